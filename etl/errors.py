@@ -1,0 +1,104 @@
+"""Every way a run can fail, in one tree.
+
+EtlError
+├─ TransientError        retry with back-off: ObjectStoreUnavailable, DatabaseUnavailable
+├─ SourceError           quarantine this object and go on: UnreadableObject, WrongColumns
+├─ RunRefused            nothing was changed: RunAlreadyActive, MassRetirement, ListingOutOfOrder
+├─ AccountingMismatch    the run's figures do not add up; nothing was committed
+└─ ConfigurationError    stop; name the variable and the remedy
+
+Every leaf says what failed, on what, and what to do about it. Anything raised
+outside this tree is a bug and should look like one.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class EtlError(Exception):
+    """A failure we foresaw: a sentence that names the thing, a hint, and facts for the log."""
+
+    hint: ClassVar[str] = ""
+
+    def __init__(self, message: str, *, hint: str | None = None, **facts: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = hint if hint is not None else self.hint
+        self.facts = facts
+
+    @property
+    def code(self) -> str:
+        """The stable name of this failure, as logs and run reports show it."""
+        return type(self).__name__
+
+    def as_dict(self) -> dict[str, object]:
+        """What `run.error` stores and the API shows."""
+        return {"code": self.code, "message": self.message, "hint": self.advice} | (
+            {"facts": {name: str(value) for name, value in self.facts.items()}}
+            if self.facts
+            else {}
+        )
+
+
+class TransientError(EtlError):
+    """Something outside is down; the same call may work later."""
+
+
+class ObjectStoreUnavailable(TransientError):
+    """The object store did not answer, or not in time."""
+
+    hint = "Check that S3_ENDPOINT answers; the next run starts where this one did."
+
+
+class DatabaseUnavailable(TransientError):
+    """PostgreSQL did not answer, or dropped the connection."""
+
+    hint = "Check that DATABASE_URL answers; the next run starts where this one did."
+
+
+class SourceError(EtlError):
+    """One object cannot be used; the run goes on without it."""
+
+
+class UnreadableObject(SourceError):
+    """The store refuses to hand out this object, or its bytes are no text."""
+
+
+class WrongColumns(SourceError):
+    """A CSV whose header is not one we can use."""
+
+
+class RunRefused(EtlError):
+    """The run stopped before it changed anything."""
+
+
+class RunAlreadyActive(RunRefused):
+    """Another run holds the run lock."""
+
+    hint = "Wait for it to end (`./run.sh status`), or pass --wait."
+
+
+class MassRetirement(RunRefused):
+    """The run would retire more than half of the users."""
+
+    hint = (
+        "If the objects are meant to be gone, allow it by name: "
+        "`./run.sh run --allow-mass-retirement`."
+    )
+
+
+class ListingOutOfOrder(RunRefused):
+    """The store lists keys in an order other than UTF-8 bytes."""
+
+    hint = "Use a store that lists in S3's order; a merge of unsorted listings would lose objects."
+
+
+class AccountingMismatch(EtlError):
+    """Rows read are not rows loaded + unchanged + shadowed + rejected."""
+
+    hint = "Nothing was committed. This is a fault of Bucketline: please report the run's figures."
+
+
+class ConfigurationError(EtlError):
+    """A setting is missing or wrong, or this machine cannot do what it asks."""

@@ -1,0 +1,119 @@
+"""Settings: the only reader of the environment, read once, passed on as a value."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from etl.errors import ConfigurationError
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+
+
+def parse_duration(text: object) -> object:
+    """`25m`, `60s`, `1.5h` or `500ms` as a timedelta; anything but text goes through untouched."""
+    if not isinstance(text, str):
+        return text
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("write a number and a unit, such as 60s, 25m or 1.5h")
+    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+
+
+class Settings(BaseSettings):
+    """Every setting, with the value it has on a fresh machine.
+
+    Without S3_ENDPOINT the embedded object store is used, without DATABASE_URL the
+    embedded PostgreSQL; both keep their data in LOCAL_DIR.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    s3_endpoint: str | None = Field(None, description="URL of the S3 endpoint; empty: embedded")
+    s3_access_key: str | None = Field(None, description="access key of the object store")
+    s3_secret_key: SecretStr | None = Field(None, description="secret key of the object store")
+    s3_region: str = Field("us-east-1", description="region to sign requests for")
+    source_bucket: str = Field("src-data", description="where user CSVs and images land")
+    processed_bucket: str = Field("processed-data", description="where output.csv is published")
+    database_url: SecretStr | None = Field(
+        None, description="postgresql://user:password@host:port/name; empty: embedded"
+    )
+    etl_interval: Duration = Field(timedelta(minutes=25), description="time between interval runs")
+    api_host: str = Field("127.0.0.1", description="address the API listens on")
+    api_port: int = Field(5000, ge=1, le=65535, description="first port the API tries")
+    local_dir: Path = Field(Path(".local"), description="data of the embedded services")
+    log_format: Literal["console", "json"] = Field("console", description="console or json")
+
+    @field_validator("s3_endpoint")
+    @classmethod
+    def _endpoint_is_a_url(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^/\s]+/?", value):
+            raise ValueError("write a URL with no path, such as http://127.0.0.1:9000")
+        return value.rstrip("/") if value else value
+
+    @field_validator("etl_interval")
+    @classmethod
+    def _interval_is_positive(cls, value: timedelta) -> timedelta:
+        if value < timedelta(seconds=1):
+            raise ValueError("the shortest interval is 1s")
+        return value
+
+    @property
+    def embeds_object_store(self) -> bool:
+        """Whether the object store is ours to start."""
+        return self.s3_endpoint is None
+
+    @property
+    def embeds_database(self) -> bool:
+        """Whether PostgreSQL is ours to start."""
+        return self.database_url is None
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """DATABASE_URL with the driver SQLAlchemy is to use.
+
+        Raises:  ConfigurationError when there is no DATABASE_URL, or it is no PostgreSQL one.
+        """
+        if self.database_url is None:
+            raise ConfigurationError(
+                "DATABASE_URL is not set and no embedded PostgreSQL was started.",
+                hint="Run the command through ./run.sh, or set DATABASE_URL.",
+            )
+        url = self.database_url.get_secret_value()
+        scheme, found, rest = url.partition("://")
+        if not found or scheme.partition("+")[0] not in ("postgresql", "postgres"):
+            raise ConfigurationError(
+                "DATABASE_URL does not start with postgresql://.",
+                hint="Write postgresql://user:password@host:5432/name.",
+            )
+        return f"postgresql+psycopg2://{rest}"
+
+
+def read_settings() -> Settings:
+    """The settings of this process, from the environment and `.env`.
+
+    Raises:  ConfigurationError naming each variable that is wrong, and what it should be.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = [
+            f"{str(fault['loc'][0]).upper()}={fault['input']!r}: "
+            + fault["msg"].removeprefix("Value error, ")
+            for fault in error.errors()
+        ]
+        raise ConfigurationError(
+            "Settings are wrong. " + "; ".join(faults) + ".",
+            hint="Mend them in the environment or in .env; .env.example shows every one.",
+        ) from error

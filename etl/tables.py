@@ -1,0 +1,184 @@
+"""The tables, as SQLAlchemy Core sees them. Migrations make them; a test compares the two.
+
+Keys and user ids are text in byte order (COLLATE "C"): S3 lists keys in that order, and
+output.csv and paging follow it, so no two machines can disagree about it.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Computed,
+    Date,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "ix": "%(table_name)s_%(column_0_name)s_idx",
+        "uq": "%(table_name)s_%(column_0_name)s_key",
+    }
+)
+
+ByteText = Text(collation="C")
+Timestamp = DateTime(timezone=True)
+
+run = Table(
+    "run",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("trigger", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("allow_mass_retirement", Boolean, nullable=False, server_default=text("false")),
+    Column("requested_at", Timestamp, nullable=False, server_default=text("now()")),
+    Column("started_at", Timestamp),
+    Column("finished_at", Timestamp),
+    Column("counts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("step_seconds", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("error", JSONB),
+    Column("publish_pending", Boolean, nullable=False, server_default=text("false")),
+    Column("published_at", Timestamp),
+    # One waiting request at most: further ones join it.
+    Index("run_one_requested", "state", unique=True, postgresql_where=text("state = 'requested'")),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("user_id", ByteText, primary_key=True),
+    Column("first_name", Text, nullable=False),
+    Column("last_name", Text, nullable=False),
+    Column("birthts", BigInteger, nullable=False),
+    Column(
+        "birthdate",
+        Date,
+        Computed("(DATE '1970-01-01' + floor(birthts / 86400000.0)::integer)", persisted=True),
+    ),
+    Column("img_path", Text),
+    Column("extra", JSONB),
+    Column("source_key", ByteText, nullable=False),
+    Column("source_line", Integer, nullable=False),
+    Column("run_id", BigInteger, nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+    Column("retired_at", Timestamp),
+    Index(None, "source_key"),
+    Index(None, "birthdate", postgresql_where=text("retired_at IS NULL")),
+)
+
+shadowed_row = Table(
+    "shadowed_row",
+    metadata,
+    Column("source_key", ByteText, primary_key=True),
+    Column("source_line", Integer, primary_key=True),
+    Column("user_id", ByteText, nullable=False),
+    Column("first_name", Text, nullable=False),
+    Column("last_name", Text, nullable=False),
+    Column("birthts", BigInteger, nullable=False),
+    Column("extra", JSONB),
+    Column("run_id", BigInteger, nullable=False),
+    Index(None, "user_id"),
+)
+
+source_object = Table(
+    "source_object",
+    metadata,
+    Column("bucket", Text, primary_key=True),
+    Column("key", ByteText, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("user_id", ByteText, nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("last_modified", Timestamp, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("rows_read", BigInteger, nullable=False),
+    Column("rows_rejected", BigInteger, nullable=False),
+    Column("run_id", BigInteger, nullable=False),
+    # Which images a user has.
+    Index("source_object_image_idx", "user_id", postgresql_where=text("kind = 'image'")),
+)
+
+problem = Table(
+    "problem",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("run_id", BigInteger, ForeignKey("run.id"), nullable=False),
+    Column("key", ByteText, nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("line", Integer),
+    Column("column", Text),
+    Column("code", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("value", Text),
+    Column("note", Text, nullable=False),
+    Index(None, "run_id"),
+    Index(None, "key"),
+)
+
+# What was last put into the processed bucket, to see whether it is still there and still ours.
+publication = Table(
+    "publication",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("etag", Text, nullable=False),
+    Column("run_id", BigInteger, nullable=False),
+    Column("published_at", Timestamp, nullable=False),
+)
+
+# Staging: what one run read, before the merge. Unlogged, emptied when a run begins and when
+# it merges; nothing in it outlives a run.
+staging_row = Table(
+    "staging_row",
+    metadata,
+    Column("user_id", ByteText, nullable=False),
+    Column("first_name", Text, nullable=False),
+    Column("last_name", Text, nullable=False),
+    Column("birthts", BigInteger, nullable=False),
+    Column("extra", JSONB),
+    Column("source_key", ByteText, nullable=False),
+    Column("source_line", Integer, nullable=False),
+    prefixes=["UNLOGGED"],
+)
+
+staging_object = Table(
+    "staging_object",
+    metadata,
+    Column("change", Text, nullable=False),
+    Column("key", ByteText, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("user_id", ByteText, nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("last_modified", Timestamp, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("rows_read", BigInteger, nullable=False),
+    Column("rows_rejected", BigInteger, nullable=False),
+    prefixes=["UNLOGGED"],
+)
+
+staging_problem = Table(
+    "staging_problem",
+    metadata,
+    Column("key", ByteText, nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("line", Integer),
+    Column("column", Text),
+    Column("code", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("value", Text),
+    Column("note", Text, nullable=False),
+    prefixes=["UNLOGGED"],
+)
