@@ -1,0 +1,1 @@
+"""Bucketline's pipeline: the core, its edges, and their composition in `manager`."""

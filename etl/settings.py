@@ -40,20 +40,28 @@ class Settings(BaseSettings):
         env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
-    s3_endpoint: str | None = Field(None, description="URL of the S3 endpoint; empty: embedded")
-    s3_access_key: str | None = Field(None, description="access key of the object store")
-    s3_secret_key: SecretStr | None = Field(None, description="secret key of the object store")
-    s3_region: str = Field("us-east-1", description="region to sign requests for")
-    source_bucket: str = Field("src-data", description="where user CSVs and images land")
-    processed_bucket: str = Field("processed-data", description="where output.csv is published")
-    database_url: SecretStr | None = Field(
-        None, description="postgresql://user:password@host:port/name; empty: embedded"
+    s3_endpoint: str | None = Field(
+        default=None, description="URL of the S3 endpoint; empty: embedded"
     )
-    etl_interval: Duration = Field(timedelta(minutes=25), description="time between interval runs")
-    api_host: str = Field("127.0.0.1", description="address the API listens on")
-    api_port: int = Field(5000, ge=1, le=65535, description="first port the API tries")
-    local_dir: Path = Field(Path(".local"), description="data of the embedded services")
-    log_format: Literal["console", "json"] = Field("console", description="console or json")
+    s3_access_key: str | None = Field(default=None, description="access key of the object store")
+    s3_secret_key: SecretStr | None = Field(
+        default=None, description="secret key of the object store"
+    )
+    s3_region: str = Field(default="us-east-1", description="region to sign requests for")
+    source_bucket: str = Field(default="src-data", description="where user CSVs and images land")
+    processed_bucket: str = Field(
+        default="processed-data", description="where output.csv is published"
+    )
+    database_url: SecretStr | None = Field(
+        default=None, description="postgresql://user:password@host:port/name; empty: embedded"
+    )
+    etl_interval: Duration = Field(
+        default=timedelta(minutes=25), description="time between interval runs"
+    )
+    api_host: str = Field(default="127.0.0.1", description="address the API listens on")
+    api_port: int = Field(default=5000, ge=1, le=65535, description="first port the API tries")
+    local_dir: Path = Field(default=Path(".local"), description="data of the embedded services")
+    log_format: Literal["console", "json"] = Field(default="console", description="console or json")
 
     @field_validator("s3_endpoint")
     @classmethod

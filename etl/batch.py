@@ -1,0 +1,194 @@
+"""Read one batch of changes: fetch, parse, check. The unit of work an executor runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from etl.errors import UnreadableObject
+from etl.executor import map_in_threads
+from etl.extract import parse
+from etl.keys import kind_of, user_id_of
+from etl.model import (
+    Change,
+    ChangeKind,
+    ObjectKind,
+    ObjectState,
+    Problem,
+    ProblemCode,
+    Severity,
+    SourceFile,
+    SourceObject,
+)
+from etl.validate import validate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import date
+
+    import pandas as pd
+
+    from etl.bucket import ObjectStore
+
+FETCH_THREADS = 32
+MAX_OBJECTS = 5_000
+MAX_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class StagedObject:
+    """What is to become of one source object in the manifest."""
+
+    change: ChangeKind
+    key: str
+    kind: ObjectKind
+    user_id: str
+    etag: str
+    size: int
+    last_modified: str
+    state: ObjectState
+    rows_read: int = 0
+    rows_rejected: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What reading a batch of changes gave.
+
+    Shapes:  rows (n, 7): key, line, user_id, first_name, last_name, birthts, extra; the good
+             rows only. objects: one per change whose object was read, or is gone.
+             unreadable: objects the store would not hand out; they are tried again next time.
+    """
+
+    rows: pd.DataFrame
+    objects: list[StagedObject]
+    problems: list[Problem]
+    unreadable: int
+
+
+def cut(changes: Iterable[Change]) -> Iterator[list[Change]]:
+    """Cut changes into batches of at most 5,000 objects or, but for one, 64 MB of CSV."""
+    batch: list[Change] = []
+    size = 0
+    for change in changes:
+        weight = change.source.size if _is_read(change) else 0
+        if batch and (len(batch) >= MAX_OBJECTS or size + weight > MAX_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(change)
+        size += weight
+    if batch:
+        yield batch
+
+
+def read(store: ObjectStore, bucket: str, changes: Sequence[Change], today: date) -> Batch:
+    """Fetch the batch's CSVs, parse and check them; other objects need their key alone.
+
+    Raises:  ObjectStoreUnavailable. A fault of one object is a problem, not an exception.
+    """
+    wanted = [change for change in changes if _is_read(change)]
+    fetched = map_in_threads(lambda change: _fetch(store, bucket, change), wanted, FETCH_THREADS)
+    outcomes = dict(zip((change.source.key for change in wanted), fetched, strict=True))
+    files = [found for found in outcomes.values() if isinstance(found, SourceFile)]
+    refused = [found for found in outcomes.values() if isinstance(found, Problem)]
+
+    extract = parse(files)
+    checked = validate(extract.rows, {file.source.key: file.source.etag for file in files}, today)
+    problems = [*extract.problems, *checked.problems]
+    figures = _Figures(extract.rows_read, problems)
+    objects = [
+        staged
+        for change in changes
+        if (staged := _stage(change, outcomes.get(change.source.key), figures)) is not None
+    ]
+    problems += [_unsupported(item) for item in objects if _is_unsupported(item)]
+    return Batch(checked.rows, objects, problems + refused, len(refused))
+
+
+def _is_read(change: Change) -> bool:
+    return change.kind is not ChangeKind.REMOVED and kind_of(change.source.key) is ObjectKind.CSV
+
+
+def _fetch(store: ObjectStore, bucket: str, change: Change) -> SourceFile | Problem | None:
+    try:
+        return store.fetch(bucket, change.source)
+    except UnreadableObject as error:
+        return Problem(
+            ProblemCode.ACCESS_REFUSED,
+            change.source.key,
+            change.source.etag,
+            f"{error.message} Let our key read it; it is tried again in every run.",
+        )
+
+
+class _Figures:
+    """Rows read and rejected, and whether the object as a whole was refused, by key."""
+
+    def __init__(self, rows_read: Mapping[str, int], problems: Iterable[Problem]) -> None:
+        errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+        self._read = rows_read
+        self._rejected = Counter(
+            key for key, line in {(p.key, p.line) for p in errors} if line is not None
+        )
+        self._refused = {problem.key for problem in errors if problem.line is None}
+
+    def rows(self, key: str) -> tuple[int, int]:
+        return self._read.get(key, 0), self._rejected[key]
+
+    def state(self, key: str) -> ObjectState:
+        return ObjectState.QUARANTINED if key in self._refused else ObjectState.LOADED
+
+
+def _stage(
+    change: Change, outcome: SourceFile | Problem | None, figures: _Figures
+) -> StagedObject | None:
+    """The object's entry for the manifest; None when there is nothing to say about it."""
+    if change.kind is ChangeKind.REMOVED:
+        return _entry(ChangeKind.REMOVED, change.source, ObjectState.LOADED)
+    if not _is_read(change):
+        known = kind_of(change.source.key) is not ObjectKind.OTHER
+        state = ObjectState.LOADED if known else ObjectState.QUARANTINED
+        return _entry(change.kind, change.source, state)
+    if isinstance(outcome, SourceFile):
+        key = outcome.source.key
+        return _entry(change.kind, outcome.source, figures.state(key), *figures.rows(key))
+    if outcome is None and change.kind is ChangeKind.MODIFIED:  # gone since the listing
+        return _entry(ChangeKind.REMOVED, change.source, ObjectState.LOADED)
+    return None
+
+
+def _entry(
+    kind: ChangeKind,
+    source: SourceObject,
+    state: ObjectState,
+    rows_read: int = 0,
+    rows_rejected: int = 0,
+) -> StagedObject:
+    return StagedObject(
+        kind,
+        source.key,
+        kind_of(source.key),
+        user_id_of(source.key),
+        source.etag,
+        source.size,
+        source.last_modified.isoformat(),
+        state,
+        rows_read,
+        rows_rejected,
+    )
+
+
+def _is_unsupported(item: StagedObject) -> bool:
+    return item.kind is ObjectKind.OTHER and item.change is not ChangeKind.REMOVED
+
+
+def _unsupported(item: StagedObject) -> Problem:
+    return Problem(
+        ProblemCode.UNSUPPORTED_TYPE,
+        item.key,
+        item.etag,
+        "Only .csv files and png, jpg, jpeg, webp or gif images are used. "
+        "Rename the object if it is one, or keep it elsewhere.",
+        severity=Severity.WARNING,
+    )

@@ -1,0 +1,324 @@
+"""The object store at the edge: list, fetch, put; its clients' errors as ours.
+
+obstore lists and fetches in bulk; minio does the rest, and everything for keys that
+obstore cannot spell: it drops a leading or trailing slash and gives up a whole listing
+at a control character or an empty path segment.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import time
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import urlsplit
+
+import obstore
+import urllib3
+from minio import Minio
+from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from obstore.exceptions import (
+    BaseError,
+    InvalidPathError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+from obstore.store import S3Store
+
+from etl.errors import ConfigurationError, ObjectStoreUnavailable, UnreadableObject
+from etl.keys import is_ignored
+from etl.model import SourceFile, SourceObject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from etl.settings import Settings
+
+CONNECT_TIMEOUT_SECONDS = 2
+READ_TIMEOUT_SECONDS = 30
+CHECK_TIMEOUT_SECONDS = 3
+RETRIES = 3
+LIST_CHUNK = 1000
+PART_SIZE = 10 * 1024 * 1024
+FETCH_ATTEMPTS = 3
+
+_BAD_KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"}
+
+
+class ObjectStore:
+    """One S3 endpoint. Safe to share between threads; make one per process.
+
+    Raises (every method):  ObjectStoreUnavailable when the store does not answer after
+    retries; ConfigurationError when it refuses our keys or a bucket is missing.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._endpoint, self._access_key, self._secret_key = _credentials(settings)
+        self._region = settings.s3_region
+        self._minio = self._minio_client(READ_TIMEOUT_SECONDS, RETRIES)
+        self._bulk: dict[str, S3Store] = {}
+
+    # -- whole buckets
+
+    def check(self) -> float:
+        """Ask the store for a sign of life; return how many seconds it took (3 at most)."""
+        started = time.monotonic()
+        impatient = self._minio_client(CHECK_TIMEOUT_SECONDS, 0)
+        with self._translating("list the buckets"):
+            impatient.list_buckets()
+        return time.monotonic() - started
+
+    def has_bucket(self, bucket: str) -> bool:
+        """Whether the bucket exists."""
+        with self._translating(f"look for bucket {bucket}"):
+            return bool(self._minio.bucket_exists(bucket))
+
+    def ensure_bucket(self, bucket: str) -> None:
+        """Make the bucket unless it exists."""
+        if self.has_bucket(bucket):
+            return
+        with self._translating(f"make bucket {bucket}"):
+            try:
+                self._minio.make_bucket(bucket)
+            except S3Error as error:  # somebody else was faster
+                if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                    raise
+
+    # -- listing
+
+    def list_objects(self, bucket: str) -> Iterator[SourceObject]:
+        """Every object in the bucket, in the order the store lists: UTF-8 bytes of the key."""
+        last: str | None = None
+        if not self._has_leading_slash(bucket):
+            try:
+                for source in self._list_bulk(bucket):
+                    if last is not None and source.key <= last and not is_ignored(source):
+                        break  # obstore dropped a slash, or the store is out of order
+                    yield source
+                    last = source.key if not is_ignored(source) else last
+                else:
+                    return
+            except InvalidPathError:
+                pass
+        yield from self._list_exactly(bucket, after=last)
+
+    def is_empty(self, bucket: str) -> bool:
+        """Whether the bucket holds no object at all."""
+        return next(self._list_exactly(bucket), None) is None
+
+    def stat(self, bucket: str, key: str) -> SourceObject | None:
+        """One object as the listing shows it, or None.
+
+        It is listed, not asked for by HEAD, whose Last-Modified has no milliseconds.
+        """
+        found = next(self._list_exactly(bucket, prefix=key), None)
+        return found if found is not None and found.key == key else None
+
+    def _list_bulk(self, bucket: str) -> Iterator[SourceObject]:
+        with self._translating(f"list bucket {bucket}", bucket):
+            for chunk in obstore.list(self._bulk_store(bucket), chunk_size=LIST_CHUNK):
+                for entry in chunk:
+                    source = SourceObject(
+                        entry["path"],
+                        _bare_etag(entry["e_tag"]),
+                        entry["size"],
+                        entry["last_modified"],
+                    )
+                    # An empty `1000.csv` may be the marker of a folder called `1000.csv/`.
+                    if source.size or is_ignored(source) or self.stat(bucket, source.key):
+                        yield source
+
+    def _list_exactly(
+        self, bucket: str, *, prefix: str | None = None, after: str | None = None
+    ) -> Iterator[SourceObject]:
+        with self._translating(f"list bucket {bucket}", bucket):
+            for entry in self._minio.list_objects(
+                bucket, prefix=prefix, recursive=True, start_after=after
+            ):
+                yield SourceObject(
+                    entry.object_name, _bare_etag(entry.etag), entry.size, entry.last_modified
+                )
+
+    def _has_leading_slash(self, bucket: str) -> bool:
+        return next(self._list_exactly(bucket, prefix="/"), None) is not None
+
+    # -- objects
+
+    def fetch(self, bucket: str, source: SourceObject) -> SourceFile | None:
+        """The object's bytes, with the listing's facts about those very bytes; None if gone.
+
+        Raises:  UnreadableObject when the store denies this object, or it never holds still.
+        """
+        current: SourceObject | None = source
+        for _ in range(FETCH_ATTEMPTS):
+            if current is None:
+                return None
+            found = self._get(bucket, current.key)
+            if found is not None and found[1] == current.etag:
+                return SourceFile(current, found[0])
+            current = self.stat(bucket, source.key)
+        raise UnreadableObject(
+            f"{source.key!r} was replaced each of the {FETCH_ATTEMPTS} times it was read.",
+            hint="It is read again by the next run.",
+            key=source.key,
+        )
+
+    def _get(self, bucket: str, key: str) -> tuple[bytes, str] | None:
+        """Content and ETag; None when there is no such object."""
+        with self._translating(f"get {bucket}/{key}", bucket, key):
+            try:
+                result = obstore.get(self._bulk_store(bucket), key)
+                return bytes(result.bytes()), _bare_etag(result.meta["e_tag"])
+            except (NotFoundError, FileNotFoundError, InvalidPathError, ValueError):
+                return self._get_exactly(bucket, key)
+
+    def _get_exactly(self, bucket: str, key: str) -> tuple[bytes, str] | None:
+        try:
+            response = self._minio.get_object(bucket, key)
+        except S3Error as error:
+            if error.code in ("NoSuchKey", "NoSuchObject"):
+                return None
+            raise
+        try:
+            return response.read(), _bare_etag(response.headers.get("ETag"))
+        finally:
+            response.close()
+            response.release_conn()
+
+    def etag(self, bucket: str, key: str) -> str | None:
+        """The object's ETag, or None when there is no such object."""
+        with self._translating(f"look at {bucket}/{key}", bucket):
+            try:
+                return _bare_etag(self._minio.stat_object(bucket, key).etag)
+            except S3Error as error:
+                if error.code in ("NoSuchKey", "NoSuchObject"):
+                    return None
+                raise
+
+    def put_stream(self, bucket: str, key: str, stream: BinaryIO, content_type: str) -> None:
+        """Write a stream of unknown length in parts; the object appears whole or not at all."""
+        with self._translating(f"put {bucket}/{key}", bucket):
+            self._minio.put_object(
+                bucket, key, stream, length=-1, part_size=PART_SIZE, content_type=content_type
+            )
+
+    def put_file(self, bucket: str, key: str, path: Path) -> None:
+        """Upload one file, its content type guessed from its name."""
+        content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        with self._translating(f"put {bucket}/{key}", bucket):
+            self._minio.fput_object(bucket, key, str(path), content_type=content_type)
+
+    # -- clients and their errors
+
+    def _minio_client(self, read_timeout_seconds: float, retries: int) -> Minio:
+        return Minio(
+            urlsplit(self._endpoint).netloc,
+            self._access_key,
+            self._secret_key,
+            secure=self._endpoint.startswith("https://"),
+            region=self._region,
+            http_client=urllib3.PoolManager(
+                maxsize=32,
+                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=read_timeout_seconds),
+                retries=urllib3.Retry(
+                    total=retries,
+                    backoff_factor=0.2,
+                    status_forcelist=(500, 502, 503, 504),
+                    allowed_methods=None,  # every S3 verb we use may be repeated
+                    raise_on_status=False,
+                ),
+            ),
+        )
+
+    def _bulk_store(self, bucket: str) -> S3Store:
+        if bucket not in self._bulk:
+            self._bulk[bucket] = S3Store(
+                bucket,
+                config={
+                    "endpoint": self._endpoint,
+                    "access_key_id": self._access_key,
+                    "secret_access_key": self._secret_key,
+                    "region": self._region,
+                },
+                client_options={
+                    "allow_http": self._endpoint.startswith("http://"),
+                    "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_SECONDS),
+                    "read_timeout": timedelta(seconds=READ_TIMEOUT_SECONDS),
+                    "timeout": timedelta(minutes=10),
+                },
+                retry_config={
+                    "max_retries": RETRIES,
+                    "retry_timeout": timedelta(seconds=READ_TIMEOUT_SECONDS),
+                },
+            )
+        return self._bulk[bucket]
+
+    @contextmanager
+    def _translating(
+        self, operation: str, bucket: str | None = None, key: str | None = None
+    ) -> Iterator[None]:
+        try:
+            yield
+        except S3Error as error:
+            raise self._of_s3(error, operation, bucket, key) from error
+        except (PermissionDeniedError, UnauthenticatedError, PermissionError) as error:
+            raise self._denied(operation, key) from error
+        except InvalidPathError:
+            raise
+        except (NotFoundError, FileNotFoundError) as error:
+            raise _missing(bucket or "?") from error
+        except (
+            BaseError,
+            ServerError,
+            InvalidResponseError,
+            MinioException,
+            urllib3.exceptions.HTTPError,
+            OSError,
+        ) as error:
+            raise self._unavailable(operation, error) from error
+
+    def _of_s3(
+        self, error: S3Error, operation: str, bucket: str | None, key: str | None
+    ) -> Exception:
+        if error.code == "NoSuchBucket":
+            return _missing(bucket or error.bucket_name or "?")
+        if error.code in _BAD_KEYS:
+            return self._denied(operation, key)
+        return self._unavailable(operation, error)
+
+    def _denied(self, operation: str, key: str | None) -> Exception:
+        if key is not None:
+            return UnreadableObject(f"The object store refused to {operation}.", key=key)
+        return ConfigurationError(
+            f"The object store at {self._endpoint} refused to {operation} with our keys.",
+            hint="Check S3_ACCESS_KEY and S3_SECRET_KEY, and what that user may do.",
+        )
+
+    def _unavailable(self, operation: str, error: BaseException) -> ObjectStoreUnavailable:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return ObjectStoreUnavailable(
+            f"Could not {operation} at {self._endpoint}: {reason[:300]}", operation=operation
+        )
+
+
+def _credentials(settings: Settings) -> tuple[str, str, str]:
+    if not (settings.s3_endpoint and settings.s3_access_key and settings.s3_secret_key):
+        raise ConfigurationError(
+            "S3_ENDPOINT, S3_ACCESS_KEY and S3_SECRET_KEY must all be set.",
+            hint="Set all three, or none of them to use the embedded object store.",
+        )
+    return settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value()
+
+
+def _bare_etag(etag: str | None) -> str:
+    return (etag or "").removeprefix("W/").strip('"')
+
+
+def _missing(bucket: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"Bucket {bucket!r} does not exist.",
+        hint="Make it (`./run.sh migrate` does), or mend the *_BUCKET setting that names it.",
+    )

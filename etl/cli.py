@@ -1,0 +1,252 @@
+"""`python -m etl COMMAND`: every command, its options and its exit code."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+from etl import local, show
+from etl.bucket import ObjectStore
+from etl.database import check_migrated, connect, migrate, translating
+from etl.errors import ConfigurationError, EtlError, RunRefused, TransientError
+from etl.local.files import write_private
+from etl.logs import set_up_logs
+from etl.manager import DataManager
+from etl.model import Trigger
+from etl.schedule import schedule
+from etl.seed import SAMPLE, files_below, seed
+from etl.settings import Settings, read_settings
+from etl.status import status
+from etl.up import up
+from etl.verify import verify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXIT_FAILED = 1
+EXIT_CONFIGURATION = 2
+EXIT_REFUSED = 3
+EXIT_DIFFERENCES = 4
+EXIT_TRY_AGAIN = 75
+
+console = Console(stderr=True, highlight=False)
+
+
+def main() -> NoReturn:
+    """Run the command line; turn an error we foresaw into words and an exit code."""
+    try:
+        commands(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except EtlError as error:
+        show.error(console, error)
+        sys.exit(_exit_code(error))
+    sys.exit(0)
+
+
+def _exit_code(error: EtlError) -> int:
+    if isinstance(error, ConfigurationError):
+        return EXIT_CONFIGURATION
+    if isinstance(error, RunRefused):
+        return EXIT_REFUSED
+    return EXIT_TRY_AGAIN if isinstance(error, TransientError) else EXIT_FAILED
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def commands() -> None:
+    """Keep a PostgreSQL table level with a bucket of user CSVs and images.
+
+    Exit codes: 0 done, 1 failed, 2 wrong use or settings, 3 run refused,
+    4 verify found differences, 75 something is down: try again.
+    """
+
+
+@contextmanager
+def live(*, quiet: bool = True) -> Iterator[Settings]:
+    """The settings of a stack that is up for as long as the block runs, tables and all."""
+    settings = read_settings()
+    set_up_logs(settings.log_format, quiet=quiet)
+    with local.running(settings) as filled:
+        if settings.embeds_database:
+            _migrate(filled)
+        else:
+            _check_migrated(filled)
+        if settings.embeds_object_store:
+            _make_buckets(filled)
+        yield filled
+
+
+def _migrate(settings: Settings) -> None:
+    engine = connect(settings)
+    migrate(engine)
+    engine.dispose()
+
+
+def _check_migrated(settings: Settings) -> None:
+    engine = connect(settings)
+    check_migrated(engine)
+    engine.dispose()
+
+
+def _make_buckets(settings: Settings) -> None:
+    store = ObjectStore(settings)
+    for bucket in (settings.source_bucket, settings.processed_bucket):
+        store.ensure_bucket(bucket)
+
+
+@contextmanager
+def progress_bar(*, hidden: bool = False) -> Iterator[Progress]:
+    """A progress bar on standard error; nothing where nobody watches."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=hidden or not console.is_terminal
+    ) as bar:
+        yield bar
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, default=str, ensure_ascii=False, indent=2))
+
+
+@commands.command("up")
+@click.option("--no-seed", is_flag=True, help="Leave an empty bucket empty.")
+def up_command(*, no_seed: bool) -> None:
+    """Start everything and keep it up until Ctrl-C; seed data/src into an empty bucket."""
+    with live() as settings:
+        up(settings, console, sample=None if no_seed else SAMPLE)
+
+
+@commands.command("run")
+@click.option(
+    "--wait", "wait_seconds", type=float, default=0, help="Seconds to wait for another run."
+)
+@click.option("--allow-mass-retirement", is_flag=True, help="Retire even most of the users.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def run_command(*, wait_seconds: float, allow_mass_retirement: bool, as_json: bool) -> None:
+    """Make one run now, with a progress bar and a closing report."""
+    with live() as settings, progress_bar(hidden=as_json) as bar:
+        tasks = {step: bar.add_task(step, total=None) for step in ("list", "read")}
+        manager = DataManager(
+            settings, progress=lambda step, done: bar.update(tasks[step], completed=done)
+        )
+        report = manager.run(
+            Trigger.CLI, allow_mass_retirement=allow_mass_retirement, wait_seconds=wait_seconds
+        )
+    if as_json:
+        _print_json(asdict(report))
+    else:
+        show.report(console, report)
+
+
+@commands.command("seed")
+@click.argument("folder", type=click.Path(path_type=Path), default=SAMPLE)
+@click.option("--if-empty", is_flag=True, help="Do nothing when the bucket holds anything.")
+def seed_command(folder: Path, *, if_empty: bool) -> None:
+    """Upload data/src, or FOLDER, into the source bucket."""
+    with live() as settings, progress_bar() as bar:
+        store = ObjectStore(settings)
+        if if_empty and not store.is_empty(settings.source_bucket):
+            click.echo(f"{settings.source_bucket} is not empty; left as it is.")
+            return
+        task = bar.add_task("upload", total=len(files_below(folder)))
+        count = seed(store, settings.source_bucket, folder, uploaded=lambda: bar.advance(task))
+    click.echo(f"{count} objects uploaded to {settings.source_bucket}.")
+
+
+@commands.command("schedule")
+def schedule_command() -> None:
+    """Run the scheduler: a run now, on the interval and on request, until Ctrl-C."""
+    with live(quiet=False) as settings:
+        schedule(settings)
+
+
+@commands.command("serve")
+@click.option("--url-file", type=click.Path(path_type=Path), help="Write the API's URL here.")
+def serve_command(*, url_file: Path | None) -> None:
+    """Serve the HTTP API until Ctrl-C."""
+    from api.server import serve  # noqa: PLC0415 - no other command needs the web framework
+
+    def announce(url: str) -> None:
+        console.print(f"API listening on {url}")
+        if url_file is not None:
+            write_private(url_file, f"{url}\n")
+
+    with live(quiet=False) as settings:
+        serve(settings, announce=announce)
+
+
+@commands.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def status_command(*, as_json: bool) -> None:
+    """Tell where things stand: users, objects, open problems, the last runs."""
+    with live() as settings:
+        engine = connect(settings)
+        with translating(), engine.connect() as connection:
+            facts = status(connection)
+        engine.dispose()
+    if as_json:
+        _print_json(facts)
+    else:
+        show.status(Console(highlight=False), facts)
+
+
+@commands.command("verify")
+@click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
+def verify_command(*, as_json: bool) -> None:
+    """Read the whole bucket afresh, slowly, and compare tables and output.csv with it."""
+    with live() as settings, progress_bar(hidden=as_json) as bar:
+        task = bar.add_task("verify", total=None)
+        engine = connect(settings)
+        differences = verify(
+            settings,
+            engine,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+        engine.dispose()
+    if as_json:
+        _print_json([asdict(difference) for difference in differences])
+    else:
+        show.differences(Console(highlight=False), differences)
+    if differences:
+        sys.exit(EXIT_DIFFERENCES)
+
+
+@commands.command("migrate")
+def migrate_command() -> None:
+    """Bring the tables to the newest version and make the buckets."""
+    settings = read_settings()
+    set_up_logs(settings.log_format, quiet=True)
+    with local.running(settings) as filled:
+        _migrate(filled)
+        _make_buckets(filled)
+    click.echo("The tables are at the newest version; the buckets exist.")
+
+
+@commands.command("env")
+@click.option("--json", "as_json", is_flag=True, help="Print an object instead of export lines.")
+def env_command(*, as_json: bool) -> None:
+    """Print `export NAME=value` lines of the stack that is up, for psql, aws and scripts."""
+    settings = read_settings()
+    filled = local.recorded(settings)
+    if filled is None:
+        raise ConfigurationError(
+            f"Nothing is up in {settings.local_dir}.", hint="Start it first: `./run.sh up`."
+        )
+    values = show.environment(filled)
+    if as_json:
+        _print_json(values)
+    else:
+        for name, value in values.items():
+            click.echo(f"export {name}={shlex.quote(value)}")

@@ -1,0 +1,84 @@
+"""The header line: which delimiter a file uses and which columns it has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from etl.model import ProblemCode
+from etl.quoting import Tokenizer
+
+DELIMITERS = (",", ";", "\t", "|")
+REQUIRED = ("first_name", "last_name", "birthts")
+KNOWN = ("user_id", *REQUIRED)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How to cut a file's lines, and what its cells are called.
+
+    Known columns bear their own spelling, unknown ones the file's, nameless ones `column_<n>`
+    with n counted from 1; no two are alike.
+    """
+
+    delimiter: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderFault:
+    """Why a header is of no use."""
+
+    code: ProblemCode
+    note: str
+
+
+def delimiter_of(line: str) -> str:
+    """The most frequent delimiter of a header line; the earlier of DELIMITERS on a tie."""
+    return max(DELIMITERS, key=line.count)
+
+
+def read_header(line: str) -> Dialect | HeaderFault:
+    """The dialect a header line (without its line end) sets, or the first fault it has."""
+    if "\0" in line:
+        return HeaderFault(
+            ProblemCode.NUL_BYTE,
+            "The header holds a NUL character. Save the file as plain text in UTF-8.",
+        )
+    delimiter = delimiter_of(line)
+    scan = Tokenizer(delimiter).scan(line)
+    if scan is None or scan.opened is not None:
+        return HeaderFault(
+            ProblemCode.UNCLOSED_QUOTE,
+            'A quoted name in the header is not closed properly. End it with one " '
+            "on the same line, just before the delimiter.",
+        )
+    columns = tuple(_name(cell.strip(), place) for place, cell in enumerate(scan.cells, 1))
+    return _duplicate(columns) or _missing(columns) or Dialect(delimiter, columns)
+
+
+def _name(written: str, place: int) -> str:
+    folded = written.casefold()
+    return folded if folded in KNOWN else written or f"column_{place}"
+
+
+def _duplicate(columns: tuple[str, ...]) -> HeaderFault | None:
+    doubled = [name for name, count in Counter(columns).items() if count > 1]
+    if not doubled:
+        return None
+    return HeaderFault(
+        ProblemCode.DUPLICATE_COLUMN,
+        f"The header names {', '.join(doubled)} more than once. "
+        "Rename or remove columns until each name occurs once.",
+    )
+
+
+def _missing(columns: tuple[str, ...]) -> HeaderFault | None:
+    missing = [name for name in REQUIRED if name not in columns]
+    if not missing:
+        return None
+    return HeaderFault(
+        ProblemCode.MISSING_COLUMN,
+        f"The header lacks {', '.join(missing)}; it has {', '.join(columns)}. "
+        "Add the missing columns, or rename those that hold them.",
+    )

@@ -1,0 +1,256 @@
+"""One run, from the run lock to output.csv: every step by name, in order.
+
+A run is all or nothing. It reads the bucket into staging, merges staging into the tables
+in one transaction, and then publishes what is committed. A run that is killed at any
+instant leaves the tables as they were, and the next one ends where it would have.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy import Connection, Engine, text
+
+from etl import batch, load, publish, requests
+from etl.bucket import ObjectStore
+from etl.changes import changes
+from etl.database import connect_unpooled, run_lock, translating
+from etl.errors import ConfigurationError, DatabaseUnavailable, EtlError, ObjectStoreUnavailable
+from etl.executor import map_ahead
+from etl.keys import is_ignored
+from etl.model import Change, Counts, RunReport, SourceObject, Trigger
+
+if TYPE_CHECKING:
+    from etl.settings import Settings
+
+log = structlog.get_logger("etl.run")
+
+Progress = Callable[[str, int], None]
+MANIFEST_CHUNK = 5_000
+BATCHES_AHEAD = 1
+
+
+def _silent(_step: str, _done: int) -> None:
+    """The progress nobody watches."""
+
+
+def utc_now() -> datetime:
+    """The one clock of a run."""
+    return datetime.now(UTC)
+
+
+@dataclass
+class _Tally:
+    """What the listing showed, counted while it streams by."""
+
+    listed: int = 0
+    ignored: int = 0
+    unchanged: int = 0
+    staged: int = 0
+    unreadable: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0) + time.perf_counter() - started
+
+
+class DataManager:
+    """Keeps the tables level with the bucket."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        progress: Progress = _silent,
+    ) -> None:
+        self._settings = settings
+        self._engine: Engine = connect_unpooled(settings)
+        self._store = ObjectStore(settings)
+        self._clock = clock
+        self._progress = progress
+
+    def run(
+        self, trigger: Trigger, *, allow_mass_retirement: bool = False, wait_seconds: float = 0
+    ) -> RunReport:
+        """Make one run now.
+
+        Raises:  RunAlreadyActive when another holds the lock after `wait_seconds`;
+                 any other EtlError after it was recorded as the run's error.
+        """
+        with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
+            requests.close_interrupted(connection)
+            run_id = requests.begin_run(
+                connection, trigger, allow_mass_retirement=allow_mass_retirement
+            )
+            return self._run(connection, run_id, allow_mass_retirement=allow_mass_retirement)
+
+    def run_requested(self, *, wait_seconds: float = 0) -> RunReport | None:
+        """Make the run that was asked for, if one was.
+
+        Raises:  as `run`.
+        """
+        with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
+            requests.close_interrupted(connection)
+            claimed = requests.claim_run(connection)
+            if claimed is None:
+                return None
+            run_id, _trigger, allow = claimed
+            return self._run(connection, run_id, allow_mass_retirement=allow)
+
+    def _run(
+        self, connection: Connection, run_id: int, *, allow_mass_retirement: bool
+    ) -> RunReport:
+        tally = _Tally()
+        with self._recording_failure(connection, run_id):
+            self._check_bucket_is_ours(connection)
+            load.empty_staging(connection)
+            self._stage_changes(connection, tally)
+            self._merge(connection, run_id, tally, allow_mass_retirement=allow_mass_retirement)
+        self._publish(connection, run_id, tally)
+        requests.record_steps(connection, run_id, tally.seconds)
+        report = requests.report(connection, run_id)
+        connection.commit()
+        log.info("run ended", run=run_id, state=report.state, **report.counts.as_dict())
+        return report
+
+    @contextmanager
+    def _recording_failure(self, connection: Connection, run_id: int) -> Iterator[None]:
+        try:
+            with translating():
+                yield
+        except Exception as error:
+            facts = error.as_dict() if isinstance(error, EtlError) else _as_bug(error)
+            with suppress(DatabaseUnavailable), translating():
+                requests.fail_run(connection, run_id, facts)
+            raise
+
+    def _check_bucket_is_ours(self, connection: Connection) -> None:
+        other = connection.scalar(
+            text("SELECT bucket FROM source_object WHERE bucket <> :bucket LIMIT 1"),
+            {"bucket": self._settings.source_bucket},
+        )
+        connection.commit()
+        if other is not None:
+            raise ConfigurationError(
+                f"The tables hold the users of bucket {other!r},"
+                f" but SOURCE_BUCKET is {self._settings.source_bucket!r}.",
+                hint="Set SOURCE_BUCKET back, or give the other bucket a database of its own.",
+            )
+
+    # -- listing and staging
+
+    def _stage_changes(self, connection: Connection, tally: _Tally) -> None:
+        """List, find what changed, read it in batches, and stage each batch as it comes."""
+        bucket, today = self._settings.source_bucket, self._clock().date()
+
+        def read(items: list[Change]) -> batch.Batch:
+            return batch.read(self._store, bucket, items, today)
+
+        batches = map_ahead(read, batch.cut(self._changes(tally)), BATCHES_AHEAD)
+        while True:
+            with tally.step("read"):  # listing, fetching and parsing, as far as we waited for it
+                done = next(batches, None)
+            if done is None:
+                return
+            with tally.step("stage"):
+                load.stage(connection, done)
+            tally.staged += len(done.objects)
+            tally.unreadable += done.unreadable
+            self._progress("read", tally.staged)
+
+    def _changes(self, tally: _Tally) -> Iterator[Change]:
+        """The changes between listing and manifest; whatever else is seen is only counted."""
+        with self._manifest() as manifest:
+            for change in changes(self._listing(tally), manifest):
+                if change is None:
+                    tally.unchanged += 1
+                else:
+                    yield change
+
+    def _listing(self, tally: _Tally) -> Iterator[SourceObject]:
+        for source in self._store.list_objects(self._settings.source_bucket):
+            tally.listed += 1
+            if tally.listed % 1000 == 0:
+                self._progress("list", tally.listed)
+            if is_ignored(source):
+                tally.ignored += 1
+            else:
+                yield source
+
+    @contextmanager
+    def _manifest(self) -> Iterator[Iterator[SourceObject]]:
+        """The committed source objects in key order, from a server-side cursor."""
+        with translating(), self._engine.connect() as connection:
+            rows = connection.execution_options(yield_per=MANIFEST_CHUNK).execute(
+                text(
+                    "SELECT key, etag, size, last_modified FROM source_object"
+                    " WHERE bucket = :bucket ORDER BY key"
+                ),
+                {"bucket": self._settings.source_bucket},
+            )
+            yield (SourceObject(*row) for row in rows)
+
+    # -- merge and publication
+
+    def _merge(
+        self, connection: Connection, run_id: int, tally: _Tally, *, allow_mass_retirement: bool
+    ) -> None:
+        """Commit everything the run is to change, in one transaction."""
+        with tally.step("merge"):
+            if tally.staged or tally.unreadable:
+                counts = load.merge(
+                    connection,
+                    run_id=run_id,
+                    bucket=self._settings.source_bucket,
+                    staged_objects=tally.staged,
+                    allow_mass_retirement=allow_mass_retirement,
+                )
+            else:
+                counts = _nothing_new(requests.last_counts(connection))
+            counts = replace(
+                counts,
+                objects_listed=tally.listed,
+                objects_ignored=tally.ignored,
+                objects_unchanged=tally.unchanged,
+                objects_unreadable=tally.unreadable,
+            )
+            changed = bool(counts.users_inserted + counts.users_updated + counts.users_retired)
+            requests.succeed_run(connection, run_id, counts, publish_pending=changed)
+            connection.commit()
+
+    def _publish(self, connection: Connection, run_id: int, tally: _Tally) -> None:
+        """Publish what is committed. A store that is down now costs nothing but time."""
+        bucket = self._settings.processed_bucket
+        try:
+            with tally.step("publish"), translating():
+                if publish.is_due(connection, self._store, bucket):
+                    publish.publish(connection, self._store, bucket, run_id)
+                connection.commit()
+        except (ObjectStoreUnavailable, ConfigurationError) as error:
+            log.warning("not published yet", run=run_id, reason=error.message, hint=error.advice)
+            requests.record_publish_error(connection, run_id, error)
+
+
+def _nothing_new(before: Counts) -> Counts:
+    """The figures of a run that found no change: only the standing ones carry over."""
+    return Counts(users_live=before.users_live, users_with_image=before.users_with_image)
+
+
+def _as_bug(error: Exception) -> dict[str, object]:
+    return {
+        "code": "Bug",
+        "message": f"{type(error).__name__}: {error}"[:1000],
+        "hint": "This is a fault of Bucketline: please report it with the log.",
+    }

@@ -1,0 +1,162 @@
+"""The careful reader: a file's records one by one, quotes and all.
+
+A quote that is never closed must not swallow the rows behind it. A record that ends in no
+proper way costs its first line only, and reading resumes on the next. Such a file could make a
+simple reader read the rest of the file again for every line; here each line is read at most
+twice, once as the start of a record and once as the inside of a quote.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, NamedTuple
+
+from etl.quoting import Scan, Tokenizer, unescape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from etl.dialect import Dialect
+
+MAX_LINES = 1_000
+MAX_CHARACTERS = 1_048_576
+
+
+class Record(NamedTuple):
+    """Cells, not stripped, of the record that starts on line `index` (from 0); None: broken."""
+
+    index: int
+    cells: list[str] | None
+
+
+def physical_lines(text: str) -> list[str]:
+    """The lines of a text with their ends, LF, CRLF or CR, as they stand."""
+    return list(io.StringIO(text, newline=""))
+
+
+def read_records(lines: Sequence[str], first: int, dialect: Dialect) -> Iterator[Record]:
+    """Every record from line `first` (from 0) on, blank ones too.
+
+    A record on one line may have any number of cells. One on several lines has as many as the
+    header, once blank surplus cells are dropped, and spans at most 1,000 lines and 1,048,576
+    characters, its last line end not counted; else it is broken.
+    """
+    reader = _Reader(lines, dialect)
+    index = first
+    while index < len(lines):
+        line = lines[index]
+        if '"' in line:
+            cells, index_after = reader.read(index)
+        else:
+            cells, index_after = line.split(dialect.delimiter), index + 1
+        yield Record(index, cells)
+        index = index_after
+
+
+class _Reader:
+    """Reads the records that hold quotes."""
+
+    def __init__(self, lines: Sequence[str], dialect: Dialect) -> None:
+        self._lines = lines
+        self._width = len(dialect.columns)
+        self._tokenizer = Tokenizer(dialect.delimiter)
+        self._inside = _Inside(lines, self._tokenizer, 0)
+
+    def read(self, start: int) -> tuple[list[str] | None, int]:
+        """The cells of the record on line `start`, None if broken, and where to go on."""
+        head = self._tokenizer.scan(_body(self._lines[start]))
+        if head is None or head.opened is None:
+            return head and head.cells, start + 1
+        if not self._inside.covers(start + 1):
+            self._inside = _Inside(self._lines, self._tokenizer, start + 1)
+        last = self._inside.last_line(start)
+        if last is not None:
+            cells = self._long_record(start, last, head)
+            if cells is not None:
+                return cells, last + 1
+        return None, start + 1
+
+    def _long_record(self, start: int, last: int, head: Scan) -> list[str] | None:
+        if len(head.cells) + self._inside.cells_closed(start + 1, last) < self._width:
+            return None
+        cells: list[str] = []
+        for cell in self._cells(start, last, head):
+            if len(cells) < self._width:
+                cells.append(cell)
+            elif cell.strip():
+                return None
+        return cells
+
+    def _cells(self, start: int, last: int, head: Scan) -> Iterator[str]:
+        """Cells as they close, so that a caller who has seen enough can stop."""
+        yield from head.cells
+        pieces = [unescape(self._lines[start][head.opened :])]
+        for index in range(start + 1, last + 1):
+            scan = self._inside.scan_of(index)
+            if scan.cells:
+                yield "".join([*pieces, scan.cells[0]])
+                yield from scan.cells[1:]
+                pieces.clear()
+            if scan.opened is not None:
+                pieces.append(unescape(self._lines[index][scan.opened :]))
+
+
+class _Inside:
+    """Lines from `first` on, read as if a quote were open at the start of `first`.
+
+    What a line means inside a quote does not depend on where the quote was opened. So every
+    record that runs into these lines shares one reading of them, which only ever moves forward.
+    """
+
+    def __init__(self, lines: Sequence[str], tokenizer: Tokenizer, first: int) -> None:
+        self._lines = lines
+        self._tokenizer = tokenizer
+        self._first = first
+        self._scans: list[Scan] = []
+        self._cells = [0]
+        self._characters = [0]
+        self._is_over = False
+
+    def covers(self, index: int) -> bool:
+        """Whether a record may run into these lines at `index`."""
+        return self._first <= index < self._next or (index == self._next and not self._is_over)
+
+    def last_line(self, start: int) -> int | None:
+        """Where the record that starts on the line `start` ends; None when it is broken."""
+        while not self._is_over and self._next < len(self._lines):
+            if not self._within_limits(start, self._next):
+                return None
+            self._read_next()
+        last = self._next - 1
+        is_closed = self._is_over and len(self._scans) == last + 1 - self._first
+        return last if is_closed and self._within_limits(start, last) else None
+
+    def cells_closed(self, first: int, last: int) -> int:
+        """How many cells end on the lines `first` to `last`."""
+        return self._cells[last + 1 - self._first] - self._cells[first - self._first]
+
+    def scan_of(self, index: int) -> Scan:
+        """The reading of one line."""
+        return self._scans[index - self._first]
+
+    @property
+    def _next(self) -> int:
+        return self._first + len(self._characters) - 1
+
+    def _within_limits(self, start: int, last: int) -> bool:
+        between = self._characters[last - self._first] - self._characters[start + 1 - self._first]
+        characters = len(self._lines[start]) + between + len(_body(self._lines[last]))
+        return last - start < MAX_LINES and characters <= MAX_CHARACTERS
+
+    def _read_next(self) -> None:
+        line = self._lines[self._next]
+        scan = self._tokenizer.scan(_body(line), inside=True)
+        if scan is not None:
+            self._scans.append(scan)
+            self._cells.append(self._cells[-1] + len(scan.cells))
+        self._characters.append(self._characters[-1] + len(line))
+        self._is_over = scan is None or scan.opened is None
+
+
+def _body(line: str) -> str:
+    return line.rstrip("\r\n")

@@ -1,0 +1,179 @@
+"""The `run` table: asking for runs, starting them, and recording how they ended.
+
+A request is a row. The scheduler claims it; web workers never run anything themselves.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Row, text
+
+from etl.model import Counts, RunReport, RunState, Trigger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from etl.errors import EtlError
+
+REQUEST_CHANNEL = "run_requested"
+
+_INTERRUPTED = {
+    "code": "Interrupted",
+    "message": "The process of this run ended before the run did; nothing of it was committed.",
+    "hint": "The run after it did its work.",
+}
+
+_COLUMNS = (
+    "id, trigger, state, requested_at, started_at, finished_at, counts, error, "
+    "published_at, step_seconds"
+)
+
+
+def request_run(
+    connection: Connection, trigger: Trigger, *, allow_mass_retirement: bool = False
+) -> int:
+    """Ask for a run, or join the one that waits already; return its id. The caller commits.
+
+    A run that has begun is never joined: what changed after its listing would be missed.
+    """
+    row = connection.execute(
+        text(
+            "INSERT INTO run (trigger, state, allow_mass_retirement)"
+            " VALUES (:trigger, 'requested', :allow)"
+            " ON CONFLICT (state) WHERE state = 'requested' DO UPDATE"
+            " SET allow_mass_retirement"
+            "   = run.allow_mass_retirement OR excluded.allow_mass_retirement"
+            " RETURNING id"
+        ),
+        {"trigger": trigger, "allow": allow_mass_retirement},
+    ).one()
+    connection.execute(text(f"NOTIFY {REQUEST_CHANNEL}"))
+    return int(row.id)
+
+
+def claim_run(connection: Connection) -> tuple[int, Trigger, bool] | None:
+    """Start the waiting run, if there is one: its id, trigger and leave for mass retirement."""
+    row = connection.execute(
+        text(
+            "UPDATE run SET state = 'running', started_at = now() WHERE id ="
+            " (SELECT id FROM run WHERE state = 'requested' FOR UPDATE SKIP LOCKED)"
+            " RETURNING id, trigger, allow_mass_retirement"
+        )
+    ).one_or_none()
+    connection.commit()
+    return None if row is None else (row.id, Trigger(row.trigger), row.allow_mass_retirement)
+
+
+def begin_run(connection: Connection, trigger: Trigger, *, allow_mass_retirement: bool) -> int:
+    """Start a run that nobody asked for by row; return its id."""
+    run_id = connection.scalar(
+        text(
+            "INSERT INTO run (trigger, state, allow_mass_retirement, started_at)"
+            " VALUES (:trigger, 'running', :allow, now()) RETURNING id"
+        ),
+        {"trigger": trigger, "allow": allow_mass_retirement},
+    )
+    connection.commit()
+    return int(run_id or 0)
+
+
+def close_interrupted(connection: Connection) -> None:
+    """Mark runs whose process died as failed; only the holder of the run lock may know."""
+    connection.execute(
+        text(
+            "UPDATE run SET state = 'failed', finished_at = now(), error = CAST(:error AS jsonb)"
+            " WHERE state = 'running'"
+        ),
+        {"error": _json(_INTERRUPTED)},
+    )
+    connection.commit()
+
+
+def succeed_run(
+    connection: Connection, run_id: int, counts: Counts, *, publish_pending: bool
+) -> None:
+    """Mark the run as succeeded; part of the transaction that merges."""
+    connection.execute(
+        text(
+            "UPDATE run SET state = 'succeeded', finished_at = clock_timestamp(),"
+            " counts = CAST(:counts AS jsonb), publish_pending = :pending WHERE id = :id"
+        ),
+        {"id": run_id, "counts": _json(counts.as_dict()), "pending": publish_pending},
+    )
+
+
+def fail_run(connection: Connection, run_id: int, error: Mapping[str, object]) -> None:
+    """Record why the run failed."""
+    connection.rollback()
+    connection.execute(
+        text(
+            "UPDATE run SET state = 'failed', finished_at = now(), error = CAST(:error AS jsonb)"
+            " WHERE id = :id"
+        ),
+        {"id": run_id, "error": _json(error)},
+    )
+    connection.commit()
+
+
+def record_publish_error(connection: Connection, run_id: int, error: EtlError) -> None:
+    """Note why output.csv could not be published; the run itself stays succeeded."""
+    connection.rollback()
+    connection.execute(
+        text("UPDATE run SET error = CAST(:error AS jsonb) WHERE id = :id"),
+        {"id": run_id, "error": _json(error.as_dict())},
+    )
+    connection.commit()
+
+
+def record_steps(connection: Connection, run_id: int, step_seconds: Mapping[str, float]) -> None:
+    """Keep how many seconds each step took."""
+    connection.execute(
+        text("UPDATE run SET step_seconds = CAST(:steps AS jsonb) WHERE id = :id"),
+        {"id": run_id, "steps": _json({k: round(v, 4) for k, v in step_seconds.items()})},
+    )
+    connection.commit()
+
+
+def last_counts(connection: Connection) -> Counts:
+    """The figures of the last run that succeeded; zeroes before the first."""
+    stored = connection.scalar(
+        text("SELECT counts FROM run WHERE state = 'succeeded' ORDER BY id DESC LIMIT 1")
+    )
+    return Counts.from_dict(stored or {})
+
+
+def run_row(connection: Connection, run_id: int) -> dict[str, Any] | None:
+    """One run as a dictionary of its columns, or None."""
+    row = connection.execute(
+        text(f"SELECT {_COLUMNS} FROM run WHERE id = :id"), {"id": run_id}
+    ).one_or_none()
+    return None if row is None else dict(row._mapping)  # noqa: SLF001 - its public name
+
+
+def report(connection: Connection, run_id: int) -> RunReport:
+    """One run as a report."""
+    row = connection.execute(
+        text(f"SELECT {_COLUMNS} FROM run WHERE id = :id"), {"id": run_id}
+    ).one()
+    return _as_report(row)
+
+
+def _as_report(row: Row[Any]) -> RunReport:
+    return RunReport(
+        id=row.id,
+        trigger=Trigger(row.trigger),
+        state=RunState(row.state),
+        counts=Counts.from_dict(row.counts),
+        requested_at=row.requested_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        error=row.error,
+        published_at=row.published_at,
+        step_seconds=row.step_seconds,
+    )
+
+
+def _json(value: Mapping[str, object]) -> str:
+    return json.dumps(value)

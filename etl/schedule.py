@@ -1,0 +1,192 @@
+"""The scheduler process: the interval asks for runs, requests wake it, and it makes them.
+
+APScheduler only ever inserts a request; the runs themselves are made here, one after the
+other, by whoever holds the run lock. Several schedulers do no harm: a request is claimed once.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from apscheduler.schedulers.background import BackgroundScheduler
+from sqlalchemy import Connection, Engine, text
+
+from etl import requests
+from etl.database import connect_unpooled, driver, translating
+from etl.errors import DatabaseUnavailable, EtlError, RunAlreadyActive, TransientError
+from etl.manager import DataManager
+from etl.model import RunReport, Trigger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from etl.settings import Settings
+
+log = structlog.get_logger("etl.schedule")
+
+LOOK_EVERY_SECONDS = 5  # the net under NOTIFY
+BUSY_RETRY_SECONDS = 1  # another host holds the run lock
+FIRST_RETRY_SECONDS = 5
+LAST_RETRY_SECONDS = 300
+FIRST_RECONNECT_SECONDS = 0.5
+LAST_RECONNECT_SECONDS = 15
+
+
+class Scheduler:
+    """Makes every run that the interval or a request asks for, until told to stop."""
+
+    def __init__(self, settings: Settings, manager: DataManager) -> None:
+        self._settings = settings
+        self._manager = manager
+        self._engine: Engine = connect_unpooled(settings)
+        self._wake_read, self._wake_write = os.pipe()
+        self._stopping = False
+        self._retry = _Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
+
+    def stop(self) -> None:
+        """End after the run at hand. Safe in a signal handler and in another thread."""
+        self._stopping = True
+        os.write(self._wake_write, b".")
+
+    def run_forever(self) -> None:
+        """Ask for a first run, then serve interval and requests; outages are waited out."""
+        reconnect = _Backoff(FIRST_RECONNECT_SECONDS, LAST_RECONNECT_SECONDS)
+        with self._ticking():
+            while not self._stopping:
+                try:
+                    with self._listening() as connection:
+                        reconnect.reset()
+                        self._serve(connection)
+                except DatabaseUnavailable as error:
+                    log.warning("waiting for the database", reason=error.message)
+                    self._wait(reconnect.next())
+
+    @contextmanager
+    def _ticking(self) -> Iterator[None]:
+        """The interval. A tick that comes late still counts, and late ones count as one."""
+        ticks = BackgroundScheduler(timezone="UTC")
+        ticks.add_job(
+            self._request,
+            "interval",
+            seconds=self._settings.etl_interval.total_seconds(),
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=None,
+        )
+        ticks.start()
+        self._request()
+        try:
+            yield
+        finally:
+            ticks.shutdown(wait=False)
+
+    def _request(self) -> None:
+        try:
+            with translating(), self._engine.begin() as connection:
+                requests.request_run(connection, Trigger.INTERVAL)
+        except DatabaseUnavailable as error:
+            log.warning("could not ask for a run", reason=error.message, hint=error.advice)
+
+    @contextmanager
+    def _listening(self) -> Iterator[Connection]:
+        with translating(), self._engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            connection.execute(text(f"LISTEN {requests.REQUEST_CHANNEL}"))
+            yield connection
+
+    def _serve(self, connection: Connection) -> None:
+        while not self._stopping:
+            if self._retry.is_due():
+                self._request()
+            while not self._stopping and self._run_once():
+                pass
+            self._wait(LOOK_EVERY_SECONDS, connection)
+
+    def _run_once(self) -> bool:
+        """Make one requested run; whether there was one."""
+        try:
+            report = self._manager.run_requested()
+        except RunAlreadyActive:
+            self._wait(BUSY_RETRY_SECONDS)
+            return False
+        except DatabaseUnavailable:
+            self._retry.arm()
+            raise
+        except TransientError as error:
+            log.warning("run failed", reason=error.message, hint=error.advice)
+            self._retry.arm()
+            return True
+        except EtlError as error:
+            log.error("run failed", code=error.code, reason=error.message, hint=error.advice)
+            return True
+        if report is not None:
+            self._note(report)
+        return report is not None
+
+    def _note(self, report: RunReport) -> None:
+        if report.error is None:
+            self._retry.reset()
+        else:  # committed, but not published
+            self._retry.arm()
+
+    def _wait(self, seconds: float, connection: Connection | None = None) -> None:
+        """Sleep until time is up, stop() is called, or a request is notified."""
+        listened = driver(connection) if connection is not None else None
+        sources: list[Any] = [self._wake_read]
+        if listened is not None:
+            sources.append(listened)
+        seconds = min(seconds, self._retry.seconds_left())
+        select.select(sources, [], [], max(seconds, 0))
+        if listened is not None:
+            listened.poll()
+            listened.notifies.clear()
+
+
+class _Backoff:
+    """Waiting times that double from the first to the last, and when the next is over."""
+
+    def __init__(self, first_seconds: float, last_seconds: float) -> None:
+        self._first, self._last = first_seconds, last_seconds
+        self._seconds = first_seconds
+        self._due: float | None = None
+
+    def next(self) -> float:
+        seconds, self._seconds = self._seconds, min(self._seconds * 2, self._last)
+        return seconds
+
+    def arm(self) -> None:
+        """Let the next attempt be due after the next waiting time."""
+        self._due = time.monotonic() + self.next()
+
+    def is_due(self) -> bool:
+        """Whether an armed attempt's time has come; says so once."""
+        if self._due is None or time.monotonic() < self._due:
+            return False
+        self._due = None
+        return True
+
+    def seconds_left(self) -> float:
+        return float("inf") if self._due is None else self._due - time.monotonic()
+
+    def reset(self) -> None:
+        self._seconds, self._due = self._first, None
+
+
+def schedule(settings: Settings) -> None:
+    """Run the scheduler in this process until SIGTERM or SIGINT."""
+    scheduler = Scheduler(settings, DataManager(settings))
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        scheduler.stop()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    log.info("scheduler started", interval=str(settings.etl_interval))
+    scheduler.run_forever()

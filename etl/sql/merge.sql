@@ -1,0 +1,155 @@
+-- What one run read becomes the tables' state: insert, update, retire, shadow.
+-- Run in this order in one transaction. Parameters: :run_id, :bucket.
+-- Every statement depends on the staging and the tables only, never on earlier runs' order.
+
+-- name: remove_from_manifest
+-- Objects that are gone leave the manifest.
+DELETE FROM source_object
+USING staging_object AS staged
+WHERE source_object.bucket = :bucket
+  AND source_object.key = staged.key
+  AND staged.change = 'removed'
+
+-- name: write_manifest
+-- Objects that were read enter the manifest as they were read.
+INSERT INTO source_object (bucket, key, kind, user_id, etag, size, last_modified, state,
+                           rows_read, rows_rejected, run_id)
+SELECT :bucket, key, kind, user_id, etag, size, last_modified, state,
+       rows_read, rows_rejected, :run_id
+FROM staging_object
+WHERE change <> 'removed'
+ORDER BY key
+ON CONFLICT (bucket, key) DO UPDATE SET
+    kind = excluded.kind, user_id = excluded.user_id, etag = excluded.etag,
+    size = excluded.size, last_modified = excluded.last_modified, state = excluded.state,
+    rows_read = excluded.rows_read, rows_rejected = excluded.rows_rejected,
+    run_id = excluded.run_id
+
+-- name: find_affected
+-- The users whose row, shadowed rows or image this run may change; nobody else is looked at.
+CREATE TEMPORARY TABLE affected ON COMMIT DROP AS
+SELECT user_id FROM staging_row
+UNION
+SELECT user_id FROM staging_object WHERE kind = 'image'
+UNION
+SELECT users.user_id
+FROM staging_object JOIN users ON users.source_key = staging_object.key
+WHERE staging_object.kind = 'csv'
+UNION
+SELECT shadowed_row.user_id
+FROM staging_object JOIN shadowed_row ON shadowed_row.source_key = staging_object.key
+WHERE staging_object.kind = 'csv'
+
+-- name: analyze_affected
+ANALYZE affected
+
+-- name: find_candidates
+-- Every valid row the bucket holds for an affected user: what this run read, and of what
+-- earlier runs read, the rows of objects this run did not touch. `place` 1 wins.
+CREATE TEMPORARY TABLE candidate ON COMMIT DROP AS
+SELECT everyone.*,
+       row_number() OVER (
+           PARTITION BY everyone.user_id
+           ORDER BY source_object.last_modified DESC, everyone.source_key, everyone.source_line DESC
+       ) AS place
+FROM (
+    SELECT user_id, first_name, last_name, birthts, extra, source_key, source_line, true AS fresh
+    FROM staging_row
+    UNION ALL
+    SELECT user_id, first_name, last_name, birthts, extra, source_key, source_line, false
+    FROM users JOIN affected USING (user_id)
+    WHERE retired_at IS NULL
+      AND NOT EXISTS (SELECT FROM staging_object WHERE staging_object.key = users.source_key)
+    UNION ALL
+    SELECT user_id, first_name, last_name, birthts, extra, source_key, source_line, false
+    FROM shadowed_row JOIN affected USING (user_id)
+    WHERE NOT EXISTS (SELECT FROM staging_object WHERE staging_object.key = shadowed_row.source_key)
+) AS everyone
+JOIN source_object ON source_object.bucket = :bucket AND source_object.key = everyone.source_key
+
+-- name: analyze_candidates
+ANALYZE candidate
+
+-- name: find_images
+-- The image of each affected user: the newest, then the smallest key.
+CREATE TEMPORARY TABLE portrait ON COMMIT DROP AS
+SELECT DISTINCT ON (source_object.user_id)
+       source_object.user_id, :bucket || '/' || source_object.key AS img_path
+FROM source_object JOIN affected ON affected.user_id = source_object.user_id
+WHERE source_object.bucket = :bucket AND source_object.kind = 'image'
+ORDER BY source_object.user_id, source_object.last_modified DESC, source_object.key
+
+-- name: find_differences
+-- The winners that are new, or differ from the row we hold; the rest stays untouched.
+CREATE TEMPORARY TABLE difference ON COMMIT DROP AS
+SELECT winner.user_id, winner.first_name, winner.last_name, winner.birthts, winner.extra,
+       portrait.img_path, winner.source_key, winner.source_line, winner.fresh,
+       users.user_id IS NULL AS is_new
+FROM candidate AS winner
+LEFT JOIN portrait ON portrait.user_id = winner.user_id
+LEFT JOIN users ON users.user_id = winner.user_id
+WHERE winner.place = 1
+  AND (users.user_id IS NULL
+       OR users.retired_at IS NOT NULL
+       OR (users.first_name, users.last_name, users.birthts, users.extra, users.img_path,
+           users.source_key, users.source_line)
+          IS DISTINCT FROM
+          (winner.first_name, winner.last_name, winner.birthts, winner.extra, portrait.img_path,
+           winner.source_key, winner.source_line))
+
+-- name: write_users
+-- Winners replace what we held; nobody is doubled.
+INSERT INTO users (user_id, first_name, last_name, birthts, extra, img_path,
+                   source_key, source_line, run_id, updated_at)
+SELECT user_id, first_name, last_name, birthts, extra, img_path,
+       source_key, source_line, :run_id, now()
+FROM difference
+ORDER BY user_id
+ON CONFLICT (user_id) DO UPDATE SET
+    first_name = excluded.first_name, last_name = excluded.last_name,
+    birthts = excluded.birthts, extra = excluded.extra, img_path = excluded.img_path,
+    source_key = excluded.source_key, source_line = excluded.source_line,
+    run_id = excluded.run_id, updated_at = excluded.updated_at, retired_at = NULL
+
+-- name: retire_users
+-- Affected users for whom the bucket holds no valid row any more are kept, but not served.
+UPDATE users SET retired_at = now(), updated_at = now(), run_id = :run_id
+FROM affected
+WHERE affected.user_id = users.user_id
+  AND users.retired_at IS NULL
+  AND NOT EXISTS (SELECT FROM candidate WHERE candidate.user_id = users.user_id)
+
+-- name: drop_shadows
+-- Shadowed rows that are gone from the bucket, or won.
+DELETE FROM shadowed_row
+USING affected
+WHERE affected.user_id = shadowed_row.user_id
+  AND NOT EXISTS (
+      SELECT FROM candidate AS loser
+      WHERE loser.place > 1
+        AND loser.source_key = shadowed_row.source_key
+        AND loser.source_line = shadowed_row.source_line)
+
+-- name: write_shadows
+-- Valid rows that lost are kept, to come back when the winner goes.
+INSERT INTO shadowed_row (source_key, source_line, user_id, first_name, last_name, birthts,
+                          extra, run_id)
+SELECT loser.source_key, loser.source_line, loser.user_id, loser.first_name, loser.last_name,
+       loser.birthts, loser.extra, :run_id
+FROM candidate AS loser
+LEFT JOIN shadowed_row AS known USING (source_key, source_line)
+WHERE loser.place > 1
+  AND (known.user_id IS NULL
+       OR (known.user_id, known.first_name, known.last_name, known.birthts, known.extra)
+          IS DISTINCT FROM
+          (loser.user_id, loser.first_name, loser.last_name, loser.birthts, loser.extra))
+ON CONFLICT (source_key, source_line) DO UPDATE SET
+    user_id = excluded.user_id, first_name = excluded.first_name,
+    last_name = excluded.last_name, birthts = excluded.birthts, extra = excluded.extra,
+    run_id = excluded.run_id
+
+-- name: write_problems
+INSERT INTO problem (run_id, key, etag, line, "column", code, severity, value, note)
+SELECT :run_id, key, etag, line, "column", code, severity, value, note
+FROM staging_problem
+ORDER BY key, line, "column", code

@@ -1,0 +1,29 @@
+-- What `status` shows. No parameters.
+
+-- name: users
+SELECT count(*) FILTER (WHERE retired_at IS NULL) AS live,
+       count(img_path) FILTER (WHERE retired_at IS NULL) AS with_image,
+       count(*) FILTER (WHERE retired_at IS NOT NULL) AS retired,
+       (SELECT count(*) FROM shadowed_row) AS shadowed_rows
+FROM users
+
+-- name: objects
+SELECT count(*) AS known,
+       count(*) FILTER (WHERE kind = 'csv') AS csv,
+       count(*) FILTER (WHERE kind = 'image') AS image,
+       count(*) FILTER (WHERE state = 'quarantined') AS quarantined
+FROM source_object
+
+-- name: open_problems
+-- The problems of the objects as they are now: those found when each was last read.
+SELECT problem.code, count(*) AS count
+FROM problem JOIN source_object USING (key, run_id)
+GROUP BY problem.code
+ORDER BY problem.code
+
+-- name: last_runs
+SELECT id, trigger, state, started_at, finished_at, published_at, error, counts
+FROM run ORDER BY id DESC LIMIT 5
+
+-- name: output
+SELECT name, etag, run_id, published_at FROM publication WHERE name = 'output.csv'

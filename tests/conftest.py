@@ -1,0 +1,189 @@
+"""Real servers for every test: one PostgreSQL and one object store, a database and buckets each.
+
+The controlling process makes one LOCAL_DIR; every worker holds the stack in it. A test gets
+a database cloned from its worker's migrated template, and buckets of its own.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+from minio import Minio
+from sqlalchemy import Engine, create_engine, text
+
+from etl import local
+from etl.bucket import ObjectStore
+from etl.database import connect, migrate
+from etl.manager import DataManager
+from etl.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TEST_DIR = "BUCKETLINE_TEST_DIR"
+
+hypothesis_settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+hypothesis_settings.load_profile("suite")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also run the long forms of the tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: runs only with --long")
+    for name in Settings.model_fields:
+        os.environ.pop(name.upper(), None)
+    if TEST_DIR not in os.environ:
+        # Not pytest's own temporary folder: as root, PostgreSQL's plain user could not reach it.
+        directory = Path(tempfile.mkdtemp(prefix="bucketline-tests-"))
+        directory.chmod(0o755)
+        os.environ[TEST_DIR] = str(directory)
+        config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
+        config.add_cleanup(lambda: os.environ.pop(TEST_DIR, None))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--long"):
+        return
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason="long: pass --long to run it"))
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Settings]:
+    """The embedded servers, shared by all workers, held for this worker's whole session."""
+    settings = Settings(_env_file=None, local_dir=Path(os.environ[TEST_DIR]) / "local")
+    with local.running(settings) as filled:
+        yield filled
+
+
+@pytest.fixture(scope="session")
+def admin(stack: Settings) -> Iterator[Engine]:
+    """An engine that may make and drop databases."""
+    engine = create_engine(stack.sqlalchemy_url, isolation_level="AUTOCOMMIT")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def template(stack: Settings, admin: Engine) -> str:
+    """The name of this worker's migrated, empty database."""
+    name = f"template_{uuid.uuid4().hex[:12]}"
+    _execute(admin, f"CREATE DATABASE {name}")
+    engine = connect(_on_database(stack, name))
+    migrate(engine)
+    engine.dispose()
+    return name
+
+
+def _execute(admin: Engine, statement: str) -> None:
+    with admin.connect() as connection:
+        connection.execute(text(statement))
+
+
+def _on_database(settings: Settings, name: str) -> Settings:
+    url = settings.sqlalchemy_url.replace("+psycopg2", "").rpartition("/")[0]
+    return Settings(
+        _env_file=None,
+        **settings.model_dump(exclude={"database_url"}),
+        database_url=f"{url}/{name}",
+    )
+
+
+@pytest.fixture
+def settings(stack: Settings, admin: Engine, template: str) -> Iterator[Settings]:
+    """Settings with a fresh migrated database and fresh buckets."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    _execute(admin, f"CREATE DATABASE {name} TEMPLATE {template}")
+    fresh = _on_database(stack, name).model_copy(
+        update={
+            "source_bucket": f"src-{name.replace('_', '-')}",
+            "processed_bucket": f"out-{name.replace('_', '-')}",
+        }
+    )
+    store = ObjectStore(fresh)
+    store.ensure_bucket(fresh.source_bucket)
+    store.ensure_bucket(fresh.processed_bucket)
+    yield fresh
+    _execute(admin, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[Engine]:
+    """An engine on the test's database."""
+    engine = connect(settings)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def store(settings: Settings) -> ObjectStore:
+    """Our own view of the object store."""
+    return ObjectStore(settings)
+
+
+@pytest.fixture
+def manager(settings: Settings) -> DataManager:
+    """What makes runs on the test's database and buckets."""
+    return DataManager(settings)
+
+
+class TestBucket:
+    """The source bucket as a user of the store sees it: put, remove, keys."""
+
+    __test__ = False
+
+    def __init__(self, settings: Settings) -> None:
+        self.name = settings.source_bucket
+        self.client = minio_client(settings)
+
+    def put(self, key: str, content: bytes | str) -> None:
+        data = content.encode() if isinstance(content, str) else content
+        self.client.put_object(self.name, key, io.BytesIO(data), len(data))
+
+    def user(self, key: str, first: str = "Ann", last: str = "Lee", birthts: int = 0) -> None:
+        self.put(key, f"first_name, last_name, birthts\n{first}, {last}, {birthts}\n")
+
+    def remove(self, key: str) -> None:
+        self.client.remove_object(self.name, key)
+
+    def keys(self) -> list[str]:
+        return [entry.object_name for entry in self.client.list_objects(self.name, recursive=True)]
+
+    def clear(self) -> None:
+        for key in self.keys():
+            self.remove(key)
+
+
+def minio_client(settings: Settings) -> Minio:
+    assert settings.s3_endpoint
+    assert settings.s3_secret_key
+    return Minio(
+        settings.s3_endpoint.removeprefix("http://"),
+        settings.s3_access_key,
+        settings.s3_secret_key.get_secret_value(),
+        secure=False,
+        region=settings.s3_region,
+    )
+
+
+@pytest.fixture
+def bucket(settings: Settings) -> TestBucket:
+    """The test's source bucket."""
+    return TestBucket(settings)
