@@ -1,0 +1,212 @@
+#!/bin/sh
+# Bucketline's launcher: `./run.sh COMMAND [ARGUMENTS]` is `python -m etl COMMAND …` in an
+# environment of its own, `.venv`, which it makes on first use and when a lock has changed.
+# It needs nothing but python3 >= 3.11 with pip.
+
+set -eu
+
+say() { printf '%s\n' "$*" >&2; }
+fail() { say "$@"; exit 1; }
+
+# The folder this file is in, also when it is called through a symlink.
+own_folder() {
+    file=$1
+    case $file in */*) ;; *) file=./$file ;; esac
+    while [ -h "$file" ]; do
+        target=$(readlink "$file")
+        case $target in
+            /*) file=$target ;;
+            *) file=${file%/*}/$target ;;
+        esac
+    done
+    CDPATH='' cd -- "${file%/*}/" && pwd -P
+}
+
+# --- the environment -------------------------------------------------------------------------
+
+is_recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
+
+# Sets `python`: $PYTHON if that is given, or else the first on PATH that is recent enough.
+find_python() {
+    if [ -n "${PYTHON-}" ]; then
+        set -- "$PYTHON"
+    else
+        set -- python3 python3.13 python3.12 python3.11
+    fi
+    for python in "$@"; do
+        if is_recent "$python"; then return; fi
+    done
+    version=$("$1" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null) ||
+        version='not to be found, or does not start'
+    fail "Bucketline needs Python 3.11 or newer, but $1 is $version." \
+        "Install one, or name one: PYTHON=/path/to/python3.12 ./run.sh up"
+}
+
+has_module() { "$python" -c "import $1" 2>/dev/null; }
+
+# Without pip of its own, as Debian's python3 often lacks ensurepip. The interpreter goes by its
+# real name (python3.11, not python3), so that an upgraded system leaves a link to nothing, which
+# is noticed, and not one to a Python that the packages were not installed for.
+make_venv() {
+    interpreter=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
+    if has_module pip; then
+        "$interpreter" -m venv --without-pip .venv
+    elif has_module ensurepip; then
+        "$interpreter" -m venv .venv
+    else
+        fail "$python has no pip. Install it, for example with \`apt install python3-pip\` or" \
+            "\`dnf install python3-pip\`, or name another: PYTHON=/path/to/python3 ./run.sh up"
+    fi
+}
+
+pip() {
+    if has_module pip; then
+        "$python" -m pip --python .venv/bin/python "$@"
+    else
+        .venv/bin/python -m pip "$@"
+    fi
+}
+
+# A copy of each lock is kept in .venv once it is installed, so a later start only compares files.
+is_installed() {
+    [ -x .venv/bin/python ] && [ ! -e .venv/unfinished ] || return 1
+    for lock in "$@"; do
+        cmp -s "$lock" ".venv/$lock" || return 1
+    done
+}
+
+is_broken() {
+    [ -e .venv/unfinished ] || { [ -h .venv/bin/python ] && [ ! -x .venv/bin/python ]; }
+}
+
+remove_broken() {
+    say 'The .venv here was not finished, or its Python is gone; making it afresh.'
+    rm -rf .venv/bin .venv/include .venv/lib .venv/lib64 .venv/share .venv/pyvenv.cfg .venv/*.lock
+}
+
+# Prints `--requirement LOCK` for each lock; none of their names has a space in it.
+requirements() { printf -- '--requirement %s ' "$@"; }
+
+install() {
+    say "Installing $what into .venv (once, about a minute) …"
+    if is_broken; then remove_broken; fi
+    : >.venv/unfinished
+    make_venv
+    # From wheels alone: what it takes to build a source distribution is in no lock.
+    # shellcheck disable=SC2046 # splitting is what requirements() is for
+    pip install --quiet --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+        $(requirements "$@") ||
+        fail "Installing $what with $python failed; pip says above why. Once that is mended (the" \
+            'network? a Python too new for the lock?), start again.'
+    cp -- "$@" .venv
+    rm .venv/unfinished
+}
+
+# The lock is on an open file, so the kernel frees it when this process ends in any way.
+hold_install_lock() {
+    mkdir -p .venv
+    exec 9>.venv/install-lock
+    "$python" - <<'PYTHON' 9>&9 ||
+import fcntl, sys
+try:
+    fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    print("Waiting for another start that is installing …", file=sys.stderr, flush=True)
+    fcntl.flock(9, fcntl.LOCK_EX)
+PYTHON
+        fail 'Cannot lock .venv/install-lock; see above.'
+}
+
+# ensure WHAT LOCK…: the locks are installed when this returns.
+ensure() {
+    what=$1
+    shift
+    if is_installed "$@"; then return; fi
+    find_python
+    hold_install_lock
+    if ! is_installed "$@"; then install "$@"; fi
+    exec 9>&-
+}
+
+ensure_runtime() { ensure Bucketline requirements.lock; }
+ensure_tools() { ensure 'Bucketline and its test tools' requirements.lock requirements-dev.lock; }
+
+# --- the commands ----------------------------------------------------------------------------
+
+run_tests() {
+    ensure_tools
+    exec .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal "$@"
+}
+
+# Every linter speaks, even after one has complained.
+lint() {
+    ensure_tools
+    result=0
+    .venv/bin/python -m ruff check || result=1
+    .venv/bin/python -m ruff format --check || result=1
+    .venv/bin/python -m mypy || result=1
+    exit "$result"
+}
+
+random_hex() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
+
+end_last_line() { [ -z "$(tail -c 1 "$1")" ] || echo >>"$1"; }
+
+# Passwords for docker-compose.yml; those that .env has already stay as they are.
+write_secrets() {
+    : >>.env
+    chmod 600 .env
+    end_last_line .env
+    for name in POSTGRES_PASSWORD MINIO_ROOT_PASSWORD; do
+        if grep -q "^$name=." .env; then
+            say "$name is in .env already."
+        else
+            printf '%s=%s\n' "$name" "$(random_hex)" >>.env
+            say "Wrote $name to .env."
+        fi
+    done
+}
+
+show_help() {
+    cat <<'HELP'
+./run.sh COMMAND [ARGUMENTS] installs Bucketline on first use, then runs COMMAND.
+
+  test [PYTEST ARGUMENTS]   run the tests
+  lint                      run ruff and mypy
+  secrets                   write passwords for docker compose into .env
+
+Every other command is `python -m etl COMMAND`:
+
+HELP
+    ensure_runtime
+    exec .venv/bin/python -m etl --help
+}
+
+main() {
+    case ${1-} in
+        '' | help | -h | --help) show_help ;;
+        test) shift; run_tests "$@" ;;
+        lint) lint ;;
+        secrets) write_secrets ;;
+        *) ensure_runtime; exec .venv/bin/python -m etl "$@" ;;
+    esac
+}
+
+# Everything below runs in Bucketline's folder, where .env and .local are; so a path that the
+# caller gave relative to another folder is made absolute first.
+here=$(own_folder "$0")
+if [ "$here" != "$(pwd -P)" ] && [ $# -gt 1 ]; then
+    command=$1
+    shift
+    for argument in "$@"; do
+        shift
+        case $argument in
+            /* | -*) ;;
+            *) [ ! -e "$argument" ] || argument=$PWD/$argument ;;
+        esac
+        set -- "$@" "$argument"
+    done
+    set -- "$command" "$@"
+fi
+cd -- "$here"
+main "$@"

@@ -1,0 +1,139 @@
+"""docker-compose.yml and the Dockerfile, as far as they can be checked without an engine."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from etl.cli import commands
+from etl.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+OURS = ("setup", "scheduler", "api")
+SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|DATABASE_URL")
+
+
+@pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+def test_ports_are_published_on_loopback_only(service: dict[str, Any]):
+    assert all(str(port).startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+@pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+def test_no_secret_is_in_the_file(service: dict[str, Any]):
+    for name, value in service["environment"].items():
+        if SECRET.search(name):
+            assert "${" in value, name
+    assert not re.search(r"\$\{[A-Z_]*PASSWORD:?-", json.dumps(service)), "a password has a default"
+
+
+@pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+def test_no_service_can_gain_privileges(service: dict[str, Any]):
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_services_run_read_only_without_capabilities(name: str):
+    assert SERVICES[name]["read_only"] is True
+    assert SERVICES[name]["cap_drop"] == ["ALL"]
+
+
+def test_what_a_service_waits_for_can_happen():
+    for service in SERVICES.values():
+        for name, wait in service.get("depends_on", {}).items():
+            if wait["condition"] == "service_healthy":
+                assert "test" in SERVICES[name]["healthcheck"], name
+            else:
+                assert wait["condition"] == "service_completed_successfully"
+                assert SERVICES[name]["restart"] == "no", name
+
+
+def test_everything_but_the_one_shot_is_started_again():
+    restarts = {name: service["restart"] for name, service in SERVICES.items()}
+    assert restarts.pop("setup") == "no"
+    assert set(restarts.values()) == {"unless-stopped"}
+
+
+def test_every_volume_is_declared_and_in_its_place():
+    mounts = [mount for service in SERVICES.values() for mount in service.get("volumes", [])]
+    assert {mount.partition(":")[0] for mount in mounts} == set(COMPOSE["volumes"])
+    assert "database:/var/lib/postgresql" in mounts
+
+
+def test_images_have_a_tag_and_can_be_pulled():
+    images = {name: service["image"] for name, service in SERVICES.items()}
+    assert all(re.search(r":[^:]+$", image) for image in images.values())
+    assert not any(image.endswith(":latest") for image in images.values())
+    assert not any(image.startswith(("minio/", "quay.io/minio/")) for image in images.values())
+
+
+def test_our_services_are_given_settings_that_exist():
+    known = {name.upper() for name in Settings.model_fields}
+    for name in OURS:
+        assert set(SERVICES[name]["environment"]) <= known
+
+
+def test_our_services_use_neither_embedded_server():
+    for name in OURS:
+        assert {"S3_ENDPOINT", "DATABASE_URL"} <= set(SERVICES[name]["environment"])
+
+
+def test_the_url_of_the_database_is_the_one_the_database_is_made_with():
+    made = SERVICES["database"]["environment"]
+    used = SERVICES["api"]["environment"]["DATABASE_URL"]
+    password = made["POSTGRES_PASSWORD"]
+    user, name = made["POSTGRES_USER"], made["POSTGRES_DB"]
+    assert used == f"postgresql://{user}:{password}@database:5432/{name}"
+
+
+def test_the_keys_of_the_store_are_the_ones_the_store_is_made_with():
+    made = SERVICES["store"]["environment"]
+    used = SERVICES["api"]["environment"]
+    assert used["S3_ACCESS_KEY"] == made["MINIO_ROOT_USER"]
+    assert used["S3_SECRET_KEY"] == made["MINIO_ROOT_PASSWORD"]
+
+
+def test_every_command_and_option_is_one_of_the_command_line():
+    (script,) = SERVICES["setup"]["command"]
+    lines = [line.removeprefix("python -m etl ").split() for line in script.split(" && ")]
+    lines += [SERVICES["scheduler"]["command"], SERVICES["api"]["command"]]
+    assert [line[0] for line in lines] == ["migrate", "seed", "schedule", "serve"]
+    for name, *options in lines:
+        known = {option for each in commands.commands[name].params for option in each.opts}
+        assert set(options) <= known
+
+
+def test_the_image_listens_inside_its_container_on_the_published_port():
+    assert re.search(r"API_HOST=0\.0\.0\.0", DOCKERFILE)
+    port = Settings.model_fields["api_port"].default
+    assert {entry.rpartition(":")[2] for entry in SERVICES["api"]["ports"]} == {str(port)}
+    assert f"EXPOSE {port}" in DOCKERFILE
+    assert f"http://127.0.0.1:{port}/health" in DOCKERFILE
+
+
+def test_the_image_runs_as_a_plain_user():
+    users = re.findall(r"^USER (\S+)", DOCKERFILE, flags=re.MULTILINE)
+    assert users == ["bucketline"]
+    assert DOCKERFILE.index("USER bucketline") < DOCKERFILE.index("ENTRYPOINT")
+
+
+def test_what_the_image_copies_exists_and_is_not_kept_out():
+    allowed = re.findall(r"^!(\S+)", (ROOT / ".dockerignore").read_text(), flags=re.MULTILINE)
+    sources = re.findall(r"^COPY (\S+)", DOCKERFILE, flags=re.MULTILINE)
+    assert sources
+    for source in sources:
+        assert (ROOT / source).exists()
+        assert source in allowed
+
+
+def test_the_image_installs_the_runtime_lock_by_hash():
+    assert re.search(r"--require-hashes[^&]*--requirement requirements\.lock", DOCKERFILE)
+    assert "requirements-dev" not in DOCKERFILE

@@ -1,0 +1,316 @@
+"""run.sh, run as a user would, on a small project of its own whose locks install in a second."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+SHOW_CALL = """
+import json, os, sys
+import parcel
+process = {"cwd": os.getcwd(), "pid": os.getpid(), "parcel": parcel.VERSION}
+print(json.dumps({"arguments": sys.argv[1:]} | process), flush=True)
+if "wait" in sys.argv:
+    sys.stdin.read()
+sys.exit(7 if "fail" in sys.argv else 0)
+"""
+SHOW_TOOL = """
+import os, sys
+print(__spec__.name.removesuffix(".__main__"), *sys.argv[1:], flush=True)
+sys.exit(int(os.environ.get("TOOL_RESULT", "0")))
+"""
+
+
+def make_wheel(folder: Path, name: str, version: str, files: dict[str, str]) -> str:
+    """Write a wheel and give its line for a lock, address and hash."""
+    wheel = folder / f"{name}-{version}-py3-none-any.whl"
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path, text in files.items():
+            archive.writestr(path, text)
+        archive.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
+        archive.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{info}/RECORD", "")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    return f"{name} @ {wheel.as_uri()} --hash=sha256:{digest}\n"
+
+
+def lock_parcel(project: Path, version: str) -> None:
+    """Let the runtime lock name that version of the one package there is."""
+    line = make_wheel(project, "parcel", version, {"parcel.py": f"VERSION = {version!r}\n"})
+    (project / "requirements.lock").write_text(line)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Make a project with run.sh, a program that shows how it was called, and nothing installed."""
+    folder = tmp_path / "a project"
+    (folder / "etl").mkdir(parents=True)
+    shutil.copy(ROOT / "run.sh", folder)
+    (folder / "etl/__main__.py").write_text(SHOW_CALL)
+    lock_parcel(folder, "1.0")
+    tools = {f"{tool}/__main__.py": SHOW_TOOL for tool in ("pytest", "ruff", "mypy")}
+    (folder / "requirements-dev.lock").write_text(make_wheel(folder, "tools", "1.0", tools))
+    return folder
+
+
+def environment(**changes: str) -> dict[str, str]:
+    return os.environ | {"PIP_NO_INDEX": "1", "PIP_NO_CACHE_DIR": "1"} | changes
+
+
+def start(
+    script: Path, *arguments: str, cwd: Path | None = None, **env: str
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603 - our own script
+        [script, *arguments],
+        cwd=cwd or script.parent,
+        env=environment(**env),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def call(
+    script: Path, *arguments: str, cwd: Path | None = None, **env: str
+) -> subprocess.CompletedProcess[str]:
+    process = start(script, *arguments, cwd=cwd, **env)
+    out, err = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def stand_in(path: Path, when: str, then: str) -> Path:
+    """Make a Python that does `then` when its arguments match, and else is the real one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        f'#!/bin/sh\ncase "$*" in {when}) {then} ;; esac\nexec "{real_python()}" "$@"\n'
+    )
+    path.chmod(0o755)
+    return path
+
+
+def real_python() -> str:
+    """Find the Python that run.sh takes when it is not told of another."""
+    return os.environ.get("PYTHON") or shutil.which("python3") or sys.executable
+
+
+def test_first_use_installs_what_the_lock_names_and_says_so(project: Path):
+    first = call(project / "run.sh", "status")
+    assert first.returncode == 0, first.stderr
+    assert "Installing Bucketline into .venv" in first.stderr
+    assert '"parcel": "1.0"' in first.stdout
+
+
+def test_later_starts_install_nothing_and_need_no_python_on_the_path(project: Path):
+    call(project / "run.sh", "status")
+    later = call(project / "run.sh", "status", PYTHON="/nonexistent/python3")
+    assert later.returncode == 0
+    assert later.stderr == ""
+
+
+def test_a_changed_lock_is_installed_at_the_next_start(project: Path):
+    call(project / "run.sh", "status")
+    lock_parcel(project, "2.0")
+    assert '"parcel": "2.0"' in call(project / "run.sh", "status").stdout
+
+
+def test_a_package_that_does_not_match_its_hash_is_not_installed(project: Path):
+    lock = project / "requirements.lock"
+    lock.write_text(re.sub(r"sha256:\w+", f"sha256:{'0' * 64}", lock.read_text()))
+    result = call(project / "run.sh", "status")
+    assert result.returncode == 1
+    assert "Installing Bucketline" in result.stderr.splitlines()[-1]
+    assert "failed" in result.stderr
+
+
+def test_an_installation_that_was_killed_is_made_afresh(project: Path, tmp_path: Path):
+    killing = stand_in(tmp_path / "bin/python3", "*'pip --python'*", "kill -9 $PPID; exit 1")
+    killed = call(project / "run.sh", "status", PYTHON=str(killing))
+    assert killed.returncode == -signal.SIGKILL
+    (project / ".venv/lib/left-over").touch()
+    again = call(project / "run.sh", "status")
+    assert '"parcel": "1.0"' in again.stdout
+    assert not (project / ".venv/lib/left-over").exists()
+
+
+def test_a_venv_whose_python_is_gone_is_made_afresh(project: Path):
+    call(project / "run.sh", "status")
+    python = project / ".venv/bin/python"
+    python.unlink()
+    python.symlink_to("/nonexistent/python3")
+    again = call(project / "run.sh", "status")
+    assert '"parcel": "1.0"' in again.stdout, again.stderr
+    assert "its Python is gone" in again.stderr
+
+
+def test_two_first_starts_at_once_install_once(project: Path):
+    both = [start(project / "run.sh", "status") for _ in range(2)]
+    answers = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], answers
+    assert sum("Installing" in err for _, err in answers) == 1
+    assert all('"parcel": "1.0"' in out for out, _ in answers)
+
+
+def test_arguments_arrive_as_they_were_given(project: Path):
+    given = ["seed", "--name", "two words", "", "*", "a'b\"c$d", "-x", "--json"]
+    assert f'"arguments": {json_text(given)}' in call(project / "run.sh", *given).stdout
+
+
+def json_text(words: list[str]) -> str:
+    return "[" + ", ".join('"' + word.replace('"', '\\"') + '"' for word in words) + "]"
+
+
+def test_the_exit_code_is_that_of_the_command(project: Path):
+    assert call(project / "run.sh", "fail").returncode == 7
+
+
+def test_the_command_takes_the_place_of_the_shell_so_that_signals_reach_it(project: Path):
+    with start(project / "run.sh", "wait") as process:
+        assert process.stdout is not None
+        assert f'"pid": {process.pid}' in process.stdout.readline()
+        process.terminate()
+    assert process.returncode == -signal.SIGTERM
+
+
+def test_it_works_through_a_symlink_from_any_folder(project: Path, tmp_path: Path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "first").symlink_to(os.path.relpath(project / "run.sh", elsewhere))
+    (elsewhere / "second").symlink_to(elsewhere / "first")
+    result = call(elsewhere / "second", "status", cwd=elsewhere)
+    assert f'"cwd": "{project}"' in result.stdout, result.stderr
+
+
+def test_paths_are_those_of_the_callers_folder(project: Path, tmp_path: Path):
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "my data").mkdir(parents=True)
+    (elsewhere / "seed").touch()
+    result = call(project / "run.sh", "seed", "my data", "missing", cwd=elsewhere)
+    expected = json_text(["seed", str(elsewhere / "my data"), "missing"])
+    assert f'"arguments": {expected}' in result.stdout
+
+
+def test_without_a_command_it_shows_its_own_and_asks_for_the_others(project: Path):
+    result = call(project / "run.sh")
+    assert "lint" in result.stdout
+    assert '"arguments": ["--help"]' in result.stdout
+
+
+def test_an_old_python_is_refused_by_name_and_version(project: Path, tmp_path: Path):
+    old = stand_in(tmp_path / "bin/python3", "*version_info*", "echo 3.9.2; exit 1")
+    result = call(project / "run.sh", "status", PYTHON=str(old))
+    assert result.returncode == 1
+    assert "needs Python 3.11 or newer" in result.stderr
+    assert str(old) in result.stderr
+    assert not (project / ".venv").exists()
+
+
+def test_a_newer_python_beside_an_old_one_is_found(project: Path, tmp_path: Path):
+    stand_in(tmp_path / "bin/python3", "*version_info*", "exit 1")
+    (tmp_path / "bin/python3.13").symlink_to(real_python())
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    result = call(project / "run.sh", "status", PATH=path, PYTHON="")
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_python_that_is_not_there_is_named(project: Path):
+    result = call(project / "run.sh", "status", PYTHON="/nonexistent/python3")
+    assert result.returncode == 1
+    assert "/nonexistent/python3 is not to be found" in result.stderr
+
+
+def test_a_python_without_pip_is_refused_with_the_remedy(project: Path, tmp_path: Path):
+    bare = stand_in(tmp_path / "bin/python3", "'-c import pip'|'-c import ensurepip'", "exit 1")
+    result = call(project / "run.sh", "status", PYTHON=str(bare))
+    assert result.returncode == 1
+    assert "has no pip" in result.stderr
+    assert "apt install python3-pip" in result.stderr
+
+
+def test_test_runs_pytest_with_the_arguments_it_is_given(project: Path):
+    result = call(project / "run.sh", "test", "-k", "some name")
+    assert result.stdout.startswith("pytest ")
+    assert result.stdout.endswith("-k some name\n")
+
+
+def test_lint_lets_every_linter_speak_and_fails_if_one_does(project: Path):
+    good = call(project / "run.sh", "lint")
+    assert good.returncode == 0, good.stderr
+    assert good.stdout.splitlines() == ["ruff check", "ruff format --check", "mypy"]
+    bad = call(project / "run.sh", "lint", TOOL_RESULT="1")
+    assert bad.returncode == 1
+    assert bad.stdout == good.stdout
+
+
+def test_continuous_integration_runs_tests_then_linters_and_fails_if_either_does(project: Path):
+    (project / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci/run", project / ".ci")
+    good = call(project / ".ci/run", cwd=project.parent)
+    assert good.returncode == 0, good.stderr
+    called = [line.split()[0] for line in good.stdout.splitlines() if not line.startswith("==")]
+    assert called == ["pytest", "ruff", "ruff", "mypy"]
+    bad = call(project / ".ci/run", TOOL_RESULT="1")
+    assert bad.returncode == 1
+    assert bad.stdout == good.stdout
+
+
+def test_secrets_are_random_private_and_never_replaced(project: Path):
+    dotenv = project / ".env"
+    dotenv.write_text("ETL_INTERVAL=5m")
+    call(project / "run.sh", "secrets")
+    first = dotenv.read_text()
+    assert re.fullmatch(
+        r"ETL_INTERVAL=5m\nPOSTGRES_PASSWORD=[0-9a-f]{48}\nMINIO_ROOT_PASSWORD=[0-9a-f]{48}\n",
+        first,
+    )
+    assert stat.S_IMODE(dotenv.stat().st_mode) == 0o600
+    call(project / "run.sh", "secrets")
+    assert dotenv.read_text() == first
+    assert not (project / ".venv").exists()
+
+
+def locked_names(lock: Path) -> set[str]:
+    """List the packages a lock names."""
+    return set(re.findall(r"^([a-z0-9._-]+)==", lock.read_text(), flags=re.MULTILINE))
+
+
+def declared_names(requirements: list[str]) -> set[str]:
+    """List the packages that requirements of pyproject.toml name."""
+    return {re.split(r"[<>=!~;\[ ]", text)[0].lower() for text in requirements}
+
+
+def test_the_locks_name_every_dependency_and_no_test_tool_is_installed_to_run():
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    runtime = locked_names(ROOT / "requirements.lock")
+    tools = locked_names(ROOT / "requirements-dev.lock")
+    assert declared_names(declared["project"]["dependencies"]) <= runtime
+    assert declared_names(declared["dependency-groups"]["dev"]) <= tools
+    assert not {"pytest", "hypothesis", "ruff", "mypy"} & runtime
+
+
+def test_the_locks_name_no_registry_and_every_package_by_hash():
+    for lock in (ROOT / "requirements.lock", ROOT / "requirements-dev.lock"):
+        text = lock.read_text()
+        assert "://" not in text
+        assert len(re.findall(r"^[a-z0-9].*==[^\n]*\\\n    --hash=", text, re.MULTILINE)) == len(
+            re.findall(r"^[a-z0-9]", text, re.MULTILINE)
+        )
