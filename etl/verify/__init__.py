@@ -1,0 +1,19 @@
+"""Verify: recompute the truth from the bucket, and say where anything else disagrees with it.
+
+A second reader, written apart from the one that runs use and sharing no reading, checking or
+merging code with it: it goes one character and one row at a time, so that it can be checked
+by eye. It is slow on purpose.
+
+names     what a key says                     text      bytes -> text
+reader    text -> rows and faults             expected  files -> what ought to be there
+store     the buckets, as they are now        found     the tables, as they are now
+compare   expected against found              check     all of it: verify()
+"""
+
+from __future__ import annotations
+
+from etl.verify.check import verify
+from etl.verify.compare import Difference
+from etl.verify.expected import Expected, ExpectedUser, expect
+
+__all__ = ["Difference", "Expected", "ExpectedUser", "expect", "verify"]

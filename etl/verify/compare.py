@@ -1,0 +1,211 @@
+"""Expected against found: each difference with a word on what it means."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
+
+    from etl.verify.expected import Expected, ExpectedUser
+    from etl.verify.found import Found, ManifestEntry
+
+    Comparable: TypeAlias = ExpectedUser | ManifestEntry | dict[str, object]
+
+OUTPUT_HEADER = ["user_id", "first_name", "last_name", "birthts", "img_path"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not as the bucket says.
+
+    `what` is a noun and one of missing, surplus, differs, doubled, unsorted, unreadable;
+    `expected` and `found` hold the values, of a thing that differs only the differing ones.
+    """
+
+    what: str
+    name: str
+    expected: object
+    found: object
+    note: str
+
+
+def compare_tables(
+    expected: Expected, manifest: Mapping[str, ManifestEntry], found: Found
+) -> list[Difference]:
+    """Compare users, manifest, shadowed rows and open problems, each sorted by name."""
+    return [
+        *compare_users(expected.users, found.users),
+        *_compare_named("manifest", manifest, found.manifest, "this object", "the manifest"),
+        *_compare_sets("shadowed", expected.shadowed, found.shadowed, "this shadowed row"),
+        *_compare_sets("problem", expected.rejected, found.rejected, "this refused row"),
+        *_compare_sets(
+            "problem", expected.object_problems, found.object_problems, "this object's problem"
+        ),
+    ]
+
+
+def compare_users(
+    expected: Mapping[str, ExpectedUser], found: Mapping[str, ExpectedUser]
+) -> list[Difference]:
+    """Compare live users by user_id: `user-missing`, `user-surplus`, `user-differs`."""
+    return _compare_named("user", expected, found, "this user", "the table")
+
+
+def compare_output(
+    users: Mapping[str, ExpectedUser], content: bytes | None, name: str
+) -> list[Difference]:
+    """Compare the published CSV called `name`; `content` is None when there is none."""
+    if content is None:
+        note = "Nothing is published under this name; a run publishes it."
+        return [Difference("output-missing", name, f"{len(users)} users", None, note)]
+    try:
+        rows = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        note = f"It is no CSV in UTF-8: {error}."
+        return [Difference("output-unreadable", name, "a CSV in UTF-8", None, note)]
+    header, *body = rows or [[]]
+    return [
+        *_compare_header(header, name),
+        *_find_misshapen(body, name),
+        *_find_doubled(body, name),
+        *_find_unsorted(body, name),
+        *_compare_output_rows(users, body),
+    ]
+
+
+def _compare_named(
+    noun: str,
+    expected: Mapping[str, Comparable],
+    found: Mapping[str, Comparable],
+    what: str,
+    where: str,
+) -> list[Difference]:
+    """Compare values by name, in byte order of the names."""
+    differences = []
+    for name in sorted({*expected, *found}, key=str.encode):
+        wanted, there = expected.get(name), found.get(name)
+        if wanted == there:
+            continue
+        if there is None:
+            note = f"The bucket gives {what}, {where} does not hold it."
+            differences.append(Difference(f"{noun}-missing", name, _fields(wanted), None, note))
+        elif wanted is None:
+            note = f"Nothing in the bucket gives {what}, yet {where} holds it."
+            differences.append(Difference(f"{noun}-surplus", name, None, _fields(there), note))
+        else:
+            differences.append(_differing(noun, name, _fields(wanted), _fields(there), where))
+    return differences
+
+
+def _differing(
+    noun: str, name: str, wanted: dict[str, object], there: dict[str, object], where: str
+) -> Difference:
+    """Say only what differs."""
+    columns = [column for column in wanted if wanted[column] != there[column]]
+    return Difference(
+        f"{noun}-differs",
+        name,
+        {column: wanted[column] for column in columns},
+        {column: there[column] for column in columns},
+        f"The bucket and {where} disagree on {', '.join(columns)}.",
+    )
+
+
+def _fields(value: Comparable | None) -> dict[str, object]:
+    if value is None or isinstance(value, dict):
+        return value or {}
+    return asdict(value)
+
+
+def _compare_sets(
+    noun: str,
+    expected: AbstractSet[tuple[object, ...]],
+    found: AbstractSet[tuple[object, ...]],
+    what: str,
+) -> list[Difference]:
+    missing = [
+        Difference(f"{noun}-missing", _name(item), item, None, f"The tables do not hold {what}.")
+        for item in sorted(expected - found, key=_name)
+    ]
+    surplus = [
+        Difference(
+            f"{noun}-surplus", _name(item), None, item, f"Nothing in the bucket gives {what}."
+        )
+        for item in sorted(found - expected, key=_name)
+    ]
+    return missing + surplus
+
+
+def _name(item: tuple[object, ...]) -> str:
+    return " ".join(str(part) for part in item)
+
+
+def _compare_header(header: list[str], name: str) -> list[Difference]:
+    if header == OUTPUT_HEADER:
+        return []
+    return [Difference("output-differs", name, OUTPUT_HEADER, header, "Its header is wrong.")]
+
+
+def _find_misshapen(body: Iterable[list[str]], name: str) -> list[Difference]:
+    return [
+        Difference(
+            "output-differs",
+            f"{name} row {number}",
+            f"{len(OUTPUT_HEADER)} cells",
+            row,
+            "This row has another number of cells than the header ought to have.",
+        )
+        for number, row in enumerate(body, start=1)
+        if len(row) != len(OUTPUT_HEADER)
+    ]
+
+
+def _find_doubled(body: Iterable[list[str]], name: str) -> list[Difference]:
+    counted = Counter(_user_id(row) for row in body)
+    return [
+        Difference("output-doubled", user_id, 1, count, f"{name} holds this user {count} times.")
+        for user_id, count in counted.items()
+        if count > 1
+    ]
+
+
+def _find_unsorted(body: Iterable[list[str]], name: str) -> list[Difference]:
+    """Tell of the first place only: one row out of order makes many look so."""
+    for before, after in pairwise(_user_id(row) for row in body):
+        if before.encode() > after.encode():
+            note = f"{name} is not in the byte order of user_id: {before!r} stands before it."
+            return [Difference("output-unsorted", after, None, None, note)]
+    return []
+
+
+def _compare_output_rows(
+    users: Mapping[str, ExpectedUser], body: Iterable[list[str]]
+) -> list[Difference]:
+    wanted = {user_id: _output_cells(user) for user_id, user in users.items()}
+    # A misshapen row is told of already, as what it is.
+    there = {row[0]: _named_cells(row) for row in body if len(row) == len(OUTPUT_HEADER)}
+    return _compare_named("output", wanted, there, "this user", "output.csv")
+
+
+def _user_id(row: list[str]) -> str:
+    return row[0] if row else ""
+
+
+def _named_cells(row: list[str]) -> dict[str, object]:
+    return dict(zip(OUTPUT_HEADER[1:], row[1:], strict=True))
+
+
+def _output_cells(user: ExpectedUser) -> dict[str, object]:
+    return {
+        "first_name": user.first_name,
+        "last_name": user.last_name,
+        "birthts": str(user.birthts),
+        "img_path": user.img_path or "",
+    }

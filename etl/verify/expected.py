@@ -1,0 +1,152 @@
+"""Files and images to what the tables ought to hold: winners, shadowed rows, problems, joins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from etl.model import ObjectKind, ProblemCode, SourceObject
+from etl.verify import names
+from etl.verify.reader import Row, read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import date
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedUser:
+    """A user as the table ought to hold them; `birthts` is milliseconds UTC."""
+
+    first_name: str
+    last_name: str
+    birthts: int
+    img_path: str | None
+    extra: dict[str, str] | None
+    source_key: str
+    source_line: int
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the bucket says.
+
+    Shapes:  users by user_id; shadowed (key, line, user_id); rejected rows (key, line, code),
+             one for each code of a row; object_problems (key, code), warnings among them.
+    """
+
+    users: dict[str, ExpectedUser] = field(default_factory=dict)
+    shadowed: set[tuple[str, int, str]] = field(default_factory=set)
+    rejected: set[tuple[str, int, str]] = field(default_factory=set)
+    object_problems: set[tuple[str, str]] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A valid row and the object it is from: one of those that may be a user."""
+
+    row: Row
+    source: SourceObject
+
+    def beats(self, other: _Candidate) -> bool:
+        """Whether this row wins: newest object, then smallest key, then last line."""
+        if self.source.key != other.source.key:
+            return _is_before(self.source, other.source)
+        return self.row.line > other.row.line
+
+    def as_user(self, img_path: str | None) -> ExpectedUser:
+        return ExpectedUser(
+            self.row.first_name,
+            self.row.last_name,
+            self.row.birthts,
+            img_path,
+            self.row.extra,
+            self.source.key,
+            self.row.line,
+        )
+
+    def as_shadowed(self) -> tuple[str, int, str]:
+        return self.source.key, self.row.line, self.row.user_id
+
+
+def _is_before(one: SourceObject, other: SourceObject) -> bool:
+    """Whether `one` goes before `other`: the newer, or of equal age the smaller key."""
+    if one.last_modified != other.last_modified:
+        return one.last_modified > other.last_modified
+    return one.key.encode() < other.key.encode()
+
+
+def expect(
+    files: Iterable[tuple[SourceObject, bytes]],
+    images: Iterable[SourceObject],
+    bucket: str,
+    today: date,
+) -> Expected:
+    """Say what the tables ought to hold for a bucket with these objects.
+
+    `files` are the CSVs with their bytes, taken one at a time; `images` the objects that need
+    no opening, which may be of any kind but CSV. Ignored keys among either count for nothing.
+    """
+    unopened = [source for source in images if not names.is_ignored(source)]
+    expected = Expected(object_problems=_unsupported(unopened))
+    winners: dict[str, _Candidate] = {}
+    for source, content in files:
+        if not names.is_ignored(source):
+            _read_file(source, content, today, expected, winners)
+    pictures = _newest_images(unopened)
+    for user_id, candidate in winners.items():
+        picture = pictures.get(user_id)
+        img_path = None if picture is None else f"{bucket}/{picture.key}"
+        expected.users[user_id] = candidate.as_user(img_path)
+    return expected
+
+
+def refuse(expected: Expected, keys: Iterable[str]) -> Expected:
+    """Add the objects that the store would not hand out."""
+    refused = {(key, ProblemCode.ACCESS_REFUSED.value) for key in keys}
+    return replace(expected, object_problems=expected.object_problems | refused)
+
+
+def _read_file(
+    source: SourceObject,
+    content: bytes,
+    today: date,
+    expected: Expected,
+    winners: dict[str, _Candidate],
+) -> None:
+    reading = read(content, names.user_id(source.key), today)
+    expected.object_problems.update((source.key, fault) for fault in reading.faults)
+    expected.rejected.update((source.key, line, code) for line, code in reading.rejected)
+    for row in reading.rows:
+        _contend(_Candidate(row, source), expected, winners)
+
+
+def _contend(candidate: _Candidate, expected: Expected, winners: dict[str, _Candidate]) -> None:
+    held = winners.get(candidate.row.user_id)
+    if held is None:
+        winners[candidate.row.user_id] = candidate
+    elif candidate.beats(held):
+        winners[candidate.row.user_id] = candidate
+        expected.shadowed.add(held.as_shadowed())
+    else:
+        expected.shadowed.add(candidate.as_shadowed())
+
+
+def _unsupported(sources: Iterable[SourceObject]) -> set[tuple[str, str]]:
+    return {
+        (source.key, ProblemCode.UNSUPPORTED_TYPE.value)
+        for source in sources
+        if names.kind(source.key) is ObjectKind.OTHER
+    }
+
+
+def _newest_images(sources: Iterable[SourceObject]) -> dict[str, SourceObject]:
+    """Choose the image of each user id that has one."""
+    newest: dict[str, SourceObject] = {}
+    for source in sources:
+        if names.kind(source.key) is not ObjectKind.IMAGE:
+            continue
+        held = newest.get(names.user_id(source.key))
+        if held is None or _is_before(source, held):
+            newest[names.user_id(source.key)] = source
+    return newest

@@ -1,0 +1,126 @@
+"""The tables as they are now, in one snapshot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, Engine, Select, and_, select
+
+from etl.database import translating
+from etl.tables import problem, shadowed_row, source_object, users
+from etl.verify.expected import ExpectedUser
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+_ROWS_AT_A_TIME = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestEntry:
+    """What the manifest holds of an object; `size` in bytes, `last_modified` to the millisecond."""
+
+    etag: str
+    size: int
+    last_modified: datetime
+    kind: str
+    user_id: str
+    rows_read: int
+    rows_rejected: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the tables hold, in the shapes of Expected; users are the live ones."""
+
+    users: dict[str, ExpectedUser]
+    manifest: dict[str, ManifestEntry]
+    shadowed: set[tuple[str, int, str]]
+    rejected: set[tuple[str, int, str]]
+    object_problems: set[tuple[str, str]]
+
+
+def read_tables(engine: Engine, bucket: str) -> Found:
+    """Read everything that a run writes for one source bucket, as of one instant.
+
+    Raises:  DatabaseUnavailable.
+    """
+    with translating(), engine.connect() as connection:
+        snapshot = connection.execution_options(
+            isolation_level="REPEATABLE READ", yield_per=_ROWS_AT_A_TIME
+        )
+        rejected, object_problems = _problems(snapshot, bucket)
+        return Found(
+            users=_users(snapshot),
+            manifest=_manifest(snapshot, bucket),
+            shadowed=_shadowed(snapshot),
+            rejected=rejected,
+            object_problems=object_problems,
+        )
+
+
+def to_millisecond(moment: datetime) -> datetime:
+    """Drop what is finer than a millisecond: a listing tells no more."""
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def _users(connection: Connection) -> dict[str, ExpectedUser]:
+    live = select(
+        users.c.user_id,
+        users.c.first_name,
+        users.c.last_name,
+        users.c.birthts,
+        users.c.img_path,
+        users.c.extra,
+        users.c.source_key,
+        users.c.source_line,
+    ).where(users.c.retired_at.is_(None))
+    return {user_id: ExpectedUser(*rest) for user_id, *rest in connection.execute(live)}
+
+
+def _manifest(connection: Connection, bucket: str) -> dict[str, ManifestEntry]:
+    entries = select(
+        source_object.c.key,
+        source_object.c.etag,
+        source_object.c.size,
+        source_object.c.last_modified,
+        source_object.c.kind,
+        source_object.c.user_id,
+        source_object.c.rows_read,
+        source_object.c.rows_rejected,
+    ).where(source_object.c.bucket == bucket)
+    return {
+        key: ManifestEntry(etag, size, to_millisecond(last_modified), *rest)
+        for key, etag, size, last_modified, *rest in connection.execute(entries)
+    }
+
+
+def _shadowed(connection: Connection) -> set[tuple[str, int, str]]:
+    rows = select(shadowed_row.c.source_key, shadowed_row.c.source_line, shadowed_row.c.user_id)
+    return {(key, line, user_id) for key, line, user_id in connection.execute(rows)}
+
+
+def _problems(
+    connection: Connection, bucket: str
+) -> tuple[set[tuple[str, int, str]], set[tuple[str, str]]]:
+    """Read the open problems: of rows as (key, line, code), of objects as (key, code)."""
+    of_rows, of_objects = set(), set()
+    for key, line, code in connection.execute(_open_problems(bucket)):
+        if line is None:
+            of_objects.add((key, code))
+        else:
+            of_rows.add((key, line, code))
+    return of_rows, of_objects
+
+
+def _open_problems(bucket: str) -> Select[str, int | None, str]:
+    """Choose the problems that the run which last read an object found in it."""
+    last_read = and_(
+        source_object.c.key == problem.c.key, source_object.c.run_id == problem.c.run_id
+    )
+    return (
+        select(problem.c.key, problem.c.line, problem.c.code)
+        .join(source_object, last_read)
+        .where(source_object.c.bucket == bucket)
+    )

@@ -1,0 +1,155 @@
+"""Text to records: quotes, delimiters and line ends, one character at a time.
+
+A quote that goes wrong costs only the physical line it stands on: reading goes on at the next
+line, so that no later row can be swallowed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MOST_LINES = 1_000
+MOST_CHARACTERS = 1_048_576
+_LINE_END = re.compile("\r\n|\r|\n")
+
+
+class QuoteError(Exception):
+    """A quoted cell that does not end, ends in the middle of other text, or ends too late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A physical line: where it begins in the text, and where its characters end."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The stripped cells of one record and its 1-based line; None when a quote cost the line."""
+
+    line: int
+    cells: list[str] | None
+
+
+def physical_lines(text: str) -> list[Line]:
+    """Find every line of a text, ended by LF, CRLF, CR or the end of the text."""
+    lines = []
+    start = 0
+    for line_end in _LINE_END.finditer(text):
+        lines.append(Line(start, line_end.start()))
+        start = line_end.end()
+    if start < len(text):
+        lines.append(Line(start, len(text)))
+    return lines
+
+
+def read_line(text: str, line: Line, delimiter: str) -> list[str]:
+    """Read the cells of one physical line, which no quote may leave.
+
+    Raises:  QuoteError.
+    """
+    cells, _ = _read_cells(text, line.start, line.end, delimiter)
+    return cells
+
+
+def read_records(
+    text: str, lines: list[Line], first: int, delimiter: str, width: int
+) -> Iterator[Record]:
+    """Read every record from `lines[first]` on; blank ones too. `width` is the header's."""
+    at = first
+    while at < len(lines):
+        try:
+            cells, last = _read_record(text, lines, at, delimiter, width)
+        except QuoteError:
+            yield Record(at + 1, None)
+            at += 1
+        else:
+            yield Record(at + 1, cells)
+            at = last + 1
+
+
+def drop_surplus(cells: list[str], width: int) -> list[str]:
+    """Leave out the cells beyond the header's width, if all of these are blank."""
+    return cells[:width] if not any(cells[width:]) else cells
+
+
+def _read_record(
+    text: str, lines: list[Line], at: int, delimiter: str, width: int
+) -> tuple[list[str], int]:
+    """Read the record that begins at `lines[at]`: its cells, and the index of its last line."""
+    start = lines[at].start
+    reach = lines[min(at + MOST_LINES, len(lines)) - 1].end
+    # One character more than allowed tells a record that fits from one that does not.
+    cells, end = _read_cells(text, start, min(reach, start + MOST_CHARACTERS + 1), delimiter)
+    if end - start > MOST_CHARACTERS:
+        raise QuoteError
+    last = at
+    while lines[last].end < end:
+        last += 1
+    cells = drop_surplus(cells, width)
+    if last > at and len(cells) != width:
+        raise QuoteError
+    return cells, last
+
+
+def _read_cells(text: str, start: int, stop: int, delimiter: str) -> tuple[list[str], int]:
+    """Read stripped cells from `start` to a line end or `stop`, and say where that is."""
+    cells = []
+    at = start
+    while True:
+        opening = _skip_blanks(text, at, stop, delimiter)
+        if opening < stop and text[opening] == '"':
+            cell, at = _read_quoted(text, opening + 1, stop, delimiter)
+        else:
+            cell, at = _read_plain(text, at, stop, delimiter)
+        cells.append(cell.strip())
+        if at == stop or text[at] != delimiter:
+            return cells, at
+        at += 1
+
+
+def _skip_blanks(text: str, at: int, stop: int, delimiter: str) -> int:
+    while at < stop and text[at] in " \t" and text[at] != delimiter:
+        at += 1
+    return at
+
+
+def _read_plain(text: str, start: int, stop: int, delimiter: str) -> tuple[str, int]:
+    at = start
+    while at < stop and not _ends_cell(text[at], delimiter):
+        at += 1
+    return text[start:at], at
+
+
+def _read_quoted(text: str, start: int, stop: int, delimiter: str) -> tuple[str, int]:
+    """Read a quoted cell whose first character is at `start`, and say where it ends."""
+    content = []
+    at = start
+    while at < stop:
+        if text[at] != '"':
+            content.append(text[at])
+            at += 1
+        elif at + 1 < stop and text[at + 1] == '"':
+            content.append('"')
+            at += 2
+        else:
+            return "".join(content), _end_of_quoted(text, at + 1, stop, delimiter)
+    raise QuoteError
+
+
+def _end_of_quoted(text: str, at: int, stop: int, delimiter: str) -> int:
+    at = _skip_blanks(text, at, stop, delimiter)
+    if at < stop and not _ends_cell(text[at], delimiter):
+        raise QuoteError
+    return at
+
+
+def _ends_cell(character: str, delimiter: str) -> bool:
+    return character == delimiter or character in "\r\n"

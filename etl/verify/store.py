@@ -1,0 +1,167 @@
+"""The buckets as they are now: listed and fetched one object at a time."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from minio import Minio
+from minio.error import MinioException, S3Error
+from urllib3 import PoolManager, Retry, Timeout
+from urllib3.exceptions import HTTPError
+
+from etl.errors import ConfigurationError, ObjectStoreUnavailable, UnreadableObject
+from etl.model import SourceObject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from minio.datatypes import Object
+
+    from etl.settings import Settings
+
+_CONNECT_TIMEOUT_SECONDS = 2
+_READ_TIMEOUT_SECONDS = 30
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An object's bytes, and the ETag they came with."""
+
+    etag: str
+    content: bytes
+
+
+def connect(settings: Settings) -> Minio:
+    """Make a client that gives up in seconds rather than minutes.
+
+    Raises:  ConfigurationError when there is no S3_ENDPOINT.
+    """
+    if settings.s3_endpoint is None:
+        raise ConfigurationError(
+            "S3_ENDPOINT is not set and no embedded object store was started.",
+            hint="Run the command through ./run.sh, or set S3_ENDPOINT.",
+        )
+    scheme, _, host = settings.s3_endpoint.partition("://")
+    secret = settings.s3_secret_key
+    return Minio(
+        host,
+        access_key=settings.s3_access_key,
+        secret_key=None if secret is None else secret.get_secret_value(),
+        secure=scheme == "https",
+        region=settings.s3_region,
+        http_client=PoolManager(
+            timeout=Timeout(connect=_CONNECT_TIMEOUT_SECONDS, read=_READ_TIMEOUT_SECONDS),
+            retries=Retry(3, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504)),
+        ),
+    )
+
+
+def list_objects(client: Minio, bucket: str, prefix: str = "") -> Iterator[SourceObject]:
+    """List every object of a bucket whose key begins with `prefix`, ignored ones too.
+
+    Raises:  ConfigurationError when there is no such bucket or it may not be listed;
+             ObjectStoreUnavailable.
+    """
+    with _translating(bucket):
+        for listed in client.list_objects(bucket, prefix=prefix, recursive=True):
+            yield _as_source(listed)
+
+
+def read_object(
+    client: Minio, bucket: str, source: SourceObject
+) -> tuple[SourceObject, bytes] | None:
+    """Read an object and the listing entry its bytes belong to; None when it is gone.
+
+    An object replaced since it was listed comes with its newer entry.
+
+    Raises:  UnreadableObject when the store refuses it; ObjectStoreUnavailable.
+    """
+    current: SourceObject | None = source
+    for _ in range(_ATTEMPTS):
+        if current is None:
+            return None
+        fetched = fetch(client, bucket, source.key)
+        if fetched is not None and fetched.etag == current.etag:
+            return current, fetched.content
+        current = _find(client, bucket, source.key)
+    raise ObjectStoreUnavailable(
+        f"{bucket}/{source.key} was replaced each of the {_ATTEMPTS} times it was read.",
+        hint="Verify when less is being uploaded.",
+    )
+
+
+def fetch(client: Minio, bucket: str, key: str) -> Fetched | None:
+    """Read an object's bytes; None when there is no such object.
+
+    Raises:  UnreadableObject when the store refuses it; ObjectStoreUnavailable.
+    """
+    with _translating(bucket):
+        try:
+            return _fetch(client, bucket, key)
+        except S3Error as error:
+            if error.code == "NoSuchKey":
+                return None
+            if error.response.status == HTTPStatus.FORBIDDEN:
+                raise UnreadableObject(
+                    f"The store does not hand out {bucket}/{key}: {error.code}.",
+                    hint="Allow the access key to read it.",
+                ) from error
+            raise
+
+
+def _fetch(client: Minio, bucket: str, key: str) -> Fetched:
+    for attempt in range(_ATTEMPTS):
+        response = client.get_object(bucket, key)
+        try:
+            return Fetched(_bare(response.headers["ETag"]), response.read())
+        except HTTPError:  # the body was cut; the client retries only until it begins
+            if attempt == _ATTEMPTS - 1:
+                raise
+        finally:
+            response.close()
+            response.release_conn()
+    raise AssertionError  # the last attempt returned or raised
+
+
+def _find(client: Minio, bucket: str, key: str) -> SourceObject | None:
+    """Find an object in the listing, where it is the first of the keys that it begins."""
+    first = list(islice(list_objects(client, bucket, prefix=key), 1))
+    return first[0] if first and first[0].key == key else None
+
+
+def _as_source(listed: Object) -> SourceObject:
+    return SourceObject(
+        key=listed.object_name or "",
+        etag=_bare(listed.etag or ""),
+        size=listed.size or 0,
+        last_modified=listed.last_modified or datetime.fromtimestamp(0, UTC),
+    )
+
+
+def _bare(etag: str) -> str:
+    return etag.removeprefix("W/").strip('"')
+
+
+@contextmanager
+def _translating(bucket: str) -> Iterator[None]:
+    try:
+        yield
+    except S3Error as error:
+        if error.response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise ObjectStoreUnavailable(
+                f"The object store failed on bucket {bucket}: {error.code}."
+            ) from error
+        raise ConfigurationError(
+            f"The object store refuses bucket {bucket}: {error.code}.",
+            hint="Check that the bucket exists and that the access key may list and read it.",
+        ) from error
+    except (MinioException, HTTPError) as error:
+        raise ObjectStoreUnavailable(
+            f"The object store did not answer for bucket {bucket}: {type(error).__name__}."
+        ) from error

@@ -1,0 +1,316 @@
+"""verify() against a real database and a real object store, which it must not trust."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import insert, text
+
+from etl.errors import ConfigurationError, ObjectStoreUnavailable
+from etl.tables import problem, run, shadowed_row, source_object, users
+from etl.verify import Difference, store, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection, Engine
+
+    from etl.settings import Settings
+
+TODAY = date(2024, 2, 29)
+NOW = datetime(2024, 2, 29, tzinfo=UTC)
+OBJECTS = {
+    "a/1000.csv": "first_name, last_name, birthts, city\nAda, Lovelace, 7, Ulm\n",
+    "img/1000.png": "not looked at",
+    "many.csv": "user_id;first_name;last_name;birthts\n7;Old;B;0\n7;New;B;0\n8;C;;x\n",
+    "empty.csv": "\n",
+    "notes.txt": "hello",
+    "a/.DS_Store": "litter",
+}
+OUTPUT = "user_id,first_name,last_name,birthts,img_path\n1000,Ada,Lovelace,7,{}\n7,New,B,0,\n"
+# key: kind, user_id, state, rows_read, rows_rejected
+MANIFEST = {
+    "a/1000.csv": ("csv", "1000", "loaded", 1, 0),
+    "img/1000.png": ("image", "1000", "loaded", 0, 0),
+    "many.csv": ("csv", "many", "loaded", 3, 1),
+    "empty.csv": ("csv", "empty", "quarantined", 0, 0),
+    "notes.txt": ("other", "notes", "quarantined", 0, 0),
+}
+PROBLEMS = [
+    ("many.csv", 4, "missing-cell"),
+    ("many.csv", 4, "not-an-integer"),
+    ("empty.csv", None, "empty-file"),
+    ("notes.txt", None, "unsupported-type"),
+]
+
+ANOTHER_USER = """
+    INSERT INTO users
+        (user_id, first_name, last_name, birthts, source_key, source_line, run_id, updated_at)
+    VALUES ('9', 'A', 'B', 0, 'x.csv', 2, 2, now())
+"""
+ANOTHER_OBJECT = """
+    INSERT INTO source_object
+    SELECT bucket, 'x.csv', kind, user_id, etag, size, last_modified, state, 0, 0, run_id
+    FROM source_object WHERE key = 'many.csv'
+"""
+ANOTHER_SHADOWED_ROW = """
+    INSERT INTO shadowed_row
+        (source_key, source_line, user_id, first_name, last_name, birthts, run_id)
+    VALUES ('many.csv', 9, '7', 'A', 'B', 0, 2)
+"""
+ANOTHER_PROBLEM = """
+    INSERT INTO problem (run_id, key, etag, line, code, severity, note)
+    VALUES ({}, 'many.csv', 'e', {}, '{}', 'error', 'n')
+"""
+
+
+class World:
+    """Buckets and tables that agree, as a run would have left them, to be put out of step."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.client = store.connect(settings)
+        for key, content in OBJECTS.items():
+            self.put(key, content)
+        self.publish(OUTPUT.format(f"{settings.source_bucket}/img/1000.png"))
+        with engine.begin() as connection:
+            self._fill(connection)
+
+    def put(self, key: str, content: str) -> None:
+        self._put(self.settings.source_bucket, key, content)
+
+    def publish(self, content: str) -> None:
+        self._put(self.settings.processed_bucket, "output.csv", content)
+
+    def _put(self, bucket: str, key: str, content: str) -> None:
+        raw = content.encode()
+        self.client.put_object(bucket, key, io.BytesIO(raw), len(raw))
+
+    def remove(self, key: str) -> None:
+        self.client.remove_object(self.settings.source_bucket, key)
+
+    def execute(self, statement: str) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(text(statement))
+
+    def differences(self, progress: Callable[[int, int], None] | None = None) -> list[Difference]:
+        return verify(self.settings, self.engine, today=TODAY, progress=progress)
+
+    def told(self) -> set[tuple[str, str]]:
+        return {(difference.what, difference.name) for difference in self.differences()}
+
+    def _fill(self, connection: Connection) -> None:
+        for state in ("failed", "succeeded"):
+            connection.execute(insert(run).values(trigger="cli", state=state))
+        connection.execute(insert(source_object), self._manifest())
+        connection.execute(insert(users), self._users())
+        connection.execute(
+            insert(shadowed_row).values(
+                source_key="many.csv", source_line=2, user_id="7", run_id=2,
+                first_name="Old", last_name="B", birthts=0,
+            )
+        )  # fmt: skip
+        connection.execute(
+            insert(problem),
+            [
+                {"run_id": 2, "key": key, "line": line, "code": code, "etag": "e", "note": "n",
+                 "severity": "error"}
+                for key, line, code in PROBLEMS
+            ],
+        )  # fmt: skip
+
+    def _manifest(self) -> list[dict[str, object]]:
+        listed = store.list_objects(self.client, self.settings.source_bucket)
+        names = ("kind", "user_id", "state", "rows_read", "rows_rejected")
+        return [
+            {"bucket": self.settings.source_bucket, "key": source.key, "etag": source.etag,
+             "size": source.size, "last_modified": source.last_modified, "run_id": 2,
+             **dict(zip(names, MANIFEST[source.key], strict=True))}
+            for source in listed if source.key in MANIFEST
+        ]  # fmt: skip
+
+    def _users(self) -> list[dict[str, object]]:
+        common = {"run_id": 2, "updated_at": NOW, "retired_at": None}
+        return [
+            common | {"user_id": "1000", "first_name": "Ada", "last_name": "Lovelace",
+                      "birthts": 7, "extra": {"city": "Ulm"}, "source_key": "a/1000.csv",
+                      "img_path": f"{self.settings.source_bucket}/img/1000.png",
+                      "source_line": 2},
+            common | {"user_id": "7", "first_name": "New", "last_name": "B", "birthts": 0,
+                      "img_path": None, "extra": None, "source_key": "many.csv",
+                      "source_line": 3},
+        ]  # fmt: skip
+
+
+@pytest.fixture
+def world(settings: Settings, engine: Engine) -> World:
+    """Buckets and tables that agree."""
+    return World(settings, engine)
+
+
+def test_buckets_and_tables_that_agree_have_no_differences(world: World):
+    assert world.differences() == []
+
+
+def test_an_empty_bucket_and_empty_tables_lack_only_the_output(settings: Settings, engine: Engine):
+    (difference,) = verify(settings, engine, today=TODAY)
+    assert difference.what == "output-missing"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "first_name = 'x'",
+        "last_name = 'x'",
+        "birthts = 1",
+        "img_path = NULL",
+        "extra = '{}'",
+        "source_key = 'x'",
+        "source_line = 3",
+    ],
+)
+def test_a_user_who_differs_is_told(world: World, change: str):
+    world.execute(f"UPDATE users SET {change} WHERE user_id = '1000'")
+    (difference,) = world.differences()
+    assert (difference.what, difference.name) == ("user-differs", "1000")
+    assert difference.note.endswith(f"disagree on {change.split(maxsplit=1)[0]}.")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "etag = 'x'",
+        "size = 1",
+        "last_modified = last_modified + interval '1 ms'",
+        "kind = 'other'",
+        "user_id = 'x'",
+        "rows_read = 2",
+        "rows_rejected = 2",
+    ],
+)
+def test_a_manifest_entry_that_differs_is_told(world: World, change: str):
+    world.execute(f"UPDATE source_object SET {change} WHERE key = 'many.csv'")
+    (difference,) = world.differences()
+    assert (difference.what, difference.name) == ("manifest-differs", "many.csv")
+    assert difference.note.endswith(f"disagree on {change.split(maxsplit=1)[0]}.")
+
+
+@pytest.mark.parametrize(
+    ("statement", "what", "name"),
+    [
+        ("DELETE FROM users WHERE user_id = '7'", "user-missing", "7"),
+        ("UPDATE users SET retired_at = now() WHERE user_id = '7'", "user-missing", "7"),
+        (ANOTHER_USER, "user-surplus", "9"),
+        ("DELETE FROM source_object WHERE kind = 'image'", "manifest-missing", "img/1000.png"),
+        (ANOTHER_OBJECT, "manifest-surplus", "x.csv"),
+        ("DELETE FROM shadowed_row", "shadowed-missing", "many.csv 2 7"),
+        (ANOTHER_SHADOWED_ROW, "shadowed-surplus", "many.csv 9 7"),
+        ("DELETE FROM problem WHERE line = 4 AND code = 'missing-cell'", "problem-missing",
+         "many.csv 4 missing-cell"),
+        ("DELETE FROM problem WHERE key = 'notes.txt'", "problem-missing",
+         "notes.txt unsupported-type"),
+        ("UPDATE problem SET run_id = 1 WHERE key = 'empty.csv'", "problem-missing",
+         "empty.csv empty-file"),
+        (ANOTHER_PROBLEM.format(2, "NULL", "no-rows"), "problem-surplus", "many.csv no-rows"),
+        (ANOTHER_PROBLEM.format(2, 3, "short-row"), "problem-surplus", "many.csv 3 short-row"),
+    ],
+)  # fmt: skip
+def test_what_the_tables_lack_or_hold_too_much_is_told(
+    world: World, statement: str, what: str, name: str
+):
+    world.execute(statement)
+    assert world.told() == {(what, name)}
+
+
+def test_retired_users_and_problems_of_earlier_runs_count_for_nothing(world: World):
+    world.execute(ANOTHER_USER)
+    world.execute("UPDATE users SET retired_at = now() WHERE user_id = '9'")
+    world.execute(ANOTHER_PROBLEM.format(1, "NULL", "guessed-encoding"))
+    assert world.differences() == []
+
+
+def test_the_manifest_of_another_bucket_counts_for_nothing(world: World):
+    world.execute(
+        "INSERT INTO source_object SELECT 'other-bucket', key, kind, user_id, etag, size,"
+        " last_modified, state, rows_read, rows_rejected, run_id FROM source_object"
+    )
+    assert world.differences() == []
+
+
+def test_what_came_into_the_bucket_is_missing_from_the_rest(world: World):
+    world.put("9.csv", "first_name,last_name,birthts\nA,B,0\n")
+    assert world.told() == {
+        ("user-missing", "9"),
+        ("manifest-missing", "9.csv"),
+        ("output-missing", "9"),
+    }
+
+
+def test_what_left_the_bucket_is_surplus_in_the_rest(world: World):
+    world.remove("a/1000.csv")
+    assert world.told() == {
+        ("user-surplus", "1000"),
+        ("manifest-surplus", "a/1000.csv"),
+        ("output-surplus", "1000"),
+    }
+
+
+def test_an_image_that_left_the_bucket_is_told_with_its_user(world: World):
+    world.remove("img/1000.png")
+    assert world.told() == {
+        ("user-differs", "1000"),
+        ("manifest-surplus", "img/1000.png"),
+        ("output-differs", "1000"),
+    }
+
+
+def test_an_output_that_lags_is_told(world: World):
+    world.publish(OUTPUT.format("").replace("New", "Old"))
+    assert world.told() == {("output-differs", "1000"), ("output-differs", "7")}
+
+
+def test_an_object_replaced_while_verifying_is_read_again(world: World):
+    def replace_it(done: int, _total: int) -> None:
+        if done == 0:
+            world.put("a/1000.csv", OBJECTS["a/1000.csv"].replace("Ada", "Augusta"))
+
+    by_what = {difference.what: difference for difference in world.differences(replace_it)}
+    assert by_what["user-differs"].expected == {"first_name": "Augusta"}
+    assert by_what["manifest-differs"].name == "a/1000.csv"
+
+
+def test_an_object_removed_while_verifying_is_gone(world: World):
+    def remove_it(done: int, _total: int) -> None:
+        if done == 0:
+            world.remove("a/1000.csv")
+
+    told = {(difference.what, difference.name) for difference in world.differences(remove_it)}
+    assert ("user-surplus", "1000") in told
+    assert ("manifest-surplus", "a/1000.csv") in told
+
+
+def test_progress_counts_the_csvs(world: World):
+    seen: list[tuple[int, int]] = []
+    world.differences(lambda done, total: seen.append((done, total)))
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+
+def test_a_bucket_that_is_not_there_is_a_matter_of_settings(settings: Settings, engine: Engine):
+    elsewhere = settings.model_copy(update={"source_bucket": "no-such-bucket"})
+    with pytest.raises(ConfigurationError, match="no-such-bucket"):
+        verify(elsewhere, engine)
+
+
+def test_a_store_that_is_down_is_an_outage(settings: Settings, engine: Engine):
+    elsewhere = settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
+    with pytest.raises(ObjectStoreUnavailable, match=settings.source_bucket):
+        verify(elsewhere, engine)
+
+
+def test_verify_needs_an_endpoint(settings: Settings, engine: Engine):
+    with pytest.raises(ConfigurationError, match="S3_ENDPOINT"):
+        verify(settings.model_copy(update={"s3_endpoint": None}), engine)

@@ -1,0 +1,114 @@
+"""The oracle's comparison of the published output; the tables are compared on a real database."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etl.verify.compare import OUTPUT_HEADER, compare_output, compare_users
+from etl.verify.expected import ExpectedUser
+
+ADA = ExpectedUser("Ada", "Lovelace", -7, "src-data/1.png", None, "1.csv", 2)
+BOB = ExpectedUser('B"ob', "O,\nne", 0, None, {"city": "Ulm"}, "2.csv", 2)
+USERS = {"1": ADA, "2": BOB}
+HEADER = "user_id,first_name,last_name,birthts,img_path\n"
+ADA_ROW = "1,Ada,Lovelace,-7,src-data/1.png\n"
+BOB_ROW = '2,"B""ob","O,\nne",0,\n'
+
+
+def told(output: str | bytes | None) -> list[tuple[str, str]]:
+    content = output.encode() if isinstance(output, str) else output
+    return [(d.what, d.name) for d in compare_output(USERS, content, "out/output.csv")]
+
+
+def test_an_output_as_expected_has_no_differences():
+    assert told(HEADER + ADA_ROW + BOB_ROW) == []
+
+
+def test_an_output_that_is_not_there_is_missing():
+    assert told(None) == [("output-missing", "out/output.csv")]
+
+
+def test_a_user_not_published_is_missing():
+    assert told(HEADER + ADA_ROW) == [("output-missing", "2")]
+
+
+def test_a_published_stranger_is_surplus():
+    assert told(HEADER + ADA_ROW + BOB_ROW + "3,C,D,0,\n") == [("output-surplus", "3")]
+
+
+def test_only_the_differing_values_are_told():
+    (difference,) = compare_output(
+        USERS, (HEADER + ADA_ROW.replace("Ada", "Adam") + BOB_ROW).encode(), "output.csv"
+    )
+    assert difference.what == "output-differs"
+    assert difference.expected == {"first_name": "Ada"}
+    assert difference.found == {"first_name": "Adam"}
+
+
+def test_a_user_published_twice_is_told():
+    assert told(HEADER + ADA_ROW + ADA_ROW + BOB_ROW) == [("output-doubled", "1")]
+
+
+def test_users_out_of_byte_order_are_told():
+    assert told(HEADER + BOB_ROW + ADA_ROW) == [("output-unsorted", "1")]
+
+
+def test_another_header_is_told():
+    assert told("id,first,last,birthts,img\n" + ADA_ROW + BOB_ROW) == [
+        ("output-differs", "out/output.csv")
+    ]
+    assert ("output-differs", "out/output.csv") in told("")
+
+
+def test_a_row_with_another_number_of_cells_is_told():
+    assert told(HEADER + ADA_ROW + BOB_ROW + "3,C\n") == [
+        ("output-differs", "out/output.csv row 3")
+    ]
+
+
+def test_an_output_that_is_no_csv_is_unreadable():
+    assert told(b"\xff\xfe") == [("output-unreadable", "out/output.csv")]
+    assert told(HEADER + '"1') == [("output-unreadable", "out/output.csv")]
+
+
+def test_users_that_differ_are_told_with_what_differs():
+    changed = {"1": ADA, "2": ExpectedUser('B"ob', "O,\nne", 0, None, None, "2.csv", 3)}
+    (difference,) = compare_users(USERS, changed)
+    assert difference.what == "user-differs"
+    assert difference.expected == {"extra": {"city": "Ulm"}, "source_line": 2}
+    assert difference.found == {"extra": None, "source_line": 3}
+
+
+ids = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=5)
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=9)
+
+
+@given(
+    st.dictionaries(
+        ids,
+        st.builds(
+            ExpectedUser,
+            texts,
+            texts,
+            st.integers(-(2**60), 2**60),
+            st.none() | texts,
+            st.none(),
+            st.just("k.csv"),
+            st.just(2),
+        ),
+    )
+)
+def test_what_a_csv_writer_publishes_has_no_differences(users: dict[str, ExpectedUser]):
+    written = io.StringIO(newline="")
+    writer = csv.writer(written)
+    writer.writerow(OUTPUT_HEADER)
+    for user_id in sorted(users, key=str.encode):
+        user = users[user_id]
+        writer.writerow(
+            [user_id, user.first_name, user.last_name, user.birthts, user.img_path or ""]
+        )
+    assert compare_output(users, written.getvalue().encode(), "output.csv") == []
