@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING
 
 from etl.errors import UnreadableObject
@@ -25,7 +26,6 @@ from etl.validate import validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import date
 
     import pandas as pd
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 FETCH_THREADS = 32
 MAX_OBJECTS = 5_000
 MAX_BYTES = 64 * 1024 * 1024
+MS_A_DAY = 86_400_000
+EPOCH = date(1970, 1, 1).toordinal()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class StagedObject:
     state: ObjectState
     rows_read: int = 0
     rows_rejected: int = 0
+    reread_on: date | None = None
 
 
 @dataclass(frozen=True)
@@ -132,12 +135,34 @@ class _Figures:
             key for key, line in {(p.key, p.line) for p in errors} if line is not None
         )
         self._refused = {problem.key for problem in errors if problem.line is None}
+        self._reread_on = _first_days(errors)
 
-    def rows(self, key: str) -> tuple[int, int]:
-        return self._read.get(key, 0), self._rejected[key]
+    def of(self, key: str) -> tuple[int, int, date | None]:
+        """Rows read, rows rejected, and the day on which one of those becomes valid."""
+        return self._read.get(key, 0), self._rejected[key], self._reread_on.get(key)
 
     def state(self, key: str) -> ObjectState:
         return ObjectState.QUARANTINED if key in self._refused else ObjectState.LOADED
+
+
+def _first_days(errors: Iterable[Problem]) -> dict[str, date]:
+    """By key, the first day on which a birthdate rejected as a future one has come."""
+    days: dict[str, date] = {}
+    for problem in errors:
+        if problem.code is ProblemCode.BIRTHDATE_OUT_OF_RANGE:
+            day = _day(problem.value or "")
+            if day is not None:
+                days[problem.key] = min(day, days.get(problem.key, date.max))
+    return days
+
+
+def _day(birthts: str) -> date | None:
+    """The UTC date of a birthts after 1970 and before the year 10000, else None."""
+    try:
+        days = int(birthts) // MS_A_DAY
+    except ValueError:
+        return None
+    return date.fromordinal(EPOCH + days) if 0 <= days <= date.max.toordinal() - EPOCH else None
 
 
 def _stage(
@@ -152,7 +177,7 @@ def _stage(
         return _entry(change.kind, change.source, state)
     if isinstance(outcome, SourceFile):
         key = outcome.source.key
-        return _entry(change.kind, outcome.source, figures.state(key), *figures.rows(key))
+        return _entry(change.kind, outcome.source, figures.state(key), figures.of(key))
     if outcome is None and change.kind is ChangeKind.MODIFIED:  # gone since the listing
         return _entry(ChangeKind.REMOVED, change.source, ObjectState.LOADED)
     return None
@@ -162,8 +187,7 @@ def _entry(
     kind: ChangeKind,
     source: SourceObject,
     state: ObjectState,
-    rows_read: int = 0,
-    rows_rejected: int = 0,
+    figures: tuple[int, int, date | None] = (0, 0, None),
 ) -> StagedObject:
     return StagedObject(
         kind,
@@ -174,8 +198,7 @@ def _entry(
         source.size,
         source.last_modified.isoformat(),
         state,
-        rows_read,
-        rows_rejected,
+        *figures,
     )
 
 

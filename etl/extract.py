@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from etl.collect import Block, Collector
+from etl.collect import Block, Collector, Record
 from etl.dialect import KNOWN, REQUIRED, Dialect, HeaderFault, read_header
 from etl.encoding import Decoded, decode
 from etl.keys import user_id_of
@@ -28,6 +27,8 @@ from etl.plain import as_plain, read_plain
 from etl.records import physical_lines, read_records
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from numpy.typing import NDArray
 
 LONGEST_CELL_CHARACTERS = 10_000
@@ -96,8 +97,6 @@ def _read_together(
     if usable and isinstance(dialect, Dialect):
         places, bodies = zip(*usable, strict=True)
         read_plain(places, bodies, dialect, collector)
-        for place in places:
-            _note_no_rows(place, collector)
 
 
 def _read_carefully(place: int, file: SourceFile, collector: Collector) -> None:
@@ -123,9 +122,11 @@ def _read_text(place: int, file: SourceFile, decoded: Decoded, collector: Collec
         return
     if decoded.guessed_from_line is not None:
         _note_guess(place, lines, decoded.guessed_from_line, collector)
-    for index, cells in read_records(lines, first + 1, dialect):
-        collector.add_record(dialect.columns, place, index + 1, lines[index], cells)
-    _note_no_rows(place, collector)
+    records = (
+        Record(place, start + 1, lines[start], cells)
+        for start, cells in read_records(lines, first + 1, dialect)
+    )
+    collector.add_records(dialect.columns, records)
 
 
 def _is_usable(
@@ -157,25 +158,36 @@ def _note_guess(place: int, lines: Sequence[str], number: int, collector: Collec
     )
 
 
-def _note_no_rows(place: int, collector: Collector) -> None:
-    if collector.rows_read[place] == 0:
-        collector.object_problem(
-            place,
-            ProblemCode.NO_ROWS,
-            "The file has a header and no rows. Add them, or remove the file.",
-            severity=Severity.WARNING,
-        )
-
-
 def _extract(files: Sequence[SourceFile], collector: Collector) -> Extract:
     keys = [file.source.key for file in files]
-    tables = [_table(_storable(block, collector), keys) for block in collector.blocks()]
+    key_cells, user_ids = pa.array(keys, _TEXT), pa.array(map(user_id_of, keys), _TEXT)
+    tables = [
+        _table(_storable(block, collector), key_cells, user_ids) for block in collector.blocks()
+    ]
     rows = _in_order(pa.concat_tables([_no_rows(), *tables])).drop_columns("file")
+    _note_no_rows(keys, collector)
     return Extract(
         rows=rows.to_pandas(types_mapper={_TEXT: pd.StringDtype("pyarrow")}.get),
         problems=sort_problems(collector.problems),
         rows_read=dict(zip(keys, collector.rows_read, strict=True)),
     )
+
+
+def _note_no_rows(keys: Sequence[str], collector: Collector) -> None:
+    """A file with a good header and nothing under it deserves a look."""
+    refused = {
+        problem.key
+        for problem in collector.problems
+        if problem.line is None and problem.severity is Severity.ERROR
+    }
+    for place, key in enumerate(keys):
+        if collector.rows_read[place] == 0 and key not in refused:
+            collector.object_problem(
+                place,
+                ProblemCode.NO_ROWS,
+                "The file has a header and no rows. Add them, or remove the file.",
+                severity=Severity.WARNING,
+            )
 
 
 def _storable(block: Block, collector: Collector) -> Block:
@@ -190,7 +202,7 @@ def _storable(block: Block, collector: Collector) -> Block:
         too_long = _is_too_long(column, cells) & without_nul
         _refuse(block, column, cells, too_long, ProblemCode.CELL_TOO_LONG, collector)
         refused |= too_long
-    return _without(block, refused) if refused.any() else block
+    return block.without(refused) if refused.any() else block
 
 
 def _is_too_long(column: str, cells: pa.ChunkedArray) -> NDArray[np.bool_]:
@@ -229,53 +241,54 @@ def _refuse(  # noqa: PLR0913, PLR0917 - cells, which of them, and why
         )
 
 
-def _without(block: Block, refused: NDArray[np.bool_]) -> Block:
-    keep = ~refused
-    return replace(
-        block,
-        file=block.file[keep],
-        line=block.line[keep],
-        cells=[cells.filter(pa.array(keep)) for cells in block.cells],
-    )
-
-
-def _table(block: Block, keys: Sequence[str]) -> pa.Table:
+def _table(block: Block, keys: pa.Array, user_ids: pa.Array) -> pa.Table:
     cells = dict(zip(block.columns, block.cells, strict=True))
-    if "user_id" not in cells:
-        cells["user_id"] = _for_each_row([user_id_of(key) for key in keys], block.file)
+    place = pa.array(block.file)
     return pa.table(
         {
-            "file": block.file,
-            "key": _for_each_row(keys, block.file),
+            "file": place,
+            "key": keys.take(place),
             "line": block.line,
-            "user_id": cells["user_id"],
+            "user_id": cells["user_id"] if "user_id" in cells else user_ids.take(place),
             **{name: cells[name] for name in REQUIRED},
             "extra": _extra(block),
         }
     )
 
 
-def _for_each_row(values: Sequence[str], place: NDArray[np.int64]) -> pa.Array:
-    return pa.array(values, _TEXT).take(pa.array(place))
-
-
 def _extra(block: Block) -> pa.Array:
-    unknown = {
-        name: cells
+    members = [
+        _json_members(name, cells)
         for name, cells in zip(block.columns, block.cells, strict=True)
         if name not in KNOWN
-    }
-    if not unknown:
+    ]
+    if not members:
         return pa.nulls(len(block.line), _TEXT)
-    columns = [cells.to_pylist() for cells in unknown.values()]
-    return pa.array(_as_json(list(unknown), zip(*columns, strict=True)), _TEXT)
+    filled = pc.binary_join_element_wise(*members, _text(", "), null_handling="skip")
+    objects = pc.binary_join_element_wise(_text("{"), filled, _text("}"), _text(""))
+    return pc.if_else(pc.equal(pc.binary_length(filled), 0), pa.scalar(None, _TEXT), objects)
 
 
-def _as_json(names: Sequence[str], rows: Iterable[tuple[str, ...]]) -> Iterator[str | None]:
-    encode = json.JSONEncoder(ensure_ascii=False).encode
-    for row in rows:
-        filled = {name: cell for name, cell in zip(names, row, strict=True) if cell}
-        yield encode(filled) if filled else None
+def _json_members(name: str, cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    """`"name": "cell"` for every cell, null where it is blank."""
+    prefix = _text(_quote(name) + ": ")
+    members = pc.binary_join_element_wise(prefix, _json_strings(cells), _text(""))
+    return pc.if_else(pc.equal(pc.binary_length(cells), 0), pa.scalar(None, _TEXT), members)
+
+
+def _json_strings(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    needs_escape = pc.match_substring_regex(cells, r'["\\\x00-\x1f]')
+    if pc.any(needs_escape).as_py():
+        return pa.chunked_array([pa.array(map(_quote, cells.to_pylist()), _TEXT)])
+    return pc.binary_join_element_wise(_text('"'), cells, _text('"'), _text(""))
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _text(value: str) -> pa.Scalar:
+    return pa.scalar(value, _TEXT)
 
 
 def _no_rows() -> pa.Table:

@@ -35,10 +35,10 @@ def empty_staging(connection: Connection) -> None:
 def stage(connection: Connection, batch: Batch) -> None:
     """Add one batch to staging, whole or not at all."""
     rows = batch.rows.rename(columns={"key": "source_key", "line": "source_line"})
-    _copy(connection, "staging_row", rows)
-    _copy(connection, "staging_object", _frame(batch.objects, StagedObject))
-    _copy(connection, "staging_problem", _frame(batch.problems, Problem))
-    connection.commit()
+    with connection.begin():
+        _copy(connection, "staging_row", rows)
+        _copy(connection, "staging_object", _frame(batch.objects, StagedObject))
+        _copy(connection, "staging_problem", _frame(batch.problems, Problem))
 
 
 def _frame(values: Sequence[StagedObject] | Sequence[Problem], kind: type) -> pd.DataFrame:
@@ -50,12 +50,10 @@ def _copy(connection: Connection, table: str, frame: pd.DataFrame) -> None:
     if frame.empty:
         return
     # Arrow quotes every text and no null, so COPY tells '' from NULL and no cell is syntax.
+    # In one chunk: for an empty one Arrow writes 8 KB of NULs.
+    cells = pa.Table.from_pandas(frame, preserve_index=False).combine_chunks()
     buffer = io.BytesIO()
-    arrow_csv.write_csv(
-        pa.Table.from_pandas(frame, preserve_index=False),
-        buffer,
-        arrow_csv.WriteOptions(include_header=False),
-    )
+    arrow_csv.write_csv(cells, buffer, arrow_csv.WriteOptions(include_header=False))
     buffer.seek(0)
     columns = ", ".join(f'"{name}"' for name in frame.columns)
     with driver(connection).cursor() as cursor:

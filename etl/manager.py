@@ -195,10 +195,12 @@ class DataManager:
         with translating(), self._engine.connect() as connection:
             rows = connection.execution_options(yield_per=MANIFEST_CHUNK).execute(
                 text(
-                    "SELECT key, etag, size, last_modified FROM source_object"
+                    # A date that was in the future has come: what held it is no longer known.
+                    "SELECT key, CASE WHEN reread_on <= :today THEN '' ELSE etag END,"
+                    " size, last_modified FROM source_object"
                     " WHERE bucket = :bucket ORDER BY key"
                 ),
-                {"bucket": self._settings.source_bucket},
+                {"bucket": self._settings.source_bucket, "today": self._clock().date()},
             )
             yield (SourceObject(*row) for row in rows)
 
@@ -235,9 +237,10 @@ class DataManager:
         bucket = self._settings.processed_bucket
         try:
             with tally.step("publish"), translating():
-                if publish.is_due(connection, self._store, bucket):
-                    publish.publish(connection, self._store, bucket, run_id)
+                due = publish.is_due(connection, self._store, bucket)
                 connection.commit()
+                if due:
+                    publish.publish(connection, self._store, bucket, run_id)
         except (ObjectStoreUnavailable, ConfigurationError) as error:
             log.warning("not published yet", run=run_id, reason=error.message, hint=error.advice)
             requests.record_publish_error(connection, run_id, error)

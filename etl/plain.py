@@ -9,28 +9,21 @@ takes, the careful reader would read the same.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import csv
 
-from etl.collect import Block, Collector
+from etl.collect import Block, Collector, Record
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from numpy.typing import NDArray
 
     from etl.dialect import Dialect
-
-# What str.strip() takes away; a test compares the two.
-WHITESPACE = (
-    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006"
-    "\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
-)
 
 _LONGEST_LINE_BYTES = 1 << 20
 _BLOCK_BYTES = 4 << 20
@@ -52,8 +45,7 @@ def as_plain(content: bytes) -> PlainFile | None:
         content = content.replace(b"\r\n", b"\n")
         if b"\r" in content:
             return None
-    if content.startswith(codecs.BOM_UTF8):
-        content = content[len(codecs.BOM_UTF8) :]
+    content = content.removeprefix(codecs.BOM_UTF8)
     if not _is_utf8(content):
         return None
     header, newline, body = content.partition(b"\n")
@@ -75,17 +67,9 @@ def read_plain(
     if regular.any():
         kept = _keep_lines(joined, index, regular)
         _read_regular(kept, places[regular], index.number[regular], dialect, collector)
-    odd = np.flatnonzero(~regular)
-    for place, number, start, length in zip(
-        places[odd].tolist(),
-        index.number[odd].tolist(),
-        index.start[odd].tolist(),
-        index.length[odd].tolist(),
-        strict=True,
-    ):
-        line = joined[start : start + length].decode()
-        cells = line.split(dialect.delimiter)
-        collector.add_record(dialect.columns, place, number, line, cells)
+    if not regular.all():
+        odd = _odd_lines(joined, index, places, np.flatnonzero(~regular), dialect)
+        collector.add_records(dialect.columns, odd)
 
 
 @dataclass(frozen=True)
@@ -146,14 +130,20 @@ def _read_regular(
     dialect: Dialect,
     collector: Collector,
 ) -> None:
-    cells = [strip(column) for column in _cut(lines, dialect)]
-    blank = reduce(pc.and_, (pc.equal(pc.binary_length(column), 0) for column in cells))
-    if pc.any(blank).as_py():
-        filled = pc.invert(blank)
-        cells = [column.filter(filled) for column in cells]
-        keep = filled.to_numpy()
-        file, number = file[keep], number[keep]
-    collector.add_block(Block(dialect.columns, file, number, cells))
+    collector.add_block(Block(dialect.columns, file, number, _cut(lines, dialect)))
+
+
+def _odd_lines(
+    joined: bytes,
+    index: _Lines,
+    places: NDArray[np.int64],
+    which: NDArray[np.int64],
+    dialect: Dialect,
+) -> Iterator[Record]:
+    spans = (places, index.number, index.start, index.length)
+    for place, number, start, length in zip(*(x[which].tolist() for x in spans), strict=True):
+        line = joined[start : start + length].decode()
+        yield Record(place, number, line, line.split(dialect.delimiter))
 
 
 def _cut(lines: bytes, dialect: Dialect) -> list[Any]:
@@ -169,8 +159,3 @@ def _cut(lines: bytes, dialect: Dialect) -> list[Any]:
         ),
     )
     return list(table.columns)
-
-
-def strip(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The cells as str.strip() would leave them."""
-    return pc.utf8_trim(column, characters=WHITESPACE)

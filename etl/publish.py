@@ -45,7 +45,7 @@ def publish(connection: Connection, store: ObjectStore, bucket: str, run_id: int
 
     Raises:  ObjectStoreUnavailable; DatabaseUnavailable through the caller's connection.
     """
-    with _copied_out(connection, _COPY_OUTPUT) as stream:
+    with connection.begin(), _copied_out(connection, _COPY_OUTPUT) as stream:
         store.put_stream(bucket, OUTPUT_NAME, stream, "text/csv; charset=utf-8")
     etag = store.etag(bucket, OUTPUT_NAME)
     if etag is None:

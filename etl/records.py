@@ -9,7 +9,7 @@ twice, once as the start of a record and once as the inside of a quote.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from etl.quoting import Scan, Tokenizer, unescape
 
@@ -22,35 +22,32 @@ MAX_LINES = 1_000
 MAX_CHARACTERS = 1_048_576
 
 
-class Record(NamedTuple):
-    """Cells, not stripped, of the record that starts on line `index` (from 0); None: broken."""
-
-    index: int
-    cells: list[str] | None
-
-
 def physical_lines(text: str) -> list[str]:
     """The lines of a text with their ends, LF, CRLF or CR, as they stand."""
     return list(io.StringIO(text, newline=""))
 
 
-def read_records(lines: Sequence[str], first: int, dialect: Dialect) -> Iterator[Record]:
-    """Every record from line `first` (from 0) on, blank ones too.
+def read_records(
+    lines: Sequence[str], first: int, dialect: Dialect
+) -> Iterator[tuple[int, list[str] | None]]:
+    """Every record from line `first` on, blank ones too: the line it starts on and its cells.
+
+    Lines count from 0 here. Cells are not stripped; None stands for those of a broken record.
 
     A record on one line may have any number of cells. One on several lines has as many as the
     header, once blank surplus cells are dropped, and spans at most 1,000 lines and 1,048,576
     characters, its last line end not counted; else it is broken.
     """
     reader = _Reader(lines, dialect)
-    index = first
-    while index < len(lines):
-        line = lines[index]
+    start = first
+    while start < len(lines):
+        line = lines[start]
         if '"' in line:
-            cells, index_after = reader.read(index)
+            cells, after = reader.read(start)
         else:
-            cells, index_after = line.split(dialect.delimiter), index + 1
-        yield Record(index, cells)
-        index = index_after
+            cells, after = line.split(dialect.delimiter), start + 1
+        yield start, cells
+        start = after
 
 
 class _Reader:

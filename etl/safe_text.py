@@ -11,6 +11,8 @@ def safe_value(text: str) -> str:
     Line ends, control and format characters (NUL, ESC, bidi overrides, zero-width ones) could
     forge a line, move the cursor or turn the text around. Markup is left to the page to escape.
     """
+    if len(text) <= MAX_CHARACTERS and text.isprintable():
+        return text
     shown = "".join(map(_printable, text[: MAX_CHARACTERS + 1]))
     return shown if len(shown) <= MAX_CHARACTERS else shown[: MAX_CHARACTERS - 1] + "…"
 

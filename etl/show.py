@@ -39,26 +39,35 @@ def report(console: Console, run: RunReport) -> None:
         f"  objects  {counts.objects_listed} listed = {counts.objects_added} added"
         f" + {counts.objects_modified} modified + {counts.objects_unchanged} unchanged"
         f" + {counts.objects_ignored} ignored; {counts.objects_removed} removed,"
-        f" {counts.objects_quarantined} quarantined"
+        f" {counts.objects_quarantined} quarantined",
+        soft_wrap=True,
     )
     console.print(
         f"  rows     {counts.rows_read} read = {counts.rows_loaded} loaded"
         f" + {counts.rows_unchanged} unchanged + {counts.rows_shadowed} shadowed"
-        f" + {counts.rows_rejected} rejected"
+        f" + {counts.rows_rejected} rejected",
+        soft_wrap=True,
     )
     console.print(
         f"  users    {counts.users_live} live, {counts.users_with_image} with an image;"
         f" {counts.users_inserted} inserted, {counts.users_updated} updated,"
-        f" {counts.users_retired} retired"
+        f" {counts.users_retired} retired",
+        soft_wrap=True,
     )
     if counts.problems:
         console.print(
             f"  problems {counts.problems} (`GET /runs/{run.id}/problems` explains each)",
             style="yellow",
             markup=False,
+            soft_wrap=True,
         )
     if run.error is not None:
-        console.print(f"  {run.error['message']} {run.error['hint']}", style="red", markup=False)
+        console.print(
+            f"  {run.error['message']} {run.error['hint']}",
+            style="red",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _duration(run: RunReport) -> str:

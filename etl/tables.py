@@ -106,6 +106,7 @@ source_object = Table(
     Column("state", Text, nullable=False),
     Column("rows_read", BigInteger, nullable=False),
     Column("rows_rejected", BigInteger, nullable=False),
+    Column("reread_on", Date),
     Column("run_id", BigInteger, nullable=False),
     # Which images a user has.
     Index("source_object_image_idx", "user_id", postgresql_where=text("kind = 'image'")),
@@ -166,6 +167,7 @@ staging_object = Table(
     Column("state", Text, nullable=False),
     Column("rows_read", BigInteger, nullable=False),
     Column("rows_rejected", BigInteger, nullable=False),
+    Column("reread_on", Date),
     prefixes=["UNLOGGED"],
 )
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,6 +16,9 @@ from etl.model import Problem, ProblemCode
 from etl.safe_text import safe_value
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import pandas as pd
     from numpy.typing import NDArray
 
 EARLIEST_BIRTHDATE = date(1900, 1, 1)
@@ -26,6 +27,7 @@ _REQUIRED = ("user_id", "first_name", "last_name", "birthts")
 _EPOCH = date(1970, 1, 1)
 _MS_A_DAY = 86_400_000
 _SAFE_DIGITS = 18  # always fit 64 bits
+_SAFE_INTEGER = rf"\A[+-]?[0-9]{{1,{_SAFE_DIGITS}}}\z"
 _SIGNED_DIGITS = re.compile(r"([+-]?)([0-9]+)")
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*", re.DOTALL)
 _DECIMAL = re.compile(r"[+-]?\d*[.,]\d+([eE][+-]?\d+)?|[+-]?\d+[eE][+-]?\d+")
@@ -112,12 +114,11 @@ def _integers(
     texts: pa.ChunkedArray, is_integer: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """The numbers written (0 where there is none), and where they fit 64 bits for certain."""
-    fits = is_integer.copy()
-    may_be_large = is_integer & _mask(pc.greater(pc.binary_length(texts), _SAFE_DIGITS))
-    if may_be_large.any():
+    fits = is_integer
+    if _mask(pc.greater(pc.binary_length(texts), _SAFE_DIGITS)).any():
         # Leading zeros may make a long text of a small number.
         texts = pc.replace_substring_regex(texts, r"\A([+-]?)0+([0-9])", r"\1\2")
-        fits &= ~_mask(pc.greater(pc.binary_length(texts), _SAFE_DIGITS + 1))
+        fits = is_integer & _mask(pc.match_substring_regex(texts, _SAFE_INTEGER))
     digits = pc.if_else(pa.array(fits), pc.utf8_ltrim(texts, characters="+"), "0")
     return digits.cast(pa.int64()).to_numpy(), fits
 

@@ -10,6 +10,7 @@ import io
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,11 +24,12 @@ from sqlalchemy import Engine, create_engine, text
 from etl import local
 from etl.bucket import ObjectStore
 from etl.database import connect, migrate
+from etl.logs import set_up_logs
 from etl.manager import DataManager
 from etl.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 TEST_DIR = "BUCKETLINE_TEST_DIR"
 
@@ -45,6 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    set_up_logs("console", quiet=True)
     config.addinivalue_line("markers", "long: runs only with --long")
     for name in Settings.model_fields:
         os.environ.pop(name.upper(), None)
@@ -53,8 +56,15 @@ def pytest_configure(config: pytest.Config) -> None:
         directory = Path(tempfile.mkdtemp(prefix="bucketline-tests-"))
         directory.chmod(0o755)
         os.environ[TEST_DIR] = str(directory)
-        config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
+        config.add_cleanup(lambda: _remove(directory))
         config.add_cleanup(lambda: os.environ.pop(TEST_DIR, None))
+
+
+def _remove(directory: Path) -> None:
+    """Remove the folder as soon as its servers have gone, which they do by themselves."""
+    deadline = time.monotonic() + 15
+    while directory.exists() and time.monotonic() < deadline:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -125,6 +135,23 @@ def settings(stack: Settings, admin: Engine, template: str) -> Iterator[Settings
 
 
 @pytest.fixture
+def fresh_database(
+    settings: Settings, admin: Engine, template: str
+) -> Iterator[Callable[[], Settings]]:
+    """Makes further databases over the test's own buckets; all are dropped at the end."""
+    names: list[str] = []
+
+    def make() -> Settings:
+        names.append(f"fresh_{uuid.uuid4().hex[:12]}")
+        _execute(admin, f"CREATE DATABASE {names[-1]} TEMPLATE {template}")
+        return _on_database(settings, names[-1])
+
+    yield make
+    for name in names:
+        _execute(admin, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
 def engine(settings: Settings) -> Iterator[Engine]:
     """An engine on the test's database."""
     engine = connect(settings)
@@ -159,6 +186,14 @@ class TestBucket:
 
     def user(self, key: str, first: str = "Ann", last: str = "Lee", birthts: int = 0) -> None:
         self.put(key, f"first_name, last_name, birthts\n{first}, {last}, {birthts}\n")
+
+    def get(self, key: str) -> bytes:
+        response = self.client.get_object(self.name, key)
+        try:
+            return response.read()
+        finally:
+            response.close()
+            response.release_conn()
 
     def remove(self, key: str) -> None:
         self.client.remove_object(self.name, key)

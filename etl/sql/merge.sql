@@ -13,9 +13,9 @@ WHERE source_object.bucket = :bucket
 -- name: write_manifest
 -- Objects that were read enter the manifest as they were read.
 INSERT INTO source_object (bucket, key, kind, user_id, etag, size, last_modified, state,
-                           rows_read, rows_rejected, run_id)
+                           rows_read, rows_rejected, reread_on, run_id)
 SELECT :bucket, key, kind, user_id, etag, size, last_modified, state,
-       rows_read, rows_rejected, :run_id
+       rows_read, rows_rejected, reread_on, :run_id
 FROM staging_object
 WHERE change <> 'removed'
 ORDER BY key
@@ -23,6 +23,7 @@ ON CONFLICT (bucket, key) DO UPDATE SET
     kind = excluded.kind, user_id = excluded.user_id, etag = excluded.etag,
     size = excluded.size, last_modified = excluded.last_modified, state = excluded.state,
     rows_read = excluded.rows_read, rows_rejected = excluded.rows_rejected,
+    reread_on = excluded.reread_on,
     run_id = excluded.run_id
 
 -- name: find_affected

@@ -75,6 +75,7 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("rows_read", sa.BigInteger(), nullable=False),
         sa.Column("rows_rejected", sa.BigInteger(), nullable=False),
+        sa.Column("reread_on", sa.Date(), nullable=True),
         sa.Column("run_id", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("bucket", "key", name=op.f("source_object_pkey")),
     )
@@ -97,6 +98,7 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("rows_read", sa.BigInteger(), nullable=False),
         sa.Column("rows_rejected", sa.BigInteger(), nullable=False),
+        sa.Column("reread_on", sa.Date(), nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("staging_object_pkey")),
         prefixes=["UNLOGGED"],
     )

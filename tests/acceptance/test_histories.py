@@ -1,0 +1,132 @@
+"""The law of the whole: after a run, what we hold depends on the bucket's content alone.
+
+Random histories of puts, replacements, removals, renames and runs, on a real database. After
+each run the tables must equal those that one run makes of the same bucket in a fresh database,
+and the independent reader must find no difference either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings as hypothesis_settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine, text
+
+from etl.database import connect
+from etl.manager import DataManager
+from etl.model import Trigger
+from etl.settings import Settings
+from etl.verify import verify
+from tests.conftest import TestBucket
+
+# A run's own marks, and what only ever grows, are history by nature.
+STATE = {
+    "users": "SELECT user_id, first_name, last_name, birthts, birthdate, img_path, extra,"
+    " source_key, source_line FROM users WHERE retired_at IS NULL ORDER BY user_id",
+    "shadowed_row": "SELECT source_key, source_line, user_id, first_name, last_name, birthts,"
+    " extra FROM shadowed_row ORDER BY 1, 2",
+    "source_object": "SELECT key, kind, user_id, etag, size, last_modified, state, rows_read,"
+    " rows_rejected, reread_on FROM source_object ORDER BY key",
+    "problem": 'SELECT key, problem.etag, line, "column", code, severity, value, note'
+    " FROM problem JOIN source_object USING (key, run_id) ORDER BY 1, 3, 4, 5",
+}
+
+KEYS = st.sampled_from(["1.csv", "2.csv", "a/1.csv", "b/2.csv", "many.csv", "0/many.csv"])
+IMAGES = st.sampled_from(["1.png", "2.jpg", "a/1.PNG", "3.gif", "._1.png"])
+NAMES = st.sampled_from(["Ann", "Bob", " Zoë ", '"Q, ""x"""', "", "two\twords"])
+BIRTHS = st.sampled_from(["0", "-1", "631152000000", "soon", "99999999999999", ""])
+ROWS = st.lists(st.tuples(st.sampled_from("123"), NAMES, BIRTHS), max_size=4)
+
+
+def plain(rows: list[tuple[str, str, str]]) -> str:
+    return "first_name, last_name, birthts\n" + "".join(f"{n}, Lee, {b}\n" for _, n, b in rows)
+
+
+def with_ids(rows: list[tuple[str, str, str]]) -> str:
+    return "birthts;user_id;Last_Name;first_name;note\r\n" + "".join(
+        f"{b};{user};Lee;{n};x\r\n" for user, n, b in rows
+    )
+
+
+CONTENTS = st.one_of(
+    ROWS.map(plain),
+    ROWS.map(with_ids),
+    st.sampled_from(
+        ["", "first_name,last_name\nA,B\n", 'first_name,last_name,birthts\n"A,B,1\nC,D,2\n']
+    ),
+)
+STEPS = st.one_of(
+    st.tuples(st.just("put"), KEYS, CONTENTS),
+    st.tuples(st.just("put"), KEYS, ROWS.filter(bool).map(plain)),
+    st.tuples(st.just("image"), IMAGES, st.sampled_from(["x", "y"])),
+    st.tuples(st.just("remove"), st.one_of(KEYS, IMAGES), st.just("")),
+    st.tuples(st.just("rename"), KEYS, KEYS),
+    st.tuples(st.just("run"), st.just(""), st.just("")),
+)
+
+
+def apply(bucket: TestBucket, step: tuple[str, str, str]) -> None:
+    what, key, detail = step
+    if what in ("put", "image"):
+        bucket.put(key, detail)
+    elif what == "remove":
+        bucket.remove(key)
+    elif what == "rename" and key in bucket.keys() and key != detail:
+        bucket.put(detail, bucket.get(key))
+        bucket.remove(key)
+
+
+def state(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
+    with engine.connect() as connection:
+        return {
+            name: [tuple(row) for row in connection.execute(text(query))]
+            for name, query in STATE.items()
+        }
+
+
+def check_history(
+    steps: list[tuple[str, str, str]], fresh_database: Callable[[], Settings]
+) -> None:
+    settings = fresh_database()
+    bucket = TestBucket(settings)
+    bucket.clear()
+    manager, engine = DataManager(settings), connect(settings)
+    try:
+        for step in [*steps, ("run", "", "")]:
+            if step[0] != "run":
+                apply(bucket, step)
+                continue
+            manager.run(Trigger.CLI)
+            assert verify(settings, engine) == []
+            assert state(engine) == state_of_one_run(fresh_database())
+    finally:
+        engine.dispose()
+
+
+def state_of_one_run(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
+    DataManager(settings).run(Trigger.CLI)
+    engine = connect(settings)
+    try:
+        return state(engine)
+    finally:
+        engine.dispose()
+
+
+@given(steps=st.lists(STEPS, min_size=3, max_size=14))
+@hypothesis_settings(max_examples=25, suppress_health_check=list(HealthCheck))
+def test_a_run_ends_where_one_fresh_run_would(
+    steps: list[tuple[str, str, str]], fresh_database: Callable[[], Settings]
+):
+    check_history(steps, fresh_database)
+
+
+@pytest.mark.long
+@given(steps=st.lists(STEPS, min_size=3, max_size=40))
+@hypothesis_settings(max_examples=400, suppress_health_check=list(HealthCheck))
+def test_long_histories_end_where_one_fresh_run_would(
+    steps: list[tuple[str, str, str]], fresh_database: Callable[[], Settings]
+):
+    check_history(steps, fresh_database)

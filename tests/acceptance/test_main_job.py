@@ -1,0 +1,133 @@
+"""The main job on the original task's own data: files in a bucket, a run, rows and output.csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+from etl.manager import DataManager
+from etl.model import RunState, Trigger
+from etl.seed import seed
+from etl.settings import Settings
+from etl.verify import verify
+from tests.conftest import TestBucket, minio_client
+
+ORIGINAL = Path(__file__).parents[3] / "shared" / "provectus-2022"
+WITHOUT_IMAGE = {"1005", "1010", "1017", "1024", "1033", "1099"}
+
+
+def output_csv(settings: Settings) -> str:
+    response = minio_client(settings).get_object(settings.processed_bucket, "output.csv")
+    try:
+        return response.read().decode()
+    finally:
+        response.close()
+        response.release_conn()
+
+
+def users(engine: Engine) -> dict[str, tuple[object, ...]]:
+    with engine.connect() as connection:
+        rows = connection.execute(
+            text(
+                "SELECT user_id, first_name, last_name, birthts, img_path FROM users"
+                " WHERE retired_at IS NULL ORDER BY user_id"
+            )
+        ).all()
+    return {row.user_id: tuple(row)[1:] for row in rows}
+
+
+@pytest.fixture(scope="module")
+def original() -> dict[str, tuple[str, str, int]]:
+    """The users of the original data, read by plain means; generated ones where it is not at hand."""
+    if not ORIGINAL.is_dir():
+        return {str(n): (f"First{n}", f"Last {n}", n * 1_000_000) for n in range(1000, 1100)}
+    found = {}
+    for path in ORIGINAL.glob("*.csv"):
+        header, row = path.read_text("utf-8").split("\n")[:2]
+        assert [cell.strip() for cell in header.split(",")] == [
+            "first_name",
+            "last_name",
+            "birthts",
+        ]
+        first, last, birthts = (cell.strip() for cell in row.split(","))
+        found[path.stem] = (first, last, int(birthts))
+    return found
+
+
+@pytest.fixture
+def filled(bucket: TestBucket, settings: Settings, original: dict[str, tuple[str, str, int]]):
+    if ORIGINAL.is_dir():
+        seed(DataManager(settings)._store, bucket.name, ORIGINAL, uploaded=lambda: None)  # noqa: SLF001
+        return
+    for user_id, (first, last, birthts) in original.items():
+        bucket.user(f"{user_id}.csv", first, last, birthts)
+        if user_id not in WITHOUT_IMAGE:
+            bucket.put(f"{user_id}.png", b"image")
+
+
+@pytest.mark.usefixtures("filled")
+def test_every_user_and_image_of_the_original_data_arrives(
+    manager: DataManager,
+    settings: Settings,
+    engine: Engine,
+    original: dict[str, tuple[str, str, int]],
+):
+    report = manager.run(Trigger.CLI)
+
+    assert report.state is RunState.SUCCEEDED
+    assert (report.counts.rows_read, report.counts.rows_loaded) == (100, 100)
+    found = users(engine)
+    assert {user: row[:3] for user, row in found.items()} == original
+    assert {user for user, row in found.items() if row[3] is None} == WITHOUT_IMAGE
+    assert found["1000"][3] == f"{settings.source_bucket}/1000.png"
+    assert verify(settings, engine) == []
+
+
+@pytest.mark.usefixtures("filled")
+def test_output_csv_holds_each_user_once_in_byte_order(
+    manager: DataManager, settings: Settings, original: dict[str, tuple[str, str, int]]
+):
+    manager.run(Trigger.CLI)
+
+    header, *rows = csv.reader(io.StringIO(output_csv(settings), newline=""))
+    assert header == ["user_id", "first_name", "last_name", "birthts", "img_path"]
+    assert [row[0] for row in rows] == sorted(original, key=str.encode)
+    assert {row[0]: (row[1], row[2], int(row[3])) for row in rows} == original
+    assert {row[0] for row in rows if row[4] == ""} == WITHOUT_IMAGE
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_second_run_changes_nothing_and_writes_nothing(
+    manager: DataManager, settings: Settings, engine: Engine
+):
+    manager.run(Trigger.CLI)
+    before = everything(engine)
+    published = minio_client(settings).stat_object(settings.processed_bucket, "output.csv")
+
+    report = manager.run(Trigger.CLI)
+
+    assert report.counts.objects_changed == 0
+    assert report.counts.rows_read == 0
+    assert report.counts.users_live == 100
+    assert everything(engine) == before
+    again = minio_client(settings).stat_object(settings.processed_bucket, "output.csv")
+    assert again.last_modified == published.last_modified
+
+
+def everything(engine: Engine) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of every table a run may write, with the transaction that wrote it."""
+    tables = ("users", "shadowed_row", "source_object", "problem", "publication")
+    with engine.connect() as connection:
+        return {
+            table: [
+                tuple(row)
+                for row in connection.execute(
+                    text(f"SELECT xmin::text, t.* FROM {table} t ORDER BY 2, 3")
+                )
+            ]
+            for table in tables
+        }

@@ -1,0 +1,307 @@
+"""The rules of the data, each as a user of the bucket meets it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from etl.errors import ConfigurationError, MassRetirement
+from etl.manager import DataManager
+from etl.model import Counts, RunState, Trigger
+from etl.settings import Settings
+from etl.verify import verify
+from tests.conftest import TestBucket, minio_client
+
+Query = Callable[[str], list[tuple[Any, ...]]]
+Run = Callable[[], Counts]
+
+
+@pytest.fixture
+def query(engine: Engine) -> Query:
+    def ask(statement: str) -> list[tuple[Any, ...]]:
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(statement))]
+
+    return ask
+
+
+@pytest.fixture
+def run(manager: DataManager, settings: Settings, engine: Engine) -> Run:
+    """A run that must succeed, and after which nothing differs from the bucket."""
+
+    def go() -> Counts:
+        report = manager.run(Trigger.CLI)
+        assert report.state is RunState.SUCCEEDED
+        assert report.error is None
+        assert verify(settings, engine) == []
+        return report.counts
+
+    return go
+
+
+def test_a_mended_file_under_the_same_key_replaces_its_row(
+    bucket: TestBucket, run: Run, query: Query
+):
+    bucket.user("1.csv", "Ann", "Lee", 5)
+    run()
+    bucket.user("1.csv", "Anna", "Lee", 6)
+    counts = run()
+    assert counts.objects_modified == counts.rows_loaded == counts.users_updated == 1
+    assert query("SELECT first_name, birthts FROM users") == [("Anna", 6)]
+
+
+def test_a_replacement_with_fewer_rows_retires_those_that_are_gone(
+    bucket: TestBucket, run: Run, query: Query
+):
+    header = "user_id,first_name,last_name,birthts\n"
+    bucket.put("all.csv", header + "a,A,A,1\nb,B,B,2\nc,C,C,3\n")
+    run()
+    bucket.put("all.csv", header + "a,A,A,1\n")
+    counts = run()
+    assert (counts.rows_read, counts.rows_unchanged, counts.users_retired) == (1, 1, 2)
+    assert query("SELECT user_id FROM users WHERE retired_at IS NULL") == [("a",)]
+
+
+def test_a_removed_object_retires_its_user_and_its_return_brings_the_user_back(
+    bucket: TestBucket, run: Run, query: Query
+):
+    bucket.user("1.csv")
+    bucket.user("2.csv")
+    run()
+    bucket.remove("1.csv")
+    assert run().users_retired == 1
+    assert query("SELECT user_id, retired_at IS NULL FROM users ORDER BY 1") == [
+        ("1", False),
+        ("2", True),
+    ]
+    bucket.user("1.csv")
+    assert run().users_updated == 1
+    assert query("SELECT count(*) FROM users WHERE retired_at IS NULL") == [(2,)]
+
+
+def test_an_image_may_come_before_its_user_and_go_again(
+    bucket: TestBucket, run: Run, query: Query, settings: Settings
+):
+    bucket.put("faces/1.PNG", b"image")
+    assert run().users_live == 0
+    bucket.user("1.csv")
+    run()
+    assert query("SELECT img_path FROM users") == [(f"{settings.source_bucket}/faces/1.PNG",)]
+    bucket.remove("faces/1.PNG")
+    counts = run()
+    assert (counts.objects_removed, counts.users_updated, counts.rows_read) == (1, 1, 0)
+    assert query("SELECT img_path FROM users") == [(None,)]
+
+
+def test_of_several_images_the_newest_is_the_users(
+    bucket: TestBucket, run: Run, query: Query, settings: Settings
+):
+    bucket.user("1.csv")
+    bucket.put("z/1.png", b"old")
+    until_later(bucket, "z/1.png")
+    bucket.put("a/1.jpg", b"new")
+    run()
+    assert query("SELECT img_path FROM users") == [(f"{settings.source_bucket}/a/1.jpg",)]
+    bucket.remove("a/1.jpg")
+    run()
+    assert query("SELECT img_path FROM users") == [(f"{settings.source_bucket}/z/1.png",)]
+
+
+def test_the_newest_object_wins_a_user_and_the_shadowed_row_comes_back(
+    bucket: TestBucket, run: Run, query: Query
+):
+    bucket.user("z/1.csv", "Old")
+    until_later(bucket, "z/1.csv")
+    bucket.user("a/1.csv", "New")
+    counts = run()
+    assert (counts.rows_read, counts.rows_loaded, counts.rows_shadowed) == (2, 1, 1)
+    assert query("SELECT first_name, source_key FROM users") == [("New", "a/1.csv")]
+    assert query("SELECT first_name, source_key FROM shadowed_row") == [("Old", "z/1.csv")]
+    bucket.remove("a/1.csv")
+    counts = run()
+    assert (counts.users_updated, counts.users_retired) == (1, 0)
+    assert query("SELECT first_name FROM users WHERE retired_at IS NULL") == [("Old",)]
+    assert query("SELECT count(*) FROM shadowed_row") == [(0,)]
+
+
+def test_the_same_bytes_uploaded_again_win_as_the_newest(
+    bucket: TestBucket, run: Run, query: Query
+):
+    bucket.user("a/1.csv", "A")
+    until_later(bucket, "a/1.csv")
+    bucket.user("b/1.csv", "B")
+    run()
+    assert query("SELECT first_name FROM users") == [("B",)]
+    until_later(bucket, "b/1.csv")
+    bucket.user("a/1.csv", "A")
+    run()
+    assert query("SELECT first_name FROM users") == [("A",)]
+
+
+def test_of_several_lines_for_one_user_the_last_wins(bucket: TestBucket, run: Run, query: Query):
+    bucket.put("1.csv", "first_name,last_name,birthts\nA,A,1\nB,B,2\nC,C,3\n")
+    counts = run()
+    assert (counts.rows_read, counts.rows_loaded, counts.rows_shadowed) == (3, 1, 2)
+    assert query("SELECT first_name, source_line FROM users") == [("C", 4)]
+
+
+def test_ids_are_text(bucket: TestBucket, run: Run, query: Query):
+    for key in ("1.csv", "01.csv", "0001.csv"):
+        bucket.user(key)
+    run()
+    assert query("SELECT user_id FROM users ORDER BY 1") == [("0001",), ("01",), ("1",)]
+
+
+def test_litter_is_counted_and_ignored(bucket: TestBucket, run: Run, query: Query):
+    bucket.user("1.csv")
+    for key in ("._1.csv", "a/.DS_Store", "__MACOSX/2.csv", "Thumbs.db", "desktop.ini"):
+        bucket.put(key, b"litter")
+    counts = run()
+    assert (counts.objects_listed, counts.objects_ignored, counts.problems) == (6, 5, 0)
+    assert query("SELECT key FROM source_object") == [("1.csv",)]
+
+
+def test_unknown_columns_are_kept(bucket: TestBucket, run: Run, query: Query):
+    bucket.put("1.csv", 'last_name;Team ;birthts;FIRST_NAME\nLee;A "Red" team;7;Ann\n')
+    run()
+    assert query("SELECT first_name, last_name, birthts, extra FROM users") == [
+        ("Ann", "Lee", 7, {"Team": 'A "Red" team'})
+    ]
+
+
+def test_bad_rows_and_objects_become_problems_and_stop_nobody(
+    bucket: TestBucket, run: Run, query: Query
+):
+    bucket.user("1.csv", "Good")
+    bucket.put("2.csv", "first_name,last_name,birthts\nNo,Number,soon\n")
+    bucket.put("3.csv", "name,birthts\nx,1\n")
+    bucket.put("4.csv", b"")
+    bucket.put("notes.txt", b"hello")
+    counts = run()
+    assert (counts.users_live, counts.rows_rejected, counts.objects_quarantined) == (1, 1, 3)
+    assert query('SELECT key, line, "column", code, value FROM problem ORDER BY key') == [
+        ("2.csv", 2, "birthts", "not-an-integer", "soon"),
+        ("3.csv", None, None, "missing-column", "name,birthts"),
+        ("4.csv", None, None, "empty-file", None),
+        ("notes.txt", None, None, "unsupported-type", None),
+    ]
+
+
+def test_an_object_that_goes_bad_retires_its_user_as_a_fresh_run_would(
+    bucket: TestBucket, run: Run, query: Query
+):
+    bucket.user("1.csv")
+    run()
+    bucket.put("1.csv", "nonsense")
+    assert run().users_retired == 1
+    bucket.user("1.csv")
+    run()
+    assert query("SELECT count(*) FROM users WHERE retired_at IS NULL") == [(1,)]
+
+
+def test_what_a_name_holds_is_never_syntax(bucket: TestBucket, run: Run, query: Query):
+    bucket.put(
+        "o'1.csv",
+        'first_name,last_name,birthts\n"a\n\\.\nb","x"";DROP TABLE users;--",1\n',
+    )
+    bucket.put("2.csv", "first_name,last_name,birthts\n\\N,NULL,2\n")
+    run()
+    assert query("SELECT user_id, first_name, last_name FROM users ORDER BY birthts") == [
+        ("o'1", "a\n\\.\nb", 'x";DROP TABLE users;--'),
+        ("2", "\\N", "NULL"),
+    ]
+
+
+def test_the_day_a_birthdate_falls_on_is_that_of_utc(bucket: TestBucket, run: Run, query: Query):
+    late = int(datetime(1989, 12, 31, 21, tzinfo=UTC).timestamp() * 1000)
+    bucket.user("1.csv", birthts=late)
+    bucket.user("2.csv", birthts=-1)
+    run()
+    assert query("SELECT user_id, birthdate::text FROM users ORDER BY 1") == [
+        ("1", "1989-12-31"),
+        ("2", "1969-12-31"),
+    ]
+
+
+def test_a_birthdate_of_tomorrow_is_loaded_when_tomorrow_has_come(
+    bucket: TestBucket, settings: Settings, query: Query
+):
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    bucket.user("1.csv", birthts=int(datetime(2026, 3, 2, tzinfo=UTC).timestamp() * 1000))
+    bucket.user("2.csv")
+    today = DataManager(settings, clock=lambda: noon).run(Trigger.CLI).counts
+    assert (today.rows_loaded, today.rows_rejected) == (1, 1)
+    tomorrow = DataManager(settings, clock=lambda: noon + timedelta(days=1)).run(Trigger.CLI).counts
+    assert (tomorrow.objects_modified, tomorrow.rows_loaded) == (1, 1)
+    assert query("SELECT user_id FROM users ORDER BY 1") == [("1",), ("2",)]
+
+
+@pytest.fixture
+def crowd(bucket: TestBucket) -> TestBucket:
+    rows = "".join(f"{n},A,B,1\n" for n in range(250))
+    bucket.put("crowd.csv", "user_id,first_name,last_name,birthts\n" + rows)
+    return bucket
+
+
+def test_a_mass_retirement_is_refused_until_allowed_by_name(
+    crowd: TestBucket,
+    run: Run,
+    manager: DataManager,
+    query: Query,
+    settings: Settings,
+    engine: Engine,
+):
+    run()
+    crowd.remove("crowd.csv")
+    with pytest.raises(MassRetirement, match="250 of 250"):
+        manager.run(Trigger.CLI)
+    assert query("SELECT count(*) FROM users WHERE retired_at IS NULL") == [(250,)]
+    assert query("SELECT state, error->>'code' FROM run ORDER BY id DESC LIMIT 1") == [
+        ("failed", "MassRetirement")
+    ]
+    report = manager.run(Trigger.CLI, allow_mass_retirement=True)
+    assert report.counts.users_retired == 250
+    assert verify(settings, engine) == []
+
+
+def test_a_missing_bucket_is_an_error_and_never_an_empty_one(
+    crowd: TestBucket, run: Run, settings: Settings, query: Query
+):
+    run()
+    gone = settings.model_copy(update={"source_bucket": "no-such-bucket"})
+    with pytest.raises(ConfigurationError, match="SOURCE_BUCKET"):
+        DataManager(gone).run(Trigger.CLI)
+    crowd.clear()
+    minio_client(settings).remove_bucket(settings.source_bucket)
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        DataManager(settings).run(Trigger.CLI, allow_mass_retirement=True)
+    assert query("SELECT count(*) FROM users WHERE retired_at IS NULL") == [(250,)]
+
+
+def test_a_lost_or_altered_output_is_published_again(
+    bucket: TestBucket, run: Run, settings: Settings
+):
+    bucket.user("1.csv")
+    run()
+    minio_client(settings).remove_object(settings.processed_bucket, "output.csv")
+    assert run().objects_changed == 0
+    TestBucket(settings.model_copy(update={"source_bucket": settings.processed_bucket})).put(
+        "output.csv", "tampered"
+    )
+    run()
+
+
+def until_later(bucket: TestBucket, key: str) -> None:
+    """Put probes until the store's clock has left the millisecond of the key's last_modified."""
+    stamp = bucket.client.list_objects(bucket.name, prefix=key, recursive=True)
+    moment = next(iter(stamp)).last_modified
+    while True:
+        bucket.put(".DS_Store", b"probe")
+        probe = next(iter(bucket.client.list_objects(bucket.name, prefix=".DS_Store")))
+        if probe.last_modified > moment:
+            bucket.remove(".DS_Store")
+            return

@@ -1,0 +1,67 @@
+"""What a key says."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from etl.keys import is_ignored, kind_of, user_id_of
+from etl.model import ObjectKind, SourceObject
+
+
+@pytest.mark.parametrize(
+    ("key", "user_id"),
+    [
+        ("1000.csv", "1000"),
+        ("a/b/0001.csv", "0001"),
+        ("Anna.Lee.PNG", "Anna.Lee"),
+        ("dir.v2/name", "name"),
+        (".csv", ""),
+        ("é ü.csv", "é ü"),
+    ],
+)
+def test_a_users_id_is_the_base_name_as_text(key: str, user_id: str):
+    assert user_id_of(key) == user_id
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        ("1.csv", ObjectKind.CSV),
+        ("1.CSV", ObjectKind.CSV),
+        ("1.Png", ObjectKind.IMAGE),
+        ("1.jpg", ObjectKind.IMAGE),
+        ("1.JPEG", ObjectKind.IMAGE),
+        ("1.webp", ObjectKind.IMAGE),
+        ("1.gif", ObjectKind.IMAGE),
+        ("1.csv.gz", ObjectKind.OTHER),
+        ("csv", ObjectKind.OTHER),
+        ("a.csv/notes", ObjectKind.OTHER),
+    ],
+)
+def test_the_extension_tells_the_kind_in_any_case(key: str, kind: ObjectKind):
+    assert kind_of(key) is kind
+
+
+@pytest.mark.parametrize(
+    ("key", "size", "ignored"),
+    [
+        ("__MACOSX/1.csv", 5, True),
+        ("a/__MACOSX/1.csv", 5, True),
+        ("__MACOSX.csv", 5, False),
+        ("a/._1.csv", 5, True),
+        (".DS_Store", 5, True),
+        ("a/Thumbs.db", 5, True),
+        ("DESKTOP.INI", 5, True),
+        ("folder/", 0, True),
+        ("folder", 0, True),
+        ("1.csv", 0, False),
+        ("1.png", 0, False),
+        ("notes.txt", 5, False),
+        ("1.csv", 5, False),
+    ],
+)
+def test_litter_and_folder_markers_are_ignored(key: str, size: int, ignored: bool):  # noqa: FBT001
+    source = SourceObject(key, "e", size, datetime(2026, 1, 1, tzinfo=UTC))
+    assert is_ignored(source) is ignored

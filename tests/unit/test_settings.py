@@ -1,0 +1,64 @@
+"""Settings: defaults, durations, and errors that name the variable."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from etl.errors import ConfigurationError
+from etl.settings import Settings, read_settings
+
+
+def test_a_fresh_machine_embeds_both_services():
+    settings = Settings(_env_file=None)
+    assert settings.embeds_object_store
+    assert settings.embeds_database
+    assert settings.etl_interval == timedelta(minutes=25)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("25m", 1500), ("60s", 60), ("1.5h", 5400), ("1d", 86400), ("2500ms", 2.5)]
+)
+def test_durations_are_a_number_and_a_unit(text: str, seconds: float):
+    assert Settings(_env_file=None, etl_interval=text).etl_interval.total_seconds() == seconds
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ETL_INTERVAL", "soon"),
+        ("ETL_INTERVAL", "0s"),
+        ("API_PORT", "70000"),
+        ("S3_ENDPOINT", "127.0.0.1:9000"),
+        ("LOG_FORMAT", "xml"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_value(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings()
+    assert name in caught.value.message
+    assert value in caught.value.message
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])
+def test_a_database_url_is_read_with_the_driver_we_ship(scheme: str):
+    settings = Settings(_env_file=None, database_url=f"{scheme}://u:p@h:5/d")
+    assert settings.sqlalchemy_url == "postgresql+psycopg2://u:p@h:5/d"
+
+
+def test_another_databases_url_is_refused_without_showing_the_password():
+    settings = Settings(_env_file=None, database_url="mysql://u:hunter2@h/d")
+    with pytest.raises(ConfigurationError) as caught:
+        _ = settings.sqlalchemy_url
+    assert "hunter2" not in str(caught.value) + caught.value.advice
+
+
+def test_no_secret_is_shown_when_settings_are_printed():
+    settings = Settings(
+        _env_file=None, s3_secret_key="hunter2", database_url="postgresql://u:hunter2@h/d"
+    )
+    assert "hunter2" not in repr(settings)
