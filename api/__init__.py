@@ -1,0 +1,63 @@
+"""The HTTP API: `create_app(settings)` makes it, one blueprint per noun answers.
+
+It reads PostgreSQL and asks for runs; it never runs one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from apiflask import APIFlask
+
+from api import data, docs, errors, headers, health, index, openapi, runs, stats
+from api.converters import RunIdConverter, UserIdConverter
+from api.services import STATEMENT_TIMEOUT_SECONDS, Services, install, utc_today
+from etl.database import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import date
+
+    from flask.json.provider import DefaultJSONProvider
+
+    from etl.settings import Settings
+
+VERSION = "0.1.0"
+POOL_SIZE = 16
+
+
+def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> APIFlask:
+    """The API over one database and one object store; neither needs to be up yet.
+
+    `today` gives the UTC date that ages are counted on.
+
+    Raises:  ConfigurationError when DATABASE_URL is missing or no PostgreSQL URL.
+    """
+    app = APIFlask("api", title="Bucketline", version=VERSION, docs_path=None, json_errors=False)
+    _configure(app)
+    engine = connect(
+        settings, statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS, pool_size=POOL_SIZE
+    )
+    install(app.extensions, Services(settings, engine, today))
+    errors.register(app)
+    headers.register(app)
+    for blueprint in (index.bp, data.bp, stats.bp, runs.bp, health.bp, docs.bp):
+        app.register_blueprint(blueprint)
+    return app
+
+
+def _configure(app: APIFlask) -> None:
+    app.config.update(
+        DESCRIPTION=openapi.DESCRIPTION,
+        SERVERS=[{"url": "/"}],  # by itself it would trust the first request's Host
+        AUTO_VALIDATION_ERROR_RESPONSE=False,
+        AUTO_404_RESPONSE=False,
+        AUTO_OPERATION_ID=True,
+    )
+    app.spec_processor(openapi.complete)
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.url_map.converters |= {"user_id": UserIdConverter, "run_id": RunIdConverter}
+    json = cast("DefaultJSONProvider", app.json)
+    json.sort_keys = False
+    json.ensure_ascii = False

@@ -1,0 +1,28 @@
+"""What may stand in the place of an id in a URL."""
+
+from __future__ import annotations
+
+from werkzeug.routing import BaseConverter, IntegerConverter
+
+MAX_ID = 2**63 - 1
+
+
+class UserIdConverter(BaseConverter):
+    """Any text: an id may hold slashes, percent signs or whatever a file name may hold.
+
+    A slash at the very end is not part of it, so that `/data/1000/` is `/data/1000`.
+    """
+
+    regex = r"[\s\S]+"
+    part_isolating = False
+
+    def to_python(self, value: str) -> str:
+        """The id that is meant."""
+        return value.removesuffix("/")
+
+
+class RunIdConverter(IntegerConverter):
+    """A positive number that fits PostgreSQL's bigint; anything else is no run."""
+
+    def __init__(self, map) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001, A002
+        super().__init__(map, min=1, max=MAX_ID)

@@ -1,0 +1,191 @@
+"""Every error as RFC 9457 `application/problem+json`: what happened, and what to do about it.
+
+Nothing internal leaves through here: no stack trace, no statement, no address or credential
+of the database. What a client may not see goes to the log.
+"""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import structlog
+from apiflask import APIFlask, HTTPError
+from flask import Response, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from etl.errors import ConfigurationError, EtlError, TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+MIMETYPE = "application/problem+json"
+MAX_BODY_BYTES = 64 * 1024
+RETRY_AFTER_SECONDS = 5
+TYPE_PREFIX = "urn:bucketline:problem:"
+
+log = structlog.get_logger("api")
+
+_HINTS = {
+    400: "The request could not be read as HTTP; check how the client builds it.",
+    404: "GET / lists every route.",
+    405: "The Allow header lists the methods of this route; GET /docs describes them.",
+    413: f"A request's body may hold {MAX_BODY_BYTES} bytes; no route here needs more.",
+    422: "GET /docs lists the parameters of each route and what they may be.",
+    500: "This is a fault of Bucketline; the API's log tells more. Please report it.",
+}
+_DETAILS = {
+    404: "There is nothing at this address.",
+    413: "The request's body is too large.",
+    500: "Something went wrong that should not.",
+}
+
+
+class NotFound(Exception):
+    """A thing that was asked for by its id is not there (any more)."""
+
+    def __init__(self, kind: str, detail: str, hint: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.hint = hint
+
+
+class WrongParameters(Exception):
+    """Query parameters that cannot be meant: parameter and message for each fault."""
+
+    def __init__(self, faults: Iterable[tuple[str, str]]) -> None:
+        self.faults = list(faults)
+        super().__init__("; ".join(f"{name}: {message}" for name, message in self.faults))
+
+
+def document(
+    status: int, detail: str, *, kind: str = "", hint: str = "", **members: object
+) -> dict[str, object]:
+    """A problem document; `kind` names it for machines where the status alone does not."""
+    return {
+        "type": TYPE_PREFIX + kind if kind else "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "hint": hint or _HINTS.get(status, ""),
+    } | members
+
+
+def problem(
+    status: int,
+    detail: str,
+    *,
+    kind: str = "",
+    hint: str = "",
+    headers: Mapping[str, str] | None = None,
+    **members: object,
+) -> Response:
+    """The answer that carries a problem document of this request."""
+    body = document(status, detail, kind=kind, hint=hint, instance=quote(request.path), **members)
+    text = json.dumps(body, ensure_ascii=False)
+    return Response(text + "\n", status, headers=headers, mimetype=MIMETYPE)
+
+
+def register(app: APIFlask) -> None:
+    """Let the app answer its errors, and refuse requests that no route could mean."""
+    app.before_request(refuse_large_body)
+    app.before_request(refuse_doubtful_parameters)
+    app.register_error_handler(NotFound, of_missing)
+    app.register_error_handler(WrongParameters, of_parameters)
+    app.register_error_handler(EtlError, of_ours)
+    app.register_error_handler(HTTPError, of_validation)
+    app.register_error_handler(HTTPException, of_http)
+
+
+def refuse_large_body() -> None:
+    """Answer 413 before a route is entered; none of them reads a body."""
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise RequestEntityTooLarge
+
+
+def refuse_doubtful_parameters() -> None:
+    """Answer 422 where a parameter is repeated or empty: there is no telling what was meant."""
+    if request.routing_exception is not None:
+        return
+    faults = [
+        (name, "is given more than once" if len(values) > 1 else "is empty")
+        for name, values in request.args.lists()
+        if len(values) > 1 or not values[0]
+    ]
+    if faults:
+        raise WrongParameters(faults)
+
+
+def of_missing(error: NotFound) -> Response:
+    """404 for an id we do not know."""
+    return problem(404, error.detail, kind=error.kind, hint=error.hint)
+
+
+def of_parameters(error: WrongParameters) -> Response:
+    """422 that names each parameter at fault."""
+    return problem(
+        422,
+        "; ".join(f"{name} {message}" for name, message in error.faults) + ".",
+        kind="wrong-parameters",
+        errors=[{"parameter": name, "message": message} for name, message in error.faults],
+    )
+
+
+def of_validation(error: HTTPError) -> Response:
+    """422 from APIFlask's validation: `detail` holds messages by place and field."""
+    by_place: Mapping[str, Mapping[str, list[str]]] = error.detail or {}
+    return of_parameters(
+        WrongParameters(
+            (name, _plain(message))
+            for fields in by_place.values()
+            for name, messages in fields.items()
+            for message in messages
+        )
+    )
+
+
+def _plain(message: str) -> str:
+    """A message of pydantic's in the words of our own."""
+    return message.removeprefix("Value error, ").replace("Input should be", "must be")
+
+
+def of_ours(error: EtlError) -> Response:
+    """503 for an outage or a wrong setting, 500 for anything else of the tree."""
+    log.error(
+        "request_failed",
+        path=request.path,
+        code=error.code,
+        message=error.message,
+        facts=error.facts,
+    )
+    if isinstance(error, (TransientError, ConfigurationError)):
+        return problem(
+            503,
+            error.message,
+            kind=_dashed(error.code),
+            hint=error.advice,
+            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+        )
+    return problem(500, _DETAILS[500])
+
+
+def of_http(error: HTTPException) -> Response | HTTPException:
+    """Whatever Flask or werkzeug refuses; redirections pass through."""
+    status = error.code or 500
+    if status < HTTPStatus.BAD_REQUEST:
+        return error
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        cause = getattr(error, "original_exception", None)
+        log.error("request_crashed", path=request.path, exc_info=cause or error)
+    headers = {name: value for name, value in error.get_headers() if name not in _BODY_HEADERS}
+    return problem(status, _DETAILS.get(status, error.description or error.name), headers=headers)
+
+
+_BODY_HEADERS = ("Content-Type", "Content-Length")
+
+
+def _dashed(name: str) -> str:
+    return "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-")

@@ -1,0 +1,82 @@
+"""What the filters of /data and /stats mean: parameters and a day in, conditions out.
+
+Age is whole calendar years on a UTC date. Whoever was born on 29 February has the birthday
+on 1 March in common years. No clock here: `today` is an argument.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from sqlalchemy import ColumnElement, Integer, cast, extract, literal, or_
+from sqlalchemy import and_ as all_of
+
+from etl.tables import users
+
+_FEBRUARY = 2
+_LEAP_DAY = 29
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which users are wanted; None means any. Ages are whole years, both ends included."""
+
+    is_image_exists: bool | None = None
+    min_age: int | None = None
+    max_age: int | None = None
+
+
+def age_on(today: date, birthdate: date) -> int:
+    """Whole calendar years between the two dates."""
+    had_birthday = (today.month, today.day) >= (birthdate.month, birthdate.day)
+    return today.year - birthdate.year - (not had_birthday)
+
+
+def years_before(today: date, years: int) -> date:
+    """The same calendar day `years` earlier; 29 February becomes the 28th where it must."""
+    year = today.year - years
+    if (today.month, today.day) == (_FEBRUARY, _LEAP_DAY) and not _is_leap(year):
+        return date(year, _FEBRUARY, _LEAP_DAY - 1)
+    return today.replace(year=year)
+
+
+def born_by(today: date, min_age: int) -> date:
+    """The latest birthdate of someone who is at least `min_age` years old."""
+    return years_before(today, min_age)
+
+
+def born_after(today: date, max_age: int) -> date:
+    """The date after which everyone is born who is at most `max_age` years old."""
+    return years_before(today, max_age + 1)
+
+
+def conditions(filters: Filters, today: date) -> list[ColumnElement[bool]]:
+    """The WHERE of the users wanted: never retired ones, and on dates, so an index can serve."""
+    wanted: list[ColumnElement[bool]] = [users.c.retired_at.is_(None)]
+    if filters.is_image_exists is not None:
+        has_image = users.c.img_path.is_not(None)
+        wanted.append(has_image if filters.is_image_exists else users.c.img_path.is_(None))
+    if filters.min_age is not None:
+        wanted.append(users.c.birthdate <= born_by(today, filters.min_age))
+    if filters.max_age is not None:
+        wanted.append(users.c.birthdate > born_after(today, filters.max_age))
+    return wanted
+
+
+def age_in_sql(today: date) -> ColumnElement[int]:
+    """`age_on` as an expression over `users.birthdate`."""
+    birthday_to_come = or_(
+        _part("month") > today.month,
+        all_of(_part("month") == today.month, _part("day") > today.day),
+    )
+    return literal(today.year) - _part("year") - cast(birthday_to_come, Integer)
+
+
+def _part(field: str) -> ColumnElement[Any]:
+    return cast(extract(field, users.c.birthdate), Integer)
+
+
+def _is_leap(year: int) -> bool:
+    return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)

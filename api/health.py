@@ -1,0 +1,130 @@
+"""/health and /storage/health: whether everything is there that we depend on."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from apiflask import APIBlueprint
+from sqlalchemy import select
+
+from api import openapi
+from api.data import RUN_EXAMPLE
+from api.errors import RETRY_AFTER_SECONDS
+from api.schemas import Health, StorageHealth
+from api.services import services
+from etl.errors import ConfigurationError, EtlError
+from etl.model import RunState
+from etl.tables import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+bp = APIBlueprint("health", __name__, tag="Health")
+
+_HEALTHY = {
+    "status": "ok",
+    "database": {"status": "ok", "latency_ms": 1.2, "reason": None},
+    "object_store": {"status": "ok", "latency_ms": 3.4, "reason": None},
+    "last_run": RUN_EXAMPLE,
+}
+_DOWN = {
+    "status": "down",
+    "database": {
+        "status": "down",
+        "latency_ms": None,
+        "reason": "PostgreSQL is not available.",
+    },
+    "object_store": {"status": "ok", "latency_ms": 3.4, "reason": None},
+    "last_run": None,
+}
+
+
+@bp.get("/health")
+@bp.output(Health, description="`ok` or `degraded`: /data is served.", example=_HEALTHY)
+@bp.doc(
+    responses={
+        503: {
+            "description": "`down`: the database does not answer.",
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/Health"},
+                    "example": _DOWN,
+                }
+            },
+        },
+        500: openapi.problems()[500],
+    }
+)
+def show_health() -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Tell whether the service is well.
+
+    `degraded` when the object store is down or the last run failed: /data is still served.
+    """
+    last_run, database = _look_at(_last_run)
+    _, store = _look_at(_store_latency)
+    status = _judge(database, store, last_run)
+    body = {"status": status, "database": database, "object_store": store, "last_run": last_run}
+    if status == "down":
+        return body, 503, {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return body, 200, {}
+
+
+def _look_at(probe: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
+    """What the probe gave (None if it failed), and the health that this shows."""
+    started = time.monotonic()
+    try:
+        found = probe()
+    except EtlError as error:
+        return None, {"status": "down", "reason": error.message}
+    return found, {"status": "ok", "latency_ms": _milliseconds(time.monotonic() - started)}
+
+
+def _store_latency() -> float:
+    return services().store.check()
+
+
+def _last_run() -> dict[str, Any] | None:
+    statement = (
+        select(run).where(run.c.state != RunState.REQUESTED).order_by(run.c.id.desc()).limit(1)
+    )
+    with services().database() as connection:
+        row = connection.execute(statement).mappings().one_or_none()
+    return None if row is None else dict(row)
+
+
+def _judge(database: dict[str, Any], store: dict[str, Any], last_run: dict[str, Any] | None) -> str:
+    if database["status"] == "down":
+        return "down"
+    has_failed = last_run is not None and last_run["state"] == RunState.FAILED
+    return "degraded" if store["status"] == "down" or has_failed else "ok"
+
+
+@bp.get("/storage/health")
+@bp.output(
+    StorageHealth,
+    description="The store answers and has our buckets.",
+    example={
+        "status": "ok",
+        "latency_ms": 3.4,
+        "buckets": {"src-data": True, "processed-data": True},
+    },
+)
+@bp.doc(responses=openapi.problems(503))
+def show_storage_health() -> dict[str, Any]:
+    """Tell whether the object store answers and has our buckets; 503 with the reason if not."""
+    shared = services()
+    latency_seconds = shared.store.check()
+    names = (shared.settings.source_bucket, shared.settings.processed_bucket)
+    buckets = {name: shared.store.has_bucket(name) for name in names}
+    missing = [name for name, exists in buckets.items() if not exists]
+    if missing:
+        raise ConfigurationError(
+            f"The object store has no bucket {' and no bucket '.join(missing)}.",
+            hint="`./run.sh migrate` makes the buckets; check the *_BUCKET settings too.",
+        )
+    return {"status": "ok", "latency_ms": _milliseconds(latency_seconds), "buckets": buckets}
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 2)

@@ -1,0 +1,307 @@
+"""The shapes of requests and answers. They check what comes in and describe both in OpenAPI."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    RootModel,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from api.converters import MAX_ID
+from api.filters import Filters
+from etl.model import ProblemCode, RunState, Severity, Trigger
+
+MAX_AGE = 150
+MAX_WAIT_SECONDS = 600
+MAX_PAGE = 10_000
+MAX_SHORT_PAGE = 1_000
+SHORT_PAGE = 100
+
+
+def _whole_number(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,19}", value):
+        raise ValueError("must be a whole number")
+    return value
+
+
+def _decimal_number(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
+        raise ValueError("must be a number of seconds")
+    return value
+
+
+def _truth(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value.lower() not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return value.lower() == "true"
+
+
+def _storable(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not hold a NUL character")
+    return value
+
+
+Truth = Annotated[bool, BeforeValidator(_truth)]
+Years = Annotated[int, Field(ge=0, le=MAX_AGE), BeforeValidator(_whole_number)]
+Page = Annotated[int, Field(ge=1, le=MAX_PAGE), BeforeValidator(_whole_number)]
+ShortPage = Annotated[int, Field(ge=1, le=MAX_SHORT_PAGE), BeforeValidator(_whole_number)]
+Id = Annotated[int, Field(ge=0, le=MAX_ID), BeforeValidator(_whole_number)]
+Seconds = Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS), BeforeValidator(_decimal_number)]
+UserId = Annotated[str, AfterValidator(_storable)]
+
+
+class Query(BaseModel):
+    """Query parameters; one that is not named here is a mistake, and said to be one."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _knows_each_parameter(cls, given: dict[str, str]) -> dict[str, str]:
+        unknown = given.keys() - cls.model_fields.keys()
+        if unknown:
+            raise ValidationError.from_exception_data(
+                cls.__name__, [_unknown(name, sorted(cls.model_fields)) for name in sorted(unknown)]
+            )
+        return given
+
+
+def _unknown(name: str, known: list[str]) -> InitErrorDetails:
+    message = f"is no parameter of this route; it knows {', '.join(known) or 'none'}"
+    return InitErrorDetails(type=PydanticCustomError("unknown", message), loc=(name,), input=name)
+
+
+class FilterQuery(Query):
+    """Which users are wanted."""
+
+    is_image_exists: Truth | None = Field(
+        None, description="Only users with (true) or without (false) an image; in any case."
+    )
+    min_age: Years | None = Field(
+        None, description="Youngest age in whole years, inclusive.", examples=[18]
+    )
+    max_age: Years | None = Field(
+        None, description="Oldest age in whole years, inclusive.", examples=[65]
+    )
+
+    @field_validator("max_age")
+    @classmethod
+    def _not_below_min_age(cls, max_age: int | None, info: ValidationInfo) -> int | None:
+        min_age = info.data.get("min_age")
+        if min_age is not None and max_age is not None and max_age < min_age:
+            raise ValueError(f"must not be below min_age ({min_age})")
+        return max_age
+
+    @property
+    def filters(self) -> Filters:
+        """The filters as a value for the core."""
+        return Filters(self.is_image_exists, self.min_age, self.max_age)
+
+
+class DataQuery(FilterQuery):
+    """Which users are wanted, and which page of them."""
+
+    limit: Page | None = Field(
+        None, description="At most so many users; without it, all of them.", examples=[1000]
+    )
+    after: UserId | None = Field(
+        None, description="Only users whose id comes after this one in byte order."
+    )
+
+
+class RequestQuery(Query):
+    """How to ask for a run."""
+
+    wait: Seconds = Field(
+        0, description="Seconds to wait for the run to finish; 202 when that was too short."
+    )
+    allow: Literal["mass-retirement"] | None = Field(
+        None, description="Let this run retire more than half of the users."
+    )
+
+
+class RunsQuery(Query):
+    """Which runs are wanted, newest first."""
+
+    state: RunState | None = Field(None, description="Only runs in this state.")
+    trigger: Trigger | None = Field(None, description="Only runs that this asked for.")
+    limit: ShortPage = Field(SHORT_PAGE, description="At most so many runs.")
+    after: Id | None = Field(None, description="Only runs older than the one with this id.")
+
+
+class ProblemsQuery(Query):
+    """Which problems of a run are wanted, in the order they were recorded."""
+
+    code: ProblemCode | None = Field(None, description="Only problems with this code.")
+    limit: ShortPage = Field(SHORT_PAGE, description="At most so many problems.")
+    after: Id | None = Field(None, description="Only problems recorded after the one with this id.")
+
+
+class NoQuery(Query):
+    """A route without query parameters."""
+
+
+class Record(BaseModel):
+    """A user as /data shows it."""
+
+    first_name: str
+    last_name: str
+    birthts: int = Field(description="Birth in milliseconds since 1970-01-01T00:00:00Z.")
+    img_path: str | None = Field(description="bucket/key of the user's image, or null.")
+
+
+class Records(RootModel[dict[str, Record]]):
+    """Users by their id."""
+
+
+class Lineage(BaseModel):
+    """Where a user's values come from."""
+
+    bucket: str
+    key: str
+    etag: str | None = Field(description="ETag of the object when it was last read.")
+    line: int = Field(description="Physical line in the object; the header is line 1.")
+    run_id: int = Field(description="The run that last changed this user.")
+    updated_at: datetime
+
+
+class User(BaseModel):
+    """One user with everything we know."""
+
+    user_id: str
+    first_name: str
+    last_name: str
+    birthts: int = Field(description="Birth in milliseconds since 1970-01-01T00:00:00Z.")
+    birthdate: date = Field(description="The UTC date of birthts.")
+    age: int = Field(description="Whole calendar years on today's UTC date.")
+    img_path: str | None
+    extra: dict[str, Any] | None = Field(description="Columns of the CSV we do not know.")
+    lineage: Lineage
+
+
+class Stats(BaseModel):
+    """Figures over the users that match the filters."""
+
+    count: int
+    average_age: float | None = Field(
+        description="Mean of the ages in whole years, two decimals; null when nobody matches."
+    )
+    with_image: int
+    without_image: int
+
+
+class Run(BaseModel):
+    """One run: what asked for it, where it stands, what it did."""
+
+    id: int
+    trigger: Trigger
+    state: RunState
+    requested_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    counts: dict[str, int] = Field(description="The run's figures; empty until it has some.")
+    error: dict[str, Any] | None = Field(description="code, message and hint of what went wrong.")
+    published_at: datetime | None = Field(description="When output.csv was put for this run.")
+    step_seconds: dict[str, float]
+
+
+class Runs(BaseModel):
+    """A page of runs."""
+
+    runs: list[Run]
+
+
+class RunProblem(BaseModel):
+    """One fault in one row or object."""
+
+    id: int
+    code: ProblemCode
+    severity: Severity
+    key: str
+    etag: str
+    line: int | None = Field(description="Physical line; null for a fault of the whole object.")
+    column: str | None
+    value: str | None = Field(description="The raw value, cut and safe to show.")
+    note: str = Field(description="What is wrong and what to do about it.")
+
+
+class RunProblems(BaseModel):
+    """A page of a run's problems."""
+
+    problems: list[RunProblem]
+
+
+class ServiceHealth(BaseModel):
+    """Whether something we depend on answers."""
+
+    status: Literal["ok", "down"]
+    latency_ms: float | None = Field(None, description="How long it took to answer.")
+    reason: str | None = Field(None, description="Why it counts as down.")
+
+
+class Health(BaseModel):
+    """`down` without the database; `degraded` without the store or after a failed run."""
+
+    status: Literal["ok", "degraded", "down"]
+    database: ServiceHealth
+    object_store: ServiceHealth
+    last_run: Run | None = Field(description="The newest run that has begun.")
+
+
+class StorageHealth(BaseModel):
+    """The object store, when it answers and has our buckets."""
+
+    status: Literal["ok"]
+    latency_ms: float
+    buckets: dict[str, bool] = Field(description="Our buckets, and whether they exist.")
+
+
+class Route(BaseModel):
+    """One route of the index."""
+
+    path: str
+    methods: list[str]
+    summary: str
+
+
+class Index(BaseModel):
+    """What this server is, and where to go."""
+
+    name: str
+    version: str
+    routes: list[Route]
+
+
+class FaultyParameter(BaseModel):
+    """One parameter at fault."""
+
+    parameter: str
+    message: str
+
+
+class ProblemDocument(BaseModel):
+    """An error as RFC 9457 describes it, with a hint what to do."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    hint: str
+    errors: list[FaultyParameter] | None = Field(None, description="Only with status 422.")

@@ -1,0 +1,97 @@
+"""What the routes share: settings, the database, the object store, the calendar."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import cached_property
+from threading import BoundedSemaphore
+from typing import TYPE_CHECKING, cast
+
+from flask import current_app
+from sqlalchemy.exc import DBAPIError
+
+from etl.bucket import ObjectStore
+from etl.database import translating
+from etl.errors import DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Connection, Engine
+
+    from etl.settings import Settings
+
+STATEMENT_TIMEOUT_SECONDS = 60
+MAX_WAITING_REQUESTS = 8
+
+_KEY = "bucketline"
+
+# Faults of a statement that are the database's state rather than ours, by SQLSTATE.
+_STATES = {
+    "57014": (
+        f"The query took longer than {STATEMENT_TIMEOUT_SECONDS} s and was stopped.",
+        "Ask for less: set `limit`, or narrow the filters.",
+    ),
+    "42P01": (
+        "The tables are missing.",
+        "Run `./run.sh migrate`; `./run.sh up` does it as well.",
+    ),
+}
+_OUTAGE_HINT = "Try again in a few seconds; if it lasts, check that DATABASE_URL answers."
+
+
+@dataclass
+class Services:
+    """One per app. `waiting` bounds how many requests may hold a thread to wait for a run."""
+
+    settings: Settings
+    engine: Engine
+    today: Callable[[], date]
+    waiting: BoundedSemaphore = field(
+        default_factory=lambda: BoundedSemaphore(MAX_WAITING_REQUESTS)
+    )
+
+    @cached_property
+    def store(self) -> ObjectStore:
+        """The object store; made when first asked for, because /data must not need it.
+
+        Raises:  ConfigurationError when its settings are incomplete.
+        """
+        return ObjectStore(self.settings)
+
+    @contextmanager
+    def database(self) -> Iterator[Connection]:
+        """A connection for one transaction, committed when the block ends well.
+
+        Raises:  DatabaseUnavailable, in words fit for a client; the reason is in its facts.
+        """
+        try:
+            with translating(), self.engine.begin() as connection:
+                yield connection
+        except DatabaseUnavailable as error:
+            raise DatabaseUnavailable(
+                "PostgreSQL is not available.", hint=_OUTAGE_HINT, reason=error.message
+            ) from error
+        except DBAPIError as error:
+            state = getattr(error.orig, "pgcode", None)
+            if state not in _STATES:
+                raise
+            message, hint = _STATES[state]
+            raise DatabaseUnavailable(message, hint=hint) from error
+
+
+def utc_today() -> date:
+    """Today's date in UTC."""
+    return datetime.now(UTC).date()
+
+
+def install(app_extensions: dict[str, object], services: Services) -> None:
+    """Hand the services to an app."""
+    app_extensions[_KEY] = services
+
+
+def services() -> Services:
+    """The services of the app that handles this request."""
+    return cast("Services", current_app.extensions[_KEY])

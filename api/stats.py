@@ -1,0 +1,48 @@
+"""/stats: figures over the users that match the filters of /data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apiflask import APIBlueprint
+from sqlalchemy import Select, func, select
+
+from api import openapi
+from api.filters import Filters, age_in_sql, conditions
+from api.schemas import FilterQuery, Stats
+from api.services import services
+from etl.tables import users
+
+bp = APIBlueprint("stats", __name__, tag="Stats")
+
+
+@bp.get("/stats")
+@bp.input(FilterQuery, location="query")
+@bp.output(
+    Stats,
+    description="The figures.",
+    example={"count": 100, "average_age": 34.5, "with_image": 94, "without_image": 6},
+)
+@bp.doc(responses=openapi.problems(422, 503))
+def show_stats(query_data: FilterQuery) -> dict[str, Any]:
+    """Count users and average their ages.
+
+    The same filters as GET /data, so the figures are those of that answer.
+    """
+    with services().database() as connection:
+        row = connection.execute(_figures(query_data.filters)).one()
+    return {
+        "count": row.count_all,
+        "average_age": row.average_age,
+        "with_image": row.with_image,
+        "without_image": row.count_all - row.with_image,
+    }
+
+
+def _figures(filters: Filters) -> Select[Any]:
+    today = services().today()
+    return select(
+        func.count().label("count_all"),
+        func.round(func.avg(age_in_sql(today)), 2).label("average_age"),
+        func.count(users.c.img_path).label("with_image"),
+    ).where(*conditions(filters, today))
