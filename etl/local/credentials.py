@@ -1,0 +1,49 @@
+"""The embedded servers' credentials: made once, kept 0600 in LOCAL_DIR between starts."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from etl.errors import ConfigurationError
+from etl.local.files import read_json, write_private_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What opens the embedded servers; letters, digits, `-` and `_` only."""
+
+    s3_access_key: str
+    s3_secret_key: str
+    database_password: str
+
+
+def kept_credentials(local_dir: Path) -> Credentials:
+    """The credentials of `local_dir`, made on first use.
+
+    Raises:  ConfigurationError when the file is there but cannot be used.
+    """
+    path = local_dir / "credentials.json"
+    if path.exists():
+        return _read(path)
+    made = Credentials(
+        s3_access_key=secrets.token_urlsafe(12),
+        s3_secret_key=secrets.token_urlsafe(24),
+        database_password=secrets.token_urlsafe(24),
+    )
+    write_private_json(path, asdict(made))
+    return made
+
+
+def _read(path: Path) -> Credentials:
+    try:
+        return Credentials(**(read_json(path) or {}))
+    except TypeError as error:
+        raise ConfigurationError(
+            f"{path} does not hold the embedded servers' credentials.",
+            hint="Remove the file: new ones are made at the next start, and no data are lost.",
+        ) from error

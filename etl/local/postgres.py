@@ -1,0 +1,108 @@
+"""The embedded PostgreSQL server: on a cluster of our own, on loopback only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+from psycopg2 import sql
+
+from etl.errors import DatabaseUnavailable, TransientError
+from etl.local.cluster import FAST_SHUTDOWN, ROLE, Cluster
+from etl.local.ports import LOOPBACK
+from etl.local.server import Readiness, Service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from etl.local.credentials import Credentials
+    from etl.local.processes import Launch
+
+DATABASE = "bucketline"
+_TIMEOUT_SECONDS = 2
+_SERVER_SETTINGS = {
+    "listen_addresses": LOOPBACK,
+    "unix_socket_directories": "",
+    "max_connections": "100",
+    "shared_buffers": "128MB",
+    "max_wal_size": "2GB",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_destination": "stderr",
+    "logging_collector": "off",
+}
+
+
+def database_url(password: str, port: int) -> str:
+    """Where our database is, for any client on this machine."""
+    return f"postgresql://{ROLE}:{password}@{LOOPBACK}:{port}/{DATABASE}"
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """The server of the cluster that belongs to `local_dir`."""
+
+    local_dir: Path
+    credentials: Credentials
+
+    service = Service.POSTGRES
+    title = "PostgreSQL"
+    usual_port = 5432
+    stop_signal = FAST_SHUTDOWN
+    unavailable: type[TransientError] = DatabaseUnavailable
+
+    @property
+    def mark(self) -> str:
+        """The data directory, which the server's command names."""
+        return str(self._cluster.data)
+
+    def prepare(self) -> list[str]:
+        """Make the cluster on first use, or refuse one of another major version."""
+        return self._cluster.prepare()
+
+    def launch(self, port: int) -> Launch:
+        """Start the server on loopback `port`, and on no socket besides."""
+        settings = _SERVER_SETTINGS | {"port": str(port)}
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return self._cluster.launch([self._cluster.binaries.postgres, "-D", self.mark, *options])
+
+    def readiness(self, port: int) -> Readiness:
+        """Ready when our role may log in and our database is there; makes the database."""
+        try:
+            connection = self._connect(port)
+        except psycopg2.OperationalError as error:
+            # libpq gives no SQLSTATE for a refused login, only the server's words.
+            recovering = "starting up" in str(error) or "recovery" in str(error)
+            return Readiness.RECOVERING if recovering else Readiness.DOWN
+        try:
+            _create_database(connection)
+        except psycopg2.Error:
+            return Readiness.DOWN
+        finally:
+            connection.close()
+        return Readiness.READY
+
+    @cached_property
+    def _cluster(self) -> Cluster:
+        return Cluster(self.local_dir, self.credentials.database_password)
+
+    def _connect(self, port: int) -> Any:  # noqa: ANN401  (psycopg2 is untyped)
+        return psycopg2.connect(
+            host=LOOPBACK,
+            port=port,
+            user=ROLE,
+            password=self.credentials.database_password,
+            dbname="postgres",
+            connect_timeout=_TIMEOUT_SECONDS,
+            sslmode="disable",
+        )
+
+
+def _create_database(connection: Any) -> None:  # noqa: ANN401  (psycopg2 is untyped)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,))
+        if cursor.fetchone() is None:
+            cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))

@@ -1,0 +1,114 @@
+"""stack.json: what the supervisor tells every process of this LOCAL_DIR."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+from etl.errors import (
+    ConfigurationError,
+    DatabaseUnavailable,
+    EtlError,
+    ObjectStoreUnavailable,
+)
+from etl.local.credentials import Credentials
+from etl.local.files import read_json, write_private_json
+from etl.local.locks import is_held
+from etl.local.processes import is_alive
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+VERSION = 1
+_FAILURES: tuple[type[EtlError], ...] = (
+    ConfigurationError,
+    DatabaseUnavailable,
+    ObjectStoreUnavailable,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRecord:
+    """One running server: its process and its loopback port."""
+
+    pid: int
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why the stack could not be started: an error of ours, to be raised in the user's process."""
+
+    code: str
+    message: str
+    hint: str
+
+    @classmethod
+    def of(cls, error: EtlError) -> Failure:
+        """The failure that `as_error` turns into `error` again."""
+        return cls(error.code, error.message, error.advice)
+
+    def as_error(self) -> EtlError:
+        """The error the supervisor met."""
+        known = {kind.__name__: kind for kind in _FAILURES}
+        return known.get(self.code, EtlError)(self.message, hint=self.hint)
+
+
+@dataclass(frozen=True, slots=True)
+class StackRecord:
+    """A stack that is ready (`services`), or that could not be started (`failure`)."""
+
+    supervisor_pid: int
+    services: Mapping[str, ServiceRecord] = field(default_factory=dict)
+    credentials: Credentials | None = None
+    notes: tuple[str, ...] = ()
+    failure: Failure | None = None
+    version: int = VERSION
+
+
+def record_path(local_dir: Path) -> Path:
+    """Where the record is; mode 0600."""
+    return local_dir / "stack.json"
+
+
+def supervisor_lock_path(local_dir: Path) -> Path:
+    """The lock a living supervisor holds alone."""
+    return local_dir / "supervisor.lock"
+
+
+def users_lock_path(local_dir: Path) -> Path:
+    """The lock every user of the stack shares."""
+    return local_dir / "users.lock"
+
+
+def write_record(local_dir: Path, record: StackRecord) -> None:
+    """Replace the record in one step."""
+    write_private_json(record_path(local_dir), asdict(record), durable=False)
+
+
+def read_record(local_dir: Path) -> StackRecord | None:
+    """The record as it stands; None when there is none, or another version wrote it."""
+    stored = read_json(record_path(local_dir))
+    if stored is None or stored.get("version") != VERSION:
+        return None
+    return StackRecord(
+        supervisor_pid=stored["supervisor_pid"],
+        services={name: ServiceRecord(**one) for name, one in stored["services"].items()},
+        credentials=Credentials(**stored["credentials"]) if stored["credentials"] else None,
+        notes=tuple(stored["notes"]),
+        failure=Failure(**stored["failure"]) if stored["failure"] else None,
+    )
+
+
+def living_record(local_dir: Path) -> StackRecord | None:
+    """The record of a stack that is up now.
+
+    The lock tells that a supervisor lives, the pid that it wrote this very record: one killed
+    a moment ago leaves its record behind while the next is being started.
+    """
+    record = read_record(local_dir)
+    if record is None or record.failure is not None:
+        return None
+    up = is_held(supervisor_lock_path(local_dir)) and is_alive(record.supervisor_pid)
+    return record if up else None

@@ -1,0 +1,229 @@
+"""The embedded stack as its users see it: find it running or start it, hold it, read its settings.
+
+Whoever gets the supervisor lock starts the supervisor and hands the lock over to it; all
+others wait for stack.json. So any number of starts at once give one stack.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from etl.errors import ConfigurationError, TransientError
+from etl.local.files import last_lines, open_log
+from etl.local.locks import FileLock, is_held
+from etl.local.ports import LOOPBACK
+from etl.local.postgres import database_url
+from etl.local.record import (
+    StackRecord,
+    living_record,
+    read_record,
+    record_path,
+    supervisor_lock_path,
+    users_lock_path,
+)
+from etl.local.server import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from etl.settings import Settings
+
+_POLL_SECONDS = 0.02
+_SPAWN_ATTEMPTS = 3
+# The supervisor gives up far earlier, unless PostgreSQL replays a long log after a power cut.
+_LIMIT_SECONDS = 600.0
+
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[Settings]:
+    """Hold the embedded services that `settings` asks for, started if need be, for one block.
+
+    Yields the settings with endpoint, keys and DATABASE_URL filled in; unchanged when
+    nothing is embedded. After the last holder's end, however it ends, the servers stop.
+    A process started inside the block does not hold them: it calls `running` itself.
+
+    Raises:  ConfigurationError when LOCAL_DIR, its data or this machine do not allow it;
+             ObjectStoreUnavailable or DatabaseUnavailable when a server does not start.
+    """
+    services = _embedded(settings)
+    if not services:
+        yield settings
+        return
+    local_dir = _made(settings.local_dir)
+    with _open_lock(users_lock_path(local_dir)) as users:
+        _join(users, local_dir)
+        record = _started(local_dir, services, settings.s3_region)
+        for note in record.notes:
+            _log.info(note)
+        yield _filled_in(settings, record, local_dir)
+
+
+def recorded(settings: Settings) -> Settings | None:
+    """The settings that `running` would yield, without starting anything; None if not up now."""
+    services = _embedded(settings)
+    if not services:
+        return settings
+    local_dir = settings.local_dir.resolve()
+    record = living_record(local_dir)
+    if record is None or not _covers(record, services):
+        return None
+    return _filled_in(settings, record, local_dir)
+
+
+def notes(settings: Settings) -> list[str]:
+    """What the user should know of the stack that is up now: unusual ports, data elsewhere."""
+    record = living_record(settings.local_dir.resolve()) if _embedded(settings) else None
+    return list(record.notes) if record else []
+
+
+def _embedded(settings: Settings) -> list[Service]:
+    wanted = {
+        # The gateway starts by itself while PostgreSQL's cluster is made.
+        Service.OBJECT_STORE: settings.embeds_object_store,
+        Service.POSTGRES: settings.embeds_database,
+    }
+    return [service for service, embedded in wanted.items() if embedded]
+
+
+def _made(local_dir: Path) -> Path:
+    try:
+        local_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(local_dir, error) from error
+    return local_dir.resolve()
+
+
+def _open_lock(path: Path) -> FileLock:
+    try:
+        return FileLock(path)
+    except OSError as error:
+        raise _unusable(path.parent, error) from error
+
+
+def _unusable(local_dir: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"LOCAL_DIR={local_dir} cannot be used: {error}.",
+        hint="Give that folder to the user who runs Bucketline, or set another LOCAL_DIR.",
+    )
+
+
+def _join(users: FileLock, local_dir: Path) -> None:
+    """Share the users' lock; a supervisor that is just stopping is waited for."""
+    deadline = time.monotonic() + _LIMIT_SECONDS
+    while not users.try_shared():
+        if time.monotonic() > deadline:
+            raise TransientError(
+                f"The embedded servers of {local_dir} have been stopping for "
+                f"{_LIMIT_SECONDS:.0f} seconds.",
+                hint=f"Read {local_dir / 'logs'} and try again.",
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _started(local_dir: Path, services: list[Service], region: str) -> StackRecord:
+    """The record of the living stack; starts one when there is none."""
+    failed_before = read_record(local_dir)
+    spawned = 0
+    deadline = time.monotonic() + _LIMIT_SECONDS
+    while time.monotonic() < deadline:
+        record = read_record(local_dir)
+        if record is not None and record.failure is not None and record != failed_before:
+            raise record.failure.as_error()
+        living = living_record(local_dir)
+        if living is not None:
+            return _covering(living, services, local_dir)
+        if spawned < _SPAWN_ATTEMPTS:
+            spawned += _spawn_if_none(local_dir, services, region)
+        elif not is_held(supervisor_lock_path(local_dir)):
+            break
+        time.sleep(_POLL_SECONDS)
+    raise TransientError(
+        f"The supervisor of {local_dir} does not come up. Its last words:\n"
+        f"{last_lines(_supervisor_log(local_dir))}",
+        hint=f"Read {local_dir / 'logs'}, mend what it names, and start again.",
+    )
+
+
+def _spawn_if_none(local_dir: Path, services: list[Service], region: str) -> bool:
+    """Start a supervisor unless one lives; whether one was started."""
+    with _open_lock(supervisor_lock_path(local_dir)) as lock:
+        if not lock.try_exclusive():
+            return False
+        record_path(local_dir).unlink(missing_ok=True)
+        _spawn(local_dir, services, region, lock)
+    return True
+
+
+def _spawn(local_dir: Path, services: list[Service], region: str, lock: FileLock) -> None:
+    command = [sys.executable, "-P", "-m", "etl.local.supervisor"]
+    options = [f"--local-dir={local_dir}", f"--lock={lock.descriptor}", f"--region={region}"]
+    with open_log(_supervisor_log(local_dir)) as log:
+        subprocess.run(  # noqa: S603  (our own module)
+            [*command, *options, *services],
+            env=_supervisor_environment(),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[lock.descriptor],
+            start_new_session=True,
+            check=False,
+        )
+
+
+def _supervisor_environment() -> dict[str, str]:
+    # libpq reads PG* variables meant for other servers.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    package_parent = str(Path(__file__).resolve().parents[2])
+    kept["PYTHONPATH"] = os.pathsep.join(filter(None, [package_parent, kept.get("PYTHONPATH")]))
+    return kept
+
+
+def _supervisor_log(local_dir: Path) -> Path:
+    return local_dir / "logs" / "supervisor.log"
+
+
+def _covers(record: StackRecord, services: list[Service]) -> bool:
+    return all(service in record.services for service in services)
+
+
+def _covering(record: StackRecord, services: list[Service], local_dir: Path) -> StackRecord:
+    if _covers(record, services):
+        return record
+    missing = ", ".join(service for service in services if service not in record.services)
+    raise ConfigurationError(
+        f"The stack that is up in {local_dir} was started without {missing}.",
+        hint="Stop what uses it (S3_ENDPOINT or DATABASE_URL was set there), set the same "
+        "variable here, or use another LOCAL_DIR.",
+    )
+
+
+def _filled_in(settings: Settings, record: StackRecord, local_dir: Path) -> Settings:
+    # Imported here because the supervisor imports this package and must start fast.
+    from pydantic import SecretStr  # noqa: PLC0415
+
+    credentials = record.credentials
+    if credentials is None:
+        raise ConfigurationError(
+            f"{record_path(local_dir)} holds no credentials.",
+            hint="Stop what uses the stack and start it again.",
+        )
+    update: dict[str, object] = {}
+    if settings.embeds_object_store:
+        port = record.services[Service.OBJECT_STORE].port
+        update["s3_endpoint"] = f"http://{LOOPBACK}:{port}"
+        update["s3_access_key"] = credentials.s3_access_key
+        update["s3_secret_key"] = SecretStr(credentials.s3_secret_key)
+    if settings.embeds_database:
+        port = record.services[Service.POSTGRES].port
+        update["database_url"] = SecretStr(database_url(credentials.database_password, port))
+    return settings.model_copy(update=update)
