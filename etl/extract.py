@@ -35,6 +35,7 @@ LONGEST_CELL_CHARACTERS = 10_000
 LONGEST_USER_ID_BYTES = 1_024
 
 _TEXT = pa.large_string()
+_COMMA = ", "
 
 
 @dataclass(frozen=True)
@@ -264,16 +265,22 @@ def _extra(block: Block) -> pa.Array:
     ]
     if not members:
         return pa.nulls(len(block.line), _TEXT)
-    filled = pc.binary_join_element_wise(*members, _text(", "), null_handling="skip")
-    objects = pc.binary_join_element_wise(_text("{"), filled, _text("}"), _text(""))
-    return pc.if_else(pc.equal(pc.binary_length(filled), 0), pa.scalar(None, _TEXT), objects)
+    # Joining with null_handling="skip" would be plainer, but Arrow loses all-null rows there.
+    listed = pc.binary_join_element_wise(*members, _text(""))
+    inner = pc.utf8_slice_codeunits(listed, len(_COMMA))
+    objects = pc.binary_join_element_wise(_text("{"), inner, _text("}"), _text(""))
+    return pc.if_else(_is_blank(listed), pa.scalar(None, _TEXT), objects)
 
 
 def _json_members(name: str, cells: pa.ChunkedArray) -> pa.ChunkedArray:
-    """`"name": "cell"` for every cell, null where it is blank."""
-    prefix = _text(_quote(name) + ": ")
+    """`, "name": "cell"` for every cell, nothing where it is blank."""
+    prefix = _text(f"{_COMMA}{_quote(name)}: ")
     members = pc.binary_join_element_wise(prefix, _json_strings(cells), _text(""))
-    return pc.if_else(pc.equal(pc.binary_length(cells), 0), pa.scalar(None, _TEXT), members)
+    return pc.if_else(_is_blank(cells), _text(""), members)
+
+
+def _is_blank(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.equal(pc.binary_length(texts), 0)
 
 
 def _json_strings(cells: pa.ChunkedArray) -> pa.ChunkedArray:

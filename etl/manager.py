@@ -72,12 +72,13 @@ class DataManager:
         self,
         settings: Settings,
         *,
+        store: ObjectStore | None = None,
         clock: Callable[[], datetime] = utc_now,
         progress: Progress = _silent,
     ) -> None:
         self._settings = settings
         self._engine: Engine = connect_unpooled(settings)
-        self._store = ObjectStore(settings)
+        self._store = store or ObjectStore(settings)
         self._clock = clock
         self._progress = progress
 

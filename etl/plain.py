@@ -147,6 +147,9 @@ def _odd_lines(
 
 
 def _cut(lines: bytes, dialect: Dialect) -> list[Any]:
+    if lines.startswith(codecs.BOM_UTF8):
+        # A cell's first character, which Arrow would drop; it does skip an empty line.
+        lines = b"\n" + lines
     # Names are our own: a file's may be anything at all.
     names = [str(place) for place in range(len(dialect.columns))]
     text = pa.large_string()

@@ -110,7 +110,7 @@ def fail_run(connection: Connection, run_id: int, error: Mapping[str, object]) -
     connection.execute(
         text(
             "UPDATE run SET state = 'failed', finished_at = now(), error = CAST(:error AS jsonb)"
-            " WHERE id = :id"
+            " WHERE id = :id AND state = 'running'"
         ),
         {"id": run_id, "error": _json(error)},
     )

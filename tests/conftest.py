@@ -206,6 +206,16 @@ class TestBucket:
             self.remove(key)
 
 
+def wait_until(
+    condition: Callable[[], object], *, seconds: float = 30, pause: float = 0.02
+) -> None:
+    """Return as soon as the condition holds; fail when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(pause)
+
+
 def minio_client(settings: Settings) -> Minio:
     assert settings.s3_endpoint
     assert settings.s3_secret_key

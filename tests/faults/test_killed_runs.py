@@ -1,0 +1,228 @@
+"""Runs that are killed, doubled, or cut off from their servers: nothing is lost, nothing doubled."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from etl.bucket import ObjectStore
+from etl.database import connect, connect_unpooled, run_lock
+from etl.errors import DatabaseUnavailable, ObjectStoreUnavailable, RunAlreadyActive
+from etl.executor import map_in_threads
+from etl.manager import DataManager
+from etl.model import RunState, Trigger
+from etl.settings import Settings
+from etl.verify import verify
+from tests.conftest import TestBucket, wait_until
+
+ROOT = Path(__file__).parents[2]
+OBJECTS = 5_000
+
+MOMENTS = {
+    "as it begins": "SELECT EXISTS (SELECT FROM run WHERE state = 'running')",
+    "with all of it in staging": "SELECT EXISTS (SELECT FROM staging_object)",
+    "in the middle of the merge": "SELECT EXISTS (SELECT FROM pg_locks WHERE relation ="
+    " 'users'::regclass AND mode = 'RowExclusiveLock')",
+    "before it published": "SELECT EXISTS (SELECT FROM run WHERE publish_pending)",
+}
+
+
+def start_run(settings: Settings, *options: str) -> subprocess.Popen[bytes]:
+    assert settings.s3_secret_key
+    assert settings.database_url
+    environment = {
+        "PATH": os.environ["PATH"],
+        "S3_ENDPOINT": settings.s3_endpoint,
+        "S3_ACCESS_KEY": settings.s3_access_key,
+        "S3_SECRET_KEY": settings.s3_secret_key.get_secret_value(),
+        "DATABASE_URL": settings.database_url.get_secret_value(),
+        "SOURCE_BUCKET": settings.source_bucket,
+        "PROCESSED_BUCKET": settings.processed_bucket,
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "etl", "run", "--json", *options],
+        cwd=ROOT,
+        env={name: str(value) for name, value in environment.items()},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def is_true(engine: Engine, condition: str) -> bool:
+    with engine.connect() as connection:
+        return bool(connection.scalar(text(condition)))
+
+
+def contents(engine: Engine) -> list[tuple[Any, ...]]:
+    """Every user and every manifest entry, without the runs' own marks."""
+    with engine.connect() as connection:
+        rows = connection.execute(
+            text(
+                "SELECT o.key, o.etag, o.state, o.rows_read, u.user_id, u.first_name, u.birthts,"
+                " u.source_line, u.retired_at FROM users u"
+                " FULL JOIN source_object o ON o.key = u.source_key ORDER BY o.key"
+            )
+        )
+        return [tuple(row) for row in rows]
+
+
+@pytest.fixture
+def five_thousand(bucket: TestBucket) -> TestBucket:
+    map_in_threads(lambda n: bucket.user(f"{n % 7}/{n}.csv", f"N{n}"), range(OBJECTS), 16)
+    return bucket
+
+
+@pytest.mark.usefixtures("five_thousand")
+def test_a_run_killed_at_any_moment_is_made_good_by_the_next(
+    fresh_database: Callable[[], Settings],
+):
+    ends: dict[str, list[tuple[Any, ...]]] = {}
+    for moment, condition in MOMENTS.items():
+        settings = fresh_database()
+        engine = connect(settings)
+        process = start_run(settings)
+        try:
+            wait_until(
+                lambda: process.poll() is not None or is_true(engine, condition), pause=0.001
+            )
+            assert process.poll() is None, f"ended before it could be killed {moment}"
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+
+        report = DataManager(settings).run(Trigger.CLI, wait_seconds=30)
+
+        assert report.state is RunState.SUCCEEDED, moment
+        assert report.counts.users_live == OBJECTS, moment
+        assert not is_true(engine, MOMENTS["as it begins"]), moment
+        ends[moment] = contents(engine)
+        if len(ends) == len(MOMENTS):
+            assert verify(settings, engine) == []
+        engine.dispose()
+    assert all(end == ends["as it begins"] for end in ends.values())
+
+
+def test_of_two_runs_started_at_once_one_works_and_the_other_says_so(
+    bucket: TestBucket, settings: Settings, engine: Engine
+):
+    for n in range(200):
+        bucket.user(f"{n}.csv")
+    both = [start_run(settings), start_run(settings)]
+    outcomes = [(*process.communicate(timeout=60), process.returncode) for process in both]
+
+    assert {code for *_, code in outcomes} <= {0, 3}
+    assert any(code == 0 for *_, code in outcomes)
+    for out, err, code in outcomes:
+        if code == 0:
+            assert json.loads(out)["state"] == "succeeded"
+        else:
+            assert b"RunAlreadyActive" in err
+    assert verify(settings, engine) == []
+
+
+def test_a_run_refuses_or_waits_while_another_holds_the_lock(
+    bucket: TestBucket, settings: Settings, manager: DataManager
+):
+    bucket.user("1.csv")
+    with ThreadPoolExecutor(1) as pool:
+        with run_lock(connect_unpooled(settings)):
+            with pytest.raises(RunAlreadyActive):
+                manager.run(Trigger.CLI)
+            waiting = pool.submit(manager.run, Trigger.CLI, wait_seconds=30)
+        assert waiting.result().state is RunState.SUCCEEDED
+
+
+def test_many_runs_at_once_take_turns_and_double_nobody(
+    bucket: TestBucket, settings: Settings, engine: Engine
+):
+    for n in range(50):
+        bucket.user(f"{n}.csv")
+    managers = [DataManager(settings) for _ in range(6)]
+    reports = map_in_threads(lambda m: m.run(Trigger.CLI, wait_seconds=60), managers, 6)
+    assert sum(report.counts.users_inserted for report in reports) == 50
+    assert verify(settings, engine) == []
+
+
+def test_a_lock_holder_that_loses_its_connection_cannot_commit(
+    bucket: TestBucket, settings: Settings, engine: Engine
+):
+    """The connection dies when the listing is read; staging and merge must not go on without it."""
+
+    class CutOff(ObjectStore):
+        def list_objects(self, bucket: str) -> Iterator[Any]:
+            with engine.begin() as connection:
+                connection.execute(
+                    text(
+                        "SELECT pg_terminate_backend(pid) FROM pg_locks"
+                        " WHERE locktype = 'advisory' AND granted"
+                        " AND database = (SELECT oid FROM pg_database"
+                        " WHERE datname = current_database())"
+                    )
+                )
+            yield from super().list_objects(bucket)
+
+    bucket.user("1.csv")
+    manager = DataManager(settings, store=CutOff(settings))
+    with pytest.raises(DatabaseUnavailable):
+        manager.run(Trigger.CLI)
+    assert not is_true(engine, "SELECT EXISTS (SELECT FROM users)")
+    assert DataManager(settings).run(Trigger.CLI).counts.users_live == 1
+    assert is_true(engine, "SELECT state = 'failed' FROM run WHERE id = 1")
+
+
+def test_a_store_that_is_down_fails_the_run_in_time_and_says_why(
+    settings: Settings, engine: Engine, bucket: TestBucket, manager: DataManager
+):
+    bucket.user("1.csv")
+    manager.run(Trigger.CLI)
+    down = settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
+    with pytest.raises(ObjectStoreUnavailable, match="127.0.0.1:9"):
+        DataManager(down).run(Trigger.CLI)
+    assert is_true(
+        engine,
+        "SELECT state = 'failed' AND error->>'code' = 'ObjectStoreUnavailable'"
+        " FROM run ORDER BY id DESC LIMIT 1",
+    )
+    assert is_true(engine, "SELECT count(*) = 1 FROM users WHERE retired_at IS NULL")
+
+
+def test_a_store_that_goes_down_after_the_commit_delays_publication_only(
+    settings: Settings, engine: Engine, bucket: TestBucket
+):
+    class GoesDown(ObjectStore):
+        def put_stream(self, *_: object) -> None:
+            raise ObjectStoreUnavailable("The store went down.")
+
+    bucket.user("1.csv")
+    report = DataManager(settings, store=GoesDown(settings)).run(Trigger.CLI)
+    assert report.state is RunState.SUCCEEDED
+    assert report.published_at is None
+    assert report.error is not None
+    assert report.error["code"] == "ObjectStoreUnavailable"
+    assert is_true(engine, "SELECT count(*) = 1 FROM users")
+
+    report = DataManager(settings).run(Trigger.CLI)
+    assert report.counts.objects_changed == 0
+    assert verify(settings, engine) == []
+    assert not is_true(engine, "SELECT EXISTS (SELECT FROM run WHERE publish_pending)")
+
+
+def test_a_database_that_is_down_is_an_error_in_time(settings: Settings):
+    down = Settings(
+        _env_file=None,
+        **settings.model_dump(exclude={"database_url"}),
+        database_url="postgresql://u:secret@127.0.0.1:9/d",
+    )
+    with pytest.raises(DatabaseUnavailable) as caught:
+        DataManager(down).run(Trigger.CLI)
+    assert "secret" not in str(caught.value)
