@@ -26,7 +26,7 @@ from api.filters import age_on, conditions
 from api.schemas import DataQuery, NoQuery, Records, RequestQuery, Run, User
 from api.services import Services, services
 from etl.model import RunState, Trigger
-from etl.requests import request_run, run_row
+from etl.runs import is_settled, request_run, run_row
 from etl.tables import source_object, users
 
 if TYPE_CHECKING:
@@ -271,7 +271,7 @@ def request_data(query_data: RequestQuery) -> tuple[dict[str, Any], int, dict[st
 
 
 def _await_run(run_id: int, wait_seconds: float) -> dict[str, Any]:
-    """The run once it has finished, or as it stands when time is up."""
+    """The run once it has finished and published, or as it stands when time is up."""
     waiting = services().waiting
     if not wait_seconds or not waiting.acquire(blocking=False):
         return _run(run_id)
@@ -286,7 +286,7 @@ def _poll(run_id: int, deadline: float) -> dict[str, Any]:
     while True:
         row = _run(run_id)
         left_seconds = deadline - time.monotonic()
-        if row["state"] in FINISHED or left_seconds <= 0:
+        if is_settled(row) or left_seconds <= 0:
             return row
         time.sleep(min(POLL_SECONDS, left_seconds))
 

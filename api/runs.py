@@ -12,7 +12,7 @@ from api.data import RUN_EXAMPLE
 from api.errors import NotFound
 from api.schemas import NoQuery, ProblemsQuery, Run, RunProblems, Runs, RunsQuery
 from api.services import services
-from etl.requests import run_row
+from etl.runs import run_row
 from etl.tables import problem, run
 
 bp = APIBlueprint("runs", __name__, tag="Runs")

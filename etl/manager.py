@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import Connection, Engine, text
 
-from etl import batch, load, publish, requests
+from etl import batch, load, publish, runs
 from etl.bucket import ObjectStore
 from etl.changes import changes
 from etl.database import connect_unpooled, run_lock, translating
@@ -91,8 +91,8 @@ class DataManager:
                  any other EtlError after it was recorded as the run's error.
         """
         with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
-            requests.close_interrupted(connection)
-            run_id = requests.begin_run(
+            runs.close_interrupted(connection)
+            run_id = runs.begin_run(
                 connection, trigger, allow_mass_retirement=allow_mass_retirement
             )
             return self._run(connection, run_id, allow_mass_retirement=allow_mass_retirement)
@@ -103,8 +103,8 @@ class DataManager:
         Raises:  as `run`.
         """
         with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
-            requests.close_interrupted(connection)
-            claimed = requests.claim_run(connection)
+            runs.close_interrupted(connection)
+            claimed = runs.claim_run(connection)
             if claimed is None:
                 return None
             run_id, _trigger, allow = claimed
@@ -120,8 +120,8 @@ class DataManager:
             self._stage_changes(connection, tally)
             self._merge(connection, run_id, tally, allow_mass_retirement=allow_mass_retirement)
         self._publish(connection, run_id, tally)
-        requests.record_steps(connection, run_id, tally.seconds)
-        report = requests.report(connection, run_id)
+        runs.record_steps(connection, run_id, tally.seconds)
+        report = runs.report(connection, run_id)
         connection.commit()
         log.info("run ended", run=run_id, state=report.state, **report.counts.as_dict())
         return report
@@ -134,7 +134,7 @@ class DataManager:
         except Exception as error:
             facts = error.as_dict() if isinstance(error, EtlError) else _as_bug(error)
             with suppress(DatabaseUnavailable), translating():
-                requests.fail_run(connection, run_id, facts)
+                runs.fail_run(connection, run_id, facts)
             raise
 
     def _check_bucket_is_ours(self, connection: Connection) -> None:
@@ -221,7 +221,7 @@ class DataManager:
                     allow_mass_retirement=allow_mass_retirement,
                 )
             else:
-                counts = _nothing_new(requests.last_counts(connection))
+                counts = _nothing_new(runs.last_counts(connection))
             counts = replace(
                 counts,
                 objects_listed=tally.listed,
@@ -230,7 +230,7 @@ class DataManager:
                 objects_unreadable=tally.unreadable,
             )
             changed = bool(counts.users_inserted + counts.users_updated + counts.users_retired)
-            requests.succeed_run(connection, run_id, counts, publish_pending=changed)
+            runs.succeed_run(connection, run_id, counts, publish_pending=changed)
             connection.commit()
 
     def _publish(self, connection: Connection, run_id: int, tally: _Tally) -> None:
@@ -244,7 +244,7 @@ class DataManager:
                     publish.publish(connection, self._store, bucket, run_id)
         except (ObjectStoreUnavailable, ConfigurationError) as error:
             log.warning("not published yet", run=run_id, reason=error.message, hint=error.advice)
-            requests.record_publish_error(connection, run_id, error)
+            runs.record_publish_error(connection, run_id, error)
 
 
 def _nothing_new(before: Counts) -> Counts:

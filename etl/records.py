@@ -74,7 +74,10 @@ class _Reader:
         return None, start + 1
 
     def _long_record(self, start: int, last: int, head: Scan) -> list[str] | None:
-        if len(head.cells) + self._inside.cells_closed(start + 1, last) < self._width:
+        before = len(head.cells)
+        if before + self._inside.cells_closed(start + 1, last) < self._width:
+            return None
+        if before + self._inside.last_filled_cell(start + 1) > self._width:
             return None
         cells: list[str] = []
         for cell in self._cells(start, last, head):
@@ -112,6 +115,8 @@ class _Inside:
         self._scans: list[Scan] = []
         self._cells = [0]
         self._characters = [0]
+        self._last_filled = 0
+        self._is_open_cell_filled = False
         self._is_over = False
 
     def covers(self, index: int) -> bool:
@@ -132,6 +137,14 @@ class _Inside:
         """How many cells end on the lines `first` to `last`."""
         return self._cells[last + 1 - self._first] - self._cells[first - self._first]
 
+    def last_filled_cell(self, first: int) -> int:
+        """Which cell that ends on line `first` or later, from 1, is the last not blank.
+
+        0 when all are blank, and when it is the first: that one began before, who knows where.
+        """
+        place = self._last_filled - self._cells[first - self._first]
+        return place if place > 1 else 0
+
     def scan_of(self, index: int) -> Scan:
         """The reading of one line."""
         return self._scans[index - self._first]
@@ -149,10 +162,19 @@ class _Inside:
         line = self._lines[self._next]
         scan = self._tokenizer.scan(_body(line), inside=True)
         if scan is not None:
+            self._note_filled(line, scan)
             self._scans.append(scan)
             self._cells.append(self._cells[-1] + len(scan.cells))
         self._characters.append(self._characters[-1] + len(line))
         self._is_over = scan is None or scan.opened is None
+
+    def _note_filled(self, line: str, scan: Scan) -> None:
+        for place, cell in enumerate(scan.cells):
+            if cell.strip() or self._is_open_cell_filled:
+                self._last_filled = self._cells[-1] + place + 1
+            self._is_open_cell_filled = False
+        if scan.opened is not None and line[scan.opened :].strip():
+            self._is_open_cell_filled = True
 
 
 def _body(line: str) -> str:

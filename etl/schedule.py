@@ -17,7 +17,7 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import Connection, Engine, text
 
-from etl import requests
+from etl import runs
 from etl.database import connect_unpooled, driver, translating
 from etl.errors import DatabaseUnavailable, EtlError, RunAlreadyActive, TransientError
 from etl.manager import DataManager
@@ -90,7 +90,7 @@ class Scheduler:
     def _request(self) -> None:
         try:
             with translating(), self._engine.begin() as connection:
-                requests.request_run(connection, Trigger.INTERVAL)
+                runs.request_run(connection, Trigger.INTERVAL)
         except DatabaseUnavailable as error:
             log.warning("could not ask for a run", reason=error.message, hint=error.advice)
 
@@ -98,7 +98,7 @@ class Scheduler:
     def _listening(self) -> Iterator[Connection]:
         with translating(), self._engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")
-            connection.execute(text(f"LISTEN {requests.REQUEST_CHANNEL}"))
+            connection.execute(text(f"LISTEN {runs.REQUEST_CHANNEL}"))
             yield connection
 
     def _serve(self, connection: Connection) -> None:

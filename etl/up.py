@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, text
 
-from etl import local, requests, show
+from etl import local, runs, show
 from etl.bucket import ObjectStore
 from etl.database import connect, translating
 from etl.errors import ConfigurationError
@@ -206,7 +206,7 @@ def _await_run(engine: Engine, last_run: int, children: _Children, told: _Told) 
                 {"last": last_run},
             )
             if ended is not None:
-                return requests.report(connection, ended)
+                return runs.report(connection, ended)
         time.sleep(LOOK_SECONDS)
     return None
 

@@ -135,6 +135,15 @@ def settings(stack: Settings, admin: Engine, template: str) -> Iterator[Settings
 
 
 @pytest.fixture
+def empty_database(stack: Settings, admin: Engine) -> Iterator[Settings]:
+    """Settings with a database that holds nothing at all."""
+    name = f"empty_{uuid.uuid4().hex[:12]}"
+    _execute(admin, f"CREATE DATABASE {name}")
+    yield _on_database(stack, name)
+    _execute(admin, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
 def fresh_database(
     settings: Settings, admin: Engine, template: str
 ) -> Iterator[Callable[[], Settings]]:
@@ -200,6 +209,9 @@ class TestBucket:
 
     def keys(self) -> list[str]:
         return [entry.object_name for entry in self.client.list_objects(self.name, recursive=True)]
+
+    def has(self, key: str) -> bool:
+        return key in set(self.keys())
 
     def clear(self) -> None:
         for key in self.keys():

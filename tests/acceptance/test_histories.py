@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings as hypothesis_settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
@@ -74,7 +75,7 @@ def apply(bucket: TestBucket, step: tuple[str, str, str]) -> None:
         bucket.put(key, detail)
     elif what == "remove":
         bucket.remove(key)
-    elif what == "rename" and key in bucket.keys() and key != detail:
+    elif what == "rename" and key != detail and bucket.has(key):
         bucket.put(detail, bucket.get(key))
         bucket.remove(key)
 

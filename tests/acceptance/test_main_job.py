@@ -42,7 +42,7 @@ def users(engine: Engine) -> dict[str, tuple[object, ...]]:
 
 @pytest.fixture(scope="module")
 def original() -> dict[str, tuple[str, str, int]]:
-    """The users of the original data, read by plain means; generated ones where it is not at hand."""
+    """The users of the original data, read by plain means; made-up ones where it is not there."""
     if not ORIGINAL.is_dir():
         return {str(n): (f"First{n}", f"Last {n}", n * 1_000_000) for n in range(1000, 1100)}
     found = {}

@@ -1,4 +1,4 @@
-"""Runs that are killed, doubled, or cut off from their servers: nothing is lost, nothing doubled."""
+"""Runs that are killed, doubled, or cut off from their servers lose nothing, double nothing."""
 
 from __future__ import annotations
 
@@ -63,6 +63,16 @@ def is_true(engine: Engine, condition: str) -> bool:
         return bool(connection.scalar(text(condition)))
 
 
+def kill_when(engine: Engine, condition: str, process: subprocess.Popen[bytes]) -> None:
+    """Kill the run as soon as the condition holds; fail when the run ends before."""
+    try:
+        wait_until(lambda: process.poll() is not None or is_true(engine, condition), pause=0.001)
+        assert process.poll() is None, f"the run ended before it could be killed: {condition}"
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+
+
 def contents(engine: Engine) -> list[tuple[Any, ...]]:
     """Every user and every manifest entry, without the runs' own marks."""
     with engine.connect() as connection:
@@ -90,15 +100,7 @@ def test_a_run_killed_at_any_moment_is_made_good_by_the_next(
     for moment, condition in MOMENTS.items():
         settings = fresh_database()
         engine = connect(settings)
-        process = start_run(settings)
-        try:
-            wait_until(
-                lambda: process.poll() is not None or is_true(engine, condition), pause=0.001
-            )
-            assert process.poll() is None, f"ended before it could be killed {moment}"
-        finally:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+        kill_when(engine, condition, start_run(settings))
 
         report = DataManager(settings).run(Trigger.CLI, wait_seconds=30)
 
@@ -186,7 +188,7 @@ def test_a_store_that_is_down_fails_the_run_in_time_and_says_why(
     bucket.user("1.csv")
     manager.run(Trigger.CLI)
     down = settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
-    with pytest.raises(ObjectStoreUnavailable, match="127.0.0.1:9"):
+    with pytest.raises(ObjectStoreUnavailable, match=r"127\.0\.0\.1:9"):
         DataManager(down).run(Trigger.CLI)
     assert is_true(
         engine,

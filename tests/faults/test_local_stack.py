@@ -205,7 +205,7 @@ def assert_data(settings: Settings) -> None:
 @contextmanager
 def user_process(local_dir: Path, prefix: Sequence[str] = ()) -> Iterator[subprocess.Popen[str]]:
     """Another process that uses the stack until it is killed or the block ends."""
-    with subprocess.Popen(  # noqa: S603  (our own program)
+    with subprocess.Popen(
         [*prefix, sys.executable, "-c", USER, str(local_dir)],
         cwd=REPOSITORY,
         stdin=subprocess.PIPE,
@@ -313,9 +313,7 @@ def test_user_killed_while_starting_leaves_nothing_running() -> None:
 def sleeper(*arguments: str) -> subprocess.Popen[bytes]:
     """A process that does nothing, with `arguments` in its command."""
     program = "import sys; sys.stdin.read()"
-    return subprocess.Popen(  # noqa: S603  (our own program)
-        [sys.executable, "-c", program, *arguments], stdin=subprocess.PIPE
-    )
+    return subprocess.Popen([sys.executable, "-c", program, *arguments], stdin=subprocess.PIPE)
 
 
 def test_pid_files_that_name_another_process_by_now_do_no_harm(local_dir: Path) -> None:
@@ -356,7 +354,7 @@ def test_binaries_out_of_reach_are_copied_for_the_plain_account(local_dir: Path)
         assert (found != hidden) == IS_ROOT
         assert reachable(hidden, account, shared) == found
         for program in (found.postgres, found.initdb):
-            said = subprocess.run(  # noqa: S603  (our own copy)
+            said = subprocess.run(
                 [program, "--version"],
                 **identity(account),
                 cwd="/",
@@ -556,7 +554,7 @@ def test_server_that_cannot_start_is_quoted(local_dir: Path) -> None:
 
 def test_forked_child_does_not_hold_its_parents_lock(local_dir: Path) -> None:
     lock_path = local_dir / "users.lock"
-    with subprocess.Popen(  # noqa: S603  (our own program)
+    with subprocess.Popen(
         [sys.executable, "-c", FORKING_HOLDER, str(lock_path)],
         cwd=REPOSITORY,
         stdin=subprocess.PIPE,

@@ -53,7 +53,7 @@ ANOTHER_USER = """
 """
 ANOTHER_OBJECT = """
     INSERT INTO source_object
-    SELECT bucket, 'x.csv', kind, user_id, etag, size, last_modified, state, 0, 0, run_id
+    SELECT bucket, 'x.csv', kind, user_id, etag, size, last_modified, state, 0, 0, NULL, run_id
     FROM source_object WHERE key = 'many.csv'
 """
 ANOTHER_SHADOWED_ROW = """
@@ -236,7 +236,7 @@ def test_retired_users_and_problems_of_earlier_runs_count_for_nothing(world: Wor
 def test_the_manifest_of_another_bucket_counts_for_nothing(world: World):
     world.execute(
         "INSERT INTO source_object SELECT 'other-bucket', key, kind, user_id, etag, size,"
-        " last_modified, state, rows_read, rows_rejected, run_id FROM source_object"
+        " last_modified, state, rows_read, rows_rejected, reread_on, run_id FROM source_object"
     )
     assert world.differences() == []
 

@@ -18,7 +18,8 @@ def test_a_fresh_machine_embeds_both_services():
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("25m", 1500), ("60s", 60), ("1.5h", 5400), ("1d", 86400), ("2500ms", 2.5)]
+    ("text", "seconds"),
+    [("25m", 1500), ("60s", 60), ("1.5h", 5400), ("1d", 86400), ("2500ms", 2.5)],
 )
 def test_durations_are_a_number_and_a_unit(text: str, seconds: float):
     assert Settings(_env_file=None, etl_interval=text).etl_interval.total_seconds() == seconds

@@ -144,12 +144,24 @@ def last_counts(connection: Connection) -> Counts:
     return Counts.from_dict(stored or {})
 
 
+def is_settled(row: Mapping[str, Any]) -> bool:
+    """Whether nothing more is to come of this run: it failed, or its publication is behind it."""
+    return row["state"] == RunState.FAILED or bool(row["step_seconds"])
+
+
 def run_row(connection: Connection, run_id: int) -> dict[str, Any] | None:
     """One run as a dictionary of its columns, or None."""
     row = connection.execute(
         text(f"SELECT {_COLUMNS} FROM run WHERE id = :id"), {"id": run_id}
     ).one_or_none()
-    return None if row is None else dict(row._mapping)  # noqa: SLF001 - its public name
+    if row is None:
+        return None
+    return {**row._mapping, "counts": _in_order(row.counts)}  # noqa: SLF001 - its public name
+
+
+def _in_order(counts: dict[str, int]) -> dict[str, int]:
+    """The figures in the order they are told; jsonb keeps none."""
+    return {name: counts[name] for name in Counts().as_dict() if name in counts}
 
 
 def report(connection: Connection, run_id: int) -> RunReport:

@@ -1,0 +1,159 @@
+"""The commands, as processes of their own on a LOCAL_DIR of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from etl.cli import commands
+from etl.local.record import living_record
+from tests.conftest import wait_until
+
+ROOT = Path(__file__).parents[2]
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def local_dir() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="bucketline-cli-", ignore_cleanup_errors=True) as made:
+        directory = Path(made)
+        directory.chmod(0o755)
+        yield directory / "local"
+        wait_until(lambda: living_record(directory / "local") is None)
+
+
+def environment(local_dir: Path) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "LOCAL_DIR": str(local_dir), "COLUMNS": "100"}
+
+
+@pytest.fixture(scope="module")
+def command(local_dir: Path) -> Command:
+    def run(*words: str, **extra: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "etl", *words],
+            cwd=ROOT,
+            env=environment(local_dir) | extra,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def up(local_dir: Path) -> Iterator[str]:
+    """`up` in a process of its own; yields the API's URL."""
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "etl", "up"],
+            cwd=ROOT,
+            env=environment(local_dir) | {"API_PORT": "5600"},
+            stdout=said,
+            stderr=subprocess.STDOUT,
+        )
+
+        def text() -> str:
+            said.seek(0)
+            return said.read()
+
+        wait_until(lambda: process.poll() is not None or "Ctrl-C ends" in text(), seconds=90)
+        assert process.poll() is None, text()
+        yield (local_dir / "api.url").read_text("utf-8").strip()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0, text()
+
+
+def get(url: str) -> dict[str, object]:
+    with urllib.request.urlopen(url, timeout=10) as response:  # noqa: S310 - our own server
+        answer: dict[str, object] = json.load(response)
+        return answer
+
+
+def test_up_seeds_runs_and_serves(up: str):
+    stats = get(f"{up}/stats")
+    assert stats["count"] == 60
+    assert get(f"{up}/health")["status"] == "ok"
+
+
+@pytest.mark.usefixtures("up")
+def test_status_counts_what_is_there(command: Command):
+    found = command("status", "--json")
+    assert found.returncode == 0, found.stderr
+    facts = json.loads(found.stdout)
+    assert facts["users"]["live"] == 60
+    assert facts["runs"][-1]["trigger"] == "interval"
+    assert "60 live" in command("status").stdout
+
+
+@pytest.mark.usefixtures("up")
+def test_verify_is_clean_until_the_bucket_changes(command: Command, tmp_path: Path):
+    assert command("verify").returncode == 0
+    (tmp_path / "newcomer.csv").write_text("first_name,last_name,birthts\nNew,Comer,0\n")
+    assert "1 objects uploaded" in command("seed", str(tmp_path)).stdout
+    found = command("verify", "--json")
+    assert found.returncode == 4
+    assert {"user-missing", "manifest-missing"} <= {d["what"] for d in json.loads(found.stdout)}
+    done = command("run", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["counts"]["objects_added"] == 1
+    assert command("verify").returncode == 0
+
+
+@pytest.mark.usefixtures("up")
+def test_env_prints_what_psql_and_aws_read(command: Command):
+    lines = command("env").stdout.splitlines()
+    values = dict(shlex.split(line.removeprefix("export "))[0].split("=", 1) for line in lines)
+    assert {"S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "PGPASSWORD", "DATABASE_URL"} <= values.keys()
+    counted = command("status", "--json", **values)
+    assert json.loads(counted.stdout)["users"]["live"] >= 60
+
+
+@pytest.mark.usefixtures("up")
+def test_a_second_up_in_the_same_place_is_refused(command: Command):
+    second = command("up")
+    assert second.returncode == 2
+    assert "up already" in second.stderr
+
+
+def test_env_without_a_stack_says_what_to_start(command: Command, tmp_path: Path):
+    found = command("env", LOCAL_DIR=str(tmp_path))
+    assert found.returncode == 2
+    assert "./run.sh up" in found.stderr
+    assert found.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "extra", "code", "said"),
+    [
+        (["run"], {"ETL_INTERVAL": "soon"}, 2, "ETL_INTERVAL"),
+        (["run"], {"S3_ENDPOINT": "http://127.0.0.1:9"}, 2, "S3_ACCESS_KEY"),
+        (["run"], {"DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:9/d"}, 75, "not available"),
+        (["run"], {"DATABASE_URL": "mysql://u:hunter2@h/d"}, 2, "postgresql://"),
+        (["fly"], {}, 2, "No such command"),
+    ],
+)
+def test_an_error_is_words_and_an_exit_code(
+    command: Command, words: list[str], extra: dict[str, str], code: int, said: str
+):
+    found = command(*words, **extra)
+    assert found.returncode == code
+    assert said in found.stderr
+    assert "Traceback" not in found.stderr
+    assert "hunter2" not in found.stderr
+
+
+def test_every_command_has_a_word_of_help():
+    for name, command in commands.commands.items():
+        assert command.help, name

@@ -1,0 +1,175 @@
+"""The object store's edge, against a real one: awkward keys, whole listings, plain errors."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine
+
+from etl.bucket import ObjectStore
+from etl.errors import ConfigurationError, ObjectStoreUnavailable
+from etl.keys import is_ignored
+from etl.manager import DataManager
+from etl.model import SourceObject, Trigger
+from etl.settings import Settings
+from etl.verify import verify
+from tests.conftest import TestBucket
+
+AWKWARD = [
+    "a b.csv",
+    "a%2Fb.csv",
+    "a+b.csv",
+    "a&b?.csv",
+    "a#b.csv",
+    'a"b.csv',
+    "a<b>.csv",
+    "a\\b.csv",
+    "a*b{c}[d]|^`~!.csv",
+    "ä.csv",
+    "a\u0308.csv",
+    "😀.csv",
+    "...csv",
+    " .csv",
+    "trail .csv ",
+    "x/..y.csv",
+]
+BEYOND_OBSTORE = ["nl\n.csv", "tab\t.csv", "\x01.csv"]
+
+
+def by_bytes(keys: list[str]) -> list[str]:
+    return sorted(keys, key=str.encode)
+
+
+def listed(store: ObjectStore, bucket: TestBucket) -> list[str]:
+    return [source.key for source in store.list_objects(bucket.name) if not is_ignored(source)]
+
+
+def test_awkward_keys_are_listed_in_byte_order_and_fetched(store: ObjectStore, bucket: TestBucket):
+    for key in AWKWARD:
+        bucket.put(key, key)
+    assert listed(store, bucket) == by_bytes(AWKWARD)
+    for source in store.list_objects(bucket.name):
+        found = store.fetch(bucket.name, source)
+        assert found is not None
+        assert found.content.decode() == source.key
+
+
+@pytest.mark.parametrize("awkward", BEYOND_OBSTORE)
+def test_a_key_that_the_bulk_client_cannot_spell_hides_no_other(
+    store: ObjectStore, bucket: TestBucket, awkward: str
+):
+    keys = ["1.csv", "a.csv", "z.csv", awkward]
+    for key in keys:
+        bucket.put(key, key)
+    assert listed(store, bucket) == by_bytes(keys)
+    source = store.stat(bucket.name, awkward)
+    assert source is not None
+    found = store.fetch(bucket.name, source)
+    assert found is not None
+    assert found.content.decode() == awkward
+
+
+def test_folder_markers_are_no_objects_and_break_no_order(store: ObjectStore, bucket: TestBucket):
+    for key in ("dir/", "dir!.csv", "dir/x.csv", "1.csv/"):
+        bucket.put(key, b"" if key.endswith("/") else b"x")
+    assert listed(store, bucket) == ["dir!.csv", "dir/x.csv"]
+
+
+def test_an_empty_object_is_listed_as_one(store: ObjectStore, bucket: TestBucket):
+    bucket.put("1.csv", b"")
+    assert listed(store, bucket) == ["1.csv"]
+
+
+def test_a_listing_is_not_cut_at_a_thousand(store: ObjectStore, bucket: TestBucket):
+    keys = [f"{n:05}.png" for n in range(1_050)]
+    for key in keys:
+        bucket.put(key, b"x")
+    assert listed(store, bucket) == keys
+
+
+SEGMENTS = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\"), min_size=1, max_size=6
+).filter(lambda text: text.strip(". ") != "")
+
+
+@given(st.lists(SEGMENTS, min_size=1, max_size=5, unique=True))
+@hypothesis_settings(max_examples=30)
+def test_any_key_comes_back_as_it_was_put(
+    settings: Settings, bucket: TestBucket, segments: list[str]
+):
+    bucket.clear()
+    keys = [f"{segment}.csv" for segment in segments]
+    for key in keys:
+        bucket.put(key, b"x")
+    assert listed(ObjectStore(settings), bucket) == by_bytes(keys)
+
+
+def test_every_awkward_key_is_loaded(
+    manager: DataManager, bucket: TestBucket, settings: Settings, engine: Engine
+):
+    for number, key in enumerate([*AWKWARD, *BEYOND_OBSTORE]):
+        bucket.user(key, f"N{number}")
+    assert manager.run(Trigger.CLI).counts.objects_added == len(AWKWARD) + len(BEYOND_OBSTORE)
+    assert verify(settings, engine) == []
+    assert manager.run(Trigger.CLI).counts.objects_changed == 0
+
+
+def test_an_object_replaced_after_the_listing_is_read_as_it_is_now(
+    store: ObjectStore, bucket: TestBucket
+):
+    bucket.put("1.csv", b"old")
+    (stale,) = store.list_objects(bucket.name)
+    bucket.put("1.csv", b"new content")
+    found = store.fetch(bucket.name, stale)
+    assert found is not None
+    assert found.content == b"new content"
+    assert found.source == next(store.list_objects(bucket.name))
+
+
+def test_an_object_gone_since_the_listing_is_none(store: ObjectStore, bucket: TestBucket):
+    gone = SourceObject("gone.csv", "etag", 1, datetime.now(UTC))
+    assert store.fetch(bucket.name, gone) is None
+
+
+def test_a_stream_of_unknown_length_is_put_whole(store: ObjectStore, bucket: TestBucket):
+    content = b"0123456789abcdef" * 1_000_000
+    store.put_stream(bucket.name, "big", io.BytesIO(content), "text/plain")
+    assert bucket.get("big") == content
+
+
+def test_a_missing_bucket_is_named(store: ObjectStore):
+    with pytest.raises(ConfigurationError, match="no-such-bucket"):
+        list(store.list_objects("no-such-bucket"))
+    with pytest.raises(ConfigurationError, match="no-such-bucket"):
+        store.fetch("no-such-bucket", SourceObject("1.csv", "e", 1, datetime.now(UTC)))
+
+
+def test_wrong_keys_are_named(settings: Settings):
+    wrong = settings.model_copy(update={"s3_access_key": "nobody"})
+    with pytest.raises(ConfigurationError, match="refused") as caught:
+        list(ObjectStore(wrong).list_objects(settings.source_bucket))
+    assert "S3_ACCESS_KEY" in caught.value.advice
+
+
+@pytest.mark.parametrize("verb", ["check", "list", "fetch", "put"])
+def test_a_store_that_is_down_is_unavailable(settings: Settings, verb: str):
+    down = ObjectStore(settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"}))
+    source = SourceObject("1.csv", "e", 1, datetime.now(UTC))
+    calls = {
+        "check": down.check,
+        "list": lambda: list(down.list_objects("bucket")),
+        "fetch": lambda: down.fetch("bucket", source),
+        "put": lambda: down.put_stream("bucket", "k", io.BytesIO(b"x"), "text/plain"),
+    }
+    with pytest.raises(ObjectStoreUnavailable):
+        calls[verb]()
+
+
+def test_settings_in_part_are_refused():
+    with pytest.raises(ConfigurationError, match="S3_SECRET_KEY"):
+        ObjectStore(Settings(_env_file=None, s3_endpoint="http://127.0.0.1:9", s3_access_key="a"))

@@ -1,0 +1,70 @@
+"""Migrations and the translation of the driver's errors."""
+
+from __future__ import annotations
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import ProgrammingError
+
+from etl.database import check_migrated, connect, migrate, translating
+from etl.errors import ConfigurationError, DatabaseUnavailable
+from etl.executor import map_in_threads
+from etl.settings import Settings
+from etl.tables import metadata
+
+
+def test_the_migrations_make_the_tables_we_describe(engine: Engine):
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        unlogged = connection.scalars(
+            text("SELECT relname FROM pg_class WHERE relpersistence = 'u' AND relkind = 'r'")
+        )
+        assert set(unlogged) == {"staging_row", "staging_object", "staging_problem"}
+
+
+def test_keys_and_ids_sort_by_byte(engine: Engine):
+    with engine.connect() as connection:
+        collations = connection.execute(
+            text(
+                "SELECT table_name, column_name FROM information_schema.columns"
+                " WHERE collation_name = 'C' AND table_schema = 'public'"
+            )
+        ).all()
+    assert {("users", "user_id"), ("source_object", "key")} <= {tuple(row) for row in collations}
+
+
+def test_migrating_at_the_same_time_is_harmless(empty_database: Settings):
+    engines = [connect(empty_database) for _ in range(4)]
+    map_in_threads(migrate, engines, 4)
+    check_migrated(engines[0])
+    for engine in engines:
+        engine.dispose()
+
+
+def test_missing_tables_are_told_with_the_remedy(empty_database: Settings):
+    engine = connect(empty_database)
+    with pytest.raises(ConfigurationError, match="none") as caught:
+        check_migrated(engine)
+    assert "migrate" in caught.value.advice
+    engine.dispose()
+
+
+def test_tables_of_a_newer_version_are_left_alone(engine: Engine):
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigurationError, match="9999"):
+        migrate(engine)
+    with pytest.raises(ConfigurationError, match="9999"):
+        check_migrated(engine)
+
+
+def test_a_connection_that_was_cut_is_an_outage(engine: Engine):
+    with pytest.raises(DatabaseUnavailable), translating(), engine.connect() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+
+def test_a_fault_of_a_statement_is_a_bug_and_looks_like_one(engine: Engine):
+    with pytest.raises(ProgrammingError), translating(), engine.connect() as connection:
+        connection.execute(text("SELECT no_such_column"))

@@ -1,0 +1,117 @@
+"""The scheduler process, against a real database and store."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Engine, text
+
+from etl.bucket import ObjectStore
+from etl.errors import ObjectStoreUnavailable
+from etl.manager import DataManager
+from etl.model import SourceObject, Trigger
+from etl.runs import request_run
+from etl.schedule import Scheduler
+from etl.settings import Settings
+from tests.conftest import TestBucket, wait_until
+
+
+@contextmanager
+def scheduling(settings: Settings, manager: DataManager | None = None) -> Iterator[Scheduler]:
+    scheduler = Scheduler(settings, manager or DataManager(settings))
+    thread = threading.Thread(target=scheduler.run_forever)
+    thread.start()
+    try:
+        yield scheduler
+    finally:
+        scheduler.stop()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def runs(engine: Engine, condition: str = "true") -> int:
+    with engine.connect() as connection:
+        return connection.scalar(text(f"SELECT count(*) FROM run WHERE {condition}")) or 0
+
+
+def ask(engine: Engine) -> int:
+    with engine.begin() as connection:
+        return request_run(connection, Trigger.REQUEST)
+
+
+def test_a_run_is_made_at_the_start(bucket: TestBucket, settings: Settings, engine: Engine):
+    bucket.user("1.csv")
+    with scheduling(settings):
+        wait_until(lambda: runs(engine, "state = 'succeeded' AND trigger = 'interval'"))
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM users")) == 1
+
+
+def test_the_interval_keeps_asking(settings: Settings, engine: Engine):
+    often = settings.model_copy(update={"etl_interval": timedelta(seconds=1)})
+    with scheduling(often):
+        wait_until(lambda: runs(engine, "state = 'succeeded'") >= 3)
+
+
+def test_a_request_is_served_without_waiting_for_the_interval(settings: Settings, engine: Engine):
+    with scheduling(settings):
+        wait_until(lambda: runs(engine, "state = 'succeeded'") == 1)
+        wanted = ask(engine)
+        wait_until(lambda: runs(engine, f"id = {wanted} AND state = 'succeeded'"))
+
+
+def test_waiting_requests_are_one(settings: Settings, engine: Engine):
+    asked = {ask(engine) for _ in range(5)}
+    assert len(asked) == 1
+    with scheduling(settings):
+        wait_until(lambda: runs(engine, "state = 'succeeded'") == 1)
+    assert runs(engine) == 1
+
+
+def test_two_schedulers_never_double_a_run(bucket: TestBucket, settings: Settings, engine: Engine):
+    bucket.user("1.csv")
+    with scheduling(settings), scheduling(settings):
+        wait_until(lambda: runs(engine, "state = 'succeeded'"))
+        for _ in range(10):
+            wanted = ask(engine)
+            wait_until(lambda wanted=wanted: runs(engine, f"id = {wanted} AND state = 'succeeded'"))
+    assert runs(engine, "state <> 'succeeded'") == 0
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT sum((counts->>'users_inserted')::int) FROM run")) == 1
+
+
+def test_a_lost_database_connection_is_made_again(settings: Settings, engine: Engine):
+    with scheduling(settings):
+        wait_until(lambda: runs(engine, "state = 'succeeded'") == 1)
+        with engine.begin() as connection:
+            connection.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )
+        wanted = ask(engine)
+        wait_until(lambda: runs(engine, f"id = {wanted} AND state = 'succeeded'"))
+
+
+def test_a_run_that_failed_for_an_outage_is_tried_again_before_the_interval(
+    bucket: TestBucket, settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    class DownAtFirst(ObjectStore):
+        attempts = 0
+
+        def list_objects(self, bucket: str) -> Iterator[SourceObject]:
+            self.attempts += 1
+            if self.attempts == 1:
+                raise ObjectStoreUnavailable("The store is starting.")
+            return super().list_objects(bucket)
+
+    bucket.user("1.csv")
+    monkeypatch.setattr("etl.schedule.FIRST_RETRY_SECONDS", 0.2)
+    with scheduling(settings, DataManager(settings, store=DownAtFirst(settings))):
+        wait_until(lambda: runs(engine, "state = 'succeeded'"))
+    assert runs(engine, "state = 'failed' AND error->>'code' = 'ObjectStoreUnavailable'") == 1
