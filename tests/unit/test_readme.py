@@ -1,0 +1,68 @@
+"""The README tells the truth: every command, setting, route and code in it exists, and all are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from api import create_app
+from etl.cli import commands
+from etl.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+OF_THE_LAUNCHER = {"test", "lint", "secrets"}
+
+
+def section(title: str) -> str:
+    return README.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def first_cells(title: str) -> str:
+    return "\n".join(line.split("|")[1] for line in section(title).splitlines() if "|" in line)
+
+
+def test_every_command_is_in_the_readme_and_the_other_way_round():
+    told = set(re.findall(r"`([a-z]+)[ `]", first_cells("Commands")))
+    assert told == set(commands.commands) | OF_THE_LAUNCHER
+
+
+def test_every_option_in_the_readme_exists_and_the_other_way_round():
+    told = set(re.findall(r"(--[a-z-]+)", section("Commands"))) - {"--long"}
+    known = {
+        option
+        for command in commands.commands.values()
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        for option in parameter.opts
+    }
+    assert told == known - {"--url-file"}
+
+
+def test_every_setting_is_in_the_readme_and_the_other_way_round():
+    told = set(re.findall(r"`([A-Z0-9_]+)`", first_cells("Settings")))
+    assert told == {name.upper() for name in Settings.model_fields}
+
+
+def test_every_route_is_in_the_readme_and_the_other_way_round():
+    told = set(re.findall(r"(/[a-z/<>_.]*)`", first_cells("HTTP")))
+    app = create_app(Settings(_env_file=None, database_url="postgresql://nobody@127.0.0.1:9/none"))
+    known = {re.sub(r"<\w+:", "<", rule.rule) for rule in app.url_map.iter_rules()}
+    known = {rule.replace("<run_id>", "<id>") for rule in known if "static" not in rule}
+    assert told == {rule for rule in known if not rule.startswith("/docs/")}
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))
+def test_every_link_leads_somewhere(path: str):
+    assert (ROOT / path).exists()
+
+
+def test_every_exit_code_is_told():
+    assert commands.help is not None
+    told = re.search(r"Exit codes: (.*)", README)
+    assert told is not None
+    for code in re.findall(r"\b(\d+) ", commands.help):
+        assert re.search(rf"\b{code} ", told[1])
