@@ -1,0 +1,169 @@
+"""Laws of reading: the fast reader equals the careful one, and that one a plain one."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etl.dialect import Dialect
+from etl.extract import Extract, parse, parse_carefully
+from etl.model import SourceFile, SourceObject
+from etl.plain import as_plain
+from etl.records import MAX_CHARACTERS, MAX_LINES, physical_lines, read_records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+HEADERS = (
+    "first_name,last_name,birthts",
+    "first_name, last_name, birthts",
+    "birthts;first_name;last_name;user_id",
+    "first_name|last_name|birthts|town||town2",
+    "user_id\tfirst_name\tlast_name\tbirthts",
+    "first_name,last_name",
+)
+PIECES = [*",;\t|", ",", ",", " ", "\n", "\n", "\r\n", "\xa0", "\x1c", "\u3000", "é", "\U0001f600"]
+WORDS = ["a", "Lee", "12", "\\", "'", "\x07", "\u2028", "\x85", "\ufeff"]
+PLAIN_BODY = st.lists(st.sampled_from(PIECES + WORDS), max_size=40).map("".join)
+ANY_PIECE = st.sampled_from([*PIECES, *WORDS, '"', '"', '"', '""', "\r", "\0"])
+TRICKY = st.lists(st.sampled_from([",", "a", '"', '"', '""', "\n", "\r\n", "\r", " ", "\t"]))
+
+
+def source_file(number: int, text: str, encoding: str = "utf-8") -> SourceFile:
+    content = text.encode(encoding)
+    when = datetime(2026, 1, 1, tzinfo=UTC)
+    return SourceFile(SourceObject(f"a/{number}.csv", f"e{number}", len(content), when), content)
+
+
+def assert_same(left: Extract, right: Extract) -> None:
+    pd.testing.assert_frame_equal(left.rows, right.rows)
+    assert left.problems == right.problems
+    assert left.rows_read == right.rows_read
+
+
+@st.composite
+def plain_files(draw: st.DrawFn) -> list[SourceFile]:
+    parts = draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["utf-8", "utf-8-sig"]),
+                st.sampled_from(HEADERS),
+                st.sampled_from(["\n", "\r\n"]),
+                PLAIN_BODY,
+            ),
+            max_size=6,
+        )
+    )
+    return [
+        source_file(number, header + end + body, encoding)
+        for number, (encoding, header, end, body) in enumerate(parts)
+    ]
+
+
+@given(plain_files())
+def test_fast_and_careful_reading_of_plain_files_are_the_same(files: list[SourceFile]):
+    assert all(as_plain(file.content) for file in files)
+    assert_same(parse(files), parse_carefully(files))
+
+
+@given(st.lists(st.tuples(st.sampled_from(HEADERS), st.lists(ANY_PIECE)), max_size=4))
+def test_reading_is_the_same_whatever_the_files_hold(parts: list[tuple[str, list[str]]]):
+    files = [source_file(n, f"{head}\n{''.join(body)}") for n, (head, body) in enumerate(parts)]
+    assert_same(parse(files), parse_carefully(files))
+
+
+@given(st.lists(st.binary(max_size=200), max_size=3))
+def test_any_bytes_are_read_without_an_exception(contents: list[bytes]):
+    when = datetime(2026, 1, 1, tzinfo=UTC)
+    header = b"first_name,last_name,birthts\n"
+    files = [
+        SourceFile(SourceObject(f"{n}.csv", "e", len(body), when), body)
+        for n, body in enumerate([*contents, *(header + content for content in contents)])
+    ]
+    extract = parse(files)
+    assert_same(extract, parse_carefully(files))
+    refused = {(p.key, p.line) for p in extract.problems if p.line is not None}
+    assert sum(extract.rows_read.values()) == len(extract.rows) + len(refused)
+
+
+@given(st.lists(st.sampled_from(["a", "\n", "\r", "\r\n", "\x0b", "\x85", "\u2028"])))
+def test_physical_lines_end_with_lf_crlf_or_cr_only(pieces: list[str]):
+    text = "".join(pieces)
+    assert physical_lines(text) == re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", text)
+
+
+@given(TRICKY, st.sampled_from([",", "\t"]), st.integers(1, 4))
+def test_careful_reading_is_what_one_character_at_a_time_gives(
+    pieces: list[str], delimiter: str, width: int
+):
+    text = "".join(pieces)
+    dialect = Dialect(delimiter, tuple(map(str, range(width))))
+    lines = physical_lines(text)
+    assert stripped(read_records(lines, 0, dialect), width) == plainly(lines, delimiter, width)
+
+
+def stripped(
+    records: Iterable[tuple[int, list[str] | None]], width: int
+) -> list[tuple[int, list[str] | None]]:
+    return [
+        (start, None if cells is None else trimmed([cell.strip() for cell in cells], width))
+        for start, cells in records
+    ]
+
+
+def trimmed(cells: list[str], width: int) -> list[str]:
+    return cells if any(cells[width:]) else cells[:width]
+
+
+def plainly(lines: list[str], delimiter: str, width: int) -> list[tuple[int, list[str] | None]]:
+    """The rules of records as they are written down, with no thought for speed."""
+    found: list[tuple[int, list[str] | None]] = []
+    start = 0
+    while start < len(lines):
+        cells, length = one_record("".join(lines[start:]), delimiter)
+        spanned = len(physical_lines("".join(lines[start:])[:length])) if cells else 1
+        if cells is not None:
+            cells = trimmed([cell.strip() for cell in cells], width)
+            is_long = spanned > MAX_LINES or length > MAX_CHARACTERS
+            if spanned > 1 and (len(cells) != width or is_long):
+                cells, spanned = None, 1
+        found.append((start, cells))
+        start += spanned
+    return found
+
+
+def one_record(  # noqa: C901 - the states of a cell, side by side
+    text: str, delimiter: str
+) -> tuple[list[str] | None, int]:
+    """The record a text begins with and its length; no cells when its quotes are broken."""
+    cells, cell, state, at = [], "", "start", 0
+    while True:
+        character = text[at] if at < len(text) else ""
+        ends = character == "" or character in "\r\n"
+        if state == "quoted":
+            if character == "":
+                return None, at
+            if character == '"' and text[at + 1 : at + 2] == '"':
+                cell, at = cell + '"', at + 1
+            elif character == '"':
+                state = "closed"
+            else:
+                cell += character
+        elif ends or character == delimiter:
+            cells.append(cell)
+            if ends:
+                return cells, max(at, 1)
+            cell, state = "", "start"
+        elif state == "closed" and character not in " \t":
+            return None, at
+        elif state == "start" and character == '"':
+            cell, state = "", "quoted"
+        elif state != "closed":
+            cell += character
+            state = state if character in " \t" else "plain"
+        at += 1

@@ -1,0 +1,26 @@
+"""docs/problems.md and the closed list of codes are the same list."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from etl.model import ProblemCode
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "problems.md"
+
+
+def sections() -> dict[str, str]:
+    """The text below each heading that is a code."""
+    parts = re.split(r"^### `(.+)`$", DOCUMENT.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_every_code_is_documented_and_every_documented_code_exists():
+    assert list(sections()) == [code.value for code in ProblemCode]
+
+
+def test_every_code_has_its_meaning_an_example_and_a_remedy():
+    for code, section in sections().items():
+        for part in ("**Means.**", "**Example.**", "**Do.**"):
+            assert section.count(part) == 1, (code, part)
