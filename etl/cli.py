@@ -15,22 +15,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from etl import local, show
-from etl.bucket import ObjectStore
-from etl.database import check_migrated, connect, migrate, translating
 from etl.errors import ConfigurationError, EtlError, RunRefused, TransientError
 from etl.local.files import write_private
 from etl.logs import set_up_logs
-from etl.manager import DataManager
 from etl.model import Trigger
-from etl.schedule import schedule
-from etl.seed import SAMPLE, files_below, seed
 from etl.settings import Settings, read_settings
-from etl.status import status
-from etl.up import up
-from etl.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# What one command alone needs is imported where that command runs: pandas takes half a second.
 
 EXIT_FAILED = 1
 EXIT_CONFIGURATION = 2
@@ -76,34 +70,17 @@ def commands() -> None:
 @contextmanager
 def live(*, quiet: bool = True) -> Iterator[Settings]:
     """The settings of a stack that is up for as long as the block runs, tables and all."""
+    from etl.prepare import prepare
+
     settings = read_settings()
     set_up_logs(settings.log_format, quiet=quiet)
     with local.running(settings) as filled:
-        if settings.embeds_database:
-            _migrate(filled)
-        else:
-            _check_migrated(filled)
-        if settings.embeds_object_store:
-            _make_buckets(filled)
+        prepare(
+            filled,
+            make_tables=settings.embeds_database,
+            make_buckets=settings.embeds_object_store,
+        )
         yield filled
-
-
-def _migrate(settings: Settings) -> None:
-    engine = connect(settings)
-    migrate(engine)
-    engine.dispose()
-
-
-def _check_migrated(settings: Settings) -> None:
-    engine = connect(settings)
-    check_migrated(engine)
-    engine.dispose()
-
-
-def _make_buckets(settings: Settings) -> None:
-    store = ObjectStore(settings)
-    for bucket in (settings.source_bucket, settings.processed_bucket):
-        store.ensure_bucket(bucket)
 
 
 @contextmanager
@@ -124,6 +101,9 @@ def _print_json(value: object) -> None:
 @click.option("--no-seed", is_flag=True, help="Leave an empty bucket empty.")
 def up_command(*, no_seed: bool) -> None:
     """Start everything and keep it up until Ctrl-C; seed data/src into an empty bucket."""
+    from etl.seed import SAMPLE
+    from etl.up import up
+
     with live() as settings:
         up(settings, console, sample=None if no_seed else SAMPLE)
 
@@ -136,6 +116,8 @@ def up_command(*, no_seed: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def run_command(*, wait_seconds: float, allow_mass_retirement: bool, as_json: bool) -> None:
     """Make one run now, with a progress bar and a closing report."""
+    from etl.manager import DataManager
+
     with live() as settings, progress_bar(hidden=as_json) as bar:
         tasks = {step: bar.add_task(step, total=None) for step in ("list", "read")}
         manager = DataManager(
@@ -151,23 +133,29 @@ def run_command(*, wait_seconds: float, allow_mass_retirement: bool, as_json: bo
 
 
 @commands.command("seed")
-@click.argument("folder", type=click.Path(path_type=Path), default=SAMPLE)
+@click.argument("folder", type=click.Path(path_type=Path), required=False)
 @click.option("--if-empty", is_flag=True, help="Do nothing when the bucket holds anything.")
-def seed_command(folder: Path, *, if_empty: bool) -> None:
+def seed_command(folder: Path | None, *, if_empty: bool) -> None:
     """Upload data/src, or FOLDER, into the source bucket."""
+    from etl.bucket import ObjectStore
+    from etl.seed import SAMPLE, files_below, seed
+
+    source = folder or SAMPLE
     with live() as settings, progress_bar() as bar:
-        store = ObjectStore(settings)
-        if if_empty and not store.is_empty(settings.source_bucket):
-            click.echo(f"{settings.source_bucket} is not empty; left as it is.")
+        store, bucket = ObjectStore(settings), settings.source_bucket
+        if if_empty and not store.is_empty(bucket):
+            click.echo(f"{bucket} is not empty; left as it is.")
             return
-        task = bar.add_task("upload", total=len(files_below(folder)))
-        count = seed(store, settings.source_bucket, folder, uploaded=lambda: bar.advance(task))
-    click.echo(f"{count} objects uploaded to {settings.source_bucket}.")
+        task = bar.add_task("upload", total=len(files_below(source)))
+        count = seed(store, bucket, source, uploaded=lambda: bar.advance(task))
+    click.echo(f"{count} objects uploaded to {bucket}.")
 
 
 @commands.command("schedule")
 def schedule_command() -> None:
     """Run the scheduler: a run now, on the interval and on request, until Ctrl-C."""
+    from etl.schedule import schedule
+
     with live(quiet=False) as settings:
         schedule(settings)
 
@@ -176,7 +164,7 @@ def schedule_command() -> None:
 @click.option("--url-file", type=click.Path(path_type=Path), help="Write the API's URL here.")
 def serve_command(*, url_file: Path | None) -> None:
     """Serve the HTTP API until Ctrl-C."""
-    from api.server import serve  # noqa: PLC0415 - no other command needs the web framework
+    from api.server import serve
 
     def announce(url: str) -> None:
         console.print(f"API listening on {url}")
@@ -191,6 +179,9 @@ def serve_command(*, url_file: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def status_command(*, as_json: bool) -> None:
     """Tell where things stand: users, objects, open problems, the last runs."""
+    from etl.database import connect, translating
+    from etl.status import status
+
     with live() as settings:
         engine = connect(settings)
         with translating(), engine.connect() as connection:
@@ -206,6 +197,9 @@ def status_command(*, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
 def verify_command(*, as_json: bool) -> None:
     """Read the whole bucket afresh, slowly, and compare tables and output.csv with it."""
+    from etl.database import connect
+    from etl.verify import verify
+
     with live() as settings, progress_bar(hidden=as_json) as bar:
         task = bar.add_task("verify", total=None)
         engine = connect(settings)
@@ -226,11 +220,12 @@ def verify_command(*, as_json: bool) -> None:
 @commands.command("migrate")
 def migrate_command() -> None:
     """Bring the tables to the newest version and make the buckets."""
+    from etl.prepare import prepare
+
     settings = read_settings()
     set_up_logs(settings.log_format, quiet=True)
     with local.running(settings) as filled:
-        _migrate(filled)
-        _make_buckets(filled)
+        prepare(filled, make_tables=True, make_buckets=True)
     click.echo("The tables are at the newest version; the buckets exist.")
 
 

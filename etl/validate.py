@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl.extract import sort_problems
+from etl.extract.safe_text import safe_value
 from etl.model import Problem, ProblemCode
-from etl.safe_text import safe_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -86,13 +86,15 @@ def _read_record(
     """Read the record that begins at `lines[at]`: its cells, and the index of its last line."""
     start = lines[at].start
     reach = lines[min(at + MOST_LINES, len(lines)) - 1].end
-    # One character more than allowed tells a record that fits from one that does not.
-    cells, end = _read_cells(text, start, min(reach, start + MOST_CHARACTERS + 1), delimiter)
-    if end - start > MOST_CHARACTERS:
-        raise QuoteError
+    # One character more than allowed tells a record that fits from one that does not; a
+    # record of one line may be longer, for no quote has swallowed anything there.
+    most = max(lines[at].end, start + MOST_CHARACTERS + 1)
+    cells, end = _read_cells(text, start, min(reach, most), delimiter)
     last = at
     while lines[last].end < end:
         last += 1
+    if last > at and end - start > MOST_CHARACTERS:
+        raise QuoteError
     cells = drop_surplus(cells, width)
     if last > at and len(cells) != width:
         raise QuoteError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -65,7 +66,7 @@ def test_nothing_is_read_further_than_it_must_be():
     """Memory does not grow with the bucket: the streams are pulled one object at a time."""
     pulled = []
 
-    def endless():
+    def endless() -> Iterator[SourceObject]:
         for number in range(10**9):
             pulled.append(number)
             yield an_object(f"{number:012}")

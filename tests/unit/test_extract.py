@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from etl.collect import WHITESPACE
 from etl.extract import Extract, parse, parse_carefully
+from etl.extract.collect import WHITESPACE
 from etl.model import Problem, ProblemCode, Severity, SourceFile, SourceObject
 
 PROVECTUS = Path(__file__).parents[3] / "shared" / "provectus-2022"

@@ -10,11 +10,11 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.dialect import Dialect
 from etl.extract import Extract, parse, parse_carefully
+from etl.extract.dialect import Dialect
+from etl.extract.plain import as_plain
+from etl.extract.records import MAX_CHARACTERS, MAX_LINES, physical_lines, read_records
 from etl.model import SourceFile, SourceObject
-from etl.plain import as_plain
-from etl.records import MAX_CHARACTERS, MAX_LINES, physical_lines, read_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

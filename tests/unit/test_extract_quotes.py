@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from etl.dialect import Dialect
 from etl.extract import Extract, parse
+from etl.extract.dialect import Dialect
+from etl.extract.records import read_records
 from etl.model import SourceFile, SourceObject
-from etl.records import read_records
 
 HEADER = "first_name,last_name,birthts\n"
 

@@ -35,7 +35,7 @@ def largest_difference(one: Path, other: Path) -> int:
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sample")
     script = ROOT / "data/make_sample.py"
-    subprocess.run([sys.executable, script, folder], check=True)  # noqa: S603 - our own script
+    subprocess.run([sys.executable, script, folder], check=True)
     return folder
 
 

@@ -78,7 +78,7 @@ def environment(**changes: str) -> dict[str, str]:
 def start(
     script: Path, *arguments: str, cwd: Path | None = None, **env: str
 ) -> subprocess.Popen[str]:
-    return subprocess.Popen(  # noqa: S603 - our own script
+    return subprocess.Popen(
         [script, *arguments],
         cwd=cwd or script.parent,
         env=environment(**env),

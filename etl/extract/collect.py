@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from etl.extract.safe_text import safe_value
 from etl.model import Problem, ProblemCode, Severity, SourceObject
-from etl.safe_text import safe_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from etl.extract.quoting import Tokenizer
 from etl.model import ProblemCode
-from etl.quoting import Tokenizer
 
 DELIMITERS = (",", ";", "\t", "|")
 REQUIRED = ("first_name", "last_name", "birthts")

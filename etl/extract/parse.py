@@ -18,13 +18,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from etl.collect import Block, Collector, Record
-from etl.dialect import KNOWN, REQUIRED, Dialect, HeaderFault, read_header
-from etl.encoding import Decoded, decode
+from etl.extract.collect import Block, Collector, Record
+from etl.extract.dialect import KNOWN, REQUIRED, Dialect, HeaderFault, read_header
+from etl.extract.encoding import Decoded, decode
+from etl.extract.plain import as_plain, read_plain
+from etl.extract.records import physical_lines, read_records
 from etl.keys import user_id_of
 from etl.model import Problem, ProblemCode, Severity, SourceFile
-from etl.plain import as_plain, read_plain
-from etl.records import physical_lines, read_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

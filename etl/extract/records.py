@@ -11,12 +11,12 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from etl.quoting import Scan, Tokenizer, unescape
+from etl.extract.quoting import Scan, Tokenizer, unescape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from etl.dialect import Dialect
+    from etl.extract.dialect import Dialect
 
 MAX_LINES = 1_000
 MAX_CHARACTERS = 1_048_576

@@ -16,14 +16,14 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from etl.collect import Block, Collector, Record
+from etl.extract.collect import Block, Collector, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from etl.dialect import Dialect
+    from etl.extract.dialect import Dialect
 
 _LONGEST_LINE_BYTES = 1 << 20
 _BLOCK_BYTES = 4 << 20

@@ -1,0 +1,13 @@
+"""Bytes of user CSVs to text cells with line numbers: encoding, dialect, quotes, ragged rows.
+
+encoding  bytes -> text                      dialect  the header line -> columns, delimiter
+plain     many plain files, read as one      records  any file, one record at a time
+quoting   the grammar of one record          collect  rows and problems as they are found
+parse     which way each file goes           safe_text  values fit to be shown
+"""
+
+from __future__ import annotations
+
+from etl.extract.parse import Extract, parse, parse_carefully, sort_problems
+
+__all__ = ["Extract", "parse", "parse_carefully", "sort_problems"]
