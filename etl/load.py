@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 STAGING = ("staging_row", "staging_object", "staging_problem")
 MASS_RETIREMENT_FLOOR = 100
+FIRST_LOAD_FLOOR = 10_000  # below this an index is filled as quickly as it is made
+MERGE_WORK_MEM = "128MB"  # sorts and joins of a million rows without a temporary file
 
 
 def empty_staging(connection: Connection) -> None:
@@ -74,12 +76,13 @@ def merge(
              MassRetirement; AccountingMismatch. Nothing is committed then.
     """
     _check_staging(connection, staged_objects)
+    connection.execute(text(f"SET LOCAL work_mem = '{MERGE_WORK_MEM}'"))
     live_before = _row(connection, "live_users", {})["users_live"]
     touched = _merge_statements(connection, {"run_id": run_id, "bucket": bucket})
     retired = touched["retire_users"]
     if not allow_mass_retirement:
         _refuse_mass_retirement(retired, live_before)
-    counts = _count(connection, retired)
+    counts = _count(connection, run_id, retired)
     for table in STAGING:
         connection.execute(text(f"TRUNCATE {table}"))
     return counts
@@ -95,10 +98,22 @@ def _check_staging(connection: Connection, expected: int) -> None:
 
 
 def _merge_statements(connection: Connection, parameters: Mapping[str, object]) -> dict[str, int]:
-    return {
-        name: connection.execute(text(statement), parameters).rowcount
-        for name, statement in statements("merge").items()
-    }
+    """Run the merge, statement by statement; how many rows each touched, by its name."""
+    touched: dict[str, int] = {}
+    for name, statement in statements("merge").items():
+        fills = name == "insert_users" and _fills_an_empty_table(connection)
+        if fills:
+            connection.execute(text(statements("first_load")["drop_indexes"]))
+        touched[name] = connection.execute(text(statement), parameters).rowcount
+        if fills:
+            connection.execute(text(statements("first_load")["create_indexes"]))
+    return touched
+
+
+def _fills_an_empty_table(connection: Connection) -> bool:
+    is_empty = connection.scalar(text("SELECT NOT EXISTS (SELECT FROM users)"))
+    new = connection.scalar(text("SELECT count(*) FROM difference"))
+    return bool(is_empty) and (new or 0) >= FIRST_LOAD_FLOOR
 
 
 def _refuse_mass_retirement(retired: int, live_before: int) -> None:
@@ -110,11 +125,11 @@ def _refuse_mass_retirement(retired: int, live_before: int) -> None:
         )
 
 
-def _count(connection: Connection, retired: int) -> Counts:
+def _count(connection: Connection, run_id: int, retired: int) -> Counts:
     _check_accounting(connection)
     figures: dict[str, int] = {"users_retired": retired}
     for name in ("objects", "rows", "differences", "problems", "live_users"):
-        figures |= _row(connection, name, {})
+        figures |= _row(connection, name, {"run_id": run_id})
     counts = Counts.from_dict(figures)
     settled = counts.rows_loaded + counts.rows_unchanged + counts.rows_shadowed
     if counts.rows_read != settled + counts.rows_rejected:

@@ -1,22 +1,12 @@
 -- What a merge did, counted from the tables it left. Parameters: none, or as named.
 
 -- name: unbalanced
--- Objects whose rows read are not rows loaded + unchanged + shadowed + rejected.
-SELECT staged.key, staged.rows_read, staged.rows_rejected,
-       coalesce(fate.loaded, 0) AS loaded, coalesce(fate.unchanged, 0) AS unchanged,
-       coalesce(fate.shadowed, 0) AS shadowed
+-- Objects of which staging does not hold every row that was read and not rejected.
+SELECT staged.key, staged.rows_read, staged.rows_rejected, coalesce(held.rows, 0) AS rows_staged
 FROM staging_object AS staged
-LEFT JOIN (
-    SELECT candidate.source_key,
-           count(*) FILTER (WHERE place = 1 AND difference.user_id IS NOT NULL) AS loaded,
-           count(*) FILTER (WHERE place = 1 AND difference.user_id IS NULL) AS unchanged,
-           count(*) FILTER (WHERE place > 1) AS shadowed
-    FROM candidate LEFT JOIN difference USING (user_id)
-    WHERE candidate.fresh
-    GROUP BY candidate.source_key
-) AS fate ON fate.source_key = staged.key
-WHERE staged.rows_read
-      <> staged.rows_rejected + coalesce(loaded, 0) + coalesce(unchanged, 0) + coalesce(shadowed, 0)
+LEFT JOIN (SELECT source_key, count(*) AS rows FROM staging_row GROUP BY source_key) AS held
+     ON held.source_key = staged.key
+WHERE staged.rows_read <> staged.rows_rejected + coalesce(held.rows, 0)
 LIMIT 1
 
 -- name: objects
@@ -29,11 +19,13 @@ SELECT count(*) FILTER (WHERE change = 'added') AS objects_added,
 FROM staging_object
 
 -- name: rows
-SELECT count(*) FILTER (WHERE place = 1 AND difference.user_id IS NOT NULL) AS rows_loaded,
-       count(*) FILTER (WHERE place = 1 AND difference.user_id IS NULL) AS rows_unchanged,
-       count(*) FILTER (WHERE place > 1) AS rows_shadowed
-FROM candidate LEFT JOIN difference USING (user_id)
-WHERE candidate.fresh
+-- A row that was read is loaded, or unchanged, or shadowed; each is counted for itself.
+SELECT (SELECT count(*) FROM difference WHERE fresh) AS rows_loaded,
+       (SELECT count(*) FROM candidate WHERE fresh AND place > 1) AS rows_shadowed,
+       (SELECT count(*)
+        FROM staging_row
+        JOIN users USING (user_id, source_key, source_line)
+        WHERE users.run_id <> :run_id) AS rows_unchanged
 
 -- name: differences
 SELECT count(*) FILTER (WHERE is_new) AS users_inserted,

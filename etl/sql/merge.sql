@@ -26,26 +26,48 @@ ON CONFLICT (bucket, key) DO UPDATE SET
     reread_on = excluded.reread_on,
     run_id = excluded.run_id
 
--- name: find_affected
--- The users whose row, shadowed rows or image this run may change; nobody else is looked at.
-CREATE TEMPORARY TABLE affected ON COMMIT DROP AS
-SELECT user_id FROM staging_row
+-- name: analyze_manifest
+ANALYZE source_object
+
+-- name: analyze_objects
+ANALYZE staging_object
+
+-- name: analyze_rows
+ANALYZE staging_row
+
+-- name: find_contested
+-- The users for whom more must be asked than "is the row read the row held?": those with
+-- several rows in this run, with a shadowed row, with a row of an object this run did not
+-- read, and those who only lose a row or change their image. Everybody else stays out of it.
+CREATE TEMPORARY TABLE contested ON COMMIT DROP AS
+SELECT user_id FROM staging_row GROUP BY user_id HAVING count(*) > 1
 UNION
-SELECT user_id FROM staging_object WHERE kind = 'image'
+SELECT user_id FROM staging_row JOIN shadowed_row USING (user_id)
+UNION
+SELECT user_id
+FROM staging_row JOIN users USING (user_id)
+WHERE users.retired_at IS NULL
+  AND NOT EXISTS (SELECT FROM staging_object WHERE staging_object.key = users.source_key)
 UNION
 SELECT users.user_id
 FROM staging_object JOIN users ON users.source_key = staging_object.key
 WHERE staging_object.kind = 'csv'
+  AND NOT EXISTS (SELECT FROM staging_row WHERE staging_row.user_id = users.user_id)
 UNION
 SELECT shadowed_row.user_id
 FROM staging_object JOIN shadowed_row ON shadowed_row.source_key = staging_object.key
 WHERE staging_object.kind = 'csv'
+UNION
+SELECT user_id
+FROM staging_object
+WHERE kind = 'image'
+  AND NOT EXISTS (SELECT FROM staging_row WHERE staging_row.user_id = staging_object.user_id)
 
--- name: analyze_affected
-ANALYZE affected
+-- name: analyze_contested
+ANALYZE contested
 
 -- name: find_candidates
--- Every valid row the bucket holds for an affected user: what this run read, and of what
+-- Every valid row the bucket holds for a contested user: what this run read, and of what
 -- earlier runs read, the rows of objects this run did not touch. `place` 1 wins.
 CREATE TEMPORARY TABLE candidate ON COMMIT DROP AS
 SELECT everyone.*,
@@ -55,15 +77,15 @@ SELECT everyone.*,
        ) AS place
 FROM (
     SELECT user_id, first_name, last_name, birthts, extra, source_key, source_line, true AS fresh
-    FROM staging_row
+    FROM staging_row JOIN contested USING (user_id)
     UNION ALL
     SELECT user_id, first_name, last_name, birthts, extra, source_key, source_line, false
-    FROM users JOIN affected USING (user_id)
+    FROM users JOIN contested USING (user_id)
     WHERE retired_at IS NULL
       AND NOT EXISTS (SELECT FROM staging_object WHERE staging_object.key = users.source_key)
     UNION ALL
     SELECT user_id, first_name, last_name, birthts, extra, source_key, source_line, false
-    FROM shadowed_row JOIN affected USING (user_id)
+    FROM shadowed_row JOIN contested USING (user_id)
     WHERE NOT EXISTS (SELECT FROM staging_object WHERE staging_object.key = shadowed_row.source_key)
 ) AS everyone
 JOIN source_object ON source_object.bucket = :bucket AND source_object.key = everyone.source_key
@@ -72,13 +94,18 @@ JOIN source_object ON source_object.bucket = :bucket AND source_object.key = eve
 ANALYZE candidate
 
 -- name: find_images
--- The image of each affected user: the newest, then the smallest key.
+-- The image of each user this run looks at: the newest, then the smallest key.
 CREATE TEMPORARY TABLE portrait ON COMMIT DROP AS
 SELECT DISTINCT ON (source_object.user_id)
        source_object.user_id, :bucket || '/' || source_object.key AS img_path
-FROM source_object JOIN affected ON affected.user_id = source_object.user_id
+FROM source_object
+JOIN (SELECT user_id FROM contested UNION ALL SELECT user_id FROM staging_row) AS seen
+     ON seen.user_id = source_object.user_id
 WHERE source_object.bucket = :bucket AND source_object.kind = 'image'
 ORDER BY source_object.user_id, source_object.last_modified DESC, source_object.key
+
+-- name: analyze_images
+ANALYZE portrait
 
 -- name: find_differences
 -- The winners that are new, or differ from the row we hold; the rest stays untouched.
@@ -86,45 +113,61 @@ CREATE TEMPORARY TABLE difference ON COMMIT DROP AS
 SELECT winner.user_id, winner.first_name, winner.last_name, winner.birthts, winner.extra,
        portrait.img_path, winner.source_key, winner.source_line, winner.fresh,
        users.user_id IS NULL AS is_new
-FROM candidate AS winner
+FROM (
+    SELECT user_id, first_name, last_name, birthts, extra, source_key, source_line, true AS fresh
+    FROM staging_row
+    WHERE NOT EXISTS (SELECT FROM contested WHERE contested.user_id = staging_row.user_id)
+    UNION ALL
+    SELECT user_id, first_name, last_name, birthts, extra, source_key, source_line, fresh
+    FROM candidate
+    WHERE place = 1
+) AS winner
 LEFT JOIN portrait ON portrait.user_id = winner.user_id
 LEFT JOIN users ON users.user_id = winner.user_id
-WHERE winner.place = 1
-  AND (users.user_id IS NULL
-       OR users.retired_at IS NOT NULL
-       OR (users.first_name, users.last_name, users.birthts, users.extra, users.img_path,
-           users.source_key, users.source_line)
-          IS DISTINCT FROM
-          (winner.first_name, winner.last_name, winner.birthts, winner.extra, portrait.img_path,
-           winner.source_key, winner.source_line))
+WHERE users.user_id IS NULL
+   OR users.retired_at IS NOT NULL
+   OR (users.first_name, users.last_name, users.birthts, users.extra, users.img_path,
+       users.source_key, users.source_line)
+      IS DISTINCT FROM
+      (winner.first_name, winner.last_name, winner.birthts, winner.extra, portrait.img_path,
+       winner.source_key, winner.source_line)
 
--- name: write_users
--- Winners replace what we held; nobody is doubled.
+-- name: analyze_differences
+ANALYZE difference
+
+-- name: update_users
+-- Winners replace what we held of them.
+UPDATE users SET
+    first_name = difference.first_name, last_name = difference.last_name,
+    birthts = difference.birthts, extra = difference.extra, img_path = difference.img_path,
+    source_key = difference.source_key, source_line = difference.source_line,
+    run_id = :run_id, updated_at = now(), retired_at = NULL
+FROM difference
+WHERE difference.user_id = users.user_id AND NOT difference.is_new
+
+-- name: insert_users
+-- New users, in the order of the key, which spares the index.
 INSERT INTO users (user_id, first_name, last_name, birthts, extra, img_path,
                    source_key, source_line, run_id, updated_at)
 SELECT user_id, first_name, last_name, birthts, extra, img_path,
        source_key, source_line, :run_id, now()
 FROM difference
+WHERE is_new
 ORDER BY user_id
-ON CONFLICT (user_id) DO UPDATE SET
-    first_name = excluded.first_name, last_name = excluded.last_name,
-    birthts = excluded.birthts, extra = excluded.extra, img_path = excluded.img_path,
-    source_key = excluded.source_key, source_line = excluded.source_line,
-    run_id = excluded.run_id, updated_at = excluded.updated_at, retired_at = NULL
 
 -- name: retire_users
--- Affected users for whom the bucket holds no valid row any more are kept, but not served.
+-- Contested users for whom the bucket holds no valid row any more are kept, but not served.
 UPDATE users SET retired_at = now(), updated_at = now(), run_id = :run_id
-FROM affected
-WHERE affected.user_id = users.user_id
+FROM contested
+WHERE contested.user_id = users.user_id
   AND users.retired_at IS NULL
   AND NOT EXISTS (SELECT FROM candidate WHERE candidate.user_id = users.user_id)
 
 -- name: drop_shadows
 -- Shadowed rows that are gone from the bucket, or won.
 DELETE FROM shadowed_row
-USING affected
-WHERE affected.user_id = shadowed_row.user_id
+USING contested
+WHERE contested.user_id = shadowed_row.user_id
   AND NOT EXISTS (
       SELECT FROM candidate AS loser
       WHERE loser.place > 1

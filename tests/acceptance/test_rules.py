@@ -7,12 +7,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, text
 
 from etl.errors import ConfigurationError, MassRetirement
 from etl.manager import DataManager
 from etl.model import Counts, RunState, Trigger
 from etl.settings import Settings
+from etl.tables import metadata
 from etl.verify import verify
 from tests.conftest import TestBucket, minio_client
 
@@ -300,3 +303,16 @@ def until_later(bucket: TestBucket, key: str) -> None:
         if probe.last_modified > moment:
             bucket.remove(".DS_Store")
             return
+
+
+def test_a_first_load_of_many_users_leaves_every_index_in_place(
+    bucket: TestBucket, run: Run, engine: Engine
+):
+    rows = "".join(f"{n:05},A,B,{n}\n" for n in range(12_000))
+    bucket.put("many.csv", "user_id,first_name,last_name,birthts\n" + rows)
+    assert run().users_inserted == 12_000
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    bucket.put("many.csv", "user_id,first_name,last_name,birthts\n" + rows + "x,New,One,1\n")
+    counts = run()
+    assert (counts.rows_unchanged, counts.rows_loaded) == (12_000, 1)

@@ -127,7 +127,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "users",
-        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True, cache=1000), nullable=False),
         sa.Column("user_id", ByteText, nullable=False),
         sa.Column("first_name", sa.Text(), nullable=False),
         sa.Column("last_name", sa.Text(), nullable=False),
@@ -136,7 +136,8 @@ def upgrade() -> None:
             "birthdate",
             sa.Date(),
             sa.Computed(
-                "(DATE '1970-01-01' + floor(birthts / 86400000.0)::integer)", persisted=True
+                "(DATE '1970-01-01' + ((birthts + 8640000000000) / 86400000 - 100000)::integer)",
+                persisted=True,
             ),
             nullable=True,
         ),
