@@ -94,10 +94,11 @@ def status(console: Console, facts: Mapping[str, Any]) -> None:
     """What `etl.status` found, as a few lines and a table of runs."""
     for noun in ("users", "objects", "problems"):
         line = ", ".join(f"{count} {name}" for name, count in facts[noun].items()) or "none"
-        console.print(f"{noun:9}{line}", markup=False)
+        console.print(f"{noun:9}{line}", markup=False, soft_wrap=True)
     output = facts["output"]
     console.print(f"output   {_published(output)}")
-    table = Table("run", "trigger", "state", "started", "rows read", "loaded", "rejected", "error")
+    columns = ("run", "trigger", "state", "started (UTC)", "read", "loaded", "rejected")
+    table = Table(*columns, box=None)
     for run in facts["runs"]:
         table.add_row(*map(str, _run_cells(run)))
     console.print(table)
@@ -114,12 +115,11 @@ def _run_cells(run: Mapping[str, Any]) -> tuple[object, ...]:
     return (
         run["id"],
         run["trigger"],
-        run["state"],
-        f"{run['started_at']:%Y-%m-%d %H:%M:%S}" if run["started_at"] else "",
+        run["error"]["code"] if run["error"] else run["state"],
+        f"{run['started_at']:%m-%d %H:%M:%S}" if run["started_at"] else "",
         counts.get("rows_read", ""),
         counts.get("rows_loaded", ""),
         counts.get("rows_rejected", ""),
-        run["error"]["code"] if run["error"] else "",
     )
 
 
