@@ -11,7 +11,13 @@ from apiflask import APIFlask
 
 from api import data, docs, errors, headers, health, index, openapi, runs, stats
 from api.converters import RunIdConverter, UserIdConverter
-from api.services import STATEMENT_TIMEOUT_SECONDS, Services, install, utc_today
+from api.services import (
+    IDLE_TIMEOUT_SECONDS,
+    STATEMENT_TIMEOUT_SECONDS,
+    Services,
+    install,
+    utc_today,
+)
 from etl.database import connect
 
 if TYPE_CHECKING:
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
     from etl.settings import Settings
 
 VERSION = "0.1.0"
-POOL_SIZE = 16
+POOL_SIZE = 8  # half of the server's threads: a database that hangs must not take them all
 
 
 def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> APIFlask:
@@ -36,7 +42,10 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
     app = APIFlask("api", title="Bucketline", version=VERSION, docs_path=None, json_errors=False)
     _configure(app)
     engine = connect(
-        settings, statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS, pool_size=POOL_SIZE
+        settings,
+        statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS,
+        idle_timeout_seconds=IDLE_TIMEOUT_SECONDS,
+        pool_size=POOL_SIZE,
     )
     install(app.extensions, Services(settings, engine, today))
     errors.register(app)

@@ -8,17 +8,10 @@ MAX_ID = 2**63 - 1
 
 
 class UserIdConverter(BaseConverter):
-    """Any text: an id may hold slashes, percent signs or whatever a file name may hold.
-
-    A slash at the very end is not part of it, so that `/data/1000/` is `/data/1000`.
-    """
+    """Any text: an id may hold slashes, also at its end, percent signs or whatever it likes."""
 
     regex = r"[\s\S]+"
     part_isolating = False
-
-    def to_python(self, value: str) -> str:
-        """The id that is meant."""
-        return value.removesuffix("/")
 
 
 class RunIdConverter(IntegerConverter):

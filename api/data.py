@@ -25,6 +25,7 @@ from api.errors import NotFound
 from api.filters import age_on, conditions
 from api.schemas import DataQuery, NoQuery, Records, RequestQuery, Run, User
 from api.services import Services, services
+from etl.errors import TransientError
 from etl.model import RunState, Trigger
 from etl.runs import is_settled, request_run, run_row
 from etl.tables import source_object, users
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 BATCH = 5_000
 POLL_SECONDS = 0.1
+LONGEST_STREAM_SECONDS = 600
 
 FINISHED = (RunState.SUCCEEDED, RunState.FAILED)
 
@@ -138,8 +140,16 @@ def _everyone(statement: Select[str, str]) -> Response:
     second = next(batches, None)
     if second is None:
         return _json("{" + first + "}\n")
+    streams = services().streams
+    if not streams.acquire(blocking=False):
+        batches.close()
+        raise TransientError(
+            "Too many long answers are being read at the moment.",
+            hint="Try again in a few seconds, or ask for pages: `limit` and `after`.",
+        )
     response = Response(_stream(first, second, batches), mimetype="application/json")
     response.call_on_close(batches.close)
+    response.call_on_close(streams.release)
     return response
 
 
@@ -151,9 +161,13 @@ def _batches(shared: Services, statement: Select[str, str]) -> Generator[str]:
 
 
 def _stream(first: str, second: str, rest: Iterator[str]) -> Iterator[str]:
+    """The whole object, as long as somebody reads it: an error here cuts the connection."""
+    deadline = time.monotonic() + LONGEST_STREAM_SECONDS
     yield "{" + first
     yield ",\n" + second
     for batch in rest:
+        if time.monotonic() > deadline:
+            raise TransientError(f"Nobody read the answer within {LONGEST_STREAM_SECONDS} s.")
         yield ",\n" + batch
     yield "}\n"
 

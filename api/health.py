@@ -12,7 +12,7 @@ from api import openapi
 from api.data import RUN_EXAMPLE
 from api.errors import RETRY_AFTER_SECONDS
 from api.schemas import Health, StorageHealth
-from api.services import services
+from api.services import PROBE_SECONDS, Services, services
 from etl.errors import ConfigurationError, EtlError
 from etl.model import RunState
 from etl.tables import run
@@ -61,7 +61,8 @@ def show_health() -> tuple[dict[str, Any], int, dict[str, str]]:
 
     `degraded` when the object store is down or the last run failed: /data is still served.
     """
-    last_run, database = _look_at(_last_run)
+    shared = services()
+    last_run, database = _look_at(lambda: shared.database_probe.ask(lambda: _last_run(shared)))
     _, store = _look_at(_store_latency)
     status = _judge(database, store, last_run)
     body = {"status": status, "database": database, "object_store": store, "last_run": last_run}
@@ -77,6 +78,8 @@ def _look_at(probe: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
         found = probe()
     except EtlError as error:
         return None, {"status": "down", "reason": error.message}
+    except TimeoutError:
+        return None, {"status": "down", "reason": f"No answer within {PROBE_SECONDS} s."}
     return found, {"status": "ok", "latency_ms": _milliseconds(time.monotonic() - started)}
 
 
@@ -84,11 +87,11 @@ def _store_latency() -> float:
     return services().store.check()
 
 
-def _last_run() -> dict[str, Any] | None:
-    statement = (
-        select(run).where(run.c.state != RunState.REQUESTED).order_by(run.c.id.desc()).limit(1)
-    )
-    with services().database() as connection:
+def _last_run(shared: Services) -> dict[str, Any] | None:
+    """The run that began last; a request may have waited longer than its id tells."""
+    begun = select(run).where(run.c.started_at.is_not(None))
+    statement = begun.order_by(run.c.started_at.desc()).limit(1)
+    with shared.database() as connection:
         row = connection.execute(statement).mappings().one_or_none()
     return None if row is None else dict(row)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 THREADS = 16
 PORTS_TO_TRY = 100
 BACKLOG = 1024
-BUFFER_BYTES = 1024 * 1024
+BUFFER_BYTES = 256 * 1024
 
 log = structlog.get_logger("api")
 

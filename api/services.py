@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
 from threading import BoundedSemaphore
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from flask import current_app
 from sqlalchemy.exc import DBAPIError
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from etl.settings import Settings
 
 STATEMENT_TIMEOUT_SECONDS = 60
-MAX_WAITING_REQUESTS = 8
+IDLE_TIMEOUT_SECONDS = 30  # how long a streamed answer waits for its reader
+PROBE_SECONDS = 3
+MAX_WAITING_REQUESTS = 4
+MAX_STREAMS = 4
 
 _KEY = "bucketline"
 
@@ -42,9 +46,29 @@ _STATES = {
 _OUTAGE_HINT = "Try again in a few seconds; if it lasts, check that DATABASE_URL answers."
 
 
+class Probe:
+    """Asks something that may hang, without hanging: one question at a time, in its own thread."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1)
+        self._asked: Future[Any] | None = None
+
+    def ask(self, question: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever is asked
+        """The answer, also one to the same question asked before and not answered yet.
+
+        Raises:  TimeoutError when there is none within 3 s; whatever the question raises.
+        """
+        if self._asked is None or self._asked.done():
+            self._asked = self._pool.submit(question)
+        return self._asked.result(PROBE_SECONDS)
+
+
 @dataclass
 class Services:
-    """One per app. `waiting` bounds how many requests may hold a thread to wait for a run."""
+    """One per app. Semaphores bound how many requests may hold a thread for long.
+
+    `waiting` are those that wait for a run, `streams` those whose answer goes out in pieces.
+    """
 
     settings: Settings
     engine: Engine
@@ -52,6 +76,8 @@ class Services:
     waiting: BoundedSemaphore = field(
         default_factory=lambda: BoundedSemaphore(MAX_WAITING_REQUESTS)
     )
+    streams: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_STREAMS))
+    database_probe: Probe = field(default_factory=Probe)
 
     @cached_property
     def store(self) -> ObjectStore:

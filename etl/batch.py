@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from etl.errors import UnreadableObject
@@ -62,12 +62,14 @@ class Batch:
     Shapes:  rows (n, 7): key, line, user_id, first_name, last_name, birthts, extra; the good
              rows only. objects: one per change whose object was read, or is gone.
              unreadable: objects the store would not hand out; they are tried again next time.
+             vanished: objects that were listed and gone when they were to be fetched.
     """
 
     rows: pd.DataFrame
     objects: list[StagedObject]
     problems: list[Problem]
     unreadable: int
+    vanished: int
 
 
 def cut(changes: Iterable[Change]) -> Iterator[list[Change]]:
@@ -99,14 +101,15 @@ def read(store: ObjectStore, bucket: str, changes: Sequence[Change], today: date
     extract = parse(files)
     checked = validate(extract.rows, {file.source.key: file.source.etag for file in files}, today)
     problems = [*extract.problems, *checked.problems]
-    figures = _Figures(extract.rows_read, problems)
+    figures = _Figures(extract.rows_read, problems, today)
     objects = [
         staged
         for change in changes
         if (staged := _stage(change, outcomes.get(change.source.key), figures)) is not None
     ]
     problems += [_unsupported(item) for item in objects if _is_unsupported(item)]
-    return Batch(checked.rows, objects, problems + refused, len(refused))
+    vanished = sum(found is None for found in outcomes.values())
+    return Batch(checked.rows, objects, problems + refused, len(refused), vanished)
 
 
 def _is_read(change: Change) -> bool:
@@ -128,14 +131,16 @@ def _fetch(store: ObjectStore, bucket: str, change: Change) -> SourceFile | Prob
 class _Figures:
     """Rows read and rejected, and whether the object as a whole was refused, by key."""
 
-    def __init__(self, rows_read: Mapping[str, int], problems: Iterable[Problem]) -> None:
+    def __init__(
+        self, rows_read: Mapping[str, int], problems: Iterable[Problem], today: date
+    ) -> None:
         errors = [problem for problem in problems if problem.severity is Severity.ERROR]
         self._read = rows_read
         self._rejected = Counter(
             key for key, line in {(p.key, p.line) for p in errors} if line is not None
         )
         self._refused = {problem.key for problem in errors if problem.line is None}
-        self._reread_on = _first_days(errors)
+        self._reread_on = _first_days(errors, today)
 
     def of(self, key: str) -> tuple[int, int, date | None]:
         """Rows read, rows rejected, and the day on which one of those becomes valid."""
@@ -145,23 +150,26 @@ class _Figures:
         return ObjectState.QUARANTINED if key in self._refused else ObjectState.LOADED
 
 
-def _first_days(errors: Iterable[Problem]) -> dict[str, date]:
+def _first_days(errors: Iterable[Problem], today: date) -> dict[str, date]:
     """By key, the first day on which a birthdate rejected as a future one has come."""
     days: dict[str, date] = {}
     for problem in errors:
         if problem.code is ProblemCode.BIRTHDATE_OUT_OF_RANGE:
-            day = _day(problem.value or "")
+            day = _day(problem.value or "", today)
             if day is not None:
                 days[problem.key] = min(day, days.get(problem.key, date.max))
     return days
 
 
-def _day(birthts: str) -> date | None:
-    """The UTC date of a birthts after 1970 and before the year 10000, else None."""
+def _day(birthts: str, today: date) -> date | None:
+    """The UTC date of a birthts between today and the year 10000, else None.
+
+    Of one that is too long to be kept whole nothing is known: look again tomorrow.
+    """
     try:
         days = int(birthts) // MS_A_DAY
     except ValueError:
-        return None
+        return today + timedelta(days=1)
     return date.fromordinal(EPOCH + days) if 0 <= days <= date.max.toordinal() - EPOCH else None
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from etl.errors import ConfigurationError, DatabaseUnavailable, RunAlreadyActive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from etl.settings import Settings
 
@@ -33,18 +33,30 @@ _PASSING = ("08", "53", "57P", "55P03", "40001", "40P01")
 
 
 def connect(
-    settings: Settings, *, statement_timeout_seconds: float | None = None, pool_size: int = 5
+    settings: Settings,
+    *,
+    statement_timeout_seconds: float | None = None,
+    idle_timeout_seconds: float | None = None,
+    pool_size: int = 5,
 ) -> Engine:
     """An engine whose connections speak UTC, give up connecting in 5 s and notice a dead peer.
 
+    At most `pool_size` connections; who finds none free within 5 s gets DatabaseUnavailable.
+    PostgreSQL ends a statement, or a transaction that sits idle, when its limit is over.
+
     Raises:  ConfigurationError when DATABASE_URL is missing or no PostgreSQL URL.
     """
+    limits = {
+        "statement_timeout": statement_timeout_seconds,
+        "idle_in_transaction_session_timeout": idle_timeout_seconds,
+    }
     return create_engine(
         make_url(settings.sqlalchemy_url),
         pool_size=pool_size,
+        max_overflow=0,
         pool_pre_ping=True,
         pool_timeout=CONNECT_TIMEOUT_SECONDS,
-        connect_args=_connect_args(statement_timeout_seconds),
+        connect_args=_connect_args(limits),
     )
 
 
@@ -53,14 +65,15 @@ def connect_unpooled(settings: Settings) -> Engine:
     return create_engine(
         make_url(settings.sqlalchemy_url),
         poolclass=NullPool,
-        connect_args=_connect_args(None),
+        connect_args=_connect_args({}),
     )
 
 
-def _connect_args(statement_timeout_seconds: float | None) -> dict[str, object]:
+def _connect_args(limits: Mapping[str, float | None]) -> dict[str, object]:
     options = "-c timezone=UTC"
-    if statement_timeout_seconds is not None:
-        options += f" -c statement_timeout={int(statement_timeout_seconds * 1000)}"
+    for name, seconds in limits.items():
+        if seconds is not None:
+            options += f" -c {name}={int(seconds * 1000)}"
     return {
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "options": options,

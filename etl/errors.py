@@ -84,7 +84,7 @@ class MassRetirement(RunRefused):
 
     hint = (
         "If the objects are meant to be gone, allow it by name: "
-        "`./run.sh run --allow-mass-retirement`."
+        "`./run.sh run --allow-mass-retirement`, or POST /data?allow=mass-retirement."
     )
 
 

@@ -137,6 +137,17 @@ def _count(connection: Connection, run_id: int, retired: int) -> Counts:
     return counts
 
 
+def check_objects(counts: Counts) -> None:
+    """Every object that was listed has one fate.
+
+    Raises:  AccountingMismatch when one has none, or two.
+    """
+    settled = counts.objects_added + counts.objects_modified + counts.objects_unchanged
+    aside = counts.objects_ignored + counts.objects_unreadable + counts.objects_vanished
+    if counts.objects_listed != settled + aside:
+        raise AccountingMismatch(f"The run's objects do not add up: {counts}.")
+
+
 def _check_accounting(connection: Connection) -> None:
     row = connection.execute(text(statements("figures")["unbalanced"])).mappings().one_or_none()
     if row is not None:

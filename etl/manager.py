@@ -54,6 +54,7 @@ class _Tally:
     unchanged: int = 0
     staged: int = 0
     unreadable: int = 0
+    vanished: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -169,6 +170,7 @@ class DataManager:
                 load.stage(connection, done)
             tally.staged += len(done.objects)
             tally.unreadable += done.unreadable
+            tally.vanished += done.vanished
             self._progress("read", tally.staged)
 
     def _changes(self, tally: _Tally) -> Iterator[Change]:
@@ -228,8 +230,10 @@ class DataManager:
                 objects_ignored=tally.ignored,
                 objects_unchanged=tally.unchanged,
                 objects_unreadable=tally.unreadable,
+                objects_vanished=tally.vanished,
             )
-            changed = bool(counts.users_inserted + counts.users_updated + counts.users_retired)
+            load.check_objects(counts)
+            changed = bool(counts.users_changed)
             runs.succeed_run(connection, run_id, counts, publish_pending=changed)
             connection.commit()
 

@@ -127,7 +127,12 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """A run's figures. Rows add up: read = loaded + unchanged + shadowed + rejected."""
+    """A run's figures.
+
+    Rows add up: read = loaded + unchanged + shadowed + rejected. So do objects: listed =
+    added + modified + unchanged + ignored + unreadable + vanished (gone before they were
+    fetched). Live users are those before + inserted + restored - retired.
+    """
 
     objects_listed: int = 0
     objects_ignored: int = 0
@@ -137,6 +142,7 @@ class Counts:
     objects_removed: int = 0
     objects_quarantined: int = 0
     objects_unreadable: int = 0
+    objects_vanished: int = 0
     rows_read: int = 0
     rows_loaded: int = 0
     rows_unchanged: int = 0
@@ -144,6 +150,7 @@ class Counts:
     rows_rejected: int = 0
     users_inserted: int = 0
     users_updated: int = 0
+    users_restored: int = 0
     users_retired: int = 0
     users_live: int = 0
     users_with_image: int = 0
@@ -163,6 +170,11 @@ class Counts:
     def objects_changed(self) -> int:
         """How many objects the run had to look at."""
         return self.objects_added + self.objects_modified + self.objects_removed
+
+    @property
+    def users_changed(self) -> int:
+        """How many users are not as they were."""
+        return self.users_inserted + self.users_updated + self.users_restored + self.users_retired
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,9 +137,12 @@ def record_steps(connection: Connection, run_id: int, step_seconds: Mapping[str,
 
 
 def last_counts(connection: Connection) -> Counts:
-    """The figures of the last run that succeeded; zeroes before the first."""
+    """The figures of the run that succeeded last; zeroes before the first.
+
+    Not of the one with the highest id: a request gets its id long before it runs.
+    """
     stored = connection.scalar(
-        text("SELECT counts FROM run WHERE state = 'succeeded' ORDER BY id DESC LIMIT 1")
+        text("SELECT counts FROM run WHERE state = 'succeeded' ORDER BY finished_at DESC LIMIT 1")
     )
     return Counts.from_dict(stored or {})
 

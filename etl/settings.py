@@ -7,12 +7,25 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+import psycopg2
+import psycopg2.extensions
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from etl.errors import ConfigurationError
 
+_PORTS = 1 << 16
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST_SECONDS = 365 * 86400
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 
 
@@ -23,7 +36,10 @@ def parse_duration(text: object) -> object:
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         raise ValueError("write a number and a unit, such as 60s, 25m or 1.5h")
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    seconds = float(match[1]) * _UNITS[match[2]]
+    if seconds > _LONGEST_SECONDS:
+        raise ValueError("the longest time is 365d")
+    return timedelta(seconds=seconds)
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
@@ -66,9 +82,28 @@ class Settings(BaseSettings):
     @field_validator("s3_endpoint")
     @classmethod
     def _endpoint_is_a_url(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"https?://[^/\s]+/?", value):
-            raise ValueError("write a URL with no path, such as http://127.0.0.1:9000")
-        return value.rstrip("/") if value else value
+        if value is None:
+            return None
+        match = re.fullmatch(r"https?://[^/?#@\s:\[\]]+(?::(\d{1,5}))?/?", value)
+        if match is None or not 0 < int(match[1] or 1) < _PORTS:
+            raise ValueError("write scheme, host and port alone, such as http://127.0.0.1:9000")
+        return value.rstrip("/")
+
+    @field_validator("source_bucket", "processed_bucket")
+    @classmethod
+    def _bucket_has_a_name_s3_takes(cls, value: str) -> str:
+        if not re.fullmatch(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", value):
+            raise ValueError(
+                "write 3 to 63 of a-z, 0-9, dot and hyphen, a letter or digit first and last"
+            )
+        return value
+
+    @field_validator("processed_bucket")
+    @classmethod
+    def _buckets_differ(cls, value: str, info: ValidationInfo) -> str:
+        if value == info.data.get("source_bucket"):
+            raise ValueError("must not be SOURCE_BUCKET: what is published would be read again")
+        return value
 
     @field_validator("etl_interval")
     @classmethod
@@ -98,14 +133,27 @@ class Settings(BaseSettings):
                 "DATABASE_URL is not set and no embedded PostgreSQL was started.",
                 hint="Run the command through ./run.sh, or set DATABASE_URL.",
             )
-        url = self.database_url.get_secret_value()
-        scheme, found, rest = url.partition("://")
+        scheme, found, rest = self.database_url.get_secret_value().partition("://")
         if not found or scheme.partition("+")[0] not in ("postgresql", "postgres"):
-            raise ConfigurationError(
-                "DATABASE_URL does not start with postgresql://.",
-                hint="Write postgresql://user:password@host:5432/name.",
-            )
-        return f"postgresql+psycopg2://{rest}"
+            raise _wrong_database_url("does not start with postgresql://")
+        url = f"postgresql+psycopg2://{rest}"
+        try:
+            parts = make_url(url)
+            named = parts.translate_connect_args(username="user", database="dbname")
+            psycopg2.extensions.make_dsn(**named, **parts.query)
+        except (ValueError, SQLAlchemyError, psycopg2.Error) as error:
+            raise _wrong_database_url("cannot be read") from error
+        if "@" in (parts.host or ""):
+            raise _wrong_database_url("has an @ or # in its password as it stands")
+        return url
+
+
+def _wrong_database_url(fault: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"DATABASE_URL {fault}.",
+        hint="Write postgresql://user:password@host:5432/name; in the password, %40 for @,"
+        " %23 for #, %2F for / and %25 for %.",
+    )
 
 
 def read_settings() -> Settings:

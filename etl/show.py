@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from etl.errors import EtlError
+    from etl.model import Counts
     from etl.settings import Settings
     from etl.verify import Difference
 
@@ -38,7 +39,7 @@ def report(console: Console, run: RunReport) -> None:
     console.print(
         f"  objects  {counts.objects_listed} listed = {counts.objects_added} added"
         f" + {counts.objects_modified} modified + {counts.objects_unchanged} unchanged"
-        f" + {counts.objects_ignored} ignored; {counts.objects_removed} removed,"
+        f" + {counts.objects_ignored} ignored{_lost(counts)}; {counts.objects_removed} removed,"
         f" {counts.objects_quarantined} quarantined",
         soft_wrap=True,
     )
@@ -51,7 +52,7 @@ def report(console: Console, run: RunReport) -> None:
     console.print(
         f"  users    {counts.users_live} live, {counts.users_with_image} with an image;"
         f" {counts.users_inserted} inserted, {counts.users_updated} updated,"
-        f" {counts.users_retired} retired",
+        f" {counts.users_restored} restored, {counts.users_retired} retired",
         soft_wrap=True,
     )
     if counts.problems:
@@ -68,6 +69,12 @@ def report(console: Console, run: RunReport) -> None:
             markup=False,
             soft_wrap=True,
         )
+
+
+def _lost(counts: Counts) -> str:
+    """Objects that could not be had; told only when there are any."""
+    fates = {"unreadable": counts.objects_unreadable, "vanished": counts.objects_vanished}
+    return "".join(f" + {count} {fate}" for fate, count in fates.items() if count)
 
 
 def _duration(run: RunReport) -> str:

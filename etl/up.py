@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from sqlalchemy import Engine, text
 from etl import local, runs, show
 from etl.bucket import ObjectStore
 from etl.database import connect, translating
-from etl.errors import ConfigurationError
+from etl.errors import ConfigurationError, DatabaseUnavailable
 from etl.local.files import last_lines, open_log
 from etl.local.locks import FileLock
 from etl.local.processes import Launch, start, stop
@@ -24,7 +24,8 @@ from etl.seed import seed
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
     from types import FrameType
 
     from rich.console import Console
@@ -67,14 +68,19 @@ def up(settings: Settings, console: Console, *, sample: Path | None) -> None:
 
 def _start(settings: Settings, console: Console, children: _Children, told: _Told) -> None:
     engine = connect(settings)
-    last_run = _last_run(engine)
+    started = _database_now(engine)
     children.start("scheduler", "schedule")
     children.start("api", "serve", "--url-file", str(children.url_file))
     url = _await_url(children, told)
-    report = _await_run(engine, last_run, children, told)
+    if url is None:
+        return
+    if not url.endswith(f":{settings.api_port}"):
+        console.print(f"Port {settings.api_port} is taken; the API is at {url}.")
+    report = _await_run(engine, started, told, lambda: children.tend(console))
     engine.dispose()
-    if url is not None and report is not None:
+    if report is not None:
         show.report(console, report)
+    if not told.stop:
         show.welcome(console, settings, url)
 
 
@@ -195,15 +201,24 @@ def _await_url(children: _Children, told: _Told) -> str | None:
     return None
 
 
-def _await_run(engine: Engine, last_run: int, children: _Children, told: _Told) -> RunReport | None:
-    """The scheduler's first run when it has ended; None when told to stop before."""
+def _await_run(
+    engine: Engine, since: datetime, told: _Told, meanwhile: Callable[[], None]
+) -> RunReport | None:
+    """The first run that ends after `since`; None when told to stop or time is up before.
+
+    An outage is waited out: whatever died is being started again.
+    """
     deadline = time.monotonic() + FIRST_RUN_SECONDS
     while not told.stop and time.monotonic() < deadline:
-        children.check_started()
-        with translating(), engine.connect() as connection:
+        meanwhile()
+        with suppress(DatabaseUnavailable), translating(), engine.connect() as connection:
             ended = connection.scalar(
-                text("SELECT min(id) FROM run WHERE id > :last AND finished_at IS NOT NULL"),
-                {"last": last_run},
+                text(
+                    "SELECT id FROM run WHERE finished_at >= :since"
+                    " AND (state = 'failed' OR step_seconds <> '{}'::jsonb)"
+                    " ORDER BY finished_at LIMIT 1"
+                ),
+                {"since": since},
             )
             if ended is not None:
                 return runs.report(connection, ended)
@@ -211,6 +226,7 @@ def _await_run(engine: Engine, last_run: int, children: _Children, told: _Told) 
     return None
 
 
-def _last_run(engine: Engine) -> int:
+def _database_now(engine: Engine) -> datetime:
     with translating(), engine.connect() as connection:
-        return connection.scalar(text("SELECT coalesce(max(id), 0) FROM run")) or 0
+        now: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+        return now

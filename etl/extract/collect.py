@@ -115,7 +115,9 @@ class Collector:
         """Note a fault of one cell of a row that counts as read."""
         source = self._sources[file]
         self.problems.append(
-            Problem(code, source.key, source.etag, note, line, column, safe_value(value))
+            Problem(
+                code, source.key, source.etag, note, line, safe_value(column), safe_value(value)
+            )
         )
 
     def blocks(self) -> list[Block]:

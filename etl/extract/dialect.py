@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from etl.extract.quoting import Tokenizer
+from etl.extract.safe_text import safe_value
 from etl.model import ProblemCode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DELIMITERS = (",", ";", "\t", "|")
 REQUIRED = ("first_name", "last_name", "birthts")
 KNOWN = ("user_id", *REQUIRED)
+SHOWN_NAMES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ def _duplicate(columns: tuple[str, ...]) -> HeaderFault | None:
         return None
     return HeaderFault(
         ProblemCode.DUPLICATE_COLUMN,
-        f"The header names {', '.join(doubled)} more than once. "
+        f"The header names {_shown(doubled)} more than once. "
         "Rename or remove columns until each name occurs once.",
     )
 
@@ -77,8 +83,21 @@ def _missing(columns: tuple[str, ...]) -> HeaderFault | None:
     missing = [name for name in REQUIRED if name not in columns]
     if not missing:
         return None
+    if len(missing) == len(REQUIRED) and any(map(_is_number, columns)):
+        advice = "Line 1 looks like a row: put the header before it."
+    else:
+        advice = "Add the missing columns, or rename those that hold them."
     return HeaderFault(
         ProblemCode.MISSING_COLUMN,
-        f"The header lacks {', '.join(missing)}; it has {', '.join(columns)}. "
-        "Add the missing columns, or rename those that hold them.",
+        f"The header lacks {', '.join(missing)}; it has {_shown(columns)}. {advice}",
     )
+
+
+def _is_number(name: str) -> bool:
+    return name.removeprefix("-").isdecimal()
+
+
+def _shown(names: Sequence[str]) -> str:
+    """Names fit to show, however many or long they are."""
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return ", ".join(map(safe_value, names[:SHOWN_NAMES])) + more

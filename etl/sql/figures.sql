@@ -29,7 +29,8 @@ SELECT (SELECT count(*) FROM difference WHERE fresh) AS rows_loaded,
 
 -- name: differences
 SELECT count(*) FILTER (WHERE is_new) AS users_inserted,
-       count(*) FILTER (WHERE NOT is_new) AS users_updated
+       count(*) FILTER (WHERE NOT is_new AND NOT is_back) AS users_updated,
+       count(*) FILTER (WHERE is_back) AS users_restored
 FROM difference
 
 -- name: problems

@@ -112,7 +112,7 @@ ANALYZE portrait
 CREATE TEMPORARY TABLE difference ON COMMIT DROP AS
 SELECT winner.user_id, winner.first_name, winner.last_name, winner.birthts, winner.extra,
        portrait.img_path, winner.source_key, winner.source_line, winner.fresh,
-       users.user_id IS NULL AS is_new
+       users.user_id IS NULL AS is_new, users.retired_at IS NOT NULL AS is_back
 FROM (
     SELECT user_id, first_name, last_name, birthts, extra, source_key, source_line, true AS fresh
     FROM staging_row

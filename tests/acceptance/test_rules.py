@@ -11,9 +11,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, text
 
+from etl.bucket import ObjectStore
 from etl.errors import ConfigurationError, MassRetirement
 from etl.manager import DataManager
-from etl.model import Counts, RunState, Trigger
+from etl.model import Counts, RunState, SourceFile, SourceObject, Trigger
+from etl.runs import request_run
 from etl.settings import Settings
 from etl.tables import metadata
 from etl.verify import verify
@@ -82,7 +84,8 @@ def test_a_removed_object_retires_its_user_and_its_return_brings_the_user_back(
         ("2", True),
     ]
     bucket.user("1.csv")
-    assert run().users_updated == 1
+    counts = run()
+    assert (counts.users_restored, counts.users_updated, counts.users_live) == (1, 0, 2)
     assert query("SELECT count(*) FROM users WHERE retired_at IS NULL") == [(2,)]
 
 
@@ -316,3 +319,44 @@ def test_a_first_load_of_many_users_leaves_every_index_in_place(
     bucket.put("many.csv", "user_id,first_name,last_name,birthts\n" + rows + "x,New,One,1\n")
     counts = run()
     assert (counts.rows_unchanged, counts.rows_loaded) == (12_000, 1)
+
+
+def test_an_object_gone_before_it_is_fetched_has_a_fate_of_its_own(
+    bucket: TestBucket, settings: Settings, engine: Engine
+):
+    class Vanishing(ObjectStore):
+        def fetch(self, bucket_name: str, source: SourceObject) -> SourceFile | None:
+            if source.key.startswith("gone"):
+                bucket.remove(source.key)
+            return super().fetch(bucket_name, source)
+
+    bucket.user("gone1.csv")
+    bucket.user("stays.csv")
+    manager = DataManager(settings, store=Vanishing(settings))
+    counts = manager.run(Trigger.CLI).counts
+    assert (counts.objects_listed, counts.objects_added, counts.objects_vanished) == (2, 1, 1)
+    assert verify(settings, engine) == []
+
+
+def test_the_live_users_of_a_run_are_those_of_the_run_that_ended_last(
+    bucket: TestBucket, manager: DataManager, engine: Engine
+):
+    """A request gets its id long before it runs."""
+    bucket.user("1.csv")
+    with engine.begin() as connection:
+        request_run(connection, Trigger.REQUEST)
+    assert manager.run(Trigger.CLI).counts.users_live == 1
+    bucket.user("2.csv")
+    assert manager.run_requested().counts.users_live == 2
+    assert manager.run(Trigger.CLI).counts.users_live == 2
+
+
+def test_a_future_birthdate_padded_with_zeros_is_looked_at_again_too(
+    bucket: TestBucket, settings: Settings
+):
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    tomorrow = int(datetime(2026, 3, 2, tzinfo=UTC).timestamp() * 1000)
+    bucket.put("1.csv", f"first_name,last_name,birthts\nA,B,{'0' * 120}{tomorrow}\n")
+    assert DataManager(settings, clock=lambda: noon).run(Trigger.CLI).counts.rows_rejected == 1
+    later = DataManager(settings, clock=lambda: noon + timedelta(days=1)).run(Trigger.CLI)
+    assert later.counts.rows_loaded == 1

@@ -28,10 +28,12 @@ from api import create_app
 from api.data import BATCH
 from api.filters import Filters, age_in_sql, age_on, conditions
 from api.server import listen
-from etl.errors import ConfigurationError
+from api.services import MAX_STREAMS
+from etl.errors import ConfigurationError, DatabaseUnavailable
 from etl.model import RunState, Trigger
 from etl.runs import REQUEST_CHANNEL
 from etl.tables import problem, run, source_object, users
+from tests.conftest import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,6 +157,8 @@ def put_many(engine: Engine, count: int) -> None:
 
 def put_run(engine: Engine, **values: object) -> int:
     row = {"trigger": Trigger.CLI, "state": RunState.SUCCEEDED, "requested_at": NOW} | values
+    if row["state"] != RunState.REQUESTED:
+        row.setdefault("started_at", NOW)
     with engine.begin() as connection:
         return connection.execute(insert(run).values(row).returning(run.c.id)).scalar_one()
 
@@ -429,10 +433,80 @@ def test_a_retired_user_is_not_found_and_said_to_be_retired(client: FlaskClient,
     assert "2026-06-15T12:00:00Z" in body["detail"]
 
 
-def test_a_slash_at_the_end_changes_nothing(client: FlaskClient, engine: Engine):
-    put_users(engine, user("1"))
-    assert get(client, "/data/1/") == get(client, "/data/1")
+def test_a_slash_at_the_end_is_part_of_an_id_and_of_nothing_else(
+    client: FlaskClient, engine: Engine
+):
+    put_users(engine, user("1"), user("a/"))
+    assert client.get("/data/1/").status_code == 404
+    assert get(client, "/data/a%2F")["user_id"] == "a/"
     assert get(client, "/data/") == get(client, "/data")
+
+
+def test_readers_who_stall_leave_room_for_everybody_else(app: APIFlask, engine: Engine):
+    """Given as many long answers under way as are allowed, others are still served."""
+    put_users(engine, *(user(f"{n:06}") for n in range(2 * BATCH + 1)))
+    client = app.test_client()
+    stalled = [client.get("/data") for _ in range(MAX_STREAMS)]
+    refused = client.get("/data")
+    assert refused.status_code == 503
+    assert "Retry-After" in refused.headers
+    assert client.get("/data?limit=10").status_code == 200
+    assert client.get("/health").status_code == 200
+    for response in stalled:
+        response.close()
+    assert len(client.get("/data").get_json()) == 2 * BATCH + 1
+
+
+def test_a_stalled_reader_loses_its_connection_to_the_database(
+    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("api.IDLE_TIMEOUT_SECONDS", 0.2)
+    app = create_app(settings)
+    put_users(engine, *(user(f"{n:06}") for n in range(3 * BATCH)))
+    stalled = app.test_client().get("/data")
+    wait_until(lambda: not in_transaction(engine))
+    with pytest.raises(DatabaseUnavailable):
+        stalled.get_data()
+    assert app.test_client().get("/data?limit=1").status_code == 200
+    app.extensions["bucketline"].engine.dispose()
+
+
+def in_transaction(engine: Engine) -> bool:
+    with engine.connect() as connection:
+        return bool(
+            connection.scalar(
+                text(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                    " AND state = 'idle in transaction'"
+                )
+            )
+        )
+
+
+def test_health_answers_while_the_database_hangs(
+    app: APIFlask, engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    """A lock that nobody gives up stands for a server that takes questions and answers none."""
+    monkeypatch.setattr("api.services.PROBE_SECONDS", 0.2)
+    with engine.begin() as connection:
+        connection.execute(text("LOCK TABLE run"))
+        for _ in range(20):
+            response = app.test_client().get("/health")
+            assert response.status_code == 503
+            assert response.get_json()["database"]["status"] == "down"
+    wait_until(lambda: app.test_client().get("/health").status_code == 200)
+
+
+def test_health_shows_the_run_that_began_last(client: FlaskClient, engine: Engine):
+    """A request may wait longer than a run that was asked for after it."""
+    with engine.begin() as connection:
+        for state, started in (("failed", NOW), ("succeeded", NOW - timedelta(minutes=1))):
+            connection.execute(
+                insert(run).values(
+                    trigger="request", state=state, started_at=started, finished_at=started
+                )
+            )
+    assert get(client, "/health")["last_run"]["state"] == "failed"
 
 
 # -- GET /stats

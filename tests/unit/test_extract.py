@@ -171,6 +171,19 @@ def test_a_file_of_no_use_is_one_problem_and_no_rows(content: str | bytes, code:
     assert extract.rows_read == {"a/1000.csv": 0}
 
 
+def test_a_header_of_any_size_gives_a_short_and_printable_note():
+    names = ",".join(f"c{n}\x1b[31m" for n in range(10_000))
+    for header in (names, "x" * 1_000_000, f"{names},c1\x1b[31m"):
+        (problem,) = read(header + "\n1,2,3\n").problems
+        assert len(problem.note) < 2_000
+        assert problem.note.isprintable()
+
+
+def test_a_file_without_a_header_is_told_so():
+    (problem,) = read("Ann,Lee,612302400000\n").problems
+    assert "Line 1 looks like a row" in problem.note
+
+
 def test_missing_columns_are_named_beside_those_found():
     problem = read("first_name,surname\na,b\n").problems[0]
     assert "last_name, birthts" in problem.note

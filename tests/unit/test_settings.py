@@ -31,7 +31,15 @@ def test_durations_are_a_number_and_a_unit(text: str, seconds: float):
         ("ETL_INTERVAL", "soon"),
         ("ETL_INTERVAL", "0s"),
         ("API_PORT", "70000"),
+        ("ETL_INTERVAL", "99999999999999999999d"),
         ("S3_ENDPOINT", "127.0.0.1:9000"),
+        ("S3_ENDPOINT", "http://127.0.0.1:99999"),
+        ("S3_ENDPOINT", "http://127.0.0.1:abc"),
+        ("S3_ENDPOINT", "http://127.0.0.1:9000/path"),
+        ("SOURCE_BUCKET", "a"),
+        ("SOURCE_BUCKET", "Ab_C"),
+        ("SOURCE_BUCKET", "a..b"),
+        ("PROCESSED_BUCKET", "src-data"),
         ("LOG_FORMAT", "xml"),
     ],
 )
@@ -49,6 +57,18 @@ def test_a_wrong_setting_is_named_with_its_value(
 def test_a_database_url_is_read_with_the_driver_we_ship(scheme: str):
     settings = Settings(_env_file=None, database_url=f"{scheme}://u:p@h:5/d")
     assert settings.sqlalchemy_url == "postgresql+psycopg2://u:p@h:5/d"
+
+
+@pytest.mark.parametrize(
+    "rest", ["u:p@127.0.0.1:port/x", "u:p@h/x?foo=bar", "u:s3cr@etpw#@127.0.0.1/x"]
+)
+def test_a_database_url_that_cannot_be_read_is_refused_without_showing_it(rest: str):
+    settings = Settings(_env_file=None, database_url=f"postgresql://{rest}")
+    with pytest.raises(ConfigurationError) as caught:
+        _ = settings.sqlalchemy_url
+    assert "DATABASE_URL" in caught.value.message
+    assert "etpw" not in str(caught.value)
+    assert "%40" in caught.value.advice
 
 
 def test_another_databases_url_is_refused_without_showing_the_password():
