@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError
 
 from etl.batch import Batch, StagedObject
 from etl.database import driver
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 STAGING = ("staging_row", "staging_object", "staging_problem")
 MASS_RETIREMENT_FLOOR = 100
-FIRST_LOAD_FLOOR = 10_000  # below this an index is filled as quickly as it is made
+MANY = 10_000  # below this an index is filled as quickly as it is made
 MERGE_WORK_MEM = "128MB"  # sorts and joins of a million rows without a temporary file
 
 
@@ -77,12 +78,15 @@ def merge(
     """
     _check_staging(connection, staged_objects)
     connection.execute(text(f"SET LOCAL work_mem = '{MERGE_WORK_MEM}'"))
-    live_before = _row(connection, "live_users", {})["users_live"]
-    touched = _merge_statements(connection, {"run_id": run_id, "bucket": bucket})
-    retired = touched["retire_users"]
+    parameters = {"run_id": run_id, "bucket": bucket}
+    _write_manifest(connection, parameters, staged_objects)
+    figures = _write_users(connection, parameters)
+    for name in ("objects", "problems", "live_users"):
+        figures |= _figures(connection, name, {})
+    counts = Counts.from_dict(figures)
+    _check_rows(connection, counts)
     if not allow_mass_retirement:
-        _refuse_mass_retirement(retired, live_before)
-    counts = _count(connection, run_id, retired)
+        _refuse_mass_retirement(counts)
     for table in STAGING:
         connection.execute(text(f"TRUNCATE {table}"))
     return counts
@@ -97,44 +101,55 @@ def _check_staging(connection: Connection, expected: int) -> None:
         )
 
 
-def _merge_statements(connection: Connection, parameters: Mapping[str, object]) -> dict[str, int]:
-    """Run the merge, statement by statement; how many rows each touched, by its name."""
-    touched: dict[str, int] = {}
-    for name, statement in statements("merge").items():
-        fills = name == "insert_users" and _fills_an_empty_table(connection)
-        if fills:
-            connection.execute(text(statements("first_load")["drop_indexes"]))
-        touched[name] = connection.execute(text(statement), parameters).rowcount
-        if fills:
-            connection.execute(text(statements("first_load")["create_indexes"]))
-    return touched
+def _write_manifest(
+    connection: Connection, parameters: Mapping[str, object], staged_objects: int
+) -> None:
+    for name, statement in statements("manifest").items():
+        if name != "analyze_manifest" or staged_objects >= MANY:
+            connection.execute(text(statement), parameters)
 
 
-def _fills_an_empty_table(connection: Connection) -> bool:
-    is_empty = connection.scalar(text("SELECT NOT EXISTS (SELECT FROM users)"))
-    new = connection.scalar(text("SELECT count(*) FROM difference"))
-    return bool(is_empty) and (new or 0) >= FIRST_LOAD_FLOOR
+def _write_users(connection: Connection, parameters: Mapping[str, object]) -> dict[str, int]:
+    """Bring the users level with staging; the figures of rows and users."""
+    if _is_first_load(connection):
+        try:
+            with connection.begin_nested():
+                touched = _run_all(connection, "first_load", parameters)
+        except IntegrityError:
+            pass  # somebody has several rows: one of them must win
+        else:
+            new = touched["insert_users"]
+            return {"rows_loaded": new, "users_inserted": new}
+    touched = _run_all(connection, "merge", parameters)
+    return {
+        "users_retired": touched["retire_users"],
+        **_figures(connection, "merged_rows", parameters),
+        **_figures(connection, "merged_users", {}),
+    }
 
 
-def _refuse_mass_retirement(retired: int, live_before: int) -> None:
+def _is_first_load(connection: Connection) -> bool:
+    question = "SELECT NOT EXISTS (SELECT FROM users) AND count(*) >= :many FROM staging_row"
+    return bool(connection.scalar(text(question), {"many": MANY}))
+
+
+def _run_all(connection: Connection, file: str, parameters: Mapping[str, object]) -> dict[str, int]:
+    """Run a file's statements in their order; how many rows each touched, by its name."""
+    return {
+        name: connection.execute(text(statement), parameters).rowcount
+        for name, statement in statements(file).items()
+    }
+
+
+def _refuse_mass_retirement(counts: Counts) -> None:
+    retired = counts.users_retired
+    live_before = counts.users_live - counts.users_inserted - counts.users_restored + retired
     if retired > MASS_RETIREMENT_FLOOR and retired * 2 > live_before:
         raise MassRetirement(
             f"The bucket no longer holds {retired} of {live_before} users; nothing was changed.",
             retired=retired,
             live=live_before,
         )
-
-
-def _count(connection: Connection, run_id: int, retired: int) -> Counts:
-    _check_accounting(connection)
-    figures: dict[str, int] = {"users_retired": retired}
-    for name in ("objects", "rows", "differences", "problems", "live_users"):
-        figures |= _row(connection, name, {"run_id": run_id})
-    counts = Counts.from_dict(figures)
-    settled = counts.rows_loaded + counts.rows_unchanged + counts.rows_shadowed
-    if counts.rows_read != settled + counts.rows_rejected:
-        raise AccountingMismatch(f"The run's rows do not add up: {counts}.")
-    return counts
 
 
 def check_objects(counts: Counts) -> None:
@@ -148,14 +163,18 @@ def check_objects(counts: Counts) -> None:
         raise AccountingMismatch(f"The run's objects do not add up: {counts}.")
 
 
-def _check_accounting(connection: Connection) -> None:
+def _check_rows(connection: Connection, counts: Counts) -> None:
+    """Every row that was read has one fate, in each object and in the whole run."""
     row = connection.execute(text(statements("figures")["unbalanced"])).mappings().one_or_none()
     if row is not None:
         raise AccountingMismatch(
             f"The rows of {row['key']!r} do not add up: {dict(row)}.", key=row["key"]
         )
+    settled = counts.rows_loaded + counts.rows_unchanged + counts.rows_shadowed
+    if counts.rows_read != settled + counts.rows_rejected:
+        raise AccountingMismatch(f"The run's rows do not add up: {counts}.")
 
 
-def _row(connection: Connection, name: str, parameters: Mapping[str, object]) -> dict[str, int]:
+def _figures(connection: Connection, name: str, parameters: Mapping[str, object]) -> dict[str, int]:
     result = connection.execute(text(statements("figures")[name]), parameters)
     return {key: int(value) for key, value in result.mappings().one().items()}

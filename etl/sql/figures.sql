@@ -18,7 +18,7 @@ SELECT count(*) FILTER (WHERE change = 'added') AS objects_added,
        coalesce(sum(rows_rejected), 0)::bigint AS rows_rejected
 FROM staging_object
 
--- name: rows
+-- name: merged_rows
 -- A row that was read is loaded, or unchanged, or shadowed; each is counted for itself.
 SELECT (SELECT count(*) FROM difference WHERE fresh) AS rows_loaded,
        (SELECT count(*) FROM candidate WHERE fresh AND place > 1) AS rows_shadowed,
@@ -27,7 +27,7 @@ SELECT (SELECT count(*) FROM difference WHERE fresh) AS rows_loaded,
         JOIN users USING (user_id, source_key, source_line)
         WHERE users.run_id <> :run_id) AS rows_unchanged
 
--- name: differences
+-- name: merged_users
 SELECT count(*) FILTER (WHERE is_new) AS users_inserted,
        count(*) FILTER (WHERE NOT is_new AND NOT is_back) AS users_updated,
        count(*) FILTER (WHERE is_back) AS users_restored

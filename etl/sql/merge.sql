@@ -1,39 +1,6 @@
--- What one run read becomes the tables' state: insert, update, retire, shadow.
--- Run in this order in one transaction. Parameters: :run_id, :bucket.
+-- What one run read becomes the users: insert, update, retire, shadow.
+-- Run in this order in one transaction, behind the manifest. Parameters: :run_id, :bucket.
 -- Every statement depends on the staging and the tables only, never on earlier runs' order.
-
--- name: remove_from_manifest
--- Objects that are gone leave the manifest.
-DELETE FROM source_object
-USING staging_object AS staged
-WHERE source_object.bucket = :bucket
-  AND source_object.key = staged.key
-  AND staged.change = 'removed'
-
--- name: write_manifest
--- Objects that were read enter the manifest as they were read.
-INSERT INTO source_object (bucket, key, kind, user_id, etag, size, last_modified, state,
-                           rows_read, rows_rejected, reread_on, run_id)
-SELECT :bucket, key, kind, user_id, etag, size, last_modified, state,
-       rows_read, rows_rejected, reread_on, :run_id
-FROM staging_object
-WHERE change <> 'removed'
-ORDER BY key
-ON CONFLICT (bucket, key) DO UPDATE SET
-    kind = excluded.kind, user_id = excluded.user_id, etag = excluded.etag,
-    size = excluded.size, last_modified = excluded.last_modified, state = excluded.state,
-    rows_read = excluded.rows_read, rows_rejected = excluded.rows_rejected,
-    reread_on = excluded.reread_on,
-    run_id = excluded.run_id
-
--- name: analyze_manifest
-ANALYZE source_object
-
--- name: analyze_objects
-ANALYZE staging_object
-
--- name: analyze_rows
-ANALYZE staging_row
 
 -- name: find_contested
 -- The users for whom more must be asked than "is the row read the row held?": those with
@@ -191,9 +158,3 @@ ON CONFLICT (source_key, source_line) DO UPDATE SET
     user_id = excluded.user_id, first_name = excluded.first_name,
     last_name = excluded.last_name, birthts = excluded.birthts, extra = excluded.extra,
     run_id = excluded.run_id
-
--- name: write_problems
-INSERT INTO problem (run_id, key, etag, line, "column", code, severity, value, note)
-SELECT :run_id, key, etag, line, "column", code, severity, value, note
-FROM staging_problem
-ORDER BY key, line, "column", code

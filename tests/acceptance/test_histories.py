@@ -124,6 +124,16 @@ def test_a_run_ends_where_one_fresh_run_would(
     check_history(steps, fresh_database)
 
 
+@given(steps=st.lists(STEPS, min_size=3, max_size=8))
+@hypothesis_settings(max_examples=10, suppress_health_check=list(HealthCheck))
+def test_a_first_load_of_many_ends_there_too(
+    steps: list[tuple[str, str, str]], fresh_database: Callable[[], Settings]
+):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("etl.load.MANY", 1)
+        check_history(steps, fresh_database)
+
+
 @pytest.mark.long
 @given(steps=st.lists(STEPS, min_size=3, max_size=40))
 @hypothesis_settings(max_examples=400, suppress_health_check=list(HealthCheck))

@@ -1,0 +1,39 @@
+-- What a run leaves behind beside the users: the manifest of what was read, and its problems.
+-- Parameters: :run_id, :bucket.
+
+-- name: remove_from_manifest
+-- Objects that are gone leave the manifest.
+DELETE FROM source_object
+USING staging_object AS staged
+WHERE source_object.bucket = :bucket
+  AND source_object.key = staged.key
+  AND staged.change = 'removed'
+
+-- name: write_manifest
+-- Objects that were read enter the manifest as they were read.
+INSERT INTO source_object (bucket, key, kind, user_id, etag, size, last_modified, state,
+                           rows_read, rows_rejected, reread_on, run_id)
+SELECT :bucket, key, kind, user_id, etag, size, last_modified, state,
+       rows_read, rows_rejected, reread_on, :run_id
+FROM staging_object
+WHERE change <> 'removed'
+ORDER BY key
+ON CONFLICT (bucket, key) DO UPDATE SET
+    kind = excluded.kind, user_id = excluded.user_id, etag = excluded.etag,
+    size = excluded.size, last_modified = excluded.last_modified, state = excluded.state,
+    rows_read = excluded.rows_read, rows_rejected = excluded.rows_rejected,
+    reread_on = excluded.reread_on,
+    run_id = excluded.run_id
+
+-- name: analyze_staging
+ANALYZE staging_object, staging_row
+
+-- name: analyze_manifest
+-- Only after a run that changed much of it; autovacuum sees to the rest.
+ANALYZE source_object
+
+-- name: write_problems
+INSERT INTO problem (run_id, key, etag, line, "column", code, severity, value, note)
+SELECT :run_id, key, etag, line, "column", code, severity, value, note
+FROM staging_problem
+ORDER BY key, line, "column", code
