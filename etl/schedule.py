@@ -56,13 +56,18 @@ class Scheduler:
         os.write(self._wake_write, b".")
 
     def run_forever(self) -> None:
-        """Ask for a first run, then serve interval and requests; outages are waited out."""
+        """Serve interval and requests; outages of the database are waited out.
+
+        The first run is made at once, and one after each outage: what happened in the bucket
+        meanwhile is not waited for until the interval.
+        """
         reconnect = _Backoff(FIRST_RECONNECT_SECONDS, LAST_RECONNECT_SECONDS)
         with self._ticking():
             while not self._stopping:
                 try:
                     with self._listening() as connection:
                         reconnect.reset()
+                        self._request()
                         self._serve(connection)
                 except DatabaseUnavailable as error:
                     log.warning("waiting for the database", reason=error.message)
@@ -81,7 +86,6 @@ class Scheduler:
             misfire_grace_time=None,
         )
         ticks.start()
-        self._request()
         try:
             yield
         finally:

@@ -94,6 +94,7 @@ def test_a_lost_database_connection_is_made_again(settings: Settings, engine: En
                     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
                 )
             )
+        wait_until(lambda: runs(engine, "state = 'succeeded'") == 2)
         wanted = ask(engine)
         wait_until(lambda: runs(engine, f"id = {wanted} AND state = 'succeeded'"))
 
