@@ -133,13 +133,25 @@ ensure_tools() { ensure 'Bucketline and its test tools' requirements.lock requir
 
 # --- the commands ----------------------------------------------------------------------------
 
+wants_help() { [ "${1-}" = -h ] || [ "${1-}" = --help ]; }
+
+# takes_none COMMAND [ARGUMENTS]: of those, only the request for help.
+takes_none() {
+    if [ $# -eq 1 ]; then return; fi
+    if [ $# -eq 2 ] && wants_help "$2"; then show_help; exit; fi
+    say "$1 takes no arguments, but was given '$2'; see ./run.sh --help."
+    exit 2
+}
+
 run_tests() {
+    if wants_help "$@"; then show_help; exit; fi
     ensure_tools
     exec .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal "$@"
 }
 
 # Every linter speaks, even after one has complained.
 lint() {
+    takes_none lint "$@"
     ensure_tools
     result=0
     .venv/bin/python -m ruff check || result=1
@@ -154,6 +166,7 @@ end_last_line() { [ -z "$(tail -c 1 "$1")" ] || echo >>"$1"; }
 
 # Passwords for docker-compose.yml; those that .env has already stay as they are.
 write_secrets() {
+    takes_none secrets "$@"
     : >>.env
     chmod 600 .env
     end_last_line .env
@@ -167,27 +180,40 @@ write_secrets() {
     done
 }
 
+# Told here and not asked of the program, so that it needs no installation.
 show_help() {
     cat <<'HELP'
-./run.sh COMMAND [ARGUMENTS] installs Bucketline on first use, then runs COMMAND.
+Usage: ./run.sh COMMAND [ARGUMENTS]
 
-  test [PYTEST ARGUMENTS]   run the tests
-  lint                      run ruff and mypy
-  secrets                   write passwords for docker compose into .env
+Keep a PostgreSQL table level with a bucket of user CSVs and images. The first
+use installs what is needed into .venv.
 
-Every other command is `python -m etl COMMAND`:
+  up        Start everything, until Ctrl-C.
+  run       Make one run now and report on it.
+  seed      Upload data/src, or a folder or file of yours.
+  status    Tell of users, objects, open problems and the last runs.
+  problems  List what is wrong in the bucket now, and what to do.
+  verify    Read the whole bucket afresh and print every difference.
+  env       Print export lines of what is up, for psql, aws and curl.
+  schedule  Run now, on the interval and on request, until Ctrl-C.
+  serve     Serve the HTTP API until Ctrl-C.
+  migrate   Bring the tables to the newest version; make the buckets.
 
+  test      Run the tests; ARGUMENTS are those of pytest.
+  lint      Run ruff and mypy.
+  secrets   Write passwords for docker compose into .env.
+
+./run.sh COMMAND --help tells the options of a command.
 HELP
-    ensure_runtime
-    exec .venv/bin/python -m etl --help
 }
 
 main() {
     case ${1-} in
-        '' | help | -h | --help) show_help ;;
+        '') show_help ;;
+        help | -h | --help) takes_none "$@"; show_help ;;
         test) shift; run_tests "$@" ;;
-        lint) lint ;;
-        secrets) write_secrets ;;
+        lint) shift; lint "$@" ;;
+        secrets) shift; write_secrets "$@" ;;
         *) ensure_runtime; exec .venv/bin/python -m etl "$@" ;;
     esac
 }

@@ -64,6 +64,7 @@ ShortPage = Annotated[int, Field(ge=1, le=MAX_SHORT_PAGE), BeforeValidator(_whol
 Id = Annotated[int, Field(ge=0, le=MAX_ID), BeforeValidator(_whole_number)]
 Seconds = Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS), BeforeValidator(_decimal_number)]
 UserId = Annotated[str, AfterValidator(_storable)]
+Key = Annotated[str, AfterValidator(_storable)]
 
 
 class Query(BaseModel):
@@ -146,11 +147,19 @@ class RunsQuery(Query):
 
 
 class ProblemsQuery(Query):
-    """Which problems of a run are wanted, in the order they were recorded."""
+    """Which problems are wanted, in the order they were recorded."""
 
     code: ProblemCode | None = Field(None, description="Only problems with this code.")
     limit: ShortPage = Field(SHORT_PAGE, description="At most so many problems.")
     after: Id | None = Field(None, description="Only problems recorded after the one with this id.")
+
+
+class OpenProblemsQuery(ProblemsQuery):
+    """Which of the open problems are wanted, in the order they were recorded."""
+
+    key: Key | None = Field(
+        None, description="Only problems of the object with this key.", examples=["1000.csv"]
+    )
 
 
 class NoQuery(Query):
@@ -245,6 +254,18 @@ class RunProblems(BaseModel):
     """A page of a run's problems."""
 
     problems: list[RunProblem]
+
+
+class OpenProblem(RunProblem):
+    """One fault in an object as it is now."""
+
+    run_id: int = Field(description="The run that found it: the last that read the object.")
+
+
+class OpenProblems(BaseModel):
+    """A page of open problems."""
+
+    problems: list[OpenProblem]
 
 
 class ServiceHealth(BaseModel):

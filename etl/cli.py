@@ -1,4 +1,4 @@
-"""`python -m etl COMMAND`: every command, its options and its exit code."""
+"""`./run.sh COMMAND`, or `python -m etl COMMAND`: every command, its options, its exit code."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shlex
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -17,14 +18,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from etl import local, show
 from etl.errors import ConfigurationError, EtlError, RunRefused, TransientError
 from etl.local.files import write_private
+from etl.local.locks import is_held
 from etl.logs import set_up_logs
-from etl.model import Trigger
+from etl.model import ProblemCode, Trigger
 from etl.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from sqlalchemy import Connection
 
 # What one command alone needs is imported where that command runs: pandas takes half a second.
+
+PROGRAM = "./run.sh"
 
 EXIT_FAILED = 1
 EXIT_CONFIGURATION = 2
@@ -38,7 +44,7 @@ console = Console(stderr=True, highlight=False)
 def main() -> NoReturn:
     """Run the command line; turn an error we foresaw into words and an exit code."""
     try:
-        commands(standalone_mode=False)
+        commands(prog_name=PROGRAM, standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
@@ -58,7 +64,17 @@ def _exit_code(error: EtlError) -> int:
     return EXIT_TRY_AGAIN if isinstance(error, TransientError) else EXIT_FAILED
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _InOrder(click.Group):
+    """Lists its commands as they stand in this file: what is needed first comes first."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(self.commands)
+
+
+@click.group(
+    cls=_InOrder,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 def commands() -> None:
     """Keep a PostgreSQL table level with a bucket of user CSVs and images.
 
@@ -93,14 +109,50 @@ def progress_bar(*, hidden: bool = False) -> Iterator[Progress]:
         yield bar
 
 
+@contextmanager
+def _database() -> Iterator[Connection]:
+    """A connection to the database of a stack that is up for as long as the block runs."""
+    from etl.database import connect, translating
+
+    with live() as settings:
+        engine = connect(settings)
+        with translating(), engine.connect() as connection:
+            yield connection
+        engine.dispose()
+
+
+def _as_json(value: object) -> str:
+    return json.dumps(value, default=_plain, ensure_ascii=False, indent=2)
+
+
+def _plain(value: object) -> str:
+    """What JSON has no type for: a time as 2026-01-02T03:04:05Z, anything else as its text."""
+    if isinstance(value, datetime):
+        return show.iso(value)
+    return str(value)
+
+
 def _print_json(value: object) -> None:
-    click.echo(json.dumps(value, default=str, ensure_ascii=False, indent=2))
+    click.echo(_as_json(value))
+
+
+def _print_json_list(values: Iterable[object]) -> None:
+    """The values as one array, each printed as it comes: there may be a million of them."""
+    opened = False
+    for value in values:
+        click.echo(",\n" if opened else "[\n", nl=False)
+        click.echo(_as_json(value), nl=False)
+        opened = True
+    click.echo("\n]" if opened else "[]")
 
 
 @commands.command("up")
 @click.option("--no-seed", is_flag=True, help="Leave an empty bucket empty.")
 def up_command(*, no_seed: bool) -> None:
-    """Start everything and keep it up until Ctrl-C; seed data/src into an empty bucket."""
+    """Start everything, until Ctrl-C.
+
+    An empty bucket is filled with the sample, data/src.
+    """
     from etl.seed import SAMPLE
     from etl.up import up
 
@@ -110,12 +162,17 @@ def up_command(*, no_seed: bool) -> None:
 
 @commands.command("run")
 @click.option(
-    "--wait", "wait_seconds", type=float, default=0, help="Seconds to wait for another run."
+    "--wait",
+    "wait_seconds",
+    type=click.FloatRange(min=0),
+    default=0,
+    metavar="SECONDS",
+    help="How long to wait for another run to end; by default 0: be refused at once.",
 )
 @click.option("--allow-mass-retirement", is_flag=True, help="Retire even most of the users.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def run_command(*, wait_seconds: float, allow_mass_retirement: bool, as_json: bool) -> None:
-    """Make one run now, with a progress bar and a closing report."""
+    """Make one run now and report on it."""
     from etl.manager import DataManager
 
     with live() as settings, progress_bar(hidden=as_json) as bar:
@@ -133,27 +190,128 @@ def run_command(*, wait_seconds: float, allow_mass_retirement: bool, as_json: bo
 
 
 @commands.command("seed")
-@click.argument("folder", type=click.Path(path_type=Path), required=False)
+@click.argument("source", metavar="[PATH]", type=click.Path(path_type=Path), required=False)
 @click.option("--if-empty", is_flag=True, help="Do nothing when the bucket holds anything.")
-def seed_command(folder: Path | None, *, if_empty: bool) -> None:
-    """Upload data/src, or FOLDER, into the source bucket."""
-    from etl.bucket import ObjectStore
-    from etl.seed import SAMPLE, files_below, seed
+def seed_command(source: Path | None, *, if_empty: bool) -> None:
+    """Upload data/src, or a folder or file of yours.
 
-    source = folder or SAMPLE
+    The files below a folder go under the paths they have there, one file under its name.
+    """
+    from etl.bucket import ObjectStore
+    from etl.seed import SAMPLE, files_of, seed
+
+    source = source or SAMPLE
+    total = len(files_of(source))
     with live() as settings, progress_bar() as bar:
         store, bucket = ObjectStore(settings), settings.source_bucket
         if if_empty and not store.is_empty(bucket):
             click.echo(f"{bucket} is not empty; left as it is.")
             return
-        task = bar.add_task("upload", total=len(files_below(source)))
+        task = bar.add_task("upload", total=total)
         count = seed(store, bucket, source, uploaded=lambda: bar.advance(task))
-    click.echo(f"{count} objects uploaded to {bucket}.")
+    click.echo(f"{show.counted(count, 'object')} uploaded to {bucket}.")
+
+
+@commands.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def status_command(*, as_json: bool) -> None:
+    """Tell of users, objects, open problems and the last runs."""
+    from etl.status import status
+
+    with _database() as connection:
+        facts = status(connection)
+    if as_json:
+        _print_json(facts)
+    else:
+        show.status(Console(highlight=False), facts)
+
+
+@commands.command("problems")
+@click.option("--key", metavar="KEY", help="Only those of the object with this key.")
+@click.option(
+    "--code",
+    metavar="CODE",
+    type=click.Choice([code.value for code in ProblemCode]),
+    help="Only those with this code; docs/problems.md explains each.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print all of them as JSON.")
+def problems_command(*, key: str | None, code: str | None, as_json: bool) -> None:
+    """List what is wrong in the bucket now, and what to do.
+
+    A problem is open until the next run after its object was mended or removed.
+    """
+    from itertools import islice
+
+    from etl.status import open_problems
+
+    with _database() as connection:
+        found = open_problems(connection, key=key, code=code)
+        if as_json:
+            _print_json_list(found)
+        else:
+            first = list(islice(found, show.SHOWN_PROBLEMS + 1))
+            show.problems(Console(highlight=False), first)
+
+
+@commands.command("verify")
+@click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
+def verify_command(*, as_json: bool) -> None:
+    """Read the whole bucket afresh and print every difference.
+
+    An independent, slow reader; it compares the tables and output.csv with what it read.
+    """
+    from etl.database import connect
+    from etl.verify import verify
+
+    with live() as settings, progress_bar(hidden=as_json) as bar:
+        task = bar.add_task("verify", total=None)
+        engine = connect(settings)
+        differences = verify(
+            settings,
+            engine,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+        engine.dispose()
+    if as_json:
+        _print_json([asdict(difference) for difference in differences])
+    else:
+        show.differences(Console(highlight=False), differences)
+    if differences:
+        sys.exit(EXIT_DIFFERENCES)
+
+
+@commands.command("env")
+@click.option("--json", "as_json", is_flag=True, help="Print an object instead of export lines.")
+def env_command(*, as_json: bool) -> None:
+    """Print export lines of what is up, for psql, aws and curl."""
+    settings = read_settings()
+    filled = local.recorded(settings)
+    if filled is None:
+        raise ConfigurationError(
+            f"Nothing is up in {settings.local_dir}.", hint="Start it first: `./run.sh up`."
+        )
+    values = show.environment(filled, _api_url(settings))
+    if as_json:
+        _print_json(values)
+    else:
+        for name, value in values.items():
+            click.echo(f"export {name}={shlex.quote(value)}")
+
+
+def _api_url(settings: Settings) -> str | None:
+    """Where the API of the `up` in this LOCAL_DIR listens; None when no `up` is there.
+
+    The file outlives an `up` that was killed; its lock does not.
+    """
+    url_file = settings.local_dir / "api.url"
+    if not is_held(settings.local_dir / "up.lock") or not url_file.exists():
+        return None
+    return url_file.read_text("utf-8").strip()
 
 
 @commands.command("schedule")
 def schedule_command() -> None:
-    """Run the scheduler: a run now, on the interval and on request, until Ctrl-C."""
+    """Run now, on the interval and on request, until Ctrl-C."""
     from etl.schedule import schedule
 
     with live(quiet=False) as settings:
@@ -175,51 +333,9 @@ def serve_command(*, url_file: Path | None) -> None:
         serve(settings, announce=announce)
 
 
-@commands.command("status")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def status_command(*, as_json: bool) -> None:
-    """Tell where things stand: users, objects, open problems, the last runs."""
-    from etl.database import connect, translating
-    from etl.status import status
-
-    with live() as settings:
-        engine = connect(settings)
-        with translating(), engine.connect() as connection:
-            facts = status(connection)
-        engine.dispose()
-    if as_json:
-        _print_json(facts)
-    else:
-        show.status(Console(highlight=False), facts)
-
-
-@commands.command("verify")
-@click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
-def verify_command(*, as_json: bool) -> None:
-    """Read the whole bucket afresh, slowly, and compare tables and output.csv with it."""
-    from etl.database import connect
-    from etl.verify import verify
-
-    with live() as settings, progress_bar(hidden=as_json) as bar:
-        task = bar.add_task("verify", total=None)
-        engine = connect(settings)
-        differences = verify(
-            settings,
-            engine,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
-        engine.dispose()
-    if as_json:
-        _print_json([asdict(difference) for difference in differences])
-    else:
-        show.differences(Console(highlight=False), differences)
-    if differences:
-        sys.exit(EXIT_DIFFERENCES)
-
-
 @commands.command("migrate")
 def migrate_command() -> None:
-    """Bring the tables to the newest version and make the buckets."""
+    """Bring the tables to the newest version; make the buckets."""
     from etl.prepare import prepare
 
     settings = read_settings()
@@ -227,21 +343,3 @@ def migrate_command() -> None:
     with local.running(settings) as filled:
         prepare(filled, make_tables=True, make_buckets=True)
     click.echo("The tables are at the newest version; the buckets exist.")
-
-
-@commands.command("env")
-@click.option("--json", "as_json", is_flag=True, help="Print an object instead of export lines.")
-def env_command(*, as_json: bool) -> None:
-    """Print `export NAME=value` lines of the stack that is up, for psql, aws and scripts."""
-    settings = read_settings()
-    filled = local.recorded(settings)
-    if filled is None:
-        raise ConfigurationError(
-            f"Nothing is up in {settings.local_dir}.", hint="Start it first: `./run.sh up`."
-        )
-    values = show.environment(filled)
-    if as_json:
-        _print_json(values)
-    else:
-        for name, value in values.items():
-            click.echo(f"export {name}={shlex.quote(value)}")

@@ -17,21 +17,33 @@ SAMPLE = Path(__file__).parent.parent / "data" / "src"
 UPLOAD_THREADS = 8
 
 
-def files_below(folder: Path) -> list[Path]:
-    """Every file below the folder, in the order of their keys.
+def files_of(source: Path) -> list[Path]:
+    """Every file below a folder, in the order of their keys; or the one file that is named.
 
-    Raises:  ConfigurationError when there is no such folder.
+    Raises:  ConfigurationError when there is nothing of that name, or no file below it.
     """
-    if not folder.is_dir():
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
         raise ConfigurationError(
-            f"{folder} is not a folder.", hint="Name the folder whose files to upload."
+            f"There is no file or folder {source}.",
+            hint="Name the folder whose files to upload, or one file.",
         )
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    files = sorted(path for path in source.rglob("*") if path.is_file())
+    if not files:
+        raise ConfigurationError(
+            f"{source} holds no file.", hint="Name a folder with files in it, or one file."
+        )
+    return files
 
 
-def seed(store: ObjectStore, bucket: str, folder: Path, *, uploaded: Callable[[], object]) -> int:
-    """Upload every file below the folder; call `uploaded` after each; return how many."""
-    files = files_below(folder)
+def seed(store: ObjectStore, bucket: str, source: Path, *, uploaded: Callable[[], object]) -> int:
+    """Upload a file, or every one below a folder; call `uploaded` after each; return how many.
+
+    Raises:  as `files_of`, before anything is uploaded.
+    """
+    files = files_of(source)
+    folder = source if source.is_dir() else source.parent
 
     def upload(path: Path) -> None:
         store.put_file(bucket, path.relative_to(folder).as_posix(), path)

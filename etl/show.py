@@ -1,7 +1,9 @@
-"""What the command line prints: errors, reports, status, differences, the environment."""
+"""What the command line prints: errors, reports, status, problems, differences, settings."""
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -20,6 +22,17 @@ if TYPE_CHECKING:
     from etl.verify import Difference
 
 SHOWN_DIFFERENCES = 100
+SHOWN_PROBLEMS = 100
+
+
+def iso(moment: datetime) -> str:
+    """A moment as 2026-01-02T03:04:05.678Z."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 object`, `2 objects`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def error(console: Console, failure: EtlError) -> None:
@@ -57,7 +70,7 @@ def report(console: Console, run: RunReport) -> None:
     )
     if counts.problems:
         console.print(
-            f"  problems {counts.problems} (`GET /runs/{run.id}/problems` explains each)",
+            f"  problems {counts.problems} (`./run.sh problems` explains each)",
             style="yellow",
             markup=False,
             soft_wrap=True,
@@ -99,16 +112,41 @@ def welcome(console: Console, settings: Settings, url: str) -> None:
 
 def status(console: Console, facts: Mapping[str, Any]) -> None:
     """What `etl.status` found, as a few lines and a table of runs."""
-    for noun in ("users", "objects", "problems"):
-        line = ", ".join(f"{count} {name}" for name, count in facts[noun].items()) or "none"
+    lines = {
+        "users": _users(facts["users"]),
+        "objects": _objects(facts["objects"]),
+        "problems": _open(facts["problems"]),
+        "output": _published(facts["output"]),
+    }
+    for noun, line in lines.items():
         console.print(f"{noun:9}{line}", markup=False, soft_wrap=True)
-    output = facts["output"]
-    console.print(f"output   {_published(output)}")
     columns = ("run", "trigger", "state", "started (UTC)", "read", "loaded", "rejected")
     table = Table(*columns, box=None)
     for run in facts["runs"]:
         table.add_row(*map(str, _run_cells(run)))
     console.print(table)
+
+
+def _users(counts: Mapping[str, int]) -> str:
+    shadowed = counted(counts["shadowed_rows"], "shadowed row")
+    return (
+        f"{counts['live']} live, {counts['with_image']} with an image;"
+        f" {counts['retired']} retired, {shadowed}"
+    )
+
+
+def _objects(counts: Mapping[str, int]) -> str:
+    return (
+        f"{counts['known']} known = {counts['csv']} csv + {counts['image']} image"
+        f" + {counts['other']} other; {counts['quarantined']} quarantined"
+    )
+
+
+def _open(by_code: Mapping[str, int]) -> str:
+    if not by_code:
+        return "none"
+    each = ", ".join(f"{count} {code}" for code, count in by_code.items())
+    return f"{sum(by_code.values())} open (`./run.sh problems` explains each): {each}"
 
 
 def _published(output: Mapping[str, Any] | None) -> str:
@@ -130,6 +168,37 @@ def _run_cells(run: Mapping[str, Any]) -> tuple[object, ...]:
     )
 
 
+def problems(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
+    """Open problems, each with its place, value and remedy; at most SHOWN_PROBLEMS of them."""
+    if not found:
+        console.print("No problem is open.", style="green")
+        return
+    for problem in found[:SHOWN_PROBLEMS]:
+        style = "red" if problem["severity"] == "error" else "yellow"
+        console.print(_problem_line(problem), style=style, markup=False, soft_wrap=True)
+        console.print(f"  {problem['note']}", markup=False, soft_wrap=True)
+    if len(found) > SHOWN_PROBLEMS:
+        console.print("There are more; --key and --code choose, --json prints all.")
+
+
+def _problem_line(problem: Mapping[str, Any]) -> str:
+    place = [_printable(problem["key"])]
+    if problem["line"] is not None:
+        place.append(f"line {problem['line']}")
+    if problem["column"] is not None:
+        place.append(f"column {_printable(problem['column'])}")
+    # The value is safe to show as it was stored.
+    value = "" if problem["value"] is None else f": {problem['value']}"
+    return f"{', '.join(place)}: {problem['severity']} {problem['code']}{value}"
+
+
+def _printable(text: str) -> str:
+    """The text with an escape for whatever could forge a line or move the cursor."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
+
+
 def differences(console: Console, found: Sequence[Difference]) -> None:
     """Each difference between the bucket and what we hold; or that there is none."""
     if not found:
@@ -138,22 +207,57 @@ def differences(console: Console, found: Sequence[Difference]) -> None:
         )
         return
     for difference in found[:SHOWN_DIFFERENCES]:
-        console.print(
-            f"{difference.what} {difference.name}: expected {difference.expected!r},"
-            f" found {difference.found!r}. {difference.note}",
-            markup=False,
-            soft_wrap=True,
-        )
+        for line in _difference_lines(difference):
+            console.print(line, markup=False, soft_wrap=True)
     console.print(
-        f"{len(found)} differences. Did the bucket change since the last run? Then `./run.sh run`.",
+        f"{counted(len(found), 'difference')}."
+        " Did the bucket change since the last run? Then `./run.sh run`.",
         style="red",
     )
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    """What psql, the aws CLI and our own commands read to reach this stack."""
+def _difference_lines(difference: Difference) -> list[str]:
+    """What differs, and under it the two sides, where they have anything to say."""
+    first = _printable(f"{difference.what} {difference.name}: {difference.note}")
+    if difference.expected is None and difference.found is None:
+        return [first]
+    where = "in output.csv" if difference.what.startswith("output-") else "in the table"
+    return [
+        first,
+        f"  {'in the bucket':14}{_in_words(difference.expected)}",
+        f"  {where:14}{_in_words(difference.found)}",
+    ]
+
+
+def _in_words(value: object) -> str:
+    """One side of a difference: the columns by name, or the parts of a row in a line."""
+    match value:
+        case None:
+            return "nothing"
+        case dict():
+            return ", ".join(f"{name} {_cell(cell)}" for name, cell in value.items())
+        case tuple() | list():
+            return ", ".join(map(_cell, value))
+        case str():
+            return _printable(value)
+        case _:
+            return _cell(value)
+
+
+def _cell(value: object) -> str:
+    """One value as it is to be read: texts in quotes, so that blanks show; times in UTC."""
+    if isinstance(value, datetime):
+        return iso(value)
+    if value is None:
+        return "none"
+    return _printable(json.dumps(value, default=str, ensure_ascii=False))
+
+
+def environment(settings: Settings, api_url: str | None) -> dict[str, str]:
+    """What psql, the aws CLI, curl and our own commands need to reach this stack."""
     url = make_url(settings.sqlalchemy_url).set(drivername="postgresql")
     values = {
+        "API_URL": api_url,
         "S3_ENDPOINT": settings.s3_endpoint,
         "S3_ACCESS_KEY": settings.s3_access_key,
         "S3_SECRET_KEY": settings.s3_secret_key and settings.s3_secret_key.get_secret_value(),

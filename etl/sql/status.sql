@@ -11,6 +11,7 @@ FROM users
 SELECT count(*) AS known,
        count(*) FILTER (WHERE kind = 'csv') AS csv,
        count(*) FILTER (WHERE kind = 'image') AS image,
+       count(*) FILTER (WHERE kind = 'other') AS other,
        count(*) FILTER (WHERE state = 'quarantined') AS quarantined
 FROM source_object
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections import Counter
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -180,7 +181,8 @@ def _find_unsorted(body: Iterable[list[str]], name: str) -> list[Difference]:
     """Tell of the first place only: one row out of order makes many look so."""
     for before, after in pairwise(_user_id(row) for row in body):
         if before.encode() > after.encode():
-            note = f"{name} is not in the byte order of user_id: {before!r} stands before it."
+            quoted = json.dumps(before, ensure_ascii=False)
+            note = f"{name} is not in the byte order of user_id: {quoted} stands before it."
             return [Difference("output-unsorted", after, None, None, note)]
     return []
 

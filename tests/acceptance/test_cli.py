@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -94,14 +95,35 @@ def test_status_counts_what_is_there(command: Command):
     facts = json.loads(found.stdout)
     assert facts["users"]["live"] == 60
     assert facts["runs"][-1]["trigger"] == "interval"
-    assert "60 live" in command("status").stdout
+    words = command("status").stdout
+    assert "60 live, 46 with an image" in words
+    assert "./run.sh problems" in words
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", facts["runs"][-1]["started_at"])
+
+
+@pytest.mark.usefixtures("up")
+def test_problems_lists_what_is_wrong_with_the_sample(command: Command):
+    everything = json.loads(command("problems", "--json").stdout)
+    facts = json.loads(command("status", "--json").stdout)
+    assert len(everything) == sum(facts["problems"].values())
+    (dated,) = json.loads(command("problems", "--key", "1054.csv", "--json").stdout)
+    assert (dated["code"], dated["line"], dated["value"]) == ("not-an-integer", 2, "31.12.1999")
+    words = command("problems", "--code", "empty-file").stdout
+    assert words.startswith("1058.csv: error empty-file\n")
+    assert "No problem is open" in command("problems", "--key", "1000.csv").stdout
+    assert json.loads(command("problems", "--key", "1000.csv", "--json").stdout) == []
 
 
 @pytest.mark.usefixtures("up")
 def test_verify_is_clean_until_the_bucket_changes(command: Command, tmp_path: Path):
     assert command("verify").returncode == 0
-    (tmp_path / "newcomer.csv").write_text("first_name,last_name,birthts\nNew,Comer,0\n")
-    assert "1 objects uploaded" in command("seed", str(tmp_path)).stdout
+    newcomer = tmp_path / "newcomer.csv"
+    newcomer.write_text("first_name,last_name,birthts\nNew,Comer,0\n")
+    assert "1 object uploaded" in command("seed", str(newcomer)).stdout
+    words = command("verify").stdout
+    assert 'in the bucket first_name "New"' in words
+    assert "in the table  nothing" in words
+    assert "datetime" not in words
     found = command("verify", "--json")
     assert found.returncode == 4
     assert {"user-missing", "manifest-missing"} <= {d["what"] for d in json.loads(found.stdout)}
@@ -111,11 +133,11 @@ def test_verify_is_clean_until_the_bucket_changes(command: Command, tmp_path: Pa
     assert command("verify").returncode == 0
 
 
-@pytest.mark.usefixtures("up")
-def test_env_prints_what_psql_and_aws_read(command: Command):
+def test_env_prints_what_psql_aws_and_curl_read(command: Command, up: str):
     lines = command("env").stdout.splitlines()
     values = dict(shlex.split(line.removeprefix("export "))[0].split("=", 1) for line in lines)
     assert {"S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "PGPASSWORD", "DATABASE_URL"} <= values.keys()
+    assert values["API_URL"] == up
     counted = command("status", "--json", **values)
     assert json.loads(counted.stdout)["users"]["live"] >= 60
 
@@ -142,6 +164,9 @@ def test_env_without_a_stack_says_what_to_start(command: Command, tmp_path: Path
         (["run"], {"DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:9/d"}, 75, "not available"),
         (["run"], {"DATABASE_URL": "mysql://u:hunter2@h/d"}, 2, "postgresql://"),
         (["fly"], {}, 2, "No such command"),
+        (["run", "--wait", "-1"], {}, 2, "--wait"),
+        (["problems", "--code", "odd"], {}, 2, "not-an-integer"),
+        (["seed", "tests/nowhere"], {}, 2, "tests/nowhere"),
     ],
 )
 def test_an_error_is_words_and_an_exit_code(
@@ -152,6 +177,27 @@ def test_an_error_is_words_and_an_exit_code(
     assert said in found.stderr
     assert "Traceback" not in found.stderr
     assert "hunter2" not in found.stderr
+
+
+def test_an_empty_folder_is_said_to_be_empty(command: Command, tmp_path: Path):
+    found = command("seed", str(tmp_path))
+    assert found.returncode == 2
+    assert "holds no file" in found.stderr
+
+
+def test_env_gives_no_address_of_an_api_that_was_killed(tmp_path: Path, command: Command):
+    (tmp_path / "api.url").write_text("http://127.0.0.1:9\n")
+    (tmp_path / "up.lock").touch()
+    elsewhere = {
+        "LOCAL_DIR": str(tmp_path),
+        "DATABASE_URL": "postgresql://u:p@127.0.0.1:9/d",
+        "S3_ENDPOINT": "http://127.0.0.1:9",
+        "S3_ACCESS_KEY": "key",
+        "S3_SECRET_KEY": "secret",
+    }
+    found = command("env", **elsewhere)
+    assert found.returncode == 0, found.stderr
+    assert "API_URL" not in found.stdout
 
 
 def test_every_command_has_a_word_of_help():

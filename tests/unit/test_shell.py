@@ -15,6 +15,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from etl.cli import commands
 
 ROOT = Path(__file__).parents[2]
 
@@ -209,10 +212,54 @@ def test_paths_are_those_of_the_callers_folder(project: Path, tmp_path: Path):
     assert f'"arguments": {expected}' in result.stdout
 
 
-def test_without_a_command_it_shows_its_own_and_asks_for_the_others(project: Path):
-    result = call(project / "run.sh")
-    assert "lint" in result.stdout
-    assert '"arguments": ["--help"]' in result.stdout
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["help"],
+        ["-h"],
+        ["--help"],
+        ["test", "--help"],
+        ["lint", "-h"],
+        ["secrets", "--help"],
+    ],
+    ids=" ".join,
+)
+def test_help_is_shown_at_once_and_nothing_is_installed_or_written(project: Path, words: list[str]):
+    before = set(project.rglob("*"))
+    result = call(project / "run.sh", *words, PYTHON="/nonexistent/python3")
+    assert result.returncode == 0, result.stderr
+    assert {"up", "problems", "test", "lint", "secrets"} <= set(result.stdout.split())
+    assert set(project.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", ["help", "lint", "secrets"])
+def test_arguments_that_a_command_has_no_use_for_are_refused(project: Path, command: str):
+    before = set(project.rglob("*"))
+    result = call(project / "run.sh", command, "surplus")
+    assert result.returncode == 2
+    assert "surplus" in result.stderr
+    assert set(project.rglob("*")) == before
+
+
+def test_help_of_the_launcher_lists_every_command_as_the_program_does():
+    launcher = call(ROOT / "run.sh").stdout
+    program = CliRunner().invoke(commands, ["--help"]).stdout
+    listed = program.partition("Commands:\n")[2]
+    assert listed
+    assert listed in launcher
+    assert "..." not in listed
+
+
+def test_the_program_names_the_launcher_in_its_usage():
+    shown = subprocess.run(
+        [sys.executable, "-m", "etl", "run", "-h"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout.startswith("Usage: ./run.sh run [OPTIONS]")
 
 
 def test_an_old_python_is_refused_by_name_and_version(project: Path, tmp_path: Path):

@@ -1,0 +1,124 @@
+"""What people read: plain words, times in UTC, and nothing that could move their cursor."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+from rich.console import Console
+
+from etl import show
+from etl.settings import Settings
+from etl.verify import Difference
+
+MOMENT = datetime(2026, 1, 2, 4, 4, 5, tzinfo=timezone(timedelta(hours=1)))
+FACTS = {
+    "users": {"live": 60, "with_image": 46, "retired": 0, "shadowed_rows": 1},
+    "objects": {"known": 108, "csv": 59, "image": 48, "other": 1, "quarantined": 3},
+    "problems": {"empty-file": 1, "not-an-integer": 2},
+    "runs": [],
+    "output": None,
+}
+PROBLEM = {
+    "key": "1054.csv",
+    "line": 2,
+    "column": "birthts",
+    "severity": "error",
+    "code": "not-an-integer",
+    "value": "31.12.1999",
+    "note": "Write milliseconds.",
+}
+
+
+def said(what: Any, *arguments: Any) -> list[str]:  # noqa: ANN401 - any of show's functions
+    text = io.StringIO()
+    what(Console(file=text, width=80, highlight=False), *arguments)
+    return [line.rstrip() for line in text.getvalue().splitlines()]
+
+
+def test_times_end_in_z_whatever_zone_they_came_in():
+    assert show.iso(MOMENT) == "2026-01-02T03:04:05Z"
+
+
+def test_status_adds_up_in_words_and_points_to_the_problems():
+    users, objects, problems, output, *_ = said(show.status, FACTS)
+    assert users == "users    60 live, 46 with an image; 0 retired, 1 shadowed row"
+    assert objects == "objects  108 known = 59 csv + 48 image + 1 other; 3 quarantined"
+    assert problems.startswith("problems 3 open (`./run.sh problems` explains each): 1 empty-file")
+    assert output == "output   not published yet"
+
+
+def test_status_without_problems_points_nowhere():
+    assert said(show.status, FACTS | {"problems": {}})[2] == "problems none"
+
+
+def test_a_problem_is_its_place_its_code_its_value_and_the_remedy():
+    assert said(show.problems, [PROBLEM]) == [
+        "1054.csv, line 2, column birthts: error not-an-integer: 31.12.1999",
+        "  Write milliseconds.",
+    ]
+
+
+def test_a_problem_of_a_whole_object_has_no_line():
+    whole = PROBLEM | {"line": None, "column": None, "value": None, "code": "empty-file"}
+    assert said(show.problems, [whole])[0] == "1054.csv: error empty-file"
+
+
+def test_a_key_cannot_forge_a_line_or_move_the_cursor():
+    lines = said(show.problems, [PROBLEM | {"key": "a\n\x1b[2Jb.csv"}])
+    assert lines[0].startswith("a\\n\\x1b[2Jb.csv, line 2")
+    assert len(lines) == 2
+
+
+def test_of_many_problems_the_first_are_shown_and_the_rest_told_of():
+    lines = said(show.problems, [PROBLEM] * (show.SHOWN_PROBLEMS + 1))
+    assert len(lines) == 2 * show.SHOWN_PROBLEMS + 1
+    assert "--json prints all" in lines[-1]
+
+
+def test_no_problem_is_told_as_such():
+    assert said(show.problems, []) == ["No problem is open."]
+
+
+def test_one_difference_shows_both_sides_in_words():
+    difference = Difference(
+        "manifest-differs",
+        "1.csv",
+        {"last_modified": MOMENT, "etag": "a b", "user_id": None},
+        {"last_modified": MOMENT.astimezone(UTC), "etag": 'a"b', "user_id": "1"},
+        "The bucket and the manifest disagree.",
+    )
+    first, bucket, table, last = said(show.differences, [difference])
+    assert first == "manifest-differs 1.csv: The bucket and the manifest disagree."
+    assert bucket == (
+        '  in the bucket last_modified 2026-01-02T03:04:05Z, etag "a b", user_id none'
+    )
+    assert table.startswith("  in the table  last_modified 2026-01-02T03:04:05Z, etag")
+    assert last.startswith("1 difference. ")
+
+
+def test_what_is_missing_or_surplus_is_nothing_on_one_side():
+    row = ("1.csv", 2, "1")
+    found = [
+        Difference("shadowed-missing", "1.csv 2 1", row, None, "Missing."),
+        Difference("output-surplus", "3", None, {"img_path": ""}, "Surplus."),
+        Difference("output-unsorted", "2", None, None, "Unsorted."),
+    ]
+    assert said(show.differences, found)[:-1] == [
+        "shadowed-missing 1.csv 2 1: Missing.",
+        '  in the bucket "1.csv", 2, "1"',
+        "  in the table  nothing",
+        "output-surplus 3: Surplus.",
+        "  in the bucket nothing",
+        '  in output.csv img_path ""',
+        "output-unsorted 2: Unsorted.",
+    ]
+    assert said(show.differences, found)[-1].startswith("3 differences. ")
+
+
+def test_the_environment_holds_the_address_of_an_api_that_is_up():
+    settings = Settings(_env_file=None, database_url="postgresql://u:p@127.0.0.1/d")
+    url = "http://127.0.0.1:5000"
+    assert show.environment(settings, url)["API_URL"] == url
+    assert "API_URL" not in show.environment(settings, None)
