@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -38,14 +38,22 @@ def stage(connection: Connection, batch: Batch) -> None:
     """Add one batch to staging, whole or not at all."""
     rows = batch.rows.rename(columns={"key": "source_key", "line": "source_line"})
     with connection.begin():
+        if batch.discards is not None:
+            _discard(connection, batch.discards)
         _copy(connection, "staging_row", rows)
         _copy(connection, "staging_object", _frame(batch.objects, StagedObject))
         _copy(connection, "staging_problem", _frame(batch.problems, Problem))
 
 
+def _discard(connection: Connection, key: str) -> None:
+    for statement in ("staging_row WHERE source_key", "staging_problem WHERE key"):
+        connection.execute(text(f"DELETE FROM {statement} = :key"), {"key": key})
+
+
 def _frame(values: Sequence[StagedObject] | Sequence[Problem], kind: type) -> pd.DataFrame:
     columns = [spec.name for spec in fields(kind)]
-    return pd.DataFrame([asdict(value) for value in values], columns=columns, dtype=object)
+    cells = {name: [getattr(value, name) for value in values] for name in columns}
+    return pd.DataFrame(cells, dtype=object)
 
 
 def _copy(connection: Connection, table: str, frame: pd.DataFrame) -> None:
