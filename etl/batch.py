@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 FETCH_THREADS = 32
 MAX_OBJECTS = 5_000
-MAX_BYTES = 16 * 1024 * 1024
+MAX_BYTES = 2 * 1024 * 1024  # a batch takes some twenty times its bytes, and three are at work
 MS_A_DAY = 86_400_000
 EPOCH = date(1970, 1, 1).toordinal()
 
@@ -74,7 +74,7 @@ class Batch:
 
 
 def cut(changes: Iterable[Change]) -> Iterator[list[Change]]:
-    """Cut changes into batches of at most 5,000 objects and 16 MB of CSV; a larger one is alone."""
+    """Cut changes into batches of at most 5,000 objects and 2 MB of CSV; a larger one is alone."""
     batch: list[Change] = []
     size = 0
     for change in changes:

@@ -48,7 +48,7 @@ READ_TIMEOUT_SECONDS = 30
 CHECK_TIMEOUT_SECONDS = 3
 RETRIES = 3
 LIST_CHUNK = 1000
-PART_SIZE = 10 * 1024 * 1024
+PART_SIZE = 5 * 1024 * 1024  # the least S3 allows
 FETCH_ATTEMPTS = 3
 PARTS_AHEAD = 1
 
@@ -248,7 +248,13 @@ class ObjectStore:
         """Write a stream of unknown length in parts; the object appears whole or not at all."""
         with self._translating(f"put {bucket}/{key}", bucket):
             self._minio.put_object(
-                bucket, key, stream, length=-1, part_size=PART_SIZE, content_type=content_type
+                bucket,
+                key,
+                stream,
+                length=-1,
+                part_size=PART_SIZE,
+                num_parallel_uploads=1,  # each more holds two parts more
+                content_type=content_type,
             )
 
     def put_file(self, bucket: str, key: str, path: Path) -> None:

@@ -43,6 +43,7 @@ def stage(connection: Connection, batch: Batch) -> None:
         _copy(connection, "staging_row", rows)
         _copy(connection, "staging_object", _frame(batch.objects, StagedObject))
         _copy(connection, "staging_problem", _frame(batch.problems, Problem))
+    pa.default_memory_pool().release_unused()  # it would keep what the largest batch took
 
 
 def _discard(connection: Connection, key: str) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import select
+import socket
+import socketserver
+import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 
@@ -179,6 +183,58 @@ def test_a_store_that_goes_down_in_the_middle_fails_the_run(settings: Settings, 
     with pytest.raises(ObjectStoreUnavailable):
         list(stream.read(down, "bucket", [Change(ChangeKind.ADDED, source)], TODAY))
     assert staged(engine) == [[], [], []]
+
+
+class Relay(socketserver.ThreadingTCPServer):
+    """Passes connections on to the store until it has passed on so many bytes, then none."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, endpoint: str, allowed_bytes: int) -> None:
+        host, _, port = endpoint.removeprefix("http://").rpartition(":")
+        self.upstream = (host, int(port))
+        self.left = allowed_bytes
+        super().__init__(("127.0.0.1", 0), Passing)
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Passing(socketserver.BaseRequestHandler):
+    server: Relay
+
+    def handle(self) -> None:
+        with socket.create_connection(self.server.upstream) as upstream:
+            ends = {self.request: upstream, upstream: self.request}
+            while self.server.left > 0:
+                for end in select.select(list(ends), [], [])[0]:
+                    data = end.recv(4_096)
+                    if not data:
+                        return
+                    self.server.left -= len(data) if end is upstream else 0
+                    ends[end].sendall(data)
+
+
+def test_a_store_lost_in_the_middle_of_an_object_fails_the_run_and_the_next_is_whole(
+    bucket: TestBucket, settings: Settings, engine: Engine
+):
+    bucket.put("1.csv", ODD * 5)
+    assert settings.s3_endpoint
+    with Relay(settings.s3_endpoint, 12_000) as relay:
+        serving = threading.Thread(target=relay.serve_forever)
+        serving.start()
+        cut_off = settings.model_copy(update={"s3_endpoint": relay.endpoint})
+        with pytest.raises(ObjectStoreUnavailable):
+            DataManager(cut_off).run(Trigger.CLI)
+        relay.shutdown()
+        serving.join()
+    rows, objects, _ = staged(engine)
+    assert rows
+    assert objects == []
+    assert DataManager(settings).run(Trigger.CLI).state is RunState.SUCCEEDED
+    assert verify(settings, engine) == []
 
 
 def test_figures_of_an_object_are_those_of_all_its_parts(store: ObjectStore, bucket: TestBucket):
