@@ -203,6 +203,8 @@ class Relay(socketserver.ThreadingTCPServer):
 
 
 class Passing(socketserver.BaseRequestHandler):
+    """One connection, both ways."""
+
     server: Relay
 
     def handle(self) -> None:
