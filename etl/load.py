@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 STAGING = ("staging_row", "staging_object", "staging_problem")
 MASS_RETIREMENT_FLOOR = 100
+COPY_BYTES = 1 << 20  # between two reads COPY may have to wait for the thread that parses
 FIRST_LOAD_FLOOR = 10_000  # below this an index is filled as quickly as it is made
 MERGE_WORK_MEM = "128MB"  # sorts and joins of a million rows without a temporary file
 
@@ -68,7 +69,8 @@ def _copy(connection: Connection, table: str, frame: pd.DataFrame) -> None:
     buffer.seek(0)
     columns = ", ".join(f'"{name}"' for name in frame.columns)
     with driver(connection).cursor() as cursor:
-        cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN (FORMAT csv)", buffer)
+        statement = f"COPY {table} ({columns}) FROM STDIN (FORMAT csv)"
+        cursor.copy_expert(statement, buffer, COPY_BYTES)
 
 
 def merge(
