@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 FETCH_THREADS = 32
 MAX_OBJECTS = 5_000
-MAX_BYTES = 64 * 1024 * 1024
+MAX_BYTES = 2 * 1024 * 1024  # a batch takes some twenty times its bytes, and three are at work
 MS_A_DAY = 86_400_000
 EPOCH = date(1970, 1, 1).toordinal()
 
@@ -60,20 +60,23 @@ class Batch:
     """What reading a batch of changes gave.
 
     Shapes:  rows (n, 7): key, line, user_id, first_name, last_name, birthts, extra; the good
-             rows only. objects: one per change whose object was read, or is gone.
+             rows only. objects: one per change whose object was read, or is gone; an object
+             that takes several batches is in the last of them.
              unreadable: objects the store would not hand out; they are tried again next time.
              vanished: objects that were listed and gone when they were to be fetched.
+             discards: the key of which nothing counts that earlier batches brought.
     """
 
     rows: pd.DataFrame
     objects: list[StagedObject]
     problems: list[Problem]
     unreadable: int
-    vanished: int
+    vanished: int = 0
+    discards: str | None = None
 
 
 def cut(changes: Iterable[Change]) -> Iterator[list[Change]]:
-    """Cut changes into batches of at most 5,000 objects or, but for one, 64 MB of CSV."""
+    """Cut changes into batches of at most 5,000 objects and 2 MB of CSV; a larger one is alone."""
     batch: list[Change] = []
     size = 0
     for change in changes:
@@ -101,7 +104,7 @@ def read(store: ObjectStore, bucket: str, changes: Sequence[Change], today: date
     extract = parse(files)
     checked = validate(extract.rows, {file.source.key: file.source.etag for file in files}, today)
     problems = [*extract.problems, *checked.problems]
-    figures = _Figures(extract.rows_read, problems, today)
+    figures = Figures(extract.rows_read, problems, today)
     objects = [
         staged
         for change in changes
@@ -112,6 +115,11 @@ def read(store: ObjectStore, bucket: str, changes: Sequence[Change], today: date
     return Batch(checked.rows, objects, problems + refused, len(refused), vanished)
 
 
+def is_huge(changes: Sequence[Change]) -> bool:
+    """Whether this is one CSV too large to be read whole."""
+    return len(changes) == 1 and _is_read(changes[0]) and changes[0].source.size > MAX_BYTES
+
+
 def _is_read(change: Change) -> bool:
     return change.kind is not ChangeKind.REMOVED and kind_of(change.source.key) is ObjectKind.CSV
 
@@ -120,15 +128,20 @@ def _fetch(store: ObjectStore, bucket: str, change: Change) -> SourceFile | Prob
     try:
         return store.fetch(bucket, change.source)
     except UnreadableObject as error:
-        return Problem(
-            ProblemCode.ACCESS_REFUSED,
-            change.source.key,
-            change.source.etag,
-            f"{error.message} Let our key read it; it is tried again in every run.",
-        )
+        return refusal(change.source, error)
 
 
-class _Figures:
+def refusal(source: SourceObject, error: UnreadableObject) -> Problem:
+    """The problem of an object that the store does not hand out."""
+    return Problem(
+        ProblemCode.ACCESS_REFUSED,
+        source.key,
+        source.etag,
+        f"{error.message} Let our key read it; it is tried again in every run.",
+    )
+
+
+class Figures:
     """Rows read and rejected, and whether the object as a whole was refused, by key."""
 
     def __init__(
@@ -147,6 +160,7 @@ class _Figures:
         return self._read.get(key, 0), self._rejected[key], self._reread_on.get(key)
 
     def state(self, key: str) -> ObjectState:
+        """Whether the object could be read."""
         return ObjectState.QUARANTINED if key in self._refused else ObjectState.LOADED
 
 
@@ -174,29 +188,30 @@ def _day(birthts: str, today: date) -> date | None:
 
 
 def _stage(
-    change: Change, outcome: SourceFile | Problem | None, figures: _Figures
+    change: Change, outcome: SourceFile | Problem | None, figures: Figures
 ) -> StagedObject | None:
     """The object's entry for the manifest; None when there is nothing to say about it."""
     if change.kind is ChangeKind.REMOVED:
-        return _entry(ChangeKind.REMOVED, change.source, ObjectState.LOADED)
+        return entry(ChangeKind.REMOVED, change.source, ObjectState.LOADED)
     if not _is_read(change):
         known = kind_of(change.source.key) is not ObjectKind.OTHER
         state = ObjectState.LOADED if known else ObjectState.QUARANTINED
-        return _entry(change.kind, change.source, state)
+        return entry(change.kind, change.source, state)
     if isinstance(outcome, SourceFile):
         key = outcome.source.key
-        return _entry(change.kind, outcome.source, figures.state(key), figures.of(key))
+        return entry(change.kind, outcome.source, figures.state(key), figures.of(key))
     if outcome is None and change.kind is ChangeKind.MODIFIED:  # gone since the listing
-        return _entry(ChangeKind.REMOVED, change.source, ObjectState.LOADED)
+        return entry(ChangeKind.REMOVED, change.source, ObjectState.LOADED)
     return None
 
 
-def _entry(
+def entry(
     kind: ChangeKind,
     source: SourceObject,
     state: ObjectState,
     figures: tuple[int, int, date | None] = (0, 0, None),
 ) -> StagedObject:
+    """The object's entry for the manifest; `figures` as Figures.of gives them."""
     return StagedObject(
         kind,
         source.key,

@@ -27,12 +27,18 @@ from obstore.exceptions import (
 )
 from obstore.store import S3Store
 
-from etl.errors import ConfigurationError, ObjectStoreUnavailable, UnreadableObject
+from etl.errors import (
+    ConfigurationError,
+    ObjectChanged,
+    ObjectStoreUnavailable,
+    UnreadableObject,
+)
+from etl.executor import map_ahead
 from etl.keys import is_ignored
 from etl.model import SourceFile, SourceObject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from etl.settings import Settings
@@ -42,8 +48,9 @@ READ_TIMEOUT_SECONDS = 30
 CHECK_TIMEOUT_SECONDS = 3
 RETRIES = 3
 LIST_CHUNK = 1000
-PART_SIZE = 10 * 1024 * 1024
+PART_SIZE = 5 * 1024 * 1024  # the least S3 allows
 FETCH_ATTEMPTS = 3
+PARTS_AHEAD = 1
 
 _BAD_KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"}
 
@@ -160,11 +167,7 @@ class ObjectStore:
             if found is not None and found[1] == current.etag:
                 return SourceFile(current, found[0])
             current = self.stat(bucket, source.key)
-        raise UnreadableObject(
-            f"{source.key!r} was replaced each of the {FETCH_ATTEMPTS} times it was read.",
-            hint="It is read again by the next run.",
-            key=source.key,
-        )
+        raise never_still(source)
 
     def _get(self, bucket: str, key: str) -> tuple[bytes, str] | None:
         """Content and ETag; None when there is no such object."""
@@ -175,11 +178,14 @@ class ObjectStore:
             except (NotFoundError, FileNotFoundError, InvalidPathError, ValueError):
                 return self._get_exactly(bucket, key)
 
-    def _get_exactly(self, bucket: str, key: str) -> tuple[bytes, str] | None:
+    def _get_exactly(
+        self, bucket: str, key: str, start: int = 0, size: int = 0
+    ) -> tuple[bytes, str] | None:
+        """Content and ETag; `size` 0 stands for the whole object."""
         try:
-            response = self._minio.get_object(bucket, key)
+            response = self._minio.get_object(bucket, key, offset=start, length=size)
         except S3Error as error:
-            if error.code in ("NoSuchKey", "NoSuchObject"):
+            if error.code in ("NoSuchKey", "NoSuchObject", "InvalidRange"):
                 return None
             raise
         try:
@@ -187,6 +193,46 @@ class ObjectStore:
         finally:
             response.close()
             response.release_conn()
+
+    def fetch_in_parts(
+        self, bucket: str, source: SourceObject, part_bytes: int
+    ) -> Generator[bytes, None, None]:
+        """The bytes of this very version of the object, a part of them at a time.
+
+        While one part is looked at, the next is fetched.
+
+        Raises:  ObjectChanged when the object is another by now, or gone; UnreadableObject
+                 when the store denies this object.
+        """
+        starts = range(0, source.size, part_bytes)
+        return map_ahead(
+            lambda start: self._part(bucket, source, start, min(part_bytes, source.size - start)),
+            starts,
+            PARTS_AHEAD,
+        )
+
+    def _part(self, bucket: str, source: SourceObject, start: int, size: int) -> bytes:
+        try:
+            found = self._get_part(bucket, source.key, start, size)
+        except ObjectStoreUnavailable:  # also what a range behind the end of a new version gives
+            if self.etag(bucket, source.key) == source.etag:
+                raise
+            found = None
+        # Not If-Match: stores that do not know it would give another version without a word.
+        if found is None or found[1] != source.etag or len(found[0]) != size:
+            raise _changed(source)
+        return found[0]
+
+    def _get_part(self, bucket: str, key: str, start: int, size: int) -> tuple[bytes, str] | None:
+        """Content of a range and ETag; None when there is no such object, or it ends before."""
+        with self._translating(f"get {bucket}/{key}", bucket, key):
+            try:
+                result = obstore.get(
+                    self._bulk_store(bucket), key, options={"range": (start, start + size)}
+                )
+                return bytes(result.bytes()), _bare_etag(result.meta["e_tag"])
+            except (NotFoundError, FileNotFoundError, InvalidPathError, ValueError):
+                return self._get_exactly(bucket, key, start, size)
 
     def etag(self, bucket: str, key: str) -> str | None:
         """The object's ETag, or None when there is no such object."""
@@ -202,7 +248,13 @@ class ObjectStore:
         """Write a stream of unknown length in parts; the object appears whole or not at all."""
         with self._translating(f"put {bucket}/{key}", bucket):
             self._minio.put_object(
-                bucket, key, stream, length=-1, part_size=PART_SIZE, content_type=content_type
+                bucket,
+                key,
+                stream,
+                length=-1,
+                part_size=PART_SIZE,
+                num_parallel_uploads=1,  # each more holds two parts more
+                content_type=content_type,
             )
 
     def put_file(self, bucket: str, key: str, path: Path) -> None:
@@ -311,6 +363,21 @@ def _credentials(settings: Settings) -> tuple[str, str, str]:
             hint="Set all three, or none of them to use the embedded object store.",
         )
     return settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value()
+
+
+def never_still(source: SourceObject) -> UnreadableObject:
+    """What is to be said of an object that changed under every attempt to read it."""
+    return UnreadableObject(
+        f"{source.key!r} was replaced each of the {FETCH_ATTEMPTS} times it was read.",
+        hint="It is read again by the next run.",
+        key=source.key,
+    )
+
+
+def _changed(source: SourceObject) -> ObjectChanged:
+    return ObjectChanged(
+        f"{source.key!r} was replaced or removed while it was read.", key=source.key
+    )
 
 
 def _bare_etag(etag: str | None) -> str:

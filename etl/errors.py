@@ -2,7 +2,8 @@
 
 EtlError
 ├─ TransientError        retry with back-off: ObjectStoreUnavailable, DatabaseUnavailable
-├─ SourceError           quarantine this object and go on: UnreadableObject, WrongColumns
+├─ SourceError           quarantine this object and go on: UnreadableObject, WrongColumns;
+│                        read it anew: ObjectChanged, NotUtf8, Undecodable
 ├─ RunRefused            nothing was changed: RunAlreadyActive, MassRetirement, ListingOutOfOrder
 ├─ AccountingMismatch    the run's figures do not add up; nothing was committed
 └─ ConfigurationError    stop; name the variable and the remedy
@@ -67,6 +68,22 @@ class UnreadableObject(SourceError):
 
 class WrongColumns(SourceError):
     """A CSV whose header is not one we can use."""
+
+
+class ObjectChanged(SourceError):
+    """The object was replaced or removed while it was read in parts."""
+
+
+class NotUtf8(SourceError):
+    """An object that was being read as UTF-8 holds a byte that is not."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__(f"Line {line} is not UTF-8.", line=line)
+        self.line = line
+
+
+class Undecodable(SourceError):
+    """No encoding fits the bytes of the object."""
 
 
 class RunRefused(EtlError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 STAGING = ("staging_row", "staging_object", "staging_problem")
 MASS_RETIREMENT_FLOOR = 100
+COPY_BYTES = 1 << 20  # between two reads COPY may have to wait for the thread that parses
 MANY = 10_000  # below this an index is filled as quickly as it is made
 MERGE_WORK_MEM = "128MB"  # sorts and joins of a million rows without a temporary file
 
@@ -39,14 +40,23 @@ def stage(connection: Connection, batch: Batch) -> None:
     """Add one batch to staging, whole or not at all."""
     rows = batch.rows.rename(columns={"key": "source_key", "line": "source_line"})
     with connection.begin():
+        if batch.discards is not None:
+            _discard(connection, batch.discards)
         _copy(connection, "staging_row", rows)
         _copy(connection, "staging_object", _frame(batch.objects, StagedObject))
         _copy(connection, "staging_problem", _frame(batch.problems, Problem))
+    pa.default_memory_pool().release_unused()  # it would keep what the largest batch took
+
+
+def _discard(connection: Connection, key: str) -> None:
+    for statement in ("staging_row WHERE source_key", "staging_problem WHERE key"):
+        connection.execute(text(f"DELETE FROM {statement} = :key"), {"key": key})
 
 
 def _frame(values: Sequence[StagedObject] | Sequence[Problem], kind: type) -> pd.DataFrame:
     columns = [spec.name for spec in fields(kind)]
-    return pd.DataFrame([asdict(value) for value in values], columns=columns, dtype=object)
+    cells = {name: [getattr(value, name) for value in values] for name in columns}
+    return pd.DataFrame(cells, dtype=object)
 
 
 def _copy(connection: Connection, table: str, frame: pd.DataFrame) -> None:
@@ -60,7 +70,8 @@ def _copy(connection: Connection, table: str, frame: pd.DataFrame) -> None:
     buffer.seek(0)
     columns = ", ".join(f'"{name}"' for name in frame.columns)
     with driver(connection).cursor() as cursor:
-        cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN (FORMAT csv)", buffer)
+        statement = f"COPY {table} ({columns}) FROM STDIN (FORMAT csv)"
+        cursor.copy_expert(statement, buffer, COPY_BYTES)
 
 
 def merge(

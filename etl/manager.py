@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import Connection, Engine, text
 
-from etl import batch, load, publish, runs
+from etl import batch, load, publish, runs, stream
 from etl.bucket import ObjectStore
 from etl.changes import changes
 from etl.database import connect_unpooled, run_lock, translating
 from etl.errors import ConfigurationError, DatabaseUnavailable, EtlError, ObjectStoreUnavailable
-from etl.executor import map_ahead
+from etl.executor import flat_map_ahead
 from etl.keys import is_ignored
 from etl.model import Change, Counts, RunReport, SourceObject, Trigger
 
@@ -157,10 +157,10 @@ class DataManager:
         """List, find what changed, read it in batches, and stage each batch as it comes."""
         bucket, today = self._settings.source_bucket, self._clock().date()
 
-        def read(items: list[Change]) -> batch.Batch:
-            return batch.read(self._store, bucket, items, today)
+        def read(items: list[Change]) -> Iterator[batch.Batch]:
+            return stream.read(self._store, bucket, items, today)
 
-        batches = map_ahead(read, batch.cut(self._changes(tally)), BATCHES_AHEAD)
+        batches = flat_map_ahead(read, batch.cut(self._changes(tally)), BATCHES_AHEAD)
         while True:
             with tally.step("read"):  # listing, fetching and parsing, as far as we waited for it
                 done = next(batches, None)

@@ -3,11 +3,13 @@
 encoding  bytes -> text                      dialect  the header line -> columns, delimiter
 plain     many plain files, read as one      records  any file, one record at a time
 quoting   the grammar of one record          collect  rows and problems as they are found
-parse     which way each file goes           safe_text  values fit to be shown
+parse     which way each file goes           pieces     a huge file, piece by piece
+safe_text  values fit to be shown
 """
 
 from __future__ import annotations
 
 from etl.extract.parse import Extract, parse, parse_carefully, sort_problems
+from etl.extract.pieces import PieceReader, undecodable
 
-__all__ = ["Extract", "parse", "parse_carefully", "sort_problems"]
+__all__ = ["Extract", "PieceReader", "parse", "parse_carefully", "sort_problems", "undecodable"]

@@ -22,9 +22,9 @@ from etl.extract.collect import Block, Collector, Record
 from etl.extract.dialect import KNOWN, REQUIRED, Dialect, HeaderFault, read_header
 from etl.extract.encoding import Decoded, decode
 from etl.extract.plain import as_plain, read_plain
-from etl.extract.records import physical_lines, read_records
+from etl.extract.records import Records, physical_lines
 from etl.keys import user_id_of
-from etl.model import Problem, ProblemCode, Severity, SourceFile
+from etl.model import Problem, ProblemCode, Severity, SourceFile, SourceObject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,7 +66,7 @@ def parse(files: Sequence[SourceFile]) -> Extract:
             by_header[plain.header].append((place, plain.body))
     for header, members in by_header.items():
         _read_together(header, members, files, collector)
-    return _extract(files, collector)
+    return _whole_extract(files, collector)
 
 
 def parse_carefully(files: Sequence[SourceFile]) -> Extract:
@@ -74,7 +74,7 @@ def parse_carefully(files: Sequence[SourceFile]) -> Extract:
     collector = Collector([file.source for file in files])
     for place, file in enumerate(files):
         _read_carefully(place, file, collector)
-    return _extract(files, collector)
+    return _whole_extract(files, collector)
 
 
 def sort_problems(problems: Iterable[Problem]) -> list[Problem]:
@@ -93,7 +93,7 @@ def _read_together(
     usable = [
         (place, body)
         for place, body in members
-        if _is_usable(place, files[place], line, dialect, collector)
+        if is_usable(place, files[place].source.key, line, dialect, collector)
     ]
     if usable and isinstance(dialect, Dialect):
         places, bodies = zip(*usable, strict=True)
@@ -103,13 +103,9 @@ def _read_together(
 def _read_carefully(place: int, file: SourceFile, collector: Collector) -> None:
     decoded = decode(file.content)
     if decoded is not None and not decoded.text.strip():
-        collector.object_problem(
-            place, ProblemCode.EMPTY_FILE, "The file is empty. Upload it again, or remove it."
-        )
+        note_empty(place, collector)
     elif decoded is None:
-        collector.object_problem(
-            place, ProblemCode.UNDECODABLE, "The file is no text we can read. Save it as UTF-8."
-        )
+        note_undecodable(place, collector)
     else:
         _read_text(place, file, decoded, collector)
 
@@ -119,24 +115,27 @@ def _read_text(place: int, file: SourceFile, decoded: Decoded, collector: Collec
     first = next(index for index, line in enumerate(lines) if line.strip())
     header = lines[first].rstrip("\r\n")
     dialect = read_header(header)
-    if not _is_usable(place, file, header, dialect, collector) or isinstance(dialect, HeaderFault):
+    key = file.source.key
+    if not is_usable(place, key, header, dialect, collector) or isinstance(dialect, HeaderFault):
         return
     if decoded.guessed_from_line is not None:
-        _note_guess(place, lines, decoded.guessed_from_line, collector)
+        guess = decoded.guessed_from_line
+        note_guess(place, guess, lines[guess - 1], collector)
     records = (
         Record(place, start + 1, lines[start], cells)
-        for start, cells in read_records(lines, first + 1, dialect)
+        for start, cells in Records(lines, first + 1, dialect)
     )
     collector.add_records(dialect.columns, records)
 
 
-def _is_usable(
-    place: int, file: SourceFile, header: str, dialect: Dialect | HeaderFault, collector: Collector
+def is_usable(
+    place: int, key: str, header: str, dialect: Dialect | HeaderFault, collector: Collector
 ) -> bool:
+    """Whether rows can be read under the header; if not, what is wrong with it is noted."""
     if isinstance(dialect, HeaderFault):
         collector.object_problem(place, dialect.code, dialect.note, header)
         return False
-    if "user_id" not in dialect.columns and not user_id_of(file.source.key):
+    if "user_id" not in dialect.columns and not user_id_of(key):
         collector.object_problem(
             place,
             ProblemCode.MISSING_COLUMN,
@@ -148,25 +147,57 @@ def _is_usable(
     return True
 
 
-def _note_guess(place: int, lines: Sequence[str], number: int, collector: Collector) -> None:
+def note_empty(place: int, collector: Collector) -> None:
+    """Note that the file holds no text."""
+    collector.object_problem(
+        place, ProblemCode.EMPTY_FILE, "The file is empty. Upload it again, or remove it."
+    )
+
+
+def note_undecodable(place: int, collector: Collector) -> None:
+    """Note that no encoding fits the file."""
+    collector.object_problem(
+        place, ProblemCode.UNDECODABLE, "The file is no text we can read. Save it as UTF-8."
+    )
+
+
+def note_no_rows(place: int, collector: Collector) -> None:
+    """Note that there is nothing under the file's good header, which deserves a look."""
+    collector.object_problem(
+        place,
+        ProblemCode.NO_ROWS,
+        "The file has a header and no rows. Add them, or remove the file.",
+        severity=Severity.WARNING,
+    )
+
+
+def note_guess(place: int, number: int, line: str, collector: Collector) -> None:
+    """Note that the file was read as cp1252, and the first line that made it so."""
     collector.object_problem(
         place,
         ProblemCode.GUESSED_ENCODING,
         f"Line {number} is the first that is not UTF-8; the file was read as cp1252. "
         "Look whether its letters are right, and save it as UTF-8.",
-        lines[number - 1].rstrip("\r\n"),
+        line.rstrip("\r\n"),
         Severity.WARNING,
     )
 
 
-def _extract(files: Sequence[SourceFile], collector: Collector) -> Extract:
-    keys = [file.source.key for file in files]
+def _whole_extract(files: Sequence[SourceFile], collector: Collector) -> Extract:
+    sources = [file.source for file in files]
+    collector.blocks()  # the last rows are counted now
+    _note_missing_rows(sources, collector)
+    return to_extract(sources, collector)
+
+
+def to_extract(sources: Sequence[SourceObject], collector: Collector) -> Extract:
+    """What the collector holds of these objects, as a table."""
+    keys = [source.key for source in sources]
     key_cells, user_ids = pa.array(keys, _TEXT), pa.array(map(user_id_of, keys), _TEXT)
     tables = [
         _table(_storable(block, collector), key_cells, user_ids) for block in collector.blocks()
     ]
     rows = _in_order(pa.concat_tables([_no_rows(), *tables])).drop_columns("file")
-    _note_no_rows(keys, collector)
     return Extract(
         rows=rows.to_pandas(types_mapper={_TEXT: pd.StringDtype("pyarrow")}.get),
         problems=sort_problems(collector.problems),
@@ -174,21 +205,15 @@ def _extract(files: Sequence[SourceFile], collector: Collector) -> Extract:
     )
 
 
-def _note_no_rows(keys: Sequence[str], collector: Collector) -> None:
-    """A file with a good header and nothing under it deserves a look."""
+def _note_missing_rows(sources: Sequence[SourceObject], collector: Collector) -> None:
     refused = {
         problem.key
         for problem in collector.problems
         if problem.line is None and problem.severity is Severity.ERROR
     }
-    for place, key in enumerate(keys):
-        if collector.rows_read[place] == 0 and key not in refused:
-            collector.object_problem(
-                place,
-                ProblemCode.NO_ROWS,
-                "The file has a header and no rows. Add them, or remove the file.",
-                severity=Severity.WARNING,
-            )
+    for place, source in enumerate(sources):
+        if collector.rows_read[place] == 0 and source.key not in refused:
+            note_no_rows(place, collector)
 
 
 def _storable(block: Block, collector: Collector) -> Block:

@@ -39,29 +39,41 @@ class PlainFile(NamedTuple):
 
 def as_plain(content: bytes) -> PlainFile | None:
     """The file cut behind its header; None when it is not plain or does not begin with one."""
+    lines = as_plain_lines(content.removeprefix(codecs.BOM_UTF8))
+    if lines is None or not _is_utf8(lines):
+        return None
+    header, newline, body = lines.partition(b"\n")
+    if not newline or not header.decode().strip():
+        return None
+    return PlainFile(header, body)
+
+
+def as_plain_lines(content: bytes) -> bytes | None:
+    """The lines, all ended by LF; None when they hold quotes, NUL or a CR with no LF."""
     if b'"' in content or b"\0" in content:
         return None
     if b"\r" in content:
         content = content.replace(b"\r\n", b"\n")
         if b"\r" in content:
             return None
-    content = content.removeprefix(codecs.BOM_UTF8)
-    if not _is_utf8(content):
-        return None
-    header, newline, body = content.partition(b"\n")
-    if not newline or not header.decode().strip():
-        return None
-    return PlainFile(header, body if not body or body.endswith(b"\n") else body + b"\n")
+    return content if not content or content.endswith(b"\n") else content + b"\n"
 
 
 def read_plain(
-    files: Sequence[int], bodies: Sequence[bytes], dialect: Dialect, collector: Collector
+    files: Sequence[int],
+    bodies: Sequence[bytes],
+    dialect: Dialect,
+    collector: Collector,
+    first_line: int = 2,
 ) -> None:
-    """Read the bodies of plain files, all of one dialect; `files` are their places in the batch."""
-    joined = b"".join(bodies)
+    """Read the bodies of plain files, all of one dialect; `files` are their places in the batch.
+
+    `first_line` is the number in its file of a body's first line.
+    """
+    joined = bodies[0] if len(bodies) == 1 else b"".join(bodies)
     if not joined:
         return
-    index = _index(joined, bodies, dialect.delimiter)
+    index = _index(joined, bodies, dialect.delimiter, first_line)
     regular = (index.cells == len(dialect.columns)) & (index.length <= _LONGEST_LINE_BYTES)
     places = np.asarray(files, dtype=np.int64)[index.file]
     if regular.any():
@@ -77,7 +89,7 @@ class _Lines:
     """Every line of the joined bytes.
 
     Shapes:  each (n,). start and length in bytes, the line's LF not counted; cells: how many;
-             file: index of its body; number: physical line in its file, whose header is 1.
+             file: index of its body; number: physical line in its file, from 1.
     """
 
     start: NDArray[np.int64]
@@ -97,7 +109,7 @@ def _is_utf8(content: bytes) -> bool:
     return True
 
 
-def _index(joined: bytes, bodies: Sequence[bytes], delimiter: str) -> _Lines:
+def _index(joined: bytes, bodies: Sequence[bytes], delimiter: str, first_line: int) -> _Lines:
     data = np.frombuffer(joined, dtype=np.uint8)
     separators = np.flatnonzero((data == _NEWLINE) | (data == ord(delimiter)))
     newlines = np.flatnonzero(data[separators] == _NEWLINE)
@@ -112,7 +124,7 @@ def _index(joined: bytes, bodies: Sequence[bytes], delimiter: str) -> _Lines:
         length=end - start,
         cells=np.diff(newlines, prepend=-1),
         file=file,
-        number=np.arange(len(end)) - first_lines[file] + 2,
+        number=np.arange(len(end)) - first_lines[file] + first_line,
     )
 
 

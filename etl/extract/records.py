@@ -27,9 +27,7 @@ def physical_lines(text: str) -> list[str]:
     return list(io.StringIO(text, newline=""))
 
 
-def read_records(
-    lines: Sequence[str], first: int, dialect: Dialect
-) -> Iterator[tuple[int, list[str] | None]]:
+class Records:
     """Every record from line `first` on, blank ones too: the line it starts on and its cells.
 
     Lines count from 0 here. Cells are not stripped; None stands for those of a broken record.
@@ -37,36 +35,59 @@ def read_records(
     A record on one line may have any number of cells. One on several lines has as many as the
     header, once blank surplus cells are dropped, and spans at most 1,000 lines and 1,048,576
     characters, its last line end not counted; else it is broken.
+
+    Where more lines are to come (`is_cut`), reading ends before the first record that they could
+    complete; `next_line` tells where.
     """
-    reader = _Reader(lines, dialect)
-    start = first
-    while start < len(lines):
-        line = lines[start]
+
+    def __init__(
+        self, lines: Sequence[str], first: int, dialect: Dialect, *, is_cut: bool = False
+    ) -> None:
+        self._lines = lines
+        self._delimiter = dialect.delimiter
+        self._quoted = _Reader(lines, dialect, is_cut=is_cut)
+        self.next_line = first
+
+    def __iter__(self) -> Iterator[tuple[int, list[str] | None]]:
+        """Read on from `next_line`."""
+        while self.next_line < len(self._lines):
+            start = self.next_line
+            found = self._read(start)
+            if found is None:
+                return
+            cells, self.next_line = found
+            yield start, cells
+
+    def _read(self, start: int) -> tuple[list[str] | None, int] | None:
+        line = self._lines[start]
         if '"' in line:
-            cells, after = reader.read(start)
-        else:
-            cells, after = line.split(dialect.delimiter), start + 1
-        yield start, cells
-        start = after
+            return self._quoted.read(start)
+        return line.split(self._delimiter), start + 1
 
 
 class _Reader:
     """Reads the records that hold quotes."""
 
-    def __init__(self, lines: Sequence[str], dialect: Dialect) -> None:
+    def __init__(self, lines: Sequence[str], dialect: Dialect, *, is_cut: bool) -> None:
         self._lines = lines
+        self._is_cut = is_cut
         self._width = len(dialect.columns)
         self._tokenizer = Tokenizer(dialect.delimiter)
         self._inside = _Inside(lines, self._tokenizer, 0)
 
-    def read(self, start: int) -> tuple[list[str] | None, int]:
-        """The cells of the record on line `start`, None if broken, and where to go on."""
+    def read(self, start: int) -> tuple[list[str] | None, int] | None:
+        """The cells of the record on line `start`, None if broken, and where to go on.
+
+        None altogether when it takes lines still to come to tell.
+        """
         head = self._tokenizer.scan(_body(self._lines[start]))
         if head is None or head.opened is None:
             return head and head.cells, start + 1
         if not self._inside.covers(start + 1):
             self._inside = _Inside(self._lines, self._tokenizer, start + 1)
         last = self._inside.last_line(start)
+        if last is None and self._is_cut and self._inside.could_go_on(start):
+            return None
         if last is not None:
             cells = self._long_record(start, last, head)
             if cells is not None:
@@ -77,7 +98,8 @@ class _Reader:
         before = len(head.cells)
         if before + self._inside.cells_closed(start + 1, last) < self._width:
             return None
-        if before + self._inside.last_filled_cell(start + 1) > self._width:
+        filled = self._inside.last_filled_cell(start + 1)
+        if filled and before + filled > self._width:
             return None
         cells: list[str] = []
         for cell in self._cells(start, last, head):
@@ -133,6 +155,12 @@ class _Inside:
         is_closed = self._is_over and len(self._scans) == last + 1 - self._first
         return last if is_closed and self._within_limits(start, last) else None
 
+    def could_go_on(self, start: int) -> bool:
+        """Whether the record that starts on `start` is still open behind the lines there are."""
+        if self._is_over or self._next < len(self._lines):
+            return False
+        return self._next - start < MAX_LINES and self._length(start, self._next) <= MAX_CHARACTERS
+
     def cells_closed(self, first: int, last: int) -> int:
         """How many cells end on the lines `first` to `last`."""
         return self._cells[last + 1 - self._first] - self._cells[first - self._first]
@@ -154,9 +182,13 @@ class _Inside:
         return self._first + len(self._characters) - 1
 
     def _within_limits(self, start: int, last: int) -> bool:
-        between = self._characters[last - self._first] - self._characters[start + 1 - self._first]
-        characters = len(self._lines[start]) + between + len(_body(self._lines[last]))
+        characters = self._length(start, last) + len(_body(self._lines[last]))
         return last - start < MAX_LINES and characters <= MAX_CHARACTERS
+
+    def _length(self, start: int, end: int) -> int:
+        """Characters of the lines from `start` up to `end`, which is not counted."""
+        between = self._characters[end - self._first] - self._characters[start + 1 - self._first]
+        return len(self._lines[start]) + between
 
     def _read_next(self) -> None:
         line = self._lines[self._next]

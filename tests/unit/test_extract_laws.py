@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from etl.extract import Extract, parse, parse_carefully
 from etl.extract.dialect import Dialect
 from etl.extract.plain import as_plain
-from etl.extract.records import MAX_CHARACTERS, MAX_LINES, physical_lines, read_records
+from etl.extract.records import MAX_CHARACTERS, MAX_LINES, Records, physical_lines
 from etl.model import SourceFile, SourceObject
 
 if TYPE_CHECKING:
@@ -98,13 +98,14 @@ def test_physical_lines_end_with_lf_crlf_or_cr_only(pieces: list[str]):
 
 
 @given(TRICKY, st.sampled_from([",", "\t"]), st.integers(1, 4))
+@example(["\t", "\t", '"', "\n", '"'], "\t", 1)
 def test_careful_reading_is_what_one_character_at_a_time_gives(
     pieces: list[str], delimiter: str, width: int
 ):
     text = "".join(pieces)
     dialect = Dialect(delimiter, tuple(map(str, range(width))))
     lines = physical_lines(text)
-    assert stripped(read_records(lines, 0, dialect), width) == plainly(lines, delimiter, width)
+    assert stripped(Records(lines, 0, dialect), width) == plainly(lines, delimiter, width)
 
 
 def stripped(

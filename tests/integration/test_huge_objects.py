@@ -1,0 +1,250 @@
+"""Huge CSVs, which are read in parts: the same rows, and an object that changes meanwhile."""
+
+from __future__ import annotations
+
+import select
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+
+import pytest
+from sqlalchemy import Engine, text
+
+from etl import batch, load, stream
+from etl.batch import Batch
+from etl.bucket import ObjectStore
+from etl.database import connect_unpooled
+from etl.errors import ObjectChanged, ObjectStoreUnavailable
+from etl.manager import DataManager
+from etl.model import Change, ChangeKind, ObjectState, RunState, SourceObject, Trigger
+from etl.settings import Settings
+from etl.verify import verify
+from tests.conftest import TestBucket
+
+TODAY = date(2026, 11, 21)
+HEADER = "user_id,first_name,last_name,birthts\n"
+GOOD = HEADER + "".join(f"u{n},Ann,Lee,{n}\n" for n in range(400))
+ODD = GOOD + '"q1","A\nnn",Lee,1\nshort,1\n"open,Lee,1\ne,,Lee,1\nf,A,B,99999999999999\n'
+CONTENTS = {
+    "plain": GOOD.encode(),
+    "with faults in some rows": ODD.encode(),
+    "in UTF-16": ODD.encode("utf-16"),
+    "in cp1252, as its end tells": (ODD + "g,Ren\xe9,Lee,1\n").encode("cp1252"),
+    "in no encoding, as its end tells": ODD.encode() + b"\x81",
+    "with a useless header": b"name,birth\n" + b"a,1\n" * 500,
+    "blank": b"\n" * 2_000,
+    "of a header and no rows": HEADER.encode() + b"\n" * 2_000,
+}
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch):
+    """Objects are huge from 1,000 bytes on, and are read 100 bytes at a time."""
+    monkeypatch.setattr(batch, "MAX_BYTES", 1_000)
+    monkeypatch.setattr(stream, "PART_BYTES", 100)
+
+
+def change_of(store: ObjectStore, bucket: TestBucket, kind: ChangeKind) -> Change:
+    (source,) = store.list_objects(bucket.name)
+    return Change(kind, source)
+
+
+def stage_all(settings: Settings, batches: Iterator[Batch]) -> list[Batch]:
+    """Stage the batches as a run does; what they were."""
+    engine = connect_unpooled(settings)
+    found = []
+    with engine.connect() as connection:
+        for done in batches:
+            load.stage(connection, done)
+            found.append(done)
+    engine.dispose()
+    return found
+
+
+def staged(engine: Engine) -> list[list[tuple[object, ...]]]:
+    """Everything in staging."""
+    statements = (
+        "SELECT * FROM staging_row ORDER BY source_key, source_line",
+        "SELECT * FROM staging_object ORDER BY key",
+        'SELECT * FROM staging_problem ORDER BY key, line, "column", code',
+    )
+    with engine.connect() as connection:
+        return [[tuple(row) for row in connection.execute(text(one))] for one in statements]
+
+
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+def test_a_huge_object_is_staged_as_it_would_be_whole(
+    content: bytes, store: ObjectStore, bucket: TestBucket, settings: Settings, engine: Engine
+):
+    bucket.put("a/1000.csv", content)
+    change = change_of(store, bucket, ChangeKind.ADDED)
+    batches = stage_all(settings, stream.read(store, bucket.name, [change], TODAY))
+    in_parts = staged(engine)
+    with connect_unpooled(settings).connect() as connection:
+        load.empty_staging(connection)
+        load.stage(connection, batch.read(store, bucket.name, [change], TODAY))
+    assert in_parts == staged(engine)
+    assert [len(done.objects) for done in batches[:-1]] == [0] * (len(batches) - 1)
+    assert len(batches) > len(content) // 100
+
+
+def test_a_run_loads_huge_objects_between_small_ones(
+    manager: DataManager, bucket: TestBucket, settings: Settings, engine: Engine
+):
+    bucket.put("big.csv", ODD)
+    bucket.put("bigger.csv", ODD.replace("u", "v").replace("vser", "user"))
+    for number in range(20):
+        bucket.user(f"{number}.csv")
+    report = manager.run(Trigger.CLI)
+    assert report.state is RunState.SUCCEEDED
+    assert (report.counts.objects_added, report.counts.rows_read) == (22, 20 + 2 * 405)
+    assert verify(settings, engine) == []
+    assert manager.run(Trigger.CLI).counts.objects_changed == 0
+
+
+def test_an_object_replaced_while_it_is_read_is_read_as_it_is_now(
+    store: ObjectStore, bucket: TestBucket, settings: Settings, engine: Engine
+):
+    bucket.put("1.csv", GOOD)
+    batches = stream.read(store, bucket.name, [change_of(store, bucket, ChangeKind.ADDED)], TODAY)
+    begun = [next(batches) for _ in range(5)]
+    for new in (GOOD.replace("Ann", "Bea"), HEADER + "u1,Cleo,Lee,1\n"):
+        bucket.put("1.csv", new)
+        begun.append(next(batches))
+    stage_all(settings, iter([*begun, *batches]))
+    rows, objects, _ = staged(engine)
+    assert [row[:3] for row in rows] == [("u1", "Cleo", "Lee")]
+    now = next(store.list_objects(bucket.name))
+    with engine.connect() as connection:
+        entry = connection.execute(text("SELECT etag, size, rows_read FROM staging_object")).one()
+    assert tuple(entry) == (now.etag, now.size, 1)
+    assert len(objects) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "left"), [(ChangeKind.ADDED, []), (ChangeKind.MODIFIED, ["removed"])]
+)
+def test_an_object_that_vanishes_while_it_is_read_leaves_no_row(
+    bucket: TestBucket, settings: Settings, engine: Engine, kind: ChangeKind, left: list[str]
+):
+    bucket.put("1.csv", ODD)
+    store = ObjectStore(settings)
+    batches = stream.read(store, bucket.name, [change_of(store, bucket, kind)], TODAY)
+    begun = [next(batches) for _ in range(5)]
+    bucket.remove("1.csv")
+    stage_all(settings, iter([*begun, *batches]))
+    rows, objects, problems = staged(engine)
+    assert (rows, problems) == ([], [])
+    assert [row[0] for row in objects] == left
+
+
+def test_an_object_that_never_holds_still_is_tried_again_by_the_next_run(
+    store: ObjectStore, bucket: TestBucket, settings: Settings, engine: Engine
+):
+    bucket.put("1.csv", GOOD)
+    found = []
+    for done in stream.read(
+        store, bucket.name, [change_of(store, bucket, ChangeKind.ADDED)], TODAY
+    ):
+        found.append(done)
+        bucket.put("1.csv", GOOD + f"x,Ann,Lee,{len(found)}\n")
+    stage_all(settings, iter(found))
+    rows, objects, problems = staged(engine)
+    assert (rows, objects) == ([], [])
+    assert len(problems) == 1
+    assert [done.unreadable for done in found if done.unreadable] == [1]
+
+
+def test_parts_of_another_version_are_never_given(store: ObjectStore, bucket: TestBucket):
+    bucket.put("1.csv", b"0123456789" * 10)
+    (source,) = store.list_objects(bucket.name)
+    for new in (b"9876543210" * 10, b"short", None):
+        bucket.put("1.csv", new) if new else bucket.remove("1.csv")
+        for start in (source, SourceObject("1.csv", source.etag, 100_000, source.last_modified)):
+            with pytest.raises(ObjectChanged):
+                b"".join(store.fetch_in_parts(bucket.name, start, 60))
+
+
+@pytest.mark.parametrize("key", ["a b.csv", "tab\t.csv", "😀.csv"])
+def test_parts_of_any_key_make_the_whole(store: ObjectStore, bucket: TestBucket, key: str):
+    content = bytes(range(256)) * 10
+    bucket.put(key, content)
+    (source,) = store.list_objects(bucket.name)
+    for part_bytes in (1, 999, 2_560, 10_000):
+        if part_bytes > 1:
+            assert b"".join(store.fetch_in_parts(bucket.name, source, part_bytes)) == content
+
+
+def test_a_store_that_goes_down_in_the_middle_fails_the_run(settings: Settings, engine: Engine):
+    down = ObjectStore(settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"}))
+    source = SourceObject("1.csv", "etag", 5_000, datetime.now(UTC))
+    with pytest.raises(ObjectStoreUnavailable):
+        list(stream.read(down, "bucket", [Change(ChangeKind.ADDED, source)], TODAY))
+    assert staged(engine) == [[], [], []]
+
+
+class Relay(socketserver.ThreadingTCPServer):
+    """Passes connections on to the store until it has passed on so many bytes, then none."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, endpoint: str, allowed_bytes: int) -> None:
+        host, _, port = endpoint.removeprefix("http://").rpartition(":")
+        self.upstream = (host, int(port))
+        self.left = allowed_bytes
+        super().__init__(("127.0.0.1", 0), Passing)
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Passing(socketserver.BaseRequestHandler):
+    """One connection, both ways."""
+
+    server: Relay
+
+    def handle(self) -> None:
+        with socket.create_connection(self.server.upstream) as upstream:
+            ends = {self.request: upstream, upstream: self.request}
+            while self.server.left > 0:
+                for end in select.select(list(ends), [], [])[0]:
+                    data = end.recv(4_096)
+                    if not data:
+                        return
+                    self.server.left -= len(data) if end is upstream else 0
+                    ends[end].sendall(data)
+
+
+def test_a_store_lost_in_the_middle_of_an_object_fails_the_run_and_the_next_is_whole(
+    bucket: TestBucket, settings: Settings, engine: Engine
+):
+    bucket.put("1.csv", ODD * 5)
+    assert settings.s3_endpoint
+    with Relay(settings.s3_endpoint, 12_000) as relay:
+        serving = threading.Thread(target=relay.serve_forever)
+        serving.start()
+        cut_off = settings.model_copy(update={"s3_endpoint": relay.endpoint})
+        with pytest.raises(ObjectStoreUnavailable):
+            DataManager(cut_off).run(Trigger.CLI)
+        relay.shutdown()
+        serving.join()
+    rows, objects, _ = staged(engine)
+    assert rows
+    assert objects == []
+    assert DataManager(settings).run(Trigger.CLI).state is RunState.SUCCEEDED
+    assert verify(settings, engine) == []
+
+
+def test_figures_of_an_object_are_those_of_all_its_parts(store: ObjectStore, bucket: TestBucket):
+    tomorrow = 1_795_305_600_000  # 2026-11-22
+    late = f"x,A,B,{tomorrow + 86_400_000}\n" + "y,A,B,1\n" * 50 + f"z,A,B,{tomorrow}\n"
+    bucket.put("1.csv", ODD + late)
+    change = change_of(store, bucket, ChangeKind.ADDED)
+    *_, last = stream.read(store, bucket.name, [change], TODAY)
+    (entry,) = last.objects
+    assert (entry.rows_read, entry.rows_rejected) == (457, 6)
+    assert (entry.reread_on, entry.state) == (date(2026, 11, 22), ObjectState.LOADED)

@@ -1,0 +1,57 @@
+"""Work ahead of its caller: in order, all of it, and no further ahead than asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etl.executor import flat_map_ahead, map_ahead
+
+
+@given(st.lists(st.integers(0, 4)), st.integers(1, 3))
+def test_results_come_in_the_order_of_their_items(counts: list[int], ahead: int):
+    def work(item: tuple[int, int]) -> Iterator[tuple[int, int]]:
+        place, count = item
+        return ((place, number) for number in range(count))
+
+    found = list(flat_map_ahead(work, enumerate(counts), ahead))
+    assert found == [(place, n) for place, count in enumerate(counts) for n in range(count)]
+
+
+def test_an_item_of_many_results_is_worked_on_one_result_ahead():
+    begun: list[int] = []
+
+    def work(count: int) -> Iterator[int]:
+        for number in range(count):
+            begun.append(number)
+            yield number
+
+    for number in flat_map_ahead(work, [1_000], 1):
+        assert len(begun) <= number + 2
+
+
+def test_items_are_taken_no_further_ahead_than_asked_for():
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    for number in map_ahead(lambda item: item, items(), 2):
+        assert len(taken) <= number + 3
+
+
+def test_a_failure_comes_in_its_turn():
+    def work(item: int) -> Iterator[int]:
+        yield item
+        if item == 2:
+            raise LookupError
+
+    results = flat_map_ahead(work, range(5), 1)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(LookupError):
+        next(results)

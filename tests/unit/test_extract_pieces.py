@@ -1,0 +1,182 @@
+"""A law of huge files: read in pieces, cut anywhere, they give what the whole gives."""
+
+from __future__ import annotations
+
+import codecs
+from datetime import UTC, datetime
+
+import pandas as pd
+import pytest
+from hypothesis import example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from etl.errors import NotUtf8, Undecodable
+from etl.extract import (
+    Extract,
+    PieceReader,
+    parse,
+    parse_carefully,
+    records,
+    sort_problems,
+    undecodable,
+)
+from etl.model import ProblemCode, SourceFile, SourceObject
+
+HEADERS = (
+    "first_name,last_name,birthts",
+    " First_Name; last_name;birthts;user_id",
+    "first_name|last_name|birthts|town||town2",
+    '"first_name"\t"last_name"\t"birthts"',
+    "first_name,last_name",
+    "first_name,\ufb01rst_name,last_name,birthts",
+    "first_name,last_name,birthts,caf\xe9",
+)
+ENDS = ["\n", "\r\n", "\r"]
+PIECES = [*",;\t|", ",", ",", ",", " ", "\n", "\n", "\r\n", "\r", '"', '"', '""', "\0"]
+WORDS = ["a", "Lee", "12", "é", "\xa0", "\u3000", "\u2028", "\x85", "\ufeff", "\U0001f600"]
+ROWS = ["a,b,1\n", "a,b,1\r\n", 'a,"b",1\n', '"a\nb",c,1\n', '"open,b,1\n', "a,b\n", "a,b,1,x\n"]
+BODY = st.lists(st.sampled_from([*PIECES, *WORDS, *ROWS, *ROWS]), max_size=40).map("".join)
+BLANKS = st.lists(st.sampled_from(["\n", " ", "\r\n", "\r", "\xa0", "\x1c"]), max_size=4)
+ENCODINGS = ["utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"]
+SIZES = st.lists(st.integers(1, 40), min_size=1, max_size=8)
+
+
+def source_file(content: bytes, key: str = "a/1000.csv") -> SourceFile:
+    when = datetime(2026, 1, 1, tzinfo=UTC)
+    return SourceFile(SourceObject(key, "etag", len(content), when), content)
+
+
+def cut(content: bytes, sizes: list[int]) -> list[bytes]:
+    """The content in pieces of these sizes, again and again."""
+    pieces, start = [], 0
+    while start < len(content):
+        size = sizes[len(pieces) % len(sizes)]
+        pieces.append(content[start : start + size])
+        start += size
+    return pieces
+
+
+def in_pieces(file: SourceFile, sizes: list[int]) -> Extract:
+    """Read in pieces, from the start again where the reader says so."""
+    try:
+        return one_pass(file, sizes, PieceReader(file.source))
+    except NotUtf8 as error:
+        return again_as_cp1252(file, sizes, error.line)
+    except Undecodable:
+        return undecodable(file.source)
+
+
+def again_as_cp1252(file: SourceFile, sizes: list[int], line: int) -> Extract:
+    try:
+        return one_pass(file, sizes, PieceReader(file.source, guessed_from_line=line))
+    except Undecodable:
+        return undecodable(file.source)
+
+
+def one_pass(file: SourceFile, sizes: list[int], reader: PieceReader) -> Extract:
+    extracts = [reader.read(piece) for piece in cut(file.content, sizes)]
+    extracts.append(reader.finish())
+    key = file.source.key
+    return Extract(
+        pd.concat([extract.rows for extract in extracts], ignore_index=True),
+        sort_problems(problem for extract in extracts for problem in extract.problems),
+        {key: sum(extract.rows_read[key] for extract in extracts)},
+    )
+
+
+def assert_same_as_whole(file: SourceFile, sizes: list[int]) -> Extract:
+    found, whole = in_pieces(file, sizes), parse([file])
+    pd.testing.assert_frame_equal(found.rows, whole.rows)
+    assert found.problems == whole.problems
+    assert found.rows_read == whole.rows_read
+    return found
+
+
+@st.composite
+def contents(draw: st.DrawFn) -> bytes:
+    blanks, header = "".join(draw(BLANKS)), draw(st.sampled_from(HEADERS))
+    text = blanks + header + draw(st.sampled_from(ENDS)) + draw(BODY)
+    content = text.encode(draw(st.sampled_from(ENCODINGS)), errors="replace")
+    return content + draw(st.sampled_from([b"", b"", b"", b"\xe9", b"x\x81", b"\xe2\x82", b"\n"]))
+
+
+@given(contents(), SIZES)
+@hypothesis_settings(max_examples=400)
+@example(b"\xa0\r\nfirst_name,last_name,birthts\r\na,b,\xe9", [3])
+@example(b'first_name,last_name,birthts\n"a,b,1\n"c,d,2\ne,"f\r\ng",3', [1])
+@example(b"first_name,last_name,birthts\r\n\xe2\x82\xac,b,1\r\r\na,b,1", [1])
+def test_pieces_cut_anywhere_give_what_the_whole_gives(content: bytes, sizes: list[int]):
+    assert_same_as_whole(source_file(content), sizes)
+
+
+@given(st.binary(max_size=120), SIZES, st.sampled_from([b"", b"first_name,last_name,birthts\n"]))
+def test_any_bytes_in_pieces_give_what_the_whole_gives(
+    content: bytes, sizes: list[int], head: bytes
+):
+    assert_same_as_whole(source_file(head + content), sizes)
+
+
+@given(
+    st.lists(st.sampled_from(['"', '"a', 'a"', ',"', "a,b,1", '"b\nc"', "\n", "\n", "é"])),
+    st.integers(1, 4),
+    st.integers(1, 12),
+    SIZES,
+)
+def test_open_quotes_reach_as_far_over_the_borders_of_pieces_as_in_the_whole(
+    parts: list[str], lines: int, characters: int, sizes: list[int]
+):
+    content = ("first_name,last_name,birthts\n" + "".join(parts)).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records, "MAX_LINES", lines)
+        patch.setattr(records, "MAX_CHARACTERS", characters)
+        assert_same_as_whole(source_file(content), sizes)
+
+
+@pytest.mark.parametrize("encoding", sorted(set(ENCODINGS)))
+def test_a_file_of_many_lines_is_the_same_in_blocks_of_any_size(encoding: str):
+    rows = [f'"Anné\n{n}",Lee,{n}\n' if n % 7 == 0 else f"A{n},Lé,{n}\r\n" for n in range(3_000)]
+    content = ("first_name,last_name,birthts\n" + "".join(rows)).encode(encoding)
+    for size in (997, 8_192, 1 << 20):
+        found = assert_same_as_whole(source_file(content), [size])
+        assert found.rows_read == {"a/1000.csv": 3_000}
+
+
+def test_a_quote_that_is_never_closed_costs_one_line_wherever_the_pieces_end():
+    body = "".join(f'"open{n},b,1\na,b,1\n' for n in range(1_500))
+    content = f"first_name,last_name,birthts\n{body}".encode()
+    found = assert_same_as_whole(source_file(content), [10_000])
+    assert {problem.code for problem in found.problems} >= {ProblemCode.UNCLOSED_QUOTE}
+
+
+def test_a_giant_cell_is_put_together_from_its_pieces():
+    content = b"first_name,last_name,birthts\na,b,1\n" + b"x" * 300_000 + b",b,2\na,b,3\n"
+    found = assert_same_as_whole(source_file(content), [1_000])
+    assert [problem.code for problem in found.problems] == [ProblemCode.CELL_TOO_LONG]
+
+
+def test_an_open_quote_is_carried_no_further_than_a_record_may_reach():
+    reader = PieceReader(source_file(b"").source)
+    reader.read(b"first_name,last_name,birthts\n" + b'"open,b,1\n' + b"a,b,1\n" * 100)
+    assert reader.read(b"a,b,1\n" * 500).rows_read == {"a/1000.csv": 0}
+    assert reader.read(b"a,b,1\n" * 500).rows_read == {"a/1000.csv": 1_101}
+
+
+def test_the_line_that_is_not_utf_8_is_counted_over_all_pieces():
+    content = b"first_name,last_name,birthts\r\n" + b"a,b,1\r\n" * 1_000 + b"Ren\xe9,b,1\n"
+    file = source_file(content)
+    with pytest.raises(NotUtf8) as caught:
+        one_pass(file, [11], PieceReader(file.source))
+    assert caught.value.line == 1_002
+
+
+def test_a_file_of_a_mark_alone_is_empty():
+    for mark in (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, b""):
+        found = assert_same_as_whole(source_file(mark), [1])
+        assert [problem.code for problem in found.problems] == [ProblemCode.EMPTY_FILE]
+
+
+@given(contents())
+def test_the_whole_read_in_one_piece_is_what_the_careful_reader_gives(content: bytes):
+    file = source_file(content)
+    pd.testing.assert_frame_equal(parse_carefully([file]).rows, in_pieces(file, [1 << 20]).rows)
