@@ -11,6 +11,7 @@ from rich.console import Console
 from bench import figures as results
 from bench import stack
 from bench.big import big
+from bench.growth import growth
 from bench.report import write_report
 from bench.scale import FULL, QUICK
 from bench.serving import reading
@@ -29,6 +30,7 @@ SCENARIOS: dict[str, Callable[[stack.Stack, Scale], Iterator[Figure]]] = {
     "glob": glob,
     "big": big,
     "serving": reading,
+    "growth": growth,
 }
 
 

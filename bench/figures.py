@@ -107,8 +107,13 @@ def machine() -> dict[str, Any]:
         "system": platform.system(),
         "architecture": platform.machine(),
         "python": platform.python_version(),
-        "load_at_start": round(os.getloadavg()[0], 1),
+        "load_at_start": load_average(),
     }
+
+
+def load_average() -> float:
+    """How many processes wanted a core in the last minute; ours among them."""
+    return round(os.getloadavg()[0], 1)
 
 
 def save(figures: Sequence[Figure], mode: str, facts: dict[str, Any], path: Path) -> None:
@@ -117,7 +122,7 @@ def save(figures: Sequence[Figure], mode: str, facts: dict[str, Any], path: Path
     result = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "mode": mode,
-        "machine": facts,
+        "machine": facts | {"load_at_end": load_average()},
         "figures": [asdict(item) for item in figures],
     }
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -56,7 +56,7 @@ def _head(result: dict[str, Any]) -> str:
         f"Measured on {result['date']} by `./run.sh bench --{result['mode']}`: "
         f"{facts['cores']} cores, {facts['memory_gb']} GB of memory, {facts['system']}"
         f" {facts['architecture']}, Python {facts['python']}, everything on this one machine;"
-        f" load average at the start {facts['load_at_start']}."
+        f" load average {facts['load_at_start']} at the start, {facts['load_at_end']} at the end."
     )
 
 

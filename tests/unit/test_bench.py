@@ -83,6 +83,7 @@ def test_results_tell_the_machine_but_not_whose_it_is(tmp_path: Path):
         "architecture",
         "python",
         "load_at_start",
+        "load_at_end",
     }
 
 
