@@ -43,16 +43,20 @@ WIDTH = 160
     "--full", "scale", flag_value="full", help="The sizes that docs/performance.md tells."
 )
 @click.option("--only", multiple=True, type=click.Choice(list(SCENARIOS)), help="Only these.")
+@click.option("--repeats", type=click.IntRange(min=1), help="Repeat no more often than this.")
 @click.option("--report", is_flag=True, help="Write docs/performance.md from the RESULTS.")
 @click.argument("files", metavar="[RESULTS]…", nargs=-1, type=click.Path(path_type=Path))
-def main(*, scale: str, only: tuple[str, ...], report: bool, files: tuple[Path, ...]) -> None:
+def main(
+    *, scale: str, only: tuple[str, ...], repeats: int | None, report: bool, files: tuple[Path, ...]
+) -> None:
     """Measure Bucketline beside its limits and rivals, on servers of its own."""
     if report != bool(files):
         raise click.UsageError("--report and the files to report go together.")
     if report:
         write_report(files)
     else:
-        measure(FULL if scale == FULL.name else QUICK, only or tuple(SCENARIOS))
+        wanted = FULL if scale == FULL.name else QUICK
+        measure(wanted.at_most(repeats) if repeats else wanted, only or tuple(SCENARIOS))
 
 
 def measure(scale: Scale, names: tuple[str, ...]) -> None:

@@ -26,13 +26,14 @@ INCREMENTAL_FACTOR = 0.4
 
 # Name, job, and the share of its time that ours may take, if the issue names one.
 _PEERS = (
-    ("DuckDB into PostgreSQL", "duckdb_postgres", DUCKDB_FACTOR),
+    ("DuckDB into PostgreSQL, same table and indexes", "duckdb_alike", DUCKDB_FACTOR),
+    ("DuckDB into PostgreSQL, four columns and the key", "duckdb_postgres", DUCKDB_FACTOR),
     ("DuckDB into its own file", "duckdb_own", None),
     ("sling full-refresh", "sling_full", SLING_FACTOR),
     ("dlt, Arrow", "dlt_arrow", None),
     ("pandas to_sql", "pandas_to_sql", None),
 )
-_OFTEN = {"duckdb_postgres"}
+_OFTEN = {"duckdb_alike", "duckdb_postgres"}
 
 
 class Big:

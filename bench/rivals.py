@@ -82,9 +82,9 @@ _TYPES = (
 _TINY_TYPES = "columns={'first_name': 'VARCHAR', 'last_name': 'VARCHAR', 'birthts': 'BIGINT'}"
 
 
-def _insert(job: Job, connection: Any, table: str, source: str) -> float:
+def _insert(job: Job, connection: Any, table: str, source: str, columns: str = "") -> float:
     started = time.perf_counter()
-    connection.execute(f"INSERT INTO {table} {source}")
+    connection.execute(f"INSERT INTO {table} {columns} {source}")
     seconds = time.perf_counter() - started
     rows = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
     if rows != int(job["rows"]):
@@ -100,6 +100,19 @@ def duckdb_postgres(job: Job) -> float:
     """The big CSV into PostgreSQL, keyed by user_id."""
     _postgres(job, "DROP TABLE IF EXISTS of_duckdb", KEYED.format("of_duckdb"), "CHECKPOINT")
     return _insert(job, _duckdb(job), "pg.public.of_duckdb", _big(job))
+
+
+def duckdb_alike(job: Job) -> float:
+    """The big CSV into a table with the columns and indexes of `users`."""
+    table = "CREATE TABLE alike (LIKE users INCLUDING ALL)"
+    _postgres(job, "DROP TABLE IF EXISTS alike", table, "CHECKPOINT")
+    columns = "user_id, first_name, last_name, birthts"
+    lineage = "source_key, source_line, run_id, updated_at"
+    source = (
+        f"SELECT {columns}, '{job['key']}', 2, 1, TIMESTAMPTZ '2026-01-01 00:00:00+00'"
+        f" FROM ({_big(job)})"
+    )
+    return _insert(job, _duckdb(job), "pg.public.alike", source, f"({columns}, {lineage})")
 
 
 def duckdb_own(job: Job) -> float:

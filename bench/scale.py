@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,14 @@ class Scale:
     many_objects: int
     few_rows: int
     many_rows: int
+
+    def at_most(self, repeats: int) -> Scale:
+        """The same size, with nothing repeated more often."""
+        return replace(
+            self,
+            repeats=min(self.repeats, repeats),
+            slow_repeats=min(self.slow_repeats, repeats),
+        )
 
 
 QUICK = Scale(
