@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,7 @@ def main(
 def measure(scale: Scale, names: tuple[str, ...]) -> None:
     """Measure the named scenarios; what is measured is saved even if a later one fails."""
     set_up_logs("console", quiet=True)
+    signal.signal(signal.SIGTERM, _exit)  # as Ctrl-C does: servers stopped, folder removed
     progress = Console(stderr=True, highlight=False)
     console = Console(highlight=False)
     if not console.is_terminal:  # a file has room
@@ -76,6 +78,10 @@ def measure(scale: Scale, names: tuple[str, ...]) -> None:
                 progress.print(line(item), markup=False, soft_wrap=True)
     console.print(table(found))
     console.print(f"saved in {path.relative_to(path.parents[2])}")
+
+
+def _exit(_signal: int, _frame: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":
