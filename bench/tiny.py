@@ -70,6 +70,8 @@ class Tiny:
         return [shown, memory(what, runs)], settings
 
     def _unchanged(self, settings: Settings) -> list[Figure]:
+        # Or autovacuum, which comes when it likes, would write WAL in our name.
+        execute(settings, "VACUUM ANALYZE")
         limits, runs, wal = [], [], []
         for _ in range(self._scale.repeats):
             self._stack.settle()
