@@ -47,14 +47,16 @@ def _latest(results: Sequence[dict[str, Any]]) -> list[Figure]:
 def _section(results: Sequence[dict[str, Any]], figures: Sequence[Figure]) -> str:
     heads = dict.fromkeys(_head(result) for result in results)
     chart_line = "![Ours beside limits and rivals](performance.svg)"
-    return "\n\n".join([*heads, chart_line, markdown(figures)])
+    return "\n".join([*heads, "", chart_line, "", markdown(figures)])
 
 
 def _head(result: dict[str, Any]) -> str:
-    facts = result["machine"]
+    facts, figures = result["machine"], result["figures"]
+    names = ", ".join(dict.fromkeys(f"`{item.scenario}`" for item in figures))
+    repeats = max((len(item.samples) for item in figures), default=0)
     return (
-        f"Measured on {result['date']} by `./run.sh bench --{result['mode']}`: "
-        f"{facts['cores']} cores, {facts['memory_gb']} GB of memory, {facts['system']}"
+        f"- {names}: measured on {result['date']}, size {result['mode']}, repeated up to {repeats}"
+        f" times: {facts['cores']} cores, {facts['memory_gb']} GB of memory, {facts['system']}"
         f" {facts['architecture']}, Python {facts['python']}, everything on this one machine;"
         f" load average {facts['load_at_start']} at the start, {facts['load_at_end']} at the end."
     )
