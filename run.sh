@@ -44,26 +44,29 @@ find_python() {
 
 has_module() { "$python" -c "import $1" 2>/dev/null; }
 
-# Without pip of its own, as Debian's python3 often lacks ensurepip. The interpreter goes by its
+# make_venv FOLDER: without pip of its own, as Debian's python3 often lacks ensurepip. The interpreter goes by its
 # real name (python3.11, not python3), so that an upgraded system leaves a link to nothing, which
 # is noticed, and not one to a Python that the packages were not installed for.
 make_venv() {
     interpreter=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
     if has_module pip; then
-        "$interpreter" -m venv --without-pip .venv
+        "$interpreter" -m venv --without-pip "$1"
     elif has_module ensurepip; then
-        "$interpreter" -m venv .venv
+        "$interpreter" -m venv "$1"
     else
         fail "$python has no pip. Install it, for example with \`apt install python3-pip\` or" \
             "\`dnf install python3-pip\`, or name another: PYTHON=/path/to/python3 ./run.sh up"
     fi
 }
 
-pip() {
+# pip_in FOLDER ARGUMENTS: pip, for the environment in that folder.
+pip_in() {
+    venv=$1
+    shift
     if has_module pip; then
-        "$python" -m pip --python .venv/bin/python "$@"
+        "$python" -m pip --python "$venv/bin/python" "$@"
     else
-        .venv/bin/python -m pip "$@"
+        "$venv/bin/python" -m pip "$@"
     fi
 }
 
@@ -91,11 +94,11 @@ install() {
     say "Installing $what into .venv (once, about a minute) …"
     if is_broken; then remove_broken; fi
     : >.venv/unfinished
-    make_venv
+    make_venv .venv
     # From wheels alone: what it takes to build a source distribution is in no lock.
     # shellcheck disable=SC2046 # splitting is what requirements() is for
-    pip install --quiet --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
-        $(requirements "$@") ||
+    pip_in .venv install --quiet --quiet --disable-pip-version-check --require-hashes \
+        --only-binary :all: $(requirements "$@") ||
         fail "Installing $what with $python failed; pip says above why. Once that is mended (the" \
             'network? a Python too new for the lock?), start again.'
     cp -- "$@" .venv
@@ -131,6 +134,29 @@ ensure() {
 ensure_runtime() { ensure Bucketline requirements.lock; }
 ensure_tools() { ensure 'Bucketline and its test tools' requirements.lock requirements-dev.lock; }
 
+# The benchmark's rivals live in an environment of their own. They are no part of Bucketline: where
+# they cannot be had, the benchmark goes on and says so in their rows.
+install_rivals() {
+    say 'Installing the rivals of the benchmark into bench/.venv (once, a minute or two) …'
+    rm -rf bench/.venv
+    make_venv bench/.venv
+    if pip_in bench/.venv install --quiet --quiet --disable-pip-version-check \
+        --only-binary :all: --requirement bench/requirements.txt; then
+        cp bench/requirements.txt bench/.venv
+    else
+        rm -rf bench/.venv
+        say 'Not installed; pip says above why. Their rows will be empty.'
+    fi
+}
+
+ensure_rivals() {
+    if cmp -s bench/requirements.txt bench/.venv/requirements.txt; then return; fi
+    find_python
+    hold_install_lock
+    if ! cmp -s bench/requirements.txt bench/.venv/requirements.txt; then install_rivals; fi
+    exec 9>&-
+}
+
 # --- the commands ----------------------------------------------------------------------------
 
 wants_help() { [ "${1-}" = -h ] || [ "${1-}" = --help ]; }
@@ -158,6 +184,13 @@ lint() {
     .venv/bin/python -m ruff format --check || result=1
     .venv/bin/python -m mypy || result=1
     exit "$result"
+}
+
+# A report is written from what was measured before; it needs no rival.
+run_bench() {
+    ensure_runtime
+    case " $* " in *' --report '* | *' --help '*) ;; *) ensure_rivals ;; esac
+    exec .venv/bin/python -m bench "$@"
 }
 
 random_hex() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
@@ -201,6 +234,7 @@ use installs what is needed into .venv.
 
   test      Run the tests; ARGUMENTS are those of pytest.
   lint      Run ruff and mypy.
+  bench     Measure it beside its limits and rivals; --quick or --full.
   secrets   Write passwords for docker compose into .env.
 
 ./run.sh COMMAND --help tells the options of a command.
@@ -213,6 +247,7 @@ main() {
         help | -h | --help) takes_none "$@"; show_help ;;
         test) shift; run_tests "$@" ;;
         lint) shift; lint "$@" ;;
+        bench) shift; run_bench "$@" ;;
         secrets) shift; write_secrets "$@" ;;
         *) ensure_runtime; exec .venv/bin/python -m etl "$@" ;;
     esac

@@ -150,7 +150,9 @@ class ObjectStore:
                 )
 
     def _has_leading_slash(self, bucket: str) -> bool:
-        return next(self._list_exactly(bucket, prefix="/"), None) is not None
+        """Asked for the prefix `/`, some stores list everything: the answer is looked at."""
+        found = next(self._list_exactly(bucket, prefix="/"), None)
+        return found is not None and found.key.startswith("/")
 
     # -- objects
 

@@ -2,12 +2,16 @@
 
 -- name: unbalanced
 -- Objects of which staging does not hold every row that was read and not rejected.
-SELECT staged.key, staged.rows_read, staged.rows_rejected, coalesce(held.rows, 0) AS rows_staged
-FROM staging_object AS staged
-LEFT JOIN (SELECT source_key, count(*) AS rows FROM staging_row GROUP BY source_key) AS held
-     ON held.source_key = staged.key
-WHERE staged.rows_read <> staged.rows_rejected + coalesce(held.rows, 0)
-LIMIT 1
+-- All of them, materialized, and then one: told that one is enough, PostgreSQL expects to find it
+-- at once, and compares every object with every other; there is none to find.
+WITH unbalanced AS MATERIALIZED (
+    SELECT staged.key, staged.rows_read, staged.rows_rejected, coalesce(held.rows, 0) AS rows_staged
+    FROM staging_object AS staged
+    LEFT JOIN (SELECT source_key, count(*) AS rows FROM staging_row GROUP BY source_key) AS held
+         ON held.source_key = staged.key
+    WHERE staged.rows_read <> staged.rows_rejected + coalesce(held.rows, 0)
+)
+SELECT * FROM unbalanced LIMIT 1
 
 -- name: objects
 SELECT count(*) FILTER (WHERE change = 'added') AS objects_added,

@@ -308,6 +308,47 @@ def test_lint_lets_every_linter_speak_and_fails_if_one_does(project: Path):
     assert bad.stdout == good.stdout
 
 
+@pytest.fixture
+def benchmark(project: Path) -> Path:
+    """Give the project a benchmark that shows its arguments, and one rival."""
+    (project / "bench").mkdir()
+    (project / "bench/__init__.py").touch()
+    (project / "bench/__main__.py").write_text(SHOW_CALL)
+    rival = make_wheel(project, "rival", "1.0", {"rival.py": ""})
+    (project / "bench/requirements.txt").write_text(rival.partition(" --hash")[0] + "\n")
+    return project
+
+
+def has_rival(project: Path) -> bool:
+    return bool(list((project / "bench").glob(".venv/lib/*/site-packages/rival.py")))
+
+
+def test_bench_installs_its_rivals_once_and_apart_from_bucketline(benchmark: Path):
+    first = call(benchmark / "run.sh", "bench", "--quick")
+    assert "Installing the rivals of the benchmark into bench/.venv" in first.stderr
+    assert '"arguments": ["--quick"]' in first.stdout
+    assert has_rival(benchmark)
+    assert not list(benchmark.glob(".venv/lib/*/site-packages/rival.py"))
+    later = call(benchmark / "run.sh", "bench", PYTHON="/nonexistent/python3")
+    assert later.returncode == 0
+    assert later.stderr == ""
+
+
+def test_bench_goes_on_without_rivals_that_cannot_be_had(benchmark: Path):
+    (benchmark / "bench/requirements.txt").write_text("no-such-rival==1.0\n")
+    result = call(benchmark / "run.sh", "bench")
+    assert result.returncode == 0, result.stderr
+    assert '"arguments": []' in result.stdout
+    assert "Their rows will be empty" in result.stderr
+    assert not (benchmark / "bench/.venv").exists()
+
+
+def test_a_report_of_the_benchmark_needs_no_rival(benchmark: Path):
+    result = call(benchmark / "run.sh", "bench", "--report", "results.json")
+    assert '"arguments": ["--report", "results.json"]' in result.stdout
+    assert not has_rival(benchmark)
+
+
 def test_continuous_integration_runs_tests_then_linters_and_fails_if_either_does(project: Path):
     (project / ".ci").mkdir()
     shutil.copy(ROOT / ".ci/run", project / ".ci")

@@ -1,0 +1,1 @@
+"""The benchmark: every figure beside the limit or the rival measured in the same minutes."""

@@ -1,0 +1,142 @@
+"""The limits: what the object store and PostgreSQL give to a program that does nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import obstore
+
+from bench import objects
+from bench.stack import database, execute
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from obstore.store import S3Store
+
+    from etl.settings import Settings
+
+TRIED_KEYS = 1_000
+CONCURRENCIES = (16, 32, 64)
+
+
+@dataclass
+class Watch:
+    """How long a block took."""
+
+    seconds: float = field(default=0.0)
+
+
+@contextmanager
+def stopwatch() -> Iterator[Watch]:
+    """Time a block by the wall clock."""
+    watch, started = Watch(), time.perf_counter()
+    try:
+        yield watch
+    finally:
+        watch.seconds = time.perf_counter() - started
+
+
+def list_seconds(store: S3Store) -> float:
+    """List the whole bucket."""
+    with stopwatch() as watch:
+        for _ in obstore.list(store, chunk_size=1000):
+            pass
+    return watch.seconds
+
+
+def get_by_threads(threads: int, store: S3Store, keys: Sequence[str]) -> float:
+    """Get every key's bytes with so many threads."""
+
+    def get_some(first: int) -> None:
+        for key in keys[first::threads]:
+            obstore.get(store, key).bytes()
+
+    with stopwatch() as watch, ThreadPoolExecutor(threads) as pool:
+        list(pool.map(get_some, range(threads)))
+    return watch.seconds
+
+
+def get_by_tasks(tasks: int, store: S3Store, keys: Sequence[str]) -> float:
+    """Get every key's bytes with so many asynchronous requests at once."""
+    waiting = iter(keys)
+
+    async def get_some() -> None:
+        for key in waiting:
+            await (await obstore.get_async(store, key)).bytes_async()
+
+    async def get_all() -> None:
+        await asyncio.gather(*(get_some() for _ in range(tasks)))
+
+    with stopwatch() as watch:
+        asyncio.run(get_all())
+    return watch.seconds
+
+
+def best_getter(
+    store: S3Store, keys: Sequence[str]
+) -> tuple[str, Callable[[S3Store, Sequence[str]], float]]:
+    """The quickest way to get some of the keys, and its name; each way is tried twice."""
+    ways: dict[str, Callable[[S3Store, Sequence[str]], float]] = {}
+    for number in CONCURRENCIES:
+        ways[f"{number} threads"] = partial(get_by_threads, number)
+        ways[f"{number} tasks"] = partial(get_by_tasks, number)
+    some = keys[:TRIED_KEYS]
+    get_by_threads(CONCURRENCIES[0], store, some)
+    name = min(ways, key=lambda way: min(ways[way](store, some) for _ in range(2)))
+    return name, ways[name]
+
+
+def sorted_copy(settings: Settings, count: int) -> float:
+    """COPY so many users, in the order of their ids, into a table made like `users`."""
+    execute(settings, "DROP TABLE IF EXISTS copied")
+    execute(settings, "CREATE TABLE copied (LIKE users INCLUDING ALL)")
+    text = io.StringIO(
+        "".join(
+            f"{user_id},{first},{last},{born},big.csv,{line},1,2026-01-01T00:00:00Z\n"
+            for line, (user_id, first, last, born) in enumerate(objects.users(count), 2)
+        )
+    )
+    columns = "user_id, first_name, last_name, birthts, source_key, source_line, run_id, updated_at"
+    execute(settings, "CHECKPOINT")
+    with database(settings) as connection, connection.cursor() as cursor, stopwatch() as watch:
+        cursor.copy_expert(f"COPY copied ({columns}) FROM STDIN (FORMAT csv)", text, 1 << 16)
+    return watch.seconds
+
+
+class _Counter(io.RawIOBase):
+    """A sink that counts what it is given."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def write(self, data: object) -> int:
+        """Count the bytes."""
+        size = len(data)  # type: ignore[arg-type]
+        self.count += size
+        return size
+
+
+# The members of the object that GET /data answers. Quotes and delimiters that JSON cannot hold,
+# as a text COPY would double its backslashes.
+_JSON = (
+    "COPY (SELECT to_json(user_id)::text || ':' || json_build_object('first_name', first_name,"
+    " 'last_name', last_name, 'birthts', birthts, 'img_path', img_path)::text FROM users"
+    " WHERE retired_at IS NULL ORDER BY user_id) TO STDOUT"
+    r" (FORMAT csv, QUOTE e'\x01', DELIMITER e'\x02', ESCAPE e'\x01')"
+)
+
+
+def json_copied_out(settings: Settings) -> float:
+    """Bytes a second of every user's JSON through COPY TO STDOUT."""
+    sink = _Counter()
+    with database(settings) as connection, connection.cursor() as cursor, stopwatch() as watch:
+        cursor.copy_expert(_JSON, sink, 1 << 16)
+    return sink.count / watch.seconds

@@ -1,0 +1,126 @@
+"""One CSV object of many users: loaded first, and again with one percent changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench import bare, objects
+from bench.figures import Figure, Limit, figure
+from bench.memory import memory
+from bench.peers import Peer
+from bench.runs import Measured, run
+from bench.stack import Stack, bulk_store
+from bench.tiny import steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bench.scale import Scale
+    from etl.settings import Settings
+
+KEY = "big.csv"
+COPY_FACTOR = 1.5
+DUCKDB_FACTOR = 1.0
+SLING_FACTOR = 0.5
+INCREMENTAL_FACTOR = 0.4
+
+# Name, job, and the share of its time that ours may take, if the issue names one.
+_PEERS = (
+    ("DuckDB into PostgreSQL, same table and indexes", "duckdb_alike", DUCKDB_FACTOR),
+    ("DuckDB into PostgreSQL, four columns and the key", "duckdb_postgres", DUCKDB_FACTOR),
+    ("DuckDB into its own file", "duckdb_own", None),
+    ("sling full-refresh", "sling_full", SLING_FACTOR),
+    ("dlt, Arrow", "dlt_arrow", None),
+    ("pandas to_sql", "pandas_to_sql", None),
+)
+_OFTEN = {"duckdb_alike", "duckdb_postgres"}
+
+
+class Big:
+    """One bucket of one object."""
+
+    def __init__(self, stack: Stack, scale: Scale) -> None:
+        self._stack = stack
+        self._scale = scale
+        self._bucket = stack.bucket("big")
+        self._store = bulk_store(stack.settings, self._bucket)
+        self._size = f"one CSV of {scale.big_rows:,} users"
+
+    def figures(self) -> Iterator[Figure]:
+        """First run and one percent changed."""
+        self._put(version=0)
+        first, settings = self._first()
+        yield from first
+        yield from self._changed(settings)
+
+    def _put(self, version: int) -> None:
+        content = objects.big_csv(self._scale.big_rows, version)
+        objects.upload(self._store, [(KEY, content)])
+
+    def _first(self) -> tuple[list[Figure], Settings]:
+        rivals = {job: Peer(job, self._scale.big_rows) for _, job, _ in _PEERS}
+        copies, runs = [], []
+        settings = self._stack.fresh(self._bucket)
+        for number in range(self._scale.repeats):
+            if number:
+                self._stack.drop(settings)
+                settings = self._stack.fresh(self._bucket)
+            copies.append(bare.sorted_copy(settings, self._scale.big_rows))
+            for peer in rivals.values():
+                if peer.job in _OFTEN or number < self._scale.slow_repeats:
+                    peer.time(settings, KEY)
+            self._stack.settle()
+            runs.append(run(settings))
+        what = f"{self._size}, first run"
+        return [
+            self._beside_copy(what, runs, copies),
+            *(_beside_peer(what, runs, name, rivals[job], factor) for name, job, factor in _PEERS),
+            memory(what, runs),
+        ], settings
+
+    def _beside_copy(self, what: str, runs: Sequence[Measured], copies: list[float]) -> Figure:
+        return figure(
+            "big",
+            what,
+            "s",
+            [item.seconds for item in runs],
+            rival="sorted COPY, same table and indexes",
+            rival_samples=copies,
+            limit=Limit(COPY_FACTOR),
+            says=f"≤ {COPY_FACTOR} × COPY",
+            note=steps(runs[-1]),
+        )
+
+    def _changed(self, settings: Settings) -> list[Figure]:
+        sling, runs = Peer("sling_incremental", self._scale.big_rows), []
+        Peer("sling_full", self._scale.big_rows).time(settings, KEY)
+        for version in range(1, self._scale.repeats + 1):
+            self._put(version)
+            if version <= self._scale.slow_repeats:
+                sling.time(settings, KEY)
+            self._stack.settle()
+            runs.append(run(settings))
+        what = f"{self._size}, 1 % changed"
+        shown = _beside_peer(what, runs, "sling incremental", sling, INCREMENTAL_FACTOR)
+        return [shown, memory(what, runs)]
+
+
+def _beside_peer(
+    what: str, runs: Sequence[Measured], name: str, peer: Peer, factor: float | None
+) -> Figure:
+    return figure(
+        "big",
+        what,
+        "s",
+        [item.seconds for item in runs],
+        rival=name,
+        rival_samples=peer.seconds,
+        limit=Limit(factor) if factor else None,
+        says=f"≤ {factor} × {name.partition(' ')[0]}" if factor else "",
+        note=peer.why_not or f"its peak memory {peer.peak_mb:.0f} MB",
+    )
+
+
+def big(stack: Stack, scale: Scale) -> Iterator[Figure]:
+    """Measure both kinds of run over one object."""
+    return Big(stack, scale).figures()

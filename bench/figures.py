@@ -1,0 +1,140 @@
+"""What was measured, and how it compares: figures, limits, and the JSON they are kept in."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A bound on a figure: `factor` times the rival's, plus `extra`; `extra` alone without one."""
+
+    factor: float = 0.0
+    extra: float = 0.0
+    at_least: bool = False
+
+    def bound(self, rival: float | None) -> float | None:
+        """The bound in the figure's unit; None when the rival it hangs on was not measured."""
+        if self.factor and rival is None:
+            return None
+        return self.factor * (rival or 0.0) + self.extra
+
+    def holds(self, value: float, bound: float) -> bool:
+        """Whether the figure is on the right side of its bound."""
+        return value >= bound if self.at_least else value <= bound
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table.
+
+    `value` and `rival_value` are medians of the samples, in `unit`; `bound` is the limit in
+    the same unit, and `says` the limit in words. `passed` is None where there is no limit, or
+    nothing to hold it to: `note` tells why.
+    """
+
+    scenario: str
+    what: str
+    unit: str
+    value: float | None
+    samples: list[float] = field(default_factory=list)
+    rival: str = ""
+    rival_value: float | None = None
+    rival_samples: list[float] = field(default_factory=list)
+    says: str = ""
+    bound: float | None = None
+    passed: bool | None = None
+    note: str = ""
+
+
+def figure(  # noqa: PLR0913  (a table has that many columns)
+    scenario: str,
+    what: str,
+    unit: str,
+    samples: Sequence[float],
+    *,
+    rival: str = "",
+    rival_samples: Sequence[float] = (),
+    limit: Limit | None = None,
+    says: str = "",
+    note: str = "",
+) -> Figure:
+    """Take the medians and hold them to the limit, if there is one."""
+    value = median(samples) if samples else None
+    rival_value = median(rival_samples) if rival_samples else None
+    bound = limit.bound(rival_value) if limit else None
+    passed = (
+        limit.holds(value, bound)
+        if limit is not None and value is not None and bound is not None
+        else None
+    )
+    return Figure(
+        scenario,
+        what,
+        unit,
+        value,
+        list(samples),
+        rival,
+        rival_value,
+        list(rival_samples),
+        says,
+        bound,
+        passed,
+        note,
+    )
+
+
+def machine() -> dict[str, Any]:
+    """The machine, as far as it matters: nothing that tells whose it is."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "memory_gb": round(memory / 1e9, 1),
+        "system": platform.system(),
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+        "load_at_start": load_average(),
+    }
+
+
+def load_average() -> float:
+    """How many processes wanted a core in the last minute; ours among them."""
+    return round(os.getloadavg()[0], 1)
+
+
+def save(figures: Sequence[Figure], mode: str, facts: dict[str, Any], path: Path) -> None:
+    """Write the results, over what an earlier scenario of the same start wrote."""
+    path.parent.mkdir(exist_ok=True)
+    result = {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "mode": mode,
+        "machine": facts | {"load_at_end": load_average()},
+        "figures": [asdict(item) for item in figures],
+    }
+    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read one results file; its figures are `Figure` again."""
+    result: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    result["figures"] = [Figure(**item) for item in result["figures"]]
+    return result
+
+
+def new_path() -> Path:
+    """Where this start's results go: named by its date and time, UTC."""
+    return RESULTS / f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.json"

@@ -1,0 +1,30 @@
+"""A command of ours in a process of its own, which leaves its peak memory behind in a file.
+
+`python -m bench.measured FILE COMMAND …` is `python -m etl COMMAND …`. What the kernel counts
+for a child (`ru_maxrss`) begins with the memory of the process it was forked from; VmHWM does not.
+"""
+
+from __future__ import annotations
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+_PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
+
+
+def peak_mb(process: int | str = "self") -> float | None:
+    """The most memory that process ever held, in MB; None where there is no /proc."""
+    status = Path(f"/proc/{process}/status")
+    found = _PEAK.search(status.read_text()) if status.exists() else None
+    return int(found[1]) * 1024 / 1e6 if found else None
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    sys.argv = ["etl", *sys.argv[2:]]
+    try:
+        runpy.run_module("etl", run_name="__main__")
+    finally:
+        target.write_text(str(peak_mb() or ""))

@@ -1,0 +1,28 @@
+"""The peak memory of the run process, a figure that every scenario gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.figures import Figure, Limit, figure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.runs import Measured
+
+PEAK_MB = 250.0
+
+
+def memory(what: str, runs: Sequence[Measured]) -> Figure:
+    """The largest amount that the process of any of these runs ever held."""
+    peaks = [item.peak_mb for item in runs if item.peak_mb is not None]
+    return figure(
+        "memory",
+        what,
+        "MB",
+        [max(peaks)] if peaks else [],
+        limit=Limit(extra=PEAK_MB),
+        says=f"≤ {PEAK_MB:.0f} MB",
+        note="" if peaks else "not measured: this system has no /proc",
+    )

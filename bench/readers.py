@@ -1,0 +1,131 @@
+"""The API as its readers meet it: a server process of its own, and clients beside it."""
+
+from __future__ import annotations
+
+import http.client
+import random
+import subprocess
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import quantiles
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from bench.bare import stopwatch
+from bench.measured import peak_mb
+from bench.runs import ROOT, command
+from bench.stack import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from etl.settings import Settings
+
+READERS = 8
+CHUNK_BYTES = 1 << 16
+START_SECONDS = 30
+TIMEOUT_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Server:
+    """A served API and its process."""
+
+    address: str
+    process: int
+
+    def connect(self) -> http.client.HTTPConnection:
+        """A connection that is kept open between requests."""
+        return http.client.HTTPConnection(self.address, timeout=TIMEOUT_SECONDS)
+
+    def peak_mb(self) -> float | None:
+        """The most memory the server ever held."""
+        return peak_mb(self.process)
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[Server]:
+    """Serve the API on a free port for as long as the block runs."""
+    with tempfile.TemporaryDirectory(prefix="bucketline-bench-") as folder:
+        url = Path(folder) / "url"
+        process = subprocess.Popen(  # noqa: S603  (our own command)
+            command(str(Path(folder) / "peak"), "serve", f"--url-file={url}"),
+            cwd=ROOT,
+            env=environment(settings),
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            yield Server(urlsplit(_written(url, process)).netloc, process.pid)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _written(path: Path, process: subprocess.Popen[bytes]) -> str:
+    deadline = time.monotonic() + START_SECONDS
+    while not (path.exists() and path.read_text().endswith("\n")):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError("The API did not start.")
+        time.sleep(0.02)
+    return path.read_text().strip()
+
+
+def read_whole(server: Server, path: str) -> int:
+    """Get one answer to its end, keeping none of it; how many bytes it had.
+
+    Raises:  RuntimeError when it is not a 200.
+    """
+    connection = server.connect()
+    try:
+        return _get(connection, path)
+    finally:
+        connection.close()
+
+
+def _get(connection: http.client.HTTPConnection, path: str) -> int:
+    connection.request("GET", path)
+    response = connection.getresponse()
+    buffer, total = bytearray(CHUNK_BYTES), 0
+    while count := response.readinto(buffer):
+        total += count
+    if response.status != http.client.OK:
+        raise RuntimeError(f"GET {path} answered {response.status}.")
+    return total
+
+
+def bytes_per_second(server: Server, path: str) -> float:
+    """How fast one reader gets one answer."""
+    with stopwatch() as watch:
+        total = read_whole(server, path)
+    return total / watch.seconds
+
+
+def read_by_many(server: Server, path: str) -> None:
+    """Let eight readers get the same answer at the same time."""
+    with ThreadPoolExecutor(READERS) as pool:
+        list(pool.map(lambda _: read_whole(server, path), range(READERS)))
+
+
+def ask_until(server: Server, users: int, is_over: Callable[[], bool]) -> list[float]:
+    """Let eight clients ask for one user after the other; the seconds each answer took."""
+
+    def ask(seed: int) -> list[float]:
+        choose, connection, seconds = random.Random(seed), server.connect(), []  # noqa: S311
+        while not is_over():
+            with stopwatch() as watch:
+                _get(connection, f"/data/{choose.randrange(users):07}")
+            seconds.append(watch.seconds)
+        connection.close()
+        return seconds
+
+    with ThreadPoolExecutor(READERS) as pool:
+        return [each for some in pool.map(ask, range(READERS)) for each in some]
+
+
+def p99(seconds: list[float]) -> float:
+    """The time that one in a hundred answers takes longer than."""
+    return quantiles(seconds, n=100)[98]

@@ -1,0 +1,109 @@
+"""docs/performance.md and its chart, from the same JSON that the benchmark saved."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.figures import Figure, load
+from bench.show import markdown, number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = DOCS / "performance.md"
+CHART = DOCS / "performance.svg"
+# Only what is between these lines is written; what people wrote around it stays.
+BEGIN, END = "<!-- figures: ./run.sh bench --report -->", "<!-- end of figures -->"
+
+WIDTH, LEFT, LINE, BAR = 900, 390, 34, 11
+SCALE_WIDTH = WIDTH - LEFT - 150
+OURS, RIVALS, INK, BOUND = "#1a7f5a", "#9aa5b1", "#24292f", "#c0392b"
+
+
+def write_report(paths: Sequence[Path]) -> None:
+    """Write the page's figures and the chart; of scenarios in several files the last counts."""
+    results = [load(path) for path in paths]
+    figures = _latest(results)
+    CHART.write_text(chart(figures), "utf-8")
+    text = PAGE.read_text("utf-8") if PAGE.exists() else f"# Performance\n\n{BEGIN}\n{END}\n"
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n\n{_section(results, figures)}\n{END}{after}", "utf-8")
+
+
+def _latest(results: Sequence[dict[str, Any]]) -> list[Figure]:
+    """Every figure once: that of the last file which has it."""
+    found: dict[tuple[str, str, str], Figure] = {}
+    for result in results:
+        for item in result["figures"]:
+            found[item.scenario, item.what, item.rival] = item
+    order = {name: place for place, name in enumerate(dict.fromkeys(key[0] for key in found))}
+    return sorted(found.values(), key=lambda item: order[item.scenario])
+
+
+def _section(results: Sequence[dict[str, Any]], figures: Sequence[Figure]) -> str:
+    heads = dict.fromkeys(_head(result) for result in results)
+    chart_line = "![Ours beside limits and rivals](performance.svg)"
+    return "\n".join([*heads, "", chart_line, "", markdown(figures)])
+
+
+def _head(result: dict[str, Any]) -> str:
+    facts, figures = result["machine"], result["figures"]
+    names = ", ".join(dict.fromkeys(f"`{item.scenario}`" for item in figures))
+    repeats = max((len(item.samples) for item in figures), default=0)
+    return (
+        f"- {names}: measured on {result['date']}, size {result['mode']}, repeated up to {repeats}"
+        f" times: {facts['cores']} cores, {facts['memory_gb']} GB of memory, {facts['system']}"
+        f" {facts['architecture']}, Python {facts['python']}, everything on this one machine;"
+        f" load average {facts['load_at_start']} at the start, {facts['load_at_end']} at the end."
+    )
+
+
+def chart(figures: Sequence[Figure]) -> str:
+    """Each figure that has a rival as two bars, ours above the rival's, and its limit as a line."""
+    shown = [item for item in figures if item.value is not None and item.rival_value]
+    height = LINE * (len(shown) + 1) + 10
+    body = "\n".join(_bars(item, LINE * place + 40) for place, item in enumerate(shown))
+    legend = _text(
+        LEFT, 20, "green: ours · grey: what it is held against · red: the limit that follows"
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}"'
+        f' viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="11">\n'
+        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>\n{legend}\n{body}\n</svg>\n'
+    )
+
+
+def _bars(item: Figure, top: int) -> str:
+    """Two bars on a scale where the longer of ours, the rival's and the limit fills the width."""
+    ours, rival, bound = item.value or 0.0, item.rival_value or 1.0, item.bound
+    unit = SCALE_WIDTH / max(ours, rival, bound or 0.0)
+    parts = [
+        _text(LEFT - 8, top + 9, item.what, anchor="end"),
+        _text(LEFT - 8, top + 21, item.rival, anchor="end", colour="#57606a"),
+        _bar(top, ours * unit, OURS),
+        _bar(top + BAR + 1, rival * unit, RIVALS),
+        _text(LEFT + ours * unit + 5, top + 9, number(ours, item.unit)),
+        _text(LEFT + rival * unit + 5, top + 21, number(rival, item.unit), colour="#57606a"),
+    ]
+    if bound is not None:
+        place = LEFT + bound * unit
+        parts.append(
+            f'<line x1="{place:.1f}" x2="{place:.1f}" y1="{top - 2}" y2="{top + BAR + 1}"'
+            f' stroke="{BOUND}" stroke-width="2"/>'
+        )
+    return "\n".join(parts)
+
+
+def _bar(top: int, width: float, colour: str) -> str:
+    return f'<rect x="{LEFT}" y="{top}" width="{width:.1f}" height="{BAR}" fill="{colour}"/>'
+
+
+def _text(left: float, top: int, words: str, *, anchor: str = "start", colour: str = INK) -> str:
+    return (
+        f'<text x="{left:.1f}" y="{top}" text-anchor="{anchor}" fill="{colour}">'
+        f"{escape(words)}</text>"
+    )

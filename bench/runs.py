@@ -1,0 +1,71 @@
+"""One run as a user makes it, `python -m etl run`, and what its report says of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.stack import environment
+
+if TYPE_CHECKING:
+    from etl.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+WAIT_SECONDS = "60"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run: seconds from its start to its commit, of each step, and its peak memory."""
+
+    seconds: float
+    steps: dict[str, float]
+    counts: dict[str, int]
+    peak_mb: float | None
+
+
+def command(*arguments: str) -> list[str]:
+    """The command line of one of our commands, memory and all, without its target file."""
+    return [sys.executable, "-m", "bench.measured", *arguments]
+
+
+def run(settings: Settings) -> Measured:
+    """Make one run in a process of its own; the interpreter's start is not counted.
+
+    Raises:  RuntimeError with the command's last words when it does not succeed.
+    """
+    with tempfile.TemporaryDirectory(prefix="bucketline-bench-") as folder:
+        peak = Path(folder) / "peak"
+        done = subprocess.run(  # noqa: S603  (our own command)
+            command(str(peak), "run", "--json", "--wait", WAIT_SECONDS),
+            cwd=ROOT,
+            env=environment(settings),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"The run failed: {done.stderr.strip()[-500:]}")
+        return _measured(json.loads(done.stdout), peak.read_text())
+
+
+def _measured(report: dict[str, Any], peak: str) -> Measured:
+    started, finished = (
+        datetime.fromisoformat(report[name]) for name in ("started_at", "finished_at")
+    )
+    steps = {
+        name: float(step["seconds"] if isinstance(step, dict) else step)
+        for name, step in report["step_seconds"].items()
+    }
+    return Measured(
+        (finished - started).total_seconds(),
+        steps,
+        report["counts"],
+        float(peak) if peak else None,
+    )

@@ -1,0 +1,61 @@
+"""How large a benchmark is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Objects, rows and repetitions of one mode."""
+
+    name: str
+    tiny_csvs: int
+    tiny_images: int
+    big_rows: int
+    glob_csvs: int
+    repeats: int
+    slow_repeats: int
+    idle_seconds: float
+    few_objects: int
+    many_objects: int
+    few_rows: int
+    many_rows: int
+
+    def at_most(self, repeats: int) -> Scale:
+        """The same size, with nothing repeated more often."""
+        return replace(
+            self,
+            repeats=min(self.repeats, repeats),
+            slow_repeats=min(self.slow_repeats, repeats),
+        )
+
+
+QUICK = Scale(
+    "quick",
+    tiny_csvs=2_000,
+    tiny_images=1_600,
+    big_rows=100_000,
+    glob_csvs=2_000,
+    repeats=3,
+    slow_repeats=1,
+    idle_seconds=3.0,
+    few_objects=2_000,
+    many_objects=8_000,
+    few_rows=100_000,
+    many_rows=400_000,
+)
+FULL = Scale(
+    "full",
+    tiny_csvs=100_000,
+    tiny_images=80_000,
+    big_rows=1_000_000,
+    glob_csvs=20_000,
+    repeats=5,
+    slow_repeats=3,
+    idle_seconds=10.0,
+    few_objects=100_000,
+    many_objects=400_000,
+    few_rows=1_500_000,  # 50 MB
+    many_rows=30_000_000,  # 1 GB
+)

@@ -1,0 +1,144 @@
+"""Reading: everyone, some by age, one by id; and what readers notice of a full load."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from bench import bare, objects
+from bench.big import KEY
+from bench.figures import Figure, Limit, figure
+from bench.readers import READERS, Server, ask_until, bytes_per_second, p99, read_by_many, serving
+from bench.runs import run
+from bench.stack import Stack, bulk_store, database, execute
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bench.scale import Scale
+
+ALL_SHARE = 0.7
+AGE_FACTOR = 1.5
+API_MB = 150.0
+P99_FACTOR = 5.0
+AGE = 40  # one of eighty that are alike: 12,500 of a million users
+PAGE = 10_000
+PAGES = 20
+
+
+class Serving:
+    """A loaded table, and the API before it."""
+
+    def __init__(self, stack: Stack, scale: Scale) -> None:
+        self._scale = scale
+        bucket = stack.bucket("serving")
+        self._store = bulk_store(stack.settings, bucket)
+        self._settings = stack.fresh(bucket)
+        self._put()
+        run(self._settings)
+        # What autovacuum would do in a minute of its own choosing.
+        execute(self._settings, "VACUUM ANALYZE users")
+        stack.settle()
+
+    def figures(self) -> Iterator[Figure]:
+        """Measure every kind of reader, each kind alone."""
+        with serving(self._settings) as server:
+            yield self._everyone(server)
+            yield self._by_age(server)
+            yield self._memory(server)
+            yield self._while_loading(server)
+
+    def _put(self, renamed: str = "") -> None:
+        content = objects.big_csv(self._scale.big_rows, renamed=renamed)
+        objects.upload(self._store, [(KEY, content)])
+
+    def _everyone(self, server: Server) -> Figure:
+        limits, answers = [], []
+        for _ in range(self._scale.repeats):
+            limits.append(bare.json_copied_out(self._settings) / 1e6)
+            answers.append(bytes_per_second(server, "/data") / 1e6)
+        return figure(
+            "serving",
+            f"GET /data of {self._scale.big_rows:,} users",
+            "MB/s",
+            answers,
+            rival="COPY TO STDOUT of the same JSON",
+            rival_samples=limits,
+            limit=Limit(ALL_SHARE, at_least=True),
+            says=f"≥ {ALL_SHARE} × COPY",
+        )
+
+    def _by_age(self, server: Server) -> Figure:
+        path = f"/data?min_age={AGE}&max_age={AGE}&limit={PAGE}"
+        statement, rows = _of_an_age(), 0
+        limits, answers = [], []
+        with database(self._settings) as connection:
+            for _ in range(PAGES):
+                with connection.cursor() as cursor, bare.stopwatch() as watch:
+                    cursor.execute(statement)
+                    rows = len(cursor.fetchall())
+                limits.append(watch.seconds * 1000)
+                with bare.stopwatch() as watch:
+                    bytes_per_second(server, path)
+                answers.append(watch.seconds * 1000)
+        return figure(
+            "serving",
+            f"GET /data of {rows:,} users by age, p50",
+            "ms",
+            answers,
+            rival="the bare SQL",
+            rival_samples=limits,
+            limit=Limit(AGE_FACTOR),
+            says=f"≤ {AGE_FACTOR} × SQL",
+        )
+
+    def _memory(self, server: Server) -> Figure:
+        read_by_many(server, "/data")
+        peak = server.peak_mb()
+        return figure(
+            "serving",
+            f"API process under {READERS} readers of everyone",
+            "MB",
+            [peak] if peak else [],
+            limit=Limit(extra=API_MB),
+            says=f"≤ {API_MB:.0f} MB",
+            note="" if peak else "not measured: this system has no /proc",
+        )
+
+    def _while_loading(self, server: Server) -> Figure:
+        end = time.monotonic() + self._scale.idle_seconds
+        idle = ask_until(server, self._scale.big_rows, lambda: time.monotonic() > end)
+        self._put(renamed="a")
+        with ThreadPoolExecutor(1) as pool:
+            loading = pool.submit(run, self._settings)
+            busy = ask_until(server, self._scale.big_rows, loading.done)
+            seconds = loading.result().seconds
+        return figure(
+            "serving",
+            f"GET /data/<id>, {READERS} clients, p99 while {self._scale.big_rows:,} users load",
+            "ms",
+            [p99(busy) * 1000],
+            rival="the same, idle",
+            rival_samples=[p99(idle) * 1000],
+            limit=Limit(P99_FACTOR),
+            says=f"≤ {P99_FACTOR:.0f} × idle",
+            note=f"{len(idle):,} idle requests, {len(busy):,} while a run took {seconds:.1f} s",
+        )
+
+
+def _of_an_age() -> str:
+    """The rows of the users of that age, as SQL and nothing else would ask for them."""
+    today = datetime.now(UTC).date()
+    return (
+        "SELECT user_id, first_name, last_name, birthts, img_path FROM users"
+        f" WHERE birthdate > DATE '{today}' - INTERVAL '{AGE + 1} years'"
+        f" AND birthdate <= DATE '{today}' - INTERVAL '{AGE} years'"
+        f" AND retired_at IS NULL ORDER BY user_id LIMIT {PAGE}"
+    )
+
+
+def reading(stack: Stack, scale: Scale) -> Iterator[Figure]:
+    """Measure what readers get."""
+    return Serving(stack, scale).figures()

@@ -1,0 +1,159 @@
+"""The servers a benchmark runs against: its own, in a folder that is gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+from obstore.store import S3Store
+from pydantic import SecretStr
+
+from etl import local
+from etl.bucket import ObjectStore
+from etl.database import connect_unpooled, migrate
+from etl.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TEMPLATE = "bench_template"
+REMOVAL_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Running servers, and what is needed to make databases and buckets in them."""
+
+    settings: Settings
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def bucket(self, name: str) -> str:
+        """Make a bucket unless it is there; return its name."""
+        ObjectStore(self.settings).ensure_bucket(name)
+        return name
+
+    def fresh(self, bucket: str) -> Settings:
+        """Settings with a migrated, empty database that reads `bucket`."""
+        name = f"bench_{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+        return self._on(name, bucket)
+
+    def drop(self, settings: Settings) -> None:
+        """Give the disk space of a database back."""
+        self.execute(f"DROP DATABASE {url_of(settings).rpartition('/')[2]} WITH (FORCE)")
+
+    def settle(self) -> None:
+        """Have what earlier measurements left written out, so that none pays for another."""
+        self.execute("CHECKPOINT")
+
+    def execute(self, statement: str) -> None:
+        """Run one statement outside any transaction, in the stack's own database."""
+        execute(self.settings, statement)
+
+    def make_template(self) -> None:
+        """Make the migrated database that the others are copies of."""
+        self.execute(f"CREATE DATABASE {TEMPLATE}")
+        engine = connect_unpooled(self._on(TEMPLATE, "none"))
+        migrate(engine)
+        engine.dispose()
+
+    def _on(self, database: str, bucket: str) -> Settings:
+        url = f"{url_of(self.settings).rpartition('/')[0]}/{database}"
+        return self.settings.model_copy(
+            update={
+                "database_url": SecretStr(url),
+                "source_bucket": bucket,
+                "processed_bucket": self.bucket(f"{bucket}-processed"),
+            }
+        )
+
+
+def url_of(settings: Settings) -> str:
+    """DATABASE_URL as any client reads it."""
+    if settings.database_url is None:
+        raise ValueError("The stack is not up.")
+    return settings.database_url.get_secret_value()
+
+
+def secret_of(settings: Settings) -> str:
+    """The object store's secret key."""
+    if settings.s3_secret_key is None:
+        raise ValueError("The stack is not up.")
+    return settings.s3_secret_key.get_secret_value()
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[Any]:
+    """A plain connection, each statement for itself."""
+    connection = psycopg2.connect(url_of(settings))
+    try:
+        connection.autocommit = True
+        yield connection
+    finally:
+        connection.close()
+
+
+def execute(settings: Settings, statement: str) -> list[tuple[Any, ...]]:
+    """Run one statement; its rows, if it gives any."""
+    with database(settings) as connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+
+def bulk_store(settings: Settings, bucket: str) -> S3Store:
+    """One bucket as obstore sees it, with nothing of ours in between."""
+    return S3Store(
+        bucket,
+        config={
+            "endpoint": settings.s3_endpoint or "",
+            "access_key_id": settings.s3_access_key or "",
+            "secret_access_key": secret_of(settings),
+            "region": settings.s3_region,
+        },
+        client_options={"allow_http": True},
+    )
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What a command of ours reads to work on these servers, and on no others."""
+    ours = {name.upper() for name in Settings.model_fields}
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    values = settings.model_dump(exclude={"database_url", "s3_secret_key", "etl_interval"})
+    named = {name.upper(): str(value) for name, value in values.items() if value is not None}
+    secrets = {"DATABASE_URL": url_of(settings), "S3_SECRET_KEY": secret_of(settings)}
+    return kept | named | secrets
+
+
+@contextmanager
+def running() -> Iterator[Stack]:
+    """Start an object store and PostgreSQL; stop and remove them when the block ends."""
+    folder = Path(tempfile.mkdtemp(prefix="bucketline-bench-"))
+    folder.chmod(0o755)  # as root, PostgreSQL's plain user has to get in
+    try:
+        with local.running(_embedded(folder / "local")) as filled:
+            stack = Stack(filled)
+            stack.make_template()
+            yield stack
+    finally:
+        _remove(folder)
+
+
+def _embedded(local_dir: Path) -> Settings:
+    """Settings that ask for both servers, whatever the environment and `.env` name."""
+    values = {name: spec.get_default() for name, spec in Settings.model_fields.items()}
+    return Settings.model_construct(**values | {"local_dir": local_dir})
+
+
+def _remove(folder: Path) -> None:
+    """Remove the folder as soon as its servers have gone, which they do by themselves."""
+    deadline = time.monotonic() + REMOVAL_SECONDS
+    while folder.exists() and time.monotonic() < deadline:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,60 @@
+"""The benchmark, at a size that proves nothing but that it works, on the tests' own servers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench import peers
+from bench.__main__ import SCENARIOS
+from bench.scale import QUICK
+from bench.stack import TEMPLATE, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from etl.settings import Settings
+
+SMALL = replace(
+    QUICK,
+    tiny_csvs=200,
+    tiny_images=100,
+    big_rows=1_000,
+    glob_csvs=100,
+    repeats=1,
+    slow_repeats=1,
+    idle_seconds=0.2,
+    few_objects=20,
+    many_objects=80,
+    few_rows=100,
+    many_rows=400,
+)
+
+
+@pytest.fixture(scope="module")
+def servers(stack: Settings) -> Iterator[Stack]:
+    """Let the benchmark use the tests' servers instead of its own."""
+    servers = Stack(stack)
+    servers.make_template()
+    yield servers
+    servers.execute(f"DROP DATABASE {TEMPLATE}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name == "big" else pytest.param(name, marks=pytest.mark.long) for name in SCENARIOS],
+)
+def test_every_scenario_measures_each_of_its_figures(
+    name: str, servers: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(peers, "PYTHON", tmp_path / "no rivals")
+    figures = list(SCENARIOS[name](servers, SMALL))
+    assert figures
+    for item in figures:
+        assert item.value is not None
+        if item.rival and "not installed" not in item.note:
+            assert item.rival_value is not None
+            assert item.passed is not None

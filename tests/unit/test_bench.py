@@ -1,0 +1,128 @@
+"""The benchmark's own arithmetic: limits, data from a seed, and the page made of the results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from bench import objects, peers, report
+from bench.figures import Figure, Limit, figure, load, machine, save
+from bench.peers import Peer
+from bench.show import markdown, number
+from etl.settings import Settings
+
+
+def test_a_limit_is_a_factor_of_the_rivals_median_plus_an_allowance():
+    limit = Limit(1.3, 0.5)
+    passed = figure("s", "w", "s", [1.8], rival_samples=[1, 1, 9], limit=limit)
+    missed = figure("s", "w", "s", [1.81], rival_samples=[1, 1, 9], limit=limit)
+    assert (passed.bound, passed.passed, missed.passed) == (1.8, True, False)
+
+
+def test_a_limit_from_below_is_missed_by_less():
+    limit = Limit(0.7, at_least=True)
+    assert figure("s", "w", "MB/s", [71], rival_samples=[100], limit=limit).passed
+    assert not figure("s", "w", "MB/s", [69], rival_samples=[100], limit=limit).passed
+
+
+def test_without_its_rival_a_figure_neither_passes_nor_misses():
+    alone = figure("s", "w", "s", [1.0], rival="DuckDB", limit=Limit(1.0), note="not installed")
+    assert alone.passed is None
+    assert alone.value == 1.0
+
+
+def test_the_same_seed_gives_the_same_data():
+    assert objects.big_csv(1000) == objects.big_csv(1000)
+    assert list(objects.images(3)) == list(objects.images(3))
+
+
+def test_another_version_changes_one_row_in_a_hundred():
+    before, after = (objects.big_csv(1000, version).splitlines() for version in (0, 1))
+    assert sum(old != new for old, new in zip(before, after, strict=True)) == 10
+    assert len(list(objects.changed_csvs(1000, 1))) == 10
+
+
+def test_a_rival_that_is_not_installed_is_named_and_nothing_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(peers, "PYTHON", tmp_path / "python")
+    peer = Peer("duckdb_postgres", 1)
+    peer.time(Settings(_env_file=None))
+    assert peer.seconds == []
+    assert "not installed" in peer.why_not
+
+
+@pytest.fixture
+def docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let the report be written into a folder of the test's own."""
+    monkeypatch.setattr(report, "PAGE", tmp_path / "performance.md")
+    monkeypatch.setattr(report, "CHART", tmp_path / "performance.svg")
+    return tmp_path
+
+
+def saved(folder: Path, name: str, *figures: Figure) -> Path:
+    path = folder / "results" / name
+    save(figures, "quick", machine(), path)
+    return path
+
+
+def test_results_come_back_as_they_were_saved(tmp_path: Path):
+    shown = figure("tiny", "first", "s", [1, 2, 3], rival="LIST", rival_samples=[2])
+    assert load(saved(tmp_path, "a.json", shown))["figures"] == [shown]
+
+
+def test_results_tell_the_machine_but_not_whose_it_is(tmp_path: Path):
+    facts = json.loads(saved(tmp_path, "a.json").read_text())["machine"]
+    assert set(facts) == {
+        "cores",
+        "memory_gb",
+        "system",
+        "architecture",
+        "python",
+        "load_at_start",
+        "load_at_end",
+    }
+
+
+def test_the_report_keeps_what_people_wrote_around_it(docs: Path):
+    page = docs / "performance.md"
+    page.write_text(f"# Mine\n\n{report.BEGIN}\nold\n{report.END}\n\nWhy.\n")
+    shown = figure("tiny", "first <run>", "s", [1.5], rival="LIST", rival_samples=[1.0])
+    report.write_report([saved(docs, "a.json", shown)])
+    text = page.read_text()
+    assert text.startswith("# Mine\n")
+    assert text.endswith("\n\nWhy.\n")
+    assert "| first <run> | 1.50 s | LIST | 1.00 s | 1.50 |" in text
+    assert "old" not in text
+
+
+def test_the_chart_is_well_formed_and_names_every_figure(docs: Path):
+    shown = figure("tiny", "a & b", "s", [1.5], rival="LIST", rival_samples=[1], limit=Limit(2))
+    report.write_report([saved(docs, "a.json", shown)])
+    texts = [node.text for node in ET.parse(docs / "performance.svg").iter()]  # noqa: S314
+    assert {"a & b", "LIST", "1.50 s", "1.00 s"} <= set(texts)
+
+
+def test_of_one_figure_in_two_results_the_last_counts(docs: Path):
+    first = figure("tiny", "run", "s", [1.0])
+    second = figure("tiny", "run", "s", [2.0])
+    report.write_report([saved(docs, "a.json", first), saved(docs, "b.json", second)])
+    assert "2.00 s" in (docs / "performance.md").read_text()
+    assert "1.00 s" not in (docs / "performance.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "\N{EN DASH}"), (0.123, "0.12 s"), (12.34, "12.3 s"), (1234.5, "1,234 s")],
+)
+def test_numbers_are_shown_with_the_digits_that_count(value: float | None, shown: str):
+    assert number(value, "s") == shown
+
+
+def test_a_note_stands_below_its_table():
+    assert "- run: not installed" in markdown(
+        [figure("tiny", "run", "s", [], note="not installed")]
+    )
