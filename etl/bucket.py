@@ -51,6 +51,7 @@ LIST_CHUNK = 1000
 PART_SIZE = 5 * 1024 * 1024  # the least S3 allows
 FETCH_ATTEMPTS = 3
 PARTS_AHEAD = 1
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 _BAD_KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"}
 
@@ -97,18 +98,23 @@ class ObjectStore:
     # -- listing
 
     def list_objects(self, bucket: str) -> Iterator[SourceObject]:
-        """Every object in the bucket, in the order the store lists: UTF-8 bytes of the key."""
+        """Every object in the bucket, in the order the store lists: UTF-8 bytes of the key.
+
+        In bulk, as long as every key can be trusted; from the first that cannot, exactly. An
+        outage shows there too.
+        """
         last: str | None = None
         if not self._has_leading_slash(bucket):
             try:
                 for source in self._list_bulk(bucket):
-                    if last is not None and source.key <= last and not is_ignored(source):
-                        break  # obstore dropped a slash, or the store is out of order
+                    if not is_ignored(source):
+                        if not _is_trusted(source.key, last):
+                            break
+                        last = source.key
                     yield source
-                    last = source.key if not is_ignored(source) else last
                 else:
                     return
-            except InvalidPathError:
+            except (InvalidPathError, ObjectStoreUnavailable):
                 pass
         yield from self._list_exactly(bucket, after=last)
 
@@ -380,6 +386,14 @@ def _changed(source: SourceObject) -> ObjectChanged:
     return ObjectChanged(
         f"{source.key!r} was replaced or removed while it was read.", key=source.key
     )
+
+
+def _is_trusted(key: str, previous: str | None) -> bool:
+    """Whether the bulk client can have spelt this key as the store does.
+
+    It drops slashes, which shows in the order, and sees what XML cannot hold replaced.
+    """
+    return REPLACEMENT not in key and (previous is None or key > previous)
 
 
 def _bare_etag(etag: str | None) -> str:
