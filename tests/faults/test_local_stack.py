@@ -29,7 +29,7 @@ from etl.local.accounts import identity, plain_account
 from etl.local.locks import FileLock, is_held
 from etl.local.ports import any_free_port, choose_port
 from etl.local.postgres_binaries import Binaries, find_binaries, reachable
-from etl.local.processes import is_alive, stop_leftover
+from etl.local.processes import is_alive, stop_leftover, was_started_with
 from etl.local.record import living_record, read_record, supervisor_lock_path
 from etl.settings import Settings
 
@@ -331,11 +331,15 @@ def test_pid_files_that_name_another_process_by_now_do_no_harm(local_dir: Path) 
 
 def test_server_left_by_a_dead_supervisor_is_known_by_its_argument() -> None:
     with sleeper("/some/where/data") as left_over:
+        # A process that has only just begun has no command line yet.
+        eventually(
+            lambda: was_started_with("/some/where/data", left_over.pid), "the process has begun"
+        )
         stop_leftover(left_over.pid, "/where/data", signal.SIGTERM)
         stop_leftover(left_over.pid, "/some/where", signal.SIGTERM)
         assert left_over.poll() is None
         stop_leftover(left_over.pid, "/some/where/data", signal.SIGTERM)
-        assert left_over.wait() == -signal.SIGTERM
+        assert left_over.wait(30) == -signal.SIGTERM
 
 
 def test_binaries_out_of_reach_are_copied_for_the_plain_account(local_dir: Path) -> None:
