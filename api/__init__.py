@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from etl.settings import Settings
 
 VERSION = "0.1.0"
-POOL_SIZE = 8  # half of the server's threads: a database that hangs must not take them all
+POOL_SIZE = 12  # half of the server's threads: a database that hangs must not take them all
 
 
 def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> APIFlask:

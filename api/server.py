@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from etl.settings import Settings
 
-THREADS = 16
+THREADS = 24
 PORTS_TO_TRY = 100
 BACKLOG = 1024
 BUFFER_BYTES = 256 * 1024

@@ -28,7 +28,7 @@ STATEMENT_TIMEOUT_SECONDS = 60
 IDLE_TIMEOUT_SECONDS = 30  # how long a streamed answer waits for its reader
 PROBE_SECONDS = 3
 MAX_WAITING_REQUESTS = 4
-MAX_STREAMS = 4
+MAX_STREAMS = 8
 
 _KEY = "bucketline"
 
