@@ -7,24 +7,14 @@ from typing import Any
 from apiflask import APIBlueprint
 
 from api import openapi, paging
+from api.runs import PROBLEM_EXAMPLE
 from api.schemas import OpenProblems, OpenProblemsQuery
 from api.services import services
 from etl.status import open_problems
 
 bp = APIBlueprint("problems", __name__, tag="Problems")
 
-_EXAMPLE = {
-    "id": 1,
-    "run_id": 1,
-    "code": "not-an-integer",
-    "severity": "error",
-    "key": "1000.csv",
-    "etag": "9bb58f26192e4ba00f01e2e7b136bbd8",
-    "line": 2,
-    "column": "birthts",
-    "value": "1990-01-01",
-    "note": "Write birthts as milliseconds since 1970-01-01T00:00:00Z.",
-}
+_EXAMPLE = PROBLEM_EXAMPLE | {"run_id": 1}
 
 
 @bp.get("/problems")

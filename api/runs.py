@@ -19,7 +19,7 @@ bp = APIBlueprint("runs", __name__, tag="Runs")
 
 Answer = tuple[dict[str, Any], dict[str, str]]
 
-_PROBLEM_EXAMPLE = {
+PROBLEM_EXAMPLE = {
     "id": 1,
     "code": "not-an-integer",
     "severity": "error",
@@ -71,7 +71,7 @@ def show_run(run_id: int, query_data: NoQuery) -> dict[str, Any]:  # noqa: ARG00
 
 @bp.get("/runs/<run_id:run_id>/problems")
 @bp.input(ProblemsQuery, location="query")
-@bp.output(RunProblems, description="A page of problems.", example={"problems": [_PROBLEM_EXAMPLE]})
+@bp.output(RunProblems, description="A page of problems.", example={"problems": [PROBLEM_EXAMPLE]})
 @bp.doc(responses={200: {"headers": openapi.LINK_HEADER}, **openapi.problems(404, 422, 503)})
 def list_problems(run_id: int, query_data: ProblemsQuery) -> Answer:
     """List what a run found wrong with rows and objects."""

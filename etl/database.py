@@ -138,7 +138,7 @@ def _take(connection: Connection, lock: int, wait_seconds: float) -> None:
     deadline = time.monotonic() + wait_seconds
     while not connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": lock}):
         connection.rollback()
-        if time.monotonic() >= deadline:
+        if not time.monotonic() < deadline:  # also when it is no number
             raise RunAlreadyActive("Another run is active.")
         time.sleep(LOCK_POLL_SECONDS)
     connection.commit()

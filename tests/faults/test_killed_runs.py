@@ -138,8 +138,9 @@ def test_a_run_refuses_or_waits_while_another_holds_the_lock(
     bucket.user("1.csv")
     with ThreadPoolExecutor(1) as pool:
         with run_lock(connect_unpooled(settings)):
-            with pytest.raises(RunAlreadyActive):
-                manager.run(Trigger.CLI)
+            for no_wait in (0, float("nan")):
+                with pytest.raises(RunAlreadyActive):
+                    manager.run(Trigger.CLI, wait_seconds=no_wait)
             waiting = pool.submit(manager.run, Trigger.CLI, wait_seconds=30)
         assert waiting.result().state is RunState.SUCCEEDED
 
