@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import Connection, Engine, text
 
-from etl import batch, load, publish, runs, stream
+from etl import batch, load, publish, revisions, runs, stream
 from etl.bucket import ObjectStore
 from etl.changes import changes
 from etl.database import connect_unpooled, run_lock, translating
@@ -234,6 +234,8 @@ class DataManager:
             )
             load.check_objects(counts)
             changed = bool(counts.users_changed)
+            if changed:
+                revisions.advance(connection, revisions.Noun.USERS)
             runs.succeed_run(connection, run_id, counts, publish_pending=changed)
             connection.commit()
 

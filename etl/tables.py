@@ -7,6 +7,7 @@ output.csv and paging follow it, so no two machines can disagree about it.
 from __future__ import annotations
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     Column,
@@ -17,9 +18,11 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
+    UniqueConstraint,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -48,6 +51,7 @@ run = Table(
     Column("finished_at", Timestamp),
     Column("counts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("step_seconds", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("step_rows", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("error", JSONB),
     Column("publish_pending", Boolean, nullable=False, server_default=text("false")),
     Column("published_at", Timestamp),
@@ -142,6 +146,81 @@ publication = Table(
     Column("etag", Text, nullable=False),
     Column("run_id", BigInteger, nullable=False),
     Column("published_at", Timestamp, nullable=False),
+)
+
+# When the users, or the facts about their images, last changed: what an ETag is made of.
+revision = Table(
+    "revision",
+    metadata,
+    Column("noun", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("changed_at", Timestamp, nullable=False),
+)
+
+# What an image source object holds. `sizes` are the thumbnails made of it, longest side in
+# pixels; the facts belong to the ETag beside them and to no later version.
+image = Table(
+    "image",
+    metadata,
+    Column("key", ByteText, primary_key=True),
+    Column("etag", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("format", Text),
+    Column("mode", Text),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("bytes", BigInteger, nullable=False),
+    Column("sha256", Text),
+    Column("sizes", ARRAY(Integer), nullable=False, server_default=text("'{}'")),
+    Column("updated_at", Timestamp, nullable=False),
+    Index(None, "sha256"),
+)
+
+# The thumbnails we put, or were about to: equal pictures share one. A row comes before its
+# object and goes after it, so no object in the bucket is ever unknown.
+thumbnail = Table(
+    "thumbnail",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("size", Integer, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("put_at", Timestamp),
+)
+
+# What the store told us of its buckets: hints to look, kept as they came. `mark` tells
+# deliveries of one event from different events: its sequencer, or else time and name.
+bucket_event = Table(
+    "bucket_event",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("bucket", Text, nullable=False),
+    Column("key", ByteText, nullable=False),
+    Column("mark", Text, nullable=False),
+    Column("sequencer", Text),
+    Column("event_name", Text, nullable=False),
+    Column("event_time", Timestamp),
+    Column("etag", Text),
+    Column("size", BigInteger),
+    Column("version_id", Text),
+    Column("record", JSONB, nullable=False),
+    Column("received_at", Timestamp, nullable=False, server_default=text("now()")),
+    Column("handled_by_run", BigInteger),
+    UniqueConstraint("bucket", "key", "mark"),
+    Index("bucket_event_waiting_idx", "id", postgresql_where=text("handled_by_run IS NULL")),
+)
+
+# Messages that could not be read as events, where no topic is set for them.
+dead_letter = Table(
+    "dead_letter",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("topic", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("message", LargeBinary),
+    Column("received_at", Timestamp, nullable=False, server_default=text("now()")),
+    UniqueConstraint("topic", "partition", "offset"),
 )
 
 # Staging: what one run read, before the merge. Unlogged, emptied when a run begins and when
