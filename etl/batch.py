@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from etl.errors import UnreadableObject
 from etl.executor import map_in_threads
@@ -31,15 +31,14 @@ if TYPE_CHECKING:
 
     from etl.bucket import ObjectStore
 
-FETCH_THREADS = 32
+FETCH_THREADS = 16  # more only wait for each other and for the interpreter
 MAX_OBJECTS = 5_000
 MAX_BYTES = 2 * 1024 * 1024  # a batch takes some twenty times its bytes, and three are at work
 MS_A_DAY = 86_400_000
 EPOCH = date(1970, 1, 1).toordinal()
 
 
-@dataclass(frozen=True, slots=True)
-class StagedObject:
+class StagedObject(NamedTuple):
     """What is to become of one source object in the manifest."""
 
     change: ChangeKind

@@ -6,7 +6,6 @@ import io
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 from sqlalchemy import Connection, text
@@ -21,6 +20,7 @@ from etl.sql import statements
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_PROBLEM_FIELDS = tuple(spec.name for spec in fields(Problem))
 STAGING = ("staging_row", "staging_object", "staging_problem")
 MASS_RETIREMENT_FLOOR = 100
 COPY_BYTES = 1 << 20  # between two reads COPY may have to wait for the thread that parses
@@ -42,9 +42,9 @@ def stage(connection: Connection, batch: Batch) -> None:
     with connection.begin():
         if batch.discards is not None:
             _discard(connection, batch.discards)
-        _copy(connection, "staging_row", rows)
-        _copy(connection, "staging_object", _frame(batch.objects, StagedObject))
-        _copy(connection, "staging_problem", _frame(batch.problems, Problem))
+        _copy(connection, "staging_row", pa.Table.from_pandas(rows, preserve_index=False))
+        _copy(connection, "staging_object", _table(batch.objects, StagedObject._fields))
+        _copy(connection, "staging_problem", _table(batch.problems, _PROBLEM_FIELDS))
     pa.default_memory_pool().release_unused()  # it would keep what the largest batch took
 
 
@@ -53,22 +53,20 @@ def _discard(connection: Connection, key: str) -> None:
         connection.execute(text(f"DELETE FROM {statement} = :key"), {"key": key})
 
 
-def _frame(values: Sequence[StagedObject] | Sequence[Problem], kind: type) -> pd.DataFrame:
-    columns = [spec.name for spec in fields(kind)]
-    cells = {name: [getattr(value, name) for value in values] for name in columns}
-    return pd.DataFrame(cells, dtype=object)
+def _table(values: Sequence[object], names: Sequence[str]) -> pa.Table:
+    return pa.table({name: [getattr(value, name) for value in values] for name in names})
 
 
-def _copy(connection: Connection, table: str, frame: pd.DataFrame) -> None:
-    if frame.empty:
+def _copy(connection: Connection, table: str, cells: pa.Table) -> None:
+    if not cells.num_rows:
         return
     # Arrow quotes every text and no null, so COPY tells '' from NULL and no cell is syntax.
     # In one chunk: for an empty one Arrow writes 8 KB of NULs.
-    cells = pa.Table.from_pandas(frame, preserve_index=False).combine_chunks()
+    cells = cells.combine_chunks()
     buffer = io.BytesIO()
     arrow_csv.write_csv(cells, buffer, arrow_csv.WriteOptions(include_header=False))
     buffer.seek(0)
-    columns = ", ".join(f'"{name}"' for name in frame.columns)
+    columns = ", ".join(f'"{name}"' for name in cells.column_names)
     with driver(connection).cursor() as cursor:
         statement = f"COPY {table} ({columns}) FROM STDIN (FORMAT csv)"
         cursor.copy_expert(statement, buffer, COPY_BYTES)

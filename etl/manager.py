@@ -19,20 +19,20 @@ from sqlalchemy import Connection, Engine, text
 
 from etl import batch, load, publish, revisions, runs, stream
 from etl.bucket import ObjectStore
-from etl.changes import changes
+from etl.changes import changes_by_page
 from etl.database import connect_unpooled, run_lock, translating
 from etl.errors import ConfigurationError, DatabaseUnavailable, EtlError, ObjectStoreUnavailable
 from etl.executor import flat_map_ahead
-from etl.keys import is_ignored
-from etl.model import Change, Counts, RunReport, SourceObject, Trigger
+from etl.manifest import manifest
+from etl.model import Change, Counts, RunReport, Trigger
 
 if TYPE_CHECKING:
+    from etl.model import Facts
     from etl.settings import Settings
 
 log = structlog.get_logger("etl.run")
 
 Progress = Callable[[str, int], None]
-MANIFEST_CHUNK = 5_000
 BATCHES_AHEAD = 1
 
 
@@ -175,37 +175,20 @@ class DataManager:
 
     def _changes(self, tally: _Tally) -> Iterator[Change]:
         """The changes between listing and manifest; whatever else is seen is only counted."""
-        with self._manifest() as manifest:
-            for change in changes(self._listing(tally), manifest):
-                if change is None:
-                    tally.unchanged += 1
+        bucket, today = self._settings.source_bucket, self._clock().date()
+        with manifest(self._engine, bucket, today) as known:
+            for found in changes_by_page(self._listing(tally), known):
+                if isinstance(found, int):
+                    tally.unchanged += found
                 else:
-                    yield change
+                    yield found
 
-    def _listing(self, tally: _Tally) -> Iterator[SourceObject]:
-        for source in self._store.list_objects(self._settings.source_bucket):
-            tally.listed += 1
-            if tally.listed % 1000 == 0:
-                self._progress("list", tally.listed)
-            if is_ignored(source):
-                tally.ignored += 1
-            else:
-                yield source
-
-    @contextmanager
-    def _manifest(self) -> Iterator[Iterator[SourceObject]]:
-        """The committed source objects in key order, from a server-side cursor."""
-        with translating(), self._engine.connect() as connection:
-            rows = connection.execution_options(yield_per=MANIFEST_CHUNK).execute(
-                text(
-                    # A date that was in the future has come: what held it is no longer known.
-                    "SELECT key, CASE WHEN reread_on <= :today THEN '' ELSE etag END,"
-                    " size, last_modified FROM source_object"
-                    " WHERE bucket = :bucket ORDER BY key"
-                ),
-                {"bucket": self._settings.source_bucket, "today": self._clock().date()},
-            )
-            yield (SourceObject(*row) for row in rows)
+    def _listing(self, tally: _Tally) -> Iterator[list[Facts]]:
+        for page in self._store.list_pages(self._settings.source_bucket):
+            tally.listed += len(page.rows) + page.ignored
+            tally.ignored += page.ignored
+            self._progress("list", tally.listed)
+            yield page.rows
 
     # -- merge and publication
 

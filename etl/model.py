@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from typing import TypeAlias
+
+    # The fields of a SourceObject, in their order, where it comes by the hundred thousand.
+    Facts: TypeAlias = tuple[str, str, int, datetime]
 
 
 class Trigger(StrEnum):

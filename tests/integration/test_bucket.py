@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from etl.bucket import ObjectStore
 from etl.errors import ConfigurationError, ObjectStoreUnavailable
-from etl.keys import is_ignored
+from etl.listing import Listing
 from etl.manager import DataManager
 from etl.model import SourceObject, Trigger
 from etl.settings import Settings
@@ -46,7 +46,7 @@ def by_bytes(keys: list[str]) -> list[str]:
 
 
 def listed(store: ObjectStore, bucket: TestBucket) -> list[str]:
-    return [source.key for source in store.list_objects(bucket.name) if not is_ignored(source)]
+    return [source.key for source in store.list_objects(bucket.name)]
 
 
 def test_awkward_keys_are_listed_in_byte_order_and_fetched(store: ObjectStore, bucket: TestBucket):
@@ -79,14 +79,14 @@ def test_an_ordinary_bucket_is_listed_in_bulk(
 ):
     """The exact listing is ten times as slow; it is for keys that need it."""
     bucket.put("a/1.csv", b"x")
-    exact = ObjectStore._list_exactly  # noqa: SLF001 - to see who calls it
+    exact = Listing.exactly
     prefixes: list[str | None] = []
 
-    def noted(self: ObjectStore, bucket: str, *, prefix: str | None = None, **more: str | None):  # noqa: ANN202
+    def noted(self: Listing, bucket: str, *, prefix: str | None = None, **more: str | None):  # noqa: ANN202
         prefixes.append(prefix)
         return exact(self, bucket, prefix=prefix, **more)
 
-    monkeypatch.setattr(ObjectStore, "_list_exactly", noted)
+    monkeypatch.setattr(Listing, "exactly", noted)
     assert listed(store, bucket) == ["a/1.csv"]
     assert prefixes == ["/"]
 
