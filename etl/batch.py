@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from etl.bucket import ObjectStore
 
-FETCH_THREADS = 16  # more only wait for each other and for the interpreter
 MAX_OBJECTS = 5_000
 MAX_BYTES = 2 * 1024 * 1024  # a batch takes some twenty times its bytes, and three are at work
 MS_A_DAY = 86_400_000
@@ -95,7 +94,9 @@ def read(store: ObjectStore, bucket: str, changes: Sequence[Change], today: date
     Raises:  ObjectStoreUnavailable. A fault of one object is a problem, not an exception.
     """
     wanted = [change for change in changes if _is_read(change)]
-    fetched = map_in_threads(lambda change: _fetch(store, bucket, change), wanted, FETCH_THREADS)
+    fetched = map_in_threads(
+        lambda change: _fetch(store, bucket, change), wanted, store.fetch_concurrency
+    )
     outcomes = dict(zip((change.source.key for change in wanted), fetched, strict=True))
     files = [found for found in outcomes.values() if isinstance(found, SourceFile)]
     refused = [found for found in outcomes.values() if isinstance(found, Problem)]

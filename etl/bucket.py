@@ -37,7 +37,7 @@ from etl.listing import Listing, bare_etag
 from etl.model import SourceFile, SourceObject
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterable, Iterator
     from pathlib import Path
 
     from etl.listing import Page
@@ -64,6 +64,8 @@ class ObjectStore:
     def __init__(self, settings: Settings) -> None:
         self._endpoint, self._access_key, self._secret_key = _credentials(settings)
         self._region = settings.s3_region
+        self._list_concurrency = settings.list_concurrency
+        self.fetch_concurrency = settings.fetch_concurrency
         self._minio = self._minio_client(READ_TIMEOUT_SECONDS, RETRIES)
         self._bulk: dict[str, S3Store] = {}
         self._listing = Listing(self._minio, self._bulk_store, self._translating)
@@ -96,9 +98,12 @@ class ObjectStore:
 
     # -- listing
 
-    def list_pages(self, bucket: str) -> Iterator[Page]:
-        """Every object in the bucket, in the order the store lists: UTF-8 bytes of the key."""
-        return self._listing.pages(bucket)
+    def list_pages(self, bucket: str, cuts: Iterable[str] = ()) -> Iterator[Page]:
+        """Every object in the bucket, in the order the store lists: UTF-8 bytes of the key.
+
+        Between the keys `cuts`, LIST_CONCURRENCY stretches of it are listed at once.
+        """
+        return self._listing.pages(bucket, cuts, self._list_concurrency)
 
     def list_objects(self, bucket: str) -> Iterator[SourceObject]:
         """As `list_pages`, one by one, without those of the ignored kind."""

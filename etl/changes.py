@@ -79,7 +79,7 @@ class _Side:
             if page is None:
                 return False
             if page:
-                _check_order(page, self._last)
+                check_order(page, self._last)
                 self._last = page[-1][0]
                 self.rows = page
         return True
@@ -128,7 +128,11 @@ def are_rising(keys: list[str]) -> bool:
     return all(map(lt, keys, keys[1:]))
 
 
-def _check_order(page: list[Facts], last: str | None) -> None:
+def check_order(page: list[Facts], last: str | None) -> None:
+    """Make sure that the keys rise, also over that of the page before.
+
+    Raises:  ListingOutOfOrder.
+    """
     keys = [row[0] for row in page] if last is None else [last, *(row[0] for row in page)]
     if not are_rising(keys):
         previous, key = next((one, other) for one, other in pairwise(keys) if one >= other)

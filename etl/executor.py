@@ -53,11 +53,6 @@ def map_ahead(
     return flat_map_ahead(lambda item: iter((work(item),)), items, ahead)
 
 
-def one_ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
-    """The items as they are, the next of them made while the caller looks at the last one."""
-    return flat_map_ahead(iter, [items], 1)
-
-
 def flat_map_ahead(
     work: Callable[[Item], Iterator[Result]], items: Iterable[Item], ahead: int
 ) -> Generator[Result, None, None]:

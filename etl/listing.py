@@ -6,21 +6,22 @@ trailing slash and gives up a whole listing at a control character or an empty p
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import InvalidPathError
 
-from etl.changes import are_rising
+from etl.changes import are_rising, check_order
 from etl.errors import ObjectStoreUnavailable
-from etl.executor import one_ahead
+from etl.executor import flat_map_ahead
 from etl.keys import without_ignored
 from etl.model import SourceObject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from minio import Minio
@@ -29,7 +30,11 @@ if TYPE_CHECKING:
     from etl.model import Facts
 
 PAGE_OBJECTS = 1000  # as many as S3 gives at once
+STRETCH_OBJECTS = 10_000  # between two cuts
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+# Keys that the bulk client is sure to spell as the store does when it lists what is behind them.
+_PLAIN = re.compile(r"[A-Za-z0-9](?:/?[A-Za-z0-9._-])*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,47 +61,73 @@ class Listing:
         self._bulk_store = bulk_store
         self._translating = translating
 
-    def pages(self, bucket: str) -> Iterator[Page]:
+    def pages(self, bucket: str, cuts: Iterable[str] = (), at_once: int = 1) -> Iterator[Page]:
         """The whole bucket, in the order the store lists: UTF-8 bytes of the key.
 
         In bulk, as long as every key can be trusted; from the first page with one that cannot,
         exactly. An outage shows there too. The next page comes while one is looked at.
+
+        `cuts` are keys in that order, which need not be there any more. They part the bucket
+        into stretches of which `at_once` are listed at the same time.
         """
-        return one_ahead(self._pages(bucket))
+        if self._has_leading_slash(bucket):
+            yield from self._exact_pages(bucket, None, None)
+            return
+        stretches = pairwise([None, *filter(_PLAIN.fullmatch, cuts), None])
+        yield from flat_map_ahead(lambda ends: self._stretch(bucket, *ends), stretches, at_once)
 
-    def _pages(self, bucket: str) -> Iterator[Page]:
-        last: str | None = None
-        if not self._has_leading_slash(bucket):
-            try:
-                for page in self._bulk(bucket):
-                    if page.rows:
-                        if not _are_trusted(page.rows, last):
-                            break
-                        last = page.rows[-1][0]
-                    yield page
-                else:
+    def _stretch(self, bucket: str, after: str | None, through: str | None) -> Iterator[Page]:
+        """The keys behind `after`, up to and with `through`; without end where that is None."""
+        last = after
+        try:
+            for rows in self._bulk(bucket, after, through):
+                kept = without_ignored(rows)
+                if kept:
+                    if not _are_trusted(kept, last):
+                        break
+                    last = kept[-1][0]
+                if through is not None and last is not None and last > through:
+                    # Each row for itself: one of an ignored kind may be spelt out of order.
+                    inside = [row for row in rows if row[0] <= through]
+                    yield self._bulk_page(bucket, inside)
                     return
-            except (InvalidPathError, ObjectStoreUnavailable):
-                pass
-        exact = self.exactly(bucket, after=last)
-        while rows := list(islice(exact, PAGE_OBJECTS)):
-            yield _page(rows)
+                yield self._bulk_page(bucket, rows)
+            else:
+                return
+        except (InvalidPathError, ObjectStoreUnavailable):
+            pass
+        yield from self._exact_pages(bucket, last, through)
 
-    def _bulk(self, bucket: str) -> Iterator[Page]:
+    def _exact_pages(self, bucket: str, after: str | None, through: str | None) -> Iterator[Page]:
+        exact, last = self.exactly(bucket, after=after), after
+        while rows := list(islice(exact, PAGE_OBJECTS)):
+            check_order(rows, last)  # or what is behind the end could be before it
+            last = rows[-1][0]
+            inside = [row for row in rows if through is None or row[0] <= through]
+            kept = without_ignored(inside)
+            yield Page(kept, len(inside) - len(kept))
+            if len(inside) < len(rows):
+                return
+
+    def _bulk(self, bucket: str, after: str | None, through: str | None) -> Iterator[list[Facts]]:
+        # A stretch with an end comes whole: nothing more of it is made before it is asked for.
+        size = PAGE_OBJECTS if through is None else STRETCH_OBJECTS + PAGE_OBJECTS
         with self._translating(f"list bucket {bucket}", bucket):
-            for chunk in obstore.list(self._bulk_store(bucket), chunk_size=PAGE_OBJECTS):
-                page = _page(
-                    [
-                        (
-                            entry["path"],
-                            bare_etag(entry["e_tag"]),
-                            entry["size"],
-                            entry["last_modified"],
-                        )
-                        for entry in chunk
-                    ]
-                )
-                yield Page([row for row in page.rows if self._is_there(bucket, row)], page.ignored)
+            for chunk in obstore.list(self._bulk_store(bucket), offset=after, chunk_size=size):
+                yield [
+                    (
+                        entry["path"],
+                        bare_etag(entry["e_tag"]),
+                        entry["size"],
+                        entry["last_modified"],
+                    )
+                    for entry in chunk
+                ]
+
+    def _bulk_page(self, bucket: str, rows: list[Facts]) -> Page:
+        kept = without_ignored(rows)
+        there = [row for row in kept if self._is_there(bucket, row)]
+        return Page(there, len(rows) - len(kept))
 
     def _is_there(self, bucket: str, row: Facts) -> bool:
         """An empty `1000.csv` may be the marker of a folder called `1000.csv/`."""
@@ -127,11 +158,6 @@ class Listing:
 def bare_etag(etag: str | None) -> str:
     """An ETag without its quotes."""
     return (etag or "").removeprefix("W/").strip('"')
-
-
-def _page(rows: list[Facts]) -> Page:
-    kept = without_ignored(rows)
-    return Page(kept, len(rows) - len(kept))
 
 
 def _are_trusted(rows: list[Facts], last: str | None) -> bool:

@@ -23,7 +23,8 @@ from etl.changes import changes_by_page
 from etl.database import connect_unpooled, run_lock, translating
 from etl.errors import ConfigurationError, DatabaseUnavailable, EtlError, ObjectStoreUnavailable
 from etl.executor import flat_map_ahead
-from etl.manifest import manifest
+from etl.listing import STRETCH_OBJECTS
+from etl.manifest import cuts, manifest
 from etl.model import Change, Counts, RunReport, Trigger
 
 if TYPE_CHECKING:
@@ -184,11 +185,17 @@ class DataManager:
                     yield found
 
     def _listing(self, tally: _Tally) -> Iterator[list[Facts]]:
-        for page in self._store.list_pages(self._settings.source_bucket):
+        for page in self._store.list_pages(self._settings.source_bucket, self._cuts()):
             tally.listed += len(page.rows) + page.ignored
             tally.ignored += page.ignored
             self._progress("list", tally.listed)
             yield page.rows
+
+    def _cuts(self) -> list[str]:
+        """Where the listing is cut into stretches, if several are to be listed at once."""
+        if self._settings.list_concurrency == 1:
+            return []
+        return cuts(self._engine, self._settings.source_bucket, STRETCH_OBJECTS)
 
     # -- merge and publication
 

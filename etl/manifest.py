@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from sqlalchemy import text
+
 from etl.database import driver, translating
 
 if TYPE_CHECKING:
@@ -37,3 +39,17 @@ def manifest(engine: Engine, bucket: str, today: date) -> Iterator[Iterator[list
     ):
         cursor.execute(_SELECT, {"bucket": bucket, "today": today})
         yield iter(lambda: cursor.fetchmany(PAGE_OBJECTS), [])
+
+
+def cuts(engine: Engine, bucket: str, objects: int) -> list[str]:
+    """Every so many objects a key of the manifest, in order."""
+    with translating(), engine.connect() as connection:
+        found = connection.execute(
+            text(
+                "SELECT key FROM (SELECT key, row_number() OVER (ORDER BY key) AS place"
+                " FROM source_object WHERE bucket = :bucket) AS numbered"
+                " WHERE place % :objects = 0 ORDER BY key"
+            ),
+            {"bucket": bucket, "objects": objects},
+        )
+        return list(found.scalars())

@@ -74,6 +74,12 @@ class Settings(BaseSettings):
     etl_interval: Duration = Field(
         default=timedelta(minutes=25), description="time between interval runs"
     )
+    list_concurrency: int = Field(
+        default=1, ge=1, le=64, description="parts of the bucket that are listed at once"
+    )
+    fetch_concurrency: int = Field(
+        default=16, ge=1, le=256, description="objects that are fetched at once"
+    )
     api_host: str = Field(default="127.0.0.1", description="address the API listens on")
     api_port: int = Field(default=5000, ge=1, le=65535, description="first port the API tries")
     local_dir: Path = Field(default=Path(".local"), description="data of the embedded services")

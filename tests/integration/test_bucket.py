@@ -109,6 +109,70 @@ def test_a_listing_is_not_cut_at_a_thousand(store: ObjectStore, bucket: TestBuck
     assert listed(store, bucket) == keys
 
 
+def in_stretches(settings: Settings, bucket: TestBucket, cuts: list[str]) -> list[str]:
+    store = ObjectStore(settings.model_copy(update={"list_concurrency": 3}))
+    return [row[0] for page in store.list_pages(bucket.name, cuts) for row in page.rows]
+
+
+@given(st.sets(st.sampled_from(["", "a.csv", "m.csv", "m/4.csv", "m/n.csv", "mm", "zz", "~ \n"])))
+@hypothesis_settings(max_examples=30)
+def test_wherever_a_listing_is_cut_every_key_comes_once_and_in_order(
+    settings: Settings, bucket: TestBucket, cuts: set[str]
+):
+    """Cuts that are keys, lie between keys, before all, behind all, or cannot be used."""
+    keys = ["1.csv", "a.csv", "m.csv", "m/4.csv", "m/5.csv", "m0.csv", "z.csv", "zz/é.csv"]
+    if not bucket.keys():
+        for key in keys:
+            bucket.put(key, key)
+    assert in_stretches(settings, bucket, sorted(cuts)) == keys
+
+
+@pytest.mark.parametrize("awkward", [*BEYOND_OBSTORE, "m/.DS_Store\n.csv"])
+def test_a_key_that_the_bulk_client_cannot_spell_hides_no_other_in_a_cut_listing(
+    settings: Settings, bucket: TestBucket, awkward: str
+):
+    keys = ["1.csv", "m.csv", "m/1.csv", "n.csv", "z.csv", awkward]
+    for key in keys:
+        bucket.put(key, key)
+    assert in_stretches(settings, bucket, ["m.csv", "n.csv"]) == by_bytes(keys)
+
+
+def test_ignored_objects_are_counted_once_in_a_cut_listing(settings: Settings, bucket: TestBucket):
+    for key in ("1.csv", "a/.DS_Store", "a/2.csv", "b/._2.csv", "b/3.csv", "dir/", "z.csv"):
+        bucket.put(key, b"" if key.endswith("/") else b"x")
+    store = ObjectStore(settings)
+    pages = list(store.list_pages(bucket.name, ["a/1.csv", "b/3.csv"]))
+    assert [row[0] for page in pages for row in page.rows] == [
+        "1.csv",
+        "a/2.csv",
+        "b/3.csv",
+        "z.csv",
+    ]
+    assert sum(page.ignored for page in pages) == 3
+
+
+def test_a_listing_of_several_stretches_gives_the_same_run(
+    settings: Settings,
+    bucket: TestBucket,
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("etl.manager.STRETCH_OBJECTS", 3)
+    manager = DataManager(settings.model_copy(update={"list_concurrency": 2}))
+    assert manager.run(Trigger.CLI).counts.objects_listed == 0  # an empty manifest has no cuts
+    for number in range(10):
+        bucket.user(f"{number}.csv")
+    assert manager.run(Trigger.CLI).counts.objects_added == 10
+    bucket.remove("5.csv")  # where the listing was to be cut
+    bucket.user("4.csv", "New")
+    bucket.user("55.csv")
+    bucket.user("99.csv")  # behind the last cut
+    counts = manager.run(Trigger.CLI).counts
+    assert (counts.objects_added, counts.objects_modified, counts.objects_removed) == (2, 1, 1)
+    assert counts.objects_unchanged == 8
+    assert verify(settings, engine) == []
+
+
 SEGMENTS = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\"), min_size=1, max_size=6
 ).filter(lambda text: text.strip(". ") != "" and not text.startswith("._"))

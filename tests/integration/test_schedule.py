@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -106,11 +106,11 @@ def test_a_run_that_failed_for_an_outage_is_tried_again_before_the_interval(
     class DownAtFirst(ObjectStore):
         attempts = 0
 
-        def list_pages(self, bucket: str) -> Iterator[Page]:
+        def list_pages(self, bucket: str, cuts: Iterable[str] = ()) -> Iterator[Page]:
             self.attempts += 1
             if self.attempts == 1:
                 raise ObjectStoreUnavailable("The store is starting.")
-            return super().list_pages(bucket)
+            return super().list_pages(bucket, cuts)
 
     bucket.user("1.csv")
     monkeypatch.setattr("etl.schedule.FIRST_RETRY_SECONDS", 0.2)

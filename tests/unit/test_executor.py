@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.executor import flat_map_ahead, map_ahead, map_in_threads, one_ahead
+from etl.executor import flat_map_ahead, map_ahead, map_in_threads
 
 
 @given(st.lists(st.integers(0, 4)), st.integers(1, 3))
@@ -74,16 +74,3 @@ def test_threads_begin_nothing_more_after_a_failure():
     with pytest.raises(LookupError):
         map_in_threads(work, range(1_000), 1)
     assert begun == [0, 1]
-
-
-def test_the_next_item_is_made_while_the_last_is_looked_at_and_no_more():
-    made: list[int] = []
-
-    def items() -> Iterator[int]:
-        for number in range(100):
-            made.append(number)
-            yield number
-
-    for number in one_ahead(items()):
-        assert len(made) <= number + 2
-    assert made == list(range(100))
