@@ -111,7 +111,7 @@ class ObjectStore:
 
     def is_empty(self, bucket: str) -> bool:
         """Whether the bucket holds no object at all."""
-        return next(self._listing.exactly(bucket), None) is None
+        return self._listing.first(bucket) is None
 
     def stat(self, bucket: str, key: str) -> SourceObject | None:
         """One object as the listing shows it, or None.

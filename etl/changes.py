@@ -128,12 +128,18 @@ def are_rising(keys: list[str]) -> bool:
     return all(map(lt, keys, keys[1:]))
 
 
+def keys_of(page: list[Facts], last: str | None) -> list[str]:
+    """The keys of a page, behind the last one of the page before."""
+    keys = [row[0] for row in page]
+    return keys if last is None else [last, *keys]
+
+
 def check_order(page: list[Facts], last: str | None) -> None:
     """Make sure that the keys rise, also over that of the page before.
 
     Raises:  ListingOutOfOrder.
     """
-    keys = [row[0] for row in page] if last is None else [last, *(row[0] for row in page)]
+    keys = keys_of(page, last)
     if not are_rising(keys):
         previous, key = next((one, other) for one, other in pairwise(keys) if one >= other)
         raise _out_of_order(key, previous)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import obstore
 from obstore.exceptions import InvalidPathError
 
-from etl.changes import are_rising, check_order
+from etl.changes import are_rising, check_order, keys_of
 from etl.errors import ObjectStoreUnavailable
 from etl.executor import flat_map_ahead
 from etl.keys import without_ignored
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from minio import Minio
+    from minio.datatypes import Object
     from obstore.store import S3Store
 
     from etl.model import Facts
@@ -136,23 +137,36 @@ class Listing:
 
     def _has_leading_slash(self, bucket: str) -> bool:
         """Asked for the prefix `/`, some stores list everything: the answer is looked at."""
-        found = next(self.exactly(bucket, prefix="/"), None)
+        found = self.first(bucket, prefix="/")
         return found is not None and found[0].startswith("/")
 
-    def exactly(
-        self, bucket: str, *, prefix: str | None = None, after: str | None = None
-    ) -> Iterator[Facts]:
+    def exactly(self, bucket: str, *, after: str | None = None) -> Iterator[Facts]:
         """Every object, ignored ones too, with its key as the store spells it."""
         with self._translating(f"list bucket {bucket}", bucket):
-            for entry in self._minio.list_objects(
-                bucket, prefix=prefix, recursive=True, start_after=after
-            ):
-                yield (entry.object_name, bare_etag(entry.etag), entry.size, entry.last_modified)
+            for entry in self._minio.list_objects(bucket, recursive=True, start_after=after):
+                yield _facts(entry)
+
+    def first(self, bucket: str, *, prefix: str = "") -> Facts | None:
+        """The first object whose key begins so, spelt as the store does.
+
+        No more is asked for; the client's public method would have the store list a thousand.
+        """
+        with self._translating(f"list bucket {bucket}", bucket):
+            found = self._minio._list_objects(  # noqa: SLF001
+                bucket, prefix=prefix, encoding_type="url", max_keys=1
+            )
+            entry = next(found, None)
+            return None if entry is None else _facts(entry)
 
     def stat(self, bucket: str, key: str) -> SourceObject | None:
         """One object as the listing shows it, or None."""
-        found = next(self.exactly(bucket, prefix=key), None)
+        found = self.first(bucket, prefix=key)
         return SourceObject(*found) if found is not None and found[0] == key else None
+
+
+def _facts(entry: Object) -> Facts:
+    row = entry.object_name, bare_etag(entry.etag), entry.size, entry.last_modified
+    return cast("Facts", row)  # a listing leaves none of them out
 
 
 def bare_etag(etag: str | None) -> str:
@@ -165,5 +179,5 @@ def _are_trusted(rows: list[Facts], last: str | None) -> bool:
 
     It drops slashes, which shows in the order, and sees what XML cannot hold replaced.
     """
-    keys = [row[0] for row in rows] if last is None else [last, *(row[0] for row in rows)]
+    keys = keys_of(rows, last)
     return REPLACEMENT not in "".join(keys) and are_rising(keys)
