@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import Connection, Engine, text
 
-from etl import batch, load, publish, revisions, runs, stream
+from etl import batch, load, merge, publish, revisions, runs, stream
 from etl.bucket import ObjectStore
 from etl.changes import changes
 from etl.database import connect_unpooled, run_lock, translating
@@ -214,16 +214,18 @@ class DataManager:
     ) -> None:
         """Commit everything the run is to change, in one transaction."""
         with tally.step("merge"):
+            before = runs.last_counts(connection)
             if tally.staged or tally.unreadable:
-                counts = load.merge(
+                counts = merge.merge(
                     connection,
                     run_id=run_id,
                     bucket=self._settings.source_bucket,
                     staged_objects=tally.staged,
+                    before=before,
                     allow_mass_retirement=allow_mass_retirement,
                 )
             else:
-                counts = _nothing_new(runs.last_counts(connection))
+                counts = _nothing_new(before)
             counts = replace(
                 counts,
                 objects_listed=tally.listed,
@@ -232,7 +234,7 @@ class DataManager:
                 objects_unreadable=tally.unreadable,
                 objects_vanished=tally.vanished,
             )
-            load.check_objects(counts)
+            merge.check_objects(counts)
             changed = bool(counts.users_changed)
             if changed:
                 revisions.advance(connection, revisions.Noun.USERS)
