@@ -138,7 +138,11 @@ class DataManager:
 
     def _check_bucket_is_ours(self, connection: Connection) -> None:
         other = connection.scalar(
-            text("SELECT bucket FROM source_object WHERE bucket <> :bucket LIMIT 1"),
+            text(  # the first and the last of an index, however many there are
+                "SELECT bucket FROM (SELECT min(bucket) AS bucket FROM source_object"
+                " UNION SELECT max(bucket) FROM source_object) AS held WHERE bucket <> :bucket"
+                " LIMIT 1"
+            ),
             {"bucket": self._settings.source_bucket},
         )
         connection.commit()

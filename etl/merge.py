@@ -28,8 +28,7 @@ FEW = 500  # up to this each row and object is looked up; above, tables are join
 _FOR_MUCH = {"work_mem": "128MB", "parallel_setup_cost": "100", "parallel_tuple_cost": "0.001"}
 # A rough sample tells how large a join will be, and costs a tenth.
 _SAMPLE = "SET LOCAL default_statistics_target = 10; ANALYZE staging_object, staging_row"
-# No table is scanned for a few rows, whatever PostgreSQL believes: that one object holds every
-# user, it knows; that it is not this one, it does not.
+# No table is scanned for a few rows, whatever PostgreSQL believes of tables it never looked into.
 _FOR_LITTLE = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
@@ -58,7 +57,8 @@ def merge(  # noqa: PLR0913 - each a fact of the run
     _check_staging(connection, staged_objects)
     is_little = staged_objects <= FEW and _rows_are_few(connection)
     _configure(connection, _FOR_LITTLE if is_little else _FOR_MUCH)
-    parameters = {"run_id": run_id, "bucket": bucket}
+    keys = _staged_keys(connection) if is_little else None
+    parameters = {"run_id": run_id, "bucket": bucket, "keys": keys}
     _run_all(connection, "manifest", parameters, analyzed_from=MANY)
     figures = _write_users(connection, parameters, is_little=is_little)
     gained = figures.pop("images_gained")
@@ -70,8 +70,7 @@ def merge(  # noqa: PLR0913 - each a fact of the run
     _check_rows(connection, counts)
     if not allow_mass_retirement:
         _refuse_mass_retirement(counts)
-    for table in STAGING:
-        connection.execute(text(f"TRUNCATE {table}"))
+    _empty(connection, is_little=is_little)
     return counts
 
 
@@ -87,6 +86,10 @@ def _check_staging(connection: Connection, expected: int) -> None:
 def _rows_are_few(connection: Connection) -> bool:
     question = "SELECT count(*) <= :few FROM (SELECT FROM staging_row LIMIT :few + 1) AS begun"
     return bool(connection.scalar(text(question), {"few": FEW}))
+
+
+def _staged_keys(connection: Connection) -> list[str]:
+    return list(connection.scalars(text("SELECT key FROM staging_object")))
 
 
 def _configure(connection: Connection, settings: Mapping[str, str]) -> None:
@@ -166,6 +169,13 @@ def _recounted(connection: Connection, counts: Counts, *, is_first: bool) -> Cou
             hint="`./run.sh verify` shows what differs from the bucket.",
         )
     return found
+
+
+def _empty(connection: Connection, *, is_little: bool) -> None:
+    """Take everything out of staging; for a few rows new files would cost more than the rows."""
+    how = "DELETE FROM" if is_little else "TRUNCATE"
+    for table in STAGING:
+        connection.execute(text(f"{how} {table}"))
 
 
 def _refuse_mass_retirement(counts: Counts) -> None:

@@ -29,7 +29,9 @@ SELECT (SELECT count(*) FROM difference WHERE fresh) AS rows_loaded,
        (SELECT count(*) FROM candidate WHERE fresh AND place > 1) AS rows_shadowed,
        (SELECT count(*)
         FROM staging_object JOIN users ON users.source_key = staging_object.key
-        WHERE users.run_id <> :run_id AND users.retired_at IS NULL) AS rows_unchanged
+        WHERE users.run_id <> :run_id AND users.retired_at IS NULL
+          AND (CAST(:keys AS text[]) IS NULL
+               OR users.source_key = ANY (CAST(:keys AS text[])))) AS rows_unchanged
 
 -- name: merged_users
 SELECT count(*) FILTER (WHERE is_new) AS users_inserted,

@@ -1,5 +1,7 @@
 -- What one run read becomes the users: insert, update, retire, shadow.
--- Run in this order in one transaction, behind the manifest. Parameters: :run_id, :bucket.
+-- Run in this order in one transaction, behind the manifest. Parameters: :run_id, :bucket, and
+-- :keys, those of the objects in staging where they are few, else null: PostgreSQL knows how many
+-- users a key has that it can see, and takes an average for those it finds in a table.
 -- Every statement depends on the staging and the tables only, never on earlier runs' order.
 -- An `analyze_` statement is run only where the table before it came out large.
 
@@ -17,6 +19,7 @@ SELECT coalesce(read.user_id, held.user_id) AS user_id, read.user_id IS NULL AS 
 FROM staging_row AS read
 FULL JOIN (
     SELECT users.* FROM staging_object JOIN users ON users.source_key = staging_object.key
+    WHERE CAST(:keys AS text[]) IS NULL OR users.source_key = ANY (CAST(:keys AS text[]))
 ) AS held ON held.user_id = read.user_id
 WHERE (read.user_id IS NULL AND held.retired_at IS NULL)
    OR held.user_id IS NULL
