@@ -41,10 +41,11 @@ FROM difference
 
 -- name: images_gained
 -- By how many the live users with an image became more. Of a retired user the path is kept.
+-- By an outer join, which begins with the contested: how few they are PostgreSQL cannot know.
 SELECT (SELECT count(img_path) - count(*) FILTER (WHERE had_image) FROM difference)
-       - (SELECT count(users.img_path)
-          FROM contested JOIN users USING (user_id)
-          WHERE users.run_id = :run_id AND users.retired_at IS NOT NULL) AS images_gained
+       - (SELECT count(users.img_path) FILTER (WHERE users.run_id = :run_id
+                                                 AND users.retired_at IS NOT NULL)
+          FROM contested LEFT JOIN users USING (user_id)) AS images_gained
 
 -- name: problems
 SELECT count(*) AS problems FROM staging_problem
