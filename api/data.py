@@ -75,7 +75,8 @@ RUN_EXAMPLE = {
     "counts": {"objects_listed": 2, "rows_read": 2, "rows_loaded": 2},
     "error": None,
     "published_at": "2026-01-02T03:04:05.400000Z",
-    "step_seconds": {"merge": 0.1},
+    "step_seconds": {"list": 0.02, "read": 0.05, "stage": 0.02, "merge": 0.1, "publish": 0.1},
+    "step_rows": {"list": 2, "read": 2, "stage": 2, "merge": 2, "publish": 2},
 }
 
 
@@ -250,7 +251,7 @@ def _user(row: Row[Any]) -> dict[str, Any]:
     description="The run that was asked for, or that was waiting already.",
     example=RUN_EXAMPLE
     | {"state": "requested", "started_at": None, "finished_at": None, "counts": {}}
-    | {"published_at": None, "step_seconds": {}},
+    | {"published_at": None, "step_seconds": {}, "step_rows": {}},
 )
 @bp.doc(
     responses={

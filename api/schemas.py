@@ -227,7 +227,13 @@ class Run(BaseModel):
     counts: dict[str, int] = Field(description="The run's figures; empty until it has some.")
     error: dict[str, Any] | None = Field(description="code, message and hint of what went wrong.")
     published_at: datetime | None = Field(description="When output.csv was put for this run.")
-    step_seconds: dict[str, float]
+    step_seconds: dict[str, float] = Field(
+        description="Seconds that the run was at each step, or waited for it."
+        " Fetching and parsing go on beside staging: `read` is only what was waited for."
+    )
+    step_rows: dict[str, int] = Field(
+        description="What each step handled: objects listed, rows read, staged, merged, published."
+    )
 
 
 class Runs(BaseModel):

@@ -126,7 +126,9 @@ def environment(settings: Settings) -> dict[str, str]:
     """What a command of ours reads to work on these servers, and on no others."""
     ours = {name.upper() for name in Settings.model_fields}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
-    values = settings.model_dump(exclude={"database_url", "s3_secret_key", "etl_interval"})
+    values = settings.model_dump(
+        exclude={"database_url", "s3_secret_key", "etl_interval", "publish_interval"}
+    )
     named = {name.upper(): str(value) for name, value in values.items() if value is not None}
     secrets = {"DATABASE_URL": url_of(settings), "S3_SECRET_KEY": secret_of(settings)}
     return kept | named | secrets

@@ -7,17 +7,16 @@ instant leaves the tables as they were, and the next one ends where it would hav
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy import Connection, Engine, text
 
-from etl import batch, load, publish, revisions, runs, stream
+from etl import batch, load, merge, publish, revisions, runs, stream
 from etl.bucket import ObjectStore
 from etl.changes import changes_by_page
 from etl.database import connect_unpooled, run_lock, translating
@@ -26,6 +25,7 @@ from etl.executor import flat_map_ahead
 from etl.listing import STRETCH_OBJECTS
 from etl.manifest import cuts, manifest
 from etl.model import Change, Counts, RunReport, Trigger
+from etl.tally import Tally
 
 if TYPE_CHECKING:
     from etl.model import Facts
@@ -44,27 +44,6 @@ def _silent(_step: str, _done: int) -> None:
 def utc_now() -> datetime:
     """The one clock of a run."""
     return datetime.now(UTC)
-
-
-@dataclass
-class _Tally:
-    """What the listing showed, counted while it streams by."""
-
-    listed: int = 0
-    ignored: int = 0
-    unchanged: int = 0
-    staged: int = 0
-    unreadable: int = 0
-    vanished: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0) + time.perf_counter() - started
 
 
 class DataManager:
@@ -97,7 +76,9 @@ class DataManager:
             run_id = runs.begin_run(
                 connection, trigger, allow_mass_retirement=allow_mass_retirement
             )
-            return self._run(connection, run_id, allow_mass_retirement=allow_mass_retirement)
+            return self._run(
+                connection, run_id, trigger, allow_mass_retirement=allow_mass_retirement
+            )
 
     def run_requested(self, *, wait_seconds: float = 0) -> RunReport | None:
         """Make the run that was asked for, if one was.
@@ -109,20 +90,37 @@ class DataManager:
             claimed = runs.claim_run(connection)
             if claimed is None:
                 return None
-            run_id, _trigger, allow = claimed
-            return self._run(connection, run_id, allow_mass_retirement=allow)
+            run_id, trigger, allow = claimed
+            return self._run(connection, run_id, trigger, allow_mass_retirement=allow)
+
+    def publish_if_due(self, *, wait_seconds: float = 0) -> bool:
+        """Publish what event runs left to be gathered, once PUBLISH_INTERVAL is over.
+
+        Whether it did. A store that is down is no failure: the next call tries again.
+
+        Raises:  RunAlreadyActive when a run holds the lock after `wait_seconds`: it publishes.
+        """
+        with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
+            run_id = publish.pending_run(connection)
+            connection.commit()
+            return run_id is not None and self._publish(connection, run_id, None, Tally())
 
     def _run(
-        self, connection: Connection, run_id: int, *, allow_mass_retirement: bool
+        self,
+        connection: Connection,
+        run_id: int,
+        trigger: Trigger,
+        *,
+        allow_mass_retirement: bool,
     ) -> RunReport:
-        tally = _Tally()
+        tally = Tally()
         with self._recording_failure(connection, run_id):
             self._check_bucket_is_ours(connection)
             load.empty_staging(connection)
             self._stage_changes(connection, tally)
             self._merge(connection, run_id, tally, allow_mass_retirement=allow_mass_retirement)
-        self._publish(connection, run_id, tally)
-        runs.record_steps(connection, run_id, tally.seconds)
+        self._publish(connection, run_id, trigger, tally)
+        runs.record_steps(connection, run_id, tally.profile.seconds, tally.profile.rows)
         report = runs.report(connection, run_id)
         connection.commit()
         log.info("run ended", run=run_id, state=report.state, **report.counts.as_dict())
@@ -141,7 +139,11 @@ class DataManager:
 
     def _check_bucket_is_ours(self, connection: Connection) -> None:
         other = connection.scalar(
-            text("SELECT bucket FROM source_object WHERE bucket <> :bucket LIMIT 1"),
+            text(  # the first and the last of an index, however many there are
+                "SELECT bucket FROM (SELECT min(bucket) AS bucket FROM source_object"
+                " UNION SELECT max(bucket) FROM source_object) AS held WHERE bucket <> :bucket"
+                " LIMIT 1"
+            ),
             {"bucket": self._settings.source_bucket},
         )
         connection.commit()
@@ -154,27 +156,30 @@ class DataManager:
 
     # -- listing and staging
 
-    def _stage_changes(self, connection: Connection, tally: _Tally) -> None:
+    def _stage_changes(self, connection: Connection, tally: Tally) -> None:
         """List, find what changed, read it in batches, and stage each batch as it comes."""
         bucket, today = self._settings.source_bucket, self._clock().date()
 
         def read(items: list[Change]) -> Iterator[batch.Batch]:
             return stream.read(self._store, bucket, items, today)
 
-        batches = flat_map_ahead(read, batch.cut(self._changes(tally)), BATCHES_AHEAD)
+        changes = tally.profile.each("list", self._changes(tally))
+        batches = flat_map_ahead(read, batch.cut(changes), BATCHES_AHEAD)
         while True:
-            with tally.step("read"):  # listing, fetching and parsing, as far as we waited for it
+            with tally.profile.step("read"):  # fetching and parsing, as far as we waited for it
                 done = next(batches, None)
             if done is None:
+                tally.profile.count("list", tally.listed)
                 return
-            with tally.step("stage"):
+            with tally.profile.step("stage"):
                 load.stage(connection, done)
+            tally.profile.count("stage", len(done.rows))
             tally.staged += len(done.objects)
             tally.unreadable += done.unreadable
             tally.vanished += done.vanished
             self._progress("read", tally.staged)
 
-    def _changes(self, tally: _Tally) -> Iterator[Change]:
+    def _changes(self, tally: Tally) -> Iterator[Change]:
         """The changes between listing and manifest; whatever else is seen is only counted."""
         bucket, today = self._settings.source_bucket, self._clock().date()
         with manifest(self._engine, bucket, today) as known:
@@ -184,7 +189,7 @@ class DataManager:
                 else:
                     yield found
 
-    def _listing(self, tally: _Tally) -> Iterator[list[Facts]]:
+    def _listing(self, tally: Tally) -> Iterator[list[Facts]]:
         for page in self._store.list_pages(self._settings.source_bucket, self._cuts()):
             tally.listed += len(page.rows) + page.ignored
             tally.ignored += page.ignored
@@ -200,20 +205,22 @@ class DataManager:
     # -- merge and publication
 
     def _merge(
-        self, connection: Connection, run_id: int, tally: _Tally, *, allow_mass_retirement: bool
+        self, connection: Connection, run_id: int, tally: Tally, *, allow_mass_retirement: bool
     ) -> None:
         """Commit everything the run is to change, in one transaction."""
-        with tally.step("merge"):
+        with tally.profile.step("merge"):
+            before = runs.last_counts(connection)
             if tally.staged or tally.unreadable:
-                counts = load.merge(
+                counts = merge.merge(
                     connection,
                     run_id=run_id,
                     bucket=self._settings.source_bucket,
                     staged_objects=tally.staged,
+                    before=before,
                     allow_mass_retirement=allow_mass_retirement,
                 )
             else:
-                counts = _nothing_new(runs.last_counts(connection))
+                counts = _nothing_new(before)
             counts = replace(
                 counts,
                 objects_listed=tally.listed,
@@ -222,25 +229,46 @@ class DataManager:
                 objects_unreadable=tally.unreadable,
                 objects_vanished=tally.vanished,
             )
-            load.check_objects(counts)
+            merge.check_objects(counts)
+            tally.profile.count("read", counts.rows_read)
+            tally.profile.count("merge", counts.rows_read - counts.rows_rejected)
             changed = bool(counts.users_changed)
             if changed:
                 revisions.advance(connection, revisions.Noun.USERS)
             runs.succeed_run(connection, run_id, counts, publish_pending=changed)
             connection.commit()
 
-    def _publish(self, connection: Connection, run_id: int, tally: _Tally) -> None:
-        """Publish what is committed. A store that is down now costs nothing but time."""
-        bucket = self._settings.processed_bucket
+    def _publish(
+        self, connection: Connection, run_id: int, trigger: Trigger | None, tally: Tally
+    ) -> bool:
+        """Publish what is committed, if it is time. A store that is down costs nothing but time."""
         try:
-            with tally.step("publish"), translating():
-                due = publish.is_due(connection, self._store, bucket)
-                connection.commit()
-                if due:
-                    publish.publish(connection, self._store, bucket, run_id)
+            with tally.profile.step("publish"), translating():
+                names = self._to_publish(connection, trigger)
+                if names:
+                    bucket = self._settings.processed_bucket
+                    publish.publish(connection, self._store, bucket, run_id, names)
+                    publish.settle(connection, run_id)
+                    users = runs.last_counts(connection).users_live
+                    tally.profile.count("publish", users * len(names))
         except (ObjectStoreUnavailable, ConfigurationError) as error:
             log.warning("not published yet", run=run_id, reason=error.message, hint=error.advice)
             runs.record_publish_error(connection, run_id, error)
+            return False
+        return bool(names)
+
+    def _to_publish(self, connection: Connection, trigger: Trigger | None) -> list[str]:
+        """What is to be put now: all of it behind a change, else what got lost."""
+        names = publish.outputs(self._settings)
+        since = publish.since_last(connection)
+        is_time = publish.is_time(trigger, since, self._settings.publish_interval)
+        is_pending = publish.pending_run(connection) is not None
+        connection.commit()
+        if is_time and not is_pending:
+            bucket = self._settings.processed_bucket
+            names = publish.lost(connection, self._store, bucket, names)
+            connection.commit()
+        return names if is_time else []
 
 
 def _nothing_new(before: Counts) -> Counts:

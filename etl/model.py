@@ -195,3 +195,4 @@ class RunReport:
     error: dict[str, object] | None = None
     published_at: datetime | None = None
     step_seconds: dict[str, float] = field(default_factory=dict)
+    step_rows: dict[str, int] = field(default_factory=dict)

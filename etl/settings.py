@@ -80,6 +80,13 @@ class Settings(BaseSettings):
     fetch_concurrency: int = Field(
         default=16, ge=1, le=256, description="objects that are fetched at once"
     )
+    publish_interval: Duration = Field(
+        default=timedelta(seconds=60),
+        description="least time between publications behind event runs",
+    )
+    output_parquet: bool = Field(
+        default=False, description="whether output.parquet is published beside output.csv"
+    )
     api_host: str = Field(default="127.0.0.1", description="address the API listens on")
     api_port: int = Field(default=5000, ge=1, le=65535, description="first port the API tries")
     local_dir: Path = Field(default=Path(".local"), description="data of the embedded services")

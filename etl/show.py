@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from etl.verify import Difference
 
 SHOWN_DIFFERENCES = 100
+STEPS = ("list", "read", "stage", "merge", "publish")
 SHOWN_PROBLEMS = 100
 
 
@@ -68,6 +69,8 @@ def report(console: Console, run: RunReport) -> None:
         f" {counts.users_restored} restored, {counts.users_retired} retired",
         soft_wrap=True,
     )
+    if run.step_seconds:
+        console.print(_profile(run))
     if counts.problems:
         console.print(
             f"  problems {counts.problems} (`./run.sh problems` explains each)",
@@ -82,6 +85,26 @@ def report(console: Console, run: RunReport) -> None:
             markup=False,
             soft_wrap=True,
         )
+
+
+def _profile(run: RunReport) -> Table:
+    """Seconds and rows by step, in the order of the steps."""
+    table = Table("  step", box=None)
+    for name in ("seconds", "share", "rows", "rows/s"):
+        table.add_column(name, justify="right")
+    total = sum(run.step_seconds.values()) or 1
+    for name in sorted(run.step_seconds, key=_place):
+        seconds, rows = run.step_seconds[name], run.step_rows.get(name, 0)
+        pace = f"{rows / seconds:,.0f}" if rows and seconds else ""
+        table.add_row(
+            f"  {name}", f"{seconds:.3f}", f"{seconds / total:.0%}", f"{rows:,}" * bool(rows), pace
+        )
+    return table
+
+
+def _place(step: str) -> int:
+    """Where a step stands in a run; one unknown here is the last."""
+    return STEPS.index(step) if step in STEPS else len(STEPS)
 
 
 def _lost(counts: Counts) -> str:
@@ -221,7 +244,7 @@ def _difference_lines(difference: Difference) -> list[str]:
     first = _printable(f"{difference.what} {difference.name}: {difference.note}")
     if difference.expected is None and difference.found is None:
         return [first]
-    where = "in output.csv" if difference.what.startswith("output-") else "in the table"
+    where = "in the output" if difference.what.startswith("output-") else "in the table"
     return [
         first,
         f"  {'in the bucket':14}{_in_words(difference.expected)}",

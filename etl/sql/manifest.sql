@@ -25,11 +25,8 @@ ON CONFLICT (bucket, key) DO UPDATE SET
     reread_on = excluded.reread_on,
     run_id = excluded.run_id
 
--- name: analyze_staging
-ANALYZE staging_object, staging_row
-
 -- name: analyze_manifest
--- Only after a run that changed much of it; autovacuum sees to the rest.
+-- Only behind a run that wrote much of it; autovacuum sees to the rest.
 ANALYZE source_object
 
 -- name: write_problems

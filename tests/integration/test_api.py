@@ -652,6 +652,7 @@ def test_a_run_shows_everything_about_it(client: FlaskClient, engine: Engine):
         published_at=NOW + timedelta(seconds=1),
         counts={"rows_read": 3},
         step_seconds={"merge": 0.25},
+        step_rows={"merge": 3},
     )
     assert get(client, f"/runs/{run_id}") == {
         "id": run_id,
@@ -664,6 +665,7 @@ def test_a_run_shows_everything_about_it(client: FlaskClient, engine: Engine):
         "error": None,
         "published_at": "2026-06-15T12:00:01Z",
         "step_seconds": {"merge": 0.25},
+        "step_rows": {"merge": 3},
     }
 
 

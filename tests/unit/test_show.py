@@ -111,7 +111,7 @@ def test_what_is_missing_or_surplus_is_nothing_on_one_side():
         "  in the table  nothing",
         "output-surplus 3: Surplus.",
         "  in the bucket nothing",
-        '  in output.csv img_path ""',
+        '  in the output img_path ""',
         "output-unsorted 2: Unsorted.",
     ]
     assert said(show.differences, found)[-1].startswith("3 differences. ")
