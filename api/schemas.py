@@ -143,6 +143,7 @@ class DataQuery(FilterQuery):
         description="What to tell of each user, parted by commas; the id is always told."
         f" Any of {', '.join(FIELDS)}.",
         examples=["first_name,birthdate,age"],
+        json_schema_extra={"default": ",".join(USUAL_FIELDS)},
     )
     format: Literal["json", "ndjson", "csv", "parquet", "arrow"] | None = Field(
         None, description="The format, where a header Accept cannot be sent; goes before it."
