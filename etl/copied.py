@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import io
 from collections import deque
+from contextlib import suppress
 from threading import Condition, Thread
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import psycopg2
 
 from etl.database import driver
 from etl.errors import TransientError
@@ -79,8 +82,9 @@ class Copied:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-            if self._driver is not None:
-                self._driver.cancel()  # it may be waiting for its first row
+            if self._driver is not None:  # it may be waiting for its first row
+                with suppress(psycopg2.Error):
+                    self._driver.cancel()
         self._thread.join()
 
     def _has_news(self) -> bool:
