@@ -156,6 +156,15 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     error_task_class: type[Any] = _ProblemTask
 
+    def write_soon(self, data: object) -> int:
+        """Send it, or keep it until the client reads; only from then on is the client waited for.
+
+        An answer may have been long in the making, and that is not the client's fault.
+        """
+        if not self.total_outbufs_len:
+            self.last_activity = time.time()
+        return int(super().write_soon(data))
+
     def writable(self) -> bool:
         """Whether there is something to send; asked of every connection once a second."""
         if self.total_outbufs_len and time.time() - self.last_activity > IDLE_TIMEOUT_SECONDS:
