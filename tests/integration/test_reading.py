@@ -212,7 +212,7 @@ extras = st.none() | st.dictionaries(nasty, nasty, max_size=3)
 )
 @example(people={"\\.": ("\\.", "\x01\x02", 0, "\x01", {"\n": "\r"})})
 @example(people={'"\n",': ("", "", -1, None, None), "\r\n": ("NULL", "null", 1, "\\N", {})})
-@hypothesis_settings(max_examples=40)
+@hypothesis_settings(max_examples=25)
 def test_formats_agree_cell_by_cell(client: FlaskClient, engine: Engine, people: dict[str, Any]):
     names = ("first_name", "last_name", "birthts", "img_path", "extra")
     put(
