@@ -32,6 +32,7 @@ _HINTS = {
     400: "The request could not be read as HTTP; check how the client builds it.",
     404: "GET / lists every route.",
     405: "The Allow header lists the methods of this route; GET /docs describes them.",
+    406: "Ask for one of `available`, or for */*; `format` in the query goes before Accept.",
     413: f"A request's body may hold {MAX_BODY_BYTES} bytes; no route here needs more.",
     422: "GET /docs lists the parameters of each route and what they may be.",
     500: "This is a fault of Bucketline; the API's log tells more. Please report it.",
@@ -51,6 +52,14 @@ class NotFound(Exception):
         self.kind = kind
         self.detail = detail
         self.hint = hint
+
+
+class NotAcceptable(Exception):
+    """The Accept header fits none of the media types there are."""
+
+    def __init__(self, available: list[str]) -> None:
+        super().__init__(", ".join(available))
+        self.available = available
 
 
 class WrongParameters(Exception):
@@ -94,6 +103,7 @@ def register(app: APIFlask) -> None:
     app.before_request(refuse_large_body)
     app.before_request(refuse_doubtful_parameters)
     app.register_error_handler(NotFound, of_missing)
+    app.register_error_handler(NotAcceptable, of_formats)
     app.register_error_handler(WrongParameters, of_parameters)
     app.register_error_handler(EtlError, of_ours)
     app.register_error_handler(HTTPError, of_validation)
@@ -122,6 +132,17 @@ def refuse_doubtful_parameters() -> None:
 def of_missing(error: NotFound) -> Response:
     """404 for an id we do not know."""
     return problem(404, error.detail, kind=error.kind, hint=error.hint)
+
+
+def of_formats(error: NotAcceptable) -> Response:
+    """406 that names what there is."""
+    return problem(
+        406,
+        f"The Accept header fits none of {error}.",
+        kind="not-acceptable",
+        headers={"Vary": "Accept"},
+        available=error.available,
+    )
 
 
 def of_parameters(error: WrongParameters) -> Response:

@@ -7,6 +7,7 @@ import json
 import signal
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -17,6 +18,7 @@ from waitress.task import ErrorTask
 from api import create_app
 from api.errors import MAX_BODY_BYTES, MIMETYPE, document
 from api.headers import CONTENT_POLICY
+from api.services import IDLE_TIMEOUT_SECONDS
 from etl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
         clear_untrusted_proxy_headers=True,
         ident="bucketline",
     )
-    server.channel_class = _Channel
+    server.channel_class = Channel
     _end_on_sigterm()
     announce(_url(listener))
     try:
@@ -146,5 +148,26 @@ class _ProblemTask(ErrorTask):  # type: ignore[misc]
         self.write(body)
 
 
-class _Channel(HTTPChannel):  # type: ignore[misc]
+class Channel(HTTPChannel):  # type: ignore[misc]
+    """A connection to a client, cut when the client stops reading in the middle of an answer.
+
+    waitress would keep it, and the thread that answers, for as long as the client likes.
+    """
+
     error_task_class: type[Any] = _ProblemTask
+
+    def write_soon(self, data: object) -> int:
+        """Send it, or keep it until the client reads; only from then on is the client waited for.
+
+        An answer may have been long in the making, and that is not the client's fault.
+        """
+        if not self.total_outbufs_len:
+            self.last_activity = time.time()
+        return int(super().write_soon(data))
+
+    def writable(self) -> bool:
+        """Whether there is something to send; asked of every connection once a second."""
+        if self.total_outbufs_len and time.time() - self.last_activity > IDLE_TIMEOUT_SECONDS:
+            self.handle_close()
+            return False
+        return bool(super().writable())

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, BinaryIO
 
 import pyarrow as pa
 from sqlalchemy import Connection, text
 
+from etl.copied import Copied, Stream
 from etl.database import driver
 from etl.errors import ObjectStoreUnavailable
 from etl.model import Trigger
@@ -123,44 +122,12 @@ def _record(connection: Connection, name: str, etag: str, run_id: int) -> None:
 
 @contextmanager
 def _copied_out(connection: Connection, statement: str) -> Iterator[BinaryIO]:
-    """The statement's COPY output as a stream to read, in the memory of one pipe.
+    """The statement's COPY output as a stream to read, in the memory of a few pieces."""
 
-    A COPY that fails fails the reader too: a short file must never look whole.
-    """
-    read_end, write_end = os.pipe()
-    with ThreadPoolExecutor(1) as pool, os.fdopen(read_end, "rb") as reader:
-        copying = pool.submit(_copy_to, connection, statement, write_end)
-        try:
-            yield io.BufferedReader(_Checked(reader, copying), buffer_size=1 << 20)
-        finally:
-            reader.close()  # unblocks a COPY whose reader gave up
-            if not copying.cancel():
-                _settle(copying)
+    def copy(connection: Connection, sink: BinaryIO) -> None:
+        with driver(connection).cursor() as cursor:
+            cursor.copy_expert(statement, sink)
 
-
-def _copy_to(connection: Connection, statement: str, write_end: int) -> None:
-    with os.fdopen(write_end, "wb") as sink, driver(connection).cursor() as cursor:
-        cursor.copy_expert(statement, sink, 1 << 16)
-
-
-def _settle(copying: Future[None]) -> None:
-    error = copying.exception()
-    if error is not None and not isinstance(error, BrokenPipeError):
-        raise error
-
-
-class _Checked(io.RawIOBase):
-    """A reader that ends only when the writer ended well."""
-
-    def __init__(self, reader: BinaryIO, copying: Future[None]) -> None:
-        self._reader = reader
-        self._copying = copying
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        count = self._reader.readinto(buffer)  # type: ignore[attr-defined]
-        if count == 0:
-            self._copying.result()
-        return int(count)
+    copied = Copied(lambda: nullcontext(connection), copy)
+    with closing(copied):
+        yield io.BufferedReader(Stream(copied), buffer_size=1 << 20)
