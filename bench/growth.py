@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -37,11 +38,12 @@ def _many_objects(stack: Stack, scale: Scale) -> Iterator[Figure]:
     bucket = stack.bucket("many")
     store = bulk_store(stack.settings, bucket)
     csvs = objects.tiny_csvs(scale.many_objects)
-    peaks = []
+    peaks, there = list[Peaks](), 0
     for version, count in enumerate((scale.few_objects, scale.many_objects), 1):
-        objects.upload(store, islice(csvs, count - (scale.few_objects if peaks else 0)))
-        changed = objects.changed_csvs(count, version)
-        peaks.append(_three_runs(stack, bucket, lambda some=changed: objects.upload(store, some)))
+        objects.upload(store, islice(csvs, count - there))
+        there = count
+        change = partial(objects.upload, store, objects.changed_csvs(count, version))
+        peaks.append(_three_runs(stack, bucket, change))
     many, few = f"{scale.many_objects:,} tiny CSVs", f"{scale.few_objects:,} of them"
     yield from _figures(many, few, *peaks)
 
@@ -49,11 +51,11 @@ def _many_objects(stack: Stack, scale: Scale) -> Iterator[Figure]:
 def _one_object(stack: Stack, scale: Scale) -> Iterator[Figure]:
     bucket = stack.bucket("large")
     store = bulk_store(stack.settings, bucket)
-    peaks, sizes = [], []
+    peaks, sizes = list[Peaks](), []
     for rows in (scale.few_rows, scale.many_rows):
         _put(store, rows)
         sizes.append(obstore.head(store, KEY)["size"] / MB)
-        peaks.append(_three_runs(stack, bucket, lambda count=rows: _put(store, count, version=1)))
+        peaks.append(_three_runs(stack, bucket, partial(_put, store, rows, version=1)))
     few, many = (f"one CSV of {size:,.0f} MB" for size in sizes)
     yield from _figures(many, few, *peaks)
 

@@ -9,7 +9,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bench import objects, peers, report
-from bench.figures import Figure, Limit, figure, load, machine, save
+from bench.figures import Figure, Limit, figure, load, save
+from bench.machine import machine
 from bench.peers import Peer
 from bench.show import markdown, number
 from etl.settings import Settings
@@ -78,8 +79,10 @@ def test_results_tell_the_machine_but_not_whose_it_is(tmp_path: Path):
     facts = json.loads(saved(tmp_path, "a.json").read_text())["machine"]
     assert set(facts) == {
         "cores",
+        "cpu",
         "memory_gb",
         "system",
+        "kernel",
         "architecture",
         "python",
         "load_at_start",
