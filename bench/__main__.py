@@ -59,6 +59,7 @@ def main(  # noqa: PLR0913  (one for each option)
     if report:
         write_report(files)
         return
+    signal.signal(signal.SIGTERM, _exit)  # as Ctrl-C does: servers stopped, folder removed
     wanted = FULL if scale == FULL.name else QUICK
     stores = wanted.stores if store is None else stack.STORES if store == "both" else (store,)
     measure(wanted.at_most(repeats) if repeats else wanted, only or tuple(SCENARIOS), stores)
@@ -67,7 +68,6 @@ def main(  # noqa: PLR0913  (one for each option)
 def measure(scale: Scale, names: Sequence[str], stores: Sequence[str]) -> None:
     """Measure the named scenarios; what is measured is saved even if a later one fails."""
     set_up_logs("console", quiet=True)
-    signal.signal(signal.SIGTERM, _exit)  # as Ctrl-C does: servers stopped, folder removed
     console = Console(highlight=False)
     if not console.is_terminal:  # a file has room
         console.width = WIDTH
@@ -75,7 +75,8 @@ def measure(scale: Scale, names: Sequence[str], stores: Sequence[str]) -> None:
     whole.make()
     console.print(table(whole.found))
     console.print(summary(whole.found), markup=False)
-    console.print(f"saved in {whole.path.relative_to(whole.path.parents[2])}")
+    if whole.found:
+        console.print(f"saved in {whole.path.relative_to(whole.path.parents[2])}")
 
 
 class _Measurement:
