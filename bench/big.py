@@ -89,7 +89,7 @@ class Big:
             rival_samples=copies,
             limit=Limit(COPY_FACTOR),
             says=f"≤ {COPY_FACTOR} × COPY",
-            note=steps(runs[-1]),
+            note=f"{steps(runs[-1])}; {_whole(runs)}",
         )
 
     def _changed(self, settings: Settings) -> list[Figure]:
@@ -120,16 +120,13 @@ def _beside_peer(
         rival_samples=peer.seconds,
         limit=Limit(factor) if factor else None,
         says=f"≤ {factor} × {name.partition(' ')[0]}" if factor else "",
-        note=peer.why_not or _whole(runs, peer),
+        note=peer.why_not or f"its peak memory {peer.peak_mb:.0f} MB",
     )
 
 
-def _whole(runs: Sequence[Measured], peer: Peer) -> str:
-    ours = median(item.whole_seconds for item in runs)
-    return (
-        f"its peak memory {peer.peak_mb:.0f} MB; ours from the process's start to its end,"
-        f" publication too, {ours:.2f} s"
-    )
+def _whole(runs: Sequence[Measured]) -> str:
+    seconds = median(item.whole_seconds for item in runs)
+    return f"the whole process, its start and publication too, {seconds:.2f} s"
 
 
 def big(stack: Stack, scale: Scale) -> Iterator[Figure]:

@@ -39,11 +39,11 @@ class Scenario:
 
 
 SCENARIOS = {
-    "tiny": Scenario(tiny, 0.4, 15, on_every_store=True),
-    "glob": Scenario(glob, 0.2, 4, on_every_store=True),
-    "big": Scenario(big, 0.6, 7, on_every_store=True),
-    "serving": Scenario(reading, 0.4, 5),
-    "growth": Scenario(growth, 0.6, 40),
+    "tiny": Scenario(tiny, 0.4, 12, on_every_store=True),
+    "glob": Scenario(glob, 0.2, 3, on_every_store=True),
+    "big": Scenario(big, 0.6, 6, on_every_store=True),
+    "serving": Scenario(reading, 0.4, 4),
+    "growth": Scenario(growth, 0.6, 30),
 }
 
 
