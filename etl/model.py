@@ -70,6 +70,9 @@ class ProblemCode(StrEnum):
     MISSING_COLUMN = "missing-column"
     DUPLICATE_COLUMN = "duplicate-column"
     UNSUPPORTED_TYPE = "unsupported-type"
+    CORRUPT_IMAGE = "corrupt-image"
+    IMAGE_TOO_LARGE = "image-too-large"
+    UNSUPPORTED_IMAGE = "unsupported-image"
     # of a row
     SHORT_ROW = "short-row"
     LONG_ROW = "long-row"
