@@ -18,6 +18,7 @@ from etl.tables import image, source_object, thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
 
     from etl.images import Facts
     from etl.settings import Settings
@@ -138,6 +139,7 @@ def lose(connection: Connection, there: Iterator[str]) -> int:
 
 def write(connection: Connection, seen: Sequence[Seen], settings: Settings) -> None:
     """Keep what was seen of these images, and open or close their problems."""
+    now = connection.execute(select(func.now())).scalar_one()
     statement = insert(image)
     changed = {
         column.name: statement.excluded[column.name]
@@ -146,7 +148,7 @@ def write(connection: Connection, seen: Sequence[Seen], settings: Settings) -> N
     }
     connection.execute(
         statement.on_conflict_do_update(index_elements=["key"], set_=changed),
-        [_row(one) for one in seen],
+        [_row(one, now) for one in seen],
     )
     keys = [one.source.key for one in seen]
     named = {"bucket": settings.source_bucket, "codes": _CODES, "keys": keys}
@@ -154,7 +156,7 @@ def write(connection: Connection, seen: Sequence[Seen], settings: Settings) -> N
     _run(connection, "write_problems", **named)
 
 
-def _row(seen: Seen) -> dict[str, object]:
+def _row(seen: Seen, now: datetime) -> dict[str, object]:
     facts = seen.facts
     note = f"{facts.reason} {REMEDIES[facts.state]}" if facts.reason else None
     return {
@@ -169,7 +171,7 @@ def _row(seen: Seen) -> dict[str, object]:
         "sha256": facts.sha256,
         "sizes": list(seen.sizes),
         "note": note,
-        "updated_at": func.now(),
+        "updated_at": now,
     }
 
 

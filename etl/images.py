@@ -171,7 +171,7 @@ def _reduce(picture: Image.Image, sizes: tuple[int, ...], known: Facts) -> Exami
 def _fit(width: int, height: int, size: int) -> tuple[int, int]:
     """The size that fits a square box of `size`, not larger than the picture."""
     longest = max(width, height, size)
-    return max(1, width * size // longest), max(1, height * size // longest)
+    return max(1, round(width * size / longest)), max(1, round(height * size / longest))
 
 
 def _orientation(picture: Image.Image) -> int:

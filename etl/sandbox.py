@@ -155,6 +155,7 @@ class _Worker(Generic[Result]):
                 answer: tuple[bool, Result] = self._pipe.recv()
                 return answer
         except (EOFError, OSError) as error:
+            self._process.join(END_SECONDS)  # it ends by itself; how, is to be told
             self.kill()
             raise Crashed(_end_of(self._process.exitcode)) from error
         self.kill()

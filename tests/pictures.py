@@ -5,21 +5,25 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from typing import Any
 
 from PIL import Image, TiffImagePlugin
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 255)
 
 
-def encoded(image: Image.Image, image_format: str, **options: Any) -> bytes:
+def encoded(image: Image.Image, image_format: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, image_format, **options)
     return buffer.getvalue()
 
 
 def plain(
-    width: int = 300, height: int = 200, colour: Any = RED, *, kind: str = "PNG", mode: str = "RGB"
+    width: int = 300,
+    height: int = 200,
+    colour: float | tuple[int, ...] = RED,
+    *,
+    kind: str = "PNG",
+    mode: str = "RGB",
 ) -> bytes:
     """One colour all over."""
     return encoded(Image.new(mode, (width, height), colour), kind)
