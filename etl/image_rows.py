@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, text
 from sqlalchemy.dialects.postgresql import array, insert
 
-from etl.images import ImageState, thumbnail_key
-from etl.model import ProblemCode, SourceObject
+from etl.model import ImageState, ProblemCode, SourceObject
 from etl.sql import statements
 from etl.tables import image, source_object, thumbnail
 
@@ -94,6 +93,11 @@ def _lacks_thumbnail(settings: Settings) -> ColumnElement[bool]:
 
 
 # -- thumbnails
+
+
+def thumbnail_key(sha256: str, size: int) -> str:
+    """Where a thumbnail is kept: named by the picture's content, so equal pictures share one."""
+    return f"{sha256}@{size}.webp"
 
 
 def intend(connection: Connection, wanted: Iterable[tuple[str, int]]) -> set[str]:

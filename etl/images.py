@@ -11,7 +11,6 @@ import hashlib
 import io
 import warnings
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import lru_cache
 
 # Each plugin by name: left to itself Pillow would load all it has, to look for WebP.
@@ -25,6 +24,8 @@ from PIL import (
     UnidentifiedImageError,
     WebPImagePlugin,
 )
+
+from etl.model import ImageState
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 QUALITY = 80
@@ -45,15 +46,6 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _SIDEWAYS = (5, 6, 7, 8)
-
-
-class ImageState(StrEnum):
-    """What looking at an image showed."""
-
-    READY = "ready"
-    CORRUPT = "corrupt"
-    TOO_LARGE = "too-large"
-    UNSUPPORTED = "unsupported"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +81,6 @@ class _Faulty(Exception):
         super().__init__(reason)
         self.state = state
         self.reason = reason
-
-
-def thumbnail_key(sha256: str, size: int) -> str:
-    """Where a thumbnail is kept: named by the picture's content, so equal pictures share one."""
-    return f"{sha256}@{size}.webp"
 
 
 def examine(content: bytes, sizes: tuple[int, ...], max_pixels: int) -> Examined:

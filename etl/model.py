@@ -43,6 +43,15 @@ class ObjectState(StrEnum):
     QUARANTINED = "quarantined"
 
 
+class ImageState(StrEnum):
+    """What looking at an image showed."""
+
+    READY = "ready"
+    CORRUPT = "corrupt"
+    TOO_LARGE = "too-large"
+    UNSUPPORTED = "unsupported"
+
+
 class ChangeKind(StrEnum):
     """How a source object differs from the manifest."""
 

@@ -26,8 +26,9 @@ from etl.bucket import ObjectStore
 from etl.database import connect_unpooled, image_lock, translating
 from etl.errors import UnreadableObject
 from etl.executor import map_ahead, map_in_threads
-from etl.image_rows import Seen
-from etl.images import Examined, Facts, ImageState, examine, thumbnail_key
+from etl.image_rows import Seen, thumbnail_key
+from etl.images import Examined, Facts, examine
+from etl.model import ImageState
 from etl.sandbox import OutOfMemory, OutOfTime, Sandbox, WorkFailed
 from etl.thumbnail_store import ThumbnailStore
 
