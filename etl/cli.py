@@ -291,9 +291,11 @@ def problems_command(*, key: str | None, code: str | None, as_json: bool) -> Non
 def verify_command(*, as_json: bool) -> None:
     """Read the whole bucket afresh and print every difference.
 
-    An independent, slow reader; it compares the tables and output.csv with what it read.
+    An independent, slow reader; it compares the tables and output.csv with what it read,
+    and the thumbnails with what is known of the images.
     """
     from etl.database import connect
+    from etl.status import images_waiting
     from etl.verify import verify
 
     with live() as settings, progress_bar(hidden=as_json) as bar:
@@ -305,10 +307,12 @@ def verify_command(*, as_json: bool) -> None:
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
         engine.dispose()
+        waiting = images_waiting(settings)
     if as_json:
         _print_json([asdict(difference) for difference in differences])
     else:
         show.differences(Console(highlight=False), differences)
+        show.images_waiting(console, waiting)
     if differences:
         sys.exit(EXIT_DIFFERENCES)
 

@@ -13,6 +13,7 @@ from etl.verify import names, store
 from etl.verify.compare import Difference, compare_output, compare_tables
 from etl.verify.expected import Expected, expect, refuse
 from etl.verify.found import ManifestEntry, read_tables, to_millisecond
+from etl.verify.pictures import compare_pictures
 
 if TYPE_CHECKING:
     from minio import Minio
@@ -32,7 +33,7 @@ def verify(
     today: date | None = None,
     progress: Progress | None = None,
 ) -> list[Difference]:
-    """Tell every difference between the source bucket and the tables or output.csv.
+    """Tell every difference between the source bucket and the tables, output.csv or thumbnails.
 
     `today` is the last birthdate allowed, by default today in UTC. `progress` is told how many
     of the CSVs are read, and of how many. Only one CSV's bytes are in memory at a time. A run
@@ -53,6 +54,7 @@ def verify(
             None if output is None else output.content,
             f"{settings.processed_bucket}/{OUTPUT_NAME}",
         ),
+        *compare_pictures(settings, engine, client),
     ]
 
 
