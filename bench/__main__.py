@@ -17,6 +17,7 @@ from bench.report import write_report
 from bench.scale import FULL, QUICK
 from bench.serving import reading
 from bench.show import line, table
+from bench.thumbnails import thumbnails
 from bench.tiny import glob, tiny
 from etl.logs import set_up_logs
 
@@ -32,6 +33,7 @@ SCENARIOS: dict[str, Callable[[stack.Stack, Scale], Iterator[Figure]]] = {
     "big": big,
     "serving": reading,
     "growth": growth,
+    "thumbnails": thumbnails,
 }
 
 

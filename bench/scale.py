@@ -21,6 +21,7 @@ class Scale:
     many_objects: int
     few_rows: int
     many_rows: int
+    pictures: int
 
     def at_most(self, repeats: int) -> Scale:
         """The same size, with nothing repeated more often."""
@@ -44,6 +45,7 @@ QUICK = Scale(
     many_objects=8_000,
     few_rows=100_000,
     many_rows=400_000,
+    pictures=300,
 )
 FULL = Scale(
     "full",
@@ -58,4 +60,5 @@ FULL = Scale(
     many_objects=400_000,
     few_rows=1_500_000,  # 50 MB
     many_rows=30_000_000,  # 1 GB
+    pictures=1_000,
 )

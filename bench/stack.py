@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = "bench_template"
 REMOVAL_SECONDS = 30
+_NOT_PLAIN = ("etl_interval", "image_timeout", "thumbnail_sizes")  # no benchmark changes them
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Stack:
                 "database_url": SecretStr(url),
                 "source_bucket": bucket,
                 "processed_bucket": self.bucket(f"{bucket}-processed"),
+                "thumbnail_bucket": self.bucket(f"{bucket}-thumbnails"),
             }
         )
 
@@ -126,7 +128,7 @@ def environment(settings: Settings) -> dict[str, str]:
     """What a command of ours reads to work on these servers, and on no others."""
     ours = {name.upper() for name in Settings.model_fields}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
-    values = settings.model_dump(exclude={"database_url", "s3_secret_key", "etl_interval"})
+    values = settings.model_dump(exclude={"database_url", "s3_secret_key", *_NOT_PLAIN})
     named = {name.upper(): str(value) for name, value in values.items() if value is not None}
     secrets = {"DATABASE_URL": url_of(settings), "S3_SECRET_KEY": secret_of(settings)}
     return kept | named | secrets

@@ -83,11 +83,8 @@ def read_pictures(connection: Connection, bucket: str) -> Pictures:
     unsure: set[str] = set()
     for key, put_at in connection.execute(select(thumbnail.c.key, thumbnail.c.put_at)):
         (unsure if put_at is None else put).add(key)
-    etags: dict[str, str] = {}
-    for key, etag in connection.execute(manifest):
-        etags[key] = etag
     return Pictures(
-        manifest=etags,
+        manifest={row.key: row.etag for row in connection.execute(manifest)},
         images={key: KnownImage(*rest) for key, *rest in connection.execute(known)},
         put=put,
         unsure=unsure,
