@@ -24,6 +24,7 @@ class Scale:
     few_rows: int
     many_rows: int
     stores: tuple[str, ...]
+    pictures: int
 
     def at_most(self, repeats: int) -> Scale:
         """The same size, with nothing repeated more often."""
@@ -48,6 +49,7 @@ QUICK = Scale(
     few_rows=100_000,
     many_rows=400_000,
     stores=(EMBEDDED,),
+    pictures=300,
 )
 FULL = Scale(
     "full",
@@ -63,4 +65,5 @@ FULL = Scale(
     few_rows=1_500_000,  # 50 MB
     many_rows=30_000_000,  # 1 GB
     stores=STORES,
+    pictures=1_000,
 )

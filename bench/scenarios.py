@@ -9,6 +9,7 @@ from bench.big import big
 from bench.growth import growth
 from bench.serving import reading
 from bench.stack import EMBEDDED
+from bench.thumbnails import thumbnails
 from bench.tiny import glob, tiny
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ SCENARIOS = {
     "big": Scenario(big, 0.6, 6, on_every_store=True),
     "serving": Scenario(reading, 0.4, 4),
     "growth": Scenario(growth, 0.6, 30),
+    "thumbnails": Scenario(thumbnails, 0.5, 2),
 }
 
 

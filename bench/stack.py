@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 TEMPLATE = "bench_template"
 EMBEDDED, SEAWEEDFS = STORES = ("embedded", "seaweedfs")
 REMOVAL_SECONDS = 30
+_NOT_PLAIN = (
+    "etl_interval",
+    "publish_interval",
+    "image_timeout",
+    "thumbnail_sizes",
+)  # no benchmark changes them
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ class Stack:
                 "database_url": SecretStr(url),
                 "source_bucket": bucket,
                 "processed_bucket": self.bucket(f"{bucket}-processed"),
+                "thumbnail_bucket": self.bucket(f"{bucket}-thumbnails"),
             }
         )
 
@@ -129,9 +136,7 @@ def environment(settings: Settings) -> dict[str, str]:
     """What a command of ours reads to work on these servers, and on no others."""
     ours = {name.upper() for name in Settings.model_fields}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
-    values = settings.model_dump(
-        exclude={"database_url", "s3_secret_key", "etl_interval", "publish_interval"}
-    )
+    values = settings.model_dump(exclude={"database_url", "s3_secret_key", *_NOT_PLAIN})
     named = {name.upper(): str(value) for name, value in values.items() if value is not None}
     secrets = {"DATABASE_URL": url_of(settings), "S3_SECRET_KEY": secret_of(settings)}
     return kept | named | secrets

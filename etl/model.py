@@ -47,6 +47,15 @@ class ObjectState(StrEnum):
     QUARANTINED = "quarantined"
 
 
+class ImageState(StrEnum):
+    """What looking at an image showed."""
+
+    READY = "ready"
+    CORRUPT = "corrupt"
+    TOO_LARGE = "too-large"
+    UNSUPPORTED = "unsupported"
+
+
 class ChangeKind(StrEnum):
     """How a source object differs from the manifest."""
 
@@ -74,6 +83,9 @@ class ProblemCode(StrEnum):
     MISSING_COLUMN = "missing-column"
     DUPLICATE_COLUMN = "duplicate-column"
     UNSUPPORTED_TYPE = "unsupported-type"
+    CORRUPT_IMAGE = "corrupt-image"
+    IMAGE_TOO_LARGE = "image-too-large"
+    UNSUPPORTED_IMAGE = "unsupported-image"
     # of a row
     SHORT_ROW = "short-row"
     LONG_ROW = "long-row"

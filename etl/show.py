@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from etl.errors import EtlError
     from etl.model import Counts
     from etl.settings import Settings
+    from etl.thumbnails import Kept
     from etl.verify import Difference
 
 SHOWN_DIFFERENCES = 100
@@ -107,6 +108,44 @@ def _place(step: str) -> int:
     return STEPS.index(step) if step in STEPS else len(STEPS)
 
 
+def images_waiting(console: Console, count: int) -> None:
+    """How many images wait for their thumbnails; nothing when none does."""
+    if count:
+        console.print(
+            f"  images   {count} waiting (`up` and `schedule` see to them;"
+            " `./run.sh images` does so now)",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def kept(console: Console, found: Kept) -> None:
+    """What looking after the images came to."""
+    faulty = found.corrupt + found.too_large + found.unsupported
+    console.print(
+        f"Looked at {counted(found.looked_at, 'image')} in {found.seconds:.2f} s.",
+        style="green",
+        markup=False,
+    )
+    console.print(
+        f"  images   {found.looked_at} looked at = {found.ready} ready + {found.corrupt} corrupt"
+        f" + {found.too_large} too large + {found.unsupported} unsupported;"
+        f" {found.passed_over} passed over, {found.forgotten} forgotten",
+        soft_wrap=True,
+    )
+    console.print(
+        f"  thumbnails {found.thumbnails_put} put, {found.thumbnails_removed} removed",
+        soft_wrap=True,
+    )
+    if faulty:
+        console.print(
+            f"  problems {faulty} (`./run.sh problems` explains each)",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
 def _lost(counts: Counts) -> str:
     """Objects that could not be had; told only when there are any."""
     fates = {"unreadable": counts.objects_unreadable, "vanished": counts.objects_vanished}
@@ -138,6 +177,7 @@ def status(console: Console, facts: Mapping[str, Any]) -> None:
     lines = {
         "users": _users(facts["users"]),
         "objects": _objects(facts["objects"]),
+        "images": _images(facts["images"]),
         "problems": _open(facts["problems"]),
         "output": _published(facts["output"]),
     }
@@ -162,6 +202,13 @@ def _objects(counts: Mapping[str, int]) -> str:
     return (
         f"{counts['known']} known = {counts['csv']} csv + {counts['image']} image"
         f" + {counts['other']} other; {counts['quarantined']} quarantined"
+    )
+
+
+def _images(counts: Mapping[str, int]) -> str:
+    return (
+        f"{counts['ready']} ready, {counts['corrupt']} corrupt, {counts['too_large']} too large,"
+        f" {counts['unsupported']} unsupported, {counts['waiting']} waiting"
     )
 
 

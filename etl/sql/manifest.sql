@@ -34,3 +34,8 @@ INSERT INTO problem (run_id, key, etag, line, "column", code, severity, value, n
 SELECT :run_id, key, etag, line, "column", code, severity, value, note
 FROM staging_problem
 ORDER BY key, line, "column", code
+
+-- name: tell_of_images
+-- Whoever makes thumbnails is told as soon as this is committed.
+SELECT pg_notify('images_waiting', '')
+WHERE EXISTS (SELECT FROM staging_object WHERE kind = 'image')

@@ -13,6 +13,7 @@ from etl.verify import names, store
 from etl.verify.compare import Difference, compare_output, compare_parquet, compare_tables
 from etl.verify.expected import Expected, expect, refuse
 from etl.verify.found import ManifestEntry, read_tables, to_millisecond
+from etl.verify.pictures import compare_pictures
 
 if TYPE_CHECKING:
     from minio import Minio
@@ -33,7 +34,7 @@ def verify(
     today: date | None = None,
     progress: Progress | None = None,
 ) -> list[Difference]:
-    """Tell every difference between the source bucket and the tables or what is published.
+    """Tell every difference between the source bucket and the tables or what we make of it.
 
     `today` is the last birthdate allowed, by default today in UTC. `progress` is told how many
     of the CSVs are read, and of how many. Only one CSV's bytes are in memory at a time. A run
@@ -54,7 +55,7 @@ def verify(
         output = store.fetch(client, settings.processed_bucket, name)
         content = None if output is None else output.content
         differences += compare(expected.users, content, f"{settings.processed_bucket}/{name}")
-    return differences
+    return [*differences, *compare_pictures(settings, engine, client)]
 
 
 class _Bucket:

@@ -31,6 +31,7 @@ SMALL = replace(
     many_objects=80,
     few_rows=100,
     many_rows=400,
+    pictures=10,
 )
 
 

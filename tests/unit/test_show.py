@@ -16,6 +16,7 @@ MOMENT = datetime(2026, 1, 2, 4, 4, 5, tzinfo=timezone(timedelta(hours=1)))
 FACTS = {
     "users": {"live": 60, "with_image": 46, "retired": 0, "shadowed_rows": 1},
     "objects": {"known": 108, "csv": 59, "image": 48, "other": 1, "quarantined": 3},
+    "images": {"ready": 46, "corrupt": 1, "too_large": 0, "unsupported": 0, "waiting": 1},
     "problems": {"empty-file": 1, "not-an-integer": 2},
     "runs": [],
     "output": None,
@@ -42,15 +43,16 @@ def test_times_end_in_z_whatever_zone_they_came_in():
 
 
 def test_status_adds_up_in_words_and_points_to_the_problems():
-    users, objects, problems, output, *_ = said(show.status, FACTS)
+    users, objects, images, problems, output, *_ = said(show.status, FACTS)
     assert users == "users    60 live, 46 with an image; 0 retired, 1 shadowed row"
     assert objects == "objects  108 known = 59 csv + 48 image + 1 other; 3 quarantined"
+    assert images == "images   46 ready, 1 corrupt, 0 too large, 0 unsupported, 1 waiting"
     assert problems.startswith("problems 3 open (`./run.sh problems` explains each): 1 empty-file")
     assert output == "output   not published yet"
 
 
 def test_status_without_problems_points_nowhere():
-    assert said(show.status, FACTS | {"problems": {}})[2] == "problems none"
+    assert said(show.status, FACTS | {"problems": {}})[3] == "problems none"
 
 
 def test_a_problem_is_its_place_its_code_its_value_and_the_remedy():
