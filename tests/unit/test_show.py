@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from etl import show
+from etl.model import Counts, RunReport, RunState, Trigger
 from etl.settings import Settings
 from etl.verify import Difference
 
@@ -124,3 +125,22 @@ def test_the_environment_holds_the_address_of_an_api_that_is_up():
     url = "http://127.0.0.1:5000"
     assert show.environment(settings, url)["API_URL"] == url
     assert "API_URL" not in show.environment(settings, None)
+
+
+def test_a_runs_report_ends_with_its_profile_in_the_order_of_the_steps():
+    run = RunReport(
+        1,
+        Trigger.CLI,
+        RunState.SUCCEEDED,
+        Counts(),
+        requested_at=MOMENT,
+        started_at=MOMENT,
+        finished_at=MOMENT + timedelta(seconds=2),
+        step_seconds={"merge": 1.5, "list": 0.5, "thumbnails": 2.0},
+        step_rows={"merge": 3_000, "list": 1},
+    )
+    *_, header, first, second, third = said(show.report, run)
+    assert header.split() == ["step", "seconds", "share", "rows", "rows/s"]
+    assert first.split() == ["list", "0.500", "12%", "1", "2"]
+    assert second.split() == ["merge", "1.500", "38%", "3,000", "2,000"]
+    assert third.split() == ["thumbnails", "2.000", "50%"]
