@@ -21,10 +21,12 @@ from sqlalchemy import (
 )
 
 from api import openapi, paging
+from api.auth import needs, require
 from api.errors import NotFound
 from api.filters import age_on, conditions
 from api.schemas import DataQuery, NoQuery, Records, RequestQuery, Run, User
 from api.services import Services, services
+from etl.access import Role
 from etl.errors import TransientError
 from etl.model import RunState, Trigger
 from etl.runs import is_settled, request_run, run_row
@@ -83,6 +85,7 @@ RUN_EXAMPLE = {
 
 
 @bp.get("/data")
+@needs(Role.READER)
 @bp.input(DataQuery, location="query")
 @bp.output(Records, description="The users that match, by id.", example=_RECORDS_EXAMPLE)
 @bp.doc(responses={200: {"headers": openapi.LINK_HEADER}, **openapi.problems(422, 503)})
@@ -180,6 +183,7 @@ def _json(text: str, headers: dict[str, str] | None = None) -> Response:
 
 
 @bp.get("/data/<user_id:user_id>")
+@needs(Role.READER)
 @bp.input(NoQuery, location="query")
 @bp.output(User, description="The user.", example=USER_EXAMPLE)
 @bp.doc(responses=openapi.problems(404, 422, 503))
@@ -243,6 +247,7 @@ def _user(row: Row[Any]) -> dict[str, Any]:
 
 
 @bp.post("/data")
+@needs(Role.WRITER)
 @bp.input(RequestQuery, location="query")
 @bp.output(
     Run,
@@ -275,6 +280,8 @@ def request_data(query_data: RequestQuery) -> tuple[dict[str, Any], int, dict[st
     answer comes when the run has finished (200) or time is up (202); a server with too many
     waiting clients may answer 202 at once.
     """
+    if query_data.allow is not None:
+        require(Role.ADMIN, "allow=mass-retirement")
     with services().database() as connection:
         run_id = request_run(
             connection, Trigger.REQUEST, allow_mass_retirement=query_data.allow is not None

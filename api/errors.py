@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import structlog
 from apiflask import APIFlask, HTTPError
-from flask import Response, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from flask import Response, g, request
+from werkzeug.exceptions import HTTPException
 
 from etl.errors import ConfigurationError, EtlError, TransientError
 
@@ -32,7 +32,7 @@ _HINTS = {
     400: "The request could not be read as HTTP; check how the client builds it.",
     404: "GET / lists every route.",
     405: "The Allow header lists the methods of this route; GET /docs describes them.",
-    413: f"A request's body may hold {MAX_BODY_BYTES} bytes; no route here needs more.",
+    413: "GET /docs tells what each route takes.",
     422: "GET /docs lists the parameters of each route and what they may be.",
     500: "This is a fault of Bucketline; the API's log tells more. Please report it.",
 }
@@ -41,6 +41,26 @@ _DETAILS = {
     413: "The request's body is too large.",
     500: "Something went wrong that should not.",
 }
+
+
+class Refused(Exception):
+    """A request that is not answered, for a reason that its status and kind tell."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        kind: str,
+        hint: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.kind = kind
+        self.hint = hint
+        self.headers = headers
 
 
 class NotFound(Exception):
@@ -84,6 +104,7 @@ def problem(
     **members: object,
 ) -> Response:
     """The answer that carries a problem document of this request."""
+    members = {"request_id": g.get("request_id", "")} | members
     body = document(status, detail, kind=kind, hint=hint, instance=quote(request.path), **members)
     text = json.dumps(body, ensure_ascii=False)
     return Response(text + "\n", status, headers=headers, mimetype=MIMETYPE)
@@ -91,19 +112,13 @@ def problem(
 
 def register(app: APIFlask) -> None:
     """Let the app answer its errors, and refuse requests that no route could mean."""
-    app.before_request(refuse_large_body)
     app.before_request(refuse_doubtful_parameters)
+    app.register_error_handler(Refused, of_refused)
     app.register_error_handler(NotFound, of_missing)
     app.register_error_handler(WrongParameters, of_parameters)
     app.register_error_handler(EtlError, of_ours)
     app.register_error_handler(HTTPError, of_validation)
     app.register_error_handler(HTTPException, of_http)
-
-
-def refuse_large_body() -> None:
-    """Answer 413 before a route is entered; none of them reads a body."""
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise RequestEntityTooLarge
 
 
 def refuse_doubtful_parameters() -> None:
@@ -117,6 +132,13 @@ def refuse_doubtful_parameters() -> None:
     ]
     if faults:
         raise WrongParameters(faults)
+
+
+def of_refused(error: Refused) -> Response:
+    """The status that the refusal names."""
+    return problem(
+        error.status, error.detail, kind=error.kind, hint=error.hint, headers=error.headers
+    )
 
 
 def of_missing(error: NotFound) -> Response:

@@ -133,7 +133,8 @@ class RequestQuery(Query):
         0, description="Seconds to wait for the run to finish; 202 when that was too short."
     )
     allow: Literal["mass-retirement"] | None = Field(
-        None, description="Let this run retire more than half of the users."
+        None,
+        description="Let this run retire more than half of the users; needs the role `admin`.",
     )
 
 
@@ -280,9 +281,11 @@ class Health(BaseModel):
     """`down` without the database; `degraded` without the store or after a failed run."""
 
     status: Literal["ok", "degraded", "down"]
-    database: ServiceHealth
-    object_store: ServiceHealth
-    last_run: Run | None = Field(description="The newest run that has begun.")
+    database: ServiceHealth | None = Field(None, description="Only for readers.")
+    object_store: ServiceHealth | None = Field(None, description="Only for readers.")
+    last_run: Run | None = Field(
+        None, description="The newest run that has begun; only for readers."
+    )
 
 
 class StorageHealth(BaseModel):
@@ -325,4 +328,5 @@ class ProblemDocument(BaseModel):
     detail: str
     instance: str
     hint: str
+    request_id: str = Field("", description="What the API's log calls this request.")
     errors: list[FaultyParameter] | None = Field(None, description="Only with status 422.")

@@ -7,6 +7,7 @@ import json
 import signal
 import socket
 import threading
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -15,8 +16,10 @@ from waitress.server import create_server
 from waitress.task import ErrorTask
 
 from api import create_app
-from api.errors import MAX_BODY_BYTES, MIMETYPE, document
-from api.headers import CONTENT_POLICY
+from api.auth import largest_body_bytes
+from api.errors import MIMETYPE, document
+from api.headers import PROTECTIVE, REQUEST_ID, request_id
+from api.keyring import LiveKeyring
 from etl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -38,9 +41,11 @@ def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
     Listens on API_HOST and API_PORT, or the next free port; `announce` is called once with
     the URL as soon as requests are taken.
 
-    Raises:  ConfigurationError when no port can be had, or DATABASE_URL is missing.
+    Raises:  ConfigurationError when no port can be had, DATABASE_URL is missing, or it would
+    serve the network without a key.
     """
     app = create_app(settings)
+    refuse_open_door(settings)
     listener = listen(settings.api_host, settings.api_port)
     server = create_server(
         app,
@@ -50,7 +55,7 @@ def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
         asyncore_use_poll=True,
         channel_timeout=30,
         cleanup_interval=5,
-        max_request_body_size=MAX_BODY_BYTES,
+        max_request_body_size=largest_body_bytes(app),
         outbuf_high_watermark=BUFFER_BYTES,
         clear_untrusted_proxy_headers=True,
         ident="bucketline",
@@ -62,6 +67,24 @@ def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
         server.run()
     finally:
         server.close()
+
+
+def refuse_open_door(settings: Settings) -> None:
+    """Check that what is to be served to other machines needs a key.
+
+    Raises:  ConfigurationError when it does not, and nobody said that it is meant.
+    """
+    if settings.api_open or LiveKeyring(settings).is_locked():
+        return
+    _, address = _resolve(settings.api_host)
+    if ip_address(address.partition("%")[0]).is_loopback:
+        return
+    raise ConfigurationError(
+        f"API_HOST is {settings.api_host}, which other machines can reach, and no key is set:"
+        " anybody could read every user and start runs.",
+        hint="Make a key: `./run.sh keys new NAME --role admin`. Or serve this machine alone:"
+        " API_HOST=127.0.0.1. API_OPEN=1 serves everybody without a key.",
+    )
 
 
 def listen(host: str, first_port: int) -> socket.socket:
@@ -133,13 +156,14 @@ class _ProblemTask(ErrorTask):  # type: ignore[misc]
 
     def execute(self) -> None:
         error = self.request.error
-        body = json.dumps(document(error.code, str(error.body))).encode() + b"\n"
+        name = request_id(self.request.headers.get("X_REQUEST_ID"))
+        told = document(error.code, str(error.body), request_id=name)
+        body = json.dumps(told).encode() + b"\n"
         self.status = f"{error.code} {error.reason}"
         self.response_headers += [
             ("Content-Type", MIMETYPE),
-            ("X-Content-Type-Options", "nosniff"),
-            ("Content-Security-Policy", CONTENT_POLICY),
-            ("Cache-Control", "no-store"),
+            (REQUEST_ID, name),
+            *PROTECTIVE.items(),
         ]
         self.set_close_on_finish()
         self.content_length = len(body)

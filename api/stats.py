@@ -8,15 +8,18 @@ from apiflask import APIBlueprint
 from sqlalchemy import Select, func, select
 
 from api import openapi
+from api.auth import needs
 from api.filters import Filters, age_in_sql, conditions
 from api.schemas import FilterQuery, Stats
 from api.services import services
+from etl.access import Role
 from etl.tables import users
 
 bp = APIBlueprint("stats", __name__, tag="Stats")
 
 
 @bp.get("/stats")
+@needs(Role.READER)
 @bp.input(FilterQuery, location="query")
 @bp.output(
     Stats,
