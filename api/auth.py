@@ -228,14 +228,15 @@ def _let_in_with_key_only() -> None:
     raise _unauthorized("This key opens nothing.", "key-wrong", error="invalid_token")
 
 
-def _unauthorized(detail: str, kind: str, **values: str | None) -> Refused:
+def _unauthorized(detail: str, kind: str, **faults: str) -> Refused:
+    challenge = WWWAuthenticate("bearer", {"realm": _REALM, **faults})
     return Refused(
         401,
         detail,
         kind=kind,
         hint="Send `Authorization: Bearer KEY` or `X-API-Key: KEY`;"
         " `./run.sh keys new NAME --role reader` makes a key.",
-        headers={"WWW-Authenticate": str(WWWAuthenticate("bearer", {"realm": _REALM} | values))},
+        headers={"WWW-Authenticate": challenge.to_header()},
     )
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
+from pathlib import Path
+from traceback import extract_tb
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -112,6 +114,7 @@ def problem(
 
 def register(app: APIFlask) -> None:
     """Let the app answer its errors, and refuse requests that no route could mean."""
+    app.logger.disabled = True  # Flask would print the stack of what `of_http` logs
     app.before_request(refuse_doubtful_parameters)
     app.register_error_handler(Refused, of_refused)
     app.register_error_handler(NotFound, of_missing)
@@ -200,12 +203,29 @@ def of_http(error: HTTPException) -> Response | HTTPException:
     if status < HTTPStatus.BAD_REQUEST:
         return error
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        cause = getattr(error, "original_exception", None)
-        log.error("request_crashed", path=request.path, exc_info=cause or error)
+        cause = getattr(error, "original_exception", None) or error
+        log.error("request_crashed", path=request.path, error=_first_line(cause), at=_places(cause))
     headers = {name: value for name, value in error.get_headers() if name not in _BODY_HEADERS}
     return problem(status, _DETAILS.get(status, error.description or error.name), headers=headers)
 
 
+def _first_line(error: BaseException) -> str:
+    """What went wrong, without what SQLAlchemy adds: the statement and its data."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
+def _places(error: BaseException) -> list[str]:
+    """Where in our own code it happened; the code of others, and the data, are nobody's to see."""
+    frames = ((Path(frame.filename), frame) for frame in extract_tb(error.__traceback__))
+    return [
+        f"{path.relative_to(_ROOT)}:{frame.lineno} {frame.name}"
+        for path, frame in frames
+        if path.parent.name in _OURS and path.is_relative_to(_ROOT)
+    ]
+
+
+_ROOT = Path(__file__).parents[1]
+_OURS = ("api", "etl")
 _BODY_HEADERS = ("Content-Type", "Content-Length")
 
 

@@ -77,7 +77,7 @@ def protect(response: Response) -> Response:
 def log_request(response: Response) -> Response:
     """One line per request, once its answer is whole: a streamed one is counted as it goes."""
     line = _Line(response.status_code)
-    if response.is_streamed and response.content_length is None:
+    if response.is_streamed and "Content-Length" not in response.headers:
         response.response = line.counting(response.iter_encoded())
         response.call_on_close(line.write)
     else:

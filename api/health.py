@@ -63,7 +63,7 @@ def show_health() -> tuple[dict[str, Any], int, dict[str, str]]:
     """Tell whether the service is well.
 
     `degraded` when the object store is down or the last run failed: /data is still served.
-    Without a reader's key the answer is `status` alone.
+    Without a reader's key only `status` is told, the rest is null.
     """
     shared = services()
     last_run, database = _look_at(lambda: shared.database_probe.ask(lambda: _last_run(shared)))

@@ -92,6 +92,7 @@ def describe(spec: Json | str, app: APIFlask) -> Json | str:
 def _complete(operation: Json, rule: Rule) -> None:
     operation["security"] = _security(rule)
     if rule.role is not None:
+        operation["x-role"] = rule.role.value
         needed = f"Needs the role `{rule.role}`."
         operation["description"] = f"{operation.get('description', '')}\n\n{needed}".strip()
     answers = _answers(rule)

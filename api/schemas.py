@@ -38,7 +38,7 @@ def _whole_number(value: object) -> object:
 
 
 def _decimal_number(value: object) -> object:
-    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,18})?", value):
         raise ValueError("must be a number of seconds")
     return value
 
@@ -62,9 +62,14 @@ Years = Annotated[int, Field(ge=0, le=MAX_AGE), BeforeValidator(_whole_number)]
 Page = Annotated[int, Field(ge=1, le=MAX_PAGE), BeforeValidator(_whole_number)]
 ShortPage = Annotated[int, Field(ge=1, le=MAX_SHORT_PAGE), BeforeValidator(_whole_number)]
 Id = Annotated[int, Field(ge=0, le=MAX_ID), BeforeValidator(_whole_number)]
-Seconds = Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS), BeforeValidator(_decimal_number)]
-UserId = Annotated[str, AfterValidator(_storable)]
-Key = Annotated[str, AfterValidator(_storable)]
+Seconds = Annotated[
+    float,
+    Field(ge=0, le=MAX_WAIT_SECONDS, json_schema_extra={"multipleOf": 0.001}),
+    BeforeValidator(_decimal_number),
+]
+_STORABLE = Field(min_length=1, json_schema_extra={"pattern": r"^[^\u0000]+$"})
+UserId = Annotated[str, _STORABLE, AfterValidator(_storable)]
+Key = Annotated[str, _STORABLE, AfterValidator(_storable)]
 
 
 class Query(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import signal
 import socket
 import threading
@@ -61,6 +62,7 @@ def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
         ident="bucketline",
     )
     server.channel_class = _Channel
+    logging.getLogger("waitress").addFilter(_without_stack)
     _end_on_sigterm()
     announce(_url(listener))
     try:
@@ -139,6 +141,14 @@ def _no_address(what: str, error: OSError) -> ConfigurationError:
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _without_stack(record: logging.LogRecord) -> bool:
+    """Let waitress say that an answer broke off, and what did it, but not the stack."""
+    if record.exc_info:
+        record.msg = f"{record.getMessage()}: {type(record.exc_info[1]).__name__}"
+        record.args, record.exc_info = (), None
+    return True
 
 
 def _end_on_sigterm() -> None:
