@@ -16,7 +16,7 @@ import structlog
 from flask import current_app, g, request
 from werkzeug.datastructures import WWWAuthenticate
 
-from api.errors import MAX_BODY_BYTES, Refused
+from api.errors import Refused
 from api.keyring import LiveKeyring
 from api.limits import Limits, home_of
 from api.origins import may_be_called
@@ -41,7 +41,7 @@ View = TypeVar("View", bound="Callable[..., object]")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a route needs: a role, or nothing (`role` is None); and how large a body may be.
+    """What a route needs: a role, or nothing (`role` is None).
 
     `has_own_token`: the route checks a token of its own. `is_counted`: API_RATE_LIMIT holds.
     """
@@ -49,7 +49,6 @@ class Rule:
     role: Role | None
     has_own_token: bool = False
     is_counted: bool = True
-    body_bytes: int = MAX_BODY_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +66,9 @@ ANYBODY = Caller(role=Role.ADMIN)  # where no key is set
 # -- what a route says
 
 
-def needs(role: Role, *, body_bytes: int = MAX_BODY_BYTES) -> Callable[[View], View]:
+def needs(role: Role) -> Callable[[View], View]:
     """Let only those in whose key has this role, or one above it."""
-    return _ruled(Rule(role, body_bytes=body_bytes))
+    return _ruled(Rule(role))
 
 
 def public(view: View) -> View:
@@ -82,9 +81,9 @@ def uncounted(view: View) -> View:
     return _ruled(Rule(None, is_counted=False))(view)
 
 
-def checks_itself(*, body_bytes: int = MAX_BODY_BYTES) -> Callable[[View], View]:
+def checks_itself(view: View) -> View:
     """Leave it to the route, which knows a token of its own."""
-    return _ruled(Rule(None, has_own_token=True, is_counted=False, body_bytes=body_bytes))
+    return _ruled(Rule(None, has_own_token=True, is_counted=False))(view)
 
 
 def _ruled(rule: Rule) -> Callable[[View], View]:
@@ -98,12 +97,6 @@ def _ruled(rule: Rule) -> Callable[[View], View]:
 def rule_of(app: APIFlask, endpoint: str) -> Rule | None:
     """What a route needs; None when it does not say."""
     return getattr(app.view_functions[endpoint], "rule", None)
-
-
-def largest_body_bytes(app: APIFlask) -> int:
-    """The size of the largest body that any route takes."""
-    rules = (rule_of(app, endpoint) for endpoint in app.view_functions)
-    return max(rule.body_bytes for rule in rules if rule is not None)
 
 
 # -- the door
@@ -152,7 +145,7 @@ def require(role: Role, what: str) -> None:
 def guard() -> None:
     """Find out who is asking, and whether they may.
 
-    Raises:  Refused with 401, 403, 413, 421 or 429.
+    Raises:  Refused with 401, 403, 421 or 429.
     """
     g.caller = _identify()
     if request.routing_exception is not None:  # 404 and 405 tell nothing that / does not
@@ -164,7 +157,6 @@ def guard() -> None:
     if rule.role is not None:
         _let_in_with_key_only()
         require(rule.role, f"{request.method} {request.url_rule}")
-    _refuse_large_body(rule.body_bytes)
 
 
 def _rule_here() -> Rule:
@@ -172,7 +164,7 @@ def _rule_here() -> Rule:
     if rule is None:
         log.error("route_without_rule", endpoint=request.endpoint)
         raise Refused(
-            403, "Nobody may use this route.", kind="no-rule", hint="This is a fault of Bucketline."
+            403, "no-rule", "Nobody may use this route.", "This is a fault of Bucketline."
         )
     return rule
 
@@ -200,17 +192,17 @@ def _refuse_strangers(settings: Settings) -> None:
     if not settings.api_open and not _is_loopback(request.remote_addr):
         raise Refused(
             403,
+            "loopback-only",
             "Without keys the API serves its own machine only.",
-            kind="loopback-only",
-            hint="`./run.sh keys new NAME --role reader` makes a key.",
+            "`./run.sh keys new NAME --role reader` makes a key.",
         )
     host = request.headers.get("Host")
     if not may_be_called(host, own_name=settings.api_host, any_short_name=settings.api_open):
         raise Refused(
             421,
+            "unknown-host",
             "Without keys the API answers to an address or to localhost, and to no other name.",
-            kind="unknown-host",
-            hint="`./run.sh keys new NAME --role reader` makes a key; with one any name will do.",
+            "`./run.sh keys new NAME --role reader` makes a key; with one any name will do.",
         )
 
 
@@ -232,9 +224,9 @@ def _unauthorized(detail: str, kind: str, **faults: str) -> Refused:
     challenge = WWWAuthenticate("bearer", {"realm": _REALM, **faults})
     return Refused(
         401,
+        kind,
         detail,
-        kind=kind,
-        hint="Send `Authorization: Bearer KEY` or `X-API-Key: KEY`;"
+        "Send `Authorization: Bearer KEY` or `X-API-Key: KEY`;"
         " `./run.sh keys new NAME --role reader` makes a key.",
         headers={"WWW-Authenticate": challenge.to_header()},
     )
@@ -243,9 +235,9 @@ def _unauthorized(detail: str, kind: str, **faults: str) -> Refused:
 def _forbidden(role: Role, what: str) -> Refused:
     return Refused(
         403,
+        "role-missing",
         f"{what} needs the role {role}; this key is a {caller().role or 'stranger'}'s.",
-        kind="role-missing",
-        hint=f"`./run.sh keys new NAME --role {role}` makes a key that may.",
+        f"`./run.sh keys new NAME --role {role}` makes a key that may.",
     )
 
 
@@ -267,20 +259,8 @@ def _count_wrong_key() -> None:
 def _too_many(detail: str, seconds: int) -> Refused:
     return Refused(
         429,
+        "too-many-requests",
         detail,
-        kind="too-many-requests",
-        hint=f"Try again in {seconds} s.",
+        f"Try again in {seconds} s.",
         headers={"Retry-After": str(seconds)},
     )
-
-
-def _refuse_large_body(limit_bytes: int) -> None:
-    """Refuse a body by the length it claims, and let no route read more than that."""
-    if (request.content_length or 0) > limit_bytes:
-        raise Refused(
-            413,
-            f"A body may hold {limit_bytes} bytes here.",
-            kind="body-too-large",
-            hint="Send less.",
-        )
-    request.max_content_length = limit_bytes

@@ -10,13 +10,13 @@ import json
 from http import HTTPStatus
 from pathlib import Path
 from traceback import extract_tb
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import structlog
 from apiflask import APIFlask, HTTPError
 from flask import Response, g, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from etl.errors import ConfigurationError, EtlError, TransientError
 
@@ -34,7 +34,7 @@ _HINTS = {
     400: "The request could not be read as HTTP; check how the client builds it.",
     404: "GET / lists every route.",
     405: "The Allow header lists the methods of this route; GET /docs describes them.",
-    413: "GET /docs tells what each route takes.",
+    413: f"A request's body may hold {MAX_BODY_BYTES} bytes; no route here needs more.",
     422: "GET /docs lists the parameters of each route and what they may be.",
     500: "This is a fault of Bucketline; the API's log tells more. Please report it.",
 }
@@ -45,26 +45,6 @@ _DETAILS = {
 }
 
 
-class Refused(Exception):
-    """A request that is not answered, for a reason that its status and kind tell."""
-
-    def __init__(
-        self,
-        status: int,
-        detail: str,
-        *,
-        kind: str,
-        hint: str,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        self.kind = kind
-        self.hint = hint
-        self.headers = headers
-
-
 class NotFound(Exception):
     """A thing that was asked for by its id is not there (any more)."""
 
@@ -73,6 +53,28 @@ class NotFound(Exception):
         self.kind = kind
         self.detail = detail
         self.hint = hint
+
+
+class Refused(Exception):
+    """A request that a route cannot serve: the status, and what a problem document says."""
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        hint: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **members: int,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.kind = kind
+        self.detail = detail
+        self.hint = hint
+        self.headers = headers
+        self.members = members
 
 
 class WrongParameters(Exception):
@@ -106,22 +108,32 @@ def problem(
     **members: object,
 ) -> Response:
     """The answer that carries a problem document of this request."""
-    members = {"request_id": g.get("request_id", "")} | members
-    body = document(status, detail, kind=kind, hint=hint, instance=quote(request.path), **members)
-    text = json.dumps(body, ensure_ascii=False)
-    return Response(text + "\n", status, headers=headers, mimetype=MIMETYPE)
+    return _response(document(status, detail, kind=kind, hint=hint, **members), headers)
+
+
+def _response(facts: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    told = facts | {"instance": quote(request.path), "request_id": g.get("request_id", "")}
+    text = json.dumps(told, ensure_ascii=False)
+    return Response(text + "\n", facts["status"], headers=headers, mimetype=MIMETYPE)
 
 
 def register(app: APIFlask) -> None:
     """Let the app answer its errors, and refuse requests that no route could mean."""
     app.logger.disabled = True  # Flask would print the stack of what `of_http` logs
+    app.before_request(refuse_large_body)
     app.before_request(refuse_doubtful_parameters)
-    app.register_error_handler(Refused, of_refused)
     app.register_error_handler(NotFound, of_missing)
+    app.register_error_handler(Refused, of_refused)
     app.register_error_handler(WrongParameters, of_parameters)
     app.register_error_handler(EtlError, of_ours)
     app.register_error_handler(HTTPError, of_validation)
     app.register_error_handler(HTTPException, of_http)
+
+
+def refuse_large_body() -> None:
+    """Answer 413 before a route is entered; none of them reads a body."""
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise RequestEntityTooLarge
 
 
 def refuse_doubtful_parameters() -> None:
@@ -137,16 +149,15 @@ def refuse_doubtful_parameters() -> None:
         raise WrongParameters(faults)
 
 
-def of_refused(error: Refused) -> Response:
-    """The status that the refusal names."""
-    return problem(
-        error.status, error.detail, kind=error.kind, hint=error.hint, headers=error.headers
-    )
-
-
 def of_missing(error: NotFound) -> Response:
     """404 for an id we do not know."""
     return problem(404, error.detail, kind=error.kind, hint=error.hint)
+
+
+def of_refused(error: Refused) -> Response:
+    """Whatever the route says is wrong with the request."""
+    facts = document(error.status, error.detail, kind=error.kind, hint=error.hint)
+    return _response(facts | error.members, error.headers)
 
 
 def of_parameters(error: WrongParameters) -> Response:
@@ -217,11 +228,10 @@ def _first_line(error: BaseException) -> str:
 def _places(error: BaseException) -> list[str]:
     """Where in our own code it happened; the code of others, and the data, are nobody's to see."""
     frames = ((Path(frame.filename), frame) for frame in extract_tb(error.__traceback__))
-    return [
-        f"{path.relative_to(_ROOT)}:{frame.lineno} {frame.name}"
-        for path, frame in frames
-        if path.parent.name in _OURS and path.is_relative_to(_ROOT)
+    named = [
+        (path.relative_to(_ROOT), frame) for path, frame in frames if path.is_relative_to(_ROOT)
     ]
+    return [f"{path}:{at.lineno} {at.name}" for path, at in named if path.parts[0] in _OURS]
 
 
 _ROOT = Path(__file__).parents[1]

@@ -58,9 +58,9 @@ def refuse_other_sites() -> None:
         return
     raise Refused(
         403,
+        "cross-site-request",
         "A page of another site may not do this.",
-        kind="cross-site-request",
-        hint="CORS_ORIGINS lists the origins whose pages may use the API.",
+        "CORS_ORIGINS lists the origins whose pages may use the API.",
     )
 
 

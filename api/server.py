@@ -17,8 +17,7 @@ from waitress.server import create_server
 from waitress.task import ErrorTask
 
 from api import create_app
-from api.auth import largest_body_bytes
-from api.errors import MIMETYPE, document
+from api.errors import MAX_BODY_BYTES, MIMETYPE, document
 from api.headers import PROTECTIVE, REQUEST_ID, request_id
 from api.keyring import LiveKeyring
 from etl.errors import ConfigurationError
@@ -56,7 +55,7 @@ def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
         asyncore_use_poll=True,
         channel_timeout=30,
         cleanup_interval=5,
-        max_request_body_size=largest_body_bytes(app),
+        max_request_body_size=MAX_BODY_BYTES,
         outbuf_high_watermark=BUFFER_BYTES,
         clear_untrusted_proxy_headers=True,
         ident="bucketline",
