@@ -38,8 +38,7 @@ class LiveKeyring:
         return self._is_locked
 
     def find(self, key: str) -> Entry | None:
-        """The entry of a key, or None when it opens nothing (any more)."""
-        self._refresh()
+        """The entry of a key, or None when it opens nothing, as of when `is_locked` was asked."""
         return self._ring.find(key)
 
     def _refresh(self) -> None:
