@@ -38,7 +38,9 @@ def _whole_number(value: object) -> object:
 
 
 def _decimal_number(value: object) -> object:
-    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,18})?", value):
+    if isinstance(value, str) and not re.fullmatch(
+        r"[0-9]{1,9}(\.[0-9]{1,30})?(e[-+]?[0-9]{1,3})?", value
+    ):
         raise ValueError("must be a number of seconds")
     return value
 
@@ -62,11 +64,7 @@ Years = Annotated[int, Field(ge=0, le=MAX_AGE), BeforeValidator(_whole_number)]
 Page = Annotated[int, Field(ge=1, le=MAX_PAGE), BeforeValidator(_whole_number)]
 ShortPage = Annotated[int, Field(ge=1, le=MAX_SHORT_PAGE), BeforeValidator(_whole_number)]
 Id = Annotated[int, Field(ge=0, le=MAX_ID), BeforeValidator(_whole_number)]
-Seconds = Annotated[
-    float,
-    Field(ge=0, le=MAX_WAIT_SECONDS, json_schema_extra={"multipleOf": 0.001}),
-    BeforeValidator(_decimal_number),
-]
+Seconds = Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS), BeforeValidator(_decimal_number)]
 _STORABLE = Field(min_length=1, json_schema_extra={"pattern": r"^[^\u0000]+$"})
 UserId = Annotated[str, _STORABLE, AfterValidator(_storable)]
 Key = Annotated[str, _STORABLE, AfterValidator(_storable)]
