@@ -9,7 +9,21 @@ from typing import TYPE_CHECKING, cast
 
 from apiflask import APIFlask
 
-from api import data, docs, errors, headers, health, index, openapi, problems, runs, stats
+from api import (
+    auth,
+    data,
+    docs,
+    errors,
+    headers,
+    health,
+    index,
+    key_docs,
+    openapi,
+    origins,
+    problems,
+    runs,
+    stats,
+)
 from api.converters import RunIdConverter, UserIdConverter
 from api.services import (
     IDLE_TIMEOUT_SECONDS,
@@ -48,10 +62,13 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
         pool_size=POOL_SIZE,
     )
     install(app.extensions, Services(settings, engine, today, IDLE_TIMEOUT_SECONDS))
-    errors.register(app)
     headers.register(app)
+    origins.register(app)
+    auth.register(app, settings)
+    errors.register(app)
     for blueprint in (index.bp, data.bp, stats.bp, problems.bp, runs.bp, health.bp, docs.bp):
         app.register_blueprint(blueprint)
+    auth.mark_libraries_routes(app)
     return app
 
 
@@ -63,7 +80,7 @@ def _configure(app: APIFlask) -> None:
         AUTO_404_RESPONSE=False,
         AUTO_OPERATION_ID=True,
     )
-    app.spec_processor(openapi.complete)
+    app.spec_processor(lambda spec: key_docs.describe(openapi.complete(spec), app))
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.converters |= {"user_id": UserIdConverter, "run_id": RunIdConverter}

@@ -9,10 +9,12 @@ from apiflask import APIBlueprint
 from sqlalchemy import select
 
 from api import openapi
+from api.auth import caller, needs, uncounted
 from api.data import RUN_EXAMPLE
 from api.errors import RETRY_AFTER_SECONDS
 from api.schemas import Health, StorageHealth
 from api.services import PROBE_SECONDS, Services, services
+from etl.access import Role
 from etl.errors import ConfigurationError, EtlError
 from etl.model import RunState
 from etl.tables import run
@@ -41,6 +43,7 @@ _DOWN = {
 
 
 @bp.get("/health")
+@uncounted
 @bp.output(Health, description="`ok` or `degraded`: /data is served.", example=_HEALTHY)
 @bp.doc(
     responses={
@@ -60,15 +63,24 @@ def show_health() -> tuple[dict[str, Any], int, dict[str, str]]:
     """Tell whether the service is well.
 
     `degraded` when the object store is down or the last run failed: /data is still served.
+    Without a reader's key only `status` is told, the rest is null.
     """
     shared = services()
     last_run, database = _look_at(lambda: shared.database_probe.ask(lambda: _last_run(shared)))
     _, store = _look_at(_store_latency)
     status = _judge(database, store, last_run)
-    body = {"status": status, "database": database, "object_store": store, "last_run": last_run}
+    body: dict[str, Any] = {"status": status}
+    if _may_see_details():
+        body |= {"database": database, "object_store": store, "last_run": last_run}
     if status == "down":
         return body, 503, {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return body, 200, {}
+
+
+def _may_see_details() -> bool:
+    """Whether the caller may read what names objects, addresses and faults."""
+    role = caller().role
+    return role is not None and role.includes(Role.READER)
 
 
 def _look_at(probe: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
@@ -104,6 +116,7 @@ def _judge(database: dict[str, Any], store: dict[str, Any], last_run: dict[str, 
 
 
 @bp.get("/storage/health")
+@needs(Role.READER)
 @bp.output(
     StorageHealth,
     description="The store answers and has our buckets.",

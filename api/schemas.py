@@ -39,7 +39,9 @@ def _whole_number(value: object) -> object:
 
 
 def _decimal_number(value: object) -> object:
-    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
+    if isinstance(value, str) and not re.fullmatch(
+        r"[0-9]{1,9}(\.[0-9]{1,30})?(e[-+]?[0-9]{1,3})?", value
+    ):
         raise ValueError("must be a number of seconds")
     return value
 
@@ -76,9 +78,10 @@ Page = Annotated[int, Field(ge=1, le=MAX_PAGE), BeforeValidator(_whole_number)]
 ShortPage = Annotated[int, Field(ge=1, le=MAX_SHORT_PAGE), BeforeValidator(_whole_number)]
 Id = Annotated[int, Field(ge=0, le=MAX_ID), BeforeValidator(_whole_number)]
 Seconds = Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS), BeforeValidator(_decimal_number)]
-UserId = Annotated[str, AfterValidator(_storable)]
+_STORABLE = Field(min_length=1, json_schema_extra={"pattern": r"^[^\u0000]+$"})
+UserId = Annotated[str, _STORABLE, AfterValidator(_storable)]
 Fields = Annotated[tuple[str, ...], BeforeValidator(_known_fields, str)]
-Key = Annotated[str, AfterValidator(_storable)]
+Key = Annotated[str, _STORABLE, AfterValidator(_storable)]
 
 
 class Query(BaseModel):
@@ -157,7 +160,8 @@ class RequestQuery(Query):
         0, description="Seconds to wait for the run to finish; 202 when that was too short."
     )
     allow: Literal["mass-retirement"] | None = Field(
-        None, description="Let this run retire more than half of the users."
+        None,
+        description="Let this run retire more than half of the users; needs the role `admin`.",
     )
 
 
@@ -310,9 +314,11 @@ class Health(BaseModel):
     """`down` without the database; `degraded` without the store or after a failed run."""
 
     status: Literal["ok", "degraded", "down"]
-    database: ServiceHealth
-    object_store: ServiceHealth
-    last_run: Run | None = Field(description="The newest run that has begun.")
+    database: ServiceHealth | None = Field(None, description="Only for readers.")
+    object_store: ServiceHealth | None = Field(None, description="Only for readers.")
+    last_run: Run | None = Field(
+        None, description="The newest run that has begun; only for readers."
+    )
 
 
 class StorageHealth(BaseModel):
@@ -355,6 +361,7 @@ class ProblemDocument(BaseModel):
     detail: str
     instance: str
     hint: str
+    request_id: str = Field("", description="What the API's log calls this request.")
     errors: list[FaultyParameter] | None = Field(None, description="Only with status 422.")
     available: list[str] | None = Field(
         None, description="Only with status 406: the media types there are."

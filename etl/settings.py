@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from etl.access import Entry, parse_entries
 from etl.errors import ConfigurationError
 
 LEAST_SIZE = 16  # pixels
@@ -28,6 +29,7 @@ LARGEST_SIZE = 2048
 _PORTS = 1 << 16
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST_SECONDS = 365 * 86400
+_ORIGIN = r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 
 
@@ -123,6 +125,21 @@ class Settings(BaseSettings):
     )
     api_host: str = Field(default="127.0.0.1", description="address the API listens on")
     api_port: int = Field(default=5000, ge=1, le=65535, description="first port the API tries")
+    api_keys: SecretStr | None = Field(
+        default=None, description="who may use the API: name:role:sha256, between commas"
+    )
+    api_keys_file: Path | None = Field(
+        default=None, description="further keys, one a line; empty: LOCAL_DIR/api-keys"
+    )
+    api_open: bool = Field(
+        default=False, description="without keys, serve other machines as well as this one"
+    )
+    api_rate_limit: str | None = Field(
+        default=None, description="requests for each key, such as 600/m; empty: no limit"
+    )
+    cors_origins: str | None = Field(
+        default=None, description="origins whose pages may use the API, between commas"
+    )
     local_dir: Path = Field(default=Path(".local"), description="data of the embedded services")
     log_format: Literal["console", "json"] = Field(default="console", description="console or json")
 
@@ -173,6 +190,45 @@ class Settings(BaseSettings):
         if value < timedelta(seconds=1):
             raise ValueError("the shortest interval is 1s")
         return value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _keys_are_entries(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_entries(value.get_secret_value())
+        return value
+
+    @field_validator("api_rate_limit")
+    @classmethod
+    def _rate_is_a_number_and_a_unit(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[1-9][0-9]{0,8}/[smhd]", value):
+            raise ValueError("write a number and s, m, h or d, such as 600/m")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_exact(cls, value: str | None) -> str | None:
+        for origin in (value or "").split(","):
+            if value is not None and not re.fullmatch(_ORIGIN, origin.strip()):
+                raise ValueError(
+                    "write scheme, host and port of each, such as https://app.example.com"
+                )
+        return value
+
+    @property
+    def key_entries(self) -> tuple[Entry, ...]:
+        """The keys of API_KEYS; those of the keys file come on top."""
+        return () if self.api_keys is None else parse_entries(self.api_keys.get_secret_value())
+
+    @property
+    def key_file(self) -> Path:
+        """Where `keys new` and `keys revoke` keep their entries."""
+        return self.api_keys_file or self.local_dir / "api-keys"
+
+    @property
+    def allowed_origins(self) -> frozenset[str]:
+        """The origins of CORS_ORIGINS."""
+        return frozenset(part.strip() for part in (self.cors_origins or "").split(",")) - {""}
 
     @property
     def buckets(self) -> tuple[str, ...]:
@@ -232,7 +288,8 @@ def read_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         faults = [
-            f"{str(fault['loc'][0]).upper()}={fault['input']!r}: "
+            _named(str(fault["loc"][0]), fault["input"])
+            + ": "
             + fault["msg"].removeprefix("Value error, ")
             for fault in error.errors()
         ]
@@ -240,3 +297,9 @@ def read_settings() -> Settings:
             "Settings are wrong. " + "; ".join(faults) + ".",
             hint="Mend them in the environment or in .env; .env.example shows every one.",
         ) from error
+
+
+def _named(field: str, value: object) -> str:
+    """The variable with its value; without it where that is secret."""
+    is_secret = "SecretStr" in str(Settings.model_fields[field].annotation)
+    return field.upper() if is_secret else f"{field.upper()}={value!r}"

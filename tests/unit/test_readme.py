@@ -31,16 +31,16 @@ def test_every_command_is_in_the_readme_and_the_other_way_round():
     assert told == set(commands.commands) | OF_THE_LAUNCHER
 
 
+def options_of(command: click.Command) -> list[str]:
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    own = [name for one in command.params if isinstance(one, click.Option) for name in one.opts]
+    return own + [name for sub in below for name in options_of(sub)]
+
+
 def test_every_option_in_the_readme_exists_and_the_other_way_round():
     told = set(re.findall(r"(--[a-z][a-z-]*)", section("Commands")))
     told -= OPTIONS_OF_THE_LAUNCHER
-    known = {
-        option
-        for command in commands.commands.values()
-        for parameter in command.params
-        if isinstance(parameter, click.Option)
-        for option in parameter.opts
-    }
+    known = {option for command in commands.commands.values() for option in options_of(command)}
     assert told == known - {"--url-file"}
 
 
