@@ -9,8 +9,21 @@ from typing import TYPE_CHECKING, cast
 
 from apiflask import APIFlask
 
-from api import data, docs, errors, headers, health, index, openapi, problems, runs, stats
-from api.converters import RunIdConverter, UserIdConverter
+from api import (
+    data,
+    docs,
+    documents,
+    errors,
+    headers,
+    health,
+    index,
+    openapi,
+    problems,
+    runs,
+    stats,
+    storage,
+)
+from api.converters import DocumentNameConverter, RunIdConverter, UserIdConverter
 from api.services import (
     IDLE_TIMEOUT_SECONDS,
     STATEMENT_TIMEOUT_SECONDS,
@@ -50,8 +63,8 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
     install(app.extensions, Services(settings, engine, today))
     errors.register(app)
     headers.register(app)
-    for blueprint in (index.bp, data.bp, stats.bp, problems.bp, runs.bp, health.bp, docs.bp):
-        app.register_blueprint(blueprint)
+    for module in (index, data, stats, problems, runs, documents, health, storage, docs):
+        app.register_blueprint(module.bp)
     return app
 
 
@@ -66,7 +79,11 @@ def _configure(app: APIFlask) -> None:
     app.spec_processor(openapi.complete)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    app.url_map.converters |= {"user_id": UserIdConverter, "run_id": RunIdConverter}
+    app.url_map.converters |= {
+        "user_id": UserIdConverter,
+        "run_id": RunIdConverter,
+        "document": DocumentNameConverter,
+    }
     json = cast("DefaultJSONProvider", app.json)
     json.sort_keys = False
     json.ensure_ascii = False

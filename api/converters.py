@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from werkzeug.routing import BaseConverter, IntegerConverter
 
+from etl.documents import NAME
+
 MAX_ID = 2**63 - 1
 
 
@@ -12,6 +14,12 @@ class UserIdConverter(BaseConverter):
 
     regex = r"[\s\S]+"
     part_isolating = False
+
+
+class DocumentNameConverter(BaseConverter):
+    """The name of a document; anything else is no document."""
+
+    regex = NAME
 
 
 class RunIdConverter(IntegerConverter):

@@ -7,6 +7,7 @@ from typing import Any
 from api import errors
 from api.converters import MAX_ID
 from api.schemas import FaultyParameter, ProblemDocument
+from etl.documents import NAME
 
 Json = dict[str, Any]
 Responses = dict[int | str, Any]
@@ -24,6 +25,11 @@ _PATH_PARAMETERS: dict[str, Json] = {
         "schema": {"type": "string", "minLength": 1},
         "example": "1000",
     },
+    "name": {
+        "description": "A document's name.",
+        "schema": {"type": "string", "pattern": f"^{NAME}$"},
+        "example": "report.json",
+    },
     "run_id": {
         "description": "A run's id.",
         "schema": {"type": "integer", "minimum": 1, "maximum": MAX_ID},
@@ -32,12 +38,29 @@ _PATH_PARAMETERS: dict[str, Json] = {
 }
 
 _EXAMPLES: dict[int, Json] = {
+    400: errors.document(
+        400,
+        "The body is no JSON: unexpected character, at line 1, column 8.",
+        kind="invalid-json",
+        hint="Mend it there.",
+        instance="/documents",
+        line=1,
+        column=8,
+    ),
     404: errors.document(
         404,
         "There is no run 7.",
         kind="unknown-run",
         hint="GET /runs lists them.",
         instance="/runs/7",
+    ),
+    413: errors.document(413, "The request's body is too large.", instance="/documents"),
+    415: errors.document(
+        415,
+        "The body is declared to be 'text/plain'.",
+        kind="not-json",
+        hint="Send JSON with the header Content-Type: application/json.",
+        instance="/documents",
     ),
     422: errors.document(
         422,
@@ -56,17 +79,29 @@ _EXAMPLES: dict[int, Json] = {
     ),
 }
 _MEANINGS = {
+    400: "The body cannot be read; `detail` says why and where.",
     404: "There is no such thing.",
+    413: "The body is larger than this route takes.",
+    415: "The body is of another kind than this route takes.",
     422: "A parameter is unknown, repeated, empty or senseless; `errors` names it.",
     500: "A fault of Bucketline.",
     503: "Something we depend on is down; try again after `Retry-After` seconds.",
 }
 _PASSING = (503,)
-_RETRY_AFTER = {
+RETRY_AFTER = {
     "Retry-After": {
         "description": "Seconds to wait before trying again.",
         "schema": {"type": "integer"},
     }
+}
+
+# Bodies that routes read by themselves.
+_REQUEST_BODIES: dict[tuple[str, str], Json] = {
+    ("/documents", "post"): {
+        "description": "Any JSON value: an object, but also 0, [], null or false.",
+        "required": True,
+        "content": {"application/json": {"schema": {}, "example": {"any": "JSON value"}}},
+    },
 }
 
 LINK_HEADER = {
@@ -76,8 +111,9 @@ LINK_HEADER = {
     }
 }
 LOCATION_HEADER = {
-    "Location": {"description": "Where the run is.", "schema": {"type": "string"}},
+    "Location": {"description": "Where it is.", "schema": {"type": "string"}},
 }
+NOT_MODIFIED = {"description": "It is still as `If-None-Match` says."}
 
 
 def problems(*statuses: int) -> Responses:
@@ -90,7 +126,7 @@ def _problem_response(status: int) -> Json:
         "description": _MEANINGS[status],
         "content": {errors.MIMETYPE: {"schema": _PROBLEM_REF, "example": _EXAMPLES[status]}},
     }
-    return response | ({"headers": _RETRY_AFTER} if status in _PASSING else {})
+    return response | ({"headers": RETRY_AFTER} if status in _PASSING else {})
 
 
 def complete(spec: Json | str) -> Json | str:
@@ -103,8 +139,10 @@ def complete(spec: Json | str) -> Json | str:
     )
     schemas["ProblemDocument"].pop("$defs")
     schemas["FaultyParameter"] = FaultyParameter.model_json_schema()
-    for operations in spec["paths"].values():
-        for operation in operations.values():
+    for path, operations in spec["paths"].items():
+        for method, operation in operations.items():
+            if (path, method) in _REQUEST_BODIES:
+                operation["requestBody"] = _REQUEST_BODIES[path, method]
             operation["parameters"] = [_parameter(given) for given in operation["parameters"]]
     return spec
 

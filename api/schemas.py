@@ -22,6 +22,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from api.converters import MAX_ID
 from api.filters import Filters
+from etl.documents import NAME
 from etl.model import ProblemCode, RunState, Severity, Trigger
 
 MAX_AGE = 150
@@ -162,6 +163,47 @@ class OpenProblemsQuery(ProblemsQuery):
     )
 
 
+def _document_name(value: str) -> str:
+    if not re.fullmatch(NAME, value):
+        raise ValueError("must be 1 to 200 of A-Z a-z 0-9 . _ - and begin with a letter or digit")
+    return value
+
+
+DocumentName = Annotated[
+    str, AfterValidator(_document_name), Field(json_schema_extra={"pattern": f"^{NAME}$"})
+]
+
+
+class UploadQuery(Query):
+    """Under which name a document is to be stored."""
+
+    name: DocumentName | None = Field(
+        None, description="Its name; without one it is given one.", examples=["report.json"]
+    )
+
+
+class DocumentsQuery(Query):
+    """Which documents are wanted, in byte order of their names."""
+
+    prefix: DocumentName | None = Field(
+        None, description="Only names that begin so.", examples=["data_2026"]
+    )
+    limit: ShortPage = Field(SHORT_PAGE, description="At most so many documents.")
+    after: DocumentName | None = Field(None, description="Only names that come after this one.")
+
+
+class DocumentQuery(Query):
+    """Which version of a document is wanted."""
+
+    version: DocumentName | None = Field(None, description="A version; without it, the newest.")
+
+
+class VersionsQuery(Query):
+    """How many versions of a document are wanted."""
+
+    limit: ShortPage = Field(SHORT_PAGE, description="At most so many versions.")
+
+
 class NoQuery(Query):
     """A route without query parameters."""
 
@@ -285,12 +327,21 @@ class Health(BaseModel):
     last_run: Run | None = Field(description="The newest run that has begun.")
 
 
-class StorageHealth(BaseModel):
-    """The object store, when it answers and has our buckets."""
+class BucketHealth(BaseModel):
+    """One of our buckets."""
 
-    status: Literal["ok"]
-    latency_ms: float
-    buckets: dict[str, bool] = Field(description="Our buckets, and whether they exist.")
+    exists: bool
+    writable: bool | None = Field(description="null for the source bucket, which is never tried.")
+    reason: str | None
+
+
+class StorageHealth(BaseModel):
+    """Whether database and object store can be read and written."""
+
+    status: Literal["ok", "down"]
+    database: ServiceHealth
+    object_store: ServiceHealth
+    buckets: dict[str, BucketHealth] = Field(description="By name; empty without the store.")
 
 
 class Route(BaseModel):
@@ -299,6 +350,34 @@ class Route(BaseModel):
     path: str
     methods: list[str]
     summary: str
+
+
+class ListedDocument(BaseModel):
+    """A document without its content."""
+
+    name: str
+    size: int = Field(description="Bytes.")
+    etag: str
+    last_modified: datetime
+
+
+class Documents(BaseModel):
+    """A page of documents."""
+
+    documents: list[ListedDocument]
+
+
+class SavedDocument(ListedDocument):
+    """One version of a document, without its content."""
+
+    version: str
+
+
+class DocumentVersions(BaseModel):
+    """The versions of a document."""
+
+    name: str
+    versions: list[SavedDocument]
 
 
 class Index(BaseModel):

@@ -11,6 +11,7 @@ import psycopg2
 import psycopg2.extensions
 from pydantic import (
     BeforeValidator,
+    ByteSize,
     Field,
     SecretStr,
     ValidationError,
@@ -68,6 +69,9 @@ class Settings(BaseSettings):
     processed_bucket: str = Field(
         default="processed-data", description="where output.csv is published"
     )
+    document_bucket: str = Field(
+        default="analytics-data", description="where JSON documents are kept"
+    )
     database_url: SecretStr | None = Field(
         default=None, description="postgresql://user:password@host:port/name; empty: embedded"
     )
@@ -76,6 +80,9 @@ class Settings(BaseSettings):
     )
     api_host: str = Field(default="127.0.0.1", description="address the API listens on")
     api_port: int = Field(default=5000, ge=1, le=65535, description="first port the API tries")
+    document_max_size: ByteSize = Field(
+        default=ByteSize(10_000_000), description="largest JSON document, such as 10MB"
+    )
     local_dir: Path = Field(default=Path(".local"), description="data of the embedded services")
     log_format: Literal["console", "json"] = Field(default="console", description="console or json")
 
@@ -89,7 +96,7 @@ class Settings(BaseSettings):
             raise ValueError("write scheme, host and port alone, such as http://127.0.0.1:9000")
         return value.rstrip("/")
 
-    @field_validator("source_bucket", "processed_bucket")
+    @field_validator("source_bucket", "processed_bucket", "document_bucket")
     @classmethod
     def _bucket_has_a_name_s3_takes(cls, value: str) -> str:
         if not re.fullmatch(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", value):
@@ -98,11 +105,12 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("processed_bucket")
+    @field_validator("processed_bucket", "document_bucket")
     @classmethod
     def _buckets_differ(cls, value: str, info: ValidationInfo) -> str:
-        if value == info.data.get("source_bucket"):
-            raise ValueError("must not be SOURCE_BUCKET: what is published would be read again")
+        for other in ("source_bucket", "processed_bucket"):
+            if other != info.field_name and value == info.data.get(other):
+                raise ValueError(f"must not be {other.upper()}: each has a bucket of its own")
         return value
 
     @field_validator("etl_interval")
@@ -111,6 +119,11 @@ class Settings(BaseSettings):
         if value < timedelta(seconds=1):
             raise ValueError("the shortest interval is 1s")
         return value
+
+    @property
+    def buckets(self) -> tuple[str, ...]:
+        """Every bucket we use."""
+        return self.source_bucket, self.processed_bucket, self.document_bucket
 
     @property
     def embeds_object_store(self) -> bool:
