@@ -17,13 +17,14 @@ from api import (
     headers,
     health,
     index,
+    objects,
     openapi,
     problems,
     runs,
     stats,
     storage,
 )
-from api.converters import DocumentNameConverter, RunIdConverter, UserIdConverter
+from api.converters import AnyTextConverter, DocumentNameConverter, RunIdConverter
 from api.services import (
     IDLE_TIMEOUT_SECONDS,
     STATEMENT_TIMEOUT_SECONDS,
@@ -63,7 +64,7 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
     install(app.extensions, Services(settings, engine, today))
     errors.register(app)
     headers.register(app)
-    for module in (index, data, stats, problems, runs, documents, health, storage, docs):
+    for module in (index, data, stats, problems, runs, documents, objects, health, storage, docs):
         app.register_blueprint(module.bp)
     return app
 
@@ -80,9 +81,10 @@ def _configure(app: APIFlask) -> None:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.converters |= {
-        "user_id": UserIdConverter,
+        "user_id": AnyTextConverter,
         "run_id": RunIdConverter,
         "document": DocumentNameConverter,
+        "object_key": AnyTextConverter,
     }
     json = cast("DefaultJSONProvider", app.json)
     json.sort_keys = False

@@ -18,7 +18,14 @@ from werkzeug.exceptions import HTTPException
 
 from api.bodies import largest_body
 from api.services import services
-from etl.errors import ConfigurationError, EtlError, TransientError
+from etl.errors import (
+    ConfigurationError,
+    EtlError,
+    NotSupported,
+    ObjectExists,
+    TransientError,
+    UnreadableObject,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -56,12 +63,22 @@ class NotFound(Exception):
 class Refused(Exception):
     """A request that a route cannot serve: the status, and what a problem document says."""
 
-    def __init__(self, status: int, kind: str, detail: str, hint: str, **members: int) -> None:
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        hint: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **members: int,
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.kind = kind
         self.detail = detail
         self.hint = hint
+        self.headers = headers
         self.members = members
 
 
@@ -149,7 +166,7 @@ def of_missing(error: NotFound) -> Response:
 def of_refused(error: Refused) -> Response:
     """Whatever the route says is wrong with the request."""
     facts = document(error.status, error.detail, kind=error.kind, hint=error.hint)
-    return _response(facts | error.members)
+    return _response(facts | error.members, error.headers)
 
 
 def of_parameters(error: WrongParameters) -> Response:
@@ -189,6 +206,10 @@ def of_ours(error: EtlError) -> Response:
         message=error.message,
         facts=error.facts,
     )
+    if type(error) in _OF_THE_CLIENT:
+        return problem(
+            _OF_THE_CLIENT[type(error)], error.message, kind=_dashed(error.code), hint=error.advice
+        )
     if isinstance(error, (TransientError, ConfigurationError)):
         return problem(
             503,
@@ -212,6 +233,11 @@ def of_http(error: HTTPException) -> Response | HTTPException:
     return problem(status, _DETAILS.get(status, error.description or error.name), headers=headers)
 
 
+_OF_THE_CLIENT: dict[type[EtlError], int] = {
+    UnreadableObject: 403,
+    ObjectExists: 412,
+    NotSupported: 501,
+}
 _BODY_HEADERS = ("Content-Type", "Content-Length")
 
 

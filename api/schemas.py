@@ -30,6 +30,8 @@ MAX_WAIT_SECONDS = 600
 MAX_PAGE = 10_000
 MAX_SHORT_PAGE = 1_000
 SHORT_PAGE = 100
+MAX_LISTING = 1_000_000
+MAX_PRESIGNED_SECONDS = 86_400
 
 
 def _whole_number(value: object) -> object:
@@ -58,6 +60,22 @@ def _storable(value: str) -> str:
     return value
 
 
+def _header_text(value: str) -> str:
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError("must be printable ASCII")
+    return value
+
+
+ResponseHeader = Literal[
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "expires",
+]
+HeaderText = Annotated[str, AfterValidator(_header_text)]
+LongPage = Annotated[int, Field(ge=1, le=MAX_LISTING), BeforeValidator(_whole_number)]
 Truth = Annotated[bool, BeforeValidator(_truth)]
 Years = Annotated[int, Field(ge=0, le=MAX_AGE), BeforeValidator(_whole_number)]
 Page = Annotated[int, Field(ge=1, le=MAX_PAGE), BeforeValidator(_whole_number)]
@@ -202,6 +220,64 @@ class VersionsQuery(Query):
     """How many versions of a document are wanted."""
 
     limit: ShortPage = Field(SHORT_PAGE, description="At most so many versions.")
+
+
+class ObjectsQuery(Query):
+    """Which objects of a bucket are wanted, in byte order of their keys."""
+
+    prefix: Key | None = Field(None, description="Only keys that begin so.", examples=["reports/"])
+    recursive: Truth = Field(False, description="Every object, instead of folders.")  # noqa: FBT003
+    limit: LongPage = Field(1000, description="At most so many entries.")
+    after: Key | None = Field(None, description="Only keys and folders that come after this one.")
+    content_type: Truth = Field(
+        False,  # noqa: FBT003
+        description="Look up each object's content type: one request to the store for each,"
+        " so `limit` may be 1000 at most.",
+    )
+
+    @model_validator(mode="after")
+    def _looks_at_few(self) -> ObjectsQuery:
+        if self.content_type and self.limit > MAX_SHORT_PAGE:
+            raise ValidationError.from_exception_data(
+                "ObjectsQuery",
+                [
+                    InitErrorDetails(
+                        type=PydanticCustomError(
+                            "many", f"must be at most {MAX_SHORT_PAGE} with content_type"
+                        ),
+                        loc=("limit",),
+                        input=self.limit,
+                    )
+                ],
+            )
+        return self
+
+
+class DownloadQuery(Query):
+    """How an object is to be handed out."""
+
+    download: Truth = Field(False, description="As a file to save, whatever it is.")  # noqa: FBT003
+
+
+class PresignRequest(BaseModel):
+    """What a presigned URL is to allow."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: Literal["GET", "PUT"] = Field("GET", description="What may be done with it.")
+    expires_seconds: int = Field(
+        900, ge=1, le=MAX_PRESIGNED_SECONDS, strict=True, description="How long; a day at most."
+    )
+    response_headers: dict[ResponseHeader, HeaderText] = Field(
+        default_factory=dict,
+        description="Headers the store is to answer a GET with.",
+        examples=[{"content-disposition": "attachment"}],
+    )
+
+    @property
+    def s3_headers(self) -> dict[str, str]:
+        """The headers as S3's query parameters."""
+        return {f"response-{name}": value for name, value in self.response_headers.items()}
 
 
 class NoQuery(Query):
@@ -378,6 +454,68 @@ class DocumentVersions(BaseModel):
 
     name: str
     versions: list[SavedDocument]
+
+
+class BucketRights(BaseModel):
+    """A bucket, and what may be done in it here."""
+
+    name: str
+    rights: Literal["r", "rw"]
+    exists: bool
+
+
+class Buckets(BaseModel):
+    """The buckets that may be used here."""
+
+    buckets: list[BucketRights]
+
+
+class ListedObject(BaseModel):
+    """An object, as a listing shows it."""
+
+    key: str
+    size: int = Field(description="Bytes.")
+    etag: str
+    last_modified: datetime
+    content_type: str | None = Field(None, description="Only when it was asked for.")
+
+
+class ListedFolder(BaseModel):
+    """What the keys have in common that go on after the next slash."""
+
+    folder: str
+
+
+class Listing(BaseModel):
+    """Part of a bucket, in byte order of the keys."""
+
+    bucket: str
+    entries: list[ListedObject | ListedFolder]
+    after: str | None = Field(description="What to go on after; null when there is no more.")
+
+
+class StoredObject(BaseModel):
+    """An object that was stored."""
+
+    bucket: str
+    key: str
+    size: int = Field(description="Bytes.")
+    etag: str
+    content_type: str
+
+
+class SavedObjects(BaseModel):
+    """The objects that a form stored."""
+
+    objects: list[StoredObject]
+
+
+class PresignedUrl(BaseModel):
+    """A URL that needs no key, until it expires."""
+
+    url: str
+    method: Literal["GET", "PUT"]
+    expires_at: datetime
 
 
 class Index(BaseModel):

@@ -105,7 +105,7 @@ class Services:
 
         Raises:  ConfigurationError when its settings are incomplete.
         """
-        return Objects(self.store)
+        return Objects(self.store, self.settings)
 
     @cached_property
     def documents(self) -> Documents:

@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     s3_secret_key: SecretStr | None = Field(
         default=None, description="secret key of the object store"
     )
+    s3_public_endpoint: str | None = Field(
+        default=None, description="URL of the S3 endpoint as clients see it; empty: as we do"
+    )
     s3_region: str = Field(default="us-east-1", description="region to sign requests for")
     source_bucket: str = Field(default="src-data", description="where user CSVs and images land")
     processed_bucket: str = Field(
@@ -80,13 +83,19 @@ class Settings(BaseSettings):
     )
     api_host: str = Field(default="127.0.0.1", description="address the API listens on")
     api_port: int = Field(default=5000, ge=1, le=65535, description="first port the API tries")
+    object_buckets: str | None = Field(
+        default=None, description="buckets /objects may use, with rights, as src-data:rw,other:r"
+    )
+    object_max_size: ByteSize = Field(
+        default=ByteSize(5 * 1024**3), description="largest upload through /objects, such as 5GiB"
+    )
     document_max_size: ByteSize = Field(
         default=ByteSize(10_000_000), description="largest JSON document, such as 10MB"
     )
     local_dir: Path = Field(default=Path(".local"), description="data of the embedded services")
     log_format: Literal["console", "json"] = Field(default="console", description="console or json")
 
-    @field_validator("s3_endpoint")
+    @field_validator("s3_endpoint", "s3_public_endpoint")
     @classmethod
     def _endpoint_is_a_url(cls, value: str | None) -> str | None:
         if value is None:
@@ -119,6 +128,27 @@ class Settings(BaseSettings):
         if value < timedelta(seconds=1):
             raise ValueError("the shortest interval is 1s")
         return value
+
+    @field_validator("object_buckets")
+    @classmethod
+    def _object_buckets_have_rights(cls, value: str | None) -> str | None:
+        for entry in (value or "").split(",") if value else ():
+            if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]:(r|rw)", entry.strip()):
+                raise ValueError("write bucket:r or bucket:rw, with commas between them")
+        return value
+
+    @property
+    def object_rights(self) -> dict[str, str]:
+        """The buckets that /objects may use, and `r` or `rw` for each.
+
+        By default our own: what lands in the source bucket may come this way too, and what we
+        make ourselves is only read.
+        """
+        if self.object_buckets is None:
+            ours = dict.fromkeys(self.buckets, "r")
+            return ours | {self.source_bucket: "rw"}
+        entries = (entry.strip().partition(":") for entry in self.object_buckets.split(","))
+        return {name: rights for name, _, rights in entries}
 
     @property
     def buckets(self) -> tuple[str, ...]:
