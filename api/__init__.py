@@ -13,18 +13,21 @@ from api import (
     auth,
     data,
     docs,
+    documents,
     errors,
     headers,
     health,
     index,
     key_docs,
+    objects,
     openapi,
     origins,
     problems,
     runs,
     stats,
+    storage,
 )
-from api.converters import RunIdConverter, UserIdConverter
+from api.converters import AnyTextConverter, DocumentNameConverter, RunIdConverter
 from api.services import (
     IDLE_TIMEOUT_SECONDS,
     STATEMENT_TIMEOUT_SECONDS,
@@ -66,8 +69,8 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
     origins.register(app)
     auth.register(app, settings)
     errors.register(app)
-    for blueprint in (index.bp, data.bp, stats.bp, problems.bp, runs.bp, health.bp, docs.bp):
-        app.register_blueprint(blueprint)
+    for module in (index, data, stats, problems, runs, documents, objects, health, storage, docs):
+        app.register_blueprint(module.bp)
     auth.mark_libraries_routes(app)
     return app
 
@@ -83,7 +86,12 @@ def _configure(app: APIFlask) -> None:
     app.spec_processor(lambda spec: key_docs.describe(openapi.complete(spec), app))
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    app.url_map.converters |= {"user_id": UserIdConverter, "run_id": RunIdConverter}
+    app.url_map.converters |= {
+        "user_id": AnyTextConverter,
+        "run_id": RunIdConverter,
+        "document": DocumentNameConverter,
+        "object_key": AnyTextConverter,
+    }
     json = cast("DefaultJSONProvider", app.json)
     json.sort_keys = False
     json.ensure_ascii = False

@@ -16,15 +16,23 @@ from urllib.parse import quote
 import structlog
 from apiflask import APIFlask, HTTPError
 from flask import Response, g, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 
-from etl.errors import ConfigurationError, EtlError, TransientError
+from api.bodies import largest_body
+from api.services import services
+from etl.errors import (
+    ConfigurationError,
+    EtlError,
+    NotSupported,
+    ObjectExists,
+    TransientError,
+    UnreadableObject,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 MIMETYPE = "application/problem+json"
-MAX_BODY_BYTES = 64 * 1024
 RETRY_AFTER_SECONDS = 5
 TYPE_PREFIX = "urn:bucketline:problem:"
 
@@ -35,7 +43,6 @@ _HINTS = {
     404: "GET / lists every route.",
     405: "The Allow header lists the methods of this route; GET /docs describes them.",
     406: "Ask for one of `available`, or for */*; `format` in the query goes before Accept.",
-    413: f"A request's body may hold {MAX_BODY_BYTES} bytes; no route here needs more.",
     422: "GET /docs lists the parameters of each route and what they may be.",
     500: "This is a fault of Bucketline; the API's log tells more. Please report it.",
 }
@@ -141,9 +148,15 @@ def register(app: APIFlask) -> None:
 
 
 def refuse_large_body() -> None:
-    """Answer 413 before a route is entered; none of them reads a body."""
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise RequestEntityTooLarge
+    """Answer 413 before a route is entered; the server does so before it reads the body."""
+    largest = largest_body(services().settings, request.path)
+    if (request.content_length or 0) > largest:
+        raise Refused(413, "body-too-large", _DETAILS[413], body_hint(largest))
+
+
+def body_hint(largest_bytes: int) -> str:
+    """What to tell somebody who sent more."""
+    return f"A body may hold {largest_bytes:,} bytes here."
 
 
 def refuse_doubtful_parameters() -> None:
@@ -218,6 +231,10 @@ def of_ours(error: EtlError) -> Response:
         message=error.message,
         facts=error.facts,
     )
+    if type(error) in _OF_THE_CLIENT:
+        return problem(
+            _OF_THE_CLIENT[type(error)], error.message, kind=_dashed(error.code), hint=error.advice
+        )
     if isinstance(error, (TransientError, ConfigurationError)):
         return problem(
             503,
@@ -257,6 +274,11 @@ def _places(error: BaseException) -> list[str]:
 
 _ROOT = Path(__file__).parents[1]
 _OURS = ("api", "etl")
+_OF_THE_CLIENT: dict[type[EtlError], int] = {
+    UnreadableObject: 403,
+    ObjectExists: 412,
+    NotSupported: 501,
+}
 _BODY_HEADERS = ("Content-Type", "Content-Length")
 
 

@@ -11,6 +11,7 @@ import psycopg2
 import psycopg2.extensions
 from pydantic import (
     BeforeValidator,
+    ByteSize,
     Field,
     SecretStr,
     ValidationError,
@@ -83,12 +84,18 @@ class Settings(BaseSettings):
     s3_secret_key: SecretStr | None = Field(
         default=None, description="secret key of the object store"
     )
+    s3_public_endpoint: str | None = Field(
+        default=None, description="URL of the S3 endpoint as clients see it; empty: as we do"
+    )
     s3_region: str = Field(default="us-east-1", description="region to sign requests for")
     source_bucket: str = Field(default="src-data", description="where user CSVs and images land")
     processed_bucket: str = Field(
         default="processed-data", description="where output.csv is published"
     )
     thumbnail_bucket: str = Field(default="thumbnails", description="where thumbnails are kept")
+    document_bucket: str = Field(
+        default="analytics-data", description="where JSON documents are kept"
+    )
     database_url: SecretStr | None = Field(
         default=None, description="postgresql://user:password@host:port/name; empty: embedded"
     )
@@ -140,10 +147,19 @@ class Settings(BaseSettings):
     cors_origins: str | None = Field(
         default=None, description="origins whose pages may use the API, between commas"
     )
+    object_buckets: str | None = Field(
+        default=None, description="buckets /objects may use, with rights, as src-data:rw,other:r"
+    )
+    object_max_size: ByteSize = Field(
+        default=ByteSize(5 * 1024**3), description="largest upload through /objects, such as 5GiB"
+    )
+    document_max_size: ByteSize = Field(
+        default=ByteSize(10_000_000), description="largest JSON document, such as 10MB"
+    )
     local_dir: Path = Field(default=Path(".local"), description="data of the embedded services")
     log_format: Literal["console", "json"] = Field(default="console", description="console or json")
 
-    @field_validator("s3_endpoint")
+    @field_validator("s3_endpoint", "s3_public_endpoint")
     @classmethod
     def _endpoint_is_a_url(cls, value: str | None) -> str | None:
         if value is None:
@@ -153,7 +169,7 @@ class Settings(BaseSettings):
             raise ValueError("write scheme, host and port alone, such as http://127.0.0.1:9000")
         return value.rstrip("/")
 
-    @field_validator("source_bucket", "processed_bucket", "thumbnail_bucket")
+    @field_validator("source_bucket", "processed_bucket", "thumbnail_bucket", "document_bucket")
     @classmethod
     def _bucket_has_a_name_s3_takes(cls, value: str) -> str:
         if not re.fullmatch(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", value):
@@ -162,19 +178,12 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("processed_bucket")
+    @field_validator("processed_bucket", "thumbnail_bucket", "document_bucket")
     @classmethod
     def _buckets_differ(cls, value: str, info: ValidationInfo) -> str:
-        if value == info.data.get("source_bucket"):
-            raise ValueError("must not be SOURCE_BUCKET: what is published would be read again")
-        return value
-
-    @field_validator("thumbnail_bucket")
-    @classmethod
-    def _thumbnails_have_a_bucket_of_their_own(cls, value: str, info: ValidationInfo) -> str:
-        for name in ("source_bucket", "processed_bucket"):
-            if value == info.data.get(name):
-                raise ValueError(f"must not be {name.upper()}: thumbnails need their own bucket")
+        for other in ("source_bucket", "processed_bucket", "thumbnail_bucket"):
+            if other != info.field_name and value == info.data.get(other):
+                raise ValueError(f"must not be {other.upper()}: each has a bucket of its own")
         return value
 
     @field_validator("image_timeout")
@@ -230,10 +239,36 @@ class Settings(BaseSettings):
         """The origins of CORS_ORIGINS."""
         return frozenset(part.strip() for part in (self.cors_origins or "").split(",")) - {""}
 
+    @field_validator("object_buckets")
+    @classmethod
+    def _object_buckets_have_rights(cls, value: str | None) -> str | None:
+        for entry in (value or "").split(",") if value else ():
+            if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]:(r|rw)", entry.strip()):
+                raise ValueError("write bucket:r or bucket:rw, with commas between them")
+        return value
+
+    @property
+    def object_rights(self) -> dict[str, str]:
+        """The buckets that /objects may use, and `r` or `rw` for each.
+
+        By default our own: what lands in the source bucket may come this way too, and what we
+        make ourselves is only read.
+        """
+        if self.object_buckets is None:
+            ours = dict.fromkeys(self.buckets, "r")
+            return ours | {self.source_bucket: "rw"}
+        entries = (entry.strip().partition(":") for entry in self.object_buckets.split(","))
+        return {name: rights for name, _, rights in entries}
+
     @property
     def buckets(self) -> tuple[str, ...]:
-        """Every bucket we need, and make when we may."""
-        return (self.source_bucket, self.processed_bucket, self.thumbnail_bucket)
+        """Every bucket we use."""
+        return (
+            self.source_bucket,
+            self.processed_bucket,
+            self.thumbnail_bucket,
+            self.document_bucket,
+        )
 
     @property
     def embeds_object_store(self) -> bool:
