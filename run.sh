@@ -223,7 +223,7 @@ use installs what is needed into .venv.
 
   up        Start everything, until Ctrl-C.
   run       Make one run now and report on it.
-  images    Look at the images that wait and make their thumbnails.
+  images    Look at the images that wait and make their thumbnails, now.
   seed      Upload data/src, or a folder or file of yours.
   status    Tell of users, objects, images, open problems and the last runs.
   problems  List what is wrong in the bucket now, and what to do.

@@ -29,6 +29,8 @@ from tests.conftest import wait_until
 
 KEYS = {role: new_key() for role in Role}
 WRONG = new_key()
+# Its POST asks for a URL; one that may write needs more than the route does.
+READING = {"POST /objects/<bucket>/<object_key:key>/presign"}
 PUBLIC = {"GET /", "GET /health", "GET /openapi.json", "GET /docs", "GET /docs/<name>"}
 PUBLIC |= {"GET /static/<path:filename>"}
 LEAST = {"POST": Role.WRITER, "PUT": Role.WRITER, "PATCH": Role.WRITER, "DELETE": Role.ADMIN}
@@ -145,7 +147,8 @@ def test_every_route_says_what_it_needs(locked: FlaskClient):
             continue
         assert (rule.role is None) == (name in PUBLIC), name
         if rule.role is not None:
-            assert rule.role.includes(LEAST.get(method, Role.READER)), name
+            least = Role.READER if name in READING else LEAST.get(method, Role.READER)
+            assert rule.role.includes(least), name
 
 
 def test_a_route_without_a_rule_lets_nobody_in(make: Callable[..., FlaskClient]):
