@@ -5,6 +5,7 @@ EtlError
 ├─ SourceError           quarantine this object and go on: UnreadableObject, WrongColumns;
 │                        read it anew: ObjectChanged, NotUtf8, Undecodable
 ├─ RunRefused            nothing was changed: RunAlreadyActive, MassRetirement, ListingOutOfOrder
+├─ WrongEvent            a message that is no notification of a bucket; nothing was stored
 ├─ AccountingMismatch    the run's figures do not add up; nothing was committed
 └─ ConfigurationError    stop; name the variable and the remedy
 
@@ -109,6 +110,12 @@ class ListingOutOfOrder(RunRefused):
     """The store lists keys in an order other than UTF-8 bytes."""
 
     hint = "Use a store that lists in S3's order; a merge of unsorted listings would lose objects."
+
+
+class WrongEvent(EtlError):
+    """A message is not what a store sends about its buckets."""
+
+    hint = "Send the JSON of S3 event notifications: an object with a list of Records."
 
 
 class AccountingMismatch(EtlError):
