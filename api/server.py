@@ -7,15 +7,19 @@ import json
 import signal
 import socket
 import threading
+from copy import copy
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
 from waitress.server import create_server
 from waitress.task import ErrorTask
 
 from api import create_app
-from api.errors import MAX_BODY_BYTES, MIMETYPE, document
+from api.bodies import SMALL_BYTES, largest_body
+from api.errors import MIMETYPE, body_hint, document
 from api.headers import CONTENT_POLICY
 from etl.errors import ConfigurationError
 
@@ -28,6 +32,7 @@ THREADS = 24
 PORTS_TO_TRY = 100
 BACKLOG = 1024
 BUFFER_BYTES = 256 * 1024
+TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 log = structlog.get_logger("api")
 
@@ -50,12 +55,12 @@ def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
         asyncore_use_poll=True,
         channel_timeout=30,
         cleanup_interval=5,
-        max_request_body_size=MAX_BODY_BYTES,
+        max_request_body_size=SMALL_BYTES,
         outbuf_high_watermark=BUFFER_BYTES,
         clear_untrusted_proxy_headers=True,
         ident="bucketline",
     )
-    server.channel_class = _Channel
+    server.channel_class = _channel_of(settings)
     _end_on_sigterm()
     announce(_url(listener))
     try:
@@ -133,7 +138,8 @@ class _ProblemTask(ErrorTask):  # type: ignore[misc]
 
     def execute(self) -> None:
         error = self.request.error
-        body = json.dumps(document(error.code, str(error.body))).encode() + b"\n"
+        hint = body_hint(self.request.largest_body) if error.code == TOO_LARGE else ""
+        body = json.dumps(document(error.code, str(error.body), hint=hint)).encode() + b"\n"
         self.status = f"{error.code} {error.reason}"
         self.response_headers += [
             ("Content-Type", MIMETYPE),
@@ -146,5 +152,21 @@ class _ProblemTask(ErrorTask):  # type: ignore[misc]
         self.write(body)
 
 
-class _Channel(HTTPChannel):  # type: ignore[misc]
-    error_task_class: type[Any] = _ProblemTask
+class _Request(HTTPRequestParser):  # type: ignore[misc]
+    """A request whose body may be as large as its route says, known when its head is read."""
+
+    adj: Any
+    settings: Settings
+    largest_body = SMALL_BYTES
+
+    def parse_header(self, header_plus: bytes) -> None:
+        super().parse_header(header_plus)
+        self.largest_body = largest_body(self.settings, self.path)
+        self.adj = copy(self.adj)
+        self.adj.max_request_body_size = self.largest_body + 1  # what is refused
+
+
+def _channel_of(settings: Settings) -> type[Any]:
+    request = type("_Request", (_Request,), {"settings": settings})
+    members = {"parser_class": request, "error_task_class": _ProblemTask}
+    return type("_Channel", (HTTPChannel,), members)
