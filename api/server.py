@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
-from waitress.server import create_server
+from waitress.server import MultiSocketServer, create_server
 from waitress.task import ErrorTask
 
 from api import create_app
@@ -24,7 +24,7 @@ from api.headers import CONTENT_POLICY
 from etl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from etl.settings import Settings
 
@@ -37,11 +37,15 @@ TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 log = structlog.get_logger("api")
 
 
-def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
+def serve(
+    settings: Settings,
+    announce: Callable[[str], None] = print,
+    more: Sequence[socket.socket] = (),
+) -> None:
     """Serve the API until SIGTERM or Ctrl-C, then return.
 
-    Listens on API_HOST and API_PORT, or the next free port; `announce` is called once with
-    the URL as soon as requests are taken.
+    Listens on API_HOST and API_PORT, or the next free port, and on the sockets in `more`;
+    `announce` is called once with the URL as soon as requests are taken.
 
     Raises:  ConfigurationError when no port can be had, or DATABASE_URL is missing.
     """
@@ -49,7 +53,7 @@ def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
     listener = listen(settings.api_host, settings.api_port)
     server = create_server(
         app,
-        sockets=[listener],
+        sockets=[listener, *more],
         threads=THREADS,
         connection_limit=2000,
         asyncore_use_poll=True,
@@ -60,13 +64,25 @@ def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
         clear_untrusted_proxy_headers=True,
         ident="bucketline",
     )
-    server.channel_class = _channel_of(settings)
+    channel_class = _channel_of(settings)
+    for one in _servers(server):
+        one.channel_class = channel_class
     _end_on_sigterm()
     announce(_url(listener))
     try:
         server.run()
     finally:
         server.close()
+
+
+def _servers(server: Any) -> list[Any]:  # noqa: ANN401 - waitress has no types
+    """The server of each socket; several share one front."""
+    several = isinstance(server, MultiSocketServer)
+    return (
+        [one for one in server.map.values() if hasattr(one, "channel_class")]
+        if several
+        else [server]
+    )
 
 
 def listen(host: str, first_port: int) -> socket.socket:
