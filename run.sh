@@ -203,7 +203,7 @@ write_secrets() {
     : >>.env
     chmod 600 .env
     end_last_line .env
-    for name in POSTGRES_PASSWORD MINIO_ROOT_PASSWORD; do
+    for name in POSTGRES_PASSWORD MINIO_ROOT_PASSWORD WEBHOOK_TOKEN; do
         if grep -q "^$name=." .env; then
             say "$name is in .env already."
         else
@@ -227,6 +227,7 @@ use installs what is needed into .venv.
   status    Tell of users, objects, open problems and the last runs.
   problems  List what is wrong in the bucket now, and what to do.
   verify    Read the whole bucket afresh and print every difference.
+  events    Hear of changes in the bucket as they happen.
   env       Print export lines of what is up, for psql, aws and curl.
   schedule  Run now, on the interval and on request, until Ctrl-C.
   serve     Serve the HTTP API until Ctrl-C.
