@@ -227,10 +227,10 @@ use installs what is needed into .venv.
   status    Tell of users, objects, open problems and the last runs.
   problems  List what is wrong in the bucket now, and what to do.
   verify    Read the whole bucket afresh and print every difference.
-  events    Hear of changes in the bucket as they happen.
   env       Print export lines of what is up, for psql, aws and curl.
   schedule  Run now, on the interval and on request, until Ctrl-C.
   serve     Serve the HTTP API until Ctrl-C.
+  events    Hear of changes in the bucket as they happen.
   migrate   Bring the tables to the newest version; make the buckets.
 
   test      Run the tests; ARGUMENTS are those of pytest.
