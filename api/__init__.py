@@ -47,7 +47,7 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
         idle_timeout_seconds=IDLE_TIMEOUT_SECONDS,
         pool_size=POOL_SIZE,
     )
-    install(app.extensions, Services(settings, engine, today))
+    install(app.extensions, Services(settings, engine, today, IDLE_TIMEOUT_SECONDS))
     errors.register(app)
     headers.register(app)
     for blueprint in (

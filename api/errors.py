@@ -33,6 +33,7 @@ _HINTS = {
     400: "The request could not be read as HTTP; check how the client builds it.",
     404: "GET / lists every route.",
     405: "The Allow header lists the methods of this route; GET /docs describes them.",
+    406: "Ask for one of `available`, or for */*; `format` in the query goes before Accept.",
     422: "GET /docs lists the parameters of each route and what they may be.",
     500: "This is a fault of Bucketline; the API's log tells more. Please report it.",
 }
@@ -62,6 +63,14 @@ class Refused(Exception):
         self.kind = kind
         self.detail = detail
         self.hint = hint
+
+
+class NotAcceptable(Exception):
+    """The Accept header fits none of the media types there are."""
+
+    def __init__(self, available: list[str]) -> None:
+        super().__init__(", ".join(available))
+        self.available = available
 
 
 class WrongParameters(Exception):
@@ -106,6 +115,7 @@ def register(app: APIFlask) -> None:
     app.before_request(refuse_doubtful_parameters)
     app.register_error_handler(NotFound, of_missing)
     app.register_error_handler(Refused, of_refused)
+    app.register_error_handler(NotAcceptable, of_formats)
     app.register_error_handler(WrongParameters, of_parameters)
     app.register_error_handler(EtlError, of_ours)
     app.register_error_handler(HTTPError, of_validation)
@@ -145,6 +155,17 @@ def of_missing(error: NotFound) -> Response:
 def of_refused(error: Refused) -> Response:
     """The status and the words that the route chose."""
     return problem(error.status, error.detail, kind=error.kind, hint=error.hint)
+
+
+def of_formats(error: NotAcceptable) -> Response:
+    """406 that names what there is."""
+    return problem(
+        406,
+        f"The Accept header fits none of {error}.",
+        kind="not-acceptable",
+        headers={"Vary": "Accept"},
+        available=error.available,
+    )
 
 
 def of_parameters(error: WrongParameters) -> Response:

@@ -54,6 +54,13 @@ _EXAMPLES: dict[int, Json] = {
         hint="GET /runs lists them.",
         instance="/runs/7",
     ),
+    406: errors.document(
+        406,
+        "The Accept header fits none of application/json, text/csv.",
+        kind="not-acceptable",
+        instance="/data",
+        available=["application/json", "text/csv"],
+    ),
     422: errors.document(
         422,
         "min_age must be a whole number.",
@@ -75,6 +82,7 @@ _MEANINGS = {
     401: "The token is missing or wrong.",
     413: "The body is too large.",
     404: "There is no such thing.",
+    406: "Accept fits no format there is; `available` names them.",
     422: "A parameter is unknown, repeated, empty or senseless; `errors` names it.",
     500: "A fault of Bucketline.",
     503: "Something we depend on is down; try again after `Retry-After` seconds.",
@@ -92,6 +100,16 @@ LINK_HEADER = {
         "description": 'The next page, as `<...>; rel="next"`; absent on the last one.',
         "schema": {"type": "string"},
     }
+}
+ETAG_HEADER = {
+    "ETag": {
+        "description": "Send it as `If-None-Match` to hear 304 while nothing has changed.",
+        "schema": {"type": "string"},
+    }
+}
+NOT_MODIFIED: Json = {
+    "description": "`If-None-Match` holds the ETag that the answer has now.",
+    "headers": ETAG_HEADER,
 }
 LOCATION_HEADER = {
     "Location": {"description": "Where the run is.", "schema": {"type": "string"}},

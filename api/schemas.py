@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from api.converters import MAX_ID
+from api.fields import FIELDS, ID, USUAL_FIELDS
 from api.filters import Filters
 from etl.model import ProblemCode, RunState, Severity, Trigger
 
@@ -57,6 +58,18 @@ def _storable(value: str) -> str:
     return value
 
 
+def _known_fields(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    names = [name for name in value.split(",") if name != ID]
+    unknown = [repr(name) for name in names if name not in FIELDS]
+    if unknown:
+        raise ValueError(f"knows no {', '.join(unknown)}; there are {', '.join(FIELDS)}")
+    if len(set(names)) < len(names):
+        raise ValueError("names a field more than once")
+    return tuple(names)
+
+
 Truth = Annotated[bool, BeforeValidator(_truth)]
 Years = Annotated[int, Field(ge=0, le=MAX_AGE), BeforeValidator(_whole_number)]
 Page = Annotated[int, Field(ge=1, le=MAX_PAGE), BeforeValidator(_whole_number)]
@@ -64,6 +77,7 @@ ShortPage = Annotated[int, Field(ge=1, le=MAX_SHORT_PAGE), BeforeValidator(_whol
 Id = Annotated[int, Field(ge=0, le=MAX_ID), BeforeValidator(_whole_number)]
 Seconds = Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS), BeforeValidator(_decimal_number)]
 UserId = Annotated[str, AfterValidator(_storable)]
+Fields = Annotated[tuple[str, ...], BeforeValidator(_known_fields, str)]
 Key = Annotated[str, AfterValidator(_storable)]
 
 
@@ -116,13 +130,23 @@ class FilterQuery(Query):
 
 
 class DataQuery(FilterQuery):
-    """Which users are wanted, and which page of them."""
+    """Which users are wanted, which page of them, what of each, and how it is written."""
 
     limit: Page | None = Field(
         None, description="At most so many users; without it, all of them.", examples=[1000]
     )
     after: UserId | None = Field(
         None, description="Only users whose id comes after this one in byte order."
+    )
+    fields: Fields = Field(
+        USUAL_FIELDS,
+        description="What to tell of each user, parted by commas; the id is always told."
+        f" Any of {', '.join(FIELDS)}.",
+        examples=["first_name,birthdate,age"],
+        json_schema_extra={"default": ",".join(USUAL_FIELDS)},
+    )
+    format: Literal["json", "ndjson", "csv", "parquet", "arrow"] | None = Field(
+        None, description="The format, where a header Accept cannot be sent; goes before it."
     )
 
 
@@ -239,7 +263,13 @@ class Run(BaseModel):
     counts: dict[str, int] = Field(description="The run's figures; empty until it has some.")
     error: dict[str, Any] | None = Field(description="code, message and hint of what went wrong.")
     published_at: datetime | None = Field(description="When output.csv was put for this run.")
-    step_seconds: dict[str, float]
+    step_seconds: dict[str, float] = Field(
+        description="Seconds that the run was at each step, or waited for it."
+        " Fetching and parsing go on beside staging: `read` is only what was waited for."
+    )
+    step_rows: dict[str, int] = Field(
+        description="What each step handled: objects listed, rows read, staged, merged, published."
+    )
 
 
 class Runs(BaseModel):
@@ -371,3 +401,6 @@ class ProblemDocument(BaseModel):
     instance: str
     hint: str
     errors: list[FaultyParameter] | None = Field(None, description="Only with status 422.")
+    available: list[str] | None = Field(
+        None, description="Only with status 406: the media types there are."
+    )

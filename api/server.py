@@ -7,6 +7,7 @@ import json
 import signal
 import socket
 import threading
+import time
 from copy import copy
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from api import create_app
 from api.bodies import SMALL_BYTES, largest_body
 from api.errors import MIMETYPE, body_hint, document
 from api.headers import CONTENT_POLICY
+from api.services import IDLE_TIMEOUT_SECONDS
 from etl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -182,7 +184,31 @@ class _Request(HTTPRequestParser):  # type: ignore[misc]
         self.adj.max_request_body_size = self.largest_body + 1  # what is refused
 
 
+class Channel(HTTPChannel):  # type: ignore[misc]
+    """A connection to a client, cut when the client stops reading in the middle of an answer.
+
+    waitress would keep it, and the thread that answers, for as long as the client likes.
+    """
+
+    error_task_class: type[Any] = _ProblemTask
+
+    def write_soon(self, data: object) -> int:
+        """Send it, or keep it until the client reads; only from then on is the client waited for.
+
+        An answer may have been long in the making, and that is not the client's fault.
+        """
+        if not self.total_outbufs_len:
+            self.last_activity = time.time()
+        return int(super().write_soon(data))
+
+    def writable(self) -> bool:
+        """Whether there is something to send; asked of every connection once a second."""
+        if self.total_outbufs_len and time.time() - self.last_activity > IDLE_TIMEOUT_SECONDS:
+            self.handle_close()
+            return False
+        return bool(super().writable())
+
+
 def _channel_of(settings: Settings) -> type[Any]:
     request = type("_Request", (_Request,), {"settings": settings})
-    members = {"parser_class": request, "error_task_class": _ProblemTask}
-    return type("_Channel", (HTTPChannel,), members)
+    return type("_Channel", (Channel,), {"parser_class": request})

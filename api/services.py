@@ -10,6 +10,7 @@ from functools import cached_property
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any, cast
 
+import psycopg2
 from flask import current_app
 from sqlalchemy.exc import DBAPIError
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from etl.settings import Settings
 
 STATEMENT_TIMEOUT_SECONDS = 60
-IDLE_TIMEOUT_SECONDS = 30  # how long a streamed answer waits for its reader
+IDLE_TIMEOUT_SECONDS = 30  # how long a long answer waits for its reader
 INTAKE_TIMEOUT_SECONDS = 5
 PROBE_SECONDS = 3
 MAX_WAITING_REQUESTS = 4
@@ -36,8 +37,9 @@ MAX_STREAMS = 8
 _KEY = "bucketline"
 
 # Faults of a statement that are the database's state rather than ours, by SQLSTATE.
+_TOO_LONG = "57014"
 _STATES = {
-    "57014": (
+    _TOO_LONG: (
         f"The query took longer than {STATEMENT_TIMEOUT_SECONDS} s and was stopped.",
         "Ask for less: set `limit`, or narrow the filters.",
     ),
@@ -76,6 +78,7 @@ class Services:
     settings: Settings
     engine: Engine
     today: Callable[[], date]
+    patience_seconds: float = IDLE_TIMEOUT_SECONDS
     waiting: BoundedSemaphore = field(
         default_factory=lambda: BoundedSemaphore(MAX_WAITING_REQUESTS)
     )
@@ -116,12 +119,37 @@ class Services:
             raise DatabaseUnavailable(
                 "PostgreSQL is not available.", hint=_OUTAGE_HINT, reason=error.message
             ) from error
-        except DBAPIError as error:
-            state = getattr(error.orig, "pgcode", None)
+        except (DBAPIError, psycopg2.Error) as error:  # the driver's own comes from COPY
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            state = getattr(cause, "pgcode", None)
             if state not in _STATES:
                 raise
-            message, hint = _STATES[state]
-            raise DatabaseUnavailable(message, hint=hint) from error
+            raise _unavailable(state) from error
+
+    @contextmanager
+    def lent(self) -> Iterator[Connection]:
+        """A connection for one COPY, thrown away unless the block ends well.
+
+        Whatever is still under way over it, or still to be cancelled, concerns nobody then.
+
+        Raises:  as `database` does.
+        """
+        with self.database() as connection:
+            try:
+                yield connection
+            except BaseException:
+                connection.invalidate()
+                raise
+
+
+def took_too_long() -> DatabaseUnavailable:
+    """The error of a query that was stopped because its time was up."""
+    return _unavailable(_TOO_LONG)
+
+
+def _unavailable(state: str) -> DatabaseUnavailable:
+    message, hint = _STATES[state]
+    return DatabaseUnavailable(message, hint=hint)
 
 
 def utc_today() -> date:

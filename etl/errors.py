@@ -4,7 +4,8 @@ EtlError
 ├─ TransientError        retry with back-off: ObjectStoreUnavailable, DatabaseUnavailable
 ├─ SourceError           quarantine this object and go on: UnreadableObject, WrongColumns;
 │                        read it anew: ObjectChanged, NotUtf8, Undecodable
-├─ RunRefused            nothing was changed: RunAlreadyActive, MassRetirement, ListingOutOfOrder
+├─ RunRefused            nothing was changed: RunAlreadyActive, ImagesInHand, MassRetirement,
+│                        ListingOutOfOrder
 ├─ WrongEvent            a message that is no notification of a bucket; nothing was stored
 ├─ AccountingMismatch    the run's figures do not add up; nothing was committed
 └─ ConfigurationError    stop; name the variable and the remedy
@@ -95,6 +96,12 @@ class RunAlreadyActive(RunRefused):
     """Another run holds the run lock."""
 
     hint = "Wait for it to end (`./run.sh status`), or pass --wait."
+
+
+class ImagesInHand(RunRefused):
+    """Another process makes thumbnails and holds the lock for it."""
+
+    hint = "It makes what waits; to make it here, pass --wait."
 
 
 class MassRetirement(RunRefused):

@@ -17,12 +17,14 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from etl.errors import ConfigurationError
 
+LEAST_SIZE = 16  # pixels
+LARGEST_SIZE = 2048
 _PORTS = 1 << 16
 _TOKEN_LENGTH = 16
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -44,6 +46,22 @@ def parse_duration(text: object) -> object:
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+
+
+def parse_sizes(value: object) -> object:
+    """`256,64` as (256, 64); anything but text goes through untouched."""
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch(r"\s*\d{1,4}\s*(,\s*\d{1,4}\s*)*", value):
+        raise ValueError("write whole numbers with commas between them, such as 256,64")
+    sizes = tuple(sorted({int(size) for size in value.split(",")}, reverse=True))
+    if not LEAST_SIZE <= sizes[-1] <= sizes[0] <= LARGEST_SIZE:
+        raise ValueError(f"sizes go from {LEAST_SIZE} to {LARGEST_SIZE}")
+    return sizes
+
+
+# Not read as JSON, as a list from the environment would be by itself.
+Sizes = Annotated[tuple[int, ...], NoDecode, BeforeValidator(parse_sizes)]
 
 
 class Settings(BaseSettings):
@@ -69,6 +87,7 @@ class Settings(BaseSettings):
     processed_bucket: str = Field(
         default="processed-data", description="where output.csv is published"
     )
+    thumbnail_bucket: str = Field(default="thumbnails", description="where thumbnails are kept")
     database_url: SecretStr | None = Field(
         default=None, description="postgresql://user:password@host:port/name; empty: embedded"
     )
@@ -83,6 +102,34 @@ class Settings(BaseSettings):
     )
     webhook_token: SecretStr | None = Field(
         default=None, description="what senders of events must show; several by commas"
+    )
+    list_concurrency: int = Field(
+        default=1, ge=1, le=64, description="parts of the bucket that are listed at once"
+    )
+    fetch_concurrency: int = Field(
+        default=16, ge=1, le=256, description="objects that are fetched at once"
+    )
+    publish_interval: Duration = Field(
+        default=timedelta(seconds=60),
+        description="least time between publications behind event runs",
+    )
+    output_parquet: bool = Field(
+        default=False, description="whether output.parquet is published beside output.csv"
+    )
+    thumbnail_sizes: Sizes = Field(
+        default=(256, 64), description="longest sides of the thumbnails, in pixels"
+    )
+    image_max_bytes: int = Field(
+        default=50_000_000, ge=1, description="larger images are not even fetched"
+    )
+    image_max_pixels: int = Field(
+        default=50_000_000, ge=1, le=500_000_000, description="larger images are not decoded"
+    )
+    image_timeout: Duration = Field(
+        default=timedelta(seconds=10), description="the longest that one image may take"
+    )
+    image_memory_mb: int = Field(
+        default=1024, ge=256, description="the most memory a process that decodes may have, in MB"
     )
     api_host: str = Field(default="127.0.0.1", description="address the API listens on")
     api_port: int = Field(default=5000, ge=1, le=65535, description="first port the API tries")
@@ -99,7 +146,7 @@ class Settings(BaseSettings):
             raise ValueError("write scheme, host and port alone, such as http://127.0.0.1:9000")
         return value.rstrip("/")
 
-    @field_validator("source_bucket", "processed_bucket")
+    @field_validator("source_bucket", "processed_bucket", "thumbnail_bucket")
     @classmethod
     def _bucket_has_a_name_s3_takes(cls, value: str) -> str:
         if not re.fullmatch(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", value):
@@ -132,6 +179,21 @@ class Settings(BaseSettings):
             raise ValueError("the longest time to gather is 1m")
         return value
 
+    @field_validator("thumbnail_bucket")
+    @classmethod
+    def _thumbnails_have_a_bucket_of_their_own(cls, value: str, info: ValidationInfo) -> str:
+        for name in ("source_bucket", "processed_bucket"):
+            if value == info.data.get(name):
+                raise ValueError(f"must not be {name.upper()}: thumbnails need their own bucket")
+        return value
+
+    @field_validator("image_timeout")
+    @classmethod
+    def _an_image_has_some_time(cls, value: timedelta) -> timedelta:
+        if not timedelta(seconds=0.1) <= value <= timedelta(minutes=10):
+            raise ValueError("an image may take from 100ms to 10m")
+        return value
+
     @field_validator("etl_interval")
     @classmethod
     def _interval_is_positive(cls, value: timedelta) -> timedelta:
@@ -148,6 +210,11 @@ class Settings(BaseSettings):
     def arns(self) -> list[str]:
         """The targets in EVENT_ARNS."""
         return _listed(self.event_arns)
+
+    @property
+    def buckets(self) -> tuple[str, ...]:
+        """Every bucket we need, and make when we may."""
+        return (self.source_bucket, self.processed_bucket, self.thumbnail_bucket)
 
     @property
     def embeds_object_store(self) -> bool:
