@@ -229,6 +229,7 @@ use installs what is needed into .venv.
   problems  List what is wrong in the bucket now, and what to do.
   verify    Read the whole bucket afresh and print every difference.
   env       Print export lines of what is up, for psql, aws and curl.
+  keys      Make, list and revoke the keys to the API.
   schedule  Run now, on the interval and on request, until Ctrl-C.
   serve     Serve the HTTP API until Ctrl-C.
   events    Hear of changes in the bucket as they happen.

@@ -10,11 +10,13 @@ from flask import Response, request, url_for
 from sqlalchemy import Row, and_, select
 
 from api import answers, encodings, etags, formats, openapi
+from api.auth import needs, require
 from api.errors import NotFound
 from api.fields import Wanted
 from api.filters import age_on
 from api.schemas import DataQuery, NoQuery, Records, RequestQuery, Run, User
 from api.services import services
+from etl.access import Role
 from etl.model import RunState, Trigger
 from etl.runs import is_settled, request_run, run_row
 from etl.tables import source_object, users
@@ -90,6 +92,7 @@ RUN_EXAMPLE = {
 
 
 @bp.get("/data")
+@needs(Role.READER)
 @bp.input(DataQuery, location="query")
 @bp.output(Records, description="The users that match, by id.", example=_RECORDS_EXAMPLE)
 @bp.doc(
@@ -139,6 +142,7 @@ def _tagged(response: Response, tag: str) -> Response:
 
 
 @bp.get("/data/<user_id:user_id>")
+@needs(Role.READER)
 @bp.input(NoQuery, location="query")
 @bp.output(User, description="The user.", example=USER_EXAMPLE)
 @bp.doc(responses=openapi.problems(404, 422, 503))
@@ -202,6 +206,7 @@ def _user(row: Row[Any]) -> dict[str, Any]:
 
 
 @bp.post("/data")
+@needs(Role.WRITER)
 @bp.input(RequestQuery, location="query")
 @bp.output(
     Run,
@@ -234,6 +239,8 @@ def request_data(query_data: RequestQuery) -> tuple[dict[str, Any], int, dict[st
     answer comes when the run has finished (200) or time is up (202); a server with too many
     waiting clients may answer 202 at once.
     """
+    if query_data.allow is not None:
+        require(Role.ADMIN, "allow=mass-retirement")
     with services().database() as connection:
         run_id = request_run(
             connection, Trigger.REQUEST, allow_mass_retirement=query_data.allow is not None

@@ -15,10 +15,13 @@ from flask import current_app
 from sqlalchemy.exc import DBAPIError
 
 from api.intake import Intake
+from api.write_checks import WriteChecks
 from etl import events
 from etl.bucket import ObjectStore
 from etl.database import connect, translating
+from etl.documents import Documents
 from etl.errors import DatabaseUnavailable
+from etl.objects import Objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -105,6 +108,31 @@ class Services:
         Raises:  ConfigurationError when its settings are incomplete.
         """
         return ObjectStore(self.settings)
+
+    def store_latency(self) -> float:
+        """How many seconds the store takes for a sign of life; raises what it fails with."""
+        return self.store.check()
+
+    @cached_property
+    def write_checks(self) -> WriteChecks:
+        """Whether our buckets can be written, as far as it was tried of late."""
+        return WriteChecks(self.objects)
+
+    @cached_property
+    def objects(self) -> Objects:
+        """Single objects of the store.
+
+        Raises:  ConfigurationError when its settings are incomplete.
+        """
+        return Objects(self.store, self.settings)
+
+    @cached_property
+    def documents(self) -> Documents:
+        """The JSON documents.
+
+        Raises:  ConfigurationError when the store's settings are incomplete.
+        """
+        return Documents(self.objects, self.settings.document_bucket)
 
     @contextmanager
     def database(self, engine: Engine | None = None) -> Iterator[Connection]:

@@ -8,9 +8,11 @@ from apiflask import APIBlueprint
 from sqlalchemy import Select, func, select
 
 from api import etags, openapi
+from api.auth import needs
 from api.filters import Filters, age_in_sql, conditions
 from api.schemas import FilterQuery, Stats
 from api.services import services
+from etl.access import Role
 from etl.tables import users
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ bp = APIBlueprint("stats", __name__, tag="Stats")
 
 
 @bp.get("/stats")
+@needs(Role.READER)
 @bp.input(FilterQuery, location="query")
 @bp.output(
     Stats,

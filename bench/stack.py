@@ -8,6 +8,7 @@ import tempfile
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from pydantic import SecretStr
 
 from bench import seaweed
 from etl import local
+from etl.access import Role, entry_for, new_key
 from etl.bucket import ObjectStore
 from etl.database import connect_unpooled, migrate
 from etl.settings import Settings
@@ -136,10 +138,17 @@ def environment(settings: Settings) -> dict[str, str]:
     """What a command of ours reads to work on these servers, and on no others."""
     ours = {name.upper() for name in Settings.model_fields}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
-    values = settings.model_dump(exclude={"database_url", "s3_secret_key", *_NOT_PLAIN})
+    values = settings.model_dump(exclude={"database_url", "s3_secret_key", "api_keys", *_NOT_PLAIN})
     named = {name.upper(): str(value) for name, value in values.items() if value is not None}
     secrets = {"DATABASE_URL": url_of(settings), "S3_SECRET_KEY": secret_of(settings)}
+    secrets["API_KEYS"] = str(entry_for("bench", Role.READER, api_key()))
     return kept | named | secrets
+
+
+@cache
+def api_key() -> str:
+    """What opens the API: it is measured as it is served, locked, whatever `.env` says."""
+    return new_key()
 
 
 @contextmanager

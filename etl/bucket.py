@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import obstore
 import urllib3
 from minio import Minio
+from minio.credentials.credentials import Credentials
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 from obstore.exceptions import (
     BaseError,
@@ -35,6 +36,7 @@ from etl.errors import (
 from etl.executor import map_ahead
 from etl.listing import Listing, bare_etag
 from etl.model import SourceFile, SourceObject
+from etl.signed_put import SignedPut
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -47,6 +49,7 @@ CONNECT_TIMEOUT_SECONDS = 2
 READ_TIMEOUT_SECONDS = 30
 CHECK_TIMEOUT_SECONDS = 3
 RETRIES = 3
+BLOCK_BYTES = 256 * 1024  # what is sent of a stream at a time
 PART_SIZE = 5 * 1024 * 1024  # the least S3 allows
 FETCH_ATTEMPTS = 3
 PARTS_AHEAD = 1
@@ -74,6 +77,16 @@ class ObjectStore:
     def client(self) -> Minio:
         """The client for single objects, with our time limits; wrap its calls in `translating`."""
         return self._minio
+
+    def client_at(self, endpoint: str | None) -> Minio:
+        """A client that signs for another address of the store; it is not asked anything."""
+        return self._minio_client(READ_TIMEOUT_SECONDS, RETRIES, endpoint)
+
+    def sender(self) -> SignedPut:
+        """What streams single PUTs, with our time limits."""
+        credentials = Credentials(self._access_key, self._secret_key)
+        pool = _pool(READ_TIMEOUT_SECONDS, RETRIES)
+        return SignedPut(self._endpoint, credentials, self._region, pool)
 
     # -- whole buckets
 
@@ -238,24 +251,17 @@ class ObjectStore:
 
     # -- clients and their errors
 
-    def _minio_client(self, read_timeout_seconds: float, retries: int) -> Minio:
+    def _minio_client(
+        self, read_timeout_seconds: float, retries: int, endpoint: str | None = None
+    ) -> Minio:
+        endpoint = endpoint or self._endpoint
         return Minio(
-            urlsplit(self._endpoint).netloc,
+            urlsplit(endpoint).netloc,
             self._access_key,
             self._secret_key,
-            secure=self._endpoint.startswith("https://"),
+            secure=endpoint.startswith("https://"),
             region=self._region,
-            http_client=urllib3.PoolManager(
-                maxsize=32,
-                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=read_timeout_seconds),
-                retries=urllib3.Retry(
-                    total=retries,
-                    backoff_factor=0.2,
-                    status_forcelist=(500, 502, 503, 504),
-                    allowed_methods=None,  # every S3 verb we use may be repeated
-                    raise_on_status=False,
-                ),
-            ),
+            http_client=_pool(read_timeout_seconds, retries),
         )
 
     def _bulk_store(self, bucket: str) -> S3Store:
@@ -328,6 +334,21 @@ class ObjectStore:
         return ObjectStoreUnavailable(
             f"Could not {operation} at {self._endpoint}: {reason[:300]}", operation=operation
         )
+
+
+def _pool(read_timeout_seconds: float, retries: int) -> urllib3.PoolManager:
+    return urllib3.PoolManager(
+        maxsize=32,
+        timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=read_timeout_seconds),
+        retries=urllib3.Retry(
+            total=retries,
+            backoff_factor=0.2,
+            status_forcelist=(500, 502, 503, 504),
+            allowed_methods=None,  # every S3 verb we use may be repeated
+            raise_on_status=False,
+        ),
+        blocksize=BLOCK_BYTES,
+    )
 
 
 def _credentials(settings: Settings) -> tuple[str, str, str]:

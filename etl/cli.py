@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from etl import local, show
 from etl.errors import ConfigurationError, EtlError, RunRefused, TransientError
+from etl.key_commands import keys_command
 from etl.local.files import write_private
 from etl.local.locks import is_held
 from etl.logs import set_up_logs
@@ -344,6 +345,9 @@ def _api_url(settings: Settings) -> str | None:
     if not is_held(settings.local_dir / "up.lock") or not url_file.exists():
         return None
     return url_file.read_text("utf-8").strip()
+
+
+commands.add_command(keys_command)
 
 
 @commands.command("schedule")

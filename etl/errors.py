@@ -3,11 +3,12 @@
 EtlError
 ├─ TransientError        retry with back-off: ObjectStoreUnavailable, DatabaseUnavailable
 ├─ SourceError           quarantine this object and go on: UnreadableObject, WrongColumns;
-│                        read it anew: ObjectChanged, NotUtf8, Undecodable
+│                        read it anew: ObjectChanged, NotUtf8, Undecodable; ObjectExists
 ├─ RunRefused            nothing was changed: RunAlreadyActive, ImagesInHand, MassRetirement,
 │                        ListingOutOfOrder
 ├─ WrongEvent            a message that is no notification of a bucket; nothing was stored
 ├─ AccountingMismatch    the run's figures do not add up; nothing was committed
+├─ NotSupported          the object store cannot do it
 └─ ConfigurationError    stop; name the variable and the remedy
 
 Every leaf says what failed, on what, and what to do about it. Anything raised
@@ -70,6 +71,16 @@ class UnreadableObject(SourceError):
 
 class WrongColumns(SourceError):
     """A CSV whose header is not one we can use."""
+
+
+class ObjectExists(SourceError):
+    """There is an object where one was to be put only if there is none."""
+
+    hint = "Choose another key, or put it without the condition to replace it."
+
+
+class NotSupported(EtlError):
+    """The object store does not know how to do what was asked for."""
 
 
 class ObjectChanged(SourceError):

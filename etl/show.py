@@ -166,10 +166,12 @@ def _duration(run: RunReport) -> str:
 
 def welcome(console: Console, settings: Settings, url: str) -> None:
     """Five lines to try."""
+    needs_key = bool(settings.key_entries) or settings.key_file.exists()
     console.print(f"\nBucketline is up at {url}. Try, in another terminal:", style="bold")
+    key = ' -H "X-API-Key: $KEY"' if needs_key else ""
     for line in (
-        f"curl '{url}/data?min_age=30&is_image_exists=true&limit=3'",
-        f"curl -X POST '{url}/data?wait=10'",
+        f"curl{key} '{url}/data?min_age=30&is_image_exists=true&limit=3'",
+        f"curl{key} -X POST '{url}/data?wait=10'",
         "eval \"$(./run.sh env)\"; psql -c 'SELECT * FROM users LIMIT 3'",
         f'aws --endpoint-url "$S3_ENDPOINT" s3 cp my.csv s3://{settings.source_bucket}/my.csv',
         f"open {url}/docs",

@@ -126,6 +126,7 @@ def settings(stack: Settings, admin: Engine, template: str) -> Iterator[Settings
             "source_bucket": f"src-{name.replace('_', '-')}",
             "processed_bucket": f"out-{name.replace('_', '-')}",
             "thumbnail_bucket": f"thumb-{name.replace('_', '-')}",
+            "document_bucket": f"doc-{name.replace('_', '-')}",
         }
     )
     store = ObjectStore(fresh)
