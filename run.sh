@@ -203,7 +203,7 @@ write_secrets() {
     : >>.env
     chmod 600 .env
     end_last_line .env
-    for name in POSTGRES_PASSWORD MINIO_ROOT_PASSWORD; do
+    for name in POSTGRES_PASSWORD MINIO_ROOT_PASSWORD WEBHOOK_TOKEN; do
         if grep -q "^$name=." .env; then
             say "$name is in .env already."
         else
@@ -232,6 +232,7 @@ use installs what is needed into .venv.
   keys      Make, list and revoke the keys to the API.
   schedule  Run now, on the interval and on request, until Ctrl-C.
   serve     Serve the HTTP API until Ctrl-C.
+  events    Hear of changes in the bucket as they happen.
   migrate   Bring the tables to the newest version; make the buckets.
 
   test      Run the tests; ARGUMENTS are those of pytest.

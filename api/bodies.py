@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from etl.events import MAX_BODY_BYTES as EVENT_BYTES
+
 if TYPE_CHECKING:
     from etl.settings import Settings
 
@@ -16,4 +18,6 @@ def largest_body(settings: Settings, path: str) -> int:
         return int(settings.object_max_size)
     if path.rstrip("/") == "/documents":
         return int(settings.document_max_size)
+    if path.rstrip("/") == "/minio-event":
+        return EVENT_BYTES
     return SMALL_BYTES

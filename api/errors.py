@@ -27,6 +27,7 @@ from etl.errors import (
     ObjectExists,
     TransientError,
     UnreadableObject,
+    WrongEvent,
 )
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def _plain(message: str) -> str:
 
 
 def of_ours(error: EtlError) -> Response:
-    """503 for an outage or a wrong setting, 500 for anything else of the tree."""
+    """400 for a message that is none, 503 for an outage or a wrong setting, else 500."""
     log.error(
         "request_failed",
         path=request.path,
@@ -278,6 +279,7 @@ _OF_THE_CLIENT: dict[type[EtlError], int] = {
     UnreadableObject: 403,
     ObjectExists: 412,
     NotSupported: 501,
+    WrongEvent: 400,
 }
 _BODY_HEADERS = ("Content-Type", "Content-Length")
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
-from waitress.server import create_server
+from waitress.server import MultiSocketServer, create_server
 from waitress.task import ErrorTask
 
 from api import create_app
@@ -29,7 +29,7 @@ from api.services import IDLE_TIMEOUT_SECONDS
 from etl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from etl.settings import Settings
 
@@ -42,11 +42,15 @@ TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 log = structlog.get_logger("api")
 
 
-def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
+def serve(
+    settings: Settings,
+    announce: Callable[[str], None] = print,
+    more: Sequence[socket.socket] = (),
+) -> None:
     """Serve the API until SIGTERM or Ctrl-C, then return.
 
-    Listens on API_HOST and API_PORT, or the next free port; `announce` is called once with
-    the URL as soon as requests are taken.
+    Listens on API_HOST and API_PORT, or the next free port, and on the sockets in `more`;
+    `announce` is called once with the URL as soon as requests are taken.
 
     Raises:  ConfigurationError when no port can be had, DATABASE_URL is missing, or it would
     serve the network without a key.
@@ -56,7 +60,7 @@ def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
     listener = listen(settings.api_host, settings.api_port)
     server = create_server(
         app,
-        sockets=[listener],
+        sockets=[listener, *more],
         threads=THREADS,
         connection_limit=2000,
         asyncore_use_poll=True,
@@ -67,7 +71,9 @@ def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
         clear_untrusted_proxy_headers=True,
         ident="bucketline",
     )
-    server.channel_class = _channel_of(settings)
+    channel_class = _channel_of(settings)
+    for one in _servers(server):
+        one.channel_class = channel_class
     logging.getLogger("waitress").addFilter(_without_stack)
     _end_on_sigterm()
     announce(_url(listener))
@@ -75,6 +81,16 @@ def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
         server.run()
     finally:
         server.close()
+
+
+def _servers(server: Any) -> list[Any]:  # noqa: ANN401 - waitress has no types
+    """The server of each socket; several share one front."""
+    several = isinstance(server, MultiSocketServer)
+    return (
+        [one for one in server.map.values() if hasattr(one, "channel_class")]
+        if several
+        else [server]
+    )
 
 
 def refuse_open_door(settings: Settings) -> None:
@@ -187,6 +203,20 @@ class _ProblemTask(ErrorTask):  # type: ignore[misc]
         self.write(body)
 
 
+class _Request(HTTPRequestParser):  # type: ignore[misc]
+    """A request whose body may be as large as its route says, known when its head is read."""
+
+    adj: Any
+    settings: Settings
+    largest_body = SMALL_BYTES
+
+    def parse_header(self, header_plus: bytes) -> None:
+        super().parse_header(header_plus)
+        self.largest_body = largest_body(self.settings, self.path)
+        self.adj = copy(self.adj)
+        self.adj.max_request_body_size = self.largest_body + 1  # what is refused
+
+
 class Channel(HTTPChannel):  # type: ignore[misc]
     """A connection to a client, cut when the client stops reading in the middle of an answer.
 
@@ -210,20 +240,6 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self.handle_close()
             return False
         return bool(super().writable())
-
-
-class _Request(HTTPRequestParser):  # type: ignore[misc]
-    """A request whose body may be as large as its route says, known when its head is read."""
-
-    adj: Any
-    settings: Settings
-    largest_body = SMALL_BYTES
-
-    def parse_header(self, header_plus: bytes) -> None:
-        super().parse_header(header_plus)
-        self.largest_body = largest_body(self.settings, self.path)
-        self.adj = copy(self.adj)
-        self.adj.max_request_body_size = self.largest_body + 1  # what is refused
 
 
 def _channel_of(settings: Settings) -> type[Any]:

@@ -29,6 +29,10 @@ class Backoff:
         self._due = None
         return True
 
+    def is_waiting(self) -> bool:
+        """Whether an armed attempt's time has not come yet; once it has, none is armed."""
+        return self._due is not None and not self.is_due()
+
     def seconds_left(self) -> float:
         """Until the armed attempt is due; infinity when none is armed."""
         return float("inf") if self._due is None else self._due - time.monotonic()

@@ -6,6 +6,7 @@ EtlError
 │                        read it anew: ObjectChanged, NotUtf8, Undecodable; ObjectExists
 ├─ RunRefused            nothing was changed: RunAlreadyActive, ImagesInHand, MassRetirement,
 │                        ListingOutOfOrder
+├─ WrongEvent            a message that is no notification of a bucket; nothing was stored
 ├─ AccountingMismatch    the run's figures do not add up; nothing was committed
 ├─ NotSupported          the object store cannot do it
 └─ ConfigurationError    stop; name the variable and the remedy
@@ -127,6 +128,12 @@ class ListingOutOfOrder(RunRefused):
     """The store lists keys in an order other than UTF-8 bytes."""
 
     hint = "Use a store that lists in S3's order; a merge of unsorted listings would lose objects."
+
+
+class WrongEvent(EtlError):
+    """A message is not what a store sends about its buckets."""
+
+    hint = "Send the JSON of S3 event notifications: an object with a list of Records."
 
 
 class AccountingMismatch(EtlError):

@@ -12,6 +12,7 @@ from itertools import islice, pairwise
 from typing import TYPE_CHECKING, cast
 
 import obstore
+from minio.error import S3Error
 from obstore.exceptions import InvalidPathError
 
 from etl.changes import are_rising, check_order, keys_of
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 PAGE_OBJECTS = 1000  # as many as S3 gives at once
 STRETCH_OBJECTS = 10_000  # between two cuts
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+_NO_KEYS = {"KeyTooLongError", "XMinioInvalidObjectName", "XMinioInvalidResourceName"}
 
 # Keys that the bulk client is sure to spell as the store does when it lists what is behind them.
 _PLAIN = re.compile(r"[A-Za-z0-9](?:/?[A-Za-z0-9._-])*")
@@ -159,9 +162,19 @@ class Listing:
             return None if entry is None else _facts(entry)
 
     def stat(self, bucket: str, key: str) -> SourceObject | None:
-        """One object as the listing shows it, or None."""
-        found = self.first(bucket, prefix=key)
+        """One object as the listing shows it, or None, also where there can be no such key."""
+        try:
+            found = self.first(bucket, prefix=key)
+        except ObjectStoreUnavailable as error:
+            if _refuses_key(error.__cause__):
+                return None
+            raise
         return SourceObject(*found) if found is not None and found[0] == key else None
+
+
+def _refuses_key(error: BaseException | None) -> bool:
+    """Whether the store's answer is that there can be no such key."""
+    return isinstance(error, S3Error) and error.code in _NO_KEYS
 
 
 def _facts(entry: Object) -> Facts:

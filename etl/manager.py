@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import Connection, Engine, text
 
-from etl import batch, load, merge, publish, revisions, runs, stream
+from etl import batch, events, load, merge, publish, revisions, runs, stream
 from etl.bucket import ObjectStore
-from etl.changes import changes_by_page
+from etl.changes import changes, changes_by_page
 from etl.database import connect_unpooled, run_lock, translating
 from etl.errors import ConfigurationError, DatabaseUnavailable, EtlError, ObjectStoreUnavailable
 from etl.executor import flat_map_ahead
+from etl.keys import is_ignored
 from etl.listing import STRETCH_OBJECTS
-from etl.manifest import cuts, manifest
+from etl.look import look
+from etl.manifest import cuts, known, manifest
 from etl.model import Change, Counts, RunReport, Trigger
 from etl.tally import Tally
 
@@ -35,6 +37,7 @@ log = structlog.get_logger("etl.run")
 
 Progress = Callable[[str, int], None]
 BATCHES_AHEAD = 1
+EVENTS_AT_A_TIME = 10_000
 
 
 def _silent(_step: str, _done: int) -> None:
@@ -93,6 +96,26 @@ class DataManager:
             run_id, trigger, allow = claimed
             return self._run(connection, run_id, trigger, allow_mass_retirement=allow)
 
+    def run_events(self, *, wait_seconds: float = 0) -> RunReport | None:
+        """Look at the keys that events wait for, and make a run as soon as one has changed.
+
+        None when nothing waits any more; what had not changed then is handled without a run.
+
+        Raises:  as `run`; what fails before a run began is recorded nowhere.
+        """
+        with run_lock(self._engine, wait_seconds=wait_seconds) as connection, translating():
+            runs.close_interrupted(connection)
+            self._check_bucket_is_ours(connection)
+            while told := self._waiting(connection):
+                tally = Tally()
+                with tally.profile.step("look"):
+                    found = self._changes_of(connection, told.keys, tally)
+                if found:
+                    return self._run_told(connection, told, found, tally)
+                events.handle(connection, told, events.NO_RUN)
+                connection.commit()
+        return None
+
     def publish_if_due(self, *, wait_seconds: float = 0) -> bool:
         """Publish what event runs left to be gathered, once PUBLISH_INTERVAL is over.
 
@@ -113,12 +136,36 @@ class DataManager:
         *,
         allow_mass_retirement: bool,
     ) -> RunReport:
-        tally = Tally()
+        """Look at the whole bucket: what every trigger but an event asks for."""
+        bucket, tally = self._settings.source_bucket, Tally()
         with self._recording_failure(connection, run_id):
             self._check_bucket_is_ours(connection)
             load.empty_staging(connection)
-            self._stage_changes(connection, tally)
+            began = runs.database_now(connection)
+            connection.commit()
+            self._stage_changes(connection, self._changes(tally), tally)
+            tally.untold = events.untold(connection, bucket=bucket) if tally.staged else 0
+            events.handle_listed(connection, bucket=bucket, began=began, run_id=run_id)
             self._merge(connection, run_id, tally, allow_mass_retirement=allow_mass_retirement)
+        return self._ended(connection, run_id, trigger, tally)
+
+    def _run_told(
+        self, connection: Connection, told: events.Waiting, found: list[Change], tally: Tally
+    ) -> RunReport:
+        """Look at the keys that events named, of which these have changed."""
+        run_id = runs.begin_run(connection, Trigger.EVENT, allow_mass_retirement=False)
+        with self._recording_failure(connection, run_id):
+            load.empty_staging(connection)
+            self._stage_changes(connection, iter(found), tally)
+            tally.retired_before = runs.retired_by_events(connection)
+            events.handle(connection, told, run_id)
+            self._merge(connection, run_id, tally, allow_mass_retirement=False)
+        return self._ended(connection, run_id, Trigger.EVENT, tally)
+
+    def _ended(
+        self, connection: Connection, run_id: int, trigger: Trigger, tally: Tally
+    ) -> RunReport:
+        """Publish what is committed, and report."""
         self._publish(connection, run_id, trigger, tally)
         runs.record_steps(connection, run_id, tally.profile.seconds, tally.profile.rows)
         report = runs.report(connection, run_id)
@@ -156,15 +203,15 @@ class DataManager:
 
     # -- listing and staging
 
-    def _stage_changes(self, connection: Connection, tally: Tally) -> None:
-        """List, find what changed, read it in batches, and stage each batch as it comes."""
+    def _stage_changes(self, connection: Connection, found: Iterator[Change], tally: Tally) -> None:
+        """Find what changed, read it in batches, and stage each batch as it comes."""
         bucket, today = self._settings.source_bucket, self._clock().date()
 
         def read(items: list[Change]) -> Iterator[batch.Batch]:
             return stream.read(self._store, bucket, items, today)
 
-        changes = tally.profile.each("list", self._changes(tally))
-        batches = flat_map_ahead(read, batch.cut(changes), BATCHES_AHEAD)
+        coming = tally.profile.each("list", found)
+        batches = flat_map_ahead(read, batch.cut(coming), BATCHES_AHEAD)
         while True:
             with tally.profile.step("read"):  # fetching and parsing, as far as we waited for it
                 done = next(batches, None)
@@ -182,12 +229,35 @@ class DataManager:
     def _changes(self, tally: Tally) -> Iterator[Change]:
         """The changes between listing and manifest; whatever else is seen is only counted."""
         bucket, today = self._settings.source_bucket, self._clock().date()
-        with manifest(self._engine, bucket, today) as known:
-            for found in changes_by_page(self._listing(tally), known):
+        with manifest(self._engine, bucket, today) as committed:
+            for found in changes_by_page(self._listing(tally), committed):
                 if isinstance(found, int):
                     tally.unchanged += found
                 else:
                     yield found
+
+    def _changes_of(self, connection: Connection, keys: list[str], tally: Tally) -> list[Change]:
+        """The changes among these keys between what the store says they are now and the manifest.
+
+        Nothing that an event says of them is believed.
+        """
+        bucket, today = self._settings.source_bucket, self._clock().date()
+        objects_known = runs.objects_listed_last(connection)
+        there = look(self._store, bucket, keys, objects_known=objects_known)
+        committed = known(connection, bucket, keys, today)
+        connection.commit()
+        counting = [source for source in there if not is_ignored(source)]
+        found = list(changes(counting, committed))
+        tally.listed, tally.ignored = len(there), len(there) - len(counting)
+        tally.unchanged = found.count(None)
+        return [change for change in found if change is not None]
+
+    def _waiting(self, connection: Connection) -> events.Waiting | None:
+        """The events to look at next; None when there are none."""
+        bucket = self._settings.source_bucket
+        told = events.waiting(connection, bucket=bucket, limit=EVENTS_AT_A_TIME)
+        connection.commit()
+        return told if told.ids else None
 
     def _listing(self, tally: Tally) -> Iterator[list[Facts]]:
         for page in self._store.list_pages(self._settings.source_bucket, self._cuts()):
@@ -218,6 +288,7 @@ class DataManager:
                     staged_objects=tally.staged,
                     before=before,
                     allow_mass_retirement=allow_mass_retirement,
+                    retired_before=tally.retired_before,
                 )
             else:
                 counts = _nothing_new(before)
@@ -228,6 +299,7 @@ class DataManager:
                 objects_unchanged=tally.unchanged,
                 objects_unreadable=tally.unreadable,
                 objects_vanished=tally.vanished,
+                found_by_reconcile=tally.untold,
             )
             merge.check_objects(counts)
             tally.profile.count("read", counts.rows_read)

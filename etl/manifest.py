@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from etl.database import driver, translating
+from etl.model import SourceObject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import date
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from etl.model import Facts
 
 PAGE_OBJECTS = 5_000
 
+# A date that was in the future has come: what held it is no longer known.
+_FACTS = "key, CASE WHEN reread_on <= {today} THEN '' ELSE etag END, size, last_modified"
 _SELECT = (
-    # A date that was in the future has come: what held it is no longer known.
-    "SELECT key, CASE WHEN reread_on <= %(today)s THEN '' ELSE etag END, size, last_modified"
+    f"SELECT {_FACTS.format(today='%(today)s')}"
     " FROM source_object WHERE bucket = %(bucket)s ORDER BY key"
 )
 
@@ -39,6 +41,20 @@ def manifest(engine: Engine, bucket: str, today: date) -> Iterator[Iterator[list
     ):
         cursor.execute(_SELECT, {"bucket": bucket, "today": today})
         yield iter(lambda: cursor.fetchmany(PAGE_OBJECTS), [])
+
+
+def known(
+    connection: Connection, bucket: str, keys: Sequence[str], today: date
+) -> list[SourceObject]:
+    """What the manifest holds of these keys, in their order."""
+    rows = connection.execute(
+        text(
+            f"SELECT {_FACTS.format(today=':today')} FROM source_object"
+            " WHERE bucket = :bucket AND key = ANY(CAST(:keys AS text[])) ORDER BY key"
+        ),
+        {"bucket": bucket, "keys": list(keys), "today": today},
+    )
+    return [SourceObject(*row) for row in rows]
 
 
 def cuts(engine: Engine, bucket: str, objects: int) -> list[str]:

@@ -45,11 +45,13 @@ def merge(  # noqa: PLR0913 - each a fact of the run
     staged_objects: int,
     before: Counts,
     allow_mass_retirement: bool,
+    retired_before: int = 0,
 ) -> Counts:
     """Make the tables what staging says, and count what that did. The caller commits.
 
     `before` are the figures of the last run that succeeded: what few users changed is added
-    to them, as all users are counted only where much was done.
+    to them, as all users are counted only where much was done. `retired_before` are users
+    whose retirement by earlier runs counts as if it were this one's.
 
     Raises:  DatabaseUnavailable when staging lost something since it was written;
              MassRetirement; AccountingMismatch. Nothing is committed then.
@@ -69,7 +71,7 @@ def merge(  # noqa: PLR0913 - each a fact of the run
         counts = _recounted(connection, counts, is_first=before == Counts())
     _check_rows(connection, counts)
     if not allow_mass_retirement:
-        _refuse_mass_retirement(counts)
+        _refuse_mass_retirement(counts, retired_before)
     _empty(connection, is_little=is_little)
     return counts
 
@@ -178,8 +180,8 @@ def _empty(connection: Connection, *, is_little: bool) -> None:
         connection.execute(text(f"{how} {table}"))
 
 
-def _refuse_mass_retirement(counts: Counts) -> None:
-    retired = counts.users_retired
+def _refuse_mass_retirement(counts: Counts, retired_before: int) -> None:
+    retired = counts.users_retired + retired_before
     live_before = counts.users_live - counts.users_inserted - counts.users_restored + retired
     if retired > MASS_RETIREMENT_FLOOR and retired * 2 > live_before:
         raise MassRetirement(

@@ -28,6 +28,7 @@ from etl.errors import ConfigurationError
 LEAST_SIZE = 16  # pixels
 LARGEST_SIZE = 2048
 _PORTS = 1 << 16
+_TOKEN_LENGTH = 16
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST_SECONDS = 365 * 86400
 _ORIGIN = r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?"
@@ -101,6 +102,15 @@ class Settings(BaseSettings):
     )
     etl_interval: Duration = Field(
         default=timedelta(minutes=25), description="time between interval runs"
+    )
+    event_gather: Duration = Field(
+        default=timedelta(milliseconds=100), description="how long a burst of events gathers"
+    )
+    event_arns: str = Field(
+        default="", description="targets to subscribe the source bucket to, by commas"
+    )
+    webhook_token: SecretStr | None = Field(
+        default=None, description="what senders of events must show; several by commas"
     )
     list_concurrency: int = Field(
         default=1, ge=1, le=64, description="parts of the bucket that are listed at once"
@@ -186,6 +196,21 @@ class Settings(BaseSettings):
                 raise ValueError(f"must not be {other.upper()}: each has a bucket of its own")
         return value
 
+    @field_validator("webhook_token")
+    @classmethod
+    def _tokens_are_long(cls, value: SecretStr | None) -> SecretStr | None:
+        lengths = map(len, _listed(value.get_secret_value())) if value else [_TOKEN_LENGTH]
+        if min(lengths, default=0) < _TOKEN_LENGTH:
+            raise ValueError(f"each token must have {_TOKEN_LENGTH} characters or more")
+        return value
+
+    @field_validator("event_gather")
+    @classmethod
+    def _gathering_ends(cls, value: timedelta) -> timedelta:
+        if value > timedelta(minutes=1):
+            raise ValueError("the longest time to gather is 1m")
+        return value
+
     @field_validator("image_timeout")
     @classmethod
     def _an_image_has_some_time(cls, value: timedelta) -> timedelta:
@@ -261,6 +286,16 @@ class Settings(BaseSettings):
         return {name: rights for name, _, rights in entries}
 
     @property
+    def webhook_tokens(self) -> list[str]:
+        """Every token that opens POST /minio-event; none when WEBHOOK_TOKEN is not set."""
+        return _listed(self.webhook_token.get_secret_value()) if self.webhook_token else []
+
+    @property
+    def arns(self) -> list[str]:
+        """The targets in EVENT_ARNS."""
+        return _listed(self.event_arns)
+
+    @property
     def buckets(self) -> tuple[str, ...]:
         """Every bucket we use."""
         return (
@@ -304,6 +339,10 @@ class Settings(BaseSettings):
         if "@" in (parts.host or ""):
             raise _wrong_database_url("has an @ or # in its password as it stands")
         return url
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _wrong_database_url(fault: str) -> ConfigurationError:

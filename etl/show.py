@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from etl.errors import EtlError
     from etl.model import Counts
     from etl.settings import Settings
+    from etl.subscriptions import Subscription
     from etl.thumbnails import Kept
     from etl.verify import Difference
 
@@ -55,7 +56,7 @@ def report(console: Console, run: RunReport) -> None:
         f"  objects  {counts.objects_listed} listed = {counts.objects_added} added"
         f" + {counts.objects_modified} modified + {counts.objects_unchanged} unchanged"
         f" + {counts.objects_ignored} ignored{_lost(counts)}; {counts.objects_removed} removed,"
-        f" {counts.objects_quarantined} quarantined",
+        f" {counts.objects_quarantined} quarantined{_untold(counts)}",
         soft_wrap=True,
     )
     console.print(
@@ -150,6 +151,11 @@ def _lost(counts: Counts) -> str:
     """Objects that could not be had; told only when there are any."""
     fates = {"unreadable": counts.objects_unreadable, "vanished": counts.objects_vanished}
     return "".join(f" + {count} {fate}" for fate, count in fates.items() if count)
+
+
+def _untold(counts: Counts) -> str:
+    """Changes that no event told of; told only when there are any."""
+    return f", {counts.found_by_reconcile} found by reconcile" if counts.found_by_reconcile else ""
 
 
 def _duration(run: RunReport) -> str:
@@ -323,6 +329,17 @@ def _cell(value: object) -> str:
     if value is None:
         return "none"
     return _printable(json.dumps(value, default=str, ensure_ascii=False))
+
+
+def subscriptions(console: Console, found: Sequence[Subscription]) -> None:
+    """Each target that is told of changes, of which, and whether we subscribed it."""
+    if not found:
+        console.print("Nobody is subscribed.")
+    for one in found:
+        keys = f"{one.prefix}*{one.suffix}"
+        whose = "" if one.is_ours else f" (not ours: {one.id or 'no id'})"
+        line = f"{one.arn}: {', '.join(one.events)} of {keys}{whose}"
+        console.print(_printable(line), markup=False, soft_wrap=True)
 
 
 def environment(settings: Settings, api_url: str | None) -> dict[str, str]:

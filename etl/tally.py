@@ -59,7 +59,11 @@ _END = object()
 
 @dataclass
 class Tally:
-    """What the listing showed, counted while it streams by, and what became of it."""
+    """What the bucket showed, counted while it streams by, and what became of it.
+
+    `untold` are changes that no event told of, `retired_before` users whose retirement by
+    earlier runs counts as if it were this one's.
+    """
 
     listed: int = 0
     ignored: int = 0
@@ -67,4 +71,6 @@ class Tally:
     staged: int = 0
     unreadable: int = 0
     vanished: int = 0
+    untold: int = 0
+    retired_before: int = 0
     profile: Profile = field(default_factory=Profile)

@@ -16,11 +16,12 @@ from sqlalchemy import Engine, text
 from etl import local, runs, show
 from etl.bucket import ObjectStore
 from etl.database import connect, translating
-from etl.errors import ConfigurationError, DatabaseUnavailable
+from etl.errors import ConfigurationError, DatabaseUnavailable, EtlError
 from etl.local.files import last_lines, open_log
 from etl.local.locks import FileLock
 from etl.local.processes import Launch, start, stop
 from etl.seed import seed
+from etl.subscriptions import subscribe, wanted
 
 if TYPE_CHECKING:
     import subprocess
@@ -55,6 +56,7 @@ def up(settings: Settings, console: Console, *, sample: Path | None) -> None:
         if sample is not None and store.is_empty(settings.source_bucket):
             count = seed(store, settings.source_bucket, sample, uploaded=lambda: None)
             console.print(f"{count} sample objects uploaded to {settings.source_bucket}.")
+        _subscribe(settings, console, store)
         children = _Children(settings)
         try:
             _start(settings, console, children, told)
@@ -64,6 +66,17 @@ def up(settings: Settings, console: Console, *, sample: Path | None) -> None:
         finally:
             console.print("Stopping …")
             children.stop()
+
+
+def _subscribe(settings: Settings, console: Console, store: ObjectStore) -> None:
+    """Let the store tell us of changes; a store that cannot is named, and costs only time."""
+    if not settings.arns:
+        return
+    try:
+        subscribe(store, settings.source_bucket, wanted(settings.arns))
+    except EtlError as error:
+        console.print(f"{error.message} {error.advice}", style="yellow", markup=False)
+        console.print(f"Changes are seen every {settings.etl_interval} instead.", style="yellow")
 
 
 def _start(settings: Settings, console: Console, children: _Children, told: _Told) -> None:
@@ -204,9 +217,10 @@ def _await_url(children: _Children, told: _Told) -> str | None:
 def _await_run(
     engine: Engine, since: datetime, told: _Told, meanwhile: Callable[[], None]
 ) -> RunReport | None:
-    """The first run that ends after `since`; None when told to stop or time is up before.
+    """The first run over the whole bucket that ends after `since`.
 
-    An outage is waited out: whatever died is being started again.
+    None when told to stop or time is up before. An outage is waited out: whatever died is
+    being started again.
     """
     deadline = time.monotonic() + FIRST_RUN_SECONDS
     while not told.stop and time.monotonic() < deadline:
@@ -214,7 +228,7 @@ def _await_run(
         with suppress(DatabaseUnavailable), translating(), engine.connect() as connection:
             ended = connection.scalar(
                 text(
-                    "SELECT id FROM run WHERE finished_at >= :since"
+                    "SELECT id FROM run WHERE finished_at >= :since AND trigger <> 'event'"
                     " AND (state = 'failed' OR step_seconds <> '{}'::jsonb)"
                     " ORDER BY finished_at LIMIT 1"
                 ),

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 
@@ -106,10 +107,27 @@ def test_every_command_and_option_is_one_of_the_command_line():
     (script,) = SERVICES["setup"]["command"]
     lines = [line.removeprefix("python -m etl ").split() for line in script.split(" && ")]
     lines += [SERVICES["scheduler"]["command"], SERVICES["api"]["command"]]
-    assert [line[0] for line in lines] == ["migrate", "seed", "schedule", "serve"]
-    for name, *options in lines:
-        known = {option for each in commands.commands[name].params for option in each.opts}
-        assert set(options) <= known
+    assert [line[0] for line in lines] == ["migrate", "seed", "events", "schedule", "serve"]
+    for name, *rest in lines:
+        command = commands.commands[name]
+        if isinstance(command, click.Group):
+            command = command.commands[rest.pop(0)]
+        known = {option for each in command.params for option in each.opts}
+        assert set(rest) <= known
+
+
+def test_the_store_sends_its_events_where_they_are_taken_by_a_token_that_opens():
+    made = SERVICES["store"]["environment"]
+    used = SERVICES["api"]["environment"]
+    for arn in used["EVENT_ARNS"].split(","):
+        number = arn.split(":")[4]
+        assert made[f"MINIO_NOTIFY_WEBHOOK_ENABLE_{number}"] == "on"
+        assert made[f"MINIO_NOTIFY_WEBHOOK_AUTH_TOKEN_{number}"] == used["WEBHOOK_TOKEN"]
+        endpoint = made[f"MINIO_NOTIFY_WEBHOOK_ENDPOINT_{number}"]
+        port = Settings.model_fields["api_port"].default
+        assert endpoint == f"http://api:{port}/minio-event"
+    queues = [value for name, value in made.items() if "QUEUE_DIR" in name]
+    assert [f"events:{queue}" for queue in queues] == ["events:/events"]
 
 
 def test_the_image_listens_inside_its_container_on_the_published_port():

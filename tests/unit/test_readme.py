@@ -31,6 +31,17 @@ def test_every_command_is_in_the_readme_and_the_other_way_round():
     assert told == set(commands.commands) | OF_THE_LAUNCHER
 
 
+def test_every_command_below_a_command_is_in_the_readme_and_the_other_way_round():
+    told = set(re.findall(r"`([a-z]+ [a-z]+)[ `]", first_cells("Commands")))
+    known = {
+        f"{name} {below}"
+        for name, command in commands.commands.items()
+        if isinstance(command, click.Group)
+        for below in command.commands
+    }
+    assert told == known
+
+
 def options_of(command: click.Command) -> list[str]:
     below = command.commands.values() if isinstance(command, click.Group) else ()
     own = [name for one in command.params if isinstance(one, click.Option) for name in one.opts]
@@ -50,7 +61,7 @@ def test_every_setting_is_in_the_readme_and_the_other_way_round():
 
 
 def test_every_route_is_in_the_readme_and_the_other_way_round():
-    told = set(re.findall(r"(/[a-z/<>_.]*)`", first_cells("HTTP")))
+    told = set(re.findall(r"(/[a-z/<>_.-]*)`", first_cells("HTTP")))
     app = create_app(Settings(_env_file=None, database_url="postgresql://nobody@127.0.0.1:9/none"))
     known = {re.sub(r"<\w+:", "<", rule.rule) for rule in app.url_map.iter_rules()}
     known = {rule.replace("<run_id>", "<id>") for rule in known if "static" not in rule}

@@ -1,0 +1,262 @@
+"""Bucket events: notification records as values, and the table that keeps them.
+
+Webhook, Kafka and the listener all come through here: `parse` reads what a store sent,
+`store` keeps it. An event is a hint to look at a key, and never says what is there.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, cast
+from urllib.parse import unquote_plus
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, NaiveDatetime, ValidationError
+from pydantic_core import from_json, to_json
+from sqlalchemy import Connection, text
+
+from etl.errors import WrongEvent
+from etl.sql import statements
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pydantic_core import ErrorDetails
+
+CHANNEL = "bucket_event"
+MAX_BODY_BYTES = 4 * 1024 * 1024
+MAX_KEY_BYTES = 1024  # as S3 has it
+NO_RUN = 0  # in handled_by_run: looked at, or of no concern, and no run was needed
+_MAX_TEXT = 256
+_MAX_SIZE = 2**63 - 1
+_TESTS = ("s3:TestEvent",)
+_ACCESSED = "ObjectAccessed"
+
+
+@dataclass(frozen=True, slots=True)
+class BucketEvent:
+    """One event as it was told; `record` is all of it, ready for jsonb.
+
+    `mark` tells deliveries of one event from different events of the same key.
+    """
+
+    bucket: str
+    key: str
+    mark: str
+    event_name: str
+    sequencer: str | None
+    event_time: datetime | None
+    etag: str | None
+    size: int | None
+    version_id: str | None
+    record: Mapping[str, Any]
+
+    @property
+    def is_hint(self) -> bool:
+        """Whether the object may have changed: reading it changes nothing."""
+        return _ACCESSED not in self.event_name
+
+
+def parse(body: object) -> list[BucketEvent]:
+    """The events of one message of S3, MinIO or what speaks like them; none in a test message.
+
+    `body` is the message's bytes, or what its JSON stands for.
+
+    Raises:  WrongEvent that names the place of the first fault.
+    """
+    message = _decoded(body)
+    if not isinstance(message, dict):
+        raise WrongEvent("The message is no JSON object.")
+    if message.get("Event") in _TESTS:
+        return []
+    if "Records" not in message:
+        raise WrongEvent("The message has no Records.")
+    records = message["Records"]
+    if records is None:
+        return []
+    if not isinstance(records, list):
+        raise WrongEvent("Records is no list.")
+    return [_event(record, place) for place, record in enumerate(records)]
+
+
+def _decoded(body: object) -> object:
+    try:
+        raw = body if isinstance(body, bytes | bytearray) else json.dumps(body).encode()
+        if len(raw) > MAX_BODY_BYTES:
+            raise WrongEvent(f"The message has more than {MAX_BODY_BYTES} bytes.")
+        return from_json(raw, allow_inf_nan=False)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise WrongEvent(f"The message is no JSON we can read: {error}.") from error
+
+
+def _event(record: object, place: int) -> BucketEvent:
+    try:
+        told = _Record.model_validate(record)
+    except ValidationError as error:
+        raise WrongEvent(_fault(error.errors()[0], place), place=place) from error
+    thing = told.s3.object
+    if thing.sequencer is None and told.event_time is None:
+        raise WrongEvent(f"Records[{place}] has neither sequencer nor eventTime.", place=place)
+    return BucketEvent(
+        bucket=told.s3.bucket.name,
+        key=thing.key,
+        mark=thing.sequencer or f"{told.event_time} {told.event_name}",
+        event_name=told.event_name,
+        sequencer=thing.sequencer,
+        event_time=told.event_time,
+        etag=thing.etag,
+        size=thing.size,
+        version_id=thing.version_id,
+        record=cast("dict[str, Any]", _without_nul(record)),
+    )
+
+
+def _fault(error: ErrorDetails, place: int) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    message = error["msg"].removeprefix("Value error, ")
+    return f"Records[{place}]{'.' if where else ''}{where}: {message}."
+
+
+def _without_nul(value: object) -> object:
+    """The value as jsonb can hold it."""
+    match value:
+        case str():
+            return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+        case list():
+            return [_without_nul(item) for item in value]
+        case dict():
+            return {_without_nul(name): _without_nul(item) for name, item in value.items()}
+        case _:
+            return value
+
+
+# -- what a record must be
+
+
+def _storable(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("holds a NUL character")
+    return value
+
+
+def _unquoted(value: str) -> str:
+    """The key itself: notifications quote it as a form does."""
+    try:
+        key = _storable(unquote_plus(value, errors="strict"))
+    except UnicodeDecodeError as error:
+        raise ValueError("is no quoted UTF-8") from error
+    if not 0 < len(key.encode()) <= MAX_KEY_BYTES:
+        raise ValueError(f"must have 1 to {MAX_KEY_BYTES} bytes")
+    return key
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("is out of range") from error
+
+
+def _or_none(value: str | None) -> str | None:
+    return value or None
+
+
+_Text = Annotated[str, Field(max_length=_MAX_TEXT), AfterValidator(_storable)]
+_OptionalText = Annotated[_Text | None, AfterValidator(_or_none)]
+
+
+class _Bucket(BaseModel):
+    name: Annotated[_Text, Field(min_length=1)]
+
+
+class _Object(BaseModel):
+    key: Annotated[str, AfterValidator(_unquoted)]
+    size: Annotated[int, Field(ge=0, le=_MAX_SIZE)] | None = None
+    etag: _OptionalText = Field(None, alias="eTag")
+    version_id: _OptionalText = Field(None, alias="versionId")
+    sequencer: _OptionalText = None
+
+
+class _S3(BaseModel):
+    bucket: _Bucket
+    object: _Object
+
+
+class _Record(BaseModel):
+    event_name: Annotated[_Text, Field(min_length=1)] = Field(alias="eventName")
+    event_time: Annotated[AwareDatetime | NaiveDatetime, AfterValidator(_in_utc)] | None = Field(
+        None, alias="eventTime"
+    )
+    s3: _S3
+
+
+# -- the table
+
+
+def store(connection: Connection, events: Iterable[BucketEvent], *, source_bucket: str) -> int:
+    """Keep the events and return how many were new; wake the scheduler if one is of concern.
+
+    Events of other buckets are kept as handled, and wake nobody. The caller commits.
+    """
+    told = [_columns(event) for event in events]
+    if not told:
+        return 0
+    new = (
+        connection.execute(
+            text(statements("events")["store"]),
+            {"events": to_json(told, inf_nan_mode="null").decode(), "bucket": source_bucket},
+        )
+        .scalars()
+        .all()
+    )
+    if any(new):
+        connection.execute(text(f"NOTIFY {CHANNEL}"))
+    return len(new)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Events that no run has handled, and the distinct keys they name, in byte order."""
+
+    ids: list[int]
+    keys: list[str]
+
+
+def any_waiting(connection: Connection) -> bool:
+    """Whether a run has something to look at."""
+    return bool(connection.scalar(text(statements("events")["any_waiting"])))
+
+
+def waiting(connection: Connection, *, bucket: str, limit: int) -> Waiting:
+    """The events that have waited longest, `limit` at most. The caller commits.
+
+    Those of a bucket that was the source before wait for nothing; they are put aside.
+    """
+    named = statements("events")
+    connection.execute(text(named["handle_strangers"]), {"bucket": bucket})
+    found = connection.execute(text(named["waiting"]), {"bucket": bucket, "limit": limit}).all()
+    return Waiting([row.id for row in found], sorted({row.key for row in found}))
+
+
+def handle(connection: Connection, told: Waiting, run_id: int) -> None:
+    """Note which run looked at them, NO_RUN if none was needed. The caller commits."""
+    connection.execute(text(statements("events")["handle"]), {"ids": told.ids, "run_id": run_id})
+
+
+def handle_listed(connection: Connection, *, bucket: str, began: datetime, run_id: int) -> None:
+    """Note the run whose listing, begun then, has seen what they tell. The caller commits."""
+    connection.execute(
+        text(statements("events")["handle_listed"]),
+        {"bucket": bucket, "began": began, "run_id": run_id},
+    )
+
+
+def untold(connection: Connection, *, bucket: str) -> int:
+    """How many staged changes no event told of; to be asked before the manifest is written."""
+    return int(connection.scalar(text(statements("events")["untold"]), {"bucket": bucket}) or 0)
+
+
+def _columns(event: BucketEvent) -> dict[str, object]:
+    names: Sequence[str] = BucketEvent.__slots__
+    return {name: getattr(event, name) for name in names} | {"is_hint": event.is_hint}

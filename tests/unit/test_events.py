@@ -1,0 +1,169 @@
+"""Notification records as stores send them, and as nobody should."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etl.errors import WrongEvent
+from etl.events import MAX_BODY_BYTES, parse
+
+MINIO = {
+    "EventName": "s3:ObjectCreated:Put",
+    "Key": "src-data/a/hello world.csv",
+    "Records": [
+        {
+            "eventVersion": "2.0",
+            "eventSource": "minio:s3",
+            "awsRegion": "",
+            "eventTime": "2026-01-02T03:04:05.678Z",
+            "eventName": "s3:ObjectCreated:Put",
+            "userIdentity": {"principalId": "minio"},
+            "s3": {
+                "s3SchemaVersion": "1.0",
+                "configurationId": "Config",
+                "bucket": {"name": "src-data", "arn": "arn:aws:s3:::src-data"},
+                "object": {
+                    "key": "a%2Fhello+world.csv",
+                    "size": 60,
+                    "eTag": "9bb58f26192e4ba00f01e2e7b136bbd8",
+                    "contentType": "text/csv",
+                    "userMetadata": {"content-type": "text/csv"},
+                    "versionId": "1",
+                    "sequencer": "1886F4D9B2A4E0A0",
+                },
+            },
+        }
+    ],
+}
+
+
+def record(**thing: object) -> dict[str, Any]:
+    return {
+        "eventName": "s3:ObjectCreated:Put",
+        "eventTime": "2026-01-02T03:04:05Z",
+        "s3": {"bucket": {"name": "src"}, "object": {"key": "1.csv", "sequencer": "7"} | thing},
+    }
+
+
+def body(*records: object) -> bytes:
+    return json.dumps({"Records": records}).encode()
+
+
+def test_a_message_of_minio():
+    (event,) = parse(json.dumps(MINIO).encode())
+    assert (event.bucket, event.key) == ("src-data", "a/hello world.csv")
+    assert event.event_name == "s3:ObjectCreated:Put"
+    assert event.event_time == datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
+    assert event.etag == "9bb58f26192e4ba00f01e2e7b136bbd8"
+    assert (event.size, event.version_id) == (60, "1")
+    assert event.mark == event.sequencer == "1886F4D9B2A4E0A0"
+    assert event.record == MINIO["Records"][0]
+
+
+def test_what_was_decoded_already_reads_the_same():
+    assert parse(MINIO) == parse(json.dumps(MINIO).encode())
+
+
+def test_every_record_of_a_message_counts():
+    events = parse(body(*(record(key=f"{number}.csv") for number in range(1000))))
+    assert [event.key for event in events] == [f"{number}.csv" for number in range(1000)]
+
+
+def test_a_removal_has_neither_size_nor_etag():
+    told = record(eTag="", versionId="")
+    told["eventName"] = "s3:ObjectRemoved:Delete"
+    (event,) = parse(body(told))
+    assert (event.size, event.etag, event.version_id) == (None, None, None)
+
+
+def test_without_a_sequencer_time_and_name_tell_events_apart():
+    first = record(sequencer=None)
+    again = record(sequencer=None)
+    later = record(sequencer=None) | {"eventTime": "2026-01-02T03:04:06Z"}
+    marks = [event.mark for event in parse(body(first, again, later))]
+    assert marks[0] == marks[1] != marks[2]
+
+
+@given(st.text(min_size=1, max_size=200))
+def test_any_key_comes_back_from_its_quoted_form(key: str):
+    if "\0" in key or not key.isprintable():
+        return
+    (event,) = parse(body(record(key=quote_plus(key))))
+    assert event.key == key
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "src"},
+        {"Records": []},
+        {"EventName": "", "Key": "", "Records": None},
+    ],
+)
+def test_a_test_message_holds_nothing(message: object):
+    assert parse(json.dumps(message).encode()) == []
+
+
+def test_a_nul_anywhere_but_in_the_key_is_replaced():
+    (event,) = parse(body(record(userMetadata={"n\0te": ["a\0b"]})))
+    assert event.record["s3"]["object"]["userMetadata"] == {"n\ufffdte": ["a\ufffdb"]}
+
+
+def test_reading_an_object_is_no_hint():
+    told = record() | {"eventName": "s3:ObjectAccessed:Get"}
+    assert [event.is_hint for event in parse(body(record(), told))] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("message", "fault"),
+    [
+        (b"", "no JSON"),
+        (b"{", "no JSON"),
+        (b"\xff\xfe", "no JSON"),
+        (b'{"Records": [{"a": "\\ud800"}]}', "no JSON"),
+        (b'{"Records": [{"a": NaN}]}', "no JSON"),
+        (b"[" * 100_000, "no JSON"),
+        (b"7", "no JSON object"),
+        (b"[]", "no JSON object"),
+        (b"{}", "no Records"),
+        (b'{"Records": {}}', "Records is no list"),
+        (b'{"Records": "many"}', "Records is no list"),
+        (b'{"Records": [7]}', "Records[0]"),
+        (b'{"Records": [{}]}', "Records[0].eventName"),
+        (body(record(), record(key="")), "Records[1].s3.object.key"),
+        (body(record(key="a%00b")), "NUL"),
+        (body(record(key="%ff")), "no quoted UTF-8"),
+        (body(record(key="a" * 1025)), "1 to 1024 bytes"),
+        (body(record(key=quote_plus("ä" * 513))), "1 to 1024 bytes"),
+        (body(record(size=-1)), "size"),
+        (body(record(size=2**63)), "size"),
+        (body(record(sequencer="7" * 257)), "sequencer"),
+        (body(record(sequencer=None) | {"eventTime": None}), "neither sequencer nor eventTime"),
+        (body(record() | {"eventTime": "0001-01-01T00:00:00+14:00"}), "eventTime"),
+        (body(record() | {"eventTime": "yesterday"}), "eventTime"),
+        (b'{"Records": []}' + b" " * MAX_BODY_BYTES, "bytes"),
+    ],
+)
+def test_nonsense_is_refused_by_its_place(message: bytes, fault: str):
+    with pytest.raises(WrongEvent) as caught:
+        parse(message)
+    assert fault in caught.value.message
+
+
+@pytest.mark.parametrize("value", [object(), {"Records": [{"a": float("nan")}]}, {1, 2}])
+def test_values_that_are_no_json_are_refused(value: object):
+    with pytest.raises(WrongEvent):
+        parse(value)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
+def test_nothing_but_a_wrong_event_is_ever_raised(value: object):
+    with pytest.raises(WrongEvent):
+        parse({"Records": [value]})
