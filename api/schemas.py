@@ -325,7 +325,9 @@ class NoQuery(Query):
 
 
 class Record(BaseModel):
-    """A user as /data shows it."""
+    """A user as /data shows it; with `fields`, those that were asked for."""
+
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.pop("required"))
 
     first_name: str
     last_name: str
