@@ -22,6 +22,7 @@ from api import (
     objects,
     openapi,
     origins,
+    pictures,
     problems,
     runs,
     stats,
@@ -69,7 +70,19 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
     origins.register(app)
     auth.register(app, settings)
     errors.register(app)
-    for module in (index, data, stats, problems, runs, documents, objects, health, storage, docs):
+    for module in (
+        index,
+        data,
+        pictures,
+        stats,
+        problems,
+        runs,
+        documents,
+        objects,
+        health,
+        storage,
+        docs,
+    ):
         app.register_blueprint(module.bp)
     auth.mark_libraries_routes(app)
     return app
