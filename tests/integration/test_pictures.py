@@ -48,7 +48,7 @@ class Site:
         ImageKeeper(self.settings).keep()
 
     def get(self, path: str, **headers: str) -> TestResponse:
-        return self.client.get(path, headers=headers)
+        return self.client.get(path, headers=headers, buffered=True)
 
     def ids(self, image: str) -> list[str]:
         answer = self.get(f"/data?image={image}")
