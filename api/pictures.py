@@ -29,14 +29,12 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
 def _responses(*types: str) -> dict[int | str, Any]:
+    content = dict.fromkeys(types, _BINARY)
     return {
-        200: {
-            "description": "The picture.",
-            "headers": openapi.ETAG_HEADER,
-            "content": dict.fromkeys(types, _BINARY),
-        },
+        200: {"description": "The picture.", "headers": openapi.ETAG_HEADER, "content": content},
+        206: {"description": "The part that `Range` asks for.", "content": content},
         304: openapi.NOT_MODIFIED,
-        **openapi.problems(404, 422, 503),
+        **openapi.problems(404, 412, 416, 422, 503),
     }
 
 

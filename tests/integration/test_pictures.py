@@ -221,6 +221,12 @@ def test_any_user_id_has_its_picture(site: Site, user_id: str):
     assert "unknown" not in answer.text if answer.status_code == 404 else answer.data == plain()
 
 
+def test_a_part_of_a_picture_can_be_asked_for(five: Site):
+    answer = five.get("/data/good/image", Range="bytes=10-19")
+    assert (answer.status_code, answer.data) == (206, PICTURE[10:20])
+    assert answer.headers["Content-Type"] == "image/jpeg"
+
+
 def test_a_large_picture_is_streamed_and_streams_are_bounded(site: Site, app: APIFlask):
     site.put("1", BIG)
     site.keep()
