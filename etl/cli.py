@@ -333,6 +333,23 @@ def serve_command(*, url_file: Path | None) -> None:
         serve(settings, announce=announce)
 
 
+@commands.group("events", cls=_InOrder)
+def events_group() -> None:
+    """Hear of changes in the bucket as they happen."""
+
+
+@events_group.command("kafka")
+def events_kafka_command() -> None:
+    """Take the store's notifications from Kafka, until Ctrl-C."""
+    from etl.kafka import require_client
+
+    require_client()
+    from etl.kafka.consumer import consume
+
+    with live(quiet=False) as settings:
+        consume(settings)
+
+
 @commands.command("migrate")
 def migrate_command() -> None:
     """Bring the tables to the newest version; make the buckets."""
