@@ -53,6 +53,11 @@ FETCH_ATTEMPTS = 3
 PARTS_AHEAD = 1
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
+_NO_KEYS = {
+    "KeyTooLongError",
+    "XMinioInvalidObjectName",
+    "XMinioInvalidResourceName",
+}
 _BAD_KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"}
 
 
@@ -125,9 +130,15 @@ class ObjectStore:
     def stat(self, bucket: str, key: str) -> SourceObject | None:
         """One object as the listing shows it, or None.
 
-        It is listed, not asked for by HEAD, whose Last-Modified has no milliseconds.
+        It is listed, not asked for by HEAD, whose Last-Modified has no milliseconds. A key that
+        the store will not have holds nothing.
         """
-        found = next(self._list_exactly(bucket, prefix=key), None)
+        try:
+            found = next(self._list_exactly(bucket, prefix=key), None)
+        except ObjectStoreUnavailable as error:
+            if _refuses_key(error.__cause__):
+                return None
+            raise
         return found if found is not None and found.key == key else None
 
     def _list_bulk(self, bucket: str) -> Iterator[SourceObject]:
@@ -394,6 +405,11 @@ def _is_trusted(key: str, previous: str | None) -> bool:
     It drops slashes, which shows in the order, and sees what XML cannot hold replaced.
     """
     return REPLACEMENT not in key and (previous is None or key > previous)
+
+
+def _refuses_key(error: BaseException | None) -> bool:
+    """Whether the store's answer is that there can be no such key."""
+    return isinstance(error, S3Error) and error.code in _NO_KEYS
 
 
 def _bare_etag(etag: str | None) -> str:

@@ -215,6 +215,48 @@ def store(connection: Connection, events: Iterable[BucketEvent], *, source_bucke
     return len(new)
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Events that no run has handled, and the distinct keys they name, in byte order."""
+
+    ids: list[int]
+    keys: list[str]
+
+
+def any_waiting(connection: Connection) -> bool:
+    """Whether a run has something to look at."""
+    return bool(connection.scalar(text(statements("events")["any_waiting"])))
+
+
+def waiting(connection: Connection, *, bucket: str, limit: int) -> Waiting:
+    """The events that have waited longest, `limit` at most. The caller commits.
+
+    Those of a bucket that was the source before wait for nothing; they are put aside.
+    """
+    named = statements("events")
+    connection.execute(text(named["handle_strangers"]), {"bucket": bucket})
+    found = connection.execute(text(named["waiting"]), {"bucket": bucket, "limit": limit}).all()
+    return Waiting([row.id for row in found], sorted({row.key for row in found}))
+
+
+def handle(connection: Connection, told: Waiting, run_id: int) -> None:
+    """Note which run looked at them, NO_RUN if none was needed. The caller commits."""
+    connection.execute(text(statements("events")["handle"]), {"ids": told.ids, "run_id": run_id})
+
+
+def handle_listed(connection: Connection, *, bucket: str, began: datetime, run_id: int) -> None:
+    """Note the run whose listing, begun then, has seen what they tell. The caller commits."""
+    connection.execute(
+        text(statements("events")["handle_listed"]),
+        {"bucket": bucket, "began": began, "run_id": run_id},
+    )
+
+
+def untold(connection: Connection, *, bucket: str) -> int:
+    """How many staged changes no event told of; to be asked before the manifest is written."""
+    return int(connection.scalar(text(statements("events")["untold"]), {"bucket": bucket}) or 0)
+
+
 def _columns(event: BucketEvent) -> dict[str, object]:
     names: Sequence[str] = BucketEvent.__slots__
     return {name: getattr(event, name) for name in names} | {"is_hint": event.is_hint}

@@ -80,12 +80,11 @@ def merge(
     run_id: int,
     bucket: str,
     staged_objects: int,
-    allow_mass_retirement: bool,
 ) -> Counts:
     """Make the tables what staging says, and count what that did. The caller commits.
 
     Raises:  DatabaseUnavailable when staging lost something since it was written;
-             MassRetirement; AccountingMismatch. Nothing is committed then.
+             AccountingMismatch. Nothing is committed then.
     """
     _check_staging(connection, staged_objects)
     connection.execute(text(f"SET LOCAL work_mem = '{MERGE_WORK_MEM}'"))
@@ -96,8 +95,6 @@ def merge(
         figures |= _figures(connection, name, {})
     counts = Counts.from_dict(figures)
     _check_rows(connection, counts)
-    if not allow_mass_retirement:
-        _refuse_mass_retirement(counts)
     for table in STAGING:
         connection.execute(text(f"TRUNCATE {table}"))
     return counts
@@ -152,8 +149,14 @@ def _run_all(connection: Connection, file: str, parameters: Mapping[str, object]
     }
 
 
-def _refuse_mass_retirement(counts: Counts) -> None:
-    retired = counts.users_retired
+def refuse_mass_retirement(counts: Counts, retired_before: int) -> None:
+    """Refuse to retire more than half of the users, and over 100.
+
+    `retired_before` are users that earlier runs retired and that count as if it were this one.
+
+    Raises:  MassRetirement.
+    """
+    retired = counts.users_retired + retired_before
     live_before = counts.users_live - counts.users_inserted - counts.users_restored + retired
     if retired > MASS_RETIREMENT_FLOOR and retired * 2 > live_before:
         raise MassRetirement(

@@ -131,7 +131,8 @@ class Counts:
 
     Rows add up: read = loaded + unchanged + shadowed + rejected. So do objects: listed =
     added + modified + unchanged + ignored + unreadable + vanished (gone before they were
-    fetched). Live users are those before + inserted + restored - retired.
+    fetched). Live users are those before + inserted + restored - retired. Found by reconcile
+    are the changes that no event told of; see docs/events.md.
     """
 
     objects_listed: int = 0
@@ -143,6 +144,7 @@ class Counts:
     objects_quarantined: int = 0
     objects_unreadable: int = 0
     objects_vanished: int = 0
+    found_by_reconcile: int = 0
     rows_read: int = 0
     rows_loaded: int = 0
     rows_unchanged: int = 0

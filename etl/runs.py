@@ -14,6 +14,7 @@ from etl.model import Counts, RunReport, RunState, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from etl.errors import EtlError
 
@@ -145,6 +146,45 @@ def last_counts(connection: Connection) -> Counts:
         text("SELECT counts FROM run WHERE state = 'succeeded' ORDER BY finished_at DESC LIMIT 1")
     )
     return Counts.from_dict(stored or {})
+
+
+def objects_listed_last(connection: Connection) -> int:
+    """How many objects the last look at the whole bucket saw; 0 before the first."""
+    return int(
+        connection.scalar(
+            text(
+                "SELECT counts->>'objects_listed' FROM run"
+                " WHERE trigger <> 'event' AND state = 'succeeded'"
+                " ORDER BY finished_at DESC LIMIT 1"
+            )
+        )
+        or 0
+    )
+
+
+def retired_by_events(connection: Connection) -> int:
+    """How many users are gone by event runs since a run last looked at the whole bucket.
+
+    A bucket that is being emptied is told of object by object.
+    """
+    return int(
+        connection.scalar(
+            text(
+                "SELECT greatest(0, sum((counts->>'users_retired')::bigint)"
+                " - sum((counts->>'users_restored')::bigint))"
+                " FROM run WHERE trigger = 'event' AND state = 'succeeded' AND finished_at >"
+                " coalesce((SELECT max(finished_at) FROM run"
+                " WHERE trigger <> 'event' AND state = 'succeeded'), '-infinity')"
+            )
+        )
+        or 0
+    )
+
+
+def database_now(connection: Connection) -> datetime:
+    """The one clock of received events and begun listings. The caller ends the transaction."""
+    now: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return now
 
 
 def is_settled(row: Mapping[str, Any]) -> bool:

@@ -1,7 +1,8 @@
-"""The scheduler process: the interval asks for runs, requests wake it, and it makes them.
+"""The scheduler process: interval, requests and bucket events wake it, and it makes the runs.
 
 APScheduler only ever inserts a request; the runs themselves are made here, one after the
-other, by whoever holds the run lock. Several schedulers do no harm: a request is claimed once.
+other, by whoever holds the run lock. Several schedulers do no harm: a request is claimed once,
+and events that a run has handled are no reason for another.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import Connection, Engine, text
 
-from etl import runs
+from etl import events, runs
 from etl.database import connect_unpooled, driver, translating
 from etl.errors import DatabaseUnavailable, EtlError, RunAlreadyActive, TransientError
 from etl.manager import DataManager
@@ -49,6 +50,7 @@ class Scheduler:
         self._wake_read, self._wake_write = os.pipe()
         self._stopping = False
         self._retry = _Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
+        self._events_retry = _Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
 
     def stop(self) -> None:
         """End after the run at hand. Safe in a signal handler and in another thread."""
@@ -56,7 +58,7 @@ class Scheduler:
         os.write(self._wake_write, b".")
 
     def run_forever(self) -> None:
-        """Serve interval and requests; outages of the database are waited out.
+        """Serve interval, requests and events; outages of the database are waited out.
 
         The first run is made at once, and one after each outage: what happened in the bucket
         meanwhile is not waited for until the interval.
@@ -102,18 +104,20 @@ class Scheduler:
     def _listening(self) -> Iterator[Connection]:
         with translating(), self._engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")
-            connection.execute(text(f"LISTEN {runs.REQUEST_CHANNEL}"))
+            for channel in (runs.REQUEST_CHANNEL, events.CHANNEL):
+                connection.execute(text(f"LISTEN {channel}"))
             yield connection
 
     def _serve(self, connection: Connection) -> None:
         while not self._stopping:
             if self._retry.is_due():
                 self._request()
-            while not self._stopping and self._run_once():
+            # Both in turn: neither a storm of events nor one of requests keeps the other waiting.
+            while not self._stopping and self._run_told(connection) + self._run_requested():
                 pass
             self._wait(LOOK_EVERY_SECONDS, connection)
 
-    def _run_once(self) -> bool:
+    def _run_requested(self) -> bool:
         """Make one requested run; whether there was one."""
         try:
             report = self._manager.run_requested()
@@ -134,23 +138,57 @@ class Scheduler:
             self._note(report)
         return report is not None
 
+    def _run_told(self, connection: Connection) -> bool:
+        """Make one run over the keys that events wait for; whether there was one.
+
+        Events that a run refused or failed over wait on, and are tried again ever more rarely:
+        what stands in their way is not mended by the next event.
+        """
+        if self._events_retry.is_waiting() or not events.any_waiting(connection):
+            return False
+        try:
+            report = self._manager.run_events()
+        except RunAlreadyActive:
+            self._wait(BUSY_RETRY_SECONDS)
+            return False
+        except DatabaseUnavailable:
+            raise
+        except EtlError as error:
+            log.warning("event run failed", code=error.code, reason=error.message)
+            self._events_retry.arm()
+            return False
+        self._events_retry.reset()
+        return report is not None
+
     def _note(self, report: RunReport) -> None:
+        self._events_retry.reset()
         if report.error is None:
             self._retry.reset()
         else:  # committed, but not published
             self._retry.arm()
 
     def _wait(self, seconds: float, connection: Connection | None = None) -> None:
-        """Sleep until time is up, stop() is called, or a request is notified."""
-        listened = driver(connection) if connection is not None else None
+        """Sleep until time is up, stop() is called, or a request or an event is notified.
+
+        After an event a little longer, so that one run takes the whole burst.
+        """
         sources: list[Any] = [self._wake_read]
-        if listened is not None:
-            sources.append(listened)
-        seconds = min(seconds, self._retry.seconds_left())
+        if connection is not None:
+            sources.append(driver(connection))
+        seconds = min(seconds, self._retry.seconds_left(), self._events_retry.seconds_left())
         select.select(sources, [], [], max(seconds, 0))
-        if listened is not None:
-            listened.poll()
-            listened.notifies.clear()
+        if connection is not None and _notified(connection) == {events.CHANNEL}:
+            self._wait(self._settings.event_gather.total_seconds())
+            _notified(connection)
+
+
+def _notified(connection: Connection) -> set[str]:
+    """The channels notified since this was last asked."""
+    listened = driver(connection)
+    listened.poll()
+    channels = {told.channel for told in listened.notifies}
+    listened.notifies.clear()
+    return channels
 
 
 class _Backoff:
@@ -175,6 +213,10 @@ class _Backoff:
             return False
         self._due = None
         return True
+
+    def is_waiting(self) -> bool:
+        """Whether an armed attempt's time has not come yet."""
+        return self._due is not None and not self.is_due()
 
     def seconds_left(self) -> float:
         return float("inf") if self._due is None else self._due - time.monotonic()

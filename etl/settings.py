@@ -24,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from etl.errors import ConfigurationError
 
 _PORTS = 1 << 16
+_TOKEN_LENGTH = 16
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST_SECONDS = 365 * 86400
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
@@ -115,6 +116,15 @@ class Settings(BaseSettings):
     etl_interval: Duration = Field(
         default=timedelta(minutes=25), description="time between interval runs"
     )
+    event_gather: Duration = Field(
+        default=timedelta(milliseconds=100), description="how long a burst of events gathers"
+    )
+    event_arns: str = Field(
+        default="", description="targets to subscribe the source bucket to, by commas"
+    )
+    webhook_token: SecretStr | None = Field(
+        default=None, description="what senders of events must show; several by commas"
+    )
     api_host: str = Field(default="127.0.0.1", description="address the API listens on")
     api_port: int = Field(default=5000, ge=1, le=65535, description="first port the API tries")
     local_dir: Path = Field(default=Path(".local"), description="data of the embedded services")
@@ -180,12 +190,39 @@ class Settings(BaseSettings):
             raise ValueError("must not be KAFKA_TOPIC: what is sent would be read again")
         return value
 
+    @field_validator("webhook_token")
+    @classmethod
+    def _tokens_are_long(cls, value: SecretStr | None) -> SecretStr | None:
+        if (
+            value is not None
+            and min(map(len, _listed(value.get_secret_value())), default=0) < _TOKEN_LENGTH
+        ):
+            raise ValueError(f"each token must have {_TOKEN_LENGTH} characters or more")
+        return value
+
+    @field_validator("event_gather")
+    @classmethod
+    def _gathering_ends(cls, value: timedelta) -> timedelta:
+        if value > timedelta(minutes=1):
+            raise ValueError("the longest time to gather is 1m")
+        return value
+
     @field_validator("etl_interval")
     @classmethod
     def _interval_is_positive(cls, value: timedelta) -> timedelta:
         if value < timedelta(seconds=1):
             raise ValueError("the shortest interval is 1s")
         return value
+
+    @property
+    def webhook_tokens(self) -> list[str]:
+        """Every token that opens POST /minio-event; none when WEBHOOK_TOKEN is not set."""
+        return _listed(self.webhook_token.get_secret_value()) if self.webhook_token else []
+
+    @property
+    def arns(self) -> list[str]:
+        """The targets in EVENT_ARNS."""
+        return _listed(self.event_arns)
 
     @property
     def embeds_object_store(self) -> bool:
@@ -221,6 +258,10 @@ class Settings(BaseSettings):
         if "@" in (parts.host or ""):
             raise _wrong_database_url("has an @ or # in its password as it stands")
         return url
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _wrong_database_url(fault: str) -> ConfigurationError:

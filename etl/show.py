@@ -53,7 +53,7 @@ def report(console: Console, run: RunReport) -> None:
         f"  objects  {counts.objects_listed} listed = {counts.objects_added} added"
         f" + {counts.objects_modified} modified + {counts.objects_unchanged} unchanged"
         f" + {counts.objects_ignored} ignored{_lost(counts)}; {counts.objects_removed} removed,"
-        f" {counts.objects_quarantined} quarantined",
+        f" {counts.objects_quarantined} quarantined{_untold(counts)}",
         soft_wrap=True,
     )
     console.print(
@@ -88,6 +88,11 @@ def _lost(counts: Counts) -> str:
     """Objects that could not be had; told only when there are any."""
     fates = {"unreadable": counts.objects_unreadable, "vanished": counts.objects_vanished}
     return "".join(f" + {count} {fate}" for fate, count in fates.items() if count)
+
+
+def _untold(counts: Counts) -> str:
+    """Changes that no event told of; told only when there are any."""
+    return f", {counts.found_by_reconcile} found by reconcile" if counts.found_by_reconcile else ""
 
 
 def _duration(run: RunReport) -> str:

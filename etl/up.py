@@ -204,9 +204,10 @@ def _await_url(children: _Children, told: _Told) -> str | None:
 def _await_run(
     engine: Engine, since: datetime, told: _Told, meanwhile: Callable[[], None]
 ) -> RunReport | None:
-    """The first run that ends after `since`; None when told to stop or time is up before.
+    """The first run over the whole bucket that ends after `since`.
 
-    An outage is waited out: whatever died is being started again.
+    None when told to stop or time is up before. An outage is waited out: whatever died is
+    being started again.
     """
     deadline = time.monotonic() + FIRST_RUN_SECONDS
     while not told.stop and time.monotonic() < deadline:
@@ -214,7 +215,7 @@ def _await_run(
         with suppress(DatabaseUnavailable), translating(), engine.connect() as connection:
             ended = connection.scalar(
                 text(
-                    "SELECT id FROM run WHERE finished_at >= :since"
+                    "SELECT id FROM run WHERE finished_at >= :since AND trigger <> 'event'"
                     " AND (state = 'failed' OR step_seconds <> '{}'::jsonb)"
                     " ORDER BY finished_at LIMIT 1"
                 ),

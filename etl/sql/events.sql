@@ -14,3 +14,43 @@ FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS told (
 ORDER BY bucket, key COLLATE "C", mark
 ON CONFLICT (bucket, key, mark) DO NOTHING
 RETURNING handled_by_run IS NULL AS waits
+
+-- name: any_waiting
+SELECT EXISTS (SELECT FROM bucket_event WHERE handled_by_run IS NULL)
+
+-- name: waiting
+-- The events that have waited longest; their keys may repeat. Parameters: :bucket, :limit.
+SELECT id, key FROM bucket_event
+WHERE handled_by_run IS NULL AND bucket = :bucket
+ORDER BY id LIMIT :limit
+
+-- name: handle
+-- A run has looked at these events' keys. Parameters: :ids, :run_id.
+UPDATE bucket_event SET handled_by_run = :run_id
+WHERE id = ANY(CAST(:ids AS bigint[])) AND handled_by_run IS NULL
+
+-- name: handle_listed
+-- A listing shows at least what was told before it began. Parameters: :began, :bucket, :run_id.
+UPDATE bucket_event SET handled_by_run = :run_id
+WHERE handled_by_run IS NULL AND bucket = :bucket AND received_at < :began
+
+-- name: handle_strangers
+-- Events of a bucket that is not the source any more. Parameters: :bucket.
+UPDATE bucket_event SET handled_by_run = 0
+WHERE handled_by_run IS NULL AND bucket <> :bucket
+
+-- name: untold
+-- How many staged changes no waiting event told of. Before the first event, and in the first
+-- run of all, nothing can have been missed. What is only read again, for the date, is no change.
+-- Run before the manifest is written. Parameters: :bucket.
+SELECT count(*)
+FROM staging_object AS staged
+LEFT JOIN source_object AS known ON known.bucket = :bucket AND known.key = staged.key
+WHERE EXISTS (SELECT FROM bucket_event WHERE bucket = :bucket)
+  AND EXISTS (SELECT FROM run WHERE state = 'succeeded' AND trigger <> 'event')
+  AND NOT EXISTS (
+      SELECT FROM bucket_event AS event
+      WHERE event.handled_by_run IS NULL AND event.bucket = :bucket AND event.key = staged.key)
+  AND (staged.change <> 'modified'
+       OR (known.etag, known.size, known.last_modified)
+          IS DISTINCT FROM (staged.etag, staged.size, staged.last_modified))

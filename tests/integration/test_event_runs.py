@@ -1,0 +1,431 @@
+"""Runs over the keys that events name: hints, never believed, and each handled once."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from etl import events
+from etl import manager as managing
+from etl.bucket import ObjectStore
+from etl.database import connect_unpooled, run_lock
+from etl.errors import MassRetirement, ObjectStoreUnavailable, RunAlreadyActive
+from etl.manager import DataManager
+from etl.model import RunReport, RunState, SourceObject, Trigger
+from etl.settings import Settings
+from etl.verify import Difference, verify
+from tests.conftest import TestBucket, wait_until
+from tests.integration.test_schedule import runs, scheduling
+
+Tell = Callable[..., int]
+
+
+@pytest.fixture
+def tell(settings: Settings, engine: Engine) -> Tell:
+    """Tells of keys of the source bucket, as a store would; each time anew."""
+    count = iter(range(10**9))
+
+    def told(*keys: str, mark: str | None = None, **other: object) -> int:
+        records = [
+            {
+                "eventName": "s3:ObjectCreated:Put",
+                "s3": {
+                    "bucket": {"name": settings.source_bucket},
+                    "object": {"key": key, "sequencer": mark or str(next(count))} | other,
+                },
+            }
+            for key in keys
+        ]
+        with engine.begin() as connection:
+            made = events.parse(json.dumps({"Records": records}).encode())
+            return events.store(connection, made, source_bucket=settings.source_bucket)
+
+    return told
+
+
+def handled(engine: Engine) -> list[int | None]:
+    with engine.connect() as connection:
+        query = "SELECT handled_by_run FROM bucket_event ORDER BY id"
+        return list(connection.execute(text(query)).scalars())
+
+
+def users(engine: Engine) -> dict[str, str]:
+    with engine.connect() as connection:
+        query = "SELECT user_id, first_name FROM users WHERE retired_at IS NULL"
+        return {row.user_id: row.first_name for row in connection.execute(text(query))}
+
+
+def faults(settings: Settings, engine: Engine) -> list[Difference]:
+    """What verify finds in the tables; output.csv follows later."""
+    return [one for one in verify(settings, engine) if not one.what.startswith("output-")]
+
+
+def made(report: RunReport | None) -> RunReport:
+    assert report is not None
+    assert report.state is RunState.SUCCEEDED
+    assert report.trigger is Trigger.EVENT
+    return report
+
+
+def test_an_event_brings_its_object_in(
+    bucket: TestBucket, manager: DataManager, engine: Engine, tell: Tell
+):
+    bucket.user("1.csv", "Ann")
+    bucket.user("2.csv", "Bob")
+    tell("1.csv")
+    report = made(manager.run_events())
+    assert users(engine) == {"1": "Ann"}
+    assert handled(engine) == [report.id]
+    assert (report.counts.objects_listed, report.counts.objects_added) == (1, 1)
+    assert manager.run_events() is None
+
+
+def test_added_modified_and_removed_in_one_run(
+    bucket: TestBucket, manager: DataManager, engine: Engine, tell: Tell
+):
+    for key in ("1.csv", "2.csv", "3.csv"):
+        bucket.user(key, "Old")
+    manager.run(Trigger.CLI)
+    bucket.user("2.csv", "New")
+    bucket.remove("3.csv")
+    bucket.user("4.csv", "New")
+    bucket.put("4.png", b"no picture")
+    tell("1.csv", "2.csv", "3.csv", "4.csv", "4.png", "never-was.csv", "._4.csv", "folder/")
+    counts = made(manager.run_events()).counts
+    assert users(engine) == {"1": "Old", "2": "New", "4": "New"}
+    assert (counts.objects_added, counts.objects_modified, counts.objects_removed) == (2, 1, 1)
+    assert (counts.objects_listed, counts.objects_unchanged) == (4, 1)
+
+
+def test_litter_that_is_told_of_is_counted_as_ignored(
+    bucket: TestBucket, manager: DataManager, tell: Tell
+):
+    bucket.put("._1.csv", b"litter")
+    bucket.put("__MACOSX/1.csv", b"litter")
+    bucket.user("1.csv")
+    tell("._1.csv", "__MACOSX/1.csv", "1.csv")
+    counts = made(manager.run_events()).counts
+    assert (counts.objects_listed, counts.objects_ignored, counts.objects_added) == (3, 2, 1)
+
+
+NO_KEYS = [
+    *("../../etc/passwd", "..", ".", "./1.csv", "a/../1.csv", "/", "//x", "/1.csv", "a//b"),
+    *("no such key", "1.csv/x", "1.csv/", "%", "'; --", "\\", "\n", "\x01", "k" * 1024),
+]
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"eTag": "0" * 32, "size": 7},
+        {"eTag": "", "size": 10**12, "versionId": "x"},
+    ],
+)
+def test_a_forged_event_changes_nothing_and_makes_no_run(
+    bucket: TestBucket, manager: DataManager, engine: Engine, tell: Tell, forged: dict[str, Any]
+):
+    bucket.user("1.csv")
+    manager.run(Trigger.CLI)
+    before = users(engine), runs(engine)
+    tell("1.csv", *NO_KEYS, **forged)
+    assert manager.run_events() is None
+    assert (users(engine), runs(engine)) == before
+    assert set(handled(engine)) == {events.NO_RUN}
+
+
+def test_an_event_that_tells_of_a_removal_is_not_believed_either(
+    bucket: TestBucket, manager: DataManager, engine: Engine, tell: Tell
+):
+    bucket.user("1.csv", "Ann")
+    tell("1.csv")
+    made(manager.run_events())
+    with engine.begin() as connection:
+        record = {
+            "eventName": "s3:ObjectRemoved:Delete",
+            "s3": {"bucket": {"name": bucket.name}, "object": {"key": "1.csv", "sequencer": "9"}},
+        }
+        events.store(connection, events.parse({"Records": [record]}), source_bucket=bucket.name)
+    assert manager.run_events() is None
+    assert users(engine) == {"1": "Ann"}
+
+
+def test_keys_of_every_kind_are_looked_at(
+    bucket: TestBucket, manager: DataManager, settings: Settings, engine: Engine, tell: Tell
+):
+    names = [
+        "a b",
+        "ä",
+        "😀",
+        "a+b",
+        "a%20b",
+        "x/y/z",
+        "q?",
+        "h#",
+        "a'b",
+        'a"b',
+        "back\\slash",
+        "é",
+    ]
+    for name in names:
+        bucket.user(f"{name}.csv", "Ann")
+    tell(*(f"{name}.csv".replace("%", "%25").replace("+", "%2B") for name in names))
+    counts = made(manager.run_events()).counts
+    assert counts.objects_added == len(names)
+    assert faults(settings, engine) == []
+
+
+def test_redelivery_makes_no_run(
+    bucket: TestBucket, manager: DataManager, engine: Engine, tell: Tell
+):
+    keys = [f"{number}.csv" for number in range(1000)]
+    for key in keys[:20]:
+        bucket.user(key)
+    tell(*keys, mark="7")
+    made(manager.run_events())
+    for _ in range(9):
+        assert tell(*keys[::-1], mark="7") == 0
+        assert manager.run_events() is None
+    assert len(handled(engine)) == 1000
+    assert runs(engine) == 1
+
+
+def test_an_old_event_changes_nothing_that_is_newer(
+    bucket: TestBucket, manager: DataManager, engine: Engine, tell: Tell
+):
+    bucket.user("1.csv", "Old")
+    bucket.user("1.csv", "New")
+    manager.run(Trigger.CLI)
+    tell("1.csv", eTag="of the old one")
+    assert manager.run_events() is None
+    assert users(engine) == {"1": "New"}
+
+
+def test_events_beyond_what_one_run_takes_are_taken_by_the_next(
+    bucket: TestBucket,
+    manager: DataManager,
+    engine: Engine,
+    tell: Tell,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(managing, "EVENTS_AT_A_TIME", 4)
+    for number in range(10):
+        bucket.user(f"{number}.csv")
+    tell(*("absent.csv" for _ in range(6)), *(f"{number}.csv" for number in range(10)))
+    reports = []
+    while (report := manager.run_events()) is not None:
+        reports.append(report)
+    assert sum(report.counts.objects_added for report in reports) == 10
+    assert len(users(engine)) == 10
+    assert len(reports) == 3
+    assert None not in handled(engine)
+
+
+def test_an_image_is_joined_and_left_by_events(
+    bucket: TestBucket, manager: DataManager, settings: Settings, engine: Engine, tell: Tell
+):
+    bucket.user("1.csv")
+    manager.run(Trigger.CLI)
+    bucket.put("1.png", b"no picture")
+    tell("1.png")
+    assert made(manager.run_events()).counts.users_with_image == 1
+    bucket.remove("1.png")
+    tell("1.png")
+    assert made(manager.run_events()).counts.users_with_image == 0
+    assert faults(settings, engine) == []
+
+
+def test_an_outage_of_the_store_leaves_the_events_waiting(
+    bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
+):
+    class Down(ObjectStore):
+        def stat(self, bucket: str, key: str) -> SourceObject | None:
+            raise ObjectStoreUnavailable(f"Cannot look at {bucket}/{key}.")
+
+    bucket.user("1.csv")
+    tell("1.csv")
+    with pytest.raises(ObjectStoreUnavailable):
+        DataManager(settings, store=Down(settings)).run_events()
+    assert handled(engine) == [None]
+    made(DataManager(settings).run_events())
+    assert users(engine) == {"1": "Ann"}
+
+
+def test_another_run_is_not_disturbed(manager: DataManager, settings: Settings, tell: Tell):
+    tell("1.csv")
+    with run_lock(connect_unpooled(settings)), pytest.raises(RunAlreadyActive):
+        manager.run_events()
+
+
+def test_events_of_a_bucket_that_was_the_source_before_wait_for_nothing(
+    manager: DataManager, engine: Engine
+):
+    with engine.begin() as connection:
+        record = {
+            "eventName": "s3:ObjectCreated:Put",
+            "s3": {"bucket": {"name": "before"}, "object": {"key": "1.csv", "sequencer": "1"}},
+        }
+        events.store(connection, events.parse({"Records": [record]}), source_bucket="before")
+    assert manager.run_events() is None
+    assert handled(engine) == [events.NO_RUN]
+
+
+# -- retiring
+
+
+def test_a_bucket_emptied_object_by_object_is_not_retired_object_by_object(
+    bucket: TestBucket, manager: DataManager, engine: Engine, tell: Tell
+):
+    lines = "".join(f"u{number},Ann,Lee,0\n" for number in range(100))
+    for file in range(4):
+        rows = lines.replace("u", f"u{file}-")
+        bucket.put(f"{file}.csv", f"user_id,first_name,last_name,birthts\n{rows}")
+    manager.run(Trigger.CLI)
+    for key in ("0.csv", "1.csv"):
+        bucket.remove(key)
+        tell(key)
+        assert made(manager.run_events()).counts.users_retired == 100
+    bucket.remove("2.csv")
+    tell("2.csv")
+    with pytest.raises(MassRetirement):
+        manager.run_events()
+    assert len(users(engine)) == 200
+    assert handled(engine)[-1] is None
+    report = manager.run(Trigger.CLI, allow_mass_retirement=True)
+    assert handled(engine)[-1] == report.id
+    assert len(users(engine)) == 100
+
+
+# -- the reconcile
+
+
+def test_a_whole_run_handles_what_was_told_before_its_listing(
+    bucket: TestBucket, manager: DataManager, engine: Engine, tell: Tell
+):
+    bucket.user("1.csv")
+    tell("1.csv", "absent.csv")
+    report = manager.run(Trigger.INTERVAL)
+    assert handled(engine) == [report.id, report.id]
+    assert manager.run_events() is None
+
+
+def test_what_is_told_while_a_whole_run_lists_waits_for_an_event_run(
+    bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
+):
+    class TellsMeanwhile(ObjectStore):
+        def list_objects(self, bucket: str) -> Iterator[SourceObject]:
+            yield from list(super().list_objects(bucket))
+            tell("1.csv")
+
+    bucket.user("1.csv")
+    DataManager(settings, store=TellsMeanwhile(settings)).run(Trigger.INTERVAL)
+    assert handled(engine) == [None]
+    assert DataManager(settings).run_events() is None
+    assert handled(engine) == [events.NO_RUN]
+
+
+def test_the_reconcile_tells_how_many_changes_no_event_told_of(
+    bucket: TestBucket, manager: DataManager, settings: Settings, engine: Engine, tell: Tell
+):
+    for number in range(5):
+        bucket.user(f"{number}.csv", "Old")
+    tell("0.csv")
+    assert manager.run(Trigger.INTERVAL).counts.found_by_reconcile == 0  # the first of all
+    bucket.user("1.csv", "New")
+    bucket.remove("2.csv")
+    bucket.user("9.csv", "New")
+    bucket.user("3.csv", "New")
+    tell("3.csv", "4.csv")
+    counts = manager.run(Trigger.INTERVAL).counts
+    assert counts.found_by_reconcile == 3
+    assert counts.objects_changed == 4
+    assert manager.run(Trigger.INTERVAL).counts.found_by_reconcile == 0
+    assert verify(settings, engine) == []
+
+
+def test_without_events_nothing_is_found_by_reconcile(bucket: TestBucket, manager: DataManager):
+    bucket.user("1.csv")
+    manager.run(Trigger.INTERVAL)
+    bucket.user("2.csv")
+    assert manager.run(Trigger.INTERVAL).counts.found_by_reconcile == 0
+
+
+def test_an_object_read_again_for_the_date_alone_was_not_missed(
+    bucket: TestBucket, settings: Settings, manager: DataManager, tell: Tell
+):
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    bucket.user("1.csv", birthts=int(tomorrow.timestamp() * 1000))
+    tell("1.csv")
+    manager.run(Trigger.INTERVAL)
+    later = DataManager(settings, clock=lambda: tomorrow + timedelta(days=1))
+    counts = later.run(Trigger.INTERVAL).counts
+    assert (counts.objects_modified, counts.found_by_reconcile) == (1, 0)
+
+
+# -- the scheduler
+
+
+def test_the_scheduler_runs_for_an_event(
+    bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
+):
+    with scheduling(settings):
+        wait_until(lambda: runs(engine, "state = 'succeeded'") == 1)
+        bucket.user("1.csv")
+        tell("1.csv")
+        wait_until(lambda: users(engine) == {"1": "Ann"}, seconds=4)  # not by the net
+    assert runs(engine, "trigger = 'event'") == 1
+
+
+def test_a_burst_is_one_run(bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell):
+    patient = settings.model_copy(update={"event_gather": timedelta(seconds=2)})
+    for number in range(50):
+        bucket.user(f"{number}.csv")
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO run (trigger, state) VALUES ('cli', 'succeeded')"))
+    with scheduling(patient) as _:
+        wait_until(lambda: runs(engine, "trigger = 'interval' AND state = 'succeeded'") == 1)
+        bucket.user("50.csv")
+        for number in range(51):
+            tell(f"{number}.csv")
+        wait_until(lambda: None not in handled(engine))
+    assert runs(engine, "trigger = 'event'") == 1
+
+
+def test_senders_at_once_lose_nothing(
+    bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
+):
+    def send(sender: int) -> None:
+        for number in range(10):
+            bucket.user(f"{sender}-{number}.csv")
+            tell(f"{sender}-{number}.csv")
+
+    with scheduling(settings):
+        threads = [threading.Thread(target=send, args=(sender,)) for sender in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        wait_until(lambda: None not in handled(engine))
+    assert len(users(engine)) == 40
+    assert runs(engine, "state = 'failed'") == 0
+
+
+def test_a_refused_event_run_is_not_tried_again_at_once(
+    bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
+):
+    rows = "".join(f"u{number},Ann,Lee,0\n" for number in range(101))
+    bucket.put("all.csv", f"user_id,first_name,last_name,birthts\n{rows}")
+    with scheduling(settings):
+        wait_until(lambda: len(users(engine)) == 101)
+        bucket.remove("all.csv")
+        tell("all.csv")
+        wait_until(lambda: runs(engine, "state = 'failed'") == 1)
+        bucket.user("1.csv")
+        tell("1.csv")
+    assert runs(engine, "state = 'failed'") == 1
+    assert len(users(engine)) == 101
