@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine, text
 from etl import events, runs
 from etl.database import connect_unpooled, driver, translating
 from etl.errors import DatabaseUnavailable, EtlError, RunAlreadyActive, TransientError
+from etl.kafka import announcing
 from etl.manager import DataManager
 from etl.model import RunReport, Trigger
 
@@ -235,4 +236,5 @@ def schedule(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     log.info("scheduler started", interval=str(settings.etl_interval))
-    scheduler.run_forever()
+    with announcing(settings):
+        scheduler.run_forever()
