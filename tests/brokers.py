@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote_plus
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
@@ -44,7 +45,7 @@ def notification(key: str, bucket: str = "src-data") -> bytes:
         "eventTime": "2026-01-02T03:04:05.678Z",
         "s3": {
             "bucket": {"name": bucket},
-            "object": {"key": key, "size": 5, "eTag": "abc", "sequencer": f"18{key}"},
+            "object": {"key": quote_plus(key), "size": 5, "eTag": "abc", "sequencer": f"18{key}"},
         },
     }
     whole = {"EventName": record["eventName"], "Key": f"{bucket}/{key}", "Records": [record]}

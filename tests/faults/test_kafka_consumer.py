@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import unquote_plus
 
 import pytest
 from sqlalchemy import Engine, make_url, text
@@ -18,7 +19,7 @@ from tests.conftest import wait_until
 
 
 def key_of(message: bytes) -> str:
-    return str(json.loads(message)["Records"][0]["s3"]["object"]["key"])
+    return unquote_plus(json.loads(message)["Records"][0]["s3"]["object"]["key"])
 
 
 def keys(engine: Engine) -> list[str]:
