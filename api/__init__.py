@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from apiflask import APIFlask
 
-from api import data, docs, errors, headers, health, index, openapi, problems, runs, stats
+from api import data, docs, errors, events, headers, health, index, openapi, problems, runs, stats
 from api.converters import RunIdConverter, UserIdConverter
 from api.services import (
     IDLE_TIMEOUT_SECONDS,
@@ -50,7 +50,16 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
     install(app.extensions, Services(settings, engine, today))
     errors.register(app)
     headers.register(app)
-    for blueprint in (index.bp, data.bp, stats.bp, problems.bp, runs.bp, health.bp, docs.bp):
+    for blueprint in (
+        index.bp,
+        data.bp,
+        stats.bp,
+        problems.bp,
+        runs.bp,
+        events.bp,
+        health.bp,
+        docs.bp,
+    ):
         app.register_blueprint(blueprint)
     return app
 

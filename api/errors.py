@@ -14,15 +14,16 @@ from urllib.parse import quote
 import structlog
 from apiflask import APIFlask, HTTPError
 from flask import Response, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 
-from etl.errors import ConfigurationError, EtlError, TransientError
+from api.bodies import largest_body
+from api.services import services
+from etl.errors import ConfigurationError, EtlError, TransientError, WrongEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 MIMETYPE = "application/problem+json"
-MAX_BODY_BYTES = 64 * 1024
 RETRY_AFTER_SECONDS = 5
 TYPE_PREFIX = "urn:bucketline:problem:"
 
@@ -32,7 +33,6 @@ _HINTS = {
     400: "The request could not be read as HTTP; check how the client builds it.",
     404: "GET / lists every route.",
     405: "The Allow header lists the methods of this route; GET /docs describes them.",
-    413: f"A request's body may hold {MAX_BODY_BYTES} bytes; no route here needs more.",
     422: "GET /docs lists the parameters of each route and what they may be.",
     500: "This is a fault of Bucketline; the API's log tells more. Please report it.",
 }
@@ -48,6 +48,17 @@ class NotFound(Exception):
 
     def __init__(self, kind: str, detail: str, hint: str) -> None:
         super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.hint = hint
+
+
+class Refused(Exception):
+    """A request that a route cannot serve: the status, and what a problem document says."""
+
+    def __init__(self, status: int, kind: str, detail: str, hint: str) -> None:
+        super().__init__(detail)
+        self.status = status
         self.kind = kind
         self.detail = detail
         self.hint = hint
@@ -94,6 +105,7 @@ def register(app: APIFlask) -> None:
     app.before_request(refuse_large_body)
     app.before_request(refuse_doubtful_parameters)
     app.register_error_handler(NotFound, of_missing)
+    app.register_error_handler(Refused, of_refused)
     app.register_error_handler(WrongParameters, of_parameters)
     app.register_error_handler(EtlError, of_ours)
     app.register_error_handler(HTTPError, of_validation)
@@ -101,9 +113,15 @@ def register(app: APIFlask) -> None:
 
 
 def refuse_large_body() -> None:
-    """Answer 413 before a route is entered; none of them reads a body."""
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise RequestEntityTooLarge
+    """Answer 413 before a route is entered."""
+    largest = largest_body(services().settings, request.path)
+    if (request.content_length or 0) > largest:
+        raise Refused(413, "body-too-large", _DETAILS[413], body_hint(largest))
+
+
+def body_hint(largest_bytes: int) -> str:
+    """What to tell somebody who sent more."""
+    return f"A body may hold {largest_bytes:,} bytes here."
 
 
 def refuse_doubtful_parameters() -> None:
@@ -122,6 +140,11 @@ def refuse_doubtful_parameters() -> None:
 def of_missing(error: NotFound) -> Response:
     """404 for an id we do not know."""
     return problem(404, error.detail, kind=error.kind, hint=error.hint)
+
+
+def of_refused(error: Refused) -> Response:
+    """The status and the words that the route chose."""
+    return problem(error.status, error.detail, kind=error.kind, hint=error.hint)
 
 
 def of_parameters(error: WrongParameters) -> Response:
@@ -153,7 +176,7 @@ def _plain(message: str) -> str:
 
 
 def of_ours(error: EtlError) -> Response:
-    """503 for an outage or a wrong setting, 500 for anything else of the tree."""
+    """400 for a message that is none, 503 for an outage or a wrong setting, else 500."""
     log.error(
         "request_failed",
         path=request.path,
@@ -161,6 +184,8 @@ def of_ours(error: EtlError) -> Response:
         message=error.message,
         facts=error.facts,
     )
+    if isinstance(error, WrongEvent):
+        return problem(400, error.message, kind=_dashed(error.code), hint=error.advice)
     if isinstance(error, (TransientError, ConfigurationError)):
         return problem(
             503,

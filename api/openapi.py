@@ -32,6 +32,21 @@ _PATH_PARAMETERS: dict[str, Json] = {
 }
 
 _EXAMPLES: dict[int, Json] = {
+    400: errors.document(
+        400,
+        "Records[0].s3.object.key: Field required.",
+        kind="wrong-event",
+        hint="Send the JSON of S3 event notifications: an object with a list of Records.",
+        instance="/minio-event",
+    ),
+    401: errors.document(
+        401,
+        "The token is missing or wrong.",
+        kind="wrong-webhook-token",
+        hint="Send `Authorization: Bearer TOKEN` with the value of WEBHOOK_TOKEN.",
+        instance="/minio-event",
+    ),
+    413: errors.document(413, "The request's body is too large.", instance="/minio-event"),
     404: errors.document(
         404,
         "There is no run 7.",
@@ -56,6 +71,9 @@ _EXAMPLES: dict[int, Json] = {
     ),
 }
 _MEANINGS = {
+    400: "The body is not what a store sends.",
+    401: "The token is missing or wrong.",
+    413: "The body is too large.",
     404: "There is no such thing.",
     422: "A parameter is unknown, repeated, empty or senseless; `errors` names it.",
     500: "A fault of Bucketline.",

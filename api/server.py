@@ -7,20 +7,24 @@ import json
 import signal
 import socket
 import threading
+from copy import copy
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from waitress.channel import HTTPChannel
-from waitress.server import create_server
+from waitress.parser import HTTPRequestParser
+from waitress.server import MultiSocketServer, create_server
 from waitress.task import ErrorTask
 
 from api import create_app
-from api.errors import MAX_BODY_BYTES, MIMETYPE, document
+from api.bodies import SMALL_BYTES, largest_body
+from api.errors import MIMETYPE, body_hint, document
 from api.headers import CONTENT_POLICY
 from etl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from etl.settings import Settings
 
@@ -28,15 +32,20 @@ THREADS = 24
 PORTS_TO_TRY = 100
 BACKLOG = 1024
 BUFFER_BYTES = 256 * 1024
+TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 log = structlog.get_logger("api")
 
 
-def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
+def serve(
+    settings: Settings,
+    announce: Callable[[str], None] = print,
+    more: Sequence[socket.socket] = (),
+) -> None:
     """Serve the API until SIGTERM or Ctrl-C, then return.
 
-    Listens on API_HOST and API_PORT, or the next free port; `announce` is called once with
-    the URL as soon as requests are taken.
+    Listens on API_HOST and API_PORT, or the next free port, and on the sockets in `more`;
+    `announce` is called once with the URL as soon as requests are taken.
 
     Raises:  ConfigurationError when no port can be had, or DATABASE_URL is missing.
     """
@@ -44,24 +53,36 @@ def serve(settings: Settings, announce: Callable[[str], None] = print) -> None:
     listener = listen(settings.api_host, settings.api_port)
     server = create_server(
         app,
-        sockets=[listener],
+        sockets=[listener, *more],
         threads=THREADS,
         connection_limit=2000,
         asyncore_use_poll=True,
         channel_timeout=30,
         cleanup_interval=5,
-        max_request_body_size=MAX_BODY_BYTES,
+        max_request_body_size=SMALL_BYTES,
         outbuf_high_watermark=BUFFER_BYTES,
         clear_untrusted_proxy_headers=True,
         ident="bucketline",
     )
-    server.channel_class = _Channel
+    channel_class = _channel_of(settings)
+    for one in _servers(server):
+        one.channel_class = channel_class
     _end_on_sigterm()
     announce(_url(listener))
     try:
         server.run()
     finally:
         server.close()
+
+
+def _servers(server: Any) -> list[Any]:  # noqa: ANN401 - waitress has no types
+    """The server of each socket; several share one front."""
+    several = isinstance(server, MultiSocketServer)
+    return (
+        [one for one in server.map.values() if hasattr(one, "channel_class")]
+        if several
+        else [server]
+    )
 
 
 def listen(host: str, first_port: int) -> socket.socket:
@@ -133,7 +154,8 @@ class _ProblemTask(ErrorTask):  # type: ignore[misc]
 
     def execute(self) -> None:
         error = self.request.error
-        body = json.dumps(document(error.code, str(error.body))).encode() + b"\n"
+        hint = body_hint(self.request.largest_body) if error.code == TOO_LARGE else ""
+        body = json.dumps(document(error.code, str(error.body), hint=hint)).encode() + b"\n"
         self.status = f"{error.code} {error.reason}"
         self.response_headers += [
             ("Content-Type", MIMETYPE),
@@ -146,5 +168,21 @@ class _ProblemTask(ErrorTask):  # type: ignore[misc]
         self.write(body)
 
 
-class _Channel(HTTPChannel):  # type: ignore[misc]
-    error_task_class: type[Any] = _ProblemTask
+class _Request(HTTPRequestParser):  # type: ignore[misc]
+    """A request whose body may be as large as its route says, known when its head is read."""
+
+    adj: Any
+    settings: Settings
+    largest_body = SMALL_BYTES
+
+    def parse_header(self, header_plus: bytes) -> None:
+        super().parse_header(header_plus)
+        self.largest_body = largest_body(self.settings, self.path)
+        self.adj = copy(self.adj)
+        self.adj.max_request_body_size = self.largest_body + 1  # what is refused
+
+
+def _channel_of(settings: Settings) -> type[Any]:
+    request = type("_Request", (_Request,), {"settings": settings})
+    members = {"parser_class": request, "error_task_class": _ProblemTask}
+    return type("_Channel", (HTTPChannel,), members)

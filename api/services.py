@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, cast
 from flask import current_app
 from sqlalchemy.exc import DBAPIError
 
+from api.intake import Intake
+from etl import events
 from etl.bucket import ObjectStore
-from etl.database import translating
+from etl.database import connect, translating
 from etl.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy import Connection, Engine
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 STATEMENT_TIMEOUT_SECONDS = 60
 IDLE_TIMEOUT_SECONDS = 30  # how long a streamed answer waits for its reader
+INTAKE_TIMEOUT_SECONDS = 5
 PROBE_SECONDS = 3
 MAX_WAITING_REQUESTS = 4
 MAX_STREAMS = 8
@@ -78,6 +81,19 @@ class Services:
     )
     streams: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_STREAMS))
     database_probe: Probe = field(default_factory=Probe)
+    intake: Intake = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Events go over a connection of their own: a burst leaves the others to readers."""
+        engine = connect(
+            self.settings, statement_timeout_seconds=INTAKE_TIMEOUT_SECONDS, pool_size=1
+        )
+
+        def keep(told: Sequence[events.BucketEvent]) -> int:
+            with self.database(engine) as connection:
+                return events.store(connection, told, source_bucket=self.settings.source_bucket)
+
+        self.intake = Intake(keep)
 
     @cached_property
     def store(self) -> ObjectStore:
@@ -88,13 +104,13 @@ class Services:
         return ObjectStore(self.settings)
 
     @contextmanager
-    def database(self) -> Iterator[Connection]:
+    def database(self, engine: Engine | None = None) -> Iterator[Connection]:
         """A connection for one transaction, committed when the block ends well.
 
         Raises:  DatabaseUnavailable, in words fit for a client; the reason is in its facts.
         """
         try:
-            with translating(), self.engine.begin() as connection:
+            with translating(), (engine or self.engine).begin() as connection:
                 yield connection
         except DatabaseUnavailable as error:
             raise DatabaseUnavailable(

@@ -74,26 +74,31 @@ class ObjectStore:
         self._minio = self._minio_client(READ_TIMEOUT_SECONDS, RETRIES)
         self._bulk: dict[str, S3Store] = {}
 
+    @property
+    def client(self) -> Minio:
+        """The client for single objects, with our time limits; wrap its calls in `translating`."""
+        return self._minio
+
     # -- whole buckets
 
     def check(self) -> float:
         """Ask the store for a sign of life; return how many seconds it took (3 at most)."""
         started = time.monotonic()
         impatient = self._minio_client(CHECK_TIMEOUT_SECONDS, 0)
-        with self._translating("list the buckets"):
+        with self.translating("list the buckets"):
             impatient.list_buckets()
         return time.monotonic() - started
 
     def has_bucket(self, bucket: str) -> bool:
         """Whether the bucket exists."""
-        with self._translating(f"look for bucket {bucket}"):
+        with self.translating(f"look for bucket {bucket}"):
             return bool(self._minio.bucket_exists(bucket))
 
     def ensure_bucket(self, bucket: str) -> None:
         """Make the bucket unless it exists."""
         if self.has_bucket(bucket):
             return
-        with self._translating(f"make bucket {bucket}"):
+        with self.translating(f"make bucket {bucket}"):
             try:
                 self._minio.make_bucket(bucket)
             except S3Error as error:  # somebody else was faster
@@ -142,7 +147,7 @@ class ObjectStore:
         return found if found is not None and found.key == key else None
 
     def _list_bulk(self, bucket: str) -> Iterator[SourceObject]:
-        with self._translating(f"list bucket {bucket}", bucket):
+        with self.translating(f"list bucket {bucket}", bucket):
             for chunk in obstore.list(self._bulk_store(bucket), chunk_size=LIST_CHUNK):
                 for entry in chunk:
                     source = SourceObject(
@@ -158,7 +163,7 @@ class ObjectStore:
     def _list_exactly(
         self, bucket: str, *, prefix: str | None = None, after: str | None = None
     ) -> Iterator[SourceObject]:
-        with self._translating(f"list bucket {bucket}", bucket):
+        with self.translating(f"list bucket {bucket}", bucket):
             for entry in self._minio.list_objects(
                 bucket, prefix=prefix, recursive=True, start_after=after
             ):
@@ -190,7 +195,7 @@ class ObjectStore:
 
     def _get(self, bucket: str, key: str) -> tuple[bytes, str] | None:
         """Content and ETag; None when there is no such object."""
-        with self._translating(f"get {bucket}/{key}", bucket, key):
+        with self.translating(f"get {bucket}/{key}", bucket, key):
             try:
                 result = obstore.get(self._bulk_store(bucket), key)
                 return bytes(result.bytes()), _bare_etag(result.meta["e_tag"])
@@ -244,7 +249,7 @@ class ObjectStore:
 
     def _get_part(self, bucket: str, key: str, start: int, size: int) -> tuple[bytes, str] | None:
         """Content of a range and ETag; None when there is no such object, or it ends before."""
-        with self._translating(f"get {bucket}/{key}", bucket, key):
+        with self.translating(f"get {bucket}/{key}", bucket, key):
             try:
                 result = obstore.get(
                     self._bulk_store(bucket), key, options={"range": (start, start + size)}
@@ -255,7 +260,7 @@ class ObjectStore:
 
     def etag(self, bucket: str, key: str) -> str | None:
         """The object's ETag, or None when there is no such object."""
-        with self._translating(f"look at {bucket}/{key}", bucket):
+        with self.translating(f"look at {bucket}/{key}", bucket):
             try:
                 return _bare_etag(self._minio.stat_object(bucket, key).etag)
             except S3Error as error:
@@ -265,7 +270,7 @@ class ObjectStore:
 
     def put_stream(self, bucket: str, key: str, stream: BinaryIO, content_type: str) -> None:
         """Write a stream of unknown length in parts; the object appears whole or not at all."""
-        with self._translating(f"put {bucket}/{key}", bucket):
+        with self.translating(f"put {bucket}/{key}", bucket):
             self._minio.put_object(
                 bucket,
                 key,
@@ -279,7 +284,7 @@ class ObjectStore:
     def put_file(self, bucket: str, key: str, path: Path) -> None:
         """Upload one file, its content type guessed from its name."""
         content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        with self._translating(f"put {bucket}/{key}", bucket):
+        with self.translating(f"put {bucket}/{key}", bucket):
             self._minio.fput_object(bucket, key, str(path), content_type=content_type)
 
     # -- clients and their errors
@@ -328,9 +333,10 @@ class ObjectStore:
         return self._bulk[bucket]
 
     @contextmanager
-    def _translating(
+    def translating(
         self, operation: str, bucket: str | None = None, key: str | None = None
     ) -> Iterator[None]:
+        """Raise the clients' errors as ours; a denied `key` is that object's fault alone."""
         try:
             yield
         except S3Error as error:

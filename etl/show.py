@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from etl.errors import EtlError
     from etl.model import Counts
     from etl.settings import Settings
+    from etl.subscriptions import Subscription
     from etl.verify import Difference
 
 SHOWN_DIFFERENCES = 100
@@ -256,6 +257,17 @@ def _cell(value: object) -> str:
     if value is None:
         return "none"
     return _printable(json.dumps(value, default=str, ensure_ascii=False))
+
+
+def subscriptions(console: Console, found: Sequence[Subscription]) -> None:
+    """Each target that is told of changes, of which, and whether we subscribed it."""
+    if not found:
+        console.print("Nobody is subscribed.")
+    for one in found:
+        keys = f"{one.prefix}*{one.suffix}"
+        whose = "" if one.is_ours else f" (not ours: {one.id or 'no id'})"
+        line = f"{one.arn}: {', '.join(one.events)} of {keys}{whose}"
+        console.print(_printable(line), markup=False, soft_wrap=True)
 
 
 def environment(settings: Settings, api_url: str | None) -> dict[str, str]:

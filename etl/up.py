@@ -16,11 +16,12 @@ from sqlalchemy import Engine, text
 from etl import local, runs, show
 from etl.bucket import ObjectStore
 from etl.database import connect, translating
-from etl.errors import ConfigurationError, DatabaseUnavailable
+from etl.errors import ConfigurationError, DatabaseUnavailable, EtlError
 from etl.local.files import last_lines, open_log
 from etl.local.locks import FileLock
 from etl.local.processes import Launch, start, stop
 from etl.seed import seed
+from etl.subscriptions import subscribe, wanted
 
 if TYPE_CHECKING:
     import subprocess
@@ -55,6 +56,7 @@ def up(settings: Settings, console: Console, *, sample: Path | None) -> None:
         if sample is not None and store.is_empty(settings.source_bucket):
             count = seed(store, settings.source_bucket, sample, uploaded=lambda: None)
             console.print(f"{count} sample objects uploaded to {settings.source_bucket}.")
+        _subscribe(settings, console, store)
         children = _Children(settings)
         try:
             _start(settings, console, children, told)
@@ -64,6 +66,17 @@ def up(settings: Settings, console: Console, *, sample: Path | None) -> None:
         finally:
             console.print("Stopping …")
             children.stop()
+
+
+def _subscribe(settings: Settings, console: Console, store: ObjectStore) -> None:
+    """Let the store tell us of changes; a store that cannot is named, and costs only time."""
+    if not settings.arns:
+        return
+    try:
+        subscribe(store, settings.source_bucket, wanted(settings.arns))
+    except EtlError as error:
+        console.print(f"{error.message} {error.advice}", style="yellow", markup=False)
+        console.print(f"Changes are seen every {settings.etl_interval} instead.", style="yellow")
 
 
 def _start(settings: Settings, console: Console, children: _Children, told: _Told) -> None:

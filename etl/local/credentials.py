@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from etl.errors import ConfigurationError
@@ -20,6 +20,7 @@ class Credentials:
     s3_access_key: str
     s3_secret_key: str
     database_password: str
+    webhook_token: str = ""
 
 
 def kept_credentials(local_dir: Path) -> Credentials:
@@ -28,15 +29,20 @@ def kept_credentials(local_dir: Path) -> Credentials:
     Raises:  ConfigurationError when the file is there but cannot be used.
     """
     path = local_dir / "credentials.json"
-    if path.exists():
-        return _read(path)
-    made = Credentials(
+    kept = _read(path) if path.exists() else None
+    if kept is not None and kept.webhook_token:
+        return kept
+    made = replace(kept or _made(), webhook_token=secrets.token_urlsafe(24))
+    write_private_json(path, asdict(made))
+    return made
+
+
+def _made() -> Credentials:
+    return Credentials(
         s3_access_key=secrets.token_urlsafe(12),
         s3_secret_key=secrets.token_urlsafe(24),
         database_password=secrets.token_urlsafe(24),
     )
-    write_private_json(path, asdict(made))
-    return made
 
 
 def _read(path: Path) -> Credentials:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etl.errors import ConfigurationError, ObjectStoreUnavailable, TransientError
+from etl.local import hook
 from etl.local.files import last_lines, open_log, write_private
 from etl.local.ports import LOOPBACK, any_free_port
 from etl.local.processes import Launch, run
@@ -34,11 +35,15 @@ _GATEWAY_OPTIONS = (*_GATEWAY_FLAGS, *_KEPT_WITH_OBJECTS, "--backup-meta=0", "--
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """A gateway on `local_dir/object-store`; `extra_environment` configures it further."""
+    """A gateway on `local_dir/object-store`, which sends its events to `hook_port`, if not 0.
+
+    `extra_environment` configures it further.
+    """
 
     local_dir: Path
     credentials: Credentials
     region: str = "us-east-1"
+    hook_port: int = 0
     extra_environment: Mapping[str, str] = field(default_factory=dict)
 
     service = Service.OBJECT_STORE
@@ -54,7 +59,8 @@ class ObjectStore:
 
     def prepare(self) -> list[str]:
         """Format the volume on first use; follow it when LOCAL_DIR was moved."""
-        (self._folder / "home").mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self._folder / "home", self._event_queue):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         formatted_for = self._formatted_for()
         if formatted_for is None:
             self._administer("format", *self._format_options, self.mark, _VOLUME)
@@ -85,6 +91,10 @@ class ObjectStore:
     @property
     def _folder(self) -> Path:
         return self.local_dir / "object-store"
+
+    @property
+    def _event_queue(self) -> Path:
+        return self._folder / "events"
 
     @property
     def _bucket(self) -> str:
@@ -133,8 +143,13 @@ class ObjectStore:
             "MINIO_ROOT_USER": self.credentials.s3_access_key,
             "MINIO_ROOT_PASSWORD": self.credentials.s3_secret_key,
             "MINIO_REGION": self.region,
+            **self._hook_environment(),
             **self.extra_environment,
         }
+
+    def _hook_environment(self) -> Mapping[str, str]:
+        token = self.credentials.webhook_token
+        return hook.environment(self.hook_port, token, self._event_queue) if self.hook_port else {}
 
 
 def _executable() -> str:

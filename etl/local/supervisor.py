@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etl.errors import ConfigurationError, EtlError
+from etl.local import hook
 from etl.local.credentials import Credentials, kept_credentials
 from etl.local.keeper import Keeper
 from etl.local.locks import FileLock
@@ -33,6 +34,7 @@ from etl.local.record import (
 from etl.local.server import Server, Service
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Sequence
     from types import FrameType
 
@@ -52,6 +54,7 @@ class Supervisor:
         self._region = region
         self._users = FileLock(users_lock_path(local_dir))
         self._keepers: list[Keeper] = []
+        self._hook: socket.socket | None = None
         self._told_to_stop = False
 
     def run(self) -> None:
@@ -95,7 +98,12 @@ class Supervisor:
     def _server(self, service: Service, credentials: Credentials) -> Server:
         if service is Service.POSTGRES:
             return Postgres(self._local_dir, credentials)
-        return ObjectStore(self._local_dir, credentials, self._region)
+        self._hook = hook.reserve(self._local_dir)
+        return ObjectStore(self._local_dir, credentials, self._region, self._hook_port)
+
+    @property
+    def _hook_port(self) -> int:
+        return int(self._hook.getsockname()[1]) if self._hook else 0
 
     def _await_ready(self) -> bool:
         """Wait for every server; False when nobody waits with us any more."""
@@ -118,6 +126,7 @@ class Supervisor:
             },
             credentials=credentials,
             notes=tuple(note for keeper in self._keepers for note in keeper.notes),
+            hook_port=self._hook_port,
         )
         write_record(self._local_dir, record)
 

@@ -1,0 +1,81 @@
+"""Many callers, one transaction at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import cast
+
+import pytest
+
+from api import intake as taking
+from api.intake import Intake
+from etl.errors import DatabaseUnavailable
+from etl.events import BucketEvent
+from tests.conftest import wait_until
+
+
+def told(number: int) -> list[BucketEvent]:
+    return [cast("BucketEvent", number)]
+
+
+def test_whoever_comes_during_a_commit_shares_the_next_one():
+    begun, go_on = threading.Event(), threading.Event()
+    kept: list[list[BucketEvent]] = []
+
+    def keep(events: Sequence[BucketEvent]) -> None:
+        kept.append(list(events))
+        begun.set()
+        assert go_on.wait(30)
+
+    intake = Intake(keep)
+    with ThreadPoolExecutor(9) as pool:
+        pool.submit(intake.add, told(0))
+        assert begun.wait(30)
+        others = [pool.submit(intake.add, told(number)) for number in range(1, 9)]
+        wait_until(lambda: len(intake._came) == 8)  # noqa: SLF001 - nothing tells from outside
+        assert not any(other.done() for other in others)
+        go_on.set()
+        for other in others:
+            other.result(30)
+    assert [len(batch) for batch in kept] == [1, 8]
+    assert sorted(kept[1]) == list(range(1, 9))
+
+
+def test_nobody_is_told_that_what_failed_was_stored():
+    def keep(_events: Sequence[BucketEvent]) -> None:
+        raise DatabaseUnavailable("PostgreSQL is away.")
+
+    intake = Intake(keep)
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(intake.add, told(number)) for number in range(20)]
+        assert all(isinstance(one.exception(30), DatabaseUnavailable) for one in asked)
+
+
+def test_after_a_failure_the_next_is_stored():
+    kept: list[Sequence[BucketEvent]] = []
+
+    def keep(events: Sequence[BucketEvent]) -> None:
+        kept.append(events)
+        if len(kept) == 1:
+            raise DatabaseUnavailable("PostgreSQL is away.")
+
+    intake = Intake(keep)
+    with pytest.raises(DatabaseUnavailable):
+        intake.add(told(1))
+    intake.add(told(2))
+    assert kept == [told(1), told(2)]
+
+
+def test_a_database_that_hangs_takes_no_more_than_its_places(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(taking, "PATIENCE_SECONDS", 0.01)
+    go_on = threading.Event()
+    intake = Intake(lambda _events: go_on.wait(30))
+    with ThreadPoolExecutor(taking.MOST_AT_ONCE) as pool:
+        for number in range(taking.MOST_AT_ONCE):
+            pool.submit(intake.add, told(number))
+        wait_until(lambda: intake._places._value == 0)  # noqa: SLF001
+        with pytest.raises(DatabaseUnavailable):
+            intake.add(told(99))
+        go_on.set()
