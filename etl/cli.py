@@ -411,11 +411,6 @@ def listen_command(*, prefix: str, suffix: str) -> None:
         listen(settings, prefix=prefix, suffix=suffix)
 
 
-@commands.group("events", cls=_InOrder)
-def events_group() -> None:
-    """Hear of changes in the bucket as they happen."""
-
-
 @events_group.command("kafka")
 def events_kafka_command() -> None:
     """Take the store's notifications from Kafka, until Ctrl-C."""

@@ -107,14 +107,22 @@ def test_the_keys_of_the_store_are_the_ones_the_store_is_made_with():
 def test_every_command_and_option_is_one_of_the_command_line():
     (script,) = SERVICES["setup"]["command"]
     lines = [line.removeprefix("python -m etl ").split() for line in script.split(" && ")]
-    lines += [SERVICES[name]["command"] for name in ("scheduler", "api", "consumer")]
-    assert [line[0] for line in lines] == ["migrate", "seed", "schedule", "serve", "events"]
+    lines += [SERVICES[name]["command"] for name in ("scheduler", "api")]
+    lines += [line.partition("etl ")[2].split() for line in _consumer().split(" && ")]
+    assert [line[0] for line in lines] == [
+        "migrate",
+        "seed",
+        "schedule",
+        "serve",
+        "events",
+        "events",
+    ]
     for name, *rest in lines:
         command = commands.commands[name]
         while isinstance(command, click.Group):
             command = command.commands[rest.pop(0)]
         known = {option for each in command.params for option in each.opts}
-        assert set(rest) <= known
+        assert {word for word in rest if word.startswith("-")} <= known
 
 
 def test_the_image_listens_inside_its_container_on_the_published_port():
@@ -147,6 +155,18 @@ def test_the_image_installs_the_runtime_lock_by_hash():
     locks = re.findall(r"--requirement (\S+)", installed[0])
     assert locks == ["requirements.lock", "requirements-kafka.lock"]
     assert "requirements-dev" not in DOCKERFILE
+
+
+def _consumer() -> str:
+    (script,) = SERVICES["consumer"]["command"]
+    return str(script)
+
+
+def test_the_bucket_is_subscribed_to_the_target_that_the_store_is_given():
+    store = SERVICES["store"]["environment"]
+    (name,) = {key.rpartition("_")[2] for key in store if key.startswith("MINIO_NOTIFY_KAFKA_")}
+    assert f"--arn arn:minio:sqs:{store['MINIO_REGION']}:{name}:kafka " in _consumer()
+    assert store[f"MINIO_NOTIFY_KAFKA_ENABLE_{name}"] == "${MINIO_NOTIFY_KAFKA:-off}"
 
 
 def test_the_profile_kafka_is_whole_and_nothing_else_needs_it():
