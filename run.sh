@@ -219,7 +219,7 @@ write_secrets() {
     : >>.env
     chmod 600 .env
     end_last_line .env
-    for name in POSTGRES_PASSWORD MINIO_ROOT_PASSWORD; do
+    for name in POSTGRES_PASSWORD MINIO_ROOT_PASSWORD WEBHOOK_TOKEN; do
         if grep -q "^$name=." .env; then
             say "$name is in .env already."
         else

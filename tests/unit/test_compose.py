@@ -109,20 +109,28 @@ def test_every_command_and_option_is_one_of_the_command_line():
     lines = [line.removeprefix("python -m etl ").split() for line in script.split(" && ")]
     lines += [SERVICES[name]["command"] for name in ("scheduler", "api")]
     lines += [line.partition("etl ")[2].split() for line in _consumer().split(" && ")]
-    assert [line[0] for line in lines] == [
-        "migrate",
-        "seed",
-        "schedule",
-        "serve",
-        "events",
-        "events",
-    ]
+    used = [line[0] for line in lines]
+    assert used == ["migrate", "seed", "events", "schedule", "serve", "events", "events"]
     for name, *rest in lines:
         command = commands.commands[name]
-        while isinstance(command, click.Group):
+        if isinstance(command, click.Group):
             command = command.commands[rest.pop(0)]
         known = {option for each in command.params for option in each.opts}
         assert {word for word in rest if word.startswith("-")} <= known
+
+
+def test_the_store_sends_its_events_where_they_are_taken_by_a_token_that_opens():
+    made = SERVICES["store"]["environment"]
+    used = SERVICES["api"]["environment"]
+    for arn in used["EVENT_ARNS"].split(","):
+        number = arn.split(":")[4]
+        assert made[f"MINIO_NOTIFY_WEBHOOK_ENABLE_{number}"] == "on"
+        assert made[f"MINIO_NOTIFY_WEBHOOK_AUTH_TOKEN_{number}"] == used["WEBHOOK_TOKEN"]
+        endpoint = made[f"MINIO_NOTIFY_WEBHOOK_ENDPOINT_{number}"]
+        port = Settings.model_fields["api_port"].default
+        assert endpoint == f"http://api:{port}/minio-event"
+    queues = [value for name, value in made.items() if "QUEUE_DIR" in name]
+    assert [f"events:{queue}" for queue in queues] == ["events:/events"]
 
 
 def test_the_image_listens_inside_its_container_on_the_published_port():
@@ -165,7 +173,7 @@ def _consumer() -> str:
 def test_the_bucket_is_subscribed_to_the_target_that_the_store_is_given():
     store = SERVICES["store"]["environment"]
     (name,) = {key.rpartition("_")[2] for key in store if key.startswith("MINIO_NOTIFY_KAFKA_")}
-    assert f"--arn arn:minio:sqs:{store['MINIO_REGION']}:{name}:kafka " in _consumer()
+    assert f"--arn arn:minio:sqs::{name}:kafka " in _consumer()
     assert store[f"MINIO_NOTIFY_KAFKA_ENABLE_{name}"] == "${MINIO_NOTIFY_KAFKA:-off}"
 
 

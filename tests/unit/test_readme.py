@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -26,9 +27,27 @@ def first_cells(title: str) -> str:
     return "\n".join(line.split("|")[1] for line in section(title).splitlines() if "|" in line)
 
 
+def every_command(group: click.Group) -> Iterator[click.Command]:
+    for command in group.commands.values():
+        yield command
+        if isinstance(command, click.Group):
+            yield from every_command(command)
+
+
 def test_every_command_is_in_the_readme_and_the_other_way_round():
     told = set(re.findall(r"`([a-z]+)[ `]", first_cells("Commands")))
     assert told == set(commands.commands) | OF_THE_LAUNCHER
+
+
+def test_every_command_below_a_command_is_in_the_readme_and_the_other_way_round():
+    told = set(re.findall(r"`([a-z]+ [a-z]+)[ `]", first_cells("Commands")))
+    known = {
+        f"{name} {below}"
+        for name, command in commands.commands.items()
+        if isinstance(command, click.Group)
+        for below in command.commands
+    }
+    assert told == known
 
 
 def test_every_option_in_the_readme_exists_and_the_other_way_round():
@@ -36,7 +55,7 @@ def test_every_option_in_the_readme_exists_and_the_other_way_round():
     told -= OPTIONS_OF_THE_LAUNCHER
     known = {
         option
-        for command in commands.commands.values()
+        for command in every_command(commands)
         for parameter in command.params
         if isinstance(parameter, click.Option)
         for option in parameter.opts
@@ -50,7 +69,7 @@ def test_every_setting_is_in_the_readme_and_the_other_way_round():
 
 
 def test_every_route_is_in_the_readme_and_the_other_way_round():
-    told = set(re.findall(r"(/[a-z/<>_.]*)`", first_cells("HTTP")))
+    told = set(re.findall(r"(/[a-z/<>_.-]*)`", first_cells("HTTP")))
     app = create_app(Settings(_env_file=None, database_url="postgresql://nobody@127.0.0.1:9/none"))
     known = {re.sub(r"<\w+:", "<", rule.rule) for rule in app.url_map.iter_rules()}
     known = {rule.replace("<run_id>", "<id>") for rule in known if "static" not in rule}

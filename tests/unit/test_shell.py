@@ -388,7 +388,8 @@ def test_secrets_are_random_private_and_never_replaced(project: Path):
     call(project / "run.sh", "secrets")
     first = dotenv.read_text()
     assert re.fullmatch(
-        r"ETL_INTERVAL=5m\nPOSTGRES_PASSWORD=[0-9a-f]{48}\nMINIO_ROOT_PASSWORD=[0-9a-f]{48}\n",
+        r"ETL_INTERVAL=5m\nPOSTGRES_PASSWORD=[0-9a-f]{48}\nMINIO_ROOT_PASSWORD=[0-9a-f]{48}\n"
+        r"WEBHOOK_TOKEN=[0-9a-f]{48}\n",
         first,
     )
     assert stat.S_IMODE(dotenv.stat().st_mode) == 0o600
