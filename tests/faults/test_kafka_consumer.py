@@ -66,7 +66,7 @@ def assert_committed_is_stored(brokers: Brokers, settings: Settings, engine: Eng
 
 
 @pytest.mark.parametrize(
-    ("rounds", "seed"), [(4, 1), pytest.param(25, 2, marks=pytest.mark.long)], ids=["4", "25"]
+    ("rounds", "seed"), [(4, 1), pytest.param(12, 2, marks=pytest.mark.long)], ids=["4", "12"]
 )
 def test_killed_at_random_moments_it_loses_and_doubles_nothing(  # noqa: PLR0913, PLR0917
     rounds: int,
