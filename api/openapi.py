@@ -242,6 +242,8 @@ def complete(spec: Json | str) -> Json | str:
         for method, operation in operations.items():
             if (path, method) in _REQUEST_BODIES:
                 operation["requestBody"] = _REQUEST_BODIES[path, method]
+            if "requestBody" in operation:
+                operation["requestBody"]["required"] = True
             operation["parameters"] = [_parameter(given) for given in operation["parameters"]]
     return spec
 
