@@ -25,7 +25,7 @@ bp = APIBlueprint("pictures", __name__, tag="Data")
 
 # Readers may keep a picture, and ask each time whether it is still the one.
 _CACHE = {"Cache-Control": "private, no-cache"}
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_BINARY = {"schema": {"type": "string", "format": "binary"}, "example": "RIFF"}
 
 
 def _responses(*types: str) -> dict[int | str, Any]:

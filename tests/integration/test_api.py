@@ -412,6 +412,7 @@ def test_user_shows_age_and_lineage(client: FlaskClient, engine: Engine, setting
         "age": 36,
         "img_path": None,
         "extra": {"city": "Oslo"},
+        "image": None,
         "lineage": {
             "bucket": settings.source_bucket,
             "key": "a/1000.csv",
@@ -883,7 +884,8 @@ def test_openapi_describes_parameters_as_they_are_checked(client: FlaskClient):
     operation = get(client, "/openapi.json")["paths"]["/data"]["get"]
     by_name = {parameter["name"]: parameter for parameter in operation["parameters"]}
     assert by_name.keys() == {
-        *("is_image_exists", "min_age", "max_age", "limit", "after", "fields", "format")
+        *("is_image_exists", "image", "min_age", "max_age"),
+        *("limit", "after", "fields", "format"),
     }
     assert by_name["min_age"]["schema"] == {"type": "integer", "minimum": 0, "maximum": 150}
     assert all(parameter["description"] for parameter in by_name.values())

@@ -24,7 +24,7 @@ from tests.conftest import TestBucket
 from tests.pictures import encoded, plain
 
 PICTURE = plain(600, 300, kind="JPEG")
-BIG = encoded(Image.effect_noise((800, 800), 90), "PNG")
+BIG = encoded(Image.effect_noise((1200, 1200), 90), "PNG")
 
 
 class Site:
