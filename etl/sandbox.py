@@ -16,6 +16,8 @@ from queue import LifoQueue
 from threading import Lock
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from etl.errors import ConfigurationError
+
 if sys.platform != "win32":
     import resource
 
@@ -87,7 +89,7 @@ class Sandbox(Generic[Result]):
         What ends a used process is tried once more in a new one: memory that earlier work
         left in pieces, or a kill from outside, is no fault of these bytes.
 
-        Raises:  Crashed, OutOfTime, OutOfMemory.
+        Raises:  Crashed, OutOfTime, OutOfMemory; ConfigurationError when no process starts.
         """
         with self._worker() as worker:
             try:
@@ -128,7 +130,13 @@ class _Worker(Generic[Result]):
         with _starting:
             self._process.start()
         theirs.close()
-        self._receive(START_SECONDS)  # its imports are no part of the first piece's time
+        try:
+            self._receive(START_SECONDS)  # its imports are no part of the first piece's time
+        except WorkFailed as error:  # no work has begun whose fault it could be
+            raise ConfigurationError(
+                f"A process to decode images in did not start: {error}.",
+                hint="The log says why; IMAGE_MEMORY_MB may be too low, or a package missing.",
+            ) from error
 
     @property
     def was_fresh(self) -> bool:

@@ -41,3 +41,14 @@ def look(content: bytes) -> Examined:
     """Look at a picture, or behave as the bytes say."""
     behave(content)
     return examine(content, (256, 64), 1_000_000)
+
+
+class Unstartable:
+    """Work that ends its process as soon as it gets there."""
+
+    def __call__(self, content: bytes) -> Examined:
+        raise AssertionError(content)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """What the process is told to make of it."""
+        return os._exit, (7,)

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 
 from etl.bucket import ObjectStore
 from etl.database import connect_unpooled, image_lock
-from etl.errors import DatabaseUnavailable, ImagesInHand, ObjectStoreUnavailable
+from etl.errors import ConfigurationError, DatabaseUnavailable, ImagesInHand, ObjectStoreUnavailable
 from etl.image_rows import count_waiting
 from etl.manager import DataManager
 from etl.model import SourceFile, SourceObject, Trigger
@@ -330,6 +330,14 @@ def test_a_store_that_fails_in_the_middle_costs_nothing_but_time(gallery: Galler
         ImageKeeper(gallery.settings, store=Failing(gallery.settings)).keep()
     assert ImageKeeper(gallery.settings).keep().passed_over == 0
     gallery.check_level()
+
+
+def test_processes_that_cannot_start_make_no_image_corrupt(gallery: Gallery):
+    gallery.put(a_png=plain())
+    gallery.manager.run(Trigger.CLI)
+    with pytest.raises(ConfigurationError):
+        ImageKeeper(gallery.settings, look=behaviour.Unstartable()).keep()
+    assert gallery.waiting() == 1
 
 
 def test_a_lost_lock_ends_the_work(gallery: Gallery):

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from etl.errors import ConfigurationError
 from etl.sandbox import Crashed, OutOfMemory, OutOfTime, Sandbox, WorkFailed
-from tests.behaviour import MEGABYTE, behave
+from tests.behaviour import MEGABYTE, Unstartable, behave
 from tests.conftest import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +76,12 @@ def test_among_many_at_once_only_the_guilty_fail():
                 return b"crash"
 
         assert list(pool.map(outcome, wanted)) == wanted
+
+
+def test_a_process_that_cannot_start_is_a_matter_of_settings_and_no_fault_of_the_bytes():
+    box = Sandbox(Unstartable(), processes=1, seconds=60, memory_bytes=512 * MEGABYTE)
+    with closing(box), pytest.raises(ConfigurationError, match=r"did not start.*exit code 7"):
+        box.call(b"a")
 
 
 def test_a_process_killed_from_outside_is_nobodys_fault():
