@@ -21,7 +21,9 @@ COPY api ./api
 COPY data/src ./data/src
 
 # The files above stay root's: the service can read its code and change none of it.
-RUN useradd --system --uid 10001 --home-dir /app --no-create-home bucketline
+# All it may write is /keys, whose owner a new volume there inherits.
+RUN useradd --system --uid 10001 --home-dir /app --no-create-home bucketline \
+    && install --directory --owner=bucketline --mode=0700 /keys
 USER bucketline
 
 EXPOSE 5000

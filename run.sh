@@ -239,11 +239,13 @@ use installs what is needed into .venv.
 
   up        Start everything, until Ctrl-C.
   run       Make one run now and report on it.
+  images    Look at the images that wait and make their thumbnails, now.
   seed      Upload data/src, or a folder or file of yours.
-  status    Tell of users, objects, open problems and the last runs.
+  status    Tell of users, objects, images, open problems and the last runs.
   problems  List what is wrong in the bucket now, and what to do.
   verify    Read the whole bucket afresh and print every difference.
   env       Print export lines of what is up, for psql, aws and curl.
+  keys      Make, list and revoke the keys to the API.
   schedule  Run now, on the interval and on request, until Ctrl-C.
   serve     Serve the HTTP API until Ctrl-C.
   events    Hear of changes in the bucket as they happen.

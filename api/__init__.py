@@ -9,8 +9,26 @@ from typing import TYPE_CHECKING, cast
 
 from apiflask import APIFlask
 
-from api import data, docs, errors, events, headers, health, index, openapi, problems, runs, stats
-from api.converters import RunIdConverter, UserIdConverter
+from api import (
+    auth,
+    data,
+    docs,
+    documents,
+    errors,
+    events,
+    headers,
+    health,
+    index,
+    key_docs,
+    objects,
+    openapi,
+    origins,
+    problems,
+    runs,
+    stats,
+    storage,
+)
+from api.converters import AnyTextConverter, DocumentNameConverter, RunIdConverter
 from api.services import (
     IDLE_TIMEOUT_SECONDS,
     STATEMENT_TIMEOUT_SECONDS,
@@ -47,20 +65,26 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
         idle_timeout_seconds=IDLE_TIMEOUT_SECONDS,
         pool_size=POOL_SIZE,
     )
-    install(app.extensions, Services(settings, engine, today))
-    errors.register(app)
+    install(app.extensions, Services(settings, engine, today, IDLE_TIMEOUT_SECONDS))
     headers.register(app)
-    for blueprint in (
-        index.bp,
-        data.bp,
-        stats.bp,
-        problems.bp,
-        runs.bp,
-        events.bp,
-        health.bp,
-        docs.bp,
+    origins.register(app)
+    auth.register(app, settings)
+    errors.register(app)
+    for module in (
+        index,
+        data,
+        stats,
+        problems,
+        runs,
+        events,
+        documents,
+        objects,
+        health,
+        storage,
+        docs,
     ):
-        app.register_blueprint(blueprint)
+        app.register_blueprint(module.bp)
+    auth.mark_libraries_routes(app)
     return app
 
 
@@ -72,10 +96,15 @@ def _configure(app: APIFlask) -> None:
         AUTO_404_RESPONSE=False,
         AUTO_OPERATION_ID=True,
     )
-    app.spec_processor(openapi.complete)
+    app.spec_processor(lambda spec: key_docs.describe(openapi.complete(spec), app))
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    app.url_map.converters |= {"user_id": UserIdConverter, "run_id": RunIdConverter}
+    app.url_map.converters |= {
+        "user_id": AnyTextConverter,
+        "run_id": RunIdConverter,
+        "document": DocumentNameConverter,
+        "object_key": AnyTextConverter,
+    }
     json = cast("DefaultJSONProvider", app.json)
     json.sort_keys = False
     json.ensure_ascii = False

@@ -12,8 +12,12 @@ if TYPE_CHECKING:
 SMALL_BYTES = 64 * 1024  # for the routes that need no body at all
 
 
-def largest_body(_settings: Settings, path: str) -> int:
+def largest_body(settings: Settings, path: str) -> int:
     """How many bytes a request to this path may bring."""
+    if path.startswith("/objects/") and not path.endswith("/presign"):
+        return int(settings.object_max_size)
+    if path.rstrip("/") == "/documents":
+        return int(settings.document_max_size)
     if path.rstrip("/") == "/minio-event":
         return EVENT_BYTES
     return SMALL_BYTES

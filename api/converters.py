@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from werkzeug.routing import BaseConverter, IntegerConverter
 
+from etl.documents import NAME
+
 MAX_ID = 2**63 - 1
 
 
-class UserIdConverter(BaseConverter):
-    """Any text: an id may hold slashes, also at its end, percent signs or whatever it likes."""
+class AnyTextConverter(BaseConverter):
+    """An id or key: it may hold slashes, also at its end, percent signs or whatever it likes."""
 
     regex = r"[\s\S]+"
     part_isolating = False
+
+
+class DocumentNameConverter(BaseConverter):
+    """The name of a document; anything else is no document."""
+
+    regex = NAME
 
 
 class RunIdConverter(IntegerConverter):

@@ -6,36 +6,25 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from apiflask import APIBlueprint
-from flask import Response, url_for
-from sqlalchemy import (
-    ColumnElement,
-    FromClause,
-    Row,
-    Select,
-    Text,
-    and_,
-    cast,
-    func,
-    literal,
-    select,
-)
+from flask import Response, request, url_for
+from sqlalchemy import Row, and_, select
 
-from api import openapi, paging
+from api import answers, encodings, etags, formats, openapi
+from api.auth import needs, require
 from api.errors import NotFound
-from api.filters import age_on, conditions
+from api.fields import Wanted
+from api.filters import age_on
 from api.schemas import DataQuery, NoQuery, Records, RequestQuery, Run, User
-from api.services import Services, services
-from etl.errors import TransientError
+from api.services import services
+from etl.access import Role
 from etl.model import RunState, Trigger
 from etl.runs import is_settled, request_run, run_row
 from etl.tables import source_object, users
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from api.formats import Format
 
-BATCH = 5_000
 POLL_SECONDS = 0.1
-LONGEST_STREAM_SECONDS = 600
 
 FINISHED = (RunState.SUCCEEDED, RunState.FAILED)
 
@@ -49,6 +38,25 @@ _RECORDS_EXAMPLE = {
         "img_path": "src-data/1000.png",
     },
     "1001": {"first_name": "Bo", "last_name": "Li", "birthts": 0, "img_path": None},
+}
+_OTHER_FORMATS = {
+    "application/x-ndjson": {
+        "schema": {"type": "string", "description": "One JSON object a line, with `user_id`."},
+        "example": '{"user_id" : "1001", "first_name" : "Bo", "last_name" : "Li",'
+        ' "birthts" : 0, "img_path" : null}\n',
+    },
+    "text/csv": {
+        "schema": {"type": "string", "description": "As output.csv is, with a header line."},
+        "example": "user_id,first_name,last_name,birthts,img_path\n1001,Bo,Li,0,\n",
+    },
+    "application/vnd.apache.parquet": {
+        "schema": {"type": "string", "format": "binary", "description": "A Parquet file."},
+        "example": "PAR1",
+    },
+    "application/vnd.apache.arrow.stream": {
+        "schema": {"type": "string", "format": "binary", "description": "An Arrow IPC stream."},
+        "example": "ARROW",
+    },
 }
 USER_EXAMPLE = {
     "user_id": "1000",
@@ -75,7 +83,8 @@ RUN_EXAMPLE = {
     "counts": {"objects_listed": 2, "rows_read": 2, "rows_loaded": 2},
     "error": None,
     "published_at": "2026-01-02T03:04:05.400000Z",
-    "step_seconds": {"merge": 0.1},
+    "step_seconds": {"list": 0.02, "read": 0.05, "stage": 0.02, "merge": 0.1, "publish": 0.1},
+    "step_rows": {"list": 2, "read": 2, "stage": 2, "merge": 2, "publish": 2},
 }
 
 
@@ -83,103 +92,57 @@ RUN_EXAMPLE = {
 
 
 @bp.get("/data")
+@needs(Role.READER)
 @bp.input(DataQuery, location="query")
 @bp.output(Records, description="The users that match, by id.", example=_RECORDS_EXAMPLE)
-@bp.doc(responses={200: {"headers": openapi.LINK_HEADER}, **openapi.problems(422, 503)})
+@bp.doc(
+    responses={
+        200: {"headers": openapi.LINK_HEADER | openapi.ETAG_HEADER, "content": _OTHER_FORMATS},
+        304: openapi.NOT_MODIFIED,
+        **openapi.problems(406, 422, 503),
+    }
+)
 def list_users(query_data: DataQuery) -> Response:
     """List the users.
 
-    An object keyed by user id, in byte order of the ids; `{}` when nobody matches. With
-    `limit`, a `Link` header names the next page, if there is one. Without it the answer is
-    streamed; when something fails in mid-stream, the connection is cut, and the JSON is
-    never well-formed but short.
+    An object keyed by user id, in byte order of the ids; `{}` when nobody matches. `Accept`
+    or `format` choose other formats, `Accept-Encoding` gzip or zstd. With `limit`, a `Link`
+    header names the next page, if there is one. Without it a long answer is streamed; when
+    something fails in mid-stream, the connection is cut, and the JSON is never well-formed
+    but short.
     """
-    if query_data.limit is None:
-        return _everyone(_members(_wanted(query_data)))
-    return _page(_members(_wanted(query_data).limit(query_data.limit + 1)), query_data.limit)
-
-
-def _wanted(query: DataQuery) -> Select[Any]:
-    where = conditions(query.filters, services().today())
-    if query.after is not None:
-        where.append(users.c.user_id > query.after)
-    return select(users).where(*where).order_by(users.c.user_id)
-
-
-def _members(wanted: Select[Any]) -> Select[str, str]:
-    """Of each user wanted the id, and the member of the JSON object, made by PostgreSQL.
-
-    The choice is a query of its own: no JSON is made of rows that a limit leaves out.
-    """
-    chosen = wanted.subquery()
-    return select(chosen.c.user_id, _member(chosen)).order_by(chosen.c.user_id)
-
-
-def _member(chosen: FromClause) -> ColumnElement[str]:
-    fields = ("first_name", "last_name", "birthts", "img_path")
-    pairs = [part for name in fields for part in (literal(name), chosen.c[name])]
-    return (
-        cast(func.to_json(chosen.c.user_id), Text)
-        + ":"
-        + cast(func.json_build_object(*pairs), Text)
-    )
-
-
-def _page(statement: Select[str, str], limit: int) -> Response:
-    with services().database() as connection:
-        rows = connection.execute(statement).all()
-    page, is_more = paging.cut(rows, limit)
-    headers = paging.next_link(page[-1].user_id) if is_more else {}
-    return _json("{" + ",\n".join(row[1] for row in page) + "}\n", headers)
-
-
-def _everyone(statement: Select[str, str]) -> Response:
-    """Everyone, in one piece if they fit a batch, else streamed in constant memory."""
-    batches = _batches(services(), statement)
-    first = next(batches, "")  # an outage shows here, while the status is ours to choose
-    second = next(batches, None)
-    if second is None:
-        return _json("{" + first + "}\n")
-    streams = services().streams
-    if not streams.acquire(blocking=False):
-        batches.close()
-        raise TransientError(
-            "Too many long answers are being read at the moment.",
-            hint="Try again in a few seconds, or ask for pages: `limit` and `after`.",
-        )
-    response = Response(_stream(first, second, batches), mimetype="application/json")
-    response.call_on_close(batches.close)
-    response.call_on_close(streams.release)
+    kind = formats.choose(query_data.format, request.accept_mimetypes)
+    coding = None if kind.is_compressed else encodings.choose(request.accept_encodings)
+    response = _answer(_wanted(query_data), kind, coding)
+    response.vary.update(("Accept", "Accept-Encoding"))
     return response
 
 
-def _batches(shared: Services, statement: Select[str, str]) -> Generator[str]:
-    with shared.database() as connection:
-        result = connection.execution_options(yield_per=BATCH).execute(statement)
-        for rows in result.partitions():
-            yield ",\n".join(row[1] for row in rows)
+def _wanted(query: DataQuery) -> Wanted:
+    today = services().today()
+    return Wanted(query.filters, today, query.fields, query.after, query.limit)
 
 
-def _stream(first: str, second: str, rest: Iterator[str]) -> Iterator[str]:
-    """The whole object, as long as somebody reads it: an error here cuts the connection."""
-    deadline = time.monotonic() + LONGEST_STREAM_SECONDS
-    yield "{" + first
-    yield ",\n" + second
-    for batch in rest:
-        if time.monotonic() > deadline:
-            raise TransientError(f"Nobody read the answer within {LONGEST_STREAM_SECONDS} s.")
-        yield ",\n" + batch
-    yield "}\n"
+def _answer(wanted: Wanted, kind: Format, coding: str | None) -> Response:
+    with services().database() as connection:
+        tag = etags.of_users(connection, kind.name, *wanted.facts)
+        if etags.is_known(tag):
+            return etags.not_modified(tag)
+        if wanted.limit is not None:
+            return _tagged(answers.page(connection, wanted, kind, coding), tag)
+    return _tagged(answers.everyone(wanted, kind, coding), tag)
 
 
-def _json(text: str, headers: dict[str, str] | None = None) -> Response:
-    return Response(text, headers=headers, mimetype="application/json")
+def _tagged(response: Response, tag: str) -> Response:
+    response.headers.update(etags.headers(tag))
+    return response
 
 
 # -- GET /data/<user_id>
 
 
 @bp.get("/data/<user_id:user_id>")
+@needs(Role.READER)
 @bp.input(NoQuery, location="query")
 @bp.output(User, description="The user.", example=USER_EXAMPLE)
 @bp.doc(responses=openapi.problems(404, 422, 503))
@@ -243,6 +206,7 @@ def _user(row: Row[Any]) -> dict[str, Any]:
 
 
 @bp.post("/data")
+@needs(Role.WRITER)
 @bp.input(RequestQuery, location="query")
 @bp.output(
     Run,
@@ -250,7 +214,7 @@ def _user(row: Row[Any]) -> dict[str, Any]:
     description="The run that was asked for, or that was waiting already.",
     example=RUN_EXAMPLE
     | {"state": "requested", "started_at": None, "finished_at": None, "counts": {}}
-    | {"published_at": None, "step_seconds": {}},
+    | {"published_at": None, "step_seconds": {}, "step_rows": {}},
 )
 @bp.doc(
     responses={
@@ -275,6 +239,8 @@ def request_data(query_data: RequestQuery) -> tuple[dict[str, Any], int, dict[st
     answer comes when the run has finished (200) or time is up (202); a server with too many
     waiting clients may answer 202 at once.
     """
+    if query_data.allow is not None:
+        require(Role.ADMIN, "allow=mass-retirement")
     with services().database() as connection:
         run_id = request_run(
             connection, Trigger.REQUEST, allow_mass_retirement=query_data.allow is not None

@@ -8,6 +8,8 @@ from pathlib import Path
 from apiflask import APIBlueprint
 from flask import Response, abort, send_file, send_from_directory
 
+from api.auth import public
+
 # Everything from here, no script or style in the page itself; Swagger UI draws with data: images.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -22,6 +24,7 @@ bp = APIBlueprint("docs", __name__, enable_openapi=False)
 
 
 @bp.get("/docs")
+@public
 def show_docs() -> Response:
     """Show the page that draws the description of every route."""
     response = send_from_directory(STATIC, "docs.html", max_age=ASSET_SECONDS)
@@ -30,6 +33,7 @@ def show_docs() -> Response:
 
 
 @bp.get("/docs/<name>")
+@public
 def show_asset(name: str) -> Response:
     """Hand out a file of Swagger UI, and no other."""
     if name not in ASSETS:

@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from pathlib import Path
+from traceback import extract_tb
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import structlog
 from apiflask import APIFlask, HTTPError
-from flask import Response, request
+from flask import Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from api.bodies import largest_body
 from api.services import services
-from etl.errors import ConfigurationError, EtlError, TransientError, WrongEvent
+from etl.errors import (
+    ConfigurationError,
+    EtlError,
+    NotSupported,
+    ObjectExists,
+    TransientError,
+    UnreadableObject,
+    WrongEvent,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,6 +43,7 @@ _HINTS = {
     400: "The request could not be read as HTTP; check how the client builds it.",
     404: "GET / lists every route.",
     405: "The Allow header lists the methods of this route; GET /docs describes them.",
+    406: "Ask for one of `available`, or for */*; `format` in the query goes before Accept.",
     422: "GET /docs lists the parameters of each route and what they may be.",
     500: "This is a fault of Bucketline; the API's log tells more. Please report it.",
 }
@@ -53,15 +64,34 @@ class NotFound(Exception):
         self.hint = hint
 
 
+class NotAcceptable(Exception):
+    """The Accept header fits none of the media types there are."""
+
+    def __init__(self, available: list[str]) -> None:
+        super().__init__(", ".join(available))
+        self.available = available
+
+
 class Refused(Exception):
     """A request that a route cannot serve: the status, and what a problem document says."""
 
-    def __init__(self, status: int, kind: str, detail: str, hint: str) -> None:
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        hint: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **members: int,
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.kind = kind
         self.detail = detail
         self.hint = hint
+        self.headers = headers
+        self.members = members
 
 
 class WrongParameters(Exception):
@@ -95,16 +125,22 @@ def problem(
     **members: object,
 ) -> Response:
     """The answer that carries a problem document of this request."""
-    body = document(status, detail, kind=kind, hint=hint, instance=quote(request.path), **members)
-    text = json.dumps(body, ensure_ascii=False)
-    return Response(text + "\n", status, headers=headers, mimetype=MIMETYPE)
+    return _response(document(status, detail, kind=kind, hint=hint, **members), headers)
+
+
+def _response(facts: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    told = facts | {"instance": quote(request.path), "request_id": g.get("request_id", "")}
+    text = json.dumps(told, ensure_ascii=False)
+    return Response(text + "\n", facts["status"], headers=headers, mimetype=MIMETYPE)
 
 
 def register(app: APIFlask) -> None:
     """Let the app answer its errors, and refuse requests that no route could mean."""
+    app.logger.disabled = True  # Flask would print the stack of what `of_http` logs
     app.before_request(refuse_large_body)
     app.before_request(refuse_doubtful_parameters)
     app.register_error_handler(NotFound, of_missing)
+    app.register_error_handler(NotAcceptable, of_formats)
     app.register_error_handler(Refused, of_refused)
     app.register_error_handler(WrongParameters, of_parameters)
     app.register_error_handler(EtlError, of_ours)
@@ -113,7 +149,7 @@ def register(app: APIFlask) -> None:
 
 
 def refuse_large_body() -> None:
-    """Answer 413 before a route is entered."""
+    """Answer 413 before a route is entered; the server does so before it reads the body."""
     largest = largest_body(services().settings, request.path)
     if (request.content_length or 0) > largest:
         raise Refused(413, "body-too-large", _DETAILS[413], body_hint(largest))
@@ -142,9 +178,21 @@ def of_missing(error: NotFound) -> Response:
     return problem(404, error.detail, kind=error.kind, hint=error.hint)
 
 
+def of_formats(error: NotAcceptable) -> Response:
+    """406 that names what there is."""
+    return problem(
+        406,
+        f"The Accept header fits none of {error}.",
+        kind="not-acceptable",
+        headers={"Vary": "Accept"},
+        available=error.available,
+    )
+
+
 def of_refused(error: Refused) -> Response:
-    """The status and the words that the route chose."""
-    return problem(error.status, error.detail, kind=error.kind, hint=error.hint)
+    """Whatever the route says is wrong with the request."""
+    facts = document(error.status, error.detail, kind=error.kind, hint=error.hint)
+    return _response(facts | error.members, error.headers)
 
 
 def of_parameters(error: WrongParameters) -> Response:
@@ -184,8 +232,10 @@ def of_ours(error: EtlError) -> Response:
         message=error.message,
         facts=error.facts,
     )
-    if isinstance(error, WrongEvent):
-        return problem(400, error.message, kind=_dashed(error.code), hint=error.advice)
+    if type(error) in _OF_THE_CLIENT:
+        return problem(
+            _OF_THE_CLIENT[type(error)], error.message, kind=_dashed(error.code), hint=error.advice
+        )
     if isinstance(error, (TransientError, ConfigurationError)):
         return problem(
             503,
@@ -203,12 +253,34 @@ def of_http(error: HTTPException) -> Response | HTTPException:
     if status < HTTPStatus.BAD_REQUEST:
         return error
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        cause = getattr(error, "original_exception", None)
-        log.error("request_crashed", path=request.path, exc_info=cause or error)
+        cause = getattr(error, "original_exception", None) or error
+        log.error("request_crashed", path=request.path, error=_first_line(cause), at=_places(cause))
     headers = {name: value for name, value in error.get_headers() if name not in _BODY_HEADERS}
     return problem(status, _DETAILS.get(status, error.description or error.name), headers=headers)
 
 
+def _first_line(error: BaseException) -> str:
+    """What went wrong, without what SQLAlchemy adds: the statement and its data."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
+def _places(error: BaseException) -> list[str]:
+    """Where in our own code it happened; the code of others, and the data, are nobody's to see."""
+    frames = ((Path(frame.filename), frame) for frame in extract_tb(error.__traceback__))
+    named = [
+        (path.relative_to(_ROOT), frame) for path, frame in frames if path.is_relative_to(_ROOT)
+    ]
+    return [f"{path}:{at.lineno} {at.name}" for path, at in named if path.parts[0] in _OURS]
+
+
+_ROOT = Path(__file__).parents[1]
+_OURS = ("api", "etl")
+_OF_THE_CLIENT: dict[type[EtlError], int] = {
+    UnreadableObject: 403,
+    ObjectExists: 412,
+    NotSupported: 501,
+    WrongEvent: 400,
+}
 _BODY_HEADERS = ("Content-Type", "Content-Length")
 
 

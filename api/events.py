@@ -6,14 +6,16 @@ import hmac
 from typing import TYPE_CHECKING, Any
 
 from apiflask import APIBlueprint
-from flask import Response, request
+from flask import request
 from sqlalchemy import Select, case, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from api import openapi, paging
-from api.errors import problem
+from api.auth import checks_itself, needs, uncounted
+from api.errors import Refused
 from api.schemas import Events, EventsQuery, NoQuery, Taken
 from api.services import services
+from etl.access import Role
 from etl.errors import ConfigurationError
 from etl.events import NO_RUN, parse
 from etl.tables import bucket_event
@@ -41,10 +43,11 @@ _EXAMPLE = {
 
 
 @bp.post("/minio-event")
+@checks_itself
 @bp.input(NoQuery, location="query")
 @bp.output(Taken, description="Every record is stored.", example={"status": "ok", "records": 1})
-@bp.doc(responses=openapi.problems(400, 401, 413, 422, 503))
-def take_events(query_data: NoQuery) -> dict[str, Any] | Response:  # noqa: ARG001
+@bp.doc(responses=openapi.problems(400, 422, 503))
+def take_events(query_data: NoQuery) -> dict[str, Any]:  # noqa: ARG001
     """Take the events of a bucket.
 
     The body is what S3 and MinIO send: an object with a list of `Records`. They are committed
@@ -52,7 +55,13 @@ def take_events(query_data: NoQuery) -> dict[str, Any] | Response:  # noqa: ARG0
     without `Bearer`.
     """
     if not _is_known(request.headers.get("Authorization", ""), _tokens()):
-        return _unknown()
+        raise Refused(
+            401,
+            "wrong-webhook-token",
+            "The token is missing or wrong.",
+            "Send `Authorization: Bearer TOKEN` with the value of WEBHOOK_TOKEN.",
+            headers={"WWW-Authenticate": 'Bearer realm="minio-event"'},
+        )
     events = parse(request.get_data())
     if events:
         services().intake.add(events)
@@ -60,6 +69,7 @@ def take_events(query_data: NoQuery) -> dict[str, Any] | Response:  # noqa: ARG0
 
 
 @bp.get("/minio-event")
+@uncounted
 @bp.output(Taken, description="Events can be sent here.", example={"status": "ok", "records": 0})
 @bp.doc(responses=openapi.problems())
 def probe_events() -> dict[str, Any]:
@@ -85,17 +95,8 @@ def _is_known(shown: str, tokens: Iterable[str]) -> bool:
     return any(known)
 
 
-def _unknown() -> Response:
-    return problem(
-        401,
-        "The token is missing or wrong.",
-        kind="wrong-webhook-token",
-        hint="Send `Authorization: Bearer TOKEN` with the value of WEBHOOK_TOKEN.",
-        headers={"WWW-Authenticate": 'Bearer realm="minio-event"'},
-    )
-
-
 @bp.get("/events")
+@needs(Role.READER)
 @bp.input(EventsQuery, location="query")
 @bp.output(Events, description="A page of events.", example={"events": [_EXAMPLE]})
 @bp.doc(responses={200: {"headers": openapi.LINK_HEADER}, **openapi.problems(422, 503)})

@@ -1,4 +1,4 @@
-"""/health and /storage/health: whether everything is there that we depend on."""
+"""/health: whether everything is there that we depend on."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from apiflask import APIBlueprint
 from sqlalchemy import select
 
 from api import openapi
+from api.auth import caller, uncounted
 from api.data import RUN_EXAMPLE
 from api.errors import RETRY_AFTER_SECONDS
-from api.schemas import Health, StorageHealth
+from api.schemas import Health
 from api.services import PROBE_SECONDS, Services, services
-from etl.errors import ConfigurationError, EtlError
+from etl.access import Role
+from etl.errors import EtlError
 from etl.model import RunState
 from etl.tables import run
 
@@ -41,6 +43,7 @@ _DOWN = {
 
 
 @bp.get("/health")
+@uncounted
 @bp.output(Health, description="`ok` or `degraded`: /data is served.", example=_HEALTHY)
 @bp.doc(
     responses={
@@ -60,18 +63,27 @@ def show_health() -> tuple[dict[str, Any], int, dict[str, str]]:
     """Tell whether the service is well.
 
     `degraded` when the object store is down or the last run failed: /data is still served.
+    Without a reader's key only `status` is told, the rest is null.
     """
     shared = services()
-    last_run, database = _look_at(lambda: shared.database_probe.ask(lambda: _last_run(shared)))
-    _, store = _look_at(_store_latency)
+    last_run, database = look_at(lambda: shared.database_probe.ask(lambda: _last_run(shared)))
+    _, store = look_at(shared.store_latency)
     status = _judge(database, store, last_run)
-    body = {"status": status, "database": database, "object_store": store, "last_run": last_run}
+    body: dict[str, Any] = {"status": status}
+    if _may_see_details():
+        body |= {"database": database, "object_store": store, "last_run": last_run}
     if status == "down":
         return body, 503, {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return body, 200, {}
 
 
-def _look_at(probe: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
+def _may_see_details() -> bool:
+    """Whether the caller may read what names objects, addresses and faults."""
+    role = caller().role
+    return role is not None and role.includes(Role.READER)
+
+
+def look_at(probe: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
     """What the probe gave (None if it failed), and the health that this shows."""
     started = time.monotonic()
     try:
@@ -81,10 +93,6 @@ def _look_at(probe: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
     except TimeoutError:
         return None, {"status": "down", "reason": f"No answer within {PROBE_SECONDS} s."}
     return found, {"status": "ok", "latency_ms": _milliseconds(time.monotonic() - started)}
-
-
-def _store_latency() -> float:
-    return services().store.check()
 
 
 def _last_run(shared: Services) -> dict[str, Any] | None:
@@ -101,32 +109,6 @@ def _judge(database: dict[str, Any], store: dict[str, Any], last_run: dict[str, 
         return "down"
     has_failed = last_run is not None and last_run["state"] == RunState.FAILED
     return "degraded" if store["status"] == "down" or has_failed else "ok"
-
-
-@bp.get("/storage/health")
-@bp.output(
-    StorageHealth,
-    description="The store answers and has our buckets.",
-    example={
-        "status": "ok",
-        "latency_ms": 3.4,
-        "buckets": {"src-data": True, "processed-data": True},
-    },
-)
-@bp.doc(responses=openapi.problems(503))
-def show_storage_health() -> dict[str, Any]:
-    """Tell whether the object store answers and has our buckets; 503 with the reason if not."""
-    shared = services()
-    latency_seconds = shared.store.check()
-    names = (shared.settings.source_bucket, shared.settings.processed_bucket)
-    buckets = {name: shared.store.has_bucket(name) for name in names}
-    missing = [name for name, exists in buckets.items() if not exists]
-    if missing:
-        raise ConfigurationError(
-            f"The object store has no bucket {' and no bucket '.join(missing)}.",
-            hint="`./run.sh migrate` makes the buckets; check the *_BUCKET settings too.",
-        )
-    return {"status": "ok", "latency_ms": _milliseconds(latency_seconds), "buckets": buckets}
 
 
 def _milliseconds(seconds: float) -> float:

@@ -9,6 +9,7 @@ from apiflask import APIBlueprint, APIFlask
 from flask import current_app
 
 from api import openapi
+from api.auth import public
 from api.schemas import Index
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ _SPEC_SUMMARY = "Describe every route for machines."
 
 
 @bp.get("/")
+@public
 @bp.output(
     Index,
     description="The routes.",
@@ -45,7 +47,12 @@ def _routes(app: APIFlask) -> list[dict[str, Any]]:
 def _route(app: APIFlask, rule: Rule) -> dict[str, Any]:
     summary = app.view_functions[rule.endpoint].__doc__ or _SPEC_SUMMARY
     return {
-        "path": re.sub(r"<(?:[^<:]+:)?([^>]+)>", r"{\1}", rule.rule),
+        "path": path_of(rule),
         "methods": sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}),
         "summary": summary.partition("\n")[0],
     }
+
+
+def path_of(rule: Rule) -> str:
+    """The address of a route as OpenAPI writes it."""
+    return re.sub(r"<(?:[^<:]+:)?([^>]+)>", r"{\1}", rule.rule)

@@ -7,6 +7,7 @@ from typing import Any
 from api import errors
 from api.converters import MAX_ID
 from api.schemas import FaultyParameter, ProblemDocument
+from etl.documents import NAME
 
 Json = dict[str, Any]
 Responses = dict[int | str, Any]
@@ -24,6 +25,21 @@ _PATH_PARAMETERS: dict[str, Json] = {
         "schema": {"type": "string", "minLength": 1},
         "example": "1000",
     },
+    "name": {
+        "description": "A document's name.",
+        "schema": {"type": "string", "pattern": f"^{NAME}$"},
+        "example": "report.json",
+    },
+    "bucket": {
+        "description": "A bucket; GET /objects lists them.",
+        "schema": {"type": "string", "minLength": 1},
+        "example": "src-data",
+    },
+    "key": {
+        "description": "A key, percent-encoded but for its slashes, of 1,024 bytes at most.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 1024},
+        "example": "1000.csv",
+    },
     "run_id": {
         "description": "A run's id.",
         "schema": {"type": "integer", "minimum": 1, "maximum": MAX_ID},
@@ -34,25 +50,55 @@ _PATH_PARAMETERS: dict[str, Json] = {
 _EXAMPLES: dict[int, Json] = {
     400: errors.document(
         400,
-        "Records[0].s3.object.key: Field required.",
-        kind="wrong-event",
-        hint="Send the JSON of S3 event notifications: an object with a list of Records.",
-        instance="/minio-event",
+        "The body is no JSON: unexpected character, at line 1, column 8.",
+        kind="invalid-json",
+        hint="Mend it there.",
+        instance="/documents",
+        line=1,
+        column=8,
     ),
-    401: errors.document(
-        401,
-        "The token is missing or wrong.",
-        kind="wrong-webhook-token",
-        hint="Send `Authorization: Bearer TOKEN` with the value of WEBHOOK_TOKEN.",
-        instance="/minio-event",
+    403: errors.document(
+        403,
+        "Bucket 'processed-data' may only be read here.",
+        kind="read-only-bucket",
+        hint="GET /objects lists the rights; the setting OBJECT_BUCKETS gives them.",
+        instance="/objects/processed-data/1000.csv",
     ),
-    413: errors.document(413, "The request's body is too large.", instance="/minio-event"),
     404: errors.document(
         404,
         "There is no run 7.",
         kind="unknown-run",
         hint="GET /runs lists them.",
         instance="/runs/7",
+    ),
+    406: errors.document(
+        406,
+        "The Accept header fits none of application/json, text/csv.",
+        kind="not-acceptable",
+        instance="/data",
+        available=["application/json", "text/csv"],
+    ),
+    412: errors.document(
+        412,
+        "There is an object '1000.csv' already.",
+        kind="object-exists",
+        hint="Choose another key, or put it without the condition to replace it.",
+        instance="/objects/src-data/1000.csv",
+    ),
+    413: errors.document(413, "The request's body is too large.", instance="/documents"),
+    415: errors.document(
+        415,
+        "The body is declared to be 'text/plain'.",
+        kind="not-json",
+        hint="Send JSON with the header Content-Type: application/json.",
+        instance="/documents",
+    ),
+    416: errors.document(
+        416,
+        "The object has 66 bytes; the range asked for is behind them.",
+        kind="range-not-satisfiable",
+        hint="Ask for a range within it.",
+        instance="/objects/src-data/1000.csv",
     ),
     422: errors.document(
         422,
@@ -62,6 +108,13 @@ _EXAMPLES: dict[int, Json] = {
         errors=[{"parameter": "min_age", "message": "must be a whole number"}],
     ),
     500: errors.document(500, "Something went wrong that should not.", instance="/data"),
+    501: errors.document(
+        501,
+        "The object store cannot put an object only where there is none.",
+        kind="not-supported",
+        hint="Leave out If-None-Match; look with HEAD first.",
+        instance="/objects/src-data/1000.csv",
+    ),
     503: errors.document(
         503,
         "PostgreSQL is not available.",
@@ -71,20 +124,59 @@ _EXAMPLES: dict[int, Json] = {
     ),
 }
 _MEANINGS = {
-    400: "The body is not what a store sends.",
-    401: "The token is missing or wrong.",
-    413: "The body is too large.",
+    400: "The body cannot be read; `detail` says why and where.",
+    403: "This may not be done; `detail` says why.",
     404: "There is no such thing.",
+    406: "Accept fits no format there is; `available` names them.",
+    412: "A condition of the request does not hold.",
+    413: "The body is larger than this route takes.",
+    415: "The body is of another kind than this route takes.",
+    416: "The range asked for is behind the end.",
     422: "A parameter is unknown, repeated, empty or senseless; `errors` names it.",
     500: "A fault of Bucketline.",
+    501: "The object store cannot do that.",
     503: "Something we depend on is down; try again after `Retry-After` seconds.",
 }
 _PASSING = (503,)
-_RETRY_AFTER = {
+RETRY_AFTER = {
     "Retry-After": {
         "description": "Seconds to wait before trying again.",
         "schema": {"type": "integer"},
     }
+}
+
+# Bodies that routes read by themselves.
+_REQUEST_BODIES: dict[tuple[str, str], Json] = {
+    ("/objects/{bucket}/{key}", "put"): {
+        "description": "The object's bytes.",
+        "required": True,
+        "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
+    },
+    ("/objects/{bucket}", "post"): {
+        "description": "A form with one or more files.",
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "file": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                        },
+                        "prefix": {"type": "string"},
+                        "key": {"type": "string"},
+                    },
+                    "required": ["file"],
+                }
+            }
+        },
+    },
+    ("/documents", "post"): {
+        "description": "Any JSON value: an object, but also 0, [], null or false.",
+        "required": True,
+        "content": {"application/json": {"schema": {}, "example": {"any": "JSON value"}}},
+    },
 }
 
 LINK_HEADER = {
@@ -93,9 +185,33 @@ LINK_HEADER = {
         "schema": {"type": "string"},
     }
 }
-LOCATION_HEADER = {
-    "Location": {"description": "Where the run is.", "schema": {"type": "string"}},
+ETAG_HEADER = {
+    "ETag": {
+        "description": "Send it as `If-None-Match` to hear 304 while nothing has changed.",
+        "schema": {"type": "string"},
+    }
 }
+NOT_MODIFIED: Json = {
+    "description": "`If-None-Match` holds the ETag that the answer has now.",
+    "headers": ETAG_HEADER,
+}
+LOCATION_HEADER = {
+    "Location": {"description": "Where it is.", "schema": {"type": "string"}},
+}
+DOWNLOAD: Json = {
+    "description": "The object.",
+    "headers": {
+        "ETag": {"description": "The object's ETag.", "schema": {"type": "string"}},
+        "Accept-Ranges": {"description": "`bytes`.", "schema": {"type": "string"}},
+    },
+    "content": {
+        "*/*": {
+            "schema": {"type": "string", "format": "binary"},
+            "example": "first_name,last_name,birthts\nAnn,Lee,0\n",
+        }
+    },
+}
+NOT_MODIFIED = {"description": "It is still as `If-None-Match` says."}
 
 
 def problems(*statuses: int) -> Responses:
@@ -108,7 +224,7 @@ def _problem_response(status: int) -> Json:
         "description": _MEANINGS[status],
         "content": {errors.MIMETYPE: {"schema": _PROBLEM_REF, "example": _EXAMPLES[status]}},
     }
-    return response | ({"headers": _RETRY_AFTER} if status in _PASSING else {})
+    return response | ({"headers": RETRY_AFTER} if status in _PASSING else {})
 
 
 def complete(spec: Json | str) -> Json | str:
@@ -121,8 +237,10 @@ def complete(spec: Json | str) -> Json | str:
     )
     schemas["ProblemDocument"].pop("$defs")
     schemas["FaultyParameter"] = FaultyParameter.model_json_schema()
-    for operations in spec["paths"].values():
-        for operation in operations.values():
+    for path, operations in spec["paths"].items():
+        for method, operation in operations.items():
+            if (path, method) in _REQUEST_BODIES:
+                operation["requestBody"] = _REQUEST_BODIES[path, method]
             operation["parameters"] = [_parameter(given) for given in operation["parameters"]]
     return spec
 

@@ -7,9 +7,11 @@ from typing import Any
 from apiflask import APIBlueprint
 
 from api import openapi, paging
+from api.auth import needs
 from api.runs import PROBLEM_EXAMPLE
 from api.schemas import OpenProblems, OpenProblemsQuery
 from api.services import services
+from etl.access import Role
 from etl.status import open_problems
 
 bp = APIBlueprint("problems", __name__, tag="Problems")
@@ -18,6 +20,7 @@ _EXAMPLE = PROBLEM_EXAMPLE | {"run_id": 1}
 
 
 @bp.get("/problems")
+@needs(Role.READER)
 @bp.input(OpenProblemsQuery, location="query")
 @bp.output(OpenProblems, description="A page of open problems.", example={"problems": [_EXAMPLE]})
 @bp.doc(responses={200: {"headers": openapi.LINK_HEADER}, **openapi.problems(422, 503)})

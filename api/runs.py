@@ -8,10 +8,12 @@ from apiflask import APIBlueprint
 from sqlalchemy import Select, select
 
 from api import openapi, paging
+from api.auth import needs
 from api.data import RUN_EXAMPLE
 from api.errors import NotFound
 from api.schemas import NoQuery, ProblemsQuery, Run, RunProblems, Runs, RunsQuery
 from api.services import services
+from etl.access import Role
 from etl.runs import run_row
 from etl.tables import problem, run
 
@@ -33,6 +35,7 @@ PROBLEM_EXAMPLE = {
 
 
 @bp.get("/runs")
+@needs(Role.READER)
 @bp.input(RunsQuery, location="query")
 @bp.output(Runs, description="A page of runs.", example={"runs": [RUN_EXAMPLE]})
 @bp.doc(responses={200: {"headers": openapi.LINK_HEADER}, **openapi.problems(422, 503)})
@@ -57,6 +60,7 @@ def _runs(query: RunsQuery) -> Select[Any]:
 
 
 @bp.get("/runs/<run_id:run_id>")
+@needs(Role.READER)
 @bp.input(NoQuery, location="query")
 @bp.output(Run, description="The run.", example=RUN_EXAMPLE)
 @bp.doc(responses=openapi.problems(404, 422, 503))
@@ -70,6 +74,7 @@ def show_run(run_id: int, query_data: NoQuery) -> dict[str, Any]:  # noqa: ARG00
 
 
 @bp.get("/runs/<run_id:run_id>/problems")
+@needs(Role.READER)
 @bp.input(ProblemsQuery, location="query")
 @bp.output(RunProblems, description="A page of problems.", example={"problems": [PROBLEM_EXAMPLE]})
 @bp.doc(responses={200: {"headers": openapi.LINK_HEADER}, **openapi.problems(404, 422, 503)})

@@ -21,7 +21,9 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from api.converters import MAX_ID
+from api.fields import FIELDS, ID, USUAL_FIELDS
 from api.filters import Filters
+from etl.documents import NAME
 from etl.model import ProblemCode, RunState, Severity, Trigger
 
 MAX_AGE = 150
@@ -29,6 +31,8 @@ MAX_WAIT_SECONDS = 600
 MAX_PAGE = 10_000
 MAX_SHORT_PAGE = 1_000
 SHORT_PAGE = 100
+MAX_LISTING = 1_000_000
+MAX_PRESIGNED_SECONDS = 86_400
 
 
 def _whole_number(value: object) -> object:
@@ -38,7 +42,9 @@ def _whole_number(value: object) -> object:
 
 
 def _decimal_number(value: object) -> object:
-    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
+    if isinstance(value, str) and not re.fullmatch(
+        r"[0-9]{1,9}(\.[0-9]{1,30})?(e[-+]?[0-9]{1,3})?", value
+    ):
         raise ValueError("must be a number of seconds")
     return value
 
@@ -57,14 +63,44 @@ def _storable(value: str) -> str:
     return value
 
 
+def _known_fields(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    names = [name for name in value.split(",") if name != ID]
+    unknown = [repr(name) for name in names if name not in FIELDS]
+    if unknown:
+        raise ValueError(f"knows no {', '.join(unknown)}; there are {', '.join(FIELDS)}")
+    if len(set(names)) < len(names):
+        raise ValueError("names a field more than once")
+    return tuple(names)
+
+
+def _header_text(value: str) -> str:
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError("must be printable ASCII")
+    return value
+
+
+ResponseHeader = Literal[
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "expires",
+]
+HeaderText = Annotated[str, AfterValidator(_header_text)]
+LongPage = Annotated[int, Field(ge=1, le=MAX_LISTING), BeforeValidator(_whole_number)]
 Truth = Annotated[bool, BeforeValidator(_truth)]
 Years = Annotated[int, Field(ge=0, le=MAX_AGE), BeforeValidator(_whole_number)]
 Page = Annotated[int, Field(ge=1, le=MAX_PAGE), BeforeValidator(_whole_number)]
 ShortPage = Annotated[int, Field(ge=1, le=MAX_SHORT_PAGE), BeforeValidator(_whole_number)]
 Id = Annotated[int, Field(ge=0, le=MAX_ID), BeforeValidator(_whole_number)]
 Seconds = Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS), BeforeValidator(_decimal_number)]
-UserId = Annotated[str, AfterValidator(_storable)]
-Key = Annotated[str, AfterValidator(_storable)]
+_STORABLE = Field(min_length=1, json_schema_extra={"pattern": r"^[^\u0000]+$"})
+UserId = Annotated[str, _STORABLE, AfterValidator(_storable)]
+Fields = Annotated[tuple[str, ...], BeforeValidator(_known_fields, str)]
+Key = Annotated[str, _STORABLE, AfterValidator(_storable)]
 
 
 class Query(BaseModel):
@@ -116,13 +152,23 @@ class FilterQuery(Query):
 
 
 class DataQuery(FilterQuery):
-    """Which users are wanted, and which page of them."""
+    """Which users are wanted, which page of them, what of each, and how it is written."""
 
     limit: Page | None = Field(
         None, description="At most so many users; without it, all of them.", examples=[1000]
     )
     after: UserId | None = Field(
         None, description="Only users whose id comes after this one in byte order."
+    )
+    fields: Fields = Field(
+        USUAL_FIELDS,
+        description="What to tell of each user, parted by commas; the id is always told."
+        f" Any of {', '.join(FIELDS)}.",
+        examples=["first_name,birthdate,age"],
+        json_schema_extra={"default": ",".join(USUAL_FIELDS)},
+    )
+    format: Literal["json", "ndjson", "csv", "parquet", "arrow"] | None = Field(
+        None, description="The format, where a header Accept cannot be sent; goes before it."
     )
 
 
@@ -133,7 +179,8 @@ class RequestQuery(Query):
         0, description="Seconds to wait for the run to finish; 202 when that was too short."
     )
     allow: Literal["mass-retirement"] | None = Field(
-        None, description="Let this run retire more than half of the users."
+        None,
+        description="Let this run retire more than half of the users; needs the role `admin`.",
     )
 
 
@@ -172,6 +219,105 @@ class EventsQuery(Query):
     )
     limit: ShortPage = Field(SHORT_PAGE, description="At most so many events.")
     after: Id | None = Field(None, description="Only events that came after the one with this id.")
+
+
+def _document_name(value: str) -> str:
+    if not re.fullmatch(NAME, value):
+        raise ValueError("must be 1 to 200 of A-Z a-z 0-9 . _ - and begin with a letter or digit")
+    return value
+
+
+DocumentName = Annotated[
+    str, AfterValidator(_document_name), Field(json_schema_extra={"pattern": f"^{NAME}$"})
+]
+
+
+class UploadQuery(Query):
+    """Under which name a document is to be stored."""
+
+    name: DocumentName | None = Field(
+        None, description="Its name; without one it is given one.", examples=["report.json"]
+    )
+
+
+class DocumentsQuery(Query):
+    """Which documents are wanted, in byte order of their names."""
+
+    prefix: DocumentName | None = Field(
+        None, description="Only names that begin so.", examples=["data_2026"]
+    )
+    limit: ShortPage = Field(SHORT_PAGE, description="At most so many documents.")
+    after: DocumentName | None = Field(None, description="Only names that come after this one.")
+
+
+class DocumentQuery(Query):
+    """Which version of a document is wanted."""
+
+    version: DocumentName | None = Field(None, description="A version; without it, the newest.")
+
+
+class VersionsQuery(Query):
+    """How many versions of a document are wanted."""
+
+    limit: ShortPage = Field(SHORT_PAGE, description="At most so many versions.")
+
+
+class ObjectsQuery(Query):
+    """Which objects of a bucket are wanted, in byte order of their keys."""
+
+    prefix: Key | None = Field(None, description="Only keys that begin so.", examples=["reports/"])
+    recursive: Truth = Field(False, description="Every object, instead of folders.")  # noqa: FBT003
+    limit: LongPage = Field(1000, description="At most so many entries.")
+    after: Key | None = Field(None, description="Only keys and folders that come after this one.")
+    content_type: Truth = Field(
+        False,  # noqa: FBT003
+        description="Look up each object's content type: one request to the store for each,"
+        " so `limit` may be 1000 at most.",
+    )
+
+    @model_validator(mode="after")
+    def _looks_at_few(self) -> ObjectsQuery:
+        if self.content_type and self.limit > MAX_SHORT_PAGE:
+            raise ValidationError.from_exception_data(
+                "ObjectsQuery",
+                [
+                    InitErrorDetails(
+                        type=PydanticCustomError(
+                            "many", f"must be at most {MAX_SHORT_PAGE} with content_type"
+                        ),
+                        loc=("limit",),
+                        input=self.limit,
+                    )
+                ],
+            )
+        return self
+
+
+class DownloadQuery(Query):
+    """How an object is to be handed out."""
+
+    download: Truth = Field(False, description="As a file to save, whatever it is.")  # noqa: FBT003
+
+
+class PresignRequest(BaseModel):
+    """What a presigned URL is to allow."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: Literal["GET", "PUT"] = Field("GET", description="What may be done with it.")
+    expires_seconds: int = Field(
+        900, ge=1, le=MAX_PRESIGNED_SECONDS, strict=True, description="How long; a day at most."
+    )
+    response_headers: dict[ResponseHeader, HeaderText] = Field(
+        default_factory=dict,
+        description="Headers the store is to answer a GET with.",
+        examples=[{"content-disposition": "attachment"}],
+    )
+
+    @property
+    def s3_headers(self) -> dict[str, str]:
+        """The headers as S3's query parameters."""
+        return {f"response-{name}": value for name, value in self.response_headers.items()}
 
 
 class NoQuery(Query):
@@ -239,7 +385,13 @@ class Run(BaseModel):
     counts: dict[str, int] = Field(description="The run's figures; empty until it has some.")
     error: dict[str, Any] | None = Field(description="code, message and hint of what went wrong.")
     published_at: datetime | None = Field(description="When output.csv was put for this run.")
-    step_seconds: dict[str, float]
+    step_seconds: dict[str, float] = Field(
+        description="Seconds that the run was at each step, or waited for it."
+        " Fetching and parsing go on beside staging: `read` is only what was waited for."
+    )
+    step_rows: dict[str, int] = Field(
+        description="What each step handled: objects listed, rows read, staged, merged, published."
+    )
 
 
 class Runs(BaseModel):
@@ -325,17 +477,28 @@ class Health(BaseModel):
     """`down` without the database; `degraded` without the store or after a failed run."""
 
     status: Literal["ok", "degraded", "down"]
-    database: ServiceHealth
-    object_store: ServiceHealth
-    last_run: Run | None = Field(description="The newest run that has begun.")
+    database: ServiceHealth | None = Field(None, description="Only for readers.")
+    object_store: ServiceHealth | None = Field(None, description="Only for readers.")
+    last_run: Run | None = Field(
+        None, description="The newest run that has begun; only for readers."
+    )
+
+
+class BucketHealth(BaseModel):
+    """One of our buckets."""
+
+    exists: bool
+    writable: bool | None = Field(description="null for the source bucket, which is never tried.")
+    reason: str | None
 
 
 class StorageHealth(BaseModel):
-    """The object store, when it answers and has our buckets."""
+    """Whether database and object store can be read and written."""
 
-    status: Literal["ok"]
-    latency_ms: float
-    buckets: dict[str, bool] = Field(description="Our buckets, and whether they exist.")
+    status: Literal["ok", "down"]
+    database: ServiceHealth
+    object_store: ServiceHealth
+    buckets: dict[str, BucketHealth] = Field(description="By name; empty without the store.")
 
 
 class Route(BaseModel):
@@ -344,6 +507,96 @@ class Route(BaseModel):
     path: str
     methods: list[str]
     summary: str
+
+
+class ListedDocument(BaseModel):
+    """A document without its content."""
+
+    name: str
+    size: int = Field(description="Bytes.")
+    etag: str
+    last_modified: datetime
+
+
+class Documents(BaseModel):
+    """A page of documents."""
+
+    documents: list[ListedDocument]
+
+
+class SavedDocument(ListedDocument):
+    """One version of a document, without its content."""
+
+    version: str
+
+
+class DocumentVersions(BaseModel):
+    """The versions of a document."""
+
+    name: str
+    versions: list[SavedDocument]
+
+
+class BucketRights(BaseModel):
+    """A bucket, and what may be done in it here."""
+
+    name: str
+    rights: Literal["r", "rw"]
+    exists: bool
+
+
+class Buckets(BaseModel):
+    """The buckets that may be used here."""
+
+    buckets: list[BucketRights]
+
+
+class ListedObject(BaseModel):
+    """An object, as a listing shows it."""
+
+    key: str
+    size: int = Field(description="Bytes.")
+    etag: str
+    last_modified: datetime
+    content_type: str | None = Field(None, description="Only when it was asked for.")
+
+
+class ListedFolder(BaseModel):
+    """What the keys have in common that go on after the next slash."""
+
+    folder: str
+
+
+class Listing(BaseModel):
+    """Part of a bucket, in byte order of the keys."""
+
+    bucket: str
+    entries: list[ListedObject | ListedFolder]
+    after: str | None = Field(description="What to go on after; null when there is no more.")
+
+
+class StoredObject(BaseModel):
+    """An object that was stored."""
+
+    bucket: str
+    key: str
+    size: int = Field(description="Bytes.")
+    etag: str
+    content_type: str
+
+
+class SavedObjects(BaseModel):
+    """The objects that a form stored."""
+
+    objects: list[StoredObject]
+
+
+class PresignedUrl(BaseModel):
+    """A URL that needs no key, until it expires."""
+
+    url: str
+    method: Literal["GET", "PUT"]
+    expires_at: datetime
 
 
 class Index(BaseModel):
@@ -370,4 +623,8 @@ class ProblemDocument(BaseModel):
     detail: str
     instance: str
     hint: str
+    request_id: str = Field("", description="What the API's log calls this request.")
     errors: list[FaultyParameter] | None = Field(None, description="Only with status 422.")
+    available: list[str] | None = Field(
+        None, description="Only with status 406: the media types there are."
+    )

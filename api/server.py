@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import signal
 import socket
 import threading
+import time
 from copy import copy
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -20,7 +23,9 @@ from waitress.task import ErrorTask
 from api import create_app
 from api.bodies import SMALL_BYTES, largest_body
 from api.errors import MIMETYPE, body_hint, document
-from api.headers import CONTENT_POLICY
+from api.headers import PROTECTIVE, REQUEST_ID, request_id
+from api.keyring import LiveKeyring
+from api.services import IDLE_TIMEOUT_SECONDS
 from etl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -47,9 +52,11 @@ def serve(
     Listens on API_HOST and API_PORT, or the next free port, and on the sockets in `more`;
     `announce` is called once with the URL as soon as requests are taken.
 
-    Raises:  ConfigurationError when no port can be had, or DATABASE_URL is missing.
+    Raises:  ConfigurationError when no port can be had, DATABASE_URL is missing, or it would
+    serve the network without a key.
     """
     app = create_app(settings)
+    refuse_open_door(settings)
     listener = listen(settings.api_host, settings.api_port)
     server = create_server(
         app,
@@ -67,6 +74,7 @@ def serve(
     channel_class = _channel_of(settings)
     for one in _servers(server):
         one.channel_class = channel_class
+    logging.getLogger("waitress").addFilter(_without_stack)
     _end_on_sigterm()
     announce(_url(listener))
     try:
@@ -82,6 +90,24 @@ def _servers(server: Any) -> list[Any]:  # noqa: ANN401 - waitress has no types
         [one for one in server.map.values() if hasattr(one, "channel_class")]
         if several
         else [server]
+    )
+
+
+def refuse_open_door(settings: Settings) -> None:
+    """Check that what is to be served to other machines needs a key.
+
+    Raises:  ConfigurationError when it does not, and nobody said that it is meant.
+    """
+    if settings.api_open or LiveKeyring(settings).is_locked():
+        return
+    _, address = _resolve(settings.api_host)
+    if ip_address(address.partition("%")[0]).is_loopback:
+        return
+    raise ConfigurationError(
+        f"API_HOST is {settings.api_host}, which other machines can reach, and no key is set:"
+        " anybody could read every user and start runs.",
+        hint="Make a key: `./run.sh keys new NAME --role admin`. Or serve this machine alone:"
+        " API_HOST=127.0.0.1. API_OPEN=1 serves everybody without a key.",
     )
 
 
@@ -139,6 +165,14 @@ def _url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def _without_stack(record: logging.LogRecord) -> bool:
+    """Let waitress say that an answer broke off, and what did it, but not the stack."""
+    if record.exc_info:
+        record.msg = f"{record.getMessage()}: {type(record.exc_info[1]).__name__}"
+        record.args, record.exc_info = (), None
+    return True
+
+
 def _end_on_sigterm() -> None:
     """Let SIGTERM end the server as Ctrl-C does; only the main thread may say so."""
     if threading.current_thread() is threading.main_thread():
@@ -154,14 +188,15 @@ class _ProblemTask(ErrorTask):  # type: ignore[misc]
 
     def execute(self) -> None:
         error = self.request.error
+        name = request_id(self.request.headers.get("X_REQUEST_ID"))
         hint = body_hint(self.request.largest_body) if error.code == TOO_LARGE else ""
-        body = json.dumps(document(error.code, str(error.body), hint=hint)).encode() + b"\n"
+        told = document(error.code, str(error.body), hint=hint, request_id=name)
+        body = json.dumps(told).encode() + b"\n"
         self.status = f"{error.code} {error.reason}"
         self.response_headers += [
             ("Content-Type", MIMETYPE),
-            ("X-Content-Type-Options", "nosniff"),
-            ("Content-Security-Policy", CONTENT_POLICY),
-            ("Cache-Control", "no-store"),
+            (REQUEST_ID, name),
+            *PROTECTIVE.items(),
         ]
         self.set_close_on_finish()
         self.content_length = len(body)
@@ -182,7 +217,31 @@ class _Request(HTTPRequestParser):  # type: ignore[misc]
         self.adj.max_request_body_size = self.largest_body + 1  # what is refused
 
 
+class Channel(HTTPChannel):  # type: ignore[misc]
+    """A connection to a client, cut when the client stops reading in the middle of an answer.
+
+    waitress would keep it, and the thread that answers, for as long as the client likes.
+    """
+
+    error_task_class: type[Any] = _ProblemTask
+
+    def write_soon(self, data: object) -> int:
+        """Send it, or keep it until the client reads; only from then on is the client waited for.
+
+        An answer may have been long in the making, and that is not the client's fault.
+        """
+        if not self.total_outbufs_len:
+            self.last_activity = time.time()
+        return int(super().write_soon(data))
+
+    def writable(self) -> bool:
+        """Whether there is something to send; asked of every connection once a second."""
+        if self.total_outbufs_len and time.time() - self.last_activity > IDLE_TIMEOUT_SECONDS:
+            self.handle_close()
+            return False
+        return bool(super().writable())
+
+
 def _channel_of(settings: Settings) -> type[Any]:
     request = type("_Request", (_Request,), {"settings": settings})
-    members = {"parser_class": request, "error_task_class": _ProblemTask}
-    return type("_Channel", (HTTPChannel,), members)
+    return type("_Channel", (Channel,), {"parser_class": request})

@@ -10,14 +10,18 @@ from functools import cached_property
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any, cast
 
+import psycopg2
 from flask import current_app
 from sqlalchemy.exc import DBAPIError
 
 from api.intake import Intake
+from api.write_checks import WriteChecks
 from etl import events
 from etl.bucket import ObjectStore
 from etl.database import connect, translating
+from etl.documents import Documents
 from etl.errors import DatabaseUnavailable
+from etl.objects import Objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from etl.settings import Settings
 
 STATEMENT_TIMEOUT_SECONDS = 60
-IDLE_TIMEOUT_SECONDS = 30  # how long a streamed answer waits for its reader
+IDLE_TIMEOUT_SECONDS = 30  # how long a long answer waits for its reader
 INTAKE_TIMEOUT_SECONDS = 5
 PROBE_SECONDS = 3
 MAX_WAITING_REQUESTS = 4
@@ -36,8 +40,9 @@ MAX_STREAMS = 8
 _KEY = "bucketline"
 
 # Faults of a statement that are the database's state rather than ours, by SQLSTATE.
+_TOO_LONG = "57014"
 _STATES = {
-    "57014": (
+    _TOO_LONG: (
         f"The query took longer than {STATEMENT_TIMEOUT_SECONDS} s and was stopped.",
         "Ask for less: set `limit`, or narrow the filters.",
     ),
@@ -76,6 +81,7 @@ class Services:
     settings: Settings
     engine: Engine
     today: Callable[[], date]
+    patience_seconds: float = IDLE_TIMEOUT_SECONDS
     waiting: BoundedSemaphore = field(
         default_factory=lambda: BoundedSemaphore(MAX_WAITING_REQUESTS)
     )
@@ -103,6 +109,31 @@ class Services:
         """
         return ObjectStore(self.settings)
 
+    def store_latency(self) -> float:
+        """How many seconds the store takes for a sign of life; raises what it fails with."""
+        return self.store.check()
+
+    @cached_property
+    def write_checks(self) -> WriteChecks:
+        """Whether our buckets can be written, as far as it was tried of late."""
+        return WriteChecks(self.objects)
+
+    @cached_property
+    def objects(self) -> Objects:
+        """Single objects of the store.
+
+        Raises:  ConfigurationError when its settings are incomplete.
+        """
+        return Objects(self.store, self.settings)
+
+    @cached_property
+    def documents(self) -> Documents:
+        """The JSON documents.
+
+        Raises:  ConfigurationError when the store's settings are incomplete.
+        """
+        return Documents(self.objects, self.settings.document_bucket)
+
     @contextmanager
     def database(self, engine: Engine | None = None) -> Iterator[Connection]:
         """A connection for one transaction, committed when the block ends well.
@@ -116,12 +147,37 @@ class Services:
             raise DatabaseUnavailable(
                 "PostgreSQL is not available.", hint=_OUTAGE_HINT, reason=error.message
             ) from error
-        except DBAPIError as error:
-            state = getattr(error.orig, "pgcode", None)
+        except (DBAPIError, psycopg2.Error) as error:  # the driver's own comes from COPY
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            state = getattr(cause, "pgcode", None)
             if state not in _STATES:
                 raise
-            message, hint = _STATES[state]
-            raise DatabaseUnavailable(message, hint=hint) from error
+            raise _unavailable(state) from error
+
+    @contextmanager
+    def lent(self) -> Iterator[Connection]:
+        """A connection for one COPY, thrown away unless the block ends well.
+
+        Whatever is still under way over it, or still to be cancelled, concerns nobody then.
+
+        Raises:  as `database` does.
+        """
+        with self.database() as connection:
+            try:
+                yield connection
+            except BaseException:
+                connection.invalidate()
+                raise
+
+
+def took_too_long() -> DatabaseUnavailable:
+    """The error of a query that was stopped because its time was up."""
+    return _unavailable(_TOO_LONG)
+
+
+def _unavailable(state: str) -> DatabaseUnavailable:
+    message, hint = _STATES[state]
+    return DatabaseUnavailable(message, hint=hint)
 
 
 def utc_today() -> date:

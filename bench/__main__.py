@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,30 +12,20 @@ import click
 from rich.console import Console
 
 from bench import figures as results
-from bench import stack
-from bench.big import big
-from bench.growth import growth
+from bench import machine, stack
+from bench.progress import say
 from bench.report import write_report
 from bench.scale import FULL, QUICK
-from bench.serving import reading
-from bench.show import line, table
-from bench.tiny import glob, tiny
+from bench.scenarios import SCENARIOS, plan
+from bench.seaweed import SeaweedUnavailable
+from bench.show import line, summary, table
 from etl.logs import set_up_logs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Sequence
 
     from bench.figures import Figure
     from bench.scale import Scale
-
-SCENARIOS: dict[str, Callable[[stack.Stack, Scale], Iterator[Figure]]] = {
-    "tiny": tiny,
-    "glob": glob,
-    "big": big,
-    "serving": reading,
-    "growth": growth,
-}
-
 
 WIDTH = 160
 
@@ -44,40 +36,81 @@ WIDTH = 160
     "--full", "scale", flag_value="full", help="The sizes that docs/performance.md tells."
 )
 @click.option("--only", multiple=True, type=click.Choice(list(SCENARIOS)), help="Only these.")
+@click.option(
+    "--store",
+    type=click.Choice([*stack.STORES, "both"]),
+    help="The object store; embedded with --quick, both with --full unless said.",
+)
 @click.option("--repeats", type=click.IntRange(min=1), help="Repeat no more often than this.")
 @click.option("--report", is_flag=True, help="Write docs/performance.md from the RESULTS.")
 @click.argument("files", metavar="[RESULTS]…", nargs=-1, type=click.Path(path_type=Path))
-def main(
-    *, scale: str, only: tuple[str, ...], repeats: int | None, report: bool, files: tuple[Path, ...]
+def main(  # noqa: PLR0913  (one for each option)
+    *,
+    scale: str,
+    only: tuple[str, ...],
+    store: str | None,
+    repeats: int | None,
+    report: bool,
+    files: tuple[Path, ...],
 ) -> None:
     """Measure Bucketline beside its limits and rivals, on servers of its own."""
     if report != bool(files):
         raise click.UsageError("--report and the files to report go together.")
     if report:
         write_report(files)
-    else:
-        wanted = FULL if scale == FULL.name else QUICK
-        measure(wanted.at_most(repeats) if repeats else wanted, only or tuple(SCENARIOS))
+        return
+    signal.signal(signal.SIGTERM, _exit)  # as Ctrl-C does: servers stopped, folder removed
+    wanted = FULL if scale == FULL.name else QUICK
+    stores = wanted.stores if store is None else stack.STORES if store == "both" else (store,)
+    measure(wanted.at_most(repeats) if repeats else wanted, only or tuple(SCENARIOS), stores)
 
 
-def measure(scale: Scale, names: tuple[str, ...]) -> None:
+def measure(scale: Scale, names: Sequence[str], stores: Sequence[str]) -> None:
     """Measure the named scenarios; what is measured is saved even if a later one fails."""
     set_up_logs("console", quiet=True)
-    signal.signal(signal.SIGTERM, _exit)  # as Ctrl-C does: servers stopped, folder removed
-    progress = Console(stderr=True, highlight=False)
     console = Console(highlight=False)
     if not console.is_terminal:  # a file has room
         console.width = WIDTH
-    facts, path, found = results.machine(), results.new_path(), list[results.Figure]()
-    with stack.running() as servers:
-        for name in names:
-            progress.print(f"measuring {name} …")
-            for item in SCENARIOS[name](servers, scale):
-                found.append(item)
-                results.save(found, scale.name, facts, path)
-                progress.print(line(item), markup=False, soft_wrap=True)
-    console.print(table(found))
-    console.print(f"saved in {path.relative_to(path.parents[2])}")
+    whole = _Measurement(scale, plan(names, stores))
+    whole.make()
+    console.print(table(whole.found))
+    console.print(summary(whole.found), markup=False)
+    if whole.found:
+        console.print(f"saved in {whole.path.relative_to(whole.path.parents[2])}")
+
+
+class _Measurement:
+    """Everything that one start measures, saved after each figure."""
+
+    def __init__(self, scale: Scale, parts: Sequence[tuple[str, str]]) -> None:
+        self.found: list[Figure] = []
+        self.path = results.new_path()
+        self._facts = machine.machine()
+        self._scale = scale
+        self._parts = parts
+        self._begun = 0
+
+    def make(self) -> None:
+        """Go through the parts, each store's on servers of their own."""
+        minutes = sum(SCENARIOS[name].minutes(self._scale) for _, name in self._parts)
+        say(f"{len(self._parts)} scenarios, about {minutes:.0f} minutes; less with --repeats")
+        for store, parts in groupby(self._parts, itemgetter(0)):
+            try:
+                self._on(store, [name for _, name in parts])
+            except SeaweedUnavailable as error:
+                say(f"nothing is measured on {store}: {error}")
+
+    def _on(self, store: str, names: Sequence[str]) -> None:
+        with stack.running(store) as servers:
+            for name in names:
+                self._begun += 1
+                minutes = SCENARIOS[name].minutes(self._scale)
+                place = f"{self._begun} of {len(self._parts)}"
+                say(f"{place}: {name} on {store}, about {minutes:g} minutes")
+                for item in SCENARIOS[name].figures(servers, self._scale):
+                    self.found.append(item)
+                    results.save(self.found, self._scale.name, self._facts, self.path)
+                    say(line(item))
 
 
 def _exit(_signal: int, _frame: object) -> None:

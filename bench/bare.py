@@ -124,11 +124,13 @@ class _Counter(io.RawIOBase):
         return size
 
 
-# The members of the object that GET /data answers. Quotes and delimiters that JSON cannot hold,
-# as a text COPY would double its backslashes.
+# The members of the object that GET /data answers, put together by hand: json_build_object takes
+# half as long again. Quotes and delimiters that JSON cannot hold, as a text COPY would double
+# its backslashes.
 _JSON = (
-    "COPY (SELECT to_json(user_id)::text || ':' || json_build_object('first_name', first_name,"
-    " 'last_name', last_name, 'birthts', birthts, 'img_path', img_path)::text FROM users"
+    "COPY (SELECT to_json(user_id)::text || ':{\"first_name\" : ' || to_json(first_name)::text"
+    " || ', \"last_name\" : ' || to_json(last_name)::text || ', \"birthts\" : ' || birthts::text"
+    " || ', \"img_path\" : ' || coalesce(to_json(img_path)::text, 'null') || '},' FROM users"
     " WHERE retired_at IS NULL ORDER BY user_id) TO STDOUT"
     r" (FORMAT csv, QUOTE e'\x01', DELIMITER e'\x02', ESCAPE e'\x01')"
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING
 
 from bench import bare, objects
@@ -26,12 +27,12 @@ INCREMENTAL_FACTOR = 0.4
 
 # Name, job, and the share of its time that ours may take, if the issue names one.
 _PEERS = (
-    ("DuckDB into PostgreSQL, same table and indexes", "duckdb_alike", DUCKDB_FACTOR),
-    ("DuckDB into PostgreSQL, four columns and the key", "duckdb_postgres", DUCKDB_FACTOR),
-    ("DuckDB into its own file", "duckdb_own", None),
-    ("sling full-refresh", "sling_full", SLING_FACTOR),
-    ("dlt, Arrow", "dlt_arrow", None),
-    ("pandas to_sql", "pandas_to_sql", None),
+    ("DuckDB into the same table and indexes", "duckdb_alike", DUCKDB_FACTOR),
+    ("DuckDB into four columns with a primary key", "duckdb_postgres", DUCKDB_FACTOR),
+    ("DuckDB into its own file, four columns with a primary key", "duckdb_own", None),
+    ("sling full-refresh, four columns with a primary key", "sling_full", SLING_FACTOR),
+    ("dlt with Arrow, four columns with a unique key", "dlt_arrow", None),
+    ("pandas to_sql, four columns with a primary key", "pandas_to_sql", None),
 )
 _OFTEN = {"duckdb_alike", "duckdb_postgres"}
 
@@ -88,7 +89,7 @@ class Big:
             rival_samples=copies,
             limit=Limit(COPY_FACTOR),
             says=f"≤ {COPY_FACTOR} × COPY",
-            note=steps(runs[-1]),
+            note=f"{steps(runs[-1])}; {_whole(runs)}",
         )
 
     def _changed(self, settings: Settings) -> list[Figure]:
@@ -97,11 +98,13 @@ class Big:
         for version in range(1, self._scale.repeats + 1):
             self._put(version)
             if version <= self._scale.slow_repeats:
-                sling.time(settings, KEY)
+                sling.time(settings, KEY, version)
             self._stack.settle()
             runs.append(run(settings))
         what = f"{self._size}, 1 % changed"
-        shown = _beside_peer(what, runs, "sling incremental", sling, INCREMENTAL_FACTOR)
+        shown = _beside_peer(
+            what, runs, "sling incremental, by the same primary key", sling, INCREMENTAL_FACTOR
+        )
         return [shown, memory(what, runs)]
 
 
@@ -119,6 +122,11 @@ def _beside_peer(
         says=f"≤ {factor} × {name.partition(' ')[0]}" if factor else "",
         note=peer.why_not or f"its peak memory {peer.peak_mb:.0f} MB",
     )
+
+
+def _whole(runs: Sequence[Measured]) -> str:
+    seconds = median(item.whole_seconds for item in runs)
+    return f"the whole process, its start and publication too, {seconds:.2f} s"
 
 
 def big(stack: Stack, scale: Scale) -> Iterator[Figure]:

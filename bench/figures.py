@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
+
+from bench.machine import load_average, versions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ class Figure:
 
     `value` and `rival_value` are medians of the samples, in `unit`; `bound` is the limit in
     the same unit, and `says` the limit in words. `passed` is None where there is no limit, or
-    nothing to hold it to: `note` tells why.
+    nothing to hold it to: `note` tells why. `store` is the object store it was measured on.
     """
 
     scenario: str
@@ -57,6 +57,7 @@ class Figure:
     bound: float | None = None
     passed: bool | None = None
     note: str = ""
+    store: str = "embedded"
 
 
 def figure(  # noqa: PLR0913  (a table has that many columns)
@@ -96,26 +97,6 @@ def figure(  # noqa: PLR0913  (a table has that many columns)
     )
 
 
-def machine() -> dict[str, Any]:
-    """The machine, as far as it matters: nothing that tells whose it is."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
-        "memory_gb": round(memory / 1e9, 1),
-        "system": platform.system(),
-        "architecture": platform.machine(),
-        "python": platform.python_version(),
-        "load_at_start": load_average(),
-    }
-
-
-def load_average() -> float:
-    """How many processes wanted a core in the last minute; ours among them."""
-    return round(os.getloadavg()[0], 1)
-
-
 def save(figures: Sequence[Figure], mode: str, facts: dict[str, Any], path: Path) -> None:
     """Write the results, over what an earlier scenario of the same start wrote."""
     path.parent.mkdir(exist_ok=True)
@@ -123,6 +104,7 @@ def save(figures: Sequence[Figure], mode: str, facts: dict[str, Any], path: Path
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "mode": mode,
         "machine": facts | {"load_at_end": load_average()},
+        "versions": versions(),
         "figures": [asdict(item) for item in figures],
     }
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -1,7 +1,8 @@
-"""Whether memory grows with the bucket: the same run over four and over twenty times as much."""
+"""Whether memory grows with the bucket: the same runs over four and over twenty times as much."""
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -10,63 +11,88 @@ import obstore
 from bench import objects
 from bench.big import KEY
 from bench.figures import Figure, Limit, figure
-from bench.runs import run
+from bench.memory import NO_PROC, memory
+from bench.runs import Measured, run
 from bench.stack import Stack, bulk_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from obstore.store import S3Store
 
     from bench.scale import Scale
 
 GROWTH_FACTOR = 1.2
+MB = 1_000_000
+
+Peaks = dict[str, Measured]
 
 
 def growth(stack: Stack, scale: Scale) -> Iterator[Figure]:
     """Measure peaks over many objects and over one large object, each beside a smaller case."""
-    yield _many_objects(stack, scale)
-    yield _one_object(stack, scale)
+    yield from _many_objects(stack, scale)
+    yield from _one_object(stack, scale)
 
 
-def _many_objects(stack: Stack, scale: Scale) -> Figure:
+def _many_objects(stack: Stack, scale: Scale) -> Iterator[Figure]:
     bucket = stack.bucket("many")
     store = bulk_store(stack.settings, bucket)
-    few, many = scale.few_objects, scale.many_objects
-    csvs = objects.tiny_csvs(many)
-    objects.upload(store, islice(csvs, few))
-    before = _peak(stack, bucket)
-    objects.upload(store, csvs)
-    return _beside(
-        f"run over {many:,} tiny CSVs", _peak(stack, bucket), f"over {few:,} of them", before
-    )
+    csvs = objects.tiny_csvs(scale.many_objects)
+    peaks, there = list[Peaks](), 0
+    for version, count in enumerate((scale.few_objects, scale.many_objects), 1):
+        objects.upload(store, islice(csvs, count - there))
+        there = count
+        change = partial(objects.upload, store, objects.changed_csvs(count, version))
+        peaks.append(_three_runs(stack, bucket, change))
+    many, few = f"{scale.many_objects:,} tiny CSVs", f"{scale.few_objects:,} of them"
+    yield from _figures(many, few, *peaks)
 
 
-def _one_object(stack: Stack, scale: Scale) -> Figure:
+def _one_object(stack: Stack, scale: Scale) -> Iterator[Figure]:
     bucket = stack.bucket("large")
     store = bulk_store(stack.settings, bucket)
-    peaks = []
+    peaks, sizes = list[Peaks](), []
     for rows in (scale.few_rows, scale.many_rows):
-        obstore.put(store, KEY, objects.big_csv_in_blocks(rows), max_concurrency=2)
-        peaks.append(_peak(stack, bucket))
-    what = f"run over one CSV of {scale.many_rows:,} users"
-    return _beside(what, peaks[1], f"of {scale.few_rows:,} users", peaks[0])
+        _put(store, rows)
+        sizes.append(obstore.head(store, KEY)["size"] / MB)
+        peaks.append(_three_runs(stack, bucket, partial(_put, store, rows, version=1)))
+    few, many = (f"one CSV of {size:,.0f} MB" for size in sizes)
+    yield from _figures(many, few, *peaks)
 
 
-def _peak(stack: Stack, bucket: str) -> list[float]:
+def _put(store: S3Store, rows: int, version: int = 0) -> None:
+    content = objects.big_csv_in_blocks(rows, version)
+    obstore.put(store, KEY, content, max_concurrency=2)
+
+
+def _three_runs(stack: Stack, bucket: str, change: Callable[[], None]) -> Peaks:
+    """A first run, one that finds nothing new and one of one percent, over the whole bucket."""
     settings = stack.fresh(bucket)
-    peak = run(settings).peak_mb
+    runs = {"first run": run(settings), "nothing changed": run(settings)}
+    change()
+    runs["1 % changed"] = run(settings)
     stack.drop(settings)
-    return [] if peak is None else [peak]
+    return runs
 
 
-def _beside(what: str, ours: list[float], rival: str, before: list[float]) -> Figure:
+def _figures(many: str, few: str, before: Peaks, after: Peaks) -> Iterator[Figure]:
+    for kind, measured in after.items():
+        yield _beside(f"{many}, {kind}", measured, few, before[kind])
+        yield memory(f"{many}, {kind}", [measured])
+
+
+def _beside(what: str, ours: Measured, rival: str, before: Measured) -> Figure:
+    known = ours.peak_mb is not None and before.peak_mb is not None
     return figure(
         "growth",
-        what,
+        f"peak memory, {what}",
         "MB",
-        ours,
+        [] if ours.peak_mb is None else [ours.peak_mb],
         rival=rival,
-        rival_samples=before,
+        rival_samples=[] if before.peak_mb is None else [before.peak_mb],
         limit=Limit(GROWTH_FACTOR),
         says=f"≤ {GROWTH_FACTOR} × that",
-        note="" if ours else "not measured: this system has no /proc",
+        note=f"a run of {ours.seconds:,.1f} s, and one of {before.seconds:,.1f} s"
+        if known
+        else NO_PROC,
     )

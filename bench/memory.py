@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bench.runs import Measured
 
 PEAK_MB = 250.0
+NO_PROC = "not measured: this system has no /proc"
 
 
 def memory(what: str, runs: Sequence[Measured]) -> Figure:
@@ -24,5 +25,5 @@ def memory(what: str, runs: Sequence[Measured]) -> Figure:
         [max(peaks)] if peaks else [],
         limit=Limit(extra=PEAK_MB),
         says=f"≤ {PEAK_MB:.0f} MB",
-        note="" if peaks else "not measured: this system has no /proc",
+        note="" if peaks else NO_PROC,
     )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import obstore
 
+from bench.progress import say
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -24,6 +26,7 @@ BORN_TO_MS = 1_262_304_000_000  # 2010-01-01
 PUTS_AT_ONCE = 64
 HEADER = "user_id,first_name,last_name,birthts\n"
 BLOCK_ROWS = 50_000
+TOLD_EVERY = 20_000
 CHANGED_EVERY = 100  # one percent
 
 User = tuple[str, str, str, int]
@@ -95,8 +98,14 @@ def upload(store: S3Store, items: Iterable[tuple[str, bytes]]) -> None:
 
 
 async def _upload(store: S3Store, items: Iterator[tuple[str, bytes]]) -> None:
+    count = 0
+
     async def put_some() -> None:
+        nonlocal count
         for key, content in items:
             await obstore.put_async(store, key, content, use_multipart=False)
+            count += 1
+            if count % TOLD_EVERY == 0:
+                say(f"  {count:,} objects uploaded")
 
     await asyncio.gather(*(put_some() for _ in range(PUTS_AT_ONCE)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.progress import say
 from bench.stack import secret_of, url_of
 
 if TYPE_CHECKING:
@@ -28,22 +29,22 @@ class Peer:
     why_not: str = ""
     peak_mb: float = 0.0
 
-    def time(self, settings: Settings, key: str = "") -> None:
-        """Let it do the job once more; not after it failed."""
+    def time(self, settings: Settings, key: str = "", version: int = 0) -> None:
+        """Let it do the job once more, on that version of the data; not after it failed."""
         if self.why_not:
             return
         if not PYTHON.exists():
             self.why_not = "not installed: bench/requirements.txt"
             return
         try:
-            self._time(settings, key)
+            self._time(_job(settings, key, self.rows, version))
         except subprocess.TimeoutExpired:
             self.why_not = f"stopped after {LIMIT_SECONDS} s"
 
-    def _time(self, settings: Settings, key: str) -> None:
+    def _time(self, job: dict[str, str | None]) -> None:
         done = subprocess.run(  # noqa: S603  (our own script)
             [str(PYTHON), "-P", str(FOLDER / "rivals.py"), self.job],
-            input=json.dumps(_job(settings, key) | {"rows": str(self.rows)}),
+            input=json.dumps(job),
             capture_output=True,
             text=True,
             timeout=LIMIT_SECONDS,
@@ -55,9 +56,10 @@ class Peer:
         answer = json.loads(done.stdout.splitlines()[-1])
         self.seconds.append(answer["seconds"])
         self.peak_mb = max(self.peak_mb, answer["peak_mb"])
+        say(f"  {self.job}: {self.seconds[-1]:.2f} s")
 
 
-def _job(settings: Settings, key: str) -> dict[str, str | None]:
+def _job(settings: Settings, key: str, rows: int, version: int) -> dict[str, str | None]:
     return {
         "endpoint": settings.s3_endpoint,
         "access_key": settings.s3_access_key,
@@ -65,6 +67,8 @@ def _job(settings: Settings, key: str) -> dict[str, str | None]:
         "region": settings.s3_region,
         "bucket": settings.source_bucket,
         "key": key,
+        "rows": str(rows),
+        "version": str(version),
         "database_url": url_of(settings),
     }
 

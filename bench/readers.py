@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from bench.bare import stopwatch
 from bench.measured import peak_mb
 from bench.runs import ROOT, command
-from bench.stack import environment
+from bench.stack import api_key, environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,7 +87,7 @@ def read_whole(server: Server, path: str) -> int:
 
 
 def _get(connection: http.client.HTTPConnection, path: str) -> int:
-    connection.request("GET", path)
+    connection.request("GET", path, headers={"X-API-Key": api_key()})
     response = connection.getresponse()
     buffer, total = bytearray(CHUNK_BYTES), 0
     while count := response.readinto(buffer):

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.figures import Figure, load
-from bench.show import markdown, number
+from bench.show import NAMES, markdown, number, on_store, summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+Result = dict[str, Any]
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "performance.md"
@@ -34,30 +36,54 @@ def write_report(paths: Sequence[Path]) -> None:
     PAGE.write_text(f"{before}{BEGIN}\n\n{_section(results, figures)}\n{END}{after}", "utf-8")
 
 
-def _latest(results: Sequence[dict[str, Any]]) -> list[Figure]:
+def _latest(results: Sequence[Result]) -> list[Figure]:
     """Every figure once: that of the last file which has it."""
-    found: dict[tuple[str, str, str], Figure] = {}
+    found: dict[tuple[str, ...], Figure] = {}
     for result in results:
         for item in result["figures"]:
-            found[item.scenario, item.what, item.rival] = item
-    order = {name: place for place, name in enumerate(dict.fromkeys(key[0] for key in found))}
-    return sorted(found.values(), key=lambda item: order[item.scenario])
+            found[item.store, item.scenario, item.what, item.rival] = item
+    order = {place: number for number, place in enumerate(dict.fromkeys(key[:2] for key in found))}
+    return sorted(found.values(), key=lambda item: order[item.store, item.scenario])
 
 
-def _section(results: Sequence[dict[str, Any]], figures: Sequence[Figure]) -> str:
-    heads = dict.fromkeys(_head(result) for result in results)
+def _section(results: Sequence[Result], figures: Sequence[Figure]) -> str:
+    used = [result for result in results if _kept(result, figures)]
+    machines = dict.fromkeys(_machine(result) for result in used)
+    heads = [f"- {_measured(result, _kept(result, figures))}" for result in used]
     chart_line = "![Ours beside limits and rivals](performance.svg)"
-    return "\n".join([*heads, "", chart_line, "", markdown(figures)])
+    return "\n".join(
+        [*machines, "", *heads, "", summary(figures), "", chart_line, "", markdown(figures)]
+    )
 
 
-def _head(result: dict[str, Any]) -> str:
-    facts, figures = result["machine"], result["figures"]
-    names = ", ".join(dict.fromkeys(f"`{item.scenario}`" for item in figures))
-    repeats = max((len(item.samples) for item in figures), default=0)
+def _kept(result: Result, figures: Sequence[Figure]) -> list[Figure]:
+    """Those of a result that no later one has replaced."""
+    wanted = {id(item) for item in figures}
+    return [item for item in result["figures"] if id(item) in wanted]
+
+
+def _machine(result: Result) -> str:
+    facts, versions = result["machine"], result.get("versions", {})
+    cpu, kernel = (f" {facts[name]}" if name in facts else "" for name in ("cpu", "kernel"))
+    parts = ", ".join(f"{name} {number}" for name, number in versions.items())
     return (
-        f"- {names}: measured on {result['date']}, size {result['mode']}, repeated up to {repeats}"
-        f" times: {facts['cores']} cores, {facts['memory_gb']} GB of memory, {facts['system']}"
-        f" {facts['architecture']}, Python {facts['python']}, everything on this one machine;"
+        f"{facts['cores']} cores{cpu}, {facts['memory_gb']} GB of memory, {facts['system']}{kernel}"
+        f" {facts['architecture']}, Python {facts['python']}; servers, clients and rivals on this"
+        f" one machine{f', with {parts}' if parts else ''}."
+    )
+
+
+def _measured(result: Result, kept: Sequence[Figure]) -> str:
+    facts = result["machine"]
+    parts = dict.fromkeys((NAMES[item.store], item.scenario) for item in kept)
+    stores = dict.fromkeys(store for store, _ in parts)
+    names = "; ".join(
+        f"{', '.join(f'`{name}`' for on, name in parts if on == store)} on {store}"
+        for store in stores
+    )
+    repeats = max((len(item.samples) for item in kept), default=0)
+    return (
+        f"{names}: measured on {result['date']}, size {result['mode']}, medians of up to {repeats};"
         f" load average {facts['load_at_start']} at the start, {facts['load_at_end']} at the end."
     )
 
@@ -82,7 +108,7 @@ def _bars(item: Figure, top: int) -> str:
     ours, rival, bound = item.value or 0.0, item.rival_value or 1.0, item.bound
     unit = SCALE_WIDTH / max(ours, rival, bound or 0.0)
     parts = [
-        _text(LEFT - 8, top + 9, item.what, anchor="end"),
+        _text(LEFT - 8, top + 9, item.what + on_store(item), anchor="end"),
         _text(LEFT - 8, top + 21, item.rival, anchor="end", colour="#57606a"),
         _bar(top, ours * unit, OURS),
         _bar(top + BAR + 1, rival * unit, RIVALS),

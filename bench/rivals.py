@@ -87,8 +87,7 @@ def _insert(job: Job, connection: Any, table: str, source: str, columns: str = "
     connection.execute(f"INSERT INTO {table} {columns} {source}")
     seconds = time.perf_counter() - started
     rows = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-    if rows != int(job["rows"]):
-        raise RuntimeError(f"{rows} rows in {table}, not {job['rows']}")
+    _check_rows(job, table, rows)
     return seconds
 
 
@@ -165,6 +164,8 @@ def _sling(job: Job, mode: str) -> float:
                 "--tgt-object=public.of_sling",
                 f"--mode={mode}",
                 "--primary-key=user_id",
+                # Or the table would have no key: --primary-key names what to merge by.
+                f"--tgt-options={json.dumps({'table_keys': {'primary': ['user_id']}})}",
             ],
             env=os.environ | own | connections,
             capture_output=True,
@@ -189,7 +190,7 @@ def _is_elf(path: Path) -> bool:
 
 
 def sling_full(job: Job) -> float:
-    """The big CSV into PostgreSQL, over whatever is there."""
+    """The big CSV into a table of PostgreSQL that is made for it, keyed by user_id."""
     _postgres(job, "DROP TABLE IF EXISTS of_sling", "CHECKPOINT")
     return _sling(job, "full-refresh")
 
@@ -279,13 +280,36 @@ def _peak_kb() -> int:
     return max(child, int(found[1]) if found else 0)
 
 
+_IS_KEYED = (
+    "SELECT EXISTS (SELECT FROM pg_index JOIN pg_attribute ON attrelid = indrelid"
+    " AND attnum = indkey[0] WHERE indrelid = '{}'::regclass AND indisunique AND indnatts = 1"
+    " AND attname = 'user_id')"
+)
+
+
 def _check(job: Job, table: str) -> None:
-    """Make sure that every row came; a rival that loads less is none."""
+    """Make sure that the table is what ours is: every row, as it now is, and a key.
+
+    A rival that loads less, or keeps two of one user, is none.
+    """
     import psycopg2
 
     with psycopg2.connect(job["database_url"]) as connection, connection.cursor() as cursor:
-        cursor.execute(f"SELECT count(*) FROM {table}")
-        count = cursor.fetchone()[0]
+
+        def ask(question: str) -> Any:
+            cursor.execute(question)
+            return cursor.fetchone()[0]
+
+        _check_rows(job, table, ask(f"SELECT count(*) FROM {table}"))
+        if not ask(_IS_KEYED.format(table)):
+            raise RuntimeError(f"{table} has no unique index on user_id")
+        if job["version"] != "0":
+            renamed = f"SELECT count(*) FROM {table} WHERE last_name LIKE '%-{job['version']}'"
+            if ask(renamed) != -(-int(job["rows"]) // 100):
+                raise RuntimeError(f"{table} does not hold the rows that changed")
+
+
+def _check_rows(job: Job, table: str, count: int) -> None:
     if count != int(job["rows"]):
         raise RuntimeError(f"{count} rows in {table}, not {job['rows']}")
 

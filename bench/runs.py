@@ -11,6 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.bare import stopwatch
+from bench.progress import say
 from bench.stack import environment
 
 if TYPE_CHECKING:
@@ -22,12 +24,16 @@ WAIT_SECONDS = "60"
 
 @dataclass(frozen=True)
 class Measured:
-    """One run: seconds from its start to its commit, of each step, and its peak memory."""
+    """One run: seconds from its start to its commit, of each step, and its peak memory.
+
+    `whole_seconds` are those of its process, with the interpreter's start and publication.
+    """
 
     seconds: float
     steps: dict[str, float]
     counts: dict[str, int]
     peak_mb: float | None
+    whole_seconds: float
 
 
 def command(*arguments: str) -> list[str]:
@@ -42,20 +48,23 @@ def run(settings: Settings) -> Measured:
     """
     with tempfile.TemporaryDirectory(prefix="bucketline-bench-") as folder:
         peak = Path(folder) / "peak"
-        done = subprocess.run(  # noqa: S603  (our own command)
-            command(str(peak), "run", "--json", "--wait", WAIT_SECONDS),
-            cwd=ROOT,
-            env=environment(settings),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        with stopwatch() as watch:
+            done = subprocess.run(  # noqa: S603  (our own command)
+                command(str(peak), "run", "--json", "--wait", WAIT_SECONDS),
+                cwd=ROOT,
+                env=environment(settings),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
         if done.returncode:
             raise RuntimeError(f"The run failed: {done.stderr.strip()[-500:]}")
-        return _measured(json.loads(done.stdout), peak.read_text())
+        measured = _measured(json.loads(done.stdout), peak.read_text(), watch.seconds)
+    say(f"  a run: {measured.seconds:.2f} s")
+    return measured
 
 
-def _measured(report: dict[str, Any], peak: str) -> Measured:
+def _measured(report: dict[str, Any], peak: str, whole_seconds: float) -> Measured:
     started, finished = (
         datetime.fromisoformat(report[name]) for name in ("started_at", "finished_at")
     )
@@ -68,4 +77,5 @@ def _measured(report: dict[str, Any], peak: str) -> Measured:
         steps,
         report["counts"],
         float(peak) if peak else None,
+        whole_seconds,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from bench.stack import EMBEDDED, STORES
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -21,6 +23,8 @@ class Scale:
     many_objects: int
     few_rows: int
     many_rows: int
+    stores: tuple[str, ...]
+    pictures: int
 
     def at_most(self, repeats: int) -> Scale:
         """The same size, with nothing repeated more often."""
@@ -44,6 +48,8 @@ QUICK = Scale(
     many_objects=8_000,
     few_rows=100_000,
     many_rows=400_000,
+    stores=(EMBEDDED,),
+    pictures=300,
 )
 FULL = Scale(
     "full",
@@ -58,4 +64,6 @@ FULL = Scale(
     many_objects=400_000,
     few_rows=1_500_000,  # 50 MB
     many_rows=30_000_000,  # 1 GB
+    stores=STORES,
+    pictures=1_000,
 )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
 from rich.table import Table
+
+from bench.stack import EMBEDDED, SEAWEEDFS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bench.figures import Figure
 
+NAMES = {EMBEDDED: "JuiceFS, embedded", SEAWEEDFS: "SeaweedFS"}
 COLUMNS = ("what", "ours", "beside", "its", "ratio", "limit", "")
-_VERDICTS = {True: "pass", False: "miss", None: ""}
 _STYLES = {True: "green", False: "red", None: ""}
 _LARGE = 100
 
@@ -32,6 +35,20 @@ def ratio(item: Figure) -> str:
     return f"{item.value / item.rival_value:.2f}"
 
 
+def limit(item: Figure) -> str:
+    """The limit in words, and what it comes to where it hangs on a rival."""
+    if not item.says or not item.rival or item.bound is None:
+        return item.says
+    return f"{item.says} = {number(item.bound, item.unit)}"
+
+
+def verdict(item: Figure) -> str:
+    """Whether the limit is met, and by how much it is not."""
+    if item.passed is None or item.value is None or not item.bound:
+        return ""
+    return "pass" if item.passed else f"miss, {item.value / item.bound - 1:+.0%}"
+
+
 def cells(item: Figure) -> tuple[str, ...]:
     """One line of the table."""
     return (
@@ -40,8 +57,8 @@ def cells(item: Figure) -> tuple[str, ...]:
         item.rival,
         number(item.rival_value, item.unit) if item.rival else "",
         ratio(item),
-        item.says,
-        _VERDICTS[item.passed],
+        limit(item),
+        verdict(item),
     )
 
 
@@ -49,10 +66,24 @@ def table(figures: Sequence[Figure]) -> Table:
     """The table for the terminal."""
     shown = Table(*COLUMNS, box=None)
     for item in figures:
-        *rest, verdict = cells(item)
+        what, *rest, last = (escape(cell) for cell in cells(item))
         style = _STYLES[item.passed]
-        shown.add_row(*rest, f"[{style}]{verdict}[/{style}]" if style else verdict)
+        shown.add_row(what + on_store(item), *rest, f"[{style}]{last}[/{style}]" if style else last)
     return shown
+
+
+def on_store(item: Figure) -> str:
+    """The object store, where it is not the usual one."""
+    return "" if item.store == EMBEDDED else f" · {NAMES[item.store]}"
+
+
+def summary(figures: Sequence[Figure]) -> str:
+    """How many limits are met, and which are not."""
+    held = [item for item in figures if item.passed is not None]
+    missed = [item for item in held if not item.passed]
+    lines = [f"{len(held) - len(missed)} of {len(held)} limits are met."]
+    lines += [f"- missed: {item.what}{on_store(item)}{_beside(item)}" for item in missed]
+    return "\n".join(lines)
 
 
 def line(item: Figure) -> str:
@@ -63,9 +94,14 @@ def line(item: Figure) -> str:
 def markdown(figures: Sequence[Figure]) -> str:
     """The table for a document, in sections by scenario, notes below."""
     lines = []
-    for scenario in dict.fromkeys(item.scenario for item in figures):
-        some = [item for item in figures if item.scenario == scenario]
-        lines += [f"### {scenario}", "", _row(COLUMNS), _row(["---"] * len(COLUMNS))]
+    for scenario, store in dict.fromkeys((item.scenario, item.store) for item in figures):
+        some = [item for item in figures if (item.scenario, item.store) == (scenario, store)]
+        lines += [
+            f"### {scenario} · {NAMES[store]}",
+            "",
+            _row(COLUMNS),
+            _row(["---"] * len(COLUMNS)),
+        ]
         lines += [_row(cells(item)) for item in some]
         notes = [f"- {item.what}{_beside(item)}: {item.note}" for item in some if item.note]
         lines += ["", *notes, ""] if notes else [""]

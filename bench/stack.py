@@ -6,8 +6,9 @@ import os
 import shutil
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,9 @@ import psycopg2
 from obstore.store import S3Store
 from pydantic import SecretStr
 
+from bench import seaweed
 from etl import local
+from etl.access import Role, entry_for, new_key
 from etl.bucket import ObjectStore
 from etl.database import connect_unpooled, migrate
 from etl.settings import Settings
@@ -25,7 +28,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TEMPLATE = "bench_template"
+EMBEDDED, SEAWEEDFS = STORES = ("embedded", "seaweedfs")
 REMOVAL_SECONDS = 30
+_NOT_PLAIN = (
+    "etl_interval",
+    "publish_interval",
+    "image_timeout",
+    "thumbnail_sizes",
+)  # no benchmark changes them
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,7 @@ class Stack:
     """Running servers, and what is needed to make databases and buckets in them."""
 
     settings: Settings
+    store: str = EMBEDDED
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     def bucket(self, name: str) -> str:
@@ -72,6 +83,7 @@ class Stack:
                 "database_url": SecretStr(url),
                 "source_bucket": bucket,
                 "processed_bucket": self.bucket(f"{bucket}-processed"),
+                "thumbnail_bucket": self.bucket(f"{bucket}-thumbnails"),
             }
         )
 
@@ -126,20 +138,33 @@ def environment(settings: Settings) -> dict[str, str]:
     """What a command of ours reads to work on these servers, and on no others."""
     ours = {name.upper() for name in Settings.model_fields}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
-    values = settings.model_dump(exclude={"database_url", "s3_secret_key", "etl_interval"})
+    values = settings.model_dump(exclude={"database_url", "s3_secret_key", "api_keys", *_NOT_PLAIN})
     named = {name.upper(): str(value) for name, value in values.items() if value is not None}
     secrets = {"DATABASE_URL": url_of(settings), "S3_SECRET_KEY": secret_of(settings)}
+    secrets["API_KEYS"] = str(entry_for("bench", Role.READER, api_key()))
     return kept | named | secrets
 
 
+@cache
+def api_key() -> str:
+    """What opens the API: it is measured as it is served, locked, whatever `.env` says."""
+    return new_key()
+
+
 @contextmanager
-def running() -> Iterator[Stack]:
-    """Start an object store and PostgreSQL; stop and remove them when the block ends."""
+def running(store: str = EMBEDDED) -> Iterator[Stack]:
+    """Start that object store and PostgreSQL; stop and remove them when the block ends.
+
+    Raises:  SeaweedUnavailable when that is the store and it is not there or does not start.
+    """
     folder = Path(tempfile.mkdtemp(prefix="bucketline-bench-"))
     folder.chmod(0o755)  # as root, PostgreSQL's plain user has to get in
     try:
-        with local.running(_embedded(folder / "local")) as filled:
-            stack = Stack(filled)
+        with ExitStack() as servers:
+            settings = _embedded(folder / "local")
+            if store == SEAWEEDFS:
+                settings = servers.enter_context(seaweed.running(settings, folder / "seaweed"))
+            stack = Stack(servers.enter_context(local.running(settings)), store)
             stack.make_template()
             yield stack
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from etl.errors import UnreadableObject
 from etl.executor import map_in_threads
@@ -31,15 +31,13 @@ if TYPE_CHECKING:
 
     from etl.bucket import ObjectStore
 
-FETCH_THREADS = 32
 MAX_OBJECTS = 5_000
 MAX_BYTES = 2 * 1024 * 1024  # a batch takes some twenty times its bytes, and three are at work
 MS_A_DAY = 86_400_000
 EPOCH = date(1970, 1, 1).toordinal()
 
 
-@dataclass(frozen=True, slots=True)
-class StagedObject:
+class StagedObject(NamedTuple):
     """What is to become of one source object in the manifest."""
 
     change: ChangeKind
@@ -96,7 +94,9 @@ def read(store: ObjectStore, bucket: str, changes: Sequence[Change], today: date
     Raises:  ObjectStoreUnavailable. A fault of one object is a problem, not an exception.
     """
     wanted = [change for change in changes if _is_read(change)]
-    fetched = map_in_threads(lambda change: _fetch(store, bucket, change), wanted, FETCH_THREADS)
+    fetched = map_in_threads(
+        lambda change: _fetch(store, bucket, change), wanted, store.fetch_concurrency
+    )
     outcomes = dict(zip((change.source.key for change in wanted), fetched, strict=True))
     files = [found for found in outcomes.values() if isinstance(found, SourceFile)]
     refused = [found for found in outcomes.values() if isinstance(found, Problem)]

@@ -1,8 +1,7 @@
 """The object store at the edge: list, fetch, put; its clients' errors as ours.
 
 obstore lists and fetches in bulk; minio does the rest, and everything for keys that
-obstore cannot spell: it drops a leading or trailing slash and gives up a whole listing
-at a control character or an empty path segment.
+obstore cannot spell (see `listing`).
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 import obstore
 import urllib3
 from minio import Minio
+from minio.credentials.credentials import Credentials
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 from obstore.exceptions import (
     BaseError,
@@ -34,30 +34,26 @@ from etl.errors import (
     UnreadableObject,
 )
 from etl.executor import map_ahead
-from etl.keys import is_ignored
+from etl.listing import Listing, bare_etag
 from etl.model import SourceFile, SourceObject
+from etl.signed_put import SignedPut
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterable, Iterator
     from pathlib import Path
 
+    from etl.listing import Page
     from etl.settings import Settings
 
 CONNECT_TIMEOUT_SECONDS = 2
 READ_TIMEOUT_SECONDS = 30
 CHECK_TIMEOUT_SECONDS = 3
 RETRIES = 3
-LIST_CHUNK = 1000
+BLOCK_BYTES = 256 * 1024  # what is sent of a stream at a time
 PART_SIZE = 5 * 1024 * 1024  # the least S3 allows
 FETCH_ATTEMPTS = 3
 PARTS_AHEAD = 1
-REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
-_NO_KEYS = {
-    "KeyTooLongError",
-    "XMinioInvalidObjectName",
-    "XMinioInvalidResourceName",
-}
 _BAD_KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"}
 
 
@@ -71,13 +67,26 @@ class ObjectStore:
     def __init__(self, settings: Settings) -> None:
         self._endpoint, self._access_key, self._secret_key = _credentials(settings)
         self._region = settings.s3_region
+        self._list_concurrency = settings.list_concurrency
+        self.fetch_concurrency = settings.fetch_concurrency
         self._minio = self._minio_client(READ_TIMEOUT_SECONDS, RETRIES)
         self._bulk: dict[str, S3Store] = {}
+        self._listing = Listing(self._minio, self._bulk_store, self.translating)
 
     @property
     def client(self) -> Minio:
         """The client for single objects, with our time limits; wrap its calls in `translating`."""
         return self._minio
+
+    def client_at(self, endpoint: str | None) -> Minio:
+        """A client that signs for another address of the store; it is not asked anything."""
+        return self._minio_client(READ_TIMEOUT_SECONDS, RETRIES, endpoint)
+
+    def sender(self) -> SignedPut:
+        """What streams single PUTs, with our time limits."""
+        credentials = Credentials(self._access_key, self._secret_key)
+        pool = _pool(READ_TIMEOUT_SECONDS, RETRIES)
+        return SignedPut(self._endpoint, credentials, self._region, pool)
 
     # -- whole buckets
 
@@ -107,74 +116,27 @@ class ObjectStore:
 
     # -- listing
 
-    def list_objects(self, bucket: str) -> Iterator[SourceObject]:
+    def list_pages(self, bucket: str, cuts: Iterable[str] = ()) -> Iterator[Page]:
         """Every object in the bucket, in the order the store lists: UTF-8 bytes of the key.
 
-        In bulk, as long as every key can be trusted; from the first that cannot, exactly. An
-        outage shows there too.
+        Between the keys `cuts`, LIST_CONCURRENCY stretches of it are listed at once.
         """
-        last: str | None = None
-        if not self._has_leading_slash(bucket):
-            try:
-                for source in self._list_bulk(bucket):
-                    if not is_ignored(source):
-                        if not _is_trusted(source.key, last):
-                            break
-                        last = source.key
-                    yield source
-                else:
-                    return
-            except (InvalidPathError, ObjectStoreUnavailable):
-                pass
-        yield from self._list_exactly(bucket, after=last)
+        return self._listing.pages(bucket, cuts, self._list_concurrency)
+
+    def list_objects(self, bucket: str) -> Iterator[SourceObject]:
+        """As `list_pages`, one by one, without those of the ignored kind."""
+        return (SourceObject(*row) for page in self.list_pages(bucket) for row in page.rows)
 
     def is_empty(self, bucket: str) -> bool:
         """Whether the bucket holds no object at all."""
-        return next(self._list_exactly(bucket), None) is None
+        return self._listing.first(bucket) is None
 
     def stat(self, bucket: str, key: str) -> SourceObject | None:
         """One object as the listing shows it, or None.
 
-        It is listed, not asked for by HEAD, whose Last-Modified has no milliseconds. A key that
-        the store will not have holds nothing.
+        It is listed, not asked for by HEAD, whose Last-Modified has no milliseconds.
         """
-        try:
-            found = next(self._list_exactly(bucket, prefix=key), None)
-        except ObjectStoreUnavailable as error:
-            if _refuses_key(error.__cause__):
-                return None
-            raise
-        return found if found is not None and found.key == key else None
-
-    def _list_bulk(self, bucket: str) -> Iterator[SourceObject]:
-        with self.translating(f"list bucket {bucket}", bucket):
-            for chunk in obstore.list(self._bulk_store(bucket), chunk_size=LIST_CHUNK):
-                for entry in chunk:
-                    source = SourceObject(
-                        entry["path"],
-                        _bare_etag(entry["e_tag"]),
-                        entry["size"],
-                        entry["last_modified"],
-                    )
-                    # An empty `1000.csv` may be the marker of a folder called `1000.csv/`.
-                    if source.size or is_ignored(source) or self.stat(bucket, source.key):
-                        yield source
-
-    def _list_exactly(
-        self, bucket: str, *, prefix: str | None = None, after: str | None = None
-    ) -> Iterator[SourceObject]:
-        with self.translating(f"list bucket {bucket}", bucket):
-            for entry in self._minio.list_objects(
-                bucket, prefix=prefix, recursive=True, start_after=after
-            ):
-                yield SourceObject(
-                    entry.object_name, _bare_etag(entry.etag), entry.size, entry.last_modified
-                )
-
-    def _has_leading_slash(self, bucket: str) -> bool:
-        """Asked for the prefix `/`, some stores list everything: the answer is looked at."""
-        found = next(self._list_exactly(bucket, prefix="/"), None)
-        return found is not None and found.key.startswith("/")
+        return self._listing.stat(bucket, key)
 
     # -- objects
 
@@ -198,7 +160,7 @@ class ObjectStore:
         with self.translating(f"get {bucket}/{key}", bucket, key):
             try:
                 result = obstore.get(self._bulk_store(bucket), key)
-                return bytes(result.bytes()), _bare_etag(result.meta["e_tag"])
+                return bytes(result.bytes()), bare_etag(result.meta["e_tag"])
             except (NotFoundError, FileNotFoundError, InvalidPathError, ValueError):
                 return self._get_exactly(bucket, key)
 
@@ -213,7 +175,7 @@ class ObjectStore:
                 return None
             raise
         try:
-            return response.read(), _bare_etag(response.headers.get("ETag"))
+            return response.read(), bare_etag(response.headers.get("ETag"))
         finally:
             response.close()
             response.release_conn()
@@ -254,7 +216,7 @@ class ObjectStore:
                 result = obstore.get(
                     self._bulk_store(bucket), key, options={"range": (start, start + size)}
                 )
-                return bytes(result.bytes()), _bare_etag(result.meta["e_tag"])
+                return bytes(result.bytes()), bare_etag(result.meta["e_tag"])
             except (NotFoundError, FileNotFoundError, InvalidPathError, ValueError):
                 return self._get_exactly(bucket, key, start, size)
 
@@ -262,7 +224,7 @@ class ObjectStore:
         """The object's ETag, or None when there is no such object."""
         with self.translating(f"look at {bucket}/{key}", bucket):
             try:
-                return _bare_etag(self._minio.stat_object(bucket, key).etag)
+                return bare_etag(self._minio.stat_object(bucket, key).etag)
             except S3Error as error:
                 if error.code in ("NoSuchKey", "NoSuchObject"):
                     return None
@@ -289,24 +251,17 @@ class ObjectStore:
 
     # -- clients and their errors
 
-    def _minio_client(self, read_timeout_seconds: float, retries: int) -> Minio:
+    def _minio_client(
+        self, read_timeout_seconds: float, retries: int, endpoint: str | None = None
+    ) -> Minio:
+        endpoint = endpoint or self._endpoint
         return Minio(
-            urlsplit(self._endpoint).netloc,
+            urlsplit(endpoint).netloc,
             self._access_key,
             self._secret_key,
-            secure=self._endpoint.startswith("https://"),
+            secure=endpoint.startswith("https://"),
             region=self._region,
-            http_client=urllib3.PoolManager(
-                maxsize=32,
-                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=read_timeout_seconds),
-                retries=urllib3.Retry(
-                    total=retries,
-                    backoff_factor=0.2,
-                    status_forcelist=(500, 502, 503, 504),
-                    allowed_methods=None,  # every S3 verb we use may be repeated
-                    raise_on_status=False,
-                ),
-            ),
+            http_client=_pool(read_timeout_seconds, retries),
         )
 
     def _bulk_store(self, bucket: str) -> S3Store:
@@ -381,6 +336,21 @@ class ObjectStore:
         )
 
 
+def _pool(read_timeout_seconds: float, retries: int) -> urllib3.PoolManager:
+    return urllib3.PoolManager(
+        maxsize=32,
+        timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=read_timeout_seconds),
+        retries=urllib3.Retry(
+            total=retries,
+            backoff_factor=0.2,
+            status_forcelist=(500, 502, 503, 504),
+            allowed_methods=None,  # every S3 verb we use may be repeated
+            raise_on_status=False,
+        ),
+        blocksize=BLOCK_BYTES,
+    )
+
+
 def _credentials(settings: Settings) -> tuple[str, str, str]:
     if not (settings.s3_endpoint and settings.s3_access_key and settings.s3_secret_key):
         raise ConfigurationError(
@@ -403,23 +373,6 @@ def _changed(source: SourceObject) -> ObjectChanged:
     return ObjectChanged(
         f"{source.key!r} was replaced or removed while it was read.", key=source.key
     )
-
-
-def _is_trusted(key: str, previous: str | None) -> bool:
-    """Whether the bulk client can have spelt this key as the store does.
-
-    It drops slashes, which shows in the order, and sees what XML cannot hold replaced.
-    """
-    return REPLACEMENT not in key and (previous is None or key > previous)
-
-
-def _refuses_key(error: BaseException | None) -> bool:
-    """Whether the store's answer is that there can be no such key."""
-    return isinstance(error, S3Error) and error.code in _NO_KEYS
-
-
-def _bare_etag(etag: str | None) -> str:
-    return (etag or "").removeprefix("W/").strip('"')
 
 
 def _missing(bucket: str) -> ConfigurationError:

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from etl import local, show
 from etl.errors import ConfigurationError, EtlError, RunRefused, TransientError
+from etl.key_commands import keys_command
 from etl.local.files import write_private
 from etl.local.locks import is_held
 from etl.logs import set_up_logs
@@ -110,14 +111,14 @@ def progress_bar(*, hidden: bool = False) -> Iterator[Progress]:
 
 
 @contextmanager
-def _database() -> Iterator[Connection]:
-    """A connection to the database of a stack that is up for as long as the block runs."""
+def _database() -> Iterator[tuple[Settings, Connection]]:
+    """Settings of, and a connection to, a stack that is up for as long as the block runs."""
     from etl.database import connect, translating
 
     with live() as settings:
         engine = connect(settings)
         with translating(), engine.connect() as connection:
-            yield connection
+            yield settings, connection
         engine.dispose()
 
 
@@ -174,6 +175,7 @@ def up_command(*, no_seed: bool) -> None:
 def run_command(*, wait_seconds: float, allow_mass_retirement: bool, as_json: bool) -> None:
     """Make one run now and report on it."""
     from etl.manager import DataManager
+    from etl.status import images_waiting
 
     with live() as settings, progress_bar(hidden=as_json) as bar:
         tasks = {step: bar.add_task(step, total=None) for step in ("list", "read")}
@@ -183,10 +185,42 @@ def run_command(*, wait_seconds: float, allow_mass_retirement: bool, as_json: bo
         report = manager.run(
             Trigger.CLI, allow_mass_retirement=allow_mass_retirement, wait_seconds=wait_seconds
         )
+        waiting = images_waiting(settings)
     if as_json:
         _print_json(asdict(report))
     else:
         show.report(console, report)
+        show.images_waiting(console, waiting)
+
+
+@commands.command("images")
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Look at faulty images again too, and make thumbnails that are gone from their bucket.",
+)
+@click.option(
+    "--wait",
+    "wait_seconds",
+    type=click.FloatRange(min=0),
+    default=0,
+    metavar="SECONDS",
+    help="How long to wait for another process that looks after images; by default 0.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def images_command(*, again: bool, wait_seconds: float, as_json: bool) -> None:
+    """Look at the images that wait and make their thumbnails, now.
+
+    `up` and `schedule` do it by themselves after each run.
+    """
+    from etl.thumbnails import ImageKeeper
+
+    with live() as settings:
+        kept = ImageKeeper(settings).keep(again=again, wait_seconds=wait_seconds)
+    if as_json:
+        _print_json(asdict(kept))
+    else:
+        show.kept(console, kept)
 
 
 @commands.command("seed")
@@ -215,11 +249,11 @@ def seed_command(source: Path | None, *, if_empty: bool) -> None:
 @commands.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def status_command(*, as_json: bool) -> None:
-    """Tell of users, objects, open problems and the last runs."""
+    """Tell of users, objects, images, open problems and the last runs."""
     from etl.status import status
 
-    with _database() as connection:
-        facts = status(connection)
+    with _database() as (settings, connection):
+        facts = status(connection, settings)
     if as_json:
         _print_json(facts)
     else:
@@ -244,7 +278,7 @@ def problems_command(*, key: str | None, code: str | None, as_json: bool) -> Non
 
     from etl.status import open_problems
 
-    with _database() as connection:
+    with _database() as (_, connection):
         found = open_problems(connection, key=key, code=code)
         if as_json:
             _print_json_list(found)
@@ -258,9 +292,11 @@ def problems_command(*, key: str | None, code: str | None, as_json: bool) -> Non
 def verify_command(*, as_json: bool) -> None:
     """Read the whole bucket afresh and print every difference.
 
-    An independent, slow reader; it compares the tables and output.csv with what it read.
+    An independent, slow reader; it compares the tables and output.csv with what it read,
+    and the thumbnails with what is known of the images.
     """
     from etl.database import connect
+    from etl.status import images_waiting
     from etl.verify import verify
 
     with live() as settings, progress_bar(hidden=as_json) as bar:
@@ -272,10 +308,12 @@ def verify_command(*, as_json: bool) -> None:
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
         engine.dispose()
+        waiting = images_waiting(settings)
     if as_json:
         _print_json([asdict(difference) for difference in differences])
     else:
         show.differences(Console(highlight=False), differences)
+        show.images_waiting(console, waiting)
     if differences:
         sys.exit(EXIT_DIFFERENCES)
 
@@ -307,6 +345,9 @@ def _api_url(settings: Settings) -> str | None:
     if not is_held(settings.local_dir / "up.lock") or not url_file.exists():
         return None
     return url_file.read_text("utf-8").strip()
+
+
+commands.add_command(keys_command)
 
 
 @commands.command("schedule")

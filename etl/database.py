@@ -16,7 +16,13 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, make_url, te
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from etl.errors import ConfigurationError, DatabaseUnavailable, RunAlreadyActive
+from etl.errors import (
+    ConfigurationError,
+    DatabaseUnavailable,
+    ImagesInHand,
+    RunAlreadyActive,
+    RunRefused,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_SECONDS = 5
 RUN_LOCK = 7_282_018_361  # any number will do, as long as every version keeps it
 MIGRATION_LOCK = RUN_LOCK + 1
+IMAGE_LOCK = RUN_LOCK + 2
 ANNOUNCE_LOCK = RUN_LOCK + 3
 LOCK_POLL_SECONDS = 0.2
 
@@ -131,16 +138,28 @@ def run_lock(engine: Engine, *, wait_seconds: float = 0) -> Iterator[Connection]
     Raises:  RunAlreadyActive when it is still held after `wait_seconds`; DatabaseUnavailable.
     """
     with translating(), engine.connect() as connection:
-        _take(connection, RUN_LOCK, wait_seconds)
+        _take(connection, RUN_LOCK, wait_seconds, RunAlreadyActive("Another run is active."))
         yield connection
 
 
-def _take(connection: Connection, lock: int, wait_seconds: float) -> None:
+@contextmanager
+def image_lock(engine: Engine, *, wait_seconds: float = 0) -> Iterator[Connection]:
+    """Be the only one, over all hosts, that looks after images; otherwise as `run_lock`.
+
+    Raises:  ImagesInHand when it is still held after `wait_seconds`; DatabaseUnavailable.
+    """
+    with translating(), engine.connect() as connection:
+        busy = ImagesInHand("Another process is looking after the images.")
+        _take(connection, IMAGE_LOCK, wait_seconds, busy)
+        yield connection
+
+
+def _take(connection: Connection, lock: int, wait_seconds: float, refusal: RunRefused) -> None:
     deadline = time.monotonic() + wait_seconds
     while not connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": lock}):
         connection.rollback()
         if not time.monotonic() < deadline:  # also when it is no number
-            raise RunAlreadyActive("Another run is active.")
+            raise refusal
         time.sleep(LOCK_POLL_SECONDS)
     connection.commit()
 

@@ -4,10 +4,12 @@ EtlError
 ├─ TransientError        retry with back-off: ObjectStoreUnavailable, DatabaseUnavailable,
 │                        KafkaUnavailable
 ├─ SourceError           quarantine this object and go on: UnreadableObject, WrongColumns;
-│                        read it anew: ObjectChanged, NotUtf8, Undecodable
-├─ RunRefused            nothing was changed: RunAlreadyActive, MassRetirement, ListingOutOfOrder
+│                        read it anew: ObjectChanged, NotUtf8, Undecodable; ObjectExists
+├─ RunRefused            nothing was changed: RunAlreadyActive, ImagesInHand, MassRetirement,
+│                        ListingOutOfOrder
 ├─ WrongEvent            a message that is no notification of a bucket; nothing was stored
 ├─ AccountingMismatch    the run's figures do not add up; nothing was committed
+├─ NotSupported          the object store cannot do it
 └─ ConfigurationError    stop; name the variable and the remedy
 
 Every leaf says what failed, on what, and what to do about it. Anything raised
@@ -78,6 +80,16 @@ class WrongColumns(SourceError):
     """A CSV whose header is not one we can use."""
 
 
+class ObjectExists(SourceError):
+    """There is an object where one was to be put only if there is none."""
+
+    hint = "Choose another key, or put it without the condition to replace it."
+
+
+class NotSupported(EtlError):
+    """The object store does not know how to do what was asked for."""
+
+
 class ObjectChanged(SourceError):
     """The object was replaced or removed while it was read in parts."""
 
@@ -102,6 +114,12 @@ class RunAlreadyActive(RunRefused):
     """Another run holds the run lock."""
 
     hint = "Wait for it to end (`./run.sh status`), or pass --wait."
+
+
+class ImagesInHand(RunRefused):
+    """Another process makes thumbnails and holds the lock for it."""
+
+    hint = "It makes what waits; to make it here, pass --wait."
 
 
 class MassRetirement(RunRefused):

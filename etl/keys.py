@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
 from etl.model import ObjectKind, SourceObject
 
+if TYPE_CHECKING:
+    from etl.model import Facts
+
 IMAGE_EXTENSIONS = frozenset({"png", "jpg", "jpeg", "webp", "gif"})
+_KINDS = {"csv": ObjectKind.CSV, **dict.fromkeys(IMAGE_EXTENSIONS, ObjectKind.IMAGE)}
 _LITTER_FOLDER = "__MACOSX"
 _LITTER_NAMES = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
+
+# One of these is in `\n/KEY\n`, in small letters, of every ignored key but those of no bytes.
+_LITTER_SIGNS = (
+    "/\n",
+    "/._",
+    f"/{_LITTER_FOLDER.lower()}/",
+    *(f"/{name}\n" for name in sorted(_LITTER_NAMES)),
+)
 
 
 def base_name(key: str) -> str:
@@ -23,10 +38,8 @@ def user_id_of(key: str) -> str:
 
 def kind_of(key: str) -> ObjectKind:
     """What an object is by its extension, in any case."""
-    extension = base_name(key).rpartition(".")[2].lower() if "." in base_name(key) else ""
-    if extension == "csv":
-        return ObjectKind.CSV
-    return ObjectKind.IMAGE if extension in IMAGE_EXTENSIONS else ObjectKind.OTHER
+    _, dot, extension = base_name(key).rpartition(".")
+    return _KINDS.get(extension.lower(), ObjectKind.OTHER) if dot else ObjectKind.OTHER
 
 
 def is_ignored(source: SourceObject) -> bool:
@@ -39,3 +52,11 @@ def is_ignored(source: SourceObject) -> bool:
         or _LITTER_FOLDER in source.key.split("/")[:-1]
         or (source.size == 0 and kind_of(source.key) is ObjectKind.OTHER)
     )
+
+
+def without_ignored(rows: list[Facts]) -> list[Facts]:
+    """The rows `is_ignored` does not mean; where none looks like it, all of them at once."""
+    names = "\n/".join(["", *[row[0] for row in rows], ""]).lower()
+    if all(map(itemgetter(2), rows)) and not any(sign in names for sign in _LITTER_SIGNS):
+        return rows
+    return [row for row in rows if not is_ignored(SourceObject(*row))]

@@ -7,33 +7,35 @@ instant leaves the tables as they were, and the next one ends where it would hav
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy import Connection, Engine, text
 
-from etl import batch, events, load, publish, revisions, runs, stream
+from etl import batch, events, load, merge, publish, revisions, runs, stream
 from etl.bucket import ObjectStore
-from etl.changes import changes
+from etl.changes import changes, changes_by_page
 from etl.database import connect_unpooled, run_lock, translating
 from etl.errors import ConfigurationError, DatabaseUnavailable, EtlError, ObjectStoreUnavailable
 from etl.executor import flat_map_ahead
 from etl.keys import is_ignored
+from etl.listing import STRETCH_OBJECTS
 from etl.look import look
-from etl.model import Change, Counts, RunReport, SourceObject, Trigger
+from etl.manifest import cuts, known, manifest
+from etl.model import Change, Counts, RunReport, Trigger
+from etl.tally import Tally
 
 if TYPE_CHECKING:
+    from etl.model import Facts
     from etl.settings import Settings
 
 log = structlog.get_logger("etl.run")
 
 Progress = Callable[[str, int], None]
-MANIFEST_CHUNK = 5_000
 BATCHES_AHEAD = 1
 EVENTS_AT_A_TIME = 10_000
 
@@ -45,29 +47,6 @@ def _silent(_step: str, _done: int) -> None:
 def utc_now() -> datetime:
     """The one clock of a run."""
     return datetime.now(UTC)
-
-
-@dataclass
-class _Tally:
-    """What the bucket showed, counted while it streams by."""
-
-    listed: int = 0
-    ignored: int = 0
-    unchanged: int = 0
-    staged: int = 0
-    unreadable: int = 0
-    vanished: int = 0
-    untold: int = 0
-    retired_before: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0) + time.perf_counter() - started
 
 
 class DataManager:
@@ -100,7 +79,9 @@ class DataManager:
             run_id = runs.begin_run(
                 connection, trigger, allow_mass_retirement=allow_mass_retirement
             )
-            return self._run(connection, run_id, allow_mass_retirement=allow_mass_retirement)
+            return self._run(
+                connection, run_id, trigger, allow_mass_retirement=allow_mass_retirement
+            )
 
     def run_requested(self, *, wait_seconds: float = 0) -> RunReport | None:
         """Make the run that was asked for, if one was.
@@ -112,8 +93,8 @@ class DataManager:
             claimed = runs.claim_run(connection)
             if claimed is None:
                 return None
-            run_id, _trigger, allow = claimed
-            return self._run(connection, run_id, allow_mass_retirement=allow)
+            run_id, trigger, allow = claimed
+            return self._run(connection, run_id, trigger, allow_mass_retirement=allow)
 
     def run_events(self, *, wait_seconds: float = 0) -> RunReport | None:
         """Look at the keys that events wait for, and make a run as soon as one has changed.
@@ -126,21 +107,37 @@ class DataManager:
             runs.close_interrupted(connection)
             self._check_bucket_is_ours(connection)
             while told := self._waiting(connection):
-                tally = _Tally()
-                with tally.step("look"):
-                    found = list(self._changes_of(connection, told.keys, tally))
-                    connection.commit()
+                tally = Tally()
+                with tally.profile.step("look"):
+                    found = self._changes_of(connection, told.keys, tally)
                 if found:
                     return self._run_told(connection, told, found, tally)
                 events.handle(connection, told, events.NO_RUN)
                 connection.commit()
         return None
 
+    def publish_if_due(self, *, wait_seconds: float = 0) -> bool:
+        """Publish what event runs left to be gathered, once PUBLISH_INTERVAL is over.
+
+        Whether it did. A store that is down is no failure: the next call tries again.
+
+        Raises:  RunAlreadyActive when a run holds the lock after `wait_seconds`: it publishes.
+        """
+        with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
+            run_id = publish.pending_run(connection)
+            connection.commit()
+            return run_id is not None and self._publish(connection, run_id, None, Tally())
+
     def _run(
-        self, connection: Connection, run_id: int, *, allow_mass_retirement: bool
+        self,
+        connection: Connection,
+        run_id: int,
+        trigger: Trigger,
+        *,
+        allow_mass_retirement: bool,
     ) -> RunReport:
         """Look at the whole bucket: what every trigger but an event asks for."""
-        bucket, tally = self._settings.source_bucket, _Tally()
+        bucket, tally = self._settings.source_bucket, Tally()
         with self._recording_failure(connection, run_id):
             self._check_bucket_is_ours(connection)
             load.empty_staging(connection)
@@ -150,13 +147,12 @@ class DataManager:
             tally.untold = events.untold(connection, bucket=bucket) if tally.staged else 0
             events.handle_listed(connection, bucket=bucket, began=began, run_id=run_id)
             self._merge(connection, run_id, tally, allow_mass_retirement=allow_mass_retirement)
-        self._publish(connection, run_id, tally)
-        return self._ended(connection, run_id, tally)
+        return self._ended(connection, run_id, trigger, tally)
 
     def _run_told(
-        self, connection: Connection, told: events.Waiting, found: list[Change], tally: _Tally
+        self, connection: Connection, told: events.Waiting, found: list[Change], tally: Tally
     ) -> RunReport:
-        """Look at the keys that events named; publication is gathered, not made here."""
+        """Look at the keys that events named, of which these have changed."""
         run_id = runs.begin_run(connection, Trigger.EVENT, allow_mass_retirement=False)
         with self._recording_failure(connection, run_id):
             load.empty_staging(connection)
@@ -164,10 +160,14 @@ class DataManager:
             tally.retired_before = runs.retired_by_events(connection)
             events.handle(connection, told, run_id)
             self._merge(connection, run_id, tally, allow_mass_retirement=False)
-        return self._ended(connection, run_id, tally)
+        return self._ended(connection, run_id, Trigger.EVENT, tally)
 
-    def _ended(self, connection: Connection, run_id: int, tally: _Tally) -> RunReport:
-        runs.record_steps(connection, run_id, tally.seconds)
+    def _ended(
+        self, connection: Connection, run_id: int, trigger: Trigger, tally: Tally
+    ) -> RunReport:
+        """Publish what is committed, and report."""
+        self._publish(connection, run_id, trigger, tally)
+        runs.record_steps(connection, run_id, tally.profile.seconds, tally.profile.rows)
         report = runs.report(connection, run_id)
         connection.commit()
         log.info("run ended", run=run_id, state=report.state, **report.counts.as_dict())
@@ -186,7 +186,11 @@ class DataManager:
 
     def _check_bucket_is_ours(self, connection: Connection) -> None:
         other = connection.scalar(
-            text("SELECT bucket FROM source_object WHERE bucket <> :bucket LIMIT 1"),
+            text(  # the first and the last of an index, however many there are
+                "SELECT bucket FROM (SELECT min(bucket) AS bucket FROM source_object"
+                " UNION SELECT max(bucket) FROM source_object) AS held WHERE bucket <> :bucket"
+                " LIMIT 1"
+            ),
             {"bucket": self._settings.source_bucket},
         )
         connection.commit()
@@ -199,50 +203,54 @@ class DataManager:
 
     # -- listing and staging
 
-    def _stage_changes(
-        self, connection: Connection, found: Iterator[Change], tally: _Tally
-    ) -> None:
-        """Read what changed in batches, and stage each batch as it comes."""
+    def _stage_changes(self, connection: Connection, found: Iterator[Change], tally: Tally) -> None:
+        """Find what changed, read it in batches, and stage each batch as it comes."""
         bucket, today = self._settings.source_bucket, self._clock().date()
 
         def read(items: list[Change]) -> Iterator[batch.Batch]:
             return stream.read(self._store, bucket, items, today)
 
-        batches = flat_map_ahead(read, batch.cut(found), BATCHES_AHEAD)
+        coming = tally.profile.each("list", found)
+        batches = flat_map_ahead(read, batch.cut(coming), BATCHES_AHEAD)
         while True:
-            with tally.step("read"):  # listing, fetching and parsing, as far as we waited for it
+            with tally.profile.step("read"):  # fetching and parsing, as far as we waited for it
                 done = next(batches, None)
             if done is None:
+                tally.profile.count("list", tally.listed)
                 return
-            with tally.step("stage"):
+            with tally.profile.step("stage"):
                 load.stage(connection, done)
+            tally.profile.count("stage", len(done.rows))
             tally.staged += len(done.objects)
             tally.unreadable += done.unreadable
             tally.vanished += done.vanished
             self._progress("read", tally.staged)
 
-    def _changes(self, tally: _Tally) -> Iterator[Change]:
+    def _changes(self, tally: Tally) -> Iterator[Change]:
         """The changes between listing and manifest; whatever else is seen is only counted."""
-        listing = self._store.list_objects(self._settings.source_bucket)
-        with self._manifest() as manifest:
-            yield from _differing(self._counted(listing, tally), manifest, tally)
+        bucket, today = self._settings.source_bucket, self._clock().date()
+        with manifest(self._engine, bucket, today) as committed:
+            for found in changes_by_page(self._listing(tally), committed):
+                if isinstance(found, int):
+                    tally.unchanged += found
+                else:
+                    yield found
 
-    def _changes_of(
-        self, connection: Connection, keys: list[str], tally: _Tally
-    ) -> Iterator[Change]:
+    def _changes_of(self, connection: Connection, keys: list[str], tally: Tally) -> list[Change]:
         """The changes among these keys between what the store says they are now and the manifest.
 
         Nothing that an event says of them is believed.
         """
-        bucket = self._settings.source_bucket
+        bucket, today = self._settings.source_bucket, self._clock().date()
         objects_known = runs.objects_listed_last(connection)
-        found = look(self._store, bucket, keys, objects_known=objects_known)
-        rows = connection.execute(
-            text(_MANIFEST.format(condition="key = ANY(CAST(:keys AS text[]))")),
-            {"bucket": bucket, "today": self._clock().date(), "keys": keys},
-        ).all()
-        known = (SourceObject(*row) for row in rows)
-        yield from _differing(self._counted(found, tally), known, tally)
+        there = look(self._store, bucket, keys, objects_known=objects_known)
+        committed = known(connection, bucket, keys, today)
+        connection.commit()
+        counting = [source for source in there if not is_ignored(source)]
+        found = list(changes(counting, committed))
+        tally.listed, tally.ignored = len(there), len(there) - len(counting)
+        tally.unchanged = found.count(None)
+        return [change for change in found if change is not None]
 
     def _waiting(self, connection: Connection) -> events.Waiting | None:
         """The events to look at next; None when there are none."""
@@ -251,45 +259,39 @@ class DataManager:
         connection.commit()
         return told if told.ids else None
 
-    def _counted(self, listing: Iterable[SourceObject], tally: _Tally) -> Iterator[SourceObject]:
-        """The objects that count; those that do not are only counted."""
-        for source in listing:
-            tally.listed += 1
-            if tally.listed % 1000 == 0:
-                self._progress("list", tally.listed)
-            if is_ignored(source):
-                tally.ignored += 1
-            else:
-                yield source
+    def _listing(self, tally: Tally) -> Iterator[list[Facts]]:
+        for page in self._store.list_pages(self._settings.source_bucket, self._cuts()):
+            tally.listed += len(page.rows) + page.ignored
+            tally.ignored += page.ignored
+            self._progress("list", tally.listed)
+            yield page.rows
 
-    @contextmanager
-    def _manifest(self) -> Iterator[Iterator[SourceObject]]:
-        """The committed source objects in key order, from a server-side cursor."""
-        with translating(), self._engine.connect() as connection:
-            rows = connection.execution_options(yield_per=MANIFEST_CHUNK).execute(
-                text(_MANIFEST.format(condition="true")),
-                {"bucket": self._settings.source_bucket, "today": self._clock().date()},
-            )
-            yield (SourceObject(*row) for row in rows)
+    def _cuts(self) -> list[str]:
+        """Where the listing is cut into stretches, if several are to be listed at once."""
+        if self._settings.list_concurrency == 1:
+            return []
+        return cuts(self._engine, self._settings.source_bucket, STRETCH_OBJECTS)
 
     # -- merge and publication
 
     def _merge(
-        self, connection: Connection, run_id: int, tally: _Tally, *, allow_mass_retirement: bool
+        self, connection: Connection, run_id: int, tally: Tally, *, allow_mass_retirement: bool
     ) -> None:
         """Commit everything the run is to change, in one transaction."""
-        with tally.step("merge"):
+        with tally.profile.step("merge"):
+            before = runs.last_counts(connection)
             if tally.staged or tally.unreadable:
-                counts = load.merge(
+                counts = merge.merge(
                     connection,
                     run_id=run_id,
                     bucket=self._settings.source_bucket,
                     staged_objects=tally.staged,
+                    before=before,
+                    allow_mass_retirement=allow_mass_retirement,
+                    retired_before=tally.retired_before,
                 )
-                if not allow_mass_retirement:
-                    load.refuse_mass_retirement(counts, tally.retired_before)
             else:
-                counts = _nothing_new(runs.last_counts(connection))
+                counts = _nothing_new(before)
             counts = replace(
                 counts,
                 objects_listed=tally.listed,
@@ -299,42 +301,46 @@ class DataManager:
                 objects_vanished=tally.vanished,
                 found_by_reconcile=tally.untold,
             )
-            load.check_objects(counts)
+            merge.check_objects(counts)
+            tally.profile.count("read", counts.rows_read)
+            tally.profile.count("merge", counts.rows_read - counts.rows_rejected)
             changed = bool(counts.users_changed)
             if changed:
                 revisions.advance(connection, revisions.Noun.USERS)
             runs.succeed_run(connection, run_id, counts, publish_pending=changed)
             connection.commit()
 
-    def _publish(self, connection: Connection, run_id: int, tally: _Tally) -> None:
-        """Publish what is committed. A store that is down now costs nothing but time."""
-        bucket = self._settings.processed_bucket
+    def _publish(
+        self, connection: Connection, run_id: int, trigger: Trigger | None, tally: Tally
+    ) -> bool:
+        """Publish what is committed, if it is time. A store that is down costs nothing but time."""
         try:
-            with tally.step("publish"), translating():
-                due = publish.is_due(connection, self._store, bucket)
-                connection.commit()
-                if due:
-                    publish.publish(connection, self._store, bucket, run_id)
+            with tally.profile.step("publish"), translating():
+                names = self._to_publish(connection, trigger)
+                if names:
+                    bucket = self._settings.processed_bucket
+                    publish.publish(connection, self._store, bucket, run_id, names)
+                    publish.settle(connection, run_id)
+                    users = runs.last_counts(connection).users_live
+                    tally.profile.count("publish", users * len(names))
         except (ObjectStoreUnavailable, ConfigurationError) as error:
             log.warning("not published yet", run=run_id, reason=error.message, hint=error.advice)
             runs.record_publish_error(connection, run_id, error)
+            return False
+        return bool(names)
 
-
-# A date that was in the future has come: what held it is no longer known.
-_MANIFEST = (
-    "SELECT key, CASE WHEN reread_on <= :today THEN '' ELSE etag END, size, last_modified"
-    " FROM source_object WHERE bucket = :bucket AND {condition} ORDER BY key"
-)
-
-
-def _differing(
-    present: Iterator[SourceObject], manifest: Iterator[SourceObject], tally: _Tally
-) -> Iterator[Change]:
-    for change in changes(present, manifest):
-        if change is None:
-            tally.unchanged += 1
-        else:
-            yield change
+    def _to_publish(self, connection: Connection, trigger: Trigger | None) -> list[str]:
+        """What is to be put now: all of it behind a change, else what got lost."""
+        names = publish.outputs(self._settings)
+        since = publish.since_last(connection)
+        is_time = publish.is_time(trigger, since, self._settings.publish_interval)
+        is_pending = publish.pending_run(connection) is not None
+        connection.commit()
+        if is_time and not is_pending:
+            bucket = self._settings.processed_bucket
+            names = publish.lost(connection, self._store, bucket, names)
+            connection.commit()
+        return names if is_time else []
 
 
 def _nothing_new(before: Counts) -> Counts:

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from typing import TypeAlias
+
+    # The fields of a SourceObject, in their order, where it comes by the hundred thousand.
+    Facts: TypeAlias = tuple[str, str, int, datetime]
 
 
 class Trigger(StrEnum):
@@ -43,6 +47,15 @@ class ObjectState(StrEnum):
     QUARANTINED = "quarantined"
 
 
+class ImageState(StrEnum):
+    """What looking at an image showed."""
+
+    READY = "ready"
+    CORRUPT = "corrupt"
+    TOO_LARGE = "too-large"
+    UNSUPPORTED = "unsupported"
+
+
 class ChangeKind(StrEnum):
     """How a source object differs from the manifest."""
 
@@ -70,6 +83,9 @@ class ProblemCode(StrEnum):
     MISSING_COLUMN = "missing-column"
     DUPLICATE_COLUMN = "duplicate-column"
     UNSUPPORTED_TYPE = "unsupported-type"
+    CORRUPT_IMAGE = "corrupt-image"
+    IMAGE_TOO_LARGE = "image-too-large"
+    UNSUPPORTED_IMAGE = "unsupported-image"
     # of a row
     SHORT_ROW = "short-row"
     LONG_ROW = "long-row"
@@ -193,3 +209,4 @@ class RunReport:
     error: dict[str, object] | None = None
     published_at: datetime | None = None
     step_seconds: dict[str, float] = field(default_factory=dict)
+    step_rows: dict[str, int] = field(default_factory=dict)

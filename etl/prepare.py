@@ -23,5 +23,5 @@ def prepare(settings: Settings, *, make_tables: bool, make_buckets: bool) -> Non
     engine.dispose()
     if make_buckets:
         store = ObjectStore(settings)
-        for bucket in (settings.source_bucket, settings.processed_bucket):
+        for bucket in settings.buckets:
             store.ensure_bucket(bucket)

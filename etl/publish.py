@@ -1,25 +1,35 @@
-"""Make a committed run visible outside the database: output.csv in the processed bucket."""
+"""Make a committed run visible outside the database: output.csv, output.parquet when asked."""
 
 from __future__ import annotations
 
 import io
-import os
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, BinaryIO
 
+import pyarrow as pa
 from sqlalchemy import Connection, text
 
+from etl.copied import Copied, Stream
 from etl.database import driver
 from etl.errors import ObjectStoreUnavailable
+from etl.model import Trigger
+from etl.parquet import as_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import timedelta
 
     from etl.bucket import ObjectStore
+    from etl.settings import Settings
 
 OUTPUT_NAME = "output.csv"
+PARQUET_NAME = "output.parquet"
 OUTPUT_COLUMNS = ("user_id", "first_name", "last_name", "birthts", "img_path")
+PARQUET_TYPES = dict.fromkeys(OUTPUT_COLUMNS, pa.string()) | {"birthts": pa.int64()}
+MEDIA_TYPES = {
+    OUTPUT_NAME: "text/csv; charset=utf-8",
+    PARQUET_NAME: "application/vnd.apache.parquet",
+}
 
 _COPY_OUTPUT = (
     f"COPY (SELECT {', '.join(OUTPUT_COLUMNS)} FROM users"
@@ -27,42 +37,66 @@ _COPY_OUTPUT = (
 )
 
 
-def is_due(connection: Connection, store: ObjectStore, bucket: str) -> bool:
-    """Whether a committed run waits for publication, or output.csv is not the one we put."""
-    if connection.scalar(text("SELECT EXISTS (SELECT FROM run WHERE publish_pending)")):
-        return True
-    ours = connection.scalar(
-        text("SELECT etag FROM publication WHERE name = :name"), {"name": OUTPUT_NAME}
+def outputs(settings: Settings) -> list[str]:
+    """The names of what is to be published."""
+    return [OUTPUT_NAME, PARQUET_NAME] if settings.output_parquet else [OUTPUT_NAME]
+
+
+def is_time(trigger: Trigger | None, since_last: timedelta | None, interval: timedelta) -> bool:
+    """Whether a change is to be published now.
+
+    At once behind a run that somebody or the interval asked for. Behind event runs it waits until
+    the last publication is `interval` ago, so that a burst of events rewrites the output once;
+    the same goes for a look between runs (`trigger` None). With nothing published yet: at once.
+    """
+    gathered = trigger is None or trigger is Trigger.EVENT
+    return not gathered or since_last is None or since_last >= interval
+
+
+def pending_run(connection: Connection) -> int | None:
+    """The newest committed run whose users are not published yet."""
+    run_id: int | None = connection.scalar(text("SELECT max(id) FROM run WHERE publish_pending"))
+    return run_id
+
+
+def since_last(connection: Connection) -> timedelta | None:
+    """How long ago output.csv was put; None when it never was."""
+    ago: timedelta | None = connection.scalar(
+        text("SELECT clock_timestamp() - published_at FROM publication WHERE name = :name"),
+        {"name": OUTPUT_NAME},
     )
-    return ours is None or store.etag(bucket, OUTPUT_NAME) != ours
+    return ago
 
 
-def publish(connection: Connection, store: ObjectStore, bucket: str, run_id: int) -> None:
-    """Stream the live users into output.csv, sorted by user_id in byte order.
+def lost(connection: Connection, store: ObjectStore, bucket: str, names: list[str]) -> list[str]:
+    """Those that are not in the bucket as we put them."""
+    rows = connection.execute(text("SELECT name, etag FROM publication"))
+    ours = {row.name: row.etag for row in rows}
+    return [name for name in names if name not in ours or store.etag(bucket, name) != ours[name]]
 
-    The old object stays until the new one is whole. Repeatable: a crash before the last
-    commit is finished by the next run.
+
+def publish(
+    connection: Connection, store: ObjectStore, bucket: str, run_id: int, names: list[str]
+) -> None:
+    """Stream the live users into each output named, sorted by user_id in byte order.
+
+    An old object stays until the new one is whole. Repeatable: a crash before the last
+    commit is finished by the next run. The caller holds the run lock, so all are of one state.
 
     Raises:  ObjectStoreUnavailable; DatabaseUnavailable through the caller's connection.
     """
-    with connection.begin(), _copied_out(connection, _COPY_OUTPUT) as stream:
-        store.put_stream(bucket, OUTPUT_NAME, stream, "text/csv; charset=utf-8")
-    etag = store.etag(bucket, OUTPUT_NAME)
-    if etag is None:
-        raise ObjectStoreUnavailable(f"{bucket}/{OUTPUT_NAME} is gone right after it was put.")
-    _record(connection, etag, run_id)
+    for name in names:
+        with connection.begin(), _copied_out(connection, _COPY_OUTPUT) as stream:
+            content = as_parquet(stream, PARQUET_TYPES) if name == PARQUET_NAME else stream
+            store.put_stream(bucket, name, content, MEDIA_TYPES[name])
+        etag = store.etag(bucket, name)
+        if etag is None:
+            raise ObjectStoreUnavailable(f"{bucket}/{name} is gone right after it was put.")
+        _record(connection, name, etag, run_id)
 
 
-def _record(connection: Connection, etag: str, run_id: int) -> None:
-    connection.execute(
-        text(
-            "INSERT INTO publication (name, etag, run_id, published_at)"
-            " VALUES (:name, :etag, :run_id, now())"
-            " ON CONFLICT (name) DO UPDATE SET etag = excluded.etag,"
-            " run_id = excluded.run_id, published_at = excluded.published_at"
-        ),
-        {"name": OUTPUT_NAME, "etag": etag, "run_id": run_id},
-    )
+def settle(connection: Connection, run_id: int) -> None:
+    """Say that nothing waits for publication any more; `run_id` is the run that saw to it."""
     connection.execute(
         text(
             "UPDATE run SET publish_pending = false, published_at = now()"
@@ -73,46 +107,27 @@ def _record(connection: Connection, etag: str, run_id: int) -> None:
     connection.commit()
 
 
+def _record(connection: Connection, name: str, etag: str, run_id: int) -> None:
+    connection.execute(
+        text(
+            "INSERT INTO publication (name, etag, run_id, published_at)"
+            " VALUES (:name, :etag, :run_id, now())"
+            " ON CONFLICT (name) DO UPDATE SET etag = excluded.etag,"
+            " run_id = excluded.run_id, published_at = excluded.published_at"
+        ),
+        {"name": name, "etag": etag, "run_id": run_id},
+    )
+    connection.commit()
+
+
 @contextmanager
 def _copied_out(connection: Connection, statement: str) -> Iterator[BinaryIO]:
-    """The statement's COPY output as a stream to read, in the memory of one pipe.
+    """The statement's COPY output as a stream to read, in the memory of a few pieces."""
 
-    A COPY that fails fails the reader too: a short file must never look whole.
-    """
-    read_end, write_end = os.pipe()
-    with ThreadPoolExecutor(1) as pool, os.fdopen(read_end, "rb") as reader:
-        copying = pool.submit(_copy_to, connection, statement, write_end)
-        try:
-            yield io.BufferedReader(_Checked(reader, copying), buffer_size=1 << 20)
-        finally:
-            reader.close()  # unblocks a COPY whose reader gave up
-            if not copying.cancel():
-                _settle(copying)
+    def copy(connection: Connection, sink: BinaryIO) -> None:
+        with driver(connection).cursor() as cursor:
+            cursor.copy_expert(statement, sink)
 
-
-def _copy_to(connection: Connection, statement: str, write_end: int) -> None:
-    with os.fdopen(write_end, "wb") as sink, driver(connection).cursor() as cursor:
-        cursor.copy_expert(statement, sink, 1 << 16)
-
-
-def _settle(copying: Future[None]) -> None:
-    error = copying.exception()
-    if error is not None and not isinstance(error, BrokenPipeError):
-        raise error
-
-
-class _Checked(io.RawIOBase):
-    """A reader that ends only when the writer ended well."""
-
-    def __init__(self, reader: BinaryIO, copying: Future[None]) -> None:
-        self._reader = reader
-        self._copying = copying
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        count = self._reader.readinto(buffer)  # type: ignore[attr-defined]
-        if count == 0:
-            self._copying.result()
-        return int(count)
+    copied = Copied(lambda: nullcontext(connection), copy)
+    with closing(copied):
+        yield io.BufferedReader(Stream(copied), buffer_size=1 << 20)

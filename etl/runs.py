@@ -28,7 +28,7 @@ _INTERRUPTED = {
 
 _COLUMNS = (
     "id, trigger, state, requested_at, started_at, finished_at, counts, error, "
-    "published_at, step_seconds"
+    "published_at, step_seconds, step_rows"
 )
 
 
@@ -128,11 +128,23 @@ def record_publish_error(connection: Connection, run_id: int, error: EtlError) -
     connection.commit()
 
 
-def record_steps(connection: Connection, run_id: int, step_seconds: Mapping[str, float]) -> None:
-    """Keep how many seconds each step took."""
+def record_steps(
+    connection: Connection,
+    run_id: int,
+    step_seconds: Mapping[str, float],
+    step_rows: Mapping[str, int],
+) -> None:
+    """Keep how many seconds each step took, and how many rows or objects it handled."""
     connection.execute(
-        text("UPDATE run SET step_seconds = CAST(:steps AS jsonb) WHERE id = :id"),
-        {"id": run_id, "steps": _json({k: round(v, 4) for k, v in step_seconds.items()})},
+        text(
+            "UPDATE run SET step_seconds = CAST(:seconds AS jsonb),"
+            " step_rows = CAST(:rows AS jsonb) WHERE id = :id"
+        ),
+        {
+            "id": run_id,
+            "seconds": _json({k: round(v, 4) for k, v in step_seconds.items()}),
+            "rows": _json(step_rows),
+        },
     )
     connection.commit()
 
@@ -227,6 +239,7 @@ def _as_report(row: Row[Any]) -> RunReport:
         error=row.error,
         published_at=row.published_at,
         step_seconds=row.step_seconds,
+        step_rows=row.step_rows,
     )
 
 

@@ -10,17 +10,18 @@ from __future__ import annotations
 import os
 import select
 import signal
-import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import Connection, Engine, text
 
-from etl import events, runs
+from etl import events, publish, runs
+from etl.backoff import Backoff
 from etl.database import connect_unpooled, driver, translating
 from etl.errors import DatabaseUnavailable, EtlError, RunAlreadyActive, TransientError
+from etl.image_watch import watching
 from etl.kafka import announcing
 from etl.manager import DataManager
 from etl.model import RunReport, Trigger
@@ -50,8 +51,8 @@ class Scheduler:
         self._engine: Engine = connect_unpooled(settings)
         self._wake_read, self._wake_write = os.pipe()
         self._stopping = False
-        self._retry = _Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
-        self._events_retry = _Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
+        self._retry = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
+        self._events_retry = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
 
     def stop(self) -> None:
         """End after the run at hand. Safe in a signal handler and in another thread."""
@@ -64,7 +65,7 @@ class Scheduler:
         The first run is made at once, and one after each outage: what happened in the bucket
         meanwhile is not waited for until the interval.
         """
-        reconnect = _Backoff(FIRST_RECONNECT_SECONDS, LAST_RECONNECT_SECONDS)
+        reconnect = Backoff(FIRST_RECONNECT_SECONDS, LAST_RECONNECT_SECONDS)
         with self._ticking():
             while not self._stopping:
                 try:
@@ -116,7 +117,17 @@ class Scheduler:
             # Both in turn: neither a storm of events nor one of requests keeps the other waiting.
             while not self._stopping and self._run_told(connection) + self._run_requested():
                 pass
+            self._publish_gathered(connection)
             self._wait(LOOK_EVERY_SECONDS, connection)
+
+    def _publish_gathered(self, connection: Connection) -> None:
+        """Publish what event runs left, once it is time."""
+        if publish.pending_run(connection) is None:
+            return
+        since = publish.since_last(connection)
+        if publish.is_time(None, since, self._settings.publish_interval):
+            with suppress(RunAlreadyActive):  # that run publishes
+                self._manager.publish_if_due()
 
     def _run_requested(self) -> bool:
         """Make one requested run; whether there was one."""
@@ -192,40 +203,6 @@ def _notified(connection: Connection) -> set[str]:
     return channels
 
 
-class _Backoff:
-    """Waiting times that double from the first to the last, and when the next is over."""
-
-    def __init__(self, first_seconds: float, last_seconds: float) -> None:
-        self._first, self._last = first_seconds, last_seconds
-        self._seconds = first_seconds
-        self._due: float | None = None
-
-    def next(self) -> float:
-        seconds, self._seconds = self._seconds, min(self._seconds * 2, self._last)
-        return seconds
-
-    def arm(self) -> None:
-        """Let the next attempt be due after the next waiting time."""
-        self._due = time.monotonic() + self.next()
-
-    def is_due(self) -> bool:
-        """Whether an armed attempt's time has come; says so once."""
-        if self._due is None or time.monotonic() < self._due:
-            return False
-        self._due = None
-        return True
-
-    def is_waiting(self) -> bool:
-        """Whether an armed attempt's time has not come yet."""
-        return self._due is not None and not self.is_due()
-
-    def seconds_left(self) -> float:
-        return float("inf") if self._due is None else self._due - time.monotonic()
-
-    def reset(self) -> None:
-        self._seconds, self._due = self._first, None
-
-
 def schedule(settings: Settings) -> None:
     """Run the scheduler in this process until SIGTERM or SIGINT."""
     scheduler = Scheduler(settings, DataManager(settings))
@@ -236,5 +213,5 @@ def schedule(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     log.info("scheduler started", interval=str(settings.etl_interval))
-    with announcing(settings):
+    with watching(settings), announcing(settings):
         scheduler.run_forever()

@@ -11,6 +11,7 @@ import psycopg2
 import psycopg2.extensions
 from pydantic import (
     BeforeValidator,
+    ByteSize,
     Field,
     SecretStr,
     ValidationError,
@@ -21,12 +22,16 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from etl.access import Entry, parse_entries
 from etl.errors import ConfigurationError
 
+LEAST_SIZE = 16  # pixels
+LARGEST_SIZE = 2048
 _PORTS = 1 << 16
 _TOKEN_LENGTH = 16
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST_SECONDS = 365 * 86400
+_ORIGIN = r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 
 
@@ -87,6 +92,22 @@ def _lower(value: object) -> object:
 SecurityProtocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
 
 
+def parse_sizes(value: object) -> object:
+    """`256,64` as (256, 64); anything but text goes through untouched."""
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch(r"\s*\d{1,4}\s*(,\s*\d{1,4}\s*)*", value):
+        raise ValueError("write whole numbers with commas between them, such as 256,64")
+    sizes = tuple(sorted({int(size) for size in value.split(",")}, reverse=True))
+    if not LEAST_SIZE <= sizes[-1] <= sizes[0] <= LARGEST_SIZE:
+        raise ValueError(f"sizes go from {LEAST_SIZE} to {LARGEST_SIZE}")
+    return sizes
+
+
+# Not read as JSON, as a list from the environment would be by itself.
+Sizes = Annotated[tuple[int, ...], NoDecode, BeforeValidator(parse_sizes)]
+
+
 class Settings(BaseSettings):
     """Every setting, with the value it has on a fresh machine.
 
@@ -105,10 +126,17 @@ class Settings(BaseSettings):
     s3_secret_key: SecretStr | None = Field(
         default=None, description="secret key of the object store"
     )
+    s3_public_endpoint: str | None = Field(
+        default=None, description="URL of the S3 endpoint as clients see it; empty: as we do"
+    )
     s3_region: str = Field(default="us-east-1", description="region to sign requests for")
     source_bucket: str = Field(default="src-data", description="where user CSVs and images land")
     processed_bucket: str = Field(
         default="processed-data", description="where output.csv is published"
+    )
+    thumbnail_bucket: str = Field(default="thumbnails", description="where thumbnails are kept")
+    document_bucket: str = Field(
+        default="analytics-data", description="where JSON documents are kept"
     )
     database_url: SecretStr | None = Field(
         default=None, description="postgresql://user:password@host:port/name; empty: embedded"
@@ -125,8 +153,60 @@ class Settings(BaseSettings):
     webhook_token: SecretStr | None = Field(
         default=None, description="what senders of events must show; several by commas"
     )
+    list_concurrency: int = Field(
+        default=1, ge=1, le=64, description="parts of the bucket that are listed at once"
+    )
+    fetch_concurrency: int = Field(
+        default=16, ge=1, le=256, description="objects that are fetched at once"
+    )
+    publish_interval: Duration = Field(
+        default=timedelta(seconds=60),
+        description="least time between publications behind event runs",
+    )
+    output_parquet: bool = Field(
+        default=False, description="whether output.parquet is published beside output.csv"
+    )
+    thumbnail_sizes: Sizes = Field(
+        default=(256, 64), description="longest sides of the thumbnails, in pixels"
+    )
+    image_max_bytes: int = Field(
+        default=50_000_000, ge=1, description="larger images are not even fetched"
+    )
+    image_max_pixels: int = Field(
+        default=50_000_000, ge=1, le=500_000_000, description="larger images are not decoded"
+    )
+    image_timeout: Duration = Field(
+        default=timedelta(seconds=10), description="the longest that one image may take"
+    )
+    image_memory_mb: int = Field(
+        default=1024, ge=256, description="the most memory a process that decodes may have, in MB"
+    )
     api_host: str = Field(default="127.0.0.1", description="address the API listens on")
     api_port: int = Field(default=5000, ge=1, le=65535, description="first port the API tries")
+    api_keys: SecretStr | None = Field(
+        default=None, description="who may use the API: name:role:sha256, between commas"
+    )
+    api_keys_file: Path | None = Field(
+        default=None, description="further keys, one a line; empty: LOCAL_DIR/api-keys"
+    )
+    api_open: bool = Field(
+        default=False, description="without keys, serve other machines as well as this one"
+    )
+    api_rate_limit: str | None = Field(
+        default=None, description="requests for each key, such as 600/m; empty: no limit"
+    )
+    cors_origins: str | None = Field(
+        default=None, description="origins whose pages may use the API, between commas"
+    )
+    object_buckets: str | None = Field(
+        default=None, description="buckets /objects may use, with rights, as src-data:rw,other:r"
+    )
+    object_max_size: ByteSize = Field(
+        default=ByteSize(5 * 1024**3), description="largest upload through /objects, such as 5GiB"
+    )
+    document_max_size: ByteSize = Field(
+        default=ByteSize(10_000_000), description="largest JSON document, such as 10MB"
+    )
     local_dir: Path = Field(default=Path(".local"), description="data of the embedded services")
     log_format: Literal["console", "json"] = Field(default="console", description="console or json")
     kafka_bootstrap_servers: str | None = Field(
@@ -157,7 +237,7 @@ class Settings(BaseSettings):
         default_factory=dict, description="further options of librdkafka: name=value; name=value"
     )
 
-    @field_validator("s3_endpoint")
+    @field_validator("s3_endpoint", "s3_public_endpoint")
     @classmethod
     def _endpoint_is_a_url(cls, value: str | None) -> str | None:
         if value is None:
@@ -167,7 +247,7 @@ class Settings(BaseSettings):
             raise ValueError("write scheme, host and port alone, such as http://127.0.0.1:9000")
         return value.rstrip("/")
 
-    @field_validator("source_bucket", "processed_bucket")
+    @field_validator("source_bucket", "processed_bucket", "thumbnail_bucket", "document_bucket")
     @classmethod
     def _bucket_has_a_name_s3_takes(cls, value: str) -> str:
         if not re.fullmatch(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", value):
@@ -176,11 +256,12 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("processed_bucket")
+    @field_validator("processed_bucket", "thumbnail_bucket", "document_bucket")
     @classmethod
     def _buckets_differ(cls, value: str, info: ValidationInfo) -> str:
-        if value == info.data.get("source_bucket"):
-            raise ValueError("must not be SOURCE_BUCKET: what is published would be read again")
+        for other in ("source_bucket", "processed_bucket", "thumbnail_bucket"):
+            if other != info.field_name and value == info.data.get(other):
+                raise ValueError(f"must not be {other.upper()}: each has a bucket of its own")
         return value
 
     @field_validator("kafka_dead_letter_topic", "kafka_image_topic")
@@ -193,10 +274,8 @@ class Settings(BaseSettings):
     @field_validator("webhook_token")
     @classmethod
     def _tokens_are_long(cls, value: SecretStr | None) -> SecretStr | None:
-        if (
-            value is not None
-            and min(map(len, _listed(value.get_secret_value())), default=0) < _TOKEN_LENGTH
-        ):
+        lengths = map(len, _listed(value.get_secret_value())) if value else [_TOKEN_LENGTH]
+        if min(lengths, default=0) < _TOKEN_LENGTH:
             raise ValueError(f"each token must have {_TOKEN_LENGTH} characters or more")
         return value
 
@@ -207,12 +286,79 @@ class Settings(BaseSettings):
             raise ValueError("the longest time to gather is 1m")
         return value
 
+    @field_validator("image_timeout")
+    @classmethod
+    def _an_image_has_some_time(cls, value: timedelta) -> timedelta:
+        if not timedelta(seconds=0.1) <= value <= timedelta(minutes=10):
+            raise ValueError("an image may take from 100ms to 10m")
+        return value
+
     @field_validator("etl_interval")
     @classmethod
     def _interval_is_positive(cls, value: timedelta) -> timedelta:
         if value < timedelta(seconds=1):
             raise ValueError("the shortest interval is 1s")
         return value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _keys_are_entries(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_entries(value.get_secret_value())
+        return value
+
+    @field_validator("api_rate_limit")
+    @classmethod
+    def _rate_is_a_number_and_a_unit(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[1-9][0-9]{0,8}/[smhd]", value):
+            raise ValueError("write a number and s, m, h or d, such as 600/m")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_exact(cls, value: str | None) -> str | None:
+        for origin in (value or "").split(","):
+            if value is not None and not re.fullmatch(_ORIGIN, origin.strip()):
+                raise ValueError(
+                    "write scheme, host and port of each, such as https://app.example.com"
+                )
+        return value
+
+    @property
+    def key_entries(self) -> tuple[Entry, ...]:
+        """The keys of API_KEYS; those of the keys file come on top."""
+        return () if self.api_keys is None else parse_entries(self.api_keys.get_secret_value())
+
+    @property
+    def key_file(self) -> Path:
+        """Where `keys new` and `keys revoke` keep their entries."""
+        return self.api_keys_file or self.local_dir / "api-keys"
+
+    @property
+    def allowed_origins(self) -> frozenset[str]:
+        """The origins of CORS_ORIGINS."""
+        return frozenset(part.strip() for part in (self.cors_origins or "").split(",")) - {""}
+
+    @field_validator("object_buckets")
+    @classmethod
+    def _object_buckets_have_rights(cls, value: str | None) -> str | None:
+        for entry in (value or "").split(",") if value else ():
+            if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]:(r|rw)", entry.strip()):
+                raise ValueError("write bucket:r or bucket:rw, with commas between them")
+        return value
+
+    @property
+    def object_rights(self) -> dict[str, str]:
+        """The buckets that /objects may use, and `r` or `rw` for each.
+
+        By default our own: what lands in the source bucket may come this way too, and what we
+        make ourselves is only read.
+        """
+        if self.object_buckets is None:
+            ours = dict.fromkeys(self.buckets, "r")
+            return ours | {self.source_bucket: "rw"}
+        entries = (entry.strip().partition(":") for entry in self.object_buckets.split(","))
+        return {name: rights for name, _, rights in entries}
 
     @property
     def webhook_tokens(self) -> list[str]:
@@ -223,6 +369,16 @@ class Settings(BaseSettings):
     def arns(self) -> list[str]:
         """The targets in EVENT_ARNS."""
         return _listed(self.event_arns)
+
+    @property
+    def buckets(self) -> tuple[str, ...]:
+        """Every bucket we use."""
+        return (
+            self.source_bucket,
+            self.processed_bucket,
+            self.thumbnail_bucket,
+            self.document_bucket,
+        )
 
     @property
     def embeds_object_store(self) -> bool:
@@ -281,7 +437,8 @@ def read_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         faults = [
-            f"{str(fault['loc'][0]).upper()}={fault['input']!r}: "
+            _named(str(fault["loc"][0]), fault["input"])
+            + ": "
             + fault["msg"].removeprefix("Value error, ")
             for fault in error.errors()
         ]
@@ -289,3 +446,9 @@ def read_settings() -> Settings:
             "Settings are wrong. " + "; ".join(faults) + ".",
             hint="Mend them in the environment or in .env; .env.example shows every one.",
         ) from error
+
+
+def _named(field: str, value: object) -> str:
+    """The variable with its value; without it where that is secret."""
+    is_secret = "SecretStr" in str(Settings.model_fields[field].annotation)
+    return field.upper() if is_secret else f"{field.upper()}={value!r}"

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from etl.model import Counts
     from etl.settings import Settings
     from etl.subscriptions import Subscription
+    from etl.thumbnails import Kept
     from etl.verify import Difference
 
 SHOWN_DIFFERENCES = 100
+STEPS = ("list", "read", "stage", "merge", "publish")
 SHOWN_PROBLEMS = 100
 
 
@@ -69,6 +71,8 @@ def report(console: Console, run: RunReport) -> None:
         f" {counts.users_restored} restored, {counts.users_retired} retired",
         soft_wrap=True,
     )
+    if run.step_seconds:
+        console.print(_profile(run))
     if counts.problems:
         console.print(
             f"  problems {counts.problems} (`./run.sh problems` explains each)",
@@ -80,6 +84,64 @@ def report(console: Console, run: RunReport) -> None:
         console.print(
             f"  {run.error['message']} {run.error['hint']}",
             style="red",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def _profile(run: RunReport) -> Table:
+    """Seconds and rows by step, in the order of the steps."""
+    table = Table("  step", box=None)
+    for name in ("seconds", "share", "rows", "rows/s"):
+        table.add_column(name, justify="right")
+    total = sum(run.step_seconds.values()) or 1
+    for name in sorted(run.step_seconds, key=_place):
+        seconds, rows = run.step_seconds[name], run.step_rows.get(name, 0)
+        pace = f"{rows / seconds:,.0f}" if rows and seconds else ""
+        table.add_row(
+            f"  {name}", f"{seconds:.3f}", f"{seconds / total:.0%}", f"{rows:,}" * bool(rows), pace
+        )
+    return table
+
+
+def _place(step: str) -> int:
+    """Where a step stands in a run; one unknown here is the last."""
+    return STEPS.index(step) if step in STEPS else len(STEPS)
+
+
+def images_waiting(console: Console, count: int) -> None:
+    """How many images wait for their thumbnails; nothing when none does."""
+    if count:
+        console.print(
+            f"  images   {count} waiting (`up` and `schedule` see to them;"
+            " `./run.sh images` does so now)",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def kept(console: Console, found: Kept) -> None:
+    """What looking after the images came to."""
+    faulty = found.corrupt + found.too_large + found.unsupported
+    console.print(
+        f"Looked at {counted(found.looked_at, 'image')} in {found.seconds:.2f} s.",
+        style="green",
+        markup=False,
+    )
+    console.print(
+        f"  images   {found.looked_at} looked at = {found.ready} ready + {found.corrupt} corrupt"
+        f" + {found.too_large} too large + {found.unsupported} unsupported;"
+        f" {found.passed_over} passed over, {found.forgotten} forgotten",
+        soft_wrap=True,
+    )
+    console.print(
+        f"  thumbnails {found.thumbnails_put} put, {found.thumbnails_removed} removed",
+        soft_wrap=True,
+    )
+    if faulty:
+        console.print(
+            f"  problems {faulty} (`./run.sh problems` explains each)",
+            style="yellow",
             markup=False,
             soft_wrap=True,
         )
@@ -104,10 +166,12 @@ def _duration(run: RunReport) -> str:
 
 def welcome(console: Console, settings: Settings, url: str) -> None:
     """Five lines to try."""
+    needs_key = bool(settings.key_entries) or settings.key_file.exists()
     console.print(f"\nBucketline is up at {url}. Try, in another terminal:", style="bold")
+    key = ' -H "X-API-Key: $KEY"' if needs_key else ""
     for line in (
-        f"curl '{url}/data?min_age=30&is_image_exists=true&limit=3'",
-        f"curl -X POST '{url}/data?wait=10'",
+        f"curl{key} '{url}/data?min_age=30&is_image_exists=true&limit=3'",
+        f"curl{key} -X POST '{url}/data?wait=10'",
         "eval \"$(./run.sh env)\"; psql -c 'SELECT * FROM users LIMIT 3'",
         f'aws --endpoint-url "$S3_ENDPOINT" s3 cp my.csv s3://{settings.source_bucket}/my.csv',
         f"open {url}/docs",
@@ -121,6 +185,7 @@ def status(console: Console, facts: Mapping[str, Any]) -> None:
     lines = {
         "users": _users(facts["users"]),
         "objects": _objects(facts["objects"]),
+        "images": _images(facts["images"]),
         "problems": _open(facts["problems"]),
         "output": _published(facts["output"]),
     }
@@ -145,6 +210,13 @@ def _objects(counts: Mapping[str, int]) -> str:
     return (
         f"{counts['known']} known = {counts['csv']} csv + {counts['image']} image"
         f" + {counts['other']} other; {counts['quarantined']} quarantined"
+    )
+
+
+def _images(counts: Mapping[str, int]) -> str:
+    return (
+        f"{counts['ready']} ready, {counts['corrupt']} corrupt, {counts['too_large']} too large,"
+        f" {counts['unsupported']} unsupported, {counts['waiting']} waiting"
     )
 
 
@@ -227,7 +299,7 @@ def _difference_lines(difference: Difference) -> list[str]:
     first = _printable(f"{difference.what} {difference.name}: {difference.note}")
     if difference.expected is None and difference.found is None:
         return [first]
-    where = "in output.csv" if difference.what.startswith("output-") else "in the table"
+    where = "in the output" if difference.what.startswith("output-") else "in the table"
     return [
         first,
         f"  {'in the bucket':14}{_in_words(difference.expected)}",

@@ -6,17 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Select, and_, select, text
 
+from etl.database import connect, translating
+from etl.image_rows import count_waiting
 from etl.sql import statements
 from etl.tables import problem, source_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from etl.settings import Settings
+
 _ROWS_AT_A_TIME = 5_000
 
 
-def status(connection: Connection) -> dict[str, Any]:
-    """A value ready for JSON: users, objects, problems by code, the last runs, output."""
+def status(connection: Connection, settings: Settings) -> dict[str, Any]:
+    """A value ready for JSON: users, objects, images, problems by code, last runs, output."""
     queries = statements("status")
 
     def rows(name: str) -> list[dict[str, Any]]:
@@ -25,10 +29,24 @@ def status(connection: Connection) -> dict[str, Any]:
     return {
         "users": rows("users")[0],
         "objects": rows("objects")[0],
+        "images": rows("images")[0] | {"waiting": count_waiting(connection, settings)},
         "problems": {row["code"]: row["count"] for row in rows("open_problems")},
         "runs": rows("last_runs"),
         "output": next(iter(rows("output")), None),
     }
+
+
+def images_waiting(settings: Settings) -> int:
+    """How many images are yet to be looked at.
+
+    Raises:  DatabaseUnavailable.
+    """
+    engine = connect(settings)
+    try:
+        with translating(), engine.connect() as connection:
+            return count_waiting(connection, settings)
+    finally:
+        engine.dispose()
 
 
 def open_problems(

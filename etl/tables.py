@@ -7,7 +7,6 @@ output.csv and paging follow it, so no two machines can disagree about it.
 from __future__ import annotations
 
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
     Boolean,
     Column,
@@ -25,7 +24,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData(
     naming_convention={
@@ -158,7 +157,8 @@ revision = Table(
 )
 
 # What an image source object holds. `sizes` are the thumbnails made of it, longest side in
-# pixels; the facts belong to the ETag beside them and to no later version.
+# pixels; `note` says why there are none; the facts belong to the ETag beside them and to no
+# later version.
 image = Table(
     "image",
     metadata,
@@ -172,19 +172,22 @@ image = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("sha256", Text),
     Column("sizes", ARRAY(Integer), nullable=False, server_default=text("'{}'")),
+    Column("note", Text),
     Column("updated_at", Timestamp, nullable=False),
     Index(None, "sha256"),
 )
 
 # The thumbnails we put, or were about to: equal pictures share one. A row comes before its
-# object and goes after it, so no object in the bucket is ever unknown.
+# object and goes after it, so no object in the bucket is ever unknown. While `put_at` is set
+# the object is there; without it, it may be.
 thumbnail = Table(
     "thumbnail",
     metadata,
     Column("sha256", Text, primary_key=True),
     Column("size", Integer, primary_key=True),
-    Column("key", Text, nullable=False),
+    Column("key", Text, nullable=False, unique=True),
     Column("put_at", Timestamp),
+    Index("thumbnail_unput_idx", "sha256", postgresql_where=text("put_at IS NULL")),
 )
 
 # What the image topic was last told of each image: what differs is still to be announced.

@@ -126,11 +126,13 @@ def settings(stack: Settings, admin: Engine, template: str) -> Iterator[Settings
         update={
             "source_bucket": f"src-{name.replace('_', '-')}",
             "processed_bucket": f"out-{name.replace('_', '-')}",
+            "thumbnail_bucket": f"thumb-{name.replace('_', '-')}",
+            "document_bucket": f"doc-{name.replace('_', '-')}",
         }
     )
     store = ObjectStore(fresh)
-    store.ensure_bucket(fresh.source_bucket)
-    store.ensure_bucket(fresh.processed_bucket)
+    for bucket in fresh.buckets:
+        store.ensure_bucket(bucket)
     yield fresh
     _execute(admin, f"DROP DATABASE {name} WITH (FORCE)")
 

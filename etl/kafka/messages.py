@@ -48,7 +48,8 @@ class Thumbnail(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     size: int = Field(description="longest side in pixels")
-    key: str = Field(description="key in the thumbnail bucket")
+    bucket: str = Field(description="thumbnail bucket")
+    key: str = Field(description="key of the thumbnail in it")
 
 
 class ThumbnailReady(_Message):

@@ -23,13 +23,15 @@ SELECT count(*) FILTER (WHERE change = 'added') AS objects_added,
 FROM staging_object
 
 -- name: merged_rows
--- A row that was read is loaded, or unchanged, or shadowed; each is counted for itself.
+-- A row that was read is loaded, or unchanged, or shadowed; each is counted for itself. The
+-- unchanged ones are users that hold a row of an object read, and that no statement touched.
 SELECT (SELECT count(*) FROM difference WHERE fresh) AS rows_loaded,
        (SELECT count(*) FROM candidate WHERE fresh AND place > 1) AS rows_shadowed,
        (SELECT count(*)
-        FROM staging_row
-        JOIN users USING (user_id, source_key, source_line)
-        WHERE users.run_id <> :run_id) AS rows_unchanged
+        FROM staging_object JOIN users ON users.source_key = staging_object.key
+        WHERE users.run_id <> :run_id AND users.retired_at IS NULL
+          AND (CAST(:keys AS text[]) IS NULL
+               OR users.source_key = ANY (CAST(:keys AS text[])))) AS rows_unchanged
 
 -- name: merged_users
 SELECT count(*) FILTER (WHERE is_new) AS users_inserted,
@@ -37,9 +39,18 @@ SELECT count(*) FILTER (WHERE is_new) AS users_inserted,
        count(*) FILTER (WHERE is_back) AS users_restored
 FROM difference
 
+-- name: images_gained
+-- By how many the live users with an image became more. Of a retired user the path is kept.
+-- By an outer join, which begins with the contested: how few they are PostgreSQL cannot know.
+SELECT (SELECT count(img_path) - count(*) FILTER (WHERE had_image) FROM difference)
+       - (SELECT count(users.img_path) FILTER (WHERE users.run_id = :run_id
+                                                 AND users.retired_at IS NOT NULL)
+          FROM contested LEFT JOIN users USING (user_id)) AS images_gained
+
 -- name: problems
 SELECT count(*) AS problems FROM staging_problem
 
 -- name: live_users
+-- Of all users: only where much else was done.
 SELECT count(*) AS users_live, count(img_path) AS users_with_image
 FROM users WHERE retired_at IS NULL

@@ -25,11 +25,8 @@ ON CONFLICT (bucket, key) DO UPDATE SET
     reread_on = excluded.reread_on,
     run_id = excluded.run_id
 
--- name: analyze_staging
-ANALYZE staging_object, staging_row
-
 -- name: analyze_manifest
--- Only after a run that changed much of it; autovacuum sees to the rest.
+-- Only behind a run that wrote much of it; autovacuum sees to the rest.
 ANALYZE source_object
 
 -- name: write_problems
@@ -37,3 +34,8 @@ INSERT INTO problem (run_id, key, etag, line, "column", code, severity, value, n
 SELECT :run_id, key, etag, line, "column", code, severity, value, note
 FROM staging_problem
 ORDER BY key, line, "column", code
+
+-- name: tell_of_images
+-- Whoever makes thumbnails is told as soon as this is committed.
+SELECT pg_notify('images_waiting', '')
+WHERE EXISTS (SELECT FROM staging_object WHERE kind = 'image')

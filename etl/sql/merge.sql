@@ -1,25 +1,58 @@
 -- What one run read becomes the users: insert, update, retire, shadow.
--- Run in this order in one transaction, behind the manifest. Parameters: :run_id, :bucket.
+-- Run in this order in one transaction, behind the manifest. Parameters: :run_id, :bucket, and
+-- :keys, those of the objects in staging where they are few, else null: PostgreSQL knows how many
+-- users a key has that it can see, and takes an average for those it finds in a table.
 -- Every statement depends on the staging and the tables only, never on earlier runs' order.
+-- An `analyze_` statement is run only where the table before it came out large.
+
+-- name: find_touched
+-- What differs between the rows read and the rows held of the same objects, and no more: rows
+-- that are new, or changed, or moved to another line, or whose user is held by another object or
+-- retired; and users who lost their row (`is_lost`). All of the rest is level already. A user's
+-- image is level too, unless this run saw a change of it; see find_contested.
+CREATE TEMPORARY TABLE touched ON COMMIT DROP AS
+SELECT coalesce(read.user_id, held.user_id) AS user_id, read.user_id IS NULL AS is_lost,
+       read.first_name, read.last_name, read.birthts, read.extra,
+       read.source_key, read.source_line,
+       held.source_key AS held_key, held.source_line AS held_line,
+       held.img_path AS held_img_path, held.retired_at AS held_retired_at
+FROM staging_row AS read
+FULL JOIN (
+    SELECT users.* FROM staging_object JOIN users ON users.source_key = staging_object.key
+    WHERE CAST(:keys AS text[]) IS NULL OR users.source_key = ANY (CAST(:keys AS text[]))
+) AS held ON held.user_id = read.user_id
+WHERE (read.user_id IS NULL AND held.retired_at IS NULL)
+   OR held.user_id IS NULL
+   OR (read.user_id IS NOT NULL
+       AND (held.retired_at IS NOT NULL
+            OR (held.source_line, held.birthts, held.first_name, held.last_name, held.source_key,
+                held.extra)
+               IS DISTINCT FROM
+               (read.source_line, read.birthts, read.first_name, read.last_name, read.source_key,
+                read.extra)))
+
+-- name: analyze_touched
+ANALYZE touched
 
 -- name: find_contested
 -- The users for whom more must be asked than "is the row read the row held?": those with
 -- several rows in this run, with a shadowed row, with a row of an object this run did not
 -- read, and those who only lose a row or change their image. Everybody else stays out of it.
 CREATE TEMPORARY TABLE contested ON COMMIT DROP AS
-SELECT user_id FROM staging_row GROUP BY user_id HAVING count(*) > 1
+SELECT user_id FROM touched GROUP BY user_id HAVING count(*) > 1 OR bool_or(is_lost)
 UNION
-SELECT user_id FROM staging_row JOIN shadowed_row USING (user_id)
+SELECT moved.user_id  -- the row we hold was read as well, unchanged
+FROM touched AS moved
+JOIN staging_row AS kept
+     ON kept.user_id = moved.user_id
+        AND kept.source_key = moved.held_key AND kept.source_line = moved.held_line
+WHERE (moved.source_key, moved.source_line) <> (moved.held_key, moved.held_line)
+UNION
+SELECT user_id FROM shadowed_row JOIN staging_row USING (user_id)
 UNION
 SELECT user_id
-FROM staging_row JOIN users USING (user_id)
-WHERE users.retired_at IS NULL
-  AND NOT EXISTS (SELECT FROM staging_object WHERE staging_object.key = users.source_key)
-UNION
-SELECT users.user_id
-FROM staging_object JOIN users ON users.source_key = staging_object.key
-WHERE staging_object.kind = 'csv'
-  AND NOT EXISTS (SELECT FROM staging_row WHERE staging_row.user_id = users.user_id)
+FROM touched JOIN users USING (user_id)
+WHERE touched.held_key IS NULL AND users.retired_at IS NULL
 UNION
 SELECT shadowed_row.user_id
 FROM staging_object JOIN shadowed_row ON shadowed_row.source_key = staging_object.key
@@ -28,7 +61,7 @@ UNION
 SELECT user_id
 FROM staging_object
 WHERE kind = 'image'
-  AND NOT EXISTS (SELECT FROM staging_row WHERE staging_row.user_id = staging_object.user_id)
+  AND NOT EXISTS (SELECT FROM touched WHERE touched.user_id = staging_object.user_id)
 
 -- name: analyze_contested
 ANALYZE contested
@@ -66,7 +99,7 @@ CREATE TEMPORARY TABLE portrait ON COMMIT DROP AS
 SELECT DISTINCT ON (source_object.user_id)
        source_object.user_id, :bucket || '/' || source_object.key AS img_path
 FROM source_object
-JOIN (SELECT user_id FROM contested UNION ALL SELECT user_id FROM staging_row) AS seen
+JOIN (SELECT user_id FROM contested UNION SELECT user_id FROM touched) AS seen
      ON seen.user_id = source_object.user_id
 WHERE source_object.bucket = :bucket AND source_object.kind = 'image'
 ORDER BY source_object.user_id, source_object.last_modified DESC, source_object.key
@@ -75,15 +108,27 @@ ORDER BY source_object.user_id, source_object.last_modified DESC, source_object.
 ANALYZE portrait
 
 -- name: find_differences
--- The winners that are new, or differ from the row we hold; the rest stays untouched.
+-- The winners that are new, or differ from the row we hold; the rest stays untouched. Nobody is
+-- looked up whose row is known to differ from the one held.
 CREATE TEMPORARY TABLE difference ON COMMIT DROP AS
+SELECT touched.user_id, touched.first_name, touched.last_name, touched.birthts, touched.extra,
+       portrait.img_path, touched.source_key, touched.source_line, true AS fresh,
+       false AS is_new, touched.held_retired_at IS NOT NULL AS is_back,
+       touched.held_retired_at IS NULL AND touched.held_img_path IS NOT NULL AS had_image
+FROM touched
+LEFT JOIN portrait ON portrait.user_id = touched.user_id
+WHERE touched.held_key IS NOT NULL
+  AND NOT EXISTS (SELECT FROM contested WHERE contested.user_id = touched.user_id)
+UNION ALL
 SELECT winner.user_id, winner.first_name, winner.last_name, winner.birthts, winner.extra,
        portrait.img_path, winner.source_key, winner.source_line, winner.fresh,
-       users.user_id IS NULL AS is_new, users.retired_at IS NOT NULL AS is_back
+       users.user_id IS NULL, users.retired_at IS NOT NULL,
+       users.retired_at IS NULL AND users.img_path IS NOT NULL
 FROM (
     SELECT user_id, first_name, last_name, birthts, extra, source_key, source_line, true AS fresh
-    FROM staging_row
-    WHERE NOT EXISTS (SELECT FROM contested WHERE contested.user_id = staging_row.user_id)
+    FROM touched
+    WHERE held_key IS NULL
+      AND NOT EXISTS (SELECT FROM contested WHERE contested.user_id = touched.user_id)
     UNION ALL
     SELECT user_id, first_name, last_name, birthts, extra, source_key, source_line, fresh
     FROM candidate

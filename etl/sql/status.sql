@@ -15,6 +15,13 @@ SELECT count(*) AS known,
        count(*) FILTER (WHERE state = 'quarantined') AS quarantined
 FROM source_object
 
+-- name: images
+SELECT count(*) FILTER (WHERE state = 'ready') AS ready,
+       count(*) FILTER (WHERE state = 'corrupt') AS corrupt,
+       count(*) FILTER (WHERE state = 'too-large') AS too_large,
+       count(*) FILTER (WHERE state = 'unsupported') AS unsupported
+FROM image
+
 -- name: open_problems
 -- The problems of the objects as they are now: those found when each was last read.
 SELECT problem.code, count(*) AS count

@@ -7,7 +7,8 @@ by eye. It is slow on purpose.
 names     what a key says                     text      bytes -> text
 reader    text -> rows and faults             expected  files -> what ought to be there
 store     the buckets, as they are now        found     the tables, as they are now
-compare   expected against found              check     all of it: verify()
+compare   expected against found              pictures  what is known of images, and thumbnails
+check     all of it: verify()
 """
 
 from __future__ import annotations

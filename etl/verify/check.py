@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from etl.errors import UnreadableObject
 from etl.model import ObjectKind, SourceObject
 from etl.verify import names, store
-from etl.verify.compare import Difference, compare_output, compare_tables
+from etl.verify.compare import Difference, compare_output, compare_parquet, compare_tables
 from etl.verify.expected import Expected, expect, refuse
 from etl.verify.found import ManifestEntry, read_tables, to_millisecond
+from etl.verify.pictures import compare_pictures
 
 if TYPE_CHECKING:
     from minio import Minio
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from etl.settings import Settings
 
 OUTPUT_NAME = "output.csv"
+PARQUET_NAME = "output.parquet"
 
 Progress = Callable[[int, int], None]
 
@@ -32,28 +34,28 @@ def verify(
     today: date | None = None,
     progress: Progress | None = None,
 ) -> list[Difference]:
-    """Tell every difference between the source bucket and the tables or output.csv.
+    """Tell every difference between the source bucket and the tables or what we make of it.
 
     `today` is the last birthdate allowed, by default today in UTC. `progress` is told how many
     of the CSVs are read, and of how many. Only one CSV's bytes are in memory at a time. A run
-    that commits meanwhile, or an output.csv not yet published after one, shows as differences.
+    that commits meanwhile, or an output not yet published after one, shows as differences.
 
     Raises:  ObjectStoreUnavailable, DatabaseUnavailable, ConfigurationError; UnreadableObject
-             when output.csv may not be read.
+             when what is published may not be read.
     """
     client = store.connect(settings)
     truth = _Bucket(client, settings.source_bucket, progress or _tell_nobody)
     expected = truth.expect(today or datetime.now(UTC).date())
     found = read_tables(engine, settings.source_bucket)
-    output = store.fetch(client, settings.processed_bucket, OUTPUT_NAME)
-    return [
-        *compare_tables(expected, _expected_manifest(truth.listing, expected), found),
-        *compare_output(
-            expected.users,
-            None if output is None else output.content,
-            f"{settings.processed_bucket}/{OUTPUT_NAME}",
-        ),
-    ]
+    outputs = {OUTPUT_NAME: compare_output}
+    if settings.output_parquet:
+        outputs[PARQUET_NAME] = compare_parquet
+    differences = compare_tables(expected, _expected_manifest(truth.listing, expected), found)
+    for name, compare in outputs.items():
+        output = store.fetch(client, settings.processed_bucket, name)
+        content = None if output is None else output.content
+        differences += compare(expected.users, content, f"{settings.processed_bucket}/{name}")
+    return [*differences, *compare_pictures(settings, engine, client)]
 
 
 class _Bucket:

@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
+import pyarrow as pa
+from pyarrow import parquet
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from collections.abc import Set as AbstractSet
@@ -71,13 +74,41 @@ def compare_output(
     except (UnicodeDecodeError, csv.Error) as error:
         note = f"It is no CSV in UTF-8: {error}."
         return [Difference("output-unreadable", name, "a CSV in UTF-8", None, note)]
-    header, *body = rows or [[]]
+    return _compare_cells(users, rows or [[]], name)
+
+
+def compare_parquet(
+    users: Mapping[str, ExpectedUser], content: bytes | None, name: str
+) -> list[Difference]:
+    """Tell where the published Parquet file differs from the users expected, as `compare_output`.
+
+    A null and an empty text are the same cell here, as they are in a CSV.
+    """
+    if content is None:
+        note = "It is not there: nothing was published yet, or somebody removed it."
+        return [Difference("output-missing", name, f"{len(users)} users", None, note)]
+    try:
+        table = parquet.read_table(io.BytesIO(content))
+    except (pa.ArrowException, OSError) as error:
+        note = f"It is no Parquet file: {error}."
+        return [Difference("output-unreadable", name, "a Parquet file", None, note)]
+    columns = [
+        ["" if cell is None else str(cell) for cell in it.to_pylist()] for it in table.itercolumns()
+    ]
+    rows = [list(cells) for cells in zip(*columns, strict=True)]
+    return _compare_cells(users, [table.column_names, *rows], name)
+
+
+def _compare_cells(
+    users: Mapping[str, ExpectedUser], rows: list[list[str]], name: str
+) -> list[Difference]:
+    header, *body = rows
     return [
         *_compare_header(header, name),
         *_find_misshapen(body, name),
         *_find_doubled(body, name),
         *_find_unsorted(body, name),
-        *_compare_output_rows(users, body),
+        *_compare_output_rows(users, body, name.rpartition("/")[2]),
     ]
 
 
@@ -188,12 +219,12 @@ def _find_unsorted(body: Iterable[list[str]], name: str) -> list[Difference]:
 
 
 def _compare_output_rows(
-    users: Mapping[str, ExpectedUser], body: Iterable[list[str]]
+    users: Mapping[str, ExpectedUser], body: Iterable[list[str]], file: str
 ) -> list[Difference]:
     wanted = {user_id: _output_cells(user) for user_id, user in users.items()}
     # A misshapen row is told of already, as what it is.
     there = {row[0]: _named_cells(row) for row in body if len(row) == len(OUTPUT_HEADER)}
-    return _compare_named("output", wanted, there, "this user", "output.csv")
+    return _compare_named("output", wanted, there, "this user", file)
 
 
 def _user_id(row: list[str]) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench import peers
-from bench.__main__ import SCENARIOS
 from bench.scale import QUICK
+from bench.scenarios import SCENARIOS
 from bench.stack import TEMPLATE, Stack
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ SMALL = replace(
     many_objects=80,
     few_rows=100,
     many_rows=400,
+    pictures=10,
 )
 
 
@@ -51,7 +52,7 @@ def test_every_scenario_measures_each_of_its_figures(
     name: str, servers: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(peers, "PYTHON", tmp_path / "no rivals")
-    figures = list(SCENARIOS[name](servers, SMALL))
+    figures = list(SCENARIOS[name].figures(servers, SMALL))
     assert figures
     for item in figures:
         assert item.value is not None

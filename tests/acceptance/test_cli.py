@@ -116,6 +116,7 @@ def test_problems_lists_what_is_wrong_with_the_sample(command: Command):
 
 @pytest.mark.usefixtures("up")
 def test_verify_is_clean_until_the_bucket_changes(command: Command, tmp_path: Path):
+    assert "2 subscriptions taken away" in command("events", "unsubscribe").stdout
     assert command("verify").returncode == 0
     newcomer = tmp_path / "newcomer.csv"
     newcomer.write_text("first_name,last_name,birthts\nNew,Comer,0\n")
@@ -131,6 +132,23 @@ def test_verify_is_clean_until_the_bucket_changes(command: Command, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["counts"]["objects_added"] == 1
     assert command("verify").returncode == 0
+    assert command("events", "subscribe").stdout.count("is subscribed now") == 2
+
+
+@pytest.mark.usefixtures("up")
+def test_up_subscribes_and_what_is_put_comes_in_by_itself(command: Command, tmp_path: Path):
+    targets = json.loads(command("events", "list", "--json").stdout)
+    assert [target["id"].startswith("bucketline-") for target in targets] == [True, True]
+    assert command("events", "subscribe").stdout.count("was subscribed already") == 2
+    here = tmp_path / "here-at-once.csv"
+    here.write_text("first_name,last_name,birthts\nHere,Atonce,0\n")
+    command("seed", str(here))
+    wait_until(
+        lambda: any(
+            run["trigger"] == "event" and run["counts"].get("users_inserted") == 1
+            for run in json.loads(command("status", "--json").stdout)["runs"]
+        )
+    )
 
 
 def test_env_prints_what_psql_aws_and_curl_read(command: Command, up: str):

@@ -130,7 +130,18 @@ def test_a_first_load_of_many_ends_there_too(
     steps: list[tuple[str, str, str]], fresh_database: Callable[[], Settings]
 ):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("etl.load.MANY", 1)
+        patch.setattr("etl.merge.MANY", 1)
+        patch.setattr("etl.merge.FEW", 0)
+        check_history(steps, fresh_database)
+
+
+@given(steps=st.lists(STEPS, min_size=3, max_size=14))
+@hypothesis_settings(max_examples=10, suppress_health_check=list(HealthCheck))
+def test_tables_joined_whole_end_there_too(
+    steps: list[tuple[str, str, str]], fresh_database: Callable[[], Settings]
+):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("etl.merge.FEW", 0)
         check_history(steps, fresh_database)
 
 

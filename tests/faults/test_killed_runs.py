@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -162,7 +162,7 @@ def test_a_lock_holder_that_loses_its_connection_cannot_commit(
     """The connection dies when the listing is read; staging and merge must not go on without it."""
 
     class CutOff(ObjectStore):
-        def list_objects(self, bucket: str) -> Iterator[Any]:
+        def list_pages(self, bucket: str, cuts: Iterable[str] = ()) -> Iterator[Any]:
             with engine.begin() as connection:
                 connection.execute(
                     text(
@@ -172,7 +172,7 @@ def test_a_lock_holder_that_loses_its_connection_cannot_commit(
                         " WHERE datname = current_database())"
                     )
                 )
-            yield from super().list_objects(bucket)
+            yield from super().list_pages(bucket, cuts)
 
     bucket.user("1.csv")
     manager = DataManager(settings, store=CutOff(settings))

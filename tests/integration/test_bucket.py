@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -13,7 +14,7 @@ from sqlalchemy import Engine
 
 from etl.bucket import ObjectStore
 from etl.errors import ConfigurationError, ObjectStoreUnavailable
-from etl.keys import is_ignored
+from etl.listing import Listing
 from etl.manager import DataManager
 from etl.model import SourceObject, Trigger
 from etl.settings import Settings
@@ -46,7 +47,7 @@ def by_bytes(keys: list[str]) -> list[str]:
 
 
 def listed(store: ObjectStore, bucket: TestBucket) -> list[str]:
-    return [source.key for source in store.list_objects(bucket.name) if not is_ignored(source)]
+    return [source.key for source in store.list_objects(bucket.name)]
 
 
 def test_awkward_keys_are_listed_in_byte_order_and_fetched(store: ObjectStore, bucket: TestBucket):
@@ -79,16 +80,15 @@ def test_an_ordinary_bucket_is_listed_in_bulk(
 ):
     """The exact listing is ten times as slow; it is for keys that need it."""
     bucket.put("a/1.csv", b"x")
-    exact = ObjectStore._list_exactly  # noqa: SLF001 - to see who calls it
-    prefixes: list[str | None] = []
+    exact, called = Listing.exactly, []
 
-    def noted(self: ObjectStore, bucket: str, *, prefix: str | None = None, **more: str | None):  # noqa: ANN202
-        prefixes.append(prefix)
-        return exact(self, bucket, prefix=prefix, **more)
+    def noted(self: Listing, bucket: str, *, after: str | None = None) -> Iterator[object]:
+        called.append(after)
+        return exact(self, bucket, after=after)
 
-    monkeypatch.setattr(ObjectStore, "_list_exactly", noted)
+    monkeypatch.setattr(Listing, "exactly", noted)
     assert listed(store, bucket) == ["a/1.csv"]
-    assert prefixes == ["/"]
+    assert not called
 
 
 def test_folder_markers_are_no_objects_and_break_no_order(store: ObjectStore, bucket: TestBucket):
@@ -107,6 +107,70 @@ def test_a_listing_is_not_cut_at_a_thousand(store: ObjectStore, bucket: TestBuck
     for key in keys:
         bucket.put(key, b"x")
     assert listed(store, bucket) == keys
+
+
+def in_stretches(settings: Settings, bucket: TestBucket, cuts: list[str]) -> list[str]:
+    store = ObjectStore(settings.model_copy(update={"list_concurrency": 3}))
+    return [row[0] for page in store.list_pages(bucket.name, cuts) for row in page.rows]
+
+
+@given(st.sets(st.sampled_from(["", "a.csv", "m.csv", "m/4.csv", "m/n.csv", "mm", "zz", "~ \n"])))
+@hypothesis_settings(max_examples=30)
+def test_wherever_a_listing_is_cut_every_key_comes_once_and_in_order(
+    settings: Settings, bucket: TestBucket, cuts: set[str]
+):
+    """Cuts that are keys, lie between keys, before all, behind all, or cannot be used."""
+    keys = ["1.csv", "a.csv", "m.csv", "m/4.csv", "m/5.csv", "m0.csv", "z.csv", "zz/é.csv"]
+    if not bucket.keys():
+        for key in keys:
+            bucket.put(key, key)
+    assert in_stretches(settings, bucket, sorted(cuts)) == keys
+
+
+@pytest.mark.parametrize("awkward", [*BEYOND_OBSTORE, "m/.DS_Store\n.csv"])
+def test_a_key_that_the_bulk_client_cannot_spell_hides_no_other_in_a_cut_listing(
+    settings: Settings, bucket: TestBucket, awkward: str
+):
+    keys = ["1.csv", "m.csv", "m/1.csv", "n.csv", "z.csv", awkward]
+    for key in keys:
+        bucket.put(key, key)
+    assert in_stretches(settings, bucket, ["m.csv", "n.csv"]) == by_bytes(keys)
+
+
+def test_ignored_objects_are_counted_once_in_a_cut_listing(settings: Settings, bucket: TestBucket):
+    for key in ("1.csv", "a/.DS_Store", "a/2.csv", "b/._2.csv", "b/3.csv", "dir/", "z.csv"):
+        bucket.put(key, b"" if key.endswith("/") else b"x")
+    store = ObjectStore(settings)
+    pages = list(store.list_pages(bucket.name, ["a/1.csv", "b/3.csv"]))
+    assert [row[0] for page in pages for row in page.rows] == [
+        "1.csv",
+        "a/2.csv",
+        "b/3.csv",
+        "z.csv",
+    ]
+    assert sum(page.ignored for page in pages) == 3
+
+
+def test_a_listing_of_several_stretches_gives_the_same_run(
+    settings: Settings,
+    bucket: TestBucket,
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("etl.manager.STRETCH_OBJECTS", 3)
+    manager = DataManager(settings.model_copy(update={"list_concurrency": 2}))
+    assert manager.run(Trigger.CLI).counts.objects_listed == 0  # an empty manifest has no cuts
+    for number in range(10):
+        bucket.user(f"{number}.csv")
+    assert manager.run(Trigger.CLI).counts.objects_added == 10
+    bucket.remove("5.csv")  # where the listing was to be cut
+    bucket.user("4.csv", "New")
+    bucket.user("55.csv")
+    bucket.user("99.csv")  # behind the last cut
+    counts = manager.run(Trigger.CLI).counts
+    assert (counts.objects_added, counts.objects_modified, counts.objects_removed) == (2, 1, 1)
+    assert counts.objects_unchanged == 8
+    assert verify(settings, engine) == []
 
 
 SEGMENTS = st.text(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ from etl import manager as managing
 from etl.bucket import ObjectStore
 from etl.database import connect_unpooled, run_lock
 from etl.errors import MassRetirement, ObjectStoreUnavailable, RunAlreadyActive
+from etl.listing import Page
 from etl.manager import DataManager
 from etl.model import RunReport, RunState, SourceObject, Trigger
 from etl.settings import Settings
@@ -318,8 +319,8 @@ def test_what_is_told_while_a_whole_run_lists_waits_for_an_event_run(
     bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
 ):
     class TellsMeanwhile(ObjectStore):
-        def list_objects(self, bucket: str) -> Iterator[SourceObject]:
-            yield from list(super().list_objects(bucket))
+        def list_pages(self, bucket: str, cuts: Iterable[str] = ()) -> Iterator[Page]:
+            yield from list(super().list_pages(bucket, cuts))
             tell("1.csv")
 
     bucket.user("1.csv")

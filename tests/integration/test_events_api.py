@@ -112,8 +112,8 @@ def test_a_wrong_token_opens_nothing(client: FlaskClient, engine: Engine, header
 
 
 def test_without_a_token_nothing_is_taken(settings: Settings, engine: Engine):
-    client = create_app(settings).test_client()
-    response = send(client, record("1.csv"))
+    closed = settings.model_copy(update={"webhook_token": None})
+    response = send(create_app(closed).test_client(), record("1.csv"))
     assert is_problem(response, 503, "configuration-error")
     assert "WEBHOOK_TOKEN" in response.json["detail"]
     assert count(engine) == 0

@@ -86,13 +86,13 @@ def test_a_file_read_again_with_the_same_fault_shows_it_once(
 
 @pytest.mark.usefixtures("three_faults")
 def test_status_counts_the_same_problems_and_every_kind_of_object(
-    bucket: TestBucket, manager: DataManager, engine: Engine
+    bucket: TestBucket, manager: DataManager, engine: Engine, settings: Settings
 ):
     bucket.put("notes.txt", "x")
     bucket.put("1.png", b"x")
     manager.run(Trigger.CLI)
     with engine.connect() as connection:
-        facts = status(connection)
+        facts = status(connection, settings)
     assert sum(facts["problems"].values()) == len(found(engine)) == 4
     assert facts["objects"] == {"known": 5, "csv": 3, "image": 1, "other": 1, "quarantined": 1}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -12,8 +12,9 @@ from sqlalchemy import Engine, text
 
 from etl.bucket import ObjectStore
 from etl.errors import ObjectStoreUnavailable
+from etl.listing import Page
 from etl.manager import DataManager
-from etl.model import SourceObject, Trigger
+from etl.model import Trigger
 from etl.runs import request_run
 from etl.schedule import Scheduler
 from etl.settings import Settings
@@ -105,11 +106,11 @@ def test_a_run_that_failed_for_an_outage_is_tried_again_before_the_interval(
     class DownAtFirst(ObjectStore):
         attempts = 0
 
-        def list_objects(self, bucket: str) -> Iterator[SourceObject]:
+        def list_pages(self, bucket: str, cuts: Iterable[str] = ()) -> Iterator[Page]:
             self.attempts += 1
             if self.attempts == 1:
                 raise ObjectStoreUnavailable("The store is starting.")
-            return super().list_objects(bucket)
+            return super().list_pages(bucket, cuts)
 
     bucket.user("1.csv")
     monkeypatch.setattr("etl.schedule.FIRST_RETRY_SECONDS", 0.2)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench import objects, peers, report
-from bench.figures import Figure, Limit, figure, load, machine, save
+from bench import objects, peers, report, seaweed
+from bench.__main__ import measure
+from bench.figures import Figure, Limit, figure, load, save
+from bench.machine import machine, versions
 from bench.peers import Peer
-from bench.show import markdown, number
+from bench.scale import QUICK
+from bench.scenarios import plan
+from bench.show import cells, markdown, number, summary, verdict
+from bench.stack import EMBEDDED, SEAWEEDFS, STORES
 from etl.settings import Settings
 
 
@@ -78,8 +84,10 @@ def test_results_tell_the_machine_but_not_whose_it_is(tmp_path: Path):
     facts = json.loads(saved(tmp_path, "a.json").read_text())["machine"]
     assert set(facts) == {
         "cores",
+        "cpu",
         "memory_gb",
         "system",
+        "kernel",
         "architecture",
         "python",
         "load_at_start",
@@ -112,6 +120,70 @@ def test_of_one_figure_in_two_results_the_last_counts(docs: Path):
     report.write_report([saved(docs, "a.json", first), saved(docs, "b.json", second)])
     assert "2.00 s" in (docs / "performance.md").read_text()
     assert "1.00 s" not in (docs / "performance.md").read_text()
+
+
+def test_of_one_figure_on_two_stores_both_are_shown(docs: Path):
+    first = figure("tiny", "run", "s", [1.0])
+    second = replace(figure("tiny", "run", "s", [2.0]), store=SEAWEEDFS)
+    report.write_report([saved(docs, "a.json", first), saved(docs, "b.json", second)])
+    text = (docs / "performance.md").read_text()
+    assert text.index("### tiny · JuiceFS") < text.index("1.00 s")
+    assert text.index("### tiny · SeaweedFS") < text.index("2.00 s")
+
+
+def test_a_result_that_a_later_one_has_replaced_is_not_named(docs: Path):
+    old, new = (replace(figure("tiny", "run", "s", [value])) for value in (1.0, 2.0))
+    paths = [saved(docs, "a.json", old), saved(docs, "b.json", new)]
+    report.write_report(paths)
+    assert (docs / "performance.md").read_text().count("`tiny` on") == 1
+
+
+def test_the_summary_counts_what_is_met_and_names_what_is_not():
+    met = figure("s", "quick one", "s", [1.0], limit=Limit(extra=2.0))
+    missed = figure("s", "slow one", "s", [3.0], limit=Limit(extra=2.0))
+    without = figure("s", "shown only", "s", [3.0])
+    told = summary([met, replace(missed, store=SEAWEEDFS), without])
+    assert told == "1 of 2 limits are met.\n- missed: slow one · SeaweedFS"
+
+
+@pytest.mark.parametrize(
+    ("value", "at_least", "told"),
+    [(1.0, False, "pass"), (1.5, False, "miss, +50%"), (0.5, True, "miss, -50%")],
+)
+def test_a_miss_tells_by_how_much(value: float, at_least: bool, told: str):  # noqa: FBT001
+    limit = Limit(extra=1.0, at_least=at_least)
+    assert verdict(figure("s", "w", "s", [value], limit=limit)) == told
+
+
+def test_a_limit_tells_what_it_comes_to():
+    shown = figure(
+        "s", "w", "s", [1], rival="LIST", rival_samples=[2], limit=Limit(1.5), says="1.5 LISTs"
+    )
+    assert "1.5 LISTs = 3.00 s" in cells(shown)
+
+
+def test_what_does_not_depend_on_the_store_is_measured_on_one():
+    assert plan(["tiny", "serving"], STORES) == [
+        (EMBEDDED, "tiny"),
+        (EMBEDDED, "serving"),
+        (SEAWEEDFS, "tiny"),
+    ]
+    assert plan(["tiny", "serving"], [SEAWEEDFS]) == [(SEAWEEDFS, "tiny"), (SEAWEEDFS, "serving")]
+
+
+def test_a_second_store_that_is_not_installed_is_said_and_nothing_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(seaweed, "PROGRAM", tmp_path / "weed")
+    monkeypatch.setattr("bench.figures.RESULTS", tmp_path / "results")
+    measure(QUICK, ["tiny"], [SEAWEEDFS])
+    told = capsys.readouterr()
+    assert "nothing is measured on seaweedfs: not installed" in told.err
+    assert "0 of 0 limits are met" in told.out
+
+
+def test_every_version_is_told_and_pinned():
+    assert all(versions().values())
 
 
 @pytest.mark.parametrize(

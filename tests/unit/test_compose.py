@@ -11,6 +11,7 @@ import click
 import pytest
 import yaml
 
+from api.server import refuse_open_door
 from etl.cli import commands
 from etl.settings import Settings
 
@@ -139,6 +140,19 @@ def test_the_image_listens_inside_its_container_on_the_published_port():
     assert {entry.rpartition(":")[2] for entry in SERVICES["api"]["ports"]} == {str(port)}
     assert f"EXPOSE {port}" in DOCKERFILE
     assert f"http://127.0.0.1:{port}/health" in DOCKERFILE
+
+
+def test_the_api_may_listen_in_its_container_and_keeps_its_keys_in_a_volume():
+    given = SERVICES["api"]["environment"]
+    defaults = {
+        name.lower(): re.sub(r"^\$\{\w+:-(.*)\}$", r"\1", given[name]) or None
+        for name in ("API_OPEN", "API_KEYS", "API_KEYS_FILE")
+    }
+    settings = Settings(_env_file=None, api_host="0.0.0.0", **defaults)  # noqa: S104
+    refuse_open_door(settings)
+    folder = str(settings.key_file.parent)
+    assert f"keys:{folder}" in SERVICES["api"]["volumes"]
+    assert f"--owner=bucketline --mode=0700 {folder}" in DOCKERFILE
 
 
 def test_the_image_runs_as_a_plain_user():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.executor import flat_map_ahead, map_ahead
+from etl.executor import flat_map_ahead, map_ahead, map_in_threads
 
 
 @given(st.lists(st.integers(0, 4)), st.integers(1, 3))
@@ -55,3 +55,22 @@ def test_a_failure_comes_in_its_turn():
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(LookupError):
         next(results)
+
+
+@given(st.lists(st.integers()), st.integers(1, 4))
+def test_threads_give_every_result_in_the_order_of_the_items(items: list[int], threads: int):
+    assert map_in_threads(lambda item: item + 1, items, threads) == [item + 1 for item in items]
+
+
+def test_threads_begin_nothing_more_after_a_failure():
+    begun: list[int] = []
+
+    def work(item: int) -> int:
+        begun.append(item)
+        if item == 1:
+            raise LookupError
+        return item
+
+    with pytest.raises(LookupError):
+        map_in_threads(work, range(1_000), 1)
+    assert begun == [0, 1]

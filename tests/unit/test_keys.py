@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from etl.keys import is_ignored, kind_of, user_id_of
+from etl.keys import is_ignored, kind_of, user_id_of, without_ignored
 from etl.model import ObjectKind, SourceObject
 
 
@@ -65,3 +67,31 @@ def test_the_extension_tells_the_kind_in_any_case(key: str, kind: ObjectKind):
 def test_litter_and_folder_markers_are_ignored(key: str, size: int, ignored: bool):  # noqa: FBT001
     source = SourceObject(key, "e", size, datetime(2026, 1, 1, tzinfo=UTC))
     assert is_ignored(source) is ignored
+
+
+NAMES = st.sampled_from(
+    [
+        "",
+        "1.csv",
+        "a",
+        "._1.csv",
+        ".DS_Store",
+        "thumbs.DB",
+        "desktop.ini",
+        "des\u212atop.ini",
+        "__MACOSX",
+        "__macosx",
+        "x._1.csv",
+        "\n",
+        "a\n.ds_store",
+        "not.ds_store",
+        "\u0130",
+    ]
+)
+KEYS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
+
+
+@given(st.lists(st.tuples(KEYS, st.sampled_from([0, 1, 1, 1, 1])), max_size=4))
+def test_a_page_loses_the_very_objects_that_are_ignored(found: list[tuple[str, int]]):
+    rows = [(key, "e", size, datetime(2026, 1, 1, tzinfo=UTC)) for key, size in found]
+    assert without_ignored(rows) == [row for row in rows if not is_ignored(SourceObject(*row))]

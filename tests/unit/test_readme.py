@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -27,13 +26,6 @@ def first_cells(title: str) -> str:
     return "\n".join(line.split("|")[1] for line in section(title).splitlines() if "|" in line)
 
 
-def every_command(group: click.Group) -> Iterator[click.Command]:
-    for command in group.commands.values():
-        yield command
-        if isinstance(command, click.Group):
-            yield from every_command(command)
-
-
 def test_every_command_is_in_the_readme_and_the_other_way_round():
     told = set(re.findall(r"`([a-z]+)[ `]", first_cells("Commands")))
     assert told == set(commands.commands) | OF_THE_LAUNCHER
@@ -50,16 +42,16 @@ def test_every_command_below_a_command_is_in_the_readme_and_the_other_way_round(
     assert told == known
 
 
+def options_of(command: click.Command) -> list[str]:
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    own = [name for one in command.params if isinstance(one, click.Option) for name in one.opts]
+    return own + [name for sub in below for name in options_of(sub)]
+
+
 def test_every_option_in_the_readme_exists_and_the_other_way_round():
     told = set(re.findall(r"(--[a-z][a-z-]*)", section("Commands")))
     told -= OPTIONS_OF_THE_LAUNCHER
-    known = {
-        option
-        for command in every_command(commands)
-        for parameter in command.params
-        if isinstance(parameter, click.Option)
-        for option in parameter.opts
-    }
+    known = {option for command in commands.commands.values() for option in options_of(command)}
     assert told == known - {"--url-file"}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from etl import show
+from etl.model import Counts, RunReport, RunState, Trigger
 from etl.settings import Settings
 from etl.verify import Difference
 
@@ -16,6 +17,7 @@ MOMENT = datetime(2026, 1, 2, 4, 4, 5, tzinfo=timezone(timedelta(hours=1)))
 FACTS = {
     "users": {"live": 60, "with_image": 46, "retired": 0, "shadowed_rows": 1},
     "objects": {"known": 108, "csv": 59, "image": 48, "other": 1, "quarantined": 3},
+    "images": {"ready": 46, "corrupt": 1, "too_large": 0, "unsupported": 0, "waiting": 1},
     "problems": {"empty-file": 1, "not-an-integer": 2},
     "runs": [],
     "output": None,
@@ -42,15 +44,16 @@ def test_times_end_in_z_whatever_zone_they_came_in():
 
 
 def test_status_adds_up_in_words_and_points_to_the_problems():
-    users, objects, problems, output, *_ = said(show.status, FACTS)
+    users, objects, images, problems, output, *_ = said(show.status, FACTS)
     assert users == "users    60 live, 46 with an image; 0 retired, 1 shadowed row"
     assert objects == "objects  108 known = 59 csv + 48 image + 1 other; 3 quarantined"
+    assert images == "images   46 ready, 1 corrupt, 0 too large, 0 unsupported, 1 waiting"
     assert problems.startswith("problems 3 open (`./run.sh problems` explains each): 1 empty-file")
     assert output == "output   not published yet"
 
 
 def test_status_without_problems_points_nowhere():
-    assert said(show.status, FACTS | {"problems": {}})[2] == "problems none"
+    assert said(show.status, FACTS | {"problems": {}})[3] == "problems none"
 
 
 def test_a_problem_is_its_place_its_code_its_value_and_the_remedy():
@@ -111,7 +114,7 @@ def test_what_is_missing_or_surplus_is_nothing_on_one_side():
         "  in the table  nothing",
         "output-surplus 3: Surplus.",
         "  in the bucket nothing",
-        '  in output.csv img_path ""',
+        '  in the output img_path ""',
         "output-unsorted 2: Unsorted.",
     ]
     assert said(show.differences, found)[-1].startswith("3 differences. ")
@@ -122,3 +125,22 @@ def test_the_environment_holds_the_address_of_an_api_that_is_up():
     url = "http://127.0.0.1:5000"
     assert show.environment(settings, url)["API_URL"] == url
     assert "API_URL" not in show.environment(settings, None)
+
+
+def test_a_runs_report_ends_with_its_profile_in_the_order_of_the_steps():
+    run = RunReport(
+        1,
+        Trigger.CLI,
+        RunState.SUCCEEDED,
+        Counts(),
+        requested_at=MOMENT,
+        started_at=MOMENT,
+        finished_at=MOMENT + timedelta(seconds=2),
+        step_seconds={"merge": 1.5, "list": 0.5, "thumbnails": 2.0},
+        step_rows={"merge": 3_000, "list": 1},
+    )
+    *_, header, first, second, third = said(show.report, run)
+    assert header.split() == ["step", "seconds", "share", "rows", "rows/s"]
+    assert first.split() == ["list", "0.500", "12%", "1", "2"]
+    assert second.split() == ["merge", "1.500", "38%", "3,000", "2,000"]
+    assert third.split() == ["thumbnails", "2.000", "50%"]

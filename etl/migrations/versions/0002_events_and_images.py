@@ -49,6 +49,7 @@ def _make_images() -> None:
         sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.Column("sha256", sa.Text(), nullable=True),
         sa.Column("sizes", sa.ARRAY(sa.Integer()), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("note", sa.Text(), nullable=True),
         sa.Column("updated_at", Timestamp, nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("image_pkey")),
     )
@@ -60,6 +61,13 @@ def _make_images() -> None:
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("put_at", Timestamp, nullable=True),
         sa.PrimaryKeyConstraint("sha256", "size", name=op.f("thumbnail_pkey")),
+        sa.UniqueConstraint("key", name=op.f("thumbnail_key_key")),
+    )
+    op.create_index(
+        "thumbnail_unput_idx",
+        "thumbnail",
+        ["sha256"],
+        postgresql_where=sa.text("put_at IS NULL"),
     )
 
 

@@ -1,0 +1,63 @@
+"""Every scenario there is, in the order they are measured in. A new one is a module and a line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from bench.big import big
+from bench.growth import growth
+from bench.serving import reading
+from bench.stack import EMBEDDED
+from bench.thumbnails import thumbnails
+from bench.tiny import glob, tiny
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from bench.figures import Figure
+    from bench.scale import Scale
+    from bench.stack import Stack
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What to measure, and about how many minutes of an idle machine that takes on one store."""
+
+    measure: Callable[[Stack, Scale], Iterator[Figure]]
+    quick_minutes: float
+    full_minutes: float
+    on_every_store: bool = False
+
+    def minutes(self, scale: Scale) -> float:
+        """How long it takes at that size."""
+        return self.full_minutes if scale.name == "full" else self.quick_minutes
+
+    def figures(self, stack: Stack, scale: Scale) -> Iterator[Figure]:
+        """Its figures, which name the store they were measured on."""
+        for item in self.measure(stack, scale):
+            yield replace(item, store=stack.store)
+
+
+SCENARIOS = {
+    "tiny": Scenario(tiny, 0.4, 12, on_every_store=True),
+    "glob": Scenario(glob, 0.2, 3, on_every_store=True),
+    "big": Scenario(big, 0.6, 6, on_every_store=True),
+    "serving": Scenario(reading, 0.4, 4),
+    "growth": Scenario(growth, 0.6, 30),
+    "thumbnails": Scenario(thumbnails, 0.5, 2),
+}
+
+
+def plan(names: Sequence[str], stores: Sequence[str]) -> list[tuple[str, str]]:
+    """Store and scenario of each measurement to make, a store's own one after the other.
+
+    What does not depend on the store is measured on one of them.
+    """
+    single = EMBEDDED if EMBEDDED in stores else stores[0]
+    return [
+        (store, name)
+        for store in stores
+        for name in names
+        if SCENARIOS[name].on_every_store or store == single
+    ]

@@ -1,0 +1,196 @@
+"""What a bucket holds, in the order of its keys: in bulk, or exactly where a key is odd.
+
+obstore lists ten times as fast as minio, but it cannot spell every key: it drops a leading or
+trailing slash and gives up a whole listing at a control character or an empty path segment.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING, cast
+
+import obstore
+from minio.error import S3Error
+from obstore.exceptions import InvalidPathError
+
+from etl.changes import are_rising, check_order, keys_of
+from etl.errors import ObjectStoreUnavailable
+from etl.executor import flat_map_ahead
+from etl.keys import without_ignored
+from etl.model import SourceObject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
+
+    from minio import Minio
+    from minio.datatypes import Object
+    from obstore.store import S3Store
+
+    from etl.model import Facts
+
+PAGE_OBJECTS = 1000  # as many as S3 gives at once
+STRETCH_OBJECTS = 10_000  # between two cuts
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+_NO_KEYS = {"KeyTooLongError", "XMinioInvalidObjectName", "XMinioInvalidResourceName"}
+
+# Keys that the bulk client is sure to spell as the store does when it lists what is behind them.
+_PLAIN = re.compile(r"[A-Za-z0-9](?:/?[A-Za-z0-9._-])*")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A stretch of the listing: its objects, and how many more are of the ignored kind."""
+
+    rows: list[Facts]
+    ignored: int
+
+
+class Listing:
+    """Lists the buckets of one endpoint with the clients that `ObjectStore` made for it.
+
+    Raises (every method):  as those of ObjectStore.
+    """
+
+    def __init__(
+        self,
+        minio: Minio,
+        bulk_store: Callable[[str], S3Store],
+        translating: Callable[[str, str], AbstractContextManager[None]],
+    ) -> None:
+        self._minio = minio
+        self._bulk_store = bulk_store
+        self._translating = translating
+
+    def pages(self, bucket: str, cuts: Iterable[str] = (), at_once: int = 1) -> Iterator[Page]:
+        """The whole bucket, in the order the store lists: UTF-8 bytes of the key.
+
+        In bulk, as long as every key can be trusted; from the first page with one that cannot,
+        exactly. An outage shows there too. The next page comes while one is looked at.
+
+        `cuts` are keys in that order, which need not be there any more. They part the bucket
+        into stretches of which `at_once` are listed at the same time.
+        """
+        if self._has_leading_slash(bucket):
+            yield from self._exact_pages(bucket, None, None)
+            return
+        stretches = pairwise([None, *filter(_PLAIN.fullmatch, cuts), None])
+        yield from flat_map_ahead(lambda ends: self._stretch(bucket, *ends), stretches, at_once)
+
+    def _stretch(self, bucket: str, after: str | None, through: str | None) -> Iterator[Page]:
+        """The keys behind `after`, up to and with `through`; without end where that is None."""
+        last = after
+        try:
+            for rows in self._bulk(bucket, after, through):
+                kept = without_ignored(rows)
+                if kept:
+                    if not _are_trusted(kept, last):
+                        break
+                    last = kept[-1][0]
+                if through is not None and last is not None and last > through:
+                    # Each row for itself: one of an ignored kind may be spelt out of order.
+                    inside = [row for row in rows if row[0] <= through]
+                    yield self._bulk_page(bucket, inside)
+                    return
+                yield self._bulk_page(bucket, rows)
+            else:
+                return
+        except (InvalidPathError, ObjectStoreUnavailable):
+            pass
+        yield from self._exact_pages(bucket, last, through)
+
+    def _exact_pages(self, bucket: str, after: str | None, through: str | None) -> Iterator[Page]:
+        exact, last = self.exactly(bucket, after=after), after
+        while rows := list(islice(exact, PAGE_OBJECTS)):
+            check_order(rows, last)  # or what is behind the end could be before it
+            last = rows[-1][0]
+            inside = [row for row in rows if through is None or row[0] <= through]
+            kept = without_ignored(inside)
+            yield Page(kept, len(inside) - len(kept))
+            if len(inside) < len(rows):
+                return
+
+    def _bulk(self, bucket: str, after: str | None, through: str | None) -> Iterator[list[Facts]]:
+        # A stretch with an end comes whole: nothing more of it is made before it is asked for.
+        size = PAGE_OBJECTS if through is None else STRETCH_OBJECTS + PAGE_OBJECTS
+        with self._translating(f"list bucket {bucket}", bucket):
+            for chunk in obstore.list(self._bulk_store(bucket), offset=after, chunk_size=size):
+                yield [
+                    (
+                        entry["path"],
+                        bare_etag(entry["e_tag"]),
+                        entry["size"],
+                        entry["last_modified"],
+                    )
+                    for entry in chunk
+                ]
+
+    def _bulk_page(self, bucket: str, rows: list[Facts]) -> Page:
+        kept = without_ignored(rows)
+        there = [row for row in kept if self._is_there(bucket, row)]
+        return Page(there, len(rows) - len(kept))
+
+    def _is_there(self, bucket: str, row: Facts) -> bool:
+        """An empty `1000.csv` may be the marker of a folder called `1000.csv/`."""
+        key, _, size, _ = row
+        return size > 0 or self.stat(bucket, key) is not None
+
+    def _has_leading_slash(self, bucket: str) -> bool:
+        """Asked for the prefix `/`, some stores list everything: the answer is looked at."""
+        found = self.first(bucket, prefix="/")
+        return found is not None and found[0].startswith("/")
+
+    def exactly(self, bucket: str, *, after: str | None = None) -> Iterator[Facts]:
+        """Every object, ignored ones too, with its key as the store spells it."""
+        with self._translating(f"list bucket {bucket}", bucket):
+            for entry in self._minio.list_objects(bucket, recursive=True, start_after=after):
+                yield _facts(entry)
+
+    def first(self, bucket: str, *, prefix: str = "") -> Facts | None:
+        """The first object whose key begins so, spelt as the store does.
+
+        No more is asked for; the client's public method would have the store list a thousand.
+        """
+        with self._translating(f"list bucket {bucket}", bucket):
+            found = self._minio._list_objects(  # noqa: SLF001
+                bucket, prefix=prefix, encoding_type="url", max_keys=1
+            )
+            entry = next(found, None)
+            return None if entry is None else _facts(entry)
+
+    def stat(self, bucket: str, key: str) -> SourceObject | None:
+        """One object as the listing shows it, or None, also where there can be no such key."""
+        try:
+            found = self.first(bucket, prefix=key)
+        except ObjectStoreUnavailable as error:
+            if _refuses_key(error.__cause__):
+                return None
+            raise
+        return SourceObject(*found) if found is not None and found[0] == key else None
+
+
+def _refuses_key(error: BaseException | None) -> bool:
+    """Whether the store's answer is that there can be no such key."""
+    return isinstance(error, S3Error) and error.code in _NO_KEYS
+
+
+def _facts(entry: Object) -> Facts:
+    row = entry.object_name, bare_etag(entry.etag), entry.size, entry.last_modified
+    return cast("Facts", row)  # a listing leaves none of them out
+
+
+def bare_etag(etag: str | None) -> str:
+    """An ETag without its quotes."""
+    return (etag or "").removeprefix("W/").strip('"')
+
+
+def _are_trusted(rows: list[Facts], last: str | None) -> bool:
+    """Whether the bulk client can have spelt these keys as the store does.
+
+    It drops slashes, which shows in the order, and sees what XML cannot hold replaced.
+    """
+    keys = keys_of(rows, last)
+    return REPLACEMENT not in "".join(keys) and are_rising(keys)

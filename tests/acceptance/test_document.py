@@ -1,0 +1,132 @@
+"""/openapi.json is complete and true: schemathesis asks a live API everything it describes.
+
+All its checks, over a real database and object store, with the scheduler running, so that what
+waits for a run sees one end.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from etl.access import Role, entry_for, new_key
+from etl.manager import DataManager
+from etl.model import Trigger
+from etl.settings import Settings
+from tests.conftest import TestBucket, wait_until
+
+ROOT = Path(__file__).parents[2]
+SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
+KEY = new_key()
+
+# A schema cannot say that max_age must not be below min_age: there 422 is right, beside what is
+# right for every route.
+CONFIGURATION = """
+request-timeout = 60
+[[operations]]
+include-path-regex = "^/(data|stats)$"
+[operations.checks.positive_data_acceptance]
+expected-statuses = ["2xx", "3xx", 401, 403, 404, 409, 422, 429, "5xx"]
+"""
+
+
+@contextmanager
+def running(settings: Settings, folder: Path, *command: str) -> Iterator[Path]:
+    """A command of ours on the test's database and buckets; yields its log."""
+    log = folder / f"{command[0]}.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "etl", *command],
+            env=os.environ | environment(settings, folder),
+            cwd=folder,
+            stderr=output,
+        )
+    try:
+        yield log
+    finally:
+        process.terminate()
+        assert process.wait(60) in (0, 1, -15, 143)
+
+
+def environment(settings: Settings, folder: Path) -> dict[str, str]:
+    assert settings.database_url
+    assert settings.s3_secret_key
+    return {
+        "PYTHONPATH": str(ROOT),
+        "S3_ENDPOINT": str(settings.s3_endpoint),
+        "S3_ACCESS_KEY": str(settings.s3_access_key),
+        "S3_SECRET_KEY": settings.s3_secret_key.get_secret_value(),
+        "SOURCE_BUCKET": settings.source_bucket,
+        "PROCESSED_BUCKET": settings.processed_bucket,
+        "DATABASE_URL": settings.database_url.get_secret_value(),
+        "LOCAL_DIR": str(folder / "local"),
+        "LOG_FORMAT": "json",
+        "API_PORT": "5700",
+        "API_KEYS": str(entry_for("schemathesis", Role.ADMIN, KEY)),
+    }
+
+
+@pytest.fixture
+def api(
+    settings: Settings, bucket: TestBucket, manager: DataManager, tmp_path: Path
+) -> Iterator[str]:
+    """The URL of a served API with two users and a problem, and a scheduler beside it."""
+    bucket.user("1000.csv")
+    bucket.put("1001.csv", "first_name,last_name,birthts\nAnn,Lee,0\nBo,Li,soon\n")
+    manager.run(Trigger.CLI)
+    url = tmp_path / "url"
+    with ExitStack() as both:
+        both.enter_context(running(settings, tmp_path, "schedule"))
+        both.enter_context(running(settings, tmp_path, "serve", "--url-file", str(url)))
+        wait_until(url.exists, seconds=120)
+        yield url.read_text().strip()
+    log = (tmp_path / "serve.log").read_text()
+    assert '"status": 200' in log
+    for secret in (KEY, "Traceback", "request_crashed"):
+        assert secret not in log
+
+
+def ask_everything(url: str, folder: Path, *options: str) -> int:
+    """Let schemathesis loose on the API; how many cases it made."""
+    configuration = folder / "schemathesis.toml"
+    configuration.write_text(CONFIGURATION)
+    done = subprocess.run(
+        [
+            SCHEMATHESIS,
+            f"--config-file={configuration}",
+            "run",
+            f"{url}/openapi.json",
+            f"--header=Authorization: Bearer {KEY}",
+            "--checks=all",
+            "--suppress-health-check=all",
+            "--generation-database=none",
+            "--no-color",
+            *options,
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = re.search(r"(\d+) generated", done.stdout)
+    assert found is not None, done.stdout
+    return int(found[1])
+
+
+def test_the_api_does_what_its_document_says(api: str, tmp_path: Path):
+    phases = "--phases=examples,fuzzing,stateful"
+    assert ask_everything(api, tmp_path, phases, "--max-examples=8", "--seed=1") >= 150
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_the_api_does_what_its_document_says_in_thousands_of_cases(api: str, tmp_path: Path):
+    assert ask_everything(api, tmp_path, "--max-examples=150") >= 2000

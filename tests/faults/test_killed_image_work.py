@@ -1,0 +1,131 @@
+"""Looking after images, killed at any instant, is made good by the next time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+from etl.database import connect_unpooled
+from etl.executor import map_in_threads
+from etl.manager import DataManager
+from etl.model import Trigger
+from etl.settings import Settings
+from etl.thumbnails import ImageKeeper
+from etl.verify import verify
+from tests.conftest import TestBucket, wait_until
+from tests.pictures import plain
+
+ROOT = Path(__file__).parents[2]
+IMAGES = 300
+
+MOMENTS = {
+    "as it begins": "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))",
+    "before the first thumbnail is put": "SELECT EXISTS (SELECT FROM thumbnail)",
+    "with thumbnails put and no facts": "SELECT EXISTS (SELECT FROM thumbnail"
+    " WHERE put_at IS NOT NULL)",
+    "with the facts of some": "SELECT EXISTS (SELECT FROM image)",
+}
+REMOVAL = "SELECT EXISTS (SELECT FROM thumbnail WHERE put_at IS NULL)"
+
+
+def start(settings: Settings) -> subprocess.Popen[bytes]:
+    assert settings.s3_secret_key
+    assert settings.database_url
+    environment = {
+        "PATH": os.environ["PATH"],
+        "S3_ENDPOINT": settings.s3_endpoint,
+        "S3_ACCESS_KEY": settings.s3_access_key,
+        "S3_SECRET_KEY": settings.s3_secret_key.get_secret_value(),
+        "DATABASE_URL": settings.database_url.get_secret_value(),
+        "SOURCE_BUCKET": settings.source_bucket,
+        "PROCESSED_BUCKET": settings.processed_bucket,
+        "THUMBNAIL_BUCKET": settings.thumbnail_bucket,
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "etl", "images"],
+        cwd=ROOT,
+        env={name: str(value) for name, value in environment.items()},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def kill_when(settings: Settings, condition: str) -> None:
+    """Start the work and kill it as soon as the condition holds, or let it end."""
+    engine = connect_unpooled(settings)
+    process = start(settings)
+    try:
+        with engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            wait_until(
+                lambda: process.poll() is not None or connection.scalar(text(condition)),
+                seconds=120,
+                pause=0.001,
+            )
+        assert process.poll() is None, f"it ended before it could be killed: {condition}"
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def check_level(settings: Settings, engine: Engine, images: int) -> None:
+    kept = ImageKeeper(settings).keep(wait_seconds=30)
+    assert kept.passed_over == 0
+    assert verify(settings, engine) == []
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM image")) == images
+        assert connection.scalar(text("SELECT count(*) FROM thumbnail")) == 2 * images
+        assert not connection.scalar(text(REMOVAL))
+
+
+@pytest.fixture
+def many(bucket: TestBucket, manager: DataManager) -> TestBucket:
+    map_in_threads(lambda n: bucket.put(f"{n}.png", plain(9 + n, 400)), range(IMAGES), 8)
+    manager.run(Trigger.CLI)
+    return bucket
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_at_any_moment_the_next_time_makes_it_good(
+    many: TestBucket, settings: Settings, engine: Engine, moment: str
+):
+    kill_when(settings, MOMENTS[moment])
+    check_level(settings, engine, len(many.keys()))
+
+
+def test_killed_while_it_removes_the_next_time_makes_it_good(
+    many: TestBucket, settings: Settings, engine: Engine, manager: DataManager
+):
+    ImageKeeper(settings).keep()
+    gone = [f"{n}.png" for n in range(0, IMAGES, 3)]
+    contents = {key: many.get(key) for key in gone}
+    map_in_threads(many.remove, gone, 8)
+    manager.run(Trigger.CLI)
+    kill_when(settings, REMOVAL)
+    for key in gone[::2]:  # some come back before the next time
+        many.put(key, contents[key])
+    manager.run(Trigger.CLI)
+    check_level(settings, engine, len(many.keys()))
+
+
+def test_told_to_stop_it_leaves_no_process_behind(many: TestBucket, settings: Settings):
+    assert many.keys()
+    process = start(settings)
+    children: set[int] = set()
+
+    def sees_children() -> bool:
+        for task in Path(f"/proc/{process.pid}/task").glob("*/children"):
+            children.update(int(number) for number in task.read_text().split())
+        return len(children) >= 2
+
+    wait_until(sees_children, seconds=60)
+    process.send_signal(signal.SIGTERM)
+    process.wait(30)
+    wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))

@@ -1,0 +1,68 @@
+"""The scripts in bin/, run as a user or a supervisor would."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from etl.bucket import ObjectStore
+from tests.conftest import minio_client
+from tests.integration.test_api import serving
+
+if TYPE_CHECKING:
+    from etl.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def call(script: str, *arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | ({} if path is None else {"PATH": path})
+    return subprocess.run(
+        [str(ROOT / "bin" / script), *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_health_check_tells_a_well_service_from_one_that_lacks_a_bucket(settings: Settings):
+    with serving(settings) as (host, port, _process):
+        url = f"http://{host}:{port}"
+        well = call("health-check.sh", url)
+        assert (well.returncode, well.stderr) == (0, "")
+        assert "GET /health: 200" in well.stdout
+
+        minio_client(settings).remove_bucket(settings.processed_bucket)
+        ill = call("health-check.sh", url)
+        assert ill.returncode == 1
+        assert settings.processed_bucket in ill.stdout
+        ObjectStore(settings).ensure_bucket(settings.processed_bucket)
+        assert call("health-check.sh", url).returncode == 0
+
+
+def test_health_check_says_when_nobody_answers_or_it_is_asked_wrongly():
+    nobody = call("health-check.sh", "http://127.0.0.1:9")
+    assert nobody.returncode == 3
+    assert "./run.sh up" in nobody.stderr
+    assert call("health-check.sh", "localhost").returncode == 2
+    assert call("health-check.sh", "http://127.0.0.1:9", "more").returncode == 2
+
+
+def test_deploy_without_docker_says_what_to_use_instead(tmp_path: Path):
+    for tool in ("sh", "dirname"):
+        (tmp_path / tool).symlink_to(shutil.which(tool) or "")
+    answer = call("deploy.sh", path=str(tmp_path))
+    assert answer.returncode == 2
+    assert "./run.sh up" in answer.stderr
+
+
+def test_test_hands_arguments_and_exit_status_through():
+    listed = call("test.sh", "--collect-only", "-q", "-n0", "tests/unit/test_keys.py")
+    assert listed.returncode == 0
+    assert "test_keys.py" in listed.stdout
+    assert call("test.sh", "-n0", "no-such-test.py").returncode == 4

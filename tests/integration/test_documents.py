@@ -1,0 +1,211 @@
+"""/documents: JSON documents in a bucket, by name and by version."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from api import create_app
+from etl.documents import NotJson, check_json
+from tests.conftest import minio_client
+
+if TYPE_CHECKING:
+    from flask.testing import FlaskClient
+    from werkzeug.test import TestResponse
+
+    from etl.settings import Settings
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+def client(settings: Settings) -> FlaskClient:
+    return create_app(settings).test_client()
+
+
+def upload(client: FlaskClient, content: bytes | str, name: str | None = None) -> dict[str, Any]:
+    query = "" if name is None else f"?name={name}"
+    response = client.post(f"/documents{query}", data=content, headers=JSON)
+    assert response.status_code == 201, response.text
+    assert response.headers["Location"] == f"/documents/{response.get_json()['name']}"
+    return response.get_json()
+
+
+def problem_of(response: TestResponse, status: int) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.mimetype == "application/problem+json"
+    body = response.get_json()
+    assert body["hint"]
+    return body
+
+
+@pytest.mark.parametrize("content", ["0", "[]", "null", "false", '""', "{}", ' {"a" : [1.50]}\n'])
+def test_any_json_value_is_kept_byte_for_byte(client: FlaskClient, content: str):
+    saved = upload(client, content)
+    answer = client.get(f"/documents/{saved['name']}")
+    assert answer.data == content.encode()
+    assert answer.mimetype == "application/json"
+    assert answer.headers["ETag"] == f'"{saved["etag"]}"'
+    assert answer.headers["X-Version"] == saved["version"]
+
+
+def test_a_document_without_a_name_is_given_one_that_nobody_else_gets(client: FlaskClient):
+    names = [upload(client, "1")["name"] for _ in range(5)]
+    assert len(set(names)) == 5
+    for name in names:
+        assert re.fullmatch(r"data_\d{8}T\d{6}_\d{6}_[0-9a-f]{8}\.json", name)
+
+
+def test_a_document_is_an_object_that_other_clients_can_read(
+    client: FlaskClient, settings: Settings
+):
+    upload(client, '{"a":1}', "report.json")
+    found = minio_client(settings).get_object(settings.document_bucket, "report.json")
+    try:
+        assert found.read() == b'{"a":1}'
+        assert found.headers["Content-Type"] == "application/json"
+    finally:
+        found.close()
+        found.release_conn()
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "column"),
+    [
+        ("", 1, 1),
+        ("NaN", 1, 1),
+        ('{"a":\n  Infinity}', 2, 3),
+        ("[1,\n2,,3]", 2, 3),
+        ('{"a": 1} x', 1, 10),
+        ("\ufeff1", 1, 1),
+        ("[" * 2000, 1, 1026),
+    ],
+)
+def test_what_is_no_json_is_refused_with_its_place(
+    client: FlaskClient, content: str, line: int, column: int
+):
+    response = client.post("/documents", data=content.encode(), headers=JSON)
+    body = problem_of(response, 400)
+    assert (body["line"], body["column"]) == (line, column)
+    assert f"line {line}, column {column}" in body["detail"]
+    assert client.get("/documents").get_json() == {"documents": []}
+
+
+@hypothesis_settings(max_examples=200)
+@given(st.text(alphabet='[]{}",:0123456789.eE+-truefalsn \n\\', max_size=12))
+def test_json_is_what_pythons_own_reader_takes_without_its_liberties(content: str):
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    try:
+        json.loads(content, parse_constant=refuse)
+    except ValueError:
+        with pytest.raises(NotJson):
+            check_json(content.encode())
+    else:
+        check_json(content.encode())
+
+
+def test_another_content_type_is_refused_with_the_header_to_send(client: FlaskClient):
+    response = client.post("/documents", data="{}", headers={"Content-Type": "text/plain"})
+    assert "Content-Type: application/json" in problem_of(response, 415)["hint"]
+    vendor = {"Content-Type": "application/vnd.api+json; charset=utf-8"}
+    assert client.post("/documents", data="{}", headers=vendor).status_code == 201
+
+
+def test_a_body_over_the_limit_is_refused_and_one_at_it_taken(settings: Settings):
+    small = settings.model_copy(update={"document_max_size": 70_000})
+    client = create_app(small).test_client()
+    assert (
+        client.post("/documents", data=b'"' + b"1" * 69_998 + b'"', headers=JSON).status_code == 201
+    )
+    response = client.post("/documents", data=b'"' + b"1" * 69_999 + b'"', headers=JSON)
+    assert "70,000 bytes" in problem_of(response, 413)["hint"]
+
+
+@pytest.mark.parametrize("name", [".versions", "a/b", "..", "a%20b", "%C3%A4", "x" * 201, "-a"])
+def test_a_name_that_is_none_is_refused(client: FlaskClient, name: str):
+    response = client.post(f"/documents?name={name}", data="1", headers=JSON)
+    assert problem_of(response, 422)["errors"][0]["parameter"] == "name"
+    assert client.get(f"/documents/{name}").status_code == 404
+
+
+def test_every_upload_under_a_name_stays_as_a_version(client: FlaskClient):
+    saved = [upload(client, str(value), "a.json") for value in range(3)]
+    assert client.get("/documents/a.json").data == b"2"
+
+    listed = client.get("/documents/a.json/versions").get_json()
+    assert listed["name"] == "a.json"
+    assert [item["version"] for item in listed["versions"]] == [
+        item["version"] for item in reversed(saved)
+    ]
+    for value, item in enumerate(saved):
+        answer = client.get(f"/documents/a.json?version={item['version']}")
+        assert answer.data == str(value).encode()
+    newest = client.get("/documents/a.json/versions?limit=1").get_json()["versions"]
+    assert [item["version"] for item in newest] == [saved[2]["version"]]
+
+
+def test_versions_of_one_name_are_not_those_of_another_that_begins_so(client: FlaskClient):
+    upload(client, "1", "a")
+    upload(client, "2", "a.json")
+    assert len(client.get("/documents/a/versions").get_json()["versions"]) == 1
+
+
+def test_a_reader_who_has_the_newest_is_told_so(client: FlaskClient):
+    tag = f'"{upload(client, "1", "a.json")["etag"]}"'
+    answer = client.get("/documents/a.json", headers={"If-None-Match": f'"x", {tag}'})
+    assert (answer.status_code, answer.data) == (304, b"")
+    assert answer.headers["ETag"] == tag
+    upload(client, "2", "a.json")
+    answer = client.get("/documents/a.json", headers={"If-None-Match": tag})
+    assert (answer.status_code, answer.data) == (200, b"2")
+
+
+def test_the_list_goes_by_pages_in_byte_order_and_shows_no_versions(client: FlaskClient):
+    names = ["B.json", "a-1", "a.json", "a1", "b"]
+    for name in reversed(names):
+        upload(client, "[]", name)
+    listed, url = [], "/documents?limit=2"
+    while url:
+        response = client.get(url)
+        assert response.status_code == 200, response.text
+        page = response.get_json()["documents"]
+        assert len(page) <= 2
+        listed += page
+        link = re.fullmatch(r'<(.*)>; rel="next"', response.headers.get("Link", ""))
+        url = link[1] if link else ""
+    assert [item["name"] for item in listed] == names
+    assert all(item["size"] == 2 and item["etag"] and item["last_modified"] for item in listed)
+    begun = client.get("/documents?prefix=a&after=a.json").get_json()["documents"]
+    assert [item["name"] for item in begun] == ["a1"]
+
+
+def test_a_removed_document_is_gone_with_its_versions(client: FlaskClient, settings: Settings):
+    first = upload(client, "1", "a.json")
+    upload(client, "2", "a.json")
+    assert client.delete("/documents/a.json").status_code == 204
+    assert "'a.json'" in problem_of(client.delete("/documents/a.json"), 404)["detail"]
+    for url in ("", f"?version={first['version']}", "/versions"):
+        problem_of(client.get(f"/documents/a.json{url}"), 404)
+    listed = minio_client(settings).list_objects(settings.document_bucket, recursive=True)
+    assert [entry.object_name for entry in listed] == []
+
+
+def test_without_the_store_documents_are_a_503(settings: Settings):
+    odd = settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
+    client = create_app(odd).test_client()
+    responses = [
+        client.get("/documents"),
+        client.get("/documents/a"),
+        client.post("/documents", data="1", headers=JSON),
+        client.delete("/documents/a"),
+    ]
+    for response in responses:
+        assert problem_of(response, 503)["type"].endswith("object-store-unavailable")

@@ -1,0 +1,506 @@
+"""The door of the API: every route with every kind of key, and what strangers are told."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import structlog
+from apiflask import APIFlask
+from flask.testing import FlaskClient
+from pydantic import SecretStr
+from sqlalchemy import Engine, text
+from werkzeug.test import TestResponse
+
+from api import create_app
+from api.auth import needs, rule_of
+from api.limits import MAX_WRONG_KEYS
+from etl import key_file
+from etl.access import Role, entry_for, new_key
+from etl.logs import set_up_logs
+from etl.settings import Settings
+from tests.conftest import wait_until
+
+KEYS = {role: new_key() for role in Role}
+WRONG = new_key()
+PUBLIC = {"GET /", "GET /health", "GET /openapi.json", "GET /docs", "GET /docs/<name>"}
+PUBLIC |= {"GET /static/<path:filename>"}
+LEAST = {"POST": Role.WRITER, "PUT": Role.WRITER, "PATCH": Role.WRITER, "DELETE": Role.ADMIN}
+
+Answers = Iterator[tuple[str, str, dict[str, Any]]]
+
+
+def operations() -> Answers:
+    """Method, path and description of every operation of the document."""
+    app = create_app(Settings(_env_file=None, database_url="postgresql://nobody@127.0.0.1:9/none"))
+    for path, methods in app.test_client().get("/openapi.json").get_json()["paths"].items():
+        for method, operation in methods.items():
+            yield method.upper(), path, operation
+
+
+OPERATIONS = [pytest.param(*each, id=f"{each[0]} {each[1]}") for each in operations()]
+
+
+def address(path: str, operation: dict[str, Any]) -> str:
+    """The address of an operation, with the example of each parameter in its path."""
+    for parameter in operation["parameters"]:
+        if parameter["in"] == "path":
+            value = quote(str(parameter["example"]), safe="")
+            path = path.replace(f"{{{parameter['name']}}}", value)
+    return path
+
+
+def entries() -> str:
+    return ",".join(str(entry_for(f"the-{role}", role, key)) for role, key in KEYS.items())
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+@pytest.fixture
+def make(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., FlaskClient]]:
+    """Makes clients of apps with further settings."""
+    made: list[APIFlask] = []
+
+    def client(**values: object) -> FlaskClient:
+        own = {"local_dir": tmp_path} | values
+        made.append(create_app(settings.model_copy(update=own)))
+        return made[-1].test_client()
+
+    yield client
+    for app in made:
+        app.extensions["bucketline"].engine.dispose()
+
+
+@pytest.fixture
+def locked(make: Callable[..., FlaskClient]) -> FlaskClient:
+    """A client of an app with a key for each role."""
+    return make(api_keys=SecretStr(entries()))
+
+
+def expect_problem(response: TestResponse, status: int, kind: str) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.mimetype == "application/problem+json"
+    body: dict[str, Any] = response.get_json()
+    assert body["type"] == f"urn:bucketline:problem:{kind}"
+    assert body["hint"]
+    return body
+
+
+# -- every route, every key
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS)
+def test_each_key_opens_what_the_document_says(
+    locked: FlaskClient, method: str, path: str, operation: dict[str, Any]
+):
+    url = address(path, operation)
+    shown = {None: {}, "wrong": bearer(WRONG)} | {role: bearer(key) for role, key in KEYS.items()}
+    for who, headers in shown.items():
+        with locked.open(url, method=method, headers=headers) as response:
+            assert response.status_code in expected(operation, who), (who, response.text)
+            if response.status_code == 403:
+                assert ("role-missing" in response.text) == (who in lacking(operation)), who
+
+
+def expected(operation: dict[str, Any], who: str | None) -> set[int]:
+    """The statuses this caller may see; of those let in, what the route itself answers."""
+    needed = operation.get("x-role")
+    if {"ownToken": []} in operation["security"]:
+        return {401, 503}
+    if needed is not None:
+        assert operation["security"] == [{"bearer": []}, {"apiKey": []}]
+        if who not in list(Role):
+            return {401}
+        if who in lacking(operation):
+            return {403}
+    return {int(status) for status in operation["responses"]} - {401, 429, 500, 503}
+
+
+def lacking(operation: dict[str, Any]) -> set[Role]:
+    """The roles that are not enough."""
+    needed = operation.get("x-role")
+    return {role for role in Role if needed and not role.includes(Role(needed))}
+
+
+def rules(app: APIFlask) -> Iterator[tuple[str, str, Any]]:
+    for rule in app.url_map.iter_rules():
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            yield method, rule.rule, rule_of(app, rule.endpoint)
+
+
+def test_every_route_says_what_it_needs(locked: FlaskClient):
+    """A route without a rule fails here; so does one that lets in more than its kind may."""
+    for method, path, rule in rules(locked.application):
+        name = f"{method} {path}"
+        assert rule is not None, f"{name} has no rule"
+        if rule.has_own_token:
+            continue
+        assert (rule.role is None) == (name in PUBLIC), name
+        if rule.role is not None:
+            assert rule.role.includes(LEAST.get(method, Role.READER)), name
+
+
+def test_a_route_without_a_rule_lets_nobody_in(make: Callable[..., FlaskClient]):
+    for values in ({}, {"api_keys": SecretStr(entries())}):
+        client = make(**values)
+        client.application.add_url_rule("/forgotten", view_func=lambda: "secret")
+        expect_problem(client.get("/forgotten", headers=bearer(KEYS[Role.ADMIN])), 403, "no-rule")
+
+
+def test_a_mark_on_a_view_is_all_a_new_route_takes(make: Callable[..., FlaskClient]):
+    client = make(api_keys=SecretStr(entries()))
+
+    @client.application.get("/new")
+    @needs(Role.WRITER)
+    def show_new() -> dict[str, str]:
+        """Show it."""
+        return {}
+
+    assert client.get("/new", headers=bearer(KEYS[Role.READER])).status_code == 403
+    assert client.get("/new", headers=bearer(KEYS[Role.WRITER])).status_code == 200
+    operation = client.get("/openapi.json").get_json()["paths"]["/new"]["get"]
+    assert operation["x-role"] == "writer"
+    assert operation["responses"].keys() >= {"401", "403", "429"}
+    assert operation["description"].count("Needs the role") == 1
+
+
+# -- what is sent, and what is told
+
+
+def test_a_key_may_come_as_x_api_key(locked: FlaskClient):
+    assert locked.get("/data", headers={"X-API-Key": KEYS[Role.READER]}).status_code == 200
+    basic = {"Authorization": "Basic eDp5", "X-API-Key": KEYS[Role.READER]}
+    assert locked.get("/data", headers=basic).status_code == 200
+    both = bearer(WRONG) | {"X-API-Key": KEYS[Role.READER]}
+    assert locked.get("/data", headers=both).status_code == 401
+
+
+def test_a_key_in_the_address_opens_nothing(locked: FlaskClient):
+    assert locked.get(f"/data?api_key={KEYS[Role.ADMIN]}").status_code == 401
+
+
+ALMOST = [KEYS[Role.ADMIN][:-1], KEYS[Role.ADMIN] + "x"]
+
+
+@pytest.mark.parametrize("key", ["", " ", "é", "\udcff", "x" * 5000, "bl_", *ALMOST], ids=range(8))
+def test_what_is_no_key_opens_nothing(locked: FlaskClient, key: str):
+    value = f"Bearer {key}".encode("utf-8", "surrogatepass").decode("latin-1")
+    response = locked.get("/data", headers={"Authorization": value})
+    expect_problem(response, 401, "key-wrong")
+
+
+def test_strangers_are_told_how_to_send_a_key(locked: FlaskClient):
+    none = locked.get("/data")
+    assert expect_problem(none, 401, "key-missing")
+    assert none.headers["WWW-Authenticate"].startswith("Bearer")
+    wrong = locked.get("/data", headers=bearer(WRONG))
+    assert "invalid_token" in wrong.headers["WWW-Authenticate"]
+    assert "Bearer" in expect_problem(wrong, 401, "key-wrong")["hint"]
+
+
+def test_a_lesser_key_is_told_the_role_it_lacks(locked: FlaskClient):
+    body = expect_problem(
+        locked.post("/data", headers=bearer(KEYS[Role.READER])), 403, "role-missing"
+    )
+    assert "writer" in body["detail"]
+
+
+def test_retiring_most_users_needs_an_admin(locked: FlaskClient):
+    url = "/data?allow=mass-retirement"
+    body = expect_problem(locked.post(url, headers=bearer(KEYS[Role.WRITER])), 403, "role-missing")
+    assert "admin" in body["detail"]
+    assert locked.post(url, headers=bearer(KEYS[Role.ADMIN])).status_code == 202
+
+
+def test_health_tells_strangers_the_status_alone(locked: FlaskClient):
+    for headers in ({}, bearer(WRONG)):
+        told = locked.get("/health", headers=headers).get_json()
+        assert {name: value for name, value in told.items() if value} == {"status": "ok"}
+    known = locked.get("/health", headers=bearer(KEYS[Role.READER])).get_json()
+    assert known["database"]["status"] == "ok"
+
+
+# -- keys that come and go
+
+
+def test_the_first_key_locks_a_running_api_and_revoking_it_does_not_open_it(
+    make: Callable[..., FlaskClient], tmp_path: Path
+):
+    client, path, key = make(), tmp_path / "api-keys", new_key()
+    assert client.get("/data").status_code == 200
+    key_file.add(path, entry_for("ann", Role.READER, key))
+    assert client.get("/data").status_code == 401
+    assert client.get("/data", headers=bearer(key)).status_code == 200
+    key_file.remove(path, "ann")
+    assert client.get("/data", headers=bearer(key)).status_code == 401
+    path.unlink()
+    assert client.get("/data").status_code == 401
+    assert make().get("/data").status_code == 200
+
+
+def test_a_key_is_revoked_and_others_stay(make: Callable[..., FlaskClient], tmp_path: Path):
+    client, path = make(api_keys=SecretStr(entries())), tmp_path / "api-keys"
+    ann, bob = new_key(), new_key()
+    key_file.add(path, entry_for("ann", Role.READER, ann))
+    key_file.add(path, entry_for("bob", Role.READER, bob))
+    key_file.remove(path, "ann")
+    assert client.get("/data", headers=bearer(ann)).status_code == 401
+    assert client.get("/data", headers=bearer(bob)).status_code == 200
+    assert client.get("/data", headers=bearer(KEYS[Role.READER])).status_code == 200
+
+
+def test_a_file_that_cannot_be_read_keeps_the_door_locked(
+    make: Callable[..., FlaskClient], tmp_path: Path
+):
+    (tmp_path / "api-keys").mkdir()
+    assert make().get("/data").status_code == 401
+    (tmp_path / "other").write_bytes(b"\xff\0nonsense\nann:admin\n")
+    assert make(api_keys_file=tmp_path / "other").get("/data").status_code == 401
+
+
+# -- an open API
+
+
+def test_without_keys_only_this_machine_is_served(make: Callable[..., FlaskClient]):
+    client = make()
+    elsewhere = {"REMOTE_ADDR": "192.0.2.1"}
+    for url in ("/data", "/health", "/nowhere"):
+        response = client.get(url, environ_overrides=elsewhere)
+        expect_problem(response, 403, "loopback-only")
+    assert client.get("/data", environ_overrides={"REMOTE_ADDR": "::1"}).status_code == 200
+    opened = make(api_open=True)
+    assert opened.get("/data", environ_overrides=elsewhere).status_code == 200
+
+
+@pytest.mark.parametrize("api_open", [True, False])
+def test_a_name_made_to_lead_here_is_not_answered(
+    make: Callable[..., FlaskClient],
+    api_open: bool,  # noqa: FBT001 - a value to test
+):
+    client = make(api_open=api_open)
+    rebound = client.get("/data", headers={"Host": "evil.example:5000"})
+    expect_problem(rebound, 421, "unknown-host")
+    assert client.get("/data", headers={"Host": "127.0.0.1:5000"}).status_code == 200
+
+
+def test_with_a_key_any_name_will_do(locked: FlaskClient):
+    headers = {"Host": "api.example.com"} | bearer(KEYS[Role.READER])
+    assert locked.get("/data", headers=headers).status_code == 200
+
+
+# -- browsers
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://localhost:3000"},
+        {"Origin": "https://app.example.com.evil.example"},
+    ],
+)
+def test_a_page_of_another_site_starts_no_run(
+    make: Callable[..., FlaskClient], engine: Engine, headers: dict[str, str]
+):
+    client = make(cors_origins="https://app.example.com")
+    expect_problem(client.post("/data", headers=headers), 403, "cross-site-request")
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM run")).scalar_one() == 0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "https://app.example.com", "Sec-Fetch-Site": "cross-site"},
+    ],
+)
+def test_our_own_pages_and_allowed_ones_may(
+    make: Callable[..., FlaskClient], headers: dict[str, str]
+):
+    client = make(cors_origins="https://app.example.com")
+    assert client.post("/data", headers=headers).status_code == 202
+
+
+def test_no_origin_is_shared_with_unless_it_is_named(make: Callable[..., FlaskClient]):
+    asked = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "GET"}
+    for client, url in ((make(), "/data"), (make(cors_origins="https://other.example"), "/data")):
+        for response in (client.get(url, headers=asked), client.options(url, headers=asked)):
+            assert "Access-Control-Allow-Origin" not in response.headers
+
+
+def test_a_named_origin_may_ask_before_it_has_a_key(make: Callable[..., FlaskClient]):
+    client = make(api_keys=SecretStr(entries()), cors_origins="https://app.example.com")
+    asked = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "POST"}
+    preflight = client.options("/data", headers=asked)
+    assert preflight.status_code == 204
+    assert "POST" in preflight.headers["Access-Control-Allow-Methods"]
+    assert "X-API-Key" in preflight.headers["Access-Control-Allow-Headers"]
+    for key, status in ((KEYS[Role.WRITER], 202), (WRONG, 401)):
+        answer = client.post("/data", headers=asked | bearer(key))
+        assert answer.status_code == status
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
+        assert answer.vary.find("Origin") >= 0
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+# -- limits
+
+
+def test_each_key_has_its_own_allowance_and_health_none(make: Callable[..., FlaskClient]):
+    client = make(api_keys=SecretStr(entries()), api_rate_limit="3/h")
+    reader, admin = bearer(KEYS[Role.READER]), bearer(KEYS[Role.ADMIN])
+    assert [client.get("/data", headers=reader).status_code for _ in range(4)] == [200] * 3 + [429]
+    refused = client.get("/data", headers=reader)
+    expect_problem(refused, 429, "too-many-requests")
+    assert 0 < int(refused.headers["Retry-After"]) <= 3600
+    assert client.get("/data", headers=admin).status_code == 200
+    assert [client.get("/").status_code for _ in range(4)] == [200] * 3 + [429]
+    assert {client.get("/health").status_code for _ in range(10)} == {200}
+
+
+def test_after_a_while_a_key_may_ask_again(make: Callable[..., FlaskClient]):
+    client = make(api_rate_limit="1/s")
+    wait_until(lambda: client.get("/stats").status_code == 429)
+    wait_until(lambda: client.get("/stats").status_code == 200)
+
+
+def test_wrong_keys_are_limited_and_right_ones_pass_all_the_same(locked: FlaskClient):
+    statuses = [
+        locked.get("/data", headers=bearer(new_key())).status_code
+        for _ in range(MAX_WRONG_KEYS.amount + 1)
+    ]
+    assert statuses == [401] * MAX_WRONG_KEYS.amount + [429]
+    assert locked.get("/data", headers=bearer(KEYS[Role.READER])).status_code == 200
+    elsewhere = {"REMOTE_ADDR": "192.0.2.1"}
+    wrong = locked.get("/data", headers=bearer(WRONG), environ_overrides=elsewhere)
+    assert wrong.status_code == 401
+
+
+# -- names, ids, secrets
+
+
+def test_an_id_that_the_client_gives_is_echoed_and_any_other_is_made(locked: FlaskClient):
+    given = locked.get("/nowhere", headers={"X-Request-Id": "check-1.a"})
+    assert given.headers["X-Request-Id"] == given.get_json()["request_id"] == "check-1.a"
+    for odd in ("a b", "x" * 65, "-x", "<script>", "\x7f", ""):
+        made = locked.get("/nowhere", headers={"X-Request-Id": odd})
+        assert made.headers["X-Request-Id"] == made.get_json()["request_id"]
+        assert len(made.headers["X-Request-Id"]) == 16
+
+
+@pytest.fixture
+def logged() -> Iterator[Callable[[], str]]:
+    """All that was logged, as JSON."""
+    set_up_logs("json")
+    stream = io.StringIO()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(stream))
+    yield stream.getvalue
+    set_up_logs("console", quiet=True)
+
+
+def lines(logged: str) -> list[dict[str, Any]]:
+    every = [json.loads(line) for line in logged.splitlines()]
+    return [line for line in every if line["event"] == "request"]
+
+
+def test_each_request_leaves_a_line_that_names_its_key(
+    make: Callable[..., FlaskClient], logged: Callable[[], str]
+):
+    client = make(api_keys=SecretStr(entries()))
+    headers = bearer(KEYS[Role.READER]) | {"X-Request-Id": "one"}
+    body = client.get("/data?limit=5", headers=headers).data
+    client.post("/data", headers=bearer(WRONG))
+    named, unnamed = lines(logged())
+    assert named["ms"] > 0
+    assert {name: named[name] for name in ("method", "path", "status", "bytes")} == {
+        "method": "GET",
+        "path": "/data",
+        "status": 200,
+        "bytes": len(body),
+    }
+    assert (named["key"], named["role"], named["request_id"]) == ("the-reader", "reader", "one")
+    assert (unnamed["key"], unnamed["status"]) == (None, 401)
+
+
+def test_a_streamed_answer_is_logged_with_all_its_bytes(
+    make: Callable[..., FlaskClient], engine: Engine, logged: Callable[[], str]
+):
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO users (user_id, first_name, last_name, birthts, source_key,"
+                " source_line, run_id, updated_at)"
+                " SELECT i::text, 'Ann', 'Lee', 0, 'k.csv', i, 1, now()"
+                " FROM generate_series(1, 20000) i"
+            )
+        )
+    with closing(make().get("/data")) as response:
+        size = len(response.data)
+    (line,) = lines(logged())
+    assert line["bytes"] == size > 1_000_000
+
+
+def test_no_failing_request_gives_a_secret_or_a_stack_away(
+    make: Callable[..., FlaskClient],
+    logged: Callable[[], str],
+    engine: Engine,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+):
+    """Given all kinds of failure, when they are answered and logged, then in safe words only."""
+    password = "hunter2-and-more"  # noqa: S105 - it opens nothing
+    lost = f"postgresql://somebody:{password}@127.0.0.1:9/nowhere"
+    clients = [
+        make(api_keys=SecretStr(entries())),
+        make(api_keys=SecretStr(entries()), database_url=SecretStr(lost)),
+        make(api_keys=SecretStr(entries()), s3_endpoint="http://127.0.0.1:9"),
+    ]
+    said = "".join(answers(client) for client in clients)
+    with engine.begin() as connection:  # from here on the API meets what it never expected
+        connection.execute(text("ALTER TABLE users RENAME first_name TO odd"))
+    said += answers(clients[0])
+    log = logged()
+    assert caplog.text == ""
+    assert {line["status"] for line in lines(log)} >= {401, 403, 404, 405, 413, 422, 500, 503}
+    secrets = [*KEYS.values(), password, settings.s3_secret_key.get_secret_value()]
+    for secret in [*secrets, "Traceback", 'File "', "SELECT "]:
+        assert secret not in said, secret
+        assert secret not in log, secret
+
+
+def answers(client: FlaskClient) -> str:
+    """Everything said, headers and all, in answer to requests that mostly fail."""
+    said = []
+    shown = [{}, bearer(WRONG), *(bearer(key) for key in KEYS.values())]
+    for headers in [*shown, {"X-API-Key": WRONG}, {"Authorization": f"Basic {WRONG}"}]:
+        for method, url in REQUESTS:
+            body = b"x" * 100_000 if url == "/data?large" else b""
+            with client.open(url, method=method, headers=headers, data=body) as response:
+                said.append(f"{response.headers}\n{response.text}")
+    return "".join(said)
+
+
+REQUESTS = [
+    *(("GET", url) for url in ("/", "/data", "/data/1", "/data?min_age=x", "/data?limit=1")),
+    *(("GET", url) for url in ("/stats", "/runs/1", "/runs?after=x", "/problems", "/nowhere")),
+    *(("GET", url) for url in ("/health", "/storage/health", f"/data?key={KEYS[Role.ADMIN]}")),
+    ("DELETE", "/data"),
+    ("POST", "/data"),
+    ("POST", "/data?large"),
+    ("POST", "/data?allow=mass-retirement"),
+    ("POST", "/stats"),
+]

@@ -1,0 +1,166 @@
+"""The scheduler's thread for images, against a real database and store."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import Engine, text
+
+from etl.bucket import ObjectStore
+from etl.database import connect_unpooled, image_lock
+from etl.errors import ObjectStoreUnavailable
+from etl.image_watch import ImageWatch
+from etl.manager import DataManager
+from etl.model import SourceFile, SourceObject, Trigger
+from etl.settings import Settings
+from etl.thumbnails import ImageKeeper
+from tests.conftest import TestBucket, wait_until
+from tests.pictures import plain
+
+
+@contextmanager
+def watching(settings: Settings, keeper: ImageKeeper | None = None) -> Iterator[None]:
+    watch = ImageWatch(settings, keeper or ImageKeeper(settings))
+    thread = threading.Thread(target=watch.run_forever)
+    thread.start()
+    try:
+        yield
+    finally:
+        watch.stop()
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+def count(engine: Engine, state: str = "ready") -> int:
+    with engine.connect() as connection:
+        statement = text("SELECT count(*) FROM image WHERE state = :state")
+        return connection.scalar(statement, {"state": state}) or 0
+
+
+def cut_connections(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+
+
+def test_what_waits_at_the_start_and_what_runs_bring_is_looked_at(
+    bucket: TestBucket, settings: Settings, engine: Engine, manager: DataManager
+):
+    bucket.put("a.png", plain())
+    manager.run(Trigger.CLI)
+    with watching(settings):
+        wait_until(lambda: count(engine) == 1)
+        bucket.put("b.png", plain(50, 50))
+        manager.run(Trigger.CLI)
+        wait_until(lambda: count(engine) == 2)
+        bucket.remove("a.png")
+        manager.run(Trigger.CLI)
+        wait_until(lambda: count(engine) == 1)
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_run_without_images_wakes_nobody(
+    bucket: TestBucket, settings: Settings, manager: DataManager
+):
+    engine = connect_unpooled(settings)
+    with engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.execute(text("LISTEN images_waiting"))
+        driver = connection.connection.driver_connection
+        assert driver is not None
+
+        def told() -> int:
+            bucket_told = len(driver.notifies)
+            driver.poll()
+            return max(bucket_told, len(driver.notifies))
+
+        bucket.user("1.csv")
+        manager.run(Trigger.CLI)
+        assert told() == 0
+        bucket.put("1.png", b"x")
+        manager.run(Trigger.CLI)
+        wait_until(lambda: told() == 1)
+
+
+def test_a_lost_connection_is_made_again(
+    bucket: TestBucket, settings: Settings, engine: Engine, manager: DataManager
+):
+    with watching(settings):
+        bucket.put("a.png", plain())
+        manager.run(Trigger.CLI)
+        wait_until(lambda: count(engine) == 1)
+        cut_connections(engine)
+        bucket.put("b.png", plain(50, 50))
+        manager.run(Trigger.CLI)
+        wait_until(lambda: count(engine) == 2)
+
+
+def test_a_store_that_is_down_is_waited_for(
+    bucket: TestBucket,
+    settings: Settings,
+    engine: Engine,
+    manager: DataManager,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    class DownAtFirst(ObjectStore):
+        attempts = 0
+
+        def fetch(self, bucket: str, source: SourceObject) -> SourceFile | None:
+            self.attempts += 1
+            if self.attempts == 1:
+                raise ObjectStoreUnavailable("The store is starting.")
+            return super().fetch(bucket, source)
+
+    monkeypatch.setattr("etl.image_watch.FIRST_RETRY_SECONDS", 0.1)
+    bucket.put("a.png", plain())
+    manager.run(Trigger.CLI)
+    store = DownAtFirst(settings)
+    with watching(settings, ImageKeeper(settings, store=store)):
+        wait_until(lambda: count(engine) == 1)
+    assert store.attempts == 2
+
+
+def test_a_fault_of_ours_does_not_end_it(
+    bucket: TestBucket,
+    settings: Settings,
+    engine: Engine,
+    manager: DataManager,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    class FaultyAtFirst(ObjectStore):
+        attempts = 0
+
+        def fetch(self, bucket: str, source: SourceObject) -> SourceFile | None:
+            self.attempts += 1
+            if self.attempts == 1:
+                raise LookupError
+            return super().fetch(bucket, source)
+
+    monkeypatch.setattr("etl.image_watch.FIRST_RETRY_SECONDS", 0.1)
+    bucket.put("a.png", plain())
+    manager.run(Trigger.CLI)
+    with watching(settings, ImageKeeper(settings, store=FaultyAtFirst(settings))):
+        wait_until(lambda: count(engine) == 1)
+
+
+def test_it_waits_while_another_looks_after_the_images(
+    bucket: TestBucket,
+    settings: Settings,
+    engine: Engine,
+    manager: DataManager,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("etl.image_watch.BUSY_RETRY_SECONDS", 0.1)
+    bucket.put("a.png", plain())
+    manager.run(Trigger.CLI)
+    with image_lock(connect_unpooled(settings)) as _, watching(settings):
+        assert count(engine) == 0
+    with watching(settings):
+        wait_until(lambda: count(engine) == 1)

@@ -1,0 +1,165 @@
+"""The merge: a run of a few rows scans no table; all users are counted only where it is cheap."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from etl import batch, load, merge, runs
+from etl.bucket import ObjectStore
+from etl.database import connect_unpooled
+from etl.manager import DataManager
+from etl.model import Change, ChangeKind, Counts, Trigger
+from etl.settings import Settings
+from tests.conftest import TestBucket
+
+MANY_USERS = "user_id,first_name,last_name,birthts\n" + "".join(
+    f"{number:05},Ann,Lee,{number}\n" for number in range(500)
+)
+SCANS = (
+    "SELECT coalesce(sum(seq_scan), 0) FROM pg_stat_xact_user_tables"
+    " WHERE relname IN ('users', 'source_object', 'shadowed_row', 'problem')"
+)
+ENTRIES = (  # most of what the full scan of an index reads
+    "SELECT coalesce(sum(idx_tup_fetch + seq_tup_read), 0) FROM pg_stat_xact_user_tables"
+    " WHERE relname IN ('users', 'source_object', 'shadowed_row', 'problem')"
+)
+
+
+@pytest.fixture
+def of_one_object(engine: Engine) -> None:
+    """So many users that nobody would read them all, of one object, and PostgreSQL knows."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(
+            text(
+                "INSERT INTO users (user_id, first_name, last_name, birthts, source_key,"
+                " source_line, run_id, updated_at)"
+                " SELECT lpad(number::text, 6, '0'), 'Ann', 'Lee', number, 'many.csv',"
+                " number + 1, 1, now() FROM generate_series(1, 100000) AS number"
+            )
+        )
+        connection.execute(text("VACUUM ANALYZE"))
+
+
+def merge_one(
+    connection: Connection, store: ObjectStore, bucket: TestBucket, key: str, kind: ChangeKind
+) -> Counts:
+    """Merge one object as a run does; nothing is committed."""
+    before = runs.last_counts(connection)
+    (source,) = (found for found in store.list_objects(bucket.name) if found.key == key)
+    today = datetime.now(UTC).date()
+    load.empty_staging(connection)
+    load.stage(connection, batch.read(store, bucket.name, [Change(kind, source)], today))
+    return merge.merge(
+        connection,
+        run_id=99,
+        bucket=bucket.name,
+        staged_objects=1,
+        before=before,
+        allow_mass_retirement=False,
+    )
+
+
+@pytest.mark.usefixtures("of_one_object")
+@pytest.mark.parametrize("user_id", ["somebody-new", "000007"])
+def test_a_run_of_one_row_scans_no_table(
+    settings: Settings,
+    store: ObjectStore,
+    bucket: TestBucket,
+    user_id: str,
+):
+    bucket.user(f"{user_id}.csv", "Bob")
+    with connect_unpooled(settings).connect() as connection:
+        counts = merge_one(connection, store, bucket, f"{user_id}.csv", ChangeKind.ADDED)
+        assert counts.rows_loaded == 1
+        assert connection.scalar(text(SCANS)) == 0
+        assert int(connection.scalar(text(ENTRIES)) or 0) < 100
+        connection.rollback()
+
+
+def standing(counts: Counts) -> tuple[int, int]:
+    return counts.users_live, counts.users_with_image
+
+
+def found(engine: Engine) -> tuple[int, int]:
+    with engine.connect() as connection:
+        row = connection.execute(
+            text("SELECT count(*), count(img_path) FROM users WHERE retired_at IS NULL")
+        ).one()
+    return row[0], row[1]
+
+
+@pytest.mark.parametrize("few", [0, merge.FEW], ids=["counted", "added up"])
+def test_users_are_as_many_as_the_runs_tell(
+    manager: DataManager,
+    bucket: TestBucket,
+    engine: Engine,
+    few: int,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Given users and images that come, go and come back, each run's figures are the table's."""
+    monkeypatch.setattr(merge, "FEW", few)
+    steps = [
+        lambda: (bucket.user("1.csv"), bucket.user("2.csv"), bucket.put("1.png", "x")),
+        lambda: bucket.put("2.jpg", "x"),
+        lambda: bucket.put("2.png", "x"),
+        lambda: (bucket.remove("1.csv"), bucket.remove("2.jpg")),
+        lambda: (bucket.user("1.csv", "Bob"), bucket.remove("2.png")),
+        lambda: (bucket.remove("1.png"), bucket.user("a/2.csv")),
+        lambda: (bucket.remove("a/2.csv"), bucket.put("2.gif", "x")),
+        lambda: None,
+    ]
+    for step in steps:
+        step()
+        assert standing(manager.run(Trigger.CLI).counts) == found(engine)
+
+
+def test_a_table_changed_by_another_hand_is_counted_anew_where_much_is_done(
+    manager: DataManager,
+    bucket: TestBucket,
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Given a user deleted by hand, a large run mends the figures instead of failing for ever."""
+    bucket.user("1.csv")
+    bucket.user("2.csv")
+    manager.run(Trigger.CLI)
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM users WHERE user_id = '1'"))
+    bucket.user("3.csv")
+    assert standing(manager.run(Trigger.CLI).counts) == (3, 0)
+    monkeypatch.setattr(merge, "FEW", 0)
+    bucket.user("4.csv")
+    assert standing(manager.run(Trigger.CLI).counts) == found(engine) == (3, 0)
+
+
+def test_many_rows_on_other_lines_change_no_more_than_their_lines(
+    manager: DataManager, bucket: TestBucket, engine: Engine
+):
+    """Given a row put before all others, then each user keeps the values and moves a line down."""
+    bucket.put("many.csv", MANY_USERS)
+    manager.run(Trigger.CLI)
+    header, rows = MANY_USERS.split("\n", 1)
+    bucket.put("many.csv", f"{header}\nnew,Bob,Lee,0\n{rows}")
+    counts = manager.run(Trigger.CLI).counts
+    assert (counts.users_inserted, counts.users_updated) == (1, 500)
+    with engine.connect() as connection:
+        lines = connection.scalars(text("SELECT source_line FROM users ORDER BY source_line")).all()
+    assert lines == list(range(2, 503))
+
+
+def test_a_row_read_twice_and_held_once_leaves_one_shadow(
+    manager: DataManager, bucket: TestBucket, engine: Engine
+):
+    """Given a row held as it is, when the same user stands once more below, the last line wins."""
+    first = "user_id,first_name,last_name,birthts\n1,Ann,Lee,0\n2,Bob,Lee,0\n"
+    bucket.put("many.csv", first)
+    manager.run(Trigger.CLI)
+    bucket.put("many.csv", first + "1,Zoë,Lee,0\n")
+    counts = manager.run(Trigger.CLI).counts
+    assert (counts.rows_loaded, counts.rows_unchanged, counts.rows_shadowed) == (1, 1, 1)
+    with engine.connect() as connection:
+        shadows = connection.execute(text("SELECT user_id, source_line FROM shadowed_row")).all()
+    assert [tuple(row) for row in shadows] == [("1", 2)]

@@ -1,0 +1,422 @@
+"""/objects: list, upload, download, remove and presign, beside other clients of the store."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+import urllib3
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from api import create_app
+from api.services import MAX_STREAMS
+from tests.conftest import minio_client
+from tests.integration.test_api import serving
+
+if TYPE_CHECKING:
+    from flask.testing import FlaskClient
+    from werkzeug.test import TestResponse
+
+    from etl.manager import DataManager
+    from etl.settings import Settings
+    from tests.conftest import TestBucket
+
+
+@pytest.fixture
+def client(settings: Settings) -> FlaskClient:
+    return create_app(settings).test_client()
+
+
+@pytest.fixture
+def source(settings: Settings) -> str:
+    """The address of the source bucket, which may be written."""
+    return f"/objects/{settings.source_bucket}"
+
+
+def problem_of(response: TestResponse, status: int) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.mimetype == "application/problem+json"
+    body = response.get_json()
+    assert body["hint"]
+    return body
+
+
+def listed(client: FlaskClient, url: str) -> dict[str, Any]:
+    response = client.get(url)
+    assert response.status_code == 200, response.text
+    return response.get_json()
+
+
+# -- buckets
+
+
+def test_buckets_are_shown_with_rights(client: FlaskClient, settings: Settings):
+    assert listed(client, "/objects")["buckets"] == [
+        {"name": settings.source_bucket, "rights": "rw", "exists": True},
+        *(
+            {"name": name, "rights": "r", "exists": True}
+            for name in settings.buckets
+            if name != settings.source_bucket
+        ),
+    ]
+
+
+def test_a_bucket_that_is_not_on_the_list_is_unknown_and_one_to_read_is_not_written(
+    settings: Settings,
+):
+    only = settings.model_copy(update={"object_buckets": f"{settings.source_bucket}:r"})
+    client = create_app(only).test_client()
+    problem_of(client.get(f"/objects/{settings.processed_bucket}"), 404)
+    problem_of(client.get(f"/objects/{settings.processed_bucket}/output.csv"), 404)
+    address = f"/objects/{settings.source_bucket}/a.csv"
+    assert problem_of(client.put(address, data=b"x"), 403)["type"].endswith("read-only-bucket")
+    problem_of(client.delete(address), 403)
+    problem_of(client.post(f"{address}/presign", json={"method": "PUT"}), 403)
+    assert client.post(f"{address}/presign", json={}).status_code == 200
+
+
+# -- listings
+
+
+def test_a_listing_shows_folders_or_with_recursive_every_object(
+    client: FlaskClient, source: str, bucket: TestBucket
+):
+    for key in ("a.csv", "photos/1.png", "photos/2.png", "z/y/x.csv"):
+        bucket.put(key, "x")
+    body = listed(client, source)
+    assert [entry.get("key") or entry["folder"] for entry in body["entries"]] == [
+        "a.csv",
+        "photos/",
+        "z/",
+    ]
+    (first, *_) = body["entries"]
+    assert (first["size"], first["etag"]) == (1, hashlib.md5(b"x").hexdigest())  # noqa: S324
+    assert datetime.fromisoformat(first["last_modified"]).tzinfo is not None
+    assert body["after"] is None
+
+    everything = listed(client, f"{source}?recursive=true")["entries"]
+    assert [entry["key"] for entry in everything] == bucket.keys()
+    inside = listed(client, f"{source}?prefix=photos/")["entries"]
+    assert [entry["key"] for entry in inside] == ["photos/1.png", "photos/2.png"]
+
+
+@pytest.mark.parametrize("recursive", ["true", "false"])
+def test_pages_put_together_are_the_whole_listing(
+    client: FlaskClient, source: str, bucket: TestBucket, recursive: str
+):
+    for key in ("a/1", "a/2", "b", "c/1", "d é", "e+f"):
+        bucket.put(key, "x")
+    url = f"{source}?recursive={recursive}"
+    whole = listed(client, url)["entries"]
+    pages, after = [], ""
+    while after is not None:
+        page = listed(client, f"{url}&limit=2" + (f"&after={quote(after)}" if after else ""))
+        assert len(page["entries"]) <= 2
+        pages += page["entries"]
+        after = page["after"]
+    assert pages == whole
+
+
+def test_folders_stay_in_order_beyond_what_the_store_lists_at_once(
+    client: FlaskClient, source: str, bucket: TestBucket
+):
+    for number in range(700):
+        bucket.put(f"{number:04}", "")
+        bucket.put(f"{number:04}x/1", "")
+    names = [e.get("key") or e["folder"] for e in listed(client, f"{source}?limit=2000")["entries"]]
+    assert len(names) == 1400
+    assert names == sorted(names)
+
+
+def test_a_listing_goes_beyond_what_the_store_lists_at_once(
+    client: FlaskClient, source: str, bucket: TestBucket
+):
+    for number in range(1_203):
+        bucket.put(f"{number:05}", "")
+    body = listed(client, f"{source}?limit=1000000")
+    assert len(body["entries"]) == 1_203
+    assert body["after"] is None
+    assert listed(client, f"{source}?limit=1202")["after"] == "01201"
+
+
+def test_content_types_are_looked_up_when_asked_for(client: FlaskClient, source: str):
+    client.put(f"{source}/a.csv", data=b"x")
+    client.put(f"{source}/b", data=b"x", content_type="image/png")
+    entries = listed(client, f"{source}?content_type=true")["entries"]
+    assert [entry["content_type"] for entry in entries] == ["text/csv", "image/png"]
+    wrong = client.get(f"{source}?content_type=true&limit=1001")
+    assert problem_of(wrong, 422)["errors"][0]["parameter"] == "limit"
+
+
+# -- uploads and downloads
+
+
+@hypothesis_settings(max_examples=25)
+@given(
+    content=st.binary(max_size=5000),
+    key=st.text("aZ0 +%é😀&?#=,;'()~.-_/", min_size=1, max_size=30).filter(
+        lambda key: all(part.strip(".") for part in key.split("/"))
+    ),
+)
+def test_what_is_put_is_what_comes_back_and_what_other_clients_see(
+    settings: Settings, content: bytes, key: str
+):
+    client = create_app(settings).test_client()
+    address = f"/objects/{settings.source_bucket}/{quote(key)}"
+    stored = client.put(address, data=content)
+    assert stored.status_code == 200, stored.text
+    assert stored.get_json()["key"] == key
+    assert client.get(address).data == content
+    direct = minio_client(settings).stat_object(settings.source_bucket, key)
+    assert (direct.size, direct.etag) == (len(content), stored.get_json()["etag"])
+    assert client.delete(address).status_code == 204
+
+
+def test_an_uploaded_csv_reaches_the_table_like_any_other_put(
+    client: FlaskClient, source: str, manager: DataManager
+):
+    client.put(f"{source}/1000.csv", data=b"first_name,last_name,birthts\nAnn,Lee,0\n")
+    manager.run("cli")
+    assert client.get("/data/1000").get_json()["first_name"] == "Ann"
+
+
+def test_content_type_is_kept_or_guessed_and_metadata_comes_back(client: FlaskClient, source: str):
+    client.put(f"{source}/a.csv", data=b"x", headers={"X-Meta-Owner": "ann", "X-Meta-Team": "b c"})
+    answer = client.head(f"{source}/a.csv")
+    assert answer.headers["Content-Type"] == "text/csv"
+    assert (answer.headers["X-Meta-Owner"], answer.headers["X-Meta-Team"]) == ("ann", "b c")
+    client.put(f"{source}/b", data=b"x", content_type="text/plain; charset=utf-16")
+    assert client.head(f"{source}/b").headers["Content-Type"] == "text/plain; charset=utf-16"
+    assert client.put(f"{source}/c", data=b"x").get_json()["content_type"] == (
+        "application/octet-stream"
+    )
+    odd = client.put(f"{source}/d", data=b"x", headers={"X-Meta-Name": "Zoë"})
+    assert problem_of(odd, 422)["errors"][0]["parameter"] == "X-Meta-*"
+    large = client.put(f"{source}/d", data=b"x", headers={"X-Meta-Name": "n" * 2048})
+    problem_of(large, 422)
+
+
+def test_a_form_uploads_several_files(client: FlaskClient, source: str, bucket: TestBucket):
+    files = [(io.BytesIO(b"1"), "C:/fake/1.csv"), (io.BytesIO(b"22"), "2.png")]
+    response = client.post(source, data={"prefix": "in/", "file": files})
+    assert response.status_code == 201, response.text
+    stored = response.get_json()["objects"]
+    assert [(item["key"], item["size"]) for item in stored] == [("in/1.csv", 1), ("in/2.png", 2)]
+    assert bucket.get("in/2.png") == b"22"
+    named = client.post(source, data={"key": "x.csv", "file": (io.BytesIO(b"3"), "y.csv")})
+    assert named.get_json()["objects"][0]["key"] == "x.csv"
+    assert problem_of(client.post(source, data={"prefix": "x"}), 415)
+    empty = client.post(source, data={"prefix": "x"}, content_type="multipart/form-data")
+    assert problem_of(empty, 422)["errors"][0]["parameter"] == "file"
+    both = client.post(
+        source, data={"key": "x", "file": [(io.BytesIO(), "a"), (io.BytesIO(), "b")]}
+    )
+    assert problem_of(both, 422)["errors"][0]["parameter"] == "key"
+
+
+def test_a_store_without_conditional_puts_is_not_trusted_with_one(
+    client: FlaskClient, source: str, bucket: TestBucket
+):
+    response = client.put(f"{source}/a.csv", data=b"x", headers={"If-None-Match": "*"})
+    assert problem_of(response, 501)["type"].endswith("not-supported")
+    assert bucket.keys() == []
+    response = client.put(f"{source}/a.csv", data=b"x", headers={"If-Match": '"x"'})
+    problem_of(response, 501)
+
+
+@pytest.mark.parametrize(
+    ("range_header", "status", "expected", "content_range"),
+    [
+        ("bytes=0-3", 206, b"0123", "bytes 0-3/10"),
+        ("bytes=7-", 206, b"789", "bytes 7-9/10"),
+        ("bytes=-2", 206, b"89", "bytes 8-9/10"),
+        ("bytes=3-100", 206, b"3456789", "bytes 3-9/10"),
+        ("bytes=0-1,4-5", 200, b"0123456789", None),
+        ("lines=1-2", 200, b"0123456789", None),
+        ("bytes=x", 200, b"0123456789", None),
+    ],
+)
+def test_ranges(  # noqa: PLR0913, PLR0917
+    client: FlaskClient,
+    source: str,
+    range_header: str,
+    status: int,
+    expected: bytes,
+    content_range: str | None,
+):
+    client.put(f"{source}/a", data=b"0123456789")
+    answer = client.get(f"{source}/a", headers={"Range": range_header})
+    assert (answer.status_code, answer.data) == (status, expected)
+    assert answer.headers.get("Content-Range") == content_range
+    assert answer.headers["Content-Length"] == str(len(expected))
+
+
+def test_a_range_behind_the_end_is_a_416_that_tells_the_size(client: FlaskClient, source: str):
+    client.put(f"{source}/a", data=b"0123456789")
+    answer = client.get(f"{source}/a", headers={"Range": "bytes=10-"})
+    problem_of(answer, 416)
+    assert answer.headers["Content-Range"] == "bytes */10"
+
+
+def test_an_empty_object_is_downloaded_as_nothing(client: FlaskClient, source: str):
+    client.put(f"{source}/a", data=b"")
+    answer = client.get(f"{source}/a")
+    assert (answer.status_code, answer.data, answer.headers["Content-Length"]) == (200, b"", "0")
+
+
+def test_conditions_are_heeded(client: FlaskClient, source: str):
+    client.put(f"{source}/a", data=b"x")
+    head = client.head(f"{source}/a")
+    tag, modified = head.headers["ETag"], head.headers["Last-Modified"]
+    for condition in ({"If-None-Match": tag}, {"If-Modified-Since": modified}):
+        answer = client.get(f"{source}/a", headers=condition)
+        assert (answer.status_code, answer.data) == (304, b"")
+    assert client.get(f"{source}/a", headers={"If-Match": tag}).data == b"x"
+    problem_of(client.get(f"{source}/a", headers={"If-Match": '"other"'}), 412)
+    stale = {"Range": "bytes=0-0", "If-Range": '"other"'}
+    assert client.get(f"{source}/a", headers=stale).status_code == 200
+    fresh = {"Range": "bytes=0-0", "If-Range": tag}
+    assert client.get(f"{source}/a", headers=fresh).status_code == 206
+
+
+def test_what_a_browser_could_run_is_sent_to_be_saved(client: FlaskClient, source: str):
+    client.put(f"{source}/é.html", data=b"<script>", content_type="text/html")
+    client.put(f"{source}/a.png", data=b"x")
+    page = client.get(f"{source}/%C3%A9.html")
+    assert page.headers["Content-Disposition"] == "attachment; filename*=UTF-8''%C3%A9.html"
+    assert "sandbox" in page.headers["Content-Security-Policy"]
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    shown = client.get(f"{source}/a.png").headers["Content-Disposition"]
+    assert shown.startswith("inline")
+    saved = client.get(f"{source}/a.png?download=true").headers["Content-Disposition"]
+    assert saved.startswith("attachment")
+
+
+def test_what_is_not_there_is_a_404(client: FlaskClient, source: str):
+    for method in ("GET", "DELETE"):
+        problem_of(client.open(f"{source}/none.csv", method=method), 404)
+    assert client.head(f"{source}/none.csv").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "key", ["..", "a/../b", "./a", "a//b", "/a", "a%00b", "a%0Ab", "%C2%85", "x" * 1025, "é" * 513]
+)
+def test_a_key_that_some_client_would_misread_is_refused(
+    client: FlaskClient, source: str, bucket: TestBucket, key: str
+):
+    for method in ("PUT", "GET", "DELETE"):
+        response = client.open(f"{source}/{key}", method=method, data=b"x")
+        assert problem_of(response, 422)["errors"][0]["parameter"] == "key"
+    assert bucket.keys() == []
+
+
+def test_large_downloads_leave_room_for_others(settings: Settings):
+    app = create_app(settings)
+    client = app.test_client()
+    address = f"/objects/{settings.source_bucket}/a"
+    client.put(address, data=b"x" * 1_100_000)
+    held = [client.get(address, buffered=False) for _ in range(MAX_STREAMS)]
+    problem_of(client.get(address), 503)
+    for response in held:
+        response.close()
+    assert len(client.get(address).data) == 1_100_000
+
+
+# -- presigned URLs
+
+
+def presign(client: FlaskClient, address: str, **wanted: object) -> str:
+    response = client.post(f"{address}/presign", json=wanted)
+    assert response.status_code == 200, response.text
+    return str(response.get_json()["url"])
+
+
+def test_a_presigned_url_does_its_one_thing_and_no_other(client: FlaskClient, source: str):
+    address = f"{source}/a%20b/c.csv"
+    put = presign(client, address, method="PUT")
+    assert urllib3.request("PUT", put, body=b"hello").status == 200
+    assert client.get(address).data == b"hello"
+    assert urllib3.request("GET", put).status == 403
+    headers = {"content-disposition": 'attachment; filename="x.csv"'}
+    get = presign(client, address, method="GET", expires_seconds=60, response_headers=headers)
+    answer = urllib3.request("GET", get)
+    assert (answer.status, answer.data) == (200, b"hello")
+    assert answer.headers["Content-Disposition"] == headers["content-disposition"]
+    assert urllib3.request("DELETE", get).status == 403
+    assert urllib3.request("GET", re.sub("c.csv", "d.csv", get)).status == 403
+
+
+def test_a_presigned_url_names_the_address_that_clients_see(settings: Settings):
+    public = settings.model_copy(update={"s3_public_endpoint": "https://files.example.org"})
+    client = create_app(public).test_client()
+    url = presign(client, f"/objects/{settings.source_bucket}/a")
+    assert url.startswith(f"https://files.example.org/{settings.source_bucket}/a?X-Amz-")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "parameter"),
+    [
+        ({"method": "DELETE"}, "method"),
+        ({"expires_seconds": 0}, "expires_seconds"),
+        ({"expires_seconds": 86_401}, "expires_seconds"),
+        ({"response_headers": {"x-evil": "1"}}, "response_headers"),
+        ({"response_headers": {"content-type": "a\nb"}}, "response_headers"),
+        ({"odd": 1}, "odd"),
+    ],
+)
+def test_a_presigned_url_for_what_cannot_be_is_refused(
+    client: FlaskClient, source: str, wanted: dict[str, Any], parameter: str
+):
+    response = client.post(f"{source}/a/presign", json=wanted)
+    assert problem_of(response, 422)["errors"][0]["parameter"].startswith(parameter)
+
+
+# -- over the wire
+
+
+def test_a_large_upload_and_download_pass_through_a_small_process(settings: Settings):
+    size = 150_000_000
+    patient = urllib3.PoolManager(timeout=120, retries=False)
+    with serving(settings) as (host, port, process):
+        url = f"http://{host}:{port}/objects/{settings.source_bucket}/large"
+        patient.request("PUT", url, body=b"x")
+        before = peak_mb(process.pid)
+        headers = {"Content-Length": str(size)}
+        answer = patient.request("PUT", url, body=_zeroes(size), headers=headers)
+        assert answer.status == 200, answer.data
+        download = patient.request("GET", url, preload_content=False)
+        assert sum(len(piece) for piece in download.stream(1 << 20)) == size
+        download.release_conn()
+        assert peak_mb(process.pid) - before < 60
+
+
+def _zeroes(size: int) -> Any:  # noqa: ANN401
+    return (b"\0" * 1_000_000 for _ in range(size // 1_000_000))
+
+
+def peak_mb(pid: int) -> float:
+    with open(f"/proc/{pid}/status") as lines:  # noqa: PTH123
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1000
+
+
+def test_without_the_store_objects_are_a_503(settings: Settings):
+    odd = settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
+    client = create_app(odd).test_client()
+    address = f"/objects/{settings.source_bucket}"
+    responses = [
+        client.get("/objects"),
+        client.get(address),
+        client.get(f"{address}/a"),
+        client.put(f"{address}/a", data=b"x"),
+        client.delete(f"{address}/a"),
+    ]
+    for response in responses:
+        assert problem_of(response, 503)["type"].endswith("object-store-unavailable")
+    assert client.post(f"{address}/a/presign", json={}).status_code == 200

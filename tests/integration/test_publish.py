@@ -1,0 +1,195 @@
+"""Publication: output.parquet beside output.csv, and what event runs leave to be gathered."""
+
+from __future__ import annotations
+
+import io
+from datetime import timedelta
+
+import pytest
+from pyarrow import parquet
+from sqlalchemy import Engine, text
+
+from etl.bucket import ObjectStore
+from etl.database import connect_unpooled, run_lock
+from etl.errors import RunAlreadyActive
+from etl.manager import DataManager
+from etl.model import Trigger
+from etl.settings import Settings
+from etl.verify import verify
+from tests.conftest import TestBucket, minio_client
+
+
+@pytest.fixture
+def with_parquet(settings: Settings) -> Settings:
+    return settings.model_copy(update={"output_parquet": True})
+
+
+def users_in_parquet(settings: Settings) -> list[dict[str, object]]:
+    response = minio_client(settings).get_object(settings.processed_bucket, "output.parquet")
+    try:
+        return parquet.read_table(io.BytesIO(response.read())).to_pylist()
+    finally:
+        response.close()
+        response.release_conn()
+
+
+def etags(settings: Settings, store: ObjectStore) -> list[str | None]:
+    return [
+        store.etag(settings.processed_bucket, name) for name in ("output.csv", "output.parquet")
+    ]
+
+
+def make_last_publication_old(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE publication SET published_at = now() - interval '61s'"))
+
+
+# -- output.parquet
+
+
+def test_parquet_holds_the_users_with_the_columns_of_the_csv(
+    with_parquet: Settings, bucket: TestBucket, engine: Engine
+):
+    bucket.user("2.csv", "Bob", birthts=-5)
+    bucket.user("10.csv", "Zoë")
+    bucket.put("10.png", "x")
+    DataManager(with_parquet).run(Trigger.CLI)
+    assert users_in_parquet(with_parquet) == [
+        {
+            "user_id": "10",
+            "first_name": "Zoë",
+            "last_name": "Lee",
+            "birthts": 0,
+            "img_path": f"{bucket.name}/10.png",
+        },
+        {
+            "user_id": "2",
+            "first_name": "Bob",
+            "last_name": "Lee",
+            "birthts": -5,
+            "img_path": None,
+        },
+    ]
+    assert verify(with_parquet, engine) == []
+
+
+def test_without_being_asked_for_there_is_no_parquet(
+    settings: Settings, manager: DataManager, bucket: TestBucket, store: ObjectStore
+):
+    bucket.user("1.csv")
+    manager.run(Trigger.CLI)
+    assert etags(settings, store)[1] is None
+
+
+def test_only_the_lost_output_is_published_again(with_parquet: Settings, bucket: TestBucket):
+    bucket.user("1.csv")
+    manager = DataManager(with_parquet)
+    manager.run(Trigger.CLI)
+    put = minio_client(with_parquet).stat_object(with_parquet.processed_bucket, "output.csv")
+    minio_client(with_parquet).remove_object(with_parquet.processed_bucket, "output.parquet")
+    manager.run(Trigger.CLI)
+    again = minio_client(with_parquet).stat_object(with_parquet.processed_bucket, "output.csv")
+    assert put.last_modified == again.last_modified
+    assert [user["user_id"] for user in users_in_parquet(with_parquet)] == ["1"]
+
+
+def test_parquet_comes_as_soon_as_it_is_asked_for(
+    settings: Settings, with_parquet: Settings, manager: DataManager, bucket: TestBucket
+):
+    bucket.user("1.csv")
+    manager.run(Trigger.CLI)
+    DataManager(with_parquet).run(Trigger.CLI)
+    assert [user["user_id"] for user in users_in_parquet(settings)] == ["1"]
+
+
+def test_verify_sees_what_is_wrong_with_the_parquet(
+    with_parquet: Settings, bucket: TestBucket, engine: Engine
+):
+    bucket.user("1.csv")
+    DataManager(with_parquet).run(Trigger.CLI)
+    name, client = with_parquet.processed_bucket, minio_client(with_parquet)
+    good = io.BytesIO()
+    parquet.write_table(
+        parquet.read_table(io.BytesIO(client.get_object(name, "output.parquet").read())).slice(
+            0, 0
+        ),
+        good,
+    )
+    for content, what in [(b"PAR1", "output-unreadable"), (good.getvalue(), "output-missing")]:
+        client.put_object(name, "output.parquet", io.BytesIO(content), len(content))
+        assert [found.what for found in verify(with_parquet, engine)] == [what]
+    client.remove_object(name, "output.parquet")
+    assert [found.what for found in verify(with_parquet, engine)] == ["output-missing"]
+
+
+# -- gathering what event runs changed
+
+
+def test_event_runs_are_published_together_when_the_interval_is_over(
+    settings: Settings,
+    manager: DataManager,
+    bucket: TestBucket,
+    store: ObjectStore,
+    engine: Engine,
+):
+    """Given an output just put, when events change users, then it is put once, later."""
+    bucket.user("1.csv")
+    manager.run(Trigger.CLI)
+    before = etags(settings, store)
+    reports = []
+    for key in ("2.csv", "3.csv"):
+        bucket.user(key)
+        reports.append(manager.run(Trigger.EVENT))
+    assert [report.published_at for report in reports] == [None, None]
+    assert not manager.publish_if_due()
+    assert etags(settings, store) == before
+    make_last_publication_old(engine)
+    assert manager.publish_if_due()
+    assert etags(settings, store) != before
+    assert not manager.publish_if_due()
+    with engine.connect() as connection:
+        waiting = connection.scalar(text("SELECT count(*) FROM run WHERE published_at IS NULL"))
+    assert waiting == 0
+    assert verify(settings, engine) == []
+
+
+def test_a_run_somebody_asked_for_publishes_what_waits(
+    settings: Settings, manager: DataManager, bucket: TestBucket, engine: Engine
+):
+    bucket.user("1.csv")
+    manager.run(Trigger.CLI)
+    bucket.user("2.csv")
+    manager.run(Trigger.EVENT)
+    manager.run(Trigger.INTERVAL)
+    assert verify(settings, engine) == []
+
+
+def test_an_event_run_publishes_when_the_last_time_is_long_ago(
+    settings: Settings, manager: DataManager, bucket: TestBucket, engine: Engine
+):
+    bucket.user("1.csv")
+    assert manager.run(Trigger.EVENT).published_at is not None  # the first one ever
+    make_last_publication_old(engine)
+    bucket.user("2.csv")
+    assert manager.run(Trigger.EVENT).published_at is not None
+    assert verify(settings, engine) == []
+
+
+def test_nothing_is_published_while_a_run_is_active(settings: Settings, manager: DataManager):
+    with run_lock(connect_unpooled(settings)), pytest.raises(RunAlreadyActive):
+        manager.publish_if_due()
+
+
+def test_a_store_that_is_down_is_tried_again(
+    settings: Settings, manager: DataManager, bucket: TestBucket, engine: Engine
+):
+    bucket.user("1.csv")
+    manager.run(Trigger.CLI)
+    bucket.user("2.csv")
+    manager.run(Trigger.EVENT)
+    make_last_publication_old(engine)
+    elsewhere = settings.model_copy(
+        update={"s3_endpoint": "http://127.0.0.1:9", "publish_interval": timedelta(0)}
+    )
+    assert not DataManager(elsewhere).publish_if_due()
+    assert manager.publish_if_due()

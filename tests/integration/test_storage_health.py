@@ -1,0 +1,126 @@
+"""/storage/health: what it tells of store, database and buckets, and that it recovers."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import text
+
+from api import create_app, write_checks
+from etl.bucket import ObjectStore
+from etl.objects import PROBE_KEY
+from tests.conftest import minio_client, wait_until
+
+if TYPE_CHECKING:
+    from flask.testing import FlaskClient
+    from sqlalchemy import Engine
+
+    from etl.settings import Settings
+
+
+@pytest.fixture
+def client(settings: Settings) -> FlaskClient:
+    return create_app(settings).test_client()
+
+
+def look(client: FlaskClient, status: int) -> dict[str, Any]:
+    response = client.get("/storage/health")
+    assert response.status_code == status
+    if status != 200:
+        assert int(response.headers["Retry-After"]) > 0
+    return response.get_json()
+
+
+def test_a_healthy_stack_tells_latencies_and_each_bucket(client: FlaskClient, settings: Settings):
+    body = look(client, 200)
+    assert body["status"] == "ok"
+    assert body["database"]["latency_ms"] > 0
+    assert body["object_store"]["latency_ms"] > 0
+    well = {"exists": True, "writable": True, "reason": None}
+    assert body["buckets"] == {
+        name: well | ({"writable": None} if name == settings.source_bucket else {})
+        for name in settings.buckets
+    }
+
+
+def test_a_check_leaves_nothing_behind_and_is_not_repeated_within_a_minute(
+    settings: Settings, client: FlaskClient
+):
+    look(client, 200)
+    listed = minio_client(settings).list_objects(settings.processed_bucket, recursive=True)
+    assert [entry.object_name for entry in listed] == []
+
+    puts = []
+    store = ObjectStore(settings)
+    checks = write_checks.WriteChecks(_Counting(puts))
+    for _ in range(3):
+        checks.check(settings.processed_bucket)
+    assert puts == [settings.processed_bucket]
+    assert store.etag(settings.processed_bucket, PROBE_KEY) is None
+
+
+class _Counting:
+    """Objects that note which buckets are tried."""
+
+    def __init__(self, tried: list[str]) -> None:
+        self._tried = tried
+
+    def check_writable(self, bucket: str) -> None:
+        self._tried.append(bucket)
+
+
+def test_a_missing_bucket_is_named_and_its_return_noticed(settings: Settings):
+    odd = settings.model_copy(update={"document_bucket": f"{settings.document_bucket}-x"})
+    client = create_app(odd).test_client()
+    body = look(client, 503)
+    assert body["status"] == "down"
+    assert odd.document_bucket in body["buckets"][odd.document_bucket]["reason"]
+    assert body["buckets"][odd.document_bucket]["exists"] is False
+    assert body["buckets"][odd.processed_bucket]["reason"] is None
+
+    ObjectStore(odd).ensure_bucket(odd.document_bucket)
+    look(client, 200)
+
+
+def test_a_bucket_that_takes_no_writes_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    """A key that may read, but not write."""
+    client = create_app(settings).test_client()
+    minio_client(settings).put_object(settings.document_bucket, ".bucketline", io.BytesIO(), 0)
+    monkeypatch.setattr(write_checks, "RETRY_SECONDS", 0)
+    body = look(client, 503)
+    assert body["buckets"][settings.document_bucket]["writable"] is False
+    assert body["buckets"][settings.document_bucket]["exists"] is True
+
+    minio_client(settings).remove_object(settings.document_bucket, ".bucketline")
+    look(client, 200)
+
+
+def test_without_the_store_it_is_a_503_that_says_so(settings: Settings):
+    odd = settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
+    body = look(create_app(odd).test_client(), 503)
+    assert body["object_store"]["status"] == "down"
+    assert "127.0.0.1:9" in body["object_store"]["reason"]
+    assert body["database"]["status"] == "ok"
+    assert body["buckets"] == {}
+
+
+def test_a_database_that_takes_no_writes_is_told(client: FlaskClient, engine: Engine):
+    name = engine.url.database
+    with engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+    body = look(client, 503)
+    assert "read only" in body["database"]["reason"]
+    with engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.execute(text("SET default_transaction_read_only = off"))
+        connection.execute(text(f"ALTER DATABASE {name} RESET default_transaction_read_only"))
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+    wait_until(lambda: client.get("/storage/health").status_code == 200)

@@ -1,0 +1,350 @@
+"""Images of the manifest, their facts and thumbnails, on a real database and store."""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+from typing import Any
+
+import pytest
+from PIL import Image
+from sqlalchemy import Engine, text
+
+from etl.bucket import ObjectStore
+from etl.database import connect_unpooled, image_lock
+from etl.errors import DatabaseUnavailable, ImagesInHand, ObjectStoreUnavailable
+from etl.image_rows import count_waiting
+from etl.manager import DataManager
+from etl.model import SourceFile, SourceObject, Trigger
+from etl.revisions import Noun, current
+from etl.settings import Settings
+from etl.status import open_problems
+from etl.thumbnails import ImageKeeper, Kept
+from tests import behaviour, pictures
+from tests.conftest import TestBucket, minio_client
+from tests.pictures import plain
+
+
+class Gallery:
+    """A source bucket with pictures, and what is made of them."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.bucket = TestBucket(settings)
+        self.thumbnails = TestBucket(
+            settings.model_copy(update={"source_bucket": settings.thumbnail_bucket})
+        )
+        self.manager = DataManager(settings)
+
+    def put(self, **images: bytes) -> None:
+        for name, content in images.items():
+            self.bucket.put(name.replace("_", "."), content)
+
+    def keep(self) -> Kept:
+        """A run, and then the images."""
+        self.manager.run(Trigger.CLI)
+        return ImageKeeper(self.settings).keep()
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        with self.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(statement))]
+
+    def state(self, key: str) -> str:
+        return str(self.rows(f"SELECT state FROM image WHERE key = '{key}'")[0][0])
+
+    def keys_in_table(self) -> list[str]:
+        return [row[0] for row in self.rows("SELECT key FROM thumbnail WHERE put_at IS NOT NULL")]
+
+    def problems(self) -> list[tuple[str, str, str]]:
+        with self.engine.connect() as connection:
+            return [
+                (found["key"], found["code"], found["severity"])
+                for found in open_problems(connection)
+            ]
+
+    def waiting(self) -> int:
+        with self.engine.connect() as connection:
+            return count_waiting(connection, self.settings)
+
+    def revision(self) -> int:
+        with self.engine.connect() as connection:
+            return current(connection)[Noun.IMAGES][0]
+
+    def check_level(self) -> None:
+        """Every image is looked at, and the bucket holds the thumbnails of those, and no other."""
+        assert self.waiting() == 0
+        assert sorted(self.thumbnails.keys()) == sorted(self.keys_in_table())
+        used = {
+            f"{sha256}@{size}.webp"
+            for sha256, sizes in self.rows("SELECT sha256, sizes FROM image WHERE state = 'ready'")
+            for size in sizes
+        }
+        assert used == set(self.keys_in_table())
+
+
+@pytest.fixture
+def gallery(settings: Settings, engine: Engine) -> Gallery:
+    return Gallery(settings, engine)
+
+
+def test_an_image_gets_facts_and_two_thumbnails(gallery: Gallery):
+    content = plain(400, 300, kind="JPEG")
+    gallery.put(ann_jpg=content)
+    kept = gallery.keep()
+    assert (kept.looked_at, kept.ready, kept.thumbnails_put) == (1, 1, 2)
+    facts = gallery.rows(
+        "SELECT i.key, i.etag = o.etag, state_of, format, mode, width, height, bytes, sizes, note"
+        " FROM (SELECT *, state AS state_of FROM image) AS i JOIN source_object AS o USING (key)"
+    )
+    assert facts == [
+        ("ann.jpg", True, "ready", "JPEG", "RGB", 400, 300, len(content), [256, 64], None)
+    ]
+    gallery.check_level()
+
+
+def test_a_thumbnail_tells_browsers_what_it_is_and_where_it_is_from(gallery: Gallery):
+    gallery.put(ann_png=plain())
+    gallery.keep()
+    key = next(filter(re.compile("@256").search, gallery.thumbnails.keys()))
+    found = minio_client(gallery.settings).stat_object(gallery.settings.thumbnail_bucket, key)
+    assert found.content_type == "image/webp"
+    assert found.metadata is not None
+    assert found.metadata["Cache-Control"] == "public, max-age=31536000, immutable"
+    (etag,) = gallery.rows("SELECT etag FROM image")[0]
+    assert found.metadata["x-amz-meta-source-etag"] == etag
+    image = Image.open(io.BytesIO(gallery.thumbnails.get(key)))
+    assert (image.format, image.size) == ("WEBP", (256, 171))
+
+
+def test_unchanged_images_are_never_looked_at_again(gallery: Gallery):
+    gallery.put(a_png=plain(), b_png=b"odd")
+    gallery.keep()
+    revision = gallery.revision()
+    assert gallery.keep().looked_at == 0
+    assert gallery.revision() == revision
+    gallery.put(c_png=plain(9, 9))
+    assert gallery.keep().looked_at == 1
+    assert gallery.revision() == revision + 1
+
+
+def test_equal_pictures_share_their_thumbnails_until_the_last_is_gone(gallery: Gallery):
+    gallery.put(a_png=plain(), b_png=plain())
+    assert gallery.keep().thumbnails_put == 2
+    gallery.put(c_png=plain())
+    assert gallery.keep().thumbnails_put == 0
+    for key in ("a.png", "c.png"):
+        gallery.bucket.remove(key)
+        assert gallery.keep().thumbnails_removed == 0
+        gallery.check_level()
+    gallery.bucket.remove("b.png")
+    assert gallery.keep().thumbnails_removed == 2
+    assert gallery.thumbnails.keys() == []
+    gallery.check_level()
+
+
+def test_equal_base_names_do_not_collide(gallery: Gallery):
+    gallery.bucket.put("x/1.png", plain(colour=1, mode="L"))
+    gallery.bucket.put("y/1.png", plain(colour=2, mode="L"))
+    assert gallery.keep().thumbnails_put == 4
+    gallery.check_level()
+
+
+def test_a_replaced_image_loses_its_old_thumbnails(gallery: Gallery):
+    gallery.put(a_png=plain())
+    gallery.keep()
+    before = set(gallery.thumbnails.keys())
+    gallery.put(a_png=plain(90, 80))
+    kept = gallery.keep()
+    assert (kept.thumbnails_put, kept.thumbnails_removed) == (2, 2)
+    assert not before & set(gallery.thumbnails.keys())
+    gallery.check_level()
+
+
+def test_faulty_images_are_problems_and_change_no_user(gallery: Gallery):
+    gallery.bucket.user("a.csv")
+    gallery.bucket.user("b.csv")
+    gallery.put(a_png=b"\x89PNG\r\n\x1a\nodd", b_png=pictures.SVG, c_png=pictures.bomb())
+    kept = gallery.keep()
+    assert (kept.corrupt, kept.unsupported, kept.too_large, kept.ready) == (1, 1, 1, 0)
+    assert gallery.problems() == [
+        ("a.png", "corrupt-image", "error"),
+        ("b.png", "unsupported-image", "warning"),
+        ("c.png", "image-too-large", "warning"),
+    ]
+    users = gallery.rows("SELECT user_id, img_path FROM users ORDER BY user_id")
+    source = gallery.settings.source_bucket
+    assert users == [("a", f"{source}/a.png"), ("b", f"{source}/b.png")]
+    gallery.check_level()
+
+
+def test_a_wrong_extension_does_no_harm(gallery: Gallery):
+    gallery.put(a_jpg=plain(kind="PNG"), b_gif=plain(kind="WEBP"))
+    assert gallery.keep().ready == 2
+    assert gallery.rows("SELECT format FROM image ORDER BY key") == [("PNG",), ("WEBP",)]
+
+
+def test_the_problem_of_an_image_goes_with_its_bytes_and_comes_with_them(gallery: Gallery):
+    gallery.put(a_png=b"odd")
+    gallery.keep()
+    assert len(gallery.problems()) == 1
+    gallery.put(a_png=b"odd")  # the same bytes brought by another run
+    gallery.keep()
+    assert len(gallery.problems()) == 1
+    gallery.put(a_png=plain())
+    gallery.keep()
+    assert gallery.problems() == []
+    gallery.put(a_png=b"odd")
+    gallery.keep()
+    gallery.bucket.remove("a.png")
+    gallery.keep()
+    assert gallery.problems() == []
+    assert gallery.rows("SELECT * FROM image") == []
+
+
+def test_an_image_of_too_many_bytes_is_not_fetched(gallery: Gallery):
+    content = plain()
+    limited = gallery.settings.model_copy(update={"image_max_bytes": len(content) - 1})
+    gallery.put(a_png=content)
+    gallery.manager.run(Trigger.CLI)
+
+    class NeverAsked(ObjectStore):
+        def fetch(self, bucket: str, source: SourceObject) -> SourceFile | None:
+            raise AssertionError((bucket, source))
+
+    kept = ImageKeeper(limited, store=NeverAsked(limited)).keep()
+    assert (kept.too_large, gallery.state("a.png")) == (1, "too-large")
+    assert ImageKeeper(gallery.settings).keep().looked_at == 0
+    assert ImageKeeper(gallery.settings).keep(again=True).ready == 1
+    assert gallery.problems() == []
+    gallery.check_level()
+
+
+def test_a_size_added_to_the_settings_is_made_of_every_image(gallery: Gallery):
+    gallery.put(a_png=plain(), b_png=b"odd")
+    gallery.keep()
+    more = gallery.settings.model_copy(update={"thumbnail_sizes": (256, 128, 64)})
+    kept = ImageKeeper(more).keep()
+    assert (kept.looked_at, kept.thumbnails_put) == (1, 1)
+    assert len(gallery.thumbnails.keys()) == 3
+    assert ImageKeeper(gallery.settings).keep().looked_at == 0
+
+
+def test_thumbnails_that_somebody_took_away_are_made_again_when_asked(gallery: Gallery):
+    gallery.put(a_png=plain(), b_png=plain(80, 80))
+    gallery.keep()
+    gallery.thumbnails.remove(gallery.thumbnails.keys()[0])
+    assert gallery.keep().looked_at == 0
+    kept = ImageKeeper(gallery.settings).keep(again=True)
+    assert (kept.looked_at, kept.thumbnails_put) == (1, 1)
+    gallery.check_level()
+
+
+def test_an_image_replaced_or_removed_since_the_run_waits_for_the_next(gallery: Gallery):
+    gallery.put(a_png=plain(), b_png=plain())
+    gallery.manager.run(Trigger.CLI)
+    gallery.put(a_png=plain(50, 50))
+    gallery.bucket.remove("b.png")
+    kept = ImageKeeper(gallery.settings).keep()
+    assert (kept.looked_at, kept.passed_over) == (0, 2)
+    assert gallery.waiting() == 2
+    assert gallery.keep().looked_at == 1
+    gallery.check_level()
+
+
+@pytest.mark.parametrize(
+    ("what", "state", "code"),
+    [
+        (b"crash", "corrupt", "corrupt-image"),
+        (b"leave", "corrupt", "corrupt-image"),
+        (b"hang", "too-large", "image-too-large"),
+        (b"grow", "too-large", "image-too-large"),
+    ],
+)
+def test_a_decoder_that_crashes_or_hangs_costs_that_image_only(
+    gallery: Gallery, what: bytes, state: str, code: str
+):
+    limited = gallery.settings.model_copy(update={"image_timeout": behaviour.PATIENCE})
+    for n in range(8):
+        gallery.bucket.put(f"{n}.png", plain(20 + n, 20))
+    gallery.bucket.put("bad.png", what)
+    gallery.manager.run(Trigger.CLI)
+    kept = ImageKeeper(limited, look=behaviour.look).keep()
+    assert (kept.ready, kept.looked_at) == (8, 9)
+    assert gallery.state("bad.png") == state
+    assert [(key, found) for key, found, _ in gallery.problems()] == [("bad.png", code)]
+    gallery.check_level()
+
+
+def test_many_images_go_through_in_chunks(gallery: Gallery, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("etl.thumbnails.CHUNK", 3)
+    monkeypatch.setattr("etl.image_rows.PAGE", 4)
+    for n in range(14):
+        gallery.bucket.put(f"{n}.png", plain(10 + n, 10))
+    assert gallery.keep().looked_at == 14
+    gallery.check_level()
+    gallery.bucket.clear()
+    assert gallery.keep().thumbnails_removed == 28
+    gallery.check_level()
+
+
+def test_stopping_leaves_the_rest_for_later(gallery: Gallery):
+    for n in range(5):
+        gallery.bucket.put(f"{n}.png", plain(10 + n, 10))
+    gallery.manager.run(Trigger.CLI)
+    stopping = threading.Event()
+    stopping.set()
+    assert ImageKeeper(gallery.settings).keep(stopping=stopping).looked_at == 0
+    assert gallery.waiting() == 5
+
+
+def test_only_one_at_a_time_looks_after_images(gallery: Gallery):
+    gallery.put(a_png=plain())
+    gallery.manager.run(Trigger.CLI)
+    with image_lock(connect_unpooled(gallery.settings)), pytest.raises(ImagesInHand):
+        ImageKeeper(gallery.settings).keep()
+    assert ImageKeeper(gallery.settings).keep().ready == 1
+
+
+def test_runs_go_on_while_images_are_looked_after(gallery: Gallery):
+    with image_lock(connect_unpooled(gallery.settings)):
+        gallery.bucket.user("1.csv")
+        assert gallery.manager.run(Trigger.CLI).counts.users_live == 1
+
+
+def test_a_store_that_fails_in_the_middle_costs_nothing_but_time(gallery: Gallery):
+    class Failing(ObjectStore):
+        calls = 0
+
+        def fetch(self, bucket: str, source: SourceObject) -> SourceFile | None:
+            self.calls += 1
+            if self.calls == 4:
+                raise ObjectStoreUnavailable("The store went down.")
+            return super().fetch(bucket, source)
+
+    for n in range(6):
+        gallery.bucket.put(f"{n}.png", plain(10 + n, 10))
+    gallery.manager.run(Trigger.CLI)
+    with pytest.raises(ObjectStoreUnavailable):
+        ImageKeeper(gallery.settings, store=Failing(gallery.settings)).keep()
+    assert ImageKeeper(gallery.settings).keep().passed_over == 0
+    gallery.check_level()
+
+
+def test_a_lost_lock_ends_the_work(gallery: Gallery):
+    class CutOff(ObjectStore):
+        def fetch(self, bucket: str, source: SourceObject) -> SourceFile | None:
+            gallery.rows(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+            return super().fetch(bucket, source)
+
+    gallery.put(a_png=plain())
+    gallery.manager.run(Trigger.CLI)
+    with pytest.raises(DatabaseUnavailable):
+        ImageKeeper(gallery.settings, store=CutOff(gallery.settings)).keep()
+    assert gallery.waiting() == 1
+    assert gallery.keep().ready == 1
+    gallery.check_level()

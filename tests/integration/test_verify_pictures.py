@@ -1,0 +1,87 @@
+"""verify() of images: what waits is no difference, what disagrees is one."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Engine, text
+
+from etl.manager import DataManager
+from etl.model import Trigger
+from etl.settings import Settings
+from etl.thumbnails import ImageKeeper
+from etl.verify import verify
+from tests.conftest import TestBucket
+from tests.pictures import plain
+
+
+class World:
+    """A bucket with a good and a bad picture, all looked at, to be put out of step."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.bucket = TestBucket(settings)
+        self.thumbnails = TestBucket(
+            settings.model_copy(update={"source_bucket": settings.thumbnail_bucket})
+        )
+        self.bucket.put("a.png", plain())
+        self.bucket.put("b.png", b"odd")
+        self.run()
+        self.keep()
+
+    def run(self) -> None:
+        DataManager(self.settings).run(Trigger.CLI)
+
+    def keep(self, *, again: bool = False) -> None:
+        ImageKeeper(self.settings).keep(again=again)
+
+    def execute(self, statement: str) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(text(statement))
+
+    def told(self) -> list[str]:
+        return [difference.what for difference in verify(self.settings, self.engine)]
+
+
+@pytest.fixture
+def world(settings: Settings, engine: Engine) -> World:
+    return World(settings, engine)
+
+
+def test_what_is_level_has_no_difference_and_what_waits_is_none(world: World):
+    assert world.told() == []
+    world.bucket.put("a.png", plain(50, 50))
+    world.bucket.put("c.png", plain(60, 60))
+    world.run()
+    assert world.told() == []
+    world.keep()
+    assert world.told() == []
+
+
+def test_a_thumbnail_that_is_gone_is_told_until_it_is_made_again(world: World):
+    world.thumbnails.remove(world.thumbnails.keys()[0])
+    assert world.told() == ["thumbnail-missing"]
+    world.keep(again=True)
+    assert world.told() == []
+
+
+def test_a_thumbnail_that_no_table_knows_is_told_and_other_objects_are_not(world: World):
+    world.thumbnails.put(".probe", b"")
+    assert world.told() == []
+    world.thumbnails.put(f"{'0' * 64}@256.webp", b"x")
+    assert world.told() == ["thumbnail-surplus"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("DELETE FROM problem", ["problem-missing"]),
+        ("UPDATE image SET state = 'ready' WHERE key = 'b.png'", ["problem-surplus"]),
+        ("UPDATE image SET sizes = '{512,256,64}' WHERE key = 'a.png'", ["thumbnail-missing"]),
+        ("DELETE FROM thumbnail WHERE size = 64", ["thumbnail-missing", "thumbnail-surplus"]),
+        ("UPDATE image SET key = 'z.png' WHERE key = 'a.png'", ["image-surplus"]),
+    ],
+)
+def test_tables_that_disagree_are_told(world: World, statement: str, told: list[str]):
+    world.execute(statement)
+    assert world.told() == told

@@ -1,0 +1,279 @@
+"""Any bytes in: facts out, and thumbnails of whatever can be decoded."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
+
+from etl.images import Examined, examine
+from etl.model import ImageState
+from tests import pictures
+from tests.pictures import BLUE, RED, WHITE, corners, encoded, plain
+
+SIZES = (256, 64)
+MAX_PIXELS = 50_000_000
+
+
+def look(content: bytes, *, max_pixels: int = MAX_PIXELS) -> Examined:
+    return examine(content, SIZES, max_pixels)
+
+
+def shown(examined: Examined, size: int = 256) -> Image.Image:
+    assert examined.facts.state is ImageState.READY, examined.facts.reason
+    image = Image.open(io.BytesIO(examined.thumbnails[size]), formats=["WEBP"])
+    image.load()
+    return image
+
+
+def pixel(examined: Examined, x: float = 0.5, y: float = 0.5) -> tuple[int, ...]:
+    image = shown(examined).convert("RGBA")
+    found = image.getpixel((int(x * image.width), int(y * image.height)))
+    assert isinstance(found, tuple)
+    return found
+
+
+def is_near(found: tuple[int, ...], wanted: tuple[int, ...], by: int = 40) -> bool:
+    return all(abs(a - b) <= by for a, b in zip(found, wanted, strict=False))
+
+
+def test_the_facts_are_those_of_the_picture():
+    content = plain(300, 200, kind="JPEG")
+    facts = look(content).facts
+    assert (facts.state, facts.format, facts.mode) == (ImageState.READY, "JPEG", "RGB")
+    assert (facts.width, facts.height, facts.size_bytes) == (300, 200, len(content))
+    assert facts.sha256 == hashlib.sha256(content).hexdigest()
+    assert facts.reason is None
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
+def test_every_format_gets_both_sizes(kind: str):
+    examined = look(plain(1000, 500, kind=kind))
+    assert shown(examined, 256).size == (256, 128)
+    assert shown(examined, 64).size == (64, 32)
+    assert is_near(pixel(examined), RED)
+
+
+@pytest.mark.parametrize(
+    ("size", "thumbnail"),
+    [
+        ((1, 1), (1, 1)),
+        ((60, 30), (60, 30)),
+        ((256, 256), (256, 256)),
+        ((12_000, 1_000), (256, 21)),
+        ((1_000, 12_000), (21, 256)),
+        ((12_000, 10), (256, 1)),
+        ((12_000, 4_000), (256, 85)),
+    ],
+)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_no_picture_is_enlarged_and_none_is_too_long(
+    size: tuple[int, int], thumbnail: tuple[int, int], kind: str
+):
+    examined = look(plain(*size, kind=kind))
+    assert shown(examined).size == thumbnail
+    assert (examined.facts.width, examined.facts.height) == size
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(("width", "height"), [(96, 64), (960, 640)])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_picture_is_turned_as_the_camera_was_held(
+    orientation: int, width: int, height: int, kind: str
+):
+    turns = [(), (), (0,), (3,), (1,), (5,), (4,), (6,), (2,)]
+    image = corners(width, height)
+    wanted = image
+    for turn in turns[orientation]:
+        wanted = wanted.transpose(Image.Transpose(turn))
+    stored = encoded(image, kind, exif=pictures.exif(orientation))
+    examined = look(stored)
+    assert (examined.facts.width, examined.facts.height) == wanted.size
+    assert (shown(examined).width > shown(examined).height) == (wanted.width > wanted.height)
+    for x, y in ((0.2, 0.2), (0.8, 0.2), (0.2, 0.8), (0.8, 0.8)):
+        there = wanted.getpixel((int(x * wanted.width), int(y * wanted.height)))
+        assert isinstance(there, tuple)
+        assert is_near(pixel(examined, x, y), there), (x, y)
+
+
+def test_exif_that_makes_no_sense_leaves_the_picture_upright():
+    for odd in (b"Exif\0\0nonsense", b"Exif\0\0MM\0*\xff\xff\xff\xff"):
+        stored = encoded(corners(), "JPEG", exif=odd)
+        assert is_near(pixel(look(stored), 0.2, 0.2), RED)
+
+
+@pytest.mark.parametrize(("colour", "is_clear"), [((255, 0, 0, 0), True), ((*RED, 255), False)])
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_alpha_is_kept(colour: tuple[int, ...], *, is_clear: bool, kind: str):
+    found = pixel(look(plain(300, 300, colour, kind=kind, mode="RGBA")))
+    assert (found[3] == 0) == is_clear
+
+
+def test_a_palette_is_read_with_and_without_transparency():
+    palette = corners(300, 300).quantize(4)
+    opaque = look(encoded(palette, "PNG"))
+    assert opaque.facts.mode == "P"
+    assert is_near(pixel(opaque, 0.2, 0.2), RED)
+    assert shown(opaque).mode == "RGB"
+    index = palette.getpixel((10, 10))
+    clear = look(encoded(palette, "PNG", transparency=index))
+    assert pixel(clear, 0.2, 0.2)[3] == 0
+    assert pixel(clear, 0.2, 0.8)[3] == 255
+    assert pixel(look(encoded(palette, "GIF", transparency=index)), 0.2, 0.2)[3] == 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "wanted"),
+    [
+        ("L", 200, (200, 200, 200)),
+        ("1", 1, WHITE),
+        ("LA", (200, 255), (200, 200, 200, 255)),
+        ("LA", (200, 0), (0, 0, 0, 0)),
+        ("I;16", 200 * 256, (200, 200, 200)),
+        ("I;16", 256, (1, 1, 1)),
+    ],
+)
+@pytest.mark.parametrize("size", [40, 600])
+def test_grey_of_any_depth_keeps_its_brightness(
+    mode: str, colour: int, wanted: tuple[int, ...], size: int
+):
+    examined = look(plain(size, size, colour, mode=mode))
+    found = pixel(examined)
+    if wanted[3:] == (0,):
+        assert found[3] == 0
+    else:
+        assert is_near(found, wanted, by=4)
+
+
+def test_a_single_colour_that_stands_for_clear_is_clear():
+    stored = encoded(corners(300, 300), "PNG", transparency=RED)
+    assert pixel(look(stored), 0.2, 0.2)[3] == 0
+    assert pixel(look(stored), 0.8, 0.8)[3] == 255
+
+
+@pytest.mark.parametrize("size", [64, 900])
+def test_cmyk_looks_as_in_a_browser_with_and_without_the_mark_of_adobe(size: int):
+    marked = plain(size, size, (0, 255, 255, 0), kind="JPEG", mode="CMYK")
+    unmarked = pictures.without_adobe_marker(marked)
+    assert b"Adobe" in marked
+    assert b"Adobe" not in unmarked
+    for content in (marked, unmarked):
+        examined = look(content)
+        assert examined.facts.mode == "CMYK"
+        assert is_near(pixel(examined), RED)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_of_an_animation_the_first_picture_is_taken(kind: str):
+    assert is_near(pixel(look(pictures.animated(kind))), RED)
+
+
+def test_two_pictures_in_one_file_are_a_jpeg():
+    content = encoded(corners(), "MPO", save_all=True, append_images=[corners()])
+    assert look(content).facts.format == "JPEG"
+
+
+def test_nothing_but_pixels_gets_into_a_thumbnail():
+    notes = PngInfo()
+    notes.add_text("Comment", "SECRETCOMMENT")
+    xmp = b"<x:xmpmeta>SECRETXMP</x:xmpmeta>"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    stored = [
+        encoded(corners(), "JPEG", exif=pictures.exif(1, located=True), xmp=xmp, comment="SECRET"),
+        encoded(corners(), "PNG", exif=pictures.exif(1, located=True), pnginfo=notes),
+        encoded(corners(), "WEBP", exif=pictures.exif(1, located=True), xmp=xmp),
+        encoded(corners(), "GIF", comment=b"SECRETCOMMENT"),
+        encoded(corners(), "PNG", icc_profile=profile),
+    ]
+    for content in stored:
+        examined = look(content)
+        for size in SIZES:
+            thumbnail = examined.thumbnails[size]
+            assert b"SECRET" not in thumbnail
+            assert not {b"EXIF", b"XMP ", b"ICCP"} & {thumbnail[n : n + 4] for n in range(60)}
+            assert not shown(examined, size).getexif()
+
+
+def test_a_colour_profile_is_applied():
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    assert is_near(pixel(look(encoded(corners(), "PNG", icc_profile=lab)), 0.2, 0.2), RED)
+    assert is_near(pixel(look(encoded(corners(), "PNG", icc_profile=b"odd")), 0.2, 0.2), RED)
+    swapped = look(encoded(corners(), "PNG", icc_profile=gbr_profile()))
+    assert is_near(pixel(swapped, 0.2, 0.2), BLUE, by=60)
+
+
+def gbr_profile() -> bytes:
+    """SRGB with the columns of red and blue exchanged."""
+    content = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    content = content.replace(b"rXYZ", b"????").replace(b"bXYZ", b"rXYZ").replace(b"????", b"bXYZ")
+    return content.replace(b"s\0R\0G\0B", b"o\0d\0d\0\0")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
+def test_a_picture_cut_short_is_corrupt(kind: str, share: float):
+    noise = Image.effect_noise((200, 200), 90).convert("RGB")
+    whole = encoded(noise, kind)
+    facts = look(whole[: int(len(whole) * share)]).facts
+    assert facts.state is ImageState.CORRUPT
+    assert facts.reason
+    assert facts.width is None
+
+
+@pytest.mark.parametrize(
+    ("content", "state"),
+    [
+        (b"", ImageState.CORRUPT),
+        (b"\xff\xd8\xff", ImageState.CORRUPT),
+        (b"RIFF\0\0\0\0WEBP", ImageState.CORRUPT),
+        (b"GIF89a", ImageState.CORRUPT),
+        (pictures.SVG, ImageState.UNSUPPORTED),
+        (b"<html><img src=x onerror=alert(1)></html>", ImageState.UNSUPPORTED),
+        (plain(kind="BMP"), ImageState.UNSUPPORTED),
+        (plain(kind="TIFF"), ImageState.UNSUPPORTED),
+        (pictures.bomb(), ImageState.TOO_LARGE),
+        (pictures.text_bomb(), ImageState.CORRUPT),
+        (pictures.png(1000, 1000, b"\x78\x9c\x03\0\0\0\0\x01"), ImageState.CORRUPT),
+        (pictures.png(0, 5, b""), ImageState.CORRUPT),
+    ],
+    ids=lambda value: value if isinstance(value, str) else f"{len(value)} bytes",
+)
+def test_hostile_bytes_have_a_state_and_a_reason(content: bytes, state: ImageState):
+    facts = look(content).facts
+    assert facts.state is state
+    assert facts.reason
+    assert facts.reason.isprintable()
+    assert "0x" not in facts.reason
+    assert facts.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_a_picture_and_a_page_in_one_is_taken_as_the_picture():
+    examined = look(pictures.POLYGLOT)
+    assert examined.facts.format == "GIF"
+    assert b"script" not in examined.thumbnails[64]
+
+
+def test_the_limit_of_pixels_is_the_most_that_is_decoded():
+    assert look(plain(100, 50), max_pixels=5_000).facts.state is ImageState.READY
+    facts = look(plain(100, 50), max_pixels=4_999).facts
+    assert facts.state is ImageState.TOO_LARGE
+    assert "4,999" in (facts.reason or "")
+
+
+@given(
+    st.sampled_from(["JPEG", "PNG", "WEBP", "GIF"]),
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=8),
+)
+def test_a_picture_with_wrong_bytes_has_an_answer_all_the_same(
+    kind: str, wrong: list[tuple[float, int]]
+):
+    content = bytearray(encoded(corners(), kind))
+    for place, value in wrong:
+        content[int(place * len(content))] = value
+    examined = look(bytes(content))
+    assert bool(examined.thumbnails) == (examined.facts.state is ImageState.READY)

@@ -1,0 +1,76 @@
+"""`./run.sh keys`: a key is shown once, kept as a hash, and gone when it is revoked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from etl.access import Keyring, Role, entry_for, new_key
+from etl.cli import commands
+from etl.errors import ConfigurationError
+from etl.key_file import kept
+
+Keys = Callable[..., Result]
+
+
+@pytest.fixture
+def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keys:
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str, **environment: str) -> Result:
+        return CliRunner().invoke(commands, ["keys", *words], env={"LOCAL_DIR": "l"} | environment)
+
+    return run
+
+
+def test_a_new_key_goes_to_standard_output_alone_and_opens_what_was_kept(keys: Keys):
+    made = keys("new", "ann", "--role", "writer")
+    assert made.exit_code == 0
+    key = made.stdout.strip()
+    entry = Keyring(kept(Path("l/api-keys"))).find(key)
+    assert (entry.name, entry.role) == ("ann", Role.WRITER)
+    assert str(entry) in made.stderr
+    assert key not in made.stderr
+
+
+def test_only_show_keeps_nothing(keys: Keys):
+    made = keys("new", "ann", "--role", "writer", "--only-show")
+    assert str(entry_for("ann", Role.WRITER, made.stdout.strip())) in made.stderr
+    assert not Path("l/api-keys").exists()
+
+
+def test_listing_shows_names_and_roles_and_where_they_are_from(keys: Keys):
+    assert "no key" in keys("list").stdout
+    keys("new", "ann", "--role", "reader")
+    fixed = str(entry_for("bob", Role.ADMIN, new_key()))
+    rows = json.loads(keys("list", "--json", API_KEYS=fixed).stdout)
+    assert rows == [
+        {"name": "bob", "role": "admin", "kept_in": "API_KEYS"},
+        {"name": "ann", "role": "reader", "kept_in": "l/api-keys"},
+    ]
+    assert "bob" in keys("list", API_KEYS=fixed).stdout
+
+
+def test_revoking_the_last_key_says_that_nobody_gets_in(keys: Keys):
+    keys("new", "ann", "--role", "reader")
+    keys("new", "bob", "--role", "reader")
+    assert "locked" not in keys("revoke", "bob").stdout
+    assert "locked" in keys("revoke", "ann").stdout
+    assert kept(Path("l/api-keys")) == ()
+
+
+@pytest.mark.parametrize("words", [["new", "bob", "--role", "reader"], ["revoke", "bob"]])
+def test_what_the_environment_says_is_left_alone(keys: Keys, words: list[str]):
+    found = keys(*words, API_KEYS=str(entry_for("bob", Role.ADMIN, new_key())))
+    assert isinstance(found.exception, ConfigurationError)
+    assert "API_KEYS" in found.exception.message
+
+
+@pytest.mark.parametrize("words", [["new", "a b", "--role", "reader"], ["new", "ann"], ["new"]])
+def test_wrong_use_makes_no_key(keys: Keys, words: list[str]):
+    assert keys(*words).exit_code == 2
+    assert not Path("l/api-keys").exists()

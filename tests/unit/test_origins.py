@@ -1,0 +1,92 @@
+"""Which Host headers an open API answers to, and whom requests without a key count for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from api.limits import home_of
+from api.origins import may_be_called
+from api.server import refuse_open_door
+from etl.access import Role, entry_for, new_key
+from etl.errors import ConfigurationError
+from etl.settings import Settings
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - nothing listens there
+ADDRESSES = [
+    "127.0.0.1:5000",
+    "127.0.0.1",
+    "[::1]:5000",
+    "192.0.2.7:80",
+    "localhost",
+    "a.localhost",
+]
+DOTTED = ["evil.example", "evil.example:5000", "localhost.evil.example", "127.0.0.1.nip.io"]
+NONSENSE = ["a:b:c", "[::1", "]", "127.0.0.1:5000:1", "[evil.example]"]
+
+
+@pytest.mark.parametrize("host", ADDRESSES)
+def test_addresses_and_localhost_are_ours(host: str):
+    assert may_be_called(host, own_name="127.0.0.1", any_short_name=False)
+    assert may_be_called(host.upper(), own_name="127.0.0.1", any_short_name=True)
+
+
+@pytest.mark.parametrize("host", [*DOTTED, *NONSENSE, "", ":80", "."])
+def test_names_that_a_stranger_can_own_are_not_ours(host: str):
+    assert not may_be_called(host, own_name="127.0.0.1", any_short_name=False)
+    assert not may_be_called(host, own_name="127.0.0.1", any_short_name=True)
+
+
+def test_short_names_are_ours_only_where_the_local_network_is_served():
+    assert may_be_called("api:5000", own_name=EVERYWHERE, any_short_name=True)
+    assert not may_be_called("api:5000", own_name=EVERYWHERE, any_short_name=False)
+    assert may_be_called("host.lan:5000", own_name="host.lan", any_short_name=False)
+
+
+def test_an_owner_of_many_addresses_counts_once():
+    assert home_of("2001:db8::1") == home_of("2001:db8::ffff") != home_of("2001:db8:0:1::1")
+    assert home_of("192.0.2.1") != home_of("192.0.2.2")
+    assert home_of(None) == home_of("") == "unknown"
+
+
+# -- the address it listens on
+
+
+def settings(**values: object) -> Settings:
+    return Settings(_env_file=None, **values)
+
+
+@pytest.mark.parametrize("host", [EVERYWHERE, "::", "192.0.2.1"])
+def test_without_a_key_no_other_machine_is_served(host: str, tmp_path: Path):
+    with pytest.raises(ConfigurationError, match="no key is set") as caught:
+        refuse_open_door(settings(api_host=host, local_dir=tmp_path))
+    assert "keys new" in caught.value.advice
+    assert "API_OPEN" in caught.value.advice
+
+
+def test_a_key_or_api_open_lets_it_listen_anywhere(tmp_path: Path):
+    key = str(entry_for("ann", Role.READER, new_key()))
+    refuse_open_door(settings(api_host=EVERYWHERE, local_dir=tmp_path, api_keys=key))
+    refuse_open_door(settings(api_host=EVERYWHERE, local_dir=tmp_path, api_open=True))
+    (tmp_path / "api-keys").write_text(key)
+    refuse_open_door(settings(api_host=EVERYWHERE, local_dir=tmp_path))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_this_machine_is_always_served(host: str, tmp_path: Path):
+    refuse_open_door(settings(api_host=host, local_dir=tmp_path))
+
+
+@pytest.mark.parametrize("rate", ["600", "0/m", "600/y", "x/m", "600/minute"])
+def test_a_rate_is_a_number_and_a_unit(rate: str):
+    with pytest.raises(ValueError, match="600/m"):
+        settings(api_rate_limit=rate)
+
+
+@pytest.mark.parametrize(
+    "origins", ["*", "example.com", "https://a.example/", "https://a.example,"]
+)
+def test_origins_are_exact(origins: str):
+    with pytest.raises(ValueError, match=r"https://app\.example\.com"):
+        settings(cors_origins=origins)

@@ -1,0 +1,77 @@
+"""CSV as COPY writes it, and the Parquet file made of it, cell by cell."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import parquet as arrow_parquet
+
+from etl import parquet
+from etl.parquet import as_parquet
+from etl.publish import OUTPUT_COLUMNS, PARQUET_TYPES
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
+ROWS = st.lists(
+    st.tuples(TEXT, TEXT, TEXT, st.integers(-(2**63), 2**63 - 1), st.none() | TEXT), max_size=30
+)
+
+
+def copied(rows: list[tuple[object, ...]]) -> bytes:
+    """The rows as COPY writes them: texts in quotes, null as nothing."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerow(OUTPUT_COLUMNS)
+    for row in rows:
+        cells = (
+            "" if cell is None else str(cell) if isinstance(cell, int) else _quoted(str(cell))
+            for cell in row
+        )
+        text.write(",".join(cells) + "\n")
+    return text.getvalue().encode()
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def read(rows: list[tuple[object, ...]]) -> pa.Table:
+    with as_parquet(io.BytesIO(copied(rows)), PARQUET_TYPES) as stream:
+        return arrow_parquet.read_table(io.BytesIO(stream.read()))
+
+
+@given(rows=ROWS)
+def test_every_cell_comes_through(rows: list[tuple[object, ...]]):
+    table = read(rows)
+    assert table.column_names == list(OUTPUT_COLUMNS)
+    assert [tuple(row.values()) for row in table.to_pylist()] == rows
+
+
+def test_nobody_is_a_file_of_no_rows_and_the_same_columns():
+    table = read([])
+    assert table.num_rows == 0
+    assert dict(zip(table.column_names, table.schema.types, strict=True)) == PARQUET_TYPES
+
+
+def test_a_row_group_is_written_for_each_block(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(parquet, "GROUP_BYTES", 1 << 12)
+    rows: list[tuple[object, ...]] = [(f"{n:05}", "Ann", "Lee", n, None) for n in range(2_000)]
+    with as_parquet(io.BytesIO(copied(rows)), PARQUET_TYPES) as stream:
+        file = arrow_parquet.ParquetFile(io.BytesIO(stream.read()))
+    assert file.num_row_groups > 5
+    assert [tuple(row.values()) for row in file.read().to_pylist()] == rows
+
+
+def test_a_source_that_fails_fails_the_file():
+    class Broken(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, _buffer: object) -> int:
+            raise ConnectionError("gone")
+
+    with pytest.raises(ConnectionError):
+        as_parquet(io.BufferedReader(Broken()), PARQUET_TYPES)

@@ -1,0 +1,125 @@
+"""Work in processes of its own: what crashes, hangs or grows costs itself and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from etl.sandbox import Crashed, OutOfMemory, OutOfTime, Sandbox, WorkFailed
+from tests.behaviour import MEGABYTE, behave
+from tests.conftest import wait_until
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def sandbox(processes: int = 1, seconds: float = 60) -> Iterator[Sandbox[tuple[bytes, int]]]:
+    made = Sandbox(behave, processes=processes, seconds=seconds, memory_bytes=512 * MEGABYTE)
+    with closing(made):
+        yield made
+
+
+def test_a_process_is_used_again():
+    with sandbox() as box:
+        assert box.call(b"a")[0] == b"a"
+        assert box.call(b"b")[1] == box.call(b"c")[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "failure", "said"),
+    [
+        (b"crash", Crashed, "SIGSEGV"),
+        (b"be killed", Crashed, "SIGKILL"),
+        (b"leave", Crashed, "exit code 3"),
+        (b"fail", Crashed, "exit code 1"),
+        (b"grow", OutOfMemory, "^$"),
+    ],
+)
+@pytest.mark.parametrize("is_used", [False, True])
+def test_what_takes_its_process_down_costs_itself_only(
+    content: bytes, failure: type[WorkFailed], said: str, *, is_used: bool
+):
+    with sandbox() as box:
+        if is_used:
+            box.call(b"before")
+        with pytest.raises(failure, match=said):
+            box.call(content)
+        assert box.call(b"after")[0] == b"after"
+
+
+@pytest.mark.parametrize("content", [b"hang", b"sleep"])
+def test_what_takes_too_long_is_killed(content: bytes):
+    with sandbox(seconds=0.5) as box:
+        with pytest.raises(OutOfTime, match=r"0\.5 s"):
+            box.call(content)
+        assert box.call(b"after")[0] == b"after"
+
+
+def test_among_many_at_once_only_the_guilty_fail():
+    wanted = [b"crash" if n % 10 == 3 else b"%d" % n for n in range(60)]
+
+    with sandbox(processes=2) as box, ThreadPoolExecutor(6) as pool:
+
+        def outcome(content: bytes) -> bytes:
+            try:
+                return box.call(content)[0]
+            except Crashed:
+                return b"crash"
+
+        assert list(pool.map(outcome, wanted)) == wanted
+
+
+def test_a_process_killed_from_outside_is_nobodys_fault():
+    with sandbox() as box:
+        _, process = box.call(b"a")
+        os.kill(process, signal.SIGKILL)
+        assert box.call(b"b")[0] == b"b"
+
+
+def test_a_process_whose_starter_thread_ended_is_nobodys_fault():
+    with sandbox() as box:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(box.call, b"a").result()
+        assert box.call(b"b")[0] == b"b"
+
+
+def is_alive(process: int) -> bool:
+    stat = Path(f"/proc/{process}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_closing_ends_the_processes():
+    with sandbox() as box:
+        _, process = box.call(b"a")
+        assert is_alive(process)
+    assert not is_alive(process)
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills them at once")
+def test_no_process_outlives_its_parent_even_in_mid_work(end: signal.Signals):
+    script = (
+        "from etl.sandbox import Sandbox; from tests.behaviour import behave\n"
+        "box = Sandbox(behave, processes=1, seconds=60, memory_bytes=1 << 29)\n"
+        "print(box.call(b'a')[1], flush=True)\n"
+        "box.call(b'hang')\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        process = int(parent.stdout.readline())
+        assert is_alive(process)
+        parent.send_signal(end)
+    wait_until(lambda: not is_alive(process), seconds=10)
