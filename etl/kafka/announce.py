@@ -143,6 +143,7 @@ class Announcer:
                 **image,
                 user_id=row.user_id,
                 state=row.state,
+                note=row.note,
                 format=row.format,
                 mode=row.mode,
                 width=row.width,

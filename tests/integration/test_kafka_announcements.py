@@ -17,10 +17,14 @@ from etl.errors import ConfigurationError, KafkaUnavailable
 from etl.kafka import client
 from etl.kafka.announce import Announcer
 from etl.kafka.messages import json_schema
+from etl.manager import DataManager
+from etl.model import Trigger
 from etl.revisions import Noun
 from etl.settings import Settings
+from etl.thumbnails import ImageKeeper
 from tests.brokers import Brokers
-from tests.conftest import wait_until
+from tests.conftest import TestBucket, wait_until
+from tests.pictures import plain
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "image-topic.schema.json"
 TOPIC = "images"
@@ -191,6 +195,26 @@ def test_what_no_broker_has_taken_is_announced_later(
     with engine.connect() as connection:
         assert announcer.announce(connection) == 1
     assert heard(brokers, 1)[0]["key"] == "1.png"
+
+
+def test_what_a_run_and_the_watch_over_images_write_is_announced(
+    brokers: Brokers, told: Settings, engine: Engine, bucket: TestBucket, manager: DataManager
+):
+    bucket.put("1.png", plain())
+    bucket.put("2.png", b"no picture")
+    manager.run(Trigger.CLI)
+    ImageKeeper(told).keep()
+    assert announce(told, engine) == 2
+    indexed, corrupt, ready = sorted(heard(brokers, 3), key=lambda one: (one["type"], one["key"]))
+    assert (indexed["key"], indexed["state"], indexed["user_id"]) == ("1.png", "ready", "1")
+    assert (corrupt["key"], corrupt["state"]) == ("2.png", "corrupt")
+    assert corrupt["note"]
+    assert [one["size"] for one in ready["thumbnails"]] == sorted(told.thumbnail_sizes)
+    bucket.remove("1.png")
+    manager.run(Trigger.CLI)
+    ImageKeeper(told).keep()
+    assert announce(told, engine) == 1
+    assert announce(told, engine) == 0
 
 
 @contextmanager
