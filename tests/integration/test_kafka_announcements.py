@@ -205,10 +205,10 @@ def test_what_a_run_and_the_watch_over_images_write_is_announced(
     manager.run(Trigger.CLI)
     ImageKeeper(told).keep()
     assert announce(told, engine) == 2
-    indexed, corrupt, ready = sorted(heard(brokers, 3), key=lambda one: (one["type"], one["key"]))
+    indexed, useless, ready = sorted(heard(brokers, 3), key=lambda one: (one["type"], one["key"]))
     assert (indexed["key"], indexed["state"], indexed["user_id"]) == ("1.png", "ready", "1")
-    assert (corrupt["key"], corrupt["state"]) == ("2.png", "corrupt")
-    assert corrupt["note"]
+    assert (useless["key"], useless["state"]) == ("2.png", "unsupported")
+    assert useless["note"]
     assert [one["size"] for one in ready["thumbnails"]] == sorted(told.thumbnail_sizes)
     bucket.remove("1.png")
     manager.run(Trigger.CLI)
