@@ -143,7 +143,7 @@ def environment(settings: Settings) -> dict[str, str]:
     """The environment in which a process reads these very settings."""
     values: dict[str, str] = {"PATH": os.environ["PATH"]}
     for name, value in settings:
-        if value is None or value == {}:
+        if value == Settings.model_fields[name].get_default(call_default_factory=True):
             continue
         if isinstance(value, dict):
             text = "; ".join(f"{option}={given}" for option, given in value.items())

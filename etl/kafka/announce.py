@@ -143,6 +143,7 @@ class Announcer:
                 **image,
                 user_id=row.user_id,
                 state=row.state,
+                note=row.note,
                 format=row.format,
                 mode=row.mode,
                 width=row.width,
@@ -156,7 +157,10 @@ class Announcer:
                 **image,
                 user_id=row.user_id,
                 sha256=row.sha256,
-                thumbnails=[Thumbnail(**each) for each in row.thumbnails],
+                thumbnails=[
+                    Thumbnail(bucket=self._settings.thumbnail_bucket, **each)
+                    for each in row.thumbnails
+                ],
             ).outgoing()
 
 

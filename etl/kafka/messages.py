@@ -33,6 +33,7 @@ class ImageIndexed(_Message):
     type: Literal["image.indexed"] = "image.indexed"
     user_id: str | None = Field(description="the user whose image it may be: its base name")
     state: str = Field(description="ready, corrupt, too-large or unsupported")
+    note: str | None = Field(description="why it is not ready")
     format: str | None = Field(description="PNG, JPEG, WEBP or GIF")
     mode: str | None = Field(description="how colours are stored, as Pillow names it")
     width: int | None = Field(description="pixels, with the EXIF orientation honoured")
@@ -48,7 +49,8 @@ class Thumbnail(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     size: int = Field(description="longest side in pixels")
-    key: str = Field(description="key in the thumbnail bucket")
+    bucket: str = Field(description="thumbnail bucket")
+    key: str = Field(description="key of the thumbnail in it")
 
 
 class ThumbnailReady(_Message):

@@ -3,7 +3,7 @@
 -- name: news
 -- The next images, by key, that are not as they were announced; `sizes` and `thumbnails` are
 -- those in the bucket already. Parameters: :after, a key; :bucket, the source bucket; :limit.
-SELECT i.key, i.etag, i.state, i.format, i.mode, i.width, i.height, i.bytes, i.sha256,
+SELECT i.key, i.etag, i.state, i.note, i.format, i.mode, i.width, i.height, i.bytes, i.sha256,
        i.updated_at, o.user_id, t.sizes, t.thumbnails,
        (a.etag, a.updated_at) IS DISTINCT FROM (i.etag, i.updated_at) AS has_new_facts,
        (a.etag, a.sizes) IS DISTINCT FROM (i.etag, t.sizes) AND t.sizes <> '{}'

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 from sqlalchemy import Engine, text
 
@@ -17,10 +17,14 @@ from etl.errors import ConfigurationError, KafkaUnavailable
 from etl.kafka import client
 from etl.kafka.announce import Announcer
 from etl.kafka.messages import json_schema
+from etl.manager import DataManager
+from etl.model import Trigger
 from etl.revisions import Noun
 from etl.settings import Settings
+from etl.thumbnails import ImageKeeper
 from tests.brokers import Brokers
-from tests.conftest import wait_until
+from tests.conftest import TestBucket, wait_until
+from tests.pictures import plain
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "image-topic.schema.json"
 TOPIC = "images"
@@ -79,18 +83,18 @@ def announce(settings: Settings, engine: Engine) -> int:
 
 def heard(brokers: Brokers, count: int) -> list[dict[str, Any]]:
     """The first messages of the topic, those of one key in their order; each fits the schema."""
-    schema = json.loads(SCHEMA.read_text("utf-8"))
+    schema = jsonschema_rs.validator_for(json.loads(SCHEMA.read_text("utf-8")))
     messages = brokers.read(TOPIC, count)
     values = [json.loads(message.value() or b"") for message in messages]
     for message, value in zip(messages, values, strict=True):
-        jsonschema.validate(value, schema)
+        schema.validate(value)
         assert message.key() == value["key"].encode()
     return values
 
 
 def test_the_schema_in_the_docs_is_that_of_the_messages():
     assert SCHEMA.read_text("utf-8") == json_schema()
-    jsonschema.Draft202012Validator.check_schema(json.loads(json_schema()))
+    jsonschema_rs.meta.validate(json.loads(json_schema()))
 
 
 def test_an_image_its_thumbnails_and_its_removal_are_announced_once(
@@ -109,7 +113,10 @@ def test_an_image_its_thumbnails_and_its_removal_are_announced_once(
     image = {"bucket": told.source_bucket, "key": "a/ü 1.png", "etag": "1"}
     facts = {"state": "ready", "width": 4, "height": 3, "bytes": 99, "sha256": SHA}
     assert indexed.items() >= {"type": "image.indexed", **image, **facts}.items()
-    made = [{"size": size, "key": f"{SHA}@{size}.webp"} for size in (64, 256)]
+    made = [
+        {"size": size, "bucket": told.thumbnail_bucket, "key": f"{SHA}@{size}.webp"}
+        for size in (64, 256)
+    ]
     assert ready == {
         "type": "thumbnail.ready",
         **image,
@@ -188,6 +195,26 @@ def test_what_no_broker_has_taken_is_announced_later(
     with engine.connect() as connection:
         assert announcer.announce(connection) == 1
     assert heard(brokers, 1)[0]["key"] == "1.png"
+
+
+def test_what_a_run_and_the_watch_over_images_write_is_announced(
+    brokers: Brokers, told: Settings, engine: Engine, bucket: TestBucket, manager: DataManager
+):
+    bucket.put("1.png", plain())
+    bucket.put("2.png", b"no picture")
+    manager.run(Trigger.CLI)
+    ImageKeeper(told).keep()
+    assert announce(told, engine) == 2
+    indexed, useless, ready = sorted(heard(brokers, 3), key=lambda one: (one["type"], one["key"]))
+    assert (indexed["key"], indexed["state"], indexed["user_id"]) == ("1.png", "ready", "1")
+    assert (useless["key"], useless["state"]) == ("2.png", "unsupported")
+    assert useless["note"]
+    assert [one["size"] for one in ready["thumbnails"]] == sorted(told.thumbnail_sizes)
+    bucket.remove("1.png")
+    manager.run(Trigger.CLI)
+    ImageKeeper(told).keep()
+    assert announce(told, engine) == 1
+    assert announce(told, engine) == 0
 
 
 @contextmanager
