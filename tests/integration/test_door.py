@@ -30,7 +30,7 @@ from tests.conftest import wait_until
 KEYS = {role: new_key() for role in Role}
 WRONG = new_key()
 PUBLIC = {"GET /", "GET /health", "GET /openapi.json", "GET /docs", "GET /docs/<name>"}
-PUBLIC |= {"GET /static/<path:filename>"}
+PUBLIC |= {"GET /static/<path:filename>", "GET /minio-event"}
 LEAST = {"POST": Role.WRITER, "PUT": Role.WRITER, "PATCH": Role.WRITER, "DELETE": Role.ADMIN}
 
 Answers = Iterator[tuple[str, str, dict[str, Any]]]
