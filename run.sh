@@ -131,8 +131,24 @@ ensure() {
     exec 9>&-
 }
 
-ensure_runtime() { ensure Bucketline requirements.lock; }
-ensure_tools() { ensure 'Bucketline and its test tools' requirements.lock requirements-dev.lock; }
+# Whether a start needs the Kafka client: its command does, and so does whoever names brokers.
+uses_kafka() {
+    [ "${1-} ${2-}" = 'events kafka' ] || [ -n "${KAFKA_BOOTSTRAP_SERVERS-}" ] ||
+        { [ -e .env ] && grep -q '^KAFKA_BOOTSTRAP_SERVERS=.' .env; }
+}
+
+ensure_runtime() {
+    if uses_kafka "$@"; then
+        ensure 'Bucketline and its Kafka client' requirements.lock requirements-kafka.lock
+    else
+        ensure Bucketline requirements.lock
+    fi
+}
+
+ensure_tools() {
+    ensure 'Bucketline and its test tools' \
+        requirements.lock requirements-kafka.lock requirements-dev.lock
+}
 
 # The benchmark's rivals live in an environment of their own. They are no part of Bucketline: where
 # they cannot be had, the benchmark goes on and says so in their rows.
@@ -252,7 +268,7 @@ main() {
         lint) shift; lint "$@" ;;
         bench) shift; run_bench "$@" ;;
         secrets) shift; write_secrets "$@" ;;
-        *) ensure_runtime; exec .venv/bin/python -m etl "$@" ;;
+        *) ensure_runtime "$@"; exec .venv/bin/python -m etl "$@" ;;
     esac
 }
 

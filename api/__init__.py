@@ -23,6 +23,7 @@ from api import (
     objects,
     openapi,
     origins,
+    pictures,
     problems,
     runs,
     stats,
@@ -73,6 +74,7 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
     for module in (
         index,
         data,
+        pictures,
         stats,
         problems,
         runs,

@@ -9,7 +9,7 @@ from apiflask import APIBlueprint
 from flask import Response, request, url_for
 from sqlalchemy import Row, and_, select
 
-from api import answers, encodings, etags, formats, openapi
+from api import answers, encodings, etags, formats, images, openapi
 from api.auth import needs, require
 from api.errors import NotFound
 from api.fields import Wanted
@@ -22,6 +22,8 @@ from etl.runs import is_settled, request_run, run_row
 from etl.tables import source_object, users
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from api.formats import Format
 
 POLL_SECONDS = 0.1
@@ -72,6 +74,7 @@ USER_EXAMPLE = {
         "run_id": 1,
         "updated_at": "2026-01-02T03:04:05Z",
     },
+    "image": images.EXAMPLE,
 }
 RUN_EXAMPLE = {
     "id": 2,
@@ -125,7 +128,7 @@ def _wanted(query: DataQuery) -> Wanted:
 
 def _answer(wanted: Wanted, kind: Format, coding: str | None) -> Response:
     with services().database() as connection:
-        tag = etags.of_users(connection, kind.name, *wanted.facts)
+        tag = etags.of_users(connection, wanted.filters, kind.name, *wanted.facts)
         if etags.is_known(tag):
             return etags.not_modified(tag)
         if wanted.limit is not None:
@@ -147,11 +150,23 @@ def _tagged(response: Response, tag: str) -> Response:
 @bp.output(User, description="The user.", example=USER_EXAMPLE)
 @bp.doc(responses=openapi.problems(404, 422, 503))
 def show_user(user_id: str, query_data: NoQuery) -> dict[str, Any]:  # noqa: ARG001
-    """Show one user, with age and lineage.
+    """Show one user, with age, lineage and image.
 
     A user whose object is gone is retired and answers 404, saying since when.
     """
-    row = None if "\0" in user_id else _find(user_id)
+    with services().database() as connection:
+        row = live_user(connection, user_id)
+        found = images.find(connection, user_id)
+        made = images.sizes_made(connection, found.sha256) if found is not None else {}
+    return _user(row) | {"image": None if found is None else images.shown(found, made)}
+
+
+def live_user(connection: Connection, user_id: str) -> Row[Any]:
+    """The user's row and their object's ETag.
+
+    Raises:  NotFound for a user who is unknown, or retired.
+    """
+    row = None if "\0" in user_id else _find(connection, user_id)
     if row is None:
         raise NotFound(
             "unknown-user",
@@ -165,10 +180,10 @@ def show_user(user_id: str, query_data: NoQuery) -> dict[str, Any]:  # noqa: ARG
             f" {row.source_key!r} no longer holds it.",
             "Put the object back to bring the user back.",
         )
-    return _user(row)
+    return row
 
 
-def _find(user_id: str) -> Row[Any] | None:
+def _find(connection: Connection, user_id: str) -> Row[Any] | None:
     bucket = services().settings.source_bucket
     is_source = and_(source_object.c.bucket == bucket, source_object.c.key == users.c.source_key)
     statement = (
@@ -176,8 +191,7 @@ def _find(user_id: str) -> Row[Any] | None:
         .join(source_object, is_source, isouter=True)
         .where(users.c.user_id == user_id)
     )
-    with services().database() as connection:
-        return connection.execute(statement).one_or_none()
+    return connection.execute(statement).one_or_none()
 
 
 def _user(row: Row[Any]) -> dict[str, Any]:

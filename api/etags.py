@@ -18,13 +18,20 @@ from etl.revisions import Noun, current
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from api.filters import Filters
+
 VERSION = "1"  # of what answers look like; another one makes every tag a new one
 
 
-def of_users(connection: Connection, *parts: object) -> str:
-    """The tag of an answer that is made of the users as they are and of these parts."""
-    number, changed_at = current(connection)[Noun.USERS]
-    facts = repr((VERSION, changed_at.isoformat(), *parts))
+def of_users(connection: Connection, filters: Filters, *parts: object) -> str:
+    """The tag of an answer that is made of the users as they are, these filters and parts.
+
+    The revision of images counts only where they are asked for.
+    """
+    revisions = current(connection)
+    number, changed_at = revisions[Noun.USERS]
+    looked_at = None if filters.image is None else revisions[Noun.IMAGES]
+    facts = repr((VERSION, changed_at.isoformat(), filters, looked_at, *parts))
     return f"{number}-{sha256(facts.encode()).hexdigest()[:20]}"
 
 

@@ -8,15 +8,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, cast, extract, literal, or_
+from sqlalchemy import ColumnElement, Integer, cast, exists, extract, literal, or_, select
 from sqlalchemy import and_ as all_of
 
-from etl.tables import users
+from etl.tables import image, source_object, users
 
 _FEBRUARY = 2
 _LEAP_DAY = 29
+
+
+class ImageWanted(StrEnum):
+    """Users by what is known of their image; `missing` are those without one."""
+
+    READY = "ready"
+    CORRUPT = "corrupt"
+    TOO_LARGE = "too-large"
+    UNSUPPORTED = "unsupported"
+    WAITING = "waiting"
+    MISSING = "missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +38,7 @@ class Filters:
     is_image_exists: bool | None = None
     min_age: int | None = None
     max_age: int | None = None
+    image: ImageWanted | None = None
 
 
 def age_on(today: date, birthdate: date) -> int:
@@ -62,7 +75,26 @@ def conditions(filters: Filters, today: date) -> list[ColumnElement[bool]]:
         wanted.append(users.c.birthdate <= born_by(today, filters.min_age))
     if filters.max_age is not None:
         wanted.append(users.c.birthdate > born_after(today, filters.max_age))
+    if filters.image is not None:
+        wanted.append(_has_image(filters.image))
     return wanted
+
+
+def _has_image(state: ImageWanted) -> ColumnElement[bool]:
+    if state is ImageWanted.MISSING:
+        return users.c.img_path.is_(None)
+    # As img_path is made. The facts count as long as they are of the ETag in the manifest.
+    path = source_object.c.bucket + "/" + source_object.c.key
+    known = (
+        select(path)
+        .join(
+            image, all_of(image.c.key == source_object.c.key, image.c.etag == source_object.c.etag)
+        )
+        .where(source_object.c.kind == "image")
+    )
+    if state is ImageWanted.WAITING:
+        return all_of(users.c.img_path.is_not(None), ~exists(known.where(path == users.c.img_path)))
+    return users.c.img_path.in_(known.where(image.c.state == state))
 
 
 def age_in_sql(today: date) -> ColumnElement[int]:

@@ -232,11 +232,12 @@ def download_object(bucket: str, key: str, query_data: DownloadQuery) -> Respons
     response = Response(headers=_describe(info, as_file=query_data.download))
     part = ranges.choose(request, response, info)
     if part is not None and request.method != "HEAD":
-        _stream(response, bucket, info, part)
+        stream(response, bucket, info, part)
     return response
 
 
-def _stream(response: Response, bucket: str, info: ObjectInfo, part: range) -> None:
+def stream(response: Response, bucket: str, info: ObjectInfo, part: range) -> None:
+    """Let the answer hold this part of the object, fetched as it is sent."""
     if not part:
         return
     with ExitStack() as stack:

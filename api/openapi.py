@@ -162,6 +162,7 @@ _REQUEST_BODIES: dict[tuple[str, str], Json] = {
                     "properties": {
                         "file": {
                             "type": "array",
+                            "minItems": 1,
                             "items": {"type": "string", "format": "binary"},
                         },
                         "prefix": {"type": "string"},

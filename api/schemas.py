@@ -22,7 +22,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from api.converters import MAX_ID
 from api.fields import FIELDS, ID, USUAL_FIELDS
-from api.filters import Filters
+from api.filters import Filters, ImageWanted
 from etl.documents import NAME
 from etl.model import ProblemCode, RunState, Severity, Trigger
 
@@ -95,6 +95,7 @@ Truth = Annotated[bool, BeforeValidator(_truth)]
 Years = Annotated[int, Field(ge=0, le=MAX_AGE), BeforeValidator(_whole_number)]
 Page = Annotated[int, Field(ge=1, le=MAX_PAGE), BeforeValidator(_whole_number)]
 ShortPage = Annotated[int, Field(ge=1, le=MAX_SHORT_PAGE), BeforeValidator(_whole_number)]
+Pixels = Annotated[int, Field(ge=1, le=100_000), BeforeValidator(_whole_number)]
 Id = Annotated[int, Field(ge=0, le=MAX_ID), BeforeValidator(_whole_number)]
 Seconds = Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS), BeforeValidator(_decimal_number)]
 _STORABLE = Field(min_length=1, json_schema_extra={"pattern": r"^[^\u0000]+$"})
@@ -137,6 +138,10 @@ class FilterQuery(Query):
         None, description="Oldest age in whole years, inclusive.", examples=[65]
     )
 
+    image: ImageWanted | None = Field(
+        None, description="Only users whose image is in this state; `missing`: without one."
+    )
+
     @field_validator("max_age")
     @classmethod
     def _not_below_min_age(cls, max_age: int | None, info: ValidationInfo) -> int | None:
@@ -148,7 +153,7 @@ class FilterQuery(Query):
     @property
     def filters(self) -> Filters:
         """The filters as a value for the core."""
-        return Filters(self.is_image_exists, self.min_age, self.max_age)
+        return Filters(self.is_image_exists, self.min_age, self.max_age, self.image)
 
 
 class DataQuery(FilterQuery):
@@ -320,12 +325,22 @@ class PresignRequest(BaseModel):
         return {f"response-{name}": value for name, value in self.response_headers.items()}
 
 
+class ThumbnailQuery(Query):
+    """Which thumbnail is wanted."""
+
+    size: Pixels | None = Field(
+        None, description="Longest side of its box; without it, the largest made.", examples=[64]
+    )
+
+
 class NoQuery(Query):
     """A route without query parameters."""
 
 
 class Record(BaseModel):
-    """A user as /data shows it."""
+    """A user as /data shows it; with `fields`, those that were asked for."""
+
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.pop("required"))
 
     first_name: str
     last_name: str
@@ -348,6 +363,23 @@ class Lineage(BaseModel):
     updated_at: datetime
 
 
+class Image(BaseModel):
+    """A user's image: what is known of it, and where it can be read for a while."""
+
+    state: Literal["ready", "corrupt", "too-large", "unsupported", "waiting"]
+    reason: str | None = Field(description="Why it is not ready, and what to do.")
+    key: str
+    format: str | None = Field(description="JPEG, PNG, WEBP or GIF, as decoded.")
+    mode: str | None = Field(description="How its pixels are stored, in Pillow's words.")
+    width: int | None = Field(description="Pixels, turned as its EXIF says.")
+    height: int | None
+    bytes: int
+    sha256: str | None
+    url: str | None = Field(description="Signed address of the picture; anybody may read it.")
+    thumbnails: dict[str, str | None] = Field(description="Signed addresses by size.")
+    urls_expire_in: int = Field(description="Seconds from now.")
+
+
 class User(BaseModel):
     """One user with everything we know."""
 
@@ -360,6 +392,7 @@ class User(BaseModel):
     img_path: str | None
     extra: dict[str, Any] | None = Field(description="Columns of the CSV we do not know.")
     lineage: Lineage
+    image: Image | None = Field(description="Null for a user without one.")
 
 
 class Stats(BaseModel):

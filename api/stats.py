@@ -43,7 +43,7 @@ def show_stats(query_data: FilterQuery) -> tuple[dict[str, Any], int, dict[str, 
     """
     with services().database() as connection:
         # Ages are averaged, so each day has a tag of its own.
-        tag = etags.of_users(connection, "stats", query_data.filters, services().today())
+        tag = etags.of_users(connection, query_data.filters, "stats", services().today())
         if etags.is_known(tag):
             return etags.not_modified(tag)
         row = connection.execute(_figures(query_data.filters)).one()

@@ -452,6 +452,18 @@ def listen_command(*, prefix: str, suffix: str) -> None:
         listen(settings, prefix=prefix, suffix=suffix)
 
 
+@events_group.command("kafka")
+def events_kafka_command() -> None:
+    """Take the store's notifications from Kafka, until Ctrl-C."""
+    from etl.kafka import require_client
+
+    require_client()
+    from etl.kafka.consumer import consume
+
+    with live(quiet=False) as settings:
+        consume(settings)
+
+
 @commands.command("migrate")
 def migrate_command() -> None:
     """Bring the tables to the newest version; make the buckets."""

@@ -33,6 +33,7 @@ CONNECT_TIMEOUT_SECONDS = 5
 RUN_LOCK = 7_282_018_361  # any number will do, as long as every version keeps it
 MIGRATION_LOCK = RUN_LOCK + 1
 IMAGE_LOCK = RUN_LOCK + 2
+ANNOUNCE_LOCK = RUN_LOCK + 3
 LOCK_POLL_SECONDS = 0.2
 
 # SQLSTATE classes and codes in which the same call may work later.

@@ -1,7 +1,8 @@
 """Every way a run can fail, in one tree.
 
 EtlError
-├─ TransientError        retry with back-off: ObjectStoreUnavailable, DatabaseUnavailable
+├─ TransientError        retry with back-off: ObjectStoreUnavailable, DatabaseUnavailable,
+│                        KafkaUnavailable
 ├─ SourceError           quarantine this object and go on: UnreadableObject, WrongColumns;
 │                        read it anew: ObjectChanged, NotUtf8, Undecodable; ObjectExists
 ├─ RunRefused            nothing was changed: RunAlreadyActive, ImagesInHand, MassRetirement,
@@ -59,6 +60,12 @@ class DatabaseUnavailable(TransientError):
     """PostgreSQL did not answer, or dropped the connection."""
 
     hint = "Check that DATABASE_URL answers; the next run starts where this one did."
+
+
+class KafkaUnavailable(TransientError):
+    """No Kafka broker answered, or it took no message."""
+
+    hint = "Check that KAFKA_BOOTSTRAP_SERVERS answers, and lets this user at the topics."
 
 
 class SourceError(EtlError):

@@ -187,7 +187,7 @@ def forget(connection: Connection, bucket: str) -> int:
 
 
 def carry_problems(connection: Connection, bucket: str) -> None:
-    """Open the problems of faulty images again whose same bytes another run brought again."""
+    """Open the problems that a run which brought the same bytes again could not see yet."""
     _run(connection, "write_problems", bucket=bucket, codes=_CODES, keys=None)
 
 

@@ -27,5 +27,10 @@ def set_up_logs(log_format: Literal["console", "json"], *, quiet: bool = False) 
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.WARNING if quiet else logging.INFO
         ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=_to_standard_error,
     )
+
+
+def _to_standard_error(*_: object) -> structlog.PrintLogger:
+    """A logger to what standard error is now, and not to what it was when logs were set up."""
+    return structlog.PrintLogger(sys.stderr)

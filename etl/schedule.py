@@ -22,6 +22,7 @@ from etl.backoff import Backoff
 from etl.database import connect_unpooled, driver, translating
 from etl.errors import DatabaseUnavailable, EtlError, RunAlreadyActive, TransientError
 from etl.image_watch import watching
+from etl.kafka import announcing
 from etl.manager import DataManager
 from etl.model import RunReport, Trigger
 
@@ -212,5 +213,5 @@ def schedule(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     log.info("scheduler started", interval=str(settings.etl_interval))
-    with watching(settings):
+    with watching(settings), announcing(settings):
         scheduler.run_forever()

@@ -50,6 +50,47 @@ def parse_duration(text: object) -> object:
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
+# Options of librdkafka that have a setting here, or that nothing may be lost by.
+_KEPT_KAFKA_OPTIONS = {
+    "acks",
+    "bootstrap.servers",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "group.id",
+    "metadata.broker.list",
+    "request.required.acks",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "sasl.password",
+    "sasl.username",
+    "security.protocol",
+    "ssl.ca.location",
+}
+
+
+def parse_options(text: object) -> object:
+    """`name=value; name=value` as a dict; anything but text goes through untouched."""
+    if not isinstance(text, str):
+        return text
+    options = {}
+    for part in filter(None, map(str.strip, text.split(";"))):
+        name, found, value = part.partition("=")
+        if not found:
+            raise ValueError("write name=value; name=value")
+        options[name.strip()] = value.strip()
+    kept = sorted(_KEPT_KAFKA_OPTIONS & set(options))
+    if kept:
+        raise ValueError(f"{', '.join(kept)} cannot be set here")
+    return options
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+SecurityProtocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
+
 
 def parse_sizes(value: object) -> object:
     """`256,64` as (256, 64); anything but text goes through untouched."""
@@ -168,6 +209,33 @@ class Settings(BaseSettings):
     )
     local_dir: Path = Field(default=Path(".local"), description="data of the embedded services")
     log_format: Literal["console", "json"] = Field(default="console", description="console or json")
+    kafka_bootstrap_servers: str | None = Field(
+        default=None, description="host:port of Kafka brokers, with commas between"
+    )
+    kafka_topic: str = Field(
+        default="bucket-events", description="topic with the store's notifications"
+    )
+    kafka_group: str = Field(default="bucketline", description="consumer group")
+    kafka_dead_letter_topic: str | None = Field(
+        default=None, description="where unreadable messages go; empty: table dead_letter"
+    )
+    kafka_image_topic: str | None = Field(
+        default=None, description="where images and thumbnails are announced; empty: nowhere"
+    )
+    kafka_security_protocol: Annotated[SecurityProtocol, BeforeValidator(_lower)] = Field(
+        default="plaintext", description="plaintext, ssl, sasl_plaintext or sasl_ssl"
+    )
+    kafka_sasl_mechanism: str | None = Field(
+        default=None, description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
+    )
+    kafka_sasl_username: str | None = Field(default=None, description="who logs in to Kafka")
+    kafka_sasl_password: SecretStr | None = Field(default=None, description="their password")
+    kafka_ssl_ca_location: str | None = Field(
+        default=None, description="file with the CA of the brokers; empty: the system's"
+    )
+    kafka_options: Annotated[dict[str, str], NoDecode, BeforeValidator(parse_options)] = Field(
+        default_factory=dict, description="further options of librdkafka: name=value; name=value"
+    )
 
     @field_validator("s3_endpoint", "s3_public_endpoint")
     @classmethod
@@ -194,6 +262,13 @@ class Settings(BaseSettings):
         for other in ("source_bucket", "processed_bucket", "thumbnail_bucket"):
             if other != info.field_name and value == info.data.get(other):
                 raise ValueError(f"must not be {other.upper()}: each has a bucket of its own")
+        return value
+
+    @field_validator("kafka_dead_letter_topic", "kafka_image_topic")
+    @classmethod
+    def _topics_differ(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and value == info.data.get("kafka_topic"):
+            raise ValueError("must not be KAFKA_TOPIC: what is sent would be read again")
         return value
 
     @field_validator("webhook_token")

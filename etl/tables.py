@@ -190,6 +190,16 @@ thumbnail = Table(
     Index("thumbnail_unput_idx", "sha256", postgresql_where=text("put_at IS NULL")),
 )
 
+# What the image topic was last told of each image: what differs is still to be announced.
+announced_image = Table(
+    "announced_image",
+    metadata,
+    Column("key", ByteText, primary_key=True),
+    Column("etag", Text, nullable=False),
+    Column("sizes", ARRAY(Integer), nullable=False),
+    Column("updated_at", Timestamp, nullable=False),
+)
+
 # What the store told us of its buckets: hints to look, kept as they came. `mark` tells
 # deliveries of one event from different events: its sequencer, or else time and name.
 bucket_event = Table(

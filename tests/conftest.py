@@ -27,6 +27,7 @@ from etl.database import connect, migrate
 from etl.logs import set_up_logs
 from etl.manager import DataManager
 from etl.settings import Settings
+from tests.brokers import Brokers, Consuming
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -180,6 +181,28 @@ def store(settings: Settings) -> ObjectStore:
 def manager(settings: Settings) -> DataManager:
     """What makes runs on the test's database and buckets."""
     return DataManager(settings)
+
+
+@pytest.fixture
+def brokers() -> Iterator[Brokers]:
+    """Kafka brokers of the test's own."""
+    brokers = Brokers()
+    yield brokers
+    brokers.end()
+
+
+@pytest.fixture
+def consuming(tmp_path: Path) -> Iterator[Callable[[Settings], Consuming]]:
+    """Starts consumers as processes of their own; all are ended with the test."""
+    started: list[Consuming] = []
+
+    def start(settings: Settings) -> Consuming:
+        started.append(Consuming(settings, tmp_path / f"consumer-{len(started)}.log"))
+        return started[-1]
+
+    yield start
+    for consumer in started:
+        consumer.kill()
 
 
 class TestBucket:

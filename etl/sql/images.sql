@@ -31,8 +31,8 @@ WHERE problem.key = image.key
 
 -- name: write_problems
 -- A faulty image is a problem of the run that brought it, so it is open as long as that run
--- is the last that read the object, as any other problem. Where the same bytes were brought
--- again the problem is told again.
+-- is the last that read the object, as any other problem. A run that brings the same bytes
+-- again carries it on, unless it looked before this was committed: hence :keys NULL.
 -- Parameters: :bucket, :codes, and :keys, NULL for all.
 INSERT INTO problem (run_id, key, etag, code, severity, note)
 SELECT source_object.run_id, image.key, image.etag,

@@ -35,6 +35,20 @@ SELECT :run_id, key, etag, line, "column", code, severity, value, note
 FROM staging_problem
 ORDER BY key, line, "column", code
 
+-- name: carry_image_problems
+-- The same faulty bytes were brought again: what is known of them is open under this run.
+INSERT INTO problem (run_id, key, etag, code, severity, note)
+SELECT DISTINCT ON (problem.key)
+       :run_id, problem.key, problem.etag, problem.code, problem.severity, problem.note
+FROM staging_object
+JOIN image USING (key, etag)
+JOIN problem USING (key, etag)
+WHERE staging_object.kind = 'image'
+  AND staging_object.change <> 'removed'
+  AND image.state <> 'ready'
+  AND problem.code IN ('corrupt-image', 'image-too-large', 'unsupported-image')
+ORDER BY problem.key, problem.id DESC
+
 -- name: tell_of_images
 -- Whoever makes thumbnails is told as soon as this is committed.
 SELECT pg_notify('images_waiting', '')

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, and_, select
@@ -29,6 +30,7 @@ CODES = {
     "too-large": "image-too-large",
     "unsupported": "unsupported-image",
 }
+LOOKED_AT_AGAIN = 1_000
 _THUMBNAIL = re.compile(r"[0-9a-f]{64}@[0-9]+\.webp")
 
 
@@ -62,15 +64,21 @@ def compare_pictures(settings: Settings, engine: Engine, client: Minio) -> list[
 
     Raises:  DatabaseUnavailable, ObjectStoreUnavailable, ConfigurationError.
     """
+    listed = set(_thumbnails(client, settings.thumbnail_bucket))
     with translating(), engine.connect() as connection:
         snapshot = connection.execution_options(isolation_level="REPEATABLE READ")
         found = read_pictures(snapshot, settings.source_bucket)
-    listed = {
-        source.key
-        for source in store.list_objects(client, settings.thumbnail_bucket)
-        if _THUMBNAIL.fullmatch(source.key)
-    }
+    # Thumbnails come and go meanwhile: those that look wrong are looked at again, if few.
+    for key in islice(listed ^ found.put, LOOKED_AT_AGAIN):
+        is_there = key in _thumbnails(client, settings.thumbnail_bucket, prefix=key)
+        (listed.add if is_there else listed.discard)(key)
     return [*_compare_images(found), *_compare_problems(found), *_compare_bucket(found, listed)]
+
+
+def _thumbnails(client: Minio, bucket: str, prefix: str = "") -> Iterator[str]:
+    """List what is named as thumbnails are."""
+    listing = store.list_objects(client, bucket, prefix)
+    return (source.key for source in listing if _THUMBNAIL.fullmatch(source.key))
 
 
 def read_pictures(connection: Connection, bucket: str) -> Pictures:

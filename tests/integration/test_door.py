@@ -31,6 +31,8 @@ KEYS = {role: new_key() for role in Role}
 WRONG = new_key()
 PUBLIC = {"GET /", "GET /health", "GET /openapi.json", "GET /docs", "GET /docs/<name>"}
 PUBLIC |= {"GET /static/<path:filename>", "GET /minio-event"}
+# Making a URL to read with is reading; for one to write with the route itself asks for a writer.
+MILDER = {"POST /objects/<bucket>/<object_key:key>/presign": Role.READER}
 LEAST = {"POST": Role.WRITER, "PUT": Role.WRITER, "PATCH": Role.WRITER, "DELETE": Role.ADMIN}
 
 Answers = Iterator[tuple[str, str, dict[str, Any]]]
@@ -145,7 +147,7 @@ def test_every_route_says_what_it_needs(locked: FlaskClient):
             continue
         assert (rule.role is None) == (name in PUBLIC), name
         if rule.role is not None:
-            assert rule.role.includes(LEAST.get(method, Role.READER)), name
+            assert rule.role.includes(MILDER.get(name, LEAST.get(method, Role.READER))), name
 
 
 def test_a_route_without_a_rule_lets_nobody_in(make: Callable[..., FlaskClient]):

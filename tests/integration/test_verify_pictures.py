@@ -58,6 +58,14 @@ def test_what_is_level_has_no_difference_and_what_waits_is_none(world: World):
     assert world.told() == []
 
 
+def test_the_same_faulty_bytes_brought_again_are_a_problem_without_a_break(world: World):
+    world.bucket.put("b.png", b"odd")
+    world.run()
+    assert world.told() == []
+    world.keep()
+    assert world.told() == []
+
+
 def test_a_thumbnail_that_is_gone_is_told_until_it_is_made_again(world: World):
     world.thumbnails.remove(world.thumbnails.keys()[0])
     assert world.told() == ["thumbnail-missing"]

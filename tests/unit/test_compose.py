@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-OURS = ("setup", "scheduler", "api")
+OURS = ("setup", "scheduler", "api", "consumer")
 SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|DATABASE_URL")
 
 
@@ -33,7 +33,9 @@ def test_no_secret_is_in_the_file(service: dict[str, Any]):
     for name, value in service["environment"].items():
         if SECRET.search(name):
             assert "${" in value, name
-    assert not re.search(r"\$\{[A-Z_]*PASSWORD:?-", json.dumps(service)), "a password has a default"
+    assert not re.search(r"\$\{[A-Z_]*PASSWORD:?-[^}]", json.dumps(service)), (
+        "a password has a default"
+    )
 
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
@@ -58,9 +60,9 @@ def test_what_a_service_waits_for_can_happen():
                 assert SERVICES[name]["restart"] == "no", name
 
 
-def test_everything_but_the_one_shot_is_started_again():
+def test_everything_but_the_one_shots_is_started_again():
     restarts = {name: service["restart"] for name, service in SERVICES.items()}
-    assert restarts.pop("setup") == "no"
+    assert {restarts.pop("setup"), restarts.pop("topic")} == {"no"}
     assert set(restarts.values()) == {"unless-stopped"}
 
 
@@ -106,14 +108,16 @@ def test_the_keys_of_the_store_are_the_ones_the_store_is_made_with():
 def test_every_command_and_option_is_one_of_the_command_line():
     (script,) = SERVICES["setup"]["command"]
     lines = [line.removeprefix("python -m etl ").split() for line in script.split(" && ")]
-    lines += [SERVICES["scheduler"]["command"], SERVICES["api"]["command"]]
-    assert [line[0] for line in lines] == ["migrate", "seed", "events", "schedule", "serve"]
+    lines += [SERVICES[name]["command"] for name in ("scheduler", "api")]
+    lines += [line.partition("etl ")[2].split() for line in _consumer().split(" && ")]
+    used = [line[0] for line in lines]
+    assert used == ["migrate", "seed", "events", "schedule", "serve", "events", "events"]
     for name, *rest in lines:
         command = commands.commands[name]
         if isinstance(command, click.Group):
             command = command.commands[rest.pop(0)]
         known = {option for each in command.params for option in each.opts}
-        assert set(rest) <= known
+        assert {word for word in rest if word.startswith("-")} <= known
 
 
 def test_the_store_sends_its_events_where_they_are_taken_by_a_token_that_opens():
@@ -159,7 +163,8 @@ def test_the_image_runs_as_a_plain_user():
 
 def test_what_the_image_copies_exists_and_is_not_kept_out():
     allowed = re.findall(r"^!(\S+)", (ROOT / ".dockerignore").read_text(), flags=re.MULTILINE)
-    sources = re.findall(r"^COPY (\S+)", DOCKERFILE, flags=re.MULTILINE)
+    copies = re.findall(r"^COPY (.+) \S+$", DOCKERFILE, flags=re.MULTILINE)
+    sources = [source for line in copies for source in line.split()]
     assert sources
     for source in sources:
         assert (ROOT / source).exists()
@@ -167,5 +172,51 @@ def test_what_the_image_copies_exists_and_is_not_kept_out():
 
 
 def test_the_image_installs_the_runtime_lock_by_hash():
-    assert re.search(r"--require-hashes[^&]*--requirement requirements\.lock", DOCKERFILE)
+    installed = re.search(r"--require-hashes[^&]*", DOCKERFILE)
+    assert installed
+    locks = re.findall(r"--requirement (\S+)", installed[0])
+    assert locks == ["requirements.lock", "requirements-kafka.lock"]
     assert "requirements-dev" not in DOCKERFILE
+
+
+def _consumer() -> str:
+    (script,) = SERVICES["consumer"]["command"]
+    return str(script)
+
+
+def test_the_bucket_is_subscribed_to_the_target_that_the_store_is_given():
+    store = SERVICES["store"]["environment"]
+    (name,) = {key.rpartition("_")[2] for key in store if key.startswith("MINIO_NOTIFY_KAFKA_")}
+    assert f"--arn arn:minio:sqs::{name}:kafka " in _consumer()
+    assert store[f"MINIO_NOTIFY_KAFKA_ENABLE_{name}"] == "${MINIO_NOTIFY_KAFKA:-off}"
+
+
+def test_the_profile_kafka_is_whole_and_nothing_else_needs_it():
+    profiled = {name for name, service in SERVICES.items() if "profiles" in service}
+    assert profiled == {"kafka", "topic", "consumer"}
+    for name in set(SERVICES) - profiled:
+        assert not set(SERVICES[name].get("depends_on", {})) & profiled
+
+
+def test_store_topic_and_consumer_meet_at_the_same_broker_in_the_same_topic():
+    store, consumer = SERVICES["store"]["environment"], SERVICES["consumer"]["environment"]
+    topic, kafka = SERVICES["topic"], SERVICES["kafka"]
+    default = Settings.model_fields["kafka_topic"].default
+    assert store["MINIO_NOTIFY_KAFKA_TOPIC_BUCKETLINE"] == consumer["KAFKA_TOPIC"]
+    assert (
+        consumer["KAFKA_TOPIC"] == topic["environment"]["TOPIC"] == f"${{KAFKA_TOPIC:-{default}}}"
+    )
+    broker = store["MINIO_NOTIFY_KAFKA_BROKERS_BUCKETLINE"]
+    assert broker in consumer["KAFKA_BOOTSTRAP_SERVERS"]
+    assert f"--bootstrap-server {broker} " in topic["command"][0]
+    assert kafka["environment"]["KAFKA_ADVERTISED_LISTENERS"].endswith(f"//{broker}")
+    assert topic["image"] == kafka["image"]
+
+
+def test_our_services_are_given_every_setting_of_kafka_with_its_default():
+    environment = SERVICES["consumer"]["environment"]
+    for name, field in Settings.model_fields.items():
+        if name.startswith("kafka_") and name != "kafka_bootstrap_servers":
+            variable = name.upper()
+            default = "" if field.default_factory else field.default or ""
+            assert environment[variable] == f"${{{variable}:-{default}}}"

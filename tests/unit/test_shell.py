@@ -70,6 +70,8 @@ def project(tmp_path: Path) -> Path:
     (folder / "etl/__main__.py").write_text(SHOW_CALL)
     lock_parcel(folder, "1.0")
     tools = {f"{tool}/__main__.py": SHOW_TOOL for tool in ("pytest", "ruff", "mypy")}
+    brokers = make_wheel(folder, "brokers", "1.0", {"brokers.py": ""})
+    (folder / "requirements-kafka.lock").write_text(brokers)
     (folder / "requirements-dev.lock").write_text(make_wheel(folder, "tools", "1.0", tools))
     return folder
 
@@ -128,6 +130,25 @@ def test_later_starts_install_nothing_and_need_no_python_on_the_path(project: Pa
     later = call(project / "run.sh", "status", PYTHON="/nonexistent/python3")
     assert later.returncode == 0
     assert later.stderr == ""
+
+
+def has_kafka_client(project: Path) -> bool:
+    """Whether the stand-in for the client can be imported."""
+    python = project / ".venv/bin/python"
+    return subprocess.run([python, "-c", "import brokers"], check=False).returncode == 0
+
+
+def test_the_kafka_client_is_installed_where_it_is_used(project: Path):
+    assert call(project / "run.sh", "status").returncode == 0
+    assert not has_kafka_client(project)
+    assert call(project / "run.sh", "events", "kafka").returncode == 0
+    assert has_kafka_client(project)
+
+
+def test_whoever_names_brokers_gets_the_kafka_client(project: Path):
+    (project / ".env").write_text("KAFKA_BOOTSTRAP_SERVERS=broker:9092\n")
+    assert call(project / "run.sh", "schedule").returncode == 0
+    assert has_kafka_client(project)
 
 
 def test_a_changed_lock_is_installed_at_the_next_start(project: Path):
@@ -391,13 +412,15 @@ def test_the_locks_name_every_dependency_and_no_test_tool_is_installed_to_run():
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())
     runtime = locked_names(ROOT / "requirements.lock")
     tools = locked_names(ROOT / "requirements-dev.lock")
+    extra = declared["project"]["optional-dependencies"]["kafka"]
+    assert declared_names(extra) == locked_names(ROOT / "requirements-kafka.lock")
     assert declared_names(declared["project"]["dependencies"]) <= runtime
     assert declared_names(declared["dependency-groups"]["dev"]) <= tools
     assert not {"pytest", "hypothesis", "ruff", "mypy"} & runtime
 
 
 def test_the_locks_name_no_registry_and_every_package_by_hash():
-    for lock in (ROOT / "requirements.lock", ROOT / "requirements-dev.lock"):
+    for lock in ROOT.glob("requirements*.lock"):
         text = lock.read_text()
         assert "://" not in text
         assert len(re.findall(r"^[a-z0-9].*==[^\n]*\\\n    --hash=", text, re.MULTILINE)) == len(

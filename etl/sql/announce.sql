@@ -1,0 +1,43 @@
+-- Announcements: what the image topic has not been told yet, and that it has been told.
+
+-- name: news
+-- The next images, by key, that are not as they were announced; `sizes` and `thumbnails` are
+-- those in the bucket already. Parameters: :after, a key; :bucket, the source bucket; :limit.
+SELECT i.key, i.etag, i.state, i.format, i.mode, i.width, i.height, i.bytes, i.sha256,
+       i.updated_at, o.user_id, t.sizes, t.thumbnails,
+       (a.etag, a.updated_at) IS DISTINCT FROM (i.etag, i.updated_at) AS has_new_facts,
+       (a.etag, a.sizes) IS DISTINCT FROM (i.etag, t.sizes) AND t.sizes <> '{}'
+           AS has_new_thumbnails
+FROM image i
+LEFT JOIN announced_image a USING (key)
+LEFT JOIN source_object o ON o.bucket = :bucket AND o.key = i.key
+CROSS JOIN LATERAL (
+    SELECT coalesce(array_agg(size ORDER BY size), '{}') AS sizes,
+           coalesce(jsonb_agg(jsonb_build_object('size', size, 'key', thumbnail.key)
+                              ORDER BY size), '[]') AS thumbnails
+    FROM thumbnail
+    WHERE sha256 = i.sha256 AND size = ANY(i.sizes) AND put_at IS NOT NULL
+) t
+WHERE i.key > :after
+  AND ((a.etag, a.updated_at) IS DISTINCT FROM (i.etag, i.updated_at)
+       OR NOT (a.sizes @> i.sizes AND a.sizes <@ i.sizes))
+ORDER BY i.key LIMIT :limit
+
+-- name: told
+-- Note what was announced. Parameter: :images, a JSON array of the columns.
+INSERT INTO announced_image (key, etag, sizes, updated_at)
+SELECT key, etag, sizes, updated_at
+FROM jsonb_to_recordset(CAST(:images AS jsonb)) AS told (
+    key text, etag text, sizes integer[], updated_at timestamptz)
+ON CONFLICT (key) DO UPDATE
+SET etag = excluded.etag, sizes = excluded.sizes, updated_at = excluded.updated_at
+
+-- name: removed
+-- The next images that were announced and are no more. Parameters: :after, a key; :limit.
+SELECT a.key, a.etag FROM announced_image a LEFT JOIN image i USING (key)
+WHERE i.key IS NULL AND a.key > :after
+ORDER BY a.key LIMIT :limit
+
+-- name: forgotten
+-- Note that the removal of these was announced. Parameter: :keys.
+DELETE FROM announced_image WHERE key = ANY(:keys)

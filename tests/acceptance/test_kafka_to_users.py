@@ -1,0 +1,36 @@
+"""From a message in Kafka to a user in the table, with consumer and scheduler at work."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import Engine, text
+
+from etl.settings import Settings
+from etl.verify import verify
+from tests.brokers import TOPIC, Brokers, Start, notification
+from tests.conftest import TestBucket, wait_until
+from tests.integration.test_schedule import runs, scheduling
+
+
+def test_an_object_that_kafka_tells_of_is_loaded_without_waiting_for_the_interval(
+    brokers: Brokers, consuming: Start, settings: Settings, engine: Engine, bucket: TestBucket
+):
+    def names() -> dict[str, str]:
+        with engine.connect() as connection:
+            query = "SELECT user_id, first_name FROM users WHERE retired_at IS NULL"
+            return {row.user_id: row.first_name for row in connection.execute(text(query))}
+
+    settings = brokers.settings(settings).model_copy(update={"etl_interval": timedelta(days=1)})
+    consuming(settings)
+    with scheduling(settings):
+        wait_until(lambda: runs(engine, "state = 'succeeded'") == 1)
+        bucket.user("a/ü 1.csv", "Ann")
+        bucket.user("2.csv", "Bob")
+        # The third never existed, and one event comes twice: neither does any harm.
+        keys = ["a/ü 1.csv", "2.csv", "3.csv", "2.csv"]
+        brokers.send(TOPIC, [notification(key, settings.source_bucket) for key in keys])
+        wait_until(lambda: names() == {"ü 1": "Ann", "2": "Bob"}, seconds=60)
+    assert runs(engine, "trigger = 'event' AND state = 'succeeded'") >= 1
+    assert runs(engine, "trigger = 'interval'") == 1
+    assert not [one for one in verify(settings, engine) if not one.what.startswith("output-")]

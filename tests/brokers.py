@@ -1,0 +1,259 @@
+"""Kafka brokers for the tests: librdkafka's mock cluster, in a process of its own.
+
+It speaks the real protocol over TCP and forgets all when it ends. Also a relay, to put
+between a client and any server that is to go away and come back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote_plus
+
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+
+from etl.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+TOPIC = "bucket-events"
+PARTITIONS = 4  # what the mock cluster gives a new topic
+
+_CLUSTER = """
+import sys
+from confluent_kafka import Producer
+producer = Producer({"test.mock.num.brokers": 3, "bootstrap.servers": "none", "log_level": 0})
+brokers = producer.list_topics(timeout=10).brokers.values()
+print(",".join(f"{each.host}:{each.port}" for each in brokers), flush=True)
+sys.stdin.read()
+"""
+
+
+def notification(key: str, bucket: str = "src-data") -> bytes:
+    """The message MinIO sends when an object is put; its sequencer belongs to the key alone."""
+    record = {
+        "eventName": "s3:ObjectCreated:Put",
+        "eventTime": "2026-01-02T03:04:05.678Z",
+        "s3": {
+            "bucket": {"name": bucket},
+            "object": {"key": quote_plus(key), "size": 5, "eTag": "abc", "sequencer": f"18{key}"},
+        },
+    }
+    whole = {"EventName": record["eventName"], "Key": f"{bucket}/{key}", "Records": [record]}
+    return json.dumps(whole).encode()
+
+
+class Brokers:
+    """Three brokers, and a client's view of them."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert self._process.stdout
+        self.addresses = self._process.stdout.readline().decode().strip()
+        self._producer = Producer({"bootstrap.servers": self.addresses, "log_level": 0})
+        self._offsets: dict[str, dict[tuple[int, int], bytes]] = {}
+
+    def end(self) -> None:
+        """End the brokers, hanging or not."""
+        self._process.kill()
+        self._process.communicate()
+
+    def hang(self) -> None:
+        """Let the brokers answer nothing until go_on()."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def send(self, topic: str, values: Iterable[bytes | None], **options: object) -> None:
+        """Send the values and wait until the brokers have them."""
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            assert error is None, error
+            place = (message.partition() or 0, message.offset() or 0)
+            self._offsets.setdefault(topic, {})[place] = message.value() or b""
+
+        for value in values:
+            self._producer.produce(topic, value, on_delivery=delivered, **options)
+            self._producer.poll(0)
+        assert self._producer.flush(30) == 0
+
+    def send_large(self, topic: str, value: bytes) -> None:
+        """Send a message larger than clients allow by default."""
+        options = {"bootstrap.servers": self.addresses, "message.max.bytes": 9_000_000}
+        producer = Producer({**options, "log_level": 0})
+        producer.produce(topic, value)
+        assert producer.flush(30) == 0
+
+    def below_committed(self, topic: str, group: str) -> list[bytes]:
+        """What was sent to the places before those that the group has committed."""
+        client = Consumer({"bootstrap.servers": self.addresses, "group.id": group, "log_level": 0})
+        asked = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+        committed = {each.partition: each.offset for each in client.committed(asked, timeout=10)}
+        client.close()
+        return [
+            value
+            for (partition, offset), value in self._offsets.get(topic, {}).items()
+            if offset < committed[partition]
+        ]
+
+    def read(self, topic: str, count: int) -> list[Message]:
+        """Read the first `count` messages of a topic."""
+        client = Consumer(
+            {
+                "bootstrap.servers": self.addresses,
+                "group.id": uuid.uuid4().hex,
+                "auto.offset.reset": "earliest",
+                "log_level": 0,
+            }
+        )
+        client.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
+        found: list[Message] = []
+        for _ in range(100):
+            found += [m for m in client.consume(count, 0.2) if m.error() is None]
+            if len(found) >= count:
+                break
+        client.close()
+        return found
+
+    def settings(self, settings: Settings, **further: object) -> Settings:
+        """The settings with these brokers, and a group that soon misses its dead."""
+        options = {"session.timeout.ms": "4000", "heartbeat.interval.ms": "500"}
+        return settings.model_copy(
+            update={
+                "kafka_bootstrap_servers": self.addresses,
+                "kafka_options": options,
+                **further,
+            }
+        )
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment in which a process reads these very settings."""
+    values: dict[str, str] = {"PATH": os.environ["PATH"]}
+    for name, value in settings:
+        if value is None or value == {}:
+            continue
+        if isinstance(value, dict):
+            text = "; ".join(f"{option}={given}" for option, given in value.items())
+        elif hasattr(value, "get_secret_value"):
+            text = value.get_secret_value()
+        elif hasattr(value, "total_seconds"):
+            text = f"{value.total_seconds()}s"
+        else:
+            text = str(value)
+        values[name.upper()] = text
+    return values
+
+
+class Consuming:
+    """`python -m etl events kafka` as a process of its own."""
+
+    def __init__(self, settings: Settings, log: Path) -> None:
+        self._log = log
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "etl", "events", "kafka"],
+                cwd=ROOT,
+                env=environment(settings),
+                stderr=file,
+            )
+
+    def log(self) -> str:
+        return self._log.read_text("utf-8")
+
+    def is_assigned(self) -> bool:
+        return "partitions assigned" in self.log()
+
+    def kill(self) -> None:
+        """As power cuts do: no word to anybody."""
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> int:
+        """As an orderly stop does; the exit code."""
+        self.process.terminate()
+        return self.process.wait(30)
+
+
+Start = Callable[[Settings], Consuming]
+
+
+class Relay:
+    """A TCP relay to a server, which can be cut and mended. It listens once mended."""
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        self._target = target
+        self._listener: socket.socket | None = None
+        self._open: set[socket.socket] = set()
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port = probe.getsockname()[1]
+
+    def mend(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._serve, args=[self._listener], daemon=True).start()
+
+    def cut(self) -> None:
+        """Refuse new connections and end the present ones."""
+        if self._listener is not None:
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+            self._listener = None
+        for each in list(self._open):
+            _end(each)
+
+    def _serve(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+                server = socket.create_connection(self._target)
+            except OSError:
+                return
+            self._open |= {client, server}
+            threading.Thread(target=self._pump, args=[client, server], daemon=True).start()
+
+    def _pump(self, one: socket.socket, other: socket.socket) -> None:
+        pair = {one: other, other: one}
+        try:
+            while True:
+                for source in select.select(list(pair), [], [])[0]:
+                    data = source.recv(1 << 16)
+                    if not data:
+                        return
+                    pair[source].sendall(data)
+        except (OSError, ValueError):
+            return
+        finally:
+            self._open -= set(pair)
+            for each in pair:
+                _end(each)
+
+
+def _end(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+    finally:
+        connection.close()
+
+
+@contextmanager
+def relayed(target: tuple[str, int]) -> Iterator[Relay]:
+    relay = Relay(target)
+    relay.mend()
+    try:
+        yield relay
+    finally:
+        relay.cut()

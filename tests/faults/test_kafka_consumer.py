@@ -1,0 +1,222 @@
+"""The Kafka consumer, killed, doubled and cut off: nothing is lost, nothing is there twice."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import unquote_plus
+
+import pytest
+from sqlalchemy import Engine, make_url, text
+
+from etl.settings import Settings
+from tests.brokers import TOPIC, Brokers, Relay, Start, notification, relayed
+from tests.conftest import wait_until
+
+
+def key_of(message: bytes) -> str:
+    return unquote_plus(json.loads(message)["Records"][0]["s3"]["object"]["key"])
+
+
+def keys(engine: Engine) -> list[str]:
+    with engine.connect() as connection:
+        return list(connection.scalars(text("SELECT key FROM bucket_event ORDER BY id")))
+
+
+def count(engine: Engine) -> int:
+    return len(keys(engine))
+
+
+@contextmanager
+def sending(brokers: Brokers, wanted: list[str], seconds: float) -> Iterator[threading.Thread]:
+    """Send a notification for each key, some of them twice, spread over the time."""
+
+    def send() -> None:
+        for start in range(0, len(wanted), 100):
+            part = [notification(key) for key in wanted[start : start + 100]]
+            brokers.send(TOPIC, [*part, *part[:5]])
+            time.sleep(seconds * 100 / len(wanted))
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.join()
+
+
+def killed_in_work(
+    start: Start, settings: Settings, engine: Engine, luck: random.Random, wanted: int
+) -> None:
+    """Start a consumer, and kill it at some moment after it has stored something new."""
+    before = count(engine)
+    consumer = start(settings)
+    wait_until(lambda: count(engine) > before or count(engine) == wanted, pause=0.005)
+    time.sleep(luck.uniform(0, 0.4))
+    consumer.kill()
+
+
+def assert_committed_is_stored(brokers: Brokers, settings: Settings, engine: Engine) -> None:
+    committed = brokers.below_committed(TOPIC, settings.kafka_group)
+    assert {key_of(message) for message in committed} <= set(keys(engine))
+
+
+@pytest.mark.parametrize(
+    ("rounds", "seed"), [(4, 1), pytest.param(12, 2, marks=pytest.mark.long)], ids=["4", "12"]
+)
+def test_killed_at_random_moments_it_loses_and_doubles_nothing(  # noqa: PLR0913, PLR0917
+    rounds: int,
+    seed: int,
+    brokers: Brokers,
+    consuming: Start,
+    settings: Settings,
+    engine: Engine,
+):
+    settings = brokers.settings(settings)
+    luck = random.Random(seed)  # noqa: S311 - no secret hangs on it
+    wanted = [f"{seed}/{number}.csv" for number in range(3000 * rounds)]
+    with sending(brokers, wanted, seconds=7 * rounds):
+        for _ in range(rounds):
+            killed_in_work(consuming, settings, engine, luck, len(wanted))
+            assert_committed_is_stored(brokers, settings, engine)
+    consuming(settings)
+    wait_until(lambda: count(engine) >= len(wanted), seconds=60)
+    assert sorted(keys(engine)) == sorted(wanted)
+
+
+def test_consumers_that_come_and_go_share_the_work_and_lose_none(
+    brokers: Brokers, consuming: Start, settings: Settings, engine: Engine
+):
+    settings = brokers.settings(settings)
+    wanted = [f"{number}.csv" for number in range(6000)]
+    with sending(brokers, wanted, seconds=12):
+        first = consuming(settings)
+        wait_until(first.is_assigned)
+        second = consuming(settings)
+        wait_until(lambda: second.is_assigned() and "revoked" in first.log())
+        assert first.end() == 0
+        third = consuming(settings)
+        wait_until(third.is_assigned)
+        second.kill()
+    wait_until(lambda: count(engine) >= len(wanted), seconds=60)
+    assert sorted(keys(engine)) == sorted(wanted)
+    assert_committed_is_stored(brokers, settings, engine)
+
+
+def test_told_to_stop_it_commits_what_it_stored_and_leaves_the_group(
+    brokers: Brokers, consuming: Start, settings: Settings, engine: Engine
+):
+    settings = brokers.settings(settings)
+    brokers.send(TOPIC, map(notification, ["1.csv", "2.csv", "3.csv"]))
+    first = consuming(settings)
+    wait_until(lambda: count(engine) == 3)
+    assert first.end() == 0
+    assert "partitions revoked" in first.log()
+    assert "left without a word" not in first.log()
+    assert len(brokers.below_committed(TOPIC, settings.kafka_group)) == 3
+
+    second = consuming(settings)
+    brokers.send(TOPIC, [notification("4.csv")])
+    wait_until(lambda: count(engine) == 4)
+    assert second.end() == 0
+
+
+def test_a_database_that_goes_and_comes_back_costs_nothing(
+    brokers: Brokers, consuming: Start, settings: Settings, engine: Engine
+):
+    settings = brokers.settings(settings)
+    url = make_url(settings.sqlalchemy_url).set(drivername="postgresql")
+    wanted = [f"{number}.csv" for number in range(900)]
+    with relayed((url.host or "", url.port or 0)) as relay:
+        through = url.set(port=relay.port).render_as_string(hide_password=False)
+        consumer = consuming(settings.model_copy(update={"database_url": through}))
+        brokers.send(TOPIC, map(notification, wanted[:300]))
+        wait_until(lambda: count(engine) == 300)
+
+        relay.cut()
+        brokers.send(TOPIC, map(notification, wanted[300:600]))
+        wait_until(lambda: "storing no events" in consumer.log())
+        time.sleep(5)  # longer than the group waits for one who does not poll or beat
+        assert_committed_is_stored(brokers, settings, engine)
+        relay.mend()
+        wait_until(lambda: count(engine) == 600)
+
+        brokers.send(TOPIC, map(notification, wanted[600:]))
+        wait_until(lambda: count(engine) == 900)
+    assert sorted(keys(engine)) == sorted(wanted)
+    assert consumer.log().count("partitions assigned") == 1
+    assert len(consumer.log().splitlines()) < 10
+    assert_committed_is_stored(brokers, settings, engine)
+
+
+def test_taken_out_of_the_group_while_the_database_is_away_it_stores_all_the_same(
+    brokers: Brokers, consuming: Start, settings: Settings, engine: Engine
+):
+    """A second consumer comes while the first holds a batch; both carry on when they can."""
+    settings = brokers.settings(settings)
+    url = make_url(settings.sqlalchemy_url).set(drivername="postgresql")
+    wanted = [f"{number}.csv" for number in range(400)]
+    with relayed((url.host or "", url.port or 0)) as relay:
+        through = url.set(port=relay.port).render_as_string(hide_password=False)
+        brokers.send(TOPIC, map(notification, wanted[:100]))
+        cut_off = consuming(settings.model_copy(update={"database_url": through}))
+        wait_until(lambda: count(engine) == 100)
+        relay.cut()
+        brokers.send(TOPIC, map(notification, wanted[100:200]))
+        wait_until(lambda: "storing no events" in cut_off.log())
+        other = consuming(settings)
+        wait_until(other.is_assigned)
+        brokers.send(TOPIC, map(notification, wanted[200:]))
+        wait_until(lambda: count(engine) > 100)
+        relay.mend()
+        wait_until(lambda: count(engine) == 400)
+    assert sorted(keys(engine)) == sorted(wanted)
+    assert_committed_is_stored(brokers, settings, engine)
+
+
+def test_brokers_that_hang_are_waited_for(
+    brokers: Brokers, consuming: Start, settings: Settings, engine: Engine
+):
+    settings = brokers.settings(settings)
+    brokers.send(TOPIC, [notification("1.csv")])
+    consumer = consuming(settings)
+    wait_until(lambda: count(engine) == 1)
+    brokers.hang()
+    time.sleep(6)
+    brokers.go_on()
+    brokers.send(TOPIC, [notification("2.csv")])
+    wait_until(lambda: keys(engine) == ["1.csv", "2.csv"], seconds=60)
+    assert consumer.process.poll() is None
+
+
+def test_told_to_stop_without_brokers_it_ends_all_the_same(
+    brokers: Brokers, consuming: Start, settings: Settings, engine: Engine
+):
+    brokers.send(TOPIC, [notification("1.csv")])
+    consumer = consuming(brokers.settings(settings))
+    wait_until(lambda: count(engine) == 1)
+    brokers.end()
+    wait_until(lambda: "trouble with Kafka" in consumer.log())
+    assert consumer.end() == 0
+
+
+def test_brokers_that_are_not_there_yet_are_waited_for_with_few_words(
+    brokers: Brokers, consuming: Start, settings: Settings, engine: Engine
+):
+    host, port = brokers.addresses.split(",")[0].split(":")
+    relay = Relay((host, int(port)))
+    settings = brokers.settings(settings)
+    consumer = consuming(
+        settings.model_copy(update={"kafka_bootstrap_servers": f"127.0.0.1:{relay.port}"})
+    )
+    wait_until(lambda: "trouble with Kafka" in consumer.log())
+    brokers.send(TOPIC, [notification("1.csv")])
+    time.sleep(3)
+    assert len(consumer.log().splitlines()) < 6
+    relay.mend()
+    wait_until(lambda: keys(engine) == ["1.csv"])
+    relay.cut()

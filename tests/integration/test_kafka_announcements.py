@@ -1,0 +1,226 @@
+"""News of images on the image topic: all of it, in order, and again only when in doubt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from sqlalchemy import Engine, text
+
+from etl import kafka, revisions
+from etl.errors import ConfigurationError, KafkaUnavailable
+from etl.kafka import client
+from etl.kafka.announce import Announcer
+from etl.kafka.messages import json_schema
+from etl.revisions import Noun
+from etl.settings import Settings
+from tests.brokers import Brokers
+from tests.conftest import wait_until
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "image-topic.schema.json"
+TOPIC = "images"
+SHA = "ab" * 32
+
+
+@pytest.fixture
+def told(brokers: Brokers, settings: Settings) -> Settings:
+    return brokers.settings(settings, kafka_image_topic=TOPIC)
+
+
+class Images:
+    """Writes the tables as a run over images does."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def _write(self, statement: str, **values: object) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(text(statement), values)
+            revisions.advance(connection, Noun.IMAGES)
+
+    def put(self, key: str, *sizes: int, etag: str = "1", state: str = "ready") -> None:
+        self._write(
+            "INSERT INTO image (key, etag, state, format, mode, width, height, bytes, sha256,"
+            " sizes, updated_at) VALUES (:key, :etag, :state, 'PNG', 'RGB', 4, 3, 99, :sha,"
+            " :sizes, clock_timestamp()) ON CONFLICT (key) DO UPDATE SET etag = excluded.etag,"
+            " sizes = excluded.sizes, updated_at = excluded.updated_at",
+            key=key,
+            etag=etag,
+            state=state,
+            sha=SHA,
+            sizes=list(sizes),
+        )
+
+    def thumbnail(self, size: int) -> None:
+        self._write(
+            "INSERT INTO thumbnail VALUES (:sha, :size, :sha || '@' || :size || '.webp', now())",
+            sha=SHA,
+            size=size,
+        )
+
+    def remove(self, key: str) -> None:
+        self._write("DELETE FROM image WHERE key = :key", key=key)
+
+
+@pytest.fixture
+def images(engine: Engine) -> Images:
+    return Images(engine)
+
+
+def announce(settings: Settings, engine: Engine) -> int:
+    with engine.connect() as connection:
+        return Announcer(settings, TOPIC).announce(connection)
+
+
+def heard(brokers: Brokers, count: int) -> list[dict[str, Any]]:
+    """The first messages of the topic, those of one key in their order; each fits the schema."""
+    schema = json.loads(SCHEMA.read_text("utf-8"))
+    messages = brokers.read(TOPIC, count)
+    values = [json.loads(message.value() or b"") for message in messages]
+    for message, value in zip(messages, values, strict=True):
+        jsonschema.validate(value, schema)
+        assert message.key() == value["key"].encode()
+    return values
+
+
+def test_the_schema_in_the_docs_is_that_of_the_messages():
+    assert SCHEMA.read_text("utf-8") == json_schema()
+    jsonschema.Draft202012Validator.check_schema(json.loads(json_schema()))
+
+
+def test_an_image_its_thumbnails_and_its_removal_are_announced_once(
+    brokers: Brokers, told: Settings, engine: Engine, images: Images
+):
+    images.put("a/ü 1.png", 256, 64)
+    images.thumbnail(64)
+    images.thumbnail(256)
+    assert announce(told, engine) == 1
+    assert announce(told, engine) == 0
+    images.remove("a/ü 1.png")
+    assert announce(told, engine) == 1
+    assert announce(told, engine) == 0
+
+    indexed, ready, removed = heard(brokers, 3)
+    image = {"bucket": told.source_bucket, "key": "a/ü 1.png", "etag": "1"}
+    facts = {"state": "ready", "width": 4, "height": 3, "bytes": 99, "sha256": SHA}
+    assert indexed.items() >= {"type": "image.indexed", **image, **facts}.items()
+    made = [{"size": size, "key": f"{SHA}@{size}.webp"} for size in (64, 256)]
+    assert ready == {
+        "type": "thumbnail.ready",
+        **image,
+        "user_id": None,
+        "sha256": SHA,
+        "thumbnails": made,
+    }
+    assert removed == {"type": "image.removed", **image}
+
+
+def test_thumbnails_are_announced_when_they_are_there_and_not_before(
+    brokers: Brokers, told: Settings, engine: Engine, images: Images
+):
+    images.put("1.png", 64, 256)
+    announce(told, engine)
+    images.thumbnail(64)
+    announce(told, engine)
+    images.thumbnail(256)
+    announce(told, engine)
+    assert announce(told, engine) == 0
+    types = [(one["type"], len(one.get("thumbnails", []))) for one in heard(brokers, 3)]
+    assert types == [("image.indexed", 0), ("thumbnail.ready", 1), ("thumbnail.ready", 2)]
+
+
+def test_a_replaced_image_is_announced_again_and_a_corrupt_one_without_thumbnails(
+    brokers: Brokers, told: Settings, engine: Engine, images: Images
+):
+    images.thumbnail(64)
+    images.put("1.png", 64)
+    announce(told, engine)
+    images.put("1.png", 64, etag="2")
+    announce(told, engine)
+    images.put("2.png", state="corrupt")
+    announce(told, engine)
+    assert sorted((one["key"], one["etag"], one["type"]) for one in heard(brokers, 5)) == [
+        ("1.png", "1", "image.indexed"),
+        ("1.png", "1", "thumbnail.ready"),
+        ("1.png", "2", "image.indexed"),
+        ("1.png", "2", "thumbnail.ready"),
+        ("2.png", "1", "image.indexed"),
+    ]
+
+
+def test_many_images_are_announced_in_chunks(
+    brokers: Brokers, told: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("etl.kafka.announce.CHUNK", 100)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO image (key, etag, state, bytes, updated_at)"
+                " SELECT n || '.png', n, 'unsupported', n, now() FROM generate_series(1, 950) n"
+            )
+        )
+    assert announce(told, engine) == 950
+    assert {one["key"] for one in heard(brokers, 950)} == {f"{n}.png" for n in range(1, 951)}
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM image"))
+    assert announce(told, engine) == 950
+
+
+def test_what_no_broker_has_taken_is_announced_later(
+    brokers: Brokers,
+    told: Settings,
+    engine: Engine,
+    images: Images,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(client, "SEND_SECONDS", 3)
+    images.put("1.png")
+    announcer = Announcer(told, TOPIC)
+    brokers.hang()
+    with pytest.raises(KafkaUnavailable), engine.connect() as connection:
+        announcer.announce(connection)
+    brokers.go_on()
+    with engine.connect() as connection:
+        assert announcer.announce(connection) == 1
+    assert heard(brokers, 1)[0]["key"] == "1.png"
+
+
+@contextmanager
+def announcing(settings: Settings) -> Iterator[None]:
+    with kafka.announcing(settings):
+        yield
+
+
+def test_images_are_announced_as_they_change_by_one_of_many(
+    brokers: Brokers, told: Settings, engine: Engine, images: Images
+):
+    def noted() -> int:
+        with engine.connect() as connection:
+            return connection.scalar(text("SELECT count(*) FROM announced_image")) or 0
+
+    images.put("1.png")
+    with announcing(told), announcing(told):
+        wait_until(lambda: noted() == 1)
+        images.put("2.png")
+        wait_until(lambda: noted() == 2)
+    assert {one["key"] for one in heard(brokers, 2)} == {"1.png", "2.png"}
+    assert len(heard(brokers, 3)) == 2
+
+
+def test_without_a_topic_nothing_is_announced(settings: Settings):
+    with announcing(settings):
+        pass
+
+
+def test_without_the_client_it_says_how_to_install_it(
+    told: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(kafka, "find_spec", lambda _name: None)
+    with pytest.raises(ConfigurationError) as caught, announcing(told):
+        pass
+    assert "requirements-kafka.lock" in caught.value.advice

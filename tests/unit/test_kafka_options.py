@@ -1,0 +1,86 @@
+"""From settings to what the Kafka client is told; and how often it is listened to."""
+
+from __future__ import annotations
+
+import pytest
+from confluent_kafka import KafkaError
+from pydantic import ValidationError
+
+from etl.errors import ConfigurationError
+from etl.kafka import client
+from etl.kafka.client import Complaints, connection_options
+from etl.settings import Settings
+
+
+def settings(**values: object) -> Settings:
+    return Settings(_env_file=None, **values)
+
+
+def test_tls_and_login_reach_the_client_under_its_own_names():
+    options = connection_options(
+        settings(
+            kafka_bootstrap_servers="a:9092,b:9092",
+            kafka_security_protocol="SASL_SSL",
+            kafka_sasl_mechanism="SCRAM-SHA-512",
+            kafka_sasl_username="ann",
+            kafka_sasl_password="secret",
+            kafka_ssl_ca_location="/etc/ca.pem",
+            kafka_options="session.timeout.ms=20000; ssl.key.location = /etc/me=1.key;",
+        ),
+        Complaints(),
+    )
+    assert (
+        options.items()
+        >= {
+            "bootstrap.servers": "a:9092,b:9092",
+            "security.protocol": "sasl_ssl",
+            "sasl.mechanism": "SCRAM-SHA-512",
+            "sasl.username": "ann",
+            "sasl.password": "secret",
+            "ssl.ca.location": "/etc/ca.pem",
+            "session.timeout.ms": "20000",
+            "ssl.key.location": "/etc/me=1.key",
+        }.items()
+    )
+
+
+def test_what_is_not_set_is_left_to_the_client():
+    options = connection_options(settings(kafka_bootstrap_servers="a:9092"), Complaints())
+    assert not {name for name in options if name.startswith(("sasl.", "ssl."))}
+
+
+def test_without_brokers_there_is_nothing_to_connect_to():
+    with pytest.raises(ConfigurationError, match="KAFKA_BOOTSTRAP_SERVERS"):
+        connection_options(settings(), Complaints())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "enable.auto.commit=true",
+        "fetch.min.bytes=1;acks=0",
+        "enable.idempotence=false",
+        "group.id=other",
+        "session.timeout.ms",
+    ],
+)
+def test_options_that_could_lose_something_or_say_nothing_are_refused(options: str):
+    with pytest.raises(ValidationError, match=r"cannot be set here|write name=value"):
+        settings(kafka_options=options)
+
+
+@pytest.mark.parametrize("name", ["kafka_dead_letter_topic", "kafka_image_topic"])
+def test_what_is_sent_may_not_come_back(name: str):
+    with pytest.raises(ValidationError, match="read again"):
+        settings(kafka_topic="events", **{name: "events"})
+
+
+def test_one_kind_of_trouble_is_told_once_a_minute(monkeypatch: pytest.MonkeyPatch):
+    now = 1000.0
+    monkeypatch.setattr(client.time, "monotonic", lambda: now)
+    complaints = Complaints()
+    transport, auth = KafkaError._TRANSPORT, KafkaError._AUTHENTICATION  # noqa: SLF001
+    told = [complaints.is_due(KafkaError(code).name()) for code in (transport, transport, auth)]
+    assert told == [True, False, True]
+    now += client.COMPLAIN_EVERY_SECONDS
+    assert complaints.is_due(KafkaError(transport).name())
