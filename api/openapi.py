@@ -173,6 +173,20 @@ _REQUEST_BODIES: dict[tuple[str, str], Json] = {
             }
         },
     },
+    ("/minio-event", "post"): {
+        "description": "S3 event notifications, as MinIO's webhook sends them.",
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"Records": {"type": "array", "items": {"type": "object"}}},
+                    "required": ["Records"],
+                },
+                "example": {"Records": []},
+            }
+        },
+    },
     ("/documents", "post"): {
         "description": "Any JSON value: an object, but also 0, [], null or false.",
         "required": True,
@@ -242,6 +256,8 @@ def complete(spec: Json | str) -> Json | str:
         for method, operation in operations.items():
             if (path, method) in _REQUEST_BODIES:
                 operation["requestBody"] = _REQUEST_BODIES[path, method]
+            if "requestBody" in operation:
+                operation["requestBody"]["required"] = True
             operation["parameters"] = [_parameter(given) for given in operation["parameters"]]
     return spec
 

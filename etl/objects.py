@@ -113,6 +113,10 @@ class Objects:
 
         Not recursive, whatever lies deeper than the next `/` is one folder.
         """
+        if not after.startswith(prefix):  # some stores refuse such a question
+            if after > prefix:
+                return
+            after = ""
         with self._store.translating(f"list bucket {bucket}", bucket):
             found = self._store.client.list_objects(
                 bucket, prefix=prefix or None, recursive=recursive, start_after=after or None

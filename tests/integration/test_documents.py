@@ -185,6 +185,8 @@ def test_the_list_goes_by_pages_in_byte_order_and_shows_no_versions(client: Flas
     assert all(item["size"] == 2 and item["etag"] and item["last_modified"] for item in listed)
     begun = client.get("/documents?prefix=a&after=a.json").get_json()["documents"]
     assert [item["name"] for item in begun] == ["a1"]
+    for query, count in (("prefix=a1", 1), ("prefix=a1&after=0", 1), ("prefix=a1&after=b", 0)):
+        assert len(client.get(f"/documents?{query}").get_json()["documents"]) == count, query
 
 
 def test_a_removed_document_is_gone_with_its_versions(client: FlaskClient, settings: Settings):
