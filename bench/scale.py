@@ -25,6 +25,8 @@ class Scale:
     many_rows: int
     stores: tuple[str, ...]
     pictures: int
+    event_puts: int
+    burst_puts: int
 
     def at_most(self, repeats: int) -> Scale:
         """The same size, with nothing repeated more often."""
@@ -50,6 +52,8 @@ QUICK = Scale(
     many_rows=400_000,
     stores=(EMBEDDED,),
     pictures=300,
+    event_puts=50,
+    burst_puts=500,
 )
 FULL = Scale(
     "full",
@@ -66,4 +70,6 @@ FULL = Scale(
     many_rows=30_000_000,  # 1 GB
     stores=STORES,
     pictures=1_000,
+    event_puts=200,
+    burst_puts=2_000,
 )

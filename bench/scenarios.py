@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench.big import big
+from bench.event_latency import events
 from bench.growth import growth
 from bench.serving import reading
 from bench.stack import EMBEDDED
@@ -45,6 +46,7 @@ SCENARIOS = {
     "big": Scenario(big, 0.6, 6, on_every_store=True),
     "serving": Scenario(reading, 0.4, 4),
     "growth": Scenario(growth, 0.6, 30),
+    "events": Scenario(events, 0.6, 1.5),
     "thumbnails": Scenario(thumbnails, 0.5, 2),
 }
 

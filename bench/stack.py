@@ -32,6 +32,7 @@ EMBEDDED, SEAWEEDFS = STORES = ("embedded", "seaweedfs")
 REMOVAL_SECONDS = 30
 _NOT_PLAIN = (
     "etl_interval",
+    "event_gather",
     "publish_interval",
     "image_timeout",
     "thumbnail_sizes",
@@ -138,7 +139,9 @@ def environment(settings: Settings) -> dict[str, str]:
     """What a command of ours reads to work on these servers, and on no others."""
     ours = {name.upper() for name in Settings.model_fields}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
-    values = settings.model_dump(exclude={"database_url", "s3_secret_key", "api_keys", *_NOT_PLAIN})
+    values = settings.model_dump(
+        exclude={"database_url", "s3_secret_key", "webhook_token", "api_keys", *_NOT_PLAIN}
+    )
     named = {name.upper(): str(value) for name, value in values.items() if value is not None}
     secrets = {"DATABASE_URL": url_of(settings), "S3_SECRET_KEY": secret_of(settings)}
     secrets["API_KEYS"] = str(entry_for("bench", Role.READER, api_key()))

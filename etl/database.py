@@ -140,6 +140,10 @@ def run_lock(engine: Engine, *, wait_seconds: float = 0) -> Iterator[Connection]
     with translating(), engine.connect() as connection:
         _take(connection, RUN_LOCK, wait_seconds, RunAlreadyActive("Another run is active."))
         yield connection
+        # PostgreSQL takes a moment to notice a closed connection, and the next run may be at hand.
+        connection.rollback()
+        connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": RUN_LOCK})
+        connection.commit()
 
 
 @contextmanager

@@ -184,18 +184,24 @@ class Scheduler:
 
         After an event a little longer, so that one run takes the whole burst.
         """
-        sources: list[Any] = [self._wake_read]
-        if connection is not None:
-            sources.append(driver(connection))
-        seconds = min(seconds, self._retry.seconds_left(), self._events_retry.seconds_left())
-        select.select(sources, [], [], max(seconds, 0))
-        if connection is not None and _notified(connection) == {events.CHANNEL}:
+        # What was notified during a statement is in hand already, and no socket tells of it.
+        channels = _notified(connection)
+        if not channels:
+            sources: list[Any] = [self._wake_read]
+            if connection is not None:
+                sources.append(driver(connection))
+            seconds = min(seconds, self._retry.seconds_left(), self._events_retry.seconds_left())
+            select.select(sources, [], [], max(seconds, 0))
+            channels = _notified(connection)
+        if channels == {events.CHANNEL}:
             self._wait(self._settings.event_gather.total_seconds())
             _notified(connection)
 
 
-def _notified(connection: Connection) -> set[str]:
+def _notified(connection: Connection | None) -> set[str]:
     """The channels notified since this was last asked."""
+    if connection is None:
+        return set()
     listened = driver(connection)
     listened.poll()
     channels = {told.channel for told in listened.notifies}

@@ -32,6 +32,8 @@ SMALL = replace(
     few_rows=100,
     many_rows=400,
     pictures=10,
+    event_puts=3,
+    burst_puts=20,
 )
 
 

@@ -32,14 +32,15 @@ def test_every_command_is_in_the_readme_and_the_other_way_round():
 
 
 def test_every_command_below_a_command_is_in_the_readme_and_the_other_way_round():
-    told = set(re.findall(r"`([a-z]+ [a-z]+)[ `]", first_cells("Commands")))
+    pair = re.compile(r"`([a-z]+ [a-z]+)[ `]")
     known = {
         f"{name} {below}"
         for name, command in commands.commands.items()
         if isinstance(command, click.Group)
         for below in command.commands
     }
-    assert told == known
+    assert known <= set(pair.findall(section("Commands")))
+    assert known >= set(pair.findall(first_cells("Commands")))
 
 
 def options_of(command: click.Command) -> list[str]:

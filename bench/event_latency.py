@@ -1,0 +1,273 @@
+"""Events: from a put's acknowledgement to the new value over HTTP, and a burst of puts.
+
+`up` runs with everything embedded, in a folder of its own, as somebody's who tries it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median, quantiles
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from minio import Minio
+
+from bench.figures import Figure, Limit, figure
+from bench.progress import say
+from bench.stack import database
+from etl import local
+from etl.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bench.scale import Scale
+    from bench.stack import Stack
+
+SCENARIO = "events"
+P50_MS = 250.0
+P95_MS = 700.0
+BURST_FACTOR = 1.5
+PUTS_AT_ONCE = 16
+START_SECONDS = 90
+PATIENCE_SECONDS = 120
+LOOK_SECONDS = 0.001
+STOP_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One put: when it was acknowledged, and when its value was seen; seconds since 1970."""
+
+    key: str
+    acknowledged: float
+    seen: float
+
+    @property
+    def ms(self) -> float:
+        """How long the value took."""
+        return (self.seen - self.acknowledged) * 1000
+
+
+class _Up:
+    """A running `up`: its store, its API and its database."""
+
+    def __init__(self, settings: Settings, url: str) -> None:
+        self.settings = settings
+        self._host = urlsplit(url).netloc
+        self._connection = http.client.HTTPConnection(self._host)
+        assert settings.s3_endpoint  # noqa: S101 - it is up
+        assert settings.s3_secret_key  # noqa: S101
+        self._store = Minio(
+            urlsplit(settings.s3_endpoint).netloc,
+            settings.s3_access_key,
+            settings.s3_secret_key.get_secret_value(),
+            secure=False,
+            region=settings.s3_region,
+        )
+
+    def put(self, user_id: str, birthts: int) -> None:
+        content = f"first_name,last_name,birthts\nAnn,Lee,{birthts}\n".encode()
+        key, body = f"{user_id}.csv", io.BytesIO(content)
+        self._store.put_object(self.settings.source_bucket, key, body, len(content))
+
+    def put_many(self, prefix: str, count: int) -> None:
+        with ThreadPoolExecutor(PUTS_AT_ONCE) as pool:
+            list(pool.map(lambda number: self.put(f"{prefix}{number:05}", number), range(count)))
+
+    def ask(self, method: str, path: str) -> Any:  # noqa: ANN401 - whatever the API says
+        self._connection.request(method, path)
+        return json.loads(self._connection.getresponse().read())
+
+    def has_run(self) -> bool:
+        return any(run["state"] == "succeeded" for run in self.ask("GET", "/runs")["runs"])
+
+    def seen(self, user_id: str) -> int | None:
+        found = self.ask("GET", f"/data/{user_id}").get("birthts")
+        return None if found is None else int(found)
+
+    def count(self) -> int:
+        return int(self.ask("GET", "/stats")["count"])
+
+
+def events(_stack: Stack, scale: Scale) -> Iterator[Figure]:
+    """Measure single puts one after the other, and a burst beside an ordinary run."""
+    with _up() as up:
+        yield from _singles(up, scale.event_puts)
+        yield from _burst(up, scale.burst_puts)
+
+
+def _singles(up: _Up, count: int) -> Iterator[Figure]:
+    say(f"{count} single puts")
+    timings = [_single(up, number) for number in range(count)]
+    taken = [timing.ms for timing in timings]
+    what = f"{count} puts, from the acknowledgement to GET /data/<id>"
+    yield figure(
+        SCENARIO,
+        f"{what}: median",
+        "ms",
+        taken,
+        limit=Limit(extra=P50_MS),
+        says=f"≤ {P50_MS:.0f} ms",
+    )
+    yield figure(
+        SCENARIO,
+        f"{what}: 95 of 100 within",
+        "ms",
+        [quantiles(taken, n=20)[-1]],
+        limit=Limit(extra=P95_MS),
+        says=f"≤ {P95_MS:.0f} ms",
+    )
+    for name, samples in _steps(up, timings).items():
+        yield figure(SCENARIO, f"of it, {name}", "ms", samples)
+
+
+def _single(up: _Up, number: int) -> Timing:
+    user_id = f"single{number % 20}"
+    up.put(user_id, number)
+    acknowledged = time.time()
+    _await(lambda: up.seen(user_id) == number)
+    return Timing(f"{user_id}.csv", acknowledged, time.time())
+
+
+def _steps(up: _Up, timings: list[Timing]) -> dict[str, list[float]]:
+    """Milliseconds of each step of each put, as the database's own times tell them."""
+    steps: dict[str, list[float]] = {}
+    with database(up.settings) as connection, connection.cursor() as cursor:
+        for timing in timings:
+            cursor.execute(_TIMES, {"key": timing.key, "at": timing.acknowledged})
+            row = cursor.fetchone()
+            if row is None:  # the put's event was lost, or a whole run took it
+                continue
+            received, started, finished, seconds = row
+            inside = {f"the run: {name}": taken for name, taken in seconds.items()}
+            whole = sum(seconds.values())
+            parts = {
+                "the hook": received - timing.acknowledged,
+                "storing, waking, gathering": started - received - seconds.get("look", 0.0),
+                **inside,
+                "the run: else": finished - started - whole + seconds.get("look", 0.0),
+                "commit and sight": timing.seen - finished,
+            }
+            for name, taken in parts.items():
+                steps.setdefault(name, []).append(taken * 1000)
+    return {name: samples for name, samples in steps.items() if abs(median(samples)) >= 1}
+
+
+_TIMES = """
+SELECT extract(epoch FROM event.received_at)::float, extract(epoch FROM run.started_at)::float,
+       extract(epoch FROM run.finished_at)::float, run.step_seconds
+FROM bucket_event AS event JOIN run ON run.id = event.handled_by_run
+WHERE event.key = %(key)s AND run.trigger = 'event'
+  AND event.received_at > to_timestamp(%(at)s) - interval '100 ms'
+ORDER BY event.id LIMIT 1
+"""
+
+
+def _burst(up: _Up, count: int) -> Iterator[Figure]:
+    say(f"a burst of {count} puts, with events and without")
+    with_events = _seconds(lambda: _put_and_see(up, "told", count))
+    _command(up, "events", "unsubscribe")
+    without = _seconds(lambda: _put_and_run(up, "untold", count))
+    yield figure(
+        SCENARIO,
+        f"{count} puts at once, until all are served",
+        "s",
+        [with_events],
+        rival="the same puts without events, and a run",
+        rival_samples=[without],
+        limit=Limit(factor=BURST_FACTOR),
+        says=f"≤ {BURST_FACTOR} x",
+    )
+
+
+def _put_and_see(up: _Up, prefix: str, count: int) -> None:
+    wanted = up.count() + count
+    up.put_many(prefix, count)
+    _await(lambda: up.count() == wanted, pause_seconds=0.02)
+
+
+def _put_and_run(up: _Up, prefix: str, count: int) -> None:
+    wanted = up.count() + count
+    up.put_many(prefix, count)
+    run = up.ask("POST", f"/data?wait={PATIENCE_SECONDS}")
+    if run["state"] != "succeeded" or up.count() != wanted:
+        raise RuntimeError(f"the run did not bring everything: {run}")
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _await(condition: Callable[[], bool], *, pause_seconds: float = LOOK_SECONDS) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("what was put did not come in")
+        time.sleep(pause_seconds)
+
+
+@contextmanager
+def _up() -> Iterator[_Up]:
+    """`up` in a process of its own, on servers of its own, gone when the block ends."""
+    folder = Path(tempfile.mkdtemp(prefix="bucketline-events-"))
+    folder.chmod(0o755)  # as root, PostgreSQL's plain user has to get in
+    process = subprocess.Popen(
+        [sys.executable, "-m", "etl", "up", "--no-seed"],
+        env=_environment(folder),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield _found(folder, process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(STOP_SECONDS)
+        _await(lambda: local.recorded(_settings(folder)) is None, pause_seconds=0.1)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _found(folder: Path, process: subprocess.Popen[bytes]) -> _Up:
+    url_file = folder / "api.url"
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        settings = local.recorded(_settings(folder))
+        if settings is not None and url_file.exists():
+            up = _Up(settings, url_file.read_text("utf-8").strip())
+            _await(up.has_run)
+            return up
+        time.sleep(0.1)
+    raise RuntimeError("`up` did not start")
+
+
+def _settings(folder: Path) -> Settings:
+    values = {name: spec.get_default() for name, spec in Settings.model_fields.items()}
+    return Settings.model_construct(**values | {"local_dir": folder})
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    ours = {name.upper() for name in Settings.model_fields}
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    return kept | {"LOCAL_DIR": str(folder), "API_PORT": "5700"}
+
+
+def _command(up: _Up, *words: str) -> None:
+    environment = _environment(up.settings.local_dir)
+    subprocess.run(  # noqa: S603  (our own module)
+        [sys.executable, "-m", "etl", *words], env=environment, check=True, capture_output=True
+    )

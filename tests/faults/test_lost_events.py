@@ -1,0 +1,246 @@
+"""Events lost, doubled and late: kills of store and scheduler, an outage of the database.
+
+A whole stack of its own for each, as processes; at the end verify is clean, always.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+import urllib3
+from minio.error import MinioException
+from sqlalchemy import Engine, text
+
+from etl import local
+from etl.bucket import ObjectStore
+from etl.database import connect
+from etl.local.record import living_record
+from etl.manager import DataManager
+from etl.model import Trigger
+from etl.prepare import prepare
+from etl.settings import Settings
+from etl.subscriptions import subscribe, wanted
+from etl.verify import verify
+from tests.conftest import minio_client, wait_until
+
+ROOT = Path(__file__).parents[2]
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def own() -> Iterator[Settings]:
+    """Embedded servers of this test's own, with tables and buckets, subscribed."""
+    with tempfile.TemporaryDirectory(prefix="bucketline-lost-", ignore_cleanup_errors=True) as made:
+        directory = Path(made)
+        directory.chmod(0o755)
+        with local.running(Settings(_env_file=None, local_dir=directory / "local")) as settings:
+            prepare(settings, make_tables=True, make_buckets=True)
+            subscribe(ObjectStore(settings), settings.source_bucket, wanted(settings.arns))
+            yield settings
+        wait_until(lambda: living_record(directory / "local") is None)
+
+
+@pytest.fixture
+def start(own: Settings) -> Iterator[Start]:
+    """Starts commands of ours on that stack; ends them with the test."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def begin(*words: str, **extra: str) -> subprocess.Popen[bytes]:
+        environment = {"PATH": os.environ["PATH"], "LOCAL_DIR": str(own.local_dir)} | extra
+        process = subprocess.Popen(
+            [sys.executable, "-m", "etl", *words],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        running.append(process)
+        return process
+
+    yield begin
+    for process in running:
+        with suppress(ProcessLookupError):
+            process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def own_engine(own: Settings) -> Iterator[Engine]:
+    engine = connect(own)
+    yield engine
+    engine.dispose()
+
+
+def put(settings: Settings, key: str, first: str = "Ann") -> bool:
+    """Put one user; whether the store acknowledged it."""
+    content = f"first_name,last_name,birthts\n{first},Lee,0\n".encode()
+    client = minio_client(settings)
+    client._http = urllib3.PoolManager(retries=False)  # noqa: SLF001 - an outage shows at once
+    try:
+        client.put_object(settings.source_bucket, key, io.BytesIO(content), len(content))
+    except (MinioException, urllib3.exceptions.HTTPError, OSError):
+        return False
+    return True
+
+
+def scalar(engine: Engine, query: str) -> int:
+    with engine.connect() as connection:
+        return int(connection.execute(text(query)).scalar_one() or 0)
+
+
+def listens(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/minio-event")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+@contextmanager
+def api(own: Settings, start: Start) -> Iterator[subprocess.Popen[bytes]]:
+    process = start("serve", API_PORT="5750")
+    record = living_record(own.local_dir.resolve())
+    assert record is not None
+    wait_until(lambda: listens(record.hook_port))
+    yield process
+
+
+def reconciled(own: Settings, engine: Engine) -> int:
+    """Look at the whole bucket; verify must be clean then. How many changes nobody told of."""
+    report = DataManager(own).run(Trigger.INTERVAL, wait_seconds=30)
+    assert verify(own, engine) == []
+    return report.counts.found_by_reconcile
+
+
+def test_the_store_killed_under_load_loses_no_user(own: Settings, start: Start, own_engine: Engine):
+    with api(own, start):
+        assert put(own, "first.csv")
+        wait_until(lambda: scalar(own_engine, "SELECT count(*) FROM bucket_event"))
+        DataManager(own).run(Trigger.INTERVAL)
+        record = living_record(own.local_dir.resolve())
+        assert record is not None
+        with ThreadPoolExecutor(8) as pool:
+            sent = [pool.submit(put, own, f"{number}.csv") for number in range(300)]
+            wait_until(lambda: sum(one.done() for one in sent) > 100)
+            os.kill(record.services["object_store"].pid, signal.SIGKILL)
+            acknowledged = {f"{i}.csv" for i, one in enumerate(sent) if one.result()}
+        assert 0 < len(acknowledged) < 300
+        wait_until(lambda: put(own, "last.csv"), seconds=60)
+        while DataManager(own).run_events(wait_seconds=30) is not None:
+            pass
+        by_events = scalar(own_engine, "SELECT count(*) FROM source_object")
+        missed = reconciled(own, own_engine)
+    held = scalar(own_engine, "SELECT count(*) FROM source_object")
+    with own_engine.connect() as connection:
+        keys = set(connection.execute(text("SELECT key FROM source_object")).scalars())
+    assert acknowledged <= keys
+    assert missed <= held - by_events
+
+
+def test_the_scheduler_killed_between_an_event_and_its_run(
+    own: Settings, start: Start, own_engine: Engine
+):
+    scheduler = start("schedule", EVENT_GATHER="30s")
+    wait_until(lambda: scalar(own_engine, "SELECT count(*) FROM run WHERE state = 'succeeded'"))
+    with api(own, start):
+        assert put(own, "1.csv")
+        wait_until(lambda: scalar(own_engine, "SELECT count(*) FROM bucket_event"))
+    scheduler.kill()
+    scheduler.wait()
+    assert scalar(own_engine, "SELECT count(*) FROM users") == 0
+    assert reconciled(own, own_engine) == 0  # it was told of, and waited
+    assert scalar(own_engine, "SELECT count(*) FROM users") == 1
+    waiting = "SELECT count(*) FROM bucket_event WHERE handled_by_run IS NULL"
+    assert scalar(own_engine, waiting) == 0
+
+
+def test_what_nobody_took_is_found_and_counted(own: Settings, start: Start, own_engine: Engine):
+    with api(own, start) as process:
+        assert put(own, "told.csv")
+        wait_until(lambda: scalar(own_engine, "SELECT count(*) FROM bucket_event"))
+        DataManager(own).run(Trigger.INTERVAL)
+        process.kill()
+        process.wait()
+    for number in range(20):
+        assert put(own, f"{number}.csv")
+    assert reconciled(own, own_engine) == 20
+    assert reconciled(own, own_engine) == 0
+
+
+def test_what_nobody_took_comes_by_the_queue(own: Settings, start: Start, own_engine: Engine):
+    for number in range(20):
+        assert put(own, f"{number}.csv")
+    with api(own, start):
+        count = "SELECT count(DISTINCT key) FROM bucket_event"
+        wait_until(lambda: scalar(own_engine, count) == 20, seconds=60)
+        while DataManager(own).run_events(wait_seconds=30) is not None:
+            pass
+    assert scalar(own_engine, "SELECT count(*) FROM users") == 20
+
+
+def test_while_the_database_is_down_the_sender_is_told_and_sends_again(
+    own: Settings, start: Start, own_engine: Engine
+):
+    record = living_record(own.local_dir.resolve())
+    assert record is not None
+    with api(own, start):
+        pid = record.services["postgres"].pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            assert put(own, "1.csv")
+            told = http.client.HTTPConnection("127.0.0.1", record.hook_port, timeout=30)
+            body = {"Records": [_record(own.source_bucket, "2.csv")]}
+            bearer = {"Authorization": f"Bearer {own.webhook_tokens[-1]}"}
+            told.request("POST", "/minio-event", json.dumps(body), bearer)
+            assert told.getresponse().status == 503
+            told.close()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        count = "SELECT count(*) FROM bucket_event WHERE key = '1.csv'"
+        wait_until(lambda: scalar(own_engine, count) >= 1, seconds=60)
+
+
+def _record(bucket: str, key: str) -> dict[str, object]:
+    thing = {"bucket": {"name": bucket}, "object": {"key": key, "sequencer": "1"}}
+    return {"eventName": "s3:ObjectCreated:Put", "s3": thing}
+
+
+def test_our_own_puts_start_no_run(own: Settings, start: Start, own_engine: Engine):
+    store = ObjectStore(own)
+    for bucket in (own.processed_bucket, own.thumbnail_bucket):
+        subscribe(store, bucket, wanted(own.arns))
+    with api(own, start):
+        assert put(own, "1.csv")
+        wait_until(lambda: scalar(own_engine, "SELECT count(*) FROM bucket_event"))
+        DataManager(own).run(Trigger.INTERVAL)
+        output = f"SELECT count(*) FROM bucket_event WHERE bucket = '{own.processed_bucket}'"
+        wait_until(lambda: scalar(own_engine, output))
+        DataManager(own).run_events()
+    assert scalar(own_engine, "SELECT count(*) FROM run WHERE trigger = 'event'") == 0
+
+
+def test_the_listener_fetches_what_happens_and_ends_on_sigterm(
+    own: Settings, start: Start, own_engine: Engine
+):
+    listener = start("events", "listen")
+    requested = "SELECT count(*) FROM run WHERE state = 'requested'"
+    wait_until(lambda: scalar(own_engine, requested) == 1)
+    assert put(own, "1.csv")
+    wait_until(lambda: scalar(own_engine, "SELECT count(*) FROM bucket_event WHERE key = '1.csv'"))
+    listener.send_signal(signal.SIGTERM)
+    assert listener.wait(30) == 0
