@@ -14,7 +14,9 @@ from api.auth import needs, require
 from api.errors import NotFound
 from api.fields import Wanted
 from api.filters import age_on
-from api.schemas import DataQuery, NoQuery, Records, RequestQuery, Run, User
+from api.schemas.data import DataQuery, Records, RequestQuery, User
+from api.schemas.query import NoQuery
+from api.schemas.runs import Run
 from api.services import services
 from etl.access import Role
 from etl.model import RunState, Trigger

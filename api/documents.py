@@ -11,16 +11,16 @@ from flask import Response, request, url_for
 from api import openapi, paging
 from api.auth import needs
 from api.errors import NotFound, Refused
-from api.schemas import (
+from api.schemas.documents import (
     DocumentQuery,
     Documents,
     DocumentsQuery,
     DocumentVersions,
-    NoQuery,
     SavedDocument,
     UploadQuery,
     VersionsQuery,
 )
+from api.schemas.query import NoQuery
 from api.services import services
 from etl.access import Role
 from etl.documents import CONTENT_TYPE, Document, NotJson, check_json, new_name

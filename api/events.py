@@ -13,7 +13,8 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from api import openapi, paging
 from api.auth import checks_itself, needs, uncounted
 from api.errors import Refused
-from api.schemas import Events, EventsQuery, NoQuery, Taken
+from api.schemas.events import Events, EventsQuery, Taken
+from api.schemas.query import NoQuery
 from api.services import services
 from etl.access import Role
 from etl.errors import ConfigurationError

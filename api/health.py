@@ -12,7 +12,7 @@ from api import openapi
 from api.auth import caller, uncounted
 from api.data import RUN_EXAMPLE
 from api.errors import RETRY_AFTER_SECONDS
-from api.schemas import Health
+from api.schemas.health import Health
 from api.services import PROBE_SECONDS, Services, services
 from etl.access import Role
 from etl.errors import EtlError

@@ -10,7 +10,7 @@ from flask import current_app
 
 from api import openapi
 from api.auth import public
-from api.schemas import Index
+from api.schemas.service import Index
 
 if TYPE_CHECKING:
     from werkzeug.routing import Rule

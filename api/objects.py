@@ -15,17 +15,17 @@ from flask import Response, request
 from api import listings, openapi, ranges
 from api.auth import needs, require
 from api.errors import NotFound, Refused, WrongParameters
-from api.schemas import (
+from api.schemas.objects import (
     Buckets,
     DownloadQuery,
     Listing,
-    NoQuery,
     ObjectsQuery,
     PresignedUrl,
     PresignRequest,
     SavedObjects,
     StoredObject,
 )
+from api.schemas.query import NoQuery
 from api.services import services
 from etl.access import Role
 from etl.errors import TransientError

@@ -6,7 +6,7 @@ from typing import Any
 
 from api import errors
 from api.converters import MAX_ID
-from api.schemas import FaultyParameter, ProblemDocument
+from api.schemas.service import FaultyParameter, ProblemDocument
 from etl.documents import NAME
 
 Json = dict[str, Any]

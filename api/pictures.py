@@ -12,7 +12,8 @@ from api.auth import needs
 from api.data import live_user
 from api.errors import NotFound
 from api.objects import stream
-from api.schemas import NoQuery, ThumbnailQuery
+from api.schemas.data import ThumbnailQuery
+from api.schemas.query import NoQuery
 from api.services import services
 from etl.access import Role
 

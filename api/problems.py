@@ -9,7 +9,7 @@ from apiflask import APIBlueprint
 from api import openapi, paging
 from api.auth import needs
 from api.runs import PROBLEM_EXAMPLE
-from api.schemas import OpenProblems, OpenProblemsQuery
+from api.schemas.runs import OpenProblems, OpenProblemsQuery
 from api.services import services
 from etl.access import Role
 from etl.status import open_problems

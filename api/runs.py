@@ -11,7 +11,8 @@ from api import openapi, paging
 from api.auth import needs
 from api.data import RUN_EXAMPLE
 from api.errors import NotFound
-from api.schemas import NoQuery, ProblemsQuery, Run, RunProblems, Runs, RunsQuery
+from api.schemas.query import NoQuery
+from api.schemas.runs import ProblemsQuery, Run, RunProblems, Runs, RunsQuery
 from api.services import services
 from etl.access import Role
 from etl.runs import run_row

@@ -10,7 +10,7 @@ from sqlalchemy import Select, func, select
 from api import etags, openapi
 from api.auth import needs
 from api.filters import Filters, age_in_sql, conditions
-from api.schemas import FilterQuery, Stats
+from api.schemas.data import FilterQuery, Stats
 from api.services import services
 from etl.access import Role
 from etl.tables import users

@@ -11,7 +11,7 @@ from api import openapi
 from api.auth import needs
 from api.errors import RETRY_AFTER_SECONDS
 from api.health import look_at
-from api.schemas import StorageHealth
+from api.schemas.health import StorageHealth
 from api.services import Services, services
 from etl.access import Role
 from etl.errors import ConfigurationError, DatabaseUnavailable, EtlError

@@ -1,0 +1,84 @@
+"""What all query strings have in common: values checked, and no parameter that is not known."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from api.converters import MAX_ID
+
+MAX_WAIT_SECONDS = 600
+MAX_SHORT_PAGE = 1_000
+SHORT_PAGE = 100
+
+
+def _whole_number(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,19}", value):
+        raise ValueError("must be a whole number")
+    return value
+
+
+def _decimal_number(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(
+        r"[0-9]{1,9}(\.[0-9]{1,30})?(e[-+]?[0-9]{1,3})?", value
+    ):
+        raise ValueError("must be a number of seconds")
+    return value
+
+
+def _truth(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value.lower() not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return value.lower() == "true"
+
+
+def _storable(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not hold a NUL character")
+    return value
+
+
+Truth = Annotated[bool, BeforeValidator(_truth)]
+ShortPage = Annotated[int, Field(ge=1, le=MAX_SHORT_PAGE), BeforeValidator(_whole_number)]
+Id = Annotated[int, Field(ge=0, le=MAX_ID), BeforeValidator(_whole_number)]
+Seconds = Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS), BeforeValidator(_decimal_number)]
+_STORABLE = Field(min_length=1, json_schema_extra={"pattern": r"^[^\u0000]+$"})
+Key = Annotated[str, _STORABLE, AfterValidator(_storable)]
+
+
+class Query(BaseModel):
+    """Query parameters; one that is not named here is a mistake, and said to be one."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _knows_each_parameter(cls, given: dict[str, str]) -> dict[str, str]:
+        unknown = given.keys() - cls.model_fields.keys()
+        if unknown:
+            raise ValidationError.from_exception_data(
+                cls.__name__, [_unknown(name, sorted(cls.model_fields)) for name in sorted(unknown)]
+            )
+        return given
+
+
+def _unknown(name: str, known: list[str]) -> InitErrorDetails:
+    message = f"is no parameter of this route; it knows {', '.join(known) or 'none'}"
+    return InitErrorDetails(type=PydanticCustomError("unknown", message), loc=(name,), input=name)
+
+
+class NoQuery(Query):
+    """A route without query parameters."""
