@@ -27,6 +27,8 @@ class Scale:
     pictures: int
     event_puts: int
     burst_puts: int
+    transfer_megabytes: int
+    listed_objects: int
 
     def at_most(self, repeats: int) -> Scale:
         """The same size, with nothing repeated more often."""
@@ -54,6 +56,8 @@ QUICK = Scale(
     pictures=300,
     event_puts=50,
     burst_puts=500,
+    transfer_megabytes=200,
+    listed_objects=5_000,
 )
 FULL = Scale(
     "full",
@@ -72,4 +76,6 @@ FULL = Scale(
     pictures=1_000,
     event_puts=200,
     burst_puts=2_000,
+    transfer_megabytes=2_000,
+    listed_objects=200_000,
 )

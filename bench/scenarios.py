@@ -12,6 +12,7 @@ from bench.serving import reading
 from bench.stack import EMBEDDED
 from bench.thumbnails import thumbnails
 from bench.tiny import glob, tiny
+from bench.transfers import transfers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,6 +48,7 @@ SCENARIOS = {
     "serving": Scenario(reading, 0.4, 4),
     "growth": Scenario(growth, 0.6, 30),
     "events": Scenario(events, 0.6, 1.5),
+    "transfers": Scenario(transfers, 0.5, 12),
     "thumbnails": Scenario(thumbnails, 0.5, 2),
 }
 

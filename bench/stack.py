@@ -144,7 +144,7 @@ def environment(settings: Settings) -> dict[str, str]:
     )
     named = {name.upper(): str(value) for name, value in values.items() if value is not None}
     secrets = {"DATABASE_URL": url_of(settings), "S3_SECRET_KEY": secret_of(settings)}
-    secrets["API_KEYS"] = str(entry_for("bench", Role.READER, api_key()))
+    secrets["API_KEYS"] = str(entry_for("bench", Role.WRITER, api_key()))
     return kept | named | secrets
 
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from etl.listing import Page
+    from etl.model import Facts
     from etl.settings import Settings
 
 CONNECT_TIMEOUT_SECONDS = 2
@@ -126,6 +127,10 @@ class ObjectStore:
     def list_objects(self, bucket: str) -> Iterator[SourceObject]:
         """As `list_pages`, one by one, without those of the ignored kind."""
         return (SourceObject(*row) for page in self.list_pages(bucket) for row in page.rows)
+
+    def list_everything(self, bucket: str, after: str | None = None) -> Iterator[list[Facts]]:
+        """Every object behind `after`, whatever its kind, by the page."""
+        return self._listing.everything(bucket, after)
 
     def is_empty(self, bucket: str) -> bool:
         """Whether the bucket holds no object at all."""

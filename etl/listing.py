@@ -80,6 +80,36 @@ class Listing:
         stretches = pairwise([None, *filter(_PLAIN.fullmatch, cuts), None])
         yield from flat_map_ahead(lambda ends: self._stretch(bucket, *ends), stretches, at_once)
 
+    def everything(self, bucket: str, after: str | None = None) -> Iterator[list[Facts]]:
+        """The objects behind `after`, those of the ignored kind too, spelt as the store does.
+
+        In bulk and exactly, as `pages` does; the next page comes while one is looked at.
+        """
+        return flat_map_ahead(lambda start: self._everything(bucket, start), [after], 1)
+
+    def _everything(self, bucket: str, after: str | None) -> Iterator[list[Facts]]:
+        last = after
+        if after is None or _PLAIN.fullmatch(after):
+            try:
+                for rows in self._bulk(bucket, after, None):
+                    if not self._is_exact(bucket, rows, last):
+                        break
+                    last = rows[-1][0]
+                    yield rows
+                else:
+                    return
+            except (InvalidPathError, ObjectStoreUnavailable):
+                pass
+        exact = self.exactly(bucket, after=last)
+        while rows := list(islice(exact, PAGE_OBJECTS)):
+            yield rows
+
+    def _is_exact(self, bucket: str, rows: list[Facts], last: str | None) -> bool:
+        """Whether each row is an object by that very key; the first page also: no slash leads."""
+        if last is None and self._has_leading_slash(bucket):
+            return False
+        return _are_trusted(rows, last) and all(self._is_there(bucket, row) for row in rows)
+
     def _stretch(self, bucket: str, after: str | None, through: str | None) -> Iterator[Page]:
         """The keys behind `after`, up to and with `through`; without end where that is None."""
         last = after

@@ -117,6 +117,10 @@ class Objects:
             if after > prefix:
                 return
             after = ""
+        if recursive and not prefix:  # what may be long is asked for in bulk
+            for rows in self._store.list_everything(bucket, after or None):
+                yield from (ObjectInfo(key, size, etag, at) for key, etag, size, at in rows)
+            return
         with self._store.translating(f"list bucket {bucket}", bucket):
             found = self._store.client.list_objects(
                 bucket, prefix=prefix or None, recursive=recursive, start_after=after or None

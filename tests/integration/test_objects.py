@@ -155,6 +155,20 @@ def test_content_types_are_looked_up_when_asked_for(client: FlaskClient, source:
     assert problem_of(wrong, 422)["errors"][0]["parameter"] == "limit"
 
 
+def test_a_recursive_listing_shows_every_key_as_it_is(
+    client: FlaskClient, source: str, bucket: TestBucket
+):
+    """Those that a run ignores, markers of folders, and keys that quick clients misspell."""
+    keys = ["Thumbs.db", "__MACOSX/x", "b/", "c d+e%.csv", "é😀.csv", "z/._1.csv", "empty.csv"]
+    for key in keys:
+        bucket.put(key, "" if key in ("b/", "empty.csv") else "x")
+    names = [entry["key"] for entry in listed(client, f"{source}?recursive=true")["entries"]]
+    assert names == bucket.keys()
+    assert set(keys) <= set(names)
+    behind = listed(client, f"{source}?recursive=true&after=Thumbs.db")["entries"]
+    assert [entry["key"] for entry in behind] == [key for key in names if key > "Thumbs.db"]
+
+
 # -- uploads and downloads
 
 
