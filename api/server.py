@@ -37,6 +37,7 @@ THREADS = 24
 PORTS_TO_TRY = 100
 BACKLOG = 1024
 BUFFER_BYTES = 256 * 1024
+RECEIVED_BYTES = 128 * 1024  # at a time; waitress's own 8 KB slow uploads down
 TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 log = structlog.get_logger("api")
@@ -68,6 +69,7 @@ def serve(
         cleanup_interval=5,
         max_request_body_size=SMALL_BYTES,
         outbuf_high_watermark=BUFFER_BYTES,
+        recv_bytes=RECEIVED_BYTES,
         clear_untrusted_proxy_headers=True,
         ident="bucketline",
     )

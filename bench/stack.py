@@ -36,6 +36,7 @@ _NOT_PLAIN = (
     "publish_interval",
     "image_timeout",
     "thumbnail_sizes",
+    "kafka_options",
 )  # no benchmark changes them
 
 

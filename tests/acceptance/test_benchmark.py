@@ -34,6 +34,8 @@ SMALL = replace(
     pictures=10,
     event_puts=3,
     burst_puts=20,
+    transfer_megabytes=2,
+    listed_objects=50,
 )
 
 
@@ -48,7 +50,10 @@ def servers(stack: Settings) -> Iterator[Stack]:
 
 @pytest.mark.parametrize(
     "name",
-    [name if name == "big" else pytest.param(name, marks=pytest.mark.long) for name in SCENARIOS],
+    [
+        name if name in ("big", "transfers") else pytest.param(name, marks=pytest.mark.long)
+        for name in SCENARIOS
+    ],
 )
 def test_every_scenario_measures_each_of_its_figures(
     name: str, servers: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
