@@ -56,6 +56,10 @@ run = Table(
     Column("published_at", Timestamp),
     # One waiting request at most: further ones join it.
     Index("run_one_requested", "state", unique=True, postgresql_where=text("state = 'requested'")),
+    # What each run asks of the runs before it, however many events there were.
+    Index("run_succeeded_idx", "finished_at", postgresql_where=text("state = 'succeeded'")),
+    Index("run_running_idx", "id", postgresql_where=text("state = 'running'")),
+    Index("run_unpublished_idx", "id", postgresql_where=text("publish_pending")),
 )
 
 users = Table(

@@ -21,6 +21,12 @@ def upgrade() -> None:
         "run",
         sa.Column("step_rows", JSONB, server_default=sa.text("'{}'::jsonb"), nullable=False),
     )
+    for name, column, where in (
+        ("run_succeeded_idx", "finished_at", "state = 'succeeded'"),
+        ("run_running_idx", "id", "state = 'running'"),
+        ("run_unpublished_idx", "id", "publish_pending"),
+    ):
+        op.create_index(name, "run", [column], postgresql_where=sa.text(where))
     op.create_table(
         "revision",
         sa.Column("noun", sa.Text(), nullable=False),
