@@ -945,6 +945,7 @@ def serving(settings: Settings) -> Iterator[tuple[str, int, subprocess.Popen[str
         "S3_SECRET_KEY": settings.s3_secret_key.get_secret_value(),
         "SOURCE_BUCKET": settings.source_bucket,
         "PROCESSED_BUCKET": settings.processed_bucket,
+        "THUMBNAIL_BUCKET": settings.thumbnail_bucket,
         "DOCUMENT_BUCKET": settings.document_bucket,
         "API_PORT": str(port),
     }
