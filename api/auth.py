@@ -156,7 +156,7 @@ def guard() -> None:
         _count()
     if rule.role is not None:
         _let_in_with_key_only()
-        require(rule.role, f"{request.method} {request.url_rule}")
+        require(rule.role, f"{request.method} {request.path}")
 
 
 def _rule_here() -> Rule:

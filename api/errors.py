@@ -40,7 +40,8 @@ TYPE_PREFIX = "urn:bucketline:problem:"
 log = structlog.get_logger("api")
 
 _HINTS = {
-    400: "The request could not be read as HTTP; check how the client builds it.",
+    400: "Check the body (JSON, if the route takes one, with Content-Type: application/json) and"
+    " how the client builds the request.",
     404: "GET / lists every route.",
     405: "The Allow header lists the methods of this route; GET /docs describes them.",
     406: "Ask for one of `available`, or for */*; `format` in the query goes before Accept.",
@@ -48,6 +49,7 @@ _HINTS = {
     500: "This is a fault of Bucketline; the API's log tells more. Please report it.",
 }
 _DETAILS = {
+    400: "The request could not be read.",
     404: "There is nothing at this address.",
     413: "The request's body is too large.",
     500: "Something went wrong that should not.",

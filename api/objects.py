@@ -44,7 +44,8 @@ UNTYPED = "application/octet-stream"
 _METADATA = "x-meta-"
 # What a browser may show by itself: none of them runs anything. The rest is to be saved.
 _SHOWN = ("image/png", "image/jpeg", "image/webp", "image/gif", "text/plain", "text/csv")
-_FORM_TYPES = ("application/x-www-form-urlencoded", "")  # what clients say who say nothing
+# What clients say who say nothing of the type.
+_FORM_TYPES = ("application/x-www-form-urlencoded", "application/octet-stream", "")
 
 bp = APIBlueprint("objects", __name__, tag="Objects")
 
@@ -188,6 +189,7 @@ def _named_files() -> list[tuple[str, FileStorage]]:
 
 
 def _put_file(bucket: str, key: str, file: FileStorage) -> dict[str, Any]:
+    """Store one file. What curl and others say of a file they do not know is no type."""
     size = file.stream.seek(0, os.SEEK_END)
     file.stream.seek(0)
     upload = Upload(file.stream, size, _content_type(key, file.mimetype))

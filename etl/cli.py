@@ -22,7 +22,7 @@ from etl.local.files import write_private
 from etl.local.locks import is_held
 from etl.logs import set_up_logs
 from etl.model import ProblemCode, Trigger
-from etl.settings import Settings, read_settings
+from etl.settings import EMBEDDED_MARK, Settings, embedded_mark, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -329,6 +329,7 @@ def env_command(*, as_json: bool) -> None:
             f"Nothing is up in {settings.local_dir}.", hint="Start it first: `./run.sh up`."
         )
     values = show.environment(filled, _api_url(settings))
+    values[EMBEDDED_MARK] = embedded_mark(settings)
     if as_json:
         _print_json(values)
     else:

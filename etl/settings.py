@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import psycopg2
 import psycopg2.extensions
@@ -27,6 +28,11 @@ from etl.errors import ConfigurationError
 
 LEAST_SIZE = 16  # pixels
 LARGEST_SIZE = 2048
+EMBEDDED_MARK = "BUCKETLINE_EMBEDDED"
+_ADDRESSES = {
+    "object_store": ("s3_endpoint", "s3_access_key", "s3_secret_key"),
+    "postgres": ("database_url",),
+}
 _PORTS = 1 << 16
 _TOKEN_LENGTH = 16
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -434,7 +440,7 @@ def read_settings() -> Settings:
     Raises:  ConfigurationError naming each variable that is wrong, and what it should be.
     """
     try:
-        return Settings()
+        return Settings(**_without_embedded(Settings().local_dir))
     except ValidationError as error:
         faults = [
             _named(str(fault["loc"][0]), fault["input"])
@@ -446,6 +452,30 @@ def read_settings() -> Settings:
             "Settings are wrong. " + "; ".join(faults) + ".",
             hint="Mend them in the environment or in .env; .env.example shows every one.",
         ) from error
+
+
+def embedded_mark(settings: Settings) -> str:
+    """What `env` exports beside addresses of embedded servers, so that they stay recognised."""
+    names = [
+        name
+        for name, is_embedded in (
+            ("object_store", settings.embeds_object_store),
+            ("postgres", settings.embeds_database),
+        )
+        if is_embedded
+    ]
+    return f"{','.join(names)}:{settings.local_dir.resolve()}"
+
+
+def _without_embedded(local_dir: Path) -> dict[str, Any]:
+    """Unset what the environment holds only because `env` told it, of the servers in here.
+
+    Taken as set by the user it would name somebody else's servers, and ours would never start.
+    """
+    names, _, where = os.environ.get(EMBEDDED_MARK, "").partition(":")
+    if not where or Path(where) != local_dir.resolve():
+        return {}
+    return {field: None for name in names.split(",") for field in _ADDRESSES.get(name, ())}
 
 
 def _named(field: str, value: object) -> str:
