@@ -30,6 +30,7 @@ from api import (
     storage,
 )
 from api.converters import AnyTextConverter, DocumentNameConverter, RunIdConverter
+from api.hook import QuickHook
 from api.services import (
     IDLE_TIMEOUT_SECONDS,
     STATEMENT_TIMEOUT_SECONDS,
@@ -66,7 +67,8 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
         idle_timeout_seconds=IDLE_TIMEOUT_SECONDS,
         pool_size=POOL_SIZE,
     )
-    install(app.extensions, Services(settings, engine, today, IDLE_TIMEOUT_SECONDS))
+    shared = Services(settings, engine, today, IDLE_TIMEOUT_SECONDS)
+    install(app.extensions, shared)
     headers.register(app)
     origins.register(app)
     auth.register(app, settings)
@@ -87,6 +89,7 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
     ):
         app.register_blueprint(module.bp)
     auth.mark_libraries_routes(app)
+    app.wsgi_app = QuickHook(app.wsgi_app, shared)  # type: ignore[method-assign]
     return app
 
 

@@ -55,7 +55,7 @@ def take_events(query_data: NoQuery) -> dict[str, Any]:  # noqa: ARG001
     before the answer; redelivery is harmless. `Authorization` holds WEBHOOK_TOKEN, with or
     without `Bearer`.
     """
-    if not _is_known(request.headers.get("Authorization", ""), _tokens()):
+    if not is_known(request.headers.get("Authorization", ""), _tokens()):
         raise Refused(
             401,
             "wrong-webhook-token",
@@ -88,7 +88,7 @@ def _tokens() -> list[str]:
     return tokens
 
 
-def _is_known(shown: str, tokens: Iterable[str]) -> bool:
+def is_known(shown: str, tokens: Iterable[str]) -> bool:
     """Whether the header holds one of the tokens, told in the same time for every wrong one."""
     scheme, _, rest = shown.partition(" ")
     token = rest.strip() if scheme.lower() == "bearer" else shown.strip()

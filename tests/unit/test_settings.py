@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from etl.errors import ConfigurationError
-from etl.settings import Settings, read_settings
+from etl.settings import EMBEDDED_MARK, Settings, embedded_mark, read_settings
 
 
 def test_a_fresh_machine_embeds_both_services():
@@ -83,3 +84,30 @@ def test_no_secret_is_shown_when_settings_are_printed():
         _env_file=None, s3_secret_key="hunter2", database_url="postgresql://u:hunter2@h/d"
     )
     assert "hunter2" not in repr(settings)
+
+
+def test_addresses_told_by_env_of_servers_in_the_same_folder_are_not_taken_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """`eval "$(./run.sh env)"` is for psql and aws; our own commands in that shell go on."""
+    monkeypatch.chdir(tmp_path)
+    told = {
+        "LOCAL_DIR": "l",
+        "S3_ENDPOINT": "http://127.0.0.1:9000",
+        "DATABASE_URL": "postgresql://a:b@127.0.0.1/c",
+        EMBEDDED_MARK: embedded_mark(Settings(_env_file=None, local_dir=tmp_path / "l")),
+    }
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    settings = read_settings()
+    assert settings.embeds_object_store
+    assert settings.embeds_database
+
+    monkeypatch.setenv("LOCAL_DIR", "elsewhere")
+    assert read_settings().s3_endpoint == told["S3_ENDPOINT"]
+    values = {"local_dir": tmp_path / "l", "s3_endpoint": "http://s:1", "database_url": None}
+    only_one = Settings(_env_file=None, **values)
+    monkeypatch.setenv("LOCAL_DIR", "l")
+    monkeypatch.setenv(EMBEDDED_MARK, embedded_mark(only_one))
+    assert read_settings().s3_endpoint == told["S3_ENDPOINT"]
+    assert read_settings().embeds_database
