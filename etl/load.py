@@ -42,6 +42,12 @@ def stage(connection: Connection, batch: Batch) -> None:
     pa.default_memory_pool().release_unused()  # it would keep what the largest batch took
 
 
+def holds_images(connection: Connection) -> bool:
+    """Whether images are staged, be they added, modified or removed."""
+    question = "SELECT EXISTS (SELECT FROM staging_object WHERE kind = 'image')"
+    return bool(connection.scalar(text(question)))
+
+
 def _discard(connection: Connection, key: str) -> None:
     for statement in ("staging_row WHERE source_key", "staging_problem WHERE key"):
         connection.execute(text(f"DELETE FROM {statement} = :key"), {"key": key})

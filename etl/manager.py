@@ -280,6 +280,7 @@ class DataManager:
         """Commit everything the run is to change, in one transaction."""
         with tally.profile.step("merge"):
             before = runs.last_counts(connection)
+            has_images = load.holds_images(connection)  # the merge empties staging
             if tally.staged or tally.unreadable:
                 counts = merge.merge(
                     connection,
@@ -307,6 +308,8 @@ class DataManager:
             changed = bool(counts.users_changed)
             if changed:
                 revisions.advance(connection, revisions.Noun.USERS)
+            if has_images:  # a replaced picture waits again, and changes no user
+                revisions.advance(connection, revisions.Noun.IMAGES)
             runs.succeed_run(connection, run_id, counts, publish_pending=changed)
             connection.commit()
 

@@ -102,6 +102,19 @@ def test_a_filter_by_image_is_never_answered_from_before_the_image_was_looked_at
     assert five.get("/data", If_None_Match=everyone.headers["ETag"]).status_code == 304
 
 
+@pytest.mark.parametrize("image", ["ready", "waiting"])
+def test_a_filter_by_image_is_never_answered_from_before_the_image_was_replaced(
+    five: Site, image: str
+):
+    path = f"/data?image={image}"
+    before = five.get(path)
+    five.bucket.put("good.jpg", plain())
+    five.run()
+    after = five.get(path, **{"If-None-Match": before.headers["ETag"]})
+    assert after.status_code == 200
+    assert after.get_json() != before.get_json()
+
+
 def test_a_user_shows_facts_and_addresses_that_can_be_read(five: Site):
     image = five.get("/data/good").get_json()["image"]
     facts = {name: image[name] for name in ("state", "format", "mode", "width", "height", "bytes")}

@@ -126,7 +126,7 @@ def test_unchanged_images_are_never_looked_at_again(gallery: Gallery):
     assert gallery.revision() == revision
     gallery.put(c_png=plain(9, 9))
     assert gallery.keep().looked_at == 1
-    assert gallery.revision() == revision + 1
+    assert gallery.revision() > revision
 
 
 def test_equal_pictures_share_their_thumbnails_until_the_last_is_gone(gallery: Gallery):
