@@ -145,6 +145,7 @@ class DataManager:
             connection.commit()
             self._stage_changes(connection, self._changes(tally), tally)
             tally.untold = events.untold(connection, bucket=bucket) if tally.staged else 0
+            tally.retired_before = runs.retired_by_events(connection)
             events.handle_listed(connection, bucket=bucket, began=began, run_id=run_id)
             self._merge(connection, run_id, tally, allow_mass_retirement=allow_mass_retirement)
         return self._ended(connection, run_id, trigger, tally)

@@ -181,11 +181,19 @@ def _empty(connection: Connection, *, is_little: bool) -> None:
 
 
 def _refuse_mass_retirement(counts: Counts, retired_before: int) -> None:
+    """What event runs retired counts too: a bucket may be emptied in bites that are each small.
+
+    A run that retires nobody itself is never refused.
+    """
+    if not counts.users_retired:
+        return
     retired = counts.users_retired + retired_before
     live_before = counts.users_live - counts.users_inserted - counts.users_restored + retired
     if retired > MASS_RETIREMENT_FLOOR and retired * 2 > live_before:
+        before = f" ({retired_before} retired by event runs before)" if retired_before else ""
         raise MassRetirement(
-            f"The bucket no longer holds {retired} of {live_before} users; nothing was changed.",
+            f"The bucket no longer holds {retired} of {live_before} users{before};"
+            " nothing was changed by this run.",
             retired=retired,
             live=live_before,
         )

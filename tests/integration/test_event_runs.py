@@ -302,6 +302,49 @@ def test_a_bucket_emptied_object_by_object_is_not_retired_object_by_object(
     assert len(users(engine)) == 100
 
 
+@pytest.fixture
+def half_emptied(bucket: TestBucket, manager: DataManager, tell: Tell) -> TestBucket:
+    """Four objects of 100 users each, of which events told two away."""
+    for file in range(4):
+        rows = "".join(f"u{file}-{number},Ann,Lee,0\n" for number in range(100))
+        bucket.put(f"{file}.csv", f"user_id,first_name,last_name,birthts\n{rows}")
+    manager.run(Trigger.CLI)
+    for key in ("0.csv", "1.csv"):
+        bucket.remove(key)
+        tell(key)
+        made(manager.run_events())
+    return bucket
+
+
+def test_a_whole_run_does_not_retire_what_event_runs_were_refused(
+    half_emptied: TestBucket, manager: DataManager, engine: Engine
+):
+    half_emptied.remove("2.csv")
+    said = r"300 of 400 users \(200 retired by event runs before\); nothing .* by this run"
+    with pytest.raises(MassRetirement, match=said):
+        manager.run(Trigger.INTERVAL)
+    assert len(users(engine)) == 200
+    manager.run(Trigger.CLI, allow_mass_retirement=True)
+    assert len(users(engine)) == 100
+
+
+def test_a_whole_run_that_retires_nobody_is_not_refused_for_what_event_runs_retired(
+    half_emptied: TestBucket, manager: DataManager, engine: Engine, tell: Tell
+):
+    half_emptied.put("2.csv", half_emptied.get("2.csv") + b"new,Bob,Lee,0\n")
+    with engine.begin() as connection:  # as if more than half were gone
+        connection.execute(
+            text(
+                "UPDATE run SET counts = counts || '{\"users_retired\": 300}'"
+                " WHERE id = (SELECT max(id) FROM run)"
+            )
+        )
+    assert manager.run(Trigger.INTERVAL).counts.users_inserted == 1
+    half_emptied.remove("3.csv")
+    tell("3.csv")
+    assert made(manager.run_events()).counts.users_retired == 100
+
+
 # -- the reconcile
 
 
