@@ -95,10 +95,15 @@ def close_interrupted(connection: Connection) -> None:
 def succeed_run(
     connection: Connection, run_id: int, counts: Counts, *, publish_pending: bool
 ) -> None:
-    """Mark the run as succeeded; part of the transaction that merges."""
+    """Mark the run as succeeded; part of the transaction that merges.
+
+    It ends after every run before it, even if the clock was set back: the newest counts.
+    """
     connection.execute(
         text(
-            "UPDATE run SET state = 'succeeded', finished_at = clock_timestamp(),"
+            "UPDATE run SET state = 'succeeded', finished_at = greatest(clock_timestamp(),"
+            " (SELECT max(finished_at) + interval '1 microsecond' FROM run"
+            " WHERE state = 'succeeded')),"
             " counts = CAST(:counts AS jsonb), publish_pending = :pending WHERE id = :id"
         ),
         {"id": run_id, "counts": _json(counts.as_dict()), "pending": publish_pending},

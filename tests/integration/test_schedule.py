@@ -100,6 +100,18 @@ def test_a_lost_database_connection_is_made_again(settings: Settings, engine: En
         wait_until(lambda: runs(engine, f"id = {wanted} AND state = 'succeeded'"))
 
 
+def test_the_newest_run_is_the_last_even_if_the_clock_was_set_back(
+    bucket: TestBucket, manager: DataManager, engine: Engine
+):
+    bucket.user("1.csv")
+    manager.run(Trigger.CLI)
+    with engine.begin() as connection:  # as the clock had it then
+        connection.execute(text("UPDATE run SET finished_at = now() + interval '1 hour'"))
+    for number in (2, 3, 4):
+        bucket.user(f"{number}.csv")
+        assert manager.run(Trigger.CLI).counts.users_live == number
+
+
 def test_a_run_that_failed_for_an_outage_is_tried_again_before_the_interval(
     bucket: TestBucket, settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ):
