@@ -44,6 +44,10 @@ class Crashed(WorkFailed):
     """The process ended before the work did."""
 
 
+class Killed(Crashed):
+    """Somebody killed the process, twice: what the bytes would have done is not known."""
+
+
 class OutOfTime(WorkFailed):
     """The work was not done in time, and its process was killed."""
 
@@ -86,15 +90,17 @@ class Sandbox(Generic[Result]):
     def call(self, content: bytes) -> Result:
         """What the function gives for these bytes; waits for a process that is free.
 
-        What ends a used process is tried once more in a new one: memory that earlier work
-        left in pieces, or a kill from outside, is no fault of these bytes.
+        What ends its process is tried once more in a new one: a kill from outside, or memory
+        that earlier work left in pieces, is no fault of these bytes.
 
         Raises:  Crashed, OutOfTime, OutOfMemory; ConfigurationError when no process starts.
         """
         with self._worker() as worker:
             try:
                 return worker.do(content)
-            except (Crashed, OutOfMemory):
+            except Crashed:
+                pass
+            except OutOfMemory:
                 if worker.was_fresh:
                     raise
         with self._worker(anew=True) as worker:
@@ -165,7 +171,7 @@ class _Worker(Generic[Result]):
         except (EOFError, OSError) as error:
             self._process.join(END_SECONDS)  # it ends by itself; how, is to be told
             self.kill()
-            raise Crashed(_end_of(self._process.exitcode)) from error
+            raise _crash(self._process.exitcode) from error
         self.kill()
         raise OutOfTime(f"not done within {seconds:g} s")
 
@@ -176,10 +182,11 @@ class _Worker(Generic[Result]):
         self._process.join(END_SECONDS)
 
 
-def _end_of(exit_code: int | None) -> str:
-    if exit_code is not None and exit_code < 0:
-        return f"ended by {signal.Signals(-exit_code).name}"
-    return f"ended with exit code {exit_code}"
+def _crash(exit_code: int | None) -> Crashed:
+    if exit_code is None or exit_code >= 0:
+        return Crashed(f"ended with exit code {exit_code}")
+    end = signal.Signals(-exit_code)
+    return (Killed if end is signal.SIGKILL else Crashed)(f"ended by {end.name}")
 
 
 # -- in the process

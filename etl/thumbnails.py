@@ -29,7 +29,7 @@ from etl.executor import map_ahead, map_in_threads
 from etl.image_rows import Seen, thumbnail_key
 from etl.images import Examined, Facts, examine
 from etl.model import ImageState
-from etl.sandbox import OutOfMemory, OutOfTime, Sandbox, WorkFailed
+from etl.sandbox import Killed, OutOfMemory, OutOfTime, Sandbox, WorkFailed
 from etl.thumbnail_store import ThumbnailStore
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ LEAST_BYTES_AHEAD = 64 * 1024 * 1024
 class Kept:
     """What one keep() did. Looked at are ready + corrupt + too large + unsupported.
 
-    Passed over are images that were replaced or removed since the last run, and those the
-    store refuses: they wait for the next time.
+    Passed over are images that were replaced or removed since the last run, those the store
+    refuses, and those whose decoder somebody killed: they wait for the next time.
     """
 
     looked_at: int = 0
@@ -174,7 +174,11 @@ class ImageKeeper:
                 return None
             if file is None or file.source.etag != source.etag:
                 return None  # the run that sees this has it looked at
-            return _Looked(source, _examine(sandbox, file.content))
+            try:
+                return _Looked(source, _examine(sandbox, file.content))
+            except Killed as error:  # by the system for want of memory, or by somebody's hand
+                log.warning("image not decoded", key=source.key, reason=str(error))
+                return None
 
     # -- writing
 
@@ -268,9 +272,14 @@ def _too_many_bytes(source: SourceObject, most: int) -> Examined:
 
 
 def _examine(sandbox: Sandbox[Examined], content: bytes) -> Examined:
-    """What the processes say of it; of one that took its process down, what that shows."""
+    """What the processes say of it; of one that took its process down, what that shows.
+
+    Raises:  Killed, which shows nothing of it.
+    """
     try:
         return sandbox.call(content)
+    except Killed:
+        raise
     except WorkFailed as error:
         state, reason = _failure(error)
         sha256 = hashlib.sha256(content).hexdigest()

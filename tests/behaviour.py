@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from datetime import timedelta
+from pathlib import Path
 
 from etl.images import Examined, examine
 
@@ -14,6 +15,8 @@ MEGABYTE = 1024 * 1024
 
 def behave(content: bytes) -> tuple[bytes, int]:
     """Do as the bytes say; what works gives them back with the number of its process."""
+    if content.startswith(b"be killed once "):
+        _be_killed_once(Path(content.removeprefix(b"be killed once ").decode()))
     match content:
         case b"crash":
             os.kill(os.getpid(), signal.SIGSEGV)
@@ -32,6 +35,12 @@ def behave(content: bytes) -> tuple[bytes, int]:
             hoard = [bytearray(16 * MEGABYTE) for _ in range(1000)]
             raise AssertionError(len(hoard))
     return content, os.getpid()
+
+
+def _be_killed_once(mark: Path) -> None:
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 PATIENCE = timedelta(seconds=3)

@@ -277,6 +277,15 @@ def test_a_decoder_that_crashes_or_hangs_costs_that_image_only(
     gallery.check_level()
 
 
+def test_an_image_whose_decoder_is_killed_waits_and_is_not_corrupt(gallery: Gallery):
+    gallery.put(a_png=plain(), b_png=b"be killed")
+    gallery.manager.run(Trigger.CLI)
+    kept = ImageKeeper(gallery.settings, look=behaviour.look).keep()
+    assert (kept.ready, kept.looked_at, kept.passed_over) == (1, 1, 1)
+    assert gallery.waiting() == 1
+    assert gallery.problems() == []
+
+
 def test_many_images_go_through_in_chunks(gallery: Gallery, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("etl.thumbnails.CHUNK", 3)
     monkeypatch.setattr("etl.image_rows.PAGE", 4)

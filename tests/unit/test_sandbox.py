@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from etl.errors import ConfigurationError
-from etl.sandbox import Crashed, OutOfMemory, OutOfTime, Sandbox, WorkFailed
+from etl.sandbox import Crashed, Killed, OutOfMemory, OutOfTime, Sandbox, WorkFailed
 from tests.behaviour import MEGABYTE, Unstartable, behave
 from tests.conftest import wait_until
 
@@ -38,7 +38,7 @@ def test_a_process_is_used_again():
     ("content", "failure", "said"),
     [
         (b"crash", Crashed, "SIGSEGV"),
-        (b"be killed", Crashed, "SIGKILL"),
+        (b"be killed", Killed, "SIGKILL"),
         (b"leave", Crashed, "exit code 3"),
         (b"fail", Crashed, "exit code 1"),
         (b"grow", OutOfMemory, "^$"),
@@ -89,6 +89,15 @@ def test_a_process_killed_from_outside_is_nobodys_fault():
         _, process = box.call(b"a")
         os.kill(process, signal.SIGKILL)
         assert box.call(b"b")[0] == b"b"
+
+
+@pytest.mark.parametrize("is_used", [False, True])
+def test_a_process_killed_in_mid_work_is_nobodys_fault(tmp_path: Path, *, is_used: bool):
+    content = f"be killed once {tmp_path / 'mark'}".encode()
+    with sandbox() as box:
+        if is_used:
+            box.call(b"before")
+        assert box.call(content)[0] == content
 
 
 def test_a_process_whose_starter_thread_ended_is_nobodys_fault():
