@@ -88,8 +88,11 @@ def _waiting(settings: Settings, *, again: bool) -> Select[Any]:
 
 def _lacks_thumbnail(settings: Settings) -> ColumnElement[bool]:
     """Of an image that is ready: a size was never made, or one is not known to be there."""
-    unput = select(thumbnail.c.sha256).where(thumbnail.c.put_at.is_(None))
-    return or_(~image.c.sizes.contains(array(settings.thumbnail_sizes)), image.c.sha256.in_(unput))
+    sizes = settings.thumbnail_sizes
+    unput = select(thumbnail.c.sha256).where(
+        thumbnail.c.put_at.is_(None), thumbnail.c.size.in_(sizes)
+    )
+    return or_(~image.c.sizes.contains(array(sizes)), image.c.sha256.in_(unput))
 
 
 # -- thumbnails
@@ -117,6 +120,12 @@ def intend(connection: Connection, wanted: Iterable[tuple[str, int]]) -> set[str
 def note_put(connection: Connection, keys: Sequence[str]) -> None:
     """Write down that these thumbnails are in the bucket."""
     _run(connection, "note_put", keys=list(keys))
+
+
+def drop_sizes(connection: Connection, sizes: Sequence[int]) -> int:
+    """Leave to the images the thumbnails of these sizes alone; how many had others."""
+    statement = text(statements("images")["drop_sizes"])
+    return connection.execute(statement, {"sizes": list(sizes)}).rowcount
 
 
 def claim_unused(connection: Connection) -> list[str]:

@@ -222,7 +222,8 @@ class ImageKeeper:
         bucket = self._settings.source_bucket
         with connection.begin():
             counts["forgotten"] = image_rows.forget(connection, bucket)
-            if counts["forgotten"]:
+            narrowed = image_rows.drop_sizes(connection, self._settings.thumbnail_sizes)
+            if counts["forgotten"] or narrowed:
                 revisions.advance(connection, revisions.Noun.IMAGES)
             image_rows.carry_problems(connection, bucket)
 

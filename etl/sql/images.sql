@@ -62,6 +62,15 @@ WHERE NOT EXISTS (SELECT FROM source_object
                     AND source_object.key = image.key
                     AND source_object.kind = 'image')
 
+-- name: drop_sizes
+-- Thumbnails of sizes that are not asked for any more are no longer the images'.
+-- Parameters: :sizes.
+UPDATE image
+SET sizes = ARRAY(SELECT size FROM unnest(sizes) WITH ORDINALITY AS made (size, place)
+                  WHERE size = ANY(CAST(:sizes AS integer[]))
+                  ORDER BY place)
+WHERE NOT sizes <@ CAST(:sizes AS integer[])
+
 -- name: claim_unused
 -- Thumbnails that no image uses any more are about to be removed: from here on they count as
 -- not put, so that an image which comes back meanwhile has them put again.
@@ -69,7 +78,8 @@ WHERE NOT EXISTS (SELECT FROM source_object
 UPDATE thumbnail SET put_at = NULL
 WHERE key IN (SELECT key FROM thumbnail
               WHERE NOT EXISTS (SELECT FROM image WHERE image.sha256 = thumbnail.sha256
-                                                    AND image.state = 'ready')
+                                                    AND image.state = 'ready'
+                                                    AND thumbnail.size = ANY(image.sizes))
               ORDER BY key
               LIMIT :page)
 RETURNING key

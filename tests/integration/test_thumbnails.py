@@ -21,6 +21,7 @@ from etl.revisions import Noun, current
 from etl.settings import Settings
 from etl.status import open_problems
 from etl.thumbnails import ImageKeeper, Kept
+from etl.verify import verify
 from tests import behaviour, pictures
 from tests.conftest import TestBucket, minio_client
 from tests.pictures import plain
@@ -228,7 +229,25 @@ def test_a_size_added_to_the_settings_is_made_of_every_image(gallery: Gallery):
     kept = ImageKeeper(more).keep()
     assert (kept.looked_at, kept.thumbnails_put) == (1, 1)
     assert len(gallery.thumbnails.keys()) == 3
-    assert ImageKeeper(gallery.settings).keep().looked_at == 0
+    assert ImageKeeper(more).keep().looked_at == 0
+
+
+def test_a_size_removed_from_the_settings_is_removed_of_every_image(gallery: Gallery):
+    gallery.put(a_png=plain(), b_png=plain(80, 80))
+    gallery.keep()
+    gallery.thumbnails.remove(next(filter(re.compile("@64").search, gallery.thumbnails.keys())))
+    fewer = gallery.settings.model_copy(update={"thumbnail_sizes": (256,)})
+    before = gallery.revision()
+    kept = ImageKeeper(fewer).keep(again=True)
+    assert (kept.looked_at, kept.thumbnails_removed) == (0, 2)
+    assert gallery.rows("SELECT DISTINCT sizes FROM image") == [([256],)]
+    assert gallery.revision() > before
+    left = gallery.thumbnails.keys()
+    assert [key.partition("@")[2] for key in left] == ["256.webp"] * 2
+    assert verify(fewer, gallery.engine) == []
+    assert ImageKeeper(fewer).keep().looked_at == 0
+    assert gallery.keep().thumbnails_put == 2
+    gallery.check_level()
 
 
 def test_thumbnails_that_somebody_took_away_are_made_again_when_asked(gallery: Gallery):
