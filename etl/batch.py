@@ -60,7 +60,7 @@ class Batch:
     Shapes:  rows (n, 7): key, line, user_id, first_name, last_name, birthts, extra; the good
              rows only. objects: one per change whose object was read, or is gone; an object
              that takes several batches is in the last of them.
-             unreadable: objects the store would not hand out; they are tried again next time.
+             unreadable: keys the store would not hand out; they are tried again next time.
              vanished: objects that were listed and gone when they were to be fetched.
              discards: the key of which nothing counts that earlier batches brought.
     """
@@ -68,7 +68,7 @@ class Batch:
     rows: pd.DataFrame
     objects: list[StagedObject]
     problems: list[Problem]
-    unreadable: int
+    unreadable: list[str]
     vanished: int = 0
     discards: str | None = None
 
@@ -112,7 +112,8 @@ def read(store: ObjectStore, bucket: str, changes: Sequence[Change], today: date
     ]
     problems += [_unsupported(item) for item in objects if _is_unsupported(item)]
     vanished = sum(found is None for found in outcomes.values())
-    return Batch(checked.rows, objects, problems + refused, len(refused), vanished)
+    unreadable = [problem.key for problem in refused]
+    return Batch(checked.rows, objects, problems + refused, unreadable, vanished)
 
 
 def is_huge(changes: Sequence[Change]) -> bool:

@@ -239,9 +239,15 @@ def waiting(connection: Connection, *, bucket: str, limit: int) -> Waiting:
     return Waiting([row.id for row in found], sorted({row.key for row in found}))
 
 
-def handle(connection: Connection, told: Waiting, run_id: int) -> None:
-    """Note which run looked at them, NO_RUN if none was needed. The caller commits."""
-    connection.execute(text(statements("events")["handle"]), {"ids": told.ids, "run_id": run_id})
+def handle(connection: Connection, told: Waiting, run_id: int, *, but: Iterable[str] = ()) -> None:
+    """Note which run looked at them, NO_RUN if none was needed. The caller commits.
+
+    `but` are keys of objects that could not be read: what tells of those waits on.
+    """
+    connection.execute(
+        text(statements("events")["handle"]),
+        {"ids": told.ids, "run_id": run_id, "but": list(but)},
+    )
 
 
 def handle_listed(connection: Connection, *, bucket: str, began: datetime, run_id: int) -> None:

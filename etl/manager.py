@@ -97,24 +97,26 @@ class DataManager:
             return self._run(connection, run_id, trigger, allow_mass_retirement=allow)
 
     def run_events(self, *, wait_seconds: float = 0) -> RunReport | None:
-        """Look at the keys that events wait for, and make a run as soon as one has changed.
+        """Look once at the keys that events wait for, and make a run if one has changed.
 
-        None when nothing waits any more; what had not changed then is handled without a run.
+        None when none has, or no event waits; they are handled without a run. Whether more wait
+        then is for the caller to ask: as long as events keep coming, others want the run lock too.
 
         Raises:  as `run`; what fails before a run began is recorded nowhere.
         """
         with run_lock(self._engine, wait_seconds=wait_seconds) as connection, translating():
             runs.close_interrupted(connection)
             self._check_bucket_is_ours(connection)
-            while told := self._waiting(connection):
-                tally = Tally()
-                with tally.profile.step("look"):
-                    found = self._changes_of(connection, told.keys, tally)
-                if found:
-                    return self._run_told(connection, told, found, tally)
-                events.handle(connection, told, events.NO_RUN)
-                connection.commit()
-        return None
+            told, tally = self._waiting(connection), Tally()
+            if told is None:
+                return None
+            with tally.profile.step("look"):
+                found = self._changes_of(connection, told.keys, tally)
+            if found:
+                return self._run_told(connection, told, found, tally)
+            events.handle(connection, told, events.NO_RUN)
+            connection.commit()
+            return None
 
     def publish_if_due(self, *, wait_seconds: float = 0) -> bool:
         """Publish what event runs left to be gathered, once PUBLISH_INTERVAL is over.
@@ -159,7 +161,7 @@ class DataManager:
             load.empty_staging(connection)
             self._stage_changes(connection, iter(found), tally)
             tally.retired_before = runs.retired_by_events(connection)
-            events.handle(connection, told, run_id)
+            events.handle(connection, told, run_id, but=tally.unreadable)
             self._merge(connection, run_id, tally, allow_mass_retirement=False)
         return self._ended(connection, run_id, Trigger.EVENT, tally)
 
@@ -223,7 +225,7 @@ class DataManager:
                 load.stage(connection, done)
             tally.profile.count("stage", len(done.rows))
             tally.staged += len(done.objects)
-            tally.unreadable += done.unreadable
+            tally.unreadable.update(done.unreadable)
             tally.vanished += done.vanished
             self._progress("read", tally.staged)
 
@@ -299,7 +301,7 @@ class DataManager:
                 objects_listed=tally.listed,
                 objects_ignored=tally.ignored,
                 objects_unchanged=tally.unchanged,
-                objects_unreadable=tally.unreadable,
+                objects_unreadable=len(tally.unreadable),
                 objects_vanished=tally.vanished,
                 found_by_reconcile=tally.untold,
             )

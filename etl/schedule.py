@@ -114,11 +114,11 @@ class Scheduler:
         while not self._stopping:
             if self._retry.is_due():
                 self._request()
-            # Both in turn: neither a storm of events nor one of requests keeps the other waiting.
-            while not self._stopping and self._run_told(connection) + self._run_requested():
-                pass
+            # In turn: neither a storm of events nor one of requests keeps the rest waiting.
+            has_worked = self._run_told(connection) + self._run_requested()
             self._publish_gathered(connection)
-            self._wait(LOOK_EVERY_SECONDS, connection)
+            if not has_worked:
+                self._wait(LOOK_EVERY_SECONDS, connection)
 
     def _publish_gathered(self, connection: Connection) -> None:
         """Publish what event runs left, once it is time."""
@@ -151,10 +151,10 @@ class Scheduler:
         return report is not None
 
     def _run_told(self, connection: Connection) -> bool:
-        """Make one run over the keys that events wait for; whether there was one.
+        """Look once at the keys that events wait for; whether it did, with a run or without.
 
-        Events that a run refused or failed over wait on, and are tried again ever more rarely:
-        what stands in their way is not mended by the next event.
+        Events that a run refused or failed over, or whose object the store refused, wait on, and
+        are tried again ever more rarely: what stands in their way is not mended by the next event.
         """
         if self._events_retry.is_waiting() or not events.any_waiting(connection):
             return False
@@ -169,8 +169,11 @@ class Scheduler:
             log.warning("event run failed", code=error.code, reason=error.message)
             self._events_retry.arm()
             return False
-        self._events_retry.reset()
-        return report is not None
+        if report is not None and report.counts.objects_unreadable:
+            self._events_retry.arm()
+        else:
+            self._events_retry.reset()
+        return True
 
     def _note(self, report: RunReport) -> None:
         self._events_retry.reset()

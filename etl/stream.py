@@ -99,7 +99,7 @@ class _Stream:
         checked = validate(extract.rows, {source.key: source.etag}, self._today)
         problems = [*extract.problems, *checked.problems]
         total.add(source.key, Figures(extract.rows_read, problems, self._today))
-        return Batch(checked.rows, [], problems, 0, discards=self._take_discards())
+        return Batch(checked.rows, [], problems, [], discards=self._take_discards())
 
     def _last(self, source: SourceObject, extract: Extract, total: _Total) -> Batch:
         last = self._batch(source, extract, total)
@@ -113,10 +113,11 @@ class _Stream:
         known = self._change.kind is ChangeKind.MODIFIED
         objects = [removed] if known else []
         discards = self._take_discards()
-        return Batch(pd.DataFrame(), objects, [], 0, vanished=1, discards=discards)
+        return Batch(pd.DataFrame(), objects, [], [], vanished=1, discards=discards)
 
     def _refused(self, source: SourceObject, error: UnreadableObject) -> Batch:
-        return Batch(pd.DataFrame(), [], [batch.refusal(source, error)], 1, discards=source.key)
+        problems = [batch.refusal(source, error)]
+        return Batch(pd.DataFrame(), [], problems, [source.key], discards=source.key)
 
     def _take_discards(self) -> str | None:
         discards, self._discards = self._discards, None

@@ -61,15 +61,15 @@ _END = object()
 class Tally:
     """What the bucket showed, counted while it streams by, and what became of it.
 
-    `untold` are changes that no event told of, `retired_before` users whose retirement by
-    earlier runs counts as if it were this one's.
+    `unreadable` are keys, `untold` changes that no event told of, `retired_before` users whose
+    retirement by earlier runs counts as if it were this one's.
     """
 
     listed: int = 0
     ignored: int = 0
     unchanged: int = 0
     staged: int = 0
-    unreadable: int = 0
+    unreadable: set[str] = field(default_factory=set)
     vanished: int = 0
     untold: int = 0
     retired_before: int = 0

@@ -25,9 +25,10 @@ WHERE handled_by_run IS NULL AND bucket = :bucket
 ORDER BY id LIMIT :limit
 
 -- name: handle
--- A run has looked at these events' keys. Parameters: :ids, :run_id.
+-- A run has looked at these events' keys, but for some. Parameters: :ids, :run_id, :but.
 UPDATE bucket_event SET handled_by_run = :run_id
 WHERE id = ANY(CAST(:ids AS bigint[])) AND handled_by_run IS NULL
+  AND key <> ALL(CAST(:but AS text[]))
 
 -- name: handle_listed
 -- A listing shows at least what was told before it began. Parameters: :began, :bucket, :run_id.

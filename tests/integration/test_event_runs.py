@@ -15,14 +15,20 @@ from etl import events
 from etl import manager as managing
 from etl.bucket import ObjectStore
 from etl.database import connect_unpooled, run_lock
-from etl.errors import MassRetirement, ObjectStoreUnavailable, RunAlreadyActive
+from etl.errors import (
+    MassRetirement,
+    ObjectStoreUnavailable,
+    RunAlreadyActive,
+    UnreadableObject,
+)
 from etl.listing import Page
+from etl.look import look
 from etl.manager import DataManager
-from etl.model import RunReport, RunState, SourceObject, Trigger
+from etl.model import RunReport, RunState, SourceFile, SourceObject, Trigger
 from etl.settings import Settings
 from etl.verify import Difference, verify
 from tests.conftest import TestBucket, wait_until
-from tests.integration.test_schedule import runs, scheduling
+from tests.integration.test_schedule import ask, runs, scheduling
 
 Tell = Callable[..., int]
 
@@ -219,8 +225,9 @@ def test_events_beyond_what_one_run_takes_are_taken_by_the_next(
         bucket.user(f"{number}.csv")
     tell(*("absent.csv" for _ in range(6)), *(f"{number}.csv" for number in range(10)))
     reports = []
-    while (report := manager.run_events()) is not None:
-        reports.append(report)
+    while None in handled(engine):
+        reports.append(manager.run_events())
+    reports = [report for report in reports if report is not None]
     assert sum(report.counts.objects_added for report in reports) == 10
     assert len(users(engine)) == 10
     assert len(reports) == 3
@@ -274,6 +281,60 @@ def test_events_of_a_bucket_that_was_the_source_before_wait_for_nothing(
         events.store(connection, events.parse({"Records": [record]}), source_bucket="before")
     assert manager.run_events() is None
     assert handled(engine) == [events.NO_RUN]
+
+
+def tell_at_each_look(monkeypatch: pytest.MonkeyPatch, told: Callable[[], object]) -> None:
+    def look_then(
+        store: ObjectStore, bucket: str, keys: list[str], *, objects_known: int
+    ) -> list[SourceObject]:
+        told()
+        return look(store, bucket, keys, objects_known=objects_known)
+
+    monkeypatch.setattr(managing, "look", look_then)
+
+
+def test_events_that_keep_coming_hold_the_run_lock_for_one_look(
+    bucket: TestBucket,
+    manager: DataManager,
+    engine: Engine,
+    tell: Tell,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    bucket.user("1.csv")
+    manager.run(Trigger.CLI)
+    comes = iter([True] * 3)
+    tell_at_each_look(monkeypatch, lambda: next(comes, False) and tell("1.csv"))
+    tell("1.csv")
+    assert manager.run_events() is None
+    assert handled(engine) == [events.NO_RUN, None]
+
+
+class RefusesOnce(ObjectStore):
+    """Does not hand out an object the first time."""
+
+    refused = False
+
+    def fetch(self, bucket: str, source: SourceObject) -> SourceFile | None:
+        if not self.refused:
+            self.refused = True
+            raise UnreadableObject(f"{bucket}/{source.key} is not handed out.")
+        return super().fetch(bucket, source)
+
+
+def test_the_event_of_an_object_that_the_store_refuses_waits_on(
+    bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
+):
+    bucket.put("2.png", b"no picture")
+    bucket.user("1.csv")
+    tell("1.csv", "2.png")
+    manager = DataManager(settings, store=RefusesOnce(settings))
+    first = made(manager.run_events())
+    assert first.counts.objects_unreadable == 1
+    assert handled(engine) == [None, first.id]
+    second = made(manager.run_events())
+    assert users(engine) == {"1": "Ann"}
+    assert handled(engine) == [second.id, first.id]
+    assert manager.run(Trigger.INTERVAL).counts.found_by_reconcile == 0
 
 
 # -- retiring
@@ -473,3 +534,41 @@ def test_a_refused_event_run_is_not_tried_again_at_once(
         tell("1.csv")
     assert runs(engine, "state = 'failed'") == 1
     assert len(users(engine)) == 101
+
+
+def test_an_object_that_the_store_refuses_is_tried_again_later(
+    bucket: TestBucket,
+    settings: Settings,
+    engine: Engine,
+    tell: Tell,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("etl.schedule.FIRST_RETRY_SECONDS", 0.2)
+    with scheduling(settings, DataManager(settings, store=RefusesOnce(settings))):
+        wait_until(lambda: runs(engine, "state = 'succeeded'") == 1)
+        bucket.user("1.csv")
+        tell("1.csv")
+        wait_until(lambda: users(engine) == {"1": "Ann"})
+    assert runs(engine, "trigger = 'event'") == 2
+
+
+def test_events_without_change_that_keep_coming_hold_nobody_up(
+    bucket: TestBucket,
+    settings: Settings,
+    engine: Engine,
+    tell: Tell,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    calm = threading.Event()
+    bucket.user("1.csv")
+    with scheduling(settings) as scheduler:
+        wait_until(lambda: runs(engine, "state = 'succeeded'") == 1)
+        tell_at_each_look(monkeypatch, lambda: calm.is_set() or tell("1.csv"))
+        tell("1.csv")
+        try:
+            wait_until(lambda: len(handled(engine)) > 2)
+            wanted = ask(engine)
+            wait_until(lambda: runs(engine, f"id = {wanted} AND state = 'succeeded'"), seconds=10)
+            scheduler.stop()
+        finally:
+            calm.set()

@@ -154,7 +154,7 @@ def test_an_object_that_never_holds_still_is_tried_again_by_the_next_run(
     rows, objects, problems = staged(engine)
     assert (rows, objects) == ([], [])
     assert len(problems) == 1
-    assert [done.unreadable for done in found if done.unreadable] == [1]
+    assert [done.unreadable for done in found if done.unreadable] == [["1.csv"]]
 
 
 def test_parts_of_another_version_are_never_given(store: ObjectStore, bucket: TestBucket):
