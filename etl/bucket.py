@@ -254,6 +254,11 @@ class ObjectStore:
         with self.translating(f"put {bucket}/{key}", bucket):
             self._minio.fput_object(bucket, key, str(path), content_type=content_type)
 
+    def remove(self, bucket: str, key: str) -> None:
+        """Remove an object; nothing happens when there is none."""
+        with self.translating(f"remove {bucket}/{key}", bucket):
+            self._minio.remove_object(bucket, key)
+
     # -- clients and their errors
 
     def _minio_client(

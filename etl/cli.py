@@ -306,6 +306,7 @@ def verify_command(*, as_json: bool) -> None:
             settings,
             engine,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
+            notice=lambda line: console.print(line, markup=False, soft_wrap=True),
         )
         engine.dispose()
         waiting = images_waiting(settings)

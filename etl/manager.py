@@ -320,11 +320,14 @@ class DataManager:
         self, connection: Connection, run_id: int, trigger: Trigger | None, tally: Tally
     ) -> bool:
         """Publish what is committed, if it is time. A store that is down costs nothing but time."""
+        bucket, names = self._settings.processed_bucket, list[str]()
         try:
             with tally.profile.step("publish"), translating():
-                names = self._to_publish(connection, trigger)
+                if self._is_time_to_publish(connection, trigger):
+                    outputs = publish.outputs(self._settings)
+                    publish.withdraw(connection, self._store, bucket, outputs)
+                    names = self._to_publish(connection, outputs)
                 if names:
-                    bucket = self._settings.processed_bucket
                     publish.publish(connection, self._store, bucket, run_id, names)
                     publish.settle(connection, run_id)
                     users = runs.last_counts(connection).users_live
@@ -335,18 +338,20 @@ class DataManager:
             return False
         return bool(names)
 
-    def _to_publish(self, connection: Connection, trigger: Trigger | None) -> list[str]:
-        """What is to be put now: all of it behind a change, else what got lost."""
-        names = publish.outputs(self._settings)
+    def _is_time_to_publish(self, connection: Connection, trigger: Trigger | None) -> bool:
         since = publish.since_last(connection)
-        is_time = publish.is_time(trigger, since, self._settings.publish_interval)
+        connection.commit()
+        return publish.is_time(trigger, since, self._settings.publish_interval)
+
+    def _to_publish(self, connection: Connection, outputs: list[str]) -> list[str]:
+        """What is to be put now: all of it behind a change, else what got lost."""
         is_pending = publish.pending_run(connection) is not None
         connection.commit()
-        if is_time and not is_pending:
-            bucket = self._settings.processed_bucket
-            names = publish.lost(connection, self._store, bucket, names)
-            connection.commit()
-        return names if is_time else []
+        if is_pending:
+            return outputs
+        lost = publish.lost(connection, self._store, self._settings.processed_bucket, outputs)
+        connection.commit()
+        return lost
 
 
 def _nothing_new(before: Counts) -> Counts:

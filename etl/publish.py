@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import closing, contextmanager, nullcontext
+from datetime import timedelta
 from typing import TYPE_CHECKING, BinaryIO
 
 import pyarrow as pa
@@ -17,7 +18,6 @@ from etl.parquet import as_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import timedelta
 
     from etl.bucket import ObjectStore
     from etl.settings import Settings
@@ -48,9 +48,12 @@ def is_time(trigger: Trigger | None, since_last: timedelta | None, interval: tim
     At once behind a run that somebody or the interval asked for. Behind event runs it waits until
     the last publication is `interval` ago, so that a burst of events rewrites the output once;
     the same goes for a look between runs (`trigger` None). With nothing published yet: at once.
+    A last publication that is yet to come was before the clock was set back: nobody waits for it.
     """
     gathered = trigger is None or trigger is Trigger.EVENT
-    return not gathered or since_last is None or since_last >= interval
+    if not gathered or since_last is None:
+        return True
+    return since_last >= interval or since_last < timedelta(0)
 
 
 def pending_run(connection: Connection) -> int | None:
@@ -95,11 +98,29 @@ def publish(
         _record(connection, name, etag, run_id)
 
 
+def withdraw(connection: Connection, store: ObjectStore, bucket: str, names: list[str]) -> None:
+    """Remove what we published and is not among these any more: nobody would keep it level.
+
+    Raises:  ObjectStoreUnavailable, ConfigurationError.
+    """
+    rows = connection.scalars(
+        text("SELECT name FROM publication WHERE name <> ALL(:names)"), {"names": names}
+    ).all()
+    connection.commit()
+    for name in rows:
+        store.remove(bucket, name)
+        connection.execute(text("DELETE FROM publication WHERE name = :name"), {"name": name})
+        connection.commit()
+
+
 def settle(connection: Connection, run_id: int) -> None:
-    """Say that nothing waits for publication any more; `run_id` is the run that saw to it."""
+    """Say that nothing waits for publication any more; `run_id` is the run that saw to it.
+
+    What was in its way before is mended with it.
+    """
     connection.execute(
         text(
-            "UPDATE run SET publish_pending = false, published_at = now()"
+            "UPDATE run SET publish_pending = false, published_at = now(), error = NULL"
             " WHERE publish_pending OR id = :run_id"
         ),
         {"run_id": run_id},

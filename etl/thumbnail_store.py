@@ -38,8 +38,7 @@ class ThumbnailStore:
 
     def remove(self, key: str) -> None:
         """Remove a thumbnail; nothing happens when there is none."""
-        with self._store.translating(f"remove {self._bucket}/{key}", self._bucket):
-            self._store.client.remove_object(self._bucket, key)
+        self._store.remove(self._bucket, key)
 
     def keys(self) -> Iterator[str]:
         """Every key in the bucket, also of what is no thumbnail."""

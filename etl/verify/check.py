@@ -33,12 +33,14 @@ def verify(
     *,
     today: date | None = None,
     progress: Progress | None = None,
+    notice: Callable[[str], None] | None = None,
 ) -> list[Difference]:
     """Tell every difference between the source bucket and the tables or what we make of it.
 
     `today` is the last birthdate allowed, by default today in UTC. `progress` is told how many
     of the CSVs are read, and of how many. Only one CSV's bytes are in memory at a time. A run
-    that commits meanwhile, or an output not yet published after one, shows as differences.
+    that commits meanwhile shows as differences. An output that waits to be published behind
+    event runs is not compared, which `notice` is told.
 
     Raises:  ObjectStoreUnavailable, DatabaseUnavailable, ConfigurationError; UnreadableObject
              when what is published may not be read.
@@ -47,15 +49,34 @@ def verify(
     truth = _Bucket(client, settings.source_bucket, progress or _tell_nobody)
     expected = truth.expect(today or datetime.now(UTC).date())
     found = read_tables(engine, settings.source_bucket)
+    differences = compare_tables(expected, _expected_manifest(truth.listing, expected), found)
+    if not found.output_waits:
+        differences += _compare_outputs(settings, client, expected)
+    elif notice is not None:
+        notice(f"{OUTPUT_NAME} waits to be published and was not compared.")
+    if PARQUET_NAME in found.published and not settings.output_parquet:
+        differences += _find_left_over(client, settings.processed_bucket, PARQUET_NAME)
+    return [*differences, *compare_pictures(settings, engine, client)]
+
+
+def _compare_outputs(settings: Settings, client: Minio, expected: Expected) -> list[Difference]:
     outputs = {OUTPUT_NAME: compare_output}
     if settings.output_parquet:
         outputs[PARQUET_NAME] = compare_parquet
-    differences = compare_tables(expected, _expected_manifest(truth.listing, expected), found)
+    differences = []
     for name, compare in outputs.items():
         output = store.fetch(client, settings.processed_bucket, name)
         content = None if output is None else output.content
         differences += compare(expected.users, content, f"{settings.processed_bucket}/{name}")
-    return [*differences, *compare_pictures(settings, engine, client)]
+    return differences
+
+
+def _find_left_over(client: Minio, bucket: str, name: str) -> list[Difference]:
+    """What we published while we were asked to, and keep level no more."""
+    if store.fetch(client, bucket, name) is None:
+        return []
+    note = "It is not asked for any more; the next publication removes it."
+    return [Difference("output-surplus", f"{bucket}/{name}", None, None, note)]
 
 
 class _Bucket:

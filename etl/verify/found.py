@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, Select, and_, select
 
 from etl.database import translating
-from etl.tables import problem, shadowed_row, source_object, users
+from etl.tables import problem, publication, run, shadowed_row, source_object, users
 from etl.verify.expected import ExpectedUser
 from etl.verify.pictures import CODES
 
@@ -33,13 +33,19 @@ class ManifestEntry:
 
 @dataclass(frozen=True)
 class Found:
-    """What the tables hold, in the shapes of Expected; users are the live ones."""
+    """What the tables hold, in the shapes of Expected; users are the live ones.
+
+    `published` are the names of the outputs that were put, `output_waits` says that a change is
+    to be published when its time has come.
+    """
 
     users: dict[str, ExpectedUser]
     manifest: dict[str, ManifestEntry]
     shadowed: set[tuple[str, int, str]]
     rejected: set[tuple[str, int, str]]
     object_problems: set[tuple[str, str]]
+    published: frozenset[str] = frozenset()
+    output_waits: bool = False
 
 
 def read_tables(engine: Engine, bucket: str) -> Found:
@@ -58,6 +64,8 @@ def read_tables(engine: Engine, bucket: str) -> Found:
             shadowed=_shadowed(snapshot),
             rejected=rejected,
             object_problems=object_problems,
+            published=frozenset(snapshot.scalars(select(publication.c.name))),
+            output_waits=_output_waits(snapshot),
         )
 
 
@@ -95,6 +103,12 @@ def _manifest(connection: Connection, bucket: str) -> dict[str, ManifestEntry]:
         key: ManifestEntry(etag, size, to_millisecond(last_modified), *rest)
         for key, etag, size, last_modified, *rest in connection.execute(entries)
     }
+
+
+def _output_waits(connection: Connection) -> bool:
+    """Whether a change is being gathered; one whose publication failed is overdue instead."""
+    errors = connection.scalars(select(run.c.error).where(run.c.publish_pending)).all()
+    return bool(errors) and not any(errors)
 
 
 def _shadowed(connection: Connection) -> set[tuple[str, int, str]]:

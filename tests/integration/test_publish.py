@@ -122,6 +122,35 @@ def test_verify_sees_what_is_wrong_with_the_parquet(
     assert [found.what for found in verify(with_parquet, engine)] == ["output-missing"]
 
 
+def test_parquet_goes_when_it_is_not_asked_for_any_more(
+    settings: Settings, with_parquet: Settings, bucket: TestBucket, engine: Engine
+):
+    bucket.user("1.csv")
+    DataManager(with_parquet).run(Trigger.CLI)
+    (found,) = verify(settings, engine)
+    assert (found.what, found.name) == (
+        "output-surplus",
+        f"{settings.processed_bucket}/output.parquet",
+    )
+    DataManager(settings).run(Trigger.CLI)
+    assert etags(settings, ObjectStore(settings))[1] is None
+    assert verify(settings, engine) == []
+    DataManager(with_parquet).run(Trigger.CLI)
+    assert [user["user_id"] for user in users_in_parquet(settings)] == ["1"]
+
+
+def test_a_parquet_that_somebody_else_put_is_left_alone(
+    settings: Settings, manager: DataManager, bucket: TestBucket, engine: Engine
+):
+    bucket.user("1.csv")
+    minio_client(settings).put_object(
+        settings.processed_bucket, "output.parquet", io.BytesIO(b"theirs"), 6
+    )
+    manager.run(Trigger.CLI)
+    assert minio_client(settings).stat_object(settings.processed_bucket, "output.parquet").size == 6
+    assert verify(settings, engine) == []
+
+
 # -- gathering what event runs changed
 
 
@@ -192,4 +221,33 @@ def test_a_store_that_is_down_is_tried_again(
         update={"s3_endpoint": "http://127.0.0.1:9", "publish_interval": timedelta(0)}
     )
     assert not DataManager(elsewhere).publish_if_due()
+    assert len(publish_errors(engine)) == 1
+    assert [found.what for found in verify(settings, engine)] == ["output-missing"]  # overdue
     assert manager.publish_if_due()
+    assert publish_errors(engine) == []
+
+
+def publish_errors(engine: Engine) -> list[object]:
+    with engine.connect() as connection:
+        return list(connection.scalars(text("SELECT error FROM run WHERE error IS NOT NULL")))
+
+
+def test_verify_does_not_compare_an_output_that_waits_to_be_published(
+    settings: Settings, manager: DataManager, bucket: TestBucket, engine: Engine
+):
+    bucket.user("1.csv")
+    manager.run(Trigger.CLI)
+    bucket.user("2.csv")
+    manager.run(Trigger.EVENT)
+    notices: list[str] = []
+    assert verify(settings, engine, notice=notices.append) == []
+    assert notices == ["output.csv waits to be published and was not compared."]
+    bucket.user("3.csv")
+    assert {found.what for found in verify(settings, engine)} == {
+        "user-missing",
+        "manifest-missing",
+    }
+    manager.run(Trigger.CLI)
+    notices.clear()
+    assert verify(settings, engine, notice=notices.append) == []
+    assert notices == []

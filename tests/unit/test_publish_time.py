@@ -31,3 +31,8 @@ def test_what_events_brought_waits_for_the_interval(trigger: Trigger | None):
 @pytest.mark.parametrize("trigger", [Trigger.EVENT, None])
 def test_the_first_publication_waits_for_nothing(trigger: Trigger | None):
     assert is_time(trigger, None, INTERVAL)
+
+
+@pytest.mark.parametrize("trigger", [Trigger.EVENT, None])
+def test_nobody_waits_for_a_clock_that_was_set_back(trigger: Trigger | None):
+    assert is_time(trigger, timedelta(hours=-1), INTERVAL)
