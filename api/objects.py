@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mimetypes
 import os
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -12,7 +11,7 @@ from urllib.parse import quote
 from apiflask import APIBlueprint
 from flask import Response, request
 
-from api import listings, openapi, ranges
+from api import downloads, listings, openapi
 from api.auth import needs, require
 from api.errors import NotFound, Refused, WrongParameters
 from api.schemas.objects import (
@@ -28,7 +27,6 @@ from api.schemas.objects import (
 from api.schemas.query import NoQuery
 from api.services import services
 from etl.access import Role
-from etl.errors import TransientError
 from etl.objects import Link, ObjectInfo, Objects, Upload
 
 if TYPE_CHECKING:
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
 
 LONGEST_KEY_BYTES = 1024
 LARGEST_METADATA_BYTES = 2048
-SHORT_BYTES = 1 << 20  # an answer that holds a thread for no time to speak of
 UNTYPED = "application/octet-stream"
 
 _METADATA = "x-meta-"
@@ -226,41 +223,12 @@ def download_object(bucket: str, key: str, query_data: DownloadQuery) -> Respons
     """
     _allow(bucket)
     _check_key(key)
-    info = _objects().head(bucket, key)
-    if info is None:
+    response = downloads.send(
+        bucket, key, lambda info: _describe(info, as_file=query_data.download)
+    )
+    if response is None:
         raise _unknown(bucket, key)
-    response = Response(headers=_describe(info, as_file=query_data.download))
-    part = ranges.choose(request, response, info)
-    if part is not None and request.method != "HEAD":
-        stream(response, bucket, info, part)
     return response
-
-
-def stream(response: Response, bucket: str, info: ObjectInfo, part: range) -> None:
-    """Let the answer hold this part of the object, fetched as it is sent."""
-    if not part:
-        return
-    with ExitStack() as stack:
-        if len(part) > SHORT_BYTES:
-            stack.enter_context(_held_stream())
-        opened = _objects().open(bucket, info.key, start=part.start, length=len(part))
-        pieces = stack.enter_context(opened)
-        if pieces is None:  # removed since it was looked at
-            raise _unknown(bucket, info.key)
-        response.response = pieces
-        response.call_on_close(stack.pop_all().close)
-
-
-def _held_stream() -> Any:  # noqa: ANN401 - a context manager
-    streams = services().streams
-    if not streams.acquire(blocking=False):
-        raise TransientError(
-            "Too many long answers are being read at the moment.",
-            hint="Try again in a few seconds, or use a presigned URL.",
-        )
-    stack = ExitStack()
-    stack.callback(streams.release)
-    return stack
 
 
 @bp.delete("/objects/<bucket>/<object_key:key>")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -17,10 +18,14 @@ from hypothesis import strategies as st
 
 from api import create_app
 from api.services import MAX_STREAMS
+from etl.objects import ObjectInfo, Objects
 from tests.conftest import minio_client
 from tests.integration.test_api import serving
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from apiflask import APIFlask
     from flask.testing import FlaskClient
     from werkzeug.test import TestResponse
 
@@ -30,8 +35,13 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def client(settings: Settings) -> FlaskClient:
-    return create_app(settings).test_client()
+def app(settings: Settings) -> APIFlask:
+    return create_app(settings)
+
+
+@pytest.fixture
+def client(app: APIFlask) -> FlaskClient:
+    return app.test_client()
 
 
 @pytest.fixture
@@ -341,6 +351,43 @@ def test_large_downloads_leave_room_for_others(settings: Settings):
     for response in held:
         response.close()
     assert len(client.get(address).data) == 1_100_000
+
+
+@pytest.mark.parametrize("range_header", [None, "bytes=2-", "bytes=40-"])
+def test_a_download_overtaken_by_an_overwrite_is_of_one_version(
+    app: APIFlask, bucket: TestBucket, settings: Settings, range_header: str | None
+):
+    """Whoever is overtaken once gets the new version; who always is, nothing."""
+    new = b"a new and longer version, or a shorter one"
+    bucket.put("a", "x" * 50)
+    client, address = app.test_client(), f"/objects/{settings.source_bucket}/a"
+    headers = {"Range": range_header} if range_header else {}
+    with overtaking(app, lambda: bucket.put("a", new.decode()), times=1):
+        answer = client.get(address, headers=headers)
+    part = slice(*([int(range_header[6:-1]), None] if range_header else [None]))
+    assert answer.data == new[part]
+    assert answer.headers["ETag"] == f'"{hashlib.md5(new).hexdigest()}"'  # noqa: S324
+    versions = iter(range(100))
+    with overtaking(app, lambda: bucket.put("a", "x" * (50 + next(versions))), times=100):
+        problem_of(client.get(address, headers=headers), 503)
+    with overtaking(app, lambda: client.delete(address), times=1):
+        problem_of(client.get(address, headers=headers), 404)
+
+
+@contextmanager
+def overtaking(app: APIFlask, change: Callable[[], object], *, times: int) -> Iterator[None]:
+    """Let something happen to an object right after it was looked at."""
+    objects, left = app.extensions["bucketline"].objects, iter(range(times))
+
+    def head(bucket: str, key: str) -> ObjectInfo | None:
+        info = Objects.head(objects, bucket, key)
+        if next(left, None) is not None:
+            change()
+        return info
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(objects, "head", head)
+        yield
 
 
 # -- presigned URLs
