@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import mimetypes
 import os
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -30,8 +32,6 @@ from etl.access import Role
 from etl.objects import Link, ObjectInfo, Objects, Upload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from werkzeug.datastructures import FileStorage
 
 LONGEST_KEY_BYTES = 1024
@@ -104,14 +104,15 @@ def list_objects(bucket: str, query_data: ObjectsQuery) -> Response:
         bucket, prefix=query.prefix or "", after=query.after or "", recursive=query.recursive
     )
     head = _objects().head if query.content_type else None
-    pieces = listings.as_json(bucket, found, query.limit, head)
-    first = next(pieces)  # an outage shows here, while the status is ours to choose
-    return Response(_joined(first, pieces), mimetype="application/json")
-
-
-def _joined(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
+    pieces = listings.as_json(bucket, found, query.most, head)
+    with ExitStack() as stack:
+        if query.is_long:
+            stack.enter_context(downloads.held_stream())
+        first = next(pieces)  # an outage shows here, while the status is ours to choose
+        whole = listings.in_time(chain([first], pieces))
+        response = Response(whole, mimetype="application/json")
+        response.call_on_close(stack.pop_all().close)
+    return response
 
 
 # -- single objects

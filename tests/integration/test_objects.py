@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from api import create_app
+from api import create_app, listings
 from api.services import MAX_STREAMS
+from etl.errors import TransientError
 from etl.objects import ObjectInfo, Objects
 from tests.conftest import minio_client
 from tests.integration.test_api import serving
@@ -161,8 +162,39 @@ def test_content_types_are_looked_up_when_asked_for(client: FlaskClient, source:
     client.put(f"{source}/b", data=b"x", content_type="image/png")
     entries = listed(client, f"{source}?content_type=true")["entries"]
     assert [entry["content_type"] for entry in entries] == ["text/csv", "image/png"]
-    wrong = client.get(f"{source}?content_type=true&limit=1001")
+    wrong = client.get(f"{source}?content_type=true&limit=101")
     assert problem_of(wrong, 422)["errors"][0]["parameter"] == "limit"
+
+
+def test_content_types_are_looked_up_a_hundred_at_a_time(
+    client: FlaskClient, source: str, bucket: TestBucket
+):
+    for number in range(102):
+        bucket.put(f"{number:03}.csv" if number else "0/1", "")
+    first = listed(client, f"{source}?content_type=true")
+    assert (len(first["entries"]), first["after"]) == (100, "099.csv")
+    assert first["entries"][0] == {"folder": "0/"}
+    assert first["entries"][1]["content_type"]
+    last = listed(client, f"{source}?content_type=true&after=099.csv")
+    assert [len(last["entries"]), last["after"]] == [2, None]
+
+
+@pytest.mark.parametrize("long", ["limit=1001", "content_type=true"])
+def test_long_listings_leave_room_for_others(app: APIFlask, source: str, long: str):
+    client = app.test_client()
+    held = [client.get(f"{source}?{long}", buffered=False) for _ in range(MAX_STREAMS)]
+    problem_of(client.get(f"{source}?{long}"), 503)
+    assert listed(client, source)["entries"] == []
+    for response in held:
+        response.close()
+    assert listed(client, f"{source}?{long}")["entries"] == []
+    problem_of(client.get(f"/objects/none?{long}"), 404)
+
+
+def test_a_listing_that_nobody_reads_is_cut(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(listings, "LONGEST_STREAM_SECONDS", -1)
+    with pytest.raises(TransientError):
+        next(listings.in_time(iter(["piece"])))
 
 
 def test_a_recursive_listing_shows_every_key_as_it_is(
