@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import socket
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,14 @@ import urllib3
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
+from waitress.adjustments import Adjustments
 
 from api import create_app, listings
+from api.bodies import SMALL_BYTES
+from api.server import request_class
 from api.services import MAX_STREAMS
+from etl.access import Role, entry_for, new_key
 from etl.errors import TransientError
 from etl.objects import ObjectInfo, Objects
 from tests.conftest import minio_client
@@ -488,6 +494,47 @@ def test_a_large_upload_and_download_pass_through_a_small_process(settings: Sett
         assert sum(len(piece) for piece in download.stream(1 << 20)) == size
         download.release_conn()
         assert peak_mb(process.pid) - before < 60
+
+
+def test_only_who_may_upload_may_send_a_large_body(settings: Settings):
+    """Before a byte of it is read: what is read goes to disk."""
+    keys = {role: new_key() for role in Role}
+    entries = ",".join(str(entry_for(f"the-{role}", role, key)) for role, key in keys.items())
+    locked = settings.model_copy(update={"api_keys": SecretStr(entries)})
+    keyring = create_app(locked).extensions["bucketline-door"].keyring
+    large, small = settings.object_max_size, SMALL_BYTES
+    source, read_only = f"/objects/{settings.source_bucket}", f"/objects/{settings.document_bucket}"
+
+    def limit(method: str, path: str, key: str = keys[Role.WRITER]) -> int:
+        head = f"{method} {path} HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\n".encode()
+        request = request_class(locked, keyring)(Adjustments())
+        request.parse_header(head)
+        return int(request.largest_body)
+
+    assert limit("PUT", f"{source}/a") == limit("PUT", f"{source}/a/presign") == large
+    assert limit("POST", source) == limit("PUT", f"{source}/a", keys[Role.ADMIN]) == large
+    assert limit("POST", "/documents") == settings.document_max_size
+    assert limit("POST", f"{source}/a/presign") == limit("GET", f"{source}/a") == small
+    assert limit("GET", "/documents") == limit("POST", "/documents", new_key()) == small
+    assert limit("PUT", f"{source}/a", keys[Role.READER]) == small
+    assert limit("PUT", f"{source}/a", new_key()) == limit("PUT", f"{source}/a", "") == small
+    assert limit("PUT", f"{read_only}/a") == limit("PUT", "/objects/none/a") == small
+
+
+def test_a_large_body_of_a_stranger_is_refused_before_it_is_sent(settings: Settings):
+    keys = SecretStr(str(entry_for("ann", Role.WRITER, key := new_key())))
+    with serving(settings.model_copy(update={"api_keys": keys})) as (host, port, _):
+        address = f"/objects/{settings.source_bucket}/a"
+        for head, status in (("", 413), (f"X-API-Key: {key}\r\n", 100)):
+            with socket.create_connection((host, port), 10) as wire:
+                wire.sendall(
+                    f"PUT {address} HTTP/1.1\r\nHost: {host}\r\nExpect: 100-continue\r\n{head}"
+                    "Content-Length: 70000\r\n\r\n".encode()
+                )
+                assert wire.recv(65536).startswith(f"HTTP/1.1 {status} ".encode())
+                wire.shutdown(socket.SHUT_WR)
+        small = urllib3.request("PUT", f"http://{host}:{port}{address}", body=b"x")
+        assert small.status == 401
 
 
 def _zeroes(size: int) -> Any:  # noqa: ANN401
