@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mimetypes
 import os
+import unicodedata
+from collections import Counter
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -39,6 +41,7 @@ LARGEST_METADATA_BYTES = 2048
 UNTYPED = "application/octet-stream"
 
 _METADATA = "x-meta-"
+_UNSPEAKABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of characters, line ends
 # What a browser may show by itself: none of them runs anything. The rest is to be saved.
 _SHOWN = ("image/png", "image/jpeg", "image/webp", "image/gif", "text/plain", "text/csv")
 _FORM_TYPES = ("application/x-www-form-urlencoded", "")  # what clients say who say nothing
@@ -182,6 +185,9 @@ def _named_files() -> list[tuple[str, FileStorage]]:
     named = [(key or prefix + os.path.basename(file.filename or ""), file) for file in files]  # noqa: PTH119
     for name, _ in named:
         _check_key(name)
+    repeated = [name for name, times in Counter(name for name, _ in named).items() if times > 1]
+    if repeated:
+        raise WrongParameters([("file", f"names {name!r} more than once") for name in repeated])
     return named
 
 
@@ -316,7 +322,7 @@ def _fault_of(key: str) -> str | None:
         return "is empty"
     if len(key.encode("utf-8", "replace")) > LONGEST_KEY_BYTES:
         return f"is longer than {LONGEST_KEY_BYTES} bytes"
-    if any(not character.isprintable() for character in key):
+    if any(unicodedata.category(character) in _UNSPEAKABLE for character in key):
         return "holds a control character"
     if any(part in ("", ".", "..") for part in key.removesuffix("/").split("/")):
         return "has a part between slashes that is empty, `.` or `..`"

@@ -123,6 +123,8 @@ class Objects:
 
         Not recursive, whatever lies deeper than the next `/` is one folder.
         """
+        if _is_never_a_key(prefix):
+            return
         if not after.startswith(prefix):  # some stores refuse such a question
             if after > prefix:
                 return
@@ -133,10 +135,14 @@ class Objects:
             return
         with self._store.translating(f"list bucket {bucket}", bucket):
             found = self._store.client.list_objects(
-                bucket, prefix=prefix or None, recursive=recursive, start_after=after or None
+                bucket,
+                prefix=_askable(prefix) or None,
+                recursive=recursive,
+                start_after=after or None,
             )
             for info in _in_order(_info(entry) for entry in found):
-                if info.key != after:  # a folder also comes after itself
+                # A folder also comes after itself, and stores give more than was asked for.
+                if info.key > after and info.key.startswith(prefix):
                     yield info
 
     def page(
@@ -309,6 +315,17 @@ def _in_order(found: Iterator[ObjectInfo]) -> Iterator[ObjectInfo]:
         if len(objects) > LARGEST_PAGE:
             yield objects.popleft()
     yield from merge(objects, folders, key=attrgetter("key"))
+
+
+def _is_never_a_key(prefix: str) -> bool:
+    """Whether it has a part that no key has here; some stores take it for another prefix."""
+    return any(part in ("", ".", "..") for part in prefix.split("/")[:-1])
+
+
+def _askable(prefix: str) -> str:
+    """The prefix without dots at its end, which some stores refuse, though `..a` may be a key."""
+    head, slash, last = prefix.rpartition("/")
+    return head + slash if last in (".", "..") else prefix
 
 
 def _probe() -> Upload:

@@ -217,6 +217,31 @@ def test_a_recursive_listing_shows_every_key_as_it_is(
     assert [entry["key"] for entry in behind] == [key for key in names if key > "Thumbs.db"]
 
 
+@pytest.mark.parametrize("recursive", ["true", "false"])
+def test_prefixes_that_stores_misread_find_what_begins_with_them(
+    client: FlaskClient, source: str, bucket: TestBucket, recursive: str
+):
+    for key in ("+a", "..c", ".d/e", "k/a", "k/..b"):
+        bucket.put(key, "")
+    url = f"{source}?recursive={recursive}&limit=1"
+
+    def names(prefix: str) -> list[str]:
+        found, after = [], ""
+        while after is not None:
+            page = listed(client, f"{url}&prefix={prefix}" + (f"&after={after}" if after else ""))
+            found += [entry.get("key") or entry["folder"] for entry in page["entries"]]
+            assert len(found) <= 5, "goes on for ever"
+            after = page["after"]
+        return found
+
+    for prefix in ("/", "//", "a//", "k//", "../", "./", "k/../", "k/a/"):
+        assert names(prefix) == []
+        assert listed(client, f"{url}&prefix={prefix}&after=%2Ba")["entries"] == []
+    assert names("..") == ["..c"]
+    assert names(".") == ["..c", ".d/e" if recursive == "true" else ".d/"]
+    assert names("k/..") == ["k/..b"]
+
+
 # -- uploads and downloads
 
 
@@ -281,6 +306,10 @@ def test_a_form_uploads_several_files(client: FlaskClient, source: str, bucket: 
         source, data={"key": "x", "file": [(io.BytesIO(), "a"), (io.BytesIO(), "b")]}
     )
     assert problem_of(both, 422)["errors"][0]["parameter"] == "key"
+    twice = [(io.BytesIO(b"1"), "a/t.csv"), (io.BytesIO(b"2"), "u"), (io.BytesIO(b"3"), "b/t.csv")]
+    fault = problem_of(client.post(source, data={"prefix": "p/", "file": twice}), 422)["errors"]
+    assert fault == [{"parameter": "file", "message": "names 'p/t.csv' more than once"}]
+    assert bucket.keys() == ["in/1.csv", "in/2.png", "x.csv"]
 
 
 def test_a_store_without_conditional_puts_is_not_trusted_with_one(
@@ -368,7 +397,9 @@ def test_what_is_not_there_is_a_404(client: FlaskClient, source: str):
 
 
 @pytest.mark.parametrize(
-    "key", ["..", "a/../b", "./a", "a//b", "/a", "a%00b", "a%0Ab", "%C2%85", "x" * 1025, "é" * 513]
+    "key",
+    ["..", "a/../b", "./a", "a//b", "/a", "a%00b", "a%0Ab", "%C2%85", "x" * 1025, "é" * 513]
+    + ["a%E2%80%A8b", "a%E2%80%A9b"],
 )
 def test_a_key_that_some_client_would_misread_is_refused(
     client: FlaskClient, source: str, bucket: TestBucket, key: str
@@ -377,6 +408,15 @@ def test_a_key_that_some_client_would_misread_is_refused(
         response = client.open(f"{source}/{key}", method=method, data=b"x")
         assert problem_of(response, 422)["errors"][0]["parameter"] == "key"
     assert bucket.keys() == []
+
+
+@pytest.mark.parametrize("key", ["a\u00a0b", "1\u202fAM.png", "👨\u200d👩.t", "a\u0600", "\U0001fae8"])
+def test_a_key_may_hold_any_other_character(client: FlaskClient, source: str, key: str):
+    address = f"{source}/{quote(key)}"
+    assert client.put(address, data=b"x").get_json()["key"] == key
+    assert client.get(address).data == b"x"
+    assert [entry["key"] for entry in listed(client, source)["entries"]] == [key]
+    assert client.delete(address).status_code == 204
 
 
 def test_large_downloads_leave_room_for_others(settings: Settings):
