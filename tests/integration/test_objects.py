@@ -328,6 +328,8 @@ def test_a_store_without_conditional_puts_is_not_trusted_with_one(
         ("bytes=0-3", 206, b"0123", "bytes 0-3/10"),
         ("bytes=7-", 206, b"789", "bytes 7-9/10"),
         ("bytes=-2", 206, b"89", "bytes 8-9/10"),
+        ("bytes=-10", 206, b"0123456789", "bytes 0-9/10"),
+        ("bytes=-11", 206, b"0123456789", "bytes 0-9/10"),
         ("bytes=3-100", 206, b"3456789", "bytes 3-9/10"),
         ("bytes=0-1,4-5", 200, b"0123456789", None),
         ("lines=1-2", 200, b"0123456789", None),
@@ -354,6 +356,9 @@ def test_a_range_behind_the_end_is_a_416_that_tells_the_size(client: FlaskClient
     answer = client.get(f"{source}/a", headers={"Range": "bytes=10-"})
     problem_of(answer, 416)
     assert answer.headers["Content-Range"] == "bytes */10"
+    client.put(f"{source}/empty", data=b"")
+    for range_header in ("bytes=0-", "bytes=-1"):
+        problem_of(client.get(f"{source}/empty", headers={"Range": range_header}), 416)
 
 
 def test_an_empty_object_is_downloaded_as_nothing(client: FlaskClient, source: str):
@@ -373,8 +378,34 @@ def test_conditions_are_heeded(client: FlaskClient, source: str):
     problem_of(client.get(f"{source}/a", headers={"If-Match": '"other"'}), 412)
     stale = {"Range": "bytes=0-0", "If-Range": '"other"'}
     assert client.get(f"{source}/a", headers=stale).status_code == 200
+    weak = {"Range": "bytes=0-0", "If-Range": f"W/{tag}"}
+    assert client.get(f"{source}/a", headers=weak).status_code == 200
     fresh = {"Range": "bytes=0-0", "If-Range": tag}
     assert client.get(f"{source}/a", headers=fresh).status_code == 206
+
+
+@pytest.mark.parametrize(
+    ("conditions", "status"),
+    [
+        ({"If-Match": "TAG", "If-None-Match": '"other"'}, 200),
+        ({"If-Match": "TAG", "If-None-Match": "TAG"}, 304),
+        ({"If-Match": '"other"', "If-None-Match": "TAG"}, 412),
+        ({"If-Match": "TAG", "If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"}, 304),
+        ({"If-Match": "W/TAG"}, 412),
+        ({"If-Match": "*"}, 200),
+        ({"If-Unmodified-Since": "Sat, 01 Jan 2000 00:00:00 GMT"}, 412),
+        ({"If-Unmodified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"}, 200),
+        ({"If-Unmodified-Since": "yesterday"}, 200),
+        ({"If-Match": "TAG", "If-Unmodified-Since": "Sat, 01 Jan 2000 00:00:00 GMT"}, 200),
+    ],
+)
+def test_conditions_are_heeded_in_order(
+    client: FlaskClient, source: str, conditions: dict[str, str], status: int
+):
+    client.put(f"{source}/a", data=b"x")
+    tag = client.head(f"{source}/a").headers["ETag"]
+    headers = {name: value.replace("TAG", tag) for name, value in conditions.items()}
+    assert client.get(f"{source}/a", headers=headers).status_code == status
 
 
 def test_what_a_browser_could_run_is_sent_to_be_saved(client: FlaskClient, source: str):
