@@ -122,6 +122,11 @@ def mark_libraries_routes(app: APIFlask) -> None:
         public(app.view_functions[endpoint])
 
 
+def keyring_of(app: APIFlask) -> LiveKeyring:
+    """The keys that open this app."""
+    return cast("Door", app.extensions[_KEY]).keyring
+
+
 def door() -> Door:
     """The door of the app that handles this request."""
     return cast("Door", current_app.extensions[_KEY])
@@ -181,10 +186,21 @@ def _identify() -> Caller:
 
 def _key_shown() -> str | None:
     """The key of the request: a bearer's counts before X-API-Key."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return token.strip()
-    return request.headers.get("X-API-Key")
+    return _key_in(request.headers.get("Authorization", ""), request.headers.get("X-API-Key"))
+
+
+def _key_in(authorization: str, api_key: str | None) -> str | None:
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else api_key
+
+
+def may_upload(keyring: LiveKeyring, authorization: str, api_key: str | None) -> bool:
+    """Whether who shows these headers may write: asked before a body is read, by the server."""
+    if not keyring.is_locked():
+        return True
+    key = _key_in(authorization, api_key)
+    entry = None if key is None else keyring.find(key)
+    return entry is not None and entry.role.includes(Role.WRITER)
 
 
 def _refuse_strangers(settings: Settings) -> None:

@@ -152,7 +152,7 @@ def register(app: APIFlask) -> None:
 
 def refuse_large_body() -> None:
     """Answer 413 before a route is entered; the server does so before it reads the body."""
-    largest = largest_body(services().settings, request.path)
+    largest = largest_body(services().settings, request.method, request.path)
     if (request.content_length or 0) > largest:
         raise Refused(413, "body-too-large", _DETAILS[413], body_hint(largest))
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from api.answers import LONGEST_STREAM_SECONDS
+from etl.errors import TransientError
+from etl.executor import map_in_threads
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from etl.objects import ObjectInfo
 
 BATCH = 1000
+LOOKING_THREADS = 4  # all the long answers there may be look through one pool of connections
 
 
 def as_json(
@@ -30,7 +36,7 @@ def as_json(
     while entries := list(islice(found, min(BATCH, left))):
         left -= len(entries)
         last = entries[-1].key
-        written = ",\n".join(_text(_entry(bucket, entry, head)) for entry in entries)
+        written = ",\n".join(_text(entry) for entry in _shown(bucket, entries, head))
         yield begun + comma + written
         begun, comma = "", ",\n"
         if not left:
@@ -39,21 +45,40 @@ def as_json(
     yield begun + f'],"after":{_text(last if is_more else None)}' + "}\n"
 
 
-def _entry(
-    bucket: str, entry: ObjectInfo, head: Callable[[str, str], ObjectInfo | None] | None
-) -> dict[str, Any]:
+def _shown(
+    bucket: str,
+    entries: Sequence[ObjectInfo],
+    head: Callable[[str, str], ObjectInfo | None] | None,
+) -> Iterable[dict[str, Any]]:
+    if head is None:
+        return map(_entry, entries)
+    keys = [entry.key for entry in entries if not entry.is_folder]
+    looked_at = map_in_threads(lambda key: head(bucket, key), keys, LOOKING_THREADS)
+    types = {info.key: info.content_type for info in looked_at if info is not None}
+    return (
+        _entry(entry) | ({} if entry.is_folder else {"content_type": types.get(entry.key)})
+        for entry in entries
+    )
+
+
+def _entry(entry: ObjectInfo) -> dict[str, Any]:
     if entry.is_folder:
         return {"folder": entry.key}
-    shown = {
+    return {
         "key": entry.key,
         "size": entry.size,
         "etag": entry.etag,
         "last_modified": entry.last_modified,
     }
-    if head is None:
-        return shown
-    looked_at = head(bucket, entry.key)
-    return shown | {"content_type": looked_at.content_type if looked_at else None}
+
+
+def in_time(pieces: Iterator[str]) -> Iterator[str]:
+    """All of it, as long as somebody reads: an error here cuts the connection."""
+    deadline = time.monotonic() + LONGEST_STREAM_SECONDS
+    for piece in pieces:
+        if time.monotonic() > deadline:
+            raise TransientError(f"Nobody read the listing within {LONGEST_STREAM_SECONDS} s.")
+        yield piece
 
 
 def _text(value: object) -> str:

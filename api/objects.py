@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import mimetypes
 import os
+import unicodedata
+from collections import Counter
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from apiflask import APIBlueprint
 from flask import Response, request
 
-from api import listings, openapi, ranges
+from api import downloads, listings, openapi
 from api.auth import needs, require
 from api.errors import NotFound, Refused, WrongParameters
 from api.schemas.objects import (
@@ -28,20 +31,17 @@ from api.schemas.objects import (
 from api.schemas.query import NoQuery
 from api.services import services
 from etl.access import Role
-from etl.errors import TransientError
 from etl.objects import Link, ObjectInfo, Objects, Upload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from werkzeug.datastructures import FileStorage
 
 LONGEST_KEY_BYTES = 1024
 LARGEST_METADATA_BYTES = 2048
-SHORT_BYTES = 1 << 20  # an answer that holds a thread for no time to speak of
 UNTYPED = "application/octet-stream"
 
 _METADATA = "x-meta-"
+_UNSPEAKABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of characters, line ends
 # What a browser may show by itself: none of them runs anything. The rest is to be saved.
 _SHOWN = ("image/png", "image/jpeg", "image/webp", "image/gif", "text/plain", "text/csv")
 # What clients say who say nothing of the type.
@@ -108,14 +108,15 @@ def list_objects(bucket: str, query_data: ObjectsQuery) -> Response:
         bucket, prefix=query.prefix or "", after=query.after or "", recursive=query.recursive
     )
     head = _objects().head if query.content_type else None
-    pieces = listings.as_json(bucket, found, query.limit, head)
-    first = next(pieces)  # an outage shows here, while the status is ours to choose
-    return Response(_joined(first, pieces), mimetype="application/json")
-
-
-def _joined(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
+    pieces = listings.as_json(bucket, found, query.most, head)
+    with ExitStack() as stack:
+        if query.is_long:
+            stack.enter_context(downloads.held_stream())
+        first = next(pieces)  # an outage shows here, while the status is ours to choose
+        whole = listings.in_time(chain([first], pieces))
+        response = Response(whole, mimetype="application/json")
+        response.call_on_close(stack.pop_all().close)
+    return response
 
 
 # -- single objects
@@ -185,6 +186,9 @@ def _named_files() -> list[tuple[str, FileStorage]]:
     named = [(key or prefix + os.path.basename(file.filename or ""), file) for file in files]  # noqa: PTH119
     for name, _ in named:
         _check_key(name)
+    repeated = [name for name, times in Counter(name for name, _ in named).items() if times > 1]
+    if repeated:
+        raise WrongParameters([("file", f"names {name!r} more than once") for name in repeated])
     return named
 
 
@@ -228,41 +232,12 @@ def download_object(bucket: str, key: str, query_data: DownloadQuery) -> Respons
     """
     _allow(bucket)
     _check_key(key)
-    info = _objects().head(bucket, key)
-    if info is None:
+    response = downloads.send(
+        bucket, key, lambda info: _describe(info, as_file=query_data.download)
+    )
+    if response is None:
         raise _unknown(bucket, key)
-    response = Response(headers=_describe(info, as_file=query_data.download))
-    part = ranges.choose(request, response, info)
-    if part is not None and request.method != "HEAD":
-        stream(response, bucket, info, part)
     return response
-
-
-def stream(response: Response, bucket: str, info: ObjectInfo, part: range) -> None:
-    """Let the answer hold this part of the object, fetched as it is sent."""
-    if not part:
-        return
-    with ExitStack() as stack:
-        if len(part) > SHORT_BYTES:
-            stack.enter_context(_held_stream())
-        opened = _objects().open(bucket, info.key, start=part.start, length=len(part))
-        pieces = stack.enter_context(opened)
-        if pieces is None:  # removed since it was looked at
-            raise _unknown(bucket, info.key)
-        response.response = pieces
-        response.call_on_close(stack.pop_all().close)
-
-
-def _held_stream() -> Any:  # noqa: ANN401 - a context manager
-    streams = services().streams
-    if not streams.acquire(blocking=False):
-        raise TransientError(
-            "Too many long answers are being read at the moment.",
-            hint="Try again in a few seconds, or use a presigned URL.",
-        )
-    stack = ExitStack()
-    stack.callback(streams.release)
-    return stack
 
 
 @bp.delete("/objects/<bucket>/<object_key:key>")
@@ -349,7 +324,7 @@ def _fault_of(key: str) -> str | None:
         return "is empty"
     if len(key.encode("utf-8", "replace")) > LONGEST_KEY_BYTES:
         return f"is longer than {LONGEST_KEY_BYTES} bytes"
-    if any(not character.isprintable() for character in key):
+    if any(unicodedata.category(character) in _UNSPEAKABLE for character in key):
         return "holds a control character"
     if any(part in ("", ".", "..") for part in key.removesuffix("/").split("/")):
         return "has a part between slashes that is empty, `.` or `..`"

@@ -5,19 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from apiflask import APIBlueprint
-from flask import Response, request
 
-from api import images, openapi, ranges
+from api import downloads, images, openapi
 from api.auth import needs
 from api.data import live_user
 from api.errors import NotFound
-from api.objects import stream
 from api.schemas.data import ThumbnailQuery
 from api.schemas.query import NoQuery
 from api.services import services
 from etl.access import Role
 
 if TYPE_CHECKING:
+    from flask import Response
     from sqlalchemy import Row
 
     from etl.objects import ObjectInfo
@@ -53,16 +52,19 @@ def show_image(user_id: str, query_data: NoQuery) -> Response:  # noqa: ARG001
     """
     found, _ = _image_of(user_id)
     bucket = services().settings.source_bucket
-    info = services().objects.head(bucket, found.key)
-    if info is None:
+
+    def headers_of(info: ObjectInfo) -> dict[str, str]:
+        # Of a newer version than the one that was looked at, nothing is known.
+        return _CACHE | images.headers_of(found.format if info.etag == found.etag else None)
+
+    response = downloads.send(bucket, found.key, headers_of)
+    if response is None:
         raise NotFound(
             "no-image",
             f"The image of user {user_id!r}, {found.key!r}, is no longer in its bucket.",
             "The next run notices; POST /data asks for one.",
         )
-    # Of a newer version than the one that was looked at, nothing is known.
-    headers = images.headers_of(found.format if info.etag == found.etag else None)
-    return _sent(bucket, info, headers)
+    return response
 
 
 @bp.get("/data/<user_id:user_id>/thumbnail")
@@ -79,14 +81,15 @@ def show_thumbnail(user_id: str, query_data: ThumbnailQuery) -> Response:
     if size is None or size not in made:
         raise NotFound("no-thumbnail", _why_none(user_id, found, made, size), _THUMBNAIL_HINT)
     bucket = services().settings.thumbnail_bucket
-    info = services().objects.head(bucket, made[size])
-    if info is None:
+    headers = _CACHE | {"Content-Type": images.THUMBNAIL_TYPE}
+    response = downloads.send(bucket, made[size], lambda _info: headers)
+    if response is None:
         raise NotFound(
             "no-thumbnail",
             f"Somebody removed this thumbnail of user {user_id!r} from its bucket.",
             "`./run.sh images --again` makes it again.",
         )
-    return _sent(bucket, info, {"Content-Type": images.THUMBNAIL_TYPE})
+    return response
 
 
 _THUMBNAIL_HINT = "GET /data/<user_id> lists them under `image`; THUMBNAIL_SIZES says what is made."
@@ -115,12 +118,3 @@ def _image_of(user_id: str) -> tuple[Row[Any], dict[int, str]]:
                 "GET /data?image=missing lists the users without one.",
             )
         return found, images.sizes_made(connection, found.sha256)
-
-
-def _sent(bucket: str, info: ObjectInfo, headers: dict[str, str]) -> Response:
-    """The object, or the part of it that was asked for, unless the reader has it already."""
-    response = Response(headers=_CACHE | headers)
-    part = ranges.choose(request, response, info)
-    if part is not None and request.method != "HEAD":
-        stream(response, bucket, info, part)
-    return response

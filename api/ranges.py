@@ -40,7 +40,7 @@ def choose(request: Request, response: Response, info: ObjectInfo) -> range | No
 
 
 def _check_match(request: Request, info: ObjectInfo) -> None:
-    if "If-Match" in request.headers and not request.if_match.contains(info.etag):
+    if not _is_as_expected(request, info):
         raise Refused(
             HTTPStatus.PRECONDITION_FAILED,
             "changed",
@@ -49,10 +49,17 @@ def _check_match(request: Request, info: ObjectInfo) -> None:
         )
 
 
+def _is_as_expected(request: Request, info: ObjectInfo) -> bool:
+    if "If-Match" in request.headers:  # then the date does not count
+        return request.if_match.contains(info.etag)
+    date = request.if_unmodified_since
+    modified = info.last_modified
+    return date is None or modified is None or modified.replace(microsecond=0) <= date
+
+
 def _is_modified(request: Request, info: ObjectInfo) -> bool:
-    return is_resource_modified(
-        request.environ, etag=f'"{info.etag}"', last_modified=info.last_modified
-    )
+    others = {name: text for name, text in request.environ.items() if name != "HTTP_IF_MATCH"}
+    return is_resource_modified(others, etag=f'"{info.etag}"', last_modified=info.last_modified)
 
 
 def _asked_for(request: Request, info: ObjectInfo) -> range | None:
@@ -62,8 +69,8 @@ def _asked_for(request: Request, info: ObjectInfo) -> range | None:
         return None
     if "If-Range" in request.headers and not _is_unchanged(request, info):
         return None
-    found = wanted.range_for_length(info.size)
-    if found is None:
+    found = _within(*wanted.ranges[0], info.size)
+    if not found:
         raise Refused(
             HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
             "range-not-satisfiable",
@@ -71,11 +78,19 @@ def _asked_for(request: Request, info: ObjectInfo) -> range | None:
             "Ask for a range within it.",
             headers={"Content-Range": str(ContentRange("bytes", None, None, info.size))},
         )
-    return range(*found)
+    return found
+
+
+def _within(start: int, stop: int | None, size: int) -> range:
+    """The bytes there are of a range; a negative start counts from the end."""
+    first = max(size + start, 0) if start < 0 else start
+    return range(first, size if stop is None else min(stop, size))
 
 
 def _is_unchanged(request: Request, info: ObjectInfo) -> bool:
     condition = request.if_range
+    if request.headers["If-Range"].lstrip().startswith("W/"):  # it may have other bytes
+        return False
     if condition.etag is not None:
         return bool(condition.etag == info.etag)
     return condition.date is not None and condition.date == info.last_modified

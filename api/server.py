@@ -21,7 +21,8 @@ from waitress.server import MultiSocketServer, create_server
 from waitress.task import ErrorTask
 
 from api import create_app
-from api.bodies import SMALL_BYTES, largest_body
+from api.auth import keyring_of, may_upload
+from api.bodies import SMALL_BYTES, is_upload, largest_body, may_be_stored
 from api.errors import MIMETYPE, body_hint, document
 from api.headers import PROTECTIVE, REQUEST_ID, request_id
 from api.keyring import LiveKeyring
@@ -73,7 +74,7 @@ def serve(
         clear_untrusted_proxy_headers=True,
         ident="bucketline",
     )
-    channel_class = _channel_of(settings)
+    channel_class = _channel_of(settings, keyring_of(app))
     for one in _servers(server):
         one.channel_class = channel_class
     logging.getLogger("waitress").addFilter(_without_stack)
@@ -191,7 +192,7 @@ class _ProblemTask(ErrorTask):  # type: ignore[misc]
     def execute(self) -> None:
         error = self.request.error
         name = request_id(self.request.headers.get("X_REQUEST_ID"))
-        hint = body_hint(self.request.largest_body) if error.code == TOO_LARGE else ""
+        hint = self._body_hint() if error.code == TOO_LARGE else ""
         told = document(error.code, str(error.body), hint=hint, request_id=name)
         body = json.dumps(told).encode() + b"\n"
         self.status = f"{error.code} {error.reason}"
@@ -204,19 +205,38 @@ class _ProblemTask(ErrorTask):  # type: ignore[misc]
         self.content_length = len(body)
         self.write(body)
 
+    def _body_hint(self) -> str:
+        request = self.request
+        hint = body_hint(request.largest_body)
+        if request.largest_body == SMALL_BYTES and is_upload(request.command, request.path):
+            return f"{hint} More needs a writer's key, and a bucket that may be written."
+        return hint
+
 
 class _Request(HTTPRequestParser):  # type: ignore[misc]
     """A request whose body may be as large as its route says, known when its head is read."""
 
     adj: Any
     settings: Settings
+    keyring: LiveKeyring
     largest_body = SMALL_BYTES
 
     def parse_header(self, header_plus: bytes) -> None:
         super().parse_header(header_plus)
-        self.largest_body = largest_body(self.settings, self.path)
+        self.largest_body = self._allowed()
         self.adj = copy(self.adj)
         self.adj.max_request_body_size = self.largest_body + 1  # what is refused
+
+    def _allowed(self) -> int:
+        """A large body is for those who may store it; it is written to disk as it comes."""
+        largest = largest_body(self.settings, self.command, self.path)
+        if is_upload(self.command, self.path) and not self._may_be_stored():
+            return min(largest, SMALL_BYTES)
+        return largest
+
+    def _may_be_stored(self) -> bool:
+        shown = self.headers.get("AUTHORIZATION", ""), self.headers.get("X_API_KEY")
+        return may_upload(self.keyring, *shown) and may_be_stored(self.settings, self.path)
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
@@ -244,6 +264,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return bool(super().writable())
 
 
-def _channel_of(settings: Settings) -> type[Any]:
-    request = type("_Request", (_Request,), {"settings": settings})
-    return type("_Channel", (Channel,), {"parser_class": request})
+def request_class(settings: Settings, keyring: LiveKeyring) -> type[Any]:
+    """Requests whose bodies may be as large as these settings and keys allow."""
+    return type("_Request", (_Request,), {"settings": settings, "keyring": keyring})
+
+
+def _channel_of(settings: Settings, keyring: LiveKeyring) -> type[Any]:
+    return type("_Channel", (Channel,), {"parser_class": request_class(settings, keyring)})

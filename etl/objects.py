@@ -36,6 +36,7 @@ LARGEST_PAGE = 1000  # what stores list at once
 
 _CONDITION_FAILED = {"PreconditionFailed", "412"}
 _GONE = {"NoSuchKey", "NoSuchObject", "NoSuchVersion"}
+_BEHIND_THE_END = "InvalidRange"
 _USER_METADATA = "x-amz-meta-"
 
 
@@ -53,6 +54,15 @@ class ObjectInfo:
     content_type: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     is_folder: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An object, or a part of it, that is being read: facts of the whole, and its bytes."""
+
+    etag: str
+    size: int
+    pieces: Iterator[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +123,8 @@ class Objects:
 
         Not recursive, whatever lies deeper than the next `/` is one folder.
         """
+        if _is_never_a_key(prefix):
+            return
         if not after.startswith(prefix):  # some stores refuse such a question
             if after > prefix:
                 return
@@ -123,10 +135,14 @@ class Objects:
             return
         with self._store.translating(f"list bucket {bucket}", bucket):
             found = self._store.client.list_objects(
-                bucket, prefix=prefix or None, recursive=recursive, start_after=after or None
+                bucket,
+                prefix=_askable(prefix) or None,
+                recursive=recursive,
+                start_after=after or None,
             )
             for info in _in_order(_info(entry) for entry in found):
-                if info.key != after:  # a folder also comes after itself
+                # A folder also comes after itself, and stores give more than was asked for.
+                if info.key > after and info.key.startswith(prefix):
                     yield info
 
     def page(
@@ -139,26 +155,30 @@ class Objects:
     @contextmanager
     def open(
         self, bucket: str, key: str, *, start: int = 0, length: int = 0
-    ) -> Iterator[Iterator[bytes] | None]:
-        """The object's bytes in pieces, or None when there is none; `length` 0 is to the end."""
+    ) -> Iterator[Opened | None]:
+        """The object's bytes, or None when there are none there; `length` 0 is to the end."""
         with self._store.translating(f"get {bucket}/{key}", bucket, key):
             try:
                 response = self._store.client.get_object(bucket, key, start, length)
             except S3Error as error:
-                if error.code not in _GONE:
+                if error.code not in _GONE | {_BEHIND_THE_END}:
                     raise
                 yield None
                 return
             try:
-                yield response.stream(PIECE_BYTES)
+                yield Opened(
+                    _bare(response.headers.get("ETag")),
+                    _whole_size(response.headers),
+                    response.stream(PIECE_BYTES),
+                )
             finally:
                 response.close()
                 response.release_conn()
 
     def read(self, bucket: str, key: str) -> bytes | None:
         """A small object whole, or None when there is none."""
-        with self.open(bucket, key) as pieces:
-            return None if pieces is None else b"".join(pieces)
+        with self.open(bucket, key) as opened:
+            return None if opened is None else b"".join(opened.pieces)
 
     def put(
         self,
@@ -272,6 +292,12 @@ def _info(entry: Object) -> ObjectInfo:
     )
 
 
+def _whole_size(headers: Mapping[str, str]) -> int:
+    """The size of the object, also in an answer that holds a part of it."""
+    whole = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length")
+    return int(whole) if whole and whole.isdecimal() else -1
+
+
 def _in_order(found: Iterator[ObjectInfo]) -> Iterator[ObjectInfo]:
     """Objects and folders in the order of their keys.
 
@@ -289,6 +315,17 @@ def _in_order(found: Iterator[ObjectInfo]) -> Iterator[ObjectInfo]:
         if len(objects) > LARGEST_PAGE:
             yield objects.popleft()
     yield from merge(objects, folders, key=attrgetter("key"))
+
+
+def _is_never_a_key(prefix: str) -> bool:
+    """Whether it has a part that no key has here; some stores take it for another prefix."""
+    return any(part in ("", ".", "..") for part in prefix.split("/")[:-1])
+
+
+def _askable(prefix: str) -> str:
+    """The prefix without dots at its end, which some stores refuse, though `..a` may be a key."""
+    head, slash, last = prefix.rpartition("/")
+    return head + slash if last in (".", "..") else prefix
 
 
 def _probe() -> Upload:

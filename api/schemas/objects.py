@@ -19,6 +19,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from api.schemas.query import MAX_SHORT_PAGE, Key, Query, Truth, _whole_number
 
 MAX_LISTING = 1_000_000
+MAX_LOOKED_AT = 100
 MAX_PRESIGNED_SECONDS = 86_400
 
 
@@ -50,18 +51,29 @@ class ObjectsQuery(Query):
     content_type: Truth = Field(
         False,  # noqa: FBT003
         description="Look up each object's content type: one request to the store for each,"
-        " so `limit` may be 1000 at most.",
+        f" so `limit` is {MAX_LOOKED_AT} then, and may be no more.",
     )
+
+    @property
+    def most(self) -> int:
+        """How many entries to show."""
+        return min(self.limit, MAX_LOOKED_AT) if self.content_type else self.limit
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the answer may hold a thread for long."""
+        return self.content_type or self.limit > MAX_SHORT_PAGE
 
     @model_validator(mode="after")
     def _looks_at_few(self) -> ObjectsQuery:
-        if self.content_type and self.limit > MAX_SHORT_PAGE:
+        is_given = "limit" in self.model_fields_set
+        if self.content_type and is_given and self.limit > MAX_LOOKED_AT:
             raise ValidationError.from_exception_data(
                 "ObjectsQuery",
                 [
                     InitErrorDetails(
                         type=PydanticCustomError(
-                            "many", f"must be at most {MAX_SHORT_PAGE} with content_type"
+                            "many", f"must be at most {MAX_LOOKED_AT} with content_type"
                         ),
                         loc=("limit",),
                         input=self.limit,

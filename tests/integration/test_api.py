@@ -949,6 +949,8 @@ def serving(settings: Settings) -> Iterator[tuple[str, int, subprocess.Popen[str
         "DOCUMENT_BUCKET": settings.document_bucket,
         "API_PORT": str(port),
     }
+    if settings.api_keys is not None:
+        values["API_KEYS"] = settings.api_keys.get_secret_value()
     process = subprocess.Popen(
         [sys.executable, "-c", SERVE],
         env=os.environ | values,

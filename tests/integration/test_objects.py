@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import socket
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -14,13 +16,23 @@ import urllib3
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
+from waitress.adjustments import Adjustments
 
-from api import create_app
+from api import create_app, listings
+from api.bodies import SMALL_BYTES
+from api.server import request_class
 from api.services import MAX_STREAMS
+from etl.access import Role, entry_for, new_key
+from etl.errors import TransientError
+from etl.objects import ObjectInfo, Objects
 from tests.conftest import minio_client
 from tests.integration.test_api import serving
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from apiflask import APIFlask
     from flask.testing import FlaskClient
     from werkzeug.test import TestResponse
 
@@ -30,8 +42,13 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def client(settings: Settings) -> FlaskClient:
-    return create_app(settings).test_client()
+def app(settings: Settings) -> APIFlask:
+    return create_app(settings)
+
+
+@pytest.fixture
+def client(app: APIFlask) -> FlaskClient:
+    return app.test_client()
 
 
 @pytest.fixture
@@ -151,8 +168,39 @@ def test_content_types_are_looked_up_when_asked_for(client: FlaskClient, source:
     client.put(f"{source}/b", data=b"x", content_type="image/png")
     entries = listed(client, f"{source}?content_type=true")["entries"]
     assert [entry["content_type"] for entry in entries] == ["text/csv", "image/png"]
-    wrong = client.get(f"{source}?content_type=true&limit=1001")
+    wrong = client.get(f"{source}?content_type=true&limit=101")
     assert problem_of(wrong, 422)["errors"][0]["parameter"] == "limit"
+
+
+def test_content_types_are_looked_up_a_hundred_at_a_time(
+    client: FlaskClient, source: str, bucket: TestBucket
+):
+    for number in range(102):
+        bucket.put(f"{number:03}.csv" if number else "0/1", "")
+    first = listed(client, f"{source}?content_type=true")
+    assert (len(first["entries"]), first["after"]) == (100, "099.csv")
+    assert first["entries"][0] == {"folder": "0/"}
+    assert first["entries"][1]["content_type"]
+    last = listed(client, f"{source}?content_type=true&after=099.csv")
+    assert [len(last["entries"]), last["after"]] == [2, None]
+
+
+@pytest.mark.parametrize("long", ["limit=1001", "content_type=true"])
+def test_long_listings_leave_room_for_others(app: APIFlask, source: str, long: str):
+    client = app.test_client()
+    held = [client.get(f"{source}?{long}", buffered=False) for _ in range(MAX_STREAMS)]
+    problem_of(client.get(f"{source}?{long}"), 503)
+    assert listed(client, source)["entries"] == []
+    for response in held:
+        response.close()
+    assert listed(client, f"{source}?{long}")["entries"] == []
+    problem_of(client.get(f"/objects/none?{long}"), 404)
+
+
+def test_a_listing_that_nobody_reads_is_cut(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(listings, "LONGEST_STREAM_SECONDS", -1)
+    with pytest.raises(TransientError):
+        next(listings.in_time(iter(["piece"])))
 
 
 def test_a_recursive_listing_shows_every_key_as_it_is(
@@ -167,6 +215,31 @@ def test_a_recursive_listing_shows_every_key_as_it_is(
     assert set(keys) <= set(names)
     behind = listed(client, f"{source}?recursive=true&after=Thumbs.db")["entries"]
     assert [entry["key"] for entry in behind] == [key for key in names if key > "Thumbs.db"]
+
+
+@pytest.mark.parametrize("recursive", ["true", "false"])
+def test_prefixes_that_stores_misread_find_what_begins_with_them(
+    client: FlaskClient, source: str, bucket: TestBucket, recursive: str
+):
+    for key in ("+a", "..c", ".d/e", "k/a", "k/..b"):
+        bucket.put(key, "")
+    url = f"{source}?recursive={recursive}&limit=1"
+
+    def names(prefix: str) -> list[str]:
+        found, after = [], ""
+        while after is not None:
+            page = listed(client, f"{url}&prefix={prefix}" + (f"&after={after}" if after else ""))
+            found += [entry.get("key") or entry["folder"] for entry in page["entries"]]
+            assert len(found) <= 5, "goes on for ever"
+            after = page["after"]
+        return found
+
+    for prefix in ("/", "//", "a//", "k//", "../", "./", "k/../", "k/a/"):
+        assert names(prefix) == []
+        assert listed(client, f"{url}&prefix={prefix}&after=%2Ba")["entries"] == []
+    assert names("..") == ["..c"]
+    assert names(".") == ["..c", ".d/e" if recursive == "true" else ".d/"]
+    assert names("k/..") == ["k/..b"]
 
 
 # -- uploads and downloads
@@ -233,6 +306,10 @@ def test_a_form_uploads_several_files(client: FlaskClient, source: str, bucket: 
         source, data={"key": "x", "file": [(io.BytesIO(), "a"), (io.BytesIO(), "b")]}
     )
     assert problem_of(both, 422)["errors"][0]["parameter"] == "key"
+    twice = [(io.BytesIO(b"1"), "a/t.csv"), (io.BytesIO(b"2"), "u"), (io.BytesIO(b"3"), "b/t.csv")]
+    fault = problem_of(client.post(source, data={"prefix": "p/", "file": twice}), 422)["errors"]
+    assert fault == [{"parameter": "file", "message": "names 'p/t.csv' more than once"}]
+    assert bucket.keys() == ["in/1.csv", "in/2.png", "x.csv"]
 
 
 def test_a_store_without_conditional_puts_is_not_trusted_with_one(
@@ -251,6 +328,8 @@ def test_a_store_without_conditional_puts_is_not_trusted_with_one(
         ("bytes=0-3", 206, b"0123", "bytes 0-3/10"),
         ("bytes=7-", 206, b"789", "bytes 7-9/10"),
         ("bytes=-2", 206, b"89", "bytes 8-9/10"),
+        ("bytes=-10", 206, b"0123456789", "bytes 0-9/10"),
+        ("bytes=-11", 206, b"0123456789", "bytes 0-9/10"),
         ("bytes=3-100", 206, b"3456789", "bytes 3-9/10"),
         ("bytes=0-1,4-5", 200, b"0123456789", None),
         ("lines=1-2", 200, b"0123456789", None),
@@ -277,6 +356,9 @@ def test_a_range_behind_the_end_is_a_416_that_tells_the_size(client: FlaskClient
     answer = client.get(f"{source}/a", headers={"Range": "bytes=10-"})
     problem_of(answer, 416)
     assert answer.headers["Content-Range"] == "bytes */10"
+    client.put(f"{source}/empty", data=b"")
+    for range_header in ("bytes=0-", "bytes=-1"):
+        problem_of(client.get(f"{source}/empty", headers={"Range": range_header}), 416)
 
 
 def test_an_empty_object_is_downloaded_as_nothing(client: FlaskClient, source: str):
@@ -296,8 +378,34 @@ def test_conditions_are_heeded(client: FlaskClient, source: str):
     problem_of(client.get(f"{source}/a", headers={"If-Match": '"other"'}), 412)
     stale = {"Range": "bytes=0-0", "If-Range": '"other"'}
     assert client.get(f"{source}/a", headers=stale).status_code == 200
+    weak = {"Range": "bytes=0-0", "If-Range": f"W/{tag}"}
+    assert client.get(f"{source}/a", headers=weak).status_code == 200
     fresh = {"Range": "bytes=0-0", "If-Range": tag}
     assert client.get(f"{source}/a", headers=fresh).status_code == 206
+
+
+@pytest.mark.parametrize(
+    ("conditions", "status"),
+    [
+        ({"If-Match": "TAG", "If-None-Match": '"other"'}, 200),
+        ({"If-Match": "TAG", "If-None-Match": "TAG"}, 304),
+        ({"If-Match": '"other"', "If-None-Match": "TAG"}, 412),
+        ({"If-Match": "TAG", "If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"}, 304),
+        ({"If-Match": "W/TAG"}, 412),
+        ({"If-Match": "*"}, 200),
+        ({"If-Unmodified-Since": "Sat, 01 Jan 2000 00:00:00 GMT"}, 412),
+        ({"If-Unmodified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"}, 200),
+        ({"If-Unmodified-Since": "yesterday"}, 200),
+        ({"If-Match": "TAG", "If-Unmodified-Since": "Sat, 01 Jan 2000 00:00:00 GMT"}, 200),
+    ],
+)
+def test_conditions_are_heeded_in_order(
+    client: FlaskClient, source: str, conditions: dict[str, str], status: int
+):
+    client.put(f"{source}/a", data=b"x")
+    tag = client.head(f"{source}/a").headers["ETag"]
+    headers = {name: value.replace("TAG", tag) for name, value in conditions.items()}
+    assert client.get(f"{source}/a", headers=headers).status_code == status
 
 
 def test_what_a_browser_could_run_is_sent_to_be_saved(client: FlaskClient, source: str):
@@ -320,7 +428,9 @@ def test_what_is_not_there_is_a_404(client: FlaskClient, source: str):
 
 
 @pytest.mark.parametrize(
-    "key", ["..", "a/../b", "./a", "a//b", "/a", "a%00b", "a%0Ab", "%C2%85", "x" * 1025, "é" * 513]
+    "key",
+    ["..", "a/../b", "./a", "a//b", "/a", "a%00b", "a%0Ab", "%C2%85", "x" * 1025, "é" * 513]
+    + ["a%E2%80%A8b", "a%E2%80%A9b"],
 )
 def test_a_key_that_some_client_would_misread_is_refused(
     client: FlaskClient, source: str, bucket: TestBucket, key: str
@@ -329,6 +439,15 @@ def test_a_key_that_some_client_would_misread_is_refused(
         response = client.open(f"{source}/{key}", method=method, data=b"x")
         assert problem_of(response, 422)["errors"][0]["parameter"] == "key"
     assert bucket.keys() == []
+
+
+@pytest.mark.parametrize("key", ["a\u00a0b", "1\u202fAM.png", "👨\u200d👩.t", "a\u0600", "\U0001fae8"])
+def test_a_key_may_hold_any_other_character(client: FlaskClient, source: str, key: str):
+    address = f"{source}/{quote(key)}"
+    assert client.put(address, data=b"x").get_json()["key"] == key
+    assert client.get(address).data == b"x"
+    assert [entry["key"] for entry in listed(client, source)["entries"]] == [key]
+    assert client.delete(address).status_code == 204
 
 
 def test_large_downloads_leave_room_for_others(settings: Settings):
@@ -341,6 +460,43 @@ def test_large_downloads_leave_room_for_others(settings: Settings):
     for response in held:
         response.close()
     assert len(client.get(address).data) == 1_100_000
+
+
+@pytest.mark.parametrize("range_header", [None, "bytes=2-", "bytes=40-"])
+def test_a_download_overtaken_by_an_overwrite_is_of_one_version(
+    app: APIFlask, bucket: TestBucket, settings: Settings, range_header: str | None
+):
+    """Whoever is overtaken once gets the new version; who always is, nothing."""
+    new = b"a new and longer version, or a shorter one"
+    bucket.put("a", "x" * 50)
+    client, address = app.test_client(), f"/objects/{settings.source_bucket}/a"
+    headers = {"Range": range_header} if range_header else {}
+    with overtaking(app, lambda: bucket.put("a", new.decode()), times=1):
+        answer = client.get(address, headers=headers)
+    part = slice(*([int(range_header[6:-1]), None] if range_header else [None]))
+    assert answer.data == new[part]
+    assert answer.headers["ETag"] == f'"{hashlib.md5(new).hexdigest()}"'  # noqa: S324
+    versions = iter(range(100))
+    with overtaking(app, lambda: bucket.put("a", "x" * (50 + next(versions))), times=100):
+        problem_of(client.get(address, headers=headers), 503)
+    with overtaking(app, lambda: client.delete(address), times=1):
+        problem_of(client.get(address, headers=headers), 404)
+
+
+@contextmanager
+def overtaking(app: APIFlask, change: Callable[[], object], *, times: int) -> Iterator[None]:
+    """Let something happen to an object right after it was looked at."""
+    objects, left = app.extensions["bucketline"].objects, iter(range(times))
+
+    def head(bucket: str, key: str) -> ObjectInfo | None:
+        info = Objects.head(objects, bucket, key)
+        if next(left, None) is not None:
+            change()
+        return info
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(objects, "head", head)
+        yield
 
 
 # -- presigned URLs
@@ -409,6 +565,47 @@ def test_a_large_upload_and_download_pass_through_a_small_process(settings: Sett
         assert sum(len(piece) for piece in download.stream(1 << 20)) == size
         download.release_conn()
         assert peak_mb(process.pid) - before < 60
+
+
+def test_only_who_may_upload_may_send_a_large_body(settings: Settings):
+    """Before a byte of it is read: what is read goes to disk."""
+    keys = {role: new_key() for role in Role}
+    entries = ",".join(str(entry_for(f"the-{role}", role, key)) for role, key in keys.items())
+    locked = settings.model_copy(update={"api_keys": SecretStr(entries)})
+    keyring = create_app(locked).extensions["bucketline-door"].keyring
+    large, small = settings.object_max_size, SMALL_BYTES
+    source, read_only = f"/objects/{settings.source_bucket}", f"/objects/{settings.document_bucket}"
+
+    def limit(method: str, path: str, key: str = keys[Role.WRITER]) -> int:
+        head = f"{method} {path} HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\n".encode()
+        request = request_class(locked, keyring)(Adjustments())
+        request.parse_header(head)
+        return int(request.largest_body)
+
+    assert limit("PUT", f"{source}/a") == limit("PUT", f"{source}/a/presign") == large
+    assert limit("POST", source) == limit("PUT", f"{source}/a", keys[Role.ADMIN]) == large
+    assert limit("POST", "/documents") == settings.document_max_size
+    assert limit("POST", f"{source}/a/presign") == limit("GET", f"{source}/a") == small
+    assert limit("GET", "/documents") == limit("POST", "/documents", new_key()) == small
+    assert limit("PUT", f"{source}/a", keys[Role.READER]) == small
+    assert limit("PUT", f"{source}/a", new_key()) == limit("PUT", f"{source}/a", "") == small
+    assert limit("PUT", f"{read_only}/a") == limit("PUT", "/objects/none/a") == small
+
+
+def test_a_large_body_of_a_stranger_is_refused_before_it_is_sent(settings: Settings):
+    keys = SecretStr(str(entry_for("ann", Role.WRITER, key := new_key())))
+    with serving(settings.model_copy(update={"api_keys": keys})) as (host, port, _):
+        address = f"/objects/{settings.source_bucket}/a"
+        for head, status in (("", 413), (f"X-API-Key: {key}\r\n", 100)):
+            with socket.create_connection((host, port), 10) as wire:
+                wire.sendall(
+                    f"PUT {address} HTTP/1.1\r\nHost: {host}\r\nExpect: 100-continue\r\n{head}"
+                    "Content-Length: 70000\r\n\r\n".encode()
+                )
+                assert wire.recv(65536).startswith(f"HTTP/1.1 {status} ".encode())
+                wire.shutdown(socket.SHUT_WR)
+        small = urllib3.request("PUT", f"http://{host}:{port}{address}", body=b"x")
+        assert small.status == 401
 
 
 def _zeroes(size: int) -> Any:  # noqa: ANN401
