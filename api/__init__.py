@@ -5,9 +5,10 @@ It reads PostgreSQL and asks for runs; it never runs one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from apiflask import APIFlask
+from flask.json.provider import DefaultJSONProvider
 
 from api import (
     auth,
@@ -43,8 +44,6 @@ from etl.database import connect
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import date
-
-    from flask.json.provider import DefaultJSONProvider
 
     from etl.settings import Settings
 
@@ -93,6 +92,17 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
     return app
 
 
+class OurJSON(DefaultJSONProvider):
+    """JSON that refuses what is nested too deeply as it refuses what is none."""
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:  # noqa: ANN401 - any JSON value
+        """The value of the text; ValueError when there is none."""
+        try:
+            return super().loads(s, **kwargs)
+        except RecursionError as error:
+            raise ValueError("It is nested too deeply.") from error
+
+
 def _configure(app: APIFlask) -> None:
     app.config.update(
         DESCRIPTION=openapi.DESCRIPTION,
@@ -110,6 +120,7 @@ def _configure(app: APIFlask) -> None:
         "document": DocumentNameConverter,
         "object_key": AnyTextConverter,
     }
-    json = cast("DefaultJSONProvider", app.json)
+    json = OurJSON(app)
     json.sort_keys = False
     json.ensure_ascii = False
+    app.json = json

@@ -23,7 +23,7 @@ from api.schemas.documents import (
 from api.schemas.query import NoQuery
 from api.services import services
 from etl.access import Role
-from etl.documents import CONTENT_TYPE, Document, NotJson, check_json, new_name
+from etl.documents import CONTENT_TYPE, Document, NotJson, check_json
 
 if TYPE_CHECKING:
     from etl.documents import Documents as DocumentStore
@@ -71,8 +71,7 @@ def upload_document(query_data: UploadQuery) -> tuple[dict[str, Any], int, dict[
         )
     content = request.get_data(cache=False)
     _check(content)
-    now = datetime.now(UTC)
-    saved = _store().save(query_data.name or new_name(now), content, now)
+    saved = _store().save(query_data.name, content, datetime.now(UTC))
     location = url_for("documents.show_document", name=saved.name)
     return _as_json(saved), 201, {"Location": location, "ETag": f'"{saved.etag}"'}
 
@@ -124,11 +123,12 @@ def show_document(name: str, query_data: DocumentQuery) -> Response:
     response = Response(mimetype=CONTENT_TYPE)
     response.set_etag(found.etag)
     response.headers["Cache-Control"] = "no-cache"
-    response.headers["X-Version"] = found.version
+    if found.version:
+        response.headers["X-Version"] = found.version
     if request.if_none_match.contains(found.etag):
         response.status_code = 304
         return response
-    content = _store().read(name, query_data.version or found.version or None)
+    content = _store().read(found)
     if content is None:
         raise _unknown(name, query_data.version)
     response.data = content

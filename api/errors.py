@@ -25,6 +25,7 @@ from etl.errors import (
     EtlError,
     NotSupported,
     ObjectExists,
+    ObjectStoreUnavailable,
     TransientError,
     UnreadableObject,
     WrongEvent,
@@ -48,6 +49,10 @@ _HINTS = {
     422: "GET /docs lists the parameters of each route and what they may be.",
     500: "This is a fault of Bucketline; the API's log tells more. Please report it.",
 }
+_STORE_HINT = (
+    "Try again in a few seconds; if it lasts, check that S3_ENDPOINT answers."
+    " GET /storage/health tells more."
+)
 _DETAILS = {
     400: "The request could not be read.",
     404: "There is nothing at this address.",
@@ -227,26 +232,29 @@ def _plain(message: str) -> str:
 
 def of_ours(error: EtlError) -> Response:
     """400 for a message that is none, 503 for an outage or a wrong setting, else 500."""
-    log.error(
+    status = _status_of(error)
+    tell = log.info if status < HTTPStatus.INTERNAL_SERVER_ERROR else log.error
+    tell(
         "request_failed",
         path=request.path,
         code=error.code,
         message=error.message,
         facts=error.facts,
     )
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return problem(500, _DETAILS[500])
+    detail, hint = error.message, error.advice
+    if isinstance(error, ObjectStoreUnavailable):  # which names addresses, and the store's words
+        detail, hint = "The object store is not available.", _STORE_HINT
+    passing = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    headers = passing if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    return problem(status, detail, kind=_dashed(error.code), hint=hint, headers=headers)
+
+
+def _status_of(error: EtlError) -> int:
     if type(error) in _OF_THE_CLIENT:
-        return problem(
-            _OF_THE_CLIENT[type(error)], error.message, kind=_dashed(error.code), hint=error.advice
-        )
-    if isinstance(error, (TransientError, ConfigurationError)):
-        return problem(
-            503,
-            error.message,
-            kind=_dashed(error.code),
-            hint=error.advice,
-            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-        )
-    return problem(500, _DETAILS[500])
+        return _OF_THE_CLIENT[type(error)]
+    return 503 if isinstance(error, (TransientError, ConfigurationError)) else 500
 
 
 def of_http(error: HTTPException) -> Response | HTTPException:

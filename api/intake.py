@@ -2,21 +2,25 @@
 
 A store sends one request for every event, and would have each wait for a commit of its own.
 Here whoever comes while a commit is under way is stored by the next one, together with all
-others that came; nobody is answered before their own events are committed.
+others that came; nobody is answered before their own events are committed, and nobody's fail
+because of another's.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import Future
+from copy import copy
 from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING
 
-from etl.errors import DatabaseUnavailable
+from etl.errors import DatabaseUnavailable, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from etl.events import BucketEvent
+
+    _Came = tuple[Sequence[BucketEvent], Future[None]]
 
 MOST_AT_ONCE = 16  # of the server's threads: a database that hangs must not take them all
 PATIENCE_SECONDS = 1
@@ -27,7 +31,7 @@ class Intake:
 
     def __init__(self, keep: Callable[[Sequence[BucketEvent]], object]) -> None:
         self._keep = keep
-        self._came: list[tuple[Sequence[BucketEvent], Future[None]]] = []
+        self._came: list[_Came] = []
         self._coming = Lock()
         self._turn = Lock()
         self._places = BoundedSemaphore(MOST_AT_ONCE)
@@ -55,13 +59,29 @@ class Intake:
         """Keep what has come, which may be nothing: whoever was here before took ours as well."""
         with self._coming:
             came, self._came = self._came, []
-        if not came:
-            return
+        if came:
+            self._keep_together(came)
+
+    def _keep_together(self, came: Sequence[_Came]) -> None:
+        """One transaction for all of them; when what one brought cannot be kept, one for each."""
         try:
             self._keep([event for events, _ in came for event in events])
         except Exception as error:  # noqa: BLE001 - whatever it is, each of them has to be told
-            for _, stored in came:
-                stored.set_exception(error)
+            if len(came) == 1:
+                came[0][1].set_exception(error)
+            elif isinstance(error, TransientError):
+                for _, stored in came:
+                    stored.set_exception(_again(error))
+            else:
+                for one in came:
+                    self._keep_together([one])
         else:
             for _, stored in came:
                 stored.set_result(None)
+
+
+def _again(error: TransientError) -> TransientError:
+    """The same error for one more thread: raising it changes it."""
+    another = copy(error)
+    another.__cause__ = error
+    return another

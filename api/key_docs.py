@@ -32,7 +32,6 @@ SCHEMES: Json = {
     },
 }
 _WITH_KEY: list[Json] = [{"bearer": []}, {"apiKey": []}]
-_MAY_HAVE_KEY: list[Json] = [{}, *_WITH_KEY]
 
 _PROBLEM = {"$ref": "#/components/schemas/ProblemDocument"}
 
@@ -105,7 +104,7 @@ def _complete(operation: Json, rule: Rule) -> None:
 def _security(rule: Rule) -> list[Json]:
     if rule.has_own_token:
         return [{"ownToken": []}]
-    return _MAY_HAVE_KEY if rule.role is None else _WITH_KEY
+    return [] if rule.role is None else _WITH_KEY
 
 
 def _answers(rule: Rule) -> Json:

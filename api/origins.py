@@ -69,7 +69,16 @@ def _is_foreign() -> bool:
     if request.headers.get("Sec-Fetch-Site", "none") not in _FROM_OURSELVES:
         return True
     origin = request.headers.get("Origin")
-    return origin is not None and urlsplit(origin).netloc != request.headers.get("Host")
+    return origin is not None and not _is_own(origin)
+
+
+def _is_own(origin: str) -> bool:
+    """Whether this is the address by which we were called."""
+    try:
+        called = urlsplit(origin).netloc
+    except ValueError:  # of brackets that hold no address
+        return False
+    return bool(called) and called == request.headers.get("Host")
 
 
 def share(response: Response) -> Response:

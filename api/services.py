@@ -19,7 +19,7 @@ from api.write_checks import WriteChecks
 from etl import events
 from etl.bucket import ObjectStore
 from etl.database import connect, translating
-from etl.documents import Documents
+from etl.documents import Documents, Turns
 from etl.errors import DatabaseUnavailable
 from etl.objects import Objects
 
@@ -86,6 +86,7 @@ class Services:
         default_factory=lambda: BoundedSemaphore(MAX_WAITING_REQUESTS)
     )
     streams: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_STREAMS))
+    document_turns: Turns = field(default_factory=Turns)
     database_probe: Probe = field(default_factory=Probe)
     intake: Intake = field(init=False)
 
@@ -132,7 +133,7 @@ class Services:
 
         Raises:  ConfigurationError when the store's settings are incomplete.
         """
-        return Documents(self.objects, self.settings.document_bucket)
+        return Documents(self.objects, self.settings.document_bucket, self.document_turns)
 
     @contextmanager
     def database(self, engine: Engine | None = None) -> Iterator[Connection]:

@@ -335,8 +335,9 @@ class ObjectStore:
         if key is not None:
             return UnreadableObject(f"The object store refused to {operation}.", key=key)
         return ConfigurationError(
-            f"The object store at {self._endpoint} refused to {operation} with our keys.",
+            f"The object store refused to {operation} with our keys.",
             hint="Check S3_ACCESS_KEY and S3_SECRET_KEY, and what that user may do.",
+            endpoint=self._endpoint,
         )
 
     def _unavailable(self, operation: str, error: BaseException) -> ObjectStoreUnavailable:

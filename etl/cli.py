@@ -276,7 +276,7 @@ def problems_command(*, key: str | None, code: str | None, as_json: bool) -> Non
     """
     from itertools import islice
 
-    from etl.status import open_problems
+    from etl.status import count_open_problems, open_problems
 
     with _database() as (_, connection):
         found = open_problems(connection, key=key, code=code)
@@ -284,7 +284,11 @@ def problems_command(*, key: str | None, code: str | None, as_json: bool) -> Non
             _print_json_list(found)
         else:
             first = list(islice(found, show.SHOWN_PROBLEMS + 1))
-            show.problems(Console(highlight=False), first)
+            if first:
+                show.problems(Console(highlight=False), first)
+            else:
+                others = count_open_problems(connection)
+                show.no_problem(Console(highlight=False), key=key, code=code, others=others)
 
 
 @commands.command("verify")

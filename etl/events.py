@@ -28,7 +28,8 @@ CHANNEL = "bucket_event"
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_KEY_BYTES = 1024  # as S3 has it
 NO_RUN = 0  # in handled_by_run: looked at, or of no concern, and no run was needed
-_MAX_TEXT = 256
+MAX_BUCKET_BYTES = 63  # as S3 has it
+_MAX_TEXT_BYTES = 256  # with bucket and key it must fit one row of an index: 2,704 bytes
 _MAX_SIZE = 2**63 - 1
 _TESTS = ("s3:TestEvent",)
 _ACCESSED = "ObjectAccessed"
@@ -140,6 +141,16 @@ def _storable(value: str) -> str:
     return value
 
 
+def _short(value: str, most_bytes: int = _MAX_TEXT_BYTES) -> str:
+    if len(value.encode()) > most_bytes:
+        raise ValueError(f"must have {most_bytes} bytes at most")
+    return _storable(value)
+
+
+def _bucket_name(value: str) -> str:
+    return _short(value, MAX_BUCKET_BYTES)
+
+
 def _unquoted(value: str) -> str:
     """The key itself: notifications quote it as a form does."""
     try:
@@ -162,12 +173,12 @@ def _or_none(value: str | None) -> str | None:
     return value or None
 
 
-_Text = Annotated[str, Field(max_length=_MAX_TEXT), AfterValidator(_storable)]
+_Text = Annotated[str, AfterValidator(_short)]
 _OptionalText = Annotated[_Text | None, AfterValidator(_or_none)]
 
 
 class _Bucket(BaseModel):
-    name: Annotated[_Text, Field(min_length=1)]
+    name: Annotated[str, Field(min_length=1), AfterValidator(_bucket_name)]
 
 
 class _Object(BaseModel):

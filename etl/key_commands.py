@@ -56,14 +56,18 @@ def new_command(name: str, role: str, *, only_show: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def list_command(*, as_json: bool) -> None:
     """List names and roles."""
-    rows = _rows(read_settings())
+    settings = read_settings()
+    rows = _rows(settings)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
+        return
+    if not rows:
+        click.echo(_no_key(settings))
         return
     table = Table("name", "role", "kept in", box=None)
     for row in rows:
         table.add_row(row["name"], row["role"], row["kept_in"])
-    Console(highlight=False).print(table if rows else "There is no key; ./run.sh keys new --help")
+    Console(highlight=False).print(table)
 
 
 @keys_command.command("revoke")
@@ -75,10 +79,17 @@ def revoke_command(name: str) -> None:
     left = key_file.remove(settings.key_file, name)
     click.echo(f"{name} opens nothing any more.")
     if not left and not settings.key_entries:
-        click.echo(
-            f"No key is left, so nobody can use the API; it stays locked while {settings.key_file}"
-            " is there."
-        )
+        click.echo(_no_key(settings))
+
+
+def _no_key(settings: Settings) -> str:
+    """What it means that there is none: a keys file locks the API even when it is empty."""
+    if not settings.key_file.exists():
+        return "There is no key; ./run.sh keys new --help"
+    return (
+        f"No key is left, so nobody can use the API; it stays locked while {settings.key_file}"
+        " is there."
+    )
 
 
 def _entry(name: str, role: Role, key: str) -> Entry:

@@ -248,15 +248,22 @@ def _run_cells(run: Mapping[str, Any]) -> tuple[object, ...]:
 
 def problems(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
     """Open problems, each with its place, value and remedy; at most SHOWN_PROBLEMS of them."""
-    if not found:
-        console.print("No problem is open.", style="green")
-        return
     for problem in found[:SHOWN_PROBLEMS]:
         style = "red" if problem["severity"] == "error" else "yellow"
         console.print(_problem_line(problem), style=style, markup=False, soft_wrap=True)
         console.print(f"  {problem['note']}", markup=False, soft_wrap=True)
     if len(found) > SHOWN_PROBLEMS:
         console.print("There are more; --key and --code choose, --json prints all.")
+
+
+def no_problem(console: Console, *, key: str | None, code: str | None, others: int) -> None:
+    """That none is open of what was asked for, and how many there are besides."""
+    asked = "" if code is None else f" {code}"
+    asked += "" if key is None else f" of '{_printable(key)}'"
+    console.print(f"No problem{asked} is open.", style="green", markup=False, soft_wrap=True)
+    if others:
+        verb = "is" if others == 1 else "are"
+        console.print(f"{counted(others, 'other')} {verb}: `./run.sh problems`.", markup=False)
 
 
 def _problem_line(problem: Mapping[str, Any]) -> str:

@@ -73,6 +73,12 @@ def open_problems(
     return (dict(row) for row in connection.execute(streamed).mappings())
 
 
+def count_open_problems(connection: Connection) -> int:
+    """How many problems are open, of all objects and codes."""
+    found = connection.execute(text(statements("status")["open_problems"])).mappings()
+    return sum(row["count"] for row in found)
+
+
 def _open_problems(limit: int | None) -> Select[Any]:
     read_last = and_(
         source_object.c.key == problem.c.key, source_object.c.run_id == problem.c.run_id

@@ -110,7 +110,8 @@ def test_problems_lists_what_is_wrong_with_the_sample(command: Command):
     assert (dated["code"], dated["line"], dated["value"]) == ("not-an-integer", 2, "31.12.1999")
     words = command("problems", "--code", "empty-file").stdout
     assert words.startswith("1058.csv: error empty-file\n")
-    assert "No problem is open" in command("problems", "--key", "1000.csv").stdout
+    none = command("problems", "--key", "1000.csv").stdout
+    assert none.startswith(f"No problem of '1000.csv' is open.\n{len(everything)} others are")
     assert json.loads(command("problems", "--key", "1000.csv", "--json").stdout) == []
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +16,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from api import create_app
-from etl.documents import NotJson, check_json
+from etl import documents
+from etl.documents import NotJson, Turns, check_json
+from etl.errors import TransientError
 from tests.conftest import minio_client
 
 if TYPE_CHECKING:
@@ -198,6 +204,127 @@ def test_a_removed_document_is_gone_with_its_versions(client: FlaskClient, setti
         problem_of(client.get(f"/documents/a.json{url}"), 404)
     listed = minio_client(settings).list_objects(settings.document_bucket, recursive=True)
     assert [entry.object_name for entry in listed] == []
+
+
+def test_what_is_saved_at_once_under_one_name_ends_the_same_for_all(
+    client: FlaskClient, settings: Settings
+):
+    app = client.application
+    others = minio_client(settings)
+
+    def save(number: int) -> None:
+        upload(app.test_client(), f'"{number}"' + " " * 1000, "a.json")
+
+    for _ in range(5):
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(save, range(8)))
+        shown = client.get("/documents/a.json")
+        newest = client.get("/documents/a.json/versions?limit=1").get_json()["versions"][0]
+        assert shown.headers["X-Version"] == newest["version"]
+        with closing(others.get_object(settings.document_bucket, "a.json")) as copy:
+            assert copy.read() == shown.data
+            assert copy.headers["x-amz-meta-version"] == newest["version"]
+    versions = client.get("/documents/a.json/versions").get_json()["versions"]
+    assert len({item["version"] for item in versions}) == 40
+
+
+def test_a_document_saved_while_it_is_removed_is_there_whole_or_not_at_all(client: FlaskClient):
+    app = client.application
+    for round_number in range(10):
+        upload(client, "1", "a.json")
+        with ThreadPoolExecutor(2) as pool:
+            removed = pool.submit(app.test_client().delete, "/documents/a.json")
+            pool.submit(upload, app.test_client(), "2", "a.json")
+        assert removed.result().status_code == 204
+        shown = client.get("/documents/a.json")
+        versions = client.get("/documents/a.json/versions")
+        assert shown.status_code == versions.status_code, round_number
+        listed = client.get("/documents").get_json()["documents"]
+        assert [item["name"] for item in listed] == ["a.json"] * (shown.status_code == 200)
+        if shown.status_code == 200:
+            assert (shown.data, len(versions.get_json()["versions"])) == (b"2", 1)
+
+
+def test_what_another_process_saved_last_is_what_a_document_holds(
+    client: FlaskClient, settings: Settings
+):
+    upload(client, "1", "a.json")
+    put_past_the_api(settings, ".versions/a.json/29990101T000000_000000_00000000", b"[2]")
+    shown = client.get("/documents/a.json")
+    assert (shown.data, shown.headers["X-Version"][:8]) == (b"[2]", "29990101")
+    assert shown.headers["ETag"] == f'"{hashlib.md5(b"[2]").hexdigest()}"'  # noqa: S324
+    newest = client.get("/documents/a.json/versions").get_json()["versions"][0]
+    assert newest["version"] == shown.headers["X-Version"]
+
+
+def test_the_newest_of_very_many_versions_is_found(
+    client: FlaskClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(documents, "LARGEST_PAGE", 2)
+    for value in range(5):
+        upload(client, str(value), "a.json")
+    assert client.get("/documents/a.json").data == b"4"
+    put_past_the_api(settings, ".versions/a.json/29990101T000000_000000_00000000", b"5")
+    assert client.get("/documents/a.json").data == b"5"
+    minio_client(settings).remove_object(settings.document_bucket, "a.json")
+    assert client.get("/documents/a.json").data == b"5"
+
+
+def test_versions_that_lost_their_document_can_be_removed(client: FlaskClient, settings: Settings):
+    upload(client, "1", "a.json")
+    minio_client(settings).remove_object(settings.document_bucket, "a.json")
+    assert client.delete("/documents/a.json").status_code == 204
+    for url in ("", "/versions"):
+        problem_of(client.get(f"/documents/a.json{url}"), 404)
+    assert client.delete("/documents/a.json").status_code == 404
+
+
+def test_an_object_that_another_client_put_is_a_document_without_versions(
+    client: FlaskClient, settings: Settings
+):
+    put_past_the_api(settings, "a.json", b"[1]")
+    shown = client.get("/documents/a.json")
+    assert (shown.data, "X-Version" in shown.headers) == (b"[1]", False)
+    problem_of(client.get("/documents/a.json/versions"), 404)
+    assert client.delete("/documents/a.json").status_code == 204
+
+
+def put_past_the_api(settings: Settings, key: str, content: bytes) -> None:
+    minio_client(settings).put_object(
+        settings.document_bucket, key, io.BytesIO(content), len(content)
+    )
+
+
+def test_a_clock_that_was_set_back_hides_no_upload(client: FlaskClient, settings: Settings):
+    put_past_the_api(settings, ".versions/a.json/29990101T000000_999999_ffffffff", b"1")
+    saved = [upload(client, str(value), "a.json")["version"] for value in (2, 3)]
+    assert [version[:22] for version in saved] == [
+        "29990101T000001_000000",
+        "29990101T000001_000001",
+    ]
+    assert client.get("/documents/a.json").data == b"3"
+
+
+@pytest.mark.parametrize("odd", ["0", "99991231T235959_999999_ffffffff"])
+def test_a_version_that_is_none_of_ours_stops_no_upload(
+    client: FlaskClient, settings: Settings, odd: str
+):
+    put_past_the_api(settings, f".versions/a.json/{odd}", b"1")
+    upload(client, "2", "a.json")
+    assert len(client.get("/documents/a.json/versions").get_json()["versions"]) == 2
+
+
+def test_whoever_waits_too_long_for_a_name_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(documents, "PATIENCE_SECONDS", 0.01)
+    turns = Turns()
+    with (
+        turns.of("a.json"),
+        pytest.raises(TransientError, match=r"a\.json"),
+        turns.of("a.json"),
+    ):
+        pass
+    with turns.of("a.json"):
+        pass
 
 
 def test_without_the_store_documents_are_a_503(settings: Settings):

@@ -118,11 +118,13 @@ def expected(operation: dict[str, Any], who: str | None) -> set[int]:
     if {"ownToken": []} in operation["security"]:
         return {401, 503}
     if needed is not None:
-        assert operation["security"] == [{"bearer": []}, {"apiKey": []}]
+        assert operation["security"] == [{"bearer": []}, {"apiKey": []}]  # no padlock is open
         if who not in list(Role):
             return {401}
         if who in lacking(operation):
             return {403}
+    else:
+        assert operation["security"] == []
     return {int(status) for status in operation["responses"]} - {401, 429, 500, 503}
 
 
@@ -308,6 +310,8 @@ def test_with_a_key_any_name_will_do(locked: FlaskClient):
         {"Sec-Fetch-Site": "same-site"},
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
+        {"Origin": "http://[x]"},
         {"Origin": "http://localhost:3000"},
         {"Origin": "https://app.example.com.evil.example"},
     ],

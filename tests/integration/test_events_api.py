@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus
 
 import pytest
 from pydantic import SecretStr
@@ -71,6 +73,19 @@ def test_events_are_stored_before_they_are_acknowledged(client: FlaskClient, eng
     assert (response.status_code, response.json) == (200, {"status": "ok", "records": 2})
     assert count(engine) == 2
     assert {event["key"] for event in listed(client)} == {"a/hello world.csv", "2.csv"}
+
+
+def test_the_largest_event_there_is_can_be_stored(client: FlaskClient, engine: Engine):
+    chance = random.Random(1)  # noqa: S311 - what repeats would be packed and prove nothing
+
+    def noise(size_bytes: int) -> str:
+        return "".join(chr(chance.randrange(0x10000, 0x10FFFF)) for _ in range(size_bytes // 4))
+
+    told = record(quote_plus(noise(1024)), noise(256), noise(63))
+    assert send(client, told).status_code == 200
+    nameless = record(quote_plus(noise(1024)), "", noise(63), eventName=noise(256))
+    assert send(client, nameless).status_code == 200
+    assert count(engine) == 2
 
 
 def test_redelivery_is_harmless(client: FlaskClient, engine: Engine):

@@ -629,5 +629,9 @@ def test_without_the_store_objects_are_a_503(settings: Settings):
         client.delete(f"{address}/a"),
     ]
     for response in responses:
-        assert problem_of(response, 503)["type"].endswith("object-store-unavailable")
+        problem = problem_of(response, 503)
+        assert problem["type"].endswith("object-store-unavailable")
+        assert problem["detail"] == "The object store is not available."
+        assert "127.0.0.1" not in response.text
+        assert response.headers["Retry-After"]
     assert client.post(f"{address}/a/presign", json={}).status_code == 200

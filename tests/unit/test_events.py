@@ -52,6 +52,12 @@ def record(**thing: object) -> dict[str, Any]:
     }
 
 
+def of_bucket(name: str) -> dict[str, Any]:
+    told = record()
+    told["s3"]["bucket"]["name"] = name
+    return told
+
+
 def body(*records: object) -> bytes:
     return json.dumps({"Records": records}).encode()
 
@@ -145,6 +151,10 @@ def test_reading_an_object_is_no_hint():
         (body(record(size=-1)), "size"),
         (body(record(size=2**63)), "size"),
         (body(record(sequencer="7" * 257)), "sequencer"),
+        (body(record(sequencer="ä" * 129)), "sequencer: must have 256 bytes at most"),
+        (body(record() | {"eventName": "ä" * 129}), "eventName: must have 256 bytes at most"),
+        (body(of_bucket("b" * 64)), "s3.bucket.name: must have 63 bytes at most"),
+        (body(of_bucket("ä" * 32)), "s3.bucket.name: must have 63 bytes at most"),
         (body(record(sequencer=None) | {"eventTime": None}), "neither sequencer nor eventTime"),
         (body(record() | {"eventTime": "0001-01-01T00:00:00+14:00"}), "eventTime"),
         (body(record() | {"eventTime": "yesterday"}), "eventTime"),

@@ -68,6 +68,59 @@ def test_after_a_failure_the_next_is_stored():
     assert kept == [told(1), told(2)]
 
 
+def test_what_cannot_be_kept_fails_alone():
+    begun, go_on = threading.Event(), threading.Event()
+    kept: list[int] = []
+
+    def keep(events: Sequence[BucketEvent]) -> None:
+        begun.set()
+        assert go_on.wait(30)
+        for number in cast("list[int]", events):
+            if number % 4 == 3:
+                raise ValueError(number)
+        kept.extend(cast("list[int]", events))
+
+    intake = Intake(keep)
+    with ThreadPoolExecutor(9) as pool:
+        asked = [pool.submit(intake.add, told(0))]
+        assert begun.wait(30)
+        asked += [pool.submit(intake.add, told(number)) for number in range(1, 9)]
+        wait_until(lambda: len(intake._came) == 8)  # noqa: SLF001
+        go_on.set()
+        failed = [number for number, one in enumerate(asked) if one.exception(30)]
+    assert failed == [3, 7]
+    assert sorted(kept) == [0, 1, 2, 4, 5, 6, 8]
+
+
+def test_each_of_those_whom_an_outage_hits_is_told_by_an_error_of_their_own():
+    begun, go_on = threading.Event(), threading.Event()
+    tries: list[int] = []
+
+    def keep(events: Sequence[BucketEvent]) -> None:
+        tries.append(len(events))
+        begun.set()
+        assert go_on.wait(30)
+        raise DatabaseUnavailable("PostgreSQL is away.", hint="Wait.", reason="gone")
+
+    intake = Intake(keep)
+    with ThreadPoolExecutor(9) as pool:
+        first = pool.submit(intake.add, told(0))
+        assert begun.wait(30)
+        others = [pool.submit(intake.add, told(number)) for number in range(1, 9)]
+        wait_until(lambda: len(intake._came) == 8)  # noqa: SLF001
+        go_on.set()
+        errors = [one.exception(30) for one in [first, *others]]
+    assert tries == [1, 8]
+    assert len({id(error) for error in errors}) == 9
+    for error in errors:
+        assert isinstance(error, DatabaseUnavailable)
+        assert (error.message, error.advice, error.facts) == (
+            "PostgreSQL is away.",
+            "Wait.",
+            {"reason": "gone"},
+        )
+
+
 def test_a_database_that_hangs_takes_no_more_than_its_places(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(taking, "PATIENCE_SECONDS", 0.01)
     go_on = threading.Event()

@@ -60,6 +60,8 @@ def test_revoking_the_last_key_says_that_nobody_gets_in(keys: Keys):
     keys("new", "bob", "--role", "reader")
     assert "locked" not in keys("revoke", "bob").stdout
     assert "locked" in keys("revoke", "ann").stdout
+    assert "locked" in keys("list").stdout
+    assert json.loads(keys("list", "--json").stdout) == []
     assert kept(Path("l/api-keys")) == ()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -81,7 +82,16 @@ def test_of_many_problems_the_first_are_shown_and_the_rest_told_of():
 
 
 def test_no_problem_is_told_as_such():
-    assert said(show.problems, []) == ["No problem is open."]
+    def none(others: int, key: str | None = None, code: str | None = None) -> list[str]:
+        return said(partial(show.no_problem, key=key, code=code, others=others))
+
+    assert none(0) == ["No problem is open."]
+    assert none(0, "nope") == ["No problem of 'nope' is open."]
+    assert none(2, "no\x1bpe", "empty-file") == [
+        r"No problem empty-file of 'no\x1bpe' is open.",
+        "2 others are: `./run.sh problems`.",
+    ]
+    assert none(1, code="empty-file")[1] == "1 other is: `./run.sh problems`."
 
 
 def test_one_difference_shows_both_sides_in_words():
