@@ -31,6 +31,7 @@ from api.schemas.objects import (
 from api.schemas.query import NoQuery
 from api.services import services
 from etl.access import Role
+from etl.errors import KeyRefused, KeyTaken
 from etl.objects import Link, ObjectInfo, Objects, Upload
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def list_objects(bucket: str, query_data: ObjectsQuery) -> Response:
 @bp.doc(
     responses={
         200: {"headers": openapi.LOCATION_HEADER},
-        **openapi.problems(403, 404, 412, 413, 422, 501, 503),
+        **openapi.problems(403, 404, 409, 412, 413, 422, 501, 503),
     }
 )
 def upload_object(
@@ -155,7 +156,7 @@ def upload_object(
 @needs(Role.WRITER)
 @bp.input(NoQuery, location="query")
 @bp.output(SavedObjects, 201, description="All are stored.", example={"objects": [_STORED_EXAMPLE]})
-@bp.doc(responses=openapi.problems(400, 403, 404, 412, 413, 415, 422, 501, 503))
+@bp.doc(responses=openapi.problems(400, 403, 404, 409, 412, 413, 415, 422, 501, 503))
 def upload_form(bucket: str, query_data: NoQuery) -> tuple[dict[str, Any], int]:  # noqa: ARG001
     """Store the files of a form (`multipart/form-data`).
 
@@ -201,6 +202,15 @@ def _put_file(bucket: str, key: str, file: FileStorage) -> dict[str, Any]:
 
 
 def _put(bucket: str, key: str, upload: Upload) -> str:
+    try:
+        return _put_on_condition(bucket, key, upload)
+    except KeyTaken as error:
+        raise Refused(409, "key-taken", error.message, error.advice) from error
+    except KeyRefused as error:
+        raise WrongParameters([("key", "is none that the object store takes")]) from error
+
+
+def _put_on_condition(bucket: str, key: str, upload: Upload) -> str:
     condition = request.headers.get("If-None-Match")
     if condition is None and "If-Match" not in request.headers:
         return _objects().put(bucket, key, upload)
@@ -332,9 +342,16 @@ def _fault_of(key: str) -> str | None:
 
 
 def _content_type(key: str, declared: str) -> str:
-    if declared not in _FORM_TYPES:
-        return request.content_type or declared if declared == request.mimetype else declared
-    return mimetypes.guess_type(key)[0] or UNTYPED
+    if declared in _FORM_TYPES:
+        return mimetypes.guess_type(key)[0] or UNTYPED
+    found = request.content_type or declared if declared == request.mimetype else declared
+    if not _is_printable(found):
+        raise WrongParameters([("Content-Type", "must be printable ASCII")])
+    return found
+
+
+def _is_printable(header: str) -> bool:
+    return header.isascii() and header.isprintable()
 
 
 def _metadata() -> dict[str, str]:
@@ -343,8 +360,8 @@ def _metadata() -> dict[str, str]:
         for name, value in request.headers.items()
         if name.lower().startswith(_METADATA)
     }
-    if not all((name + value).isascii() for name, value in found.items()):
-        raise WrongParameters([("X-Meta-*", "must be ASCII; percent-encode the rest")])
+    if not all(name and _is_printable(name + value) for name, value in found.items()):
+        raise WrongParameters([("X-Meta-*", "must be printable ASCII; percent-encode the rest")])
     if sum(len(name) + len(value) for name, value in found.items()) > LARGEST_METADATA_BYTES:
         raise WrongParameters([("X-Meta-*", f"may hold {LARGEST_METADATA_BYTES} bytes in all")])
     return found

@@ -4,7 +4,8 @@ EtlError
 ├─ TransientError        retry with back-off: ObjectStoreUnavailable, DatabaseUnavailable,
 │                        KafkaUnavailable
 ├─ SourceError           quarantine this object and go on: UnreadableObject, WrongColumns;
-│                        read it anew: ObjectChanged, NotUtf8, Undecodable; ObjectExists
+│                        read it anew: ObjectChanged, NotUtf8, Undecodable; put it
+│                        elsewhere: ObjectExists, KeyTaken, KeyRefused
 ├─ RunRefused            nothing was changed: RunAlreadyActive, ImagesInHand, MassRetirement,
 │                        ListingOutOfOrder
 ├─ WrongEvent            a message that is no notification of a bucket; nothing was stored
@@ -84,6 +85,18 @@ class ObjectExists(SourceError):
     """There is an object where one was to be put only if there is none."""
 
     hint = "Choose another key, or put it without the condition to replace it."
+
+
+class KeyTaken(SourceError):
+    """Where an object was to be put lies a folder, or an object where it needs a folder."""
+
+    hint = "Choose another key: in this store an object cannot be a folder as well."
+
+
+class KeyRefused(SourceError):
+    """The store takes no object under such a key."""
+
+    hint = "Choose another key."
 
 
 class NotSupported(EtlError):

@@ -14,10 +14,11 @@ from heapq import merge
 from itertools import islice
 from operator import attrgetter
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
+from uuid import uuid4
 
 from minio.error import S3Error
 
-from etl.errors import NotSupported, ObjectExists
+from etl.errors import KeyRefused, KeyTaken, NotSupported, ObjectExists
 from etl.signed_put import LARGEST_PUT_BYTES
 
 if TYPE_CHECKING:
@@ -36,6 +37,14 @@ LARGEST_PAGE = 1000  # what stores list at once
 
 _CONDITION_FAILED = {"PreconditionFailed", "412"}
 _GONE = {"NoSuchKey", "NoSuchObject", "NoSuchVersion"}
+_TAKEN = {"XMinioObjectExistsAsDirectory", "XMinioParentIsObject"}
+_BAD_NAMES = {
+    "AllAccessDisabled",
+    "InvalidObjectName",
+    "KeyTooLongError",
+    "XMinioInvalidObjectName",
+    "XMinioInvalidResourceName",
+}
 _BEHIND_THE_END = "InvalidRange"
 _USER_METADATA = "x-amz-meta-"
 
@@ -141,8 +150,10 @@ class Objects:
                 start_after=after or None,
             )
             for info in _in_order(_info(entry) for entry in found):
-                # A folder also comes after itself, and stores give more than was asked for.
-                if info.key > after and info.key.startswith(prefix):
+                if not info.key.startswith(prefix):  # stores give more than was asked for
+                    if info.key > prefix:
+                        return
+                elif info.key > after:  # a folder also comes after itself
                     yield info
 
     def page(
@@ -186,8 +197,11 @@ class Objects:
         key: str,
         upload: Upload,
     ) -> str:
-        """Write the object, whole or not at all; its ETag."""
-        with self._store.translating(f"put {bucket}/{key}", bucket, key):
+        """Write the object, whole or not at all; its ETag.
+
+        Raises:  KeyTaken or KeyRefused when there can be no object of this key.
+        """
+        with self._putting(bucket, key):
             if _fits_one_put(upload):
                 return self._put_at_once(bucket, key, upload)
             written = self._store.client.put_object(
@@ -213,20 +227,37 @@ class Objects:
                 "The object store cannot put an object only where there is none.",
                 hint="Leave out If-None-Match; look with HEAD first.",
             )
-        with self._store.translating(f"put {bucket}/{key}", bucket, key):
+        with self._putting(bucket, key):
             return self._put_if_absent(bucket, key, upload)
+
+    @contextmanager
+    def _putting(self, bucket: str, key: str) -> Iterator[None]:
+        with self._store.translating(f"put {bucket}/{key}", bucket, key):
+            try:
+                yield
+            except S3Error as error:
+                if _is_taken(error):
+                    raise KeyTaken(
+                        f"{key!r} is, or lies below, what is there already.", key=key
+                    ) from error
+                if error.code in _BAD_NAMES:
+                    raise KeyRefused(
+                        f"The object store takes no object called {key!r}.", key=key
+                    ) from error
+                raise
 
     def _heeds_conditions(self, bucket: str) -> bool:
         """Whether the store refuses If-None-Match; some ignore it, so it is tried, once."""
         if self._knows_conditions is None:
-            self.put(bucket, PROBE_KEY, _probe())
+            key = f"{PROBE_KEY}-{uuid4().hex}"  # others may try at the same time
+            self.put(bucket, key, _probe())
             try:
                 with self._store.translating("try a conditional put", bucket):
-                    self._put_if_absent(bucket, PROBE_KEY, _probe())
+                    self._put_if_absent(bucket, key, _probe())
                 self._knows_conditions = False
             except ObjectExists:
                 self._knows_conditions = True
-            self.remove(bucket, PROBE_KEY)
+            self.remove(bucket, key)
         return self._knows_conditions
 
     def _put_if_absent(self, bucket: str, key: str, upload: Upload) -> str:
@@ -289,6 +320,13 @@ def _info(entry: Object) -> ObjectInfo:
         entry.content_type,
         metadata,
         is_folder=bool(entry.is_dir) and entry.last_modified is None,
+    )
+
+
+def _is_taken(error: S3Error) -> bool:
+    """Whether an object would have to be a folder; stores over a file system call that a 500."""
+    return error.code in _TAKEN or (
+        error.code == "InternalError" and "directory" in (error.message or "")
     )
 
 

@@ -24,8 +24,9 @@ from api.bodies import SMALL_BYTES
 from api.server import request_class
 from api.services import MAX_STREAMS
 from etl.access import Role, entry_for, new_key
-from etl.errors import TransientError
-from etl.objects import ObjectInfo, Objects
+from etl.bucket import ObjectStore
+from etl.errors import NotSupported, TransientError
+from etl.objects import ObjectInfo, Objects, Upload
 from tests.conftest import minio_client
 from tests.integration.test_api import serving
 
@@ -286,6 +287,11 @@ def test_content_type_is_kept_or_guessed_and_metadata_comes_back(client: FlaskCl
     )
     odd = client.put(f"{source}/d", data=b"x", headers={"X-Meta-Name": "Zoë"})
     assert problem_of(odd, 422)["errors"][0]["parameter"] == "X-Meta-*"
+    tabbed = client.put(f"{source}/d", data=b"x", headers={"X-Meta-Name": "a\tb"})
+    assert problem_of(tabbed, 422)["errors"][0]["parameter"] == "X-Meta-*"
+    for content_type in ("text/zoë", "text/plain; a=\t1"):
+        wrong = client.put(f"{source}/d", data=b"x", content_type=content_type)
+        assert problem_of(wrong, 422)["errors"][0]["parameter"] == "Content-Type"
     large = client.put(f"{source}/d", data=b"x", headers={"X-Meta-Name": "n" * 2048})
     problem_of(large, 422)
 
@@ -429,8 +435,10 @@ def test_what_is_not_there_is_a_404(client: FlaskClient, source: str):
 
 @pytest.mark.parametrize(
     "key",
-    ["..", "a/../b", "./a", "a//b", "/a", "a%00b", "a%0Ab", "%C2%85", "x" * 1025, "é" * 513]
-    + ["a%E2%80%A8b", "a%E2%80%A9b"],
+    [
+        *("..", "a/../b", "./a", "a//b", "/a", "x" * 1025, "é" * 513),
+        *("a%00b", "a%0Ab", "%C2%85", "a%E2%80%A8b", "a%E2%80%A9b"),
+    ],
 )
 def test_a_key_that_some_client_would_misread_is_refused(
     client: FlaskClient, source: str, bucket: TestBucket, key: str
@@ -441,13 +449,50 @@ def test_a_key_that_some_client_would_misread_is_refused(
     assert bucket.keys() == []
 
 
-@pytest.mark.parametrize("key", ["a\u00a0b", "1\u202fAM.png", "👨\u200d👩.t", "a\u0600", "\U0001fae8"])
+@pytest.mark.parametrize(
+    "key", ["a\u00a0b", "1\u202fAM.png", "👨\u200d👩.t", "a\u0600", "\U0001fae8"]
+)
 def test_a_key_may_hold_any_other_character(client: FlaskClient, source: str, key: str):
     address = f"{source}/{quote(key)}"
     assert client.put(address, data=b"x").get_json()["key"] == key
     assert client.get(address).data == b"x"
     assert [entry["key"] for entry in listed(client, source)["entries"]] == [key]
     assert client.delete(address).status_code == 204
+
+
+def test_a_key_that_the_store_cannot_take_is_told_in_words(
+    client: FlaskClient, source: str, bucket: TestBucket
+):
+    bucket.put("k/a", "")
+    for key in ("k/a/b", "k", "k/a/"):
+        response = client.put(f"{source}/{key}", data=b"x")
+        assert problem_of(response, 409)["type"].endswith("key-taken")
+    chunked = client.put(f"{source}/k/a/b", input_stream=io.BytesIO(b"x"))
+    problem_of(chunked, 409)
+    form = client.post(source, data={"prefix": "k/a/", "file": (io.BytesIO(b"x"), "b")})
+    problem_of(form, 409)
+    reserved = client.put(f"{source}/.minio.sys/x", data=b"x")
+    assert problem_of(reserved, 422)["errors"][0]["parameter"] == "key"
+    assert bucket.keys() == ["k/a"]
+
+
+def test_each_trial_of_a_condition_has_a_key_of_its_own(settings: Settings, bucket: TestBucket):
+    """One that another takes away meanwhile would make the store look ignorant."""
+    objects = Objects(ObjectStore(settings), settings)
+    tried: list[str] = []
+
+    def put(bucket: str, key: str, upload: Upload) -> str:
+        tried.append(key)
+        return Objects.put(objects, bucket, key, upload)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(objects, "put", put)
+        for _ in range(2):
+            patch.setattr(objects, "_knows_conditions", None)
+            with pytest.raises(NotSupported):
+                objects.put_new(bucket.name, "a", Upload(io.BytesIO(b"x"), 1, "text/plain"))
+    assert len(set(tried)) == 2
+    assert bucket.keys() == []
 
 
 def test_large_downloads_leave_room_for_others(settings: Settings):
