@@ -78,6 +78,13 @@ _EXAMPLES: dict[int, Json] = {
         instance="/data",
         available=["application/json", "text/csv"],
     ),
+    409: errors.document(
+        409,
+        "'1000.csv/a' is, or lies below, what is there already.",
+        kind="key-taken",
+        hint="Choose another key: in this store an object cannot be a folder as well.",
+        instance="/objects/src-data/1000.csv/a",
+    ),
     412: errors.document(
         412,
         "There is an object '1000.csv' already.",
@@ -128,6 +135,7 @@ _MEANINGS = {
     403: "This may not be done; `detail` says why.",
     404: "There is no such thing.",
     406: "Accept fits no format there is; `available` names them.",
+    409: "The key is in the way of another; `detail` says how.",
     412: "A condition of the request does not hold.",
     413: "The body is larger than this route takes.",
     415: "The body is of another kind than this route takes.",
