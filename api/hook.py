@@ -8,10 +8,13 @@ the route says what is wrong with it.
 from __future__ import annotations
 
 import io
+import json
 from typing import TYPE_CHECKING
 
+from api.errors import MIMETYPE, RETRY_AFTER_SECONDS, document
 from api.events import is_known
 from api.headers import PROTECTIVE
+from etl.errors import DatabaseUnavailable
 from etl.events import MAX_BODY_BYTES, parse
 
 if TYPE_CHECKING:
@@ -33,13 +36,16 @@ class QuickHook:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer the request."""
-        stored = self._store(environ) if self._is_event(environ) else None
-        if stored is None:
-            return self._app(environ, start_response)
-        body = b'{"status":"ok","records":%d}\n' % stored
-        headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
-        start_response("200 OK", [*headers.items(), *PROTECTIVE.items()])
-        return [body]
+        if self._is_event(environ):
+            try:
+                stored = self._store(environ)
+            except DatabaseUnavailable as error:  # the sender keeps the event; once is enough
+                told = document(503, error.message, kind="database-unavailable", hint=error.advice)
+                return _answer(start_response, "503 Service Unavailable", MIMETYPE, told)
+            if stored is not None:
+                told = {"status": "ok", "records": stored}
+                return _answer(start_response, "200 OK", "application/json", told)
+        return self._app(environ, start_response)
 
     def _is_event(self, environ: WSGIEnvironment) -> bool:
         """Whether the request is what a store sends, shows a token, and may be read whole."""
@@ -60,6 +66,19 @@ class QuickHook:
             events = parse(body)
             if events:
                 self._services.intake.add(events)
+        except DatabaseUnavailable:
+            raise
         except Exception:  # noqa: BLE001 - whatever it is, the long way tells the sender
             return None
         return len(events)
+
+
+def _answer(
+    start_response: StartResponse, status: str, mimetype: str, told: dict[str, object]
+) -> list[bytes]:
+    body = json.dumps(told).encode() + b"\n"
+    headers = {"Content-Type": mimetype, "Content-Length": str(len(body)), **PROTECTIVE}
+    if not status.startswith("200"):
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    start_response(status, list(headers.items()))
+    return [body]
