@@ -50,6 +50,7 @@ class SignedPut:
             url,
             body=body,
             headers=self._signed(url, {**headers, "Content-Length": str(size)}),
+            retries=None if body.seekable() else False,  # then the store's own words are lost
         )
         if answer.status >= 400:  # noqa: PLR2004 - HTTP's errors
             raise _refusal(answer, bucket, key)
