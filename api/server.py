@@ -227,6 +227,13 @@ class _Request(HTTPRequestParser):  # type: ignore[misc]
         self.adj = copy(self.adj)
         self.adj.max_request_body_size = self.largest_body + 1  # what is refused
 
+    def received(self, data: bytes) -> int:
+        """Take what came; of a request that is refused, no body is asked for."""
+        taken = int(super().received(data))
+        if self.error is not None:
+            self.expect_continue = False  # waitress would send 100, and wait
+        return taken
+
     def _allowed(self) -> int:
         """A large body is for those who may store it; it is written to disk as it comes."""
         largest = largest_body(self.settings, self.command, self.path)
