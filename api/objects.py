@@ -330,8 +330,8 @@ def _check_key(key: str) -> None:
 
 
 def _fault_of(key: str) -> str | None:
-    if not key:
-        return "is empty"
+    if not key.strip():  # clients take a blank one for none
+        return "is blank"
     if len(key.encode("utf-8", "replace")) > LONGEST_KEY_BYTES:
         return f"is longer than {LONGEST_KEY_BYTES} bytes"
     if any(unicodedata.category(character) in _UNSPEAKABLE for character in key):
