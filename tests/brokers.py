@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -17,6 +18,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from urllib.parse import quote_plus
 
@@ -27,6 +29,7 @@ from etl.settings import Settings
 ROOT = Path(__file__).parents[1]
 TOPIC = "bucket-events"
 PARTITIONS = 4  # what the mock cluster gives a new topic
+SESSION_SECONDS = 4  # how long the group waits for one of whom it hears nothing
 
 _CLUSTER = """
 import sys
@@ -63,6 +66,7 @@ class Brokers:
         self.addresses = self._process.stdout.readline().decode().strip()
         self._producer = Producer({"bootstrap.servers": self.addresses, "log_level": 0})
         self._offsets: dict[str, dict[tuple[int, int], bytes]] = {}
+        self._turns = cycle(range(PARTITIONS))
 
     def end(self) -> None:
         """End the brokers, hanging or not."""
@@ -77,7 +81,12 @@ class Brokers:
         self._process.send_signal(signal.SIGCONT)
 
     def send(self, topic: str, values: Iterable[bytes | None], **options: object) -> None:
-        """Send the values and wait until the brokers have them."""
+        """Send the values and wait until the brokers have them.
+
+        Each goes to the next partition, unless a key or a partition is given: the client by
+        itself would put a burst into one, and so before one consumer alone.
+        """
+        is_placed = not {"key", "partition"}.isdisjoint(options)
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             assert error is None, error
@@ -85,7 +94,8 @@ class Brokers:
             self._offsets.setdefault(topic, {})[place] = message.value() or b""
 
         for value in values:
-            self._producer.produce(topic, value, on_delivery=delivered, **options)
+            place = {} if is_placed else {"partition": next(self._turns)}
+            self._producer.produce(topic, value, on_delivery=delivered, **options, **place)
             self._producer.poll(0)
         assert self._producer.flush(30) == 0
 
@@ -129,7 +139,10 @@ class Brokers:
 
     def settings(self, settings: Settings, **further: object) -> Settings:
         """The settings with these brokers, and a group that soon misses its dead."""
-        options = {"session.timeout.ms": "4000", "heartbeat.interval.ms": "500"}
+        options = {
+            "session.timeout.ms": f"{SESSION_SECONDS * 1000}",
+            "heartbeat.interval.ms": "500",
+        }
         return settings.model_copy(
             update={
                 "kafka_bootstrap_servers": self.addresses,
@@ -174,7 +187,8 @@ class Consuming:
         return self._log.read_text("utf-8")
 
     def is_assigned(self) -> bool:
-        return "partitions assigned" in self.log()
+        """Whether it has held partitions; who joins a group is first assigned none at all."""
+        return re.search(r"partitions assigned.*=\[\d", self.log()) is not None
 
     def kill(self) -> None:
         """As power cuts do: no word to anybody."""

@@ -14,8 +14,15 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 
 from etl.settings import Settings
-from tests.brokers import TOPIC, Brokers, Relay, Start, notification, relayed
+from tests.brokers import SESSION_SECONDS, TOPIC, Brokers, Relay, Start, notification, relayed
 from tests.conftest import wait_until
+
+# Two consumers, their group and the database share the cores with other tests.
+PATIENCE_SECONDS = 90
+# Long enough that the group puts out who neither polls nor beats.
+OUTAGE_SECONDS = SESSION_SECONDS + 1
+# Long enough that the client tries for the brokers again and again.
+MANY_TRIES_SECONDS = 3
 
 
 def key_of(message: bytes) -> str:
@@ -31,15 +38,21 @@ def count(engine: Engine) -> int:
     return len(keys(engine))
 
 
+def live_on_for_a_moment(luck: random.Random) -> None:
+    """Leave a consumer alone for no more than a few batches, at any point of which it may die."""
+    time.sleep(luck.uniform(0, 0.4))
+
+
 @contextmanager
 def sending(brokers: Brokers, wanted: list[str], seconds: float) -> Iterator[threading.Thread]:
     """Send a notification for each key, some of them twice, spread over the time."""
+    pause_seconds = seconds * 100 / len(wanted)
 
     def send() -> None:
         for start in range(0, len(wanted), 100):
             part = [notification(key) for key in wanted[start : start + 100]]
             brokers.send(TOPIC, [*part, *part[:5]])
-            time.sleep(seconds * 100 / len(wanted))
+            time.sleep(pause_seconds)
 
     thread = threading.Thread(target=send)
     thread.start()
@@ -56,7 +69,7 @@ def killed_in_work(
     before = count(engine)
     consumer = start(settings)
     wait_until(lambda: count(engine) > before or count(engine) == wanted, pause=0.005)
-    time.sleep(luck.uniform(0, 0.4))
+    live_on_for_a_moment(luck)
     consumer.kill()
 
 
@@ -84,7 +97,7 @@ def test_killed_at_random_moments_it_loses_and_doubles_nothing(  # noqa: PLR0913
             killed_in_work(consuming, settings, engine, luck, len(wanted))
             assert_committed_is_stored(brokers, settings, engine)
     consuming(settings)
-    wait_until(lambda: count(engine) >= len(wanted), seconds=60)
+    wait_until(lambda: count(engine) >= len(wanted), seconds=PATIENCE_SECONDS)
     assert sorted(keys(engine)) == sorted(wanted)
 
 
@@ -95,14 +108,16 @@ def test_consumers_that_come_and_go_share_the_work_and_lose_none(
     wanted = [f"{number}.csv" for number in range(6000)]
     with sending(brokers, wanted, seconds=12):
         first = consuming(settings)
-        wait_until(first.is_assigned)
+        wait_until(first.is_assigned, seconds=PATIENCE_SECONDS)
         second = consuming(settings)
-        wait_until(lambda: second.is_assigned() and "revoked" in first.log())
+        wait_until(
+            lambda: second.is_assigned() and "revoked" in first.log(), seconds=PATIENCE_SECONDS
+        )
         assert first.end() == 0
         third = consuming(settings)
-        wait_until(third.is_assigned)
+        wait_until(third.is_assigned, seconds=PATIENCE_SECONDS)
         second.kill()
-    wait_until(lambda: count(engine) >= len(wanted), seconds=60)
+    wait_until(lambda: count(engine) >= len(wanted), seconds=PATIENCE_SECONDS)
     assert sorted(keys(engine)) == sorted(wanted)
     assert_committed_is_stored(brokers, settings, engine)
 
@@ -140,7 +155,7 @@ def test_a_database_that_goes_and_comes_back_costs_nothing(
         relay.cut()
         brokers.send(TOPIC, map(notification, wanted[300:600]))
         wait_until(lambda: "storing no events" in consumer.log())
-        time.sleep(5)  # longer than the group waits for one who does not poll or beat
+        time.sleep(OUTAGE_SECONDS)
         assert_committed_is_stored(brokers, settings, engine)
         relay.mend()
         wait_until(lambda: count(engine) == 600)
@@ -164,16 +179,16 @@ def test_taken_out_of_the_group_while_the_database_is_away_it_stores_all_the_sam
         through = url.set(port=relay.port).render_as_string(hide_password=False)
         brokers.send(TOPIC, map(notification, wanted[:100]))
         cut_off = consuming(settings.model_copy(update={"database_url": through}))
-        wait_until(lambda: count(engine) == 100, seconds=90)
+        wait_until(lambda: count(engine) == 100, seconds=PATIENCE_SECONDS)
         relay.cut()
         brokers.send(TOPIC, map(notification, wanted[100:200]))
-        wait_until(lambda: "storing no events" in cut_off.log(), seconds=90)
+        wait_until(lambda: "storing no events" in cut_off.log(), seconds=PATIENCE_SECONDS)
         other = consuming(settings)
-        wait_until(other.is_assigned, seconds=90)
+        wait_until(other.is_assigned, seconds=PATIENCE_SECONDS)
         brokers.send(TOPIC, map(notification, wanted[200:]))
-        wait_until(lambda: count(engine) > 100, seconds=90)
+        wait_until(lambda: count(engine) > 100, seconds=PATIENCE_SECONDS)
         relay.mend()
-        wait_until(lambda: count(engine) == 400, seconds=90)
+        wait_until(lambda: count(engine) == 400, seconds=PATIENCE_SECONDS)
     assert sorted(keys(engine)) == sorted(wanted)
     assert_committed_is_stored(brokers, settings, engine)
 
@@ -186,10 +201,10 @@ def test_brokers_that_hang_are_waited_for(
     consumer = consuming(settings)
     wait_until(lambda: count(engine) == 1)
     brokers.hang()
-    time.sleep(6)
+    time.sleep(OUTAGE_SECONDS)
     brokers.go_on()
     brokers.send(TOPIC, [notification("2.csv")])
-    wait_until(lambda: keys(engine) == ["1.csv", "2.csv"], seconds=60)
+    wait_until(lambda: keys(engine) == ["1.csv", "2.csv"], seconds=PATIENCE_SECONDS)
     assert consumer.process.poll() is None
 
 
@@ -215,7 +230,7 @@ def test_brokers_that_are_not_there_yet_are_waited_for_with_few_words(
     )
     wait_until(lambda: "trouble with Kafka" in consumer.log())
     brokers.send(TOPIC, [notification("1.csv")])
-    time.sleep(3)
+    time.sleep(MANY_TRIES_SECONDS)
     assert len(consumer.log().splitlines()) < 6
     relay.mend()
     wait_until(lambda: keys(engine) == ["1.csv"])
