@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -16,7 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from etl import local, show
+from etl.command import InOrder, live, print_json, print_json_list
 from etl.errors import ConfigurationError, EtlError, RunRefused, TransientError
+from etl.event_commands import events_group
 from etl.key_commands import keys_command
 from etl.local.files import write_private
 from etl.local.locks import is_held
@@ -25,7 +25,7 @@ from etl.model import ProblemCode, Trigger
 from etl.settings import EMBEDDED_MARK, Settings, embedded_mark, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from sqlalchemy import Connection
 
@@ -65,15 +65,8 @@ def _exit_code(error: EtlError) -> int:
     return EXIT_TRY_AGAIN if isinstance(error, TransientError) else EXIT_FAILED
 
 
-class _InOrder(click.Group):
-    """Lists its commands as they stand in this file: what is needed first comes first."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(self.commands)
-
-
 @click.group(
-    cls=_InOrder,
+    cls=InOrder,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 def commands() -> None:
@@ -82,22 +75,6 @@ def commands() -> None:
     Exit codes: 0 done, 1 failed, 2 wrong use or settings, 3 run refused,
     4 verify found differences, 75 something is down: try again.
     """
-
-
-@contextmanager
-def live(*, quiet: bool = True) -> Iterator[Settings]:
-    """The settings of a stack that is up for as long as the block runs, tables and all."""
-    from etl.prepare import prepare
-
-    settings = read_settings()
-    set_up_logs(settings.log_format, quiet=quiet)
-    with local.running(settings) as filled:
-        prepare(
-            filled,
-            make_tables=settings.embeds_database,
-            make_buckets=settings.embeds_object_store,
-        )
-        yield filled
 
 
 @contextmanager
@@ -120,31 +97,6 @@ def _database() -> Iterator[tuple[Settings, Connection]]:
         with translating(), engine.connect() as connection:
             yield settings, connection
         engine.dispose()
-
-
-def _as_json(value: object) -> str:
-    return json.dumps(value, default=_plain, ensure_ascii=False, indent=2)
-
-
-def _plain(value: object) -> str:
-    """What JSON has no type for: a time as 2026-01-02T03:04:05Z, anything else as its text."""
-    if isinstance(value, datetime):
-        return show.iso(value)
-    return str(value)
-
-
-def _print_json(value: object) -> None:
-    click.echo(_as_json(value))
-
-
-def _print_json_list(values: Iterable[object]) -> None:
-    """The values as one array, each printed as it comes: there may be a million of them."""
-    opened = False
-    for value in values:
-        click.echo(",\n" if opened else "[\n", nl=False)
-        click.echo(_as_json(value), nl=False)
-        opened = True
-    click.echo("\n]" if opened else "[]")
 
 
 @commands.command("up")
@@ -187,7 +139,7 @@ def run_command(*, wait_seconds: float, allow_mass_retirement: bool, as_json: bo
         )
         waiting = images_waiting(settings)
     if as_json:
-        _print_json(asdict(report))
+        print_json(asdict(report))
     else:
         show.report(console, report)
         show.images_waiting(console, waiting)
@@ -218,7 +170,7 @@ def images_command(*, again: bool, wait_seconds: float, as_json: bool) -> None:
     with live() as settings:
         kept = ImageKeeper(settings).keep(again=again, wait_seconds=wait_seconds)
     if as_json:
-        _print_json(asdict(kept))
+        print_json(asdict(kept))
     else:
         show.kept(console, kept)
 
@@ -255,7 +207,7 @@ def status_command(*, as_json: bool) -> None:
     with _database() as (settings, connection):
         facts = status(connection, settings)
     if as_json:
-        _print_json(facts)
+        print_json(facts)
     else:
         show.status(Console(highlight=False), facts)
 
@@ -281,7 +233,7 @@ def problems_command(*, key: str | None, code: str | None, as_json: bool) -> Non
     with _database() as (_, connection):
         found = open_problems(connection, key=key, code=code)
         if as_json:
-            _print_json_list(found)
+            print_json_list(found)
         else:
             first = list(islice(found, show.SHOWN_PROBLEMS + 1))
             if first:
@@ -315,7 +267,7 @@ def verify_command(*, as_json: bool) -> None:
         engine.dispose()
         waiting = images_waiting(settings)
     if as_json:
-        _print_json([asdict(difference) for difference in differences])
+        print_json([asdict(difference) for difference in differences])
     else:
         show.differences(Console(highlight=False), differences)
         show.images_waiting(console, waiting)
@@ -336,7 +288,7 @@ def env_command(*, as_json: bool) -> None:
     values = show.environment(filled, _api_url(settings))
     values[EMBEDDED_MARK] = embedded_mark(settings)
     if as_json:
-        _print_json(values)
+        print_json(values)
     else:
         for name, value in values.items():
             click.echo(f"export {name}={shlex.quote(value)}")
@@ -380,94 +332,7 @@ def serve_command(*, url_file: Path | None) -> None:
         serve(settings, announce=announce, more=more)
 
 
-@commands.group("events", cls=_InOrder)
-def events_group() -> None:
-    """Hear of changes in the bucket as they happen."""
-
-
-_prefix = click.option("--prefix", default="", help="Only keys that begin so.")
-_suffix = click.option("--suffix", default="", help="Only keys that end so.")
-_arns = click.option(
-    "--arn",
-    "arns",
-    multiple=True,
-    metavar="ARN",
-    help="A target of the store; by default EVENT_ARNS.",
-)
-
-
-@events_group.command("subscribe")
-@_arns
-@_prefix
-@_suffix
-def subscribe_command(*, arns: tuple[str, ...], prefix: str, suffix: str) -> None:
-    """Let the store send what changes in the source bucket to its targets.
-
-    What others have subscribed stays as it is. `up` does this for the embedded store.
-    """
-    from etl.bucket import ObjectStore
-    from etl.subscriptions import subscribe, wanted
-
-    with live() as settings:
-        asked = wanted(arns or settings.arns, prefix=prefix, suffix=suffix)
-        if not asked:
-            raise ConfigurationError(
-                "There is no target to subscribe.",
-                hint="Name the store's with --arn or EVENT_ARNS: arn:minio:sqs::1:webhook.",
-            )
-        new = subscribe(ObjectStore(settings), settings.source_bucket, asked)
-    for one in asked:
-        click.echo(f"{one.arn} {'is subscribed now' if one in new else 'was subscribed already'}.")
-
-
-@events_group.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def subscriptions_command(*, as_json: bool) -> None:
-    """List who is told of changes in the source bucket."""
-    from etl.bucket import ObjectStore
-    from etl.subscriptions import subscriptions
-
-    with live() as settings:
-        found = subscriptions(ObjectStore(settings), settings.source_bucket)
-    if as_json:
-        _print_json([asdict(one) for one in found])
-    else:
-        show.subscriptions(Console(highlight=False), found)
-
-
-@events_group.command("unsubscribe")
-@_arns
-def unsubscribe_command(*, arns: tuple[str, ...]) -> None:
-    """Take our subscriptions away: of these targets, or all of them."""
-    from etl.bucket import ObjectStore
-    from etl.subscriptions import unsubscribe
-
-    with live() as settings:
-        gone = unsubscribe(ObjectStore(settings), settings.source_bucket, arns)
-    click.echo(f"{show.counted(len(gone), 'subscription')} taken away.")
-
-
-@events_group.command("listen")
-@_prefix
-@_suffix
-def listen_command(*, prefix: str, suffix: str) -> None:
-    """Fetch the events, until Ctrl-C, from a store that cannot reach us."""
-    from etl.listen import listen
-
-    with live(quiet=False) as settings:
-        listen(settings, prefix=prefix, suffix=suffix)
-
-
-@events_group.command("kafka")
-def events_kafka_command() -> None:
-    """Take the store's notifications from Kafka, until Ctrl-C."""
-    from etl.kafka import require_client
-
-    require_client()
-    from etl.kafka.consumer import consume
-
-    with live(quiet=False) as settings:
-        consume(settings)
+commands.add_command(events_group)
 
 
 @commands.command("migrate")
