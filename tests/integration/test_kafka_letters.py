@@ -140,11 +140,13 @@ def test_no_offset_is_committed_before_the_dead_letter_topic_has_the_letter(
         kafka_dead_letter_topic="dead-letters",
         kafka_options={"message.max.bytes": "1000"},
     )
-    brokers.send(TOPIC, [notification("1.csv"), b"nonsense" * 1000], partition=1)
+    nonsense = b"nonsense" * 1000
+    brokers.send(TOPIC, [notification("1.csv"), nonsense], partition=1)
     consumer = consuming(settings)
     wait_until(lambda: "storing no events" in consumer.log())
     assert stored(engine) == ["1.csv"]
-    assert brokers.below_committed(TOPIC, settings.kafka_group) == []
+    # The event may have come in a batch of its own, and is then committed rightly.
+    assert nonsense not in brokers.below_committed(TOPIC, settings.kafka_group)
     assert consumer.process.poll() is None
 
 
