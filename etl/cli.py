@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from etl import local, show
 from etl.command import InOrder, live, print_json, print_json_list
+from etl.env_file import read_misspellings
 from etl.errors import ConfigurationError, EtlError, RunRefused, TransientError
 from etl.event_commands import events_group
 from etl.key_commands import keys_command
@@ -75,6 +76,8 @@ def commands() -> None:
     Exit codes: 0 done, 1 failed, 2 wrong use or settings, 3 run refused,
     4 verify found differences, 75 something is down: try again.
     """
+    for misspelling in read_misspellings():
+        console.print(misspelling.sentence(), style="yellow", markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -1,0 +1,66 @@
+"""`.env`: a name that is nearly a setting is told of, and nobody else's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from etl.cli import commands
+from etl.env_file import misspellings
+from etl.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("S3_ENDPIONT", "S3_ENDPOINT"),
+        ("s3_endpiont", "S3_ENDPOINT"),
+        ("DATABSE_URL", "DATABASE_URL"),
+        ("API_KEY", "API_KEYS"),
+        ("KAFKA_BOOTSTRAP_SERVER", "KAFKA_BOOTSTRAP_SERVERS"),
+    ],
+)
+def test_a_name_that_is_nearly_a_setting_is_told_with_its_line(name: str, meant: str):
+    (found,) = misspellings(f"# mine\nAPI_PORT=5001\n\nexport {name}='a\nb'\n")
+    assert (found.line, found.name, found.meant) == (4, name.upper(), meant)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no assignment at all",
+        "#S3_ENDPIONT=x\n",
+        "S3_ENDPOINT=http://127.0.0.1:9000\ns3_region=x\n",
+        "POSTGRES_PASSWORD=x\nLOG_LEVEL=debug\n",
+        "S3_ENDPOINT=http://127.0.0.1:9000\nS3_ENDPOINT_URL=http://127.0.0.1:9000\n",
+    ],
+)
+def test_settings_and_the_names_of_others_are_left_alone(text: str):
+    assert misspellings(text) == []
+
+
+def test_every_setting_written_with_two_letters_swapped_is_told():
+    for field in Settings.model_fields:
+        name = field.upper()
+        (found,) = misspellings(f"{name[0]}{name[2]}{name[1]}{name[3:]}=x")
+        assert found.meant == name
+
+
+def test_what_docker_compose_reads_is_left_alone():
+    example = (ROOT / ".env.example").read_text("utf-8").replace("\n#", "\n")
+    assert misspellings(example) == []
+
+
+def test_a_command_tells_of_it_and_does_its_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_text("LOCAL_DIR=l\nAPI_KEYS_FIEL=mine\n", "utf-8")
+    done = CliRunner().invoke(commands, ["keys", "list"])
+    assert done.exit_code == 0
+    assert "There is no key" in done.stdout
+    assert "line 2: API_KEYS_FIEL" in done.stderr
+    assert "API_KEYS_FILE" in done.stderr
