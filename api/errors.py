@@ -243,8 +243,8 @@ def of_ours(error: EtlError) -> Response:
     )
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         return problem(500, _DETAILS[500])
-    detail, hint = error.message, error.advice
-    if isinstance(error, ObjectStoreUnavailable):  # which names addresses, and the store's words
+    detail, hint = error.told, error.advice
+    if isinstance(error, ObjectStoreUnavailable):
         detail, hint = "The object store is not available.", _STORE_HINT
     passing = {"Retry-After": str(RETRY_AFTER_SECONDS)}
     headers = passing if status == HTTPStatus.SERVICE_UNAVAILABLE else None

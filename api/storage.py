@@ -10,7 +10,7 @@ from sqlalchemy import text
 from api import openapi
 from api.auth import needs
 from api.errors import RETRY_AFTER_SECONDS
-from api.health import look_at
+from api.health import look_at, reason_for_caller
 from api.schemas.health import StorageHealth
 from api.services import Services, services
 from etl.access import Role
@@ -103,7 +103,7 @@ def _bucket(shared: Services, name: str) -> dict[str, Any]:
             shared.write_checks.check(name)
     except EtlError as error:
         exists = not isinstance(error, ConfigurationError)
-        return {"exists": exists, "writable": False, "reason": error.message}
+        return {"exists": exists, "writable": False, "reason": reason_for_caller(error)}
     return {"exists": True, "writable": True if is_ours else None, "reason": None}
 
 

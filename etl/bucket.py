@@ -335,15 +335,17 @@ class ObjectStore:
         if key is not None:
             return UnreadableObject(f"The object store refused to {operation}.", key=key)
         return ConfigurationError(
-            f"The object store refused to {operation} with our keys.",
+            f"The object store at {self._endpoint} refused to {operation} with our keys.",
             hint="Check S3_ACCESS_KEY and S3_SECRET_KEY, and what that user may do.",
-            endpoint=self._endpoint,
+            told=f"The object store refused to {operation} with our keys.",
         )
 
     def _unavailable(self, operation: str, error: BaseException) -> ObjectStoreUnavailable:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         return ObjectStoreUnavailable(
-            f"Could not {operation} at {self._endpoint}: {reason[:300]}", operation=operation
+            f"Could not {operation} at {self._endpoint}: {reason[:300]}",
+            told=f"The object store is not available: could not {operation}.",
+            operation=operation,
         )
 
 

@@ -108,7 +108,10 @@ def translating() -> Iterator[None]:
         cause = error.orig if isinstance(error, DBAPIError) else error
         if not is_outage(cause):
             raise
-        raise DatabaseUnavailable(f"PostgreSQL is not available: {_first_line(cause)}") from error
+        raise DatabaseUnavailable(
+            f"PostgreSQL is not available: {_first_line(cause)}",
+            told="PostgreSQL is not available.",
+        ) from error
 
 
 def is_outage(error: BaseException | None) -> bool:

@@ -23,13 +23,20 @@ from typing import ClassVar
 
 
 class EtlError(Exception):
-    """A failure we foresaw: a sentence that names the thing, a hint, and facts for the log."""
+    """A failure we foresaw: a sentence that names the thing, a hint, and facts for the log.
+
+    `told` is the sentence for everybody else, where `message` holds an address or the words
+    of a server: those are for whoever runs us, in the log and on the console.
+    """
 
     hint: ClassVar[str] = ""
 
-    def __init__(self, message: str, *, hint: str | None = None, **facts: object) -> None:
+    def __init__(
+        self, message: str, *, hint: str | None = None, told: str | None = None, **facts: object
+    ) -> None:
         super().__init__(message)
         self.message = message
+        self.told = told if told is not None else message
         self.advice = hint if hint is not None else self.hint
         self.facts = facts
 
@@ -40,7 +47,7 @@ class EtlError(Exception):
 
     def as_dict(self) -> dict[str, object]:
         """What `run.error` stores and the API shows."""
-        return {"code": self.code, "message": self.message, "hint": self.advice} | (
+        return {"code": self.code, "message": self.told, "hint": self.advice} | (
             {"facts": {name: str(value) for name, value in self.facts.items()}}
             if self.facts
             else {}

@@ -360,8 +360,9 @@ def _nothing_new(before: Counts) -> Counts:
 
 
 def _as_bug(error: Exception) -> dict[str, object]:
+    """Its name alone: what it says may hold addresses, statements and data."""
     return {
         "code": "Bug",
-        "message": f"{type(error).__name__}: {error}"[:1000],
+        "message": f"{type(error).__name__}; what it says is in the log.",
         "hint": "This is a fault of Bucketline: please report it with the log.",
     }

@@ -10,14 +10,16 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
+from api import create_app
 from etl.bucket import ObjectStore
 from etl.database import connect, connect_unpooled, run_lock
-from etl.errors import DatabaseUnavailable, ObjectStoreUnavailable, RunAlreadyActive
+from etl.errors import DatabaseUnavailable, EtlError, ObjectStoreUnavailable, RunAlreadyActive
 from etl.executor import map_in_threads
 from etl.manager import DataManager
 from etl.model import RunState, Trigger
@@ -197,6 +199,38 @@ def test_a_store_that_is_down_fails_the_run_in_time_and_says_why(
         " FROM run ORDER BY id DESC LIMIT 1",
     )
     assert is_true(engine, "SELECT count(*) = 1 FROM users WHERE retired_at IS NULL")
+
+
+class Odd(ObjectStore):
+    """Fails in a way nobody foresaw."""
+
+    def list_pages(self, *_: object) -> NoReturn:
+        raise ValueError("The store at http://127.0.0.1:9 is odd.")
+
+
+@pytest.mark.parametrize(
+    ("odd", "store", "code"),
+    [
+        ({"s3_endpoint": "http://127.0.0.1:9"}, ObjectStore, "ObjectStoreUnavailable"),
+        ({"s3_secret_key": SecretStr("not the secret key")}, ObjectStore, "ConfigurationError"),
+        ({}, Odd, "Bug"),
+    ],
+    ids=["down", "refused", "bug"],
+)
+def test_what_readers_are_told_of_a_failed_run_holds_no_address(
+    odd: dict[str, object],
+    store: type[ObjectStore],
+    code: str,
+    settings: Settings,
+    bucket: TestBucket,
+):
+    bucket.user("1.csv")
+    settings = settings.model_copy(update=odd)
+    with pytest.raises((EtlError, ValueError), match=r"127\.0\.0\.1"):
+        DataManager(settings, store=store(settings)).run(Trigger.CLI)
+    run = create_app(settings).test_client().get("/runs/1")
+    assert run.get_json()["error"]["code"] == code
+    assert "127.0.0.1" not in run.text
 
 
 def test_a_store_that_goes_down_after_the_commit_delays_publication_only(

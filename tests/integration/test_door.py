@@ -460,6 +460,15 @@ def test_a_streamed_answer_is_logged_with_all_its_bytes(
     assert line["bytes"] == size > 1_000_000
 
 
+@pytest.mark.parametrize("path", ["/health", "/storage/health"])
+def test_addresses_are_told_to_admins_alone(make: Callable[..., FlaskClient], path: str):
+    client = make(api_keys=SecretStr(entries()), s3_endpoint="http://127.0.0.1:9")
+    for role, is_told in ((Role.READER, False), (Role.WRITER, False), (Role.ADMIN, True)):
+        told = client.get(path, headers=bearer(KEYS[role])).get_json()["object_store"]
+        assert told["status"] == "down"
+        assert ("127.0.0.1:9" in told["reason"]) is is_told
+
+
 def test_no_failing_request_gives_a_secret_or_a_stack_away(
     make: Callable[..., FlaskClient],
     logged: Callable[[], str],
