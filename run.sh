@@ -145,10 +145,13 @@ ensure_runtime() {
     fi
 }
 
-ensure_tools() {
-    ensure 'Bucketline and its test tools' \
-        requirements.lock requirements-kafka.lock requirements-dev.lock
-}
+tools='requirements.lock requirements-kafka.lock requirements-dev.lock'
+
+# shellcheck disable=SC2086 # the locks are words of their own, here and below
+ensure_tools() { ensure 'Bucketline and its test tools' $tools; }
+
+# shellcheck disable=SC2086
+has_tools() { is_installed $tools; }
 
 # The benchmark's rivals live in an environment of their own. They are no part of Bucketline: where
 # they cannot be had, the benchmark goes on and says so in their rows.
@@ -185,8 +188,13 @@ takes_none() {
     exit 2
 }
 
+# The help is pytest's; so as to show some at once, nothing is installed for it.
 run_tests() {
-    if wants_help "$@"; then show_help; exit; fi
+    if wants_help "$@" && ! has_tools; then
+        show_help
+        echo "The arguments of test are pytest's; once it is installed, this shows them."
+        exit
+    fi
     ensure_tools
     exec .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal "$@"
 }

@@ -320,6 +320,14 @@ def test_test_runs_pytest_with_the_arguments_it_is_given(project: Path):
     assert result.stdout.endswith("-k some name\n")
 
 
+def test_the_help_of_test_is_that_of_pytest_once_it_is_installed(project: Path):
+    assert "pytest's" in call(project / "run.sh", "test", "--help").stdout
+    call(project / "run.sh", "test")
+    result = call(project / "run.sh", "test", "--help")
+    assert result.stdout.startswith("pytest ")
+    assert result.stdout.endswith("--help\n")
+
+
 def test_lint_lets_every_linter_speak_and_fails_if_one_does(project: Path):
     good = call(project / "run.sh", "lint")
     assert good.returncode == 0, good.stderr
