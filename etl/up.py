@@ -20,6 +20,7 @@ from etl.errors import ConfigurationError, DatabaseUnavailable, EtlError
 from etl.local.files import last_lines, open_log
 from etl.local.locks import FileLock
 from etl.local.processes import Launch, start, stop
+from etl.run_watch import telling_of_runs
 from etl.seed import seed
 from etl.subscriptions import subscribe, wanted
 
@@ -45,7 +46,8 @@ STEADY_SECONDS = 60.0
 def up(settings: Settings, console: Console, *, sample: Path | None) -> None:
     """Seed an empty bucket from `sample`, start scheduler and API, and keep them up.
 
-    Ends on Ctrl-C or SIGTERM, children first; a child that dies is started again.
+    Ends on Ctrl-C or SIGTERM, children first; a child that dies is started again, and a run
+    that fails or is refused is told of.
 
     Raises:  ConfigurationError when this LOCAL_DIR is up already, or a child does not start.
     """
@@ -60,9 +62,10 @@ def up(settings: Settings, console: Console, *, sample: Path | None) -> None:
         children = _Children(settings)
         try:
             _start(settings, console, children, told)
-            while not told.stop:
-                children.tend(console)
-                time.sleep(LOOK_SECONDS)
+            with telling_of_runs(settings, lambda line: _warn(console, line)):
+                while not told.stop:
+                    children.tend(console)
+                    time.sleep(LOOK_SECONDS)
         finally:
             console.print("Stopping …")
             children.stop()
@@ -75,8 +78,12 @@ def _subscribe(settings: Settings, console: Console, store: ObjectStore) -> None
     try:
         subscribe(store, settings.source_bucket, wanted(settings.arns))
     except EtlError as error:
-        console.print(f"{error.message} {error.advice}", style="yellow", markup=False)
+        _warn(console, f"{error.message} {error.advice}")
         console.print(f"Changes are seen every {settings.etl_interval} instead.", style="yellow")
+
+
+def _warn(console: Console, line: str) -> None:
+    console.print(line, style="yellow", markup=False, soft_wrap=True)
 
 
 def _start(settings: Settings, console: Console, children: _Children, told: _Told) -> None:

@@ -1,0 +1,61 @@
+"""What `up` says of runs, from the table itself and through an outage."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import make_url
+
+from etl import run_watch
+from etl.errors import MassRetirement
+from etl.manager import DataManager
+from etl.merge import MASS_RETIREMENT_FLOOR
+from etl.model import Trigger
+from etl.run_watch import telling_of_runs
+from etl.settings import Settings
+from tests.brokers import relayed
+from tests.conftest import TestBucket, wait_until
+
+
+def users(count: int) -> str:
+    rows = "".join(f"{number},Ann,Lee,0\n" for number in range(count))
+    return f"user_id,first_name,last_name,birthts\n{rows}"
+
+
+def refuse(bucket: TestBucket, manager: DataManager) -> None:
+    """Make a run that is refused, for most of the users seem to be gone."""
+    bucket.remove("many.csv")
+    with pytest.raises(MassRetirement):
+        manager.run(Trigger.INTERVAL)
+
+
+def refuse_until_told(bucket: TestBucket, manager: DataManager, told: list[str]) -> None:
+    """More than once perhaps: what ends before the first look counts as told."""
+    before = len(told)
+    wait_until(lambda: refuse(bucket, manager) or len(told) > before)
+
+
+def test_refused_runs_are_told_of_before_and_after_the_database_was_away(
+    settings: Settings,
+    bucket: TestBucket,
+    manager: DataManager,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(run_watch, "LOOK_EVERY_SECONDS", 0.02)
+    told: list[str] = []
+    url = make_url(settings.sqlalchemy_url).set(drivername="postgresql")
+    with relayed((url.host or "", url.port or 0)) as relay:
+        through = url.set(port=relay.port).render_as_string(hide_password=False)
+        with telling_of_runs(
+            settings.model_copy(update={"database_url": SecretStr(through)}), told.append
+        ):
+            for _ in range(2):
+                bucket.put("many.csv", users(MASS_RETIREMENT_FLOOR + 1))
+                manager.run(Trigger.CLI)
+                refuse_until_told(bucket, manager, told)
+                relay.cut()
+                relay.mend()
+    assert len(told) == 2
+    for line in told:
+        assert "(interval) was refused: The bucket no longer holds 101 of 101" in line
+        assert "--allow-mass-retirement" in line

@@ -1,0 +1,80 @@
+"""What `up` says of runs: each failure once, each long wait once, and nothing of the rest."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from etl.errors import EtlError, MassRetirement, ObjectStoreUnavailable
+from etl.model import RunState
+from etl.run_watch import LONG_WAIT, News, Seen
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+REFUSED = MassRetirement("The bucket no longer holds 9 of 10 users.")
+DOWN = ObjectStoreUnavailable("Could not list.")
+
+
+def run(number: int, state: RunState = RunState.SUCCEEDED, error: EtlError | None = None) -> Seen:
+    return Seen(number, "interval", state, error.as_dict() if error else None, NOW - LONG_WAIT * 2)
+
+
+def failed(number: int, error: EtlError) -> Seen:
+    return run(number, RunState.FAILED, error)
+
+
+@pytest.mark.parametrize(("error", "how"), [(REFUSED, "was refused"), (DOWN, "failed")])
+def test_a_failure_is_one_line_with_its_hint(error: EtlError, how: str):
+    news = News([run(1)])
+    (line,) = news.of([failed(2, error), run(1)], NOW)
+    assert line == f"Run 2 (interval) {how}: {error.message} {error.hint}"
+    assert news.of([failed(2, error), run(1)], NOW) == []
+
+
+def test_what_failed_before_is_not_told():
+    assert News([failed(1, DOWN)]).of([failed(1, DOWN)], NOW) == []
+
+
+def test_a_failure_that_repeats_is_told_again_only_after_a_success():
+    news = News([])
+    runs = [failed(1, REFUSED)]
+    assert len(news.of(runs, NOW)) == 1
+    runs.append(failed(2, REFUSED))
+    assert news.of(runs, NOW) == []
+    runs.append(failed(3, DOWN))
+    assert len(news.of(runs, NOW)) == 1
+    runs += [run(4), failed(5, DOWN)]
+    assert len(news.of(runs, NOW)) == 1
+
+
+def test_a_run_asked_for_early_that_fails_late_is_told():
+    news = News([run(1, RunState.REQUESTED), run(2)])
+    assert len(news.of([failed(1, DOWN), run(2)], NOW)) == 1
+
+
+def test_a_run_that_could_not_be_published_has_not_failed():
+    assert News([]).of([run(1, RunState.SUCCEEDED, DOWN)], NOW) == []
+
+
+def test_a_long_wait_for_another_run_is_told_once():
+    news = News([])
+    runs = [run(1, RunState.RUNNING), run(2, RunState.REQUESTED)]
+    (line,) = news.of(runs, NOW)
+    assert line.startswith("Run 2 has to wait: run 1 (interval) is active.")
+    assert news.of(runs, NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("runs", "now"),
+    [
+        ([run(2, RunState.REQUESTED)], NOW),
+        ([run(1, RunState.RUNNING)], NOW),
+        (
+            [run(1, RunState.RUNNING), run(2, RunState.REQUESTED)],
+            NOW - LONG_WAIT - timedelta(seconds=1),
+        ),
+    ],
+    ids=["nobody is active", "nobody waits", "not for long"],
+)
+def test_other_waits_are_not_told(runs: list[Seen], now: datetime):
+    assert News([]).of(runs, now) == []
