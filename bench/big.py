@@ -87,8 +87,7 @@ class Big:
             [item.seconds for item in runs],
             rival="sorted COPY, same table and indexes",
             rival_samples=copies,
-            limit=Limit(COPY_FACTOR),
-            says=f"≤ {COPY_FACTOR} × COPY",
+            limit=Limit(COPY_FACTOR, of="COPY"),
             note=f"{steps(runs[-1])}; {_whole(runs)}",
         )
 

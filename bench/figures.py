@@ -19,11 +19,20 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Limit:
-    """A bound on a figure: `factor` times the rival's, plus `extra`; `extra` alone without one."""
+    """A bound on a figure: `factor` times the rival's, plus `extra`; `extra` alone without one.
+
+    `of` is a short name of the rival, for a limit that is a factor alone and so says itself.
+    """
 
     factor: float = 0.0
     extra: float = 0.0
     at_least: bool = False
+    of: str = ""
+
+    @property
+    def says(self) -> str:
+        """The limit in words, if it has been told what it is a factor of."""
+        return f"{'≥' if self.at_least else '≤'} {self.factor} × {self.of}" if self.of else ""
 
     def bound(self, rival: float | None) -> float | None:
         """The bound in the figure's unit; None when the rival it hangs on was not measured."""
@@ -90,7 +99,7 @@ def figure(  # noqa: PLR0913  (a table has that many columns)
         rival,
         rival_value,
         list(rival_samples),
-        says,
+        says or (limit.says if limit else ""),
         bound,
         passed,
         note,

@@ -90,8 +90,7 @@ def _beside(what: str, ours: Measured, rival: str, before: Measured) -> Figure:
         [] if ours.peak_mb is None else [ours.peak_mb],
         rival=rival,
         rival_samples=[] if before.peak_mb is None else [before.peak_mb],
-        limit=Limit(GROWTH_FACTOR),
-        says=f"≤ {GROWTH_FACTOR} × that",
+        limit=Limit(GROWTH_FACTOR, of="that"),
         note=f"a run of {ours.seconds:,.1f} s, and one of {before.seconds:,.1f} s"
         if known
         else NO_PROC,

@@ -67,8 +67,7 @@ class Serving:
             answers,
             rival="COPY TO STDOUT of the same JSON",
             rival_samples=limits,
-            limit=Limit(ALL_SHARE, at_least=True),
-            says=f"≥ {ALL_SHARE} × COPY",
+            limit=Limit(ALL_SHARE, at_least=True, of="COPY"),
         )
 
     def _by_age(self, server: Server) -> Figure:
@@ -91,8 +90,7 @@ class Serving:
             answers,
             rival="the bare SQL",
             rival_samples=limits,
-            limit=Limit(AGE_FACTOR),
-            says=f"≤ {AGE_FACTOR} × SQL",
+            limit=Limit(AGE_FACTOR, of="SQL"),
         )
 
     def _memory(self, server: Server) -> Figure:

@@ -151,8 +151,7 @@ def glob(stack: Stack, scale: Scale) -> Iterator[Figure]:
         [item.seconds for item in runs],
         rival="DuckDB, glob into PostgreSQL",
         rival_samples=peer.seconds,
-        limit=Limit(GLOB_FACTOR),
-        says=f"≤ {GLOB_FACTOR} × DuckDB",
+        limit=Limit(GLOB_FACTOR, of="DuckDB"),
         note=peer.why_not or steps(runs[-1]),
     )
     yield shown

@@ -69,8 +69,7 @@ class Transfers:
             ours,
             rival="the store itself, same client",
             rival_samples=direct,
-            limit=Limit(share, at_least=True),
-            says=f"≥ {share} × the store",
+            limit=Limit(share, at_least=True, of="the store"),
         )
 
     def _memory(self, before: float | None) -> Figure:
@@ -102,8 +101,7 @@ class Transfers:
             ours,
             rival="LIST",
             rival_samples=direct,
-            limit=Limit(LIST_FACTOR),
-            says=f"≤ {LIST_FACTOR} × LIST",
+            limit=Limit(LIST_FACTOR, of="LIST"),
         )
 
     def _direct(self, method: str) -> str:

@@ -7,7 +7,6 @@ between a client and any server that is to go away and come back.
 from __future__ import annotations
 
 import json
-import os
 import re
 import select
 import signal
@@ -25,8 +24,8 @@ from urllib.parse import quote_plus
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
 from etl.settings import Settings
+from tests.processes import start
 
-ROOT = Path(__file__).parents[1]
 TOPIC = "bucket-events"
 PARTITIONS = 4  # what the mock cluster gives a new topic
 SESSION_SECONDS = 4  # how long the group waits for one of whom it hears nothing
@@ -152,36 +151,13 @@ class Brokers:
         )
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    """The environment in which a process reads these very settings."""
-    values: dict[str, str] = {"PATH": os.environ["PATH"]}
-    for name, value in settings:
-        if value == Settings.model_fields[name].get_default(call_default_factory=True):
-            continue
-        if isinstance(value, dict):
-            text = "; ".join(f"{option}={given}" for option, given in value.items())
-        elif hasattr(value, "get_secret_value"):
-            text = value.get_secret_value()
-        elif hasattr(value, "total_seconds"):
-            text = f"{value.total_seconds()}s"
-        else:
-            text = str(value)
-        values[name.upper()] = text
-    return values
-
-
 class Consuming:
     """`python -m etl events kafka` as a process of its own."""
 
     def __init__(self, settings: Settings, log: Path) -> None:
         self._log = log
         with log.open("wb") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "etl", "events", "kafka"],
-                cwd=ROOT,
-                env=environment(settings),
-                stderr=file,
-            )
+            self.process = start(settings, "events", "kafka", stderr=file)
 
     def log(self) -> str:
         return self._log.read_text("utf-8")

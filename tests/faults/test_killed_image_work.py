@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,8 +19,8 @@ from etl.thumbnails import ImageKeeper
 from etl.verify import verify
 from tests.conftest import TestBucket, wait_until
 from tests.pictures import plain
+from tests.processes import start
 
-ROOT = Path(__file__).parents[2]
 IMAGES = 300
 
 MOMENTS = {
@@ -36,32 +34,15 @@ MOMENTS = {
 REMOVAL = "SELECT EXISTS (SELECT FROM thumbnail WHERE put_at IS NULL)"
 
 
-def start(settings: Settings) -> subprocess.Popen[bytes]:
-    assert settings.s3_secret_key
-    assert settings.database_url
-    environment = {
-        "PATH": os.environ["PATH"],
-        "S3_ENDPOINT": settings.s3_endpoint,
-        "S3_ACCESS_KEY": settings.s3_access_key,
-        "S3_SECRET_KEY": settings.s3_secret_key.get_secret_value(),
-        "DATABASE_URL": settings.database_url.get_secret_value(),
-        "SOURCE_BUCKET": settings.source_bucket,
-        "PROCESSED_BUCKET": settings.processed_bucket,
-        "THUMBNAIL_BUCKET": settings.thumbnail_bucket,
-    }
-    return subprocess.Popen(
-        [sys.executable, "-m", "etl", "images"],
-        cwd=ROOT,
-        env={name: str(value) for name, value in environment.items()},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+def start_work(settings: Settings) -> subprocess.Popen[bytes]:
+    nowhere = subprocess.DEVNULL
+    return start(settings, "images", stdout=nowhere, stderr=nowhere)
 
 
 def kill_when(settings: Settings, condition: str) -> None:
     """Start the work and kill it as soon as the condition holds, or let it end."""
     engine = connect_unpooled(settings)
-    process = start(settings)
+    process = start_work(settings)
     try:
         with engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -129,7 +110,7 @@ def children_of(process: int) -> set[Path]:
 @pytest.mark.usefixtures("many")
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
 def test_told_to_stop_it_leaves_no_process_behind(settings: Settings):
-    with start(settings) as process:
+    with start_work(settings) as process:
         wait_until(lambda: len(children_of(process.pid)) >= 2, seconds=60)
         children = children_of(process.pid)
         process.terminate()

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -26,8 +23,8 @@ from etl.model import RunState, Trigger
 from etl.settings import Settings
 from etl.verify import verify
 from tests.conftest import TestBucket, wait_until
+from tests.processes import start
 
-ROOT = Path(__file__).parents[2]
 OBJECTS = 5_000
 
 MOMENTS = {
@@ -40,24 +37,8 @@ MOMENTS = {
 
 
 def start_run(settings: Settings, *options: str) -> subprocess.Popen[bytes]:
-    assert settings.s3_secret_key
-    assert settings.database_url
-    environment = {
-        "PATH": os.environ["PATH"],
-        "S3_ENDPOINT": settings.s3_endpoint,
-        "S3_ACCESS_KEY": settings.s3_access_key,
-        "S3_SECRET_KEY": settings.s3_secret_key.get_secret_value(),
-        "DATABASE_URL": settings.database_url.get_secret_value(),
-        "SOURCE_BUCKET": settings.source_bucket,
-        "PROCESSED_BUCKET": settings.processed_bucket,
-    }
-    return subprocess.Popen(
-        [sys.executable, "-m", "etl", "run", "--json", *options],
-        cwd=ROOT,
-        env={name: str(value) for name, value in environment.items()},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    pipe = subprocess.PIPE
+    return start(settings, "run", "--json", *options, stdout=pipe, stderr=pipe)
 
 
 def is_true(engine: Engine, condition: str) -> bool:

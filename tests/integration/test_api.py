@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -34,6 +31,8 @@ from etl.model import RunState, Trigger
 from etl.runs import REQUEST_CHANNEL
 from etl.tables import problem, run, source_object, users
 from tests.conftest import wait_until
+from tests.people import NOW, birthts, person, put_many, put_users
+from tests.processes import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,8 +45,6 @@ if TYPE_CHECKING:
     from etl.settings import Settings
 
 TODAY = date(2026, 6, 15)
-NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
-EPOCH = date(1970, 1, 1)
 
 AWKWARD_NAMES = [
     'O"Neil',
@@ -117,44 +114,6 @@ def without_store(settings: Settings) -> Iterator[FlaskClient]:
         app.extensions["bucketline"].engine.dispose()
 
 
-def birthts(birthdate: date) -> int:
-    return (birthdate - EPOCH).days * 86_400_000
-
-
-def user(user_id: str, birthdate: date = date(1990, 6, 15), **values: object) -> dict[str, object]:
-    return {
-        "user_id": user_id,
-        "first_name": "Ann",
-        "last_name": "Smith",
-        "birthts": birthts(birthdate),
-        "img_path": None,
-        "extra": None,
-        "source_key": f"{user_id}.csv",
-        "source_line": 2,
-        "run_id": 1,
-        "updated_at": NOW,
-        "retired_at": None,
-    } | values
-
-
-def put_users(engine: Engine, *rows: dict[str, object]) -> None:
-    with engine.begin() as connection:
-        connection.execute(insert(users), list(rows))
-
-
-def put_many(engine: Engine, count: int) -> None:
-    with engine.begin() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO users (user_id, first_name, last_name, birthts, source_key,"
-                " source_line, run_id, updated_at)"
-                " SELECT lpad(i::text, 8, '0'), repeat('x', 100), 'Smith', i, 'k.csv', i, 1, now()"
-                " FROM generate_series(1, :count) i"
-            ),
-            {"count": count},
-        )
-
-
 MANY = 4 * WHOLE_BYTES // 100  # of them need more than 100 bytes each: too many for one piece
 
 
@@ -200,7 +159,7 @@ def test_no_users_are_an_empty_object(client: FlaskClient):
 
 
 def test_users_are_keyed_by_id_with_exactly_four_fields(client: FlaskClient, engine: Engine):
-    put_users(engine, user("1000", img_path="src-data/1000.png"), user("1001", birthts=-1))
+    put_users(engine, person("1000", img_path="src-data/1000.png"), person("1001", birthts=-1))
     assert get(client, "/data") == {
         "1000": {
             "first_name": "Ann",
@@ -213,14 +172,14 @@ def test_users_are_keyed_by_id_with_exactly_four_fields(client: FlaskClient, eng
 
 
 def test_users_come_in_byte_order_of_their_ids(client: FlaskClient, engine: Engine):
-    put_users(engine, *(user(name) for name in AWKWARD_IDS))
+    put_users(engine, *(person(name) for name in AWKWARD_IDS))
     assert list(get(client, "/data")) == sorted(AWKWARD_IDS, key=str.encode)
 
 
 def test_awkward_names_survive_as_json(client: FlaskClient, engine: Engine):
     put_users(
         engine,
-        *(user(str(n), first_name=name, last_name=name) for n, name in enumerate(AWKWARD_NAMES)),
+        *(person(str(n), first_name=name, last_name=name) for n, name in enumerate(AWKWARD_NAMES)),
     )
     answer = get(client, "/data")
     assert [answer[str(n)]["first_name"] for n in range(len(AWKWARD_NAMES))] == AWKWARD_NAMES
@@ -228,29 +187,29 @@ def test_awkward_names_survive_as_json(client: FlaskClient, engine: Engine):
 
 
 def test_retired_users_are_not_served(client: FlaskClient, engine: Engine):
-    put_users(engine, user("here"), user("gone", retired_at=NOW))
+    put_users(engine, person("here"), person("gone", retired_at=NOW))
     assert list(get(client, "/data")) == ["here"]
     assert get(client, "/stats")["count"] == 1
 
 
 @pytest.mark.parametrize("text_", ["true", "TRUE", "True", "tRuE"])
 def test_image_filter_reads_any_case(client: FlaskClient, engine: Engine, text_: str):
-    put_users(engine, user("with", img_path="b/with.png"), user("without"))
+    put_users(engine, person("with", img_path="b/with.png"), person("without"))
     assert list(get(client, f"/data?is_image_exists={text_}")) == ["with"]
 
 
 def test_image_filter_false_wants_those_without(client: FlaskClient, engine: Engine):
-    put_users(engine, user("with", img_path="b/with.png"), user("without"))
+    put_users(engine, person("with", img_path="b/with.png"), person("without"))
     assert list(get(client, "/data?is_image_exists=False")) == ["without"]
 
 
 def test_age_filters_are_inclusive(client: FlaskClient, engine: Engine):
     put_users(
         engine,
-        user("35", date(1990, 6, 16)),  # the birthday is tomorrow
-        user("36", date(1990, 6, 15)),  # today
-        user("36 too", date(1990, 6, 14)),  # was yesterday
-        user("37", date(1989, 6, 15)),
+        person("35", date(1990, 6, 16)),  # the birthday is tomorrow
+        person("36", date(1990, 6, 15)),  # today
+        person("36 too", date(1990, 6, 14)),  # was yesterday
+        person("37", date(1989, 6, 15)),
     )
     assert list(get(client, "/data?min_age=36&max_age=36")) == ["36", "36 too"]
     assert list(get(client, "/data?min_age=37")) == ["37"]
@@ -263,7 +222,7 @@ def test_age_filters_are_inclusive(client: FlaskClient, engine: Engine):
 def test_leap_day_birthdays_fall_on_the_first_of_march(
     settings: Settings, engine: Engine, today: date, age: int
 ):
-    put_users(engine, user("leap", date(2000, 2, 29)))
+    put_users(engine, person("leap", date(2000, 2, 29)))
     client = create_app(settings, today=lambda: today).test_client()
     assert get(client, "/data/leap")["age"] == age
     assert get(client, f"/data?min_age={age}&max_age={age}").keys() == {"leap"}
@@ -283,7 +242,7 @@ def test_postgres_agrees_about_every_age(
 ):
     wanted = Filters(min_age=low, max_age=high)
     with engine.connect() as connection:
-        connection.execute(insert(users), [user(str(n), day) for n, day in enumerate(birthdates)])
+        connection.execute(insert(users), [person(str(n), day) for n, day in enumerate(birthdates)])
         rows = connection.execute(
             select(users.c.birthdate, age_in_sql(today), text("age(:today, birthdate)")),
             {"today": today},
@@ -297,7 +256,7 @@ def test_postgres_agrees_about_every_age(
 
 
 def test_pages_join_to_the_whole(client: FlaskClient, engine: Engine):
-    put_users(engine, *(user(name) for name in AWKWARD_IDS))
+    put_users(engine, *(person(name) for name in AWKWARD_IDS))
     url: str | None = "/data?limit=5"
     seen: list[str] = []
     sizes = []
@@ -311,13 +270,13 @@ def test_pages_join_to_the_whole(client: FlaskClient, engine: Engine):
 
 
 def test_last_page_has_no_next_even_if_it_is_full(client: FlaskClient, engine: Engine):
-    put_users(engine, user("1"), user("2"))
+    put_users(engine, person("1"), person("2"))
     assert next_url(client.get("/data?limit=2")) is None
     assert next_url(client.get("/data?limit=1&min_age=1")) == "/data?limit=1&min_age=1&after=1"
 
 
 def test_after_alone_gives_all_the_rest(client: FlaskClient, engine: Engine):
-    put_users(engine, user("1"), user("2"), user("3"))
+    put_users(engine, person("1"), person("2"), person("3"))
     assert list(get(client, "/data?after=1")) == ["2", "3"]
 
 
@@ -381,12 +340,12 @@ def test_senseless_pages_are_named(client: FlaskClient, query: str):
 
 @pytest.mark.parametrize("user_id", AWKWARD_IDS)
 def test_any_id_can_be_asked_for(client: FlaskClient, engine: Engine, user_id: str):
-    put_users(engine, *(user(name) for name in AWKWARD_IDS))
+    put_users(engine, *(person(name) for name in AWKWARD_IDS))
     assert get(client, f"/data/{quote(user_id, safe='')}")["user_id"] == user_id
 
 
 def test_user_shows_age_and_lineage(client: FlaskClient, engine: Engine, settings: Settings):
-    put_users(engine, user("1000", source_key="a/1000.csv", extra={"city": "Oslo"}, run_id=7))
+    put_users(engine, person("1000", source_key="a/1000.csv", extra={"city": "Oslo"}, run_id=7))
     with engine.begin() as connection:
         connection.execute(
             insert(source_object).values(
@@ -425,13 +384,13 @@ def test_user_shows_age_and_lineage(client: FlaskClient, engine: Engine, setting
 
 
 def test_an_unknown_user_is_not_found(client: FlaskClient, engine: Engine):
-    put_users(engine, user("1"))
+    put_users(engine, person("1"))
     assert "'0001'" in expect_problem(client.get("/data/0001"), 404)["detail"]
     expect_problem(client.get("/data/a%00b"), 404)
 
 
 def test_a_retired_user_is_not_found_and_said_to_be_retired(client: FlaskClient, engine: Engine):
-    put_users(engine, user("1", retired_at=NOW))
+    put_users(engine, person("1", retired_at=NOW))
     body = expect_problem(client.get("/data/1"), 404)
     assert body["type"].endswith("retired-user")
     assert "2026-06-15T12:00:00Z" in body["detail"]
@@ -440,7 +399,7 @@ def test_a_retired_user_is_not_found_and_said_to_be_retired(client: FlaskClient,
 def test_a_slash_at_the_end_is_part_of_an_id_and_of_nothing_else(
     client: FlaskClient, engine: Engine
 ):
-    put_users(engine, user("1"), user("a/"))
+    put_users(engine, person("1"), person("a/"))
     assert client.get("/data/1/").status_code == 404
     assert get(client, "/data/a%2F")["user_id"] == "a/"
     assert get(client, "/data/") == get(client, "/data")
@@ -523,9 +482,9 @@ def test_stats_of_nobody_have_no_average(client: FlaskClient):
 def test_stats_average_whole_years_to_two_decimals(client: FlaskClient, engine: Engine):
     put_users(
         engine,
-        user("a", date(1990, 6, 16), img_path="b/a.png"),  # 35
-        user("b", date(1990, 6, 15), img_path="b/b.png"),  # 36
-        user("c", date(1990, 6, 14)),  # 36
+        person("a", date(1990, 6, 16), img_path="b/a.png"),  # 35
+        person("b", date(1990, 6, 15), img_path="b/b.png"),  # 36
+        person("c", date(1990, 6, 14)),  # 36
     )
     assert get(client, "/stats") == {
         "count": 3,
@@ -741,7 +700,7 @@ def test_health_is_degraded_after_a_failed_run(client: FlaskClient, engine: Engi
 def test_health_is_degraded_and_data_served_without_the_store(
     without_store: FlaskClient, engine: Engine
 ):
-    put_users(engine, user("1"))
+    put_users(engine, person("1"))
     assert get(without_store, "/health")["status"] == "degraded"
     assert list(get(without_store, "/data")) == ["1"]
     assert without_store.post("/data").status_code == 202
@@ -780,7 +739,7 @@ def test_health_is_down_without_the_database(without_database: FlaskClient):
 
 
 def test_the_api_recovers_when_its_connections_were_cut(client: FlaskClient, engine: Engine):
-    put_users(engine, user("1"))
+    put_users(engine, person("1"))
     get(client, "/data")
     terminate_others(engine)
     assert list(get(client, "/data")) == ["1"]
@@ -923,48 +882,6 @@ def test_every_route_is_documented_with_curl(client: FlaskClient):
 
 
 # -- the server
-
-
-SERVE = """
-from api.server import serve
-from etl.settings import Settings
-serve(Settings(_env_file=None), lambda url: print(url, flush=True))
-"""
-
-
-@contextmanager
-def serving(settings: Settings) -> Iterator[tuple[str, int, subprocess.Popen[str]]]:
-    """The API in a process of its own: host, port and process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    values = {
-        "DATABASE_URL": settings.database_url.get_secret_value(),
-        "S3_ENDPOINT": settings.s3_endpoint,
-        "S3_ACCESS_KEY": settings.s3_access_key,
-        "S3_SECRET_KEY": settings.s3_secret_key.get_secret_value(),
-        "SOURCE_BUCKET": settings.source_bucket,
-        "PROCESSED_BUCKET": settings.processed_bucket,
-        "THUMBNAIL_BUCKET": settings.thumbnail_bucket,
-        "DOCUMENT_BUCKET": settings.document_bucket,
-        "API_PORT": str(port),
-    }
-    if settings.api_keys is not None:
-        values["API_KEYS"] = settings.api_keys.get_secret_value()
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVE],
-        env=os.environ | values,
-        cwd=Path(__file__).parents[2],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    with process:
-        try:
-            url = urlsplit(next(line for line in process.stdout if line.startswith("http://")))
-            yield url.hostname, url.port, process
-        finally:
-            process.kill()
 
 
 def terminate_others(engine: Engine) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from etl.bucket import ObjectStore
 from tests.conftest import minio_client
-from tests.integration.test_api import serving
+from tests.processes import serving
 
 if TYPE_CHECKING:
     from etl.settings import Settings

@@ -26,6 +26,7 @@ from etl.access import Role, entry_for, new_key
 from etl.logs import set_up_logs
 from etl.settings import Settings
 from tests.conftest import wait_until
+from tests.people import put_many
 
 KEYS = {role: new_key() for role in Role}
 WRONG = new_key()
@@ -445,15 +446,7 @@ def test_each_request_leaves_a_line_that_names_its_key(
 def test_a_streamed_answer_is_logged_with_all_its_bytes(
     make: Callable[..., FlaskClient], engine: Engine, logged: Callable[[], str]
 ):
-    with engine.begin() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO users (user_id, first_name, last_name, birthts, source_key,"
-                " source_line, run_id, updated_at)"
-                " SELECT i::text, 'Ann', 'Lee', 0, 'k.csv', i, 1, now()"
-                " FROM generate_series(1, 20000) i"
-            )
-        )
+    put_many(engine, 20_000)
     with closing(make().get("/data")) as response:
         size = len(response.data)
     (line,) = lines(logged())

@@ -28,7 +28,7 @@ from etl.bucket import ObjectStore
 from etl.errors import NotSupported, TransientError
 from etl.objects import ObjectInfo, Objects, Upload
 from tests.conftest import minio_client
-from tests.integration.test_api import serving
+from tests.processes import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

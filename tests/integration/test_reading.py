@@ -7,15 +7,11 @@ import gzip
 import http.client
 import io
 import json
-import os
-import socket
 import subprocess
 import sys
-from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pytest
@@ -34,6 +30,8 @@ from etl.model import Trigger
 from etl.revisions import Noun, advance
 from etl.tables import users
 from tests.conftest import TestBucket, wait_until
+from tests.people import person, put_many
+from tests.processes import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +45,6 @@ if TYPE_CHECKING:
     from etl.settings import Settings
 
 TODAY = date(2026, 6, 15)
-NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
 MANY = 20_000
 
 MIMETYPES = {
@@ -87,41 +84,12 @@ def client(app: APIFlask) -> FlaskClient:
     return app.test_client()
 
 
-def person(user_id: str, **values: object) -> dict[str, Any]:
-    return {
-        "user_id": user_id,
-        "first_name": "Ann",
-        "last_name": "Smith",
-        "birthts": 645408000000,  # 1990-06-15
-        "img_path": None,
-        "extra": None,
-        "source_key": f"{user_id}.csv",
-        "source_line": 2,
-        "run_id": 1,
-        "updated_at": NOW,
-        "retired_at": None,
-    } | values
-
-
 def put(engine: Engine, *rows: dict[str, Any]) -> None:
     """Make these the only users, and say that they changed, as a merge does."""
     with engine.begin() as connection:
         connection.execute(delete(users))
         if rows:
             connection.execute(insert(users), list(rows))
-        advance(connection, Noun.USERS)
-
-
-def put_many(engine: Engine, count: int = MANY, first_name: str = "repeat('x', 100)") -> None:
-    with engine.begin() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO users (user_id, first_name, last_name, birthts, source_key,"
-                f" source_line, run_id, updated_at) SELECT lpad(i::text, 8, '0'), {first_name},"
-                " 'Smith', i, 'k.csv', i, 1, now() FROM generate_series(1, :count) i"
-            ),
-            {"count": count},
-        )
         advance(connection, Noun.USERS)
 
 
@@ -273,7 +241,7 @@ def test_nobody_is_an_empty_answer_in_every_format(client: FlaskClient, kind: st
 
 @pytest.mark.parametrize("kind", MIMETYPES)
 def test_many_users_come_whole_in_every_format(client: FlaskClient, engine: Engine, kind: str):
-    put_many(engine)
+    put_many(engine, MANY)
     rows = rows_of(client.get(f"/data?format={kind}"), kind)
     assert [row["user_id"] for row in rows] == [f"{n:08}" for n in range(1, MANY + 1)]
     assert [list(row) for row in (rows[0], rows[-1])] == [USUAL, USUAL]
@@ -480,43 +448,6 @@ def test_accept_and_format_share_a_tag_that_no_coding_changes(client: FlaskClien
 # -- a whole answer, or none
 
 
-SERVE = """
-import api.server
-from etl.settings import Settings
-api.server.IDLE_TIMEOUT_SECONDS = {patience}
-api.IDLE_TIMEOUT_SECONDS = {patience}
-api.server.serve(Settings(_env_file=None), lambda url: print(url, flush=True))
-"""
-
-
-@contextmanager
-def serving(settings: Settings, patience_seconds: float = 30) -> Iterator[tuple[str, int]]:
-    """The API in a process of its own: host and port."""
-    assert settings.database_url
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    values = {
-        "DATABASE_URL": settings.database_url.get_secret_value(),
-        "API_PORT": str(port),
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVE.format(patience=patience_seconds)],
-        env=os.environ | values,
-        cwd=Path(__file__).parents[2],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    with process:
-        try:
-            assert process.stdout
-            url = urlsplit(next(line for line in process.stdout if line.startswith("http://")))
-            yield str(url.hostname), url.port or 0
-        finally:
-            process.kill()
-
-
 def copies(engine: Engine) -> int:
     """How many COPYs others have under way in this database."""
     with engine.connect() as connection:
@@ -543,7 +474,7 @@ def test_a_copy_killed_in_mid_answer_is_noticed(
     settings: Settings, engine: Engine, kind: str, coding: str
 ):
     put_more_than_buffers_hold(engine)
-    with serving(settings) as (host, port):
+    with serving(settings) as (host, port, _):
         connection = http.client.HTTPConnection(host, port, timeout=60)
         connection.request("GET", f"/data?format={kind}", headers={"Accept-Encoding": coding})
         response = connection.getresponse()
@@ -557,7 +488,7 @@ def test_a_copy_killed_in_mid_answer_is_noticed(
 def test_a_forgotten_reader_is_cut_off_and_makes_room(settings: Settings, engine: Engine):
     """Given as many stalled readers as may read at once, when their time is up, others may."""
     put_more_than_buffers_hold(engine)
-    with serving(settings, patience_seconds=1) as (host, port):
+    with serving(settings, patience_seconds=1) as (host, port, _):
         stalled = []
         for _ in range(MAX_STREAMS):
             connection = http.client.HTTPConnection(host, port, timeout=60)

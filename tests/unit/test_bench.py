@@ -34,6 +34,13 @@ def test_a_limit_from_below_is_missed_by_less():
     assert not figure("s", "w", "MB/s", [69], rival_samples=[100], limit=limit).passed
 
 
+def test_a_factor_that_knows_of_what_says_itself():
+    limit = Limit(0.7, at_least=True, of="COPY")
+    assert figure("s", "w", "MB/s", [71], limit=limit).says == "≥ 0.7 × COPY"  # noqa: RUF001
+    assert Limit(2, of="LIST").says == "≤ 2 × LIST"  # noqa: RUF001
+    assert not Limit(extra=3).says
+
+
 def test_without_its_rival_a_figure_neither_passes_nor_misses():
     alone = figure("s", "w", "s", [1.0], rival="DuckDB", limit=Limit(1.0), note="not installed")
     assert alone.passed is None

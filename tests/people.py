@@ -1,0 +1,53 @@
+"""Users put straight into the table, for tests of what reads them."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+from sqlalchemy import Engine, insert, text
+
+from etl.revisions import Noun, advance
+from etl.tables import users
+
+NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
+EPOCH = date(1970, 1, 1)
+
+
+def birthts(birthdate: date) -> int:
+    return (birthdate - EPOCH).days * 86_400_000
+
+
+def person(user_id: str, birthdate: date = date(1990, 6, 15), **values: object) -> dict[str, Any]:
+    return {
+        "user_id": user_id,
+        "first_name": "Ann",
+        "last_name": "Smith",
+        "birthts": birthts(birthdate),
+        "img_path": None,
+        "extra": None,
+        "source_key": f"{user_id}.csv",
+        "source_line": 2,
+        "run_id": 1,
+        "updated_at": NOW,
+        "retired_at": None,
+    } | values
+
+
+def put_users(engine: Engine, *rows: dict[str, Any]) -> None:
+    with engine.begin() as connection:
+        connection.execute(insert(users), list(rows))
+
+
+def put_many(engine: Engine, count: int, first_name: str = "repeat('x', 100)") -> None:
+    """So many users, and that they changed, as a merge does; `first_name` is SQL that knows i."""
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO users (user_id, first_name, last_name, birthts, source_key,"
+                f" source_line, run_id, updated_at) SELECT lpad(i::text, 8, '0'), {first_name},"
+                " 'Smith', i, 'k.csv', i, 1, now() FROM generate_series(1, :count) i"
+            ),
+            {"count": count},
+        )
+        advance(connection, Noun.USERS)

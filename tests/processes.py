@@ -1,0 +1,84 @@
+"""Commands of ours and the API as processes of their own, with the very settings of a test."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from etl.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+
+_SERVE = """
+import api.server
+from etl.settings import Settings
+api.server.IDLE_TIMEOUT_SECONDS = {patience}
+api.IDLE_TIMEOUT_SECONDS = {patience}
+api.server.serve(Settings(_env_file=None), lambda url: print(url, flush=True))
+"""
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment in which a process reads these very settings."""
+    values: dict[str, str] = {"PATH": os.environ["PATH"]}
+    for name, value in settings:
+        if value == Settings.model_fields[name].get_default(call_default_factory=True):
+            continue
+        if isinstance(value, dict):
+            text = "; ".join(f"{option}={given}" for option, given in value.items())
+        elif hasattr(value, "get_secret_value"):
+            text = value.get_secret_value()
+        elif hasattr(value, "total_seconds"):
+            text = f"{value.total_seconds()}s"
+        else:
+            text = str(value)
+        values[name.upper()] = text
+    return values
+
+
+def start(
+    settings: Settings,
+    *command: str,
+    stdout: IO[Any] | int | None = None,
+    stderr: IO[Any] | int | None = None,
+) -> subprocess.Popen[bytes]:
+    """`python -m etl COMMAND …`, begun."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "etl", *command],
+        cwd=ROOT,
+        env=environment(settings),
+        stdout=stdout,
+        stderr=stderr,
+    )
+
+
+@contextmanager
+def serving(
+    settings: Settings, patience_seconds: float = 30
+) -> Iterator[tuple[str, int, subprocess.Popen[str]]]:
+    """The API, which waits so long for a reader who takes nothing: host, port and process."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SERVE.format(patience=patience_seconds)],
+        cwd=ROOT,
+        env=environment(settings) | {"API_PORT": str(port)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stdout
+            url = urlsplit(next(line for line in process.stdout if line.startswith("http://")))
+            yield str(url.hostname), url.port or 0, process
+        finally:
+            process.kill()
