@@ -98,11 +98,14 @@ class Brokers:
             self._producer.poll(0)
         assert self._producer.flush(30) == 0
 
-    def send_large(self, topic: str, value: bytes) -> None:
-        """Send a message larger than clients allow by default."""
+    def send_large(self, topic: str, value: bytes, *, partition: int) -> None:
+        """Send a message larger than clients allow by default.
+
+        Into a partition that gets no other: these brokers drop the oldest of more than 5 MB.
+        """
         options = {"bootstrap.servers": self.addresses, "message.max.bytes": 9_000_000}
         producer = Producer({**options, "log_level": 0})
-        producer.produce(topic, value)
+        producer.produce(topic, value, partition=partition)
         assert producer.flush(30) == 0
 
     def below_committed(self, topic: str, group: str) -> list[bytes]:

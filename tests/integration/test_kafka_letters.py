@@ -121,9 +121,9 @@ def test_of_one_too_large_the_beginning_is_kept(
 ):
     large = {"message.max.bytes": "9000000", "fetch.message.max.bytes": "9000000"}
     settings = brokers.settings(settings, kafka_dead_letter_topic="dead-letters")
-    brokers.send_large(TOPIC, TOO_LARGE)
+    brokers.send_large(TOPIC, TOO_LARGE, partition=1)
     consumer = consuming(settings.model_copy(update={"kafka_options": large}))
-    brokers.send(TOPIC, [notification("1.csv")])
+    brokers.send(TOPIC, [notification("1.csv")], partition=2)
     wait_until(lambda: stored(engine) == ["1.csv"])
     (letter,) = brokers.read("dead-letters", 1)
     assert consumer.end() == 0
