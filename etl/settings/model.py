@@ -1,117 +1,26 @@
-"""Settings: the only reader of the environment, read once, passed on as a value."""
+"""Every setting, what it may be, and what follows from it."""
 
 from __future__ import annotations
 
-import os
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 import psycopg2
 import psycopg2.extensions
-from pydantic import (
-    BeforeValidator,
-    ByteSize,
-    Field,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import ByteSize, Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from etl.access import Entry, parse_entries
 from etl.errors import ConfigurationError
+from etl.settings.values import Duration, Options, SecurityProtocol, Sizes, listed
 
-LEAST_SIZE = 16  # pixels
-LARGEST_SIZE = 2048
-EMBEDDED_MARK = "BUCKETLINE_EMBEDDED"
-_ADDRESSES = {
-    "object_store": ("s3_endpoint", "s3_access_key", "s3_secret_key"),
-    "postgres": ("database_url",),
-}
 _PORTS = 1 << 16
 _TOKEN_LENGTH = 16
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_LONGEST_SECONDS = 365 * 86400
 _ORIGIN = r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?"
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
-
-
-def parse_duration(text: object) -> object:
-    """`25m`, `60s`, `1.5h` or `500ms` as a timedelta; anything but text goes through untouched."""
-    if not isinstance(text, str):
-        return text
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise ValueError("write a number and a unit, such as 60s, 25m or 1.5h")
-    seconds = float(match[1]) * _UNITS[match[2]]
-    if seconds > _LONGEST_SECONDS:
-        raise ValueError("the longest time is 365d")
-    return timedelta(seconds=seconds)
-
-
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-
-# Options of librdkafka that have a setting here, or that nothing may be lost by.
-_KEPT_KAFKA_OPTIONS = {
-    "acks",
-    "bootstrap.servers",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "enable.idempotence",
-    "group.id",
-    "metadata.broker.list",
-    "request.required.acks",
-    "sasl.mechanism",
-    "sasl.mechanisms",
-    "sasl.password",
-    "sasl.username",
-    "security.protocol",
-    "ssl.ca.location",
-}
-
-
-def parse_options(text: object) -> object:
-    """`name=value; name=value` as a dict; anything but text goes through untouched."""
-    if not isinstance(text, str):
-        return text
-    options = {}
-    for part in filter(None, map(str.strip, text.split(";"))):
-        name, found, value = part.partition("=")
-        if not found:
-            raise ValueError("write name=value; name=value")
-        options[name.strip()] = value.strip()
-    kept = sorted(_KEPT_KAFKA_OPTIONS & set(options))
-    if kept:
-        raise ValueError(f"{', '.join(kept)} cannot be set here")
-    return options
-
-
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
-SecurityProtocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
-
-
-def parse_sizes(value: object) -> object:
-    """`256,64` as (256, 64); anything but text goes through untouched."""
-    if not isinstance(value, str):
-        return value
-    if not re.fullmatch(r"\s*\d{1,4}\s*(,\s*\d{1,4}\s*)*", value):
-        raise ValueError("write whole numbers with commas between them, such as 256,64")
-    sizes = tuple(sorted({int(size) for size in value.split(",")}, reverse=True))
-    if not LEAST_SIZE <= sizes[-1] <= sizes[0] <= LARGEST_SIZE:
-        raise ValueError(f"sizes go from {LEAST_SIZE} to {LARGEST_SIZE}")
-    return sizes
-
-
-# Not read as JSON, as a list from the environment would be by itself.
-Sizes = Annotated[tuple[int, ...], NoDecode, BeforeValidator(parse_sizes)]
 
 
 class Settings(BaseSettings):
@@ -228,7 +137,7 @@ class Settings(BaseSettings):
     kafka_image_topic: str | None = Field(
         default=None, description="where images and thumbnails are announced; empty: nowhere"
     )
-    kafka_security_protocol: Annotated[SecurityProtocol, BeforeValidator(_lower)] = Field(
+    kafka_security_protocol: SecurityProtocol = Field(
         default="plaintext", description="plaintext, ssl, sasl_plaintext or sasl_ssl"
     )
     kafka_sasl_mechanism: str | None = Field(
@@ -239,7 +148,7 @@ class Settings(BaseSettings):
     kafka_ssl_ca_location: str | None = Field(
         default=None, description="file with the CA of the brokers; empty: the system's"
     )
-    kafka_options: Annotated[dict[str, str], NoDecode, BeforeValidator(parse_options)] = Field(
+    kafka_options: Options = Field(
         default_factory=dict, description="further options of librdkafka: name=value; name=value"
     )
 
@@ -280,7 +189,7 @@ class Settings(BaseSettings):
     @field_validator("webhook_token")
     @classmethod
     def _tokens_are_long(cls, value: SecretStr | None) -> SecretStr | None:
-        lengths = map(len, _listed(value.get_secret_value())) if value else [_TOKEN_LENGTH]
+        lengths = map(len, listed(value.get_secret_value())) if value else [_TOKEN_LENGTH]
         if min(lengths, default=0) < _TOKEN_LENGTH:
             raise ValueError(f"each token must have {_TOKEN_LENGTH} characters or more")
         return value
@@ -369,12 +278,12 @@ class Settings(BaseSettings):
     @property
     def webhook_tokens(self) -> list[str]:
         """Every token that opens POST /minio-event; none when WEBHOOK_TOKEN is not set."""
-        return _listed(self.webhook_token.get_secret_value()) if self.webhook_token else []
+        return listed(self.webhook_token.get_secret_value()) if self.webhook_token else []
 
     @property
     def arns(self) -> list[str]:
         """The targets in EVENT_ARNS."""
-        return _listed(self.event_arns)
+        return listed(self.event_arns)
 
     @property
     def buckets(self) -> tuple[str, ...]:
@@ -422,63 +331,9 @@ class Settings(BaseSettings):
         return url
 
 
-def _listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
 def _wrong_database_url(fault: str) -> ConfigurationError:
     return ConfigurationError(
         f"DATABASE_URL {fault}.",
         hint="Write postgresql://user:password@host:5432/name; in the password, %40 for @,"
         " %23 for #, %2F for / and %25 for %.",
     )
-
-
-def read_settings() -> Settings:
-    """The settings of this process, from the environment and `.env`.
-
-    Raises:  ConfigurationError naming each variable that is wrong, and what it should be.
-    """
-    try:
-        return Settings(**_without_embedded(Settings().local_dir))
-    except ValidationError as error:
-        faults = [
-            _named(str(fault["loc"][0]), fault["input"])
-            + ": "
-            + fault["msg"].removeprefix("Value error, ")
-            for fault in error.errors()
-        ]
-        raise ConfigurationError(
-            "Settings are wrong. " + "; ".join(faults) + ".",
-            hint="Mend them in the environment or in .env; .env.example shows every one.",
-        ) from error
-
-
-def embedded_mark(settings: Settings) -> str:
-    """What `env` exports beside addresses of embedded servers, so that they stay recognised."""
-    names = [
-        name
-        for name, is_embedded in (
-            ("object_store", settings.embeds_object_store),
-            ("postgres", settings.embeds_database),
-        )
-        if is_embedded
-    ]
-    return f"{','.join(names)}:{settings.local_dir.resolve()}"
-
-
-def _without_embedded(local_dir: Path) -> dict[str, Any]:
-    """Unset what the environment holds only because `env` told it, of the servers in here.
-
-    Taken as set by the user it would name somebody else's servers, and ours would never start.
-    """
-    names, _, where = os.environ.get(EMBEDDED_MARK, "").partition(":")
-    if not where or Path(where) != local_dir.resolve():
-        return {}
-    return {field: None for name in names.split(",") for field in _ADDRESSES.get(name, ())}
-
-
-def _named(field: str, value: object) -> str:
-    """The variable with its value; without it where that is secret."""
-    is_secret = "SecretStr" in str(Settings.model_fields[field].annotation)
-    return field.upper() if is_secret else f"{field.upper()}={value!r}"

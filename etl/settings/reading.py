@@ -1,0 +1,68 @@
+"""Reading the settings once, from the environment and `.env`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from etl.errors import ConfigurationError
+from etl.settings.model import Settings
+
+EMBEDDED_MARK = "BUCKETLINE_EMBEDDED"
+_ADDRESSES = {
+    "object_store": ("s3_endpoint", "s3_access_key", "s3_secret_key"),
+    "postgres": ("database_url",),
+}
+
+
+def read_settings() -> Settings:
+    """The settings of this process, from the environment and `.env`.
+
+    Raises:  ConfigurationError naming each variable that is wrong, and what it should be.
+    """
+    try:
+        return Settings(**_without_embedded(Settings().local_dir))
+    except ValidationError as error:
+        faults = [
+            _named(str(fault["loc"][0]), fault["input"])
+            + ": "
+            + fault["msg"].removeprefix("Value error, ")
+            for fault in error.errors()
+        ]
+        raise ConfigurationError(
+            "Settings are wrong. " + "; ".join(faults) + ".",
+            hint="Mend them in the environment or in .env; .env.example shows every one.",
+        ) from error
+
+
+def embedded_mark(settings: Settings) -> str:
+    """What `env` exports beside addresses of embedded servers, so that they stay recognised."""
+    names = [
+        name
+        for name, is_embedded in (
+            ("object_store", settings.embeds_object_store),
+            ("postgres", settings.embeds_database),
+        )
+        if is_embedded
+    ]
+    return f"{','.join(names)}:{settings.local_dir.resolve()}"
+
+
+def _without_embedded(local_dir: Path) -> dict[str, Any]:
+    """Unset what the environment holds only because `env` told it, of the servers in here.
+
+    Taken as set by the user it would name somebody else's servers, and ours would never start.
+    """
+    names, _, where = os.environ.get(EMBEDDED_MARK, "").partition(":")
+    if not where or Path(where) != local_dir.resolve():
+        return {}
+    return {field: None for name in names.split(",") for field in _ADDRESSES.get(name, ())}
+
+
+def _named(field: str, value: object) -> str:
+    """The variable with its value; without it where that is secret."""
+    is_secret = "SecretStr" in str(Settings.model_fields[field].annotation)
+    return field.upper() if is_secret else f"{field.upper()}={value!r}"

@@ -1,0 +1,97 @@
+"""How a value is written: times, sizes, lists and options as text, and what they become."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator
+from pydantic_settings import NoDecode
+
+LEAST_SIZE = 16  # pixels
+LARGEST_SIZE = 2048
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST_SECONDS = 365 * 86400
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+
+
+def parse_duration(text: object) -> object:
+    """`25m`, `60s`, `1.5h` or `500ms` as a timedelta; anything but text goes through untouched."""
+    if not isinstance(text, str):
+        return text
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("write a number and a unit, such as 60s, 25m or 1.5h")
+    seconds = float(match[1]) * _UNITS[match[2]]
+    if seconds > _LONGEST_SECONDS:
+        raise ValueError("the longest time is 365d")
+    return timedelta(seconds=seconds)
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+
+# Options of librdkafka that have a setting here, or that nothing may be lost by.
+_KEPT_KAFKA_OPTIONS = {
+    "acks",
+    "bootstrap.servers",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "group.id",
+    "metadata.broker.list",
+    "request.required.acks",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "sasl.password",
+    "sasl.username",
+    "security.protocol",
+    "ssl.ca.location",
+}
+
+
+def parse_options(text: object) -> object:
+    """`name=value; name=value` as a dict; anything but text goes through untouched."""
+    if not isinstance(text, str):
+        return text
+    options = {}
+    for part in filter(None, map(str.strip, text.split(";"))):
+        name, found, value = part.partition("=")
+        if not found:
+            raise ValueError("write name=value; name=value")
+        options[name.strip()] = value.strip()
+    kept = sorted(_KEPT_KAFKA_OPTIONS & set(options))
+    if kept:
+        raise ValueError(f"{', '.join(kept)} cannot be set here")
+    return options
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+SecurityProtocol = Annotated[
+    Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"], BeforeValidator(_lower)
+]
+
+
+def parse_sizes(value: object) -> object:
+    """`256,64` as (256, 64); anything but text goes through untouched."""
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch(r"\s*\d{1,4}\s*(,\s*\d{1,4}\s*)*", value):
+        raise ValueError("write whole numbers with commas between them, such as 256,64")
+    sizes = tuple(sorted({int(size) for size in value.split(",")}, reverse=True))
+    if not LEAST_SIZE <= sizes[-1] <= sizes[0] <= LARGEST_SIZE:
+        raise ValueError(f"sizes go from {LEAST_SIZE} to {LARGEST_SIZE}")
+    return sizes
+
+
+# Not read as JSON, as lists and tables from the environment would be by themselves.
+Options = Annotated[dict[str, str], NoDecode, BeforeValidator(parse_options)]
+Sizes = Annotated[tuple[int, ...], NoDecode, BeforeValidator(parse_sizes)]
+
+
+def listed(text: str) -> list[str]:
+    """The parts between commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
