@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
-from waitress.server import MultiSocketServer, create_server
+from waitress.server import create_server
 from waitress.task import ErrorTask
 
 from api import create_app
@@ -30,7 +30,7 @@ from api.services import IDLE_TIMEOUT_SECONDS
 from etl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from etl.settings import Settings
 
@@ -47,12 +47,11 @@ log = structlog.get_logger("api")
 def serve(
     settings: Settings,
     announce: Callable[[str], None] = print,
-    more: Sequence[socket.socket] = (),
 ) -> None:
     """Serve the API until SIGTERM or Ctrl-C, then return.
 
-    Listens on API_HOST and API_PORT, or the next free port, and on the sockets in `more`;
-    `announce` is called once with the URL as soon as requests are taken.
+    Listens on API_HOST and API_PORT, or the next free port; `announce` is called once with the
+    URL as soon as requests are taken.
 
     Raises:  ConfigurationError when no port can be had, DATABASE_URL is missing, or it would
     serve the network without a key.
@@ -62,7 +61,7 @@ def serve(
     listener = listen(settings.api_host, settings.api_port)
     server = create_server(
         app,
-        sockets=[listener, *more],
+        sockets=[listener],
         threads=THREADS,
         connection_limit=2000,
         asyncore_use_poll=True,
@@ -74,9 +73,7 @@ def serve(
         clear_untrusted_proxy_headers=True,
         ident="bucketline",
     )
-    channel_class = _channel_of(settings, keyring_of(app))
-    for one in _servers(server):
-        one.channel_class = channel_class
+    server.channel_class = _channel_of(settings, keyring_of(app))
     logging.getLogger("waitress").addFilter(_without_stack)
     _end_on_sigterm()
     announce(_url(listener))
@@ -84,16 +81,6 @@ def serve(
         server.run()
     finally:
         server.close()
-
-
-def _servers(server: Any) -> list[Any]:  # noqa: ANN401 - waitress has no types
-    """The server of each socket; several share one front."""
-    several = isinstance(server, MultiSocketServer)
-    return (
-        [one for one in server.map.values() if hasattr(one, "channel_class")]
-        if several
-        else [server]
-    )
 
 
 def refuse_open_door(settings: Settings) -> None:

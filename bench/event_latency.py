@@ -18,6 +18,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
@@ -107,7 +108,19 @@ def events(_stack: Stack, scale: Scale) -> Iterator[Figure]:
     """Measure single puts one after the other, and a burst beside an ordinary run."""
     with _up() as up:
         yield from _singles(up, scale.event_puts)
-        yield from _burst(up, scale.burst_puts)
+        say(f"a burst of {scale.burst_puts} puts, with events and without")
+        told = _burst(up, scale)
+    with _up(EVENT_LISTEN="0") as up:
+        untold = _burst_untold(up, scale)
+    yield figure(
+        SCENARIO,
+        f"{scale.burst_puts} puts at once, until all are served",
+        "s",
+        told,
+        rival="the same puts without events, and a run",
+        rival_samples=untold,
+        limit=Limit(factor=BURST_FACTOR, of="that"),
+    )
 
 
 def _singles(up: _Up, count: int) -> Iterator[Figure]:
@@ -156,7 +169,7 @@ def _steps(up: _Up, timings: list[Timing]) -> dict[str, list[float]]:
             inside = {f"the run: {name}": taken for name, taken in seconds.items()}
             whole = sum(seconds.values())
             parts = {
-                "the hook": received - timing.acknowledged,
+                "the listener": received - timing.acknowledged,
                 "storing, waking, gathering": started - received - seconds.get("look", 0.0),
                 **inside,
                 "the run: else": finished - started - whole + seconds.get("look", 0.0),
@@ -177,21 +190,20 @@ ORDER BY event.id LIMIT 1
 """
 
 
-def _burst(up: _Up, count: int) -> Iterator[Figure]:
-    say(f"a burst of {count} puts, with events and without")
-    with_events = _seconds(lambda: _put_and_see(up, "told", count))
-    _command(up, "events", "unsubscribe")
-    without = _seconds(lambda: _put_and_run(up, "untold", count))
-    yield figure(
-        SCENARIO,
-        f"{count} puts at once, until all are served",
-        "s",
-        [with_events],
-        rival="the same puts without events, and a run",
-        rival_samples=[without],
-        limit=Limit(factor=BURST_FACTOR),
-        says=f"≤ {BURST_FACTOR} x",
-    )
+def _burst(up: _Up, scale: Scale) -> list[float]:
+    """Seconds from the first put to the last value served, each time."""
+    return [
+        _seconds(partial(_put_and_see, up, f"told{turn}-", scale.burst_puts))
+        for turn in range(scale.slow_repeats)
+    ]
+
+
+def _burst_untold(up: _Up, scale: Scale) -> list[float]:
+    """The same by a run that is asked for when all is put."""
+    return [
+        _seconds(partial(_put_and_run, up, f"untold{turn}-", scale.burst_puts))
+        for turn in range(scale.slow_repeats)
+    ]
 
 
 def _put_and_see(up: _Up, prefix: str, count: int) -> None:
@@ -223,13 +235,13 @@ def _await(condition: Callable[[], bool], *, pause_seconds: float = LOOK_SECONDS
 
 
 @contextmanager
-def _up() -> Iterator[_Up]:
+def _up(**further: str) -> Iterator[_Up]:
     """`up` in a process of its own, on servers of its own, gone when the block ends."""
     folder = Path(tempfile.mkdtemp(prefix="bucketline-events-"))
     folder.chmod(0o755)  # as root, PostgreSQL's plain user has to get in
     process = subprocess.Popen(
         [sys.executable, "-m", "etl", "up", "--no-seed"],
-        env=_environment(folder),
+        env=_environment(folder) | further,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -264,10 +276,3 @@ def _environment(folder: Path) -> dict[str, str]:
     ours = {name.upper() for name in Settings.model_fields}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     return kept | {"LOCAL_DIR": str(folder), "API_PORT": "5700"}
-
-
-def _command(up: _Up, *words: str) -> None:
-    environment = _environment(up.settings.local_dir)
-    subprocess.run(  # noqa: S603  (our own module)
-        [sys.executable, "-m", "etl", *words], env=environment, check=True, capture_output=True
-    )

@@ -331,8 +331,8 @@ def serve_command(*, url_file: Path | None) -> None:
         if url_file is not None:
             write_private(url_file, f"{url}\n")
 
-    with live(quiet=False) as settings, local.listening_for_events(settings) as more:
-        serve(settings, announce=announce, more=more)
+    with live(quiet=False) as settings:
+        serve(settings, announce=announce)
 
 
 commands.add_command(events_group)

@@ -37,7 +37,7 @@ _arns = click.option(
 def subscribe_command(*, arns: tuple[str, ...], prefix: str, suffix: str) -> None:
     """Let the store send what changes in the source bucket to its targets.
 
-    What others have subscribed stays as it is. `up` does this for the embedded store.
+    What others have subscribed stays as it is. `up` does this for EVENT_ARNS.
     """
     from etl.bucket import ObjectStore
     from etl.subscriptions import subscribe, wanted

@@ -239,6 +239,12 @@ def any_waiting(connection: Connection) -> bool:
     return bool(connection.scalar(text(statements("events")["any_waiting"])))
 
 
+def count_waiting(connection: Connection) -> int:
+    """How many events wait for a run."""
+    query = "SELECT count(*) FROM bucket_event WHERE handled_by_run IS NULL"
+    return int(connection.execute(text(query)).scalar_one())
+
+
 def waiting(connection: Connection, *, bucket: str, limit: int) -> Waiting:
     """The events that have waited longest, `limit` at most. The caller commits.
 

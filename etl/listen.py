@@ -7,31 +7,40 @@ broken is told to nobody; so a whole run is asked for each time it is made anew.
 from __future__ import annotations
 
 import signal
-import time
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import structlog
 
 from etl import events, runs
+from etl.backoff import Backoff
 from etl.bucket import ObjectStore
 from etl.database import connect, translating
-from etl.errors import DatabaseUnavailable, ObjectStoreUnavailable, WrongEvent
+from etl.errors import DatabaseUnavailable, EtlError, ObjectStoreUnavailable, WrongEvent
 from etl.model import Trigger
 from etl.subscriptions import EVENTS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from types import FrameType
 
     from sqlalchemy import Engine
     from urllib3 import BaseHTTPResponse
 
+    from etl.events import BucketEvent
     from etl.settings import Settings
+
+    _Told = bytes | Exception | None
 
 log = structlog.get_logger("etl.listen")
 
 FIRST_WAIT_SECONDS = 0.5
 LAST_WAIT_SECONDS = 30
+START_SECONDS = 5
+STOP_SECONDS = 5
+MOST_AT_ONCE = 1000  # messages in one transaction
 
 
 class Listener:
@@ -41,21 +50,34 @@ class Listener:
         self._settings = settings
         self._prefix, self._suffix = prefix, suffix
         self._store = ObjectStore(settings)
-        self._engine: Engine = connect(settings)
-        self._wait_seconds = FIRST_WAIT_SECONDS
+        self._engine: Engine = connect(settings, pool_size=1)
+        self._told: SimpleQueue[_Told] = SimpleQueue()
+        self._stopping = Event()
+        self._tried = Event()
+        self._again = Backoff(FIRST_WAIT_SECONDS, LAST_WAIT_SECONDS)
+
+    def stop(self) -> None:
+        """End soon. Safe in a signal handler and in another thread."""
+        self._stopping.set()
+        self._told.put(None)
+
+    def wait_until_tried(self, seconds: float) -> None:
+        """Return when it listens, or could not, or after so long."""
+        self._tried.wait(seconds)
 
     def run_forever(self) -> None:
-        """Listen, and again after each break, ever more patiently, until SystemExit.
+        """Listen, and again after each break, ever more patiently, until stop().
 
         Raises:  ConfigurationError when the store refuses us or cannot be listened to.
         """
-        while True:
+        while not self._stopping.is_set():
             try:
                 self._listen()
             except (ObjectStoreUnavailable, DatabaseUnavailable) as error:
-                log.warning("not listening", reason=error.message, again_in=self._wait_seconds)
-            time.sleep(self._wait_seconds)
-            self._wait_seconds = min(self._wait_seconds * 2, LAST_WAIT_SECONDS)
+                log.warning("not listening", reason=error.message, hint=error.advice)
+            finally:
+                self._tried.set()
+            self._stopping.wait(self._again.next())
 
     def _listen(self) -> None:
         bucket = self._settings.source_bucket
@@ -64,10 +86,12 @@ class Listener:
             closing(self._answer(bucket)) as answer,
         ):
             self._catch_up()
-            for line in answer:
-                if line.strip():  # a blank one only says that the store is there
-                    self._keep(line)
-                self._wait_seconds = FIRST_WAIT_SECONDS
+            self._told = SimpleQueue()
+            self._tried.set()
+            Thread(target=_read, args=(answer, self._told), daemon=True).start()
+            for messages in self._gathered():
+                self._keep(messages)
+                self._again.reset()
 
     def _answer(self, bucket: str) -> BaseHTTPResponse:
         """The open answer; the client's own reader would hide from us that it broke."""
@@ -84,23 +108,90 @@ class Listener:
         with translating(), self._engine.begin() as connection:
             runs.request_run(connection, Trigger.INTERVAL)
 
-    def _keep(self, message: bytes) -> None:
+    def _gathered(self) -> Iterator[list[bytes]]:
+        """What the store told, as much at once as has come, until it breaks off or stop()."""
+        while not self._stopping.is_set():
+            came = list(_at_hand(self._told))
+            yield [told for told in came if isinstance(told, bytes)]
+            for told in came:
+                if isinstance(told, Exception):
+                    raise told
+                if told is None:
+                    return
+
+    def _keep(self, messages: Iterable[bytes]) -> None:
+        told = [event for message in messages if message.strip() for event in _events_of(message)]
+        if told:
+            with translating(), self._engine.begin() as connection:
+                events.store(connection, told, source_bucket=self._settings.source_bucket)
+
+
+def _read(answer: BaseHTTPResponse, told: SimpleQueue[_Told]) -> None:
+    """Hand on every line, a blank one too, which only says that the store is there."""
+    try:
+        for line in answer:
+            told.put(line)
+    except Exception as error:  # noqa: BLE001 - whoever keeps the lines has to know
+        told.put(error)
+    else:
+        told.put(None)
+
+
+def _at_hand(told: SimpleQueue[_Told]) -> Iterator[_Told]:
+    """What comes next, and what has come with it."""
+    yield told.get()
+    for _ in range(MOST_AT_ONCE - 1):
         try:
-            told = events.parse(message)
-        except WrongEvent as error:
-            log.warning("what the store told is not understood", reason=error.message)
+            yield told.get_nowait()
+        except Empty:
             return
-        with translating(), self._engine.begin() as connection:
-            events.store(connection, told, source_bucket=self._settings.source_bucket)
+
+
+def _events_of(message: bytes) -> list[BucketEvent]:
+    try:
+        return events.parse(message)
+    except WrongEvent as error:
+        log.warning("what the store told is not understood", reason=error.message)
+        return []
 
 
 def listen(settings: Settings, *, prefix: str = "", suffix: str = "") -> None:
     """Listen in this process until SIGTERM or SIGINT."""
+    listener = Listener(settings, prefix=prefix, suffix=suffix)
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(0)
+        listener.stop()
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     log.info("listening", bucket=settings.source_bucket)
-    Listener(settings, prefix=prefix, suffix=suffix).run_forever()
+    listener.run_forever()
+
+
+def listening(settings: Settings) -> AbstractContextManager[None]:
+    """Listen in a thread for as long as the block runs, if EVENT_LISTEN says so.
+
+    The block begins when that has asked for its first run: what others ask for is that same run.
+    """
+    return _listening(settings) if settings.event_listen else nullcontext()
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[None]:
+    listener = Listener(settings)
+    thread = Thread(target=_listen_or_say, args=(listener, settings), daemon=True)
+    thread.start()
+    listener.wait_until_tried(START_SECONDS)
+    try:
+        yield
+    finally:
+        listener.stop()
+        thread.join(STOP_SECONDS)
+
+
+def _listen_or_say(listener: Listener, settings: Settings) -> None:
+    try:
+        listener.run_forever()
+    except EtlError as error:
+        log.warning("not listening", reason=error.message, hint=error.advice)
+        log.warning("changes are seen by interval", interval=str(settings.etl_interval))

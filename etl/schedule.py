@@ -23,6 +23,7 @@ from etl.database import connect_unpooled, driver, translating
 from etl.errors import DatabaseUnavailable, EtlError, RunAlreadyActive, TransientError
 from etl.image_watch import watching
 from etl.kafka import announcing
+from etl.listen import listening
 from etl.manager import DataManager
 from etl.model import RunReport, Trigger
 
@@ -40,6 +41,8 @@ FIRST_RETRY_SECONDS = 5
 LAST_RETRY_SECONDS = 300
 FIRST_RECONNECT_SECONDS = 0.5
 LAST_RECONNECT_SECONDS = 15
+BURST = 30  # events in one EVENT_GATHER that make it worth another
+MOST_GATHERS = 30
 
 
 class Scheduler:
@@ -185,7 +188,7 @@ class Scheduler:
     def _wait(self, seconds: float, connection: Connection | None = None) -> None:
         """Sleep until time is up, stop() is called, or a request or an event is notified.
 
-        After an event a little longer, so that one run takes the whole burst.
+        After an event a little longer, so that one run takes a whole burst.
         """
         # What was notified during a statement is in hand already, and no socket tells of it.
         channels = _notified(connection)
@@ -197,8 +200,22 @@ class Scheduler:
             select.select(sources, [], [], max(seconds, 0))
             channels = _notified(connection)
         if channels == {events.CHANNEL}:
+            self._gather(connection)
+
+    def _gather(self, connection: Connection | None) -> None:
+        """Let a burst gather: for EVENT_GATHER, and again as long as many more come.
+
+        A run would look at the store while it is busy taking the rest. Few events, however long
+        they go on, are not kept waiting.
+        """
+        gathered = 0
+        for _ in range(MOST_GATHERS):
             self._wait(self._settings.event_gather.total_seconds())
-            _notified(connection)
+            if connection is None or _notified(connection) - {events.CHANNEL}:
+                return
+            before, gathered = gathered, events.count_waiting(connection)
+            if gathered - before < BURST:
+                return
 
 
 def _notified(connection: Connection | None) -> set[str]:
@@ -222,5 +239,5 @@ def schedule(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     log.info("scheduler started", interval=str(settings.etl_interval))
-    with watching(settings), announcing(settings):
+    with listening(settings), watching(settings), announcing(settings):
         scheduler.run_forever()

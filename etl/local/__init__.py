@@ -7,6 +7,6 @@ its holder ended.
 
 from __future__ import annotations
 
-from etl.local.stack import listening_for_events, notes, recorded, running
+from etl.local.stack import notes, recorded, running
 
-__all__ = ["listening_for_events", "notes", "recorded", "running"]
+__all__ = ["notes", "recorded", "running"]

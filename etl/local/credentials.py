@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
 from etl.errors import ConfigurationError
@@ -20,7 +20,6 @@ class Credentials:
     s3_access_key: str
     s3_secret_key: str
     database_password: str
-    webhook_token: str = ""
 
 
 def kept_credentials(local_dir: Path) -> Credentials:
@@ -30,9 +29,9 @@ def kept_credentials(local_dir: Path) -> Credentials:
     """
     path = local_dir / "credentials.json"
     kept = _read(path) if path.exists() else None
-    if kept is not None and kept.webhook_token:
+    if kept is not None:
         return kept
-    made = replace(kept or _made(), webhook_token=secrets.token_urlsafe(24))
+    made = _made()
     write_private_json(path, asdict(made))
     return made
 
@@ -47,8 +46,9 @@ def _made() -> Credentials:
 
 def _read(path: Path) -> Credentials:
     try:
-        return Credentials(**(read_json(path) or {}))
-    except TypeError as error:
+        stored = read_json(path) or {}
+        return Credentials(**{field.name: stored[field.name] for field in fields(Credentials)})
+    except KeyError as error:
         raise ConfigurationError(
             f"{path} does not hold the embedded servers' credentials.",
             hint="Remove the file: new ones are made at the next start, and no data are lost.",

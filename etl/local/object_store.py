@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etl.errors import ConfigurationError, ObjectStoreUnavailable, TransientError
-from etl.local import hook
 from etl.local.files import last_lines, open_log, write_private
 from etl.local.ports import LOOPBACK, any_free_port
 from etl.local.processes import Launch, run
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from etl.local.credentials import Credentials
 
 _VOLUME = "bucketline"
+_TARGETS = "MINIO_NOTIFY_"
 _TIMEOUT_SECONDS = 2.0
 _HTTP_OK = 200
 _GATEWAY_FLAGS = ("--no-agent", "--no-usage-report", "--no-banner", "--multi-buckets")
@@ -35,15 +35,11 @@ _GATEWAY_OPTIONS = (*_GATEWAY_FLAGS, *_KEPT_WITH_OBJECTS, "--backup-meta=0", "--
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """A gateway on `local_dir/object-store`, which sends its events to `hook_port`, if not 0.
-
-    `extra_environment` configures it further.
-    """
+    """A gateway on `local_dir/object-store`, configured further by `extra_environment`."""
 
     local_dir: Path
     credentials: Credentials
     region: str = "us-east-1"
-    hook_port: int = 0
     extra_environment: Mapping[str, str] = field(default_factory=dict)
 
     service = Service.OBJECT_STORE
@@ -59,8 +55,7 @@ class ObjectStore:
 
     def prepare(self) -> list[str]:
         """Format the volume on first use; follow it when LOCAL_DIR was moved."""
-        for folder in (self._folder / "home", self._event_queue):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self._folder / "home").mkdir(mode=0o700, parents=True, exist_ok=True)
         formatted_for = self._formatted_for()
         if formatted_for is None:
             self._administer("format", *self._format_options, self.mark, _VOLUME)
@@ -91,10 +86,6 @@ class ObjectStore:
     @property
     def _folder(self) -> Path:
         return self.local_dir / "object-store"
-
-    @property
-    def _event_queue(self) -> Path:
-        return self._folder / "events"
 
     @property
     def _bucket(self) -> str:
@@ -143,13 +134,14 @@ class ObjectStore:
             "MINIO_ROOT_USER": self.credentials.s3_access_key,
             "MINIO_ROOT_PASSWORD": self.credentials.s3_secret_key,
             "MINIO_REGION": self.region,
-            **self._hook_environment(),
+            **_notification_targets(),
             **self.extra_environment,
         }
 
-    def _hook_environment(self) -> Mapping[str, str]:
-        token = self.credentials.webhook_token
-        return hook.environment(self.hook_port, token, self._event_queue) if self.hook_port else {}
+
+def _notification_targets() -> dict[str, str]:
+    """Where the store shall send events besides, as whoever started us set it: as for MinIO."""
+    return {name: value for name, value in os.environ.items() if name.startswith(_TARGETS)}
 
 
 def _executable() -> str:

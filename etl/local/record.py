@@ -63,7 +63,6 @@ class StackRecord:
     services: Mapping[str, ServiceRecord] = field(default_factory=dict)
     credentials: Credentials | None = None
     notes: tuple[str, ...] = ()
-    hook_port: int = 0
     failure: Failure | None = None
     version: int = VERSION
 
@@ -98,7 +97,6 @@ def read_record(local_dir: Path) -> StackRecord | None:
         services={name: ServiceRecord(**one) for name, one in stored["services"].items()},
         credentials=Credentials(**stored["credentials"]) if stored["credentials"] else None,
         notes=tuple(stored["notes"]),
-        hook_port=stored.get("hook_port", 0),
         failure=Failure(**stored["failure"]) if stored["failure"] else None,
     )
 

@@ -11,12 +11,11 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etl.errors import ConfigurationError, TransientError
-from etl.local import hook
 from etl.local.files import last_lines, open_log
 from etl.local.locks import FileLock, is_held
 from etl.local.ports import LOOPBACK
@@ -32,7 +31,6 @@ from etl.local.record import (
 from etl.local.server import Service
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
 
     from etl.settings import Settings
@@ -79,34 +77,6 @@ def recorded(settings: Settings) -> Settings | None:
     if record is None or not _covers(record, services):
         return None
     return _filled_in(settings, record, local_dir)
-
-
-@contextmanager
-def listening_for_events(settings: Settings) -> Iterator[list[socket.socket]]:
-    """The socket on which the embedded store's events come in, besides the API's own; if any.
-
-    `settings` are those that `running` yields. Somebody else may have it: that costs no event,
-    but only time, until the next whole run.
-    """
-    record = living_record(settings.local_dir.resolve())
-    if record is None or not record.hook_port:
-        yield []
-        return
-    with ExitStack() as opened:
-        try:
-            listener = opened.enter_context(
-                hook.listening(settings.local_dir.resolve(), record.hook_port)
-            )
-        except OSError as error:
-            _log.warning(
-                "port %s, for the object store's events, is taken (%s): changes are seen by"
-                " interval only",
-                record.hook_port,
-                error.strerror,
-            )
-            yield []
-            return
-        yield [listener]
 
 
 def notes(settings: Settings) -> list[str]:
@@ -253,10 +223,8 @@ def _filled_in(settings: Settings, record: StackRecord, local_dir: Path) -> Sett
         update["s3_endpoint"] = f"http://{LOOPBACK}:{port}"
         update["s3_access_key"] = credentials.s3_access_key
         update["s3_secret_key"] = SecretStr(credentials.s3_secret_key)
-    if settings.embeds_object_store and record.hook_port:
-        tokens = [*settings.webhook_tokens, credentials.webhook_token]
-        update["webhook_token"] = SecretStr(",".join(tokens))
-        update["event_arns"] = settings.event_arns or ",".join(hook.ARNS)
+        if "event_listen" not in settings.model_fields_set:
+            update["event_listen"] = True
     if settings.embeds_database:
         port = record.services[Service.POSTGRES].port
         update["database_url"] = SecretStr(database_url(credentials.database_password, port))

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etl.errors import ConfigurationError, EtlError
-from etl.local import hook
 from etl.local.credentials import Credentials, kept_credentials
 from etl.local.keeper import Keeper
 from etl.local.locks import FileLock
@@ -34,7 +33,6 @@ from etl.local.record import (
 from etl.local.server import Server, Service
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Sequence
     from types import FrameType
 
@@ -54,7 +52,6 @@ class Supervisor:
         self._region = region
         self._users = FileLock(users_lock_path(local_dir))
         self._keepers: list[Keeper] = []
-        self._hook: socket.socket | None = None
         self._told_to_stop = False
 
     def run(self) -> None:
@@ -98,12 +95,7 @@ class Supervisor:
     def _server(self, service: Service, credentials: Credentials) -> Server:
         if service is Service.POSTGRES:
             return Postgres(self._local_dir, credentials)
-        self._hook = hook.reserve(self._local_dir)
-        return ObjectStore(self._local_dir, credentials, self._region, self._hook_port)
-
-    @property
-    def _hook_port(self) -> int:
-        return int(self._hook.getsockname()[1]) if self._hook else 0
+        return ObjectStore(self._local_dir, credentials, self._region)
 
     def _await_ready(self) -> bool:
         """Wait for every server; False when nobody waits with us any more."""
@@ -126,7 +118,6 @@ class Supervisor:
             },
             credentials=credentials,
             notes=tuple(note for keeper in self._keepers for note in keeper.notes),
-            hook_port=self._hook_port,
         )
         write_record(self._local_dir, record)
 

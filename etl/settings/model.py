@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     event_gather: Duration = Field(
         default=timedelta(milliseconds=100), description="how long a burst of events gathers"
     )
+    event_listen: bool = Field(
+        default=False, description="whether the scheduler fetches the store's events itself"
+    )
     event_arns: str = Field(
         default="", description="targets to subscribe the source bucket to, by commas"
     )

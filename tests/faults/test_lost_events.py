@@ -26,6 +26,7 @@ from sqlalchemy import Engine, text
 from etl import local
 from etl.bucket import ObjectStore
 from etl.database import connect
+from etl.local.ports import any_free_port
 from etl.local.record import living_record
 from etl.manager import DataManager
 from etl.model import Trigger
@@ -36,18 +37,27 @@ from etl.verify import verify
 from tests.conftest import minio_client, wait_until
 
 ROOT = Path(__file__).parents[2]
+TOKEN = "sixteen letters or more"  # noqa: S105 - of servers of the tests' own
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
-def own() -> Iterator[Settings]:
-    """Embedded servers of this test's own, with tables and buckets, subscribed."""
+def api_port() -> int:
+    return any_free_port()
+
+
+@pytest.fixture
+def own(api_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Embedded servers of this test's own, with tables, buckets, and a webhook to subscribe."""
+    endpoint = f"http://127.0.0.1:{api_port}/minio-event"
+    monkeypatch.setenv("MINIO_NOTIFY_WEBHOOK_ENABLE_1", "on")
+    monkeypatch.setenv("MINIO_NOTIFY_WEBHOOK_ENDPOINT_1", endpoint)
+    monkeypatch.setenv("MINIO_NOTIFY_WEBHOOK_AUTH_TOKEN_1", TOKEN)
     with tempfile.TemporaryDirectory(prefix="bucketline-lost-", ignore_cleanup_errors=True) as made:
         directory = Path(made)
         directory.chmod(0o755)
         with local.running(Settings(_env_file=None, local_dir=directory / "local")) as settings:
             prepare(settings, make_tables=True, make_buckets=True)
-            subscribe(ObjectStore(settings), settings.source_bucket, wanted(settings.arns))
             yield settings
         wait_until(lambda: living_record(directory / "local") is None)
 
@@ -111,12 +121,18 @@ def listens(port: int) -> bool:
         connection.close()
 
 
+def serve(start: Start, port: int) -> None:
+    """The API, where the store's webhook sends events."""
+    start("serve", API_PORT=str(port), WEBHOOK_TOKEN=TOKEN)
+    wait_until(lambda: listens(port))
+
+
 @contextmanager
-def api(own: Settings, start: Start) -> Iterator[subprocess.Popen[bytes]]:
-    process = start("serve", API_PORT="5750")
-    record = living_record(own.local_dir.resolve())
-    assert record is not None
-    wait_until(lambda: listens(record.hook_port))
+def listener(engine: Engine, start: Start) -> Iterator[subprocess.Popen[bytes]]:
+    """Somebody who fetches the store's events; it asks for a run once it hears of them."""
+    process = start("events", "listen")
+    requested = "SELECT count(*) FROM run WHERE state = 'requested'"
+    wait_until(lambda: scalar(engine, requested) == 1)
     yield process
 
 
@@ -128,7 +144,7 @@ def reconciled(own: Settings, engine: Engine) -> int:
 
 
 def test_the_store_killed_under_load_loses_no_user(own: Settings, start: Start, own_engine: Engine):
-    with api(own, start):
+    with listener(own_engine, start):
         assert put(own, "first.csv")
         wait_until(lambda: scalar(own_engine, "SELECT count(*) FROM bucket_event"))
         DataManager(own).run(Trigger.INTERVAL)
@@ -157,9 +173,8 @@ def test_the_scheduler_killed_between_an_event_and_its_run(
 ):
     scheduler = start("schedule", EVENT_GATHER="30s")
     wait_until(lambda: scalar(own_engine, "SELECT count(*) FROM run WHERE state = 'succeeded'"))
-    with api(own, start):
-        assert put(own, "1.csv")
-        wait_until(lambda: scalar(own_engine, "SELECT count(*) FROM bucket_event"))
+    assert put(own, "1.csv")
+    wait_until(lambda: scalar(own_engine, "SELECT count(*) FROM bucket_event"))
     scheduler.kill()
     scheduler.wait()
     assert scalar(own_engine, "SELECT count(*) FROM users") == 0
@@ -170,7 +185,7 @@ def test_the_scheduler_killed_between_an_event_and_its_run(
 
 
 def test_what_nobody_took_is_found_and_counted(own: Settings, start: Start, own_engine: Engine):
-    with api(own, start) as process:
+    with listener(own_engine, start) as process:
         assert put(own, "told.csv")
         wait_until(lambda: scalar(own_engine, "SELECT count(*) FROM bucket_event"))
         DataManager(own).run(Trigger.INTERVAL)
@@ -182,37 +197,50 @@ def test_what_nobody_took_is_found_and_counted(own: Settings, start: Start, own_
     assert reconciled(own, own_engine) == 0
 
 
-def test_what_nobody_took_comes_by_the_queue(own: Settings, start: Start, own_engine: Engine):
-    for number in range(20):
-        assert put(own, f"{number}.csv")
-    with api(own, start):
-        count = "SELECT count(DISTINCT key) FROM bucket_event"
-        wait_until(lambda: scalar(own_engine, count) == 20, seconds=60)
-        while DataManager(own).run_events(wait_seconds=30) is not None:
-            pass
-    assert scalar(own_engine, "SELECT count(*) FROM users") == 20
-
-
-def test_while_the_database_is_down_the_sender_is_told_and_sends_again(
+def test_what_happened_before_it_listened_is_looked_for(
     own: Settings, start: Start, own_engine: Engine
 ):
+    assert put(own, "before.csv")
+    start("schedule")
+    wait_until(lambda: scalar(own_engine, "SELECT count(*) FROM users") == 1)
+    assert put(own, "since.csv")
+    wait_until(lambda: scalar(own_engine, "SELECT count(*) FROM users") == 2)
+    assert scalar(own_engine, "SELECT count(*) FROM run WHERE trigger = 'interval'") == 1
+    assert scalar(own_engine, "SELECT count(*) FROM run WHERE trigger = 'event'") == 1
+
+
+def test_while_the_database_is_down_events_wait_for_the_listener(
+    own: Settings, start: Start, own_engine: Engine
+):
+    """Or for the run that it asks for when it had to begin anew: nothing is lost either way."""
     record = living_record(own.local_dir.resolve())
     assert record is not None
-    with api(own, start):
+    with listener(own_engine, start):
         pid = record.services["postgres"].pid
         os.kill(pid, signal.SIGSTOP)
         try:
             assert put(own, "1.csv")
-            told = http.client.HTTPConnection("127.0.0.1", record.hook_port, timeout=30)
-            body = {"Records": [_record(own.source_bucket, "2.csv")]}
-            bearer = {"Authorization": f"Bearer {own.webhook_tokens[-1]}"}
-            told.request("POST", "/minio-event", json.dumps(body), bearer)
-            assert told.getresponse().status == 503
-            told.close()
         finally:
             os.kill(pid, signal.SIGCONT)
         count = "SELECT count(*) FROM bucket_event WHERE key = '1.csv'"
-        wait_until(lambda: scalar(own_engine, count) >= 1, seconds=60)
+        asked = "SELECT count(*) - 1 FROM run WHERE state = 'requested'"
+        wait_until(lambda: scalar(own_engine, count) + scalar(own_engine, asked), seconds=60)
+
+
+def test_while_the_database_is_down_the_sender_is_told(own: Settings, start: Start, api_port: int):
+    record = living_record(own.local_dir.resolve())
+    assert record is not None
+    serve(start, api_port)
+    pid = record.services["postgres"].pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        told = http.client.HTTPConnection("127.0.0.1", api_port, timeout=30)
+        body = {"Records": [_record(own.source_bucket, "2.csv")]}
+        told.request("POST", "/minio-event", json.dumps(body), {"Authorization": f"Bearer {TOKEN}"})
+        assert told.getresponse().status == 503
+        told.close()
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def _record(bucket: str, key: str) -> dict[str, object]:
@@ -220,27 +248,26 @@ def _record(bucket: str, key: str) -> dict[str, object]:
     return {"eventName": "s3:ObjectCreated:Put", "s3": thing}
 
 
-def test_our_own_puts_start_no_run(own: Settings, start: Start, own_engine: Engine):
+def test_our_own_puts_start_no_run(own: Settings, start: Start, own_engine: Engine, api_port: int):
     store = ObjectStore(own)
-    for bucket in (own.processed_bucket, own.thumbnail_bucket):
-        subscribe(store, bucket, wanted(own.arns))
-    with api(own, start):
-        assert put(own, "1.csv")
-        wait_until(lambda: scalar(own_engine, "SELECT count(*) FROM bucket_event"))
-        DataManager(own).run(Trigger.INTERVAL)
-        output = f"SELECT count(*) FROM bucket_event WHERE bucket = '{own.processed_bucket}'"
-        wait_until(lambda: scalar(own_engine, output))
-        DataManager(own).run_events()
+    for bucket in (own.source_bucket, own.processed_bucket, own.thumbnail_bucket):
+        subscribe(store, bucket, wanted(["arn:minio:sqs::1:webhook"]))
+    serve(start, api_port)
+    assert put(own, "1.csv")
+    wait_until(lambda: scalar(own_engine, "SELECT count(*) FROM bucket_event"))
+    DataManager(own).run(Trigger.INTERVAL)
+    output = f"SELECT count(*) FROM bucket_event WHERE bucket = '{own.processed_bucket}'"
+    wait_until(lambda: scalar(own_engine, output))
+    DataManager(own).run_events()
     assert scalar(own_engine, "SELECT count(*) FROM run WHERE trigger = 'event'") == 0
 
 
 def test_the_listener_fetches_what_happens_and_ends_on_sigterm(
     own: Settings, start: Start, own_engine: Engine
 ):
-    listener = start("events", "listen")
-    requested = "SELECT count(*) FROM run WHERE state = 'requested'"
-    wait_until(lambda: scalar(own_engine, requested) == 1)
-    assert put(own, "1.csv")
-    wait_until(lambda: scalar(own_engine, "SELECT count(*) FROM bucket_event WHERE key = '1.csv'"))
-    listener.send_signal(signal.SIGTERM)
-    assert listener.wait(30) == 0
+    with listener(own_engine, start) as process:
+        assert put(own, "1.csv")
+        told = "SELECT count(*) FROM bucket_event WHERE key = '1.csv'"
+        wait_until(lambda: scalar(own_engine, told))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
