@@ -192,7 +192,7 @@ def test_an_older_postgres_writes_the_same_json(
     client: FlaskClient, engine: Engine, monkeypatch: pytest.MonkeyPatch, kind: str
 ):
     people = zip(AWKWARD_IDS, itertools.cycle(AWKWARD_NAMES), strict=False)
-    put_users(engine, *(user(name, first_name=other) for name, other in people))
+    put_users(engine, *(person(name, first_name=other) for name, other in people))
     new = client.get(f"/data?format={kind}").data
     monkeypatch.setattr("api.statements.KNOWS_JSON_SCALAR", 10**9)
     assert client.get(f"/data?format={kind}").data == new
