@@ -11,14 +11,14 @@ import io
 import time
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from flask import Response
 from sqlalchemy import text
 
 from api import encodings, paging
-from api.fields import rows_of
 from api.services import STATEMENT_TIMEOUT_SECONDS, services, took_too_long
+from api.statements import statement
 from etl.copied import PIECE_BYTES, Copied
 from etl.database import driver
 from etl.errors import TransientError
@@ -26,7 +26,7 @@ from etl.errors import TransientError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import Connection
 
     from api.fields import Wanted
     from api.formats import Format
@@ -39,9 +39,10 @@ def page(connection: Connection, wanted: Wanted, kind: Format, coding: str | Non
     """As many users as `wanted` is limited to, and a link to the next page if there is one."""
     limit = wanted.limit or 0
     sink = io.BytesIO()
-    _copy(_rows(replace(wanted, limit=limit + 1), kind), kind, connection, sink)
-    content, last = kind.cut(sink.getvalue(), limit)
-    response = _whole(_finished(iter([content]), wanted, kind, coding), kind, coding)
+    _copy(replace(wanted, limit=limit + 1), kind, connection, sink)
+    content = sink.getvalue()
+    end, last = kind.cut(content, limit)
+    response = _whole(_finished(_slices(content, end), wanted, kind, coding), kind, coding)
     if last is not None:
         response.headers.update(paging.next_link(last))
     return response
@@ -50,7 +51,7 @@ def page(connection: Connection, wanted: Wanted, kind: Format, coding: str | Non
 def everyone(wanted: Wanted, kind: Format, coding: str | None) -> Response:
     """All users that are wanted, however many."""
     shared = services()
-    copy = partial(_copy_for_long, _rows(wanted, kind), kind)
+    copy = partial(_copy_for_long, wanted, kind)
     copied = Copied(shared.lent, copy, patience_seconds=shared.patience_seconds)
     try:
         _await(copied)
@@ -68,21 +69,18 @@ def everyone(wanted: Wanted, kind: Format, coding: str | None) -> Response:
 # -- out of the database
 
 
-def _rows(wanted: Wanted, kind: Format) -> Select[Any]:
-    return rows_of(wanted, kind.expressions(wanted.columns))
-
-
-def _copy_for_long(rows: Select[Any], kind: Format, connection: Connection, sink: BinaryIO) -> None:
+def _copy_for_long(wanted: Wanted, kind: Format, connection: Connection, sink: BinaryIO) -> None:
     """COPY for as long as somebody reads; who waits for its beginning has a limit of their own."""
     milliseconds = LONGEST_STREAM_SECONDS * 1000
     connection.execute(text(f"SET LOCAL statement_timeout = {milliseconds}"))
-    _copy(rows, kind, connection, sink)
+    _copy(wanted, kind, connection, sink)
 
 
-def _copy(rows: Select[Any], kind: Format, connection: Connection, sink: BinaryIO) -> None:
-    compiled = rows.compile(dialect=connection.dialect)
-    with driver(connection).cursor() as cursor:
-        query = cursor.mogrify(compiled.string, compiled.params)  # values become literals here
+def _copy(wanted: Wanted, kind: Format, connection: Connection, sink: BinaryIO) -> None:
+    lent = driver(connection)
+    query, values = statement(wanted, kind, lent.server_version)
+    with lent.cursor() as cursor:
+        query = cursor.mogrify(query, values)  # values become literals here
         options = kind.copy_options.encode()
         cursor.copy_expert(b"COPY (" + query + b") TO STDOUT (" + options + b")", sink)
 
@@ -114,15 +112,16 @@ def _first(pieces: Iterator[bytes]) -> tuple[list[bytes], bool]:
 
 
 def _whole(pieces: Iterable[bytes], kind: Format, coding: str | None) -> Response:
-    content = b"".join(pieces)
-    response = Response(_slices(content))  # in one, the server would copy it, even to disk
-    response.content_length = len(content)
+    made = list(pieces)
+    # No piece is long: the server would copy it, even to disk.
+    response = Response(part for piece in made for part in _slices(piece, len(piece)))
+    response.content_length = sum(map(len, made))
     return _headed(response, kind, coding)
 
 
-def _slices(content: bytes) -> Iterator[bytes]:
-    for start in range(0, len(content), PIECE_BYTES):
-        yield content[start : start + PIECE_BYTES]
+def _slices(content: bytes, end: int) -> Iterator[bytes]:
+    for start in range(0, end, PIECE_BYTES):
+        yield content[start : min(start + PIECE_BYTES, end)]
 
 
 def _long(

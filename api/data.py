@@ -129,7 +129,8 @@ def _wanted(query: DataQuery) -> Wanted:
 
 
 def _answer(wanted: Wanted, kind: Format, coding: str | None) -> Response:
-    with services().database() as connection:
+    shared = services()
+    with shared.database(shared.reading) as connection:
         tag = etags.of_users(connection, wanted.filters, kind.name, *wanted.facts)
         if etags.is_known(tag):
             return etags.not_modified(tag)

@@ -5,23 +5,24 @@ The names below are ours, so they may be syntax; no value ever is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, func, literal_column, select
+from sqlalchemy import ColumnElement, Select, bindparam, func, literal_column, select
 
-from api.filters import age_in_sql, conditions
+from api.filters import age_in_sql, conditions, values
 from etl.tables import users
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import date
 
     from api.filters import Filters
 
 _MOMENT = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
 
-_TEXT = "to_json({column})::text"
+# As to_json(), which looks its argument's type up for every value; this does it once a statement.
+_TEXT = "json_scalar({column})::text"
 _NUMBER = "{column}::text"
 _PLAIN_TEXT = "'\"' || {column}::text || '\"'"  # of digits and the like: nothing to escape
 
@@ -56,6 +57,7 @@ FIELDS: dict[str, Field] = {
     "run_id": Field(_stored("run_id"), _NUMBER),
     "updated_at": Field(_updated_at, _PLAIN_TEXT),
 }
+_SOME_DAY = date(2000, 1, 1)
 USUAL_FIELDS = ("first_name", "last_name", "birthts", "img_path")
 ID = "user_id"
 
@@ -86,6 +88,24 @@ class Wanted:
         day = self.today if needs_day else None
         return self.filters, self.fields, self.after, self.limit, day
 
+    @property
+    def shape(self) -> Wanted:
+        """What stands for all that are asked for alike, and differ in `values` alone."""
+        filters = replace(
+            self.filters, min_age=_some(self.filters.min_age), max_age=_some(self.filters.max_age)
+        )
+        after = None if self.after is None else ""
+        return replace(self, filters=filters, today=_SOME_DAY, after=after, limit=_some(self.limit))
+
+    @property
+    def values(self) -> dict[str, object]:
+        """The values of the statement's parameters, by name."""
+        return {**values(self.filters, self.today), "after": self.after, "limit": self.limit}
+
+
+def _some(number: int | None) -> int | None:
+    return None if number is None else 0
+
 
 def rows_of(wanted: Wanted, expressions: Sequence[str]) -> Select[Any]:
     """A row for each user wanted, of SQL expressions over `chosen`.
@@ -100,10 +120,10 @@ def rows_of(wanted: Wanted, expressions: Sequence[str]) -> Select[Any]:
 def _choice(wanted: Wanted) -> Select[Any]:
     where = conditions(wanted.filters, wanted.today)
     if wanted.after is not None:
-        where.append(users.c.user_id > wanted.after)
+        where.append(users.c.user_id > bindparam("after", wanted.after))
     values = [FIELDS[name].value(wanted.today).label(name) for name in wanted.fields]
     choice = select(users.c.user_id, *values).where(*where).order_by(users.c.user_id)
-    return choice if wanted.limit is None else choice.limit(wanted.limit)
+    return choice if wanted.limit is None else choice.limit(bindparam("limit", wanted.limit))
 
 
 def json_object(names: Sequence[str], before: str = "", after: str = "") -> str:
@@ -113,13 +133,14 @@ def json_object(names: Sequence[str], before: str = "", after: str = "") -> str:
     """
     parts, gap = [], before + "{"
     for name in names:
-        parts += [f"'{gap}\"{name}\" : '", _json(name)]
+        parts += [f"'{gap}\"{name}\" : '", json_value(name)]
         gap = ", "
     end = "}" if names else gap + "}"
     return " || ".join([*parts, f"'{end}{after}'"])
 
 
-def _json(name: str) -> str:
+def json_value(name: str) -> str:
+    """The JSON of this column of `chosen`, as SQL."""
     if name == ID:
         return _TEXT.format(column=f"chosen.{name}")
     field = FIELDS[name]

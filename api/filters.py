@@ -11,7 +11,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, cast, exists, extract, literal, or_, select
+from sqlalchemy import ColumnElement, Integer, bindparam, cast, exists, extract, or_, select
 from sqlalchemy import and_ as all_of
 
 from etl.tables import image, source_object, users
@@ -72,12 +72,23 @@ def conditions(filters: Filters, today: date) -> list[ColumnElement[bool]]:
         has_image = users.c.img_path.is_not(None)
         wanted.append(has_image if filters.is_image_exists else users.c.img_path.is_(None))
     if filters.min_age is not None:
-        wanted.append(users.c.birthdate <= born_by(today, filters.min_age))
+        wanted.append(users.c.birthdate <= bindparam("born_by", born_by(today, filters.min_age)))
     if filters.max_age is not None:
-        wanted.append(users.c.birthdate > born_after(today, filters.max_age))
+        after = born_after(today, filters.max_age)
+        wanted.append(users.c.birthdate > bindparam("born_after", after))
     if filters.image is not None:
         wanted.append(_has_image(filters.image))
     return wanted
+
+
+def values(filters: Filters, today: date) -> dict[str, date | int]:
+    """What the parameters named here hold: with another day or other ages, nothing else differs."""
+    named: dict[str, date | int] = {"year": today.year, "month": today.month, "day": today.day}
+    if filters.min_age is not None:
+        named["born_by"] = born_by(today, filters.min_age)
+    if filters.max_age is not None:
+        named["born_after"] = born_after(today, filters.max_age)
+    return named
 
 
 def _has_image(state: ImageWanted) -> ColumnElement[bool]:
@@ -99,11 +110,12 @@ def _has_image(state: ImageWanted) -> ColumnElement[bool]:
 
 def age_in_sql(today: date) -> ColumnElement[int]:
     """`age_on` as an expression over `users.birthdate`."""
+    month: ColumnElement[int] = bindparam("month", today.month)
     birthday_to_come = or_(
-        _part("month") > today.month,
-        all_of(_part("month") == today.month, _part("day") > today.day),
+        _part("month") > month,
+        all_of(_part("month") == month, _part("day") > bindparam("day", today.day)),
     )
-    return literal(today.year) - _part("year") - cast(birthday_to_come, Integer)
+    return bindparam("year", today.year) - _part("year") - cast(birthday_to_come, Integer)
 
 
 def _part(field: str) -> ColumnElement[Any]:

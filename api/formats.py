@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from api.errors import NotAcceptable
-from api.fields import ID, json_object
+from api.fields import ID, json_object, json_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,15 +30,15 @@ _CSV_ROW = re.compile(rb'(?:[^"\n]+|"[^"]*")*\n')
 class Format:
     """One format: what COPY is to send, and what becomes of it.
 
-    `expressions` turn columns into what a COPY row is made of; `cut` splits a COPY's whole
-    text after so many rows and gives the last one's user_id, or None when there are no more.
+    `expressions` turn columns into what a COPY row is made of; `cut` finds where so many rows
+    of a COPY's whole text end, and the last one's user_id, or None when there are no more.
     """
 
     name: str
     mimetype: str
     copy_options: str
     expressions: Callable[[Sequence[str]], list[str]]
-    cut: Callable[[bytes, int], tuple[bytes, str | None]]
+    cut: Callable[[bytes, int], tuple[int, str | None]]
     dress: Callable[[Iterator[bytes], Sequence[str]], Iterable[bytes]]
     is_compressed: bool = False
 
@@ -65,7 +65,7 @@ def choose(name: str | None, accept: MIMEAccept) -> Format:
 
 
 def _member(columns: Sequence[str]) -> list[str]:
-    return [f"to_json(chosen.{ID})::text || {json_object(columns[1:], before=':', after=',')}"]
+    return [f"{json_value(ID)} || {json_object(columns[1:], before=':', after=',')}"]
 
 
 def _line(columns: Sequence[str]) -> list[str]:
@@ -88,22 +88,22 @@ def _as_they_are(pieces: Iterator[bytes], _columns: Sequence[str]) -> Iterator[b
     return pieces
 
 
-def _cut_members(text: bytes, limit: int) -> tuple[bytes, str | None]:
-    page, last = _cut_lines(text, limit)
-    return page, last and json.JSONDecoder().raw_decode(last)[0]
+def _cut_members(text: bytes, limit: int) -> tuple[int, str | None]:
+    end, last = _cut_lines(text, limit)
+    return end, last and json.JSONDecoder().raw_decode(last)[0]
 
 
-def _cut_objects(text: bytes, limit: int) -> tuple[bytes, str | None]:
-    page, last = _cut_lines(text, limit)
-    return page, last and json.loads(last)[ID]
+def _cut_objects(text: bytes, limit: int) -> tuple[int, str | None]:
+    end, last = _cut_lines(text, limit)
+    return end, last and json.loads(last)[ID]
 
 
-def _cut_lines(text: bytes, limit: int) -> tuple[bytes, str | None]:
-    """Split behind the last line but one, if there are more lines than wanted."""
+def _cut_lines(text: bytes, limit: int) -> tuple[int, str | None]:
+    """Leave the last line out, if there are more lines than wanted."""
     if text.count(b"\n") <= limit:
-        return text, None
+        return len(text), None
     end = text.rindex(b"\n", 0, -1)
-    return text[: end + 1], text[text.rfind(b"\n", 0, end) + 1 : end].decode()
+    return end + 1, text[text.rfind(b"\n", 0, end) + 1 : end].decode()
 
 
 # -- CSV, and what is made of it
@@ -113,12 +113,12 @@ def _cells(columns: Sequence[str]) -> list[str]:
     return [f"chosen.{name}" for name in columns]
 
 
-def _cut_rows(text: bytes, limit: int) -> tuple[bytes, str | None]:
+def _cut_rows(text: bytes, limit: int) -> tuple[int, str | None]:
     rows = [match.span() for match in _CSV_ROW.finditer(text)]
     if len(rows) <= 1 + limit:  # one is the header
-        return text, None
+        return len(text), None
     start, end = rows[limit]
-    return text[:end], next(csv.reader(io.StringIO(text[start:end].decode(), newline="")))[0]
+    return end, next(csv.reader(io.StringIO(text[start:end].decode(), newline="")))[0]
 
 
 def _as_parquet(pieces: Iterator[bytes], columns: Sequence[str]) -> Iterator[bytes]:

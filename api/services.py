@@ -135,6 +135,11 @@ class Services:
         """
         return Documents(self.objects, self.settings.document_bucket, self.document_turns)
 
+    @cached_property
+    def reading(self) -> Engine:
+        """For statements that each stand alone: BEGIN and COMMIT cost a round trip each."""
+        return self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
     @contextmanager
     def database(self, engine: Engine | None = None) -> Iterator[Connection]:
         """A connection for one transaction, committed when the block ends well.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import re
 import signal
@@ -184,6 +185,18 @@ def test_awkward_names_survive_as_json(client: FlaskClient, engine: Engine):
     answer = get(client, "/data")
     assert [answer[str(n)]["first_name"] for n in range(len(AWKWARD_NAMES))] == AWKWARD_NAMES
     assert [answer[str(n)]["last_name"] for n in range(len(AWKWARD_NAMES))] == AWKWARD_NAMES
+
+
+@pytest.mark.parametrize("kind", ["json", "ndjson"])
+def test_an_older_postgres_writes_the_same_json(
+    client: FlaskClient, engine: Engine, monkeypatch: pytest.MonkeyPatch, kind: str
+):
+    people = zip(AWKWARD_IDS, itertools.cycle(AWKWARD_NAMES), strict=False)
+    put_users(engine, *(person(name, first_name=other) for name, other in people))
+    new = client.get(f"/data?format={kind}").data
+    monkeypatch.setattr("api.statements.KNOWS_JSON_SCALAR", 10**9)
+    assert client.get(f"/data?format={kind}").data == new
+    assert len(new) > len(AWKWARD_IDS)
 
 
 def test_retired_users_are_not_served(client: FlaskClient, engine: Engine):
