@@ -19,7 +19,7 @@ from sqlalchemy import text
 from api import encodings, paging
 from api.fields import rows_of
 from api.services import STATEMENT_TIMEOUT_SECONDS, services, took_too_long
-from etl.copied import PIECE_BYTES, Copied
+from etl.copied import Copied
 from etl.database import driver
 from etl.errors import TransientError
 
@@ -114,15 +114,8 @@ def _first(pieces: Iterator[bytes]) -> tuple[list[bytes], bool]:
 
 
 def _whole(pieces: Iterable[bytes], kind: Format, coding: str | None) -> Response:
-    content = b"".join(pieces)
-    response = Response(_slices(content))  # in one, the server would copy it, even to disk
-    response.content_length = len(content)
-    return _headed(response, kind, coding)
-
-
-def _slices(content: bytes) -> Iterator[bytes]:
-    for start in range(0, len(content), PIECE_BYTES):
-        yield content[start : start + PIECE_BYTES]
+    """In one, the server keeps what the reader does not take; in several, a thread would wait."""
+    return _headed(Response(b"".join(pieces)), kind, coding)
 
 
 def _long(

@@ -26,6 +26,7 @@ from api.services import MAX_STREAMS
 from etl.access import Role, entry_for, new_key
 from etl.bucket import ObjectStore
 from etl.errors import NotSupported, TransientError
+from etl.events import MAX_BODY_BYTES as EVENT_BYTES
 from etl.objects import ObjectInfo, Objects, Upload
 from tests.conftest import minio_client
 from tests.processes import serving
@@ -635,6 +636,22 @@ def test_only_who_may_upload_may_send_a_large_body(settings: Settings):
     assert limit("PUT", f"{source}/a", keys[Role.READER]) == small
     assert limit("PUT", f"{source}/a", new_key()) == limit("PUT", f"{source}/a", "") == small
     assert limit("PUT", f"{read_only}/a") == limit("PUT", "/objects/none/a") == small
+
+
+def test_only_who_knows_the_token_may_send_many_events(settings: Settings):
+    """Before a byte of them is read."""
+    token = "t" * 16
+    asked = settings.model_copy(update={"webhook_token": SecretStr(token)})
+    keyring = create_app(asked).extensions["bucketline-door"].keyring
+
+    def limit(shown: str) -> int:
+        head = f"POST /minio-event HTTP/1.1\r\nHost: a\r\nAuthorization: {shown}\r\n".encode()
+        request = request_class(asked, keyring)(Adjustments())
+        request.parse_header(head)
+        return int(request.largest_body)
+
+    assert limit(f"Bearer {token}") == limit(token) == EVENT_BYTES
+    assert limit("Bearer wrong") == limit("") == SMALL_BYTES
 
 
 def test_a_large_body_of_a_stranger_is_refused_before_it_is_sent(settings: Settings):
