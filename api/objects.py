@@ -276,7 +276,10 @@ def presign_object(
     query_data: NoQuery,  # noqa: ARG001
     json_data: PresignRequest,
 ) -> dict[str, Any]:
-    """Make a URL with which anybody may get or put this one object, past this API, for a while."""
+    """Make a URL with which anybody may get or put this one object, past this API, for a while.
+
+    Other methods than POST are for an object whose own key ends in `/presign`.
+    """
     if json_data.method == "PUT":
         require(Role.WRITER, "A URL to put an object")
     _allow(bucket, "w" if json_data.method == "PUT" else "r")

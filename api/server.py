@@ -271,7 +271,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         An answer may have been long in the making, and that is not the client's fault.
         """
         with self.outbuf_lock:
-            rest = data
+            rest: bytes | memoryview = data
             if not self.total_outbufs_len:
                 self.last_activity = time.time()
                 rest = self._unsent(data)
