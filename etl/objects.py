@@ -180,7 +180,7 @@ class Objects:
                 yield Opened(
                     _bare(response.headers.get("ETag")),
                     _whole_size(response.headers),
-                    response.stream(PIECE_BYTES),
+                    response.stream(PIECE_BYTES, decode_content=False),  # as it is stored
                 )
             finally:
                 response.close()

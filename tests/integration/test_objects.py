@@ -249,7 +249,7 @@ def test_prefixes_that_stores_misread_find_what_begins_with_them(
 @given(
     content=st.binary(max_size=5000),
     key=st.text("aZ0 +%é😀&?#=,;'()~.-_/", min_size=1, max_size=30).filter(
-        lambda key: key.strip() and all(part.strip(".") for part in key.split("/"))
+        lambda key: all(part.strip(". ") for part in key.split("/"))  # stores refuse such
     ),
 )
 def test_what_is_put_is_what_comes_back_and_what_other_clients_see(
