@@ -280,6 +280,8 @@ def presign_object(
 
     Other methods than POST are for an object whose own key ends in `/presign`.
     """
+    if request.get_json(force=True) is None:  # APIFlask takes null for an empty object
+        raise WrongParameters([("body", "must be an object")])
     if json_data.method == "PUT":
         require(Role.WRITER, "A URL to put an object")
     _allow(bucket, "w" if json_data.method == "PUT" else "r")
