@@ -21,12 +21,14 @@ from api import (
     health,
     index,
     key_docs,
+    methods,
     objects,
     openapi,
     origins,
     pictures,
     problems,
     runs,
+    schema_names,
     stats,
     storage,
 )
@@ -69,6 +71,7 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
     shared = Services(settings, engine, today, IDLE_TIMEOUT_SECONDS)
     install(app.extensions, shared)
     headers.register(app)
+    methods.register(app)
     origins.register(app)
     auth.register(app, settings)
     errors.register(app)
@@ -103,6 +106,13 @@ class OurJSON(DefaultJSONProvider):
             raise ValueError("It is nested too deeply.") from error
 
 
+def _finished(spec: dict[str, Any] | str, app: APIFlask) -> dict[str, Any] | str:
+    """The document with what APIFlask cannot know."""
+    if isinstance(spec, str):  # YAML, which we do not serve
+        return spec
+    return schema_names.name_each_once(key_docs.describe(openapi.complete(spec), app))
+
+
 def _configure(app: APIFlask) -> None:
     app.config.update(
         DESCRIPTION=openapi.DESCRIPTION,
@@ -111,7 +121,7 @@ def _configure(app: APIFlask) -> None:
         AUTO_404_RESPONSE=False,
         AUTO_OPERATION_ID=True,
     )
-    app.spec_processor(lambda spec: key_docs.describe(openapi.complete(spec), app))
+    app.spec_processor(lambda spec: _finished(spec, app))
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.converters |= {

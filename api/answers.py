@@ -19,7 +19,7 @@ from sqlalchemy import text
 from api import encodings, paging
 from api.services import STATEMENT_TIMEOUT_SECONDS, services, took_too_long
 from api.statements import statement
-from etl.copied import PIECE_BYTES, Copied
+from etl.copied import Copied
 from etl.database import driver
 from etl.errors import TransientError
 
@@ -42,7 +42,7 @@ def page(connection: Connection, wanted: Wanted, kind: Format, coding: str | Non
     _copy(replace(wanted, limit=limit + 1), kind, connection, sink)
     content = sink.getvalue()
     end, last = kind.cut(content, limit)
-    response = _whole(_finished(_slices(content, end), wanted, kind, coding), kind, coding)
+    response = _whole(_finished(iter([content[:end]]), wanted, kind, coding), kind, coding)
     if last is not None:
         response.headers.update(paging.next_link(last))
     return response
@@ -112,16 +112,8 @@ def _first(pieces: Iterator[bytes]) -> tuple[list[bytes], bool]:
 
 
 def _whole(pieces: Iterable[bytes], kind: Format, coding: str | None) -> Response:
-    made = list(pieces)
-    # No piece is long: the server would copy it, even to disk.
-    response = Response(part for piece in made for part in _slices(piece, len(piece)))
-    response.content_length = sum(map(len, made))
-    return _headed(response, kind, coding)
-
-
-def _slices(content: bytes, end: int) -> Iterator[bytes]:
-    for start in range(0, end, PIECE_BYTES):
-        yield content[start : min(start + PIECE_BYTES, end)]
+    """In one, the server keeps what the reader does not take; in several, a thread would wait."""
+    return _headed(Response(b"".join(pieces)), kind, coding)
 
 
 def _long(

@@ -14,13 +14,18 @@ SMALL_BYTES = 64 * 1024  # for the routes that need no body at all
 
 def largest_body(settings: Settings, method: str, path: str) -> int:
     """How many bytes a request to this path may bring."""
-    if path.rstrip("/") == "/minio-event":
+    if is_hook(path):
         return EVENT_BYTES
     if not is_upload(method, path):
         return SMALL_BYTES
     if path.startswith("/objects/"):
         return int(settings.object_max_size)
     return int(settings.document_max_size)
+
+
+def is_hook(path: str) -> bool:
+    """Whether a store tells of its buckets there."""
+    return path.rstrip("/") == "/minio-event"
 
 
 def is_upload(method: str, path: str) -> bool:

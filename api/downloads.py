@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from etl.objects import ObjectInfo
 
 ATTEMPTS = 3
-SHORT_BYTES = 1 << 20  # an answer that holds a thread for no time to speak of
+SHORT_BYTES = 1 << 20  # goes to the server whole, so that no thread waits for its reader
 
 
 def send(
@@ -46,7 +46,10 @@ def send(
 
 
 def _is_streamed(response: Response, bucket: str, info: ObjectInfo, part: range) -> bool:
-    """Let the answer hold this part of the object, fetched as it is sent; False if it changed."""
+    """Let the answer hold this part of the object; False if it changed.
+
+    A long one is fetched as it is sent.
+    """
     with ExitStack() as stack:
         if len(part) > SHORT_BYTES:
             stack.enter_context(held_stream())
@@ -55,8 +58,11 @@ def _is_streamed(response: Response, bucket: str, info: ObjectInfo, part: range)
         )
         if opened is None or (opened.etag, opened.size) != (info.etag, info.size):
             return False
-        response.response = opened.pieces
-        response.call_on_close(stack.pop_all().close)
+        if len(part) <= SHORT_BYTES:
+            response.response = [b"".join(opened.pieces)]
+        else:
+            response.response = opened.pieces
+            response.call_on_close(stack.pop_all().close)
     return True
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from itertools import islice
+from contextlib import ExitStack
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from flask import Response
 
+from api import downloads
 from api.answers import LONGEST_STREAM_SECONDS
 from etl.errors import TransientError
 from etl.executor import map_in_threads
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
     from etl.objects import ObjectInfo
 
+MIMETYPE = "application/json"
 BATCH = 1000
 LOOKING_THREADS = 4  # all the long answers there may be look through one pool of connections
 
@@ -70,6 +74,21 @@ def _entry(entry: ObjectInfo) -> dict[str, Any]:
         "etag": entry.etag,
         "last_modified": entry.last_modified,
     }
+
+
+def answer(pieces: Iterator[str], *, is_long: bool) -> Response:
+    """The listing for a reader: whole, or if it is long as it is read.
+
+    Raises:  TransientError when too many long answers are under way.
+    """
+    if not is_long:
+        return Response("".join(pieces), mimetype=MIMETYPE)
+    with ExitStack() as stack:
+        stack.enter_context(downloads.held_stream())
+        first = next(pieces)  # an outage shows here, while the status is ours to choose
+        response = Response(in_time(chain([first], pieces)), mimetype=MIMETYPE)
+        response.call_on_close(stack.pop_all().close)
+    return response
 
 
 def in_time(pieces: Iterator[str]) -> Iterator[str]:

@@ -6,9 +6,7 @@ import mimetypes
 import os
 import unicodedata
 from collections import Counter
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -101,7 +99,7 @@ def list_objects(bucket: str, query_data: ObjectsQuery) -> Response:
     """List a bucket.
 
     Keys that go on after a `/` behind the prefix are shown as one folder, unless `recursive`.
-    The answer is streamed, so `limit` may be large; `after` in it is what to go on with.
+    A long answer is streamed, so `limit` may be large; `after` in it is what to go on with.
     """
     _allow(bucket)
     query = query_data
@@ -110,14 +108,7 @@ def list_objects(bucket: str, query_data: ObjectsQuery) -> Response:
     )
     head = _objects().head if query.content_type else None
     pieces = listings.as_json(bucket, found, query.most, head)
-    with ExitStack() as stack:
-        if query.is_long:
-            stack.enter_context(downloads.held_stream())
-        first = next(pieces)  # an outage shows here, while the status is ours to choose
-        whole = listings.in_time(chain([first], pieces))
-        response = Response(whole, mimetype="application/json")
-        response.call_on_close(stack.pop_all().close)
-    return response
+    return listings.answer(pieces, is_long=query.is_long)
 
 
 # -- single objects
@@ -285,7 +276,12 @@ def presign_object(
     query_data: NoQuery,  # noqa: ARG001
     json_data: PresignRequest,
 ) -> dict[str, Any]:
-    """Make a URL with which anybody may get or put this one object, past this API, for a while."""
+    """Make a URL with which anybody may get or put this one object, past this API, for a while.
+
+    Other methods than POST are for an object whose own key ends in `/presign`.
+    """
+    if request.get_json(force=True) is None:  # APIFlask takes null for an empty object
+        raise WrongParameters([("body", "must be an object")])
     if json_data.method == "PUT":
         require(Role.WRITER, "A URL to put an object")
     _allow(bucket, "w" if json_data.method == "PUT" else "r")

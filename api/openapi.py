@@ -8,6 +8,7 @@ from api import errors
 from api.converters import MAX_ID
 from api.schemas.service import FaultyParameter, ProblemDocument
 from etl.documents import NAME
+from etl.events import TEST_EVENTS
 
 Json = dict[str, Any]
 Responses = dict[int | str, Any]
@@ -153,12 +154,35 @@ RETRY_AFTER = {
     }
 }
 
+# Whatever an object is; the first for clients who know only what they can name.
+_ANY_TYPE = ("application/octet-stream", "*/*")
+
+_NOTIFICATION: Json = {
+    "title": "Notification",
+    "type": "object",
+    "properties": {
+        "Records": {
+            "description": "The events; null is none.",
+            "type": ["array", "null"],
+            "items": {"type": "object"},
+        }
+    },
+    "required": ["Records"],
+}
+_TEST_MESSAGE: Json = {
+    "title": "TestMessage",
+    "description": "What S3 sends once, to see whether somebody is there.",
+    "type": "object",
+    "properties": {"Event": {"type": "string", "enum": list(TEST_EVENTS)}},
+    "required": ["Event"],
+}
+
 # Bodies that routes read by themselves.
 _REQUEST_BODIES: dict[tuple[str, str], Json] = {
     ("/objects/{bucket}/{key}", "put"): {
         "description": "The object's bytes.",
         "required": True,
-        "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _ANY_TYPE},
     },
     ("/objects/{bucket}", "post"): {
         "description": "A form with one or more files.",
@@ -186,11 +210,7 @@ _REQUEST_BODIES: dict[tuple[str, str], Json] = {
         "required": True,
         "content": {
             "application/json": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"Records": {"type": "array", "items": {"type": "object"}}},
-                    "required": ["Records"],
-                },
+                "schema": {"anyOf": [_NOTIFICATION, _TEST_MESSAGE]},
                 "example": {"Records": []},
             }
         },
@@ -228,13 +248,13 @@ DOWNLOAD: Json = {
         "Accept-Ranges": {"description": "`bytes`.", "schema": {"type": "string"}},
     },
     "content": {
-        "*/*": {
+        kind: {
             "schema": {"type": "string", "format": "binary"},
             "example": "first_name,last_name,birthts\nAnn,Lee,0\n",
         }
+        for kind in _ANY_TYPE
     },
 }
-NOT_MODIFIED = {"description": "It is still as `If-None-Match` says."}
 
 
 def problems(*statuses: int) -> Responses:
@@ -250,10 +270,9 @@ def _problem_response(status: int) -> Json:
     return response | ({"headers": RETRY_AFTER} if status in _PASSING else {})
 
 
-def complete(spec: Json | str) -> Json | str:
+def complete(spec: Json) -> Json:
     """Add what APIFlask cannot know: the problem document, and parameters in full."""
-    if isinstance(spec, str):  # YAML, which we do not serve
-        return spec
+    spec["tags"] = list({tag["name"]: tag for tag in spec["tags"]}.values())  # two share one
     schemas = spec.setdefault("components", {}).setdefault("schemas", {})
     schemas["ProblemDocument"] = ProblemDocument.model_json_schema(
         ref_template="#/components/schemas/{model}"
@@ -266,6 +285,8 @@ def complete(spec: Json | str) -> Json | str:
                 operation["requestBody"] = _REQUEST_BODIES[path, method]
             if "requestBody" in operation:
                 operation["requestBody"]["required"] = True
+            # Of method_noun_view the view, which is what a client's function will be called.
+            operation["operationId"] = operation["operationId"].split("_", 2)[2]
             operation["parameters"] = [_parameter(given) for given in operation["parameters"]]
     return spec
 

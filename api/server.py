@@ -22,12 +22,14 @@ from waitress.task import ErrorTask
 
 from api import create_app
 from api.auth import keyring_of, may_upload
-from api.bodies import SMALL_BYTES, is_upload, largest_body, may_be_stored
+from api.bodies import SMALL_BYTES, is_hook, is_upload, largest_body, may_be_stored
 from api.errors import MIMETYPE, body_hint, document
+from api.events import is_known
 from api.headers import PROTECTIVE, REQUEST_ID, request_id
 from api.keyring import LiveKeyring
 from api.services import IDLE_TIMEOUT_SECONDS
 from etl.errors import ConfigurationError
+from etl.objects import PIECE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +39,9 @@ if TYPE_CHECKING:
 THREADS = 24
 PORTS_TO_TRY = 100
 BACKLOG = 1024
-BUFFER_BYTES = 256 * 1024
+BUFFER_BYTES = 256 * 1024  # unread, from which on a thread with more to send waits for the reader
+IN_MEMORY_BYTES = BUFFER_BYTES + PIECE_BYTES  # unread, from which on it is kept on disk
+LARGE_BYTES = 64 * 1024  # to be sent from where it lies
 RECEIVED_BYTES = 128 * 1024  # at a time; waitress's own 8 KB slow uploads down
 TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
@@ -69,6 +73,7 @@ def serve(
         cleanup_interval=5,
         max_request_body_size=SMALL_BYTES,
         outbuf_high_watermark=BUFFER_BYTES,
+        outbuf_overflow=IN_MEMORY_BYTES,
         recv_bytes=RECEIVED_BYTES,
         clear_untrusted_proxy_headers=True,
         ident="bucketline",
@@ -195,7 +200,11 @@ class _ProblemTask(ErrorTask):  # type: ignore[misc]
     def _body_hint(self) -> str:
         request = self.request
         hint = body_hint(request.largest_body)
-        if request.largest_body == SMALL_BYTES and is_upload(request.command, request.path):
+        if request.largest_body > SMALL_BYTES:
+            return hint
+        if is_hook(request.path):
+            return f"{hint} More needs the value of WEBHOOK_TOKEN."
+        if is_upload(request.command, request.path):
             return f"{hint} More needs a writer's key, and a bucket that may be written."
         return hint
 
@@ -222,15 +231,17 @@ class _Request(HTTPRequestParser):  # type: ignore[misc]
         return taken
 
     def _allowed(self) -> int:
-        """A large body is for those who may store it; it is written to disk as it comes."""
+        """A large body is for those who may send it; it is written to disk as it comes."""
         largest = largest_body(self.settings, self.command, self.path)
-        if is_upload(self.command, self.path) and not self._may_be_stored():
-            return min(largest, SMALL_BYTES)
-        return largest
+        return largest if self._may_send_much() else min(largest, SMALL_BYTES)
 
-    def _may_be_stored(self) -> bool:
-        shown = self.headers.get("AUTHORIZATION", ""), self.headers.get("X_API_KEY")
-        return may_upload(self.keyring, *shown) and may_be_stored(self.settings, self.path)
+    def _may_send_much(self) -> bool:
+        authorization, key = self.headers.get("AUTHORIZATION", ""), self.headers.get("X_API_KEY")
+        if is_hook(self.path):
+            return is_known(authorization, self.settings.webhook_tokens)
+        return may_upload(self.keyring, authorization, key) and may_be_stored(
+            self.settings, self.path
+        )
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
@@ -241,14 +252,26 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     error_task_class: type[Any] = _ProblemTask
 
-    def write_soon(self, data: object) -> int:
+    def write_soon(self, data: bytes) -> int:
         """Send it, or keep it until the client reads; only from then on is the client waited for.
 
         An answer may have been long in the making, and that is not the client's fault.
         """
-        if not self.total_outbufs_len:
-            self.last_activity = time.time()
-        return int(super().write_soon(data))
+        with self.outbuf_lock:
+            rest: bytes | memoryview = data
+            if not self.total_outbufs_len:
+                self.last_activity = time.time()
+                rest = self._unsent(data)
+            if rest:
+                super().write_soon(rest)
+        return len(data)
+
+    def _unsent(self, data: bytes) -> bytes | memoryview:
+        """Send at once what the connection takes of much data, uncopied; what it leaves."""
+        if not isinstance(data, bytes) or len(data) < LARGE_BYTES or not self.connected:
+            return data  # an open file is waitress's own business
+        sent = self.send(data, do_close=False)
+        return memoryview(data)[sent:]
 
     def writable(self) -> bool:
         """Whether there is something to send; asked of every connection once a second."""

@@ -31,7 +31,7 @@ NO_RUN = 0  # in handled_by_run: looked at, or of no concern, and no run was nee
 MAX_BUCKET_BYTES = 63  # as S3 has it
 _MAX_TEXT_BYTES = 256  # with bucket and key it must fit one row of an index: 2,704 bytes
 _MAX_SIZE = 2**63 - 1
-_TESTS = ("s3:TestEvent",)
+TEST_EVENTS = ("s3:TestEvent",)
 _ACCESSED = "ObjectAccessed"
 
 
@@ -69,7 +69,7 @@ def parse(body: object) -> list[BucketEvent]:
     message = _decoded(body)
     if not isinstance(message, dict):
         raise WrongEvent("The message is no JSON object.")
-    if message.get("Event") in _TESTS:
+    if message.get("Event") in TEST_EVENTS:
         return []
     if "Records" not in message:
         raise WrongEvent("The message has no Records.")

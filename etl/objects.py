@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from etl.bucket import ObjectStore
     from etl.settings import Settings
 
-PIECE_BYTES = 256 * 1024  # what a download holds at a time
+PIECE_BYTES = 512 * 1024  # what a download holds at a time
 PART_BYTES = 16 * 1024 * 1024  # what an upload holds at a time
 PROBE_KEY = ".bucketline/writable"
 LARGEST_PAGE = 1000  # what stores list at once
@@ -180,7 +180,7 @@ class Objects:
                 yield Opened(
                     _bare(response.headers.get("ETag")),
                     _whole_size(response.headers),
-                    response.stream(PIECE_BYTES),
+                    response.stream(PIECE_BYTES, decode_content=False),  # as it is stored
                 )
             finally:
                 response.close()

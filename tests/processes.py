@@ -17,8 +17,16 @@ from etl.settings import Settings
 ROOT = Path(__file__).parents[1]
 
 _SERVE = """
+import socket
 import api.server
 from etl.settings import Settings
+listen = api.server.listen
+def listen_with_buffer(*address):
+    listener = listen(*address)
+    if {send_buffer_bytes}:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, {send_buffer_bytes})
+    return listener
+api.server.listen = listen_with_buffer
 api.server.IDLE_TIMEOUT_SECONDS = {patience}
 api.IDLE_TIMEOUT_SECONDS = {patience}
 api.server.serve(Settings(_env_file=None), lambda url: print(url, flush=True))
@@ -61,14 +69,18 @@ def start(
 
 @contextmanager
 def serving(
-    settings: Settings, patience_seconds: float = 30
+    settings: Settings, patience_seconds: float = 30, send_buffer_bytes: int = 0
 ) -> Iterator[tuple[str, int, subprocess.Popen[str]]]:
-    """The API, which waits so long for a reader who takes nothing: host, port and process."""
+    """The API, which waits so long for a reader who takes nothing: host, port and process.
+
+    The kernel holds so many bytes for such a reader; with 0, as many as it likes.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    code = _SERVE.format(patience=patience_seconds, send_buffer_bytes=send_buffer_bytes)
     process = subprocess.Popen(
-        [sys.executable, "-c", _SERVE.format(patience=patience_seconds)],
+        [sys.executable, "-c", code],
         cwd=ROOT,
         env=environment(settings) | {"API_PORT": str(port)},
         stdout=subprocess.PIPE,

@@ -20,7 +20,9 @@ from etl.access import Role, entry_for, new_key
 from etl.manager import DataManager
 from etl.model import Trigger
 from etl.settings import Settings
+from etl.thumbnails import ImageKeeper
 from tests.conftest import TestBucket, wait_until
+from tests.pictures import plain
 
 ROOT = Path(__file__).parents[2]
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
@@ -34,6 +36,18 @@ request-timeout = 60
 include-path-regex = "^/(data|stats|objects/.*|minio-event)$"
 [operations.checks.positive_data_acceptance]
 expected-statuses = ["2xx", "3xx", 400, 401, 403, 404, 409, 422, 429, "5xx"]
+
+# What is there, so that more than refusals are tried.
+[dictionaries.bucket]
+values = ["{bucket}"]
+[dictionaries.user]
+values = ["1000"]
+[dictionaries.size]
+values = [64, 256]
+[parameters]
+"path.bucket" = {{ dictionary = "bucket", probability = 0.8 }}
+"path.user_id" = {{ dictionary = "user", probability = 0.6 }}
+"query.size" = {{ dictionary = "size", probability = 0.5 }}
 """
 
 
@@ -80,10 +94,12 @@ def environment(settings: Settings, folder: Path) -> dict[str, str]:
 def api(
     settings: Settings, bucket: TestBucket, manager: DataManager, tmp_path: Path
 ) -> Iterator[str]:
-    """The URL of a served API with two users and a problem, and a scheduler beside it."""
+    """The URL of a served API with two users, a picture and a problem, and a scheduler by it."""
     bucket.user("1000.csv")
+    bucket.put("1000.png", plain())
     bucket.put("1001.csv", "first_name,last_name,birthts\nAnn,Lee,0\nBo,Li,soon\n")
     manager.run(Trigger.CLI)
+    ImageKeeper(settings).keep()
     url = tmp_path / "url"
     with ExitStack() as both:
         both.enter_context(running(settings, tmp_path, "schedule"))
@@ -96,10 +112,10 @@ def api(
         assert secret not in log
 
 
-def ask_everything(url: str, folder: Path, *options: str) -> int:
+def ask_everything(url: str, bucket: TestBucket, folder: Path, *options: str) -> int:
     """Let schemathesis loose on the API; how many cases it made."""
     configuration = folder / "schemathesis.toml"
-    configuration.write_text(CONFIGURATION)
+    configuration.write_text(CONFIGURATION.format(bucket=bucket.name))
     done = subprocess.run(
         [
             SCHEMATHESIS,
@@ -126,12 +142,14 @@ def ask_everything(url: str, folder: Path, *options: str) -> int:
     return int(found[1])
 
 
-def test_the_api_does_what_its_document_says(api: str, tmp_path: Path):
+def test_the_api_does_what_its_document_says(api: str, bucket: TestBucket, tmp_path: Path):
     phases = "--phases=examples,fuzzing,stateful"
-    assert ask_everything(api, tmp_path, phases, "--max-examples=8", "--seed=1") >= 150
+    assert ask_everything(api, bucket, tmp_path, phases, "--max-examples=8", "--seed=1") >= 150
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_the_api_does_what_its_document_says_in_thousands_of_cases(api: str, tmp_path: Path):
-    assert ask_everything(api, tmp_path, "--max-examples=150") >= 2000
+def test_the_api_does_what_its_document_says_in_thousands_of_cases(
+    api: str, bucket: TestBucket, tmp_path: Path
+):
+    assert ask_everything(api, bucket, tmp_path, "--max-examples=150") >= 2000

@@ -1,0 +1,44 @@
+"""Each schema once in the document, under a name of its own.
+
+What a model holds is put beside it as `Outer.Inner`, once for each model that holds it. Clients
+made from the document would have as many classes of one name, or none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Json = dict[str, Any]
+
+_PREFIX = "#/components/schemas/"
+
+
+def name_each_once(spec: Json) -> Json:
+    """The document with `Outer.Inner` as `Inner`, wherever it is defined or referred to.
+
+    Raises:  ValueError when two different schemas would get one name.
+    """
+    renamed: Json = _renamed(spec)
+    schemas: Json = {}
+    for name, schema in _renamed(spec["components"]["schemas"]).items():
+        short = _short(name)
+        if schemas.setdefault(short, schema) != schema:
+            raise ValueError(f"Two schemas are called {short}: rename one of the models.")
+    renamed["components"]["schemas"] = schemas
+    return renamed
+
+
+def _renamed(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """The value with every reference by its short name."""
+    if isinstance(value, list):
+        return [_renamed(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    reference = value.get("$ref")
+    if isinstance(reference, str) and reference.startswith(_PREFIX):
+        return value | {"$ref": _PREFIX + _short(reference.removeprefix(_PREFIX))}
+    return {key: _renamed(item) for key, item in value.items()}
+
+
+def _short(name: str) -> str:
+    return name.rpartition(".")[2]

@@ -1,0 +1,126 @@
+"""A client that a generator makes of /openapi.json, and that knows nothing else, works."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import urllib3
+from pydantic import SecretStr
+
+from etl.access import Role, entry_for, new_key
+from etl.model import Trigger
+from etl.thumbnails import ImageKeeper
+from tests.pictures import plain
+from tests.processes import serving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from etl.manager import DataManager
+    from etl.settings import Settings
+    from tests.conftest import TestBucket
+
+GENERATOR = Path(sys.executable).with_name("openapi-python-client")
+KEY = new_key()
+PACKAGE = "bucketline_client"
+
+# The generator knows no type of pictures; and what it makes is not for reading.
+CONFIGURATION = """
+content_type_overrides: {image/webp: application/octet-stream}
+post_hooks: []
+"""
+# It sends a body as the one type that it can name, and tells that it leaves out the other.
+LEFT_OUT = "Unsupported content type */*"
+
+
+@pytest.fixture
+def url(settings: Settings, bucket: TestBucket, manager: DataManager) -> Iterator[str]:
+    """The URL of a locked API that has a user with a picture, and a problem."""
+    bucket.user("1000.csv")
+    bucket.put("1000.png", plain())
+    bucket.put("photos/wrong.csv", "first_name,last_name,birthts\nBo,Li,soon\n")
+    manager.run(Trigger.CLI)
+    ImageKeeper(settings).keep()
+    keys = SecretStr(str(entry_for("client", Role.ADMIN, KEY)))
+    with serving(settings.model_copy(update={"api_keys": keys})) as (host, port, _):
+        yield f"http://{host}:{port}"
+
+
+@pytest.fixture
+def ask(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Asks with the generated client: the operation, and what its function takes."""
+    assert generate(url, tmp_path) in ([], [LEFT_OUT])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    client = import_module(PACKAGE).AuthenticatedClient(
+        base_url=url, token=KEY, raise_on_unexpected_status=True
+    )
+
+    def call(operation: str, *path: str | int, **given: object) -> Any:  # noqa: ANN401
+        function = import_module(f"{PACKAGE}.api.{operation}").sync
+        return function(*path, client=client, **given)
+
+    with client:
+        yield call
+    for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
+        del sys.modules[name]
+
+
+def generate(url: str, folder: Path) -> list[str]:
+    """Make the package of the document as it is served; what the generator did not understand."""
+    configuration = folder / "generator.yaml"
+    configuration.write_text(CONFIGURATION)
+    options = f"--url={url}/openapi.json --meta=none --config={configuration}".split()
+    done = subprocess.run(
+        [GENERATOR, "generate", *options, f"--output-path={folder / PACKAGE}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = (done.stdout + done.stderr).splitlines()
+    complaints = ("Cannot", "Could", "Unable", "Unsupported", "Attempted", "Invalid")
+    return [line for line in told if line.startswith(complaints) or "not be generated" in line]
+
+
+def test_a_generated_client_reads_and_writes(
+    ask: Callable[..., Any], settings: Settings, bucket: TestBucket
+):
+    models = import_module(f"{PACKAGE}.models")
+    types = import_module(f"{PACKAGE}.types")
+
+    users = ask("data.list_users", min_age=18).additional_properties
+    assert [user.first_name for user in users.values()] == ["Ann"]
+    user = ask("data.show_user", "1000")
+    assert (user.lineage.key, user.image.state) == ("1000.csv", models.ImageState.READY)
+    assert ask("data.show_image", "1000").payload.read() == plain()
+    assert ask("data.show_thumbnail", "1000").payload.read(4) == b"RIFF"
+    unknown = ask("data.show_user", "none")
+    assert (unknown.status, unknown.hint != "") == (404, True)
+    assert ask("stats.show_stats", is_image_exists=True).count == 1
+
+    (run,) = ask("runs.list_runs").runs
+    assert (run.state, run.trigger) == (models.RunState.SUCCEEDED, models.Trigger.CLI)
+    assert ask("runs.show_run", run.id).counts["rows_rejected"] == 1
+    (problem,) = ask("problems.list_open_problems").problems
+    assert (problem.key, problem.line) == ("photos/wrong.csv", 2)
+
+    saved = ask("documents.upload_document", body={"a": [1, None]}, name="a.json")
+    assert (saved.name, ask("documents.show_document", "a.json")) == ("a.json", {"a": [1, None]})
+    assert [found.name for found in ask("documents.list_documents").documents] == ["a.json"]
+
+    name = settings.source_bucket
+    listed = ask("objects.list_objects", name).entries
+    assert [type(entry).__name__ for entry in listed] == ["ListedObject"] * 2 + ["ListedFolder"]
+    file = types.File(payload=b"x" * 100_000)
+    assert ask("objects.upload_object", name, "a b/ä.bin", body=file).size == 100_000
+    assert ask("objects.download_object", name, "a b/ä.bin").payload.read() == file.payload
+    link = ask("objects.presign_object", name, "1000.png", body=models.PresignRequest())
+    assert urllib3.request("GET", link.url).data == plain()
+    ask("objects.remove_object", name, "a b/ä.bin")
+    assert not bucket.has("a b/ä.bin")
+    assert ask("health.show_health").database.status.value == "ok"

@@ -1,0 +1,49 @@
+"""Readers who never read: none of them keeps a thread from others, however many they are."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+import urllib3
+
+from api.server import THREADS
+from tests.people import put_many
+from tests.processes import serving
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from etl.settings import Settings
+    from tests.conftest import TestBucket
+
+UNREAD_BYTES = 4096  # what the reader's own side takes
+PATIENCE_SECONDS = 15  # half of what a thread would wait for a reader
+KERNEL_BYTES = 65_536  # what the server's side takes: between machines far less than within one
+
+
+@pytest.mark.parametrize("what", ["object", "page"])
+def test_answers_that_nobody_reads_hold_no_thread(
+    settings: Settings, bucket: TestBucket, engine: Engine, what: str
+):
+    """Given more of them than there are threads, others are served."""
+    put_many(engine, 10_000)
+    bucket.put("a", bytes(1 << 20))
+    path = {"object": f"/objects/{bucket.name}/a", "page": "/data?limit=10000"}[what]
+    slow = serving(settings, send_buffer_bytes=KERNEL_BYTES)
+    with slow as (host, port, _), ExitStack() as held:
+        for _ in range(THREADS + 1):
+            ask_and_wait(held.enter_context(socket.socket()), (host, port), path)
+        url = f"http://{host}:{port}/stats"
+        assert urllib3.request("GET", url, timeout=PATIENCE_SECONDS, retries=False).status == 200
+
+
+def ask_and_wait(reader: socket.socket, address: tuple[str, int], path: str) -> None:
+    """Send a request and see that the answer begins, but take nothing of it."""
+    reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNREAD_BYTES)
+    reader.settimeout(PATIENCE_SECONDS)
+    reader.connect(address)
+    reader.sendall(f"GET {path} HTTP/1.1\r\nHost: {address[0]}\r\n\r\n".encode())
+    assert reader.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 200"
