@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
@@ -38,9 +38,11 @@ class Server:
     address: str
     process: int
 
-    def connect(self) -> http.client.HTTPConnection:
+    @contextmanager
+    def connected(self) -> Iterator[http.client.HTTPConnection]:
         """A connection that is kept open between requests."""
-        return http.client.HTTPConnection(self.address, timeout=TIMEOUT_SECONDS)
+        with closing(http.client.HTTPConnection(self.address, timeout=TIMEOUT_SECONDS)) as made:
+            yield made
 
     def peak_mb(self) -> float | None:
         """The most memory the server ever held."""
@@ -74,19 +76,11 @@ def _written(path: Path, process: subprocess.Popen[bytes]) -> str:
     return path.read_text().strip()
 
 
-def read_whole(server: Server, path: str) -> int:
+def read_whole(connection: http.client.HTTPConnection, path: str) -> int:
     """Get one answer to its end, keeping none of it; how many bytes it had.
 
     Raises:  RuntimeError when it is not a 200.
     """
-    connection = server.connect()
-    try:
-        return _get(connection, path)
-    finally:
-        connection.close()
-
-
-def _get(connection: http.client.HTTPConnection, path: str) -> int:
     connection.request("GET", path, headers={"X-API-Key": api_key()})
     response = connection.getresponse()
     buffer, total = bytearray(CHUNK_BYTES), 0
@@ -99,27 +93,27 @@ def _get(connection: http.client.HTTPConnection, path: str) -> int:
 
 def bytes_per_second(server: Server, path: str) -> float:
     """How fast one reader gets one answer."""
-    with stopwatch() as watch:
-        total = read_whole(server, path)
+    with stopwatch() as watch, server.connected() as connection:
+        total = read_whole(connection, path)
     return total / watch.seconds
 
 
 def read_by_many(server: Server, path: str) -> None:
     """Let eight readers get the same answer at the same time."""
     with ThreadPoolExecutor(READERS) as pool:
-        list(pool.map(lambda _: read_whole(server, path), range(READERS)))
+        list(pool.map(lambda _: bytes_per_second(server, path), range(READERS)))
 
 
 def ask_until(server: Server, users: int, is_over: Callable[[], bool]) -> list[float]:
     """Let eight clients ask for one user after the other; the seconds each answer took."""
 
     def ask(seed: int) -> list[float]:
-        choose, connection, seconds = random.Random(seed), server.connect(), []  # noqa: S311
-        while not is_over():
-            with stopwatch() as watch:
-                _get(connection, f"/data/{choose.randrange(users):07}")
-            seconds.append(watch.seconds)
-        connection.close()
+        choose, seconds = random.Random(seed), []  # noqa: S311
+        with server.connected() as connection:
+            while not is_over():
+                with stopwatch() as watch:
+                    read_whole(connection, f"/data/{choose.randrange(users):07}")
+                seconds.append(watch.seconds)
         return seconds
 
     with ThreadPoolExecutor(READERS) as pool:

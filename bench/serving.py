@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 from bench import bare, objects
 from bench.big import KEY
 from bench.figures import Figure, Limit, figure
-from bench.readers import READERS, Server, ask_until, bytes_per_second, p99, read_by_many, serving
+from bench.readers import (
+    READERS,
+    Server,
+    ask_until,
+    bytes_per_second,
+    p99,
+    read_by_many,
+    read_whole,
+    serving,
+)
 from bench.runs import run
 from bench.stack import Stack, bulk_store, database, execute
 
@@ -74,14 +83,14 @@ class Serving:
         path = f"/data?min_age={AGE}&max_age={AGE}&limit={PAGE}"
         statement, rows = _of_an_age(), 0
         limits, answers = [], []
-        with database(self._settings) as connection:
+        with database(self._settings) as connection, server.connected() as client:
             for _ in range(PAGES):
                 with connection.cursor() as cursor, bare.stopwatch() as watch:
                     cursor.execute(statement)
                     rows = len(cursor.fetchall())
                 limits.append(watch.seconds * 1000)
                 with bare.stopwatch() as watch:
-                    bytes_per_second(server, path)
+                    read_whole(client, path)
                 answers.append(watch.seconds * 1000)
         return figure(
             "serving",

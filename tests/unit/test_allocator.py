@@ -1,8 +1,9 @@
-"""Arrow shares one allocator with everything else in a command's process."""
+"""One allocator for all of a command's process, with few arenas."""
 
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,24 @@ except SystemExit:
     print(pyarrow.default_memory_pool().backend_name)
 """
 
+ARENAS = """
+import ctypes, sys, threading
+from etl.memory import choose_allocator
+choose_allocator()
+all_there = threading.Barrier(8)
+def work():
+    kept = ctypes.CDLL(None).malloc(1000)
+    all_there.wait()
+threads = [threading.Thread(target=work) for _ in range(8)]
+[one.start() for one in threads]
+[one.join() for one in threads]
+libc = ctypes.CDLL(None)
+libc.fdopen.restype = ctypes.c_void_p
+out = ctypes.c_void_p(libc.fdopen(1, b"w"))
+libc.malloc_info(0, out)
+libc.fflush(out)
+"""
+
 
 @pytest.mark.parametrize(("chosen", "used"), [({}, "system"), ({NAME: "mimalloc"}, "mimalloc")])
 def test_a_command_uses_the_systems_allocator_unless_told_otherwise(
@@ -37,3 +56,18 @@ def test_a_command_uses_the_systems_allocator_unless_told_otherwise(
         check=True,
     )
     assert done.stdout.split()[-1] == used
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="arenas are glibc's")
+@pytest.mark.parametrize(("chosen", "most"), [({}, 2), ({"MALLOC_ARENA_MAX": "5"}, 5)])
+def test_many_threads_share_few_arenas(chosen: dict[str, str], most: int):
+    kept = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
+    done = subprocess.run(
+        [sys.executable, "-c", ARENAS],
+        cwd=ROOT,
+        env=kept | chosen,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.count("<heap nr=") == most
