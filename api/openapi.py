@@ -177,6 +177,9 @@ _TEST_MESSAGE: Json = {
     "required": ["Event"],
 }
 
+# A part of a form is text, whatever was made into text; `string` would forbid what none can tell.
+_ANY_TEXT: Json = {"contentMediaType": "text/plain"}
+
 # Bodies that routes read by themselves.
 _REQUEST_BODIES: dict[tuple[str, str], Json] = {
     ("/objects/{bucket}/{key}", "put"): {
@@ -197,8 +200,8 @@ _REQUEST_BODIES: dict[tuple[str, str], Json] = {
                             "minItems": 1,
                             "items": {"type": "string", "format": "binary"},
                         },
-                        "prefix": {"type": "string"},
-                        "key": {"type": "string"},
+                        "prefix": _ANY_TEXT | {"description": "Goes before the files' names."},
+                        "key": _ANY_TEXT | {"description": "The one file's key."},
                     },
                     "required": ["file"],
                 }
