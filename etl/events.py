@@ -241,8 +241,7 @@ def any_waiting(connection: Connection) -> bool:
 
 def count_waiting(connection: Connection) -> int:
     """How many events wait for a run."""
-    query = "SELECT count(*) FROM bucket_event WHERE handled_by_run IS NULL"
-    return int(connection.execute(text(query)).scalar_one())
+    return int(connection.scalar(text(statements("events")["count_waiting"])) or 0)
 
 
 def waiting(connection: Connection, *, bucket: str, limit: int) -> Waiting:

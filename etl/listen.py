@@ -75,6 +75,10 @@ class Listener:
                 self._listen()
             except (ObjectStoreUnavailable, DatabaseUnavailable) as error:
                 log.warning("not listening", reason=error.message, hint=error.advice)
+            except EtlError:
+                raise
+            except Exception:
+                log.exception("not listening")  # a fault of ours; the run asked for next mends it
             finally:
                 self._tried.set()
             self._stopping.wait(self._again.next())

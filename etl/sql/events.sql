@@ -18,6 +18,9 @@ RETURNING handled_by_run IS NULL AS waits
 -- name: any_waiting
 SELECT EXISTS (SELECT FROM bucket_event WHERE handled_by_run IS NULL)
 
+-- name: count_waiting
+SELECT count(*) FROM bucket_event WHERE handled_by_run IS NULL
+
 -- name: waiting
 -- The events that have waited longest; their keys may repeat. Parameters: :bucket, :limit.
 SELECT id, key FROM bucket_event
