@@ -1,4 +1,4 @@
-"""Read one batch of changes: fetch, parse, check. The unit of work an executor runs."""
+"""Read one batch of changes: fetch it, then parse and check it, each the work of an executor."""
 
 from __future__ import annotations
 
@@ -73,6 +73,14 @@ class Batch:
     discards: str | None = None
 
 
+@dataclass(frozen=True)
+class Fetched:
+    """A batch of changes, and by key what the store gave: a file, a refusal, or None: gone."""
+
+    changes: Sequence[Change]
+    outcomes: Mapping[str, SourceFile | Problem | None]
+
+
 def cut(changes: Iterable[Change]) -> Iterator[list[Change]]:
     """Cut changes into batches of at most 5,000 objects and 2 MB of CSV; a larger one is alone."""
     batch: list[Change] = []
@@ -88,16 +96,22 @@ def cut(changes: Iterable[Change]) -> Iterator[list[Change]]:
         yield batch
 
 
-def read(store: ObjectStore, bucket: str, changes: Sequence[Change], today: date) -> Batch:
-    """Fetch the batch's CSVs, parse and check them; other objects need their key alone.
+def fetch(store: ObjectStore, bucket: str, changes: Sequence[Change]) -> Fetched:
+    """Fetch the batch's CSVs; of other objects the key alone is needed.
 
     Raises:  ObjectStoreUnavailable. A fault of one object is a problem, not an exception.
     """
     wanted = [change for change in changes if _is_read(change)]
-    fetched = map_in_threads(
+    found = map_in_threads(
         lambda change: _fetch(store, bucket, change), wanted, store.fetch_concurrency
     )
-    outcomes = dict(zip((change.source.key for change in wanted), fetched, strict=True))
+    keys = (change.source.key for change in wanted)
+    return Fetched(changes, dict(zip(keys, found, strict=True)))
+
+
+def check(fetched: Fetched, today: date) -> Batch:
+    """Parse and check what was fetched."""
+    changes, outcomes = fetched.changes, fetched.outcomes
     files = [found for found in outcomes.values() if isinstance(found, SourceFile)]
     refused = [found for found in outcomes.values() if isinstance(found, Problem)]
 

@@ -21,7 +21,7 @@ from etl.bucket import ObjectStore
 from etl.changes import changes, changes_by_page
 from etl.database import connect_unpooled, run_lock, translating
 from etl.errors import ConfigurationError, DatabaseUnavailable, EtlError, ObjectStoreUnavailable
-from etl.executor import flat_map_ahead
+from etl.executor import flat_map_ahead, map_ahead
 from etl.keys import is_ignored
 from etl.listing import STRETCH_OBJECTS
 from etl.look import look
@@ -210,11 +210,15 @@ class DataManager:
         """Find what changed, read it in batches, and stage each batch as it comes."""
         bucket, today = self._settings.source_bucket, self._clock().date()
 
-        def read(items: list[Change]) -> Iterator[batch.Batch]:
-            return stream.read(self._store, bucket, items, today)
+        def fetch(items: list[Change]) -> batch.Fetched:
+            return stream.fetch(self._store, bucket, items)
+
+        def read(fetched: batch.Fetched) -> Iterator[batch.Batch]:
+            return stream.read(self._store, bucket, fetched, today)
 
         coming = tally.profile.each("list", found)
-        batches = flat_map_ahead(read, batch.cut(coming), BATCHES_AHEAD)
+        fetched = map_ahead(fetch, batch.cut(coming), BATCHES_AHEAD)
+        batches = flat_map_ahead(read, fetched, BATCHES_AHEAD)
         while True:
             with tally.profile.step("read"):  # fetching and parsing, as far as we waited for it
                 done = next(batches, None)

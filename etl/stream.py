@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from etl import batch
-from etl.batch import Batch, Figures
+from etl.batch import Batch, Fetched, Figures
 from etl.bucket import FETCH_ATTEMPTS, never_still
 from etl.errors import NotUtf8, ObjectChanged, Undecodable, UnreadableObject
 from etl.extract import Extract, PieceReader, undecodable
@@ -33,16 +33,22 @@ PIECE_BYTES = 768 * 1024  # parsed at once; it takes ten times as much while tha
 PIECE_LINES = 50_000  # short lines take more memory than their bytes
 
 
-def read(
-    store: ObjectStore, bucket: str, changes: Sequence[Change], today: date
-) -> Iterator[Batch]:
-    """Fetch, parse and check the changes that `batch.cut` put together.
+def fetch(store: ObjectStore, bucket: str, changes: Sequence[Change]) -> Fetched:
+    """Fetch the changes that `batch.cut` put together; of a huge CSV nothing yet.
 
-    Raises:  as `batch.read`.
+    Raises:  as `batch.fetch`.
     """
-    if batch.is_huge(changes):
-        return _Stream(store, bucket, changes[0], today).batches()
-    return iter((batch.read(store, bucket, changes, today),))
+    return Fetched(changes, {}) if batch.is_huge(changes) else batch.fetch(store, bucket, changes)
+
+
+def read(store: ObjectStore, bucket: str, fetched: Fetched, today: date) -> Iterator[Batch]:
+    """Parse and check what was fetched; a huge CSV is fetched as it is read.
+
+    Raises:  as `batch.fetch`.
+    """
+    if batch.is_huge(fetched.changes):
+        return _Stream(store, bucket, fetched.changes[0], today).batches()
+    return iter((batch.check(fetched, today),))
 
 
 class _Stream:

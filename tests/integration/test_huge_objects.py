@@ -63,6 +63,10 @@ def stage_all(settings: Settings, batches: Iterator[Batch]) -> list[Batch]:
     return found
 
 
+def read(store: ObjectStore, bucket: str, changes: list[Change], today: date) -> Iterator[Batch]:
+    return stream.read(store, bucket, stream.fetch(store, bucket, changes), today)
+
+
 def staged(engine: Engine) -> list[list[tuple[object, ...]]]:
     """Everything in staging."""
     statements = (
@@ -80,11 +84,11 @@ def test_a_huge_object_is_staged_as_it_would_be_whole(
 ):
     bucket.put("a/1000.csv", content)
     change = change_of(store, bucket, ChangeKind.ADDED)
-    batches = stage_all(settings, stream.read(store, bucket.name, [change], TODAY))
+    batches = stage_all(settings, read(store, bucket.name, [change], TODAY))
     in_parts = staged(engine)
     with connect_unpooled(settings).connect() as connection:
         load.empty_staging(connection)
-        load.stage(connection, batch.read(store, bucket.name, [change], TODAY))
+        load.stage(connection, batch.check(batch.fetch(store, bucket.name, [change]), TODAY))
     assert in_parts == staged(engine)
     assert [len(done.objects) for done in batches[:-1]] == [0] * (len(batches) - 1)
     assert len(batches) > len(content) // 100
@@ -108,7 +112,7 @@ def test_an_object_replaced_while_it_is_read_is_read_as_it_is_now(
     store: ObjectStore, bucket: TestBucket, settings: Settings, engine: Engine
 ):
     bucket.put("1.csv", GOOD)
-    batches = stream.read(store, bucket.name, [change_of(store, bucket, ChangeKind.ADDED)], TODAY)
+    batches = read(store, bucket.name, [change_of(store, bucket, ChangeKind.ADDED)], TODAY)
     begun = [next(batches) for _ in range(5)]
     for new in (GOOD.replace("Ann", "Bea"), HEADER + "u1,Cleo,Lee,1\n"):
         bucket.put("1.csv", new)
@@ -131,7 +135,7 @@ def test_an_object_that_vanishes_while_it_is_read_leaves_no_row(
 ):
     bucket.put("1.csv", ODD)
     store = ObjectStore(settings)
-    batches = stream.read(store, bucket.name, [change_of(store, bucket, kind)], TODAY)
+    batches = read(store, bucket.name, [change_of(store, bucket, kind)], TODAY)
     begun = [next(batches) for _ in range(5)]
     bucket.remove("1.csv")
     stage_all(settings, iter([*begun, *batches]))
@@ -145,9 +149,7 @@ def test_an_object_that_never_holds_still_is_tried_again_by_the_next_run(
 ):
     bucket.put("1.csv", GOOD)
     found = []
-    for done in stream.read(
-        store, bucket.name, [change_of(store, bucket, ChangeKind.ADDED)], TODAY
-    ):
+    for done in read(store, bucket.name, [change_of(store, bucket, ChangeKind.ADDED)], TODAY):
         found.append(done)
         bucket.put("1.csv", GOOD + f"x,Ann,Lee,{len(found)}\n")
     stage_all(settings, iter(found))
@@ -181,7 +183,7 @@ def test_a_store_that_goes_down_in_the_middle_fails_the_run(settings: Settings, 
     down = ObjectStore(settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"}))
     source = SourceObject("1.csv", "etag", 5_000, datetime.now(UTC))
     with pytest.raises(ObjectStoreUnavailable):
-        list(stream.read(down, "bucket", [Change(ChangeKind.ADDED, source)], TODAY))
+        list(read(down, "bucket", [Change(ChangeKind.ADDED, source)], TODAY))
     assert staged(engine) == [[], [], []]
 
 
@@ -244,7 +246,7 @@ def test_figures_of_an_object_are_those_of_all_its_parts(store: ObjectStore, buc
     late = f"x,A,B,{tomorrow + 86_400_000}\n" + "y,A,B,1\n" * 50 + f"z,A,B,{tomorrow}\n"
     bucket.put("1.csv", ODD + late)
     change = change_of(store, bucket, ChangeKind.ADDED)
-    *_, last = stream.read(store, bucket.name, [change], TODAY)
+    *_, last = read(store, bucket.name, [change], TODAY)
     (entry,) = last.objects
     assert (entry.rows_read, entry.rows_rejected) == (457, 6)
     assert (entry.reread_on, entry.state) == (date(2026, 11, 22), ObjectState.LOADED)

@@ -51,7 +51,8 @@ def merge_one(
     (source,) = (found for found in store.list_objects(bucket.name) if found.key == key)
     today = datetime.now(UTC).date()
     load.empty_staging(connection)
-    load.stage(connection, batch.read(store, bucket.name, [Change(kind, source)], today))
+    fetched = batch.fetch(store, bucket.name, [Change(kind, source)])
+    load.stage(connection, batch.check(fetched, today))
     return merge.merge(
         connection,
         run_id=99,
