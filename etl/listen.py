@@ -7,7 +7,7 @@ broken is told to nobody; so a whole run is asked for each time it is made anew.
 from __future__ import annotations
 
 import signal
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import TYPE_CHECKING
@@ -40,7 +40,8 @@ FIRST_WAIT_SECONDS = 0.5
 LAST_WAIT_SECONDS = 30
 START_SECONDS = 5
 STOP_SECONDS = 5
-MOST_AT_ONCE = 1000  # messages in one transaction
+MOST_AT_ONCE = 1000  # messages
+BURST_SECONDS = 0.05  # of several events for one transaction
 
 
 class Listener:
@@ -115,7 +116,10 @@ class Listener:
     def _gathered(self) -> Iterator[list[bytes]]:
         """What the store told, as much at once as has come, until it breaks off or stop()."""
         while not self._stopping.is_set():
-            came = list(_at_hand(self._told))
+            came = [self._told.get(), *_at_hand(self._told)]
+            if len(came) > 1:  # each commit waits for the disk, and the store with it
+                self._stopping.wait(BURST_SECONDS)
+                came += _at_hand(self._told)
             yield [told for told in came if isinstance(told, bytes)]
             for told in came:
                 if isinstance(told, Exception):
@@ -142,13 +146,10 @@ def _read(answer: BaseHTTPResponse, told: SimpleQueue[_Told]) -> None:
 
 
 def _at_hand(told: SimpleQueue[_Told]) -> Iterator[_Told]:
-    """What comes next, and what has come with it."""
-    yield told.get()
-    for _ in range(MOST_AT_ONCE - 1):
-        try:
+    """What has come by now."""
+    with suppress(Empty):
+        for _ in range(MOST_AT_ONCE):
             yield told.get_nowait()
-        except Empty:
-            return
 
 
 def _events_of(message: bytes) -> list[BucketEvent]:

@@ -41,8 +41,8 @@ FIRST_RETRY_SECONDS = 5
 LAST_RETRY_SECONDS = 300
 FIRST_RECONNECT_SECONDS = 0.5
 LAST_RECONNECT_SECONDS = 15
-BURST = 30  # events in one EVENT_GATHER that make it worth another
-MOST_GATHERS = 30
+BURST = 10  # events in one EVENT_GATHER that make it worth another
+MOST_GATHERS = 40
 
 
 class Scheduler:
@@ -122,6 +122,8 @@ class Scheduler:
             self._publish_gathered(connection)
             if not has_worked:
                 self._wait(LOOK_EVERY_SECONDS, connection)
+            elif events.count_waiting(connection) >= BURST:  # it has begun during the run
+                self._gather(connection)
 
     def _publish_gathered(self, connection: Connection) -> None:
         """Publish what event runs left, once it is time."""
@@ -199,19 +201,19 @@ class Scheduler:
             seconds = min(seconds, self._retry.seconds_left(), self._events_retry.seconds_left())
             select.select(sources, [], [], max(seconds, 0))
             channels = _notified(connection)
-        if channels == {events.CHANNEL}:
+        if connection is not None and channels == {events.CHANNEL}:
             self._gather(connection)
 
-    def _gather(self, connection: Connection | None) -> None:
+    def _gather(self, connection: Connection) -> None:
         """Let a burst gather: for EVENT_GATHER, and again as long as many more come.
 
         A run would look at the store while it is busy taking the rest. Few events, however long
         they go on, are not kept waiting.
         """
-        gathered = 0
+        gathered = events.count_waiting(connection)
         for _ in range(MOST_GATHERS):
             self._wait(self._settings.event_gather.total_seconds())
-            if connection is None or _notified(connection) - {events.CHANNEL}:
+            if _notified(connection) - {events.CHANNEL}:
                 return
             before, gathered = gathered, events.count_waiting(connection)
             if gathered - before < BURST:
