@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import sysconfig
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -20,8 +20,6 @@ from etl.local.server import Readiness, Service
 from etl.local.signing import list_buckets_headers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from etl.local.credentials import Credentials
 
 _VOLUME = "bucketline"
@@ -35,12 +33,11 @@ _GATEWAY_OPTIONS = (*_GATEWAY_FLAGS, *_KEPT_WITH_OBJECTS, "--backup-meta=0", "--
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """A gateway on `local_dir/object-store`, configured further by `extra_environment`."""
+    """A gateway on files in `local_dir/object-store`."""
 
     local_dir: Path
     credentials: Credentials
     region: str = "us-east-1"
-    extra_environment: Mapping[str, str] = field(default_factory=dict)
 
     service = Service.OBJECT_STORE
     title = "The object store"
@@ -135,7 +132,6 @@ class ObjectStore:
             "MINIO_ROOT_PASSWORD": self.credentials.s3_secret_key,
             "MINIO_REGION": self.region,
             **_notification_targets(),
-            **self.extra_environment,
         }
 
 

@@ -42,32 +42,28 @@ libc.fflush(out)
 """
 
 
-@pytest.mark.parametrize(("chosen", "used"), [({}, "system"), ({NAME: "mimalloc"}, "mimalloc")])
-def test_a_command_uses_the_systems_allocator_unless_told_otherwise(
-    chosen: dict[str, str], used: str
-):
-    kept = {name: value for name, value in os.environ.items() if name != NAME}
+def said(program: str, name: str, chosen: dict[str, str]) -> str:
+    """What the program prints, with this variable as it is chosen or not at all."""
+    kept = {each: value for each, value in os.environ.items() if each != name}
     done = subprocess.run(
-        [sys.executable, "-c", COMMAND],
+        [sys.executable, "-c", program],
         cwd=ROOT,
         env=kept | chosen,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout.split()[-1] == used
+    return done.stdout
+
+
+@pytest.mark.parametrize(("chosen", "used"), [({}, "system"), ({NAME: "mimalloc"}, "mimalloc")])
+def test_a_command_uses_the_systems_allocator_unless_told_otherwise(
+    chosen: dict[str, str], used: str
+):
+    assert said(COMMAND, NAME, chosen).split()[-1] == used
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="arenas are glibc's")
 @pytest.mark.parametrize(("chosen", "most"), [({}, 2), ({"MALLOC_ARENA_MAX": "5"}, 5)])
 def test_many_threads_share_few_arenas(chosen: dict[str, str], most: int):
-    kept = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
-    done = subprocess.run(
-        [sys.executable, "-c", ARENAS],
-        cwd=ROOT,
-        env=kept | chosen,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.count("<heap nr=") == most
+    assert said(ARENAS, "MALLOC_ARENA_MAX", chosen).count("<heap nr=") == most
