@@ -74,10 +74,15 @@ class Listing:
         `cuts` are keys in that order, which need not be there any more. They part the bucket
         into stretches of which `at_once` are listed at the same time.
         """
-        if self._has_leading_slash(bucket):
+        head = self._plain_head(bucket)
+        if head is not None:
+            yield self._bulk_page(bucket, [head])
+        elif self._has_leading_slash(bucket):
             yield from self._exact_pages(bucket, None, None)
             return
-        stretches = pairwise([None, *filter(_PLAIN.fullmatch, cuts), None])
+        start = None if head is None else head[0]
+        behind = [cut for cut in cuts if _PLAIN.fullmatch(cut) and cut > (start or "")]
+        stretches = pairwise([start, *behind, None])
         yield from flat_map_ahead(lambda ends: self._stretch(bucket, *ends), stretches, at_once)
 
     def everything(self, bucket: str, after: str | None = None) -> Iterator[list[Facts]]:
@@ -89,9 +94,12 @@ class Listing:
 
     def _everything(self, bucket: str, after: str | None) -> Iterator[list[Facts]]:
         last = after
-        if after is None or _PLAIN.fullmatch(after):
+        if last is None and (head := self._plain_head(bucket)) is not None:
+            yield [head]
+            last = head[0]
+        if last is None or _PLAIN.fullmatch(last):
             try:
-                for rows in self._bulk(bucket, after, None):
+                for rows in self._bulk(bucket, last, None):
                     if not self._is_exact(bucket, rows, last):
                         break
                     last = rows[-1][0]
@@ -167,6 +175,15 @@ class Listing:
         """An empty `1000.csv` may be the marker of a folder called `1000.csv/`."""
         key, _, size, _ = row
         return size > 0 or self.stat(bucket, key) is not None
+
+    def _plain_head(self, bucket: str) -> Facts | None:
+        """The first object, if its key is plain: then no key begins with a slash, which is less.
+
+        A store that reads the whole bucket before it answers goes on from here when it is asked
+        for what is behind; asked for a prefix first, it would read the bucket twice.
+        """
+        head = self.first(bucket)
+        return head if head is not None and _PLAIN.fullmatch(head[0]) else None
 
     def _has_leading_slash(self, bucket: str) -> bool:
         """Asked for the prefix `/`, some stores list everything: the answer is looked at."""
