@@ -24,6 +24,19 @@ def test_the_migrations_make_the_tables_we_describe(engine: Engine):
         assert set(unlogged) == {"staging_row", "staging_object", "staging_problem"}
 
 
+def test_new_rows_draw_autovacuum_to_no_staging_table(engine: Engine):
+    """It would hold a lock that the merge's TRUNCATE wants, and is sent away after a second."""
+    with engine.connect() as connection:
+        calm = connection.scalars(
+            text(
+                "SELECT relname FROM pg_class"
+                " WHERE 'autovacuum_vacuum_insert_threshold=-1' = ANY (reloptions)"
+                " AND 'autovacuum_analyze_threshold=2147483647' = ANY (reloptions)"
+            )
+        )
+        assert set(calm) == {"staging_row", "staging_object", "staging_problem"}
+
+
 def test_keys_and_ids_sort_by_byte(engine: Engine):
     with engine.connect() as connection:
         collations = connection.execute(
