@@ -120,7 +120,10 @@ def _write_users(
 
 
 def _is_first_load(connection: Connection) -> bool:
-    question = "SELECT NOT EXISTS (SELECT FROM users) AND count(*) >= :many FROM staging_row"
+    question = (
+        "SELECT NOT EXISTS (SELECT FROM users) AND count(*) >= :many"
+        " FROM (SELECT FROM staging_row LIMIT :many) AS begun"
+    )
     return bool(connection.scalar(text(question), {"many": MANY}))
 
 
