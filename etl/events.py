@@ -234,9 +234,10 @@ class Waiting:
     keys: list[str]
 
 
-def any_waiting(connection: Connection) -> bool:
-    """Whether a run has something to look at."""
-    return bool(connection.scalar(text(statements("events")["any_waiting"])))
+def any_waiting(connection: Connection, *, refused_too: bool = True) -> bool:
+    """Whether a run has something to look at, be it only what the store refused before."""
+    question = text(statements("events")["any_waiting"])
+    return bool(connection.scalar(question, {"refused_too": refused_too}))
 
 
 def count_waiting(connection: Connection) -> int:
@@ -244,25 +245,31 @@ def count_waiting(connection: Connection) -> int:
     return int(connection.scalar(text(statements("events")["count_waiting"])) or 0)
 
 
-def waiting(connection: Connection, *, bucket: str, limit: int) -> Waiting:
+def waiting(
+    connection: Connection, *, bucket: str, limit: int, refused_too: bool = True
+) -> Waiting:
     """The events that have waited longest, `limit` at most. The caller commits.
 
-    Those of a bucket that was the source before wait for nothing; they are put aside.
+    `refused_too`: also those whose object a run could not read. Those of a bucket that was the
+    source before wait for nothing; they are put aside.
     """
     named = statements("events")
     connection.execute(text(named["handle_strangers"]), {"bucket": bucket})
-    found = connection.execute(text(named["waiting"]), {"bucket": bucket, "limit": limit}).all()
+    asked = {"bucket": bucket, "limit": limit, "refused_too": refused_too}
+    found = connection.execute(text(named["waiting"]), asked).all()
     return Waiting([row.id for row in found], sorted({row.key for row in found}))
 
 
-def handle(connection: Connection, told: Waiting, run_id: int, *, but: Iterable[str] = ()) -> None:
+def handle(
+    connection: Connection, told: Waiting, run_id: int, *, refused: Iterable[str] = ()
+) -> None:
     """Note which run looked at them, NO_RUN if none was needed. The caller commits.
 
-    `but` are keys of objects that could not be read: what tells of those waits on.
+    `refused` are keys of objects that could not be read: what tells of those waits on.
     """
     connection.execute(
         text(statements("events")["handle"]),
-        {"ids": told.ids, "run_id": run_id, "but": list(but)},
+        {"ids": told.ids, "run_id": run_id, "refused": list(refused)},
     )
 
 

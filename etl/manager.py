@@ -96,18 +96,21 @@ class DataManager:
             run_id, trigger, allow = claimed
             return self._run(connection, run_id, trigger, allow_mass_retirement=allow)
 
-    def run_events(self, *, wait_seconds: float = 0) -> RunReport | None:
+    def run_events(self, *, wait_seconds: float = 0, refused_too: bool = True) -> RunReport | None:
         """Look once at the keys that events wait for, and make a run if one has changed.
 
-        None when none has, or no event waits; they are handled without a run. Whether more wait
-        then is for the caller to ask: as long as events keep coming, others want the run lock too.
+        None when none has, or no event waits; they are handled without a run. Events whose object
+        a run could not read are left alone unless they are asked for, `refused_too`.
+
+        Whether more wait then is for the caller to ask: as long as events keep coming, others want
+        the run lock too.
 
         Raises:  as `run`; what fails before a run began is recorded nowhere.
         """
         with run_lock(self._engine, wait_seconds=wait_seconds) as connection, translating():
             runs.close_interrupted(connection)
             self._check_bucket_is_ours(connection)
-            told, tally = self._waiting(connection), Tally()
+            told, tally = self._waiting(connection, refused_too=refused_too), Tally()
             if told is None:
                 return None
             with tally.profile.step("look"):
@@ -161,7 +164,7 @@ class DataManager:
             load.empty_staging(connection)
             self._stage_changes(connection, iter(found), tally)
             tally.retired_before = runs.retired_by_events(connection)
-            events.handle(connection, told, run_id, but=tally.unreadable)
+            events.handle(connection, told, run_id, refused=tally.unreadable)
             self._merge(connection, run_id, tally, allow_mass_retirement=False)
         return self._ended(connection, run_id, Trigger.EVENT, tally)
 
@@ -259,10 +262,12 @@ class DataManager:
         tally.unchanged = found.count(None)
         return [change for change in found if change is not None]
 
-    def _waiting(self, connection: Connection) -> events.Waiting | None:
+    def _waiting(self, connection: Connection, *, refused_too: bool) -> events.Waiting | None:
         """The events to look at next; None when there are none."""
         bucket = self._settings.source_bucket
-        told = events.waiting(connection, bucket=bucket, limit=EVENTS_AT_A_TIME)
+        told = events.waiting(
+            connection, bucket=bucket, limit=EVENTS_AT_A_TIME, refused_too=refused_too
+        )
         connection.commit()
         return told if told.ids else None
 

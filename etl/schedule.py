@@ -56,6 +56,7 @@ class Scheduler:
         self._stopping = False
         self._retry = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
         self._events_retry = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
+        self._refused_retry = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
 
     def stop(self) -> None:
         """End after the run at hand. Safe in a signal handler and in another thread."""
@@ -158,13 +159,17 @@ class Scheduler:
     def _run_told(self, connection: Connection) -> bool:
         """Look once at the keys that events wait for; whether it did, with a run or without.
 
-        Events that a run refused or failed over, or whose object the store refused, wait on, and
-        are tried again ever more rarely: what stands in their way is not mended by the next event.
+        Events that a run refused or failed over wait on, and with them all others: what stands in
+        their way is not mended by the next event. Those whose object the store refused wait for
+        themselves. Both are tried again ever more rarely.
         """
-        if self._events_retry.is_waiting() or not events.any_waiting(connection):
+        refused_too = not self._refused_retry.is_waiting()
+        if self._events_retry.is_waiting():
+            return False
+        if not events.any_waiting(connection, refused_too=refused_too):
             return False
         try:
-            report = self._manager.run_events()
+            report = self._manager.run_events(refused_too=refused_too)
         except RunAlreadyActive:
             self._wait(BUSY_RETRY_SECONDS)
             return False
@@ -174,14 +179,21 @@ class Scheduler:
             log.warning("event run failed", code=error.code, reason=error.message)
             self._events_retry.arm()
             return False
-        if report is not None and report.counts.objects_unreadable:
-            self._events_retry.arm()
-        else:
-            self._events_retry.reset()
+        self._events_retry.reset()
+        if refused_too:  # else that time is set already
+            self._time_refused(report)
         return True
+
+    def _time_refused(self, report: RunReport | None) -> None:
+        """Say when what the store refused is tried again, behind a run that tried all of it."""
+        if report is not None and report.counts.objects_unreadable:
+            self._refused_retry.arm()
+        else:
+            self._refused_retry.reset()
 
     def _note(self, report: RunReport) -> None:
         self._events_retry.reset()
+        self._refused_retry.reset()
         if report.error is None:
             self._retry.reset()
         else:  # committed, but not published
@@ -198,7 +210,8 @@ class Scheduler:
             sources: list[Any] = [self._wake_read]
             if connection is not None:
                 sources.append(driver(connection))
-            seconds = min(seconds, self._retry.seconds_left(), self._events_retry.seconds_left())
+            retries = (self._retry, self._events_retry, self._refused_retry)
+            seconds = min(seconds, *(retry.seconds_left() for retry in retries))
             select.select(sources, [], [], max(seconds, 0))
             channels = _notified(connection)
         if connection is not None and channels == {events.CHANNEL}:

@@ -222,6 +222,7 @@ bucket_event = Table(
     Column("record", JSONB, nullable=False),
     Column("received_at", Timestamp, nullable=False, server_default=text("now()")),
     Column("handled_by_run", BigInteger),
+    Column("refused_by_run", BigInteger),  # which could not read the object: the event waits on
     UniqueConstraint("bucket", "key", "mark"),
     Index("bucket_event_waiting_idx", "id", postgresql_where=text("handled_by_run IS NULL")),
 )

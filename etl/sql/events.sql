@@ -16,22 +16,27 @@ ON CONFLICT (bucket, key, mark) DO NOTHING
 RETURNING handled_by_run IS NULL AS waits
 
 -- name: any_waiting
-SELECT EXISTS (SELECT FROM bucket_event WHERE handled_by_run IS NULL)
+-- Parameters: :refused_too.
+SELECT EXISTS (SELECT FROM bucket_event
+               WHERE handled_by_run IS NULL AND (:refused_too OR refused_by_run IS NULL))
 
 -- name: count_waiting
 SELECT count(*) FROM bucket_event WHERE handled_by_run IS NULL
 
 -- name: waiting
--- The events that have waited longest; their keys may repeat. Parameters: :bucket, :limit.
+-- The events that have waited longest; their keys may repeat. Those whose object was refused
+-- only where they are asked for. Parameters: :bucket, :limit, :refused_too.
 SELECT id, key FROM bucket_event
-WHERE handled_by_run IS NULL AND bucket = :bucket
+WHERE handled_by_run IS NULL AND bucket = :bucket AND (:refused_too OR refused_by_run IS NULL)
 ORDER BY id LIMIT :limit
 
 -- name: handle
--- A run has looked at these events' keys, but for some. Parameters: :ids, :run_id, :but.
-UPDATE bucket_event SET handled_by_run = :run_id
+-- A run has looked at these events' keys, and was refused some. Parameters: :ids, :run_id,
+-- :refused, keys.
+UPDATE bucket_event
+SET handled_by_run = CASE WHEN key = ANY(CAST(:refused AS text[])) THEN NULL ELSE :run_id END,
+    refused_by_run = CASE WHEN key = ANY(CAST(:refused AS text[])) THEN :run_id END
 WHERE id = ANY(CAST(:ids AS bigint[])) AND handled_by_run IS NULL
-  AND key <> ALL(CAST(:but AS text[]))
 
 -- name: handle_listed
 -- A listing shows at least what was told before it began. Parameters: :began, :bucket, :run_id.

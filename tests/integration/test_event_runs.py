@@ -62,6 +62,12 @@ def handled(engine: Engine) -> list[int | None]:
         return list(connection.execute(text(query)).scalars())
 
 
+def refusals(engine: Engine) -> int:
+    with engine.connect() as connection:
+        query = "SELECT count(*) FROM problem WHERE code = 'access-refused'"
+        return int(connection.scalar(text(query)) or 0)
+
+
 def users(engine: Engine) -> dict[str, str]:
     with engine.connect() as connection:
         query = "SELECT user_id, first_name FROM users WHERE retired_at IS NULL"
@@ -321,6 +327,15 @@ class RefusesOnce(ObjectStore):
         return super().fetch(bucket, source)
 
 
+class RefusesLocked(ObjectStore):
+    """Never hands out `locked.csv`."""
+
+    def fetch(self, bucket: str, source: SourceObject) -> SourceFile | None:
+        if source.key == "locked.csv":
+            raise UnreadableObject(f"{bucket}/{source.key} is not handed out.")
+        return super().fetch(bucket, source)
+
+
 def test_the_event_of_an_object_that_the_store_refuses_waits_on(
     bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
 ):
@@ -550,6 +565,31 @@ def test_an_object_that_the_store_refuses_is_tried_again_later(
         tell("1.csv")
         wait_until(lambda: users(engine) == {"1": "Ann"})
     assert runs(engine, "trigger = 'event'") == 2
+
+
+def test_an_object_that_the_store_refuses_holds_up_no_other(
+    bucket: TestBucket,
+    settings: Settings,
+    engine: Engine,
+    tell: Tell,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Given a minute until it is tried again, others come, and it is not tried with them."""
+    monkeypatch.setattr("etl.schedule.FIRST_RETRY_SECONDS", 60)
+    with scheduling(settings, DataManager(settings, store=RefusesLocked(settings))):
+        wait_until(lambda: runs(engine, "state = 'succeeded'") == 1)
+        bucket.user("locked.csv")
+        tell("locked.csv")
+        wait_until(lambda: runs(engine, "trigger = 'event' AND state = 'succeeded'") == 1)
+        for user_id in ("1", "2"):
+            bucket.user(f"{user_id}.csv")
+            tell(f"{user_id}.csv")
+            wait_until(lambda user_id=user_id: user_id in users(engine))
+        bucket.user("locked.csv", "Mended")
+        tell("locked.csv")  # something happened to it: now it is worth a try
+        wait_until(lambda: runs(engine, "trigger = 'event' AND state = 'succeeded'") == 4)
+    assert handled(engine)[0] is handled(engine)[3] is None
+    assert refusals(engine) == 2
 
 
 def test_events_without_change_that_keep_coming_hold_nobody_up(
