@@ -57,9 +57,10 @@ def merge(  # noqa: PLR0913 - each a fact of the run
              MassRetirement; AccountingMismatch. Nothing is committed then.
     """
     _check_staging(connection, staged_objects)
-    is_little = staged_objects <= FEW and _rows_are_few(connection)
+    keys = _staged_keys(connection) if staged_objects <= FEW else None
+    is_little = keys is not None and _rows_are_few(connection, keys)
     _configure(connection, _FOR_LITTLE if is_little else _FOR_MUCH)
-    keys = _staged_keys(connection) if is_little else None
+    keys = keys if is_little else None
     parameters = {"run_id": run_id, "bucket": bucket, "keys": keys}
     _run_all(connection, "manifest", parameters, analyzed_from=MANY)
     figures = _write_users(connection, parameters, is_little=is_little)
@@ -85,9 +86,17 @@ def _check_staging(connection: Connection, expected: int) -> None:
         )
 
 
-def _rows_are_few(connection: Connection) -> bool:
-    question = "SELECT count(*) <= :few FROM (SELECT FROM staging_row LIMIT :few + 1) AS begun"
-    return bool(connection.scalar(text(question), {"few": FEW}))
+def _rows_are_few(connection: Connection, keys: list[str]) -> bool:
+    """Whether few rows were read of these objects, and few are held: what is gone counts as well.
+
+    Asked with the settings for few, or a table might be read through to find a key it lacks.
+    """
+    asking = connection.begin_nested()
+    _configure(connection, _FOR_LITTLE)
+    parameters = {"keys": keys, "few": FEW}
+    are_few = connection.scalar(text(statements("figures")["rows_are_few"]), parameters)
+    asking.rollback()
+    return bool(are_few)
 
 
 def _staged_keys(connection: Connection) -> list[str]:

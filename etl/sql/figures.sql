@@ -1,5 +1,16 @@
 -- What a merge did, counted from the tables it left. Parameters: none, or as named.
 
+-- name: rows_are_few
+-- Whether staging, and what was held of its objects, have no more than :few rows each; no more are
+-- counted. Parameters: :keys, those of the objects in staging; :few.
+SELECT (SELECT count(*) FROM (SELECT FROM staging_row LIMIT :few + 1) AS read) <= :few
+   AND (SELECT count(*) FROM (SELECT FROM users
+                              WHERE source_key = ANY (CAST(:keys AS text[]))
+                              LIMIT :few + 1) AS held) <= :few
+   AND (SELECT count(*) FROM (SELECT FROM shadowed_row
+                              WHERE source_key = ANY (CAST(:keys AS text[]))
+                              LIMIT :few + 1) AS lost) <= :few
+
 -- name: unbalanced
 -- Objects of which staging does not hold every row that was read and not rejected.
 -- All of them, materialized, and then one: told that one is enough, PostgreSQL expects to find it

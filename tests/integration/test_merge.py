@@ -47,17 +47,22 @@ def merge_one(
     connection: Connection, store: ObjectStore, bucket: TestBucket, key: str, kind: ChangeKind
 ) -> Counts:
     """Merge one object as a run does; nothing is committed."""
-    before = runs.last_counts(connection)
     (source,) = (found for found in store.list_objects(bucket.name) if found.key == key)
-    today = datetime.now(UTC).date()
+    return stage_and_merge(connection, store, bucket, [Change(kind, source)])
+
+
+def stage_and_merge(
+    connection: Connection, store: ObjectStore, bucket: TestBucket, changes: list[Change]
+) -> Counts:
+    before = runs.last_counts(connection)
     load.empty_staging(connection)
-    fetched = batch.fetch(store, bucket.name, [Change(kind, source)])
-    load.stage(connection, batch.check(fetched, today))
+    fetched = batch.fetch(store, bucket.name, changes)
+    load.stage(connection, batch.check(fetched, datetime.now(UTC).date()))
     return merge.merge(
         connection,
         run_id=99,
         bucket=bucket.name,
-        staged_objects=1,
+        staged_objects=len(changes),
         before=before,
         allow_mass_retirement=False,
     )
@@ -164,3 +169,33 @@ def test_a_row_read_twice_and_held_once_leaves_one_shadow(
     with engine.connect() as connection:
         shadows = connection.execute(text("SELECT user_id, source_line FROM shadowed_row")).all()
     assert [tuple(row) for row in shadows] == [("1", 2)]
+
+
+@pytest.mark.parametrize("keys", [["gone.csv"], ["1.csv", "gone.csv"]], ids=["users", "shadows"])
+def test_rows_that_are_gone_are_as_much_work_as_rows_that_came(
+    settings: Settings,
+    store: ObjectStore,
+    manager: DataManager,
+    bucket: TestBucket,
+    keys: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Given an object of many rows that is removed, no join of them goes row by row."""
+    monkeypatch.setattr(merge, "FEW", 5)
+    for key in reversed(keys):
+        rows = "".join(f"{number},Ann,Lee,0\n" for number in range(6))
+        bucket.put(key, f"user_id,first_name,last_name,birthts\n{rows}")
+        manager.run(Trigger.CLI)
+    (source,) = (found for found in store.list_objects(bucket.name) if found.key == keys[-1])
+    removed = [Change(ChangeKind.REMOVED, source)]
+    with connect_unpooled(settings).connect() as connection:
+        assert hash_joins_after(connection, store, bucket, removed)
+        connection.rollback()
+
+
+def hash_joins_after(
+    connection: Connection, store: ObjectStore, bucket: TestBucket, changes: list[Change]
+) -> bool:
+    """Whether the merge of these changes left PostgreSQL free to hash; nothing is committed."""
+    stage_and_merge(connection, store, bucket, changes)
+    return connection.scalar(text("SHOW enable_hashjoin")) == "on"
