@@ -3,7 +3,9 @@
 -- :keys, those of the objects in staging where they are few, else null: PostgreSQL knows how many
 -- users a key has that it can see, and takes an average for those it finds in a table.
 -- Every statement depends on the staging and the tables only, never on earlier runs' order.
--- An `analyze_` statement is run only where the table before it came out large.
+-- An `analyze_` statement is run only where the table before it came out large. It also makes the
+-- indexes by which rows are looked up one by one: that is what PostgreSQL does where it knows too
+-- little of `users` to foresee how many they are.
 
 -- name: find_touched
 -- What differs between the rows read and the rows held of the same objects, and no more: rows
@@ -32,6 +34,7 @@ WHERE (read.user_id IS NULL AND held.retired_at IS NULL)
                 read.extra)))
 
 -- name: analyze_touched
+CREATE INDEX ON touched (user_id);
 ANALYZE touched
 
 -- name: find_contested
@@ -64,6 +67,7 @@ WHERE kind = 'image'
   AND NOT EXISTS (SELECT FROM touched WHERE touched.user_id = staging_object.user_id)
 
 -- name: analyze_contested
+CREATE INDEX ON contested (user_id);
 ANALYZE contested
 
 -- name: find_candidates
@@ -91,6 +95,8 @@ FROM (
 JOIN source_object ON source_object.bucket = :bucket AND source_object.key = everyone.source_key
 
 -- name: analyze_candidates
+CREATE INDEX ON candidate (user_id);
+CREATE INDEX ON candidate (source_key, source_line);
 ANALYZE candidate
 
 -- name: find_images

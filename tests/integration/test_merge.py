@@ -199,3 +199,33 @@ def hash_joins_after(
     """Whether the merge of these changes left PostgreSQL free to hash; nothing is committed."""
     stage_and_merge(connection, store, bucket, changes)
     return connection.scalar(text("SHOW enable_hashjoin")) == "on"
+
+
+def test_many_rows_are_not_compared_each_with_each_though_postgresql_expects_few(
+    settings: Settings,
+    store: ObjectStore,
+    manager: DataManager,
+    bucket: TestBucket,
+    engine: Engine,
+):
+    """Given users that PostgreSQL last saw when all were retired, their changes are looked up."""
+    rows = [f"{number:05},Ann,Lee,{number}\n" for number in range(2000)]
+    bucket.put("many.csv", "user_id,first_name,last_name,birthts\n" + "".join(rows))
+    manager.run(Trigger.CLI)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE users SET retired_at = now()"))
+        connection.execute(text("ANALYZE users"))
+        connection.execute(text("UPDATE users SET retired_at = NULL"))
+    rows += [f"new{number},Ann,Lee,{number}\n" for number in range(50)]
+    renamed = "".join(rows).replace("Ann", "Bob")
+    bucket.put("many.csv", "user_id,first_name,last_name,birthts\n" + renamed)
+    with connect_unpooled(settings).connect() as connection:
+        merge_one(connection, store, bucket, "many.csv", ChangeKind.MODIFIED)
+        read = connection.scalar(
+            text(
+                "SELECT sum(seq_tup_read) FROM pg_stat_xact_user_tables"
+                " WHERE relname IN ('touched', 'contested', 'candidate', 'difference')"
+            )
+        )
+        connection.rollback()
+    assert int(read or 0) < 20 * len(rows)
