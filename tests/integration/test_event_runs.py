@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import Engine, text
@@ -328,10 +329,10 @@ class RefusesOnce(ObjectStore):
 
 
 class RefusesLocked(ObjectStore):
-    """Never hands out `locked.csv`."""
+    """Never hands out what is called `locked`, whatever follows."""
 
     def fetch(self, bucket: str, source: SourceObject) -> SourceFile | None:
-        if source.key == "locked.csv":
+        if source.key.startswith("locked"):
             raise UnreadableObject(f"{bucket}/{source.key} is not handed out.")
         return super().fetch(bucket, source)
 
@@ -350,6 +351,18 @@ def test_the_event_of_an_object_that_the_store_refuses_waits_on(
     assert users(engine) == {"1": "Ann"}
     assert handled(engine) == [second.id, first.id]
     assert manager.run(Trigger.INTERVAL).counts.found_by_reconcile == 0
+
+
+def test_a_refused_key_is_a_value_wherever_it_stands(
+    bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
+):
+    """Given a key that would end a comment, and a statement."""
+    key = "locked\n; DELETE FROM bucket_event; -- .csv"
+    bucket.user(key)
+    tell(quote(key))
+    made(DataManager(settings, store=RefusesLocked(settings)).run_events())
+    assert handled(engine) == [None]
+    assert refusals(engine) == 1
 
 
 # -- retiring
