@@ -55,6 +55,7 @@ PART_SIZE = 5 * 1024 * 1024  # the least S3 allows
 FETCH_ATTEMPTS = 3
 PARTS_AHEAD = 1
 
+_NO_SUCH_KEY = {"NoSuchKey", "NoSuchObject"}
 _BAD_KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"}
 
 
@@ -176,7 +177,7 @@ class ObjectStore:
         try:
             response = self._minio.get_object(bucket, key, offset=start, length=size)
         except S3Error as error:
-            if error.code in ("NoSuchKey", "NoSuchObject", "InvalidRange"):
+            if error.code in _NO_SUCH_KEY | {"InvalidRange"}:
                 return None
             raise
         try:
@@ -231,9 +232,21 @@ class ObjectStore:
             try:
                 return bare_etag(self._minio.stat_object(bucket, key).etag)
             except S3Error as error:
-                if error.code in ("NoSuchKey", "NoSuchObject"):
+                if error.code in _NO_SUCH_KEY:
                     return None
                 raise
+
+    def is_gone(self, bucket: str, key: str) -> bool:
+        """Whether the store says that there is no such object, asked for it by its key.
+
+        A listing may be older than this answer, but not the other way round.
+        """
+        with self.translating(f"look at {bucket}/{key}", bucket):
+            try:
+                self._minio.stat_object(bucket, key)
+            except S3Error as error:  # refused to tell, for one: then it is listed
+                return error.code in _NO_SUCH_KEY or self.stat(bucket, key) is None
+        return False
 
     def put_stream(self, bucket: str, key: str, stream: BinaryIO, content_type: str) -> None:
         """Write a stream of unknown length in parts; the object appears whole or not at all."""

@@ -2,11 +2,17 @@
 
 obstore lists ten times as fast as minio, but it cannot spell every key: it drops a leading or
 trailing slash and gives up a whole listing at a control character or an empty path segment.
+
+Gateways that grew out of MinIO's, the embedded store too, keep the rest of a listing that nobody
+read to its end, for half an hour, and give it to whoever next asks for what is behind the same
+key: who reads on in pages of a thousand may read what was there when another stopped. So a
+listing begins with a page of a random length, and no two stop at the same keys.
 """
 
 from __future__ import annotations
 
 import re
+import secrets
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, cast
@@ -32,6 +38,9 @@ if TYPE_CHECKING:
     from etl.model import Facts
 
 PAGE_OBJECTS = 1000  # as many as S3 gives at once
+# With neither the first nor the last no page ends where a client's does that lists from the start,
+# or looks only whether there is anything.
+HEAD_OBJECTS = range(2, PAGE_OBJECTS)
 STRETCH_OBJECTS = 10_000  # between two cuts
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -68,19 +77,20 @@ class Listing:
     def pages(self, bucket: str, cuts: Iterable[str] = (), at_once: int = 1) -> Iterator[Page]:
         """The whole bucket, in the order the store lists: UTF-8 bytes of the key.
 
-        In bulk, as long as every key can be trusted; from the first page with one that cannot,
-        exactly. An outage shows there too. The next page comes while one is looked at.
+        In bulk behind the first page, as long as every key can be trusted; from the first page
+        with one that cannot, exactly. An outage shows there too. The next page comes while one is
+        looked at.
 
         `cuts` are keys in that order, which need not be there any more. They part the bucket
         into stretches of which `at_once` are listed at the same time.
         """
-        head = self._plain_head(bucket)
-        if head is not None:
-            yield self._bulk_page(bucket, [head])
+        head = self._head(bucket)
+        if head:
+            yield _page(head)
         elif self._has_leading_slash(bucket):
             yield from self._exact_pages(bucket, None, None)
             return
-        start = None if head is None else head[0]
+        start = head[-1][0] if head else None
         behind = [cut for cut in cuts if _PLAIN.fullmatch(cut) and cut > (start or "")]
         stretches = pairwise([start, *behind, None])
         yield from flat_map_ahead(lambda ends: self._stretch(bucket, *ends), stretches, at_once)
@@ -94,9 +104,9 @@ class Listing:
 
     def _everything(self, bucket: str, after: str | None) -> Iterator[list[Facts]]:
         last = after
-        if last is None and (head := self._plain_head(bucket)) is not None:
-            yield [head]
-            last = head[0]
+        if last is None and (head := self._head(bucket)):
+            yield head
+            last = head[-1][0]
         if last is None or _PLAIN.fullmatch(last):
             try:
                 for rows in self._bulk(bucket, last, None):
@@ -129,9 +139,7 @@ class Listing:
                         break
                     last = kept[-1][0]
                 if through is not None and last is not None and last > through:
-                    # Each row for itself: one of an ignored kind may be spelt out of order.
-                    inside = [row for row in rows if row[0] <= through]
-                    yield self._bulk_page(bucket, inside)
+                    yield self._bulk_page(bucket, self._inside(bucket, rows, kept, through))
                     return
                 yield self._bulk_page(bucket, rows)
             else:
@@ -146,8 +154,7 @@ class Listing:
             check_order(rows, last)  # or what is behind the end could be before it
             last = rows[-1][0]
             inside = [row for row in rows if through is None or row[0] <= through]
-            kept = without_ignored(inside)
-            yield Page(kept, len(inside) - len(kept))
+            yield _page(inside)
             if len(inside) < len(rows):
                 return
 
@@ -167,23 +174,37 @@ class Listing:
                 ]
 
     def _bulk_page(self, bucket: str, rows: list[Facts]) -> Page:
-        kept = without_ignored(rows)
-        there = [row for row in kept if self._is_there(bucket, row)]
-        return Page(there, len(rows) - len(kept))
+        there = [row for row in without_ignored(rows) if self._is_there(bucket, row)]
+        return Page(there, len(rows) - len(there))
+
+    def _inside(
+        self, bucket: str, rows: list[Facts], kept: list[Facts], through: str
+    ) -> list[Facts]:
+        """The rows of a page up to and with `through`, though markers are spelt out of order."""
+        beyond = next(row for row in kept if row[0] > through)
+        return [
+            row
+            for row in rows[: rows.index(beyond)]
+            if row[0] <= through and (f"{row[0]}/" <= through or self._is_there(bucket, row))
+        ]
 
     def _is_there(self, bucket: str, row: Facts) -> bool:
         """An empty `1000.csv` may be the marker of a folder called `1000.csv/`."""
         key, _, size, _ = row
         return size > 0 or self.stat(bucket, key) is not None
 
-    def _plain_head(self, bucket: str) -> Facts | None:
-        """The first object, if its key is plain: then no key begins with a slash, which is less.
+    def _head(self, bucket: str) -> list[Facts]:
+        """The first objects, exactly, up to a plain key; none where there is no such key.
 
-        A store that reads the whole bucket before it answers goes on from here when it is asked
-        for what is behind; asked for a prefix first, it would read the bucket twice.
+        Behind a plain key none begins with a slash, as that is less. A store that reads the whole
+        bucket before it answers goes on from there when it is asked for what is behind; asked for
+        a prefix first, it would read the bucket twice.
         """
-        head = self.first(bucket)
-        return head if head is not None and _PLAIN.fullmatch(head[0]) else None
+        rows = self._first(bucket, "", secrets.choice(HEAD_OBJECTS))
+        check_order(rows, None)
+        while rows and not _PLAIN.fullmatch(rows[-1][0]):
+            rows.pop()
+        return rows
 
     def _has_leading_slash(self, bucket: str) -> bool:
         """Asked for the prefix `/`, some stores list everything: the answer is looked at."""
@@ -197,16 +218,16 @@ class Listing:
                 yield _facts(entry)
 
     def first(self, bucket: str, *, prefix: str = "") -> Facts | None:
-        """The first object whose key begins so, spelt as the store does.
+        """The first object whose key begins so, spelt as the store does."""
+        return next(iter(self._first(bucket, prefix, 1)), None)
 
-        No more is asked for; the client's public method would have the store list a thousand.
-        """
+    def _first(self, bucket: str, prefix: str, count: int) -> list[Facts]:
+        """No more is asked for; the client's public method would have the store list a thousand."""
         with self._translating(f"list bucket {bucket}", bucket):
             found = self._minio._list_objects(  # noqa: SLF001
-                bucket, prefix=prefix, encoding_type="url", max_keys=1
+                bucket, prefix=prefix, encoding_type="url", max_keys=count
             )
-            entry = next(found, None)
-            return None if entry is None else _facts(entry)
+            return [_facts(entry) for entry in islice(found, count)]
 
     def stat(self, bucket: str, key: str) -> SourceObject | None:
         """One object as the listing shows it, or None, also where there can be no such key."""
@@ -232,6 +253,12 @@ def _facts(entry: Object) -> Facts:
 def bare_etag(etag: str | None) -> str:
     """An ETag without its quotes."""
     return (etag or "").removeprefix("W/").strip('"')
+
+
+def _page(rows: list[Facts]) -> Page:
+    """The page that such rows are, as the store spells them."""
+    kept = without_ignored(rows)
+    return Page(kept, len(rows) - len(kept))
 
 
 def _are_trusted(rows: list[Facts], last: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""Ask the store what the keys that events named hold now."""
+"""Ask the store what single keys hold now: those that events named, those that a listing lacks."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import time
 from typing import TYPE_CHECKING
 
 from etl.executor import map_in_threads
+from etl.model import Change, ChangeKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from etl.bucket import ObjectStore
     from etl.model import SourceObject
+    from etl.tally import Tally
 
 THREADS = 16
+ASKED_AT_ONCE = 1_000
 LISTED_PER_SECOND = 20_000  # what a slow store manages
 
 
@@ -40,4 +43,49 @@ def _one_by_one(store: ObjectStore, bucket: str, keys: Iterable[str]) -> list[So
 
 
 def _listed(store: ObjectStore, bucket: str, keys: set[str]) -> list[SourceObject]:
-    return [source for source in store.list_objects(bucket) if source.key in keys]
+    found = [source for source in store.list_objects(bucket) if source.key in keys]
+    lacking = sorted(keys - {source.key for source in found})
+    overlooked = [source for source in _held_still(store, bucket, lacking) if source is not None]
+    return sorted(found + overlooked, key=lambda source: source.key)
+
+
+def confirmed(
+    store: ObjectStore, bucket: str, changes: Iterable[Change | int], tally: Tally
+) -> Iterator[Change | int]:
+    """The changes, but of the removals those alone that the store confirms, key by key.
+
+    Some stores list what was there when another listing stopped, and nobody is to be retired for
+    that. What is there after all is counted as listed; it is modified since the manifest was
+    written, or else in step with it, which a number stands for as in `changes_by_page`.
+    """
+    removed: list[Change] = []
+    for change in changes:
+        if isinstance(change, int) or change.kind is not ChangeKind.REMOVED:
+            yield change
+            continue
+        removed.append(change)
+        if len(removed) == ASKED_AT_ONCE:
+            yield from _confirmed(store, bucket, removed, tally)
+            removed = []
+    yield from _confirmed(store, bucket, removed, tally)
+
+
+def _confirmed(
+    store: ObjectStore, bucket: str, removed: Sequence[Change], tally: Tally
+) -> Iterator[Change | int]:
+    keys = [change.source.key for change in removed]
+    for change, there in zip(removed, _held_still(store, bucket, keys), strict=True):
+        if there is None:
+            yield change
+        else:
+            tally.listed += 1
+            yield 1 if there == change.source else Change(ChangeKind.MODIFIED, there)
+
+
+def _held_still(store: ObjectStore, bucket: str, keys: Sequence[str]) -> list[SourceObject | None]:
+    """What the store holds under keys of which it most likely holds none."""
+
+    def held(key: str) -> SourceObject | None:
+        return None if store.is_gone(bucket, key) else store.stat(bucket, key)
+
+    return map_in_threads(held, keys, THREADS)

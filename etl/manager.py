@@ -24,7 +24,7 @@ from etl.errors import ConfigurationError, DatabaseUnavailable, EtlError, Object
 from etl.executor import flat_map_ahead, map_ahead
 from etl.keys import is_ignored
 from etl.listing import STRETCH_OBJECTS
-from etl.look import look
+from etl.look import confirmed, look
 from etl.manifest import cuts, known, manifest
 from etl.model import Change, Counts, RunReport, Trigger
 from etl.tally import Tally
@@ -240,7 +240,8 @@ class DataManager:
         """The changes between listing and manifest; whatever else is seen is only counted."""
         bucket, today = self._settings.source_bucket, self._clock().date()
         with manifest(self._engine, bucket, today) as committed:
-            for found in changes_by_page(self._listing(tally), committed):
+            apart = changes_by_page(self._listing(tally), committed)
+            for found in confirmed(self._store, bucket, apart, tally):
                 if isinstance(found, int):
                     tally.unchanged += found
                 else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -58,14 +59,17 @@ def known(
 
 
 def cuts(engine: Engine, bucket: str, objects: int) -> list[str]:
-    """Every so many objects a key of the manifest, in order."""
+    """Every so many objects a key of the manifest, in order; other ones each time.
+
+    So that no stretch of a listing begins where one before it stopped (see `listing`).
+    """
     with translating(), engine.connect() as connection:
         found = connection.execute(
             text(
                 "SELECT key FROM (SELECT key, row_number() OVER (ORDER BY key) AS place"
                 " FROM source_object WHERE bucket = :bucket) AS numbered"
-                " WHERE place % :objects = 0 ORDER BY key"
+                " WHERE place % :objects = :phase ORDER BY key"
             ),
-            {"bucket": bucket, "objects": objects},
+            {"bucket": bucket, "objects": objects, "phase": secrets.randbelow(objects)},
         )
         return list(found.scalars())

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from etl.bucket import ObjectStore
 from etl.errors import ConfigurationError, ObjectStoreUnavailable
-from etl.listing import Listing
+from etl.listing import HEAD_OBJECTS, Listing
 from etl.manager import DataManager
 from etl.model import SourceObject, Trigger
 from etl.settings import Settings
@@ -40,6 +40,12 @@ AWKWARD = [
     "x/..y.csv",
 ]
 BEYOND_OBSTORE = ["nl\n.csv", "tab\t.csv", "\x01.csv", "m\x01.csv", "m\ufffd.csv"]
+
+
+@pytest.fixture(autouse=True)
+def of_short_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is listed exactly is one object, or the bulk client would never come to a turn."""
+    monkeypatch.setattr("etl.listing.HEAD_OBJECTS", range(1, 2))
 
 
 def by_bytes(keys: list[str]) -> list[str]:
@@ -95,6 +101,7 @@ def test_folder_markers_are_no_objects_and_break_no_order(store: ObjectStore, bu
     for key in ("dir/", "dir!.csv", "dir/x.csv", "1.csv/"):
         bucket.put(key, b"" if key.endswith("/") else b"x")
     assert listed(store, bucket) == ["dir!.csv", "dir/x.csv"]
+    assert sum(page.ignored for page in store.list_pages(bucket.name)) == 2
 
 
 def test_an_empty_object_is_listed_as_one(store: ObjectStore, bucket: TestBucket):
@@ -107,6 +114,33 @@ def test_a_listing_is_not_cut_at_a_thousand(store: ObjectStore, bucket: TestBuck
     for key in keys:
         bucket.put(key, b"x")
     assert listed(store, bucket) == keys
+
+
+def test_a_listing_that_somebody_left_half_read_makes_none_after_it_old(
+    settings: Settings, store: ObjectStore, bucket: TestBucket, monkeypatch: pytest.MonkeyPatch
+):
+    """Some stores keep the rest of it, and give it to whoever next asks for what is behind there.
+
+    Whoever looks whether there is anything stops behind the first key, and most clients behind the
+    thousandth.
+    """
+    monkeypatch.setattr("etl.listing.HEAD_OBJECTS", HEAD_OBJECTS)
+    keys = [f"{n:05}.png" for n in range(1_050)]
+    for key in keys:
+        bucket.put(key, b"x")
+    for number in range(3):
+        assert not store.is_empty(bucket.name)
+        next(iter(store.client.list_objects(bucket.name, recursive=True)))
+        bucket.remove(keys.pop(-2))
+        keys.append(f"new{number}.png")
+        bucket.put(keys[-1], b"x")
+        assert listed(store, bucket) == keys
+        assert objects_of(settings, bucket) == keys
+
+
+def objects_of(settings: Settings, bucket: TestBucket) -> list[str]:
+    pages = ObjectStore(settings).list_everything(bucket.name)
+    return [row[0] for rows in pages for row in rows]
 
 
 def in_stretches(settings: Settings, bucket: TestBucket, cuts: list[str]) -> list[str]:
@@ -149,6 +183,16 @@ def test_ignored_objects_are_counted_once_in_a_cut_listing(settings: Settings, b
         "z.csv",
     ]
     assert sum(page.ignored for page in pages) == 3
+
+
+def test_a_marker_spelt_before_its_place_is_counted_once_in_a_cut_listing(
+    settings: Settings, bucket: TestBucket
+):
+    for key in ("1.csv", "a-1.csv", "a-2.csv", "a/", "a0.csv"):
+        bucket.put(key, b"" if key.endswith("/") else b"x")
+    pages = list(ObjectStore(settings).list_pages(bucket.name, ["a-1.csv", "a-2.csv"]))
+    assert sum(len(page.rows) for page in pages) == 4
+    assert sum(page.ignored for page in pages) == 1
 
 
 def test_a_listing_of_several_stretches_gives_the_same_run(

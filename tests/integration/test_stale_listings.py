@@ -1,0 +1,80 @@
+"""A store may list what was there a while ago: nobody is retired for that, and nothing missed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import pytest
+from sqlalchemy import Engine, text
+
+from etl.bucket import ObjectStore
+from etl.listing import Page
+from etl.look import look
+from etl.manager import DataManager
+from etl.model import Counts, Trigger
+from etl.settings import Settings
+from etl.verify import verify
+from tests.conftest import TestBucket
+
+HIDDEN = "2.csv"
+
+
+class Behind(ObjectStore):
+    """Lists everything but `2.csv`, whether it is there or not."""
+
+    def list_pages(self, bucket: str, cuts: Iterable[str] = ()) -> Iterator[Page]:
+        for page in super().list_pages(bucket, cuts):
+            yield Page([row for row in page.rows if row[0] != HIDDEN], page.ignored)
+
+
+@pytest.fixture
+def behind(settings: Settings) -> DataManager:
+    return DataManager(settings, store=Behind(settings))
+
+
+@pytest.fixture(autouse=True)
+def of_three(bucket: TestBucket, manager: DataManager) -> None:
+    for number in (1, 2, 3):
+        bucket.user(f"{number}.csv")
+    manager.run(Trigger.CLI)
+
+
+def objects(counts: Counts) -> tuple[int, int, int, int]:
+    found = (counts.objects_listed, counts.objects_unchanged)
+    return (*found, counts.objects_modified, counts.objects_removed)
+
+
+def names(engine: Engine) -> dict[str, str]:
+    with engine.connect() as connection:
+        query = "SELECT user_id, first_name FROM users WHERE retired_at IS NULL"
+        return {row.user_id: row.first_name for row in connection.execute(text(query))}
+
+
+def test_what_is_there_is_not_removed(behind: DataManager, settings: Settings, engine: Engine):
+    counts = behind.run(Trigger.CLI).counts
+    assert objects(counts) == (3, 3, 0, 0)
+    assert counts.users_live == 3
+    assert verify(settings, engine) == []
+
+
+def test_what_is_there_and_was_replaced_is_read(
+    behind: DataManager, bucket: TestBucket, engine: Engine
+):
+    bucket.user(HIDDEN, "New")
+    assert objects(behind.run(Trigger.CLI).counts) == (3, 2, 1, 0)
+    assert names(engine) == {"1": "Ann", "2": "New", "3": "Ann"}
+
+
+def test_what_is_gone_is_removed(behind: DataManager, bucket: TestBucket, engine: Engine):
+    bucket.remove(HIDDEN)
+    assert objects(behind.run(Trigger.CLI).counts) == (2, 2, 0, 1)
+    assert set(names(engine)) == {"1", "3"}
+
+
+def test_keys_looked_for_in_a_listing_are_found_all_the_same(
+    settings: Settings, bucket: TestBucket
+):
+    """Given so many keys that the bucket is listed to find them."""
+    keys = sorted([HIDDEN, *(f"0{number}.csv" for number in range(20))])
+    found = look(Behind(settings), bucket.name, keys, objects_known=0)
+    assert [source.key for source in found] == [HIDDEN]
