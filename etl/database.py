@@ -35,6 +35,7 @@ MIGRATION_LOCK = RUN_LOCK + 1
 IMAGE_LOCK = RUN_LOCK + 2
 ANNOUNCE_LOCK = RUN_LOCK + 3
 LOCK_POLL_SECONDS = 0.2
+CLIENT_CHECK_SECONDS = 5
 
 # SQLSTATE classes and codes in which the same call may work later.
 _PASSING = ("08", "53", "57P", "55P03", "40001", "40P01")
@@ -141,6 +142,7 @@ def run_lock(engine: Engine, *, wait_seconds: float = 0) -> Iterator[Connection]
     Raises:  RunAlreadyActive when it is still held after `wait_seconds`; DatabaseUnavailable.
     """
     with translating(), engine.connect() as connection:
+        _have_it_look_for_us(connection)
         _take(connection, RUN_LOCK, wait_seconds, RunAlreadyActive("Another run is active."))
         yield connection
         # PostgreSQL takes a moment to notice a closed connection, and the next run may be at hand.
@@ -159,6 +161,21 @@ def image_lock(engine: Engine, *, wait_seconds: float = 0) -> Iterator[Connectio
         busy = ImagesInHand("Another process is looking after the images.")
         _take(connection, IMAGE_LOCK, wait_seconds, busy)
         yield connection
+
+
+def _have_it_look_for_us(connection: Connection) -> None:
+    """Let PostgreSQL 14 and later give up a statement, and its locks, when we have died.
+
+    Else it would notice at the statement's end, which may be minutes away.
+    """
+    connection.execute(
+        text(
+            "SELECT set_config('client_connection_check_interval', :interval, false)"
+            " WHERE CAST(current_setting('server_version_num') AS integer) >= 140000"
+        ),
+        {"interval": f"{CLIENT_CHECK_SECONDS}s"},
+    )
+    connection.commit()
 
 
 def _take(connection: Connection, lock: int, wait_seconds: float, refusal: RunRefused) -> None:

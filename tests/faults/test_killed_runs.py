@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from api import create_app
 from etl.bucket import ObjectStore
-from etl.database import connect, connect_unpooled, run_lock
+from etl.database import connect, connect_unpooled, driver, run_lock
 from etl.errors import DatabaseUnavailable, EtlError, ObjectStoreUnavailable, RunAlreadyActive
 from etl.executor import map_in_threads
 from etl.manager import DataManager
@@ -67,6 +71,32 @@ def contents(engine: Engine) -> list[tuple[Any, ...]]:
             )
         )
         return [tuple(row) for row in rows]
+
+
+def test_the_lock_of_a_dead_holder_is_free_though_its_statement_goes_on(
+    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("etl.database.CLIENT_CHECK_SECONDS", 1)
+    holder = connect_unpooled(settings)
+
+    def hold(connection: Connection) -> None:
+        with pytest.raises(DBAPIError):
+            connection.execute(text("SELECT pg_sleep(300) AS held"))
+
+    with run_lock(holder) as connection:
+        thread = threading.Thread(target=hold, args=(connection,))
+        thread.start()
+        sleeping = "query LIKE 'SELECT pg_sleep%' AND state = 'active'"
+        wait_until(
+            lambda: is_true(
+                engine, f"SELECT EXISTS (SELECT FROM pg_stat_activity WHERE {sleeping})"
+            )
+        )
+        with socket.socket(fileno=os.dup(driver(connection).fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)  # as the kernel does for a process that is killed
+        thread.join(30)
+        with run_lock(connect_unpooled(settings), wait_seconds=30):
+            pass
 
 
 @pytest.fixture

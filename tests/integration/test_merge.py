@@ -175,7 +175,6 @@ def test_a_row_read_twice_and_held_once_leaves_one_shadow(
 def test_rows_that_are_gone_are_as_much_work_as_rows_that_came(
     settings: Settings,
     store: ObjectStore,
-    manager: DataManager,
     bucket: TestBucket,
     keys: list[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -185,7 +184,7 @@ def test_rows_that_are_gone_are_as_much_work_as_rows_that_came(
     for key in reversed(keys):
         rows = "".join(f"{number},Ann,Lee,0\n" for number in range(6))
         bucket.put(key, f"user_id,first_name,last_name,birthts\n{rows}")
-        manager.run(Trigger.CLI)
+        DataManager(settings).run(Trigger.CLI)
     (source,) = (found for found in store.list_objects(bucket.name) if found.key == keys[-1])
     removed = [Change(ChangeKind.REMOVED, source)]
     with connect_unpooled(settings).connect() as connection:
