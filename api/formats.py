@@ -13,13 +13,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_options_header
+
 from api.errors import NotAcceptable
 from api.fields import ID, json_object, json_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from werkzeug.datastructures import MIMEAccept
 
 _JSON_LINES = r"FORMAT csv, ENCODING 'UTF8', QUOTE e'\x01', DELIMITER e'\x02', ESCAPE e'\x01'"
 _CSV = "FORMAT csv, ENCODING 'UTF8', HEADER"
@@ -55,10 +56,18 @@ def choose(name: str | None, accept: MIMEAccept) -> Format:
         return FORMATS[name]
     if not accept:
         return FORMATS["json"]
-    best = max(FORMATS.values(), key=lambda kind: accept.quality(kind.mimetype))
-    if not accept.quality(best.mimetype):
+    ranges = MIMEAccept([(_without_utf8(one), quality) for one, quality in accept])
+    best = max(FORMATS.values(), key=lambda kind: ranges.quality(kind.mimetype))
+    if not ranges.quality(best.mimetype):
         raise NotAcceptable([kind.mimetype for kind in FORMATS.values()])
     return best
+
+
+def _without_utf8(media_range: str) -> str:
+    """The media range without `charset=utf-8`: every text of ours is, whoever asks for it."""
+    mimetype, parameters = parse_options_header(media_range)
+    is_utf8 = {name: value.lower() for name, value in parameters.items()} == {"charset": "utf-8"}
+    return mimetype if is_utf8 else media_range
 
 
 # -- JSON

@@ -311,6 +311,10 @@ def test_an_unknown_field_is_told_which_there_are(client: FlaskClient):
         ("application/x-ndjson;q=0.2, text/csv;q=0.1", "ndjson"),
         ("APPLICATION/VND.APACHE.PARQUET", "parquet"),
         ("application/vnd.apache.arrow.stream", "arrow"),
+        ("text/csv; charset=utf-8", "csv"),
+        ('text/csv;charset="UTF-8"', "csv"),
+        ("application/json; charset=utf-8", "json"),
+        ("application/json; charset=utf-8; q=0.5, text/csv; charset=utf-8; q=0.6", "csv"),
     ],
 )
 def test_accept_chooses_the_format(
@@ -322,7 +326,16 @@ def test_accept_chooses_the_format(
     assert set(response.vary) == {"Accept", "Accept-Encoding"}
 
 
-@pytest.mark.parametrize("accept", ["image/png", "application/json;q=0", "text/html, */*;q=0"])
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "image/png",
+        "application/json;q=0",
+        "application/json; charset=utf-8; q=0",
+        "text/csv; charset=utf-16",
+        "text/html, */*;q=0",
+    ],
+)
 def test_an_accept_that_fits_nothing_is_told_what_there_is(client: FlaskClient, accept: str):
     response = client.get("/data", headers={"Accept": accept})
     assert response.status_code == 406
