@@ -1,4 +1,4 @@
-"""`.env`, as far as no setting reads it: a name that is nearly one of ours is a slip of the pen.
+"""`.env`: a name in it that is nearly one of ours is a slip of the pen.
 
 Names unlike ours are left alone: docker compose and other tools read the file as well. So are
 those of the process environment, which belongs to everybody.
@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from difflib import get_close_matches
 from io import StringIO
-from pathlib import Path
 
-from dotenv.parser import Binding, parse_stream
+from dotenv.parser import parse_stream
 
+from etl.errors import ConfigurationError
 from etl.settings import Settings
+from etl.settings.env_text import line_of, read_env_text
 
 _ALIKE = 0.8  # S3_ENDPOINT_URL is like S3_ENDPOINT, DATABASE_NAME is not like DATABASE_URL
 
@@ -37,7 +38,7 @@ class Misspelling:
 def misspellings(text: str) -> list[Misspelling]:
     """The names in the text of a `.env` that are nearly a setting which it does not set."""
     bindings = parse_stream(StringIO(text))
-    lines = {binding.key.upper(): _line(binding) for binding in bindings if binding.key}
+    lines = {binding.key.upper(): line_of(binding) for binding in bindings if binding.key}
     settings = [name.upper() for name in Settings.model_fields]
     unknown = {name: line for name, line in lines.items() if name not in settings}
     return [
@@ -51,12 +52,6 @@ def misspellings(text: str) -> list[Misspelling]:
 def read_misspellings() -> list[Misspelling]:
     """Those of the `.env` here. One that cannot be read is for the settings to complain of."""
     try:
-        return misspellings(Path(str(Settings.model_config["env_file"])).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError):
+        return misspellings(read_env_text())
+    except ConfigurationError:
         return []
-
-
-def _line(binding: Binding) -> int:
-    """Where the name stands; a binding begins with the blank lines before it."""
-    written = binding.original.string
-    return binding.original.line + written[: len(written) - len(written.lstrip())].count("\n")

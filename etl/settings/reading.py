@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from etl.errors import ConfigurationError
+from etl.settings.env_text import read_env_text
 from etl.settings.model import Settings
 
 EMBEDDED_MARK = "BUCKETLINE_EMBEDDED"
@@ -21,8 +22,10 @@ _ADDRESSES = {
 def read_settings() -> Settings:
     """The settings of this process, from the environment and `.env`.
 
-    Raises:  ConfigurationError naming each variable that is wrong, and what it should be.
+    Raises:  ConfigurationError naming each variable that is wrong, and what it should be, or the
+             line of `.env` that cannot be read.
     """
+    read_env_text()
     try:
         return Settings(**_without_embedded(Settings().local_dir))
     except ValidationError as error:

@@ -8,8 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from etl.cli import commands
-from etl.env_file import misspellings
-from etl.settings import Settings
+from etl.env_file import misspellings, read_misspellings
+from etl.errors import ConfigurationError
+from etl.settings import Settings, read_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,3 +65,43 @@ def test_a_command_tells_of_it_and_does_its_work(tmp_path: Path, monkeypatch: py
     assert "There is no key" in done.stdout
     assert "line 2: API_KEYS_FIEL" in done.stderr
     assert "API_KEYS_FILE" in done.stderr
+
+
+# -- a file that cannot be read
+
+
+@pytest.fixture
+def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where `.env` is to be written."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / ".env"
+
+
+def refusal() -> ConfigurationError:
+    """How the settings are refused."""
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("# geänder\nAPI_PORT=5001\n".encode("cp1252"), 1),
+        (b"API_PORT=5001\r\n\r\nAPI_KEYS_FILE=gr\xfcn\r\n", 3),
+        ("API_PORT=5001\n".encode("utf-16"), 1),
+    ],
+)
+def test_a_file_that_is_not_utf8_is_refused_with_its_line(
+    env_file: Path, content: bytes, line: int
+):
+    env_file.write_bytes(content)
+    error = refusal()
+    assert f".env, line {line}: not UTF-8" in error.message
+    assert "UTF-8" in error.advice
+    assert read_misspellings() == []
+
+
+def test_utf8_with_a_byte_order_mark_is_read(env_file: Path):
+    env_file.write_bytes("API_PORT=5001\n".encode("utf-8-sig"))
+    assert read_settings().api_port == 5001
