@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from dotenv.parser import parse_stream
 
 from etl.errors import ConfigurationError
 from etl.settings.model import Settings
@@ -29,6 +33,23 @@ def read_env_text() -> str:
         raise ConfigurationError(
             f"{path} cannot be read: {error.strerror}.", hint="Let this user read it."
         ) from error
+
+
+def refuse_broken_lines(text: str) -> None:
+    """Let no line pass that would set nothing.
+
+    Raises:  ConfigurationError with the first such line and the name in it, but no value.
+    """
+    for binding in parse_stream(StringIO(text)):
+        if binding.error:
+            name = re.match(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=", binding.original.string)
+            fault = f"{name[1]} has a value" if name else "a line"
+            raise ConfigurationError(
+                f"{Settings.model_config['env_file']}, line {line_of(binding)}:"
+                f" {fault} that cannot be read.",
+                hint="Write NAME=value, with a quote at both ends of the value or at neither, and"
+                " # before a comment.",
+            )
 
 
 def line_of(binding: Binding) -> int:

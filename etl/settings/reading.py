@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from etl.errors import ConfigurationError
-from etl.settings.env_text import read_env_text
+from etl.settings.env_text import read_env_text, refuse_broken_lines
 from etl.settings.model import Settings
 
 EMBEDDED_MARK = "BUCKETLINE_EMBEDDED"
@@ -25,7 +25,7 @@ def read_settings() -> Settings:
     Raises:  ConfigurationError naming each variable that is wrong, and what it should be, or the
              line of `.env` that cannot be read.
     """
-    read_env_text()
+    refuse_broken_lines(read_env_text())
     try:
         return Settings(**_without_embedded(Settings().local_dir))
     except ValidationError as error:

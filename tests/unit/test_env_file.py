@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -105,3 +108,46 @@ def test_a_file_that_is_not_utf8_is_refused_with_its_line(
 def test_utf8_with_a_byte_order_mark_is_read(env_file: Path):
     env_file.write_bytes("API_PORT=5001\n".encode("utf-8-sig"))
     assert read_settings().api_port == 5001
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "name"),
+    [
+        ('ETL_INTERVAL="10m\n', 1, "ETL_INTERVAL"),
+        ("API_PORT=5001\n\n\nexport WEBHOOK_TOKEN='hunter2\n", 4, "WEBHOOK_TOKEN"),
+        ("API_PORT=5001\r\n\r\nWEBHOOK_TOKEN='hunter2\r\n", 3, "WEBHOOK_TOKEN"),
+        ('WEBHOOK_TOKEN="hunter2" hunter2\n', 1, "WEBHOOK_TOKEN"),
+        ('WEBHOOK_TOKEN="hunter2\nAPI_HOST="127.0.0.1"\n', 1, "WEBHOOK_TOKEN"),
+        ("API_PORT=5001\nkeep hunter2 secret\n", 2, "a line"),
+        ("=hunter2\n", 1, "a line"),
+    ],
+)
+def test_a_line_that_would_set_nothing_is_refused_without_its_value(
+    env_file: Path, text: str, line: int, name: str
+):
+    env_file.write_bytes(text.encode())
+    error = refusal()
+    assert f".env, line {line}: {name}" in error.message
+    assert "hunter2" not in error.message
+    assert "quote" in error.advice
+
+
+def test_a_broken_file_keeps_nobody_from_the_help(env_file: Path):
+    env_file.write_text('ETL_INTERVAL="10m\n', "utf-8")
+    assert CliRunner().invoke(commands, ["keys", "list", "--help"]).exit_code == 0
+
+
+def test_a_broken_file_is_an_exit_code_and_no_words_of_a_library(env_file: Path):
+    env_file.write_text('ETL_INTERVAL="10m\n', "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "etl", "keys", "list"],
+        cwd=env_file.parent,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("ConfigurationError: .env, line 1: ETL_INTERVAL")
+    assert "dotenv" not in done.stderr
