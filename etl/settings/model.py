@@ -87,8 +87,10 @@ class Settings(BaseSettings):
     thumbnail_sizes: Sizes = Field(
         default=(256, 64), description="longest sides of the thumbnails, in pixels"
     )
-    image_max_bytes: int = Field(
-        default=50_000_000, ge=1, description="larger images are not even fetched"
+    image_max_bytes: ByteSize = Field(
+        default=ByteSize(50_000_000),
+        ge=1,
+        description="larger images are not even fetched, such as 50MB",
     )
     image_max_pixels: int = Field(
         default=50_000_000, ge=1, le=500_000_000, description="larger images are not decoded"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -12,10 +12,25 @@ from etl.errors import ConfigurationError
 from etl.settings.env_text import read_env_text, refuse_broken_lines
 from etl.settings.model import Settings
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 EMBEDDED_MARK = "BUCKETLINE_EMBEDDED"
 _ADDRESSES = {
     "object_store": ("s3_endpoint", "s3_access_key", "s3_secret_key"),
     "postgres": ("database_url",),
+}
+_NUMBER = "write a whole number, such as {default}"
+_SIZE = "write a number of bytes, or a size such as 10MB"
+_ADVICE = {
+    "int_parsing": _NUMBER,
+    "int_parsing_size": _NUMBER,
+    "bool_parsing": "write 1 or 0, or true or false",
+    "byte_size": _SIZE,
+    "byte_size_unit": _SIZE,
+    "literal_error": "write {expected}",
+    "greater_than_equal": "write {ge} or more",
+    "less_than_equal": "write {le} or less",
 }
 
 
@@ -30,9 +45,7 @@ def read_settings() -> Settings:
         return Settings(**_without_embedded(Settings().local_dir))
     except ValidationError as error:
         faults = [
-            _named(str(fault["loc"][0]), fault["input"])
-            + ": "
-            + fault["msg"].removeprefix("Value error, ")
+            _named(str(fault["loc"][0]), fault["input"]) + ": " + _advice(fault)
             for fault in error.errors()
         ]
         raise ConfigurationError(
@@ -69,3 +82,12 @@ def _named(field: str, value: object) -> str:
     """The variable with its value; without it where that is secret."""
     is_secret = "SecretStr" in str(Settings.model_fields[field].annotation)
     return field.upper() if is_secret else f"{field.upper()}={value!r}"
+
+
+def _advice(fault: ErrorDetails) -> str:
+    """What to write instead: in our own words, whoever found the fault."""
+    words = _ADVICE.get(fault["type"])
+    if words is None:
+        return fault["msg"].removeprefix("Value error, ")
+    default = Settings.model_fields[str(fault["loc"][0])].default
+    return words.format(default=default, **fault.get("ctx", {}))

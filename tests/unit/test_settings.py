@@ -26,6 +26,12 @@ def test_durations_are_a_number_and_a_unit(text: str, seconds: float):
     assert Settings(_env_file=None, etl_interval=text).etl_interval.total_seconds() == seconds
 
 
+@pytest.mark.parametrize(("text", "count"), [("10MB", 10_000_000), ("1KiB", 1024), ("500", 500)])
+def test_sizes_are_bytes_or_a_number_and_a_unit(text: str, count: int):
+    settings = Settings(_env_file=None, image_max_bytes=text, document_max_size=text)
+    assert settings.image_max_bytes == settings.document_max_size == count
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -52,6 +58,30 @@ def test_a_wrong_setting_is_named_with_its_value(
         read_settings()
     assert name in caught.value.message
     assert value in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "advice"),
+    [
+        ("API_PORT", "x", "write a whole number, such as 5000"),
+        ("API_PORT", "9" * 5000, "write a whole number, such as 5000"),
+        ("API_PORT", "-1", "write 1 or more"),
+        ("API_PORT", "70000", "write 65535 or less"),
+        ("IMAGE_MAX_BYTES", "0", "write 1 or more"),
+        ("IMAGE_MEMORY_MB", "1GB", "write a whole number, such as 1024"),
+        ("EVENT_LISTEN", "maybe", "write 1 or 0, or true or false"),
+        ("OBJECT_MAX_SIZE", "big", "write a number of bytes, or a size such as 10MB"),
+        ("OBJECT_MAX_SIZE", "10 potatoes", "write a number of bytes, or a size such as 10MB"),
+        ("LOG_FORMAT", "xml", "write 'console' or 'json'"),
+    ],
+)
+def test_a_wrong_setting_is_told_what_to_write(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, advice: str
+):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings()
+    assert caught.value.message.endswith(f": {advice}.")
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])
