@@ -7,6 +7,7 @@ of the database. What a client may not see goes to the log.
 from __future__ import annotations
 
 import json
+import re
 from http import HTTPStatus
 from pathlib import Path
 from traceback import extract_tb
@@ -227,7 +228,9 @@ def of_validation(error: HTTPError) -> Response:
 
 def _plain(message: str) -> str:
     """A message of pydantic's in the words of our own."""
-    return message.removeprefix("Value error, ").replace("Input should be", "must be")
+    ours = message.removeprefix("Value error, ").replace("Input should be", "must be")
+    ours = re.sub(r"greater than or equal to (\S+)", r"\1 or more", ours)
+    return re.sub(r"less than or equal to (\S+)", r"\1 or less", ours)
 
 
 def of_ours(error: EtlError) -> Response:

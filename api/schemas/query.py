@@ -23,15 +23,18 @@ MAX_SHORT_PAGE = 1_000
 SHORT_PAGE = 100
 
 
+# A minus passes here, for the limits to refuse: what is below zero is a number all the same.
+
+
 def _whole_number(value: object) -> object:
-    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,19}", value):
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,19}", value):
         raise ValueError("must be a whole number")
     return value
 
 
 def _decimal_number(value: object) -> object:
     if isinstance(value, str) and not re.fullmatch(
-        r"[0-9]{1,9}(\.[0-9]{1,30})?(e[-+]?[0-9]{1,3})?", value
+        r"-?[0-9]{1,9}(\.[0-9]{1,30})?(e[-+]?[0-9]{1,3})?", value
     ):
         raise ValueError("must be a number of seconds")
     return value

@@ -343,6 +343,28 @@ def test_senseless_filters_are_named(client: FlaskClient, query: str, named: set
     assert parameters_at_fault(client.get(f"/stats?{query}")) == named
 
 
+@pytest.mark.parametrize(
+    ("method", "url", "message"),
+    [
+        ("GET", "/data?min_age=-1", "must be 0 or more"),
+        ("GET", "/data?min_age=151", "must be 150 or less"),
+        ("GET", "/stats?max_age=-30", "must be 0 or more"),
+        ("GET", "/data?limit=-5", "must be 1 or more"),
+        ("GET", "/data?limit=-x", "must be a whole number"),
+        ("POST", "/data?wait=-1", "must be 0 or more"),
+        ("POST", "/data?wait=-0.5", "must be 0 or more"),
+        ("POST", "/data?wait=601", "must be 600 or less"),
+        ("POST", "/data?wait=--1", "must be a number of seconds"),
+    ],
+)
+def test_a_number_out_of_bounds_is_told_them(
+    client: FlaskClient, method: str, url: str, message: str
+):
+    response = client.open(url, method=method)
+    assert response.status_code == 422
+    assert [error["message"] for error in response.get_json()["errors"]] == [message]
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=10001", "limit=x", "after=", "after=%00"])
 def test_senseless_pages_are_named(client: FlaskClient, query: str):
     assert parameters_at_fault(client.get(f"/data?{query}")) == {query.partition("=")[0]}
