@@ -20,6 +20,7 @@ from etl.bucket import ObjectStore
 from etl.database import connect, translating
 from etl.errors import DatabaseUnavailable, EtlError, ObjectStoreUnavailable, WrongEvent
 from etl.model import Trigger
+from etl.settings.values import duration_text
 from etl.subscriptions import EVENTS
 
 if TYPE_CHECKING:
@@ -199,4 +200,4 @@ def _listen_or_say(listener: Listener, settings: Settings) -> None:
         listener.run_forever()
     except EtlError as error:
         log.warning("not listening", reason=error.message, hint=error.advice)
-        log.warning("changes are seen by interval", interval=str(settings.etl_interval))
+        log.warning("changes are seen by interval", interval=duration_text(settings.etl_interval))

@@ -26,6 +26,7 @@ from etl.kafka import announcing
 from etl.listen import listening
 from etl.manager import DataManager
 from etl.model import RunReport, Trigger
+from etl.settings.values import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -253,6 +254,6 @@ def schedule(settings: Settings) -> None:
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    log.info("scheduler started", interval=str(settings.etl_interval))
+    log.info("scheduler started", interval=duration_text(settings.etl_interval))
     with listening(settings), watching(settings), announcing(settings):
         scheduler.run_forever()

@@ -10,6 +10,7 @@ from rich.table import Table
 from sqlalchemy import make_url
 
 from etl.model import RunReport, RunState
+from etl.settings.values import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -336,6 +337,18 @@ def _cell(value: object) -> str:
     if value is None:
         return "none"
     return _printable(json.dumps(value, default=str, ensure_ascii=False))
+
+
+def not_subscribed(console: Console, settings: Settings) -> None:
+    """How changes are seen although the store does not send its events."""
+    interval = duration_text(settings.etl_interval)
+    line = (
+        "With EVENT_LISTEN the scheduler fetches the events all the same, if the store lets it;"
+        f" whatever is missed is seen within {interval}."
+        if settings.event_listen
+        else f"Changes are seen every {interval} instead."
+    )
+    console.print(line, style="yellow", markup=False, soft_wrap=True)
 
 
 def subscriptions(console: Console, found: Sequence[Subscription]) -> None:

@@ -79,7 +79,7 @@ def _subscribe(settings: Settings, console: Console, store: ObjectStore) -> None
         subscribe(store, settings.source_bucket, wanted(settings.arns))
     except EtlError as error:
         _warn(console, f"{error.message} {error.advice}")
-        console.print(f"Changes are seen every {settings.etl_interval} instead.", style="yellow")
+        show.not_subscribed(console, settings)
 
 
 def _warn(console: Console, line: str) -> None:

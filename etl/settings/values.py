@@ -29,6 +29,15 @@ def parse_duration(text: object) -> object:
     return timedelta(seconds=seconds)
 
 
+def duration_text(duration: timedelta) -> str:
+    """The time as it can be written in a setting, in the largest unit it has a whole number of."""
+    for unit, seconds in reversed(_UNITS.items()):
+        count, rest = divmod(duration, timedelta(seconds=seconds))
+        if not rest:
+            return f"{count}{unit}"
+    return f"{duration / timedelta(milliseconds=1)}ms"
+
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
 # Options of librdkafka that have a setting here, or that nothing may be lost by.

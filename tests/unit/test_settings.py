@@ -6,9 +6,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from etl.errors import ConfigurationError
 from etl.settings import EMBEDDED_MARK, Settings, embedded_mark, read_settings
+from etl.settings.values import duration_text, parse_duration
 
 
 def test_a_fresh_machine_embeds_both_services():
@@ -24,6 +27,16 @@ def test_a_fresh_machine_embeds_both_services():
 )
 def test_durations_are_a_number_and_a_unit(text: str, seconds: float):
     assert Settings(_env_file=None, etl_interval=text).etl_interval.total_seconds() == seconds
+
+
+@pytest.mark.parametrize("text", ["25m", "60m", "90m", "1d", "36h", "90s", "100ms", "1.5ms"])
+def test_a_duration_is_told_in_its_largest_whole_unit(text: str):
+    assert duration_text(parse_duration(text)) == {"60m": "1h"}.get(text, text)
+
+
+@given(st.timedeltas(timedelta(0), timedelta(days=365)))
+def test_a_duration_that_is_told_can_be_written_in_a_setting(duration: timedelta):
+    assert parse_duration(duration_text(duration)) == duration
 
 
 @pytest.mark.parametrize(("text", "count"), [("10MB", 10_000_000), ("1KiB", 1024), ("500", 500)])
