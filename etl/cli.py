@@ -260,6 +260,7 @@ def verify_command(*, as_json: bool) -> None:
     from etl.status import images_waiting
     from etl.verify import verify
 
+    notices: list[str] = []
     with live() as settings, progress_bar(hidden=as_json) as bar:
         task = bar.add_task("verify", total=None)
         engine = connect(settings)
@@ -267,14 +268,16 @@ def verify_command(*, as_json: bool) -> None:
             settings,
             engine,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
-            notice=lambda line: console.print(line, markup=False, soft_wrap=True),
+            notice=notices.append,
         )
         engine.dispose()
         waiting = images_waiting(settings)
+    for line in notices:
+        console.print(line, markup=False, soft_wrap=True)
     if as_json:
         print_json([asdict(difference) for difference in differences])
     else:
-        show.differences(Console(highlight=False), differences)
+        show.differences(Console(highlight=False), differences, is_output_compared=not notices)
         show.images_waiting(console, waiting)
     if differences:
         sys.exit(EXIT_DIFFERENCES)

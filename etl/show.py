@@ -285,12 +285,15 @@ def _printable(text: str) -> str:
     )
 
 
-def differences(console: Console, found: Sequence[Difference]) -> None:
+def differences(
+    console: Console, found: Sequence[Difference], *, is_output_compared: bool = True
+) -> None:
     """Each difference between the bucket and what we hold; or that there is none."""
     if not found:
-        console.print(
-            "No difference: tables and output.csv are level with the bucket.", style="green"
-        )
+        level = "tables and output.csv" if is_output_compared else "the tables"
+        rest = "" if is_output_compared else " output.csv was not compared."
+        line = f"No difference: {level} are level with the bucket.{rest}"
+        console.print(line, style="green", soft_wrap=True)
         return
     for difference in found[:SHOWN_DIFFERENCES]:
         for line in _difference_lines(difference):

@@ -6,10 +6,13 @@ import io
 from datetime import timedelta
 
 import pytest
+from click.testing import CliRunner, Result
 from pyarrow import parquet
 from sqlalchemy import Engine, text
 
+from etl import show
 from etl.bucket import ObjectStore
+from etl.cli import commands
 from etl.database import connect_unpooled, run_lock
 from etl.errors import RunAlreadyActive
 from etl.manager import DataManager
@@ -251,3 +254,28 @@ def test_verify_does_not_compare_an_output_that_waits_to_be_published(
     notices.clear()
     assert verify(settings, engine, notice=notices.append) == []
     assert notices == []
+
+
+def test_the_command_claims_no_more_than_was_compared(
+    settings: Settings, manager: DataManager, bucket: TestBucket
+):
+    bucket.user("1.csv")
+    manager.run(Trigger.CLI)
+    assert "output.csv are level" in verified(settings).stdout
+    bucket.user("2.csv")
+    manager.run(Trigger.EVENT)
+    found = verified(settings)
+    assert "the tables are level with the bucket" in found.stdout
+    assert "output.csv was not compared" in found.stdout
+    assert "output.csv waits to be published" in found.stderr
+
+
+def verified(settings: Settings) -> Result:
+    """What `verify` says of the test's own buckets and tables."""
+    buckets = ("source_bucket", "processed_bucket", "thumbnail_bucket", "document_bucket")
+    environment = show.environment(settings, None) | {
+        name.upper(): getattr(settings, name) for name in buckets
+    }
+    found = CliRunner().invoke(commands, ["verify"], env=environment)
+    assert found.exit_code == 0, found.output
+    return found
