@@ -66,7 +66,7 @@ def subscriptions_command(*, as_json: bool) -> None:
     if as_json:
         print_json([asdict(one) for one in found])
     else:
-        show.subscriptions(Console(highlight=False), found)
+        show.subscriptions(Console(highlight=False), found, event_listen=settings.event_listen)
 
 
 @events_group.command("unsubscribe")

@@ -354,8 +354,8 @@ def not_subscribed(console: Console, settings: Settings) -> None:
     console.print(line, style="yellow", markup=False, soft_wrap=True)
 
 
-def subscriptions(console: Console, found: Sequence[Subscription]) -> None:
-    """Each target that is told of changes, of which, and whether we subscribed it."""
+def subscriptions(console: Console, found: Sequence[Subscription], *, event_listen: bool) -> None:
+    """Each target that is told of changes, of which, and whether we subscribed it; and who asks."""
     if not found:
         console.print("Nobody is subscribed.")
     for one in found:
@@ -363,6 +363,8 @@ def subscriptions(console: Console, found: Sequence[Subscription]) -> None:
         whose = "" if one.is_ours else f" (not ours: {one.id or 'no id'})"
         line = f"{one.arn}: {', '.join(one.events)} of {keys}{whose}"
         console.print(_printable(line), markup=False, soft_wrap=True)
+    if event_listen:
+        console.print("The scheduler listens, while it is up (EVENT_LISTEN).", markup=False)
 
 
 def environment(settings: Settings, api_url: str | None) -> dict[str, str]:

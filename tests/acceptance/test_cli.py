@@ -163,6 +163,7 @@ def test_verify_is_clean_until_the_bucket_changes(command: Command, tmp_path: Pa
 def test_up_subscribes_and_what_is_put_comes_in_by_itself(command: Command, tmp_path: Path):
     targets = json.loads(command("events", "list", "--json").stdout)
     assert [target["id"].startswith("bucketline-") for target in targets] == [True]
+    assert "The scheduler listens" in command("events", "list", EVENT_LISTEN="1").stdout
     assert command("events", "subscribe").stdout.count("was subscribed already") == 1
     here = tmp_path / "here-at-once.csv"
     here.write_text("first_name,last_name,birthts\nHere,Atonce,0\n")

@@ -12,6 +12,7 @@ from rich.console import Console
 from etl import show
 from etl.model import Counts, RunReport, RunState, Trigger
 from etl.settings import Settings
+from etl.subscriptions import wanted
 from etl.verify import Difference
 
 MOMENT = datetime(2026, 1, 2, 4, 4, 5, tzinfo=timezone(timedelta(hours=1)))
@@ -164,3 +165,15 @@ def test_a_store_that_sends_nothing_is_said_to_be_listened_to_where_it_is():
     assert "EVENT_LISTEN" in line
     assert "90m" in line
     assert "instead" not in line
+
+
+def test_who_is_subscribed_is_told_beside_the_scheduler_that_listens():
+    alone = partial(show.subscriptions, event_listen=False)
+    beside = partial(show.subscriptions, event_listen=True)
+    scheduler = "The scheduler listens, while it is up (EVENT_LISTEN)."
+    assert said(alone, []) == ["Nobody is subscribed."]
+    assert said(beside, []) == ["Nobody is subscribed.", scheduler]
+    (one,) = wanted(["arn:minio:sqs::1:webhook"])
+    target = "arn:minio:sqs::1:webhook: s3:ObjectCreated:*, s3:ObjectRemoved:* of *"
+    assert said(alone, [one]) == [target]
+    assert said(beside, [one]) == [target, scheduler]
