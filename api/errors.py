@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from http import HTTPStatus
 from pathlib import Path
 from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import structlog
 from apiflask import APIFlask, HTTPError
@@ -169,16 +170,34 @@ def body_hint(largest_bytes: int) -> str:
 
 
 def refuse_doubtful_parameters() -> None:
-    """Answer 422 where a parameter is repeated or empty: there is no telling what was meant."""
+    """Answer 422 where there is no telling what was meant by a parameter."""
     if request.routing_exception is not None:
         return
+    given: dict[str, list[str]] = defaultdict(list)
+    query = request.query_string.decode(errors="surrogateescape")
+    for name, value in parse_qsl(query, keep_blank_values=True, errors="surrogateescape"):
+        given[name].append(value)
     faults = [
-        (name, "is given more than once" if len(values) > 1 else "is empty")
-        for name, values in request.args.lists()
-        if len(values) > 1 or not values[0]
+        (_in_utf8(name), fault)
+        for name, values in given.items()
+        if (fault := _doubt(name, values)) is not None
     ]
     if faults:
         raise WrongParameters(faults)
+
+
+def _doubt(name: str, values: list[str]) -> str | None:
+    """What is wrong with a parameter, if it is not UTF-8, given more than once, or empty."""
+    if any(text != _in_utf8(text) for text in (name, *values)):
+        return "is not UTF-8; write its bytes in UTF-8, with percent signs: %C3%BC for ü"
+    if len(values) > 1:
+        return "is given more than once"
+    return None if values[0] else "is empty"
+
+
+def _in_utf8(text: str) -> str:
+    """The text with a question mark for each byte that is not UTF-8."""
+    return text.encode(errors="replace").decode()
 
 
 def of_missing(error: NotFound) -> Response:

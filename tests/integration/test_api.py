@@ -365,9 +365,37 @@ def test_a_number_out_of_bounds_is_told_them(
     assert [error["message"] for error in response.get_json()["errors"]] == [message]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=10001", "limit=x", "after=", "after=%00"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=10001",
+        "limit=x",
+        "after=",
+        "after=%00",
+        "after=%ff",
+        "after=a%c3",
+        "after=%ed%a0%80",
+    ],
+)
 def test_senseless_pages_are_named(client: FlaskClient, query: str):
     assert parameters_at_fault(client.get(f"/data?{query}")) == {query.partition("=")[0]}
+
+
+@pytest.mark.parametrize("query", [b"after=\xff", b"after=%ff&after=x", b"%ff=x", b"\xff=x"])
+def test_what_is_not_utf8_is_said_not_to_be(client: FlaskClient, query: bytes):
+    response = client.get("/data", environ_overrides={"QUERY_STRING": query.decode("latin-1")})
+    assert response.status_code == 422
+    (fault,) = response.get_json()["errors"]
+    assert fault["parameter"] in ("after", "?")
+    assert "is not UTF-8" in fault["message"]
+
+
+def test_what_is_utf8_is_taken_percent_encoded_or_not(client: FlaskClient, engine: Engine):
+    put_users(engine, person("a"), person("ü"), person("ÿ"))
+    for query in ("after=%C3%BC", "after=ü".encode().decode("latin-1")):
+        response = client.get("/data", environ_overrides={"QUERY_STRING": query})
+        assert list(response.get_json()) == ["ÿ"]
 
 
 # -- GET /data/<user_id>
