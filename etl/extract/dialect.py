@@ -83,7 +83,9 @@ def _missing(columns: tuple[str, ...]) -> HeaderFault | None:
     missing = [name for name in REQUIRED if name not in columns]
     if not missing:
         return None
-    if len(missing) == len(REQUIRED) and any(map(_is_number, columns)):
+    if len(missing) == len(REQUIRED) and columns[0].casefold().startswith("sep="):
+        advice = "Remove line 1, which is for Excel alone: the header comes first."
+    elif len(missing) == len(REQUIRED) and any(map(_is_number, columns)):
         advice = "Line 1 looks like a row: put the header before it."
     else:
         advice = "Add the missing columns, or rename those that hold them."

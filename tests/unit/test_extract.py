@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
@@ -12,6 +13,9 @@ import pytest
 from etl.extract import Extract, parse, parse_carefully
 from etl.extract.collect import WHITESPACE
 from etl.model import Problem, ProblemCode, Severity, SourceFile, SourceObject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 PROVECTUS = Path(__file__).parents[3] / "shared" / "provectus-2022"
 HEADER = "first_name,last_name,birthts"
@@ -182,6 +186,16 @@ def test_a_header_of_any_size_gives_a_short_and_printable_note():
 def test_a_file_without_a_header_is_told_so():
     (problem,) = read("Ann,Lee,612302400000\n").problems
     assert "Line 1 looks like a row" in problem.note
+
+
+@pytest.mark.parametrize("line", ["sep=;", "sep=,", "SEP=\t", "\ufeffsep=;", '"sep=;"', "sep=:"])
+@pytest.mark.parametrize("how", [parse, parse_carefully])
+def test_a_line_for_excel_above_the_header_is_told_to_be_removed(
+    line: str, how: Callable[[Sequence[SourceFile]], Extract]
+):
+    (problem,) = how([source_file(f"{line}\n{HEADER}\nAnn,Lee,0\n")]).problems
+    assert problem.code == "missing-column"
+    assert "Remove line 1" in problem.note
 
 
 def test_missing_columns_are_named_beside_those_found():
