@@ -1,7 +1,8 @@
-"""What `up` tells of runs after the first: which failed or were refused, and which must wait."""
+"""What `up` tells of runs: the first one, and after it which failed, were refused, or must wait."""
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +14,7 @@ from sqlalchemy import text
 from etl.database import connect, translating
 from etl.errors import DatabaseUnavailable, RunRefused
 from etl.model import RunState
-from etl.runs import database_now
+from etl.runs import database_now, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -21,12 +22,21 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from etl.model import RunReport
     from etl.settings import Settings
 
+FIRST_RUN_SECONDS = 600
+FIRST_RUN_LOOK_SECONDS = 0.1
+SLOW_SECONDS = 5
 LOOK_EVERY_SECONDS = 2
 LONG_WAIT = timedelta(seconds=60)
 _NEWEST = (  # no more than these end between two looks, and the key's index gives them
     "SELECT id, trigger, state, error, requested_at FROM run ORDER BY id DESC LIMIT 50"
+)
+_FIRST_ENDED = (
+    "SELECT id FROM run WHERE finished_at >= :since AND trigger <> 'event'"
+    " AND (state = 'failed' OR step_seconds <> CAST('{}' AS jsonb))"
+    " ORDER BY finished_at LIMIT 1"
 )
 _REFUSALS = {kind.__name__ for kind in RunRefused.__subclasses__()}
 
@@ -117,6 +127,34 @@ class RunWatch:
         with translating(), self._engine.connect() as connection:
             runs = [Seen(*row) for row in connection.execute(text(_NEWEST))]
             return runs, database_now(connection)
+
+
+def first_run(
+    engine: Engine,
+    since: datetime,
+    *,
+    is_stopped: Callable[[], bool],
+    meanwhile: Callable[[], object],
+    slow: Callable[[], object],
+) -> RunReport | None:
+    """The first run over the whole bucket that ends after `since`; waits for it.
+
+    None when stopped or time is up before. An outage is waited out: whatever died is being started
+    again. `slow` is called once, where the run takes a while.
+    """
+    began = time.monotonic()
+    is_slow = False
+    while not is_stopped() and time.monotonic() < began + FIRST_RUN_SECONDS:
+        meanwhile()
+        if not is_slow and time.monotonic() > began + SLOW_SECONDS:
+            is_slow = True
+            slow()
+        with suppress(DatabaseUnavailable), translating(), engine.connect() as connection:
+            ended = connection.scalar(text(_FIRST_ENDED), {"since": since})
+            if ended is not None:
+                return report(connection, ended)
+        time.sleep(FIRST_RUN_LOOK_SECONDS)
+    return None
 
 
 @contextmanager

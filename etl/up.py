@@ -6,37 +6,35 @@ import os
 import signal
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, text
 
-from etl import local, runs, show
+from etl import local, show
 from etl.bucket import ObjectStore
 from etl.database import connect, translating
-from etl.errors import ConfigurationError, DatabaseUnavailable, EtlError
+from etl.errors import ConfigurationError, EtlError
 from etl.local.files import last_lines, open_log
 from etl.local.locks import FileLock
 from etl.local.processes import Launch, start, stop
-from etl.run_watch import telling_of_runs
+from etl.run_watch import first_run, telling_of_runs
 from etl.seed import seed
 from etl.subscriptions import subscribe, wanted
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from datetime import datetime
     from types import FrameType
 
     from rich.console import Console
 
-    from etl.model import RunReport
     from etl.settings import Settings
 
 START_SECONDS = 30
-FIRST_RUN_SECONDS = 600
 LOOK_SECONDS = 0.1
 FIRST_RESTART_SECONDS = 1.0
 LAST_RESTART_SECONDS = 30.0
@@ -96,7 +94,16 @@ def _start(settings: Settings, console: Console, children: _Children, told: _Tol
         return
     if not url.endswith(f":{settings.api_port}"):
         console.print(f"Port {settings.api_port} is taken; the API is at {url}.")
-    report = _await_run(engine, started, told, lambda: children.tend(console))
+    report = first_run(
+        engine,
+        started,
+        is_stopped=lambda: told.stop,
+        meanwhile=lambda: children.tend(console),
+        slow=lambda: console.print(
+            f"The API is at {url}. The first run is not over yet; `./run.sh status` tells of it.",
+            soft_wrap=True,
+        ),
+    )
     engine.dispose()
     if report is not None:
         show.report(console, report)
@@ -217,32 +224,6 @@ def _await_url(children: _Children, told: _Told) -> str | None:
                 f"The API did not listen within {START_SECONDS} s.",
                 hint=f"See {children.log('api')}.",
             )
-        time.sleep(LOOK_SECONDS)
-    return None
-
-
-def _await_run(
-    engine: Engine, since: datetime, told: _Told, meanwhile: Callable[[], None]
-) -> RunReport | None:
-    """The first run over the whole bucket that ends after `since`.
-
-    None when told to stop or time is up before. An outage is waited out: whatever died is
-    being started again.
-    """
-    deadline = time.monotonic() + FIRST_RUN_SECONDS
-    while not told.stop and time.monotonic() < deadline:
-        meanwhile()
-        with suppress(DatabaseUnavailable), translating(), engine.connect() as connection:
-            ended = connection.scalar(
-                text(
-                    "SELECT id FROM run WHERE finished_at >= :since AND trigger <> 'event'"
-                    " AND (state = 'failed' OR step_seconds <> '{}'::jsonb)"
-                    " ORDER BY finished_at LIMIT 1"
-                ),
-                {"since": since},
-            )
-            if ended is not None:
-                return runs.report(connection, ended)
         time.sleep(LOOK_SECONDS)
     return None
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import make_url
+from sqlalchemy import Engine, make_url
 
 from etl import run_watch
 from etl.errors import MassRetirement
-from etl.manager import DataManager
+from etl.manager import DataManager, utc_now
 from etl.merge import MASS_RETIREMENT_FLOOR
-from etl.model import Trigger
-from etl.run_watch import telling_of_runs
+from etl.model import RunState, Trigger
+from etl.run_watch import first_run, telling_of_runs
 from etl.settings import Settings
 from tests.brokers import relayed
 from tests.conftest import TestBucket, wait_until
@@ -59,3 +59,27 @@ def test_refused_runs_are_told_of_before_and_after_the_database_was_away(
     for line in told:
         assert "(interval) was refused: The bucket no longer holds 101 of 101" in line
         assert "--allow-mass-retirement" in line
+
+
+def test_a_first_run_that_takes_a_while_is_told_of_once(
+    manager: DataManager, engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(run_watch, "SLOW_SECONDS", 0)
+    told: list[str] = []
+    looks: list[int] = []
+
+    def look() -> None:
+        looks.append(1)
+        if len(looks) == 4:
+            manager.run(Trigger.INTERVAL)
+
+    found = first_run(
+        engine,
+        utc_now(),
+        is_stopped=lambda: False,
+        meanwhile=look,
+        slow=lambda: told.append("slow"),
+    )
+    assert found is not None
+    assert found.state is RunState.SUCCEEDED
+    assert told == ["slow"]
