@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import islice, pairwise, takewhile
 from typing import TYPE_CHECKING, cast
 
 import obstore
@@ -138,10 +138,10 @@ class Listing:
                     if not _are_trusted(kept, last):
                         break
                     last = kept[-1][0]
-                if through is not None and last is not None and last > through:
-                    yield self._bulk_page(bucket, self._inside(bucket, rows, kept, through))
+                inside = rows if through is None else self._inside(bucket, rows, through)
+                yield self._bulk_page(bucket, inside)
+                if len(inside) < len(rows):
                     return
-                yield self._bulk_page(bucket, rows)
             else:
                 return
         except (InvalidPathError, ObjectStoreUnavailable):
@@ -177,15 +177,12 @@ class Listing:
         there = [row for row in without_ignored(rows) if self._is_there(bucket, row)]
         return Page(there, len(rows) - len(there))
 
-    def _inside(
-        self, bucket: str, rows: list[Facts], kept: list[Facts], through: str
-    ) -> list[Facts]:
-        """The rows of a page up to and with `through`, though markers are spelt out of order."""
-        beyond = next(row for row in kept if row[0] > through)
+    def _inside(self, bucket: str, rows: list[Facts], through: str) -> list[Facts]:
+        """The rows of a page up to and with `through`; a marker is spelt before its place."""
         return [
             row
-            for row in rows[: rows.index(beyond)]
-            if row[0] <= through and (f"{row[0]}/" <= through or self._is_there(bucket, row))
+            for row in takewhile(lambda row: row[0] <= through, rows)
+            if f"{row[0]}/" <= through or self._is_there(bucket, row)
         ]
 
     def _is_there(self, bucket: str, row: Facts) -> bool:

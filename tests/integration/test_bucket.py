@@ -188,11 +188,12 @@ def test_ignored_objects_are_counted_once_in_a_cut_listing(settings: Settings, b
 def test_a_marker_spelt_before_its_place_is_counted_once_in_a_cut_listing(
     settings: Settings, bucket: TestBucket
 ):
-    for key in ("1.csv", "a-1.csv", "a-2.csv", "a/", "a0.csv"):
+    for key in ("1.csv", "a-1.csv", "a-2.csv", "a/", "a0.csv", "b/._1", "b/._2"):
         bucket.put(key, b"" if key.endswith("/") else b"x")
-    pages = list(ObjectStore(settings).list_pages(bucket.name, ["a-1.csv", "a-2.csv"]))
+    cuts = ["a-1.csv", "a-2.csv", "b.csv"]
+    pages = list(ObjectStore(settings).list_pages(bucket.name, cuts))
     assert sum(len(page.rows) for page in pages) == 4
-    assert sum(page.ignored for page in pages) == 1
+    assert sum(page.ignored for page in pages) == 3
 
 
 def test_a_listing_of_several_stretches_gives_the_same_run(
