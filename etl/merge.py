@@ -57,11 +57,10 @@ def merge(  # noqa: PLR0913 - each a fact of the run
              MassRetirement; AccountingMismatch. Nothing is committed then.
     """
     _check_staging(connection, staged_objects)
-    keys = _staged_keys(connection) if staged_objects <= FEW else None
-    is_little = keys is not None and _rows_are_few(connection, keys)
+    keys = _staged_keys(connection) if staged_objects <= FEW else []
+    is_little = staged_objects <= FEW and _rows_are_few(connection, keys)
     _configure(connection, _FOR_LITTLE if is_little else _FOR_MUCH)
-    keys = keys if is_little else None
-    parameters = {"run_id": run_id, "bucket": bucket, "keys": keys}
+    parameters = {"run_id": run_id, "bucket": bucket, "keys": keys if is_little else None}
     _run_all(connection, "manifest", parameters, analyzed_from=MANY)
     figures = _write_users(connection, parameters, is_little=is_little)
     gained = figures.pop("images_gained")
