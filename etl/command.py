@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from etl import local, show
-from etl.logs import set_up_logs
+from etl.logs import json_line, set_up_logs, wants_json
 from etl.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -39,6 +39,14 @@ def live(*, quiet: bool = True) -> Iterator[Settings]:
             make_buckets=settings.embeds_object_store,
         )
         yield filled
+
+
+def print_result(sentence: str) -> None:
+    """What a command did, on standard output; one JSON line where a collector reads the logs.
+
+    The commands that prepare a deployment run in containers, next to the services.
+    """
+    click.echo(json_line(sentence) if wants_json() else sentence)
 
 
 def print_json(value: object) -> None:

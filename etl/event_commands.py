@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from etl import show
-from etl.command import InOrder, live, print_json
+from etl.command import InOrder, live, print_json, print_result
 from etl.errors import ConfigurationError
 
 # What one command alone needs is imported where that command runs.
@@ -51,7 +51,9 @@ def subscribe_command(*, arns: tuple[str, ...], prefix: str, suffix: str) -> Non
             )
         new = subscribe(ObjectStore(settings), settings.source_bucket, asked)
     for one in asked:
-        click.echo(f"{one.arn} {'is subscribed now' if one in new else 'was subscribed already'}.")
+        print_result(
+            f"{one.arn} {'is subscribed now' if one in new else 'was subscribed already'}."
+        )
 
 
 @events_group.command("list")
@@ -78,7 +80,7 @@ def unsubscribe_command(*, arns: tuple[str, ...]) -> None:
 
     with live() as settings:
         gone = unsubscribe(ObjectStore(settings), settings.source_bucket, arns)
-    click.echo(f"{show.counted(len(gone), 'subscription')} taken away.")
+    print_result(f"{show.counted(len(gone), 'subscription')} taken away.")
 
 
 @events_group.command("listen")

@@ -1,36 +1,114 @@
-"""Logging, set up once by each process: readable lines, or JSON for a collector."""
+"""Logging, set up once by each process: readable lines, or JSON for a collector.
+
+In JSON every line of standard error is one object: our own events, those of libraries that use
+`logging`, warnings, and errors that nothing caught.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from typing import Literal
+import threading
+from typing import TYPE_CHECKING, Literal, TextIO
 
 import structlog
 
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from structlog.typing import Processor
+
+_COMMON: list[Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+]
+
 
 def set_up_logs(log_format: Literal["console", "json"], *, quiet: bool = False) -> None:
-    """Send structlog to standard error as lines or JSON, times in UTC; quiet: warnings only."""
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
+    """Send logs to standard error as lines or JSON, times in UTC; quiet: warnings only.
+
+    Libraries' own logs always begin at warnings.
+    """
+    renderer = _renderer(log_format)
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
+        processors=[*_COMMON, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.WARNING if quiet else logging.INFO
         ),
         logger_factory=_to_standard_error,
     )
+    _take_libraries_logs(renderer)
+    if log_format == "json":
+        logging.captureWarnings(capture=True)
+        sys.excepthook = _log_uncaught
+        threading.excepthook = _log_uncaught_of_thread
+
+
+def wants_json() -> bool:
+    """Whether what a command has to say goes to a collector: LOG_FORMAT is json, and no terminal.
+
+    Asked of the environment, because an error in the settings must be said as well.
+    """
+    return os.environ.get("LOG_FORMAT") == "json" and not sys.stderr.isatty()
+
+
+def json_line(event: str) -> str:
+    """An event as `set_up_logs("json")` would write it, for standard output."""
+    logger = structlog.wrap_logger(
+        structlog.ReturnLogger(),
+        processors=[*_COMMON, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
+    return str(logger.info(event))
+
+
+def _renderer(log_format: Literal["console", "json"]) -> Processor:
+    if log_format == "json":
+        return structlog.processors.JSONRenderer()
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
 
 
 def _to_standard_error(*_: object) -> structlog.PrintLogger:
     """A logger to what standard error is now, and not to what it was when logs were set up."""
     return structlog.PrintLogger(sys.stderr)
+
+
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is when a line comes."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self, logging.WARNING)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
+
+
+_libraries = _StandardError()
+
+
+def _take_libraries_logs(renderer: Processor) -> None:
+    """Write what libraries log as we write our own."""
+    _libraries.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=_COMMON,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.getLogger().addHandler(_libraries)  # once, however often it is added
+
+
+def _log_uncaught(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    structlog.get_logger("etl").critical("uncaught error", exc_info=(kind, error, trace))
+
+
+def _log_uncaught_of_thread(args: threading.ExceptHookArgs) -> None:
+    if args.exc_value is not None:
+        _log_uncaught(args.exc_type, args.exc_value, args.exc_traceback)

@@ -20,7 +20,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 OURS = ("setup", "scheduler", "api", "consumer")
-SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|DATABASE_URL")
+SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|KEY")
 
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
@@ -80,7 +80,7 @@ def test_images_have_a_tag_and_can_be_pulled():
 
 
 def test_our_services_are_given_settings_that_exist():
-    known = {name.upper() for name in Settings.model_fields}
+    known = {name.upper() for name in Settings.model_fields} | {"PGPASSWORD"}
     for name in OURS:
         assert set(SERVICES[name]["environment"]) <= known
 
@@ -93,9 +93,37 @@ def test_our_services_use_neither_embedded_server():
 def test_the_url_of_the_database_is_the_one_the_database_is_made_with():
     made = SERVICES["database"]["environment"]
     used = SERVICES["api"]["environment"]["DATABASE_URL"]
-    password = made["POSTGRES_PASSWORD"]
     user, name = made["POSTGRES_USER"], made["POSTGRES_DB"]
-    assert used == f"postgresql://{user}:{password}@database:5432/{name}"
+    assert used == f"postgresql://{user}@database:5432/{name}"
+
+
+def test_passwords_need_no_escaping():
+    made = SERVICES["database"]["environment"]["POSTGRES_PASSWORD"]
+    for name in OURS:
+        environment = SERVICES[name]["environment"]
+        assert environment["PGPASSWORD"] == made
+        assert not [value for value in environment.values() if re.search(r"://.*\$\{.*@", value)]
+
+
+def test_the_image_is_built_once_and_never_pulled():
+    assert [name for name, service in SERVICES.items() if "build" in service] == ["setup"]
+    used = {name: SERVICES[name]["pull_policy"] for name in OURS if name != "setup"}
+    assert set(used.values()) == {"never"}
+    assert len({SERVICES[name]["image"] for name in OURS}) == 1
+
+
+def test_only_services_with_a_health_check_of_their_own_have_one():
+    assert "HEALTHCHECK" not in DOCKERFILE
+    assert not [name for name in SERVICES if "disable" in SERVICES[name].get("healthcheck", {})]
+
+
+def test_uploads_are_spooled_to_a_volume_and_memory_is_limited():
+    (folder,) = re.findall(r"TMPDIR=(\S+)", DOCKERFILE)
+    assert f"spool:{folder}" in SERVICES["api"]["volumes"]
+    assert not [mount for mount in SERVICES["api"]["tmpfs"] if mount.startswith(folder)]
+    assert all("size=" in mount for name in OURS for mount in SERVICES[name]["tmpfs"])
+    assert SERVICES["api"]["mem_limit"] == "${API_MEMORY_LIMIT:-512m}"
+    assert SERVICES["scheduler"]["mem_limit"] == "${SCHEDULER_MEMORY_LIMIT:-3g}"
 
 
 def test_the_keys_of_the_store_are_the_ones_the_store_is_made_with():
@@ -107,9 +135,9 @@ def test_the_keys_of_the_store_are_the_ones_the_store_is_made_with():
 
 def test_every_command_and_option_is_one_of_the_command_line():
     (script,) = SERVICES["setup"]["command"]
-    lines = [line.removeprefix("python -m etl ").split() for line in script.split(" && ")]
+    lines = [line.removeprefix("bucketline ").split() for line in script.split(" && ")]
     lines += [SERVICES[name]["command"] for name in ("scheduler", "api")]
-    lines += [line.partition("etl ")[2].split() for line in _consumer().split(" && ")]
+    lines += [line.partition("bucketline ")[2].split() for line in _consumer().split(" && ")]
     used = [line[0] for line in lines]
     assert used == ["migrate", "seed", "events", "schedule", "serve", "events", "events"]
     for name, *rest in lines:
@@ -139,7 +167,7 @@ def test_the_image_listens_inside_its_container_on_the_published_port():
     port = Settings.model_fields["api_port"].default
     assert {entry.rpartition(":")[2] for entry in SERVICES["api"]["ports"]} == {str(port)}
     assert f"EXPOSE {port}" in DOCKERFILE
-    assert f"http://127.0.0.1:{port}/health" in DOCKERFILE
+    assert f"http://127.0.0.1:{port}/health" in SERVICES["api"]["healthcheck"]["test"][-1]
 
 
 def test_the_api_may_listen_in_its_container_and_keeps_its_keys_in_a_volume():
@@ -152,13 +180,13 @@ def test_the_api_may_listen_in_its_container_and_keeps_its_keys_in_a_volume():
     refuse_open_door(settings)
     folder = str(settings.key_file.parent)
     assert f"keys:{folder}" in SERVICES["api"]["volumes"]
-    assert f"--owner=bucketline --mode=0700 {folder}" in DOCKERFILE
+    assert f"--owner=10001 --group=10001 --mode=0700 {folder}" in DOCKERFILE
 
 
-def test_the_image_runs_as_a_plain_user():
+def test_the_image_runs_as_a_plain_user_given_by_number():
     users = re.findall(r"^USER (\S+)", DOCKERFILE, flags=re.MULTILINE)
-    assert users == ["bucketline"]
-    assert DOCKERFILE.index("USER bucketline") < DOCKERFILE.index("ENTRYPOINT")
+    assert users == ["10001:10001"]
+    assert DOCKERFILE.index("USER 10001:10001") < DOCKERFILE.index("ENTRYPOINT")
 
 
 def test_what_the_image_copies_exists_and_is_not_kept_out():
@@ -174,6 +202,8 @@ def test_what_the_image_copies_exists_and_is_not_kept_out():
 def test_the_image_installs_the_runtime_lock_by_hash():
     installed = re.search(r"--require-hashes[^&]*", DOCKERFILE)
     assert installed
+    assert "--no-deps" in DOCKERFILE
+    assert "python -m pip check" in DOCKERFILE
     locks = re.findall(r"--requirement (\S+)", installed[0])
     assert locks == ["requirements.lock", "requirements-kafka.lock"]
     assert "requirements-dev" not in DOCKERFILE
