@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
+
+from etl.program import naming
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
 
 
 def set_up_logs(log_format: Literal["console", "json"], *, quiet: bool = False) -> None:
@@ -22,6 +27,7 @@ def set_up_logs(log_format: Literal["console", "json"], *, quiet: bool = False) 
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _name_commands,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -29,6 +35,13 @@ def set_up_logs(log_format: Literal["console", "json"], *, quiet: bool = False) 
         ),
         logger_factory=_to_standard_error,
     )
+
+
+def _name_commands(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> dict[str, Any]:
+    """A processor: hints name commands as the user has to enter them."""
+    return naming("hint", event)
 
 
 def _to_standard_error(*_: object) -> structlog.PrintLogger:
