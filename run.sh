@@ -44,6 +44,11 @@ find_python() {
 
 has_module() { "$python" -c "import $1" 2>/dev/null; }
 
+has_recent_pip() {
+    "$python" -c 'import pip, sys
+sys.exit([int(part) for part in pip.__version__.split(".")[:2]] < [22, 3])' 2>/dev/null
+}
+
 # Sets `interpreter`, and `pip_kind`: how pip installs into an environment, which is made without one where that is
 # possible because Debian's python3 often lacks ensurepip.
 #   option    `pip --python`, from pip 22.3 on
@@ -51,7 +56,7 @@ has_module() { "$python" -c "import $1" 2>/dev/null; }
 #   borrowed  the environment's Python runs the older pip outside it
 find_pip() {
     interpreter=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
-    if "$python" -m pip --python "$interpreter" --version >/dev/null 2>&1; then
+    if has_recent_pip; then
         pip_kind=option
     elif has_module ensurepip; then
         pip_kind=own

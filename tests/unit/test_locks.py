@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.metadata import distribution, version
 from itertools import product
 from pathlib import Path
@@ -81,11 +82,19 @@ def locked(files: Iterable[str], where: Environment) -> dict[str, Version]:
     return found
 
 
+@cache
+def declared(name: str) -> list[Requirement]:
+    return [Requirement(line) for line in distribution(name).requires or ()]
+
+
 def requirements_of(need: Requirement, where: Environment) -> list[Requirement]:
     """What a package with these extras needs there, by its installed metadata."""
-    declared = [Requirement(line) for line in distribution(need.name).requires or ()]
     extras = ("", *need.extras)
-    return [one for one in declared if any(applies(one.marker, where, extra) for extra in extras)]
+    return [
+        one
+        for one in declared(need.name)
+        if any(applies(one.marker, where, extra) for extra in extras)
+    ]
 
 
 def faults(lock: Lock, needs: Iterable[str], where: Environment) -> set[str]:
