@@ -44,30 +44,67 @@ find_python() {
 
 has_module() { "$python" -c "import $1" 2>/dev/null; }
 
-# make_venv FOLDER: without pip of its own, as Debian's python3 often lacks ensurepip. The interpreter goes by its
-# real name (python3.11, not python3), so that an upgraded system leaves a link to nothing, which
-# is noticed, and not one to a Python that the packages were not installed for.
-make_venv() {
+has_recent_pip() {
+    "$python" -c 'import pip, sys
+sys.exit([int(part) for part in pip.__version__.split(".")[:2]] < [22, 3])' 2>/dev/null
+}
+
+# Sets `interpreter`, and `pip_kind`: how pip installs into an environment, which is made without one where that is
+# possible because Debian's python3 often lacks ensurepip.
+#   option    `pip --python`, from pip 22.3 on
+#   own       ensurepip puts a pip into the environment
+#   borrowed  the environment's Python runs the older pip outside it
+find_pip() {
     interpreter=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
-    if has_module pip; then
-        "$interpreter" -m venv --without-pip "$1"
+    if has_recent_pip; then
+        pip_kind=option
     elif has_module ensurepip; then
-        "$interpreter" -m venv "$1"
+        pip_kind=own
+    elif has_module pip; then
+        pip_kind=borrowed
     else
         fail "$python has no pip. Install it, for example with \`apt install python3-pip\` or" \
             "\`dnf install python3-pip\`, or name another: PYTHON=/path/to/python3 ./run.sh up"
     fi
 }
 
-# pip_in FOLDER ARGUMENTS: pip, for the environment in that folder.
+# make_venv FOLDER. The interpreter goes by its real name (python3.11, not python3), so that an
+# upgraded system leaves a link to nothing, which is noticed, and not one to a Python that the
+# packages were not installed for.
+make_venv() {
+    find_pip
+    if [ "$pip_kind" = own ]; then
+        "$interpreter" -m venv "$1"
+    else
+        "$interpreter" -m venv --without-pip "$1"
+    fi
+}
+
+# Finds pip, and nothing else, in the folder that is its first argument, as `pip --python` does.
+borrow_pip='
+import importlib.machinery, runpy, sys
+folder = sys.argv.pop(1)
+class Borrowed:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "pip":
+            return importlib.machinery.PathFinder.find_spec(name, [folder])
+sys.meta_path.insert(0, Borrowed)
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+'
+
+# pip_in FOLDER ARGUMENTS: pip, for the environment in that folder; after make_venv.
 pip_in() {
     venv=$1
     shift
-    if has_module pip; then
-        "$python" -m pip --python "$venv/bin/python" "$@"
-    else
-        "$venv/bin/python" -m pip "$@"
-    fi
+    case $pip_kind in
+        option) "$python" -m pip --python "$venv/bin/python" "$@" ;;
+        own) "$venv/bin/python" -m pip "$@" ;;
+        borrowed)
+            outside=$("$python" -c 'import os, pip; print(os.path.dirname(pip.__path__[0]))')
+            "$venv/bin/python" -P -c "$borrow_pip" "$outside" "$@"
+            ;;
+    esac
 }
 
 # A copy of each lock is kept in .venv once it is installed, so a later start only compares files.
@@ -82,25 +119,45 @@ is_broken() {
     [ -e .venv/unfinished ] || { [ -h .venv/bin/python ] && [ ! -x .venv/bin/python ]; }
 }
 
-remove_broken() {
-    say 'The .venv here was not finished, or its Python is gone; making it afresh.'
+# Whether a lock has changed since it was installed: what it no longer names has to go.
+is_outdated() {
+    for copy in .venv/*.lock; do
+        if [ -e "$copy" ] && ! cmp -s "${copy#.venv/}" "$copy"; then return; fi
+    done
+    return 1
+}
+
+empty_venv() {
     rm -rf .venv/bin .venv/include .venv/lib .venv/lib64 .venv/share .venv/pyvenv.cfg .venv/*.lock
 }
 
 # Prints `--requirement LOCK` for each lock; none of their names has a space in it.
 requirements() { printf -- '--requirement %s ' "$@"; }
 
+# Each lock is complete, so pip resolves nothing (some versions then ask for packages that are
+# newer than the lock) and `pip check` proves that what was installed fits together. Only wheels:
+# the build requirements of a source distribution are in no lock.
+install_locks() {
+    # shellcheck disable=SC2046 # splitting is what requirements() is for
+    pip_in .venv install --quiet --quiet --disable-pip-version-check --no-deps --require-hashes \
+        --only-binary :all: $(requirements "$@") ||
+        fail "Installing $what with $python failed; pip's error is above. Check the network and" \
+            'that this Python is not newer than the locks support, then start again.'
+    conflicts=$(pip_in .venv check --disable-pip-version-check) ||
+        fail "Installing $what with $python failed: its packages do not fit together." \
+            "$conflicts" 'Please report this as a bug in the lock.'
+}
+
 install() {
     say "Installing $what into .venv (once, about a minute) …"
-    if is_broken; then remove_broken; fi
+    if is_broken; then
+        say 'The .venv here was not finished, or its Python is gone; making it afresh.'
+        empty_venv
+    fi
     : >.venv/unfinished
+    if is_outdated; then empty_venv; fi
     make_venv .venv
-    # From wheels alone: what it takes to build a source distribution is in no lock.
-    # shellcheck disable=SC2046 # splitting is what requirements() is for
-    pip_in .venv install --quiet --quiet --disable-pip-version-check --require-hashes \
-        --only-binary :all: $(requirements "$@") ||
-        fail "Installing $what with $python failed; pip says above why. Once that is mended (the" \
-            'network? a Python too new for the lock?), start again.'
+    install_locks "$@"
     cp -- "$@" .venv
     rm .venv/unfinished
 }
@@ -196,7 +253,7 @@ run_tests() {
         exit
     fi
     ensure_tools
-    exec .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal "$@"
+    exec .venv/bin/python -m pytest -p tests.callers_paths -n auto --maxprocesses 4 --dist worksteal "$@"
 }
 
 # Every linter speaks, even after one has complained.
@@ -280,21 +337,11 @@ main() {
     esac
 }
 
-# Everything below runs in Bucketline's folder, where .env and .local are; so a path that the
-# caller gave relative to another folder is made absolute first.
+# Everything below runs in Bucketline's folder, where .env and .local are. The program knows which
+# of its arguments are paths, and counts those from the folder it is told of here.
 here=$(own_folder "$0")
-if [ "$here" != "$(pwd -P)" ] && [ $# -gt 1 ]; then
-    command=$1
-    shift
-    for argument in "$@"; do
-        shift
-        case $argument in
-            /* | -*) ;;
-            *) [ ! -e "$argument" ] || argument=$PWD/$argument ;;
-        esac
-        set -- "$@" "$argument"
-    done
-    set -- "$command" "$@"
-fi
+unset BUCKETLINE_CALLERS_FOLDER
+if [ "$here" != "$(pwd -P)" ]; then export BUCKETLINE_CALLERS_FOLDER="$PWD"; fi
+export BUCKETLINE_PROGRAM="${BUCKETLINE_PROGRAM:-./run.sh}"
 cd -- "$here"
 main "$@"

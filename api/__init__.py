@@ -41,6 +41,7 @@ from api.services import (
     install,
     utc_today,
 )
+from etl import __version__
 from etl.database import connect
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 
     from etl.settings import Settings
 
-VERSION = "0.1.0"
 POOL_SIZE = 12  # half of the server's threads: a database that hangs must not take them all
 
 
@@ -60,7 +60,9 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
 
     Raises:  ConfigurationError when DATABASE_URL is missing or no PostgreSQL URL.
     """
-    app = APIFlask("api", title="Bucketline", version=VERSION, docs_path=None, json_errors=False)
+    app = APIFlask(
+        "api", title="Bucketline", version=__version__, docs_path=None, json_errors=False
+    )
     _configure(app)
     engine = connect(
         settings,

@@ -32,6 +32,7 @@ from etl.errors import (
     UnreadableObject,
     WrongEvent,
 )
+from etl.program import named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -120,7 +121,7 @@ def document(
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
-        "hint": hint or _HINTS.get(status, ""),
+        "hint": named(hint or _HINTS.get(status, "")),
     } | members
 
 

@@ -15,6 +15,7 @@ from api.schemas.health import StorageHealth
 from api.services import Services, services
 from etl.access import Role
 from etl.errors import ConfigurationError, DatabaseUnavailable, EtlError
+from etl.program import program
 
 bp = APIBlueprint("storage", __name__, tag="Health")
 
@@ -96,7 +97,7 @@ def _bucket(shared: Services, name: str) -> dict[str, Any]:
     try:
         if not shared.store.has_bucket(name):
             raise ConfigurationError(
-                f"There is no bucket {name!r}; `./run.sh migrate` makes it, or mend the"
+                f"There is no bucket {name!r}; `{program()} migrate` makes it, or mend the"
                 " *_BUCKET setting that names it."
             )
         if is_ours:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from itertools import groupby
 from operator import itemgetter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -19,10 +18,13 @@ from bench.scale import FULL, QUICK
 from bench.scenarios import SCENARIOS, plan
 from bench.seaweed import SeaweedUnavailable
 from bench.show import line, summary, table
+from etl.command import CallersPath
 from etl.logs import set_up_logs
+from etl.program import program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from bench.figures import Figure
     from bench.scale import Scale
@@ -43,7 +45,7 @@ WIDTH = 160
 )
 @click.option("--repeats", type=click.IntRange(min=1), help="Repeat no more often than this.")
 @click.option("--report", is_flag=True, help="Write docs/performance.md from the RESULTS.")
-@click.argument("files", metavar="[RESULTS]…", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("files", metavar="[RESULTS]…", nargs=-1, type=CallersPath())
 def main(  # noqa: PLR0913  (one for each option)
     *,
     scale: str,
@@ -118,4 +120,4 @@ def _exit(_signal: int, _frame: object) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name=f"{program()} bench")

@@ -1,4 +1,4 @@
-"""`./run.sh COMMAND`, or `python -m etl COMMAND`: every command, its options, its exit code."""
+"""The command line, by any of the program's names: every command, its options, its exit code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import shlex
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -14,8 +13,15 @@ import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from etl import local, show
-from etl.command import InOrder, live, print_json, print_json_list, print_result
+from etl import __version__, local, show
+from etl.command import (
+    CallersPath,
+    InOrder,
+    live,
+    print_json,
+    print_json_list,
+    print_result,
+)
 from etl.env_file import read_misspellings
 from etl.errors import ConfigurationError, EtlError, RunRefused, TransientError
 from etl.event_commands import events_group
@@ -25,16 +31,16 @@ from etl.local.locks import is_held
 from etl.logs import set_up_logs, wants_json
 from etl.memory import choose_allocator
 from etl.model import ProblemCode, Trigger
+from etl.program import naming, program
 from etl.settings import EMBEDDED_MARK, Settings, embedded_mark, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sqlalchemy import Connection
 
 # What one command alone needs is imported where that command runs: pandas takes half a second.
-
-PROGRAM = "./run.sh"
 
 EXIT_FAILED = 1
 EXIT_CONFIGURATION = 2
@@ -50,7 +56,7 @@ def main() -> NoReturn:
     """Run the command line; turn an error we foresaw into words and an exit code."""
     choose_allocator()
     try:
-        commands(prog_name=PROGRAM, standalone_mode=False)
+        commands(prog_name=program(), standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
@@ -90,6 +96,7 @@ def _exit_code(error: EtlError) -> int:
     cls=InOrder,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+@click.version_option(__version__, prog_name="bucketline", message="%(prog)s %(version)s")
 def commands() -> None:
     """Keep a PostgreSQL table level with a bucket of user CSVs and images.
 
@@ -207,7 +214,7 @@ def images_command(*, again: bool, wait_seconds: float, as_json: bool) -> None:
 
 
 @commands.command("seed")
-@click.argument("source", metavar="[PATH]", type=click.Path(path_type=Path), required=False)
+@click.argument("source", metavar="[PATH]", type=CallersPath(), required=False)
 @click.option("--if-empty", is_flag=True, help="Do nothing when the bucket holds anything.")
 def seed_command(source: Path | None, *, if_empty: bool) -> None:
     """Upload data/src, or a folder or file of yours.
@@ -264,7 +271,7 @@ def problems_command(*, key: str | None, code: str | None, as_json: bool) -> Non
     with _database() as (_, connection):
         found = open_problems(connection, key=key, code=code)
         if as_json:
-            print_json_list(found)
+            print_json_list(naming("note", problem) for problem in found)
         else:
             first = list(islice(found, show.SHOWN_PROBLEMS + 1))
             if first:
@@ -352,7 +359,7 @@ def schedule_command() -> None:
 
 
 @commands.command("serve")
-@click.option("--url-file", type=click.Path(path_type=Path), help="Write the API's URL here.")
+@click.option("--url-file", type=CallersPath(), help="Write the API's URL here.")
 def serve_command(*, url_file: Path | None) -> None:
     """Serve the HTTP API until Ctrl-C."""
     from api.server import serve

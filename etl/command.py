@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +18,9 @@ from etl.settings import Settings, read_settings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+# Where run.sh was called, if in another folder than its own, where the program runs.
+CALLERS_FOLDER = "BUCKETLINE_CALLERS_FOLDER"
+
 
 class InOrder(click.Group):
     """Lists its commands as they stand in their file: what is needed first comes first."""
@@ -23,6 +28,23 @@ class InOrder(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """The names in the order in which they were added."""
         return list(self.commands)
+
+
+class CallersPath(click.Path):
+    """A path as the caller gave it: a relative one counts from the folder run.sh was called in."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's signature
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Path:
+        """The path from where this process is."""
+        given = super().convert(value, param, ctx)
+        return Path(os.environ.get(CALLERS_FOLDER, "")) / os.fsdecode(given)
 
 
 @contextmanager

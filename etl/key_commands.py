@@ -12,6 +12,7 @@ from rich.table import Table
 from etl import key_file
 from etl.access import Entry, Role, entry_for, new_key
 from etl.errors import ConfigurationError
+from etl.program import program
 from etl.settings import read_settings
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def revoke_command(name: str) -> None:
 def _no_key(settings: Settings) -> str:
     """What it means that there is none: a keys file locks the API even when it is empty."""
     if not settings.key_file.exists():
-        return "There is no key; ./run.sh keys new --help"
+        return f"There is no key; `{program()} keys new --help`"
     return (
         f"No key is left, so nobody can use the API; it stays locked while {settings.key_file}"
         " is there."

@@ -10,20 +10,32 @@ import logging
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import structlog
 
+from etl.program import naming
+
 if TYPE_CHECKING:
+    from collections.abc import MutableMapping
     from types import TracebackType
 
     from structlog.typing import Processor
+
+
+def _name_commands(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> dict[str, Any]:
+    """A processor: hints name commands as the user has to enter them."""
+    return naming("hint", event)
+
 
 _COMMON: list[Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
+    _name_commands,
 ]
 
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from etl.bucket import ObjectStore
 
-SAMPLE = Path(__file__).parent.parent / "data" / "src"
+_INSTALLED = Path(__file__).parent / "_sample"  # the wheel's copy of data/src
+SAMPLE = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[1] / "data" / "src"
 UPLOAD_THREADS = 8
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from sqlalchemy import make_url
 
 from etl.model import RunReport, RunState
+from etl.program import named, program
 from etl.settings.values import duration_text
 
 if TYPE_CHECKING:
@@ -41,9 +42,11 @@ def counted(count: int, noun: str) -> str:
 
 def error(console: Console, failure: EtlError) -> None:
     """The failure in one sentence, and what to do about it."""
-    console.print(f"{failure.code}: {failure.message}", style="red", markup=False, soft_wrap=True)
+    console.print(
+        named(f"{failure.code}: {failure.message}"), style="red", markup=False, soft_wrap=True
+    )
     if failure.advice:
-        console.print(failure.advice, markup=False, soft_wrap=True)
+        console.print(named(failure.advice), markup=False, soft_wrap=True)
 
 
 def report(console: Console, run: RunReport) -> None:
@@ -76,14 +79,14 @@ def report(console: Console, run: RunReport) -> None:
         console.print(_profile(run))
     if counts.problems:
         console.print(
-            f"  problems {counts.problems} (`./run.sh problems` explains each)",
+            f"  problems {counts.problems} (`{program()} problems` explains each)",
             style="yellow",
             markup=False,
             soft_wrap=True,
         )
     if run.error is not None:
         console.print(
-            f"  {run.error['message']} {run.error['hint']}",
+            named(f"  {run.error['message']} {run.error['hint']}"),
             style="red",
             markup=False,
             soft_wrap=True,
@@ -115,7 +118,7 @@ def images_waiting(console: Console, count: int) -> None:
     if count:
         console.print(
             f"  images   {count} waiting (`up` and `schedule` see to them;"
-            " `./run.sh images` does so now)",
+            f" `{program()} images` does so now)",
             markup=False,
             soft_wrap=True,
         )
@@ -141,7 +144,7 @@ def kept(console: Console, found: Kept) -> None:
     )
     if faulty:
         console.print(
-            f"  problems {faulty} (`./run.sh problems` explains each)",
+            f"  problems {faulty} (`{program()} problems` explains each)",
             style="yellow",
             markup=False,
             soft_wrap=True,
@@ -173,7 +176,7 @@ def welcome(console: Console, settings: Settings, url: str) -> None:
     for line in (
         f"curl{key} '{url}/data?min_age=30&is_image_exists=true&limit=3'",
         f"curl{key} -X POST '{url}/data?wait=10'",
-        "eval \"$(./run.sh env)\"; psql -c 'SELECT * FROM users LIMIT 3'",
+        f"eval \"$({program()} env)\"; psql -c 'SELECT * FROM users LIMIT 3'",
         f'aws --endpoint-url "$S3_ENDPOINT" s3 cp my.csv s3://{settings.source_bucket}/my.csv',
         f"open {url}/docs",
     ):
@@ -225,7 +228,7 @@ def _open(by_code: Mapping[str, int]) -> str:
     if not by_code:
         return "none"
     each = ", ".join(f"{count} {code}" for code, count in by_code.items())
-    return f"{sum(by_code.values())} open (`./run.sh problems` explains each): {each}"
+    return f"{sum(by_code.values())} open (`{program()} problems` explains each): {each}"
 
 
 def _published(output: Mapping[str, Any] | None) -> str:
@@ -252,7 +255,7 @@ def problems(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
     for problem in found[:SHOWN_PROBLEMS]:
         style = "red" if problem["severity"] == "error" else "yellow"
         console.print(_problem_line(problem), style=style, markup=False, soft_wrap=True)
-        console.print(f"  {problem['note']}", markup=False, soft_wrap=True)
+        console.print(f"  {named(problem['note'])}", markup=False, soft_wrap=True)
     if len(found) > SHOWN_PROBLEMS:
         console.print("There are more; --key and --code choose, --json prints all.")
 
@@ -264,7 +267,7 @@ def no_problem(console: Console, *, key: str | None, code: str | None, others: i
     console.print(f"No problem{asked} is open.", style="green", markup=False, soft_wrap=True)
     if others:
         verb = "is" if others == 1 else "are"
-        console.print(f"{counted(others, 'other')} {verb}: `./run.sh problems`.", markup=False)
+        console.print(f"{counted(others, 'other')} {verb}: `{program()} problems`.", markup=False)
 
 
 def _problem_line(problem: Mapping[str, Any]) -> str:
@@ -300,7 +303,7 @@ def differences(
             console.print(line, markup=False, soft_wrap=True)
     console.print(
         f"{counted(len(found), 'difference')}."
-        " Did the bucket change since the last run? Then `./run.sh run`.",
+        f" Did the bucket change since the last run? Then `{program()} run`.",
         style="red",
     )
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, text
 
-from etl import local, show
+from etl import local, show, spawn
 from etl.bucket import ObjectStore
 from etl.database import connect, translating
 from etl.errors import ConfigurationError, EtlError
 from etl.local.files import last_lines, open_log
 from etl.local.locks import FileLock
 from etl.local.processes import Launch, start, stop
+from etl.program import named, program
 from etl.run_watch import first_run, telling_of_runs
 from etl.seed import seed
 from etl.subscriptions import subscribe, wanted
@@ -81,14 +80,14 @@ def _subscribe(settings: Settings, console: Console, store: ObjectStore) -> None
 
 
 def _warn(console: Console, line: str) -> None:
-    console.print(line, style="yellow", markup=False, soft_wrap=True)
+    console.print(named(line), style="yellow", markup=False, soft_wrap=True)
 
 
 def _start(settings: Settings, console: Console, children: _Children, told: _Told) -> None:
     engine = connect(settings)
     started = _database_now(engine)
     children.start("scheduler", "schedule")
-    children.start("api", "serve", "--url-file", str(children.url_file))
+    children.start("api", "serve", "--url-file", str(children.url_file.resolve()))
     url = _await_url(children, told)
     if url is None:
         return
@@ -100,7 +99,8 @@ def _start(settings: Settings, console: Console, children: _Children, told: _Tol
         is_stopped=lambda: told.stop,
         meanwhile=lambda: children.tend(console),
         slow=lambda: console.print(
-            f"The API is at {url}. The first run is not over yet; `./run.sh status` tells of it.",
+            f"The API is at {url}. The first run is not over yet;"
+            f" `{program()} status` tells of it.",
             soft_wrap=True,
         ),
     )
@@ -160,9 +160,8 @@ class _Children:
         self._running[name] = _Child(command, self._spawn(name, command), time.monotonic())
 
     def _spawn(self, name: str, command: tuple[str, ...]) -> subprocess.Popen[bytes]:
-        launch = Launch(
-            [sys.executable, "-m", "etl", *command], dict(os.environ), directory=Path.cwd()
-        )
+        # In this folder, where .env is.
+        launch = Launch(spawn.command("etl", *command), spawn.environment(), directory=Path.cwd())
         with open_log(self.log(name)) as log:
             return start(launch, log)
 

@@ -23,9 +23,11 @@ from sqlalchemy import Engine, create_engine, text
 
 from etl import local
 from etl.bucket import ObjectStore
+from etl.command import CALLERS_FOLDER
 from etl.database import connect, migrate
 from etl.logs import set_up_logs
 from etl.manager import DataManager
+from etl.program import PROGRAM
 from etl.settings import Settings
 from tests.brokers import Brokers, Consuming
 
@@ -52,6 +54,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: runs only with --long")
     for name in Settings.model_fields:
         os.environ.pop(name.upper(), None)
+    os.environ[PROGRAM] = "./run.sh"
+    os.environ.pop(CALLERS_FOLDER, None)
     if TEST_DIR not in os.environ:
         # Not pytest's own temporary folder: as root, PostgreSQL's plain user could not reach it.
         directory = Path(tempfile.mkdtemp(prefix="bucketline-tests-"))

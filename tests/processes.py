@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from etl.program import PROGRAM
 from etl.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -35,7 +36,7 @@ api.server.serve(Settings(_env_file=None), lambda url: print(url, flush=True))
 
 def environment(settings: Settings) -> dict[str, str]:
     """The environment in which a process reads these very settings."""
-    values: dict[str, str] = {"PATH": os.environ["PATH"]}
+    values: dict[str, str] = {"PATH": os.environ["PATH"], PROGRAM: "./run.sh"}
     for name, value in settings:
         if value == Settings.model_fields[name].get_default(call_default_factory=True):
             continue

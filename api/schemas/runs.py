@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from api.schemas.query import SHORT_PAGE, Id, Key, Query, ShortPage
 from etl.model import ProblemCode, RunState, Severity, Trigger
+from etl.program import named, naming
+
+# Stored with the commands of run.sh in them, and shown with those of the program that is here.
+_Note = Annotated[str, AfterValidator(named)]
+_Error = Annotated[dict[str, Any], AfterValidator(partial(naming, "hint"))]
 
 
 class RunsQuery(Query):
@@ -46,7 +52,7 @@ class Run(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     counts: dict[str, int] = Field(description="The run's figures; empty until it has some.")
-    error: dict[str, Any] | None = Field(description="code, message and hint of what went wrong.")
+    error: _Error | None = Field(description="code, message and hint of what went wrong.")
     published_at: datetime | None = Field(description="When output.csv was put for this run.")
     step_seconds: dict[str, float] = Field(
         description="Seconds that the run was at each step, or waited for it."
@@ -74,7 +80,7 @@ class RunProblem(BaseModel):
     line: int | None = Field(description="Physical line; null for a fault of the whole object.")
     column: str | None
     value: str | None = Field(description="The raw value, cut and safe to show.")
-    note: str = Field(description="What is wrong and what to do about it.")
+    note: _Note = Field(description="What is wrong and what to do about it.")
 
 
 class RunProblems(BaseModel):

@@ -23,8 +23,8 @@ def require_client() -> None:
     if find_spec("confluent_kafka") is None:
         raise ConfigurationError(
             "The Kafka client is not installed.",
-            hint="`./run.sh events kafka` installs it; elsewhere:"
-            " `pip install --require-hashes -r requirements-kafka.lock`.",
+            hint="With ./run.sh, `events kafka` installs it. Elsewhere, install Bucketline with its"
+            " extra: `pipx install 'bucketline[kafka]'`.",
         )
 
 

@@ -7,14 +7,12 @@ others wait for stack.json. So any number of starts at once give one stack.
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from etl import spawn
 from etl.errors import ConfigurationError, TransientError
 from etl.local.files import last_lines, open_log
 from etl.local.locks import FileLock, is_held
@@ -32,6 +30,7 @@ from etl.local.server import Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from etl.settings import Settings
 
@@ -164,7 +163,7 @@ def _spawn_if_none(local_dir: Path, services: list[Service], region: str) -> boo
 
 
 def _spawn(local_dir: Path, services: list[Service], region: str, lock: FileLock) -> None:
-    command = [sys.executable, "-P", "-m", "etl.local.supervisor"]
+    command = spawn.command("etl.local.supervisor")
     options = [f"--local-dir={local_dir}", f"--lock={lock.descriptor}", f"--region={region}"]
     with open_log(_supervisor_log(local_dir)) as log:
         subprocess.run(  # noqa: S603  (our own module)
@@ -182,10 +181,7 @@ def _spawn(local_dir: Path, services: list[Service], region: str, lock: FileLock
 
 def _supervisor_environment() -> dict[str, str]:
     # libpq reads PG* variables meant for other servers.
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    package_parent = str(Path(__file__).resolve().parents[2])
-    kept["PYTHONPATH"] = os.pathsep.join(filter(None, [package_parent, kept.get("PYTHONPATH")]))
-    return kept
+    return {name: value for name, value in spawn.environment().items() if not name.startswith("PG")}
 
 
 def _supervisor_log(local_dir: Path) -> Path:

@@ -319,7 +319,7 @@ class Settings(BaseSettings):
         if self.database_url is None:
             raise ConfigurationError(
                 "DATABASE_URL is not set and no embedded PostgreSQL was started.",
-                hint="Run the command through ./run.sh, or set DATABASE_URL.",
+                hint="Start it with `./run.sh up`, or set DATABASE_URL.",
             )
         scheme, found, rest = self.database_url.get_secret_value().partition("://")
         if not found or scheme.partition("+")[0] not in ("postgresql", "postgres"):

@@ -45,7 +45,7 @@ def connect(settings: Settings) -> Minio:
     if settings.s3_endpoint is None:
         raise ConfigurationError(
             "S3_ENDPOINT is not set and no embedded object store was started.",
-            hint="Run the command through ./run.sh, or set S3_ENDPOINT.",
+            hint="Start it with `./run.sh up`, or set S3_ENDPOINT.",
         )
     scheme, _, host = settings.s3_endpoint.partition("://")
     secret = settings.s3_secret_key

@@ -19,6 +19,7 @@ import pytest
 from etl.cli import commands
 from etl.local.ports import any_free_port
 from etl.local.record import living_record
+from etl.program import PROGRAM
 from tests.conftest import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +47,7 @@ def environment(local_dir: Path) -> dict[str, str]:
         "PATH": os.environ["PATH"],
         "LOCAL_DIR": str(local_dir),
         "COLUMNS": "100",
+        PROGRAM: "./run.sh",
         **events,
     }
 

@@ -25,6 +25,7 @@ SHOW_CALL = """
 import json, os, sys
 import parcel
 process = {"cwd": os.getcwd(), "pid": os.getpid(), "parcel": parcel.VERSION}
+process |= {name: os.environ.get("BUCKETLINE_" + name) for name in ("PROGRAM", "CALLERS_FOLDER")}
 print(json.dumps({"arguments": sys.argv[1:]} | process), flush=True)
 if "wait" in sys.argv:
     sys.stdin.read()
@@ -37,28 +38,36 @@ sys.exit(int(os.environ.get("TOOL_RESULT", "0")))
 """
 
 
-def make_wheel(folder: Path, name: str, version: str, files: dict[str, str]) -> str:
+def make_wheel(
+    folder: Path, name: str, version: str, files: dict[str, str], *, needs: str = ""
+) -> str:
     """Write a wheel and give its line for a lock, address and hash."""
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     wheel = folder / f"{name}-{version}-py3-none-any.whl"
     info = f"{name}-{version}.dist-info"
     with zipfile.ZipFile(wheel, "w") as archive:
         for path, text in files.items():
             archive.writestr(path, text)
-        archive.writestr(
-            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-        )
+        archive.writestr(f"{info}/METADATA", metadata + f"Requires-Dist: {needs}\n" * bool(needs))
         archive.writestr(
             f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
-        archive.writestr(f"{info}/RECORD", "")
+        archive.writestr(f"{info}/RECORD", "".join(f"{path},,\n" for path in files))
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     return f"{name} @ {wheel.as_uri()} --hash=sha256:{digest}\n"
 
 
-def lock_parcel(project: Path, version: str) -> None:
+def lock_parcel(project: Path, version: str, *, needs: str = "") -> None:
     """Let the runtime lock name that version of the one package there is."""
-    line = make_wheel(project, "parcel", version, {"parcel.py": f"VERSION = {version!r}\n"})
+    code = {"parcel.py": f"VERSION = {version!r}\n"}
+    line = make_wheel(project, "parcel", version, code, needs=needs)
     (project / "requirements.lock").write_text(line)
+
+
+def lock_brokers(project: Path) -> None:
+    """Let the lock of the Kafka client name a package that stands in for it."""
+    brokers = make_wheel(project, "brokers", "1.0", {"brokers.py": ""})
+    (project / "requirements-kafka.lock").write_text(brokers)
 
 
 @pytest.fixture
@@ -70,14 +79,14 @@ def project(tmp_path: Path) -> Path:
     (folder / "etl/__main__.py").write_text(SHOW_CALL)
     lock_parcel(folder, "1.0")
     tools = {f"{tool}/__main__.py": SHOW_TOOL for tool in ("pytest", "ruff", "mypy")}
-    brokers = make_wheel(folder, "brokers", "1.0", {"brokers.py": ""})
-    (folder / "requirements-kafka.lock").write_text(brokers)
+    lock_brokers(folder)
     (folder / "requirements-dev.lock").write_text(make_wheel(folder, "tools", "1.0", tools))
     return folder
 
 
 def environment(**changes: str) -> dict[str, str]:
-    return os.environ | {"PIP_NO_INDEX": "1", "PIP_NO_CACHE_DIR": "1"} | changes
+    inherited = {name: value for name, value in os.environ.items() if "BUCKETLINE_" not in name}
+    return inherited | {"PIP_NO_INDEX": "1", "PIP_NO_CACHE_DIR": "1"} | changes
 
 
 def start(
@@ -157,6 +166,68 @@ def test_a_changed_lock_is_installed_at_the_next_start(project: Path):
     assert '"parcel": "2.0"' in call(project / "run.sh", "status").stdout
 
 
+def test_package_that_a_lock_no_longer_names_is_removed(project: Path):
+    call(project / "run.sh", "events", "kafka")
+    assert has_kafka_client(project)
+    lock_parcel(project, "2.0")
+    assert '"parcel": "2.0"' in call(project / "run.sh", "status").stdout
+    assert not has_kafka_client(project)
+
+
+def test_further_lock_is_added_to_the_installed_ones(project: Path):
+    call(project / "run.sh", "status")
+    (project / ".venv/lib/kept").touch()
+    call(project / "run.sh", "events", "kafka")
+    assert has_kafka_client(project)
+    assert (project / ".venv/lib/kept").exists()
+
+
+def old_pip(project: Path, *, has_ensurepip: bool) -> str:
+    """A Python whose pip has no --python yet, as that of Ubuntu 22.04."""
+    missing = "" if has_ensurepip else "|'-c import ensurepip'"
+    when = f"*'import pip, sys'*|*'-m pip --python'*{missing}"
+    return str(stand_in(project / "bin/python3", when, "echo no such option >&2; exit 2"))
+
+
+@pytest.mark.parametrize("kind", ["own", "borrowed"])
+def test_old_pip_installs_the_lock_and_what_changes_in_it(project: Path, kind: str):
+    python = old_pip(project, has_ensurepip=kind == "own")
+    first = call(project / "run.sh", "status", PYTHON=python)
+    assert '"parcel": "1.0"' in first.stdout, first.stderr
+    assert (project / ".venv/bin/pip").exists() == (kind == "own")
+    lock_parcel(project, "2.0")
+    again = call(project / "run.sh", "status", PYTHON=python)
+    assert '"parcel": "2.0"' in again.stdout, again.stderr
+
+
+@pytest.mark.parametrize("kind", ["option", "own", "borrowed"])
+def test_lock_that_lacks_a_requirement_is_refused(project: Path, kind: str):
+    python = "" if kind == "option" else old_pip(project, has_ensurepip=kind == "own")
+    lock_parcel(project, "1.0", needs="string>=3")
+    result = call(project / "run.sh", "status", PYTHON=python)
+    assert result.returncode == 1
+    assert "parcel 1.0 requires string, which is not installed" in result.stderr
+    assert "do not fit together" in result.stderr
+    lock_parcel(project, "1.0")
+    assert '"parcel": "1.0"' in call(project / "run.sh", "status").stdout
+
+
+def test_package_outside_the_environment_is_no_substitute(project: Path, tmp_path: Path):
+    """The older pip outside runs inside: what lies around it there is not what is installed."""
+    outside = tmp_path / "outside"
+    subprocess.run([real_python(), "-m", "venv", outside], check=True)
+    line = (project / "requirements.lock").read_text()
+    (project / "wheel.txt").write_text(line)
+    pip = [outside / "bin/python", "-m", "pip", "--no-cache-dir", "install", "--no-index"]
+    subprocess.run([*pip, "-r", project / "wheel.txt"], check=True, capture_output=True)
+    python = old_pip(project, has_ensurepip=False)
+    Path(python).write_text(
+        Path(python).read_text().replace(real_python(), f"{outside}/bin/python")
+    )
+    result = call(project / "run.sh", "status", PYTHON=python)
+    assert '"parcel": "1.0"' in result.stdout, result.stderr
+
+
 def test_a_package_that_does_not_match_its_hash_is_not_installed(project: Path):
     lock = project / "requirements.lock"
     lock.write_text(re.sub(r"sha256:\w+", f"sha256:{'0' * 64}", lock.read_text()))
@@ -167,7 +238,7 @@ def test_a_package_that_does_not_match_its_hash_is_not_installed(project: Path):
 
 
 def test_an_installation_that_was_killed_is_made_afresh(project: Path, tmp_path: Path):
-    killing = stand_in(tmp_path / "bin/python3", "*'pip --python'*", "kill -9 $PPID; exit 1")
+    killing = stand_in(tmp_path / "bin/python3", "*' install '*", "kill -9 $PPID; exit 1")
     killed = call(project / "run.sh", "status", PYTHON=str(killing))
     assert killed.returncode == -signal.SIGKILL
     (project / ".venv/lib/left-over").touch()
@@ -224,13 +295,37 @@ def test_it_works_through_a_symlink_from_any_folder(project: Path, tmp_path: Pat
     assert f'"cwd": "{project}"' in result.stdout, result.stderr
 
 
-def test_paths_are_those_of_the_callers_folder(project: Path, tmp_path: Path):
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["seed", "my data", "missing"],
+        ["problems", "--key", "1000.csv", "--code", "empty-file"],
+        ["keys", "new", "my data", "--role", "reader"],
+        ["keys", "revoke", "1000.csv"],
+        ["events", "subscribe", "--prefix", "my data", "--suffix", "1000.csv", "--arn", "seed"],
+        ["events", "listen", "--prefix", "my data"],
+        ["serve", "--url-file", "1000.csv"],
+        ["run", "--wait", "1"],
+    ],
+    ids=" ".join,
+)
+def test_arguments_that_are_also_files_of_the_caller_stay_as_given(
+    project: Path, tmp_path: Path, words: list[str]
+):
     elsewhere = tmp_path / "elsewhere"
     (elsewhere / "my data").mkdir(parents=True)
-    (elsewhere / "seed").touch()
-    result = call(project / "run.sh", "seed", "my data", "missing", cwd=elsewhere)
-    expected = json_text(["seed", str(elsewhere / "my data"), "missing"])
-    assert f'"arguments": {expected}' in result.stdout
+    for name in ("seed", "1000.csv", "empty-file", "reader", "1"):
+        (elsewhere / name).touch()
+    result = call(project / "run.sh", *words, cwd=elsewhere)
+    assert f'"arguments": {json_text(words)}' in result.stdout, result.stderr
+    assert f'"CALLERS_FOLDER": "{elsewhere}"' in result.stdout
+
+
+def test_program_is_told_its_name_and_no_folder_but_another(project: Path):
+    result = call(project / "run.sh", "status", BUCKETLINE_CALLERS_FOLDER="/nowhere")
+    assert '"PROGRAM": "./run.sh", "CALLERS_FOLDER": null' in result.stdout
+    wrapped = call(project / "run.sh", "status", BUCKETLINE_PROGRAM="bl")
+    assert '"PROGRAM": "bl"' in wrapped.stdout
 
 
 @pytest.mark.parametrize(
@@ -272,17 +367,6 @@ def test_help_of_the_launcher_lists_every_command_as_the_program_does():
     assert "..." not in listed
 
 
-def test_the_program_names_the_launcher_in_its_usage():
-    shown = subprocess.run(
-        [sys.executable, "-m", "etl", "run", "-h"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert shown.stdout.startswith("Usage: ./run.sh run [OPTIONS]")
-
-
 def test_an_old_python_is_refused_by_name_and_version(project: Path, tmp_path: Path):
     old = stand_in(tmp_path / "bin/python3", "*version_info*", "echo 3.9.2; exit 1")
     result = call(project / "run.sh", "status", PYTHON=str(old))
@@ -307,7 +391,7 @@ def test_a_python_that_is_not_there_is_named(project: Path):
 
 
 def test_a_python_without_pip_is_refused_with_the_remedy(project: Path, tmp_path: Path):
-    bare = stand_in(tmp_path / "bin/python3", "'-c import pip'|'-c import ensurepip'", "exit 1")
+    bare = stand_in(tmp_path / "bin/python3", "*'import pip'*|'-c import ensurepip'", "exit 1")
     result = call(project / "run.sh", "status", PYTHON=str(bare))
     assert result.returncode == 1
     assert "has no pip" in result.stderr
@@ -378,16 +462,25 @@ def test_a_report_of_the_benchmark_needs_no_rival(benchmark: Path):
     assert not has_rival(benchmark)
 
 
-def test_continuous_integration_runs_tests_then_linters_and_fails_if_either_does(project: Path):
+def test_continuous_integration_runs_every_step_and_fails_if_one_does(project: Path):
     (project / ".ci").mkdir()
     shutil.copy(ROOT / ".ci/run", project / ".ci")
+    for name in ("install", "wheel"):
+        stub = project / ".ci" / name
+        stub.write_text('#!/bin/sh\necho "${0##*/} $*"\nexit "${STEP_RESULT:-0}"\n')
+        stub.chmod(0o755)
     good = call(project / ".ci/run", cwd=project.parent)
     assert good.returncode == 0, good.stderr
-    called = [line.split()[0] for line in good.stdout.splitlines() if not line.startswith("==")]
-    assert called == ["pytest", "ruff", "ruff", "mypy"]
-    bad = call(project / ".ci/run", TOOL_RESULT="1")
-    assert bad.returncode == 1
-    assert bad.stdout == good.stdout
+    called = [line.split()[:2] for line in good.stdout.splitlines() if not line.startswith("==")]
+    assert [" ".join(words).removesuffix(" -p") for words in called] == [
+        *("pytest", "ruff check", "ruff format", "mypy"),
+        *("install pip==22.0.2", "install pip==23.0.1", "install pip", "wheel"),
+    ]
+    for failing in ({"TOOL_RESULT": "1"}, {"STEP_RESULT": "1"}):
+        bad = call(project / ".ci/run", **failing)
+        assert bad.returncode == 1
+        assert bad.stdout == good.stdout
+        assert " failed" in bad.stderr
 
 
 def test_secrets_are_random_private_and_never_replaced(project: Path):
