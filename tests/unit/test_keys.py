@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.keys import is_ignored, kind_of, user_id_of, without_ignored
+from etl.keys import is_ignored, kind_of, spellings, user_id_of, without_ignored
 from etl.model import ObjectKind, SourceObject
 
 
@@ -25,6 +25,14 @@ from etl.model import ObjectKind, SourceObject
 )
 def test_a_users_id_is_the_base_name_as_text(key: str, user_id: str):
     assert user_id_of(key) == user_id
+
+
+@pytest.mark.parametrize(
+    ("key", "listed"),
+    [("/a.csv", "a.csv"), ("a//b///c.csv", "a/b/c.csv"), ("a/b.csv", "a/b.csv"), ("//", "//")],
+)
+def test_a_key_with_empty_segments_has_two_spellings(key: str, listed: str):
+    assert spellings(key) == {key, listed}
 
 
 @pytest.mark.parametrize(
