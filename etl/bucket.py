@@ -9,7 +9,6 @@ from __future__ import annotations
 import mimetypes
 import time
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
@@ -25,8 +24,8 @@ from obstore.exceptions import (
     PermissionDeniedError,
     UnauthenticatedError,
 )
-from obstore.store import S3Store
 
+from etl.bulk import BulkStores
 from etl.errors import (
     ConfigurationError,
     ObjectChanged,
@@ -37,10 +36,14 @@ from etl.executor import map_ahead
 from etl.listing import Listing, bare_etag
 from etl.model import SourceFile, SourceObject
 from etl.signed_put import SignedPut
+from etl.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
     from pathlib import Path
+
+    from obstore import GetOptions
+    from obstore.store import S3Store
 
     from etl.listing import Page
     from etl.model import Facts
@@ -50,6 +53,7 @@ CONNECT_TIMEOUT_SECONDS = 2
 READ_TIMEOUT_SECONDS = 30
 CHECK_TIMEOUT_SECONDS = 3
 RETRIES = 3
+POOL_CONNECTIONS = 256  # the most that FETCH_CONCURRENCY may be; others would be closed after use
 BLOCK_BYTES = 256 * 1024  # what is sent of a stream at a time
 PART_SIZE = 5 * 1024 * 1024  # the least S3 allows
 FETCH_ATTEMPTS = 3
@@ -71,8 +75,12 @@ class ObjectStore:
         self._region = settings.s3_region
         self._list_concurrency = settings.list_concurrency
         self.fetch_concurrency = settings.fetch_concurrency
+        self.throttle = Throttle(settings.fetch_concurrency)
         self._minio = self._minio_client(READ_TIMEOUT_SECONDS, RETRIES)
-        self._bulk: dict[str, S3Store] = {}
+        self._bulk = BulkStores(
+            *(self._endpoint, self._access_key, self._secret_key, self._region),
+            *(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
+        )
         self._listing = Listing(self._minio, self._bulk_store, self.translating)
 
     @property
@@ -164,16 +172,23 @@ class ObjectStore:
     def _get(self, bucket: str, key: str) -> tuple[bytes, str] | None:
         """Content and ETag; None when there is no such object."""
         with self.translating(f"get {bucket}/{key}", bucket, key):
-            try:
-                result = obstore.get(self._bulk_store(bucket), key)
-                return bytes(result.bytes()), bare_etag(result.meta["e_tag"])
-            except (NotFoundError, FileNotFoundError, InvalidPathError, ValueError):
-                return self._get_exactly(bucket, key)
+            return self.throttle.call(lambda: self._get_once(bucket, key))
 
-    def _get_exactly(
+    def _get_once(
         self, bucket: str, key: str, start: int = 0, size: int = 0
     ) -> tuple[bytes, str] | None:
         """Content and ETag; `size` 0 stands for the whole object."""
+        options: GetOptions = {"range": (start, start + size)} if size else {}
+        try:
+            # It repeats nothing: the throttle does, and so sees what the store refuses.
+            result = obstore.get(self._bulk.get(bucket, retries=0), key, options=options)
+            return bytes(result.bytes()), bare_etag(result.meta["e_tag"])
+        except (NotFoundError, FileNotFoundError, InvalidPathError, ValueError):
+            return self._get_exactly(bucket, key, start, size)
+
+    def _get_exactly(
+        self, bucket: str, key: str, start: int, size: int
+    ) -> tuple[bytes, str] | None:
         try:
             response = self._minio.get_object(bucket, key, offset=start, length=size)
         except S3Error as error:
@@ -218,13 +233,7 @@ class ObjectStore:
     def _get_part(self, bucket: str, key: str, start: int, size: int) -> tuple[bytes, str] | None:
         """Content of a range and ETag; None when there is no such object, or it ends before."""
         with self.translating(f"get {bucket}/{key}", bucket, key):
-            try:
-                result = obstore.get(
-                    self._bulk_store(bucket), key, options={"range": (start, start + size)}
-                )
-                return bytes(result.bytes()), bare_etag(result.meta["e_tag"])
-            except (NotFoundError, FileNotFoundError, InvalidPathError, ValueError):
-                return self._get_exactly(bucket, key, start, size)
+            return self.throttle.call(lambda: self._get_once(bucket, key, start, size))
 
     def etag(self, bucket: str, key: str) -> str | None:
         """The object's ETag, or None when there is no such object."""
@@ -288,27 +297,7 @@ class ObjectStore:
         )
 
     def _bulk_store(self, bucket: str) -> S3Store:
-        if bucket not in self._bulk:
-            self._bulk[bucket] = S3Store(
-                bucket,
-                config={
-                    "endpoint": self._endpoint,
-                    "access_key_id": self._access_key,
-                    "secret_access_key": self._secret_key,
-                    "region": self._region,
-                },
-                client_options={
-                    "allow_http": self._endpoint.startswith("http://"),
-                    "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_SECONDS),
-                    "read_timeout": timedelta(seconds=READ_TIMEOUT_SECONDS),
-                    "timeout": timedelta(minutes=10),
-                },
-                retry_config={
-                    "max_retries": RETRIES,
-                    "retry_timeout": timedelta(seconds=READ_TIMEOUT_SECONDS),
-                },
-            )
-        return self._bulk[bucket]
+        return self._bulk.get(bucket, RETRIES)
 
     @contextmanager
     def translating(
@@ -364,7 +353,7 @@ class ObjectStore:
 
 def _pool(read_timeout_seconds: float, retries: int) -> urllib3.PoolManager:
     return urllib3.PoolManager(
-        maxsize=32,
+        maxsize=POOL_CONNECTIONS,
         timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=read_timeout_seconds),
         retries=urllib3.Retry(
             total=retries,

@@ -12,11 +12,20 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, cast
 from urllib.parse import unquote_plus
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, NaiveDatetime, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    Field,
+    NaiveDatetime,
+    ValidationError,
+    ValidationInfo,
+)
 from pydantic_core import from_json, to_json
 from sqlalchemy import Connection, text
 
 from etl.errors import WrongEvent
+from etl.keys import spellings
 from etl.sql import statements
 
 if TYPE_CHECKING:
@@ -59,10 +68,11 @@ class BucketEvent:
         return _ACCESSED not in self.event_name
 
 
-def parse(body: object) -> list[BucketEvent]:
+def parse(body: object, *, keys_are_quoted: bool = True) -> list[BucketEvent]:
     """The events of one message of S3, MinIO or what speaks like them; none in a test message.
 
-    `body` is the message's bytes, or what its JSON stands for.
+    `body` is the message's bytes, or what its JSON stands for. Webhooks and queues receive keys
+    quoted as in a form; the listen API sends them raw, and there a `+` is a plus sign.
 
     Raises:  WrongEvent that names the place of the first fault.
     """
@@ -78,7 +88,7 @@ def parse(body: object) -> list[BucketEvent]:
         return []
     if not isinstance(records, list):
         raise WrongEvent("Records is no list.")
-    return [_event(record, place) for place, record in enumerate(records)]
+    return [_event(record, place, keys_are_quoted) for place, record in enumerate(records)]
 
 
 def _decoded(body: object) -> object:
@@ -91,9 +101,9 @@ def _decoded(body: object) -> object:
         raise WrongEvent(f"The message is no JSON we can read: {error}.") from error
 
 
-def _event(record: object, place: int) -> BucketEvent:
+def _event(record: object, place: int, keys_are_quoted: bool) -> BucketEvent:  # noqa: FBT001
     try:
-        told = _Record.model_validate(record)
+        told = _Record.model_validate(record, context=keys_are_quoted)
     except ValidationError as error:
         raise WrongEvent(_fault(error.errors()[0], place), place=place) from error
     thing = told.s3.object
@@ -151,15 +161,19 @@ def _bucket_name(value: str) -> str:
     return _short(value, MAX_BUCKET_BYTES)
 
 
-def _unquoted(value: str) -> str:
-    """The key itself: notifications quote it as a form does."""
-    try:
-        key = _storable(unquote_plus(value, errors="strict"))
-    except UnicodeDecodeError as error:
-        raise ValueError("is no quoted UTF-8") from error
+def _object_key(value: str, info: ValidationInfo) -> str:
+    """The key itself; the context says whether the message quotes it."""
+    key = _storable(_unquoted(value) if info.context else value)
     if not 0 < len(key.encode()) <= MAX_KEY_BYTES:
         raise ValueError(f"must have 1 to {MAX_KEY_BYTES} bytes")
     return key
+
+
+def _unquoted(value: str) -> str:
+    try:
+        return unquote_plus(value, errors="strict")
+    except UnicodeDecodeError as error:
+        raise ValueError("is no quoted UTF-8") from error
 
 
 def _in_utc(value: datetime) -> datetime:
@@ -182,7 +196,7 @@ class _Bucket(BaseModel):
 
 
 class _Object(BaseModel):
-    key: Annotated[str, AfterValidator(_unquoted)]
+    key: Annotated[str, AfterValidator(_object_key)]
     size: Annotated[int, Field(ge=0, le=_MAX_SIZE)] | None = None
     etag: _OptionalText = Field(None, alias="eTag")
     version_id: _OptionalText = Field(None, alias="versionId")
@@ -228,7 +242,7 @@ def store(connection: Connection, events: Iterable[BucketEvent], *, source_bucke
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Events that no run has handled, and the distinct keys they name, in byte order."""
+    """Events that no run has handled, and the distinct keys they may mean, in byte order."""
 
     ids: list[int]
     keys: list[str]
@@ -257,7 +271,8 @@ def waiting(
     connection.execute(text(named["handle_strangers"]), {"bucket": bucket})
     asked = {"bucket": bucket, "limit": limit, "refused_too": refused_too}
     found = connection.execute(text(named["waiting"]), asked).all()
-    return Waiting([row.id for row in found], sorted({row.key for row in found}))
+    keys = {spelling for row in found for spelling in spellings(row.key)}
+    return Waiting([row.id for row in found], sorted(keys))
 
 
 def handle(

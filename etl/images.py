@@ -11,13 +11,15 @@ import hashlib
 import io
 import warnings
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, reduce
+from itertools import starmap
 
 # Each plugin by name: left to itself Pillow would load all it has, to look for WebP.
 from PIL import (
     ExifTags,
     GifImagePlugin,
     Image,
+    ImageChops,
     ImageCms,
     JpegImagePlugin,
     PngImagePlugin,
@@ -25,6 +27,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from etl import jpeg_segments, png_chunks, webp_chunks
 from etl.model import ImageState
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
@@ -35,7 +38,7 @@ MAX_PROFILE_BYTES = 1024 * 1024
 MAX_REASON = 200
 
 _PLUGINS = (GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin)
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
+_MAGIC = (jpeg_segments.SIGNATURE, png_chunks.SIGNATURE, b"GIF87a", b"GIF89a")
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -46,6 +49,12 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _SIDEWAYS = (5, 6, 7, 8)
+_SAMPLES = 1 << 16  # values of 16 bits
+_ROWS_AT_ONCE = 64
+# Data without a marker. The first bits differ from each other and from the zeros that the decoder
+# makes up, and so will what it reads, wherever a code was cut.
+_NOISE = b"".join(hashlib.sha256(bytes([n])).digest() for n in range(8)).replace(b"\xff", b"Z")
+_FILLERS = tuple(bytes([start]) + _NOISE for start in (0b11010000, 0b01100000))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +111,9 @@ def examine(content: bytes, sizes: tuple[int, ...], max_pixels: int) -> Examined
 
 def _examine(content: bytes, sizes: tuple[int, ...], max_pixels: int, known: Facts) -> Examined:
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            return _reduce(picture, sizes, known)
+        source = _without_metadata(content)
+        with Image.open(io.BytesIO(source.content), formats=FORMATS) as picture:
+            return _reduce(picture, source, sizes, known)
     except MemoryError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -121,7 +131,7 @@ def _examine(content: bytes, sizes: tuple[int, ...], max_pixels: int, known: Fac
 def _unidentified(content: bytes) -> _Faulty:
     if not content:
         return _Faulty(ImageState.CORRUPT, "It has no bytes.")
-    if content.startswith(_MAGIC) or (content[:4] == b"RIFF" and content[8:12] == b"WEBP"):
+    if content.startswith(_MAGIC) or webp_chunks.is_webp(content):
         return _Faulty(ImageState.CORRUPT, "It begins as a picture, but its header is damaged.")
     return _Faulty(ImageState.UNSUPPORTED, "Its bytes are no JPEG, PNG, WebP or GIF.")
 
@@ -132,26 +142,132 @@ def _said(error: Exception) -> str:
     return words[:MAX_REASON] if words and words.isprintable() else type(error).__name__
 
 
+# -- containers
+
+
+def _without_metadata(content: bytes) -> png_chunks.Reduced:
+    """The picture without what could condemn its pixels; a GIF holds nothing that does."""
+    if content.startswith(png_chunks.SIGNATURE):
+        return png_chunks.reduced(content, MAX_PROFILE_BYTES)
+    if content.startswith(jpeg_segments.SIGNATURE):
+        return png_chunks.Reduced(_with_end(jpeg_segments.reduced(content, MAX_PROFILE_BYTES)))
+    if webp_chunks.is_webp(content):
+        return png_chunks.Reduced(webp_chunks.reduced(content, MAX_PROFILE_BYTES))
+    return png_chunks.Reduced(content)
+
+
+def _with_end(content: bytes) -> bytes:
+    """A JPEG that lacks only its end marker, with one; any other as it is, without padding."""
+    body = jpeg_segments.without_end(content)
+    if body is None:
+        return content
+    return body + jpeg_segments.END if _has_all_pixels(body) else body
+
+
+def _has_all_pixels(body: bytes) -> bool:
+    """Whether nothing lacks but the end: then what follows changes no pixel.
+
+    The decoder makes pixels up where data are missing.
+    """
+    if not jpeg_segments.has_all_scans(body):
+        return False
+    pixels = _pixels_digest(body + jpeg_segments.END)
+    others = (_pixels_digest(body + filler + jpeg_segments.END) for filler in _FILLERS)
+    return all(other == pixels for other in others)
+
+
+def _pixels_digest(content: bytes) -> bytes:
+    digest = hashlib.sha256()
+    with Image.open(io.BytesIO(content), formats=("JPEG",)) as picture:
+        picture.load()
+        for top in range(0, picture.height, _ROWS_AT_ONCE):
+            bottom = min(top + _ROWS_AT_ONCE, picture.height)
+            digest.update(picture.crop((0, top, picture.width, bottom)).tobytes())
+    return digest.digest()
+
+
+# -- pixels
+
+
+def _decoded(picture: Image.Image, source: png_chunks.Reduced) -> Image.Image:
+    """The pixels, clear where Pillow would not see that they are."""
+    picture.load()
+    if source.clear:
+        return (_clear_gray if len(source.clear) == 1 else _clear_rgb)(picture, source)
+    if picture.mode == "I;16":
+        return _shallow(picture)
+    if isinstance(picture, GifImagePlugin.GifImageFile):
+        return _framed(picture)
+    return picture
+
+
+def _shallow(picture: Image.Image) -> Image.Image:
+    """16-bit gray as 8 bits; converting alone would clip it, and not every resizing takes it."""
+    return picture.point(lambda value: value * (1 / 257) + 0.5).convert("L")
+
+
+def _clear_gray(picture: Image.Image, source: png_chunks.Reduced) -> Image.Image:
+    """16-bit gray, one shade of it clear, as 8 bits with alpha."""
+    alpha = [255] * _SAMPLES
+    alpha[source.clear[0]] = 0
+    mask = picture.convert("I").point(alpha, "L")
+    return Image.merge("LA", (_shallow(picture), mask))
+
+
+def _clear_rgb(picture: Image.Image, source: png_chunks.Reduced) -> Image.Image:
+    """16-bit RGB, one color of it clear, as 8 bits with alpha.
+
+    Pillow keeps the high byte of each sample. Taken for little-endian, the low one is kept.
+    """
+    with Image.open(io.BytesIO(source.content), formats=("PNG",)) as low:
+        low.tile = [low.tile[0]._replace(args="RGB;16L")]
+        low.load()
+        mask = _unlike(low, [value & 255 for value in source.clear])
+    mask = ImageChops.lighter(mask, _unlike(picture, [value >> 8 for value in source.clear]))
+    picture.putalpha(mask)
+    return picture
+
+
+def _unlike(image: Image.Image, color: list[int]) -> Image.Image:
+    """A mask: 0 where a pixel has this very color."""
+
+    def band(number: int, value: int) -> Image.Image:
+        return image.getchannel(number).point([255 * (each != value) for each in range(256)])
+
+    return reduce(ImageChops.lighter, starmap(band, enumerate(color)))
+
+
+def _framed(picture: GifImagePlugin.GifImageFile) -> Image.Image:
+    """A GIF with nothing around a first frame that is smaller than the picture."""
+    frame = picture.dispose_extent
+    if frame is None or tuple(frame) == (0, 0, *picture.size):
+        return picture
+    image = Image.new("RGBA", picture.size)
+    image.paste(picture.convert("RGBA").crop(frame), frame)
+    return image
+
+
 # -- thumbnails
 
 
-def _reduce(picture: Image.Image, sizes: tuple[int, ...], known: Facts) -> Examined:
+def _reduce(
+    picture: Image.Image, source: png_chunks.Reduced, sizes: tuple[int, ...], known: Facts
+) -> Examined:
     width, height, mode = *picture.size, picture.mode
     largest = max(sizes)
     picture.draft("RGB", _fit(width, height, largest))  # a JPEG decodes at an eighth, if that does
-    picture.load()
-    turn = _orientation(picture)
+    pixels = _decoded(picture, source)
+    turn = _orientation(picture.info.get("exif", b""))
     if turn in _SIDEWAYS:
         width, height = height, width
     # Turned when it is small: a square box is the same for a picture on its side.
-    image = _bounded(_resizable(picture), largest)
+    image = _bounded(_resizable(pixels), largest)
     image = _turned(_displayable(image, picture.info), turn)
     thumbnails = {}
     for size in sorted(sizes, reverse=True):
         image = _bounded(image, size)
         thumbnails[size] = _webp(image)
-    picture_format = "JPEG" if picture.format == "MPO" else picture.format  # several JPEGs in one
-    facts = replace(known, format=picture_format, mode=mode, width=width, height=height)
+    facts = replace(known, format=picture.format, mode=mode, width=width, height=height)
     return Examined(facts, thumbnails)
 
 
@@ -161,10 +277,15 @@ def _fit(width: int, height: int, size: int) -> tuple[int, int]:
     return max(1, round(width * size / longest)), max(1, round(height * size / longest))
 
 
-def _orientation(picture: Image.Image) -> int:
-    """How EXIF says the camera was held; 1, upright, where it says nothing that makes sense."""
+def _orientation(data: bytes) -> int:
+    """How EXIF says the camera was held; 1, upright, where it says nothing that makes sense.
+
+    Not Pillow's own `getexif`, which asks XMP too; browsers do not.
+    """
+    exif = Image.Exif()
     try:
-        found = picture.getexif().get(ExifTags.Base.Orientation, 1)
+        exif.load(data)
+        found = exif.get(ExifTags.Base.Orientation, 1)
     except Exception:  # noqa: BLE001 - EXIF of any make; the picture is good without it
         return 1
     return found if found in _TURNS else 1
@@ -190,8 +311,6 @@ def _bounded(image: Image.Image, size: int) -> Image.Image:
 
 def _displayable(image: Image.Image, info: dict[str | tuple[int, int], object]) -> Image.Image:
     """8 bits a channel, sRGB, with alpha where there is any."""
-    if image.mode.startswith("I"):  # 16 bits of grey; converting alone would clip them
-        image = image.point(lambda value: value * (1 / 256)).convert("L")
     profile = info.get("icc_profile")
     if isinstance(profile, bytes) and 0 < len(profile) <= MAX_PROFILE_BYTES:
         image = _managed(image, profile)

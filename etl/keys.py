@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from operator import itemgetter
 from typing import TYPE_CHECKING
 from unicodedata import normalize
@@ -34,6 +35,14 @@ _LITTER_SIGNS = (
 def base_name(key: str) -> str:
     """The last segment of a key."""
     return key.rpartition("/")[2]
+
+
+def spellings(key: str) -> set[str]:
+    """The key, and how a store lists it that keeps objects as files: `/a//b.csv` as `a/b.csv`.
+
+    Such a store names the key in its events as the client did.
+    """
+    return {key, re.sub("/+", "/", key).removeprefix("/") or key}
 
 
 def user_id_of(key: str) -> str:

@@ -155,7 +155,7 @@ def _at_hand(told: SimpleQueue[_Told]) -> Iterator[_Told]:
 
 def _events_of(message: bytes) -> list[BucketEvent]:
     try:
-        return events.parse(message)
+        return events.parse(message, keys_are_quoted=False)
     except WrongEvent as error:
         log.warning("what the store told is not understood", reason=error.message)
         return []

@@ -40,14 +40,17 @@ sys.stdin.read()
 """
 
 
-def notification(key: str, bucket: str = "src-data") -> bytes:
-    """The message MinIO sends when an object is put; its sequencer belongs to the key alone."""
+def notification(
+    key: str, bucket: str = "src-data", event_name: str = "s3:ObjectCreated:Put"
+) -> bytes:
+    """The message MinIO sends for an event; its sequencer belongs to event and key alone."""
+    sequencer = f"{len(event_name)}{key}"
     record = {
-        "eventName": "s3:ObjectCreated:Put",
+        "eventName": event_name,
         "eventTime": "2026-01-02T03:04:05.678Z",
         "s3": {
             "bucket": {"name": bucket},
-            "object": {"key": quote_plus(key), "size": 5, "eTag": "abc", "sequencer": f"18{key}"},
+            "object": {"key": quote_plus(key), "size": 5, "eTag": "abc", "sequencer": sequencer},
         },
     }
     whole = {"EventName": record["eventName"], "Key": f"{bucket}/{key}", "Records": [record]}

@@ -54,9 +54,21 @@ def chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def png(width: int, height: int, pixels: bytes, *more: bytes, colour_type: int = 0) -> bytes:
-    """A PNG put together by hand, 8 bits a channel; `pixels` are its compressed lines."""
-    header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
+def segment(marker: int, data: bytes) -> bytes:
+    """One segment of a JPEG."""
+    return bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data
+
+
+def png(
+    width: int,
+    height: int,
+    pixels: bytes,
+    *more: bytes,
+    colour_type: int = 0,
+    depth: int = 8,
+) -> bytes:
+    """A PNG put together by hand; `pixels` are its compressed lines, `more` comes before them."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
     body = (chunk(b"IHDR", header), *more, chunk(b"IDAT", pixels), chunk(b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
 
@@ -64,12 +76,6 @@ def png(width: int, height: int, pixels: bytes, *more: bytes, colour_type: int =
 def bomb() -> bytes:
     """50,000 x 50,000 pixels in some kilobytes."""
     return png(50_000, 50_000, zlib.compress(b"\0" * 1_000_000, 9))
-
-
-def text_bomb() -> bytes:
-    """A small picture with texts that unfold to 100 MB each."""
-    text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"A" * 100_000_000, 9))
-    return png(1, 1, zlib.compress(b"\0\0"), text, text)
 
 
 def without_adobe_marker(jpeg: bytes) -> bytes:

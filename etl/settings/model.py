@@ -75,7 +75,10 @@ class Settings(BaseSettings):
         default=1, ge=1, le=64, description="parts of the bucket that are listed at once"
     )
     fetch_concurrency: int = Field(
-        default=16, ge=1, le=256, description="objects that are fetched at once"
+        default=128,
+        ge=1,
+        le=256,
+        description="the most objects that are fetched at once; fewer while the store asks for it",
     )
     publish_interval: Duration = Field(
         default=timedelta(seconds=60),

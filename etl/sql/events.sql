@@ -31,12 +31,16 @@ WHERE handled_by_run IS NULL AND bucket = :bucket AND (:refused_too OR refused_b
 ORDER BY id LIMIT :limit
 
 -- name: handle
--- A run has looked at these events' keys, and was refused some. Parameters: :ids, :run_id,
--- :refused, keys.
-UPDATE bucket_event
-SET handled_by_run = CASE WHEN key = ANY(CAST(:refused AS text[])) THEN NULL ELSE :run_id END,
-    refused_by_run = CASE WHEN key = ANY(CAST(:refused AS text[])) THEN :run_id END
-WHERE id = ANY(CAST(:ids AS bigint[])) AND handled_by_run IS NULL
+-- A run has looked at these events' keys, and was refused some, by the key or by how a store lists
+-- it that keeps objects as files. Parameters: :ids, :run_id, :refused, keys.
+UPDATE bucket_event AS event
+SET handled_by_run = CASE WHEN told.is_refused THEN NULL ELSE :run_id END,
+    refused_by_run = CASE WHEN told.is_refused THEN :run_id END
+FROM (SELECT id, ARRAY[key, ltrim(regexp_replace(key, '/+', '/', 'g'), '/')]
+                 && CAST(:refused AS text[]) AS is_refused
+      FROM bucket_event
+      WHERE id = ANY(CAST(:ids AS bigint[])) AND handled_by_run IS NULL) AS told
+WHERE event.id = told.id
 
 -- name: handle_listed
 -- A listing shows at least what was told before it began. Parameters: :began, :bucket, :run_id.
@@ -58,8 +62,12 @@ LEFT JOIN source_object AS known ON known.bucket = :bucket AND known.key = stage
 WHERE EXISTS (SELECT FROM bucket_event WHERE bucket = :bucket)
   AND EXISTS (SELECT FROM run WHERE state = 'succeeded' AND trigger <> 'event')
   AND NOT EXISTS (
-      SELECT FROM bucket_event AS event
-      WHERE event.handled_by_run IS NULL AND event.bucket = :bucket AND event.key = staged.key)
+      SELECT FROM (
+          SELECT key FROM bucket_event WHERE handled_by_run IS NULL AND bucket = :bucket
+          UNION ALL  -- as a store lists them that keeps objects as files
+          SELECT ltrim(regexp_replace(key, '/+', '/', 'g'), '/') FROM bucket_event
+          WHERE handled_by_run IS NULL AND bucket = :bucket AND (key LIKE '/%' OR key LIKE '%//%')
+      ) AS told WHERE told.key = staged.key)
   AND (staged.change <> 'modified'
        OR (known.etag, known.size, known.last_modified)
           IS DISTINCT FROM (staged.etag, staged.size, staged.last_modified))

@@ -1,4 +1,4 @@
-"""From a message in Kafka to a user in the table, with consumer and scheduler at work."""
+"""From a message in Kafka to a user in the table, with the consumer at work."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from sqlalchemy import Engine, text
 
 from etl.settings import Settings
 from etl.verify import verify
+from tests.awkward import check_events
 from tests.brokers import TOPIC, Brokers, Start, notification
 from tests.conftest import TestBucket, wait_until
 from tests.integration.test_schedule import runs, scheduling
@@ -34,3 +35,13 @@ def test_an_object_that_kafka_tells_of_is_loaded_without_waiting_for_the_interva
     assert runs(engine, "trigger = 'event' AND state = 'succeeded'") >= 1
     assert runs(engine, "trigger = 'interval'") == 1
     assert not [one for one in verify(settings, engine) if not one.what.startswith("output-")]
+
+
+def test_events_from_kafka_name_awkward_keys(
+    brokers: Brokers, consuming: Start, settings: Settings, engine: Engine
+):
+    def tell(event_name: str, key: str) -> None:
+        brokers.send(TOPIC, [notification(key, settings.source_bucket, event_name)])
+
+    consuming(brokers.settings(settings))
+    check_events(settings, engine, tell)

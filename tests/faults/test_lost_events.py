@@ -34,6 +34,7 @@ from etl.prepare import prepare
 from etl.settings import Settings
 from etl.subscriptions import subscribe, wanted
 from etl.verify import verify
+from tests.awkward import check_events
 from tests.conftest import minio_client, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -260,6 +261,14 @@ def test_our_own_puts_start_no_run(own: Settings, start: Start, own_engine: Engi
     wait_until(lambda: scalar(own_engine, output))
     DataManager(own).run_events()
     assert scalar(own_engine, "SELECT count(*) FROM run WHERE trigger = 'event'") == 0
+
+
+def test_events_that_the_store_posts_name_awkward_keys(
+    own: Settings, start: Start, own_engine: Engine, api_port: int
+):
+    subscribe(ObjectStore(own), own.source_bucket, wanted(["arn:minio:sqs::1:webhook"]))
+    serve(start, api_port)
+    check_events(own, own_engine)
 
 
 def test_the_listener_fetches_what_happens_and_ends_on_sigterm(

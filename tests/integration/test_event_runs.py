@@ -353,6 +353,25 @@ def test_the_event_of_an_object_that_the_store_refuses_waits_on(
     assert manager.run(Trigger.INTERVAL).counts.found_by_reconcile == 0
 
 
+def test_a_refused_object_keeps_an_event_that_spells_it_otherwise(
+    bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
+):
+    bucket.user("/locked//1.csv")
+    tell("/locked//1.csv")
+    made(DataManager(settings, store=RefusesLocked(settings)).run_events())
+    assert handled(engine) == [None]
+
+
+def test_an_event_that_spells_its_key_otherwise_leaves_nothing_untold(
+    bucket: TestBucket, manager: DataManager, tell: Tell
+):
+    manager.run(Trigger.CLI)
+    bucket.user("/a//1.csv")
+    bucket.user("2.csv")
+    tell("/a//1.csv")
+    assert manager.run(Trigger.CLI).counts.found_by_reconcile == 1
+
+
 def test_a_refused_key_is_a_value_wherever_it_stands(
     bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
 ):

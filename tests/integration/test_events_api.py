@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 from api import create_app
 from etl.database import driver
 from etl.events import CHANNEL, MAX_BODY_BYTES
+from tests.awkward import check_events
 from tests.integration.test_api import closed_port
 
 if TYPE_CHECKING:
@@ -73,6 +74,16 @@ def test_events_are_stored_before_they_are_acknowledged(client: FlaskClient, eng
     assert (response.status_code, response.json) == (200, {"status": "ok", "records": 2})
     assert count(engine) == 2
     assert {event["key"] for event in listed(client)} == {"a/hello world.csv", "2.csv"}
+
+
+def test_posted_events_name_awkward_keys(
+    client: FlaskClient, open_settings: Settings, engine: Engine
+):
+    def tell(event_name: str, key: str) -> None:
+        told = record(quote_plus(key), event_name, open_settings.source_bucket)
+        assert send(client, told | {"eventName": event_name}).status_code == 200
+
+    check_events(open_settings, engine, tell)
 
 
 def test_the_largest_event_there_is_can_be_stored(client: FlaskClient, engine: Engine):

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from etl.errors import WrongEvent
@@ -103,6 +103,19 @@ def test_any_key_comes_back_from_its_quoted_form(key: str):
         return
     (event,) = parse(body(record(key=quote_plus(key))))
     assert event.key == key
+
+
+@given(st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=200))
+@example("a+b%41%2F%")
+def test_a_raw_key_is_read_as_it_is(key: str):
+    (event,) = parse(body(record(key=key)), keys_are_quoted=False)
+    assert event.key == key
+
+
+@pytest.mark.parametrize("key", ["", "a\0b", "\u00e4" * 513])
+def test_a_raw_key_has_the_limits_of_a_quoted_one(key: str):
+    with pytest.raises(WrongEvent, match=r"Records\[0\]\.s3\.object\.key"):
+        parse(body(record(key=key)), keys_are_quoted=False)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.keys import image_id_of, is_ignored, kind_of, user_id_of, without_ignored
+from etl.keys import image_id_of, is_ignored, kind_of, spellings, user_id_of, without_ignored
 from etl.model import ObjectKind, SourceObject
 
 
@@ -42,6 +42,14 @@ def test_a_users_id_is_the_base_name_as_text(key: str, user_id: str):
 )
 def test_an_image_is_joined_by_its_name_in_nfc(key: str, image_id: str):
     assert image_id_of(key) == image_id
+
+
+@pytest.mark.parametrize(
+    ("key", "listed"),
+    [("/a.csv", "a.csv"), ("a//b///c.csv", "a/b/c.csv"), ("a/b.csv", "a/b.csv"), ("//", "//")],
+)
+def test_a_key_with_empty_segments_has_two_spellings(key: str, listed: str):
+    assert spellings(key) == {key, listed}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,44 @@
+"""How many requests a store bears at once: fewer as soon as it asks for less, slowly more again."""
+
+from __future__ import annotations
+
+
+class Limit:
+    """Additive increase, multiplicative decrease, as in TCP; never above `most`, never below 1.
+
+    Each refusal halves it, and each round of as many answers as the limit raises it by one. The
+    refusals of one burst say the same: one whose request began before the last halving counts
+    for nothing.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._current = most
+        self._answers = 0
+        self._halvings = 0
+
+    @property
+    def current(self) -> int:
+        """How many may be open now."""
+        return self._current
+
+    @property
+    def halvings(self) -> int:
+        """How often it was halved; to be noted when a request begins."""
+        return self._halvings
+
+    def note_answer(self) -> None:
+        """Count an answer."""
+        self._answers += 1
+        if self._answers >= self._current:
+            self._answers = 0
+            self._current = min(self._most, self._current + 1)
+
+    def note_refusal(self, halvings: int) -> bool:
+        """Whether the refusal of a request that began after so many halvings halves it."""
+        if halvings != self._halvings:
+            return False
+        self._halvings += 1
+        self._answers = 0
+        self._current = max(1, self._current // 2)
+        return True

@@ -1,0 +1,125 @@
+"""Send a store no more requests at once than it bears, and repeat those that it refuses.
+
+The clients would repeat them by themselves, and hide that there were too many.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from itertools import count
+from threading import Condition
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+from minio.error import S3Error
+from obstore.exceptions import GenericError
+from urllib3 import exceptions as urllib3_errors
+
+from etl.backoff import Backoff
+from etl.limit import Limit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Result = TypeVar("Result")
+
+log = structlog.get_logger("etl.throttle")
+
+FIRST_PAUSE_SECONDS = 0.1
+LAST_PAUSE_SECONDS = 5
+PATIENCE_SECONDS = 60  # with a store that asks for less; the run fails then, and is tried again
+ATTEMPTS = 4  # at what another fault may pass with
+
+_REFUSING = {429, 503}
+_FAILING = {500, 502, 504}
+# obstore tells statuses and timeouts apart in its words alone.
+_STATUS = re.compile(r"non-2xx status code: (\d{3})\b")
+_TIMEOUT = re.compile(r"\bkind: Timeout\b|\bTimedOut\b")
+_TRANSPORT = re.compile(r"\bHttpError\b|HTTP error")
+
+
+class Throttle:
+    """Requests of any number of threads, `most` of them open at once, fewer while it must be."""
+
+    def __init__(self, most: int) -> None:
+        self._limit = Limit(most)
+        self._open = 0
+        self._changed = Condition()
+
+    @property
+    def current(self) -> int:
+        """How many requests may be open now."""
+        return self._limit.current
+
+    def call(self, request: Callable[[], Result]) -> Result:
+        """The result of the request, repeated while its fault may pass.
+
+        Raises:  what the request raised last.
+        """
+        began = time.monotonic()
+        pauses = Backoff(FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS)
+        for attempt in count(1):
+            try:
+                return self._send(request)
+            except Exception as error:
+                patience_is_over = time.monotonic() - began > PATIENCE_SECONDS
+                if not is_passing(error) or patience_is_over:
+                    raise
+                if attempt >= ATTEMPTS and not is_refusal(error):
+                    raise
+            time.sleep(pauses.next() * random.uniform(0.5, 1))  # noqa: S311 - spreads the load
+        raise AssertionError("unreachable")
+
+    def _send(self, request: Callable[[], Result]) -> Result:
+        with self._changed:
+            self._changed.wait_for(lambda: self._open < self._limit.current)
+            self._open += 1
+            halvings = self._limit.halvings
+        is_answered = is_refused = False
+        try:
+            result = request()
+            is_answered = True
+        except Exception as error:
+            is_refused = is_refusal(error)
+            raise
+        finally:
+            self._close(halvings, is_answered=is_answered, is_refused=is_refused)
+        return result
+
+    def _close(self, halvings: int, *, is_answered: bool, is_refused: bool) -> None:
+        """Let others take the request's place, and one more where the limit rose."""
+        with self._changed:
+            self._open -= 1
+            if is_answered:
+                self._limit.note_answer()
+            is_halved = is_refused and self._limit.note_refusal(halvings)
+            self._changed.notify(2)
+        if is_halved:
+            log.warning("fetching fewer objects at once", at_once=self.current)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the store asks for less: 503 SlowDown, 429, or no answer in time."""
+    if isinstance(error, urllib3_errors.MaxRetryError):
+        return isinstance(error.reason, urllib3_errors.TimeoutError)
+    return _status(error) in _REFUSING or bool(
+        isinstance(error, GenericError) and _TIMEOUT.search(str(error))
+    )
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the same request may have an answer soon."""
+    return (
+        is_refusal(error)
+        or _status(error) in _FAILING
+        or bool(isinstance(error, GenericError) and _TRANSPORT.search(str(error)))
+    )
+
+
+def _status(error: BaseException) -> int | None:
+    if isinstance(error, S3Error):
+        return int(error.response.status)
+    found = _STATUS.search(str(error)) if isinstance(error, GenericError) else None
+    return int(found[1]) if found else None

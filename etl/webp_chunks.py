@@ -1,0 +1,40 @@
+"""Reduce a WebP to the chunks its pixels need.
+
+Metadata must not condemn pixels: the decoder refuses a file whose EXIF or XMP is cut short,
+although both come after the pixels.
+"""
+
+from __future__ import annotations
+
+import struct
+
+_HEAD = struct.Struct("<4sI")
+_FORM = b"WEBP"
+_START = 12  # of the first chunk
+_PIXELS = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"}
+_FLAGS = {b"ICCP": 0x20, b"EXIF": 0x08, b"XMP ": 0x04}  # in VP8X: what the file holds besides
+
+
+def is_webp(content: bytes) -> bool:
+    """Whether it begins as a WebP does."""
+    return content[:4] == b"RIFF" and content[8:_START] == _FORM
+
+
+def reduced(content: bytes, max_profile_bytes: int) -> bytes:
+    """Pixels, alpha, frames, EXIF and a color profile that is not too large."""
+    kept, held = bytearray(_FORM), 0
+    start, stop = _START, min(len(content), 8 + _HEAD.unpack_from(content)[1])
+    while start + _HEAD.size <= stop:
+        name, size = _HEAD.unpack_from(content, start)
+        end = start + _HEAD.size + size + size % 2
+        is_wanted = name == b"EXIF" or (name == b"ICCP" and size <= max_profile_bytes)
+        if is_wanted and end <= stop:
+            held |= _FLAGS[name]
+            kept += content[start:end]
+        elif name in _PIXELS:
+            kept += content[start : min(end, stop)]
+        start = end
+    flags = len(_FORM) + _HEAD.size
+    if kept[len(_FORM) : flags].startswith(b"VP8X") and len(kept) > flags:
+        kept[flags] = (kept[flags] & ~sum(_FLAGS.values())) | held
+    return _HEAD.pack(b"RIFF", len(kept)) + kept

@@ -1,0 +1,49 @@
+"""The limit of requests: within its bounds, halved once a burst, and back again."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etl.limit import Limit
+
+answers = st.integers(1, 256)
+
+
+@given(answers, st.lists(st.tuples(st.booleans(), st.integers(0, 3))))
+def test_the_limit_stays_within_its_bounds(most: int, outcomes: list[tuple[bool, int]]):
+    limit = Limit(most)
+    for is_answer, age in outcomes:
+        before = limit.current
+        if is_answer:
+            limit.note_answer()
+            assert before <= limit.current <= before + 1
+        else:
+            limit.note_refusal(limit.halvings - age)
+            assert limit.current in (before, max(1, before // 2))
+        assert 1 <= limit.current <= most
+
+
+@given(answers, st.integers(0, 12))
+def test_the_limit_recovers(most: int, refusals: int):
+    limit = Limit(most)
+    for _ in range(refusals):
+        limit.note_refusal(limit.halvings)
+    for _ in range(most * (most + 1) // 2):
+        limit.note_answer()
+    assert limit.current == most
+
+
+@given(answers, st.integers(1, 300))
+def test_a_burst_of_refusals_halves_the_limit_once(most: int, burst: int):
+    limit = Limit(most)
+    begun = limit.halvings
+    assert [limit.note_refusal(begun) for _ in range(burst)] == [True, *[False] * (burst - 1)]
+    assert limit.current == max(1, most // 2)
+
+
+def test_the_limit_rises_by_one_for_a_round_of_answers():
+    limit = Limit(128)
+    limit.note_refusal(0)
+    found = [(limit.note_answer(), limit.current)[1] for _ in range(64 + 65)]
+    assert found == [64] * 63 + [65] * 65 + [66]

@@ -1,0 +1,85 @@
+"""Requests within the limit: repeated while a fault may pass, and never more than allowed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from obstore.exceptions import GenericError
+
+from etl import throttle
+from etl.executor import map_in_threads
+from etl.throttle import ATTEMPTS, Throttle, is_passing, is_refusal
+
+SLOW_DOWN = "Generic S3 error: Error - Server returned non-2xx status code: 503 Slow Down: <Error/>"
+HUNG = "Generic S3 error - HTTP error: error sending request\n inner: HttpError { kind: Timeout, }"
+BROKEN = "Generic S3 error - HTTP error: error sending request\n inner: HttpError { kind: Connect }"
+
+
+@pytest.fixture(autouse=True)
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle, "FIRST_PAUSE_SECONDS", 0)
+
+
+def failing(*errors: Exception) -> Callable[[], str]:
+    """A request that fails so, in this order, and then has an answer."""
+    coming = iter(errors)
+
+    def request() -> str:
+        for error in coming:
+            raise error
+        return "answer"
+
+    return request
+
+
+@pytest.mark.parametrize("words", [SLOW_DOWN, SLOW_DOWN.replace("503", "429"), HUNG])
+def test_refused_requests_are_repeated_and_halve_the_limit(words: str):
+    requests = Throttle(64)
+    assert requests.call(failing(*[GenericError(words)] * 5)) == "answer"
+    assert requests.current == 2
+
+
+def test_a_fault_in_passing_is_repeated_at_the_same_limit():
+    requests = Throttle(64)
+    errors = [GenericError(BROKEN), GenericError(SLOW_DOWN.replace("503", "500"))]
+    assert requests.call(failing(*errors)) == "answer"
+    assert requests.current == 64
+
+
+def test_a_fault_that_does_not_pass_is_raised():
+    for count, error in ((ATTEMPTS, GenericError(BROKEN)), (1, LookupError("no such key"))):
+        with pytest.raises(type(error)):
+            Throttle(64).call(failing(*[error] * count))
+
+
+def test_patience_with_refusals_ends(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(throttle, "PATIENCE_SECONDS", -1)
+    with pytest.raises(GenericError):
+        Throttle(64).call(failing(GenericError(SLOW_DOWN)))
+
+
+def test_a_key_that_reads_like_a_fault_is_none():
+    error = GenericError("Generic S3 error: GET /status%20code:%20503%20kind:%20Timeout: 403")
+    assert not is_refusal(error)
+    assert not is_passing(error)
+
+
+def test_no_more_requests_are_open_than_the_limit_allows():
+    requests, lock = Throttle(32), threading.Lock()
+    requests.call(failing(*[GenericError(SLOW_DOWN)] * 3))
+    assert requests.current == 4
+    is_open, most = 0, [0]
+
+    def request() -> None:
+        nonlocal is_open
+        with lock:
+            is_open += 1
+            most.append(is_open - requests.current)
+        with lock:
+            is_open -= 1
+
+    map_in_threads(lambda _: requests.call(request), range(2_000), 32)
+    assert max(most) <= 0
+    assert requests.current == 32
