@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from apiflask import APIFlask
 from flask.json.provider import DefaultJSONProvider
 
 from api import (
@@ -27,11 +26,13 @@ from api import (
     origins,
     pictures,
     problems,
+    ranges,
     runs,
     schema_names,
     stats,
     storage,
 )
+from api.addresses import AddressedFlask
 from api.converters import AnyTextConverter, DocumentNameConverter, RunIdConverter
 from api.hook import QuickHook
 from api.services import (
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import date
 
+    from apiflask import APIFlask
+
     from etl.settings import Settings
 
 VERSION = "0.1.0"
@@ -60,7 +63,9 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
 
     Raises:  ConfigurationError when DATABASE_URL is missing or no PostgreSQL URL.
     """
-    app = APIFlask("api", title="Bucketline", version=VERSION, docs_path=None, json_errors=False)
+    app = AddressedFlask(
+        "api", title="Bucketline", version=VERSION, docs_path=None, json_errors=False
+    )
     _configure(app)
     engine = connect(
         settings,
@@ -75,6 +80,7 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
     origins.register(app)
     auth.register(app, settings)
     errors.register(app)
+    ranges.register(app)
     for module in (
         index,
         data,
