@@ -54,15 +54,16 @@ def serve(
 ) -> None:
     """Serve the API until SIGTERM or Ctrl-C, then return.
 
-    Listens on API_HOST and API_PORT, or the next free port; `announce` is called once with the
-    URL as soon as requests are taken.
+    Listens on API_HOST and API_PORT or, where API_PORT is not set, on the next free port;
+    `announce` is called once with the URL as soon as requests are taken.
 
     Raises:  ConfigurationError when no port can be had, DATABASE_URL is missing, or it would
     serve the network without a key.
     """
     app = create_app(settings)
     refuse_open_door(settings)
-    listener = listen(settings.api_host, settings.api_port)
+    ports = 1 if settings.is_api_port_set else PORTS_TO_TRY
+    listener = listen(settings.api_host, settings.api_port, ports=ports)
     server = create_server(
         app,
         sockets=[listener],
@@ -106,20 +107,30 @@ def refuse_open_door(settings: Settings) -> None:
     )
 
 
-def listen(host: str, first_port: int) -> socket.socket:
-    """A listening socket on the first free port, `first_port` or one after it.
+def listen(host: str, first_port: int, *, ports: int = PORTS_TO_TRY) -> socket.socket:
+    """A listening socket on the first free one of so many ports from `first_port` on.
 
     Raises:  ConfigurationError when none is free, or the host is not ours.
     """
     family, address = _resolve(host)
-    last_port = min(first_port + PORTS_TO_TRY, 2**16) - 1
+    last_port = min(first_port + ports, 2**16) - 1
     for port in range(first_port, last_port + 1):
         listener = _try_port(family, address, port)
         if listener is not None:
             if port != first_port:
                 log.warning("port_taken", wanted=first_port, using=port)
             return listener
-    raise ConfigurationError(
+    raise _no_port(host, first_port, last_port)
+
+
+def _no_port(host: str, first_port: int, last_port: int) -> ConfigurationError:
+    if first_port == last_port:
+        return ConfigurationError(
+            f"API_PORT is {first_port}, and another process listens on {host}:{first_port}.",
+            hint=f"Stop it (`ss -ltnp` or `lsof -i :{first_port}` shows which it is), set API_PORT"
+            " to a free port, or leave API_PORT out: the API then takes the next free port.",
+        )
+    return ConfigurationError(
         f"No port from {first_port} to {last_port} is free on {host}.",
         hint="Set API_PORT to a free one.",
     )

@@ -21,8 +21,8 @@ import socket
 import api.server
 from etl.settings import Settings
 listen = api.server.listen
-def listen_with_buffer(*address):
-    listener = listen(*address)
+def listen_with_buffer(*address, ports):
+    listener = listen(*address)  # the next free port: others may take this one meanwhile
     if {send_buffer_bytes}:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, {send_buffer_bytes})
     return listener
