@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from api.connections import USUAL, Patience
 from etl.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 _SERVE = """
 import socket
 import api.server
+from api.connections import Patience
 from etl.settings import Settings
 listen = api.server.listen
 def listen_with_buffer(*address, ports):
@@ -29,7 +31,9 @@ def listen_with_buffer(*address, ports):
 api.server.listen = listen_with_buffer
 api.server.IDLE_TIMEOUT_SECONDS = {patience}
 api.IDLE_TIMEOUT_SECONDS = {patience}
-api.server.serve(Settings(_env_file=None), lambda url: print(url, flush=True))
+api.server.serve(
+    Settings(_env_file=None), lambda url: print(url, flush=True), patience={sending!r}
+)
 """
 
 
@@ -69,16 +73,22 @@ def start(
 
 @contextmanager
 def serving(
-    settings: Settings, patience_seconds: float = 30, send_buffer_bytes: int = 0
+    settings: Settings,
+    patience_seconds: float = 30,
+    send_buffer_bytes: int = 0,
+    sending: Patience = USUAL,
 ) -> Iterator[tuple[str, int, subprocess.Popen[str]]]:
     """The API, which waits so long for a reader who takes nothing: host, port and process.
 
-    The kernel holds so many bytes for such a reader; with 0, as many as it likes.
+    The kernel holds so many bytes for such a reader; with 0, as many as it likes. `sending` says
+    how long the API waits for requests.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    code = _SERVE.format(patience=patience_seconds, send_buffer_bytes=send_buffer_bytes)
+    code = _SERVE.format(
+        patience=patience_seconds, send_buffer_bytes=send_buffer_bytes, sending=sending
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=ROOT,
