@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from apiflask import APIFlask
 from flask.json.provider import DefaultJSONProvider
 
 from api import (
@@ -27,11 +26,13 @@ from api import (
     origins,
     pictures,
     problems,
+    ranges,
     runs,
     schema_names,
     stats,
     storage,
 )
+from api.addresses import AddressedFlask
 from api.converters import AnyTextConverter, DocumentNameConverter, RunIdConverter
 from api.hook import QuickHook
 from api.services import (
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import date
 
+    from apiflask import APIFlask
+
     from etl.settings import Settings
 
 POOL_SIZE = 12  # half of the server's threads: a database that hangs must not take them all
@@ -60,7 +63,7 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
 
     Raises:  ConfigurationError when DATABASE_URL is missing or no PostgreSQL URL.
     """
-    app = APIFlask(
+    app = AddressedFlask(
         "api", title="Bucketline", version=__version__, docs_path=None, json_errors=False
     )
     _configure(app)
@@ -77,6 +80,7 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
     origins.register(app)
     auth.register(app, settings)
     errors.register(app)
+    ranges.register(app)
     for module in (
         index,
         data,

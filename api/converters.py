@@ -23,7 +23,9 @@ class DocumentNameConverter(BaseConverter):
 
 
 class RunIdConverter(IntegerConverter):
-    """A positive number that fits PostgreSQL's bigint; anything else is no run."""
+    """A positive number that fits PostgreSQL's bigint, in ASCII digits; anything else is no run."""
+
+    regex = "[0-9]{1,19}"
 
     def __init__(self, map) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001, A002
         super().__init__(map, min=1, max=MAX_ID)

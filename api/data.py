@@ -9,7 +9,7 @@ from apiflask import APIBlueprint
 from flask import Response, request, url_for
 from sqlalchemy import Row, and_, select
 
-from api import answers, encodings, etags, formats, images, openapi
+from api import accepts, answers, encodings, etags, formats, images, openapi
 from api.auth import needs, require
 from api.errors import NotFound
 from api.fields import Wanted
@@ -116,8 +116,9 @@ def list_users(query_data: DataQuery) -> Response:
     something fails in mid-stream, the connection is cut, and the JSON is never well-formed
     but short.
     """
-    kind = formats.choose(query_data.format, request.accept_mimetypes)
-    coding = None if kind.is_compressed else encodings.choose(request.accept_encodings)
+    kind = formats.choose(query_data.format, accepts.media_ranges(request.headers.get("Accept")))
+    accepted = accepts.codings(request.headers.get("Accept-Encoding"))
+    coding = None if kind.is_compressed else encodings.choose(accepted)
     response = _answer(_wanted(query_data), kind, coding)
     response.vary.update(("Accept", "Accept-Encoding"))
     return response

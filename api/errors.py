@@ -13,13 +13,14 @@ from http import HTTPStatus
 from pathlib import Path
 from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl
 
 import structlog
 from apiflask import APIFlask, HTTPError
 from flask import Response, g, request
 from werkzeug.exceptions import HTTPException
 
+from api import addresses
 from api.bodies import largest_body
 from api.services import services
 from etl.errors import (
@@ -139,7 +140,7 @@ def problem(
 
 
 def _response(facts: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
-    told = facts | {"instance": quote(request.path), "request_id": g.get("request_id", "")}
+    told = facts | {"instance": addresses.of_request(), "request_id": g.get("request_id", "")}
     text = json.dumps(told, ensure_ascii=False)
     return Response(text + "\n", facts["status"], headers=headers, mimetype=MIMETYPE)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -15,21 +16,27 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("api")
 
-# Of a file that cannot even be looked at.
-_UNREADABLE: Stamp = (0, 0, 0)
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The keys, and the file they were read from: its stamp, or the fault that kept it unread."""
+
+    ring: Keyring
+    stamp: Stamp | None = None
+    fault: str | None = None
 
 
 class LiveKeyring:
-    """Asks before every look-up whether the keys file has changed, which takes microseconds.
+    """Checks before every look-up whether the keys file has changed, which takes microseconds.
 
-    A file that is faulty, or gone, lets nobody in and never opens a door that was locked.
+    The file may be replaced, removed and made again, with its folder as well. While it is gone,
+    faulty or unreadable, its keys are not valid, and an API that was locked stays locked.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._fixed = settings.key_entries
-        self._path = settings.key_file
-        self._stamp: Stamp | None = None
-        self._ring = Keyring(self._fixed)
+        self._path = settings.key_file.absolute()  # the working directory may be replaced, too
+        self._seen = _Seen(Keyring(self._fixed))
         self._is_locked = bool(self._fixed)
 
     def is_locked(self) -> bool:
@@ -39,29 +46,31 @@ class LiveKeyring:
 
     def find(self, key: str) -> Entry | None:
         """The entry of a key, or None when it opens nothing, as of when `is_locked` was asked."""
-        return self._ring.find(key)
+        return self._seen.ring.find(key)
 
     def _refresh(self) -> None:
-        stamp = self._look()
-        if stamp == self._stamp:
-            return
-        self._is_locked = True
-        self._ring = Keyring((*self._fixed, *self._read().entries))
-        self._stamp = stamp  # last: whoever sees it finds the keys that belong to it
-
-    def _look(self) -> Stamp | None:
+        """Read the file if it has changed. A file that could not be read is tried each time."""
         try:
-            return key_file.stamp(self._path)
-        except OSError:
-            return _UNREADABLE
-
-    def _read(self) -> Kept:
-        try:
+            stamp = key_file.stamp(self._path)
+            if (stamp, None) == (self._seen.stamp, self._seen.fault):
+                return
+            self._is_locked = True
             kept = key_file.read(self._path)
         except OSError as error:
-            log.error("keys_file_unreadable", path=str(self._path), reason=error.strerror)
-            return key_file.Kept()
+            self._lose(error.strerror or type(error).__name__)
+            return
+        # Keys and stamp are replaced in one step: of two threads that read different versions,
+        # neither may leave its keys with the other's stamp.
+        self._seen = _Seen(Keyring((*self._fixed, *kept.entries)), stamp)
+        self._report(kept)
+
+    def _lose(self, fault: str) -> None:
+        self._is_locked = True
+        if self._seen.fault != fault:
+            log.error("keys_file_unreadable", path=str(self._path), reason=fault)
+        self._seen = _Seen(Keyring(self._fixed), fault=fault)
+
+    def _report(self, kept: Kept) -> None:
         log.info("keys_read", names=[entry.name for entry in (*self._fixed, *kept.entries)])
         if kept.faulty_lines:
             log.error("keys_file_faulty", path=str(self._path), lines=kept.faulty_lines)
-        return kept

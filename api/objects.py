@@ -37,9 +37,11 @@ if TYPE_CHECKING:
 
 LONGEST_KEY_BYTES = 1024
 LARGEST_METADATA_BYTES = 2048
+LONGEST_CONTENT_TYPE = 1024  # stores take a few kilobytes of headers in all
 UNTYPED = "application/octet-stream"
 
 _METADATA = "x-meta-"
+_STORE_METADATA = "x-amz-meta-"  # goes before each name on its way to the store
 _UNSPEAKABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of characters, line ends
 # What a browser may show by itself: none of them runs anything. The rest is to be saved.
 _SHOWN = ("image/png", "image/jpeg", "image/webp", "image/gif", "text/plain", "text/csv")
@@ -121,7 +123,7 @@ def list_objects(bucket: str, query_data: ObjectsQuery) -> Response:
 @bp.doc(
     responses={
         200: {"headers": openapi.LOCATION_HEADER},
-        **openapi.problems(403, 404, 409, 412, 413, 422, 501, 503),
+        **openapi.problems(403, 404, 409, 412, 413, 415, 422, 501, 503),
     }
 )
 def upload_object(
@@ -176,8 +178,9 @@ def _named_files() -> list[tuple[str, FileStorage]]:
         raise WrongParameters([("key", "names one object, but there are several files")])
     prefix = request.form.get("prefix", "")
     named = [(key or prefix + os.path.basename(file.filename or ""), file) for file in files]  # noqa: PTH119
-    for name, _ in named:
+    for name, file in named:
         _check_key(name)
+        _content_type(name, file.mimetype)
     repeated = [name for name, times in Counter(name for name, _ in named).items() if times > 1]
     if repeated:
         raise WrongParameters([("file", f"names {name!r} more than once") for name in repeated])
@@ -343,6 +346,14 @@ def _content_type(key: str, declared: str) -> str:
     found = request.content_type or declared if declared == request.mimetype else declared
     if not _is_printable(found):
         raise WrongParameters([("Content-Type", "must be printable ASCII")])
+    if len(found) > LONGEST_CONTENT_TYPE:
+        raise Refused(
+            415,
+            "content-type-too-long",
+            f"The Content-Type has {len(found):,} characters.",
+            f"Send one of {LONGEST_CONTENT_TYPE:,} characters or fewer, or none: it is then"
+            " guessed from the key.",
+        )
     return found
 
 
@@ -358,7 +369,9 @@ def _metadata() -> dict[str, str]:
     }
     if not all(name and _is_printable(name + value) for name, value in found.items()):
         raise WrongParameters([("X-Meta-*", "must be printable ASCII; percent-encode the rest")])
-    if sum(len(name) + len(value) for name, value in found.items()) > LARGEST_METADATA_BYTES:
+    # Some stores count names with their prefix.
+    size = sum(len(_STORE_METADATA + name + value) for name, value in found.items())
+    if size > LARGEST_METADATA_BYTES:
         raise WrongParameters([("X-Meta-*", f"may hold {LARGEST_METADATA_BYTES} bytes in all")])
     return found
 

@@ -22,7 +22,7 @@ _PROBLEM_REF = {"$ref": "#/components/schemas/ProblemDocument"}
 
 _PATH_PARAMETERS: dict[str, Json] = {
     "user_id": {
-        "description": "A user's id, percent-encoded; it may hold any character.",
+        "description": "A user's id, percent-encoded, slashes as well; it may hold any character.",
         "schema": {"type": "string", "minLength": 1},
         "example": "1000",
     },
@@ -37,7 +37,7 @@ _PATH_PARAMETERS: dict[str, Json] = {
         "example": "src-data",
     },
     "key": {
-        "description": "A key, percent-encoded but for its slashes, of 1,024 bytes at most.",
+        "description": "A key of 1,024 bytes at most, percent-encoded; slashes may stay as is.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 1024},
         "example": "1000.csv",
     },
@@ -301,11 +301,14 @@ def _parameter(given: Json) -> Json:
 
 
 def _query_parameter(given: Json) -> Json:
-    """Lift description and example to where readers look; a query string knows no null."""
+    """Move the description to where readers look; a query string knows no null.
+
+    An example becomes part of the description: as a value, /docs would send it unless removed.
+    """
     schema = dict(given["schema"])
     lifted = {"description": schema.pop("description", "")}
-    if "examples" in schema:
-        lifted["example"] = schema.pop("examples")[0]
+    for example in schema.pop("examples", []):
+        lifted["description"] += f" For example `{example}`."
     schema.pop("title", None)
     for choice in schema.pop("anyOf", []):
         if choice != {"type": "null"}:

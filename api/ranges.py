@@ -5,15 +5,28 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from flask import request as current_request
 from werkzeug.datastructures import ContentRange
 from werkzeug.http import is_resource_modified
 
 from api.errors import Refused
 
 if TYPE_CHECKING:
+    from apiflask import APIFlask
     from flask import Request, Response
 
     from etl.objects import ObjectInfo
+
+
+def register(app: APIFlask) -> None:
+    """Let every route of the app, also those of libraries, see Range in GET requests only."""
+    app.before_request(ignore_range_outside_get)
+
+
+def ignore_range_outside_get() -> None:
+    """Drop Range where RFC 9110 (14.2) defines no meaning for it: a HEAD describes the whole."""
+    if current_request.method != "GET":
+        current_request.environ.pop("HTTP_RANGE", None)
 
 
 def choose(request: Request, response: Response, info: ObjectInfo) -> range | None:

@@ -15,14 +15,16 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from waitress.channel import HTTPChannel
+from waitress.adjustments import Adjustments
 from waitress.parser import HTTPRequestParser
-from waitress.server import create_server
-from waitress.task import ErrorTask
+from waitress.receiver import ChunkedReceiver
+from waitress.task import ErrorTask, ThreadedTaskDispatcher
+from waitress.utilities import BadRequest
 
 from api import create_app
 from api.auth import keyring_of, may_upload
 from api.bodies import SMALL_BYTES, is_hook, is_upload, largest_body, may_be_stored
+from api.connections import USUAL, Patience, Server, TimedChannel, connection_limit
 from api.errors import MIMETYPE, body_hint, document
 from api.events import is_known
 from api.headers import PROTECTIVE, REQUEST_ID, request_id
@@ -34,6 +36,8 @@ from etl.objects import PIECE_BYTES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from apiflask import APIFlask
+
     from etl.settings import Settings
 
 THREADS = 24
@@ -43,6 +47,10 @@ BUFFER_BYTES = 256 * 1024  # unread, from which on a thread with more to send wa
 IN_MEMORY_BYTES = BUFFER_BYTES + PIECE_BYTES  # unread, from which on it is kept on disk
 LARGE_BYTES = 64 * 1024  # to be sent from where it lies
 RECEIVED_BYTES = 128 * 1024  # at a time; waitress's own 8 KB slow uploads down
+HEAD_BYTES = 64 * 1024  # of a request, which a connection holds in memory
+CHUNKED_BYTES = 4096  # parsed at a time: each chunk in it, however short, copies the rest
+CHUNK_LINE_BYTES = 1024
+TRAILER_BYTES = 8192
 TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 log = structlog.get_logger("api")
@@ -51,34 +59,23 @@ log = structlog.get_logger("api")
 def serve(
     settings: Settings,
     announce: Callable[[str], None] = print,
+    *,
+    patience: Patience = USUAL,
 ) -> None:
     """Serve the API until SIGTERM or Ctrl-C, then return.
 
-    Listens on API_HOST and API_PORT, or the next free port; `announce` is called once with the
-    URL as soon as requests are taken.
+    Listens on API_HOST and API_PORT or, where API_PORT is not set, on the next free port;
+    `announce` is called once with the URL as soon as requests are taken.
 
     Raises:  ConfigurationError when no port can be had, DATABASE_URL is missing, or it would
     serve the network without a key.
     """
     app = create_app(settings)
     refuse_open_door(settings)
-    listener = listen(settings.api_host, settings.api_port)
-    server = create_server(
-        app,
-        sockets=[listener],
-        threads=THREADS,
-        connection_limit=2000,
-        asyncore_use_poll=True,
-        channel_timeout=30,
-        cleanup_interval=5,
-        max_request_body_size=SMALL_BYTES,
-        outbuf_high_watermark=BUFFER_BYTES,
-        outbuf_overflow=IN_MEMORY_BYTES,
-        recv_bytes=RECEIVED_BYTES,
-        clear_untrusted_proxy_headers=True,
-        ident="bucketline",
-    )
-    server.channel_class = _channel_of(settings, keyring_of(app))
+    ports = 1 if settings.is_api_port_set else PORTS_TO_TRY
+    listener = listen(settings.api_host, settings.api_port, ports=ports)
+    server = _server(app, listener)
+    server.channel_class = _channel_of(settings, keyring_of(app), patience)
     logging.getLogger("waitress").addFilter(_without_stack)
     _end_on_sigterm()
     announce(_url(listener))
@@ -86,6 +83,35 @@ def serve(
         server.run()
     finally:
         server.close()
+
+
+def _server(app: APIFlask, listener: socket.socket) -> Server:
+    adjustments = Adjustments(
+        sockets=[listener],
+        threads=THREADS,
+        connection_limit=connection_limit(),
+        asyncore_use_poll=True,
+        channel_timeout=30,
+        cleanup_interval=5,
+        max_request_header_size=HEAD_BYTES,
+        max_request_body_size=SMALL_BYTES,
+        outbuf_high_watermark=BUFFER_BYTES,
+        outbuf_overflow=IN_MEMORY_BYTES,
+        recv_bytes=RECEIVED_BYTES,
+        clear_untrusted_proxy_headers=True,
+        ident="bucketline",
+    )
+    threads = ThreadedTaskDispatcher()
+    threads.set_thread_count(THREADS)
+    address = (listener.family, listener.type, listener.proto, listener.getsockname())
+    return Server(
+        app,
+        _sock=listener,
+        dispatcher=threads,
+        adj=adjustments,
+        sockinfo=address,
+        bind_socket=False,
+    )
 
 
 def refuse_open_door(settings: Settings) -> None:
@@ -106,20 +132,30 @@ def refuse_open_door(settings: Settings) -> None:
     )
 
 
-def listen(host: str, first_port: int) -> socket.socket:
-    """A listening socket on the first free port, `first_port` or one after it.
+def listen(host: str, first_port: int, *, ports: int = PORTS_TO_TRY) -> socket.socket:
+    """A listening socket on the first free one of so many ports from `first_port` on.
 
     Raises:  ConfigurationError when none is free, or the host is not ours.
     """
     family, address = _resolve(host)
-    last_port = min(first_port + PORTS_TO_TRY, 2**16) - 1
+    last_port = min(first_port + ports, 2**16) - 1
     for port in range(first_port, last_port + 1):
         listener = _try_port(family, address, port)
         if listener is not None:
             if port != first_port:
                 log.warning("port_taken", wanted=first_port, using=port)
             return listener
-    raise ConfigurationError(
+    raise _no_port(host, first_port, last_port)
+
+
+def _no_port(host: str, first_port: int, last_port: int) -> ConfigurationError:
+    if first_port == last_port:
+        return ConfigurationError(
+            f"API_PORT is {first_port}, and another process listens on {host}:{first_port}.",
+            hint=f"Stop it (`ss -ltnp` or `lsof -i :{first_port}` shows which it is), set API_PORT"
+            " to a free port, or leave API_PORT out: the API then takes the next free port.",
+        )
+    return ConfigurationError(
         f"No port from {first_port} to {last_port} is free on {host}.",
         hint="Set API_PORT to a free one.",
     )
@@ -213,6 +249,8 @@ class _Request(HTTPRequestParser):  # type: ignore[misc]
     """A request whose body may be as large as its route says, known when its head is read."""
 
     adj: Any
+    error: Any
+    completed: bool
     settings: Settings
     keyring: LiveKeyring
     largest_body = SMALL_BYTES
@@ -225,10 +263,23 @@ class _Request(HTTPRequestParser):  # type: ignore[misc]
 
     def received(self, data: bytes) -> int:
         """Take what came; of a request that is refused, no body is asked for."""
-        taken = int(super().received(data))
+        taken = int(super().received(data[:CHUNKED_BYTES] if self.chunked else data))
+        self._refuse_long_lines()
         if self.error is not None:
             self.expect_continue = False  # waitress would send 100, and wait
         return taken
+
+    def _refuse_long_lines(self) -> None:
+        """Bound what chunks hold beside data, which waitress keeps in memory."""
+        body = self.body_rcv
+        if not isinstance(body, ChunkedReceiver) or self.completed:
+            return
+        if len(body.control_line) > CHUNK_LINE_BYTES or len(body.trailer) > TRAILER_BYTES:
+            self.error = BadRequest(
+                f"A chunk's first line may have {CHUNK_LINE_BYTES:,} bytes,"
+                f" the trailers {TRAILER_BYTES:,}"
+            )
+            self.completed = True
 
     def _allowed(self) -> int:
         """A large body is for those who may send it; it is written to disk as it comes."""
@@ -244,7 +295,7 @@ class _Request(HTTPRequestParser):  # type: ignore[misc]
         )
 
 
-class Channel(HTTPChannel):  # type: ignore[misc]
+class Channel(TimedChannel):
     """A connection to a client, cut when the client stops reading in the middle of an answer.
 
     waitress would keep it, and the thread that answers, for as long as the client likes.
@@ -286,5 +337,6 @@ def request_class(settings: Settings, keyring: LiveKeyring) -> type[Any]:
     return type("_Request", (_Request,), {"settings": settings, "keyring": keyring})
 
 
-def _channel_of(settings: Settings, keyring: LiveKeyring) -> type[Any]:
-    return type("_Channel", (Channel,), {"parser_class": request_class(settings, keyring)})
+def _channel_of(settings: Settings, keyring: LiveKeyring, patience: Patience) -> type[Any]:
+    own = {"parser_class": request_class(settings, keyring), "patience": patience}
+    return type("_Channel", (Channel,), own)

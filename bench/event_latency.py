@@ -275,4 +275,4 @@ def _settings(folder: Path) -> Settings:
 def _environment(folder: Path) -> dict[str, str]:
     ours = {name.upper() for name in Settings.model_fields}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
-    return kept | {"LOCAL_DIR": str(folder), "API_PORT": "5700"}
+    return kept | {"LOCAL_DIR": str(folder)}

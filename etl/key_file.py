@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _HEADING = "# Keys to the API: name:role:sha256, one a line. The command `keys` writes this file.\n"
 
-Stamp = tuple[int, int, int]
+Stamp = tuple[int, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,9 @@ def stamp(path: Path) -> Stamp | None:
         found = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    # Restoring a backup keeps the time of modification; it cannot keep that of the change.
+    times = found.st_mtime_ns, found.st_ctime_ns
+    return found.st_dev, found.st_ino, *times, found.st_size
 
 
 def read(path: Path) -> Kept:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from api.connections import USUAL, Patience
 from etl.program import PROGRAM
 from etl.settings import Settings
 
@@ -20,17 +21,20 @@ ROOT = Path(__file__).parents[1]
 _SERVE = """
 import socket
 import api.server
+from api.connections import Patience
 from etl.settings import Settings
 listen = api.server.listen
-def listen_with_buffer(*address):
-    listener = listen(*address)
+def listen_with_buffer(*address, ports):
+    listener = listen(*address)  # the next free port: others may take this one meanwhile
     if {send_buffer_bytes}:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, {send_buffer_bytes})
     return listener
 api.server.listen = listen_with_buffer
 api.server.IDLE_TIMEOUT_SECONDS = {patience}
 api.IDLE_TIMEOUT_SECONDS = {patience}
-api.server.serve(Settings(_env_file=None), lambda url: print(url, flush=True))
+api.server.serve(
+    Settings(_env_file=None), lambda url: print(url, flush=True), patience={sending!r}
+)
 """
 
 
@@ -70,16 +74,22 @@ def start(
 
 @contextmanager
 def serving(
-    settings: Settings, patience_seconds: float = 30, send_buffer_bytes: int = 0
+    settings: Settings,
+    patience_seconds: float = 30,
+    send_buffer_bytes: int = 0,
+    sending: Patience = USUAL,
 ) -> Iterator[tuple[str, int, subprocess.Popen[str]]]:
     """The API, which waits so long for a reader who takes nothing: host, port and process.
 
-    The kernel holds so many bytes for such a reader; with 0, as many as it likes.
+    The kernel holds so many bytes for such a reader; with 0, as many as it likes. `sending` says
+    how long the API waits for requests.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    code = _SERVE.format(patience=patience_seconds, send_buffer_bytes=send_buffer_bytes)
+    code = _SERVE.format(
+        patience=patience_seconds, send_buffer_bytes=send_buffer_bytes, sending=sending
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=ROOT,

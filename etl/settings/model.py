@@ -105,7 +105,9 @@ class Settings(BaseSettings):
         default=1024, ge=256, description="the most memory a process that decodes may have, in MB"
     )
     api_host: str = Field(default="127.0.0.1", description="address the API listens on")
-    api_port: int = Field(default=5000, ge=1, le=65535, description="first port the API tries")
+    api_port: int = Field(
+        default=5000, ge=1, le=65535, description="port of the API; if not set, the next free one"
+    )
     api_keys: SecretStr | None = Field(
         default=None, description="who may use the API: name:role:sha256, between commas"
     )
@@ -246,6 +248,11 @@ class Settings(BaseSettings):
                     "write scheme, host and port of each, such as https://app.example.com"
                 )
         return value
+
+    @property
+    def is_api_port_set(self) -> bool:
+        """Whether API_PORT was set, to whatever value: then no other port will do."""
+        return "api_port" in self.model_fields_set
 
     @property
     def key_entries(self) -> tuple[Entry, ...]:

@@ -84,7 +84,6 @@ def environment(settings: Settings, folder: Path) -> dict[str, str]:
         "DATABASE_URL": settings.database_url.get_secret_value(),
         "LOCAL_DIR": str(folder / "local"),
         "LOG_FORMAT": "json",
-        "API_PORT": "5700",
         "WEBHOOK_TOKEN": KEY,  # the same, as one header goes to every route
         "API_KEYS": str(entry_for("schemathesis", Role.ADMIN, KEY)),
     }

@@ -315,6 +315,18 @@ def test_an_unknown_field_is_told_which_there_are(client: FlaskClient):
         ('text/csv;charset="UTF-8"', "csv"),
         ("application/json; charset=utf-8", "json"),
         ("application/json; charset=utf-8; q=0.5, text/csv; charset=utf-8; q=0.6", "csv"),
+        # Invalid members are ignored; `*` alone and weights without a leading digit are common.
+        ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", "json"),
+        ("*", "json"),
+        ("text/html, *", "json"),
+        ("text/csv;q=.5, application/json;q=.4", "csv"),
+        ("text/csv;q=1., application/json;q=0.", "csv"),
+        ("application/json;q=high, text/csv;q=0.1", "csv"),
+        ("text/csv;q=2, application/json;q=1.", "json"),
+        ("text/html;q=high", "json"),
+        ('text/html;level="1, */*', "json"),
+        ("json, text/csv;=, */json, ;;, /", "json"),
+        ("text/csv;;q=0.5;", "csv"),
     ],
 )
 def test_accept_chooses_the_format(
@@ -370,6 +382,9 @@ DECODERS = {
         ("gzip;q=0", None),
         ("deflate, gzip;q=1.0, *;q=0.5", "gzip"),
         ("identity;q=0, *", "zstd"),
+        ("gzip;q=.5", "gzip"),
+        ("gzip;q=high, zstd;q=.1", "zstd"),
+        ("identity;q=0, br", None),
     ],
 )
 @pytest.mark.parametrize("count", [3, MANY])

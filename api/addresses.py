@@ -1,0 +1,72 @@
+"""Addresses as clients send them: an encoded slash belongs to an id or key and parts nothing.
+
+WSGI decodes a path before a route is chosen, which would make `/data/1000%2Fimage` the image of
+user `1000`. Servers hand on the path as it was sent, too; routes are chosen by that one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote_to_bytes
+
+from apiflask import APIFlask
+from flask import request
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
+
+    from flask import Request
+    from werkzeug.routing import MapAdapter
+
+_SLASH = "\udc2f"  # stands for an encoded slash; decoding UTF-8 never yields it
+_ENCODED_SLASH = re.compile(b"%2f", re.IGNORECASE)
+
+
+class AddressedFlask(APIFlask):
+    """An app whose routes are chosen by the path as it was sent."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as APIFlask's
+        super().__init__(*args, **kwargs)
+        self.url_value_preprocessor(_restore_slashes)
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Choose routes by the path in which encoded slashes are marked."""
+        adapter = super().create_url_adapter(request)
+        if request is not None and adapter is not None:
+            adapter.path_info = marked_path(request.environ) or adapter.path_info
+        return adapter
+
+
+def _restore_slashes(_endpoint: str | None, values: dict[str, Any] | None) -> None:
+    for name, value in (values or {}).items():
+        if isinstance(value, str):
+            values[name] = value.replace(_SLASH, "/")  # type: ignore[index]
+
+
+def marked_path(environ: WSGIEnvironment) -> str | None:
+    """The decoded path with a mark for each encoded slash.
+
+    None without an encoded slash, and where the server, or something between, changed the path.
+    """
+    raw = _raw_path(environ.get("REQUEST_URI", "")).encode("latin-1")
+    parts = [unquote_to_bytes(part) for part in _ENCODED_SLASH.split(raw)]
+    decoded = environ["PATH_INFO"].encode("latin-1")
+    if len(parts) == 1 or b"/".join(parts).lstrip(b"/") != decoded.lstrip(b"/"):
+        return None
+    return _SLASH.join(part.decode(errors="replace") for part in parts)
+
+
+def _raw_path(uri: str) -> str:
+    """The path of a request target: all before the query, without scheme and host."""
+    path = re.split("[?#]", uri, maxsplit=1)[0]
+    if path.startswith("/"):
+        return path
+    return "/" + path.partition("://")[2].partition("/")[2]
+
+
+def of_request() -> str:
+    """The path of this request, percent-encoded."""
+    marked = marked_path(request.environ)
+    path = request.path if marked is None else marked
+    return "%2F".join(quote(part) for part in path.split(_SLASH))

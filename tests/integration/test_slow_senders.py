@@ -1,0 +1,354 @@
+"""Clients that never finish a request: none of them keeps its connection, nor others out."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import resource
+import socket
+import threading
+from contextlib import ExitStack, closing, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+import urllib3
+
+from api.connections import MOST_CONNECTIONS, NEEDED_DESCRIPTORS, Patience, connections_within
+from api.server import CHUNK_LINE_BYTES, HEAD_BYTES, TRAILER_BYTES
+from tests.conftest import wait_until
+from tests.processes import serving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from etl.settings import Settings
+    from tests.conftest import TestBucket
+
+    Address = tuple[str, int]
+
+FLOOD = 2050
+DRIP_SECONDS = 0.05
+CUT_WITHIN_SECONDS = 20  # the time for a test to fail in
+ANSWERED_WITHIN_SECONDS = 20
+
+HEAD = b"GET /stats HTTP/1.1\r\nHost: localhost\r\n"
+WHOLE_HEAD = HEAD + b"\r\n"
+POST = b"POST /minio-event HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+class Client:
+    """One connection, on which everything is sent by hand."""
+
+    def __init__(self, address: Address, sent: bytes = b"") -> None:
+        self.socket = socket.create_connection(address, timeout=ANSWERED_WITHIN_SECONDS)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.send(sent)
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def status(self) -> int:
+        """The status of the next answer, read to its end."""
+        self.socket.settimeout(ANSWERED_WITHIN_SECONDS)
+        response = http.client.HTTPResponse(self.socket)
+        response.begin()
+        response.read()
+        return response.status
+
+    def is_cut(self) -> bool:
+        """Whether the server closed the connection; what it sent meanwhile is dropped."""
+        self.socket.settimeout(0.01)
+        try:
+            return self.socket.recv(4096) == b""
+        except TimeoutError:
+            return False
+        except ConnectionError:
+            return True
+
+
+class Serving:
+    """The API as a process of its own, and clients of it."""
+
+    def __init__(self, settings: Settings, held: ExitStack, patience: Patience) -> None:
+        self.host, self.port, self.process = held.enter_context(serving(settings, sending=patience))
+        self.address = self.host, self.port
+        self._held = held
+
+    def client(self, sent: bytes = b"") -> Client:
+        return self._held.enter_context(closing(Client(self.address, sent)))
+
+    def health(self) -> int:
+        url = f"http://{self.host}:{self.port}/health"
+        return urllib3.request("GET", url, timeout=ANSWERED_WITHIN_SECONDS, retries=False).status
+
+
+@pytest.fixture
+def serve(settings: Settings) -> Iterator[Callable[..., Serving]]:
+    """Starts the API with so much patience."""
+    with ExitStack() as held:
+        yield lambda **patience: Serving(settings, held, Patience(**patience))
+
+
+def expect_all_cut(dripping: dict[str, tuple[Client, bytes]]) -> None:
+    """Send the same few bytes on each connection again and again until it is closed."""
+    left = dict(dripping)
+
+    def drip() -> bool:
+        for name, (client, drip) in dripping.items():
+            if name in left:
+                with suppress(ConnectionError):
+                    client.send(drip)
+                if client.is_cut():
+                    del left[name]
+        return not left
+
+    with suppress(AssertionError):
+        wait_until(drip, seconds=CUT_WITHIN_SECONDS)
+    assert not left
+
+
+# -- heads
+
+
+def test_a_head_that_drips_is_cut(serve: Callable[..., Serving]):
+    """As the first on its connection, and after answers."""
+    api = serve(head_seconds=1)
+    ways = {
+        "first line": (b"", b"G"),
+        "blank lines": (b"", b"\r\n"),
+        "value": (HEAD + b"X-Drip: ", b"x"),
+        "headers": (HEAD, b"X-Drip: x\r\n"),
+    }
+    dripping = {}
+    for answers, (name, (begun, drip)) in itertools.product(range(3), ways.items()):
+        client = api.client()
+        for _ in range(answers):
+            client.send(WHOLE_HEAD)
+            assert client.status() == 200
+        client.send(begun)
+        dripping[f"{name}, after {answers}"] = client, drip
+    expect_all_cut(dripping)
+
+
+def test_a_connection_at_rest_outlives_the_time_for_a_head(serve: Callable[..., Serving]):
+    api = serve(head_seconds=1)
+    at_rest, dripping = api.client(WHOLE_HEAD), api.client()
+    assert at_rest.status() == 200
+    expect_all_cut({"dripping": (dripping, b"x")})
+    at_rest.send(WHOLE_HEAD)
+    assert at_rest.status() == 200
+
+
+def test_time_for_an_answer_is_not_time_for_the_next_head(serve: Callable[..., Serving]):
+    """Given half of a request behind one that takes longer to answer than a head may."""
+    wait = b"POST /data?wait=3 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    client = serve(head_seconds=1).client(wait + HEAD)
+    assert client.status() == 202
+    client.send(b"\r\n")
+    assert client.status() == 200
+
+
+def test_a_head_that_is_too_large_is_a_problem(serve: Callable[..., Serving]):
+    client = serve().client(HEAD + b"X-Large: " + b"x" * HEAD_BYTES + b"\r\n\r\n")
+    response = http.client.HTTPResponse(client.socket)
+    response.begin()
+    assert (response.status, json.loads(response.read())["status"]) == (431, 431)
+
+
+# -- bodies
+
+
+def test_a_body_that_drips_is_cut(serve: Callable[..., Serving]):
+    api = serve(body_seconds=1)
+    ways = {
+        "length": (POST + b"Content-Length: 1000\r\n\r\n", b"x"),
+        "chunk": (CHUNKED + b"3E8\r\n", b"x"),
+        "chunks": (CHUNKED, b"1\r\nx\r\n"),
+        "blank lines": (CHUNKED, b"\r\n"),
+        "extension": (CHUNKED + b"1;a=", b"x"),
+        "trailers": (CHUNKED + b"0\r\n", b"X-Drip: x\r\n"),
+    }
+    expect_all_cut({name: (api.client(begun), drip) for name, (begun, drip) in ways.items()})
+
+
+def put(bucket: TestBucket) -> bytes:
+    """The beginning of a head of an upload."""
+    return b"PUT /objects/%b/a HTTP/1.1\r\nHost: localhost\r\n" % bucket.name.encode()
+
+
+def test_a_body_that_comes_fast_enough_is_taken(serve: Callable[..., Serving], bucket: TestBucket):
+    """It takes longer than a body that stops may, as a connection cut before it ends shows."""
+    piece, count = 4096, 200
+    api = serve(body_seconds=0.5)
+    steady = api.client(put(bucket) + b"Content-Length: %d\r\n\r\n" % (piece * count))
+    stopped = api.client(POST + b"Content-Length: 1000\r\n\r\n")
+    sent = 0
+    while not stopped.is_cut():
+        steady.send(bytes(piece))
+        sent += 1
+        assert sent < count
+    steady.send(bytes(piece * (count - sent)))
+    assert steady.status() == 200
+    assert bucket.get("a") == bytes(piece * count)
+
+
+def test_what_chunks_hold_beside_data_is_bounded(serve: Callable[..., Serving], bucket: TestBucket):
+    """Also where the body itself may be large."""
+    api = serve()
+    for body in (
+        b"1;a=" + b"x" * (CHUNK_LINE_BYTES + 1),
+        b"1\r\nx\r\n" + b"0" * (CHUNK_LINE_BYTES + 1),
+        b"0\r\n" + b"X-Trailer: x\r\n" * (TRAILER_BYTES // 14 + 1),
+    ):
+        client = api.client(put(bucket) + b"Transfer-Encoding: chunked\r\n\r\n" + body)
+        assert client.status() == 400
+
+
+def test_short_chunks_and_trailers_are_taken(serve: Callable[..., Serving], bucket: TestBucket):
+    chunks = b"".join(b"1;a=b\r\n%c\r\n" % (48 + number % 10) for number in range(20_000))
+    client = serve().client(put(bucket) + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+    client.send(b"0\r\nX-T: x\r\n\r\n")
+    assert client.status() == 200
+    assert bucket.get("a") == b"0123456789" * 2000
+
+
+# -- floods
+
+
+@pytest.fixture
+def many_sockets() -> Iterator[None]:
+    """Let this process open as many sockets as a flood takes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FLOOD + 512
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        pytest.skip(f"{wanted} descriptors are more than this process may have")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+class Flood:
+    """Many connections that drip bytes, and come again when they are cut."""
+
+    def __init__(self, address: Address, begun: bytes, *, again: bool) -> None:
+        self._address = address
+        self._begun = begun
+        self._again = again
+        self._sockets: list[socket.socket] = []
+        self.rounds = 0
+
+    def begin(self) -> None:
+        self._sockets = [self._connect() for _ in range(FLOOD)]
+
+    def _connect(self) -> socket.socket:
+        made = socket.create_connection(self._address, timeout=ANSWERED_WITHIN_SECONDS)
+        made.sendall(self._begun)
+        return made
+
+    def drip(self) -> None:
+        for place, each in enumerate(self._sockets):
+            try:
+                each.sendall(b"x")
+            except OSError:
+                if self._again:
+                    each.close()
+                    self._sockets[place] = self._connect()
+        self.rounds += 1
+
+    def end(self) -> None:
+        for each in self._sockets:
+            each.close()
+
+
+@contextmanager
+def flooding(address: Address, begun: bytes, *, again: bool = False) -> Iterator[Flood]:
+    """A flood that drips in a thread of its own for as long as the block lasts."""
+    flood, over = Flood(address, begun, again=again), threading.Event()
+
+    def drip() -> None:
+        while not over.wait(DRIP_SECONDS):
+            with suppress(OSError):
+                flood.drip()
+
+    flood.begin()
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        yield flood
+    finally:
+        over.set()
+        thread.join()
+        flood.end()
+
+
+@pytest.mark.usefixtures("many_sockets")
+@pytest.mark.parametrize(
+    "begun", [HEAD + b"X-Drip: ", POST + b"Content-Length: 60000\r\n\r\n"], ids=["heads", "bodies"]
+)
+def test_health_answers_during_a_flood(serve: Callable[..., Serving], begun: bytes):
+    """The server's limits are the usual ones: those that wait longest have to go."""
+    api = serve()
+    with flooding(api.address, begun) as flood:
+        wait_until(lambda: flood.rounds)
+        for _ in range(3):
+            assert api.health() == 200
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("many_sockets")
+def test_health_answers_while_a_flood_comes_again(serve: Callable[..., Serving]):
+    api = serve()
+    with flooding(api.address, HEAD + b"X-Drip: ", again=True) as flood:
+        while flood.rounds < 60:
+            assert api.health() == 200
+    assert api.health() == 200
+
+
+@pytest.mark.usefixtures("many_sockets")
+def test_an_upload_survives_a_flood(serve: Callable[..., Serving], bucket: TestBucket):
+    """Bodies that only drip go before one that came faster."""
+    api = serve()
+    upload = api.client(put(bucket) + b"Content-Length: 100000\r\n\r\n" + bytes(50_000))
+    with flooding(api.address, POST + b"Content-Length: 60000\r\n\r\n") as flood:
+        wait_until(lambda: flood.rounds)
+        assert api.health() == 200
+        upload.send(bytes(50_000))
+        assert upload.status() == 200
+
+
+# -- descriptors
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="another process's limits: Linux")
+def test_health_answers_when_descriptors_run_out(serve: Callable[..., Serving]):
+    api = serve()
+    assert api.health() == 200  # its connections to the database are made
+    _, hard = resource.prlimit(api.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(api.process.pid, resource.RLIMIT_NOFILE, (150, hard))
+    for _ in range(300):
+        api.client(HEAD)
+    assert api.health() == 200
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="another process's limits: Linux")
+def test_the_server_raises_its_limit_of_descriptors(serve: Callable[..., Serving]):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    try:
+        raised, _ = resource.prlimit(serve().process.pid, resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert raised == (NEEDED_DESCRIPTORS if hard == -1 else min(hard, NEEDED_DESCRIPTORS))
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "connections"),
+    [(1 << 20, MOST_CONNECTIONS), (NEEDED_DESCRIPTORS, MOST_CONNECTIONS), (1024, 384), (64, 64)],
+)
+def test_connections_leave_descriptors_for_the_rest(descriptors: int, connections: int):
+    assert connections_within(descriptors) == connections
