@@ -6,7 +6,6 @@ obstore cannot spell (see `listing`).
 
 from __future__ import annotations
 
-import mimetypes
 import time
 from contextlib import contextmanager
 from datetime import timedelta
@@ -40,7 +39,6 @@ from etl.signed_put import SignedPut
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
-    from pathlib import Path
 
     from etl.listing import Page
     from etl.model import Facts
@@ -84,6 +82,10 @@ class ObjectStore:
         """A client that signs for another address of the store; it is not asked anything."""
         return self._minio_client(READ_TIMEOUT_SECONDS, RETRIES, endpoint)
 
+    def impatient(self) -> Minio:
+        """A client that waits for 3 s at most, and asks once."""
+        return self._minio_client(CHECK_TIMEOUT_SECONDS, 0)
+
     def sender(self) -> SignedPut:
         """What streams single PUTs, with our time limits."""
         credentials = Credentials(self._access_key, self._secret_key)
@@ -95,9 +97,8 @@ class ObjectStore:
     def check(self) -> float:
         """Ask the store for a sign of life; return how many seconds it took (3 at most)."""
         started = time.monotonic()
-        impatient = self._minio_client(CHECK_TIMEOUT_SECONDS, 0)
         with self.translating("list the buckets"):
-            impatient.list_buckets()
+            self.impatient().list_buckets()
         return time.monotonic() - started
 
     def has_bucket(self, bucket: str) -> bool:
@@ -260,12 +261,6 @@ class ObjectStore:
                 num_parallel_uploads=1,  # each more holds two parts more
                 content_type=content_type,
             )
-
-    def put_file(self, bucket: str, key: str, path: Path) -> None:
-        """Upload one file, its content type guessed from its name."""
-        content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        with self.translating(f"put {bucket}/{key}", bucket):
-            self._minio.fput_object(bucket, key, str(path), content_type=content_type)
 
     def remove(self, bucket: str, key: str) -> None:
         """Remove an object; nothing happens when there is none."""

@@ -11,10 +11,21 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from etl import local, show
-from etl.command import InOrder, live, print_json, print_json_list
+from etl.command import (
+    EXIT_CONFIGURATION,
+    EXIT_DIFFERENCES,
+    EXIT_FAILED,
+    EXIT_REFUSED,
+    EXIT_TRY_AGAIN,
+    InOrder,
+    console,
+    live,
+    print_json,
+    print_json_list,
+    progress_bar,
+)
 from etl.env_file import read_misspellings
 from etl.errors import ConfigurationError, EtlError, RunRefused, TransientError
 from etl.event_commands import events_group
@@ -24,6 +35,7 @@ from etl.local.locks import is_held
 from etl.logs import set_up_logs
 from etl.memory import choose_allocator
 from etl.model import ProblemCode, Trigger
+from etl.seed_command import seed_command
 from etl.settings import EMBEDDED_MARK, Settings, embedded_mark, read_settings
 
 if TYPE_CHECKING:
@@ -34,14 +46,6 @@ if TYPE_CHECKING:
 # What one command alone needs is imported where that command runs: pandas takes half a second.
 
 PROGRAM = "./run.sh"
-
-EXIT_FAILED = 1
-EXIT_CONFIGURATION = 2
-EXIT_REFUSED = 3
-EXIT_DIFFERENCES = 4
-EXIT_TRY_AGAIN = 75
-
-console = Console(stderr=True, highlight=False)
 
 
 def main() -> NoReturn:
@@ -83,16 +87,6 @@ def commands() -> None:
 
 
 @contextmanager
-def progress_bar(*, hidden: bool = False) -> Iterator[Progress]:
-    """A progress bar on standard error; nothing where nobody watches."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=hidden or not console.is_terminal
-    ) as bar:
-        yield bar
-
-
-@contextmanager
 def _database() -> Iterator[tuple[Settings, Connection]]:
     """Settings of, and a connection to, a stack that is up for as long as the block runs."""
     from etl.database import connect, translating
@@ -109,13 +103,20 @@ def _database() -> Iterator[tuple[Settings, Connection]]:
 def up_command(*, no_seed: bool) -> None:
     """Start everything, until Ctrl-C.
 
-    An empty bucket is filled with the sample, data/src.
+    An empty bucket is filled with the sample, data/src, where object store and PostgreSQL are
+    both the embedded ones.
     """
-    from etl.seed import SAMPLE
     from etl.up import up
 
+    asked = read_settings()
+    is_ours = asked.embeds_object_store
     with live() as settings:
-        up(settings, console, sample=None if no_seed else SAMPLE)
+        up(
+            settings,
+            console,
+            sample=is_ours and asked.embeds_database and not no_seed,
+            embeds_store=is_ours,
+        )
 
 
 @commands.command("run")
@@ -180,27 +181,7 @@ def images_command(*, again: bool, wait_seconds: float, as_json: bool) -> None:
         show.kept(console, kept)
 
 
-@commands.command("seed")
-@click.argument("source", metavar="[PATH]", type=click.Path(path_type=Path), required=False)
-@click.option("--if-empty", is_flag=True, help="Do nothing when the bucket holds anything.")
-def seed_command(source: Path | None, *, if_empty: bool) -> None:
-    """Upload data/src, or a folder or file of yours.
-
-    The files below a folder go under the paths they have there, one file under its name.
-    """
-    from etl.bucket import ObjectStore
-    from etl.seed import SAMPLE, files_of, seed
-
-    source = source or SAMPLE
-    total = len(files_of(source))
-    with live() as settings, progress_bar() as bar:
-        store, bucket = ObjectStore(settings), settings.source_bucket
-        if if_empty and not store.is_empty(bucket):
-            click.echo(f"{bucket} is not empty; left as it is.")
-            return
-        task = bar.add_task("upload", total=total)
-        count = seed(store, bucket, source, uploaded=lambda: bar.advance(task))
-    click.echo(f"{show.counted(count, 'object')} uploaded to {bucket}.")
+commands.add_command(seed_command)
 
 
 @commands.command("status")

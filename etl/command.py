@@ -1,4 +1,4 @@
-"""What commands share: a stack that is up while they work, and JSON as their answer."""
+"""What commands share: a stack that is up while they work, a progress bar, JSON as their answer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from etl import local, show
 from etl.logs import set_up_logs
@@ -15,6 +17,14 @@ from etl.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+EXIT_FAILED = 1
+EXIT_CONFIGURATION = 2
+EXIT_REFUSED = 3
+EXIT_DIFFERENCES = 4
+EXIT_TRY_AGAIN = 75
+
+console = Console(stderr=True, highlight=False)
 
 
 class InOrder(click.Group):
@@ -39,6 +49,16 @@ def live(*, quiet: bool = True) -> Iterator[Settings]:
             make_buckets=settings.embeds_object_store,
         )
         yield filled
+
+
+@contextmanager
+def progress_bar(*, hidden: bool = False) -> Iterator[Progress]:
+    """A progress bar on standard error; nothing where nobody watches."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=hidden or not console.is_terminal
+    ) as bar:
+        yield bar
 
 
 def print_json(value: object) -> None:

@@ -70,11 +70,11 @@ def open_log(path: Path) -> IO[bytes]:
     return path.open("ab")
 
 
-def last_lines(path: Path, count: int = 10) -> str:
-    """The last `count` lines of a log, or a word that there are none."""
+def last_lines(path: Path, count: int = 10, *, start: int = 0) -> str:
+    """The last `count` lines of a log from byte `start` on, or a word that there are none."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            file.seek(max(start, path.stat().st_size - _TAIL_BYTES))
             lines = file.read().decode(errors="replace").splitlines()
     except FileNotFoundError:
         lines = []

@@ -98,7 +98,7 @@ def _made(local_dir: Path) -> Path:
     try:
         local_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _unusable(local_dir, error) from error
+        raise unusable(local_dir, error) from error
     return local_dir.resolve()
 
 
@@ -106,10 +106,11 @@ def _open_lock(path: Path) -> FileLock:
     try:
         return FileLock(path)
     except OSError as error:
-        raise _unusable(path.parent, error) from error
+        raise unusable(path.parent, error) from error
 
 
-def _unusable(local_dir: Path, error: OSError) -> ConfigurationError:
+def unusable(local_dir: Path, error: OSError) -> ConfigurationError:
+    """The error for a LOCAL_DIR in which nothing can be written."""
     return ConfigurationError(
         f"LOCAL_DIR={local_dir} cannot be used: {error}.",
         hint="Give that folder to the user who runs Bucketline, or set another LOCAL_DIR.",
