@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Arrivals:
-    """Which ways of EVENT_ARNS and EVENT_LISTEN work, and what is wrong with the others."""
+    """Whether EVENT_ARNS and EVENT_LISTEN are set and work, and what is wrong with them."""
 
     sends: bool = False
     listens: bool = False
+    could_listen: bool = True
     warnings: list[str] = field(default_factory=list)
 
     def sentence(self, settings: Settings, api_url: str) -> str:
@@ -33,7 +34,12 @@ class Arrivals:
         sentence = f"Changes in {bucket} are found by {full}."
         if self.warnings:
             return sentence
-        return f"{sentence} For events, set EVENT_LISTEN=1 or EVENT_ARNS: docs/events.md."
+        if self.could_listen:
+            return f"{sentence} For events, set EVENT_LISTEN=1 or EVENT_ARNS: docs/events.md."
+        return (
+            f"{sentence} The object store cannot be listened to. If it can send notifications,"
+            " docs/events.md says how to receive them."
+        )
 
     def _ways(self, settings: Settings, hook: str) -> list[str]:
         ways = []
@@ -55,8 +61,8 @@ def arrange(settings: Settings, store: ObjectStore, *, is_ours: bool) -> Arrival
     found = Arrivals()
     if settings.arns:
         _subscribe(found, settings, store)
-    if settings.event_listen:
-        found.listens = is_ours or _can_be_listened_to(found, settings, store)
+    can_listen = is_ours or _can_be_listened_to(found, settings, store)
+    found.listens, found.could_listen = settings.event_listen and can_listen, can_listen
     return found
 
 
@@ -79,11 +85,10 @@ def _can_be_listened_to(found: Arrivals, settings: Settings, store: ObjectStore)
     try:
         with store.translating(f"listen to {bucket}", bucket):
             open_events(store.impatient(), bucket).close()
-    except ObjectStoreUnavailable as error:  # the scheduler tries again
-        found.warnings.append(_words(error))
     except EtlError as error:
-        found.warnings.append(_words(error))
-        return False
+        if settings.event_listen:
+            found.warnings.append(_words(error))
+        return isinstance(error, ObjectStoreUnavailable)  # the scheduler tries again
     return True
 
 

@@ -111,7 +111,7 @@ class KeyRefused(SourceError):
 class FilesNotUploaded(SourceError):
     """Files that were to be uploaded could not be read, or cannot be objects."""
 
-    hint = "Every other file was uploaded. Correct what is named above and upload those again."
+    hint = "Correct what is named above and upload those files again; the others need no repeat."
 
 
 class NotSupported(EtlError):

@@ -84,7 +84,8 @@ def _add_source(found: Found, source: Path, private: Collection[str]) -> None:
     if stat.S_ISDIR(mode):
         _add_folder(found, source, private)
     elif stat.S_ISREG(mode):
-        _add(found, Path(source.name or source.resolve().name), source, printable(source))
+        target = Path(os.path.realpath(source))
+        _add(found, Path(source.name), target, printable(source))
     else:
         raise ConfigurationError(
             f"{printable(source)} is neither a file nor a folder.",

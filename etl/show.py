@@ -177,7 +177,8 @@ def welcome(console: Console, settings: Settings, url: str) -> None:
         f'aws --endpoint-url "$S3_ENDPOINT" s3 ls s3://{settings.source_bucket}',
     ):
         console.print(f"  {line}", markup=False, soft_wrap=True)
-    console.print(f"{url}/docs describes the API. Ctrl-C ends everything; the data stay.")
+    last = f"{url}/docs describes the API. Ctrl-C ends everything; the data stay."
+    console.print(last, markup=False, soft_wrap=True)
 
 
 def status(console: Console, facts: Mapping[str, Any]) -> None:
