@@ -349,12 +349,20 @@ class ObjectStore:
         )
 
     def _unavailable(self, operation: str, error: BaseException) -> ObjectStoreUnavailable:
+        error = _innermost(error)
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         return ObjectStoreUnavailable(
             f"Could not {operation} at {self._endpoint}: {reason[:300]}",
             told=f"The object store is not available: could not {operation}.",
             operation=operation,
         )
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The reason of a request's last attempt, without the address and query around it."""
+    while isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
+        error = error.reason
+    return error
 
 
 def _pool(read_timeout_seconds: float, retries: int) -> urllib3.PoolManager:

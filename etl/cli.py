@@ -315,10 +315,17 @@ def serve_command(*, url_file: Path | None) -> None:
     def announce(url: str) -> None:
         console.print(f"API listening on {url}")
         if url_file is not None:
-            write_private(url_file, f"{url}\n")
+            _write_url(url_file, url)
 
     with live(quiet=False) as settings:
         serve(settings, announce=announce)
+
+
+def _write_url(url_file: Path, url: str) -> None:
+    try:
+        write_private(url_file, f"{url}\n")
+    except OSError as error:
+        raise local.unusable(url_file.parent, error) from error
 
 
 commands.add_command(events_group)

@@ -16,6 +16,7 @@ from etl.bucket import ObjectStore
 from etl.children import Children
 from etl.database import connect, translating
 from etl.errors import ConfigurationError
+from etl.local.files import check_writable
 from etl.local.locks import FileLock
 from etl.run_watch import first_run, telling_of_runs
 from etl.seed import sample_files, seed
@@ -171,6 +172,7 @@ def _alone(settings: Settings) -> Iterator[None]:
 def _lock_file(local_dir: Path) -> FileLock:
     try:
         local_dir.mkdir(parents=True, exist_ok=True)
+        check_writable(local_dir)
         return FileLock(local_dir / "up.lock")
     except OSError as error:
         raise local.unusable(local_dir, error) from error

@@ -6,6 +6,7 @@ others wait for stack.json. So any number of starts at once give one stack.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import subprocess
@@ -15,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etl.errors import ConfigurationError, TransientError
-from etl.local.files import last_lines, open_log
+from etl.errors import ConfigurationError, EtlError, TransientError
+from etl.local.files import check_writable, last_lines, open_log
 from etl.local.locks import FileLock, is_held
 from etl.local.ports import LOOPBACK
 from etl.local.postgres import database_url
@@ -97,6 +98,7 @@ def _embedded(settings: Settings) -> list[Service]:
 def _made(local_dir: Path) -> Path:
     try:
         local_dir.mkdir(parents=True, exist_ok=True)
+        check_writable(local_dir)
     except OSError as error:
         raise unusable(local_dir, error) from error
     return local_dir.resolve()
@@ -109,11 +111,13 @@ def _open_lock(path: Path) -> FileLock:
         raise unusable(path.parent, error) from error
 
 
-def unusable(local_dir: Path, error: OSError) -> ConfigurationError:
+def unusable(local_dir: Path, error: OSError) -> EtlError:
     """The error for a LOCAL_DIR in which nothing can be written."""
+    message = f"LOCAL_DIR={local_dir} cannot be used: {error}."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return TransientError(message, hint="Free some space on its disk, and start again.")
     return ConfigurationError(
-        f"LOCAL_DIR={local_dir} cannot be used: {error}.",
-        hint="Give that folder to the user who runs Bucketline, or set another LOCAL_DIR.",
+        message, hint="Give that folder to the user who runs Bucketline, or set another LOCAL_DIR."
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -176,15 +178,24 @@ def test_awkward_names_are_kept_byte_for_byte(tmp_path: Path, name: str):
     assert keys(files_of([tmp_path])) == [name]
 
 
-def test_deeper_than_python_may_recurse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture
+def deep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a file 1,500 levels down; removed by `rm`, as Python's own way recurses."""
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
     for _ in range(1500):
-        os.mkdir("d")  # noqa: PTH102 - relative, as the path grows too long
+        Path("d").mkdir()
         os.chdir("d")
     Path("x.csv").touch()
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "d/b.csv").touch()
-    found = files_of([tmp_path])
+    os.chdir(tmp_path)
+    yield folder
+    subprocess.run(["/bin/rm", "-rf", folder], check=True)
+
+
+def test_deeper_than_python_may_recurse(deep: Path):
+    (deep / "d/b.csv").touch()
+    found = files_of([deep])
     assert keys(found) == ["d/b.csv"]
     assert [one.reason for one in found.refused] == [
         "its path is longer than 1024 bytes: shorten it"
