@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +88,11 @@ def up(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., Up]]:
         one.end()
 
 
-def run(settings: Settings, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def run(
+    settings: Settings, folder: Path, *words: str, prefix: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "etl", *words],
+        [*prefix, sys.executable, "-m", "etl", *words],
         cwd=folder,
         env=environment(settings) | {"LOCAL_DIR": str(folder / "l"), "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -168,6 +170,31 @@ def test_seed_names_what_it_left_out_and_fails_at_the_end(
     assert bucket.keys() == ["good.csv"]
     (folder / os.fsdecode(b"Ren\xe9.csv")).unlink()
     assert run(settings, tmp_path, "seed", "folder").returncode == 0
+
+
+def bound_by_modes() -> list[str]:
+    """Let the modes of files bind a command of root too."""
+    if os.getuid():
+        return []
+    return ["setpriv", "--inh-caps=-all", "--bounding-set=-dac_override,-dac_read_search"]
+
+
+def test_unreadable_file_and_folder_are_named_and_stop_no_other(
+    settings: Settings, bucket: TestBucket, tmp_path: Path
+):
+    folder = tmp_path / "folder"
+    (folder / "closed").mkdir(parents=True)
+    for name in ("closed/a.csv", "good.csv", "mine.csv"):
+        (folder / name).write_text("first_name,last_name,birthts\nA,B,0\n")
+    (folder / "mine.csv").chmod(0)
+    (folder / "closed").chmod(0)
+    done = run(settings, tmp_path, "seed", "folder", prefix=bound_by_modes())
+    (folder / "closed").chmod(0o700)
+    assert done.returncode == 1
+    assert "Not uploaded: 2\n" in done.stderr
+    for name in ("closed", "mine.csv"):
+        assert f"folder/{name}: it cannot be read: Permission denied" in done.stderr
+    assert bucket.keys() == ["good.csv"]
 
 
 def test_seed_does_not_upload_what_bucketline_keeps_in_the_folder(
