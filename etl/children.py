@@ -58,7 +58,7 @@ class Children:
     def start(self, name: str, *command: str) -> None:
         """Start `python -m etl COMMAND …`, with its output in a log of that name.
 
-        Raises:  ConfigurationError when there can be no log in LOCAL_DIR.
+        Raises:  as `local.unusable` when there can be no log in LOCAL_DIR.
         """
         self._running[name] = self._spawned(name, command)
 
@@ -71,7 +71,8 @@ class Children:
         except OSError as error:
             raise local.unusable(self._local_dir, error) from error
         with log:
-            return _Child(command, start(launch, log), time.monotonic(), log.tell())
+            log_start = log.tell()  # before the child writes, which moves the same position
+            return _Child(command, start(launch, log), time.monotonic(), log_start)
 
     def log(self, name: str) -> Path:
         """Where the output of that child goes."""

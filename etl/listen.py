@@ -154,9 +154,8 @@ def open_events(
         if is_unsupported(error):
             raise _cannot_be_listened_to(bucket) from error
         raise
-    if "xml" in answer.headers.get(
-        "Content-Type", ""
-    ):  # a listing of the bucket: events= is ignored
+    kind = answer.headers.get("Content-Type", "")
+    if "xml" in kind:  # a listing of the bucket: the store ignores what it does not know
         answer.close()
         raise _cannot_be_listened_to(bucket)
     return answer
