@@ -6,7 +6,6 @@ obstore cannot spell (see `listing`).
 
 from __future__ import annotations
 
-import mimetypes
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
@@ -40,7 +39,6 @@ from etl.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
-    from pathlib import Path
 
     from obstore import GetOptions
     from obstore.store import S3Store
@@ -92,6 +90,10 @@ class ObjectStore:
         """A client that signs for another address of the store; it is not asked anything."""
         return self._minio_client(READ_TIMEOUT_SECONDS, RETRIES, endpoint)
 
+    def impatient(self) -> Minio:
+        """A client that waits for 3 s at most, and asks once."""
+        return self._minio_client(CHECK_TIMEOUT_SECONDS, 0)
+
     def sender(self) -> SignedPut:
         """What streams single PUTs, with our time limits."""
         credentials = Credentials(self._access_key, self._secret_key)
@@ -103,9 +105,8 @@ class ObjectStore:
     def check(self) -> float:
         """Ask the store for a sign of life; return how many seconds it took (3 at most)."""
         started = time.monotonic()
-        impatient = self._minio_client(CHECK_TIMEOUT_SECONDS, 0)
         with self.translating("list the buckets"):
-            impatient.list_buckets()
+            self.impatient().list_buckets()
         return time.monotonic() - started
 
     def has_bucket(self, bucket: str) -> bool:
@@ -270,12 +271,6 @@ class ObjectStore:
                 content_type=content_type,
             )
 
-    def put_file(self, bucket: str, key: str, path: Path) -> None:
-        """Upload one file, its content type guessed from its name."""
-        content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        with self.translating(f"put {bucket}/{key}", bucket):
-            self._minio.fput_object(bucket, key, str(path), content_type=content_type)
-
     def remove(self, bucket: str, key: str) -> None:
         """Remove an object; nothing happens when there is none."""
         with self.translating(f"remove {bucket}/{key}", bucket):
@@ -343,12 +338,20 @@ class ObjectStore:
         )
 
     def _unavailable(self, operation: str, error: BaseException) -> ObjectStoreUnavailable:
+        error = _innermost(error)
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         return ObjectStoreUnavailable(
             f"Could not {operation} at {self._endpoint}: {reason[:300]}",
             told=f"The object store is not available: could not {operation}.",
             operation=operation,
         )
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The reason of a request's last attempt, without the address and query around it."""
+    while isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
+        error = error.reason
+    return error
 
 
 def _pool(read_timeout_seconds: float, retries: int) -> urllib3.PoolManager:

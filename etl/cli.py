@@ -11,16 +11,23 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 import structlog
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from etl import __version__, local, show
 from etl.command import (
+    EXIT_CONFIGURATION,
+    EXIT_DIFFERENCES,
+    EXIT_FAILED,
+    EXIT_REFUSED,
+    EXIT_TRY_AGAIN,
     CallersPath,
     InOrder,
+    console,
     live,
     print_json,
     print_json_list,
     print_result,
+    progress_bar,
+    warn,
 )
 from etl.env_file import read_misspellings
 from etl.errors import ConfigurationError, EtlError, RunRefused, TransientError
@@ -32,6 +39,7 @@ from etl.logs import set_up_logs, wants_json
 from etl.memory import choose_allocator
 from etl.model import ProblemCode, Trigger
 from etl.program import naming, program
+from etl.seed_command import seed_command
 from etl.settings import EMBEDDED_MARK, Settings, embedded_mark, read_settings
 
 if TYPE_CHECKING:
@@ -42,13 +50,6 @@ if TYPE_CHECKING:
 
 # What one command alone needs is imported where that command runs: pandas takes half a second.
 
-EXIT_FAILED = 1
-EXIT_CONFIGURATION = 2
-EXIT_REFUSED = 3
-EXIT_DIFFERENCES = 4
-EXIT_TRY_AGAIN = 75
-
-console = Console(stderr=True, highlight=False)
 log = structlog.get_logger("etl")
 
 
@@ -104,25 +105,7 @@ def commands() -> None:
     4 verify found differences, 75 something is down: try again.
     """
     for misspelling in read_misspellings():
-        _warn(misspelling.sentence())
-
-
-def _warn(sentence: str) -> None:
-    if wants_json():
-        set_up_logs("json")
-        log.warning(sentence)
-    else:
-        console.print(sentence, style="yellow", markup=False, soft_wrap=True)
-
-
-@contextmanager
-def progress_bar(*, hidden: bool = False) -> Iterator[Progress]:
-    """A progress bar on standard error; nothing where nobody watches."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=hidden or not console.is_terminal
-    ) as bar:
-        yield bar
+        warn(misspelling.sentence())
 
 
 @contextmanager
@@ -142,13 +125,20 @@ def _database() -> Iterator[tuple[Settings, Connection]]:
 def up_command(*, no_seed: bool) -> None:
     """Start everything, until Ctrl-C.
 
-    An empty bucket is filled with the sample, data/src.
+    An empty bucket is filled with the sample, data/src, where object store and PostgreSQL are
+    both the embedded ones.
     """
-    from etl.seed import SAMPLE
     from etl.up import up
 
+    asked = read_settings()
+    is_ours = asked.embeds_object_store
     with live() as settings:
-        up(settings, console, sample=None if no_seed else SAMPLE)
+        up(
+            settings,
+            console,
+            sample=is_ours and asked.embeds_database and not no_seed,
+            embeds_store=is_ours,
+        )
 
 
 @commands.command("run")
@@ -213,27 +203,7 @@ def images_command(*, again: bool, wait_seconds: float, as_json: bool) -> None:
         show.kept(console, kept)
 
 
-@commands.command("seed")
-@click.argument("source", metavar="[PATH]", type=CallersPath(), required=False)
-@click.option("--if-empty", is_flag=True, help="Do nothing when the bucket holds anything.")
-def seed_command(source: Path | None, *, if_empty: bool) -> None:
-    """Upload data/src, or a folder or file of yours.
-
-    The files below a folder go under the paths they have there, one file under its name.
-    """
-    from etl.bucket import ObjectStore
-    from etl.seed import SAMPLE, files_of, seed
-
-    source = source or SAMPLE
-    total = len(files_of(source))
-    with live() as settings, progress_bar() as bar:
-        store, bucket = ObjectStore(settings), settings.source_bucket
-        if if_empty and not store.is_empty(bucket):
-            print_result(f"{bucket} is not empty; left as it is.")
-            return
-        task = bar.add_task("upload", total=total)
-        count = seed(store, bucket, source, uploaded=lambda: bar.advance(task))
-    print_result(f"{show.counted(count, 'object')} uploaded to {bucket}.")
+commands.add_command(seed_command)
 
 
 @commands.command("status")
@@ -370,10 +340,17 @@ def serve_command(*, url_file: Path | None) -> None:
         else:
             console.print(f"API listening on {url}")
         if url_file is not None:
-            write_private(url_file, f"{url}\n")
+            _write_url(url_file, url)
 
     with live(quiet=False) as settings:
         serve(settings, announce=announce)
+
+
+def _write_url(url_file: Path, url: str) -> None:
+    try:
+        write_private(url_file, f"{url}\n")
+    except OSError as error:
+        raise local.unusable(url_file.parent, error) from error
 
 
 commands.add_command(events_group)

@@ -1,4 +1,4 @@
-"""What commands share: a stack that is up while they work, and JSON as their answer."""
+"""What commands share: a stack that is up while they work, a progress bar, JSON as their answer."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import structlog
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from etl import local, show
 from etl.logs import json_line, set_up_logs, wants_json
+from etl.program import named
 from etl.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -20,6 +24,13 @@ if TYPE_CHECKING:
 
 # Where run.sh was called, if in another folder than its own, where the program runs.
 CALLERS_FOLDER = "BUCKETLINE_CALLERS_FOLDER"
+EXIT_FAILED = 1
+EXIT_CONFIGURATION = 2
+EXIT_REFUSED = 3
+EXIT_DIFFERENCES = 4
+EXIT_TRY_AGAIN = 75
+
+console = Console(stderr=True, highlight=False)
 
 
 class InOrder(click.Group):
@@ -68,7 +79,27 @@ def print_result(sentence: str) -> None:
 
     The commands that prepare a deployment run in containers, next to the services.
     """
-    click.echo(json_line(sentence) if wants_json() else sentence)
+    shown = named(sentence)
+    click.echo(json_line(shown) if wants_json() else shown)
+
+
+def warn(sentence: str) -> None:
+    """Say on standard error what deserves attention, in the form of the logs."""
+    if wants_json():
+        set_up_logs("json")
+        structlog.get_logger("etl").warning(sentence)
+    else:
+        console.print(sentence, style="yellow", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def progress_bar(*, hidden: bool = False) -> Iterator[Progress]:
+    """A progress bar on standard error; nothing where nobody watches."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=hidden or not console.is_terminal
+    ) as bar:
+        yield bar
 
 
 def print_json(value: object) -> None:

@@ -5,11 +5,13 @@ EtlError
 │                        KafkaUnavailable
 ├─ SourceError           quarantine this object and go on: UnreadableObject, WrongColumns;
 │                        read it anew: ObjectChanged, Undecodable; put it
-│                        elsewhere: ObjectExists, KeyTaken, KeyRefused
+│                        elsewhere: ObjectExists, KeyTaken, KeyRefused; upload it again:
+│                        FilesNotUploaded
 ├─ RunRefused            nothing was changed: RunAlreadyActive, ImagesInHand, MassRetirement,
 │                        ListingOutOfOrder
 ├─ WrongEvent            a message that is no notification of a bucket; nothing was stored
 ├─ AccountingMismatch    the run's figures do not add up; nothing was committed
+├─ ServiceNotStarted     `up` ends with it
 ├─ NotSupported          the object store cannot do it
 └─ ConfigurationError    stop; name the variable and the remedy
 
@@ -106,6 +108,12 @@ class KeyRefused(SourceError):
     hint = "Choose another key."
 
 
+class FilesNotUploaded(SourceError):
+    """Files that were to be uploaded could not be read, or cannot be objects."""
+
+    hint = "Correct what is named above and upload those files again; the others need no repeat."
+
+
 class NotSupported(EtlError):
     """The object store does not know how to do what was asked for."""
 
@@ -153,6 +161,10 @@ class WrongEvent(EtlError):
     """A message is not what a store sends about its buckets."""
 
     hint = "Send the JSON of S3 event notifications: an object with a list of Records."
+
+
+class ServiceNotStarted(EtlError):
+    """A process of `up` crashed before it was ready."""
 
 
 class AccountingMismatch(EtlError):

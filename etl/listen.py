@@ -13,20 +13,28 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import structlog
+from minio.error import MinioException
 
 from etl import events, runs
 from etl.backoff import Backoff
 from etl.bucket import ObjectStore
 from etl.database import connect, translating
-from etl.errors import DatabaseUnavailable, EtlError, ObjectStoreUnavailable, WrongEvent
+from etl.errors import (
+    ConfigurationError,
+    DatabaseUnavailable,
+    EtlError,
+    ObjectStoreUnavailable,
+    WrongEvent,
+)
 from etl.model import Trigger
 from etl.settings.values import duration_text
-from etl.subscriptions import EVENTS
+from etl.subscriptions import EVENTS, is_unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import FrameType
 
+    from minio import Minio
     from sqlalchemy import Engine
     from urllib3 import BaseHTTPResponse
 
@@ -89,7 +97,9 @@ class Listener:
         bucket = self._settings.source_bucket
         with (
             self._store.translating(f"listen to {bucket}", bucket),
-            closing(self._answer(bucket)) as answer,
+            closing(
+                open_events(self._store.client, bucket, prefix=self._prefix, suffix=self._suffix)
+            ) as answer,
         ):
             self._catch_up()
             self._told = SimpleQueue()
@@ -98,17 +108,6 @@ class Listener:
             for messages in self._gathered():
                 self._keep(messages)
                 self._again.reset()
-
-    def _answer(self, bucket: str) -> BaseHTTPResponse:
-        """The open answer; the client's own reader would hide from us that it broke."""
-        query: dict[str, str | list[str] | tuple[str]] = {
-            "prefix": self._prefix,
-            "suffix": self._suffix,
-            "events": list(EVENTS),
-        }
-        return self._store.client._execute(  # noqa: SLF001
-            "GET", bucket, query_params=query, preload_content=False
-        )
 
     def _catch_up(self) -> None:
         with translating(), self._engine.begin() as connection:
@@ -133,6 +132,41 @@ class Listener:
         if told:
             with translating(), self._engine.begin() as connection:
                 events.store(connection, told, source_bucket=self._settings.source_bucket)
+
+
+def open_events(
+    client: Minio, bucket: str, *, prefix: str = "", suffix: str = ""
+) -> BaseHTTPResponse:
+    """The open answer with the bucket's events; the client's own reader would hide a break.
+
+    Raises:  ConfigurationError when the store does not support it; the client's own errors.
+    """
+    query: dict[str, str | list[str] | tuple[str]] = {
+        "prefix": prefix,
+        "suffix": suffix,
+        "events": list(EVENTS),
+    }
+    try:
+        answer = client._execute(  # noqa: SLF001
+            "GET", bucket, query_params=query, preload_content=False
+        )
+    except MinioException as error:
+        if is_unsupported(error):
+            raise _cannot_be_listened_to(bucket) from error
+        raise
+    kind = answer.headers.get("Content-Type", "")
+    if "xml" in kind:  # a listing of the bucket: the store ignores what it does not know
+        answer.close()
+        raise _cannot_be_listened_to(bucket)
+    return answer
+
+
+def _cannot_be_listened_to(bucket: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The object store does not support listening to the events of {bucket}.",
+        hint="Nothing is lost: the full run finds every change. EVENT_LISTEN=0 ends the attempt;"
+        " EVENT_ARNS names targets, if the store can send its events.",
+    )
 
 
 def _read(answer: BaseHTTPResponse, told: SimpleQueue[_Told]) -> None:

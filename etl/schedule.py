@@ -40,6 +40,7 @@ LOOK_EVERY_SECONDS = 5  # the net under NOTIFY
 BUSY_RETRY_SECONDS = 1  # another host holds the run lock
 FIRST_RETRY_SECONDS = 5
 LAST_RETRY_SECONDS = 300
+LAST_PUBLISH_RETRY_SECONDS = 60
 FIRST_RECONNECT_SECONDS = 0.5
 LAST_RECONNECT_SECONDS = 15
 BURST = 10  # events in one EVENT_GATHER that make it worth another
@@ -58,6 +59,7 @@ class Scheduler:
         self._retry = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
         self._events_retry = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
         self._refused_retry = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
+        self._publish_retry = Backoff(FIRST_RETRY_SECONDS, LAST_PUBLISH_RETRY_SECONDS)
 
     def stop(self) -> None:
         """End after the run at hand. Safe in a signal handler and in another thread."""
@@ -128,13 +130,16 @@ class Scheduler:
                 self._gather(connection)
 
     def _publish_gathered(self, connection: Connection) -> None:
-        """Publish what event runs left, once it is time."""
-        if publish.pending_run(connection) is None:
+        """Publish what event runs left, once it is time; more rarely while that fails."""
+        if self._publish_retry.is_waiting() or publish.pending_run(connection) is None:
             return
         since = publish.since_last(connection)
         if publish.is_time(None, since, self._settings.publish_interval):
             with suppress(RunAlreadyActive):  # that run publishes
-                self._manager.publish_if_due()
+                if self._manager.publish_if_due():
+                    self._publish_retry.reset()
+                else:
+                    self._publish_retry.arm()
 
     def _run_requested(self) -> bool:
         """Make one requested run; whether there was one."""
@@ -197,6 +202,7 @@ class Scheduler:
         self._refused_retry.reset()
         if report.error is None:
             self._retry.reset()
+            self._publish_retry.reset()
         else:  # committed, but not published
             self._retry.arm()
 

@@ -1,54 +1,208 @@
-"""Upload a folder into the source bucket, file by file, under the paths it has there."""
+"""Upload files into the source bucket under the paths they have in their folder.
+
+The sample is uploaded in the same way, and can be taken away again.
+"""
 
 from __future__ import annotations
 
+import mimetypes
+import os
+import stat
+import unicodedata
+from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
-from etl.errors import ConfigurationError
+from etl.errors import ConfigurationError, KeyRefused, KeyTaken, UnreadableObject
 from etl.executor import map_in_threads
+from etl.folder import LeftOut, files_of
+from etl.keys import user_id_of
+from etl.objects import Objects, Upload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from etl.bucket import ObjectStore
+    from etl.folder import File
+    from etl.settings import Settings
 
 _INSTALLED = Path(__file__).parent / "_sample"  # the wheel's copy of data/src
 SAMPLE = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[1] / "data" / "src"
 UPLOAD_THREADS = 8
+ATTEMPTS = 3
 
 
-def files_of(source: Path) -> list[Path]:
-    """Every file below a folder, in the order of their keys; or the one file that is named.
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """How many objects were uploaded, and the files that were not."""
 
-    Raises:  ConfigurationError when there is nothing of that name, or no file below it.
+    count: int
+    failed: list[LeftOut] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """How many objects of the sample were removed, and the keys that hold something else by now."""
+
+    count: int
+    kept: list[str] = field(default_factory=list)
+
+
+def sample_files() -> list[File]:
+    """The files of the sample, in the order of their keys."""
+    return files_of([SAMPLE]).files
+
+
+def seed(
+    store: ObjectStore,
+    settings: Settings,
+    files: Iterable[File],
+    *,
+    uploaded: Callable[[], object] = lambda: None,
+) -> Uploaded:
+    """Upload each file; call `uploaded` after each. A file that cannot be read stops no other.
+
+    Raises:  ObjectStoreUnavailable; ConfigurationError when the store refuses our keys.
     """
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise ConfigurationError(
-            f"There is no file or folder {source}.",
-            hint="Name the folder whose files to upload, or one file.",
-        )
-    files = sorted(path for path in source.rglob("*") if path.is_file())
-    if not files:
-        raise ConfigurationError(
-            f"{source} holds no file.", hint="Name a folder with files in it, or one file."
-        )
-    return files
+    objects, bucket = Objects(store, settings), settings.source_bucket
+
+    def upload(group: list[File]) -> list[LeftOut]:
+        failed = []
+        for file in group:
+            fault = _upload(objects, bucket, file)
+            failed += [] if fault is None else [LeftOut(file.name, fault)]
+            uploaded()
+        return failed
+
+    groups = in_turn(files)
+    failed = [one for some in map_in_threads(upload, groups, UPLOAD_THREADS) for one in some]
+    return Uploaded(sum(map(len, groups)) - len(failed), failed)
 
 
-def seed(store: ObjectStore, bucket: str, source: Path, *, uploaded: Callable[[], object]) -> int:
-    """Upload a file, or every one below a folder; call `uploaded` after each; return how many.
+def in_turn(files: Iterable[File]) -> list[list[File]]:
+    """The files by user, those of one user from the last key to the first.
 
-    Raises:  as `files_of`, before anything is uploaded.
+    Of one user's objects the newest wins, and of equally old ones the smallest key. Uploaded in
+    this order the smallest key wins, however fast the upload and coarse the clock of the store.
     """
-    files = files_of(source)
-    folder = source if source.is_dir() else source.parent
+    by_user = sorted(files, key=lambda file: (_user(file), file.key.encode()), reverse=True)
+    return [list(group) for _, group in groupby(by_user, _user)]
 
-    def upload(path: Path) -> None:
-        store.put_file(bucket, path.relative_to(folder).as_posix(), path)
-        uploaded()
 
-    map_in_threads(upload, files, UPLOAD_THREADS)
-    return len(files)
+def _user(file: File) -> str:
+    return unicodedata.normalize("NFC", user_id_of(file.key))
+
+
+def remove_sample(store: ObjectStore, settings: Settings) -> Removed:
+    """Remove the sample's objects from the source bucket; those with other content are kept.
+
+    Raises:  ObjectStoreUnavailable; ConfigurationError when the store refuses our keys.
+    """
+    objects, bucket = Objects(store, settings), settings.source_bucket
+
+    def remove(file: File) -> bool | None:
+        """Whether the object was removed; None where there is none."""
+        try:
+            content = objects.read(bucket, file.key)
+            if content is None:
+                return None
+            if content != file.path.read_bytes():
+                return False
+            objects.remove(bucket, file.key)
+        except UnreadableObject as error:
+            raise _may_not(error) from error
+        return True
+
+    files = sample_files()
+    removed = map_in_threads(remove, files, UPLOAD_THREADS)
+    kept = [file.key for file, gone in zip(files, removed, strict=True) if gone is False]
+    return Removed(removed.count(True), kept)
+
+
+def _may_not(error: UnreadableObject) -> ConfigurationError:
+    return ConfigurationError(
+        error.message, hint="Give the user of S3_ACCESS_KEY the right to do that in SOURCE_BUCKET."
+    )
+
+
+# -- one file
+
+
+class _Broken(Exception):
+    """The file cannot be read to the end; the reason, or None when it has become shorter."""
+
+    def __init__(self, reason: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def _upload(objects: Objects, bucket: str, file: File) -> str | None:
+    """Upload one file; why it was not, or None when it was.
+
+    A file that is being written may be uploaded in part, so it is uploaded again.
+    """
+    try:
+        for _ in range(ATTEMPTS):
+            if _put(objects, bucket, file):
+                return None
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+    except _Broken as error:
+        return f"it cannot be read: {error.reason}"
+    except (KeyTaken, KeyRefused) as error:
+        return error.message
+    except UnreadableObject as error:
+        raise _may_not(error) from error
+    return "it changed while it was uploaded: upload it again when it is complete"
+
+
+def _put(objects: Objects, bucket: str, file: File) -> bool:
+    """Whether the file was the same before and after."""
+    with _opened(file.path) as content:
+        before = os.fstat(content.fileno())
+        upload = Upload(
+            cast("IO[bytes]", _Exactly(content, before.st_size)),
+            before.st_size,
+            mimetypes.guess_type(file.key)[0] or "application/octet-stream",
+        )
+        try:
+            objects.put(bucket, file.key, upload)
+        except _Broken as error:
+            if error.reason is not None:
+                raise
+            return False
+        after = os.fstat(content.fileno())
+    return (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """The file, opened; not what has taken its place since it was found: a link, or a pipe."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(0, "it is no file any more")
+    return os.fdopen(descriptor, "rb")
+
+
+class _Exactly:
+    """The first `size` bytes of a file, neither fewer nor more, which a request has announced."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file, self._size = file, size
+        self.tell, self.seek, self.seekable = file.tell, file.seek, file.seekable
+
+    def read(self, count: int = -1) -> bytes:
+        """Read on.
+
+        Raises:  _Broken, which is no OSError: the client would take that for the store's.
+        """
+        left = self._size - self._file.tell()
+        wanted = left if count < 0 else min(count, left)
+        try:
+            read = self._file.read(wanted)
+        except OSError as error:
+            raise _Broken(error.strerror) from error
+        if len(read) < wanted:
+            raise _Broken
+        return read

@@ -11,7 +11,6 @@ from sqlalchemy import make_url
 
 from etl.model import RunReport, RunState
 from etl.program import named, program
-from etl.settings.values import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -169,19 +168,20 @@ def _duration(run: RunReport) -> str:
 
 
 def welcome(console: Console, settings: Settings, url: str) -> None:
-    """Five lines to try."""
+    """Lines to try, each of which works as it is printed."""
     needs_key = bool(settings.key_entries) or settings.key_file.exists()
     console.print(f"\nBucketline is up at {url}. Try, in another terminal:", style="bold")
     key = ' -H "X-API-Key: $KEY"' if needs_key else ""
     for line in (
         f"curl{key} '{url}/data?min_age=30&is_image_exists=true&limit=3'",
         f"curl{key} -X POST '{url}/data?wait=10'",
-        f"eval \"$({program()} env)\"; psql -c 'SELECT * FROM users LIMIT 3'",
-        f'aws --endpoint-url "$S3_ENDPOINT" s3 cp my.csv s3://{settings.source_bucket}/my.csv',
-        f"open {url}/docs",
+        f'eval "$({program()} env)"',
+        "psql -c 'SELECT * FROM users WHERE retired_at IS NULL LIMIT 3'",
+        f'aws --endpoint-url "$S3_ENDPOINT" s3 ls s3://{settings.source_bucket}',
     ):
         console.print(f"  {line}", markup=False, soft_wrap=True)
-    console.print("Ctrl-C ends everything; the data stay in LOCAL_DIR.")
+    last = f"{url}/docs describes the API. Ctrl-C ends everything; the data stay."
+    console.print(last, markup=False, soft_wrap=True)
 
 
 def status(console: Console, facts: Mapping[str, Any]) -> None:
@@ -343,18 +343,6 @@ def _cell(value: object) -> str:
     if value is None:
         return "none"
     return _printable(json.dumps(value, default=str, ensure_ascii=False))
-
-
-def not_subscribed(console: Console, settings: Settings) -> None:
-    """How changes are seen although the store does not send its events."""
-    interval = duration_text(settings.etl_interval)
-    line = (
-        "With EVENT_LISTEN the scheduler fetches the events all the same, if the store lets it;"
-        f" whatever is missed is seen within {interval}."
-        if settings.event_listen
-        else f"Changes are seen every {interval} instead."
-    )
-    console.print(line, style="yellow", markup=False, soft_wrap=True)
 
 
 def subscriptions(console: Console, found: Sequence[Subscription], *, event_listen: bool) -> None:

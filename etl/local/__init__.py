@@ -7,6 +7,6 @@ its holder ended.
 
 from __future__ import annotations
 
-from etl.local.stack import notes, recorded, running
+from etl.local.stack import notes, recorded, running, unusable
 
-__all__ = ["notes", "recorded", "running"]
+__all__ = ["notes", "recorded", "running", "unusable"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import tempfile
 from typing import IO, TYPE_CHECKING, Any
 
 from etl.errors import ConfigurationError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _LOG_LIMIT_BYTES = 10 * 1024 * 1024
 _TAIL_BYTES = 4096
+_BLOCK_BYTES = 4096
 
 
 def write_private_json(path: Path, content: object, *, durable: bool = True) -> None:
@@ -34,6 +36,15 @@ def write_private(path: Path, text: str, *, durable: bool = True) -> None:
         if durable:
             os.fsync(file.fileno())
     beside.replace(path)
+
+
+def check_writable(directory: Path) -> None:
+    """Write a little and remove it.
+
+    Raises:  OSError when that cannot be done, as on a full disk.
+    """
+    with tempfile.TemporaryFile(dir=directory) as file:
+        file.write(bytes(_BLOCK_BYTES))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -70,11 +81,11 @@ def open_log(path: Path) -> IO[bytes]:
     return path.open("ab")
 
 
-def last_lines(path: Path, count: int = 10) -> str:
-    """The last `count` lines of a log, or a word that there are none."""
+def last_lines(path: Path, count: int = 10, *, start: int = 0) -> str:
+    """The last `count` lines of a log from byte `start` on, or a word that there are none."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            file.seek(max(start, path.stat().st_size - _TAIL_BYTES))
             lines = file.read().decode(errors="replace").splitlines()
     except FileNotFoundError:
         lines = []

@@ -6,6 +6,7 @@ others wait for stack.json. So any number of starts at once give one stack.
 
 from __future__ import annotations
 
+import errno
 import logging
 import subprocess
 import time
@@ -13,8 +14,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from etl import spawn
-from etl.errors import ConfigurationError, TransientError
-from etl.local.files import last_lines, open_log
+from etl.errors import ConfigurationError, EtlError, TransientError
+from etl.local.files import check_writable, last_lines, open_log
 from etl.local.locks import FileLock, is_held
 from etl.local.ports import LOOPBACK
 from etl.local.postgres import database_url
@@ -96,8 +97,9 @@ def _embedded(settings: Settings) -> list[Service]:
 def _made(local_dir: Path) -> Path:
     try:
         local_dir.mkdir(parents=True, exist_ok=True)
+        check_writable(local_dir)
     except OSError as error:
-        raise _unusable(local_dir, error) from error
+        raise unusable(local_dir, error) from error
     return local_dir.resolve()
 
 
@@ -105,13 +107,16 @@ def _open_lock(path: Path) -> FileLock:
     try:
         return FileLock(path)
     except OSError as error:
-        raise _unusable(path.parent, error) from error
+        raise unusable(path.parent, error) from error
 
 
-def _unusable(local_dir: Path, error: OSError) -> ConfigurationError:
+def unusable(local_dir: Path, error: OSError) -> EtlError:
+    """The error for a LOCAL_DIR in which nothing can be written."""
+    message = f"LOCAL_DIR={local_dir} cannot be used: {error}."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return TransientError(message, hint="Free some space on its disk, and start again.")
     return ConfigurationError(
-        f"LOCAL_DIR={local_dir} cannot be used: {error}.",
-        hint="Give that folder to the user who runs Bucketline, or set another LOCAL_DIR.",
+        message, hint="Give that folder to the user who runs Bucketline, or set another LOCAL_DIR."
     )
 
 

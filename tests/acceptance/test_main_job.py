@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
+from etl.bucket import ObjectStore
+from etl.folder import files_of
 from etl.manager import DataManager
 from etl.model import RunState, Trigger
 from etl.seed import seed
@@ -61,7 +63,7 @@ def original() -> dict[str, tuple[str, str, int]]:
 @pytest.fixture
 def filled(bucket: TestBucket, settings: Settings, original: dict[str, tuple[str, str, int]]):
     if ORIGINAL.is_dir():
-        seed(DataManager(settings)._store, bucket.name, ORIGINAL, uploaded=lambda: None)  # noqa: SLF001
+        seed(ObjectStore(settings), settings, files_of([ORIGINAL]).files)
         return
     for user_id, (first, last, birthts) in original.items():
         bucket.user(f"{user_id}.csv", first, last, birthts)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from sqlalchemy import Engine, text
@@ -129,3 +131,24 @@ def test_a_run_that_failed_for_an_outage_is_tried_again_before_the_interval(
     with scheduling(settings, DataManager(settings, store=DownAtFirst(settings))):
         wait_until(lambda: runs(engine, "state = 'succeeded'"))
     assert runs(engine, "state = 'failed' AND error->>'code' = 'ObjectStoreUnavailable'") == 1
+
+
+def test_publishing_that_fails_is_tried_ever_more_rarely(
+    bucket: TestBucket, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    times: list[float] = []
+
+    class Watched(DataManager):
+        def publish_if_due(self, *, wait_seconds: float = 0) -> bool:
+            times.append(time.monotonic())
+            return super().publish_if_due(wait_seconds=wait_seconds)
+
+    bucket.user("1.csv")
+    monkeypatch.setattr("etl.schedule.FIRST_RETRY_SECONDS", 0.2)
+    monkeypatch.setattr("etl.schedule.LOOK_EVERY_SECONDS", 0.01)
+    nowhere = settings.model_copy(update={"processed_bucket": "there-is-no-such-bucket"})
+    with scheduling(nowhere, Watched(nowhere)):
+        wait_until(lambda: len(times) >= 4)
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    for gap, least in zip(gaps, (0.2, 0.4, 0.8), strict=False):
+        assert gap >= least

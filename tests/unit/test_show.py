@@ -157,16 +157,6 @@ def test_a_runs_report_ends_with_its_profile_in_the_order_of_the_steps():
     assert third.split() == ["thumbnails", "2.000", "50%"]
 
 
-def test_a_store_that_sends_nothing_is_said_to_be_listened_to_where_it_is():
-    waits = Settings(_env_file=None, event_listen=False)
-    assert said(show.not_subscribed, waits) == ["Changes are seen every 25m instead."]
-    listens = Settings(_env_file=None, event_listen=True, etl_interval="90m")
-    (line,) = said(show.not_subscribed, listens)
-    assert "EVENT_LISTEN" in line
-    assert "90m" in line
-    assert "instead" not in line
-
-
 def test_who_is_subscribed_is_told_beside_the_scheduler_that_listens():
     alone = partial(show.subscriptions, event_listen=False)
     beside = partial(show.subscriptions, event_listen=True)

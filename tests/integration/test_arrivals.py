@@ -1,0 +1,113 @@
+"""How changes arrive: what `up` sets up and says, on stores with notifications and without."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import pytest
+from pydantic import SecretStr
+
+from etl.arrivals import Arrivals, arrange
+from etl.bucket import ObjectStore
+from etl.errors import ConfigurationError
+from etl.listen import Listener, open_events
+from etl.settings import Settings
+from etl.subscriptions import subscribe, wanted
+from tests.conftest import TestBucket
+from tests.dull_store import WAYS, dull
+
+ARN = "arn:minio:sqs::1:webhook"
+URL = "http://127.0.0.1:5000"
+HOOK = f"{URL}/minio-event takes them"
+TOKEN = "sixteen letters or more"  # noqa: S105 - of servers of the tests' own
+
+pytestmark = pytest.mark.usefixtures("bucket")
+
+
+def arranged(settings: Settings, *, is_ours: bool = False, **update: object) -> Arrivals:
+    changed = settings.model_copy(update={"event_listen": False, **update})
+    return arrange(changed, ObjectStore(changed), is_ours=is_ours)
+
+
+def said(settings: Settings, found: Arrivals) -> str:
+    return found.sentence(settings, URL)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_store_without_notifications_is_named(settings: Settings, way: str):
+    with dull(settings, way) as without:
+        store = ObjectStore(without)
+        with pytest.raises(ConfigurationError, match="does not support notifications") as refusal:
+            subscribe(store, without.source_bucket, wanted([ARN]), patience_seconds=0)
+    assert "EVENT_ARNS" in refusal.value.advice
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_store_that_cannot_be_listened_to_ends_the_listener(settings: Settings, way: str):
+    with (
+        dull(settings, way) as without,
+        pytest.raises(ConfigurationError, match="does not support listening"),
+    ):
+        Listener(without).run_forever()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_up_names_what_such_a_store_lacks_and_says_what_remains(settings: Settings, way: str):
+    with dull(settings, way) as without:
+        found = arranged(without, event_arns=ARN, event_listen=True)
+    assert [line.partition(". ")[0] for line in found.warnings] == [
+        f"The object store does not support notifications of changes in {settings.source_bucket}",
+        f"The object store does not support listening to the events of {settings.source_bucket}",
+    ]
+    assert not any("S3_ENDPOINT" in line or "MINIO" in line for line in found.warnings)
+    assert said(settings, found) == (
+        f"Changes in {settings.source_bucket} are found by the full run every 25m."
+    )
+
+
+def test_unasked_a_store_without_events_is_not_praised(settings: Settings):
+    with dull(settings, "refuses") as without:
+        found = arranged(without)
+    assert found.warnings == []
+    assert "cannot be listened to" in said(settings, found)
+    assert "EVENT_LISTEN=1" not in said(settings, found)
+
+
+def test_unasked_a_store_with_events_is_offered(settings: Settings):
+    found = arranged(settings)
+    assert said(settings, found).endswith(
+        "For events, set EVENT_LISTEN=1 or EVENT_ARNS: docs/events.md."
+    )
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_listening_is_said(settings: Settings, *, is_ours: bool):
+    found = arranged(settings, is_ours=is_ours, event_listen=True)
+    assert found.warnings == []
+    assert "by events (the scheduler listens to the store) and" in said(settings, found)
+
+
+def test_what_is_posted_is_said_to_be_taken_with_a_token_only(settings: Settings):
+    found = arranged(settings)
+    assert HOOK not in said(settings, found)
+    with_token = settings.model_copy(update={"webhook_token": SecretStr(TOKEN)})
+    assert f"by events ({HOOK}) and" in said(with_token, found)
+
+
+def test_store_that_is_down_is_still_to_be_listened_to(settings: Settings):
+    found = arranged(settings, s3_endpoint="http://127.0.0.1:9", event_listen=True)
+    (warning,) = found.warnings
+    assert "Connection refused" in warning
+    assert "Max retries" not in warning
+    assert "listens" in said(settings, found)
+
+
+def test_target_the_store_does_not_have_is_named(settings: Settings, store: ObjectStore):
+    target = wanted(["arn:minio:sqs::nine:webhook"])
+    with pytest.raises(ConfigurationError, match="refuses the target arn:minio:sqs::nine"):
+        subscribe(store, settings.source_bucket, target, patience_seconds=0)
+
+
+def test_events_of_a_real_store_can_be_opened(store: ObjectStore, bucket: TestBucket):
+    with closing(open_events(store.impatient(), bucket.name)) as answer:
+        assert answer.status == 200

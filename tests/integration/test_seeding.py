@@ -1,0 +1,186 @@
+"""Uploading files to a real store: content, order, files that change, and the sample's removal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+from sqlalchemy import Engine, text
+
+from etl.bucket import ObjectStore
+from etl.folder import File, files_of
+from etl.manager import DataManager
+from etl.model import Trigger
+from etl.seed import SAMPLE, remove_sample, sample_files, seed
+from etl.settings import Settings
+from tests.conftest import TestBucket
+
+HEADER = "first_name,last_name,birthts\n"
+
+
+def test_every_byte_of_every_file_arrives(
+    store: ObjectStore, settings: Settings, bucket: TestBucket, tmp_path: Path
+):
+    large = os.urandom(6 * 1024 * 1024)
+    contents = {
+        "a.csv": HEADER.encode(),
+        "back\\slash.csv": b"1",
+        "e\u0301/e\u0301.csv": b"2",
+        "empty.csv": b"",
+        "large.bin": large,
+        "new\nline.csv": b"3",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    calls = list[None]()
+    done = seed(store, settings, files_of([tmp_path]).files, uploaded=lambda: calls.append(None))
+    assert (done.count, done.failed, len(calls)) == (6, [], 6)
+    assert {key: bucket.get(key) for key in bucket.keys()} == contents  # noqa: SIM118
+    kind = bucket.client.stat_object(bucket.name, "a.csv").content_type
+    assert kind == "text/csv"
+
+
+def test_smallest_key_of_a_user_wins_however_fast_the_upload(
+    settings: Settings, bucket: TestBucket, manager: DataManager, engine: Engine, tmp_path: Path
+):
+    for number in range(40):
+        for place in ("a", "b", "c"):
+            folder = tmp_path / place
+            folder.mkdir(exist_ok=True)
+            (folder / f"{number}.csv").write_text(f"{HEADER}From,{place},0\n")
+            (folder / f"{number}.png").write_bytes(b"image")
+    seed(ObjectStore(settings), settings, files_of([tmp_path]).files)
+    manager.run(Trigger.CLI)
+    with engine.connect() as connection:
+        winners = connection.execute(
+            text("SELECT DISTINCT last_name, split_part(img_path, '/', 2) FROM users")
+        ).all()
+    assert [tuple(row) for row in winners] == [("a", "a")]
+    assert len(bucket.keys()) == 240
+
+
+@contextmanager
+def meanwhile(work: Callable[[], object]) -> Iterator[None]:
+    """Do the work over and over for as long as the block runs."""
+    stopping = Event()
+
+    def repeat() -> None:
+        while not stopping.is_set():
+            work()
+
+    thread = Thread(target=repeat)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+
+
+def test_file_that_keeps_growing_is_named_and_stops_no_other(
+    store: ObjectStore, settings: Settings, bucket: TestBucket, tmp_path: Path
+):
+    growing, steady = tmp_path / "growing.csv", tmp_path / "steady.csv"
+    steady.write_text(HEADER)
+    growing.write_bytes(bytes(1_000_000))
+    with growing.open("ab", buffering=0) as end, meanwhile(lambda: end.write(b"x")):
+        done = seed(store, settings, files_of([tmp_path]).files)
+    assert done.count == 1
+    assert [(Path(one.name), one.reason) for one in done.failed] == [
+        (growing, "it changed while it was uploaded: upload it again when it is complete")
+    ]
+    assert bucket.get("steady.csv") == HEADER.encode()
+    assert seed(store, settings, files_of([tmp_path]).files).failed == []
+    assert bucket.get("growing.csv") == growing.read_bytes()
+
+
+def test_file_that_keeps_shrinking_is_named(store: ObjectStore, settings: Settings, tmp_path: Path):
+    file = tmp_path / "shrinking.csv"
+    file.write_bytes(bytes(8_000_000))
+    sizes = iter(range(8_000_000, 0, -1))
+    with meanwhile(lambda: os.truncate(file, next(sizes))):
+        done = seed(store, settings, files_of([file]).files)
+    assert [one.reason for one in done.failed] == [
+        "it changed while it was uploaded: upload it again when it is complete"
+    ]
+
+
+def test_what_took_the_place_of_a_file_is_not_followed(
+    store: ObjectStore, settings: Settings, bucket: TestBucket, tmp_path: Path
+):
+    for name in ("gone", "link", "pipe"):
+        (tmp_path / name).touch()
+    (tmp_path / "file").write_bytes(b"1")
+    files = files_of([tmp_path]).files
+    for name in ("gone", "link", "pipe"):
+        (tmp_path / name).unlink()
+    (tmp_path / "link").symlink_to("/etc/hostname")
+    os.mkfifo(tmp_path / "pipe")
+    done = seed(store, settings, files)
+    assert {Path(one.name).name: one.reason.partition(": ")[2] for one in done.failed} == {
+        "gone": "No such file or directory",
+        "link": "Too many levels of symbolic links",
+        "pipe": "it is no file any more",
+    }
+    assert bucket.keys() == ["file"]
+
+
+def test_key_that_is_a_folder_in_the_store_is_named(
+    store: ObjectStore, settings: Settings, bucket: TestBucket, tmp_path: Path
+):
+    bucket.put("south/a.csv", b"1")
+    for name in ("south", "north"):
+        (tmp_path / name).write_bytes(b"2")
+    done = seed(store, settings, files_of([tmp_path]).files)
+    assert done.count == 1
+    assert [Path(one.name).name for one in done.failed] == ["south"]
+    assert sorted(bucket.keys()) == ["north", "south/a.csv"]
+
+
+def test_sample_is_removed_but_not_what_replaced_it(
+    store: ObjectStore, settings: Settings, bucket: TestBucket, manager: DataManager
+):
+    bucket.user("mine.csv")
+    seed(store, settings, sample_files())
+    bucket.user("1000.csv", first="Replaced")
+    bucket.remove("1001.csv")
+    manager.run(Trigger.CLI)
+
+    removed = remove_sample(store, settings)
+
+    assert (removed.count, removed.kept) == (len(sample_files()) - 2, ["1000.csv"])
+    assert sorted(bucket.keys()) == ["1000.csv", "mine.csv"]
+    assert manager.run(Trigger.CLI).counts.users_live == 2
+    again = remove_sample(store, settings)
+    assert (again.count, again.kept) == (0, ["1000.csv"])
+
+
+def test_sample_files_are_those_of_the_folder():
+    below = {path.relative_to(SAMPLE).as_posix() for path in SAMPLE.rglob("*") if path.is_file()}
+    assert {file.key for file in sample_files()} == below
+    assert all(isinstance(file, File) for file in sample_files())
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_sample_has_the_same_winners_each_time(
+    store: ObjectStore, settings: Settings, manager: DataManager, engine: Engine, attempt: int
+):
+    del attempt
+    seed(store, settings, sample_files())
+    manager.run(Trigger.CLI)
+    with engine.connect() as connection:
+        found = connection.execute(
+            text(
+                "SELECT user_id, source_key, split_part(img_path, '/', 2) FROM users"
+                " WHERE user_id IN ('1005', '1007') ORDER BY 1"
+            )
+        ).all()
+    assert [tuple(row) for row in found] == [
+        ("1005", "1005.csv", "1005.JPG"),
+        ("1007", "1007.csv", "1007.jpg"),
+    ]
