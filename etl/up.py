@@ -86,7 +86,7 @@ def _warn(console: Console, line: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What the start of `up` passes on from step to step."""
+    """The values that the start of `up` passes from step to step."""
 
     settings: Settings
     console: Console

@@ -50,11 +50,11 @@ class Up:
         return (self.local_dir / "logs" / f"{name}.log").read_text("utf-8")
 
     def await_words(self, words: str) -> None:
-        wait_until(lambda: words in self.said() or self.process.poll() is not None, seconds=60)
+        wait_until(lambda: words in self.said() or self.process.poll() is not None, seconds=120)
         assert words in self.said(), self.said()
 
     def await_end(self) -> int:
-        return self.process.wait(60)
+        return self.process.wait(120)
 
     def child(self, command: str) -> int:
         """The process of the child with this command."""
@@ -255,12 +255,12 @@ def test_child_that_waits_for_the_database_is_reported_once(
         started.await_words("Ctrl-C ends")
         relay.cut()
         os.kill(started.child("serve"), signal.SIGKILL)
-        wait_until(lambda: started.log("api").count("DatabaseUnavailable") >= 2, seconds=60)
+        wait_until(lambda: started.log("api").count("DatabaseUnavailable") >= 2, seconds=180)
         assert started.said().count("The api waits for what is down") == 1
         assert "PostgreSQL is not available" in started.said()
         assert started.process.poll() is None
         relay.mend()
-        wait_until(lambda: started.log("api").count("API listening") == 2, seconds=60)
+        wait_until(lambda: started.log("api").count("API listening") == 2, seconds=180)
     assert started.said().count("The api") == 2  # it was killed, and it waits
 
 
