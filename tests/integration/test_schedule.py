@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from pydantic import SecretStr
@@ -164,9 +165,11 @@ def test_while_the_database_is_away_nothing_spins(
     scheduler = Scheduler(lost, DataManager(lost))
     scheduler._retry.arm()  # noqa: SLF001 - as a run that failed for the outage has it
     waits: list[float] = []
-    monkeypatch.setattr(
-        "etl.schedule.select.select",
-        lambda _read, _write, _rest, seconds: (waits.append(seconds), scheduler.stop())[1],
-    )
+
+    def select(_read: object, _write: object, _rest: object, seconds: float) -> None:
+        waits.append(seconds)
+        scheduler.stop()
+
+    monkeypatch.setattr("etl.schedule.select", SimpleNamespace(select=select))
     scheduler.run_forever()
     assert waits == [0.5]
