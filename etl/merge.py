@@ -66,7 +66,7 @@ def merge(  # noqa: PLR0913 - each a fact of the run
     figures = _write_users(connection, parameters, is_little=is_little)
     gained = figures.pop("images_gained")
     for name in ("objects", "problems"):
-        figures |= _figures(connection, name, {})
+        figures |= _figures(connection, name, parameters)
     counts = _with_standing(Counts.from_dict(figures), before, gained)
     if not is_little or counts.users_retired > MASS_RETIREMENT_FLOOR:
         counts = _recounted(connection, counts, is_first=before == Counts())

@@ -34,6 +34,7 @@ from etl.kafka import announcing
 from etl.listen import listening
 from etl.manager import DataManager
 from etl.model import RunReport, Trigger
+from etl.retention import Retention
 from etl.settings.values import duration_text
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Scheduler:
         self._settings = settings
         self._manager = manager
         self._engine: Engine = connect_unpooled(settings)
+        self._retention = Retention(settings)
         self._wake_read, self._wake_write = os.pipe()
         self._stopping = False
         self._retry = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
@@ -138,10 +140,12 @@ class Scheduler:
             # In turn: neither a storm of events nor one of requests keeps the rest waiting.
             has_worked = self._run_told(connection) + self._run_requested()
             self._publish_gathered(connection)
-            if not has_worked:
+            has_more_to_remove = self._retention.work()
+            if has_worked:
+                if events.count_waiting(connection) >= BURST:  # it has begun during the run
+                    self._gather(connection)
+            elif not has_more_to_remove:
                 self._wait(LOOK_EVERY_SECONDS, connection)
-            elif events.count_waiting(connection) >= BURST:  # it has begun during the run
-                self._gather(connection)
 
     def _publish_gathered(self, connection: Connection) -> None:
         """Publish what event runs left, once it is time."""

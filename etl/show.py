@@ -173,7 +173,7 @@ def welcome(console: Console, settings: Settings, url: str) -> None:
     for line in (
         f"curl{key} '{url}/data?min_age=30&is_image_exists=true&limit=3'",
         f"curl{key} -X POST '{url}/data?wait=10'",
-        "eval \"$(./run.sh env)\"; psql -c 'SELECT * FROM users LIMIT 3'",
+        "eval \"$(./run.sh env)\"; psql -c 'SELECT * FROM users WHERE retired_at IS NULL LIMIT 3'",
         f'aws --endpoint-url "$S3_ENDPOINT" s3 cp my.csv s3://{settings.source_bucket}/my.csv',
         f"open {url}/docs",
     ):

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from etl.access import Entry, parse_entries
 from etl.errors import ConfigurationError
-from etl.settings.values import Duration, Options, SecurityProtocol, Sizes, listed
+from etl.settings.values import Duration, Options, Retention, SecurityProtocol, Sizes, listed
 
 URL_ESCAPES = "in the password, write %40 for @, %2F for /, %3F for ?, %23 for # and %25 for %"
 _PORTS = 1 << 16
@@ -85,6 +85,15 @@ class Settings(BaseSettings):
     )
     output_parquet: bool = Field(
         default=False, description="whether output.parquet is published beside output.csv"
+    )
+    problem_retention: Retention = Field(
+        default=timedelta(days=90), description="how long closed problems are kept, or forever"
+    )
+    run_retention: Retention = Field(
+        default=timedelta(days=90), description="how long runs are kept, or forever"
+    )
+    event_retention: Retention = Field(
+        default=timedelta(days=30), description="how long handled events are kept, or forever"
     )
     thumbnail_sizes: Sizes = Field(
         default=(256, 64), description="longest sides of the thumbnails, in pixels"

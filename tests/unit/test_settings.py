@@ -41,6 +41,19 @@ def test_a_duration_that_is_told_can_be_written_in_a_setting(duration: timedelta
     assert parse_duration(duration_text(duration)) == duration
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("90d", timedelta(days=90)),
+        ("1h", timedelta(hours=1)),
+        ("forever", None),
+        (" Forever", None),
+    ],
+)
+def test_rows_are_kept_for_a_time_or_forever(text: str, kept: timedelta | None):
+    assert Settings(_env_file=None, run_retention=text).run_retention == kept
+
+
 @pytest.mark.parametrize(("text", "count"), [("10MB", 10_000_000), ("1KiB", 1024), ("500", 500)])
 def test_sizes_are_bytes_or_a_number_and_a_unit(text: str, count: int):
     settings = Settings(_env_file=None, image_max_bytes=text, document_max_size=text)
@@ -88,6 +101,17 @@ def test_a_wrong_setting_is_named_with_its_value(
         ("OBJECT_MAX_SIZE", "big", "write a number of bytes, or a size such as 10MB"),
         ("OBJECT_MAX_SIZE", "10 potatoes", "write a number of bytes, or a size such as 10MB"),
         ("LOG_FORMAT", "xml", "write 'console' or 'json'"),
+        (
+            "RUN_RETENTION",
+            "0",
+            "write a number and a unit, such as 60s, 25m or 1.5h; or forever",
+        ),
+        (
+            "EVENT_RETENTION",
+            "0d",
+            "the shortest time to keep rows is 1h; write forever to keep all",
+        ),
+        ("PROBLEM_RETENTION", "2000d", "the longest time is 365d; or forever"),
     ],
 )
 def test_a_wrong_setting_is_told_what_to_write(
