@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from sqlalchemy import Engine, make_url, text
 
 from etl.database import check_migrated, connect, migrate
@@ -227,3 +229,37 @@ def test_every_name_that_migrations_give_is_looked_for(engine: Engine):
     with engine.connect() as connection:
         made = set(connection.scalars(text(_OURS)))
     assert set(relation_names()) == made - {"alembic_version", "alembic_version_pkc"}
+
+
+def test_figures_of_problems_are_counted_again_and_data_stay(empty_database: Settings):
+    """Given runs of version 0005, which did not count what images showed after them."""
+    engine = connect(empty_database)
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(ROOT / "etl" / "migrations"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+        connection.execute(
+            text(
+                "INSERT INTO run (trigger, state, counts) VALUES"
+                " ('cli', 'succeeded', '{\"problems\": 1, \"rows_read\": 4}'),"
+                " ('cli', 'succeeded', '{\"problems\": 0}'), ('cli', 'failed', '{}')"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO problem (run_id, key, etag, code, severity, note)"
+                " SELECT 1, 'k' || n, 'e', 'corrupt-image', 'error', ''"
+                " FROM generate_series(1, 3) AS n"
+            )
+        )
+    migrate(engine)
+    check_migrated(engine)
+    with engine.connect() as connection:
+        assert connection.scalars(text("SELECT counts FROM run ORDER BY id")).all() == [
+            {"problems": 3, "rows_read": 4},
+            {"problems": 0},
+            {},
+        ]
+        assert connection.scalar(text("SELECT count(*) FROM problem")) == 3
+    engine.dispose()
