@@ -13,6 +13,7 @@ from flask.json.provider import DefaultJSONProvider
 from api import (
     auth,
     data,
+    datasets,
     docs,
     documents,
     errors,
@@ -82,6 +83,7 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
         pictures,
         stats,
         problems,
+        datasets,
         runs,
         events,
         documents,

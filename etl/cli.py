@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from etl import local, show
-from etl.command import InOrder, live, print_json, print_json_list
+from etl.command import InOrder, database, live, print_json, print_json_list
 from etl.env_file import read_misspellings
 from etl.errors import ConfigurationError, EtlError, RunRefused, TransientError
 from etl.event_commands import events_group
@@ -25,11 +25,10 @@ from etl.logs import set_up_logs
 from etl.memory import choose_allocator
 from etl.model import ProblemCode, Trigger
 from etl.settings import EMBEDDED_MARK, Settings, embedded_mark, read_settings
+from etl.shadowed_command import shadowed_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from sqlalchemy import Connection
 
 # What one command alone needs is imported where that command runs: pandas takes half a second.
 
@@ -90,18 +89,6 @@ def progress_bar(*, hidden: bool = False) -> Iterator[Progress]:
         *columns, console=console, transient=True, disable=hidden or not console.is_terminal
     ) as bar:
         yield bar
-
-
-@contextmanager
-def _database() -> Iterator[tuple[Settings, Connection]]:
-    """Settings of, and a connection to, a stack that is up for as long as the block runs."""
-    from etl.database import connect, translating
-
-    with live() as settings:
-        engine = connect(settings)
-        with translating(), engine.connect() as connection:
-            yield settings, connection
-        engine.dispose()
 
 
 @commands.command("up")
@@ -209,7 +196,7 @@ def status_command(*, as_json: bool) -> None:
     """Tell of users, objects, images, open problems and the last runs."""
     from etl.status import status
 
-    with _database() as (settings, connection):
+    with database() as (settings, connection):
         facts = status(connection, settings)
     if as_json:
         print_json(facts)
@@ -235,7 +222,7 @@ def problems_command(*, key: str | None, code: str | None, as_json: bool) -> Non
 
     from etl.status import count_open_problems, open_problems
 
-    with _database() as (_, connection):
+    with database() as (_, connection):
         found = open_problems(connection, key=key, code=code)
         if as_json:
             print_json_list(found)
@@ -246,6 +233,9 @@ def problems_command(*, key: str | None, code: str | None, as_json: bool) -> Non
             else:
                 others = count_open_problems(connection)
                 show.no_problem(Console(highlight=False), key=key, code=code, others=others)
+
+
+commands.add_command(shadowed_command)
 
 
 @commands.command("verify")

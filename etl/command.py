@@ -16,6 +16,8 @@ from etl.settings import Settings, read_settings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from sqlalchemy import Connection
+
 
 class InOrder(click.Group):
     """Lists its commands as they stand in their file: what is needed first comes first."""
@@ -39,6 +41,18 @@ def live(*, quiet: bool = True) -> Iterator[Settings]:
             make_buckets=settings.embeds_object_store,
         )
         yield filled
+
+
+@contextmanager
+def database() -> Iterator[tuple[Settings, Connection]]:
+    """Settings of, and a connection to, a stack that is up for as long as the block runs."""
+    from etl.database import connect, translating
+
+    with live() as settings:
+        engine = connect(settings)
+        with translating(), engine.connect() as connection:
+            yield settings, connection
+        engine.dispose()
 
 
 def print_json(value: object) -> None:
