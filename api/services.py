@@ -18,7 +18,7 @@ from api.intake import Intake
 from api.write_checks import WriteChecks
 from etl import events
 from etl.bucket import ObjectStore
-from etl.database import connect, explain, translating
+from etl.database import check_after, connect, translating
 from etl.documents import Documents, Turns
 from etl.errors import DatabaseMisconfigured, DatabaseUnavailable
 from etl.objects import Objects
@@ -45,6 +45,10 @@ _STATES = {
     _TOO_LONG: (
         f"The query took longer than {STATEMENT_TIMEOUT_SECONDS} s and was stopped.",
         "Ask for less: set `limit`, or narrow the filters.",
+    ),
+    "42P01": (
+        "The tables are missing.",
+        "Run `./run.sh migrate`; `./run.sh up` does it as well.",
     ),
 }
 _OUTAGE_HINT = "Try again in a few seconds; if it lasts, check that DATABASE_URL answers."
@@ -157,7 +161,7 @@ class Services:
             ) from error
         except (DBAPIError, psycopg2.Error) as error:  # the driver's own comes from COPY
             cause = error.orig if isinstance(error, DBAPIError) else error
-            explain(self.engine, cause)
+            check_after(self.engine, cause)  # COPY goes past SQLAlchemy
             state = getattr(cause, "pgcode", None)
             if state not in _STATES:
                 raise

@@ -19,7 +19,7 @@ from psycopg2 import _psycopg, extensions, sql
 from sqlalchemy import URL, make_url
 
 from etl import schema
-from etl.errors import LoginRefused, RightMissing, SchemaChanged
+from etl.errors import LoginRefused, RightMissing
 from etl.settings.model import URL_ESCAPES
 
 if TYPE_CHECKING:
@@ -114,16 +114,12 @@ class Opener:
             raise
         return connection
 
-    def explain(self, error: BaseException) -> None:
-        """Say why a statement found no table or column, with a connection of its own.
+    def check(self) -> None:
+        """Compare the version of the tables again, over a connection of its own.
 
-        Raises:  NewerSchema, OlderSchema or SchemaChanged; as `open`.
+        Raises:  as `open`.
         """
         self.open().close()
-        raise SchemaChanged(
-            f"PostgreSQL has not what Bucketline needs: {first_line(error)}.",
-            told="A table or column that Bucketline needs is missing.",
-        ) from error
 
     # -- connecting
 

@@ -73,7 +73,7 @@ def connect(
         pool_pre_ping=True,
         pool_timeout=CONNECT_TIMEOUT_SECONDS,
     )
-    return _explaining(engine, opener)
+    return _watching(engine, opener)
 
 
 def connect_unpooled(settings: Settings) -> Engine:
@@ -83,29 +83,30 @@ def connect_unpooled(settings: Settings) -> Engine:
     """
     opener = Opener.of(settings, checks_schema=True)
     engine = create_engine(opener.url, creator=opener.open, poolclass=NullPool)
-    return _explaining(engine, opener)
+    return _watching(engine, opener)
 
 
-def _explaining(engine: Engine, opener: Opener) -> Engine:
+def _watching(engine: Engine, opener: Opener) -> Engine:
     """The engine; where it checks the schema, a table that is missing leads to another check."""
     engine.update_execution_options(**{_OPENER: opener})
     if opener.checks_schema:
 
         @event.listens_for(engine, "handle_error")
         def on_error(context: ExceptionContext) -> None:
-            explain(engine, context.original_exception)
+            check_after(engine, context.original_exception)
 
     return engine
 
 
-def explain(engine: Engine, error: BaseException | None) -> None:
-    """Say why a COPY, which goes past SQLAlchemy, found no table or column.
+def check_after(engine: Engine, error: BaseException | None) -> None:
+    """Compare versions after an error that a migration by another version would have caused.
 
-    Raises:  as `Opener.explain`, for such an error on an engine that checks the schema.
+    Raises:  NewerSchema or OlderSchema, on an engine that checks the schema; DatabaseUnavailable.
     """
     opener: Opener = engine.get_execution_options()[_OPENER]
-    if opener.checks_schema and error and getattr(error, "pgcode", None) in UNDEFINED:
-        opener.explain(error)
+    if opener.checks_schema and getattr(error, "pgcode", None) in UNDEFINED:
+        with translating():
+            opener.check()
 
 
 @contextmanager

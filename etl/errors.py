@@ -13,8 +13,7 @@ EtlError
 ├─ NotSupported          the object store cannot do it
 └─ ConfigurationError    stop; name the variable and the remedy
    └─ DatabaseMisconfigured   also a DatabaseUnavailable: a command stops, a running process
-                              waits: LoginRefused, RightMissing, NewerSchema, OlderSchema,
-                              SchemaChanged
+                              waits: LoginRefused, RightMissing, NewerSchema, OlderSchema
 
 Every leaf says what failed, on what, and what to do about it. Anything raised
 outside this tree is a bug and should look like one.
@@ -199,12 +198,3 @@ class OlderSchema(DatabaseMisconfigured):
     """The tables are missing, or of an older version than this program needs."""
 
     hint = "Run `./run.sh migrate`."
-
-
-class SchemaChanged(DatabaseMisconfigured):
-    """A table or column is missing although the tables are at the right version."""
-
-    hint = (
-        "Undo what changed the tables by hand. If nothing did, this is a fault of Bucketline:"
-        " please report it."
-    )

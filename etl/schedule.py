@@ -26,7 +26,6 @@ from etl.errors import (
     EtlError,
     RightMissing,
     RunAlreadyActive,
-    SchemaChanged,
     TransientError,
 )
 from etl.image_watch import watching
@@ -90,7 +89,7 @@ class Scheduler:
                         reconnect.reset()
                         self._request()
                         self._serve(connection)
-                except (RightMissing, SchemaChanged) as error:  # seen only by what a run does
+                except RightMissing as error:  # seen only by what a run does
                     _log_waiting(error)
                     self._wait(self._failed_retry.next())
                 except DatabaseUnavailable as error:
