@@ -208,7 +208,7 @@ def test_a_role_without_login_is_a_wrong_setting(admin: Engine, as_role: Setting
     assert "LOGIN" in caught.value.advice
 
 
-def test_a_role_that_may_not_connect_is_told_what_to_grant(
+def test_a_role_that_may_not_connect_gets_the_grant(
     settings: Settings, engine: Engine, as_role: Settings, role: str
 ):
     name = make_url(settings.sqlalchemy_url).database
@@ -347,7 +347,7 @@ def test_a_new_connection_compares_versions(
 @pytest.mark.parametrize(
     "change", ["ALTER TABLE users RENAME TO people", "ALTER TABLE users RENAME user_id TO id2"]
 )
-def test_a_table_or_column_that_is_missing_has_the_versions_compared(
+def test_a_missing_table_or_column_has_the_versions_compared(
     settings: Settings, engine: Engine, change: str, version: str | None
 ):
     checking = connect(settings, checks_schema=True)

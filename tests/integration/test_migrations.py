@@ -87,7 +87,7 @@ def database_like(admin: Engine, stack: Settings) -> Iterator[Callable[[str], Se
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
-def test_a_role_that_may_not_make_tables_is_told_what_to_grant(
+def test_a_role_that_may_not_make_tables_gets_the_grant(
     as_role: Settings, empty_database: Settings, role: str
 ):
     error = refusal(as_role)
@@ -101,7 +101,7 @@ def test_a_role_that_may_not_make_tables_is_told_what_to_grant(
     engine.dispose()
 
 
-def test_a_role_that_may_make_no_temporary_table_is_told(
+def test_a_role_without_temporary_tables_gets_the_grant(
     as_role: Settings, empty_database: Settings, role: str
 ):
     name = make_url(empty_database.sqlalchemy_url).database
@@ -172,7 +172,7 @@ def test_a_database_that_cannot_hold_every_name_is_refused(
     assert "ENCODING 'UTF8' TEMPLATE template0" in error.advice
 
 
-def test_a_role_that_may_only_read_is_told(
+def test_a_role_that_may_only_read_is_refused(
     admin: Engine, as_role: Settings, empty_database: Settings, role: str
 ):
     run_in(empty_database, f"GRANT CREATE ON SCHEMA public TO {role}")
@@ -183,7 +183,7 @@ def test_a_role_that_may_only_read_is_told(
     assert f"ALTER ROLE {role} RESET default_transaction_read_only" in error.advice
 
 
-def test_a_search_path_that_leads_nowhere_is_told(admin: Engine, as_role: Settings, role: str):
+def test_a_search_path_that_leads_nowhere_is_named(admin: Engine, as_role: Settings, role: str):
     with admin.connect() as connection:
         connection.execute(text(f"ALTER ROLE {role} SET search_path = nowhere"))
     error = refusal(as_role)

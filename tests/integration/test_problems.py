@@ -155,7 +155,7 @@ def test_the_figure_of_a_run_counts_what_its_images_showed_later(
     assert agreeing(client, first.id) == 3
 
 
-def test_the_figure_of_a_run_loses_what_an_image_turned_out_not_to_be(
+def test_the_figure_of_a_run_loses_problems_that_are_gone(
     client: FlaskClient, settings: Settings, bucket: TestBucket, manager: DataManager
 ):
     bucket.put("1.png", plain(20, 20))

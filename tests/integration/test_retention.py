@@ -222,7 +222,7 @@ def test_a_pass_is_made_once_an_hour(kept: Settings, engine: Engine):
     assert count(engine, "run") == 130
 
 
-def test_rows_that_cannot_be_removed_in_time_wait_for_the_next_pass(
+def test_rows_not_removed_in_time_wait_for_the_next_pass(
     kept: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(retention, "STATEMENT_TIMEOUT_SECONDS", 0.2)
