@@ -308,6 +308,7 @@ use installs what is needed into .venv.
   seed      Upload data/src, or a folder or file of yours.
   status    Tell of users, objects, images, open problems and the last runs.
   problems  List what is wrong in the bucket now, and what to do.
+  shadowed  List the valid rows that lost to another row of the same user.
   verify    Read the whole bucket afresh and print every difference.
   env       Print export lines of what is up, for psql, aws and curl.
   keys      Make, list and revoke the keys to the API.

@@ -12,6 +12,7 @@ from flask.json.provider import DefaultJSONProvider
 from api import (
     auth,
     data,
+    datasets,
     docs,
     documents,
     errors,
@@ -72,6 +73,7 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
         statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS,
         idle_timeout_seconds=IDLE_TIMEOUT_SECONDS,
         pool_size=POOL_SIZE,
+        checks_schema=True,
     )
     shared = Services(settings, engine, today, IDLE_TIMEOUT_SECONDS)
     install(app.extensions, shared)
@@ -87,6 +89,7 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
         pictures,
         stats,
         problems,
+        datasets,
         runs,
         events,
         documents,

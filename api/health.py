@@ -14,6 +14,7 @@ from api.data import RUN_EXAMPLE
 from api.errors import RETRY_AFTER_SECONDS
 from api.schemas.health import Health
 from api.services import PROBE_SECONDS, Services, services
+from etl import schema
 from etl.access import Role
 from etl.errors import EtlError
 from etl.model import RunState
@@ -48,7 +49,8 @@ _DOWN = {
 @bp.doc(
     responses={
         503: {
-            "description": "`down`: the database does not answer.",
+            "description": "`down`: the database does not answer, or its tables are of another"
+            " version.",
             "content": {
                 "application/json": {
                     "schema": {"$ref": "#/components/schemas/Health"},
@@ -102,10 +104,14 @@ def reason_for_caller(error: EtlError) -> str:
 
 
 def _last_run(shared: Services) -> dict[str, Any] | None:
-    """The run that began last; a request may have waited longer than its id tells."""
+    """The run that began last; a request may have waited longer than its id tells.
+
+    Raises:  NewerSchema or OlderSchema, also before a statement fails for it.
+    """
     begun = select(run).where(run.c.started_at.is_not(None))
     statement = begun.order_by(run.c.started_at.desc()).limit(1)
     with shared.database() as connection:
+        schema.check(schema.versions(connection))
         row = connection.execute(statement).mappings().one_or_none()
     return None if row is None else dict(row)
 

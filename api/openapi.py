@@ -26,6 +26,11 @@ _PATH_PARAMETERS: dict[str, Json] = {
         "schema": {"type": "string", "minLength": 1},
         "example": "1000",
     },
+    "dataset": {
+        "description": "A dataset's name; `users` is the one there is.",
+        "schema": {"type": "string", "minLength": 1},
+        "example": "users",
+    },
     "name": {
         "description": "A document's name.",
         "schema": {"type": "string", "pattern": f"^{NAME}$"},

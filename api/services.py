@@ -18,9 +18,9 @@ from api.intake import Intake
 from api.write_checks import WriteChecks
 from etl import events
 from etl.bucket import ObjectStore
-from etl.database import connect, translating
+from etl.database import check_after, connect, translating
 from etl.documents import Documents, Turns
-from etl.errors import DatabaseUnavailable
+from etl.errors import DatabaseMisconfigured, DatabaseUnavailable
 from etl.objects import Objects
 
 if TYPE_CHECKING:
@@ -93,7 +93,10 @@ class Services:
     def __post_init__(self) -> None:
         """Events go over a connection of their own: a burst leaves the others to readers."""
         engine = connect(
-            self.settings, statement_timeout_seconds=INTAKE_TIMEOUT_SECONDS, pool_size=1
+            self.settings,
+            statement_timeout_seconds=INTAKE_TIMEOUT_SECONDS,
+            pool_size=1,
+            checks_schema=True,
         )
 
         def keep(told: Sequence[events.BucketEvent]) -> int:
@@ -145,16 +148,20 @@ class Services:
         """A connection for one transaction, committed when the block ends well.
 
         Raises:  DatabaseUnavailable, in words fit for a client; the reason is in its facts.
+                 DatabaseMisconfigured, such as NewerSchema.
         """
         try:
             with translating(), (engine or self.engine).begin() as connection:
                 yield connection
+        except DatabaseMisconfigured:
+            raise
         except DatabaseUnavailable as error:
             raise DatabaseUnavailable(
                 "PostgreSQL is not available.", hint=_OUTAGE_HINT, reason=error.message
             ) from error
         except (DBAPIError, psycopg2.Error) as error:  # the driver's own comes from COPY
             cause = error.orig if isinstance(error, DBAPIError) else error
+            check_after(self.engine, cause)  # COPY goes past SQLAlchemy
             state = getattr(cause, "pgcode", None)
             if state not in _STATES:
                 raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NoReturn
 
@@ -22,6 +21,7 @@ from etl.command import (
     CallersPath,
     InOrder,
     console,
+    database,
     live,
     print_json,
     print_json_list,
@@ -41,12 +41,10 @@ from etl.model import ProblemCode, Trigger
 from etl.program import naming, program
 from etl.seed_command import seed_command
 from etl.settings import EMBEDDED_MARK, Settings, embedded_mark, read_settings
+from etl.shadowed_command import shadowed_command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-    from sqlalchemy import Connection
 
 # What one command alone needs is imported where that command runs: pandas takes half a second.
 
@@ -106,18 +104,6 @@ def commands() -> None:
     """
     for misspelling in read_misspellings():
         warn(misspelling.sentence())
-
-
-@contextmanager
-def _database() -> Iterator[tuple[Settings, Connection]]:
-    """Settings of, and a connection to, a stack that is up for as long as the block runs."""
-    from etl.database import connect, translating
-
-    with live() as settings:
-        engine = connect(settings)
-        with translating(), engine.connect() as connection:
-            yield settings, connection
-        engine.dispose()
 
 
 @commands.command("up")
@@ -212,7 +198,7 @@ def status_command(*, as_json: bool) -> None:
     """Tell of users, objects, images, open problems and the last runs."""
     from etl.status import status
 
-    with _database() as (settings, connection):
+    with database() as (settings, connection):
         facts = status(connection, settings)
     if as_json:
         print_json(facts)
@@ -238,7 +224,7 @@ def problems_command(*, key: str | None, code: str | None, as_json: bool) -> Non
 
     from etl.status import count_open_problems, open_problems
 
-    with _database() as (_, connection):
+    with database() as (_, connection):
         found = open_problems(connection, key=key, code=code)
         if as_json:
             print_json_list(naming("note", problem) for problem in found)
@@ -249,6 +235,9 @@ def problems_command(*, key: str | None, code: str | None, as_json: bool) -> Non
             else:
                 others = count_open_problems(connection)
                 show.no_problem(Console(highlight=False), key=key, code=code, others=others)
+
+
+commands.add_command(shadowed_command)
 
 
 @commands.command("verify")

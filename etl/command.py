@@ -22,6 +22,8 @@ from etl.settings import Settings, read_settings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from sqlalchemy import Connection
+
 # Where run.sh was called, if in another folder than its own, where the program runs.
 CALLERS_FOLDER = "BUCKETLINE_CALLERS_FOLDER"
 EXIT_FAILED = 1
@@ -100,6 +102,18 @@ def progress_bar(*, hidden: bool = False) -> Iterator[Progress]:
         *columns, console=console, transient=True, disable=hidden or not console.is_terminal
     ) as bar:
         yield bar
+
+
+@contextmanager
+def database() -> Iterator[tuple[Settings, Connection]]:
+    """Settings of, and a connection to, a stack that is up for as long as the block runs."""
+    from etl.database import connect, translating
+
+    with live() as settings:
+        engine = connect(settings)
+        with translating(), engine.connect() as connection:
+            yield settings, connection
+        engine.dispose()
 
 
 def print_json(value: object) -> None:

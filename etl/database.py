@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, NullPool, create_engine, make_url, text
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from etl.errors import (
-    ConfigurationError,
-    DatabaseUnavailable,
-    ImagesInHand,
-    RunAlreadyActive,
-    RunRefused,
+from etl import schema
+from etl.connection import (
+    CONNECT_TIMEOUT_SECONDS,
+    FORBIDDEN,
+    HOST_ADVICE,
+    UNDEFINED,
+    UNKNOWN_HOST,
+    Opener,
+    first_line,
+    missing_right,
 )
+from etl.errors import DatabaseUnavailable, ImagesInHand, RunAlreadyActive, RunRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
+
+    from sqlalchemy.engine import ExceptionContext
 
     from etl.settings import Settings
 
-CONNECT_TIMEOUT_SECONDS = 5
 RUN_LOCK = 7_282_018_361  # any number will do, as long as every version keeps it
 MIGRATION_LOCK = RUN_LOCK + 1
 IMAGE_LOCK = RUN_LOCK + 2
@@ -37,8 +38,10 @@ ANNOUNCE_LOCK = RUN_LOCK + 3
 LOCK_POLL_SECONDS = 0.2
 CLIENT_CHECK_SECONDS = 5
 
-# SQLSTATE classes and codes in which the same call may work later.
-_PASSING = ("08", "53", "57P", "55P03", "40001", "40P01")
+# SQLSTATE classes and codes in which the same call may work later; 25006 is a server that became a
+# replica.
+_PASSING = ("08", "25006", "53", "57P", "55P03", "40001", "40P01")
+_OPENER = "bucketline_opener"
 
 
 def connect(
@@ -47,11 +50,13 @@ def connect(
     statement_timeout_seconds: float | None = None,
     idle_timeout_seconds: float | None = None,
     pool_size: int = 5,
+    checks_schema: bool = False,
 ) -> Engine:
     """An engine whose connections speak UTC, give up connecting in 5 s and notice a dead peer.
 
     At most `pool_size` connections; who finds none free within 5 s gets DatabaseUnavailable.
-    PostgreSQL ends a statement, or a transaction that sits idle, when its limit is over.
+    PostgreSQL ends a statement, or a transaction that sits idle, when its limit is over. With
+    `checks_schema`, tables of another version are NewerSchema or OlderSchema.
 
     Raises:  ConfigurationError when DATABASE_URL is missing or no PostgreSQL URL.
     """
@@ -59,39 +64,49 @@ def connect(
         "statement_timeout": statement_timeout_seconds,
         "idle_in_transaction_session_timeout": idle_timeout_seconds,
     }
-    return create_engine(
-        make_url(settings.sqlalchemy_url),
+    opener = Opener.of(settings, limits=limits, checks_schema=checks_schema)
+    engine = create_engine(
+        opener.url,
+        creator=opener.open,
         pool_size=pool_size,
         max_overflow=0,
         pool_pre_ping=True,
         pool_timeout=CONNECT_TIMEOUT_SECONDS,
-        connect_args=_connect_args(limits),
     )
+    return _watching(engine, opener)
 
 
 def connect_unpooled(settings: Settings) -> Engine:
-    """An engine whose connections are really closed when given back, locks and all."""
-    return create_engine(
-        make_url(settings.sqlalchemy_url),
-        poolclass=NullPool,
-        connect_args=_connect_args({}),
-    )
+    """An engine whose connections are really closed when given back, locks and all.
+
+    Tables of another version are NewerSchema or OlderSchema.
+    """
+    opener = Opener.of(settings, checks_schema=True)
+    engine = create_engine(opener.url, creator=opener.open, poolclass=NullPool)
+    return _watching(engine, opener)
 
 
-def _connect_args(limits: Mapping[str, float | None]) -> dict[str, object]:
-    options = "-c timezone=UTC"
-    for name, seconds in limits.items():
-        if seconds is not None:
-            options += f" -c {name}={int(seconds * 1000)}"
-    return {
-        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-        "options": options,
-        "application_name": "bucketline",
-        "keepalives_idle": 10,
-        "keepalives_interval": 5,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 30_000,
-    }
+def _watching(engine: Engine, opener: Opener) -> Engine:
+    """The engine; where it checks the schema, a table that is missing leads to another check."""
+    engine.update_execution_options(**{_OPENER: opener})
+    if opener.checks_schema:
+
+        @event.listens_for(engine, "handle_error")
+        def on_error(context: ExceptionContext) -> None:
+            check_after(engine, context.original_exception)
+
+    return engine
+
+
+def check_after(engine: Engine, error: BaseException | None) -> None:
+    """Compare versions after an error that a migration by another version would have caused.
+
+    Raises:  NewerSchema or OlderSchema, on an engine that checks the schema; DatabaseUnavailable.
+    """
+    opener: Opener = engine.get_execution_options()[_OPENER]
+    if opener.checks_schema and getattr(error, "pgcode", None) in UNDEFINED:
+        with translating():
+            opener.check()
 
 
 @contextmanager
@@ -107,10 +122,13 @@ def translating() -> Iterator[None]:
         raise DatabaseUnavailable("No database connection came free in time.") from error
     except (DBAPIError, psycopg2.Error) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
+        if getattr(cause, "pgcode", None) == FORBIDDEN:
+            raise missing_right(cause) from error
         if not is_outage(cause):
             raise
         raise DatabaseUnavailable(
-            f"PostgreSQL is not available: {_first_line(cause)}",
+            f"PostgreSQL is not available: {first_line(cause)}",
+            hint=HOST_ADVICE if UNKNOWN_HOST in str(cause) else None,
             told="PostgreSQL is not available.",
         ) from error
 
@@ -121,10 +139,6 @@ def is_outage(error: BaseException | None) -> bool:
     if state is None:  # no answer was heard
         return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
     return str(state).startswith(_PASSING)
-
-
-def _first_line(error: BaseException | None) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def driver(connection: Connection) -> Any:  # noqa: ANN401 - psycopg2 has no types
@@ -191,42 +205,17 @@ def _take(connection: Connection, lock: int, wait_seconds: float, refusal: RunRe
 def migrate(engine: Engine) -> None:
     """Bring the tables to the newest version; harmless when they are, safe at the same time.
 
-    Raises:  DatabaseUnavailable; ConfigurationError when the tables are from a newer version.
+    Raises:  DatabaseUnavailable; ConfigurationError when it cannot be done, and nothing was.
     """
     with translating(), engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
-        config = _alembic()
-        _refuse_newer(connection, config)
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        schema.upgrade(connection)
 
 
 def check_migrated(engine: Engine) -> None:
     """Make sure the tables are there, and of this version.
 
-    Raises:  ConfigurationError when they are not; DatabaseUnavailable.
+    Raises:  NewerSchema or OlderSchema when they are not; DatabaseUnavailable.
     """
     with translating(), engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-    newest = ScriptDirectory.from_config(_alembic()).get_current_head()
-    if current != newest:
-        raise ConfigurationError(
-            f"The tables in DATABASE_URL are at version {current or 'none'}, not {newest}.",
-            hint="Run `./run.sh migrate`.",
-        )
-
-
-def _alembic() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    return config
-
-
-def _refuse_newer(connection: Connection, config: Config) -> None:
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    current = MigrationContext.configure(connection).get_current_revision()
-    if current is not None and current not in known:
-        raise ConfigurationError(
-            f"The tables are at version {current}, which this Bucketline does not know.",
-            hint="They were made by a newer one: update Bucketline, or use another DATABASE_URL.",
-        )
+        schema.check(schema.versions(connection))

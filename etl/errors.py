@@ -14,6 +14,8 @@ EtlError
 ├─ ServiceNotStarted     `up` ends with it
 ├─ NotSupported          the object store cannot do it
 └─ ConfigurationError    stop; name the variable and the remedy
+   └─ DatabaseMisconfigured   also a DatabaseUnavailable: a command stops, a running process
+                              waits: LoginRefused, RightMissing, NewerSchema, OlderSchema
 
 Every leaf says what failed, on what, and what to do about it. Anything raised
 outside this tree is a bug and should look like one.
@@ -175,3 +177,28 @@ class AccountingMismatch(EtlError):
 
 class ConfigurationError(EtlError):
     """A setting is missing or wrong, or this machine cannot do what it asks."""
+
+
+class DatabaseMisconfigured(ConfigurationError, DatabaseUnavailable):
+    """PostgreSQL answers, but Bucketline cannot use what DATABASE_URL names.
+
+    A command ends with exit code 2. A process that is running waits until it is set right.
+    """
+
+
+class LoginRefused(DatabaseMisconfigured):
+    """PostgreSQL refuses the user, the password, the database or the options of the connection."""
+
+
+class RightMissing(DatabaseMisconfigured):
+    """The role may log in, but may not do what Bucketline does."""
+
+
+class NewerSchema(DatabaseMisconfigured):
+    """A newer version of Bucketline has migrated the tables."""
+
+
+class OlderSchema(DatabaseMisconfigured):
+    """The tables are missing, or of an older version than this program needs."""
+
+    hint = "Run `./run.sh migrate`."

@@ -165,8 +165,9 @@ def write(connection: Connection, seen: Sequence[Seen], settings: Settings) -> N
     )
     keys = [one.source.key for one in seen]
     named = {"bucket": settings.source_bucket, "codes": _CODES, "keys": keys}
-    _run(connection, "drop_problems", **named)
-    _run(connection, "write_problems", **named)
+    changed_runs = _run(connection, "drop_problems", **named)
+    changed_runs += _run(connection, "write_problems", **named)
+    _count_problems(connection, changed_runs)
 
 
 def _row(seen: Seen, now: datetime) -> dict[str, object]:
@@ -197,10 +198,17 @@ def forget(connection: Connection, bucket: str) -> int:
 
 def carry_problems(connection: Connection, bucket: str) -> None:
     """Open the problems that a run which brought the same bytes again could not see yet."""
-    _run(connection, "write_problems", bucket=bucket, codes=_CODES, keys=None)
+    changed_runs = _run(connection, "write_problems", bucket=bucket, codes=_CODES, keys=None)
+    _count_problems(connection, changed_runs)
 
 
-def _run(connection: Connection, name: str, **parameters: object) -> list[str]:
+def _count_problems(connection: Connection, run_ids: Iterable[int]) -> None:
+    """Let the figures of these runs agree with the lists of their problems."""
+    if ids := sorted(set(run_ids)):
+        _run(connection, "count_problems", run_ids=ids)
+
+
+def _run(connection: Connection, name: str, **parameters: object) -> list[Any]:
     """Run one statement of images.sql; its first column, where it gives rows."""
     result = connection.execute(text(statements("images")[name]), parameters)
     return list(result.scalars()) if result.returns_rows else []

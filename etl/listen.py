@@ -60,7 +60,7 @@ class Listener:
         self._settings = settings
         self._prefix, self._suffix = prefix, suffix
         self._store = ObjectStore(settings)
-        self._engine: Engine = connect(settings, pool_size=1)
+        self._engine: Engine = connect(settings, pool_size=1, checks_schema=True)
         self._told: SimpleQueue[_Told] = SimpleQueue()
         self._stopping = Event()
         self._tried = Event()

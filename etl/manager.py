@@ -342,6 +342,8 @@ class DataManager:
                     publish.settle(connection, run_id)
                     users = runs.last_counts(connection).users_live
                     tally.profile.count("publish", users * len(names))
+        except DatabaseUnavailable:
+            raise
         except (ObjectStoreUnavailable, ConfigurationError) as error:
             log.warning("not published yet", run=run_id, reason=error.message, hint=error.advice)
             runs.record_publish_error(connection, run_id, error)

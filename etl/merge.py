@@ -21,6 +21,7 @@ log = structlog.get_logger("etl.merge")
 
 MASS_RETIREMENT_FLOOR = 100
 MANY = 10_000  # below this an index is filled as quickly as it is made
+NO_ROWS = -1  # the driver's count of rows after a statement that has none
 FEW = 500  # up to this each row and object is looked up; above, tables are joined whole
 
 # Joins and sorts of a million rows without a temporary file, and on every core: of what they
@@ -65,7 +66,7 @@ def merge(  # noqa: PLR0913 - each a fact of the run
     figures = _write_users(connection, parameters, is_little=is_little)
     gained = figures.pop("images_gained")
     for name in ("objects", "problems"):
-        figures |= _figures(connection, name, {})
+        figures |= _figures(connection, name, parameters)
     counts = _with_standing(Counts.from_dict(figures), before, gained)
     if not is_little or counts.users_retired > MASS_RETIREMENT_FLOOR:
         counts = _recounted(connection, counts, is_first=before == Counts())
@@ -112,13 +113,16 @@ def _write_users(
     connection: Connection, parameters: Mapping[str, object], *, is_little: bool
 ) -> dict[str, int]:
     """Bring the users level with staging; the figures of rows and users."""
+    is_first = not is_little and _is_first_load(connection)
+    if is_first:
+        loaded = _load_first(connection, parameters)
+        if loaded is not None:
+            return loaded
     if not is_little:
-        if _is_first_load(connection):
-            loaded = _load_first(connection, parameters)
-            if loaded is not None:
-                return loaded
         connection.execute(text(_SAMPLE))
     touched = _run_all(connection, "merge", parameters, analyzed_from=FEW)
+    if is_first:
+        connection.execute(text(statements("first_load")["analyze_users"]))
     return {
         "users_retired": touched["retire_users"],
         **_figures(connection, "merged_rows", parameters),
@@ -151,13 +155,17 @@ def _run_all(
 ) -> dict[str, int]:
     """Run a file's statements in their order; how many rows each touched, by its name.
 
-    An `analyze_` statement is left out behind one that touched fewer rows than `analyzed_from`.
+    An `analyze_` statement is left out after one that touched fewer rows than `analyzed_from`.
+    Statements between the two that touch no rows, such as those that make indexes, do not count.
     """
     touched: dict[str, int] = {}
     rows = 0
     for name, statement in statements(file).items():
-        if not name.startswith("analyze_") or rows >= analyzed_from:
-            rows = touched[name] = connection.execute(text(statement), parameters).rowcount
+        if name.startswith("analyze_") and rows < analyzed_from:
+            continue
+        touched[name] = connection.execute(text(statement), parameters).rowcount
+        if touched[name] != NO_ROWS:
+            rows = touched[name]
     return touched
 
 

@@ -103,7 +103,7 @@ class RunWatch:
     """Looks at the table of runs now and then, until told to stop."""
 
     def __init__(self, settings: Settings, tell: Callable[[str], object]) -> None:
-        self._engine: Engine = connect(settings, pool_size=1)
+        self._engine: Engine = connect(settings, pool_size=1, checks_schema=True)
         self._tell = tell
         self._stopping = Event()
 

@@ -20,12 +20,20 @@ from sqlalchemy import Connection, Engine, text
 from etl import events, publish, runs
 from etl.backoff import Backoff
 from etl.database import connect_unpooled, driver, translating
-from etl.errors import DatabaseUnavailable, EtlError, RunAlreadyActive, TransientError
+from etl.errors import (
+    DatabaseMisconfigured,
+    DatabaseUnavailable,
+    EtlError,
+    RightMissing,
+    RunAlreadyActive,
+    TransientError,
+)
 from etl.image_watch import watching
 from etl.kafka import announcing
 from etl.listen import listening
 from etl.manager import DataManager
 from etl.model import RunReport, Trigger
+from etl.retention import Retention
 from etl.settings.values import duration_text
 
 if TYPE_CHECKING:
@@ -54,12 +62,14 @@ class Scheduler:
         self._settings = settings
         self._manager = manager
         self._engine: Engine = connect_unpooled(settings)
+        self._retention = Retention(settings)
         self._wake_read, self._wake_write = os.pipe()
         self._stopping = False
         self._retry = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
         self._events_retry = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
         self._refused_retry = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
         self._publish_retry = Backoff(FIRST_RETRY_SECONDS, LAST_PUBLISH_RETRY_SECONDS)
+        self._failed_retry = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
 
     def stop(self) -> None:
         """End after the run at hand. Safe in a signal handler and in another thread."""
@@ -69,8 +79,9 @@ class Scheduler:
     def run_forever(self) -> None:
         """Serve interval, requests and events; outages of the database are waited out.
 
-        The first run is made at once, and one after each outage: what happened in the bucket
-        meanwhile is not waited for until the interval.
+        So are tables that a newer Bucketline has migrated. The first run is made at once, and one
+        after each outage: what happened in the bucket meanwhile is not waited for until the
+        interval.
         """
         reconnect = Backoff(FIRST_RECONNECT_SECONDS, LAST_RECONNECT_SECONDS)
         with self._ticking():
@@ -80,9 +91,15 @@ class Scheduler:
                         reconnect.reset()
                         self._request()
                         self._serve(connection)
+                except RightMissing as error:  # seen only by what a run does
+                    _log_waiting(error)
+                    self._wait(self._failed_retry.next())
                 except DatabaseUnavailable as error:
-                    log.warning("waiting for the database", reason=error.message)
+                    _log_waiting(error)
                     self._wait(reconnect.next())
+                except Exception:
+                    log.exception("scheduler failed")  # a fault of ours; later runs may succeed
+                    self._wait(self._failed_retry.next())
 
     @contextmanager
     def _ticking(self) -> Iterator[None]:
@@ -124,10 +141,12 @@ class Scheduler:
             # In turn: neither a storm of events nor one of requests keeps the rest waiting.
             has_worked = self._run_told(connection) + self._run_requested()
             self._publish_gathered(connection)
-            if not has_worked:
+            has_more_to_remove = self._retention.work()
+            if has_worked:
+                if events.count_waiting(connection) >= BURST:  # it has begun during the run
+                    self._gather(connection)
+            elif not has_more_to_remove:
                 self._wait(LOOK_EVERY_SECONDS, connection)
-            elif events.count_waiting(connection) >= BURST:  # it has begun during the run
-                self._gather(connection)
 
     def _publish_gathered(self, connection: Connection) -> None:
         """Publish what event runs left, once it is time; more rarely while that fails."""
@@ -198,6 +217,7 @@ class Scheduler:
             self._refused_retry.reset()
 
     def _note(self, report: RunReport) -> None:
+        self._failed_retry.reset()
         self._events_retry.reset()
         self._refused_retry.reset()
         if report.error is None:
@@ -215,10 +235,10 @@ class Scheduler:
         channels = _notified(connection)
         if not channels:
             sources: list[Any] = [self._wake_read]
-            if connection is not None:
+            if connection is not None:  # without one, a retry that is due could not be made
                 sources.append(driver(connection))
-            retries = (self._retry, self._events_retry, self._refused_retry)
-            seconds = min(seconds, *(retry.seconds_left() for retry in retries))
+                retries = (self._retry, self._events_retry, self._refused_retry)
+                seconds = min(seconds, *(retry.seconds_left() for retry in retries))
             select.select(sources, [], [], max(seconds, 0))
             channels = _notified(connection)
         if connection is not None and channels == {events.CHANNEL}:
@@ -238,6 +258,12 @@ class Scheduler:
             before, gathered = gathered, events.count_waiting(connection)
             if gathered - before < BURST:
                 return
+
+
+def _log_waiting(error: DatabaseUnavailable) -> None:
+    """An outage ends by itself; what is set up wrong does not."""
+    level = log.error if isinstance(error, DatabaseMisconfigured) else log.warning
+    level("waiting for the database", code=error.code, reason=error.message, hint=error.advice)
 
 
 def _notified(connection: Connection | None) -> set[str]:

@@ -263,7 +263,7 @@ def problems(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
 def no_problem(console: Console, *, key: str | None, code: str | None, others: int) -> None:
     """That none is open of what was asked for, and how many there are besides."""
     asked = "" if code is None else f" {code}"
-    asked += "" if key is None else f" of '{_printable(key)}'"
+    asked += "" if key is None else f" of '{printable(key)}'"
     console.print(f"No problem{asked} is open.", style="green", markup=False, soft_wrap=True)
     if others:
         verb = "is" if others == 1 else "are"
@@ -271,17 +271,17 @@ def no_problem(console: Console, *, key: str | None, code: str | None, others: i
 
 
 def _problem_line(problem: Mapping[str, Any]) -> str:
-    place = [_printable(problem["key"])]
+    place = [printable(problem["key"])]
     if problem["line"] is not None:
         place.append(f"line {problem['line']}")
     if problem["column"] is not None:
-        place.append(f"column {_printable(problem['column'])}")
+        place.append(f"column {printable(problem['column'])}")
     # The value is safe to show as it was stored.
     value = "" if problem["value"] is None else f": {problem['value']}"
     return f"{', '.join(place)}: {problem['severity']} {problem['code']}{value}"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text with an escape for whatever could forge a line or move the cursor."""
     return "".join(
         one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
@@ -310,7 +310,7 @@ def differences(
 
 def _difference_lines(difference: Difference) -> list[str]:
     """What differs, and under it the two sides, where they have anything to say."""
-    first = _printable(f"{difference.what} {difference.name}: {difference.note}")
+    first = printable(f"{difference.what} {difference.name}: {difference.note}")
     if difference.expected is None and difference.found is None:
         return [first]
     where = "in the output" if difference.what.startswith("output-") else "in the table"
@@ -331,7 +331,7 @@ def _in_words(value: object) -> str:
         case tuple() | list():
             return ", ".join(map(_cell, value))
         case str():
-            return _printable(value)
+            return printable(value)
         case _:
             return _cell(value)
 
@@ -342,7 +342,7 @@ def _cell(value: object) -> str:
         return iso(value)
     if value is None:
         return "none"
-    return _printable(json.dumps(value, default=str, ensure_ascii=False))
+    return printable(json.dumps(value, default=str, ensure_ascii=False))
 
 
 def subscriptions(console: Console, found: Sequence[Subscription], *, event_listen: bool) -> None:
@@ -353,7 +353,7 @@ def subscriptions(console: Console, found: Sequence[Subscription], *, event_list
         keys = f"{one.prefix}*{one.suffix}"
         whose = "" if one.is_ours else f" (not ours: {one.id or 'no id'})"
         line = f"{one.arn}: {', '.join(one.events)} of {keys}{whose}"
-        console.print(_printable(line), markup=False, soft_wrap=True)
+        console.print(printable(line), markup=False, soft_wrap=True)
     if event_listen:
         console.print("The scheduler listens, while it is up (EVENT_LISTEN).", markup=False)
 

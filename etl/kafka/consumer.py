@@ -47,7 +47,7 @@ class Consumer:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._engine: Engine = connect(settings, pool_size=1)
+        self._engine: Engine = connect(settings, pool_size=1, checks_schema=True)
         self._complaints = Complaints()
         self._stopping = False
         # Read but not yet in the database; partitions that are taken from us take theirs along.

@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
 import psycopg2
 import psycopg2.extensions
@@ -16,8 +17,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from etl.access import Entry, parse_entries
 from etl.errors import ConfigurationError
-from etl.settings.values import Duration, Options, SecurityProtocol, Sizes, listed
+from etl.settings.values import Duration, Options, Retention, SecurityProtocol, Sizes, listed
 
+URL_ESCAPES = "in the password, write %40 for @, %2F for /, %3F for ?, %23 for # and %25 for %"
 _PORTS = 1 << 16
 _TOKEN_LENGTH = 16
 _ORIGIN = r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?"
@@ -86,6 +88,15 @@ class Settings(BaseSettings):
     )
     output_parquet: bool = Field(
         default=False, description="whether output.parquet is published beside output.csv"
+    )
+    problem_retention: Retention = Field(
+        default=timedelta(days=90), description="how long closed problems are kept, or forever"
+    )
+    run_retention: Retention = Field(
+        default=timedelta(days=90), description="how long runs are kept, or forever"
+    )
+    event_retention: Retention = Field(
+        default=timedelta(days=30), description="how long handled events are kept, or forever"
     )
     thumbnail_sizes: Sizes = Field(
         default=(256, 64), description="longest sides of the thumbnails, in pixels"
@@ -334,21 +345,34 @@ class Settings(BaseSettings):
         scheme, found, rest = self.database_url.get_secret_value().partition("://")
         if not found or scheme.partition("+")[0] not in ("postgresql", "postgres"):
             raise _wrong_database_url("does not start with postgresql://")
+        if _holds_bare_at(rest):
+            raise _wrong_database_url("has an @, unescaped, in its password")
         url = f"postgresql+psycopg2://{rest}"
         try:
             parts = make_url(url)
             named = parts.translate_connect_args(username="user", database="dbname")
-            psycopg2.extensions.make_dsn(**named, **parts.query)
+            psycopg2.extensions.make_dsn(**{**named, **parts.query})
         except (ValueError, SQLAlchemyError, psycopg2.Error) as error:
             raise _wrong_database_url("cannot be read") from error
-        if "@" in (parts.host or ""):
-            raise _wrong_database_url("has an @ or # in its password as it stands")
+        if parts.host and "%" in parts.host:  # a folder with a socket, as libpq has it in a URL
+            socket = parts._replace(host=None).update_query_dict({"host": unquote(parts.host)})
+            return socket.render_as_string(hide_password=False)
         return url
+
+
+def _holds_bare_at(rest: str) -> bool:
+    """Whether the user's password may end at another @ than the one it seems to end at.
+
+    A user may be called ann@example.com. What follows ? is a query if it looks like one.
+    """
+    head, _, query = rest.rpartition("?")
+    if not re.fullmatch(r"\w+=[^&]*(&\w+=[^&]*)*", query):
+        head = rest
+    return head.partition(":")[2].count("@") > 1
 
 
 def _wrong_database_url(fault: str) -> ConfigurationError:
     return ConfigurationError(
         f"DATABASE_URL {fault}.",
-        hint="Write postgresql://user:password@host:5432/name; in the password, %40 for @,"
-        " %23 for #, %2F for / and %25 for %.",
+        hint=f"Write postgresql://user:password@host:5432/name; {URL_ESCAPES}.",
     )

@@ -40,6 +40,25 @@ def duration_text(duration: timedelta) -> str:
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
+SHORTEST_RETENTION = timedelta(hours=1)
+FOREVER = "forever"
+
+
+def parse_retention(text: object) -> object:
+    """`90d` as a timedelta, `forever` as None; anything but text goes through untouched."""
+    if isinstance(text, str) and text.strip().lower() == FOREVER:
+        return None
+    try:
+        age = parse_duration(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; or {FOREVER}") from error
+    if isinstance(age, timedelta) and age < SHORTEST_RETENTION:
+        raise ValueError(f"the shortest time to keep rows is 1h; write {FOREVER} to keep all")
+    return age
+
+
+Retention = Annotated[timedelta | None, BeforeValidator(parse_retention)]
+
 # Options of librdkafka that have a setting here, or that nothing may be lost by.
 _KEPT_KAFKA_OPTIONS = {
     "acks",

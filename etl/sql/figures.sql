@@ -59,7 +59,8 @@ SELECT (SELECT count(img_path) - count(*) FILTER (WHERE had_image) FROM differen
           FROM contested LEFT JOIN users USING (user_id)) AS images_gained
 
 -- name: problems
-SELECT count(*) AS problems FROM staging_problem
+-- Those that were read and those of images that were known before. Parameter: :run_id.
+SELECT count(*) AS problems FROM problem WHERE run_id = :run_id
 
 -- name: live_users
 -- Of all users: only where much else was done.

@@ -18,7 +18,7 @@ SELECT key FROM thumbnail WHERE key = ANY(:keys) AND put_at IS NULL
 UPDATE thumbnail SET put_at = now() WHERE key = ANY(:keys) AND put_at IS NULL
 
 -- name: drop_problems
--- Problems of images that are as they were, but looked at again with another end.
+-- Problems of images that are as they were, but looked at again with another end; whose they were.
 -- Parameters: :bucket, :codes, :keys.
 DELETE FROM problem
 USING image JOIN source_object ON source_object.bucket = :bucket
@@ -28,6 +28,7 @@ WHERE problem.key = image.key
   AND problem.code = ANY(:codes)
   AND problem.run_id = source_object.run_id
   AND (image.state = 'ready' OR problem.note <> image.note)
+RETURNING problem.run_id
 
 -- name: write_problems
 -- A faulty image is a problem of the run that brought it, so it is open as long as that run
@@ -52,6 +53,16 @@ WHERE image.state <> 'ready'
                     AND problem.run_id = source_object.run_id
                     AND problem.code = ANY(:codes))
 ORDER BY image.key
+RETURNING run_id
+
+-- name: count_problems
+-- The figure of a run is the number of its problems, found by then or later. In one order always,
+-- so that two that update the same runs cannot block each other. Parameter: :run_ids.
+UPDATE run SET counts = jsonb_set(run.counts, '{problems}', to_jsonb(found.problems))
+FROM (SELECT id, (SELECT count(*) FROM problem WHERE run_id = run.id) AS problems
+      FROM run WHERE id = ANY(CAST(:run_ids AS bigint[]))
+      ORDER BY id FOR NO KEY UPDATE) AS found
+WHERE run.id = found.id
 
 -- name: forget_images
 -- Facts about objects that left the manifest, or are no images any more.

@@ -814,6 +814,14 @@ def test_missing_tables_are_a_503_that_says_so(client: FlaskClient, engine: Engi
     assert "migrate" in expect_problem(client.get("/data"), 503)["hint"]
 
 
+def test_tables_without_a_version_are_an_older_schema(client: FlaskClient, engine: Engine):
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE users, alembic_version"))
+    body = expect_problem(client.get("/data"), 503)
+    assert body["type"] == "urn:bucketline:problem:older-schema"
+    assert "migrate" in body["hint"]
+
+
 def test_a_fault_of_ours_is_a_500_without_secrets(client: FlaskClient, engine: Engine):
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE users DROP COLUMN first_name"))

@@ -13,7 +13,7 @@ from etl.database import connect_unpooled
 from etl.manager import DataManager
 from etl.model import Change, ChangeKind, Counts, Trigger
 from etl.settings import Settings
-from tests.conftest import TestBucket
+from tests.conftest import TestBucket, wait_until
 
 MANY_USERS = "user_id,first_name,last_name,birthts\n" + "".join(
     f"{number:05},Ann,Lee,{number}\n" for number in range(500)
@@ -228,3 +228,21 @@ def test_many_rows_are_not_compared_each_with_each_though_postgresql_expects_few
         )
         connection.rollback()
     assert int(read or 0) < 20 * len(rows)
+
+
+@pytest.mark.parametrize("rows_of_the_first", [1, 2], ids=["one row each", "a user with two"])
+def test_a_large_first_load_leaves_users_analyzed(
+    bucket: TestBucket, manager: DataManager, engine: Engine, rows_of_the_first: int
+):
+    """Given a first load that makes indexes after the rows, and one that has to be merged."""
+    people = "".join(f"{number:06},Ann,Lee,{number}\n" for number in range(merge.MANY))
+    again = "000000,Ann,Lee,0\n" * (rows_of_the_first - 1)
+    bucket.put("many.csv", f"user_id,first_name,last_name,birthts\n{people}{again}")
+    assert manager.run(Trigger.CLI).counts.users_live == merge.MANY
+    asked = text("SELECT last_analyze IS NOT NULL FROM pg_stat_user_tables WHERE relname = 'users'")
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        wait_until(lambda: connection.scalar(asked))
+        estimated = connection.scalar(
+            text("SELECT reltuples FROM pg_class WHERE relname = 'users'")
+        )
+    assert estimated == merge.MANY

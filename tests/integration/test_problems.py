@@ -11,6 +11,8 @@ from api import create_app
 from etl.manager import DataManager
 from etl.model import Trigger
 from etl.status import open_problems, status
+from etl.thumbnails import ImageKeeper
+from tests.pictures import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,6 +125,45 @@ def test_the_api_gives_open_problems_in_pages_under_the_same_filters(client: Fla
     assert relation == 'rel="next"'
     assert [row["key"] for row in get(client, target.strip("<>"))] == ["c.csv"]
     assert "Link" not in client.get("/problems?limit=3").headers
+
+
+def agreeing(client: FlaskClient, run_id: int) -> int:
+    """The number of a run's problems, which is the same wherever it is shown."""
+    listed = len(client.get(f"/runs/{run_id}/problems").get_json()["problems"])
+    (in_list,) = (run for run in client.get("/runs").get_json()["runs"] if run["id"] == run_id)
+    alone = client.get(f"/runs/{run_id}").get_json()
+    assert in_list["counts"]["problems"] == alone["counts"]["problems"] == listed
+    return listed
+
+
+def test_the_figure_of_a_run_counts_what_its_images_showed_later(
+    client: FlaskClient, settings: Settings, bucket: TestBucket, manager: DataManager
+):
+    bucket.put("1.csv", UNDATED)
+    bucket.put("1.png", b"\x89PNG\r\n\x1a\nno more")
+    bucket.put("2.png", b"no picture")
+    first = manager.run(Trigger.CLI)
+    assert first.counts.problems == agreeing(client, first.id) == 1
+    ImageKeeper(settings).keep()
+    assert agreeing(client, first.id) == 3
+
+    bucket.put("1.png", b"\x89PNG\r\n\x1a\nno more")  # the same bytes again, known to be corrupt
+    second = manager.run(Trigger.CLI)
+    assert second.counts.problems == agreeing(client, second.id)
+    ImageKeeper(settings).keep()
+    assert agreeing(client, second.id) == 1
+    assert agreeing(client, first.id) == 3
+
+
+def test_the_figure_of_a_run_loses_problems_that_are_gone(
+    client: FlaskClient, settings: Settings, bucket: TestBucket, manager: DataManager
+):
+    bucket.put("1.png", plain(20, 20))
+    run_id = manager.run(Trigger.CLI).id
+    ImageKeeper(settings.model_copy(update={"image_max_pixels": 100})).keep()
+    assert agreeing(client, run_id) == 1
+    ImageKeeper(settings).keep(again=True)
+    assert agreeing(client, run_id) == 0
 
 
 def test_without_problems_the_list_is_empty(client: FlaskClient):

@@ -8,15 +8,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from etl.bucket import ObjectStore
-from etl.errors import ObjectStoreUnavailable
+from etl.errors import ObjectStoreUnavailable, RightMissing
 from etl.listing import Page
 from etl.manager import DataManager
-from etl.model import Trigger
+from etl.model import RunReport, Trigger
 from etl.runs import request_run
 from etl.schedule import Scheduler
 from etl.settings import Settings
@@ -152,3 +154,45 @@ def test_publishing_that_fails_is_tried_ever_more_rarely(
     gaps = [later - earlier for earlier, later in pairwise(times)]
     for gap, least in zip(gaps, (0.2, 0.4, 0.8), strict=False):
         assert gap >= least
+
+
+@pytest.mark.parametrize("error", [RightMissing, ValueError])
+def test_a_failure_that_lasts_is_retried_more_and_more_rarely(
+    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+):
+    """Given a run that fails at once, when it is retried, then the process waits in between."""
+
+    class Broken(DataManager):
+        attempts = 0
+
+        def run_requested(self, *, wait_seconds: float = 0) -> RunReport | None:
+            self.attempts += 1
+            if self.attempts <= 3:
+                raise error("broken")
+            return super().run_requested(wait_seconds=wait_seconds)
+
+    monkeypatch.setattr("etl.schedule.FIRST_RETRY_SECONDS", 0.01)
+    with scheduling(settings, Broken(settings)) as scheduler:
+        wait_until(lambda: runs(engine, "state = 'succeeded'"))
+        wait_until(lambda: scheduler._failed_retry._seconds == 0.01)  # noqa: SLF001 - is reset
+
+
+def test_while_the_database_is_away_nothing_spins(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    """Given a retry that is due, when no connection can be made, then the waits still hold."""
+    monkeypatch.setattr("etl.schedule.FIRST_RETRY_SECONDS", 0)
+    lost = settings.model_copy(
+        update={"database_url": SecretStr("postgresql://somebody@127.0.0.1:9/nowhere")}
+    )
+    scheduler = Scheduler(lost, DataManager(lost))
+    scheduler._retry.arm()  # noqa: SLF001 - as a run that failed for the outage has it
+    waits: list[float] = []
+
+    def select(_read: object, _write: object, _rest: object, seconds: float) -> None:
+        waits.append(seconds)
+        scheduler.stop()
+
+    monkeypatch.setattr("etl.schedule.select", SimpleNamespace(select=select))
+    scheduler.run_forever()
+    assert waits == [0.5]

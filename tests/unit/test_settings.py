@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import make_url
 
 from etl.errors import ConfigurationError
 from etl.settings import EMBEDDED_MARK, Settings, embedded_mark, read_settings
@@ -37,6 +39,19 @@ def test_a_duration_is_told_in_its_largest_whole_unit(text: str):
 @given(st.timedeltas(timedelta(0), timedelta(days=365)))
 def test_a_duration_that_is_told_can_be_written_in_a_setting(duration: timedelta):
     assert parse_duration(duration_text(duration)) == duration
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("90d", timedelta(days=90)),
+        ("1h", timedelta(hours=1)),
+        ("forever", None),
+        (" Forever", None),
+    ],
+)
+def test_rows_are_kept_for_a_time_or_forever(text: str, kept: timedelta | None):
+    assert Settings(_env_file=None, run_retention=text).run_retention == kept
 
 
 @pytest.mark.parametrize(("text", "count"), [("10MB", 10_000_000), ("1KiB", 1024), ("500", 500)])
@@ -86,6 +101,17 @@ def test_a_wrong_setting_is_named_with_its_value(
         ("OBJECT_MAX_SIZE", "big", "write a number of bytes, or a size such as 10MB"),
         ("OBJECT_MAX_SIZE", "10 potatoes", "write a number of bytes, or a size such as 10MB"),
         ("LOG_FORMAT", "xml", "write 'console' or 'json'"),
+        (
+            "RUN_RETENTION",
+            "0",
+            "write a number and a unit, such as 60s, 25m or 1.5h; or forever",
+        ),
+        (
+            "EVENT_RETENTION",
+            "0d",
+            "the shortest time to keep rows is 1h; write forever to keep all",
+        ),
+        ("PROBLEM_RETENTION", "2000d", "the longest time is 365d; or forever"),
     ],
 )
 def test_a_wrong_setting_is_told_what_to_write(
@@ -113,6 +139,57 @@ def test_a_database_url_that_cannot_be_read_is_refused_without_showing_it(rest: 
     assert "DATABASE_URL" in caught.value.message
     assert "etpw" not in str(caught.value)
     assert "%40" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "u:p@w@h/d",
+        "u:p@w/x@h/d",
+        "u:p@w?x@h/d",
+        "u:p@w/x@h:5/d?sslmode=require",
+        "ann@example.com:p@w@h/d",
+        "u:p@h/d@e",
+    ],
+)
+def test_an_unescaped_at_sign_is_named_with_its_escape(rest: str):
+    settings = Settings(_env_file=None, database_url=f"postgresql://{rest}")
+    with pytest.raises(ConfigurationError, match="DATABASE_URL has an @, unescaped") as caught:
+        _ = settings.sqlalchemy_url
+    assert "%40" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("rest", "host", "password"),
+    [
+        ("u:p@h:5/d", "h", "p"),
+        ("u:p/w@h/d", "h", "p/w"),
+        ("u:p?w#:%40@h/d", "h", "p?w#:@"),
+        ("ann@example.com:p@h/d", "h", "p"),
+        ("u:p@[::1]:5/d", "::1", "p"),
+        ("u:p@h1,h2/d", "h1,h2", "p"),
+        ("u:p@h/d?password=a@b&options=-c%20x%3D1", "h", "p"),
+        ("/d?host=/var/run/postgresql", None, None),
+        ("u:p@/d?host=/var/run/postgresql", None, "p"),
+        ("u@h/d@e", "h", None),
+    ],
+)
+def test_a_database_url_that_libpq_takes_is_taken(rest: str, host: str, password: str):
+    url = make_url(Settings(_env_file=None, database_url=f"postgresql://{rest}").sqlalchemy_url)
+    assert (url.host, url.password) == (host, password)
+
+
+def test_a_socket_in_place_of_a_host_is_a_folder():
+    settings = Settings(_env_file=None, database_url="postgresql://u:p%40@%2Fvar%2Frun/d")
+    url = make_url(settings.sqlalchemy_url)
+    assert (url.host, url.query["host"], url.password) == (None, "/var/run", "p@")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1))
+def test_an_escaped_password_is_read_as_it_is(password: str):
+    given_url = f"postgresql://u:{quote(password, safe='')}@h/d"
+    url = make_url(Settings(_env_file=None, database_url=given_url).sqlalchemy_url)
+    assert (url.password, url.host, url.database) == (password, "h", "d")
 
 
 def test_another_databases_url_is_refused_without_showing_the_password():

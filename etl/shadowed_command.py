@@ -1,0 +1,73 @@
+"""`shadowed`: the valid rows that lost to another row of the same user."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from etl.command import database, print_json_list
+from etl.show import counted, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+SHOWN_ROWS = 100
+_REASONS = {"last_modified": "newer object", "key": "smaller key", "line": "later line"}
+
+
+@click.command("shadowed")
+@click.option("--key", metavar="KEY", help="Only the rows of the object with this key.")
+@click.option("--user", "user_id", metavar="USER_ID", help="Only the rows of this user.")
+@click.option("--json", "as_json", is_flag=True, help="Print all of them as JSON.")
+def shadowed_command(*, key: str | None, user_id: str | None, as_json: bool) -> None:
+    """List the valid rows that lost to another row of the same user.
+
+    The newest object wins, then the smallest key, then the last line. A shadowed row comes back
+    when the row it lost to is gone.
+    """
+    from etl.shadowed import count_shadowed, shadowed_rows
+
+    with database() as (settings, connection):
+        found = shadowed_rows(connection, settings.source_bucket, key=key, user_id=user_id)
+        if as_json:
+            print_json_list(found)
+            return
+        rows = list(islice(found, SHOWN_ROWS + 1))
+        total = count_shadowed(connection)
+    if rows:
+        show_rows(Console(highlight=False), rows)
+    else:
+        show_none(Console(highlight=False), key=key, user_id=user_id, others=total)
+
+
+def show_rows(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
+    """Each row with its place and the row it lost to; at most SHOWN_ROWS of them."""
+    columns = ("user", "object", "line", "first name", "last name", "birthts")
+    table = Table(*columns, "lost to", "line", "which has the", box=None)
+    for row in found[:SHOWN_ROWS]:
+        table.add_row(*_cells(row))
+    console.print(table)
+    if len(found) > SHOWN_ROWS:
+        console.print("There are more; --key and --user choose, --json prints all.")
+
+
+def _cells(row: Mapping[str, Any]) -> Iterable[Text]:
+    names = ("user_id", "key", "line", "first_name", "last_name", "birthts")
+    winner = row["lost_to"]
+    values = (*(row[name] for name in names), winner["key"], winner["line"])
+    return (Text(printable(str(value))) for value in (*values, _REASONS[row["lost_by"]]))
+
+
+def show_none(console: Console, *, key: str | None, user_id: str | None, others: int) -> None:
+    """That none is shadowed of what was asked for, and how many are besides."""
+    asked = "" if user_id is None else f" of user '{printable(user_id)}'"
+    asked += "" if key is None else f" in '{printable(key)}'"
+    console.print(f"No row{asked} is shadowed.", style="green", markup=False, soft_wrap=True)
+    if others:
+        verb = "is" if others == 1 else "are"
+        console.print(f"{counted(others, 'other')} {verb}: `./run.sh shadowed`.", markup=False)

@@ -1,0 +1,265 @@
+"""Migrations where they cannot be made: what is in the way is named, and nothing is half made."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, make_url, text
+
+from etl.database import check_migrated, connect, migrate
+from etl.errors import ConfigurationError, NewerSchema
+from etl.schema import relation_names
+from etl.settings import Settings
+from tests.processes import ROOT, environment
+
+_OURS = (
+    "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+    " AND relkind IN ('r', 'i')"
+)
+
+
+def on(settings: Settings, **parts: str) -> Settings:
+    """The settings with other parts of DATABASE_URL."""
+    url = make_url(settings.sqlalchemy_url).set(drivername="postgresql", **parts)
+    given = url.render_as_string(hide_password=False)
+    values = settings.model_dump(exclude={"database_url"})
+    return Settings(_env_file=None, **values, database_url=given)
+
+
+def run_in(settings: Settings, *statements: str) -> None:
+    """Run statements as the owner of the database."""
+    engine = connect(settings)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def refusal(settings: Settings) -> ConfigurationError:
+    """How a migration is refused, which has to leave the database as it was."""
+    engine = connect(settings)
+    with engine.connect() as connection:
+        before = sorted(connection.scalars(text(_OURS)))
+    with pytest.raises(ConfigurationError) as caught:
+        migrate(engine)
+    with engine.connect() as connection:
+        assert sorted(connection.scalars(text(_OURS))) == before
+    engine.dispose()
+    return caught.value
+
+
+@pytest.fixture
+def role(admin: Engine, empty_database: Settings) -> Iterator[str]:
+    """A role that may log in, and no more."""
+    name = f"role_{uuid.uuid4().hex[:12]}"
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'"))
+        yield name
+        run_in(empty_database, f"DROP OWNED BY {name} CASCADE")
+        connection.execute(text(f"DROP ROLE {name}"))
+
+
+@pytest.fixture
+def as_role(empty_database: Settings, role: str) -> Settings:
+    return on(empty_database, username=role, password="secret")
+
+
+@pytest.fixture
+def database_like(admin: Engine, stack: Settings) -> Iterator[Callable[[str], Settings]]:
+    """Makes a database with these words after CREATE DATABASE."""
+    names: list[str] = []
+
+    def make(words: str) -> Settings:
+        names.append(f"odd_{uuid.uuid4().hex[:12]}")
+        with admin.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {names[-1]} TEMPLATE template0 {words}"))
+        return on(stack, database=names[-1])
+
+    yield make
+    with admin.connect() as connection:
+        for name in names:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+def test_a_role_that_may_not_make_tables_gets_the_grant(
+    as_role: Settings, empty_database: Settings, role: str
+):
+    error = refusal(as_role)
+    assert f"Role {role} may not make tables in schema public" in error.message
+    (_, grant) = error.advice.split("run: ")
+    assert grant == f"GRANT CREATE ON SCHEMA public TO {role};"
+    run_in(empty_database, grant)
+    engine = connect(as_role)
+    migrate(engine)
+    check_migrated(engine)
+    engine.dispose()
+
+
+def test_a_role_without_temporary_tables_gets_the_grant(
+    as_role: Settings, empty_database: Settings, role: str
+):
+    name = make_url(empty_database.sqlalchemy_url).database
+    run_in(
+        empty_database,
+        f"GRANT CREATE ON SCHEMA public TO {role}",
+        f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC",
+    )
+    assert refusal(as_role).advice.endswith(f"GRANT TEMPORARY ON DATABASE {name} TO {role};")
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("CREATE TABLE users (name text)", "table users (of bucketline)"),
+        ("CREATE VIEW run AS SELECT 1 AS id", "view run (of bucketline)"),
+        ("CREATE TYPE problem AS ENUM ('a')", "type problem (of bucketline)"),
+        ("CREATE DOMAIN image AS text", "type image (of bucketline)"),
+        ("CREATE SEQUENCE revision", "sequence revision (of bucketline)"),
+        ("CREATE TABLE x (id int CONSTRAINT users_pkey PRIMARY KEY)", "index users_pkey"),
+        ("CREATE TABLE y (k int); CREATE INDEX problem_key_idx ON y (k)", "index problem_key_idx"),
+    ],
+)
+def test_a_name_that_is_taken_is_named_with_its_owner(
+    empty_database: Settings, statement: str, named: str
+):
+    run_in(empty_database, statement)
+    error = refusal(empty_database)
+    assert f"already holds names that Bucketline needs: {named}" in error.message
+    assert "CREATE SCHEMA" in error.advice
+
+
+def test_a_schema_of_its_own_as_the_hint_has_it_works(empty_database: Settings):
+    run_in(empty_database, "CREATE TABLE users (name text)", "CREATE SCHEMA bucketline")
+    assert empty_database.database_url is not None
+    url = empty_database.database_url.get_secret_value()
+    given = f"{url}?options=-csearch_path%3Dbucketline"
+    values = empty_database.model_dump(exclude={"database_url"})
+    engine = connect(Settings(_env_file=None, **values, database_url=given))
+    migrate(engine)
+    check_migrated(engine)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("rows", ["('a1b2c3d4e5f6')", "('a'), ('b')"])
+def test_another_programs_alembic_version_is_left_alone(empty_database: Settings, rows: str):
+    run_in(
+        empty_database,
+        "CREATE TABLE alembic_version (version_num varchar(32))",
+        f"INSERT INTO alembic_version VALUES {rows}",
+    )
+    error = refusal(empty_database)
+    assert isinstance(error, NewerSchema)
+    assert "belongs to another program" in error.advice
+
+
+def test_an_alembic_version_of_another_shape_is_left_alone(empty_database: Settings):
+    run_in(empty_database, "CREATE TABLE alembic_version (release int)")
+    assert "version_num" in refusal(empty_database).message
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_cannot_hold_every_name_is_refused(
+    database_like: Callable[[str], Settings], encoding: str
+):
+    error = refusal(database_like(f"ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"))
+    assert f"has the encoding {encoding}" in error.message
+    assert "ENCODING 'UTF8' TEMPLATE template0" in error.advice
+
+
+def test_a_role_that_may_only_read_is_refused(
+    admin: Engine, as_role: Settings, empty_database: Settings, role: str
+):
+    run_in(empty_database, f"GRANT CREATE ON SCHEMA public TO {role}")
+    with admin.connect() as connection:
+        connection.execute(text(f"ALTER ROLE {role} SET default_transaction_read_only = on"))
+    error = refusal(as_role)
+    assert "is read-only for this role" in error.message
+    assert f"ALTER ROLE {role} RESET default_transaction_read_only" in error.advice
+
+
+def test_a_search_path_that_leads_nowhere_is_named(admin: Engine, as_role: Settings, role: str):
+    with admin.connect() as connection:
+        connection.execute(text(f"ALTER ROLE {role} SET search_path = nowhere"))
+    error = refusal(as_role)
+    assert "No schema of search_path (nowhere) exists" in error.message
+    assert "CREATE SCHEMA" in error.advice
+
+
+def test_tables_of_another_owner_are_not_half_migrated(
+    as_role: Settings, empty_database: Settings, role: str
+):
+    engine = connect(empty_database)
+    migrate(engine)
+    engine.dispose()
+    run_in(
+        empty_database,
+        "UPDATE alembic_version SET version_num = '0003'",
+        f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}",
+        f"GRANT CREATE ON SCHEMA public TO {role}",
+    )
+    error = refusal(as_role)
+    assert "must be owner" in error.message
+    assert "as the tables' owner" in error.advice
+
+
+@pytest.mark.usefixtures("role")
+def test_the_command_says_it_in_two_lines_and_ends_with_2(as_role: Settings, stack: Settings):
+    given = as_role.model_copy(update={"s3_endpoint": stack.s3_endpoint})
+    done = subprocess.run(
+        [sys.executable, "-m", "etl", "migrate"],
+        cwd=ROOT,
+        env=environment(given),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 2
+    assert done.stderr.startswith("ConfigurationError: Role ")
+
+
+def test_every_name_that_migrations_give_is_looked_for(engine: Engine):
+    with engine.connect() as connection:
+        made = set(connection.scalars(text(_OURS)))
+    assert set(relation_names()) == made - {"alembic_version", "alembic_version_pkc"}
+
+
+def test_figures_of_problems_are_counted_again_and_data_stay(empty_database: Settings):
+    """Given runs of version 0005, which did not count what images showed after them."""
+    engine = connect(empty_database)
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(ROOT / "etl" / "migrations"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+        connection.execute(
+            text(
+                "INSERT INTO run (trigger, state, counts) VALUES"
+                " ('cli', 'succeeded', '{\"problems\": 1, \"rows_read\": 4}'),"
+                " ('cli', 'succeeded', '{\"problems\": 0}'), ('cli', 'failed', '{}')"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO problem (run_id, key, etag, code, severity, note)"
+                " SELECT 1, 'k' || n, 'e', 'corrupt-image', 'error', ''"
+                " FROM generate_series(1, 3) AS n"
+            )
+        )
+    migrate(engine)
+    check_migrated(engine)
+    with engine.connect() as connection:
+        assert connection.scalars(text("SELECT counts FROM run ORDER BY id")).all() == [
+            {"problems": 3, "rows_read": 4},
+            {"problems": 0},
+            {},
+        ]
+        assert connection.scalar(text("SELECT count(*) FROM problem")) == 3
+    engine.dispose()

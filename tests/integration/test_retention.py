@@ -1,0 +1,246 @@
+"""What is old is removed, and what is open, last, used or waiting stays."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Engine, text
+
+from etl import retention, runs
+from etl.manager import DataManager
+from etl.model import Trigger
+from etl.retention import Retention
+from etl.settings import Settings
+from etl.status import open_problems
+from tests.conftest import TestBucket, wait_until
+from tests.integration.test_schedule import scheduling
+
+UNDATED = "first_name,last_name,birthts\nAnn,Lee,soon\n"
+ALL = {"problem_retention": None, "run_retention": None, "event_retention": None}
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def kept(settings: Settings) -> Settings:
+    """Keep everything, so that a test says what it wants removed."""
+    return settings.model_copy(update=ALL)
+
+
+def execute(engine: Engine, statement: str, **parameters: object) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(statement), parameters)
+
+
+def count(engine: Engine, what: str) -> int:
+    with engine.connect() as connection:
+        return connection.scalar(text(f"SELECT count(*) FROM {what}")) or 0
+
+
+def make_old(engine: Engine) -> None:
+    execute(engine, "UPDATE run SET finished_at = finished_at - interval '5 hours'")
+
+
+def remove(settings: Settings, **ages: timedelta) -> None:
+    """One whole pass."""
+    work = Retention(settings.model_copy(update=ages))
+    while work.work():
+        pass
+
+
+def add_runs(engine: Engine, number: int, trigger: str = "interval") -> None:
+    """Runs that are two hours old and found nothing."""
+    execute(
+        engine,
+        "INSERT INTO run (trigger, state, started_at, finished_at, counts)"
+        " SELECT :trigger, 'succeeded', now() - interval '2 hours',"
+        " now() - interval '2 hours' + n * interval '1 ms', '{}'"
+        " FROM generate_series(1, :number) AS n",
+        trigger=trigger,
+        number=number,
+    )
+
+
+# -- problems
+
+
+def test_closed_problems_of_old_runs_go_and_open_ones_stay(
+    kept: Settings, bucket: TestBucket, manager: DataManager, engine: Engine
+):
+    bucket.put("a.csv", UNDATED)
+    bucket.put("b.csv", UNDATED)
+    manager.run(Trigger.CLI)
+    bucket.put("a.csv", f"{UNDATED}Bo,Li,later\n")
+    manager.run(Trigger.CLI)
+    make_old(engine)
+    assert count(engine, "problem") == 4
+    remove(kept, problem_retention=6 * HOUR)
+    assert count(engine, "problem") == 4
+    remove(kept, problem_retention=HOUR)
+    with engine.connect() as connection:
+        assert sorted(row["key"] for row in open_problems(connection)) == ["a.csv"] * 2 + ["b.csv"]
+    assert count(engine, "problem") == 3
+
+
+def test_hundreds_of_thousands_of_problems_go_in_pages(
+    kept: Settings,
+    bucket: TestBucket,
+    manager: DataManager,
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Given the same faulty object uploaded again and again, then its last problems alone stay."""
+    monkeypatch.setattr(retention, "PAGE", 1_000)
+    for seconds in range(3):
+        bucket.put("a.csv", f"{UNDATED}Bo,Li,{seconds}th\n")
+        report = manager.run(Trigger.CLI)
+        execute(
+            engine,
+            "INSERT INTO problem (run_id, key, etag, line, code, severity, note)"
+            " SELECT :run, 'a.csv', 'e', n, 'short-row', 'error', ''"
+            " FROM generate_series(1, 9999) AS n",
+            run=report.id,
+        )
+    make_old(engine)
+    last = count(engine, f"problem WHERE run_id = {report.id}")
+    remove(kept, problem_retention=HOUR)
+    assert count(engine, "problem") == last > 9_999
+
+
+# -- runs
+
+
+def test_old_runs_go_but_for_the_last_hundred(kept: Settings, manager: DataManager, engine: Engine):
+    add_runs(engine, 130)
+    remove(kept, run_retention=3 * HOUR)
+    assert count(engine, "run") == 130
+    remove(kept, run_retention=HOUR)
+    assert count(engine, "run") == 100
+    assert count(engine, "run WHERE id > 30") == 100
+    assert manager.run(Trigger.CLI).state == "succeeded"
+
+
+def test_runs_that_anything_came_from_stay(
+    kept: Settings, bucket: TestBucket, manager: DataManager, engine: Engine
+):
+    bucket.user("1.csv")
+    first = manager.run(Trigger.CLI).id  # the user's, and output.csv's
+    bucket.put("1.csv", "last_name,first_name,birthts\nLee,Ann,0\n")
+    second = manager.run(Trigger.CLI).id  # the object's, whose user is as before
+    bucket.put("twice.csv", "user_id,first_name,last_name,birthts\n2,A,B,0\n2,A,B,0\n")
+    third = manager.run(Trigger.CLI).id  # the shadowed row's
+    bucket.put("bad.csv", UNDATED)
+    fourth = manager.run(Trigger.CLI).id  # the open problem's
+    useless = manager.run(Trigger.CLI).id
+    make_old(engine)
+    add_runs(engine, 150)
+    remove(kept, run_retention=HOUR, problem_retention=HOUR)
+    with engine.connect() as connection:
+        stayed = set(connection.scalars(text(f"SELECT id FROM run WHERE id <= {useless}")))
+    assert stayed == {first, second, third, fourth}
+
+
+def test_what_the_next_run_counts_from_stays(
+    kept: Settings, bucket: TestBucket, manager: DataManager, engine: Engine
+):
+    """Given a whole look and then only event runs, however many and old, then none of them goes."""
+    bucket.user("1.csv")
+    manager.run(Trigger.CLI)
+    execute(engine, "UPDATE users SET run_id = 0")
+    execute(engine, "UPDATE source_object SET run_id = 0")
+    add_runs(engine, 150, "event")
+    gone = '{"users_retired": 2, "users_restored": 0, "users_live": 7}'
+    execute(engine, f"UPDATE run SET counts = '{gone}' WHERE trigger = 'event'")
+    execute(engine, "UPDATE run SET finished_at = finished_at - interval '9 hours' WHERE id = 1")
+    remove(kept, run_retention=HOUR)
+    assert count(engine, "run") == 151
+    with engine.connect() as connection:
+        assert runs.retired_by_events(connection) == 300
+        assert runs.last_counts(connection).users_live == 7
+
+
+def test_a_run_still_to_be_published_stays(kept: Settings, engine: Engine):
+    add_runs(engine, 120)
+    execute(engine, "UPDATE run SET publish_pending = true WHERE id = 3")
+    remove(kept, run_retention=HOUR)
+    assert count(engine, "run WHERE id <= 20") == count(engine, "run WHERE id = 3") == 1
+
+
+# -- events
+
+
+def add_events(engine: Engine, bucket: str, handled_by: int | None, number: int) -> None:
+    execute(
+        engine,
+        "INSERT INTO bucket_event"
+        " (bucket, key, mark, event_name, record, handled_by_run, received_at)"
+        " SELECT :bucket, 'k', coalesce(:run, -1) || ' ' || n, 'e', '{}', :run,"
+        " now() - interval '2 hours' FROM generate_series(1, :number) AS n",
+        bucket=bucket,
+        run=handled_by,
+        number=number,
+    )
+
+
+def test_handled_events_go_and_waiting_ones_stay(kept: Settings, engine: Engine):
+    add_events(engine, kept.source_bucket, None, 3)
+    add_events(engine, kept.source_bucket, 7, 4)
+    add_events(engine, "another", 0, 5)
+    remove(kept, event_retention=3 * HOUR)
+    assert count(engine, "bucket_event") == 12
+    remove(kept, event_retention=HOUR)
+    assert count(engine, "bucket_event WHERE handled_by_run IS NULL") == 3
+    # The last of the source bucket says that its store sends events.
+    assert count(engine, "bucket_event WHERE handled_by_run IS NOT NULL") == 1
+    assert count(engine, "bucket_event WHERE bucket = 'another'") == 0
+
+
+# -- when
+
+
+def test_forever_removes_nothing(kept: Settings, engine: Engine):
+    add_runs(engine, 130)
+    add_events(engine, kept.source_bucket, 7, 4)
+    remove(kept)
+    assert (count(engine, "run"), count(engine, "bucket_event")) == (130, 4)
+
+
+def test_the_scheduler_removes_what_is_old(kept: Settings, engine: Engine):
+    add_runs(engine, 300)
+    with scheduling(kept.model_copy(update={"run_retention": HOUR})):
+        wait_until(lambda: count(engine, "run") <= 101)
+
+
+def test_a_pass_is_made_once_an_hour(kept: Settings, engine: Engine):
+    aged = kept.model_copy(update={"run_retention": HOUR})
+    work = Retention(aged)
+    add_runs(engine, 130)
+    while work.work():
+        pass
+    add_runs(engine, 30)
+    assert not work.work()
+    assert count(engine, "run") == 130
+
+
+def test_rows_not_removed_in_time_wait_for_the_next_pass(
+    kept: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(retention, "STATEMENT_TIMEOUT_SECONDS", 0.2)
+    add_runs(engine, 130)
+    with engine.begin() as connection:
+        connection.execute(text("LOCK TABLE run IN ACCESS EXCLUSIVE MODE"))
+        remove(kept, run_retention=HOUR)
+    assert count(engine, "run") == 130
+
+
+def test_runs_go_on_while_old_rows_are_removed(
+    kept: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    """Given slices that never end, when a run is asked for, then it is made in between."""
+    monkeypatch.setattr(retention, "SLICE_SECONDS", 0)
+    monkeypatch.setattr(Retention, "work", lambda _self: True)
+    with scheduling(kept):
+        wait_until(lambda: count(engine, "run WHERE state = 'succeeded'") == 1)
+        with engine.begin() as connection:
+            wanted = runs.request_run(connection, Trigger.REQUEST)
+        wait_until(lambda: count(engine, f"run WHERE id = {wanted} AND state = 'succeeded'") == 1)

@@ -1,0 +1,196 @@
+"""Shadowed rows, over SQL, HTTP and the command line, after real runs on a real bucket."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import Engine, text
+
+from api import create_app
+from etl.manager import DataManager
+from etl.model import Trigger
+from etl.settings import Settings
+from tests.conftest import TestBucket
+from tests.processes import ROOT, environment
+
+HEADER = "user_id,first_name,last_name,birthts,city\n"
+PATH = "/datasets/users/shadowed"
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[FlaskClient]:
+    app = create_app(settings)
+    yield app.test_client()
+    app.extensions["bucketline"].engine.dispose()
+
+
+@pytest.fixture
+def lost(bucket: TestBucket, manager: DataManager, engine: Engine) -> int:
+    """Three rows that lost, each for another reason; the id of the run."""
+    bucket.put("old.csv", f"{HEADER}1,Old,Lee,0,Oslo\n")
+    bucket.put("b.csv", f"{HEADER}2,Larger,Lee,0,\n")
+    bucket.put("a.csv", f"{HEADER}2,Smaller,Lee,0,\n")
+    bucket.put("1.csv", "first_name,last_name,birthts\nNew,Lee,0\n")
+    bucket.put("team.csv", f"{HEADER}3,First,Lee,0,\n3,Last,Lee,0,\n")
+    run_id = manager.run(Trigger.CLI).id
+    # The store's clock, to which the runs after this one hold.
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE source_object SET last_modified = '2026-01-02'"))
+        connection.execute(
+            text("UPDATE source_object SET last_modified = '2026-01-01' WHERE key = 'old.csv'")
+        )
+        connection.execute(text("DELETE FROM shadowed_row WHERE user_id = '2'"))
+        connection.execute(text("UPDATE users SET source_key = 'a.csv' WHERE user_id = '2'"))
+        connection.execute(
+            text(
+                "INSERT INTO shadowed_row (source_key, source_line, user_id, first_name, last_name,"
+                " birthts, extra, run_id) VALUES ('b.csv', 2, '2', 'Larger', 'Lee', 0, NULL, :run)"
+            ),
+            {"run": run_id},
+        )
+    return run_id
+
+
+def get(client: FlaskClient, query: str = "") -> list[dict[str, Any]]:
+    response = client.get(f"{PATH}{query}")
+    assert response.status_code == 200, response.text
+    rows: list[dict[str, Any]] = response.get_json()["shadowed"]
+    return rows
+
+
+def test_a_shadowed_row_is_listed_with_the_row_it_lost_to(client: FlaskClient, lost: int):
+    larger, old, first = get(client)
+    assert len(old.pop("etag")) == len(old["lost_to"].pop("etag")) == 32
+    assert old == {
+        "user_id": "1",
+        "key": "old.csv",
+        "line": 2,
+        "last_modified": "2026-01-01T00:00:00Z",
+        "first_name": "Old",
+        "last_name": "Lee",
+        "birthts": 0,
+        "extra": {"city": "Oslo"},
+        "run_id": lost,
+        "lost_by": "last_modified",
+        "lost_to": {"key": "1.csv", "line": 2, "last_modified": "2026-01-02T00:00:00Z"},
+    }
+    assert (larger["key"], larger["lost_by"], larger["lost_to"]["key"]) == ("b.csv", "key", "a.csv")
+    assert (first["line"], first["lost_by"], first["lost_to"]["line"]) == (2, "line", 3)
+
+
+@pytest.mark.usefixtures("lost")
+def test_shadowed_rows_are_chosen_by_user_and_object(client: FlaskClient):
+    assert [row["user_id"] for row in get(client, "?key=team.csv")] == ["3"]
+    assert [row["key"] for row in get(client, "?user_id=1")] == ["old.csv"]
+    assert get(client, "?user_id=1&key=team.csv") == get(client, "?user_id=4") == []
+
+
+def test_pages_hold_every_row_once_in_order(
+    client: FlaskClient, bucket: TestBucket, manager: DataManager
+):
+    """Given keys that a cursor could trip over, then each page goes on where the last ended."""
+    keys = ["a b.csv", "a%3A1:2.csv", "a+b&c=d.csv", "ä/1:ü.csv"]
+    for key in keys:
+        bucket.put(key, HEADER + "same,Ann,Lee,0,\n" * 3)
+    manager.run(Trigger.CLI)
+    seen, url = [], f"{PATH}?limit=2"
+    while True:
+        response = client.get(url)
+        page = response.get_json()["shadowed"]
+        assert 0 < len(page) <= 2
+        seen += [(row["key"], row["line"]) for row in page]
+        if "Link" not in response.headers:
+            break
+        url = response.headers["Link"].partition(">")[0].removeprefix("<")
+    everything = [(row["key"], row["line"]) for row in get(client)]
+    assert seen == everything == sorted(everything, key=lambda row: (row[0].encode(), row[1]))
+    assert len(seen) == 3 * len(keys) - 1
+
+
+def test_a_row_that_came_back_is_no_longer_listed(
+    client: FlaskClient, bucket: TestBucket, manager: DataManager
+):
+    bucket.user("1.csv", "Old")
+    bucket.user("x/1.csv", "New")
+    manager.run(Trigger.CLI)
+    assert len(get(client)) == 1
+    bucket.remove(get(client)[0]["lost_to"]["key"])
+    manager.run(Trigger.CLI)
+    assert get(client) == []
+
+
+@pytest.mark.parametrize("name", ["people", "Users", "users%20", "%2E%2E"])
+def test_an_unknown_dataset_is_a_404(client: FlaskClient, name: str):
+    response = client.get(f"/datasets/{name}/shadowed")
+    assert response.status_code == 404
+    assert response.mimetype == "application/problem+json"
+    assert response.get_json()["type"] == "urn:bucketline:problem:unknown-dataset"
+    assert "users" in response.get_json()["hint"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("after=x", "after=2", "after=:k", "after=2:", "after=-1:k", "after=2:%00", "after=٢:k"),
+        *("limit=0", "key=", "user=1", "user_id=%00", "after=12345678901:k"),
+    ],
+)
+def test_a_senseless_parameter_is_refused_by_name(client: FlaskClient, query: str):
+    response = client.get(f"{PATH}?{quote(query, safe='=%&')}")
+    assert response.status_code == 422
+    assert response.get_json()["errors"][0]["parameter"] == query.partition("=")[0]
+
+
+@pytest.mark.usefixtures("lost")
+def test_a_line_of_any_size_is_a_place(client: FlaskClient):
+    assert [row["key"] for row in get(client, "?after=9999999999:b.csv")] == ["old.csv", "team.csv"]
+
+
+# -- the command
+
+
+def shadowed(settings: Settings, *options: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "etl", "shadowed", *options],
+        cwd=ROOT,
+        env=environment(settings) | {"COLUMNS": "160"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.usefixtures("lost")
+def test_the_command_lists_rows_and_what_they_lost_to(settings: Settings):
+    lines = [line.split() for line in shadowed(settings).splitlines()]
+    assert lines[1:] == [
+        ["2", "b.csv", "2", "Larger", "Lee", "0", "a.csv", "2", "smaller", "key"],
+        ["1", "old.csv", "2", "Old", "Lee", "0", "1.csv", "2", "newer", "object"],
+        ["3", "team.csv", "2", "First", "Lee", "0", "team.csv", "3", "later", "line"],
+    ]
+    (one,) = json.loads(shadowed(settings, "--user", "1", "--json"))
+    assert (one["key"], one["lost_to"]["key"]) == ("old.csv", "1.csv")
+    assert json.loads(shadowed(settings, "--key", "a.csv", "--json")) == []
+    none = shadowed(settings, "--user", "4", "--key", "a.csv")
+    assert none == (
+        "No row of user '4' in 'a.csv' is shadowed.\n3 others are: `./run.sh shadowed`.\n"
+    )
+
+
+def test_what_a_row_holds_cannot_forge_a_line(
+    settings: Settings, bucket: TestBucket, manager: DataManager
+):
+    bucket.put("team.csv", HEADER + '1,"[red]A\nn\x1b[2J",Lee,0,\n' * 2)
+    manager.run(Trigger.CLI)
+    (_, line) = shadowed(settings).splitlines()
+    assert "[red]A\\nn\\x1b[2J" in line
