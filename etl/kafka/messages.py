@@ -31,7 +31,7 @@ class ImageIndexed(_Message):
     """An image is new, was replaced, or was looked at again; facts that are not known are null."""
 
     type: Literal["image.indexed"] = "image.indexed"
-    user_id: str | None = Field(description="the user whose image it may be: its base name")
+    user_id: str | None = Field(description="the user whose image it may be: its base name in NFC")
     state: str = Field(description="ready, corrupt, too-large or unsupported")
     note: str | None = Field(description="why it is not ready")
     format: str | None = Field(description="PNG, JPEG, WEBP or GIF")
@@ -57,7 +57,7 @@ class ThumbnailReady(_Message):
     """Thumbnails of the image are in the thumbnail bucket: these, and no others."""
 
     type: Literal["thumbnail.ready"] = "thumbnail.ready"
-    user_id: str | None = Field(description="the user whose image it may be: its base name")
+    user_id: str | None = Field(description="the user whose image it may be: its base name in NFC")
     sha256: str = Field(description="of the image's bytes; equal pictures share thumbnails")
     thumbnails: list[Thumbnail] = Field(min_length=1)
 
