@@ -49,11 +49,10 @@ has_recent_pip() {
 sys.exit([int(part) for part in pip.__version__.split(".")[:2]] < [22, 3])' 2>/dev/null
 }
 
-# Sets `interpreter`, and `pip_kind`: how pip installs into an environment, which is made without one where that is
-# possible because Debian's python3 often lacks ensurepip.
-#   option    `pip --python`, from pip 22.3 on
-#   own       ensurepip puts a pip into the environment
-#   borrowed  the environment's Python runs the older pip outside it
+# Sets `interpreter`, and `pip_kind`, how to install packages into an environment:
+#   option    `pip --python`, which pip has since 22.3
+#   own       a pip inside it, made by ensurepip (which Debian's python3 often lacks)
+#   borrowed  the older pip outside it, run by the Python inside
 find_pip() {
     interpreter=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
     if has_recent_pip; then

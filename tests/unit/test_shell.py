@@ -213,7 +213,7 @@ def test_lock_that_lacks_a_requirement_is_refused(project: Path, kind: str):
 
 
 def test_package_outside_the_environment_is_no_substitute(project: Path, tmp_path: Path):
-    """The older pip outside runs inside: what lies around it there is not what is installed."""
+    """A borrowed pip does not count the packages next to it as installed."""
     outside = tmp_path / "outside"
     subprocess.run([real_python(), "-m", "venv", outside], check=True)
     line = (project / "requirements.lock").read_text()
