@@ -15,7 +15,6 @@ from pyarrow import parquet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from collections.abc import Set as AbstractSet
 
     from etl.verify.expected import Expected, ExpectedUser
     from etl.verify.found import Found, ManifestEntry
@@ -47,9 +46,9 @@ def compare_tables(
     return [
         *compare_users(expected.users, found.users),
         *_compare_named("manifest", manifest, found.manifest, "this object", "the manifest"),
-        *_compare_sets("shadowed", expected.shadowed, found.shadowed, "this shadowed row"),
-        *_compare_sets("problem", expected.rejected, found.rejected, "this refused row"),
-        *_compare_sets(
+        *_compare_counted("shadowed", expected.shadowed, found.shadowed, "this shadowed row"),
+        *_compare_counted("problem", expected.rejected, found.rejected, "this refused row"),
+        *_compare_counted(
             "problem", expected.object_problems, found.object_problems, "this object's problem"
         ),
     ]
@@ -156,21 +155,23 @@ def _fields(value: Comparable | None) -> dict[str, object]:
     return asdict(value)
 
 
-def _compare_sets(
+def _compare_counted(
     noun: str,
-    expected: AbstractSet[tuple[object, ...]],
-    found: AbstractSet[tuple[object, ...]],
+    expected: Iterable[tuple[object, ...]],
+    found: Iterable[tuple[object, ...]],
     what: str,
 ) -> list[Difference]:
+    """Compare things that may be there several times, once for each time too few or too many."""
+    wanted, there = Counter(expected), Counter(found)
     missing = [
         Difference(f"{noun}-missing", _name(item), item, None, f"The tables do not hold {what}.")
-        for item in sorted(expected - found, key=_name)
+        for item in sorted((wanted - there).elements(), key=_name)
     ]
     surplus = [
         Difference(
             f"{noun}-surplus", _name(item), None, item, f"Nothing in the bucket gives {what}."
         )
-        for item in sorted(found - expected, key=_name)
+        for item in sorted((there - wanted).elements(), key=_name)
     ]
     return missing + surplus
 
