@@ -95,7 +95,6 @@ class ProblemCode(StrEnum):
     # of a row
     SHORT_ROW = "short-row"
     LONG_ROW = "long-row"
-    UNDECODABLE_ROW = "undecodable-row"
     UNCLOSED_QUOTE = "unclosed-quote"
     NUL_BYTE = "nul-byte"
     CELL_TOO_LONG = "cell-too-long"

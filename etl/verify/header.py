@@ -33,8 +33,11 @@ class Header:
     next_line: int
 
     def is_repeated_by(self, cells: Sequence[str]) -> bool:
-        """Whether a record of as many cells says once more what the header says."""
-        return _folded(_final_names(cells)) == _folded(self.names)
+        """Whether a record says once more what the header says."""
+        return len(cells) == len(self.names) and all(
+            _final_name(cell, number).casefold() == name.casefold()
+            for number, (cell, name) in enumerate(zip(cells, self.names, strict=True), start=1)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ def read_header(decoded: Decoded, lines: list[Line], key_user_id: str) -> Header
         raise FileError(ProblemCode.TOO_MANY_COLUMNS)
     if cut.is_broken:
         raise FileError(ProblemCode.UNCLOSED_QUOTE)
-    names = _final_names(cut.cells)
+    names = [_final_name(cell, number) for number, cell in enumerate(cut.cells, start=1)]
     _check_names(names, key_user_id)
     # A record needs all cells up to the last column that is ours.
     fewest = max(number for number, name in enumerate(names, start=1) if name in KNOWN)
@@ -98,14 +101,6 @@ def _cut(header: str, delimiter: str) -> _Cut:
     except QuoteError:
         return _Cut(cells, is_broken=True)
     return _Cut(cells, is_broken=False)
-
-
-def _final_names(cells: Sequence[str]) -> list[str]:
-    return [_final_name(cell, number) for number, cell in enumerate(cells, start=1)]
-
-
-def _folded(names: Sequence[str]) -> list[str]:
-    return [name.casefold() for name in names]
 
 
 def _final_name(cell: str, number: int) -> str:

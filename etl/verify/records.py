@@ -76,7 +76,7 @@ def read_records(decoded: Decoded, lines: list[Line], first: int, shape: Shape) 
         except QuoteError:
             cells, last = None, at
         if not decoded.undecodable.isdisjoint(range(at, last + 1)):
-            yield Record(at + 1, None, ProblemCode.UNDECODABLE_ROW)
+            yield Record(at + 1, None, ProblemCode.UNDECODABLE)
         else:
             yield Record(at + 1, cells, ProblemCode.UNCLOSED_QUOTE if cells is None else None)
         at = last + 1

@@ -111,21 +111,21 @@ def test_nothing_but_space_and_marks_is_an_empty_file(content: bytes):
 def test_a_line_in_no_encoding_costs_its_row_alone(odd: bytes):
     content = RAW_HEADER + b"1,A,B,0\n2,C" + odd + b",D,0\n" + "3,é,F,0\n".encode("cp1252")
     assert people(content) == [("1", "A"), ("3", "é")]
-    assert reading(content).rejected == [(3, "undecodable-row")]
+    assert reading(content).rejected == [(3, "undecodable")]
     assert reading(content).faults == {"guessed-encoding"}
 
 
 @pytest.mark.parametrize(
     ("body", "rejected"),
     [
-        (b'1,"A\n\x81",B,0\n', [(2, "undecodable-row")]),
-        (b'1,"A\x81\nB",C,0\n', [(2, "undecodable-row")]),
-        (b'1,"A\n\x81\nB",C,0\n', [(2, "undecodable-row")]),
-        (b"1\x81\n", [(2, "undecodable-row")]),
-        (b"1,A,B,0,\x81\n", [(2, "undecodable-row")]),
-        (b'"1\x81\n', [(2, "undecodable-row")]),  # its quote is never closed
-        (b'"1\n\x81\n', [(2, "unclosed-quote"), (3, "undecodable-row")]),
-        (b"1,\0\x81,,x\n", [(2, "undecodable-row")]),
+        (b'1,"A\n\x81",B,0\n', [(2, "undecodable")]),
+        (b'1,"A\x81\nB",C,0\n', [(2, "undecodable")]),
+        (b'1,"A\n\x81\nB",C,0\n', [(2, "undecodable")]),
+        (b"1\x81\n", [(2, "undecodable")]),
+        (b"1,A,B,0,\x81\n", [(2, "undecodable")]),
+        (b'"1\x81\n', [(2, "undecodable")]),  # its quote is never closed
+        (b'"1\n\x81\n', [(2, "unclosed-quote"), (3, "undecodable")]),
+        (b"1,\0\x81,,x\n", [(2, "undecodable")]),
     ],
 )
 def test_a_record_that_takes_such_a_line_is_refused_as_one(
