@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from etl.model import ProblemCode
 from etl.verify.records import QuoteError, Shape, read_cells
-from etl.verify.text import Decoded, FileError
+from etl.verify.text import FileError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from etl.verify.records import Line
+    from etl.verify.text import Decoded
 
 REQUIRED = ("first_name", "last_name", "birthts")
 KNOWN = ("user_id", *REQUIRED)
@@ -48,13 +48,14 @@ class _Cut:
     is_broken: bool
 
 
-def read_header(decoded: Decoded, lines: list[Line], key_user_id: str) -> Header:
+def read_header(decoded: Decoded, key_user_id: str) -> Header:
     """Find the header and check it.
 
     Raises:  FileError with the first fault it has.
     """
-    index = _first_filled(decoded.text, lines)
-    raw = decoded.text[lines[index].start : lines[index].end]
+    # There is one that is not blank: an empty file never comes here.
+    lines = (decoded.text[line.start : line.end] for line in decoded.lines)
+    index, raw = next((n, line) for n, line in enumerate(lines) if line.strip() != "")
     if index in decoded.undecodable:
         raise FileError(ProblemCode.UNDECODABLE)
     if "\0" in raw:
@@ -69,13 +70,6 @@ def read_header(decoded: Decoded, lines: list[Line], key_user_id: str) -> Header
     # A record needs all cells up to the last column that is ours.
     fewest = max(number for number, name in enumerate(names, start=1) if name in KNOWN)
     return Header(names, Shape(delimiter, fewest, len(names)), index + 1)
-
-
-def _first_filled(text: str, lines: list[Line]) -> int:
-    """Find the first line that is not blank; an empty file never comes here."""
-    return next(
-        index for index, line in enumerate(lines) if text[line.start : line.end].strip() != ""
-    )
 
 
 def _choose(header: str) -> tuple[str, _Cut]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from etl.model import ProblemCode
 from etl.verify.birthts import NotABirthTime, SecondsSign, is_in_range, milliseconds
 from etl.verify.header import KNOWN, read_header
-from etl.verify.records import physical_lines, read_records
+from etl.verify.records import read_records
 from etl.verify.text import FileError, decode
 
 if TYPE_CHECKING:
@@ -60,12 +60,11 @@ def read(content: bytes, key_user_id: str, today: date) -> Reading:
     """Read one file whose key names `key_user_id`; `today` is the last birthdate allowed."""
     try:
         decoded = decode(content)
-        lines = physical_lines(decoded.text)
-        header = read_header(decoded, lines, key_user_id)
+        header = read_header(decoded, key_user_id)
     except FileError as error:
         return Reading(faults={error.code})
     rows = _Rows(header, key_user_id, today)
-    for record in read_records(decoded, lines, header.next_line, header.shape):
+    for record in read_records(decoded, header.next_line, header.shape):
         rows.take(record)
     reading = rows.end()
     if decoded.is_guessed and ProblemCode.ROWS_WITHOUT_ID not in reading.faults:

@@ -6,7 +6,6 @@ line, so that no later row can be swallowed.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,23 +14,14 @@ from etl.model import ProblemCode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etl.verify.text import Decoded
+    from etl.verify.text import Decoded, Line
 
 MOST_LINES = 1_000
 MOST_CHARACTERS = 1_048_576
-_LINE_END = re.compile("\r\n|\r|\n")
 
 
 class QuoteError(Exception):
     """A quoted cell that does not end, ends in the middle of other text, or ends too late."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A physical line: where it begins in the text, and where its characters end."""
-
-    start: int
-    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +45,12 @@ class Record:
     fault: ProblemCode | None = None
 
 
-def physical_lines(text: str) -> list[Line]:
-    """Find every line of a text, ended by LF, CRLF, CR or the end of the text."""
-    lines = []
-    start = 0
-    for line_end in _LINE_END.finditer(text):
-        lines.append(Line(start, line_end.start()))
-        start = line_end.end()
-    if start < len(text):
-        lines.append(Line(start, len(text)))
-    return lines
-
-
-def read_records(decoded: Decoded, lines: list[Line], first: int, shape: Shape) -> Iterator[Record]:
-    """Read every record from `lines[first]` on; blank ones too."""
+def read_records(decoded: Decoded, first: int, shape: Shape) -> Iterator[Record]:
+    """Read every record from the line `first` on, counted from 0; blank ones too."""
     at = first
-    while at < len(lines):
+    while at < len(decoded.lines):
         try:
-            cells, last = _read_record(decoded.text, lines, at, shape)
+            cells, last = _read_record(decoded.text, decoded.lines, at, shape)
         except QuoteError:
             cells, last = None, at
         if not decoded.undecodable.isdisjoint(range(at, last + 1)):

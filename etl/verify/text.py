@@ -7,16 +7,21 @@ its number says so.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from etl.model import ProblemCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _UTF8_MARK = b"\xef\xbb\xbf"
 _LITTLE_MARK = b"\xff\xfe"
 _BIG_MARK = b"\xfe\xff"
 _SNIFFED_BYTES = 512
 _SHORTEST_UTF16_BYTES = 4
-_LINE = re.compile(rb"(?:\xef\xbb\xbf)*+([^\r\n]*(?:\r\n?|\n|\Z))")  # without its marks
+_LINE = re.compile("\ufeff*+([^\r\n]*(?:\r\n?|\n|\\Z))")  # without its marks
+_RAW_LINE = re.compile(rb"(?:\xef\xbb\xbf)*+([^\r\n]*(?:\r\n?|\n|\Z))")
 _ENCODED_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 
 
@@ -30,16 +35,25 @@ class FileError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
-    """A file's text, of which no line begins with a byte order mark.
+class Line:
+    """A physical line: where it begins in the text, and where its characters end."""
 
-    `is_guessed` says that cp1252 was a guess for some line; `undecodable` are the numbers, from
-    0, of lines in no encoding.
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class Decoded:
+    """A file's text, of which no line begins with a byte order mark, and its lines.
+
+    A line is ended by LF, CRLF, CR or the end of the file. `is_guessed` says that cp1252 was a
+    guess for some line; `undecodable` are the numbers, from 0, of lines in no encoding.
     """
 
-    text: str
+    text: str = ""
+    lines: list[Line] = field(default_factory=list)
     is_guessed: bool = False
-    undecodable: frozenset[int] = frozenset()
+    undecodable: set[int] = field(default_factory=set)
 
 
 def decode(content: bytes) -> Decoded:
@@ -86,20 +100,32 @@ def _strictly(content: bytes, encoding: str) -> Decoded:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         raise FileError(ProblemCode.UNDECODABLE) from error
-    return Decoded(re.sub("(^|[\r\n])\ufeff+", r"\1", text))
+    return _joined(found[1] for found in _LINE.finditer(text))
 
 
 def _line_by_line(content: bytes) -> Decoded:
-    is_guessed = False
-    lines: list[str] = []
-    undecodable = set()
-    for found in _LINE.finditer(content):
-        encoding = _encoding_of(found[1])
-        is_guessed |= encoding == "cp1252"
-        if encoding is None:
-            undecodable.add(len(lines))
-        lines.append(found[1].decode(encoding or "latin-1"))
-    return Decoded("".join(lines), is_guessed, frozenset(undecodable))
+    encodings = []
+    lines = []
+    for found in _RAW_LINE.finditer(content):
+        encodings.append(_encoding_of(found[1]))
+        lines.append(found[1].decode(encodings[-1] or "latin-1"))
+    decoded = _joined(lines)
+    decoded.is_guessed = "cp1252" in encodings
+    decoded.undecodable.update(n for n, encoding in enumerate(encodings) if encoding is None)
+    return decoded
+
+
+def _joined(lines: Iterable[str]) -> Decoded:
+    """Join lines and keep where each was: without its mark, an LF may follow a CR that ends one."""
+    pieces = []
+    decoded = Decoded()
+    start = 0
+    for line in lines:
+        decoded.lines.append(Line(start, start + len(line.rstrip("\r\n"))))
+        start += len(line)
+        pieces.append(line)
+    decoded.text = "".join(pieces)
+    return decoded
 
 
 def _encoding_of(line: bytes) -> str | None:

@@ -18,7 +18,10 @@ VERIFY = ROOT / "etl" / "verify"
 # Values, errors and settings, and where the tables are; nothing that reads, checks or merges.
 SHARED = {"etl.database", "etl.errors", "etl.model", "etl.settings", "etl.tables"}
 PURE = {"etl.errors", "etl.model"}
-CHECKED = ("extract", "validate", "keys", "batch", "stream", "merge", "changes", "listing", "look")
+CHECKED = (
+    *("extract", "birthts", "validate", "file_rules", "keys", "batch", "stream", "tally"),
+    *("changes", "listing", "look", "bucket", "load", "merge", "publish", "images"),
+)
 EDGES = {"__init__", "check", "compare", "found", "pictures", "store"}
 
 

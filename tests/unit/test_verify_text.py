@@ -95,6 +95,13 @@ def test_marks_in_utf16_are_dropped_at_the_start_of_lines_alone():
     assert people(text.encode("utf-16")) == [("1", "A\ufeff")]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_line_of_a_mark_alone_is_a_line(encoding: str):
+    content = f"{HEADER}\r\ufeff\n\ufeff\r\n1,A,B\n2,C,D,0".encode(encoding)
+    assert reading(content).rejected == [(4, "short-row")]
+    assert [row.line for row in reading(content).rows] == [5]
+
+
 def test_a_mark_within_a_line_is_a_character():
     assert people(RAW_HEADER + b"1," + MARK + b"A,B,0") == [("1", "\ufeffA")]
 
