@@ -11,7 +11,7 @@ plain         1000 … 1044, one row each; some in north/ and south/2024/; 0001 
 formats       1050 semicolons, BOM and CRLF; 1051 in cp1252 (a warning); 1052 in UTF-16
 many a file   team.csv has a user_id column and seven users: quoted commas, doubled quotes, a
               line break in a name; 1053.csv has two columns more, which are kept
-bad rows      1054 a date where milliseconds belong; 1055 born in 2200; 1056 a short row;
+bad rows      1054 an ambiguous date; 1055 born in 2200; 1056 a short row;
               evening.csv an unclosed quote, 2102, among three good rows
 bad files     1057 lacks last_name; 1058 is a line end; 1059 has a header and no row
 doubles       1005.csv and archive/1005.csv (one shadows the other); 1007 has two images

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import date, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from etl import file_rules
 from etl.errors import UnreadableObject
 from etl.executor import map_in_threads
 from etl.extract import parse
@@ -26,15 +26,16 @@ from etl.validate import validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import date
 
     import pandas as pd
 
     from etl.bucket import ObjectStore
+    from etl.extract import Extract
+    from etl.validate import Validated
 
 MAX_OBJECTS = 5_000
 MAX_BYTES = 2 * 1024 * 1024  # a batch takes some twenty times its bytes, and three are at work
-MS_A_DAY = 86_400_000
-EPOCH = date(1970, 1, 1).toordinal()
 
 
 class StagedObject(NamedTuple):
@@ -115,19 +116,54 @@ def check(fetched: Fetched, today: date) -> Batch:
     files = [found for found in outcomes.values() if isinstance(found, SourceFile)]
     refused = [found for found in outcomes.values() if isinstance(found, Problem)]
 
-    extract = parse(files)
-    checked = validate(extract.rows, {file.source.key: file.source.etag for file in files}, today)
-    problems = [*extract.problems, *checked.problems]
-    figures = Figures(extract.rows_read, problems, today)
+    etags = {file.source.key: file.source.etag for file in files}
+    judged = _judge(parse(files), etags, today)
+    problems = judged.problems
     objects = [
         staged
         for change in changes
-        if (staged := _stage(change, outcomes.get(change.source.key), figures)) is not None
+        if (staged := _stage(change, outcomes.get(change.source.key), judged.figures)) is not None
     ]
     problems += [_unsupported(item) for item in objects if _is_unsupported(item)]
     vanished = sum(found is None for found in outcomes.values())
     unreadable = [problem.key for problem in refused]
-    return Batch(checked.rows, objects, problems + refused, unreadable, vanished)
+    return Batch(judged.rows, objects, problems + refused, unreadable, vanished)
+
+
+class _Judged(NamedTuple):
+    """The good rows of files, their problems, and what the manifest says of them."""
+
+    rows: pd.DataFrame
+    problems: list[Problem]
+    figures: Figures
+
+
+def _judge(extract: Extract, etags: Mapping[str, str], today: date) -> _Judged:
+    """Check rows one by one, then each file as a whole."""
+    checked = validate(extract.rows, etags, today)
+    refused = file_rules.differing(checked.rows, extract.of_one_user)
+    rows = file_rules.without(checked.rows, refused)
+    problems = [*extract.problems, *checked.problems]
+    if refused:
+        problems = [problem for problem in problems if problem.key not in refused]
+        problems += [file_rules.rows_without_id(key, etags[key]) for key in sorted(refused)]
+    early = file_rules.early_spans(rows, checked.dated)
+    seconds = {key for key, span in early.items() if span.last_day_of_seconds <= today}
+    problems += [file_rules.epoch_seconds(key, etags[key]) for key in early if key in seconds]
+    figures = Figures(extract, checked, problems)
+    figures.refuse(refused)
+    for key in early.keys() - seconds:
+        figures.reread(key, early[key].last_day_of_seconds)
+    more = _joined(extract.more, checked.more)
+    for key in refused:
+        more.pop(key, None)
+    return _Judged(rows, file_rules.limited(problems, more, etags), figures)
+
+
+def _joined(
+    one: Mapping[str, Counter[ProblemCode]], other: Mapping[str, Counter[ProblemCode]]
+) -> dict[str, Counter[ProblemCode]]:
+    return {key: one.get(key, Counter()) + other.get(key, Counter()) for key in {*one, *other}}
 
 
 def is_huge(changes: Sequence[Change]) -> bool:
@@ -159,47 +195,29 @@ def refusal(source: SourceObject, error: UnreadableObject) -> Problem:
 class Figures:
     """Rows read and rejected, and whether the object as a whole was refused, by key."""
 
-    def __init__(
-        self, rows_read: Mapping[str, int], problems: Iterable[Problem], today: date
-    ) -> None:
-        errors = [problem for problem in problems if problem.severity is Severity.ERROR]
-        self._read = rows_read
-        self._rejected = Counter(
-            key for key, line in {(p.key, p.line) for p in errors} if line is not None
-        )
-        self._refused = {problem.key for problem in errors if problem.line is None}
-        self._reread_on = _first_days(errors, today)
+    def __init__(self, extract: Extract, checked: Validated, problems: Iterable[Problem]) -> None:
+        self._read = extract.rows_read
+        self._rejected = Counter(extract.rows_rejected) + Counter(checked.rows_rejected)
+        self._refused = {found.key for found in problems if file_rules.is_refusal(found)}
+        self._reread_on = dict(checked.reread_on)
+
+    def refuse(self, keys: Iterable[str]) -> None:
+        """Reject all rows of these, for good."""
+        for key in keys:
+            self._rejected[key] = self._read[key]
+            self._reread_on.pop(key, None)
+
+    def reread(self, key: str, day: date) -> None:
+        """Have the object read again on that day, or before."""
+        self._reread_on[key] = min(day, self._reread_on.get(key, day))
 
     def of(self, key: str) -> tuple[int, int, date | None]:
-        """Rows read, rows rejected, and the day on which one of those becomes valid."""
+        """Rows read, rows rejected, and the day on which more is to be said of the object."""
         return self._read.get(key, 0), self._rejected[key], self._reread_on.get(key)
 
     def state(self, key: str) -> ObjectState:
         """Whether the object could be read."""
         return ObjectState.QUARANTINED if key in self._refused else ObjectState.LOADED
-
-
-def _first_days(errors: Iterable[Problem], today: date) -> dict[str, date]:
-    """By key, the first day on which a birthdate rejected as a future one has come."""
-    days: dict[str, date] = {}
-    for problem in errors:
-        if problem.code is ProblemCode.BIRTHDATE_OUT_OF_RANGE:
-            day = _day(problem.value or "", today)
-            if day is not None:
-                days[problem.key] = min(day, days.get(problem.key, date.max))
-    return days
-
-
-def _day(birthts: str, today: date) -> date | None:
-    """The UTC date of a birthts between today and the year 10000, else None.
-
-    Of one that is too long to be kept whole nothing is known: look again tomorrow.
-    """
-    try:
-        days = int(birthts) // MS_A_DAY
-    except ValueError:
-        return today + timedelta(days=1)
-    return date.fromordinal(EPOCH + days) if 0 <= days <= date.max.toordinal() - EPOCH else None
 
 
 def _stage(

@@ -4,7 +4,7 @@ EtlError
 ├─ TransientError        retry with back-off: ObjectStoreUnavailable, DatabaseUnavailable,
 │                        KafkaUnavailable
 ├─ SourceError           quarantine this object and go on: UnreadableObject, WrongColumns;
-│                        read it anew: ObjectChanged, NotUtf8, Undecodable; put it
+│                        read it anew: ObjectChanged, Undecodable; put it
 │                        elsewhere: ObjectExists, KeyTaken, KeyRefused
 ├─ RunRefused            nothing was changed: RunAlreadyActive, ImagesInHand, MassRetirement,
 │                        ListingOutOfOrder
@@ -112,14 +112,6 @@ class NotSupported(EtlError):
 
 class ObjectChanged(SourceError):
     """The object was replaced or removed while it was read in parts."""
-
-
-class NotUtf8(SourceError):
-    """An object that was being read as UTF-8 holds a byte that is not."""
-
-    def __init__(self, line: int) -> None:
-        super().__init__(f"Line {line} is not UTF-8.", line=line)
-        self.line = line
 
 
 class Undecodable(SourceError):

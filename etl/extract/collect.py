@@ -1,7 +1,12 @@
-"""What reading a batch of files gathers: blocks of rows, figures and problems."""
+"""What reading a batch of files gathers: blocks of rows, figures, problems and notices.
+
+Of the problems of a file's rows only the first are kept one by one, as many as are stored at the
+most. The rest is counted: a small file can hold a fault on each of a million lines.
+"""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from etl.extract.dialect import fewest_cells, is_header
+from etl.extract.notices import Notices
 from etl.extract.safe_text import safe_value
 from etl.model import Problem, ProblemCode, Severity, SourceObject
 
@@ -24,7 +31,11 @@ WHITESPACE = (
     "\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 )
 
+MOST_PROBLEMS = 1_000  # of an object's rows, stored one by one
+
 _ROWS_A_BLOCK = 100_000
+_TELLING = "birthts"  # the column by which a header among rows is found
+_TELLING_BYTES = (7, 8)  # of all texts that casefold() makes that name
 
 
 @dataclass(frozen=True)
@@ -54,28 +65,41 @@ class Block:
 class Record(NamedTuple):
     """One record as it stands: its file, line (from 1), first physical line, and its cells.
 
-    Cells are not stripped; None stands for those of a record whose quotes are broken.
+    Cells are not stripped; None stands for those of a record whose quotes are broken. They count
+    for nothing in a record of which a line is in no encoding that we read.
     """
 
     file: int
     line: int
     raw_line: str
     cells: list[str] | None
+    is_decodable: bool = True
 
 
 class Collector:
-    """Takes rows and faults as readers find them; a file is named by its place in the batch."""
+    """Takes rows and faults as readers find them; a file is named by its place in the batch.
 
-    def __init__(self, sources: Sequence[SourceObject]) -> None:
+    `more` counts, by file and code, the problems of rows that are not kept. `unnamed` are the
+    files whose rows bear no id of their own. `notices` are those of the files so far, if these
+    come in pieces.
+    """
+
+    def __init__(self, sources: Sequence[SourceObject], notices: Notices | None = None) -> None:
         self._sources = sources
         self._blocks: list[Block] = []
         self._loose: dict[tuple[str, ...], _LooseRows] = {}
+        self._refused = [0] * len(sources)
         self.rows_read = [0] * len(sources)
+        self.rows_rejected = [0] * len(sources)
         self.problems: list[Problem] = []
+        self.more: defaultdict[int, Counter[ProblemCode]] = defaultdict(Counter)
+        self.unnamed: set[int] = set()
+        self.notices = Notices() if notices is None else notices
 
     def add_block(self, block: Block) -> None:
-        """Take rows that have the header's number of cells; blank ones are left out."""
+        """Take rows that have the header's number of cells; blank ones and headers are left out."""
         block = _without_blank_rows(replace(block, cells=[strip(cells) for cells in block.cells]))
+        block = self._without_headers(block)
         files, counts = np.unique(block.file, return_counts=True)
         for file, count in zip(files.tolist(), counts.tolist(), strict=True):
             self.rows_read[file] += count
@@ -83,14 +107,19 @@ class Collector:
 
     def add_records(self, columns: tuple[str, ...], records: Iterable[Record]) -> None:
         """Take records of any number of cells, also blank and broken ones."""
-        width = len(columns)
+        width, fewest = len(columns), fewest_cells(columns)
         rows = self._loose.setdefault(columns, _LooseRows(columns))
         for record in records:
             cells = record.cells
-            if cells is None or len(cells) < width or _any_filled(cells[width:]):
+            if (
+                cells is None
+                or len(cells) < fewest
+                or not record.is_decodable
+                or _any_filled(cells[width:])
+            ):
                 self._refuse(record, width)
                 continue
-            rows.add(record.file, record.line, cells)
+            rows.add(record.file, record.line, self._padded(record, cells, width))
             if len(rows.line) == _ROWS_A_BLOCK:
                 self.add_block(rows.take())
 
@@ -109,16 +138,31 @@ class Collector:
             Problem(code, source.key, source.etag, note, value=shown, severity=severity)
         )
 
-    def cell_problem(  # noqa: PLR0913, PLR0917 - a fault and where it stands
-        self, file: int, line: int, column: str, value: str, code: ProblemCode, note: str
+    def refuse_cells(
+        self, block: Block, place: int, faulty: NDArray[np.bool_], code: ProblemCode, note: str
     ) -> None:
-        """Note a fault of one cell of a row that counts as read."""
-        source = self._sources[file]
-        self.problems.append(
-            Problem(
-                code, source.key, source.etag, note, line, safe_value(column), safe_value(value)
-            )
-        )
+        """Note a fault of cells of the block's column `place`, in rows that count as read."""
+        where = np.flatnonzero(faulty)
+        kept = first_of_each(block.file[where], MOST_PROBLEMS)
+        for file in block.file[where[~kept]].tolist():
+            self.more[file][code] += 1
+        column, cells = safe_value(block.columns[place]), block.cells[place]
+        for index in where[kept].tolist():
+            source = self._sources[int(block.file[index])]
+            value = safe_value(cells[index].as_py())
+            line = int(block.line[index])
+            self.problems.append(Problem(code, source.key, source.etag, note, line, column, value))
+
+    def reject_rows(self, block: Block, refused: NDArray[np.bool_]) -> Block:
+        """Count the rows of the mask as rejected; the block without them."""
+        files, counts = np.unique(block.file[refused], return_counts=True)
+        for file, count in zip(files.tolist(), counts.tolist(), strict=True):
+            self.rows_rejected[file] += count
+        return block.without(refused)
+
+    def note_oddities(self) -> None:
+        """Make the notices problems; no more of these files are to come."""
+        self.problems.extend(self.notices.problems(self._sources))
 
     def blocks(self) -> list[Block]:
         """All rows taken so far."""
@@ -127,15 +171,54 @@ class Collector:
                 self.add_block(rows.take())
         return self._blocks
 
+    def _padded(self, record: Record, cells: list[str], width: int) -> list[str]:
+        """The cells with blank ones for those that are left out at the end, which is noted."""
+        if len(cells) >= width:
+            return cells
+        if _any_filled(cells):
+            code = ProblemCode.MISSING_TRAILING_CELLS
+            self.notices.add(record.file, code, [record.line], record.raw_line)
+        return cells + [""] * (width - len(cells))
+
+    def _without_headers(self, block: Block) -> Block:
+        """The block without rows that are the header once more, which are noted."""
+        repeated = _repeated_headers(block)
+        if not repeated:
+            return block
+        places: defaultdict[int, list[int]] = defaultdict(list)
+        for index in repeated:
+            places[int(block.file[index])].append(int(block.line[index]))
+        for file, numbers in places.items():
+            self.notices.add(file, ProblemCode.REPEATED_HEADER, numbers)
+        unwanted = np.zeros(len(block.line), dtype=np.bool_)
+        unwanted[repeated] = True
+        return block.without(unwanted)
+
     def _refuse(self, record: Record, width: int) -> None:
         """Note what is wrong with the form of a record, unless it is blank."""
-        if record.cells is not None and not _any_filled(record.cells):
+        if record.is_decodable and record.cells is not None and not _any_filled(record.cells):
             return
-        self.rows_read[record.file] += 1
-        source = self._sources[record.file]
-        code, note = _fault_of_form(record.cells, width)
+        file = record.file
+        self.rows_read[file] += 1
+        self.rows_rejected[file] += 1
+        self._refused[file] += 1
+        code, note = _fault_of_form(record, width)
+        if self._refused[file] > MOST_PROBLEMS:
+            self.more[file][code] += 1
+            return
+        source = self._sources[file]
         value = safe_value(record.raw_line.rstrip("\r\n"))
         self.problems.append(Problem(code, source.key, source.etag, note, record.line, value=value))
+
+
+def first_of_each(groups: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
+    """Which values are among the first `most` of their group; equal ones stand together."""
+    if len(groups) <= most:
+        return np.ones(len(groups), dtype=np.bool_)
+    begins = np.flatnonzero(np.diff(groups, prepend=groups[0] - 1))
+    sizes = np.diff(begins, append=len(groups))
+    first: NDArray[np.bool_] = np.arange(len(groups)) - np.repeat(begins, sizes) < most
+    return first
 
 
 def strip(cells: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -148,11 +231,28 @@ def _without_blank_rows(block: Block) -> Block:
     return block.without(blank.to_numpy()) if pc.any(blank).as_py() else block
 
 
+def _repeated_headers(block: Block) -> list[int]:
+    """Where the header stands again among the rows; its `birthts` cell gives it away."""
+    birthts = block.cells[block.columns.index(_TELLING)]
+    size = pc.binary_length(birthts).to_numpy()
+    where = np.flatnonzero((size >= _TELLING_BYTES[0]) & (size <= _TELLING_BYTES[1]))
+    if not len(where):
+        return []
+    begins_so = pc.match_substring_regex(birthts.take(pa.array(where)), "^[bB]")
+    where = where[begins_so.to_numpy()]
+    rows = zip(*(cells.take(pa.array(where)).to_pylist() for cells in block.cells), strict=True)
+    found = zip(where.tolist(), rows, strict=True)
+    return [index for index, cells in found if is_header(cells, block.columns)]
+
+
 def _any_filled(cells: Sequence[str]) -> bool:
     return any(cell.strip() for cell in cells)
 
 
-def _fault_of_form(cells: Sequence[str] | None, width: int) -> tuple[ProblemCode, str]:
+def _fault_of_form(record: Record, width: int) -> tuple[ProblemCode, str]:
+    cells = record.cells
+    if not record.is_decodable:
+        return ProblemCode.UNDECODABLE, _ENCODING_NOTE
     if cells is None:
         return ProblemCode.UNCLOSED_QUOTE, _QUOTE_NOTE
     note = f"Give the row {width} cells, as in the header; it has {len(cells)}."
@@ -164,6 +264,10 @@ def _fault_of_form(cells: Sequence[str] | None, width: int) -> tuple[ProblemCode
     )
 
 
+_ENCODING_NOTE = (
+    "The row is neither UTF-8 nor cp1252, or it is UTF-8 made from UTF-16 without joining the "
+    "surrogates (CESU-8). Export it as UTF-8."
+)
 _QUOTE_NOTE = (
     "A quoted cell that begins on this line is not closed properly. End it with one double "
     "quote just before the delimiter, and write a quote inside it twice."

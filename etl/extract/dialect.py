@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from etl.extract.quoting import Tokenizer
+from etl.extract.quoting import Scan, Tokenizer
 from etl.extract.safe_text import safe_value
 from etl.model import ProblemCode
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 DELIMITERS = (",", ";", "\t", "|")
 REQUIRED = ("first_name", "last_name", "birthts")
 KNOWN = ("user_id", *REQUIRED)
+MOST_COLUMNS = 1_000
 SHOWN_NAMES = 10
 
 
@@ -39,11 +40,6 @@ class HeaderFault:
     note: str
 
 
-def delimiter_of(line: str) -> str:
-    """The most frequent delimiter of a header line; the earlier of DELIMITERS on a tie."""
-    return max(DELIMITERS, key=line.count)
-
-
 def read_header(line: str) -> Dialect | HeaderFault:
     """The dialect a header line (without its line end) sets, or the first fault it has."""
     if "\0" in line:
@@ -51,16 +47,56 @@ def read_header(line: str) -> Dialect | HeaderFault:
             ProblemCode.NUL_BYTE,
             "The header holds a NUL character. Save the file as plain text in UTF-8.",
         )
-    delimiter = delimiter_of(line)
-    scan = Tokenizer(delimiter).scan(line)
-    if scan is None or scan.opened is not None:
+    delimiter, scan = _cut(line)
+    if scan.opened is not None and len(scan.cells) == MOST_COLUMNS:
+        return HeaderFault(
+            ProblemCode.TOO_MANY_COLUMNS,
+            f"The header has more than {MOST_COLUMNS:,} columns. Remove those that are not needed.",
+        )
+    if scan.is_broken or scan.opened is not None:
         return HeaderFault(
             ProblemCode.UNCLOSED_QUOTE,
             'A quoted name in the header is not closed properly. End it with one " '
             "on the same line, just before the delimiter.",
         )
-    columns = tuple(_name(cell.strip(), place) for place, cell in enumerate(scan.cells, 1))
+    columns = _names(scan.cells)
     return _duplicate(columns) or _missing(columns) or Dialect(delimiter, columns)
+
+
+def fewest_cells(columns: Sequence[str]) -> int:
+    """How many cells a row needs: up to the last known column; those after it may be left out."""
+    return max((place for place, name in enumerate(columns, 1) if name in KNOWN), default=0)
+
+
+def is_header(cells: Sequence[str], columns: Sequence[str]) -> bool:
+    """Whether the cells name the same columns, whatever their case."""
+    return _folded(_names(cells)) == _folded(columns)
+
+
+def _cut(line: str) -> tuple[str, Scan]:
+    """The delimiter under which a header has the required columns, and the header cut by it.
+
+    Where none does, it is the one that occurs most often outside quotes, or the first of those.
+    """
+    for delimiter in DELIMITERS:
+        scan = _scan(line, delimiter)
+        if set(REQUIRED) <= {cell.strip().casefold() for cell in scan.cells}:
+            return delimiter, scan
+    outside = "".join(line.split('"')[::2])
+    delimiter = max(DELIMITERS, key=outside.count)
+    return delimiter, _scan(line, delimiter)
+
+
+def _scan(line: str, delimiter: str) -> Scan:
+    return Tokenizer(delimiter).scan_some(line, most=MOST_COLUMNS)
+
+
+def _names(cells: Sequence[str]) -> tuple[str, ...]:
+    return tuple(_name(cell.strip(), place) for place, cell in enumerate(cells, 1))
+
+
+def _folded(names: Sequence[str]) -> list[str]:
+    return [name.casefold() for name in names]
 
 
 def _name(written: str, place: int) -> str:

@@ -1,16 +1,22 @@
-"""Bytes to text: which encoding a file is in.
+"""Bytes to lines of text: which encoding a file is in.
 
 Statistical guessing is wrong more often than right on files of a few dozen bytes, so only
-certain signs count: a BOM, the NUL pattern of UTF-16, strict UTF-8. What is left is taken for
-cp1252, the usual encoding of old spreadsheets, and says so.
+certain signs count: a BOM, the NUL pattern of UTF-16, strict UTF-8. Files are also joined from
+parts in several encodings, so a file that is not UTF-8 throughout is decoded line by line: only
+the lines that are not UTF-8 are read as cp1252, the usual encoding of old spreadsheets.
 """
 
 from __future__ import annotations
 
 import codecs
-from typing import NamedTuple
+import io
+import re
+from typing import TYPE_CHECKING, NamedTuple
 
 from etl.errors import Undecodable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _SAMPLE_BYTES = 512
 _SHORTEST_UTF16 = 4
@@ -19,74 +25,133 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_MARK = "\ufeff"
+_MARKS_OF_LINES = re.compile(rb"(?:\A|(?<=\n))(?:\xef\xbb\xbf)+")
+_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 
 
 class Decoded(NamedTuple):
-    """A file's text, and the first line (from 1) that was not UTF-8 when cp1252 was assumed."""
+    """The lines of a text with their ends, and which of them (from 1) are not UTF-8 as the rest is.
 
-    text: str
-    guessed_from_line: int | None = None
+    `guessed` were read as cp1252. `undecodable` cannot be read: they are here with a character
+    for each byte, so that the lines and quotes around them are what they are.
+    """
+
+    lines: list[str]
+    guessed: Sequence[int] = ()
+    undecodable: Sequence[int] = ()
 
 
 def decode(content: bytes) -> Decoded | None:
-    """The text of a file without its BOM; None when no encoding fits."""
+    """The lines of a file, without byte order marks; None when it is not the UTF-16 it seems."""
     encoding, mark_bytes = _signs(content, len(content))
-    text = content[mark_bytes:]
-    return _decode_bytewise(text) if encoding == "utf-8" else _decode_strictly(text, encoding)
+    if encoding == "utf-8":
+        return decode_lines(content)
+    try:
+        return Decoded(_lines_without_marks(content[mark_bytes:].decode(encoding)))
+    except UnicodeDecodeError:
+        return None
+
+
+def decode_lines(content: bytes) -> Decoded:
+    """Whole lines without byte order marks, each in an encoding of its own."""
+    try:
+        return Decoded(_lines_without_marks(content.decode()))
+    except UnicodeDecodeError:
+        return _decode_one_by_one(content.splitlines(keepends=True))
+
+
+def physical_lines(text: str) -> list[str]:
+    """The lines of a text with their ends, LF, CRLF or CR, as they stand."""
+    return list(io.StringIO(text, newline=""))
+
+
+def without_marks(lines: bytes) -> bytes:
+    """Lines ended by LF without the marks they begin with, as files that were joined have."""
+    lines = lines.removeprefix(codecs.BOM_UTF8)
+    return _MARKS_OF_LINES.sub(b"", lines) if codecs.BOM_UTF8 in lines else lines
+
+
+def is_utf8(content: bytes) -> bool:
+    """Whether the bytes are UTF-8 throughout."""
+    if content.isascii():
+        return True
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _lines_without_marks(text: str) -> list[str]:
+    lines = physical_lines(text)
+    return [line.lstrip(_MARK) for line in lines] if _MARK in text else lines
+
+
+def _decode_one_by_one(raw: Sequence[bytes]) -> Decoded:
+    lines: list[str] = []
+    guessed: list[int] = []
+    undecodable: list[int] = []
+    for number, marked in enumerate(raw, 1):
+        line = without_marks(marked)
+        try:
+            lines.append(line.decode())
+        except UnicodeDecodeError:
+            guess = _guess(line)
+            (undecodable if guess is None else guessed).append(number)
+            lines.append(line.decode("latin-1") if guess is None else guess)
+    return Decoded(lines, guessed, undecodable)
+
+
+def _guess(line: bytes) -> str | None:
+    """The line as cp1252; None where it is not. Surrogates show UTF-8, made from UTF-16 wrongly."""
+    if _SURROGATE.search(line):
+        return None
+    try:
+        return line.decode("cp1252")
+    except UnicodeDecodeError:
+        return None
 
 
 class Transcoder:
-    """Turns a file that comes in pieces, cut anywhere, into UTF-8.
+    """Turns a file that comes in pieces, cut anywhere, into lines for `decode_lines`.
 
-    `size` is that of the whole file in bytes. What has no sign of another encoding is taken for
-    UTF-8 or, `as_cp1252`, for that.
+    `size` is that of the whole file in bytes.
     """
 
-    def __init__(self, size: int, *, as_cp1252: bool = False) -> None:
+    def __init__(self, size: int) -> None:
         self._size = size
-        self._bytewise = "cp1252" if as_cp1252 else "utf-8"
         self._encoding: str | None = None
         self._rest = b""
 
     def transcode(self, piece: bytes, *, is_last: bool = False) -> bytes:
-        """As much of the text as is certain by now, without its BOM.
+        """As much of the text as is certain by now: UTF-16 as UTF-8, anything else as it stands.
 
-        Raises:  UnicodeDecodeError when it is not the UTF-8 it was taken for, its `object`
-                 beginning where the text given so far ends; Undecodable.
+        Raises:  Undecodable when it is not the UTF-16 it seems.
         """
         content = self._rest + piece
         if self._encoding is None:
             if len(content) < _SAMPLE_BYTES and not is_last:
                 self._rest = content
                 return b""
-            encoding, mark_bytes = _signs(content, self._size)
-            self._encoding = self._bytewise if encoding == "utf-8" else encoding
+            self._encoding, mark_bytes = _signs(content, self._size)
             content = content[mark_bytes:]
-        return self._certain(content, self._encoding, is_last=is_last)
-
-    def _certain(self, content: bytes, encoding: str, *, is_last: bool) -> bytes:
-        if encoding == "utf-8":
-            is_ascii = content.isascii()
-            end = len(content) if is_ascii else _decoded(content, encoding, is_last=is_last)[1]
-            self._rest = content[end:]
-            return content[:end]
+        self._rest = b""
+        if self._encoding == "utf-8":
+            return content
         try:
-            text, end = _decoded(content, encoding, is_last=is_last)
+            text, end = _decoded(content, self._encoding, is_last=is_last)
         except UnicodeDecodeError as error:
-            raise Undecodable("The file is no text we can read.") from error
+            raise Undecodable("The file is not valid UTF-16.") from error
         self._rest = content[end:]
         return text.encode()
 
 
 def _decoded(content: bytes, encoding: str, *, is_last: bool) -> tuple[str, int]:
     """The text of the whole characters at the beginning, and how many bytes those take."""
-    if encoding == "utf-8":
-        return codecs.utf_8_decode(content, "strict", is_last)
     if encoding == "utf-16-le":
         return codecs.utf_16_le_decode(content, "strict", is_last)
-    if encoding == "utf-16-be":
-        return codecs.utf_16_be_decode(content, "strict", is_last)
-    return content.decode(encoding), len(content)
+    return codecs.utf_16_be_decode(content, "strict", is_last)
 
 
 def _signs(head: bytes, size: int) -> tuple[str, int]:
@@ -98,22 +163,6 @@ def _signs(head: bytes, size: int) -> tuple[str, int]:
         if head.startswith(mark):
             return encoding, len(mark)
     return _utf16_by_nul_pattern(head, size) or "utf-8", 0
-
-
-def _decode_bytewise(content: bytes) -> Decoded | None:
-    try:
-        return Decoded(content.decode())
-    except UnicodeDecodeError as error:
-        guessed = _decode_strictly(content, "cp1252")
-        line = _line_at(content, error.start)
-        return guessed and guessed._replace(guessed_from_line=line)
-
-
-def _decode_strictly(content: bytes, encoding: str) -> Decoded | None:
-    try:
-        return Decoded(content.decode(encoding))
-    except UnicodeDecodeError:
-        return None
 
 
 def _utf16_by_nul_pattern(head: bytes, size: int) -> str | None:
@@ -132,10 +181,6 @@ def _mostly_nul(half: bytes) -> bool:
 
 def _seldom_nul(half: bytes) -> bool:
     return half.count(0) * 10 < len(half) * 3
-
-
-def _line_at(content: bytes, position: int) -> int:
-    return 1 + count_line_ends(content[:position])
 
 
 def count_line_ends(content: bytes) -> int:

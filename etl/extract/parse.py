@@ -9,8 +9,9 @@ database can hold.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,12 +23,12 @@ from etl.extract.collect import Block, Collector, Record
 from etl.extract.dialect import KNOWN, REQUIRED, Dialect, HeaderFault, read_header
 from etl.extract.encoding import Decoded, decode
 from etl.extract.plain import as_plain, read_plain
-from etl.extract.records import Records, physical_lines
+from etl.extract.records import Records
 from etl.keys import user_id_of
 from etl.model import Problem, ProblemCode, Severity, SourceFile, SourceObject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -45,13 +46,19 @@ class Extract:
     Shapes:  rows (n, 7): key, line (int64, from 1), user_id, first_name, last_name, birthts
              (text, stripped), extra (JSON object of the filled cells of unknown columns, or
              <NA>); in the order of the files and, within one, of its lines.
-             problems: sorted by key, line, column and code.
+             problems: sorted by key, line, column and code; of each object's rows the first
+             1,000 at least. more: by key, how many of each code are not among them.
              rows_read: for every key the data rows found, refused ones included.
+             rows_rejected: by key those refused, where there are any.
+             of_one_user: keys of files with several rows and no user_id column.
     """
 
     rows: pd.DataFrame
     problems: list[Problem]
     rows_read: dict[str, int]
+    rows_rejected: dict[str, int] = field(default_factory=dict)
+    more: dict[str, Counter[ProblemCode]] = field(default_factory=dict)
+    of_one_user: frozenset[str] = frozenset()
 
 
 def parse(files: Sequence[SourceFile]) -> Extract:
@@ -102,30 +109,54 @@ def _read_together(
 
 def _read_carefully(place: int, file: SourceFile, collector: Collector) -> None:
     decoded = decode(file.content)
-    if decoded is not None and not decoded.text.strip():
+    if decoded is None:
+        note_undecodable(place, collector)
+        return
+    first = header_line(decoded.lines)
+    if first is None:
         note_empty(place, collector)
-    elif decoded is None:
+    elif first + 1 in decoded.undecodable:
         note_undecodable(place, collector)
     else:
-        _read_text(place, file, decoded, collector)
+        _read_lines(place, file.source.key, decoded, first, collector)
 
 
-def _read_text(place: int, file: SourceFile, decoded: Decoded, collector: Collector) -> None:
-    lines = physical_lines(decoded.text)
-    first = next(index for index, line in enumerate(lines) if line.strip())
-    header = lines[first].rstrip("\r\n")
+def _read_lines(place: int, key: str, decoded: Decoded, first: int, collector: Collector) -> None:
+    header = decoded.lines[first].rstrip("\r\n")
     dialect = read_header(header)
-    key = file.source.key
-    if not is_usable(place, key, header, dialect, collector) or isinstance(dialect, HeaderFault):
-        return
-    if decoded.guessed_from_line is not None:
-        guess = decoded.guessed_from_line
-        note_guess(place, guess, lines[guess - 1], collector)
-    records = (
-        Record(place, start + 1, lines[start], cells)
-        for start, cells in Records(lines, first + 1, dialect)
-    )
-    collector.add_records(dialect.columns, records)
+    if is_usable(place, key, header, dialect, collector) and isinstance(dialect, Dialect):
+        note_guesses(place, decoded, collector)
+        records = Records(decoded.lines, first + 1, dialect)
+        found = as_records(place, decoded, records)
+        collector.add_records(dialect.columns, found)
+
+
+def header_line(lines: Sequence[str]) -> int | None:
+    """Which line (from 0) is the first that is not blank."""
+    return next((index for index, line in enumerate(lines) if line.strip()), None)
+
+
+def as_records(
+    place: int, decoded: Decoded, records: Records, first_line: int = 1
+) -> Iterator[Record]:
+    """The records of these lines, of which the first bears the number `first_line` in its file."""
+    undecodable = decoded.undecodable
+    for start, cells in records:
+        raw, is_decodable = decoded.lines[start], True
+        if undecodable:
+            at = bisect_right(undecodable, start)  # those count from 1
+            is_decodable = at == len(undecodable) or undecodable[at] > records.next_line
+            if not is_decodable and undecodable[at] == start + 1:
+                raw = raw.encode("latin-1").decode("utf-8", "backslashreplace")
+        yield Record(place, start + first_line, raw, cells, is_decodable)
+
+
+def note_guesses(place: int, decoded: Decoded, collector: Collector, first_line: int = 1) -> None:
+    """Note which of these lines were read as cp1252."""
+    if decoded.guessed:
+        numbers = [number - 1 + first_line for number in decoded.guessed]
+        first = decoded.lines[decoded.guessed[0] - 1]
+        collector.notices.add(place, ProblemCode.GUESSED_ENCODING, numbers, first)
 
 
 def is_usable(
@@ -144,6 +175,8 @@ def is_usable(
             header,
         )
         return False
+    if "user_id" not in dialect.columns:
+        collector.unnamed.add(place)
     return True
 
 
@@ -157,7 +190,9 @@ def note_empty(place: int, collector: Collector) -> None:
 def note_undecodable(place: int, collector: Collector) -> None:
     """Note that no encoding fits the file."""
     collector.object_problem(
-        place, ProblemCode.UNDECODABLE, "The file is no text we can read. Save it as UTF-8."
+        place,
+        ProblemCode.UNDECODABLE,
+        "The file is not UTF-8, UTF-16 or cp1252 text. Save it as UTF-8.",
     )
 
 
@@ -171,22 +206,11 @@ def note_no_rows(place: int, collector: Collector) -> None:
     )
 
 
-def note_guess(place: int, number: int, line: str, collector: Collector) -> None:
-    """Note that the file was read as cp1252, and the first line that made it so."""
-    collector.object_problem(
-        place,
-        ProblemCode.GUESSED_ENCODING,
-        f"Line {number} is the first that is not UTF-8; the file was read as cp1252. "
-        "Look whether its letters are right, and save it as UTF-8.",
-        line.rstrip("\r\n"),
-        Severity.WARNING,
-    )
-
-
 def _whole_extract(files: Sequence[SourceFile], collector: Collector) -> Extract:
     sources = [file.source for file in files]
     collector.blocks()  # the last rows are counted now
     _note_missing_rows(sources, collector)
+    collector.note_oddities()
     return to_extract(sources, collector)
 
 
@@ -198,10 +222,16 @@ def to_extract(sources: Sequence[SourceObject], collector: Collector) -> Extract
         _table(_storable(block, collector), key_cells, user_ids) for block in collector.blocks()
     ]
     rows = _in_order(pa.concat_tables([_no_rows(), *tables])).drop_columns("file")
+    rejected = collector.rows_rejected
     return Extract(
         rows=rows.to_pandas(types_mapper={_TEXT: pd.StringDtype("pyarrow")}.get),
         problems=sort_problems(collector.problems),
         rows_read=dict(zip(keys, collector.rows_read, strict=True)),
+        rows_rejected={key: count for key, count in zip(keys, rejected, strict=True) if count},
+        more={keys[place]: counted for place, counted in collector.more.items()},
+        of_one_user=frozenset(
+            keys[place] for place in collector.unnamed if collector.rows_read[place] > 1
+        ),
     )
 
 
@@ -219,16 +249,18 @@ def _note_missing_rows(sources: Sequence[SourceObject], collector: Collector) ->
 def _storable(block: Block, collector: Collector) -> Block:
     """The block without the rows whose cells a database cannot hold, which become problems."""
     refused: NDArray[np.bool_] = np.zeros(len(block.line), dtype=np.bool_)
-    for column, cells in zip(block.columns, block.cells, strict=True):
-        with_nul = _mask(pc.match_substring(cells, "\0"))
-        _refuse(block, column, cells, with_nul, ProblemCode.NUL_BYTE, collector)
-        refused |= with_nul
-    without_nul = ~refused
-    for column, cells in zip(block.columns, block.cells, strict=True):
-        too_long = _is_too_long(column, cells) & without_nul
-        _refuse(block, column, cells, too_long, ProblemCode.CELL_TOO_LONG, collector)
-        refused |= too_long
-    return block.without(refused) if refused.any() else block
+    for code, find in ((ProblemCode.NUL_BYTE, _has_nul), (ProblemCode.CELL_TOO_LONG, _is_too_long)):
+        sound = ~refused  # a row with a NUL is not measured as well
+        for place, column in enumerate(block.columns):
+            faulty = find(column, block.cells[place]) & sound
+            if faulty.any():
+                collector.refuse_cells(block, place, faulty, code, _NOTES[code])
+                refused |= faulty
+    return collector.reject_rows(block, refused) if refused.any() else block
+
+
+def _has_nul(_column: str, cells: pa.ChunkedArray) -> NDArray[np.bool_]:
+    return _mask(pc.match_substring(cells, "\0"))
 
 
 def _is_too_long(column: str, cells: pa.ChunkedArray) -> NDArray[np.bool_]:
@@ -246,25 +278,6 @@ _NOTES = {
     ProblemCode.CELL_TOO_LONG: f"Shorten the cell to {LONGEST_CELL_CHARACTERS:,} characters, "
     f"a user_id to {LONGEST_USER_ID_BYTES:,} bytes. Perhaps a line end is missing.",
 }
-
-
-def _refuse(  # noqa: PLR0913, PLR0917 - cells, which of them, and why
-    block: Block,
-    column: str,
-    cells: pa.ChunkedArray,
-    faulty: NDArray[np.bool_],
-    code: ProblemCode,
-    collector: Collector,
-) -> None:
-    for index in np.flatnonzero(faulty).tolist():
-        collector.cell_problem(
-            int(block.file[index]),
-            int(block.line[index]),
-            column,
-            cells[index].as_py(),
-            code,
-            _NOTES[code],
-        )
 
 
 def _table(block: Block, keys: pa.Array, user_ids: pa.Array) -> pa.Table:

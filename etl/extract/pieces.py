@@ -3,31 +3,33 @@
 Pieces may be cut anywhere: within a character, a line end, a quoted cell. What a later piece
 could still change is carried over to it: an incomplete line, and a record whose quotes are still
 open, which is at most 1,000 lines or 1,048,576 characters and one line more.
-
-Encoding is a fact of the whole file. UTF-8 is assumed until a byte contradicts it.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from etl.errors import NotUtf8
-from etl.extract.collect import Collector, Record
+from etl.extract.collect import Collector
 from etl.extract.dialect import Dialect, read_header
-from etl.extract.encoding import Transcoder, count_line_ends
+from etl.extract.encoding import Transcoder, count_line_ends, decode_lines
+from etl.extract.notices import Notices
 from etl.extract.parse import (
     Extract,
+    as_records,
+    header_line,
     is_usable,
     note_empty,
-    note_guess,
+    note_guesses,
     note_no_rows,
     note_undecodable,
     to_extract,
 )
 from etl.extract.plain import as_plain_lines, read_plain
-from etl.extract.records import Records, physical_lines
+from etl.extract.records import Records
 
 if TYPE_CHECKING:
+    from etl.extract.encoding import Decoded
     from etl.model import SourceObject
 
 
@@ -38,23 +40,25 @@ class PieceReader:
     Lines are those of the object.
     """
 
-    def __init__(self, source: SourceObject, *, guessed_from_line: int | None = None) -> None:
+    def __init__(self, source: SourceObject) -> None:
         self._source = source
-        self._guess = guessed_from_line
-        self._transcoder = Transcoder(source.size, as_cp1252=guessed_from_line is not None)
+        self._transcoder = Transcoder(source.size)
         self._pending = _Pending()
         self._line = 1  # the number of the first pending line
         self._header: Dialect | None = None
         self._is_refused = False
-        self._guessed_line: str | None = None
+        self._notices = Notices()
         self._rows_read = 0
+
+    @property
+    def is_of_one_user(self) -> bool:
+        """Whether all rows are one user's, as there is no user_id column."""
+        return self._header is not None and "user_id" not in self._header.columns
 
     def read(self, piece: bytes) -> Extract:
         """The rows and problems that the piece completes.
 
-        Raises:  NotUtf8: nothing read so far counts, the object is to be read again from its
-                 beginning by a reader made with `guessed_from_line`; Undecodable: nothing
-                 read so far counts, see `undecodable`.
+        Raises:  Undecodable: nothing read so far counts, see `undecodable`.
         """
         return self._take(piece, is_last=False)
 
@@ -66,25 +70,18 @@ class PieceReader:
         return self._take(b"", is_last=True)
 
     def _take(self, piece: bytes, *, is_last: bool) -> Extract:
-        collector = Collector([self._source])
-        self._pending.add(self._transcode(piece, is_last=is_last))
+        collector = Collector([self._source], self._notices)
+        self._pending.add(self._transcoder.transcode(piece, is_last=is_last))
         lines = self._pending.lines(is_last=is_last)
         if lines:
             left = self._read_lines(lines, collector, is_last=is_last)
-            self._pass(lines[: len(lines) - len(left)], collector)
+            self._line += count_line_ends(lines[: len(lines) - len(left)])
             self._pending.put_back(left)
         collector.blocks()  # the last rows are counted now
         self._rows_read += collector.rows_read[0]
         if is_last:
             self._note_what_is_missing(collector)
         return to_extract([self._source], collector)
-
-    def _transcode(self, piece: bytes, *, is_last: bool) -> bytes:
-        try:
-            return self._transcoder.transcode(piece, is_last=is_last)
-        except UnicodeDecodeError as error:
-            before = self._pending.everything() + error.object[: error.start]
-            raise NotUtf8(self._line + count_line_ends(before)) from error
 
     def _read_lines(self, lines: bytes, collector: Collector, *, is_last: bool) -> bytes:
         """Read whole lines; give back the last ones where more must be known to read them."""
@@ -95,47 +92,60 @@ class PieceReader:
         if self._header is None or not body:
             return b""
         plain = as_plain_lines(body)
-        if plain is not None:
-            read_plain([0], [plain], self._header, collector, first_line=number)
-            return b""
-        read = physical_lines(body.decode())
-        records = Records(read, 0, self._header, is_cut=not is_last)
-        found = (Record(0, number + start, read[start], cells) for start, cells in records)
-        collector.add_records(self._header.columns, found)
-        return "".join(read[records.next_line :]).encode()
+        if plain is None:
+            return self._read_records(body, number, self._header, collector, is_last=is_last)
+        read_plain([0], [plain], self._header, collector, first_line=number)
+        return b""
+
+    def _read_records(
+        self, body: bytes, number: int, header: Dialect, collector: Collector, *, is_last: bool
+    ) -> bytes:
+        decoded = decode_lines(body)
+        records = Records(decoded.lines, 0, header, is_cut=not is_last)
+        collector.add_records(header.columns, as_records(0, decoded, records, number))
+        end = records.next_line
+        note_guesses(0, _until(decoded, end), collector, number)
+        return b"" if end == len(decoded.lines) else b"".join(body.splitlines(keepends=True)[end:])
 
     def _find_header(self, lines: bytes, collector: Collector) -> bytes:
         """Read the first line that is not blank, if it is among these; what follows it."""
-        text = lines.decode()
-        blank = len(text) - len(text.lstrip())
-        if blank == len(text):
-            return b""
-        begin = max(text.rfind("\n", 0, blank), text.rfind("\r", 0, blank)) + 1
-        line = next(iter(physical_lines(text[begin:])))
-        header = line.rstrip("\r\n")
-        dialect = read_header(header)
-        usable = is_usable(0, self._source.key, header, dialect, collector)
-        self._is_refused = not usable
-        self._header = dialect if usable and isinstance(dialect, Dialect) else None
-        return text[begin + len(line) :].encode()
+        decoded = decode_lines(lines)
+        first = header_line(decoded.lines)
+        end = len(decoded.lines) if first is None else first + 1
+        if first is not None:
+            self._read_header(decoded, first, collector)
+        if not self._is_refused:
+            note_guesses(0, _until(decoded, end), collector, self._line)
+        return b"".join(lines.splitlines(keepends=True)[end:])
 
-    def _pass(self, lines: bytes, collector: Collector) -> None:
-        """Leave lines behind that are read, and note the first that was not UTF-8."""
-        count = count_line_ends(lines)
-        if self._guess is not None and self._line <= self._guess <= self._line + count:
-            self._guessed_line = _line_of(lines, self._guess - self._line)
-        self._line += count
-        if self._header is not None and self._guess is not None and self._guessed_line is not None:
-            note_guess(0, self._guess, self._guessed_line, collector)
-            self._guess = None
+    def _read_header(self, decoded: Decoded, first: int, collector: Collector) -> None:
+        self._is_refused = True
+        if first + 1 in decoded.undecodable:
+            note_undecodable(0, collector)
+            return
+        header = decoded.lines[first].rstrip("\r\n")
+        dialect = read_header(header)
+        if is_usable(0, self._source.key, header, dialect, collector):
+            self._is_refused = False
+            self._header = dialect if isinstance(dialect, Dialect) else None
 
     def _note_what_is_missing(self, collector: Collector) -> None:
         if self._is_refused:
             return
         if self._header is None:
             note_empty(0, collector)
-        elif not self._rows_read:
+            return
+        if not self._rows_read:
             note_no_rows(0, collector)
+        collector.note_oddities()
+
+
+def _until(decoded: Decoded, end: int) -> Decoded:
+    """The lines up to `end`, which is not counted: the rest is read again."""
+    if end == len(decoded.lines):
+        return decoded
+    guessed = decoded.guessed[: bisect_right(decoded.guessed, end)]
+    return decoded._replace(guessed=guessed)
 
 
 def undecodable(source: SourceObject) -> Extract:
@@ -182,8 +192,3 @@ def _end_of_lines(text: bytes) -> int:
     certain = len(text) - text.endswith(b"\r")
     newline = text.rfind(b"\n", 0, certain)
     return max(newline, text.rfind(b"\r", newline + 1, certain)) + 1
-
-
-def _line_of(lines: bytes, place: int) -> str | None:
-    found = physical_lines(lines.decode())
-    return found[place] if place < len(found) else None

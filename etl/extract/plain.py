@@ -8,7 +8,6 @@ takes, the careful reader would read the same.
 
 from __future__ import annotations
 
-import codecs
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +16,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from etl.extract.collect import Block, Collector, Record
+from etl.extract.encoding import is_utf8, without_marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,8 +39,8 @@ class PlainFile(NamedTuple):
 
 def as_plain(content: bytes) -> PlainFile | None:
     """The file cut behind its header; None when it is not plain or does not begin with one."""
-    lines = as_plain_lines(content.removeprefix(codecs.BOM_UTF8))
-    if lines is None or not _is_utf8(lines):
+    lines = as_plain_lines(content)
+    if lines is None:
         return None
     header, newline, body = lines.partition(b"\n")
     if not newline or not header.decode().strip():
@@ -49,12 +49,16 @@ def as_plain(content: bytes) -> PlainFile | None:
 
 
 def as_plain_lines(content: bytes) -> bytes | None:
-    """The lines, all ended by LF; None when they hold quotes, NUL or a CR with no LF."""
+    """The lines without marks, all ended by LF; None when they are not plain."""
     if b'"' in content or b"\0" in content:
         return None
     if b"\r" in content:
         content = content.replace(b"\r\n", b"\n")
         if b"\r" in content:
+            return None
+    if not content.isascii():
+        content = without_marks(content)
+        if not is_utf8(content):
             return None
     return content if not content or content.endswith(b"\n") else content + b"\n"
 
@@ -97,16 +101,6 @@ class _Lines:
     cells: NDArray[np.int64]
     file: NDArray[np.int64]
     number: NDArray[np.int64]
-
-
-def _is_utf8(content: bytes) -> bool:
-    if content.isascii():
-        return True
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _index(joined: bytes, bodies: Sequence[bytes], delimiter: str, first_line: int) -> _Lines:
@@ -159,9 +153,6 @@ def _odd_lines(
 
 
 def _cut(lines: bytes, dialect: Dialect) -> list[Any]:
-    if lines.startswith(codecs.BOM_UTF8):
-        # A cell's first character, which Arrow would drop; it does skip an empty line.
-        lines = b"\n" + lines
     # Names are our own: a file's may be anything at all.
     names = [str(place) for place in range(len(dialect.columns))]
     text = pa.large_string()

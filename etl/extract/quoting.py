@@ -17,11 +17,13 @@ _INSIDE = re.compile(r'[^"]*+(?:""[^"]*+)*+')
 class Scan(NamedTuple):
     """What a line holds: cells that end on it, and where the quoted cell begins that does not.
 
-    Cells are not stripped. With `opened` None the record is over at the end of the line.
+    Cells are not stripped. With `opened` None the record is over at the end of the line, or, if it
+    `is_broken`, where text follows a closing quote.
     """
 
     cells: list[str]
     opened: int | None
+    is_broken: bool = False
 
 
 class Tokenizer:
@@ -39,9 +41,19 @@ class Tokenizer:
         `inside` tells that a quoted cell of an earlier line goes on here: its rest is the
         first cell then, and `opened` is 0 when the line does not close it either.
         """
+        scan = self.scan_some(line, inside=inside)
+        return None if scan.is_broken else scan
+
+    def scan_some(self, line: str, *, inside: bool = False, most: int | None = None) -> Scan:
+        """As `scan`, with the cells before the fault of a broken line, and of `most` cells alone.
+
+        Where there are more, `opened` is where the next one begins.
+        """
         cells: list[str] = []
         position: int | None = 0
         while position is not None:
+            if len(cells) == most:
+                return Scan(cells, position)
             opening = None if inside else self._opening.match(line, position)
             if opening is None and not inside:
                 cell, position = self._plain_cell(line, position)
@@ -53,7 +65,7 @@ class Tokenizer:
                 return Scan(cells, begin)
             closing = self._closing.match(line, end)
             if closing is None:
-                return None
+                return Scan(cells, None, is_broken=True)
             cells.append(unescape(line[begin:end]))
             position = closing.end() if closing[1] else None
             inside = False

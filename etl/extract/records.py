@@ -8,9 +8,9 @@ twice, once as the start of a record and once as the inside of a quote.
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
+from etl.extract.dialect import fewest_cells
 from etl.extract.quoting import Scan, Tokenizer, unescape
 
 if TYPE_CHECKING:
@@ -22,19 +22,15 @@ MAX_LINES = 1_000
 MAX_CHARACTERS = 1_048_576
 
 
-def physical_lines(text: str) -> list[str]:
-    """The lines of a text with their ends, LF, CRLF or CR, as they stand."""
-    return list(io.StringIO(text, newline=""))
-
-
 class Records:
     """Every record from line `first` on, blank ones too: the line it starts on and its cells.
 
     Lines count from 0 here. Cells are not stripped; None stands for those of a broken record.
 
     A record on one line may have any number of cells. One on several lines has as many as the
-    header, once blank surplus cells are dropped, and spans at most 1,000 lines and 1,048,576
-    characters, its last line end not counted; else it is broken.
+    header, once blank surplus cells are dropped, or lacks only cells of unknown columns at its
+    end; and it spans at most 1,000 lines and 1,048,576 characters, its last line end not counted.
+    Else it is broken.
 
     Where more lines are to come (`is_cut`), reading ends before the first record that they could
     complete; `next_line` tells where.
@@ -72,6 +68,7 @@ class _Reader:
         self._lines = lines
         self._is_cut = is_cut
         self._width = len(dialect.columns)
+        self._fewest = fewest_cells(dialect.columns)
         self._tokenizer = Tokenizer(dialect.delimiter)
         self._inside = _Inside(lines, self._tokenizer, 0)
 
@@ -96,7 +93,7 @@ class _Reader:
 
     def _long_record(self, start: int, last: int, head: Scan) -> list[str] | None:
         before = len(head.cells)
-        if before + self._inside.cells_closed(start + 1, last) < self._width:
+        if before + self._inside.cells_closed(start + 1, last) < self._fewest:
             return None
         filled = self._inside.last_filled_cell(start + 1)
         if filled and before + filled > self._width:

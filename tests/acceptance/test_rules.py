@@ -148,11 +148,155 @@ def test_the_same_bytes_uploaded_again_win_as_the_newest(
     assert query("SELECT first_name FROM users") == [("A",)]
 
 
+HEADER = "first_name,last_name,birthts"
+
+
 def test_of_several_lines_for_one_user_the_last_wins(bucket: TestBucket, run: Run, query: Query):
-    bucket.put("1.csv", "first_name,last_name,birthts\nA,A,1\nB,B,2\nC,C,3\n")
+    bucket.put("1.csv", f"user_id,{HEADER}\n1,A,A,1\n1,B,B,2\n1,C,C,3\n")
     counts = run()
     assert (counts.rows_read, counts.rows_loaded, counts.rows_shadowed) == (3, 1, 2)
     assert query("SELECT first_name, source_line FROM users") == [("C", 4)]
+
+
+def test_equal_rows_of_a_file_without_ids_are_shadowed(bucket: TestBucket, run: Run, query: Query):
+    bucket.put("1.csv", f"{HEADER},nick\nA,A,0,\nA,A,1970-01-01,\n A ,A,0.0\nA,A,x,y\n")
+    counts = run()
+    assert (counts.rows_read, counts.rows_shadowed, counts.rows_rejected) == (4, 2, 1)
+    assert query("SELECT user_id, source_line FROM users") == [("1", 4)]
+
+
+@pytest.mark.parametrize("other", ["B,A,0,", "A,B,0,", "A,A,1,", "A,A,0,nick"])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_rows_that_differ_without_ids_refuse_the_file(
+    bucket: TestBucket, run: Run, query: Query, other: str, quote: str
+):
+    bucket.user("2.csv")
+    bucket.put("1.csv", f"{HEADER},{quote}nick{quote}\nA,A,0,\nA,A,x,\nshort\nA,A,0,\n{other}\n")
+    counts = run()
+    assert (counts.rows_read, counts.rows_rejected, counts.rows_shadowed) == (6, 5, 0)
+    assert counts.objects_quarantined == 1
+    assert query("SELECT user_id FROM users") == [("2",)]
+    assert query("SELECT key, line, code, severity FROM problem") == [
+        ("1.csv", None, "rows-without-id", "error")
+    ]
+
+
+def test_a_file_without_ids_that_becomes_ambiguous_retires_its_user(
+    bucket: TestBucket, run: Run, query: Query
+):
+    bucket.put("1.csv", f"{HEADER}\nA,A,1\n")
+    run()
+    bucket.put("1.csv", f"{HEADER}\nA,A,1\nB,B,1\n")
+    assert run().users_retired == 1
+    bucket.put("1.csv", f"{HEADER}\nB,B,1\n")
+    assert run().users_restored == 1
+    assert query("SELECT first_name FROM users WHERE retired_at IS NULL") == [("B",)]
+
+
+def test_birth_times_of_iso_8601_and_integral_floats_are_loaded(
+    bucket: TestBucket, run: Run, query: Query
+):
+    texts = ("326160000000.0", "1980-05-03", "1980-05-03T05:30+05:30", "1980-05-02 23:59:59.5-00")
+    rows = "".join(f"{n},A,B,{text}\n" for n, text in enumerate(texts))
+    bucket.put("all.csv", f"user_id,{HEADER}\n{rows}x,A,B,03.05.1980\n")
+    assert run().rows_rejected == 1
+    assert query("SELECT birthts, birthdate::text FROM users ORDER BY user_id") == [
+        (326_160_000_000, "1980-05-03"),
+        (326_160_000_000, "1980-05-03"),
+        (326_160_000_000, "1980-05-03"),
+        (326_159_999_500, "1980-05-02"),
+    ]
+    ((note,),) = query("SELECT note FROM problem")
+    assert "ambiguous" in note
+
+
+@pytest.mark.parametrize(
+    ("values", "warned"),
+    [
+        (["612302400"], True),
+        (["612302400", "612302400.0", "0", "soon", ""], True),
+        (["612302400", "86399", "5097599999"], False),  # in seconds, the last is in 2131
+        (["612302400", "5097600000"], False),
+        (["612302400", "-1"], False),
+        (["612302400", "1970-01-08"], False),
+        (["0", "86399"], False),
+        (["86400"], True),
+        (["soon"], False),
+    ],
+)
+def test_birthdates_that_could_be_seconds_are_a_warning(
+    bucket: TestBucket,
+    run: Run,
+    query: Query,
+    values: list[str],
+    warned: bool,  # noqa: FBT001
+):
+    rows = "".join(f"{n},A,B,{value}\n" for n, value in enumerate(values))
+    bucket.put("all.csv", f"user_id,{HEADER}\n{rows}")
+    bucket.user("1000.csv", birthts=612_302_400_000)
+    run()
+    found = query("SELECT key, line, severity FROM problem WHERE code = 'epoch-seconds'")
+    assert found == [("all.csv", None, "warning")] * warned
+
+
+def test_seconds_still_to_come_are_a_warning_when_they_have_come(
+    bucket: TestBucket, settings: Settings, query: Query
+):
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    tomorrow = int(datetime(2026, 3, 2, 9, tzinfo=UTC).timestamp())
+    bucket.user("1.csv", birthts=tomorrow)
+    assert DataManager(settings, clock=lambda: noon).run(Trigger.CLI).counts.problems == 0
+    DataManager(settings, clock=lambda: noon + timedelta(days=1)).run(Trigger.CLI)
+    assert query("SELECT code FROM problem") == [("epoch-seconds",)]
+
+
+def test_exports_joined_to_one_file_are_loaded(bucket: TestBucket, run: Run, query: Query):
+    header = f"\ufeffuser_id,{HEADER}\r\n"
+    parts = [f"{header}a{n},Zoë,Lee,{n}\r\n".encode() for n in range(3)]
+    bucket.put("all.csv", b"".join([*parts, "b,Ren\xe9,Lee,3\r\n".encode("cp1252")]))
+    counts = run()
+    assert (counts.rows_read, counts.rows_loaded, counts.rows_rejected) == (4, 4, 0)
+    assert query("SELECT user_id, first_name FROM users ORDER BY 1") == [
+        *((f"a{n}", "Zoë") for n in range(3)),
+        ("b", "René"),
+    ]
+    assert query("SELECT code, severity FROM problem ORDER BY 1") == [
+        ("guessed-encoding", "warning"),
+        ("repeated-header", "warning"),
+    ]
+
+
+def test_rows_without_delimiters_at_their_end_are_loaded(
+    bucket: TestBucket, run: Run, query: Query
+):
+    bucket.put("all.csv", f"user_id,{HEADER},nick,city\nx1,A,B,1,C,D\nx2,A,B,2\nx3,A,B\n")
+    assert (run().rows_loaded, run().rows_rejected) == (2, 0)
+    assert query("SELECT user_id, extra FROM users ORDER BY 1") == [
+        ("x1", {"nick": "C", "city": "D"}),
+        ("x2", None),
+    ]
+    assert query("SELECT line, code FROM problem ORDER BY code") == [
+        (None, "missing-trailing-cells"),
+        (4, "short-row"),
+    ]
+
+
+def test_a_thousand_problems_of_an_object_are_stored_and_the_rest_counted(
+    bucket: TestBucket, run: Run, query: Query
+):
+    rows = "x\n" * 700 + "a,A,B,soon\n" * 700 + "b,A,B,1\n"
+    bucket.put("all.csv", f"user_id,{HEADER}\n{rows}")
+    bucket.put("few.csv", f"user_id,{HEADER}\n{'x' * 3}\n")
+    counts = run()
+    assert (counts.rows_read, counts.rows_rejected, counts.rows_loaded) == (1_402, 1_401, 1)
+    assert counts.problems == 1_002
+    assert counts.objects_quarantined == 0
+    assert query("SELECT count(*), max(line) FROM problem WHERE key = 'all.csv'") == [
+        (1_001, 1_001)
+    ]
+    ((severity, note),) = query("SELECT severity, note FROM problem WHERE code = 'more-problems'")
+    assert severity == "error"
+    assert note.startswith("400 more problems of rows are not listed one by one: 400 not-an-int")
 
 
 def test_ids_are_text(bucket: TestBucket, run: Run, query: Query):

@@ -27,6 +27,7 @@ TODAY = date(2026, 11, 21)
 HEADER = "user_id,first_name,last_name,birthts\n"
 GOOD = HEADER + "".join(f"u{n},Ann,Lee,{n}\n" for n in range(400))
 ODD = GOOD + '"q1","A\nnn",Lee,1\nshort,1\n"open,Lee,1\ne,,Lee,1\nf,A,B,99999999999999\n'
+UNNAMED = "first_name,last_name,birthts\n"
 CONTENTS = {
     "plain": GOOD.encode(),
     "with faults in some rows": ODD.encode(),
@@ -36,6 +37,27 @@ CONTENTS = {
     "with a useless header": b"name,birth\n" + b"a,1\n" * 500,
     "blank": b"\n" * 2_000,
     "of a header and no rows": HEADER.encode() + b"\n" * 2_000,
+    "in lines of many encodings": HEADER.encode()
+    + b"".join(
+        b"u%d,Ren\xe9,Lee,1\nv%d,Jos\xc3\xa9,Lee,1\nw%d,\xed\xa0\xbd,Lee,1\n" % (n, n, n)
+        for n in range(80)
+    ),
+    "joined from exports": (GOOD + "\ufeff" + GOOD.replace("u", "v", 1) + HEADER.upper()).encode(),
+    "without trailing cells": GOOD.replace("birthts\n", "birthts,nick,city\n").encode(),
+    "in seconds": HEADER.encode() + b"".join(b"u%d,A,B,6123%05d\n" % (n, n) for n in range(200)),
+    "in seconds but for the last": HEADER.encode()
+    + b"".join(b"u%d,A,B,6123%05d\n" % (n, n) for n in range(200))
+    + b"x,A,B,1989-05-27\n",
+    "in seconds that are still to come": HEADER.encode() + b"u,A,B,1795305600\n" * 100,
+    "of one user, all rows equal": UNNAMED.encode() + b"Ann,Lee,1\n" * 400,
+    "of one user, the last row unlike": UNNAMED.encode() + b"Ann,Lee,1\n" * 400 + b"Bo,Li,1\n",
+    "of one user, every row unlike": UNNAMED.encode()
+    + b"short\n,Lee,1\n" * 100
+    + b"".join(b"Ann,Lee,%d\nRen\xe9,Lee,x\n" % n for n in range(400)),
+    "of one user, the other row refused": UNNAMED.encode() + b"Ann,Lee,1\n" * 400 + b"Bo,Li,x\n",
+    "with more faults than are stored": GOOD.encode()
+    + b"short\n,Lee,x\n" * 1_200
+    + b"".join(b"f%d,A,B,%d\n" % (n, 99_999_999_999_999) for n in range(50)),
 }
 
 
@@ -92,6 +114,35 @@ def test_a_huge_object_is_staged_as_it_would_be_whole(
     assert in_parts == staged(engine)
     assert [len(done.objects) for done in batches[:-1]] == [0] * (len(batches) - 1)
     assert len(batches) > len(content) // 100
+
+
+def test_a_huge_file_of_one_user_is_refused_when_its_rows_differ(
+    store: ObjectStore, bucket: TestBucket, settings: Settings, engine: Engine
+):
+    rows = "".join(f"short\nAnn,Lee,{1 if n < 300 else n}\n" for n in range(600))
+    bucket.put("1000.csv", UNNAMED + rows)
+    change = change_of(store, bucket, ChangeKind.ADDED)
+    batches = stage_all(settings, read(store, bucket.name, [change], TODAY))
+    assert sum(len(done.rows) for done in batches) > 100  # staged, before one differed
+    held, (entry,), (problem,) = staged(engine)
+    assert held == []
+    assert entry[7:] == ("quarantined", 1_200, 1_200, None)
+    assert problem[4:6] == ("rows-without-id", "error")
+
+
+def test_a_huge_file_stores_a_thousand_of_its_problems(
+    store: ObjectStore, bucket: TestBucket, settings: Settings, engine: Engine
+):
+    bucket.put("1000.csv", GOOD + "short\n,,Lee,x\n" * 1_200)
+    change = change_of(store, bucket, ChangeKind.ADDED)
+    batches = stage_all(settings, read(store, bucket.name, [change], TODAY))
+    assert max(len(done.problems) for done in batches) < 100
+    _, (entry,), problems = staged(engine)
+    assert entry[7:10] == ("loaded", 2_800, 2_400)
+    assert len(problems) == 1_001
+    assert {row[2] for row in problems if row[2] is not None} == set(range(402, 902))
+    more = next(row[7] for row in problems if row[4] == "more-problems")
+    assert more.startswith("3,800 more problems of rows")
 
 
 def test_a_run_loads_huge_objects_between_small_ones(

@@ -154,7 +154,11 @@ def test_unknown_columns_may_be_called_like_ours():
         (b"\xff\xfe", "empty-file"),
         (" \r\n\t\n\u3000", "empty-file"),
         (b"\xff\xfeabc", "undecodable"),
-        (b"first_name,last_name,birthts\n\x81\x8d,\xff,1\n", "undecodable"),
+        (b"\x81first_name,last_name,birthts\n", "undecodable"),
+        (",".join([HEADER, *map(str, range(998))]), "too-many-columns"),
+        ("," * 60_000, "too-many-columns"),
+        ("," * 1_000 + '"', "too-many-columns"),
+        ("," * 999 + '"', "unclosed-quote"),
         ("first\0_name,last_name,birthts\n", "nul-byte"),
         ('"first_name,last_name,birthts\n', "unclosed-quote"),
         ('"first_name"x,last_name,birthts\n', "unclosed-quote"),
@@ -243,6 +247,89 @@ def test_short_and_long_rows_are_refused_with_what_to_do():
     assert [problem.value for problem in extract.problems] == ["Susan,Lee", "a,b,1,c"]
     assert cells(extract) == [["Rosa", "Lee", "1"]]
     assert extract.rows_read == {"a/1000.csv": 3}
+
+
+def test_a_thousand_columns_are_read():
+    names = ",".join(map(str, range(997)))
+    extract = read(f"{HEADER},{names}\na,b,1,{'x,' * 997}\n")
+    assert extract.problems == []
+    assert len(extras(extract)[0]) == 997
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_row_of_sixty_thousand_cells_is_one_long_row(quote: str):
+    extract = read(f"{HEADER}\n" + f"{quote}x{quote}," * 60_000)
+    assert codes(extract.problems) == [(2, "long-row")]
+
+
+@pytest.mark.parametrize("how", [parse, parse_carefully])
+def test_rows_may_lack_cells_of_unknown_columns_at_the_end(
+    how: Callable[[Sequence[SourceFile]], Extract],
+):
+    rows = "x1,Ann,Lee,1,A,B\nx2,Bo,Li,2\nx3,Cy,Li,3,C\nx4,Di,Li\n"
+    extract = how([source_file(f"user_id,{HEADER},nick,city\n{rows}")])
+    assert extras(extract) == [{"nick": "A", "city": "B"}, None, {"nick": "C"}]
+    assert codes(extract.problems) == [(None, "missing-trailing-cells"), (5, "short-row")]
+    warning = extract.problems[0]
+    assert warning.severity is Severity.WARNING
+    assert warning.note.startswith("Lines 3 and 4 are shorter than the header")
+    assert warning.value == "x2,Bo,Li,2"
+    assert extract.rows_read == {"a/1000.csv": 4}
+
+
+def test_a_known_column_at_the_end_may_not_be_lacking():
+    extract = read(f"{HEADER},nick,user_id\nAnn,Lee,1,A\n")
+    assert codes(extract.problems) == [(2, "short-row")]
+
+
+def test_a_quoted_row_over_lines_may_lack_cells_at_the_end_too():
+    extract = read(f'{HEADER},nick\n"An\nn",Lee,1\n"open,Lee\n')
+    assert codes(extract.problems) == [(None, "missing-trailing-cells"), (4, "unclosed-quote")]
+    assert cells(extract) == [["An\nn", "Lee", "1"]]
+
+
+@pytest.mark.parametrize("how", [parse, parse_carefully])
+@pytest.mark.parametrize(
+    "again",
+    [
+        HEADER,
+        "\ufeff First_Name , LAST_NAME,birthtS",
+        f"{HEADER},,",
+        "first_name,last_name,birtht\u017f",
+    ],
+)
+def test_a_header_again_is_skipped_with_a_warning(
+    how: Callable[[Sequence[SourceFile]], Extract], again: str
+):
+    extract = how([source_file(f"{HEADER}\nAnn,Lee,1\n{again}\nBo,Li,2\n{again}\n")])
+    assert cells(extract) == [["Ann", "Lee", "1"], ["Bo", "Li", "2"]]
+    assert codes(extract.problems) == [(None, "repeated-header")]
+    assert extract.problems[0].note.startswith("Lines 3 and 5 are the header again")
+    assert extract.rows_read == {"a/1000.csv": 2}
+
+
+def test_a_header_again_with_unknown_columns_is_told_by_all_of_them():
+    header = f"{HEADER},Nick,"
+    extract = read(f"{header}\n{HEADER},nICK\n{HEADER},column_4\n{HEADER},nick,column_5\n")
+    assert extract.rows["line"].tolist() == [3]
+    assert codes(extract.problems) == [(None, "missing-trailing-cells"), (None, "repeated-header")]
+
+
+def test_headers_alone_are_no_rows():
+    extract = read(f"{HEADER}\n{HEADER}\n")
+    assert codes(extract.problems) == [(None, "no-rows"), (None, "repeated-header")]
+
+
+def test_of_many_faulty_rows_the_first_are_kept_and_the_rest_counted():
+    lines = ["x"] * 1_500 + ["a,\0,1"] * 1_500 + [f"{'y' * 10_001},b,1", "a,b,1"]
+    extract = read("\n".join([HEADER, *lines]))
+    assert codes(extract.problems)[:1_001] == [(n, "short-row") for n in range(2, 1_002)] + [
+        (1_502, "nul-byte")
+    ]
+    assert len(extract.problems) == 2_001
+    assert extract.more == {"a/1000.csv": {"short-row": 500, "nul-byte": 500}}
+    assert extract.rows_read == {"a/1000.csv": 3_002}
+    assert extract.rows_rejected == {"a/1000.csv": 3_001}
 
 
 def test_blank_surplus_cells_are_ignored():

@@ -44,24 +44,85 @@ def test_mixed_line_ends_count_one_line_each():
     assert extract.rows["line"].tolist() == [2, 3, 7]
 
 
-def test_a_guess_is_a_warning_that_names_the_first_line_in_question():
+def test_a_guess_is_one_warning_that_names_the_lines():
     extract = read(b"first_name,last_name,birthts\r\nAnn,Lee,1\rRen\xe9,\x80uro,2\n\xe9,x,1\n")
     (problem,) = extract.problems
     assert problem.severity is Severity.WARNING
     assert problem.line is None
-    assert "Line 3" in problem.note
+    assert problem.note.startswith("Lines 3 and 4 are not UTF-8, read as cp1252.")
     assert problem.value == "René,€uro,2"
     assert extract.rows["first_name"].tolist() == ["Ann", "René", "é"]
 
 
-def test_a_guess_behind_a_utf8_mark_leaves_the_mark_out():
+def test_one_line_in_cp1252_leaves_the_others_in_utf_8():
+    rows = "user_id,first_name,last_name,birthts\nm1,Zoë,Müller,1\nm2,José,Núñez,2\n".encode()
+    extract = read(rows + b"m3,Ren\xe9,Lee,3\n")
+    assert extract.rows["first_name"].tolist() == ["Zoë", "José", "René"]
+    assert extract.rows["last_name"].tolist() == ["Müller", "Núñez", "Lee"]
+    (problem,) = extract.problems
+    assert problem.note.startswith("Line 4 is not UTF-8")
+
+
+def test_the_header_may_be_the_line_in_cp1252():
+    extract = read(b"first_name,last_name,birthts,caf\xe9\n" + "Zoë,Lee,1,thé\n".encode())
+    assert extract.rows["extra"].tolist() == ['{"café": "thé"}']
+    assert [problem.code for problem in extract.problems] == ["guessed-encoding"]
+
+
+@pytest.mark.parametrize("bad", [b"\xed\xa0\xbd\xed\xb8\x80", b"\x81", b"\xe9\xed\xbf\xbf"])
+def test_a_line_in_no_encoding_costs_its_row_alone(bad: bytes):
+    rows = b"Ann,Lee,1\n" + bad + b",Lee,2\nZo\xc3\xab,Lee,3\n"
+    extract = read(b"first_name,last_name,birthts\n" + rows)
+    assert [(p.line, p.code, p.severity) for p in extract.problems] == [
+        (3, "undecodable", Severity.ERROR)
+    ]
+    assert extract.problems[0].value.startswith("\\x")
+    assert extract.rows["first_name"].tolist() == ["Ann", "Zoë"]
+    assert (extract.rows_read, extract.rows_rejected) == ({"1.csv": 3}, {"1.csv": 1})
+
+
+def test_a_quoted_row_over_a_line_in_no_encoding_is_refused_whole():
+    extract = read(b'first_name,last_name,birthts\n"A\n\x81",Lee,1\nZo\xe9,Lee,2\n')
+    assert [(p.line, p.code) for p in extract.problems] == [
+        (None, "guessed-encoding"),
+        (2, "undecodable"),
+    ]
+    assert extract.rows["line"].tolist() == [4]
+
+
+def test_a_header_in_no_encoding_refuses_the_file():
+    for bad in (b"\x81", b"\xed\xa0\xbd"):
+        extract = read(b"\n" + bad + b"first_name,last_name,birthts\na,b,1\n")
+        assert [(p.line, p.code) for p in extract.problems] == [(None, "undecodable")]
+        assert extract.rows_read == {"1.csv": 0}
+
+
+def test_a_guess_after_a_utf8_mark_leaves_the_mark_out():
     extract = read(codecs.BOM_UTF8 + b"first_name,last_name,birthts\nRen\xe9,x,2\n")
     assert extract.rows["first_name"].tolist() == ["René"]
 
 
-def test_a_mark_in_the_middle_is_a_character():
-    extract = read("first_name,last_name,birthts\n\ufeffa,b,1\n".encode())
-    assert extract.rows["first_name"].tolist() == ["\ufeffa"]
+MARKED = "\ufeff\ufefffirst_name,last_name,birthts\n\ufeffa,b,1\n\ufeff\n\ufeff\ufeffc,\ufeffd,2\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_mark_at_the_start_of_any_line_is_dropped(end: str, encoding: str):
+    extract = read(MARKED.replace("\n", end).encode(encoding))
+    assert extract.rows["first_name"].tolist() == ["a", "c"]
+    assert extract.rows["last_name"].tolist() == ["b", "\ufeffd"]
+    assert extract.rows["line"].tolist() == [2, 4]
+    assert extract.problems == []
+
+
+def test_a_mark_before_a_line_in_cp1252_is_dropped():
+    extract = read(b"first_name,last_name,birthts\n\xef\xbb\xbfRen\xe9,Lee,1\n")
+    assert extract.rows["first_name"].tolist() == ["René"]
+
+
+def test_a_mark_alone_between_cr_and_lf_is_a_line():
+    extract = read("first_name,last_name,birthts\r\ufeff\na,b,1\n".encode())
+    assert extract.rows["line"].tolist() == [3]
 
 
 @pytest.mark.parametrize(
@@ -83,9 +144,20 @@ def test_broken_utf16_is_undecodable(content: bytes):
         ("first_name,last_name;birthts", ", "),
         ("first_name\tlast_name\tbirthts", "\t "),
         ("first_name", ", "),
+        ("first_name,last_name,birthts,a;b;c;d", ", "),
+        ('first_name;last_name;birthts;"Street, City, Country, Zip"', "; "),
+        ("first_name|last_name|birthts|a,b|c,,,,,,,", "| "),
     ],
 )
-def test_the_most_frequent_delimiter_of_the_header_counts(header: str, found: str):
-    problems = read(f"{header}\n{found[0].join('abcdef')}\n".encode()).problems
-    wanted = {"; ": "long-row", "\t ": "long-row", ", ": "missing-column"}
-    assert [problem.code for problem in problems] == [wanted[found]]
+def test_the_delimiter_that_gives_the_required_columns_counts(header: str, found: str):
+    problems = read(f"{header}\n{found[0].join('abcdefghi')}\n".encode()).problems
+    is_useless = header in {"first_name", "first_name,last_name;birthts"}
+    wanted = "missing-column" if is_useless else "long-row"
+    assert [problem.code for problem in problems] == [wanted]
+
+
+def test_quoted_commas_in_a_header_of_semicolons_are_read():
+    header = 'first_name;last_name;birthts;"Street, City, Country, Zip"'
+    extract = read(f'{header}\nSusan;Lee;612302400000;"1 Main, X, Y, 9"\n'.encode())
+    assert extract.problems == []
+    assert extract.rows["extra"].tolist() == ['{"Street, City, Country, Zip": "1 Main, X, Y, 9"}']

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from etl.errors import NotUtf8, Undecodable
+from etl.errors import Undecodable
 from etl.extract import (
     Extract,
     PieceReader,
@@ -36,7 +36,9 @@ ENDS = ["\n", "\r\n", "\r"]
 PIECES = [*",;\t|", ",", ",", ",", " ", "\n", "\n", "\r\n", "\r", '"', '"', '""', "\0"]
 WORDS = ["a", "Lee", "12", "é", "\xa0", "\u3000", "\u2028", "\x85", "\ufeff", "\U0001f600"]
 ROWS = ["a,b,1\n", "a,b,1\r\n", 'a,"b",1\n', '"a\nb",c,1\n', '"open,b,1\n', "a,b\n", "a,b,1,x\n"]
-BODY = st.lists(st.sampled_from([*PIECES, *WORDS, *ROWS, *ROWS]), max_size=40).map("".join)
+HEADS = ["first_name,last_name,birthts\n", "\ufefffirst_name,LAST_NAME,birthts\r\n", "\r\ufeff\n"]
+ODD_LINES = [b"", b"", b"Ren\xe9,b,1\n", b"\xed\xa0\xbd\xed\xb8\x80,b,1\n", b'"\x81\n",b,1\n']
+BODY = st.lists(st.sampled_from([*PIECES, *WORDS, *ROWS, *ROWS, *HEADS]), max_size=40).map("".join)
 BLANKS = st.lists(st.sampled_from(["\n", " ", "\r\n", "\r", "\xa0", "\x1c"]), max_size=4)
 ENCODINGS = ["utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"]
 SIZES = st.lists(st.integers(1, 40), min_size=1, max_size=8)
@@ -58,18 +60,8 @@ def cut(content: bytes, sizes: list[int]) -> list[bytes]:
 
 
 def in_pieces(file: SourceFile, sizes: list[int]) -> Extract:
-    """Read in pieces, from the start again where the reader says so."""
     try:
         return one_pass(file, sizes, PieceReader(file.source))
-    except NotUtf8 as error:
-        return again_as_cp1252(file, sizes, error.line)
-    except Undecodable:
-        return undecodable(file.source)
-
-
-def again_as_cp1252(file: SourceFile, sizes: list[int], line: int) -> Extract:
-    try:
-        return one_pass(file, sizes, PieceReader(file.source, guessed_from_line=line))
     except Undecodable:
         return undecodable(file.source)
 
@@ -78,10 +70,14 @@ def one_pass(file: SourceFile, sizes: list[int], reader: PieceReader) -> Extract
     extracts = [reader.read(piece) for piece in cut(file.content, sizes)]
     extracts.append(reader.finish())
     key = file.source.key
+    rejected = sum(extract.rows_rejected.get(key, 0) for extract in extracts)
+    rows_read = sum(extract.rows_read[key] for extract in extracts)
     return Extract(
         pd.concat([extract.rows for extract in extracts], ignore_index=True),
         sort_problems(problem for extract in extracts for problem in extract.problems),
-        {key: sum(extract.rows_read[key] for extract in extracts)},
+        {key: rows_read},
+        {key: rejected} if rejected else {},
+        of_one_user=frozenset([key] if reader.is_of_one_user and rows_read > 1 else []),
     )
 
 
@@ -90,6 +86,8 @@ def assert_same_as_whole(file: SourceFile, sizes: list[int]) -> Extract:
     pd.testing.assert_frame_equal(found.rows, whole.rows)
     assert found.problems == whole.problems
     assert found.rows_read == whole.rows_read
+    assert found.rows_rejected == whole.rows_rejected
+    assert found.of_one_user == whole.of_one_user
     return found
 
 
@@ -97,7 +95,11 @@ def assert_same_as_whole(file: SourceFile, sizes: list[int]) -> Extract:
 def contents(draw: st.DrawFn) -> bytes:
     blanks, header = "".join(draw(BLANKS)), draw(st.sampled_from(HEADERS))
     text = blanks + header + draw(st.sampled_from(ENDS)) + draw(BODY)
-    content = text.encode(draw(st.sampled_from(ENCODINGS)), errors="replace")
+    encoding = draw(st.sampled_from(ENCODINGS))
+    content = text.encode(encoding, errors="replace")
+    if "16" not in encoding:
+        odd, body = draw(st.sampled_from(ODD_LINES)), draw(BODY)
+        content += b"\n" + odd + body.encode() + draw(st.sampled_from(ODD_LINES))
     return content + draw(st.sampled_from([b"", b"", b"", b"\xe9", b"x\x81", b"\xe2\x82", b"\n"]))
 
 
@@ -143,7 +145,7 @@ def test_a_file_of_many_lines_is_the_same_in_blocks_of_any_size(encoding: str):
 
 
 def test_a_quote_that_is_never_closed_costs_one_line_wherever_the_pieces_end():
-    body = "".join(f'"open{n},b,1\na,b,1\n' for n in range(1_500))
+    body = "".join(f'"open{n},b,1\na,b,1\n' for n in range(900))
     content = f"first_name,last_name,birthts\n{body}".encode()
     found = assert_same_as_whole(source_file(content), [10_000])
     assert {problem.code for problem in found.problems} >= {ProblemCode.UNCLOSED_QUOTE}
@@ -162,12 +164,10 @@ def test_an_open_quote_is_carried_no_further_than_a_record_may_reach():
     assert reader.read(b"a,b,1\n" * 500).rows_read == {"a/1000.csv": 1_101}
 
 
-def test_the_line_that_is_not_utf_8_is_counted_over_all_pieces():
-    content = b"first_name,last_name,birthts\r\n" + b"a,b,1\r\n" * 1_000 + b"Ren\xe9,b,1\n"
-    file = source_file(content)
-    with pytest.raises(NotUtf8) as caught:
-        one_pass(file, [11], PieceReader(file.source))
-    assert caught.value.line == 1_002
+def test_lines_that_are_not_utf_8_are_counted_over_all_pieces():
+    content = b"first_name,last_name,birthts\r\n" + b"a,b,1\r\nRen\xe9,b,1\n" * 1_000
+    found = assert_same_as_whole(source_file(content), [11])
+    assert found.problems[0].note.startswith("Lines 3, 5, 7, 9, 11 and 995 more are not UTF-8")
 
 
 def test_a_file_of_a_mark_alone_is_empty():

@@ -141,5 +141,7 @@ def test_quotes_left_open_do_not_have_lines_read_again_and_again(lines: list[str
 def test_rows_with_open_quotes_add_up():
     extract = read(HEADER + 'a","b\n' * 20_000 + "c,d,1\n")
     assert rows(extract) == [[20_002, "c", "d"]]
-    assert unclosed(extract) == list(range(2, 20_002))
+    assert unclosed(extract) == list(range(2, 1_002))
+    assert extract.more == {"1.csv": {"unclosed-quote": 19_000}}
+    assert extract.rows_rejected == {"1.csv": 20_000}
     assert extract.rows_read == {"1.csv": 20_001}

@@ -1,0 +1,155 @@
+"""Texts of `birthts` to milliseconds: integers, integers with `.0`, ISO 8601 dates and times.
+
+Arrow raises for a whole column where one text is wrong, and its lenient parsers make 30 February
+1 March. So a pattern and the calendar tell first which texts are dates; those alone are cast.
+Integers, which nearly all files hold, are never asked whether they are anything else.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SAFE_DIGITS = 18  # always fit 64 bits
+
+_SAFE_INTEGER = rf"\A[+-]?[0-9]{{1,{SAFE_DIGITS}}}\z"
+_INTEGRAL = r"\A[+-]?[0-9]+\.0+\z"
+_HOUR, _SIXTIETH = "(?:[01][0-9]|2[0-3])", "[0-5][0-9]"
+# Of the digits of a second, those after the third are zeros: nothing finer is kept.
+_TIME = rf"[T ]{_HOUR}:{_SIXTIETH}(?::{_SIXTIETH}(?:\.[0-9]{{1,3}}0*)?)?"
+_OFFSET = rf"(?:Z|[+-]{_HOUR}(?::?{_SIXTIETH})?)"
+_DATE_LENGTH = len("1989-05-27")
+_ISO = rf"\A[0-9]{{4}}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])(?:{_TIME}{_OFFSET}?)?\z"
+_WITH_OFFSET = rf"{_OFFSET}\z"
+_MILLISECONDS = pa.timestamp("ms", "UTC")
+_DAYS_IN_MONTH = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
+_FEBRUARY = 2
+
+# How hints know a date that is not one of ours, and why it is not.
+_DAY_FIRST = re.compile(r"\d{1,2}[-/. ]\d{1,2}[-/. ]\d{2,4}(?!\d).*", re.DOTALL)
+_LIKE_ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d).*", re.DOTALL)
+_LIKE_DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*", re.DOTALL)
+_DECIMAL = re.compile(r"[+-]?\d*[.,]\d*([eE][+-]?\d+)?|[+-]?\d+[eE][+-]?\d+")
+_WANTED = (
+    "Write birthts as integer milliseconds since 1970-01-01 UTC, such as 612302400000, "
+    "or as an ISO 8601 date, such as 1989-05-27."
+)
+
+
+@dataclass(frozen=True)
+class Birthts:
+    """What the texts of a column say.
+
+    Shapes:  each (n,). milliseconds (int64, UTC, 0 where there are none); is_valid: the form is
+             right; fits: and the number fits 64 bits for certain; is_date: and it is no number.
+    """
+
+    milliseconds: NDArray[np.int64]
+    is_valid: NDArray[np.bool_]
+    fits: NDArray[np.bool_]
+    is_date: NDArray[np.bool_]
+
+
+def read_birthts(texts: pa.ChunkedArray) -> Birthts:
+    """The milliseconds that stripped texts stand for."""
+    is_integer = _mask(pc.match_substring_regex(texts, r"\A[+-]?[0-9]+\z"))
+    milliseconds, fits = _integers(texts, is_integer)
+    if is_integer.all():
+        return Birthts(milliseconds, is_integer, fits, ~is_integer)
+    others = np.flatnonzero(~is_integer)
+    found = _read_others(texts.take(pa.array(others)))
+    milliseconds, is_valid = milliseconds.copy(), is_integer.copy()
+    fits, is_date = fits.copy(), np.zeros(len(fits), dtype=np.bool_)
+    milliseconds[others], is_valid[others] = found.milliseconds, found.is_valid
+    fits[others], is_date[others] = found.fits, found.is_date
+    return Birthts(milliseconds, is_valid, fits, is_date)
+
+
+def hint_of(value: str) -> str:
+    """What to do about a text that is not valid."""
+    if _LIKE_ISO.fullmatch(value):
+        return f"{_WANTED} This is not a valid date and time of ISO 8601, to the millisecond."
+    if _DAY_FIRST.fullmatch(value):
+        return f"{_WANTED} This date is ambiguous: it may begin with the day or with the month."
+    if _LIKE_DATE.fullmatch(value):
+        return f"{_WANTED} This looks like a date."
+    if _DECIMAL.fullmatch(value):
+        return f"{_WANTED} This looks like a decimal or a number a spreadsheet has shortened."
+    return _WANTED
+
+
+def _read_others(texts: pa.ChunkedArray) -> Birthts:
+    """Texts that are no integers, of which there are mostly few."""
+    is_integral = _mask(pc.match_substring_regex(texts, _INTEGRAL))
+    is_date = _mask(pc.match_substring_regex(texts, _ISO))
+    numbers = pc.if_else(
+        pa.array(is_integral), pc.replace_substring_regex(texts, r"\.0+\z", ""), texts
+    )
+    milliseconds, fits = _integers(numbers, is_integral)
+    if is_date.any():
+        where = np.flatnonzero(is_date)
+        dates = texts.take(pa.array(where))
+        exists = _is_in_calendar(dates)
+        is_date[where] = exists
+        milliseconds = milliseconds.copy()
+        milliseconds[where[exists]] = _cast(dates.filter(pa.array(exists)))
+    return Birthts(milliseconds, is_integral | is_date, fits | is_date, is_date)
+
+
+def _integers(
+    texts: pa.ChunkedArray, is_integer: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The numbers written (0 where there is none), and where they fit 64 bits for certain."""
+    fits = is_integer
+    if _mask(pc.greater(pc.binary_length(texts), SAFE_DIGITS)).any():
+        # Leading zeros may make a long text of a small number.
+        texts = pc.replace_substring_regex(texts, r"\A([+-]?)0+([0-9])", r"\1\2")
+        fits = is_integer & _mask(pc.match_substring_regex(texts, _SAFE_INTEGER))
+    digits = pc.if_else(pa.array(fits), pc.utf8_ltrim(texts, characters="+"), "0")
+    return digits.cast(pa.int64()).to_numpy(), fits
+
+
+def _is_in_calendar(dates: pa.ChunkedArray) -> NDArray[np.bool_]:
+    """Whether the days of texts that have a date's form exist; the year 0 does not."""
+    year, month, day = (_number(dates, *span) for span in ((0, 4), (5, 7), (8, 10)))
+    is_leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
+    last = _DAYS_IN_MONTH[month] + (is_leap & (month == _FEBRUARY))
+    exists: NDArray[np.bool_] = (year > 0) & (day <= last)
+    return exists
+
+
+def _number(texts: pa.ChunkedArray, start: int, stop: int) -> NDArray[np.int64]:
+    number: NDArray[np.int64] = (
+        pc.utf8_slice_codeunits(texts, start, stop).cast(pa.int64()).to_numpy()
+    )
+    return number
+
+
+def _cast(dates: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Milliseconds of dates and times that exist; without an offset they are in UTC."""
+    is_day = pc.equal(pc.binary_length(dates), _DATE_LENGTH)
+    if pc.any(is_day).as_py():
+        dates = pc.if_else(is_day, _joined(dates, " 00:00"), dates)
+    has_offset = pc.match_substring_regex(dates, _WITH_OFFSET)
+    dates = pc.if_else(has_offset, dates, _joined(dates, "Z"))
+    dates = pc.replace_substring_regex(dates, r"(\.[0-9]{3})0+", r"\1")
+    milliseconds: NDArray[np.int64] = dates.cast(_MILLISECONDS).cast(pa.int64()).to_numpy()
+    return milliseconds
+
+
+def _joined(texts: pa.ChunkedArray, tail: str) -> pa.ChunkedArray:
+    text = pa.large_string()
+    return pc.binary_join_element_wise(texts, pa.scalar(tail, text), pa.scalar("", text))
+
+
+def _mask(condition: pa.ChunkedArray) -> NDArray[np.bool_]:
+    mask: NDArray[np.bool_] = condition.to_numpy(zero_copy_only=False)
+    return mask
