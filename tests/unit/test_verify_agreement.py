@@ -5,15 +5,17 @@ They share no code, so a rule that one of them has wrong shows here.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl import batch
+from etl import batch, keys
+from etl.verify import names
 from tests.awkward_files import BIRTHS, CESU, CORPUS, HEADER, MARK
-from tests.two_readers import Outcome, by_huge_runs, by_runs, by_verify
+from tests.two_readers import Outcome, by_huge_runs, by_runs, by_verify, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,3 +164,23 @@ def test_readers_agree_on_damaged_files(content: bytes, data: st.DataObject):
 def test_readers_agree_on_any_bytes_under_a_header(body: bytes):
     content = HEADER + b"\n" + body
     assert_agreed("7.csv", content, by_runs([("7.csv", content)])["7.csv"])
+
+
+folders = st.sampled_from(
+    [
+        *("a", "__MACOSX", "__macosx", ".AppleDouble", ".appledouble", ".ipynb_checkpoints"),
+        *("$RECYCLE.BIN", "$Recycle.Bin", ".bucketline", "~$a", "._a", "a.csv", "Thumbs.db", ""),
+    ]
+)
+stems = st.sampled_from(
+    ["7", "~$7", "._7", ".DS_Store", "Thumbs", "DESKTOP", "$RECYCLE", "Zoe\u0308"]
+)
+extensions = st.sampled_from(["", ".csv", ".CSV", ".PNG", ".jpeg", ".ini", ".db", ".BIN", ".", "/"])
+
+
+@given(st.lists(folders, max_size=3), stems, extensions, st.integers(0, 1))
+def test_readers_agree_on_keys(path: list[str], stem: str, extension: str, size: int):
+    source = replace(source_of("/".join([*path, stem + extension]), b""), size=size)
+    assert names.is_ignored(source) == keys.is_ignored(source)
+    assert names.kind(source.key) == keys.kind_of(source.key)
+    assert names.user_id(source.key) == keys.user_id_of(source.key)
