@@ -114,6 +114,8 @@ CORPUS = {
     "UTF-16 cut": HEADER.decode().encode("utf-16") + b"\n",
     "line ends of every kind": HEADER + b"\r1,A,B,0\r\n2,C,D,0\n\r3,E,F,0\r\r\n\n4,G,H,0",
     "other separators": HEADER + b"\n1,A\xc2\x85B\xe2\x80\xa8C\x0b\x0c\x1c,D,0\n\xc2\x85\n\x0b\n",
+    "other separators and quotes": HEADER
+    + b'\n1,"A\xc2\x85B",C,0\n2,D\xe2\x80\xa8E,F,0\n3,"G\x0b\nH\xe2\x80\xa9",I,0\n4,J\x1c,K,0\n',
     "delimiters in a quoted name": b'first_name;last_name;birthts;"Street, City, County, Zip"\n'
     b'A;B;0;"1, X, Y, 9"\n',
     "delimiters in a plain name": b"first_name,last_name,birthts,a;b;c;d;e\nA,B,0,x\n",

@@ -57,7 +57,7 @@ class Expected:
     object_problems: set[tuple[str, str]] = field(default_factory=set)
 
     def quarantined(self) -> set[str]:
-        """Name the objects that are not read, or of which nothing counts."""
+        """Return the keys of objects that were refused as a whole."""
         return {key for key, code in self.object_problems if code not in _REMARKS}
 
 

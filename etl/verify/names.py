@@ -41,7 +41,7 @@ def kind(key: str) -> ObjectKind:
 
 
 def joined_by(name: str) -> str:
-    """Tell by which name images and users find each other: what looks alike is one, in NFC.
+    """Return the name by which images and users are joined: names that look alike are one, in NFC.
 
     The three signs that are plain ASCII in NFC, such as that of kelvin, stay as they are.
     """
@@ -50,13 +50,13 @@ def joined_by(name: str) -> str:
 
 
 def owner(key: str) -> str:
-    """Tell the name that the manifest holds: an image's as users are joined by it."""
+    """Return the name that the manifest holds: of an image, the one that joins it to users."""
     name = user_id(key)
     return joined_by(name) if kind(key) is ObjectKind.IMAGE else name
 
 
 def is_ignored(source: SourceObject) -> bool:
-    """Tell whether an object leaves no trace: a folder's marker, or a file no person put there."""
+    """Whether an object leaves no trace: a folder's marker, or a file that a program left there."""
     *folders, base = source.key.split("/")
     if base == "" or any(fnmatchcase(base.lower(), pattern) for pattern in _IGNORED_FILES):
         return True
