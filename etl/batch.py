@@ -10,7 +10,7 @@ from etl import file_rules
 from etl.errors import UnreadableObject
 from etl.executor import map_in_threads
 from etl.extract import parse
-from etl.keys import kind_of, user_id_of
+from etl.keys import image_id_of, kind_of, user_id_of
 from etl.model import (
     Change,
     ChangeKind,
@@ -245,11 +245,12 @@ def entry(
     figures: tuple[int, int, date | None] = (0, 0, None),
 ) -> StagedObject:
     """The object's entry for the manifest; `figures` as Figures.of gives them."""
+    of_object = kind_of(source.key)
     return StagedObject(
         kind,
         source.key,
-        kind_of(source.key),
-        user_id_of(source.key),
+        of_object,
+        image_id_of(source.key) if of_object is ObjectKind.IMAGE else user_id_of(source.key),
         source.etag,
         source.size,
         source.last_modified.isoformat(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from operator import itemgetter
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 
 from etl.model import ObjectKind, SourceObject
 
@@ -12,15 +13,21 @@ if TYPE_CHECKING:
 
 IMAGE_EXTENSIONS = frozenset({"png", "jpg", "jpeg", "webp", "gif"})
 _KINDS = {"csv": ObjectKind.CSV, **dict.fromkeys(IMAGE_EXTENSIONS, ObjectKind.IMAGE)}
-_LITTER_FOLDER = "__MACOSX"
 _LITTER_NAMES = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
+_LITTER_BEGINNINGS = ("._", "~$")  # of macOS, and of Office while a file is open
+_LITTER_FOLDERS = frozenset({"__MACOSX", ".AppleDouble", ".ipynb_checkpoints", ".bucketline"})
+_WINDOWS_FOLDER = "$recycle.bin"  # Windows spells it in several ways
 
-# One of these is in `\n/KEY\n`, in small letters, of every ignored key but those of no bytes.
+# One of these is in `\n/KEY\n`, in small letters, of every ignored key but those of no bytes: few
+# signs, as each is a search of its own.
 _LITTER_SIGNS = (
     "/\n",
-    "/._",
-    f"/{_LITTER_FOLDER.lower()}/",
-    *(f"/{name}\n" for name in sorted(_LITTER_NAMES)),
+    "/.",
+    "/~$",
+    "/__macosx/",
+    f"/{_WINDOWS_FOLDER}/",
+    "/thumbs.db\n",
+    "/desktop.ini\n",
 )
 
 
@@ -36,6 +43,17 @@ def user_id_of(key: str) -> str:
     return stem if dot else name
 
 
+def image_id_of(key: str) -> str:
+    """The id by which an image is joined to users: in NFC, as macOS writes names in NFD.
+
+    A name whose NFC is ASCII is left as written, so that no user but the one of exactly that id
+    has an image named in ASCII. `merge.sql` does the same with the ids of users.
+    """
+    written = user_id_of(key)
+    composed = written if written.isascii() else normalize("NFC", written)
+    return written if composed.isascii() else composed
+
+
 def kind_of(key: str) -> ObjectKind:
     """What an object is by its extension, in any case."""
     _, dot, extension = base_name(key).rpartition(".")
@@ -43,13 +61,14 @@ def kind_of(key: str) -> ObjectKind:
 
 
 def is_ignored(source: SourceObject) -> bool:
-    """Whether an object is litter of an operating system or a folder's marker."""
-    name = base_name(source.key)
+    """Whether an object is litter of an operating system or a program, or a folder's marker."""
+    *folders, name = source.key.split("/")
     return (
         name == ""
-        or name.startswith("._")
+        or name.startswith(_LITTER_BEGINNINGS)
         or name.lower() in _LITTER_NAMES
-        or _LITTER_FOLDER in source.key.split("/")[:-1]
+        or not _LITTER_FOLDERS.isdisjoint(folders)
+        or any(folder.lower() == _WINDOWS_FOLDER for folder in folders)
         or (source.size == 0 and kind_of(source.key) is ObjectKind.OTHER)
     )
 

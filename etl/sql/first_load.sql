@@ -4,13 +4,20 @@
 -- Run in this order within a savepoint. Parameters: :run_id, :bucket.
 
 -- name: find_images
--- The image of each user read: the newest, then the smallest key.
+-- The image of each user read: the newest, then the smallest key. Its id is in NFC; see merge.sql.
 CREATE TEMPORARY TABLE portrait ON COMMIT DROP AS
-SELECT DISTINCT ON (source_object.user_id)
-       source_object.user_id, :bucket || '/' || source_object.key AS img_path
-FROM source_object JOIN staging_row USING (user_id)
+SELECT DISTINCT ON (seen.user_id)
+       seen.user_id, :bucket || '/' || source_object.key AS img_path
+FROM source_object
+JOIN (
+    SELECT user_id,
+           CASE WHEN octet_length(user_id) = char_length(user_id) THEN user_id
+                WHEN octet_length(normalize(user_id)) = char_length(normalize(user_id)) THEN user_id
+                ELSE normalize(user_id) END AS image_id
+    FROM staging_row
+) AS seen ON seen.image_id = source_object.user_id
 WHERE source_object.bucket = :bucket AND source_object.kind = 'image'
-ORDER BY source_object.user_id, source_object.last_modified DESC, source_object.key
+ORDER BY seen.user_id, source_object.last_modified DESC, source_object.key
 
 -- name: drop_indexes
 ALTER TABLE users DROP CONSTRAINT users_pkey;

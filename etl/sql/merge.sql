@@ -65,6 +65,16 @@ SELECT user_id
 FROM staging_object
 WHERE kind = 'image'
   AND NOT EXISTS (SELECT FROM touched WHERE touched.user_id = staging_object.user_id)
+UNION
+SELECT users.user_id  -- ids that are an image's in another form of Unicode; see find_images
+FROM staging_object JOIN users ON staging_object.user_id = normalize(users.user_id)
+WHERE staging_object.kind = 'image'
+  AND octet_length(staging_object.user_id) <> char_length(staging_object.user_id)
+  AND octet_length(users.user_id) <> char_length(users.user_id)
+  AND users.user_id <> normalize(users.user_id)
+  -- Asked once, before any user is looked at: no index helps to find these.
+  AND (SELECT EXISTS (SELECT FROM staging_object
+                      WHERE kind = 'image' AND octet_length(user_id) <> char_length(user_id)))
 
 -- name: analyze_contested
 CREATE INDEX ON contested (user_id);
@@ -100,15 +110,22 @@ CREATE INDEX ON candidate (source_key, source_line);
 ANALYZE candidate
 
 -- name: find_images
--- The image of each user this run looks at: the newest, then the smallest key.
+-- The image of each user this run looks at: the newest, then the smallest key. The manifest holds
+-- the ids of images in NFC, users have theirs as written. Ids in ASCII, nearly all, are in NFC; one
+-- that only NFC makes ASCII stays as it is, as etl.keys.image_id_of does it.
 CREATE TEMPORARY TABLE portrait ON COMMIT DROP AS
-SELECT DISTINCT ON (source_object.user_id)
-       source_object.user_id, :bucket || '/' || source_object.key AS img_path
+SELECT DISTINCT ON (seen.user_id)
+       seen.user_id, :bucket || '/' || source_object.key AS img_path
 FROM source_object
-JOIN (SELECT user_id FROM contested UNION SELECT user_id FROM touched) AS seen
-     ON seen.user_id = source_object.user_id
+JOIN (
+    SELECT user_id,
+           CASE WHEN octet_length(user_id) = char_length(user_id) THEN user_id
+                WHEN octet_length(normalize(user_id)) = char_length(normalize(user_id)) THEN user_id
+                ELSE normalize(user_id) END AS image_id
+    FROM (SELECT user_id FROM contested UNION SELECT user_id FROM touched) AS found
+) AS seen ON seen.image_id = source_object.user_id
 WHERE source_object.bucket = :bucket AND source_object.kind = 'image'
-ORDER BY source_object.user_id, source_object.last_modified DESC, source_object.key
+ORDER BY seen.user_id, source_object.last_modified DESC, source_object.key
 
 -- name: analyze_images
 ANALYZE portrait

@@ -23,6 +23,7 @@ from tests.conftest import TestBucket, minio_client
 
 Query = Callable[[str], list[tuple[Any, ...]]]
 Run = Callable[[], Counts]
+HEADER = "first_name,last_name,birthts"
 
 
 @pytest.fixture
@@ -103,6 +104,84 @@ def test_an_image_may_come_before_its_user_and_go_again(
     assert query("SELECT img_path FROM users") == [(None,)]
 
 
+NFC, NFD, MIXED = "\u1ebf Jos\xe9", "e\u0302\u0301 Jose\u0301", "\xea\u0301 Jose\u0301"
+
+
+def images_of(query: Query) -> list[tuple[Any, ...]]:
+    return query(
+        "SELECT user_id, split_part(img_path, '/', 2) FROM users WHERE retired_at IS NULL"
+        " ORDER BY user_id"
+    )
+
+
+@pytest.mark.parametrize("name", [NFC, NFD, MIXED])
+@pytest.mark.parametrize("image", [NFC, NFD, MIXED])
+def test_an_image_is_joined_whatever_the_form_of_unicode(
+    bucket: TestBucket, run: Run, query: Query, name: str, image: str
+):
+    bucket.user(f"{name}.csv")
+    run()
+    bucket.put(f"{image}.png", b"image")  # after its user
+    assert run().users_updated == 1
+    assert images_of(query) == [(name, f"{image}.png")]
+    bucket.remove(f"{image}.png")
+    assert run().users_updated == 1
+    bucket.remove(f"{name}.csv")
+    bucket.put(f"{image}.png", b"image")  # before its user
+    run()
+    bucket.user(f"{name}.csv")
+    assert run().users_restored == 1
+    assert images_of(query) == [(name, f"{image}.png")]
+
+
+def test_an_image_is_every_user_s_whose_id_is_the_same_in_nfc(
+    bucket: TestBucket, run: Run, query: Query
+):
+    for name in (NFC, NFD, MIXED):
+        bucket.user(f"{name}.csv")
+    bucket.put(f"z/{NFD}.png", b"old")
+    counts = run()
+    assert (counts.users_live, counts.users_with_image) == (3, 3)
+    until_later(bucket, f"z/{NFD}.png")
+    bucket.put(f"{MIXED}.png", b"new")
+    assert run().users_updated == 3
+    assert {image for _, image in images_of(query)} == {f"{MIXED}.png"}
+    bucket.remove(f"{MIXED}.png")
+    assert run().users_updated == 3
+    assert {image for _, image in images_of(query)} == {"z"}
+    bucket.remove(f"{NFC}.csv")
+    bucket.remove(f"z/{NFD}.png")
+    counts = run()
+    assert (counts.users_retired, counts.users_with_image) == (1, 0)
+
+
+def test_a_name_that_only_nfc_makes_ascii_stays_itself(bucket: TestBucket, run: Run, query: Query):
+    kelvin = "\u212a"
+    bucket.user(f"{kelvin}.csv")
+    bucket.user("K.csv")
+    bucket.put("K.png", b"image")
+    run()
+    assert images_of(query) == [("K", "K.png"), (kelvin, None)]
+    bucket.put(f"{kelvin}.png", b"image")
+    run()
+    assert images_of(query) == [("K", "K.png"), (kelvin, f"{kelvin}.png")]
+
+
+def test_a_first_load_joins_images_whatever_the_form_of_unicode(
+    bucket: TestBucket, run: Run, query: Query
+):
+    rows = "".join(f"{n:05},A,B,{n}\n" for n in range(10_000))
+    bucket.put("all.csv", f"user_id,{HEADER}\n{rows}{NFD},A,B,1\n{NFC},A,B,1\n")
+    bucket.put(f"{NFC}.png", b"image")
+    bucket.put("00007.png", b"image")
+    assert run().users_with_image == 3
+    assert query("SELECT user_id FROM users WHERE img_path IS NOT NULL ORDER BY user_id") == [
+        ("00007",),
+        (NFD,),
+        (NFC,),
+    ]
+
+
 def test_of_several_images_the_newest_is_the_users(
     bucket: TestBucket, run: Run, query: Query, settings: Settings
 ):
@@ -146,9 +225,6 @@ def test_the_same_bytes_uploaded_again_win_as_the_newest(
     bucket.user("a/1.csv", "A")
     run()
     assert query("SELECT first_name FROM users") == [("A",)]
-
-
-HEADER = "first_name,last_name,birthts"
 
 
 def test_of_several_lines_for_one_user_the_last_wins(bucket: TestBucket, run: Run, query: Query):
@@ -308,10 +384,18 @@ def test_ids_are_text(bucket: TestBucket, run: Run, query: Query):
 
 def test_litter_is_counted_and_ignored(bucket: TestBucket, run: Run, query: Query):
     bucket.user("1.csv")
-    for key in ("._1.csv", "a/.DS_Store", "__MACOSX/2.csv", "Thumbs.db", "desktop.ini"):
+    litter = ("._1.csv", "a/.DS_Store", "__MACOSX/2.csv", "Thumbs.db", "desktop.ini", "~$1.csv")
+    folders = (
+        ".AppleDouble",
+        ".ipynb_checkpoints",
+        "$RECYCLE.BIN",
+        "a/$Recycle.Bin",
+        ".bucketline",
+    )
+    for key in (*litter, *(f"{folder}/1.csv" for folder in folders)):
         bucket.put(key, b"litter")
     counts = run()
-    assert (counts.objects_listed, counts.objects_ignored, counts.problems) == (6, 5, 0)
+    assert (counts.objects_listed, counts.objects_ignored, counts.problems) == (12, 11, 0)
     assert query("SELECT key FROM source_object") == [("1.csv",)]
 
 

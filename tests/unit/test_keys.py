@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.keys import is_ignored, kind_of, user_id_of, without_ignored
+from etl.keys import image_id_of, is_ignored, kind_of, user_id_of, without_ignored
 from etl.model import ObjectKind, SourceObject
 
 
@@ -25,6 +25,23 @@ from etl.model import ObjectKind, SourceObject
 )
 def test_a_users_id_is_the_base_name_as_text(key: str, user_id: str):
     assert user_id_of(key) == user_id
+
+
+@pytest.mark.parametrize(
+    ("key", "image_id"),
+    [
+        ("Jose\u0301.png", "Jos\xe9"),
+        ("a/Jos\xe9.png", "Jos\xe9"),
+        ("e\u0302\u0301.png", "\u1ebf"),
+        ("\xea\u0301.png", "\u1ebf"),
+        ("\u212b.png", "\xc5"),
+        ("\u212a.png", "\u212a"),
+        ("0001.png", "0001"),
+        (".png", ""),
+    ],
+)
+def test_an_image_is_joined_by_its_name_in_nfc(key: str, image_id: str):
+    assert image_id_of(key) == image_id
 
 
 @pytest.mark.parametrize(
@@ -58,6 +75,22 @@ def test_the_extension_tells_the_kind_in_any_case(key: str, kind: ObjectKind):
         ("DESKTOP.INI", 5, True),
         ("folder/", 0, True),
         ("folder", 0, True),
+        ("~$1.csv", 5, True),
+        ("a/~$1.png", 5, True),
+        ("~1.csv", 5, False),
+        ("a~$1.csv", 5, False),
+        ("~$a/1.csv", 5, False),
+        (".AppleDouble/1.csv", 5, True),
+        ("a/.AppleDouble/b/1.png", 5, True),
+        (".appledouble/1.csv", 5, False),
+        ("a/.ipynb_checkpoints/1-checkpoint.csv", 5, True),
+        (".ipynb_checkpoints.csv", 5, False),
+        ("$RECYCLE.BIN/S-1-5/$I1.csv", 5, True),
+        ("a/$Recycle.Bin/1.csv", 5, True),
+        ("$RECYCLE.BIN", 5, False),
+        (".bucketline/probe.csv", 5, True),
+        ("a/.bucketline/1.csv", 5, True),
+        (".bucketline.csv", 5, False),
         ("1.csv", 0, False),
         ("1.png", 0, False),
         ("notes.txt", 5, False),
@@ -82,6 +115,14 @@ NAMES = st.sampled_from(
         "__MACOSX",
         "__macosx",
         "x._1.csv",
+        "~$1.csv",
+        "x~$",
+        ".AppleDouble",
+        ".appledouble",
+        ".ipynb_checkpoints",
+        "$Recycle.Bin",
+        "$recycle.b\u0130n",
+        ".bucketline",
         "\n",
         "a\n.ds_store",
         "not.ds_store",
