@@ -1,7 +1,7 @@
 """Bytes to text, in verify's own words: byte order mark, UTF-16 by its NULs, else line by line.
 
 A line is UTF-8 or else cp1252. One that is neither comes with one character for each byte, and
-its number says so.
+its number is kept.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Line:
 class Decoded:
     """A file's text, of which no line begins with a byte order mark, and its lines.
 
-    A line is ended by LF, CRLF, CR or the end of the file. `is_guessed` says that cp1252 was a
-    guess for some line; `undecodable` are the numbers, from 0, of lines in no encoding.
+    A line is ended by LF, CRLF, CR or the end of the file. `is_guessed` is set when some
+    line was read as cp1252; `undecodable` are the numbers, from 0, of lines in no encoding.
     """
 
     text: str = ""
