@@ -4,10 +4,12 @@ A second reader, written apart from the one that runs use and sharing no reading
 merging code with it: it goes one character and one row at a time, so that it can be checked
 by eye. It is slow on purpose.
 
-names     what a key says                     text      bytes -> text
-reader    text -> rows and faults             expected  files -> what ought to be there
-store     the buckets, as they are now        found     the tables, as they are now
-compare   expected against found              pictures  what is known of images, and thumbnails
+names     what a key says                     text      bytes -> text, line by line
+records   text -> cells                       header    columns, and what cuts them
+birthts   a cell -> milliseconds              reader    a file -> rows and faults
+expected  files -> what ought to be there     store     the buckets, as they are now
+found     the tables, as they are now         compare   expected against found
+pictures  what is known of images, and thumbnails
 check     all of it: verify()
 """
 

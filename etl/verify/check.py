@@ -125,18 +125,20 @@ def _expected_manifest(
     listing: dict[str, SourceObject], expected: Expected
 ) -> dict[str, ManifestEntry]:
     """Say what the manifest ought to hold; rows add up, read = good + rejected."""
-    rejected = Counter(key for key, _ in {(key, line) for key, line, _ in expected.rejected})
     good = Counter(user.source_key for user in expected.users.values())
     good.update(key for key, _, _ in expected.shadowed)
+    rejected = expected.rows_rejected
+    quarantined = expected.quarantined()
     return {
         key: ManifestEntry(
             etag=source.etag,
             size=source.size,
             last_modified=to_millisecond(source.last_modified),
             kind=names.kind(key).value,
-            user_id=names.user_id(key),
-            rows_read=good[key] + rejected[key],
-            rows_rejected=rejected[key],
+            user_id=names.owner(key),
+            state="quarantined" if key in quarantined else "loaded",
+            rows_read=good[key] + rejected.get(key, 0),
+            rows_rejected=rejected.get(key, 0),
         )
         for key, source in listing.items()
     }

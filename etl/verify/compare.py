@@ -8,19 +8,20 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import pyarrow as pa
 from pyarrow import parquet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from collections.abc import Set as AbstractSet
 
     from etl.verify.expected import Expected, ExpectedUser
     from etl.verify.found import Found, ManifestEntry
 
     Comparable: TypeAlias = ExpectedUser | ManifestEntry | dict[str, object]
+
+_Item = TypeVar("_Item", tuple[str, str], tuple[str, int, str])
 
 OUTPUT_HEADER = ["user_id", "first_name", "last_name", "birthts", "img_path"]
 
@@ -44,13 +45,14 @@ def compare_tables(
     expected: Expected, manifest: Mapping[str, ManifestEntry], found: Found
 ) -> list[Difference]:
     """Compare users, manifest, shadowed rows and open problems, each sorted by name."""
+    shadowed, there = expected.shadowed, found.shadowed
     return [
         *compare_users(expected.users, found.users),
         *_compare_named("manifest", manifest, found.manifest, "this object", "the manifest"),
-        *_compare_sets("shadowed", expected.shadowed, found.shadowed, "this shadowed row"),
-        *_compare_sets("problem", expected.rejected, found.rejected, "this refused row"),
-        *_compare_sets(
-            "problem", expected.object_problems, found.object_problems, "this object's problem"
+        *_differences("shadowed", shadowed - there, there - shadowed, "this shadowed row"),
+        *_compare_problems(expected.rejected, found.rejected, "this refused row"),
+        *_compare_problems(
+            Counter(expected.object_problems), found.object_problems, "this object's problem"
         ),
     ]
 
@@ -156,23 +158,34 @@ def _fields(value: Comparable | None) -> dict[str, object]:
     return asdict(value)
 
 
-def _compare_sets(
+def _compare_problems(
+    expected: Counter[_Item], found: Counter[_Item], what: str
+) -> list[Difference]:
+    """Compare how often each problem is there."""
+    missing, surplus = expected - found, found - expected
+    return _differences("problem", missing.elements(), surplus.elements(), what)
+
+
+def _differences(
     noun: str,
-    expected: AbstractSet[tuple[object, ...]],
-    found: AbstractSet[tuple[object, ...]],
+    missing: Iterable[tuple[object, ...]],
+    surplus: Iterable[tuple[object, ...]],
     what: str,
 ) -> list[Difference]:
-    missing = [
-        Difference(f"{noun}-missing", _name(item), item, None, f"The tables do not hold {what}.")
-        for item in sorted(expected - found, key=_name)
+    return [
+        *(
+            Difference(
+                f"{noun}-missing", _name(item), item, None, f"The tables do not hold {what}."
+            )
+            for item in sorted(missing, key=_name)
+        ),
+        *(
+            Difference(
+                f"{noun}-surplus", _name(item), None, item, f"Nothing in the bucket gives {what}."
+            )
+            for item in sorted(surplus, key=_name)
+        ),
     ]
-    surplus = [
-        Difference(
-            f"{noun}-surplus", _name(item), None, item, f"Nothing in the bucket gives {what}."
-        )
-        for item in sorted(found - expected, key=_name)
-    ]
-    return missing + surplus
 
 
 def _name(item: tuple[object, ...]) -> str:

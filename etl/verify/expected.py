@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,19 @@ from etl.verify.reader import Row, read
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import date
+
+
+# What may be said of an object whose rows count.
+_REMARKS = frozenset(
+    {
+        ProblemCode.EPOCH_SECONDS,
+        ProblemCode.GUESSED_ENCODING,
+        ProblemCode.MISSING_TRAILING_CELLS,
+        ProblemCode.MORE_PROBLEMS,
+        ProblemCode.NO_ROWS,
+        ProblemCode.REPEATED_HEADER,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +45,20 @@ class ExpectedUser:
 class Expected:
     """What the bucket says.
 
-    Shapes:  users by user_id; shadowed (key, line, user_id); rejected rows (key, line, code),
-             one for each code of a row; object_problems (key, code), warnings among them.
+    Shapes:  users by user_id; shadowed (key, line, user_id); rejected (key, line, code), once for
+             each fault of a row that is listed, and as often as the row has it; rows_rejected by
+             key, where there are any; object_problems (key, code), warnings among them.
     """
 
     users: dict[str, ExpectedUser] = field(default_factory=dict)
     shadowed: set[tuple[str, int, str]] = field(default_factory=set)
-    rejected: set[tuple[str, int, str]] = field(default_factory=set)
+    rejected: Counter[tuple[str, int, str]] = field(default_factory=Counter)
+    rows_rejected: dict[str, int] = field(default_factory=dict)
     object_problems: set[tuple[str, str]] = field(default_factory=set)
+
+    def quarantined(self) -> set[str]:
+        """Return the keys of objects that were refused as a whole."""
+        return {key for key, code in self.object_problems if code not in _REMARKS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +115,7 @@ def expect(
             _read_file(source, content, today, expected, winners)
     pictures = _newest_images(unopened)
     for user_id, candidate in winners.items():
-        picture = pictures.get(user_id)
+        picture = pictures.get(names.joined_by(user_id))
         img_path = None if picture is None else f"{bucket}/{picture.key}"
         expected.users[user_id] = candidate.as_user(img_path)
     return expected
@@ -117,6 +137,8 @@ def _read_file(
     reading = read(content, names.user_id(source.key), today)
     expected.object_problems.update((source.key, fault) for fault in reading.faults)
     expected.rejected.update((source.key, line, code) for line, code in reading.rejected)
+    if reading.rows_rejected:
+        expected.rows_rejected[source.key] = reading.rows_rejected
     for row in reading.rows:
         _contend(_Candidate(row, source), expected, winners)
 
@@ -141,12 +163,13 @@ def _unsupported(sources: Iterable[SourceObject]) -> set[tuple[str, str]]:
 
 
 def _newest_images(sources: Iterable[SourceObject]) -> dict[str, SourceObject]:
-    """Choose the image of each user id that has one."""
+    """Choose the image of each name that has one."""
     newest: dict[str, SourceObject] = {}
     for source in sources:
         if names.kind(source.key) is not ObjectKind.IMAGE:
             continue
-        held = newest.get(names.user_id(source.key))
+        name = names.joined_by(names.user_id(source.key))
+        held = newest.get(name)
         if held is None or _is_before(source, held):
-            newest[names.user_id(source.key)] = source
+            newest[name] = source
     return newest

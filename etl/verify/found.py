@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ class ManifestEntry:
     last_modified: datetime
     kind: str
     user_id: str
+    state: str
     rows_read: int
     rows_rejected: int
 
@@ -42,8 +44,8 @@ class Found:
     users: dict[str, ExpectedUser]
     manifest: dict[str, ManifestEntry]
     shadowed: set[tuple[str, int, str]]
-    rejected: set[tuple[str, int, str]]
-    object_problems: set[tuple[str, str]]
+    rejected: Counter[tuple[str, int, str]]
+    object_problems: Counter[tuple[str, str]]
     published: frozenset[str] = frozenset()
     output_waits: bool = False
 
@@ -96,6 +98,7 @@ def _manifest(connection: Connection, bucket: str) -> dict[str, ManifestEntry]:
         source_object.c.last_modified,
         source_object.c.kind,
         source_object.c.user_id,
+        source_object.c.state,
         source_object.c.rows_read,
         source_object.c.rows_rejected,
     ).where(source_object.c.bucket == bucket)
@@ -118,14 +121,15 @@ def _shadowed(connection: Connection) -> set[tuple[str, int, str]]:
 
 def _problems(
     connection: Connection, bucket: str
-) -> tuple[set[tuple[str, int, str]], set[tuple[str, str]]]:
-    """Read the open problems: of rows as (key, line, code), of objects as (key, code)."""
-    of_rows, of_objects = set(), set()
+) -> tuple[Counter[tuple[str, int, str]], Counter[tuple[str, str]]]:
+    """Count the open problems: of rows as (key, line, code), of objects as (key, code)."""
+    of_rows: Counter[tuple[str, int, str]] = Counter()
+    of_objects: Counter[tuple[str, str]] = Counter()
     for key, line, code in connection.execute(_open_problems(bucket)):
         if line is None:
-            of_objects.add((key, code))
+            of_objects[key, code] += 1
         else:
-            of_rows.add((key, line, code))
+            of_rows[key, line, code] += 1
     return of_rows, of_objects
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import unicodedata
+from fnmatch import fnmatchcase
+
 from etl.model import ObjectKind, SourceObject
 
 _IMAGES = ("png", "jpg", "jpeg", "webp", "gif")
-_LITTER = (".ds_store", "thumbs.db", "desktop.ini")
+_IGNORED_FILES = ("._*", ".ds_store", "thumbs.db", "desktop.ini", "~$*")
+_IGNORED_FOLDERS = ("__MACOSX", ".AppleDouble", ".ipynb_checkpoints", ".bucketline")
+_TRASH = "$recycle.bin"
 
 
 def split_name(key: str) -> tuple[str, str]:
@@ -35,12 +40,26 @@ def kind(key: str) -> ObjectKind:
     return ObjectKind.OTHER
 
 
+def joined_by(name: str) -> str:
+    """Return the name by which images and users are joined: names that look alike are one, in NFC.
+
+    The three signs that are plain ASCII in NFC, such as that of kelvin, stay as they are.
+    """
+    composed = unicodedata.normalize("NFC", name)
+    return name if composed.isascii() else composed
+
+
+def owner(key: str) -> str:
+    """Return the name that the manifest holds: of an image, the one that joins it to users."""
+    name = user_id(key)
+    return joined_by(name) if kind(key) is ObjectKind.IMAGE else name
+
+
 def is_ignored(source: SourceObject) -> bool:
-    """Tell whether an object leaves no trace at all: a folder's marker, or some system's litter."""
-    segments = source.key.split("/")
-    base = segments[-1]
-    if base == "" or "__MACOSX" in segments[:-1]:
+    """Whether an object leaves no trace: a folder's marker, or a file that a program left there."""
+    *folders, base = source.key.split("/")
+    if base == "" or any(fnmatchcase(base.lower(), pattern) for pattern in _IGNORED_FILES):
         return True
-    if base.startswith("._") or base.lower() in _LITTER:
+    if any(folder in _IGNORED_FOLDERS or folder.lower() == _TRASH for folder in folders):
         return True
     return source.size == 0 and kind(source.key) is ObjectKind.OTHER

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from dataclasses import dataclass, field
-from datetime import date
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from etl.model import ProblemCode
-from etl.verify.records import (
-    Line,
-    QuoteError,
-    Record,
-    physical_lines,
-    read_line,
-    read_records,
-)
+from etl.verify.birthts import NotABirthTime, SecondsSign, is_in_range, milliseconds
+from etl.verify.header import KNOWN, read_header
+from etl.verify.records import read_records
 from etl.verify.text import FileError, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from datetime import date
 
-_DELIMITERS = ",;\t|"
-_REQUIRED = ("first_name", "last_name", "birthts")
-_KNOWN = ("user_id", *_REQUIRED)
+    from etl.verify.header import Header
+    from etl.verify.records import Record
+
+MOST_LISTED = 1_000
+
 _LONGEST_CELL_CHARACTERS = 10_000
 _LONGEST_USER_ID_BYTES = 1_024
-_LONGEST_BIRTHTS_DIGITS = 18
-_MILLISECONDS_A_DAY = 86_400_000
-_EPOCH = date(1970, 1, 1)
-_EARLIEST = date(1900, 1, 1)
-_INTEGER = re.compile("([+-]?)([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,156 +35,149 @@ class Row:
     extra: dict[str, str] | None
 
 
-@dataclass(frozen=True, slots=True)
+class _Fault(NamedTuple):
+    """What is wrong with a row, in the order in which a row's faults are listed."""
+
+    column: str
+    code: ProblemCode
+
+
+@dataclass(slots=True)
 class Reading:
-    """What one file gives: faults of the file, valid rows, and (line, code) of refused ones."""
+    """What one file gives.
+
+    `faults` are codes of the file itself, warnings among them; `rejected` (line, code) of the
+    first 1,000 faults of rows, of which `rows_rejected` have any.
+    """
 
     faults: set[str] = field(default_factory=set)
     rows: list[Row] = field(default_factory=list)
-    rejected: set[tuple[int, str]] = field(default_factory=set)
-
-
-@dataclass(frozen=True, slots=True)
-class _Header:
-    """A header: its columns' final names, its delimiter, and the index of the line after it."""
-
-    names: list[str]
-    delimiter: str
-    next_line: int
+    rejected: list[tuple[int, str]] = field(default_factory=list)
+    rows_rejected: int = 0
 
 
 def read(content: bytes, key_user_id: str, today: date) -> Reading:
     """Read one file whose key names `key_user_id`; `today` is the last birthdate allowed."""
     try:
         decoded = decode(content)
-        lines = physical_lines(decoded.text)
-        header = _read_header(decoded.text, lines, key_user_id)
+        header = read_header(decoded, key_user_id)
     except FileError as error:
         return Reading(faults={error.code})
-    records = read_records(
-        decoded.text, lines, header.next_line, header.delimiter, len(header.names)
-    )
-    reading = _read_rows(records, header.names, key_user_id, today)
-    if decoded.is_guessed:
+    rows = _Rows(header, key_user_id, today)
+    for record in read_records(decoded, header.next_line, header.shape):
+        rows.take(record)
+    reading = rows.end()
+    if decoded.is_guessed and ProblemCode.ROWS_WITHOUT_ID not in reading.faults:
         reading.faults.add(ProblemCode.GUESSED_ENCODING)
     return reading
 
 
-def _read_header(text: str, lines: list[Line], key_user_id: str) -> _Header:
-    """Find the header and check it.
+class _Rows:
+    """The records of a file, judged one by one."""
 
-    Raises:  FileError with the first fault it has.
-    """
-    index = 0
-    while text[lines[index].start : lines[index].end].strip() == "":
-        index += 1  # ends: an empty file never comes here
-    raw = text[lines[index].start : lines[index].end]
-    if "\0" in raw:
-        raise FileError(ProblemCode.NUL_BYTE)
-    delimiter = _delimiter(raw)
-    try:
-        cells = read_line(text, lines[index], delimiter)
-    except QuoteError as error:
-        raise FileError(ProblemCode.UNCLOSED_QUOTE) from error
-    names = [_final_name(cell, number) for number, cell in enumerate(cells, start=1)]
-    _check_names(names, key_user_id)
-    return _Header(names, delimiter, index + 1)
+    def __init__(self, header: Header, key_user_id: str, today: date) -> None:
+        self._header = header
+        self._key_user_id = key_user_id
+        self._today = today
+        self._seconds = SecondsSign(today)
+        self._reading = Reading()
 
+    def take(self, record: Record) -> None:
+        if record.cells is None:
+            self._reject(record.line, [_Fault("", record.fault or ProblemCode.UNCLOSED_QUOTE)])
+        elif any(record.cells):
+            self._judge(record.line, self._filled_up(record.cells))
 
-def _delimiter(header: str) -> str:
-    """Choose the most frequent delimiter; `max` keeps the first of equals."""
-    return max(_DELIMITERS, key=header.count)
+    def end(self) -> Reading:
+        """Judge the file as a whole."""
+        reading = self._reading
+        rows_read = len(reading.rows) + reading.rows_rejected
+        if "user_id" not in self._header.names and _differ(reading.rows):
+            return Reading(faults={ProblemCode.ROWS_WITHOUT_ID}, rows_rejected=rows_read)
+        if rows_read == 0:
+            reading.faults.add(ProblemCode.NO_ROWS)
+        if self._seconds.is_shown:
+            reading.faults.add(ProblemCode.EPOCH_SECONDS)
+        return reading
 
+    def _filled_up(self, cells: list[str]) -> list[str]:
+        """Add the blank cells at the end that an export left out, if none of them is ours."""
+        shape = self._header.shape
+        if not shape.fewest <= len(cells) < shape.width:
+            return cells
+        self._reading.faults.add(ProblemCode.MISSING_TRAILING_CELLS)
+        return cells + [""] * (shape.width - len(cells))
 
-def _final_name(cell: str, number: int) -> str:
-    if cell == "":
-        return f"column_{number}"
-    return cell.casefold() if cell.casefold() in _KNOWN else cell
-
-
-def _check_names(names: list[str], key_user_id: str) -> None:
-    if max(Counter(names).values()) > 1:
-        raise FileError(ProblemCode.DUPLICATE_COLUMN)
-    if any(name not in names for name in _REQUIRED):
-        raise FileError(ProblemCode.MISSING_COLUMN)
-    if "user_id" not in names and key_user_id == "":
-        raise FileError(ProblemCode.MISSING_COLUMN)
-
-
-def _read_rows(
-    records: Iterable[Record], names: list[str], key_user_id: str, today: date
-) -> Reading:
-    reading = Reading()
-    for record in records:
-        if record.cells is not None and not any(record.cells):
-            continue
-        codes = _faults(record.cells, names, today)
-        if record.cells is None or codes:
-            reading.rejected.update((record.line, code.value) for code in codes)
+    def _judge(self, line: int, cells: list[str]) -> None:
+        if self._header.is_repeated_by(cells):
+            self._reading.faults.add(ProblemCode.REPEATED_HEADER)
+            return
+        faults = _faults(cells, self._header.names, self._today)
+        if faults:
+            self._reject(line, faults)
         else:
-            reading.rows.append(_row(record.line, record.cells, names, key_user_id))
-    if not reading.rows and not reading.rejected:
-        reading.faults.add(ProblemCode.NO_ROWS)
-    return reading
+            self._accept(line, dict(zip(self._header.names, cells, strict=True)))
+
+    def _reject(self, line: int, faults: list[_Fault]) -> None:
+        reading = self._reading
+        reading.rows_rejected += 1
+        room = MOST_LISTED - len(reading.rejected)
+        reading.rejected += [(line, fault.code.value) for fault in sorted(faults)[:room]]
+        if len(faults) > room:
+            reading.faults.add(ProblemCode.MORE_PROBLEMS)
+
+    def _accept(self, line: int, by_name: dict[str, str]) -> None:
+        birthts = milliseconds(by_name["birthts"])
+        self._seconds.note(by_name["birthts"], birthts)
+        extra = {name: cell for name, cell in by_name.items() if name not in KNOWN and cell != ""}
+        row = Row(
+            line=line,
+            user_id=by_name.get("user_id", self._key_user_id),
+            first_name=by_name["first_name"],
+            last_name=by_name["last_name"],
+            birthts=birthts,
+            extra=extra or None,
+        )
+        self._reading.rows.append(row)
 
 
-def _faults(cells: list[str] | None, names: list[str], today: date) -> set[ProblemCode]:
-    """Name every code that a record earns, none when it is valid."""
-    if cells is None:
-        return {ProblemCode.UNCLOSED_QUOTE}
-    if len(cells) < len(names):
-        return {ProblemCode.SHORT_ROW}
-    if len(cells) > len(names):
-        return {ProblemCode.LONG_ROW}
-    if any("\0" in cell for cell in cells):
-        return {ProblemCode.NUL_BYTE}
+def _differ(rows: list[Row]) -> bool:
+    """Whether any row differs from the first in more than its line."""
+    return any(replace(row, line=rows[0].line) != rows[0] for row in rows)
+
+
+def _faults(cells: list[str], names: list[str], today: date) -> list[_Fault]:
+    """Name every fault of a row that counts; NUL hides length, and both hide the rest."""
+    if len(cells) != len(names):
+        is_short = len(cells) < len(names)
+        return [_Fault("", ProblemCode.SHORT_ROW if is_short else ProblemCode.LONG_ROW)]
     by_name = dict(zip(names, cells, strict=True))
-    if _is_too_long(by_name):
-        return {ProblemCode.CELL_TOO_LONG}
-    return _cell_faults(by_name, today)
+    with_nul = [name for name, cell in by_name.items() if "\0" in cell]
+    if with_nul:
+        return [_Fault(name, ProblemCode.NUL_BYTE) for name in with_nul]
+    too_long = [name for name, cell in by_name.items() if _is_too_long(name, cell)]
+    if too_long:
+        return [_Fault(name, ProblemCode.CELL_TOO_LONG) for name in too_long]
+    missing = [name for name in KNOWN if by_name.get(name) == ""]
+    return [
+        *(_Fault(name, ProblemCode.MISSING_CELL) for name in missing),
+        *_faults_of_birthts(by_name["birthts"], today),
+    ]
 
 
-def _is_too_long(by_name: dict[str, str]) -> bool:
-    if len(by_name.get("user_id", "").encode()) > _LONGEST_USER_ID_BYTES:
+def _is_too_long(name: str, cell: str) -> bool:
+    if name == "user_id" and len(cell.encode()) > _LONGEST_USER_ID_BYTES:
         return True
-    return any(len(cell) > _LONGEST_CELL_CHARACTERS for cell in by_name.values())
+    return len(cell) > _LONGEST_CELL_CHARACTERS
 
 
-def _cell_faults(by_name: dict[str, str], today: date) -> set[ProblemCode]:
-    codes = set()
-    if any(by_name.get(name) == "" for name in _KNOWN):
-        codes.add(ProblemCode.MISSING_CELL)
-    birthts = by_name["birthts"]
-    if birthts == "":
-        return codes
-    if _INTEGER.fullmatch(birthts) is None:
-        codes.add(ProblemCode.NOT_AN_INTEGER)
-    elif not _is_in_range(birthts, today):
-        codes.add(ProblemCode.BIRTHDATE_OUT_OF_RANGE)
-    return codes
-
-
-def _is_in_range(birthts: str, today: date) -> bool:
-    # Python refuses to convert thousands of digits; so many are out of any range.
-    if len(birthts.lstrip("+-").lstrip("0")) > _LONGEST_BIRTHTS_DIGITS:
-        return False
-    days = _to_integer(birthts) // _MILLISECONDS_A_DAY  # floors, also before 1970
-    return (_EARLIEST - _EPOCH).days <= days <= (today - _EPOCH).days
-
-
-def _to_integer(birthts: str) -> int:
-    digits = birthts.lstrip("+-").lstrip("0") or "0"
-    return -int(digits) if birthts.startswith("-") else int(digits)
-
-
-def _row(line: int, cells: list[str], names: list[str], key_user_id: str) -> Row:
-    by_name = dict(zip(names, cells, strict=True))
-    extra = {name: cell for name, cell in by_name.items() if name not in _KNOWN and cell != ""}
-    return Row(
-        line=line,
-        user_id=by_name.get("user_id", key_user_id),
-        first_name=by_name["first_name"],
-        last_name=by_name["last_name"],
-        birthts=_to_integer(by_name["birthts"]),
-        extra=extra or None,
-    )
+def _faults_of_birthts(written: str, today: date) -> list[_Fault]:
+    if written == "":
+        return []
+    try:
+        birthts = milliseconds(written)
+    except NotABirthTime:
+        return [_Fault("birthts", ProblemCode.NOT_AN_INTEGER)]
+    if not is_in_range(birthts, today):
+        return [_Fault("birthts", ProblemCode.BIRTHDATE_OUT_OF_RANGE)]
+    return []

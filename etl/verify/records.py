@@ -6,16 +6,18 @@ line, so that no later row can be swallowed.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from etl.model import ProblemCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from etl.verify.text import Decoded, Line
+
 MOST_LINES = 1_000
 MOST_CHARACTERS = 1_048_576
-_LINE_END = re.compile("\r\n|\r|\n")
 
 
 class QuoteError(Exception):
@@ -23,87 +25,46 @@ class QuoteError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A physical line: where it begins in the text, and where its characters end."""
+class Shape:
+    """What records are cut at, and how many cells they have: `width` unless the last are left out.
 
-    start: int
-    end: int
+    A record with fewer than `fewest` cells is too short.
+    """
+
+    delimiter: str
+    fewest: int
+    width: int
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The stripped cells of one record and its 1-based line; None when a quote cost the line."""
+    """The stripped cells of one record and its 1-based line; None when `fault` cost the line."""
 
     line: int
     cells: list[str] | None
+    fault: ProblemCode | None = None
 
 
-def physical_lines(text: str) -> list[Line]:
-    """Find every line of a text, ended by LF, CRLF, CR or the end of the text."""
-    lines = []
-    start = 0
-    for line_end in _LINE_END.finditer(text):
-        lines.append(Line(start, line_end.start()))
-        start = line_end.end()
-    if start < len(text):
-        lines.append(Line(start, len(text)))
-    return lines
-
-
-def read_line(text: str, line: Line, delimiter: str) -> list[str]:
-    """Read the cells of one physical line, which no quote may leave.
-
-    Raises:  QuoteError.
-    """
-    cells, _ = _read_cells(text, line.start, line.end, delimiter)
-    return cells
-
-
-def read_records(
-    text: str, lines: list[Line], first: int, delimiter: str, width: int
-) -> Iterator[Record]:
-    """Read every record from `lines[first]` on; blank ones too. `width` is the header's."""
+def read_records(decoded: Decoded, first: int, shape: Shape) -> Iterator[Record]:
+    """Read every record from the line `first` on, counted from 0; blank ones too."""
     at = first
-    while at < len(lines):
+    while at < len(decoded.lines):
         try:
-            cells, last = _read_record(text, lines, at, delimiter, width)
+            cells, last = _read_record(decoded.text, decoded.lines, at, shape)
         except QuoteError:
-            yield Record(at + 1, None)
-            at += 1
+            cells, last = None, at
+        if not decoded.undecodable.isdisjoint(range(at, last + 1)):
+            yield Record(at + 1, None, ProblemCode.UNDECODABLE)
         else:
-            yield Record(at + 1, cells)
-            at = last + 1
+            yield Record(at + 1, cells, ProblemCode.UNCLOSED_QUOTE if cells is None else None)
+        at = last + 1
 
 
-def drop_surplus(cells: list[str], width: int) -> list[str]:
-    """Leave out the cells beyond the header's width, if all of these are blank."""
-    return cells[:width] if not any(cells[width:]) else cells
+def read_cells(text: str, start: int, stop: int, delimiter: str) -> Iterator[tuple[str, int]]:
+    """Read stripped cells from `start` to a line end or `stop`, each with where it ends.
 
-
-def _read_record(
-    text: str, lines: list[Line], at: int, delimiter: str, width: int
-) -> tuple[list[str], int]:
-    """Read the record that begins at `lines[at]`: its cells, and the index of its last line."""
-    start = lines[at].start
-    reach = lines[min(at + MOST_LINES, len(lines)) - 1].end
-    # One character more than allowed tells a record that fits from one that does not; a
-    # record of one line may be longer, for no quote has swallowed anything there.
-    most = max(lines[at].end, start + MOST_CHARACTERS + 1)
-    cells, end = _read_cells(text, start, min(reach, most), delimiter)
-    last = at
-    while lines[last].end < end:
-        last += 1
-    if last > at and end - start > MOST_CHARACTERS:
-        raise QuoteError
-    cells = drop_surplus(cells, width)
-    if last > at and len(cells) != width:
-        raise QuoteError
-    return cells, last
-
-
-def _read_cells(text: str, start: int, stop: int, delimiter: str) -> tuple[list[str], int]:
-    """Read stripped cells from `start` to a line end or `stop`, and say where that is."""
-    cells = []
+    Raises:  QuoteError at the first cell whose quotes go wrong.
+    """
     at = start
     while True:
         opening = _skip_blanks(text, at, stop, delimiter)
@@ -111,10 +72,35 @@ def _read_cells(text: str, start: int, stop: int, delimiter: str) -> tuple[list[
             cell, at = _read_quoted(text, opening + 1, stop, delimiter)
         else:
             cell, at = _read_plain(text, at, stop, delimiter)
-        cells.append(cell.strip())
+        yield cell.strip(), at
         if at == stop or text[at] != delimiter:
-            return cells, at
+            return
         at += 1
+
+
+def drop_surplus(cells: list[str], width: int) -> list[str]:
+    """Leave out the cells beyond the header's width, if all of these are blank."""
+    return cells[:width] if not any(cells[width:]) else cells
+
+
+def _read_record(text: str, lines: list[Line], at: int, shape: Shape) -> tuple[list[str], int]:
+    """Read the record that begins at `lines[at]`: its cells, and the index of its last line."""
+    start = lines[at].start
+    reach = lines[min(at + MOST_LINES, len(lines)) - 1].end
+    # One character more than allowed tells a record that fits from one that does not; a
+    # record of one line may be longer, for no quote has swallowed anything there.
+    most = max(lines[at].end, start + MOST_CHARACTERS + 1)
+    read = list(read_cells(text, start, min(reach, most), shape.delimiter))
+    end = read[-1][1]
+    last = at
+    while lines[last].end < end:
+        last += 1
+    if last > at and end - start > MOST_CHARACTERS:
+        raise QuoteError
+    cells = drop_surplus([cell for cell, _ in read], shape.width)
+    if last > at and not shape.fewest <= len(cells) <= shape.width:
+        raise QuoteError
+    return cells, last
 
 
 def _skip_blanks(text: str, at: int, stop: int, delimiter: str) -> int:

@@ -1,16 +1,28 @@
-"""Bytes to text, in verify's own words: byte order mark, UTF-16 by its NULs, UTF-8, cp1252."""
+"""Bytes to text, in verify's own words: byte order mark, UTF-16 by its NULs, else line by line.
+
+A line is UTF-8 or else cp1252. One that is neither comes with one character for each byte, and
+its number is kept.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from etl.model import ProblemCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _UTF8_MARK = b"\xef\xbb\xbf"
 _LITTLE_MARK = b"\xff\xfe"
 _BIG_MARK = b"\xfe\xff"
 _SNIFFED_BYTES = 512
 _SHORTEST_UTF16_BYTES = 4
+_LINE = re.compile("\ufeff*+([^\r\n]*(?:\r\n?|\n|\\Z))")  # without its marks
+_RAW_LINE = re.compile(rb"(?:\xef\xbb\xbf)*+([^\r\n]*(?:\r\n?|\n|\Z))")
+_ENCODED_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 
 
 class FileError(Exception):
@@ -23,11 +35,25 @@ class FileError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
-    """A file's text without its byte order mark, and whether cp1252 was only a guess."""
+class Line:
+    """A physical line: where it begins in the text, and where its characters end."""
 
-    text: str
-    is_guessed: bool
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class Decoded:
+    """A file's text, of which no line begins with a byte order mark, and its lines.
+
+    A line is ended by LF, CRLF, CR or the end of the file. `is_guessed` is set when some
+    line was read as cp1252; `undecodable` are the numbers, from 0, of lines in no encoding.
+    """
+
+    text: str = ""
+    lines: list[Line] = field(default_factory=list)
+    is_guessed: bool = False
+    undecodable: set[int] = field(default_factory=set)
 
 
 def decode(content: bytes) -> Decoded:
@@ -35,26 +61,28 @@ def decode(content: bytes) -> Decoded:
 
     Raises:  FileError with `undecodable`, or with `empty-file` when there is nothing in it.
     """
-    decoded = _decode(content)
+    encoding = _utf16(content)
+    decoded = _line_by_line(content) if encoding is None else _strictly(content, encoding)
     if decoded.text.strip() == "":
         raise FileError(ProblemCode.EMPTY_FILE)
     return decoded
 
 
-def _decode(content: bytes) -> Decoded:
+def _utf16(content: bytes) -> str | None:
+    """Name the UTF-16 that a mark or the NULs show; None where nothing shows one."""
     if content.startswith(_UTF8_MARK):
-        return _utf8_or_cp1252(content[len(_UTF8_MARK) :])
+        return None
     if content.startswith(_LITTLE_MARK):
-        return _strictly(content[len(_LITTLE_MARK) :], "utf-16-le")
+        return "utf-16-le"
     if content.startswith(_BIG_MARK):
-        return _strictly(content[len(_BIG_MARK) :], "utf-16-be")
+        return "utf-16-be"
     if len(content) >= _SHORTEST_UTF16_BYTES and len(content) % 2 == 0:
         at_even, at_odd = _nul_percent(content, 0), _nul_percent(content, 1)
         if _is_mostly_nul(at_odd, at_even):
-            return _strictly(content, "utf-16-le")
+            return "utf-16-le"
         if _is_mostly_nul(at_even, at_odd):
-            return _strictly(content, "utf-16-be")
-    return _utf8_or_cp1252(content)
+            return "utf-16-be"
+    return None
 
 
 def _nul_percent(content: bytes, first: int) -> float:
@@ -67,15 +95,51 @@ def _is_mostly_nul(high_bytes_percent: float, low_bytes_percent: float) -> bool:
     return high_bytes_percent >= 70 and low_bytes_percent < 30  # noqa: PLR2004  # the rule itself
 
 
-def _utf8_or_cp1252(content: bytes) -> Decoded:
-    try:
-        return Decoded(content.decode("utf-8"), is_guessed=False)
-    except UnicodeDecodeError:
-        return Decoded(_strictly(content, "cp1252").text, is_guessed=True)
-
-
 def _strictly(content: bytes, encoding: str) -> Decoded:
     try:
-        return Decoded(content.decode(encoding), is_guessed=False)
+        text = content.decode(encoding)
     except UnicodeDecodeError as error:
         raise FileError(ProblemCode.UNDECODABLE) from error
+    return _joined(found[1] for found in _LINE.finditer(text))
+
+
+def _line_by_line(content: bytes) -> Decoded:
+    encodings = []
+    lines = []
+    for found in _RAW_LINE.finditer(content):
+        encodings.append(_encoding_of(found[1]))
+        lines.append(found[1].decode(encodings[-1] or "latin-1"))
+    decoded = _joined(lines)
+    decoded.is_guessed = "cp1252" in encodings
+    decoded.undecodable.update(n for n, encoding in enumerate(encodings) if encoding is None)
+    return decoded
+
+
+def _joined(lines: Iterable[str]) -> Decoded:
+    """Join lines and keep where each was: without its mark, an LF may follow a CR that ends one."""
+    pieces = []
+    decoded = Decoded()
+    start = 0
+    for line in lines:
+        decoded.lines.append(Line(start, start + len(line.rstrip("\r\n"))))
+        start += len(line)
+        pieces.append(line)
+    decoded.text = "".join(pieces)
+    return decoded
+
+
+def _encoding_of(line: bytes) -> str | None:
+    """Name the encoding of a line; None when it is in none."""
+    if _fits(line, "utf-8"):
+        return "utf-8"
+    if _ENCODED_SURROGATE.search(line) is None and _fits(line, "cp1252"):
+        return "cp1252"
+    return None
+
+
+def _fits(line: bytes, encoding: str) -> bool:
+    try:
+        line.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -90,6 +90,20 @@ class World:
         raw = content.encode()
         self.client.put_object(bucket, key, io.BytesIO(raw), len(raw))
 
+    def take(self, key: str, content: str, state: str, rows_read: int, rows_rejected: int) -> None:
+        """Put an object and its entry in the manifest."""
+        self.put(key, content)
+        (source,) = store.list_objects(self.client, self.settings.source_bucket, key)
+        with self.engine.begin() as connection:
+            connection.execute(
+                insert(source_object).values(
+                    bucket=self.settings.source_bucket, key=key, kind="csv", run_id=2,
+                    user_id=key.removesuffix(".csv"), etag=source.etag, size=source.size,
+                    last_modified=source.last_modified, state=state, rows_read=rows_read,
+                    rows_rejected=rows_rejected,
+                )
+            )  # fmt: skip
+
     def remove(self, key: str) -> None:
         self.client.remove_object(self.settings.source_bucket, key)
 
@@ -188,6 +202,7 @@ def test_a_user_who_differs_is_told(world: World, change: str):
         "last_modified = last_modified + interval '1 ms'",
         "kind = 'other'",
         "user_id = 'x'",
+        "state = 'quarantined'",
         "rows_read = 2",
         "rows_rejected = 2",
     ],
@@ -217,6 +232,10 @@ def test_a_manifest_entry_that_differs_is_told(world: World, change: str):
          "empty.csv empty-file"),
         (ANOTHER_PROBLEM.format(2, "NULL", "no-rows"), "problem-surplus", "many.csv no-rows"),
         (ANOTHER_PROBLEM.format(2, 3, "short-row"), "problem-surplus", "many.csv 3 short-row"),
+        (ANOTHER_PROBLEM.format(2, 4, "missing-cell"), "problem-surplus",
+         "many.csv 4 missing-cell"),
+        (ANOTHER_PROBLEM.format(2, "NULL", "more-problems"), "problem-surplus",
+         "many.csv more-problems"),
     ],
 )  # fmt: skip
 def test_what_the_tables_lack_or_hold_too_much_is_told(
@@ -231,6 +250,36 @@ def test_retired_users_and_problems_of_earlier_runs_count_for_nothing(world: Wor
     world.execute("UPDATE users SET retired_at = now() WHERE user_id = '9'")
     world.execute(ANOTHER_PROBLEM.format(1, "NULL", "guessed-encoding"))
     assert world.differences() == []
+
+
+LISTED_PROBLEMS = """
+    INSERT INTO problem (run_id, key, etag, line, code, severity, note)
+    SELECT 2, 'wall.csv', 'e', line, 'short-row', 'error', 'n' FROM generate_series(2, 1001) AS line
+    UNION ALL SELECT 2, 'wall.csv', 'e', NULL, 'more-problems', 'error', 'n'
+"""
+
+
+def test_of_many_problems_the_first_thousand_are_compared(world: World):
+    world.take("wall.csv", "first_name,last_name,birthts\n" + "A\n" * 1_200, "loaded", 1_200, 1_200)
+    world.execute(LISTED_PROBLEMS)
+    assert world.differences() == []
+    world.execute("UPDATE problem SET line = 1002 WHERE line = 1001")
+    assert world.told() == {
+        ("problem-missing", "wall.csv 1001 short-row"),
+        ("problem-surplus", "wall.csv 1002 short-row"),
+    }
+    world.execute("DELETE FROM problem WHERE key = 'wall.csv' AND line IS NOT NULL")
+    assert len(world.differences()) == 1_000
+    world.execute("DELETE FROM problem WHERE key = 'wall.csv'")
+    assert ("problem-missing", "wall.csv more-problems") in world.told()
+
+
+def test_an_object_refused_for_its_rows_leaves_no_user(world: World):
+    world.take("two.csv", "first_name,last_name,birthts\nA,B,0\nC,D,0\nE\n", "quarantined", 3, 3)
+    world.execute(ANOTHER_PROBLEM.format(2, "NULL", "rows-without-id").replace("many", "two"))
+    assert world.differences() == []
+    world.execute(ANOTHER_USER.replace("'9'", "'two'").replace("x.csv", "two.csv"))
+    assert world.told() == {("user-surplus", "two")}
 
 
 def test_the_manifest_of_another_bucket_counts_for_nothing(world: World):

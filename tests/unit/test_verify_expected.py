@@ -56,7 +56,8 @@ def test_a_refused_row_neither_wins_nor_is_shadowed():
     found = expect([person("a.csv", "A,B,0,7", "C,B,x,7")], [], "b", TODAY)
     assert found.users["7"].source_line == 2
     assert found.shadowed == set()
-    assert found.rejected == {("a.csv", 3, "not-an-integer")}
+    assert found.rejected == {("a.csv", 3, "not-an-integer"): 1}
+    assert found.rows_rejected == {"a.csv": 1}
 
 
 def test_the_newest_image_is_joined_then_the_smallest_key():
@@ -65,6 +66,64 @@ def test_the_newest_image_is_joined_then_the_smallest_key():
     assert expect(csv, images, "b", TODAY).users["7"].img_path == "b/z/7.png"
     images.append(listed("m/7.GIF"))
     assert expect(csv, images, "b", TODAY).users["7"].img_path == "b/m/7.GIF"
+
+
+COMPOSED, DECOMPOSED = "Zo\u00eb", "Zoe\u0308"
+
+
+@pytest.mark.parametrize("user", [COMPOSED, DECOMPOSED])
+@pytest.mark.parametrize("image", [COMPOSED, DECOMPOSED])
+def test_names_that_look_alike_join_and_stay_as_written(user: str, image: str):
+    found = expect([person("a.csv", f"A,B,0,{user}")], [listed(f"{image}.png")], "b", TODAY)
+    assert {name: person.img_path for name, person in found.users.items()} == {
+        user: f"b/{image}.png"
+    }
+
+
+def test_the_newest_image_is_that_of_all_who_look_alike():
+    rows = [f"A,B,0,{COMPOSED}", f"C,D,0,{DECOMPOSED}"]
+    images = [listed(f"{COMPOSED}.png", age_minutes=1), listed(f"{DECOMPOSED}.png")]
+    found = expect([person("a.csv", *rows)], images, "b", TODAY)
+    assert [user.img_path for user in found.users.values()] == [f"b/{DECOMPOSED}.png"] * 2
+
+
+def test_other_likenesses_join_nothing():
+    rows = ["A,B,0,\ufb01", "A,B,0,a", "A,B,0,\u212a"]
+    images = [listed("fi.png"), listed("A.png"), listed("K.png")]
+    found = expect([person("a.csv", *rows)], images, "b", TODAY)
+    assert [user.img_path for user in found.users.values()] == [None] * 3
+
+
+def test_an_image_is_owned_by_the_name_that_joins_it():
+    assert names.owner(f"a/{DECOMPOSED}.png") == COMPOSED
+    assert names.owner(f"a/{DECOMPOSED}.csv") == DECOMPOSED
+    assert names.owner(f"a/{DECOMPOSED}.txt") == DECOMPOSED
+
+
+def test_rows_without_id_leave_nothing_of_the_object():
+    content = b"first_name,last_name,birthts\nA,B,0\nC,D,0\nE,F,x\n"
+    found = expect([(listed("7.csv"), content)], [], "b", TODAY)
+    assert found == Expected(
+        object_problems={("7.csv", "rows-without-id")}, rows_rejected={"7.csv": 3}
+    )
+    assert found.quarantined() == {"7.csv"}
+
+
+def test_remarks_on_an_object_do_not_quarantine_it():
+    rows = ["first_name,last_name,birthts,user_id,town", "A,B,612302400,7"] * 2 + [
+        "Zo\u00eb"
+    ] * 1_001
+    content = "\n".join(rows).encode("cp1252")
+    found = expect([(listed("7.csv"), content)], [], "b", TODAY)
+    assert {code for _, code in found.object_problems} == {
+        "epoch-seconds",
+        "guessed-encoding",
+        "missing-trailing-cells",
+        "more-problems",
+        "repeated-header",
+    }
+    assert found.quarantined() == set()
+    assert (found.rejected.total(), found.rows_rejected) == (1_000, {"7.csv": 1_001})
 
 
 def test_an_image_of_nobody_gives_nothing():
@@ -97,6 +156,12 @@ def test_an_object_the_store_refuses_is_a_problem_too():
         "a/thumbs.DB",
         "Desktop.ini",
         "folder/",
+        "a/~$7.csv",
+        "a/.AppleDouble/7.csv",
+        ".ipynb_checkpoints/7.csv",
+        "$RECYCLE.BIN/S-1-5/7.csv",
+        "$Recycle.Bin/7.csv",
+        ".bucketline/7.csv",
     ],
 )
 def test_litter_is_ignored(key: str):
@@ -104,7 +169,22 @@ def test_litter_is_ignored(key: str):
     assert expect([person(key, "A,B,0,7")], [listed(key)], "b", TODAY) == Expected()
 
 
-@pytest.mark.parametrize("key", ["__MACOSX2/7.csv", "a._b.csv", "_.csv", "x.DS_Store"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "__MACOSX2/7.csv",
+        "a._b.csv",
+        "_.csv",
+        "x.DS_Store",
+        "a~$7.csv",
+        "~7.csv",
+        ".AppleDouble.csv",
+        "x.ipynb_checkpoints/7.csv",
+        "$RECYCLE.BIN.csv",
+        ".bucketline",
+        ".bucketline.csv",
+    ],
+)
 def test_what_only_looks_like_litter_is_not_ignored(key: str):
     assert not names.is_ignored(listed(key))
 

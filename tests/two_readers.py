@@ -1,0 +1,119 @@
+"""The same bytes read by both readers, that of runs and that of verify, in one shape."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from etl import batch, stream
+from etl.batch import Batch, Fetched
+from etl.model import Change, ChangeKind, SourceFile, SourceObject
+from etl.verify import Expected, names
+from etl.verify.reader import read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from etl.bucket import ObjectStore
+
+TODAY = date(2024, 2, 29)
+NOW = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Outcome:
+    """What a reader makes of one object.
+
+    Shapes:  rows (line, user_id, first_name, last_name, birthts, extra), by line; problems
+             (line, code), as often as they are found, line None of the object.
+    """
+
+    state: str
+    rows_read: int
+    rows_rejected: int
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    problems: Counter[tuple[int | None, str]] = field(default_factory=Counter)
+
+
+def source_of(key: str, content: bytes) -> SourceObject:
+    return SourceObject(key, f"etag-{key}", len(content), NOW)
+
+
+def by_verify(key: str, content: bytes) -> Outcome:
+    """What verify expects of an object."""
+    reading = read(content, names.user_id(key), TODAY)
+    expected = Expected(object_problems={(key, code) for code in reading.faults})
+    return Outcome(
+        "quarantined" if key in expected.quarantined() else "loaded",
+        len(reading.rows) + reading.rows_rejected,
+        reading.rows_rejected,
+        [
+            (row.line, row.user_id, row.first_name, row.last_name, row.birthts, row.extra)
+            for row in reading.rows
+        ],
+        Counter([*reading.rejected, *((None, code) for code in reading.faults)]),
+    )
+
+
+def by_runs(files: Sequence[tuple[str, bytes]]) -> dict[str, Outcome]:
+    """What a run makes of objects that it reads in one batch."""
+    found = [SourceFile(source_of(key, content), content) for key, content in files]
+    changes = [Change(ChangeKind.ADDED, file.source) for file in found]
+    outcomes = {file.source.key: file for file in found}
+    return _outcomes([batch.check(Fetched(changes, outcomes), TODAY)])
+
+
+def by_huge_runs(key: str, content: bytes, cuts: Iterable[int]) -> Outcome:
+    """What a run makes of an object that it reads in pieces; `batch.MAX_BYTES` must be below it."""
+    change = Change(ChangeKind.ADDED, source_of(key, content))
+    store = cast("ObjectStore", _Cutting(content, sorted({0, *cuts, len(content)})))
+    return _outcomes(stream.read(store, "bucket", Fetched([change], {}), TODAY))[key]
+
+
+class _Cutting:
+    """A store that hands an object out in parts cut at given places."""
+
+    def __init__(self, content: bytes, cuts: list[int]) -> None:
+        self._content = content
+        self._cuts = cuts
+
+    def fetch_in_parts(self, *_: object) -> Iterator[bytes]:
+        """The parts, each with a byte at least."""
+        for start, end in zip(self._cuts, self._cuts[1:], strict=False):
+            yield self._content[start:end]
+
+
+def _outcomes(batches: Iterable[Batch]) -> dict[str, Outcome]:
+    """The batches as staging would hold them in the end."""
+    rows: list[tuple[Any, ...]] = []
+    problems: list[tuple[str, int | None, str]] = []
+    objects: list[batch.StagedObject] = []
+    for each in batches:
+        if each.discards is not None:
+            rows = [row for row in rows if row[0] != each.discards]
+            problems = [problem for problem in problems if problem[0] != each.discards]
+        rows += each.rows.itertuples(index=False, name=None)
+        problems += [(problem.key, problem.line, problem.code) for problem in each.problems]
+        objects += each.objects
+    return {
+        staged.key: Outcome(
+            staged.state,
+            staged.rows_read,
+            staged.rows_rejected,
+            sorted(_values(row) for row in rows if row[0] == staged.key),
+            Counter((line, code) for key, line, code in problems if key == staged.key),
+        )
+        for staged in objects
+    }
+
+
+def _values(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    _, line, user_id, first_name, last_name, birthts, extra = row
+    return line, user_id, first_name, last_name, birthts, _object(extra)
+
+
+def _object(extra: object) -> dict[str, str] | None:
+    return json.loads(extra) if isinstance(extra, str) else None
