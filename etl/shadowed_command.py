@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from etl.command import database, print_json_list
+from etl.program import named
 from etl.show import counted, printable
 
 if TYPE_CHECKING:
@@ -70,4 +71,5 @@ def show_none(console: Console, *, key: str | None, user_id: str | None, others:
     console.print(f"No row{asked} is shadowed.", style="green", markup=False, soft_wrap=True)
     if others:
         verb = "is" if others == 1 else "are"
-        console.print(f"{counted(others, 'other')} {verb}: `./run.sh shadowed`.", markup=False)
+        line = named(f"{counted(others, 'other')} {verb}: `./run.sh shadowed`.")
+        console.print(line, markup=False)
