@@ -59,6 +59,7 @@ class TimedChannel(HTTPChannel):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as waitress's
         # When the client's turn began; None during ours, and after it until the next byte.
         self._turn_began: float | None = time.monotonic()
+        self._was_polled = False
         super().__init__(*args, **kwargs)
 
     def received(self, data: bytes) -> bool:
@@ -92,17 +93,21 @@ class TimedChannel(HTTPChannel):  # type: ignore[misc]
         return not self.requests and not self.total_outbufs_len
 
     @property
-    def patience_left(self) -> tuple[bool, bool, float]:
-        """What waiting connections are ordered by: the first is the first to be given up.
+    def closing_order(self) -> tuple[int, float]:
+        """What waiting connections are sorted by where some have to be closed, the first first.
 
-        One that began to wait just now comes last, as its bytes may be here and unread. Before it
-        comes a body under way, the slowest first; first of all whoever waits for a head longest.
+        Those that have waited longest for a head; slow bodies; what began just now; bodies that
+        come fast enough; last what there was no time to read, as a whole request may be there.
         """
         waited = self._waited_seconds()
-        is_fresh = waited < FRESH_SECONDS
-        if self.is_in_body:
-            return is_fresh, True, self.request.body_bytes_received / max(waited, 1)
-        return is_fresh, False, -waited
+        if not self._was_polled:
+            return 4, -waited
+        if waited < FRESH_SECONDS:
+            return 2, -waited
+        if not self.is_in_body:
+            return 0, -waited
+        rate = self.request.body_bytes_received / waited
+        return 1 if rate < self.patience.body_bytes_per_second else 3, rate
 
     def _waited_seconds(self) -> float:
         if self._turn_began is None:
@@ -125,6 +130,7 @@ class TimedChannel(HTTPChannel):  # type: ignore[misc]
         """Whether more may come; a client that is late is cut off here."""
         if self._is_late():
             self.handle_close()
+        self._was_polled = True
         return self._fileno is not None and bool(super().readable())
 
     def writable(self) -> bool:
@@ -160,7 +166,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     def _close_waiting(self, count: int) -> int:
         """Close so many of the connections that only wait, or all of them; how many."""
         waiting = [each for each in self.active_channels.values() if each.is_waiting]
-        chosen = sorted(waiting, key=lambda each: each.patience_left)[:count]
+        chosen = sorted(waiting, key=lambda each: each.closing_order)[:count]
         for channel in chosen:
             channel.handle_close()
         self._report(len(chosen))

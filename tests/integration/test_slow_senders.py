@@ -12,7 +12,6 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
-import urllib3
 
 from api.connections import MOST_CONNECTIONS, NEEDED_DESCRIPTORS, Patience, connections_within
 from api.server import CHUNK_LINE_BYTES, HEAD_BYTES, TRAILER_BYTES
@@ -83,8 +82,11 @@ class Serving:
         return self._held.enter_context(closing(Client(self.address, sent)))
 
     def health(self) -> int:
-        url = f"http://{self.host}:{self.port}/health"
-        return urllib3.request("GET", url, timeout=ANSWERED_WITHIN_SECONDS, retries=False).status
+        """The status that a new client gets."""
+        with closing(
+            Client(self.address, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        ) as new:
+            return new.status()
 
 
 @pytest.fixture
