@@ -9,18 +9,20 @@ import signal
 import socket
 import threading
 import time
+from contextlib import suppress
 from copy import copy
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
+from waitress.buffers import OverflowableBuffer
+from waitress.channel import ClientDisconnected, HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import create_server
 from waitress.task import ErrorTask
 
-from api import create_app
+from api import create_app, heads
 from api.auth import keyring_of, may_upload
 from api.bodies import SMALL_BYTES, is_hook, is_upload, largest_body, may_be_stored
 from api.errors import MIMETYPE, body_hint, document
@@ -28,6 +30,7 @@ from api.events import is_known
 from api.headers import PROTECTIVE, REQUEST_ID, request_id
 from api.keyring import LiveKeyring
 from api.services import IDLE_TIMEOUT_SECONDS
+from api.spool import OutOfRoom, Spool, log_full_disk
 from etl.errors import ConfigurationError
 from etl.objects import PIECE_BYTES
 
@@ -185,7 +188,8 @@ class _ProblemTask(ErrorTask):  # type: ignore[misc]
         error = self.request.error
         name = request_id(self.request.headers.get("X_REQUEST_ID"))
         hint = self._body_hint() if error.code == TOO_LARGE else ""
-        told = document(error.code, str(error.body), hint=hint, request_id=name)
+        kind = getattr(error, "kind", "")
+        told = document(error.code, str(error.body), kind=kind, hint=hint, request_id=name)
         body = json.dumps(told).encode() + b"\n"
         self.status = f"{error.code} {error.reason}"
         self.response_headers += [
@@ -213,12 +217,15 @@ class _Request(HTTPRequestParser):  # type: ignore[misc]
     """A request whose body may be as large as its route says, known when its head is read."""
 
     adj: Any
+    error: Any
     settings: Settings
     keyring: LiveKeyring
     largest_body = SMALL_BYTES
 
     def parse_header(self, header_plus: bytes) -> None:
-        super().parse_header(header_plus)
+        self._parse_strictly(header_plus)
+        if self.body_rcv is not None:
+            self.body_rcv.buf = Spool(self.adj.inbuf_overflow, self._log_full_disk)
         self.largest_body = self._allowed()
         self.adj = copy(self.adj)
         self.adj.max_request_body_size = self.largest_body + 1  # what is refused
@@ -226,9 +233,26 @@ class _Request(HTTPRequestParser):  # type: ignore[misc]
     def received(self, data: bytes) -> int:
         """Take what came; of a request that is refused, no body is asked for."""
         taken = int(super().received(data))
+        if self.completed and self.error is None and self._has_lost_its_body():
+            self.error = OutOfRoom()
         if self.error is not None:
             self.expect_continue = False  # waitress would send 100, and wait
         return taken
+
+    def _parse_strictly(self, header_plus: bytes) -> None:
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:  # such as brackets that hold no address
+            raise ParsingError("The address, or a number in the head, cannot be read.") from error
+        heads.check(header_plus, self.request_uri)
+
+    def _has_lost_its_body(self) -> bool:
+        return self.body_rcv is not None and self.body_rcv.buf.has_failed
+
+    def _log_full_disk(self, error: OSError) -> None:
+        name = request_id(self.headers.get("X_REQUEST_ID"))
+        self.headers["X_REQUEST_ID"] = name  # the answer shows it
+        log_full_disk(error, method=self.command, path=self.path, request_id=name)
 
     def _allowed(self) -> int:
         """A large body is for those who may send it; it is written to disk as it comes."""
@@ -251,6 +275,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     """
 
     error_task_class: type[Any] = _ProblemTask
+    outbufs: list[Any]
+    total_outbufs_len: int
+    is_broken = False
 
     def write_soon(self, data: bytes) -> int:
         """Send it, or keep it until the client reads; only from then on is the client waited for.
@@ -263,8 +290,27 @@ class Channel(HTTPChannel):  # type: ignore[misc]
                 self.last_activity = time.time()
                 rest = self._unsent(data)
             if rest:
-                super().write_soon(rest)
+                self._keep(rest)
         return len(data)
+
+    def _keep(self, rest: bytes | memoryview) -> None:
+        """Keep it until the client reads; cut the connection when the disk takes no more."""
+        try:
+            super().write_soon(rest)
+        except OSError as error:  # of a buffer: those of the connection do not come here
+            path = self.requests[0].path if self.requests else None
+            log_full_disk(error, path=path, answer="cut off")
+            self._drop_output()
+            raise ClientDisconnected from error
+
+    def _drop_output(self) -> None:
+        """Leave nothing to send: the buffers' own figures are wrong after a failed write."""
+        for buffer in self.outbufs:
+            with suppress(OSError):
+                buffer.close()
+        self.outbufs = [OverflowableBuffer(self.adj.outbuf_overflow)]
+        self.current_outbuf_count = self.total_outbufs_len = 0
+        self.is_broken = True
 
     def _unsent(self, data: bytes) -> bytes | memoryview:
         """Send at once what the connection takes of much data, uncopied; what it leaves."""
@@ -275,7 +321,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     def writable(self) -> bool:
         """Whether there is something to send; asked of every connection once a second."""
-        if self.total_outbufs_len and time.time() - self.last_activity > IDLE_TIMEOUT_SECONDS:
+        is_idle = time.time() - self.last_activity > IDLE_TIMEOUT_SECONDS
+        if self.is_broken or (self.total_outbufs_len and is_idle):
             self.handle_close()
             return False
         return bool(super().writable())

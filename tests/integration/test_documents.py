@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from api import create_app
 from etl import documents
-from etl.documents import NotJson, Turns, check_json
+from etl.documents import Turns
 from etl.errors import TransientError
+from etl.json_text import NotJson, check_json
 from tests.conftest import minio_client
 
 if TYPE_CHECKING:
