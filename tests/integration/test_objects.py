@@ -25,10 +25,9 @@ from api.bodies import SMALL_BYTES
 from api.server import request_class
 from api.services import MAX_STREAMS
 from etl.access import Role, entry_for, new_key
-from etl.bucket import ObjectStore
-from etl.errors import NotSupported, TransientError
+from etl.errors import TransientError
 from etl.events import MAX_BODY_BYTES as EVENT_BYTES
-from etl.objects import ObjectInfo, Objects, Upload
+from etl.objects import ObjectInfo, Objects
 from tests.conftest import minio_client
 from tests.processes import serving
 
@@ -318,16 +317,6 @@ def test_a_form_uploads_several_files(client: FlaskClient, source: str, bucket: 
     assert bucket.keys() == ["in/1.csv", "in/2.png", "x.csv"]
 
 
-def test_a_store_without_conditional_puts_is_not_trusted_with_one(
-    client: FlaskClient, source: str, bucket: TestBucket
-):
-    response = client.put(f"{source}/a.csv", data=b"x", headers={"If-None-Match": "*"})
-    assert problem_of(response, 501)["type"].endswith("not-supported")
-    assert bucket.keys() == []
-    response = client.put(f"{source}/a.csv", data=b"x", headers={"If-Match": '"x"'})
-    problem_of(response, 501)
-
-
 @pytest.mark.parametrize(
     ("range_header", "status", "expected", "content_range"),
     [
@@ -475,25 +464,6 @@ def test_a_key_that_the_store_cannot_take_is_told_in_words(
     reserved = client.put(f"{source}/.minio.sys/x", data=b"x")
     assert problem_of(reserved, 422)["errors"][0]["parameter"] == "key"
     assert bucket.keys() == ["k/a"]
-
-
-def test_each_trial_of_a_condition_has_a_key_of_its_own(settings: Settings, bucket: TestBucket):
-    """One that another takes away meanwhile would make the store look ignorant."""
-    objects = Objects(ObjectStore(settings), settings)
-    tried: list[str] = []
-
-    def put(bucket: str, key: str, upload: Upload) -> str:
-        tried.append(key)
-        return Objects.put(objects, bucket, key, upload)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(objects, "put", put)
-        for _ in range(2):
-            patch.setattr(objects, "_knows_conditions", None)
-            with pytest.raises(NotSupported):
-                objects.put_new(bucket.name, "a", Upload(io.BytesIO(b"x"), 1, "text/plain"))
-    assert len(set(tried)) == 2
-    assert bucket.keys() == []
 
 
 def test_large_downloads_leave_room_for_others(settings: Settings):
