@@ -10,19 +10,26 @@ import re
 from waitress.parser import ParsingError
 
 _METADATA_NAME = re.compile(rb"^(x[-_]meta[-_][^:\r\n]*):", re.IGNORECASE | re.MULTILINE)
-_CUT_OFF = re.compile("[\x00-\x20\x7f#]")  # fragments, and what urlsplit() strips or removes
+_UNSAFE = re.compile("[^!-~]|#")  # urlsplit() removes some of them, and what follows `#`
 
 
-def check(head: bytes, target: str) -> None:
-    """Check a head and its target, the address as it was sent.
+def check_target(target: str) -> None:
+    """Check the address as it was sent.
 
     Raises:  ParsingError, which the server answers with 400.
     """
-    if _CUT_OFF.search(target):
+    if _UNSAFE.search(target):
         raise ParsingError(
-            "The address holds a control character or `#`, which have to be percent-encoded:"
-            " %23 for `#`."
+            "The address holds a character that has to be percent-encoded: `#` (%23), a control"
+            " character, or one that is not ASCII."
         )
+
+
+def check_names(head: bytes) -> None:
+    """Check the names of the headers.
+
+    Raises:  ParsingError.
+    """
     for name in _METADATA_NAME.findall(head):
         if b"_" in name:
             raise ParsingError(

@@ -218,6 +218,7 @@ class _Request(HTTPRequestParser):  # type: ignore[misc]
 
     adj: Any
     error: Any
+    request_uri = ""
     settings: Settings
     keyring: LiveKeyring
     largest_body = SMALL_BYTES
@@ -240,11 +241,14 @@ class _Request(HTTPRequestParser):  # type: ignore[misc]
         return taken
 
     def _parse_strictly(self, header_plus: bytes) -> None:
+        """Parse the head, and refuse what would be dropped from it silently."""
         try:
             super().parse_header(header_plus)
-        except ValueError as error:  # such as brackets that hold no address
-            raise ParsingError("The address, or a number in the head, cannot be read.") from error
-        heads.check(header_plus, self.request_uri)
+        except (ParsingError, ValueError) as error:
+            heads.check_target(self.request_uri)  # says it in more words
+            raise ParsingError(str(error)) from error
+        heads.check_target(self.request_uri)
+        heads.check_names(header_plus)
 
     def _has_lost_its_body(self) -> bool:
         return self.body_rcv is not None and self.body_rcv.buf.has_failed
