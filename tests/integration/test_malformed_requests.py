@@ -133,27 +133,29 @@ def test_a_put_of_a_part_leaves_the_object_whole(
     assert bucket.get("a") == b"0123456789"
 
 
+BODIES = {
+    "SOURCE": "multipart/form-data; boundary=XbX",
+    "SOURCE/a/presign": "application/json",
+    "/documents": "application/json",
+    "/documents?name=a": "application/json",
+    "/data": "",
+    "/minio-event": "application/json",
+}
+
+
 @pytest.mark.parametrize("content_range", ["bytes 0-0/1", "bytes */1", "", "pages 1-2/3"])
-@pytest.mark.parametrize(
-    ("path", "content_type"),
-    [
-        ("SOURCE", "multipart/form-data; boundary=XbX"),
-        ("SOURCE/a/presign", "application/json"),
-        ("/documents", "application/json"),
-        ("/documents?name=a", "application/json"),
-        ("/data", ""),
-        ("/minio-event", "application/json"),
-    ],
-)
-def test_no_route_takes_a_part_of_a_body(
-    settings: Settings, source: str, path: str, content_type: str, content_range: str
-):
+def test_no_route_takes_a_part_of_a_body(settings: Settings, source: str, content_range: str):
     hooked = settings.model_copy(update={"webhook_token": SecretStr(TOKEN)})
     client = create_app(hooked).test_client()
     headers = {"Content-Range": content_range, "Authorization": f"Bearer {TOKEN}"}
-    body, address = b'{"Records": []}', path.replace("SOURCE", source)
-    answer = client.post(address, data=body, headers=headers, content_type=content_type)
-    problem_of(answer, 400, "partial-body")
+    for path, content_type in BODIES.items():
+        answer = client.post(
+            path.replace("SOURCE", source),
+            data=b'{"Records": []}',
+            headers=headers,
+            content_type=content_type,
+        )
+        problem_of(answer, 400, "partial-body")
     assert client.get("/documents").get_json() == {"documents": []}
     assert client.get("/runs").get_json() == {"runs": []}
 
