@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 from flask import request
 
-from api.errors import Refused
+from api.errors import Refused, path_bytes
 
 if TYPE_CHECKING:
-    from wsgiref.types import WSGIEnvironment
-
     from apiflask import APIFlask
 
 _BRING_A_BODY = ("PUT", "POST", "PATCH")
@@ -29,7 +27,7 @@ def refuse_unreadable_path() -> None:
     Each of its odd bytes would become U+FFFD, and different paths the same one.
     """
     try:
-        path_bytes(request.environ).decode()
+        path_bytes().decode()
     except UnicodeDecodeError as error:
         raise Refused(
             HTTPStatus.BAD_REQUEST,
@@ -37,11 +35,6 @@ def refuse_unreadable_path() -> None:
             "The path is not UTF-8.",
             "Write its bytes in UTF-8, with percent signs: %C3%A9 for é.",
         ) from error
-
-
-def path_bytes(environ: WSGIEnvironment) -> bytes:
-    """The path as it came, percent-decoded: WSGI hands bytes on as Latin-1."""
-    return str(environ.get("PATH_INFO", "")).encode("latin-1")
 
 
 def refuse_part_of_a_body() -> None:

@@ -140,9 +140,14 @@ def problem(
 
 
 def _response(facts: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
-    told = facts | {"instance": quote(request.path), "request_id": g.get("request_id", "")}
+    told = facts | {"instance": quote(path_bytes()), "request_id": g.get("request_id", "")}
     text = json.dumps(told, ensure_ascii=False)
     return Response(text + "\n", facts["status"], headers=headers, mimetype=MIMETYPE)
+
+
+def path_bytes() -> bytes:
+    """The path of this request as it came, percent-decoded: WSGI hands bytes on as Latin-1."""
+    return str(request.environ.get("PATH_INFO", "")).encode("latin-1")
 
 
 def register(app: APIFlask) -> None:

@@ -175,7 +175,7 @@ class _Reader:
             raise _wrong(part.name, "has a file name that is not UTF-8")
         size = self._kept.tell() - self._start
         content_type = parse_options_header(part.headers.get("Content-Type"))[0].lower()
-        content = io.BufferedReader(_Slice(self._kept, self._start, size), _PIECE_BYTES)
+        content = io.BufferedReader(_Slice(self._kept, self._start, size))
         return FormFile(part.name, part.filename, content_type, content, size)
 
     def _add_field(self, name: str) -> None:

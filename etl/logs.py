@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from typing import Literal
 
 import structlog
@@ -33,4 +34,15 @@ def set_up_logs(log_format: Literal["console", "json"], *, quiet: bool = False) 
 
 def _to_standard_error(*_: object) -> structlog.PrintLogger:
     """A logger to what standard error is now, and not to what it was when logs were set up."""
-    return structlog.PrintLogger(sys.stderr)
+    return _Lines(sys.stderr)
+
+
+class _Lines(structlog.PrintLogger):
+    """Prints lines, and lets nothing fail because the disk under the log is full."""
+
+    def msg(self, message: str) -> None:
+        with suppress(OSError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 import urllib3
 
+from etl.local.ports import any_free_port
 from etl.settings import Settings
 from tests.conftest import TestBucket, wait_until
 from tests.processes import ROOT, environment
@@ -37,8 +38,8 @@ SERVE = """
 import runpy, socket, sys
 import api.server
 listen = api.server.listen
-def listen_with_small_buffer(*address):
-    listener = listen(*address)
+def listen_with_small_buffer(*address, **options):
+    listener = listen(*address, **options)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
     return listener
 api.server.listen = listen_with_small_buffer
@@ -71,14 +72,17 @@ class Server:
 
 @contextmanager
 def serving(
-    settings: Settings, folder: Path, *before: str, start: Callable[[], None] | None = None
+    settings: Settings,
+    folder: Path,
+    *before: str,
+    start: Callable[[], None] | None = None,
 ) -> Iterator[Server]:
     """`serve`, with its temporary files in a folder of its own."""
     temporary, url, log = folder / "tmp", folder / "url", folder / "log"
     temporary.mkdir()
-    json_logs = settings.model_copy(update={"log_format": "json", "api_port": 5900})
+    json_logs = settings.model_copy(update={"log_format": "json", "api_port": any_free_port()})
     command = [*before, sys.executable, "-c", SERVE, "serve", "--url-file", str(url)]
-    with log.open("w") as output:
+    with log.open("a") as output:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -191,3 +195,19 @@ def test_an_answer_without_room_is_cut_off(server: Server, bucket: TestBucket):
     (line,) = server.failures()
     assert (line["event"], line["answer"]) == ("temporary_file_failed", "cut off")
     assert server.is_well()
+
+
+def test_a_log_without_room_fails_no_request(
+    settings: Settings, bucket: TestBucket, tmp_path: Path
+):
+    """The file it goes to takes a few hundred bytes more, which the first lines need."""
+    (tmp_path / "log").write_bytes(bytes(LARGEST_FILE_BYTES - 500))
+    with serving(settings, tmp_path, start=limit_files) as server:
+        url = f"{server.url}/objects/{bucket.name}/a"
+        for _ in range(50):
+            assert http.request("PUT", url, body=b"x").status == 200
+        assert http.request("PUT", url, body=BODY).status == 507
+        assert http.request("PUT", f"{url}%E9", body=b"x").status == 400
+        assert server.is_well()
+        assert server.log.stat().st_size == LARGEST_FILE_BYTES
+    assert bucket.get("a") == b"x"

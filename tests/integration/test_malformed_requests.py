@@ -93,7 +93,9 @@ def test_names_that_differ_in_odd_bytes_overwrite_nothing(
     bucket.put("Ren\ufffd.csv", "theirs")
     for byte in ("\xe9", "\xe8"):
         path = {"PATH_INFO": f"{source}/Ren{byte}.csv"}
-        problem_of(client.put(data=b"ours", environ_overrides=path), 400, "path-not-utf-8")
+        answer = client.put(data=b"ours", environ_overrides=path)
+        instance = problem_of(answer, 400, "path-not-utf-8")["instance"]
+        assert instance == f"{source}/Ren%{ord(byte):X}.csv"
     assert bucket.get("Ren\ufffd.csv") == b"theirs"
     assert client.get(f"{source}/Ren%EF%BF%BD.csv").data == b"theirs"
 
