@@ -106,7 +106,7 @@ def _check(content: bytes) -> None:
 def _check_conditions(name: str | None) -> None:
     """Raises:  412 when a condition fails; 501 when one holds that may fail before we write.
 
-    A document without a name is given one that is not there, and nobody else makes it.
+    A document without a name is given one that is not there, and no other request makes it.
     """
     if not preconditions.is_conditional(request):
         return

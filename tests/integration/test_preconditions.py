@@ -338,7 +338,7 @@ def test_a_document_without_a_name_is_a_new_one(
     assert answer.status_code == status
 
 
-def test_a_document_is_removed_without_a_condition_or_not_at_all(plain: FlaskClient):
+def test_a_document_is_removed_unconditionally_or_not_at_all(plain: FlaskClient):
     found = {}
     for conditions, _ in CHANGES:
         etag = document(plain, b"1").get_json()["etag"]
