@@ -11,6 +11,7 @@ from flask.json.provider import DefaultJSONProvider
 
 from api import (
     auth,
+    checks,
     data,
     datasets,
     docs,
@@ -78,6 +79,7 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
     shared = Services(settings, engine, today, IDLE_TIMEOUT_SECONDS)
     install(app.extensions, shared)
     headers.register(app)
+    checks.register(app)
     methods.register(app)
     origins.register(app)
     auth.register(app, settings)

@@ -45,16 +45,26 @@ def _restore_slashes(_endpoint: str | None, values: dict[str, Any] | None) -> No
 
 
 def marked_path(environ: WSGIEnvironment) -> str | None:
-    """The decoded path with a mark for each encoded slash.
+    """The decoded path with a mark for each encoded slash; None where there is none."""
+    parts = _parts(environ)
+    return None if parts is None else _SLASH.join(part.decode(errors="replace") for part in parts)
+
+
+def path_bytes(environ: WSGIEnvironment) -> bytes:
+    """The path as it was sent, percent-decoded: WSGI hands bytes on as Latin-1."""
+    return str(environ.get("PATH_INFO", "")).encode("latin-1")
+
+
+def _parts(environ: WSGIEnvironment) -> list[bytes] | None:
+    """What lies between the encoded slashes of a path, decoded.
 
     None without an encoded slash, and where the server, or something between, changed the path.
     """
     raw = _raw_path(environ.get("REQUEST_URI", "")).encode("latin-1")
     parts = [unquote_to_bytes(part) for part in _ENCODED_SLASH.split(raw)]
-    decoded = environ["PATH_INFO"].encode("latin-1")
-    if len(parts) == 1 or b"/".join(parts).lstrip(b"/") != decoded.lstrip(b"/"):
+    if len(parts) == 1 or b"/".join(parts).lstrip(b"/") != path_bytes(environ).lstrip(b"/"):
         return None
-    return _SLASH.join(part.decode(errors="replace") for part in parts)
+    return parts
 
 
 def _raw_path(uri: str) -> str:
@@ -67,6 +77,5 @@ def _raw_path(uri: str) -> str:
 
 def of_request() -> str:
     """The path of this request, percent-encoded."""
-    marked = marked_path(request.environ)
-    path = request.path if marked is None else marked
-    return "%2F".join(quote(part) for part in path.split(_SLASH))
+    parts = _parts(request.environ) or [path_bytes(request.environ)]
+    return "%2F".join(quote(part) for part in parts)

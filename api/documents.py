@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from apiflask import APIBlueprint
 from flask import Response, request, url_for
 
-from api import openapi, paging
+from api import openapi, paging, preconditions
 from api.auth import needs
 from api.errors import NotFound, Refused
 from api.schemas.documents import (
@@ -23,7 +23,8 @@ from api.schemas.documents import (
 from api.schemas.query import NoQuery
 from api.services import services
 from etl.access import Role
-from etl.documents import CONTENT_TYPE, Document, NotJson, check_json
+from etl.documents import CONTENT_TYPE, Document
+from etl.json_text import MAX_DEPTH, NotJson, TooDeep, check_json
 
 if TYPE_CHECKING:
     from etl.documents import Documents as DocumentStore
@@ -53,14 +54,15 @@ _CONTENT = {
 @bp.doc(
     responses={
         201: {"headers": openapi.LOCATION_HEADER | _ETAG},
-        **openapi.problems(400, 413, 415, 422, 503),
+        **openapi.problems(400, 412, 413, 415, 422, 501, 503, 507),
     }
 )
 def upload_document(query_data: UploadQuery) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Store a JSON document.
 
     It is kept byte for byte. Without `name` it gets one that holds the time. Under a name that
-    is taken it becomes the newest version; older ones stay readable.
+    is taken it becomes the newest version; older ones stay readable. A condition that fails
+    (If-Match, If-None-Match, If-Unmodified-Since) is a 412, another a 501.
     """
     if request.mimetype != CONTENT_TYPE and not request.mimetype.endswith("+json"):
         raise Refused(
@@ -71,6 +73,7 @@ def upload_document(query_data: UploadQuery) -> tuple[dict[str, Any], int, dict[
         )
     content = request.get_data(cache=False)
     _check(content)
+    _check_conditions(query_data.name)
     saved = _store().save(query_data.name, content, datetime.now(UTC))
     location = url_for("documents.show_document", name=saved.name)
     return _as_json(saved), 201, {"Location": location, "ETag": f'"{saved.etag}"'}
@@ -79,15 +82,37 @@ def upload_document(query_data: UploadQuery) -> tuple[dict[str, Any], int, dict[
 def _check(content: bytes) -> None:
     try:
         check_json(content)
+    except TooDeep as error:
+        raise Refused(
+            422,
+            "nested-too-deeply",
+            f"The JSON has more than {MAX_DEPTH:,} arrays and objects within each other, at line"
+            f" {error.line}, column {error.column}.",
+            f"Nest at most {MAX_DEPTH:,} levels, or store it as an object.",
+            line=error.line,
+            column=error.column,
+        ) from error
     except NotJson as error:
         raise Refused(
             400,
             "invalid-json",
             f"The body is no JSON: {error.reason}, at line {error.line}, column {error.column}.",
-            "Mend it there. NaN, Infinity, comments and a byte order mark are no JSON.",
+            "Mend it there. NaN, Infinity, comments, a byte order mark and UTF-16 are no JSON.",
             line=error.line,
             column=error.column,
         ) from error
+
+
+def _check_conditions(name: str | None) -> None:
+    """Raises:  412 when a condition fails; 501 when one holds that may fail before we write.
+
+    A document without a name is given one that is not there, and no other request makes it.
+    """
+    if not preconditions.is_conditional(request):
+        return
+    preconditions.check_change(request, None if name is None else _store().find(name))
+    if name is not None:
+        raise preconditions.not_supported("A document cannot be saved")
 
 
 @bp.get("/documents")
@@ -114,7 +139,9 @@ def list_documents(query_data: DocumentsQuery) -> tuple[dict[str, Any], dict[str
 @bp.get("/documents/<document:name>")
 @needs(Role.READER)
 @bp.input(DocumentQuery, location="query")
-@bp.doc(responses={200: _CONTENT, 304: openapi.NOT_MODIFIED, **openapi.problems(404, 422, 503)})
+@bp.doc(
+    responses={200: _CONTENT, 304: openapi.NOT_MODIFIED, **openapi.problems(404, 412, 422, 503)}
+)
 def show_document(name: str, query_data: DocumentQuery) -> Response:
     """Show one document, or with `version` an older one."""
     found = _store().find(name, query_data.version)
@@ -122,10 +149,12 @@ def show_document(name: str, query_data: DocumentQuery) -> Response:
         raise _unknown(name, query_data.version)
     response = Response(mimetype=CONTENT_TYPE)
     response.set_etag(found.etag)
+    response.last_modified = found.last_modified
     response.headers["Cache-Control"] = "no-cache"
     if found.version:
         response.headers["X-Version"] = found.version
-    if request.if_none_match.contains(found.etag):
+    preconditions.check_match(request, found)
+    if not preconditions.is_modified(request, found):
         response.status_code = 304
         return response
     content = _store().read(found)
@@ -156,9 +185,18 @@ def list_versions(name: str, query_data: VersionsQuery) -> dict[str, Any]:
 @needs(Role.ADMIN)
 @bp.input(NoQuery, location="query")
 @bp.output({}, 204, description="It is gone, with all its versions.")
-@bp.doc(responses=openapi.problems(404, 422, 503))
+@bp.doc(responses=openapi.problems(404, 412, 422, 501, 503))
 def remove_document(name: str, query_data: NoQuery) -> tuple[str, int]:  # noqa: ARG001
-    """Remove a document with all its versions."""
+    """Remove a document with all its versions.
+
+    A condition that fails is a 412, another a 501.
+    """
+    if preconditions.is_conditional(request):
+        found = _store().find(name)
+        if found is None:
+            raise _unknown(name)
+        preconditions.check_change(request, found)
+        raise preconditions.not_supported("A document cannot be removed")
     if not _store().remove(name):
         raise _unknown(name)
     return "", 204

@@ -54,6 +54,7 @@ class QuickHook:
             and environ["PATH_INFO"] == PATH
             and not environ.get("QUERY_STRING")
             and "HTTP_ORIGIN" not in environ
+            and "HTTP_CONTENT_RANGE" not in environ
             and 0 < int(environ.get("CONTENT_LENGTH") or 0) <= MAX_BODY_BYTES
             and is_known(environ.get("HTTP_AUTHORIZATION", ""), self._tokens)
         )

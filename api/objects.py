@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import mimetypes
-import os
-import unicodedata
-from collections import Counter
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from apiflask import APIBlueprint
 from flask import Response, request
 
-from api import downloads, listings, openapi
+from api import (
+    downloads,
+    form_files,
+    forms,
+    listings,
+    object_headers,
+    object_keys,
+    openapi,
+    preconditions,
+)
 from api.auth import needs, require
 from api.errors import NotFound, Refused, WrongParameters
 from api.schemas.objects import (
@@ -29,24 +34,8 @@ from api.schemas.objects import (
 from api.schemas.query import NoQuery
 from api.services import services
 from etl.access import Role
-from etl.errors import KeyRefused, KeyTaken
+from etl.errors import KeyRefused, KeyTaken, ObjectChanged
 from etl.objects import Link, ObjectInfo, Objects, Upload
-
-if TYPE_CHECKING:
-    from werkzeug.datastructures import FileStorage
-
-LONGEST_KEY_BYTES = 1024
-LARGEST_METADATA_BYTES = 2048
-LONGEST_CONTENT_TYPE = 1024  # stores take a few kilobytes of headers in all
-UNTYPED = "application/octet-stream"
-
-_METADATA = "x-meta-"
-_STORE_METADATA = "x-amz-meta-"  # goes before each name on its way to the store
-_UNSPEAKABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of characters, line ends
-# What a browser may show by itself: none of them runs anything. The rest is to be saved.
-_SHOWN = ("image/png", "image/jpeg", "image/webp", "image/gif", "text/plain", "text/csv")
-# What clients say who say nothing of the type.
-_FORM_TYPES = ("application/x-www-form-urlencoded", "application/octet-stream", "")
 
 bp = APIBlueprint("objects", __name__, tag="Objects")
 
@@ -123,7 +112,7 @@ def list_objects(bucket: str, query_data: ObjectsQuery) -> Response:
 @bp.doc(
     responses={
         200: {"headers": openapi.LOCATION_HEADER},
-        **openapi.problems(403, 404, 409, 412, 413, 415, 422, 501, 503),
+        **openapi.problems(400, 403, 404, 409, 411, 412, 413, 422, 501, 503, 507),
     }
 )
 def upload_object(
@@ -134,65 +123,72 @@ def upload_object(
     """Store the body as an object; one that is there is replaced.
 
     Without a content type it is guessed from the key. Headers `X-Meta-*` become its metadata.
-    With `If-None-Match: *` nothing is replaced: 412, or 501 where the store cannot do that.
+    With `If-None-Match: *` nothing is replaced, with `If-Match` nothing but that version: 412,
+    or 501 where the store cannot do that.
     """
     _allow(bucket, "w")
-    _check_key(key)
-    size = -1 if request.content_length is None else request.content_length
-    upload = Upload(request.stream, size, _content_type(key, request.mimetype), _metadata())
+    object_keys.check(key, is_put=True)
+    size = _size()
+    content_type = object_headers.content_type(key, request.content_type or "")
+    upload = Upload(request.stream, size, content_type, object_headers.metadata(request.headers))
     etag = _put(bucket, key, upload)
     stored = _stored(bucket, key, max(size, 0), etag, upload.content_type)
     return stored, 200, {"Location": _address(bucket, key), "ETag": f'"{etag}"'}
+
+
+def _size() -> int:
+    """The size of the body, -1 if it comes in chunks of unknown number.
+
+    Raises:  411 without either: a client that forgot the body would empty the object.
+    """
+    if request.content_length is not None:
+        return request.content_length
+    if "chunked" in request.headers.get("Transfer-Encoding", ""):
+        return -1
+    raise Refused(
+        411,
+        "no-body",
+        "There is no body, and no Content-Length that says so. Nothing was stored.",
+        "Send the bytes (curl: -T FILE); for an empty object, Content-Length: 0.",
+    )
 
 
 @bp.post("/objects/<bucket>")
 @needs(Role.WRITER)
 @bp.input(NoQuery, location="query")
 @bp.output(SavedObjects, 201, description="All are stored.", example={"objects": [_STORED_EXAMPLE]})
-@bp.doc(responses=openapi.problems(400, 403, 404, 409, 412, 413, 415, 422, 501, 503))
+@bp.doc(responses=openapi.problems(400, 403, 404, 409, 412, 413, 415, 422, 501, 503, 507))
 def upload_form(bucket: str, query_data: NoQuery) -> tuple[dict[str, Any], int]:  # noqa: ARG001
     """Store the files of a form (`multipart/form-data`).
 
     Each field `file` is one object, called as the file is; `prefix` goes before the names, and
-    `key` names a single one.
+    `key` names a single one. Conditions are those of a PUT, for each of the files.
     """
     _allow(bucket, "w")
-    if request.mimetype != "multipart/form-data":
+    if request.mimetype != forms.MIMETYPE:
         raise Refused(
             415,
             "not-a-form",
             f"The body is declared to be {request.mimetype or 'nothing'!r}.",
             "Send a form, as `curl -F file=@1000.csv` does, or PUT the bytes to a key.",
         )
-    named = _named_files()
-    return {"objects": [_put_file(bucket, key, file) for key, file in named]}, 201
-
-
-def _named_files() -> list[tuple[str, FileStorage]]:
-    """The form's files with the keys they are to get; all of them checked before one is put."""
-    files = request.files.getlist("file")
-    key = request.form.get("key")
-    if not files:
-        raise WrongParameters([("file", "is missing: send at least one file")])
-    if key is not None and len(files) > 1:
-        raise WrongParameters([("key", "names one object, but there are several files")])
-    prefix = request.form.get("prefix", "")
-    named = [(key or prefix + os.path.basename(file.filename or ""), file) for file in files]  # noqa: PTH119
-    for name, file in named:
-        _check_key(name)
-        _content_type(name, file.mimetype)
-    repeated = [name for name, times in Counter(name for name, _ in named).items() if times > 1]
-    if repeated:
-        raise WrongParameters([("file", f"names {name!r} more than once") for name in repeated])
-    return named
-
-
-def _put_file(bucket: str, key: str, file: FileStorage) -> dict[str, Any]:
-    """Store one file. What curl and others say of a file they do not know is no type."""
-    size = file.stream.seek(0, os.SEEK_END)
-    file.stream.seek(0)
-    upload = Upload(file.stream, size, _content_type(key, file.mimetype))
-    return _stored(bucket, key, size, _put(bucket, key, upload), upload.content_type)
+    with forms.reading(request) as form:
+        uploads = [
+            (
+                key,
+                Upload(
+                    file.content, file.size, object_headers.content_type(key, file.content_type)
+                ),
+            )
+            for key, file in form_files.named_files(form)
+        ]
+        for key, _ in uploads:
+            _seen(bucket, key)
+        stored = [
+            _stored(bucket, key, upload.size, _put(bucket, key, upload), upload.content_type)
+            for key, upload in uploads
+        ]
+    return {"objects": stored}, 201
 
 
 def _put(bucket: str, key: str, upload: Upload) -> str:
@@ -205,17 +201,25 @@ def _put(bucket: str, key: str, upload: Upload) -> str:
 
 
 def _put_on_condition(bucket: str, key: str, upload: Upload) -> str:
-    condition = request.headers.get("If-None-Match")
-    if condition is None and "If-Match" not in request.headers:
+    if not preconditions.is_conditional(request):
         return _objects().put(bucket, key, upload)
-    if condition != "*":
-        raise Refused(
-            501,
-            "condition-not-supported",
-            "An upload knows no condition but `If-None-Match: *`.",
-            "Leave the condition out, or use that one.",
-        )
-    return _objects().put_new(bucket, key, upload)
+    seen = _seen(bucket, key)
+    try:
+        return _objects().put_over(bucket, key, upload, seen)
+    except ObjectChanged as error:
+        raise preconditions.changed(error.message) from error
+
+
+def _seen(bucket: str, key: str) -> ObjectInfo | None:
+    """What is there before a change that has conditions.
+
+    Raises:  412 when one of them fails.
+    """
+    if not preconditions.is_conditional(request):
+        return None
+    seen = _objects().head(bucket, key)
+    preconditions.check_change(request, seen)
+    return seen
 
 
 @bp.get("/objects/<bucket>/<object_key:key>")
@@ -235,9 +239,9 @@ def download_object(bucket: str, key: str, query_data: DownloadQuery) -> Respons
     What a browser could run is sent as a file to save; with `download`, everything is.
     """
     _allow(bucket)
-    _check_key(key)
+    object_keys.check(key)
     response = downloads.send(
-        bucket, key, lambda info: _describe(info, as_file=query_data.download)
+        bucket, key, lambda info: object_headers.describe(info, as_file=query_data.download)
     )
     if response is None:
         raise _unknown(bucket, key)
@@ -248,15 +252,27 @@ def download_object(bucket: str, key: str, query_data: DownloadQuery) -> Respons
 @needs(Role.ADMIN)
 @bp.input(NoQuery, location="query")
 @bp.output({}, 204, description="It is gone.")
-@bp.doc(responses=openapi.problems(403, 404, 422, 503))
+@bp.doc(responses=openapi.problems(403, 404, 412, 422, 501, 503))
 def remove_object(bucket: str, key: str, query_data: NoQuery) -> tuple[str, int]:  # noqa: ARG001
-    """Remove an object."""
+    """Remove an object; on a condition (`If-Match`) only where the store can do that, else 501."""
     _allow(bucket, "w")
-    _check_key(key)
-    if _objects().head(bucket, key) is None:
+    object_keys.check(key)
+    found = _objects().head(bucket, key)
+    if found is None:
         raise _unknown(bucket, key)
-    _objects().remove(bucket, key)
+    _remove(bucket, found)
     return "", 204
+
+
+def _remove(bucket: str, found: ObjectInfo) -> None:
+    if not preconditions.is_conditional(request):
+        _objects().remove(bucket, found.key)
+        return
+    preconditions.check_change(request, found)
+    try:
+        _objects().remove_seen(bucket, found.key, found)
+    except ObjectChanged as error:
+        raise preconditions.changed(error.message) from error
 
 
 @bp.post("/objects/<bucket>/<object_key:key>/presign")
@@ -287,8 +303,9 @@ def presign_object(
         raise WrongParameters([("body", "must be an object")])
     if json_data.method == "PUT":
         require(Role.WRITER, "A URL to put an object")
-    _allow(bucket, "w" if json_data.method == "PUT" else "r")
-    _check_key(key)
+    is_put = json_data.method == "PUT"
+    _allow(bucket, "w" if is_put else "r")
+    object_keys.check(key, is_put=is_put)
     lifetime = timedelta(seconds=json_data.expires_seconds)
     link = Link(json_data.method, lifetime, json_data.s3_headers)
     expires_at = datetime.now(UTC).replace(microsecond=0) + lifetime
@@ -319,75 +336,6 @@ def _allow(bucket: str, right: str = "r") -> None:
             f"Bucket {bucket!r} may only be read here.",
             "GET /objects lists the rights; the setting OBJECT_BUCKETS gives them.",
         )
-
-
-def _check_key(key: str) -> None:
-    """Raises:  422 for a key that some store or client would take for another one."""
-    fault = _fault_of(key)
-    if fault is not None:
-        raise WrongParameters([("key", fault)])
-
-
-def _fault_of(key: str) -> str | None:
-    if not key.strip():  # clients take a blank one for none
-        return "is blank"
-    if len(key.encode("utf-8", "replace")) > LONGEST_KEY_BYTES:
-        return f"is longer than {LONGEST_KEY_BYTES} bytes"
-    if any(unicodedata.category(character) in _UNSPEAKABLE for character in key):
-        return "holds a control character"
-    if any(part in ("", ".", "..") for part in key.removesuffix("/").split("/")):
-        return "has a part between slashes that is empty, `.` or `..`"
-    return None
-
-
-def _content_type(key: str, declared: str) -> str:
-    if declared in _FORM_TYPES:
-        return mimetypes.guess_type(key)[0] or UNTYPED
-    found = request.content_type or declared if declared == request.mimetype else declared
-    if not _is_printable(found):
-        raise WrongParameters([("Content-Type", "must be printable ASCII")])
-    if len(found) > LONGEST_CONTENT_TYPE:
-        raise Refused(
-            415,
-            "content-type-too-long",
-            f"The Content-Type has {len(found):,} characters.",
-            f"Send one of {LONGEST_CONTENT_TYPE:,} characters or fewer, or none: it is then"
-            " guessed from the key.",
-        )
-    return found
-
-
-def _is_printable(header: str) -> bool:
-    return header.isascii() and header.isprintable()
-
-
-def _metadata() -> dict[str, str]:
-    found = {
-        name.lower().removeprefix(_METADATA): value
-        for name, value in request.headers.items()
-        if name.lower().startswith(_METADATA)
-    }
-    if not all(name and _is_printable(name + value) for name, value in found.items()):
-        raise WrongParameters([("X-Meta-*", "must be printable ASCII; percent-encode the rest")])
-    # Some stores count names with their prefix.
-    size = sum(len(_STORE_METADATA + name + value) for name, value in found.items())
-    if size > LARGEST_METADATA_BYTES:
-        raise WrongParameters([("X-Meta-*", f"may hold {LARGEST_METADATA_BYTES} bytes in all")])
-    return found
-
-
-def _describe(info: ObjectInfo, *, as_file: bool) -> dict[str, str]:
-    content_type = info.content_type or UNTYPED
-    is_shown = content_type.partition(";")[0].strip().lower() in _SHOWN and not as_file
-    name = info.key.rstrip("/").rpartition("/")[2]
-    disposition = "inline" if is_shown else "attachment"
-    return {
-        "Content-Type": content_type,
-        "Content-Disposition": f"{disposition}; filename*=UTF-8''{quote(name, safe='')}",
-        "Content-Security-Policy": "default-src 'none'; sandbox",
-        "Cache-Control": "no-cache",
-        **{f"X-Meta-{name}": value for name, value in info.metadata.items()},
-    }
 
 
 def _stored(bucket: str, key: str, size: int, etag: str, content_type: str) -> dict[str, Any]:

@@ -91,6 +91,13 @@ _EXAMPLES: dict[int, Json] = {
         hint="Choose another key: in this store an object cannot be a folder as well.",
         instance="/objects/src-data/1000.csv/a",
     ),
+    411: errors.document(
+        411,
+        "There is no body, and no Content-Length that says so. Nothing was stored.",
+        kind="no-body",
+        hint="Send the bytes (curl: -T FILE); for an empty object, Content-Length: 0.",
+        instance="/objects/src-data/1000.csv",
+    ),
     412: errors.document(
         412,
         "There is an object '1000.csv' already.",
@@ -135,6 +142,12 @@ _EXAMPLES: dict[int, Json] = {
         hint="Try again in a few seconds; if it lasts, check that DATABASE_URL answers.",
         instance="/data",
     ),
+    507: errors.document(
+        507,
+        "The server could not keep the request's body: its disk takes no more. Nothing was stored.",
+        kind="insufficient-storage",
+        instance="/objects/src-data/1000.csv",
+    ),
 }
 _MEANINGS = {
     400: "The body cannot be read; `detail` says why and where.",
@@ -142,6 +155,7 @@ _MEANINGS = {
     404: "There is no such thing.",
     406: "Accept fits no format there is; `available` names them.",
     409: "The key is in the way of another; `detail` says how.",
+    411: "There is neither a body nor a Content-Length.",
     412: "A condition of the request does not hold.",
     413: "The body is larger than this route takes.",
     415: "The body is of another kind than this route takes.",
@@ -150,6 +164,7 @@ _MEANINGS = {
     500: "A fault of Bucketline.",
     501: "The object store cannot do that.",
     503: "Something we depend on is down; try again after `Retry-After` seconds.",
+    507: "The server has no room to keep the body while it comes.",
 }
 _PASSING = (503,)
 RETRY_AFTER = {
@@ -209,6 +224,7 @@ _REQUEST_BODIES: dict[tuple[str, str], Json] = {
                         "key": _ANY_TEXT | {"description": "The one file's key."},
                     },
                     "required": ["file"],
+                    "additionalProperties": False,
                 }
             }
         },

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from flask import request as current_request
 from werkzeug.datastructures import ContentRange
-from werkzeug.http import is_resource_modified
 
 from api.errors import Refused
+from api.preconditions import check_match, is_modified
 
 if TYPE_CHECKING:
     from apiflask import APIFlask
@@ -37,8 +37,8 @@ def choose(request: Request, response: Response, info: ObjectInfo) -> range | No
     response.set_etag(info.etag)
     response.last_modified = info.last_modified
     response.headers["Accept-Ranges"] = "bytes"
-    _check_match(request, info)
-    if not _is_modified(request, info):
+    check_match(request, info)
+    if not is_modified(request, info):
         response.status_code = HTTPStatus.NOT_MODIFIED
         response.headers.pop("Content-Type")
         return None
@@ -50,29 +50,6 @@ def choose(request: Request, response: Response, info: ObjectInfo) -> range | No
         response.headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{info.size}"
     response.content_length = len(part)
     return part
-
-
-def _check_match(request: Request, info: ObjectInfo) -> None:
-    if not _is_as_expected(request, info):
-        raise Refused(
-            HTTPStatus.PRECONDITION_FAILED,
-            "changed",
-            f"The object's ETag is {info.etag!r} by now.",
-            "Look at it again, and repeat the request with that ETag or without a condition.",
-        )
-
-
-def _is_as_expected(request: Request, info: ObjectInfo) -> bool:
-    if "If-Match" in request.headers:  # then the date does not count
-        return request.if_match.contains(info.etag)
-    date = request.if_unmodified_since
-    modified = info.last_modified
-    return date is None or modified is None or modified.replace(microsecond=0) <= date
-
-
-def _is_modified(request: Request, info: ObjectInfo) -> bool:
-    others = {name: text for name, text in request.environ.items() if name != "HTTP_IF_MATCH"}
-    return is_resource_modified(others, etag=f'"{info.etag}"', last_modified=info.last_modified)
 
 
 def _asked_for(request: Request, info: ObjectInfo) -> range | None:

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import signal
 import socket
 import threading
 import time
-from copy import copy
-from http import HTTPStatus
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from waitress.adjustments import Adjustments
-from waitress.parser import HTTPRequestParser
-from waitress.receiver import ChunkedReceiver
-from waitress.task import ErrorTask, ThreadedTaskDispatcher
-from waitress.utilities import BadRequest
+from waitress.buffers import OverflowableBuffer
+from waitress.channel import ClientDisconnected
+from waitress.task import ThreadedTaskDispatcher
 
 from api import create_app
-from api.auth import keyring_of, may_upload
-from api.bodies import SMALL_BYTES, is_hook, is_upload, largest_body, may_be_stored
+from api.auth import keyring_of
+from api.bodies import SMALL_BYTES
 from api.connections import USUAL, Patience, Server, TimedChannel, connection_limit
-from api.errors import MIMETYPE, body_hint, document
-from api.events import is_known
-from api.headers import PROTECTIVE, REQUEST_ID, request_id
+from api.incoming import ProblemTask, request_class
 from api.keyring import LiveKeyring
 from api.services import IDLE_TIMEOUT_SECONDS
+from api.spool import log_full_disk
 from etl.errors import ConfigurationError
 from etl.objects import PIECE_BYTES
 
@@ -48,10 +44,6 @@ IN_MEMORY_BYTES = BUFFER_BYTES + PIECE_BYTES  # unread, from which on it is kept
 LARGE_BYTES = 64 * 1024  # to be sent from where it lies
 RECEIVED_BYTES = 128 * 1024  # at a time; waitress's own 8 KB slow uploads down
 HEAD_BYTES = 64 * 1024  # of a request, which a connection holds in memory
-CHUNKED_BYTES = 4096  # parsed at a time: each chunk in it, however short, copies the rest
-CHUNK_LINE_BYTES = 1024
-TRAILER_BYTES = 8192
-TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 log = structlog.get_logger("api")
 
@@ -214,94 +206,16 @@ def _exit(_signal: int, _frame: object) -> None:
     raise SystemExit(0)
 
 
-class _ProblemTask(ErrorTask):  # type: ignore[misc]
-    """What waitress refuses before the app sees it, as a problem document like all others."""
-
-    def execute(self) -> None:
-        error = self.request.error
-        name = request_id(self.request.headers.get("X_REQUEST_ID"))
-        hint = self._body_hint() if error.code == TOO_LARGE else ""
-        told = document(error.code, str(error.body), hint=hint, request_id=name)
-        body = json.dumps(told).encode() + b"\n"
-        self.status = f"{error.code} {error.reason}"
-        self.response_headers += [
-            ("Content-Type", MIMETYPE),
-            (REQUEST_ID, name),
-            *PROTECTIVE.items(),
-        ]
-        self.set_close_on_finish()
-        self.content_length = len(body)
-        self.write(body)
-
-    def _body_hint(self) -> str:
-        request = self.request
-        hint = body_hint(request.largest_body)
-        if request.largest_body > SMALL_BYTES:
-            return hint
-        if is_hook(request.path):
-            return f"{hint} More needs the value of WEBHOOK_TOKEN."
-        if is_upload(request.command, request.path):
-            return f"{hint} More needs a writer's key, and a bucket that may be written."
-        return hint
-
-
-class _Request(HTTPRequestParser):  # type: ignore[misc]
-    """A request whose body may be as large as its route says, known when its head is read."""
-
-    adj: Any
-    error: Any
-    completed: bool
-    settings: Settings
-    keyring: LiveKeyring
-    largest_body = SMALL_BYTES
-
-    def parse_header(self, header_plus: bytes) -> None:
-        super().parse_header(header_plus)
-        self.largest_body = self._allowed()
-        self.adj = copy(self.adj)
-        self.adj.max_request_body_size = self.largest_body + 1  # what is refused
-
-    def received(self, data: bytes) -> int:
-        """Take what came; of a request that is refused, no body is asked for."""
-        taken = int(super().received(data[:CHUNKED_BYTES] if self.chunked else data))
-        self._refuse_long_lines()
-        if self.error is not None:
-            self.expect_continue = False  # waitress would send 100, and wait
-        return taken
-
-    def _refuse_long_lines(self) -> None:
-        """Bound what chunks hold beside data, which waitress keeps in memory."""
-        body = self.body_rcv
-        if not isinstance(body, ChunkedReceiver) or self.completed:
-            return
-        if len(body.control_line) > CHUNK_LINE_BYTES or len(body.trailer) > TRAILER_BYTES:
-            self.error = BadRequest(
-                f"A chunk's first line may have {CHUNK_LINE_BYTES:,} bytes,"
-                f" the trailers {TRAILER_BYTES:,}"
-            )
-            self.completed = True
-
-    def _allowed(self) -> int:
-        """A large body is for those who may send it; it is written to disk as it comes."""
-        largest = largest_body(self.settings, self.command, self.path)
-        return largest if self._may_send_much() else min(largest, SMALL_BYTES)
-
-    def _may_send_much(self) -> bool:
-        authorization, key = self.headers.get("AUTHORIZATION", ""), self.headers.get("X_API_KEY")
-        if is_hook(self.path):
-            return is_known(authorization, self.settings.webhook_tokens)
-        return may_upload(self.keyring, authorization, key) and may_be_stored(
-            self.settings, self.path
-        )
-
-
 class Channel(TimedChannel):
     """A connection to a client, cut when the client stops reading in the middle of an answer.
 
     waitress would keep it, and the thread that answers, for as long as the client likes.
     """
 
-    error_task_class: type[Any] = _ProblemTask
+    error_task_class: type[Any] = ProblemTask
+    outbufs: list[Any]
+    total_outbufs_len: int
+    is_broken = False
 
     def write_soon(self, data: bytes) -> int:
         """Send it, or keep it until the client reads; only from then on is the client waited for.
@@ -314,8 +228,27 @@ class Channel(TimedChannel):
                 self.last_activity = time.time()
                 rest = self._unsent(data)
             if rest:
-                super().write_soon(rest)
+                self._keep(rest)
         return len(data)
+
+    def _keep(self, rest: bytes | memoryview) -> None:
+        """Keep it until the client reads; cut the connection when the disk takes no more."""
+        try:
+            super().write_soon(rest)
+        except OSError as error:  # of a buffer: those of the connection do not come here
+            path = self.requests[0].path if self.requests else None
+            log_full_disk(error, path=path, answer="cut off")
+            self._drop_output()
+            raise ClientDisconnected from error
+
+    def _drop_output(self) -> None:
+        """Leave nothing to send: the buffers' own figures are wrong after a failed write."""
+        for buffer in self.outbufs:
+            with suppress(OSError):
+                buffer.close()
+        self.outbufs = [OverflowableBuffer(self.adj.outbuf_overflow)]
+        self.current_outbuf_count = self.total_outbufs_len = 0
+        self.is_broken = True
 
     def _unsent(self, data: bytes) -> bytes | memoryview:
         """Send at once what the connection takes of much data, uncopied; what it leaves."""
@@ -326,15 +259,11 @@ class Channel(TimedChannel):
 
     def writable(self) -> bool:
         """Whether there is something to send; asked of every connection once a second."""
-        if self.total_outbufs_len and time.time() - self.last_activity > IDLE_TIMEOUT_SECONDS:
+        is_idle = time.time() - self.last_activity > IDLE_TIMEOUT_SECONDS
+        if self.is_broken or (self.total_outbufs_len and is_idle):
             self.handle_close()
             return False
         return bool(super().writable())
-
-
-def request_class(settings: Settings, keyring: LiveKeyring) -> type[Any]:
-    """Requests whose bodies may be as large as these settings and keys allow."""
-    return type("_Request", (_Request,), {"settings": settings, "keyring": keyring})
 
 
 def _channel_of(settings: Settings, keyring: LiveKeyring, patience: Patience) -> type[Any]:

@@ -17,8 +17,6 @@ from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING
 
-import orjson
-
 from etl.errors import TransientError
 from etl.objects import LARGEST_PAGE, ObjectInfo, Objects, Page, Upload
 
@@ -37,16 +35,6 @@ _MANY_LOCKS = 64  # each for a part of all names
 _TICK = timedelta(microseconds=1)
 
 
-class NotJson(ValueError):
-    """Content that is no JSON value; `line` and `column` are where reading it ended, from 1."""
-
-    def __init__(self, reason: str, line: int, column: int) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.line = line
-        self.column = column
-
-
 @dataclass(frozen=True, slots=True)
 class Document:
     """One version of a document, without its content.
@@ -59,18 +47,6 @@ class Document:
     etag: str
     size: int
     last_modified: datetime | None = None
-
-
-def check_json(content: bytes) -> None:
-    """Pass over one JSON value of RFC 8259, encoded in UTF-8: no NaN, no comments, no BOM.
-
-    Raises:  NotJson, with the place.
-    """
-    try:
-        orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        reason = error.msg.partition(":")[0]
-        raise NotJson(reason, error.lineno, error.colno) from error
 
 
 def new_name(now: datetime) -> str:

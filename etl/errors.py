@@ -121,7 +121,7 @@ class NotSupported(EtlError):
 
 
 class ObjectChanged(SourceError):
-    """The object was replaced or removed while it was read in parts."""
+    """The object was replaced or removed: while it was read in parts, or before a write on it."""
 
 
 class Undecodable(SourceError):

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import structlog
@@ -85,7 +86,18 @@ def _renderer(log_format: Literal["console", "json"]) -> Processor:
 
 def _to_standard_error(*_: object) -> structlog.PrintLogger:
     """A logger to what standard error is now, and not to what it was when logs were set up."""
-    return structlog.PrintLogger(sys.stderr)
+    return _Lines(sys.stderr)
+
+
+class _Lines(structlog.PrintLogger):
+    """Prints lines, and lets nothing fail because the disk under the log is full."""
+
+    def msg(self, message: str) -> None:
+        with suppress(OSError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
 
 
 class _StandardError(logging.StreamHandler[TextIO]):
@@ -97,6 +109,9 @@ class _StandardError(logging.StreamHandler[TextIO]):
     @property
     def stream(self) -> TextIO:  # type: ignore[override]
         return sys.stderr
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Let nothing fail, and print no traceback, because the disk under the log is full."""
 
 
 _libraries = _StandardError()

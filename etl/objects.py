@@ -14,11 +14,11 @@ from heapq import merge
 from itertools import islice
 from operator import attrgetter
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
-from uuid import uuid4
 
 from minio.error import S3Error
 
-from etl.errors import KeyRefused, KeyTaken, NotSupported, ObjectExists
+from etl.conditional import OWN_PREFIX, ConditionalWrites, Write
+from etl.errors import KeyRefused, KeyTaken, NotSupported
 from etl.signed_put import LARGEST_PUT_BYTES
 
 if TYPE_CHECKING:
@@ -32,10 +32,9 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 512 * 1024  # what a download holds at a time
 PART_BYTES = 16 * 1024 * 1024  # what an upload holds at a time
-PROBE_KEY = ".bucketline/writable"
+PROBE_KEY = f"{OWN_PREFIX}writable"
 LARGEST_PAGE = 1000  # what stores list at once
 
-_CONDITION_FAILED = {"PreconditionFailed", "412"}
 _GONE = {"NoSuchKey", "NoSuchObject", "NoSuchVersion"}
 _TAKEN = {"XMinioObjectExistsAsDirectory", "XMinioParentIsObject"}
 _BAD_NAMES = {
@@ -113,7 +112,7 @@ class Objects:
         self._store = store
         self._sender = store.sender()
         self._public = store.client_at(settings.s3_public_endpoint or settings.s3_endpoint)
-        self._knows_conditions: bool | None = None
+        self._conditional = ConditionalWrites(store, self._sender, settings.document_bucket)
 
     def head(self, bucket: str, key: str) -> ObjectInfo | None:
         """The object without its content, or None when there is none."""
@@ -216,19 +215,21 @@ class Objects:
             )
         return _bare(written.etag)
 
-    def put_new(self, bucket: str, key: str, upload: Upload) -> str:
-        """As `put`, but only where there is no object under that key.
+    def put_over(self, bucket: str, key: str, upload: Upload, seen: ObjectInfo | None) -> str:
+        """As `put`, but only while the object is the one seen, or with None is not there.
 
-        Raises:  ObjectExists when there is one; NotSupported when the store knows no
-                 conditional put, or the size is not known.
+        Raises:  ObjectChanged or ObjectExists when it is another; NotSupported when the store
+                 compares nothing before a put, or the size is not known.
         """
-        if not _fits_one_put(upload) or not self._heeds_conditions(bucket):
+        write = Write.NEW if seen is None else Write.OVER
+        if not _fits_one_put(upload):
             raise NotSupported(
-                "The object store cannot put an object only where there is none.",
-                hint="Leave out If-None-Match; look with HEAD first.",
+                "An object above 5 GiB, or of unknown size, cannot be put on a condition.",
+                hint="Leave out the condition; look with HEAD first.",
             )
-        with self._putting(bucket, key):
-            return self._put_if_absent(bucket, key, upload)
+        etag = "" if seen is None else seen.etag
+        with self._putting(bucket, key), self._conditional.guarding(write, key, etag) as condition:
+            return self._put_at_once(bucket, key, upload, condition)
 
     @contextmanager
     def _putting(self, bucket: str, key: str) -> Iterator[None]:
@@ -245,30 +246,6 @@ class Objects:
                         f"The object store takes no object called {key!r}.", key=key
                     ) from error
                 raise
-
-    def _heeds_conditions(self, bucket: str) -> bool:
-        """Whether the store refuses If-None-Match; some ignore it, so it is tried, once."""
-        if self._knows_conditions is None:
-            key = f"{PROBE_KEY}-{uuid4().hex}"  # others may try at the same time
-            self.put(bucket, key, _probe())
-            try:
-                with self._store.translating("try a conditional put", bucket):
-                    self._put_if_absent(bucket, key, _probe())
-                self._knows_conditions = False
-            except ObjectExists:
-                self._knows_conditions = True
-            self.remove(bucket, key)
-        return self._knows_conditions
-
-    def _put_if_absent(self, bucket: str, key: str, upload: Upload) -> str:
-        try:
-            return self._put_at_once(bucket, key, upload, {"If-None-Match": "*"})
-        except S3Error as error:
-            if error.code in _CONDITION_FAILED:
-                raise ObjectExists(f"There is an object {key!r} already.", key=key) from error
-            if error.code == "NotImplemented":
-                return ""
-            raise
 
     def _put_at_once(
         self,
@@ -304,6 +281,18 @@ class Objects:
         """Remove the object; nothing happens when there is none."""
         with self._store.translating(f"remove {bucket}/{key}", bucket, key):
             self._store.client.remove_object(bucket, key)
+
+    def remove_seen(self, bucket: str, key: str, seen: ObjectInfo) -> None:
+        """Remove the object, but only while it is the one seen.
+
+        Raises:  ObjectChanged when it is another, or gone; NotSupported when the store compares
+                 nothing before a removal.
+        """
+        with (
+            self._store.translating(f"remove {bucket}/{key}", bucket, key),
+            self._conditional.guarding(Write.REMOVAL, key, seen.etag) as condition,
+        ):
+            self._sender.remove(bucket, key, condition)
 
 
 def _info(entry: Object) -> ObjectInfo:

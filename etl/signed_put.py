@@ -1,4 +1,4 @@
-"""A PUT in one request, its body streamed: with conditions, and no part of it held.
+"""A PUT or DELETE in one request: with conditions, the body streamed, and no part of it held.
 
 The minio client sends a stream in parts that it holds and hashes, and no conditions. Here the
 body is not signed: its length is, and the store keeps nothing of a body that ends early.
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 LARGEST_PUT_BYTES = 5 * 1024**3  # S3's limit for one request
 _UNSIGNED = "UNSIGNED-PAYLOAD"
+_UNQUOTED = "/-_.~"
 
 
 class SignedPut:
-    """Puts objects to one endpoint, each in one request."""
+    """Puts and removes objects at one endpoint, each in one request."""
 
     def __init__(
         self, endpoint: str, credentials: Credentials, region: str, http: urllib3.PoolManager
@@ -44,23 +45,41 @@ class SignedPut:
 
         Raises:  S3Error when the store refuses; urllib3's HTTPError when it cannot be reached.
         """
-        url = f"{self._endpoint}/{bucket}/{quote(key, safe='/-_.~')}"
-        answer = self._http.request(
+        answer = self._send(
             "PUT",
-            url,
+            f"{bucket}/{quote(key, safe=_UNQUOTED)}",
+            {**headers, "Content-Length": str(size)},
             body=body,
-            headers=self._signed(url, {**headers, "Content-Length": str(size)}),
             retries=None if body.seekable() else False,  # then the store's own words are lost
         )
-        if answer.status >= 400:  # noqa: PLR2004 - HTTP's errors
-            raise _refusal(answer, bucket, key)
+        _check(answer, bucket, key)
         return str(answer.headers.get("ETag", ""))
 
-    def _signed(self, url: str, headers: Mapping[str, str]) -> dict[str, str]:
+    def remove(self, bucket: str, key: str, headers: Mapping[str, str]) -> None:
+        """Remove the object.
+
+        Raises:  as `put`.
+        """
+        _check(self._send("DELETE", f"{bucket}/{quote(key, safe=_UNQUOTED)}", headers), bucket, key)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        *,
+        body: IO[bytes] | None = None,
+        retries: bool | None = None,
+    ) -> urllib3.BaseHTTPResponse:
+        url = f"{self._endpoint}/{path}"
+        signed = self._signed(method, url, headers)
+        return self._http.request(method, url, body=body, headers=signed, retries=retries)
+
+    def _signed(self, method: str, url: str, headers: Mapping[str, str]) -> dict[str, str]:
         now = datetime.now(UTC)
         parts = urlsplit(url)
         return sign_v4_s3(
-            method="PUT",
+            method=method,
             url=parts,
             region=self._region,
             headers={
@@ -73,6 +92,11 @@ class SignedPut:
             content_sha256=_UNSIGNED,
             date=now,
         )  # type: ignore[return-value]
+
+
+def _check(answer: urllib3.BaseHTTPResponse, bucket: str, key: str) -> None:
+    if answer.status >= 400:  # noqa: PLR2004 - HTTP's errors
+        raise _refusal(answer, bucket, key)
 
 
 def _refusal(answer: urllib3.BaseHTTPResponse, bucket: str, key: str) -> S3Error:

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from api import create_app
 from etl import documents
-from etl.documents import NotJson, Turns, check_json
+from etl.documents import Turns
 from etl.errors import TransientError
+from etl.json_text import NotJson, check_json
 from tests.conftest import minio_client
 
 if TYPE_CHECKING:
@@ -51,7 +52,14 @@ def problem_of(response: TestResponse, status: int) -> dict[str, Any]:
     return body
 
 
-@pytest.mark.parametrize("content", ["0", "[]", "null", "false", '""', "{}", ' {"a" : [1.50]}\n'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("0", "[]", "null", "false", '""', "{}", ' {"a" : [1.50]}\n', "-0", '{"a":1,"a":2}'),
+        *("1e999", "[-1E+999, 1e-999]", "1" * 400, "0." + "1" * 400, "1" * 5000),
+        *(r'"\ud800"', r'{"\udc00\ud800": "\ud83d\ude00"}', "[" * 1024 + "]" * 1024),
+    ],
+)
 def test_any_json_value_is_kept_byte_for_byte(client: FlaskClient, content: str):
     saved = upload(client, content)
     answer = client.get(f"/documents/{saved['name']}")
@@ -90,7 +98,8 @@ def test_a_document_is_an_object_that_other_clients_can_read(
         ("[1,\n2,,3]", 2, 3),
         ('{"a": 1} x', 1, 10),
         ("\ufeff1", 1, 1),
-        ("[" * 2000, 1, 1026),
+        ("[1e999,\n1e999,]", 2, 6),
+        (r'["\ud800", "\ud8"]', 1, 13),
     ],
 )
 def test_what_is_no_json_is_refused_with_its_place(
@@ -103,19 +112,67 @@ def test_what_is_no_json_is_refused_with_its_place(
     assert client.get("/documents").get_json() == {"documents": []}
 
 
+def test_what_is_nested_too_deeply_is_refused_with_the_limit(client: FlaskClient):
+    response = client.post("/documents", data="[" * 1025 + "]" * 1025, headers=JSON)
+    body = problem_of(response, 422)
+    assert body["type"].endswith("nested-too-deeply")
+    assert (body["line"], body["column"]) == (1, 1026)
+    assert "1,024" in body["detail"]
+    assert client.get("/documents").get_json() == {"documents": []}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\xef\xbb\xbf1", "byte order mark"),
+        ('{"a": 1}'.encode("utf-16"), "UTF-16"),
+        ('{"a": 1}'.encode("utf-16-le"), "UTF-16"),
+        ("1".encode("utf-32"), "UTF-32"),
+        (b'["\xe9"]', "not UTF-8, at line 1, column 3"),
+        (b'"\xed\xa0\x80"', "not UTF-8"),
+    ],
+)
+def test_another_encoding_is_refused_by_name(client: FlaskClient, content: bytes, reason: str):
+    response = client.post("/documents", data=content, headers=JSON)
+    assert reason in problem_of(response, 400)["detail"]
+
+
 @hypothesis_settings(max_examples=200)
 @given(st.text(alphabet='[]{}",:0123456789.eE+-truefalsn \n\\', max_size=12))
 def test_json_is_what_pythons_own_reader_takes_without_its_liberties(content: str):
+    assert is_taken(content) is is_taken_by_python(content)
+
+
+PIECES = [
+    *("[", "]", "{", "}", ",", ":", " ", "-", "+", ".", "0", "7", "e", "E", "true", "NaN"),
+    *("1e999", "1e5", "1.5", "9" * 320, '"', "\\", "\\\\", "\\n", "u", "\\ud800", "\\u12", "a"),
+    *('"a"', '"\\ud800"', '"1e999"', "[1e999,", '{"\\udfff":'),
+]
+
+
+@hypothesis_settings(max_examples=1000)
+@given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
+def test_numbers_and_escapes_of_any_kind_change_nothing_else(content: str):
+    assert is_taken(content) is is_taken_by_python(content)
+
+
+def is_taken(content: str) -> bool:
+    try:
+        check_json(content.encode())
+    except NotJson:
+        return False
+    return True
+
+
+def is_taken_by_python(content: str) -> bool:
     def refuse(constant: str) -> None:
         raise ValueError(constant)
 
     try:
-        json.loads(content, parse_constant=refuse)
+        json.loads(content, parse_constant=refuse, parse_int=str, parse_float=str)
     except ValueError:
-        with pytest.raises(NotJson):
-            check_json(content.encode())
-    else:
-        check_json(content.encode())
+        return False
+    return True
 
 
 def test_another_content_type_is_refused_with_the_header_to_send(client: FlaskClient):

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from api.connections import MOST_CONNECTIONS, NEEDED_DESCRIPTORS, Patience, connections_within
-from api.server import CHUNK_LINE_BYTES, HEAD_BYTES, TRAILER_BYTES
+from api.incoming import CHUNK_LINE_BYTES, TRAILER_BYTES
+from api.server import HEAD_BYTES
 from tests.conftest import wait_until
 from tests.processes import serving
 

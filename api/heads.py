@@ -1,0 +1,38 @@
+"""What the head of a request must not hold: what waitress would drop or cut off silently.
+
+Each would make one name out of another, and so overwrite an object that was not meant.
+"""
+
+from __future__ import annotations
+
+import re
+
+from waitress.parser import ParsingError
+
+_METADATA_NAME = re.compile(rb"^(x[-_]meta[-_][^:\r\n]*):", re.IGNORECASE | re.MULTILINE)
+_UNSAFE = re.compile("[^!-~]|#")  # urlsplit() removes some of them, and what follows `#`
+
+
+def check_target(target: str) -> None:
+    """Check the address as it was sent.
+
+    Raises:  ParsingError, which the server answers with 400.
+    """
+    if _UNSAFE.search(target):
+        raise ParsingError(
+            "The address holds a character that has to be percent-encoded: `#` (%23), a control"
+            " character, or one that is not ASCII."
+        )
+
+
+def check_names(head: bytes) -> None:
+    """Check the names of the headers.
+
+    Raises:  ParsingError.
+    """
+    for name in _METADATA_NAME.findall(head):
+        if b"_" in name:
+            raise ParsingError(
+                f"The header {name.decode('latin-1').strip()!r} has an underscore, and servers"
+                " drop such headers. Name it with hyphens."
+            )

@@ -1,0 +1,110 @@
+"""Conditional requests, by RFC 9110 section 13: what a request expects of what is there.
+
+Comparing first and acting then is a race: others write to the store as well. So for a request
+that changes something, a condition that fails is a 412, but one that holds is only good for a
+write that the store itself makes depend on it; where it cannot, the answer is 501.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Protocol
+
+from werkzeug.http import is_resource_modified
+
+from api.errors import Refused
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from flask import Request
+
+
+class Found(Protocol):
+    """What is there: an object, or a version of a document."""
+
+    @property
+    def etag(self) -> str:
+        """Its ETag, without quotes."""
+
+    @property
+    def last_modified(self) -> datetime | None:
+        """When it was written, if that is known."""
+
+
+def is_conditional(request: Request) -> bool:
+    """Whether a request that changes something has a condition to be kept.
+
+    If-Modified-Since and If-Range concern reading alone, and a date that is not one is no
+    condition: RFC 9110 has them ignored.
+    """
+    return (
+        "If-Match" in request.headers
+        or "If-None-Match" in request.headers
+        or request.if_unmodified_since is not None
+    )
+
+
+def check_change(request: Request, found: Found | None) -> None:
+    """Compare the conditions of a request that changes something.
+
+    Raises:  Refused with 412 when one of them fails.
+    """
+    check_match(request, found)
+    if "If-None-Match" not in request.headers:
+        return
+    unwanted = request.if_none_match
+    if found is not None and (unwanted.star_tag or unwanted.contains_weak(found.etag)):
+        raise _failed(
+            "object-exists",
+            f"There is one already, with the ETag {found.etag!r}.",
+            "Choose another name, or leave out If-None-Match to replace it.",
+        )
+
+
+def check_match(request: Request, found: Found | None) -> None:
+    """Compare If-Match, or without it If-Unmodified-Since.
+
+    Raises:  Refused with 412.
+    """
+    if _is_as_expected(request, found):
+        return
+    state = "There is none" if found is None else f"Its ETag is {found.etag!r}"
+    raise changed(f"{state} by now.")
+
+
+def changed(detail: str) -> Refused:
+    """412 for what is not, or is no longer, what the request expects."""
+    return _failed(
+        "changed",
+        detail,
+        "Look at it again, and repeat the request with that ETag or without a condition.",
+    )
+
+
+def _failed(kind: str, detail: str, hint: str) -> Refused:
+    return Refused(HTTPStatus.PRECONDITION_FAILED, kind, detail, hint)
+
+
+def _is_as_expected(request: Request, found: Found | None) -> bool:
+    if "If-Match" in request.headers:  # then the date does not count
+        return found is not None and request.if_match.contains(found.etag)
+    date = request.if_unmodified_since
+    modified = found.last_modified if found else None
+    return date is None or modified is None or modified.replace(microsecond=0) <= date
+
+
+def is_modified(request: Request, found: Found) -> bool:
+    """Whether a reader is to get it, by If-None-Match, or without it by If-Modified-Since."""
+    others = {name: text for name, text in request.environ.items() if name != "HTTP_IF_MATCH"}
+    return is_resource_modified(others, etag=f'"{found.etag}"', last_modified=found.last_modified)
+
+
+def not_supported(what: str) -> Refused:
+    """501 for a condition that holds, but may fail before we have acted."""
+    return Refused(
+        HTTPStatus.NOT_IMPLEMENTED,
+        "not-supported",
+        f"{what} on a condition: others might change it in between.",
+        "Leave out the condition; compare the ETag that HEAD shows first.",
+    )

@@ -1,0 +1,89 @@
+r"""Whether bytes are one JSON value of RFC 8259, whatever its numbers and strings stand for.
+
+A document is kept as bytes, so its numbers need not fit a double, and its `\u` escapes need not
+pair up. orjson builds values and refuses both; where it does, it is asked again with such
+numbers and escapes replaced by harmless ones of the same length, so that places stay the same.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+import orjson
+
+MAX_DEPTH = 1024  # orjson's own
+
+_DEPTH = "depth limit exceeded"
+# An escape is matched whole, so that the digits of `\u1e99` are not taken for a number. A number
+# that follows a digit, a point or an exponent is the rest of something that is not a number.
+_DOUBTFUL = re.compile(
+    rb"\\u[0-9a-fA-F]{4}"
+    rb"|\\[^u]"
+    rb"|(?<![\d.eE+])(?:0|[1-9]\d*)(?:\.\d+)?[eE][+-]?\d+"
+    rb"|(?<![\d.eE+])[1-9]\d{300,}(?:\.\d+)?"
+)
+_OTHER_ENCODINGS = (
+    (codecs.BOM_UTF8, "it begins with a byte order mark"),
+    (codecs.BOM_UTF32_LE, "it is UTF-32"),
+    (codecs.BOM_UTF16_LE, "it is UTF-16"),
+    (codecs.BOM_UTF16_BE, "it is UTF-16"),
+)
+
+
+class NotJson(ValueError):
+    """Content that is not a JSON value; `line` and `column` are where reading it ended, from 1."""
+
+    def __init__(self, reason: str, line: int, column: int) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.line = line
+        self.column = column
+
+
+class TooDeep(NotJson):
+    """Arrays and objects within each other beyond MAX_DEPTH levels."""
+
+
+def check_json(content: bytes) -> None:
+    """Pass over one JSON value in UTF-8: no NaN, no comments, no byte order mark.
+
+    Raises:  NotJson, with the place; TooDeep for what is nested deeper than can be checked.
+    """
+    if _is_accepted(content):
+        return
+    _check_encoding(content)
+    try:
+        orjson.loads(_DOUBTFUL.sub(_harmless, content))
+    except orjson.JSONDecodeError as error:
+        kind = TooDeep if error.msg.startswith(_DEPTH) else NotJson
+        raise kind(error.msg.partition(":")[0], error.lineno, error.colno) from error
+
+
+def _is_accepted(content: bytes) -> bool:
+    try:
+        orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _harmless(found: re.Match[bytes]) -> bytes:
+    text = found[0]
+    if text.startswith(b"\\u"):
+        return rb"\u0020"
+    return text if text.startswith(b"\\") else b"0".ljust(len(text))
+
+
+def _check_encoding(content: bytes) -> None:
+    for mark, reason in _OTHER_ENCODINGS:
+        if content.startswith(mark):
+            raise NotJson(reason, 1, 1)
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        column = len(before.rpartition(b"\n")[2].decode()) + 1
+        raise NotJson("it is not UTF-8", before.count(b"\n") + 1, column) from error
+    if b"\0" in content[:4]:
+        raise NotJson("it is UTF-16 or UTF-32, or holds a NUL character", 1, content.index(0) + 1)
