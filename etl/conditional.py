@@ -15,6 +15,7 @@ from uuid import uuid4
 from minio.error import S3Error
 
 from etl.errors import EtlError, NotSupported, ObjectChanged, ObjectExists
+from etl.keys import OWN_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from etl.bucket import ObjectStore
     from etl.signed_put import SignedPut
 
-OWN_PREFIX = ".bucketline/"  # of objects that are ours, in our own buckets
+OWN_PREFIX = f"{OWN_FOLDER}/"  # of objects that are ours, in our own buckets
 
 _PROBE = b"ok"
 _OTHER_ETAG = "0" * 32

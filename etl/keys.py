@@ -16,7 +16,8 @@ IMAGE_EXTENSIONS = frozenset({"png", "jpg", "jpeg", "webp", "gif"})
 _KINDS = {"csv": ObjectKind.CSV, **dict.fromkeys(IMAGE_EXTENSIONS, ObjectKind.IMAGE)}
 _LITTER_NAMES = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
 _LITTER_BEGINNINGS = ("._", "~$")  # of macOS, and of Office while a file is open
-_LITTER_FOLDERS = frozenset({"__MACOSX", ".AppleDouble", ".ipynb_checkpoints", ".bucketline"})
+OWN_FOLDER = ".bucketline"
+_LITTER_FOLDERS = frozenset({"__MACOSX", ".AppleDouble", ".ipynb_checkpoints", OWN_FOLDER})
 _WINDOWS_FOLDER = "$recycle.bin"  # Windows spells it in several ways
 
 # One of these is in `\n/KEY\n`, in small letters, of every ignored key but those of no bytes: few
