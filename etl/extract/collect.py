@@ -234,12 +234,14 @@ def _without_blank_rows(block: Block) -> Block:
 def _repeated_headers(block: Block) -> list[int]:
     """Where the header stands again among the rows; its `birthts` cell gives it away."""
     birthts = block.cells[block.columns.index(_TELLING)]
-    size = pc.binary_length(birthts).to_numpy()
-    where = np.flatnonzero((size >= _TELLING_BYTES[0]) & (size <= _TELLING_BYTES[1]))
-    if not len(where):
+    size = pc.binary_length(birthts)
+    is_as_long = pc.or_(*(pc.equal(size, length) for length in _TELLING_BYTES))
+    if not pc.any(is_as_long).as_py():
         return []
-    begins_so = pc.match_substring_regex(birthts.take(pa.array(where)), "^[bB]")
-    where = where[begins_so.to_numpy()]
+    begins_so = pc.match_substring_regex(birthts.filter(is_as_long), "^[bB]")
+    if not pc.any(begins_so).as_py():
+        return []
+    where = np.flatnonzero(is_as_long.to_numpy())[begins_so.to_numpy()]
     rows = zip(*(cells.take(pa.array(where)).to_pylist() for cells in block.cells), strict=True)
     found = zip(where.tolist(), rows, strict=True)
     return [index for index, cells in found if is_header(cells, block.columns)]

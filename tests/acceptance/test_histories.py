@@ -35,11 +35,17 @@ STATE = {
     " FROM problem JOIN source_object USING (key, run_id) ORDER BY 1, 3, 4, 5",
 }
 
-KEYS = st.sampled_from(["1.csv", "2.csv", "a/1.csv", "b/2.csv", "many.csv", "0/many.csv"])
-IMAGES = st.sampled_from(["1.png", "2.jpg", "a/1.PNG", "3.gif", "._1.png"])
+NFC, NFD, MIXED = "\u1ebf", "e\u0302\u0301", "\xea\u0301"
+CSVS = ["1.csv", "2.csv", "a/1.csv", "b/2.csv", "many.csv", "0/many.csv"]
+KEYS = st.sampled_from([*CSVS, f"{NFD}.csv", f"{MIXED}.csv"])
+IMAGES = st.sampled_from(
+    ["1.png", "2.jpg", "a/1.PNG", "3.gif", "._1.png", f"{NFC}.png", f"{NFD}.gif"]
+)
 NAMES = st.sampled_from(["Ann", "Bob", " Zoë ", '"Q, ""x"""', "", "two\twords"])
-BIRTHS = st.sampled_from(["0", "-1", "631152000000", "soon", "99999999999999", ""])
-ROWS = st.lists(st.tuples(st.sampled_from("123"), NAMES, BIRTHS), max_size=4)
+BIRTHS = st.sampled_from(
+    ["0", "-1", "631152000000", "soon", "99999999999999", "", "612302400", "1970-01-01"]
+)
+ROWS = st.lists(st.tuples(st.sampled_from(["1", "2", "3", NFC]), NAMES, BIRTHS), max_size=4)
 
 
 def plain(rows: list[tuple[str, str, str]]) -> str:
