@@ -55,7 +55,7 @@ class SecondsSign:
     """Whether the birth times of a file look like seconds where milliseconds belong.
 
     They do when each is a number that is a date in January or February 1970 in milliseconds and
-    not after `today` in seconds, and the two dates are not all the same.
+    not after `today` in seconds, and at least one of the pairs of dates differs.
     """
 
     def __init__(self, today: date) -> None:

@@ -33,7 +33,7 @@ class Header:
     next_line: int
 
     def is_repeated_by(self, cells: Sequence[str]) -> bool:
-        """Whether a record says once more what the header says."""
+        """Whether a record names the same columns as the header."""
         return len(cells) == len(self.names) and all(
             _final_name(cell, number).casefold() == name.casefold()
             for number, (cell, name) in enumerate(zip(cells, self.names, strict=True), start=1)
@@ -75,7 +75,8 @@ def read_header(decoded: Decoded, key_user_id: str) -> Header:
 def _choose(header: str) -> tuple[str, _Cut]:
     """Take the first delimiter that yields the required columns.
 
-    Where none does, the most frequent one outside quotes says what is wrong with the header.
+    Where none does, the header is faulty: its fault is that under the most frequent delimiter
+    outside quotes.
     """
     for delimiter in _DELIMITERS:
         cut = _cut(header, delimiter)

@@ -142,7 +142,7 @@ class _Rows:
 
 
 def _differ(rows: list[Row]) -> bool:
-    """Whether any row says other things than the first."""
+    """Whether any row differs from the first in more than its line."""
     return any(replace(row, line=rows[0].line) != rows[0] for row in rows)
 
 

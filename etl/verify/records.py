@@ -28,7 +28,7 @@ class QuoteError(Exception):
 class Shape:
     """What records are cut at, and how many cells they have: `width` unless the last are left out.
 
-    `fewest` is how many cells a record needs all the same.
+    A record with fewer than `fewest` cells is too short.
     """
 
     delimiter: str

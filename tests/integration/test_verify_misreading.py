@@ -31,7 +31,7 @@ Misread = Callable[[bytes], bytes]
 
 SEVERAL = HEADER + b"\n1,Ann,Lee,0\n2,Bob,Li,612302400000\n"
 MIXED = HEADER + b"\n1,Zo\xc3\xab,Lee,0\n2,Ren\xe9,Li,0\n"
-# name: the file, what a faulty reader takes it for, and what verify says of that
+# name: the file, what a faulty reader takes it for, and the differences that verify finds then
 MISREADINGS: dict[str, tuple[bytes, Misread, set[str]]] = {
     "one bad byte makes every name cp1252": (
         MIXED,
@@ -149,11 +149,11 @@ def test_a_misreading_shows_as_a_difference(  # noqa: PLR0913, PLR0917 - the who
     monkeypatch: pytest.MonkeyPatch,
     name: str,
 ):
-    content, misread, told = MISREADINGS[name]
+    content, misread, differences = MISREADINGS[name]
     bucket.put("7.csv", content)
     monkeypatch.setattr(batch, "parse", misreading(misread))
     manager.run(Trigger.CLI)
-    assert {difference.what for difference in verify(settings, engine)} == told
+    assert {difference.what for difference in verify(settings, engine)} == differences
 
     monkeypatch.undo()
     bucket.put("again.csv", content)

@@ -1,4 +1,4 @@
-"""What the oracle says of a file as a whole, once it has its rows."""
+"""The oracle's rules of a file as a whole, once it has its rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_row_needs_every_cell_up_to_the_last_known_column():
     assert reading(f"{header}\nn,A,B,Ulm,0").faults == set()
 
 
-def test_a_record_over_two_lines_may_lack_trailing_unknown_cells():
+def test_a_record_over_two_lines_may_lack_trailing_cells():
     found = reading(f'{HEADER},nick,city\n"A\nB",C,0')
     assert [row.first_name for row in found.rows] == ["A\nB"]
     assert found.faults == {"missing-trailing-cells"}
@@ -66,19 +66,19 @@ def test_rows_differ_by_any_value(other: str):
     assert faults(f"{HEADER},town\nA,B,0,x\n{other}") == {"rows-without-id"}
 
 
-def test_rows_that_say_the_same_stand_for_one_user():
+def test_equal_rows_without_a_user_id_are_one_user():
     found = reading(f"{HEADER},town\nA,B,0,x\n A,B,+0.00, x\nA,B,1970-01-01,x\nC,D,E,x")
     assert [row.line for row in found.rows] == [2, 3, 4]
     assert found.rejected == [(5, "not-an-integer")]
 
 
-def test_rows_without_id_is_all_that_is_told_of_a_file():
+def test_rows_without_id_is_the_only_problem_of_its_file():
     raw = f"{HEADER}\nZoë,B,0\nC,D,612302400\n{HEADER}\n".encode("cp1252")
     assert faults(raw) == {"rows-without-id"}
 
 
 @pytest.mark.parametrize(
-    ("births", "is_told"),
+    ("births", "is_warned"),
     [
         (["612302400"], True),
         (["612302400", "0"], True),
@@ -93,19 +93,19 @@ def test_rows_without_id_is_all_that_is_told_of_a_file():
         (["612302400", "1970-01-08"], False),
     ],
 )
-def test_seconds_in_place_of_milliseconds_are_told(births: list[str], *, is_told: bool):
+def test_seconds_in_place_of_milliseconds_get_a_warning(births: list[str], *, is_warned: bool):
     rows = "\n".join(f"{number},A,B,{birth}" for number, birth in enumerate(births))
     found = reading(f"{WITH_ID}\n{rows}")
     assert len(found.rows) == len(births)
-    assert ("epoch-seconds" in found.faults) == is_told
+    assert ("epoch-seconds" in found.faults) == is_warned
 
 
-def test_refused_rows_say_nothing_of_the_unit():
+def test_refused_rows_do_not_decide_the_unit():
     assert "epoch-seconds" in reading(f"{HEADER}\nA,B,612302400\nA,,612302400000").faults
     assert "epoch-seconds" not in reading(f"{HEADER}\nA,,612302400").faults
 
 
-def test_a_thousand_faults_are_listed_and_the_rest_is_told_of():
+def test_a_thousand_faults_are_listed_and_the_rest_is_warned_of():
     found = reading(f"{WITH_ID}\n" + "1,A,,\n" * 500)
     assert found.rejected[-1] == (501, "missing-cell")
     assert (len(found.rejected), found.rows_rejected, found.faults) == (1_000, 500, set())

@@ -87,7 +87,7 @@ def test_the_delimiter_is_the_one_that_yields_the_columns(header: str, row: str)
     assert [(row.first_name, row.last_name, row.birthts) for row in found.rows] == [("A", "B", 0)]
 
 
-def test_the_first_of_two_delimiters_that_yield_the_columns_is_taken():
+def test_the_first_delimiter_that_yields_the_columns_is_taken():
     both = "x,first_name,last_name,birthts,y;first_name;last_name;birthts;z"
     (row,) = reading(f"{both}\n1,A,B,0,;C;D;1;2").rows
     assert (row.first_name, row.extra) == (

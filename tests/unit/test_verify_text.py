@@ -60,7 +60,7 @@ def test_each_line_is_utf8_or_else_cp1252():
     assert reading(RAW_HEADER + utf8).faults == set()
 
 
-def test_a_guess_at_a_blank_line_or_the_header_is_told_too():
+def test_a_guess_at_a_blank_line_or_the_header_is_reported():
     assert reading(RAW_HEADER + b"\xa0\n1,A,B,0\n").faults == {"guessed-encoding"}
     header = f"{HEADER},café\n".encode("cp1252")
     assert reading(header + "1,Zoë,B,0".encode()).faults == {
@@ -69,7 +69,7 @@ def test_a_guess_at_a_blank_line_or_the_header_is_told_too():
     }
 
 
-def test_a_file_that_is_refused_is_not_told_of_a_guess():
+def test_a_refused_file_has_no_warning_of_a_guess():
     assert reading("first_name,last_näme\n".encode("cp1252")).faults == {"missing-column"}
 
 
@@ -80,7 +80,7 @@ def test_a_mark_at_the_start_of_any_line_is_dropped(line_end: bytes):
     assert reading(line_end.join(lines)).faults == set()
 
 
-def test_a_mark_is_dropped_before_the_encoding_of_its_line_is_told():
+def test_a_mark_is_dropped_before_its_line_is_decoded():
     content = RAW_HEADER + MARK + "b2,René,Lee,0".encode("cp1252")
     assert people(content) == [("b2", "René")]
 
@@ -148,7 +148,7 @@ def test_a_header_in_no_encoding_costs_the_file():
     assert reading(SURROGATES + RAW_HEADER) == Reading(faults={"undecodable"})
 
 
-def test_next_line_and_no_break_space_in_no_encoding_end_no_line():
+def test_next_line_in_no_encoding_ends_no_line():
     decoded = decode(b"a\x85\xa0\x81b\nc")
     assert decoded.text == "a\x85\xa0\x81b\nc"
     assert decoded.undecodable == {0}
