@@ -6,6 +6,7 @@ its number is kept.
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -100,31 +101,31 @@ def _strictly(content: bytes, encoding: str) -> Decoded:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         raise FileError(ProblemCode.UNDECODABLE) from error
-    return _joined(found[1] for found in _LINE.finditer(text))
+    return _joined((found[1], encoding) for found in _LINE.finditer(text))
 
 
 def _line_by_line(content: bytes) -> Decoded:
-    encodings = []
-    lines = []
-    for found in _RAW_LINE.finditer(content):
-        encodings.append(_encoding_of(found[1]))
-        lines.append(found[1].decode(encodings[-1] or "latin-1"))
-    decoded = _joined(lines)
-    decoded.is_guessed = "cp1252" in encodings
-    decoded.undecodable.update(n for n, encoding in enumerate(encodings) if encoding is None)
-    return decoded
+    raw = (found[1] for found in _RAW_LINE.finditer(content))
+    encoded = ((line, _encoding_of(line)) for line in raw)
+    return _joined((line.decode(encoding or "latin-1"), encoding) for line, encoding in encoded)
 
 
-def _joined(lines: Iterable[str]) -> Decoded:
-    """Join lines and keep where each was: without its mark, an LF may follow a CR that ends one."""
-    pieces = []
+def _joined(lines: Iterable[tuple[str, str | None]]) -> Decoded:
+    """Join lines that come with their encodings, and keep where each was.
+
+    Without its mark, a line may be an LF after the CR that ends the line before.
+    """
     decoded = Decoded()
+    text = io.StringIO()
     start = 0
-    for line in lines:
+    for number, (line, encoding) in enumerate(lines):
         decoded.lines.append(Line(start, start + len(line.rstrip("\r\n"))))
+        decoded.is_guessed |= encoding == "cp1252"
+        if encoding is None:
+            decoded.undecodable.add(number)
         start += len(line)
-        pieces.append(line)
-    decoded.text = "".join(pieces)
+        text.write(line)
+    decoded.text = text.getvalue()
     return decoded
 
 
