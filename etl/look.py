@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from etl.executor import map_in_threads
+from etl.keys import is_ignored
 from etl.model import Change, ChangeKind
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def confirmed(
 
     Some stores list what was there when another listing stopped, and nobody is to be retired for
     that. What is there after all is counted as listed; it is modified since the manifest was
-    written, or else in step with it, which a number stands for as in `changes_by_page`.
+    written, or else in step with it, which a number stands for as in `changes_by_page`. What is
+    there but ignored, and counted as such, is removed: it was no file of ours when it was listed.
     """
     removed: list[Change] = []
     for change in changes:
@@ -75,7 +77,7 @@ def _confirmed(
 ) -> Iterator[Change | int]:
     keys = [change.source.key for change in removed]
     for change, there in zip(removed, _held_still(store, bucket, keys), strict=True):
-        if there is None:
+        if there is None or is_ignored(there):
             yield change
         else:
             tally.listed += 1

@@ -14,8 +14,13 @@ from sqlalchemy import Engine, make_url, text
 
 from etl.database import check_migrated, connect, migrate
 from etl.errors import ConfigurationError, NewerSchema
+from etl.manager import DataManager
+from etl.model import Trigger
 from etl.schema import relation_names
 from etl.settings import Settings
+from etl.verify import verify
+from tests.conftest import TestBucket
+from tests.pictures import plain
 from tests.processes import ROOT, environment
 
 _OURS = (
@@ -263,3 +268,25 @@ def test_figures_of_problems_are_counted_again_and_data_stay(empty_database: Set
         ]
         assert connection.scalar(text("SELECT count(*) FROM problem")) == 3
     engine.dispose()
+
+
+def test_what_older_rules_read_is_read_again(
+    settings: Settings, engine: Engine, manager: DataManager, bucket: TestBucket
+):
+    """Given tables of version 0006, filled by rules that read something else from the bucket."""
+    bucket.user("1.csv")
+    bucket.user("Jos\xe9.csv")
+    bucket.put("Jose\u0301.png", plain())
+    bucket.put("1.png", plain())
+    manager.run(Trigger.CLI)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE users SET first_name = 'Old' WHERE user_id = '1'"))
+        connection.execute(
+            text("UPDATE source_object SET user_id = 'Jose\u0301' WHERE key LIKE 'J%.png'")
+        )
+        connection.execute(text("UPDATE users SET img_path = NULL WHERE user_id <> '1'"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0006'"))
+    migrate(engine)
+    counts = manager.run(Trigger.CLI).counts
+    assert (counts.objects_modified, counts.objects_unchanged) == (3, 1)
+    assert verify(settings, engine) == []

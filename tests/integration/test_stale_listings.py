@@ -78,3 +78,16 @@ def test_keys_looked_for_in_a_listing_are_found_all_the_same(
     keys = sorted([HIDDEN, *(f"0{number}.csv" for number in range(20))])
     found = look(Behind(settings), bucket.name, keys, objects_known=0)
     assert [source.key for source in found] == [HIDDEN]
+
+
+def test_an_object_that_became_ignored_is_removed(
+    manager: DataManager, bucket: TestBucket, settings: Settings, engine: Engine
+):
+    """Given an object that was replaced by the empty marker of a folder."""
+    bucket.put("4.txt", "no image, no CSV")
+    manager.run(Trigger.CLI)
+    bucket.put("4.txt", b"")
+    counts = manager.run(Trigger.CLI).counts
+    assert objects(counts) == (4, 3, 0, 1)
+    assert counts.objects_ignored == 1
+    assert verify(settings, engine) == []
