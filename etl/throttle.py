@@ -29,8 +29,8 @@ log = structlog.get_logger("etl.throttle")
 
 FIRST_PAUSE_SECONDS = 0.1
 LAST_PAUSE_SECONDS = 5
-PATIENCE_SECONDS = 60  # with a store that asks for less; the run fails then, and is tried again
-ATTEMPTS = 4  # at what another fault may pass with
+ATTEMPTS_REFUSED = 16  # within some 40 s; then the run fails, and the next one tries again
+ATTEMPTS = 4  # with timeouts and other faults that may pass
 
 _REFUSING = {429, 503}
 _FAILING = {500, 502, 504}
@@ -58,16 +58,12 @@ class Throttle:
 
         Raises:  what the request raised last.
         """
-        began = time.monotonic()
         pauses = Backoff(FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS)
         for attempt in count(1):
             try:
                 return self._send(request)
             except Exception as error:
-                patience_is_over = time.monotonic() - began > PATIENCE_SECONDS
-                if not is_passing(error) or patience_is_over:
-                    raise
-                if attempt >= ATTEMPTS and not is_refusal(error):
+                if attempt >= attempts(error):
                     raise
             time.sleep(pauses.next() * random.uniform(0.5, 1))  # noqa: S311 - spreads the load
         raise AssertionError("unreachable")
@@ -104,18 +100,15 @@ def is_refusal(error: BaseException) -> bool:
     """Whether the store asks for less: 503 SlowDown, 429, or no answer in time."""
     if isinstance(error, urllib3_errors.MaxRetryError):
         return isinstance(error.reason, urllib3_errors.TimeoutError)
-    return _status(error) in _REFUSING or bool(
-        isinstance(error, GenericError) and _TIMEOUT.search(str(error))
-    )
+    return _status(error) in _REFUSING or _says(error, _TIMEOUT)
 
 
-def is_passing(error: BaseException) -> bool:
-    """Whether the same request may have an answer soon."""
-    return (
-        is_refusal(error)
-        or _status(error) in _FAILING
-        or bool(isinstance(error, GenericError) and _TRANSPORT.search(str(error)))
-    )
+def attempts(error: BaseException) -> int:
+    """How often to try in all what fails so."""
+    status = _status(error)
+    if status in _REFUSING:
+        return ATTEMPTS_REFUSED
+    return ATTEMPTS if status in _FAILING or _says(error, _TRANSPORT) else 1
 
 
 def _status(error: BaseException) -> int | None:
@@ -123,3 +116,7 @@ def _status(error: BaseException) -> int | None:
         return int(error.response.status)
     found = _STATUS.search(str(error)) if isinstance(error, GenericError) else None
     return int(found[1]) if found else None
+
+
+def _says(error: BaseException, words: re.Pattern[str]) -> bool:
+    return isinstance(error, GenericError) and words.search(str(error)) is not None

@@ -7,11 +7,13 @@ speaks HTTP, and answers some requests itself: a store that asks for less, or ha
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
@@ -20,53 +22,79 @@ from urllib.parse import urlsplit
 from etl.settings import Settings
 from tests.processes import ROOT
 
-BLOCK_BYTES = 1 << 16
-BLOCKS_ON_THE_WAY = 1024  # in one direction of a connection
-
-
 # -- far away
 
 
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
-    """Pass bytes on, each `delay` seconds after it came, with no limit to how many are on the way.
+class _End(asyncio.Protocol):
+    """One end of a delayed connection: what it receives goes on to the other, so much later.
 
-    Reading goes on while earlier bytes wait, so a delay costs no bandwidth.
+    There is no limit to how many bytes are on the way, so a delay costs no bandwidth.
     """
-    on_the_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(BLOCKS_ON_THE_WAY)
-    loop = asyncio.get_running_loop()
 
-    async def deliver() -> None:
-        while True:
-            due, data = await on_the_way.get()
-            await asyncio.sleep(due - loop.time())
-            if not data:
-                writer.write_eof()
-                return
-            writer.write(data)
-            await writer.drain()
+    def __init__(self, delay: float) -> None:
+        self.other: _End | None = None
+        self._delay = delay
+        self._transport: asyncio.Transport | None = None
+        self._on_the_way = deque[bytes]()
+        self._early = deque[bytes]()  # came before there was another end
 
-    delivering = asyncio.create_task(deliver())
-    with suppress(OSError):
-        while data := await reader.read(BLOCK_BYTES):
-            await on_the_way.put((loop.time() + delay, data))
-    await on_the_way.put((loop.time() + delay, b""))
-    with suppress(OSError):
-        await delivering
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is None:
+            self._early.append(data)
+            return
+        self._on_the_way.append(data)
+        asyncio.get_running_loop().call_later(self._delay, self._deliver)
+
+    def join(self, other: _End) -> None:
+        self.other = other
+        while self._early:
+            self.data_received(self._early.popleft())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self.data_received(b"")
+
+    def _deliver(self) -> None:
+        data = self._on_the_way.popleft()  # in their order, also of two that came at once
+        if self.other is None or self.other._transport is None:  # noqa: SLF001 - its twin
+            return
+        if data:
+            self.other._transport.write(data)  # noqa: SLF001
+        else:
+            self.other._transport.close()  # noqa: SLF001
+
+
+class _Entry(_End):
+    """The end of the client; the other is connected a round trip later, as a handshake takes."""
+
+    def __init__(self, delay: float, port: int) -> None:
+        super().__init__(delay)
+        self._port = port
+        self._connecting: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._connecting = asyncio.get_running_loop().create_task(self._connect())
+
+    async def _connect(self) -> None:
+        await asyncio.sleep(2 * self._delay)
+        loop = asyncio.get_running_loop()
+        _, exit_ = await loop.create_connection(lambda: _End(self._delay), "127.0.0.1", self._port)
+        exit_.join(self)
+        self.join(exit_)
 
 
 async def _delay(port: int, delay: float) -> None:
-    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(2 * delay)  # a handshake takes a round trip
-        back, forth = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(_carry(reader, forth, delay), _carry(back, writer, delay))
-        for each in (writer, forth):
-            each.close()
-
-    server = await asyncio.start_server(connect, "127.0.0.1", 0, backlog=1024)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: _Entry(delay, port), "127.0.0.1", 0, backlog=1024)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
-    # It ends with the process that started it.
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    await loop.run_in_executor(None, sys.stdin.read)  # until the process that started it ends
+    os._exit(0)
 
 
 @contextmanager

@@ -1,0 +1,32 @@
+"""A store that is far away: the delay is real, and a run reads as ever."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import Engine, text
+
+from etl.bucket import ObjectStore
+from etl.manager import DataManager
+from etl.model import RunState, Trigger
+from etl.settings import Settings
+from etl.verify import verify
+from tests.conftest import TestBucket
+from tests.proxies import far_away
+
+EACH_WAY = 0.015
+
+
+def test_a_store_far_away_is_read_whole(bucket: TestBucket, settings: Settings, engine: Engine):
+    for number in range(300):
+        bucket.user(f"{number}.csv")
+    large = "".join(f"u{number},Ann,Lee,0\n" for number in range(200_000))
+    bucket.put("large.csv", f"user_id,first_name,last_name,birthts\n{large}")
+    with far_away(settings, EACH_WAY) as far:
+        began = time.monotonic()
+        assert ObjectStore(far).stat(bucket.name, "1.csv") is not None
+        assert time.monotonic() - began >= 2 * EACH_WAY  # else nothing here is far away
+        assert DataManager(far).run(Trigger.CLI).state is RunState.SUCCEEDED
+    assert verify(settings, engine) == []
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM users")) == 200_300
