@@ -115,7 +115,8 @@ class TimedChannel(HTTPChannel):  # type: ignore[misc]
             return time.time() - float(self.last_activity)
         return time.monotonic() - began
 
-    def _is_late(self) -> bool:
+    def is_over(self) -> bool:
+        """Whether the client is too late, and the connection is to be closed."""
         began = self._turn_began
         if began is None or not self.is_waiting:
             return False
@@ -129,8 +130,8 @@ class TimedChannel(HTTPChannel):  # type: ignore[misc]
     # A closed one must answer no: its descriptor may be a new connection's by then.
 
     def readable(self) -> bool:
-        """Whether more may come; a client that is late is cut off here."""
-        if self._is_late():
+        """Whether more may come; a connection that is over is closed here."""
+        if self.is_over():
             self.handle_close()
         self._was_polled = True
         return self._fileno is not None and bool(super().readable())

@@ -324,12 +324,10 @@ class Channel(TimedChannel):
         sent = self.send(data, do_close=False)
         return memoryview(data)[sent:]
 
-    def writable(self) -> bool:
-        """Whether there is something to send; asked of every connection once a second."""
-        if self.total_outbufs_len and time.time() - self.last_activity > IDLE_TIMEOUT_SECONDS:
-            self.handle_close()
-            return False
-        return bool(super().writable())
+    def is_over(self) -> bool:
+        """Whether the client is too late, with a request or with reading its answer."""
+        is_idle = time.time() - self.last_activity > IDLE_TIMEOUT_SECONDS
+        return (bool(self.total_outbufs_len) and is_idle) or super().is_over()
 
 
 def request_class(settings: Settings, keyring: LiveKeyring) -> type[Any]:
