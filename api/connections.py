@@ -106,29 +106,32 @@ class TimedChannel(HTTPChannel):  # type: ignore[misc]
             return 2, -waited
         if not self.is_in_body:
             return 0, -waited
-        rate = self.request.body_bytes_received / waited
+        rate = float(self.request.body_bytes_received) / waited
         return 1 if rate < self.patience.body_bytes_per_second else 3, rate
 
     def _waited_seconds(self) -> float:
-        if self._turn_began is None:
+        began = self._turn_began  # once: the thread that answers may change it
+        if began is None:
             return time.time() - float(self.last_activity)
-        return time.monotonic() - self._turn_began
+        return time.monotonic() - began
 
-    def _is_late(self) -> bool:
-        if self._turn_began is None or not self.is_waiting:
+    def is_over(self) -> bool:
+        """Whether the client is too late, and the connection is to be closed."""
+        began = self._turn_began
+        if began is None or not self.is_waiting:
             return False
         allowed = self.patience.head_seconds
         if self.is_in_body:
             earned = self.request.body_bytes_received / self.patience.body_bytes_per_second
             allowed = self.patience.body_seconds + earned
-        return time.monotonic() - self._turn_began > allowed
+        return time.monotonic() - began > allowed
 
     # Both are asked of every connection before each wait for events, so once a second at least.
     # A closed one must answer no: its descriptor may be a new connection's by then.
 
     def readable(self) -> bool:
-        """Whether more may come; a client that is late is cut off here."""
-        if self._is_late():
+        """Whether more may come; a connection that is over is closed here."""
+        if self.is_over():
             self.handle_close()
         self._was_polled = True
         return self._fileno is not None and bool(super().readable())

@@ -257,13 +257,11 @@ class Channel(TimedChannel):
         sent = self.send(data, do_close=False)
         return memoryview(data)[sent:]
 
-    def writable(self) -> bool:
-        """Whether there is something to send; asked of every connection once a second."""
+    def is_over(self) -> bool:
+        """Whether the client is too late, or the disk took no more of its answer."""
         is_idle = time.time() - self.last_activity > IDLE_TIMEOUT_SECONDS
-        if self.is_broken or (self.total_outbufs_len and is_idle):
-            self.handle_close()
-            return False
-        return bool(super().writable())
+        is_unread = bool(self.total_outbufs_len) and is_idle
+        return self.is_broken or is_unread or super().is_over()
 
 
 def _channel_of(settings: Settings, keyring: LiveKeyring, patience: Patience) -> type[Any]:
