@@ -12,6 +12,7 @@ import select
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -124,7 +125,7 @@ class Opener:
     # -- connecting
 
     def _connect(self) -> Any:  # noqa: ANN401 - psycopg2 has no types
-        dsn, arguments = self._arguments()
+        dsn, arguments = self._arguments
         started = time.monotonic()
         try:
             return psycopg2.connect(*dsn, **arguments)
@@ -133,6 +134,7 @@ class Opener:
                 self._refuse(error, dsn, arguments)
             raise
 
+    @cached_property
     def _arguments(self) -> tuple[Any, dict[str, Any]]:
         """What the driver is called with; options in the URL stay, and win where both set one."""
         dsn, given = self.url.get_dialect()().create_connect_args(self.url)

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from etl import retention, runs
+from etl.database import connect
 from etl.manager import DataManager
 from etl.model import Trigger
 from etl.retention import Retention
@@ -164,6 +165,29 @@ def test_a_run_still_to_be_published_stays(kept: Settings, engine: Engine):
     execute(engine, "UPDATE run SET publish_pending = true WHERE id = 3")
     remove(kept, run_retention=HOUR)
     assert count(engine, "run WHERE id <= 20") == count(engine, "run WHERE id = 3") == 1
+
+
+def test_a_page_reads_no_table_through_whatever_the_statistics_say(kept: Settings, engine: Engine):
+    """Given a table of problems that was large and of few runs when PostgreSQL analyzed it."""
+    add_runs(engine, 300)
+    execute(
+        engine,
+        "INSERT INTO problem (run_id, key, etag, code, severity, note)"
+        " SELECT 1 + n % 3, 'a.csv', 'e', 'short-row', 'error', ''"
+        " FROM generate_series(1, 9999) AS n",
+    )
+    execute(engine, "ANALYZE problem, run")
+    execute(engine, "DELETE FROM problem")
+    aged = kept.model_copy(update={"run_retention": HOUR, "problem_retention": HOUR})
+    work = Retention(aged)
+    scans = text(
+        "SELECT sum(seq_scan) FROM pg_stat_xact_user_tables"
+        " WHERE relname IN ('problem', 'source_object')"
+    )
+    with connect(aged).connect() as connection:
+        assert work._remove_problems(connection, 0).gone == 0  # noqa: SLF001 - a page
+        assert work._remove_runs(set(), connection, 0).gone == 200  # noqa: SLF001 - a page
+        assert connection.scalar(scans) == 0
 
 
 # -- events
