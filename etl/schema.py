@@ -187,5 +187,6 @@ def _run_migrations(connection: Connection) -> None:
 
 def _alembic() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    folder = str(Path(__file__).parent / "migrations").replace("%", "%%")  # a sign of its own there
+    config.set_main_option("script_location", folder)
     return config

@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from etl.command import database, print_json_list
 from etl.program import named
 from etl.show import counted, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 SHOWN_ROWS = 100
-_REASONS = {"last_modified": "newer object", "key": "smaller key", "line": "later line"}
+_REASONS = {
+    "last_modified": "that object is newer",
+    "key": "that key is smaller",
+    "line": "that line is later",
+}
 
 
 @click.command("shadowed")
@@ -48,20 +50,18 @@ def shadowed_command(*, key: str | None, user_id: str | None, as_json: bool) -> 
 
 def show_rows(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
     """Each row with its place and the row it lost to; at most SHOWN_ROWS of them."""
-    columns = ("user", "object", "line", "first name", "last name", "birthts")
-    table = Table(*columns, "lost to", "line", "which has the", box=None)
     for row in found[:SHOWN_ROWS]:
-        table.add_row(*_cells(row))
-    console.print(table)
+        names = printable(f"{row['first_name']} {row['last_name']}")
+        line = f"{_place(row)}: user {printable(row['user_id'])}, {names}, {row['birthts']}"
+        console.print(line, style="yellow", markup=False, soft_wrap=True)
+        reason = f"  lost to {_place(row['lost_to'])}: {_REASONS[row['lost_by']]}"
+        console.print(reason, markup=False, soft_wrap=True)
     if len(found) > SHOWN_ROWS:
         console.print("There are more; --key and --user choose, --json prints all.")
 
 
-def _cells(row: Mapping[str, Any]) -> Iterable[Text]:
-    names = ("user_id", "key", "line", "first_name", "last_name", "birthts")
-    winner = row["lost_to"]
-    values = (*(row[name] for name in names), winner["key"], winner["line"])
-    return (Text(printable(str(value))) for value in (*values, _REASONS[row["lost_by"]]))
+def _place(row: Mapping[str, Any]) -> str:
+    return f"{printable(row['key'])}, line {row['line']}"
 
 
 def show_none(console: Console, *, key: str | None, user_id: str | None, others: int) -> None:
