@@ -21,7 +21,7 @@ from bench import seaweed
 from etl import local
 from etl.access import Role, entry_for, new_key
 from etl.bucket import ObjectStore
-from etl.database import connect_unpooled, migrate
+from etl.database import connect, migrate
 from etl.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ _NOT_PLAIN = (
     "etl_interval",
     "event_gather",
     "publish_interval",
+    "problem_retention",
+    "run_retention",
+    "event_retention",
     "image_timeout",
     "thumbnail_sizes",
     "kafka_options",
@@ -74,7 +77,7 @@ class Stack:
     def make_template(self) -> None:
         """Make the migrated database that the others are copies of."""
         self.execute(f"CREATE DATABASE {TEMPLATE}")
-        engine = connect_unpooled(self._on(TEMPLATE, "none"))
+        engine = connect(self._on(TEMPLATE, "none"))
         migrate(engine)
         engine.dispose()
 
@@ -141,7 +144,14 @@ def environment(settings: Settings) -> dict[str, str]:
     ours = {name.upper() for name in Settings.model_fields}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     values = settings.model_dump(
-        exclude={"database_url", "s3_secret_key", "webhook_token", "api_keys", *_NOT_PLAIN}
+        exclude={
+            "database_url",
+            "s3_secret_key",
+            "webhook_token",
+            "api_keys",
+            "api_port",
+            *_NOT_PLAIN,
+        }
     )
     named = {name.upper(): str(value) for name, value in values.items() if value is not None}
     secrets = {"DATABASE_URL": url_of(settings), "S3_SECRET_KEY": secret_of(settings)}
