@@ -126,6 +126,8 @@ def _take_libraries_logs(renderer: Processor) -> None:
         )
     )
     logging.getLogger().addHandler(_libraries)  # once, however often it is added
+    # It warns of each attempt; what comes of them is an error of ours, or nothing at all.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
 def _log_uncaught(

@@ -18,6 +18,7 @@ import pytest
 
 from etl.local.ports import any_free_port
 from etl.local.record import living_record
+from etl.program import PROGRAM
 from tests.conftest import wait_until
 from tests.processes import ROOT
 
@@ -93,7 +94,11 @@ def shell() -> Iterator[Shell]:
             process = subprocess.Popen(
                 ["./run.sh", "up"],
                 cwd=folder,
-                env={"PATH": os.environ["PATH"], "API_PORT": str(any_free_port())},
+                env={
+                    "PATH": os.environ["PATH"],
+                    "API_PORT": str(any_free_port()),
+                    PROGRAM: "./run.sh",
+                },
                 stdout=file,
                 stderr=subprocess.STDOUT,
             )

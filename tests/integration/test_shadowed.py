@@ -172,11 +172,13 @@ def shadowed(settings: Settings, *options: str) -> str:
 
 @pytest.mark.usefixtures("lost")
 def test_the_command_lists_rows_and_what_they_lost_to(settings: Settings):
-    lines = [line.split() for line in shadowed(settings).splitlines()]
-    assert lines[1:] == [
-        ["2", "b.csv", "2", "Larger", "Lee", "0", "a.csv", "2", "smaller", "key"],
-        ["1", "old.csv", "2", "Old", "Lee", "0", "1.csv", "2", "newer", "object"],
-        ["3", "team.csv", "2", "First", "Lee", "0", "team.csv", "3", "later", "line"],
+    assert shadowed(settings).splitlines() == [
+        "b.csv, line 2: user 2, Larger Lee, 0",
+        "  lost to a.csv, line 2: that key is smaller",
+        "old.csv, line 2: user 1, Old Lee, 0",
+        "  lost to 1.csv, line 2: that object is newer",
+        "team.csv, line 2: user 3, First Lee, 0",
+        "  lost to team.csv, line 3: that line is later",
     ]
     (one,) = json.loads(shadowed(settings, "--user", "1", "--json"))
     assert (one["key"], one["lost_to"]["key"]) == ("old.csv", "1.csv")
@@ -192,5 +194,5 @@ def test_what_a_row_holds_cannot_forge_a_line(
 ):
     bucket.put("team.csv", HEADER + '1,"[red]A\nn\x1b[2J",Lee,0,\n' * 2)
     manager.run(Trigger.CLI)
-    (_, line) = shadowed(settings).splitlines()
+    (line, _) = shadowed(settings).splitlines()
     assert "[red]A\\nn\\x1b[2J" in line

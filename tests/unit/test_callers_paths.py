@@ -37,7 +37,7 @@ def test_commands_with_paths_are_the_known_ones():
         for one in parameters(command)
         if isinstance(one.type, CallersPath)
     }
-    assert found == {("seed", "source"), ("serve", "url_file"), ("bench", "files")}
+    assert found == {("seed", "sources"), ("serve", "url_file"), ("bench", "files")}
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 VERIFY = ROOT / "etl" / "verify"
 # Values, errors and settings, and where the tables are; nothing that reads, checks or merges.
-SHARED = {"etl.database", "etl.errors", "etl.model", "etl.settings", "etl.tables"}
+_SHARED = ("database", "errors", "model", "program", "settings", "tables")
+SHARED = {f"etl.{name}" for name in _SHARED}
 PURE = {"etl.errors", "etl.model"}
 CHECKED = (
     *("extract", "birthts", "validate", "file_rules", "keys", "batch", "stream", "tally"),
