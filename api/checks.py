@@ -34,7 +34,7 @@ def refuse_unreadable_path() -> None:
             HTTPStatus.BAD_REQUEST,
             "path-not-utf-8",
             "The path is not UTF-8.",
-            "Write its bytes in UTF-8, with percent signs: %C3%A9 for é.",
+            "Percent-encode the UTF-8 bytes of the path: %C3%A9 for é.",
         ) from error
 
 
@@ -44,6 +44,6 @@ def refuse_part_of_a_body() -> None:
         raise Refused(
             HTTPStatus.BAD_REQUEST,
             "partial-body",
-            "Content-Range says that the body is a part; nothing can be stored in parts here.",
-            "Send the whole, without Content-Range (curl: without -C).",
+            "Content-Range marks the body as a part, and partial uploads are not supported.",
+            "Send the whole body without Content-Range (curl: without -C).",
         )

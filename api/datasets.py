@@ -70,5 +70,5 @@ def _check_known(dataset: str) -> None:
         raise NotFound(
             "unknown-dataset",
             f"There is no dataset {dataset!r}.",
-            f"The datasets are: {', '.join(DATASETS)}.",
+            f"Available datasets: {', '.join(DATASETS)}.",
         )

@@ -86,8 +86,8 @@ def _check(content: bytes) -> None:
         raise Refused(
             422,
             "nested-too-deeply",
-            f"The JSON has more than {MAX_DEPTH:,} arrays and objects within each other, at line"
-            f" {error.line}, column {error.column}.",
+            f"The JSON is nested more than {MAX_DEPTH:,} levels deep at line {error.line}, column"
+            f" {error.column}.",
             f"Nest at most {MAX_DEPTH:,} levels, or store it as an object.",
             line=error.line,
             column=error.column,
@@ -96,8 +96,8 @@ def _check(content: bytes) -> None:
         raise Refused(
             400,
             "invalid-json",
-            f"The body is no JSON: {error.reason}, at line {error.line}, column {error.column}.",
-            "Mend it there. NaN, Infinity, comments, a byte order mark and UTF-16 are no JSON.",
+            f"The body is not JSON: {error.reason}, at line {error.line}, column {error.column}.",
+            "Correct it there. JSON allows no NaN, Infinity, comments, byte order mark or UTF-16.",
             line=error.line,
             column=error.column,
         ) from error

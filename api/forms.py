@@ -88,7 +88,7 @@ def _read(boundary: bytes, body: IO[bytes], kept: IO[bytes]) -> Form:
         raise _malformed(_reason(error)) from error
     except RequestEntityTooLarge as error:
         raise _too_large(
-            f"The headers of a part, or what comes before the first part, are longer than"
+            f"The headers of a part, or the text before the first part, are longer than"
             f" {LARGEST_HEAD_BYTES:,} bytes."
         ) from error
     except OSError as error:
@@ -99,9 +99,9 @@ def _boundary(request: Request) -> bytes:
     _, options = parse_options_header(request.content_type)
     boundary = options.get("boundary", "")
     if not boundary:
-        raise _malformed("Content-Type names no boundary")
+        raise _malformed("Content-Type has no boundary")
     if len(boundary) > LONGEST_BOUNDARY or not boundary.isascii():
-        raise _malformed(f"its boundary is not 1 to {LONGEST_BOUNDARY} ASCII characters")
+        raise _malformed(f"its boundary must have 1 to {LONGEST_BOUNDARY} ASCII characters")
     return boundary.encode()
 
 
@@ -228,7 +228,7 @@ def _malformed(reason: str) -> Refused:
     return Refused(
         HTTPStatus.BAD_REQUEST,
         "invalid-form",
-        f"The body is not a whole form: {reason}. Nothing was stored.",
+        f"The body is not a complete form: {reason}. Nothing was stored.",
         "Send the form again, as `curl -F file=@1000.csv` does.",
     )
 
@@ -238,7 +238,7 @@ def _too_large(detail: str) -> Refused:
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "form-too-large",
         f"{detail} Nothing was stored.",
-        "Send the files in several forms, or PUT each of them.",
+        "Send the files in several forms, or upload each with PUT.",
     )
 
 

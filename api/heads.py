@@ -20,8 +20,8 @@ def check_target(target: str) -> None:
     """
     if _UNSAFE.search(target):
         raise ParsingError(
-            "The address holds a character that has to be percent-encoded: `#` (%23), a control"
-            " character, or one that is not ASCII."
+            "The URL has a character that must be percent-encoded: `#` (%23), a control"
+            " character, or a non-ASCII character."
         )
 
 
@@ -34,5 +34,5 @@ def check_names(head: bytes) -> None:
         if b"_" in name:
             raise ParsingError(
                 f"The header {name.decode('latin-1').strip()!r} has an underscore, and servers"
-                " drop such headers. Name it with hyphens."
+                " drop such headers. Use hyphens in its name."
             )

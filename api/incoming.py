@@ -57,9 +57,9 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]
         if request.largest_body > SMALL_BYTES:
             return hint
         if is_hook(request.path):
-            return f"{hint} More needs the value of WEBHOOK_TOKEN."
+            return f"{hint} Larger bodies require the value of WEBHOOK_TOKEN."
         if is_upload(request.command, request.path):
-            return f"{hint} More needs a writer's key, and a bucket that may be written."
+            return f"{hint} Larger bodies require a writer's key and a writable bucket."
         return hint
 
 

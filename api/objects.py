@@ -148,8 +148,8 @@ def _size() -> int:
     raise Refused(
         411,
         "no-body",
-        "There is no body, and no Content-Length that says so. Nothing was stored.",
-        "Send the bytes (curl: -T FILE); for an empty object, Content-Length: 0.",
+        "The request has neither a body nor a Content-Length. Nothing was stored.",
+        "Send the bytes (curl: -T FILE), or Content-Length: 0 for an empty object.",
     )
 
 

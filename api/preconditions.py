@@ -57,7 +57,7 @@ def check_change(request: Request, found: Found | None) -> None:
     if found is not None and (unwanted.star_tag or unwanted.contains_weak(found.etag)):
         raise _failed(
             "object-exists",
-            f"There is one already, with the ETag {found.etag!r}.",
+            f"It already exists, with the ETag {found.etag!r}.",
             "Choose another name, or leave out If-None-Match to replace it.",
         )
 
@@ -69,8 +69,8 @@ def check_match(request: Request, found: Found | None) -> None:
     """
     if _is_as_expected(request, found):
         return
-    state = "There is none" if found is None else f"Its ETag is {found.etag!r}"
-    raise changed(f"{state} by now.")
+    state = "It does not exist." if found is None else f"Its ETag is now {found.etag!r}."
+    raise changed(state)
 
 
 def changed(detail: str) -> Refused:
@@ -78,7 +78,7 @@ def changed(detail: str) -> Refused:
     return _failed(
         "changed",
         detail,
-        "Look at it again, and repeat the request with that ETag or without a condition.",
+        "Fetch it again, then repeat the request with the current ETag or without a condition.",
     )
 
 
@@ -105,6 +105,6 @@ def not_supported(what: str) -> Refused:
     return Refused(
         HTTPStatus.NOT_IMPLEMENTED,
         "not-supported",
-        f"{what} on a condition: others might change it in between.",
-        "Leave out the condition; compare the ETag that HEAD shows first.",
+        f"{what} conditionally, because another client could change it in between.",
+        "Leave out the condition; compare the ETag from HEAD first.",
     )

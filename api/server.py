@@ -143,9 +143,9 @@ def listen(host: str, first_port: int, *, ports: int = PORTS_TO_TRY) -> socket.s
 def _no_port(host: str, first_port: int, last_port: int) -> ConfigurationError:
     if first_port == last_port:
         return ConfigurationError(
-            f"API_PORT is {first_port}, and another process listens on {host}:{first_port}.",
-            hint=f"Stop it (`ss -ltnp` or `lsof -i :{first_port}` shows which it is), set API_PORT"
-            " to a free port, or leave API_PORT out: the API then takes the next free port.",
+            f"API_PORT is {first_port}, but another process listens on {host}:{first_port}.",
+            hint=f"Stop it (`ss -ltnp` or `lsof -i :{first_port}` shows it), set API_PORT"
+            " to a free port, or leave API_PORT out: the API then uses the next free port.",
         )
     return ConfigurationError(
         f"No port from {first_port} to {last_port} is free on {host}.",

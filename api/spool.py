@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 STATUS = HTTPStatus.INSUFFICIENT_STORAGE
 
 _KIND = "insufficient-storage"
-_DETAIL = (
-    "The server could not keep the request's body: its disk takes no more. Nothing was stored."
-)
+_DETAIL = "The server could not store the request's body: its disk is full. Nothing was stored."
 
 log = structlog.get_logger("api")
 
@@ -54,7 +52,7 @@ def log_full_disk(error: OSError, **facts: object) -> None:
         "temporary_file_failed",
         error=f"{type(error).__name__}: {error}",
         folder=tempfile.tempdir,
-        hint="Free space there, or set TMPDIR to a folder that has more.",
+        hint="Free space there, or set TMPDIR to a folder on a disk with more space.",
         **facts,
     )
 

@@ -76,13 +76,13 @@ def read_birthts(texts: pa.ChunkedArray) -> Birthts:
 def hint_of(value: str) -> str:
     """What to do about a text that is not valid."""
     if _LIKE_ISO.fullmatch(value):
-        return f"{_WANTED} This is not a valid date and time of ISO 8601, to the millisecond."
+        return f"{_WANTED} This is not a valid ISO 8601 date and time with millisecond precision."
     if _DAY_FIRST.fullmatch(value):
         return f"{_WANTED} This date is ambiguous: it may begin with the day or with the month."
     if _LIKE_DATE.fullmatch(value):
         return f"{_WANTED} This looks like a date."
     if _DECIMAL.fullmatch(value):
-        return f"{_WANTED} This looks like a decimal or a number a spreadsheet has shortened."
+        return f"{_WANTED} This looks like a decimal, or like a number shortened by a spreadsheet."
     return _WANTED
 
 

@@ -106,7 +106,7 @@ class Children:
         self._running[name] = new
 
     def _refuse(self, name: str, child: _Child, code: int, *, starting: bool) -> None:
-        hint = f"The whole log: {self.log(name)}."
+        hint = f"See the whole log: {self.log(name)}."
         if code == EXIT_CONFIGURATION:
             raise ConfigurationError(f"The {name} ended:\n{self._words(name, child)}", hint=hint)
         if starting and code != EXIT_TRY_AGAIN:
@@ -120,11 +120,11 @@ class Children:
         child.reported = code
         if code == EXIT_TRY_AGAIN:
             report(
-                f"The {name} waits for what is down, and is started again until it is back:\n"
+                f"The {name} cannot reach a service that it needs; it is restarted until it can:\n"
                 f"{self._words(name, child)}"
             )
         else:
-            report(f"The {name} ended ({_how(code)}); starting it again. See {self.log(name)}.")
+            report(f"The {name} ended ({_how(code)}); restarting it. See {self.log(name)}.")
 
     def _words(self, name: str, child: _Child) -> str:
         """The end of what the child itself has written."""

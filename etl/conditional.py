@@ -35,9 +35,9 @@ _NOT_IMPLEMENTED = {"NotImplemented", "501"}
 class Write(StrEnum):
     """What a store may be able to do on a condition."""
 
-    NEW = "put an object only where there is none"
-    OVER = "replace an object only while it is unchanged"
-    REMOVAL = "remove an object only while it is unchanged"
+    NEW = "create an object only if there is none"
+    OVER = "replace an object only if it is unchanged"
+    REMOVAL = "remove an object only if it is unchanged"
 
 
 class ConditionalWrites:
@@ -70,7 +70,7 @@ class ConditionalWrites:
         if not self._known[write]:
             raise NotSupported(
                 f"The object store cannot {write}.",
-                hint="Leave out the condition; look with HEAD first.",
+                hint="Leave out the condition; compare the ETag from HEAD first.",
             )
 
     def _try(self, write: Write) -> bool:

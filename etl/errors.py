@@ -113,7 +113,7 @@ class KeyRefused(SourceError):
 class FilesNotUploaded(SourceError):
     """Files that were to be uploaded could not be read, or cannot be objects."""
 
-    hint = "Correct what is named above and upload those files again; the others need no repeat."
+    hint = "Correct the files named above and upload them again; the other files were uploaded."
 
 
 class NotSupported(EtlError):

@@ -53,8 +53,8 @@ def rows_without_id(key: str, etag: str) -> Problem:
         ProblemCode.ROWS_WITHOUT_ID,
         key,
         etag,
-        "The file has no user_id column, so all of its rows are one user's, and they differ. "
-        "Add a user_id column, or put each user in a file of their own.",
+        "The file has no user_id column, so all of its rows belong to one user, but they differ. "
+        "Add a user_id column, or put each user in a separate file.",
     )
 
 
@@ -150,8 +150,8 @@ class ProblemLimit:
             return []
         listed = ", ".join(f"{count:,} {code}" for code, count in self._more.most_common())
         note = (
-            f"{self._more.total():,} more problems of rows are not listed one by one: {listed}. "
-            "Correct those listed; a run that reads the file again lists the next."
+            f"{self._more.total():,} more row problems are not listed individually: {listed}. "
+            "Correct the listed problems and upload the file; the next run lists the rest."
         )
         return [Problem(ProblemCode.MORE_PROBLEMS, key, etag, note)]
 

@@ -86,4 +86,4 @@ def _check_encoding(content: bytes) -> None:
         column = len(before.rpartition(b"\n")[2].decode()) + 1
         raise NotJson("it is not UTF-8", before.count(b"\n") + 1, column) from error
     if b"\0" in content[:4]:
-        raise NotJson("it is UTF-16 or UTF-32, or holds a NUL character", 1, content.index(0) + 1)
+        raise NotJson("it is UTF-16 or UTF-32, or has a NUL character", 1, content.index(0) + 1)

@@ -122,7 +122,7 @@ def remove_sample(store: ObjectStore, settings: Settings) -> Removed:
 
 def _may_not(error: UnreadableObject) -> ConfigurationError:
     return ConfigurationError(
-        error.message, hint="Give the user of S3_ACCESS_KEY the right to do that in SOURCE_BUCKET."
+        error.message, hint="Give the user of S3_ACCESS_KEY that permission in SOURCE_BUCKET."
     )
 
 
@@ -154,7 +154,7 @@ def _upload(objects: Objects, bucket: str, file: File) -> str | None:
         return error.message
     except UnreadableObject as error:
         raise _may_not(error) from error
-    return "it changed while it was uploaded: upload it again when it is complete"
+    return "it changed during the upload: upload it again when it is complete"
 
 
 def _put(objects: Objects, bucket: str, file: File) -> bool:
@@ -181,7 +181,7 @@ def _opened(path: Path) -> IO[bytes]:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(0, "it is no file any more")
+        raise OSError(0, "it is no longer a file")
     return os.fdopen(descriptor, "rb")
 
 

@@ -49,12 +49,12 @@ def shadowed_command(*, key: str | None, user_id: str | None, as_json: bool) -> 
 def show_rows(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
     """Each row with its place and the row it lost to; at most SHOWN_ROWS of them."""
     columns = ("user", "object", "line", "first name", "last name", "birthts")
-    table = Table(*columns, "lost to", "line", "which has the", box=None)
+    table = Table(*columns, "lost to", "line", "reason", box=None)
     for row in found[:SHOWN_ROWS]:
         table.add_row(*_cells(row))
     console.print(table)
     if len(found) > SHOWN_ROWS:
-        console.print("There are more; --key and --user choose, --json prints all.")
+        console.print("There are more: filter with --key or --user, or print all with --json.")
 
 
 def _cells(row: Mapping[str, Any]) -> Iterable[Text]:
@@ -71,5 +71,5 @@ def show_none(console: Console, *, key: str | None, user_id: str | None, others:
     console.print(f"No row{asked} is shadowed.", style="green", markup=False, soft_wrap=True)
     if others:
         verb = "is" if others == 1 else "are"
-        line = named(f"{counted(others, 'other')} {verb}: `./run.sh shadowed`.")
+        line = named(f"{counted(others, 'other row')} {verb}: `./run.sh shadowed`.")
         console.print(line, markup=False)

@@ -125,8 +125,7 @@ def _await_first_run(parts: _Parts, engine: Engine, started: datetime, url: str)
         is_stopped=lambda: parts.told.stop,
         meanwhile=parts.tend,
         slow=lambda: parts.console.print(
-            f"The API is at {url}. The first run is not over yet;"
-            f" `{program()} status` tells of it.",
+            f"The API is at {url}. The first run has not finished yet; see `{program()} status`.",
             soft_wrap=True,
         ),
     )

@@ -80,7 +80,7 @@ class RunProblem(BaseModel):
     line: int | None = Field(description="Physical line; null for a fault of the whole object.")
     column: str | None
     value: str | None = Field(description="The raw value, cut and safe to show.")
-    note: _Note = Field(description="What is wrong and what to do about it.")
+    note: _Note = Field(description="The fault and how to fix it.")
 
 
 class RunProblems(BaseModel):

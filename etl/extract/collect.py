@@ -267,8 +267,8 @@ def _fault_of_form(record: Record, width: int) -> tuple[ProblemCode, str]:
 
 
 _ENCODING_NOTE = (
-    "The row is neither UTF-8 nor cp1252, or it is UTF-8 made from UTF-16 without joining the "
-    "surrogates (CESU-8). Export it as UTF-8."
+    "The row is neither UTF-8 nor cp1252, or it has surrogates encoded as UTF-8 (CESU-8). "
+    "Export it as UTF-8."
 )
 _QUOTE_NOTE = (
     "A quoted cell that begins on this line is not closed properly. End it with one double "

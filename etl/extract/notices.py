@@ -15,13 +15,14 @@ LISTED_LINES = 5
 
 _NOTES = {
     ProblemCode.GUESSED_ENCODING: (
-        "{Lines} not UTF-8, read as cp1252. Check their letters, then save the file as UTF-8."
+        "{Lines} not UTF-8 and read as cp1252. Check the accented letters, then save "
+        "the file as UTF-8."
     ),
     ProblemCode.REPEATED_HEADER: (
-        "{Lines} the header again, skipped. Keep only the header at the top of the file."
+        "{Lines} a repeated header and skipped. Keep only the header at the top of the file."
     ),
     ProblemCode.MISSING_TRAILING_CELLS: (
-        "{Lines} shorter than the header, read as if the last cells were blank. "
+        "{Lines} shorter than the header and read as if the last cells were blank. "
         "Check that no cell is missing."
     ),
 }

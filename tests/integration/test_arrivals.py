@@ -76,7 +76,7 @@ def test_unasked_a_store_without_events_is_not_praised(settings: Settings):
 def test_unasked_a_store_with_events_is_offered(settings: Settings):
     found = arranged(settings)
     assert said(settings, found).endswith(
-        "For events, set EVENT_LISTEN=1 or EVENT_ARNS: docs/events.md."
+        "To use events, set EVENT_LISTEN=1 or EVENT_ARNS: docs/events.md."
     )
 
 
@@ -91,7 +91,7 @@ def test_what_is_posted_is_said_to_be_taken_with_a_token_only(settings: Settings
     found = arranged(settings)
     assert HOOK not in said(settings, found)
     with_token = settings.model_copy(update={"webhook_token": SecretStr(TOKEN)})
-    assert f"by events ({HOOK}) and" in said(with_token, found)
+    assert f"as events ({HOOK}) and" in said(with_token, found)
 
 
 def test_store_that_is_down_is_still_to_be_listened_to(settings: Settings):
