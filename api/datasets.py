@@ -1,4 +1,4 @@
-"""/datasets/<dataset>: what the table of a dataset does not show."""
+"""/datasets/<dataset>: rows of a dataset that its table does not show."""
 
 from __future__ import annotations
 

@@ -61,8 +61,8 @@ def upload_document(query_data: UploadQuery) -> tuple[dict[str, Any], int, dict[
     """Store a JSON document.
 
     It is kept byte for byte. Without `name` it gets one that holds the time. Under a name that
-    is taken it becomes the newest version; older ones stay readable. A condition that fails
-    (If-Match, If-None-Match, If-Unmodified-Since) is a 412, another a 501.
+    is taken it becomes the newest version; older ones stay readable. A condition
+    (If-Match, If-None-Match, If-Unmodified-Since) that fails is a 412, one that holds a 501.
     """
     if request.mimetype != CONTENT_TYPE and not request.mimetype.endswith("+json"):
         raise Refused(
@@ -106,7 +106,7 @@ def _check(content: bytes) -> None:
 def _check_conditions(name: str | None) -> None:
     """Raises:  412 when a condition fails; 501 when one holds that may fail before we write.
 
-    A document without a name is given one that is not there, and no other request makes it.
+    A document without a name gets an unused one, which no other request can create.
     """
     if not preconditions.is_conditional(request):
         return
@@ -189,7 +189,7 @@ def list_versions(name: str, query_data: VersionsQuery) -> dict[str, Any]:
 def remove_document(name: str, query_data: NoQuery) -> tuple[str, int]:  # noqa: ARG001
     """Remove a document with all its versions.
 
-    A condition that fails is a 412, another a 501.
+    A condition that fails is a 412, one that holds a 501.
     """
     if preconditions.is_conditional(request):
         found = _store().find(name)

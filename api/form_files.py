@@ -18,7 +18,7 @@ _FIELDS = ("file", "key", "prefix")
 
 
 def named_files(form: Form) -> list[tuple[str, FormFile]]:
-    """The form's files with the keys they are to get; all of them checked before one is put."""
+    """The form's files with their object keys; all are checked before any is stored."""
     faults = list(_faults_in(form))
     if faults:
         raise WrongParameters(faults)
@@ -33,7 +33,7 @@ def named_files(form: Form) -> list[tuple[str, FormFile]]:
 
 
 def _faults_in(form: Form) -> Iterator[tuple[str, str]]:
-    """What a form lacks, and what in it would be ignored."""
+    """The fields that a form lacks, and those that would be ignored."""
     for name in dict.fromkeys([*form.fields, *(file.name for file in form.files)]):
         if name not in _FIELDS:
             yield name, f"is not a field of this form; its fields are {', '.join(_FIELDS)}"

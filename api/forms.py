@@ -1,6 +1,6 @@
-"""Forms (`multipart/form-data`), read strictly: the whole of one, or a refusal that says why.
+"""Forms (`multipart/form-data`), parsed strictly: read completely or refused with a reason.
 
-A reader that skips what it cannot read would store what the client did not mean. All files of a
+A parser that skips invalid parts could store something the client did not mean. All files of a
 form share one temporary file, so that many of them need neither memory nor file descriptors.
 """
 
@@ -69,7 +69,7 @@ def reading(request: Request) -> Iterator[Form]:
     """The form in the body of a request; its files can be read within the block.
 
     Raises:  Refused with 400 for a body that is not a whole form, 413 for more parts than are
-    read, 507 when the disk takes no more; WrongParameters for a field that is not UTF-8,
+    read, 507 when the disk is full; WrongParameters for a field that is not UTF-8,
     repeated or too long.
     """
     boundary = _boundary(request)

@@ -1,6 +1,6 @@
-"""What the head of a request must not hold: what waitress would drop or cut off silently.
+"""Refuse what waitress would silently drop from the head of a request or cut off.
 
-Each would make one name out of another, and so overwrite an object that was not meant.
+Either would change a name, and could so overwrite a different object.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _UNSAFE = re.compile("[^!-~]|#")  # urlsplit() removes some of them, and what fo
 
 
 def check_target(target: str) -> None:
-    """Check the address as it was sent.
+    """Check the URL as it was sent.
 
     Raises:  ParsingError, which the server answers with 400.
     """

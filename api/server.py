@@ -232,7 +232,7 @@ class Channel(TimedChannel):
         return len(data)
 
     def _keep(self, rest: bytes | memoryview) -> None:
-        """Keep it until the client reads; cut the connection when the disk takes no more."""
+        """Buffer it until the client reads; cut the connection when the disk is full."""
         try:
             super().write_soon(rest)
         except OSError as error:  # of a buffer: those of the connection do not come here
@@ -258,7 +258,7 @@ class Channel(TimedChannel):
         return memoryview(data)[sent:]
 
     def is_over(self) -> bool:
-        """Whether the client is too late, or the disk took no more of its answer."""
+        """Whether the client is too late, or the disk had no room for its answer."""
         is_idle = time.time() - self.last_activity > IDLE_TIMEOUT_SECONDS
         is_unread = bool(self.total_outbufs_len) and is_idle
         return self.is_broken or is_unread or super().is_over()

@@ -1,4 +1,4 @@
-"""How changes in the source bucket arrive: `up` sets up the events and reports what comes of it."""
+"""How changes in the source bucket arrive: `up` sets up events and reports the result."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class Arrivals:
 def arrange(settings: Settings, store: ObjectStore, *, is_ours: bool) -> Arrivals:
     """Subscribe to EVENT_ARNS, and find out whether the store can be listened to.
 
-    A store that does not support what is asked for is named, and costs only time. One that
-    `is_ours`, the embedded one, need not be asked whether it can be listened to.
+    A store without support adds a warning and is not an error. One that `is_ours`, the
+    embedded one, is known to support listening.
     """
     found = Arrivals()
     if settings.arns:

@@ -1,4 +1,4 @@
-"""The processes that `up` keeps going: started, watched, and started again when they end."""
+"""The processes of `up`: started, watched, and restarted when they end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STEADY_SECONDS = 60.0
 
 @dataclass
 class _Child:
-    """One process, where its words begin in its log, and when it may be started again."""
+    """One process, where its output begins in its log, and when it may be restarted."""
 
     command: tuple[str, ...]
     process: subprocess.Popen[bytes]
@@ -81,7 +81,7 @@ class Children:
         return child.process.poll() is None and time.monotonic() > child.started + seconds
 
     def tend(self, report: Callable[[str], object], *, starting: bool = False) -> None:
-        """Start again what has ended, after a pause that doubles while it keeps ending.
+        """Restart ended processes, after a pause that doubles while they keep ending.
 
         Each exit code of a child is reported once, until the child has been steady for a while.
 

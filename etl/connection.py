@@ -1,7 +1,7 @@
 """One connection to PostgreSQL: how it is opened, how its session is set, why it was refused.
 
-What depends on the environment of the process or on settings of the role or the database is set
-on every connection: two machines, or two roles, store and show the same.
+Settings that depend on the process environment, the role or the database are set on every
+connection, so that all machines and roles store and show the same values.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files on this machine that are to become objects: their keys, and the entries left out.
+"""Local files to upload: their object keys, and the entries that are skipped.
 
 Nothing outside a named folder is uploaded: a link that leads out of it is skipped, and so is
 everything that is not a file. A path named on the command line is followed, whatever it is.
@@ -39,7 +39,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The files below some paths; `skipped` are no files of theirs, `refused` cannot be objects."""
+    """The files below some paths, entries to skip, and files that cannot be objects (`refused`)."""
 
     files: list[File] = field(default_factory=list)
     skipped: list[LeftOut] = field(default_factory=list)

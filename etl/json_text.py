@@ -1,8 +1,8 @@
-r"""Whether bytes are one JSON value of RFC 8259, whatever its numbers and strings stand for.
+r"""Check that bytes are one JSON value (RFC 8259), whatever the size of its numbers.
 
 A document is kept as bytes, so its numbers need not fit a double, and its `\u` escapes need not
-pair up. orjson builds values and refuses both; where it does, it is asked again with such
-numbers and escapes replaced by harmless ones of the same length, so that places stay the same.
+pair up. orjson builds values and refuses both. If it does, it is called again with such numbers
+and escapes replaced by valid ones of the same length, so that positions stay the same.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class NotJson(ValueError):
 
 
 class TooDeep(NotJson):
-    """Arrays and objects within each other beyond MAX_DEPTH levels."""
+    """Arrays and objects nested deeper than MAX_DEPTH levels."""
 
 
 def check_json(content: bytes) -> None:

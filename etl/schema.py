@@ -1,4 +1,4 @@
-"""The version of the tables: what this program needs, what it finds, how it gets there."""
+"""The version of the tables: the required one, the one found, and the migration."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def upgrade(connection: Connection) -> None:
 
     The caller commits, and holds a lock that keeps others from doing the same.
 
-    Raises:  NewerSchema; ConfigurationError naming what is in the way, and what to do about it.
+    Raises:  NewerSchema; ConfigurationError with the obstacle and the remedy.
     """
     place = connection.execute(text(statements("schema")["place"])).one()
     try:
@@ -116,7 +116,7 @@ def _named(place: Row[Any]) -> str:
 
 
 def _check_place(place: Row[Any]) -> None:
-    """Refuse what cannot be written at all."""
+    """Refuse a database that cannot be written."""
     if place.is_replica or place.is_read_only:
         why = "is a replica" if place.is_replica else "is read-only for this role"
         raise ConfigurationError(
@@ -135,7 +135,7 @@ def _check_place(place: Row[Any]) -> None:
 
 
 def _check_new_place(connection: Connection, place: Row[Any]) -> None:
-    """Refuse to make tables where they could not be made, or not be used."""
+    """Refuse a database in which tables could not be created or used."""
     if place.encoding != "UTF8":
         raise ConfigurationError(
             f"Database {place.database} has the encoding {place.encoding}, which cannot hold every"
@@ -160,7 +160,7 @@ def _check_new_place(connection: Connection, place: Row[Any]) -> None:
 
 
 def _missing_rights(place: Row[Any]) -> list[str]:
-    """The statements that grant what the role lacks."""
+    """The statements that grant the missing rights."""
     grants = {
         f"GRANT CREATE ON SCHEMA {place.quoted_schema} TO {place.quoted_role};": place.may_create,
         f"GRANT TEMPORARY ON DATABASE {place.quoted_database} TO {place.quoted_role};": (

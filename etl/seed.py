@@ -1,6 +1,6 @@
 """Upload files into the source bucket under the paths they have in their folder.
 
-The sample is uploaded in the same way, and can be taken away again.
+The sample is uploaded in the same way and can be removed again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Uploaded:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """How many objects of the sample were removed, and the keys that hold something else by now."""
+    """How many sample objects were removed, and the keys whose content has changed."""
 
     count: int
     kept: list[str] = field(default_factory=list)

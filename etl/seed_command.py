@@ -1,4 +1,4 @@
-"""`./run.sh seed`: upload files into the source bucket, or take the sample out of it again."""
+"""`./run.sh seed`: upload files into the source bucket, or remove the sample from it."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ SHOWN = 20
     help="Remove the sample's objects instead, if their content is unchanged.",
 )
 def seed_command(sources: tuple[Path, ...], *, if_empty: bool, remove_sample: bool) -> None:
-    """Upload data/src, or a folder or file of yours.
+    """Upload folders and files, or the sample data/src.
 
-    The files below a folder go under the paths they have there, one file under its name. Links
+    Files below a folder keep their paths in it; a single file keeps its name. Links
     that lead out of the folder are skipped. Without a PATH the sample is uploaded, but only into
     the embedded object store.
     """

@@ -28,8 +28,8 @@ _REASONS = {"last_modified": "newer object", "key": "smaller key", "line": "late
 def shadowed_command(*, key: str | None, user_id: str | None, as_json: bool) -> None:
     """List the valid rows that lost to another row of the same user.
 
-    The newest object wins, then the smallest key, then the last line. A shadowed row comes back
-    when the row it lost to is gone.
+    The newest object wins, then the smallest key, then the last line. If the row that won is
+    removed, the shadowed row is loaded.
     """
     from etl.shadowed import count_shadowed, shadowed_rows
 
@@ -65,7 +65,7 @@ def _cells(row: Mapping[str, Any]) -> Iterable[Text]:
 
 
 def show_none(console: Console, *, key: str | None, user_id: str | None, others: int) -> None:
-    """That none is shadowed of what was asked for, and how many are besides."""
+    """Say that no such row is shadowed, and how many others are."""
     asked = "" if user_id is None else f" of user '{printable(user_id)}'"
     asked += "" if key is None else f" in '{printable(key)}'"
     console.print(f"No row{asked} is shadowed.", style="green", markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What the tables of datasets hold besides the rows of GET /data."""
+"""Schemas of the rows of datasets that GET /data does not return."""
 
 from __future__ import annotations
 

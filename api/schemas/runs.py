@@ -12,7 +12,7 @@ from api.schemas.query import SHORT_PAGE, Id, Key, Query, ShortPage
 from etl.model import ProblemCode, RunState, Severity, Trigger
 from etl.program import named, naming
 
-# Stored with the commands of run.sh in them, and shown with those of the program that is here.
+# Stored with run.sh commands, and shown with the commands of the running program.
 _Note = Annotated[str, AfterValidator(named)]
 _Error = Annotated[dict[str, Any], AfterValidator(partial(naming, "hint"))]
 

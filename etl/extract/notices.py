@@ -1,4 +1,4 @@
-"""Oddities of a file that cost no row: each kind is one warning, however many lines show it."""
+"""Oddities that do not reject rows: one warning per kind and file, however many lines have it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NOTES = {
 
 @dataclass
 class Notice:
-    """One oddity of one file: how many lines show it, the first of those, and the very first."""
+    """One oddity of one file: the number of lines, the first numbers, and the first line's text."""
 
     count: int = 0
     lines: list[int] = field(default_factory=list)

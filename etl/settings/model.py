@@ -262,7 +262,7 @@ class Settings(BaseSettings):
 
     @property
     def is_api_port_set(self) -> bool:
-        """Whether API_PORT was set, to whatever value: then no other port will do."""
+        """Whether API_PORT was set, to any value: then no other port is used."""
         return "api_port" in self.model_fields_set
 
     @property

@@ -142,7 +142,7 @@ def test_problems_lists_what_is_wrong_with_the_sample(command: Command):
 
 @pytest.mark.usefixtures("up")
 def test_verify_is_clean_until_the_bucket_changes(command: Command, tmp_path: Path):
-    assert "1 subscription taken away" in command("events", "unsubscribe").stdout
+    assert "1 subscription removed" in command("events", "unsubscribe").stdout
     assert command("verify").returncode == 0
     newcomer = tmp_path / "newcomer.csv"
     newcomer.write_text("first_name,last_name,birthts\nNew,Comer,0\n")

@@ -247,7 +247,7 @@ def test_a_form_that_lacks_its_end_is_never_read(contents: list[bytes], cut: int
         content_type="multipart/form-data; boundary=XbX",
     )
     with (
-        pytest.raises(forms.Refused, match="not a whole form"),
+        pytest.raises(forms.Refused, match="not a complete form"),
         forms.reading(Request(builder.get_environ())),
     ):
         pass
