@@ -1,7 +1,7 @@
-# One image for every service of docker-compose.yml: each runs `bucketline` with its command.
+# One image for all services of docker-compose.yml; each runs a `bucketline` command.
 FROM python:3.13-slim
 
-# Uploads are spooled to TMPDIR, which must be a disk: in a tmpfs they would fill the memory.
+# Uploads are spooled to TMPDIR. It must be on disk, because a tmpfs would use up memory.
 ENV PYTHONUNBUFFERED=1 \
     PYTHONPATH=/app \
     API_HOST=0.0.0.0 \
@@ -26,8 +26,8 @@ COPY api ./api
 COPY data/src ./data/src
 
 # The files above stay root's: the service can read its code and change none of it.
-# All it may write is /keys and /spool, whose owner a new volume there inherits. The user is given
-# by number, which Kubernetes needs to see that it is not root.
+# It may write only to /keys and /spool; a new volume mounted there inherits their owner. The user is
+# numeric because Kubernetes' runAsNonRoot check needs a numeric id.
 RUN groupadd --system --gid 10001 bucketline \
     && useradd --system --uid 10001 --gid 10001 --home-dir /app --no-create-home bucketline \
     && install --directory --owner=10001 --group=10001 --mode=0700 /keys /spool \

@@ -68,7 +68,7 @@ find_pip() {
 }
 
 # make_venv FOLDER. The interpreter goes by its real name (python3.11, not python3), so that an
-# upgraded system leaves a link to nothing, which is noticed, and not one to a Python that the
+# upgraded system leaves a broken link, which is detected, and not a link to a Python that the
 # packages were not installed for.
 make_venv() {
     find_pip
@@ -118,7 +118,7 @@ is_broken() {
     [ -e .venv/unfinished ] || { [ -h .venv/bin/python ] && [ ! -x .venv/bin/python ]; }
 }
 
-# Whether a lock has changed since it was installed: what it no longer names has to go.
+# Whether a lock has changed since it was installed; packages it no longer names must be removed.
 is_outdated() {
     for copy in .venv/*.lock; do
         if [ -e "$copy" ] && ! cmp -s "${copy#.venv/}" "$copy"; then return; fi
@@ -141,7 +141,7 @@ install_locks() {
     pip_in .venv install --quiet --quiet --disable-pip-version-check --no-deps --require-hashes \
         --only-binary :all: $(requirements "$@") ||
         fail "Installing $what with $python failed; pip's error is above. Check the network and" \
-            'that this Python is not newer than the locks support, then start again.'
+            'that this Python is not newer than the locks support, then run the command again.'
     conflicts=$(pip_in .venv check --disable-pip-version-check) ||
         fail "Installing $what with $python failed: its packages do not fit together." \
             "$conflicts" 'Please report this as a bug in the lock.'
@@ -150,7 +150,7 @@ install_locks() {
 install() {
     say "Installing $what into .venv (once, about a minute) …"
     if is_broken; then
-        say 'The .venv here was not finished, or its Python is gone; making it afresh.'
+        say 'The .venv here is incomplete or its Python is gone; recreating it.'
         empty_venv
     fi
     : >.venv/unfinished
@@ -338,7 +338,7 @@ main() {
 }
 
 # Everything below runs in Bucketline's folder, where .env and .local are. The program knows which
-# of its arguments are paths, and counts those from the folder it is told of here.
+# of its arguments are paths, and resolves them against the folder passed here.
 here=$(own_folder "$0")
 unset BUCKETLINE_CALLERS_FOLDER
 if [ "$here" != "$(pwd -P)" ]; then export BUCKETLINE_CALLERS_FOLDER="$PWD"; fi

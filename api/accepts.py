@@ -1,4 +1,4 @@
-"""Accept and Accept-Encoding, read leniently: an invalid member never costs a valid one.
+"""Accept and Accept-Encoding, read leniently: an invalid member does not affect valid ones.
 
 Clients send more than RFC 9110 allows. Java's own default, for one, is
 `text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2`.

@@ -1,7 +1,7 @@
-"""Addresses as clients send them: an encoded slash belongs to an id or key and parts nothing.
+"""Addresses as clients send them: an encoded slash is part of an id or key, not a separator.
 
 WSGI decodes a path before a route is chosen, which would make `/data/1000%2Fimage` the image of
-user `1000`. Servers hand on the path as it was sent, too; routes are chosen by that one.
+user `1000`. Servers also pass on the path as it was sent, and routes are chosen by that path.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def path_bytes(environ: WSGIEnvironment) -> bytes:
 def _parts(environ: WSGIEnvironment) -> list[bytes] | None:
     """What lies between the encoded slashes of a path, decoded.
 
-    None without an encoded slash, and where the server, or something between, changed the path.
+    None without an encoded slash, or if the server or a proxy changed the path.
     """
     raw = _raw_path(environ.get("REQUEST_URI", "")).encode("latin-1")
     parts = [unquote_to_bytes(part) for part in _ENCODED_SLASH.split(raw)]

@@ -1,4 +1,4 @@
-"""What no route could mean: refused before any of them is entered, whatever the method."""
+"""Checks that apply to every route and method, made before a route is entered."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def register(app: APIFlask) -> None:
 def refuse_unreadable_path() -> None:
     """Answer 400 to a path that is not UTF-8.
 
-    Each of its odd bytes would become U+FFFD, and different paths the same one.
+    Each invalid byte would become U+FFFD, so different paths would become the same one.
     """
     try:
         path_bytes(request.environ).decode()
@@ -34,16 +34,16 @@ def refuse_unreadable_path() -> None:
             HTTPStatus.BAD_REQUEST,
             "path-not-utf-8",
             "The path is not UTF-8.",
-            "Write its bytes in UTF-8, with percent signs: %C3%A9 for é.",
+            "Percent-encode the UTF-8 bytes of the path: %C3%A9 for é.",
         ) from error
 
 
 def refuse_part_of_a_body() -> None:
-    """Answer 400 to a part of something, as `curl -C` sends it: it would replace the whole."""
+    """Answer 400 to a partial body, as `curl -C` sends it: it would replace the whole object."""
     if request.method in _BRING_A_BODY and "Content-Range" in request.headers:
         raise Refused(
             HTTPStatus.BAD_REQUEST,
             "partial-body",
-            "Content-Range says that the body is a part; nothing can be stored in parts here.",
-            "Send the whole, without Content-Range (curl: without -C).",
+            "Content-Range marks the body as a part, and partial uploads are not supported.",
+            "Send the whole body without Content-Range (curl: without -C).",
         )

@@ -1,7 +1,7 @@
 """Connections: how long a client may take to send a request, and how many clients there may be.
 
 A connection costs a file descriptor and no thread until its request is complete. Clients that
-never complete one must still not use up all connections, however they send their bytes.
+never complete a request must not use up all connections, however slowly they send bytes.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ USUAL = Patience()
 class TimedChannel(HTTPChannel):  # type: ignore[misc]
     """A connection that is closed when its client takes too long to send a request.
 
-    waitress itself waits as long as a byte comes now and again.
+    waitress itself waits as long as a byte arrives now and then.
     """
 
     patience = USUAL
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as waitress's
-        # When the client's turn began; None during ours, and after it until the next byte.
+        # When waiting for the client began; None while we answer, and then until the next byte.
         self._turn_began: float | None = time.monotonic()
         self._was_polled = False
         super().__init__(*args, **kwargs)
@@ -89,15 +89,15 @@ class TimedChannel(HTTPChannel):  # type: ignore[misc]
 
     @property
     def is_waiting(self) -> bool:
-        """Whether nothing is to be done here but to wait for the client to send more."""
+        """Whether the connection only waits for the client to send more."""
         return not self.requests and not self.total_outbufs_len
 
     @property
     def closing_order(self) -> tuple[int, float]:
-        """What waiting connections are sorted by where some have to be closed, the first first.
+        """Sort key of waiting connections when some have to be closed, the first ones first.
 
-        Those that have waited longest for a head; slow bodies; what began just now; bodies that
-        come fast enough; last what there was no time to read, as a whole request may be there.
+        In order: those that have waited longest for a head; slow bodies; those that began just
+        now; bodies that arrive fast enough; those not read yet, which may hold a whole request.
         """
         waited = self._waited_seconds()
         if not self._was_polled:
@@ -126,8 +126,8 @@ class TimedChannel(HTTPChannel):  # type: ignore[misc]
             allowed = self.patience.body_seconds + earned
         return time.monotonic() - began > allowed
 
-    # Both are asked of every connection before each wait for events, so once a second at least.
-    # A closed one must answer no: its descriptor may be a new connection's by then.
+    # Both are called for every connection before each wait for events, at least once a second.
+    # They are false for a closed one: its descriptor may belong to a new connection by then.
 
     def readable(self) -> bool:
         """Whether more may come; a connection that is over is closed here."""
@@ -142,9 +142,9 @@ class TimedChannel(HTTPChannel):  # type: ignore[misc]
 
 
 class Server(TcpWSGIServer):  # type: ignore[misc]
-    """A server that takes new clients also at its limits, where it gives up waiting ones.
+    """A server that accepts clients even at its limit, by closing connections that wait.
 
-    waitress would stop accepting, so whoever holds all connections shuts everyone else out.
+    waitress would stop accepting, so a client with all connections would lock the others out.
     """
 
     _has_no_descriptor = False
@@ -167,7 +167,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         return bool(super().readable()) and time.monotonic() >= self._rests_until
 
     def _close_waiting(self, count: int) -> int:
-        """Close so many of the connections that only wait, or all of them; how many."""
+        """Close up to so many waiting connections; return how many were closed."""
         waiting = [each for each in self.active_channels.values() if each.is_waiting]
         chosen = sorted(waiting, key=lambda each: each.closing_order)[:count]
         for channel in chosen:
@@ -206,7 +206,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
 
 
 def connection_limit() -> int:
-    """How many connections this process may have, whose limit of descriptors is raised for them."""
+    """How many connections this process may have, after raising its limit of descriptors."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = NEEDED_DESCRIPTORS if hard == resource.RLIM_INFINITY else hard
     if soft != resource.RLIM_INFINITY and soft < min(highest, NEEDED_DESCRIPTORS):
@@ -216,6 +216,6 @@ def connection_limit() -> int:
 
 
 def connections_within(descriptors: int) -> int:
-    """How many connections so many descriptors are enough for, after what else needs them."""
+    """How many connections a number of descriptors allows, after other uses of them."""
     others = min(OTHER_DESCRIPTORS, descriptors // 2)
     return max(min((descriptors - others) // DESCRIPTORS_EACH, MOST_CONNECTIONS), 2 * ROOM)

@@ -23,7 +23,7 @@ class DocumentNameConverter(BaseConverter):
 
 
 class RunIdConverter(IntegerConverter):
-    """A positive number that fits PostgreSQL's bigint, in ASCII digits; anything else is no run."""
+    """A positive number that fits PostgreSQL's bigint, in ASCII digits."""
 
     regex = "[0-9]{1,19}"
 

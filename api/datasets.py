@@ -1,4 +1,4 @@
-"""/datasets/<dataset>: what the table of a dataset does not show."""
+"""/datasets/<dataset>: rows of a dataset that its table does not show."""
 
 from __future__ import annotations
 
@@ -70,5 +70,5 @@ def _check_known(dataset: str) -> None:
         raise NotFound(
             "unknown-dataset",
             f"There is no dataset {dataset!r}.",
-            f"The datasets are: {', '.join(DATASETS)}.",
+            f"Available datasets: {', '.join(DATASETS)}.",
         )

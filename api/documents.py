@@ -61,8 +61,8 @@ def upload_document(query_data: UploadQuery) -> tuple[dict[str, Any], int, dict[
     """Store a JSON document.
 
     It is kept byte for byte. Without `name` it gets one that holds the time. Under a name that
-    is taken it becomes the newest version; older ones stay readable. A condition that fails
-    (If-Match, If-None-Match, If-Unmodified-Since) is a 412, another a 501.
+    is taken it becomes the newest version; older ones stay readable. A condition
+    (If-Match, If-None-Match, If-Unmodified-Since) that fails is a 412, one that holds a 501.
     """
     if request.mimetype != CONTENT_TYPE and not request.mimetype.endswith("+json"):
         raise Refused(
@@ -86,8 +86,8 @@ def _check(content: bytes) -> None:
         raise Refused(
             422,
             "nested-too-deeply",
-            f"The JSON has more than {MAX_DEPTH:,} arrays and objects within each other, at line"
-            f" {error.line}, column {error.column}.",
+            f"The JSON is nested more than {MAX_DEPTH:,} levels deep at line {error.line}, column"
+            f" {error.column}.",
             f"Nest at most {MAX_DEPTH:,} levels, or store it as an object.",
             line=error.line,
             column=error.column,
@@ -96,8 +96,8 @@ def _check(content: bytes) -> None:
         raise Refused(
             400,
             "invalid-json",
-            f"The body is no JSON: {error.reason}, at line {error.line}, column {error.column}.",
-            "Mend it there. NaN, Infinity, comments, a byte order mark and UTF-16 are no JSON.",
+            f"The body is not JSON: {error.reason}, at line {error.line}, column {error.column}.",
+            "Correct it there. JSON allows no NaN, Infinity, comments, byte order mark or UTF-16.",
             line=error.line,
             column=error.column,
         ) from error
@@ -106,7 +106,7 @@ def _check(content: bytes) -> None:
 def _check_conditions(name: str | None) -> None:
     """Raises:  412 when a condition fails; 501 when one holds that may fail before we write.
 
-    A document without a name is given one that is not there, and no other request makes it.
+    A document without a name gets an unused one, which no other request can create.
     """
     if not preconditions.is_conditional(request):
         return
@@ -189,7 +189,7 @@ def list_versions(name: str, query_data: VersionsQuery) -> dict[str, Any]:
 def remove_document(name: str, query_data: NoQuery) -> tuple[str, int]:  # noqa: ARG001
     """Remove a document with all its versions.
 
-    A condition that fails is a 412, another a 501.
+    A condition that fails is a 412, one that holds a 501.
     """
     if preconditions.is_conditional(request):
         found = _store().find(name)

@@ -52,8 +52,8 @@ _HINTS = {
     406: "Ask for one of `available`, or for */*; `format` in the query goes before Accept.",
     422: "GET /docs lists the parameters of each route and what they may be.",
     500: "This is a fault of Bucketline; the API's log tells more. Please report it.",
-    507: "Try again later; the API's log says which disk is full. A presigned URL"
-    " (POST /objects/{bucket}/{key}/presign) goes past this disk.",
+    507: "Try again later; the API's log names the full disk. An upload to a presigned"
+    " URL (POST /objects/{bucket}/{key}/presign) does not use this disk.",
 }
 _STORE_HINT = (
     "Try again in a few seconds; if it lasts, check that S3_ENDPOINT answers."

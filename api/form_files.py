@@ -18,7 +18,7 @@ _FIELDS = ("file", "key", "prefix")
 
 
 def named_files(form: Form) -> list[tuple[str, FormFile]]:
-    """The form's files with the keys they are to get; all of them checked before one is put."""
+    """The form's files with their object keys; all are checked before any is stored."""
     faults = list(_faults_in(form))
     if faults:
         raise WrongParameters(faults)
@@ -28,22 +28,22 @@ def named_files(form: Form) -> list[tuple[str, FormFile]]:
         object_keys.check(name, is_put=True)
     repeated = [name for name, times in Counter(name for name, _ in named).items() if times > 1]
     if repeated:
-        raise WrongParameters([("file", f"names {name!r} more than once") for name in repeated])
+        raise WrongParameters([("file", f"stores {name!r} more than once") for name in repeated])
     return named
 
 
 def _faults_in(form: Form) -> Iterator[tuple[str, str]]:
-    """What a form lacks, and what in it would be ignored."""
+    """The fields that a form lacks, and those that would be ignored."""
     for name in dict.fromkeys([*form.fields, *(file.name for file in form.files)]):
         if name not in _FIELDS:
-            yield name, f"is no field of this form; it knows {', '.join(_FIELDS)}"
+            yield name, f"is not a field of this form; its fields are {', '.join(_FIELDS)}"
     if "file" in form.fields:
-        yield "file", "has no file name: it is a text, and not a file"
+        yield "file", "is not a file: it has no file name"
     elif not form.files:
         yield "file", "is missing: send at least one file"
     for file in form.files:
         if file.name != "file" and file.name in _FIELDS:
-            yield file.name, "is a file, and not a text"
+            yield file.name, "must be text, not a file"
         elif not os.path.basename(file.filename):  # noqa: PTH119
             yield "file", "has no file name: no file was chosen"
     key = form.fields.get("key")

@@ -1,6 +1,6 @@
-"""Forms (`multipart/form-data`), read strictly: the whole of one, or a refusal that says why.
+"""Forms (`multipart/form-data`), parsed strictly: read completely or refused with a reason.
 
-A reader that skips what it cannot read would store what the client did not mean. All files of a
+A parser that skips invalid parts could store something the client did not mean. All files of a
 form share one temporary file, so that many of them need neither memory nor file descriptors.
 """
 
@@ -69,7 +69,7 @@ def reading(request: Request) -> Iterator[Form]:
     """The form in the body of a request; its files can be read within the block.
 
     Raises:  Refused with 400 for a body that is not a whole form, 413 for more parts than are
-    read, 507 when the disk takes no more; WrongParameters for a field that is not UTF-8,
+    read, 507 when the disk is full; WrongParameters for a field that is not UTF-8,
     repeated or too long.
     """
     boundary = _boundary(request)
@@ -88,7 +88,7 @@ def _read(boundary: bytes, body: IO[bytes], kept: IO[bytes]) -> Form:
         raise _malformed(_reason(error)) from error
     except RequestEntityTooLarge as error:
         raise _too_large(
-            f"The headers of a part, or what comes before the first part, are longer than"
+            f"The headers of a part, or the text before the first part, are longer than"
             f" {LARGEST_HEAD_BYTES:,} bytes."
         ) from error
     except OSError as error:
@@ -99,9 +99,9 @@ def _boundary(request: Request) -> bytes:
     _, options = parse_options_header(request.content_type)
     boundary = options.get("boundary", "")
     if not boundary:
-        raise _malformed("Content-Type names no boundary")
+        raise _malformed("Content-Type has no boundary")
     if len(boundary) > LONGEST_BOUNDARY or not boundary.isascii():
-        raise _malformed(f"its boundary is not 1 to {LONGEST_BOUNDARY} ASCII characters")
+        raise _malformed(f"its boundary must have 1 to {LONGEST_BOUNDARY} ASCII characters")
     return boundary.encode()
 
 
@@ -228,7 +228,7 @@ def _malformed(reason: str) -> Refused:
     return Refused(
         HTTPStatus.BAD_REQUEST,
         "invalid-form",
-        f"The body is not a whole form: {reason}. Nothing was stored.",
+        f"The body is not a complete form: {reason}. Nothing was stored.",
         "Send the form again, as `curl -F file=@1000.csv` does.",
     )
 
@@ -238,7 +238,7 @@ def _too_large(detail: str) -> Refused:
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "form-too-large",
         f"{detail} Nothing was stored.",
-        "Send the files in several forms, or PUT each of them.",
+        "Send the files in several forms, or upload each with PUT.",
     )
 
 

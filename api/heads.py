@@ -1,6 +1,6 @@
-"""What the head of a request must not hold: what waitress would drop or cut off silently.
+"""Refuse what waitress would silently drop from the head of a request or cut off.
 
-Each would make one name out of another, and so overwrite an object that was not meant.
+Either would change a name, and could so overwrite a different object.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ _UNSAFE = re.compile("[^!-~]|#")  # urlsplit() removes some of them, and what fo
 
 
 def check_target(target: str) -> None:
-    """Check the address as it was sent.
+    """Check the URL as it was sent.
 
     Raises:  ParsingError, which the server answers with 400.
     """
     if _UNSAFE.search(target):
         raise ParsingError(
-            "The address holds a character that has to be percent-encoded: `#` (%23), a control"
-            " character, or one that is not ASCII."
+            "The URL has a character that must be percent-encoded: `#` (%23), a control"
+            " character, or a non-ASCII character."
         )
 
 
@@ -34,5 +34,5 @@ def check_names(head: bytes) -> None:
         if b"_" in name:
             raise ParsingError(
                 f"The header {name.decode('latin-1').strip()!r} has an underscore, and servers"
-                " drop such headers. Name it with hyphens."
+                " drop such headers. Use hyphens in its name."
             )

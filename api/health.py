@@ -104,7 +104,7 @@ def reason_for_caller(error: EtlError) -> str:
 
 
 def _last_run(shared: Services) -> dict[str, Any] | None:
-    """The run that began last; a request may have waited longer than its id tells.
+    """The run that began last; not always the one with the highest id.
 
     Raises:  NewerSchema or OlderSchema, also before a statement fails for it.
     """

@@ -1,4 +1,4 @@
-"""Requests as they come in: how large they may be, and what refuses them before the app."""
+"""Requests as they come in: their size limits, and refusals before the app sees them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
 class ProblemTask(ErrorTask):  # type: ignore[misc]
-    """What waitress refuses before the app sees it, as a problem document like all others."""
+    """Answers what waitress refuses before the app sees it, with problem details like the app."""
 
     def execute(self) -> None:
         """Answer, and close the connection."""
@@ -57,9 +57,9 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]
         if request.largest_body > SMALL_BYTES:
             return hint
         if is_hook(request.path):
-            return f"{hint} More needs the value of WEBHOOK_TOKEN."
+            return f"{hint} Larger bodies require the value of WEBHOOK_TOKEN."
         if is_upload(request.command, request.path):
-            return f"{hint} More needs a writer's key, and a bucket that may be written."
+            return f"{hint} Larger bodies require a writer's key and a writable bucket."
         return hint
 
 
@@ -83,7 +83,7 @@ class _Request(HTTPRequestParser):  # type: ignore[misc]
         self.adj.max_request_body_size = self.largest_body + 1  # what is refused
 
     def received(self, data: bytes) -> int:
-        """Take what came; of a request that is refused, no body is asked for."""
+        """Take received bytes; do not ask for the body of a request that is refused."""
         taken = int(super().received(data[:CHUNKED_BYTES] if self.chunked else data))
         self._refuse_long_lines()
         if self.completed and self.error is None and self._has_lost_its_body():
@@ -93,7 +93,7 @@ class _Request(HTTPRequestParser):  # type: ignore[misc]
         return taken
 
     def _refuse_long_lines(self) -> None:
-        """Bound what chunks hold beside data, which waitress keeps in memory."""
+        """Limit the bytes of chunks that are not data, which waitress keeps in memory."""
         body = self.body_rcv
         if not isinstance(body, ChunkedReceiver) or self.completed:
             return
@@ -105,7 +105,7 @@ class _Request(HTTPRequestParser):  # type: ignore[misc]
             self.completed = True
 
     def _parse_strictly(self, header_plus: bytes) -> None:
-        """Parse the head, and refuse what would be dropped from it silently."""
+        """Parse the head; refuse it if parts of it would be dropped silently."""
         try:
             super().parse_header(header_plus)
         except (ParsingError, ValueError) as error:
@@ -123,7 +123,7 @@ class _Request(HTTPRequestParser):  # type: ignore[misc]
         log_full_disk(error, method=self.command, path=self.path, request_id=name)
 
     def _allowed(self) -> int:
-        """A large body is for those who may send it; it is written to disk as it comes."""
+        """Allow large bodies to clients that may send them; spool them to disk."""
         largest = largest_body(self.settings, self.command, self.path)
         return largest if self._may_send_much() else min(largest, SMALL_BYTES)
 

@@ -19,7 +19,7 @@ log = structlog.get_logger("api")
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """The keys, and the file they were read from: its stamp, or the fault that kept it unread."""
+    """The keys, and the stamp of the file they were read from, or why it could not be read."""
 
     ring: Keyring
     stamp: Stamp | None = None
@@ -29,7 +29,7 @@ class _Seen:
 class LiveKeyring:
     """Checks before every look-up whether the keys file has changed, which takes microseconds.
 
-    The file may be replaced, removed and made again, with its folder as well. While it is gone,
+    The file, or its folder, may be replaced, or removed and created again. While it is missing,
     faulty or unreadable, its keys are not valid, and an API that was locked stays locked.
     """
 

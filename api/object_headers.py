@@ -1,4 +1,4 @@
-"""Headers of an object: its content type and metadata, as they come in and go out."""
+"""Headers of an object: its content type and metadata, in requests and responses."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ UNTYPED = "application/octet-stream"
 
 _METADATA = "x-meta-"
 _STORE_METADATA = "x-amz-meta-"  # goes before each name on its way to the store
-# What a browser may show by itself: none of them runs anything. The rest is to be saved.
+# Types a browser may display, because they run no code. Others are downloaded.
 _SHOWN = ("image/png", "image/jpeg", "image/webp", "image/gif", "text/plain", "text/csv")
-# What clients say who say nothing of the type.
+# What clients send when they do not know the type.
 _FORM_TYPES = ("application/x-www-form-urlencoded", "application/octet-stream", "")
 
 
 def content_type(key: str, declared: str) -> str:
-    """The declared type; what curl and others say of a file they do not know is none."""
+    """The declared type; the defaults that curl and others send do not count."""
     if declared.partition(";")[0].strip().lower() in _FORM_TYPES:
         return mimetypes.guess_type(key)[0] or UNTYPED
     if not _is_printable(declared):
@@ -57,7 +57,7 @@ def metadata(headers: Headers) -> dict[str, str]:
 
 
 def describe(info: ObjectInfo, *, as_file: bool) -> dict[str, str]:
-    """The headers with which an object is handed out."""
+    """The headers of a response with an object."""
     declared = info.content_type or UNTYPED
     is_shown = declared.partition(";")[0].strip().lower() in _SHOWN and not as_file
     name = info.key.rstrip("/").rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""Which keys an object may have here: none that some store or client takes for another."""
+"""Valid object keys: none that some store or client would treat as another key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNSPEAKABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of charact
 
 
 def check(key: str, *, is_put: bool = False) -> None:
-    """Raises:  422 for a key that some store or client would take for another one, or is ours."""
+    """Raises:  422 for a key that a store or client would treat as another one, or that is ours."""
     fault = _fault_of(key)
     if fault is None and is_put and key.startswith(OWN_PREFIX):
         fault = f"begins with `{OWN_PREFIX}`, which is for objects of Bucketline's own"

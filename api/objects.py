@@ -120,11 +120,11 @@ def upload_object(
     key: str,
     query_data: NoQuery,  # noqa: ARG001
 ) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """Store the body as an object; one that is there is replaced.
+    """Store the body as an object, replacing an existing one.
 
     Without a content type it is guessed from the key. Headers `X-Meta-*` become its metadata.
-    With `If-None-Match: *` nothing is replaced, with `If-Match` nothing but that version: 412,
-    or 501 where the store cannot do that.
+    With `If-None-Match: *` nothing is replaced, with `If-Match` only that version; otherwise
+    412, or 501 if the store does not support it.
     """
     _allow(bucket, "w")
     object_keys.check(key, is_put=True)
@@ -148,8 +148,8 @@ def _size() -> int:
     raise Refused(
         411,
         "no-body",
-        "There is no body, and no Content-Length that says so. Nothing was stored.",
-        "Send the bytes (curl: -T FILE); for an empty object, Content-Length: 0.",
+        "The request has neither a body nor a Content-Length. Nothing was stored.",
+        "Send the bytes (curl: -T FILE), or Content-Length: 0 for an empty object.",
     )
 
 
@@ -161,8 +161,8 @@ def _size() -> int:
 def upload_form(bucket: str, query_data: NoQuery) -> tuple[dict[str, Any], int]:  # noqa: ARG001
     """Store the files of a form (`multipart/form-data`).
 
-    Each field `file` is one object, called as the file is; `prefix` goes before the names, and
-    `key` names a single one. Conditions are those of a PUT, for each of the files.
+    Each field `file` becomes an object with the file's name; `prefix` precedes the names, and
+    `key` names a single file. Conditions work as in a PUT, for each file.
     """
     _allow(bucket, "w")
     if request.mimetype != forms.MIMETYPE:
@@ -254,7 +254,7 @@ def download_object(bucket: str, key: str, query_data: DownloadQuery) -> Respons
 @bp.output({}, 204, description="It is gone.")
 @bp.doc(responses=openapi.problems(403, 404, 412, 422, 501, 503))
 def remove_object(bucket: str, key: str, query_data: NoQuery) -> tuple[str, int]:  # noqa: ARG001
-    """Remove an object; on a condition (`If-Match`) only where the store can do that, else 501."""
+    """Remove an object; with `If-Match`, 501 if the store has no conditional removal."""
     _allow(bucket, "w")
     object_keys.check(key)
     found = _objects().head(bucket, key)

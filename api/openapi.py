@@ -22,12 +22,12 @@ _PROBLEM_REF = {"$ref": "#/components/schemas/ProblemDocument"}
 
 _PATH_PARAMETERS: dict[str, Json] = {
     "user_id": {
-        "description": "A user's id, percent-encoded, slashes as well; it may hold any character.",
+        "description": "A user's id, percent-encoded, including slashes; any character is valid.",
         "schema": {"type": "string", "minLength": 1},
         "example": "1000",
     },
     "dataset": {
-        "description": "A dataset's name; `users` is the one there is.",
+        "description": "A dataset's name; the only one is `users`.",
         "schema": {"type": "string", "minLength": 1},
         "example": "users",
     },
@@ -42,7 +42,7 @@ _PATH_PARAMETERS: dict[str, Json] = {
         "example": "src-data",
     },
     "key": {
-        "description": "A key of 1,024 bytes at most, percent-encoded; slashes may stay as is.",
+        "description": "A key of at most 1,024 bytes, percent-encoded; slashes need no encoding.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 1024},
         "example": "1000.csv",
     },
@@ -93,9 +93,9 @@ _EXAMPLES: dict[int, Json] = {
     ),
     411: errors.document(
         411,
-        "There is no body, and no Content-Length that says so. Nothing was stored.",
+        "The request has neither a body nor a Content-Length. Nothing was stored.",
         kind="no-body",
-        hint="Send the bytes (curl: -T FILE); for an empty object, Content-Length: 0.",
+        hint="Send the bytes (curl: -T FILE), or Content-Length: 0 for an empty object.",
         instance="/objects/src-data/1000.csv",
     ),
     412: errors.document(
@@ -144,7 +144,7 @@ _EXAMPLES: dict[int, Json] = {
     ),
     507: errors.document(
         507,
-        "The server could not keep the request's body: its disk takes no more. Nothing was stored.",
+        "The server could not store the request's body: its disk is full. Nothing was stored.",
         kind="insufficient-storage",
         instance="/objects/src-data/1000.csv",
     ),
@@ -164,7 +164,7 @@ _MEANINGS = {
     500: "A fault of Bucketline.",
     501: "The object store cannot do that.",
     503: "Something we depend on is down; try again after `Retry-After` seconds.",
-    507: "The server has no room to keep the body while it comes.",
+    507: "The server's disk has no room for the body.",
 }
 _PASSING = (503,)
 RETRY_AFTER = {

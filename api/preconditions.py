@@ -1,8 +1,8 @@
-"""Conditional requests, by RFC 9110 section 13: what a request expects of what is there.
+"""Conditional requests, RFC 9110 section 13.
 
-Comparing first and acting then is a race: others write to the store as well. So for a request
-that changes something, a condition that fails is a 412, but one that holds is only good for a
-write that the store itself makes depend on it; where it cannot, the answer is 501.
+Comparing first and writing later is a race, because others write to the store as well. For a
+request that changes something, a condition that fails is therefore a 412, and one that holds is
+passed to the store with the write. If the store does not support that, the answer is 501.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Found(Protocol):
 def is_conditional(request: Request) -> bool:
     """Whether a request that changes something has a condition to be kept.
 
-    If-Modified-Since and If-Range concern reading alone, and a date that is not one is no
-    condition: RFC 9110 has them ignored.
+    If-Modified-Since and If-Range apply only to reads, and an invalid date is not a condition:
+    RFC 9110 says to ignore them.
     """
     return (
         "If-Match" in request.headers
@@ -57,7 +57,7 @@ def check_change(request: Request, found: Found | None) -> None:
     if found is not None and (unwanted.star_tag or unwanted.contains_weak(found.etag)):
         raise _failed(
             "object-exists",
-            f"There is one already, with the ETag {found.etag!r}.",
+            f"It already exists, with the ETag {found.etag!r}.",
             "Choose another name, or leave out If-None-Match to replace it.",
         )
 
@@ -69,16 +69,16 @@ def check_match(request: Request, found: Found | None) -> None:
     """
     if _is_as_expected(request, found):
         return
-    state = "There is none" if found is None else f"Its ETag is {found.etag!r}"
-    raise changed(f"{state} by now.")
+    state = "It does not exist." if found is None else f"Its ETag is now {found.etag!r}."
+    raise changed(state)
 
 
 def changed(detail: str) -> Refused:
-    """412 for what is not, or is no longer, what the request expects."""
+    """412 if the resource is not, or is no longer, as the request expects."""
     return _failed(
         "changed",
         detail,
-        "Look at it again, and repeat the request with that ETag or without a condition.",
+        "Fetch it again, then repeat the request with the current ETag or without a condition.",
     )
 
 
@@ -95,7 +95,7 @@ def _is_as_expected(request: Request, found: Found | None) -> bool:
 
 
 def is_modified(request: Request, found: Found) -> bool:
-    """Whether a reader is to get it, by If-None-Match, or without it by If-Modified-Since."""
+    """Whether to send it, by If-None-Match or, without that, by If-Modified-Since."""
     others = {name: text for name, text in request.environ.items() if name != "HTTP_IF_MATCH"}
     return is_resource_modified(others, etag=f'"{found.etag}"', last_modified=found.last_modified)
 
@@ -105,6 +105,6 @@ def not_supported(what: str) -> Refused:
     return Refused(
         HTTPStatus.NOT_IMPLEMENTED,
         "not-supported",
-        f"{what} on a condition: others might change it in between.",
-        "Leave out the condition; compare the ETag that HEAD shows first.",
+        f"{what} conditionally, because another client could change it in between.",
+        "Leave out the condition; compare the ETag from HEAD first.",
     )

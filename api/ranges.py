@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def register(app: APIFlask) -> None:
-    """Let every route of the app, also those of libraries, see Range in GET requests only."""
+    """Hide Range from every route, including those of libraries, except in GET requests."""
     app.before_request(ignore_range_outside_get)
 
 

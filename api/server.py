@@ -143,9 +143,9 @@ def listen(host: str, first_port: int, *, ports: int = PORTS_TO_TRY) -> socket.s
 def _no_port(host: str, first_port: int, last_port: int) -> ConfigurationError:
     if first_port == last_port:
         return ConfigurationError(
-            f"API_PORT is {first_port}, and another process listens on {host}:{first_port}.",
-            hint=f"Stop it (`ss -ltnp` or `lsof -i :{first_port}` shows which it is), set API_PORT"
-            " to a free port, or leave API_PORT out: the API then takes the next free port.",
+            f"API_PORT is {first_port}, but another process listens on {host}:{first_port}.",
+            hint=f"Stop it (`ss -ltnp` or `lsof -i :{first_port}` shows it), set API_PORT"
+            " to a free port, or leave API_PORT out: the API then uses the next free port.",
         )
     return ConfigurationError(
         f"No port from {first_port} to {last_port} is free on {host}.",
@@ -232,7 +232,7 @@ class Channel(TimedChannel):
         return len(data)
 
     def _keep(self, rest: bytes | memoryview) -> None:
-        """Keep it until the client reads; cut the connection when the disk takes no more."""
+        """Buffer it until the client reads; cut the connection when the disk is full."""
         try:
             super().write_soon(rest)
         except OSError as error:  # of a buffer: those of the connection do not come here
@@ -258,7 +258,7 @@ class Channel(TimedChannel):
         return memoryview(data)[sent:]
 
     def is_over(self) -> bool:
-        """Whether the client is too late, or the disk took no more of its answer."""
+        """Whether the client is too late, or the disk had no room for its answer."""
         is_idle = time.time() - self.last_activity > IDLE_TIMEOUT_SECONDS
         is_unread = bool(self.total_outbufs_len) and is_idle
         return self.is_broken or is_unread or super().is_over()

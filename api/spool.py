@@ -1,4 +1,4 @@
-"""Request bodies on their way to disk, and what is done when the disk takes no more.
+"""Request bodies on their way to disk, and what happens when the disk is full.
 
 The server keeps a body in memory up to a limit and beyond it in a temporary file (TMPDIR), before
 the app sees the request; the files of a form are kept in another.
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 STATUS = HTTPStatus.INSUFFICIENT_STORAGE
 
 _KIND = "insufficient-storage"
-_DETAIL = (
-    "The server could not keep the request's body: its disk takes no more. Nothing was stored."
-)
+_DETAIL = "The server could not store the request's body: its disk is full. Nothing was stored."
 
 log = structlog.get_logger("api")
 
@@ -54,16 +52,16 @@ def log_full_disk(error: OSError, **facts: object) -> None:
         "temporary_file_failed",
         error=f"{type(error).__name__}: {error}",
         folder=tempfile.tempdir,
-        hint="Free space there, or set TMPDIR to a folder that has more.",
+        hint="Free space there, or set TMPDIR to a folder on a disk with more space.",
         **facts,
     )
 
 
 class Spool(OverflowableBuffer):  # type: ignore[misc]
-    """waitress's buffer, which does not raise when the disk takes no more.
+    """waitress's buffer, which does not raise when the disk is full.
 
-    From then on it drops what comes: the client gets an answer at the end of its body, where it
-    surely reads one.
+    It then drops all further bytes, so that the client gets its answer at the end of its body,
+    where every client reads one.
     """
 
     has_failed = False

@@ -97,7 +97,7 @@ def _bucket(shared: Services, name: str) -> dict[str, Any]:
     try:
         if not shared.store.has_bucket(name):
             raise ConfigurationError(
-                f"There is no bucket {name!r}; `{program()} migrate` makes it, or mend the"
+                f"There is no bucket {name!r}; `{program()} migrate` makes it, or correct the"
                 " *_BUCKET setting that names it."
             )
         if is_ours:

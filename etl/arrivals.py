@@ -1,4 +1,4 @@
-"""How changes in the source bucket arrive: `up` sets up the events and reports what comes of it."""
+"""How changes in the source bucket arrive: `up` sets up events and reports the result."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class Arrivals:
         full = f"the full run every {duration_text(settings.etl_interval)}"
         ways = [*self._ways(settings, f"{api_url}/minio-event")]
         if ways:
-            return f"Changes in {bucket} arrive by events ({'; '.join(ways)}) and by {full}."
+            return f"Changes in {bucket} arrive as events ({'; '.join(ways)}) and in {full}."
         sentence = f"Changes in {bucket} are found by {full}."
         if self.warnings:
             return sentence
         if self.could_listen:
-            return f"{sentence} For events, set EVENT_LISTEN=1 or EVENT_ARNS: docs/events.md."
+            return f"{sentence} To use events, set EVENT_LISTEN=1 or EVENT_ARNS: docs/events.md."
         return (
-            f"{sentence} The object store cannot be listened to. If it can send notifications,"
-            " docs/events.md says how to receive them."
+            f"{sentence} The object store does not support listening. If it can send"
+            " notifications, docs/events.md explains how to receive them."
         )
 
     def _ways(self, settings: Settings, hook: str) -> list[str]:
@@ -48,15 +48,15 @@ class Arrivals:
         if self.sends:
             ways.append(f"the store sends them to {', '.join(settings.arns)}")
         if settings.webhook_tokens:
-            ways.append(f"{hook} takes them")
+            ways.append(f"{hook} receives them")
         return ways
 
 
 def arrange(settings: Settings, store: ObjectStore, *, is_ours: bool) -> Arrivals:
     """Subscribe to EVENT_ARNS, and find out whether the store can be listened to.
 
-    A store that does not support what is asked for is named, and costs only time. One that
-    `is_ours`, the embedded one, need not be asked whether it can be listened to.
+    A store without support adds a warning and is not an error. One that `is_ours`, the
+    embedded one, is known to support listening.
     """
     found = Arrivals()
     if settings.arns:
@@ -75,7 +75,7 @@ def _subscribe(found: Arrivals, settings: Settings, store: ObjectStore) -> None:
         return
     if not settings.webhook_tokens and any(arn.endswith(":webhook") for arn in settings.arns):
         found.warnings.append(
-            "WEBHOOK_TOKEN is not set, so the API refuses what the store's webhook sends."
+            "WEBHOOK_TOKEN is not set, so the API rejects the store's webhook requests."
             " Set it to the webhook's token."
         )
 

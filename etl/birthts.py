@@ -1,8 +1,8 @@
 """Texts of `birthts` to milliseconds: integers, integers with `.0`, ISO 8601 dates and times.
 
 Arrow raises for a whole column where one text is wrong, and its lenient parsers make 30 February
-1 March. So a pattern and the calendar tell first which texts are dates; those alone are cast.
-Integers, which nearly all files hold, are never asked whether they are anything else.
+1 March. So a pattern and the calendar first select the texts that are dates, and only those are
+cast. Integers, which nearly all files hold, skip these checks.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ _WANTED = (
 
 @dataclass(frozen=True)
 class Birthts:
-    """What the texts of a column say.
+    """The parsed texts of a column.
 
     Shapes:  each (n,). milliseconds (int64, UTC, 0 where there are none); is_valid: the form is
-             right; fits: and the number fits 64 bits for certain; is_date: and it is no number.
+             right; fits: and the number fits 64 bits for certain; is_date: and it is not a number.
     """
 
     milliseconds: NDArray[np.int64]
@@ -76,18 +76,18 @@ def read_birthts(texts: pa.ChunkedArray) -> Birthts:
 def hint_of(value: str) -> str:
     """What to do about a text that is not valid."""
     if _LIKE_ISO.fullmatch(value):
-        return f"{_WANTED} This is not a valid date and time of ISO 8601, to the millisecond."
+        return f"{_WANTED} This is not a valid ISO 8601 date and time with millisecond precision."
     if _DAY_FIRST.fullmatch(value):
         return f"{_WANTED} This date is ambiguous: it may begin with the day or with the month."
     if _LIKE_DATE.fullmatch(value):
         return f"{_WANTED} This looks like a date."
     if _DECIMAL.fullmatch(value):
-        return f"{_WANTED} This looks like a decimal or a number a spreadsheet has shortened."
+        return f"{_WANTED} This looks like a decimal, or like a number shortened by a spreadsheet."
     return _WANTED
 
 
 def _read_others(texts: pa.ChunkedArray) -> Birthts:
-    """Texts that are no integers, of which there are mostly few."""
+    """Texts that are not integers; usually there are few."""
     is_integral = _mask(pc.match_substring_regex(texts, _INTEGRAL))
     is_date = _mask(pc.match_substring_regex(texts, _ISO))
     numbers = pc.if_else(

@@ -91,7 +91,7 @@ class ObjectStore:
         return self._minio_client(READ_TIMEOUT_SECONDS, RETRIES, endpoint)
 
     def impatient(self) -> Minio:
-        """A client that waits for 3 s at most, and asks once."""
+        """A client that waits at most 3 s and does not retry."""
         return self._minio_client(CHECK_TIMEOUT_SECONDS, 0)
 
     def sender(self) -> SignedPut:
@@ -181,7 +181,7 @@ class ObjectStore:
         """Content and ETag; `size` 0 stands for the whole object."""
         options: GetOptions = {"range": (start, start + size)} if size else {}
         try:
-            # It repeats nothing: the throttle does, and so sees what the store refuses.
+            # No retries here: the throttle retries, so that it sees every refusal.
             result = obstore.get(self._bulk.get(bucket, retries=0), key, options=options)
             return bytes(result.bytes()), bare_etag(result.meta["e_tag"])
         except (NotFoundError, FileNotFoundError, InvalidPathError, ValueError):

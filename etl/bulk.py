@@ -21,7 +21,7 @@ class BulkStores:
     _made: dict[tuple[str, int], S3Store] = field(default_factory=dict)
 
     def get(self, bucket: str, retries: int) -> S3Store:
-        """The client of a bucket that repeats by itself what fails in passing so often."""
+        """The client of a bucket that retries temporary failures so many times."""
         if (bucket, retries) not in self._made:
             self._made[bucket, retries] = self._make(bucket, retries)
         return self._made[bucket, retries]

@@ -1,4 +1,4 @@
-"""The processes that `up` keeps going: started, watched, and started again when they end."""
+"""The processes of `up`: started, watched, and restarted when they end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STEADY_SECONDS = 60.0
 
 @dataclass
 class _Child:
-    """One process, where its words begin in its log, and when it may be started again."""
+    """One process, where its output begins in its log, and when it may be restarted."""
 
     command: tuple[str, ...]
     process: subprocess.Popen[bytes]
@@ -81,7 +81,7 @@ class Children:
         return child.process.poll() is None and time.monotonic() > child.started + seconds
 
     def tend(self, report: Callable[[str], object], *, starting: bool = False) -> None:
-        """Start again what has ended, after a pause that doubles while it keeps ending.
+        """Restart ended processes, after a pause that doubles while they keep ending.
 
         Each exit code of a child is reported once, until the child has been steady for a while.
 
@@ -106,7 +106,7 @@ class Children:
         self._running[name] = new
 
     def _refuse(self, name: str, child: _Child, code: int, *, starting: bool) -> None:
-        hint = f"The whole log: {self.log(name)}."
+        hint = f"See the whole log: {self.log(name)}."
         if code == EXIT_CONFIGURATION:
             raise ConfigurationError(f"The {name} ended:\n{self._words(name, child)}", hint=hint)
         if starting and code != EXIT_TRY_AGAIN:
@@ -120,11 +120,11 @@ class Children:
         child.reported = code
         if code == EXIT_TRY_AGAIN:
             report(
-                f"The {name} waits for what is down, and is started again until it is back:\n"
+                f"The {name} cannot reach a service that it needs; it is restarted until it can:\n"
                 f"{self._words(name, child)}"
             )
         else:
-            report(f"The {name} ended ({_how(code)}); starting it again. See {self.log(name)}.")
+            report(f"The {name} ended ({_how(code)}); restarting it. See {self.log(name)}.")
 
     def _words(self, name: str, child: _Child) -> str:
         """The end of what the child itself has written."""

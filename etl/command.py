@@ -1,4 +1,4 @@
-"""What commands share: a stack that is up while they work, a progress bar, JSON as their answer."""
+"""Shared by commands: a running stack, a progress bar, JSON output, warnings."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def print_result(sentence: str) -> None:
 
 
 def warn(sentence: str) -> None:
-    """Say on standard error what deserves attention, in the form of the logs."""
+    """Write a warning to standard error, in the format of the logs."""
     if wants_json():
         set_up_logs("json")
         structlog.get_logger("etl").warning(sentence)
@@ -96,7 +96,7 @@ def warn(sentence: str) -> None:
 
 @contextmanager
 def progress_bar(*, hidden: bool = False) -> Iterator[Progress]:
-    """A progress bar on standard error; nothing where nobody watches."""
+    """A progress bar on standard error; nothing if that is not a terminal."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns, console=console, transient=True, disable=hidden or not console.is_terminal

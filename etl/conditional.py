@@ -1,7 +1,7 @@
-"""Writes on a condition: only where an object is still what it was, or still is not there.
+"""Conditional writes: only if an object is unchanged, or still does not exist.
 
-Some stores refuse such a write, others ignore the condition and write. So each kind of write is
-tried first, once, on an object of our own; what a store does not do is never sent to it.
+Some stores refuse such a write, others ignore the condition and write. Each kind of write is
+therefore tested once on an object of our own, and never sent to a store that fails the test.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _NOT_IMPLEMENTED = {"NotImplemented", "501"}
 
 
 class Write(StrEnum):
-    """What a store may be able to do on a condition."""
+    """The conditional writes that a store may support."""
 
-    NEW = "put an object only where there is none"
-    OVER = "replace an object only while it is unchanged"
-    REMOVAL = "remove an object only while it is unchanged"
+    NEW = "create an object only if there is none"
+    OVER = "replace an object only if it is unchanged"
+    REMOVAL = "remove an object only if it is unchanged"
 
 
 class ConditionalWrites:
-    """What one store does on a condition, found out in a bucket of our own."""
+    """The conditional writes of one store, tested in a bucket of our own."""
 
     def __init__(self, store: ObjectStore, sender: SignedPut, own_bucket: str) -> None:
         self._store = store
@@ -51,7 +51,7 @@ class ConditionalWrites:
 
     @contextmanager
     def guarding(self, write: Write, key: str, etag: str = "") -> Iterator[Mapping[str, str]]:
-        """The headers with which the store does this write only on its condition.
+        """The headers that make this write conditional.
 
         Raises:  NotSupported when the store cannot; ObjectExists or ObjectChanged when the
         condition fails.
@@ -70,11 +70,11 @@ class ConditionalWrites:
         if not self._known[write]:
             raise NotSupported(
                 f"The object store cannot {write}.",
-                hint="Leave out the condition; look with HEAD first.",
+                hint="Leave out the condition; compare the ETag from HEAD first.",
             )
 
     def _try(self, write: Write) -> bool:
-        """Whether the store does it where the condition holds, and only there."""
+        """Whether the store writes if the condition holds, and only then."""
         key = f"{OWN_PREFIX}condition-{uuid4().hex}"  # others may try at the same time
         with self._store.translating("try a conditional write", self._own_bucket):
             try:
@@ -102,7 +102,7 @@ def _condition(write: Write, etag: str) -> dict[str, str]:
 
 
 def _is_refused(send: Callable[[], object]) -> bool:
-    """Whether the store found that the condition fails; not, where it does not know it."""
+    """Whether the store refused because the condition fails; false if it ignores conditions."""
     try:
         send()
     except S3Error as error:

@@ -1,7 +1,7 @@
 """One connection to PostgreSQL: how it is opened, how its session is set, why it was refused.
 
-What depends on the environment of the process or on settings of the role or the database is set
-on every connection: two machines, or two roles, store and show the same.
+Settings that depend on the process environment, the role or the database are set on every
+connection, so that all machines and roles store and show the same values.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ _ONLY_SQLSTATE = 3  # PQERRORS_SQLSTATE
 
 _ADVICE = {
     "28P01": f"Check the user and the password in DATABASE_URL; {URL_ESCAPES}.",
-    "28000": "Check the user in DATABASE_URL: it must exist, have LOGIN, and be let in from this"
-    " machine by pg_hba.conf.",
+    "28000": "Check the user in DATABASE_URL: it must exist and have LOGIN, and pg_hba.conf"
+    " must admit it from this machine.",
     "3D000": "Check the database's name in DATABASE_URL, or make the database:"
     " `CREATE DATABASE {database} ENCODING 'UTF8' TEMPLATE template0`.",
     FORBIDDEN: "Grant it: `GRANT CONNECT ON DATABASE {database} TO {user}`.",
 }
-_OTHER_ADVICE = "Check the options of the connection: those in DATABASE_URL, and PGOPTIONS."
+_OTHER_ADVICE = "Check the connection options in DATABASE_URL and PGOPTIONS."
 _LOCAL_ADVICE = "Check the password, sslmode and certificates in DATABASE_URL."
 UNKNOWN_HOST = "could not translate host name"
 HOST_ADVICE = f"Check the host in DATABASE_URL; {URL_ESCAPES}."

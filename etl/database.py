@@ -54,7 +54,7 @@ def connect(
 ) -> Engine:
     """An engine whose connections speak UTC, give up connecting in 5 s and notice a dead peer.
 
-    At most `pool_size` connections; who finds none free within 5 s gets DatabaseUnavailable.
+    At most `pool_size` connections; DatabaseUnavailable if none is free within 5 s.
     PostgreSQL ends a statement, or a transaction that sits idle, when its limit is over. With
     `checks_schema`, tables of another version are NewerSchema or OlderSchema.
 
@@ -77,7 +77,7 @@ def connect(
 
 
 def connect_unpooled(settings: Settings) -> Engine:
-    """An engine whose connections are really closed when given back, locks and all.
+    """An engine whose connections are closed when returned, which releases their locks.
 
     Tables of another version are NewerSchema or OlderSchema.
     """
@@ -203,7 +203,7 @@ def _take(connection: Connection, lock: int, wait_seconds: float, refusal: RunRe
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the tables to the newest version; harmless when they are, safe at the same time.
+    """Migrate the tables to the newest version; idempotent, and safe to run concurrently.
 
     Raises:  DatabaseUnavailable; ConfigurationError when it cannot be done, and nothing was.
     """

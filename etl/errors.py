@@ -4,7 +4,7 @@ EtlError
 ├─ TransientError        retry with back-off: ObjectStoreUnavailable, DatabaseUnavailable,
 │                        KafkaUnavailable
 ├─ SourceError           quarantine this object and go on: UnreadableObject, WrongColumns;
-│                        read it anew: ObjectChanged, Undecodable; put it
+│                        read it again: ObjectChanged, Undecodable; put it
 │                        elsewhere: ObjectExists, KeyTaken, KeyRefused; upload it again:
 │                        FilesNotUploaded
 ├─ RunRefused            nothing was changed: RunAlreadyActive, ImagesInHand, MassRetirement,
@@ -113,11 +113,11 @@ class KeyRefused(SourceError):
 class FilesNotUploaded(SourceError):
     """Files that were to be uploaded could not be read, or cannot be objects."""
 
-    hint = "Correct what is named above and upload those files again; the others need no repeat."
+    hint = "Correct the files named above and upload them again; the other files were uploaded."
 
 
 class NotSupported(EtlError):
-    """The object store does not know how to do what was asked for."""
+    """The object store does not support the requested operation."""
 
 
 class ObjectChanged(SourceError):
@@ -182,7 +182,7 @@ class ConfigurationError(EtlError):
 class DatabaseMisconfigured(ConfigurationError, DatabaseUnavailable):
     """PostgreSQL answers, but Bucketline cannot use what DATABASE_URL names.
 
-    A command ends with exit code 2. A process that is running waits until it is set right.
+    A command ends with exit code 2. A running process waits until it is corrected.
     """
 
 
@@ -191,7 +191,7 @@ class LoginRefused(DatabaseMisconfigured):
 
 
 class RightMissing(DatabaseMisconfigured):
-    """The role may log in, but may not do what Bucketline does."""
+    """The role may log in, but lacks a right that Bucketline needs."""
 
 
 class NewerSchema(DatabaseMisconfigured):

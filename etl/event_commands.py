@@ -52,7 +52,7 @@ def subscribe_command(*, arns: tuple[str, ...], prefix: str, suffix: str) -> Non
         new = subscribe(ObjectStore(settings), settings.source_bucket, asked)
     for one in asked:
         print_result(
-            f"{one.arn} {'is subscribed now' if one in new else 'was subscribed already'}."
+            f"{one.arn} {'is now subscribed' if one in new else 'was already subscribed'}."
         )
 
 
@@ -80,7 +80,7 @@ def unsubscribe_command(*, arns: tuple[str, ...]) -> None:
 
     with live() as settings:
         gone = unsubscribe(ObjectStore(settings), settings.source_bucket, arns)
-    print_result(f"{show.counted(len(gone), 'subscription')} taken away.")
+    print_result(f"{show.counted(len(gone), 'subscription')} removed.")
 
 
 @events_group.command("listen")

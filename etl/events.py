@@ -69,7 +69,7 @@ class BucketEvent:
 
 
 def parse(body: object, *, keys_are_quoted: bool = True) -> list[BucketEvent]:
-    """The events of one message of S3, MinIO or what speaks like them; none in a test message.
+    """The events of one S3-style notification; none in a test message.
 
     `body` is the message's bytes, or what its JSON stands for. Webhooks and queues receive keys
     quoted as in a form; the listen API sends them raw, and there a `+` is a plus sign.

@@ -1,7 +1,7 @@
-"""Rules of a file as a whole, whose rows may come in several batches.
+"""Rules for a file as a whole, whose rows may come in several batches.
 
-A file without a user_id column is one user's, so its rows must not differ. Birthdates that all
-lie in the first weeks of 1970 are probably seconds. Of its problems only the first are stored.
+A file without a user_id column belongs to one user, so its rows must not differ. Birthdates that
+all lie in the first weeks of 1970 are probably seconds. Only the first problems are stored.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SAID_OF_A_USER = ("first_name", "last_name", "birthts", "extra")
 
 
 def differing(rows: pd.DataFrame, keys: Collection[str]) -> set[str]:
-    """Those of the keys of which two rows say different things of their user."""
+    """The keys that have at least two rows with different values."""
     if not keys:
         return set()
     rows = rows[rows["key"].isin(keys)]
@@ -48,13 +48,13 @@ def without(rows: pd.DataFrame, keys: Collection[str]) -> pd.DataFrame:
 
 
 def rows_without_id(key: str, etag: str) -> Problem:
-    """The problem of a file whose rows cannot be told apart."""
+    """The problem of a file whose rows differ but have no id."""
     return Problem(
         ProblemCode.ROWS_WITHOUT_ID,
         key,
         etag,
-        "The file has no user_id column, so all of its rows are one user's, and they differ. "
-        "Add a user_id column, or put each user in a file of their own.",
+        "The file has no user_id column, so all of its rows belong to one user, but they differ. "
+        "Add a user_id column, or put each user in a separate file.",
     )
 
 
@@ -72,7 +72,7 @@ class Span(NamedTuple):
 
     @property
     def could_be_seconds(self) -> bool:
-        """Whether all lie in the first two months of 1970, and one of them on another day if not.
+        """Whether all lie in the first two months of 1970, and one is another day as seconds.
 
         A 0 is the same day either way.
         """
@@ -120,7 +120,7 @@ def epoch_seconds(key: str, etag: str) -> Problem:
 
 
 def is_refusal(problem: Problem) -> bool:
-    """Whether the problem costs the whole object."""
+    """Whether the problem rejects the whole object."""
     is_error = problem.severity is Severity.ERROR and problem.line is None
     return is_error and problem.code is not ProblemCode.MORE_PROBLEMS
 
@@ -150,8 +150,8 @@ class ProblemLimit:
             return []
         listed = ", ".join(f"{count:,} {code}" for code, count in self._more.most_common())
         note = (
-            f"{self._more.total():,} more problems of rows are not listed one by one: {listed}. "
-            "Correct those listed; a run that reads the file again lists the next."
+            f"{self._more.total():,} more row problems are not listed individually: {listed}. "
+            "Correct the listed problems and upload the file; the next run lists the rest."
         )
         return [Problem(ProblemCode.MORE_PROBLEMS, key, etag, note)]
 

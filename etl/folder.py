@@ -1,4 +1,4 @@
-"""Files on this machine that are to become objects: their keys, and the entries left out.
+"""Local files to upload: their object keys, and the entries that are skipped.
 
 Nothing outside a named folder is uploaded: a link that leads out of it is skipped, and so is
 everything that is not a file. A path named on the command line is followed, whatever it is.
@@ -39,7 +39,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The files below some paths; `skipped` are no files of theirs, `refused` cannot be objects."""
+    """The files below some paths, entries to skip, and files that cannot be objects (`refused`)."""
 
     files: list[File] = field(default_factory=list)
     skipped: list[LeftOut] = field(default_factory=list)
@@ -98,7 +98,7 @@ def _add_source(found: Found, source: Path, private: Collection[str]) -> None:
 def _without_files(source: Path, skipped: list[LeftOut]) -> ConfigurationError:
     reasons = "; ".join(f"{one.name} is {one.reason}" for one in skipped[:3])
     return ConfigurationError(
-        f"{printable(source)} holds no file.",
+        f"{printable(source)} contains no files.",
         hint=(f"Skipped: {reasons}. " if skipped else "")
         + "Name a folder with files in it, or one file.",
     )
@@ -140,17 +140,17 @@ def _add_entry(found: Found, path: Path, root: Path, private: Collection[str], n
 def _reason_to_skip(path: Path, target: Path, root: Path, private: Collection[str]) -> str | None:
     """None for a file, or a link to a file below the same folder."""
     if any(str(one) in private for one in (target, *target.parents)):
-        return "Bucketline's own"
+        return "a file of Bucketline"
     try:
         mode = target.lstat().st_mode
     except OSError:
-        return "a link that leads nowhere" if path.is_symlink() else "gone"
+        return "a broken link" if path.is_symlink() else "missing"
     if not target.is_relative_to(root):
-        return "a link out of the folder"
+        return "a link that leads out of the folder"
     if stat.S_ISDIR(mode):
         return "a link to a folder"
     if stat.S_ISLNK(mode):
-        return "a link that leads nowhere"
+        return "a broken link"
     return None if stat.S_ISREG(mode) else "neither a file nor a folder"
 
 
@@ -180,7 +180,7 @@ def _refuse_doubles(files: list[File]) -> None:
         if not other.path.samefile(file.path):
             raise ConfigurationError(
                 f"{other.name} and {file.name} would both become {printable(file.key)}.",
-                hint="Upload them one after the other, or name the folder above both.",
+                hint="Upload them one after the other, or name a folder that contains both.",
             )
     files[:] = first.values()
 

@@ -203,7 +203,7 @@ def carry_problems(connection: Connection, bucket: str) -> None:
 
 
 def _count_problems(connection: Connection, run_ids: Iterable[int]) -> None:
-    """Let the figures of these runs agree with the lists of their problems."""
+    """Update the problem counts of these runs to match their stored problems."""
     if ids := sorted(set(run_ids)):
         _run(connection, "count_problems", run_ids=ids)
 

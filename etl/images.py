@@ -146,7 +146,7 @@ def _said(error: Exception) -> str:
 
 
 def _without_metadata(content: bytes) -> png_chunks.Reduced:
-    """The picture without what could condemn its pixels; a GIF holds nothing that does."""
+    """The image without metadata that could make decoding fail; a GIF has none."""
     if content.startswith(png_chunks.SIGNATURE):
         return png_chunks.reduced(content, MAX_PROFILE_BYTES)
     if content.startswith(jpeg_segments.SIGNATURE):
@@ -165,9 +165,9 @@ def _with_end(content: bytes) -> bytes:
 
 
 def _has_all_pixels(body: bytes) -> bool:
-    """Whether nothing lacks but the end: then what follows changes no pixel.
+    """Whether only the end is missing: then further data changes no pixel.
 
-    The decoder makes pixels up where data are missing.
+    The decoder makes up pixels where data is missing.
     """
     if not jpeg_segments.has_all_scans(body):
         return False
@@ -190,7 +190,7 @@ def _pixels_digest(content: bytes) -> bytes:
 
 
 def _decoded(picture: Image.Image, source: png_chunks.Reduced) -> Image.Image:
-    """The pixels, clear where Pillow would not see that they are."""
+    """The pixels, transparent also where Pillow ignores that."""
     picture.load()
     if source.clear:
         return (_clear_gray if len(source.clear) == 1 else _clear_rgb)(picture, source)
@@ -278,9 +278,9 @@ def _fit(width: int, height: int, size: int) -> tuple[int, int]:
 
 
 def _orientation(data: bytes) -> int:
-    """How EXIF says the camera was held; 1, upright, where it says nothing that makes sense.
+    """The EXIF orientation; 1 (upright) if it is missing or invalid.
 
-    Not Pillow's own `getexif`, which asks XMP too; browsers do not.
+    Not Pillow's `getexif`, which also reads XMP; browsers do not.
     """
     exif = Image.Exif()
     try:

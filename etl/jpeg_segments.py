@@ -1,6 +1,6 @@
-"""Reduce a JPEG to the segments its pixels need, and find whether only its end is missing.
+"""Reduce a JPEG to the segments its pixels need, and detect if only its end is missing.
 
-Metadata must not condemn pixels. Pillow refuses the whole picture for a JFIF, Adobe or color
+Metadata must not make decoding fail. Pillow refuses the whole image for a JFIF, Adobe or color
 profile segment that is too short; libjpeg, and so every browser, skips it.
 """
 

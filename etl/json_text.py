@@ -1,8 +1,8 @@
-r"""Whether bytes are one JSON value of RFC 8259, whatever its numbers and strings stand for.
+r"""Check that bytes are one JSON value (RFC 8259), whatever the size of its numbers.
 
 A document is kept as bytes, so its numbers need not fit a double, and its `\u` escapes need not
-pair up. orjson builds values and refuses both; where it does, it is asked again with such
-numbers and escapes replaced by harmless ones of the same length, so that places stay the same.
+pair up. orjson builds values and refuses both. If it does, it is called again with such numbers
+and escapes replaced by valid ones of the same length, so that positions stay the same.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class NotJson(ValueError):
 
 
 class TooDeep(NotJson):
-    """Arrays and objects within each other beyond MAX_DEPTH levels."""
+    """Arrays and objects nested deeper than MAX_DEPTH levels."""
 
 
 def check_json(content: bytes) -> None:
@@ -86,4 +86,4 @@ def _check_encoding(content: bytes) -> None:
         column = len(before.rpartition(b"\n")[2].decode()) + 1
         raise NotJson("it is not UTF-8", before.count(b"\n") + 1, column) from error
     if b"\0" in content[:4]:
-        raise NotJson("it is UTF-16 or UTF-32, or holds a NUL character", 1, content.index(0) + 1)
+        raise NotJson("it is UTF-16 or UTF-32, or has a NUL character", 1, content.index(0) + 1)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-_HEADING = "# Keys to the API: name:role:sha256, one a line. The command `keys` writes this file.\n"
+_HEADING = "# API keys: name:role:sha256, one per line. The command `keys` writes this file.\n"
 
 Stamp = tuple[int, int, int, int, int]
 

@@ -39,7 +39,7 @@ def base_name(key: str) -> str:
 
 
 def spellings(key: str) -> set[str]:
-    """The key, and how a store lists it that keeps objects as files: `/a//b.csv` as `a/b.csv`.
+    """The key, and the form in which a file-based store lists it: `a/b.csv` for `/a//b.csv`.
 
     Such a store names the key in its events as the client did.
     """
@@ -71,7 +71,7 @@ def kind_of(key: str) -> ObjectKind:
 
 
 def is_ignored(source: SourceObject) -> bool:
-    """Whether an object is litter of an operating system or a program, or a folder's marker."""
+    """Whether an object is an ignored file of a system or program, or a folder marker."""
     *folders, name = source.key.split("/")
     return (
         name == ""

@@ -1,4 +1,4 @@
-"""How many requests a store bears at once: fewer as soon as it asks for less, slowly more again."""
+"""The number of concurrent requests: halved when the store refuses one, raised again slowly."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from __future__ import annotations
 class Limit:
     """Additive increase, multiplicative decrease, as in TCP; never above `most`, never below 1.
 
-    Each refusal halves it, and each round of as many answers as the limit raises it by one. The
-    refusals of one burst say the same: one whose request began before the last halving counts
-    for nothing.
+    Each refusal halves it, and each round of as many answers as the limit raises it by one. A
+    refusal is ignored if its request began before the last halving, so that one burst of
+    refusals halves the limit once.
     """
 
     def __init__(self, most: int) -> None:

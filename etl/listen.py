@@ -164,8 +164,8 @@ def open_events(
 def _cannot_be_listened_to(bucket: str) -> ConfigurationError:
     return ConfigurationError(
         f"The object store does not support listening to the events of {bucket}.",
-        hint="Nothing is lost: the full run finds every change. EVENT_LISTEN=0 ends the attempt;"
-        " EVENT_ARNS names targets, if the store can send its events.",
+        hint="No change is lost: full runs find every change. Set EVENT_LISTEN=0 to stop trying to"
+        " listen. If the store can send events, name its targets in EVENT_ARNS.",
     )
 
 

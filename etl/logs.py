@@ -61,9 +61,9 @@ def set_up_logs(log_format: Literal["console", "json"], *, quiet: bool = False) 
 
 
 def wants_json() -> bool:
-    """Whether what a command has to say goes to a collector: LOG_FORMAT is json, and no terminal.
+    """Whether output goes to a log collector: LOG_FORMAT is json, and there is no terminal.
 
-    Asked of the environment, because an error in the settings must be said as well.
+    Read from the environment, because errors in the settings are printed as well.
     """
     return os.environ.get("LOG_FORMAT") == "json" and not sys.stderr.isatty()
 
@@ -90,7 +90,7 @@ def _to_standard_error(*_: object) -> structlog.PrintLogger:
 
 
 class _Lines(structlog.PrintLogger):
-    """Prints lines, and lets nothing fail because the disk under the log is full."""
+    """Prints lines, and ignores errors because the log's disk is full."""
 
     def msg(self, message: str) -> None:
         with suppress(OSError):
@@ -111,7 +111,7 @@ class _StandardError(logging.StreamHandler[TextIO]):
         return sys.stderr
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Let nothing fail, and print no traceback, because the disk under the log is full."""
+        """Ignore errors, without a traceback, because the log's disk is full."""
 
 
 _libraries = _StandardError()

@@ -53,12 +53,12 @@ def _listed(store: ObjectStore, bucket: str, keys: set[str]) -> list[SourceObjec
 def confirmed(
     store: ObjectStore, bucket: str, changes: Iterable[Change | int], tally: Tally
 ) -> Iterator[Change | int]:
-    """The changes, but of the removals those alone that the store confirms, key by key.
+    """The changes, with only those removals that the store confirms, key by key.
 
-    Some stores list what was there when another listing stopped, and nobody is to be retired for
-    that. What is there after all is counted as listed; it is modified since the manifest was
-    written, or else in step with it, which a number stands for as in `changes_by_page`. What is
-    there but ignored, and counted as such, is removed: it was no file of ours when it was listed.
+    Some stores return the stale rest of a listing that stopped; it must not retire users. What is
+    there after all is counted as listed: it was modified since the manifest was written, or else
+    is in sync with it, which a number stands for as in `changes_by_page`. What is there but
+    ignored, and counted as such, is removed: it was not a file of ours when it was listed.
     """
     removed: list[Change] = []
     for change in changes:

@@ -224,8 +224,8 @@ class Objects:
         write = Write.NEW if seen is None else Write.OVER
         if not _fits_one_put(upload):
             raise NotSupported(
-                "An object above 5 GiB, or of unknown size, cannot be put on a condition.",
-                hint="Leave out the condition; look with HEAD first.",
+                "An object above 5 GiB, or of unknown size, cannot be stored conditionally.",
+                hint="Leave out the condition; compare the ETag from HEAD first.",
             )
         etag = "" if seen is None else seen.etag
         with self._putting(bucket, key), self._conditional.guarding(write, key, etag) as condition:

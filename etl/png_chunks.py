@@ -1,6 +1,6 @@
 """Reduce a PNG to the chunks its pixels need.
 
-Metadata must not condemn pixels. Pillow refuses the whole picture for text that unfolds too far,
+Metadata must not make decoding fail. Pillow refuses the whole image for text that expands too far,
 a comment with a wrong checksum or a chunk cut short after the pixels. libpng, and so every
 browser, drops such a chunk and shows the picture.
 """

@@ -1,7 +1,7 @@
 """The program's name, as the user started it: `./run.sh`, `bucketline` or `python -m etl`.
 
 Messages are written for run.sh, and name its commands as `./run.sh status`. Where they are shown,
-`named` puts the name the user knows in its place.
+`named` replaces `./run.sh` with the name the user knows.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Remove what is old: closed problems, runs that nothing came from, events that were handled.
+"""Remove old rows: closed problems, runs that no data refers to, handled events.
 
-A page at a time, each in a transaction of its own that locks nothing but what it removes, so
-that runs and readers go on. Open problems, the last runs and waiting events always stay.
+Each page is a separate transaction that locks only the rows it removes, so that runs and readers
+continue. Open problems, the last runs and waiting events are always kept.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ SLICE_SECONDS = 1.0  # what a run that is asked for meanwhile waits at most, and
 STATEMENT_TIMEOUT_SECONDS = 60
 PAGE = 5_000
 KEPT_RUNS = 100
-# What PostgreSQL knows of these tables is of before they shrank: it would read one through, dead
-# rows and all, for each row of a page, and so would the foreign key's check.
+# PostgreSQL's statistics are from before these tables shrank: for each row of a page it would
+# scan a whole table with its dead rows, and so would the foreign key's check.
 _BY_INDEX = "; ".join(
     f"SET LOCAL enable_{kind} = off" for kind in ("seqscan", "hashjoin", "mergejoin")
 )
@@ -63,7 +63,7 @@ class Retention:
         self._pass: Iterator[None] | None = None
 
     def work(self) -> bool:
-        """Remove for a second what is old, once an hour until all is gone; whether more is.
+        """Remove old rows for a second, hourly until none are left; whether any are left.
 
         Raises:  DatabaseUnavailable; the next pass is in an hour then.
         """
@@ -87,7 +87,7 @@ class Retention:
         self._engine.dispose()  # a connection that is idle for an hour helps nothing
 
     def _whole_pass(self) -> Iterator[None]:
-        """Remove all that is old, a page at each step."""
+        """Remove all old rows, one page per step."""
         gone: Counter[str] = Counter()
         try:
             for _ in self._each_table(gone):

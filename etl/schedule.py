@@ -77,11 +77,10 @@ class Scheduler:
         os.write(self._wake_write, b".")
 
     def run_forever(self) -> None:
-        """Serve interval, requests and events; outages of the database are waited out.
+        """Serve interval, requests and events; wait while the database is down.
 
-        So are tables that a newer Bucketline has migrated. The first run is made at once, and one
-        after each outage: what happened in the bucket meanwhile is not waited for until the
-        interval.
+        Also wait while the tables have a newer version. A run starts immediately at the beginning
+        and after each outage, so that changes since then do not wait for the interval.
         """
         reconnect = Backoff(FIRST_RECONNECT_SECONDS, LAST_RECONNECT_SECONDS)
         with self._ticking():
@@ -261,7 +260,7 @@ class Scheduler:
 
 
 def _log_waiting(error: DatabaseUnavailable) -> None:
-    """An outage ends by itself; what is set up wrong does not."""
+    """Outages end by themselves; wrong settings do not."""
     level = log.error if isinstance(error, DatabaseMisconfigured) else log.warning
     level("waiting for the database", code=error.code, reason=error.message, hint=error.advice)
 

@@ -1,4 +1,4 @@
-"""The version of the tables: what this program needs, what it finds, how it gets there."""
+"""The version of the tables: the required one, the one found, and the migration."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 FIND_VERSIONS = "SELECT version_num FROM alembic_version"
 
 _OWN_DATABASE = (
-    "Give Bucketline a database of its own (`CREATE DATABASE bucketline`), or a schema of its own:"
+    "Give Bucketline its own database (`CREATE DATABASE bucketline`) or its own schema:"
     " `CREATE SCHEMA bucketline`, and ?options=-csearch_path%3Dbucketline at the end of"
     " DATABASE_URL."
 )
 # SQLSTATEs with which PostgreSQL refuses a migration for what the database holds or allows; 42703
 # is an `alembic_version` without the column.
 _REFUSALS = {
-    "42501": "Grant the role in DATABASE_URL what it lacks, or migrate as the tables' owner.",
+    "42501": "Grant the role in DATABASE_URL the missing right, or migrate as the tables' owner.",
     "42P07": _OWN_DATABASE,
     "42710": _OWN_DATABASE,
     "42703": _OWN_DATABASE,
@@ -68,7 +68,7 @@ def _refuse_unknown(found: Sequence[str]) -> None:
     if unknown:
         raise NewerSchema(
             f"The tables in DATABASE_URL are at version {', '.join(unknown)}, which this"
-            f" Bucketline does not know; it needs {newest()}.",
+            f" Bucketline does not know; it requires {newest()}.",
             hint="If a newer Bucketline migrated them, update this one. If the table"
             f" alembic_version belongs to another program: {_OWN_DATABASE}",
         )
@@ -89,7 +89,7 @@ def upgrade(connection: Connection) -> None:
 
     The caller commits, and holds a lock that keeps others from doing the same.
 
-    Raises:  NewerSchema; ConfigurationError naming what is in the way, and what to do about it.
+    Raises:  NewerSchema; ConfigurationError with the obstacle and the remedy.
     """
     place = connection.execute(text(statements("schema")["place"])).one()
     try:
@@ -107,7 +107,7 @@ def upgrade(connection: Connection) -> None:
             raise
         said = str(error.orig).strip().splitlines()[0]
         raise ConfigurationError(
-            f"{_named(place)} cannot be migrated, and is as it was: {said}.", hint=advice
+            f"{_named(place)} could not be migrated and is unchanged: {said}.", hint=advice
         ) from error
 
 
@@ -116,36 +116,36 @@ def _named(place: Row[Any]) -> str:
 
 
 def _check_place(place: Row[Any]) -> None:
-    """Refuse what cannot be written at all."""
+    """Refuse a database that cannot be written."""
     if place.is_replica or place.is_read_only:
         why = "is a replica" if place.is_replica else "is read-only for this role"
         raise ConfigurationError(
-            f"Database {place.database} {why}: no table can be made in it.",
-            hint="Let DATABASE_URL name the primary server."
+            f"Database {place.database} {why}: no table can be created in it.",
+            hint="Set DATABASE_URL to the primary server."
             if place.is_replica
-            else f"Run `ALTER ROLE {place.quoted_role} RESET default_transaction_read_only`, or see"
-            " where else default_transaction_read_only is set.",
+            else f"Run `ALTER ROLE {place.quoted_role} RESET default_transaction_read_only`, or"
+            " find out where else default_transaction_read_only is set.",
         )
     if place.schema is None:
         raise ConfigurationError(
             f"No schema of search_path ({place.search_path}) exists in database {place.database}.",
-            hint=f"Make it, for example `CREATE SCHEMA AUTHORIZATION {place.quoted_role}`, or name"
-            " another in search_path.",
+            hint=f"Create it, for example `CREATE SCHEMA AUTHORIZATION {place.quoted_role}`, or"
+            " name another in search_path.",
         )
 
 
 def _check_new_place(connection: Connection, place: Row[Any]) -> None:
-    """Refuse to make tables where they could not be made, or not be used."""
+    """Refuse a database in which tables could not be created or used."""
     if place.encoding != "UTF8":
         raise ConfigurationError(
             f"Database {place.database} has the encoding {place.encoding}, which cannot hold every"
             " name.",
-            hint="Make another: `CREATE DATABASE bucketline ENCODING 'UTF8' TEMPLATE template0`.",
+            hint="Create another: `CREATE DATABASE bucketline ENCODING 'UTF8' TEMPLATE template0`.",
         )
     missing = _missing_rights(place)
     if missing:
         raise ConfigurationError(
-            f"Role {place.role} may not make tables in schema {place.schema} of database"
+            f"Role {place.role} may not create tables in schema {place.schema} of database"
             f" {place.database}.",
             hint=f"As the owner of the database, run: {' '.join(missing)}",
         )
@@ -154,13 +154,13 @@ def _check_new_place(connection: Connection, place: Row[Any]) -> None:
     if clashes:
         listed = ", ".join(f"{one.kind} {one.name} (of {one.owner})" for one in clashes)
         raise ConfigurationError(
-            f"{_named(place)} already holds names that Bucketline needs: {listed}.",
+            f"{_named(place)} already contains names that Bucketline needs: {listed}.",
             hint=_OWN_DATABASE,
         )
 
 
 def _missing_rights(place: Row[Any]) -> list[str]:
-    """The statements that grant what the role lacks."""
+    """The statements that grant the missing rights."""
     grants = {
         f"GRANT CREATE ON SCHEMA {place.quoted_schema} TO {place.quoted_role};": place.may_create,
         f"GRANT TEMPORARY ON DATABASE {place.quoted_database} TO {place.quoted_role};": (

@@ -1,6 +1,6 @@
 """Upload files into the source bucket under the paths they have in their folder.
 
-The sample is uploaded in the same way, and can be taken away again.
+The sample is uploaded in the same way and can be removed again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Uploaded:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """How many objects of the sample were removed, and the keys that hold something else by now."""
+    """How many sample objects were removed, and the keys whose content has changed."""
 
     count: int
     kept: list[str] = field(default_factory=list)
@@ -122,7 +122,7 @@ def remove_sample(store: ObjectStore, settings: Settings) -> Removed:
 
 def _may_not(error: UnreadableObject) -> ConfigurationError:
     return ConfigurationError(
-        error.message, hint="Give the user of S3_ACCESS_KEY the right to do that in SOURCE_BUCKET."
+        error.message, hint="Give the user of S3_ACCESS_KEY that permission in SOURCE_BUCKET."
     )
 
 
@@ -154,7 +154,7 @@ def _upload(objects: Objects, bucket: str, file: File) -> str | None:
         return error.message
     except UnreadableObject as error:
         raise _may_not(error) from error
-    return "it changed while it was uploaded: upload it again when it is complete"
+    return "it changed during the upload: upload it again when it is complete"
 
 
 def _put(objects: Objects, bucket: str, file: File) -> bool:
@@ -181,7 +181,7 @@ def _opened(path: Path) -> IO[bytes]:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(0, "it is no file any more")
+        raise OSError(0, "it is no longer a file")
     return os.fdopen(descriptor, "rb")
 
 

@@ -1,4 +1,4 @@
-"""`./run.sh seed`: upload files into the source bucket, or take the sample out of it again."""
+"""`./run.sh seed`: upload files into the source bucket, or remove the sample from it."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ SHOWN = 20
 
 @click.command("seed")
 @click.argument("sources", metavar="[PATH…]", type=CallersPath(), nargs=-1, required=False)
-@click.option("--if-empty", is_flag=True, help="Do nothing when the bucket holds anything.")
+@click.option("--if-empty", is_flag=True, help="Upload only if the bucket is empty.")
 @click.option(
     "--remove-sample",
     is_flag=True,
-    help="Remove the sample's objects instead, as far as their content is still the sample's.",
+    help="Remove the sample's objects instead, if their content is unchanged.",
 )
 def seed_command(sources: tuple[Path, ...], *, if_empty: bool, remove_sample: bool) -> None:
-    """Upload data/src, or a folder or file of yours.
+    """Upload folders and files, or the sample data/src.
 
-    The files below a folder go under the paths they have there, one file under its name. Links
+    Files below a folder keep their paths in it; a single file keeps its name. Links
     that lead out of the folder are skipped. Without a PATH the sample is uploaded, but only into
     the embedded object store.
     """
@@ -54,8 +54,8 @@ def _sample(settings: Settings) -> Path:
     folder = SAMPLE.relative_to(Path.cwd()) if SAMPLE.is_relative_to(Path.cwd()) else SAMPLE
     raise ConfigurationError(
         f"No PATH is given, and {settings.s3_endpoint} is not the embedded object store.",
-        hint="Name the folder or file to upload. To try the sample there: "
-        f"`./run.sh seed {printable(folder)}`; `./run.sh seed --remove-sample` removes it again.",
+        hint="Name the folder or file to upload. To upload the sample: "
+        f"`./run.sh seed {printable(folder)}`; `./run.sh seed --remove-sample` removes it.",
     )
 
 
@@ -66,7 +66,7 @@ def _upload(found: Found, *, if_empty: bool) -> None:
     with live() as settings, progress_bar() as bar:
         store, bucket = ObjectStore(settings), settings.source_bucket
         if if_empty and not store.is_empty(bucket):
-            print_result(f"{bucket} is not empty; left as it is.")
+            print_result(f"{bucket} is not empty; nothing was uploaded.")
             return
         task = bar.add_task("upload", total=len(found.files))
         done = seed(store, settings, found.files, uploaded=lambda: bar.advance(task))
@@ -83,7 +83,7 @@ def _remove_sample(sources: tuple[Path, ...], *, if_empty: bool) -> None:
     from etl.seed import remove_sample
 
     if sources or if_empty:
-        raise click.UsageError("--remove-sample takes no PATH and no --if-empty.")
+        raise click.UsageError("--remove-sample takes neither a PATH nor --if-empty.")
     with live() as settings:
         removed = remove_sample(ObjectStore(settings), settings)
     noun = show.counted(removed.count, "sample object")
@@ -93,7 +93,7 @@ def _remove_sample(sources: tuple[Path, ...], *, if_empty: bool) -> None:
     if removed.count:
         print_result(
             "The next run retires their users: `./run.sh run`. If it is refused as a mass"
-            " retirement, check what else was removed before you allow it."
+            " retirement, check which other objects were removed before you allow it."
         )
 
 

@@ -1,4 +1,4 @@
-"""Shadowed rows: the valid rows that lost to another row of the same user, and to which."""
+"""Shadowed rows: valid rows that lost to another row of the same user, and the row that won."""
 
 from __future__ import annotations
 

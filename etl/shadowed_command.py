@@ -30,8 +30,8 @@ _REASONS = {
 def shadowed_command(*, key: str | None, user_id: str | None, as_json: bool) -> None:
     """List the valid rows that lost to another row of the same user.
 
-    The newest object wins, then the smallest key, then the last line. A shadowed row comes back
-    when the row it lost to is gone.
+    The newest object wins, then the smallest key, then the last line. If the row that won is
+    removed, the shadowed row is loaded.
     """
     from etl.shadowed import count_shadowed, shadowed_rows
 
@@ -57,7 +57,7 @@ def show_rows(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
         reason = f"  lost to {_place(row['lost_to'])}: {_REASONS[row['lost_by']]}"
         console.print(reason, markup=False, soft_wrap=True)
     if len(found) > SHOWN_ROWS:
-        console.print("There are more; --key and --user choose, --json prints all.")
+        console.print("There are more: filter with --key or --user, or print all with --json.")
 
 
 def _place(row: Mapping[str, Any]) -> str:
@@ -65,11 +65,11 @@ def _place(row: Mapping[str, Any]) -> str:
 
 
 def show_none(console: Console, *, key: str | None, user_id: str | None, others: int) -> None:
-    """That none is shadowed of what was asked for, and how many are besides."""
+    """Say that no such row is shadowed, and how many others are."""
     asked = "" if user_id is None else f" of user '{printable(user_id)}'"
     asked += "" if key is None else f" in '{printable(key)}'"
     console.print(f"No row{asked} is shadowed.", style="green", markup=False, soft_wrap=True)
     if others:
         verb = "is" if others == 1 else "are"
-        line = named(f"{counted(others, 'other')} {verb}: `./run.sh shadowed`.")
+        line = named(f"{counted(others, 'other row')} {verb}: `./run.sh shadowed`.")
         console.print(line, markup=False)

@@ -1,7 +1,7 @@
-"""A PUT or DELETE in one request: with conditions, the body streamed, and no part of it held.
+"""A PUT or DELETE in one request: conditional, with a streamed and unbuffered body.
 
-The minio client sends a stream in parts that it holds and hashes, and no conditions. Here the
-body is not signed: its length is, and the store keeps nothing of a body that ends early.
+The minio client buffers and hashes parts of a stream, and sends no conditions. Here only the
+length of the body is signed, and the store discards a body that ends early.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Our own modules as processes, which import nothing from the folder they happen to start in.
+"""Run our modules as processes that import nothing from their working directory.
 
 That folder is a user's: an `api/` or `json.py` in it is not ours. `-P` keeps it off the path, and
 a package that the interpreter does not find by itself, such as a checkout's, goes by PYTHONPATH.

@@ -174,7 +174,7 @@ class _Judge:
         return _Found(checked.rows, list(self._limit.passing(problems, more)))
 
     def closing(self) -> list[Problem]:
-        """The problems that take the whole object to know."""
+        """The problems that depend on the whole object."""
         key, etag = self._source.key, self._source.etag
         if self._is_without_id:
             return [file_rules.rows_without_id(key, etag)]

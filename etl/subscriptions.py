@@ -199,5 +199,5 @@ def _explained(error: MinioException, bucket: str) -> Exception:
 def _unsupported(bucket: str) -> ConfigurationError:
     return ConfigurationError(
         f"The object store does not support notifications of changes in {bucket}.",
-        hint="Nothing is lost: the full run finds every change. Remove EVENT_ARNS.",
+        hint="No change is lost: full runs find every change. Remove EVENT_ARNS.",
     )

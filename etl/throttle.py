@@ -1,6 +1,6 @@
-"""Send a store no more requests at once than it bears, and repeat those that it refuses.
+"""Limit concurrent requests to what a store can handle, and retry those that it refuses.
 
-The clients would repeat them by themselves, and hide that there were too many.
+The clients' own retries would hide that there were too many.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ ATTEMPTS = 4  # with timeouts and other faults that may pass
 
 _REFUSING = {429, 503}
 _FAILING = {500, 502, 504}
-# obstore tells statuses and timeouts apart in its words alone.
+# obstore distinguishes statuses and timeouts only in its error text.
 _STATUS = re.compile(r"non-2xx status code: (\d{3})\b")
 _TIMEOUT = re.compile(r"\bkind: Timeout\b|\bTimedOut\b")
 _TRANSPORT = re.compile(r"\bHttpError\b|HTTP error")
 
 
 class Throttle:
-    """Requests of any number of threads, `most` of them open at once, fewer while it must be."""
+    """Requests of any number of threads, at most `most` open at once, fewer while overloaded."""
 
     def __init__(self, most: int) -> None:
         self._limit = Limit(most)
@@ -104,7 +104,7 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def attempts(error: BaseException) -> int:
-    """How often to try in all what fails so."""
+    """How often to try in total after such a failure."""
     status = _status(error)
     if status in _REFUSING:
         return ATTEMPTS_REFUSED

@@ -38,9 +38,9 @@ LOOK_SECONDS = 0.1
 
 
 def up(settings: Settings, console: Console, *, sample: bool, embeds_store: bool) -> None:
-    """Start scheduler and API and keep them going; fill an empty bucket with the `sample` before.
+    """Start scheduler and API and keep them running; first fill an empty bucket with the `sample`.
 
-    Ends on Ctrl-C or SIGTERM, children first. A child that ends is started again, unless its
+    Ends on Ctrl-C or SIGTERM, children first. A child that ends is restarted, unless its
     settings are wrong; a run that fails or is refused is reported.
 
     Raises:  ConfigurationError when this LOCAL_DIR is up already, or a child's settings are
@@ -125,8 +125,7 @@ def _await_first_run(parts: _Parts, engine: Engine, started: datetime, url: str)
         is_stopped=lambda: parts.told.stop,
         meanwhile=parts.tend,
         slow=lambda: parts.console.print(
-            f"The API is at {url}. The first run is not over yet;"
-            f" `{program()} status` tells of it.",
+            f"The API is at {url}. The first run has not finished yet; see `{program()} status`.",
             soft_wrap=True,
         ),
     )

@@ -1,6 +1,6 @@
 """Reduce a WebP to the chunks its pixels need.
 
-Metadata must not condemn pixels: the decoder refuses a file whose EXIF or XMP is cut short,
+Metadata must not make decoding fail: the decoder refuses a file whose EXIF or XMP is cut short,
 although both come after the pixels.
 """
 

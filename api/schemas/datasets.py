@@ -1,4 +1,4 @@
-"""What the tables of datasets hold besides the rows of GET /data."""
+"""Schemas of the rows of datasets that GET /data does not return."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PLACE = r"^[0-9]{1,10}:[^\u0000]+$"
 def _storable(value: str) -> str:
     line, colon, key = value.partition(":")
     if not (colon and key and line.isascii() and line.isdecimal() and len(line) <= 10):  # noqa: PLR2004
-        raise ValueError("must be as the Link header has it: LINE:KEY")
+        raise ValueError("must be LINE:KEY, as in the Link header")
     if "\0" in key:
         raise ValueError("must not hold a NUL character")
     return value
@@ -31,10 +31,10 @@ class ShadowedQuery(Query):
     key: Key | None = Field(
         None, description="Only rows of the object with this key.", examples=["team.csv"]
     )
-    limit: ShortPage = Field(SHORT_PAGE, description="At most so many rows.")
+    limit: ShortPage = Field(SHORT_PAGE, description="Maximum number of rows.")
     after: PlaceText | None = Field(
         None,
-        description="Only rows after this place, LINE:KEY, as the Link header has it.",
+        description="Only rows after this place, LINE:KEY, as in the Link header.",
         examples=["2:team.csv"],
     )
 
@@ -58,8 +58,8 @@ class ShadowedRow(RowPlace):
     extra: dict[str, Any] | None
     run_id: int = Field(description="The run that recorded it.")
     lost_by: Literal["last_modified", "key", "line"] = Field(
-        description="Why the other row won: its object is newer; its key is smaller, the objects"
-        " being as new; or it is later in the same object."
+        description="Why the other row won: its object is newer; both objects are equally new and"
+        " its key is smaller; or it is on a later line of the same object."
     )
     lost_to: RowPlace = Field(description="The row that won.")
 

@@ -12,7 +12,7 @@ from api.schemas.query import SHORT_PAGE, Id, Key, Query, ShortPage
 from etl.model import ProblemCode, RunState, Severity, Trigger
 from etl.program import named, naming
 
-# Stored with the commands of run.sh in them, and shown with those of the program that is here.
+# Stored with run.sh commands, and shown with the commands of the running program.
 _Note = Annotated[str, AfterValidator(named)]
 _Error = Annotated[dict[str, Any], AfterValidator(partial(naming, "hint"))]
 
@@ -80,7 +80,7 @@ class RunProblem(BaseModel):
     line: int | None = Field(description="Physical line; null for a fault of the whole object.")
     column: str | None
     value: str | None = Field(description="The raw value, cut and safe to show.")
-    note: _Note = Field(description="What is wrong and what to do about it.")
+    note: _Note = Field(description="The fault and how to fix it.")
 
 
 class RunProblems(BaseModel):

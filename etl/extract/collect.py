@@ -1,7 +1,7 @@
-"""What reading a batch of files gathers: blocks of rows, figures, problems and notices.
+"""Collects the results of reading a batch of files: blocks of rows, counters, problems, notices.
 
-Of the problems of a file's rows only the first are kept one by one, as many as are stored at the
-most. The rest is counted: a small file can hold a fault on each of a million lines.
+Only the first problems of a file's rows are kept individually, up to the number that is stored.
+The rest are counted, because a small file can have a fault on each of a million lines.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class Block:
 class Record(NamedTuple):
     """One record as it stands: its file, line (from 1), first physical line, and its cells.
 
-    Cells are not stripped; None stands for those of a record whose quotes are broken. They count
-    for nothing in a record of which a line is in no encoding that we read.
+    Cells are not stripped; None stands for those of a record whose quotes are broken. They are
+    ignored if a line of the record cannot be decoded.
     """
 
     file: int
@@ -161,7 +161,7 @@ class Collector:
         return block.without(refused)
 
     def note_oddities(self) -> None:
-        """Make the notices problems; no more of these files are to come."""
+        """Turn the notices into problems, after the last rows of these files."""
         self.problems.extend(self.notices.problems(self._sources))
 
     def blocks(self) -> list[Block]:
@@ -172,7 +172,7 @@ class Collector:
         return self._blocks
 
     def _padded(self, record: Record, cells: list[str], width: int) -> list[str]:
-        """The cells with blank ones for those that are left out at the end, which is noted."""
+        """The cells with blank ones for missing trailing cells, which are noted."""
         if len(cells) >= width:
             return cells
         if _any_filled(cells):
@@ -181,7 +181,7 @@ class Collector:
         return cells + [""] * (width - len(cells))
 
     def _without_headers(self, block: Block) -> Block:
-        """The block without rows that are the header once more, which are noted."""
+        """The block without repeated headers, which are noted."""
         repeated = _repeated_headers(block)
         if not repeated:
             return block
@@ -232,7 +232,7 @@ def _without_blank_rows(block: Block) -> Block:
 
 
 def _repeated_headers(block: Block) -> list[int]:
-    """Where the header stands again among the rows; its `birthts` cell gives it away."""
+    """The rows that repeat the header, found by their `birthts` cell."""
     birthts = block.cells[block.columns.index(_TELLING)]
     size = pc.binary_length(birthts)
     is_as_long = pc.or_(*(pc.equal(size, length) for length in _TELLING_BYTES))
@@ -267,8 +267,8 @@ def _fault_of_form(record: Record, width: int) -> tuple[ProblemCode, str]:
 
 
 _ENCODING_NOTE = (
-    "The row is neither UTF-8 nor cp1252, or it is UTF-8 made from UTF-16 without joining the "
-    "surrogates (CESU-8). Export it as UTF-8."
+    "The row is neither UTF-8 nor cp1252, or it has surrogates encoded as UTF-8 (CESU-8). "
+    "Export it as UTF-8."
 )
 _QUOTE_NOTE = (
     "A quoted cell that begins on this line is not closed properly. End it with one double "

@@ -76,7 +76,7 @@ def is_header(cells: Sequence[str], columns: Sequence[str]) -> bool:
 def _cut(line: str) -> tuple[str, Scan]:
     """The delimiter under which a header has the required columns, and the header cut by it.
 
-    Where none does, it is the one that occurs most often outside quotes, or the first of those.
+    If none does, the most frequent one outside quotes, or the first of those.
     """
     for delimiter in DELIMITERS:
         scan = _scan(line, delimiter)

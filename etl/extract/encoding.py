@@ -1,9 +1,9 @@
 """Bytes to lines of text: which encoding a file is in.
 
 Statistical guessing is wrong more often than right on files of a few dozen bytes, so only
-certain signs count: a BOM, the NUL pattern of UTF-16, strict UTF-8. Files are also joined from
-parts in several encodings, so a file that is not UTF-8 throughout is decoded line by line: only
-the lines that are not UTF-8 are read as cp1252, the usual encoding of old spreadsheets.
+certain signs count: a BOM, the NUL pattern of UTF-16, strict UTF-8. Some files are
+joined from parts in several encodings, so a file that is not all UTF-8 is decoded line by line:
+only the lines that are not UTF-8 are read as cp1252, the usual encoding of old spreadsheets.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 
 
 class Decoded(NamedTuple):
-    """The lines of a text with their ends, and which of them (from 1) are not UTF-8 as the rest is.
+    """The lines of a text with their ends, and the numbers (from 1) of those that are not UTF-8.
 
-    `guessed` were read as cp1252. `undecodable` cannot be read: they are here with a character
-    for each byte, so that the lines and quotes around them are what they are.
+    `guessed` lines were read as cp1252. `undecodable` lines are kept with one character per
+    byte, so that lines and quotes around them are parsed as usual.
     """
 
     lines: list[str]
@@ -43,7 +43,7 @@ class Decoded(NamedTuple):
 
 
 def decode(content: bytes) -> Decoded | None:
-    """The lines of a file, without byte order marks; None when it is not the UTF-16 it seems."""
+    """The lines of a file, without byte order marks; None if it looks like UTF-16 but is not."""
     encoding, mark_bytes = _signs(content, len(content))
     if encoding == "utf-8":
         return decode_lines(content)
@@ -54,7 +54,7 @@ def decode(content: bytes) -> Decoded | None:
 
 
 def decode_lines(content: bytes) -> Decoded:
-    """Whole lines without byte order marks, each in an encoding of its own."""
+    """Whole lines without byte order marks, each in its own encoding."""
     try:
         return Decoded(_lines_without_marks(content.decode()))
     except UnicodeDecodeError:
@@ -67,7 +67,7 @@ def physical_lines(text: str) -> list[str]:
 
 
 def without_marks(lines: bytes) -> bytes:
-    """Lines ended by LF without the marks they begin with, as files that were joined have."""
+    """Lines ended by LF, without leading byte order marks, which joined files have."""
     lines = lines.removeprefix(codecs.BOM_UTF8)
     return _MARKS_OF_LINES.sub(b"", lines) if codecs.BOM_UTF8 in lines else lines
 
@@ -125,9 +125,9 @@ class Transcoder:
         self._rest = b""
 
     def transcode(self, piece: bytes, *, is_last: bool = False) -> bytes:
-        """As much of the text as is certain by now: UTF-16 as UTF-8, anything else as it stands.
+        """The text that is complete so far: UTF-16 as UTF-8, anything else unchanged.
 
-        Raises:  Undecodable when it is not the UTF-16 it seems.
+        Raises:  Undecodable if it looks like UTF-16 but is not.
         """
         content = self._rest + piece
         if self._encoding is None:

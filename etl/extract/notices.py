@@ -1,4 +1,4 @@
-"""Oddities of a file that cost no row: each kind is one warning, however many lines show it."""
+"""Oddities that do not reject rows: one warning per kind and file, however many lines have it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ LISTED_LINES = 5
 
 _NOTES = {
     ProblemCode.GUESSED_ENCODING: (
-        "{Lines} not UTF-8, read as cp1252. Check their letters, then save the file as UTF-8."
+        "{Lines} not UTF-8 and read as cp1252. Check the accented letters, then save "
+        "the file as UTF-8."
     ),
     ProblemCode.REPEATED_HEADER: (
-        "{Lines} the header again, skipped. Keep only the header at the top of the file."
+        "{Lines} a repeated header and skipped. Keep only the header at the top of the file."
     ),
     ProblemCode.MISSING_TRAILING_CELLS: (
-        "{Lines} shorter than the header, read as if the last cells were blank. "
+        "{Lines} shorter than the header and read as if the last cells were blank. "
         "Check that no cell is missing."
     ),
 }
@@ -29,7 +30,7 @@ _NOTES = {
 
 @dataclass
 class Notice:
-    """One oddity of one file: how many lines show it, the first of those, and the very first."""
+    """One oddity of one file: the number of lines, the first numbers, and the first line's text."""
 
     count: int = 0
     lines: list[int] = field(default_factory=list)

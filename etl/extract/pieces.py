@@ -52,7 +52,7 @@ class PieceReader:
 
     @property
     def is_of_one_user(self) -> bool:
-        """Whether all rows are one user's, as there is no user_id column."""
+        """Whether all rows belong to one user because there is no user_id column."""
         return self._header is not None and "user_id" not in self._header.columns
 
     def read(self, piece: bytes) -> Extract:

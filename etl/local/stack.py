@@ -114,9 +114,9 @@ def unusable(local_dir: Path, error: OSError) -> EtlError:
     """The error for a LOCAL_DIR in which nothing can be written."""
     message = f"LOCAL_DIR={local_dir} cannot be used: {error}."
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return TransientError(message, hint="Free some space on its disk, and start again.")
+        return TransientError(message, hint="Free space on its disk, then start again.")
     return ConfigurationError(
-        message, hint="Give that folder to the user who runs Bucketline, or set another LOCAL_DIR."
+        message, hint="Make the user who runs Bucketline its owner, or set another LOCAL_DIR."
     )
 
 

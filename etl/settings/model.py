@@ -80,7 +80,7 @@ class Settings(BaseSettings):
         default=128,
         ge=1,
         le=256,
-        description="the most objects that are fetched at once; fewer while the store asks for it",
+        description="most objects to fetch at once; reduced while the store is overloaded",
     )
     publish_interval: Duration = Field(
         default=timedelta(seconds=60),
@@ -262,7 +262,7 @@ class Settings(BaseSettings):
 
     @property
     def is_api_port_set(self) -> bool:
-        """Whether API_PORT was set, to whatever value: then no other port will do."""
+        """Whether API_PORT was set, to any value: then no other port is used."""
         return "api_port" in self.model_fields_set
 
     @property
@@ -346,7 +346,7 @@ class Settings(BaseSettings):
         if not found or scheme.partition("+")[0] not in ("postgresql", "postgres"):
             raise _wrong_database_url("does not start with postgresql://")
         if _holds_bare_at(rest):
-            raise _wrong_database_url("has an @, unescaped, in its password")
+            raise _wrong_database_url("has an unescaped @ in its password")
         url = f"postgresql+psycopg2://{rest}"
         try:
             parts = make_url(url)

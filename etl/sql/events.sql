@@ -31,8 +31,8 @@ WHERE handled_by_run IS NULL AND bucket = :bucket AND (:refused_too OR refused_b
 ORDER BY id LIMIT :limit
 
 -- name: handle
--- A run has looked at these events' keys, and was refused some, by the key or by how a store lists
--- it that keeps objects as files. Parameters: :ids, :run_id, :refused, keys.
+-- A run has checked the keys of these events and refused some, by key or by the form in which a
+-- file-based store lists it. Parameters: :ids, :run_id, :refused, keys.
 UPDATE bucket_event AS event
 SET handled_by_run = CASE WHEN told.is_refused THEN NULL ELSE :run_id END,
     refused_by_run = CASE WHEN told.is_refused THEN :run_id END
@@ -64,7 +64,7 @@ WHERE EXISTS (SELECT FROM bucket_event WHERE bucket = :bucket)
   AND NOT EXISTS (
       SELECT FROM (
           SELECT key FROM bucket_event WHERE handled_by_run IS NULL AND bucket = :bucket
-          UNION ALL  -- as a store lists them that keeps objects as files
+          UNION ALL  -- as a file-based store lists them
           SELECT ltrim(regexp_replace(key, '/+', '/', 'g'), '/') FROM bucket_event
           WHERE handled_by_run IS NULL AND bucket = :bucket AND (key LIKE '/%' OR key LIKE '%//%')
       ) AS told WHERE told.key = staged.key)

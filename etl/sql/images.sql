@@ -56,8 +56,8 @@ ORDER BY image.key
 RETURNING run_id
 
 -- name: count_problems
--- The figure of a run is the number of its problems, found by then or later. In one order always,
--- so that two that update the same runs cannot block each other. Parameter: :run_ids.
+-- Counts all problems of a run, whenever found. Updates runs in a fixed order, so that two
+-- transactions that update the same runs cannot deadlock. Parameter: :run_ids.
 UPDATE run SET counts = jsonb_set(run.counts, '{problems}', to_jsonb(found.problems))
 FROM (SELECT id, (SELECT count(*) FROM problem WHERE run_id = run.id) AS problems
       FROM run WHERE id = ANY(CAST(:run_ids AS bigint[]))

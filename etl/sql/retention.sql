@@ -1,4 +1,4 @@
--- What is removed once it is old enough: pages in the order of their ids, each a transaction.
+-- Removes rows once they are old enough, in pages ordered by id, each a transaction.
 -- Parameters: :after, the last id seen; :page, how many rows; :age, how old; and as named.
 
 -- name: problems
@@ -52,8 +52,8 @@ FROM (
 DELETE FROM run WHERE id = ANY(CAST(:ids AS bigint[]))
 
 -- name: events
--- Old events that no run is to look at any more, but for the last of the source bucket (:bucket),
--- which says that its store sends events at all.
+-- Old events that no run needs, except the last of the source bucket (:bucket), which shows that
+-- its store sends events.
 WITH page AS (
     SELECT id, received_at < now() - :age AS is_old
     FROM bucket_event WHERE id > :after ORDER BY id LIMIT :page

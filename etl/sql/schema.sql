@@ -1,7 +1,7 @@
--- Where the tables are, or are to be made. Parameters: none, or as named.
+-- Where the tables are, or will be created. Parameters: none, or as named.
 
 -- name: place
--- What the role finds where it would make tables: no row is read or locked.
+-- The place where the role would create tables; reads and locks no row.
 SELECT current_database() AS database, current_schema() AS schema, current_user AS role,
        quote_ident(current_database()) AS quoted_database,
        quote_ident(current_schema()) AS quoted_schema, quote_ident(current_user) AS quoted_role,
@@ -13,7 +13,7 @@ SELECT current_database() AS database, current_schema() AS schema, current_user 
 FROM pg_database WHERE datname = current_database()
 
 -- name: clashes
--- What bears a name that the migrations give: relations, and types, as each table makes one.
+-- Relations and types that have names the migrations need (each table creates a type).
 -- Parameters: :names, of tables and indexes; :tables, of tables only.
 SELECT relname AS name, pg_get_userbyid(relowner) AS owner,
        CASE relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'table' WHEN 'v' THEN 'view'

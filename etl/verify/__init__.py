@@ -1,8 +1,7 @@
-"""Verify: recompute the truth from the bucket, and say where anything else disagrees with it.
+"""Verify: recompute the expected state from the bucket, and report every difference from it.
 
-A second reader, written apart from the one that runs use and sharing no reading, checking or
-merging code with it: it goes one character and one row at a time, so that it can be checked
-by eye. It is slow on purpose.
+An independent verifier that shares no parsing, checking or merging code with runs. It goes one
+character and one row at a time, so that it can be checked by eye. It is slow on purpose.
 
 names     what a key says                     text      bytes -> text, line by line
 records   text -> cells                       header    columns, and what cuts them

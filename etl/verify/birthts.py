@@ -52,7 +52,7 @@ def is_in_range(birthts: int, today: date) -> bool:
 
 
 class SecondsSign:
-    """Whether the birth times of a file look like seconds where milliseconds belong.
+    """Whether the birth times of a file look like seconds instead of milliseconds.
 
     They do when each is a number that is a date in January or February 1970 in milliseconds and
     not after `today` in seconds, and at least one of the pairs of dates differs.

@@ -175,13 +175,21 @@ def _differences(
     return [
         *(
             Difference(
-                f"{noun}-missing", _name(item), item, None, f"The tables do not hold {what}."
+                f"{noun}-missing",
+                _name(item),
+                item,
+                None,
+                f"The bucket has {what}, but the tables do not.",
             )
             for item in sorted(missing, key=_name)
         ),
         *(
             Difference(
-                f"{noun}-surplus", _name(item), None, item, f"Nothing in the bucket gives {what}."
+                f"{noun}-surplus",
+                _name(item),
+                None,
+                item,
+                f"The tables have {what}, but the bucket does not.",
             )
             for item in sorted(surplus, key=_name)
         ),

@@ -118,7 +118,7 @@ def _problems(connection: Connection, bucket: str) -> set[tuple[str, str]]:
 def _compare_images(found: Pictures) -> Iterator[Difference]:
     for key, known in sorted(found.images.items()):
         if key not in found.manifest:
-            note = f"The manifest holds no such image; `{program()} images` forgets it."
+            note = f"The manifest has no such image; `{program()} images` removes this record."
             yield Difference("image-surplus", key, None, None, note)
         elif known.state == "ready" and found.manifest[key] == known.etag:
             yield from _compare_sizes(key, known, found)
@@ -148,7 +148,7 @@ def _compare_problems(found: Pictures) -> Iterator[Difference]:
 
 def _compare_bucket(found: Pictures, listed: set[str]) -> Iterator[Difference]:
     for key in sorted(found.put - listed):
-        note = f"It was put, and is gone; `{program()} images --again` makes it."
+        note = f"It was stored but is missing; `{program()} images --again` makes it again."
         yield Difference("thumbnail-missing", key, None, None, note)
     for key in sorted(listed - found.put - found.unsure):
         note = "No table knows it: it is not ours, or from another database."

@@ -1,4 +1,4 @@
-"""Bytes to text, in verify's own words: byte order mark, UTF-16 by its NULs, else line by line.
+"""Bytes to text, by verify's own rules: byte order mark, UTF-16 by its NULs, else line by line.
 
 A line is UTF-8 or else cp1252. One that is neither comes with one character for each byte, and
 its number is kept.

@@ -142,7 +142,7 @@ def test_problems_lists_what_is_wrong_with_the_sample(command: Command):
 
 @pytest.mark.usefixtures("up")
 def test_verify_is_clean_until_the_bucket_changes(command: Command, tmp_path: Path):
-    assert "1 subscription taken away" in command("events", "unsubscribe").stdout
+    assert "1 subscription removed" in command("events", "unsubscribe").stdout
     assert command("verify").returncode == 0
     newcomer = tmp_path / "newcomer.csv"
     newcomer.write_text("first_name,last_name,birthts\nNew,Comer,0\n")
@@ -158,7 +158,7 @@ def test_verify_is_clean_until_the_bucket_changes(command: Command, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["counts"]["objects_added"] == 1
     assert command("verify").returncode == 0
-    assert command("events", "subscribe").stdout.count("is subscribed now") == 1
+    assert command("events", "subscribe").stdout.count("is now subscribed") == 1
 
 
 @pytest.mark.usefixtures("up")
@@ -166,7 +166,7 @@ def test_up_subscribes_and_what_is_put_comes_in_by_itself(command: Command, tmp_
     targets = json.loads(command("events", "list", "--json").stdout)
     assert [target["id"].startswith("bucketline-") for target in targets] == [True]
     assert "The scheduler listens" in command("events", "list", EVENT_LISTEN="1").stdout
-    assert command("events", "subscribe").stdout.count("was subscribed already") == 1
+    assert command("events", "subscribe").stdout.count("was already subscribed") == 1
     here = tmp_path / "here-at-once.csv"
     here.write_text("first_name,last_name,birthts\nHere,Atonce,0\n")
     command("seed", str(here))

@@ -139,4 +139,4 @@ def test_lines_that_up_prints_work_as_printed(shell: Shell):
     assert "1000.csv" in said
     assert '"state": "succeeded"' in said or '"state":"succeeded"' in said
     assert "WHERE retired_at IS NULL" in lines[3]
-    assert "Changes in src-data arrive by events (the scheduler listens" in shell.said_by_up
+    assert "Changes in src-data arrive as events (the scheduler listens" in shell.said_by_up

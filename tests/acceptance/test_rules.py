@@ -372,7 +372,7 @@ def test_a_thousand_problems_of_an_object_are_stored_and_the_rest_counted(
     ]
     ((severity, note),) = query("SELECT severity, note FROM problem WHERE code = 'more-problems'")
     assert severity == "error"
-    assert note.startswith("400 more problems of rows are not listed one by one: 400 not-an-int")
+    assert note.startswith("400 more row problems are not listed individually: 400 not-an-int")
 
 
 def test_ids_are_text(bucket: TestBucket, run: Run, query: Query):

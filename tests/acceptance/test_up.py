@@ -164,7 +164,7 @@ def test_seed_names_what_it_left_out_and_fails_at_the_end(
     done = run(settings, tmp_path, "seed", "folder")
     assert done.returncode == 1
     assert "1 object uploaded" in done.stdout
-    assert "Skipped: 1\n  folder/link.csv: a link out of the folder\n" in done.stderr
+    assert "Skipped: 1\n  folder/link.csv: a link that leads out of the folder\n" in done.stderr
     assert "Not uploaded: 1\n  folder/Ren\\xe9.csv: its name is not UTF-8" in done.stderr
     assert "Traceback" not in done.stderr
     assert bucket.keys() == ["good.csv"]
@@ -256,7 +256,7 @@ def test_child_that_waits_for_the_database_is_reported_once(
         relay.cut()
         os.kill(started.child("serve"), signal.SIGKILL)
         wait_until(lambda: started.log("api").count("DatabaseUnavailable") >= 2, seconds=180)
-        assert started.said().count("The api waits for what is down") == 1
+        assert started.said().count("The api cannot reach a service that it needs") == 1
         assert "PostgreSQL is not available" in started.said()
         assert started.process.poll() is None
         relay.mend()

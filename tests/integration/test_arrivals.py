@@ -18,7 +18,7 @@ from tests.dull_store import WAYS, dull
 
 ARN = "arn:minio:sqs::1:webhook"
 URL = "http://127.0.0.1:5000"
-HOOK = f"{URL}/minio-event takes them"
+HOOK = f"{URL}/minio-event receives them"
 TOKEN = "sixteen letters or more"  # noqa: S105 - of servers of the tests' own
 
 pytestmark = pytest.mark.usefixtures("bucket")
@@ -69,14 +69,14 @@ def test_unasked_a_store_without_events_is_not_praised(settings: Settings):
     with dull(settings, "refuses") as without:
         found = arranged(without)
     assert found.warnings == []
-    assert "cannot be listened to" in said(settings, found)
+    assert "does not support listening" in said(settings, found)
     assert "EVENT_LISTEN=1" not in said(settings, found)
 
 
 def test_unasked_a_store_with_events_is_offered(settings: Settings):
     found = arranged(settings)
     assert said(settings, found).endswith(
-        "For events, set EVENT_LISTEN=1 or EVENT_ARNS: docs/events.md."
+        "To use events, set EVENT_LISTEN=1 or EVENT_ARNS: docs/events.md."
     )
 
 
@@ -84,14 +84,14 @@ def test_unasked_a_store_with_events_is_offered(settings: Settings):
 def test_listening_is_said(settings: Settings, *, is_ours: bool):
     found = arranged(settings, is_ours=is_ours, event_listen=True)
     assert found.warnings == []
-    assert "by events (the scheduler listens to the store) and" in said(settings, found)
+    assert "as events (the scheduler listens to the store) and" in said(settings, found)
 
 
 def test_what_is_posted_is_said_to_be_taken_with_a_token_only(settings: Settings):
     found = arranged(settings)
     assert HOOK not in said(settings, found)
     with_token = settings.model_copy(update={"webhook_token": SecretStr(TOKEN)})
-    assert f"by events ({HOOK}) and" in said(with_token, found)
+    assert f"as events ({HOOK}) and" in said(with_token, found)
 
 
 def test_store_that_is_down_is_still_to_be_listened_to(settings: Settings):

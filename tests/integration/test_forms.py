@@ -91,10 +91,10 @@ def test_a_form_without_a_chosen_file_changes_no_user(
         (file("") + file(""), NOT_CHOSEN * 2),
         (file("a") + file(""), NOT_CHOSEN),
         (field("prefix", b"in/") + file("a/"), NOT_CHOSEN),
-        (field("file", b"content"), [("file", "has no file name: it is a text, and not a file")]),
+        (field("file", b"content"), [("file", "is not a file: it has no file name")]),
         (
             file("a") + field("file", b"content"),
-            [("file", "has no file name: it is a text, and not a file")],
+            [("file", "is not a file: it has no file name")],
         ),
         (field("key", b"") + file("a"), [("key", "is empty")]),
         (field("key", b" ") + file("a"), [("key", "is blank")]),
@@ -111,15 +111,15 @@ def test_a_form_without_a_chosen_file_changes_no_user(
         ),
         (
             field("name", b"x") + file("a"),
-            [("name", "is no field of this form; it knows file, key, prefix")],
+            [("name", "is not a field of this form; its fields are file, key, prefix")],
         ),
         (
             file("a") + part('name="picture"; filename="b"', b"x"),
-            [("picture", "is no field of this form; it knows file, key, prefix")],
+            [("picture", "is not a field of this form; its fields are file, key, prefix")],
         ),
         (
             part('name="key"; filename="b"', b"x") + file("a"),
-            [("key", "is a file, and not a text")],
+            [("key", "must be text, not a file")],
         ),
         (
             part('name="file"; filename="a"', b"x", b"Content-Type: text/" + b"x" * 251),
@@ -168,7 +168,7 @@ def test_a_form_that_is_cut_off_or_garbled_stores_nothing(
 @pytest.mark.parametrize(
     ("content_type", "reason"),
     [
-        ("multipart/form-data", "names no boundary"),
+        ("multipart/form-data", "has no boundary"),
         (f"multipart/form-data; boundary={'X' * 71}", "1 to 70 ASCII characters"),
         ('multipart/form-data; boundary="é"', "1 to 70 ASCII characters"),
     ],
@@ -247,7 +247,7 @@ def test_a_form_that_lacks_its_end_is_never_read(contents: list[bytes], cut: int
         content_type="multipart/form-data; boundary=XbX",
     )
     with (
-        pytest.raises(forms.Refused, match="not a whole form"),
+        pytest.raises(forms.Refused, match="not a complete form"),
         forms.reading(Request(builder.get_environ())),
     ):
         pass

@@ -142,7 +142,7 @@ def test_a_huge_file_stores_a_thousand_of_its_problems(
     assert len(problems) == 1_001
     assert {row[2] for row in problems if row[2] is not None} == set(range(402, 902))
     more = next(row[7] for row in problems if row[4] == "more-problems")
-    assert more.startswith("3,800 more problems of rows")
+    assert more.startswith("3,800 more row problems")
 
 
 def test_a_run_loads_huge_objects_between_small_ones(

@@ -194,7 +194,7 @@ def ask(address: tuple[str, int], head: bytes, body: bytes = b"") -> tuple[int, 
     return answer.status, json.loads(text) if text else {}
 
 
-UNSAFE = "has to be percent-encoded"
+UNSAFE = "must be percent-encoded"
 OTHERS = {
     b"Ren%E9.csv": "not UTF-8",
     b"%C0%AFa": "not UTF-8",

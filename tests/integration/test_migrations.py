@@ -96,7 +96,7 @@ def test_a_role_that_may_not_make_tables_gets_the_grant(
     as_role: Settings, empty_database: Settings, role: str
 ):
     error = refusal(as_role)
-    assert f"Role {role} may not make tables in schema public" in error.message
+    assert f"Role {role} may not create tables in schema public" in error.message
     (_, grant) = error.advice.split("run: ")
     assert grant == f"GRANT CREATE ON SCHEMA public TO {role};"
     run_in(empty_database, grant)
@@ -135,7 +135,7 @@ def test_a_name_that_is_taken_is_named_with_its_owner(
 ):
     run_in(empty_database, statement)
     error = refusal(empty_database)
-    assert f"already holds names that Bucketline needs: {named}" in error.message
+    assert f"already contains names that Bucketline needs: {named}" in error.message
     assert "CREATE SCHEMA" in error.advice
 
 

@@ -313,7 +313,7 @@ def test_a_form_uploads_several_files(client: FlaskClient, source: str, bucket: 
     assert problem_of(both, 422)["errors"][0]["parameter"] == "key"
     twice = [(io.BytesIO(b"1"), "a/t.csv"), (io.BytesIO(b"2"), "u"), (io.BytesIO(b"3"), "b/t.csv")]
     fault = problem_of(client.post(source, data={"prefix": "p/", "file": twice}), 422)["errors"]
-    assert fault == [{"parameter": "file", "message": "names 'p/t.csv' more than once"}]
+    assert fault == [{"parameter": "file", "message": "stores 'p/t.csv' more than once"}]
     assert bucket.keys() == ["in/1.csv", "in/2.png", "x.csv"]
 
 

@@ -92,7 +92,7 @@ def test_file_that_keeps_growing_is_named_and_stops_no_other(
         done = seed(store, settings, files_of([tmp_path]).files)
     assert done.count == 1
     assert [(Path(one.name), one.reason) for one in done.failed] == [
-        (growing, "it changed while it was uploaded: upload it again when it is complete")
+        (growing, "it changed during the upload: upload it again when it is complete")
     ]
     assert bucket.get("steady.csv") == HEADER.encode()
     assert seed(store, settings, files_of([tmp_path]).files).failed == []
@@ -106,7 +106,7 @@ def test_file_that_keeps_shrinking_is_named(store: ObjectStore, settings: Settin
     with meanwhile(lambda: os.truncate(file, next(sizes))):
         done = seed(store, settings, files_of([file]).files)
     assert [one.reason for one in done.failed] == [
-        "it changed while it was uploaded: upload it again when it is complete"
+        "it changed during the upload: upload it again when it is complete"
     ]
 
 
@@ -125,7 +125,7 @@ def test_what_took_the_place_of_a_file_is_not_followed(
     assert {Path(one.name).name: one.reason.partition(": ")[2] for one in done.failed} == {
         "gone": "No such file or directory",
         "link": "Too many levels of symbolic links",
-        "pipe": "it is no file any more",
+        "pipe": "it is no longer a file",
     }
     assert bucket.keys() == ["file"]
 

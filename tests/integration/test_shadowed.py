@@ -185,7 +185,7 @@ def test_the_command_lists_rows_and_what_they_lost_to(settings: Settings):
     assert json.loads(shadowed(settings, "--key", "a.csv", "--json")) == []
     none = shadowed(settings, "--user", "4", "--key", "a.csv")
     assert none == (
-        "No row of user '4' in 'a.csv' is shadowed.\n3 others are: `./run.sh shadowed`.\n"
+        "No row of user '4' in 'a.csv' is shadowed.\n3 other rows are: `./run.sh shadowed`.\n"
     )
 
 

@@ -62,7 +62,7 @@ def test_seed_names_the_path_that_it_looked_for(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "data/src").mkdir(parents=True)
     monkeypatch.setenv(CALLERS_FOLDER, str(tmp_path))
     found = CliRunner().invoke(commands, ["seed", "data/src"])
-    assert f"{tmp_path}/data/src holds no file" in str(found.exception)
+    assert f"{tmp_path}/data/src contains no files" in str(found.exception)
 
 
 def collected(folder: Path, *words: str) -> list[str]:

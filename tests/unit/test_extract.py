@@ -304,7 +304,7 @@ def test_a_header_again_is_skipped_with_a_warning(
     extract = how([source_file(f"{HEADER}\nAnn,Lee,1\n{again}\nBo,Li,2\n{again}\n")])
     assert cells(extract) == [["Ann", "Lee", "1"], ["Bo", "Li", "2"]]
     assert codes(extract.problems) == [(None, "repeated-header")]
-    assert extract.problems[0].note.startswith("Lines 3 and 5 are the header again")
+    assert extract.problems[0].note.startswith("Lines 3 and 5 are a repeated header")
     assert extract.rows_read == {"a/1000.csv": 2}
 
 

@@ -49,7 +49,7 @@ def test_a_guess_is_one_warning_that_names_the_lines():
     (problem,) = extract.problems
     assert problem.severity is Severity.WARNING
     assert problem.line is None
-    assert problem.note.startswith("Lines 3 and 4 are not UTF-8, read as cp1252.")
+    assert problem.note.startswith("Lines 3 and 4 are not UTF-8 and read as cp1252.")
     assert problem.value == "René,€uro,2"
     assert extract.rows["first_name"].tolist() == ["Ann", "René", "é"]
 

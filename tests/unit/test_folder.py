@@ -61,15 +61,15 @@ def test_two_files_with_one_key_are_refused(folder: Path):
 
 def test_folder_without_files_is_refused(tmp_path: Path):
     (tmp_path / "south").mkdir()
-    with pytest.raises(ConfigurationError, match="holds no file"):
+    with pytest.raises(ConfigurationError, match="contains no files"):
         files_of([tmp_path])
 
 
 def test_folder_of_skipped_entries_names_them(tmp_path: Path):
     (tmp_path / "out").symlink_to("/etc/hostname")
-    with pytest.raises(ConfigurationError, match="holds no file") as refusal:
+    with pytest.raises(ConfigurationError, match="contains no files") as refusal:
         files_of([tmp_path])
-    assert "out is a link out of the folder" in refusal.value.advice
+    assert "out is a link that leads out of the folder" in refusal.value.advice
 
 
 @pytest.mark.parametrize("name", ["nowhere", "new\nline", os.fsdecode(b"Ren\xe9")])
@@ -94,7 +94,7 @@ def test_links_out_of_the_folder_are_skipped(folder: Path, tmp_path: Path):
     assert keys(found) == ["b.csv", "south/a.csv"]
     assert reasons(folder, found) == dict.fromkeys(
         ("directory", "file.csv", "relative.csv", "up", "south/chain.csv"),
-        "a link out of the folder",
+        "a link that leads out of the folder",
     )
 
 
@@ -114,8 +114,8 @@ def test_link_to_a_folder_or_a_loop_is_skipped(folder: Path):
     assert keys(found) == ["b.csv", "south/a.csv"]
     assert reasons(folder, found) == {
         "all": "a link to a folder",
-        "dangling": "a link that leads nowhere",
-        "loop": "a link that leads nowhere",
+        "dangling": "a broken link",
+        "loop": "a broken link",
         "south/self": "a link to a folder",
     }
 
@@ -209,4 +209,6 @@ def test_own_files_and_folders_are_skipped(folder: Path):
     (folder / "link").symlink_to(".local/credentials.json")
     found = files_of([folder], own=[folder / ".env", folder / ".local"])
     assert keys(found) == ["b.csv", "south/a.csv"]
-    assert reasons(folder, found) == dict.fromkeys((".env", ".local", "link"), "Bucketline's own")
+    assert reasons(folder, found) == dict.fromkeys(
+        (".env", ".local", "link"), "a file of Bucketline"
+    )

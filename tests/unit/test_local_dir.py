@@ -16,8 +16,8 @@ from etl.local.files import check_writable, last_lines
 @pytest.mark.parametrize(
     ("code", "kind", "hint"),
     [
-        (errno.ENOSPC, TransientError, "Free some space"),
-        (errno.EDQUOT, TransientError, "Free some space"),
+        (errno.ENOSPC, TransientError, "Free space"),
+        (errno.EDQUOT, TransientError, "Free space"),
         (errno.EACCES, ConfigurationError, "another LOCAL_DIR"),
         (errno.EROFS, ConfigurationError, "another LOCAL_DIR"),
     ],

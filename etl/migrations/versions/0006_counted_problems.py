@@ -1,4 +1,4 @@
-"""Each run's figure of problems counts those of its images too, which are found after it."""
+"""Include the problems of its images, found after a run, in the run's problem count."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Count again for the runs whose figure is another."""
+    """Recount the runs whose count differs."""
     op.execute(
         "UPDATE run SET counts = jsonb_set(run.counts, '{problems}', to_jsonb(found.problems))"
         " FROM (SELECT run_id, count(*) AS problems FROM problem GROUP BY run_id) AS found"

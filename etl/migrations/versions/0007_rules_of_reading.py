@@ -1,7 +1,7 @@
-"""The next run reads again what was read by older rules: CSVs, and images with accented names.
+"""Make the next run read again all CSVs, and images with accented names.
 
-Rules of encodings, of birthts, of rows without ids and of images' names have changed, so what the
-tables hold may not be what the same objects say now.
+Rules of encodings, of birthts, of rows without ids and of images' names have changed, so the
+same objects may now give other rows than those in the tables.
 """
 
 from __future__ import annotations
