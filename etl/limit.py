@@ -23,6 +23,11 @@ class Limit:
         return self._current
 
     @property
+    def is_full(self) -> bool:
+        """Whether nothing limits requests but the most there may be."""
+        return self._current == self._most
+
+    @property
     def halvings(self) -> int:
         """How often it was halved; to be noted when a request begins."""
         return self._halvings

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import re
 import time
+from collections import deque
 from itertools import count
 from threading import Condition
 from typing import TYPE_CHECKING, TypeVar
@@ -41,12 +42,16 @@ _TRANSPORT = re.compile(r"\bHttpError\b|HTTP error")
 
 
 class Throttle:
-    """Requests of any number of threads, at most `most` open at once, fewer while overloaded."""
+    """Requests of any number of threads, at most `most` open at once, fewer while overloaded.
+
+    While the store is not overloaded, no request takes the lock: a hundred threads would queue.
+    """
 
     def __init__(self, most: int) -> None:
         self._limit = Limit(most)
-        self._open = 0
         self._changed = Condition()
+        self._open = deque[None]()  # one for each request: appending needs no lock
+        self._waiting = 0
 
     @property
     def current(self) -> int:
@@ -69,10 +74,7 @@ class Throttle:
         raise AssertionError("unreachable")
 
     def _send(self, request: Callable[[], Result]) -> Result:
-        with self._changed:
-            self._changed.wait_for(lambda: self._open < self._limit.current)
-            self._open += 1
-            halvings = self._limit.halvings
+        halvings = self._enter()
         is_answered = is_refused = False
         try:
             result = request()
@@ -81,13 +83,27 @@ class Throttle:
             is_refused = is_refusal(error)
             raise
         finally:
-            self._close(halvings, is_answered=is_answered, is_refused=is_refused)
+            self._leave(halvings, is_answered=is_answered, is_refused=is_refused)
         return result
 
-    def _close(self, halvings: int, *, is_answered: bool, is_refused: bool) -> None:
-        """Let others take the request's place, and one more where the limit rose."""
+    def _enter(self) -> int:
+        """Wait for a place; how often the limit was halved by then."""
+        if self._limit.is_full and len(self._open) < self._limit.current:
+            self._open.append(None)
+            return self._limit.halvings
         with self._changed:
-            self._open -= 1
+            self._waiting += 1  # before it looks: one that leaves then sees that somebody waits
+            self._changed.wait_for(lambda: len(self._open) < self._limit.current)
+            self._waiting -= 1
+            self._open.append(None)
+            return self._limit.halvings
+
+    def _leave(self, halvings: int, *, is_answered: bool, is_refused: bool) -> None:
+        """Let others take the place, and one more where the limit rose."""
+        self._open.pop()
+        if self._limit.is_full and not self._waiting and not is_refused:
+            return
+        with self._changed:
             if is_answered:
                 self._limit.note_answer()
             is_halved = is_refused and self._limit.note_refusal(halvings)
