@@ -21,7 +21,7 @@ PREFIX = "bl_"
 KEY_BYTES = 32
 FORM = "name:role:sha256"
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_NAME = re.compile(rf"(?!{PREFIX})[A-Za-z0-9][A-Za-z0-9._@-]{{0,63}}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -67,7 +67,10 @@ def entry_for(name: str, role: Role, key: str) -> Entry:
     Raises:  ValueError when the name cannot stand in an entry.
     """
     if not _NAME.fullmatch(name):
-        raise ValueError("a name is 1 to 64 of A-Z, a-z, 0-9, dot, hyphen, _ and @")
+        raise ValueError(
+            "a name is 1 to 64 of A-Z, a-z, 0-9, dot, hyphen, _ and @,"
+            f" and does not begin with {PREFIX}, as keys do"
+        )
     return Entry(name, role, digest_of(key))
 
 

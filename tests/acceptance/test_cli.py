@@ -227,7 +227,7 @@ def test_an_error_is_words_and_an_exit_code(
 def test_an_empty_folder_is_said_to_be_empty(command: Command, tmp_path: Path):
     found = command("seed", str(tmp_path))
     assert found.returncode == 2
-    assert "holds no file" in found.stderr
+    assert "contains no files" in found.stderr
 
 
 def test_env_gives_no_address_of_an_api_that_was_killed(tmp_path: Path, command: Command):

@@ -25,7 +25,7 @@ from etl.access import (
 from etl.errors import ConfigurationError
 from etl.settings import Settings, read_settings
 
-names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", fullmatch=True)
+names = st.from_regex(r"(?!bl_)[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", fullmatch=True)
 entries = st.builds(entry_for, names, st.sampled_from(Role), st.builds(new_key))
 
 
@@ -146,3 +146,9 @@ def test_the_keys_file_is_in_local_dir_unless_it_is_named(tmp_path: Path):
     assert Settings(_env_file=None, local_dir=tmp_path).key_file == tmp_path / "api-keys"
     named = Settings(_env_file=None, local_dir=tmp_path, api_keys_file=tmp_path / "other")
     assert named.key_file == tmp_path / "other"
+
+
+def test_a_name_that_begins_as_keys_do_is_refused():
+    """Its entry would be taken for a key, and could not be read again."""
+    with pytest.raises(ValueError, match="does not begin with bl_"):
+        entry_for("bl_ann", Role.READER, new_key())
