@@ -20,6 +20,7 @@ def register(app: APIFlask) -> None:
     """Let the app refuse them."""
     app.before_request(refuse_unreadable_path)
     app.before_request(refuse_part_of_a_body)
+    app.before_request(refuse_encoded_body)
 
 
 def refuse_unreadable_path() -> None:
@@ -46,4 +47,16 @@ def refuse_part_of_a_body() -> None:
             "partial-body",
             "Content-Range marks the body as a part, and partial uploads are not supported.",
             "Send the whole body without Content-Range (curl: without -C).",
+        )
+
+
+def refuse_encoded_body() -> None:
+    """Answer 415 to a compressed body: nothing here decodes it, or keeps that it is to be."""
+    coding = request.headers.get("Content-Encoding", "").strip().lower()
+    if request.method in _BRING_A_BODY and coding not in {"", "identity"}:
+        raise Refused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "encoded-body",
+            "Content-Encoding says that the body is encoded; nothing is decoded here.",
+            "Send it as it is, without Content-Encoding.",
         )

@@ -42,6 +42,7 @@ LARGEST_HEAD_BYTES = 64 * 1024
 
 _PIECE_BYTES = 64 * 1024
 _IN_MEMORY_BYTES = 128 * 1024
+_AS_IT_IS = {"7bit", "8bit", "binary"}
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -151,6 +152,9 @@ class _Reader:
             raise _too_large(f"The form has more than {MOST_PARTS:,} parts.")
         if not part.name:
             raise ValueError("a part has no name")
+        coding = part.headers.get("Content-Transfer-Encoding", "binary").strip().lower()
+        if coding not in _AS_IT_IS or "Content-Encoding" in part.headers:
+            raise ValueError("a part is encoded, and nothing is decoded here")
         self._part = part
         self._text.clear()
         self._start = self._kept.tell()

@@ -112,7 +112,7 @@ def list_objects(bucket: str, query_data: ObjectsQuery) -> Response:
 @bp.doc(
     responses={
         200: {"headers": openapi.LOCATION_HEADER},
-        **openapi.problems(400, 403, 404, 409, 411, 412, 413, 422, 501, 503, 507),
+        **openapi.problems(400, 403, 404, 409, 411, 412, 413, 415, 422, 501, 503, 507),
     }
 )
 def upload_object(

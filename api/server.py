@@ -22,7 +22,7 @@ from api import create_app
 from api.auth import keyring_of
 from api.bodies import SMALL_BYTES
 from api.connections import USUAL, Patience, Server, TimedChannel, connection_limit
-from api.incoming import ProblemTask, request_class
+from api.incoming import ProblemTask, Task, request_class
 from api.keyring import LiveKeyring
 from api.services import IDLE_TIMEOUT_SECONDS
 from api.spool import log_full_disk
@@ -212,6 +212,7 @@ class Channel(TimedChannel):
     waitress would keep it, and the thread that answers, for as long as the client likes.
     """
 
+    task_class: type[Any] = Task
     error_task_class: type[Any] = ProblemTask
     outbufs: list[Any]
     total_outbufs_len: int

@@ -5,6 +5,7 @@ Every function is part of its caller's transaction.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -165,9 +166,9 @@ def write(connection: Connection, seen: Sequence[Seen], settings: Settings) -> N
     )
     keys = [one.source.key for one in seen]
     named = {"bucket": settings.source_bucket, "codes": _CODES, "keys": keys}
-    changed_runs = _run(connection, "drop_problems", **named)
-    changed_runs += _run(connection, "write_problems", **named)
-    _count_problems(connection, changed_runs)
+    dropped = _run(connection, "drop_problems", **named)
+    written = _run(connection, "write_problems", **named)
+    _count_problems(connection, written, dropped)
 
 
 def _row(seen: Seen, now: datetime) -> dict[str, object]:
@@ -198,14 +199,17 @@ def forget(connection: Connection, bucket: str) -> int:
 
 def carry_problems(connection: Connection, bucket: str) -> None:
     """Open the problems that a run which brought the same bytes again could not see yet."""
-    changed_runs = _run(connection, "write_problems", bucket=bucket, codes=_CODES, keys=None)
-    _count_problems(connection, changed_runs)
+    written = _run(connection, "write_problems", bucket=bucket, codes=_CODES, keys=None)
+    _count_problems(connection, written, ())
 
 
-def _count_problems(connection: Connection, run_ids: Iterable[int]) -> None:
-    """Update the problem counts of these runs to match their stored problems."""
-    if ids := sorted(set(run_ids)):
-        _run(connection, "count_problems", run_ids=ids)
+def _count_problems(connection: Connection, written: Iterable[int], dropped: Iterable[int]) -> None:
+    """Change the problem counts of runs, named once for each problem written or dropped."""
+    more = Counter(written)
+    more.subtract(dropped)
+    changed = {run_id: count for run_id, count in more.items() if count}
+    if changed:
+        _run(connection, "count_problems", run_ids=list(changed), more=list(changed.values()))
 
 
 def _run(connection: Connection, name: str, **parameters: object) -> list[Any]:

@@ -56,12 +56,16 @@ ORDER BY image.key
 RETURNING run_id
 
 -- name: count_problems
--- Counts all problems of a run, whenever found. Updates runs in a fixed order, so that two
--- transactions that update the same runs cannot deadlock. Parameter: :run_ids.
-UPDATE run SET counts = jsonb_set(run.counts, '{problems}', to_jsonb(found.problems))
-FROM (SELECT id, (SELECT count(*) FROM problem WHERE run_id = run.id) AS problems
-      FROM run WHERE id = ANY(CAST(:run_ids AS bigint[]))
-      ORDER BY id FOR NO KEY UPDATE) AS found
+-- Adds what images showed later to the problems of their runs. Not a new count: of an old run some
+-- problems may have been removed since. Updates runs in a fixed order, so that two transactions
+-- that update the same runs cannot deadlock. Parameters: :run_ids, :more, one for each.
+UPDATE run
+SET counts = jsonb_set(run.counts, '{problems}',
+                       to_jsonb(coalesce(CAST(run.counts->>'problems' AS bigint), 0) + found.more))
+FROM (SELECT run.id, changed.more
+      FROM run JOIN unnest(CAST(:run_ids AS bigint[]), CAST(:more AS bigint[])) AS changed (id, more)
+           ON changed.id = run.id
+      ORDER BY run.id FOR NO KEY UPDATE OF run) AS found
 WHERE run.id = found.id
 
 -- name: forget_images

@@ -251,3 +251,32 @@ def test_a_form_that_lacks_its_end_is_never_read(contents: list[bytes], cut: int
         forms.reading(Request(builder.get_environ())),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Content-Transfer-Encoding: base64",
+        b"content-transfer-encoding: Quoted-Printable",
+        b"Content-Encoding: gzip",
+    ],
+)
+def test_an_encoded_part_stores_nothing(
+    client: FlaskClient, source: str, bucket: TestBucket, header: bytes
+):
+    """It was stored as it came, and the user whose file it replaced was gone."""
+    bucket.put("a.csv", CSV)
+    answer = send(client, source, part('name="file"; filename="a.csv"', b"eA==", header) + END)
+    assert answer.status_code == 400, answer.text
+    assert "encoded" in answer.get_json()["detail"]
+    assert bucket.get("a.csv") == CSV
+
+
+@pytest.mark.parametrize("coding", [b"7bit", b"8bit", b"BINARY "])
+def test_a_part_that_says_it_is_not_encoded_is_stored(
+    client: FlaskClient, source: str, bucket: TestBucket, coding: bytes
+):
+    header = b"Content-Transfer-Encoding: " + coding
+    body = part('name="file"; filename="a.csv"', CSV, header) + END
+    assert send(client, source, body).status_code == 201
+    assert bucket.get("a.csv") == CSV

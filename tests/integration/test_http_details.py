@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -204,6 +205,20 @@ def test_head_ignores_range_everywhere(
                 assert "Content-Range" not in head.headers, path
         part = client.get(path, headers={"Range": "bytes=0-1"}, buffered=True)
         assert (part.status_code, part.data) == (206, whole.data[:2]), path
+
+
+def test_head_of_a_streamed_answer_has_no_body(settings: Settings):
+    """It ended with the last chunk of none."""
+    source = f"/objects/{settings.source_bucket}"
+    with serving(settings) as (host, port, _):
+        for path in ("/data", "/data?format=csv", f"{source}?limit=1001"):
+            with socket.create_connection((host, port), timeout=10) as client:
+                lines = f"HEAD {path} HTTP/1.1", f"Host: {host}", "Connection: close", "", ""
+                client.sendall("\r\n".join(lines).encode())
+                with client.makefile("rb") as answer:
+                    head, _, body = answer.read().partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200"), path
+            assert body == b"", path
 
 
 # -- Content-Type

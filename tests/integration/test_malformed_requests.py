@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 from contextlib import closing
@@ -34,6 +35,7 @@ NOT_UTF_8 = {
     "a lone continuation": "\x80",
 }
 TOKEN = "t" * 16
+JSON = "application/json"
 
 
 @pytest.fixture
@@ -160,6 +162,23 @@ def test_no_route_takes_a_part_of_a_body(settings: Settings, source: str, conten
         problem_of(answer, 400, "partial-body")
     assert client.get("/documents").get_json() == {"documents": []}
     assert client.get("/runs").get_json() == {"runs": []}
+
+
+def test_an_encoded_body_leaves_the_object_whole(
+    client: FlaskClient, source: str, bucket: TestBucket
+):
+    """It was stored compressed, and nothing told so any more."""
+    bucket.put("a", "0123456789")
+    for coding in ("gzip", "GZIP", "identity, br"):
+        headers = {"Content-Encoding": coding}
+        answer = client.put(f"{source}/a", data=gzip.compress(b"x"), headers=headers)
+        problem_of(answer, 415, "encoded-body")
+        answer = client.post("/documents", data=b"{}", headers=headers, content_type=JSON)
+        problem_of(answer, 415, "encoded-body")
+    assert bucket.get("a") == b"0123456789"
+    identity = {"Content-Encoding": "identity"}
+    assert client.put(f"{source}/a", data=b"x", headers=identity).status_code == 200
+    assert bucket.get("a") == b"x"
 
 
 def test_a_range_of_a_body_that_is_none_is_nothing(client: FlaskClient, bucket: TestBucket):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import Engine, text
 
 from api import create_app
 from etl.manager import DataManager
@@ -164,6 +165,20 @@ def test_the_figure_of_a_run_loses_problems_that_are_gone(
     assert agreeing(client, run_id) == 1
     ImageKeeper(settings).keep(again=True)
     assert agreeing(client, run_id) == 0
+
+
+def test_the_figure_of_a_run_keeps_problems_that_were_pruned(
+    engine: Engine, settings: Settings, bucket: TestBucket, manager: DataManager
+):
+    bucket.put("1.csv", UNDATED)
+    bucket.put("1.png", plain(20, 20))
+    run_id = manager.run(Trigger.CLI).id
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM problem"))  # as PROBLEM_RETENTION does, much later
+    ImageKeeper(settings.model_copy(update={"image_max_pixels": 100})).keep()
+    with engine.connect() as connection:
+        query = text("SELECT counts->'problems' FROM run WHERE id = :id")
+        assert connection.scalar(query, {"id": run_id}) == 2
 
 
 def test_without_problems_the_list_is_empty(client: FlaskClient):
