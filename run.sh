@@ -304,7 +304,7 @@ use installs what is needed into .venv.
   up        Start everything, until Ctrl-C.
   run       Make one run now and report on it.
   images    Look at the images that wait and make their thumbnails, now.
-  seed      Upload data/src, or a folder or file of yours.
+  seed      Upload folders and files, or the sample data/src.
   status    Tell of users, objects, images, open problems and the last runs.
   problems  List what is wrong in the bucket now, and what to do.
   shadowed  List the valid rows that lost to another row of the same user.

@@ -240,7 +240,7 @@ def test_child_with_wrong_settings_at_a_later_start_ends_up(
     (tmp_path / ".env").write_text("ETL_INTERVAL=soon\n")
     os.kill(started.child("schedule"), signal.SIGKILL)
     assert started.await_end() == 2
-    assert "The scheduler ended (SIGKILL); starting it again." in started.said()
+    assert "The scheduler ended (SIGKILL); restarting it." in started.said()
     assert "ETL_INTERVAL='soon'" in started.said()
 
 

@@ -250,4 +250,4 @@ def test_without_the_client_it_says_how_to_install_it(
     monkeypatch.setattr(kafka, "find_spec", lambda _name: None)
     with pytest.raises(ConfigurationError) as caught, announcing(told):
         pass
-    assert "requirements-kafka.lock" in caught.value.advice
+    assert "bucketline[kafka]" in caught.value.advice
