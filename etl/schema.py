@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FIND_VERSIONS = "SELECT version_num FROM alembic_version"
 
+# SQL_ASCII, a cluster's encoding where no locale is set, keeps the UTF-8 of our sessions as it is.
+_ENCODINGS = ("UTF8", "SQL_ASCII")
 _OWN_DATABASE = (
     "Give Bucketline its own database (`CREATE DATABASE bucketline`) or its own schema:"
     " `CREATE SCHEMA bucketline`, and ?options=-csearch_path%3Dbucketline at the end of"
@@ -136,7 +138,7 @@ def _check_place(place: Row[Any]) -> None:
 
 def _check_new_place(connection: Connection, place: Row[Any]) -> None:
     """Refuse a database in which tables could not be created or used."""
-    if place.encoding != "UTF8":
+    if place.encoding not in _ENCODINGS:
         raise ConfigurationError(
             f"Database {place.database} has the encoding {place.encoding}, which cannot hold every"
             " name.",
