@@ -66,16 +66,18 @@ def test_smallest_key_of_a_user_wins_however_fast_the_upload(
 
 @contextmanager
 def meanwhile(work: Callable[[], object]) -> Iterator[None]:
-    """Do the work over and over for as long as the block runs."""
-    stopping = Event()
+    """Do the work over and over for as long as the block runs, and once before it begins."""
+    begun, stopping = Event(), Event()
 
     def repeat() -> None:
         while not stopping.is_set():
             work()
+            begun.set()
 
     thread = Thread(target=repeat)
     thread.start()
     try:
+        assert begun.wait(30)
         yield
     finally:
         stopping.set()
@@ -87,7 +89,7 @@ def test_file_that_keeps_growing_is_named_and_stops_no_other(
 ):
     growing, steady = tmp_path / "growing.csv", tmp_path / "steady.csv"
     steady.write_text(HEADER)
-    growing.write_bytes(bytes(1_000_000))
+    growing.write_bytes(bytes(30_000_000))  # long enough to see it grow while it is sent
     with growing.open("ab", buffering=0) as end, meanwhile(lambda: end.write(b"x")):
         done = seed(store, settings, files_of([tmp_path]).files)
     assert done.count == 1
@@ -101,8 +103,8 @@ def test_file_that_keeps_growing_is_named_and_stops_no_other(
 
 def test_file_that_keeps_shrinking_is_named(store: ObjectStore, settings: Settings, tmp_path: Path):
     file = tmp_path / "shrinking.csv"
-    file.write_bytes(bytes(8_000_000))
-    sizes = iter(range(8_000_000, 0, -1))
+    file.write_bytes(bytes(30_000_000))
+    sizes = iter(range(30_000_000, 0, -1))
     with meanwhile(lambda: os.truncate(file, next(sizes))):
         done = seed(store, settings, files_of([file]).files)
     assert [one.reason for one in done.failed] == [
