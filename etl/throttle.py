@@ -92,7 +92,7 @@ class Throttle:
             self._open.append(None)
             return self._limit.halvings
         with self._changed:
-            self._waiting += 1  # before it looks: one that leaves then sees that somebody waits
+            self._waiting += 1  # before the check, so that a request that ends meanwhile notifies
             self._changed.wait_for(lambda: len(self._open) < self._limit.current)
             self._waiting -= 1
             self._open.append(None)

@@ -34,13 +34,13 @@ ORDER BY id LIMIT :limit
 -- A run has checked the keys of these events and refused some, by key or by the form in which a
 -- file-based store lists it. Parameters: :ids, :run_id, :refused, keys.
 UPDATE bucket_event AS event
-SET handled_by_run = CASE WHEN told.is_refused THEN NULL ELSE :run_id END,
-    refused_by_run = CASE WHEN told.is_refused THEN :run_id END
+SET handled_by_run = CASE WHEN checked.is_refused THEN NULL ELSE :run_id END,
+    refused_by_run = CASE WHEN checked.is_refused THEN :run_id END
 FROM (SELECT id, ARRAY[key, ltrim(regexp_replace(key, '/+', '/', 'g'), '/')]
                  && CAST(:refused AS text[]) AS is_refused
       FROM bucket_event
-      WHERE id = ANY(CAST(:ids AS bigint[])) AND handled_by_run IS NULL) AS told
-WHERE event.id = told.id
+      WHERE id = ANY(CAST(:ids AS bigint[])) AND handled_by_run IS NULL) AS checked
+WHERE event.id = checked.id
 
 -- name: handle_listed
 -- A listing shows at least what was told before it began. Parameters: :began, :bucket, :run_id.
@@ -67,7 +67,7 @@ WHERE EXISTS (SELECT FROM bucket_event WHERE bucket = :bucket)
           UNION ALL  -- as a file-based store lists them
           SELECT ltrim(regexp_replace(key, '/+', '/', 'g'), '/') FROM bucket_event
           WHERE handled_by_run IS NULL AND bucket = :bucket AND (key LIKE '/%' OR key LIKE '%//%')
-      ) AS told WHERE told.key = staged.key)
+      ) AS waiting WHERE waiting.key = staged.key)
   AND (staged.change <> 'modified'
        OR (known.etag, known.size, known.last_modified)
           IS DISTINCT FROM (staged.etag, staged.size, staged.last_modified))
