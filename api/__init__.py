@@ -9,35 +9,28 @@ from typing import TYPE_CHECKING, Any
 
 from flask.json.provider import DefaultJSONProvider
 
-from api import (
-    auth,
-    checks,
+from api.http import checks, errors, methods, ranges
+from api.http.addresses import AddressedFlask
+from api.http.converters import AnyTextConverter, DocumentNameConverter, RunIdConverter
+from api.routes import (
     data,
     datasets,
     docs,
     documents,
-    errors,
     events,
-    headers,
     health,
     index,
-    key_docs,
-    methods,
     objects,
-    openapi,
-    origins,
-    pictures,
     problems,
-    ranges,
     runs,
-    schema_names,
     stats,
-    storage,
+    storage_health,
+    user_images,
 )
-from api.addresses import AddressedFlask
-from api.converters import AnyTextConverter, DocumentNameConverter, RunIdConverter
-from api.hook import QuickHook
-from api.services import (
+from api.routes.hook import QuickHook
+from api.security import auth, headers, origins
+from api.spec import key_docs, openapi, schema_names
+from api.state.services import (
     IDLE_TIMEOUT_SECONDS,
     STATEMENT_TIMEOUT_SECONDS,
     Services,
@@ -45,7 +38,7 @@ from api.services import (
     utc_today,
 )
 from etl import __version__
-from etl.database import connect
+from etl.db.engine import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +81,7 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
     for module in (
         index,
         data,
-        pictures,
+        user_images,
         stats,
         problems,
         datasets,
@@ -97,7 +90,7 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
         documents,
         objects,
         health,
-        storage,
+        storage_health,
         docs,
     ):
         app.register_blueprint(module.bp)

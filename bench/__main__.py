@@ -18,9 +18,9 @@ from bench.scale import FULL, QUICK
 from bench.scenarios import SCENARIOS, plan
 from bench.seaweed import SeaweedUnavailable
 from bench.show import line, summary, table
-from etl.command import CallersPath
-from etl.logs import set_up_logs
-from etl.program import program
+from etl.cli.common import CallersPath
+from etl.runtime.logs import set_up_logs
+from etl.runtime.program import program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

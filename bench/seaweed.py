@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from etl.bucket import ObjectStore
-from etl.errors import EtlError
 from etl.local import processes
-from etl.local.files import last_lines
 from etl.local.ports import LOOPBACK, any_free_port
+from etl.model.errors import EtlError
+from etl.runtime.files import last_lines
+from etl.storage.client import ObjectStore
 
 if TYPE_CHECKING:
     import subprocess

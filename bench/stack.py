@@ -19,10 +19,10 @@ from pydantic import SecretStr
 
 from bench import seaweed
 from etl import local
-from etl.access import Role, entry_for, new_key
-from etl.bucket import ObjectStore
-from etl.database import connect, migrate
+from etl.db.engine import connect, migrate
+from etl.model.roles import Role, entry_for, new_key
 from etl.settings import Settings
+from etl.storage.client import ObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

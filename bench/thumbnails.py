@@ -15,8 +15,8 @@ from PIL import Image, ImageOps
 from bench.bare import stopwatch
 from bench.figures import Figure, Limit, figure
 from bench.objects import SEED
-from etl.images import FORMATS, examine
-from etl.sandbox import Sandbox
+from etl.images.decode import FORMATS, examine
+from etl.runtime.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -13,8 +13,8 @@ from bench.figures import Figure, Limit, figure
 from bench.memory import NO_PROC
 from bench.readers import serving
 from bench.stack import api_key, bulk_store
-from etl.bucket import ObjectStore
-from etl.objects import Link, Objects
+from etl.storage.client import ObjectStore
+from etl.storage.objects import Link, Objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

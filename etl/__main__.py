@@ -1,5 +1,5 @@
 """`python -m etl`: the command line."""
 
-from etl.cli import main
+from etl.cli.main import main
 
 main()

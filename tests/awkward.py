@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from sqlalchemy import Engine, text
 
-from etl.manager import DataManager
-from etl.model import Trigger
+from etl.model.values import Trigger
 from etl.settings import Settings
+from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket, wait_until
 

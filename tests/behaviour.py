@@ -8,7 +8,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from etl.images import Examined, examine
+from etl.images.decode import Examined, examine
 
 MEGABYTE = 1024 * 1024
 

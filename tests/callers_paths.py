@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from etl.command import CALLERS_FOLDER
+from etl.cli.common import CALLERS_FOLDER
 
 
 @pytest.hookimpl(tryfirst=True)

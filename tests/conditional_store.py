@@ -13,8 +13,8 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
-from etl.bucket import ObjectStore
 from etl.settings import Settings
+from etl.storage.client import ObjectStore
 
 REFUSAL = (
     b"<Error><Code>PreconditionFailed</Code><Message>At least one did not hold</Message></Error>"

@@ -22,13 +22,13 @@ from minio import Minio
 from sqlalchemy import Engine, create_engine, text
 
 from etl import local
-from etl.bucket import ObjectStore
-from etl.command import CALLERS_FOLDER
-from etl.database import connect, migrate
-from etl.logs import set_up_logs
-from etl.manager import DataManager
-from etl.program import PROGRAM
+from etl.cli.common import CALLERS_FOLDER
+from etl.db.engine import connect, migrate
+from etl.runtime.logs import set_up_logs
+from etl.runtime.program import PROGRAM
 from etl.settings import Settings
+from etl.storage.client import ObjectStore
+from etl.sync.manager import DataManager
 from tests.brokers import Brokers, Consuming
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Engine, insert, text
 
-from etl.revisions import Noun, advance
-from etl.tables import users
+from etl.db.revisions import Noun, advance
+from etl.db.tables import users
 
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
 EPOCH = date(1970, 1, 1)

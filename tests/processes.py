@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from api.connections import USUAL, Patience
-from etl.program import PROGRAM
+from api.server.connections import USUAL, Patience
+from etl.runtime.program import PROGRAM
 from etl.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 _SERVE = """
 import socket
 import api.server
-from api.connections import Patience
+from api.server.connections import Patience
 from etl.settings import Settings
 listen = api.server.listen
 def listen_with_buffer(*address, ports):

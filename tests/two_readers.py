@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from etl import batch, stream
-from etl.batch import Batch, Fetched
-from etl.model import Change, ChangeKind, SourceFile, SourceObject
+from etl.model.values import Change, ChangeKind, SourceFile, SourceObject
+from etl.sync import batch, stream
+from etl.sync.batch import Batch, Fetched
 from etl.verify import Expected, names
 from etl.verify.reader import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from etl.bucket import ObjectStore
+    from etl.storage.client import ObjectStore
 
 TODAY = date(2024, 2, 29)
 NOW = datetime(2024, 1, 1, tzinfo=UTC)

@@ -16,8 +16,8 @@ from pydantic import (
     field_validator,
 )
 
-from api.fields import FIELDS, ID, USUAL_FIELDS
-from api.filters import Filters, ImageWanted
+from api.rows.fields import FIELDS, ID, USUAL_FIELDS
+from api.rows.filters import Filters, ImageWanted
 from api.schemas.query import _STORABLE, Query, Seconds, Truth, _storable, _whole_number
 
 MAX_AGE = 150

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field
 
 from api.schemas.query import SHORT_PAGE, Query, ShortPage
-from etl.documents import NAME
+from etl.storage.documents import NAME
 
 
 def _document_name(value: str) -> str:

@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from api.converters import MAX_ID
+from api.http.converters import MAX_ID
 
 MAX_WAIT_SECONDS = 600
 MAX_SHORT_PAGE = 1_000

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, Field
 
 from api.schemas.query import SHORT_PAGE, Id, Key, Query, ShortPage
-from etl.model import ProblemCode, RunState, Severity, Trigger
-from etl.program import named, naming
+from etl.model.values import ProblemCode, RunState, Severity, Trigger
+from etl.runtime.program import named, naming
 
 # Stored with run.sh commands, and shown with the commands of the running program.
 _Note = Annotated[str, AfterValidator(named)]

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
-from etl.errors import ConfigurationError
+from etl.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from etl.errors import ConfigurationError, DatabaseUnavailable
 from etl.local.accounts import Account, can_enter, plain_account
-from etl.local.files import last_lines, make_rename_durable, open_log, write_private
 from etl.local.postgres_binaries import Binaries, find_binaries, reachable
 from etl.local.processes import Launch, is_alive, run, was_started_with
+from etl.model.errors import ConfigurationError, DatabaseUnavailable
+from etl.runtime.files import last_lines, make_rename_durable, open_log, write_private
 
 ROLE = "bucketline"
 # Fast shutdown: ends connections and writes a checkpoint.

@@ -6,8 +6,8 @@ import secrets
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
-from etl.errors import ConfigurationError
-from etl.local.files import read_json, write_private_json
+from etl.model.errors import ConfigurationError
+from etl.runtime.files import read_json, write_private_json
 
 if TYPE_CHECKING:
     from pathlib import Path

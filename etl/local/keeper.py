@@ -6,10 +6,10 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from etl.local.files import last_lines, open_log, write_private
 from etl.local.ports import choose_port, is_free, last_port, remember_port
 from etl.local.processes import start, stop_leftover
 from etl.local.server import Readiness, Server
+from etl.runtime.files import last_lines, open_log, write_private
 
 if TYPE_CHECKING:
     import subprocess

@@ -12,12 +12,12 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etl.errors import ConfigurationError, ObjectStoreUnavailable, TransientError
-from etl.local.files import last_lines, open_log, write_private
 from etl.local.ports import LOOPBACK, any_free_port
 from etl.local.processes import Launch, run
 from etl.local.server import Readiness, Service
 from etl.local.signing import list_buckets_headers
+from etl.model.errors import ConfigurationError, ObjectStoreUnavailable, TransientError
+from etl.runtime.files import last_lines, open_log, write_private
 
 if TYPE_CHECKING:
     from etl.local.credentials import Credentials

@@ -6,7 +6,7 @@ import socket
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from etl.local.files import read_json, write_private_json
+from etl.runtime.files import read_json, write_private_json
 
 if TYPE_CHECKING:
     from pathlib import Path

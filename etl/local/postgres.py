@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 from psycopg2 import sql
 
-from etl.errors import DatabaseUnavailable, TransientError
 from etl.local.cluster import FAST_SHUTDOWN, ROLE, Cluster
 from etl.local.ports import LOOPBACK
 from etl.local.server import Readiness, Service
+from etl.model.errors import DatabaseUnavailable, TransientError
 
 if TYPE_CHECKING:
     from pathlib import Path

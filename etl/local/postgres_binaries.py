@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etl.errors import ConfigurationError
 from etl.local.accounts import Account, can_enter
+from etl.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

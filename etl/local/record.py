@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
-from etl.errors import (
+from etl.local.credentials import Credentials
+from etl.local.processes import is_alive
+from etl.model.errors import (
     ConfigurationError,
     DatabaseUnavailable,
     EtlError,
     ObjectStoreUnavailable,
 )
-from etl.local.credentials import Credentials
-from etl.local.files import read_json, write_private_json
-from etl.local.locks import is_held
-from etl.local.processes import is_alive
+from etl.runtime.files import read_json, write_private_json
+from etl.runtime.locks import is_held
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

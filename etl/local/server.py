@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import signal
 
-    from etl.errors import TransientError
     from etl.local.processes import Launch
+    from etl.model.errors import TransientError
 
 
 class Service(StrEnum):

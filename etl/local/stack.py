@@ -13,10 +13,6 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from etl import spawn
-from etl.errors import ConfigurationError, EtlError, TransientError
-from etl.local.files import check_writable, last_lines, open_log
-from etl.local.locks import FileLock, is_held
 from etl.local.ports import LOOPBACK
 from etl.local.postgres import database_url
 from etl.local.record import (
@@ -28,6 +24,10 @@ from etl.local.record import (
     users_lock_path,
 )
 from etl.local.server import Service
+from etl.model.errors import ConfigurationError, EtlError, TransientError
+from etl.runtime import spawn
+from etl.runtime.files import check_writable, last_lines, open_log
+from etl.runtime.locks import FileLock, is_held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

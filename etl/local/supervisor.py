@@ -15,10 +15,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etl.errors import ConfigurationError, EtlError
 from etl.local.credentials import Credentials, kept_credentials
 from etl.local.keeper import Keeper
-from etl.local.locks import FileLock
 from etl.local.object_store import ObjectStore
 from etl.local.postgres import Postgres
 from etl.local.processes import stop
@@ -31,6 +29,8 @@ from etl.local.record import (
     write_record,
 )
 from etl.local.server import Server, Service
+from etl.model.errors import ConfigurationError, EtlError
+from etl.runtime.locks import FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dotenv.parser import parse_stream
 
-from etl.errors import ConfigurationError
+from etl.model.errors import ConfigurationError
 from etl.settings.model import Settings
 
 if TYPE_CHECKING:

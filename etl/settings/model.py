@@ -15,8 +15,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from etl.access import Entry, parse_entries
-from etl.errors import ConfigurationError
+from etl.model.errors import ConfigurationError
+from etl.model.roles import Entry, parse_entries
 from etl.settings.values import Duration, Options, Retention, SecurityProtocol, Sizes, listed
 
 URL_ESCAPES = "in the password, write %40 for @, %2F for /, %3F for ?, %23 for # and %25 for %"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from etl.errors import ConfigurationError
+from etl.model.errors import ConfigurationError
 from etl.settings.env_text import read_env_text, refuse_broken_lines
 from etl.settings.model import Settings
 

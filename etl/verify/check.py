@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from etl.errors import UnreadableObject
-from etl.model import ObjectKind, SourceObject
+from etl.model.errors import UnreadableObject
+from etl.model.values import ObjectKind, SourceObject
 from etl.verify import names, store
 from etl.verify.compare import Difference, compare_output, compare_parquet, compare_tables
 from etl.verify.expected import Expected, expect, refuse

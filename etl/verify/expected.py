@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from etl.model import ObjectKind, ProblemCode, SourceObject
+from etl.model.values import ObjectKind, ProblemCode, SourceObject
 from etl.verify import names
 from etl.verify.reader import Row, read
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, Select, and_, select
 
-from etl.database import translating
-from etl.tables import problem, publication, run, shadowed_row, source_object, users
+from etl.db.engine import translating
+from etl.db.tables import problem, publication, run, shadowed_row, source_object, users
 from etl.verify.expected import ExpectedUser
 from etl.verify.pictures import CODES
 

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from etl.model import ProblemCode
+from etl.model.values import ProblemCode
 from etl.verify.records import QuoteError, Shape, read_cells
 from etl.verify.text import FileError
 

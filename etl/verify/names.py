@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from fnmatch import fnmatchcase
 
-from etl.model import ObjectKind, SourceObject
+from etl.model.values import ObjectKind, SourceObject
 
 _IMAGES = ("png", "jpg", "jpeg", "webp", "gif")
 _IGNORED_FILES = ("._*", ".ds_store", "thumbs.db", "desktop.ini", "~$*")

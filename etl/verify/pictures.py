@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, and_, select
 
-from etl.database import translating
-from etl.program import program
-from etl.tables import image, problem, source_object, thumbnail
+from etl.db.engine import translating
+from etl.db.tables import image, problem, source_object, thumbnail
+from etl.runtime.program import program
 from etl.verify import store
 from etl.verify.compare import Difference
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from etl.model import ProblemCode
+from etl.model.values import ProblemCode
 from etl.verify.birthts import NotABirthTime, SecondsSign, is_in_range, milliseconds
 from etl.verify.header import KNOWN, read_header
 from etl.verify.records import read_records

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from etl.model import ProblemCode
+from etl.model.values import ProblemCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,8 +14,8 @@ from minio.error import MinioException, S3Error
 from urllib3 import PoolManager, Retry, Timeout
 from urllib3.exceptions import HTTPError
 
-from etl.errors import ConfigurationError, ObjectStoreUnavailable, UnreadableObject
-from etl.model import SourceObject
+from etl.model.errors import ConfigurationError, ObjectStoreUnavailable, UnreadableObject
+from etl.model.values import SourceObject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

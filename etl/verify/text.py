@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from etl.model import ProblemCode
+from etl.model.values import ProblemCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

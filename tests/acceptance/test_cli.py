@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from etl.cli import commands
+from etl.cli.main import commands
 from etl.local.ports import any_free_port
 from etl.local.record import living_record
-from etl.program import PROGRAM
+from etl.runtime.program import PROGRAM
 from tests.conftest import wait_until
 
 ROOT = Path(__file__).parents[2]

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from etl.access import Role, entry_for, new_key
-from etl.manager import DataManager
-from etl.model import Trigger
+from etl.images.indexer import ImageKeeper
+from etl.model.roles import Role, entry_for, new_key
+from etl.model.values import Trigger
 from etl.settings import Settings
-from etl.thumbnails import ImageKeeper
+from etl.sync.manager import DataManager
 from tests.conftest import TestBucket, wait_until
 from tests.pictures import plain
 

@@ -12,17 +12,17 @@ import pytest
 import urllib3
 from pydantic import SecretStr
 
-from etl.access import Role, entry_for, new_key
-from etl.model import Trigger
-from etl.thumbnails import ImageKeeper
+from etl.images.indexer import ImageKeeper
+from etl.model.roles import Role, entry_for, new_key
+from etl.model.values import Trigger
 from tests.pictures import plain
 from tests.processes import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from etl.manager import DataManager
     from etl.settings import Settings
+    from etl.sync.manager import DataManager
     from tests.conftest import TestBucket
 
 GENERATOR = Path(sys.executable).with_name("openapi-python-client")

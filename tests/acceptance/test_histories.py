@@ -16,10 +16,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
-from etl.database import connect
-from etl.manager import DataManager
-from etl.model import Trigger
+from etl.db.engine import connect
+from etl.model.values import Trigger
 from etl.settings import Settings
+from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket
 
@@ -136,8 +136,8 @@ def test_a_first_load_of_many_ends_there_too(
     steps: list[tuple[str, str, str]], fresh_database: Callable[[], Settings]
 ):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("etl.merge.MANY", 1)
-        patch.setattr("etl.merge.FEW", 0)
+        patch.setattr("etl.sync.merge.MANY", 1)
+        patch.setattr("etl.sync.merge.FEW", 0)
         check_history(steps, fresh_database)
 
 
@@ -147,7 +147,7 @@ def test_tables_joined_whole_end_there_too(
     steps: list[tuple[str, str, str]], fresh_database: Callable[[], Settings]
 ):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("etl.merge.FEW", 0)
+        patch.setattr("etl.sync.merge.FEW", 0)
         check_history(steps, fresh_database)
 
 

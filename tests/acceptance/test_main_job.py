@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from etl.bucket import ObjectStore
-from etl.folder import files_of
-from etl.manager import DataManager
-from etl.model import RunState, Trigger
-from etl.seed import seed
+from etl.model.values import RunState, Trigger
 from etl.settings import Settings
+from etl.storage.client import ObjectStore
+from etl.storage.folder import files_of
+from etl.storage.seed import seed
+from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket, minio_client
 

@@ -18,7 +18,7 @@ import pytest
 
 from etl.local.ports import any_free_port
 from etl.local.record import living_record
-from etl.program import PROGRAM
+from etl.runtime.program import PROGRAM
 from tests.conftest import wait_until
 from tests.processes import ROOT
 

@@ -11,13 +11,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, text
 
-from etl.bucket import ObjectStore
-from etl.errors import ConfigurationError, MassRetirement
-from etl.manager import DataManager
-from etl.model import Counts, RunState, SourceFile, SourceObject, Trigger
-from etl.runs import request_run
+from etl.db.runs import request_run
+from etl.db.tables import metadata
+from etl.model.errors import ConfigurationError, MassRetirement
+from etl.model.values import Counts, RunState, SourceFile, SourceObject, Trigger
 from etl.settings import Settings
-from etl.tables import metadata
+from etl.storage.client import ObjectStore
+from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket, minio_client
 

@@ -10,11 +10,11 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from sqlalchemy import Engine, text
 
-from etl import bucket as buckets
-from etl.bucket import ObjectStore
-from etl.manager import DataManager
-from etl.model import RunState, Trigger
+from etl.model.values import RunState, Trigger
 from etl.settings import Settings
+from etl.storage import client as buckets
+from etl.storage.client import ObjectStore
+from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket
 from tests.proxies import CUT, HANG, STALL, Fault, faulty

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from etl.database import connect_unpooled
-from etl.executor import map_in_threads
-from etl.manager import DataManager
-from etl.model import Trigger
+from etl.db.engine import connect_unpooled
+from etl.images.indexer import ImageKeeper
+from etl.model.values import Trigger
+from etl.runtime.pools import map_in_threads
 from etl.settings import Settings
-from etl.thumbnails import ImageKeeper
+from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket, wait_until
 from tests.pictures import plain

@@ -18,13 +18,13 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from api import create_app
-from etl.bucket import ObjectStore
-from etl.database import connect, connect_unpooled, driver, run_lock
-from etl.errors import DatabaseUnavailable, EtlError, ObjectStoreUnavailable, RunAlreadyActive
-from etl.executor import map_in_threads
-from etl.manager import DataManager
-from etl.model import RunState, Trigger
+from etl.db.engine import connect, connect_unpooled, driver, run_lock
+from etl.model.errors import DatabaseUnavailable, EtlError, ObjectStoreUnavailable, RunAlreadyActive
+from etl.model.values import RunState, Trigger
+from etl.runtime.pools import map_in_threads
 from etl.settings import Settings
+from etl.storage.client import ObjectStore
+from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket, wait_until
 from tests.processes import start
@@ -76,7 +76,7 @@ def contents(engine: Engine) -> list[tuple[Any, ...]]:
 def test_the_lock_of_a_dead_holder_is_free_though_its_statement_goes_on(
     settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("etl.database.CLIENT_CHECK_SECONDS", 1)
+    monkeypatch.setattr("etl.db.engine.CLIENT_CHECK_SECONDS", 1)
     holder = connect_unpooled(settings)
 
     def hold(connection: Connection) -> None:

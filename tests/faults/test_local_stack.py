@@ -23,14 +23,14 @@ from minio import Minio
 from urllib3 import PoolManager, Retry, Timeout
 from urllib3.exceptions import HTTPError
 
-from etl.errors import ConfigurationError, DatabaseUnavailable
 from etl.local import notes, recorded, running
 from etl.local.accounts import identity, plain_account
-from etl.local.locks import FileLock, is_held
 from etl.local.ports import any_free_port, choose_port
 from etl.local.postgres_binaries import Binaries, find_binaries, reachable
 from etl.local.processes import is_alive, stop_leftover, was_started_with
 from etl.local.record import living_record, read_record, supervisor_lock_path
+from etl.model.errors import ConfigurationError, DatabaseUnavailable
+from etl.runtime.locks import FileLock, is_held
 from etl.settings import Settings
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ FORKING_HOLDER = """
 import os, signal, sys
 from pathlib import Path
 from etl.local.accounts import identity, plain_account
-from etl.local.locks import FileLock
+from etl.runtime.locks import FileLock
 lock = FileLock(Path(sys.argv[1]))
 assert lock.try_shared()
 child = os.fork()

@@ -24,15 +24,15 @@ from minio.error import MinioException
 from sqlalchemy import Engine, text
 
 from etl import local
-from etl.bucket import ObjectStore
-from etl.database import connect
+from etl.cli.prepare import prepare
+from etl.db.engine import connect
 from etl.local.ports import any_free_port
 from etl.local.record import living_record
-from etl.manager import DataManager
-from etl.model import Trigger
-from etl.prepare import prepare
+from etl.model.values import Trigger
 from etl.settings import Settings
-from etl.subscriptions import subscribe, wanted
+from etl.storage.client import ObjectStore
+from etl.storage.notifications import subscribe, wanted
+from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.awkward import check_events
 from tests.conftest import minio_client, wait_until

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from etl.model import Trigger
-from etl.runs import request_run
-from etl.schema import newest
+from etl.db.runs import request_run
+from etl.db.schema import newest
+from etl.model.values import Trigger
 from etl.settings import Settings
 from tests.conftest import TestBucket, wait_until
 from tests.processes import serving, start

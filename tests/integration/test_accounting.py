@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from etl.sql import statements
+from etl.db.sql import statements
 
 OBJECTS = 2_000
 UNBALANCED = statements("figures")["unbalanced"]

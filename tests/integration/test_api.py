@@ -23,14 +23,14 @@ from pydantic import SecretStr
 from sqlalchemy import event, insert, select, text, update
 
 from api import create_app
-from api.answers import WHOLE_BYTES
-from api.filters import Filters, age_in_sql, age_on, conditions
+from api.rows.filters import Filters, age_in_sql, age_on, conditions
+from api.rows.streaming import WHOLE_BYTES
 from api.server import listen
-from api.services import MAX_STREAMS
-from etl.errors import ConfigurationError, TransientError
-from etl.model import RunState, Trigger
-from etl.runs import REQUEST_CHANNEL
-from etl.tables import problem, run, source_object, users
+from api.state.services import MAX_STREAMS
+from etl.db.runs import REQUEST_CHANNEL
+from etl.db.tables import problem, run, source_object, users
+from etl.model.errors import ConfigurationError, TransientError
+from etl.model.values import RunState, Trigger
 from tests.conftest import wait_until
 from tests.people import NOW, birthts, person, put_many, put_users
 from tests.processes import serving
@@ -194,7 +194,7 @@ def test_an_older_postgres_writes_the_same_json(
     people = zip(AWKWARD_IDS, itertools.cycle(AWKWARD_NAMES), strict=False)
     put_users(engine, *(person(name, first_name=other) for name, other in people))
     new = client.get(f"/data?format={kind}").data
-    monkeypatch.setattr("api.statements.KNOWS_JSON_SCALAR", 10**9)
+    monkeypatch.setattr("api.rows.statements.KNOWS_JSON_SCALAR", 10**9)
     assert client.get(f"/data?format={kind}").data == new
     assert len(new) > len(AWKWARD_IDS)
 
@@ -512,7 +512,7 @@ def test_health_answers_while_the_database_hangs(
     app: APIFlask, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ):
     """A lock that nobody gives up stands for a server that takes questions and answers none."""
-    monkeypatch.setattr("api.services.PROBE_SECONDS", 0.2)
+    monkeypatch.setattr("api.state.services.PROBE_SECONDS", 0.2)
     with engine.begin() as connection:
         connection.execute(text("LOCK TABLE run"))
         for _ in range(20):
@@ -848,7 +848,7 @@ def test_a_query_that_takes_too_long_is_stopped(app: APIFlask, engine: Engine):
 def test_a_long_answer_that_does_not_begin_in_time_is_stopped(
     client: FlaskClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("api.answers.STATEMENT_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("api.rows.streaming.STATEMENT_TIMEOUT_SECONDS", 0.2)
     with engine.begin() as connection:
         connection.execute(text("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"))
         body = expect_problem(client.get("/data"), 503)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from api.server import listen
-from etl.errors import ConfigurationError
+from etl.model.errors import ConfigurationError
 from etl.settings import Settings, read_settings
 from tests.processes import start
 

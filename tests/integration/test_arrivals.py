@@ -7,12 +7,12 @@ from contextlib import closing
 import pytest
 from pydantic import SecretStr
 
-from etl.arrivals import Arrivals, arrange
-from etl.bucket import ObjectStore
-from etl.errors import ConfigurationError
-from etl.listen import Listener, open_events
+from etl.cli.arrivals import Arrivals, arrange
+from etl.model.errors import ConfigurationError
+from etl.services.listener import Listener, open_events
 from etl.settings import Settings
-from etl.subscriptions import subscribe, wanted
+from etl.storage.client import ObjectStore
+from etl.storage.notifications import subscribe, wanted
 from tests.conftest import TestBucket
 from tests.dull_store import WAYS, dull
 

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etl.bucket import ObjectStore
+from etl.storage.client import ObjectStore
 from tests.conftest import minio_client
 from tests.processes import serving
 

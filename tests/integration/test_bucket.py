@@ -12,12 +12,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from etl.bucket import ObjectStore
-from etl.errors import ConfigurationError, ObjectStoreUnavailable
-from etl.listing import HEAD_OBJECTS, Listing
-from etl.manager import DataManager
-from etl.model import SourceObject, Trigger
+from etl.model.errors import ConfigurationError, ObjectStoreUnavailable
+from etl.model.values import SourceObject, Trigger
 from etl.settings import Settings
+from etl.storage.client import ObjectStore
+from etl.storage.listing import HEAD_OBJECTS, Listing
+from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket
 
@@ -45,7 +45,7 @@ BEYOND_OBSTORE = ["nl\n.csv", "tab\t.csv", "\x01.csv", "m\x01.csv", "m\ufffd.csv
 @pytest.fixture(autouse=True)
 def of_short_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is listed exactly is one object, or the bulk client would never come to a turn."""
-    monkeypatch.setattr("etl.listing.HEAD_OBJECTS", range(1, 2))
+    monkeypatch.setattr("etl.storage.listing.HEAD_OBJECTS", range(1, 2))
 
 
 def by_bytes(keys: list[str]) -> list[str]:
@@ -124,7 +124,7 @@ def test_a_listing_that_somebody_left_half_read_makes_none_after_it_old(
     Whoever looks whether there is anything stops behind the first key, and most clients behind the
     thousandth.
     """
-    monkeypatch.setattr("etl.listing.HEAD_OBJECTS", HEAD_OBJECTS)
+    monkeypatch.setattr("etl.storage.listing.HEAD_OBJECTS", HEAD_OBJECTS)
     keys = [f"{n:05}.png" for n in range(1_050)]
     for key in keys:
         bucket.put(key, b"x")
@@ -202,7 +202,7 @@ def test_a_listing_of_several_stretches_gives_the_same_run(
     engine: Engine,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr("etl.manager.STRETCH_OBJECTS", 3)
+    monkeypatch.setattr("etl.sync.manager.STRETCH_OBJECTS", 3)
     manager = DataManager(settings.model_copy(update={"list_concurrency": 2}))
     assert manager.run(Trigger.CLI).counts.objects_listed == 0  # an empty manifest has no cuts
     for number in range(10):

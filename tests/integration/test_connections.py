@@ -18,8 +18,8 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import ProgrammingError
 
-from etl.database import connect, connect_unpooled, driver, translating
-from etl.errors import (
+from etl.db.engine import connect, connect_unpooled, driver, translating
+from etl.model.errors import (
     ConfigurationError,
     DatabaseUnavailable,
     LoginRefused,

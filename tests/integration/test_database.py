@@ -8,11 +8,11 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import ProgrammingError
 
-from etl.database import check_migrated, connect, migrate, translating
-from etl.errors import ConfigurationError, DatabaseUnavailable
-from etl.executor import map_in_threads
+from etl.db.engine import check_migrated, connect, migrate, translating
+from etl.db.tables import metadata
+from etl.model.errors import ConfigurationError, DatabaseUnavailable
+from etl.runtime.pools import map_in_threads
 from etl.settings import Settings
-from etl.tables import metadata
 
 
 def test_the_migrations_make_the_tables_we_describe(engine: Engine):

@@ -16,10 +16,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from api import create_app
-from etl import documents
-from etl.documents import Turns
-from etl.errors import TransientError
-from etl.json_text import NotJson, check_json
+from etl.model.errors import TransientError
+from etl.model.json_text import NotJson, check_json
+from etl.storage import documents
+from etl.storage.documents import Turns
 from tests.conftest import minio_client
 
 if TYPE_CHECKING:

@@ -19,12 +19,11 @@ from sqlalchemy import Engine, text
 from werkzeug.test import TestResponse
 
 from api import create_app
-from api.auth import needs, rule_of
-from api.limits import MAX_WRONG_KEYS
-from etl import key_file
-from etl.access import Role, entry_for, new_key
-from etl.logs import set_up_logs
-from etl.settings import Settings
+from api.security.auth import needs, rule_of
+from api.security.limits import MAX_WRONG_KEYS
+from etl.model.roles import Role, entry_for, new_key
+from etl.runtime.logs import set_up_logs
+from etl.settings import Settings, key_file
 from tests.conftest import wait_until
 from tests.people import put_many
 

@@ -12,21 +12,21 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import Engine, text
 
-from etl import events
-from etl import manager as managing
-from etl.bucket import ObjectStore
-from etl.database import connect_unpooled, run_lock
-from etl.errors import (
+from etl.db import events
+from etl.db.engine import connect_unpooled, run_lock
+from etl.model.errors import (
     MassRetirement,
     ObjectStoreUnavailable,
     RunAlreadyActive,
     UnreadableObject,
 )
-from etl.listing import Page
-from etl.look import look
-from etl.manager import DataManager
-from etl.model import RunReport, RunState, SourceFile, SourceObject, Trigger
+from etl.model.values import RunReport, RunState, SourceFile, SourceObject, Trigger
 from etl.settings import Settings
+from etl.storage.client import ObjectStore
+from etl.storage.listing import Page
+from etl.sync import manager as managing
+from etl.sync.manager import DataManager
+from etl.sync.probe import look
 from etl.verify import Difference, verify
 from tests.conftest import TestBucket, wait_until
 from tests.integration.test_schedule import ask, runs, scheduling
@@ -590,7 +590,7 @@ def test_an_object_that_the_store_refuses_is_tried_again_later(
     tell: Tell,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr("etl.schedule.FIRST_RETRY_SECONDS", 0.2)
+    monkeypatch.setattr("etl.services.scheduler.FIRST_RETRY_SECONDS", 0.2)
     with scheduling(settings, DataManager(settings, store=RefusesOnce(settings))):
         wait_until(lambda: runs(engine, "state = 'succeeded'") == 1)
         bucket.user("1.csv")
@@ -607,7 +607,7 @@ def test_an_object_that_the_store_refuses_holds_up_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ):
     """Given a minute until it is tried again, others come, and it is not tried with them."""
-    monkeypatch.setattr("etl.schedule.FIRST_RETRY_SECONDS", 60)
+    monkeypatch.setattr("etl.services.scheduler.FIRST_RETRY_SECONDS", 60)
     with scheduling(settings, DataManager(settings, store=RefusesLocked(settings))):
         wait_until(lambda: runs(engine, "state = 'succeeded'") == 1)
         bucket.user("locked.csv")

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from etl import events
-from etl.database import driver
-from etl.events import BucketEvent
+from etl.db import events
+from etl.db.engine import driver
+from etl.db.events import BucketEvent
 
 SOURCE = "src-data"
 

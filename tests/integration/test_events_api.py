@@ -12,8 +12,8 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from api import create_app
-from etl.database import driver
-from etl.events import CHANNEL, MAX_BODY_BYTES
+from etl.db.engine import driver
+from etl.db.events import CHANNEL, MAX_BODY_BYTES
 from tests.awkward import check_events
 from tests.integration.test_api import closed_port
 

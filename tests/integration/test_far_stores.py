@@ -6,10 +6,10 @@ import time
 
 from sqlalchemy import Engine, text
 
-from etl.bucket import ObjectStore
-from etl.manager import DataManager
-from etl.model import RunState, Trigger
+from etl.model.values import RunState, Trigger
 from etl.settings import Settings
+from etl.storage.client import ObjectStore
+from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket
 from tests.proxies import far_away

@@ -12,16 +12,17 @@ from hypothesis import strategies as st
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
-from api import create_app, forms
-from api.forms import LARGEST_FIELD_BYTES, LARGEST_HEAD_BYTES, MOST_PARTS
-from api.object_headers import LONGEST_CONTENT_TYPE
+from api import create_app
+from api.http import forms
+from api.http.forms import LARGEST_FIELD_BYTES, LARGEST_HEAD_BYTES, MOST_PARTS
+from api.http.object_headers import LONGEST_CONTENT_TYPE
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
     from werkzeug.test import TestResponse
 
-    from etl.manager import DataManager
     from etl.settings import Settings
+    from etl.sync.manager import DataManager
     from tests.conftest import TestBucket
 
 CSV = b"first_name,last_name,birthts\nAnn,Lee,0\n"

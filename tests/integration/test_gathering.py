@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from etl import events
-from etl.manager import DataManager
-from etl.schedule import BURST, MOST_GATHERS, Scheduler
+from etl.db import events
+from etl.services.scheduler import BURST, MOST_GATHERS, Scheduler
 from etl.settings import Settings
+from etl.sync.manager import DataManager
 
 
 class Bursting(Scheduler):

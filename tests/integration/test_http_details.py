@@ -14,12 +14,12 @@ import pytest
 from sqlalchemy import insert
 
 from api import create_app
-from api.object_headers import LONGEST_CONTENT_TYPE
-from etl.manager import DataManager
-from etl.model import RunState, Trigger
+from api.http.object_headers import LONGEST_CONTENT_TYPE
+from etl.db.tables import run
+from etl.images.indexer import ImageKeeper
+from etl.model.values import RunState, Trigger
 from etl.settings import Settings
-from etl.tables import run
-from etl.thumbnails import ImageKeeper
+from etl.sync.manager import DataManager
 from tests.people import NOW, person, put_users
 from tests.pictures import plain
 from tests.processes import serving

@@ -12,14 +12,14 @@ from datetime import UTC, date, datetime
 import pytest
 from sqlalchemy import Engine, text
 
-from etl import batch, load, stream
-from etl.batch import Batch
-from etl.bucket import ObjectStore
-from etl.database import connect_unpooled
-from etl.errors import ObjectChanged, ObjectStoreUnavailable
-from etl.manager import DataManager
-from etl.model import Change, ChangeKind, ObjectState, RunState, SourceObject, Trigger
+from etl.db.engine import connect_unpooled
+from etl.model.errors import ObjectChanged, ObjectStoreUnavailable
+from etl.model.values import Change, ChangeKind, ObjectState, RunState, SourceObject, Trigger
 from etl.settings import Settings
+from etl.storage.client import ObjectStore
+from etl.sync import batch, stage, stream
+from etl.sync.batch import Batch
+from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket
 
@@ -79,7 +79,7 @@ def stage_all(settings: Settings, batches: Iterator[Batch]) -> list[Batch]:
     found = []
     with engine.connect() as connection:
         for done in batches:
-            load.stage(connection, done)
+            stage.stage(connection, done)
             found.append(done)
     engine.dispose()
     return found
@@ -109,8 +109,8 @@ def test_a_huge_object_is_staged_as_it_would_be_whole(
     batches = stage_all(settings, read(store, bucket.name, [change], TODAY))
     in_parts = staged(engine)
     with connect_unpooled(settings).connect() as connection:
-        load.empty_staging(connection)
-        load.stage(connection, batch.check(batch.fetch(store, bucket.name, [change]), TODAY))
+        stage.empty_staging(connection)
+        stage.stage(connection, batch.check(batch.fetch(store, bucket.name, [change]), TODAY))
     assert in_parts == staged(engine)
     assert [len(done.objects) for done in batches[:-1]] == [0] * (len(batches) - 1)
     assert len(batches) > len(content) // 100

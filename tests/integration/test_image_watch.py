@@ -9,14 +9,14 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import Engine, text
 
-from etl.bucket import ObjectStore
-from etl.database import connect_unpooled, image_lock
-from etl.errors import ObjectStoreUnavailable
-from etl.image_watch import ImageWatch
-from etl.manager import DataManager
-from etl.model import SourceFile, SourceObject, Trigger
+from etl.db.engine import connect_unpooled, image_lock
+from etl.images.indexer import ImageKeeper
+from etl.model.errors import ObjectStoreUnavailable
+from etl.model.values import SourceFile, SourceObject, Trigger
+from etl.services.image_worker import ImageWatch
 from etl.settings import Settings
-from etl.thumbnails import ImageKeeper
+from etl.storage.client import ObjectStore
+from etl.sync.manager import DataManager
 from tests.conftest import TestBucket, wait_until
 from tests.pictures import plain
 
@@ -118,7 +118,7 @@ def test_a_store_that_is_down_is_waited_for(
                 raise ObjectStoreUnavailable("The store is starting.")
             return super().fetch(bucket, source)
 
-    monkeypatch.setattr("etl.image_watch.FIRST_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("etl.services.image_worker.FIRST_RETRY_SECONDS", 0.1)
     bucket.put("a.png", plain())
     manager.run(Trigger.CLI)
     store = DownAtFirst(settings)
@@ -143,7 +143,7 @@ def test_a_fault_of_ours_does_not_end_it(
                 raise LookupError
             return super().fetch(bucket, source)
 
-    monkeypatch.setattr("etl.image_watch.FIRST_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("etl.services.image_worker.FIRST_RETRY_SECONDS", 0.1)
     bucket.put("a.png", plain())
     manager.run(Trigger.CLI)
     with watching(settings, ImageKeeper(settings, store=FaultyAtFirst(settings))):
@@ -157,7 +157,7 @@ def test_it_waits_while_another_looks_after_the_images(
     manager: DataManager,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr("etl.image_watch.BUSY_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("etl.services.image_worker.BUSY_RETRY_SECONDS", 0.1)
     bucket.put("a.png", plain())
     manager.run(Trigger.CLI)
     with image_lock(connect_unpooled(settings)) as _, watching(settings):

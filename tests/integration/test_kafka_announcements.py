@@ -12,16 +12,17 @@ import jsonschema_rs
 import pytest
 from sqlalchemy import Engine, text
 
-from etl import kafka, revisions
-from etl.errors import ConfigurationError, KafkaUnavailable
-from etl.kafka import client
-from etl.kafka.announce import Announcer
-from etl.kafka.messages import json_schema
-from etl.manager import DataManager
-from etl.model import Trigger
-from etl.revisions import Noun
+from etl.db import revisions
+from etl.db.revisions import Noun
+from etl.images.indexer import ImageKeeper
+from etl.model.errors import ConfigurationError, KafkaUnavailable
+from etl.model.values import Trigger
+from etl.services import kafka
+from etl.services.kafka import client
+from etl.services.kafka.announce import Announcer
+from etl.services.kafka.messages import json_schema
 from etl.settings import Settings
-from etl.thumbnails import ImageKeeper
+from etl.sync.manager import DataManager
 from tests.brokers import Brokers
 from tests.conftest import TestBucket, wait_until
 from tests.pictures import plain
@@ -163,7 +164,7 @@ def test_a_replaced_image_is_announced_again_and_a_corrupt_one_without_thumbnail
 def test_many_images_are_announced_in_chunks(
     brokers: Brokers, told: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("etl.kafka.announce.CHUNK", 100)
+    monkeypatch.setattr("etl.services.kafka.announce.CHUNK", 100)
     with engine.begin() as connection:
         connection.execute(
             text(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from etl.listen import listening
+from etl.services.listener import listening
 from etl.settings import Settings
 from tests.awkward import check_events
 

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from etl import batch, load, merge, runs
-from etl.bucket import ObjectStore
-from etl.database import connect_unpooled
-from etl.manager import DataManager
-from etl.model import Change, ChangeKind, Counts, Trigger
+from etl.db import runs
+from etl.db.engine import connect_unpooled
+from etl.model.values import Change, ChangeKind, Counts, Trigger
 from etl.settings import Settings
+from etl.storage.client import ObjectStore
+from etl.sync import batch, merge, stage
+from etl.sync.manager import DataManager
 from tests.conftest import TestBucket, wait_until
 
 MANY_USERS = "user_id,first_name,last_name,birthts\n" + "".join(
@@ -55,9 +56,9 @@ def stage_and_merge(
     connection: Connection, store: ObjectStore, bucket: TestBucket, changes: list[Change]
 ) -> Counts:
     before = runs.last_counts(connection)
-    load.empty_staging(connection)
+    stage.empty_staging(connection)
     fetched = batch.fetch(store, bucket.name, changes)
-    load.stage(connection, batch.check(fetched, datetime.now(UTC).date()))
+    stage.stage(connection, batch.check(fetched, datetime.now(UTC).date()))
     return merge.merge(
         connection,
         run_id=99,

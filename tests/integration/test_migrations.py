@@ -12,12 +12,12 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, make_url, text
 
-from etl.database import check_migrated, connect, migrate
-from etl.errors import ConfigurationError, NewerSchema
-from etl.manager import DataManager
-from etl.model import Trigger
-from etl.schema import relation_names
+from etl.db.engine import check_migrated, connect, migrate
+from etl.db.schema import relation_names
+from etl.model.errors import ConfigurationError, NewerSchema
+from etl.model.values import Trigger
 from etl.settings import Settings
+from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket
 from tests.pictures import plain
@@ -260,7 +260,7 @@ def test_figures_of_problems_are_counted_again_and_data_stay(empty_database: Set
     engine = connect(empty_database)
     with engine.begin() as connection:
         config = Config()
-        config.set_main_option("script_location", str(ROOT / "etl" / "migrations"))
+        config.set_main_option("script_location", str(ROOT / "etl" / "db" / "migrations"))
         config.attributes["connection"] = connection
         command.upgrade(config, "0005")
         connection.execute(

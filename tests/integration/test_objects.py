@@ -20,14 +20,15 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from waitress.adjustments import Adjustments
 
-from api import create_app, listings
-from api.bodies import SMALL_BYTES
-from api.incoming import request_class
-from api.services import MAX_STREAMS
-from etl.access import Role, entry_for, new_key
-from etl.errors import TransientError
-from etl.events import MAX_BODY_BYTES as EVENT_BYTES
-from etl.objects import ObjectInfo, Objects
+from api import create_app
+from api.http.bodies import SMALL_BYTES
+from api.routes import listings
+from api.server.incoming import request_class
+from api.state.services import MAX_STREAMS
+from etl.db.events import MAX_BODY_BYTES as EVENT_BYTES
+from etl.model.errors import TransientError
+from etl.model.roles import Role, entry_for, new_key
+from etl.storage.objects import ObjectInfo, Objects
 from tests.conftest import minio_client
 from tests.processes import serving
 
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
     from flask.testing import FlaskClient
     from werkzeug.test import TestResponse
 
-    from etl.manager import DataManager
     from etl.settings import Settings
+    from etl.sync.manager import DataManager
     from tests.conftest import TestBucket
 
 

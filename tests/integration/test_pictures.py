@@ -14,11 +14,11 @@ from PIL import Image
 from werkzeug.test import TestResponse
 
 from api import create_app
-from api.services import MAX_STREAMS
-from etl.manager import DataManager
-from etl.model import Trigger
+from api.state.services import MAX_STREAMS
+from etl.images.indexer import ImageKeeper
+from etl.model.values import Trigger
 from etl.settings import Settings
-from etl.thumbnails import ImageKeeper
+from etl.sync.manager import DataManager
 from tests import pictures
 from tests.conftest import TestBucket
 from tests.pictures import encoded, plain

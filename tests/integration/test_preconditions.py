@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from api import create_app
-from etl.bucket import ObjectStore
-from etl.conditional import OWN_PREFIX, Write
-from etl.errors import NotSupported, ObjectChanged, ObjectExists
-from etl.objects import ObjectInfo, Objects, Upload
+from etl.model.errors import NotSupported, ObjectChanged, ObjectExists
+from etl.storage.client import ObjectStore
+from etl.storage.conditional import OWN_PREFIX, Write
+from etl.storage.objects import ObjectInfo, Objects, Upload
 from tests.conditional_store import ConditionalStore, conditional_store
 from tests.conftest import minio_client
 

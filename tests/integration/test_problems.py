@@ -9,10 +9,10 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from api import create_app
-from etl.manager import DataManager
-from etl.model import Trigger
-from etl.status import open_problems, status
-from etl.thumbnails import ImageKeeper
+from etl.cli.status import open_problems, status
+from etl.images.indexer import ImageKeeper
+from etl.model.values import Trigger
+from etl.sync.manager import DataManager
 from tests.pictures import plain
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ from click.testing import CliRunner, Result
 from pyarrow import parquet
 from sqlalchemy import Engine, text
 
-from etl import show
-from etl.bucket import ObjectStore
-from etl.cli import commands
-from etl.database import connect_unpooled, run_lock
-from etl.errors import RunAlreadyActive
-from etl.manager import DataManager
-from etl.model import Trigger
+from etl.cli import render
+from etl.cli.main import commands
+from etl.db.engine import connect_unpooled, run_lock
+from etl.model.errors import RunAlreadyActive
+from etl.model.values import Trigger
 from etl.settings import Settings
+from etl.storage.client import ObjectStore
+from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket, minio_client
 
@@ -273,7 +273,7 @@ def test_the_command_claims_no_more_than_was_compared(
 def verified(settings: Settings) -> Result:
     """What `verify` says of the test's own buckets and tables."""
     buckets = ("source_bucket", "processed_bucket", "thumbnail_bucket", "document_bucket")
-    environment = show.environment(settings, None) | {
+    environment = render.environment(settings, None) | {
         name.upper(): getattr(settings, name) for name in buckets
     }
     found = CliRunner().invoke(commands, ["verify"], env=environment)

@@ -23,12 +23,12 @@ from pyarrow import ipc, parquet
 from sqlalchemy import delete, insert, text
 
 from api import create_app
-from api.fields import FIELDS
-from api.services import MAX_STREAMS
-from etl.errors import TransientError
-from etl.model import Trigger
-from etl.revisions import Noun, advance
-from etl.tables import users
+from api.rows.fields import FIELDS
+from api.state.services import MAX_STREAMS
+from etl.db.revisions import Noun, advance
+from etl.db.tables import users
+from etl.model.errors import TransientError
+from etl.model.values import Trigger
 from tests.conftest import TestBucket, wait_until
 from tests.people import person, put_many
 from tests.processes import serving
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from werkzeug.test import TestResponse
 
-    from etl.manager import DataManager
     from etl.settings import Settings
+    from etl.sync.manager import DataManager
 
 TODAY = date(2026, 6, 15)
 MANY = 20_000

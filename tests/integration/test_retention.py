@@ -7,13 +7,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine, text
 
-from etl import retention, runs
-from etl.database import connect
-from etl.manager import DataManager
-from etl.model import Trigger
-from etl.retention import Retention
+from etl.cli.status import open_problems
+from etl.db import retention, runs
+from etl.db.engine import connect
+from etl.db.retention import Retention
+from etl.model.values import Trigger
 from etl.settings import Settings
-from etl.status import open_problems
+from etl.sync.manager import DataManager
 from tests.conftest import TestBucket, wait_until
 from tests.integration.test_schedule import scheduling
 

@@ -6,13 +6,13 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, make_url
 
-from etl import run_watch
-from etl.errors import MassRetirement
-from etl.manager import DataManager, utc_now
-from etl.merge import MASS_RETIREMENT_FLOOR
-from etl.model import RunState, Trigger
-from etl.run_watch import first_run, telling_of_runs
+from etl.cli import run_watch
+from etl.cli.run_watch import first_run, telling_of_runs
+from etl.model.errors import MassRetirement
+from etl.model.values import RunState, Trigger
 from etl.settings import Settings
+from etl.sync.manager import DataManager, utc_now
+from etl.sync.merge import MASS_RETIREMENT_FLOOR
 from tests.brokers import relayed
 from tests.conftest import TestBucket, wait_until
 

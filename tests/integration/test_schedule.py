@@ -14,14 +14,14 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
-from etl.bucket import ObjectStore
-from etl.errors import ObjectStoreUnavailable, RightMissing
-from etl.listing import Page
-from etl.manager import DataManager
-from etl.model import RunReport, Trigger
-from etl.runs import request_run
-from etl.schedule import Scheduler
+from etl.db.runs import request_run
+from etl.model.errors import ObjectStoreUnavailable, RightMissing
+from etl.model.values import RunReport, Trigger
+from etl.services.scheduler import Scheduler
 from etl.settings import Settings
+from etl.storage.client import ObjectStore
+from etl.storage.listing import Page
+from etl.sync.manager import DataManager
 from tests.conftest import TestBucket, wait_until
 
 
@@ -129,7 +129,7 @@ def test_a_run_that_failed_for_an_outage_is_tried_again_before_the_interval(
             return super().list_pages(bucket, cuts)
 
     bucket.user("1.csv")
-    monkeypatch.setattr("etl.schedule.FIRST_RETRY_SECONDS", 0.2)
+    monkeypatch.setattr("etl.services.scheduler.FIRST_RETRY_SECONDS", 0.2)
     with scheduling(settings, DataManager(settings, store=DownAtFirst(settings))):
         wait_until(lambda: runs(engine, "state = 'succeeded'"))
     assert runs(engine, "state = 'failed' AND error->>'code' = 'ObjectStoreUnavailable'") == 1
@@ -146,8 +146,8 @@ def test_publishing_that_fails_is_tried_ever_more_rarely(
             return super().publish_if_due(wait_seconds=wait_seconds)
 
     bucket.user("1.csv")
-    monkeypatch.setattr("etl.schedule.FIRST_RETRY_SECONDS", 0.2)
-    monkeypatch.setattr("etl.schedule.LOOK_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr("etl.services.scheduler.FIRST_RETRY_SECONDS", 0.2)
+    monkeypatch.setattr("etl.services.scheduler.LOOK_EVERY_SECONDS", 0.01)
     nowhere = settings.model_copy(update={"processed_bucket": "there-is-no-such-bucket"})
     with scheduling(nowhere, Watched(nowhere)):
         wait_until(lambda: len(times) >= 4)
@@ -171,7 +171,7 @@ def test_a_failure_that_lasts_is_retried_more_and_more_rarely(
                 raise error("broken")
             return super().run_requested(wait_seconds=wait_seconds)
 
-    monkeypatch.setattr("etl.schedule.FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("etl.services.scheduler.FIRST_RETRY_SECONDS", 0.01)
     with scheduling(settings, Broken(settings)) as scheduler:
         wait_until(lambda: runs(engine, "state = 'succeeded'"))
         wait_until(lambda: scheduler._failed_retry._seconds == 0.01)  # noqa: SLF001 - is reset
@@ -181,7 +181,7 @@ def test_while_the_database_is_away_nothing_spins(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
     """Given a retry that is due, when no connection can be made, then the waits still hold."""
-    monkeypatch.setattr("etl.schedule.FIRST_RETRY_SECONDS", 0)
+    monkeypatch.setattr("etl.services.scheduler.FIRST_RETRY_SECONDS", 0)
     lost = settings.model_copy(
         update={"database_url": SecretStr("postgresql://somebody@127.0.0.1:9/nowhere")}
     )
@@ -193,6 +193,6 @@ def test_while_the_database_is_away_nothing_spins(
         waits.append(seconds)
         scheduler.stop()
 
-    monkeypatch.setattr("etl.schedule.select", SimpleNamespace(select=select))
+    monkeypatch.setattr("etl.services.scheduler.select", SimpleNamespace(select=select))
     scheduler.run_forever()
     assert waits == [0.5]

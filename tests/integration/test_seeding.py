@@ -11,12 +11,12 @@ from threading import Event, Thread
 import pytest
 from sqlalchemy import Engine, text
 
-from etl.bucket import ObjectStore
-from etl.folder import File, files_of
-from etl.manager import DataManager
-from etl.model import Trigger
-from etl.seed import SAMPLE, remove_sample, sample_files, seed
+from etl.model.values import Trigger
 from etl.settings import Settings
+from etl.storage.client import ObjectStore
+from etl.storage.folder import File, files_of
+from etl.storage.seed import SAMPLE, remove_sample, sample_files, seed
+from etl.sync.manager import DataManager
 from tests.conftest import TestBucket
 
 HEADER = "first_name,last_name,birthts\n"

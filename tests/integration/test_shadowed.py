@@ -14,9 +14,9 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, text
 
 from api import create_app
-from etl.manager import DataManager
-from etl.model import Trigger
+from etl.model.values import Trigger
 from etl.settings import Settings
+from etl.sync.manager import DataManager
 from tests.conftest import TestBucket
 from tests.processes import ROOT, environment
 

@@ -13,9 +13,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from api.connections import MOST_CONNECTIONS, NEEDED_DESCRIPTORS, Patience, connections_within
-from api.incoming import CHUNK_LINE_BYTES, TRAILER_BYTES
 from api.server import HEAD_BYTES
+from api.server.connections import (
+    MOST_CONNECTIONS,
+    NEEDED_DESCRIPTORS,
+    Patience,
+    connections_within,
+)
+from api.server.incoming import CHUNK_LINE_BYTES, TRAILER_BYTES
 from tests.conftest import wait_until
 from tests.processes import serving
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 import pytest
 from sqlalchemy import Engine, text
 
-from etl.bucket import ObjectStore
-from etl.listing import Page
-from etl.look import look
-from etl.manager import DataManager
-from etl.model import Counts, Trigger
+from etl.model.values import Counts, Trigger
 from etl.settings import Settings
+from etl.storage.client import ObjectStore
+from etl.storage.listing import Page
+from etl.sync.manager import DataManager
+from etl.sync.probe import look
 from etl.verify import verify
 from tests.conftest import TestBucket
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
-from api import create_app, write_checks
-from etl.bucket import ObjectStore
-from etl.objects import PROBE_KEY
+from api import create_app
+from api.state import write_checks
+from etl.storage.client import ObjectStore
+from etl.storage.objects import PROBE_KEY
 from tests.conftest import minio_client, wait_until
 
 if TYPE_CHECKING:

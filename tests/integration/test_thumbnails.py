@@ -11,16 +11,21 @@ import pytest
 from PIL import Image
 from sqlalchemy import Engine, text
 
-from etl.bucket import ObjectStore
-from etl.database import connect_unpooled, image_lock
-from etl.errors import ConfigurationError, DatabaseUnavailable, ImagesInHand, ObjectStoreUnavailable
-from etl.image_rows import count_waiting
-from etl.manager import DataManager
-from etl.model import SourceFile, SourceObject, Trigger
-from etl.revisions import Noun, current
+from etl.cli.status import open_problems
+from etl.db.engine import connect_unpooled, image_lock
+from etl.db.revisions import Noun, current
+from etl.images.indexer import ImageKeeper, Kept
+from etl.images.rows import count_waiting
+from etl.model.errors import (
+    ConfigurationError,
+    DatabaseUnavailable,
+    ImagesInHand,
+    ObjectStoreUnavailable,
+)
+from etl.model.values import SourceFile, SourceObject, Trigger
 from etl.settings import Settings
-from etl.status import open_problems
-from etl.thumbnails import ImageKeeper, Kept
+from etl.storage.client import ObjectStore
+from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests import behaviour, pictures
 from tests.conftest import TestBucket, minio_client
@@ -306,8 +311,8 @@ def test_an_image_whose_decoder_is_killed_waits_and_is_not_corrupt(gallery: Gall
 
 
 def test_many_images_go_through_in_chunks(gallery: Gallery, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("etl.thumbnails.CHUNK", 3)
-    monkeypatch.setattr("etl.image_rows.PAGE", 4)
+    monkeypatch.setattr("etl.images.indexer.CHUNK", 3)
+    monkeypatch.setattr("etl.images.rows.PAGE", 4)
     for n in range(14):
         gallery.bucket.put(f"{n}.png", plain(10 + n, 10))
     assert gallery.keep().looked_at == 14

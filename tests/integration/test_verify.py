@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import insert, text
 
-from etl.errors import ConfigurationError, ObjectStoreUnavailable
-from etl.tables import problem, run, shadowed_row, source_object, users
+from etl.db.tables import problem, run, shadowed_row, source_object, users
+from etl.model.errors import ConfigurationError, ObjectStoreUnavailable
 from etl.verify import Difference, store, verify
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from etl import batch, stream
-from etl.extract import parse
-from etl.manager import DataManager
-from etl.model import SourceFile, Trigger
+from etl.model.values import SourceFile, Trigger
+from etl.read.csv import parse
+from etl.sync import batch, stream
+from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.awkward_files import CORPUS, HEADER, MARK
 from tests.conftest import TestBucket
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from etl.extract import Extract
+    from etl.read.csv import Extract
     from etl.settings import Settings
 
 Misread = Callable[[bytes], bytes]

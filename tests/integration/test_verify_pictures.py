@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine, text
 
-from etl.manager import DataManager
-from etl.model import Trigger
+from etl.images.indexer import ImageKeeper
+from etl.model.values import Trigger
 from etl.settings import Settings
-from etl.thumbnails import ImageKeeper
+from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket
 from tests.pictures import plain

@@ -5,9 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api import encodings, formats
-from api.accepts import codings, media_ranges
-from api.formats import FORMATS
+from api.http import encodings
+from api.http.accepts import codings, media_ranges
+from api.rows import formats
+from api.rows.formats import FORMATS
 
 JUNK = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=40)
 

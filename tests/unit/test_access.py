@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl import key_file
-from etl.access import (
+from etl.model.errors import ConfigurationError
+from etl.model.roles import (
     Entry,
     Keyring,
     Role,
@@ -22,8 +22,7 @@ from etl.access import (
     parse_entries,
     parse_entry,
 )
-from etl.errors import ConfigurationError
-from etl.settings import Settings, read_settings
+from etl.settings import Settings, key_file, read_settings
 
 names = st.from_regex(r"(?!bl_)[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", fullmatch=True)
 entries = st.builds(entry_for, names, st.sampled_from(Role), st.builds(new_key))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.addresses import marked_path
+from api.http.addresses import marked_path
 
 MARK = "\udc2f"
 

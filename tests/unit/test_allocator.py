@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 NAME = "ARROW_DEFAULT_MEMORY_POOL"
 COMMAND = """
 import sys
-from etl import cli
+from etl.cli import main as cli
 sys.argv = ["run.sh", "run", "--help"]
 try:
     cli.main()
@@ -25,7 +25,7 @@ except SystemExit:
 
 ARENAS = """
 import ctypes, sys, threading
-from etl.memory import choose_allocator
+from etl.runtime.allocator import choose_allocator
 choose_allocator()
 all_there = threading.Barrier(8)
 def work():

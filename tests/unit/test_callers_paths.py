@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 import bench.__main__
-from etl.cli import commands
-from etl.command import CALLERS_FOLDER, CallersPath
+from etl.cli.common import CALLERS_FOLDER, CallersPath
+from etl.cli.main import commands
 
 ROOT = Path(__file__).parents[2]
 EVERY_COMMAND = {**commands.commands, "bench": bench.__main__.main}

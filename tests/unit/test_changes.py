@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.changes import changes, changes_by_page
-from etl.errors import ListingOutOfOrder
-from etl.model import Change, ChangeKind, SourceObject
+from etl.model.errors import ListingOutOfOrder
+from etl.model.values import Change, ChangeKind, SourceObject
+from etl.sync.diff import changes, changes_by_page
 
 if TYPE_CHECKING:
-    from etl.model import Facts
+    from etl.model.values import Facts
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from api.server import refuse_open_door
-from etl.cli import commands
+from etl.cli.main import commands
 from etl.settings import Settings
 
 ROOT = Path(__file__).parents[2]

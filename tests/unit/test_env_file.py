@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from etl.cli import commands
-from etl.env_file import misspellings, read_misspellings
-from etl.errors import ConfigurationError
+from etl.cli.main import commands
+from etl.model.errors import ConfigurationError
 from etl.settings import Settings, read_settings
+from etl.settings.typos import misspellings, read_misspellings
 
 ROOT = Path(__file__).parents[2]
 

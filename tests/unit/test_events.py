@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from etl.errors import WrongEvent
-from etl.events import MAX_BODY_BYTES, parse
+from etl.db.events import MAX_BODY_BYTES, parse
+from etl.model.errors import WrongEvent
 
 MINIO = {
     "EventName": "s3:ObjectCreated:Put",

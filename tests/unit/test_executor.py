@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.executor import flat_map_ahead, map_ahead, map_in_threads
+from etl.runtime.pools import flat_map_ahead, map_ahead, map_in_threads
 
 
 @given(st.lists(st.integers(0, 4)), st.integers(1, 3))

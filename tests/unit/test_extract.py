@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
-from etl.extract import Extract, parse, parse_carefully
-from etl.extract.collect import WHITESPACE
-from etl.model import Problem, ProblemCode, Severity, SourceFile, SourceObject
+from etl.model.values import Problem, ProblemCode, Severity, SourceFile, SourceObject
+from etl.read.csv import Extract, parse, parse_carefully
+from etl.read.csv.collect import WHITESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from etl.extract import Extract, parse
-from etl.model import Severity, SourceFile, SourceObject
+from etl.model.values import Severity, SourceFile, SourceObject
+from etl.read.csv import Extract, parse
 
 ROWS = [["Zoë", "Müller", "612302400000"], ["José", "Peña", "-1"]]
 ENCODERS = {

@@ -10,12 +10,12 @@ import pandas as pd
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from etl.extract import Extract, parse, parse_carefully
-from etl.extract.dialect import Dialect
-from etl.extract.encoding import physical_lines
-from etl.extract.plain import as_plain
-from etl.extract.records import MAX_CHARACTERS, MAX_LINES, Records
-from etl.model import SourceFile, SourceObject
+from etl.model.values import SourceFile, SourceObject
+from etl.read.csv import Extract, parse, parse_carefully
+from etl.read.csv.dialect import Dialect
+from etl.read.csv.encoding import physical_lines
+from etl.read.csv.plain import as_plain
+from etl.read.csv.records import MAX_CHARACTERS, MAX_LINES, Records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,8 +11,9 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from etl.errors import Undecodable
-from etl.extract import (
+from etl.model.errors import Undecodable
+from etl.model.values import ProblemCode, SourceFile, SourceObject
+from etl.read.csv import (
     Extract,
     PieceReader,
     parse,
@@ -21,7 +22,6 @@ from etl.extract import (
     sort_problems,
     undecodable,
 )
-from etl.model import ProblemCode, SourceFile, SourceObject
 
 HEADERS = (
     "first_name,last_name,birthts",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from etl.model import ProblemCode
+from etl.model.values import ProblemCode
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "problems.md"
 

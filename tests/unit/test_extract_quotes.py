@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from etl.extract import Extract, parse
-from etl.extract.dialect import Dialect
-from etl.extract.records import Records
-from etl.model import SourceFile, SourceObject
+from etl.model.values import SourceFile, SourceObject
+from etl.read.csv import Extract, parse
+from etl.read.csv.dialect import Dialect
+from etl.read.csv.records import Records
 
 HEADER = "first_name,last_name,birthts\n"
 

@@ -9,7 +9,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
 
-from api.filters import Filters, age_on, born_after, born_by, conditions, years_before
+from api.rows.filters import Filters, age_on, born_after, born_by, conditions, years_before
 
 LEAP_DAY = date(2000, 2, 29)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from etl.errors import ConfigurationError
-from etl.folder import LONGEST_KEY_BYTES, Found, files_of
+from etl.model.errors import ConfigurationError
+from etl.storage.folder import LONGEST_KEY_BYTES, Found, files_of
 
 
 def keys(found: Found) -> list[str]:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat
 from PIL.PngImagePlugin import PngInfo
 
-from etl import jpeg_segments, png_chunks, webp_chunks
-from etl.images import MAX_PROFILE_BYTES
-from etl.model import ImageState
+from etl.images import jpeg_segments, png_chunks, webp_chunks
+from etl.images.decode import MAX_PROFILE_BYTES
+from etl.model.values import ImageState
 from tests import pictures
 from tests.pictures import BLUE, GREEN, RED, WHITE, chunk, corners, encoded, plain, png, segment
 from tests.unit.test_images import is_near, look, pixel, shown

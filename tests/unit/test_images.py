@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from etl.images import Examined, examine
-from etl.model import ImageState
+from etl.images.decode import Examined, examine
+from etl.model.values import ImageState
 from tests import pictures
 from tests.pictures import BLUE, RED, WHITE, corners, encoded, plain
 

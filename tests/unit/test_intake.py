@@ -9,10 +9,10 @@ from typing import cast
 
 import pytest
 
-from api import intake as taking
-from api.intake import Intake
-from etl.errors import DatabaseUnavailable
-from etl.events import BucketEvent
+from api.state import intake as taking
+from api.state.intake import Intake
+from etl.db.events import BucketEvent
+from etl.model.errors import DatabaseUnavailable
 from tests.conftest import wait_until
 
 

@@ -6,9 +6,9 @@ import pytest
 from confluent_kafka import KafkaError
 from pydantic import ValidationError
 
-from etl.errors import ConfigurationError
-from etl.kafka import client
-from etl.kafka.client import Complaints, connection_options
+from etl.model.errors import ConfigurationError
+from etl.services.kafka import client
+from etl.services.kafka.client import Complaints, connection_options
 from etl.settings import Settings
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from etl.access import Keyring, Role, entry_for, new_key
-from etl.cli import commands
-from etl.errors import ConfigurationError
-from etl.key_file import kept
+from etl.cli.main import commands
+from etl.model.errors import ConfigurationError
+from etl.model.roles import Keyring, Role, entry_for, new_key
+from etl.settings.key_file import kept
 
 Keys = Callable[..., Result]
 

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from api.keyring import LiveKeyring
-from etl import key_file
-from etl.access import Role, entry_for, new_key
-from etl.settings import Settings
+from api.security.keyring import LiveKeyring
+from etl.model.roles import Role, entry_for, new_key
+from etl.settings import Settings, key_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

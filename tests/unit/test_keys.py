@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.keys import image_id_of, is_ignored, kind_of, spellings, user_id_of, without_ignored
-from etl.model import ObjectKind, SourceObject
+from etl.model.keys import image_id_of, is_ignored, kind_of, spellings, user_id_of, without_ignored
+from etl.model.values import ObjectKind, SourceObject
 
 
 @pytest.mark.parametrize(

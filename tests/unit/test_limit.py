@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.limit import Limit
+from etl.storage.limit import Limit
 
 answers = st.integers(1, 256)
 

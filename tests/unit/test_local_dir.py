@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from etl.errors import ConfigurationError, EtlError, TransientError
 from etl.local import unusable
-from etl.local.files import check_writable, last_lines
+from etl.model.errors import ConfigurationError, EtlError, TransientError
+from etl.runtime.files import check_writable, last_lines
 
 
 @pytest.mark.parametrize(

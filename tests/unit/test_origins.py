@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from api.limits import home_of
-from api.origins import may_be_called
+from api.security.limits import home_of
+from api.security.origins import may_be_called
 from api.server import refuse_open_door
-from etl.access import Role, entry_for, new_key
-from etl.errors import ConfigurationError
+from etl.model.errors import ConfigurationError
+from etl.model.roles import Role, entry_for, new_key
 from etl.settings import Settings
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - nothing listens there

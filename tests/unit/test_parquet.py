@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet as arrow_parquet
 
-from etl import parquet
-from etl.parquet import as_parquet
-from etl.publish import OUTPUT_COLUMNS, PARQUET_TYPES
+from etl.sync import parquet
+from etl.sync.parquet import as_parquet
+from etl.sync.publish import OUTPUT_COLUMNS, PARQUET_TYPES
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 ROWS = st.lists(

@@ -15,10 +15,10 @@ import structlog
 from rich.console import Console
 
 from api.schemas.runs import Run, RunProblem
-from etl import show
-from etl.errors import RunAlreadyActive
-from etl.logs import set_up_logs
-from etl.program import PROGRAM, named, program
+from etl.cli import render
+from etl.model.errors import RunAlreadyActive
+from etl.runtime.logs import set_up_logs
+from etl.runtime.program import PROGRAM, named, program
 
 ROOT = Path(__file__).parents[2]
 TOO_LARGE = "Raise the limit and `./run.sh images --again`."
@@ -58,7 +58,7 @@ def test_program_name_is_taken_literally(monkeypatch: pytest.MonkeyPatch):
 
 def test_errors_on_the_console_name_the_program():
     shown = io.StringIO()
-    show.error(Console(file=shown, width=200), RunAlreadyActive("Another run is active."))
+    render.error(Console(file=shown, width=200), RunAlreadyActive("Another run is active."))
     assert "(`bucketline status`)" in shown.getvalue()
 
 

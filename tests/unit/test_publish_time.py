@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from etl.model import Trigger
-from etl.publish import is_time
+from etl.model.values import Trigger
+from etl.sync.publish import is_time
 
 INTERVAL = timedelta(seconds=60)
 SOON = timedelta(seconds=59)

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from api import create_app
-from etl.cli import commands
+from etl.cli.main import commands
 from etl.settings import Settings
 
 ROOT = Path(__file__).parents[2]

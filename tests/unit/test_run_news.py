@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from etl.errors import EtlError, MassRetirement, ObjectStoreUnavailable
-from etl.model import RunState
-from etl.run_watch import LONG_WAIT, News, Seen
+from etl.cli.run_watch import LONG_WAIT, News, Seen
+from etl.model.errors import EtlError, MassRetirement, ObjectStoreUnavailable
+from etl.model.values import RunState
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 REFUSED = MassRetirement("The bucket no longer holds 9 of 10 users.")

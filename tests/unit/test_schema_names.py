@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.schema_names import name_each_once
+from api.spec.schema_names import name_each_once
 
 RUN = {"type": "object", "properties": {"state": {"$ref": "#/components/schemas/Runs.State"}}}
 

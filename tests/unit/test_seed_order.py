@@ -8,9 +8,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.folder import File
-from etl.keys import user_id_of
-from etl.seed import in_turn, sample_files
+from etl.model.keys import user_id_of
+from etl.storage.folder import File
+from etl.storage.seed import in_turn, sample_files
 
 stems = st.sampled_from(["1000", "1001", "é", "e\u0301"])
 folders = st.sampled_from(["", "a/", "b/", "a/b/"])

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import make_url
 
-from etl.errors import ConfigurationError
+from etl.model.errors import ConfigurationError
 from etl.settings import EMBEDDED_MARK, Settings, embedded_mark, read_settings
 from etl.settings.values import duration_text, parse_duration
 

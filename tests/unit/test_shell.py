@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from etl.cli import commands
+from etl.cli.main import commands
 
 ROOT = Path(__file__).parents[2]
 

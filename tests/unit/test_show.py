@@ -9,10 +9,10 @@ from typing import Any
 
 from rich.console import Console
 
-from etl import show
-from etl.model import Counts, RunReport, RunState, Trigger
+from etl.cli import render
+from etl.model.values import Counts, RunReport, RunState, Trigger
 from etl.settings import Settings
-from etl.subscriptions import wanted
+from etl.storage.notifications import wanted
 from etl.verify import Difference
 
 MOMENT = datetime(2026, 1, 2, 4, 4, 5, tzinfo=timezone(timedelta(hours=1)))
@@ -42,11 +42,11 @@ def said(what: Any, *arguments: Any) -> list[str]:  # noqa: ANN401 - any of show
 
 
 def test_times_end_in_z_whatever_zone_they_came_in():
-    assert show.iso(MOMENT) == "2026-01-02T03:04:05Z"
+    assert render.iso(MOMENT) == "2026-01-02T03:04:05Z"
 
 
 def test_status_adds_up_in_words_and_points_to_the_problems():
-    users, objects, images, problems, output, *_ = said(show.status, FACTS)
+    users, objects, images, problems, output, *_ = said(render.status, FACTS)
     assert users == "users    60 live, 46 with an image; 0 retired, 1 shadowed row"
     assert objects == "objects  108 known = 59 csv + 48 image + 1 other; 3 quarantined"
     assert images == "images   46 ready, 1 corrupt, 0 too large, 0 unsupported, 1 waiting"
@@ -55,11 +55,11 @@ def test_status_adds_up_in_words_and_points_to_the_problems():
 
 
 def test_status_without_problems_points_nowhere():
-    assert said(show.status, FACTS | {"problems": {}})[3] == "problems none"
+    assert said(render.status, FACTS | {"problems": {}})[3] == "problems none"
 
 
 def test_a_problem_is_its_place_its_code_its_value_and_the_remedy():
-    assert said(show.problems, [PROBLEM]) == [
+    assert said(render.problems, [PROBLEM]) == [
         "1054.csv, line 2, column birthts: error not-an-integer: 31.12.1999",
         "  Write milliseconds.",
     ]
@@ -67,24 +67,24 @@ def test_a_problem_is_its_place_its_code_its_value_and_the_remedy():
 
 def test_a_problem_of_a_whole_object_has_no_line():
     whole = PROBLEM | {"line": None, "column": None, "value": None, "code": "empty-file"}
-    assert said(show.problems, [whole])[0] == "1054.csv: error empty-file"
+    assert said(render.problems, [whole])[0] == "1054.csv: error empty-file"
 
 
 def test_a_key_cannot_forge_a_line_or_move_the_cursor():
-    lines = said(show.problems, [PROBLEM | {"key": "a\n\x1b[2Jb.csv"}])
+    lines = said(render.problems, [PROBLEM | {"key": "a\n\x1b[2Jb.csv"}])
     assert lines[0].startswith("a\\n\\x1b[2Jb.csv, line 2")
     assert len(lines) == 2
 
 
 def test_of_many_problems_the_first_are_shown_and_the_rest_told_of():
-    lines = said(show.problems, [PROBLEM] * (show.SHOWN_PROBLEMS + 1))
-    assert len(lines) == 2 * show.SHOWN_PROBLEMS + 1
+    lines = said(render.problems, [PROBLEM] * (render.SHOWN_PROBLEMS + 1))
+    assert len(lines) == 2 * render.SHOWN_PROBLEMS + 1
     assert "--json prints all" in lines[-1]
 
 
 def test_no_problem_is_told_as_such():
     def none(others: int, key: str | None = None, code: str | None = None) -> list[str]:
-        return said(partial(show.no_problem, key=key, code=code, others=others))
+        return said(partial(render.no_problem, key=key, code=code, others=others))
 
     assert none(0) == ["No problem is open."]
     assert none(0, "nope") == ["No problem of 'nope' is open."]
@@ -103,7 +103,7 @@ def test_one_difference_shows_both_sides_in_words():
         {"last_modified": MOMENT.astimezone(UTC), "etag": 'a"b', "user_id": "1"},
         "The bucket and the manifest disagree.",
     )
-    first, bucket, table, last = said(show.differences, [difference])
+    first, bucket, table, last = said(render.differences, [difference])
     assert first == "manifest-differs 1.csv: The bucket and the manifest disagree."
     assert bucket == (
         '  in the bucket last_modified 2026-01-02T03:04:05Z, etag "a b", user_id none'
@@ -119,7 +119,7 @@ def test_what_is_missing_or_surplus_is_nothing_on_one_side():
         Difference("output-surplus", "3", None, {"img_path": ""}, "Surplus."),
         Difference("output-unsorted", "2", None, None, "Unsorted."),
     ]
-    assert said(show.differences, found)[:-1] == [
+    assert said(render.differences, found)[:-1] == [
         "shadowed-missing 1.csv 2 1: Missing.",
         '  in the bucket "1.csv", 2, "1"',
         "  in the table  nothing",
@@ -128,14 +128,14 @@ def test_what_is_missing_or_surplus_is_nothing_on_one_side():
         '  in the output img_path ""',
         "output-unsorted 2: Unsorted.",
     ]
-    assert said(show.differences, found)[-1].startswith("3 differences. ")
+    assert said(render.differences, found)[-1].startswith("3 differences. ")
 
 
 def test_the_environment_holds_the_address_of_an_api_that_is_up():
     settings = Settings(_env_file=None, database_url="postgresql://u:p@127.0.0.1/d")
     url = "http://127.0.0.1:5000"
-    assert show.environment(settings, url)["API_URL"] == url
-    assert "API_URL" not in show.environment(settings, None)
+    assert render.environment(settings, url)["API_URL"] == url
+    assert "API_URL" not in render.environment(settings, None)
 
 
 def test_a_runs_report_ends_with_its_profile_in_the_order_of_the_steps():
@@ -150,7 +150,7 @@ def test_a_runs_report_ends_with_its_profile_in_the_order_of_the_steps():
         step_seconds={"merge": 1.5, "list": 0.5, "thumbnails": 2.0},
         step_rows={"merge": 3_000, "list": 1},
     )
-    *_, header, first, second, third = said(show.report, run)
+    *_, header, first, second, third = said(render.report, run)
     assert header.split() == ["step", "seconds", "share", "rows", "rows/s"]
     assert first.split() == ["list", "0.500", "12%", "1", "2"]
     assert second.split() == ["merge", "1.500", "38%", "3,000", "2,000"]
@@ -158,8 +158,8 @@ def test_a_runs_report_ends_with_its_profile_in_the_order_of_the_steps():
 
 
 def test_who_is_subscribed_is_told_beside_the_scheduler_that_listens():
-    alone = partial(show.subscriptions, event_listen=False)
-    beside = partial(show.subscriptions, event_listen=True)
+    alone = partial(render.subscriptions, event_listen=False)
+    beside = partial(render.subscriptions, event_listen=True)
     scheduler = "The scheduler listens, while it is up (EVENT_LISTEN)."
     assert said(alone, []) == ["Nobody is subscribed."]
     assert said(beside, []) == ["Nobody is subscribed.", scheduler]

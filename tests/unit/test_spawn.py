@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from etl import spawn
+from etl.runtime import spawn
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,18 +6,18 @@ from importlib.resources import files
 
 import pytest
 
-import etl.sql
-from etl.sql import statements
+import etl.db.sql
+from etl.db.sql import statements
 
 FILES = [
-    found.name.removesuffix(".sql") for found in files(etl.sql).iterdir() if ".sql" in found.name
+    found.name.removesuffix(".sql") for found in files(etl.db.sql).iterdir() if ".sql" in found.name
 ]
 
 
 @pytest.mark.parametrize("file", sorted(FILES))
 def test_no_value_is_ever_put_into_a_comment(file: str):
     """A comment that names a parameter would be filled in, and end at the value's line break."""
-    source = files(etl.sql).joinpath(f"{file}.sql").read_text("utf-8")
+    source = files(etl.db.sql).joinpath(f"{file}.sql").read_text("utf-8")
     assert "Parameters: :" not in "".join(statements(file).values())
     assert not any("--" in statement for statement in statements(file).values())
     assert source.count("-- name: ") == len(statements(file))

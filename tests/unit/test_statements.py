@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
-from api.fields import FIELDS, Wanted, rows_of
-from api.filters import Filters, ImageWanted
-from api.formats import FORMATS
-from api.statements import KNOWS_JSON_SCALAR, statement
+from api.rows.fields import FIELDS, Wanted, rows_of
+from api.rows.filters import Filters, ImageWanted
+from api.rows.formats import FORMATS
+from api.rows.statements import KNOWS_JSON_SCALAR, statement
 
 ages = st.none() | st.integers(0, 150)
 filters = st.builds(

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from etl import tally
-from etl.tally import Profile
+from etl.sync import stats
+from etl.sync.stats import Profile
 
 
 class Clock:
@@ -24,7 +24,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(tally, "time", clock)
+    monkeypatch.setattr(stats, "time", clock)
     return clock
 
 

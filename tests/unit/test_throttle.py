@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from obstore.exceptions import GenericError
 
-from etl import throttle
-from etl.executor import map_in_threads
-from etl.throttle import ATTEMPTS, ATTEMPTS_REFUSED, Throttle, attempts, is_refusal
+from etl.runtime.pools import map_in_threads
+from etl.storage import throttle
+from etl.storage.throttle import ATTEMPTS, ATTEMPTS_REFUSED, Throttle, attempts, is_refusal
 
 SLOW_DOWN = "Generic S3 error: Error - Server returned non-2xx status code: 503 Slow Down: <Error/>"
 HUNG = "Generic S3 error - HTTP error: error sending request\n inner: HttpError { kind: Timeout, }"

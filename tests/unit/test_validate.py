@@ -11,9 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from etl.extract import parse
-from etl.model import ProblemCode, SourceFile, SourceObject
-from etl.validate import Validated, validate
+from etl.model.values import ProblemCode, SourceFile, SourceObject
+from etl.read.csv import parse
+from etl.read.validate import Validated, validate
 
 TODAY = date(2026, 3, 1)
 EPOCH = date(1970, 1, 1)

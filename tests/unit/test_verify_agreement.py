@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl import batch, keys
+from etl.model import keys
+from etl.sync import batch
 from etl.verify import names
 from tests.awkward_files import BIRTHS, CESU, CORPUS, HEADER, MARK
 from tests.two_readers import Outcome, by_huge_runs, by_runs, by_verify, source_of

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.model import SourceObject
+from etl.model.values import SourceObject
 from etl.verify import Expected, ExpectedUser, expect, names
 from etl.verify.expected import refuse
 

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 VERIFY = ROOT / "etl" / "verify"
 # Values, errors and settings, and where the tables are; nothing that reads, checks or merges.
-_SHARED = ("database", "errors", "model", "program", "settings", "tables")
-SHARED = {f"etl.{name}" for name in _SHARED}
-PURE = {"etl.errors", "etl.model"}
-CHECKED = (
-    *("extract", "birthts", "validate", "file_rules", "keys", "batch", "stream", "tally"),
-    *("changes", "listing", "look", "bucket", "load", "merge", "publish", "images"),
+_SHARED = (
+    *("db.engine", "db.tables", "model.errors", "model.values", "runtime.program"),
+    "settings",
 )
+SHARED = {f"etl.{name}" for name in _SHARED}
+PURE = {"etl.model.errors", "etl.model.values"}
+CHECKED = ("read", "storage", "sync", "images", "model.keys", "db.copy_stream", "db.manifest")
 EDGES = {"__init__", "check", "compare", "found", "pictures", "store"}
 
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from api import create_app
 from etl import __version__
-from etl.cli import commands
+from etl.cli.main import commands
 from etl.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,75 @@
+"""/datasets/<dataset>: rows of a dataset that its table does not show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apiflask import APIBlueprint
+
+from api.http import paging
+from api.http.errors import NotFound
+from api.schemas.datasets import ShadowedQuery, ShadowedRows
+from api.security.auth import needs
+from api.spec import openapi
+from api.state.services import services
+from etl.db.shadowed import Place, shadowed_rows
+from etl.model.roles import Role
+
+bp = APIBlueprint("datasets", __name__, tag="Datasets")
+
+DATASETS = ("users",)
+
+_EXAMPLE = {
+    "user_id": "1000",
+    "key": "archive/1000.csv",
+    "line": 2,
+    "etag": "9bb58f26192e4ba00f01e2e7b136bbd8",
+    "last_modified": "2026-01-01T03:04:05Z",
+    "first_name": "Ann",
+    "last_name": "Smith",
+    "birthts": 631152000000,
+    "extra": None,
+    "run_id": 1,
+    "lost_by": "last_modified",
+    "lost_to": {
+        "key": "1000.csv",
+        "line": 2,
+        "etag": "5d41402abc4b2a76b9719d911017c592",
+        "last_modified": "2026-01-02T03:04:05Z",
+    },
+}
+
+
+@bp.get("/datasets/<dataset>/shadowed")
+@needs(Role.READER)
+@bp.input(ShadowedQuery, location="query")
+@bp.output(ShadowedRows, description="A page of shadowed rows.", example={"shadowed": [_EXAMPLE]})
+@bp.doc(responses={200: {"headers": openapi.LINK_HEADER}, **openapi.problems(404, 422, 503)})
+def list_shadowed_rows(
+    dataset: str, query_data: ShadowedQuery
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """List the valid rows that lost to another row with the same id."""
+    _check_known(dataset)
+    query, shared = query_data, services()
+    with shared.database() as connection:
+        found = shadowed_rows(
+            connection,
+            shared.settings.source_bucket,
+            key=query.key,
+            user_id=query.user_id,
+            after=None if query.after is None else Place.parse(query.after),
+            limit=query.limit + 1,
+        )
+        rows = list(found)
+    page, is_more = paging.cut(rows, query.limit)
+    headers = paging.next_link(Place(page[-1]["key"], page[-1]["line"])) if is_more else {}
+    return {"shadowed": page}, headers
+
+
+def _check_known(dataset: str) -> None:
+    if dataset not in DATASETS:
+        raise NotFound(
+            "unknown-dataset",
+            f"There is no dataset {dataset!r}.",
+            f"Available datasets: {', '.join(DATASETS)}.",
+        )

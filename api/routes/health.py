@@ -1,0 +1,127 @@
+"""/health: whether everything is there that we depend on."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from apiflask import APIBlueprint
+from sqlalchemy import select
+
+from api.http.errors import RETRY_AFTER_SECONDS
+from api.routes.data import RUN_EXAMPLE
+from api.schemas.health import Health
+from api.security.auth import caller, uncounted
+from api.spec import openapi
+from api.state.services import PROBE_SECONDS, Services, services
+from etl.db import schema
+from etl.db.tables import run
+from etl.model.errors import EtlError
+from etl.model.roles import Role
+from etl.model.values import RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+bp = APIBlueprint("health", __name__, tag="Health")
+
+_HEALTHY = {
+    "status": "ok",
+    "database": {"status": "ok", "latency_ms": 1.2, "reason": None},
+    "object_store": {"status": "ok", "latency_ms": 3.4, "reason": None},
+    "last_run": RUN_EXAMPLE,
+}
+_DOWN = {
+    "status": "down",
+    "database": {
+        "status": "down",
+        "latency_ms": None,
+        "reason": "PostgreSQL is not available.",
+    },
+    "object_store": {"status": "ok", "latency_ms": 3.4, "reason": None},
+    "last_run": None,
+}
+
+
+@bp.get("/health")
+@uncounted
+@bp.output(Health, description="`ok` or `degraded`: /data is served.", example=_HEALTHY)
+@bp.doc(
+    responses={
+        503: {
+            "description": "`down`: the database does not answer, or its tables are of another"
+            " version.",
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/Health"},
+                    "example": _DOWN,
+                }
+            },
+        },
+        500: openapi.problems()[500],
+    }
+)
+def show_health() -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Tell whether the service is well.
+
+    `degraded` when the object store is down or the last run failed: /data is still served.
+    Without a reader's key only `status` is told, the rest is null.
+    """
+    shared = services()
+    last_run, database = look_at(lambda: shared.database_probe.ask(lambda: _last_run(shared)))
+    _, store = look_at(shared.store_latency)
+    status = _judge(database, store, last_run)
+    body: dict[str, Any] = {"status": status}
+    if _may_see_details():
+        body |= {"database": database, "object_store": store, "last_run": last_run}
+    if status == "down":
+        return body, 503, {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return body, 200, {}
+
+
+def _may_see_details() -> bool:
+    """Whether the caller may read what names objects and faults."""
+    role = caller().role
+    return role is not None and role.includes(Role.READER)
+
+
+def look_at(probe: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
+    """What the probe gave (None if it failed), and the health that this shows."""
+    started = time.monotonic()
+    try:
+        found = probe()
+    except EtlError as error:
+        return None, {"status": "down", "reason": reason_for_caller(error)}
+    except TimeoutError:
+        return None, {"status": "down", "reason": f"No answer within {PROBE_SECONDS} s."}
+    return found, {"status": "ok", "latency_ms": _milliseconds(time.monotonic() - started)}
+
+
+def reason_for_caller(error: EtlError) -> str:
+    """Why it failed; with addresses and the words of servers for admins alone."""
+    role = caller().role
+    return error.message if role is not None and role.includes(Role.ADMIN) else error.told
+
+
+def _last_run(shared: Services) -> dict[str, Any] | None:
+    """The run that began last; not always the one with the highest id.
+
+    Raises:  NewerSchema or OlderSchema, also before a statement fails for it.
+    """
+    begun = select(run).where(run.c.started_at.is_not(None))
+    statement = begun.order_by(run.c.started_at.desc()).limit(1)
+    with shared.database() as connection:
+        schema.check(schema.versions(connection))
+        row = connection.execute(statement).mappings().one_or_none()
+    return None if row is None else dict(row)
+
+
+def _judge(database: dict[str, Any], store: dict[str, Any], last_run: dict[str, Any] | None) -> str:
+    if database["status"] == "down":
+        return "down"
+    has_failed = last_run is not None and last_run["state"] == RunState.FAILED
+    return "degraded" if store["status"] == "down" or has_failed else "ok"
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 2)

@@ -1,0 +1,58 @@
+"""/: what this server is, and where to go."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, cast
+
+from apiflask import APIBlueprint, APIFlask
+from flask import current_app
+
+from api.schemas.service import Index
+from api.security.auth import public
+from api.spec import openapi
+
+if TYPE_CHECKING:
+    from werkzeug.routing import Rule
+
+bp = APIBlueprint("index", __name__, tag="Index")
+
+_UNLISTED = ("static", "docs.show_asset")
+_SPEC_SUMMARY = "Describe every route for machines."
+
+
+@bp.get("/")
+@public
+@bp.output(
+    Index,
+    description="The routes.",
+    example={
+        "name": "Bucketline",
+        "version": "0.1.0",
+        "routes": [{"path": "/data", "methods": ["GET"], "summary": "List the users."}],
+    },
+)
+@bp.doc(responses=openapi.problems())
+def show_index() -> dict[str, Any]:
+    """List the routes."""
+    app = cast("APIFlask", current_app)
+    return {"name": app.title, "version": app.version, "routes": _routes(app)}
+
+
+def _routes(app: APIFlask) -> list[dict[str, Any]]:
+    rules = sorted(app.url_map.iter_rules(), key=lambda rule: (rule.rule, rule.endpoint))
+    return [_route(app, rule) for rule in rules if rule.endpoint not in _UNLISTED]
+
+
+def _route(app: APIFlask, rule: Rule) -> dict[str, Any]:
+    summary = app.view_functions[rule.endpoint].__doc__ or _SPEC_SUMMARY
+    return {
+        "path": path_of(rule),
+        "methods": sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}),
+        "summary": summary.partition("\n")[0],
+    }
+
+
+def path_of(rule: Rule) -> str:
+    """The address of a route as OpenAPI writes it."""
+    return re.sub(r"<(?:[^<:]+:)?([^>]+)>", r"{\1}", rule.rule)

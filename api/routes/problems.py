@@ -1,0 +1,40 @@
+"""/problems: what is wrong with the objects as they are now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apiflask import APIBlueprint
+
+from api.http import paging
+from api.routes.runs import PROBLEM_EXAMPLE
+from api.schemas.runs import OpenProblems, OpenProblemsQuery
+from api.security.auth import needs
+from api.spec import openapi
+from api.state.services import services
+from etl.cli.status import open_problems
+from etl.model.roles import Role
+
+bp = APIBlueprint("problems", __name__, tag="Problems")
+
+_EXAMPLE = PROBLEM_EXAMPLE | {"run_id": 1}
+
+
+@bp.get("/problems")
+@needs(Role.READER)
+@bp.input(OpenProblemsQuery, location="query")
+@bp.output(OpenProblems, description="A page of open problems.", example={"problems": [_EXAMPLE]})
+@bp.doc(responses={200: {"headers": openapi.LINK_HEADER}, **openapi.problems(422, 503)})
+def list_open_problems(
+    query_data: OpenProblemsQuery,
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """List what is wrong in the bucket now."""
+    query = query_data
+    with services().database() as connection:
+        found = open_problems(
+            connection, key=query.key, code=query.code, after=query.after, limit=query.limit + 1
+        )
+        rows = list(found)
+    page, is_more = paging.cut(rows, query.limit)
+    headers = paging.next_link(page[-1]["id"]) if is_more else {}
+    return {"problems": page}, headers

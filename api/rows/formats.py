@@ -1,0 +1,162 @@
+"""The formats that users can be had in: which one is wanted, and how COPY's text becomes it.
+
+JSON is made by PostgreSQL, whose COPY cannot escape it twice: the quotes and delimiters below
+are control characters, and JSON holds none, nor a line end. So each line is one user's.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_options_header
+
+from api.http.errors import NotAcceptable
+from api.rows.fields import ID, json_object, json_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+_JSON_LINES = r"FORMAT csv, ENCODING 'UTF8', QUOTE e'\x01', DELIMITER e'\x02', ESCAPE e'\x01'"
+_CSV = "FORMAT csv, ENCODING 'UTF8', HEADER"
+_CSV_ROW = re.compile(rb'(?:[^"\n]+|"[^"]*")*\n')
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format: what COPY is to send, and what becomes of it.
+
+    `expressions` turn columns into what a COPY row is made of; `cut` finds where so many rows
+    of a COPY's whole text end, and the last one's user_id, or None when there are no more.
+    """
+
+    name: str
+    mimetype: str
+    copy_options: str
+    expressions: Callable[[Sequence[str]], list[str]]
+    cut: Callable[[bytes, int], tuple[int, str | None]]
+    dress: Callable[[Iterator[bytes], Sequence[str]], Iterable[bytes]]
+    is_compressed: bool = False
+
+
+# -- which one
+
+
+def choose(name: str | None, accept: MIMEAccept) -> Format:
+    """The format of that name, or else the one that the Accept header likes best; usually JSON.
+
+    Raises:  NotAcceptable when the header fits none.
+    """
+    if name is not None:
+        return FORMATS[name]
+    if not accept:
+        return FORMATS["json"]
+    ranges = MIMEAccept([(_without_utf8(one), quality) for one, quality in accept])
+    best = max(FORMATS.values(), key=lambda kind: ranges.quality(kind.mimetype))
+    if not ranges.quality(best.mimetype):
+        raise NotAcceptable([kind.mimetype for kind in FORMATS.values()])
+    return best
+
+
+def _without_utf8(media_range: str) -> str:
+    """The media range without `charset=utf-8`: every text of ours is, whoever asks for it."""
+    mimetype, parameters = parse_options_header(media_range)
+    is_utf8 = {name: value.lower() for name, value in parameters.items()} == {"charset": "utf-8"}
+    return mimetype if is_utf8 else media_range
+
+
+# -- JSON
+
+
+def _member(columns: Sequence[str]) -> list[str]:
+    return [f"{json_value(ID)} || {json_object(columns[1:], before=':', after=',')}"]
+
+
+def _line(columns: Sequence[str]) -> list[str]:
+    return [json_object(columns)]
+
+
+def _in_braces(pieces: Iterator[bytes], _columns: Sequence[str]) -> Iterator[bytes]:
+    """Make one object of the members, each of which ends with a comma and a line end."""
+    held = b"{"
+    for piece in pieces:
+        if len(piece) > len(",\n"):
+            yield held
+            held = piece
+        else:
+            held += piece
+    yield held.removesuffix(b",\n") + b"}\n"
+
+
+def _as_they_are(pieces: Iterator[bytes], _columns: Sequence[str]) -> Iterator[bytes]:
+    return pieces
+
+
+def _cut_members(text: bytes, limit: int) -> tuple[int, str | None]:
+    end, last = _cut_lines(text, limit)
+    return end, last and json.JSONDecoder().raw_decode(last)[0]
+
+
+def _cut_objects(text: bytes, limit: int) -> tuple[int, str | None]:
+    end, last = _cut_lines(text, limit)
+    return end, last and json.loads(last)[ID]
+
+
+def _cut_lines(text: bytes, limit: int) -> tuple[int, str | None]:
+    """Leave the last line out, if there are more lines than wanted."""
+    if text.count(b"\n") <= limit:
+        return len(text), None
+    end = text.rindex(b"\n", 0, -1)
+    return end + 1, text[text.rfind(b"\n", 0, end) + 1 : end].decode()
+
+
+# -- CSV, and what is made of it
+
+
+def _cells(columns: Sequence[str]) -> list[str]:
+    return [f"chosen.{name}" for name in columns]
+
+
+def _cut_rows(text: bytes, limit: int) -> tuple[int, str | None]:
+    rows = [match.span() for match in _CSV_ROW.finditer(text)]
+    if len(rows) <= 1 + limit:  # one is the header
+        return len(text), None
+    start, end = rows[limit]
+    return end, next(csv.reader(io.StringIO(text[start:end].decode(), newline="")))[0]
+
+
+def _as_parquet(pieces: Iterator[bytes], columns: Sequence[str]) -> Iterator[bytes]:
+    from api.rows import columnar
+
+    return columnar.parquet(pieces, columns)
+
+
+def _as_arrow(pieces: Iterator[bytes], columns: Sequence[str]) -> Iterator[bytes]:
+    from api.rows import columnar
+
+    return columnar.arrow_stream(pieces, columns)
+
+
+FORMATS = {
+    kind.name: kind
+    for kind in (
+        Format("json", "application/json", _JSON_LINES, _member, _cut_members, _in_braces),
+        Format("ndjson", "application/x-ndjson", _JSON_LINES, _line, _cut_objects, _as_they_are),
+        Format("csv", "text/csv", _CSV, _cells, _cut_rows, _as_they_are),
+        Format(
+            "parquet",
+            "application/vnd.apache.parquet",
+            _CSV,
+            _cells,
+            _cut_rows,
+            _as_parquet,
+            is_compressed=True,
+        ),
+        Format("arrow", "application/vnd.apache.arrow.stream", _CSV, _cells, _cut_rows, _as_arrow),
+    )
+}

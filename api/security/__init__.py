@@ -1,0 +1,1 @@
+"""Keys, roles, rate limits, origins and protective headers. May import `http` and `state`."""

@@ -1,0 +1,4 @@
+"""What the requests share: connections, clients and group commits.
+
+Imports nothing else of `api`.
+"""

@@ -1,0 +1,96 @@
+"""How changes in the source bucket arrive: `up` sets up events and reports the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from etl.model.errors import EtlError, ObjectStoreUnavailable
+from etl.services.listener import open_events
+from etl.settings.values import duration_text
+from etl.storage.notifications import subscribe, wanted
+
+if TYPE_CHECKING:
+    from etl.settings import Settings
+    from etl.storage.client import ObjectStore
+
+
+@dataclass(slots=True)
+class Arrivals:
+    """Whether EVENT_ARNS and EVENT_LISTEN are set and work, and what is wrong with them."""
+
+    sends: bool = False
+    listens: bool = False
+    could_listen: bool = True
+    warnings: list[str] = field(default_factory=list)
+
+    def sentence(self, settings: Settings, api_url: str) -> str:
+        """How changes arrive, for the console."""
+        bucket = settings.source_bucket
+        full = f"the full run every {duration_text(settings.etl_interval)}"
+        ways = [*self._ways(settings, f"{api_url}/minio-event")]
+        if ways:
+            return f"Changes in {bucket} arrive as events ({'; '.join(ways)}) and in {full}."
+        sentence = f"Changes in {bucket} are found by {full}."
+        if self.warnings:
+            return sentence
+        if self.could_listen:
+            return f"{sentence} To use events, set EVENT_LISTEN=1 or EVENT_ARNS: docs/events.md."
+        return (
+            f"{sentence} The object store does not support listening. If it can send"
+            " notifications, docs/events.md explains how to receive them."
+        )
+
+    def _ways(self, settings: Settings, hook: str) -> list[str]:
+        ways = []
+        if self.listens:
+            ways.append("the scheduler listens to the store")
+        if self.sends:
+            ways.append(f"the store sends them to {', '.join(settings.arns)}")
+        if settings.webhook_tokens:
+            ways.append(f"{hook} receives them")
+        return ways
+
+
+def arrange(settings: Settings, store: ObjectStore, *, is_ours: bool) -> Arrivals:
+    """Subscribe to EVENT_ARNS, and find out whether the store can be listened to.
+
+    A store without support adds a warning and is not an error. One that `is_ours`, the
+    embedded one, is known to support listening.
+    """
+    found = Arrivals()
+    if settings.arns:
+        _subscribe(found, settings, store)
+    can_listen = is_ours or _can_be_listened_to(found, settings, store)
+    found.listens, found.could_listen = settings.event_listen and can_listen, can_listen
+    return found
+
+
+def _subscribe(found: Arrivals, settings: Settings, store: ObjectStore) -> None:
+    try:
+        subscribe(store, settings.source_bucket, wanted(settings.arns))
+        found.sends = True
+    except EtlError as error:
+        found.warnings.append(_words(error))
+        return
+    if not settings.webhook_tokens and any(arn.endswith(":webhook") for arn in settings.arns):
+        found.warnings.append(
+            "WEBHOOK_TOKEN is not set, so the API rejects the store's webhook requests."
+            " Set it to the webhook's token."
+        )
+
+
+def _can_be_listened_to(found: Arrivals, settings: Settings, store: ObjectStore) -> bool:
+    bucket = settings.source_bucket
+    try:
+        with store.translating(f"listen to {bucket}", bucket):
+            open_events(store.impatient(), bucket).close()
+    except EtlError as error:
+        if settings.event_listen:
+            found.warnings.append(_words(error))
+        return isinstance(error, ObjectStoreUnavailable)  # the scheduler tries again
+    return True
+
+
+def _words(error: EtlError) -> str:
+    return f"{error.message} {error.advice}".strip()

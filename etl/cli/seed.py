@@ -1,0 +1,108 @@
+"""`./run.sh seed`: upload files into the source bucket, or remove the sample from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from etl.cli import render
+from etl.cli.common import CallersPath, live, print_result, progress_bar, warn
+from etl.model.errors import ConfigurationError, FilesNotUploaded
+from etl.settings import Settings, read_settings
+from etl.storage.folder import LeftOut, files_of, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from etl.storage.folder import Found
+
+SHOWN = 20
+
+# What one command alone needs is imported where that command runs.
+
+
+@click.command("seed")
+@click.argument("sources", metavar="[PATH…]", type=CallersPath(), nargs=-1, required=False)
+@click.option("--if-empty", is_flag=True, help="Upload only if the bucket is empty.")
+@click.option(
+    "--remove-sample",
+    is_flag=True,
+    help="Remove the sample's objects instead, if their content is unchanged.",
+)
+def seed_command(sources: tuple[Path, ...], *, if_empty: bool, remove_sample: bool) -> None:
+    """Upload folders and files, or the sample data/src.
+
+    Files below a folder keep their paths in it; a single file keeps its name. Links
+    that lead out of the folder are skipped. Without a PATH the sample is uploaded, but only into
+    the embedded object store.
+    """
+    if remove_sample:
+        _remove_sample(sources, if_empty=if_empty)
+        return
+    settings = read_settings()
+    sources = sources or (_sample(settings),)
+    _upload(files_of(sources, own=(settings.local_dir, Path(".env"))), if_empty=if_empty)
+
+
+def _sample(settings: Settings) -> Path:
+    from etl.storage.seed import SAMPLE
+
+    if settings.embeds_object_store:
+        return SAMPLE
+    folder = SAMPLE.relative_to(Path.cwd()) if SAMPLE.is_relative_to(Path.cwd()) else SAMPLE
+    raise ConfigurationError(
+        f"No PATH is given, and {settings.s3_endpoint} is not the embedded object store.",
+        hint="Name the folder or file to upload. To upload the sample: "
+        f"`./run.sh seed {printable(folder)}`; `./run.sh seed --remove-sample` removes it.",
+    )
+
+
+def _upload(found: Found, *, if_empty: bool) -> None:
+    from etl.storage.client import ObjectStore
+    from etl.storage.seed import seed
+
+    with live() as settings, progress_bar() as bar:
+        store, bucket = ObjectStore(settings), settings.source_bucket
+        if if_empty and not store.is_empty(bucket):
+            print_result(f"{bucket} is not empty; nothing was uploaded.")
+            return
+        task = bar.add_task("upload", total=len(found.files))
+        done = seed(store, settings, found.files, uploaded=lambda: bar.advance(task))
+    print_result(f"{render.counted(done.count, 'object')} uploaded to {bucket}.")
+    _name_each("Skipped", found.skipped)
+    failed = [*found.refused, *done.failed]
+    _name_each("Not uploaded", failed)
+    if failed:
+        raise FilesNotUploaded(f"{render.counted(len(failed), 'file')} could not be uploaded.")
+
+
+def _remove_sample(sources: tuple[Path, ...], *, if_empty: bool) -> None:
+    from etl.storage.client import ObjectStore
+    from etl.storage.seed import remove_sample
+
+    if sources or if_empty:
+        raise click.UsageError("--remove-sample takes neither a PATH nor --if-empty.")
+    with live() as settings:
+        removed = remove_sample(ObjectStore(settings), settings)
+    noun = render.counted(removed.count, "sample object")
+    print_result(f"{noun} removed from {settings.source_bucket}.")
+    kept = [LeftOut(printable(key), "its content is not the sample's") for key in removed.kept]
+    _name_each("Kept", kept)
+    if removed.count:
+        print_result(
+            "The next run retires their users: `./run.sh run`. If it is refused as a mass"
+            " retirement, check which other objects were removed before you allow it."
+        )
+
+
+def _name_each(heading: str, found: Sequence[LeftOut]) -> None:
+    """Name each entry with the reason; print nothing when there is none."""
+    if not found:
+        return
+    warn(f"{heading}: {len(found)}")
+    for one in found[:SHOWN]:
+        warn(f"  {one.name}: {one.reason}")
+    if len(found) > SHOWN:
+        warn(f"  and {len(found) - SHOWN} more")

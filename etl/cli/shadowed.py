@@ -1,0 +1,75 @@
+"""`shadowed`: the valid rows that lost to another row of the same user."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from etl.cli.common import database, print_json_list
+from etl.cli.render import counted, printable
+from etl.runtime.program import named
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SHOWN_ROWS = 100
+_REASONS = {
+    "last_modified": "that object is newer",
+    "key": "that key is smaller",
+    "line": "that line is later",
+}
+
+
+@click.command("shadowed")
+@click.option("--key", metavar="KEY", help="Only the rows of the object with this key.")
+@click.option("--user", "user_id", metavar="USER_ID", help="Only the rows of this user.")
+@click.option("--json", "as_json", is_flag=True, help="Print all of them as JSON.")
+def shadowed_command(*, key: str | None, user_id: str | None, as_json: bool) -> None:
+    """List the valid rows that lost to another row of the same user.
+
+    The newest object wins, then the smallest key, then the last line. If the row that won is
+    removed, the shadowed row is loaded.
+    """
+    from etl.db.shadowed import count_shadowed, shadowed_rows
+
+    with database() as (settings, connection):
+        found = shadowed_rows(connection, settings.source_bucket, key=key, user_id=user_id)
+        if as_json:
+            print_json_list(found)
+            return
+        rows = list(islice(found, SHOWN_ROWS + 1))
+        total = count_shadowed(connection)
+    if rows:
+        show_rows(Console(highlight=False), rows)
+    else:
+        show_none(Console(highlight=False), key=key, user_id=user_id, others=total)
+
+
+def show_rows(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
+    """Each row with its place and the row it lost to; at most SHOWN_ROWS of them."""
+    for row in found[:SHOWN_ROWS]:
+        names = printable(f"{row['first_name']} {row['last_name']}")
+        line = f"{_place(row)}: user {printable(row['user_id'])}, {names}, {row['birthts']}"
+        console.print(line, style="yellow", markup=False, soft_wrap=True)
+        reason = f"  lost to {_place(row['lost_to'])}: {_REASONS[row['lost_by']]}"
+        console.print(reason, markup=False, soft_wrap=True)
+    if len(found) > SHOWN_ROWS:
+        console.print("There are more: filter with --key or --user, or print all with --json.")
+
+
+def _place(row: Mapping[str, Any]) -> str:
+    return f"{printable(row['key'])}, line {row['line']}"
+
+
+def show_none(console: Console, *, key: str | None, user_id: str | None, others: int) -> None:
+    """Say that no such row is shadowed, and how many others are."""
+    asked = "" if user_id is None else f" of user '{printable(user_id)}'"
+    asked += "" if key is None else f" in '{printable(key)}'"
+    console.print(f"No row{asked} is shadowed.", style="green", markup=False, soft_wrap=True)
+    if others:
+        verb = "is" if others == 1 else "are"
+        line = named(f"{counted(others, 'other row')} {verb}: `./run.sh shadowed`.")
+        console.print(line, markup=False)

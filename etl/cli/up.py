@@ -1,0 +1,201 @@
+"""`up`: seed, scheduler and API over a stack that is up, kept going until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Engine, text
+
+from etl import local
+from etl.cli import render
+from etl.cli.arrivals import arrange
+from etl.cli.children import Children
+from etl.cli.run_watch import first_run, telling_of_runs
+from etl.db.engine import connect, translating
+from etl.model.errors import ConfigurationError
+from etl.runtime.files import check_writable
+from etl.runtime.locks import FileLock
+from etl.runtime.program import named, program
+from etl.storage.client import ObjectStore
+from etl.storage.seed import sample_files, seed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from pathlib import Path
+    from types import FrameType
+
+    from rich.console import Console
+
+    from etl.cli.arrivals import Arrivals
+    from etl.settings import Settings
+
+START_SECONDS = 30
+LOOK_SECONDS = 0.1
+
+
+def up(settings: Settings, console: Console, *, sample: bool, embeds_store: bool) -> None:
+    """Start scheduler and API and keep them running; first fill an empty bucket with the `sample`.
+
+    Ends on Ctrl-C or SIGTERM, children first. A child that ends is restarted, unless its
+    settings are wrong; a run that fails or is refused is reported.
+
+    Raises:  ConfigurationError when this LOCAL_DIR is up already, or a child's settings are
+             wrong; ServiceNotStarted when a child crashes at its start.
+    """
+    with _alone(settings), _until_told_to_stop() as told:
+        for note in local.notes(settings):
+            console.print(note)
+        store = ObjectStore(settings)
+        _fill(settings, console, store, sample=sample)
+        arrivals = arrange(settings, store, is_ours=embeds_store)
+        for warning in arrivals.warnings:
+            _warn(console, warning)
+        children = Children(settings.local_dir)
+        try:
+            parts = _Parts(settings, console, children, told)
+            _start(parts, arrivals)
+            with telling_of_runs(settings, lambda line: _warn(console, line)):
+                while not told.stop:
+                    parts.tend()
+                    time.sleep(LOOK_SECONDS)
+        finally:
+            console.print("Stopping …")
+            children.stop()
+
+
+def _fill(settings: Settings, console: Console, store: ObjectStore, *, sample: bool) -> None:
+    """Upload the sample into an empty bucket, or say that it is empty."""
+    bucket = settings.source_bucket
+    if not store.is_empty(bucket):
+        return
+    if sample:
+        count = seed(store, settings, sample_files()).count
+        console.print(f"{count} sample objects uploaded to {bucket}.")
+    else:
+        line = f"The bucket {bucket} is empty. To upload a file or folder: `./run.sh seed PATH`."
+        console.print(named(line), markup=False, soft_wrap=True)
+
+
+def _warn(console: Console, line: str) -> None:
+    console.print(named(line), style="yellow", markup=False, soft_wrap=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The values that the start of `up` passes from step to step."""
+
+    settings: Settings
+    console: Console
+    children: Children
+    told: _Told
+
+    def tend(self, *, starting: bool = False) -> None:
+        self.children.tend(lambda line: _warn(self.console, line), starting=starting)
+
+
+def _start(parts: _Parts, arrivals: Arrivals) -> None:
+    engine = connect(parts.settings)
+    started = _database_now(engine)
+    url_file = parts.settings.local_dir / "api.url"
+    url_file.unlink(missing_ok=True)
+    parts.children.start("scheduler", "schedule")
+    parts.children.start("api", "serve", "--url-file", str(url_file.resolve()))
+    url = _await_url(parts, url_file)
+    if url is not None:
+        _announce(parts, url, arrivals)
+        _await_first_run(parts, engine, started, url)
+    engine.dispose()
+
+
+def _announce(parts: _Parts, url: str, arrivals: Arrivals) -> None:
+    settings, console = parts.settings, parts.console
+    if not url.endswith(f":{settings.api_port}"):
+        console.print(f"Port {settings.api_port} is taken; the API is at {url}.")
+    console.print(arrivals.sentence(settings, url), markup=False, soft_wrap=True)
+
+
+def _await_first_run(parts: _Parts, engine: Engine, started: datetime, url: str) -> None:
+    report = first_run(
+        engine,
+        started,
+        is_stopped=lambda: parts.told.stop,
+        meanwhile=parts.tend,
+        slow=lambda: parts.console.print(
+            f"The API is at {url}. The first run has not finished yet; see `{program()} status`.",
+            soft_wrap=True,
+        ),
+    )
+    if report is not None:
+        render.report(parts.console, report)
+    if not parts.told.stop:
+        render.welcome(parts.console, parts.settings, url)
+
+
+@dataclass
+class _Told:
+    """Whether a signal has asked us to stop."""
+
+    stop: bool = False
+
+
+@contextmanager
+def _until_told_to_stop() -> Iterator[_Told]:
+    told = _Told()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        told.stop = True
+
+    before = {
+        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    with _lock_file(settings.local_dir) as lock:
+        if not lock.try_exclusive():
+            raise ConfigurationError(
+                f"Bucketline is up already in {settings.local_dir.resolve()}.",
+                hint="Use it (`./run.sh status`), end it with Ctrl-C, or set another LOCAL_DIR.",
+            )
+        yield
+
+
+def _lock_file(local_dir: Path) -> FileLock:
+    try:
+        local_dir.mkdir(parents=True, exist_ok=True)
+        check_writable(local_dir)
+        return FileLock(local_dir / "up.lock")
+    except OSError as error:
+        raise local.unusable(local_dir, error) from error
+
+
+def _await_url(parts: _Parts, url_file: Path) -> str | None:
+    """The API's URL as soon as it listens; None when told to stop before."""
+    while not parts.told.stop:
+        parts.tend(starting=True)
+        if url_file.exists():
+            return url_file.read_text("utf-8").strip()
+        if parts.children.is_overdue("api", START_SECONDS):
+            raise ConfigurationError(
+                f"The API did not listen within {START_SECONDS} s.",
+                hint=f"See {parts.children.log('api')}.",
+            )
+        time.sleep(LOOK_SECONDS)
+    return None
+
+
+def _database_now(engine: Engine) -> datetime:
+    with translating(), engine.connect() as connection:
+        now: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+        return now

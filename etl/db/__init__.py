@@ -1,0 +1,1 @@
+"""The only access to PostgreSQL. May import `model`, `runtime` and `settings`."""

@@ -1,0 +1,260 @@
+"""One connection to PostgreSQL: how it is opened, how its session is set, why it was refused.
+
+Settings that depend on the process environment, the role or the database are set on every
+connection, so that all machines and roles store and show the same values.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import select
+import time
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+from psycopg2 import _psycopg, extensions, sql
+from sqlalchemy import URL, make_url
+
+from etl.db import schema
+from etl.model.errors import LoginRefused, RightMissing
+from etl.settings.model import URL_ESCAPES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from etl.settings import Settings
+
+CONNECT_TIMEOUT_SECONDS = 5
+
+_ARGUMENTS = {
+    "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+    "application_name": "bucketline",
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+# PGCLIENTENCODING and settings of the role yield to it, and psycopg2 reads it when it connects.
+_ENCODING = {"client_encoding": "UTF8"}
+
+# After the connection is made, because PGTZ and PGDATESTYLE win over startup options, which some
+# connection poolers refuse besides. Not standard_conforming_strings: psycopg2 quotes by what it was
+# when it connected, and no statement of ours has a backslash in a literal.
+_SESSION = {
+    "timezone": "UTC",
+    "datestyle": "ISO, MDY",
+    "intervalstyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "default_transaction_isolation": "read committed",
+}
+
+UNDEFINED_TABLE = "42P01"
+UNDEFINED = (UNDEFINED_TABLE, "42703", "3F000")  # table, column, schema
+FORBIDDEN = "42501"
+
+# SQLSTATE classes of a connection that will be refused the next time too: login, database, role or
+# options. The others (too many connections, starting up, shutting down) pass.
+_REFUSED = ("22", "28", "3D", "42")
+# Refusals of the client library, which sends no SQLSTATE.
+_REFUSED_LOCALLY = re.compile(
+    r"does not support SSL|certificate|no password supplied|^(invalid|unrecognized) ", re.MULTILINE
+)
+_SQLSTATE = re.compile(r":  ([0-9A-Z]{5})\s*$", re.MULTILINE)
+_ONLY_SQLSTATE = 3  # PQERRORS_SQLSTATE
+
+_ADVICE = {
+    "28P01": f"Check the user and the password in DATABASE_URL; {URL_ESCAPES}.",
+    "28000": "Check the user in DATABASE_URL: it must exist and have LOGIN, and pg_hba.conf"
+    " must admit it from this machine.",
+    "3D000": "Check the database's name in DATABASE_URL, or make the database:"
+    " `CREATE DATABASE {database} ENCODING 'UTF8' TEMPLATE template0`.",
+    FORBIDDEN: "Grant it: `GRANT CONNECT ON DATABASE {database} TO {user}`.",
+}
+_OTHER_ADVICE = "Check the connection options in DATABASE_URL and PGOPTIONS."
+_LOCAL_ADVICE = "Check the password, sslmode and certificates in DATABASE_URL."
+UNKNOWN_HOST = "could not translate host name"
+HOST_ADVICE = f"Check the host in DATABASE_URL; {URL_ESCAPES}."
+
+
+@dataclass(frozen=True)
+class Opener:
+    """Opens connections to what DATABASE_URL names.
+
+    `limits` are settings in seconds, such as statement_timeout. With `checks_schema` a connection
+    is good only if the tables are of the version that this program needs.
+    """
+
+    url: URL = field(repr=False)
+    limits: Mapping[str, float | None] = field(default_factory=dict)
+    checks_schema: bool = False
+
+    @classmethod
+    def of(cls, settings: Settings, **given: Any) -> Opener:  # noqa: ANN401 - its fields
+        """The opener of these settings.
+
+        Raises:  ConfigurationError when DATABASE_URL is missing or no PostgreSQL URL.
+        """
+        return cls(make_url(settings.sqlalchemy_url), **given)
+
+    def open(self) -> Any:  # noqa: ANN401 - psycopg2 has no types
+        """A connection whose session is set.
+
+        Raises:  LoginRefused; NewerSchema and OlderSchema with `checks_schema`; the driver's
+                 error when PostgreSQL does not answer.
+        """
+        connection = self._connect()
+        try:
+            self._set_up(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def check(self) -> None:
+        """Compare the version of the tables again, over a connection of its own.
+
+        Raises:  as `open`.
+        """
+        self.open().close()
+
+    # -- connecting
+
+    def _connect(self) -> Any:  # noqa: ANN401 - psycopg2 has no types
+        dsn, arguments = self._arguments
+        started = time.monotonic()
+        try:
+            return psycopg2.connect(*dsn, **arguments)
+        except psycopg2.OperationalError as error:
+            if time.monotonic() - started < CONNECT_TIMEOUT_SECONDS:
+                self._refuse(error, dsn, arguments)
+            raise
+
+    @cached_property
+    def _arguments(self) -> tuple[Any, dict[str, Any]]:
+        """What the driver is called with; options in the URL stay, and win where both set one."""
+        dsn, given = self.url.get_dialect()().create_connect_args(self.url)
+        return dsn, {**_ARGUMENTS, **given, **_ENCODING}
+
+    def _refuse(self, error: psycopg2.OperationalError, dsn: Any, arguments: Any) -> None:  # noqa: ANN401
+        """Raise LoginRefused if the next attempt would fail the same way."""
+        if _REFUSED_LOCALLY.search(str(error)):
+            raise self._refused(error, _LOCAL_ADVICE) from error
+        states = _sqlstates(dsn, arguments)
+        if states and all(state.startswith(_REFUSED) for state in states):
+            raise self._refused(error, _ADVICE.get(states[-1], _OTHER_ADVICE)) from error
+
+    def _refused(self, error: BaseException, advice: str) -> LoginRefused:
+        names = {
+            "database": f'"{self.url.database or self.url.username}"',
+            "user": f'"{self.url.username}"',
+        }
+        return LoginRefused(
+            f"PostgreSQL refuses the connection: {last_line(error)}.",
+            hint=advice.format(**names),
+            told="PostgreSQL refuses the connection.",
+        )
+
+    # -- the session
+
+    def _set_up(self, connection: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
+        """Set the session and ask for the version of the tables, in one round trip."""
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            if self.checks_schema:
+                schema.check(self._found(cursor))
+            else:
+                cursor.execute(self._settings(cursor))
+        connection.autocommit = False
+
+    def _found(self, cursor: Any) -> list[str]:  # noqa: ANN401 - psycopg2 has no types
+        """The versions in `alembic_version`; none where that is missing."""
+        try:
+            cursor.execute(f"{self._settings(cursor)}; {schema.FIND_VERSIONS}")
+        except psycopg2.Error as error:
+            if error.pgcode == FORBIDDEN:
+                raise missing_right(error) from error
+            if error.pgcode in UNDEFINED:
+                return []
+            raise
+        return [version for (version,) in cursor.fetchall()]
+
+    def _settings(self, cursor: Any) -> str:  # noqa: ANN401 - psycopg2 has no types
+        """A transaction of its own: what comes after it may fail."""
+        limits = {
+            name: str(int(seconds * 1000))
+            for name, seconds in self.limits.items()
+            if seconds is not None
+        }
+        lines = [
+            sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value))
+            for name, value in (_SESSION | limits).items()
+        ]
+        statement = sql.SQL("; ").join([sql.SQL("BEGIN"), *lines, sql.SQL("COMMIT")])
+        return str(statement.as_string(cursor))
+
+
+def missing_right(error: BaseException | None) -> RightMissing:
+    """The error of a statement that the role may not run."""
+    return RightMissing(
+        f"PostgreSQL refuses a statement: {first_line(error)}.",
+        hint="Grant the role in DATABASE_URL all rights on Bucketline's tables, or make it their"
+        " owner.",
+        told="PostgreSQL refuses a statement.",
+    )
+
+
+def first_line(error: BaseException | None) -> str:
+    """What the server or the driver says, in one line."""
+    return _lines(error)[0]
+
+
+def last_line(error: BaseException) -> str:
+    """What was said of the attempt at the last of several addresses; never a DETAIL or HINT."""
+    said = [line for line in _lines(error) if "failed: " in line or not line.startswith("\t")]
+    failed = [line for line in said if "failed: " in line]
+    return (failed or said)[-1].rstrip(".")
+
+
+def _lines(error: BaseException | None) -> list[str]:
+    text = str(error).strip()
+    return text.splitlines() if text else [type(error).__name__]
+
+
+# -- why a connection failed
+
+
+def _sqlstates(dsn: Any, arguments: Mapping[str, Any]) -> list[str]:  # noqa: ANN401
+    """The SQLSTATEs with which PostgreSQL answers an attempt to connect; none if it does not.
+
+    psycopg2 has no SQLSTATE of a connection that failed, and the words depend on the server's
+    language. An asynchronous attempt can be asked for SQLSTATEs in place of words.
+    """
+    with suppress(psycopg2.Error, AttributeError, OSError):
+        connection = psycopg2.connect(*dsn, **arguments, async_=True)
+        with closing(connection):
+            _ask_for_sqlstates(connection)
+            try:
+                _wait(connection)
+            except psycopg2.Error as error:
+                return _SQLSTATE.findall(str(error))
+    return []
+
+
+def _ask_for_sqlstates(connection: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
+    libpq = ctypes.CDLL(_psycopg.__file__)  # finds what that is linked to: the very libpq
+    libpq.PQsetErrorVerbosity.argtypes = (ctypes.c_void_p, ctypes.c_int)
+    libpq.PQsetErrorVerbosity(connection.pgconn_ptr, _ONLY_SQLSTATE)
+
+
+def _wait(connection: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
+    """Let the connection be made, or fail."""
+    deadline = time.monotonic() + CONNECT_TIMEOUT_SECONDS
+    while (state := connection.poll()) != extensions.POLL_OK and time.monotonic() < deadline:
+        reading = [connection] if state == extensions.POLL_READ else []
+        writing = [connection] if state == extensions.POLL_WRITE else []
+        select.select(reading, writing, [], max(0, deadline - time.monotonic()))

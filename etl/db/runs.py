@@ -1,0 +1,252 @@
+"""The `run` table: asking for runs, starting them, and recording how they ended.
+
+A request is a row. The scheduler claims it; web workers never run anything themselves.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Row, text
+
+from etl.model.values import Counts, RunReport, RunState, Trigger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from etl.model.errors import EtlError
+
+REQUEST_CHANNEL = "run_requested"
+
+_INTERRUPTED = {
+    "code": "Interrupted",
+    "message": "The process of this run ended before the run did; nothing of it was committed.",
+    "hint": "The run after it did its work.",
+}
+
+_COLUMNS = (
+    "id, trigger, state, requested_at, started_at, finished_at, counts, error, "
+    "published_at, step_seconds, step_rows"
+)
+
+
+def request_run(
+    connection: Connection, trigger: Trigger, *, allow_mass_retirement: bool = False
+) -> int:
+    """Ask for a run, or join the one that waits already; return its id. The caller commits.
+
+    A run that has begun is never joined: what changed after its listing would be missed.
+    """
+    row = connection.execute(
+        text(
+            "INSERT INTO run (trigger, state, allow_mass_retirement)"
+            " VALUES (:trigger, 'requested', :allow)"
+            " ON CONFLICT (state) WHERE state = 'requested' DO UPDATE"
+            " SET allow_mass_retirement"
+            "   = run.allow_mass_retirement OR excluded.allow_mass_retirement"
+            " RETURNING id"
+        ),
+        {"trigger": trigger, "allow": allow_mass_retirement},
+    ).one()
+    connection.execute(text(f"NOTIFY {REQUEST_CHANNEL}"))
+    return int(row.id)
+
+
+def claim_run(connection: Connection) -> tuple[int, Trigger, bool] | None:
+    """Start the waiting run, if there is one: its id, trigger and leave for mass retirement."""
+    row = connection.execute(
+        text(
+            "UPDATE run SET state = 'running', started_at = now() WHERE id ="
+            " (SELECT id FROM run WHERE state = 'requested' FOR UPDATE SKIP LOCKED)"
+            " RETURNING id, trigger, allow_mass_retirement"
+        )
+    ).one_or_none()
+    connection.commit()
+    return None if row is None else (row.id, Trigger(row.trigger), row.allow_mass_retirement)
+
+
+def begin_run(connection: Connection, trigger: Trigger, *, allow_mass_retirement: bool) -> int:
+    """Start a run that nobody asked for by row; return its id."""
+    run_id = connection.scalar(
+        text(
+            "INSERT INTO run (trigger, state, allow_mass_retirement, started_at)"
+            " VALUES (:trigger, 'running', :allow, now()) RETURNING id"
+        ),
+        {"trigger": trigger, "allow": allow_mass_retirement},
+    )
+    connection.commit()
+    return int(run_id or 0)
+
+
+def close_interrupted(connection: Connection) -> None:
+    """Mark runs whose process died as failed; only the holder of the run lock may know."""
+    connection.execute(
+        text(
+            "UPDATE run SET state = 'failed', finished_at = now(), error = CAST(:error AS jsonb)"
+            " WHERE state = 'running'"
+        ),
+        {"error": _json(_INTERRUPTED)},
+    )
+    connection.commit()
+
+
+def succeed_run(
+    connection: Connection, run_id: int, counts: Counts, *, publish_pending: bool
+) -> None:
+    """Mark the run as succeeded; part of the transaction that merges.
+
+    It ends after every run before it, even if the clock was set back: the newest counts.
+    """
+    connection.execute(
+        text(
+            "UPDATE run SET state = 'succeeded', finished_at = greatest(clock_timestamp(),"
+            " (SELECT max(finished_at) + interval '1 microsecond' FROM run"
+            " WHERE state = 'succeeded')),"
+            " counts = CAST(:counts AS jsonb), publish_pending = :pending WHERE id = :id"
+        ),
+        {"id": run_id, "counts": _json(counts.as_dict()), "pending": publish_pending},
+    )
+
+
+def fail_run(connection: Connection, run_id: int, error: Mapping[str, object]) -> None:
+    """Record why the run failed."""
+    connection.rollback()
+    connection.execute(
+        text(
+            "UPDATE run SET state = 'failed', finished_at = now(), error = CAST(:error AS jsonb)"
+            " WHERE id = :id AND state = 'running'"
+        ),
+        {"id": run_id, "error": _json(error)},
+    )
+    connection.commit()
+
+
+def record_publish_error(connection: Connection, run_id: int, error: EtlError) -> None:
+    """Note why output.csv could not be published; the run itself stays succeeded."""
+    connection.rollback()
+    connection.execute(
+        text("UPDATE run SET error = CAST(:error AS jsonb) WHERE id = :id"),
+        {"id": run_id, "error": _json(error.as_dict())},
+    )
+    connection.commit()
+
+
+def record_steps(
+    connection: Connection,
+    run_id: int,
+    step_seconds: Mapping[str, float],
+    step_rows: Mapping[str, int],
+) -> None:
+    """Keep how many seconds each step took, and how many rows or objects it handled."""
+    connection.execute(
+        text(
+            "UPDATE run SET step_seconds = CAST(:seconds AS jsonb),"
+            " step_rows = CAST(:rows AS jsonb) WHERE id = :id"
+        ),
+        {
+            "id": run_id,
+            "seconds": _json({k: round(v, 4) for k, v in step_seconds.items()}),
+            "rows": _json(step_rows),
+        },
+    )
+    connection.commit()
+
+
+def last_counts(connection: Connection) -> Counts:
+    """The figures of the run that succeeded last; zeroes before the first.
+
+    Not of the one with the highest id: a request gets its id long before it runs.
+    """
+    stored = connection.scalar(
+        text("SELECT counts FROM run WHERE state = 'succeeded' ORDER BY finished_at DESC LIMIT 1")
+    )
+    return Counts.from_dict(stored or {})
+
+
+def objects_listed_last(connection: Connection) -> int:
+    """How many objects the last look at the whole bucket saw; 0 before the first."""
+    return int(
+        connection.scalar(
+            text(
+                "SELECT counts->>'objects_listed' FROM run"
+                " WHERE trigger <> 'event' AND state = 'succeeded'"
+                " ORDER BY finished_at DESC LIMIT 1"
+            )
+        )
+        or 0
+    )
+
+
+def retired_by_events(connection: Connection) -> int:
+    """How many users are gone by event runs since a run last looked at the whole bucket.
+
+    A bucket that is being emptied is told of object by object.
+    """
+    return int(
+        connection.scalar(
+            text(
+                "SELECT greatest(0, sum((counts->>'users_retired')::bigint)"
+                " - sum((counts->>'users_restored')::bigint))"
+                " FROM run WHERE trigger = 'event' AND state = 'succeeded' AND finished_at >"
+                " coalesce((SELECT max(finished_at) FROM run"
+                " WHERE trigger <> 'event' AND state = 'succeeded'), '-infinity')"
+            )
+        )
+        or 0
+    )
+
+
+def database_now(connection: Connection) -> datetime:
+    """The one clock of received events and begun listings. The caller ends the transaction."""
+    now: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return now
+
+
+def is_settled(row: Mapping[str, Any]) -> bool:
+    """Whether nothing more is to come of this run: it failed, or its publication is behind it."""
+    return row["state"] == RunState.FAILED or bool(row["step_seconds"])
+
+
+def run_row(connection: Connection, run_id: int) -> dict[str, Any] | None:
+    """One run as a dictionary of its columns, or None."""
+    row = connection.execute(
+        text(f"SELECT {_COLUMNS} FROM run WHERE id = :id"), {"id": run_id}
+    ).one_or_none()
+    if row is None:
+        return None
+    return {**row._mapping, "counts": _in_order(row.counts)}  # noqa: SLF001 - its public name
+
+
+def _in_order(counts: dict[str, int]) -> dict[str, int]:
+    """The figures in the order they are told; jsonb keeps none."""
+    return {name: counts[name] for name in Counts().as_dict() if name in counts}
+
+
+def report(connection: Connection, run_id: int) -> RunReport:
+    """One run as a report."""
+    row = connection.execute(
+        text(f"SELECT {_COLUMNS} FROM run WHERE id = :id"), {"id": run_id}
+    ).one()
+    return _as_report(row)
+
+
+def _as_report(row: Row[Any]) -> RunReport:
+    return RunReport(
+        id=row.id,
+        trigger=Trigger(row.trigger),
+        state=RunState(row.state),
+        counts=Counts.from_dict(row.counts),
+        requested_at=row.requested_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        error=row.error,
+        published_at=row.published_at,
+        step_seconds=row.step_seconds,
+        step_rows=row.step_rows,
+    )
+
+
+def _json(value: Mapping[str, object]) -> str:
+    return json.dumps(value)

@@ -1,0 +1,110 @@
+"""Shadowed rows: valid rows that lost to another row of the same user, and the row that won."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Row, Select, and_, case, func, select, tuple_
+
+from etl.db.tables import shadowed_row, source_object, users
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ROWS_AT_A_TIME = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of an object: what the rows are ordered by."""
+
+    key: str
+    line: int
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """The place that `str` gave."""
+        line, _, key = text.partition(":")
+        return cls(key, int(line))
+
+    def __str__(self) -> str:
+        """The place as text: the line first, as a key may hold any character."""
+        return f"{self.line}:{self.key}"
+
+
+def shadowed_rows(  # noqa: PLR0913 - each a filter
+    connection: Connection,
+    bucket: str,
+    *,
+    key: str | None = None,
+    user_id: str | None = None,
+    after: Place | None = None,
+    limit: int | None = None,
+) -> Iterator[dict[str, Any]]:
+    """The shadowed rows in the order of their objects and lines, as they are fetched.
+
+    Each with its cells, its place, the row it lost to, and by what: `last_modified` (that object
+    is newer), `key` (it is smaller, both being as new) or `line` (it is later, of one object).
+    """
+    asked = {shadowed_row.c.source_key: key, shadowed_row.c.user_id: user_id}
+    statement = _statement(bucket, limit).where(
+        *(column == value for column, value in asked.items() if value is not None)
+    )
+    if after is not None:
+        place = tuple_(shadowed_row.c.source_key, shadowed_row.c.source_line)
+        statement = statement.where(place > (after.key, after.line))
+    streamed = statement.execution_options(yield_per=_ROWS_AT_A_TIME)
+    return (_nested(row) for row in connection.execute(streamed))
+
+
+def count_shadowed(connection: Connection) -> int:
+    """How many rows are shadowed, of all users and objects."""
+    return connection.scalar(select(func.count()).select_from(shadowed_row)) or 0
+
+
+def _statement(bucket: str, limit: int | None) -> Select[Any]:
+    lost, own, won = shadowed_row.c, source_object.alias("own"), source_object.alias("won")
+    decided_by = case(
+        (lost.source_key == users.c.source_key, "line"),
+        (own.c.last_modified == won.c.last_modified, "key"),
+        else_="last_modified",
+    )
+    return (
+        select(
+            *(lost.user_id, lost.source_key, lost.source_line, own.c.etag, own.c.last_modified),
+            *(lost.first_name, lost.last_name, lost.birthts, lost.extra, lost.run_id),
+            decided_by.label("lost_by"),
+            users.c.source_key.label("won_key"),
+            users.c.source_line.label("won_line"),
+            won.c.etag.label("won_etag"),
+            won.c.last_modified.label("won_last_modified"),
+        )
+        .join(users, users.c.user_id == lost.user_id)
+        .join(own, and_(own.c.bucket == bucket, own.c.key == lost.source_key))
+        .join(won, and_(won.c.bucket == bucket, won.c.key == users.c.source_key))
+        .order_by(lost.source_key, lost.source_line)
+        .limit(limit)
+    )
+
+
+def _nested(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "user_id": row.user_id,
+        "key": row.source_key,
+        "line": row.source_line,
+        "etag": row.etag,
+        "last_modified": row.last_modified,
+        "first_name": row.first_name,
+        "last_name": row.last_name,
+        "birthts": row.birthts,
+        "extra": row.extra,
+        "run_id": row.run_id,
+        "lost_by": row.lost_by,
+        "lost_to": {
+            "key": row.won_key,
+            "line": row.won_line,
+            "etag": row.won_etag,
+            "last_modified": row.won_last_modified,
+        },
+    }

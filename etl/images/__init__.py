@@ -1,0 +1,1 @@
+"""Images to metadata and thumbnails. May import what `sync` may, except `read`."""

@@ -1,0 +1,45 @@
+"""The bucket of thumbnails at the edge: put, remove, list."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from etl.storage.client import ObjectStore
+
+CONTENT_TYPE = "image/webp"
+CACHE_CONTROL = "public, max-age=31536000, immutable"  # another picture has another name
+
+
+class ThumbnailStore:
+    """Thumbnails by key; safe to share between threads.
+
+    Raises (every method):  ObjectStoreUnavailable, ConfigurationError.
+    """
+
+    def __init__(self, store: ObjectStore, bucket: str) -> None:
+        self._store = store
+        self._bucket = bucket
+
+    def put(self, key: str, content: bytes, source_etag: str) -> None:
+        """Write a thumbnail that browsers may keep for good."""
+        with self._store.translating(f"put {self._bucket}/{key}", self._bucket):
+            self._store.client.put_object(
+                self._bucket,
+                key,
+                io.BytesIO(content),
+                len(content),
+                content_type=CONTENT_TYPE,
+                metadata={"Cache-Control": CACHE_CONTROL, "Source-ETag": source_etag},
+            )
+
+    def remove(self, key: str) -> None:
+        """Remove a thumbnail; nothing happens when there is none."""
+        self._store.remove(self._bucket, key)
+
+    def keys(self) -> Iterator[str]:
+        """Every key in the bucket, also of what is no thumbnail."""
+        return (source.key for source in self._store.list_objects(self._bucket))

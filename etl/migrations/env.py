@@ -1,9 +1,0 @@
-"""What Alembic runs: the migrations, over the connection that `database.migrate` opened."""
-
-from alembic import context
-
-from etl.tables import metadata
-
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
-with context.begin_transaction():
-    context.run_migrations()

@@ -1,0 +1,1 @@
+"""Values, errors, roles and key rules. Does no I/O and imports nothing else of Bucketline."""

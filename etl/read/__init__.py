@@ -1,0 +1,1 @@
+"""Bytes to typed rows and problems. Does no I/O; may import `model`."""

@@ -1,0 +1,82 @@
+"""Oddities that do not reject rows: one warning per kind and file, however many lines have it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from etl.model.values import Problem, ProblemCode, Severity, SourceObject
+from etl.read.csv.safe_text import safe_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+LISTED_LINES = 5
+
+_NOTES = {
+    ProblemCode.GUESSED_ENCODING: (
+        "{Lines} not UTF-8 and read as cp1252. Check the accented letters, then save "
+        "the file as UTF-8."
+    ),
+    ProblemCode.REPEATED_HEADER: (
+        "{Lines} a repeated header and skipped. Keep only the header at the top of the file."
+    ),
+    ProblemCode.MISSING_TRAILING_CELLS: (
+        "{Lines} shorter than the header and read as if the last cells were blank. "
+        "Check that no cell is missing."
+    ),
+}
+
+
+@dataclass
+class Notice:
+    """One oddity of one file: the number of lines, the first numbers, and the first line's text."""
+
+    count: int = 0
+    lines: list[int] = field(default_factory=list)
+    value: str | None = None
+
+    def add(self, numbers: Sequence[int], first: str | None) -> None:
+        """Take lines in their order; `first` is the text of the first of them."""
+        self.count += len(numbers)
+        listed = [*self.lines, *numbers[:LISTED_LINES]]
+        if listed[0] != min(listed) or not self.lines:
+            self.value = first
+        self.lines = sorted(listed)[:LISTED_LINES]
+
+
+class Notices:
+    """The oddities of the files of a batch; a file is named by its place in the batch."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, ProblemCode], Notice] = {}
+
+    def add(
+        self, file: int, code: ProblemCode, numbers: Sequence[int], first: str | None = None
+    ) -> None:
+        """Take lines (one at least, in their order) of a file; `first` is the first one's text."""
+        notice = self._found.setdefault((file, code), Notice())
+        if len(notice.lines) == LISTED_LINES and numbers[0] > notice.lines[-1]:
+            notice.count += len(numbers)  # every line of a large file may come here
+        else:
+            shown = None if first is None else safe_value(first.rstrip("\r\n"))
+            notice.add(numbers, shown)
+
+    def problems(self, sources: Sequence[SourceObject]) -> Iterator[Problem]:
+        """A warning for each oddity of each file."""
+        for (file, code), notice in self._found.items():
+            source = sources[file]
+            note = _NOTES[code].format(Lines=_lines(notice))
+            yield Problem(
+                code, source.key, source.etag, note, value=notice.value, severity=Severity.WARNING
+            )
+
+
+def _lines(notice: Notice) -> str:
+    """`Line 3 is`, `Lines 3 and 7 are`, `Lines 3, 4, 7, 9, 12 and 1,200 more are`."""
+    if notice.count == 1:
+        return f"Line {notice.lines[0]} is"
+    *shown, last = map(str, notice.lines)
+    if notice.count > LISTED_LINES:
+        shown, last = [*shown, last], f"{notice.count - LISTED_LINES:,} more"
+    return f"Lines {', '.join(shown)} and {last} are"

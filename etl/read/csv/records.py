@@ -1,0 +1,210 @@
+"""The careful reader: a file's records one by one, quotes and all.
+
+A quote that is never closed must not swallow the rows behind it. A record that ends in no
+proper way costs its first line only, and reading resumes on the next. Such a file could make a
+simple reader read the rest of the file again for every line; here each line is read at most
+twice, once as the start of a record and once as the inside of a quote.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from etl.read.csv.dialect import fewest_cells
+from etl.read.csv.quoting import Scan, Tokenizer, unescape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from etl.read.csv.dialect import Dialect
+
+MAX_LINES = 1_000
+MAX_CHARACTERS = 1_048_576
+
+
+class Records:
+    """Every record from line `first` on, blank ones too: the line it starts on and its cells.
+
+    Lines count from 0 here. Cells are not stripped; None stands for those of a broken record.
+
+    A record on one line may have any number of cells. One on several lines has as many as the
+    header, once blank surplus cells are dropped, or lacks only cells of unknown columns at its
+    end; and it spans at most 1,000 lines and 1,048,576 characters, its last line end not counted.
+    Else it is broken.
+
+    Where more lines are to come (`is_cut`), reading ends before the first record that they could
+    complete; `next_line` tells where.
+    """
+
+    def __init__(
+        self, lines: Sequence[str], first: int, dialect: Dialect, *, is_cut: bool = False
+    ) -> None:
+        self._lines = lines
+        self._delimiter = dialect.delimiter
+        self._quoted = _Reader(lines, dialect, is_cut=is_cut)
+        self.next_line = first
+
+    def __iter__(self) -> Iterator[tuple[int, list[str] | None]]:
+        """Read on from `next_line`."""
+        while self.next_line < len(self._lines):
+            start = self.next_line
+            found = self._read(start)
+            if found is None:
+                return
+            cells, self.next_line = found
+            yield start, cells
+
+    def _read(self, start: int) -> tuple[list[str] | None, int] | None:
+        line = self._lines[start]
+        if '"' in line:
+            return self._quoted.read(start)
+        return line.split(self._delimiter), start + 1
+
+
+class _Reader:
+    """Reads the records that hold quotes."""
+
+    def __init__(self, lines: Sequence[str], dialect: Dialect, *, is_cut: bool) -> None:
+        self._lines = lines
+        self._is_cut = is_cut
+        self._width = len(dialect.columns)
+        self._fewest = fewest_cells(dialect.columns)
+        self._tokenizer = Tokenizer(dialect.delimiter)
+        self._inside = _Inside(lines, self._tokenizer, 0)
+
+    def read(self, start: int) -> tuple[list[str] | None, int] | None:
+        """The cells of the record on line `start`, None if broken, and where to go on.
+
+        None altogether when it takes lines still to come to tell.
+        """
+        head = self._tokenizer.scan(_body(self._lines[start]))
+        if head is None or head.opened is None:
+            return head and head.cells, start + 1
+        if not self._inside.covers(start + 1):
+            self._inside = _Inside(self._lines, self._tokenizer, start + 1)
+        last = self._inside.last_line(start)
+        if last is None and self._is_cut and self._inside.could_go_on(start):
+            return None
+        if last is not None:
+            cells = self._long_record(start, last, head)
+            if cells is not None:
+                return cells, last + 1
+        return None, start + 1
+
+    def _long_record(self, start: int, last: int, head: Scan) -> list[str] | None:
+        before = len(head.cells)
+        if before + self._inside.cells_closed(start + 1, last) < self._fewest:
+            return None
+        filled = self._inside.last_filled_cell(start + 1)
+        if filled and before + filled > self._width:
+            return None
+        cells: list[str] = []
+        for cell in self._cells(start, last, head):
+            if len(cells) < self._width:
+                cells.append(cell)
+            elif cell.strip():
+                return None
+        return cells
+
+    def _cells(self, start: int, last: int, head: Scan) -> Iterator[str]:
+        """Cells as they close, so that a caller who has seen enough can stop."""
+        yield from head.cells
+        pieces = [unescape(self._lines[start][head.opened :])]
+        for index in range(start + 1, last + 1):
+            scan = self._inside.scan_of(index)
+            if scan.cells:
+                yield "".join([*pieces, scan.cells[0]])
+                yield from scan.cells[1:]
+                pieces.clear()
+            if scan.opened is not None:
+                pieces.append(unescape(self._lines[index][scan.opened :]))
+
+
+class _Inside:
+    """Lines from `first` on, read as if a quote were open at the start of `first`.
+
+    What a line means inside a quote does not depend on where the quote was opened. So every
+    record that runs into these lines shares one reading of them, which only ever moves forward.
+    """
+
+    def __init__(self, lines: Sequence[str], tokenizer: Tokenizer, first: int) -> None:
+        self._lines = lines
+        self._tokenizer = tokenizer
+        self._first = first
+        self._scans: list[Scan] = []
+        self._cells = [0]
+        self._characters = [0]
+        self._last_filled = 0
+        self._is_open_cell_filled = False
+        self._is_over = False
+
+    def covers(self, index: int) -> bool:
+        """Whether a record may run into these lines at `index`."""
+        return self._first <= index < self._next or (index == self._next and not self._is_over)
+
+    def last_line(self, start: int) -> int | None:
+        """Where the record that starts on the line `start` ends; None when it is broken."""
+        while not self._is_over and self._next < len(self._lines):
+            if not self._within_limits(start, self._next):
+                return None
+            self._read_next()
+        last = self._next - 1
+        is_closed = self._is_over and len(self._scans) == last + 1 - self._first
+        return last if is_closed and self._within_limits(start, last) else None
+
+    def could_go_on(self, start: int) -> bool:
+        """Whether the record that starts on `start` is still open behind the lines there are."""
+        if self._is_over or self._next < len(self._lines):
+            return False
+        return self._next - start < MAX_LINES and self._length(start, self._next) <= MAX_CHARACTERS
+
+    def cells_closed(self, first: int, last: int) -> int:
+        """How many cells end on the lines `first` to `last`."""
+        return self._cells[last + 1 - self._first] - self._cells[first - self._first]
+
+    def last_filled_cell(self, first: int) -> int:
+        """Which cell that ends on line `first` or later, from 1, is the last not blank.
+
+        0 when all are blank, and when it is the first: that one began before, who knows where.
+        """
+        place = self._last_filled - self._cells[first - self._first]
+        return place if place > 1 else 0
+
+    def scan_of(self, index: int) -> Scan:
+        """The reading of one line."""
+        return self._scans[index - self._first]
+
+    @property
+    def _next(self) -> int:
+        return self._first + len(self._characters) - 1
+
+    def _within_limits(self, start: int, last: int) -> bool:
+        characters = self._length(start, last) + len(_body(self._lines[last]))
+        return last - start < MAX_LINES and characters <= MAX_CHARACTERS
+
+    def _length(self, start: int, end: int) -> int:
+        """Characters of the lines from `start` up to `end`, which is not counted."""
+        between = self._characters[end - self._first] - self._characters[start + 1 - self._first]
+        return len(self._lines[start]) + between
+
+    def _read_next(self) -> None:
+        line = self._lines[self._next]
+        scan = self._tokenizer.scan(_body(line), inside=True)
+        if scan is not None:
+            self._note_filled(line, scan)
+            self._scans.append(scan)
+            self._cells.append(self._cells[-1] + len(scan.cells))
+        self._characters.append(self._characters[-1] + len(line))
+        self._is_over = scan is None or scan.opened is None
+
+    def _note_filled(self, line: str, scan: Scan) -> None:
+        for place, cell in enumerate(scan.cells):
+            if cell.strip() or self._is_open_cell_filled:
+                self._last_filled = self._cells[-1] + place + 1
+            self._is_open_cell_filled = False
+        if scan.opened is not None and line[scan.opened :].strip():
+            self._is_open_cell_filled = True
+
+
+def _body(line: str) -> str:
+    return line.rstrip("\r\n")

@@ -1,0 +1,173 @@
+"""Rules for a file as a whole, whose rows may come in several batches.
+
+A file without a user_id column belongs to one user, so its rows must not differ. Birthdates that
+all lie in the first weeks of 1970 are probably seconds. Only the first problems are stored.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from etl.model.values import Problem, ProblemCode, Severity
+from etl.read.csv import MOST_PROBLEMS, sort_problems
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+_EPOCH = date(1970, 1, 1)
+_SECONDS_A_DAY = 86_400
+_TWO_MONTHS_MS = 59 * 86_400_000  # January and February 1970
+_SAID_OF_A_USER = ("first_name", "last_name", "birthts", "extra")
+
+
+def differing(rows: pd.DataFrame, keys: Collection[str]) -> set[str]:
+    """The keys that have at least two rows with different values."""
+    if not keys:
+        return set()
+    rows = rows[rows["key"].isin(keys)]
+    codes = rows["key"].factorize()[0]
+    is_next: NDArray[np.bool_] = np.diff(codes, prepend=-1) == 0
+    differs = np.zeros(len(rows), dtype=np.bool_)
+    for column in _SAID_OF_A_USER:
+        # Equal texts have equal codes, and so have blank ones.
+        values = rows[column].factorize()[0]
+        differs |= np.diff(values, prepend=0) != 0
+    return set(rows["key"][is_next & differs].tolist())
+
+
+def without(rows: pd.DataFrame, keys: Collection[str]) -> pd.DataFrame:
+    """The rows of all other keys."""
+    return rows[~rows["key"].isin(keys)].reset_index(drop=True) if keys else rows
+
+
+def rows_without_id(key: str, etag: str) -> Problem:
+    """The problem of a file whose rows differ but have no id."""
+    return Problem(
+        ProblemCode.ROWS_WITHOUT_ID,
+        key,
+        etag,
+        "The file has no user_id column, so all of its rows belong to one user, but they differ. "
+        "Add a user_id column, or put each user in a separate file.",
+    )
+
+
+class Span(NamedTuple):
+    """The least and the greatest birthts of an object's good rows, in milliseconds."""
+
+    least: int
+    greatest: int
+
+    def joined(self, other: Span | None) -> Span:
+        """The span of both."""
+        if other is None:
+            return self
+        return Span(min(self.least, other.least), max(self.greatest, other.greatest))
+
+    @property
+    def could_be_seconds(self) -> bool:
+        """Whether all lie in the first two months of 1970, and one is another day as seconds.
+
+        A 0 is the same day either way.
+        """
+        is_early = self.least >= 0 and self.greatest < _TWO_MONTHS_MS
+        return is_early and self.greatest >= _SECONDS_A_DAY
+
+    @property
+    def last_day_of_seconds(self) -> date:
+        """The last birthdate, if these are seconds."""
+        return _EPOCH + timedelta(days=self.greatest // _SECONDS_A_DAY)
+
+
+def span(rows: pd.DataFrame) -> Span | None:
+    """The span of all rows; None where there are none."""
+    birthts = rows["birthts"]
+    return Span(int(birthts.min()), int(birthts.max())) if len(rows) else None
+
+
+def early_spans(rows: pd.DataFrame, dated: Collection[str]) -> dict[str, Span]:
+    """By key, the span of those objects whose numbers could be seconds."""
+    if not len(rows):
+        return {}
+    birthts = rows["birthts"].to_numpy()
+    hints = (birthts >= _SECONDS_A_DAY) & (birthts < _TWO_MONTHS_MS)
+    if not hints.any():
+        return {}
+    keys = set(rows["key"][hints].tolist()) - set(dated)
+    grouped = rows[rows["key"].isin(keys)].groupby("key", sort=False)["birthts"]
+    least, greatest = grouped.min(), grouped.max()
+    spans = zip(least.index, least.tolist(), greatest.tolist(), strict=True)
+    found = {key: Span(low, high) for key, low, high in spans}
+    return {key: span for key, span in found.items() if span.could_be_seconds}
+
+
+def epoch_seconds(key: str, etag: str) -> Problem:
+    """The warning that an object's numbers are probably seconds."""
+    return Problem(
+        ProblemCode.EPOCH_SECONDS,
+        key,
+        etag,
+        "Every birthdate of this file lies in January or February 1970. If birthts is in seconds, "
+        "multiply it by 1,000.",
+        severity=Severity.WARNING,
+    )
+
+
+def is_refusal(problem: Problem) -> bool:
+    """Whether the problem rejects the whole object."""
+    is_error = problem.severity is Severity.ERROR and problem.line is None
+    return is_error and problem.code is not ProblemCode.MORE_PROBLEMS
+
+
+class ProblemLimit:
+    """Lets the first 1,000 problems of one object's rows pass, and counts the others."""
+
+    def __init__(self) -> None:
+        self._left = MOST_PROBLEMS
+        self._more: Counter[ProblemCode] = Counter()
+
+    def passing(
+        self, problems: Iterable[Problem], more: Mapping[ProblemCode, int]
+    ) -> Iterator[Problem]:
+        """Those to store of the next problems, in their order; `more` are already counted."""
+        self._more.update(more)
+        for problem in problems:
+            if problem.line is None or self._left:
+                self._left -= problem.line is not None
+                yield problem
+            else:
+                self._more[problem.code] += 1
+
+    def rest(self, key: str, etag: str) -> list[Problem]:
+        """The problem that counts those left out, if there are any."""
+        if not self._more:
+            return []
+        listed = ", ".join(f"{count:,} {code}" for code, count in self._more.most_common())
+        note = (
+            f"{self._more.total():,} more row problems are not listed individually: {listed}. "
+            "Correct the listed problems and upload the file; the next run lists the rest."
+        )
+        return [Problem(ProblemCode.MORE_PROBLEMS, key, etag, note)]
+
+
+def limited(
+    problems: list[Problem], more: Mapping[str, Counter[ProblemCode]], etags: Mapping[str, str]
+) -> list[Problem]:
+    """The problems to store of many objects, sorted."""
+    if len(problems) <= MOST_PROBLEMS and not more:
+        return problems
+    by_key: defaultdict[str, list[Problem]] = defaultdict(list)
+    for problem in sort_problems(problems):
+        by_key[problem.key].append(problem)
+    kept: list[Problem] = []
+    for key, found in by_key.items():
+        limit = ProblemLimit()
+        kept += limit.passing(found, more.get(key, {}))
+        kept += limit.rest(key, etags[key])
+    return kept

@@ -1,0 +1,212 @@
+"""Text cells to typed rows: which rows are users, and what is wrong with the others."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from etl.model.values import Problem, ProblemCode
+from etl.read.birthts import SAFE_DIGITS, hint_of, read_birthts
+from etl.read.csv import MOST_PROBLEMS, first_of_each, sort_problems
+from etl.read.csv.safe_text import safe_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+EARLIEST_BIRTHDATE = date(1900, 1, 1)
+
+_REQUIRED = ("user_id", "first_name", "last_name", "birthts")
+_EPOCH = date(1970, 1, 1)
+_MS_A_DAY = 86_400_000
+_NUMBER = re.compile(r"([+-]?)([0-9]+)(?:\.0+)?")
+
+
+@dataclass(frozen=True)
+class Validated:
+    """The good rows, and a problem for each fault of the others.
+
+    Shapes:  rows (n, 7): key, line, user_id, first_name, last_name, birthts (int64), extra.
+             problems: of each object the first 1,000 at least. more: by key, how many of each
+             code are not among them. rows_rejected: by key, where there are any. reread_on: by
+             key, the first day on which a birthdate that is rejected as a future one has come.
+             dated: keys of which a good row has a date in place of a number.
+    Units:   birthts is milliseconds since 1970-01-01T00:00:00Z; it may be negative.
+    """
+
+    rows: pd.DataFrame
+    problems: list[Problem]
+    rows_rejected: dict[str, int] = field(default_factory=dict)
+    more: dict[str, Counter[ProblemCode]] = field(default_factory=dict)
+    reread_on: dict[str, date] = field(default_factory=dict)
+    dated: frozenset[str] = frozenset()
+
+
+def validate(rows: pd.DataFrame, etags: Mapping[str, str], today: date) -> Validated:
+    """Check the rows of an Extract. A row with any fault is left out, once.
+
+    `etags` gives the ETag of each key; `today` is the last birthdate allowed.
+    """
+    faults = _Faults(rows, etags)
+    for column in _REQUIRED:
+        _check_filled(rows, column, faults)
+    texts = pa.array(rows["birthts"])
+    birthts = read_birthts(texts)
+    milliseconds, is_valid = birthts.milliseconds, birthts.is_valid
+    is_filled = _mask(pc.greater(pc.binary_length(texts), 0))
+    faults.note(is_filled & ~is_valid, "birthts", ProblemCode.NOT_AN_INTEGER, hint_of)
+    first, last = milliseconds_of(EARLIEST_BIRTHDATE), last_millisecond_of(today)
+    in_range = birthts.fits & (milliseconds >= first) & (milliseconds <= last)
+    faults.note(
+        is_valid & ~in_range,
+        "birthts",
+        ProblemCode.BIRTHDATE_OUT_OF_RANGE,
+        lambda value: _range_note(value, today),
+    )
+    is_late = birthts.fits & (milliseconds > last)
+    good = rows.assign(birthts=milliseconds)
+    if faults.faulty.any():
+        good = good[~faults.faulty].reset_index(drop=True)
+    return Validated(
+        good,
+        sort_problems(faults.problems),
+        faults.rows_rejected(),
+        dict(faults.more),
+        _first_days(rows, milliseconds, is_late) if is_late.any() else {},
+        _keys_of(rows, birthts.is_date & ~faults.faulty),
+    )
+
+
+def milliseconds_of(day: date) -> int:
+    """When a day begins in UTC."""
+    return (day - _EPOCH).days * _MS_A_DAY
+
+
+def last_millisecond_of(day: date) -> int:
+    """When a day ends in UTC."""
+    return milliseconds_of(day) + _MS_A_DAY - 1
+
+
+class _Faults:
+    """Which rows are faulty, and why."""
+
+    def __init__(self, rows: pd.DataFrame, etags: Mapping[str, str]) -> None:
+        self._rows = rows
+        self._etags = etags
+        self.faulty: NDArray[np.bool_] = np.zeros(len(rows), dtype=np.bool_)
+        self.problems: list[Problem] = []
+        self.more: defaultdict[str, Counter[ProblemCode]] = defaultdict(Counter)
+
+    def note(
+        self,
+        mask: NDArray[np.bool_],
+        column: str,
+        code: ProblemCode,
+        note_on: Callable[[str], str],
+    ) -> None:
+        """Take a fault of one column in the rows of the mask; `note_on` explains a value."""
+        if not mask.any():
+            return
+        self.faulty |= mask
+        for key, line, value in self._cells(self._kept(mask, code), column):
+            self.problems.append(
+                Problem(
+                    code, key, self._etags[key], note_on(value), line, column, safe_value(value)
+                )
+            )
+
+    def rows_rejected(self) -> dict[str, int]:
+        """How many rows of each key are faulty."""
+        if not self.faulty.any():
+            return {}
+        return dict(Counter(self._rows.loc[self.faulty, "key"].tolist()))
+
+    def _kept(self, mask: NDArray[np.bool_], code: ProblemCode) -> NDArray[np.bool_]:
+        """The first rows of each key; the others are counted."""
+        where = np.flatnonzero(mask)
+        if len(where) <= MOST_PROBLEMS:
+            return mask
+        keys = self._rows["key"].iloc[where]
+        kept = first_of_each(keys.factorize()[0], MOST_PROBLEMS)
+        for key, count in Counter(keys[~kept].tolist()).items():
+            self.more[key][code] += count
+        some: NDArray[np.bool_] = np.zeros(len(mask), dtype=np.bool_)
+        some[where[kept]] = True
+        return some
+
+    def _cells(self, mask: NDArray[np.bool_], column: str) -> Iterator[tuple[str, int, str]]:
+        found = self._rows.loc[mask, ["key", "line", column]]
+        return zip(*(found[name].tolist() for name in found), strict=True)
+
+
+def _check_filled(rows: pd.DataFrame, column: str, faults: _Faults) -> None:
+    is_blank = _mask(pc.equal(pc.binary_length(pa.array(rows[column])), 0))
+    note = f"Fill in {column}; every user needs one."
+    faults.note(is_blank, column, ProblemCode.MISSING_CELL, lambda _: note)
+
+
+def _keys_of(rows: pd.DataFrame, mask: NDArray[np.bool_]) -> frozenset[str]:
+    return frozenset(rows.loc[mask, "key"].unique()) if mask.any() else frozenset()
+
+
+def _first_days(
+    rows: pd.DataFrame, milliseconds: NDArray[np.int64], is_late: NDArray[np.bool_]
+) -> dict[str, date]:
+    """By key, the first of the late days; what lies beyond the year 9999 never comes."""
+    is_to_come = is_late & (milliseconds <= last_millisecond_of(date.max))
+    keys = rows.loc[is_to_come, "key"].tolist()
+    days: dict[str, int] = {}
+    for key, day in zip(keys, (milliseconds[is_to_come] // _MS_A_DAY).tolist(), strict=True):
+        days[key] = min(day, days.get(key, day))
+    return {key: _EPOCH + timedelta(days=day) for key, day in days.items()}
+
+
+def _range_note(value: str, today: date) -> str:
+    wanted = f"A birthdate must lie between {EARLIEST_BIRTHDATE} and {today}"
+    number = _NUMBER.fullmatch(value)
+    if number is None:
+        return f"{wanted}; this is {_shown_moment(value)}. Correct birthts."
+    sign, digits = number[1], number[2].lstrip("0") or "0"
+    if len(digits) > SAFE_DIGITS:
+        return f"{wanted}; this is a date beyond any calendar. Correct birthts."
+    milliseconds = int(sign + digits)
+    shown = f"{wanted}; this is {_shown_date(milliseconds)}."
+    for factor, unit in ((1_000, "microseconds"), (1_000_000, "nanoseconds")):
+        if _is_birthdate(milliseconds // factor, today):
+            return f"{shown} If birthts is in {unit}, divide it by {factor:,}."
+    return f"{shown} Correct birthts: it is in milliseconds since 1970-01-01 UTC."
+
+
+def _shown_moment(value: str) -> str:
+    """The date in UTC of a text of ISO 8601."""
+    moment = datetime.fromisoformat(value)
+    try:
+        return str((moment if moment.tzinfo is None else moment.astimezone(UTC)).date())
+    except OverflowError:
+        return "before the year 1" if moment.year == 1 else "after the year 9999"
+
+
+def _shown_date(milliseconds: int) -> str:
+    try:
+        return str(_EPOCH + timedelta(days=milliseconds // _MS_A_DAY))
+    except OverflowError:
+        return "after the year 9999" if milliseconds > 0 else "before the year 1"
+
+
+def _is_birthdate(milliseconds: int, today: date) -> bool:
+    days = timedelta(days=milliseconds // _MS_A_DAY)
+    return EARLIEST_BIRTHDATE - _EPOCH <= days <= today - _EPOCH
+
+
+def _mask(condition: pa.ChunkedArray) -> NDArray[np.bool_]:
+    mask: NDArray[np.bool_] = condition.to_numpy(zero_copy_only=False)
+    return mask

@@ -1,0 +1,1 @@
+"""What the other packages need from Python and the operating system. May import `model`."""

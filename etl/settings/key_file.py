@@ -1,0 +1,141 @@
+"""API_KEYS_FILE: keys that come and go without a restart, one entry a line, hashes alone.
+
+That the file exists locks the API, even when no entry is left in it: revoking the last key
+must not open the door.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from etl.model.errors import ConfigurationError
+from etl.model.roles import Entry, parse_entry
+from etl.runtime.files import make_rename_durable, write_private
+from etl.runtime.locks import FileLock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+_HEADING = "# API keys: name:role:sha256, one per line. The command `keys` writes this file.\n"
+
+Stamp = tuple[int, int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The entries of a keys file, and the numbers of the lines that are none."""
+
+    entries: tuple[Entry, ...] = ()
+    faulty_lines: tuple[int, ...] = ()
+
+
+def stamp(path: Path) -> Stamp | None:
+    """What changes whenever the file does; None when there is no file.
+
+    Raises:  OSError when there is no telling.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    # Restoring a backup keeps the time of modification; it cannot keep that of the change.
+    times = found.st_mtime_ns, found.st_ctime_ns
+    return found.st_dev, found.st_ino, *times, found.st_size
+
+
+def read(path: Path) -> Kept:
+    """What the file holds; nothing when it is not there. A line that is no entry opens nothing.
+
+    Raises:  OSError when it cannot be read.
+    """
+    try:
+        text = path.read_text("utf-8", errors="replace")
+    except FileNotFoundError:
+        return Kept()
+    entries, faulty = [], []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        try:
+            entries.append(parse_entry(line.strip()))
+        except ValueError:
+            faulty.append(number)
+    return Kept(tuple(entries), tuple(faulty))
+
+
+def kept(path: Path) -> tuple[Entry, ...]:
+    """The entries, for whoever lists or changes them.
+
+    Raises:  ConfigurationError when the file or a line of it cannot be read.
+    """
+    with _translating(path):
+        found = read(path)
+    if found.faulty_lines:
+        lines = ", ".join(map(str, found.faulty_lines))
+        raise ConfigurationError(
+            f"{path} cannot be read in line {lines}.",
+            hint="Mend or remove it; an entry is name:role:sha256.",
+        )
+    return found.entries
+
+
+def add(path: Path, entry: Entry) -> None:
+    """Keep one more entry.
+
+    Raises:  ConfigurationError when the name is taken, or the file cannot be written.
+    """
+    with _changing(path) as entries:
+        if any(other.name == entry.name for other in entries):
+            raise ConfigurationError(
+                f"There is a key of the name {entry.name} already.",
+                hint=f"Take another name, or `./run.sh keys revoke {entry.name}` first.",
+            )
+        _write(path, [*entries, entry])
+
+
+def remove(path: Path, name: str) -> int:
+    """Forget the entry with this name; how many are left.
+
+    Raises:  ConfigurationError when there is none, or the file cannot be written.
+    """
+    with _changing(path) as entries:
+        left = [entry for entry in entries if entry.name != name]
+        if len(left) == len(entries):
+            raise ConfigurationError(
+                f"There is no key of the name {name} in {path}.",
+                hint="`./run.sh keys list` lists them.",
+            )
+        _write(path, left)
+    return len(left)
+
+
+@contextmanager
+def _changing(path: Path) -> Iterator[tuple[Entry, ...]]:
+    """The entries, while nobody else may change them."""
+    with _translating(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f"{path.name}.lock")) as lock:
+            if not lock.try_exclusive():
+                raise ConfigurationError(
+                    f"{path} is being changed by somebody else.", hint="Try again."
+                )
+            yield kept(path)
+
+
+def _write(path: Path, entries: Sequence[Entry]) -> None:
+    write_private(path, _HEADING + "".join(f"{entry}\n" for entry in entries))
+    make_rename_durable(path.parent)
+
+
+@contextmanager
+def _translating(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(
+            f"The keys file {path} cannot be used: {error.strerror}.",
+            hint="Set API_KEYS_FILE to a file that this account may read and write.",
+        ) from error

@@ -1,0 +1,203 @@
+"""Who is told of a bucket's changes: the notification configuration of an S3 store.
+
+Only what we put there is ever changed; it is told by its id. What others put into the same
+bucket's configuration stays as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from minio.error import InvalidResponseError, MinioException, S3Error
+from minio.notificationconfig import (
+    NotificationConfig,
+    PrefixFilterRule,
+    QueueConfig,
+    SuffixFilterRule,
+)
+
+from etl.model.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from etl.storage.client import ObjectStore
+
+EVENTS = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*")
+PATIENCE_SECONDS = 15
+_RETRY_SECONDS = 0.2
+_OURS = "bucketline-"
+# The last two: a store that ignores `?notification` takes our PUT for the bucket's creation.
+_UNSUPPORTED = {
+    "NotImplemented",
+    "MethodNotAllowed",
+    "BucketAlreadyOwnedByYou",
+    "BucketAlreadyExists",
+}
+_UNSUPPORTED_STATUSES = {HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
+_NO_SUCH_TARGET = {"InvalidArgument"}
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One target that is told of the keys with this prefix and suffix."""
+
+    arn: str
+    prefix: str = ""
+    suffix: str = ""
+    events: tuple[str, ...] = EVENTS
+    id: str = ""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it was Bucketline that put it there."""
+        return self.id.startswith(_OURS)
+
+
+def wanted(arns: Iterable[str], *, prefix: str = "", suffix: str = "") -> list[Subscription]:
+    """Our subscription of each target, by an id that is the same each time."""
+    return [_made(arn, prefix, suffix) for arn in arns]
+
+
+def subscribe(
+    store: ObjectStore,
+    bucket: str,
+    asked: Sequence[Subscription],
+    *,
+    patience_seconds: float = PATIENCE_SECONDS,
+) -> list[Subscription]:
+    """Let each target be told of what is put and removed; return what was not there before.
+
+    A target that the store does not know yet is waited for: it registers them as it starts.
+
+    Raises:  ConfigurationError when the store knows no notifications, or not the target.
+    """
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        config = _read(store, bucket)
+        known = {entry.config_id for entry in config.queue_config_list}
+        new = [one for one in asked if one.id not in known]
+        entries = [*config.queue_config_list, *map(_entry, new)]
+        if not new:
+            return new
+        if _write(store, bucket, config, entries):
+            _check_kept(store, bucket, new)
+            return new
+        if time.monotonic() > deadline:
+            raise ConfigurationError(
+                f"The object store refuses the target {' or '.join(one.arn for one in new)}.",
+                hint="Configure its targets (MINIO_NOTIFY_WEBHOOK_…) and start it again; it may"
+                " also refuse rules whose prefixes and suffixes overlap.",
+            )
+        time.sleep(_RETRY_SECONDS)
+
+
+def subscriptions(store: ObjectStore, bucket: str) -> list[Subscription]:
+    """Every queue that is told of the bucket, ours and others'.
+
+    Raises:  ConfigurationError when the store knows no notifications.
+    """
+    return [
+        Subscription(
+            arn=entry.queue or "",
+            prefix=entry.prefix_filter_rule.value if entry.prefix_filter_rule else "",
+            suffix=entry.suffix_filter_rule.value if entry.suffix_filter_rule else "",
+            events=tuple(entry.events),
+            id=entry.config_id or "",
+        )
+        for entry in _read(store, bucket).queue_config_list
+    ]
+
+
+def unsubscribe(store: ObjectStore, bucket: str, arns: Sequence[str] = ()) -> list[Subscription]:
+    """Take our subscriptions away, of these targets or of all; return what was taken.
+
+    Raises:  ConfigurationError when the store knows no notifications.
+    """
+    gone = [
+        one for one in subscriptions(store, bucket) if one.is_ours and (not arns or one.arn in arns)
+    ]
+    ids = {one.id for one in gone}
+    config = _read(store, bucket)
+    kept = [entry for entry in config.queue_config_list if entry.config_id not in ids]
+    if gone:
+        _write(store, bucket, config, kept)
+    return gone
+
+
+def is_unsupported(error: MinioException) -> bool:
+    """Whether the store says that it does not know the operation, in XML or without."""
+    if isinstance(error, InvalidResponseError):
+        return error._code in _UNSUPPORTED_STATUSES  # noqa: SLF001
+    return isinstance(error, S3Error) and (
+        error.code in _UNSUPPORTED or error.response.status in _UNSUPPORTED_STATUSES
+    )
+
+
+def _check_kept(store: ObjectStore, bucket: str, new: Iterable[Subscription]) -> None:
+    """Raise ConfigurationError when the store took the subscriptions, and forgot them."""
+    kept = {entry.config_id for entry in _read(store, bucket).queue_config_list}
+    if not kept.issuperset(one.id for one in new):
+        raise _unsupported(bucket)
+
+
+def _target(arn: str) -> tuple[str, ...]:
+    """What an ARN names; stores fill in the region themselves."""
+    return tuple(arn.split(":")[4:])
+
+
+def _made(arn: str, prefix: str, suffix: str) -> Subscription:
+    digest = hashlib.sha256(repr((arn, prefix, suffix)).encode()).hexdigest()[:16]
+    return Subscription(arn, prefix, suffix, id=f"{_OURS}{digest}")
+
+
+def _entry(one: Subscription) -> QueueConfig:
+    return QueueConfig(
+        events=list(one.events),
+        config_id=one.id,
+        prefix_filter_rule=PrefixFilterRule(one.prefix) if one.prefix else None,
+        suffix_filter_rule=SuffixFilterRule(one.suffix) if one.suffix else None,
+        queue=one.arn,
+    )
+
+
+def _read(store: ObjectStore, bucket: str) -> NotificationConfig:
+    with store.translating(f"read the notifications of {bucket}", bucket):
+        try:
+            return store.client.get_bucket_notification(bucket)
+        except MinioException as error:
+            raise _explained(error, bucket) from error
+
+
+def _write(
+    store: ObjectStore, bucket: str, config: NotificationConfig, entries: list[QueueConfig]
+) -> bool:
+    """Whether the store took it; it does not when it does not know a target."""
+    new = NotificationConfig(
+        cloud_func_config_list=config.cloud_func_config_list,
+        queue_config_list=entries,
+        topic_config_list=config.topic_config_list,
+    )
+    with store.translating(f"subscribe to {bucket}", bucket):
+        try:
+            store.client.set_bucket_notification(bucket, new)
+        except MinioException as error:
+            if isinstance(error, S3Error) and error.code in _NO_SUCH_TARGET:
+                return False
+            raise _explained(error, bucket) from error
+    return True
+
+
+def _explained(error: MinioException, bucket: str) -> Exception:
+    return _unsupported(bucket) if is_unsupported(error) else error
+
+
+def _unsupported(bucket: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The object store does not support notifications of changes in {bucket}.",
+        hint="No change is lost: full runs find every change. Remove EVENT_ARNS.",
+    )

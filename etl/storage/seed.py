@@ -1,0 +1,208 @@
+"""Upload files into the source bucket under the paths they have in their folder.
+
+The sample is uploaded in the same way and can be removed again.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+import stat
+import unicodedata
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+from etl.model.errors import ConfigurationError, KeyRefused, KeyTaken, UnreadableObject
+from etl.model.keys import user_id_of
+from etl.runtime.pools import map_in_threads
+from etl.storage.folder import LeftOut, files_of
+from etl.storage.objects import Objects, Upload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from etl.settings import Settings
+    from etl.storage.client import ObjectStore
+    from etl.storage.folder import File
+
+_INSTALLED = Path(__file__).parents[1] / "_sample"  # the wheel's copy of data/src
+SAMPLE = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "data" / "src"
+UPLOAD_THREADS = 8
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """How many objects were uploaded, and the files that were not."""
+
+    count: int
+    failed: list[LeftOut] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """How many sample objects were removed, and the keys whose content has changed."""
+
+    count: int
+    kept: list[str] = field(default_factory=list)
+
+
+def sample_files() -> list[File]:
+    """The files of the sample, in the order of their keys."""
+    return files_of([SAMPLE]).files
+
+
+def seed(
+    store: ObjectStore,
+    settings: Settings,
+    files: Iterable[File],
+    *,
+    uploaded: Callable[[], object] = lambda: None,
+) -> Uploaded:
+    """Upload each file; call `uploaded` after each. A file that cannot be read stops no other.
+
+    Raises:  ObjectStoreUnavailable; ConfigurationError when the store refuses our keys.
+    """
+    objects, bucket = Objects(store, settings), settings.source_bucket
+
+    def upload(group: list[File]) -> list[LeftOut]:
+        failed = []
+        for file in group:
+            fault = _upload(objects, bucket, file)
+            failed += [] if fault is None else [LeftOut(file.name, fault)]
+            uploaded()
+        return failed
+
+    groups = in_turn(files)
+    failed = [one for some in map_in_threads(upload, groups, UPLOAD_THREADS) for one in some]
+    return Uploaded(sum(map(len, groups)) - len(failed), failed)
+
+
+def in_turn(files: Iterable[File]) -> list[list[File]]:
+    """The files by user, those of one user from the last key to the first.
+
+    Of one user's objects the newest wins, and of equally old ones the smallest key. Uploaded in
+    this order the smallest key wins, however fast the upload and coarse the clock of the store.
+    """
+    by_user = sorted(files, key=lambda file: (_user(file), file.key.encode()), reverse=True)
+    return [list(group) for _, group in groupby(by_user, _user)]
+
+
+def _user(file: File) -> str:
+    return unicodedata.normalize("NFC", user_id_of(file.key))
+
+
+def remove_sample(store: ObjectStore, settings: Settings) -> Removed:
+    """Remove the sample's objects from the source bucket; those with other content are kept.
+
+    Raises:  ObjectStoreUnavailable; ConfigurationError when the store refuses our keys.
+    """
+    objects, bucket = Objects(store, settings), settings.source_bucket
+
+    def remove(file: File) -> bool | None:
+        """Whether the object was removed; None where there is none."""
+        try:
+            content = objects.read(bucket, file.key)
+            if content is None:
+                return None
+            if content != file.path.read_bytes():
+                return False
+            objects.remove(bucket, file.key)
+        except UnreadableObject as error:
+            raise _may_not(error) from error
+        return True
+
+    files = sample_files()
+    removed = map_in_threads(remove, files, UPLOAD_THREADS)
+    kept = [file.key for file, gone in zip(files, removed, strict=True) if gone is False]
+    return Removed(removed.count(True), kept)
+
+
+def _may_not(error: UnreadableObject) -> ConfigurationError:
+    return ConfigurationError(
+        error.message, hint="Give the user of S3_ACCESS_KEY that permission in SOURCE_BUCKET."
+    )
+
+
+# -- one file
+
+
+class _Broken(Exception):
+    """The file cannot be read to the end; the reason, or None when it has become shorter."""
+
+    def __init__(self, reason: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def _upload(objects: Objects, bucket: str, file: File) -> str | None:
+    """Upload one file; why it was not, or None when it was.
+
+    A file that is being written may be uploaded in part, so it is uploaded again.
+    """
+    try:
+        for _ in range(ATTEMPTS):
+            if _put(objects, bucket, file):
+                return None
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+    except _Broken as error:
+        return f"it cannot be read: {error.reason}"
+    except (KeyTaken, KeyRefused) as error:
+        return error.message
+    except UnreadableObject as error:
+        raise _may_not(error) from error
+    return "it changed during the upload: upload it again when it is complete"
+
+
+def _put(objects: Objects, bucket: str, file: File) -> bool:
+    """Whether the file was the same before and after."""
+    with _opened(file.path) as content:
+        before = os.fstat(content.fileno())
+        upload = Upload(
+            cast("IO[bytes]", _Exactly(content, before.st_size)),
+            before.st_size,
+            mimetypes.guess_type(file.key)[0] or "application/octet-stream",
+        )
+        try:
+            objects.put(bucket, file.key, upload)
+        except _Broken as error:
+            if error.reason is not None:
+                raise
+            return False
+        after = os.fstat(content.fileno())
+    return (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """The file, opened; not what has taken its place since it was found: a link, or a pipe."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(0, "it is no longer a file")
+    return os.fdopen(descriptor, "rb")
+
+
+class _Exactly:
+    """The first `size` bytes of a file, neither fewer nor more, which a request has announced."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file, self._size = file, size
+        self.tell, self.seek, self.seekable = file.tell, file.seek, file.seekable
+
+    def read(self, count: int = -1) -> bytes:
+        """Read on.
+
+        Raises:  _Broken, which is no OSError: the client would take that for the store's.
+        """
+        left = self._size - self._file.tell()
+        wanted = left if count < 0 else min(count, left)
+        try:
+            read = self._file.read(wanted)
+        except OSError as error:
+            raise _Broken(error.strerror) from error
+        if len(read) < wanted:
+            raise _Broken
+        return read

@@ -1,0 +1,149 @@
+"""Merge the sorted listing with the sorted manifest into changes, in constant memory."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from itertools import pairwise
+from operator import itemgetter, lt
+from typing import TYPE_CHECKING
+
+from etl.model.errors import ListingOutOfOrder
+from etl.model.values import Change, ChangeKind, SourceObject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from etl.model.values import Facts
+
+FEW = 4  # so few objects are compared one by one
+
+_key = itemgetter(0)
+
+
+def changes(
+    listing: Iterable[SourceObject], manifest: Iterable[SourceObject]
+) -> Iterator[Change | None]:
+    """Each difference between the two streams, in key order; None for an object in step.
+
+    An object is in step when ETag, size and last_modified are all the same. Times are
+    compared for equality only: one uploaded again under the same bytes may win a user now.
+
+    Raises:  ListingOutOfOrder when a stream's keys do not rise in UTF-8 byte order.
+    """
+    listed, known = iter(in_order(listing)), iter(in_order(manifest))
+    left, right = next(listed, None), next(known, None)
+    while left is not None or right is not None:
+        if right is None or (left is not None and left.key < right.key):
+            assert left is not None  # noqa: S101 - the loop's condition says so
+            yield Change(ChangeKind.ADDED, left)
+            left = next(listed, None)
+        elif left is None or left.key > right.key:
+            yield Change(ChangeKind.REMOVED, right)
+            right = next(known, None)
+        else:
+            yield None if left == right else Change(ChangeKind.MODIFIED, left)
+            left, right = next(listed, None), next(known, None)
+
+
+def changes_by_page(
+    listing: Iterable[list[Facts]], manifest: Iterable[list[Facts]]
+) -> Iterator[Change | int]:
+    """What `changes` gives, for streams that come in pages, however those are cut.
+
+    In place of a None for each object in step comes a number of them: stretches where both
+    sides are the same are compared at once, and only what differs becomes objects.
+
+    Raises:  ListingOutOfOrder when a stream's keys do not rise in UTF-8 byte order.
+    """
+    left, right = _Side(listing), _Side(manifest)
+    while True:
+        ends = [side.rows[-1][0] for side in (left, right) if side.fill()]
+        if not ends:
+            return
+        through = min(ends)
+        yield from _compare(left.take(through), right.take(through))
+
+
+class _Side:
+    """One of the two streams: the rows of its page that are still to be compared."""
+
+    def __init__(self, pages: Iterable[list[Facts]]) -> None:
+        self._pages = iter(pages)
+        self._last: str | None = None
+        self.rows: list[Facts] = []
+
+    def fill(self) -> bool:
+        """Turn the page if all its rows are taken; False when there is no more."""
+        while not self.rows:
+            page = next(self._pages, None)
+            if page is None:
+                return False
+            if page:
+                check_order(page, self._last)
+                self._last = page[-1][0]
+                self.rows = page
+        return True
+
+    def take(self, through: str) -> list[Facts]:
+        """The rows up to and with this key."""
+        end = bisect_right(self.rows, through, key=_key)
+        taken, self.rows = self.rows[:end], self.rows[end:]
+        return taken
+
+
+def _compare(listed: list[Facts], known: list[Facts]) -> Iterator[Change | int]:
+    """The changes between the same stretch of both sides, found by halving it."""
+    if listed == known:
+        if listed:
+            yield len(listed)
+    elif not known:
+        for row in listed:
+            yield Change(ChangeKind.ADDED, SourceObject(*row))
+    elif max(len(listed), len(known)) <= FEW:
+        sides = ((SourceObject(*row) for row in rows) for rows in (listed, known))
+        yield from (1 if change is None else change for change in changes(*sides))
+    else:
+        longer = max(listed, known, key=len)
+        middle = longer[len(longer) // 2][0]
+        ends = [bisect_left(rows, middle, key=_key) for rows in (listed, known)]
+        yield from _compare(listed[: ends[0]], known[: ends[1]])
+        yield from _compare(listed[ends[0] :], known[ends[1] :])
+
+
+def in_order(objects: Iterable[SourceObject]) -> Iterator[SourceObject]:
+    """Pass objects through, as long as each key is greater than the one before.
+
+    Comparing by code point, as Python does, is comparing by UTF-8 byte.
+    """
+    previous: str | None = None
+    for source in objects:
+        if previous is not None and source.key <= previous:
+            raise _out_of_order(source.key, previous)
+        previous = source.key
+        yield source
+
+
+def are_rising(keys: list[str]) -> bool:
+    """Whether each key is greater than the one before."""
+    return all(map(lt, keys, keys[1:]))
+
+
+def keys_of(page: list[Facts], last: str | None) -> list[str]:
+    """The keys of a page, behind the last one of the page before."""
+    keys = [row[0] for row in page]
+    return keys if last is None else [last, *keys]
+
+
+def check_order(page: list[Facts], last: str | None) -> None:
+    """Make sure that the keys rise, also over that of the page before.
+
+    Raises:  ListingOutOfOrder.
+    """
+    keys = keys_of(page, last)
+    if not are_rising(keys):
+        previous, key = next((one, other) for one, other in pairwise(keys) if one >= other)
+        raise _out_of_order(key, previous)
+
+
+def _out_of_order(key: str, previous: str) -> ListingOutOfOrder:
+    return ListingOutOfOrder(f"The store listed {key!r} after {previous!r}.", key=key)

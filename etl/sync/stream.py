@@ -1,0 +1,229 @@
+"""Read a batch of changes as one Batch, or, where it is one huge CSV, as many small ones.
+
+A huge object is never held whole: its parts are fetched, parsed, checked and handed on to be
+staged one after the other. Its entry for the manifest comes last, so that what an end without
+one left in staging is never merged. If the object turns out to be another than it seemed, the
+first batch of the next attempt discards what the last one staged. So does the batch that finds
+rows which differ in a file of one user; the rest of the file is then only counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import pandas as pd
+
+from etl.model.errors import ObjectChanged, Undecodable, UnreadableObject
+from etl.model.values import Change, ChangeKind, ObjectState, Problem, SourceObject
+from etl.read import file_rules
+from etl.read.csv import Extract, PieceReader, sort_problems, undecodable
+from etl.read.validate import validate
+from etl.storage.client import FETCH_ATTEMPTS, never_still
+from etl.sync import batch
+from etl.sync.batch import Batch, Fetched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import date
+
+    from etl.read.validate import Validated
+    from etl.storage.client import ObjectStore
+
+PART_BYTES = 2 * 1024 * 1024  # fetched at once, to make up for the way to the store
+PIECE_BYTES = 768 * 1024  # parsed at once; it takes ten times as much while that is done
+PIECE_LINES = 50_000  # short lines take more memory than their bytes
+
+
+def fetch(store: ObjectStore, bucket: str, changes: Sequence[Change]) -> Fetched:
+    """Fetch the changes that `batch.cut` put together; of a huge CSV nothing yet.
+
+    Raises:  as `batch.fetch`.
+    """
+    return Fetched(changes, {}) if batch.is_huge(changes) else batch.fetch(store, bucket, changes)
+
+
+def read(store: ObjectStore, bucket: str, fetched: Fetched, today: date) -> Iterator[Batch]:
+    """Parse and check what was fetched; a huge CSV is fetched as it is read.
+
+    Raises:  as `batch.fetch`.
+    """
+    if batch.is_huge(fetched.changes):
+        return _Stream(store, bucket, fetched.changes[0], today).batches()
+    return iter((batch.check(fetched, today),))
+
+
+class _Stream:
+    """One huge CSV on its way into staging."""
+
+    def __init__(self, store: ObjectStore, bucket: str, change: Change, today: date) -> None:
+        self._store = store
+        self._bucket = bucket
+        self._change = change
+        self._today = today
+        self._discards: str | None = None
+
+    def batches(self) -> Iterator[Batch]:
+        """The object as it holds still for one whole reading."""
+        source = self._change.source
+        for _ in range(FETCH_ATTEMPTS):
+            try:
+                yield from self._version(source)
+            except ObjectChanged:
+                self._discards = source.key
+            except UnreadableObject as error:
+                yield self._refused(source, error)
+                return
+            else:
+                return
+            found = self._store.stat(self._bucket, source.key)
+            if found is None:
+                yield self._gone(source)
+                return
+            source = found
+        yield self._refused(source, never_still(source))
+
+    def _version(self, source: SourceObject) -> Iterator[Batch]:
+        """This very version of the object, or that it is not the UTF-16 it seems."""
+        try:
+            yield from self._pass(source, PieceReader(source))
+        except Undecodable:
+            self._discards = source.key
+            judge = _Judge(source, self._today)
+            found = judge.judge(undecodable(source), is_of_one_user=False)
+            yield self._last(source, found, judge)
+
+    def _pass(self, source: SourceObject, reader: PieceReader) -> Iterator[Batch]:
+        judge = _Judge(source, self._today)
+        with closing(self._store.fetch_in_parts(self._bucket, source, PART_BYTES)) as parts:
+            for part in parts:
+                for piece in _pieces(part):
+                    extract = reader.read(piece)
+                    found = judge.judge(extract, is_of_one_user=reader.is_of_one_user)
+                    yield self._batch(source, found)
+        extract = reader.finish()
+        found = judge.judge(extract, is_of_one_user=reader.is_of_one_user)
+        yield self._last(source, found, judge)
+
+    def _batch(self, source: SourceObject, found: _Found) -> Batch:
+        if found.is_refused_now:
+            self._discards = source.key
+        return Batch(found.rows, [], found.problems, [], discards=self._take_discards())
+
+    def _last(self, source: SourceObject, found: _Found, judge: _Judge) -> Batch:
+        last = self._batch(source, found)
+        staged = batch.entry(self._change.kind, source, judge.state, judge.figures)
+        return replace(last, objects=[staged], problems=[*found.problems, *judge.closing()])
+
+    def _gone(self, source: SourceObject) -> Batch:
+        """What is left of an object that went while it was read: that it is gone, if we had it."""
+        removed = batch.entry(ChangeKind.REMOVED, source, ObjectState.LOADED)
+        known = self._change.kind is ChangeKind.MODIFIED
+        objects = [removed] if known else []
+        discards = self._take_discards()
+        return Batch(pd.DataFrame(), objects, [], [], vanished=1, discards=discards)
+
+    def _refused(self, source: SourceObject, error: UnreadableObject) -> Batch:
+        problems = [batch.refusal(source, error)]
+        return Batch(pd.DataFrame(), [], problems, [source.key], discards=source.key)
+
+    def _take_discards(self) -> str | None:
+        discards, self._discards = self._discards, None
+        return discards
+
+
+class _Found(NamedTuple):
+    """What counts of a piece, and whether nothing of the object does from here on."""
+
+    rows: pd.DataFrame
+    problems: list[Problem]
+    is_refused_now: bool = False
+
+
+class _Judge:
+    """Checks the rows of one object, and the object as a whole, as its pieces come."""
+
+    def __init__(self, source: SourceObject, today: date) -> None:
+        self._source = source
+        self._today = today
+        self._limit = file_rules.ProblemLimit()
+        self._first: pd.DataFrame | None = None  # good row, to compare the others with
+        self._span: file_rules.Span | None = None
+        self._rows_read = 0
+        self._rows_rejected = 0
+        self._reread_on: date | None = None
+        self._has_dates = False
+        self._is_without_id = False
+        self.state = ObjectState.LOADED
+
+    def judge(self, extract: Extract, *, is_of_one_user: bool) -> _Found:
+        """Take the next rows of the object."""
+        key = self._source.key
+        checked = validate(extract.rows, {key: self._source.etag}, self._today)
+        self._count(extract, checked)
+        if self._is_without_id:
+            return _Found(checked.rows[:0], [])
+        if is_of_one_user and self._differs(checked.rows):
+            self._is_without_id, self.state = True, ObjectState.QUARANTINED
+            return _Found(checked.rows[:0], [], is_refused_now=True)
+        more = extract.more.get(key, Counter()) + checked.more.get(key, Counter())
+        problems = sort_problems([*extract.problems, *checked.problems])
+        if any(map(file_rules.is_refusal, problems)):
+            self.state = ObjectState.QUARANTINED
+        return _Found(checked.rows, list(self._limit.passing(problems, more)))
+
+    def closing(self) -> list[Problem]:
+        """The problems that depend on the whole object."""
+        key, etag = self._source.key, self._source.etag
+        if self._is_without_id:
+            return [file_rules.rows_without_id(key, etag)]
+        day = self._day_of_seconds()
+        is_seconds = day is not None and day <= self._today
+        warnings = [file_rules.epoch_seconds(key, etag)] if is_seconds else []
+        return warnings + self._limit.rest(key, etag)
+
+    @property
+    def figures(self) -> tuple[int, int, date | None]:
+        """As Figures.of gives them."""
+        if self._is_without_id:
+            return self._rows_read, self._rows_read, None
+        day = self._day_of_seconds()
+        days = [self._reread_on, day if day is not None and day > self._today else None]
+        reread_on = min((day for day in days if day is not None), default=None)
+        return self._rows_read, self._rows_rejected, reread_on
+
+    def _day_of_seconds(self) -> date | None:
+        """The last birthdate, if all of them could be seconds."""
+        if self._span is None or self._has_dates or not self._span.could_be_seconds:
+            return None
+        return self._span.last_day_of_seconds
+
+    def _count(self, extract: Extract, checked: Validated) -> None:
+        key = self._source.key
+        rejected = extract.rows_rejected, checked.rows_rejected
+        self._rows_read += extract.rows_read[key]
+        self._rows_rejected += sum(by_key.get(key, 0) for by_key in rejected)
+        self._has_dates |= bool(checked.dated)
+        found = file_rules.span(checked.rows)
+        self._span = self._span if found is None else found.joined(self._span)
+        days = [self._reread_on, checked.reread_on.get(key)]
+        self._reread_on = min((day for day in days if day is not None), default=None)
+
+    def _differs(self, rows: pd.DataFrame) -> bool:
+        """Whether these good rows say something else than each other, or the ones before."""
+        if self._first is None:
+            self._first = rows[:1].copy() if len(rows) else None
+        else:
+            rows = pd.concat([self._first, rows], ignore_index=True)
+        return bool(file_rules.differing(rows, [self._source.key]))
+
+
+def _pieces(part: bytes) -> Iterator[bytes]:
+    """The part cut into equal pieces, anywhere, of 768 KB and about 50,000 lines at most."""
+    line_ends = max(part.count(b"\n"), part.count(b"\r"))
+    count = max(-(-len(part) // PIECE_BYTES), -(-line_ends // PIECE_LINES))
+    step = -(-len(part) // count)
+    for start in range(0, len(part), step):
+        yield part[start : start + step]
