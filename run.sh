@@ -263,6 +263,7 @@ lint() {
     .venv/bin/python -m ruff check || result=1
     .venv/bin/python -m ruff format --check || result=1
     .venv/bin/python -m mypy || result=1
+    .venv/bin/lint-imports || result=1
     exit "$result"
 }
 
@@ -317,7 +318,7 @@ use installs what is needed into .venv.
   migrate   Bring the tables to the newest version; make the buckets.
 
   test      Run the tests; ARGUMENTS are those of pytest.
-  lint      Run ruff and mypy.
+  lint      Run ruff, mypy and import-linter.
   bench     Measure it beside its limits and rivals; --quick or --full.
   secrets   Write passwords for docker compose into .env.
 

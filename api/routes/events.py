@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hmac
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from apiflask import APIBlueprint
 from flask import request
@@ -15,15 +14,13 @@ from api.http.errors import Refused
 from api.schemas.events import Events, EventsQuery, Taken
 from api.schemas.query import NoQuery
 from api.security.auth import checks_itself, needs, uncounted
+from api.security.webhook import has_token
 from api.spec import openapi
 from api.state.services import services
 from etl.db.events import NO_RUN, parse
 from etl.db.tables import bucket_event
 from etl.model.errors import ConfigurationError
 from etl.model.roles import Role
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 bp = APIBlueprint("events", __name__, tag="Events")
 
@@ -56,7 +53,7 @@ def take_events(query_data: NoQuery) -> dict[str, Any]:  # noqa: ARG001
     before the answer; redelivery is harmless. `Authorization` holds WEBHOOK_TOKEN, with or
     without `Bearer`.
     """
-    if not is_known(request.headers.get("Authorization", ""), _tokens()):
+    if not has_token(request.headers.get("Authorization", ""), _tokens()):
         raise Refused(
             401,
             "wrong-webhook-token",
@@ -87,14 +84,6 @@ def _tokens() -> list[str]:
             hint="Set WEBHOOK_TOKEN to a secret of 16 characters or more, here and at the sender.",
         )
     return tokens
-
-
-def is_known(shown: str, tokens: Iterable[str]) -> bool:
-    """Whether the header holds one of the tokens, told in the same time for every wrong one."""
-    scheme, _, rest = shown.partition(" ")
-    token = rest.strip() if scheme.lower() == "bearer" else shown.strip()
-    known = [hmac.compare_digest(token.encode(), wanted.encode()) for wanted in tokens]
-    return any(known)
 
 
 @bp.get("/events")

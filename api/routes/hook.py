@@ -12,8 +12,8 @@ import json
 from typing import TYPE_CHECKING
 
 from api.http.errors import MIMETYPE, RETRY_AFTER_SECONDS, document
-from api.routes.events import is_known
 from api.security.headers import PROTECTIVE
+from api.security.webhook import has_token
 from etl.db.events import MAX_BODY_BYTES, parse
 from etl.model.errors import DatabaseUnavailable
 
@@ -56,7 +56,7 @@ class QuickHook:
             and "HTTP_ORIGIN" not in environ
             and "HTTP_CONTENT_RANGE" not in environ
             and 0 < int(environ.get("CONTENT_LENGTH") or 0) <= MAX_BODY_BYTES
-            and is_known(environ.get("HTTP_AUTHORIZATION", ""), self._tokens)
+            and has_token(environ.get("HTTP_AUTHORIZATION", ""), self._tokens)
         )
 
     def _store(self, environ: WSGIEnvironment) -> int | None:

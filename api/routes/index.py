@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, cast
 
 from apiflask import APIBlueprint, APIFlask
@@ -11,6 +10,7 @@ from flask import current_app
 from api.schemas.service import Index
 from api.security.auth import public
 from api.spec import openapi
+from api.spec.paths import path_of
 
 if TYPE_CHECKING:
     from werkzeug.routing import Rule
@@ -51,8 +51,3 @@ def _route(app: APIFlask, rule: Rule) -> dict[str, Any]:
         "methods": sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}),
         "summary": summary.partition("\n")[0],
     }
-
-
-def path_of(rule: Rule) -> str:
-    """The address of a route as OpenAPI writes it."""
-    return re.sub(r"<(?:[^<:]+:)?([^>]+)>", r"{\1}", rule.rule)

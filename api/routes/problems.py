@@ -12,7 +12,7 @@ from api.schemas.runs import OpenProblems, OpenProblemsQuery
 from api.security.auth import needs
 from api.spec import openapi
 from api.state.services import services
-from etl.cli.status import open_problems
+from etl.db.problems import open_problems
 from etl.model.roles import Role
 
 bp = APIBlueprint("problems", __name__, tag="Problems")

@@ -15,9 +15,9 @@ from waitress.utilities import BadRequest
 from api.http.bodies import SMALL_BYTES, is_hook, is_upload, largest_body, may_be_stored
 from api.http.errors import MIMETYPE, body_hint, document
 from api.http.spool import OutOfRoom, Spool, log_full_disk
-from api.routes.events import is_known
 from api.security.auth import may_upload
 from api.security.headers import PROTECTIVE, REQUEST_ID, request_id
+from api.security.webhook import has_token
 from api.server import heads
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class _Request(HTTPRequestParser):  # type: ignore[misc]
     def _may_send_much(self) -> bool:
         authorization, key = self.headers.get("AUTHORIZATION", ""), self.headers.get("X_API_KEY")
         if is_hook(self.path):
-            return is_known(authorization, self.settings.webhook_tokens)
+            return has_token(authorization, self.settings.webhook_tokens)
         return may_upload(self.keyring, authorization, key) and may_be_stored(
             self.settings, self.path
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from api.http.errors import MIMETYPE, document
-from api.routes.index import path_of
 from api.security.auth import Rule, rule_of
+from api.spec.paths import path_of
 
 if TYPE_CHECKING:
     from apiflask import APIFlask

@@ -223,7 +223,7 @@ def problems_command(*, key: str | None, code: str | None, as_json: bool) -> Non
     """
     from itertools import islice
 
-    from etl.cli.status import count_open_problems, open_problems
+    from etl.db.problems import count_open_problems, open_problems
 
     with database() as (_, connection):
         found = open_problems(connection, key=key, code=code)

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import array, insert
 
 from etl.db.sql import statements
 from etl.db.tables import image, source_object, thumbnail
-from etl.model.values import ImageState, ProblemCode, SourceObject
+from etl.model.values import IMAGE_PROBLEM_CODES, ImageState, SourceObject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,17 +25,12 @@ if TYPE_CHECKING:
 
 CHANNEL = "images_waiting"  # as `tell_of_images` of manifest.sql notifies it
 PAGE = 1_000
-PROBLEM_CODES = {
-    ImageState.CORRUPT: ProblemCode.CORRUPT_IMAGE,
-    ImageState.TOO_LARGE: ProblemCode.IMAGE_TOO_LARGE,
-    ImageState.UNSUPPORTED: ProblemCode.UNSUPPORTED_IMAGE,
-}
 REMEDIES = {
     ImageState.CORRUPT: "Upload the picture again.",
     ImageState.TOO_LARGE: "Upload a smaller one, or raise the limit and `./run.sh images --again`.",
     ImageState.UNSUPPORTED: "Save the picture as JPEG, PNG, WebP or GIF and upload that.",
 }
-_CODES = [code.value for code in PROBLEM_CODES.values()]
+_CODES = [code.value for code in IMAGE_PROBLEM_CODES.values()]
 
 
 @dataclass(frozen=True, slots=True)

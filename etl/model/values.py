@@ -103,6 +103,13 @@ class ProblemCode(StrEnum):
     BIRTHDATE_OUT_OF_RANGE = "birthdate-out-of-range"
 
 
+IMAGE_PROBLEM_CODES: dict[str, ProblemCode] = {
+    ImageState.CORRUPT: ProblemCode.CORRUPT_IMAGE,
+    ImageState.TOO_LARGE: ProblemCode.IMAGE_TOO_LARGE,
+    ImageState.UNSUPPORTED: ProblemCode.UNSUPPORTED_IMAGE,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class SourceObject:
     """One object as the store lists it: `etag` without quotes, `size` in bytes, times in UTC."""

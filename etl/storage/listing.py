@@ -25,7 +25,7 @@ from etl.model.errors import ObjectStoreUnavailable
 from etl.model.keys import without_ignored
 from etl.model.values import SourceObject
 from etl.runtime.pools import flat_map_ahead
-from etl.sync.diff import are_rising, check_order, keys_of
+from etl.storage.order import are_rising, check_order, keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from itertools import pairwise
-from operator import itemgetter, lt
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from etl.model.errors import ListingOutOfOrder
 from etl.model.values import Change, ChangeKind, SourceObject
+from etl.storage.order import check_order, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -108,42 +107,3 @@ def _compare(listed: list[Facts], known: list[Facts]) -> Iterator[Change | int]:
         ends = [bisect_left(rows, middle, key=_key) for rows in (listed, known)]
         yield from _compare(listed[: ends[0]], known[: ends[1]])
         yield from _compare(listed[ends[0] :], known[ends[1] :])
-
-
-def in_order(objects: Iterable[SourceObject]) -> Iterator[SourceObject]:
-    """Pass objects through, as long as each key is greater than the one before.
-
-    Comparing by code point, as Python does, is comparing by UTF-8 byte.
-    """
-    previous: str | None = None
-    for source in objects:
-        if previous is not None and source.key <= previous:
-            raise _out_of_order(source.key, previous)
-        previous = source.key
-        yield source
-
-
-def are_rising(keys: list[str]) -> bool:
-    """Whether each key is greater than the one before."""
-    return all(map(lt, keys, keys[1:]))
-
-
-def keys_of(page: list[Facts], last: str | None) -> list[str]:
-    """The keys of a page, behind the last one of the page before."""
-    keys = [row[0] for row in page]
-    return keys if last is None else [last, *keys]
-
-
-def check_order(page: list[Facts], last: str | None) -> None:
-    """Make sure that the keys rise, also over that of the page before.
-
-    Raises:  ListingOutOfOrder.
-    """
-    keys = keys_of(page, last)
-    if not are_rising(keys):
-        previous, key = next((one, other) for one, other in pairwise(keys) if one >= other)
-        raise _out_of_order(key, previous)
-
-
-def _out_of_order(key: str, previous: str) -> ListingOutOfOrder:
-    return ListingOutOfOrder(f"The store listed {key!r} after {previous!r}.", key=key)

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Engine, Select, and_, select
 
 from etl.db.engine import translating
 from etl.db.tables import problem, publication, run, shadowed_row, source_object, users
+from etl.model.values import IMAGE_PROBLEM_CODES
 from etl.verify.expected import ExpectedUser
-from etl.verify.pictures import CODES
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -144,5 +144,7 @@ def _open_problems(bucket: str) -> Select[str, int | None, str]:
     return (
         select(problem.c.key, problem.c.line, problem.c.code)
         .join(source_object, last_read)
-        .where(source_object.c.bucket == bucket, problem.c.code.not_in(CODES.values()))
+        .where(
+            source_object.c.bucket == bucket, problem.c.code.not_in(IMAGE_PROBLEM_CODES.values())
+        )
     )

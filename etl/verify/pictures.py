@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, and_, select
 
 from etl.db.engine import translating
 from etl.db.tables import image, problem, source_object, thumbnail
+from etl.model.values import IMAGE_PROBLEM_CODES
 from etl.runtime.program import program
 from etl.verify import store
 from etl.verify.compare import Difference
@@ -26,11 +27,6 @@ if TYPE_CHECKING:
 
     from etl.settings import Settings
 
-CODES = {
-    "corrupt": "corrupt-image",
-    "too-large": "image-too-large",
-    "unsupported": "unsupported-image",
-}
 LOOKED_AT_AGAIN = 1_000
 _THUMBNAIL = re.compile(r"[0-9a-f]{64}@[0-9]+\.webp")
 
@@ -110,7 +106,7 @@ def _problems(connection: Connection, bucket: str) -> set[tuple[str, str]]:
     rows = connection.execute(
         select(problem.c.key, problem.c.code)
         .join(source_object, is_open)
-        .where(problem.c.code.in_(CODES.values()))
+        .where(problem.c.code.in_(IMAGE_PROBLEM_CODES.values()))
     )
     return {(key, code) for key, code in rows}
 
@@ -133,10 +129,10 @@ def _compare_sizes(key: str, known: KnownImage, found: Pictures) -> Iterator[Dif
 
 
 def _compare_problems(found: Pictures) -> Iterator[Difference]:
-    expected = {
-        (key, CODES[known.state])
+    expected: set[tuple[str, str]] = {
+        (key, IMAGE_PROBLEM_CODES[known.state])
         for key, known in found.images.items()
-        if known.state in CODES and found.manifest.get(key) == known.etag
+        if known.state in IMAGE_PROBLEM_CODES and found.manifest.get(key) == known.etag
     }
     for key, code in sorted(expected - found.problems):
         note = "This image is faulty, and no problem says so."

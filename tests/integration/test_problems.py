@@ -9,7 +9,8 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from api import create_app
-from etl.cli.status import open_problems, status
+from etl.cli.status import status
+from etl.db.problems import open_problems
 from etl.images.indexer import ImageKeeper
 from etl.model.values import Trigger
 from etl.sync.manager import DataManager

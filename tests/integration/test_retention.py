@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine, text
 
-from etl.cli.status import open_problems
 from etl.db import retention, runs
 from etl.db.engine import connect
+from etl.db.problems import open_problems
 from etl.db.retention import Retention
 from etl.model.values import Trigger
 from etl.settings import Settings

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from sqlalchemy import Engine, text
 
-from etl.cli.status import open_problems
 from etl.db.engine import connect_unpooled, image_lock
+from etl.db.problems import open_problems
 from etl.db.revisions import Noun, current
 from etl.images.indexer import ImageKeeper, Kept
 from etl.images.rows import count_waiting

@@ -1,0 +1,52 @@
+"""The problems that are open: those found when each object was last read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Select, and_, select, text
+
+from etl.db.sql import statements
+from etl.db.tables import problem, source_object
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ROWS_AT_A_TIME = 5_000
+
+
+def open_problems(
+    connection: Connection,
+    *,
+    key: str | None = None,
+    code: str | None = None,
+    after: int | None = None,
+    limit: int | None = None,
+) -> Iterator[dict[str, Any]]:
+    """The problems of the objects as they are now, oldest find first, as they are fetched.
+
+    Those of one run are in the order of their keys and lines. `after` is a problem's id, for
+    pages. As in `open_problems` of status.sql, a problem is open while the run that found it
+    is the last that read its object; a mended or removed object has none.
+    """
+    asked = {problem.c.key: key, problem.c.code: code}
+    statement = _open_problems(limit).where(
+        *(column == value for column, value in asked.items() if value is not None)
+    )
+    if after is not None:
+        statement = statement.where(problem.c.id > after)
+    streamed = statement.execution_options(yield_per=_ROWS_AT_A_TIME)
+    return (dict(row) for row in connection.execute(streamed).mappings())
+
+
+def count_open_problems(connection: Connection) -> int:
+    """How many problems are open, of all objects and codes."""
+    found = connection.execute(text(statements("status")["open_problems"])).mappings()
+    return sum(row["count"] for row in found)
+
+
+def _open_problems(limit: int | None) -> Select[Any]:
+    read_last = and_(
+        source_object.c.key == problem.c.key, source_object.c.run_id == problem.c.run_id
+    )
+    return select(problem).join(source_object, read_last).order_by(problem.c.id).limit(limit)
