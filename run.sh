@@ -263,7 +263,7 @@ lint() {
     .venv/bin/python -m ruff check || result=1
     .venv/bin/python -m ruff format --check || result=1
     .venv/bin/python -m mypy || result=1
-    .venv/bin/lint-imports || result=1
+    .venv/bin/python -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' || result=1
     exit "$result"
 }
 

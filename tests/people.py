@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine, insert, text
 
-from etl.db.revisions import Noun, advance
+from etl.db.revisions import Resource, advance
 from etl.db.tables import users
 
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
@@ -50,4 +50,4 @@ def put_many(engine: Engine, count: int, first_name: str = "repeat('x', 100)") -
             ),
             {"count": count},
         )
-        advance(connection, Noun.USERS)
+        advance(connection, Resource.USERS)

@@ -269,7 +269,7 @@ def of_ours(error: EtlError) -> Response:
     )
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         return problem(500, _DETAILS[500])
-    detail, hint = error.told, error.advice
+    detail, hint = error.public_message, error.hint
     if isinstance(error, ObjectStoreUnavailable):
         detail, hint = "The object store is not available.", _STORE_HINT
     passing = {"Retry-After": str(RETRY_AFTER_SECONDS)}

@@ -12,7 +12,7 @@ from sqlalchemy import Row, and_, select
 from api.http import accepts, encodings
 from api.http.errors import NotFound
 from api.rows import etags, formats, images, streaming
-from api.rows.fields import Wanted
+from api.rows.fields import RowQuery
 from api.rows.filters import age_on
 from api.schemas.data import DataQuery, Records, RequestQuery, User
 from api.schemas.query import NoQuery
@@ -126,12 +126,12 @@ def list_users(query_data: DataQuery) -> Response:
     return response
 
 
-def _wanted(query: DataQuery) -> Wanted:
+def _wanted(query: DataQuery) -> RowQuery:
     today = services().today()
-    return Wanted(query.filters, today, query.fields, query.after, query.limit)
+    return RowQuery(query.filters, today, query.fields, query.after, query.limit)
 
 
-def _answer(wanted: Wanted, kind: Format, coding: str | None) -> Response:
+def _answer(wanted: RowQuery, kind: Format, coding: str | None) -> Response:
     shared = services()
     with shared.database(shared.reading) as connection:
         tag = etags.of_users(connection, wanted.filters, kind.name, *wanted.facts)

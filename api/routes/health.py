@@ -100,7 +100,7 @@ def look_at(probe: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
 def reason_for_caller(error: EtlError) -> str:
     """Why it failed; with addresses and the words of servers for admins alone."""
     role = caller().role
-    return error.message if role is not None and role.includes(Role.ADMIN) else error.told
+    return error.message if role is not None and role.includes(Role.ADMIN) else error.public_message
 
 
 def _last_run(shared: Services) -> dict[str, Any] | None:

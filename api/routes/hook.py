@@ -40,7 +40,9 @@ class QuickHook:
             try:
                 stored = self._store(environ)
             except DatabaseUnavailable as error:  # the sender keeps the event; once is enough
-                told = document(503, error.told, kind="database-unavailable", hint=error.advice)
+                told = document(
+                    503, error.public_message, kind="database-unavailable", hint=error.hint
+                )
                 return _answer(start_response, "503 Service Unavailable", MIMETYPE, told)
             if stored is not None:
                 told = {"status": "ok", "records": stored}

@@ -26,7 +26,7 @@ from api.schemas.query import NoQuery
 from api.security.auth import needs, require
 from api.spec import openapi
 from api.state.services import services
-from etl.model.errors import KeyRefused, KeyTaken, ObjectChanged
+from etl.model.errors import InvalidKey, KeyConflict, ObjectChanged
 from etl.model.roles import Role
 from etl.storage.objects import Link, ObjectInfo, Objects, Upload
 
@@ -187,9 +187,9 @@ def upload_form(bucket: str, query_data: NoQuery) -> tuple[dict[str, Any], int]:
 def _put(bucket: str, key: str, upload: Upload) -> str:
     try:
         return _put_on_condition(bucket, key, upload)
-    except KeyTaken as error:
-        raise Refused(409, "key-taken", error.message, error.advice) from error
-    except KeyRefused as error:
+    except KeyConflict as error:
+        raise Refused(409, "key-taken", error.message, error.hint) from error
+    except InvalidKey as error:
         raise WrongParameters([("key", "is none that the object store takes")]) from error
 
 

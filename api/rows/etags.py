@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from flask import Response, request
 from werkzeug.http import quote_etag
 
-from etl.db.revisions import Noun, current
+from etl.db.revisions import Resource, current
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -29,8 +29,8 @@ def of_users(connection: Connection, filters: Filters, *parts: object) -> str:
     The revision of images counts only where they are asked for.
     """
     revisions = current(connection)
-    number, changed_at = revisions[Noun.USERS]
-    looked_at = None if filters.image is None else revisions[Noun.IMAGES]
+    number, changed_at = revisions[Resource.USERS]
+    looked_at = None if filters.image is None else revisions[Resource.IMAGES]
     facts = repr((VERSION, changed_at.isoformat(), filters, looked_at, *parts))
     return f"{number}-{sha256(facts.encode()).hexdigest()[:20]}"
 

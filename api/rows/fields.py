@@ -63,7 +63,7 @@ ID = "user_id"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RowQuery:
     """Which users are wanted, as of which day, and what of them."""
 
     filters: Filters
@@ -89,7 +89,7 @@ class Wanted:
         return self.filters, self.fields, self.after, self.limit, day
 
     @property
-    def shape(self) -> Wanted:
+    def shape(self) -> RowQuery:
         """What stands for all that are asked for alike, and differ in `values` alone."""
         filters = replace(
             self.filters, min_age=_some(self.filters.min_age), max_age=_some(self.filters.max_age)
@@ -107,7 +107,7 @@ def _some(number: int | None) -> int | None:
     return None if number is None else 0
 
 
-def rows_of(wanted: Wanted, expressions: Sequence[str]) -> Select[Any]:
+def rows_of(wanted: RowQuery, expressions: Sequence[str]) -> Select[Any]:
     """A row for each user wanted, of SQL expressions over `chosen`.
 
     The choice is a query of its own: nothing is made of rows that a limit leaves out.
@@ -117,7 +117,7 @@ def rows_of(wanted: Wanted, expressions: Sequence[str]) -> Select[Any]:
     return select(*row).select_from(chosen).order_by(chosen.c[ID])
 
 
-def _choice(wanted: Wanted) -> Select[Any]:
+def _choice(wanted: RowQuery) -> Select[Any]:
     where = conditions(wanted.filters, wanted.today)
     if wanted.after is not None:
         where.append(users.c.user_id > bindparam("after", wanted.after))

@@ -16,7 +16,7 @@ from api.rows.formats import FORMATS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from api.rows.fields import Wanted
+    from api.rows.fields import RowQuery
     from api.rows.formats import Format
 
 KEPT = 256  # shapes; readers choose the fields and their order, so there is no end of them
@@ -26,7 +26,7 @@ _DIALECT = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
 
 
 def statement(
-    wanted: Wanted, kind: Format, server_version: int
+    wanted: RowQuery, kind: Format, server_version: int
 ) -> tuple[str, Mapping[str, object]]:
     """The statement for that server, and the values of its parameters."""
     query, constants = _built(wanted.shape, kind.name, server_version >= KNOWS_JSON_SCALAR)
@@ -35,7 +35,7 @@ def statement(
 
 @lru_cache(KEPT)
 def _built(
-    shape: Wanted,
+    shape: RowQuery,
     format_name: str,
     knows_json_scalar: bool,  # noqa: FBT001 - part of the key
 ) -> tuple[str, Mapping[str, object]]:

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from api.rows.fields import Wanted
+    from api.rows.fields import RowQuery
     from api.rows.formats import Format
 
 WHOLE_BYTES = 1 << 18  # what an answer may have to go out in one piece
 LONGEST_STREAM_SECONDS = 600
 
 
-def page(connection: Connection, wanted: Wanted, kind: Format, coding: str | None) -> Response:
+def page(connection: Connection, wanted: RowQuery, kind: Format, coding: str | None) -> Response:
     """As many users as `wanted` is limited to, and a link to the next page if there is one."""
     limit = wanted.limit or 0
     sink = io.BytesIO()
@@ -48,7 +48,7 @@ def page(connection: Connection, wanted: Wanted, kind: Format, coding: str | Non
     return response
 
 
-def everyone(wanted: Wanted, kind: Format, coding: str | None) -> Response:
+def everyone(wanted: RowQuery, kind: Format, coding: str | None) -> Response:
     """All users that are wanted, however many."""
     shared = services()
     copy = partial(_copy_for_long, wanted, kind)
@@ -69,14 +69,14 @@ def everyone(wanted: Wanted, kind: Format, coding: str | None) -> Response:
 # -- out of the database
 
 
-def _copy_for_long(wanted: Wanted, kind: Format, connection: Connection, sink: BinaryIO) -> None:
+def _copy_for_long(wanted: RowQuery, kind: Format, connection: Connection, sink: BinaryIO) -> None:
     """COPY for as long as somebody reads; who waits for its beginning has a limit of their own."""
     milliseconds = LONGEST_STREAM_SECONDS * 1000
     connection.execute(text(f"SET LOCAL statement_timeout = {milliseconds}"))
     _copy(wanted, kind, connection, sink)
 
 
-def _copy(wanted: Wanted, kind: Format, connection: Connection, sink: BinaryIO) -> None:
+def _copy(wanted: RowQuery, kind: Format, connection: Connection, sink: BinaryIO) -> None:
     lent = driver(connection)
     query, values = statement(wanted, kind, lent.server_version)
     with lent.cursor() as cursor:
@@ -89,7 +89,7 @@ def _copy(wanted: Wanted, kind: Format, connection: Connection, sink: BinaryIO) 
 
 
 def _finished(
-    pieces: Iterator[bytes], wanted: Wanted, kind: Format, coding: str | None
+    pieces: Iterator[bytes], wanted: RowQuery, kind: Format, coding: str | None
 ) -> Iterable[bytes]:
     dressed = kind.dress(pieces, wanted.columns)
     return dressed if coding is None else encodings.encode(coding, dressed)

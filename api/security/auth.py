@@ -18,7 +18,7 @@ from werkzeug.datastructures import WWWAuthenticate
 
 from api.http.errors import Refused
 from api.security.keyring import LiveKeyring
-from api.security.limits import Limits, home_of
+from api.security.limits import Limits, rate_limit_key
 from api.security.origins import may_be_called
 from api.state.services import services
 from etl.model.roles import Role
@@ -260,14 +260,14 @@ def _forbidden(role: Role, what: str) -> Refused:
 def _count() -> None:
     """Count this request for its key, or for its address where there is none."""
     name = caller().name
-    who = ("key", name) if name else ("address", home_of(request.remote_addr))
+    who = ("key", name) if name else ("address", rate_limit_key(request.remote_addr))
     seconds = door().limits.count(*who)
     if seconds is not None:
         raise _too_many("Too many requests.", seconds)
 
 
 def _count_wrong_key() -> None:
-    seconds = door().limits.count_wrong_key(home_of(request.remote_addr))
+    seconds = door().limits.count_wrong_key(rate_limit_key(request.remote_addr))
     if seconds is not None:
         raise _too_many("Too many wrong keys came from this address.", seconds)
 

@@ -12,7 +12,7 @@ from etl.settings import key_file
 
 if TYPE_CHECKING:
     from etl.settings import Settings
-    from etl.settings.key_file import Kept, Stamp
+    from etl.settings.key_file import KeyFile, Stamp
 
 log = structlog.get_logger("api")
 
@@ -70,7 +70,7 @@ class LiveKeyring:
             log.error("keys_file_unreadable", path=str(self._path), reason=fault)
         self._seen = _Seen(Keyring(self._fixed), fault=fault)
 
-    def _report(self, kept: Kept) -> None:
+    def _report(self, kept: KeyFile) -> None:
         log.info("keys_read", names=[entry.name for entry in (*self._fixed, *kept.entries)])
         if kept.faulty_lines:
             log.error("keys_file_faulty", path=str(self._path), lines=kept.faulty_lines)

@@ -43,7 +43,7 @@ def _item(rate: str) -> limits.RateLimitItem:
     return limits.parse(f"{count}/{_UNITS[unit]}")
 
 
-def home_of(address: str | None) -> str:
+def rate_limit_key(address: str | None) -> str:
     """Whom to count a request for that shows no key: its address, or its IPv6 network."""
     try:
         parsed = ip_address(address or "")

@@ -20,7 +20,7 @@ from etl.db import events
 from etl.db.engine import check_after, connect, translating
 from etl.model.errors import DatabaseMisconfigured, DatabaseUnavailable
 from etl.storage.client import ObjectStore
-from etl.storage.documents import Documents, Turns
+from etl.storage.documents import Documents, StripedLocks
 from etl.storage.objects import Objects
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Services:
         default_factory=lambda: BoundedSemaphore(MAX_WAITING_REQUESTS)
     )
     streams: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_STREAMS))
-    document_turns: Turns = field(default_factory=Turns)
+    document_turns: StripedLocks = field(default_factory=StripedLocks)
     database_probe: Probe = field(default_factory=Probe)
     intake: Intake = field(init=False)
 

@@ -93,4 +93,4 @@ def _can_be_listened_to(found: Arrivals, settings: Settings, store: ObjectStore)
 
 
 def _words(error: EtlError) -> str:
-    return f"{error.message} {error.advice}".strip()
+    return f"{error.message} {error.hint}".strip()

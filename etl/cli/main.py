@@ -79,7 +79,7 @@ def _show_wrong_use(error: click.ClickException) -> None:
 def _show(error: EtlError) -> None:
     if wants_json():
         set_up_logs("json")
-        log.error(error.message, code=error.code, hint=error.advice)
+        log.error(error.message, code=error.code, hint=error.hint)
     else:
         render.error(console, error)
 
@@ -180,10 +180,10 @@ def images_command(*, again: bool, wait_seconds: float, as_json: bool) -> None:
 
     `up` and `schedule` do it by themselves after each run.
     """
-    from etl.images.indexer import ImageKeeper
+    from etl.images.indexer import ThumbnailIndexer
 
     with live() as settings:
-        kept = ImageKeeper(settings).keep(again=again, wait_seconds=wait_seconds)
+        kept = ThumbnailIndexer(settings).keep(again=again, wait_seconds=wait_seconds)
     if as_json:
         print_json(asdict(kept))
     else:

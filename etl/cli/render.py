@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from etl.images.indexer import Kept
+    from etl.images.indexer import IndexReport
     from etl.model.errors import EtlError
     from etl.model.values import Counts
     from etl.settings import Settings
@@ -44,8 +44,8 @@ def error(console: Console, failure: EtlError) -> None:
     console.print(
         named(f"{failure.code}: {failure.message}"), style="red", markup=False, soft_wrap=True
     )
-    if failure.advice:
-        console.print(named(failure.advice), markup=False, soft_wrap=True)
+    if failure.hint:
+        console.print(named(failure.hint), markup=False, soft_wrap=True)
 
 
 def report(console: Console, run: RunReport) -> None:
@@ -123,7 +123,7 @@ def images_waiting(console: Console, count: int) -> None:
         )
 
 
-def kept(console: Console, found: Kept) -> None:
+def kept(console: Console, found: IndexReport) -> None:
     """What looking after the images came to."""
     faulty = found.corrupt + found.too_large + found.unsupported
     console.print(

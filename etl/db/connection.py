@@ -156,7 +156,7 @@ class Opener:
         return LoginRefused(
             f"PostgreSQL refuses the connection: {last_line(error)}.",
             hint=advice.format(**names),
-            told="PostgreSQL refuses the connection.",
+            public_message="PostgreSQL refuses the connection.",
         )
 
     # -- the session
@@ -204,7 +204,7 @@ def missing_right(error: BaseException | None) -> RightMissing:
         f"PostgreSQL refuses a statement: {first_line(error)}.",
         hint="Grant the role in DATABASE_URL all rights on Bucketline's tables, or make it their"
         " owner.",
-        told="PostgreSQL refuses a statement.",
+        public_message="PostgreSQL refuses a statement.",
     )
 
 

@@ -22,7 +22,7 @@ from etl.db.connection import (
     first_line,
     missing_right,
 )
-from etl.model.errors import DatabaseUnavailable, ImagesInHand, RunAlreadyActive, RunRefused
+from etl.model.errors import DatabaseUnavailable, ImageWorkerBusy, RunAlreadyActive, RunRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,7 +129,7 @@ def translating() -> Iterator[None]:
         raise DatabaseUnavailable(
             f"PostgreSQL is not available: {first_line(cause)}",
             hint=HOST_ADVICE if UNKNOWN_HOST in str(cause) else None,
-            told="PostgreSQL is not available.",
+            public_message="PostgreSQL is not available.",
         ) from error
 
 
@@ -169,10 +169,10 @@ def run_lock(engine: Engine, *, wait_seconds: float = 0) -> Iterator[Connection]
 def image_lock(engine: Engine, *, wait_seconds: float = 0) -> Iterator[Connection]:
     """Be the only one, over all hosts, that looks after images; otherwise as `run_lock`.
 
-    Raises:  ImagesInHand when it is still held after `wait_seconds`; DatabaseUnavailable.
+    Raises:  ImageWorkerBusy when it is still held after `wait_seconds`; DatabaseUnavailable.
     """
     with translating(), engine.connect() as connection:
-        busy = ImagesInHand("Another process is looking after the images.")
+        busy = ImageWorkerBusy("Another process is looking after the images.")
         _take(connection, IMAGE_LOCK, wait_seconds, busy)
         yield connection
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from etl.model.values import Facts
+    from etl.model.values import ListingEntry
 
 PAGE_OBJECTS = 5_000
 
@@ -30,7 +30,7 @@ _SELECT = (
 
 
 @contextmanager
-def manifest(engine: Engine, bucket: str, today: date) -> Iterator[Iterator[list[Facts]]]:
+def manifest(engine: Engine, bucket: str, today: date) -> Iterator[Iterator[list[ListingEntry]]]:
     """The committed source objects, from a server-side cursor.
 
     It is the driver's own: SQLAlchemy takes as long again for every row as the driver.

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-class Noun(StrEnum):
+class Resource(StrEnum):
     """What has a revision of its own."""
 
     USERS = "users"
     IMAGES = "images"
 
 
-def advance(connection: Connection, noun: Noun) -> None:
+def advance(connection: Connection, noun: Resource) -> None:
     """Say that it changed; part of the transaction that changes it."""
     connection.execute(
         text(
@@ -29,10 +29,10 @@ def advance(connection: Connection, noun: Noun) -> None:
     )
 
 
-def current(connection: Connection) -> dict[Noun, tuple[int, datetime]]:
+def current(connection: Connection) -> dict[Resource, tuple[int, datetime]]:
     """Number and time of the last committed change, by noun.
 
     The time tells equal numbers of two databases apart.
     """
     rows = connection.execute(text("SELECT noun, number, changed_at FROM revision"))
-    return {Noun(row.noun): (row.number, row.changed_at) for row in rows}
+    return {Resource(row.noun): (row.number, row.changed_at) for row in rows}

@@ -58,7 +58,7 @@ _FILLERS = tuple(bytes([start]) + _NOISE for start in (0b11010000, 0b01100000))
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ImageMetadata:
     """What is known of one picture.
 
     `width` and `height` are pixels as it is to be shown, turned as its EXIF says; `mode` is
@@ -79,7 +79,7 @@ class Facts:
 class Examined:
     """Facts, and WebP bytes by size: the longest side in pixels, or less for a smaller picture."""
 
-    facts: Facts
+    facts: ImageMetadata
     thumbnails: dict[int, bytes] = field(default_factory=dict)
 
 
@@ -98,7 +98,7 @@ def examine(content: bytes, sizes: tuple[int, ...], max_pixels: int) -> Examined
     Nothing but pixels gets into a thumbnail: no EXIF, GPS, XMP or text. Colours are sRGB.
     Sets Pillow's pixel limit for this process.
     """
-    known = Facts(ImageState.READY, len(content), hashlib.sha256(content).hexdigest())
+    known = ImageMetadata(ImageState.READY, len(content), hashlib.sha256(content).hexdigest())
     Image.MAX_IMAGE_PIXELS = max_pixels
     try:
         with warnings.catch_warnings():
@@ -109,7 +109,9 @@ def examine(content: bytes, sizes: tuple[int, ...], max_pixels: int) -> Examined
         return Examined(replace(known, state=fault.state, reason=fault.reason))
 
 
-def _examine(content: bytes, sizes: tuple[int, ...], max_pixels: int, known: Facts) -> Examined:
+def _examine(
+    content: bytes, sizes: tuple[int, ...], max_pixels: int, known: ImageMetadata
+) -> Examined:
     try:
         source = _without_metadata(content)
         with Image.open(io.BytesIO(source.content), formats=FORMATS) as picture:
@@ -251,7 +253,7 @@ def _framed(picture: GifImagePlugin.GifImageFile) -> Image.Image:
 
 
 def _reduce(
-    picture: Image.Image, source: png_chunks.Reduced, sizes: tuple[int, ...], known: Facts
+    picture: Image.Image, source: png_chunks.Reduced, sizes: tuple[int, ...], known: ImageMetadata
 ) -> Examined:
     width, height, mode = *picture.size, picture.mode
     largest = max(sizes)

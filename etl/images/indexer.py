@@ -24,7 +24,7 @@ import structlog
 from etl.db import revisions
 from etl.db.engine import connect_unpooled, image_lock, translating
 from etl.images import rows
-from etl.images.decode import Examined, Facts, examine
+from etl.images.decode import Examined, ImageMetadata, examine
 from etl.images.rows import Seen, thumbnail_key
 from etl.images.store import ThumbnailStore
 from etl.model.errors import UnreadableObject
@@ -49,7 +49,7 @@ LEAST_BYTES_AHEAD = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class IndexReport:
     """What one keep() did. Looked at are ready + corrupt + too large + unsupported.
 
     Passed over are images that were replaced or removed since the last run, those the store
@@ -74,7 +74,7 @@ class _Looked:
     examined: Examined
 
 
-class ImageKeeper:
+class ThumbnailIndexer:
     """Keeps facts and thumbnails level with the images of the manifest."""
 
     def __init__(
@@ -95,12 +95,12 @@ class ImageKeeper:
 
     def keep(
         self, *, again: bool = False, wait_seconds: float = 0, stopping: Event | None = None
-    ) -> Kept:
+    ) -> IndexReport:
         """Look at what waits, then remove what is no longer used; ends early when `stopping`.
 
         `again`: faulty images too, and those whose thumbnails somebody took from the bucket.
 
-        Raises:  ImagesInHand when another holds the lock after `wait_seconds`;
+        Raises:  ImageWorkerBusy when another holds the lock after `wait_seconds`;
                  ObjectStoreUnavailable, DatabaseUnavailable, ConfigurationError. What was
                  committed by then stays.
         """
@@ -113,7 +113,7 @@ class ImageKeeper:
             self._look_at_all(connection, waiting, counts)
             self._forget(connection, counts)
             self._remove_unused(connection, counts)
-        kept = Kept(**counts, seconds=round(time.monotonic() - started, 3))
+        kept = IndexReport(**counts, seconds=round(time.monotonic() - started, 3))
         log.info("images kept", **counts, seconds=kept.seconds)
         return kept
 
@@ -215,7 +215,7 @@ class ImageKeeper:
         ]
         with connection.begin():
             rows.write(connection, seen, self._settings)
-            revisions.advance(connection, revisions.Noun.IMAGES)
+            revisions.advance(connection, revisions.Resource.IMAGES)
 
     # -- cleaning
 
@@ -225,7 +225,7 @@ class ImageKeeper:
             counts["forgotten"] = rows.forget(connection, bucket)
             narrowed = rows.drop_sizes(connection, self._settings.thumbnail_sizes)
             if counts["forgotten"] or narrowed:
-                revisions.advance(connection, revisions.Noun.IMAGES)
+                revisions.advance(connection, revisions.Resource.IMAGES)
             rows.carry_problems(connection, bucket)
 
     def _remove_unused(self, connection: Connection, counts: Counter[str]) -> None:
@@ -270,7 +270,7 @@ def _cores() -> int:
 
 def _too_many_bytes(source: SourceObject, most: int) -> Examined:
     reason = f"It has {source.size:,} bytes; images of more than {most:,} are not fetched."
-    return Examined(Facts(ImageState.TOO_LARGE, source.size, reason=reason))
+    return Examined(ImageMetadata(ImageState.TOO_LARGE, source.size, reason=reason))
 
 
 def _examine(sandbox: Sandbox[Examined], content: bytes) -> Examined:
@@ -285,7 +285,7 @@ def _examine(sandbox: Sandbox[Examined], content: bytes) -> Examined:
     except WorkFailed as error:
         state, reason = _failure(error)
         sha256 = hashlib.sha256(content).hexdigest()
-        return Examined(Facts(state, len(content), sha256, reason=reason))
+        return Examined(ImageMetadata(state, len(content), sha256, reason=reason))
 
 
 def _failure(error: WorkFailed) -> tuple[ImageState, str]:

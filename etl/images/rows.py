@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from etl.images.decode import Facts
+    from etl.images.decode import ImageMetadata
     from etl.settings import Settings
 
 CHANNEL = "images_waiting"  # as `tell_of_images` of manifest.sql notifies it
@@ -38,7 +38,7 @@ class Seen:
     """An image of the manifest, and what looking at it showed."""
 
     source: SourceObject
-    facts: Facts
+    facts: ImageMetadata
     sizes: tuple[int, ...]
 
 

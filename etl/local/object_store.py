@@ -32,7 +32,7 @@ _GATEWAY_OPTIONS = (*_GATEWAY_FLAGS, *_KEPT_WITH_OBJECTS, "--backup-meta=0", "--
 
 
 @dataclass(frozen=True)
-class ObjectStore:
+class EmbeddedObjectStore:
     """A gateway on files in `local_dir/object-store`."""
 
     local_dir: Path

@@ -47,7 +47,7 @@ class Failure:
     @classmethod
     def of(cls, error: EtlError) -> Failure:
         """The failure that `as_error` turns into `error` again."""
-        return cls(error.code, error.message, error.advice)
+        return cls(error.code, error.message, error.hint)
 
     def as_error(self) -> EtlError:
         """The error the supervisor met."""

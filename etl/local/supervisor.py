@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from etl.local.credentials import Credentials, kept_credentials
 from etl.local.keeper import Keeper
-from etl.local.object_store import ObjectStore
+from etl.local.object_store import EmbeddedObjectStore
 from etl.local.postgres import Postgres
 from etl.local.processes import stop
 from etl.local.record import (
@@ -95,7 +95,7 @@ class Supervisor:
     def _server(self, service: Service, credentials: Credentials) -> Server:
         if service is Service.POSTGRES:
             return Postgres(self._local_dir, credentials)
-        return ObjectStore(self._local_dir, credentials, self._region)
+        return EmbeddedObjectStore(self._local_dir, credentials, self._region)
 
     def _await_ready(self) -> bool:
         """Wait for every server; False when nobody waits with us any more."""

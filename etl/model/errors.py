@@ -5,9 +5,9 @@ EtlError
 │                        KafkaUnavailable
 ├─ SourceError           quarantine this object and go on: UnreadableObject, WrongColumns;
 │                        read it again: ObjectChanged, Undecodable; put it
-│                        elsewhere: ObjectExists, KeyTaken, KeyRefused; upload it again:
+│                        elsewhere: ObjectExists, KeyConflict, InvalidKey; upload it again:
 │                        FilesNotUploaded
-├─ RunRefused            nothing was changed: RunAlreadyActive, ImagesInHand, MassRetirement,
+├─ RunRefused            nothing was changed: RunAlreadyActive, ImageWorkerBusy, MassRetirement,
 │                        ListingOutOfOrder
 ├─ WrongEvent            a message that is no notification of a bucket; nothing was stored
 ├─ AccountingMismatch    the run's figures do not add up; nothing was committed
@@ -23,25 +23,29 @@ outside this tree is a bug and should look like one.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 
 class EtlError(Exception):
-    """A failure we foresaw: a sentence that names the thing, a hint, and facts for the log.
+    """Base class of expected failures: a message, a hint, and facts for the log.
 
-    `told` is the sentence for everybody else, where `message` holds an address or the words
-    of a server: those are for whoever runs us, in the log and on the console.
+    `public_message` replaces `message` in API responses when `message` contains an address or a
+    server's error text, which only the log and the console may show.
     """
 
-    hint: ClassVar[str] = ""
+    hint: str = ""
 
     def __init__(
-        self, message: str, *, hint: str | None = None, told: str | None = None, **facts: object
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        public_message: str | None = None,
+        **facts: object,
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.told = told if told is not None else message
-        self.advice = hint if hint is not None else self.hint
+        self.public_message = message if public_message is None else public_message
+        if hint is not None:
+            self.hint = hint
         self.facts = facts
 
     @property
@@ -51,7 +55,7 @@ class EtlError(Exception):
 
     def as_dict(self) -> dict[str, object]:
         """What `run.error` stores and the API shows."""
-        return {"code": self.code, "message": self.told, "hint": self.advice} | (
+        return {"code": self.code, "message": self.public_message, "hint": self.hint} | (
             {"facts": {name: str(value) for name, value in self.facts.items()}}
             if self.facts
             else {}
@@ -98,13 +102,13 @@ class ObjectExists(SourceError):
     hint = "Choose another key, or put it without the condition to replace it."
 
 
-class KeyTaken(SourceError):
+class KeyConflict(SourceError):
     """Where an object was to be put lies a folder, or an object where it needs a folder."""
 
     hint = "Choose another key: in this store an object cannot be a folder as well."
 
 
-class KeyRefused(SourceError):
+class InvalidKey(SourceError):
     """The store takes no object under such a key."""
 
     hint = "Choose another key."
@@ -138,7 +142,7 @@ class RunAlreadyActive(RunRefused):
     hint = "Wait for it to end (`./run.sh status`), or pass --wait."
 
 
-class ImagesInHand(RunRefused):
+class ImageWorkerBusy(RunRefused):
     """Another process makes thumbnails and holds the lock for it."""
 
     hint = "It makes what waits; to make it here, pass --wait."

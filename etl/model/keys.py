@@ -10,7 +10,7 @@ from unicodedata import normalize
 from etl.model.values import ObjectKind, SourceObject
 
 if TYPE_CHECKING:
-    from etl.model.values import Facts
+    from etl.model.values import ListingEntry
 
 IMAGE_EXTENSIONS = frozenset({"png", "jpg", "jpeg", "webp", "gif"})
 _KINDS = {"csv": ObjectKind.CSV, **dict.fromkeys(IMAGE_EXTENSIONS, ObjectKind.IMAGE)}
@@ -83,7 +83,7 @@ def is_ignored(source: SourceObject) -> bool:
     )
 
 
-def without_ignored(rows: list[Facts]) -> list[Facts]:
+def without_ignored(rows: list[ListingEntry]) -> list[ListingEntry]:
     """The rows `is_ignored` does not mean; where none looks like it, all of them at once."""
     names = "\n/".join(["", *[row[0] for row in rows], ""]).lower()
     if all(map(itemgetter(2), rows)) and not any(sign in names for sign in _LITTER_SIGNS):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     # The fields of a SourceObject, in their order, where it comes by the hundred thousand.
-    Facts: TypeAlias = tuple[str, str, int, datetime]
+    ListingEntry: TypeAlias = tuple[str, str, int, datetime]
 
 
 class Trigger(StrEnum):

@@ -16,8 +16,8 @@ from sqlalchemy import Connection, Engine, text
 
 from etl.db.engine import connect_unpooled, driver, translating
 from etl.images import rows
-from etl.images.indexer import ImageKeeper
-from etl.model.errors import EtlError, ImagesInHand
+from etl.images.indexer import ThumbnailIndexer
+from etl.model.errors import EtlError, ImageWorkerBusy
 from etl.runtime.backoff import Backoff
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ LAST_RETRY_SECONDS = 60
 class ImageWatch:
     """Has the images looked after whenever some wait, until told to stop."""
 
-    def __init__(self, settings: Settings, keeper: ImageKeeper) -> None:
+    def __init__(self, settings: Settings, keeper: ThumbnailIndexer) -> None:
         self._keeper = keeper
         self._engine: Engine = connect_unpooled(settings)
         self._wake_read, self._wake_write = os.pipe()
@@ -55,7 +55,7 @@ class ImageWatch:
                 with self._listening() as connection:
                     self._serve(connection, retry)
             except EtlError as error:
-                log.warning("images wait", reason=error.message, hint=error.advice)
+                log.warning("images wait", reason=error.message, hint=error.hint)
                 self._wait(retry.next())
             except Exception:
                 log.exception("images wait")  # a fault of ours; runs go on without this thread
@@ -65,7 +65,7 @@ class ImageWatch:
         while not self._stopping.is_set():
             try:
                 self._keeper.keep(stopping=self._stopping)
-            except ImagesInHand:
+            except ImageWorkerBusy:
                 self._wait(BUSY_RETRY_SECONDS)
                 continue
             retry.reset()
@@ -92,7 +92,7 @@ class ImageWatch:
 @contextmanager
 def watching(settings: Settings) -> Iterator[None]:
     """Look after the images in a thread for as long as the block runs."""
-    watch = ImageWatch(settings, ImageKeeper(settings))
+    watch = ImageWatch(settings, ThumbnailIndexer(settings))
     thread = Thread(target=watch.run_forever, name="images", daemon=True)
     thread.start()
     try:

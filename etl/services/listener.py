@@ -84,7 +84,7 @@ class Listener:
             try:
                 self._listen()
             except (ObjectStoreUnavailable, DatabaseUnavailable) as error:
-                log.warning("not listening", reason=error.message, hint=error.advice)
+                log.warning("not listening", reason=error.message, hint=error.hint)
             except EtlError:
                 raise
             except Exception:
@@ -233,5 +233,5 @@ def _listen_or_say(listener: Listener, settings: Settings) -> None:
     try:
         listener.run_forever()
     except EtlError as error:
-        log.warning("not listening", reason=error.message, hint=error.advice)
+        log.warning("not listening", reason=error.message, hint=error.hint)
         log.warning("changes are seen by interval", interval=duration_text(settings.etl_interval))

@@ -124,7 +124,7 @@ class Scheduler:
             with translating(), self._engine.begin() as connection:
                 runs.request_run(connection, Trigger.INTERVAL)
         except DatabaseUnavailable as error:
-            log.warning("could not ask for a run", reason=error.message, hint=error.advice)
+            log.warning("could not ask for a run", reason=error.message, hint=error.hint)
 
     @contextmanager
     def _listening(self) -> Iterator[Connection]:
@@ -171,11 +171,11 @@ class Scheduler:
             self._retry.arm()
             raise
         except TransientError as error:
-            log.warning("run failed", reason=error.message, hint=error.advice)
+            log.warning("run failed", reason=error.message, hint=error.hint)
             self._retry.arm()
             return True
         except EtlError as error:
-            log.error("run failed", code=error.code, reason=error.message, hint=error.advice)
+            log.error("run failed", code=error.code, reason=error.message, hint=error.hint)
             return True
         if report is not None:
             self._note(report)
@@ -263,7 +263,7 @@ class Scheduler:
 def _log_waiting(error: DatabaseUnavailable) -> None:
     """Outages end by themselves; wrong settings do not."""
     level = log.error if isinstance(error, DatabaseMisconfigured) else log.warning
-    level("waiting for the database", code=error.code, reason=error.message, hint=error.advice)
+    level("waiting for the database", code=error.code, reason=error.message, hint=error.hint)
 
 
 def _notified(connection: Connection | None) -> set[str]:

@@ -25,7 +25,7 @@ Stamp = tuple[int, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeyFile:
     """The entries of a keys file, and the numbers of the lines that are none."""
 
     entries: tuple[Entry, ...] = ()
@@ -46,7 +46,7 @@ def stamp(path: Path) -> Stamp | None:
     return found.st_dev, found.st_ino, *times, found.st_size
 
 
-def read(path: Path) -> Kept:
+def read(path: Path) -> KeyFile:
     """What the file holds; nothing when it is not there. A line that is no entry opens nothing.
 
     Raises:  OSError when it cannot be read.
@@ -54,7 +54,7 @@ def read(path: Path) -> Kept:
     try:
         text = path.read_text("utf-8", errors="replace")
     except FileNotFoundError:
-        return Kept()
+        return KeyFile()
     entries, faulty = [], []
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
@@ -63,7 +63,7 @@ def read(path: Path) -> Kept:
             entries.append(parse_entry(line.strip()))
         except ValueError:
             faulty.append(number)
-    return Kept(tuple(entries), tuple(faulty))
+    return KeyFile(tuple(entries), tuple(faulty))
 
 
 def kept(path: Path) -> tuple[Entry, ...]:

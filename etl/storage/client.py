@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from obstore import GetOptions
     from obstore.store import S3Store
 
-    from etl.model.values import Facts
+    from etl.model.values import ListingEntry
     from etl.settings import Settings
     from etl.storage.listing import Page
 
@@ -138,7 +138,9 @@ class ObjectStore:
         """As `list_pages`, one by one, without those of the ignored kind."""
         return (SourceObject(*row) for page in self.list_pages(bucket) for row in page.rows)
 
-    def list_everything(self, bucket: str, after: str | None = None) -> Iterator[list[Facts]]:
+    def list_everything(
+        self, bucket: str, after: str | None = None
+    ) -> Iterator[list[ListingEntry]]:
         """Every object behind `after`, whatever its kind, by the page."""
         return self._listing.everything(bucket, after)
 
@@ -334,7 +336,7 @@ class ObjectStore:
         return ConfigurationError(
             f"The object store at {self._endpoint} refused to {operation} with our keys.",
             hint="Check S3_ACCESS_KEY and S3_SECRET_KEY, and what that user may do.",
-            told=f"The object store refused to {operation} with our keys.",
+            public_message=f"The object store refused to {operation} with our keys.",
         )
 
     def _unavailable(self, operation: str, error: BaseException) -> ObjectStoreUnavailable:
@@ -342,7 +344,7 @@ class ObjectStore:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         return ObjectStoreUnavailable(
             f"Could not {operation} at {self._endpoint}: {reason[:300]}",
-            told=f"The object store is not available: could not {operation}.",
+            public_message=f"The object store is not available: could not {operation}.",
             operation=operation,
         )
 

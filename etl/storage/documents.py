@@ -62,7 +62,7 @@ def _moment_of(version: str) -> datetime:
     return datetime.strptime(version.rpartition("_")[0], _MOMENT).replace(tzinfo=UTC)
 
 
-class Turns:
+class StripedLocks:
     """Lets one thread at a time change a name."""
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class Documents:
     Raises (every method):  as `Objects`; TransientError where others change the same name.
     """
 
-    def __init__(self, objects: Objects, bucket: str, turns: Turns) -> None:
+    def __init__(self, objects: Objects, bucket: str, turns: StripedLocks) -> None:
         self._objects = objects
         self._bucket = bucket
         self._turns = turns

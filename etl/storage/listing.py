@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from minio.datatypes import Object
     from obstore.store import S3Store
 
-    from etl.model.values import Facts
+    from etl.model.values import ListingEntry
 
 PAGE_OBJECTS = 1000  # as many as S3 gives at once
 # With neither the first nor the last no page ends where a client's does that lists from the start,
@@ -54,7 +54,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9](?:/?[A-Za-z0-9._-])*")
 class Page:
     """A stretch of the listing: its objects, and how many more are of the ignored kind."""
 
-    rows: list[Facts]
+    rows: list[ListingEntry]
     ignored: int
 
 
@@ -95,14 +95,14 @@ class Listing:
         stretches = pairwise([start, *behind, None])
         yield from flat_map_ahead(lambda ends: self._stretch(bucket, *ends), stretches, at_once)
 
-    def everything(self, bucket: str, after: str | None = None) -> Iterator[list[Facts]]:
+    def everything(self, bucket: str, after: str | None = None) -> Iterator[list[ListingEntry]]:
         """The objects behind `after`, those of the ignored kind too, spelt as the store does.
 
         In bulk and exactly, as `pages` does; the next page comes while one is looked at.
         """
         return flat_map_ahead(lambda start: self._everything(bucket, start), [after], 1)
 
-    def _everything(self, bucket: str, after: str | None) -> Iterator[list[Facts]]:
+    def _everything(self, bucket: str, after: str | None) -> Iterator[list[ListingEntry]]:
         last = after
         if last is None and (head := self._head(bucket)):
             yield head
@@ -122,7 +122,7 @@ class Listing:
         while rows := list(islice(exact, PAGE_OBJECTS)):
             yield rows
 
-    def _is_exact(self, bucket: str, rows: list[Facts], last: str | None) -> bool:
+    def _is_exact(self, bucket: str, rows: list[ListingEntry], last: str | None) -> bool:
         """Whether each row is an object by that very key; the first page also: no slash leads."""
         if last is None and self._has_leading_slash(bucket):
             return False
@@ -158,7 +158,9 @@ class Listing:
             if len(inside) < len(rows):
                 return
 
-    def _bulk(self, bucket: str, after: str | None, through: str | None) -> Iterator[list[Facts]]:
+    def _bulk(
+        self, bucket: str, after: str | None, through: str | None
+    ) -> Iterator[list[ListingEntry]]:
         # A stretch with an end comes whole: nothing more of it is made before it is asked for.
         size = PAGE_OBJECTS if through is None else STRETCH_OBJECTS + PAGE_OBJECTS
         with self._translating(f"list bucket {bucket}", bucket):
@@ -173,11 +175,11 @@ class Listing:
                     for entry in chunk
                 ]
 
-    def _bulk_page(self, bucket: str, rows: list[Facts]) -> Page:
+    def _bulk_page(self, bucket: str, rows: list[ListingEntry]) -> Page:
         there = [row for row in without_ignored(rows) if self._is_there(bucket, row)]
         return Page(there, len(rows) - len(there))
 
-    def _inside(self, bucket: str, rows: list[Facts], through: str) -> list[Facts]:
+    def _inside(self, bucket: str, rows: list[ListingEntry], through: str) -> list[ListingEntry]:
         """The rows of a page up to and with `through`; a marker is spelt before its place."""
         return [
             row
@@ -185,12 +187,12 @@ class Listing:
             if f"{row[0]}/" <= through or self._is_there(bucket, row)
         ]
 
-    def _is_there(self, bucket: str, row: Facts) -> bool:
+    def _is_there(self, bucket: str, row: ListingEntry) -> bool:
         """An empty `1000.csv` may be the marker of a folder called `1000.csv/`."""
         key, _, size, _ = row
         return size > 0 or self.stat(bucket, key) is not None
 
-    def _head(self, bucket: str) -> list[Facts]:
+    def _head(self, bucket: str) -> list[ListingEntry]:
         """The first objects, exactly, up to a plain key; none where there is no such key.
 
         Behind a plain key none begins with a slash, as that is less. A store that reads the whole
@@ -208,23 +210,23 @@ class Listing:
         found = self.first(bucket, prefix="/")
         return found is not None and found[0].startswith("/")
 
-    def exactly(self, bucket: str, *, after: str | None = None) -> Iterator[Facts]:
+    def exactly(self, bucket: str, *, after: str | None = None) -> Iterator[ListingEntry]:
         """Every object, ignored ones too, with its key as the store spells it."""
         with self._translating(f"list bucket {bucket}", bucket):
             for entry in self._minio.list_objects(bucket, recursive=True, start_after=after):
-                yield _facts(entry)
+                yield _entry(entry)
 
-    def first(self, bucket: str, *, prefix: str = "") -> Facts | None:
+    def first(self, bucket: str, *, prefix: str = "") -> ListingEntry | None:
         """The first object whose key begins so, spelt as the store does."""
         return next(iter(self._first(bucket, prefix, 1)), None)
 
-    def _first(self, bucket: str, prefix: str, count: int) -> list[Facts]:
+    def _first(self, bucket: str, prefix: str, count: int) -> list[ListingEntry]:
         """No more is asked for; the client's public method would have the store list a thousand."""
         with self._translating(f"list bucket {bucket}", bucket):
             found = self._minio._list_objects(  # noqa: SLF001
                 bucket, prefix=prefix, encoding_type="url", max_keys=count
             )
-            return [_facts(entry) for entry in islice(found, count)]
+            return [_entry(entry) for entry in islice(found, count)]
 
     def stat(self, bucket: str, key: str) -> SourceObject | None:
         """One object as the listing shows it, or None, also where there can be no such key."""
@@ -242,9 +244,9 @@ def _refuses_key(error: BaseException | None) -> bool:
     return isinstance(error, S3Error) and error.code in _NO_KEYS
 
 
-def _facts(entry: Object) -> Facts:
+def _entry(entry: Object) -> ListingEntry:
     row = entry.object_name, bare_etag(entry.etag), entry.size, entry.last_modified
-    return cast("Facts", row)  # a listing leaves none of them out
+    return cast("ListingEntry", row)  # a listing leaves none of them out
 
 
 def bare_etag(etag: str | None) -> str:
@@ -252,13 +254,13 @@ def bare_etag(etag: str | None) -> str:
     return (etag or "").removeprefix("W/").strip('"')
 
 
-def _page(rows: list[Facts]) -> Page:
+def _page(rows: list[ListingEntry]) -> Page:
     """The page that such rows are, as the store spells them."""
     kept = without_ignored(rows)
     return Page(kept, len(rows) - len(kept))
 
 
-def _are_trusted(rows: list[Facts], last: str | None) -> bool:
+def _are_trusted(rows: list[ListingEntry], last: str | None) -> bool:
     """Whether the bulk client can have spelt these keys as the store does.
 
     It drops slashes, which shows in the order, and sees what XML cannot hold replaced.

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from minio.error import S3Error
 
-from etl.model.errors import KeyRefused, KeyTaken, NotSupported
+from etl.model.errors import InvalidKey, KeyConflict, NotSupported
 from etl.storage.conditional import OWN_PREFIX, ConditionalWrites, Write
 from etl.storage.put import LARGEST_PUT_BYTES
 
@@ -198,7 +198,7 @@ class Objects:
     ) -> str:
         """Write the object, whole or not at all; its ETag.
 
-        Raises:  KeyTaken or KeyRefused when there can be no object of this key.
+        Raises:  KeyConflict or InvalidKey when there can be no object of this key.
         """
         with self._putting(bucket, key):
             if _fits_one_put(upload):
@@ -238,11 +238,11 @@ class Objects:
                 yield
             except S3Error as error:
                 if _is_taken(error):
-                    raise KeyTaken(
+                    raise KeyConflict(
                         f"{key!r} is, or lies below, what is there already.", key=key
                     ) from error
                 if error.code in _BAD_NAMES:
-                    raise KeyRefused(
+                    raise InvalidKey(
                         f"The object store takes no object called {key!r}.", key=key
                     ) from error
                 raise

@@ -11,7 +11,7 @@ from etl.model.errors import ListingOutOfOrder
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from etl.model.values import Facts, SourceObject
+    from etl.model.values import ListingEntry, SourceObject
 
 
 def in_order(objects: Iterable[SourceObject]) -> Iterator[SourceObject]:
@@ -32,13 +32,13 @@ def are_rising(keys: list[str]) -> bool:
     return all(map(lt, keys, keys[1:]))
 
 
-def keys_of(page: list[Facts], last: str | None) -> list[str]:
+def keys_of(page: list[ListingEntry], last: str | None) -> list[str]:
     """The keys of a page, behind the last one of the page before."""
     keys = [row[0] for row in page]
     return keys if last is None else [last, *keys]
 
 
-def check_order(page: list[Facts], last: str | None) -> None:
+def check_order(page: list[ListingEntry], last: str | None) -> None:
     """Make sure that the keys rise, also over that of the page before.
 
     Raises:  ListingOutOfOrder.

@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from etl.model.errors import ConfigurationError, KeyRefused, KeyTaken, UnreadableObject
+from etl.model.errors import ConfigurationError, InvalidKey, KeyConflict, UnreadableObject
 from etl.model.keys import user_id_of
 from etl.runtime.pools import map_in_threads
 from etl.storage.folder import LeftOut, files_of
@@ -150,7 +150,7 @@ def _upload(objects: Objects, bucket: str, file: File) -> str | None:
         return f"it cannot be read: {error.strerror}"
     except _Broken as error:
         return f"it cannot be read: {error.reason}"
-    except (KeyTaken, KeyRefused) as error:
+    except (KeyConflict, InvalidKey) as error:
         return error.message
     except UnreadableObject as error:
         raise _may_not(error) from error

@@ -12,7 +12,7 @@ from etl.storage.order import check_order, in_order
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from etl.model.values import Facts
+    from etl.model.values import ListingEntry
 
 FEW = 4  # so few objects are compared one by one
 
@@ -45,7 +45,7 @@ def changes(
 
 
 def changes_by_page(
-    listing: Iterable[list[Facts]], manifest: Iterable[list[Facts]]
+    listing: Iterable[list[ListingEntry]], manifest: Iterable[list[ListingEntry]]
 ) -> Iterator[Change | int]:
     """What `changes` gives, for streams that come in pages, however those are cut.
 
@@ -66,10 +66,10 @@ def changes_by_page(
 class _Side:
     """One of the two streams: the rows of its page that are still to be compared."""
 
-    def __init__(self, pages: Iterable[list[Facts]]) -> None:
+    def __init__(self, pages: Iterable[list[ListingEntry]]) -> None:
         self._pages = iter(pages)
         self._last: str | None = None
-        self.rows: list[Facts] = []
+        self.rows: list[ListingEntry] = []
 
     def fill(self) -> bool:
         """Turn the page if all its rows are taken; False when there is no more."""
@@ -83,14 +83,14 @@ class _Side:
                 self.rows = page
         return True
 
-    def take(self, through: str) -> list[Facts]:
+    def take(self, through: str) -> list[ListingEntry]:
         """The rows up to and with this key."""
         end = bisect_right(self.rows, through, key=_key)
         taken, self.rows = self.rows[:end], self.rows[end:]
         return taken
 
 
-def _compare(listed: list[Facts], known: list[Facts]) -> Iterator[Change | int]:
+def _compare(listed: list[ListingEntry], known: list[ListingEntry]) -> Iterator[Change | int]:
     """The changes between the same stretch of both sides, found by halving it."""
     if listed == known:
         if listed:

@@ -33,10 +33,10 @@ from etl.storage.listing import STRETCH_OBJECTS
 from etl.sync import batch, merge, publish, stage, stream
 from etl.sync.diff import changes, changes_by_page
 from etl.sync.probe import confirmed, look
-from etl.sync.stats import Tally
+from etl.sync.stats import RunStats
 
 if TYPE_CHECKING:
-    from etl.model.values import Facts
+    from etl.model.values import ListingEntry
     from etl.settings import Settings
 
 log = structlog.get_logger("etl.run")
@@ -116,7 +116,7 @@ class DataManager:
         with run_lock(self._engine, wait_seconds=wait_seconds) as connection, translating():
             runs.close_interrupted(connection)
             self._check_bucket_is_ours(connection)
-            told, tally = self._waiting(connection, refused_too=refused_too), Tally()
+            told, tally = self._waiting(connection, refused_too=refused_too), RunStats()
             if told is None:
                 return None
             with tally.profile.step("look"):
@@ -137,7 +137,7 @@ class DataManager:
         with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
             run_id = publish.pending_run(connection)
             connection.commit()
-            return run_id is not None and self._publish(connection, run_id, None, Tally())
+            return run_id is not None and self._publish(connection, run_id, None, RunStats())
 
     def _run(
         self,
@@ -148,7 +148,7 @@ class DataManager:
         allow_mass_retirement: bool,
     ) -> RunReport:
         """Look at the whole bucket: what every trigger but an event asks for."""
-        bucket, tally = self._settings.source_bucket, Tally()
+        bucket, tally = self._settings.source_bucket, RunStats()
         with self._recording_failure(connection, run_id):
             self._check_bucket_is_ours(connection)
             stage.empty_staging(connection)
@@ -162,7 +162,7 @@ class DataManager:
         return self._ended(connection, run_id, trigger, tally)
 
     def _run_told(
-        self, connection: Connection, told: events.Waiting, found: list[Change], tally: Tally
+        self, connection: Connection, told: events.Waiting, found: list[Change], tally: RunStats
     ) -> RunReport:
         """Look at the keys that events named, of which these have changed."""
         run_id = runs.begin_run(connection, Trigger.EVENT, allow_mass_retirement=False)
@@ -175,7 +175,7 @@ class DataManager:
         return self._ended(connection, run_id, Trigger.EVENT, tally)
 
     def _ended(
-        self, connection: Connection, run_id: int, trigger: Trigger, tally: Tally
+        self, connection: Connection, run_id: int, trigger: Trigger, tally: RunStats
     ) -> RunReport:
         """Publish what is committed, and report."""
         self._publish(connection, run_id, trigger, tally)
@@ -215,7 +215,9 @@ class DataManager:
 
     # -- listing and staging
 
-    def _stage_changes(self, connection: Connection, found: Iterator[Change], tally: Tally) -> None:
+    def _stage_changes(
+        self, connection: Connection, found: Iterator[Change], tally: RunStats
+    ) -> None:
         """Find what changed, read it in batches, and stage each batch as it comes."""
         bucket, today = self._settings.source_bucket, self._clock().date()
 
@@ -242,7 +244,7 @@ class DataManager:
             tally.vanished += done.vanished
             self._progress("read", tally.staged)
 
-    def _changes(self, tally: Tally) -> Iterator[Change]:
+    def _changes(self, tally: RunStats) -> Iterator[Change]:
         """The changes between listing and manifest; whatever else is seen is only counted."""
         bucket, today = self._settings.source_bucket, self._clock().date()
         with manifest(self._engine, bucket, today) as committed:
@@ -253,7 +255,7 @@ class DataManager:
                 else:
                     yield found
 
-    def _changes_of(self, connection: Connection, keys: list[str], tally: Tally) -> list[Change]:
+    def _changes_of(self, connection: Connection, keys: list[str], tally: RunStats) -> list[Change]:
         """The changes among these keys between what the store says they are now and the manifest.
 
         Nothing that an event says of them is believed.
@@ -278,7 +280,7 @@ class DataManager:
         connection.commit()
         return told if told.ids else None
 
-    def _listing(self, tally: Tally) -> Iterator[list[Facts]]:
+    def _listing(self, tally: RunStats) -> Iterator[list[ListingEntry]]:
         for page in self._store.list_pages(self._settings.source_bucket, self._cuts()):
             tally.listed += len(page.rows) + page.ignored
             tally.ignored += page.ignored
@@ -294,7 +296,7 @@ class DataManager:
     # -- merge and publication
 
     def _merge(
-        self, connection: Connection, run_id: int, tally: Tally, *, allow_mass_retirement: bool
+        self, connection: Connection, run_id: int, tally: RunStats, *, allow_mass_retirement: bool
     ) -> None:
         """Commit everything the run is to change, in one transaction."""
         with tally.profile.step("merge"):
@@ -326,14 +328,14 @@ class DataManager:
             tally.profile.count("merge", counts.rows_read - counts.rows_rejected)
             changed = bool(counts.users_changed)
             if changed:
-                revisions.advance(connection, revisions.Noun.USERS)
+                revisions.advance(connection, revisions.Resource.USERS)
             if has_images:  # a replaced picture waits again, and changes no user
-                revisions.advance(connection, revisions.Noun.IMAGES)
+                revisions.advance(connection, revisions.Resource.IMAGES)
             runs.succeed_run(connection, run_id, counts, publish_pending=changed)
             connection.commit()
 
     def _publish(
-        self, connection: Connection, run_id: int, trigger: Trigger | None, tally: Tally
+        self, connection: Connection, run_id: int, trigger: Trigger | None, tally: RunStats
     ) -> bool:
         """Publish what is committed, if it is time. A store that is down costs nothing but time."""
         bucket, names = self._settings.processed_bucket, list[str]()
@@ -351,7 +353,7 @@ class DataManager:
         except DatabaseUnavailable:
             raise
         except (ObjectStoreUnavailable, ConfigurationError) as error:
-            log.warning("not published yet", run=run_id, reason=error.message, hint=error.advice)
+            log.warning("not published yet", run=run_id, reason=error.message, hint=error.hint)
             runs.record_publish_error(connection, run_id, error)
             return False
         return bool(names)

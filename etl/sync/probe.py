@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from etl.model.values import SourceObject
     from etl.storage.client import ObjectStore
-    from etl.sync.stats import Tally
+    from etl.sync.stats import RunStats
 
 THREADS = 16
 ASKED_AT_ONCE = 1_000
@@ -51,7 +51,7 @@ def _listed(store: ObjectStore, bucket: str, keys: set[str]) -> list[SourceObjec
 
 
 def confirmed(
-    store: ObjectStore, bucket: str, changes: Iterable[Change | int], tally: Tally
+    store: ObjectStore, bucket: str, changes: Iterable[Change | int], tally: RunStats
 ) -> Iterator[Change | int]:
     """The changes, with only those removals that the store confirms, key by key.
 
@@ -73,7 +73,7 @@ def confirmed(
 
 
 def _confirmed(
-    store: ObjectStore, bucket: str, removed: Sequence[Change], tally: Tally
+    store: ObjectStore, bucket: str, removed: Sequence[Change], tally: RunStats
 ) -> Iterator[Change | int]:
     keys = [change.source.key for change in removed]
     for change, there in zip(removed, _held_still(store, bucket, keys), strict=True):

@@ -58,7 +58,7 @@ _END = object()
 
 
 @dataclass
-class Tally:
+class RunStats:
     """What the bucket showed, counted while it streams by, and what became of it.
 
     `unreadable` are keys, `untold` changes that no event told of, `retired_before` users whose

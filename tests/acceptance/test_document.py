@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from etl.images.indexer import ImageKeeper
+from etl.images.indexer import ThumbnailIndexer
 from etl.model.roles import Role, entry_for, new_key
 from etl.model.values import Trigger
 from etl.settings import Settings
@@ -98,7 +98,7 @@ def api(
     bucket.put("1000.png", plain())
     bucket.put("1001.csv", "first_name,last_name,birthts\nAnn,Lee,0\nBo,Li,soon\n")
     manager.run(Trigger.CLI)
-    ImageKeeper(settings).keep()
+    ThumbnailIndexer(settings).keep()
     url = tmp_path / "url"
     with ExitStack() as both:
         both.enter_context(running(settings, tmp_path, "schedule"))

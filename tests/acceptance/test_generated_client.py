@@ -12,7 +12,7 @@ import pytest
 import urllib3
 from pydantic import SecretStr
 
-from etl.images.indexer import ImageKeeper
+from etl.images.indexer import ThumbnailIndexer
 from etl.model.roles import Role, entry_for, new_key
 from etl.model.values import Trigger
 from tests.pictures import plain
@@ -45,7 +45,7 @@ def url(settings: Settings, bucket: TestBucket, manager: DataManager) -> Iterato
     bucket.put("1000.png", plain())
     bucket.put("photos/wrong.csv", "first_name,last_name,birthts\nBo,Li,soon\n")
     manager.run(Trigger.CLI)
-    ImageKeeper(settings).keep()
+    ThumbnailIndexer(settings).keep()
     keys = SecretStr(str(entry_for("client", Role.ADMIN, KEY)))
     with serving(settings.model_copy(update={"api_keys": keys})) as (host, port, _):
         yield f"http://{host}:{port}"

@@ -533,7 +533,7 @@ def test_cluster_of_another_major_is_refused_by_name(local_dir: Path) -> None:
         running(settings),
     ):
         pass
-    assert "11" in refusal.value.advice
+    assert "11" in refusal.value.hint
 
     await_down(local_dir)
     version.write_text(made_by, encoding="utf-8")

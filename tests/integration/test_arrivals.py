@@ -39,7 +39,7 @@ def test_store_without_notifications_is_named(settings: Settings, way: str):
         store = ObjectStore(without)
         with pytest.raises(ConfigurationError, match="does not support notifications") as refusal:
             subscribe(store, without.source_bucket, wanted([ARN]), patience_seconds=0)
-    assert "EVENT_ARNS" in refusal.value.advice
+    assert "EVENT_ARNS" in refusal.value.hint
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -279,7 +279,7 @@ def test_wrong_keys_are_named(settings: Settings):
     wrong = settings.model_copy(update={"s3_access_key": "nobody"})
     with pytest.raises(ConfigurationError, match="refused") as caught:
         list(ObjectStore(wrong).list_objects(settings.source_bucket))
-    assert "S3_ACCESS_KEY" in caught.value.advice
+    assert "S3_ACCESS_KEY" in caught.value.hint
 
 
 @pytest.mark.parametrize("verb", ["check", "list", "fetch", "put"])

@@ -196,8 +196,8 @@ def test_what_is_refused_for_good_is_a_wrong_setting(
     ):
         pass
     assert isinstance(caught.value, ConfigurationError)
-    assert remedy in caught.value.advice
-    assert caught.value.told == "PostgreSQL refuses the connection."
+    assert remedy in caught.value.hint
+    assert caught.value.public_message == "PostgreSQL refuses the connection."
     assert "wrong" not in caught.value.message
 
 
@@ -205,7 +205,7 @@ def test_a_role_without_login_is_a_wrong_setting(admin: Engine, as_role: Setting
     alter(admin, role, "NOLOGIN")
     with connected(as_role) as engine, pytest.raises(LoginRefused) as caught, translating():
         engine.connect()
-    assert "LOGIN" in caught.value.advice
+    assert "LOGIN" in caught.value.hint
 
 
 def test_a_role_that_may_not_connect_gets_the_grant(
@@ -216,7 +216,7 @@ def test_a_role_that_may_not_connect_gets_the_grant(
         connection.execute(text(f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC"))
     with connected(as_role) as refused, pytest.raises(LoginRefused) as caught, translating():
         refused.connect()
-    assert caught.value.advice.endswith(f'`GRANT CONNECT ON DATABASE "{name}" TO "{role}"`.')
+    assert caught.value.hint.endswith(f'`GRANT CONNECT ON DATABASE "{name}" TO "{role}"`.')
 
 
 def test_too_many_connections_pass(admin: Engine, as_role: Settings, role: str):
@@ -273,7 +273,7 @@ def test_a_host_that_is_unknown_passes_and_names_the_escapes(settings: Settings)
     with connected(given) as engine, pytest.raises(DatabaseUnavailable) as caught, translating():
         engine.connect()
     assert not isinstance(caught.value, ConfigurationError)
-    assert "%40" in caught.value.advice
+    assert "%40" in caught.value.hint
 
 
 @pytest.mark.usefixtures("as_role")

@@ -60,7 +60,7 @@ def test_missing_tables_are_told_with_the_remedy(empty_database: Settings):
     engine = connect(empty_database)
     with pytest.raises(ConfigurationError, match="none") as caught:
         check_migrated(engine)
-    assert "migrate" in caught.value.advice
+    assert "migrate" in caught.value.hint
     engine.dispose()
 
 

@@ -19,7 +19,7 @@ from api import create_app
 from etl.model.errors import TransientError
 from etl.model.json_text import NotJson, check_json
 from etl.storage import documents
-from etl.storage.documents import Turns
+from etl.storage.documents import StripedLocks
 from tests.conftest import minio_client
 
 if TYPE_CHECKING:
@@ -373,7 +373,7 @@ def test_a_version_that_is_none_of_ours_stops_no_upload(
 
 def test_whoever_waits_too_long_for_a_name_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(documents, "PATIENCE_SECONDS", 0.01)
-    turns = Turns()
+    turns = StripedLocks()
     with (
         turns.of("a.json"),
         pytest.raises(TransientError, match=r"a\.json"),

@@ -16,7 +16,7 @@ from sqlalchemy import insert
 from api import create_app
 from api.http.object_headers import LONGEST_CONTENT_TYPE
 from etl.db.tables import run
-from etl.images.indexer import ImageKeeper
+from etl.images.indexer import ThumbnailIndexer
 from etl.model.values import RunState, Trigger
 from etl.settings import Settings
 from etl.sync.manager import DataManager
@@ -186,7 +186,7 @@ def test_head_ignores_range_everywhere(
     bucket.user("1000.csv")
     bucket.put("1000.png", plain())
     manager.run(Trigger.CLI)
-    ImageKeeper(settings).keep()
+    ThumbnailIndexer(settings).keep()
     paths = [
         f"/objects/{bucket.name}/1000.csv",
         "/data/1000/image",

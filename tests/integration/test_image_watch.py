@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from etl.db.engine import connect_unpooled, image_lock
-from etl.images.indexer import ImageKeeper
+from etl.images.indexer import ThumbnailIndexer
 from etl.model.errors import ObjectStoreUnavailable
 from etl.model.values import SourceFile, SourceObject, Trigger
 from etl.services.image_worker import ImageWatch
@@ -22,8 +22,8 @@ from tests.pictures import plain
 
 
 @contextmanager
-def watching(settings: Settings, keeper: ImageKeeper | None = None) -> Iterator[None]:
-    watch = ImageWatch(settings, keeper or ImageKeeper(settings))
+def watching(settings: Settings, keeper: ThumbnailIndexer | None = None) -> Iterator[None]:
+    watch = ImageWatch(settings, keeper or ThumbnailIndexer(settings))
     thread = threading.Thread(target=watch.run_forever)
     thread.start()
     try:
@@ -122,7 +122,7 @@ def test_a_store_that_is_down_is_waited_for(
     bucket.put("a.png", plain())
     manager.run(Trigger.CLI)
     store = DownAtFirst(settings)
-    with watching(settings, ImageKeeper(settings, store=store)):
+    with watching(settings, ThumbnailIndexer(settings, store=store)):
         wait_until(lambda: count(engine) == 1)
     assert store.attempts == 2
 
@@ -146,7 +146,7 @@ def test_a_fault_of_ours_does_not_end_it(
     monkeypatch.setattr("etl.services.image_worker.FIRST_RETRY_SECONDS", 0.1)
     bucket.put("a.png", plain())
     manager.run(Trigger.CLI)
-    with watching(settings, ImageKeeper(settings, store=FaultyAtFirst(settings))):
+    with watching(settings, ThumbnailIndexer(settings, store=FaultyAtFirst(settings))):
         wait_until(lambda: count(engine) == 1)
 
 

@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from etl.db import revisions
-from etl.db.revisions import Noun
-from etl.images.indexer import ImageKeeper
+from etl.db.revisions import Resource
+from etl.images.indexer import ThumbnailIndexer
 from etl.model.errors import ConfigurationError, KafkaUnavailable
 from etl.model.values import Trigger
 from etl.services import kafka
@@ -46,7 +46,7 @@ class Images:
     def _write(self, statement: str, **values: object) -> None:
         with self._engine.begin() as connection:
             connection.execute(text(statement), values)
-            revisions.advance(connection, Noun.IMAGES)
+            revisions.advance(connection, Resource.IMAGES)
 
     def put(self, key: str, *sizes: int, etag: str = "1", state: str = "ready") -> None:
         self._write(
@@ -204,7 +204,7 @@ def test_what_a_run_and_the_watch_over_images_write_is_announced(
     bucket.put("1.png", plain())
     bucket.put("2.png", b"no picture")
     manager.run(Trigger.CLI)
-    ImageKeeper(told).keep()
+    ThumbnailIndexer(told).keep()
     assert announce(told, engine) == 2
     indexed, useless, ready = sorted(heard(brokers, 3), key=lambda one: (one["type"], one["key"]))
     assert (indexed["key"], indexed["state"], indexed["user_id"]) == ("1.png", "ready", "1")
@@ -213,7 +213,7 @@ def test_what_a_run_and_the_watch_over_images_write_is_announced(
     assert [one["size"] for one in ready["thumbnails"]] == sorted(told.thumbnail_sizes)
     bucket.remove("1.png")
     manager.run(Trigger.CLI)
-    ImageKeeper(told).keep()
+    ThumbnailIndexer(told).keep()
     assert announce(told, engine) == 1
     assert announce(told, engine) == 0
 
@@ -251,4 +251,4 @@ def test_without_the_client_it_says_how_to_install_it(
     monkeypatch.setattr(kafka, "find_spec", lambda _name: None)
     with pytest.raises(ConfigurationError) as caught, announcing(told):
         pass
-    assert "bucketline[kafka]" in caught.value.advice
+    assert "bucketline[kafka]" in caught.value.hint

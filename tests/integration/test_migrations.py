@@ -97,7 +97,7 @@ def test_a_role_that_may_not_make_tables_gets_the_grant(
 ):
     error = refusal(as_role)
     assert f"Role {role} may not create tables in schema public" in error.message
-    (_, grant) = error.advice.split("run: ")
+    (_, grant) = error.hint.split("run: ")
     assert grant == f"GRANT CREATE ON SCHEMA public TO {role};"
     run_in(empty_database, grant)
     engine = connect(as_role)
@@ -115,7 +115,7 @@ def test_a_role_without_temporary_tables_gets_the_grant(
         f"GRANT CREATE ON SCHEMA public TO {role}",
         f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC",
     )
-    assert refusal(as_role).advice.endswith(f"GRANT TEMPORARY ON DATABASE {name} TO {role};")
+    assert refusal(as_role).hint.endswith(f"GRANT TEMPORARY ON DATABASE {name} TO {role};")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_name_that_is_taken_is_named_with_its_owner(
     run_in(empty_database, statement)
     error = refusal(empty_database)
     assert f"already contains names that Bucketline needs: {named}" in error.message
-    assert "CREATE SCHEMA" in error.advice
+    assert "CREATE SCHEMA" in error.hint
 
 
 def test_a_schema_of_its_own_as_the_hint_has_it_works(empty_database: Settings):
@@ -160,7 +160,7 @@ def test_another_programs_alembic_version_is_left_alone(empty_database: Settings
     )
     error = refusal(empty_database)
     assert isinstance(error, NewerSchema)
-    assert "belongs to another program" in error.advice
+    assert "belongs to another program" in error.hint
 
 
 def test_an_alembic_version_of_another_shape_is_left_alone(empty_database: Settings):
@@ -173,7 +173,7 @@ def test_a_database_that_cannot_hold_every_name_is_refused(
 ):
     error = refusal(database_like("ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'"))
     assert "has the encoding LATIN1" in error.message
-    assert "ENCODING 'UTF8' TEMPLATE template0" in error.advice
+    assert "ENCODING 'UTF8' TEMPLATE template0" in error.hint
 
 
 def test_a_database_without_an_encoding_holds_every_name(
@@ -204,7 +204,7 @@ def test_a_role_that_may_only_read_is_refused(
         connection.execute(text(f"ALTER ROLE {role} SET default_transaction_read_only = on"))
     error = refusal(as_role)
     assert "is read-only for this role" in error.message
-    assert f"ALTER ROLE {role} RESET default_transaction_read_only" in error.advice
+    assert f"ALTER ROLE {role} RESET default_transaction_read_only" in error.hint
 
 
 def test_a_search_path_that_leads_nowhere_is_named(admin: Engine, as_role: Settings, role: str):
@@ -212,7 +212,7 @@ def test_a_search_path_that_leads_nowhere_is_named(admin: Engine, as_role: Setti
         connection.execute(text(f"ALTER ROLE {role} SET search_path = nowhere"))
     error = refusal(as_role)
     assert "No schema of search_path (nowhere) exists" in error.message
-    assert "CREATE SCHEMA" in error.advice
+    assert "CREATE SCHEMA" in error.hint
 
 
 def test_tables_of_another_owner_are_not_half_migrated(
@@ -229,7 +229,7 @@ def test_tables_of_another_owner_are_not_half_migrated(
     )
     error = refusal(as_role)
     assert "must be owner" in error.message
-    assert "as the tables' owner" in error.advice
+    assert "as the tables' owner" in error.hint
 
 
 @pytest.mark.usefixtures("role")

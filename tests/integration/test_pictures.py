@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 
 from api import create_app
 from api.state.services import MAX_STREAMS
-from etl.images.indexer import ImageKeeper
+from etl.images.indexer import ThumbnailIndexer
 from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.sync.manager import DataManager
@@ -45,7 +45,7 @@ class Site:
 
     def keep(self) -> None:
         self.run()
-        ImageKeeper(self.settings).keep()
+        ThumbnailIndexer(self.settings).keep()
 
     def get(self, path: str, **headers: str) -> TestResponse:
         return self.client.get(path, headers=headers, buffered=True)

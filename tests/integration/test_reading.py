@@ -25,7 +25,7 @@ from sqlalchemy import delete, insert, text
 from api import create_app
 from api.rows.fields import FIELDS
 from api.state.services import MAX_STREAMS
-from etl.db.revisions import Noun, advance
+from etl.db.revisions import Resource, advance
 from etl.db.tables import users
 from etl.model.errors import TransientError
 from etl.model.values import Trigger
@@ -90,7 +90,7 @@ def put(engine: Engine, *rows: dict[str, Any]) -> None:
         connection.execute(delete(users))
         if rows:
             connection.execute(insert(users), list(rows))
-        advance(connection, Noun.USERS)
+        advance(connection, Resource.USERS)
 
 
 def put_more_than_buffers_hold(engine: Engine) -> None:

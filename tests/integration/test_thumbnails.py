@@ -13,13 +13,13 @@ from sqlalchemy import Engine, text
 
 from etl.db.engine import connect_unpooled, image_lock
 from etl.db.problems import open_problems
-from etl.db.revisions import Noun, current
-from etl.images.indexer import ImageKeeper, Kept
+from etl.db.revisions import Resource, current
+from etl.images.indexer import IndexReport, ThumbnailIndexer
 from etl.images.rows import count_waiting
 from etl.model.errors import (
     ConfigurationError,
     DatabaseUnavailable,
-    ImagesInHand,
+    ImageWorkerBusy,
     ObjectStoreUnavailable,
 )
 from etl.model.values import SourceFile, SourceObject, Trigger
@@ -48,10 +48,10 @@ class Gallery:
         for name, content in images.items():
             self.bucket.put(name.replace("_", "."), content)
 
-    def keep(self) -> Kept:
+    def keep(self) -> IndexReport:
         """A run, and then the images."""
         self.manager.run(Trigger.CLI)
-        return ImageKeeper(self.settings).keep()
+        return ThumbnailIndexer(self.settings).keep()
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         with self.engine.connect() as connection:
@@ -76,7 +76,7 @@ class Gallery:
 
     def revision(self) -> int:
         with self.engine.connect() as connection:
-            return current(connection)[Noun.IMAGES][0]
+            return current(connection)[Resource.IMAGES][0]
 
     def check_level(self) -> None:
         """Every image is looked at, and the bucket holds the thumbnails of those, and no other."""
@@ -219,10 +219,10 @@ def test_an_image_of_too_many_bytes_is_not_fetched(gallery: Gallery):
         def fetch(self, bucket: str, source: SourceObject) -> SourceFile | None:
             raise AssertionError((bucket, source))
 
-    kept = ImageKeeper(limited, store=NeverAsked(limited)).keep()
+    kept = ThumbnailIndexer(limited, store=NeverAsked(limited)).keep()
     assert (kept.too_large, gallery.state("a.png")) == (1, "too-large")
-    assert ImageKeeper(gallery.settings).keep().looked_at == 0
-    assert ImageKeeper(gallery.settings).keep(again=True).ready == 1
+    assert ThumbnailIndexer(gallery.settings).keep().looked_at == 0
+    assert ThumbnailIndexer(gallery.settings).keep(again=True).ready == 1
     assert gallery.problems() == []
     gallery.check_level()
 
@@ -231,10 +231,10 @@ def test_a_size_added_to_the_settings_is_made_of_every_image(gallery: Gallery):
     gallery.put(a_png=plain(), b_png=b"odd")
     gallery.keep()
     more = gallery.settings.model_copy(update={"thumbnail_sizes": (256, 128, 64)})
-    kept = ImageKeeper(more).keep()
+    kept = ThumbnailIndexer(more).keep()
     assert (kept.looked_at, kept.thumbnails_put) == (1, 1)
     assert len(gallery.thumbnails.keys()) == 3
-    assert ImageKeeper(more).keep().looked_at == 0
+    assert ThumbnailIndexer(more).keep().looked_at == 0
 
 
 def test_a_size_removed_from_the_settings_is_removed_of_every_image(gallery: Gallery):
@@ -243,14 +243,14 @@ def test_a_size_removed_from_the_settings_is_removed_of_every_image(gallery: Gal
     gallery.thumbnails.remove(next(filter(re.compile("@64").search, gallery.thumbnails.keys())))
     fewer = gallery.settings.model_copy(update={"thumbnail_sizes": (256,)})
     before = gallery.revision()
-    kept = ImageKeeper(fewer).keep(again=True)
+    kept = ThumbnailIndexer(fewer).keep(again=True)
     assert (kept.looked_at, kept.thumbnails_removed) == (0, 2)
     assert gallery.rows("SELECT DISTINCT sizes FROM image") == [([256],)]
     assert gallery.revision() > before
     left = gallery.thumbnails.keys()
     assert [key.partition("@")[2] for key in left] == ["256.webp"] * 2
     assert verify(fewer, gallery.engine) == []
-    assert ImageKeeper(fewer).keep().looked_at == 0
+    assert ThumbnailIndexer(fewer).keep().looked_at == 0
     assert gallery.keep().thumbnails_put == 2
     gallery.check_level()
 
@@ -260,7 +260,7 @@ def test_thumbnails_that_somebody_took_away_are_made_again_when_asked(gallery: G
     gallery.keep()
     gallery.thumbnails.remove(gallery.thumbnails.keys()[0])
     assert gallery.keep().looked_at == 0
-    kept = ImageKeeper(gallery.settings).keep(again=True)
+    kept = ThumbnailIndexer(gallery.settings).keep(again=True)
     assert (kept.looked_at, kept.thumbnails_put) == (1, 1)
     gallery.check_level()
 
@@ -270,7 +270,7 @@ def test_an_image_replaced_or_removed_since_the_run_waits_for_the_next(gallery: 
     gallery.manager.run(Trigger.CLI)
     gallery.put(a_png=plain(50, 50))
     gallery.bucket.remove("b.png")
-    kept = ImageKeeper(gallery.settings).keep()
+    kept = ThumbnailIndexer(gallery.settings).keep()
     assert (kept.looked_at, kept.passed_over) == (0, 2)
     assert gallery.waiting() == 2
     assert gallery.keep().looked_at == 1
@@ -294,7 +294,7 @@ def test_a_decoder_that_crashes_or_hangs_costs_that_image_only(
         gallery.bucket.put(f"{n}.png", plain(20 + n, 20))
     gallery.bucket.put("bad.png", what)
     gallery.manager.run(Trigger.CLI)
-    kept = ImageKeeper(limited, look=behaviour.look).keep()
+    kept = ThumbnailIndexer(limited, look=behaviour.look).keep()
     assert (kept.ready, kept.looked_at) == (8, 9)
     assert gallery.state("bad.png") == state
     assert [(key, found) for key, found, _ in gallery.problems()] == [("bad.png", code)]
@@ -304,7 +304,7 @@ def test_a_decoder_that_crashes_or_hangs_costs_that_image_only(
 def test_an_image_whose_decoder_is_killed_waits_and_is_not_corrupt(gallery: Gallery):
     gallery.put(a_png=plain(), b_png=b"be killed")
     gallery.manager.run(Trigger.CLI)
-    kept = ImageKeeper(gallery.settings, look=behaviour.look).keep()
+    kept = ThumbnailIndexer(gallery.settings, look=behaviour.look).keep()
     assert (kept.ready, kept.looked_at, kept.passed_over) == (1, 1, 1)
     assert gallery.waiting() == 1
     assert gallery.problems() == []
@@ -328,16 +328,16 @@ def test_stopping_leaves_the_rest_for_later(gallery: Gallery):
     gallery.manager.run(Trigger.CLI)
     stopping = threading.Event()
     stopping.set()
-    assert ImageKeeper(gallery.settings).keep(stopping=stopping).looked_at == 0
+    assert ThumbnailIndexer(gallery.settings).keep(stopping=stopping).looked_at == 0
     assert gallery.waiting() == 5
 
 
 def test_only_one_at_a_time_looks_after_images(gallery: Gallery):
     gallery.put(a_png=plain())
     gallery.manager.run(Trigger.CLI)
-    with image_lock(connect_unpooled(gallery.settings)), pytest.raises(ImagesInHand):
-        ImageKeeper(gallery.settings).keep()
-    assert ImageKeeper(gallery.settings).keep().ready == 1
+    with image_lock(connect_unpooled(gallery.settings)), pytest.raises(ImageWorkerBusy):
+        ThumbnailIndexer(gallery.settings).keep()
+    assert ThumbnailIndexer(gallery.settings).keep().ready == 1
 
 
 def test_runs_go_on_while_images_are_looked_after(gallery: Gallery):
@@ -360,8 +360,8 @@ def test_a_store_that_fails_in_the_middle_costs_nothing_but_time(gallery: Galler
         gallery.bucket.put(f"{n}.png", plain(10 + n, 10))
     gallery.manager.run(Trigger.CLI)
     with pytest.raises(ObjectStoreUnavailable):
-        ImageKeeper(gallery.settings, store=Failing(gallery.settings)).keep()
-    assert ImageKeeper(gallery.settings).keep().passed_over == 0
+        ThumbnailIndexer(gallery.settings, store=Failing(gallery.settings)).keep()
+    assert ThumbnailIndexer(gallery.settings).keep().passed_over == 0
     gallery.check_level()
 
 
@@ -369,7 +369,7 @@ def test_processes_that_cannot_start_make_no_image_corrupt(gallery: Gallery):
     gallery.put(a_png=plain())
     gallery.manager.run(Trigger.CLI)
     with pytest.raises(ConfigurationError):
-        ImageKeeper(gallery.settings, look=behaviour.Unstartable()).keep()
+        ThumbnailIndexer(gallery.settings, look=behaviour.Unstartable()).keep()
     assert gallery.waiting() == 1
 
 
@@ -385,7 +385,7 @@ def test_a_lost_lock_ends_the_work(gallery: Gallery):
     gallery.put(a_png=plain())
     gallery.manager.run(Trigger.CLI)
     with pytest.raises(DatabaseUnavailable):
-        ImageKeeper(gallery.settings, store=CutOff(gallery.settings)).keep()
+        ThumbnailIndexer(gallery.settings, store=CutOff(gallery.settings)).keep()
     assert gallery.waiting() == 1
     assert gallery.keep().ready == 1
     gallery.check_level()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine, text
 
-from etl.images.indexer import ImageKeeper
+from etl.images.indexer import ThumbnailIndexer
 from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.sync.manager import DataManager
@@ -33,7 +33,7 @@ class World:
         DataManager(self.settings).run(Trigger.CLI)
 
     def keep(self, *, again: bool = False) -> None:
-        ImageKeeper(self.settings).keep(again=again)
+        ThumbnailIndexer(self.settings).keep(again=again)
 
     def execute(self, statement: str) -> None:
         with self.engine.begin() as connection:

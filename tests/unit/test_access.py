@@ -119,7 +119,7 @@ def test_a_faulty_line_opens_nothing_and_is_never_overwritten(tmp_path: Path):
     path = tmp_path / "api-keys"
     good = entry_for("ann", Role.READER, new_key())
     path.write_text(f"# heading\n\n{good}\nbob:admin:typo\n")
-    assert key_file.read(path) == key_file.Kept((good,), (4,))
+    assert key_file.read(path) == key_file.KeyFile((good,), (4,))
     with pytest.raises(ConfigurationError, match="line 4"):
         key_file.add(path, entry_for("eve", Role.READER, new_key()))
     assert "bob:admin:typo" in path.read_text()

@@ -16,7 +16,7 @@ from etl.model.values import Change, ChangeKind, SourceObject
 from etl.sync.diff import changes, changes_by_page
 
 if TYPE_CHECKING:
-    from etl.model.values import Facts
+    from etl.model.values import ListingEntry
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -56,11 +56,11 @@ def test_changes_are_the_difference_of_the_two_sides(
     assert found.count(None) == len([key for key in now if before.get(key) == now[key]])
 
 
-def as_row(source: SourceObject) -> Facts:
+def as_row(source: SourceObject) -> ListingEntry:
     return source.key, source.etag, source.size, source.last_modified
 
 
-def cut_into_pages(objects: list[SourceObject], data: st.DataObject) -> list[list[Facts]]:
+def cut_into_pages(objects: list[SourceObject], data: st.DataObject) -> list[list[ListingEntry]]:
     """The objects cut anywhere, also where nothing is between two cuts."""
     cuts = data.draw(st.lists(st.integers(0, len(objects)), max_size=6).map(sorted))
     rows = [as_row(source) for source in objects]
@@ -99,7 +99,7 @@ def test_pages_out_of_order_are_refused_like_single_objects(
     objects: list[SourceObject], data: st.DataObject
 ):
     shuffled = data.draw(st.permutations([*objects, *objects[:1]]))
-    empty: list[list[Facts]] = []
+    empty: list[list[ListingEntry]] = []
     pages = cut_into_pages(shuffled, data)
 
     def refusal(make: Callable[[], Iterable[object]]) -> str | None:
@@ -129,7 +129,7 @@ def test_nothing_is_read_further_than_it_must_be():
     """Memory does not grow with the bucket: the streams are pulled one page at a time."""
     pulled = []
 
-    def endless() -> Iterator[list[Facts]]:
+    def endless() -> Iterator[list[ListingEntry]]:
         for number in range(10**9):
             pulled.append(number)
             yield [as_row(an_object(f"{number:012}"))]

@@ -101,7 +101,7 @@ def test_a_file_that_is_not_utf8_is_refused_with_its_line(
     env_file.write_bytes(content)
     error = refusal()
     assert f".env, line {line}: not UTF-8" in error.message
-    assert "UTF-8" in error.advice
+    assert "UTF-8" in error.hint
     assert read_misspellings() == []
 
 
@@ -129,7 +129,7 @@ def test_a_line_that_would_set_nothing_is_refused_without_its_value(
     error = refusal()
     assert f".env, line {line}: {name}" in error.message
     assert "hunter2" not in error.message
-    assert "quote" in error.advice
+    assert "quote" in error.hint
 
 
 def test_a_broken_file_keeps_nobody_from_the_help(env_file: Path):

@@ -69,7 +69,7 @@ def test_folder_of_skipped_entries_names_them(tmp_path: Path):
     (tmp_path / "out").symlink_to("/etc/hostname")
     with pytest.raises(ConfigurationError, match="contains no files") as refusal:
         files_of([tmp_path])
-    assert "out is a link that leads out of the folder" in refusal.value.advice
+    assert "out is a link that leads out of the folder" in refusal.value.hint
 
 
 @pytest.mark.parametrize("name", ["nowhere", "new\nline", os.fsdecode(b"Ren\xe9")])

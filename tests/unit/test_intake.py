@@ -114,7 +114,7 @@ def test_each_of_those_whom_an_outage_hits_is_told_by_an_error_of_their_own():
     assert len({id(error) for error in errors}) == 9
     for error in errors:
         assert isinstance(error, DatabaseUnavailable)
-        assert (error.message, error.advice, error.facts) == (
+        assert (error.message, error.hint, error.facts) == (
             "PostgreSQL is away.",
             "Wait.",
             {"reason": "gone"},

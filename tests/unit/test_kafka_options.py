@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from etl.model.errors import ConfigurationError
 from etl.services.kafka import client
-from etl.services.kafka.client import Complaints, connection_options
+from etl.services.kafka.client import ThrottledLog, connection_options
 from etl.settings import Settings
 
 
@@ -27,7 +27,7 @@ def test_tls_and_login_reach_the_client_under_its_own_names():
             kafka_ssl_ca_location="/etc/ca.pem",
             kafka_options="session.timeout.ms=20000; ssl.key.location = /etc/me=1.key;",
         ),
-        Complaints(),
+        ThrottledLog(),
     )
     assert (
         options.items()
@@ -45,13 +45,13 @@ def test_tls_and_login_reach_the_client_under_its_own_names():
 
 
 def test_what_is_not_set_is_left_to_the_client():
-    options = connection_options(settings(kafka_bootstrap_servers="a:9092"), Complaints())
+    options = connection_options(settings(kafka_bootstrap_servers="a:9092"), ThrottledLog())
     assert not {name for name in options if name.startswith(("sasl.", "ssl."))}
 
 
 def test_without_brokers_there_is_nothing_to_connect_to():
     with pytest.raises(ConfigurationError, match="KAFKA_BOOTSTRAP_SERVERS"):
-        connection_options(settings(), Complaints())
+        connection_options(settings(), ThrottledLog())
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_what_is_sent_may_not_come_back(name: str):
 def test_one_kind_of_trouble_is_told_once_a_minute(monkeypatch: pytest.MonkeyPatch):
     now = 1000.0
     monkeypatch.setattr(client.time, "monotonic", lambda: now)
-    complaints = Complaints()
+    complaints = ThrottledLog()
     transport, auth = KafkaError._TRANSPORT, KafkaError._AUTHENTICATION  # noqa: SLF001
     told = [complaints.is_due(KafkaError(code).name()) for code in (transport, transport, auth)]
     assert told == [True, False, True]

@@ -26,7 +26,7 @@ def test_full_disk_may_pass_and_other_faults_do_not(code: int, kind: type[EtlErr
     failure = unusable(Path(".local"), OSError(code, os.strerror(code)))
     assert type(failure) is kind
     assert os.strerror(code) in failure.message
-    assert hint in failure.advice
+    assert hint in failure.hint
 
 
 def test_check_leaves_nothing_and_raises_where_nothing_can_be_written(tmp_path: Path):

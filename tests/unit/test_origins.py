@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from api.security.limits import home_of
+from api.security.limits import rate_limit_key
 from api.security.origins import may_be_called
 from api.server import refuse_open_door
 from etl.model.errors import ConfigurationError
@@ -45,9 +45,13 @@ def test_short_names_are_ours_only_where_the_local_network_is_served():
 
 
 def test_an_owner_of_many_addresses_counts_once():
-    assert home_of("2001:db8::1") == home_of("2001:db8::ffff") != home_of("2001:db8:0:1::1")
-    assert home_of("192.0.2.1") != home_of("192.0.2.2")
-    assert home_of(None) == home_of("") == "unknown"
+    assert (
+        rate_limit_key("2001:db8::1")
+        == rate_limit_key("2001:db8::ffff")
+        != rate_limit_key("2001:db8:0:1::1")
+    )
+    assert rate_limit_key("192.0.2.1") != rate_limit_key("192.0.2.2")
+    assert rate_limit_key(None) == rate_limit_key("") == "unknown"
 
 
 # -- the address it listens on
@@ -61,8 +65,8 @@ def settings(**values: object) -> Settings:
 def test_without_a_key_no_other_machine_is_served(host: str, tmp_path: Path):
     with pytest.raises(ConfigurationError, match="no key is set") as caught:
         refuse_open_door(settings(api_host=host, local_dir=tmp_path))
-    assert "keys new" in caught.value.advice
-    assert "API_OPEN" in caught.value.advice
+    assert "keys new" in caught.value.hint
+    assert "API_OPEN" in caught.value.hint
 
 
 def test_a_key_or_api_open_lets_it_listen_anywhere(tmp_path: Path):

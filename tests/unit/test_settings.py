@@ -138,7 +138,7 @@ def test_a_database_url_that_cannot_be_read_is_refused_without_showing_it(rest: 
         _ = settings.sqlalchemy_url
     assert "DATABASE_URL" in caught.value.message
     assert "etpw" not in str(caught.value)
-    assert "%40" in caught.value.advice
+    assert "%40" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_an_unescaped_at_sign_is_named_with_its_escape(rest: str):
     settings = Settings(_env_file=None, database_url=f"postgresql://{rest}")
     with pytest.raises(ConfigurationError, match="DATABASE_URL has an unescaped @") as caught:
         _ = settings.sqlalchemy_url
-    assert "%40" in caught.value.advice
+    assert "%40" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_another_databases_url_is_refused_without_showing_the_password():
     settings = Settings(_env_file=None, database_url="mysql://u:hunter2@h/d")
     with pytest.raises(ConfigurationError) as caught:
         _ = settings.sqlalchemy_url
-    assert "hunter2" not in str(caught.value) + caught.value.advice
+    assert "hunter2" not in str(caught.value) + caught.value.hint
 
 
 def test_no_secret_is_shown_when_settings_are_printed():

@@ -31,6 +31,12 @@ if "wait" in sys.argv:
     sys.stdin.read()
 sys.exit(7 if "fail" in sys.argv else 0)
 """
+SHOW_IMPORT_LINTER = """\
+import os, sys
+def lint_imports_command():
+    print("import-linter")
+    sys.exit(int(os.environ.get("TOOL_RESULT", 0)))
+"""
 SHOW_TOOL = """
 import os, sys
 print(__spec__.name.removesuffix(".__main__"), *sys.argv[1:], flush=True)
@@ -79,6 +85,7 @@ def project(tmp_path: Path) -> Path:
     (folder / "etl/__main__.py").write_text(SHOW_CALL)
     lock_parcel(folder, "1.0")
     tools = {f"{tool}/__main__.py": SHOW_TOOL for tool in ("pytest", "ruff", "mypy")}
+    tools["importlinter/cli.py"] = SHOW_IMPORT_LINTER
     lock_brokers(folder)
     (folder / "requirements-dev.lock").write_text(make_wheel(folder, "tools", "1.0", tools))
     return folder
@@ -415,7 +422,9 @@ def test_the_help_of_test_is_that_of_pytest_once_it_is_installed(project: Path):
 def test_lint_lets_every_linter_speak_and_fails_if_one_does(project: Path):
     good = call(project / "run.sh", "lint")
     assert good.returncode == 0, good.stderr
-    assert good.stdout.splitlines() == ["ruff check", "ruff format --check", "mypy"]
+    assert good.stdout.splitlines() == [
+        *("ruff check", "ruff format --check", "mypy", "import-linter"),
+    ]
     bad = call(project / "run.sh", "lint", TOOL_RESULT="1")
     assert bad.returncode == 1
     assert bad.stdout == good.stdout
@@ -473,7 +482,7 @@ def test_continuous_integration_runs_every_step_and_fails_if_one_does(project: P
     assert good.returncode == 0, good.stderr
     called = [line.split()[:2] for line in good.stdout.splitlines() if not line.startswith("==")]
     assert [" ".join(words).removesuffix(" -p") for words in called] == [
-        *("pytest", "ruff check", "ruff format", "mypy"),
+        *("pytest", "ruff check", "ruff format", "mypy", "import-linter"),
         *("install pip==22.0.2", "install pip==23.0.1", "install pip", "wheel"),
     ]
     for failing in ({"TOOL_RESULT": "1"}, {"STEP_RESULT": "1"}):

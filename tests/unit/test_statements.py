@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
-from api.rows.fields import FIELDS, Wanted, rows_of
+from api.rows.fields import FIELDS, RowQuery, rows_of
 from api.rows.filters import Filters, ImageWanted
 from api.rows.formats import FORMATS
 from api.rows.statements import KNOWS_JSON_SCALAR, statement
@@ -24,7 +24,7 @@ filters = st.builds(
     image=st.none() | st.sampled_from(ImageWanted),
 )
 wishes = st.builds(
-    Wanted,
+    RowQuery,
     filters=filters,
     today=st.dates(date(2020, 1, 1), date(2040, 12, 31)),
     fields=st.lists(st.sampled_from(sorted(FIELDS)), unique=True).map(tuple),
@@ -34,7 +34,7 @@ wishes = st.builds(
 
 
 @given(wishes, st.sampled_from(sorted(FORMATS)))
-def test_a_kept_statement_asks_what_a_new_one_would(wanted: Wanted, name: str):
+def test_a_kept_statement_asks_what_a_new_one_would(wanted: RowQuery, name: str):
     kind = FORMATS[name]
     new = rows_of(wanted, kind.expressions(wanted.columns)).compile(
         dialect=PGDialect_psycopg2()  # type: ignore[no-untyped-call]
@@ -45,8 +45,8 @@ def test_a_kept_statement_asks_what_a_new_one_would(wanted: Wanted, name: str):
 
 
 def test_values_are_no_part_of_the_statement():
-    one = Wanted(Filters(min_age=18, max_age=65), date(2026, 6, 15), after="a", limit=10)
-    other = Wanted(Filters(min_age=0, max_age=1), date(2024, 2, 29), after="'; --", limit=7)
+    one = RowQuery(Filters(min_age=18, max_age=65), date(2026, 6, 15), after="a", limit=10)
+    other = RowQuery(Filters(min_age=0, max_age=1), date(2024, 2, 29), after="'; --", limit=7)
     kept = [statement(each, FORMATS["json"], KNOWS_JSON_SCALAR)[0] for each in (one, other)]
     assert kept[0] == kept[1]
     assert one.values != other.values
@@ -55,16 +55,16 @@ def test_values_are_no_part_of_the_statement():
 def test_what_is_asked_differently_is_another_statement():
     day = date(2026, 6, 15)
     kinds = [
-        Wanted(Filters(), day),
-        Wanted(Filters(min_age=0), day),
-        Wanted(Filters(max_age=0), day),
-        Wanted(Filters(is_image_exists=False), day),
-        Wanted(Filters(is_image_exists=True), day),
-        Wanted(Filters(image=ImageWanted.MISSING), day),
-        Wanted(Filters(image=ImageWanted.READY), day),
-        Wanted(Filters(), day, fields=("age",)),
-        Wanted(Filters(), day, after=""),
-        Wanted(Filters(), day, limit=1),
+        RowQuery(Filters(), day),
+        RowQuery(Filters(min_age=0), day),
+        RowQuery(Filters(max_age=0), day),
+        RowQuery(Filters(is_image_exists=False), day),
+        RowQuery(Filters(is_image_exists=True), day),
+        RowQuery(Filters(image=ImageWanted.MISSING), day),
+        RowQuery(Filters(image=ImageWanted.READY), day),
+        RowQuery(Filters(), day, fields=("age",)),
+        RowQuery(Filters(), day, after=""),
+        RowQuery(Filters(), day, limit=1),
     ]
     for one, other in combinations(kinds, 2):
         assert one.shape != other.shape
@@ -72,7 +72,7 @@ def test_what_is_asked_differently_is_another_statement():
 
 @pytest.mark.parametrize("name", ["json", "ndjson"])
 def test_an_older_server_is_not_asked_for_what_it_does_not_know(name: str):
-    wanted = Wanted(Filters(), date(2026, 6, 15))
+    wanted = RowQuery(Filters(), date(2026, 6, 15))
     query, _ = statement(wanted, FORMATS[name], KNOWS_JSON_SCALAR - 1)
     assert "json_scalar" not in query
     assert query.count("to_json(") == 4

@@ -16,10 +16,10 @@ from pydantic_core import to_json
 from sqlalchemy import Connection, Row, text
 
 from etl.db.engine import ANNOUNCE_LOCK, connect_unpooled, translating
-from etl.db.revisions import Noun, current
+from etl.db.revisions import Resource, current
 from etl.db.sql import statements
 from etl.model.errors import TransientError
-from etl.services.kafka.client import Complaints, Sender
+from etl.services.kafka.client import Sender, ThrottledLog
 from etl.services.kafka.messages import ImageIndexed, ImageRemoved, Thumbnail, ThumbnailReady
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Announcer:
         self._topic = topic
         self._engine = connect_unpooled(settings)
         self._sender = Sender(settings)
-        self._complaints = Complaints()
+        self._complaints = ThrottledLog()
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -60,14 +60,14 @@ class Announcer:
                     self._watch(connection)
             except TransientError as error:
                 if self._complaints.is_due(error.code):
-                    log.warning("announcing nothing", reason=error.message, hint=error.advice)
+                    log.warning("announcing nothing", reason=error.message, hint=error.hint)
                 self._stop.wait(RETRY_SECONDS)
 
     def _watch(self, connection: Connection) -> None:
         seen: object = None
         idle_seconds = 0.0
         while not self._stop.is_set():
-            revision = current(connection).get(Noun.IMAGES)
+            revision = current(connection).get(Resource.IMAGES)
             connection.rollback()
             idle_seconds += LOOK_SECONDS
             if revision != seen or idle_seconds >= LOOK_ANYWAY_SECONDS:

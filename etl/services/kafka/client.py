@@ -28,7 +28,7 @@ COMPLAIN_EVERY_SECONDS = 60
 _CRITICAL = 2  # of librdkafka's own lines on standard error; what matters comes by error_cb
 
 
-class Complaints:
+class ThrottledLog:
     """Logs what the client complains of, each kind once a minute: an outage is told, not drummed.
 
     The client itself keeps trying, as often as ten times a second.
@@ -51,7 +51,7 @@ class Complaints:
         return True
 
 
-def connection_options(settings: Settings, complaints: Complaints) -> dict[str, Any]:
+def connection_options(settings: Settings, complaints: ThrottledLog) -> dict[str, Any]:
     """Where the brokers are and how to speak to them, as librdkafka wants it told.
 
     Raises:  ConfigurationError when KAFKA_BOOTSTRAP_SERVERS is missing.
@@ -111,7 +111,7 @@ class Sender:
 
     def __init__(self, settings: Settings) -> None:
         self._options = {
-            **connection_options(settings, Complaints()),
+            **connection_options(settings, ThrottledLog()),
             "acks": "all",
             "enable.idempotence": True,
             "delivery.timeout.ms": SEND_SECONDS * 1000,

@@ -20,8 +20,8 @@ from etl.db import events
 from etl.db.engine import connect, translating
 from etl.model.errors import KafkaUnavailable, TransientError, WrongEvent
 from etl.services.kafka import letters
-from etl.services.kafka.client import Complaints, Sender, configuring, connection_options, reason
-from etl.services.kafka.letters import MAX_REASON, Letter
+from etl.services.kafka.client import Sender, ThrottledLog, configuring, connection_options, reason
+from etl.services.kafka.letters import MAX_REASON, DeadLetter
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -48,7 +48,7 @@ class Consumer:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._engine: Engine = connect(settings, pool_size=1, checks_schema=True)
-        self._complaints = Complaints()
+        self._complaints = ThrottledLog()
         self._stopping = False
         # Read but not yet in the database; partitions that are taken from us take theirs along.
         self._batch: list[Message] = []
@@ -128,7 +128,7 @@ class Consumer:
                 self._store(self._batch)
             except TransientError as error:
                 if self._complaints.is_due(error.code):
-                    log.warning("storing no events", reason=error.message, hint=error.advice)
+                    log.warning("storing no events", reason=error.message, hint=error.hint)
                 self._hold(retry_seconds)
                 retry_seconds = min(retry_seconds * 2, LAST_RETRY_SECONDS)
             else:
@@ -152,7 +152,7 @@ class Consumer:
 
     def _store_together(self, batch: list[Message]) -> None:
         good: list[BucketEvent] = []
-        dead: list[Letter] = []
+        dead: list[DeadLetter] = []
         for message in batch:
             try:
                 good += _events_of(message)
@@ -160,7 +160,7 @@ class Consumer:
                 dead.append(_letter(message, error.message))
         self._bury(good, dead)
 
-    def _bury(self, good: list[BucketEvent], dead: list[Letter]) -> None:
+    def _bury(self, good: list[BucketEvent], dead: list[DeadLetter]) -> None:
         with translating(), self._engine.begin() as connection:
             events.store(connection, good, source_bucket=self._settings.source_bucket)
             if self._sender is None:
@@ -239,9 +239,9 @@ def _events_of(message: Message) -> list[BucketEvent]:
     return events.parse(value)
 
 
-def _letter(message: Message, why: str) -> Letter:
+def _letter(message: Message, why: str) -> DeadLetter:
     topic, partition = _place(message)
-    return Letter(
+    return DeadLetter(
         topic=topic,
         partition=partition,
         offset=message.offset() or 0,

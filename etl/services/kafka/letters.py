@@ -18,7 +18,7 @@ MAX_REASON = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """A message that could not be used: where it stood, what it was, and why not."""
 
     topic: str
@@ -44,7 +44,7 @@ class Letter:
         return Outgoing(self.key, _beginning(self.value), [*self.headers, *added])
 
 
-def keep(connection: Connection, letters: list[Letter]) -> None:
+def keep(connection: Connection, letters: list[DeadLetter]) -> None:
     """Keep the letters in table `dead_letter`, each once however often it comes."""
     if letters:
         rows = [
