@@ -119,13 +119,13 @@ def _beside_peer(
         rival_samples=peer.seconds,
         limit=Limit(factor) if factor else None,
         says=f"≤ {factor} × {name.partition(' ')[0]}" if factor else "",
-        note=peer.why_not or f"its peak memory {peer.peak_mb:.0f} MB",
+        note=peer.why_not or f"peak memory {peer.peak_mb:.0f} MB",
     )
 
 
 def _whole(runs: Sequence[Measured]) -> str:
     seconds = median(item.whole_seconds for item in runs)
-    return f"the whole process, its start and publication too, {seconds:.2f} s"
+    return f"whole process including start and publishing: {seconds:.2f} s"
 
 
 def big(stack: Stack, scale: Scale) -> Iterator[Figure]:

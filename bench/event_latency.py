@@ -114,7 +114,7 @@ def events(_stack: Stack, scale: Scale) -> Iterator[Figure]:
         untold = _burst_untold(up, scale)
     yield figure(
         SCENARIO,
-        f"{scale.burst_puts} puts at once, until all are served",
+        f"{scale.burst_puts} concurrent puts, until all are served",
         "s",
         told,
         rival="the same puts without events, and a run",
@@ -127,7 +127,7 @@ def _singles(up: _Up, count: int) -> Iterator[Figure]:
     say(f"{count} single puts")
     timings = [_single(up, number) for number in range(count)]
     taken = [timing.ms for timing in timings]
-    what = f"{count} puts, from the acknowledgement to GET /data/<id>"
+    what = f"{count} puts, from acknowledgement to GET /data/<id>"
     yield figure(
         SCENARIO,
         f"{what}: median",
@@ -138,14 +138,14 @@ def _singles(up: _Up, count: int) -> Iterator[Figure]:
     )
     yield figure(
         SCENARIO,
-        f"{what}: 95 of 100 within",
+        f"{what}: 95th percentile",
         "ms",
         [quantiles(taken, n=20)[-1]],
         limit=Limit(extra=P95_MS),
         says=f"≤ {P95_MS:.0f} ms",
     )
     for name, samples in _steps(up, timings).items():
-        yield figure(SCENARIO, f"of it, {name}", "ms", samples)
+        yield figure(SCENARIO, f"of which: {name}", "ms", samples)
 
 
 def _single(up: _Up, number: int) -> Timing:
@@ -166,14 +166,17 @@ def _steps(up: _Up, timings: list[Timing]) -> dict[str, list[float]]:
             if row is None:  # the put's event was lost, or a whole run took it
                 continue
             received, started, finished, seconds = row
-            inside = {f"the run: {name}": taken for name, taken in seconds.items()}
+            inside = {
+                f"run, {'check keys' if name == 'look' else name}": taken
+                for name, taken in seconds.items()
+            }
             whole = sum(seconds.values())
             parts = {
-                "the listener": received - timing.acknowledged,
-                "storing, waking, gathering": started - received - seconds.get("look", 0.0),
+                "listener": received - timing.acknowledged,
+                "storing, waking, debouncing": started - received - seconds.get("look", 0.0),
                 **inside,
-                "the run: else": finished - started - whole + seconds.get("look", 0.0),
-                "commit and sight": timing.seen - finished,
+                "run, other": finished - started - whole + seconds.get("look", 0.0),
+                "commit and visibility": timing.seen - finished,
             }
             for name, taken in parts.items():
                 steps.setdefault(name, []).append(taken * 1000)

@@ -1,4 +1,4 @@
-"""docs/performance.md and its chart, from the same JSON that the benchmark saved."""
+"""docs/explanation/performance.md and its chart, from the same JSON that the benchmark saved."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 Result = dict[str, Any]
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[1] / "docs" / "explanation"
 PAGE = DOCS / "performance.md"
 CHART = DOCS / "performance.svg"
-# Only what is between these lines is written; what people wrote around it stays.
+# Only the text between these lines is replaced.
 BEGIN, END = "<!-- figures: ./run.sh bench --report -->", "<!-- end of figures -->"
 
 WIDTH, LEFT, LINE, BAR = 900, 390, 34, 11
@@ -26,7 +26,7 @@ OURS, RIVALS, INK, BOUND = "#1a7f5a", "#9aa5b1", "#24292f", "#c0392b"
 
 
 def write_report(paths: Sequence[Path]) -> None:
-    """Write the page's figures and the chart; of scenarios in several files the last counts."""
+    """Write the page's tables and the chart; if several files have a result, the last counts."""
     results = [load(path) for path in paths]
     figures = _latest(results)
     CHART.write_text(chart(figures), "utf-8")
@@ -37,7 +37,7 @@ def write_report(paths: Sequence[Path]) -> None:
 
 
 def _latest(results: Sequence[Result]) -> list[Figure]:
-    """Every figure once: that of the last file which has it."""
+    """Each result once, from the last file that has it."""
     found: dict[tuple[str, ...], Figure] = {}
     for result in results:
         for item in result["figures"]:
@@ -50,14 +50,14 @@ def _section(results: Sequence[Result], figures: Sequence[Figure]) -> str:
     used = [result for result in results if _kept(result, figures)]
     machines = dict.fromkeys(_machine(result) for result in used)
     heads = [f"- {_measured(result, _kept(result, figures))}" for result in used]
-    chart_line = "![Ours beside limits and rivals](performance.svg)"
+    chart_line = "![Bucketline compared with baselines and targets](performance.svg)"
     return "\n".join(
         [*machines, "", *heads, "", summary(figures), "", chart_line, "", markdown(figures)]
     )
 
 
 def _kept(result: Result, figures: Sequence[Figure]) -> list[Figure]:
-    """Those of a result that no later one has replaced."""
+    """The figures of a file that no later file has replaced."""
     wanted = {id(item) for item in figures}
     return [item for item in result["figures"] if id(item) in wanted]
 
@@ -68,8 +68,8 @@ def _machine(result: Result) -> str:
     parts = ", ".join(f"{name} {number}" for name, number in versions.items())
     return (
         f"{facts['cores']} cores{cpu}, {facts['memory_gb']} GB of memory, {facts['system']}{kernel}"
-        f" {facts['architecture']}, Python {facts['python']}; servers, clients and rivals on this"
-        f" one machine{f', with {parts}' if parts else ''}."
+        f" {facts['architecture']}, Python {facts['python']}; servers, clients and baseline"
+        f" tools on the same machine{f', with {parts}' if parts else ''}."
     )
 
 
@@ -89,13 +89,11 @@ def _measured(result: Result, kept: Sequence[Figure]) -> str:
 
 
 def chart(figures: Sequence[Figure]) -> str:
-    """Each figure that has a rival as two bars, ours above the rival's, and its limit as a line."""
+    """Two bars per result, Bucketline's above the baseline, and the target as a line."""
     shown = [item for item in figures if item.value is not None and item.rival_value]
     height = LINE * (len(shown) + 1) + 10
     body = "\n".join(_bars(item, LINE * place + 40) for place, item in enumerate(shown))
-    legend = _text(
-        LEFT, 20, "green: ours · grey: what it is held against · red: the limit that follows"
-    )
+    legend = _text(LEFT, 20, "green: Bucketline · gray: baseline · red: target")
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}"'
         f' viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="11">\n'
@@ -104,7 +102,7 @@ def chart(figures: Sequence[Figure]) -> str:
 
 
 def _bars(item: Figure, top: int) -> str:
-    """Two bars on a scale where the longer of ours, the rival's and the limit fills the width."""
+    """Two bars, scaled so that the longest of both and the target fills the width."""
     ours, rival, bound = item.value or 0.0, item.rival_value or 1.0, item.bound
     unit = SCALE_WIDTH / max(ours, rival, bound or 0.0)
     parts = [

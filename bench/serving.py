@@ -107,7 +107,7 @@ class Serving:
         peak = server.peak_mb()
         return figure(
             "serving",
-            f"API process under {READERS} readers of everyone",
+            f"API process with {READERS} clients reading all users",
             "MB",
             [peak] if peak else [],
             limit=Limit(extra=API_MB),

@@ -70,8 +70,8 @@ def thumbnails(_stack: Stack, scale: Scale) -> Iterator[Figure]:
         bare.append(len(content) / watch.seconds)
         alone.append(_ours(content, 1))
         together.append(_ours(content, cores))
-    yield _beside(f"{len(content):,} pictures, one process", alone, 1, bare)
-    yield _beside(f"{len(content):,} pictures, {cores} processes", together, cores, bare)
+    yield _beside(f"{len(content):,} images, one process", alone, 1, bare)
+    yield _beside(f"{len(content):,} images, {cores} processes", together, cores, bare)
 
 
 def _ours(content: Sequence[bytes], processes: int) -> float:
@@ -90,9 +90,9 @@ def _beside(what: str, ours: list[float], processes: int, bare: list[float]) -> 
     return figure(
         "thumbnails",
         what,
-        "a second",
+        "images/s",
         ours,
-        rival="a plain loop of Pillow, one core",
+        rival="a single Pillow loop, one core",
         rival_samples=bare,
         limit=Limit(factor, at_least=True),
         says=f"≥ {factor:.1f} × the loop",

@@ -76,7 +76,7 @@ class Transfers:
         after = self._server.peak_mb()
         return figure(
             "transfers",
-            "what both add to the memory of the API",
+            "memory added to the API by both",
             "MB",
             [after - before] if after and before else [],
             limit=Limit(extra=ADDED_MB),

@@ -150,7 +150,7 @@ def test_the_summary_counts_what_is_met_and_names_what_is_not():
     missed = figure("s", "slow one", "s", [3.0], limit=Limit(extra=2.0))
     without = figure("s", "shown only", "s", [3.0])
     told = summary([met, replace(missed, store=SEAWEEDFS), without])
-    assert told == "1 of 2 limits are met.\n- missed: slow one · SeaweedFS"
+    assert told == "1 of 2 targets are met.\n- missed: slow one · SeaweedFS"
 
 
 @pytest.mark.parametrize(
@@ -185,8 +185,8 @@ def test_a_second_store_that_is_not_installed_is_said_and_nothing_fails(
     monkeypatch.setattr("bench.figures.RESULTS", tmp_path / "results")
     measure(QUICK, ["tiny"], [SEAWEEDFS])
     told = capsys.readouterr()
-    assert "nothing is measured on seaweedfs: not installed" in told.err
-    assert "0 of 0 limits are met" in told.out
+    assert "skipped seaweedfs: not installed" in told.err
+    assert "0 of 0 targets are met" in told.out
 
 
 def test_every_version_is_told_and_pinned():
