@@ -1,4 +1,4 @@
-"""docs/explanation/performance.md and its chart, from the same JSON that the benchmark saved."""
+"""Write docs/explanation/performance.md and its chart from saved results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BEGIN, END = "<!-- figures: ./run.sh bench --report -->", "<!-- end of figures -
 
 WIDTH, LEFT, LINE, BAR = 900, 390, 34, 11
 SCALE_WIDTH = WIDTH - LEFT - 150
-OURS, RIVALS, INK, BOUND = "#1a7f5a", "#9aa5b1", "#24292f", "#c0392b"
+VALUE, BASELINE, INK, TARGET = "#1a7f5a", "#9aa5b1", "#24292f", "#c0392b"
 
 
 def write_report(paths: Sequence[Path]) -> None:
@@ -41,7 +41,7 @@ def _latest(results: Sequence[Result]) -> list[Figure]:
     found: dict[tuple[str, ...], Figure] = {}
     for result in results:
         for item in result["figures"]:
-            found[item.store, item.scenario, item.what, item.rival] = item
+            found[item.store, item.scenario, item.what, item.baseline] = item
     order = {place: number for number, place in enumerate(dict.fromkeys(key[:2] for key in found))}
     return sorted(found.values(), key=lambda item: order[item.store, item.scenario])
 
@@ -90,7 +90,7 @@ def _measured(result: Result, kept: Sequence[Figure]) -> str:
 
 def chart(figures: Sequence[Figure]) -> str:
     """Two bars per result, Bucketline's above the baseline, and the target as a line."""
-    shown = [item for item in figures if item.value is not None and item.rival_value]
+    shown = [item for item in figures if item.value is not None and item.baseline_value]
     height = LINE * (len(shown) + 1) + 10
     body = "\n".join(_bars(item, LINE * place + 40) for place, item in enumerate(shown))
     legend = _text(LEFT, 20, "green: Bucketline · gray: baseline · red: target")
@@ -103,31 +103,31 @@ def chart(figures: Sequence[Figure]) -> str:
 
 def _bars(item: Figure, top: int) -> str:
     """Two bars, scaled so that the longest of both and the target fills the width."""
-    ours, rival, bound = item.value or 0.0, item.rival_value or 1.0, item.bound
-    unit = SCALE_WIDTH / max(ours, rival, bound or 0.0)
+    value, baseline, bound = item.value or 0.0, item.baseline_value or 1.0, item.bound
+    unit = SCALE_WIDTH / max(value, baseline, bound or 0.0)
     parts = [
         _text(LEFT - 8, top + 9, item.what + on_store(item), anchor="end"),
-        _text(LEFT - 8, top + 21, item.rival, anchor="end", colour="#57606a"),
-        _bar(top, ours * unit, OURS),
-        _bar(top + BAR + 1, rival * unit, RIVALS),
-        _text(LEFT + ours * unit + 5, top + 9, number(ours, item.unit)),
-        _text(LEFT + rival * unit + 5, top + 21, number(rival, item.unit), colour="#57606a"),
+        _text(LEFT - 8, top + 21, item.baseline, anchor="end", color="#57606a"),
+        _bar(top, value * unit, VALUE),
+        _bar(top + BAR + 1, baseline * unit, BASELINE),
+        _text(LEFT + value * unit + 5, top + 9, number(value, item.unit)),
+        _text(LEFT + baseline * unit + 5, top + 21, number(baseline, item.unit), color="#57606a"),
     ]
     if bound is not None:
         place = LEFT + bound * unit
         parts.append(
             f'<line x1="{place:.1f}" x2="{place:.1f}" y1="{top - 2}" y2="{top + BAR + 1}"'
-            f' stroke="{BOUND}" stroke-width="2"/>'
+            f' stroke="{TARGET}" stroke-width="2"/>'
         )
     return "\n".join(parts)
 
 
-def _bar(top: int, width: float, colour: str) -> str:
-    return f'<rect x="{LEFT}" y="{top}" width="{width:.1f}" height="{BAR}" fill="{colour}"/>'
+def _bar(top: int, width: float, color: str) -> str:
+    return f'<rect x="{LEFT}" y="{top}" width="{width:.1f}" height="{BAR}" fill="{color}"/>'
 
 
-def _text(left: float, top: int, words: str, *, anchor: str = "start", colour: str = INK) -> str:
+def _text(left: float, top: int, words: str, *, anchor: str = "start", color: str = INK) -> str:
     return (
-        f'<text x="{left:.1f}" y="{top}" text-anchor="{anchor}" fill="{colour}">'
+        f'<text x="{left:.1f}" y="{top}" text-anchor="{anchor}" fill="{color}">'
         f"{escape(words)}</text>"
     )

@@ -30,14 +30,14 @@ def number(value: float | None, unit: str) -> str:
 
 def ratio(item: Figure) -> str:
     """Bucketline's value divided by the baseline."""
-    if item.value is None or not item.rival_value:
+    if item.value is None or not item.baseline_value:
         return ""
-    return f"{item.value / item.rival_value:.2f}"
+    return f"{item.value / item.baseline_value:.2f}"
 
 
-def limit(item: Figure) -> str:
+def target(item: Figure) -> str:
     """The target, and its value if it depends on a baseline."""
-    if not item.says or not item.rival or item.bound is None:
+    if not item.says or not item.baseline or item.bound is None:
         return item.says
     return f"{item.says} = {number(item.bound, item.unit)}"
 
@@ -54,10 +54,10 @@ def cells(item: Figure) -> tuple[str, ...]:
     return (
         item.what,
         number(item.value, item.unit),
-        item.rival,
-        number(item.rival_value, item.unit) if item.rival else "",
+        item.baseline,
+        number(item.baseline_value, item.unit) if item.baseline else "",
         ratio(item),
-        limit(item),
+        target(item),
         verdict(item),
     )
 
@@ -109,7 +109,7 @@ def markdown(figures: Sequence[Figure]) -> str:
 
 
 def _compared(item: Figure) -> str:
-    return f" (compared with {item.rival})" if item.rival else ""
+    return f" (compared with {item.baseline})" if item.baseline else ""
 
 
 def _row(values: Sequence[str]) -> str:

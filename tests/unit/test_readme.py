@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 MOST_LINES = 120
-MOST_WORDS = 500
+MOST_WORDS = 450
 
 
 def without_code(text: str) -> str:
