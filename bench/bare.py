@@ -124,7 +124,7 @@ class _Counter(io.RawIOBase):
         return size
 
 
-# The members of the object that GET /data returns, concatenated, because json_build_object takes 50 %
+# The members of the object that GET /data returns, concatenated: json_build_object takes 50 %
 # longer. The quote and delimiter do not occur in JSON; a text COPY would double its backslashes.
 _JSON = (
     "COPY (SELECT to_json(user_id)::text || ':{\"first_name\" : ' || to_json(first_name)::text"

@@ -164,7 +164,7 @@ def _sling(job: Job, mode: str) -> float:
                 "--tgt-object=public.of_sling",
                 f"--mode={mode}",
                 "--primary-key=user_id",
-                # Without this the table has no key: --primary-key only names the columns to merge by.
+                # Otherwise the table has no key: --primary-key only names the merge columns.
                 f"--tgt-options={json.dumps({'table_keys': {'primary': ['user_id']}})}",
             ],
             env=os.environ | own | connections,
