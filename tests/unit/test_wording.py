@@ -1,4 +1,4 @@
-"""Words that make our English vague are in none of the texts that users and readers see."""
+"""Some vague words are not used in the product, its names and its documents."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ PLACES = (
 )
 SUFFIXES = {".css", ".html", ".js", ".json", ".md", ".mako", ".py", ".sql", ".svg"}
 BANNED = re.compile(
-    r"\b(nobody|somebody|whoever|everybody|told|untold|mend(s|ed|ing)?|anew|afresh|for ever"
-    r"|all the same)\b",
+    r"(?<![A-Za-z])(nobody|somebody|whoever|everybody|told|untold|mend(s|ed|ing)?|anew|afresh"
+    r"|for ever|all the same)(?![A-Za-z])",
     re.IGNORECASE,
 )
 # The Unix account. This list may only shrink.
