@@ -13,7 +13,8 @@ from etl.cli.main import commands
 from etl.db.tables import metadata
 from etl.settings import Settings
 
-REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "docs" / "reference"
 LAUNCHER = {
     "test [ARGUMENTS]": {"--long"},
     "lint": set(),
@@ -103,6 +104,20 @@ def test_every_setting_is_in_the_reference_and_vice_versa():
         for name in re.findall(r"`(\w+)`", cells[0])
     ]
     assert sorted(documented) == sorted(name.upper() for name in Settings.model_fields)
+
+
+def test_defaults_of_settings_are_those_of_the_example():
+    example = dict(
+        re.findall(r"^#(\w+)=(.*)$", (ROOT / ".env.example").read_text("utf-8"), re.MULTILINE)
+    )
+    literals = 0
+    for cells in rows("settings.md", "Setting"):
+        for name in re.findall(r"`(\w+)`", cells[0]):
+            literal = re.fullmatch(r"`([^`]+)`", cells[1])
+            if literal and literal[1] not in example:
+                assert literal[1].replace("LOCAL_DIR/api-keys", "") == example[name], name
+                literals += 1
+    assert literals > len(example) / 3
 
 
 def routes() -> set[tuple[str, str]]:
