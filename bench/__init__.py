@@ -1,1 +1,1 @@
-"""The benchmark: every figure beside the limit or the rival measured in the same minutes."""
+"""The benchmark: every result compared with a baseline measured in the same run."""

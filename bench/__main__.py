@@ -1,4 +1,4 @@
-"""`python -m bench`: measure, print and save; or write the page from what was saved."""
+"""`python -m bench`: measure, print and save; or write the report from saved results."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ WIDTH = 160
 
 @click.command()
 @click.option("--quick", "scale", flag_value="quick", default="quick", help="About three minutes.")
+@click.option("--full", "scale", flag_value="full", help="The published sizes; about 75 minutes.")
 @click.option(
-    "--full", "scale", flag_value="full", help="The sizes that docs/performance.md tells."
+    "--only", multiple=True, type=click.Choice(list(SCENARIOS)), help="Only these scenarios."
 )
-@click.option("--only", multiple=True, type=click.Choice(list(SCENARIOS)), help="Only these.")
 @click.option(
     "--store",
     type=click.Choice([*stack.STORES, "both"]),
-    help="The object store; embedded with --quick, both with --full unless said.",
+    help="The object store; by default embedded with --quick, both with --full.",
 )
-@click.option("--repeats", type=click.IntRange(min=1), help="Repeat no more often than this.")
-@click.option("--report", is_flag=True, help="Write docs/performance.md from the RESULTS.")
+@click.option("--repeats", type=click.IntRange(min=1), help="Limit the repetitions.")
+@click.option("--report", is_flag=True, help="Write the performance page from RESULTS.")
 @click.argument("files", metavar="[RESULTS]…", nargs=-1, type=CallersPath())
 def main(  # noqa: PLR0913  (one for each option)
     *,
@@ -55,23 +55,23 @@ def main(  # noqa: PLR0913  (one for each option)
     report: bool,
     files: tuple[Path, ...],
 ) -> None:
-    """Measure Bucketline beside its limits and rivals, on servers of its own."""
+    """Compare Bucketline with baselines and other tools, on servers of its own."""
     if report != bool(files):
-        raise click.UsageError("--report and the files to report go together.")
+        raise click.UsageError("--report needs RESULTS, and RESULTS need --report.")
     if report:
         write_report(files)
         return
-    signal.signal(signal.SIGTERM, _exit)  # as Ctrl-C does: servers stopped, folder removed
+    signal.signal(signal.SIGTERM, _exit)  # as Ctrl-C: stop the servers, remove the folder
     wanted = FULL if scale == FULL.name else QUICK
     stores = wanted.stores if store is None else stack.STORES if store == "both" else (store,)
     measure(wanted.at_most(repeats) if repeats else wanted, only or tuple(SCENARIOS), stores)
 
 
 def measure(scale: Scale, names: Sequence[str], stores: Sequence[str]) -> None:
-    """Measure the named scenarios; what is measured is saved even if a later one fails."""
+    """Measure the named scenarios. Results are saved even if a later scenario fails."""
     set_up_logs("console", quiet=True)
     console = Console(highlight=False)
-    if not console.is_terminal:  # a file has room
+    if not console.is_terminal:  # a file has no line length
         console.width = WIDTH
     whole = _Measurement(scale, plan(names, stores))
     whole.make()
@@ -82,7 +82,7 @@ def measure(scale: Scale, names: Sequence[str], stores: Sequence[str]) -> None:
 
 
 class _Measurement:
-    """Everything that one start measures, saved after each figure."""
+    """The measurements of one invocation, saved after each result."""
 
     def __init__(self, scale: Scale, parts: Sequence[tuple[str, str]]) -> None:
         self.found: list[Figure] = []
@@ -93,14 +93,14 @@ class _Measurement:
         self._begun = 0
 
     def make(self) -> None:
-        """Go through the parts, each store's on servers of their own."""
+        """Measure all parts, with new servers for each store."""
         minutes = sum(SCENARIOS[name].minutes(self._scale) for _, name in self._parts)
         say(f"{len(self._parts)} scenarios, about {minutes:.0f} minutes; less with --repeats")
         for store, parts in groupby(self._parts, itemgetter(0)):
             try:
                 self._on(store, [name for _, name in parts])
             except SeaweedUnavailable as error:
-                say(f"nothing is measured on {store}: {error}")
+                say(f"skipped {store}: {error}")
 
     def _on(self, store: str, names: Sequence[str]) -> None:
         with stack.running(store) as servers:

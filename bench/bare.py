@@ -1,4 +1,4 @@
-"""The limits: what the object store and PostgreSQL give to a program that does nothing else."""
+"""Baselines without other tools: bare requests to the object store and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def list_seconds(store: S3Store) -> float:
 
 
 def get_by_threads(threads: int, store: S3Store, keys: Sequence[str]) -> float:
-    """Get every key's bytes with so many threads."""
+    """Fetch all keys with this number of threads."""
 
     def get_some(first: int) -> None:
         for key in keys[first::threads]:
@@ -65,7 +65,7 @@ def get_by_threads(threads: int, store: S3Store, keys: Sequence[str]) -> float:
 
 
 def get_by_tasks(tasks: int, store: S3Store, keys: Sequence[str]) -> float:
-    """Get every key's bytes with so many asynchronous requests at once."""
+    """Fetch all keys with this number of concurrent asynchronous requests."""
     waiting = iter(keys)
 
     async def get_some() -> None:
@@ -83,7 +83,7 @@ def get_by_tasks(tasks: int, store: S3Store, keys: Sequence[str]) -> float:
 def best_getter(
     store: S3Store, keys: Sequence[str]
 ) -> tuple[str, Callable[[S3Store, Sequence[str]], float]]:
-    """The quickest way to get some of the keys, and its name; each way is tried twice."""
+    """The fastest way to fetch a sample of the keys, and its name; each is tried twice."""
     ways: dict[str, Callable[[S3Store, Sequence[str]], float]] = {}
     for number in CONCURRENCIES:
         ways[f"{number} threads"] = partial(get_by_threads, number)
@@ -95,7 +95,7 @@ def best_getter(
 
 
 def sorted_copy(settings: Settings, count: int) -> float:
-    """COPY so many users, in the order of their ids, into a table made like `users`."""
+    """COPY this number of users, sorted by id, into a table like `users`."""
     execute(settings, "DROP TABLE IF EXISTS copied")
     execute(settings, "CREATE TABLE copied (LIKE users INCLUDING ALL)")
     text = io.StringIO(
@@ -112,7 +112,7 @@ def sorted_copy(settings: Settings, count: int) -> float:
 
 
 class _Counter(io.RawIOBase):
-    """A sink that counts what it is given."""
+    """A sink that counts bytes."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -124,9 +124,8 @@ class _Counter(io.RawIOBase):
         return size
 
 
-# The members of the object that GET /data answers, put together by hand: json_build_object takes
-# half as long again. Quotes and delimiters that JSON cannot hold, as a text COPY would double
-# its backslashes.
+# The members of the object that GET /data returns, concatenated: json_build_object takes 50 %
+# longer. The quote and delimiter do not occur in JSON; a text COPY would double its backslashes.
 _JSON = (
     "COPY (SELECT to_json(user_id)::text || ':{\"first_name\" : ' || to_json(first_name)::text"
     " || ', \"last_name\" : ' || to_json(last_name)::text || ', \"birthts\" : ' || birthts::text"
@@ -137,7 +136,7 @@ _JSON = (
 
 
 def json_copied_out(settings: Settings) -> float:
-    """Bytes a second of every user's JSON through COPY TO STDOUT."""
+    """Bytes per second of all users as JSON through COPY TO STDOUT."""
     sink = _Counter()
     with database(settings) as connection, connection.cursor() as cursor, stopwatch() as watch:
         cursor.copy_expert(_JSON, sink, 1 << 16)

@@ -6,12 +6,12 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from bench import bare, objects
-from bench.figures import Figure, Limit, figure
+from bench.figures import Figure, Target, figure
 from bench.memory import memory
-from bench.peers import Peer
 from bench.runs import Measured, run
 from bench.stack import Stack, bulk_store
 from bench.tiny import steps
+from bench.tools import Tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,8 +25,8 @@ DUCKDB_FACTOR = 1.0
 SLING_FACTOR = 0.5
 INCREMENTAL_FACTOR = 0.4
 
-# Name, job, and the share of its time that ours may take, if the issue names one.
-_PEERS = (
+# Name, job, and the target: the share of its time that a run may take, if there is one.
+_TOOLS = (
     ("DuckDB into the same table and indexes", "duckdb_alike", DUCKDB_FACTOR),
     ("DuckDB into four columns with a primary key", "duckdb_postgres", DUCKDB_FACTOR),
     ("DuckDB into its own file, four columns with a primary key", "duckdb_own", None),
@@ -59,7 +59,7 @@ class Big:
         objects.upload(self._store, [(KEY, content)])
 
     def _first(self) -> tuple[list[Figure], Settings]:
-        rivals = {job: Peer(job, self._scale.big_rows) for _, job, _ in _PEERS}
+        tools = {job: Tool(job, self._scale.big_rows) for _, job, _ in _TOOLS}
         copies, runs = [], []
         settings = self._stack.fresh(self._bucket)
         for number in range(self._scale.repeats):
@@ -67,33 +67,38 @@ class Big:
                 self._stack.drop(settings)
                 settings = self._stack.fresh(self._bucket)
             copies.append(bare.sorted_copy(settings, self._scale.big_rows))
-            for peer in rivals.values():
-                if peer.job in _OFTEN or number < self._scale.slow_repeats:
-                    peer.time(settings, KEY)
+            for tool in tools.values():
+                if tool.job in _OFTEN or number < self._scale.slow_repeats:
+                    tool.time(settings, KEY)
             self._stack.settle()
             runs.append(run(settings))
         what = f"{self._size}, first run"
         return [
-            self._beside_copy(what, runs, copies),
-            *(_beside_peer(what, runs, name, rivals[job], factor) for name, job, factor in _PEERS),
+            self._compared_with_copy(what, runs, copies),
+            *(
+                _compared_with_tool(what, runs, name, tools[job], factor)
+                for name, job, factor in _TOOLS
+            ),
             memory(what, runs),
         ], settings
 
-    def _beside_copy(self, what: str, runs: Sequence[Measured], copies: list[float]) -> Figure:
+    def _compared_with_copy(
+        self, what: str, runs: Sequence[Measured], copies: list[float]
+    ) -> Figure:
         return figure(
             "big",
             what,
             "s",
             [item.seconds for item in runs],
-            rival="sorted COPY, same table and indexes",
-            rival_samples=copies,
-            limit=Limit(COPY_FACTOR, of="COPY"),
+            baseline="sorted COPY, same table and indexes",
+            baseline_samples=copies,
+            target=Target(COPY_FACTOR, of="COPY"),
             note=f"{steps(runs[-1])}; {_whole(runs)}",
         )
 
     def _changed(self, settings: Settings) -> list[Figure]:
-        sling, runs = Peer("sling_incremental", self._scale.big_rows), []
-        Peer("sling_full", self._scale.big_rows).time(settings, KEY)
+        sling, runs = Tool("sling_incremental", self._scale.big_rows), []
+        Tool("sling_full", self._scale.big_rows).time(settings, KEY)
         for version in range(1, self._scale.repeats + 1):
             self._put(version)
             if version <= self._scale.slow_repeats:
@@ -101,31 +106,31 @@ class Big:
             self._stack.settle()
             runs.append(run(settings))
         what = f"{self._size}, 1 % changed"
-        shown = _beside_peer(
+        shown = _compared_with_tool(
             what, runs, "sling incremental, by the same primary key", sling, INCREMENTAL_FACTOR
         )
         return [shown, memory(what, runs)]
 
 
-def _beside_peer(
-    what: str, runs: Sequence[Measured], name: str, peer: Peer, factor: float | None
+def _compared_with_tool(
+    what: str, runs: Sequence[Measured], name: str, tool: Tool, factor: float | None
 ) -> Figure:
     return figure(
         "big",
         what,
         "s",
         [item.seconds for item in runs],
-        rival=name,
-        rival_samples=peer.seconds,
-        limit=Limit(factor) if factor else None,
+        baseline=name,
+        baseline_samples=tool.seconds,
+        target=Target(factor) if factor else None,
         says=f"≤ {factor} × {name.partition(' ')[0]}" if factor else "",
-        note=peer.why_not or f"its peak memory {peer.peak_mb:.0f} MB",
+        note=tool.why_not or f"peak memory {tool.peak_mb:.0f} MB",
     )
 
 
 def _whole(runs: Sequence[Measured]) -> str:
     seconds = median(item.whole_seconds for item in runs)
-    return f"the whole process, its start and publication too, {seconds:.2f} s"
+    return f"whole process including start and publishing: {seconds:.2f} s"
 
 
 def big(stack: Stack, scale: Scale) -> Iterator[Figure]:

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from minio import Minio
 
-from bench.figures import Figure, Limit, figure
+from bench.figures import Figure, Target, figure
 from bench.progress import say
 from bench.stack import database
 from etl import local
@@ -105,21 +105,21 @@ class _Up:
 
 
 def events(_stack: Stack, scale: Scale) -> Iterator[Figure]:
-    """Measure single puts one after the other, and a burst beside an ordinary run."""
+    """Measure single puts one after the other, and a burst compared with a full run."""
     with _up() as up:
         yield from _singles(up, scale.event_puts)
         say(f"a burst of {scale.burst_puts} puts, with events and without")
-        told = _burst(up, scale)
+        notified = _burst(up, scale)
     with _up(EVENT_LISTEN="0") as up:
-        untold = _burst_untold(up, scale)
+        requested = _burst_with_request(up, scale)
     yield figure(
         SCENARIO,
-        f"{scale.burst_puts} puts at once, until all are served",
+        f"{scale.burst_puts} concurrent puts, until all are served",
         "s",
-        told,
-        rival="the same puts without events, and a run",
-        rival_samples=untold,
-        limit=Limit(factor=BURST_FACTOR, of="that"),
+        notified,
+        baseline="the same puts without events, and a run",
+        baseline_samples=requested,
+        target=Target(factor=BURST_FACTOR, of="that"),
     )
 
 
@@ -127,25 +127,25 @@ def _singles(up: _Up, count: int) -> Iterator[Figure]:
     say(f"{count} single puts")
     timings = [_single(up, number) for number in range(count)]
     taken = [timing.ms for timing in timings]
-    what = f"{count} puts, from the acknowledgement to GET /data/<id>"
+    what = f"{count} puts, from acknowledgement to GET /data/<id>"
     yield figure(
         SCENARIO,
         f"{what}: median",
         "ms",
         taken,
-        limit=Limit(extra=P50_MS),
+        target=Target(extra=P50_MS),
         says=f"≤ {P50_MS:.0f} ms",
     )
     yield figure(
         SCENARIO,
-        f"{what}: 95 of 100 within",
+        f"{what}: 95th percentile",
         "ms",
         [quantiles(taken, n=20)[-1]],
-        limit=Limit(extra=P95_MS),
+        target=Target(extra=P95_MS),
         says=f"≤ {P95_MS:.0f} ms",
     )
     for name, samples in _steps(up, timings).items():
-        yield figure(SCENARIO, f"of it, {name}", "ms", samples)
+        yield figure(SCENARIO, f"of which: {name}", "ms", samples)
 
 
 def _single(up: _Up, number: int) -> Timing:
@@ -157,23 +157,26 @@ def _single(up: _Up, number: int) -> Timing:
 
 
 def _steps(up: _Up, timings: list[Timing]) -> dict[str, list[float]]:
-    """Milliseconds of each step of each put, as the database's own times tell them."""
+    """Milliseconds of each step of each put, from the times in the database."""
     steps: dict[str, list[float]] = {}
     with database(up.settings) as connection, connection.cursor() as cursor:
         for timing in timings:
             cursor.execute(_TIMES, {"key": timing.key, "at": timing.acknowledged})
             row = cursor.fetchone()
-            if row is None:  # the put's event was lost, or a whole run took it
+            if row is None:  # the event was lost, or a full run handled it
                 continue
             received, started, finished, seconds = row
-            inside = {f"the run: {name}": taken for name, taken in seconds.items()}
+            inside = {
+                f"run, {'check keys' if name == 'look' else name}": taken
+                for name, taken in seconds.items()
+            }
             whole = sum(seconds.values())
             parts = {
-                "the listener": received - timing.acknowledged,
-                "storing, waking, gathering": started - received - seconds.get("look", 0.0),
+                "listener": received - timing.acknowledged,
+                "storing, waking, debouncing": started - received - seconds.get("look", 0.0),
                 **inside,
-                "the run: else": finished - started - whole + seconds.get("look", 0.0),
-                "commit and sight": timing.seen - finished,
+                "run, other": finished - started - whole + seconds.get("look", 0.0),
+                "commit and visibility": timing.seen - finished,
             }
             for name, taken in parts.items():
                 steps.setdefault(name, []).append(taken * 1000)
@@ -193,15 +196,15 @@ ORDER BY event.id LIMIT 1
 def _burst(up: _Up, scale: Scale) -> list[float]:
     """Seconds from the first put to the last value served, each time."""
     return [
-        _seconds(partial(_put_and_see, up, f"told{turn}-", scale.burst_puts))
+        _seconds(partial(_put_and_see, up, f"notified{turn}-", scale.burst_puts))
         for turn in range(scale.slow_repeats)
     ]
 
 
-def _burst_untold(up: _Up, scale: Scale) -> list[float]:
-    """The same by a run that is asked for when all is put."""
+def _burst_with_request(up: _Up, scale: Scale) -> list[float]:
+    """The same with a run requested after the last put."""
     return [
-        _seconds(partial(_put_and_run, up, f"untold{turn}-", scale.burst_puts))
+        _seconds(partial(_put_and_run, up, f"requested{turn}-", scale.burst_puts))
         for turn in range(scale.slow_repeats)
     ]
 
@@ -236,9 +239,9 @@ def _await(condition: Callable[[], bool], *, pause_seconds: float = LOOK_SECONDS
 
 @contextmanager
 def _up(**further: str) -> Iterator[_Up]:
-    """`up` in a process of its own, on servers of its own, gone when the block ends."""
+    """`up` in a separate process with servers of its own, stopped after the block."""
     folder = Path(tempfile.mkdtemp(prefix="bucketline-events-"))
-    folder.chmod(0o755)  # as root, PostgreSQL's plain user has to get in
+    folder.chmod(0o755)  # for PostgreSQL's unprivileged account, as root
     process = subprocess.Popen(
         [sys.executable, "-m", "etl", "up", "--no-seed"],
         env=_environment(folder) | further,

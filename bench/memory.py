@@ -1,10 +1,10 @@
-"""The peak memory of the run process, a figure that every scenario gives."""
+"""The peak memory of the run process, measured by every scenario."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.figures import Figure, Limit, figure
+from bench.figures import Figure, Target, figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,14 +16,14 @@ NO_PROC = "not measured: this system has no /proc"
 
 
 def memory(what: str, runs: Sequence[Measured]) -> Figure:
-    """The largest amount that the process of any of these runs ever held."""
+    """The largest peak of these runs."""
     peaks = [item.peak_mb for item in runs if item.peak_mb is not None]
     return figure(
         "memory",
         what,
         "MB",
         [max(peaks)] if peaks else [],
-        limit=Limit(extra=PEAK_MB),
+        target=Target(extra=PEAK_MB),
         says=f"≤ {PEAK_MB:.0f} MB",
         note="" if peaks else NO_PROC,
     )

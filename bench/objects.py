@@ -1,4 +1,4 @@
-"""The data: users, their CSVs and images, the same ones from the same seed, and their upload."""
+"""The data: users, their CSVs and images from a seed, and their upload."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BORN_TO_MS = 1_262_304_000_000  # 2010-01-01
 PUTS_AT_ONCE = 64
 HEADER = "user_id,first_name,last_name,birthts\n"
 BLOCK_ROWS = 50_000
-TOLD_EVERY = 20_000
+REPORT_EVERY = 20_000
 CHANGED_EVERY = 100  # one percent
 
 User = tuple[str, str, str, int]
@@ -44,26 +44,26 @@ def users(count: int, version: int = 0) -> Iterator[User]:
 
 
 def tiny_csvs(count: int, version: int = 0) -> Iterator[tuple[str, bytes]]:
-    """Key and content of one CSV a user, written as the original task's are."""
+    """Key and content of one CSV per user."""
     for user_id, first, last, born in users(count, version):
         text = f"first_name, last_name, birthts\n{first}, {last}, {born}\n"
         yield f"{user_id}.csv", text.encode()
 
 
 def changed_csvs(count: int, version: int) -> Iterator[tuple[str, bytes]]:
-    """Of `tiny_csvs` the one percent that another version changes."""
+    """The one percent of `tiny_csvs` that another version changes."""
     for number, item in enumerate(tiny_csvs(count, version)):
         if number % CHANGED_EVERY == 0:
             yield item
 
 
 def big_csv(count: int, version: int = 0, *, renamed: str = "") -> bytes:
-    """One CSV of `count` users, 34 bytes a row; `renamed` is put behind every first name."""
+    """One CSV of `count` users, 34 bytes a row; `renamed` is appended to every first name."""
     return b"".join(big_csv_in_blocks(count, version, renamed=renamed))
 
 
 def big_csv_in_blocks(count: int, version: int = 0, *, renamed: str = "") -> Iterator[bytes]:
-    """`big_csv`, never whole in memory."""
+    """`big_csv` in blocks, for constant memory."""
     rows = (
         f"{user_id},{first}{renamed},{last},{born}\n"
         for user_id, first, last, born in users(count, version)
@@ -81,7 +81,7 @@ def images(count: int) -> Iterator[tuple[str, bytes]]:
 
 
 def png(shade: int, side: int = 64) -> bytes:
-    """A square of one grey."""
+    """A square of one shade of gray."""
     rows = b"".join(b"\0" + bytes([shade]) * side for _ in range(side))
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
@@ -93,7 +93,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def upload(store: S3Store, items: Iterable[tuple[str, bytes]]) -> None:
-    """Put every item, many at once."""
+    """Upload all items concurrently."""
     asyncio.run(_upload(store, iter(items)))
 
 
@@ -105,7 +105,7 @@ async def _upload(store: S3Store, items: Iterator[tuple[str, bytes]]) -> None:
         for key, content in items:
             await obstore.put_async(store, key, content, use_multipart=False)
             count += 1
-            if count % TOLD_EVERY == 0:
+            if count % REPORT_EVERY == 0:
                 say(f"  {count:,} objects uploaded")
 
     await asyncio.gather(*(put_some() for _ in range(PUTS_AT_ONCE)))

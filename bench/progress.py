@@ -1,4 +1,4 @@
-"""What the benchmark is doing right now, on standard error, for whoever waits for it."""
+"""Progress of the benchmark, on standard error."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ _started = time.monotonic()
 
 
 def say(words: str) -> None:
-    """One line, behind the minutes and seconds since the start."""
+    """Print one line, prefixed with the time since the start."""
     minutes, seconds = divmod(int(time.monotonic() - _started), 60)
     click.echo(f"{minutes:4}:{seconds:02}  {words}", err=True)

@@ -1,4 +1,4 @@
-"""The API as its readers meet it: a server process of its own, and clients beside it."""
+"""A separate API server process, and clients that read from it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Server:
             yield made
 
     def peak_mb(self) -> float | None:
-        """The most memory the server ever held."""
+        """Peak memory of the server."""
         return peak_mb(self.process)
 
 
@@ -77,7 +77,7 @@ def _written(path: Path, process: subprocess.Popen[bytes]) -> str:
 
 
 def read_whole(connection: http.client.HTTPConnection, path: str) -> int:
-    """Get one answer to its end, keeping none of it; how many bytes it had.
+    """Read one response to its end, discard it, and return its size in bytes.
 
     Raises:  RuntimeError when it is not a 200.
     """
@@ -92,20 +92,20 @@ def read_whole(connection: http.client.HTTPConnection, path: str) -> int:
 
 
 def bytes_per_second(server: Server, path: str) -> float:
-    """How fast one reader gets one answer."""
+    """Bytes per second of one response to one client."""
     with stopwatch() as watch, server.connected() as connection:
         total = read_whole(connection, path)
     return total / watch.seconds
 
 
 def read_by_many(server: Server, path: str) -> None:
-    """Let eight readers get the same answer at the same time."""
+    """Request the same response with eight concurrent clients."""
     with ThreadPoolExecutor(READERS) as pool:
         list(pool.map(lambda _: bytes_per_second(server, path), range(READERS)))
 
 
 def ask_until(server: Server, users: int, is_over: Callable[[], bool]) -> list[float]:
-    """Let eight clients ask for one user after the other; the seconds each answer took."""
+    """Request single users with eight clients; return the seconds of each response."""
 
     def ask(seed: int) -> list[float]:
         choose, seconds = random.Random(seed), []  # noqa: S311
@@ -121,5 +121,5 @@ def ask_until(server: Server, users: int, is_over: Callable[[], bool]) -> list[f
 
 
 def p99(seconds: list[float]) -> float:
-    """The time that one in a hundred answers takes longer than."""
+    """The 99th percentile."""
     return quantiles(seconds, n=100)[98]

@@ -1,4 +1,4 @@
-"""docs/performance.md and its chart, from the same JSON that the benchmark saved."""
+"""Write docs/explanation/performance.md and its chart from saved results."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 Result = dict[str, Any]
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[1] / "docs" / "explanation"
 PAGE = DOCS / "performance.md"
 CHART = DOCS / "performance.svg"
-# Only what is between these lines is written; what people wrote around it stays.
+# Only the text between these lines is replaced.
 BEGIN, END = "<!-- figures: ./run.sh bench --report -->", "<!-- end of figures -->"
 
 WIDTH, LEFT, LINE, BAR = 900, 390, 34, 11
 SCALE_WIDTH = WIDTH - LEFT - 150
-OURS, RIVALS, INK, BOUND = "#1a7f5a", "#9aa5b1", "#24292f", "#c0392b"
+VALUE, BASELINE, INK, TARGET = "#1a7f5a", "#9aa5b1", "#24292f", "#c0392b"
 
 
 def write_report(paths: Sequence[Path]) -> None:
-    """Write the page's figures and the chart; of scenarios in several files the last counts."""
+    """Write the page's tables and the chart; if several files have a result, the last counts."""
     results = [load(path) for path in paths]
     figures = _latest(results)
     CHART.write_text(chart(figures), "utf-8")
@@ -37,11 +37,11 @@ def write_report(paths: Sequence[Path]) -> None:
 
 
 def _latest(results: Sequence[Result]) -> list[Figure]:
-    """Every figure once: that of the last file which has it."""
+    """Each result once, from the last file that has it."""
     found: dict[tuple[str, ...], Figure] = {}
     for result in results:
         for item in result["figures"]:
-            found[item.store, item.scenario, item.what, item.rival] = item
+            found[item.store, item.scenario, item.what, item.baseline] = item
     order = {place: number for number, place in enumerate(dict.fromkeys(key[:2] for key in found))}
     return sorted(found.values(), key=lambda item: order[item.store, item.scenario])
 
@@ -50,14 +50,14 @@ def _section(results: Sequence[Result], figures: Sequence[Figure]) -> str:
     used = [result for result in results if _kept(result, figures)]
     machines = dict.fromkeys(_machine(result) for result in used)
     heads = [f"- {_measured(result, _kept(result, figures))}" for result in used]
-    chart_line = "![Ours beside limits and rivals](performance.svg)"
+    chart_line = "![Bucketline compared with baselines and targets](performance.svg)"
     return "\n".join(
         [*machines, "", *heads, "", summary(figures), "", chart_line, "", markdown(figures)]
     )
 
 
 def _kept(result: Result, figures: Sequence[Figure]) -> list[Figure]:
-    """Those of a result that no later one has replaced."""
+    """The figures of a file that no later file has replaced."""
     wanted = {id(item) for item in figures}
     return [item for item in result["figures"] if id(item) in wanted]
 
@@ -68,8 +68,8 @@ def _machine(result: Result) -> str:
     parts = ", ".join(f"{name} {number}" for name, number in versions.items())
     return (
         f"{facts['cores']} cores{cpu}, {facts['memory_gb']} GB of memory, {facts['system']}{kernel}"
-        f" {facts['architecture']}, Python {facts['python']}; servers, clients and rivals on this"
-        f" one machine{f', with {parts}' if parts else ''}."
+        f" {facts['architecture']}, Python {facts['python']}; servers, clients and baseline"
+        f" tools on the same machine{f', with {parts}' if parts else ''}."
     )
 
 
@@ -89,13 +89,11 @@ def _measured(result: Result, kept: Sequence[Figure]) -> str:
 
 
 def chart(figures: Sequence[Figure]) -> str:
-    """Each figure that has a rival as two bars, ours above the rival's, and its limit as a line."""
-    shown = [item for item in figures if item.value is not None and item.rival_value]
+    """Two bars per result, Bucketline's above the baseline, and the target as a line."""
+    shown = [item for item in figures if item.value is not None and item.baseline_value]
     height = LINE * (len(shown) + 1) + 10
     body = "\n".join(_bars(item, LINE * place + 40) for place, item in enumerate(shown))
-    legend = _text(
-        LEFT, 20, "green: ours · grey: what it is held against · red: the limit that follows"
-    )
+    legend = _text(LEFT, 20, "green: Bucketline · gray: baseline · red: target")
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}"'
         f' viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="11">\n'
@@ -104,32 +102,32 @@ def chart(figures: Sequence[Figure]) -> str:
 
 
 def _bars(item: Figure, top: int) -> str:
-    """Two bars on a scale where the longer of ours, the rival's and the limit fills the width."""
-    ours, rival, bound = item.value or 0.0, item.rival_value or 1.0, item.bound
-    unit = SCALE_WIDTH / max(ours, rival, bound or 0.0)
+    """Two bars, scaled so that the longest of both and the target fills the width."""
+    value, baseline, bound = item.value or 0.0, item.baseline_value or 1.0, item.bound
+    unit = SCALE_WIDTH / max(value, baseline, bound or 0.0)
     parts = [
         _text(LEFT - 8, top + 9, item.what + on_store(item), anchor="end"),
-        _text(LEFT - 8, top + 21, item.rival, anchor="end", colour="#57606a"),
-        _bar(top, ours * unit, OURS),
-        _bar(top + BAR + 1, rival * unit, RIVALS),
-        _text(LEFT + ours * unit + 5, top + 9, number(ours, item.unit)),
-        _text(LEFT + rival * unit + 5, top + 21, number(rival, item.unit), colour="#57606a"),
+        _text(LEFT - 8, top + 21, item.baseline, anchor="end", color="#57606a"),
+        _bar(top, value * unit, VALUE),
+        _bar(top + BAR + 1, baseline * unit, BASELINE),
+        _text(LEFT + value * unit + 5, top + 9, number(value, item.unit)),
+        _text(LEFT + baseline * unit + 5, top + 21, number(baseline, item.unit), color="#57606a"),
     ]
     if bound is not None:
         place = LEFT + bound * unit
         parts.append(
             f'<line x1="{place:.1f}" x2="{place:.1f}" y1="{top - 2}" y2="{top + BAR + 1}"'
-            f' stroke="{BOUND}" stroke-width="2"/>'
+            f' stroke="{TARGET}" stroke-width="2"/>'
         )
     return "\n".join(parts)
 
 
-def _bar(top: int, width: float, colour: str) -> str:
-    return f'<rect x="{LEFT}" y="{top}" width="{width:.1f}" height="{BAR}" fill="{colour}"/>'
+def _bar(top: int, width: float, color: str) -> str:
+    return f'<rect x="{LEFT}" y="{top}" width="{width:.1f}" height="{BAR}" fill="{color}"/>'
 
 
-def _text(left: float, top: int, words: str, *, anchor: str = "start", colour: str = INK) -> str:
+def _text(left: float, top: int, words: str, *, anchor: str = "start", color: str = INK) -> str:
     return (
-        f'<text x="{left:.1f}" y="{top}" text-anchor="{anchor}" fill="{colour}">'
+        f'<text x="{left:.1f}" y="{top}" text-anchor="{anchor}" fill="{color}">'
         f"{escape(words)}</text>"
     )

@@ -1,4 +1,4 @@
-"""One run as a user makes it, `python -m etl run`, and what its report says of it."""
+"""One run by `python -m etl run`, and its report."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Measured:
 
 
 def command(*arguments: str) -> list[str]:
-    """The command line of one of our commands, memory and all, without its target file."""
+    """The command line that runs a command and measures its memory, without its target file."""
     return [sys.executable, "-m", "bench.measured", *arguments]
 
 
 def run(settings: Settings) -> Measured:
-    """Make one run in a process of its own; the interpreter's start is not counted.
+    """Make one run in a separate process; the start of the interpreter is not counted.
 
     Raises:  RuntimeError with the command's last words when it does not succeed.
     """

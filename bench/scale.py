@@ -1,4 +1,4 @@
-"""How large a benchmark is."""
+"""The sizes of a benchmark."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Scale:
     listed_objects: int
 
     def at_most(self, repeats: int) -> Scale:
-        """The same size, with nothing repeated more often."""
+        """The same size with at most this number of repetitions."""
         return replace(
             self,
             repeats=min(self.repeats, repeats),

@@ -1,4 +1,4 @@
-"""Every scenario there is, in the order they are measured in. A new one is a module and a line."""
+"""All scenarios in their order. A new one is a module and a line here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What to measure, and about how many minutes of an idle machine that takes on one store."""
+    """What to measure, and its approximate minutes on one store on an idle machine."""
 
     measure: Callable[[Stack, Scale], Iterator[Figure]]
     quick_minutes: float
@@ -32,11 +32,11 @@ class Scenario:
     on_every_store: bool = False
 
     def minutes(self, scale: Scale) -> float:
-        """How long it takes at that size."""
+        """The minutes at that size."""
         return self.full_minutes if scale.name == "full" else self.quick_minutes
 
     def figures(self, stack: Stack, scale: Scale) -> Iterator[Figure]:
-        """Its figures, which name the store they were measured on."""
+        """Its results, with the name of the store."""
         for item in self.measure(stack, scale):
             yield replace(item, store=stack.store)
 
@@ -54,7 +54,7 @@ SCENARIOS = {
 
 
 def plan(names: Sequence[str], stores: Sequence[str]) -> list[tuple[str, str]]:
-    """Store and scenario of each measurement to make, a store's own one after the other.
+    """Store and scenario of each measurement, grouped by store.
 
     What does not depend on the store is measured on one of them.
     """

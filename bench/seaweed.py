@@ -1,4 +1,4 @@
-"""SeaweedFS, a second object store beside the embedded one: one process, loopback only."""
+"""SeaweedFS, the second object store: one process, loopback only."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _LEFT_OUT = ("-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port
 
 
 class SeaweedUnavailable(RuntimeError):
-    """SeaweedFS is not there, or does not start."""
+    """SeaweedFS is not installed or does not start."""
 
 
 @contextmanager
 def running(settings: Settings, folder: Path) -> Iterator[Settings]:
-    """Keep SeaweedFS in `folder` for one block; the settings, with its endpoint and keys.
+    """Run SeaweedFS in `folder` for one block; return settings with its endpoint and keys.
 
     Raises:  SeaweedUnavailable when it is not installed or does not become ready.
     """
@@ -71,7 +71,7 @@ def _launch(settings: Settings, folder: Path, ports: dict[str, int]) -> processe
     data.mkdir()
     listening = [f"-{name}.port={port}" for name, port in ports.items()]
     grpc = [f"-{name}.port.grpc={any_free_port()}" for name in ports]
-    # The S3 server would leave its own behind in the system's folder.
+    # Otherwise the S3 server leaves files in the system's temporary folder.
     sockets = [f"-{name}.localSocket={folder / name}.sock" for name in ("filer", "s3")]
     command = [
         *(str(PROGRAM), f"-logdir={folder}", "mini", f"-dir={data}"),
@@ -90,7 +90,7 @@ def _identity(settings: Settings) -> dict[str, object]:
 
 
 def _await_ready(process: subprocess.Popen[bytes], settings: Settings, log: Path) -> None:
-    """Wait until it takes a bucket: its port opens some seconds before it can store anything."""
+    """Wait until it can create a bucket, some seconds after its port opens."""
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:

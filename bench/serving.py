@@ -1,4 +1,4 @@
-"""Reading: everyone, some by age, one by id; and what readers notice of a full load."""
+"""Reading: all users, users by age, one user; and response times during a full load."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench import bare, objects
 from bench.big import KEY
-from bench.figures import Figure, Limit, figure
+from bench.figures import Figure, Target, figure
 from bench.readers import (
     READERS,
     Server,
@@ -33,13 +33,13 @@ ALL_SHARE = 0.7
 AGE_FACTOR = 1.5
 API_MB = 150.0
 P99_FACTOR = 5.0
-AGE = 40  # one of eighty that are alike: 12,500 of a million users
+AGE = 40  # one of eighty equal groups: 12,500 of a million users
 PAGE = 10_000
 PAGES = 20
 
 
 class Serving:
-    """A loaded table, and the API before it."""
+    """A loaded table and the API."""
 
     def __init__(self, stack: Stack, scale: Scale) -> None:
         self._scale = scale
@@ -48,12 +48,12 @@ class Serving:
         self._settings = stack.fresh(bucket)
         self._put()
         run(self._settings)
-        # What autovacuum would do in a minute of its own choosing.
+        # Autovacuum would do this during the measurement.
         execute(self._settings, "VACUUM ANALYZE users")
         stack.settle()
 
     def figures(self) -> Iterator[Figure]:
-        """Measure every kind of reader, each kind alone."""
+        """Measure each kind of request separately."""
         with serving(self._settings) as server:
             yield self._everyone(server)
             yield self._by_age(server)
@@ -65,30 +65,30 @@ class Serving:
         objects.upload(self._store, [(KEY, content)])
 
     def _everyone(self, server: Server) -> Figure:
-        limits, answers = [], []
+        baselines, answers = [], []
         for _ in range(self._scale.repeats):
-            limits.append(bare.json_copied_out(self._settings) / 1e6)
+            baselines.append(bare.json_copied_out(self._settings) / 1e6)
             answers.append(bytes_per_second(server, "/data") / 1e6)
         return figure(
             "serving",
             f"GET /data of {self._scale.big_rows:,} users",
             "MB/s",
             answers,
-            rival="COPY TO STDOUT of the same JSON",
-            rival_samples=limits,
-            limit=Limit(ALL_SHARE, at_least=True, of="COPY"),
+            baseline="COPY TO STDOUT of the same JSON",
+            baseline_samples=baselines,
+            target=Target(ALL_SHARE, at_least=True, of="COPY"),
         )
 
     def _by_age(self, server: Server) -> Figure:
         path = f"/data?min_age={AGE}&max_age={AGE}&limit={PAGE}"
         statement, rows = _of_an_age(), 0
-        limits, answers = [], []
+        baselines, answers = [], []
         with database(self._settings) as connection, server.connected() as client:
             for _ in range(PAGES):
                 with connection.cursor() as cursor, bare.stopwatch() as watch:
                     cursor.execute(statement)
                     rows = len(cursor.fetchall())
-                limits.append(watch.seconds * 1000)
+                baselines.append(watch.seconds * 1000)
                 with bare.stopwatch() as watch:
                     read_whole(client, path)
                 answers.append(watch.seconds * 1000)
@@ -97,9 +97,9 @@ class Serving:
             f"GET /data of {rows:,} users by age, p50",
             "ms",
             answers,
-            rival="the bare SQL",
-            rival_samples=limits,
-            limit=Limit(AGE_FACTOR, of="SQL"),
+            baseline="the bare SQL",
+            baseline_samples=baselines,
+            target=Target(AGE_FACTOR, of="SQL"),
         )
 
     def _memory(self, server: Server) -> Figure:
@@ -107,10 +107,10 @@ class Serving:
         peak = server.peak_mb()
         return figure(
             "serving",
-            f"API process under {READERS} readers of everyone",
+            f"API process with {READERS} clients reading all users",
             "MB",
             [peak] if peak else [],
-            limit=Limit(extra=API_MB),
+            target=Target(extra=API_MB),
             says=f"≤ {API_MB:.0f} MB",
             note="" if peak else "not measured: this system has no /proc",
         )
@@ -130,9 +130,9 @@ class Serving:
             f"GET /data/<id>, {READERS} clients, p99 while {users:,} users load",
             "ms",
             [p99(some) * 1000 for some in busy],
-            rival="the same, idle",
-            rival_samples=[p99(some) * 1000 for some in idle],
-            limit=Limit(P99_FACTOR),
+            baseline="the same, idle",
+            baseline_samples=[p99(some) * 1000 for some in idle],
+            target=Target(P99_FACTOR),
             says=f"≤ {P99_FACTOR:.0f} × idle",
             note=f"{asked[0]:,} requests idle, {asked[1]:,} while runs took"
             f" {median(loads):.1f} s each",
@@ -140,13 +140,13 @@ class Serving:
 
 
 def _after(seconds: float) -> Callable[[], bool]:
-    """Whether so many seconds from now have gone by."""
+    """Whether this number of seconds has passed."""
     end = time.monotonic() + seconds
     return lambda: time.monotonic() > end
 
 
 def _of_an_age() -> str:
-    """The rows of the users of that age, as SQL and nothing else would ask for them."""
+    """The bare SQL for the users of that age."""
     today = datetime.now(UTC).date()
     return (
         "SELECT user_id, first_name, last_name, birthts, img_path FROM users"
@@ -157,5 +157,5 @@ def _of_an_age() -> str:
 
 
 def reading(stack: Stack, scale: Scale) -> Iterator[Figure]:
-    """Measure what readers get."""
+    """Measure the read scenarios."""
     return Serving(stack, scale).figures()

@@ -1,4 +1,4 @@
-"""The figures as a table on the terminal and as one in Markdown."""
+"""The results as a table for the terminal and for Markdown."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from bench.figures import Figure
 
 NAMES = {EMBEDDED: "JuiceFS, embedded", SEAWEEDFS: "SeaweedFS"}
-COLUMNS = ("what", "ours", "beside", "its", "ratio", "limit", "")
+COLUMNS = ("scenario", "Bucketline", "compared with", "baseline", "ratio", "target", "")
 _STYLES = {True: "green", False: "red", None: ""}
 _LARGE = 100
 
 
 def number(value: float | None, unit: str) -> str:
-    """Three digits that count, and the unit."""
+    """Three significant digits and the unit."""
     if value is None:
         return "–"
     digits = 0 if value >= _LARGE else 1 if value >= _LARGE / 10 else 2
@@ -29,21 +29,21 @@ def number(value: float | None, unit: str) -> str:
 
 
 def ratio(item: Figure) -> str:
-    """Ours over the rival's."""
-    if item.value is None or not item.rival_value:
+    """Bucketline's value divided by the baseline."""
+    if item.value is None or not item.baseline_value:
         return ""
-    return f"{item.value / item.rival_value:.2f}"
+    return f"{item.value / item.baseline_value:.2f}"
 
 
-def limit(item: Figure) -> str:
-    """The limit in words, and what it comes to where it hangs on a rival."""
-    if not item.says or not item.rival or item.bound is None:
+def target(item: Figure) -> str:
+    """The target, and its value if it depends on a baseline."""
+    if not item.says or not item.baseline or item.bound is None:
         return item.says
     return f"{item.says} = {number(item.bound, item.unit)}"
 
 
 def verdict(item: Figure) -> str:
-    """Whether the limit is met, and by how much it is not."""
+    """Whether the target is met, or by how much it is missed."""
     if item.passed is None or item.value is None or not item.bound:
         return ""
     return "pass" if item.passed else f"miss, {item.value / item.bound - 1:+.0%}"
@@ -54,10 +54,10 @@ def cells(item: Figure) -> tuple[str, ...]:
     return (
         item.what,
         number(item.value, item.unit),
-        item.rival,
-        number(item.rival_value, item.unit) if item.rival else "",
+        item.baseline,
+        number(item.baseline_value, item.unit) if item.baseline else "",
         ratio(item),
-        limit(item),
+        target(item),
         verdict(item),
     )
 
@@ -73,26 +73,26 @@ def table(figures: Sequence[Figure]) -> Table:
 
 
 def on_store(item: Figure) -> str:
-    """The object store, where it is not the usual one."""
+    """The object store, unless it is the embedded one."""
     return "" if item.store == EMBEDDED else f" · {NAMES[item.store]}"
 
 
 def summary(figures: Sequence[Figure]) -> str:
-    """How many limits are met, and which are not."""
+    """How many targets are met, and which are missed."""
     held = [item for item in figures if item.passed is not None]
     missed = [item for item in held if not item.passed]
-    lines = [f"{len(held) - len(missed)} of {len(held)} limits are met."]
-    lines += [f"- missed: {item.what}{on_store(item)}{_beside(item)}" for item in missed]
+    lines = [f"{len(held) - len(missed)} of {len(held)} targets are met."]
+    lines += [f"- missed: {item.what}{on_store(item)}{_compared(item)}" for item in missed]
     return "\n".join(lines)
 
 
 def line(item: Figure) -> str:
-    """One figure in one line, note and all."""
+    """One result in one line, with its note."""
     return "  ".join(filter(None, (*cells(item), item.note)))
 
 
 def markdown(figures: Sequence[Figure]) -> str:
-    """The table for a document, in sections by scenario, notes below."""
+    """The tables for a document, one section per scenario, with notes."""
     lines = []
     for scenario, store in dict.fromkeys((item.scenario, item.store) for item in figures):
         some = [item for item in figures if (item.scenario, item.store) == (scenario, store)]
@@ -103,13 +103,13 @@ def markdown(figures: Sequence[Figure]) -> str:
             _row(["---"] * len(COLUMNS)),
         ]
         lines += [_row(cells(item)) for item in some]
-        notes = [f"- {item.what}{_beside(item)}: {item.note}" for item in some if item.note]
+        notes = [f"- {item.what}{_compared(item)}: {item.note}" for item in some if item.note]
         lines += ["", *notes, ""] if notes else [""]
     return "\n".join(lines).strip() + "\n"
 
 
-def _beside(item: Figure) -> str:
-    return f" (beside {item.rival})" if item.rival else ""
+def _compared(item: Figure) -> str:
+    return f" (compared with {item.baseline})" if item.baseline else ""
 
 
 def _row(values: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The servers a benchmark runs against: its own, in a folder that is gone afterwards."""
+"""The servers of a benchmark, in a temporary folder."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _NOT_PLAIN = (
 
 @dataclass(frozen=True)
 class Stack:
-    """Running servers, and what is needed to make databases and buckets in them."""
+    """Running servers, with methods to create databases and buckets."""
 
     settings: Settings
     store: str = EMBEDDED
@@ -63,11 +63,11 @@ class Stack:
         return self._on(name, bucket)
 
     def drop(self, settings: Settings) -> None:
-        """Give the disk space of a database back."""
+        """Drop a database to free its disk space."""
         self.execute(f"DROP DATABASE {url_of(settings).rpartition('/')[2]} WITH (FORCE)")
 
     def settle(self) -> None:
-        """Have what earlier measurements left written out, so that none pays for another."""
+        """Write out dirty pages, so that one measurement does not slow the next."""
         self.execute("CHECKPOINT")
 
     def execute(self, statement: str) -> None:
@@ -75,7 +75,7 @@ class Stack:
         execute(self.settings, statement)
 
     def make_template(self) -> None:
-        """Make the migrated database that the others are copies of."""
+        """Create the migrated template database."""
         self.execute(f"CREATE DATABASE {TEMPLATE}")
         engine = connect(self._on(TEMPLATE, "none"))
         migrate(engine)
@@ -119,14 +119,14 @@ def database(settings: Settings) -> Iterator[Any]:
 
 
 def execute(settings: Settings, statement: str) -> list[tuple[Any, ...]]:
-    """Run one statement; its rows, if it gives any."""
+    """Run one statement and return its rows, if any."""
     with database(settings) as connection, connection.cursor() as cursor:
         cursor.execute(statement)
         return cursor.fetchall() if cursor.description else []
 
 
 def bulk_store(settings: Settings, bucket: str) -> S3Store:
-    """One bucket as obstore sees it, with nothing of ours in between."""
+    """One bucket as obstore sees it, without Bucketline in between."""
     return S3Store(
         bucket,
         config={
@@ -140,7 +140,7 @@ def bulk_store(settings: Settings, bucket: str) -> S3Store:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """What a command of ours reads to work on these servers, and on no others."""
+    """The environment with which a command uses these servers and no others."""
     ours = {name.upper() for name in Settings.model_fields}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     values = settings.model_dump(
@@ -161,7 +161,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 @cache
 def api_key() -> str:
-    """What opens the API: it is measured as it is served, locked, whatever `.env` says."""
+    """The API key. The API is measured with keys set, whatever `.env` says."""
     return new_key()
 
 
@@ -172,7 +172,7 @@ def running(store: str = EMBEDDED) -> Iterator[Stack]:
     Raises:  SeaweedUnavailable when that is the store and it is not there or does not start.
     """
     folder = Path(tempfile.mkdtemp(prefix="bucketline-bench-"))
-    folder.chmod(0o755)  # as root, PostgreSQL's plain user has to get in
+    folder.chmod(0o755)  # for PostgreSQL's unprivileged account, as root
     try:
         with ExitStack() as servers:
             settings = _embedded(folder / "local")
@@ -186,13 +186,13 @@ def running(store: str = EMBEDDED) -> Iterator[Stack]:
 
 
 def _embedded(local_dir: Path) -> Settings:
-    """Settings that ask for both servers, whatever the environment and `.env` name."""
+    """Settings that use both embedded servers, whatever the environment and `.env` say."""
     values = {name: spec.get_default() for name, spec in Settings.model_fields.items()}
     return Settings.model_construct(**values | {"local_dir": local_dir})
 
 
 def _remove(folder: Path) -> None:
-    """Remove the folder as soon as its servers have gone, which they do by themselves."""
+    """Remove the folder once its servers have stopped by themselves."""
     deadline = time.monotonic() + REMOVAL_SECONDS
     while folder.exists() and time.monotonic() < deadline:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Thumbnails: facts and two sizes of each picture, beside a plain loop of Pillow's."""
+"""Thumbnails: metadata and two sizes of each image, compared with a plain Pillow loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageOps
 
 from bench.bare import stopwatch
-from bench.figures import Figure, Limit, figure
+from bench.figures import Figure, Target, figure
 from bench.objects import SEED
 from etl.images.decode import FORMATS, examine
 from etl.runtime.sandbox import Sandbox
@@ -29,7 +29,7 @@ SIZES = (256, 64)
 MAX_PIXELS = 50_000_000
 JPEGS = ((320, 240), (640, 480), (1024, 768), (1600, 1200), (600, 1200), (2048, 1536))
 PNGS = ((64, 64), (200, 300), (640, 480))
-GRAIN = 16  # pixels of a blot: neither noise nor a plain colour, as photographs are not
+GRAIN = 16  # pixels of a blot: neither noise nor a plain color, as in photographs
 
 
 def pictures(count: int) -> Iterator[bytes]:
@@ -47,7 +47,7 @@ def pictures(count: int) -> Iterator[bytes]:
 
 
 def plain(content: bytes) -> None:
-    """What one would write without thinking of whose pictures these are."""
+    """The same job without a sandbox."""
     with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
         opened.draft("RGB", (SIZES[0], SIZES[0]))
         image = ImageOps.exif_transpose(opened)
@@ -57,9 +57,9 @@ def plain(content: bytes) -> None:
 
 
 def thumbnails(_stack: Stack, scale: Scale) -> Iterator[Figure]:
-    """Measure pictures a second: plain Pillow on one core, ours on one and on all."""
+    """Measure images per second: plain Pillow on one core, Bucketline on one and on all."""
     content = list(pictures(scale.pictures))
-    for one in content[:20]:  # imports and the like are not what is measured
+    for one in content[:20]:  # warm-up: imports are not measured
         plain(one)
     bare, alone, together = list[float](), list[float](), list[float]()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
@@ -70,12 +70,12 @@ def thumbnails(_stack: Stack, scale: Scale) -> Iterator[Figure]:
         bare.append(len(content) / watch.seconds)
         alone.append(_ours(content, 1))
         together.append(_ours(content, cores))
-    yield _beside(f"{len(content):,} pictures, one process", alone, 1, bare)
-    yield _beside(f"{len(content):,} pictures, {cores} processes", together, cores, bare)
+    yield _compared(f"{len(content):,} images, one process", alone, 1, bare)
+    yield _compared(f"{len(content):,} images, {cores} processes", together, cores, bare)
 
 
 def _ours(content: Sequence[bytes], processes: int) -> float:
-    """Pictures a second through processes that are up already."""
+    """Images per second through processes that are already running."""
     look = partial(examine, sizes=SIZES, max_pixels=MAX_PIXELS)
     sandbox = Sandbox(look, processes=processes, seconds=60, memory_bytes=1 << 30)
     with closing(sandbox), ThreadPoolExecutor(2 * processes) as pool:
@@ -85,15 +85,15 @@ def _ours(content: Sequence[bytes], processes: int) -> float:
     return len(content) / watch.seconds
 
 
-def _beside(what: str, ours: list[float], processes: int, bare: list[float]) -> Figure:
+def _compared(what: str, ours: list[float], processes: int, bare: list[float]) -> Figure:
     factor = SHARE * processes
     return figure(
         "thumbnails",
         what,
-        "a second",
+        "images/s",
         ours,
-        rival="a plain loop of Pillow, one core",
-        rival_samples=bare,
-        limit=Limit(factor, at_least=True),
+        baseline="a single Pillow loop, one core",
+        baseline_samples=bare,
+        target=Target(factor, at_least=True),
         says=f"≥ {factor:.1f} × the loop",
     )

@@ -1,15 +1,15 @@
-"""Scenarios of many tiny CSVs: a first run, one that finds nothing new, one of one percent."""
+"""Scenarios of many tiny CSVs: a first run, one without changes, one with 1 % changed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from bench import bare, objects
-from bench.figures import Figure, Limit, figure
+from bench.figures import Figure, Target, figure
 from bench.memory import memory
-from bench.peers import Peer
 from bench.runs import Measured, run
 from bench.stack import Stack, bulk_store, execute
+from bench.tools import Tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ GLOB_FACTOR = 0.4
 
 
 class Tiny:
-    """One bucket of tiny CSVs and images, run over again and again."""
+    """One bucket of tiny CSVs and images for repeated runs."""
 
     def __init__(self, stack: Stack, scale: Scale) -> None:
         self._stack = stack
@@ -46,10 +46,10 @@ class Tiny:
         yield from self._changed(settings)
 
     def _first(self) -> tuple[list[Figure], Settings]:
-        limits, runs = [], []
+        baselines, runs = [], []
         settings = self._stack.fresh(self._bucket)
         for number in range(self._scale.slow_repeats):
-            limits.append(bare.list_seconds(self._store) + self._get(self._store, self._keys))
+            baselines.append(bare.list_seconds(self._store) + self._get(self._store, self._keys))
             if number:
                 self._stack.drop(settings)
                 settings = self._stack.fresh(self._bucket)
@@ -61,21 +61,21 @@ class Tiny:
             what,
             "s",
             [item.seconds for item in runs],
-            rival=f"LIST + GET, {self._way}",
-            rival_samples=limits,
-            limit=Limit(FIRST_FACTOR),
+            baseline=f"LIST + GET, {self._way}",
+            baseline_samples=baselines,
+            target=Target(FIRST_FACTOR),
             says=f"≤ {FIRST_FACTOR:.2f} × LIST + GET",
             note=steps(runs[-1]),
         )
         return [shown, memory(what, runs)], settings
 
     def _unchanged(self, settings: Settings) -> list[Figure]:
-        # Or autovacuum, which comes when it likes, would write WAL in our name.
+        # Otherwise WAL written by autovacuum would be counted.
         execute(settings, "VACUUM ANALYZE")
-        limits, runs, wal = [], [], []
+        baselines, runs, wal = [], [], []
         for _ in range(self._scale.repeats):
             self._stack.settle()
-            limits.append(bare.list_seconds(self._store))
+            baselines.append(bare.list_seconds(self._store))
             before = _wal_position(settings)
             runs.append(run(settings))
             wal.append(_wal_position(settings) - before)
@@ -86,9 +86,9 @@ class Tiny:
                 what,
                 "s",
                 [item.seconds for item in runs],
-                rival="LIST",
-                rival_samples=limits,
-                limit=Limit(LIST_FACTOR),
+                baseline="LIST",
+                baseline_samples=baselines,
+                target=Target(LIST_FACTOR),
                 says=f"≤ {LIST_FACTOR:.2f} × LIST",
                 note=steps(runs[-1]),
             ),
@@ -97,20 +97,20 @@ class Tiny:
                 f"{what}: WAL written",
                 "KB",
                 [size / 1000 for size in wal],
-                limit=Limit(extra=WAL_BYTES / 1000),
+                target=Target(extra=WAL_BYTES / 1000),
                 says=f"≤ {WAL_BYTES / 1000:.0f} KB",
             ),
             memory(what, runs),
         ]
 
     def _changed(self, settings: Settings) -> list[Figure]:
-        limits, runs = [], []
+        baselines, runs = [], []
         for version in range(1, self._scale.repeats + 1):
             changed = list(objects.changed_csvs(self._scale.tiny_csvs, version))
             objects.upload(self._store, changed)
             self._stack.settle()
             keys = [key for key, _ in changed]
-            limits.append(bare.list_seconds(self._store) + self._get(self._store, keys))
+            baselines.append(bare.list_seconds(self._store) + self._get(self._store, keys))
             runs.append(run(settings))
         what = f"{self._size}, 1 % changed"
         shown = figure(
@@ -118,9 +118,9 @@ class Tiny:
             what,
             "s",
             [item.seconds for item in runs],
-            rival="LIST + GET of that 1 %",
-            rival_samples=limits,
-            limit=Limit(LIST_FACTOR, CHANGE_ALLOWANCE_SECONDS),
+            baseline="LIST + GET of that 1 %",
+            baseline_samples=baselines,
+            target=Target(LIST_FACTOR, CHANGE_ALLOWANCE_SECONDS),
             says=f"≤ {LIST_FACTOR:.2f} × that + {CHANGE_ALLOWANCE_SECONDS} s",
             note=steps(runs[-1]),
         )
@@ -133,13 +133,13 @@ def tiny(stack: Stack, scale: Scale) -> Iterator[Figure]:
 
 
 def glob(stack: Stack, scale: Scale) -> Iterator[Figure]:
-    """Tiny CSVs alone, against DuckDB's glob over the same bucket."""
+    """Only tiny CSVs, compared with a DuckDB glob over the same bucket."""
     bucket = stack.bucket("glob")
     objects.upload(bulk_store(stack.settings, bucket), objects.tiny_csvs(scale.glob_csvs))
-    peer, runs = Peer("duckdb_glob", scale.glob_csvs), []
+    tool, runs = Tool("duckdb_glob", scale.glob_csvs), []
     for _ in range(scale.slow_repeats):
         settings = stack.fresh(bucket)
-        peer.time(settings)
+        tool.time(settings)
         stack.settle()
         runs.append(run(settings))
         stack.drop(settings)
@@ -149,17 +149,17 @@ def glob(stack: Stack, scale: Scale) -> Iterator[Figure]:
         what,
         "s",
         [item.seconds for item in runs],
-        rival="DuckDB, glob into PostgreSQL",
-        rival_samples=peer.seconds,
-        limit=Limit(GLOB_FACTOR, of="DuckDB"),
-        note=peer.why_not or steps(runs[-1]),
+        baseline="DuckDB, glob into PostgreSQL",
+        baseline_samples=tool.seconds,
+        target=Target(GLOB_FACTOR, of="DuckDB"),
+        note=tool.why_not or steps(runs[-1]),
     )
     yield shown
     yield memory(what, runs)
 
 
 def steps(measured: Measured) -> str:
-    """Where the seconds of one run went."""
+    """The step timings of one run."""
     return ", ".join(f"{name} {seconds:.2f}" for name, seconds in measured.steps.items())
 
 

@@ -1,4 +1,4 @@
-"""Objects over HTTP: one large one up and down, and a long listing, beside the store itself."""
+"""Objects over HTTP: a large upload and download and a long listing, compared with the store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import urllib3
 
 from bench import bare, objects
-from bench.figures import Figure, Limit, figure
+from bench.figures import Figure, Target, figure
 from bench.memory import NO_PROC
 from bench.readers import serving
 from bench.stack import api_key, bulk_store
@@ -35,7 +35,7 @@ LIFETIME = timedelta(hours=1)
 
 
 class Transfers:
-    """One bucket, the API before it, and one client for both."""
+    """One bucket, the API, and one client for both."""
 
     def __init__(self, settings: Settings, scale: Scale, server: Server) -> None:
         self._settings = settings
@@ -46,7 +46,7 @@ class Transfers:
         self._url = f"http://{server.address}/objects/{settings.source_bucket}"
 
     def figures(self) -> Iterator[Figure]:
-        """Down, up, what both took of memory, and the listing."""
+        """Download, upload, memory added by both, and the listing."""
         megabytes = self._scale.transfer_megabytes
         self._put(f"{self._url}/{KEY}", 1)
         before = self._server.peak_mb()
@@ -67,19 +67,19 @@ class Transfers:
             f"{what} of {self._scale.transfer_megabytes:,} MB through /objects",
             "MB/s",
             ours,
-            rival="the store itself, same client",
-            rival_samples=direct,
-            limit=Limit(share, at_least=True, of="the store"),
+            baseline="the store itself, same client",
+            baseline_samples=direct,
+            target=Target(share, at_least=True, of="the store"),
         )
 
     def _memory(self, before: float | None) -> Figure:
         after = self._server.peak_mb()
         return figure(
             "transfers",
-            "what both add to the memory of the API",
+            "memory added to the API by both",
             "MB",
             [after - before] if after and before else [],
-            limit=Limit(extra=ADDED_MB),
+            target=Target(extra=ADDED_MB),
             says=f"≤ {ADDED_MB:.0f} MB",
             note="" if after else NO_PROC,
         )
@@ -99,9 +99,9 @@ class Transfers:
             f"listing {self._scale.listed_objects:,} keys through /objects",
             "s",
             ours,
-            rival="LIST",
-            rival_samples=direct,
-            limit=Limit(LIST_FACTOR, of="LIST"),
+            baseline="LIST",
+            baseline_samples=direct,
+            target=Target(LIST_FACTOR, of="LIST"),
         )
 
     def _direct(self, method: str) -> str:
@@ -133,7 +133,7 @@ def _check(answer: urllib3.BaseHTTPResponse) -> None:
 
 
 def transfers(stack: Stack, scale: Scale) -> Iterator[Figure]:
-    """Measure what passes through the API."""
+    """Measure transfers through the API."""
     settings = stack.fresh(stack.bucket("transfers"))
     with serving(settings) as server:
         yield from Transfers(settings, scale, server).figures()

@@ -35,10 +35,10 @@ class Arrivals:
         if self.warnings:
             return sentence
         if self.could_listen:
-            return f"{sentence} To use events, set EVENT_LISTEN=1 or EVENT_ARNS: docs/events.md."
+            return f"{sentence} To use events, set EVENT_LISTEN=1 or EVENT_ARNS."
         return (
             f"{sentence} The object store does not support listening. If it can send"
-            " notifications, docs/events.md explains how to receive them."
+            " notifications, send them to the webhook `/minio-event` or to Kafka."
         )
 
     def _ways(self, settings: Settings, hook: str) -> list[str]:

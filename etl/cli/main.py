@@ -213,7 +213,7 @@ def status_command(*, as_json: bool) -> None:
     "--code",
     metavar="CODE",
     type=click.Choice([code.value for code in ProblemCode]),
-    help="Only those with this code; docs/problems.md explains each.",
+    help="Only those with this code.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print all of them as JSON.")
 def problems_command(*, key: str | None, code: str | None, as_json: bool) -> None:

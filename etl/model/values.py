@@ -72,7 +72,7 @@ class Severity(StrEnum):
 
 
 class ProblemCode(StrEnum):
-    """The closed list of what can be wrong with a row or an object; see docs/problems.md."""
+    """The codes of problems; docs/reference/problem-codes.md explains each."""
 
     # of an object
     ACCESS_REFUSED = "access-refused"
@@ -161,7 +161,7 @@ class Counts:
     Rows add up: read = loaded + unchanged + shadowed + rejected. So do objects: listed =
     added + modified + unchanged + ignored + unreadable + vanished (gone before they were
     fetched). Live users are those before + inserted + restored - retired. Found by reconcile
-    are the changes that no event told of; see docs/events.md.
+    are the changes that no event told of; see docs/explanation/events-and-consistency.md.
     """
 
     objects_listed: int = 0

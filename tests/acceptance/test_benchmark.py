@@ -1,4 +1,4 @@
-"""The benchmark, at a size that proves nothing but that it works, on the tests' own servers."""
+"""The benchmark at a tiny size, which only proves that it works, on the servers of the tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import peers
+from bench import tools
 from bench.scale import QUICK
 from bench.scenarios import SCENARIOS
 from bench.stack import TEMPLATE, Stack
@@ -41,7 +41,7 @@ SMALL = replace(
 
 @pytest.fixture(scope="module")
 def servers(stack: Settings) -> Iterator[Stack]:
-    """Let the benchmark use the tests' servers instead of its own."""
+    """The servers of the tests, used instead of the benchmark's own."""
     servers = Stack(stack)
     servers.make_template()
     yield servers
@@ -55,14 +55,14 @@ def servers(stack: Settings) -> Iterator[Stack]:
         for name in SCENARIOS
     ],
 )
-def test_every_scenario_measures_each_of_its_figures(
+def test_every_scenario_measures_all_of_its_results(
     name: str, servers: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(peers, "PYTHON", tmp_path / "no rivals")
+    monkeypatch.setattr(tools, "PYTHON", tmp_path / "no tools")
     figures = list(SCENARIOS[name].figures(servers, SMALL))
     assert figures
     for item in figures:
         assert item.value is not None
-        if item.rival and "not installed" not in item.note:
-            assert item.rival_value is not None
+        if item.baseline and "not installed" not in item.note:
+            assert item.baseline_value is not None
             assert item.passed is not None

@@ -1,4 +1,4 @@
-"""The lines that README.md and `up` offer to try, as they are printed, in an empty folder."""
+"""The examples of README.md, of the tutorial and of `up`, run as printed in an empty folder."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ from etl.runtime.program import PROGRAM
 from tests.conftest import wait_until
 from tests.processes import ROOT
 
-README = (ROOT / "README.md").read_text("utf-8")
-
-# Stand-ins for programs that this machine may lack: the same servers, through their drivers.
+# Stand-ins for psql and aws if this machine lacks them; they use the drivers.
 PSQL = """
 import sys, psycopg2
 connection = psycopg2.connect("")
@@ -48,13 +46,13 @@ else: print(*(entry.object_name for entry in store.list_objects(bucket)), sep="\
 
 @dataclass(frozen=True)
 class Shell:
-    """A shell of a new user in the folder where `up` runs."""
+    """A shell in the folder where `up` runs."""
 
     folder: Path
     said_by_up: str
 
     def run(self, *lines: str) -> str:
-        """Run the lines one after the other; their standard output."""
+        """Run the lines and return their standard output."""
         done = subprocess.run(
             ["/bin/sh", "-eu", "-c", "\n".join(lines)],
             cwd=self.folder,
@@ -75,7 +73,7 @@ def make_program(path: Path, text: str) -> None:
 
 
 def make_programs(folder: Path) -> None:
-    """Make run.sh, without an installation of its own, and whatever this machine lacks."""
+    """Create run.sh, which uses this installation, and stand-ins for missing programs."""
     run = f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m etl "$@"\n'
     make_program(folder / "run.sh", run)
     for name, text in (("psql", PSQL), ("aws", AWS)):
@@ -113,23 +111,69 @@ def shell() -> Iterator[Shell]:
         wait_until(lambda: living_record(folder / ".local") is None)
 
 
-def blocks() -> list[list[str]]:
-    """The lines of README's shell examples that follow `up`."""
-    section = README.split("## Two commands\n")[1].split("\n## ")[0]
-    _, *others = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
-    return [block.splitlines() for block in others]
+@dataclass(frozen=True)
+class Step:
+    """One shell example of a document, and the output printed below it."""
+
+    lines: str
+    output: str
 
 
-def test_lines_of_the_readme_work_as_printed(shell: Shell):
-    first, second = blocks()
-    environment = first[0]
-    shell.run(*first[:-1])
-    user = json.loads(shell.run(environment, first[-1]))
+def steps(document: str, heading: str) -> list[Step]:
+    """The shell examples below a heading that follow `up`, each with its output, if any."""
+    text = (ROOT / document).read_text("utf-8").split(f"\n## {heading}\n")[1]
+    if document == "README.md":
+        text = text.split("\n## ")[0]
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    found: list[Step] = []
+    for kind, block in blocks:
+        if kind == "sh":
+            found.append(Step(block, ""))
+        else:
+            found[-1] = Step(found[-1].lines, found[-1].output + block)
+    return found
+
+
+def pattern(shown: str) -> str:
+    """A regular expression for an output: numbers may differ, and … is any text."""
+    return re.sub(r"\d+", r"\\d+", re.escape(" ".join(shown.split()))).replace("…", ".*")
+
+
+def expect(shown: str, output: str) -> None:
+    """Check that the output of a program is what the document shows."""
+    assert re.search(pattern(shown), " ".join(output.split()), re.DOTALL), (shown, output)
+
+
+def run_steps(shell: Shell, steps: list[Step]) -> None:
+    """Run the examples in order. What an example uploads is loaded when the next one runs."""
+    environment = shell.run("./run.sh env")
+    loaded = 'curl -sS -X POST "$API_URL/data?wait=30" >loaded'
+    for step in steps:
+        output = shell.run(environment, step.lines)
+        expect(step.output, output)
+        shell.run(environment, loaded)
+
+
+def test_examples_of_the_readme_print_what_it_shows(shell: Shell):
+    started, *others = steps("README.md", "Quick start")
+    for line in started.output.splitlines():
+        expect(line.replace("http://127.0.0.1:5000", "http://127.0.0.1:0"), shell.said_by_up)
+    assert len(others) == 3
+    run_steps(shell, others)
+    user = json.loads(shell.run(shell.run("./run.sh env"), others[-1].lines))
     assert (user["first_name"], user["last_name"]) == ("Ada", "Lovelace")
-    assert len(re.findall(r"\d{4}-\d\d-\d\d", shell.run(environment, second[0]))) == 3
-    shell.run(environment, "rm my.csv", first[3], *second)
-    listed = shell.run(environment, 'aws --endpoint-url "$S3_ENDPOINT" s3 ls s3://src-data')
-    assert "my.csv" in listed
+
+
+def test_examples_of_the_tutorial_print_what_it_shows(shell: Shell):
+    started, *others = steps("docs/tutorial/first-sync.md", "Start")
+    for line in started.output.splitlines():
+        expect(line, shell.said_by_up)
+    assert len(others) == 14
+    run_steps(shell, others)
+    listed = shell.run(shell.run("./run.sh env"), others[-1].lines)
+    assert len(re.findall(r"\d{4}-\d\d-\d\d .*src-data/", listed)) == 3
+    assert "ada.csv" in listed
+    assert "people.csv" not in listed
 
 
 def test_lines_that_up_prints_work_as_printed(shell: Shell):

@@ -75,9 +75,7 @@ def test_unasked_a_store_without_events_is_not_praised(settings: Settings):
 
 def test_unasked_a_store_with_events_is_offered(settings: Settings):
     found = arranged(settings)
-    assert said(settings, found).endswith(
-        "To use events, set EVENT_LISTEN=1 or EVENT_ARNS: docs/events.md."
-    )
+    assert said(settings, found).endswith("To use events, set EVENT_LISTEN=1 or EVENT_ARNS.")
 
 
 @pytest.mark.parametrize("is_ours", [True, False])

@@ -27,7 +27,7 @@ from tests.brokers import Brokers
 from tests.conftest import TestBucket, wait_until
 from tests.pictures import plain
 
-SCHEMA = Path(__file__).parents[2] / "docs" / "image-topic.schema.json"
+SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "image-topic.schema.json"
 TOPIC = "images"
 SHA = "ab" * 32
 

@@ -1,4 +1,4 @@
-"""The benchmark's own arithmetic: limits, data from a seed, and the page made of the results."""
+"""The benchmark's arithmetic: targets, data from a seed, and the report of the results."""
 
 from __future__ import annotations
 
@@ -9,40 +9,42 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench import objects, peers, report, seaweed
+from bench import objects, report, seaweed, tools
 from bench.__main__ import measure
-from bench.figures import Figure, Limit, figure, load, save
+from bench.figures import Figure, Target, figure, load, save
 from bench.machine import machine, versions
-from bench.peers import Peer
 from bench.scale import QUICK
 from bench.scenarios import plan
 from bench.show import cells, markdown, number, summary, verdict
 from bench.stack import EMBEDDED, SEAWEEDFS, STORES
+from bench.tools import Tool
 from etl.settings import Settings
 
 
-def test_a_limit_is_a_factor_of_the_rivals_median_plus_an_allowance():
-    limit = Limit(1.3, 0.5)
-    passed = figure("s", "w", "s", [1.8], rival_samples=[1, 1, 9], limit=limit)
-    missed = figure("s", "w", "s", [1.81], rival_samples=[1, 1, 9], limit=limit)
+def test_a_target_is_a_factor_of_the_baseline_median_plus_an_allowance():
+    target = Target(1.3, 0.5)
+    passed = figure("s", "w", "s", [1.8], baseline_samples=[1, 1, 9], target=target)
+    missed = figure("s", "w", "s", [1.81], baseline_samples=[1, 1, 9], target=target)
     assert (passed.bound, passed.passed, missed.passed) == (1.8, True, False)
 
 
-def test_a_limit_from_below_is_missed_by_less():
-    limit = Limit(0.7, at_least=True)
-    assert figure("s", "w", "MB/s", [71], rival_samples=[100], limit=limit).passed
-    assert not figure("s", "w", "MB/s", [69], rival_samples=[100], limit=limit).passed
+def test_a_lower_bound_is_missed_by_a_smaller_value():
+    target = Target(0.7, at_least=True)
+    assert figure("s", "w", "MB/s", [71], baseline_samples=[100], target=target).passed
+    assert not figure("s", "w", "MB/s", [69], baseline_samples=[100], target=target).passed
 
 
-def test_a_factor_that_knows_of_what_says_itself():
-    limit = Limit(0.7, at_least=True, of="COPY")
-    assert figure("s", "w", "MB/s", [71], limit=limit).says == "≥ 0.7 × COPY"  # noqa: RUF001
-    assert Limit(2, of="LIST").says == "≤ 2 × LIST"  # noqa: RUF001
-    assert not Limit(extra=3).says
+def test_a_factor_of_a_named_baseline_is_its_own_description():
+    target = Target(0.7, at_least=True, of="COPY")
+    assert figure("s", "w", "MB/s", [71], target=target).says == "≥ 0.7 × COPY"  # noqa: RUF001
+    assert Target(2, of="LIST").says == "≤ 2 × LIST"  # noqa: RUF001
+    assert not Target(extra=3).says
 
 
-def test_without_its_rival_a_figure_neither_passes_nor_misses():
-    alone = figure("s", "w", "s", [1.0], rival="DuckDB", limit=Limit(1.0), note="not installed")
+def test_a_result_without_baseline_neither_passes_nor_misses():
+    alone = figure(
+        "s", "w", "s", [1.0], baseline="DuckDB", target=Target(1.0), note="not installed"
+    )
     assert alone.passed is None
     assert alone.value == 1.0
 
@@ -58,19 +60,19 @@ def test_another_version_changes_one_row_in_a_hundred():
     assert len(list(objects.changed_csvs(1000, 1))) == 10
 
 
-def test_a_rival_that_is_not_installed_is_named_and_nothing_fails(
+def test_a_tool_that_is_not_installed_is_reported_and_nothing_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(peers, "PYTHON", tmp_path / "python")
-    peer = Peer("duckdb_postgres", 1)
-    peer.time(Settings(_env_file=None))
-    assert peer.seconds == []
-    assert "not installed" in peer.why_not
+    monkeypatch.setattr(tools, "PYTHON", tmp_path / "python")
+    tool = Tool("duckdb_postgres", 1)
+    tool.time(Settings(_env_file=None))
+    assert tool.seconds == []
+    assert "not installed" in tool.why_not
 
 
 @pytest.fixture
 def docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Let the report be written into a folder of the test's own."""
+    """Write the report to a temporary folder."""
     monkeypatch.setattr(report, "PAGE", tmp_path / "performance.md")
     monkeypatch.setattr(report, "CHART", tmp_path / "performance.svg")
     return tmp_path
@@ -82,12 +84,12 @@ def saved(folder: Path, name: str, *figures: Figure) -> Path:
     return path
 
 
-def test_results_come_back_as_they_were_saved(tmp_path: Path):
-    shown = figure("tiny", "first", "s", [1, 2, 3], rival="LIST", rival_samples=[2])
+def test_saved_results_load_unchanged(tmp_path: Path):
+    shown = figure("tiny", "first", "s", [1, 2, 3], baseline="LIST", baseline_samples=[2])
     assert load(saved(tmp_path, "a.json", shown))["figures"] == [shown]
 
 
-def test_results_tell_the_machine_but_not_whose_it_is(tmp_path: Path):
+def test_results_describe_the_machine_without_its_name(tmp_path: Path):
     facts = json.loads(saved(tmp_path, "a.json").read_text())["machine"]
     assert set(facts) == {
         "cores",
@@ -102,10 +104,10 @@ def test_results_tell_the_machine_but_not_whose_it_is(tmp_path: Path):
     }
 
 
-def test_the_report_keeps_what_people_wrote_around_it(docs: Path):
+def test_the_report_keeps_the_text_around_it(docs: Path):
     page = docs / "performance.md"
     page.write_text(f"# Mine\n\n{report.BEGIN}\nold\n{report.END}\n\nWhy.\n")
-    shown = figure("tiny", "first <run>", "s", [1.5], rival="LIST", rival_samples=[1.0])
+    shown = figure("tiny", "first <run>", "s", [1.5], baseline="LIST", baseline_samples=[1.0])
     report.write_report([saved(docs, "a.json", shown)])
     text = page.read_text()
     assert text.startswith("# Mine\n")
@@ -115,13 +117,15 @@ def test_the_report_keeps_what_people_wrote_around_it(docs: Path):
 
 
 def test_the_chart_is_well_formed_and_names_every_figure(docs: Path):
-    shown = figure("tiny", "a & b", "s", [1.5], rival="LIST", rival_samples=[1], limit=Limit(2))
+    shown = figure(
+        "tiny", "a & b", "s", [1.5], baseline="LIST", baseline_samples=[1], target=Target(2)
+    )
     report.write_report([saved(docs, "a.json", shown)])
     texts = [node.text for node in ET.parse(docs / "performance.svg").iter()]  # noqa: S314
     assert {"a & b", "LIST", "1.50 s", "1.00 s"} <= set(texts)
 
 
-def test_of_one_figure_in_two_results_the_last_counts(docs: Path):
+def test_the_last_file_with_a_result_counts(docs: Path):
     first = figure("tiny", "run", "s", [1.0])
     second = figure("tiny", "run", "s", [2.0])
     report.write_report([saved(docs, "a.json", first), saved(docs, "b.json", second)])
@@ -129,7 +133,7 @@ def test_of_one_figure_in_two_results_the_last_counts(docs: Path):
     assert "1.00 s" not in (docs / "performance.md").read_text()
 
 
-def test_of_one_figure_on_two_stores_both_are_shown(docs: Path):
+def test_a_result_on_two_stores_is_shown_twice(docs: Path):
     first = figure("tiny", "run", "s", [1.0])
     second = replace(figure("tiny", "run", "s", [2.0]), store=SEAWEEDFS)
     report.write_report([saved(docs, "a.json", first), saved(docs, "b.json", second)])
@@ -138,38 +142,45 @@ def test_of_one_figure_on_two_stores_both_are_shown(docs: Path):
     assert text.index("### tiny · SeaweedFS") < text.index("2.00 s")
 
 
-def test_a_result_that_a_later_one_has_replaced_is_not_named(docs: Path):
+def test_a_replaced_result_is_not_listed(docs: Path):
     old, new = (replace(figure("tiny", "run", "s", [value])) for value in (1.0, 2.0))
     paths = [saved(docs, "a.json", old), saved(docs, "b.json", new)]
     report.write_report(paths)
     assert (docs / "performance.md").read_text().count("`tiny` on") == 1
 
 
-def test_the_summary_counts_what_is_met_and_names_what_is_not():
-    met = figure("s", "quick one", "s", [1.0], limit=Limit(extra=2.0))
-    missed = figure("s", "slow one", "s", [3.0], limit=Limit(extra=2.0))
+def test_the_summary_counts_targets_met_and_lists_missed_ones():
+    met = figure("s", "quick one", "s", [1.0], target=Target(extra=2.0))
+    missed = figure("s", "slow one", "s", [3.0], target=Target(extra=2.0))
     without = figure("s", "shown only", "s", [3.0])
-    told = summary([met, replace(missed, store=SEAWEEDFS), without])
-    assert told == "1 of 2 limits are met.\n- missed: slow one · SeaweedFS"
+    text = summary([met, replace(missed, store=SEAWEEDFS), without])
+    assert text == "1 of 2 targets are met.\n- missed: slow one · SeaweedFS"
 
 
 @pytest.mark.parametrize(
-    ("value", "at_least", "told"),
+    ("value", "at_least", "shown"),
     [(1.0, False, "pass"), (1.5, False, "miss, +50%"), (0.5, True, "miss, -50%")],
 )
-def test_a_miss_tells_by_how_much(value: float, at_least: bool, told: str):  # noqa: FBT001
-    limit = Limit(extra=1.0, at_least=at_least)
-    assert verdict(figure("s", "w", "s", [value], limit=limit)) == told
+def test_a_miss_shows_by_how_much(value: float, at_least: bool, shown: str):  # noqa: FBT001
+    target = Target(extra=1.0, at_least=at_least)
+    assert verdict(figure("s", "w", "s", [value], target=target)) == shown
 
 
-def test_a_limit_tells_what_it_comes_to():
+def test_a_target_shows_its_value():
     shown = figure(
-        "s", "w", "s", [1], rival="LIST", rival_samples=[2], limit=Limit(1.5), says="1.5 LISTs"
+        "s",
+        "w",
+        "s",
+        [1],
+        baseline="LIST",
+        baseline_samples=[2],
+        target=Target(1.5),
+        says="1.5 LISTs",
     )
     assert "1.5 LISTs = 3.00 s" in cells(shown)
 
 
-def test_what_does_not_depend_on_the_store_is_measured_on_one():
+def test_scenarios_that_do_not_depend_on_the_store_run_on_one():
     assert plan(["tiny", "serving"], STORES) == [
         (EMBEDDED, "tiny"),
         (EMBEDDED, "serving"),
@@ -178,18 +189,18 @@ def test_what_does_not_depend_on_the_store_is_measured_on_one():
     assert plan(["tiny", "serving"], [SEAWEEDFS]) == [(SEAWEEDFS, "tiny"), (SEAWEEDFS, "serving")]
 
 
-def test_a_second_store_that_is_not_installed_is_said_and_nothing_fails(
+def test_a_store_that_is_not_installed_is_reported_and_nothing_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(seaweed, "PROGRAM", tmp_path / "weed")
     monkeypatch.setattr("bench.figures.RESULTS", tmp_path / "results")
     measure(QUICK, ["tiny"], [SEAWEEDFS])
-    told = capsys.readouterr()
-    assert "nothing is measured on seaweedfs: not installed" in told.err
-    assert "0 of 0 limits are met" in told.out
+    printed = capsys.readouterr()
+    assert "skipped seaweedfs: not installed" in printed.err
+    assert "0 of 0 targets are met" in printed.out
 
 
-def test_every_version_is_told_and_pinned():
+def test_every_version_is_reported_and_pinned():
     assert all(versions().values())
 
 
@@ -197,11 +208,11 @@ def test_every_version_is_told_and_pinned():
     ("value", "shown"),
     [(None, "\N{EN DASH}"), (0.123, "0.12 s"), (12.34, "12.3 s"), (1234.5, "1,234 s")],
 )
-def test_numbers_are_shown_with_the_digits_that_count(value: float | None, shown: str):
+def test_numbers_are_shown_with_significant_digits(value: float | None, shown: str):
     assert number(value, "s") == shown
 
 
-def test_a_note_stands_below_its_table():
+def test_a_note_follows_its_table():
     assert "- run: not installed" in markdown(
         [figure("tiny", "run", "s", [], note="not installed")]
     )

@@ -1,4 +1,4 @@
-"""docs/problems.md and the closed list of codes are the same list."""
+"""docs/reference/problem-codes.md and ProblemCode have the same codes in the same order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from etl.model.values import ProblemCode
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "problems.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "problem-codes.md"
 
 
 def sections() -> dict[str, str]:

@@ -1,82 +1,79 @@
-"""The README tells the truth: every command, setting, route and code in it exists, and all are."""
+"""README.md is short, and every link and anchor in the Markdown files exists."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-import click
 import pytest
 
-from api import create_app
-from etl.cli.main import commands
-from etl.settings import Settings
-
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text("utf-8")
-OF_THE_LAUNCHER = {"test", "lint", "secrets", "bench"}
-OPTIONS_OF_THE_LAUNCHER = {"--long", "--quick", "--full"}
+README = ROOT / "README.md"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+MOST_LINES = 120
+MOST_WORDS = 450
 
 
-def section(title: str) -> str:
-    return README.split(f"## {title}\n")[1].split("\n## ")[0]
+def without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
-def first_cells(title: str) -> str:
-    return "\n".join(line.split("|")[1] for line in section(title).splitlines() if "|" in line)
+def anchors(document: Path) -> set[str]:
+    """The anchors that GitHub makes of a document's headings."""
+    found: dict[str, int] = {}
+    for heading in re.findall(
+        r"^#+ (.+)$", without_code(document.read_text("utf-8")), re.MULTILINE
+    ):
+        words = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
+        slug = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
+        found[slug] = found.get(slug, -1) + 1
+        if found[slug]:
+            found[f"{slug}-{found[slug]}"] = 0
+    return set(found)
 
 
-def test_every_command_is_in_the_readme_and_the_other_way_round():
-    told = set(re.findall(r"`([a-z]+)[ `]", first_cells("Commands")))
-    assert told == set(commands.commands) | OF_THE_LAUNCHER
+def links() -> list[tuple[Path, str]]:
+    """Every link to a file of ours, by document."""
+    found = []
+    for document in DOCUMENTS:
+        text = without_code(document.read_text("utf-8"))
+        text += "\n" + "\n".join(re.findall(r"^\[[^]]+\]: \S+$", text, re.MULTILINE))
+        for target in re.findall(r"\]\(([^)\s]+)\)|^\[[^]]+\]: (\S+)$", text, re.MULTILINE):
+            link = target[0] or target[1]
+            if not re.match(r"[a-z]+:", link):
+                found.append((document, link))
+    return found
 
 
-def test_every_command_below_a_command_is_in_the_readme_and_the_other_way_round():
-    pair = re.compile(r"`([a-z]+ [a-z]+)[ `]")
-    known = {
-        f"{name} {below}"
-        for name, command in commands.commands.items()
-        if isinstance(command, click.Group)
-        for below in command.commands
-    }
-    assert known <= set(pair.findall(section("Commands")))
-    assert known >= set(pair.findall(first_cells("Commands")))
+@pytest.mark.parametrize(
+    ("document", "link"), links(), ids=lambda value: str(value).removeprefix(f"{ROOT}/")
+)
+def test_every_relative_link_and_anchor_exists(document: Path, link: str):
+    path, _, anchor = link.partition("#")
+    target = (document.parent / path).resolve() if path else document
+    assert target.exists()
+    assert target.is_relative_to(ROOT)
+    if anchor:
+        assert anchor in anchors(target)
 
 
-def options_of(command: click.Command) -> list[str]:
-    below = command.commands.values() if isinstance(command, click.Group) else ()
-    own = [name for one in command.params if isinstance(one, click.Option) for name in one.opts]
-    return own + [name for sub in below for name in options_of(sub)]
+def test_readme_is_short():
+    text = README.read_text("utf-8")
+    assert len(text.splitlines()) <= MOST_LINES
+    assert len(without_code(text).split()) <= MOST_WORDS
 
 
-def test_every_option_in_the_readme_exists_and_the_other_way_round():
-    told = set(re.findall(r"(--[a-z][a-z-]*)", section("Commands")))
-    told -= OPTIONS_OF_THE_LAUNCHER
-    known = {option for command in commands.commands.values() for option in options_of(command)}
-    assert told == known - {"--url-file"}
+def test_every_document_is_in_the_index():
+    index = ROOT / "docs" / "README.md"
+    linked = {(index.parent / link).resolve() for document, link in links() if document == index}
+    assert linked == {path for path in DOCUMENTS if path.is_relative_to(ROOT / "docs")} - {index}
 
 
-def test_every_setting_is_in_the_readme_and_the_other_way_round():
-    told = set(re.findall(r"`([A-Z0-9_]+)`", first_cells("Settings")))
-    assert told == {name.upper() for name in Settings.model_fields}
-
-
-def test_every_route_is_in_the_readme_and_the_other_way_round():
-    told = set(re.findall(r"(/[a-z/<>_.-]*)`", first_cells("HTTP")))
-    app = create_app(Settings(_env_file=None, database_url="postgresql://nobody@127.0.0.1:9/none"))
-    known = {re.sub(r"<\w+:", "<", rule.rule) for rule in app.url_map.iter_rules()}
-    known = {rule.replace("<run_id>", "<id>") for rule in known if "static" not in rule}
-    assert told == {rule for rule in known if not rule.startswith("/docs/")}
-
-
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))
-def test_every_link_leads_somewhere(path: str):
-    assert (ROOT / path).exists()
-
-
-def test_every_exit_code_is_told():
-    assert commands.help is not None
-    told = re.search(r"Exit codes: (.*)", README)
-    assert told is not None
-    for code in re.findall(r"\b(\d+) ", commands.help):
-        assert re.search(rf"\b{code} ", told[1])
+def test_code_names_only_documents_that_exist():
+    for folder in ("etl", "api", "bench", "tests"):
+        for file in (ROOT / folder).rglob("*.py"):
+            for path in re.findall(r"\bdocs/[\w./-]+\.(?:md|json|svg)\b", file.read_text("utf-8")):
+                assert (ROOT / path).exists(), f"{file.relative_to(ROOT)} names {path}"
+    for name in (".env.example", "docker-compose.yml", "run.sh", "api/static/docs.html"):
+        for path in re.findall(r"\bdocs/[\w./-]+\.md\b", (ROOT / name).read_text("utf-8")):
+            assert (ROOT / path).exists(), f"{name} names {path}"

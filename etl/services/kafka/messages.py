@@ -1,6 +1,6 @@
 """What the image topic is told: the messages, and their JSON Schema.
 
-`python -m etl.kafka.messages` prints the schema, as docs/image-topic.schema.json has it.
+`python -m etl.services.kafka.messages` prints docs/reference/image-topic.schema.json.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What people would use instead, each loading the same bucket into the same PostgreSQL.
+"""Other tools, each loading the same bucket into the same PostgreSQL.
 
-This file runs in bench/.venv, where none of our packages is: `python rivals.py NAME` reads a
+This file runs in bench/.venv, which has none of our packages: `python baselines.py NAME` reads a
 job as JSON from standard input and prints {"seconds": …}. Imports are not counted; a program
 that is started for the work (sling) is.
 """
@@ -164,7 +164,7 @@ def _sling(job: Job, mode: str) -> float:
                 "--tgt-object=public.of_sling",
                 f"--mode={mode}",
                 "--primary-key=user_id",
-                # Or the table would have no key: --primary-key names what to merge by.
+                # Otherwise the table has no key: --primary-key only names the merge columns.
                 f"--tgt-options={json.dumps({'table_keys': {'primary': ['user_id']}})}",
             ],
             env=os.environ | own | connections,
@@ -264,7 +264,7 @@ def pandas_to_sql(job: Job) -> float:
 
 def main() -> None:
     """Do the named job; print seconds and peak memory."""
-    # Nobody is told of this: dlt and sling would report their use to their makers.
+    # Switch off the telemetry of dlt and sling.
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
     job = json.load(sys.stdin)
     seconds = cast("Callable[[Job], float]", globals()[sys.argv[1]])(job)
@@ -272,10 +272,10 @@ def main() -> None:
 
 
 def _peak_kb() -> int:
-    """The most memory that this process ever held, or a program it started."""
+    """Peak memory of this process or of a program it started."""
     child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     status = Path("/proc/self/status")
-    # Not our own ru_maxrss: that begins with the memory of the process that started us.
+    # Not ru_maxrss of this process, which starts with the memory of its parent.
     found = re.search(r"VmHWM:\s+(\d+)", status.read_text()) if status.exists() else None
     return max(child, int(found[1]) if found else 0)
 
@@ -288,9 +288,9 @@ _IS_KEYED = (
 
 
 def _check(job: Job, table: str) -> None:
-    """Make sure that the table is what ours is: every row, as it now is, and a key.
+    """Check that the table is equivalent to ours: all current rows, and a key.
 
-    A rival that loads less, or keeps two of one user, is none.
+    A tool that loads fewer rows, or two rows of one user, fails.
     """
     import psycopg2
 

@@ -1,4 +1,4 @@
-"""Call the rivals, in the environment that holds them; one that is missing is only named."""
+"""Run the other tools in their own environment; a missing one is reported as not installed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 PYTHON = FOLDER / ".venv" / "bin" / "python"
-LIMIT_SECONDS = 900
+TIMEOUT_SECONDS = 900
 
 
 @dataclass
-class Peer:
-    """A rival at one job: the seconds of each time it did it, or why it did not."""
+class Tool:
+    """Another tool at one job: the seconds of each repetition, or why it failed."""
 
     job: str
     rows: int
@@ -30,7 +30,7 @@ class Peer:
     peak_mb: float = 0.0
 
     def time(self, settings: Settings, key: str = "", version: int = 0) -> None:
-        """Let it do the job once more, on that version of the data; not after it failed."""
+        """Run the job once more on that version of the data, unless it has failed."""
         if self.why_not:
             return
         if not PYTHON.exists():
@@ -39,15 +39,15 @@ class Peer:
         try:
             self._time(_job(settings, key, self.rows, version))
         except subprocess.TimeoutExpired:
-            self.why_not = f"stopped after {LIMIT_SECONDS} s"
+            self.why_not = f"stopped after {TIMEOUT_SECONDS} s"
 
     def _time(self, job: dict[str, str | None]) -> None:
         done = subprocess.run(  # noqa: S603  (our own script)
-            [str(PYTHON), "-P", str(FOLDER / "rivals.py"), self.job],
+            [str(PYTHON), "-P", str(FOLDER / "baselines.py"), self.job],
             input=json.dumps(job),
             capture_output=True,
             text=True,
-            timeout=LIMIT_SECONDS,
+            timeout=TIMEOUT_SECONDS,
             check=False,
         )
         if done.returncode:
