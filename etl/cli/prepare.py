@@ -1,4 +1,4 @@
-"""Get a stack ready for use: migrated tables, buckets that exist."""
+"""Prepare a stack for use: migrate the tables and create the buckets."""
 
 from __future__ import annotations
 
