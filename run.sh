@@ -312,7 +312,7 @@ installs what is needed into .venv.
   verify    Read the whole bucket again and print every difference.
   env       Print export lines for the running stack: psql, aws and curl.
   keys      Create, list and revoke API keys.
-  schedule  Make runs on the interval, on request and for events, until Ctrl-C.
+  schedule  Make runs on the interval, on request and for events.
   serve     Serve the HTTP API until Ctrl-C.
   events    Receive bucket notifications and manage subscriptions.
   migrate   Migrate the tables to the newest version; create the buckets.

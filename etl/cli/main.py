@@ -311,7 +311,7 @@ commands.add_command(keys_command)
 
 @commands.command("schedule")
 def schedule_command() -> None:
-    """Make runs on the interval, on request and for events, until Ctrl-C."""
+    """Make runs on the interval, on request and for events."""
     from etl.services.scheduler import schedule
 
     import_module("etl.sync.stream")  # now, so that the first change does not wait for pandas
