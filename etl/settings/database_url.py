@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import psycopg2
 import psycopg2.extensions
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 URL_ESCAPES = "in the password, write %40 for @, %2F for /, %3F for ?, %23 for # and %25 for %"
+_CREDENTIALS = re.compile(r"([^:/]*)(?::([^@]*))?@")  # as SQLAlchemy finds them
 
 
 def for_sqlalchemy(database_url: SecretStr | None) -> str:
@@ -46,7 +47,7 @@ def for_libpq(database_url: SecretStr | None) -> tuple[str, dict[str, str]]:
 
     Raises:  as `for_sqlalchemy`.
     """
-    url = f"postgresql://{_without_scheme(database_url)}"
+    url = f"postgresql://{_escaped(_without_scheme(database_url))}"
     try:
         return url, psycopg2.extensions.parse_dsn(url)
     except psycopg2.Error as error:
@@ -65,6 +66,15 @@ def _without_scheme(database_url: SecretStr | None) -> str:
     if _has_bare_at(rest):
         raise _wrong("has an unescaped @ in its password")
     return rest
+
+
+def _escaped(rest: str) -> str:
+    """The URL with escaped credentials, because libpq rejects a bare / or ? in them."""
+    found = _CREDENTIALS.match(rest)
+    if found is None:
+        return rest
+    parts = (quote(unquote(part), safe="") for part in found.groups() if part is not None)
+    return f"{':'.join(parts)}@{rest[found.end() :]}"
 
 
 def _has_bare_at(rest: str) -> bool:

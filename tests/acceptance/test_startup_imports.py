@@ -14,10 +14,11 @@ from etl.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 LIST_MODULES = """
-import runpy, sys
+import gc, runpy, sys
 try:
     runpy.run_module("etl", run_name="__main__")
 except SystemExit as end:
+    print("collects garbage:", gc.isenabled(), file=sys.stderr)
     print("loaded:", *sys.modules, file=sys.stderr)
     raise
 """
@@ -40,6 +41,22 @@ def environment(settings: Settings, local_dir: Path) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "LOCAL_DIR": str(local_dir), **buckets, **addresses}
 
 
+def run(settings: Settings, folder: Path, words: list[str]) -> tuple[str, list[str]]:
+    """Run a command; its standard error, and the modules it has loaded."""
+    done = subprocess.run(
+        [sys.executable, "-c", LIST_MODULES, *words],
+        cwd=ROOT,
+        env=environment(settings, folder / "local"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    log, _, modules = done.stderr.rpartition("loaded: ")
+    return log, modules.split()
+
+
 @pytest.mark.parametrize(
     ("words", "unneeded"),
     [
@@ -56,16 +73,14 @@ def environment(settings: Settings, local_dir: Path) -> dict[str, str]:
 def test_a_command_does_not_import_packages_it_does_not_need(
     settings: Settings, tmp_path: Path, words: list[str], unneeded: set[str]
 ):
-    done = subprocess.run(
-        [sys.executable, "-c", LIST_MODULES, *words],
-        cwd=ROOT,
-        env=environment(settings, tmp_path / "local"),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    loaded = done.stderr.rpartition("loaded: ")[2].split()
+    _, loaded = run(settings, tmp_path, words)
     assert "etl.cli.main" in loaded
     assert unneeded.isdisjoint(loaded)
+
+
+def test_start_up_disables_the_garbage_collector_only_until_the_command_works(
+    settings: Settings, tmp_path: Path
+):
+    log, _ = run(settings, tmp_path, ["status"])
+    assert "collects garbage: True" in log
+    assert "collects garbage: False" in run(settings, tmp_path, ["--help"])[0]
