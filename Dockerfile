@@ -12,7 +12,7 @@ ENV PYTHONUNBUFFERED=1 \
 
 WORKDIR /app
 
-# The lock comes before the code, so that a change of code does not install anything again.
+# The locks are copied before the code, so that a code change does not reinstall the packages.
 # The embedded servers are for machines without Docker; leaving them out saves 160 MB.
 COPY requirements.lock requirements-kafka.lock ./
 RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action ignore \
@@ -25,7 +25,7 @@ COPY etl ./etl
 COPY api ./api
 COPY data/src ./data/src
 
-# The files above stay root's: the service can read its code and change none of it.
+# root owns the files above: the service can read its code, but not change it.
 # It may write only to /keys and /spool; a new volume mounted there inherits their owner. The user is
 # numeric because Kubernetes' runAsNonRoot check needs a numeric id.
 RUN groupadd --system --gid 10001 bucketline \

@@ -1,14 +1,14 @@
 #!/bin/sh
 # Bucketline's launcher: `./run.sh COMMAND [ARGUMENTS]` is `python -m etl COMMAND …` in an
-# environment of its own, `.venv`, which it makes on first use and when a lock has changed.
-# It needs nothing but python3 >= 3.11 with pip.
+# virtual environment, `.venv`, which it creates on first use and when a lock file has changed.
+# It needs only python3 >= 3.11 with pip.
 
 set -eu
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "$@"; exit 1; }
 
-# The folder this file is in, also when it is called through a symlink.
+# The folder of this file, even if it is called through a symlink.
 own_folder() {
     file=$1
     case $file in */*) ;; *) file=./$file ;; esac
@@ -26,7 +26,7 @@ own_folder() {
 
 is_recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
 
-# Sets `python`: $PYTHON if that is given, or else the first on PATH that is recent enough.
+# Sets `python`: $PYTHON if it is set, otherwise the first on PATH that is recent enough.
 find_python() {
     if [ -n "${PYTHON-}" ]; then
         set -- "$PYTHON"
@@ -39,7 +39,7 @@ find_python() {
     version=$("$1" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null) ||
         version='not to be found, or does not start'
     fail "Bucketline needs Python 3.11 or newer, but $1 is $version." \
-        "Install one, or name one: PYTHON=/path/to/python3.12 ./run.sh up"
+        "Install a newer one, or set its path: PYTHON=/path/to/python3.12 ./run.sh up"
 }
 
 has_module() { "$python" -c "import $1" 2>/dev/null; }
@@ -49,7 +49,7 @@ has_recent_pip() {
 sys.exit([int(part) for part in pip.__version__.split(".")[:2]] < [22, 3])' 2>/dev/null
 }
 
-# Sets `interpreter`, and `pip_kind`, how to install packages into an environment:
+# Sets `interpreter`, and `pip_kind`, the way to install packages into an environment:
 #   option    `pip --python`, which pip has since 22.3
 #   own       a pip inside it, made by ensurepip (which Debian's python3 often lacks)
 #   borrowed  the older pip outside it, run by the Python inside
@@ -63,7 +63,7 @@ find_pip() {
         pip_kind=borrowed
     else
         fail "$python has no pip. Install it, for example with \`apt install python3-pip\` or" \
-            "\`dnf install python3-pip\`, or name another: PYTHON=/path/to/python3 ./run.sh up"
+            "\`dnf install python3-pip\`, or set another: PYTHON=/path/to/python3 ./run.sh up"
     fi
 }
 
@@ -79,7 +79,7 @@ make_venv() {
     fi
 }
 
-# Finds pip, and nothing else, in the folder that is its first argument, as `pip --python` does.
+# Imports only pip from the folder in its first argument, as `pip --python` does.
 borrow_pip='
 import importlib.machinery, runpy, sys
 folder = sys.argv.pop(1)
@@ -106,7 +106,7 @@ pip_in() {
     esac
 }
 
-# A copy of each lock is kept in .venv once it is installed, so a later start only compares files.
+# Each installed lock is copied to .venv, so that a later start only compares files.
 is_installed() {
     [ -x .venv/bin/python ] && [ ! -e .venv/unfinished ] || return 1
     for lock in "$@"; do
@@ -118,7 +118,7 @@ is_broken() {
     [ -e .venv/unfinished ] || { [ -h .venv/bin/python ] && [ ! -x .venv/bin/python ]; }
 }
 
-# Whether a lock has changed since it was installed; packages it no longer names must be removed.
+# Whether a lock has changed since it was installed; packages that it no longer lists must go.
 is_outdated() {
     for copy in .venv/*.lock; do
         if [ -e "$copy" ] && ! cmp -s "${copy#.venv/}" "$copy"; then return; fi
@@ -130,12 +130,12 @@ empty_venv() {
     rm -rf .venv/bin .venv/include .venv/lib .venv/lib64 .venv/share .venv/pyvenv.cfg .venv/*.lock
 }
 
-# Prints `--requirement LOCK` for each lock; none of their names has a space in it.
+# Prints `--requirement LOCK` for each lock; their names contain no spaces.
 requirements() { printf -- '--requirement %s ' "$@"; }
 
-# Each lock is complete, so pip resolves nothing (some versions then ask for packages that are
-# newer than the lock) and `pip check` proves that what was installed fits together. Only wheels:
-# the build requirements of a source distribution are in no lock.
+# Each lock is complete, so pip must not resolve dependencies: some versions would then require
+# packages newer than the lock. `pip check` verifies the result. Only wheels are installed, because
+# no lock has the build requirements of source distributions.
 install_locks() {
     # shellcheck disable=SC2046 # splitting is what requirements() is for
     pip_in .venv install --quiet --quiet --disable-pip-version-check --no-deps --require-hashes \
@@ -161,7 +161,7 @@ install() {
     rm .venv/unfinished
 }
 
-# The lock is on an open file, so the kernel frees it when this process ends in any way.
+# The kernel releases the lock when this process ends, however it ends.
 hold_install_lock() {
     mkdir -p .venv
     exec 9>.venv/install-lock
@@ -170,13 +170,13 @@ import fcntl, sys
 try:
     fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)
 except BlockingIOError:
-    print("Waiting for another start that is installing …", file=sys.stderr, flush=True)
+    print("Waiting for another process that is installing …", file=sys.stderr, flush=True)
     fcntl.flock(9, fcntl.LOCK_EX)
 PYTHON
         fail 'Cannot lock .venv/install-lock; see above.'
 }
 
-# ensure WHAT LOCK…: the locks are installed when this returns.
+# ensure WHAT LOCK…: installs the locks unless they are installed already.
 ensure() {
     what=$1
     shift
@@ -187,7 +187,7 @@ ensure() {
     exec 9>&-
 }
 
-# Whether a start needs the Kafka client: its command does, and so does whoever names brokers.
+# Whether the Kafka client is needed: by its command, or because brokers are configured.
 uses_kafka() {
     [ "${1-} ${2-}" = 'events kafka' ] || [ -n "${KAFKA_BOOTSTRAP_SERVERS-}" ] ||
         { [ -e .env ] && grep -q '^KAFKA_BOOTSTRAP_SERVERS=.' .env; }
@@ -203,16 +203,16 @@ ensure_runtime() {
 
 tools='requirements.lock requirements-kafka.lock requirements-dev.lock'
 
-# shellcheck disable=SC2086 # the locks are words of their own, here and below
+# shellcheck disable=SC2086 # the list is split into words on purpose, here and below
 ensure_tools() { ensure 'Bucketline and its test tools' $tools; }
 
 # shellcheck disable=SC2086
 has_tools() { is_installed $tools; }
 
-# The benchmark's rivals live in an environment of their own. They are no part of Bucketline: where
-# they cannot be had, the benchmark goes on and says so in their rows.
-install_rivals() {
-    say 'Installing the rivals of the benchmark into bench/.venv (once, a minute or two) …'
+# The benchmark's baseline tools have a separate environment. They are not part of Bucketline: if
+# they cannot be installed, the benchmark runs without them and leaves their rows empty.
+install_baselines() {
+    say 'Installing the baseline tools of the benchmark into bench/.venv (once, a minute or two) …'
     rm -rf bench/.venv
     make_venv bench/.venv
     if pip_in bench/.venv install --quiet --quiet --disable-pip-version-check \
@@ -220,15 +220,15 @@ install_rivals() {
         cp bench/requirements.txt bench/.venv
     else
         rm -rf bench/.venv
-        say 'Not installed; pip says above why. Their rows will be empty.'
+        say "Not installed; see pip's output above. Their rows will be empty."
     fi
 }
 
-ensure_rivals() {
+ensure_baselines() {
     if cmp -s bench/requirements.txt bench/.venv/requirements.txt; then return; fi
     find_python
     hold_install_lock
-    if ! cmp -s bench/requirements.txt bench/.venv/requirements.txt; then install_rivals; fi
+    if ! cmp -s bench/requirements.txt bench/.venv/requirements.txt; then install_baselines; fi
     exec 9>&-
 }
 
@@ -236,7 +236,7 @@ ensure_rivals() {
 
 wants_help() { [ "${1-}" = -h ] || [ "${1-}" = --help ]; }
 
-# takes_none COMMAND [ARGUMENTS]: of those, only the request for help.
+# takes_none COMMAND [ARGUMENTS]: rejects arguments other than --help.
 takes_none() {
     if [ $# -eq 1 ]; then return; fi
     if [ $# -eq 2 ] && wants_help "$2"; then show_help; exit; fi
@@ -244,18 +244,18 @@ takes_none() {
     exit 2
 }
 
-# The help is pytest's; so as to show some at once, nothing is installed for it.
+# --help shows pytest's help, but installs nothing for it.
 run_tests() {
     if wants_help "$@" && ! has_tools; then
         show_help
-        echo "The arguments of test are pytest's; once it is installed, this shows them."
+        echo "The arguments of test are pytest's. Once pytest is installed, --help shows them."
         exit
     fi
     ensure_tools
     exec .venv/bin/python -m pytest -p tests.callers_paths -n auto --maxprocesses 4 --dist worksteal "$@"
 }
 
-# Every linter speaks, even after one has complained.
+# Runs every linter, even after one has failed.
 lint() {
     takes_none lint "$@"
     ensure_tools
@@ -267,10 +267,10 @@ lint() {
     exit "$result"
 }
 
-# A report is written from what was measured before; it needs no rival.
+# A report is written from earlier measurements, so it does not need the baseline tools.
 run_bench() {
     ensure_runtime
-    case " $* " in *' --report '* | *' --help '*) ;; *) ensure_rivals ;; esac
+    case " $* " in *' --report '* | *' --help '*) ;; *) ensure_baselines ;; esac
     exec .venv/bin/python -m bench "$@"
 }
 
@@ -278,7 +278,7 @@ random_hex() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 
 end_last_line() { [ -z "$(tail -c 1 "$1")" ] || echo >>"$1"; }
 
-# Passwords for docker-compose.yml; those that .env has already stay as they are.
+# Writes passwords for docker-compose.yml to .env, and keeps those that it already has.
 write_secrets() {
     takes_none secrets "$@"
     : >>.env
@@ -294,35 +294,35 @@ write_secrets() {
     done
 }
 
-# Told here and not asked of the program, so that it needs no installation.
+# Printed by the launcher, so that --help works before anything is installed.
 show_help() {
     cat <<'HELP'
 Usage: ./run.sh COMMAND [ARGUMENTS]
 
-Keep a PostgreSQL table level with a bucket of user CSVs and images. The first
-use installs what is needed into .venv.
+Sync user CSVs and images from a bucket into a PostgreSQL table. The first use
+installs what is needed into .venv.
 
-  up        Start everything, until Ctrl-C.
-  run       Make one run now and report on it.
-  images    Look at the images that wait and make their thumbnails, now.
+  up        Start everything and run it until Ctrl-C.
+  run       Make one run now and print its report.
+  images    Process pending images and create their thumbnails now.
   seed      Upload folders and files, or the sample data/src.
-  status    Tell of users, objects, images, open problems and the last runs.
-  problems  List what is wrong in the bucket now, and what to do.
+  status    Show users, objects, images, open problems and the last runs.
+  problems  List the open problems of objects, each with a hint.
   shadowed  List the valid rows that lost to another row of the same user.
-  verify    Read the whole bucket afresh and print every difference.
-  env       Print export lines of what is up, for psql, aws and curl.
-  keys      Make, list and revoke the keys to the API.
-  schedule  Run now, on the interval and on request, until Ctrl-C.
+  verify    Read the whole bucket again and print every difference.
+  env       Print export lines for the running stack: psql, aws and curl.
+  keys      Create, list and revoke API keys.
+  schedule  Make runs on the interval, on request and for events.
   serve     Serve the HTTP API until Ctrl-C.
-  events    Hear of changes in the bucket as they happen.
-  migrate   Bring the tables to the newest version; make the buckets.
+  events    Receive bucket notifications and manage subscriptions.
+  migrate   Migrate the tables to the newest version; create the buckets.
 
   test      Run the tests; ARGUMENTS are those of pytest.
   lint      Run ruff, mypy and import-linter.
-  bench     Measure it beside its limits and rivals; --quick or --full.
+  bench     Measure performance against targets and baselines; --quick or --full.
   secrets   Write passwords for docker compose into .env.
 
-./run.sh COMMAND --help tells the options of a command.
+./run.sh COMMAND --help shows the options of a command.
 HELP
 }
 
@@ -338,8 +338,8 @@ main() {
     esac
 }
 
-# Everything below runs in Bucketline's folder, where .env and .local are. The program knows which
-# of its arguments are paths, and resolves them against the folder passed here.
+# Everything below runs in Bucketline's folder, where .env and .local are. The program resolves the
+# paths in its arguments against the caller's folder, which is passed in a variable.
 here=$(own_folder "$0")
 unset BUCKETLINE_CALLERS_FOLDER
 if [ "$here" != "$(pwd -P)" ]; then export BUCKETLINE_CALLERS_FOLDER="$PWD"; fi

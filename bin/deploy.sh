@@ -1,12 +1,12 @@
 #!/bin/sh
-# Builds the image and brings the containers of docker-compose.yml to it, then waits until the
-# API is well. Passwords are made on first use. Arguments go to `docker compose up`.
-# Exits: 0 deployed and well, 1 not well within two minutes (the last logs say why), 2 no Docker.
+# Builds the image, starts the containers of docker-compose.yml from it and waits until the API is
+# healthy. Creates passwords on first use. Passes its arguments to `docker compose up`.
+# Exits: 0 healthy, 1 not healthy within two minutes (see the last logs), 2 no Docker.
 set -eu
 cd -- "$(dirname -- "$0")/.."
 
 docker compose version >/dev/null 2>&1 || {
-    echo 'docker compose is not here. Install Docker, or use ./run.sh up, which needs none.' >&2
+    echo 'docker compose is not installed. Install Docker, or use ./run.sh up, which does not need it.' >&2
     exit 2
 }
 ./run.sh secrets

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Asks a running Bucketline whether it is well: bin/health-check.sh [URL], or API_URL, or the
-# API that `./run.sh up` has running here. A key, if it wants one, comes from API_KEY.
-# Exits: 0 well, 1 degraded or down (its answers say why), 2 wrong use, 3 no answer at all.
+# Checks the health of a running Bucketline: bin/health-check.sh [URL]. The default is API_URL, or
+# the API of the `./run.sh up` in this folder. The API key, if required, is read from API_KEY.
+# Exits: 0 healthy, 1 degraded or down (see the responses), 2 wrong use, 3 no response.
 set -eu
 cd -- "$(dirname -- "$0")/.."
 
@@ -26,11 +26,11 @@ answer=$(mktemp)
 trap 'rm -f "$answer"' EXIT
 trap 'exit 1' HUP INT TERM
 
-# Sets `status`, and ends when nobody answers.
+# Sets `status`; exits if there is no response.
 ask() {
     status=$(curl --silent --show-error --max-time 10 --output "$answer" \
         ${API_KEY:+--header "X-API-Key: $API_KEY"} --write-out '%{http_code}' "$url$1") || {
-        echo "$url$1 does not answer. Is it up? ./run.sh up starts it." >&2
+        echo "$url$1 does not respond. If Bucketline is not running, start it: ./run.sh up" >&2
         exit 3
     }
 }

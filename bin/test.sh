@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the tests; arguments go to pytest. Exits as pytest does: 0 when all pass.
+# Runs the tests and passes its arguments to pytest. Exits with pytest's code: 0 if all pass.
 set -eu
 cd -- "$(dirname -- "$0")/.."
 exec ./run.sh test "$@"

@@ -1,4 +1,4 @@
-"""How changes in the source bucket arrive: `up` sets up events and reports the result."""
+"""How `up` learns of changes in the source bucket: it sets up events and reports the result."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Arrivals:
         """How changes arrive, for the console."""
         bucket = settings.source_bucket
         full = f"the full run every {duration_text(settings.etl_interval)}"
-        ways = [*self._ways(settings, f"{api_url}/minio-event")]
+        ways = self._ways(settings, f"{api_url}/minio-event")
         if ways:
             return f"Changes in {bucket} arrive as events ({'; '.join(ways)}) and in {full}."
         sentence = f"Changes in {bucket} are found by {full}."
@@ -53,15 +53,14 @@ class Arrivals:
 
 
 def arrange(settings: Settings, store: ObjectStore, *, is_ours: bool) -> Arrivals:
-    """Subscribe to EVENT_ARNS, and find out whether the store can be listened to.
+    """Subscribe EVENT_ARNS, and find out whether the store supports listening.
 
-    A store without support adds a warning and is not an error. One that `is_ours`, the
-    embedded one, is known to support listening.
+    Missing support is a warning, not an error. The embedded store (`is_ours`) supports listening.
     """
     found = Arrivals()
     if settings.arns:
         _subscribe(found, settings, store)
-    can_listen = is_ours or _can_be_listened_to(found, settings, store)
+    can_listen = is_ours or _supports_listening(found, settings, store)
     found.listens, found.could_listen = settings.event_listen and can_listen, can_listen
     return found
 
@@ -71,7 +70,7 @@ def _subscribe(found: Arrivals, settings: Settings, store: ObjectStore) -> None:
         subscribe(store, settings.source_bucket, wanted(settings.arns))
         found.sends = True
     except EtlError as error:
-        found.warnings.append(_words(error))
+        found.warnings.append(_sentence(error))
         return
     if not settings.webhook_tokens and any(arn.endswith(":webhook") for arn in settings.arns):
         found.warnings.append(
@@ -80,17 +79,17 @@ def _subscribe(found: Arrivals, settings: Settings, store: ObjectStore) -> None:
         )
 
 
-def _can_be_listened_to(found: Arrivals, settings: Settings, store: ObjectStore) -> bool:
+def _supports_listening(found: Arrivals, settings: Settings, store: ObjectStore) -> bool:
     bucket = settings.source_bucket
     try:
         with store.translating(f"listen to {bucket}", bucket):
             open_events(store.impatient(), bucket).close()
     except EtlError as error:
         if settings.event_listen:
-            found.warnings.append(_words(error))
+            found.warnings.append(_sentence(error))
         return isinstance(error, ObjectStoreUnavailable)  # the scheduler tries again
     return True
 
 
-def _words(error: EtlError) -> str:
+def _sentence(error: EtlError) -> str:
     return f"{error.message} {error.hint}".strip()

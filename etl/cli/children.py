@@ -26,7 +26,7 @@ STEADY_SECONDS = 60.0
 
 @dataclass
 class _Child:
-    """One process, where its output begins in its log, and when it may be restarted."""
+    """One process, the start of its output in its log, and the time of its next restart."""
 
     command: tuple[str, ...]
     process: subprocess.Popen[bytes]
@@ -48,7 +48,7 @@ class _Child:
 
 
 class Children:
-    """The scheduler's and the API's processes."""
+    """The processes of the scheduler and the API."""
 
     def __init__(self, local_dir: Path) -> None:
         self._local_dir = local_dir
@@ -57,7 +57,7 @@ class Children:
     def start(self, name: str, *command: str) -> None:
         """Start `python -m etl COMMAND …`, with its output in a log of that name.
 
-        Raises:  as `local.unusable` when there can be no log in LOCAL_DIR.
+        Raises:  as `local.unusable` when the log cannot be written in LOCAL_DIR.
         """
         self._running[name] = self._spawned(name, command)
 
@@ -73,11 +73,11 @@ class Children:
             return _Child(command, start(launch, log), time.monotonic(), log_start)
 
     def log(self, name: str) -> Path:
-        """Where the output of that child goes."""
+        """The log file with the output of that child."""
         return self._local_dir / "logs" / f"{name}.log"
 
     def is_overdue(self, name: str, seconds: float) -> bool:
-        """Whether the child has been running for so long."""
+        """Whether the child has been running for longer than that."""
         child = self._running[name]
         return child.process.poll() is None and time.monotonic() > child.started + seconds
 
@@ -86,8 +86,8 @@ class Children:
 
         Each exit code of a child is reported once, until the child has been steady for a while.
 
-        Raises:  ConfigurationError quoting a child whose settings are wrong, as a new start would
-                 change nothing; ServiceNotStarted when one crashes while `starting`.
+        Raises:  ConfigurationError with the message of a child whose settings are wrong, because
+                 restarting would not help; ServiceNotStarted when one crashes while `starting`.
         """
         now = time.monotonic()
         for name, child in self._running.items():
@@ -128,11 +128,11 @@ class Children:
             report(f"The {name} ended ({_how(code)}); restarting it. See {self.log(name)}.")
 
     def _words(self, name: str, child: _Child) -> str:
-        """The end of what the child itself has written."""
+        """The last lines of the child's own output."""
         return last_lines(self.log(name), start=child.log_start)
 
     def stop(self) -> None:
-        """End all of them."""
+        """Stop all children."""
         stop({child.process: signal.SIGTERM for child in self._running.values()})
 
 

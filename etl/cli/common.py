@@ -1,31 +1,38 @@
-"""Shared by commands: a running stack, a progress bar, JSON output, warnings."""
+"""Shared by the commands: a running stack, a progress bar, reports as lines or JSON, warnings."""
 
 from __future__ import annotations
 
 import json
 import os
 from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import structlog
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.text import Text
 
 from etl import local
 from etl.cli import render
+from etl.runtime.allocator import resume_collection
 from etl.runtime.logs import json_line, set_up_logs, wants_json
 from etl.runtime.program import named
 from etl.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from rich.progress import Progress
     from sqlalchemy import Connection
 
-# Where run.sh was called, if in another folder than its own, where the program runs.
+    from etl.cli.render import Lines
+
+Value = TypeVar("Value")
+
+# The folder run.sh was called in, unless that is its own folder, in which the program runs.
 CALLERS_FOLDER = "BUCKETLINE_CALLERS_FOLDER"
 EXIT_FAILED = 1
 EXIT_CONFIGURATION = 2
@@ -37,7 +44,7 @@ console = Console(stderr=True, highlight=False)
 
 
 class InOrder(click.Group):
-    """Lists its commands as they stand in their file: what is needed first comes first."""
+    """Lists its commands in the order of their file, the first ones needed first."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """The names in the order in which they were added."""
@@ -45,7 +52,7 @@ class InOrder(click.Group):
 
 
 class CallersPath(click.Path):
-    """A path as the caller gave it: a relative one counts from the folder run.sh was called in."""
+    """A path from the command line, relative to the folder in which run.sh was called."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
@@ -56,14 +63,17 @@ class CallersPath(click.Path):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> Path:
-        """The path from where this process is."""
+        """The path as seen from this process."""
         given = super().convert(value, param, ctx)
         return Path(os.environ.get(CALLERS_FOLDER, "")) / os.fsdecode(given)
 
 
 @contextmanager
-def live(*, quiet: bool = True) -> Iterator[Settings]:
-    """The settings of a stack that is up for as long as the block runs, tables and all."""
+def live(*, quiet: bool = True, uses_store: bool = True) -> Iterator[Settings]:
+    """The settings of a stack that is up, with its tables, while the block runs.
+
+    The buckets are created only for a command that `uses_store`.
+    """
     from etl.cli.prepare import prepare
 
     settings = read_settings()
@@ -72,15 +82,16 @@ def live(*, quiet: bool = True) -> Iterator[Settings]:
         prepare(
             filled,
             make_tables=settings.embeds_database,
-            make_buckets=settings.embeds_object_store,
+            make_buckets=uses_store and settings.embeds_object_store,
         )
+        resume_collection()
         yield filled
 
 
 def print_result(sentence: str) -> None:
-    """What a command did, on standard output; one JSON line where a collector reads the logs.
+    """Print a command's result to standard output; as a JSON line if a collector reads the logs.
 
-    The commands that prepare a deployment run in containers, next to the services.
+    Commands that prepare a deployment run in containers, next to the services.
     """
     shown = named(sentence)
     click.echo(json_line(shown) if wants_json() else shown)
@@ -97,7 +108,9 @@ def warn(sentence: str) -> None:
 
 @contextmanager
 def progress_bar(*, hidden: bool = False) -> Iterator[Progress]:
-    """A progress bar on standard error; nothing if that is not a terminal."""
+    """A progress bar on standard error, if that is a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns, console=console, transient=True, disable=hidden or not console.is_terminal
@@ -107,23 +120,44 @@ def progress_bar(*, hidden: bool = False) -> Iterator[Progress]:
 
 @contextmanager
 def database() -> Iterator[tuple[Settings, Connection]]:
-    """Settings of, and a connection to, a stack that is up for as long as the block runs."""
+    """The settings of a stack that is up while the block runs, and a database connection."""
     from etl.db.engine import connect, translating
 
-    with live() as settings:
+    with live(uses_store=False) as settings:
         engine = connect(settings)
         with translating(), engine.connect() as connection:
             yield settings, connection
         engine.dispose()
 
 
+def stdout_console() -> Console:
+    """The console for what a command was asked to list."""
+    return Console(highlight=False)
+
+
+def print_lines(to: Console, lines: Lines) -> None:
+    """Print lines that `render` returned; only tables are fitted to the terminal's width."""
+    for line in lines:
+        to.print(line, soft_wrap=isinstance(line, Text))
+
+
+def print_report(
+    value: Value, as_lines: Callable[[Value], Lines], *, as_json: bool, to: Console
+) -> None:
+    """Print a value as JSON to standard output, or as lines to the console."""
+    if as_json:
+        print_json(value)
+    else:
+        print_lines(to, as_lines(value))
+
+
 def print_json(value: object) -> None:
-    """The value, times and all, on standard output."""
+    """Print the value to standard output as JSON."""
     click.echo(_as_json(value))
 
 
 def print_json_list(values: Iterable[object]) -> None:
-    """The values as one array, each printed as it comes: there may be a million of them."""
+    """Print the values as one array, each as it comes, because there may be a million of them."""
     opened = False
     for value in values:
         click.echo(",\n" if opened else "[\n", nl=False)
@@ -136,8 +170,10 @@ def _as_json(value: object) -> str:
     return json.dumps(value, default=_plain, ensure_ascii=False, indent=2)
 
 
-def _plain(value: object) -> str:
-    """What JSON has no type for: a time as 2026-01-02T03:04:05Z, anything else as its text."""
+def _plain(value: object) -> object:
+    """A value for which JSON has no type: a time as 2026-01-02T03:04:05Z, others as text."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
     if isinstance(value, datetime):
         return render.iso(value)
     return str(value)

@@ -1,32 +1,29 @@
-"""`./run.sh events`: subscribe to what happens in the bucket, listen to it, read it from Kafka."""
+"""`./run.sh events`: subscribe to the bucket's notifications, listen for them, consume Kafka."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import click
-from rich.console import Console
 
 from etl.cli import render
-from etl.cli.common import InOrder, live, print_json, print_result
+from etl.cli.common import InOrder, live, print_report, print_result, stdout_console
 from etl.model.errors import ConfigurationError
 
-# What one command alone needs is imported where that command runs.
+# Each command imports what only it needs when it runs.
 
 
 @click.group("events", cls=InOrder)
 def events_group() -> None:
-    """Hear of changes in the bucket as they happen."""
+    """Receive bucket notifications and manage subscriptions."""
 
 
-_prefix = click.option("--prefix", default="", help="Only keys that begin so.")
-_suffix = click.option("--suffix", default="", help="Only keys that end so.")
+_prefix = click.option("--prefix", default="", help="Only object keys with this prefix.")
+_suffix = click.option("--suffix", default="", help="Only object keys with this suffix.")
 _arns = click.option(
     "--arn",
     "arns",
     multiple=True,
     metavar="ARN",
-    help="A target of the store; by default EVENT_ARNS.",
+    help="A notification target of the store; by default EVENT_ARNS.",
 )
 
 
@@ -35,9 +32,9 @@ _arns = click.option(
 @_prefix
 @_suffix
 def subscribe_command(*, arns: tuple[str, ...], prefix: str, suffix: str) -> None:
-    """Let the store send what changes in the source bucket to its targets.
+    """Subscribe notification targets to the source bucket.
 
-    What others have subscribed stays as it is. `up` does this for EVENT_ARNS.
+    Subscriptions of other programs are not changed. `up` does this for EVENT_ARNS.
     """
     from etl.storage.client import ObjectStore
     from etl.storage.notifications import subscribe, wanted
@@ -46,8 +43,8 @@ def subscribe_command(*, arns: tuple[str, ...], prefix: str, suffix: str) -> Non
         asked = wanted(arns or settings.arns, prefix=prefix, suffix=suffix)
         if not asked:
             raise ConfigurationError(
-                "There is no target to subscribe.",
-                hint="Name the store's with --arn or EVENT_ARNS: arn:minio:sqs::1:webhook.",
+                "No target to subscribe is given.",
+                hint="Name one with --arn or EVENT_ARNS, such as arn:minio:sqs::1:webhook.",
             )
         new = subscribe(ObjectStore(settings), settings.source_bucket, asked)
     for one in asked:
@@ -57,37 +54,39 @@ def subscribe_command(*, arns: tuple[str, ...], prefix: str, suffix: str) -> Non
 
 
 @events_group.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def subscriptions_command(*, as_json: bool) -> None:
-    """List who is told of changes in the source bucket."""
+    """List the notification subscriptions of the source bucket."""
     from etl.storage.client import ObjectStore
     from etl.storage.notifications import subscriptions
 
     with live() as settings:
         found = subscriptions(ObjectStore(settings), settings.source_bucket)
-    if as_json:
-        print_json([asdict(one) for one in found])
-    else:
-        render.subscriptions(Console(highlight=False), found, event_listen=settings.event_listen)
+    print_report(
+        found,
+        lambda them: render.subscriptions(them, event_listen=settings.event_listen),
+        as_json=as_json,
+        to=stdout_console(),
+    )
 
 
 @events_group.command("unsubscribe")
 @_arns
 def unsubscribe_command(*, arns: tuple[str, ...]) -> None:
-    """Take our subscriptions away: of these targets, or all of them."""
+    """Remove our subscriptions of these targets, or all of ours."""
     from etl.storage.client import ObjectStore
     from etl.storage.notifications import unsubscribe
 
     with live() as settings:
-        gone = unsubscribe(ObjectStore(settings), settings.source_bucket, arns)
-    print_result(f"{render.counted(len(gone), 'subscription')} removed.")
+        removed = unsubscribe(ObjectStore(settings), settings.source_bucket, arns)
+    print_result(f"{render.counted(len(removed), 'subscription')} removed.")
 
 
 @events_group.command("listen")
 @_prefix
 @_suffix
 def listen_command(*, prefix: str, suffix: str) -> None:
-    """Fetch the events, until Ctrl-C, from a store that cannot reach us."""
+    """Listen to the store until Ctrl-C, for stores that cannot send notifications to us."""
     from etl.services.listener import listen
 
     with live(quiet=False) as settings:
@@ -96,7 +95,7 @@ def listen_command(*, prefix: str, suffix: str) -> None:
 
 @events_group.command("kafka")
 def events_kafka_command() -> None:
-    """Take the store's notifications from Kafka, until Ctrl-C."""
+    """Consume the store's notifications from Kafka until Ctrl-C."""
     from etl.services.kafka import require_client
 
     require_client()

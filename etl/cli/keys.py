@@ -1,4 +1,4 @@
-"""`./run.sh keys`: make, list and revoke the keys to the API."""
+"""`./run.sh keys`: create, list and revoke API keys."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @click.group("keys")
 def keys_command() -> None:
-    """Make, list and revoke the keys to the API.
+    """Create, list and revoke API keys.
 
-    They are kept in API_KEYS_FILE, as hashes; the API reads it again when it changes.
+    API_KEYS_FILE stores them as hashes. The API reloads the file when it changes.
     """
 
 
@@ -32,37 +32,39 @@ def keys_command() -> None:
     "--role",
     type=click.Choice([role.value for role in Role]),
     required=True,
-    help="reader: look; writer: also change; admin: also what may do harm.",
+    help="reader: read; writer: also write; admin: also destructive operations.",
 )
-@click.option("--only-show", is_flag=True, help="Keep nothing here: it is for another machine.")
+@click.option("--only-show", is_flag=True, help="Print key and API_KEYS entry; save neither.")
 def new_command(name: str, role: str, *, only_show: bool) -> None:
-    """Make a key, and show it this once.
+    """Create a key and print it, this once.
 
-    The key goes to standard output, alone; what is kept of it to standard error.
+    Standard output gets only the key, standard error the entry that is stored.
     """
     settings = read_settings()
     key = new_key()
     entry = _entry(name, Role(role), key)
     if not only_show:
-        _refuse_fixed(settings, name)
+        _refuse_names_in_settings(settings, name)
         key_file.add(settings.key_file, entry)
     click.echo(key)
-    where = "For API_KEYS" if only_show else f"Kept in {settings.key_file}"
-    click.echo(f"Shown this once; send it as `Authorization: Bearer KEY`. {where}:", err=True)
+    where = "For API_KEYS" if only_show else f"Saved in {settings.key_file}"
+    click.echo(
+        f"The key is not shown again. Send it as `Authorization: Bearer KEY`. {where}:", err=True
+    )
     click.echo(f"  {entry}", err=True)
 
 
 @keys_command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def list_command(*, as_json: bool) -> None:
-    """List names and roles."""
+    """List the keys' names and roles."""
     settings = read_settings()
     rows = _rows(settings)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
     if not rows:
-        click.echo(_no_key(settings))
+        click.echo(_no_keys(settings))
         return
     table = Table("name", "role", "kept in", box=None)
     for row in rows:
@@ -73,22 +75,22 @@ def list_command(*, as_json: bool) -> None:
 @keys_command.command("revoke")
 @click.argument("name")
 def revoke_command(name: str) -> None:
-    """Forget a key, so that it opens nothing any more."""
+    """Revoke a key; the API rejects it from then on."""
     settings = read_settings()
-    _refuse_fixed(settings, name)
+    _refuse_names_in_settings(settings, name)
     left = key_file.remove(settings.key_file, name)
-    click.echo(f"{name} opens nothing any more.")
+    click.echo(f"Key {name} is revoked.")
     if not left and not settings.key_entries:
-        click.echo(_no_key(settings))
+        click.echo(_no_keys(settings))
 
 
-def _no_key(settings: Settings) -> str:
-    """What it means that there is none: a keys file locks the API even when it is empty."""
+def _no_keys(settings: Settings) -> str:
+    """The message for an empty list; a key file locks the API even if it has no entries."""
     if not settings.key_file.exists():
-        return f"There is no key; `{program()} keys new --help`"
+        return f"There is no key. To create one: `{program()} keys new --help`."
     return (
-        f"No key is left, so nobody can use the API; it stays locked while {settings.key_file}"
-        " is there."
+        f"No key is left, so no client can use the API. It stays locked while {settings.key_file}"
+        " exists."
     )
 
 
@@ -99,8 +101,8 @@ def _entry(name: str, role: Role, key: str) -> Entry:
         raise click.BadParameter(f"{error}.", param_hint="NAME") from error
 
 
-def _refuse_fixed(settings: Settings, name: str) -> None:
-    """Leave alone what the environment says."""
+def _refuse_names_in_settings(settings: Settings, name: str) -> None:
+    """Refuse names of keys that API_KEYS sets."""
     if any(entry.name == name for entry in settings.key_entries):
         raise ConfigurationError(
             f"The key {name} is in API_KEYS.",
@@ -109,12 +111,12 @@ def _refuse_fixed(settings: Settings, name: str) -> None:
 
 
 def _rows(settings: Settings) -> list[dict[str, str]]:
-    """Those of API_KEYS first; they hide one of the file with the same name."""
+    """The keys of API_KEYS first; each overrides a key of the same name in the file."""
     fixed = {entry.name: (entry, "API_KEYS") for entry in settings.key_entries}
-    kept = {
-        entry.name: (entry, str(settings.key_file)) for entry in key_file.kept(settings.key_file)
+    saved = {
+        entry.name: (entry, str(settings.key_file)) for entry in key_file.load(settings.key_file)
     }
     return [
         {"name": entry.name, "role": entry.role, "kept_in": where}
-        for entry, where in (fixed | {k: v for k, v in kept.items() if k not in fixed}).values()
+        for entry, where in (fixed | {k: v for k, v in saved.items() if k not in fixed}).values()
     ]

@@ -1,4 +1,4 @@
-"""What `up` tells of runs: the first one, and after it which failed, were refused, or must wait."""
+"""What `up` reports about runs: the first one, then those that failed, were refused or wait."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from etl.settings import Settings
 
 FIRST_RUN_SECONDS = 600
-FIRST_RUN_LOOK_SECONDS = 0.1
+FIRST_RUN_POLL_SECONDS = 0.1
 SLOW_SECONDS = 5
-LOOK_EVERY_SECONDS = 2
+POLL_SECONDS = 2
 LONG_WAIT = timedelta(seconds=60)
-_NEWEST = (  # no more than these end between two looks, and the key's index gives them
+_NEWEST = (  # read from the primary key's index; fewer runs than this end between two polls
     "SELECT id, trigger, state, error, requested_at FROM run ORDER BY id DESC LIMIT 50"
 )
 _FIRST_ENDED = (
@@ -42,8 +42,8 @@ _REFUSALS = {kind.__name__ for kind in RunRefused.__subclasses__()}
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A run as the table has it."""
+class RunRow:
+    """A run as stored in the table."""
 
     id: int
     trigger: str
@@ -52,37 +52,37 @@ class Seen:
     requested_at: datetime
 
 
-class News:
-    """Which runs have been told of; those that have ended at first count as told."""
+class RunNews:
+    """The runs reported so far; runs that had ended at the start count as reported."""
 
-    def __init__(self, runs: Iterable[Seen]) -> None:
-        self._settled = _ended(runs)
+    def __init__(self, runs: Iterable[RunRow]) -> None:
+        self._ended = _ended(runs)
         self._waiting: int | None = None
         self._last_error: str | None = None
 
-    def of(self, runs: Iterable[Seen], now: datetime) -> list[str]:
-        """A line for each run that has failed since, and for one that has waited long.
+    def lines(self, runs: Iterable[RunRow], now: datetime) -> list[str]:
+        """A line for each run that has failed since the last call, and for one that waits long.
 
-        A failure like the one before it is told once: what is retried fails again and again.
+        The same failure is reported once in a row, because a run that is retried repeats it.
         """
         runs = sorted(runs, key=lambda run: run.id)
-        told, self._settled = self._settled, _ended(runs)
-        new = [run for run in runs if run.id in self._settled - told]
-        return [line for run in new for line in self._of_ended(run)] + self._of_waiting(runs, now)
+        reported, self._ended = self._ended, _ended(runs)
+        new = [run for run in runs if run.id in self._ended - reported]
+        return [line for run in new for line in self._failed(run)] + self._waits(runs, now)
 
-    def _of_ended(self, run: Seen) -> list[str]:
+    def _failed(self, run: RunRow) -> list[str]:
         if run.state != RunState.FAILED or run.error is None:
             self._last_error = None
             return []
-        said = f"{run.error['message']} {run.error['hint']}".strip()
-        if said == self._last_error:
+        message = f"{run.error['message']} {run.error['hint']}".strip()
+        if message == self._last_error:
             return []
-        self._last_error = said
+        self._last_error = message
         how = "was refused" if run.error["code"] in _REFUSALS else "failed"
-        return [f"Run {run.id} ({run.trigger}) {how}: {said}"]
+        return [f"Run {run.id} ({run.trigger}) {how}: {message}"]
 
-    def _of_waiting(self, runs: list[Seen], now: datetime) -> list[str]:
-        """The scheduler is refused the run lock for as long as another has it, and tries again."""
+    def _waits(self, runs: list[RunRow], now: datetime) -> list[str]:
+        """A line for a request that waits because another process holds the run lock."""
         active = [run for run in runs if run.state == RunState.RUNNING]
         late = [
             run
@@ -94,38 +94,38 @@ class News:
         self._waiting = late[0].id
         line = (
             f"Run {late[0].id} has to wait: run {active[0].id} ({active[0].trigger}) is active."
-            " It is made when that has ended; `./run.sh status` tells of both."
+            " It starts when the active run has ended; `./run.sh status` shows both."
         )
         return [line]
 
 
 class RunWatch:
-    """Looks at the table of runs now and then, until told to stop."""
+    """Polls the table of runs until stopped."""
 
-    def __init__(self, settings: Settings, tell: Callable[[str], object]) -> None:
+    def __init__(self, settings: Settings, report_line: Callable[[str], object]) -> None:
         self._engine: Engine = connect(settings, pool_size=1, checks_schema=True)
-        self._tell = tell
+        self._report_line = report_line
         self._stopping = Event()
 
     def stop(self) -> None:
-        """End soon; for another thread."""
+        """Make `run_forever` return soon; called from another thread."""
         self._stopping.set()
 
     def run_forever(self) -> None:
-        """Tell of what is new; while the database is away nothing is."""
-        news: News | None = None
-        while not self._stopping.wait(LOOK_EVERY_SECONDS):
+        """Report new failures and waits; skip polls while the database is unavailable."""
+        news: RunNews | None = None
+        while not self._stopping.wait(POLL_SECONDS):
             with suppress(DatabaseUnavailable):
                 runs, now = self._newest()
                 if news is None:
-                    news = News(runs)
-                for line in news.of(runs, now):
-                    self._tell(line)
+                    news = RunNews(runs)
+                for line in news.lines(runs, now):
+                    self._report_line(line)
         self._engine.dispose()
 
-    def _newest(self) -> tuple[list[Seen], datetime]:
+    def _newest(self) -> tuple[list[RunRow], datetime]:
         with translating(), self._engine.connect() as connection:
-            runs = [Seen(*row) for row in connection.execute(text(_NEWEST))]
+            runs = [RunRow(*row) for row in connection.execute(text(_NEWEST))]
             return runs, database_now(connection)
 
 
@@ -137,10 +137,10 @@ def first_run(
     meanwhile: Callable[[], object],
     slow: Callable[[], object],
 ) -> RunReport | None:
-    """The first run over the whole bucket that ends after `since`; waits for it.
+    """The first full run that ends after `since`; waits for it.
 
-    None when stopped or time is up before. An outage is waited out: whatever died is being started
-    again. `slow` is called once, where the run takes a while.
+    None when stopped or out of time before. An outage is waited out, because ended services are
+    being restarted. `slow` is called once if the run takes longer than SLOW_SECONDS.
     """
     began = time.monotonic()
     is_slow = False
@@ -153,17 +153,17 @@ def first_run(
             ended = connection.scalar(text(_FIRST_ENDED), {"since": since})
             if ended is not None:
                 return report(connection, ended)
-        time.sleep(FIRST_RUN_LOOK_SECONDS)
+        time.sleep(FIRST_RUN_POLL_SECONDS)
     return None
 
 
 @contextmanager
-def telling_of_runs(settings: Settings, tell: Callable[[str], object]) -> Iterator[None]:
-    """Tell of the runs that end from now on, for as long as the block runs.
+def watching_runs(settings: Settings, report_line: Callable[[str], object]) -> Iterator[None]:
+    """Report the runs that end while the block runs.
 
-    In a thread of its own, which nobody waits for: a database that hangs holds up nothing else.
+    A daemon thread polls the database, so that a database that hangs blocks nothing else.
     """
-    watch = RunWatch(settings, tell)
+    watch = RunWatch(settings, report_line)
     Thread(target=watch.run_forever, name="runs", daemon=True).start()
     try:
         yield
@@ -171,5 +171,5 @@ def telling_of_runs(settings: Settings, tell: Callable[[str], object]) -> Iterat
         watch.stop()
 
 
-def _ended(runs: Iterable[Seen]) -> set[int]:
+def _ended(runs: Iterable[RunRow]) -> set[int]:
     return {run.id for run in runs if run.state in {RunState.SUCCEEDED, RunState.FAILED}}

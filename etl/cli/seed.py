@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 
-# What one command alone needs is imported where that command runs.
+# Each command imports what only it needs when it runs.
 
 
 @click.command("seed")
@@ -34,9 +34,9 @@ SHOWN = 20
 def seed_command(sources: tuple[Path, ...], *, if_empty: bool, remove_sample: bool) -> None:
     """Upload folders and files, or the sample data/src.
 
-    Files below a folder keep their paths in it; a single file keeps its name. Links
-    that lead out of the folder are skipped. Without a PATH the sample is uploaded, but only into
-    the embedded object store.
+    Files in a folder keep their paths relative to it; a single file keeps its name. Links out of
+    the folder are skipped. Without a PATH the sample is uploaded, but only into the embedded
+    object store.
     """
     if remove_sample:
         _remove_sample(sources, if_empty=if_empty)
@@ -88,7 +88,7 @@ def _remove_sample(sources: tuple[Path, ...], *, if_empty: bool) -> None:
         removed = remove_sample(ObjectStore(settings), settings)
     noun = render.counted(removed.count, "sample object")
     print_result(f"{noun} removed from {settings.source_bucket}.")
-    kept = [LeftOut(printable(key), "its content is not the sample's") for key in removed.kept]
+    kept = [LeftOut(printable(key), "it differs from the sample") for key in removed.kept]
     _name_each("Kept", kept)
     if removed.count:
         print_result(

@@ -6,14 +6,16 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
+from rich.text import Text
 
-from etl.cli.common import database, print_json_list
+from etl.cli.common import database, print_json_list, print_lines, stdout_console
 from etl.cli.render import counted, printable
 from etl.runtime.program import named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from etl.cli.render import Lines
 
 SHOWN_ROWS = 100
 _REASONS = {
@@ -42,34 +44,33 @@ def shadowed_command(*, key: str | None, user_id: str | None, as_json: bool) -> 
             return
         rows = list(islice(found, SHOWN_ROWS + 1))
         total = count_shadowed(connection)
-    if rows:
-        show_rows(Console(highlight=False), rows)
-    else:
-        show_none(Console(highlight=False), key=key, user_id=user_id, others=total)
+    lines = row_lines(rows) if rows else no_rows(key=key, user_id=user_id, others=total)
+    print_lines(stdout_console(), lines)
 
 
-def show_rows(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
+def row_lines(found: Sequence[Mapping[str, Any]]) -> Lines:
     """Each row with its place and the row it lost to; at most SHOWN_ROWS of them."""
+    lines: Lines = []
     for row in found[:SHOWN_ROWS]:
         names = printable(f"{row['first_name']} {row['last_name']}")
         line = f"{_place(row)}: user {printable(row['user_id'])}, {names}, {row['birthts']}"
-        console.print(line, style="yellow", markup=False, soft_wrap=True)
         reason = f"  lost to {_place(row['lost_to'])}: {_REASONS[row['lost_by']]}"
-        console.print(reason, markup=False, soft_wrap=True)
+        lines += [Text(line, "yellow"), Text(reason)]
     if len(found) > SHOWN_ROWS:
-        console.print("There are more: filter with --key or --user, or print all with --json.")
+        lines.append(Text("There are more. Filter with --key or --user; --json prints all."))
+    return lines
 
 
 def _place(row: Mapping[str, Any]) -> str:
     return f"{printable(row['key'])}, line {row['line']}"
 
 
-def show_none(console: Console, *, key: str | None, user_id: str | None, others: int) -> None:
-    """Say that no such row is shadowed, and how many others are."""
+def no_rows(*, key: str | None, user_id: str | None, others: int) -> Lines:
+    """No shadowed row matches the filters; how many others there are."""
     asked = "" if user_id is None else f" of user '{printable(user_id)}'"
     asked += "" if key is None else f" in '{printable(key)}'"
-    console.print(f"No row{asked} is shadowed.", style="green", markup=False, soft_wrap=True)
+    lines: Lines = [Text(f"No row{asked} is shadowed.", "green")]
     if others:
         verb = "is" if others == 1 else "are"
-        line = named(f"{counted(others, 'other row')} {verb}: `./run.sh shadowed`.")
-        console.print(line, markup=False)
+        lines.append(Text(named(f"{counted(others, 'other row')} {verb}: `./run.sh shadowed`.")))
+    return lines

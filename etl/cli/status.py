@@ -1,4 +1,4 @@
-"""Where things stand: users, objects, runsand the publication."""
+"""The current state: users, objects, images, problems, runs and the output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def status(connection: Connection, settings: Settings) -> dict[str, Any]:
-    """A value ready for JSON: users, objects, images, problems by code, last runs, output."""
+    """Users, objects, images, problems by code, last runs and output, ready for JSON."""
     queries = statements("status")
 
     def rows(name: str) -> list[dict[str, Any]]:
@@ -32,7 +32,7 @@ def status(connection: Connection, settings: Settings) -> dict[str, Any]:
 
 
 def images_waiting(settings: Settings) -> int:
-    """How many images are yet to be looked at.
+    """The number of images that are not processed yet.
 
     Raises:  DatabaseUnavailable.
     """

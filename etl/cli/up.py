@@ -1,4 +1,4 @@
-"""`up`: seed, scheduler and API over a stack that is up, kept going until Ctrl-C."""
+"""`up`: seeds the bucket, then runs the scheduler and the API until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from etl import local
 from etl.cli import render
 from etl.cli.arrivals import arrange
 from etl.cli.children import Children
-from etl.cli.run_watch import first_run, telling_of_runs
+from etl.cli.common import print_lines
+from etl.cli.run_watch import first_run, watching_runs
 from etl.db.engine import connect, translating
 from etl.model.errors import ConfigurationError
 from etl.runtime.files import check_writable
@@ -35,19 +36,19 @@ if TYPE_CHECKING:
     from etl.settings import Settings
 
 START_SECONDS = 30
-LOOK_SECONDS = 0.1
+POLL_SECONDS = 0.1
 
 
 def up(settings: Settings, console: Console, *, sample: bool, embeds_store: bool) -> None:
     """Start scheduler and API and keep them running; first fill an empty bucket with the `sample`.
 
-    Ends on Ctrl-C or SIGTERM, children first. A child that ends is restarted, unless its
-    settings are wrong; a run that fails or is refused is reported.
+    On Ctrl-C or SIGTERM it stops the children, then itself. A child that ends is restarted,
+    unless its settings are wrong. Runs that fail or are refused are reported.
 
-    Raises:  ConfigurationError when this LOCAL_DIR is up already, or a child's settings are
-             wrong; ServiceNotStarted when a child crashes at its start.
+    Raises:  ConfigurationError when `up` is already running in this LOCAL_DIR, or a child's
+             settings are wrong; ServiceNotStarted when a child crashes while starting.
     """
-    with _alone(settings), _until_told_to_stop() as told:
+    with _only_one_up(settings), _until_told_to_stop() as told:
         for note in local.notes(settings):
             console.print(note)
         store = ObjectStore(settings)
@@ -59,17 +60,17 @@ def up(settings: Settings, console: Console, *, sample: bool, embeds_store: bool
         try:
             parts = _Parts(settings, console, children, told)
             _start(parts, arrivals)
-            with telling_of_runs(settings, lambda line: _warn(console, line)):
+            with watching_runs(settings, lambda line: _warn(console, line)):
                 while not told.stop:
                     parts.tend()
-                    time.sleep(LOOK_SECONDS)
+                    time.sleep(POLL_SECONDS)
         finally:
             console.print("Stopping …")
             children.stop()
 
 
 def _fill(settings: Settings, console: Console, store: ObjectStore, *, sample: bool) -> None:
-    """Upload the sample into an empty bucket, or say that it is empty."""
+    """Upload the sample into an empty bucket, or print how to fill it."""
     bucket = settings.source_bucket
     if not store.is_empty(bucket):
         return
@@ -87,7 +88,7 @@ def _warn(console: Console, line: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """The values that the start of `up` passes from step to step."""
+    """The values shared by the steps of `up`."""
 
     settings: Settings
     console: Console
@@ -131,9 +132,9 @@ def _await_first_run(parts: _Parts, engine: Engine, started: datetime, url: str)
         ),
     )
     if report is not None:
-        render.report(parts.console, report)
+        print_lines(parts.console, render.report(report))
     if not parts.told.stop:
-        render.welcome(parts.console, parts.settings, url)
+        print_lines(parts.console, render.welcome(parts.settings, url))
 
 
 @dataclass
@@ -161,12 +162,12 @@ def _until_told_to_stop() -> Iterator[_Told]:
 
 
 @contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
+def _only_one_up(settings: Settings) -> Iterator[None]:
     with _lock_file(settings.local_dir) as lock:
         if not lock.try_exclusive():
             raise ConfigurationError(
                 f"Bucketline is up already in {settings.local_dir.resolve()}.",
-                hint="Use it (`./run.sh status`), end it with Ctrl-C, or set another LOCAL_DIR.",
+                hint="Use it (`./run.sh status`), stop it with Ctrl-C, or set another LOCAL_DIR.",
             )
         yield
 
@@ -181,17 +182,17 @@ def _lock_file(local_dir: Path) -> FileLock:
 
 
 def _await_url(parts: _Parts, url_file: Path) -> str | None:
-    """The API's URL as soon as it listens; None when told to stop before."""
+    """The API's URL as soon as it listens; None when `up` was stopped before."""
     while not parts.told.stop:
         parts.tend(starting=True)
         if url_file.exists():
             return url_file.read_text("utf-8").strip()
         if parts.children.is_overdue("api", START_SECONDS):
             raise ConfigurationError(
-                f"The API did not listen within {START_SECONDS} s.",
+                f"The API did not start listening within {START_SECONDS} s.",
                 hint=f"See {parts.children.log('api')}.",
             )
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Small files of LOCAL_DIR: private JSON written in one step, and server logs."""
+"""Small files in LOCAL_DIR: private JSON, replaced atomically, and server logs."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ _BLOCK_BYTES = 4096
 
 
 def write_private_json(path: Path, content: object, *, durable: bool = True) -> None:
-    """Replace `path` in one step by `content` as JSON; readable by its owner only."""
+    """Atomically replace `path` with `content` as JSON, readable only by its owner."""
     write_private(path, json.dumps(content, indent=2) + "\n", durable=durable)
 
 
 def write_private(path: Path, text: str, *, durable: bool = True) -> None:
-    """Replace `path` in one step by `text`; readable by its owner only.
+    """Atomically replace `path` with `text`, readable only by its owner.
 
-    What is not `durable` may be lost in a power cut: of use only while its writer lives.
+    A file that is not `durable` may be lost in a power cut; use it for state of a running process.
     """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         if durable:
             os.fsync(file.fileno())
-    beside.replace(path)
+    temporary.replace(path)
 
 
 def check_writable(directory: Path) -> None:
-    """Write a little and remove it.
+    """Write a temporary file and remove it.
 
-    Raises:  OSError when that cannot be done, as on a full disk.
+    Raises:  OSError when that fails, for example on a full disk.
     """
     with tempfile.TemporaryFile(dir=directory) as file:
         file.write(bytes(_BLOCK_BYTES))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The JSON object in `path`; None when there is none, or it is not one.
+    """The JSON object in `path`; None when the file is missing or holds anything else.
 
-    Raises:  ConfigurationError when another account keeps it to itself.
+    Raises:  ConfigurationError when this account may not read the file.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -65,7 +65,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def make_rename_durable(directory: Path) -> None:
-    """Bring a rename inside `directory` to disk, so that a power cut cannot undo it."""
+    """Flush a rename in `directory` to disk, so that a power cut cannot undo it."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -74,7 +74,7 @@ def make_rename_durable(directory: Path) -> None:
 
 
 def open_log(path: Path) -> IO[bytes]:
-    """The log at `path`, to append to; one that grew over 10 MiB is first set aside as `.1`."""
+    """The log at `path`, opened to append; one larger than 10 MiB is first renamed to `.1`."""
     path.parent.mkdir(mode=0o700, exist_ok=True)
     if path.exists() and path.stat().st_size > _LOG_LIMIT_BYTES:
         path.replace(path.with_name(path.name + ".1"))
@@ -82,7 +82,7 @@ def open_log(path: Path) -> IO[bytes]:
 
 
 def last_lines(path: Path, count: int = 10, *, start: int = 0) -> str:
-    """The last `count` lines of a log from byte `start` on, or a word that there are none."""
+    """The last `count` lines of a log after byte `start`, or a note that there are none."""
     try:
         with path.open("rb") as file:
             file.seek(max(start, path.stat().st_size - _TAIL_BYTES))

@@ -1,4 +1,4 @@
-"""Advisory file locks (flock): free again at once when their holder dies, however it dies."""
+"""Advisory file locks (flock), which the kernel releases when their holder dies."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class FileLock:
     """One open lock file. `close` frees the lock unless another process inherited it."""
 
     def __init__(self, path: Path) -> None:
-        """Open (or make) the lock file; nothing is locked yet."""
+        """Open or create the lock file; nothing is locked yet."""
         self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        os.register_at_fork(after_in_child=_Forget(self))
+        os.register_at_fork(after_in_child=_CloseInChild(self))
 
     def __enter__(self) -> Self:
-        """Hold the file open for a block."""
+        """Keep the file open while the block runs."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -29,21 +29,21 @@ class FileLock:
 
     @property
     def descriptor(self) -> int:
-        """The file descriptor, for handing a held lock to a new process."""
+        """The file descriptor, to pass a held lock to a new process."""
         if self._descriptor is None:
             raise ValueError("the lock file is closed")
         return self._descriptor
 
     def try_shared(self) -> bool:
-        """Take the lock beside other sharers, if nobody holds it alone."""
+        """Take a shared lock, unless another process holds it exclusively."""
         return self._try(fcntl.LOCK_SH)
 
     def try_exclusive(self) -> bool:
-        """Take the lock alone, if nobody holds it."""
+        """Take the lock exclusively, unless another process holds it."""
         return self._try(fcntl.LOCK_EX)
 
     def close(self) -> None:
-        """Close the file; never unlocks what a child process was given to keep."""
+        """Close the file; a lock passed to a child process stays held."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
@@ -56,7 +56,7 @@ class FileLock:
         return True
 
 
-class _Forget:
+class _CloseInChild:
     """Closes a lock in a forked child, which would otherwise hold it after its parent's death."""
 
     def __init__(self, lock: FileLock) -> None:
@@ -69,7 +69,7 @@ class _Forget:
 
 
 def is_held(path: Path) -> bool:
-    """Whether some process holds the lock at `path` alone; never makes the file."""
+    """Whether a process holds the lock at `path` exclusively; never creates the file."""
     if not path.exists():
         return False
     with FileLock(path) as lock:

@@ -1,7 +1,7 @@
-"""Logging, set up once by each process: readable lines, or JSON for a collector.
+"""Logging, set up once per process: readable lines, or JSON for a log collector.
 
-In JSON every line of standard error is one object: our own events, those of libraries that use
-`logging`, warnings, and errors that nothing caught.
+In JSON, each line of standard error is one object: our own events, records of libraries that use
+`logging`, warnings, and uncaught exceptions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def _name_commands(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> dict[str, Any]:
-    """A processor: hints name commands as the user has to enter them."""
+    """A processor that replaces commands in hints with the form the user has to enter."""
     return naming("hint", event)
 
 
@@ -41,9 +41,9 @@ _COMMON: list[Processor] = [
 
 
 def set_up_logs(log_format: Literal["console", "json"], *, quiet: bool = False) -> None:
-    """Send logs to standard error as lines or JSON, times in UTC; quiet: warnings only.
+    """Send logs to standard error as lines or JSON, with times in UTC; `quiet`: only warnings.
 
-    Libraries' own logs always begin at warnings.
+    Libraries' own logs always start at level warning.
     """
     renderer = _renderer(log_format)
     structlog.configure(
@@ -53,7 +53,7 @@ def set_up_logs(log_format: Literal["console", "json"], *, quiet: bool = False) 
         ),
         logger_factory=_to_standard_error,
     )
-    _take_libraries_logs(renderer)
+    _route_library_logs(renderer)
     if log_format == "json":
         logging.captureWarnings(capture=True)
         sys.excepthook = _log_uncaught
@@ -61,9 +61,9 @@ def set_up_logs(log_format: Literal["console", "json"], *, quiet: bool = False) 
 
 
 def wants_json() -> bool:
-    """Whether output goes to a log collector: LOG_FORMAT is json, and there is no terminal.
+    """Whether output goes to a log collector: LOG_FORMAT is json and there is no terminal.
 
-    Read from the environment, because errors in the settings are printed as well.
+    Read from the environment, because invalid settings are reported in this format too.
     """
     return os.environ.get("LOG_FORMAT") == "json" and not sys.stderr.isatty()
 
@@ -85,12 +85,12 @@ def _renderer(log_format: Literal["console", "json"]) -> Processor:
 
 
 def _to_standard_error(*_: object) -> structlog.PrintLogger:
-    """A logger to what standard error is now, and not to what it was when logs were set up."""
+    """A logger for the current sys.stderr, which may have changed since logs were set up."""
     return _Lines(sys.stderr)
 
 
 class _Lines(structlog.PrintLogger):
-    """Prints lines, and ignores errors because the log's disk is full."""
+    """Prints lines, and ignores write errors, such as a full disk."""
 
     def msg(self, message: str) -> None:
         with suppress(OSError):
@@ -101,7 +101,7 @@ class _Lines(structlog.PrintLogger):
 
 
 class _StandardError(logging.StreamHandler[TextIO]):
-    """Writes to what standard error is when a line comes."""
+    """Writes to the current sys.stderr."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self, logging.WARNING)
@@ -111,22 +111,22 @@ class _StandardError(logging.StreamHandler[TextIO]):
         return sys.stderr
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Ignore errors, without a traceback, because the log's disk is full."""
+        """Ignore write errors, such as a full disk, without a traceback."""
 
 
 _libraries = _StandardError()
 
 
-def _take_libraries_logs(renderer: Processor) -> None:
-    """Write what libraries log as we write our own."""
+def _route_library_logs(renderer: Processor) -> None:
+    """Format libraries' log records like our own events."""
     _libraries.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_COMMON,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
-    logging.getLogger().addHandler(_libraries)  # once, however often it is added
-    # It warns of each attempt; what comes of them is an error of ours, or nothing at all.
+    logging.getLogger().addHandler(_libraries)  # adding it again has no effect
+    # urllib3 warns about each attempt; if all fail, our own error is logged.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 

@@ -1,4 +1,4 @@
-"""Where work runs: threads here, and the one place to change when it should run elsewhere."""
+"""Thread pools that work on many items, and the only place to change to run work elsewhere."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 def map_in_threads(
     work: Callable[[Item], Result], items: Iterable[Item], threads: int
 ) -> list[Result]:
-    """Do the work on every item, `threads` at a time; results in the items' order.
+    """Call `work` with every item, `threads` at a time; results in the items' order.
 
-    The threads help themselves: a future for each item would cost as much as a tiny fetch.
-    After a failure no more items are begun.
+    The threads share one iterator, because a future per item would cost as much as a tiny fetch.
+    After a failure no more items are started.
     """
-    wanted = list(items)
-    results: list[Any] = [None] * len(wanted)
-    waiting = iter(enumerate(wanted))
+    given = list(items)
+    results: list[Any] = [None] * len(given)
+    waiting = iter(enumerate(given))
 
     def work_on() -> None:
         try:
-            for place, item in waiting:
-                results[place] = work(item)
+            for position, item in waiting:
+                results[position] = work(item)
         except BaseException:
             deque(waiting, maxlen=0)
             raise
 
     with ThreadPoolExecutor(threads) as pool:
-        for worker in [pool.submit(work_on) for _ in range(min(threads, len(wanted)))]:
+        for worker in [pool.submit(work_on) for _ in range(min(threads, len(given)))]:
             worker.result()
     return results
 
@@ -46,9 +46,9 @@ def map_in_threads(
 def map_ahead(
     work: Callable[[Item], Result], items: Iterable[Item], ahead: int
 ) -> Generator[Result, None, None]:
-    """Results in the items' order, up to `ahead` of them worked on before they are asked for.
+    """Results in the items' order, up to `ahead` of them computed before the caller needs them.
 
-    What is done ahead bounds memory: no more than `ahead` results wait while one is looked at.
+    At most `ahead` results wait while the caller uses one, which bounds memory.
     """
     return flat_map_ahead(lambda item: iter((work(item),)), items, ahead)
 
@@ -56,10 +56,10 @@ def map_ahead(
 def flat_map_ahead(
     work: Callable[[Item], Iterator[Result]], items: Iterable[Item], ahead: int
 ) -> Generator[Result, None, None]:
-    """As `map_ahead`, for work that gives any number of results, one after the other.
+    """Like `map_ahead`, for work that returns an iterator of results.
 
-    The next result of an item is worked on while the caller looks at the last one, and no more
-    than that one and the first results of `ahead` items wait.
+    The next result of an item is computed while the caller uses the previous one. At most that
+    result and the first results of `ahead` items wait.
     """
     coming = iter(items)
     waiting: deque[Future[_Step[Result]]] = deque()
@@ -88,7 +88,7 @@ def _first_step(work: Callable[[Item], Iterator[Result]], item: Item) -> _Step[R
 
 
 def _next_step(results: Iterator[Result]) -> _Step[Result]:
-    """The next result and what gives those after it; None when there is none."""
+    """The next result and the iterator of those after it; None at the end."""
     for result in results:
         return result, results
     return None

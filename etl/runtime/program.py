@@ -1,7 +1,7 @@
 """The program's name, as the user started it: `./run.sh`, `bucketline` or `python -m etl`.
 
-Messages are written for run.sh, and name its commands as `./run.sh status`. Where they are shown,
-`named` replaces `./run.sh` with the name the user knows.
+Messages are written with run.sh's commands, such as `./run.sh status`. When they are shown,
+`named` replaces `./run.sh` with the name that the user entered.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 PROGRAM = "BUCKETLINE_PROGRAM"
 _MODULE = "python -m etl"
-# In backticks alone, as we write commands: a user's own "./run.sh" stays as it is.
+# Only in backticks, as our messages write commands: other text with "./run.sh" is not changed.
 _COMMAND = re.compile(r"`\./run\.sh(?=[ `])")
 
 
 def program() -> str:
-    """The words a command begins with, from BUCKETLINE_PROGRAM; child processes inherit it."""
+    """The words that start a command, from BUCKETLINE_PROGRAM; child processes inherit it."""
     return os.environ.get(PROGRAM) or _MODULE
 
 
 def named(text: str) -> str:
-    """One of our messages, with the commands in it as the user has to enter them."""
+    """A message with its commands in the form that the user has to enter."""
     return _COMMAND.sub(lambda _: f"`{program()}", text)
 
 
 def naming(field: str, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored message, such as a problem with its `note`, as it is shown."""
+    """A copy of a stored record, such as a problem with its `note`, with that field `named`."""
     text = stored.get(field)
     return dict(stored) | ({field: named(text)} if isinstance(text, str) else {})

@@ -1,7 +1,6 @@
-"""Work on bytes from outside in processes of its own, each within limits of memory and time.
+"""Runs functions on untrusted bytes in separate processes with limits of memory and time.
 
-A crash or a hang costs the one piece of work that caused it: a process has one piece at a
-time, so there is never a doubt whose fault it was.
+A process handles one call at a time, so a crash or a hang fails only the call that caused it.
 """
 
 from __future__ import annotations
@@ -31,21 +30,21 @@ START_SECONDS = 60
 END_SECONDS = 5
 _SPARE_CPU_SECONDS = 2
 _PR_SET_PDEATHSIG = 1
-# Started afresh, never forked: a copy of a process with threads may wait for their locks for ever.
+# Spawned, not forked: a fork of a process with threads may wait forever for a lock they held.
 _processes = multiprocessing.get_context("spawn")
 _starting = Lock()
 
 
 class WorkFailed(Exception):
-    """The work gave no result, and its process is gone."""
+    """The work returned no result, and its process has ended."""
 
 
 class Crashed(WorkFailed):
-    """The process ended before the work did."""
+    """The process ended before the work was done."""
 
 
 class Killed(Crashed):
-    """Somebody killed the process, twice: what the bytes would have done is not known."""
+    """Another process killed ours twice, so the effect of these bytes is unknown."""
 
 
 class OutOfTime(WorkFailed):
@@ -53,15 +52,14 @@ class OutOfTime(WorkFailed):
 
 
 class OutOfMemory(WorkFailed):
-    """The work asked for more memory than it may have."""
+    """The work needed more memory than its limit."""
 
 
 class Sandbox(Generic[Result]):
-    """Processes that call `function` with bytes, for any number of threads.
+    """A pool of processes that call `function` with bytes, for any number of threads.
 
-    `function` is found by its name in its module. A process is started when it is first
-    needed, and a new one after one that died. They end with close(), or with this process,
-    however it ends.
+    The processes import `function` by its name. Each is started on first use and replaced after
+    it has died. They end with close(), or when this process ends in any way.
     """
 
     def __init__(
@@ -81,17 +79,17 @@ class Sandbox(Generic[Result]):
             self._idle.put(None)
 
     def close(self) -> None:
-        """End the processes, as soon as none is at work."""
+        """End the processes, each after its current call."""
         for worker in [self._idle.get() for _ in range(self._processes)]:
             if worker is not None:
                 worker.kill()
             self._idle.put(None)
 
     def call(self, content: bytes) -> Result:
-        """What the function gives for these bytes; waits for a process that is free.
+        """The function's result for these bytes; waits for an idle process.
 
-        What ends its process is tried once more in a new one: a kill from outside, or memory
-        that earlier work left in pieces, is no fault of these bytes.
+        A call that ends its process is retried once in a new one, because the cause may be
+        another: a kill from outside, or memory that earlier calls had fragmented.
 
         Raises:  Crashed, OutOfTime, OutOfMemory; ConfigurationError when no process starts.
         """
@@ -101,17 +99,17 @@ class Sandbox(Generic[Result]):
             except Crashed:
                 pass
             except OutOfMemory:
-                if worker.was_fresh:
+                if worker.was_new:
                     raise
-        with self._worker(anew=True) as worker:
+        with self._worker(replace=True) as worker:
             return worker.do(content)
 
     @contextmanager
-    def _worker(self, *, anew: bool = False) -> Iterator[_Worker[Result]]:
-        """A living process for this thread alone; put back afterwards."""
+    def _worker(self, *, replace: bool = False) -> Iterator[_Worker[Result]]:
+        """A running process, used only by this thread and returned to the pool afterwards."""
         worker = self._idle.get()
         try:
-            if worker is not None and (anew or not worker.is_alive()):
+            if worker is not None and (replace or not worker.is_alive()):
                 worker.kill()
                 worker = None
             if worker is None:
@@ -122,13 +120,13 @@ class Sandbox(Generic[Result]):
 
 
 class _Worker(Generic[Result]):
-    """One process, and the pipe to it."""
+    """One process and the pipe to it."""
 
     def __init__(
         self, function: Callable[[bytes], Result], seconds: float, memory_bytes: int
     ) -> None:
         self._seconds = seconds
-        self._pieces = 0
+        self._calls = 0
         self._pipe, theirs = _processes.Pipe()
         self._process = _processes.Process(
             target=_serve, args=(theirs, function, seconds, memory_bytes), daemon=True
@@ -137,25 +135,27 @@ class _Worker(Generic[Result]):
             self._process.start()
         theirs.close()
         try:
-            self._receive(START_SECONDS)  # its imports are no part of the first piece's time
-        except WorkFailed as error:  # no work has begun whose fault it could be
+            self._receive(
+                START_SECONDS
+            )  # so that its imports do not count in the first call's time
+        except WorkFailed as error:  # before any call, so no bytes can be the cause
             raise ConfigurationError(
-                f"A process to decode images in did not start: {error}.",
-                hint="The log says why; IMAGE_MEMORY_MB may be too low, or a package missing.",
+                f"A process that decodes images did not start: {error}.",
+                hint="See the log: IMAGE_MEMORY_MB may be too low, or a package may be missing.",
             ) from error
 
     @property
-    def was_fresh(self) -> bool:
-        """Whether the last piece of work was its first."""
-        return self._pieces == 1
+    def was_new(self) -> bool:
+        """Whether the last call was its first."""
+        return self._calls == 1
 
     def is_alive(self) -> bool:
         return self._process.is_alive()
 
     def do(self, content: bytes) -> Result:
-        """Raises:  Crashed, OutOfTime, OutOfMemory; the process is gone then."""
-        self._pieces += 1
-        with suppress(OSError):  # a process that is gone shows when its answer is received
+        """Raises:  Crashed, OutOfTime, OutOfMemory; then the process has ended."""
+        self._calls += 1
+        with suppress(OSError):  # if the process has ended, receiving its answer fails
             self._pipe.send_bytes(content)
         done, result = self._receive(self._seconds)
         if not done:
@@ -169,14 +169,14 @@ class _Worker(Generic[Result]):
                 answer: tuple[bool, Result] = self._pipe.recv()
                 return answer
         except (EOFError, OSError) as error:
-            self._process.join(END_SECONDS)  # it ends by itself; how, is to be told
+            self._process.join(END_SECONDS)  # it is ending; wait for its exit code
             self.kill()
             raise _crash(self._process.exitcode) from error
         self.kill()
         raise OutOfTime(f"not done within {seconds:g} s")
 
     def kill(self) -> None:
-        """End the process, whatever it is doing."""
+        """Kill the process, even during a call."""
         self._pipe.close()
         self._process.kill()
         self._process.join(END_SECONDS)
@@ -189,15 +189,15 @@ def _crash(exit_code: int | None) -> Crashed:
     return (Killed if end is signal.SIGKILL else Crashed)(f"ended by {end.name}")
 
 
-# -- in the process
+# -- in the child process
 
 
 def _serve(
     pipe: Connection, function: Callable[[bytes], Result], seconds: float, memory_bytes: int
 ) -> None:
-    """Answer each message with (True, the function's result), or (False, None): no memory."""
+    """Answer each message with (True, result), or (False, None) when out of memory."""
     _die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     _limit_memory(memory_bytes)
     pipe.send((True, None))
     while True:
@@ -214,14 +214,14 @@ def _serve(
 
 
 def _die_with_parent() -> None:
-    """Be killed when the thread that started this process ends; only Linux can.
+    """Have the kernel kill this process when the thread that started it ends; Linux only.
 
-    Elsewhere the end of the pipe tells, once the work at hand is done or its CPU time over.
+    On other systems it ends when its pipe closes, after the current call or its CPU time limit.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         parent = multiprocessing.parent_process()
-        if parent is None or os.getppid() != parent.pid:  # it was quicker
+        if parent is None or os.getppid() != parent.pid:  # it has ended already
             os._exit(1)
 
 
@@ -233,10 +233,10 @@ def _limit_memory(memory_bytes: int) -> None:
 
 
 def _limit_cpu(seconds: float) -> None:
-    """The net under the parent's clock, for when the parent is gone."""
+    """Limit CPU time, in case the parent has ended and its timeout with it."""
     if sys.platform != "win32":
         used = resource.getrusage(resource.RUSAGE_SELF)
         end = int(used.ru_utime + used.ru_stime + seconds) + _SPARE_CPU_SECONDS
-        _, most = resource.getrlimit(resource.RLIMIT_CPU)
-        with suppress(ValueError, OSError):  # beyond what this process was given
-            resource.setrlimit(resource.RLIMIT_CPU, (end, most))
+        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        with suppress(ValueError, OSError):  # above the process's hard limit
+            resource.setrlimit(resource.RLIMIT_CPU, (end, hard))

@@ -1,4 +1,4 @@
-"""Settings: the only reader of the environment, read once, passed on as a value."""
+"""What the operator configures, read once and passed as a value; imports `model`, `runtime`."""
 
 from etl.settings.model import Settings
 from etl.settings.reading import EMBEDDED_MARK, embedded_mark, read_settings

@@ -1,4 +1,4 @@
-"""The text of `.env`: read before the settings are, so that what is wrong with it has a line."""
+"""The text of `.env`, checked before the settings are read, so that errors name a line."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def read_env_text() -> str:
-    """What the `.env` here holds; nothing where there is none.
+    """The contents of `.env` in this folder; empty when there is none.
 
-    Raises:  ConfigurationError when it is no UTF-8, or may not be read.
+    Raises:  ConfigurationError when it is not UTF-8 or cannot be read.
     """
     path = Path(str(Settings.model_config["env_file"]))
     try:
@@ -31,28 +31,29 @@ def read_env_text() -> str:
         ) from error
     except OSError as error:
         raise ConfigurationError(
-            f"{path} cannot be read: {error.strerror}.", hint="Let this user read it."
+            f"{path} cannot be read: {error.strerror}.",
+            hint="Give this user permission to read it.",
         ) from error
 
 
 def refuse_broken_lines(text: str) -> None:
-    """Let no line pass that would set nothing.
+    """Reject lines that cannot be parsed and would be ignored.
 
-    Raises:  ConfigurationError with the first such line and the name in it, but no value.
+    Raises:  ConfigurationError with the number of the first one and the name in it, but no value.
     """
     for binding in parse_stream(StringIO(text)):
         if binding.error:
             name = re.match(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=", binding.original.string)
-            fault = f"{name[1]} has a value" if name else "a line"
+            subject = f"{name[1]} has a value" if name else "a line"
             raise ConfigurationError(
                 f"{Settings.model_config['env_file']}, line {line_of(binding)}:"
-                f" {fault} that cannot be read.",
-                hint="Write NAME=value, with a quote at both ends of the value or at neither, and"
+                f" {subject} that cannot be parsed.",
+                hint="Write NAME=value, with quotes on both sides of the value or on neither, and"
                 " # before a comment.",
             )
 
 
 def line_of(binding: Binding) -> int:
-    """Where the name stands; a binding begins with the blank lines before it."""
-    written = binding.original.string
-    return binding.original.line + written[: len(written) - len(written.lstrip())].count("\n")
+    """The line with the name; a binding starts with the blank lines before it."""
+    source = binding.original.string
+    return binding.original.line + source[: len(source) - len(source.lstrip())].count("\n")

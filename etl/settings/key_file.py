@@ -1,7 +1,7 @@
-"""API_KEYS_FILE: keys that come and go without a restart, one entry a line, hashes alone.
+"""API_KEYS_FILE: API keys that change without a restart, one entry per line, as hashes only.
 
-That the file exists locks the API, even when no entry is left in it: revoking the last key
-must not open the door.
+If the file exists, the API is locked, even if it has no entries: revoking the last key must not
+open the API to every client.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ Stamp = tuple[int, int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """The entries of a keys file, and the numbers of the lines that are none."""
+    """The entries of a key file, and the numbers of its invalid lines."""
 
     entries: tuple[Entry, ...] = ()
     faulty_lines: tuple[int, ...] = ()
 
 
 def stamp(path: Path) -> Stamp | None:
-    """What changes whenever the file does; None when there is no file.
+    """A value that changes whenever the file does; None when there is no file.
 
-    Raises:  OSError when there is no telling.
+    Raises:  OSError when the file cannot be inspected.
     """
     try:
         found = path.stat()
     except FileNotFoundError:
         return None
-    # Restoring a backup keeps the time of modification; it cannot keep that of the change.
+    # Restoring a backup can keep st_mtime, but not st_ctime.
     times = found.st_mtime_ns, found.st_ctime_ns
     return found.st_dev, found.st_ino, *times, found.st_size
 
 
 def read(path: Path) -> KeyFile:
-    """What the file holds; nothing when it is not there. A line that is no entry opens nothing.
+    """The contents of the file; empty when there is no file. Invalid lines grant no access.
 
     Raises:  OSError when it cannot be read.
     """
@@ -66,8 +66,8 @@ def read(path: Path) -> KeyFile:
     return KeyFile(tuple(entries), tuple(faulty))
 
 
-def kept(path: Path) -> tuple[Entry, ...]:
-    """The entries, for whoever lists or changes them.
+def load(path: Path) -> tuple[Entry, ...]:
+    """The entries, to list or change them.
 
     Raises:  ConfigurationError when the file or a line of it cannot be read.
     """
@@ -77,27 +77,27 @@ def kept(path: Path) -> tuple[Entry, ...]:
         lines = ", ".join(map(str, found.faulty_lines))
         raise ConfigurationError(
             f"{path} cannot be read in line {lines}.",
-            hint="Mend or remove it; an entry is name:role:sha256.",
+            hint="Correct or remove it; an entry is name:role:sha256.",
         )
     return found.entries
 
 
 def add(path: Path, entry: Entry) -> None:
-    """Keep one more entry.
+    """Add an entry.
 
     Raises:  ConfigurationError when the name is taken, or the file cannot be written.
     """
     with _changing(path) as entries:
         if any(other.name == entry.name for other in entries):
             raise ConfigurationError(
-                f"There is a key of the name {entry.name} already.",
-                hint=f"Take another name, or `./run.sh keys revoke {entry.name}` first.",
+                f"A key named {entry.name} already exists.",
+                hint=f"Use another name, or revoke it first: `./run.sh keys revoke {entry.name}`.",
             )
         _write(path, [*entries, entry])
 
 
 def remove(path: Path, name: str) -> int:
-    """Forget the entry with this name; how many are left.
+    """Remove the entry with this name; returns how many are left.
 
     Raises:  ConfigurationError when there is none, or the file cannot be written.
     """
@@ -105,7 +105,7 @@ def remove(path: Path, name: str) -> int:
         left = [entry for entry in entries if entry.name != name]
         if len(left) == len(entries):
             raise ConfigurationError(
-                f"There is no key of the name {name} in {path}.",
+                f"There is no key named {name} in {path}.",
                 hint="`./run.sh keys list` lists them.",
             )
         _write(path, left)
@@ -114,15 +114,15 @@ def remove(path: Path, name: str) -> int:
 
 @contextmanager
 def _changing(path: Path) -> Iterator[tuple[Entry, ...]]:
-    """The entries, while nobody else may change them."""
+    """The entries, locked against changes by other processes."""
     with _translating(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f"{path.name}.lock")) as lock:
             if not lock.try_exclusive():
                 raise ConfigurationError(
-                    f"{path} is being changed by somebody else.", hint="Try again."
+                    f"{path} is being changed by another process.", hint="Try again."
                 )
-            yield kept(path)
+            yield load(path)
 
 
 def _write(path: Path, entries: Sequence[Entry]) -> None:

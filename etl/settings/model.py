@@ -1,4 +1,4 @@
-"""Every setting, what it may be, and what follows from it."""
+"""All settings: their types, defaults and checks, and the values derived from them."""
 
 from __future__ import annotations
 
@@ -6,30 +6,23 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote
 
-import psycopg2
-import psycopg2.extensions
 from pydantic import ByteSize, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
-from etl.model.errors import ConfigurationError
 from etl.model.roles import Entry, parse_entries
 from etl.settings.values import Duration, Options, Retention, SecurityProtocol, Sizes, listed
 
-URL_ESCAPES = "in the password, write %40 for @, %2F for /, %3F for ?, %23 for # and %25 for %"
 _PORTS = 1 << 16
 _TOKEN_LENGTH = 16
 _ORIGIN = r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?"
 
 
 class Settings(BaseSettings):
-    """Every setting, with the value it has on a fresh machine.
+    """All settings with their defaults.
 
-    Without S3_ENDPOINT the embedded object store is used, without DATABASE_URL the
-    embedded PostgreSQL; both keep their data in LOCAL_DIR.
+    Without S3_ENDPOINT the embedded object store is used, without DATABASE_URL the embedded
+    PostgreSQL. Both keep their data in LOCAL_DIR.
     """
 
     model_config = SettingsConfigDict(
@@ -44,50 +37,46 @@ class Settings(BaseSettings):
         default=None, description="secret key of the object store"
     )
     s3_public_endpoint: str | None = Field(
-        default=None, description="URL of the S3 endpoint as clients see it; empty: as we do"
+        default=None, description="URL of the S3 endpoint for clients; empty: S3_ENDPOINT"
     )
-    s3_region: str = Field(default="us-east-1", description="region to sign requests for")
-    source_bucket: str = Field(default="src-data", description="where user CSVs and images land")
-    processed_bucket: str = Field(
-        default="processed-data", description="where output.csv is published"
-    )
-    thumbnail_bucket: str = Field(default="thumbnails", description="where thumbnails are kept")
-    document_bucket: str = Field(
-        default="analytics-data", description="where JSON documents are kept"
-    )
+    s3_region: str = Field(default="us-east-1", description="region for signing requests")
+    source_bucket: str = Field(default="src-data", description="bucket with user CSVs and images")
+    processed_bucket: str = Field(default="processed-data", description="bucket for output.csv")
+    thumbnail_bucket: str = Field(default="thumbnails", description="bucket for thumbnails")
+    document_bucket: str = Field(default="analytics-data", description="bucket for JSON documents")
     database_url: SecretStr | None = Field(
         default=None, description="postgresql://user:password@host:port/name; empty: embedded"
     )
     etl_interval: Duration = Field(
-        default=timedelta(minutes=25), description="time between interval runs"
+        default=timedelta(minutes=25), description="time between scheduled runs"
     )
     event_gather: Duration = Field(
-        default=timedelta(milliseconds=100), description="how long a burst of events gathers"
+        default=timedelta(milliseconds=100), description="debounce window for events"
     )
     event_listen: bool = Field(
-        default=False, description="whether the scheduler fetches the store's events itself"
+        default=False, description="whether the scheduler listens to the store for events"
     )
     event_arns: str = Field(
-        default="", description="targets to subscribe the source bucket to, by commas"
+        default="", description="notification targets to subscribe, comma-separated"
     )
     webhook_token: SecretStr | None = Field(
-        default=None, description="what senders of events must show; several by commas"
+        default=None, description="token that POST /minio-event requires; several comma-separated"
     )
     list_concurrency: int = Field(
-        default=1, ge=1, le=64, description="parts of the bucket that are listed at once"
+        default=1, ge=1, le=64, description="number of key ranges to list at once"
     )
     fetch_concurrency: int = Field(
         default=128,
         ge=1,
         le=256,
-        description="most objects to fetch at once; reduced while the store is overloaded",
+        description="maximum objects to fetch at once; reduced while the store is overloaded",
     )
     publish_interval: Duration = Field(
         default=timedelta(seconds=60),
-        description="least time between publications behind event runs",
+        description="minimum interval between publishes triggered by event runs",
     )
     output_parquet: bool = Field(
-        default=False, description="whether output.parquet is published beside output.csv"
+        default=False, description="whether output.parquet is published in addition to output.csv"
     )
     problem_retention: Retention = Field(
         default=timedelta(days=90), description="how long closed problems are kept, or forever"
@@ -104,35 +93,33 @@ class Settings(BaseSettings):
     image_max_bytes: ByteSize = Field(
         default=ByteSize(50_000_000),
         ge=1,
-        description="larger images are not even fetched, such as 50MB",
+        description="larger images are not fetched, such as 50MB",
     )
     image_max_pixels: int = Field(
         default=50_000_000, ge=1, le=500_000_000, description="larger images are not decoded"
     )
     image_timeout: Duration = Field(
-        default=timedelta(seconds=10), description="the longest that one image may take"
+        default=timedelta(seconds=10), description="maximum time to decode one image"
     )
     image_memory_mb: int = Field(
-        default=1024, ge=256, description="the most memory a process that decodes may have, in MB"
+        default=1024, ge=256, description="maximum memory of a process that decodes images, in MB"
     )
     api_host: str = Field(default="127.0.0.1", description="address the API listens on")
     api_port: int = Field(
         default=5000, ge=1, le=65535, description="port of the API; if not set, the next free one"
     )
     api_keys: SecretStr | None = Field(
-        default=None, description="who may use the API: name:role:sha256, between commas"
+        default=None, description="API keys: name:role:sha256, comma-separated"
     )
     api_keys_file: Path | None = Field(
-        default=None, description="further keys, one a line; empty: LOCAL_DIR/api-keys"
+        default=None, description="file with more keys, one per line; empty: LOCAL_DIR/api-keys"
     )
-    api_open: bool = Field(
-        default=False, description="without keys, serve other machines as well as this one"
-    )
+    api_open: bool = Field(default=False, description="without keys, serve other machines too")
     api_rate_limit: str | None = Field(
-        default=None, description="requests for each key, such as 600/m; empty: no limit"
+        default=None, description="requests per key, such as 600/m; empty: no limit"
     )
     cors_origins: str | None = Field(
-        default=None, description="origins whose pages may use the API, between commas"
+        default=None, description="origins whose pages may use the API, comma-separated"
     )
     object_buckets: str | None = Field(
         default=None, description="buckets /objects may use, with rights, as src-data:rw,other:r"
@@ -146,17 +133,17 @@ class Settings(BaseSettings):
     local_dir: Path = Field(default=Path(".local"), description="data of the embedded services")
     log_format: Literal["console", "json"] = Field(default="console", description="console or json")
     kafka_bootstrap_servers: str | None = Field(
-        default=None, description="host:port of Kafka brokers, with commas between"
+        default=None, description="host:port of Kafka brokers, comma-separated"
     )
     kafka_topic: str = Field(
         default="bucket-events", description="topic with the store's notifications"
     )
     kafka_group: str = Field(default="bucketline", description="consumer group")
     kafka_dead_letter_topic: str | None = Field(
-        default=None, description="where unreadable messages go; empty: table dead_letter"
+        default=None, description="topic for invalid messages; empty: table dead_letter"
     )
     kafka_image_topic: str | None = Field(
-        default=None, description="where images and thumbnails are announced; empty: nowhere"
+        default=None, description="topic for messages about images; empty: none are sent"
     )
     kafka_security_protocol: SecurityProtocol = Field(
         default="plaintext", description="plaintext, ssl, sasl_plaintext or sasl_ssl"
@@ -164,13 +151,13 @@ class Settings(BaseSettings):
     kafka_sasl_mechanism: str | None = Field(
         default=None, description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
     )
-    kafka_sasl_username: str | None = Field(default=None, description="who logs in to Kafka")
-    kafka_sasl_password: SecretStr | None = Field(default=None, description="their password")
+    kafka_sasl_username: str | None = Field(default=None, description="user name for SASL")
+    kafka_sasl_password: SecretStr | None = Field(default=None, description="password for SASL")
     kafka_ssl_ca_location: str | None = Field(
         default=None, description="file with the CA of the brokers; empty: the system's"
     )
     kafka_options: Options = Field(
-        default_factory=dict, description="further options of librdkafka: name=value; name=value"
+        default_factory=dict, description="additional options of librdkafka: name=value; name=value"
     )
 
     @field_validator("s3_endpoint", "s3_public_endpoint")
@@ -180,12 +167,12 @@ class Settings(BaseSettings):
             return None
         match = re.fullmatch(r"https?://[^/?#@\s:\[\]]+(?::(\d{1,5}))?/?", value)
         if match is None or not 0 < int(match[1] or 1) < _PORTS:
-            raise ValueError("write scheme, host and port alone, such as http://127.0.0.1:9000")
+            raise ValueError("write only scheme, host and port, such as http://127.0.0.1:9000")
         return value.rstrip("/")
 
     @field_validator("source_bucket", "processed_bucket", "thumbnail_bucket", "document_bucket")
     @classmethod
-    def _bucket_has_a_name_s3_takes(cls, value: str) -> str:
+    def _bucket_name_is_valid(cls, value: str) -> str:
         if not re.fullmatch(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", value):
             raise ValueError(
                 "write 3 to 63 of a-z, 0-9, dot and hyphen, a letter or digit first and last"
@@ -197,14 +184,14 @@ class Settings(BaseSettings):
     def _buckets_differ(cls, value: str, info: ValidationInfo) -> str:
         for other in ("source_bucket", "processed_bucket", "thumbnail_bucket"):
             if other != info.field_name and value == info.data.get(other):
-                raise ValueError(f"must not be {other.upper()}: each has a bucket of its own")
+                raise ValueError(f"must not be the same bucket as {other.upper()}")
         return value
 
     @field_validator("kafka_dead_letter_topic", "kafka_image_topic")
     @classmethod
     def _topics_differ(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and value == info.data.get("kafka_topic"):
-            raise ValueError("must not be KAFKA_TOPIC: what is sent would be read again")
+            raise ValueError("must not be KAFKA_TOPIC: messages sent would be consumed again")
         return value
 
     @field_validator("webhook_token")
@@ -217,23 +204,23 @@ class Settings(BaseSettings):
 
     @field_validator("event_gather")
     @classmethod
-    def _gathering_ends(cls, value: timedelta) -> timedelta:
+    def _debounce_window_is_short(cls, value: timedelta) -> timedelta:
         if value > timedelta(minutes=1):
-            raise ValueError("the longest time to gather is 1m")
+            raise ValueError("the maximum is 1m")
         return value
 
     @field_validator("image_timeout")
     @classmethod
-    def _an_image_has_some_time(cls, value: timedelta) -> timedelta:
+    def _image_timeout_is_in_range(cls, value: timedelta) -> timedelta:
         if not timedelta(seconds=0.1) <= value <= timedelta(minutes=10):
-            raise ValueError("an image may take from 100ms to 10m")
+            raise ValueError("write a time from 100ms to 10m")
         return value
 
     @field_validator("etl_interval")
     @classmethod
     def _interval_is_positive(cls, value: timedelta) -> timedelta:
         if value < timedelta(seconds=1):
-            raise ValueError("the shortest interval is 1s")
+            raise ValueError("the minimum is 1s")
         return value
 
     @field_validator("api_keys")
@@ -262,17 +249,17 @@ class Settings(BaseSettings):
 
     @property
     def is_api_port_set(self) -> bool:
-        """Whether API_PORT was set, to any value: then no other port is used."""
+        """Whether API_PORT was set to any value; then no other port is tried."""
         return "api_port" in self.model_fields_set
 
     @property
     def key_entries(self) -> tuple[Entry, ...]:
-        """The keys of API_KEYS; those of the keys file come on top."""
+        """The keys of API_KEYS, without those of the key file."""
         return () if self.api_keys is None else parse_entries(self.api_keys.get_secret_value())
 
     @property
     def key_file(self) -> Path:
-        """Where `keys new` and `keys revoke` keep their entries."""
+        """The file that `keys new` and `keys revoke` change."""
         return self.api_keys_file or self.local_dir / "api-keys"
 
     @property
@@ -285,15 +272,14 @@ class Settings(BaseSettings):
     def _object_buckets_have_rights(cls, value: str | None) -> str | None:
         for entry in (value or "").split(",") if value else ():
             if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]:(r|rw)", entry.strip()):
-                raise ValueError("write bucket:r or bucket:rw, with commas between them")
+                raise ValueError("write bucket:r or bucket:rw, comma-separated")
         return value
 
     @property
     def object_rights(self) -> dict[str, str]:
         """The buckets that /objects may use, and `r` or `rw` for each.
 
-        By default our own: what lands in the source bucket may come this way too, and what we
-        make ourselves is only read.
+        By default these are our own buckets; only the source bucket may be written.
         """
         if self.object_buckets is None:
             ours = dict.fromkeys(self.buckets, "r")
@@ -303,17 +289,17 @@ class Settings(BaseSettings):
 
     @property
     def webhook_tokens(self) -> list[str]:
-        """Every token that opens POST /minio-event; none when WEBHOOK_TOKEN is not set."""
+        """The tokens that POST /minio-event accepts; none when WEBHOOK_TOKEN is not set."""
         return listed(self.webhook_token.get_secret_value()) if self.webhook_token else []
 
     @property
     def arns(self) -> list[str]:
-        """The targets in EVENT_ARNS."""
+        """The notification targets in EVENT_ARNS."""
         return listed(self.event_arns)
 
     @property
     def buckets(self) -> tuple[str, ...]:
-        """Every bucket we use."""
+        """All buckets that Bucketline uses."""
         return (
             self.source_bucket,
             self.processed_bucket,
@@ -323,56 +309,20 @@ class Settings(BaseSettings):
 
     @property
     def embeds_object_store(self) -> bool:
-        """Whether the object store is ours to start."""
+        """Whether the embedded object store is used."""
         return self.s3_endpoint is None
 
     @property
     def embeds_database(self) -> bool:
-        """Whether PostgreSQL is ours to start."""
+        """Whether the embedded PostgreSQL is used."""
         return self.database_url is None
 
     @property
     def sqlalchemy_url(self) -> str:
-        """DATABASE_URL with the driver SQLAlchemy is to use.
+        """DATABASE_URL with the driver for SQLAlchemy.
 
-        Raises:  ConfigurationError when there is no DATABASE_URL, or it is no PostgreSQL one.
+        Raises:  ConfigurationError when DATABASE_URL is missing or is not a PostgreSQL URL.
         """
-        if self.database_url is None:
-            raise ConfigurationError(
-                "DATABASE_URL is not set and no embedded PostgreSQL was started.",
-                hint="Start it with `./run.sh up`, or set DATABASE_URL.",
-            )
-        scheme, found, rest = self.database_url.get_secret_value().partition("://")
-        if not found or scheme.partition("+")[0] not in ("postgresql", "postgres"):
-            raise _wrong_database_url("does not start with postgresql://")
-        if _holds_bare_at(rest):
-            raise _wrong_database_url("has an unescaped @ in its password")
-        url = f"postgresql+psycopg2://{rest}"
-        try:
-            parts = make_url(url)
-            named = parts.translate_connect_args(username="user", database="dbname")
-            psycopg2.extensions.make_dsn(**{**named, **parts.query})
-        except (ValueError, SQLAlchemyError, psycopg2.Error) as error:
-            raise _wrong_database_url("cannot be read") from error
-        if parts.host and "%" in parts.host:  # a folder with a socket, as libpq has it in a URL
-            socket = parts._replace(host=None).update_query_dict({"host": unquote(parts.host)})
-            return socket.render_as_string(hide_password=False)
-        return url
+        from etl.settings.database_url import for_sqlalchemy
 
-
-def _holds_bare_at(rest: str) -> bool:
-    """Whether the user's password may end at another @ than the one it seems to end at.
-
-    A user may be called ann@example.com. What follows ? is a query if it looks like one.
-    """
-    head, _, query = rest.rpartition("?")
-    if not re.fullmatch(r"\w+=[^&]*(&\w+=[^&]*)*", query):
-        head = rest
-    return head.partition(":")[2].count("@") > 1
-
-
-def _wrong_database_url(fault: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"DATABASE_URL {fault}.",
-        hint=f"Write postgresql://user:password@host:5432/name; {URL_ESCAPES}.",
-    )
+        return for_sqlalchemy(self.database_url)

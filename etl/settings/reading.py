@@ -1,4 +1,4 @@
-"""Reading the settings once, from the environment and `.env`."""
+"""Reads the settings from the environment and `.env`, and explains invalid ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ADDRESSES = {
 }
 _NUMBER = "write a whole number, such as {default}"
 _SIZE = "write a number of bytes, or a size such as 10MB"
-_ADVICE = {
+_HINTS = {
     "int_parsing": _NUMBER,
     "int_parsing_size": _NUMBER,
     "bool_parsing": "write 1 or 0, or true or false",
@@ -37,25 +37,25 @@ _ADVICE = {
 def read_settings() -> Settings:
     """The settings of this process, from the environment and `.env`.
 
-    Raises:  ConfigurationError naming each variable that is wrong, and what it should be, or the
-             line of `.env` that cannot be read.
+    Raises:  ConfigurationError with each invalid variable and how to correct it, or with the
+             line of `.env` that cannot be parsed.
     """
     refuse_broken_lines(read_env_text())
     try:
         return Settings(**_without_embedded(Settings().local_dir))
     except ValidationError as error:
         faults = [
-            _named(str(fault["loc"][0]), fault["input"]) + ": " + _advice(fault)
+            _assignment(str(fault["loc"][0]), fault["input"]) + ": " + _hint(fault)
             for fault in error.errors()
         ]
         raise ConfigurationError(
             "Settings are wrong. " + "; ".join(faults) + ".",
-            hint="Mend them in the environment or in .env; .env.example shows every one.",
+            hint="Correct them in the environment or in .env; .env.example lists all settings.",
         ) from error
 
 
 def embedded_mark(settings: Settings) -> str:
-    """What `env` exports beside addresses of embedded servers, so that they stay recognised."""
+    """The variable that `env` exports to mark the addresses as those of embedded servers."""
     names = [
         name
         for name, is_embedded in (
@@ -68,9 +68,9 @@ def embedded_mark(settings: Settings) -> str:
 
 
 def _without_embedded(local_dir: Path) -> dict[str, Any]:
-    """Unset what the environment holds only because `env` told it, of the servers in here.
+    """Unset the addresses that `env` exported for the embedded servers of this LOCAL_DIR.
 
-    Taken as set by the user it would name somebody else's servers, and ours would never start.
+    Otherwise they would count as external servers, and the embedded ones would never start.
     """
     names, _, where = os.environ.get(EMBEDDED_MARK, "").partition(":")
     if not where or Path(where) != local_dir.resolve():
@@ -78,16 +78,16 @@ def _without_embedded(local_dir: Path) -> dict[str, Any]:
     return {field: None for name in names.split(",") for field in _ADDRESSES.get(name, ())}
 
 
-def _named(field: str, value: object) -> str:
-    """The variable with its value; without it where that is secret."""
+def _assignment(field: str, value: object) -> str:
+    """The variable with its value, unless the value is secret."""
     is_secret = "SecretStr" in str(Settings.model_fields[field].annotation)
     return field.upper() if is_secret else f"{field.upper()}={value!r}"
 
 
-def _advice(fault: ErrorDetails) -> str:
-    """What to write instead: in our own words, whoever found the fault."""
-    words = _ADVICE.get(fault["type"])
-    if words is None:
+def _hint(fault: ErrorDetails) -> str:
+    """What to write instead, in our words for pydantic's errors too."""
+    hint = _HINTS.get(fault["type"])
+    if hint is None:
         return fault["msg"].removeprefix("Value error, ")
     default = Settings.model_fields[str(fault["loc"][0])].default
-    return words.format(default=default, **fault.get("ctx", {}))
+    return hint.format(default=default, **fault.get("ctx", {}))

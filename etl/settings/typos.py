@@ -1,7 +1,7 @@
-"""`.env`: a name in it that is nearly one of ours is a slip of the pen.
+"""Warnings for misspelled settings in `.env`: names that are similar to one of ours.
 
-Names unlike ours are left alone: docker compose and other tools read the file as well. So are
-those of the process environment, which belongs to everybody.
+Other names are ignored, because docker compose and other tools read the file too. So are names in
+the process environment, which all programs share.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ _ALIKE = 0.8  # S3_ENDPOINT_URL is like S3_ENDPOINT, DATABASE_NAME is not like D
 
 @dataclass(frozen=True, slots=True)
 class Misspelling:
-    """A line of `.env` that sets nothing, and the setting it is likely to mean."""
+    """A line of `.env` that sets nothing, and the most similar setting."""
 
     line: int
     name: str
     meant: str
 
     def sentence(self) -> str:
-        """What to tell whoever wrote the line."""
+        """The warning for the operator."""
         return (
-            f".env, line {self.line}: {self.name} is no setting, so it does nothing."
-            f" Is {self.meant} meant?"
+            f".env, line {self.line}: {self.name} is not a setting and is ignored."
+            f" Did you mean {self.meant}?"
         )
 
 
 def misspellings(text: str) -> list[Misspelling]:
-    """The names in the text of a `.env` that are nearly a setting which it does not set."""
+    """The names in the text that are similar to a setting which the text does not set."""
     bindings = parse_stream(StringIO(text))
     lines = {binding.key.upper(): line_of(binding) for binding in bindings if binding.key}
     settings = [name.upper() for name in Settings.model_fields]
@@ -50,7 +50,7 @@ def misspellings(text: str) -> list[Misspelling]:
 
 
 def read_misspellings() -> list[Misspelling]:
-    """Those of the `.env` here. One that cannot be read is for the settings to complain of."""
+    """The misspellings in `.env`. If it cannot be read, reading the settings reports the error."""
     try:
         return misspellings(read_env_text())
     except ConfigurationError:

@@ -1,4 +1,4 @@
-"""How a value is written: times, sizes, lists and options as text, and what they become."""
+"""Parsers for the text of settings: times, sizes, lists and options."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 
 
 def parse_duration(text: object) -> object:
-    """`25m`, `60s`, `1.5h` or `500ms` as a timedelta; anything but text goes through untouched."""
+    """`25m`, `60s`, `1.5h` or `500ms` as a timedelta; returns other types unchanged."""
     if not isinstance(text, str):
         return text
     match = _DURATION.fullmatch(text.strip())
@@ -30,7 +30,7 @@ def parse_duration(text: object) -> object:
 
 
 def duration_text(duration: timedelta) -> str:
-    """The time as it can be written in a setting, in the largest unit it has a whole number of."""
+    """The time as a setting's text, in the largest unit that gives a whole number."""
     for unit, seconds in reversed(_UNITS.items()):
         count, rest = divmod(duration, timedelta(seconds=seconds))
         if not rest:
@@ -45,7 +45,7 @@ FOREVER = "forever"
 
 
 def parse_retention(text: object) -> object:
-    """`90d` as a timedelta, `forever` as None; anything but text goes through untouched."""
+    """`90d` as a timedelta, `forever` as None; returns other types unchanged."""
     if isinstance(text, str) and text.strip().lower() == FOREVER:
         return None
     try:
@@ -59,8 +59,8 @@ def parse_retention(text: object) -> object:
 
 Retention = Annotated[timedelta | None, BeforeValidator(parse_retention)]
 
-# Options of librdkafka that have a setting here, or that nothing may be lost by.
-_KEPT_KAFKA_OPTIONS = {
+# Options of librdkafka that have their own setting, or that delivery guarantees depend on.
+_RESERVED_KAFKA_OPTIONS = {
     "acks",
     "bootstrap.servers",
     "enable.auto.commit",
@@ -79,7 +79,7 @@ _KEPT_KAFKA_OPTIONS = {
 
 
 def parse_options(text: object) -> object:
-    """`name=value; name=value` as a dict; anything but text goes through untouched."""
+    """`name=value; name=value` as a dict; returns other types unchanged."""
     if not isinstance(text, str):
         return text
     options = {}
@@ -88,9 +88,9 @@ def parse_options(text: object) -> object:
         if not found:
             raise ValueError("write name=value; name=value")
         options[name.strip()] = value.strip()
-    kept = sorted(_KEPT_KAFKA_OPTIONS & set(options))
-    if kept:
-        raise ValueError(f"{', '.join(kept)} cannot be set here")
+    reserved = sorted(_RESERVED_KAFKA_OPTIONS & set(options))
+    if reserved:
+        raise ValueError(f"{', '.join(reserved)} cannot be set here")
     return options
 
 
@@ -104,22 +104,22 @@ SecurityProtocol = Annotated[
 
 
 def parse_sizes(value: object) -> object:
-    """`256,64` as (256, 64); anything but text goes through untouched."""
+    """`256,64` as (256, 64); returns other types unchanged."""
     if not isinstance(value, str):
         return value
     if not re.fullmatch(r"\s*\d{1,4}\s*(,\s*\d{1,4}\s*)*", value):
-        raise ValueError("write whole numbers with commas between them, such as 256,64")
+        raise ValueError("write comma-separated whole numbers, such as 256,64")
     sizes = tuple(sorted({int(size) for size in value.split(",")}, reverse=True))
     if not LEAST_SIZE <= sizes[-1] <= sizes[0] <= LARGEST_SIZE:
-        raise ValueError(f"sizes go from {LEAST_SIZE} to {LARGEST_SIZE}")
+        raise ValueError(f"sizes must be from {LEAST_SIZE} to {LARGEST_SIZE}")
     return sizes
 
 
-# Not read as JSON, as lists and tables from the environment would be by themselves.
+# NoDecode, because pydantic-settings would parse lists and tables as JSON.
 Options = Annotated[dict[str, str], NoDecode, BeforeValidator(parse_options)]
 Sizes = Annotated[tuple[int, ...], NoDecode, BeforeValidator(parse_sizes)]
 
 
 def listed(text: str) -> list[str]:
-    """The parts between commas."""
+    """The comma-separated parts."""
     return [part.strip() for part in text.split(",") if part.strip()]

@@ -149,7 +149,7 @@ def test_seed_into_the_store_of_others_needs_a_path(
     removed = run(settings, tmp_path, "seed", "--remove-sample")
     assert removed.returncode == 0
     assert "109 sample objects removed" in removed.stdout
-    assert "1000.csv: its content is not the sample's" in removed.stderr
+    assert "1000.csv: it differs from the sample" in removed.stderr
     assert bucket.keys() == ["1000.csv"]
 
 

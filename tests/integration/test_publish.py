@@ -265,7 +265,7 @@ def test_the_command_claims_no_more_than_was_compared(
     bucket.user("2.csv")
     manager.run(Trigger.EVENT)
     found = verified(settings)
-    assert "the tables are level with the bucket" in found.stdout
+    assert "the tables are in sync with the bucket" in found.stdout
     assert "output.csv was not compared" in found.stdout
     assert "output.csv waits to be published" in found.stderr
 

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, make_url
 
 from etl.cli import run_watch
-from etl.cli.run_watch import first_run, telling_of_runs
+from etl.cli.run_watch import first_run, watching_runs
 from etl.model.errors import MassRetirement
 from etl.model.values import RunState, Trigger
 from etl.settings import Settings
@@ -41,12 +41,12 @@ def test_refused_runs_are_told_of_before_and_after_the_database_was_away(
     manager: DataManager,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(run_watch, "LOOK_EVERY_SECONDS", 0.02)
+    monkeypatch.setattr(run_watch, "POLL_SECONDS", 0.02)
     told: list[str] = []
     url = make_url(settings.sqlalchemy_url).set(drivername="postgresql")
     with relayed((url.host or "", url.port or 0)) as relay:
         through = url.set(port=relay.port).render_as_string(hide_password=False)
-        with telling_of_runs(
+        with watching_runs(
             settings.model_copy(update={"database_url": SecretStr(through)}), told.append
         ):
             for _ in range(2):

@@ -71,7 +71,7 @@ def test_options_that_could_lose_something_or_say_nothing_are_refused(options: s
 
 @pytest.mark.parametrize("name", ["kafka_dead_letter_topic", "kafka_image_topic"])
 def test_what_is_sent_may_not_come_back(name: str):
-    with pytest.raises(ValidationError, match="read again"):
+    with pytest.raises(ValidationError, match="consumed again"):
         settings(kafka_topic="events", **{name: "events"})
 
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from etl.cli.main import commands
 from etl.model.errors import ConfigurationError
 from etl.model.roles import Keyring, Role, entry_for, new_key
-from etl.settings.key_file import kept
+from etl.settings.key_file import load
 
 Keys = Callable[..., Result]
 
@@ -31,7 +31,7 @@ def test_a_new_key_goes_to_standard_output_alone_and_opens_what_was_kept(keys: K
     made = keys("new", "ann", "--role", "writer")
     assert made.exit_code == 0
     key = made.stdout.strip()
-    entry = Keyring(kept(Path("l/api-keys"))).find(key)
+    entry = Keyring(load(Path("l/api-keys"))).find(key)
     assert (entry.name, entry.role) == ("ann", Role.WRITER)
     assert str(entry) in made.stderr
     assert key not in made.stderr
@@ -62,7 +62,7 @@ def test_revoking_the_last_key_says_that_nobody_gets_in(keys: Keys):
     assert "locked" in keys("revoke", "ann").stdout
     assert "locked" in keys("list").stdout
     assert json.loads(keys("list", "--json").stdout) == []
-    assert kept(Path("l/api-keys")) == ()
+    assert load(Path("l/api-keys")) == ()
 
 
 @pytest.mark.parametrize("words", [["new", "bob", "--role", "reader"], ["revoke", "bob"]])

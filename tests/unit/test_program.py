@@ -16,6 +16,7 @@ from rich.console import Console
 
 from api.schemas.runs import Run, RunProblem
 from etl.cli import render
+from etl.cli.common import print_lines
 from etl.model.errors import RunAlreadyActive
 from etl.runtime.logs import set_up_logs
 from etl.runtime.program import PROGRAM, named, program
@@ -58,7 +59,8 @@ def test_program_name_is_taken_literally(monkeypatch: pytest.MonkeyPatch):
 
 def test_errors_on_the_console_name_the_program():
     shown = io.StringIO()
-    render.error(Console(file=shown, width=200), RunAlreadyActive("Another run is active."))
+    error = RunAlreadyActive("Another run is active.")
+    print_lines(Console(file=shown, width=200), render.error(error))
     assert "(`bucketline status`)" in shown.getvalue()
 
 

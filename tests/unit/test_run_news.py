@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from etl.cli.run_watch import LONG_WAIT, News, Seen
+from etl.cli.run_watch import LONG_WAIT, RunNews, RunRow
 from etl.model.errors import EtlError, MassRetirement, ObjectStoreUnavailable
 from etl.model.values import RunState
 
@@ -15,53 +15,55 @@ REFUSED = MassRetirement("The bucket no longer holds 9 of 10 users.")
 DOWN = ObjectStoreUnavailable("Could not list.")
 
 
-def run(number: int, state: RunState = RunState.SUCCEEDED, error: EtlError | None = None) -> Seen:
-    return Seen(number, "interval", state, error.as_dict() if error else None, NOW - LONG_WAIT * 2)
+def run(number: int, state: RunState = RunState.SUCCEEDED, error: EtlError | None = None) -> RunRow:
+    return RunRow(
+        number, "interval", state, error.as_dict() if error else None, NOW - LONG_WAIT * 2
+    )
 
 
-def failed(number: int, error: EtlError) -> Seen:
+def failed(number: int, error: EtlError) -> RunRow:
     return run(number, RunState.FAILED, error)
 
 
 @pytest.mark.parametrize(("error", "how"), [(REFUSED, "was refused"), (DOWN, "failed")])
 def test_a_failure_is_one_line_with_its_hint(error: EtlError, how: str):
-    news = News([run(1)])
-    (line,) = news.of([failed(2, error), run(1)], NOW)
+    news = RunNews([run(1)])
+    (line,) = news.lines([failed(2, error), run(1)], NOW)
     assert line == f"Run 2 (interval) {how}: {error.message} {error.hint}"
-    assert news.of([failed(2, error), run(1)], NOW) == []
+    assert news.lines([failed(2, error), run(1)], NOW) == []
 
 
 def test_what_failed_before_is_not_told():
-    assert News([failed(1, DOWN)]).of([failed(1, DOWN)], NOW) == []
+    assert RunNews([failed(1, DOWN)]).lines([failed(1, DOWN)], NOW) == []
 
 
 def test_a_failure_that_repeats_is_told_again_only_after_a_success():
-    news = News([])
+    news = RunNews([])
     runs = [failed(1, REFUSED)]
-    assert len(news.of(runs, NOW)) == 1
+    assert len(news.lines(runs, NOW)) == 1
     runs.append(failed(2, REFUSED))
-    assert news.of(runs, NOW) == []
+    assert news.lines(runs, NOW) == []
     runs.append(failed(3, DOWN))
-    assert len(news.of(runs, NOW)) == 1
+    assert len(news.lines(runs, NOW)) == 1
     runs += [run(4), failed(5, DOWN)]
-    assert len(news.of(runs, NOW)) == 1
+    assert len(news.lines(runs, NOW)) == 1
 
 
 def test_a_run_asked_for_early_that_fails_late_is_told():
-    news = News([run(1, RunState.REQUESTED), run(2)])
-    assert len(news.of([failed(1, DOWN), run(2)], NOW)) == 1
+    news = RunNews([run(1, RunState.REQUESTED), run(2)])
+    assert len(news.lines([failed(1, DOWN), run(2)], NOW)) == 1
 
 
 def test_a_run_that_could_not_be_published_has_not_failed():
-    assert News([]).of([run(1, RunState.SUCCEEDED, DOWN)], NOW) == []
+    assert RunNews([]).lines([run(1, RunState.SUCCEEDED, DOWN)], NOW) == []
 
 
 def test_a_long_wait_for_another_run_is_told_once():
-    news = News([])
+    news = RunNews([])
     runs = [run(1, RunState.RUNNING), run(2, RunState.REQUESTED)]
-    (line,) = news.of(runs, NOW)
+    (line,) = news.lines(runs, NOW)
     assert line.startswith("Run 2 has to wait: run 1 (interval) is active.")
-    assert news.of(runs, NOW) == []
+    assert news.lines(runs, NOW) == []
 
 
 @pytest.mark.parametrize(
@@ -76,5 +78,5 @@ def test_a_long_wait_for_another_run_is_told_once():
     ],
     ids=["nobody is active", "nobody waits", "not for long"],
 )
-def test_other_waits_are_not_told(runs: list[Seen], now: datetime):
-    assert News([]).of(runs, now) == []
+def test_other_waits_are_not_told(runs: list[RunRow], now: datetime):
+    assert RunNews([]).lines(runs, now) == []

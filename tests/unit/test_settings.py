@@ -9,10 +9,12 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 from sqlalchemy import make_url
 
 from etl.model.errors import ConfigurationError
 from etl.settings import EMBEDDED_MARK, Settings, embedded_mark, read_settings
+from etl.settings.database_url import for_libpq
 from etl.settings.values import duration_text, parse_duration
 
 
@@ -177,6 +179,36 @@ def test_an_unescaped_at_sign_is_named_with_its_escape(rest: str):
 def test_a_database_url_that_libpq_takes_is_taken(rest: str, host: str, password: str):
     url = make_url(Settings(_env_file=None, database_url=f"postgresql://{rest}").sqlalchemy_url)
     assert (url.host, url.password) == (host, password)
+
+
+@pytest.mark.parametrize(
+    ("rest", "parts"),
+    [
+        ("u:p@h:5/d", {"host": "h", "port": "5", "user": "u", "password": "p", "dbname": "d"}),
+        ("u:p/w@h", {"host": "h", "user": "u", "password": "p/w"}),
+        ("u:p?w#:%40@h", {"host": "h", "user": "u", "password": "p?w#:@"}),
+        ("ann@example.com:p@h", {"host": "h", "user": "ann@example.com", "password": "p"}),
+        ("u:p@[::1]", {"host": "::1", "user": "u", "password": "p"}),
+        ("u@h/d%40e", {"host": "h", "user": "u", "dbname": "d@e"}),
+        ("/d?host=/var/run", {"host": "/var/run", "dbname": "d"}),
+        ("u@%2Fvar%2Frun/d", {"host": "/var/run", "user": "u", "dbname": "d"}),
+    ],
+)
+def test_libpq_reads_the_same_parts_from_a_database_url(rest: str, parts: dict[str, str]):
+    url, found = for_libpq(SecretStr(f"postgresql+psycopg2://{rest}"))
+    assert found == parts
+    assert url.startswith("postgresql://")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0@"), min_size=1))
+def test_libpq_reads_the_password_as_sqlalchemy_does(password: str):
+    given_url = SecretStr(f"postgresql://u:{password.replace('%', '%25')}@h/d")
+    assert for_libpq(given_url)[1]["password"] == password
+
+
+def test_libpq_gets_no_url_that_it_cannot_parse():
+    with pytest.raises(ConfigurationError, match="DATABASE_URL cannot be read"):
+        for_libpq(SecretStr("postgresql://u:p@h/d?foo=bar"))
 
 
 def test_a_socket_in_place_of_a_host_is_a_folder():

@@ -447,7 +447,7 @@ def has_rival(project: Path) -> bool:
 
 def test_bench_installs_its_rivals_once_and_apart_from_bucketline(benchmark: Path):
     first = call(benchmark / "run.sh", "bench", "--quick")
-    assert "Installing the rivals of the benchmark into bench/.venv" in first.stderr
+    assert "Installing the baseline tools of the benchmark into bench/.venv" in first.stderr
     assert '"arguments": ["--quick"]' in first.stdout
     assert has_rival(benchmark)
     assert not list(benchmark.glob(".venv/lib/*/site-packages/rival.py"))

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from etl.cli import render
+from etl.cli.common import print_lines
 from etl.model.values import Counts, RunReport, RunState, Trigger
 from etl.settings import Settings
 from etl.storage.notifications import wanted
@@ -35,9 +36,9 @@ PROBLEM = {
 }
 
 
-def said(what: Any, *arguments: Any) -> list[str]:  # noqa: ANN401 - any of show's functions
+def said(what: Any, *arguments: Any) -> list[str]:  # noqa: ANN401 - any function of render
     text = io.StringIO()
-    what(Console(file=text, width=80, highlight=False), *arguments)
+    print_lines(Console(file=text, width=80, highlight=False), what(*arguments))
     return [line.rstrip() for line in text.getvalue().splitlines()]
 
 
@@ -84,7 +85,7 @@ def test_of_many_problems_the_first_are_shown_and_the_rest_told_of():
 
 def test_no_problem_is_told_as_such():
     def none(others: int, key: str | None = None, code: str | None = None) -> list[str]:
-        return said(partial(render.no_problem, key=key, code=code, others=others))
+        return said(partial(render.no_problems, key=key, code=code, others=others))
 
     assert none(0) == ["No problem is open."]
     assert none(0, "nope") == ["No problem of 'nope' is open."]
@@ -160,9 +161,9 @@ def test_a_runs_report_ends_with_its_profile_in_the_order_of_the_steps():
 def test_who_is_subscribed_is_told_beside_the_scheduler_that_listens():
     alone = partial(render.subscriptions, event_listen=False)
     beside = partial(render.subscriptions, event_listen=True)
-    scheduler = "The scheduler listens, while it is up (EVENT_LISTEN)."
-    assert said(alone, []) == ["Nobody is subscribed."]
-    assert said(beside, []) == ["Nobody is subscribed.", scheduler]
+    scheduler = "The scheduler listens while it is up (EVENT_LISTEN)."
+    assert said(alone, []) == ["There are no subscriptions."]
+    assert said(beside, []) == ["There are no subscriptions.", scheduler]
     (one,) = wanted(["arn:minio:sqs::1:webhook"])
     target = "arn:minio:sqs::1:webhook: s3:ObjectCreated:*, s3:ObjectRemoved:* of *"
     assert said(alone, [one]) == [target]
