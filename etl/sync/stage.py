@@ -1,4 +1,4 @@
-"""COPY batches to staging, from where `etl.sync.merge` takes them into the tables."""
+"""COPY batches to staging, from which `etl.sync.merge` merges them into the tables."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 _PROBLEM_FIELDS = tuple(spec.name for spec in fields(Problem))
 STAGING = ("staging_row", "staging_object", "staging_problem")
-COPY_BYTES = 1 << 20  # between two reads COPY may have to wait for the thread that parses
+COPY_BYTES = 1 << 20  # few reads, because each may wait for the thread that parses
 
 
 def empty_staging(connection: Connection) -> None:
-    """Clear away what a dead run left behind; write nothing when there is nothing."""
+    """Remove the rows of an interrupted run; write nothing if there are none."""
     for table in STAGING:
         if connection.scalar(text(f"SELECT EXISTS (SELECT FROM {table})")):
             connection.execute(text(f"TRUNCATE {table}"))
@@ -31,7 +31,7 @@ def empty_staging(connection: Connection) -> None:
 
 
 def stage(connection: Connection, batch: Batch) -> None:
-    """Add one batch to staging, whole or not at all."""
+    """Add one batch to staging, atomically."""
     rows = batch.rows.rename(columns={"key": "source_key", "line": "source_line"})
     with connection.begin():
         if batch.discards is not None:
@@ -39,11 +39,11 @@ def stage(connection: Connection, batch: Batch) -> None:
         _copy(connection, "staging_row", pa.Table.from_pandas(rows, preserve_index=False))
         _copy(connection, "staging_object", _table(batch.objects, StagedObject._fields))
         _copy(connection, "staging_problem", _table(batch.problems, _PROBLEM_FIELDS))
-    pa.default_memory_pool().release_unused()  # it would keep what the largest batch took
+    pa.default_memory_pool().release_unused()  # or it would keep the memory of the largest batch
 
 
 def holds_images(connection: Connection) -> bool:
-    """Whether images are staged, be they added, modified or removed."""
+    """Whether staging contains an added, modified or removed image."""
     question = "SELECT EXISTS (SELECT FROM staging_object WHERE kind = 'image')"
     return bool(connection.scalar(text(question)))
 
@@ -60,8 +60,8 @@ def _table(values: Sequence[object], names: Sequence[str]) -> pa.Table:
 def _copy(connection: Connection, table: str, cells: pa.Table) -> None:
     if not cells.num_rows:
         return
-    # Arrow quotes every text and no null, so COPY tells '' from NULL and no cell is syntax.
-    # In one chunk: for an empty one Arrow writes 8 KB of NULs.
+    # Arrow quotes every text and no null, so COPY distinguishes '' from NULL and no cell is syntax.
+    # The table has one chunk, because Arrow writes 8 KB of NULs for an empty chunk.
     cells = cells.combine_chunks()
     buffer = io.BytesIO()
     arrow_csv.write_csv(cells, buffer, arrow_csv.WriteOptions(include_header=False))

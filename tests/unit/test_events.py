@@ -137,37 +137,37 @@ def test_a_nul_anywhere_but_in_the_key_is_replaced():
 
 def test_reading_an_object_is_no_hint():
     told = record() | {"eventName": "s3:ObjectAccessed:Get"}
-    assert [event.is_hint for event in parse(body(record(), told))] == [True, False]
+    assert [event.may_change for event in parse(body(record(), told))] == [True, False]
 
 
 @pytest.mark.parametrize(
     ("message", "fault"),
     [
-        (b"", "no JSON"),
-        (b"{", "no JSON"),
-        (b"\xff\xfe", "no JSON"),
-        (b'{"Records": [{"a": "\\ud800"}]}', "no JSON"),
-        (b'{"Records": [{"a": NaN}]}', "no JSON"),
-        (b"[" * 100_000, "no JSON"),
-        (b"7", "no JSON object"),
-        (b"[]", "no JSON object"),
+        (b"", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (b"\xff\xfe", "not valid JSON"),
+        (b'{"Records": [{"a": "\\ud800"}]}', "not valid JSON"),
+        (b'{"Records": [{"a": NaN}]}', "not valid JSON"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b"7", "not a JSON object"),
+        (b"[]", "not a JSON object"),
         (b"{}", "no Records"),
-        (b'{"Records": {}}', "Records is no list"),
-        (b'{"Records": "many"}', "Records is no list"),
+        (b'{"Records": {}}', "Records is not a list"),
+        (b'{"Records": "many"}', "Records is not a list"),
         (b'{"Records": [7]}', "Records[0]"),
         (b'{"Records": [{}]}', "Records[0].eventName"),
         (body(record(), record(key="")), "Records[1].s3.object.key"),
         (body(record(key="a%00b")), "NUL"),
-        (body(record(key="%ff")), "no quoted UTF-8"),
+        (body(record(key="%ff")), "not percent-encoded UTF-8"),
         (body(record(key="a" * 1025)), "1 to 1024 bytes"),
         (body(record(key=quote_plus("ä" * 513))), "1 to 1024 bytes"),
         (body(record(size=-1)), "size"),
         (body(record(size=2**63)), "size"),
         (body(record(sequencer="7" * 257)), "sequencer"),
-        (body(record(sequencer="ä" * 129)), "sequencer: must have 256 bytes at most"),
-        (body(record() | {"eventName": "ä" * 129}), "eventName: must have 256 bytes at most"),
-        (body(of_bucket("b" * 64)), "s3.bucket.name: must have 63 bytes at most"),
-        (body(of_bucket("ä" * 32)), "s3.bucket.name: must have 63 bytes at most"),
+        (body(record(sequencer="ä" * 129)), "sequencer: must have at most 256 bytes"),
+        (body(record() | {"eventName": "ä" * 129}), "eventName: must have at most 256 bytes"),
+        (body(of_bucket("b" * 64)), "s3.bucket.name: must have at most 63 bytes"),
+        (body(of_bucket("ä" * 32)), "s3.bucket.name: must have at most 63 bytes"),
         (body(record(sequencer=None) | {"eventTime": None}), "neither sequencer nor eventTime"),
         (body(record() | {"eventTime": "0001-01-01T00:00:00+14:00"}), "eventTime"),
         (body(record() | {"eventTime": "yesterday"}), "eventTime"),
