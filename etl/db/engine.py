@@ -15,7 +15,7 @@ from etl.db import schema
 from etl.db.connection import (
     CONNECT_TIMEOUT_SECONDS,
     FORBIDDEN,
-    HOST_ADVICE,
+    HOST_HINT,
     UNDEFINED,
     UNKNOWN_HOST,
     Opener,
@@ -128,7 +128,7 @@ def translating() -> Iterator[None]:
             raise
         raise DatabaseUnavailable(
             f"PostgreSQL is not available: {first_line(cause)}",
-            hint=HOST_ADVICE if UNKNOWN_HOST in str(cause) else None,
+            hint=HOST_HINT if UNKNOWN_HOST in str(cause) else None,
             public_message="PostgreSQL is not available.",
         ) from error
 
