@@ -21,7 +21,7 @@ BLOCK_BYTES = 4 << 20  # of CSV, at most; each block makes one batch, and one ro
 
 
 def parquet(
-    csv: IO[bytes], types: Mapping[str, pa.DataType], *, block_bytes: int = BLOCK_BYTES
+    csv: IO[bytes], types: Mapping[str, pa.DataType | str], *, block_bytes: int = BLOCK_BYTES
 ) -> Iterator[bytes]:
     """The rows of a CSV with a header as a Parquet file, one row group per block."""
     new_file = partial(arrow_parquet.ParquetWriter, compression="zstd", store_schema=False)
@@ -29,7 +29,7 @@ def parquet(
 
 
 def arrow_stream(
-    csv: IO[bytes], types: Mapping[str, pa.DataType], *, block_bytes: int = BLOCK_BYTES
+    csv: IO[bytes], types: Mapping[str, pa.DataType | str], *, block_bytes: int = BLOCK_BYTES
 ) -> Iterator[bytes]:
     """The rows of a CSV with a header as an Arrow IPC stream, one batch per block."""
     return _written(csv, types, block_bytes, ipc.new_stream)
@@ -37,7 +37,7 @@ def arrow_stream(
 
 def _written(
     csv: IO[bytes],
-    types: Mapping[str, pa.DataType],
+    types: Mapping[str, pa.DataType | str],
     block_bytes: int,
     new_file: Callable[..., Any],
 ) -> Iterator[bytes]:
@@ -51,7 +51,7 @@ def _written(
     yield b"".join(chunks)
 
 
-def _batches(csv: IO[bytes], types: Mapping[str, pa.DataType], block_bytes: int) -> Any:  # noqa: ANN401 - Arrow's
+def _batches(csv: IO[bytes], types: Mapping[str, pa.DataType | str], block_bytes: int) -> Any:  # noqa: ANN401 - Arrow's
     """Read COPY's CSV, in which an empty text is quoted and a null is not."""
     return arrow_csv.open_csv(
         csv,

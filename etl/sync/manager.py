@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import structlog
@@ -26,10 +27,9 @@ from etl.model.errors import (
 )
 from etl.model.keys import is_ignored
 from etl.model.values import Change, Counts, RunReport, Trigger
-from etl.runtime.pools import flat_map_ahead, map_ahead
 from etl.storage.client import ObjectStore
 from etl.storage.listing import STRETCH_OBJECTS
-from etl.sync import batch, merge, publish, stage, stream
+from etl.sync import merge, publish, staging
 from etl.sync.diff import changes, changes_by_page
 from etl.sync.probe import confirm_removals, stat_keys
 from etl.sync.run import Run
@@ -38,11 +38,11 @@ from etl.sync.stats import RunStats
 if TYPE_CHECKING:
     from etl.model.values import ListingEntry
     from etl.settings import Settings
+    from etl.sync.batch import Batch
 
 log = structlog.get_logger("etl.run")
 
 Progress = Callable[[str, int], None]
-BATCHES_AHEAD = 1
 EVENTS_PER_RUN = 10_000
 
 
@@ -167,7 +167,7 @@ class DataManager:
     ) -> RunReport:
         """Sync the changed objects among the keys of the pending events."""
         with self._recording_failure(run):
-            stage.empty_staging(run.connection)
+            staging.empty_staging(run.connection)
             batches = self._read(run, changed)
             self._stage(run, batches)
             events.handle(run.connection, pending, run.id, refused=run.stats.unreadable)
@@ -248,7 +248,7 @@ class DataManager:
 
     def _begin_listing(self, run: Run) -> datetime:
         """Empty staging; return the time at which the listing begins."""
-        stage.empty_staging(run.connection)
+        staging.empty_staging(run.connection)
         began = runs.database_now(run.connection)
         run.connection.commit()
         return began
@@ -277,25 +277,26 @@ class DataManager:
                 else:
                     yield change
 
-    def _read(self, run: Run, changed: Iterable[Change]) -> Iterator[batch.Batch]:
+    def _read(self, run: Run, changed: Iterable[Change]) -> Iterator[Batch]:
         """Fetch and parse the changed objects in batches, each while another is staged."""
         today, profile = self._clock().date(), run.stats.profile
+        coming = profile.each("list", changed)
+        with profile.step("read"):
+            first = next(coming, None)
+        if first is None:
+            return
+        from etl.sync import stream  # pandas, which a run without changes does not need
 
-        def fetch(items: list[Change]) -> batch.Fetched:
-            return stream.fetch(self._store, self._bucket, items)
+        batches = stream.read_changes(self._store, self._bucket, chain([first], coming), today)
+        yield from profile.each("read", batches)  # the time that the run waits for a batch
 
-        def read(fetched: batch.Fetched) -> Iterator[batch.Batch]:
-            return stream.read(self._store, self._bucket, fetched, today)
-
-        cut = batch.cut(profile.each("list", changed))
-        batches = flat_map_ahead(read, map_ahead(fetch, cut, BATCHES_AHEAD), BATCHES_AHEAD)
-        return profile.each("read", batches)  # only the time that the run waits for a batch
-
-    def _stage(self, run: Run, batches: Iterator[batch.Batch]) -> None:
+    def _stage(self, run: Run, batches: Iterator[Batch]) -> None:
         stats = run.stats
         for read in batches:
+            from etl.sync.stage import stage  # pyarrow, as in `_read`
+
             with stats.profile.step("stage"):
-                stage.stage(run.connection, read)
+                stage(run.connection, read)
             stats.profile.count("stage", len(read.rows))
             stats.staged += len(read.objects)
             stats.unreadable.update(read.unreadable)
@@ -311,7 +312,7 @@ class DataManager:
         stats.retired_before = runs.retired_by_events(connection)
         with stats.profile.step("merge"):
             before = runs.last_counts(connection)
-            has_images = stage.holds_images(connection)  # the merge empties staging
+            has_images = staging.holds_images(connection)  # the merge empties staging
             counts = stats.added_to(self._merge_staging(run, before))
             merge.check_objects(counts)
             stats.profile.count("read", counts.rows_read)

@@ -7,10 +7,8 @@ from contextlib import closing, contextmanager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, BinaryIO
 
-import pyarrow as pa
 from sqlalchemy import Connection, text
 
-from etl.db import columnar
 from etl.db.copy_stream import ChunkReader, CopyStream
 from etl.db.engine import driver
 from etl.model.errors import ObjectStoreUnavailable
@@ -27,7 +25,7 @@ PARQUET_NAME = "output.parquet"
 OUTPUT_COLUMNS = ("user_id", "first_name", "last_name", "birthts", "img_path")
 PARQUET_BLOCK_BYTES = 8 << 20  # of CSV: about 150,000 users in each row group
 READ_BYTES = 1 << 20
-PARQUET_TYPES = dict.fromkeys(OUTPUT_COLUMNS, pa.string()) | {"birthts": pa.int64()}
+PARQUET_TYPES = dict.fromkeys(OUTPUT_COLUMNS, "string") | {"birthts": "int64"}
 MEDIA_TYPES = {
     OUTPUT_NAME: "text/csv; charset=utf-8",
     PARQUET_NAME: "application/vnd.apache.parquet",
@@ -154,5 +152,7 @@ def _copied_out(connection: Connection, statement: str) -> Iterator[BinaryIO]:
 
 def as_parquet(csv: BinaryIO, block_bytes: int = PARQUET_BLOCK_BYTES) -> BinaryIO:
     """The rows of output.csv as a Parquet file, in the memory of one block."""
+    from etl.db import columnar
+
     chunks = columnar.parquet(csv, PARQUET_TYPES, block_bytes=block_bytes)
     return io.BufferedReader(ChunkReader(chunks), READ_BYTES)
