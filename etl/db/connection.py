@@ -246,9 +246,7 @@ def _sqlstates(dsn: Any, arguments: Mapping[str, Any]) -> list[str]:  # noqa: AN
 
 
 def _request_sqlstates(connection: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
-    libpq = ctypes.CDLL(
-        _psycopg.__file__
-    )  # also resolves symbols of the libpq that it is linked to
+    libpq = ctypes.CDLL(_psycopg.__file__)  # with the symbols of the libpq linked to it
     libpq.PQsetErrorVerbosity.argtypes = (ctypes.c_void_p, ctypes.c_int)
     libpq.PQsetErrorVerbosity(connection.pgconn_ptr, _ONLY_SQLSTATE)
 

@@ -80,7 +80,7 @@ class DataManager:
     def run(
         self, trigger: Trigger, *, allow_mass_retirement: bool = False, wait_seconds: float = 0
     ) -> RunReport:
-        """Run now.
+        """Make a full run now.
 
         Raises:  RunAlreadyActive when another run holds the lock after `wait_seconds`;
                  any other EtlError after it was recorded as the run's error.
@@ -90,12 +90,12 @@ class DataManager:
             run_id = runs.begin_run(
                 connection, trigger, allow_mass_retirement=allow_mass_retirement
             )
-            return self._run(
+            return self._run_full(
                 Run(run_id, trigger, connection, allow_mass_retirement=allow_mass_retirement)
             )
 
     def run_requested(self, *, wait_seconds: float = 0) -> RunReport | None:
-        """Make the requested run; None if none is requested.
+        """Make the requested full run; None if none is requested.
 
         Raises:  as `run`.
         """
@@ -105,7 +105,7 @@ class DataManager:
             if claimed is None:
                 return None
             run_id, trigger, allow = claimed
-            return self._run(Run(run_id, trigger, connection, allow_mass_retirement=allow))
+            return self._run_full(Run(run_id, trigger, connection, allow_mass_retirement=allow))
 
     def run_events(self, *, wait_seconds: float = 0, refused_too: bool = True) -> RunReport | None:
         """Check the keys of pending events once, and make a run if an object changed.
@@ -123,7 +123,7 @@ class DataManager:
             if not pending.ids:
                 return None
             stats = RunStats()
-            with stats.profile.step("look"):
+            with stats.profile.step("look"):  # the name in `step_seconds`
                 found = self._changed_keys(connection, pending.keys, stats)
             if not found:
                 events.handle(connection, pending, events.NO_RUN)
@@ -148,8 +148,8 @@ class DataManager:
 
     # -- the two kinds of run
 
-    def _run(self, run: Run) -> RunReport:
-        """Sync the whole bucket. The steps up to `_stage` stream; no list is held whole."""
+    def _run_full(self, run: Run) -> RunReport:
+        """Sync the whole bucket. List, diff and read are generators that `_stage` consumes."""
         with self._recording_failure(run):
             self._check_bucket_is_ours(run.connection)
             began = self._begin_listing(run)

@@ -43,8 +43,8 @@ Figures: TypeAlias = dict[str, int]
 class Thresholds(NamedTuple):
     """Sizes at which a merge changes its plan.
 
-    Up to `small` objects and rows, each is looked up by index. From `many` rows on, indexes are
-    created after a first load, and a table is analyzed after it was written.
+    Up to `small` objects and rows, each is looked up by index. From `many` rows on, a first load
+    creates the indexes after the rows, and the manifest is analyzed after it was written.
     """
 
     small: int = 500
@@ -171,7 +171,7 @@ def _write_users(connection: Connection, parameters: Parameters, thresholds: Thr
 def _write_users_in_bulk(
     connection: Connection, parameters: Parameters, thresholds: Thresholds
 ) -> Figures:
-    """As `_write_users`; fill an empty table directly if no user has two rows."""
+    """As `_write_users`, but fill an empty table directly if no user has two rows."""
     is_first = _is_first_load(connection, thresholds.many)
     if is_first:
         loaded = _load_first(connection, parameters)
