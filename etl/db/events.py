@@ -48,12 +48,13 @@ _ACCESSED = "ObjectAccessed"
 class BucketEvent:
     """One event as received; `record` is the complete record, ready for jsonb.
 
-    `mark` is equal for repeated deliveries of one event, and differs between events of a key.
+    `dedup_key`, the column `mark`, is equal for repeated deliveries of one event, and differs
+    between events of a key.
     """
 
     bucket: str
     key: str
-    mark: str
+    dedup_key: str
     event_name: str
     sequencer: str | None
     event_time: datetime | None
@@ -112,7 +113,7 @@ def _event(record: object, place: int, keys_are_quoted: bool) -> BucketEvent:  #
     return BucketEvent(
         bucket=valid.s3.bucket.name,
         key=source.key,
-        mark=source.sequencer or f"{valid.event_time} {valid.event_name}",
+        dedup_key=source.sequencer or f"{valid.event_time} {valid.event_name}",
         event_name=valid.event_name,
         sequencer=source.sequencer,
         event_time=valid.event_time,

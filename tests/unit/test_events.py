@@ -69,7 +69,7 @@ def test_a_message_of_minio():
     assert event.event_time == datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
     assert event.etag == "9bb58f26192e4ba00f01e2e7b136bbd8"
     assert (event.size, event.version_id) == (60, "1")
-    assert event.mark == event.sequencer == "1886F4D9B2A4E0A0"
+    assert event.dedup_key == event.sequencer == "1886F4D9B2A4E0A0"
     assert event.record == MINIO["Records"][0]
 
 
@@ -93,8 +93,8 @@ def test_without_a_sequencer_time_and_name_tell_events_apart():
     first = record(sequencer=None)
     again = record(sequencer=None)
     later = record(sequencer=None) | {"eventTime": "2026-01-02T03:04:06Z"}
-    marks = [event.mark for event in parse(body(first, again, later))]
-    assert marks[0] == marks[1] != marks[2]
+    keys = [event.dedup_key for event in parse(body(first, again, later))]
+    assert keys[0] == keys[1] != keys[2]
 
 
 @given(st.text(min_size=1, max_size=200))

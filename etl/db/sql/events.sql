@@ -6,14 +6,14 @@
 -- Parameters: :events, a JSON array of the columns; :bucket, the source bucket.
 INSERT INTO bucket_event (bucket, key, mark, sequencer, event_name, event_time, etag, size,
                           version_id, record, handled_by_run)
-SELECT bucket, key, mark, sequencer, event_name, event_time, etag, size, version_id, record,
+SELECT bucket, key, dedup_key, sequencer, event_name, event_time, etag, size, version_id, record,
        CASE WHEN bucket = :bucket AND may_change THEN NULL ELSE 0 END
 FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS received (
-    bucket text, key text, mark text, sequencer text, event_name text, event_time timestamptz,
+    bucket text, key text, dedup_key text, sequencer text, event_name text, event_time timestamptz,
     etag text, size bigint, version_id text, record jsonb, may_change boolean)
-ORDER BY bucket, key COLLATE "C", mark
+ORDER BY bucket, key COLLATE "C", dedup_key
 ON CONFLICT (bucket, key, mark) DO NOTHING
-RETURNING handled_by_run IS NULL AS waits
+RETURNING handled_by_run IS NULL AS is_pending
 
 -- name: any_waiting
 -- Parameters: :refused_too.
