@@ -19,7 +19,7 @@ from sqlalchemy import text
 from api.http import encodings, paging
 from api.rows.statements import statement
 from api.state.services import STATEMENT_TIMEOUT_SECONDS, services, took_too_long
-from etl.db.copy_stream import Copied
+from etl.db.copy_stream import CopyStream
 from etl.db.engine import driver
 from etl.model.errors import TransientError
 
@@ -52,7 +52,7 @@ def everyone(wanted: RowQuery, kind: Format, coding: str | None) -> Response:
     """All users that are wanted, however many."""
     shared = services()
     copy = partial(_copy_for_long, wanted, kind)
-    copied = Copied(shared.lent, copy, patience_seconds=shared.patience_seconds)
+    copied = CopyStream(shared.lent, copy, timeout_seconds=shared.patience_seconds)
     try:
         _await(copied)
         pieces = iter(_finished(copied, wanted, kind, coding))
@@ -95,7 +95,7 @@ def _finished(
     return dressed if coding is None else encodings.encode(coding, dressed)
 
 
-def _await(copied: Copied) -> None:
+def _await(copied: CopyStream) -> None:
     if not copied.wait(STATEMENT_TIMEOUT_SECONDS):
         raise took_too_long()
 
@@ -117,7 +117,7 @@ def _whole(pieces: Iterable[bytes], kind: Format, coding: str | None) -> Respons
 
 
 def _long(
-    first: list[bytes], rest: Iterator[bytes], copied: Copied, kind: Format, coding: str | None
+    first: list[bytes], rest: Iterator[bytes], copied: CopyStream, kind: Format, coding: str | None
 ) -> Response:
     streams = services().streams
     if not streams.acquire(blocking=False):

@@ -1,7 +1,7 @@
-"""One connection to PostgreSQL: how it is opened, how its session is set, why it was refused.
+"""Connections to PostgreSQL: opening, session settings, and the reasons for a refused login.
 
-Settings that depend on the process environment, the role or the database are set on every
-connection, so that all machines and roles store and show the same values.
+Every connection sets the settings that the environment, the role or the database may change, so
+that all machines and roles store and show the same values.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _ARGUMENTS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-# PGCLIENTENCODING and settings of the role yield to it, and psycopg2 reads it when it connects.
+# Overrides PGCLIENTENCODING and the role's settings; psycopg2 reads it when it connects.
 _ENCODING = {"client_encoding": "UTF8"}
 
-# After the connection is made, because PGTZ and PGDATESTYLE win over startup options, which some
-# connection poolers refuse besides. Not standard_conforming_strings: psycopg2 quotes by what it was
-# when it connected, and no statement of ours has a backslash in a literal.
+# Set after connecting, because PGTZ and PGDATESTYLE override startup options, and because some
+# connection poolers reject startup options. standard_conforming_strings is not set: psycopg2 quotes
+# according to its value at connection time, and our statements have no backslash in a literal.
 _SESSION = {
     "timezone": "UTC",
     "datestyle": "ISO, MDY",
@@ -57,8 +57,8 @@ UNDEFINED_TABLE = "42P01"
 UNDEFINED = (UNDEFINED_TABLE, "42703", "3F000")  # table, column, schema
 FORBIDDEN = "42501"
 
-# SQLSTATE classes of a connection that will be refused the next time too: login, database, role or
-# options. The others (too many connections, starting up, shutting down) pass.
+# SQLSTATE classes of connections that will be refused again: login, database, role or options. The
+# others (too many connections, starting up, shutting down) are temporary.
 _REFUSED = ("22", "28", "3D", "42")
 # Refusals of the client library, which sends no SQLSTATE.
 _REFUSED_LOCALLY = re.compile(
@@ -67,26 +67,26 @@ _REFUSED_LOCALLY = re.compile(
 _SQLSTATE = re.compile(r":  ([0-9A-Z]{5})\s*$", re.MULTILINE)
 _ONLY_SQLSTATE = 3  # PQERRORS_SQLSTATE
 
-_ADVICE = {
+_HINTS = {
     "28P01": f"Check the user and the password in DATABASE_URL; {URL_ESCAPES}.",
     "28000": "Check the user in DATABASE_URL: it must exist and have LOGIN, and pg_hba.conf"
     " must admit it from this machine.",
-    "3D000": "Check the database's name in DATABASE_URL, or make the database:"
+    "3D000": "Check the database name in DATABASE_URL, or create the database:"
     " `CREATE DATABASE {database} ENCODING 'UTF8' TEMPLATE template0`.",
     FORBIDDEN: "Grant it: `GRANT CONNECT ON DATABASE {database} TO {user}`.",
 }
-_OTHER_ADVICE = "Check the connection options in DATABASE_URL and PGOPTIONS."
-_LOCAL_ADVICE = "Check the password, sslmode and certificates in DATABASE_URL."
+_OTHER_HINT = "Check the connection options in DATABASE_URL and PGOPTIONS."
+_LOCAL_HINT = "Check the password, sslmode and certificates in DATABASE_URL."
 UNKNOWN_HOST = "could not translate host name"
-HOST_ADVICE = f"Check the host in DATABASE_URL; {URL_ESCAPES}."
+HOST_HINT = f"Check the host in DATABASE_URL; {URL_ESCAPES}."
 
 
 @dataclass(frozen=True)
 class Opener:
-    """Opens connections to what DATABASE_URL names.
+    """Opens connections to the database in DATABASE_URL.
 
-    `limits` are settings in seconds, such as statement_timeout. With `checks_schema` a connection
-    is good only if the tables are of the version that this program needs.
+    `limits` are settings in seconds, such as statement_timeout. With `checks_schema`, opening
+    fails unless the tables have the version that this program requires.
     """
 
     url: URL = field(repr=False)
@@ -95,14 +95,14 @@ class Opener:
 
     @classmethod
     def of(cls, settings: Settings, **given: Any) -> Opener:  # noqa: ANN401 - its fields
-        """The opener of these settings.
+        """The opener for these settings.
 
-        Raises:  ConfigurationError when DATABASE_URL is missing or no PostgreSQL URL.
+        Raises:  ConfigurationError when DATABASE_URL is missing or not a PostgreSQL URL.
         """
         return cls(make_url(settings.sqlalchemy_url), **given)
 
     def open(self) -> Any:  # noqa: ANN401 - psycopg2 has no types
-        """A connection whose session is set.
+        """A connection with its session settings.
 
         Raises:  LoginRefused; NewerSchema and OlderSchema with `checks_schema`; the driver's
                  error when PostgreSQL does not answer.
@@ -116,7 +116,7 @@ class Opener:
         return connection
 
     def check(self) -> None:
-        """Compare the version of the tables again, over a connection of its own.
+        """Compare the version of the tables again, over a separate connection.
 
         Raises:  as `open`.
         """
@@ -136,43 +136,43 @@ class Opener:
 
     @cached_property
     def _arguments(self) -> tuple[Any, dict[str, Any]]:
-        """What the driver is called with; options in the URL stay, and win where both set one."""
+        """The arguments for the driver; options in the URL override the defaults."""
         dsn, given = self.url.get_dialect()().create_connect_args(self.url)
         return dsn, {**_ARGUMENTS, **given, **_ENCODING}
 
     def _refuse(self, error: psycopg2.OperationalError, dsn: Any, arguments: Any) -> None:  # noqa: ANN401
         """Raise LoginRefused if the next attempt would fail the same way."""
         if _REFUSED_LOCALLY.search(str(error)):
-            raise self._refused(error, _LOCAL_ADVICE) from error
+            raise self._refused(error, _LOCAL_HINT) from error
         states = _sqlstates(dsn, arguments)
         if states and all(state.startswith(_REFUSED) for state in states):
-            raise self._refused(error, _ADVICE.get(states[-1], _OTHER_ADVICE)) from error
+            raise self._refused(error, _HINTS.get(states[-1], _OTHER_HINT)) from error
 
-    def _refused(self, error: BaseException, advice: str) -> LoginRefused:
+    def _refused(self, error: BaseException, hint: str) -> LoginRefused:
         names = {
             "database": f'"{self.url.database or self.url.username}"',
             "user": f'"{self.url.username}"',
         }
         return LoginRefused(
-            f"PostgreSQL refuses the connection: {last_line(error)}.",
-            hint=advice.format(**names),
-            public_message="PostgreSQL refuses the connection.",
+            f"PostgreSQL refused the connection: {last_line(error)}.",
+            hint=hint.format(**names),
+            public_message="PostgreSQL refused the connection.",
         )
 
     # -- the session
 
     def _set_up(self, connection: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
-        """Set the session and ask for the version of the tables, in one round trip."""
+        """Set the session and read the version of the tables, in one round trip."""
         connection.autocommit = True
         with connection.cursor() as cursor:
             if self.checks_schema:
-                schema.check(self._found(cursor))
+                schema.check(self._versions(cursor))
             else:
                 cursor.execute(self._settings(cursor))
         connection.autocommit = False
 
-    def _found(self, cursor: Any) -> list[str]:  # noqa: ANN401 - psycopg2 has no types
-        """The versions in `alembic_version`; none where that is missing."""
+    def _versions(self, cursor: Any) -> list[str]:  # noqa: ANN401 - psycopg2 has no types
+        """The versions in `alembic_version`; none if that table is missing."""
         try:
             cursor.execute(f"{self._settings(cursor)}; {schema.FIND_VERSIONS}")
         except psycopg2.Error as error:
@@ -184,7 +184,7 @@ class Opener:
         return [version for (version,) in cursor.fetchall()]
 
     def _settings(self, cursor: Any) -> str:  # noqa: ANN401 - psycopg2 has no types
-        """A transaction of its own: what comes after it may fail."""
+        """The settings in a separate transaction, because a later statement may fail."""
         limits = {
             name: str(int(seconds * 1000))
             for name, seconds in self.limits.items()
@@ -199,25 +199,25 @@ class Opener:
 
 
 def missing_right(error: BaseException | None) -> RightMissing:
-    """The error of a statement that the role may not run."""
+    """The error for a statement that the role may not run."""
     return RightMissing(
-        f"PostgreSQL refuses a statement: {first_line(error)}.",
-        hint="Grant the role in DATABASE_URL all rights on Bucketline's tables, or make it their"
-        " owner.",
-        public_message="PostgreSQL refuses a statement.",
+        f"PostgreSQL refused a statement: {first_line(error)}.",
+        hint="Grant the role in DATABASE_URL all privileges on Bucketline's tables, or make it"
+        " their owner.",
+        public_message="PostgreSQL refused a statement.",
     )
 
 
 def first_line(error: BaseException | None) -> str:
-    """What the server or the driver says, in one line."""
+    """The first line of the server's or driver's message."""
     return _lines(error)[0]
 
 
 def last_line(error: BaseException) -> str:
-    """What was said of the attempt at the last of several addresses; never a DETAIL or HINT."""
-    said = [line for line in _lines(error) if "failed: " in line or not line.startswith("\t")]
-    failed = [line for line in said if "failed: " in line]
-    return (failed or said)[-1].rstrip(".")
+    """The message about the last of several addresses; never a DETAIL or HINT line."""
+    lines = [line for line in _lines(error) if "failed: " in line or not line.startswith("\t")]
+    failed = [line for line in lines if "failed: " in line]
+    return (failed or lines)[-1].rstrip(".")
 
 
 def _lines(error: BaseException | None) -> list[str]:
@@ -229,15 +229,15 @@ def _lines(error: BaseException | None) -> list[str]:
 
 
 def _sqlstates(dsn: Any, arguments: Mapping[str, Any]) -> list[str]:  # noqa: ANN401
-    """The SQLSTATEs with which PostgreSQL answers an attempt to connect; none if it does not.
+    """The SQLSTATEs of PostgreSQL's response to a connection attempt; none without a response.
 
-    psycopg2 has no SQLSTATE of a connection that failed, and the words depend on the server's
-    language. An asynchronous attempt can be asked for SQLSTATEs in place of words.
+    psycopg2 has no SQLSTATE for a failed connection, and the message depends on the server's
+    language. An asynchronous attempt can be set to report SQLSTATEs instead of messages.
     """
     with suppress(psycopg2.Error, AttributeError, OSError):
         connection = psycopg2.connect(*dsn, **arguments, async_=True)
         with closing(connection):
-            _ask_for_sqlstates(connection)
+            _request_sqlstates(connection)
             try:
                 _wait(connection)
             except psycopg2.Error as error:
@@ -245,14 +245,14 @@ def _sqlstates(dsn: Any, arguments: Mapping[str, Any]) -> list[str]:  # noqa: AN
     return []
 
 
-def _ask_for_sqlstates(connection: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
-    libpq = ctypes.CDLL(_psycopg.__file__)  # finds what that is linked to: the very libpq
+def _request_sqlstates(connection: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
+    libpq = ctypes.CDLL(_psycopg.__file__)  # with the symbols of the libpq linked to it
     libpq.PQsetErrorVerbosity.argtypes = (ctypes.c_void_p, ctypes.c_int)
     libpq.PQsetErrorVerbosity(connection.pgconn_ptr, _ONLY_SQLSTATE)
 
 
 def _wait(connection: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
-    """Let the connection be made, or fail."""
+    """Wait until the connection is established or fails."""
     deadline = time.monotonic() + CONNECT_TIMEOUT_SECONDS
     while (state := connection.poll()) != extensions.POLL_OK and time.monotonic() < deadline:
         reading = [connection] if state == extensions.POLL_READ else []

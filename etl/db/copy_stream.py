@@ -1,7 +1,7 @@
-"""What a COPY sends, taken in pieces: COPY pushes in a thread of its own, somebody pulls here.
+"""The output of a COPY as an iterator of chunks. COPY writes them in its own thread.
 
-Neither runs ahead of the other by more than a few pieces. A COPY that fails also fails whoever
-takes its pieces, so that a part never looks like the whole.
+COPY waits while a few chunks are not consumed yet. If COPY fails, so does the consumer, so partial
+output never looks complete.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-PIECE_BYTES = 1 << 16
-PIECES_AHEAD = 4
+CHUNK_BYTES = 1 << 16
+CHUNKS_AHEAD = 4
 
 
 class _Closed(Exception):
-    """Nobody wants what is still to come."""
+    """The consumer needs no further chunks."""
 
 
-class Copied:
-    """The pieces of one COPY in their order; iterate to the end, then or before that close.
+class CopyStream:
+    """The chunks of one COPY in order. The caller closes it, at the end or earlier.
 
     The connection belongs to the COPY's thread until `close` returns.
 
-    Raises:  TransientError when a piece was not taken for `patience_seconds`; whatever the
-             COPY or `connecting` raised.
+    Raises:  TransientError when a chunk was not consumed for `timeout_seconds`; the error of
+             the COPY or of `connecting`.
     """
 
     def __init__(
@@ -46,11 +46,11 @@ class Copied:
         connecting: Callable[[], AbstractContextManager[Connection]],
         copy: Callable[[Connection, BinaryIO], None],
         *,
-        patience_seconds: float | None = None,
+        timeout_seconds: float | None = None,
     ) -> None:
         self._changed = Condition()
-        self._pieces: deque[bytes] = deque()
-        self._patience_seconds = patience_seconds
+        self._chunks: deque[bytes] = deque()
+        self._timeout_seconds = timeout_seconds
         self._is_closed = self._is_over = False
         self._error: BaseException | None = None
         self._driver: Any = None
@@ -58,37 +58,37 @@ class Copied:
         self._thread.start()
 
     def wait(self, seconds: float) -> bool:
-        """Whether a piece or the end comes within so many seconds."""
+        """Wait for a chunk or the end; False after so many seconds."""
         with self._changed:
-            return self._changed.wait_for(self._has_news, seconds)
+            return self._changed.wait_for(self._is_ready, seconds)
 
     def __iter__(self) -> Self:
-        """The pieces, each once."""
+        """Iterate over the chunks, once."""
         return self
 
     def __next__(self) -> bytes:
-        """The next piece, as soon as it comes."""
+        """Wait for the next chunk."""
         with self._changed:
-            self._changed.wait_for(self._has_news)
-            if self._pieces:
+            self._changed.wait_for(self._is_ready)
+            if self._chunks:
                 self._changed.notify_all()
-                return self._pieces.popleft()
+                return self._chunks.popleft()
         if self._error is not None:
             raise self._error
         raise StopIteration
 
     def close(self) -> None:
-        """Stop the COPY if it is not over, and return when its thread has ended."""
+        """Cancel the COPY if it is running, and wait for its thread to end."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-            if self._driver is not None:  # it may be waiting for its first row
+            if self._driver is not None:  # the COPY may be waiting for its first row
                 with suppress(psycopg2.Error):
                     self._driver.cancel()
         self._thread.join()
 
-    def _has_news(self) -> bool:
-        return bool(self._pieces) or self._is_over
+    def _is_ready(self) -> bool:
+        return bool(self._chunks) or self._is_over
 
     def _run(
         self,
@@ -98,46 +98,46 @@ class Copied:
         try:
             with connecting() as connection:
                 self._copy(connection, copy)
-        except BaseException as error:  # noqa: BLE001 - whoever takes the pieces raises it
+        except BaseException as error:  # noqa: BLE001 - the consumer raises it
             self._error = error
         with self._changed:
             self._is_over = True
             self._changed.notify_all()
 
     def _copy(self, connection: Connection, copy: Callable[[Connection, BinaryIO], None]) -> None:
-        self._lend(driver(connection))
+        self._set_cancelable(driver(connection))
         try:
-            sink = io.BufferedWriter(cast("io.RawIOBase", _Sink(self._put)), PIECE_BYTES)
+            sink = io.BufferedWriter(cast("io.RawIOBase", ChunkWriter(self._put)), CHUNK_BYTES)
             copy(connection, sink)
             sink.flush()
         finally:
-            self._lend(None)
+            self._set_cancelable(None)
 
-    def _lend(self, connection: object) -> None:
-        """Let `close` cancel what this connection does, or no longer: others use it next."""
+    def _set_cancelable(self, connection: object) -> None:
+        """Set the connection that `close` cancels; None once others may use it."""
         with self._changed:
             if connection is not None and self._is_closed:
                 raise _Closed
             self._driver = connection
 
-    def _put(self, piece: bytes) -> None:
+    def _put(self, chunk: bytes) -> None:
         with self._changed:
-            has_room = self._changed.wait_for(self._has_room, self._patience_seconds)
+            has_room = self._changed.wait_for(self._has_room, self._timeout_seconds)
             if self._is_closed:
                 raise _Closed
             if not has_room:
-                raise TransientError(f"Nobody read the answer for {self._patience_seconds:g} s.")
-            self._pieces.append(piece)
+                raise TransientError(f"The client read no data for {self._timeout_seconds:g} s.")
+            self._chunks.append(chunk)
             self._changed.notify_all()
 
     def _has_room(self) -> bool:
-        return self._is_closed or len(self._pieces) < PIECES_AHEAD
+        return self._is_closed or len(self._chunks) < CHUNKS_AHEAD
 
 
-class _Sink(io.RawIOBase):
-    """Hands on whole buffers, so that a row costs no call of ours.
+class ChunkWriter(io.RawIOBase):
+    """A file that passes every buffer written to `put`.
 
-    Once that failed it swallows the rest: the buffer before it tries again when it goes.
+    After `put` failed, it discards all data: a BufferedWriter writes again when it is closed.
     """
 
     def __init__(self, put: Callable[[bytes], None]) -> None:
@@ -145,31 +145,36 @@ class _Sink(io.RawIOBase):
         self._has_failed = False
 
     def writable(self) -> bool:
+        """Return True."""
         return True
 
-    def write(self, piece: Any) -> int:  # noqa: ANN401 - any buffer
+    def write(self, data: Any) -> int:  # noqa: ANN401 - any buffer
+        """Pass the data on; return its size."""
         if not self._has_failed:
             self._has_failed = True
-            self._put(bytes(piece))
+            self._put(bytes(data))
             self._has_failed = False
-        return len(piece)
+        return len(data)
 
 
-class Stream(io.RawIOBase):
-    """Pieces as a file to read; it ends only where they end well."""
+class ChunkReader(io.RawIOBase):
+    """A file that reads chunks; an error of their iterator fails the read."""
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
         self._rest = memoryview(b"")
 
     def readable(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any buffer
-        """Fill the buffer with what there is, at least a byte unless it is the end."""
-        if not self._rest:
-            self._rest = memoryview(next(self._pieces, b""))
+        """Read what is available, at least one byte unless it is the end."""
+        while not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return 0
+            self._rest = memoryview(chunk)
         count = min(len(buffer), len(self._rest))
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]

@@ -1,4 +1,4 @@
-"""PostgreSQL at the edge: engines, the run lock, migrations, and its errors as ours."""
+"""PostgreSQL access: engines, locks, migrations, and the translation of its errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from etl.db import schema
 from etl.db.connection import (
     CONNECT_TIMEOUT_SECONDS,
     FORBIDDEN,
-    HOST_ADVICE,
+    HOST_HINT,
     UNDEFINED,
     UNKNOWN_HOST,
     Opener,
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 
     from etl.settings import Settings
 
-RUN_LOCK = 7_282_018_361  # any number will do, as long as every version keeps it
+RUN_LOCK = 7_282_018_361  # arbitrary, but the same in every version
 MIGRATION_LOCK = RUN_LOCK + 1
 IMAGE_LOCK = RUN_LOCK + 2
 ANNOUNCE_LOCK = RUN_LOCK + 3
 LOCK_POLL_SECONDS = 0.2
 CLIENT_CHECK_SECONDS = 5
 
-# SQLSTATE classes and codes in which the same call may work later; 25006 is a server that became a
+# SQLSTATE classes and codes after which the same call may succeed later; 25006: the server became a
 # replica.
-_PASSING = ("08", "25006", "53", "57P", "55P03", "40001", "40P01")
+_TRANSIENT = ("08", "25006", "53", "57P", "55P03", "40001", "40P01")
 _OPENER = "bucketline_opener"
 
 
@@ -52,13 +52,13 @@ def connect(
     pool_size: int = 5,
     checks_schema: bool = False,
 ) -> Engine:
-    """An engine whose connections speak UTC, give up connecting in 5 s and notice a dead peer.
+    """An engine whose connections use UTC, time out after 5 s and detect a dead peer.
 
-    At most `pool_size` connections; DatabaseUnavailable if none is free within 5 s.
-    PostgreSQL ends a statement, or a transaction that sits idle, when its limit is over. With
-    `checks_schema`, tables of another version are NewerSchema or OlderSchema.
+    It has at most `pool_size` connections; DatabaseUnavailable if none is free within 5 s.
+    PostgreSQL cancels a statement, or an idle transaction, after its timeout. With
+    `checks_schema`, tables of another version raise NewerSchema or OlderSchema.
 
-    Raises:  ConfigurationError when DATABASE_URL is missing or no PostgreSQL URL.
+    Raises:  ConfigurationError when DATABASE_URL is missing or not a PostgreSQL URL.
     """
     limits = {
         "statement_timeout": statement_timeout_seconds,
@@ -73,21 +73,21 @@ def connect(
         pool_pre_ping=True,
         pool_timeout=CONNECT_TIMEOUT_SECONDS,
     )
-    return _watching(engine, opener)
+    return _with_schema_check(engine, opener)
 
 
 def connect_unpooled(settings: Settings) -> Engine:
     """An engine whose connections are closed when returned, which releases their locks.
 
-    Tables of another version are NewerSchema or OlderSchema.
+    Tables of another version raise NewerSchema or OlderSchema.
     """
     opener = Opener.of(settings, checks_schema=True)
     engine = create_engine(opener.url, creator=opener.open, poolclass=NullPool)
-    return _watching(engine, opener)
+    return _with_schema_check(engine, opener)
 
 
-def _watching(engine: Engine, opener: Opener) -> Engine:
-    """The engine; where it checks the schema, a table that is missing leads to another check."""
+def _with_schema_check(engine: Engine, opener: Opener) -> Engine:
+    """The engine; if it checks the schema, a missing table triggers another check."""
     engine.update_execution_options(**{_OPENER: opener})
     if opener.checks_schema:
 
@@ -99,7 +99,7 @@ def _watching(engine: Engine, opener: Opener) -> Engine:
 
 
 def check_after(engine: Engine, error: BaseException | None) -> None:
-    """Compare versions after an error that a migration by another version would have caused.
+    """Compare versions after an error that a migration by another version may have caused.
 
     Raises:  NewerSchema or OlderSchema, on an engine that checks the schema; DatabaseUnavailable.
     """
@@ -113,13 +113,13 @@ def check_after(engine: Engine, error: BaseException | None) -> None:
 def translating() -> Iterator[None]:
     """Turn an outage of PostgreSQL inside the block into DatabaseUnavailable.
 
-    SQLAlchemy's errors and, from COPY and LISTEN, the driver's own. A fault of a statement
-    of ours passes through: it is a bug and should look like one.
+    The block may raise SQLAlchemy's errors or, from COPY and LISTEN, the driver's. Other
+    errors of a statement pass through, because they are bugs.
     """
     try:
         yield
     except PoolTimeoutError as error:
-        raise DatabaseUnavailable("No database connection came free in time.") from error
+        raise DatabaseUnavailable("No database connection became free in time.") from error
     except (DBAPIError, psycopg2.Error) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         if getattr(cause, "pgcode", None) == FORBIDDEN:
@@ -128,38 +128,43 @@ def translating() -> Iterator[None]:
             raise
         raise DatabaseUnavailable(
             f"PostgreSQL is not available: {first_line(cause)}",
-            hint=HOST_ADVICE if UNKNOWN_HOST in str(cause) else None,
+            hint=HOST_HINT if UNKNOWN_HOST in str(cause) else None,
             public_message="PostgreSQL is not available.",
         ) from error
 
 
 def is_outage(error: BaseException | None) -> bool:
-    """Whether the driver's error is the database's absence rather than a statement's fault."""
+    """Whether the driver's error means that the database is unavailable, not a faulty statement."""
     state = getattr(error, "pgcode", None)
-    if state is None:  # no answer was heard
+    if state is None:  # the server did not answer
         return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
-    return str(state).startswith(_PASSING)
+    return str(state).startswith(_TRANSIENT)
 
 
 def driver(connection: Connection) -> Any:  # noqa: ANN401 - psycopg2 has no types
-    """The psycopg2 connection underneath, for COPY and LISTEN."""
+    """The underlying psycopg2 connection, for COPY and LISTEN."""
     return connection.connection.driver_connection
 
 
 @contextmanager
-def run_lock(engine: Engine, *, wait_seconds: float = 0) -> Iterator[Connection]:
-    """Hold the run lock, over all hosts; yield the connection whose end frees it.
+def run_lock(
+    engine: Engine,
+    *,
+    wait_seconds: float = 0,
+    client_check_seconds: float = CLIENT_CHECK_SECONDS,
+) -> Iterator[Connection]:
+    """Hold the run lock across all hosts; yield the connection that holds it.
 
-    Whatever a run writes goes over this very connection: a run that lost its lock cannot
-    commit. `engine` must be unpooled, so that the lock goes when the block ends.
+    A run writes only through this connection, so a run that lost its lock cannot commit.
+    `engine` must be unpooled, so that closing the connection releases the lock.
 
     Raises:  RunAlreadyActive when it is still held after `wait_seconds`; DatabaseUnavailable.
     """
     with translating(), engine.connect() as connection:
-        _have_it_look_for_us(connection)
-        _take(connection, RUN_LOCK, wait_seconds, RunAlreadyActive("Another run is active."))
+        _enable_client_liveness_check(connection, client_check_seconds)
+        _acquire(connection, RUN_LOCK, wait_seconds, RunAlreadyActive("Another run is active."))
         yield connection
-        # PostgreSQL takes a moment to notice a closed connection, and the next run may be at hand.
+        # PostgreSQL detects a closed connection with a delay, and the next run may start at once.
         connection.rollback()
         connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": RUN_LOCK})
         connection.commit()
@@ -167,36 +172,36 @@ def run_lock(engine: Engine, *, wait_seconds: float = 0) -> Iterator[Connection]
 
 @contextmanager
 def image_lock(engine: Engine, *, wait_seconds: float = 0) -> Iterator[Connection]:
-    """Be the only one, over all hosts, that looks after images; otherwise as `run_lock`.
+    """Hold the lock for processing images across all hosts; otherwise as `run_lock`.
 
     Raises:  ImageWorkerBusy when it is still held after `wait_seconds`; DatabaseUnavailable.
     """
     with translating(), engine.connect() as connection:
-        busy = ImageWorkerBusy("Another process is looking after the images.")
-        _take(connection, IMAGE_LOCK, wait_seconds, busy)
+        busy = ImageWorkerBusy("Another process is processing the images.")
+        _acquire(connection, IMAGE_LOCK, wait_seconds, busy)
         yield connection
 
 
-def _have_it_look_for_us(connection: Connection) -> None:
-    """Let PostgreSQL 14 and later give up a statement, and its locks, when we have died.
+def _enable_client_liveness_check(connection: Connection, interval_seconds: float) -> None:
+    """Make PostgreSQL 14 and later cancel a statement, and release its locks, if the client dies.
 
-    Else it would notice at the statement's end, which may be minutes away.
+    Without the check, it detects the dead client only at the end of the statement.
     """
     connection.execute(
         text(
             "SELECT set_config('client_connection_check_interval', :interval, false)"
             " WHERE CAST(current_setting('server_version_num') AS integer) >= 140000"
         ),
-        {"interval": f"{CLIENT_CHECK_SECONDS}s"},
+        {"interval": f"{interval_seconds}s"},
     )
     connection.commit()
 
 
-def _take(connection: Connection, lock: int, wait_seconds: float, refusal: RunRefused) -> None:
+def _acquire(connection: Connection, lock: int, wait_seconds: float, refusal: RunRefused) -> None:
     deadline = time.monotonic() + wait_seconds
     while not connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": lock}):
         connection.rollback()
-        if not time.monotonic() < deadline:  # also when it is no number
+        if not time.monotonic() < deadline:  # also when it is NaN
             raise refusal
         time.sleep(LOCK_POLL_SECONDS)
     connection.commit()
@@ -205,7 +210,7 @@ def _take(connection: Connection, lock: int, wait_seconds: float, refusal: RunRe
 def migrate(engine: Engine) -> None:
     """Migrate the tables to the newest version; idempotent, and safe to run concurrently.
 
-    Raises:  DatabaseUnavailable; ConfigurationError when it cannot be done, and nothing was.
+    Raises:  DatabaseUnavailable; ConfigurationError when it is impossible, and nothing changed.
     """
     with translating(), engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
@@ -213,9 +218,9 @@ def migrate(engine: Engine) -> None:
 
 
 def check_migrated(engine: Engine) -> None:
-    """Make sure the tables are there, and of this version.
+    """Check that the tables exist and have this version.
 
-    Raises:  NewerSchema or OlderSchema when they are not; DatabaseUnavailable.
+    Raises:  NewerSchema or OlderSchema when they do not; DatabaseUnavailable.
     """
     with translating(), engine.connect() as connection:
         schema.check(schema.versions(connection))

@@ -1,7 +1,7 @@
-"""Bucket events: notification records as values, and the table that keeps them.
+"""Bucket events: parsing of notification records, and the table that stores them.
 
-Webhook, Kafka and the listener all come through here: `parse` reads what a store sent,
-`store` keeps it. An event is a hint to look at a key, and never says what is there.
+The webhook, the Kafka consumer and the listener all use `parse` and `store`. An event only names
+a key to check; the current object always comes from the store.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 CHANNEL = "bucket_event"
 MAX_BODY_BYTES = 4 * 1024 * 1024
-MAX_KEY_BYTES = 1024  # as S3 has it
-NO_RUN = 0  # in handled_by_run: looked at, or of no concern, and no run was needed
-MAX_BUCKET_BYTES = 63  # as S3 has it
-_MAX_TEXT_BYTES = 256  # with bucket and key it must fit one row of an index: 2,704 bytes
+MAX_KEY_BYTES = 1024  # S3's limit
+NO_RUN = 0  # in handled_by_run: checked or irrelevant, and no run was needed
+MAX_BUCKET_BYTES = 63  # S3's limit
+_MAX_TEXT_BYTES = 256  # with bucket and key it must fit one index entry of 2,704 bytes
 _MAX_SIZE = 2**63 - 1
 TEST_EVENTS = ("s3:TestEvent",)
 _ACCESSED = "ObjectAccessed"
@@ -46,14 +46,15 @@ _ACCESSED = "ObjectAccessed"
 
 @dataclass(frozen=True, slots=True)
 class BucketEvent:
-    """One event as it was told; `record` is all of it, ready for jsonb.
+    """One event as received; `record` is the complete record, ready for jsonb.
 
-    `mark` tells deliveries of one event from different events of the same key.
+    `dedup_key`, the column `mark`, is equal for repeated deliveries of one event, and differs
+    between events of a key.
     """
 
     bucket: str
     key: str
-    mark: str
+    dedup_key: str
     event_name: str
     sequencer: str | None
     event_time: datetime | None
@@ -63,22 +64,22 @@ class BucketEvent:
     record: Mapping[str, Any]
 
     @property
-    def is_hint(self) -> bool:
-        """Whether the object may have changed: reading it changes nothing."""
+    def may_change(self) -> bool:
+        """Whether the object may have changed; false for read access."""
         return _ACCESSED not in self.event_name
 
 
 def parse(body: object, *, keys_are_quoted: bool = True) -> list[BucketEvent]:
-    """The events of one S3-style notification; none in a test message.
+    """The events of one S3-style notification; none for a test message.
 
-    `body` is the message's bytes, or what its JSON stands for. Webhooks and queues receive keys
-    quoted as in a form; the listen API sends them raw, and there a `+` is a plus sign.
+    `body` is the message's bytes or its decoded JSON. Webhooks and queues receive form-encoded
+    keys; the listen API sends raw keys, in which `+` is a plus sign.
 
-    Raises:  WrongEvent that names the place of the first fault.
+    Raises:  WrongEvent with the position of the first error.
     """
     message = _decoded(body)
     if not isinstance(message, dict):
-        raise WrongEvent("The message is no JSON object.")
+        raise WrongEvent("The message is not a JSON object.")
     if message.get("Event") in TEST_EVENTS:
         return []
     if "Records" not in message:
@@ -87,7 +88,7 @@ def parse(body: object, *, keys_are_quoted: bool = True) -> list[BucketEvent]:
     if records is None:
         return []
     if not isinstance(records, list):
-        raise WrongEvent("Records is no list.")
+        raise WrongEvent("Records is not a list.")
     return [_event(record, place, keys_are_quoted) for place, record in enumerate(records)]
 
 
@@ -95,30 +96,30 @@ def _decoded(body: object) -> object:
     try:
         raw = body if isinstance(body, bytes | bytearray) else json.dumps(body).encode()
         if len(raw) > MAX_BODY_BYTES:
-            raise WrongEvent(f"The message has more than {MAX_BODY_BYTES} bytes.")
+            raise WrongEvent(f"The message is larger than {MAX_BODY_BYTES} bytes.")
         return from_json(raw, allow_inf_nan=False)
     except (ValueError, TypeError, RecursionError) as error:
-        raise WrongEvent(f"The message is no JSON we can read: {error}.") from error
+        raise WrongEvent(f"The message is not valid JSON: {error}.") from error
 
 
 def _event(record: object, place: int, keys_are_quoted: bool) -> BucketEvent:  # noqa: FBT001
     try:
-        told = _Record.model_validate(record, context=keys_are_quoted)
+        valid = _Record.model_validate(record, context=keys_are_quoted)
     except ValidationError as error:
         raise WrongEvent(_fault(error.errors()[0], place), place=place) from error
-    thing = told.s3.object
-    if thing.sequencer is None and told.event_time is None:
+    source = valid.s3.object
+    if source.sequencer is None and valid.event_time is None:
         raise WrongEvent(f"Records[{place}] has neither sequencer nor eventTime.", place=place)
     return BucketEvent(
-        bucket=told.s3.bucket.name,
-        key=thing.key,
-        mark=thing.sequencer or f"{told.event_time} {told.event_name}",
-        event_name=told.event_name,
-        sequencer=thing.sequencer,
-        event_time=told.event_time,
-        etag=thing.etag,
-        size=thing.size,
-        version_id=thing.version_id,
+        bucket=valid.s3.bucket.name,
+        key=source.key,
+        dedup_key=source.sequencer or f"{valid.event_time} {valid.event_name}",
+        event_name=valid.event_name,
+        sequencer=source.sequencer,
+        event_time=valid.event_time,
+        etag=source.etag,
+        size=source.size,
+        version_id=source.version_id,
         record=cast("dict[str, Any]", _without_nul(record)),
     )
 
@@ -130,7 +131,7 @@ def _fault(error: ErrorDetails, place: int) -> str:
 
 
 def _without_nul(value: object) -> object:
-    """The value as jsonb can hold it."""
+    """The value without NUL characters, which jsonb cannot store."""
     match value:
         case str():
             return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
@@ -142,18 +143,18 @@ def _without_nul(value: object) -> object:
             return value
 
 
-# -- what a record must be
+# -- the fields of a record
 
 
 def _storable(value: str) -> str:
     if "\0" in value:
-        raise ValueError("holds a NUL character")
+        raise ValueError("contains a NUL character")
     return value
 
 
 def _short(value: str, most_bytes: int = _MAX_TEXT_BYTES) -> str:
     if len(value.encode()) > most_bytes:
-        raise ValueError(f"must have {most_bytes} bytes at most")
+        raise ValueError(f"must have at most {most_bytes} bytes")
     return _storable(value)
 
 
@@ -162,7 +163,7 @@ def _bucket_name(value: str) -> str:
 
 
 def _object_key(value: str, info: ValidationInfo) -> str:
-    """The key itself; the context says whether the message quotes it."""
+    """The decoded key; the context is whether it is form-encoded."""
     key = _storable(_unquoted(value) if info.context else value)
     if not 0 < len(key.encode()) <= MAX_KEY_BYTES:
         raise ValueError(f"must have 1 to {MAX_KEY_BYTES} bytes")
@@ -173,7 +174,7 @@ def _unquoted(value: str) -> str:
     try:
         return unquote_plus(value, errors="strict")
     except UnicodeDecodeError as error:
-        raise ValueError("is no quoted UTF-8") from error
+        raise ValueError("is not percent-encoded UTF-8") from error
 
 
 def _in_utc(value: datetime) -> datetime:
@@ -220,17 +221,17 @@ class _Record(BaseModel):
 
 
 def store(connection: Connection, events: Iterable[BucketEvent], *, source_bucket: str) -> int:
-    """Keep the events and return how many were new; wake the scheduler if one is of concern.
+    """Store the events; return how many are new, and notify the scheduler if one is pending.
 
-    Events of other buckets are kept as handled, and wake nobody. The caller commits.
+    Events of other buckets are stored as handled. The caller commits.
     """
-    told = [_columns(event) for event in events]
-    if not told:
+    received = [_columns(event) for event in events]
+    if not received:
         return 0
     new = (
         connection.execute(
             text(statements("events")["store"]),
-            {"events": to_json(told, inf_nan_mode="null").decode(), "bucket": source_bucket},
+            {"events": to_json(received, inf_nan_mode="null").decode(), "bucket": source_bucket},
         )
         .scalars()
         .all()
@@ -242,33 +243,33 @@ def store(connection: Connection, events: Iterable[BucketEvent], *, source_bucke
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Events that no run has handled, and the distinct keys they may mean, in byte order."""
+    """Pending events, and the distinct keys that they may refer to, in byte order."""
 
     ids: list[int]
     keys: list[str]
 
 
 def any_waiting(connection: Connection, *, refused_too: bool = True) -> bool:
-    """Whether a run has something to look at, be it only what the store refused before."""
+    """Whether an event is pending; `refused_too` includes those whose object was refused."""
     question = text(statements("events")["any_waiting"])
     return bool(connection.scalar(question, {"refused_too": refused_too}))
 
 
 def count_waiting(connection: Connection) -> int:
-    """How many events wait for a run."""
+    """The number of pending events."""
     return int(connection.scalar(text(statements("events")["count_waiting"])) or 0)
 
 
 def waiting(
     connection: Connection, *, bucket: str, limit: int, refused_too: bool = True
 ) -> Waiting:
-    """The events that have waited longest, `limit` at most. The caller commits.
+    """The oldest pending events, at most `limit`. The caller commits.
 
-    `refused_too`: also those whose object a run could not read. Those of a bucket that was the
-    source before wait for nothing; they are put aside.
+    `refused_too` includes events whose object a run could not read. Events of a former source
+    bucket are marked as handled.
     """
     named = statements("events")
-    connection.execute(text(named["handle_strangers"]), {"bucket": bucket})
+    connection.execute(text(named["skip_other_buckets"]), {"bucket": bucket})
     asked = {"bucket": bucket, "limit": limit, "refused_too": refused_too}
     found = connection.execute(text(named["waiting"]), asked).all()
     keys = {spelling for row in found for spelling in spellings(row.key)}
@@ -276,31 +277,32 @@ def waiting(
 
 
 def handle(
-    connection: Connection, told: Waiting, run_id: int, *, refused: Iterable[str] = ()
+    connection: Connection, pending: Waiting, run_id: int, *, refused: Iterable[str] = ()
 ) -> None:
-    """Note which run looked at them, NO_RUN if none was needed. The caller commits.
+    """Record the run that handled the events, NO_RUN if none was needed. The caller commits.
 
-    `refused` are keys of objects that could not be read: what tells of those waits on.
+    Events of `refused` keys, whose objects could not be read, stay pending.
     """
     connection.execute(
         text(statements("events")["handle"]),
-        {"ids": told.ids, "run_id": run_id, "refused": list(refused)},
+        {"ids": pending.ids, "run_id": run_id, "refused": list(refused)},
     )
 
 
 def handle_listed(connection: Connection, *, bucket: str, began: datetime, run_id: int) -> None:
-    """Note the run whose listing, begun then, has seen what they tell. The caller commits."""
+    """Record the run whose listing covers the events before `began`. The caller commits."""
     connection.execute(
         text(statements("events")["handle_listed"]),
         {"bucket": bucket, "began": began, "run_id": run_id},
     )
 
 
-def untold(connection: Connection, *, bucket: str) -> int:
-    """How many staged changes no event told of; to be asked before the manifest is written."""
-    return int(connection.scalar(text(statements("events")["untold"]), {"bucket": bucket}) or 0)
+def missed_by_events(connection: Connection, *, bucket: str) -> int:
+    """The number of staged changes without an event; valid until the manifest is written."""
+    statement = text(statements("events")["missed_by_events"])
+    return int(connection.scalar(statement, {"bucket": bucket}) or 0)
 
 
 def _columns(event: BucketEvent) -> dict[str, object]:
     names: Sequence[str] = BucketEvent.__slots__
-    return {name: getattr(event, name) for name in names} | {"is_hint": event.is_hint}
+    return {name: getattr(event, name) for name in names} | {"may_change": event.may_change}

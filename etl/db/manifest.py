@@ -1,4 +1,4 @@
-"""The manifest as a run compares it with the listing: page by page, in the order of the keys."""
+"""The manifest, in pages in key order, for the comparison with the listing."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 PAGE_OBJECTS = 5_000
 
-# A date that was in the future has come: what held it is no longer known.
-_FACTS = "key, CASE WHEN reread_on <= {today} THEN '' ELSE etag END, size, last_modified"
+# An object is read again, as if it were unknown, once a date that was in the future has come.
+_ENTRY = "key, CASE WHEN reread_on <= {today} THEN '' ELSE etag END, size, last_modified"
 _SELECT = (
-    f"SELECT {_FACTS.format(today='%(today)s')}"
+    f"SELECT {_ENTRY.format(today='%(today)s')}"
     " FROM source_object WHERE bucket = %(bucket)s ORDER BY key"
 )
 
@@ -33,7 +33,7 @@ _SELECT = (
 def manifest(engine: Engine, bucket: str, today: date) -> Iterator[Iterator[list[ListingEntry]]]:
     """The committed source objects, from a server-side cursor.
 
-    It is the driver's own: SQLAlchemy takes as long again for every row as the driver.
+    The cursor is the driver's, because SQLAlchemy doubles the time per row.
     """
     with (
         translating(),
@@ -47,10 +47,10 @@ def manifest(engine: Engine, bucket: str, today: date) -> Iterator[Iterator[list
 def known(
     connection: Connection, bucket: str, keys: Sequence[str], today: date
 ) -> list[SourceObject]:
-    """What the manifest holds of these keys, in their order."""
+    """The manifest entries of these keys, in key order."""
     rows = connection.execute(
         text(
-            f"SELECT {_FACTS.format(today=':today')} FROM source_object"
+            f"SELECT {_ENTRY.format(today=':today')} FROM source_object"
             " WHERE bucket = :bucket AND key = ANY(CAST(:keys AS text[])) ORDER BY key"
         ),
         {"bucket": bucket, "keys": list(keys), "today": today},
@@ -58,10 +58,11 @@ def known(
     return [SourceObject(*row) for row in rows]
 
 
-def cuts(engine: Engine, bucket: str, objects: int) -> list[str]:
-    """Every so many objects a key of the manifest, in order; other ones each time.
+def split_points(engine: Engine, bucket: str, objects: int) -> list[str]:
+    """Keys of the manifest, in order, that split it into ranges of so many objects.
 
-    So that no stretch of a listing begins where one before it stopped (see `listing`).
+    The first one is random, so that no listing continues where an earlier one stopped; see
+    `etl.storage.listing`.
     """
     with translating(), engine.connect() as connection:
         found = connection.execute(

@@ -1,4 +1,4 @@
-"""The problems that are open: those found when each object was last read."""
+"""Open problems: those found when each object was last read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from etl.db.tables import problem, source_object
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ROWS_AT_A_TIME = 5_000
+_ROWS_PER_FETCH = 5_000
 
 
 def open_problems(
@@ -23,24 +23,24 @@ def open_problems(
     after: int | None = None,
     limit: int | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The problems of the objects as they are now, oldest find first, as they are fetched.
+    """The problems of the current objects, streamed, oldest first.
 
-    Those of one run are in the order of their keys and lines. `after` is a problem's id, for
-    pages. As in `open_problems` of status.sql, a problem is open while the run that found it
-    is the last that read its object; a mended or removed object has none.
+    The problems of one run are ordered by key and line. `after` is a problem's id, for paging. As
+    in `open_problems` of status.sql, a problem is open while its run is the last that read the
+    object. A corrected or removed object has no open problem.
     """
-    asked = {problem.c.key: key, problem.c.code: code}
+    filters = {problem.c.key: key, problem.c.code: code}
     statement = _open_problems(limit).where(
-        *(column == value for column, value in asked.items() if value is not None)
+        *(column == value for column, value in filters.items() if value is not None)
     )
     if after is not None:
         statement = statement.where(problem.c.id > after)
-    streamed = statement.execution_options(yield_per=_ROWS_AT_A_TIME)
+    streamed = statement.execution_options(yield_per=_ROWS_PER_FETCH)
     return (dict(row) for row in connection.execute(streamed).mappings())
 
 
 def count_open_problems(connection: Connection) -> int:
-    """How many problems are open, of all objects and codes."""
+    """The number of open problems, over all objects and codes."""
     found = connection.execute(text(statements("status")["open_problems"])).mappings()
     return sum(row["count"] for row in found)
 

@@ -1,7 +1,7 @@
 """Remove old rows: closed problems, runs that no data refers to, handled events.
 
-Each page is a separate transaction that locks only the rows it removes, so that runs and readers
-continue. Open problems, the last runs and waiting events are always kept.
+Each page is a separate transaction that locks only the rows it removes, so that runs and queries
+continue. Open problems, the last runs and pending events are always kept.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 log = structlog.get_logger("etl.retention")
 
 EVERY_SECONDS = 3600
-SLICE_SECONDS = 1.0  # what a run that is asked for meanwhile waits at most, and one page
+SLICE_SECONDS = 1.0  # a run requested meanwhile waits at most this and one page
 STATEMENT_TIMEOUT_SECONDS = 60
 PAGE = 5_000
 KEPT_RUNS = 100
-# PostgreSQL's statistics are from before these tables shrank: for each row of a page it would
-# scan a whole table with its dead rows, and so would the foreign key's check.
+# PostgreSQL's statistics predate the removal of rows, so it would scan a whole table with its dead
+# rows for each row of a page, also for the foreign key's check.
 _BY_INDEX = "; ".join(
     f"SET LOCAL enable_{kind} = off" for kind in ("seqscan", "hashjoin", "mergejoin")
 )
@@ -63,9 +63,9 @@ class Retention:
         self._pass: Iterator[None] | None = None
 
     def work(self) -> bool:
-        """Remove old rows for a second, hourly until none are left; whether any are left.
+        """Remove old rows for a second; return whether any are left. A pass begins every hour.
 
-        Raises:  DatabaseUnavailable; the next pass is in an hour then.
+        Raises:  DatabaseUnavailable; the next pass then begins in an hour.
         """
         if self._pass is None:
             if time.monotonic() < self._due:
@@ -84,7 +84,7 @@ class Retention:
 
     def _end_pass(self) -> None:
         self._pass = None
-        self._engine.dispose()  # a connection that is idle for an hour helps nothing
+        self._engine.dispose()  # no idle connection for an hour
 
     def _whole_pass(self) -> Iterator[None]:
         """Remove all old rows, one page per step."""
@@ -100,7 +100,7 @@ class Retention:
             log.info("removed old rows", **gone)
 
     def _each_table(self, gone: Counter[str]) -> Iterator[None]:
-        """Problems first: a run stays as long as one of its problems."""
+        """Remove problems first, because a run is kept as long as one of its problems."""
         settings = self._settings
         if settings.problem_retention:
             yield from self._pages("problems", self._remove_problems, gone)
@@ -127,21 +127,21 @@ class Retention:
     # -- a page of each
 
     def _remove_problems(self, connection: Connection, after: int) -> _Page:
-        asked = {"after": after, "page": PAGE, "age": self._settings.problem_retention}
-        return _Page(*_row(connection, "problems", asked))
+        parameters = {"after": after, "page": PAGE, "age": self._settings.problem_retention}
+        return _Page(*_row(connection, "problems", parameters))
 
     def _remove_runs(self, used: set[int], connection: Connection, after: int) -> _Page:
         age = self._settings.run_retention
-        asked = {"after": after, "page": PAGE, "age": age, "kept": KEPT_RUNS}
-        last, may_be_more, old = _row(connection, "old_runs", asked)
+        parameters = {"after": after, "page": PAGE, "age": age, "kept": KEPT_RUNS}
+        last, may_be_more, old = _row(connection, "old_runs", parameters)
         unused = [run_id for run_id in old if run_id not in used]
         connection.execute(text(statements("retention")["remove_runs"]), {"ids": unused})
         return _Page(last, may_be_more, len(unused))
 
     def _remove_events(self, connection: Connection, after: int) -> _Page:
         age, bucket = self._settings.event_retention, self._settings.source_bucket
-        asked = {"after": after, "page": PAGE, "age": age, "bucket": bucket}
-        return _Page(*_row(connection, "events", asked))
+        parameters = {"after": after, "page": PAGE, "age": age, "bucket": bucket}
+        return _Page(*_row(connection, "events", parameters))
 
     def _used_runs(self) -> set[int]:
         with translating(), self._engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""When the users, or the facts about their images, last changed: what an ETag is made of."""
+"""When the users, or the metadata of their images, last changed; ETags derive from it."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ if TYPE_CHECKING:
 
 
 class Resource(StrEnum):
-    """What has a revision of its own."""
+    """A resource with its own revision."""
 
     USERS = "users"
     IMAGES = "images"
 
 
-def advance(connection: Connection, noun: Resource) -> None:
-    """Say that it changed; part of the transaction that changes it."""
+def advance(connection: Connection, resource: Resource) -> None:
+    """Record a change of the resource, in the transaction that makes it."""
     connection.execute(
         text(
             "UPDATE revision SET number = number + 1, changed_at = clock_timestamp()"
             " WHERE noun = :noun"
         ),
-        {"noun": noun},
+        {"noun": resource},
     )
 
 
 def current(connection: Connection) -> dict[Resource, tuple[int, datetime]]:
-    """Number and time of the last committed change, by noun.
+    """Number and time of the last committed change, by resource.
 
-    The time tells equal numbers of two databases apart.
+    The time distinguishes equal numbers of two databases.
     """
     rows = connection.execute(text("SELECT noun, number, changed_at FROM revision"))
     return {Resource(row.noun): (row.number, row.changed_at) for row in rows}

@@ -1,6 +1,6 @@
-"""The `run` table: asking for runs, starting them, and recording how they ended.
+"""The `run` table: requesting runs, starting them, and recording their results.
 
-A request is a row. The scheduler claims it; web workers never run anything themselves.
+A request is a row that the scheduler claims; API workers never run anything themselves.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ REQUEST_CHANNEL = "run_requested"
 
 _INTERRUPTED = {
     "code": "Interrupted",
-    "message": "The process of this run ended before the run did; nothing of it was committed.",
-    "hint": "The run after it did its work.",
+    "message": "The process ended during the run; nothing was committed.",
+    "hint": "The next run did the work of this one.",
 }
 
 _COLUMNS = (
@@ -35,9 +35,9 @@ _COLUMNS = (
 def request_run(
     connection: Connection, trigger: Trigger, *, allow_mass_retirement: bool = False
 ) -> int:
-    """Ask for a run, or join the one that waits already; return its id. The caller commits.
+    """Request a run, or join the pending request; return its id. The caller commits.
 
-    A run that has begun is never joined: what changed after its listing would be missed.
+    A running run is never joined, because it would miss changes after its listing.
     """
     row = connection.execute(
         text(
@@ -55,7 +55,7 @@ def request_run(
 
 
 def claim_run(connection: Connection) -> tuple[int, Trigger, bool] | None:
-    """Start the waiting run, if there is one: its id, trigger and leave for mass retirement."""
+    """Start the requested run, if any; return id, trigger and whether it may retire en masse."""
     row = connection.execute(
         text(
             "UPDATE run SET state = 'running', started_at = now() WHERE id ="
@@ -68,7 +68,7 @@ def claim_run(connection: Connection) -> tuple[int, Trigger, bool] | None:
 
 
 def begin_run(connection: Connection, trigger: Trigger, *, allow_mass_retirement: bool) -> int:
-    """Start a run that nobody asked for by row; return its id."""
+    """Start a run without a request; return its id."""
     run_id = connection.scalar(
         text(
             "INSERT INTO run (trigger, state, allow_mass_retirement, started_at)"
@@ -81,7 +81,7 @@ def begin_run(connection: Connection, trigger: Trigger, *, allow_mass_retirement
 
 
 def close_interrupted(connection: Connection) -> None:
-    """Mark runs whose process died as failed; only the holder of the run lock may know."""
+    """Mark runs whose process died as failed. The caller must hold the run lock."""
     connection.execute(
         text(
             "UPDATE run SET state = 'failed', finished_at = now(), error = CAST(:error AS jsonb)"
@@ -95,9 +95,10 @@ def close_interrupted(connection: Connection) -> None:
 def succeed_run(
     connection: Connection, run_id: int, counts: Counts, *, publish_pending: bool
 ) -> None:
-    """Mark the run as succeeded; part of the transaction that merges.
+    """Mark the run as succeeded, in the transaction that merges.
 
-    It ends after every run before it, even if the clock was set back: the newest counts.
+    `finished_at` is later than that of every run before, even if the clock was set back, because
+    the newest run's counts are used.
     """
     connection.execute(
         text(
@@ -124,7 +125,7 @@ def fail_run(connection: Connection, run_id: int, error: Mapping[str, object]) -
 
 
 def record_publish_error(connection: Connection, run_id: int, error: EtlError) -> None:
-    """Note why output.csv could not be published; the run itself stays succeeded."""
+    """Record why output.csv could not be published; the run stays succeeded."""
     connection.rollback()
     connection.execute(
         text("UPDATE run SET error = CAST(:error AS jsonb) WHERE id = :id"),
@@ -139,7 +140,7 @@ def record_steps(
     step_seconds: Mapping[str, float],
     step_rows: Mapping[str, int],
 ) -> None:
-    """Keep how many seconds each step took, and how many rows or objects it handled."""
+    """Store the seconds of each step, and how many rows or objects it processed."""
     connection.execute(
         text(
             "UPDATE run SET step_seconds = CAST(:seconds AS jsonb),"
@@ -155,9 +156,9 @@ def record_steps(
 
 
 def last_counts(connection: Connection) -> Counts:
-    """The figures of the run that succeeded last; zeroes before the first.
+    """The counts of the last successful run; zeros before the first.
 
-    Not of the one with the highest id: a request gets its id long before it runs.
+    That run may not have the highest id, because a request gets its id long before it runs.
     """
     stored = connection.scalar(
         text("SELECT counts FROM run WHERE state = 'succeeded' ORDER BY finished_at DESC LIMIT 1")
@@ -166,7 +167,7 @@ def last_counts(connection: Connection) -> Counts:
 
 
 def objects_listed_last(connection: Connection) -> int:
-    """How many objects the last look at the whole bucket saw; 0 before the first."""
+    """The number of objects listed by the last full run; 0 before the first."""
     return int(
         connection.scalar(
             text(
@@ -180,9 +181,9 @@ def objects_listed_last(connection: Connection) -> int:
 
 
 def retired_by_events(connection: Connection) -> int:
-    """How many users are gone by event runs since a run last looked at the whole bucket.
+    """The number of users retired by event runs since the last full run.
 
-    A bucket that is being emptied is told of object by object.
+    Emptying a bucket produces one event per object, which may be spread over many runs.
     """
     return int(
         connection.scalar(
@@ -199,13 +200,13 @@ def retired_by_events(connection: Connection) -> int:
 
 
 def database_now(connection: Connection) -> datetime:
-    """The one clock of received events and begun listings. The caller ends the transaction."""
+    """The time of received events and of listings. The caller ends the transaction."""
     now: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
     return now
 
 
 def is_settled(row: Mapping[str, Any]) -> bool:
-    """Whether nothing more is to come of this run: it failed, or its publication is behind it."""
+    """Whether the run is complete: it failed, or its publishing step ended."""
     return row["state"] == RunState.FAILED or bool(row["step_seconds"])
 
 
@@ -220,7 +221,7 @@ def run_row(connection: Connection, run_id: int) -> dict[str, Any] | None:
 
 
 def _in_order(counts: dict[str, int]) -> dict[str, int]:
-    """The figures in the order they are told; jsonb keeps none."""
+    """The counts in the order of `Counts`, which jsonb does not preserve."""
     return {name: counts[name] for name in Counts().as_dict() if name in counts}
 
 

@@ -1,4 +1,4 @@
-"""The version of the tables: the required one, the one found, and the migration."""
+"""The version of the tables: required, found, and migration to it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 MIGRATIONS = Path(__file__).parent / "migrations"
 FIND_VERSIONS = "SELECT version_num FROM alembic_version"
 
-# SQL_ASCII, a cluster's encoding where no locale is set, keeps the UTF-8 of our sessions as it is.
+# SQL_ASCII, the encoding of a cluster without a locale, stores the UTF-8 of our sessions unchanged.
 _ENCODINGS = ("UTF8", "SQL_ASCII")
 _OWN_DATABASE = (
     "Give Bucketline its own database (`CREATE DATABASE bucketline`) or its own schema:"
     " `CREATE SCHEMA bucketline`, and ?options=-csearch_path%3Dbucketline at the end of"
     " DATABASE_URL."
 )
-# SQLSTATEs with which PostgreSQL refuses a migration for what the database holds or allows; 42703
-# is an `alembic_version` without the column.
+# SQLSTATEs of migrations that fail because of the database's contents or privileges; 42703 is an
+# `alembic_version` without the column.
 _REFUSALS = {
-    "42501": "Grant the role in DATABASE_URL the missing right, or migrate as the tables' owner.",
+    "42501": "Grant the role in DATABASE_URL the privilege, or migrate as the tables' owner.",
     "42P07": _OWN_DATABASE,
     "42710": _OWN_DATABASE,
     "42703": _OWN_DATABASE,
@@ -37,13 +37,13 @@ _REFUSALS = {
 
 
 def newest() -> str:
-    """The version that this program needs."""
+    """The version that this program requires."""
     return max(known())
 
 
 @cache
 def known() -> frozenset[str]:
-    """The versions that this program can migrate from, and the one it needs.
+    """The versions that this program can migrate from, and the required one.
 
     Read from the file names (`0001_first_tables.py`), because importing alembic takes longer than
     most commands.
@@ -53,9 +53,9 @@ def known() -> frozenset[str]:
 
 
 def check(found: Sequence[str]) -> None:
-    """Compare what `alembic_version` holds with what this program needs.
+    """Compare the versions in `alembic_version` with the required one.
 
-    Raises:  NewerSchema for a version it does not know; OlderSchema for an older one, or none.
+    Raises:  NewerSchema for an unknown version; OlderSchema for an older one, or none.
     """
     _refuse_unknown(found)
     if list(found) != [newest()]:
@@ -70,14 +70,14 @@ def _refuse_unknown(found: Sequence[str]) -> None:
     if unknown:
         raise NewerSchema(
             f"The tables in DATABASE_URL are at version {', '.join(unknown)}, which this"
-            f" Bucketline does not know; it requires {newest()}.",
-            hint="If a newer Bucketline migrated them, update this one. If the table"
+            f" version of Bucketline does not support; it requires {newest()}.",
+            hint="If a newer Bucketline migrated them, update this installation. If the table"
             f" alembic_version belongs to another program: {_OWN_DATABASE}",
         )
 
 
 def versions(connection: Connection) -> list[str]:
-    """What `alembic_version` holds; nothing where that is missing."""
+    """The versions in `alembic_version`; none if that table is missing."""
     if connection.scalar(text("SELECT to_regclass('alembic_version') IS NULL")):
         return []
     return list(connection.scalars(text(FIND_VERSIONS)))
@@ -87,11 +87,11 @@ def versions(connection: Connection) -> list[str]:
 
 
 def upgrade(connection: Connection) -> None:
-    """Bring the tables to the newest version, or leave everything as it is.
+    """Migrate the tables to the newest version, or change nothing.
 
-    The caller commits, and holds a lock that keeps others from doing the same.
+    The caller commits, and holds a lock against concurrent migrations.
 
-    Raises:  NewerSchema; ConfigurationError with the obstacle and the remedy.
+    Raises:  NewerSchema; ConfigurationError with the cause and a hint.
     """
     place = connection.execute(text(statements("schema")["place"])).one()
     try:
@@ -104,12 +104,12 @@ def upgrade(connection: Connection) -> None:
             _check_new_place(connection, place)
         _run_migrations(connection)
     except DBAPIError as error:
-        advice = _REFUSALS.get(str(getattr(error.orig, "pgcode", None)))
-        if advice is None:
+        hint = _REFUSALS.get(str(getattr(error.orig, "pgcode", None)))
+        if hint is None:
             raise
-        said = str(error.orig).strip().splitlines()[0]
+        reason = str(error.orig).strip().splitlines()[0]
         raise ConfigurationError(
-            f"{_named(place)} could not be migrated and is unchanged: {said}.", hint=advice
+            f"{_named(place)} could not be migrated and is unchanged: {reason}.", hint=hint
         ) from error
 
 
@@ -118,11 +118,11 @@ def _named(place: Row[Any]) -> str:
 
 
 def _check_place(place: Row[Any]) -> None:
-    """Refuse a database that cannot be written."""
+    """Refuse a database that is not writable."""
     if place.is_replica or place.is_read_only:
         why = "is a replica" if place.is_replica else "is read-only for this role"
         raise ConfigurationError(
-            f"Database {place.database} {why}: no table can be created in it.",
+            f"Database {place.database} {why}, so no table can be created.",
             hint="Set DATABASE_URL to the primary server."
             if place.is_replica
             else f"Run `ALTER ROLE {place.quoted_role} RESET default_transaction_read_only`, or"
@@ -132,7 +132,7 @@ def _check_place(place: Row[Any]) -> None:
         raise ConfigurationError(
             f"No schema of search_path ({place.search_path}) exists in database {place.database}.",
             hint=f"Create it, for example `CREATE SCHEMA AUTHORIZATION {place.quoted_role}`, or"
-            " name another in search_path.",
+            " set search_path to an existing schema.",
         )
 
 
@@ -140,11 +140,11 @@ def _check_new_place(connection: Connection, place: Row[Any]) -> None:
     """Refuse a database in which tables could not be created or used."""
     if place.encoding not in _ENCODINGS:
         raise ConfigurationError(
-            f"Database {place.database} has the encoding {place.encoding}, which cannot hold every"
+            f"Database {place.database} has the encoding {place.encoding}, which cannot store every"
             " name.",
             hint="Create another: `CREATE DATABASE bucketline ENCODING 'UTF8' TEMPLATE template0`.",
         )
-    missing = _missing_rights(place)
+    missing = _missing_grants(place)
     if missing:
         raise ConfigurationError(
             f"Role {place.role} may not create tables in schema {place.schema} of database"
@@ -161,8 +161,8 @@ def _check_new_place(connection: Connection, place: Row[Any]) -> None:
         )
 
 
-def _missing_rights(place: Row[Any]) -> list[str]:
-    """The statements that grant the missing rights."""
+def _missing_grants(place: Row[Any]) -> list[str]:
+    """The statements that grant the missing privileges."""
     grants = {
         f"GRANT CREATE ON SCHEMA {place.quoted_schema} TO {place.quoted_role};": place.may_create,
         f"GRANT TEMPORARY ON DATABASE {place.quoted_database} TO {place.quoted_role};": (
@@ -173,7 +173,7 @@ def _missing_rights(place: Row[Any]) -> list[str]:
 
 
 def relation_names() -> list[str]:
-    """Every table and index that the migrations make."""
+    """The names of all tables and indexes that the migrations create."""
     tables = metadata.tables.values()
     constraints = [one for table in tables for one in table.constraints]
     keys = [one for one in constraints if isinstance(one, PrimaryKeyConstraint | UniqueConstraint)]

@@ -1,4 +1,4 @@
-"""Shadowed rows: valid rows that lost to another row of the same user, and the row that won."""
+"""Shadowed rows: valid rows superseded by another row of the same user, and that row."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from etl.db.tables import shadowed_row, source_object, users
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ROWS_AT_A_TIME = 5_000
+_ROWS_PER_FETCH = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A line of an object: what the rows are ordered by."""
+    """A line of an object; shadowed rows are ordered by it."""
 
     key: str
     line: int
 
     @classmethod
     def parse(cls, text: str) -> Place:
-        """The place that `str` gave."""
+        """Parse the output of `str`."""
         line, _, key = text.partition(":")
         return cls(key, int(line))
 
     def __str__(self) -> str:
-        """The place as text: the line first, as a key may hold any character."""
+        """The line and the key; the line is first because a key may contain any character."""
         return f"{self.line}:{self.key}"
 
 
@@ -42,24 +42,24 @@ def shadowed_rows(  # noqa: PLR0913 - each a filter
     after: Place | None = None,
     limit: int | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The shadowed rows in the order of their objects and lines, as they are fetched.
+    """The shadowed rows, streamed, ordered by object and line.
 
-    Each with its cells, its place, the row it lost to, and by what: `last_modified` (that object
-    is newer), `key` (it is smaller, both being as new) or `line` (it is later, of one object).
+    Each has its cells, its place, the winning row and the reason: `last_modified` (the winner's
+    object is newer), `key` (equally new, but a smaller key) or `line` (a later line of the object).
     """
-    asked = {shadowed_row.c.source_key: key, shadowed_row.c.user_id: user_id}
+    filters = {shadowed_row.c.source_key: key, shadowed_row.c.user_id: user_id}
     statement = _statement(bucket, limit).where(
-        *(column == value for column, value in asked.items() if value is not None)
+        *(column == value for column, value in filters.items() if value is not None)
     )
     if after is not None:
         place = tuple_(shadowed_row.c.source_key, shadowed_row.c.source_line)
         statement = statement.where(place > (after.key, after.line))
-    streamed = statement.execution_options(yield_per=_ROWS_AT_A_TIME)
+    streamed = statement.execution_options(yield_per=_ROWS_PER_FETCH)
     return (_nested(row) for row in connection.execute(streamed))
 
 
 def count_shadowed(connection: Connection) -> int:
-    """How many rows are shadowed, of all users and objects."""
+    """The number of shadowed rows, over all users and objects."""
     return connection.scalar(select(func.count()).select_from(shadowed_row)) or 0
 
 

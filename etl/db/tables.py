@@ -1,7 +1,7 @@
-"""The tables, as SQLAlchemy Core sees them. Migrations make them; a test compares the two.
+"""The tables in SQLAlchemy Core. Migrations create them; a test compares the two.
 
-Keys and user ids are text in byte order (COLLATE "C"): S3 lists keys in that order, and
-output.csv and paging follow it, so no two machines can disagree about it.
+Keys and user ids are text in byte order (COLLATE "C"), as S3 lists keys. output.csv and paging use
+this order, so it is the same on all machines.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ run = Table(
     Column("error", JSONB),
     Column("publish_pending", Boolean, nullable=False, server_default=text("false")),
     Column("published_at", Timestamp),
-    # One waiting request at most: further ones join it.
+    # At most one pending request; further requests join it.
     Index("run_one_requested", "state", unique=True, postgresql_where=text("state = 'requested'")),
-    # What each run asks of the runs before it, however many events there were.
+    # For the queries of each run about earlier runs, which may be many.
     Index("run_succeeded_idx", "finished_at", postgresql_where=text("state = 'succeeded'")),
     Index("run_running_idx", "id", postgresql_where=text("state = 'running'")),
     Index("run_unpublished_idx", "id", postgresql_where=text("publish_pending")),
@@ -70,8 +70,8 @@ users = Table(
     Column("first_name", Text, nullable=False),
     Column("last_name", Text, nullable=False),
     Column("birthts", BigInteger, nullable=False),
-    # Whole days, rounded down. The shift by 100,000 days keeps the division above zero: it is
-    # three times as cheap as floor() of a numeric, and a million rows pay for it.
+    # Whole days, rounded down. The shift by 100,000 days keeps the dividend positive. It costs a
+    # third of floor() on a numeric.
     Column(
         "birthdate",
         Date,
@@ -120,7 +120,7 @@ source_object = Table(
     Column("rows_rejected", BigInteger, nullable=False),
     Column("reread_on", Date),
     Column("run_id", BigInteger, nullable=False),
-    # Which images a user has.
+    # For the images of a user.
     Index("source_object_image_idx", "user_id", postgresql_where=text("kind = 'image'")),
 )
 
@@ -141,7 +141,7 @@ problem = Table(
     Index(None, "key"),
 )
 
-# What was last put into the processed bucket, to see whether it is still there and still ours.
+# The outputs last put into the processed bucket, to detect missing and overwritten ones.
 publication = Table(
     "publication",
     metadata,
@@ -151,7 +151,7 @@ publication = Table(
     Column("published_at", Timestamp, nullable=False),
 )
 
-# When the users, or the facts about their images, last changed: what an ETag is made of.
+# When the users, or the metadata of their images, last changed; ETags derive from it.
 revision = Table(
     "revision",
     metadata,
@@ -160,9 +160,8 @@ revision = Table(
     Column("changed_at", Timestamp, nullable=False),
 )
 
-# What an image source object holds. `sizes` are the thumbnails made of it, longest side in
-# pixels; `note` says why there are none; the facts belong to the ETag beside them and to no
-# later version.
+# The metadata of each image. `sizes` are its thumbnails, longest side in pixels; `note` is the
+# reason why there are none. The metadata describes the version with this ETag only.
 image = Table(
     "image",
     metadata,
@@ -181,9 +180,9 @@ image = Table(
     Index(None, "sha256"),
 )
 
-# The thumbnails we put, or were about to: equal pictures share one. A row comes before its
-# object and goes after it, so no object in the bucket is ever unknown. While `put_at` is set
-# the object is there; without it, it may be.
+# The thumbnails in the bucket; equal images share them. A row is written before its object and
+# deleted after it, so every object in the bucket has a row. While `put_at` is set, the object
+# exists; without it, the object may exist.
 thumbnail = Table(
     "thumbnail",
     metadata,
@@ -194,7 +193,7 @@ thumbnail = Table(
     Index("thumbnail_unput_idx", "sha256", postgresql_where=text("put_at IS NULL")),
 )
 
-# What the image topic was last told of each image: what differs is still to be announced.
+# The last announcement of each image on the image topic; images that differ are announced.
 announced_image = Table(
     "announced_image",
     metadata,
@@ -204,8 +203,8 @@ announced_image = Table(
     Column("updated_at", Timestamp, nullable=False),
 )
 
-# What the store told us of its buckets: hints to look, kept as they came. `mark` tells
-# deliveries of one event from different events: its sequencer, or else time and name.
+# Bucket events as received. `mark` identifies an event across repeated deliveries: the sequencer,
+# or else time and name.
 bucket_event = Table(
     "bucket_event",
     metadata,
@@ -222,12 +221,12 @@ bucket_event = Table(
     Column("record", JSONB, nullable=False),
     Column("received_at", Timestamp, nullable=False, server_default=text("now()")),
     Column("handled_by_run", BigInteger),
-    Column("refused_by_run", BigInteger),  # which could not read the object: the event waits on
+    Column("refused_by_run", BigInteger),  # that could not read the object; the event stays pending
     UniqueConstraint("bucket", "key", "mark"),
     Index("bucket_event_waiting_idx", "id", postgresql_where=text("handled_by_run IS NULL")),
 )
 
-# Messages that could not be read as events, where no topic is set for them.
+# Invalid messages, if no dead-letter topic is configured.
 dead_letter = Table(
     "dead_letter",
     metadata,
@@ -241,8 +240,8 @@ dead_letter = Table(
     UniqueConstraint("topic", "partition", "offset"),
 )
 
-# Staging: what one run read, before the merge. Unlogged, emptied when a run begins and when
-# it merges; nothing in it outlives a run.
+# Staging: the rows and objects that a run read, before the merge. The tables are unlogged, and
+# emptied at the beginning of a run and by the merge.
 staging_row = Table(
     "staging_row",
     metadata,

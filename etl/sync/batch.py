@@ -1,4 +1,4 @@
-"""Read one batch of changes: fetch it, then parse and check it, each the work of an executor."""
+"""Read one batch of changes: fetch the objects, then parse and validate them."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from etl.storage.client import ObjectStore
 
 MAX_OBJECTS = 5_000
-MAX_BYTES = 2 * 1024 * 1024  # a batch takes some twenty times its bytes, and three are at work
+MAX_BYTES = 2 * 1024 * 1024  # a batch needs about 20 times that; three exist at once
 
 
 class StagedObject(NamedTuple):
-    """What is to become of one source object in the manifest."""
+    """The new manifest entry of one source object."""
 
     change: ChangeKind
     key: str
@@ -56,14 +56,14 @@ class StagedObject(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """What reading a batch of changes gave.
+    """The result of reading a batch of changes.
 
-    Shapes:  rows (n, 7): key, line, user_id, first_name, last_name, birthts, extra; the good
-             rows only. objects: one per change whose object was read, or is gone; an object
-             that takes several batches is in the last of them.
-             unreadable: keys the store would not hand out; they are tried again next time.
-             vanished: objects that were listed and gone when they were to be fetched.
-             discards: the key of which nothing counts that earlier batches brought.
+    Shapes:  rows (n, 7): key, line, user_id, first_name, last_name, birthts, extra; valid rows
+             only. objects: one per object that was read or removed; an object that spans
+             several batches is in the last of them.
+             unreadable: keys that the store refused; the next run tries them again.
+             vanished: the number of objects that were listed, but gone when fetched.
+             discards: the key whose rows from earlier batches are invalid.
     """
 
     rows: pd.DataFrame
@@ -76,14 +76,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class Fetched:
-    """A batch of changes, and by key what the store gave: a file, a refusal, or None: gone."""
+    """A batch of changes, and the result by key: a file, a problem, or None if it is gone."""
 
     changes: Sequence[Change]
     outcomes: Mapping[str, SourceFile | Problem | None]
 
 
 def cut(changes: Iterable[Change]) -> Iterator[list[Change]]:
-    """Cut changes into batches of at most 5,000 objects and 2 MB of CSV; a larger one is alone."""
+    """Cut changes into batches of at most 5,000 objects and 2 MB of CSV, or one larger CSV."""
     batch: list[Change] = []
     size = 0
     for change in changes:
@@ -98,48 +98,49 @@ def cut(changes: Iterable[Change]) -> Iterator[list[Change]]:
 
 
 def fetch(store: ObjectStore, bucket: str, changes: Sequence[Change]) -> Fetched:
-    """Fetch the batch's CSVs; of other objects the key alone is needed.
+    """Fetch the batch's CSVs; for other objects, the key is enough.
 
-    Raises:  ObjectStoreUnavailable. A fault of one object is a problem, not an exception.
+    Raises:  ObjectStoreUnavailable. An error of one object is a problem, not an exception.
     """
-    wanted = [change for change in changes if _is_read(change)]
+    csvs = [change for change in changes if _is_read(change)]
     found = map_in_threads(
-        lambda change: _fetch(store, bucket, change), wanted, store.fetch_concurrency
+        lambda change: _fetch(store, bucket, change), csvs, store.fetch_concurrency
     )
-    keys = (change.source.key for change in wanted)
+    keys = (change.source.key for change in csvs)
     return Fetched(changes, dict(zip(keys, found, strict=True)))
 
 
 def check(fetched: Fetched, today: date) -> Batch:
-    """Parse and check what was fetched."""
+    """Parse and validate the fetched files."""
     changes, outcomes = fetched.changes, fetched.outcomes
     files = [found for found in outcomes.values() if isinstance(found, SourceFile)]
     refused = [found for found in outcomes.values() if isinstance(found, Problem)]
 
     etags = {file.source.key: file.source.etag for file in files}
-    judged = _judge(parse(files), etags, today)
-    problems = judged.problems
+    validated = _validate(parse(files), etags, today)
+    problems = validated.problems
     objects = [
         staged
         for change in changes
-        if (staged := _stage(change, outcomes.get(change.source.key), judged.figures)) is not None
+        if (staged := _stage(change, outcomes.get(change.source.key), validated.figures))
+        is not None
     ]
     problems += [_unsupported(item) for item in objects if _is_unsupported(item)]
     vanished = sum(found is None for found in outcomes.values())
     unreadable = [problem.key for problem in refused]
-    return Batch(judged.rows, objects, problems + refused, unreadable, vanished)
+    return Batch(validated.rows, objects, problems + refused, unreadable, vanished)
 
 
-class _Judged(NamedTuple):
-    """The good rows of files, their problems, and what the manifest says of them."""
+class _ValidatedFiles(NamedTuple):
+    """The valid rows of files, their problems, and the figures for the manifest."""
 
     rows: pd.DataFrame
     problems: list[Problem]
     figures: Figures
 
 
-def _judge(extract: Extract, etags: Mapping[str, str], today: date) -> _Judged:
-    """Check rows one by one, then each file as a whole."""
+def _validate(extract: Extract, etags: Mapping[str, str], today: date) -> _ValidatedFiles:
+    """Validate each row, then each file as a whole."""
     checked = validate(extract.rows, etags, today)
     refused = file_rules.differing(checked.rows, extract.of_one_user)
     rows = file_rules.without(checked.rows, refused)
@@ -154,20 +155,20 @@ def _judge(extract: Extract, etags: Mapping[str, str], today: date) -> _Judged:
     figures.refuse(refused)
     for key in early.keys() - seconds:
         figures.reread(key, early[key].last_day_of_seconds)
-    more = _joined(extract.more, checked.more)
+    more = _sum(extract.more, checked.more)
     for key in refused:
         more.pop(key, None)
-    return _Judged(rows, file_rules.limited(problems, more, etags), figures)
+    return _ValidatedFiles(rows, file_rules.limited(problems, more, etags), figures)
 
 
-def _joined(
+def _sum(
     one: Mapping[str, Counter[ProblemCode]], other: Mapping[str, Counter[ProblemCode]]
 ) -> dict[str, Counter[ProblemCode]]:
     return {key: one.get(key, Counter()) + other.get(key, Counter()) for key in {*one, *other}}
 
 
 def is_huge(changes: Sequence[Change]) -> bool:
-    """Whether this is one CSV too large to be read whole."""
+    """Whether this is one CSV that is too large for memory."""
     return len(changes) == 1 and _is_read(changes[0]) and changes[0].source.size > MAX_BYTES
 
 
@@ -183,17 +184,17 @@ def _fetch(store: ObjectStore, bucket: str, change: Change) -> SourceFile | Prob
 
 
 def refusal(source: SourceObject, error: UnreadableObject) -> Problem:
-    """The problem of an object that the store does not hand out."""
+    """The problem of an object that the store refuses to return."""
     return Problem(
         ProblemCode.ACCESS_REFUSED,
         source.key,
         source.etag,
-        f"{error.message} Let our key read it; it is tried again in every run.",
+        f"{error.message} Allow S3_ACCESS_KEY to read it; every run tries again.",
     )
 
 
 class Figures:
-    """Rows read and rejected, and whether the object as a whole was refused, by key."""
+    """By key: rows read, rows rejected, when to reread, and whether the object was rejected."""
 
     def __init__(self, extract: Extract, checked: Validated, problems: Iterable[Problem]) -> None:
         self._read = extract.rows_read
@@ -202,28 +203,28 @@ class Figures:
         self._reread_on = dict(checked.reread_on)
 
     def refuse(self, keys: Iterable[str]) -> None:
-        """Reject all rows of these, for good."""
+        """Reject all rows of these objects, whatever the date."""
         for key in keys:
             self._rejected[key] = self._read[key]
             self._reread_on.pop(key, None)
 
     def reread(self, key: str, day: date) -> None:
-        """Have the object read again on that day, or before."""
+        """Schedule another reading of the object on that day at the latest."""
         self._reread_on[key] = min(day, self._reread_on.get(key, day))
 
     def of(self, key: str) -> tuple[int, int, date | None]:
-        """Rows read, rows rejected, and the day on which more is to be said of the object."""
+        """Rows read, rows rejected, and the day on which to read the object again."""
         return self._read.get(key, 0), self._rejected[key], self._reread_on.get(key)
 
     def state(self, key: str) -> ObjectState:
-        """Whether the object could be read."""
+        """Quarantined if the object as a whole was rejected."""
         return ObjectState.QUARANTINED if key in self._refused else ObjectState.LOADED
 
 
 def _stage(
     change: Change, outcome: SourceFile | Problem | None, figures: Figures
 ) -> StagedObject | None:
-    """The object's entry for the manifest; None when there is nothing to say about it."""
+    """The object's manifest entry; None if the manifest stays as it is."""
     if change.kind is ChangeKind.REMOVED:
         return entry(ChangeKind.REMOVED, change.source, ObjectState.LOADED)
     if not _is_read(change):
@@ -244,7 +245,7 @@ def entry(
     state: ObjectState,
     figures: tuple[int, int, date | None] = (0, 0, None),
 ) -> StagedObject:
-    """The object's entry for the manifest; `figures` as Figures.of gives them."""
+    """The object's manifest entry; `figures` as returned by Figures.of."""
     of_object = kind_of(source.key)
     return StagedObject(
         kind,
@@ -268,7 +269,7 @@ def _unsupported(item: StagedObject) -> Problem:
         ProblemCode.UNSUPPORTED_TYPE,
         item.key,
         item.etag,
-        "Only .csv files and png, jpg, jpeg, webp or gif images are used. "
-        "Rename the object if it is one, or keep it elsewhere.",
+        "Only .csv files and png, jpg, jpeg, webp and gif images are read. "
+        "Rename the object if it is one of these, or move it out of the bucket.",
         severity=Severity.WARNING,
     )

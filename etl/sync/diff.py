@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from etl.model.values import ListingEntry
 
-FEW = 4  # so few objects are compared one by one
+FEW = 4  # up to this, objects are compared one by one
 
 _key = itemgetter(0)
 
@@ -22,10 +22,10 @@ _key = itemgetter(0)
 def changes(
     listing: Iterable[SourceObject], manifest: Iterable[SourceObject]
 ) -> Iterator[Change | None]:
-    """Each difference between the two streams, in key order; None for an object in step.
+    """Each difference between the two streams, in key order; None for an unchanged object.
 
-    An object is in step when ETag, size and last_modified are all the same. Times are
-    compared for equality only: one uploaded again under the same bytes may win a user now.
+    An object is unchanged when ETag, size and last_modified are equal. An object uploaded again
+    with the same bytes is modified, because its new time may decide which row of a user wins.
 
     Raises:  ListingOutOfOrder when a stream's keys do not rise in UTF-8 byte order.
     """
@@ -47,10 +47,10 @@ def changes(
 def changes_by_page(
     listing: Iterable[list[ListingEntry]], manifest: Iterable[list[ListingEntry]]
 ) -> Iterator[Change | int]:
-    """What `changes` gives, for streams that come in pages, however those are cut.
+    """As `changes`, for streams of pages of any size.
 
-    In place of a None for each object in step comes a number of them: stretches where both
-    sides are the same are compared at once, and only what differs becomes objects.
+    A number of unchanged objects replaces the None of each. Equal ranges of both sides are
+    compared at once, and only differing rows become objects.
 
     Raises:  ListingOutOfOrder when a stream's keys do not rise in UTF-8 byte order.
     """
@@ -64,7 +64,7 @@ def changes_by_page(
 
 
 class _Side:
-    """One of the two streams: the rows of its page that are still to be compared."""
+    """One of the two streams: the rows of its page that are not compared yet."""
 
     def __init__(self, pages: Iterable[list[ListingEntry]]) -> None:
         self._pages = iter(pages)
@@ -72,7 +72,7 @@ class _Side:
         self.rows: list[ListingEntry] = []
 
     def fill(self) -> bool:
-        """Turn the page if all its rows are taken; False when there is no more."""
+        """Get the next page if all rows are taken; False at the end."""
         while not self.rows:
             page = next(self._pages, None)
             if page is None:
@@ -84,14 +84,14 @@ class _Side:
         return True
 
     def take(self, through: str) -> list[ListingEntry]:
-        """The rows up to and with this key."""
+        """The rows up to and including this key."""
         end = bisect_right(self.rows, through, key=_key)
         taken, self.rows = self.rows[:end], self.rows[end:]
         return taken
 
 
 def _compare(listed: list[ListingEntry], known: list[ListingEntry]) -> Iterator[Change | int]:
-    """The changes between the same stretch of both sides, found by halving it."""
+    """The changes in one key range of both sides, found by halving it."""
     if listed == known:
         if listed:
             yield len(listed)

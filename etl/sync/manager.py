@@ -1,15 +1,14 @@
-"""One run, from the run lock to output.csv: every step by name, in order.
+"""One run: list, diff, read, stage, merge, publish.
 
-A run is all or nothing. It reads the bucket into staging, merges staging into the tables
-in one transaction, and then publishes what is committed. A run that is killed at any
-instant leaves the tables as they were, and the next one ends where it would have.
+A run is atomic. It reads changed objects into staging, merges staging into the tables in one
+transaction, and then publishes the committed rows. A run that is killed leaves the tables as
+they were, and the next run completes the work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ from sqlalchemy import Connection, Engine, text
 
 from etl.db import events, revisions, runs
 from etl.db.engine import connect_unpooled, run_lock, translating
-from etl.db.manifest import cuts, known, manifest
+from etl.db.manifest import known, manifest, split_points
 from etl.model.errors import (
     ConfigurationError,
     DatabaseUnavailable,
@@ -32,51 +31,58 @@ from etl.storage.client import ObjectStore
 from etl.storage.listing import STRETCH_OBJECTS
 from etl.sync import merge, publish, staging
 from etl.sync.diff import changes, changes_by_page
-from etl.sync.probe import confirmed, look
+from etl.sync.probe import confirm_removals, stat_keys
+from etl.sync.run import Run
 from etl.sync.stats import RunStats
 
 if TYPE_CHECKING:
     from etl.model.values import ListingEntry
     from etl.settings import Settings
+    from etl.sync.batch import Batch
 
 log = structlog.get_logger("etl.run")
 
 Progress = Callable[[str, int], None]
-EVENTS_AT_A_TIME = 10_000
+EVENTS_PER_RUN = 10_000
 
 
-def _silent(_step: str, _done: int) -> None:
-    """The progress nobody watches."""
+def _no_progress(_step: str, _done: int) -> None:
+    """Discard the progress."""
 
 
 def utc_now() -> datetime:
-    """The one clock of a run."""
+    """The current time; the default clock of runs."""
     return datetime.now(UTC)
 
 
 class DataManager:
-    """Keeps the tables level with the bucket."""
+    """Syncs the tables with the bucket."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - tests replace each
         self,
         settings: Settings,
         *,
         store: ObjectStore | None = None,
         clock: Callable[[], datetime] = utc_now,
-        progress: Progress = _silent,
+        progress: Progress = _no_progress,
+        range_objects: int = STRETCH_OBJECTS,
+        thresholds: merge.Thresholds = merge.THRESHOLDS,
     ) -> None:
         self._settings = settings
+        self._bucket = settings.source_bucket
         self._engine: Engine = connect_unpooled(settings)
         self._store = store or ObjectStore(settings)
         self._clock = clock
         self._progress = progress
+        self._range_objects = range_objects
+        self._thresholds = thresholds
 
     def run(
         self, trigger: Trigger, *, allow_mass_retirement: bool = False, wait_seconds: float = 0
     ) -> RunReport:
-        """Make one run now.
+        """Make a full run now.
 
-        Raises:  RunAlreadyActive when another holds the lock after `wait_seconds`;
+        Raises:  RunAlreadyActive when another run holds the lock after `wait_seconds`;
                  any other EtlError after it was recorded as the run's error.
         """
         with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
@@ -84,12 +90,12 @@ class DataManager:
             run_id = runs.begin_run(
                 connection, trigger, allow_mass_retirement=allow_mass_retirement
             )
-            return self._run(
-                connection, run_id, trigger, allow_mass_retirement=allow_mass_retirement
+            return self._run_full(
+                Run(run_id, trigger, connection, allow_mass_retirement=allow_mass_retirement)
             )
 
     def run_requested(self, *, wait_seconds: float = 0) -> RunReport | None:
-        """Make the run that was asked for, if one was.
+        """Make the requested full run; None if none is requested.
 
         Raises:  as `run`.
         """
@@ -99,289 +105,277 @@ class DataManager:
             if claimed is None:
                 return None
             run_id, trigger, allow = claimed
-            return self._run(connection, run_id, trigger, allow_mass_retirement=allow)
+            return self._run_full(Run(run_id, trigger, connection, allow_mass_retirement=allow))
 
     def run_events(self, *, wait_seconds: float = 0, refused_too: bool = True) -> RunReport | None:
-        """Look once at the keys that events wait for, and make a run if one has changed.
+        """Check the keys of pending events once, and make a run if an object changed.
 
-        None when none has, or no event waits; they are handled without a run. Events whose object
-        a run could not read are left alone unless they are asked for, `refused_too`.
+        Returns None if no event is pending or no object changed; the events are then handled
+        without a run. `refused_too` includes events whose object an earlier run could not read.
+        The caller checks whether more events are pending, so that other runs can take the lock.
 
-        Whether more wait then is for the caller to ask: as long as events keep coming, others want
-        the run lock too.
-
-        Raises:  as `run`; what fails before a run began is recorded nowhere.
+        Raises:  as `run`; an error before the run began is not recorded.
         """
         with run_lock(self._engine, wait_seconds=wait_seconds) as connection, translating():
             runs.close_interrupted(connection)
             self._check_bucket_is_ours(connection)
-            told, tally = self._waiting(connection, refused_too=refused_too), RunStats()
-            if told is None:
+            pending = self._pending(connection, refused_too=refused_too)
+            if not pending.ids:
                 return None
-            with tally.profile.step("look"):
-                found = self._changes_of(connection, told.keys, tally)
-            if found:
-                return self._run_told(connection, told, found, tally)
-            events.handle(connection, told, events.NO_RUN)
-            connection.commit()
-            return None
+            stats = RunStats()
+            with stats.profile.step("look"):  # the name in `step_seconds`
+                found = self._changed_keys(connection, pending.keys, stats)
+            if not found:
+                events.handle(connection, pending, events.NO_RUN)
+                connection.commit()
+                return None
+            run_id = runs.begin_run(connection, Trigger.EVENT, allow_mass_retirement=False)
+            return self._run_for_events(
+                Run(run_id, Trigger.EVENT, connection, stats), pending, found
+            )
 
     def publish_if_due(self, *, wait_seconds: float = 0) -> bool:
-        """Publish what event runs left to be gathered, once PUBLISH_INTERVAL is over.
+        """Publish the changes of event runs once PUBLISH_INTERVAL has passed; whether it did.
 
-        Whether it did. A store that is down is no failure: the next call tries again.
+        If the store is unavailable, it returns False and the next call tries again.
 
-        Raises:  RunAlreadyActive when a run holds the lock after `wait_seconds`: it publishes.
+        Raises:  RunAlreadyActive when a run holds the lock after `wait_seconds`; it publishes.
         """
         with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
             run_id = publish.pending_run(connection)
             connection.commit()
-            return run_id is not None and self._publish(connection, run_id, None, RunStats())
+            return run_id is not None and self._publish(Run(run_id, None, connection))
 
-    def _run(
-        self,
-        connection: Connection,
-        run_id: int,
-        trigger: Trigger,
-        *,
-        allow_mass_retirement: bool,
-    ) -> RunReport:
-        """Look at the whole bucket: what every trigger but an event asks for."""
-        bucket, tally = self._settings.source_bucket, RunStats()
-        with self._recording_failure(connection, run_id):
-            self._check_bucket_is_ours(connection)
-            staging.empty_staging(connection)
-            began = runs.database_now(connection)
-            connection.commit()
-            self._stage_changes(connection, self._changes(tally), tally)
-            tally.untold = events.untold(connection, bucket=bucket) if tally.staged else 0
-            tally.retired_before = runs.retired_by_events(connection)
-            events.handle_listed(connection, bucket=bucket, began=began, run_id=run_id)
-            self._merge(connection, run_id, tally, allow_mass_retirement=allow_mass_retirement)
-        return self._ended(connection, run_id, trigger, tally)
+    # -- the two kinds of run
 
-    def _run_told(
-        self, connection: Connection, told: events.Waiting, found: list[Change], tally: RunStats
-    ) -> RunReport:
-        """Look at the keys that events named, of which these have changed."""
-        run_id = runs.begin_run(connection, Trigger.EVENT, allow_mass_retirement=False)
-        with self._recording_failure(connection, run_id):
-            staging.empty_staging(connection)
-            self._stage_changes(connection, iter(found), tally)
-            tally.retired_before = runs.retired_by_events(connection)
-            events.handle(connection, told, run_id, refused=tally.unreadable)
-            self._merge(connection, run_id, tally, allow_mass_retirement=False)
-        return self._ended(connection, run_id, Trigger.EVENT, tally)
+    def _run_full(self, run: Run) -> RunReport:
+        """Sync the whole bucket. List, diff and read are generators that `_stage` consumes."""
+        with self._recording_failure(run):
+            self._check_bucket_is_ours(run.connection)
+            began = self._begin_listing(run)
+            listed = self._list(run)
+            changed = self._diff(run, listed)
+            batches = self._read(run, changed)
+            self._stage(run, batches)
+            self._handle_listed_events(run, began)
+            self._merge(run)
+        self._publish(run)
+        return self._report(run)
 
-    def _ended(
-        self, connection: Connection, run_id: int, trigger: Trigger, tally: RunStats
+    def _run_for_events(
+        self, run: Run, pending: events.Waiting, changed: list[Change]
     ) -> RunReport:
-        """Publish what is committed, and report."""
-        self._publish(connection, run_id, trigger, tally)
-        runs.record_steps(connection, run_id, tally.profile.seconds, tally.profile.rows)
-        report = runs.report(connection, run_id)
-        connection.commit()
-        log.info("run ended", run=run_id, state=report.state, **report.counts.as_dict())
-        return report
+        """Sync the changed objects among the keys of the pending events."""
+        with self._recording_failure(run):
+            staging.empty_staging(run.connection)
+            batches = self._read(run, changed)
+            self._stage(run, batches)
+            events.handle(run.connection, pending, run.id, refused=run.stats.unreadable)
+            self._merge(run)
+        self._publish(run)
+        return self._report(run)
 
     @contextmanager
-    def _recording_failure(self, connection: Connection, run_id: int) -> Iterator[None]:
+    def _recording_failure(self, run: Run) -> Iterator[None]:
         try:
             with translating():
                 yield
         except Exception as error:
             facts = error.as_dict() if isinstance(error, EtlError) else _as_bug(error)
             with suppress(DatabaseUnavailable), translating():
-                runs.fail_run(connection, run_id, facts)
+                runs.fail_run(run.connection, run.id, facts)
             raise
 
     def _check_bucket_is_ours(self, connection: Connection) -> None:
         other = connection.scalar(
-            text(  # the first and the last of an index, however many there are
+            text(  # the first and the last index entry, in constant time
                 "SELECT bucket FROM (SELECT min(bucket) AS bucket FROM source_object"
                 " UNION SELECT max(bucket) FROM source_object) AS held WHERE bucket <> :bucket"
                 " LIMIT 1"
             ),
-            {"bucket": self._settings.source_bucket},
+            {"bucket": self._bucket},
         )
         connection.commit()
         if other is not None:
             raise ConfigurationError(
-                f"The tables hold the users of bucket {other!r},"
-                f" but SOURCE_BUCKET is {self._settings.source_bucket!r}.",
-                hint="Set SOURCE_BUCKET back, or give the other bucket a database of its own.",
+                f"The tables contain the users of bucket {other!r},"
+                f" but SOURCE_BUCKET is {self._bucket!r}.",
+                hint="Set SOURCE_BUCKET back, or use a separate database for the other bucket.",
             )
 
-    # -- listing and staging
+    def _report(self, run: Run) -> RunReport:
+        profile = run.stats.profile
+        runs.record_steps(run.connection, run.id, profile.seconds, profile.rows)
+        report = runs.report(run.connection, run.id)
+        run.connection.commit()
+        log.info("run ended", run=run.id, state=report.state, **report.counts.as_dict())
+        return report
 
-    def _stage_changes(
-        self, connection: Connection, found: Iterator[Change], tally: RunStats
-    ) -> None:
-        """Find what changed, read it in batches, and stage each batch as it comes."""
-        bucket, today = self._settings.source_bucket, self._clock().date()
+    # -- events
 
-        coming = tally.profile.each("list", found)
-        with tally.profile.step("read"):
-            first = next(coming, None)
-        if first is None:
-            tally.profile.count("list", tally.listed)
-            return
-        from etl.sync import stage, stream  # pandas: a run without changes needs none
-
-        batches = stream.read_changes(self._store, bucket, chain([first], coming), today)
-        while True:
-            with tally.profile.step("read"):  # fetching and parsing, as far as we waited for it
-                done = next(batches, None)
-            if done is None:
-                tally.profile.count("list", tally.listed)
-                return
-            with tally.profile.step("stage"):
-                stage.stage(connection, done)
-            tally.profile.count("stage", len(done.rows))
-            tally.staged += len(done.objects)
-            tally.unreadable.update(done.unreadable)
-            tally.vanished += done.vanished
-            self._progress("read", tally.staged)
-
-    def _changes(self, tally: RunStats) -> Iterator[Change]:
-        """The changes between listing and manifest; whatever else is seen is only counted."""
-        bucket, today = self._settings.source_bucket, self._clock().date()
-        with manifest(self._engine, bucket, today) as committed:
-            apart = changes_by_page(self._listing(tally), committed)
-            for found in confirmed(self._store, bucket, apart, tally):
-                if isinstance(found, int):
-                    tally.unchanged += found
-                else:
-                    yield found
-
-    def _changes_of(self, connection: Connection, keys: list[str], tally: RunStats) -> list[Change]:
-        """The changes among these keys between what the store says they are now and the manifest.
-
-        Nothing that an event says of them is believed.
-        """
-        bucket, today = self._settings.source_bucket, self._clock().date()
-        objects_known = runs.objects_listed_last(connection)
-        there = look(self._store, bucket, keys, objects_known=objects_known)
-        committed = known(connection, bucket, keys, today)
-        connection.commit()
-        counting = [source for source in there if not is_ignored(source)]
-        found = list(changes(counting, committed))
-        tally.listed, tally.ignored = len(there), len(there) - len(counting)
-        tally.unchanged = found.count(None)
-        return [change for change in found if change is not None]
-
-    def _waiting(self, connection: Connection, *, refused_too: bool) -> events.Waiting | None:
-        """The events to look at next; None when there are none."""
-        bucket = self._settings.source_bucket
-        told = events.waiting(
-            connection, bucket=bucket, limit=EVENTS_AT_A_TIME, refused_too=refused_too
+    def _pending(self, connection: Connection, *, refused_too: bool) -> events.Waiting:
+        pending = events.waiting(
+            connection, bucket=self._bucket, limit=EVENTS_PER_RUN, refused_too=refused_too
         )
         connection.commit()
-        return told if told.ids else None
+        return pending
 
-    def _listing(self, tally: RunStats) -> Iterator[list[ListingEntry]]:
-        for page in self._store.list_pages(self._settings.source_bucket, self._cuts()):
-            tally.listed += len(page.rows) + page.ignored
-            tally.ignored += page.ignored
-            self._progress("list", tally.listed)
+    def _changed_keys(
+        self, connection: Connection, keys: list[str], stats: RunStats
+    ) -> list[Change]:
+        """The changes of these keys between the store and the manifest.
+
+        Only the keys come from the events; every other fact comes from the store.
+        """
+        objects_known = runs.objects_listed_last(connection)
+        stored = stat_keys(self._store, self._bucket, keys, objects_known=objects_known)
+        committed = known(connection, self._bucket, keys, self._clock().date())
+        connection.commit()
+        relevant = [source for source in stored if not is_ignored(source)]
+        found = list(changes(relevant, committed))
+        stats.listed, stats.ignored = len(stored), len(stored) - len(relevant)
+        stats.unchanged = found.count(None)
+        return [change for change in found if change is not None]
+
+    def _handle_listed_events(self, run: Run, began: datetime) -> None:
+        """Mark the events that the listing covers as handled, and count missed changes."""
+        stats = run.stats
+        if stats.staged:
+            stats.missed_by_events = events.missed_by_events(run.connection, bucket=self._bucket)
+        events.handle_listed(run.connection, bucket=self._bucket, began=began, run_id=run.id)
+
+    # -- list, diff, read, stage
+
+    def _begin_listing(self, run: Run) -> datetime:
+        """Empty staging; return the time at which the listing begins."""
+        staging.empty_staging(run.connection)
+        began = runs.database_now(run.connection)
+        run.connection.commit()
+        return began
+
+    def _list(self, run: Run) -> Iterator[list[ListingEntry]]:
+        stats = run.stats
+        for page in self._store.list_pages(self._bucket, self._split_points()):
+            stats.listed += len(page.rows) + page.ignored
+            stats.ignored += page.ignored
+            self._progress("list", stats.listed)
             yield page.rows
 
-    def _cuts(self) -> list[str]:
-        """Where the listing is cut into stretches, if several are to be listed at once."""
+    def _split_points(self) -> list[str]:
+        """The keys between the ranges that are listed concurrently."""
         if self._settings.list_concurrency == 1:
             return []
-        return cuts(self._engine, self._settings.source_bucket, STRETCH_OBJECTS)
+        return split_points(self._engine, self._bucket, self._range_objects)
 
-    # -- merge and publication
+    def _diff(self, run: Run, listed: Iterator[list[ListingEntry]]) -> Iterator[Change]:
+        """The changes between listing and manifest; unchanged objects are only counted."""
+        with manifest(self._engine, self._bucket, self._clock().date()) as committed:
+            found = changes_by_page(listed, committed)
+            for change in confirm_removals(self._store, self._bucket, found, run.stats):
+                if isinstance(change, int):
+                    run.stats.unchanged += change
+                else:
+                    yield change
 
-    def _merge(
-        self, connection: Connection, run_id: int, tally: RunStats, *, allow_mass_retirement: bool
-    ) -> None:
-        """Commit everything the run is to change, in one transaction."""
-        with tally.profile.step("merge"):
+    def _read(self, run: Run, changed: Iterable[Change]) -> Iterator[Batch]:
+        """Fetch and parse the changed objects in batches, each while another is staged."""
+        today, profile = self._clock().date(), run.stats.profile
+        coming = profile.each("list", changed)
+        with profile.step("read"):
+            first = next(coming, None)
+        if first is None:
+            return
+        from etl.sync import stream  # pandas, which a run without changes does not need
+
+        batches = stream.read_changes(self._store, self._bucket, chain([first], coming), today)
+        yield from profile.each("read", batches)  # the time that the run waits for a batch
+
+    def _stage(self, run: Run, batches: Iterator[Batch]) -> None:
+        stats = run.stats
+        for read in batches:
+            from etl.sync.stage import stage  # pyarrow, as in `_read`
+
+            with stats.profile.step("stage"):
+                stage(run.connection, read)
+            stats.profile.count("stage", len(read.rows))
+            stats.staged += len(read.objects)
+            stats.unreadable.update(read.unreadable)
+            stats.vanished += read.vanished
+            self._progress("read", stats.staged)
+        stats.profile.count("list", stats.listed)
+
+    # -- merge and publish
+
+    def _merge(self, run: Run) -> None:
+        """Commit all changes of the run in one transaction."""
+        connection, stats = run.connection, run.stats
+        stats.retired_before = runs.retired_by_events(connection)
+        with stats.profile.step("merge"):
             before = runs.last_counts(connection)
             has_images = staging.holds_images(connection)  # the merge empties staging
-            if tally.staged or tally.unreadable:
-                counts = merge.merge(
-                    connection,
-                    run_id=run_id,
-                    bucket=self._settings.source_bucket,
-                    staged_objects=tally.staged,
-                    before=before,
-                    allow_mass_retirement=allow_mass_retirement,
-                    retired_before=tally.retired_before,
-                )
-            else:
-                counts = _nothing_new(before)
-            counts = replace(
-                counts,
-                objects_listed=tally.listed,
-                objects_ignored=tally.ignored,
-                objects_unchanged=tally.unchanged,
-                objects_unreadable=len(tally.unreadable),
-                objects_vanished=tally.vanished,
-                found_by_reconcile=tally.untold,
-            )
+            counts = stats.added_to(self._merge_staging(run, before))
             merge.check_objects(counts)
-            tally.profile.count("read", counts.rows_read)
-            tally.profile.count("merge", counts.rows_read - counts.rows_rejected)
-            changed = bool(counts.users_changed)
-            if changed:
+            stats.profile.count("read", counts.rows_read)
+            stats.profile.count("merge", counts.rows_read - counts.rows_rejected)
+            has_changes = bool(counts.users_changed)
+            if has_changes:
                 revisions.advance(connection, revisions.Resource.USERS)
-            if has_images:  # a replaced picture waits again, and changes no user
+            if has_images:  # a replaced image becomes pending, and changes no user
                 revisions.advance(connection, revisions.Resource.IMAGES)
-            runs.succeed_run(connection, run_id, counts, publish_pending=changed)
+            runs.succeed_run(connection, run.id, counts, publish_pending=has_changes)
             connection.commit()
 
-    def _publish(
-        self, connection: Connection, run_id: int, trigger: Trigger | None, tally: RunStats
-    ) -> bool:
-        """Publish what is committed, if it is time. A store that is down costs nothing but time."""
-        bucket, names = self._settings.processed_bucket, list[str]()
+    def _merge_staging(self, run: Run, before: Counts) -> Counts:
+        if not (run.stats.staged or run.stats.unreadable):  # only the totals carry over
+            return Counts(users_live=before.users_live, users_with_image=before.users_with_image)
+        return merge.merge(run, bucket=self._bucket, before=before, thresholds=self._thresholds)
+
+    def _publish(self, run: Run) -> bool:
+        """Publish committed rows if due. If the store is unavailable, a later call does it."""
+        connection, names = run.connection, list[str]()
         try:
-            with tally.profile.step("publish"), translating():
-                if self._is_time_to_publish(connection, trigger):
-                    outputs = publish.outputs(self._settings)
-                    publish.withdraw(connection, self._store, bucket, outputs)
-                    names = self._to_publish(connection, outputs)
+            with run.stats.profile.step("publish"), translating():
+                if self._is_time_to_publish(run):
+                    names = self._outputs_to_publish(connection)
                 if names:
-                    publish.publish(connection, self._store, bucket, run_id, names)
-                    publish.settle(connection, run_id)
+                    publish.publish(
+                        connection, self._store, self._settings.processed_bucket, run.id, names
+                    )
+                    publish.settle(connection, run.id)
                     users = runs.last_counts(connection).users_live
-                    tally.profile.count("publish", users * len(names))
+                    run.stats.profile.count("publish", users * len(names))
         except DatabaseUnavailable:
             raise
         except (ObjectStoreUnavailable, ConfigurationError) as error:
-            log.warning("not published yet", run=run_id, reason=error.message, hint=error.hint)
-            runs.record_publish_error(connection, run_id, error)
+            log.warning(
+                "publishing failed; will retry", run=run.id, reason=error.message, hint=error.hint
+            )
+            runs.record_publish_error(connection, run.id, error)
             return False
         return bool(names)
 
-    def _is_time_to_publish(self, connection: Connection, trigger: Trigger | None) -> bool:
-        since = publish.since_last(connection)
-        connection.commit()
-        return publish.is_time(trigger, since, self._settings.publish_interval)
+    def _is_time_to_publish(self, run: Run) -> bool:
+        since = publish.since_last(run.connection)
+        run.connection.commit()
+        return publish.is_time(run.trigger, since, self._settings.publish_interval)
 
-    def _to_publish(self, connection: Connection, outputs: list[str]) -> list[str]:
-        """What is to be put now: all of it behind a change, else what got lost."""
+    def _outputs_to_publish(self, connection: Connection) -> list[str]:
+        """All outputs after a change, else those that are missing from the bucket."""
+        bucket, outputs = self._settings.processed_bucket, publish.outputs(self._settings)
+        publish.withdraw(connection, self._store, bucket, outputs)
         is_pending = publish.pending_run(connection) is not None
         connection.commit()
         if is_pending:
             return outputs
-        lost = publish.lost(connection, self._store, self._settings.processed_bucket, outputs)
+        lost = publish.lost(connection, self._store, bucket, outputs)
         connection.commit()
         return lost
 
 
-def _nothing_new(before: Counts) -> Counts:
-    """The figures of a run that found no change: only the standing ones carry over."""
-    return Counts(users_live=before.users_live, users_with_image=before.users_with_image)
-
-
 def _as_bug(error: Exception) -> dict[str, object]:
-    """Its name alone: what it says may hold addresses, statements and data."""
+    """The error's class only, because its message may contain addresses, statements and data."""
     return {
         "code": "Bug",
-        "message": f"{type(error).__name__}; what it says is in the log.",
-        "hint": "This is a fault of Bucketline: please report it with the log.",
+        "message": f"{type(error).__name__}; the log has the details.",
+        "hint": "This is a bug in Bucketline. Please report it with the log.",
     }

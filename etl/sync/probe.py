@@ -1,4 +1,4 @@
-"""Ask the store what single keys hold now: those that events named, those that a listing lacks."""
+"""Check single keys in the store: keys that events named, and keys missing from a listing."""
 
 from __future__ import annotations
 
@@ -17,48 +17,48 @@ if TYPE_CHECKING:
     from etl.sync.stats import RunStats
 
 THREADS = 16
-ASKED_AT_ONCE = 1_000
-LISTED_PER_SECOND = 20_000  # what a slow store manages
+KEYS_PER_CHECK = 1_000
+LISTED_PER_SECOND = 20_000  # by a slow store
 
 
-def look(
+def stat_keys(
     store: ObjectStore, bucket: str, keys: Sequence[str], *, objects_known: int
 ) -> list[SourceObject]:
-    """The objects there are now under these keys, which are in byte order, and so is the answer.
+    """The current objects of these keys. Keys and result are in byte order.
 
-    Key by key, as long as that is quicker than one listing of the bucket, which holds about
-    `objects_known`: some stores read a whole folder to find one object in it.
+    Keys are checked one by one unless a listing of the bucket, with about `objects_known`
+    objects, is faster: some stores read a whole folder to find one object.
     """
     first, rest = keys[:THREADS], keys[THREADS:]
     started = time.monotonic()
-    found = _one_by_one(store, bucket, first)
+    found = _stat_each(store, bucket, first)
     seconds_each = (time.monotonic() - started) / max(1, len(first))
     if seconds_each * len(rest) > objects_known / LISTED_PER_SECOND:
-        return found + _listed(store, bucket, set(rest))
-    return found + _one_by_one(store, bucket, rest)
+        return found + _list_and_filter(store, bucket, set(rest))
+    return found + _stat_each(store, bucket, rest)
 
 
-def _one_by_one(store: ObjectStore, bucket: str, keys: Iterable[str]) -> list[SourceObject]:
-    looked = map_in_threads(lambda key: store.stat(bucket, key), keys, THREADS)
-    return [source for source in looked if source is not None]
+def _stat_each(store: ObjectStore, bucket: str, keys: Iterable[str]) -> list[SourceObject]:
+    found = map_in_threads(lambda key: store.stat(bucket, key), keys, THREADS)
+    return [source for source in found if source is not None]
 
 
-def _listed(store: ObjectStore, bucket: str, keys: set[str]) -> list[SourceObject]:
+def _list_and_filter(store: ObjectStore, bucket: str, keys: set[str]) -> list[SourceObject]:
     found = [source for source in store.list_objects(bucket) if source.key in keys]
-    lacking = sorted(keys - {source.key for source in found})
-    overlooked = [source for source in _held_still(store, bucket, lacking) if source is not None]
-    return sorted(found + overlooked, key=lambda source: source.key)
+    missing = sorted(keys - {source.key for source in found})
+    unlisted = [source for source in recheck_missing(store, bucket, missing) if source is not None]
+    return sorted(found + unlisted, key=lambda source: source.key)
 
 
-def confirmed(
-    store: ObjectStore, bucket: str, changes: Iterable[Change | int], tally: RunStats
+def confirm_removals(
+    store: ObjectStore, bucket: str, changes: Iterable[Change | int], stats: RunStats
 ) -> Iterator[Change | int]:
-    """The changes, with only those removals that the store confirms, key by key.
+    """The changes, where the store confirms each removal with a check of its key.
 
-    Some stores return the stale rest of a listing that stopped; it must not retire users. What is
-    there after all is counted as listed: it was modified since the manifest was written, or else
-    is in sync with it, which a number stands for as in `changes_by_page`. What is there but
-    ignored, and counted as such, is removed: it was not a file of ours when it was listed.
+    Some stores return the stale remainder of an unfinished listing, which must not retire users.
+    An object that still exists counts as listed: it is modified, or unchanged, which a number
+    stands for as in `changes_by_page`. An ignored object that still exists is removed; the
+    listing counted it as ignored.
     """
     removed: list[Change] = []
     for change in changes:
@@ -66,28 +66,30 @@ def confirmed(
             yield change
             continue
         removed.append(change)
-        if len(removed) == ASKED_AT_ONCE:
-            yield from _confirmed(store, bucket, removed, tally)
+        if len(removed) == KEYS_PER_CHECK:
+            yield from _confirm(store, bucket, removed, stats)
             removed = []
-    yield from _confirmed(store, bucket, removed, tally)
+    yield from _confirm(store, bucket, removed, stats)
 
 
-def _confirmed(
-    store: ObjectStore, bucket: str, removed: Sequence[Change], tally: RunStats
+def _confirm(
+    store: ObjectStore, bucket: str, removed: Sequence[Change], stats: RunStats
 ) -> Iterator[Change | int]:
     keys = [change.source.key for change in removed]
-    for change, there in zip(removed, _held_still(store, bucket, keys), strict=True):
-        if there is None or is_ignored(there):
+    for change, found in zip(removed, recheck_missing(store, bucket, keys), strict=True):
+        if found is None or is_ignored(found):
             yield change
         else:
-            tally.listed += 1
-            yield 1 if there == change.source else Change(ChangeKind.MODIFIED, there)
+            stats.listed += 1
+            yield 1 if found == change.source else Change(ChangeKind.MODIFIED, found)
 
 
-def _held_still(store: ObjectStore, bucket: str, keys: Sequence[str]) -> list[SourceObject | None]:
-    """What the store holds under keys of which it most likely holds none."""
+def recheck_missing(
+    store: ObjectStore, bucket: str, keys: Sequence[str]
+) -> list[SourceObject | None]:
+    """The objects of keys that most likely do not exist."""
 
-    def held(key: str) -> SourceObject | None:
+    def check(key: str) -> SourceObject | None:
         return None if store.is_gone(bucket, key) else store.stat(bucket, key)
 
-    return map_in_threads(held, keys, THREADS)
+    return map_in_threads(check, keys, THREADS)

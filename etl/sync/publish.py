@@ -1,4 +1,4 @@
-"""Make a committed run visible outside the database: output.csv, output.parquet when asked."""
+"""Publish the committed users: output.csv and, if configured, output.parquet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from sqlalchemy import Connection, text
 
-from etl.db.copy_stream import Copied, Stream
+from etl.db.copy_stream import ChunkReader, CopyStream
 from etl.db.engine import driver
 from etl.model.errors import ObjectStoreUnavailable
 from etl.model.values import Trigger
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 OUTPUT_NAME = "output.csv"
 PARQUET_NAME = "output.parquet"
 OUTPUT_COLUMNS = ("user_id", "first_name", "last_name", "birthts", "img_path")
+PARQUET_BLOCK_BYTES = 8 << 20  # of CSV: about 150,000 users in each row group
+READ_BYTES = 1 << 20
 PARQUET_TYPES = dict.fromkeys(OUTPUT_COLUMNS, "string") | {"birthts": "int64"}
 MEDIA_TYPES = {
     OUTPUT_NAME: "text/csv; charset=utf-8",
@@ -36,20 +38,20 @@ _COPY_OUTPUT = (
 
 
 def outputs(settings: Settings) -> list[str]:
-    """The names of what is to be published."""
+    """The names of the output files to publish."""
     return [OUTPUT_NAME, PARQUET_NAME] if settings.output_parquet else [OUTPUT_NAME]
 
 
 def is_time(trigger: Trigger | None, since_last: timedelta | None, interval: timedelta) -> bool:
-    """Whether a change is to be published now.
+    """Whether to publish a change now.
 
-    At once behind a run that somebody or the interval asked for. Behind event runs it waits until
-    the last publication is `interval` ago, so that a burst of events rewrites the output once;
-    the same goes for a look between runs (`trigger` None). With nothing published yet: at once.
-    A last publication that is yet to come was before the clock was set back: nobody waits for it.
+    Scheduled, requested and CLI runs publish immediately. Event runs, and checks between runs
+    (`trigger` None), publish once `interval` has passed since the last time, so that a burst of
+    events rewrites the output once. They also publish immediately if nothing was published yet,
+    or if the last time is in the future because the clock was set back.
     """
-    gathered = trigger is None or trigger is Trigger.EVENT
-    if not gathered or since_last is None:
+    is_debounced = trigger is None or trigger is Trigger.EVENT
+    if not is_debounced or since_last is None:
         return True
     return since_last >= interval or since_last < timedelta(0)
 
@@ -61,7 +63,7 @@ def pending_run(connection: Connection) -> int | None:
 
 
 def since_last(connection: Connection) -> timedelta | None:
-    """How long ago output.csv was put; None when it never was."""
+    """The time since output.csv was last published; None if it never was."""
     ago: timedelta | None = connection.scalar(
         text("SELECT clock_timestamp() - published_at FROM publication WHERE name = :name"),
         {"name": OUTPUT_NAME},
@@ -70,7 +72,7 @@ def since_last(connection: Connection) -> timedelta | None:
 
 
 def lost(connection: Connection, store: ObjectStore, bucket: str, names: list[str]) -> list[str]:
-    """Those that are not in the bucket as we put them."""
+    """The outputs that are missing from the bucket or were overwritten."""
     rows = connection.execute(text("SELECT name, etag FROM publication"))
     ours = {row.name: row.etag for row in rows}
     return [name for name in names if name not in ours or store.etag(bucket, name) != ours[name]]
@@ -81,29 +83,23 @@ def publish(
 ) -> None:
     """Stream the live users into each output named, sorted by user_id in byte order.
 
-    An old object stays until the new one is whole. Repeatable: a crash before the last
-    commit is finished by the next run. The caller holds the run lock, so all are of one state.
+    The old object stays until the new one is complete. After a crash, the next run publishes
+    again. The caller holds the run lock, so all outputs show the same state.
 
     Raises:  ObjectStoreUnavailable; DatabaseUnavailable through the caller's connection.
     """
     for name in names:
         with connection.begin(), _copied_out(connection, _COPY_OUTPUT) as stream:
-            content = _as_parquet(stream) if name == PARQUET_NAME else stream
+            content = as_parquet(stream) if name == PARQUET_NAME else stream
             store.put_stream(bucket, name, content, MEDIA_TYPES[name])
         etag = store.etag(bucket, name)
         if etag is None:
-            raise ObjectStoreUnavailable(f"{bucket}/{name} is gone right after it was put.")
+            raise ObjectStoreUnavailable(f"{bucket}/{name} disappeared right after it was written.")
         _record(connection, name, etag, run_id)
 
 
-def _as_parquet(csv: BinaryIO) -> BinaryIO:
-    from etl.sync.parquet import as_parquet
-
-    return as_parquet(csv, PARQUET_TYPES)
-
-
 def withdraw(connection: Connection, store: ObjectStore, bucket: str, names: list[str]) -> None:
-    """Remove what we published and is not among these any more: nobody would keep it level.
+    """Remove outputs that are no longer configured, because they would become outdated.
 
     Raises:  ObjectStoreUnavailable, ConfigurationError.
     """
@@ -118,10 +114,7 @@ def withdraw(connection: Connection, store: ObjectStore, bucket: str, names: lis
 
 
 def settle(connection: Connection, run_id: int) -> None:
-    """Say that nothing waits for publication any more; `run_id` is the run that saw to it.
-
-    What was in its way before is mended with it.
-    """
+    """Mark all runs as published, by run `run_id`, and clear earlier publishing errors."""
     connection.execute(
         text(
             "UPDATE run SET publish_pending = false, published_at = now(), error = NULL"
@@ -147,12 +140,19 @@ def _record(connection: Connection, name: str, etag: str, run_id: int) -> None:
 
 @contextmanager
 def _copied_out(connection: Connection, statement: str) -> Iterator[BinaryIO]:
-    """The statement's COPY output as a stream to read, in the memory of a few pieces."""
+    """The statement's COPY output as a file, in the memory of a few chunks."""
 
     def copy(connection: Connection, sink: BinaryIO) -> None:
         with driver(connection).cursor() as cursor:
             cursor.copy_expert(statement, sink)
 
-    copied = Copied(lambda: nullcontext(connection), copy)
-    with closing(copied):
-        yield io.BufferedReader(Stream(copied), buffer_size=1 << 20)
+    with closing(CopyStream(lambda: nullcontext(connection), copy)) as chunks:
+        yield io.BufferedReader(ChunkReader(chunks), READ_BYTES)
+
+
+def as_parquet(csv: BinaryIO, block_bytes: int = PARQUET_BLOCK_BYTES) -> BinaryIO:
+    """The rows of output.csv as a Parquet file, in the memory of one block."""
+    from etl.db import columnar
+
+    chunks = columnar.parquet(csv, PARQUET_TYPES, block_bytes=block_bytes)
+    return io.BufferedReader(ChunkReader(chunks), READ_BYTES)

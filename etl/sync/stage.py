@@ -1,4 +1,4 @@
-"""COPY batches to staging, from where `etl.sync.merge` takes them into the tables."""
+"""COPY batches to staging, from which `etl.sync.merge` merges them into the tables."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PROBLEM_FIELDS = tuple(spec.name for spec in fields(Problem))
-COPY_BYTES = 1 << 20  # between two reads COPY may have to wait for the thread that parses
+COPY_BYTES = 1 << 20  # few reads, because each may wait for the thread that parses
 
 
 def stage(connection: Connection, batch: Batch) -> None:
-    """Add one batch to staging, whole or not at all."""
+    """Add one batch to staging, atomically."""
     rows = batch.rows.rename(columns={"key": "source_key", "line": "source_line"})
     with connection.begin():
         if batch.discards is not None:
@@ -30,7 +30,7 @@ def stage(connection: Connection, batch: Batch) -> None:
         _copy(connection, "staging_row", pa.Table.from_pandas(rows, preserve_index=False))
         _copy(connection, "staging_object", _table(batch.objects, StagedObject._fields))
         _copy(connection, "staging_problem", _table(batch.problems, _PROBLEM_FIELDS))
-    pa.default_memory_pool().release_unused()  # it would keep what the largest batch took
+    pa.default_memory_pool().release_unused()  # or it would keep the memory of the largest batch
 
 
 def _discard(connection: Connection, key: str) -> None:
@@ -45,8 +45,8 @@ def _table(values: Sequence[object], names: Sequence[str]) -> pa.Table:
 def _copy(connection: Connection, table: str, cells: pa.Table) -> None:
     if not cells.num_rows:
         return
-    # Arrow quotes every text and no null, so COPY tells '' from NULL and no cell is syntax.
-    # In one chunk: for an empty one Arrow writes 8 KB of NULs.
+    # Arrow quotes every text and no null, so COPY distinguishes '' from NULL and no cell is syntax.
+    # The table has one chunk, because Arrow writes 8 KB of NULs for an empty chunk.
     cells = cells.combine_chunks()
     buffer = io.BytesIO()
     arrow_csv.write_csv(cells, buffer, arrow_csv.WriteOptions(include_header=False))

@@ -8,7 +8,7 @@ STAGING = ("staging_row", "staging_object", "staging_problem")
 
 
 def empty_staging(connection: Connection) -> None:
-    """Remove rows that a killed run left; write nothing if there are none."""
+    """Remove the rows of an interrupted run; write nothing if there are none."""
     for table in STAGING:
         if connection.scalar(text(f"SELECT EXISTS (SELECT FROM {table})")):
             connection.execute(text(f"TRUNCATE {table}"))
@@ -16,6 +16,6 @@ def empty_staging(connection: Connection) -> None:
 
 
 def holds_images(connection: Connection) -> bool:
-    """Whether images are staged, whether added, modified or removed."""
+    """Whether staging contains an added, modified or removed image."""
     question = "SELECT EXISTS (SELECT FROM staging_object WHERE kind = 'image')"
     return bool(connection.scalar(text(question)))

@@ -1,24 +1,26 @@
-"""What one run saw, and its profile: the seconds each step took, and how much it handled."""
+"""Counters of one run, and its step timings: seconds and rows of each step."""
 
 from __future__ import annotations
 
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from etl.model.values import Counts
+
 Item = TypeVar("Item")
 
 
 class Profile:
-    """Seconds and rows by step. A step inside another is not counted in the outer one too.
+    """Seconds and rows by step. The time of an inner step is not part of the outer one.
 
-    So the steps of one thread add up to its time. What other threads do meanwhile is told only
-    by what this one had to wait for.
+    The steps of one thread therefore add up to its time. Work in other threads counts only as
+    the time that this thread waits for it.
     """
 
     def __init__(self) -> None:
@@ -28,7 +30,7 @@ class Profile:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Add what the block takes to the step."""
+        """Add the time of the block to the step."""
         outer, self._inner.seconds = getattr(self._inner, "seconds", 0.0), 0.0
         started = time.perf_counter()
         try:
@@ -40,7 +42,7 @@ class Profile:
             self._inner.seconds = outer + taken
 
     def each(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
-        """The items; what it takes to get each is added to the step."""
+        """The items; the time to get each is added to the step."""
         coming = iter(items)
         while True:
             with self.step(name):
@@ -50,7 +52,7 @@ class Profile:
             yield found  # type: ignore[misc]
 
     def count(self, name: str, rows: int) -> None:
-        """Say that the step handled so many more."""
+        """Add rows to the step."""
         self.rows[name] = self.rows.get(name, 0) + rows
 
 
@@ -59,10 +61,10 @@ _END = object()
 
 @dataclass
 class RunStats:
-    """What the bucket showed, counted while it streams by, and what became of it.
+    """Counters of the listing and of staging.
 
-    `unreadable` are keys, `untold` changes that no event told of, `retired_before` users whose
-    retirement by earlier runs counts as if it were this one's.
+    `unreadable` holds keys. `missed_by_events` counts changes without an event, and
+    `retired_before` the users that event runs retired since the last full run.
     """
 
     listed: int = 0
@@ -71,6 +73,18 @@ class RunStats:
     staged: int = 0
     unreadable: set[str] = field(default_factory=set)
     vanished: int = 0
-    untold: int = 0
+    missed_by_events: int = 0
     retired_before: int = 0
     profile: Profile = field(default_factory=Profile)
+
+    def added_to(self, merged: Counts) -> Counts:
+        """The counts of the merge, with those of the listing."""
+        return replace(
+            merged,
+            objects_listed=self.listed,
+            objects_ignored=self.ignored,
+            objects_unchanged=self.unchanged,
+            objects_unreadable=len(self.unreadable),
+            objects_vanished=self.vanished,
+            found_by_reconcile=self.missed_by_events,
+        )

@@ -1,10 +1,10 @@
-"""Read a batch of changes as one Batch, or, where it is one huge CSV, as many small ones.
+"""Read a batch of changes as one Batch, or one huge CSV as many small batches.
 
-A huge object is never held whole: its parts are fetched, parsed, checked and handed on to be
-staged one after the other. Its entry for the manifest comes last, so that what an end without
-one left in staging is never merged. If the object turns out to be another than it seemed, the
-first batch of the next attempt discards what the last one staged. So does the batch that finds
-rows which differ in a file of one user; the rest of the file is then only counted.
+A huge object is never in memory as a whole: its parts are fetched, parsed, validated and staged
+one after the other. Its manifest entry comes last, so an incomplete object is never merged. If
+the object changes meanwhile, the first batch of the next attempt discards the rows staged so
+far. So does the batch that finds different users in a file of one user; the remaining rows are
+then only counted.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from etl.storage.client import ObjectStore
 
 BATCHES_AHEAD = 1
-PART_BYTES = 2 * 1024 * 1024  # fetched at once, to make up for the way to the store
-PIECE_BYTES = 768 * 1024  # parsed at once; it takes ten times as much while that is done
-PIECE_LINES = 50_000  # short lines take more memory than their bytes
+PART_BYTES = 2 * 1024 * 1024  # per request, to amortize the round trip to the store
+PIECE_BYTES = 768 * 1024  # parsed at once, in ten times as much memory
+PIECE_LINES = 50_000  # short lines need more memory per byte
 
 
 def fetch(store: ObjectStore, bucket: str, changes: Sequence[Change]) -> Fetched:
-    """Fetch the changes that `batch.cut` put together; of a huge CSV nothing yet.
+    """Fetch a batch from `batch.cut`, but not a huge CSV.
 
     Raises:  as `batch.fetch`.
     """
@@ -48,7 +48,7 @@ def fetch(store: ObjectStore, bucket: str, changes: Sequence[Change]) -> Fetched
 
 
 def read(store: ObjectStore, bucket: str, fetched: Fetched, today: date) -> Iterator[Batch]:
-    """Parse and check what was fetched; a huge CSV is fetched as it is read.
+    """Parse and validate the batch; a huge CSV is fetched meanwhile.
 
     Raises:  as `batch.fetch`.
     """
@@ -60,20 +60,20 @@ def read(store: ObjectStore, bucket: str, fetched: Fetched, today: date) -> Iter
 def read_changes(
     store: ObjectStore, bucket: str, changes: Iterator[Change], today: date
 ) -> Iterator[Batch]:
-    """Fetch and parse the changes in batches, each while the caller stages the one before it."""
+    """Fetch and parse the changes in batches, one batch ahead of the caller."""
 
-    def fetch_cut(items: list[Change]) -> Fetched:
+    def fetch_batch(items: list[Change]) -> Fetched:
         return fetch(store, bucket, items)
 
-    def read_fetched(fetched: Fetched) -> Iterator[Batch]:
+    def read_batch(fetched: Fetched) -> Iterator[Batch]:
         return read(store, bucket, fetched, today)
 
-    fetched = map_ahead(fetch_cut, batch.cut(changes), BATCHES_AHEAD)
-    return flat_map_ahead(read_fetched, fetched, BATCHES_AHEAD)
+    fetched = map_ahead(fetch_batch, batch.cut(changes), BATCHES_AHEAD)
+    return flat_map_ahead(read_batch, fetched, BATCHES_AHEAD)
 
 
 class _Stream:
-    """One huge CSV on its way into staging."""
+    """Reads one huge CSV in batches."""
 
     def __init__(self, store: ObjectStore, bucket: str, change: Change, today: date) -> None:
         self._store = store
@@ -83,7 +83,7 @@ class _Stream:
         self._discards: str | None = None
 
     def batches(self) -> Iterator[Batch]:
-        """The object as it holds still for one whole reading."""
+        """Read one version of the object completely, in several attempts if it changes."""
         source = self._change.source
         for _ in range(FETCH_ATTEMPTS):
             try:
@@ -103,39 +103,40 @@ class _Stream:
         yield self._refused(source, never_still(source))
 
     def _version(self, source: SourceObject) -> Iterator[Batch]:
-        """This very version of the object, or that it is not the UTF-16 it seems."""
+        """Read this version of the object, or reject it if it is not valid UTF-16."""
         try:
             yield from self._pass(source, PieceReader(source))
         except Undecodable:
             self._discards = source.key
-            judge = _Judge(source, self._today)
-            found = judge.judge(undecodable(source), is_of_one_user=False)
-            yield self._last(source, found, judge)
+            validator = _Validator(source, self._today)
+            found = validator.validate(undecodable(source), is_of_one_user=False)
+            yield self._last(source, found, validator)
 
     def _pass(self, source: SourceObject, reader: PieceReader) -> Iterator[Batch]:
-        judge = _Judge(source, self._today)
+        validator = _Validator(source, self._today)
         with closing(self._store.fetch_in_parts(self._bucket, source, PART_BYTES)) as parts:
             for part in parts:
                 for piece in _pieces(part):
                     extract = reader.read(piece)
-                    found = judge.judge(extract, is_of_one_user=reader.is_of_one_user)
+                    found = validator.validate(extract, is_of_one_user=reader.is_of_one_user)
                     yield self._batch(source, found)
         extract = reader.finish()
-        found = judge.judge(extract, is_of_one_user=reader.is_of_one_user)
-        yield self._last(source, found, judge)
+        found = validator.validate(extract, is_of_one_user=reader.is_of_one_user)
+        yield self._last(source, found, validator)
 
     def _batch(self, source: SourceObject, found: _Found) -> Batch:
-        if found.is_refused_now:
+        if found.rejects_object:
             self._discards = source.key
         return Batch(found.rows, [], found.problems, [], discards=self._take_discards())
 
-    def _last(self, source: SourceObject, found: _Found, judge: _Judge) -> Batch:
+    def _last(self, source: SourceObject, found: _Found, validator: _Validator) -> Batch:
         last = self._batch(source, found)
-        staged = batch.entry(self._change.kind, source, judge.state, judge.figures)
-        return replace(last, objects=[staged], problems=[*found.problems, *judge.closing()])
+        staged = batch.entry(self._change.kind, source, validator.state, validator.figures)
+        problems = [*found.problems, *validator.object_problems()]
+        return replace(last, objects=[staged], problems=problems)
 
     def _gone(self, source: SourceObject) -> Batch:
-        """What is left of an object that went while it was read: that it is gone, if we had it."""
+        """The batch for an object that was deleted meanwhile: a removal if it was known."""
         removed = batch.entry(ChangeKind.REMOVED, source, ObjectState.LOADED)
         known = self._change.kind is ChangeKind.MODIFIED
         objects = [removed] if known else []
@@ -152,21 +153,21 @@ class _Stream:
 
 
 class _Found(NamedTuple):
-    """What counts of a piece, and whether nothing of the object does from here on."""
+    """The valid rows and problems of a piece, and whether it rejects the whole object."""
 
     rows: pd.DataFrame
     problems: list[Problem]
-    is_refused_now: bool = False
+    rejects_object: bool = False
 
 
-class _Judge:
-    """Checks the rows of one object, and the object as a whole, as its pieces come."""
+class _Validator:
+    """Validates one object piece by piece, and as a whole."""
 
     def __init__(self, source: SourceObject, today: date) -> None:
         self._source = source
         self._today = today
         self._limit = file_rules.ProblemLimit()
-        self._first: pd.DataFrame | None = None  # good row, to compare the others with
+        self._first: pd.DataFrame | None = None  # valid row, for comparison with the others
         self._span: file_rules.Span | None = None
         self._rows_read = 0
         self._rows_rejected = 0
@@ -175,8 +176,8 @@ class _Judge:
         self._is_without_id = False
         self.state = ObjectState.LOADED
 
-    def judge(self, extract: Extract, *, is_of_one_user: bool) -> _Found:
-        """Take the next rows of the object."""
+    def validate(self, extract: Extract, *, is_of_one_user: bool) -> _Found:
+        """Validate the next rows of the object."""
         key = self._source.key
         checked = validate(extract.rows, {key: self._source.etag}, self._today)
         self._count(extract, checked)
@@ -184,15 +185,15 @@ class _Judge:
             return _Found(checked.rows[:0], [])
         if is_of_one_user and self._differs(checked.rows):
             self._is_without_id, self.state = True, ObjectState.QUARANTINED
-            return _Found(checked.rows[:0], [], is_refused_now=True)
+            return _Found(checked.rows[:0], [], rejects_object=True)
         more = extract.more.get(key, Counter()) + checked.more.get(key, Counter())
         problems = sort_problems([*extract.problems, *checked.problems])
         if any(map(file_rules.is_refusal, problems)):
             self.state = ObjectState.QUARANTINED
         return _Found(checked.rows, list(self._limit.passing(problems, more)))
 
-    def closing(self) -> list[Problem]:
-        """The problems that depend on the whole object."""
+    def object_problems(self) -> list[Problem]:
+        """The problems of the object as a whole."""
         key, etag = self._source.key, self._source.etag
         if self._is_without_id:
             return [file_rules.rows_without_id(key, etag)]
@@ -203,7 +204,7 @@ class _Judge:
 
     @property
     def figures(self) -> tuple[int, int, date | None]:
-        """As Figures.of gives them."""
+        """As returned by Figures.of."""
         if self._is_without_id:
             return self._rows_read, self._rows_read, None
         day = self._day_of_seconds()
@@ -212,7 +213,7 @@ class _Judge:
         return self._rows_read, self._rows_rejected, reread_on
 
     def _day_of_seconds(self) -> date | None:
-        """The last birthdate, if all of them could be seconds."""
+        """The last birthdate if all values could be seconds."""
         if self._span is None or self._has_dates or not self._span.could_be_seconds:
             return None
         return self._span.last_day_of_seconds
@@ -229,7 +230,7 @@ class _Judge:
         self._reread_on = min((day for day in days if day is not None), default=None)
 
     def _differs(self, rows: pd.DataFrame) -> bool:
-        """Whether these good rows say something else than each other, or the ones before."""
+        """Whether these valid rows differ from each other or from earlier rows."""
         if self._first is None:
             self._first = rows[:1].copy() if len(rows) else None
         else:
@@ -238,7 +239,7 @@ class _Judge:
 
 
 def _pieces(part: bytes) -> Iterator[bytes]:
-    """The part cut into equal pieces, anywhere, of 768 KB and about 50,000 lines at most."""
+    """Cut the part at any byte into equal pieces of at most 768 KB and about 50,000 lines."""
     line_ends = max(part.count(b"\n"), part.count(b"\r"))
     count = max(-(-len(part) // PIECE_BYTES), -(-line_ends // PIECE_LINES))
     step = -(-len(part) // count)

@@ -20,6 +20,7 @@ from etl.db.engine import connect
 from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.sync.manager import DataManager
+from etl.sync.merge import THRESHOLDS, Thresholds
 from etl.verify import verify
 from tests.conftest import TestBucket
 
@@ -95,12 +96,14 @@ def state(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def check_history(
-    steps: list[tuple[str, str, str]], fresh_database: Callable[[], Settings]
+    steps: list[tuple[str, str, str]],
+    fresh_database: Callable[[], Settings],
+    thresholds: Thresholds = THRESHOLDS,
 ) -> None:
     settings = fresh_database()
     bucket = TestBucket(settings)
     bucket.clear()
-    manager, engine = DataManager(settings), connect(settings)
+    manager, engine = DataManager(settings, thresholds=thresholds), connect(settings)
     try:
         for step in [*steps, ("run", "", "")]:
             if step[0] != "run":
@@ -108,13 +111,15 @@ def check_history(
                 continue
             manager.run(Trigger.CLI)
             assert verify(settings, engine) == []
-            assert state(engine) == state_of_one_run(fresh_database())
+            assert state(engine) == state_of_one_run(fresh_database(), thresholds)
     finally:
         engine.dispose()
 
 
-def state_of_one_run(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
-    DataManager(settings).run(Trigger.CLI)
+def state_of_one_run(
+    settings: Settings, thresholds: Thresholds
+) -> dict[str, list[tuple[Any, ...]]]:
+    DataManager(settings, thresholds=thresholds).run(Trigger.CLI)
     engine = connect(settings)
     try:
         return state(engine)
@@ -135,10 +140,7 @@ def test_a_run_ends_where_one_fresh_run_would(
 def test_a_first_load_of_many_ends_there_too(
     steps: list[tuple[str, str, str]], fresh_database: Callable[[], Settings]
 ):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("etl.sync.merge.MANY", 1)
-        patch.setattr("etl.sync.merge.FEW", 0)
-        check_history(steps, fresh_database)
+    check_history(steps, fresh_database, Thresholds(small=0, many=1))
 
 
 @given(steps=st.lists(STEPS, min_size=3, max_size=14))
@@ -146,9 +148,7 @@ def test_a_first_load_of_many_ends_there_too(
 def test_tables_joined_whole_end_there_too(
     steps: list[tuple[str, str, str]], fresh_database: Callable[[], Settings]
 ):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("etl.sync.merge.FEW", 0)
-        check_history(steps, fresh_database)
+    check_history(steps, fresh_database, Thresholds(small=0))
 
 
 @pytest.mark.long

@@ -74,16 +74,15 @@ def contents(engine: Engine) -> list[tuple[Any, ...]]:
 
 
 def test_the_lock_of_a_dead_holder_is_free_though_its_statement_goes_on(
-    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, engine: Engine
 ):
-    monkeypatch.setattr("etl.db.engine.CLIENT_CHECK_SECONDS", 1)
     holder = connect_unpooled(settings)
 
     def hold(connection: Connection) -> None:
         with pytest.raises(DBAPIError):
             connection.execute(text("SELECT pg_sleep(300) AS held"))
 
-    with run_lock(holder) as connection:
+    with run_lock(holder, client_check_seconds=1) as connection:
         thread = threading.Thread(target=hold, args=(connection,))
         thread.start()
         sleeping = "query LIKE 'SELECT pg_sleep%' AND state = 'active'"

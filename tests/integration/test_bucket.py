@@ -200,10 +200,8 @@ def test_a_listing_of_several_stretches_gives_the_same_run(
     settings: Settings,
     bucket: TestBucket,
     engine: Engine,
-    monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr("etl.sync.manager.STRETCH_OBJECTS", 3)
-    manager = DataManager(settings.model_copy(update={"list_concurrency": 2}))
+    manager = DataManager(settings.model_copy(update={"list_concurrency": 2}), range_objects=3)
     assert manager.run(Trigger.CLI).counts.objects_listed == 0  # an empty manifest has no cuts
     for number in range(10):
         bucket.user(f"{number}.csv")

@@ -197,7 +197,7 @@ def test_what_is_refused_for_good_is_a_wrong_setting(
         pass
     assert isinstance(caught.value, ConfigurationError)
     assert remedy in caught.value.hint
-    assert caught.value.public_message == "PostgreSQL refuses the connection."
+    assert caught.value.public_message == "PostgreSQL refused the connection."
     assert "wrong" not in caught.value.message
 
 
@@ -306,7 +306,7 @@ def test_a_command_that_is_refused_ends_with_2(
         check=False,
     )
     assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("LoginRefused: PostgreSQL refuses the connection:")
+    assert done.stderr.startswith("LoginRefused: PostgreSQL refused the connection:")
     assert "Traceback" not in done.stderr
     assert "wrong" not in done.stderr
 

@@ -26,7 +26,7 @@ from etl.storage.client import ObjectStore
 from etl.storage.listing import Page
 from etl.sync import manager as managing
 from etl.sync.manager import DataManager
-from etl.sync.probe import look
+from etl.sync.probe import stat_keys
 from etl.verify import Difference, verify
 from tests.conftest import TestBucket, wait_until
 from tests.integration.test_schedule import ask, runs, scheduling
@@ -227,7 +227,7 @@ def test_events_beyond_what_one_run_takes_are_taken_by_the_next(
     tell: Tell,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(managing, "EVENTS_AT_A_TIME", 4)
+    monkeypatch.setattr(managing, "EVENTS_PER_RUN", 4)
     for number in range(10):
         bucket.user(f"{number}.csv")
     tell(*("absent.csv" for _ in range(6)), *(f"{number}.csv" for number in range(10)))
@@ -291,13 +291,13 @@ def test_events_of_a_bucket_that_was_the_source_before_wait_for_nothing(
 
 
 def tell_at_each_look(monkeypatch: pytest.MonkeyPatch, told: Callable[[], object]) -> None:
-    def look_then(
+    def tell_and_stat(
         store: ObjectStore, bucket: str, keys: list[str], *, objects_known: int
     ) -> list[SourceObject]:
         told()
-        return look(store, bucket, keys, objects_known=objects_known)
+        return stat_keys(store, bucket, keys, objects_known=objects_known)
 
-    monkeypatch.setattr(managing, "look", look_then)
+    monkeypatch.setattr(managing, "stat_keys", tell_and_stat)
 
 
 def test_events_that_keep_coming_hold_the_run_lock_for_one_look(
@@ -428,7 +428,7 @@ def test_a_whole_run_does_not_retire_what_event_runs_were_refused(
     half_emptied: TestBucket, manager: DataManager, engine: Engine
 ):
     half_emptied.remove("2.csv")
-    said = r"300 of 400 users \(200 retired by event runs before\); nothing .* by this run"
+    said = r"300 of 400 users \(200 of them retired by event runs\); this run changed nothing"
     with pytest.raises(MassRetirement, match=said):
         manager.run(Trigger.INTERVAL)
     assert len(users(engine)) == 200

@@ -1,4 +1,4 @@
-"""The merge: a run of a few rows scans no table; all users are counted only where it is cheap."""
+"""The merge: a small run scans no table, and only a bulk run counts all users."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.sync import batch, merge, stage, staging
 from etl.sync.manager import DataManager
+from etl.sync.run import Run
+from etl.sync.stats import RunStats
 from tests.conftest import TestBucket, wait_until
 
+MANY = merge.THRESHOLDS.many
+ALWAYS_BULK = merge.Thresholds(small=0)
 MANY_USERS = "user_id,first_name,last_name,birthts\n" + "".join(
     f"{number:05},Ann,Lee,{number}\n" for number in range(500)
 )
@@ -31,7 +35,7 @@ ENTRIES = (  # most of what the full scan of an index reads
 
 @pytest.fixture
 def of_one_object(engine: Engine) -> None:
-    """So many users that nobody would read them all, of one object, and PostgreSQL knows."""
+    """Many users of one object, and current statistics."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(
             text(
@@ -47,30 +51,28 @@ def of_one_object(engine: Engine) -> None:
 def merge_one(
     connection: Connection, store: ObjectStore, bucket: TestBucket, key: str, kind: ChangeKind
 ) -> Counts:
-    """Merge one object as a run does; nothing is committed."""
+    """Merge one object as a run does, without a commit."""
     (source,) = (found for found in store.list_objects(bucket.name) if found.key == key)
     return stage_and_merge(connection, store, bucket, [Change(kind, source)])
 
 
 def stage_and_merge(
-    connection: Connection, store: ObjectStore, bucket: TestBucket, changes: list[Change]
+    connection: Connection,
+    store: ObjectStore,
+    bucket: TestBucket,
+    changes: list[Change],
+    thresholds: merge.Thresholds = merge.THRESHOLDS,
 ) -> Counts:
     before = runs.last_counts(connection)
     staging.empty_staging(connection)
     fetched = batch.fetch(store, bucket.name, changes)
     stage.stage(connection, batch.check(fetched, datetime.now(UTC).date()))
-    return merge.merge(
-        connection,
-        run_id=99,
-        bucket=bucket.name,
-        staged_objects=len(changes),
-        before=before,
-        allow_mass_retirement=False,
-    )
+    run = Run(99, Trigger.CLI, connection, RunStats(staged=len(changes)))
+    return merge.merge(run, bucket=bucket.name, before=before, thresholds=thresholds)
 
 
 @pytest.mark.usefixtures("of_one_object")
-@pytest.mark.parametrize("user_id", ["somebody-new", "000007"])
+@pytest.mark.parametrize("user_id", ["new-user", "000007"])
 def test_a_run_of_one_row_scans_no_table(
     settings: Settings,
     store: ObjectStore,
@@ -86,7 +88,7 @@ def test_a_run_of_one_row_scans_no_table(
         connection.rollback()
 
 
-def standing(counts: Counts) -> tuple[int, int]:
+def totals(counts: Counts) -> tuple[int, int]:
     return counts.users_live, counts.users_with_image
 
 
@@ -98,16 +100,12 @@ def found(engine: Engine) -> tuple[int, int]:
     return row[0], row[1]
 
 
-@pytest.mark.parametrize("few", [0, merge.FEW], ids=["counted", "added up"])
-def test_users_are_as_many_as_the_runs_tell(
-    manager: DataManager,
-    bucket: TestBucket,
-    engine: Engine,
-    few: int,
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("thresholds", [ALWAYS_BULK, merge.THRESHOLDS], ids=["counted", "added up"])
+def test_user_totals_of_each_run_match_the_table(
+    settings: Settings, bucket: TestBucket, engine: Engine, thresholds: merge.Thresholds
 ):
-    """Given users and images that come, go and come back, each run's figures are the table's."""
-    monkeypatch.setattr(merge, "FEW", few)
+    """Users and images are added, removed and restored."""
+    manager = DataManager(settings, thresholds=thresholds)
     steps = [
         lambda: (bucket.user("1.csv"), bucket.user("2.csv"), bucket.put("1.png", "x")),
         lambda: bucket.put("2.jpg", "x"),
@@ -120,26 +118,22 @@ def test_users_are_as_many_as_the_runs_tell(
     ]
     for step in steps:
         step()
-        assert standing(manager.run(Trigger.CLI).counts) == found(engine)
+        assert totals(manager.run(Trigger.CLI).counts) == found(engine)
 
 
-def test_a_table_changed_by_another_hand_is_counted_anew_where_much_is_done(
-    manager: DataManager,
-    bucket: TestBucket,
-    engine: Engine,
-    monkeypatch: pytest.MonkeyPatch,
+def test_bulk_run_corrects_the_totals_after_another_client_deleted_a_user(
+    settings: Settings, manager: DataManager, bucket: TestBucket, engine: Engine
 ):
-    """Given a user deleted by hand, a large run mends the figures instead of failing for ever."""
     bucket.user("1.csv")
     bucket.user("2.csv")
     manager.run(Trigger.CLI)
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM users WHERE user_id = '1'"))
     bucket.user("3.csv")
-    assert standing(manager.run(Trigger.CLI).counts) == (3, 0)
-    monkeypatch.setattr(merge, "FEW", 0)
+    assert totals(manager.run(Trigger.CLI).counts) == (3, 0)
+    bulk = DataManager(settings, thresholds=ALWAYS_BULK)
     bucket.user("4.csv")
-    assert standing(manager.run(Trigger.CLI).counts) == found(engine) == (3, 0)
+    assert totals(bulk.run(Trigger.CLI).counts) == found(engine) == (3, 0)
 
 
 def test_many_rows_on_other_lines_change_no_more_than_their_lines(
@@ -173,15 +167,13 @@ def test_a_row_read_twice_and_held_once_leaves_one_shadow(
 
 
 @pytest.mark.parametrize("keys", [["gone.csv"], ["1.csv", "gone.csv"]], ids=["users", "shadows"])
-def test_rows_that_are_gone_are_as_much_work_as_rows_that_came(
+def test_removed_rows_count_towards_the_size_of_a_merge(
     settings: Settings,
     store: ObjectStore,
     bucket: TestBucket,
     keys: list[str],
-    monkeypatch: pytest.MonkeyPatch,
 ):
-    """Given an object of many rows that is removed, no join of them goes row by row."""
-    monkeypatch.setattr(merge, "FEW", 5)
+    """A removed object with many rows is merged in bulk."""
     for key in reversed(keys):
         rows = "".join(f"{number},Ann,Lee,0\n" for number in range(6))
         bucket.put(key, f"user_id,first_name,last_name,birthts\n{rows}")
@@ -196,19 +188,19 @@ def test_rows_that_are_gone_are_as_much_work_as_rows_that_came(
 def hash_joins_after(
     connection: Connection, store: ObjectStore, bucket: TestBucket, changes: list[Change]
 ) -> bool:
-    """Whether the merge of these changes left PostgreSQL free to hash; nothing is committed."""
-    stage_and_merge(connection, store, bucket, changes)
+    """Whether a merge of these changes allows hash joins, without a commit."""
+    stage_and_merge(connection, store, bucket, changes, merge.Thresholds(small=5))
     return connection.scalar(text("SHOW enable_hashjoin")) == "on"
 
 
-def test_many_rows_are_not_compared_each_with_each_though_postgresql_expects_few(
+def test_bulk_merge_looks_rows_up_by_index_despite_stale_statistics(
     settings: Settings,
     store: ObjectStore,
     manager: DataManager,
     bucket: TestBucket,
     engine: Engine,
 ):
-    """Given users that PostgreSQL last saw when all were retired, their changes are looked up."""
+    """The users were last analyzed when all of them were retired."""
     rows = [f"{number:05},Ann,Lee,{number}\n" for number in range(2000)]
     bucket.put("many.csv", "user_id,first_name,last_name,birthts\n" + "".join(rows))
     manager.run(Trigger.CLI)
@@ -224,7 +216,7 @@ def test_many_rows_are_not_compared_each_with_each_though_postgresql_expects_few
         read = connection.scalar(
             text(
                 "SELECT sum(seq_tup_read) FROM pg_stat_xact_user_tables"
-                " WHERE relname IN ('touched', 'contested', 'candidate', 'difference')"
+                " WHERE relname IN ('changed_rows', 'conflicts', 'candidate', 'upserts')"
             )
         )
         connection.rollback()
@@ -235,15 +227,15 @@ def test_many_rows_are_not_compared_each_with_each_though_postgresql_expects_few
 def test_a_large_first_load_leaves_users_analyzed(
     bucket: TestBucket, manager: DataManager, engine: Engine, rows_of_the_first: int
 ):
-    """Given a first load that makes indexes after the rows, and one that has to be merged."""
-    people = "".join(f"{number:06},Ann,Lee,{number}\n" for number in range(merge.MANY))
+    """One first load creates indexes after the rows; the other must be merged."""
+    people = "".join(f"{number:06},Ann,Lee,{number}\n" for number in range(MANY))
     again = "000000,Ann,Lee,0\n" * (rows_of_the_first - 1)
     bucket.put("many.csv", f"user_id,first_name,last_name,birthts\n{people}{again}")
-    assert manager.run(Trigger.CLI).counts.users_live == merge.MANY
+    assert manager.run(Trigger.CLI).counts.users_live == MANY
     asked = text("SELECT last_analyze IS NOT NULL FROM pg_stat_user_tables WHERE relname = 'users'")
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         wait_until(lambda: connection.scalar(asked))
         estimated = connection.scalar(
             text("SELECT reltuples FROM pg_class WHERE relname = 'users'")
         )
-    assert estimated == merge.MANY
+    assert estimated == MANY

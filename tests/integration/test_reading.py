@@ -555,7 +555,7 @@ def test_a_failing_copy_fails_a_table_too(app: APIFlask, client: FlaskClient, en
     app.extensions["bucketline"].patience_seconds = 0.2
     response = client.get("/data?format=parquet")
     wait_until(lambda: not copies(engine))
-    with pytest.raises(TransientError, match="Nobody read"):
+    with pytest.raises(TransientError, match="The client read no data"):
         response.get_data()
 
 

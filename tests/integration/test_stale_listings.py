@@ -12,7 +12,7 @@ from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.storage.listing import Page
 from etl.sync.manager import DataManager
-from etl.sync.probe import look
+from etl.sync.probe import stat_keys
 from etl.verify import verify
 from tests.conftest import TestBucket
 
@@ -71,12 +71,10 @@ def test_what_is_gone_is_removed(behind: DataManager, bucket: TestBucket, engine
     assert set(names(engine)) == {"1", "3"}
 
 
-def test_keys_looked_for_in_a_listing_are_found_all_the_same(
-    settings: Settings, bucket: TestBucket
-):
+def test_keys_checked_by_a_stale_listing_are_found(settings: Settings, bucket: TestBucket):
     """Given so many keys that the bucket is listed to find them."""
     keys = sorted([HIDDEN, *(f"0{number}.csv" for number in range(20))])
-    found = look(Behind(settings), bucket.name, keys, objects_known=0)
+    found = stat_keys(Behind(settings), bucket.name, keys, objects_known=0)
     assert [source.key for source in found] == [HIDDEN]
 
 

@@ -11,9 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet as arrow_parquet
 
-from etl.sync import parquet
-from etl.sync.parquet import as_parquet
-from etl.sync.publish import OUTPUT_COLUMNS, PARQUET_TYPES
+from etl.sync.publish import OUTPUT_COLUMNS, PARQUET_TYPES, as_parquet
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 ROWS = st.lists(
@@ -39,7 +37,7 @@ def _quoted(text: str) -> str:
 
 
 def read(rows: list[tuple[object, ...]]) -> pa.Table:
-    with as_parquet(io.BytesIO(copied(rows)), PARQUET_TYPES) as stream:
+    with as_parquet(io.BytesIO(copied(rows))) as stream:
         return arrow_parquet.read_table(io.BytesIO(stream.read()))
 
 
@@ -50,17 +48,16 @@ def test_every_cell_comes_through(rows: list[tuple[object, ...]]):
     assert [tuple(row.values()) for row in table.to_pylist()] == rows
 
 
-def test_nobody_is_a_file_of_no_rows_and_the_same_columns():
+def test_no_users_give_a_file_without_rows_and_the_same_columns():
     table = read([])
     assert table.num_rows == 0
     types = [str(column) for column in table.schema.types]
     assert dict(zip(table.column_names, types, strict=True)) == PARQUET_TYPES
 
 
-def test_a_row_group_is_written_for_each_block(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(parquet, "GROUP_BYTES", 1 << 12)
+def test_a_row_group_is_written_for_each_block():
     rows: list[tuple[object, ...]] = [(f"{n:05}", "Ann", "Lee", n, None) for n in range(2_000)]
-    with as_parquet(io.BytesIO(copied(rows)), PARQUET_TYPES) as stream:
+    with as_parquet(io.BytesIO(copied(rows)), 1 << 12) as stream:
         file = arrow_parquet.ParquetFile(io.BytesIO(stream.read()))
     assert file.num_row_groups > 5
     assert [tuple(row.values()) for row in file.read().to_pylist()] == rows
@@ -75,4 +72,4 @@ def test_a_source_that_fails_fails_the_file():
             raise ConnectionError("gone")
 
     with pytest.raises(ConnectionError):
-        as_parquet(io.BufferedReader(Broken()), PARQUET_TYPES)
+        as_parquet(io.BufferedReader(Broken())).read()

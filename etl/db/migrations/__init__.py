@@ -1,1 +1,1 @@
-"""The tables' history: one file a version, each applied in one transaction with its record."""
+"""One file per version, each applied in one transaction with its record."""

@@ -1,4 +1,4 @@
-"""What Alembic runs: the migrations, over the connection that `database.migrate` opened."""
+"""Alembic's entry point; runs the migrations over the connection that `schema.upgrade` got."""
 
 from alembic import context
 

@@ -1,8 +1,8 @@
-"""Set-based statements, kept as SQL: named blocks of a `.sql` file, run in their order.
+"""Set-based statements in `.sql` files, as named blocks.
 
-A block begins with `-- name: what it is called`; the comment under it says what it promises.
-Comments are left out of the statement: the driver puts values in wherever their names stand, and
-one with a line break would go on behind the comment's end, as SQL.
+A block begins with `-- name: <name>`, followed by a comment on its purpose. Comments are removed
+from the statement: the driver substitutes values in comments too, and the rest of a value with a
+line break would be parsed as SQL.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _BLOCK = re.compile(r"^-- name: (?P<name>\w+)$", re.MULTILINE)
 
 @cache
 def statements(file: str) -> dict[str, str]:
-    """The named statements of `etl/db/sql/<file>.sql`, in the order they stand."""
+    """The named statements of `etl/db/sql/<file>.sql`, in file order."""
     _, *parts = _BLOCK.split(files(__name__).joinpath(f"{file}.sql").read_text("utf-8"))
     bodies = (_COMMENT.sub("", body).strip() for body in parts[1::2])
     return dict(zip(parts[::2], bodies, strict=True))

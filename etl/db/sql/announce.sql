@@ -1,8 +1,8 @@
--- Announcements: what the image topic has not been told yet, and that it has been told.
+-- Image announcements: messages that are due, and the record of those sent.
 
 -- name: news
--- The next images, by key, that are not as they were announced; `sizes` and `thumbnails` are
--- those in the bucket already. Parameters: :after, a key; :bucket, the source bucket; :limit.
+-- The next images, by key, that differ from their last announcement. `sizes` and `thumbnails` list
+-- only thumbnails that are in the bucket. Parameters: :after, a key; :bucket, the source; :limit.
 SELECT i.key, i.etag, i.state, i.note, i.format, i.mode, i.width, i.height, i.bytes, i.sha256,
        i.updated_at, o.user_id, t.sizes, t.thumbnails,
        (a.etag, a.updated_at) IS DISTINCT FROM (i.etag, i.updated_at) AS has_new_facts,
@@ -23,21 +23,21 @@ WHERE i.key > :after
        OR NOT (a.sizes @> i.sizes AND a.sizes <@ i.sizes))
 ORDER BY i.key LIMIT :limit
 
--- name: told
--- Note what was announced. Parameter: :images, a JSON array of the columns.
+-- name: record_sent
+-- Records sent announcements. Parameter: :images, a JSON array of the columns.
 INSERT INTO announced_image (key, etag, sizes, updated_at)
 SELECT key, etag, sizes, updated_at
-FROM jsonb_to_recordset(CAST(:images AS jsonb)) AS told (
+FROM jsonb_to_recordset(CAST(:images AS jsonb)) AS sent (
     key text, etag text, sizes integer[], updated_at timestamptz)
 ON CONFLICT (key) DO UPDATE
 SET etag = excluded.etag, sizes = excluded.sizes, updated_at = excluded.updated_at
 
 -- name: removed
--- The next images that were announced and are no more. Parameters: :after, a key; :limit.
+-- The next announced images that no longer exist. Parameters: :after, a key; :limit.
 SELECT a.key, a.etag FROM announced_image a LEFT JOIN image i USING (key)
 WHERE i.key IS NULL AND a.key > :after
 ORDER BY a.key LIMIT :limit
 
--- name: forgotten
--- Note that the removal of these was announced. Parameter: :keys.
+-- name: forget_removed
+-- Deletes the records of images whose removal was announced. Parameter: :keys.
 DELETE FROM announced_image WHERE key = ANY(:keys)

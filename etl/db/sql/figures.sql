@@ -1,26 +1,26 @@
--- What a merge did, counted from the tables it left. Parameters: none, or as named.
+-- Counts of a merge, taken from its tables. Parameters: none, or as named.
 
--- name: rows_are_few
--- Whether staging, and what was held of its objects, have no more than :few rows each; no more are
--- counted. Parameters: :keys, those of the objects in staging; :few.
-SELECT (SELECT count(*) FROM (SELECT FROM staging_row LIMIT :few + 1) AS read) <= :few
+-- name: is_small
+-- Whether staging and each table have at most :small rows of the staged objects. Counting stops
+-- there. Parameters: :keys, the keys in staging; :small.
+SELECT (SELECT count(*) FROM (SELECT FROM staging_row LIMIT :small + 1) AS read) <= :small
    AND (SELECT count(*) FROM (SELECT FROM users
                               WHERE source_key = ANY (CAST(:keys AS text[]))
-                              LIMIT :few + 1) AS held) <= :few
+                              LIMIT :small + 1) AS stored) <= :small
    AND (SELECT count(*) FROM (SELECT FROM shadowed_row
                               WHERE source_key = ANY (CAST(:keys AS text[]))
-                              LIMIT :few + 1) AS lost) <= :few
+                              LIMIT :small + 1) AS shadowed) <= :small
 
 -- name: unbalanced
--- Objects of which staging does not hold every row that was read and not rejected.
--- All of them, materialized, and then one: told that one is enough, PostgreSQL expects to find it
--- at once, and compares every object with every other; there is none to find.
+-- An object for which staging lacks a row that was read and not rejected. The CTE is materialized
+-- because of LIMIT 1: PostgreSQL would expect an early match and choose a nested loop, but
+-- normally no object matches.
 WITH unbalanced AS MATERIALIZED (
-    SELECT staged.key, staged.rows_read, staged.rows_rejected, coalesce(held.rows, 0) AS rows_staged
+    SELECT staged.key, staged.rows_read, staged.rows_rejected, coalesce(good.rows, 0) AS rows_staged
     FROM staging_object AS staged
-    LEFT JOIN (SELECT source_key, count(*) AS rows FROM staging_row GROUP BY source_key) AS held
-         ON held.source_key = staged.key
-    WHERE staged.rows_read <> staged.rows_rejected + coalesce(held.rows, 0)
+    LEFT JOIN (SELECT source_key, count(*) AS rows FROM staging_row GROUP BY source_key) AS good
+         ON good.source_key = staged.key
+    WHERE staged.rows_read <> staged.rows_rejected + coalesce(good.rows, 0)
 )
 SELECT * FROM unbalanced LIMIT 1
 
@@ -34,10 +34,10 @@ SELECT count(*) FILTER (WHERE change = 'added') AS objects_added,
 FROM staging_object
 
 -- name: merged_rows
--- A row that was read is loaded, or unchanged, or shadowed; each is counted for itself. The
--- unchanged ones are users that hold a row of an object read, and that no statement touched.
-SELECT (SELECT count(*) FROM difference WHERE fresh) AS rows_loaded,
-       (SELECT count(*) FROM candidate WHERE fresh AND place > 1) AS rows_shadowed,
+-- A row that was read is loaded, unchanged or shadowed; each is counted separately. Unchanged rows
+-- belong to users of the objects read that no statement wrote.
+SELECT (SELECT count(*) FROM upserts WHERE from_this_run) AS rows_loaded,
+       (SELECT count(*) FROM candidate WHERE from_this_run AND rank > 1) AS rows_shadowed,
        (SELECT count(*)
         FROM staging_object JOIN users ON users.source_key = staging_object.key
         WHERE users.run_id <> :run_id AND users.retired_at IS NULL
@@ -46,23 +46,23 @@ SELECT (SELECT count(*) FROM difference WHERE fresh) AS rows_loaded,
 
 -- name: merged_users
 SELECT count(*) FILTER (WHERE is_new) AS users_inserted,
-       count(*) FILTER (WHERE NOT is_new AND NOT is_back) AS users_updated,
-       count(*) FILTER (WHERE is_back) AS users_restored
-FROM difference
+       count(*) FILTER (WHERE NOT is_new AND NOT is_restored) AS users_updated,
+       count(*) FILTER (WHERE is_restored) AS users_restored
+FROM upserts
 
 -- name: images_gained
--- By how many the live users with an image became more. Of a retired user the path is kept.
--- By an outer join, which begins with the contested: how few they are PostgreSQL cannot know.
-SELECT (SELECT count(img_path) - count(*) FILTER (WHERE had_image) FROM difference)
+-- The increase in live users with an image. A retired user keeps its img_path. The outer join makes
+-- PostgreSQL start with `conflicts`, whose size it cannot estimate.
+SELECT (SELECT count(img_path) - count(*) FILTER (WHERE had_image) FROM upserts)
        - (SELECT count(users.img_path) FILTER (WHERE users.run_id = :run_id
                                                  AND users.retired_at IS NOT NULL)
-          FROM contested LEFT JOIN users USING (user_id)) AS images_gained
+          FROM conflicts LEFT JOIN users USING (user_id)) AS images_gained
 
 -- name: problems
--- Those that were read and those of images that were known before. Parameter: :run_id.
+-- Problems found by this run, and known problems of its images. Parameter: :run_id.
 SELECT count(*) AS problems FROM problem WHERE run_id = :run_id
 
 -- name: live_users
--- Of all users: only where much else was done.
+-- Totals over all users, for bulk merges only.
 SELECT count(*) AS users_live, count(img_path) AS users_with_image
 FROM users WHERE retired_at IS NULL

@@ -1,11 +1,11 @@
--- Many users into an empty table: no row can be unchanged, restored or retired, and as long as
--- no user has two rows, none is shadowed. That is proven by the primary key, which is made after
--- the rows are in, as the other indexes are: that takes half as long as filling them row by row.
--- Run in this order within a savepoint. Parameters: :run_id, :bucket.
+-- Loads many users into an empty table. No row can be unchanged, restored or retired, and none is
+-- shadowed unless a user has two rows, which the primary key rejects. It is created after the rows
+-- are inserted, as are the other indexes, in half the time that filling them row by row takes.
+-- The steps run in this order in a savepoint. Parameters: :run_id, :bucket.
 
--- name: find_images
--- The image of each user read: the newest, then the smallest key. Its id is in NFC; see merge.sql.
-CREATE TEMPORARY TABLE portrait ON COMMIT DROP AS
+-- name: find_attachments
+-- The image of each user read: the newest one, then the smallest key. See merge.sql on NFC.
+CREATE TEMPORARY TABLE attachment ON COMMIT DROP AS
 SELECT DISTINCT ON (seen.user_id)
        seen.user_id, :bucket || '/' || source_object.key AS img_path
 FROM source_object
@@ -24,12 +24,12 @@ ALTER TABLE users DROP CONSTRAINT users_pkey;
 DROP INDEX users_source_key_idx, users_birthdate_idx
 
 -- name: insert_users
--- In the order of the key, in which they are read again and again.
+-- In key order, in which most queries read them.
 INSERT INTO users (user_id, first_name, last_name, birthts, extra, img_path,
                    source_key, source_line, run_id, updated_at)
 SELECT user_id, first_name, last_name, birthts, extra, img_path,
        source_key, source_line, :run_id, now()
-FROM staging_row LEFT JOIN portrait USING (user_id)
+FROM staging_row LEFT JOIN attachment USING (user_id)
 ORDER BY user_id
 
 -- name: create_indexes

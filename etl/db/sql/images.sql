@@ -1,15 +1,15 @@
--- What is known of the images in the manifest, and the thumbnails made of them.
+-- Metadata of the images in the manifest, their problems and their thumbnails.
 -- Parameters: as named under each.
 
 -- name: intend_thumbnails
--- Thumbnails that are about to be put: what a kill leaves in the bucket is known here.
+-- Records thumbnails before they are put, so that none is unknown after a crash.
 -- Parameters: :sha256s, :sizes, :keys, of one length.
 INSERT INTO thumbnail (sha256, size, key)
 SELECT * FROM unnest(CAST(:sha256s AS text[]), CAST(:sizes AS integer[]), CAST(:keys AS text[]))
 ON CONFLICT DO NOTHING
 
 -- name: find_unput
--- Those of the intended thumbnails that are not known to be in the bucket.
+-- Which of these thumbnails are not known to be in the bucket.
 -- Parameters: :keys.
 SELECT key FROM thumbnail WHERE key = ANY(:keys) AND put_at IS NULL
 
@@ -18,7 +18,8 @@ SELECT key FROM thumbnail WHERE key = ANY(:keys) AND put_at IS NULL
 UPDATE thumbnail SET put_at = now() WHERE key = ANY(:keys) AND put_at IS NULL
 
 -- name: drop_problems
--- Problems of images that are as they were, but looked at again with another end; whose they were.
+-- Deletes problems of unchanged images that were processed again with another result; returns their
+-- runs.
 -- Parameters: :bucket, :codes, :keys.
 DELETE FROM problem
 USING image JOIN source_object ON source_object.bucket = :bucket
@@ -31,10 +32,9 @@ WHERE problem.key = image.key
 RETURNING problem.run_id
 
 -- name: write_problems
--- A faulty image is a problem of the run that brought it, so it is open as long as that run
--- is the last that read the object, as any other problem. A run that brings the same bytes
--- again carries it on, unless it looked before this was committed: hence :keys NULL.
--- Parameters: :bucket, :codes, and :keys, NULL for all.
+-- Records a faulty image as a problem of the run that read it, so it is open as long as that run is
+-- the last to read the object. A run that reads the same bytes again copies the problem, unless it
+-- started before this commit; :keys NULL finds such images. Parameters: :bucket, :codes, :keys.
 INSERT INTO problem (run_id, key, etag, code, severity, note)
 SELECT source_object.run_id, image.key, image.etag,
        CASE image.state WHEN 'corrupt' THEN 'corrupt-image'
@@ -56,9 +56,9 @@ ORDER BY image.key
 RETURNING run_id
 
 -- name: count_problems
--- Adds what images showed later to the problems of their runs. Not a new count: of an old run some
--- problems may have been removed since. Updates runs in a fixed order, so that two transactions
--- that update the same runs cannot deadlock. Parameters: :run_ids, :more, one for each.
+-- Adds problems of images found later to the counts of their runs. It does not recount, because
+-- problems of an old run may have been removed. The fixed order prevents deadlocks between
+-- transactions that update the same runs. Parameters: :run_ids, :more, one per run.
 UPDATE run
 SET counts = jsonb_set(run.counts, '{problems}',
                        to_jsonb(coalesce(CAST(run.counts->>'problems' AS bigint), 0) + found.more))
@@ -69,7 +69,7 @@ FROM (SELECT run.id, changed.more
 WHERE run.id = found.id
 
 -- name: forget_images
--- Facts about objects that left the manifest, or are no images any more.
+-- Deletes metadata of objects that left the manifest or are no longer images.
 -- Parameters: :bucket.
 DELETE FROM image
 WHERE NOT EXISTS (SELECT FROM source_object
@@ -78,7 +78,7 @@ WHERE NOT EXISTS (SELECT FROM source_object
                     AND source_object.kind = 'image')
 
 -- name: drop_sizes
--- Thumbnails of sizes that are not asked for any more are no longer the images'.
+-- Removes sizes that are no longer configured from the images.
 -- Parameters: :sizes.
 UPDATE image
 SET sizes = ARRAY(SELECT size FROM unnest(sizes) WITH ORDINALITY AS made (size, place)
@@ -87,8 +87,8 @@ SET sizes = ARRAY(SELECT size FROM unnest(sizes) WITH ORDINALITY AS made (size, 
 WHERE NOT sizes <@ CAST(:sizes AS integer[])
 
 -- name: claim_unused
--- Thumbnails that no image uses any more are about to be removed: from here on they count as
--- not put, so that an image which comes back meanwhile has them put again.
+-- Marks thumbnails that no image uses as not put before they are removed. An image that returns
+-- meanwhile then has its thumbnails put again.
 -- Parameters: :page.
 UPDATE thumbnail SET put_at = NULL
 WHERE key IN (SELECT key FROM thumbnail
@@ -104,6 +104,6 @@ RETURNING key
 DELETE FROM thumbnail WHERE key = ANY(:keys) AND put_at IS NULL
 
 -- name: lose_thumbnail
--- It was put, and is no longer there: as if it had never been.
+-- Marks thumbnails that are missing from the bucket as not put.
 -- Parameters: :keys.
 UPDATE thumbnail SET put_at = NULL WHERE key = ANY(:keys)

@@ -1,8 +1,8 @@
--- What a run leaves behind beside the users: the manifest of what was read, and its problems.
+-- Writes the manifest of the objects that a run read, and their problems.
 -- Parameters: :run_id, :bucket.
 
 -- name: remove_from_manifest
--- Objects that are gone leave the manifest.
+-- Removes deleted objects from the manifest.
 DELETE FROM source_object
 USING staging_object AS staged
 WHERE source_object.bucket = :bucket
@@ -10,7 +10,7 @@ WHERE source_object.bucket = :bucket
   AND staged.change = 'removed'
 
 -- name: write_manifest
--- Objects that were read enter the manifest as they were read.
+-- Inserts or updates the objects that were read.
 INSERT INTO source_object (bucket, key, kind, user_id, etag, size, last_modified, state,
                            rows_read, rows_rejected, reread_on, run_id)
 SELECT :bucket, key, kind, user_id, etag, size, last_modified, state,
@@ -26,7 +26,7 @@ ON CONFLICT (bucket, key) DO UPDATE SET
     run_id = excluded.run_id
 
 -- name: analyze_manifest
--- Only behind a run that wrote much of it; autovacuum sees to the rest.
+-- Runs only after a run that wrote many entries; autovacuum handles the other runs.
 ANALYZE source_object
 
 -- name: write_problems
@@ -36,7 +36,7 @@ FROM staging_problem
 ORDER BY key, line, "column", code
 
 -- name: carry_image_problems
--- The same faulty bytes were brought again: what is known of them is open under this run.
+-- Copies the known problems of faulty images whose bytes are unchanged, so that they stay open.
 INSERT INTO problem (run_id, key, etag, code, severity, note)
 SELECT DISTINCT ON (problem.key)
        :run_id, problem.key, problem.etag, problem.code, problem.severity, problem.note
@@ -49,7 +49,7 @@ WHERE staging_object.kind = 'image'
   AND problem.code IN ('corrupt-image', 'image-too-large', 'unsupported-image')
 ORDER BY problem.key, problem.id DESC
 
--- name: tell_of_images
--- Whoever makes thumbnails is told as soon as this is committed.
+-- name: notify_image_worker
+-- PostgreSQL delivers the notification when the transaction commits.
 SELECT pg_notify('images_waiting', '')
 WHERE EXISTS (SELECT FROM staging_object WHERE kind = 'image')

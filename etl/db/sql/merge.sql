@@ -1,19 +1,18 @@
--- What one run read becomes the users: insert, update, retire, shadow.
--- Run in this order in one transaction, behind the manifest. Parameters: :run_id, :bucket, and
--- :keys, those of the objects in staging where they are few, else null: PostgreSQL knows how many
--- users a key has that it can see, and takes an average for those it finds in a table.
--- Every statement depends on the staging and the tables only, never on earlier runs' order.
--- An `analyze_` statement is run only where the table before it came out large. It also makes the
--- indexes by which rows are looked up one by one: that is what PostgreSQL does where it knows too
--- little of `users` to foresee how many they are.
+-- Merges staging into the users: insert, update, retire, shadow. The steps run in this order in one
+-- transaction, after the manifest (see etl.sync.merge). Parameters: :run_id, :bucket and :keys, the
+-- keys in staging for a small merge, else null. PostgreSQL estimates the users of a literal key
+-- from statistics, and assumes an average for keys that it reads from a table.
+-- Every statement depends only on staging and the tables, never on the order of earlier runs.
+-- An `analyze_` statement runs only if the table before it is large. It also creates indexes: if
+-- the statistics of `users` are stale, PostgreSQL looks the rows up one by one.
 
--- name: find_touched
--- What differs between the rows read and the rows held of the same objects, and no more: rows
--- that are new, or changed, or moved to another line, or whose user is held by another object or
--- retired; and users who lost their row (`is_lost`). All of the rest is level already. A user's
--- image is level too, unless this run saw a change of it; see find_contested.
-CREATE TEMPORARY TABLE touched ON COMMIT DROP AS
-SELECT coalesce(read.user_id, held.user_id) AS user_id, read.user_id IS NULL AS is_lost,
+-- name: find_changed_rows
+-- The differences between the rows read and the rows stored for the same objects. A row read is
+-- new, changed, moved to another line, or its user is retired or stored from another object. A user
+-- whose row is gone has `is_removed`. Every other row is in sync. So is each user's image, unless
+-- this run read a change of it; see find_conflicts.
+CREATE TEMPORARY TABLE changed_rows ON COMMIT DROP AS
+SELECT coalesce(read.user_id, held.user_id) AS user_id, read.user_id IS NULL AS is_removed,
        read.first_name, read.last_name, read.birthts, read.extra,
        read.source_key, read.source_line,
        held.source_key AS held_key, held.source_line AS held_line,
@@ -33,19 +32,19 @@ WHERE (read.user_id IS NULL AND held.retired_at IS NULL)
                (read.source_line, read.birthts, read.first_name, read.last_name, read.source_key,
                 read.extra)))
 
--- name: analyze_touched
-CREATE INDEX ON touched (user_id);
-ANALYZE touched
+-- name: analyze_changed_rows
+CREATE INDEX ON changed_rows (user_id);
+ANALYZE changed_rows
 
--- name: find_contested
--- The users for whom more must be asked than "is the row read the row held?": those with
--- several rows in this run, with a shadowed row, with a row of an object this run did not
--- read, and those who only lose a row or change their image. Everybody else stays out of it.
-CREATE TEMPORARY TABLE contested ON COMMIT DROP AS
-SELECT user_id FROM touched GROUP BY user_id HAVING count(*) > 1 OR bool_or(is_lost)
+-- name: find_conflicts
+-- Users that cannot be settled by comparing the row read with the row stored: users with several
+-- rows in this run, with a shadowed row, with a row of an object that this run did not read, and
+-- users who only lose a row or change their image. All other users skip find_candidates.
+CREATE TEMPORARY TABLE conflicts ON COMMIT DROP AS
+SELECT user_id FROM changed_rows GROUP BY user_id HAVING count(*) > 1 OR bool_or(is_removed)
 UNION
-SELECT moved.user_id  -- the row we hold was read as well, unchanged
-FROM touched AS moved
+SELECT moved.user_id  -- the stored row was read too, unchanged
+FROM changed_rows AS moved
 JOIN staging_row AS kept
      ON kept.user_id = moved.user_id
         AND kept.source_key = moved.held_key AND kept.source_line = moved.held_line
@@ -54,8 +53,8 @@ UNION
 SELECT user_id FROM shadowed_row JOIN staging_row USING (user_id)
 UNION
 SELECT user_id
-FROM touched JOIN users USING (user_id)
-WHERE touched.held_key IS NULL AND users.retired_at IS NULL
+FROM changed_rows JOIN users USING (user_id)
+WHERE changed_rows.held_key IS NULL AND users.retired_at IS NULL
 UNION
 SELECT shadowed_row.user_id
 FROM staging_object JOIN shadowed_row ON shadowed_row.source_key = staging_object.key
@@ -64,56 +63,58 @@ UNION
 SELECT user_id
 FROM staging_object
 WHERE kind = 'image'
-  AND NOT EXISTS (SELECT FROM touched WHERE touched.user_id = staging_object.user_id)
+  AND NOT EXISTS (SELECT FROM changed_rows WHERE changed_rows.user_id = staging_object.user_id)
 UNION
-SELECT users.user_id  -- ids that are an image's in another form of Unicode; see find_images
+SELECT users.user_id  -- ids that equal an image's only after NFC; see find_attachments
 FROM staging_object JOIN users ON staging_object.user_id = normalize(users.user_id)
 WHERE staging_object.kind = 'image'
   AND octet_length(staging_object.user_id) <> char_length(staging_object.user_id)
   AND octet_length(users.user_id) <> char_length(users.user_id)
   AND users.user_id IS NOT NFC NORMALIZED
-  -- Asked once, before any user is looked at: no index helps to find these.
+  -- Evaluated once, before users are read, because no index finds these ids.
   AND (SELECT EXISTS (SELECT FROM staging_object
                       WHERE kind = 'image' AND octet_length(user_id) <> char_length(user_id)))
 
--- name: analyze_contested
-CREATE INDEX ON contested (user_id);
-ANALYZE contested
+-- name: analyze_conflicts
+CREATE INDEX ON conflicts (user_id);
+ANALYZE conflicts
 
 -- name: find_candidates
--- Every valid row the bucket holds for a contested user: what this run read, and of what
--- earlier runs read, the rows of objects this run did not touch. `place` 1 wins.
+-- Every valid row of the users in `conflicts`: rows that this run read, and rows of earlier runs
+-- whose objects this run did not read. `rank` 1 wins.
 CREATE TEMPORARY TABLE candidate ON COMMIT DROP AS
-SELECT everyone.*,
+SELECT valid_row.*,
        row_number() OVER (
-           PARTITION BY everyone.user_id
-           ORDER BY source_object.last_modified DESC, everyone.source_key, everyone.source_line DESC
-       ) AS place
+           PARTITION BY valid_row.user_id
+           ORDER BY source_object.last_modified DESC, valid_row.source_key,
+                    valid_row.source_line DESC
+       ) AS rank
 FROM (
-    SELECT user_id, first_name, last_name, birthts, extra, source_key, source_line, true AS fresh
-    FROM staging_row JOIN contested USING (user_id)
+    SELECT user_id, first_name, last_name, birthts, extra, source_key, source_line,
+           true AS from_this_run
+    FROM staging_row JOIN conflicts USING (user_id)
     UNION ALL
     SELECT user_id, first_name, last_name, birthts, extra, source_key, source_line, false
-    FROM users JOIN contested USING (user_id)
+    FROM users JOIN conflicts USING (user_id)
     WHERE retired_at IS NULL
       AND NOT EXISTS (SELECT FROM staging_object WHERE staging_object.key = users.source_key)
     UNION ALL
     SELECT user_id, first_name, last_name, birthts, extra, source_key, source_line, false
-    FROM shadowed_row JOIN contested USING (user_id)
+    FROM shadowed_row JOIN conflicts USING (user_id)
     WHERE NOT EXISTS (SELECT FROM staging_object WHERE staging_object.key = shadowed_row.source_key)
-) AS everyone
-JOIN source_object ON source_object.bucket = :bucket AND source_object.key = everyone.source_key
+) AS valid_row
+JOIN source_object ON source_object.bucket = :bucket AND source_object.key = valid_row.source_key
 
 -- name: analyze_candidates
 CREATE INDEX ON candidate (user_id);
 CREATE INDEX ON candidate (source_key, source_line);
 ANALYZE candidate
 
--- name: find_images
--- The image of each user this run looks at: the newest, then the smallest key. The manifest holds
--- the ids of images in NFC, users have theirs as written. Ids in ASCII, nearly all, are in NFC; one
--- that only NFC makes ASCII stays as it is, as etl.model.keys.image_id_of does it.
-CREATE TEMPORARY TABLE portrait ON COMMIT DROP AS
+-- name: find_attachments
+-- The image of each user in this merge: the newest one, then the smallest key. The manifest stores
+-- image ids in NFC; users keep their ids as written. ASCII ids, nearly all of them, are in NFC. An
+-- id that only NFC turns into ASCII stays as it is, as in etl.model.keys.image_id_of.
+CREATE TEMPORARY TABLE attachment ON COMMIT DROP AS
 SELECT DISTINCT ON (seen.user_id)
        seen.user_id, :bucket || '/' || source_object.key AS img_path
 FROM source_object
@@ -122,102 +123,104 @@ JOIN (
            CASE WHEN octet_length(user_id) = char_length(user_id) THEN user_id
                 WHEN octet_length(normalize(user_id)) = char_length(normalize(user_id)) THEN user_id
                 ELSE normalize(user_id) END AS image_id
-    FROM (SELECT user_id FROM contested UNION SELECT user_id FROM touched) AS found
+    FROM (SELECT user_id FROM conflicts UNION SELECT user_id FROM changed_rows) AS found
 ) AS seen ON seen.image_id = source_object.user_id
 WHERE source_object.bucket = :bucket AND source_object.kind = 'image'
 ORDER BY seen.user_id, source_object.last_modified DESC, source_object.key
 
--- name: analyze_images
-ANALYZE portrait
+-- name: analyze_attachments
+ANALYZE attachment
 
--- name: find_differences
--- The winners that are new, or differ from the row we hold; the rest stays untouched. Nobody is
--- looked up whose row is known to differ from the one held.
-CREATE TEMPORARY TABLE difference ON COMMIT DROP AS
-SELECT touched.user_id, touched.first_name, touched.last_name, touched.birthts, touched.extra,
-       portrait.img_path, touched.source_key, touched.source_line, true AS fresh,
-       false AS is_new, touched.held_retired_at IS NOT NULL AS is_back,
-       touched.held_retired_at IS NULL AND touched.held_img_path IS NOT NULL AS had_image
-FROM touched
-LEFT JOIN portrait ON portrait.user_id = touched.user_id
-WHERE touched.held_key IS NOT NULL
-  AND NOT EXISTS (SELECT FROM contested WHERE contested.user_id = touched.user_id)
+-- name: find_upserts
+-- The winners that are new, or differ from the stored row. Rows already known to differ from the
+-- stored row skip the second lookup.
+CREATE TEMPORARY TABLE upserts ON COMMIT DROP AS
+SELECT changed_rows.user_id, changed_rows.first_name, changed_rows.last_name,
+       changed_rows.birthts, changed_rows.extra, attachment.img_path, changed_rows.source_key,
+       changed_rows.source_line, true AS from_this_run,
+       false AS is_new, changed_rows.held_retired_at IS NOT NULL AS is_restored,
+       changed_rows.held_retired_at IS NULL AND changed_rows.held_img_path IS NOT NULL AS had_image
+FROM changed_rows
+LEFT JOIN attachment ON attachment.user_id = changed_rows.user_id
+WHERE changed_rows.held_key IS NOT NULL
+  AND NOT EXISTS (SELECT FROM conflicts WHERE conflicts.user_id = changed_rows.user_id)
 UNION ALL
 SELECT winner.user_id, winner.first_name, winner.last_name, winner.birthts, winner.extra,
-       portrait.img_path, winner.source_key, winner.source_line, winner.fresh,
+       attachment.img_path, winner.source_key, winner.source_line, winner.from_this_run,
        users.user_id IS NULL, users.retired_at IS NOT NULL,
        users.retired_at IS NULL AND users.img_path IS NOT NULL
 FROM (
-    SELECT user_id, first_name, last_name, birthts, extra, source_key, source_line, true AS fresh
-    FROM touched
+    SELECT user_id, first_name, last_name, birthts, extra, source_key, source_line,
+           true AS from_this_run
+    FROM changed_rows
     WHERE held_key IS NULL
-      AND NOT EXISTS (SELECT FROM contested WHERE contested.user_id = touched.user_id)
+      AND NOT EXISTS (SELECT FROM conflicts WHERE conflicts.user_id = changed_rows.user_id)
     UNION ALL
-    SELECT user_id, first_name, last_name, birthts, extra, source_key, source_line, fresh
+    SELECT user_id, first_name, last_name, birthts, extra, source_key, source_line, from_this_run
     FROM candidate
-    WHERE place = 1
+    WHERE rank = 1
 ) AS winner
-LEFT JOIN portrait ON portrait.user_id = winner.user_id
+LEFT JOIN attachment ON attachment.user_id = winner.user_id
 LEFT JOIN users ON users.user_id = winner.user_id
 WHERE users.user_id IS NULL
    OR users.retired_at IS NOT NULL
    OR (users.first_name, users.last_name, users.birthts, users.extra, users.img_path,
        users.source_key, users.source_line)
       IS DISTINCT FROM
-      (winner.first_name, winner.last_name, winner.birthts, winner.extra, portrait.img_path,
+      (winner.first_name, winner.last_name, winner.birthts, winner.extra, attachment.img_path,
        winner.source_key, winner.source_line)
 
--- name: analyze_differences
-ANALYZE difference
+-- name: analyze_upserts
+ANALYZE upserts
 
 -- name: update_users
--- Winners replace what we held of them.
+-- Winners replace the stored rows.
 UPDATE users SET
-    first_name = difference.first_name, last_name = difference.last_name,
-    birthts = difference.birthts, extra = difference.extra, img_path = difference.img_path,
-    source_key = difference.source_key, source_line = difference.source_line,
+    first_name = upserts.first_name, last_name = upserts.last_name,
+    birthts = upserts.birthts, extra = upserts.extra, img_path = upserts.img_path,
+    source_key = upserts.source_key, source_line = upserts.source_line,
     run_id = :run_id, updated_at = now(), retired_at = NULL
-FROM difference
-WHERE difference.user_id = users.user_id AND NOT difference.is_new
+FROM upserts
+WHERE upserts.user_id = users.user_id AND NOT upserts.is_new
 
 -- name: insert_users
--- New users, in the order of the key, which spares the index.
+-- New users in key order, which makes index insertion cheaper.
 INSERT INTO users (user_id, first_name, last_name, birthts, extra, img_path,
                    source_key, source_line, run_id, updated_at)
 SELECT user_id, first_name, last_name, birthts, extra, img_path,
        source_key, source_line, :run_id, now()
-FROM difference
+FROM upserts
 WHERE is_new
 ORDER BY user_id
 
 -- name: retire_users
--- Contested users for whom the bucket holds no valid row any more are kept, but not served.
+-- Users without any valid row left in the bucket are kept, but not served.
 UPDATE users SET retired_at = now(), updated_at = now(), run_id = :run_id
-FROM contested
-WHERE contested.user_id = users.user_id
+FROM conflicts
+WHERE conflicts.user_id = users.user_id
   AND users.retired_at IS NULL
   AND NOT EXISTS (SELECT FROM candidate WHERE candidate.user_id = users.user_id)
 
 -- name: drop_shadows
--- Shadowed rows that are gone from the bucket, or won.
+-- Shadowed rows that left the bucket or now win.
 DELETE FROM shadowed_row
-USING contested
-WHERE contested.user_id = shadowed_row.user_id
+USING conflicts
+WHERE conflicts.user_id = shadowed_row.user_id
   AND NOT EXISTS (
       SELECT FROM candidate AS loser
-      WHERE loser.place > 1
+      WHERE loser.rank > 1
         AND loser.source_key = shadowed_row.source_key
         AND loser.source_line = shadowed_row.source_line)
 
 -- name: write_shadows
--- Valid rows that lost are kept, to come back when the winner goes.
+-- Valid rows that lost are kept, so that one can win once the current winner is gone.
 INSERT INTO shadowed_row (source_key, source_line, user_id, first_name, last_name, birthts,
                           extra, run_id)
 SELECT loser.source_key, loser.source_line, loser.user_id, loser.first_name, loser.last_name,
        loser.birthts, loser.extra, :run_id
 FROM candidate AS loser
 LEFT JOIN shadowed_row AS known USING (source_key, source_line)
-WHERE loser.place > 1
+WHERE loser.rank > 1
   AND (known.user_id IS NULL
        OR (known.user_id, known.first_name, known.last_name, known.birthts, known.extra)
           IS DISTINCT FROM

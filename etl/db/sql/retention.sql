@@ -1,9 +1,9 @@
--- Removes rows once they are old enough, in pages ordered by id, each a transaction.
+-- Removes rows once they are old enough, in pages ordered by id; each page is a transaction.
 -- Parameters: :after, the last id seen; :page, how many rows; :age, how old; and as named.
 
 -- name: problems
--- Problems of old runs, but for those that are open: found when their object was last read. All
--- objects are of one bucket. Later pages hold no older runs than this one, up to a few images.
+-- Closed problems of old runs. A problem is open if its run is the last that read its object. All
+-- objects are in one bucket. Later pages contain no older runs, except for a few images.
 WITH page AS (
     SELECT problem.id, problem.key, problem.run_id, run.finished_at < now() - :age AS is_old
     FROM (SELECT id, key, run_id FROM problem WHERE id > :after ORDER BY id LIMIT :page) AS problem
@@ -22,16 +22,15 @@ SELECT max(id) AS last, coalesce(bool_or(is_old), false) AS may_be_more,
 FROM page
 
 -- name: used_runs
--- The runs that what is there came from. To an old run none is ever added.
+-- The runs that wrote the current data. An old run never joins this list.
 SELECT run_id FROM users
 UNION SELECT run_id FROM shadowed_row
 UNION SELECT run_id FROM source_object
 UNION SELECT run_id FROM publication
 
 -- name: old_runs
--- Old runs, but for: the last ones (:kept); those whose problems are kept; those still to be
--- published; and what the next run counts from, the last that looked at the whole bucket and all
--- since.
+-- Old runs, except: the last :kept runs; runs with problems; runs still to be published; and the
+-- last full run and all later runs, whose counts the next run uses.
 SELECT max(id) AS last, coalesce(bool_or(is_old), false) AS may_be_more,
        coalesce(array_agg(id) FILTER (WHERE is_old AND NOT is_needed), '{}') AS ids
 FROM (
@@ -52,8 +51,8 @@ FROM (
 DELETE FROM run WHERE id = ANY(CAST(:ids AS bigint[]))
 
 -- name: events
--- Old events that no run needs, except the last of the source bucket (:bucket), which shows that
--- its store sends events.
+-- Old handled events, except the last one of the source bucket (:bucket), which proves that its
+-- store sends events.
 WITH page AS (
     SELECT id, received_at < now() - :age AS is_old
     FROM bucket_event WHERE id > :after ORDER BY id LIMIT :page

@@ -1,7 +1,7 @@
--- Where the tables are, or will be created. Parameters: none, or as named.
+-- The schema in which the tables are, or will be, created. Parameters: none, or as named.
 
 -- name: place
--- The place where the role would create tables; reads and locks no row.
+-- The schema in which the role would create tables; locks no row.
 SELECT current_database() AS database, current_schema() AS schema, current_user AS role,
        quote_ident(current_database()) AS quoted_database,
        quote_ident(current_schema()) AS quoted_schema, quote_ident(current_user) AS quoted_role,
@@ -13,7 +13,7 @@ SELECT current_database() AS database, current_schema() AS schema, current_user 
 FROM pg_database WHERE datname = current_database()
 
 -- name: clashes
--- Relations and types that have names the migrations need (each table creates a type).
+-- Existing relations and types with names that the migrations need; each table creates a type.
 -- Parameters: :names, of tables and indexes; :tables, of tables only.
 SELECT relname AS name, pg_get_userbyid(relowner) AS owner,
        CASE relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'table' WHEN 'v' THEN 'view'

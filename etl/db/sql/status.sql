@@ -1,4 +1,4 @@
--- What `status` shows. No parameters.
+-- The figures of the `status` command. No parameters.
 
 -- name: users
 SELECT count(*) FILTER (WHERE retired_at IS NULL) AS live,
@@ -23,7 +23,7 @@ SELECT count(*) FILTER (WHERE state = 'ready') AS ready,
 FROM image
 
 -- name: open_problems
--- The problems of the objects as they are now: those found when each was last read.
+-- Problems found when each object was last read.
 SELECT problem.code, count(*) AS count
 FROM problem JOIN source_object USING (key, run_id)
 GROUP BY problem.code

@@ -108,7 +108,7 @@ class Announcer:
                 {"key": row.key, "etag": row.etag, "sizes": row.sizes, "updated_at": row.updated_at}
                 for row in rows
             ]
-            self._note(connection, "told", images=to_json(told).decode())
+            self._note(connection, "record_sent", images=to_json(told).decode())
             count, after = count + len(rows), rows[-1].key
         return count
 
@@ -118,7 +118,7 @@ class Announcer:
             bucket = self._settings.source_bucket
             gone = [ImageRemoved(bucket=bucket, key=row.key, etag=row.etag) for row in rows]
             self._sender.send(self._topic, [each.outgoing() for each in gone])
-            self._note(connection, "forgotten", keys=[row.key for row in rows])
+            self._note(connection, "forget_removed", keys=[row.key for row in rows])
             count, after = count + len(rows), rows[-1].key
         return count
 

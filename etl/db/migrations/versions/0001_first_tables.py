@@ -1,4 +1,4 @@
-"""The first tables: users and where they came from, runs, problems, staging."""
+"""The first tables: users and their sources, runs, problems, staging."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Timestamp = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    """Make them."""
+    """Create the tables."""
     op.create_table(
         "publication",
         sa.Column("name", sa.Text(), nullable=False),
@@ -178,7 +178,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them."""
+    """Drop the tables."""
     op.drop_index(op.f("problem_run_id_idx"), table_name="problem")
     op.drop_index(op.f("problem_key_idx"), table_name="problem")
     op.drop_table("problem")

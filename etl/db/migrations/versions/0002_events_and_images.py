@@ -1,4 +1,4 @@
-"""Bucket events, facts about images and their thumbnails, and when what is served last changed."""
+"""Bucket events, image metadata, thumbnails, and revisions of the served data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Timestamp = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    """Make them."""
+    """Create the tables."""
     op.add_column(
         "run",
         sa.Column("step_rows", JSONB, server_default=sa.text("'{}'::jsonb"), nullable=False),

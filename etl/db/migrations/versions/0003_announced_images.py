@@ -1,4 +1,4 @@
-"""What the image topic was last told of each image."""
+"""The last announcement of each image on the image topic."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the table."""
+    """Create the table."""
     op.create_table(
         "announced_image",
         sa.Column("key", sa.Text(collation="C"), nullable=False),

@@ -1,4 +1,4 @@
-"""Staging without autovacuum's looks at new rows: merging waits a second for each to give way."""
+"""Disable autovacuum for inserts into staging; a merge waits a second for each to yield."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Leave autovacuum what runs of few rows delete, and no more."""
+    """Leave only rows deleted by small runs to autovacuum."""
     for table in ("staging_row", "staging_object", "staging_problem"):
         op.execute(
             f"ALTER TABLE {table} SET (autovacuum_vacuum_insert_threshold = -1,"

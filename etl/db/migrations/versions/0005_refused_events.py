@@ -1,4 +1,4 @@
-"""Which run was refused the object of an event, so that no other event waits with it."""
+"""The run that could not read the object of an event, so that other events proceed."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the column; what waits is tried as if it were new."""
+    """Add the column; pending events are tried as if they were new."""
     op.add_column("bucket_event", sa.Column("refused_by_run", sa.BigInteger(), nullable=True))

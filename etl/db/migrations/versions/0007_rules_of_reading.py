@@ -1,7 +1,7 @@
-"""Make the next run read again all CSVs, and images with accented names.
+"""Make the next run read all CSVs, and images with non-ASCII names, again.
 
-Rules of encodings, of birthts, of rows without ids and of images' names have changed, so the
-same objects may now give other rows than those in the tables.
+The rules for encodings, birthts, rows without ids and image names have changed, so the same
+objects may now produce other rows than those in the tables.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Let no CSV, and no image whose name may have another spelling, count as known."""
+    """Mark every CSV, and every image whose name may have another NFC form, for rereading."""
     op.execute(
         "UPDATE source_object SET reread_on = DATE '1970-01-01'"
         " WHERE kind = 'csv' OR (kind = 'image' AND user_id ~ '[^[:ascii:]]')"
