@@ -7,23 +7,23 @@ all lie in the first weeks of 1970 are probably seconds. Only the first problems
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from etl.model.dates import DAY_MS, DAY_SECONDS, EPOCH
 from etl.model.values import Problem, ProblemCode, Severity
 from etl.read.csv import MOST_PROBLEMS, sort_problems
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
+    from datetime import date
 
     import pandas as pd
     from numpy.typing import NDArray
 
-_EPOCH = date(1970, 1, 1)
-_SECONDS_A_DAY = 86_400
-_TWO_MONTHS_MS = 59 * 86_400_000  # January and February 1970
+_TWO_MONTHS_MS = 59 * DAY_MS  # January and February 1970
 _SAID_OF_A_USER = ("first_name", "last_name", "birthts", "extra")
 
 
@@ -77,12 +77,12 @@ class Span(NamedTuple):
         A 0 is the same day either way.
         """
         is_early = self.least >= 0 and self.greatest < _TWO_MONTHS_MS
-        return is_early and self.greatest >= _SECONDS_A_DAY
+        return is_early and self.greatest >= DAY_SECONDS
 
     @property
     def last_day_of_seconds(self) -> date:
         """The last birthdate, if these are seconds."""
-        return _EPOCH + timedelta(days=self.greatest // _SECONDS_A_DAY)
+        return EPOCH + timedelta(days=self.greatest // DAY_SECONDS)
 
 
 def span(rows: pd.DataFrame) -> Span | None:
@@ -96,7 +96,7 @@ def early_spans(rows: pd.DataFrame, dated: Collection[str]) -> dict[str, Span]:
     if not len(rows):
         return {}
     birthts = rows["birthts"].to_numpy()
-    hints = (birthts >= _SECONDS_A_DAY) & (birthts < _TWO_MONTHS_MS)
+    hints = (birthts >= DAY_SECONDS) & (birthts < _TWO_MONTHS_MS)
     if not hints.any():
         return {}
     keys = set(rows["key"][hints].tolist()) - set(dated)

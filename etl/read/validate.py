@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from etl.model.dates import DAY_MS, EPOCH
 from etl.model.values import Problem, ProblemCode
 from etl.read.birthts import SAFE_DIGITS, hint_of, read_birthts
 from etl.read.csv import MOST_PROBLEMS, first_of_each, sort_problems
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 EARLIEST_BIRTHDATE = date(1900, 1, 1)
 
 _REQUIRED = ("user_id", "first_name", "last_name", "birthts")
-_EPOCH = date(1970, 1, 1)
-_MS_A_DAY = 86_400_000
 _NUMBER = re.compile(r"([+-]?)([0-9]+)(?:\.0+)?")
 
 
@@ -88,12 +87,12 @@ def validate(rows: pd.DataFrame, etags: Mapping[str, str], today: date) -> Valid
 
 def milliseconds_of(day: date) -> int:
     """When a day begins in UTC."""
-    return (day - _EPOCH).days * _MS_A_DAY
+    return (day - EPOCH).days * DAY_MS
 
 
 def last_millisecond_of(day: date) -> int:
     """When a day ends in UTC."""
-    return milliseconds_of(day) + _MS_A_DAY - 1
+    return milliseconds_of(day) + DAY_MS - 1
 
 
 class _Faults:
@@ -165,9 +164,9 @@ def _first_days(
     is_to_come = is_late & (milliseconds <= last_millisecond_of(date.max))
     keys = rows.loc[is_to_come, "key"].tolist()
     days: dict[str, int] = {}
-    for key, day in zip(keys, (milliseconds[is_to_come] // _MS_A_DAY).tolist(), strict=True):
+    for key, day in zip(keys, (milliseconds[is_to_come] // DAY_MS).tolist(), strict=True):
         days[key] = min(day, days.get(key, day))
-    return {key: _EPOCH + timedelta(days=day) for key, day in days.items()}
+    return {key: EPOCH + timedelta(days=day) for key, day in days.items()}
 
 
 def _range_note(value: str, today: date) -> str:
@@ -197,14 +196,14 @@ def _shown_moment(value: str) -> str:
 
 def _shown_date(milliseconds: int) -> str:
     try:
-        return str(_EPOCH + timedelta(days=milliseconds // _MS_A_DAY))
+        return str(EPOCH + timedelta(days=milliseconds // DAY_MS))
     except OverflowError:
         return "after the year 9999" if milliseconds > 0 else "before the year 1"
 
 
 def _is_birthdate(milliseconds: int, today: date) -> bool:
-    days = timedelta(days=milliseconds // _MS_A_DAY)
-    return EARLIEST_BIRTHDATE - _EPOCH <= days <= today - _EPOCH
+    days = timedelta(days=milliseconds // DAY_MS)
+    return EARLIEST_BIRTHDATE - EPOCH <= days <= today - EPOCH
 
 
 def _mask(condition: pa.ChunkedArray) -> NDArray[np.bool_]:

@@ -30,22 +30,25 @@ from etl.model.errors import (
     ObjectStoreUnavailable,
     UnreadableObject,
 )
+from etl.model.etags import bare_etag
 from etl.model.values import SourceFile, SourceObject
 from etl.runtime.pools import map_ahead
 from etl.storage.bulk import BulkStores
-from etl.storage.listing import Listing, bare_etag
+from etl.storage.bulk_lister import BulkLister
+from etl.storage.exact_lister import ExactLister
+from etl.storage.listing import FIRST_PAGE_SIZES, BucketListing
 from etl.storage.put import SignedPut
 from etl.storage.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from obstore import GetOptions
     from obstore.store import S3Store
 
     from etl.model.values import ListingEntry
     from etl.settings import Settings
-    from etl.storage.listing import Page
+    from etl.storage.listing import ListingPage
 
 CONNECT_TIMEOUT_SECONDS = 2
 READ_TIMEOUT_SECONDS = 30
@@ -68,7 +71,9 @@ class ObjectStore:
     retries; ConfigurationError when it refuses our keys or a bucket is missing.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, *, first_page_sizes: Sequence[int] = FIRST_PAGE_SIZES
+    ) -> None:
         self._endpoint, self._access_key, self._secret_key = _credentials(settings)
         self._region = settings.s3_region
         self._list_concurrency = settings.list_concurrency
@@ -79,7 +84,10 @@ class ObjectStore:
             *(self._endpoint, self._access_key, self._secret_key, self._region),
             *(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
         )
-        self._listing = Listing(self._minio, self._bulk_store, self.translating)
+        self._exact = ExactLister(self._minio, self.translating)
+        self._listing = BucketListing(
+            self._exact, BulkLister(self._bulk_store, self.translating), first_page_sizes
+        )
 
     @property
     def client(self) -> Minio:
@@ -127,12 +135,12 @@ class ObjectStore:
 
     # -- listing
 
-    def list_pages(self, bucket: str, cuts: Iterable[str] = ()) -> Iterator[Page]:
+    def list_pages(self, bucket: str, split_points: Iterable[str] = ()) -> Iterator[ListingPage]:
         """Every object in the bucket, in the order the store lists: UTF-8 bytes of the key.
 
-        Between the keys `cuts`, LIST_CONCURRENCY stretches of it are listed at once.
+        Of the key ranges between the `split_points`, LIST_CONCURRENCY are listed concurrently.
         """
-        return self._listing.pages(bucket, cuts, self._list_concurrency)
+        return self._listing.pages(bucket, split_points, self._list_concurrency)
 
     def list_objects(self, bucket: str) -> Iterator[SourceObject]:
         """As `list_pages`, one by one, without those of the ignored kind."""
@@ -142,18 +150,18 @@ class ObjectStore:
         self, bucket: str, after: str | None = None
     ) -> Iterator[list[ListingEntry]]:
         """Every object behind `after`, whatever its kind, by the page."""
-        return self._listing.everything(bucket, after)
+        return self._listing.all_rows(bucket, after)
 
     def is_empty(self, bucket: str) -> bool:
         """Whether the bucket holds no object at all."""
-        return self._listing.first(bucket) is None
+        return self._exact.first(bucket) is None
 
     def stat(self, bucket: str, key: str) -> SourceObject | None:
         """One object as the listing shows it, or None.
 
         It is listed, not asked for by HEAD, whose Last-Modified has no milliseconds.
         """
-        return self._listing.stat(bucket, key)
+        return self._exact.stat(bucket, key)
 
     # -- objects
 

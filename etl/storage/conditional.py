@@ -15,6 +15,7 @@ from uuid import uuid4
 from minio.error import S3Error
 
 from etl.model.errors import EtlError, NotSupported, ObjectChanged, ObjectExists
+from etl.model.etags import bare_etag
 from etl.model.keys import OWN_FOLDER
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class ConditionalWrites:
         key = f"{OWN_PREFIX}condition-{uuid4().hex}"  # others may try at the same time
         with self._store.translating("try a conditional write", self._own_bucket):
             try:
-                etag = self._put(key, {}).strip('"')
+                etag = bare_etag(self._put(key, {}))
                 return self._is_compared(write, key, etag)
             finally:
                 self._remove(key, {})

@@ -18,7 +18,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from etl.model.errors import TransientError
-from etl.storage.objects import LARGEST_PAGE, ObjectInfo, Objects, Page, Upload
+from etl.storage.objects import LARGEST_PAGE, ObjectInfo, ObjectPage, Objects, Upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +86,7 @@ class StripedLocks:
             lock.release()
 
 
-class Documents:
+class DocumentStore:
     """The documents of one bucket.
 
     Raises (every method):  as `Objects`; TransientError where others change the same name.
@@ -125,7 +125,7 @@ class Documents:
         upload = Upload(io.BytesIO(content), len(content), CONTENT_TYPE, {_VERSION: version})
         return self._objects.put(self._bucket, key, upload)
 
-    def page(self, prefix: str, after: str, limit: int) -> Page:
+    def page(self, prefix: str, after: str, limit: int) -> ObjectPage:
         """Up to `limit` documents whose names begin with `prefix` and come after `after`."""
         return self._objects.page(
             self._bucket, prefix=prefix, after=max(after, _FIRST_NAME), limit=limit
@@ -185,7 +185,7 @@ class Documents:
                 return
             after = page.after
 
-    def _versions_after(self, name: str, after: str) -> Page:
+    def _versions_after(self, name: str, after: str) -> ObjectPage:
         return self._objects.page(
             self._bucket, prefix=_version_key(name, ""), after=after, limit=LARGEST_PAGE
         )

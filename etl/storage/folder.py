@@ -38,7 +38,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LocalFiles:
     """The files below some paths, entries to skip, and files that cannot be objects (`refused`)."""
 
     files: list[File] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Found:
     refused: list[LeftOut] = field(default_factory=list)
 
 
-def files_of(sources: Iterable[Path], *, own: Collection[Path] = ()) -> Found:
+def files_of(sources: Iterable[Path], *, own: Collection[Path] = ()) -> LocalFiles:
     """Every file that is named or lies below a named folder, in the order of the keys.
 
     A key is the path below the folder, byte for byte, or the name of the one file. `own` are
@@ -55,7 +55,7 @@ def files_of(sources: Iterable[Path], *, own: Collection[Path] = ()) -> Found:
     Raises:  ConfigurationError when a source does not exist or holds no file, or two files
              would become one object.
     """
-    found = Found()
+    found = LocalFiles()
     private = {os.path.realpath(path) for path in own}
     for source in sources:
         _add_source(found, source, private)
@@ -72,7 +72,7 @@ def printable(path: str | Path) -> str:
     )
 
 
-def _add_source(found: Found, source: Path, private: Collection[str]) -> None:
+def _add_source(found: LocalFiles, source: Path, private: Collection[str]) -> None:
     try:
         mode = source.stat().st_mode
     except OSError as error:
@@ -104,7 +104,7 @@ def _without_files(source: Path, skipped: list[LeftOut]) -> ConfigurationError:
     )
 
 
-def _add_folder(found: Found, folder: Path, private: Collection[str]) -> None:
+def _add_folder(found: LocalFiles, folder: Path, private: Collection[str]) -> None:
     """Every file below the folder; not by recursion, as folders may be nested very deep."""
     root = Path(os.path.realpath(folder))
     waiting = [root]
@@ -128,7 +128,9 @@ def _name(folder: Path, root: Path, path: Path) -> str:
     return printable(folder / path.relative_to(root))
 
 
-def _add_entry(found: Found, path: Path, root: Path, private: Collection[str], name: str) -> None:
+def _add_entry(
+    found: LocalFiles, path: Path, root: Path, private: Collection[str], name: str
+) -> None:
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
     reason = _reason_to_skip(path, target, root, private)
     if reason is None:
@@ -154,7 +156,7 @@ def _reason_to_skip(path: Path, target: Path, root: Path, private: Collection[st
     return None if stat.S_ISREG(mode) else "neither a file nor a folder"
 
 
-def _add(found: Found, relative: Path, target: Path, name: str) -> None:
+def _add(found: LocalFiles, relative: Path, target: Path, name: str) -> None:
     raw = os.fsencode(relative)
     try:
         key = raw.decode("utf-8")

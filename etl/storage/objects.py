@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO, cast
 from minio.error import S3Error
 
 from etl.model.errors import InvalidKey, KeyConflict, NotSupported
+from etl.model.etags import bare_etag
 from etl.storage.conditional import OWN_PREFIX, ConditionalWrites, Write
 from etl.storage.put import LARGEST_PUT_BYTES
 
@@ -93,7 +94,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ObjectPage:
     """Part of a listing, in the order of the keys; `after` is where the next part begins."""
 
     objects: Sequence[ObjectInfo]
@@ -157,10 +158,10 @@ class Objects:
 
     def page(
         self, bucket: str, *, prefix: str = "", after: str = "", limit: int = LARGEST_PAGE
-    ) -> Page:
+    ) -> ObjectPage:
         """Up to `limit` of the objects that `list` gives, of every depth."""
         found = list(islice(self.list(bucket, prefix=prefix, after=after), limit + 1))
-        return Page(found[:limit], found[limit - 1].key if len(found) > limit else None)
+        return ObjectPage(found[:limit], found[limit - 1].key if len(found) > limit else None)
 
     @contextmanager
     def open(
@@ -177,7 +178,7 @@ class Objects:
                 return
             try:
                 yield Opened(
-                    _bare(response.headers.get("ETag")),
+                    bare_etag(response.headers.get("ETag")),
                     _whole_size(response.headers),
                     response.stream(PIECE_BYTES, decode_content=False),  # as it is stored
                 )
@@ -213,7 +214,7 @@ class Objects:
                 part_size=PART_BYTES,
                 num_parallel_uploads=1,  # each more holds two parts more
             )
-        return _bare(written.etag)
+        return bare_etag(written.etag)
 
     def put_over(self, bucket: str, key: str, upload: Upload, seen: ObjectInfo | None) -> str:
         """As `put`, but only while the object is the one seen, or with None is not there.
@@ -256,7 +257,7 @@ class Objects:
     ) -> str:
         metadata = {f"{_USER_METADATA}{name}": value for name, value in upload.metadata.items()}
         headers = {"Content-Type": upload.content_type, **metadata, **(conditions or {})}
-        return _bare(self._sender.put(bucket, key, upload.content, upload.size, headers))
+        return bare_etag(self._sender.put(bucket, key, upload.content, upload.size, headers))
 
     def presign(self, bucket: str, key: str, link: Link) -> str:
         """A URL that lets whoever holds it do this one thing, at the address others see."""
@@ -304,7 +305,7 @@ def _info(entry: Object) -> ObjectInfo:
     return ObjectInfo(
         entry.object_name or "",
         entry.size or 0,
-        _bare(entry.etag),
+        bare_etag(entry.etag),
         entry.last_modified,
         entry.content_type,
         metadata,
@@ -357,10 +358,6 @@ def _askable(prefix: str) -> str:
 
 def _probe() -> Upload:
     return Upload(io.BytesIO(b"ok"), 2, "text/plain")
-
-
-def _bare(etag: str | None) -> str:
-    return (etag or "").strip('"')
 
 
 def _fits_one_put(upload: Upload) -> bool:

@@ -24,7 +24,7 @@ from etl.storage.limit import Limit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Result = TypeVar("Result")
+Response = TypeVar("Response")
 
 log = structlog.get_logger("etl.throttle")
 
@@ -58,7 +58,7 @@ class Throttle:
         """How many requests may be open now."""
         return self._limit.current
 
-    def call(self, request: Callable[[], Result]) -> Result:
+    def call(self, request: Callable[[], Response]) -> Response:
         """The result of the request, repeated while its fault may pass.
 
         Raises:  what the request raised last.
@@ -73,7 +73,7 @@ class Throttle:
             time.sleep(pauses.next() * random.uniform(0.5, 1))  # noqa: S311 - spreads the load
         raise AssertionError("unreachable")
 
-    def _send(self, request: Callable[[], Result]) -> Result:
+    def _send(self, request: Callable[[], Response]) -> Response:
         halvings = self._enter()
         is_answered = is_refused = False
         try:

@@ -29,7 +29,7 @@ from etl.model.keys import is_ignored
 from etl.model.values import Change, Counts, RunReport, Trigger
 from etl.runtime.pools import flat_map_ahead, map_ahead
 from etl.storage.client import ObjectStore
-from etl.storage.listing import STRETCH_OBJECTS
+from etl.storage.listing import RANGE_OBJECTS
 from etl.sync import batch, merge, publish, stage, stream
 from etl.sync.diff import changes, changes_by_page
 from etl.sync.probe import confirmed, look
@@ -291,7 +291,7 @@ class DataManager:
         """Where the listing is cut into stretches, if several are to be listed at once."""
         if self._settings.list_concurrency == 1:
             return []
-        return cuts(self._engine, self._settings.source_bucket, STRETCH_OBJECTS)
+        return cuts(self._engine, self._settings.source_bucket, RANGE_OBJECTS)
 
     # -- merge and publication
 

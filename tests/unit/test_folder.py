@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from etl.model.errors import ConfigurationError
-from etl.storage.folder import LONGEST_KEY_BYTES, Found, files_of
+from etl.storage.folder import LONGEST_KEY_BYTES, LocalFiles, files_of
 
 
-def keys(found: Found) -> list[str]:
+def keys(found: LocalFiles) -> list[str]:
     return [file.key for file in found.files]
 
 
-def reasons(folder: Path, found: Found) -> dict[str, str]:
+def reasons(folder: Path, found: LocalFiles) -> dict[str, str]:
     entries = [*found.skipped, *found.refused]
     return {one.name.removeprefix(f"{folder}/"): one.reason for one in entries}
 

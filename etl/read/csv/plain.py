@@ -89,7 +89,7 @@ def read_plain(
 
 
 @dataclass(frozen=True)
-class _Lines:
+class _LineIndex:
     """Every line of the joined bytes.
 
     Shapes:  each (n,). start and length in bytes, the line's LF not counted; cells: how many;
@@ -103,7 +103,7 @@ class _Lines:
     number: NDArray[np.int64]
 
 
-def _index(joined: bytes, bodies: Sequence[bytes], delimiter: str, first_line: int) -> _Lines:
+def _index(joined: bytes, bodies: Sequence[bytes], delimiter: str, first_line: int) -> _LineIndex:
     data = np.frombuffer(joined, dtype=np.uint8)
     separators = np.flatnonzero((data == _NEWLINE) | (data == ord(delimiter)))
     newlines = np.flatnonzero(data[separators] == _NEWLINE)
@@ -113,7 +113,7 @@ def _index(joined: bytes, bodies: Sequence[bytes], delimiter: str, first_line: i
     body_ends = np.cumsum(sizes)
     file = np.searchsorted(body_ends, end, side="right")
     first_lines = np.searchsorted(start, body_ends - sizes)
-    return _Lines(
+    return _LineIndex(
         start=start,
         length=end - start,
         cells=np.diff(newlines, prepend=-1),
@@ -122,7 +122,7 @@ def _index(joined: bytes, bodies: Sequence[bytes], delimiter: str, first_line: i
     )
 
 
-def _keep_lines(joined: bytes, index: _Lines, wanted: NDArray[np.bool_]) -> bytes:
+def _keep_lines(joined: bytes, index: _LineIndex, wanted: NDArray[np.bool_]) -> bytes:
     if wanted.all():
         return joined
     data = np.frombuffer(joined, dtype=np.uint8)
@@ -141,7 +141,7 @@ def _read_regular(
 
 def _odd_lines(
     joined: bytes,
-    index: _Lines,
+    index: _LineIndex,
     places: NDArray[np.int64],
     which: NDArray[np.int64],
     dialect: Dialect,

@@ -41,7 +41,7 @@ class Records:
     ) -> None:
         self._lines = lines
         self._delimiter = dialect.delimiter
-        self._quoted = _Reader(lines, dialect, is_cut=is_cut)
+        self._quoted = _QuotedRecords(lines, dialect, is_cut=is_cut)
         self.next_line = first
 
     def __iter__(self) -> Iterator[tuple[int, list[str] | None]]:
@@ -61,7 +61,7 @@ class Records:
         return line.split(self._delimiter), start + 1
 
 
-class _Reader:
+class _QuotedRecords:
     """Reads the records that hold quotes."""
 
     def __init__(self, lines: Sequence[str], dialect: Dialect, *, is_cut: bool) -> None:
