@@ -19,7 +19,7 @@ import pandas as pd
 from etl.model.errors import ObjectChanged, Undecodable, UnreadableObject
 from etl.model.values import Change, ChangeKind, ObjectState, Problem, SourceObject
 from etl.read import file_rules
-from etl.read.csv import Extract, PieceReader, sort_problems, undecodable
+from etl.read.csv import ChunkReader, Extract, sort_problems, undecodable
 from etl.read.validate import validate
 from etl.storage.client import FETCH_ATTEMPTS, never_still
 from etl.sync import batch
@@ -88,14 +88,14 @@ class _Stream:
     def _version(self, source: SourceObject) -> Iterator[Batch]:
         """This very version of the object, or that it is not the UTF-16 it seems."""
         try:
-            yield from self._pass(source, PieceReader(source))
+            yield from self._pass(source, ChunkReader(source))
         except Undecodable:
             self._discards = source.key
             judge = _Judge(source, self._today)
             found = judge.judge(undecodable(source), is_of_one_user=False)
             yield self._last(source, found, judge)
 
-    def _pass(self, source: SourceObject, reader: PieceReader) -> Iterator[Batch]:
+    def _pass(self, source: SourceObject, reader: ChunkReader) -> Iterator[Batch]:
         judge = _Judge(source, self._today)
         with closing(self._store.fetch_in_parts(self._bucket, source, PART_BYTES)) as parts:
             for part in parts:
