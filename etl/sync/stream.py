@@ -22,7 +22,7 @@ from etl.read import file_rules
 from etl.read.csv import ChunkReader, Extract, sort_problems, undecodable
 from etl.read.validate import validate
 from etl.runtime.pools import flat_map_ahead, map_ahead
-from etl.storage.client import FETCH_ATTEMPTS, never_still
+from etl.storage.client import FETCH_ATTEMPTS, always_replaced
 from etl.sync import batch
 from etl.sync.batch import Batch, Fetched
 
@@ -100,7 +100,7 @@ class _Stream:
                 yield self._gone(source)
                 return
             source = found
-        yield self._refused(source, never_still(source))
+        yield self._refused(source, always_replaced(source))
 
     def _version(self, source: SourceObject) -> Iterator[Batch]:
         """This very version of the object, or that it is not the UTF-16 it seems."""

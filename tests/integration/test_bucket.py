@@ -287,7 +287,7 @@ def test_a_missing_bucket_is_named(store: ObjectStore):
 
 def test_wrong_keys_are_named(settings: Settings):
     wrong = settings.model_copy(update={"s3_access_key": "nobody"})
-    with pytest.raises(ConfigurationError, match="refused") as caught:
+    with pytest.raises(ConfigurationError, match="denied access") as caught:
         list(ObjectStore(wrong).list_objects(settings.source_bucket))
     assert "S3_ACCESS_KEY" in caught.value.hint
 

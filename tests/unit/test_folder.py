@@ -55,7 +55,7 @@ def test_several_sources_give_all_their_files_once(folder: Path):
 
 def test_two_files_with_one_key_are_refused(folder: Path):
     (folder / "south/b.csv").touch()
-    with pytest.raises(ConfigurationError, match=r"b\.csv and .*would both become b\.csv"):
+    with pytest.raises(ConfigurationError, match=r"b\.csv and .*have the same object key, b\.csv"):
         files_of([folder, folder / "south"])
 
 
