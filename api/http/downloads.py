@@ -59,9 +59,9 @@ def _is_streamed(response: Response, bucket: str, info: ObjectInfo, part: range)
         if opened is None or (opened.etag, opened.size) != (info.etag, info.size):
             return False
         if len(part) <= SHORT_BYTES:
-            response.response = [b"".join(opened.pieces)]
+            response.response = [b"".join(opened.chunks)]
         else:
-            response.response = opened.pieces
+            response.response = opened.chunks
             response.call_on_close(stack.pop_all().close)
     return True
 

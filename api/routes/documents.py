@@ -28,7 +28,7 @@ from etl.model.roles import Role
 from etl.storage.documents import CONTENT_TYPE, Document
 
 if TYPE_CHECKING:
-    from etl.storage.documents import Documents as DocumentStore
+    from etl.storage.documents import DocumentStore
 
 bp = APIBlueprint("documents", __name__, tag="Documents")
 

@@ -198,7 +198,7 @@ def _put_on_condition(bucket: str, key: str, upload: Upload) -> str:
         return _objects().put(bucket, key, upload)
     seen = _seen(bucket, key)
     try:
-        return _objects().put_over(bucket, key, upload, seen)
+        return _objects().put_if_unchanged(bucket, key, upload, seen)
     except ObjectChanged as error:
         raise preconditions.changed(error.message) from error
 
@@ -263,7 +263,7 @@ def _remove(bucket: str, found: ObjectInfo) -> None:
         return
     preconditions.check_change(request, found)
     try:
-        _objects().remove_seen(bucket, found.key, found)
+        _objects().remove_if_unchanged(bucket, found.key, found)
     except ObjectChanged as error:
         raise preconditions.changed(error.message) from error
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 import pyarrow as pa
 
 from etl.db import columnar
-from etl.db.copy_stream import ChunkReader
+from etl.db.copy_stream import ChunkFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ def arrow_stream(chunks: Iterator[bytes], columns: Sequence[str]) -> Iterator[by
 
 
 def _file(chunks: Iterator[bytes]) -> IO[bytes]:
-    return cast("IO[bytes]", ChunkReader(chunks))
+    return cast("IO[bytes]", ChunkFile(chunks))
 
 
 def _types(columns: Sequence[str]) -> dict[str, pa.DataType]:

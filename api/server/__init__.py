@@ -27,7 +27,7 @@ from api.server.connections import USUAL, Patience, Server, TimedChannel, connec
 from api.server.incoming import ProblemTask, Task, request_class
 from api.state.services import IDLE_TIMEOUT_SECONDS
 from etl.model.errors import ConfigurationError
-from etl.storage.objects import PIECE_BYTES
+from etl.storage.objects import CHUNK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ THREADS = 24
 PORTS_TO_TRY = 100
 BACKLOG = 1024
 BUFFER_BYTES = 256 * 1024  # unread, from which on a thread with more to send waits for the reader
-IN_MEMORY_BYTES = BUFFER_BYTES + PIECE_BYTES  # unread, from which on it is kept on disk
+IN_MEMORY_BYTES = BUFFER_BYTES + CHUNK_BYTES  # unread, from which on it is kept on disk
 LARGE_BYTES = 64 * 1024  # to be sent from where it lies
 RECEIVED_BYTES = 128 * 1024  # at a time; waitress's own 8 KB slow uploads down
 HEAD_BYTES = 64 * 1024  # of a request, which a connection holds in memory

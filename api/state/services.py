@@ -20,7 +20,7 @@ from etl.db import events
 from etl.db.engine import check_after, connect, translating
 from etl.model.errors import DatabaseMisconfigured, DatabaseUnavailable
 from etl.storage.client import ObjectStore
-from etl.storage.documents import Documents, StripedLocks
+from etl.storage.documents import DocumentStore, StripedLocks
 from etl.storage.objects import Objects
 
 if TYPE_CHECKING:
@@ -131,12 +131,12 @@ class Services:
         return Objects(self.store, self.settings)
 
     @cached_property
-    def documents(self) -> Documents:
+    def documents(self) -> DocumentStore:
         """The JSON documents.
 
         Raises:  ConfigurationError when the store's settings are incomplete.
         """
-        return Documents(self.objects, self.settings.document_bucket, self.document_turns)
+        return DocumentStore(self.objects, self.settings.document_bucket, self.document_turns)
 
     @cached_property
     def reading(self) -> Engine:

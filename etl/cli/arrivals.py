@@ -83,7 +83,7 @@ def _supports_listening(found: Arrivals, settings: Settings, store: ObjectStore)
     bucket = settings.source_bucket
     try:
         with store.translating(f"listen to {bucket}", bucket):
-            open_events(store.impatient(), bucket).close()
+            open_events(store.probing_client(), bucket).close()
     except EtlError as error:
         if settings.event_listen:
             found.warnings.append(_sentence(error))

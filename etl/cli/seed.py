@@ -16,7 +16,7 @@ from etl.storage.folder import LeftOut, files_of, printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from etl.storage.folder import Found
+    from etl.storage.folder import LocalFiles
 
 SHOWN = 20
 
@@ -59,7 +59,7 @@ def _sample(settings: Settings) -> Path:
     )
 
 
-def _upload(found: Found, *, if_empty: bool) -> None:
+def _upload(found: LocalFiles, *, if_empty: bool) -> None:
     from etl.storage.client import ObjectStore
     from etl.storage.seed import seed
 

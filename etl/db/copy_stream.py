@@ -157,7 +157,7 @@ class ChunkWriter(io.RawIOBase):
         return len(data)
 
 
-class ChunkReader(io.RawIOBase):
+class ChunkFile(io.RawIOBase):
     """A file that reads chunks; an error of their iterator fails the read."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:

@@ -1,24 +1,24 @@
-"""Every way a run can fail, in one tree.
+"""All expected failures, in one tree.
 
 EtlError
 ├─ TransientError        retry with back-off: ObjectStoreUnavailable, DatabaseUnavailable,
 │                        KafkaUnavailable
-├─ SourceError           quarantine this object and go on: UnreadableObject, WrongColumns;
+├─ SourceError           quarantine this object and continue: UnreadableObject, WrongColumns;
 │                        read it again: ObjectChanged, Undecodable; put it
 │                        elsewhere: ObjectExists, KeyConflict, InvalidKey; upload it again:
 │                        FilesNotUploaded
 ├─ RunRefused            nothing was changed: RunAlreadyActive, ImageWorkerBusy, MassRetirement,
 │                        ListingOutOfOrder
-├─ WrongEvent            a message that is no notification of a bucket; nothing was stored
-├─ AccountingMismatch    the run's figures do not add up; nothing was committed
-├─ ServiceNotStarted     `up` ends with it
+├─ WrongEvent            a message that is not a bucket notification; nothing was stored
+├─ AccountingMismatch    the run's counters do not add up; nothing was committed
+├─ ServiceNotStarted     ends `up`
 ├─ NotSupported          the object store cannot do it
-└─ ConfigurationError    stop; name the variable and the remedy
+└─ ConfigurationError    stop; name the setting and the remedy
    └─ DatabaseMisconfigured   also a DatabaseUnavailable: a command stops, a running process
                               waits: LoginRefused, RightMissing, NewerSchema, OlderSchema
 
-Every leaf says what failed, on what, and what to do about it. Anything raised
-outside this tree is a bug and should look like one.
+Every leaf states what failed, on what, and what to do about it. Any other exception is a bug and
+is reported as one.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ class EtlError(Exception):
 
     @property
     def code(self) -> str:
-        """The stable name of this failure, as logs and run reports show it."""
+        """The stable name of this failure in logs and run reports."""
         return type(self).__name__
 
     def as_dict(self) -> dict[str, object]:
-        """What `run.error` stores and the API shows."""
+        """The value of `run.error`, which the API returns."""
         return {"code": self.code, "message": self.public_message, "hint": self.hint} | (
             {"facts": {name: str(value) for name, value in self.facts.items()}}
             if self.facts
@@ -63,61 +63,61 @@ class EtlError(Exception):
 
 
 class TransientError(EtlError):
-    """Something outside is down; the same call may work later."""
+    """An external service is down; the same call may succeed later."""
 
 
 class ObjectStoreUnavailable(TransientError):
-    """The object store did not answer, or not in time."""
+    """The object store did not respond, or not in time."""
 
-    hint = "Check that S3_ENDPOINT answers; the next run starts where this one did."
+    hint = "Check that S3_ENDPOINT is reachable. The next run retries; nothing is lost."
 
 
 class DatabaseUnavailable(TransientError):
-    """PostgreSQL did not answer, or dropped the connection."""
+    """PostgreSQL did not respond, or dropped the connection."""
 
-    hint = "Check that DATABASE_URL answers; the next run starts where this one did."
+    hint = "Check that DATABASE_URL is reachable. The next run retries; nothing is lost."
 
 
 class KafkaUnavailable(TransientError):
-    """No Kafka broker answered, or it took no message."""
+    """No Kafka broker responded, or it did not accept a message."""
 
-    hint = "Check that KAFKA_BOOTSTRAP_SERVERS answers, and lets this user at the topics."
+    hint = "Check that KAFKA_BOOTSTRAP_SERVERS is reachable and this user has access to the topics."
 
 
 class SourceError(EtlError):
-    """One object cannot be used; the run goes on without it."""
+    """One object cannot be used; the run continues without it."""
 
 
 class UnreadableObject(SourceError):
-    """The store refuses to hand out this object, or its bytes are no text."""
+    """The store denies access to this object, or its bytes are not text."""
 
 
 class WrongColumns(SourceError):
-    """A CSV whose header is not one we can use."""
+    """The header of a CSV lacks required columns or is otherwise invalid."""
 
 
 class ObjectExists(SourceError):
-    """There is an object where one was to be put only if there is none."""
+    """An object exists already under a key that was to be created."""
 
-    hint = "Choose another key, or put it without the condition to replace it."
+    hint = "Choose another key, or replace the object without the condition."
 
 
 class KeyConflict(SourceError):
-    """Where an object was to be put lies a folder, or an object where it needs a folder."""
+    """The key of an object is a folder already, or one of its folders is an object."""
 
-    hint = "Choose another key: in this store an object cannot be a folder as well."
+    hint = "Choose another key: this store does not allow a folder and an object of the same name."
 
 
 class InvalidKey(SourceError):
-    """The store takes no object under such a key."""
+    """The store does not accept this object key."""
 
     hint = "Choose another key."
 
 
 class FilesNotUploaded(SourceError):
-    """Files that were to be uploaded could not be read, or cannot be objects."""
+    """Some files could not be read or have no valid object key."""
 
-    hint = "Correct the files named above and upload them again; the other files were uploaded."
+    hint = "Correct the files listed above and upload them again; all others were uploaded."
 
 
 class NotSupported(EtlError):
@@ -125,7 +125,7 @@ class NotSupported(EtlError):
 
 
 class ObjectChanged(SourceError):
-    """The object was replaced or removed: while it was read in parts, or before a write on it."""
+    """The object was replaced or removed while it was read in parts, or before it was written."""
 
 
 class Undecodable(SourceError):
@@ -139,34 +139,34 @@ class RunRefused(EtlError):
 class RunAlreadyActive(RunRefused):
     """Another run holds the run lock."""
 
-    hint = "Wait for it to end (`./run.sh status`), or pass --wait."
+    hint = "Wait until it ends (see `./run.sh status`), or pass --wait."
 
 
 class ImageWorkerBusy(RunRefused):
-    """Another process makes thumbnails and holds the lock for it."""
+    """Another process is processing images and holds the lock."""
 
-    hint = "It makes what waits; to make it here, pass --wait."
+    hint = "It processes the pending images. Pass --wait to start after it ends."
 
 
 class MassRetirement(RunRefused):
     """The run would retire more than half of the users."""
 
     hint = (
-        "If the objects are meant to be gone, allow it by name: "
+        "If the objects were removed on purpose, allow the run explicitly: "
         "`./run.sh run --allow-mass-retirement`, or POST /data?allow=mass-retirement."
     )
 
 
 class ListingOutOfOrder(RunRefused):
-    """The store lists keys in an order other than UTF-8 bytes."""
+    """The store does not list keys in UTF-8 byte order."""
 
-    hint = "Use a store that lists in S3's order; a merge of unsorted listings would lose objects."
+    hint = "Use a store that lists keys in UTF-8 byte order, as S3 does, so that none is missed."
 
 
 class WrongEvent(EtlError):
-    """A message is not what a store sends about its buckets."""
+    """A message is not a bucket notification."""
 
-    hint = "Send the JSON of S3 event notifications: an object with a list of Records."
+    hint = "Send an S3 event notification: a JSON object with a list of Records."
 
 
 class ServiceNotStarted(EtlError):
@@ -174,28 +174,28 @@ class ServiceNotStarted(EtlError):
 
 
 class AccountingMismatch(EtlError):
-    """Rows read are not rows loaded + unchanged + shadowed + rejected."""
+    """Rows read differ from rows loaded + unchanged + shadowed + rejected."""
 
-    hint = "Nothing was committed. This is a fault of Bucketline: please report the run's figures."
+    hint = "Nothing was committed. This is a bug in Bucketline: please report the run's counters."
 
 
 class ConfigurationError(EtlError):
-    """A setting is missing or wrong, or this machine cannot do what it asks."""
+    """A setting is missing or invalid, or this machine does not support it."""
 
 
 class DatabaseMisconfigured(ConfigurationError, DatabaseUnavailable):
-    """PostgreSQL answers, but Bucketline cannot use what DATABASE_URL names.
+    """PostgreSQL responds, but Bucketline cannot use the database of DATABASE_URL.
 
-    A command ends with exit code 2. A running process waits until it is corrected.
+    A command ends with exit code 2. A running process waits until this is corrected.
     """
 
 
 class LoginRefused(DatabaseMisconfigured):
-    """PostgreSQL refuses the user, the password, the database or the options of the connection."""
+    """PostgreSQL rejects the user, the password, the database or a connection option."""
 
 
 class RightMissing(DatabaseMisconfigured):
-    """The role may log in, but lacks a right that Bucketline needs."""
+    """The role can log in, but lacks a privilege that Bucketline needs."""
 
 
 class NewerSchema(DatabaseMisconfigured):
@@ -203,6 +203,6 @@ class NewerSchema(DatabaseMisconfigured):
 
 
 class OlderSchema(DatabaseMisconfigured):
-    """The tables are missing, or of an older version than this program needs."""
+    """The tables are missing, or older than this version of Bucketline needs."""
 
     hint = "Run `./run.sh migrate`."

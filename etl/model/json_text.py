@@ -1,8 +1,8 @@
 r"""Check that bytes are one JSON value (RFC 8259), whatever the size of its numbers.
 
-A document is kept as bytes, so its numbers need not fit a double, and its `\u` escapes need not
-pair up. orjson builds values and refuses both. If it does, it is called again with such numbers
-and escapes replaced by valid ones of the same length, so that positions stay the same.
+A document is stored as bytes, so its numbers may exceed a double and its `\u` escapes may be
+unpaired surrogates. orjson rejects both. If it does, a second call checks the text with these
+numbers and escapes replaced by valid ones of the same length, so that positions stay the same.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import re
 
 import orjson
 
-MAX_DEPTH = 1024  # orjson's own
+MAX_DEPTH = 1024  # orjson's limit
 
 _DEPTH = "depth limit exceeded"
-# An escape is matched whole, so that the digits of `\u1e99` are not taken for a number. A number
-# that follows a digit, a point or an exponent is the rest of something that is not a number.
+# Whole escapes match, so that the digits of `\u1e99` are not treated as a number. Digits that
+# follow a digit, a point or an exponent are the end of another token.
 _DOUBTFUL = re.compile(
     rb"\\u[0-9a-fA-F]{4}"
     rb"|\\[^u]"
@@ -32,7 +32,7 @@ _OTHER_ENCODINGS = (
 
 
 class NotJson(ValueError):
-    """Content that is not a JSON value; `line` and `column` are where reading it ended, from 1."""
+    """Content that is not a JSON value; `line` and `column`, from 1, are where parsing stopped."""
 
     def __init__(self, reason: str, line: int, column: int) -> None:
         super().__init__(reason)
@@ -46,15 +46,15 @@ class TooDeep(NotJson):
 
 
 def check_json(content: bytes) -> None:
-    """Pass over one JSON value in UTF-8: no NaN, no comments, no byte order mark.
+    """Check that the content is one JSON value in UTF-8, without NaN, comments and BOM.
 
-    Raises:  NotJson, with the place; TooDeep for what is nested deeper than can be checked.
+    Raises:  NotJson with the position; TooDeep if the nesting exceeds MAX_DEPTH.
     """
     if _is_accepted(content):
         return
     _check_encoding(content)
     try:
-        orjson.loads(_DOUBTFUL.sub(_harmless, content))
+        orjson.loads(_DOUBTFUL.sub(_valid_substitute, content))
     except orjson.JSONDecodeError as error:
         kind = TooDeep if error.msg.startswith(_DEPTH) else NotJson
         raise kind(error.msg.partition(":")[0], error.lineno, error.colno) from error
@@ -68,7 +68,7 @@ def _is_accepted(content: bytes) -> bool:
     return True
 
 
-def _harmless(found: re.Match[bytes]) -> bytes:
+def _valid_substitute(found: re.Match[bytes]) -> bytes:
     text = found[0]
     if text.startswith(b"\\u"):
         return rb"\u0020"

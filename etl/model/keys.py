@@ -1,4 +1,4 @@
-"""What an object's key says about it: whether it counts, what it is, whose it is."""
+"""Derive from an object key: whether the object is ignored, its kind, and its user_id."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 IMAGE_EXTENSIONS = frozenset({"png", "jpg", "jpeg", "webp", "gif"})
 _KINDS = {"csv": ObjectKind.CSV, **dict.fromkeys(IMAGE_EXTENSIONS, ObjectKind.IMAGE)}
-_LITTER_NAMES = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
-_LITTER_BEGINNINGS = ("._", "~$")  # of macOS, and of Office while a file is open
+_IGNORED_NAMES = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
+_IGNORED_PREFIXES = ("._", "~$")  # macOS metadata; Office lock files
 OWN_FOLDER = ".bucketline"
-_LITTER_FOLDERS = frozenset({"__MACOSX", ".AppleDouble", ".ipynb_checkpoints", OWN_FOLDER})
-_WINDOWS_FOLDER = "$recycle.bin"  # Windows spells it in several ways
+_IGNORED_FOLDERS = frozenset({"__MACOSX", ".AppleDouble", ".ipynb_checkpoints", OWN_FOLDER})
+_WINDOWS_FOLDER = "$recycle.bin"  # spelled in several cases by Windows
 
-# One of these is in `\n/KEY\n`, in small letters, of every ignored key but those of no bytes: few
-# signs, as each is a search of its own.
-_LITTER_SIGNS = (
+# For every ignored object except empty ones, `\n/KEY\n` in lowercase contains one of these. They
+# are few, because each costs one search.
+_IGNORED_SIGNS = (
     "/\n",
     "/.",
     "/~$",
@@ -33,31 +33,31 @@ _LITTER_SIGNS = (
 )
 
 
-def base_name(key: str) -> str:
-    """The last segment of a key."""
+def file_name_of(key: str) -> str:
+    """The last segment of an object key."""
     return key.rpartition("/")[2]
 
 
 def spellings(key: str) -> set[str]:
     """The key, and the form in which a file-based store lists it: `a/b.csv` for `/a//b.csv`.
 
-    Such a store names the key in its events as the client did.
+    Events of such a store contain the key as the client wrote it.
     """
     return {key, re.sub("/+", "/", key).removeprefix("/") or key}
 
 
 def user_id_of(key: str) -> str:
-    """The base name without its extension: `a/b/0001.csv` is `0001`; `.csv` names nobody."""
-    name = base_name(key)
+    """The stem of the file name: `0001` for `a/b/0001.csv`, and empty for `.csv`."""
+    name = file_name_of(key)
     stem, dot, _ = name.rpartition(".")
     return stem if dot else name
 
 
 def image_id_of(key: str) -> str:
-    """The id by which an image is joined to users: in NFC, as macOS writes names in NFD.
+    """The id that joins an image to users: the stem in NFC, because macOS writes names in NFD.
 
-    A name whose NFC is ASCII is left as written, so that no user but the one of exactly that id
-    has an image named in ASCII. `merge.sql` does the same with the ids of users.
+    A stem whose NFC is ASCII stays as written, so that an ASCII file name matches only the user
+    of exactly that id. `merge.sql` normalizes the ids of users in the same way.
     """
     written = user_id_of(key)
     composed = written if written.isascii() else normalize("NFC", written)
@@ -65,27 +65,27 @@ def image_id_of(key: str) -> str:
 
 
 def kind_of(key: str) -> ObjectKind:
-    """What an object is by its extension, in any case."""
-    _, dot, extension = base_name(key).rpartition(".")
+    """The kind of an object by its extension, in any case."""
+    _, dot, extension = file_name_of(key).rpartition(".")
     return _KINDS.get(extension.lower(), ObjectKind.OTHER) if dot else ObjectKind.OTHER
 
 
 def is_ignored(source: SourceObject) -> bool:
-    """Whether an object is an ignored file of a system or program, or a folder marker."""
+    """Whether an object is operating system or program metadata, or a folder marker."""
     *folders, name = source.key.split("/")
     return (
         name == ""
-        or name.startswith(_LITTER_BEGINNINGS)
-        or name.lower() in _LITTER_NAMES
-        or not _LITTER_FOLDERS.isdisjoint(folders)
+        or name.startswith(_IGNORED_PREFIXES)
+        or name.lower() in _IGNORED_NAMES
+        or not _IGNORED_FOLDERS.isdisjoint(folders)
         or any(folder.lower() == _WINDOWS_FOLDER for folder in folders)
         or (source.size == 0 and kind_of(source.key) is ObjectKind.OTHER)
     )
 
 
 def without_ignored(rows: list[ListingEntry]) -> list[ListingEntry]:
-    """The rows `is_ignored` does not mean; where none looks like it, all of them at once."""
+    """The rows without ignored objects. One check of all rows suffices if there are none."""
     names = "\n/".join(["", *[row[0] for row in rows], ""]).lower()
-    if all(map(itemgetter(2), rows)) and not any(sign in names for sign in _LITTER_SIGNS):
+    if all(map(itemgetter(2), rows)) and not any(sign in names for sign in _IGNORED_SIGNS):
         return rows
     return [row for row in rows if not is_ignored(SourceObject(*row))]

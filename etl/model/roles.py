@@ -1,7 +1,7 @@
-"""Who may use the API: roles, keys, and the hashes that are kept of them. Values only.
+"""Roles, API keys and their stored hashes. Values only.
 
-A key is 32 random bytes, so a plain SHA-256 of it tells nothing: slow hashes are for
-passwords, which can be guessed.
+A key is 32 random bytes, so a plain SHA-256 of it cannot be reversed by guessing. Slow hashes are
+for passwords.
 """
 
 from __future__ import annotations
@@ -26,74 +26,74 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Role(StrEnum):
-    """What a key may do; each role may do what those before it may."""
+    """The permissions of an API key; each role includes those before it."""
 
     READER = "reader"
     WRITER = "writer"
     ADMIN = "admin"
 
     def includes(self, other: Role) -> bool:
-        """Whether whoever has this role may do what needs the other."""
+        """Whether this role has the permissions of the other."""
         ranks = list(Role)
         return ranks.index(self) >= ranks.index(other)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is kept of a key: whose it is, what it may do, and its hash."""
+    """The stored form of an API key: its name, role and hash."""
 
     name: str
     role: Role
     digest: bytes
 
     def __str__(self) -> str:
-        """The entry as API_KEYS and the keys file hold it."""
+        """The entry as written in API_KEYS and the keys file."""
         return f"{self.name}:{self.role}:{self.digest.hex()}"
 
 
 def new_key() -> str:
-    """A key nobody else has."""
+    """A new random API key."""
     return PREFIX + secrets.token_urlsafe(KEY_BYTES)
 
 
 def digest_of(key: str) -> bytes:
-    """What is kept of a key."""
+    """The hash of an API key."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
 def entry_for(name: str, role: Role, key: str) -> Entry:
-    """The entry that lets a key in.
+    """The entry that authenticates an API key.
 
-    Raises:  ValueError when the name cannot stand in an entry.
+    Raises:  ValueError if the name is not valid.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(
-            "a name is 1 to 64 of A-Z, a-z, 0-9, dot, hyphen, _ and @,"
-            f" and does not begin with {PREFIX}, as keys do"
+            "a name has 1 to 64 characters from A-Z, a-z, 0-9, dot, hyphen, _ and @,"
+            f" and does not begin with {PREFIX}, which is reserved for keys"
         )
     return Entry(name, role, digest_of(key))
 
 
 def parse_entry(text: str) -> Entry:
-    """An entry as `name:role:sha256`.
+    """Parse an entry, `name:role:sha256`.
 
-    Raises:  ValueError saying what is wrong, but never quoting: it may be a key by mistake.
+    Raises:  ValueError without quoting the text, which may be an API key by mistake.
     """
     name, _, rest = text.partition(":")
     role, _, digest = rest.partition(":")
     if text.startswith(PREFIX) or digest.startswith(PREFIX):
-        raise ValueError(f"holds a key itself; write its hash: {FORM}")
+        raise ValueError(f"contains an API key; write its hash instead: {FORM}")
     if not _NAME.fullmatch(name) or not _DIGEST.fullmatch(digest):
         raise ValueError(f"is not {FORM}")
     if role not in list(Role):
-        raise ValueError(f"names no role; there are {', '.join(Role)}")
+        raise ValueError(f"has an unknown role; use {', '.join(Role)}")
     return Entry(name, Role(role), bytes.fromhex(digest))
 
 
 def parse_entries(text: str) -> tuple[Entry, ...]:
-    """The entries of API_KEYS, which stand between commas.
+    """Parse API_KEYS, a comma-separated list of entries.
 
-    Raises:  ValueError saying which entry is wrong, but never quoting it.
+    Raises:  ValueError with the number of the invalid entry, without quoting it.
     """
     entries: dict[str, Entry] = {}
     for number, part in enumerate(_parts(text), start=1):
@@ -102,17 +102,17 @@ def parse_entries(text: str) -> tuple[Entry, ...]:
         except ValueError as error:
             raise ValueError(f"entry {number} {error}") from error
         if entry.name in entries:
-            raise ValueError(f"entry {number} has a name that was there before")
+            raise ValueError(f"entry {number} repeats the name of an earlier entry")
         entries[entry.name] = entry
     return tuple(entries.values())
 
 
 def _parts(text: str) -> list[str]:
-    return [part for part in (piece.strip() for piece in text.split(",")) if part]
+    return [part for part in map(str.strip, text.split(",")) if part]
 
 
 class Keyring:
-    """The entries that let somebody in. Of those with one name only the first counts."""
+    """The entries that authenticate clients. Of entries with equal names only the first counts."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         by_name: dict[str, Entry] = {}
@@ -121,7 +121,7 @@ class Keyring:
         self._entries = tuple(by_name.values())
 
     def find(self, key: str) -> Entry | None:
-        """The entry of a key; how long it takes tells nothing of how close a guess came."""
+        """The entry of an API key, found in constant time."""
         digest = digest_of(key)
         found = None
         for entry in self._entries:

@@ -1,4 +1,4 @@
-"""The values that travel between the steps of a run. All are frozen; none does I/O."""
+"""The values that the steps of a run exchange. All are frozen; none does I/O."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import TypeAlias
 
-    # The fields of a SourceObject, in their order, where it comes by the hundred thousand.
+    # The fields of a SourceObject in order; listings have hundreds of thousands.
     ListingEntry: TypeAlias = tuple[str, str, int, datetime]
 
 
 class Trigger(StrEnum):
-    """What asked for a run."""
+    """The cause of a run."""
 
     INTERVAL = "interval"
     REQUEST = "request"
@@ -24,7 +24,7 @@ class Trigger(StrEnum):
 
 
 class RunState(StrEnum):
-    """Where a run stands. `requested` and `running` are the only states that end."""
+    """The state of a run. `succeeded` and `failed` are final."""
 
     REQUESTED = "requested"
     RUNNING = "running"
@@ -33,7 +33,7 @@ class RunState(StrEnum):
 
 
 class ObjectKind(StrEnum):
-    """What a source object is, told by its extension."""
+    """The kind of a source object, by its extension."""
 
     CSV = "csv"
     IMAGE = "image"
@@ -41,14 +41,14 @@ class ObjectKind(StrEnum):
 
 
 class ObjectState(StrEnum):
-    """What became of a source object when it was last read."""
+    """The outcome of the last time a source object was read."""
 
     LOADED = "loaded"
     QUARANTINED = "quarantined"
 
 
 class ImageState(StrEnum):
-    """What looking at an image showed."""
+    """The outcome of processing an image."""
 
     READY = "ready"
     CORRUPT = "corrupt"
@@ -65,14 +65,14 @@ class ChangeKind(StrEnum):
 
 
 class Severity(StrEnum):
-    """Whether a problem cost a row or an object (`error`) or only deserves a look (`warning`)."""
+    """`error`: a row or an object was rejected. `warning`: nothing was, but check the object."""
 
     ERROR = "error"
     WARNING = "warning"
 
 
 class ProblemCode(StrEnum):
-    """The codes of problems; docs/reference/problem-codes.md explains each."""
+    """The closed list of problems of rows and objects; see docs/reference/problem-codes.md."""
 
     # of an object
     ACCESS_REFUSED = "access-refused"
@@ -130,7 +130,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A source object and the bytes it held when it was fetched."""
+    """A source object and its bytes when it was fetched."""
 
     source: SourceObject
     content: bytes
@@ -141,7 +141,8 @@ class Problem:
     """One fault in one row or object.
 
     `line` is the 1-based physical line in the object (the header is line 1) and None for a
-    fault of the whole object; `value` is cut and escaped, safe to show anywhere.
+    fault of the whole object. `note` is the hint. `value` is shortened and escaped, so that it is
+    safe to display.
     """
 
     code: ProblemCode
@@ -156,12 +157,12 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """A run's figures.
+    """The counters of a run.
 
-    Rows add up: read = loaded + unchanged + shadowed + rejected. So do objects: listed =
-    added + modified + unchanged + ignored + unreadable + vanished (gone before they were
-    fetched). Live users are those before + inserted + restored - retired. Found by reconcile
-    are the changes that no event told of; see docs/explanation/events-and-consistency.md.
+    Rows read = loaded + unchanged + shadowed + rejected. Objects listed = added + modified +
+    unchanged + ignored + unreadable + vanished (removed before they were fetched). Live users =
+    those before + inserted + restored - retired. `found_by_reconcile` counts the changes that
+    events missed; see docs/explanation/events-and-consistency.md.
     """
 
     objects_listed: int = 0
@@ -188,29 +189,29 @@ class Counts:
     problems: int = 0
 
     def as_dict(self) -> dict[str, int]:
-        """The figures by name, as `run.counts` stores them."""
+        """The counters by name, as `run.counts` stores them."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, stored: dict[str, int]) -> Counts:
-        """Counts from what `run.counts` stores; figures unknown to this version are left out."""
+        """The counters stored in `run.counts`, without those unknown to this version."""
         known = {spec.name for spec in fields(cls)}
         return cls(**{name: value for name, value in stored.items() if name in known})
 
     @property
     def objects_changed(self) -> int:
-        """How many objects the run had to look at."""
+        """The number of added, modified and removed objects."""
         return self.objects_added + self.objects_modified + self.objects_removed
 
     @property
     def users_changed(self) -> int:
-        """How many users are not as they were."""
+        """The number of inserted, updated, restored and retired users."""
         return self.users_inserted + self.users_updated + self.users_restored + self.users_retired
 
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """What one run did, as its caller gets it."""
+    """The result of one run."""
 
     id: int
     trigger: Trigger

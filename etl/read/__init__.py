@@ -1,1 +1,1 @@
-"""Bytes to typed rows and problems. Does no I/O; may import `model`."""
+"""Turn bytes into typed rows and problems. Does no I/O; may import `model`."""

@@ -1,8 +1,8 @@
-"""Texts of `birthts` to milliseconds: integers, integers with `.0`, ISO 8601 dates and times.
+"""Parse `birthts`: integers, integers with `.0`, ISO 8601 dates and times, to milliseconds.
 
-Arrow raises for a whole column where one text is wrong, and its lenient parsers make 30 February
-1 March. So a pattern and the calendar first select the texts that are dates, and only those are
-cast. Integers, which nearly all files hold, skip these checks.
+Arrow rejects a whole column if one text is invalid, and its lenient parsers turn 30 February into
+1 March. A pattern and a calendar check therefore select the dates before the cast. Integers, which
+nearly all files contain, skip these checks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SAFE_DIGITS = 18  # always fit 64 bits
 _SAFE_INTEGER = rf"\A[+-]?[0-9]{{1,{SAFE_DIGITS}}}\z"
 _INTEGRAL = r"\A[+-]?[0-9]+\.0+\z"
 _HOUR, _SIXTIETH = "(?:[01][0-9]|2[0-3])", "[0-5][0-9]"
-# Of the digits of a second, those after the third are zeros: nothing finer is kept.
+# Fractions of a second beyond milliseconds must be zeros.
 _TIME = rf"[T ]{_HOUR}:{_SIXTIETH}(?::{_SIXTIETH}(?:\.[0-9]{{1,3}}0*)?)?"
 _OFFSET = rf"(?:Z|[+-]{_HOUR}(?::?{_SIXTIETH})?)"
 _DATE_LENGTH = len("1989-05-27")
@@ -33,14 +33,14 @@ _MILLISECONDS = pa.timestamp("ms", "UTC")
 _DAYS_IN_MONTH = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 _FEBRUARY = 2
 
-# How hints know a date that is not one of ours, and why it is not.
+# Unsupported forms that a hint can recognize.
 _DAY_FIRST = re.compile(r"\d{1,2}[-/. ]\d{1,2}[-/. ]\d{2,4}(?!\d).*", re.DOTALL)
 _LIKE_ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d).*", re.DOTALL)
 _LIKE_DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*", re.DOTALL)
 _DECIMAL = re.compile(r"[+-]?\d*[.,]\d*([eE][+-]?\d+)?|[+-]?\d+[eE][+-]?\d+")
-_WANTED = (
-    "Write birthts as integer milliseconds since 1970-01-01 UTC, such as 612302400000, "
-    "or as an ISO 8601 date, such as 1989-05-27."
+_EXPECTED = (
+    "Write birthts as integer milliseconds since 1970-01-01 UTC (for example 612302400000) "
+    "or as an ISO 8601 date (for example 1989-05-27)."
 )
 
 
@@ -48,8 +48,8 @@ _WANTED = (
 class Birthts:
     """The parsed texts of a column.
 
-    Shapes:  each (n,). milliseconds (int64, UTC, 0 where there are none); is_valid: the form is
-             right; fits: and the number fits 64 bits for certain; is_date: and it is not a number.
+    Shapes:  each (n,). milliseconds (int64, UTC, 0 if invalid); is_valid: the form is valid;
+             fits: valid, and certain to fit 64 bits; is_date: valid, and not a number.
     """
 
     milliseconds: NDArray[np.int64]
@@ -59,7 +59,7 @@ class Birthts:
 
 
 def read_birthts(texts: pa.ChunkedArray) -> Birthts:
-    """The milliseconds that stripped texts stand for."""
+    """Parse stripped texts."""
     is_integer = _mask(pc.match_substring_regex(texts, r"\A[+-]?[0-9]+\z"))
     milliseconds, fits = _integers(texts, is_integer)
     if is_integer.all():
@@ -73,21 +73,24 @@ def read_birthts(texts: pa.ChunkedArray) -> Birthts:
     return Birthts(milliseconds, is_valid, fits, is_date)
 
 
-def hint_of(value: str) -> str:
-    """What to do about a text that is not valid."""
+def hint_for(value: str) -> str:
+    """How to correct an invalid text."""
     if _LIKE_ISO.fullmatch(value):
-        return f"{_WANTED} This is not a valid ISO 8601 date and time with millisecond precision."
+        return (
+            f"{_EXPECTED} This is not a valid ISO 8601 date and time, or is more precise than "
+            "milliseconds."
+        )
     if _DAY_FIRST.fullmatch(value):
-        return f"{_WANTED} This date is ambiguous: it may begin with the day or with the month."
+        return f"{_EXPECTED} This date is ambiguous: day and month can be swapped."
     if _LIKE_DATE.fullmatch(value):
-        return f"{_WANTED} This looks like a date."
+        return f"{_EXPECTED} This value is a date in another format."
     if _DECIMAL.fullmatch(value):
-        return f"{_WANTED} This looks like a decimal, or like a number shortened by a spreadsheet."
-    return _WANTED
+        return f"{_EXPECTED} This value is a decimal number, or was shortened by a spreadsheet."
+    return _EXPECTED
 
 
 def _read_others(texts: pa.ChunkedArray) -> Birthts:
-    """Texts that are not integers; usually there are few."""
+    """Parse the texts that are not integers, usually few."""
     is_integral = _mask(pc.match_substring_regex(texts, _INTEGRAL))
     is_date = _mask(pc.match_substring_regex(texts, _ISO))
     numbers = pc.if_else(
@@ -107,10 +110,10 @@ def _read_others(texts: pa.ChunkedArray) -> Birthts:
 def _integers(
     texts: pa.ChunkedArray, is_integer: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The numbers written (0 where there is none), and where they fit 64 bits for certain."""
+    """The integers (0 if not one), and which of them are certain to fit 64 bits."""
     fits = is_integer
     if _mask(pc.greater(pc.binary_length(texts), SAFE_DIGITS)).any():
-        # Leading zeros may make a long text of a small number.
+        # A long text may be a small number with leading zeros.
         texts = pc.replace_substring_regex(texts, r"\A([+-]?)0+([0-9])", r"\1\2")
         fits = is_integer & _mask(pc.match_substring_regex(texts, _SAFE_INTEGER))
     digits = pc.if_else(pa.array(fits), pc.utf8_ltrim(texts, characters="+"), "0")
@@ -118,7 +121,7 @@ def _integers(
 
 
 def _is_in_calendar(dates: pa.ChunkedArray) -> NDArray[np.bool_]:
-    """Whether the days of texts that have a date's form exist; the year 0 does not."""
+    """Which of the texts in the form of a date are in the calendar; the year 0 is not."""
     year, month, day = (_number(dates, *span) for span in ((0, 4), (5, 7), (8, 10)))
     is_leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
     last = _DAYS_IN_MONTH[month] + (is_leap & (month == _FEBRUARY))
@@ -134,18 +137,18 @@ def _number(texts: pa.ChunkedArray, start: int, stop: int) -> NDArray[np.int64]:
 
 
 def _cast(dates: pa.ChunkedArray) -> NDArray[np.int64]:
-    """Milliseconds of dates and times that exist; without an offset they are in UTC."""
+    """Milliseconds of valid dates and times; those without an offset are in UTC."""
     is_day = pc.equal(pc.binary_length(dates), _DATE_LENGTH)
     if pc.any(is_day).as_py():
-        dates = pc.if_else(is_day, _joined(dates, " 00:00"), dates)
+        dates = pc.if_else(is_day, _append(dates, " 00:00"), dates)
     has_offset = pc.match_substring_regex(dates, _WITH_OFFSET)
-    dates = pc.if_else(has_offset, dates, _joined(dates, "Z"))
+    dates = pc.if_else(has_offset, dates, _append(dates, "Z"))
     dates = pc.replace_substring_regex(dates, r"(\.[0-9]{3})0+", r"\1")
     milliseconds: NDArray[np.int64] = dates.cast(_MILLISECONDS).cast(pa.int64()).to_numpy()
     return milliseconds
 
 
-def _joined(texts: pa.ChunkedArray, tail: str) -> pa.ChunkedArray:
+def _append(texts: pa.ChunkedArray, tail: str) -> pa.ChunkedArray:
     text = pa.large_string()
     return pc.binary_join_element_wise(texts, pa.scalar(tail, text), pa.scalar("", text))
 

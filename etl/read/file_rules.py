@@ -1,41 +1,41 @@
-"""Rules for a file as a whole, whose rows may come in several batches.
+"""Check rules for a whole file, whose rows may come in several batches.
 
-A file without a user_id column belongs to one user, so its rows must not differ. Birthdates that
-all lie in the first weeks of 1970 are probably seconds. Only the first problems are stored.
+A file without a user_id column belongs to one user, so its rows must be equal. If all birthdates
+are in January or February 1970, they are probably seconds. Only the first problems are stored.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from etl.model.dates import DAY_MS, DAY_SECONDS, EPOCH
 from etl.model.values import Problem, ProblemCode, Severity
 from etl.read.csv import MOST_PROBLEMS, sort_problems
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
+    from datetime import date
 
     import pandas as pd
     from numpy.typing import NDArray
 
-_EPOCH = date(1970, 1, 1)
-_SECONDS_A_DAY = 86_400
-_TWO_MONTHS_MS = 59 * 86_400_000  # January and February 1970
-_SAID_OF_A_USER = ("first_name", "last_name", "birthts", "extra")
+_TWO_MONTHS_MS = 59 * DAY_MS  # January and February 1970
+_VALUE_COLUMNS = ("first_name", "last_name", "birthts", "extra")
 
 
 def differing(rows: pd.DataFrame, keys: Collection[str]) -> set[str]:
-    """The keys that have at least two rows with different values."""
+    """The object keys that have at least two rows with different values."""
     if not keys:
         return set()
     rows = rows[rows["key"].isin(keys)]
     codes = rows["key"].factorize()[0]
     is_next: NDArray[np.bool_] = np.diff(codes, prepend=-1) == 0
     differs = np.zeros(len(rows), dtype=np.bool_)
-    for column in _SAID_OF_A_USER:
+    for column in _VALUE_COLUMNS:
         # Equal texts have equal codes, and so have blank ones.
         values = rows[column].factorize()[0]
         differs |= np.diff(values, prepend=0) != 0
@@ -43,63 +43,63 @@ def differing(rows: pd.DataFrame, keys: Collection[str]) -> set[str]:
 
 
 def without(rows: pd.DataFrame, keys: Collection[str]) -> pd.DataFrame:
-    """The rows of all other keys."""
+    """The rows of all other object keys."""
     return rows[~rows["key"].isin(keys)].reset_index(drop=True) if keys else rows
 
 
 def rows_without_id(key: str, etag: str) -> Problem:
-    """The problem of a file whose rows differ but have no id."""
+    """The problem of a file whose rows differ but have no user_id."""
     return Problem(
         ProblemCode.ROWS_WITHOUT_ID,
         key,
         etag,
         "The file has no user_id column, so all of its rows belong to one user, but they differ. "
-        "Add a user_id column, or put each user in a separate file.",
+        "Add a user_id column, or upload a separate file for each user.",
     )
 
 
 class Span(NamedTuple):
-    """The least and the greatest birthts of an object's good rows, in milliseconds."""
+    """The least and the greatest birthts of an object's valid rows, in milliseconds."""
 
     least: int
     greatest: int
 
     def joined(self, other: Span | None) -> Span:
-        """The span of both."""
+        """The span that covers both."""
         if other is None:
             return self
         return Span(min(self.least, other.least), max(self.greatest, other.greatest))
 
     @property
     def could_be_seconds(self) -> bool:
-        """Whether all lie in the first two months of 1970, and one is another day as seconds.
+        """Whether all are in January or February 1970, and at least one is another day as seconds.
 
-        A 0 is the same day either way.
+        Values below one day of seconds, such as 0, are the same day in either unit.
         """
         is_early = self.least >= 0 and self.greatest < _TWO_MONTHS_MS
-        return is_early and self.greatest >= _SECONDS_A_DAY
+        return is_early and self.greatest >= DAY_SECONDS
 
     @property
     def last_day_of_seconds(self) -> date:
-        """The last birthdate, if these are seconds."""
-        return _EPOCH + timedelta(days=self.greatest // _SECONDS_A_DAY)
+        """The last birthdate if the values are seconds."""
+        return EPOCH + timedelta(days=self.greatest // DAY_SECONDS)
 
 
 def span(rows: pd.DataFrame) -> Span | None:
-    """The span of all rows; None where there are none."""
+    """The span of all rows; None if there are none."""
     birthts = rows["birthts"]
     return Span(int(birthts.min()), int(birthts.max())) if len(rows) else None
 
 
 def early_spans(rows: pd.DataFrame, dated: Collection[str]) -> dict[str, Span]:
-    """By key, the span of those objects whose numbers could be seconds."""
+    """Map object keys to the spans of those objects whose numbers could be seconds."""
     if not len(rows):
         return {}
     birthts = rows["birthts"].to_numpy()
-    hints = (birthts >= _SECONDS_A_DAY) & (birthts < _TWO_MONTHS_MS)
-    if not hints.any():
+    is_early = (birthts >= DAY_SECONDS) & (birthts < _TWO_MONTHS_MS)
+    if not is_early.any():
         return {}
-    keys = set(rows["key"][hints].tolist()) - set(dated)
+    keys = set(rows["key"][is_early].tolist()) - set(dated)
     grouped = rows[rows["key"].isin(keys)].groupby("key", sort=False)["birthts"]
     least, greatest = grouped.min(), grouped.max()
     spans = zip(least.index, least.tolist(), greatest.tolist(), strict=True)
@@ -113,8 +113,8 @@ def epoch_seconds(key: str, etag: str) -> Problem:
         ProblemCode.EPOCH_SECONDS,
         key,
         etag,
-        "Every birthdate of this file lies in January or February 1970. If birthts is in seconds, "
-        "multiply it by 1,000.",
+        "Every birthdate of this file is in January or February 1970. If birthts is in seconds, "
+        "multiply it by 1,000; otherwise leave the file as it is.",
         severity=Severity.WARNING,
     )
 
@@ -126,7 +126,7 @@ def is_refusal(problem: Problem) -> bool:
 
 
 class ProblemLimit:
-    """Lets the first 1,000 problems of one object's rows pass, and counts the others."""
+    """Passes on the first 1,000 row problems of one object, and counts the others."""
 
     def __init__(self) -> None:
         self._left = MOST_PROBLEMS
@@ -135,7 +135,7 @@ class ProblemLimit:
     def passing(
         self, problems: Iterable[Problem], more: Mapping[ProblemCode, int]
     ) -> Iterator[Problem]:
-        """Those to store of the next problems, in their order; `more` are already counted."""
+        """The problems to store, in their order. `more` counts problems left out before."""
         self._more.update(more)
         for problem in problems:
             if problem.line is None or self._left:
@@ -145,21 +145,21 @@ class ProblemLimit:
                 self._more[problem.code] += 1
 
     def rest(self, key: str, etag: str) -> list[Problem]:
-        """The problem that counts those left out, if there are any."""
+        """The problem that counts those left out, if any."""
         if not self._more:
             return []
         listed = ", ".join(f"{count:,} {code}" for code, count in self._more.most_common())
-        note = (
+        hint = (
             f"{self._more.total():,} more row problems are not listed individually: {listed}. "
-            "Correct the listed problems and upload the file; the next run lists the rest."
+            "Correct the listed problems and upload the file again; the next run lists the rest."
         )
-        return [Problem(ProblemCode.MORE_PROBLEMS, key, etag, note)]
+        return [Problem(ProblemCode.MORE_PROBLEMS, key, etag, hint)]
 
 
 def limited(
     problems: list[Problem], more: Mapping[str, Counter[ProblemCode]], etags: Mapping[str, str]
 ) -> list[Problem]:
-    """The problems to store of many objects, sorted."""
+    """The problems to store for many objects, sorted."""
     if len(problems) <= MOST_PROBLEMS and not more:
         return problems
     by_key: defaultdict[str, list[Problem]] = defaultdict(list)

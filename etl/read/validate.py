@@ -1,4 +1,4 @@
-"""Text cells to typed rows: which rows are users, and what is wrong with the others."""
+"""Validate rows of text cells: typed rows for users, problems for the others."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from etl.model.dates import DAY_MS, EPOCH
 from etl.model.values import Problem, ProblemCode
-from etl.read.birthts import SAFE_DIGITS, hint_of, read_birthts
+from etl.read.birthts import SAFE_DIGITS, hint_for, read_birthts
 from etl.read.csv import MOST_PROBLEMS, first_of_each, sort_problems
 from etl.read.csv.safe_text import safe_value
 
@@ -26,20 +27,18 @@ if TYPE_CHECKING:
 EARLIEST_BIRTHDATE = date(1900, 1, 1)
 
 _REQUIRED = ("user_id", "first_name", "last_name", "birthts")
-_EPOCH = date(1970, 1, 1)
-_MS_A_DAY = 86_400_000
 _NUMBER = re.compile(r"([+-]?)([0-9]+)(?:\.0+)?")
 
 
 @dataclass(frozen=True)
 class Validated:
-    """The good rows, and a problem for each fault of the others.
+    """The valid rows, and a problem for each fault of the others.
 
     Shapes:  rows (n, 7): key, line, user_id, first_name, last_name, birthts (int64), extra.
-             problems: of each object the first 1,000 at least. more: by key, how many of each
-             code are not among them. rows_rejected: by key, where there are any. reread_on: by
-             key, the first day on which a birthdate that is rejected as a future one has come.
-             dated: keys of which a good row has a date in place of a number.
+             problems: at least the first 1,000 of each object. more: by object key, how many of
+             each code are left out. rows_rejected: by object key, if any. reread_on: by object
+             key, the earliest birthdate that was rejected as a future date. dated: object keys
+             with a valid row whose birthts is a date instead of a number.
     Units:   birthts is milliseconds since 1970-01-01T00:00:00Z; it may be negative.
     """
 
@@ -52,9 +51,9 @@ class Validated:
 
 
 def validate(rows: pd.DataFrame, etags: Mapping[str, str], today: date) -> Validated:
-    """Check the rows of an Extract. A row with any fault is left out, once.
+    """Check the rows of an Extract. A row with several faults is rejected once.
 
-    `etags` gives the ETag of each key; `today` is the last birthdate allowed.
+    `etags` maps object keys to ETags; `today` is the latest valid birthdate.
     """
     faults = _Faults(rows, etags)
     for column in _REQUIRED:
@@ -63,14 +62,14 @@ def validate(rows: pd.DataFrame, etags: Mapping[str, str], today: date) -> Valid
     birthts = read_birthts(texts)
     milliseconds, is_valid = birthts.milliseconds, birthts.is_valid
     is_filled = _mask(pc.greater(pc.binary_length(texts), 0))
-    faults.note(is_filled & ~is_valid, "birthts", ProblemCode.NOT_AN_INTEGER, hint_of)
+    faults.add(is_filled & ~is_valid, "birthts", ProblemCode.NOT_AN_INTEGER, hint_for)
     first, last = milliseconds_of(EARLIEST_BIRTHDATE), last_millisecond_of(today)
     in_range = birthts.fits & (milliseconds >= first) & (milliseconds <= last)
-    faults.note(
+    faults.add(
         is_valid & ~in_range,
         "birthts",
         ProblemCode.BIRTHDATE_OUT_OF_RANGE,
-        lambda value: _range_note(value, today),
+        lambda value: _range_hint(value, today),
     )
     is_late = birthts.fits & (milliseconds > last)
     good = rows.assign(birthts=milliseconds)
@@ -81,23 +80,23 @@ def validate(rows: pd.DataFrame, etags: Mapping[str, str], today: date) -> Valid
         sort_problems(faults.problems),
         faults.rows_rejected(),
         dict(faults.more),
-        _first_days(rows, milliseconds, is_late) if is_late.any() else {},
+        _earliest_future_days(rows, milliseconds, is_late) if is_late.any() else {},
         _keys_of(rows, birthts.is_date & ~faults.faulty),
     )
 
 
 def milliseconds_of(day: date) -> int:
-    """When a day begins in UTC."""
-    return (day - _EPOCH).days * _MS_A_DAY
+    """The first millisecond of a day in UTC."""
+    return (day - EPOCH).days * DAY_MS
 
 
 def last_millisecond_of(day: date) -> int:
-    """When a day ends in UTC."""
-    return milliseconds_of(day) + _MS_A_DAY - 1
+    """The last millisecond of a day in UTC."""
+    return milliseconds_of(day) + DAY_MS - 1
 
 
 class _Faults:
-    """Which rows are faulty, and why."""
+    """The faulty rows and their problems."""
 
     def __init__(self, rows: pd.DataFrame, etags: Mapping[str, str]) -> None:
         self._rows = rows
@@ -106,32 +105,38 @@ class _Faults:
         self.problems: list[Problem] = []
         self.more: defaultdict[str, Counter[ProblemCode]] = defaultdict(Counter)
 
-    def note(
+    def add(
         self,
         mask: NDArray[np.bool_],
         column: str,
         code: ProblemCode,
-        note_on: Callable[[str], str],
+        hint_for_value: Callable[[str], str],
     ) -> None:
-        """Take a fault of one column in the rows of the mask; `note_on` explains a value."""
+        """Add a problem of one column for each row of the mask."""
         if not mask.any():
             return
         self.faulty |= mask
-        for key, line, value in self._cells(self._kept(mask, code), column):
+        for key, line, value in self._cells(self._listed(mask, code), column):
             self.problems.append(
                 Problem(
-                    code, key, self._etags[key], note_on(value), line, column, safe_value(value)
+                    code,
+                    key,
+                    self._etags[key],
+                    hint_for_value(value),
+                    line,
+                    column,
+                    safe_value(value),
                 )
             )
 
     def rows_rejected(self) -> dict[str, int]:
-        """How many rows of each key are faulty."""
+        """The number of faulty rows per object key."""
         if not self.faulty.any():
             return {}
         return dict(Counter(self._rows.loc[self.faulty, "key"].tolist()))
 
-    def _kept(self, mask: NDArray[np.bool_], code: ProblemCode) -> NDArray[np.bool_]:
-        """The first rows of each key; the others are counted."""
+    def _listed(self, mask: NDArray[np.bool_], code: ProblemCode) -> NDArray[np.bool_]:
+        """The first rows of each object key; the others are only counted."""
         where = np.flatnonzero(mask)
         if len(where) <= MOST_PROBLEMS:
             return mask
@@ -150,44 +155,44 @@ class _Faults:
 
 def _check_filled(rows: pd.DataFrame, column: str, faults: _Faults) -> None:
     is_blank = _mask(pc.equal(pc.binary_length(pa.array(rows[column])), 0))
-    note = f"Fill in {column}; every user needs one."
-    faults.note(is_blank, column, ProblemCode.MISSING_CELL, lambda _: note)
+    hint = f"Fill in {column}; it is required for every user."
+    faults.add(is_blank, column, ProblemCode.MISSING_CELL, lambda _: hint)
 
 
 def _keys_of(rows: pd.DataFrame, mask: NDArray[np.bool_]) -> frozenset[str]:
     return frozenset(rows.loc[mask, "key"].unique()) if mask.any() else frozenset()
 
 
-def _first_days(
+def _earliest_future_days(
     rows: pd.DataFrame, milliseconds: NDArray[np.int64], is_late: NDArray[np.bool_]
 ) -> dict[str, date]:
-    """By key, the first of the late days; what lies beyond the year 9999 never comes."""
-    is_to_come = is_late & (milliseconds <= last_millisecond_of(date.max))
-    keys = rows.loc[is_to_come, "key"].tolist()
+    """The earliest future birthdate per object key, up to the year 9999."""
+    is_future = is_late & (milliseconds <= last_millisecond_of(date.max))
+    keys = rows.loc[is_future, "key"].tolist()
     days: dict[str, int] = {}
-    for key, day in zip(keys, (milliseconds[is_to_come] // _MS_A_DAY).tolist(), strict=True):
+    for key, day in zip(keys, (milliseconds[is_future] // DAY_MS).tolist(), strict=True):
         days[key] = min(day, days.get(key, day))
-    return {key: _EPOCH + timedelta(days=day) for key, day in days.items()}
+    return {key: EPOCH + timedelta(days=day) for key, day in days.items()}
 
 
-def _range_note(value: str, today: date) -> str:
-    wanted = f"A birthdate must lie between {EARLIEST_BIRTHDATE} and {today}"
+def _range_hint(value: str, today: date) -> str:
+    expected = f"The birthdate must be between {EARLIEST_BIRTHDATE} and {today}"
     number = _NUMBER.fullmatch(value)
     if number is None:
-        return f"{wanted}; this is {_shown_moment(value)}. Correct birthts."
+        return f"{expected}, but is {_shown_moment(value)}. Correct birthts."
     sign, digits = number[1], number[2].lstrip("0") or "0"
     if len(digits) > SAFE_DIGITS:
-        return f"{wanted}; this is a date beyond any calendar. Correct birthts."
+        return f"{expected}, but is outside the calendar. Correct birthts."
     milliseconds = int(sign + digits)
-    shown = f"{wanted}; this is {_shown_date(milliseconds)}."
+    shown = f"{expected}, but is {_shown_date(milliseconds)}."
     for factor, unit in ((1_000, "microseconds"), (1_000_000, "nanoseconds")):
         if _is_birthdate(milliseconds // factor, today):
             return f"{shown} If birthts is in {unit}, divide it by {factor:,}."
-    return f"{shown} Correct birthts: it is in milliseconds since 1970-01-01 UTC."
+    return f"{shown} Correct birthts; its unit is milliseconds since 1970-01-01 UTC."
 
 
 def _shown_moment(value: str) -> str:
-    """The date in UTC of a text of ISO 8601."""
+    """The UTC date of an ISO 8601 text."""
     moment = datetime.fromisoformat(value)
     try:
         return str((moment if moment.tzinfo is None else moment.astimezone(UTC)).date())
@@ -197,14 +202,14 @@ def _shown_moment(value: str) -> str:
 
 def _shown_date(milliseconds: int) -> str:
     try:
-        return str(_EPOCH + timedelta(days=milliseconds // _MS_A_DAY))
+        return str(EPOCH + timedelta(days=milliseconds // DAY_MS))
     except OverflowError:
         return "after the year 9999" if milliseconds > 0 else "before the year 1"
 
 
 def _is_birthdate(milliseconds: int, today: date) -> bool:
-    days = timedelta(days=milliseconds // _MS_A_DAY)
-    return EARLIEST_BIRTHDATE - _EPOCH <= days <= today - _EPOCH
+    days = timedelta(days=milliseconds // DAY_MS)
+    return EARLIEST_BIRTHDATE - EPOCH <= days <= today - EPOCH
 
 
 def _mask(condition: pa.ChunkedArray) -> NDArray[np.bool_]:

@@ -9,10 +9,12 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator
 from pydantic_settings import NoDecode
 
+from etl.model.dates import DAY_SECONDS
+
 LEAST_SIZE = 16  # pixels
 LARGEST_SIZE = 2048
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_LONGEST_SECONDS = 365 * 86400
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": DAY_SECONDS}
+_LONGEST_SECONDS = 365 * DAY_SECONDS
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 
 

@@ -1,1 +1,1 @@
-"""The only access to the object store. May import `model`, `runtime` and `settings`."""
+"""Access to the object store. May import `model`, `runtime` and `settings`."""

@@ -1,4 +1,4 @@
-"""The bulk client, obstore, with our time limits: one for each bucket and number of retries."""
+"""Bulk clients (obstore) with timeouts: one for each bucket and number of retries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from obstore.store import S3Store
 
 @dataclass(frozen=True)
 class BulkStores:
-    """Clients of one endpoint; each is made when it is first asked for, and keeps connections."""
+    """Clients of one endpoint, created on first use; each keeps its connections."""
 
     endpoint: str
     access_key: str
@@ -18,15 +18,15 @@ class BulkStores:
     region: str
     connect_timeout_seconds: float
     read_timeout_seconds: float
-    _made: dict[tuple[str, int], S3Store] = field(default_factory=dict)
+    _clients: dict[tuple[str, int], S3Store] = field(default_factory=dict)
 
     def get(self, bucket: str, retries: int) -> S3Store:
-        """The client of a bucket that retries temporary failures so many times."""
-        if (bucket, retries) not in self._made:
-            self._made[bucket, retries] = self._make(bucket, retries)
-        return self._made[bucket, retries]
+        """The client of a bucket that retries temporary failures up to `retries` times."""
+        if (bucket, retries) not in self._clients:
+            self._clients[bucket, retries] = self._create(bucket, retries)
+        return self._clients[bucket, retries]
 
-    def _make(self, bucket: str, retries: int) -> S3Store:
+    def _create(self, bucket: str, retries: int) -> S3Store:
         return S3Store(
             bucket,
             config={

@@ -1,7 +1,7 @@
-"""The object store at the edge: list, fetch, put; its clients' errors as ours.
+"""The object store: list, fetch and put objects, with client errors translated to EtlError.
 
-obstore lists and fetches in bulk; minio does the rest, and everything for keys that
-obstore cannot spell (see `listing`).
+obstore lists and fetches in bulk. minio does the rest, and handles the keys that obstore cannot
+spell (see `listing`).
 """
 
 from __future__ import annotations
@@ -30,30 +30,33 @@ from etl.model.errors import (
     ObjectStoreUnavailable,
     UnreadableObject,
 )
+from etl.model.etags import bare_etag
 from etl.model.values import SourceFile, SourceObject
 from etl.runtime.pools import map_ahead
 from etl.storage.bulk import BulkStores
-from etl.storage.listing import Listing, bare_etag
+from etl.storage.bulk_lister import BulkLister
+from etl.storage.exact_lister import ExactLister
+from etl.storage.listing import FIRST_PAGE_SIZES, BucketListing
 from etl.storage.put import SignedPut
 from etl.storage.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from obstore import GetOptions
     from obstore.store import S3Store
 
     from etl.model.values import ListingEntry
     from etl.settings import Settings
-    from etl.storage.listing import Page
+    from etl.storage.listing import ListingPage
 
 CONNECT_TIMEOUT_SECONDS = 2
 READ_TIMEOUT_SECONDS = 30
 CHECK_TIMEOUT_SECONDS = 3
 RETRIES = 3
-POOL_CONNECTIONS = 256  # the most that FETCH_CONCURRENCY may be; others would be closed after use
-BLOCK_BYTES = 256 * 1024  # what is sent of a stream at a time
-PART_SIZE = 5 * 1024 * 1024  # the least S3 allows
+POOL_CONNECTIONS = 256  # the maximum of FETCH_CONCURRENCY; more would be closed after use
+BLOCK_BYTES = 256 * 1024  # sent at a time
+PART_SIZE = 5 * 1024 * 1024  # the minimum that S3 allows
 FETCH_ATTEMPTS = 3
 PARTS_AHEAD = 1
 
@@ -64,11 +67,13 @@ _BAD_KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"}
 class ObjectStore:
     """One S3 endpoint. Safe to share between threads; make one per process.
 
-    Raises (every method):  ObjectStoreUnavailable when the store does not answer after
-    retries; ConfigurationError when it refuses our keys or a bucket is missing.
+    Raises (every method):  ObjectStoreUnavailable if the store does not respond after retries;
+    ConfigurationError if it denies access or a bucket is missing.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, *, first_page_sizes: Sequence[int] = FIRST_PAGE_SIZES
+    ) -> None:
         self._endpoint, self._access_key, self._secret_key = _credentials(settings)
         self._region = settings.s3_region
         self._list_concurrency = settings.list_concurrency
@@ -79,23 +84,26 @@ class ObjectStore:
             *(self._endpoint, self._access_key, self._secret_key, self._region),
             *(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
         )
-        self._listing = Listing(self._minio, self._bulk_store, self.translating)
+        self._exact = ExactLister(self._minio, self.translating)
+        self._listing = BucketListing(
+            self._exact, BulkLister(self._bulk_store, self.translating), first_page_sizes
+        )
 
     @property
     def client(self) -> Minio:
-        """The client for single objects, with our time limits; wrap its calls in `translating`."""
+        """The client for single objects, with timeouts; wrap its calls in `translating`."""
         return self._minio
 
     def client_at(self, endpoint: str | None) -> Minio:
-        """A client that signs for another address of the store; it is not asked anything."""
+        """A client that only signs URLs, for another address of the store."""
         return self._minio_client(READ_TIMEOUT_SECONDS, RETRIES, endpoint)
 
-    def impatient(self) -> Minio:
-        """A client that waits at most 3 s and does not retry."""
+    def probing_client(self) -> Minio:
+        """A client with a timeout of 3 s and no retries."""
         return self._minio_client(CHECK_TIMEOUT_SECONDS, 0)
 
     def sender(self) -> SignedPut:
-        """What streams single PUTs, with our time limits."""
+        """A client that streams single PUTs, with timeouts."""
         credentials = Credentials(self._access_key, self._secret_key)
         pool = _pool(READ_TIMEOUT_SECONDS, RETRIES)
         return SignedPut(self._endpoint, credentials, self._region, pool)
@@ -103,64 +111,65 @@ class ObjectStore:
     # -- whole buckets
 
     def check(self) -> float:
-        """Ask the store for a sign of life; return how many seconds it took (3 at most)."""
+        """Check that the store responds; return the response time in seconds, at most 3."""
         started = time.monotonic()
         with self.translating("list the buckets"):
-            self.impatient().list_buckets()
+            self.probing_client().list_buckets()
         return time.monotonic() - started
 
     def has_bucket(self, bucket: str) -> bool:
         """Whether the bucket exists."""
-        with self.translating(f"look for bucket {bucket}"):
+        with self.translating(f"check bucket {bucket}"):
             return bool(self._minio.bucket_exists(bucket))
 
     def ensure_bucket(self, bucket: str) -> None:
-        """Make the bucket unless it exists."""
+        """Create the bucket unless it exists."""
         if self.has_bucket(bucket):
             return
-        with self.translating(f"make bucket {bucket}"):
+        with self.translating(f"create bucket {bucket}"):
             try:
                 self._minio.make_bucket(bucket)
-            except S3Error as error:  # somebody else was faster
+            except S3Error as error:  # another client was faster
                 if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                     raise
 
     # -- listing
 
-    def list_pages(self, bucket: str, cuts: Iterable[str] = ()) -> Iterator[Page]:
-        """Every object in the bucket, in the order the store lists: UTF-8 bytes of the key.
+    def list_pages(self, bucket: str, split_points: Iterable[str] = ()) -> Iterator[ListingPage]:
+        """Every object in the bucket, in UTF-8 byte order of the keys.
 
-        Between the keys `cuts`, LIST_CONCURRENCY stretches of it are listed at once.
+        Of the key ranges between the `split_points`, LIST_CONCURRENCY are listed concurrently.
         """
-        return self._listing.pages(bucket, cuts, self._list_concurrency)
+        return self._listing.pages(bucket, split_points, self._list_concurrency)
 
     def list_objects(self, bucket: str) -> Iterator[SourceObject]:
-        """As `list_pages`, one by one, without those of the ignored kind."""
+        """As `list_pages`, one by one, without ignored objects."""
         return (SourceObject(*row) for page in self.list_pages(bucket) for row in page.rows)
 
     def list_everything(
         self, bucket: str, after: str | None = None
     ) -> Iterator[list[ListingEntry]]:
-        """Every object behind `after`, whatever its kind, by the page."""
-        return self._listing.everything(bucket, after)
+        """Every object after the key `after`, ignored ones included, in pages."""
+        return self._listing.all_rows(bucket, after)
 
     def is_empty(self, bucket: str) -> bool:
-        """Whether the bucket holds no object at all."""
-        return self._listing.first(bucket) is None
+        """Whether the bucket contains no object."""
+        return self._exact.first(bucket) is None
 
     def stat(self, bucket: str, key: str) -> SourceObject | None:
         """One object as the listing shows it, or None.
 
-        It is listed, not asked for by HEAD, whose Last-Modified has no milliseconds.
+        The Last-Modified of a HEAD response has no milliseconds, so the object is listed.
         """
-        return self._listing.stat(bucket, key)
+        return self._exact.stat(bucket, key)
 
     # -- objects
 
     def fetch(self, bucket: str, source: SourceObject) -> SourceFile | None:
-        """The object's bytes, with the listing's facts about those very bytes; None if gone.
+        """The object's bytes with the listing entry of that version; None if it does not exist.
 
-        Raises:  UnreadableObject when the store denies this object, or it never holds still.
+        Raises:  UnreadableObject if the store denies access to the object, or if the object is
+                 replaced during every attempt.
         """
         current: SourceObject | None = source
         for _ in range(FETCH_ATTEMPTS):
@@ -170,20 +179,20 @@ class ObjectStore:
             if found is not None and found[1] == current.etag:
                 return SourceFile(current, found[0])
             current = self.stat(bucket, source.key)
-        raise never_still(source)
+        raise always_replaced(source)
 
     def _get(self, bucket: str, key: str) -> tuple[bytes, str] | None:
-        """Content and ETag; None when there is no such object."""
+        """Content and ETag; None if the object does not exist."""
         with self.translating(f"get {bucket}/{key}", bucket, key):
             return self.throttle.call(lambda: self._get_once(bucket, key))
 
     def _get_once(
         self, bucket: str, key: str, start: int = 0, size: int = 0
     ) -> tuple[bytes, str] | None:
-        """Content and ETag; `size` 0 stands for the whole object."""
+        """Content and ETag; `size` 0 means the whole object."""
         options: GetOptions = {"range": (start, start + size)} if size else {}
         try:
-            # No retries here: the throttle retries, so that it sees every refusal.
+            # No retries here: the throttle retries, so that it sees every failure.
             result = obstore.get(self._bulk.get(bucket, retries=0), key, options=options)
             return bytes(result.bytes()), bare_etag(result.meta["e_tag"])
         except (NotFoundError, FileNotFoundError, InvalidPathError, ValueError):
@@ -207,12 +216,12 @@ class ObjectStore:
     def fetch_in_parts(
         self, bucket: str, source: SourceObject, part_bytes: int
     ) -> Generator[bytes, None, None]:
-        """The bytes of this very version of the object, a part of them at a time.
+        """The bytes of exactly this version of the object, part by part.
 
-        While one part is looked at, the next is fetched.
+        The next part is fetched while the caller processes one.
 
-        Raises:  ObjectChanged when the object is another by now, or gone; UnreadableObject
-                 when the store denies this object.
+        Raises:  ObjectChanged if the object was replaced or removed; UnreadableObject if the
+                 store denies access to it.
         """
         starts = range(0, source.size, part_bytes)
         return map_ahead(
@@ -224,23 +233,23 @@ class ObjectStore:
     def _part(self, bucket: str, source: SourceObject, start: int, size: int) -> bytes:
         try:
             found = self._get_part(bucket, source.key, start, size)
-        except ObjectStoreUnavailable:  # also what a range behind the end of a new version gives
+        except ObjectStoreUnavailable:  # also raised for a range past the end of a new version
             if self.etag(bucket, source.key) == source.etag:
                 raise
             found = None
-        # Not If-Match: stores that do not know it would give another version without a word.
+        # No If-Match: stores without support for it silently return another version.
         if found is None or found[1] != source.etag or len(found[0]) != size:
             raise _changed(source)
         return found[0]
 
     def _get_part(self, bucket: str, key: str, start: int, size: int) -> tuple[bytes, str] | None:
-        """Content of a range and ETag; None when there is no such object, or it ends before."""
+        """Content of a range and ETag; None if the object does not exist or is shorter."""
         with self.translating(f"get {bucket}/{key}", bucket, key):
             return self.throttle.call(lambda: self._get_once(bucket, key, start, size))
 
     def etag(self, bucket: str, key: str) -> str | None:
-        """The object's ETag, or None when there is no such object."""
-        with self.translating(f"look at {bucket}/{key}", bucket):
+        """The object's ETag, or None if the object does not exist."""
+        with self.translating(f"check {bucket}/{key}", bucket):
             try:
                 return bare_etag(self._minio.stat_object(bucket, key).etag)
             except S3Error as error:
@@ -249,19 +258,19 @@ class ObjectStore:
                 raise
 
     def is_gone(self, bucket: str, key: str) -> bool:
-        """Whether the store says that there is no such object, asked for it by its key.
+        """Whether a HEAD request confirms that the object does not exist.
 
-        A listing may be older than this answer, but not the other way round.
+        A listing may be outdated; the response to HEAD is current.
         """
-        with self.translating(f"look at {bucket}/{key}", bucket):
+        with self.translating(f"check {bucket}/{key}", bucket):
             try:
                 self._minio.stat_object(bucket, key)
-            except S3Error as error:  # refused to tell, for one: then it is listed
+            except S3Error as error:  # for example, HEAD is denied: list the object
                 return error.code in _NO_SUCH_KEY or self.stat(bucket, key) is None
         return False
 
     def put_stream(self, bucket: str, key: str, stream: BinaryIO, content_type: str) -> None:
-        """Write a stream of unknown length in parts; the object appears whole or not at all."""
+        """Write a stream of unknown length in parts; the object appears complete or not at all."""
         with self.translating(f"put {bucket}/{key}", bucket):
             self._minio.put_object(
                 bucket,
@@ -269,12 +278,12 @@ class ObjectStore:
                 stream,
                 length=-1,
                 part_size=PART_SIZE,
-                num_parallel_uploads=1,  # each more holds two parts more
+                num_parallel_uploads=1,  # each additional one buffers two more parts
                 content_type=content_type,
             )
 
     def remove(self, bucket: str, key: str) -> None:
-        """Remove an object; nothing happens when there is none."""
+        """Remove an object, if it exists."""
         with self.translating(f"remove {bucket}/{key}", bucket):
             self._minio.remove_object(bucket, key)
 
@@ -300,7 +309,7 @@ class ObjectStore:
     def translating(
         self, operation: str, bucket: str | None = None, key: str | None = None
     ) -> Iterator[None]:
-        """Raise the clients' errors as ours; a denied `key` is that object's fault alone."""
+        """Translate client errors; a denial for `key` concerns only that object."""
         try:
             yield
         except S3Error as error:
@@ -332,11 +341,13 @@ class ObjectStore:
 
     def _denied(self, operation: str, key: str | None) -> Exception:
         if key is not None:
-            return UnreadableObject(f"The object store refused to {operation}.", key=key)
+            return UnreadableObject(
+                f"The object store denied access: could not {operation}.", key=key
+            )
         return ConfigurationError(
-            f"The object store at {self._endpoint} refused to {operation} with our keys.",
-            hint="Check S3_ACCESS_KEY and S3_SECRET_KEY, and what that user may do.",
-            public_message=f"The object store refused to {operation} with our keys.",
+            f"The object store at {self._endpoint} denied access: could not {operation}.",
+            hint="Check S3_ACCESS_KEY, S3_SECRET_KEY and the permissions of that user.",
+            public_message=f"The object store denied access: could not {operation}.",
         )
 
     def _unavailable(self, operation: str, error: BaseException) -> ObjectStoreUnavailable:
@@ -350,7 +361,7 @@ class ObjectStore:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """The reason of a request's last attempt, without the address and query around it."""
+    """The cause of a request's last failure, without its address and query."""
     while isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
         error = error.reason
     return error
@@ -364,7 +375,7 @@ def _pool(read_timeout_seconds: float, retries: int) -> urllib3.PoolManager:
             total=retries,
             backoff_factor=0.2,
             status_forcelist=(500, 502, 503, 504),
-            allowed_methods=None,  # every S3 verb we use may be repeated
+            allowed_methods=None,  # every request is idempotent
             raise_on_status=False,
         ),
         blocksize=BLOCK_BYTES,
@@ -380,23 +391,23 @@ def _credentials(settings: Settings) -> tuple[str, str, str]:
     return settings.s3_endpoint, settings.s3_access_key, settings.s3_secret_key.get_secret_value()
 
 
-def never_still(source: SourceObject) -> UnreadableObject:
-    """What is to be said of an object that changed under every attempt to read it."""
+def always_replaced(source: SourceObject) -> UnreadableObject:
+    """The error for an object that was replaced during every attempt to read it."""
     return UnreadableObject(
-        f"{source.key!r} was replaced each of the {FETCH_ATTEMPTS} times it was read.",
-        hint="It is read again by the next run.",
+        f"Object {source.key!r} was replaced during each of {FETCH_ATTEMPTS} attempts to read it.",
+        hint="The next run reads it again.",
         key=source.key,
     )
 
 
 def _changed(source: SourceObject) -> ObjectChanged:
     return ObjectChanged(
-        f"{source.key!r} was replaced or removed while it was read.", key=source.key
+        f"Object {source.key!r} was replaced or removed while it was read.", key=source.key
     )
 
 
 def _missing(bucket: str) -> ConfigurationError:
     return ConfigurationError(
         f"Bucket {bucket!r} does not exist.",
-        hint="Make it (`./run.sh migrate` does), or mend the *_BUCKET setting that names it.",
+        hint="Create it with `./run.sh migrate`, or correct the *_BUCKET setting that names it.",
     )

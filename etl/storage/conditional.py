@@ -1,7 +1,7 @@
-"""Conditional writes: only if an object is unchanged, or still does not exist.
+"""Conditional writes: only if an object is unchanged, or does not exist.
 
-Some stores refuse such a write, others ignore the condition and write. Each kind of write is
-therefore tested once on an object of our own, and never sent to a store that fails the test.
+Some stores reject such a write, others ignore the condition and write. Each kind of write is
+therefore tested once on a test object, and never sent to a store that fails the test.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from uuid import uuid4
 from minio.error import S3Error
 
 from etl.model.errors import EtlError, NotSupported, ObjectChanged, ObjectExists
+from etl.model.etags import bare_etag
 from etl.model.keys import OWN_FOLDER
 
 if TYPE_CHECKING:
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
     from etl.storage.client import ObjectStore
     from etl.storage.put import SignedPut
 
-OWN_PREFIX = f"{OWN_FOLDER}/"  # of objects that are ours, in our own buckets
+OWN_PREFIX = f"{OWN_FOLDER}/"  # of test objects in buckets of Bucketline
 
 _PROBE = b"ok"
 _OTHER_ETAG = "0" * 32
-# NoSuchKey: what some stores answer where If-Match finds no object.
+# Some stores return NoSuchKey if there is no object to compare with If-Match.
 _FAILED = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "412"}
 _NOT_IMPLEMENTED = {"NotImplemented", "501"}
 
@@ -35,26 +36,26 @@ _NOT_IMPLEMENTED = {"NotImplemented", "501"}
 class Write(StrEnum):
     """The conditional writes that a store may support."""
 
-    NEW = "create an object only if there is none"
-    OVER = "replace an object only if it is unchanged"
-    REMOVAL = "remove an object only if it is unchanged"
+    NEW = "creating an object only if it does not exist"
+    OVER = "replacing an object only if it is unchanged"
+    REMOVAL = "removing an object only if it is unchanged"
 
 
 class ConditionalWrites:
-    """The conditional writes of one store, tested in a bucket of our own."""
+    """The conditional writes of one store, tested in `own_bucket`."""
 
     def __init__(self, store: ObjectStore, sender: SignedPut, own_bucket: str) -> None:
         self._store = store
         self._sender = sender
         self._own_bucket = own_bucket
-        self._known: dict[Write, bool] = {}
+        self._supported: dict[Write, bool] = {}
 
     @contextmanager
     def guarding(self, write: Write, key: str, etag: str = "") -> Iterator[Mapping[str, str]]:
         """The headers that make this write conditional.
 
-        Raises:  NotSupported when the store cannot; ObjectExists or ObjectChanged when the
-        condition fails.
+        Raises:  NotSupported if the store does not support it; ObjectExists or ObjectChanged if
+                 the condition fails.
         """
         self._require(write)
         try:
@@ -65,29 +66,29 @@ class ConditionalWrites:
             raise _failure(write, key) from error
 
     def _require(self, write: Write) -> None:
-        if write not in self._known:
-            self._known[write] = self._try(write)
-        if not self._known[write]:
+        if write not in self._supported:
+            self._supported[write] = self._test(write)
+        if not self._supported[write]:
             raise NotSupported(
-                f"The object store cannot {write}.",
-                hint="Leave out the condition; compare the ETag from HEAD first.",
+                f"The object store does not support {write}.",
+                hint="Send the request without the condition, after comparing the ETag from HEAD.",
             )
 
-    def _try(self, write: Write) -> bool:
-        """Whether the store writes if the condition holds, and only then."""
-        key = f"{OWN_PREFIX}condition-{uuid4().hex}"  # others may try at the same time
-        with self._store.translating("try a conditional write", self._own_bucket):
+    def _test(self, write: Write) -> bool:
+        """Whether the store writes if, and only if, the condition holds."""
+        key = f"{OWN_PREFIX}condition-{uuid4().hex}"  # other processes may test at the same time
+        with self._store.translating("test a conditional write", self._own_bucket):
             try:
-                etag = self._put(key, {}).strip('"')
-                return self._is_compared(write, key, etag)
+                etag = bare_etag(self._put(key, {}))
+                return self._honors_condition(write, key, etag)
             finally:
                 self._remove(key, {})
 
-    def _is_compared(self, write: Write, key: str, etag: str) -> bool:
+    def _honors_condition(self, write: Write, key: str, etag: str) -> bool:
         send = self._remove if write is Write.REMOVAL else self._put
-        if not _is_refused(lambda: send(key, _condition(write, _OTHER_ETAG))):
+        if not _is_rejected(lambda: send(key, _condition(write, _OTHER_ETAG))):
             return False
-        return write is Write.NEW or not _is_refused(lambda: send(key, _condition(write, etag)))
+        return write is Write.NEW or not _is_rejected(lambda: send(key, _condition(write, etag)))
 
     def _put(self, key: str, condition: Mapping[str, str]) -> str:
         headers = {"Content-Type": "text/plain", **condition}
@@ -101,8 +102,8 @@ def _condition(write: Write, etag: str) -> dict[str, str]:
     return {"If-None-Match": "*"} if write is Write.NEW else {"If-Match": f'"{etag}"'}
 
 
-def _is_refused(send: Callable[[], object]) -> bool:
-    """Whether the store refused because the condition fails; false if it ignores conditions."""
+def _is_rejected(send: Callable[[], object]) -> bool:
+    """Whether the store rejects the write because the condition fails, and does not ignore it."""
     try:
         send()
     except S3Error as error:
@@ -116,5 +117,5 @@ def _is_refused(send: Callable[[], object]) -> bool:
 
 def _failure(write: Write, key: str) -> EtlError:
     if write is Write.NEW:
-        return ObjectExists(f"There is an object {key!r} already.", key=key)
-    return ObjectChanged(f"{key!r} was replaced or removed in the meantime.", key=key)
+        return ObjectExists(f"Object {key!r} already exists.", key=key)
+    return ObjectChanged(f"Object {key!r} was replaced or removed in the meantime.", key=key)

@@ -1,7 +1,7 @@
 """Local files to upload: their object keys, and the entries that are skipped.
 
-Nothing outside a named folder is uploaded: a link that leads out of it is skipped, and so is
-everything that is not a file. A path named on the command line is followed, whatever it is.
+Nothing outside a named folder is uploaded: links that lead out of it are skipped, and so are
+entries that are not files. A link named on the command line is followed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LONGEST_KEY_BYTES = 1024  # S3's limit
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file, `name` as the user wrote or sees it, and the key of the object it becomes."""
+    """A file, its name in messages, and its object key."""
 
     key: str
     path: Path
@@ -38,28 +38,28 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The files below some paths, entries to skip, and files that cannot be objects (`refused`)."""
+class LocalFiles:
+    """Files below some paths, entries to skip, and files that cannot be uploaded (`refused`)."""
 
     files: list[File] = field(default_factory=list)
     skipped: list[LeftOut] = field(default_factory=list)
     refused: list[LeftOut] = field(default_factory=list)
 
 
-def files_of(sources: Iterable[Path], *, own: Collection[Path] = ()) -> Found:
-    """Every file that is named or lies below a named folder, in the order of the keys.
+def files_of(sources: Iterable[Path], *, own: Collection[Path] = ()) -> LocalFiles:
+    """Every file that is named or is below a named folder, in key order.
 
     A key is the path below the folder, byte for byte, or the name of the one file. `own` are
-    files and folders of Bucketline itself, with passwords in them, which are skipped.
+    files and folders of Bucketline that contain passwords; they are skipped.
 
-    Raises:  ConfigurationError when a source does not exist or holds no file, or two files
-             would become one object.
+    Raises:  ConfigurationError if a source does not exist or contains no file, or if two files
+             have the same key.
     """
-    found = Found()
+    found = LocalFiles()
     private = {os.path.realpath(path) for path in own}
     for source in sources:
         _add_source(found, source, private)
-    _refuse_doubles(found.files)
+    _deduplicate(found.files)
     found.files.sort(key=lambda file: file.key)
     return found
 
@@ -72,13 +72,13 @@ def printable(path: str | Path) -> str:
     )
 
 
-def _add_source(found: Found, source: Path, private: Collection[str]) -> None:
+def _add_source(found: LocalFiles, source: Path, private: Collection[str]) -> None:
     try:
         mode = source.stat().st_mode
     except OSError as error:
         raise ConfigurationError(
-            f"There is no file or folder {printable(source)}: {error.strerror}.",
-            hint="Name the folder whose files to upload, or one file.",
+            f"Cannot open {printable(source)}: {error.strerror}.",
+            hint="Name a file, or the folder whose files to upload.",
         ) from error
     before = len(found.files) + len(found.refused)
     if stat.S_ISDIR(mode):
@@ -89,7 +89,7 @@ def _add_source(found: Found, source: Path, private: Collection[str]) -> None:
     else:
         raise ConfigurationError(
             f"{printable(source)} is neither a file nor a folder.",
-            hint="Name the folder whose files to upload, or one file.",
+            hint="Name a file, or the folder whose files to upload.",
         )
     if len(found.files) + len(found.refused) == before:
         raise _without_files(source, found.skipped)
@@ -100,16 +100,16 @@ def _without_files(source: Path, skipped: list[LeftOut]) -> ConfigurationError:
     return ConfigurationError(
         f"{printable(source)} contains no files.",
         hint=(f"Skipped: {reasons}. " if skipped else "")
-        + "Name a folder with files in it, or one file.",
+        + "Name a file, or a folder that contains files.",
     )
 
 
-def _add_folder(found: Found, folder: Path, private: Collection[str]) -> None:
-    """Every file below the folder; not by recursion, as folders may be nested very deep."""
+def _add_folder(found: LocalFiles, folder: Path, private: Collection[str]) -> None:
+    """Add every file below the folder. It may be nested very deep, so this does not recurse."""
     root = Path(os.path.realpath(folder))
-    waiting = [root]
-    while waiting:
-        current = waiting.pop()
+    pending = [root]
+    while pending:
+        current = pending.pop()
         try:
             with os.scandir(current) as entries:
                 here = sorted(entries, key=lambda entry: entry.name)
@@ -119,7 +119,7 @@ def _add_folder(found: Found, folder: Path, private: Collection[str]) -> None:
         for entry in here:
             path = Path(entry.path)
             if entry.is_dir(follow_symlinks=False) and entry.path not in private:
-                waiting.append(path)
+                pending.append(path)
             else:
                 _add_entry(found, path, root, private, _name(folder, root, path))
 
@@ -128,7 +128,9 @@ def _name(folder: Path, root: Path, path: Path) -> str:
     return printable(folder / path.relative_to(root))
 
 
-def _add_entry(found: Found, path: Path, root: Path, private: Collection[str], name: str) -> None:
+def _add_entry(
+    found: LocalFiles, path: Path, root: Path, private: Collection[str], name: str
+) -> None:
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
     reason = _reason_to_skip(path, target, root, private)
     if reason is None:
@@ -138,7 +140,7 @@ def _add_entry(found: Found, path: Path, root: Path, private: Collection[str], n
 
 
 def _reason_to_skip(path: Path, target: Path, root: Path, private: Collection[str]) -> str | None:
-    """None for a file, or a link to a file below the same folder."""
+    """The reason to skip an entry; None for a file, or a link to one below the same folder."""
     if any(str(one) in private for one in (target, *target.parents)):
         return "a file of Bucketline"
     try:
@@ -154,7 +156,7 @@ def _reason_to_skip(path: Path, target: Path, root: Path, private: Collection[st
     return None if stat.S_ISREG(mode) else "neither a file nor a folder"
 
 
-def _add(found: Found, relative: Path, target: Path, name: str) -> None:
+def _add(found: LocalFiles, relative: Path, target: Path, name: str) -> None:
     raw = os.fsencode(relative)
     try:
         key = raw.decode("utf-8")
@@ -169,18 +171,18 @@ def _add(found: Found, relative: Path, target: Path, name: str) -> None:
     found.files.append(File(key, target, name))
 
 
-def _refuse_doubles(files: list[File]) -> None:
-    """Keep one of a file that was named twice.
+def _deduplicate(files: list[File]) -> None:
+    """Keep one entry for each file that was named twice.
 
-    Raises:  ConfigurationError when two files have the same key.
+    Raises:  ConfigurationError if two files have the same key.
     """
     first: dict[str, File] = {}
     for file in files:
         other = first.setdefault(file.key, file)
         if not other.path.samefile(file.path):
             raise ConfigurationError(
-                f"{other.name} and {file.name} would both become {printable(file.key)}.",
-                hint="Upload them one after the other, or name a folder that contains both.",
+                f"{other.name} and {file.name} have the same object key, {printable(file.key)}.",
+                hint="Name a folder that contains both, or upload only one of them.",
             )
     files[:] = first.values()
 

@@ -1,116 +1,105 @@
-"""What a bucket holds, in the order of its keys: in bulk, or exactly where a key is odd.
+"""List a bucket in key order: with the bulk lister, or with the exact one where keys need it.
 
-obstore lists ten times as fast as minio, but it cannot spell every key: it drops a leading or
-trailing slash and gives up a whole listing at a control character or an empty path segment.
-
-Gateways that grew out of MinIO's, the embedded store too, keep the rest of a listing that nobody
-read to its end, for half an hour, and give it to whoever next asks for what is behind the same
-key: who reads on in pages of a thousand may read what was there when another stopped. So a
-listing begins with a page of a random length, and no two stop at the same keys.
+MinIO-based gateways, including the embedded store, cache the remainder of an unfinished listing
+for 30 minutes. They return it to the next client that continues from the same key, so a client
+that reads pages of 1,000 may get another's outdated remainder. Every listing therefore begins
+with an exact page of random length, and no two listings continue from the same keys.
 """
 
 from __future__ import annotations
 
-import re
 import secrets
 from dataclasses import dataclass
-from itertools import islice, pairwise, takewhile
-from typing import TYPE_CHECKING, cast
+from itertools import pairwise, takewhile
+from typing import TYPE_CHECKING
 
-import obstore
-from minio.error import S3Error
 from obstore.exceptions import InvalidPathError
 
 from etl.model.errors import ObjectStoreUnavailable
 from etl.model.keys import without_ignored
-from etl.model.values import SourceObject
 from etl.runtime.pools import flat_map_ahead
-from etl.storage.order import are_rising, check_order, keys_of
+from etl.storage.bulk_lister import PLAIN_KEY, are_trusted
+from etl.storage.exact_lister import PAGE_OBJECTS
+from etl.storage.order import check_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from contextlib import AbstractContextManager
-
-    from minio import Minio
-    from minio.datatypes import Object
-    from obstore.store import S3Store
+    from collections.abc import Iterable, Iterator, Sequence
 
     from etl.model.values import ListingEntry
+    from etl.storage.bulk_lister import BulkLister
+    from etl.storage.exact_lister import ExactLister
 
-PAGE_OBJECTS = 1000  # as many as S3 gives at once
-# With neither the first nor the last no page ends where a client's does that lists from the start,
-# or looks only whether there is anything.
-HEAD_OBJECTS = range(2, PAGE_OBJECTS)
-STRETCH_OBJECTS = 10_000  # between two cuts
-REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-
-_NO_KEYS = {"KeyTooLongError", "XMinioInvalidObjectName", "XMinioInvalidResourceName"}
-
-# Keys that the bulk client is sure to spell as the store does when it lists what is behind them.
-_PLAIN = re.compile(r"[A-Za-z0-9](?:/?[A-Za-z0-9._-])*")
+# Neither 1 nor 1,000: other clients stop there when they check for any object, or read one page.
+FIRST_PAGE_SIZES = range(2, PAGE_OBJECTS)
+RANGE_OBJECTS = 10_000  # between two split points
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """A stretch of the listing: its objects, and how many more are of the ignored kind."""
+class ListingPage:
+    """The objects of one page of a listing, and the number of ignored objects."""
 
     rows: list[ListingEntry]
     ignored: int
 
 
-class Listing:
-    """Lists the buckets of one endpoint with the clients that `ObjectStore` made for it.
+class BucketListing:
+    """Chooses between the bulk and the exact lister, page by page.
+
+    `first_page_sizes` are the possible lengths of the exact page at the beginning.
 
     Raises (every method):  as those of ObjectStore.
     """
 
     def __init__(
         self,
-        minio: Minio,
-        bulk_store: Callable[[str], S3Store],
-        translating: Callable[[str, str], AbstractContextManager[None]],
+        exact: ExactLister,
+        bulk: BulkLister,
+        first_page_sizes: Sequence[int] = FIRST_PAGE_SIZES,
     ) -> None:
-        self._minio = minio
-        self._bulk_store = bulk_store
-        self._translating = translating
+        self._exact = exact
+        self._bulk = bulk
+        self._first_page_sizes = first_page_sizes
 
-    def pages(self, bucket: str, cuts: Iterable[str] = (), at_once: int = 1) -> Iterator[Page]:
+    def pages(
+        self, bucket: str, split_points: Iterable[str] = (), at_once: int = 1
+    ) -> Iterator[ListingPage]:
         """The whole bucket, in the order the store lists: UTF-8 bytes of the key.
 
-        In bulk behind the first page, as long as every key can be trusted; from the first page
-        with one that cannot, exactly. An outage shows there too. The next page comes while one is
-        looked at.
+        The bulk lister reads on after the first page. The exact lister takes over at the first
+        page that the bulk lister fails on or may have misspelled; an outage fails there too.
+        The next page is listed while the caller processes one.
 
-        `cuts` are keys in that order, which need not be there any more. They part the bucket
-        into stretches of which `at_once` are listed at the same time.
+        `split_points` are keys in that order, which need not exist. They divide the bucket into
+        key ranges, of which `at_once` are listed concurrently.
         """
         head = self._head(bucket)
         if head:
             yield _page(head)
-        elif self._has_leading_slash(bucket):
+        elif self._exact.has_leading_slash(bucket):
             yield from self._exact_pages(bucket, None, None)
             return
         start = head[-1][0] if head else None
-        behind = [cut for cut in cuts if _PLAIN.fullmatch(cut) and cut > (start or "")]
-        stretches = pairwise([start, *behind, None])
-        yield from flat_map_ahead(lambda ends: self._stretch(bucket, *ends), stretches, at_once)
+        inner = [key for key in split_points if PLAIN_KEY.fullmatch(key) and key > (start or "")]
+        ranges = pairwise([start, *inner, None])
+        yield from flat_map_ahead(lambda ends: self._key_range(bucket, *ends), ranges, at_once)
 
-    def everything(self, bucket: str, after: str | None = None) -> Iterator[list[ListingEntry]]:
-        """The objects behind `after`, those of the ignored kind too, spelt as the store does.
+    def all_rows(self, bucket: str, after: str | None = None) -> Iterator[list[ListingEntry]]:
+        """The objects after the key `after`, ignored ones included, with exact keys.
 
-        In bulk and exactly, as `pages` does; the next page comes while one is looked at.
+        Pages come from the bulk or the exact lister, as in `pages`. The next page is listed while
+        the caller processes one.
         """
-        return flat_map_ahead(lambda start: self._everything(bucket, start), [after], 1)
+        return flat_map_ahead(lambda start: self._all_rows(bucket, start), [after], 1)
 
-    def _everything(self, bucket: str, after: str | None) -> Iterator[list[ListingEntry]]:
+    def _all_rows(self, bucket: str, after: str | None) -> Iterator[list[ListingEntry]]:
         last = after
         if last is None and (head := self._head(bucket)):
             yield head
             last = head[-1][0]
-        if last is None or _PLAIN.fullmatch(last):
+        if last is None or PLAIN_KEY.fullmatch(last):
             try:
-                for rows in self._bulk(bucket, last, None):
-                    if not self._is_exact(bucket, rows, last):
+                for rows in self._bulk.pages(bucket, last, PAGE_OBJECTS):
+                    if not self._are_exact(bucket, rows, last):
                         break
                     last = rows[-1][0]
                     yield rows
@@ -118,24 +107,29 @@ class Listing:
                     return
             except (InvalidPathError, ObjectStoreUnavailable):
                 pass
-        exact = self.exactly(bucket, after=last)
-        while rows := list(islice(exact, PAGE_OBJECTS)):
-            yield rows
+        yield from self._exact.pages(bucket, last)
 
-    def _is_exact(self, bucket: str, rows: list[ListingEntry], last: str | None) -> bool:
-        """Whether each row is an object by that very key; the first page also: no slash leads."""
-        if last is None and self._has_leading_slash(bucket):
+    def _are_exact(self, bucket: str, rows: list[ListingEntry], last: str | None) -> bool:
+        """Whether every row is an object with exactly that key.
+
+        A key with a leading slash can only be on the first page.
+        """
+        if last is None and self._exact.has_leading_slash(bucket):
             return False
-        return _are_trusted(rows, last) and all(self._is_there(bucket, row) for row in rows)
+        return are_trusted(rows, last) and all(self._exists(bucket, row) for row in rows)
 
-    def _stretch(self, bucket: str, after: str | None, through: str | None) -> Iterator[Page]:
-        """The keys behind `after`, up to and with `through`; without end where that is None."""
+    def _key_range(
+        self, bucket: str, after: str | None, through: str | None
+    ) -> Iterator[ListingPage]:
+        """The keys after `after`, up to and including `through`; None is the end of the bucket."""
+        # A range with an end is one page: no more of it is listed before the caller asks for it.
+        page_objects = PAGE_OBJECTS if through is None else RANGE_OBJECTS + PAGE_OBJECTS
         last = after
         try:
-            for rows in self._bulk(bucket, after, through):
+            for rows in self._bulk.pages(bucket, after, page_objects):
                 kept = without_ignored(rows)
                 if kept:
-                    if not _are_trusted(kept, last):
+                    if not are_trusted(kept, last):
                         break
                     last = kept[-1][0]
                 inside = rows if through is None else self._inside(bucket, rows, through)
@@ -148,122 +142,52 @@ class Listing:
             pass
         yield from self._exact_pages(bucket, last, through)
 
-    def _exact_pages(self, bucket: str, after: str | None, through: str | None) -> Iterator[Page]:
-        exact, last = self.exactly(bucket, after=after), after
-        while rows := list(islice(exact, PAGE_OBJECTS)):
-            check_order(rows, last)  # or what is behind the end could be before it
+    def _exact_pages(
+        self, bucket: str, after: str | None, through: str | None
+    ) -> Iterator[ListingPage]:
+        last = after
+        for rows in self._exact.pages(bucket, after):
+            check_order(rows, last)  # in any other order, keys of this range could follow its end
             last = rows[-1][0]
             inside = [row for row in rows if through is None or row[0] <= through]
             yield _page(inside)
             if len(inside) < len(rows):
                 return
 
-    def _bulk(
-        self, bucket: str, after: str | None, through: str | None
-    ) -> Iterator[list[ListingEntry]]:
-        # A stretch with an end comes whole: nothing more of it is made before it is asked for.
-        size = PAGE_OBJECTS if through is None else STRETCH_OBJECTS + PAGE_OBJECTS
-        with self._translating(f"list bucket {bucket}", bucket):
-            for chunk in obstore.list(self._bulk_store(bucket), offset=after, chunk_size=size):
-                yield [
-                    (
-                        entry["path"],
-                        bare_etag(entry["e_tag"]),
-                        entry["size"],
-                        entry["last_modified"],
-                    )
-                    for entry in chunk
-                ]
-
-    def _bulk_page(self, bucket: str, rows: list[ListingEntry]) -> Page:
-        there = [row for row in without_ignored(rows) if self._is_there(bucket, row)]
-        return Page(there, len(rows) - len(there))
+    def _bulk_page(self, bucket: str, rows: list[ListingEntry]) -> ListingPage:
+        existing = [row for row in without_ignored(rows) if self._exists(bucket, row)]
+        return ListingPage(existing, len(rows) - len(existing))
 
     def _inside(self, bucket: str, rows: list[ListingEntry], through: str) -> list[ListingEntry]:
-        """The rows of a page up to and with `through`; a marker is spelt before its place."""
+        """The rows of a page up to and including `through`.
+
+        The bulk lister drops the slash of a folder marker, so its key may sort too early.
+        """
         return [
             row
             for row in takewhile(lambda row: row[0] <= through, rows)
-            if f"{row[0]}/" <= through or self._is_there(bucket, row)
+            if f"{row[0]}/" <= through or self._exists(bucket, row)
         ]
 
-    def _is_there(self, bucket: str, row: ListingEntry) -> bool:
-        """An empty `1000.csv` may be the marker of a folder called `1000.csv/`."""
+    def _exists(self, bucket: str, row: ListingEntry) -> bool:
+        """Whether the row is an object; an empty `1000.csv` may be the marker `1000.csv/`."""
         key, _, size, _ = row
-        return size > 0 or self.stat(bucket, key) is not None
+        return size > 0 or self._exact.stat(bucket, key) is not None
 
     def _head(self, bucket: str) -> list[ListingEntry]:
-        """The first objects, exactly, up to a plain key; none where there is no such key.
+        """The first objects, exactly, up to a plain key; empty if there is no plain key.
 
-        Behind a plain key none begins with a slash, as that is less. A store that reads the whole
-        bucket before it answers goes on from there when it is asked for what is behind; asked for
-        a prefix first, it would read the bucket twice.
+        No key after a plain one begins with a slash, which sorts first. A store that reads the
+        whole bucket before it responds continues from this listing. After a listing with a
+        prefix it would read the bucket twice.
         """
-        rows = self._first(bucket, "", secrets.choice(HEAD_OBJECTS))
+        rows = self._exact.first_entries(bucket, secrets.choice(self._first_page_sizes))
         check_order(rows, None)
-        while rows and not _PLAIN.fullmatch(rows[-1][0]):
+        while rows and not PLAIN_KEY.fullmatch(rows[-1][0]):
             rows.pop()
         return rows
 
-    def _has_leading_slash(self, bucket: str) -> bool:
-        """Asked for the prefix `/`, some stores list everything: the answer is looked at."""
-        found = self.first(bucket, prefix="/")
-        return found is not None and found[0].startswith("/")
 
-    def exactly(self, bucket: str, *, after: str | None = None) -> Iterator[ListingEntry]:
-        """Every object, ignored ones too, with its key as the store spells it."""
-        with self._translating(f"list bucket {bucket}", bucket):
-            for entry in self._minio.list_objects(bucket, recursive=True, start_after=after):
-                yield _entry(entry)
-
-    def first(self, bucket: str, *, prefix: str = "") -> ListingEntry | None:
-        """The first object whose key begins so, spelt as the store does."""
-        return next(iter(self._first(bucket, prefix, 1)), None)
-
-    def _first(self, bucket: str, prefix: str, count: int) -> list[ListingEntry]:
-        """No more is asked for; the client's public method would have the store list a thousand."""
-        with self._translating(f"list bucket {bucket}", bucket):
-            found = self._minio._list_objects(  # noqa: SLF001
-                bucket, prefix=prefix, encoding_type="url", max_keys=count
-            )
-            return [_entry(entry) for entry in islice(found, count)]
-
-    def stat(self, bucket: str, key: str) -> SourceObject | None:
-        """One object as the listing shows it, or None, also where there can be no such key."""
-        try:
-            found = self.first(bucket, prefix=key)
-        except ObjectStoreUnavailable as error:
-            if _refuses_key(error.__cause__):
-                return None
-            raise
-        return SourceObject(*found) if found is not None and found[0] == key else None
-
-
-def _refuses_key(error: BaseException | None) -> bool:
-    """Whether the store's answer is that there can be no such key."""
-    return isinstance(error, S3Error) and error.code in _NO_KEYS
-
-
-def _entry(entry: Object) -> ListingEntry:
-    row = entry.object_name, bare_etag(entry.etag), entry.size, entry.last_modified
-    return cast("ListingEntry", row)  # a listing leaves none of them out
-
-
-def bare_etag(etag: str | None) -> str:
-    """An ETag without its quotes."""
-    return (etag or "").removeprefix("W/").strip('"')
-
-
-def _page(rows: list[ListingEntry]) -> Page:
-    """The page that such rows are, as the store spells them."""
+def _page(rows: list[ListingEntry]) -> ListingPage:
     kept = without_ignored(rows)
-    return Page(kept, len(rows) - len(kept))
-
-
-def _are_trusted(rows: list[ListingEntry], last: str | None) -> bool:
-    """Whether the bulk client can have spelt these keys as the store does.
-
-    It drops slashes, which shows in the order, and sees what XML cannot hold replaced.
-    """
-    keys = keys_of(rows, last)
-    return REPLACEMENT not in "".join(keys) and are_rising(keys)
+    return ListingPage(kept, len(rows) - len(kept))

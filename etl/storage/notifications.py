@@ -1,7 +1,7 @@
-"""Who is told of a bucket's changes: the notification configuration of an S3 store.
+"""Subscriptions to bucket notifications: the notification configuration of an S3 store.
 
-Only what we put there is ever changed; it is told by its id. What others put into the same
-bucket's configuration stays as it is.
+Only subscriptions that Bucketline created are changed, recognized by their ids. All others in the
+bucket's configuration stay unchanged.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from etl.storage.client import ObjectStore
 
 EVENTS = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*")
-PATIENCE_SECONDS = 15
+TARGET_TIMEOUT_SECONDS = 15
 _RETRY_SECONDS = 0.2
-_OURS = "bucketline-"
-# The last two: a store that ignores `?notification` takes our PUT for the bucket's creation.
+_ID_PREFIX = "bucketline-"
+# The last two: a store that ignores `?notification` treats the PUT as the bucket's creation.
 _UNSUPPORTED = {
     "NotImplemented",
     "MethodNotAllowed",
@@ -44,7 +44,7 @@ _NO_SUCH_TARGET = {"InvalidArgument"}
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """One target that is told of the keys with this prefix and suffix."""
+    """One target that receives the notifications of keys with this prefix and suffix."""
 
     arn: str
     prefix: str = ""
@@ -54,33 +54,33 @@ class Subscription:
 
     @property
     def is_ours(self) -> bool:
-        """Whether it was Bucketline that put it there."""
-        return self.id.startswith(_OURS)
+        """Whether Bucketline created it."""
+        return self.id.startswith(_ID_PREFIX)
 
 
 def wanted(arns: Iterable[str], *, prefix: str = "", suffix: str = "") -> list[Subscription]:
-    """Our subscription of each target, by an id that is the same each time."""
+    """The subscriptions that Bucketline creates for these targets, with deterministic ids."""
     return [_made(arn, prefix, suffix) for arn in arns]
 
 
 def subscribe(
     store: ObjectStore,
     bucket: str,
-    asked: Sequence[Subscription],
+    requested: Sequence[Subscription],
     *,
-    patience_seconds: float = PATIENCE_SECONDS,
+    timeout_seconds: float = TARGET_TIMEOUT_SECONDS,
 ) -> list[Subscription]:
-    """Let each target be told of what is put and removed; return what was not there before.
+    """Create the subscriptions that are missing, and return them.
 
-    A target that the store does not know yet is waited for: it registers them as it starts.
+    The store registers its targets while it starts, so an unknown target is retried.
 
-    Raises:  ConfigurationError when the store knows no notifications, or not the target.
+    Raises:  ConfigurationError if the store does not support notifications or the target.
     """
-    deadline = time.monotonic() + patience_seconds
+    deadline = time.monotonic() + timeout_seconds
     while True:
         config = _read(store, bucket)
         known = {entry.config_id for entry in config.queue_config_list}
-        new = [one for one in asked if one.id not in known]
+        new = [one for one in requested if one.id not in known]
         entries = [*config.queue_config_list, *map(_entry, new)]
         if not new:
             return new
@@ -89,17 +89,17 @@ def subscribe(
             return new
         if time.monotonic() > deadline:
             raise ConfigurationError(
-                f"The object store refuses the target {' or '.join(one.arn for one in new)}.",
-                hint="Configure its targets (MINIO_NOTIFY_WEBHOOK_…) and start it again; it may"
-                " also refuse rules whose prefixes and suffixes overlap.",
+                f"The object store rejects the target {' or '.join(one.arn for one in new)}.",
+                hint="Configure the store's targets (MINIO_NOTIFY_WEBHOOK_…) and restart it. It may"
+                " also reject subscriptions whose prefixes and suffixes overlap.",
             )
         time.sleep(_RETRY_SECONDS)
 
 
 def subscriptions(store: ObjectStore, bucket: str) -> list[Subscription]:
-    """Every queue that is told of the bucket, ours and others'.
+    """All subscriptions of the bucket, including those that other programs created.
 
-    Raises:  ConfigurationError when the store knows no notifications.
+    Raises:  ConfigurationError if the store does not support notifications.
     """
     return [
         Subscription(
@@ -114,9 +114,9 @@ def subscriptions(store: ObjectStore, bucket: str) -> list[Subscription]:
 
 
 def unsubscribe(store: ObjectStore, bucket: str, arns: Sequence[str] = ()) -> list[Subscription]:
-    """Take our subscriptions away, of these targets or of all; return what was taken.
+    """Remove Bucketline's subscriptions, of these targets or all; return the removed ones.
 
-    Raises:  ConfigurationError when the store knows no notifications.
+    Raises:  ConfigurationError if the store does not support notifications.
     """
     gone = [
         one for one in subscriptions(store, bucket) if one.is_ours and (not arns or one.arn in arns)
@@ -130,7 +130,7 @@ def unsubscribe(store: ObjectStore, bucket: str, arns: Sequence[str] = ()) -> li
 
 
 def is_unsupported(error: MinioException) -> bool:
-    """Whether the store says that it does not know the operation, in XML or without."""
+    """Whether the store does not support the operation, by error code or by status."""
     if isinstance(error, InvalidResponseError):
         return error._code in _UNSUPPORTED_STATUSES  # noqa: SLF001
     return isinstance(error, S3Error) and (
@@ -139,20 +139,20 @@ def is_unsupported(error: MinioException) -> bool:
 
 
 def _check_kept(store: ObjectStore, bucket: str, new: Iterable[Subscription]) -> None:
-    """Raise ConfigurationError when the store took the subscriptions, and forgot them."""
+    """Raise ConfigurationError if the store accepted the subscriptions but did not keep them."""
     kept = {entry.config_id for entry in _read(store, bucket).queue_config_list}
     if not kept.issuperset(one.id for one in new):
         raise _unsupported(bucket)
 
 
 def _target(arn: str) -> tuple[str, ...]:
-    """What an ARN names; stores fill in the region themselves."""
+    """The target of an ARN without the region, which stores fill in."""
     return tuple(arn.split(":")[4:])
 
 
 def _made(arn: str, prefix: str, suffix: str) -> Subscription:
     digest = hashlib.sha256(repr((arn, prefix, suffix)).encode()).hexdigest()[:16]
-    return Subscription(arn, prefix, suffix, id=f"{_OURS}{digest}")
+    return Subscription(arn, prefix, suffix, id=f"{_ID_PREFIX}{digest}")
 
 
 def _entry(one: Subscription) -> QueueConfig:
@@ -170,13 +170,13 @@ def _read(store: ObjectStore, bucket: str) -> NotificationConfig:
         try:
             return store.client.get_bucket_notification(bucket)
         except MinioException as error:
-            raise _explained(error, bucket) from error
+            raise _translated(error, bucket) from error
 
 
 def _write(
     store: ObjectStore, bucket: str, config: NotificationConfig, entries: list[QueueConfig]
 ) -> bool:
-    """Whether the store took it; it does not when it does not know a target."""
+    """Write the configuration; return False if the store does not know a target."""
     new = NotificationConfig(
         cloud_func_config_list=config.cloud_func_config_list,
         queue_config_list=entries,
@@ -188,16 +188,16 @@ def _write(
         except MinioException as error:
             if isinstance(error, S3Error) and error.code in _NO_SUCH_TARGET:
                 return False
-            raise _explained(error, bucket) from error
+            raise _translated(error, bucket) from error
     return True
 
 
-def _explained(error: MinioException, bucket: str) -> Exception:
+def _translated(error: MinioException, bucket: str) -> Exception:
     return _unsupported(bucket) if is_unsupported(error) else error
 
 
 def _unsupported(bucket: str) -> ConfigurationError:
     return ConfigurationError(
-        f"The object store does not support notifications of changes in {bucket}.",
-        hint="No change is lost: full runs find every change. Remove EVENT_ARNS.",
+        f"The object store does not support bucket notifications for {bucket}.",
+        hint="Remove EVENT_ARNS. No change is lost, because full runs find every change.",
     )

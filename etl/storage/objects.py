@@ -1,7 +1,7 @@
-"""Single objects on a client's behalf: look at, list by page, open, put, remove, presign.
+"""Operations on single objects: head, list by page, open, put, remove, presign.
 
-Where `bucket.py` reads the source bucket in bulk for a run, this serves whoever handles
-objects one by one; the clients and their time limits are the same.
+`client` reads the source bucket in bulk for runs; this module serves API requests and uploads,
+with the same clients and timeouts.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO, cast
 from minio.error import S3Error
 
 from etl.model.errors import InvalidKey, KeyConflict, NotSupported
+from etl.model.etags import bare_etag
 from etl.storage.conditional import OWN_PREFIX, ConditionalWrites, Write
 from etl.storage.put import LARGEST_PUT_BYTES
 
@@ -30,21 +31,21 @@ if TYPE_CHECKING:
     from etl.settings import Settings
     from etl.storage.client import ObjectStore
 
-PIECE_BYTES = 512 * 1024  # what a download holds at a time
-PART_BYTES = 16 * 1024 * 1024  # what an upload holds at a time
+CHUNK_BYTES = 512 * 1024  # of a download in memory
+PART_BYTES = 16 * 1024 * 1024  # of an upload in memory
 PROBE_KEY = f"{OWN_PREFIX}writable"
-LARGEST_PAGE = 1000  # what stores list at once
+LARGEST_PAGE = 1000  # the most that stores list per request
 
 _GONE = {"NoSuchKey", "NoSuchObject", "NoSuchVersion"}
-_TAKEN = {"XMinioObjectExistsAsDirectory", "XMinioParentIsObject"}
-_BAD_NAMES = {
+_CONFLICTS = {"XMinioObjectExistsAsDirectory", "XMinioParentIsObject"}
+_INVALID_KEYS = {
     "AllAccessDisabled",
     "InvalidObjectName",
     "KeyTooLongError",
     "XMinioInvalidObjectName",
     "XMinioInvalidResourceName",
 }
-_BEHIND_THE_END = "InvalidRange"
+_PAST_THE_END = "InvalidRange"
 _USER_METADATA = "x-amz-meta-"
 
 
@@ -52,7 +53,7 @@ _USER_METADATA = "x-amz-meta-"
 class ObjectInfo:
     """One object, or a folder: `etag` without quotes, `size` in bytes, times in UTC.
 
-    Listings leave out `content_type` and `metadata`; HEAD and GET know no milliseconds.
+    Listings lack `content_type` and `metadata`. HEAD and GET lack the milliseconds.
     """
 
     key: str
@@ -66,16 +67,16 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An object, or a part of it, that is being read: facts of the whole, and its bytes."""
+    """An object, or a range of it, being read: ETag and size of the whole, and the bytes."""
 
     etag: str
     size: int
-    pieces: Iterator[bytes]
+    chunks: Iterator[bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """What is to become an object: `size` bytes of the stream, or with -1 all there are."""
+    """The content of a new object: `size` bytes of the stream, or all if -1."""
 
     content: IO[bytes]
     size: int
@@ -85,7 +86,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What a presigned URL allows: GET or PUT, for how long, answered with which headers."""
+    """What a presigned URL allows: its method, lifetime and response headers."""
 
     method: str
     lifetime: timedelta
@@ -93,8 +94,8 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """Part of a listing, in the order of the keys; `after` is where the next part begins."""
+class ObjectPage:
+    """A page of a listing in key order; the next page begins after the key `after`."""
 
     objects: Sequence[ObjectInfo]
     after: str | None
@@ -103,9 +104,9 @@ class Page:
 class Objects:
     """Handles objects one by one.
 
-    Raises (every method):  ObjectStoreUnavailable when the store does not answer after
-    retries; ConfigurationError when it refuses our keys or the bucket is missing;
-    UnreadableObject when it denies this object.
+    Raises (every method):  ObjectStoreUnavailable if the store does not respond after retries;
+    ConfigurationError if it denies access or the bucket is missing; UnreadableObject if it
+    denies access to this object only.
     """
 
     def __init__(self, store: ObjectStore, settings: Settings) -> None:
@@ -115,8 +116,8 @@ class Objects:
         self._conditional = ConditionalWrites(store, self._sender, settings.document_bucket)
 
     def head(self, bucket: str, key: str) -> ObjectInfo | None:
-        """The object without its content, or None when there is none."""
-        with self._store.translating(f"look at {bucket}/{key}", bucket, key):
+        """The object without its content, or None if it does not exist."""
+        with self._store.translating(f"check {bucket}/{key}", bucket, key):
             try:
                 return _info(self._store.client.stat_object(bucket, key))
             except S3Error as error:
@@ -127,68 +128,68 @@ class Objects:
     def list(
         self, bucket: str, *, prefix: str = "", after: str = "", recursive: bool = True
     ) -> Iterator[ObjectInfo]:
-        """The objects whose keys begin with `prefix` and come after `after`, in the order of keys.
+        """The objects whose keys begin with `prefix` and sort after `after`, in key order.
 
-        Not recursive, whatever lies deeper than the next `/` is one folder.
+        If not recursive, keys that continue after the next `/` form one folder.
         """
         if _is_never_a_key(prefix):
             return
-        if not after.startswith(prefix):  # some stores refuse such a question
+        if not after.startswith(prefix):  # some stores reject such a request
             if after > prefix:
                 return
             after = ""
-        if recursive and not prefix:  # what may be long is asked for in bulk
+        if recursive and not prefix:  # a long listing: in bulk
             for rows in self._store.list_everything(bucket, after or None):
                 yield from (ObjectInfo(key, size, etag, at) for key, etag, size, at in rows)
             return
         with self._store.translating(f"list bucket {bucket}", bucket):
             found = self._store.client.list_objects(
                 bucket,
-                prefix=_askable(prefix) or None,
+                prefix=_accepted_prefix(prefix) or None,
                 recursive=recursive,
                 start_after=after or None,
             )
             for info in _in_order(_info(entry) for entry in found):
-                if not info.key.startswith(prefix):  # stores give more than was asked for
+                if not info.key.startswith(prefix):  # stores may return other keys too
                     if info.key > prefix:
                         return
-                elif info.key > after:  # a folder also comes after itself
+                elif info.key > after:  # a folder is also listed after itself
                     yield info
 
     def page(
         self, bucket: str, *, prefix: str = "", after: str = "", limit: int = LARGEST_PAGE
-    ) -> Page:
-        """Up to `limit` of the objects that `list` gives, of every depth."""
+    ) -> ObjectPage:
+        """Up to `limit` objects from a recursive `list`."""
         found = list(islice(self.list(bucket, prefix=prefix, after=after), limit + 1))
-        return Page(found[:limit], found[limit - 1].key if len(found) > limit else None)
+        return ObjectPage(found[:limit], found[limit - 1].key if len(found) > limit else None)
 
     @contextmanager
     def open(
         self, bucket: str, key: str, *, start: int = 0, length: int = 0
     ) -> Iterator[Opened | None]:
-        """The object's bytes, or None when there are none there; `length` 0 is to the end."""
+        """The object's bytes from `start`, or None if there are none; `length` 0 is to the end."""
         with self._store.translating(f"get {bucket}/{key}", bucket, key):
             try:
                 response = self._store.client.get_object(bucket, key, start, length)
             except S3Error as error:
-                if error.code not in _GONE | {_BEHIND_THE_END}:
+                if error.code not in _GONE | {_PAST_THE_END}:
                     raise
                 yield None
                 return
             try:
                 yield Opened(
-                    _bare(response.headers.get("ETag")),
+                    bare_etag(response.headers.get("ETag")),
                     _whole_size(response.headers),
-                    response.stream(PIECE_BYTES, decode_content=False),  # as it is stored
+                    response.stream(CHUNK_BYTES, decode_content=False),  # as stored
                 )
             finally:
                 response.close()
                 response.release_conn()
 
     def read(self, bucket: str, key: str) -> bytes | None:
-        """A small object whole, or None when there is none."""
+        """The content of a small object, or None if it does not exist."""
         with self.open(bucket, key) as opened:
-            return None if opened is None else b"".join(opened.pieces)
+            return None if opened is None else b"".join(opened.chunks)
 
     def put(
         self,
@@ -196,9 +197,9 @@ class Objects:
         key: str,
         upload: Upload,
     ) -> str:
-        """Write the object, whole or not at all; its ETag.
+        """Write the object, complete or not at all; return its ETag.
 
-        Raises:  KeyConflict or InvalidKey when there can be no object of this key.
+        Raises:  KeyConflict or InvalidKey if the store cannot have an object of this key.
         """
         with self._putting(bucket, key):
             if _fits_one_put(upload):
@@ -211,21 +212,23 @@ class Objects:
                 content_type=upload.content_type,
                 metadata=dict(upload.metadata),
                 part_size=PART_BYTES,
-                num_parallel_uploads=1,  # each more holds two parts more
+                num_parallel_uploads=1,  # each additional one buffers two more parts
             )
-        return _bare(written.etag)
+        return bare_etag(written.etag)
 
-    def put_over(self, bucket: str, key: str, upload: Upload, seen: ObjectInfo | None) -> str:
-        """As `put`, but only while the object is the one seen, or with None is not there.
+    def put_if_unchanged(
+        self, bucket: str, key: str, upload: Upload, seen: ObjectInfo | None
+    ) -> str:
+        """As `put`, but only if the object is still the one seen, or with None does not exist.
 
-        Raises:  ObjectChanged or ObjectExists when it is another; NotSupported when the store
-                 compares nothing before a put, or the size is not known.
+        Raises:  ObjectChanged or ObjectExists if it is not; NotSupported if the store does not
+                 support conditional writes, or the size is unknown or too large.
         """
         write = Write.NEW if seen is None else Write.OVER
         if not _fits_one_put(upload):
             raise NotSupported(
                 "An object above 5 GiB, or of unknown size, cannot be stored conditionally.",
-                hint="Leave out the condition; compare the ETag from HEAD first.",
+                hint="Send the request without the condition, after comparing the ETag from HEAD.",
             )
         etag = "" if seen is None else seen.etag
         with self._putting(bucket, key), self._conditional.guarding(write, key, etag) as condition:
@@ -237,13 +240,13 @@ class Objects:
             try:
                 yield
             except S3Error as error:
-                if _is_taken(error):
+                if _is_conflict(error):
                     raise KeyConflict(
-                        f"{key!r} is, or lies below, what is there already.", key=key
+                        f"Object {key!r} conflicts with an existing folder or object.", key=key
                     ) from error
-                if error.code in _BAD_NAMES:
+                if error.code in _INVALID_KEYS:
                     raise InvalidKey(
-                        f"The object store takes no object called {key!r}.", key=key
+                        f"The object store does not accept the key {key!r}.", key=key
                     ) from error
                 raise
 
@@ -256,10 +259,10 @@ class Objects:
     ) -> str:
         metadata = {f"{_USER_METADATA}{name}": value for name, value in upload.metadata.items()}
         headers = {"Content-Type": upload.content_type, **metadata, **(conditions or {})}
-        return _bare(self._sender.put(bucket, key, upload.content, upload.size, headers))
+        return bare_etag(self._sender.put(bucket, key, upload.content, upload.size, headers))
 
     def presign(self, bucket: str, key: str, link: Link) -> str:
-        """A URL that lets whoever holds it do this one thing, at the address others see."""
+        """A URL for one operation, without credentials, at the store's public address."""
         url: str = self._public.get_presigned_url(
             link.method,
             bucket,
@@ -270,23 +273,23 @@ class Objects:
         return url
 
     def check_writable(self, bucket: str) -> None:
-        """Put a tiny object and remove it again.
+        """Check that a tiny object can be put and removed.
 
-        Raises:  as every method, when one of the two is refused.
+        Raises:  as every method.
         """
         self.put(bucket, PROBE_KEY, _probe())
         self.remove(bucket, PROBE_KEY)
 
     def remove(self, bucket: str, key: str) -> None:
-        """Remove the object; nothing happens when there is none."""
+        """Remove the object, if it exists."""
         with self._store.translating(f"remove {bucket}/{key}", bucket, key):
             self._store.client.remove_object(bucket, key)
 
-    def remove_seen(self, bucket: str, key: str, seen: ObjectInfo) -> None:
-        """Remove the object, but only while it is the one seen.
+    def remove_if_unchanged(self, bucket: str, key: str, seen: ObjectInfo) -> None:
+        """Remove the object, but only if it is still the one seen.
 
-        Raises:  ObjectChanged when it is another, or gone; NotSupported when the store compares
-                 nothing before a removal.
+        Raises:  ObjectChanged if it was replaced or removed; NotSupported if the store does not
+                 support conditional removals.
         """
         with (
             self._store.translating(f"remove {bucket}/{key}", bucket, key),
@@ -304,7 +307,7 @@ def _info(entry: Object) -> ObjectInfo:
     return ObjectInfo(
         entry.object_name or "",
         entry.size or 0,
-        _bare(entry.etag),
+        bare_etag(entry.etag),
         entry.last_modified,
         entry.content_type,
         metadata,
@@ -312,24 +315,24 @@ def _info(entry: Object) -> ObjectInfo:
     )
 
 
-def _is_taken(error: S3Error) -> bool:
-    """Whether an object would have to be a folder; stores over a file system call that a 500."""
-    return error.code in _TAKEN or (
+def _is_conflict(error: S3Error) -> bool:
+    """Whether the key is, or needs, a folder. File-based stores return 500 for that."""
+    return error.code in _CONFLICTS or (
         error.code == "InternalError" and "directory" in (error.message or "")
     )
 
 
 def _whole_size(headers: Mapping[str, str]) -> int:
-    """The size of the object, also in an answer that holds a part of it."""
+    """The size of the whole object, also from the response to a range request."""
     whole = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length")
     return int(whole) if whole and whole.isdecimal() else -1
 
 
 def _in_order(found: Iterator[ObjectInfo]) -> Iterator[ObjectInfo]:
-    """Objects and folders in the order of their keys.
+    """Objects and folders in key order.
 
-    The client gives the objects of each of the store's answers before its folders; an answer
-    holds no more than 1,000 of both.
+    For each response of the store, which has at most 1,000 entries, the client returns objects
+    before folders.
     """
     objects: deque[ObjectInfo] = deque()
     folders: list[ObjectInfo] = []
@@ -345,22 +348,18 @@ def _in_order(found: Iterator[ObjectInfo]) -> Iterator[ObjectInfo]:
 
 
 def _is_never_a_key(prefix: str) -> bool:
-    """Whether it has a part that no key has here; some stores take it for another prefix."""
-    return any(part in ("", ".", "..") for part in prefix.split("/")[:-1])
+    """Whether it has a segment that no key has; some stores convert it to another prefix."""
+    return any(segment in ("", ".", "..") for segment in prefix.split("/")[:-1])
 
 
-def _askable(prefix: str) -> str:
-    """The prefix without dots at its end, which some stores refuse, though `..a` may be a key."""
+def _accepted_prefix(prefix: str) -> str:
+    """The prefix without a last segment `.` or `..`, which some stores reject; `..a` is valid."""
     head, slash, last = prefix.rpartition("/")
     return head + slash if last in (".", "..") else prefix
 
 
 def _probe() -> Upload:
     return Upload(io.BytesIO(b"ok"), 2, "text/plain")
-
-
-def _bare(etag: str | None) -> str:
-    return (etag or "").strip('"')
 
 
 def _fits_one_put(upload: Upload) -> bool:

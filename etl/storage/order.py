@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def in_order(objects: Iterable[SourceObject]) -> Iterator[SourceObject]:
-    """Pass objects through, as long as each key is greater than the one before.
+    """Yield the objects, and check that each key is greater than the one before.
 
-    Comparing by code point, as Python does, is comparing by UTF-8 byte.
+    Python compares by code point, which is the order of the UTF-8 bytes.
     """
     previous: str | None = None
     for source in objects:
@@ -33,13 +33,13 @@ def are_rising(keys: list[str]) -> bool:
 
 
 def keys_of(page: list[ListingEntry], last: str | None) -> list[str]:
-    """The keys of a page, behind the last one of the page before."""
+    """The last key of the page before, if any, and the keys of this page."""
     keys = [row[0] for row in page]
     return keys if last is None else [last, *keys]
 
 
 def check_order(page: list[ListingEntry], last: str | None) -> None:
-    """Make sure that the keys rise, also over that of the page before.
+    """Check that the keys rise, also from the last key of the page before.
 
     Raises:  ListingOutOfOrder.
     """

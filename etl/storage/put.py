@@ -1,7 +1,7 @@
-"""A PUT or DELETE in one request: conditional, with a streamed and unbuffered body.
+"""PUT or DELETE in one request, with conditions and a streamed, unbuffered body.
 
-The minio client buffers and hashes parts of a stream, and sends no conditions. Here only the
-length of the body is signed, and the store discards a body that ends early.
+The minio client buffers and hashes the parts of a stream and does not send conditions. Here
+`minio.signer` signs the headers only, and the store discards a body that ends early.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ class SignedPut:
     def put(
         self, bucket: str, key: str, body: IO[bytes], size: int, headers: Mapping[str, str]
     ) -> str:
-        """Send `size` bytes; the new object's ETag as the store spells it.
+        """Send `size` bytes; return the new object's ETag header.
 
-        Raises:  S3Error when the store refuses; urllib3's HTTPError when it cannot be reached.
+        Raises:  S3Error if the store rejects it; urllib3's HTTPError if it is unreachable.
         """
-        answer = self._send(
+        response = self._send(
             "PUT",
             f"{bucket}/{quote(key, safe=_UNQUOTED)}",
             {**headers, "Content-Length": str(size)},
             body=body,
-            retries=None if body.seekable() else False,  # then the store's own words are lost
+            retries=None if body.seekable() else False,  # False: keep the store's error response
         )
-        _check(answer, bucket, key)
-        return str(answer.headers.get("ETag", ""))
+        _check(response, bucket, key)
+        return str(response.headers.get("ETag", ""))
 
     def remove(self, bucket: str, key: str, headers: Mapping[str, str]) -> None:
         """Remove the object.
@@ -94,13 +94,15 @@ class SignedPut:
         )  # type: ignore[return-value]
 
 
-def _check(answer: urllib3.BaseHTTPResponse, bucket: str, key: str) -> None:
-    if answer.status >= 400:  # noqa: PLR2004 - HTTP's errors
-        raise _refusal(answer, bucket, key)
+def _check(response: urllib3.BaseHTTPResponse, bucket: str, key: str) -> None:
+    if response.status >= 400:  # noqa: PLR2004 - HTTP's errors
+        raise _error(response, bucket, key)
 
 
-def _refusal(answer: urllib3.BaseHTTPResponse, bucket: str, key: str) -> S3Error:
+def _error(response: urllib3.BaseHTTPResponse, bucket: str, key: str) -> S3Error:
     try:
-        return S3Error.fromxml(answer)
-    except ParseError:  # a proxy's answer, or none at all
-        return S3Error(answer, str(answer.status), answer.reason, None, None, None, bucket, key)
+        return S3Error.fromxml(response)
+    except ParseError:  # no XML, for example from a proxy
+        return S3Error(
+            response, str(response.status), response.reason, None, None, None, bucket, key
+        )

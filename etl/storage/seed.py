@@ -1,4 +1,4 @@
-"""Upload files into the source bucket under the paths they have in their folder.
+"""Upload files to the source bucket, under their paths in the folder.
 
 The sample is uploaded in the same way and can be removed again.
 """
@@ -35,7 +35,7 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:
-    """How many objects were uploaded, and the files that were not."""
+    """The number of uploaded objects, and the files that were not uploaded."""
 
     count: int
     failed: list[LeftOut] = field(default_factory=list)
@@ -43,14 +43,14 @@ class Uploaded:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """How many sample objects were removed, and the keys whose content has changed."""
+    """The number of removed sample objects, and the keys kept because their content changed."""
 
     count: int
     kept: list[str] = field(default_factory=list)
 
 
 def sample_files() -> list[File]:
-    """The files of the sample, in the order of their keys."""
+    """The files of the sample, in key order."""
     return files_of([SAMPLE]).files
 
 
@@ -61,9 +61,9 @@ def seed(
     *,
     uploaded: Callable[[], object] = lambda: None,
 ) -> Uploaded:
-    """Upload each file; call `uploaded` after each. A file that cannot be read stops no other.
+    """Upload the files and call `uploaded` after each; continue if one cannot be read.
 
-    Raises:  ObjectStoreUnavailable; ConfigurationError when the store refuses our keys.
+    Raises:  ObjectStoreUnavailable; ConfigurationError if the store denies access.
     """
     objects, bucket = Objects(store, settings), settings.source_bucket
 
@@ -75,16 +75,16 @@ def seed(
             uploaded()
         return failed
 
-    groups = in_turn(files)
+    groups = upload_order(files)
     failed = [one for some in map_in_threads(upload, groups, UPLOAD_THREADS) for one in some]
     return Uploaded(sum(map(len, groups)) - len(failed), failed)
 
 
-def in_turn(files: Iterable[File]) -> list[list[File]]:
-    """The files by user, those of one user from the last key to the first.
+def upload_order(files: Iterable[File]) -> list[list[File]]:
+    """The files grouped by user, each group from the last key to the first.
 
-    Of one user's objects the newest wins, and of equally old ones the smallest key. Uploaded in
-    this order the smallest key wins, however fast the upload and coarse the clock of the store.
+    The newest of a user's objects takes precedence, and of equally old ones the smallest key. In
+    this order that is always the smallest key, even if the store's clock is coarse.
     """
     by_user = sorted(files, key=lambda file: (_user(file), file.key.encode()), reverse=True)
     return [list(group) for _, group in groupby(by_user, _user)]
@@ -95,14 +95,14 @@ def _user(file: File) -> str:
 
 
 def remove_sample(store: ObjectStore, settings: Settings) -> Removed:
-    """Remove the sample's objects from the source bucket; those with other content are kept.
+    """Remove the sample's objects from the source bucket, except those with other content.
 
-    Raises:  ObjectStoreUnavailable; ConfigurationError when the store refuses our keys.
+    Raises:  ObjectStoreUnavailable; ConfigurationError if the store denies access.
     """
     objects, bucket = Objects(store, settings), settings.source_bucket
 
     def remove(file: File) -> bool | None:
-        """Whether the object was removed; None where there is none."""
+        """Whether the object was removed; None if it does not exist."""
         try:
             content = objects.read(bucket, file.key)
             if content is None:
@@ -111,7 +111,7 @@ def remove_sample(store: ObjectStore, settings: Settings) -> Removed:
                 return False
             objects.remove(bucket, file.key)
         except UnreadableObject as error:
-            raise _may_not(error) from error
+            raise _denied(error) from error
         return True
 
     files = sample_files()
@@ -120,9 +120,9 @@ def remove_sample(store: ObjectStore, settings: Settings) -> Removed:
     return Removed(removed.count(True), kept)
 
 
-def _may_not(error: UnreadableObject) -> ConfigurationError:
+def _denied(error: UnreadableObject) -> ConfigurationError:
     return ConfigurationError(
-        error.message, hint="Give the user of S3_ACCESS_KEY that permission in SOURCE_BUCKET."
+        error.message, hint="Grant the user of S3_ACCESS_KEY this permission for SOURCE_BUCKET."
     )
 
 
@@ -130,7 +130,7 @@ def _may_not(error: UnreadableObject) -> ConfigurationError:
 
 
 class _Broken(Exception):
-    """The file cannot be read to the end; the reason, or None when it has become shorter."""
+    """The file cannot be read to its end: the reason, or None if it was truncated."""
 
     def __init__(self, reason: str | None = None) -> None:
         super().__init__(reason)
@@ -138,9 +138,9 @@ class _Broken(Exception):
 
 
 def _upload(objects: Objects, bucket: str, file: File) -> str | None:
-    """Upload one file; why it was not, or None when it was.
+    """Upload one file; return why it failed, or None.
 
-    A file that is being written may be uploaded in part, so it is uploaded again.
+    A file that changes during its upload may be incomplete, so it is uploaded again.
     """
     try:
         for _ in range(ATTEMPTS):
@@ -153,12 +153,12 @@ def _upload(objects: Objects, bucket: str, file: File) -> str | None:
     except (KeyConflict, InvalidKey) as error:
         return error.message
     except UnreadableObject as error:
-        raise _may_not(error) from error
+        raise _denied(error) from error
     return "it changed during the upload: upload it again when it is complete"
 
 
 def _put(objects: Objects, bucket: str, file: File) -> bool:
-    """Whether the file was the same before and after."""
+    """Put the file; return whether it stayed unchanged meanwhile."""
     with _opened(file.path) as content:
         before = os.fstat(content.fileno())
         upload = Upload(
@@ -177,7 +177,7 @@ def _put(objects: Objects, bucket: str, file: File) -> bool:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    """The file, opened; not what has taken its place since it was found: a link, or a pipe."""
+    """Open the file, unless a link or a pipe has replaced it since it was found."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -186,16 +186,16 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 class _Exactly:
-    """The first `size` bytes of a file, neither fewer nor more, which a request has announced."""
+    """Exactly the first `size` bytes of a file, as announced by the Content-Length."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         self._file, self._size = file, size
         self.tell, self.seek, self.seekable = file.tell, file.seek, file.seekable
 
     def read(self, count: int = -1) -> bytes:
-        """Read on.
+        """Read the next bytes.
 
-        Raises:  _Broken, which is no OSError: the client would take that for the store's.
+        Raises:  _Broken, not OSError, which the client would report as the store's.
         """
         left = self._size - self._file.tell()
         wanted = left if count < 0 else min(count, left)

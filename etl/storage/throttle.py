@@ -1,6 +1,6 @@
-"""Limit concurrent requests to what a store can handle, and retry those that it refuses.
+"""Limit concurrent requests to what the store can handle, and retry those that fail.
 
-The clients' own retries would hide that there were too many.
+The clients do not retry, because that would hide an overload from the limit.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from etl.storage.limit import Limit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Result = TypeVar("Result")
+Response = TypeVar("Response")
 
 log = structlog.get_logger("etl.throttle")
 
 FIRST_PAUSE_SECONDS = 0.1
 LAST_PAUSE_SECONDS = 5
-ATTEMPTS_REFUSED = 16  # within some 40 s; then the run fails, and the next one tries again
-ATTEMPTS = 4  # with timeouts and other faults that may pass
+ATTEMPTS_OVERLOADED = 16  # within some 40 s; then the run fails, and the next one retries
+ATTEMPTS = 4  # for other temporary failures
 
-_REFUSING = {429, 503}
-_FAILING = {500, 502, 504}
+_OVERLOADED = {429, 503}
+_FAILED = {500, 502, 504}
 # obstore distinguishes statuses and timeouts only in its error text.
 _STATUS = re.compile(r"non-2xx status code: (\d{3})\b")
 _TIMEOUT = re.compile(r"\bkind: Timeout\b|\bTimedOut\b")
@@ -42,9 +42,9 @@ _TRANSPORT = re.compile(r"\bHttpError\b|HTTP error")
 
 
 class Throttle:
-    """Requests of any number of threads, at most `most` open at once, fewer while overloaded.
+    """Allows at most `most` concurrent requests, and fewer while the store is overloaded.
 
-    While the store is not overloaded, no request takes the lock: a hundred threads would queue.
+    Requests take the lock only during an overload; otherwise a hundred threads would queue for it.
     """
 
     def __init__(self, most: int) -> None:
@@ -55,13 +55,13 @@ class Throttle:
 
     @property
     def current(self) -> int:
-        """How many requests may be open now."""
+        """The number of concurrent requests allowed now."""
         return self._limit.current
 
-    def call(self, request: Callable[[], Result]) -> Result:
-        """The result of the request, repeated while its fault may pass.
+    def call(self, request: Callable[[], Response]) -> Response:
+        """Send the request, and retry temporary failures.
 
-        Raises:  what the request raised last.
+        Raises:  the last exception of the request.
         """
         pauses = Backoff(FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS)
         for attempt in count(1):
@@ -73,21 +73,21 @@ class Throttle:
             time.sleep(pauses.next() * random.uniform(0.5, 1))  # noqa: S311 - spreads the load
         raise AssertionError("unreachable")
 
-    def _send(self, request: Callable[[], Result]) -> Result:
+    def _send(self, request: Callable[[], Response]) -> Response:
         halvings = self._enter()
-        is_answered = is_refused = False
+        is_successful = is_overload = False
         try:
             result = request()
-            is_answered = True
+            is_successful = True
         except Exception as error:
-            is_refused = is_refusal(error)
+            is_overload = is_overloaded(error)
             raise
         finally:
-            self._leave(halvings, is_answered=is_answered, is_refused=is_refused)
+            self._leave(halvings, is_successful=is_successful, is_overload=is_overload)
         return result
 
     def _enter(self) -> int:
-        """Wait for a place; how often the limit was halved by then."""
+        """Wait until another request is allowed; return the number of halvings so far."""
         if self._limit.is_full and len(self._open) < self._limit.current:
             self._open.append(None)
             return self._limit.halvings
@@ -98,33 +98,33 @@ class Throttle:
             self._open.append(None)
             return self._limit.halvings
 
-    def _leave(self, halvings: int, *, is_answered: bool, is_refused: bool) -> None:
-        """Let others take the place, and one more where the limit rose."""
+    def _leave(self, halvings: int, *, is_successful: bool, is_overload: bool) -> None:
+        """Let waiting requests continue: one, and another if the limit rose."""
         self._open.pop()
-        if self._limit.is_full and not self._waiting and not is_refused:
+        if self._limit.is_full and not self._waiting and not is_overload:
             return
         with self._changed:
-            if is_answered:
-                self._limit.note_answer()
-            is_halved = is_refused and self._limit.note_refusal(halvings)
+            if is_successful:
+                self._limit.add_success()
+            is_halved = is_overload and self._limit.add_overload(halvings)
             self._changed.notify(2)
         if is_halved:
-            log.warning("fetching fewer objects at once", at_once=self.current)
+            log.warning("reduced concurrent requests to an overloaded store", at_once=self.current)
 
 
-def is_refusal(error: BaseException) -> bool:
-    """Whether the store asks for less: 503 SlowDown, 429, or no answer in time."""
+def is_overloaded(error: BaseException) -> bool:
+    """Whether the store is overloaded: 503 SlowDown, 429, or a timeout."""
     if isinstance(error, urllib3_errors.MaxRetryError):
         return isinstance(error.reason, urllib3_errors.TimeoutError)
-    return _status(error) in _REFUSING or _says(error, _TIMEOUT)
+    return _status(error) in _OVERLOADED or _matches(error, _TIMEOUT)
 
 
 def attempts(error: BaseException) -> int:
-    """How often to try in total after such a failure."""
+    """The maximum number of attempts after such a failure."""
     status = _status(error)
-    if status in _REFUSING:
-        return ATTEMPTS_REFUSED
-    return ATTEMPTS if status in _FAILING or _says(error, _TRANSPORT) else 1
+    if status in _OVERLOADED:
+        return ATTEMPTS_OVERLOADED
+    return ATTEMPTS if status in _FAILED or _matches(error, _TRANSPORT) else 1
 
 
 def _status(error: BaseException) -> int | None:
@@ -134,5 +134,5 @@ def _status(error: BaseException) -> int | None:
     return int(found[1]) if found else None
 
 
-def _says(error: BaseException, words: re.Pattern[str]) -> bool:
-    return isinstance(error, GenericError) and words.search(str(error)) is not None
+def _matches(error: BaseException, pattern: re.Pattern[str]) -> bool:
+    return isinstance(error, GenericError) and pattern.search(str(error)) is not None

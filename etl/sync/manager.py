@@ -28,7 +28,7 @@ from etl.model.errors import (
 from etl.model.keys import is_ignored
 from etl.model.values import Change, Counts, RunReport, Trigger
 from etl.storage.client import ObjectStore
-from etl.storage.listing import STRETCH_OBJECTS
+from etl.storage.listing import RANGE_OBJECTS
 from etl.sync import merge, publish, staging
 from etl.sync.diff import changes, changes_by_page
 from etl.sync.probe import confirm_removals, stat_keys
@@ -65,7 +65,7 @@ class DataManager:
         store: ObjectStore | None = None,
         clock: Callable[[], datetime] = utc_now,
         progress: Progress = _no_progress,
-        range_objects: int = STRETCH_OBJECTS,
+        range_objects: int = RANGE_OBJECTS,
         thresholds: merge.Thresholds = merge.THRESHOLDS,
     ) -> None:
         self._settings = settings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from sqlalchemy import Connection, text
 
-from etl.db.copy_stream import ChunkReader, CopyStream
+from etl.db.copy_stream import ChunkFile, CopyStream
 from etl.db.engine import driver
 from etl.model.errors import ObjectStoreUnavailable
 from etl.model.values import Trigger
@@ -147,7 +147,7 @@ def _copied_out(connection: Connection, statement: str) -> Iterator[BinaryIO]:
             cursor.copy_expert(statement, sink)
 
     with closing(CopyStream(lambda: nullcontext(connection), copy)) as chunks:
-        yield io.BufferedReader(ChunkReader(chunks), READ_BYTES)
+        yield io.BufferedReader(ChunkFile(chunks), READ_BYTES)
 
 
 def as_parquet(csv: BinaryIO, block_bytes: int = PARQUET_BLOCK_BYTES) -> BinaryIO:
@@ -155,4 +155,4 @@ def as_parquet(csv: BinaryIO, block_bytes: int = PARQUET_BLOCK_BYTES) -> BinaryI
     from etl.db import columnar
 
     chunks = columnar.parquet(csv, PARQUET_TYPES, block_bytes=block_bytes)
-    return io.BufferedReader(ChunkReader(chunks), READ_BYTES)
+    return io.BufferedReader(ChunkFile(chunks), READ_BYTES)

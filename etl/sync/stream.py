@@ -19,10 +19,10 @@ import pandas as pd
 from etl.model.errors import ObjectChanged, Undecodable, UnreadableObject
 from etl.model.values import Change, ChangeKind, ObjectState, Problem, SourceObject
 from etl.read import file_rules
-from etl.read.csv import Extract, PieceReader, sort_problems, undecodable
+from etl.read.csv import ChunkReader, Extract, sort_problems, undecodable
 from etl.read.validate import validate
 from etl.runtime.pools import flat_map_ahead, map_ahead
-from etl.storage.client import FETCH_ATTEMPTS, never_still
+from etl.storage.client import FETCH_ATTEMPTS, always_replaced
 from etl.sync import batch
 from etl.sync.batch import Batch, Fetched
 
@@ -100,19 +100,19 @@ class _Stream:
                 yield self._gone(source)
                 return
             source = found
-        yield self._refused(source, never_still(source))
+        yield self._refused(source, always_replaced(source))
 
     def _version(self, source: SourceObject) -> Iterator[Batch]:
         """Read this version of the object, or reject it if it is not valid UTF-16."""
         try:
-            yield from self._pass(source, PieceReader(source))
+            yield from self._pass(source, ChunkReader(source))
         except Undecodable:
             self._discards = source.key
             validator = _Validator(source, self._today)
             found = validator.validate(undecodable(source), is_of_one_user=False)
             yield self._last(source, found, validator)
 
-    def _pass(self, source: SourceObject, reader: PieceReader) -> Iterator[Batch]:
+    def _pass(self, source: SourceObject, reader: ChunkReader) -> Iterator[Batch]:
         validator = _Validator(source, self._today)
         with closing(self._store.fetch_in_parts(self._bucket, source, PART_BYTES)) as parts:
             for part in parts:

@@ -216,7 +216,7 @@ def test_up_names_a_store_without_notifications(settings: Settings, up: Callable
         started = up(settings=changed(without, **arn))
         started.await_words("Ctrl-C ends")
         started.end()
-    assert "does not support notifications" in started.said()
+    assert "does not support bucket notifications" in started.said()
     assert "does not support listening" in started.said()
     assert "S3_ENDPOINT answers" not in started.said()
     assert started.log("scheduler").count("not listening") == 1

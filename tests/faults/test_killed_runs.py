@@ -174,7 +174,7 @@ def test_a_lock_holder_that_loses_its_connection_cannot_commit(
     """The connection dies when the listing is read; staging and merge must not go on without it."""
 
     class CutOff(ObjectStore):
-        def list_pages(self, bucket: str, cuts: Iterable[str] = ()) -> Iterator[Any]:
+        def list_pages(self, bucket: str, split_points: Iterable[str] = ()) -> Iterator[Any]:
             with engine.begin() as connection:
                 connection.execute(
                     text(
@@ -184,7 +184,7 @@ def test_a_lock_holder_that_loses_its_connection_cannot_commit(
                         " WHERE datname = current_database())"
                     )
                 )
-            yield from super().list_pages(bucket, cuts)
+            yield from super().list_pages(bucket, split_points)
 
     bucket.user("1.csv")
     manager = DataManager(settings, store=CutOff(settings))

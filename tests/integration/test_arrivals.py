@@ -37,8 +37,10 @@ def said(settings: Settings, found: Arrivals) -> str:
 def test_store_without_notifications_is_named(settings: Settings, way: str):
     with dull(settings, way) as without:
         store = ObjectStore(without)
-        with pytest.raises(ConfigurationError, match="does not support notifications") as refusal:
-            subscribe(store, without.source_bucket, wanted([ARN]), patience_seconds=0)
+        with pytest.raises(
+            ConfigurationError, match="does not support bucket notifications"
+        ) as refusal:
+            subscribe(store, without.source_bucket, wanted([ARN]), timeout_seconds=0)
     assert "EVENT_ARNS" in refusal.value.hint
 
 
@@ -56,7 +58,7 @@ def test_up_names_what_such_a_store_lacks_and_says_what_remains(settings: Settin
     with dull(settings, way) as without:
         found = arranged(without, event_arns=ARN, event_listen=True)
     assert [line.partition(". ")[0] for line in found.warnings] == [
-        f"The object store does not support notifications of changes in {settings.source_bucket}",
+        f"The object store does not support bucket notifications for {settings.source_bucket}",
         f"The object store does not support listening to the events of {settings.source_bucket}",
     ]
     assert not any("S3_ENDPOINT" in line or "MINIO" in line for line in found.warnings)
@@ -102,10 +104,10 @@ def test_store_that_is_down_is_still_to_be_listened_to(settings: Settings):
 
 def test_target_the_store_does_not_have_is_named(settings: Settings, store: ObjectStore):
     target = wanted(["arn:minio:sqs::nine:webhook"])
-    with pytest.raises(ConfigurationError, match="refuses the target arn:minio:sqs::nine"):
-        subscribe(store, settings.source_bucket, target, patience_seconds=0)
+    with pytest.raises(ConfigurationError, match="rejects the target arn:minio:sqs::nine"):
+        subscribe(store, settings.source_bucket, target, timeout_seconds=0)
 
 
 def test_events_of_a_real_store_can_be_opened(store: ObjectStore, bucket: TestBucket):
-    with closing(open_events(store.impatient(), bucket.name)) as answer:
+    with closing(open_events(store.probing_client(), bucket.name)) as answer:
         assert answer.status == 200

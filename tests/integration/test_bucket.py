@@ -16,7 +16,7 @@ from etl.model.errors import ConfigurationError, ObjectStoreUnavailable
 from etl.model.values import SourceObject, Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
-from etl.storage.listing import HEAD_OBJECTS, Listing
+from etl.storage.exact_lister import ExactLister
 from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket
@@ -42,10 +42,23 @@ AWKWARD = [
 BEYOND_OBSTORE = ["nl\n.csv", "tab\t.csv", "\x01.csv", "m\x01.csv", "m\ufffd.csv"]
 
 
-@pytest.fixture(autouse=True)
-def of_short_heads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is listed exactly is one object, or the bulk client would never come to a turn."""
-    monkeypatch.setattr("etl.storage.listing.HEAD_OBJECTS", range(1, 2))
+ONE_OBJECT = range(1, 2)
+
+
+def bulk_store_of(settings: Settings, *, list_concurrency: int | None = None) -> ObjectStore:
+    """A store whose exact first page has one object, so that the bulk lister lists the rest."""
+    changed = {} if list_concurrency is None else {"list_concurrency": list_concurrency}
+    return ObjectStore(settings.model_copy(update=changed), first_page_sizes=ONE_OBJECT)
+
+
+@pytest.fixture
+def store(settings: Settings) -> ObjectStore:
+    return bulk_store_of(settings)
+
+
+@pytest.fixture
+def manager(settings: Settings, store: ObjectStore) -> DataManager:
+    return DataManager(settings, store=store)
 
 
 def by_bytes(keys: list[str]) -> list[str]:
@@ -86,13 +99,13 @@ def test_an_ordinary_bucket_is_listed_in_bulk(
 ):
     """The exact listing is ten times as slow; it is for keys that need it."""
     bucket.put("a/1.csv", b"x")
-    exact, called = Listing.exactly, []
+    exact, called = ExactLister.entries, []
 
-    def noted(self: Listing, bucket: str, *, after: str | None = None) -> Iterator[object]:
+    def noted(self: ExactLister, bucket: str, *, after: str | None = None) -> Iterator[object]:
         called.append(after)
         return exact(self, bucket, after=after)
 
-    monkeypatch.setattr(Listing, "exactly", noted)
+    monkeypatch.setattr(ExactLister, "entries", noted)
     assert listed(store, bucket) == ["a/1.csv"]
     assert not called
 
@@ -116,15 +129,12 @@ def test_a_listing_is_not_cut_at_a_thousand(store: ObjectStore, bucket: TestBuck
     assert listed(store, bucket) == keys
 
 
-def test_a_listing_that_somebody_left_half_read_makes_none_after_it_old(
-    settings: Settings, store: ObjectStore, bucket: TestBucket, monkeypatch: pytest.MonkeyPatch
-):
-    """Some stores keep the rest of it, and give it to whoever next asks for what is behind there.
+def test_unfinished_listing_does_not_make_later_ones_stale(settings: Settings, bucket: TestBucket):
+    """Some stores return the cached remainder to a client that continues from the same key.
 
-    Whoever looks whether there is anything stops behind the first key, and most clients behind the
-    thousandth.
+    A client that checks for any object stops after the first key, most others after 1,000.
     """
-    monkeypatch.setattr("etl.storage.listing.HEAD_OBJECTS", HEAD_OBJECTS)
+    store = ObjectStore(settings)
     keys = [f"{n:05}.png" for n in range(1_050)]
     for key in keys:
         bucket.put(key, b"x")
@@ -144,7 +154,7 @@ def objects_of(settings: Settings, bucket: TestBucket) -> list[str]:
 
 
 def in_stretches(settings: Settings, bucket: TestBucket, cuts: list[str]) -> list[str]:
-    store = ObjectStore(settings.model_copy(update={"list_concurrency": 3}))
+    store = bulk_store_of(settings, list_concurrency=3)
     return [row[0] for page in store.list_pages(bucket.name, cuts) for row in page.rows]
 
 
@@ -174,7 +184,7 @@ def test_a_key_that_the_bulk_client_cannot_spell_hides_no_other_in_a_cut_listing
 def test_ignored_objects_are_counted_once_in_a_cut_listing(settings: Settings, bucket: TestBucket):
     for key in ("1.csv", "a/.DS_Store", "a/2.csv", "b/._2.csv", "b/3.csv", "dir/", "z.csv"):
         bucket.put(key, b"" if key.endswith("/") else b"x")
-    store = ObjectStore(settings)
+    store = bulk_store_of(settings)
     pages = list(store.list_pages(bucket.name, ["a/1.csv", "b/3.csv"]))
     assert [row[0] for page in pages for row in page.rows] == [
         "1.csv",
@@ -191,7 +201,7 @@ def test_a_marker_spelt_before_its_place_is_counted_once_in_a_cut_listing(
     for key in ("1.csv", "a-1.csv", "a-2.csv", "a/", "a0.csv", "b/._1", "b/._2"):
         bucket.put(key, b"" if key.endswith("/") else b"x")
     cuts = ["a-1.csv", "a-2.csv", "b.csv"]
-    pages = list(ObjectStore(settings).list_pages(bucket.name, cuts))
+    pages = list(bulk_store_of(settings).list_pages(bucket.name, cuts))
     assert sum(len(page.rows) for page in pages) == 4
     assert sum(page.ignored for page in pages) == 3
 
@@ -230,7 +240,7 @@ def test_any_key_comes_back_as_it_was_put(
     keys = [f"{segment}.csv" for segment in segments]
     for key in keys:
         bucket.put(key, b"x")
-    assert listed(ObjectStore(settings), bucket) == by_bytes(keys)
+    assert listed(bulk_store_of(settings), bucket) == by_bytes(keys)
 
 
 def test_every_awkward_key_is_loaded(
@@ -275,7 +285,7 @@ def test_a_missing_bucket_is_named(store: ObjectStore):
 
 def test_wrong_keys_are_named(settings: Settings):
     wrong = settings.model_copy(update={"s3_access_key": "nobody"})
-    with pytest.raises(ConfigurationError, match="refused") as caught:
+    with pytest.raises(ConfigurationError, match="denied access") as caught:
         list(ObjectStore(wrong).list_objects(settings.source_bucket))
     assert "S3_ACCESS_KEY" in caught.value.hint
 

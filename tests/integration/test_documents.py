@@ -371,9 +371,8 @@ def test_a_version_that_is_none_of_ours_stops_no_upload(
     assert len(client.get("/documents/a.json/versions").get_json()["versions"]) == 2
 
 
-def test_whoever_waits_too_long_for_a_name_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(documents, "PATIENCE_SECONDS", 0.01)
-    turns = StripedLocks()
+def test_waiting_too_long_for_a_document_raises_transient_error():
+    turns = StripedLocks(timeout_seconds=0.01)
     with (
         turns.of("a.json"),
         pytest.raises(TransientError, match=r"a\.json"),

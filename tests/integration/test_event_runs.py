@@ -23,7 +23,7 @@ from etl.model.errors import (
 from etl.model.values import RunReport, RunState, SourceFile, SourceObject, Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
-from etl.storage.listing import Page
+from etl.storage.listing import ListingPage
 from etl.sync import manager as managing
 from etl.sync.manager import DataManager
 from etl.sync.probe import stat_keys
@@ -470,8 +470,10 @@ def test_what_is_told_while_a_whole_run_lists_waits_for_an_event_run(
     bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
 ):
     class TellsMeanwhile(ObjectStore):
-        def list_pages(self, bucket: str, cuts: Iterable[str] = ()) -> Iterator[Page]:
-            yield from list(super().list_pages(bucket, cuts))
+        def list_pages(
+            self, bucket: str, split_points: Iterable[str] = ()
+        ) -> Iterator[ListingPage]:
+            yield from list(super().list_pages(bucket, split_points))
             tell("1.csv")
 
     bucket.user("1.csv")

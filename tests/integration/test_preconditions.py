@@ -386,7 +386,7 @@ def test_each_trial_has_a_key_of_its_own(comparing: ConditionalStore, bucket: Te
     """One that another process removes meanwhile would make the store look incapable."""
     for name in ("a", "b"):
         objects = Objects(ObjectStore(comparing.settings), comparing.settings)
-        objects.put_over(bucket.name, name, upload(b"x"), None)
+        objects.put_if_unchanged(bucket.name, name, upload(b"x"), None)
     tried = {path for _, path in comparing.writes if OWN_PREFIX in path}
     assert len(tried) == 2
 
@@ -401,9 +401,9 @@ def test_what_a_store_cannot_do_is_never_sent_to_it(settings: Settings, bucket: 
     seen = objects.head(bucket.name, "a")
     assert seen is not None
     for write, attempt in {
-        Write.NEW: lambda: objects.put_over(bucket.name, "b", upload(b"x"), None),
-        Write.OVER: lambda: objects.put_over(bucket.name, "a", upload(b"x"), seen),
-        Write.REMOVAL: lambda: objects.remove_seen(bucket.name, "a", seen),
+        Write.NEW: lambda: objects.put_if_unchanged(bucket.name, "b", upload(b"x"), None),
+        Write.OVER: lambda: objects.put_if_unchanged(bucket.name, "a", upload(b"x"), seen),
+        Write.REMOVAL: lambda: objects.remove_if_unchanged(bucket.name, "a", seen),
     }.items():
         with pytest.raises(NotSupported, match=write):
             attempt()
@@ -415,7 +415,7 @@ def test_an_object_of_unknown_size_has_no_condition(
 ):
     objects = Objects(ObjectStore(comparing.settings), comparing.settings)
     with pytest.raises(NotSupported, match="unknown size"):
-        objects.put_over(bucket.name, "a", Upload(io.BytesIO(b"x"), -1, "text/plain"), None)
+        objects.put_if_unchanged(bucket.name, "a", Upload(io.BytesIO(b"x"), -1, "text/plain"), None)
     assert bucket.keys() == []
 
 
@@ -424,11 +424,11 @@ def test_a_failed_condition_says_what_failed(comparing: ConditionalStore, bucket
     bucket.put("a", "theirs")
     seen = ObjectInfo("a", 1, "0" * 32, None)
     with pytest.raises(ObjectExists):
-        objects.put_over(bucket.name, "a", upload(b"x"), None)
+        objects.put_if_unchanged(bucket.name, "a", upload(b"x"), None)
     with pytest.raises(ObjectChanged):
-        objects.put_over(bucket.name, "a", upload(b"x"), seen)
+        objects.put_if_unchanged(bucket.name, "a", upload(b"x"), seen)
     with pytest.raises(ObjectChanged):
-        objects.remove_seen(bucket.name, "a", seen)
+        objects.remove_if_unchanged(bucket.name, "a", seen)
     assert bucket.get("a") == b"theirs"
 
 

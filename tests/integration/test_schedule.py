@@ -20,7 +20,7 @@ from etl.model.values import RunReport, Trigger
 from etl.services.scheduler import Scheduler
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
-from etl.storage.listing import Page
+from etl.storage.listing import ListingPage
 from etl.sync.manager import DataManager
 from tests.conftest import TestBucket, wait_until
 
@@ -122,11 +122,13 @@ def test_a_run_that_failed_for_an_outage_is_tried_again_before_the_interval(
     class DownAtFirst(ObjectStore):
         attempts = 0
 
-        def list_pages(self, bucket: str, cuts: Iterable[str] = ()) -> Iterator[Page]:
+        def list_pages(
+            self, bucket: str, split_points: Iterable[str] = ()
+        ) -> Iterator[ListingPage]:
             self.attempts += 1
             if self.attempts == 1:
                 raise ObjectStoreUnavailable("The store is starting.")
-            return super().list_pages(bucket, cuts)
+            return super().list_pages(bucket, split_points)
 
     bucket.user("1.csv")
     monkeypatch.setattr("etl.services.scheduler.FIRST_RETRY_SECONDS", 0.2)

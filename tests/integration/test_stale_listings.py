@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from etl.model.values import Counts, Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
-from etl.storage.listing import Page
+from etl.storage.listing import ListingPage
 from etl.sync.manager import DataManager
 from etl.sync.probe import stat_keys
 from etl.verify import verify
@@ -22,9 +22,9 @@ HIDDEN = "2.csv"
 class Behind(ObjectStore):
     """Lists everything but `2.csv`, whether it is there or not."""
 
-    def list_pages(self, bucket: str, cuts: Iterable[str] = ()) -> Iterator[Page]:
-        for page in super().list_pages(bucket, cuts):
-            yield Page([row for row in page.rows if row[0] != HIDDEN], page.ignored)
+    def list_pages(self, bucket: str, split_points: Iterable[str] = ()) -> Iterator[ListingPage]:
+        for page in super().list_pages(bucket, split_points):
+            yield ListingPage([row for row in page.rows if row[0] != HIDDEN], page.ignored)
 
 
 @pytest.fixture

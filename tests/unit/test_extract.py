@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from etl.model.values import Problem, ProblemCode, Severity, SourceFile, SourceObject
-from etl.read.csv import Extract, parse, parse_carefully
+from etl.read.csv import Extract, parse, parse_fully
 from etl.read.csv.collect import WHITESPACE
 
 if TYPE_CHECKING:
@@ -189,17 +189,17 @@ def test_a_header_of_any_size_gives_a_short_and_printable_note():
 
 def test_a_file_without_a_header_is_told_so():
     (problem,) = read("Ann,Lee,612302400000\n").problems
-    assert "Line 1 looks like a row" in problem.note
+    assert "The first line seems to be a row of data" in problem.note
 
 
 @pytest.mark.parametrize("line", ["sep=;", "sep=,", "SEP=\t", "\ufeffsep=;", '"sep=;"', "sep=:"])
-@pytest.mark.parametrize("how", [parse, parse_carefully])
+@pytest.mark.parametrize("how", [parse, parse_fully])
 def test_a_line_for_excel_above_the_header_is_told_to_be_removed(
     line: str, how: Callable[[Sequence[SourceFile]], Extract]
 ):
     (problem,) = how([source_file(f"{line}\n{HEADER}\nAnn,Lee,0\n")]).problems
     assert problem.code == "missing-column"
-    assert "Remove line 1" in problem.note
+    assert "Remove the sep= line" in problem.note
 
 
 def test_missing_columns_are_named_beside_those_found():
@@ -243,7 +243,10 @@ def test_blank_lines_are_no_rows_and_count_as_lines():
 def test_short_and_long_rows_are_refused_with_what_to_do():
     extract = read(f"{HEADER}\nSusan,Lee\na,b,1,c\nRosa,Lee,1\n")
     assert codes(extract.problems) == [(2, "short-row"), (3, "long-row")]
-    assert extract.problems[0].note == "Give the row 3 cells, as in the header; it has 2."
+    assert (
+        extract.problems[0].note
+        == "The row has 2 cells, but the header has 3. Add the missing cells."
+    )
     assert [problem.value for problem in extract.problems] == ["Susan,Lee", "a,b,1,c"]
     assert cells(extract) == [["Rosa", "Lee", "1"]]
     assert extract.rows_read == {"a/1000.csv": 3}
@@ -262,7 +265,7 @@ def test_a_row_of_sixty_thousand_cells_is_one_long_row(quote: str):
     assert codes(extract.problems) == [(2, "long-row")]
 
 
-@pytest.mark.parametrize("how", [parse, parse_carefully])
+@pytest.mark.parametrize("how", [parse, parse_fully])
 def test_rows_may_lack_cells_of_unknown_columns_at_the_end(
     how: Callable[[Sequence[SourceFile]], Extract],
 ):
@@ -288,7 +291,7 @@ def test_a_quoted_row_over_lines_may_lack_cells_at_the_end_too():
     assert cells(extract) == [["An\nn", "Lee", "1"]]
 
 
-@pytest.mark.parametrize("how", [parse, parse_carefully])
+@pytest.mark.parametrize("how", [parse, parse_fully])
 @pytest.mark.parametrize(
     "again",
     [
@@ -304,7 +307,9 @@ def test_a_header_again_is_skipped_with_a_warning(
     extract = how([source_file(f"{HEADER}\nAnn,Lee,1\n{again}\nBo,Li,2\n{again}\n")])
     assert cells(extract) == [["Ann", "Lee", "1"], ["Bo", "Li", "2"]]
     assert codes(extract.problems) == [(None, "repeated-header")]
-    assert extract.problems[0].note.startswith("Lines 3 and 5 are a repeated header")
+    assert extract.problems[0].note.startswith(
+        "Lines 3 and 5 are skipped because the header is repeated there."
+    )
     assert extract.rows_read == {"a/1000.csv": 2}
 
 
@@ -345,7 +350,7 @@ def test_cells_are_stripped_of_all_that_python_calls_space():
     assert "".join(chr(n) for n in range(0x110000) if chr(n).isspace()) == WHITESPACE
     space = WHITESPACE.replace("\n", "").replace("\r", "")
     content = f"{HEADER}\n{space}Susan{space},Lee\xa0,\u3000612302400000\x1f\n"
-    assert cells(read(content)) == cells(parse_carefully([source_file(content)])) == [SUSAN]
+    assert cells(read(content)) == cells(parse_fully([source_file(content)])) == [SUSAN]
 
 
 def test_space_within_a_cell_stays():

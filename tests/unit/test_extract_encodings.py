@@ -49,7 +49,7 @@ def test_a_guess_is_one_warning_that_names_the_lines():
     (problem,) = extract.problems
     assert problem.severity is Severity.WARNING
     assert problem.line is None
-    assert problem.note.startswith("Lines 3 and 4 are not UTF-8 and read as cp1252.")
+    assert problem.note.startswith("Lines 3 and 4 are not valid UTF-8, so read as cp1252.")
     assert problem.value == "René,€uro,2"
     assert extract.rows["first_name"].tolist() == ["Ann", "René", "é"]
 
@@ -60,7 +60,7 @@ def test_one_line_in_cp1252_leaves_the_others_in_utf_8():
     assert extract.rows["first_name"].tolist() == ["Zoë", "José", "René"]
     assert extract.rows["last_name"].tolist() == ["Müller", "Núñez", "Lee"]
     (problem,) = extract.problems
-    assert problem.note.startswith("Line 4 is not UTF-8")
+    assert problem.note.startswith("Line 4 is not valid UTF-8")
 
 
 def test_the_header_may_be_the_line_in_cp1252():

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from etl.model.values import SourceFile, SourceObject
-from etl.read.csv import Extract, parse, parse_carefully
+from etl.read.csv import Extract, parse, parse_fully
 from etl.read.csv.dialect import Dialect
 from etl.read.csv.encoding import physical_lines
 from etl.read.csv.plain import as_plain
@@ -74,13 +74,13 @@ def plain_files(draw: st.DrawFn) -> list[SourceFile]:
 @given(plain_files())
 def test_fast_and_careful_reading_of_plain_files_are_the_same(files: list[SourceFile]):
     assert all(as_plain(file.content) for file in files)
-    assert_same(parse(files), parse_carefully(files))
+    assert_same(parse(files), parse_fully(files))
 
 
 @given(st.lists(st.tuples(st.sampled_from(HEADERS), st.lists(ANY_PIECE)), max_size=4))
 def test_reading_is_the_same_whatever_the_files_hold(parts: list[tuple[str, list[str]]]):
     files = [source_file(n, f"{head}\n{''.join(body)}") for n, (head, body) in enumerate(parts)]
-    assert_same(parse(files), parse_carefully(files))
+    assert_same(parse(files), parse_fully(files))
 
 
 @given(st.lists(st.binary(max_size=200), max_size=3))
@@ -92,7 +92,7 @@ def test_any_bytes_are_read_without_an_exception(contents: list[bytes]):
         for n, body in enumerate([*contents, *(header + content for content in contents)])
     ]
     extract = parse(files)
-    assert_same(extract, parse_carefully(files))
+    assert_same(extract, parse_fully(files))
     refused = {(p.key, p.line) for p in extract.problems if p.line is not None}
     assert sum(extract.rows_rejected.values()) == len(refused)
     assert sum(extract.rows_read.values()) == len(extract.rows) + len(refused)

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from etl.model.errors import ConfigurationError
-from etl.storage.folder import LONGEST_KEY_BYTES, Found, files_of
+from etl.storage.folder import LONGEST_KEY_BYTES, LocalFiles, files_of
 
 
-def keys(found: Found) -> list[str]:
+def keys(found: LocalFiles) -> list[str]:
     return [file.key for file in found.files]
 
 
-def reasons(folder: Path, found: Found) -> dict[str, str]:
+def reasons(folder: Path, found: LocalFiles) -> dict[str, str]:
     entries = [*found.skipped, *found.refused]
     return {one.name.removeprefix(f"{folder}/"): one.reason for one in entries}
 
@@ -55,7 +55,7 @@ def test_several_sources_give_all_their_files_once(folder: Path):
 
 def test_two_files_with_one_key_are_refused(folder: Path):
     (folder / "south/b.csv").touch()
-    with pytest.raises(ConfigurationError, match=r"b\.csv and .*would both become b\.csv"):
+    with pytest.raises(ConfigurationError, match=r"b\.csv and .*have the same object key, b\.csv"):
         files_of([folder, folder / "south"])
 
 

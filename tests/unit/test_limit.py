@@ -16,10 +16,10 @@ def test_the_limit_stays_within_its_bounds(most: int, outcomes: list[tuple[bool,
     for is_answer, age in outcomes:
         before = limit.current
         if is_answer:
-            limit.note_answer()
+            limit.add_success()
             assert before <= limit.current <= before + 1
         else:
-            limit.note_refusal(limit.halvings - age)
+            limit.add_overload(limit.halvings - age)
             assert limit.current in (before, max(1, before // 2))
         assert 1 <= limit.current <= most
 
@@ -28,9 +28,9 @@ def test_the_limit_stays_within_its_bounds(most: int, outcomes: list[tuple[bool,
 def test_the_limit_recovers(most: int, refusals: int):
     limit = Limit(most)
     for _ in range(refusals):
-        limit.note_refusal(limit.halvings)
+        limit.add_overload(limit.halvings)
     for _ in range(most * (most + 1) // 2):
-        limit.note_answer()
+        limit.add_success()
     assert limit.current == most
 
 
@@ -38,12 +38,12 @@ def test_the_limit_recovers(most: int, refusals: int):
 def test_a_burst_of_refusals_halves_the_limit_once(most: int, burst: int):
     limit = Limit(most)
     begun = limit.halvings
-    assert [limit.note_refusal(begun) for _ in range(burst)] == [True, *[False] * (burst - 1)]
+    assert [limit.add_overload(begun) for _ in range(burst)] == [True, *[False] * (burst - 1)]
     assert limit.current == max(1, most // 2)
 
 
 def test_the_limit_rises_by_one_for_a_round_of_answers():
     limit = Limit(128)
-    limit.note_refusal(0)
-    found = [(limit.note_answer(), limit.current)[1] for _ in range(64 + 65)]
+    limit.add_overload(0)
+    found = [(limit.add_success(), limit.current)[1] for _ in range(64 + 65)]
     assert found == [64] * 63 + [65] * 65 + [66]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from etl.model.keys import user_id_of
 from etl.storage.folder import File
-from etl.storage.seed import in_turn, sample_files
+from etl.storage.seed import sample_files, upload_order
 
 stems = st.sampled_from(["1000", "1001", "é", "e\u0301"])
 folders = st.sampled_from(["", "a/", "b/", "a/b/"])
@@ -20,7 +20,7 @@ some_keys = st.sets(st.builds(lambda *parts: "".join(parts), folders, stems, ext
 
 @given(some_keys)
 def test_smallest_key_of_each_user_is_uploaded_last(keys: set[str]):
-    groups = in_turn(File(key, Path(key), key) for key in keys)
+    groups = upload_order(File(key, Path(key), key) for key in keys)
     assert sorted(file.key for group in groups for file in group) == sorted(keys)
     users = defaultdict(set)
     for number, group in enumerate(groups):
@@ -32,6 +32,6 @@ def test_smallest_key_of_each_user_is_uploaded_last(keys: set[str]):
 
 
 def test_sample_has_doubles_whose_winner_depends_on_the_order():
-    doubles = [group for group in in_turn(sample_files()) if len(group) > 1]
+    doubles = [group for group in upload_order(sample_files()) if len(group) > 1]
     keys = [[file.key for file in group if file.key.endswith(".csv")] for group in doubles]
     assert ["archive/1005.csv", "1005.csv"] in keys

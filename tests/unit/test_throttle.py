@@ -10,7 +10,7 @@ from obstore.exceptions import GenericError
 
 from etl.runtime.pools import map_in_threads
 from etl.storage import throttle
-from etl.storage.throttle import ATTEMPTS, ATTEMPTS_REFUSED, Throttle, attempts, is_refusal
+from etl.storage.throttle import ATTEMPTS, ATTEMPTS_OVERLOADED, Throttle, attempts, is_overloaded
 
 SLOW_DOWN = "Generic S3 error: Error - Server returned non-2xx status code: 503 Slow Down: <Error/>"
 HUNG = "Generic S3 error - HTTP error: error sending request\n inner: HttpError { kind: Timeout, }"
@@ -51,7 +51,7 @@ def test_a_fault_in_passing_is_repeated_at_the_same_limit():
 @pytest.mark.parametrize(
     ("error", "count"),
     [
-        (GenericError(SLOW_DOWN), ATTEMPTS_REFUSED),
+        (GenericError(SLOW_DOWN), ATTEMPTS_OVERLOADED),
         (GenericError(HUNG), ATTEMPTS),
         (GenericError(BROKEN), ATTEMPTS),
         (LookupError("no such key"), 1),
@@ -66,7 +66,7 @@ def test_a_fault_that_does_not_pass_is_raised(error: Exception, count: int):
 
 def test_a_key_that_reads_like_a_fault_is_none():
     error = GenericError("Generic S3 error: GET /status%20code:%20503%20kind:%20Timeout: 403")
-    assert not is_refusal(error)
+    assert not is_overloaded(error)
     assert attempts(error) == 1
 
 

@@ -1,25 +1,25 @@
-"""Bytes of user CSVs to text cells with line numbers: encoding, dialect, quotes, ragged rows.
+"""Parse user CSVs into text cells with line numbers.
 
-encoding  bytes -> lines of text             dialect  the header line -> columns, delimiter
-plain     many plain files, read as one      records  any file, one record at a time
-quoting   the grammar of one record          collect  rows and problems as they are found
-parse     which way each file goes           pieces   a huge file, piece by piece
-notices   oddities, one warning each         safe_text  values fit to be shown
+encoding  bytes -> lines of text             dialect    header line -> columns, delimiter
+plain     fast path: files joined as one     records    full parser: one record at a time
+quoting   the grammar of one record          collect    rows and problems as they are found
+parse     chooses the path for each file     chunks     a huge file, chunk by chunk
+notices   warnings, one per kind and file    safe_text  values that are safe to display
 """
 
 from __future__ import annotations
 
+from etl.read.csv.chunks import ChunkReader, undecodable
 from etl.read.csv.collect import MOST_PROBLEMS, first_of_each
-from etl.read.csv.parse import Extract, parse, parse_carefully, sort_problems
-from etl.read.csv.pieces import PieceReader, undecodable
+from etl.read.csv.parse import Extract, parse, parse_fully, sort_problems
 
 __all__ = [
     "MOST_PROBLEMS",
+    "ChunkReader",
     "Extract",
-    "PieceReader",
     "first_of_each",
     "parse",
-    "parse_carefully",
+    "parse_fully",
     "sort_problems",
     "undecodable",
 ]

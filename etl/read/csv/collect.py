@@ -1,4 +1,4 @@
-"""Collects the results of reading a batch of files: blocks of rows, counters, problems, notices.
+"""Collect the results of reading a batch of files: blocks of rows, counters, problems, notices.
 
 Only the first problems of a file's rows are kept individually, up to the number that is stored.
 The rest are counted, because a small file can have a fault on each of a million lines.
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# What str.strip() takes away; a test compares the two.
+# The characters that str.strip() removes; a test compares the two.
 WHITESPACE = (
     "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006"
     "\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 )
 
-MOST_PROBLEMS = 1_000  # of an object's rows, stored one by one
+MOST_PROBLEMS = 1_000  # row problems of one object that are stored individually
 
-_ROWS_A_BLOCK = 100_000
-_TELLING = "birthts"  # the column by which a header among rows is found
-_TELLING_BYTES = (7, 8)  # of all texts that casefold() makes that name
+_BLOCK_ROWS = 100_000
+_HEADER_MARK = "birthts"  # the column in which repeated headers are searched
+_HEADER_MARK_BYTES = (7, 8)  # lengths of all texts that casefold() turns into that name
 
 
 @dataclass(frozen=True)
 class Block:
     """Rows under one header, column by column.
 
-    Shapes:  file (n,) place of the row's file in the batch; line (n,) physical line, from 1;
+    Shapes:  file (n,) index of the row's file in the batch; line (n,) physical line, from 1;
              cells: one Arrow large_string array (n,) for each of `columns`.
     """
 
@@ -63,10 +63,10 @@ class Block:
 
 
 class Record(NamedTuple):
-    """One record as it stands: its file, line (from 1), first physical line, and its cells.
+    """One unprocessed record: its file, line (from 1), first physical line, and its cells.
 
-    Cells are not stripped; None stands for those of a record whose quotes are broken. They are
-    ignored if a line of the record cannot be decoded.
+    Cells are not stripped, and None if the record's quotes are broken. They are ignored if a
+    line of the record cannot be decoded.
     """
 
     file: int
@@ -77,27 +77,26 @@ class Record(NamedTuple):
 
 
 class Collector:
-    """Takes rows and faults as readers find them; a file is named by its place in the batch.
+    """Collects rows and problems from the parsers; a file is identified by its index in the batch.
 
-    `more` counts, by file and code, the problems of rows that are not kept. `unnamed` are the
-    files whose rows bear no id of their own. `notices` are those of the files so far, if these
-    come in pieces.
+    `more` counts, by file and code, the row problems that are not kept. `without_id` are the
+    files without a user_id column. `notices` are those found so far, if a file comes in chunks.
     """
 
     def __init__(self, sources: Sequence[SourceObject], notices: Notices | None = None) -> None:
         self._sources = sources
         self._blocks: list[Block] = []
         self._loose: dict[tuple[str, ...], _LooseRows] = {}
-        self._refused = [0] * len(sources)
+        self._form_problems = [0] * len(sources)
         self.rows_read = [0] * len(sources)
         self.rows_rejected = [0] * len(sources)
         self.problems: list[Problem] = []
         self.more: defaultdict[int, Counter[ProblemCode]] = defaultdict(Counter)
-        self.unnamed: set[int] = set()
+        self.without_id: set[int] = set()
         self.notices = Notices() if notices is None else notices
 
     def add_block(self, block: Block) -> None:
-        """Take rows that have the header's number of cells; blank ones and headers are left out."""
+        """Add rows as wide as the header, without blank rows and repeated headers."""
         block = _without_blank_rows(replace(block, cells=[strip(cells) for cells in block.cells]))
         block = self._without_headers(block)
         files, counts = np.unique(block.file, return_counts=True)
@@ -106,7 +105,7 @@ class Collector:
         self._blocks.append(block)
 
     def add_records(self, columns: tuple[str, ...], records: Iterable[Record]) -> None:
-        """Take records of any number of cells, also blank and broken ones."""
+        """Add records of any number of cells, including blank and broken ones."""
         width, fewest = len(columns), fewest_cells(columns)
         rows = self._loose.setdefault(columns, _LooseRows(columns))
         for record in records:
@@ -117,31 +116,31 @@ class Collector:
                 or not record.is_decodable
                 or _any_filled(cells[width:])
             ):
-                self._refuse(record, width)
+                self._reject(record, width)
                 continue
             rows.add(record.file, record.line, self._padded(record, cells, width))
-            if len(rows.line) == _ROWS_A_BLOCK:
+            if len(rows.line) == _BLOCK_ROWS:
                 self.add_block(rows.take())
 
     def object_problem(
         self,
         file: int,
         code: ProblemCode,
-        note: str,
+        hint: str,
         value: str | None = None,
         severity: Severity = Severity.ERROR,
     ) -> None:
-        """Note a fault of a whole file."""
+        """Add a problem of a whole file."""
         source = self._sources[file]
         shown = None if value is None else safe_value(value)
         self.problems.append(
-            Problem(code, source.key, source.etag, note, value=shown, severity=severity)
+            Problem(code, source.key, source.etag, hint, value=shown, severity=severity)
         )
 
-    def refuse_cells(
-        self, block: Block, place: int, faulty: NDArray[np.bool_], code: ProblemCode, note: str
+    def add_cell_problems(
+        self, block: Block, place: int, faulty: NDArray[np.bool_], code: ProblemCode, hint: str
     ) -> None:
-        """Note a fault of cells of the block's column `place`, in rows that count as read."""
+        """Add problems of faulty cells in the block's column `place`, whose rows are counted."""
         where = np.flatnonzero(faulty)
         kept = first_of_each(block.file[where], MOST_PROBLEMS)
         for file in block.file[where[~kept]].tolist():
@@ -151,28 +150,28 @@ class Collector:
             source = self._sources[int(block.file[index])]
             value = safe_value(cells[index].as_py())
             line = int(block.line[index])
-            self.problems.append(Problem(code, source.key, source.etag, note, line, column, value))
+            self.problems.append(Problem(code, source.key, source.etag, hint, line, column, value))
 
-    def reject_rows(self, block: Block, refused: NDArray[np.bool_]) -> Block:
-        """Count the rows of the mask as rejected; the block without them."""
-        files, counts = np.unique(block.file[refused], return_counts=True)
+    def reject_rows(self, block: Block, rejected: NDArray[np.bool_]) -> Block:
+        """Count the rows of the mask as rejected, and return the block without them."""
+        files, counts = np.unique(block.file[rejected], return_counts=True)
         for file, count in zip(files.tolist(), counts.tolist(), strict=True):
             self.rows_rejected[file] += count
-        return block.without(refused)
+        return block.without(rejected)
 
-    def note_oddities(self) -> None:
-        """Turn the notices into problems, after the last rows of these files."""
+    def add_warnings(self) -> None:
+        """Turn the notices into warnings, after the last rows of these files."""
         self.problems.extend(self.notices.problems(self._sources))
 
     def blocks(self) -> list[Block]:
-        """All rows taken so far."""
+        """All rows added so far."""
         for rows in self._loose.values():
             if rows.line:
                 self.add_block(rows.take())
         return self._blocks
 
     def _padded(self, record: Record, cells: list[str], width: int) -> list[str]:
-        """The cells with blank ones for missing trailing cells, which are noted."""
+        """The cells, with blank ones appended for missing trailing cells; a notice records them."""
         if len(cells) >= width:
             return cells
         if _any_filled(cells):
@@ -181,7 +180,7 @@ class Collector:
         return cells + [""] * (width - len(cells))
 
     def _without_headers(self, block: Block) -> Block:
-        """The block without repeated headers, which are noted."""
+        """The block without repeated headers; a notice records them."""
         repeated = _repeated_headers(block)
         if not repeated:
             return block
@@ -194,25 +193,25 @@ class Collector:
         unwanted[repeated] = True
         return block.without(unwanted)
 
-    def _refuse(self, record: Record, width: int) -> None:
-        """Note what is wrong with the form of a record, unless it is blank."""
+    def _reject(self, record: Record, width: int) -> None:
+        """Reject a record with broken encoding, quotes or width, unless it is blank."""
         if record.is_decodable and record.cells is not None and not _any_filled(record.cells):
             return
         file = record.file
         self.rows_read[file] += 1
         self.rows_rejected[file] += 1
-        self._refused[file] += 1
-        code, note = _fault_of_form(record, width)
-        if self._refused[file] > MOST_PROBLEMS:
+        self._form_problems[file] += 1
+        code, hint = _form_fault(record, width)
+        if self._form_problems[file] > MOST_PROBLEMS:
             self.more[file][code] += 1
             return
         source = self._sources[file]
         value = safe_value(record.raw_line.rstrip("\r\n"))
-        self.problems.append(Problem(code, source.key, source.etag, note, record.line, value=value))
+        self.problems.append(Problem(code, source.key, source.etag, hint, record.line, value=value))
 
 
 def first_of_each(groups: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
-    """Which values are among the first `most` of their group; equal ones stand together."""
+    """Which values are among the first `most` of their group; groups are contiguous."""
     if len(groups) <= most:
         return np.ones(len(groups), dtype=np.bool_)
     begins = np.flatnonzero(np.diff(groups, prepend=groups[0] - 1))
@@ -222,7 +221,7 @@ def first_of_each(groups: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
 
 
 def strip(cells: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The cells as str.strip() would leave them."""
+    """The cells, stripped like str.strip()."""
     return pc.utf8_trim(cells, characters=WHITESPACE)
 
 
@@ -232,10 +231,10 @@ def _without_blank_rows(block: Block) -> Block:
 
 
 def _repeated_headers(block: Block) -> list[int]:
-    """The rows that repeat the header, found by their `birthts` cell."""
-    birthts = block.cells[block.columns.index(_TELLING)]
+    """The indexes of rows that repeat the header, found by their `birthts` cell."""
+    birthts = block.cells[block.columns.index(_HEADER_MARK)]
     size = pc.binary_length(birthts)
-    is_as_long = pc.or_(*(pc.equal(size, length) for length in _TELLING_BYTES))
+    is_as_long = pc.or_(*(pc.equal(size, length) for length in _HEADER_MARK_BYTES))
     if not pc.any(is_as_long).as_py():
         return []
     begins_so = pc.match_substring_regex(birthts.filter(is_as_long), "^[bB]")
@@ -251,36 +250,36 @@ def _any_filled(cells: Sequence[str]) -> bool:
     return any(cell.strip() for cell in cells)
 
 
-def _fault_of_form(record: Record, width: int) -> tuple[ProblemCode, str]:
+def _form_fault(record: Record, width: int) -> tuple[ProblemCode, str]:
     cells = record.cells
     if not record.is_decodable:
-        return ProblemCode.UNDECODABLE, _ENCODING_NOTE
+        return ProblemCode.UNDECODABLE, _ENCODING_HINT
     if cells is None:
-        return ProblemCode.UNCLOSED_QUOTE, _QUOTE_NOTE
-    note = f"Give the row {width} cells, as in the header; it has {len(cells)}."
+        return ProblemCode.UNCLOSED_QUOTE, _QUOTE_HINT
+    hint = f"The row has {len(cells)} cells, but the header has {width}."
     if len(cells) < width:
-        return ProblemCode.SHORT_ROW, note
+        return ProblemCode.SHORT_ROW, f"{hint} Add the missing cells."
     return (
         ProblemCode.LONG_ROW,
-        f"{note} Put a cell that holds the delimiter between double quotes.",
+        f"{hint} Remove the extra cells, or quote cells that contain the delimiter.",
     )
 
 
-_ENCODING_NOTE = (
-    "The row is neither UTF-8 nor cp1252, or it has surrogates encoded as UTF-8 (CESU-8). "
-    "Export it as UTF-8."
+_ENCODING_HINT = (
+    "The row is neither UTF-8 nor cp1252, or it contains surrogates encoded as UTF-8 (CESU-8). "
+    "Export the file as UTF-8."
 )
-_QUOTE_NOTE = (
+_QUOTE_HINT = (
     "A quoted cell that begins on this line is not closed properly. End it with one double "
-    "quote just before the delimiter, and write a quote inside it twice."
+    "quote just before the delimiter, and double every quote inside it."
 )
 
 
 class _LooseRows:
-    """Rows that came one by one, until there are enough to make columns of.
+    """Buffers single rows until there are enough for a block of columns.
 
-    The cells lie in one flat list: a list for each row would keep the garbage collector busy
-    for as long as the reading itself takes.
+    One flat list holds the cells. With a list per row, garbage collection would take as long as
+    parsing.
     """
 
     def __init__(self, columns: tuple[str, ...]) -> None:
@@ -290,13 +289,13 @@ class _LooseRows:
         self.line: list[int] = []
 
     def add(self, file: int, line: int, cells: list[str]) -> None:
-        """Take a row; cells beyond the columns are left out."""
+        """Add a row; cells beyond the columns are dropped."""
         self._file.append(file)
         self.line.append(line)
         self._cells += cells[: len(self._columns)]
 
     def take(self) -> Block:
-        """Give away what has come so far."""
+        """Remove and return the rows so far."""
         width = len(self._columns)
         block = Block(
             self._columns,

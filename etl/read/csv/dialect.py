@@ -1,4 +1,4 @@
-"""The header line: which delimiter a file uses and which columns it has."""
+"""Read the header line: the delimiter and the columns of a file."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ SHOWN_NAMES = 10
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How to cut a file's lines, and what its cells are called.
+    """The delimiter and column names of a file.
 
-    Known columns bear their own spelling, unknown ones the file's, nameless ones `column_<n>`
-    with n counted from 1; no two are alike.
+    Known columns have their canonical spelling, unknown ones that of the file, and nameless ones
+    are called `column_<n>`, counted from 1. All names differ.
     """
 
     delimiter: str
@@ -34,49 +34,49 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class HeaderFault:
-    """Why a header is of no use."""
+    """The reason why a header is invalid."""
 
     code: ProblemCode
-    note: str
+    hint: str
 
 
 def read_header(line: str) -> Dialect | HeaderFault:
-    """The dialect a header line (without its line end) sets, or the first fault it has."""
+    """The dialect of a header line (without its line ending), or its first fault."""
     if "\0" in line:
         return HeaderFault(
             ProblemCode.NUL_BYTE,
-            "The header holds a NUL character. Save the file as plain text in UTF-8.",
+            "The header contains a NUL character. Save the file as plain text in UTF-8.",
         )
-    delimiter, scan = _cut(line)
+    delimiter, scan = _split(line)
     if scan.opened is not None and len(scan.cells) == MOST_COLUMNS:
         return HeaderFault(
             ProblemCode.TOO_MANY_COLUMNS,
-            f"The header has more than {MOST_COLUMNS:,} columns. Remove those that are not needed.",
+            f"The header has more than {MOST_COLUMNS:,} columns. Remove columns you do not need.",
         )
     if scan.is_broken or scan.opened is not None:
         return HeaderFault(
             ProblemCode.UNCLOSED_QUOTE,
-            'A quoted name in the header is not closed properly. End it with one " '
-            "on the same line, just before the delimiter.",
+            "A quoted column name in the header is not closed properly. End it with one double "
+            "quote on the same line, just before the delimiter.",
         )
     columns = _names(scan.cells)
     return _duplicate(columns) or _missing(columns) or Dialect(delimiter, columns)
 
 
 def fewest_cells(columns: Sequence[str]) -> int:
-    """How many cells a row needs: up to the last known column; those after it may be left out."""
+    """The fewest cells a row may have: unknown columns after the last known one are optional."""
     return max((place for place, name in enumerate(columns, 1) if name in KNOWN), default=0)
 
 
 def is_header(cells: Sequence[str], columns: Sequence[str]) -> bool:
-    """Whether the cells name the same columns, whatever their case."""
+    """Whether the cells are the column names, in any case."""
     return _folded(_names(cells)) == _folded(columns)
 
 
-def _cut(line: str) -> tuple[str, Scan]:
-    """The delimiter under which a header has the required columns, and the header cut by it.
+def _split(line: str) -> tuple[str, Scan]:
+    """The delimiter that yields the required columns, and the header split by it.
 
-    If none does, the most frequent one outside quotes, or the first of those.
+    If none does, the delimiter that occurs most often outside quotes, or the first of those.
     """
     for delimiter in DELIMITERS:
         scan = _scan(line, delimiter)
@@ -105,13 +105,13 @@ def _name(written: str, place: int) -> str:
 
 
 def _duplicate(columns: tuple[str, ...]) -> HeaderFault | None:
-    doubled = [name for name, count in Counter(columns).items() if count > 1]
-    if not doubled:
+    repeated = [name for name, count in Counter(columns).items() if count > 1]
+    if not repeated:
         return None
     return HeaderFault(
         ProblemCode.DUPLICATE_COLUMN,
-        f"The header names {_shown(doubled)} more than once. "
-        "Rename or remove columns until each name occurs once.",
+        f"The header has more than one column named {_shown(repeated)}. "
+        "Rename or remove columns until every name is unique.",
     )
 
 
@@ -120,14 +120,14 @@ def _missing(columns: tuple[str, ...]) -> HeaderFault | None:
     if not missing:
         return None
     if len(missing) == len(REQUIRED) and columns[0].casefold().startswith("sep="):
-        advice = "Remove line 1, which is for Excel alone: the header comes first."
+        action = "Remove the sep= line, which only Excel uses; the header must come first."
     elif len(missing) == len(REQUIRED) and any(map(_is_number, columns)):
-        advice = "Line 1 looks like a row: put the header before it."
+        action = "The first line seems to be a row of data; insert the header above it."
     else:
-        advice = "Add the missing columns, or rename those that hold them."
+        action = "Add the missing columns, or rename the columns that contain their values."
     return HeaderFault(
         ProblemCode.MISSING_COLUMN,
-        f"The header lacks {', '.join(missing)}; it has {_shown(columns)}. {advice}",
+        f"The header lacks {', '.join(missing)}; its columns are {_shown(columns)}. {action}",
     )
 
 
@@ -136,6 +136,6 @@ def _is_number(name: str) -> bool:
 
 
 def _shown(names: Sequence[str]) -> str:
-    """Names fit to show, however many or long they are."""
+    """The names, safe to display, however many or long they are."""
     more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
     return ", ".join(map(safe_value, names[:SHOWN_NAMES])) + more

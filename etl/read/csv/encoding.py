@@ -1,9 +1,9 @@
-"""Bytes to lines of text: which encoding a file is in.
+"""Detect a file's encoding and decode it into lines of text.
 
-Statistical guessing is wrong more often than right on files of a few dozen bytes, so only
-certain signs count: a BOM, the NUL pattern of UTF-16, strict UTF-8. Some files are
-joined from parts in several encodings, so a file that is not all UTF-8 is decoded line by line:
-only the lines that are not UTF-8 are read as cp1252, the usual encoding of old spreadsheets.
+Statistical detection is unreliable on files of a few dozen bytes. Only certain signs are used: a
+BOM, the NUL pattern of UTF-16, valid UTF-8. Some files are concatenated from several encodings,
+so a file that is not valid UTF-8 is decoded line by line. Only lines that are not valid UTF-8 are
+read as cp1252, the usual encoding of old spreadsheets.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 
 
 class Decoded(NamedTuple):
-    """The lines of a text with their ends, and the numbers (from 1) of those that are not UTF-8.
+    """The lines of a text with their endings, and the numbers (from 1) of those not in UTF-8.
 
-    `guessed` lines were read as cp1252. `undecodable` lines are kept with one character per
-    byte, so that lines and quotes around them are parsed as usual.
+    `guessed` lines were read as cp1252. `undecodable` lines have one character per byte, so
+    that the lines and quotes around them are parsed as usual.
     """
 
     lines: list[str]
@@ -54,7 +54,7 @@ def decode(content: bytes) -> Decoded | None:
 
 
 def decode_lines(content: bytes) -> Decoded:
-    """Whole lines without byte order marks, each in its own encoding."""
+    """Decode whole lines, each in its own encoding, without byte order marks."""
     try:
         return Decoded(_lines_without_marks(content.decode()))
     except UnicodeDecodeError:
@@ -62,18 +62,18 @@ def decode_lines(content: bytes) -> Decoded:
 
 
 def physical_lines(text: str) -> list[str]:
-    """The lines of a text with their ends, LF, CRLF or CR, as they stand."""
+    """The lines of a text with their original endings: LF, CRLF or CR."""
     return list(io.StringIO(text, newline=""))
 
 
 def without_marks(lines: bytes) -> bytes:
-    """Lines ended by LF, without leading byte order marks, which joined files have."""
+    """Remove the leading byte order marks of LF-terminated lines, which concatenated files have."""
     lines = lines.removeprefix(codecs.BOM_UTF8)
     return _MARKS_OF_LINES.sub(b"", lines) if codecs.BOM_UTF8 in lines else lines
 
 
 def is_utf8(content: bytes) -> bool:
-    """Whether the bytes are UTF-8 throughout."""
+    """Whether all bytes are valid UTF-8."""
     if content.isascii():
         return True
     try:
@@ -104,7 +104,7 @@ def _decode_one_by_one(raw: Sequence[bytes]) -> Decoded:
 
 
 def _guess(line: bytes) -> str | None:
-    """The line as cp1252; None where it is not. Surrogates show UTF-8, made from UTF-16 wrongly."""
+    """The line as cp1252, or None. Encoded surrogates are badly converted UTF-16, not cp1252."""
     if _SURROGATE.search(line):
         return None
     try:
@@ -114,9 +114,9 @@ def _guess(line: bytes) -> str | None:
 
 
 class Transcoder:
-    """Turns a file that comes in pieces, cut anywhere, into lines for `decode_lines`.
+    """Converts the chunks of a file, which may end anywhere, to input for `decode_lines`.
 
-    `size` is that of the whole file in bytes.
+    `size` is the size of the whole file in bytes.
     """
 
     def __init__(self, size: int) -> None:
@@ -124,12 +124,12 @@ class Transcoder:
         self._encoding: str | None = None
         self._rest = b""
 
-    def transcode(self, piece: bytes, *, is_last: bool = False) -> bytes:
-        """The text that is complete so far: UTF-16 as UTF-8, anything else unchanged.
+    def transcode(self, chunk: bytes, *, is_last: bool = False) -> bytes:
+        """The complete characters so far: UTF-16 as UTF-8, anything else unchanged.
 
         Raises:  Undecodable if it looks like UTF-16 but is not.
         """
-        content = self._rest + piece
+        content = self._rest + chunk
         if self._encoding is None:
             if len(content) < _SAMPLE_BYTES and not is_last:
                 self._rest = content
@@ -148,16 +148,16 @@ class Transcoder:
 
 
 def _decoded(content: bytes, encoding: str, *, is_last: bool) -> tuple[str, int]:
-    """The text of the whole characters at the beginning, and how many bytes those take."""
+    """The leading whole characters, and the number of their bytes."""
     if encoding == "utf-16-le":
         return codecs.utf_16_le_decode(content, "strict", is_last)
     return codecs.utf_16_be_decode(content, "strict", is_last)
 
 
 def _signs(head: bytes, size: int) -> tuple[str, int]:
-    """The encoding a file shows by certain signs, else UTF-8, and how long its BOM is.
+    """The encoding that certain signs show, else UTF-8, and the length of the BOM.
 
-    `head` is the file's beginning, 512 bytes at least unless it is shorter; `size` its length.
+    `head` is the beginning of the file, at least 512 bytes of it; `size` is its whole size.
     """
     for mark, encoding in _MARKS:
         if head.startswith(mark):
@@ -166,7 +166,7 @@ def _signs(head: bytes, size: int) -> tuple[str, int]:
 
 
 def _utf16_by_nul_pattern(head: bytes, size: int) -> str | None:
-    """In UTF-16 most Western text has a NUL at every second byte, and nothing else does."""
+    """Only Western text in UTF-16 has a NUL in nearly every second byte."""
     if size < _SHORTEST_UTF16 or size % 2:
         return None
     even, odd = head[:_SAMPLE_BYTES:2], head[1:_SAMPLE_BYTES:2]
@@ -183,6 +183,6 @@ def _seldom_nul(half: bytes) -> bool:
     return half.count(0) * 10 < len(half) * 3
 
 
-def count_line_ends(content: bytes) -> int:
-    """How many line ends UTF-8 bytes hold: LF, CRLF or CR."""
+def count_line_endings(content: bytes) -> int:
+    """Count the line endings in UTF-8 bytes: LF, CRLF or CR."""
     return content.count(b"\n") + content.count(b"\r") - content.count(b"\r\n")

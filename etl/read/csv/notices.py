@@ -1,4 +1,4 @@
-"""Oddities that do not reject rows: one warning per kind and file, however many lines have it."""
+"""Warnings about lines that are still read: one per kind and file, however many lines have it."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ if TYPE_CHECKING:
 
 LISTED_LINES = 5
 
-_NOTES = {
+_HINTS = {
     ProblemCode.GUESSED_ENCODING: (
-        "{Lines} not UTF-8 and read as cp1252. Check the accented letters, then save "
+        "{Lines} not valid UTF-8, so read as cp1252. Check the accented letters, then save "
         "the file as UTF-8."
     ),
     ProblemCode.REPEATED_HEADER: (
-        "{Lines} a repeated header and skipped. Keep only the header at the top of the file."
+        "{Lines} skipped because the header is repeated there. Keep the header only at the top "
+        "of the file."
     ),
     ProblemCode.MISSING_TRAILING_CELLS: (
-        "{Lines} shorter than the header and read as if the last cells were blank. "
-        "Check that no cell is missing."
+        "{Lines} shorter than the header; the missing last cells were read as blank. "
+        "Check that no cell is missing within the row."
     ),
 }
 
 
 @dataclass
 class Notice:
-    """One oddity of one file: the number of lines, the first numbers, and the first line's text."""
+    """One warning of one file: the count of lines, the first numbers, and the first line's text."""
 
     count: int = 0
     lines: list[int] = field(default_factory=list)
     value: str | None = None
 
     def add(self, numbers: Sequence[int], first: str | None) -> None:
-        """Take lines in their order; `first` is the text of the first of them."""
+        """Add lines in their order; `first` is the text of the first one."""
         self.count += len(numbers)
         listed = [*self.lines, *numbers[:LISTED_LINES]]
         if listed[0] != min(listed) or not self.lines:
@@ -46,7 +47,7 @@ class Notice:
 
 
 class Notices:
-    """The oddities of the files of a batch; a file is named by its place in the batch."""
+    """The warnings of a batch of files; a file is identified by its index in the batch."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[int, ProblemCode], Notice] = {}
@@ -54,21 +55,21 @@ class Notices:
     def add(
         self, file: int, code: ProblemCode, numbers: Sequence[int], first: str | None = None
     ) -> None:
-        """Take lines (one at least, in their order) of a file; `first` is the first one's text."""
+        """Add one or more lines of a file, in their order; `first` is the first one's text."""
         notice = self._found.setdefault((file, code), Notice())
         if len(notice.lines) == LISTED_LINES and numbers[0] > notice.lines[-1]:
-            notice.count += len(numbers)  # every line of a large file may come here
+            notice.count += len(numbers)  # fast: every line of a large file may have it
         else:
             shown = None if first is None else safe_value(first.rstrip("\r\n"))
             notice.add(numbers, shown)
 
     def problems(self, sources: Sequence[SourceObject]) -> Iterator[Problem]:
-        """A warning for each oddity of each file."""
+        """The warnings as problems."""
         for (file, code), notice in self._found.items():
             source = sources[file]
-            note = _NOTES[code].format(Lines=_lines(notice))
+            hint = _HINTS[code].format(Lines=_lines(notice))
             yield Problem(
-                code, source.key, source.etag, note, value=notice.value, severity=Severity.WARNING
+                code, source.key, source.etag, hint, value=notice.value, severity=Severity.WARNING
             )
 
 

@@ -1,9 +1,8 @@
-"""Bytes of user CSVs to text cells, with the key and line of every row.
+"""Parse user CSVs into text cells, with the key and line of every row.
 
-Thousands of tiny files are as cheap as one large one: those that are plain and share a header
-are read as one. Everything else takes the careful reader, file by file. Nothing is judged here
-but the form: whether there is a text, a header, a row with all its cells, and cells that a
-database can hold.
+The fast path joins plain files that share a header, so thousands of tiny files cost as much as
+one large file. All others go through the full parser, file by file. Only the form is checked:
+the encoding, the header, the number of cells, and cells that PostgreSQL cannot store.
 """
 
 from __future__ import annotations
@@ -41,15 +40,15 @@ _COMMA = ", "
 
 @dataclass(frozen=True)
 class Extract:
-    """What a batch of files holds.
+    """The rows and problems of a batch of files.
 
     Shapes:  rows (n, 7): key, line (int64, from 1), user_id, first_name, last_name, birthts
-             (text, stripped), extra (JSON object of the filled cells of unknown columns, or
-             <NA>); in the order of the files and, within one, of its lines.
-             problems: sorted by key, line, column and code; of each object's rows the first
-             1,000 at least. more: by key, how many of each code are not among them.
-             rows_read: for every key the data rows found, refused ones included.
-             rows_rejected: by key those refused, where there are any.
+             (text, stripped), extra (JSON object of the nonblank cells of unknown columns, or
+             <NA>); in the order of the files and of their lines.
+             problems: sorted by key, line, column and code; at least the first 1,000 row
+             problems of each object. more: by key, how many of each code are left out.
+             rows_read: by key, the number of data rows, including rejected ones.
+             rows_rejected: by key, the number of rejected rows, if any.
              of_one_user: keys of files with several rows and no user_id column.
     """
 
@@ -62,34 +61,34 @@ class Extract:
 
 
 def parse(files: Sequence[SourceFile]) -> Extract:
-    """Read user CSVs as text cells. Whatever is wrong with them is a problem, not an exception."""
+    """Parse user CSVs into text cells. Faults are returned as problems, not raised."""
     collector = Collector([file.source for file in files])
     by_header: dict[bytes, list[tuple[int, bytes]]] = defaultdict(list)
     for place, file in enumerate(files):
         plain = as_plain(file.content)
         if plain is None:
-            _read_carefully(place, file, collector)
+            _parse_fully(place, file, collector)
         else:
             by_header[plain.header].append((place, plain.body))
     for header, members in by_header.items():
-        _read_together(header, members, files, collector)
+        _parse_joined(header, members, files, collector)
     return _whole_extract(files, collector)
 
 
-def parse_carefully(files: Sequence[SourceFile]) -> Extract:
-    """What `parse` gives, by the careful reader alone: slower, and the measure of the fast one."""
+def parse_fully(files: Sequence[SourceFile]) -> Extract:
+    """As `parse`, but only with the full parser: slower, and the reference for the fast path."""
     collector = Collector([file.source for file in files])
     for place, file in enumerate(files):
-        _read_carefully(place, file, collector)
+        _parse_fully(place, file, collector)
     return _whole_extract(files, collector)
 
 
 def sort_problems(problems: Iterable[Problem]) -> list[Problem]:
-    """Problems by key, line (the whole object's first), column and code."""
+    """Problems by key, line (those of the whole object first), column and code."""
     return sorted(problems, key=lambda p: (p.key, p.line or 0, p.column or "", p.code))
 
 
-def _read_together(
+def _parse_joined(
     header: bytes,
     members: Sequence[tuple[int, bytes]],
     files: Sequence[SourceFile],
@@ -107,39 +106,39 @@ def _read_together(
         read_plain(places, bodies, dialect, collector)
 
 
-def _read_carefully(place: int, file: SourceFile, collector: Collector) -> None:
+def _parse_fully(place: int, file: SourceFile, collector: Collector) -> None:
     decoded = decode(file.content)
     if decoded is None:
-        note_undecodable(place, collector)
+        add_undecodable(place, collector)
         return
     first = header_line(decoded.lines)
     if first is None:
-        note_empty(place, collector)
+        add_empty_file(place, collector)
     elif first + 1 in decoded.undecodable:
-        note_undecodable(place, collector)
+        add_undecodable(place, collector)
     else:
-        _read_lines(place, file.source.key, decoded, first, collector)
+        _parse_lines(place, file.source.key, decoded, first, collector)
 
 
-def _read_lines(place: int, key: str, decoded: Decoded, first: int, collector: Collector) -> None:
+def _parse_lines(place: int, key: str, decoded: Decoded, first: int, collector: Collector) -> None:
     header = decoded.lines[first].rstrip("\r\n")
     dialect = read_header(header)
     if is_usable(place, key, header, dialect, collector) and isinstance(dialect, Dialect):
-        note_guesses(place, decoded, collector)
+        add_guessed_lines(place, decoded, collector)
         records = Records(decoded.lines, first + 1, dialect)
         found = as_records(place, decoded, records)
         collector.add_records(dialect.columns, found)
 
 
 def header_line(lines: Sequence[str]) -> int | None:
-    """Which line (from 0) is the first that is not blank."""
+    """The index of the first line that is not blank."""
     return next((index for index, line in enumerate(lines) if line.strip()), None)
 
 
 def as_records(
     place: int, decoded: Decoded, records: Records, first_line: int = 1
 ) -> Iterator[Record]:
-    """The records of these lines, of which the first bears the number `first_line` in its file."""
+    """The records of these lines; `first_line` is the number of the first line in its file."""
     undecodable = decoded.undecodable
     for start, cells in records:
         raw, is_decodable = decoded.lines[start], True
@@ -151,8 +150,10 @@ def as_records(
         yield Record(place, start + first_line, raw, cells, is_decodable)
 
 
-def note_guesses(place: int, decoded: Decoded, collector: Collector, first_line: int = 1) -> None:
-    """Note which of these lines were read as cp1252."""
+def add_guessed_lines(
+    place: int, decoded: Decoded, collector: Collector, first_line: int = 1
+) -> None:
+    """Add a notice of the lines that were read as cp1252."""
     if decoded.guessed:
         numbers = [number - 1 + first_line for number in decoded.guessed]
         first = decoded.lines[decoded.guessed[0] - 1]
@@ -162,33 +163,35 @@ def note_guesses(place: int, decoded: Decoded, collector: Collector, first_line:
 def is_usable(
     place: int, key: str, header: str, dialect: Dialect | HeaderFault, collector: Collector
 ) -> bool:
-    """Whether rows can be read under the header; if not, what is wrong with it is noted."""
+    """Whether the header is usable; if not, a problem is added."""
     if isinstance(dialect, HeaderFault):
-        collector.object_problem(place, dialect.code, dialect.note, header)
+        collector.object_problem(place, dialect.code, dialect.hint, header)
         return False
     if "user_id" not in dialect.columns and not user_id_of(key):
         collector.object_problem(
             place,
             ProblemCode.MISSING_COLUMN,
-            "Neither the file's name nor a column tells the user_id. "
-            "Rename the file to <user_id>.csv, or add a user_id column.",
+            "The file has no user_id column, and its name contains no user_id. "
+            "Add the column, or rename the file to <user_id>.csv.",
             header,
         )
         return False
     if "user_id" not in dialect.columns:
-        collector.unnamed.add(place)
+        collector.without_id.add(place)
     return True
 
 
-def note_empty(place: int, collector: Collector) -> None:
-    """Note that the file holds no text."""
+def add_empty_file(place: int, collector: Collector) -> None:
+    """Add the problem of a file without text."""
     collector.object_problem(
-        place, ProblemCode.EMPTY_FILE, "The file is empty. Upload it again, or remove it."
+        place,
+        ProblemCode.EMPTY_FILE,
+        "The file is empty. Upload it again, or remove it from the bucket.",
     )
 
 
-def note_undecodable(place: int, collector: Collector) -> None:
-    """Note that no encoding fits the file."""
+def add_undecodable(place: int, collector: Collector) -> None:
+    """Add the problem of a file that no encoding fits."""
     collector.object_problem(
         place,
         ProblemCode.UNDECODABLE,
@@ -196,26 +199,26 @@ def note_undecodable(place: int, collector: Collector) -> None:
     )
 
 
-def note_no_rows(place: int, collector: Collector) -> None:
-    """Note that there is nothing under the file's good header, which deserves a look."""
+def add_no_rows(place: int, collector: Collector) -> None:
+    """Add the warning of a file with a valid header and no rows."""
     collector.object_problem(
         place,
         ProblemCode.NO_ROWS,
-        "The file has a header and no rows. Add them, or remove the file.",
+        "The file has a header but no rows. Add rows, or remove the file from the bucket.",
         severity=Severity.WARNING,
     )
 
 
 def _whole_extract(files: Sequence[SourceFile], collector: Collector) -> Extract:
     sources = [file.source for file in files]
-    collector.blocks()  # the last rows are counted now
-    _note_missing_rows(sources, collector)
-    collector.note_oddities()
+    collector.blocks()  # counts the last rows
+    _add_files_without_rows(sources, collector)
+    collector.add_warnings()
     return to_extract(sources, collector)
 
 
 def to_extract(sources: Sequence[SourceObject], collector: Collector) -> Extract:
-    """What the collector holds of these objects, as a table."""
+    """The collector's rows and problems of these objects."""
     keys = [source.key for source in sources]
     key_cells, user_ids = pa.array(keys, _TEXT), pa.array(map(user_id_of, keys), _TEXT)
     tables = [
@@ -230,33 +233,33 @@ def to_extract(sources: Sequence[SourceObject], collector: Collector) -> Extract
         rows_rejected={key: count for key, count in zip(keys, rejected, strict=True) if count},
         more={keys[place]: counted for place, counted in collector.more.items()},
         of_one_user=frozenset(
-            keys[place] for place in collector.unnamed if collector.rows_read[place] > 1
+            keys[place] for place in collector.without_id if collector.rows_read[place] > 1
         ),
     )
 
 
-def _note_missing_rows(sources: Sequence[SourceObject], collector: Collector) -> None:
-    refused = {
+def _add_files_without_rows(sources: Sequence[SourceObject], collector: Collector) -> None:
+    rejected = {
         problem.key
         for problem in collector.problems
         if problem.line is None and problem.severity is Severity.ERROR
     }
     for place, source in enumerate(sources):
-        if collector.rows_read[place] == 0 and source.key not in refused:
-            note_no_rows(place, collector)
+        if collector.rows_read[place] == 0 and source.key not in rejected:
+            add_no_rows(place, collector)
 
 
 def _storable(block: Block, collector: Collector) -> Block:
-    """The block without the rows whose cells a database cannot hold, which become problems."""
-    refused: NDArray[np.bool_] = np.zeros(len(block.line), dtype=np.bool_)
+    """The block without rows that PostgreSQL cannot store; problems are added for these."""
+    rejected: NDArray[np.bool_] = np.zeros(len(block.line), dtype=np.bool_)
     for code, find in ((ProblemCode.NUL_BYTE, _has_nul), (ProblemCode.CELL_TOO_LONG, _is_too_long)):
-        sound = ~refused  # a row with a NUL is not measured as well
+        others = ~rejected  # a row with a NUL is not also reported as too long
         for place, column in enumerate(block.columns):
-            faulty = find(column, block.cells[place]) & sound
+            faulty = find(column, block.cells[place]) & others
             if faulty.any():
-                collector.refuse_cells(block, place, faulty, code, _NOTES[code])
-                refused |= faulty
-    return collector.reject_rows(block, refused) if refused.any() else block
+                collector.add_cell_problems(block, place, faulty, code, _CELL_HINTS[code])
+                rejected |= faulty
+    return collector.reject_rows(block, rejected) if rejected.any() else block
 
 
 def _has_nul(_column: str, cells: pa.ChunkedArray) -> NDArray[np.bool_]:
@@ -266,17 +269,18 @@ def _has_nul(_column: str, cells: pa.ChunkedArray) -> NDArray[np.bool_]:
 def _is_too_long(column: str, cells: pa.ChunkedArray) -> NDArray[np.bool_]:
     size = pc.binary_length(cells)
     is_too_long = pc.greater(size, LONGEST_CELL_CHARACTERS)
-    if pc.any(is_too_long).as_py():  # in bytes; characters are dearer to count
+    if pc.any(is_too_long).as_py():  # by bytes; counting characters is slower
         is_too_long = pc.greater(pc.utf8_length(cells), LONGEST_CELL_CHARACTERS)
     if column == "user_id":
         is_too_long = pc.or_(is_too_long, pc.greater(size, LONGEST_USER_ID_BYTES))
     return _mask(is_too_long)
 
 
-_NOTES = {
-    ProblemCode.NUL_BYTE: "Remove the NUL character from the cell; no database can hold it.",
+_CELL_HINTS = {
+    ProblemCode.NUL_BYTE: "Remove the NUL character from the cell; PostgreSQL cannot store it.",
     ProblemCode.CELL_TOO_LONG: f"Shorten the cell to {LONGEST_CELL_CHARACTERS:,} characters, "
-    f"a user_id to {LONGEST_USER_ID_BYTES:,} bytes. Perhaps a line end is missing.",
+    f"or a user_id to {LONGEST_USER_ID_BYTES:,} bytes. If rows ran together, add the missing "
+    "line ending.",
 }
 
 
@@ -303,7 +307,7 @@ def _extra(block: Block) -> pa.Array:
     ]
     if not members:
         return pa.nulls(len(block.line), _TEXT)
-    # Joining with null_handling="skip" would be plainer, but Arrow loses all-null rows there.
+    # null_handling="skip" would be simpler, but Arrow drops all-null rows with it.
     listed = pc.binary_join_element_wise(*members, _text(""))
     inner = pc.utf8_slice_codeunits(listed, len(_COMMA))
     objects = pc.binary_join_element_wise(_text("{"), inner, _text("}"), _text(""))
@@ -311,7 +315,7 @@ def _extra(block: Block) -> pa.Array:
 
 
 def _json_members(name: str, cells: pa.ChunkedArray) -> pa.ChunkedArray:
-    """`, "name": "cell"` for every cell, nothing where it is blank."""
+    """`, "name": "cell"` for every cell, or an empty text if it is blank."""
     prefix = _text(f"{_COMMA}{_quote(name)}: ")
     members = pc.binary_join_element_wise(prefix, _json_strings(cells), _text(""))
     return pc.if_else(_is_blank(cells), _text(""), members)

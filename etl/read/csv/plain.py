@@ -1,9 +1,9 @@
-"""The fast reader: files without quotes that share a header, joined and read as one.
+"""The fast path: files without quotes that share a header, joined and parsed as one.
 
-Plain means that bytes alone tell lines and cells: UTF-8, no quote, no NUL, no lone CR. Numpy
-finds line ends and delimiters in the joined bytes; lines with as many cells as the header go
-through Arrow's CSV reader, the odd ones through the collector one by one. Whatever this reader
-takes, the careful reader would read the same.
+A plain file is UTF-8 without quotes, NULs and lone CRs, so delimiter and newline bytes separate
+its cells and lines. NumPy finds these bytes in the joined files. Lines as wide as the header go
+through Arrow's CSV reader, all others one by one through the collector. The full parser returns
+the same for every file that this path accepts.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _NEWLINE = 10
 
 
 class PlainFile(NamedTuple):
-    """The header line of a plain file and the bytes behind it, without BOM, lines ended by LF."""
+    """The header line of a plain file and the bytes after it, without BOM, lines ended by LF."""
 
     header: bytes
     body: bytes
 
 
 def as_plain(content: bytes) -> PlainFile | None:
-    """The file cut behind its header; None when it is not plain or does not begin with one."""
+    """The file, split after its header; None if it is not plain or its first line is blank."""
     lines = as_plain_lines(content)
     if lines is None:
         return None
@@ -49,7 +49,7 @@ def as_plain(content: bytes) -> PlainFile | None:
 
 
 def as_plain_lines(content: bytes) -> bytes | None:
-    """The lines without marks, all ended by LF; None when they are not plain."""
+    """The lines without byte order marks, all ended by LF; None if they are not plain."""
     if b'"' in content or b"\0" in content:
         return None
     if b"\r" in content:
@@ -70,9 +70,9 @@ def read_plain(
     collector: Collector,
     first_line: int = 2,
 ) -> None:
-    """Read the bodies of plain files, all of one dialect; `files` are their places in the batch.
+    """Parse the bodies of plain files with one dialect; `files` are their indexes in the batch.
 
-    `first_line` is the number in its file of a body's first line.
+    `first_line` is the line number of a body's first line in its file.
     """
     joined = bodies[0] if len(bodies) == 1 else b"".join(bodies)
     if not joined:
@@ -89,10 +89,10 @@ def read_plain(
 
 
 @dataclass(frozen=True)
-class _Lines:
+class _LineIndex:
     """Every line of the joined bytes.
 
-    Shapes:  each (n,). start and length in bytes, the line's LF not counted; cells: how many;
+    Shapes:  each (n,). start and length in bytes, without the LF; cells: number of cells;
              file: index of its body; number: physical line in its file, from 1.
     """
 
@@ -103,7 +103,7 @@ class _Lines:
     number: NDArray[np.int64]
 
 
-def _index(joined: bytes, bodies: Sequence[bytes], delimiter: str, first_line: int) -> _Lines:
+def _index(joined: bytes, bodies: Sequence[bytes], delimiter: str, first_line: int) -> _LineIndex:
     data = np.frombuffer(joined, dtype=np.uint8)
     separators = np.flatnonzero((data == _NEWLINE) | (data == ord(delimiter)))
     newlines = np.flatnonzero(data[separators] == _NEWLINE)
@@ -113,7 +113,7 @@ def _index(joined: bytes, bodies: Sequence[bytes], delimiter: str, first_line: i
     body_ends = np.cumsum(sizes)
     file = np.searchsorted(body_ends, end, side="right")
     first_lines = np.searchsorted(start, body_ends - sizes)
-    return _Lines(
+    return _LineIndex(
         start=start,
         length=end - start,
         cells=np.diff(newlines, prepend=-1),
@@ -122,7 +122,7 @@ def _index(joined: bytes, bodies: Sequence[bytes], delimiter: str, first_line: i
     )
 
 
-def _keep_lines(joined: bytes, index: _Lines, wanted: NDArray[np.bool_]) -> bytes:
+def _keep_lines(joined: bytes, index: _LineIndex, wanted: NDArray[np.bool_]) -> bytes:
     if wanted.all():
         return joined
     data = np.frombuffer(joined, dtype=np.uint8)
@@ -136,12 +136,12 @@ def _read_regular(
     dialect: Dialect,
     collector: Collector,
 ) -> None:
-    collector.add_block(Block(dialect.columns, file, number, _cut(lines, dialect)))
+    collector.add_block(Block(dialect.columns, file, number, _split_cells(lines, dialect)))
 
 
 def _odd_lines(
     joined: bytes,
-    index: _Lines,
+    index: _LineIndex,
     places: NDArray[np.int64],
     which: NDArray[np.int64],
     dialect: Dialect,
@@ -152,8 +152,8 @@ def _odd_lines(
         yield Record(place, number, line, line.split(dialect.delimiter))
 
 
-def _cut(lines: bytes, dialect: Dialect) -> list[Any]:
-    # Names are our own: a file's may be anything at all.
+def _split_cells(lines: bytes, dialect: Dialect) -> list[Any]:
+    # Column indexes as names: Arrow need not accept those of the file.
     names = [str(place) for place in range(len(dialect.columns))]
     text = pa.large_string()
     table = csv.read_csv(

@@ -1,8 +1,8 @@
-"""Cut one physical line into cells, minding quotes.
+"""Split one physical line into cells, with quotes.
 
-A cell is quoted when it begins with a quote, after nothing but spaces and tabs; a quote further
-in is an ordinary character (O"Brien). Inside, a doubled quote is one quote; behind the closing
-quote only spaces and tabs may follow.
+A cell is quoted if it begins with a quote, after optional spaces and tabs. Any other quote is an
+ordinary character (O"Brien). Inside a quoted cell, a doubled quote is one quote. Only spaces and
+tabs may follow the closing quote.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-# Possessive: a gigantic cell must not leave a trail of places to backtrack to.
+# Possessive: no backtracking positions, even for a huge cell.
 _INSIDE = re.compile(r'[^"]*+(?:""[^"]*+)*+')
 
 
 class Scan(NamedTuple):
-    """What a line holds: cells that end on it, and where the quoted cell begins that does not.
+    """The cells that end on a line, and the position of a quoted cell that does not.
 
-    Cells are not stripped. With `opened` None the record is over at the end of the line, or, if it
-    `is_broken`, where text follows a closing quote.
+    Cells are not stripped. If `opened` is None, the record ends on this line. If it `is_broken`,
+    text follows a closing quote.
     """
 
     cells: list[str]
@@ -27,7 +27,7 @@ class Scan(NamedTuple):
 
 
 class Tokenizer:
-    """Cuts lines at one delimiter."""
+    """Splits lines at one delimiter."""
 
     def __init__(self, delimiter: str) -> None:
         space = "[ ]*+" if delimiter == "\t" else "[ \t]*+"
@@ -36,18 +36,18 @@ class Tokenizer:
         self._closing = re.compile(f'"{space}(?:({re.escape(delimiter)})|\\Z)')
 
     def scan(self, line: str, *, inside: bool = False) -> Scan | None:
-        """The cells of a line without its line end; None when text follows a closing quote.
+        """The cells of a line without its line ending; None if text follows a closing quote.
 
-        `inside` tells that a quoted cell of an earlier line goes on here: its rest is the
-        first cell then, and `opened` is 0 when the line does not close it either.
+        `inside` means that a quoted cell of an earlier line continues here. Its remainder is then
+        the first cell, and `opened` is 0 if this line does not close it either.
         """
         scan = self.scan_some(line, inside=inside)
         return None if scan.is_broken else scan
 
     def scan_some(self, line: str, *, inside: bool = False, most: int | None = None) -> Scan:
-        """As `scan`, with the cells before the fault of a broken line, and of `most` cells alone.
+        """As `scan`, but returns the cells before a fault, and at most `most` cells.
 
-        Where there are more, `opened` is where the next one begins.
+        If there are more cells, `opened` is the position of the next one.
         """
         cells: list[str] = []
         position: int | None = 0
@@ -77,5 +77,5 @@ class Tokenizer:
 
 
 def unescape(quoted: str) -> str:
-    """The content of a quoted cell, or of a part of one, with doubled quotes made single."""
+    """The content of a quoted cell, or part of one, with doubled quotes made single."""
     return quoted.replace('""', '"')

@@ -1,9 +1,9 @@
-"""The careful reader: a file's records one by one, quotes and all.
+"""The full parser: the records of a file one by one, with quotes.
 
-A quote that is never closed must not swallow the rows behind it. A record that ends in no
-proper way costs its first line only, and reading resumes on the next. Such a file could make a
-simple reader read the rest of the file again for every line; here each line is read at most
-twice, once as the start of a record and once as the inside of a quote.
+An unclosed quote must not swallow the rows after it. A broken record therefore loses only its
+first line, and parsing resumes on the next one. A simple parser could then scan the rest of the
+file again for every line. This one scans each line at most twice: as the start of a record, and
+as the inside of a quote.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ MAX_CHARACTERS = 1_048_576
 
 
 class Records:
-    """Every record from line `first` on, blank ones too: the line it starts on and its cells.
+    """Every record from line `first` on, including blank ones: its first line and its cells.
 
-    Lines count from 0 here. Cells are not stripped; None stands for those of a broken record.
+    Lines count from 0 here. Cells are not stripped, and None if the record is broken.
 
-    A record on one line may have any number of cells. One on several lines has as many as the
-    header, once blank surplus cells are dropped, or lacks only cells of unknown columns at its
-    end; and it spans at most 1,000 lines and 1,048,576 characters, its last line end not counted.
-    Else it is broken.
+    A record on one line may have any number of cells. A record on several lines is broken unless
 
-    Where more lines are to come (`is_cut`), reading ends before the first record that they could
-    complete; `next_line` tells where.
+    - it is as wide as the header without blank surplus cells, or lacks only trailing cells of
+      unknown columns; and
+    - it spans at most 1,000 lines and 1,048,576 characters, not counting its last line ending.
+
+    If more lines will follow (`is_cut`), iteration ends before the first record that they could
+    complete; `next_line` is its first line.
     """
 
     def __init__(
@@ -41,11 +42,11 @@ class Records:
     ) -> None:
         self._lines = lines
         self._delimiter = dialect.delimiter
-        self._quoted = _Reader(lines, dialect, is_cut=is_cut)
+        self._quoted = _QuotedRecords(lines, dialect, is_cut=is_cut)
         self.next_line = first
 
     def __iter__(self) -> Iterator[tuple[int, list[str] | None]]:
-        """Read on from `next_line`."""
+        """Continue at `next_line`."""
         while self.next_line < len(self._lines):
             start = self.next_line
             found = self._read(start)
@@ -61,8 +62,8 @@ class Records:
         return line.split(self._delimiter), start + 1
 
 
-class _Reader:
-    """Reads the records that hold quotes."""
+class _QuotedRecords:
+    """Parses the records that contain quotes."""
 
     def __init__(self, lines: Sequence[str], dialect: Dialect, *, is_cut: bool) -> None:
         self._lines = lines
@@ -73,9 +74,9 @@ class _Reader:
         self._inside = _Inside(lines, self._tokenizer, 0)
 
     def read(self, start: int) -> tuple[list[str] | None, int] | None:
-        """The cells of the record on line `start`, None if broken, and where to go on.
+        """The cells of the record on line `start`, or None if broken, and the next record's line.
 
-        None altogether when it takes lines still to come to tell.
+        None instead of both if the record depends on lines still to come.
         """
         head = self._tokenizer.scan(_body(self._lines[start]))
         if head is None or head.opened is None:
@@ -83,7 +84,7 @@ class _Reader:
         if not self._inside.covers(start + 1):
             self._inside = _Inside(self._lines, self._tokenizer, start + 1)
         last = self._inside.last_line(start)
-        if last is None and self._is_cut and self._inside.could_go_on(start):
+        if last is None and self._is_cut and self._inside.could_continue(start):
             return None
         if last is not None:
             cells = self._long_record(start, last, head)
@@ -107,24 +108,24 @@ class _Reader:
         return cells
 
     def _cells(self, start: int, last: int, head: Scan) -> Iterator[str]:
-        """Cells as they close, so that a caller who has seen enough can stop."""
+        """The cells as they close, so that the caller can stop early."""
         yield from head.cells
-        pieces = [unescape(self._lines[start][head.opened :])]
+        fragments = [unescape(self._lines[start][head.opened :])]
         for index in range(start + 1, last + 1):
             scan = self._inside.scan_of(index)
             if scan.cells:
-                yield "".join([*pieces, scan.cells[0]])
+                yield "".join([*fragments, scan.cells[0]])
                 yield from scan.cells[1:]
-                pieces.clear()
+                fragments.clear()
             if scan.opened is not None:
-                pieces.append(unescape(self._lines[index][scan.opened :]))
+                fragments.append(unescape(self._lines[index][scan.opened :]))
 
 
 class _Inside:
-    """Lines from `first` on, read as if a quote were open at the start of `first`.
+    """Lines from `first` on, scanned as if a quote were open at the start of `first`.
 
-    What a line means inside a quote does not depend on where the quote was opened. So every
-    record that runs into these lines shares one reading of them, which only ever moves forward.
+    The scan of a line inside a quote does not depend on where the quote was opened. All records
+    that extend into these lines therefore share one scan, which only moves forward.
     """
 
     def __init__(self, lines: Sequence[str], tokenizer: Tokenizer, first: int) -> None:
@@ -139,11 +140,11 @@ class _Inside:
         self._is_over = False
 
     def covers(self, index: int) -> bool:
-        """Whether a record may run into these lines at `index`."""
+        """Whether a record may extend into these lines at `index`."""
         return self._first <= index < self._next or (index == self._next and not self._is_over)
 
     def last_line(self, start: int) -> int | None:
-        """Where the record that starts on the line `start` ends; None when it is broken."""
+        """The last line of the record that starts on line `start`; None if it is broken."""
         while not self._is_over and self._next < len(self._lines):
             if not self._within_limits(start, self._next):
                 return None
@@ -152,26 +153,26 @@ class _Inside:
         is_closed = self._is_over and len(self._scans) == last + 1 - self._first
         return last if is_closed and self._within_limits(start, last) else None
 
-    def could_go_on(self, start: int) -> bool:
-        """Whether the record that starts on `start` is still open behind the lines there are."""
+    def could_continue(self, start: int) -> bool:
+        """Whether the record that starts on line `start` is still open after the last line."""
         if self._is_over or self._next < len(self._lines):
             return False
         return self._next - start < MAX_LINES and self._length(start, self._next) <= MAX_CHARACTERS
 
     def cells_closed(self, first: int, last: int) -> int:
-        """How many cells end on the lines `first` to `last`."""
+        """The number of cells that end on the lines `first` to `last`."""
         return self._cells[last + 1 - self._first] - self._cells[first - self._first]
 
     def last_filled_cell(self, first: int) -> int:
-        """Which cell that ends on line `first` or later, from 1, is the last not blank.
+        """The number, from 1, of the last nonblank cell among those that end on `first` or later.
 
-        0 when all are blank, and when it is the first: that one began before, who knows where.
+        0 if all are blank, or if it is the first one, which began on an unknown line before.
         """
         place = self._last_filled - self._cells[first - self._first]
         return place if place > 1 else 0
 
     def scan_of(self, index: int) -> Scan:
-        """The reading of one line."""
+        """The scan of one line."""
         return self._scans[index - self._first]
 
     @property
@@ -183,7 +184,7 @@ class _Inside:
         return last - start < MAX_LINES and characters <= MAX_CHARACTERS
 
     def _length(self, start: int, end: int) -> int:
-        """Characters of the lines from `start` up to `end`, which is not counted."""
+        """The number of characters on the lines from `start` up to, but not including, `end`."""
         between = self._characters[end - self._first] - self._characters[start + 1 - self._first]
         return len(self._lines[start]) + between
 
@@ -191,13 +192,13 @@ class _Inside:
         line = self._lines[self._next]
         scan = self._tokenizer.scan(_body(line), inside=True)
         if scan is not None:
-            self._note_filled(line, scan)
+            self._track_filled(line, scan)
             self._scans.append(scan)
             self._cells.append(self._cells[-1] + len(scan.cells))
         self._characters.append(self._characters[-1] + len(line))
         self._is_over = scan is None or scan.opened is None
 
-    def _note_filled(self, line: str, scan: Scan) -> None:
+    def _track_filled(self, line: str, scan: Scan) -> None:
         for place, cell in enumerate(scan.cells):
             if cell.strip() or self._is_open_cell_filled:
                 self._last_filled = self._cells[-1] + place + 1

@@ -1,4 +1,4 @@
-"""Make text from outside fit to show: in a terminal, a log line or a page."""
+"""Make untrusted text safe to display in a terminal, a log line or a web page."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ MAX_CHARACTERS = 100
 
 
 def safe_value(text: str) -> str:
-    """The text in at most 100 characters, with whatever does not print written as an escape.
+    """The text in at most 100 characters, with nonprintable characters escaped.
 
-    Line ends, control and format characters (NUL, ESC, bidi overrides, zero-width ones) could
-    forge a line, move the cursor or turn the text around. Markup is left to the page to escape.
+    Line endings, control and format characters (NUL, ESC, bidi overrides, zero-width ones) could
+    forge a line, move the cursor or reverse the text. The web page must escape markup itself.
     """
     if len(text) <= MAX_CHARACTERS and text.isprintable():
         return text

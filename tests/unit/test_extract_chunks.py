@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from etl.model.errors import Undecodable
 from etl.model.values import ProblemCode, SourceFile, SourceObject
 from etl.read.csv import (
+    ChunkReader,
     Extract,
-    PieceReader,
     parse,
-    parse_carefully,
+    parse_fully,
     records,
     sort_problems,
     undecodable,
@@ -61,12 +61,12 @@ def cut(content: bytes, sizes: list[int]) -> list[bytes]:
 
 def in_pieces(file: SourceFile, sizes: list[int]) -> Extract:
     try:
-        return one_pass(file, sizes, PieceReader(file.source))
+        return one_pass(file, sizes, ChunkReader(file.source))
     except Undecodable:
         return undecodable(file.source)
 
 
-def one_pass(file: SourceFile, sizes: list[int], reader: PieceReader) -> Extract:
+def one_pass(file: SourceFile, sizes: list[int], reader: ChunkReader) -> Extract:
     extracts = [reader.read(piece) for piece in cut(file.content, sizes)]
     extracts.append(reader.finish())
     key = file.source.key
@@ -158,7 +158,7 @@ def test_a_giant_cell_is_put_together_from_its_pieces():
 
 
 def test_an_open_quote_is_carried_no_further_than_a_record_may_reach():
-    reader = PieceReader(source_file(b"").source)
+    reader = ChunkReader(source_file(b"").source)
     reader.read(b"first_name,last_name,birthts\n" + b'"open,b,1\n' + b"a,b,1\n" * 100)
     assert reader.read(b"a,b,1\n" * 500).rows_read == {"a/1000.csv": 0}
     assert reader.read(b"a,b,1\n" * 500).rows_read == {"a/1000.csv": 1_101}
@@ -167,7 +167,9 @@ def test_an_open_quote_is_carried_no_further_than_a_record_may_reach():
 def test_lines_that_are_not_utf_8_are_counted_over_all_pieces():
     content = b"first_name,last_name,birthts\r\n" + b"a,b,1\r\nRen\xe9,b,1\n" * 1_000
     found = assert_same_as_whole(source_file(content), [11])
-    assert found.problems[0].note.startswith("Lines 3, 5, 7, 9, 11 and 995 more are not UTF-8")
+    assert found.problems[0].note.startswith(
+        "Lines 3, 5, 7, 9, 11 and 995 more are not valid UTF-8"
+    )
 
 
 def test_a_file_of_a_mark_alone_is_empty():
@@ -179,4 +181,4 @@ def test_a_file_of_a_mark_alone_is_empty():
 @given(contents())
 def test_the_whole_read_in_one_piece_is_what_the_careful_reader_gives(content: bytes):
     file = source_file(content)
-    pd.testing.assert_frame_equal(parse_carefully([file]).rows, in_pieces(file, [1 << 20]).rows)
+    pd.testing.assert_frame_equal(parse_fully([file]).rows, in_pieces(file, [1 << 20]).rows)
