@@ -94,7 +94,7 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
         docs,
     ):
         app.register_blueprint(module.bp)
-    auth.mark_libraries_routes(app)
+    auth.mark_library_routes(app)
     app.wsgi_app = QuickHook(app.wsgi_app, shared)  # type: ignore[method-assign]
     return app
 

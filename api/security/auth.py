@@ -1,7 +1,7 @@
 """The door: which role each route needs, and who is asking.
 
 Every route says what it needs, beside its address: `@needs(Role.READER)`, `@public`, or
-`@checks_itself` where it has a token of its own. A route that says nothing lets nobody in.
+`@own_token_auth` where it has a token of its own. A route that says nothing lets nobody in.
 
 Without any key the API is open to this machine (or, with API_OPEN, to all that reach it).
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from etl.settings import Settings
 
-_KEY = "bucketline-door"
+_KEY = "bucketline-authenticator"
 _REALM = "bucketline"
 _FROM_LIBRARIES = ("static", "openapi.spec")  # routes that Flask and APIFlask make, all public
 
@@ -40,15 +40,15 @@ View = TypeVar("View", bound="Callable[..., object]")
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class AccessRule:
     """What a route needs: a role, or nothing (`role` is None).
 
-    `has_own_token`: the route checks a token of its own. `is_counted`: API_RATE_LIMIT holds.
+    `has_own_token`: the route checks a token of its own. `is_rate_limited`: API_RATE_LIMIT holds.
     """
 
     role: Role | None
     has_own_token: bool = False
-    is_counted: bool = True
+    is_rate_limited: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ class Caller:
     role: Role | None = None
 
 
-NOBODY = Caller()
-ANYBODY = Caller(role=Role.ADMIN)  # where no key is set
+ANONYMOUS = Caller()
+UNRESTRICTED = Caller(role=Role.ADMIN)  # where no key is set
 
 
 # -- what a route says
@@ -68,25 +68,25 @@ ANYBODY = Caller(role=Role.ADMIN)  # where no key is set
 
 def needs(role: Role) -> Callable[[View], View]:
     """Let only those in whose key has this role, or one above it."""
-    return _ruled(Rule(role))
+    return _marked_with(AccessRule(role))
 
 
 def public(view: View) -> View:
     """Let everybody in; for what tells nothing of the data."""
-    return _ruled(Rule(None))(view)
+    return _marked_with(AccessRule(None))(view)
 
 
-def uncounted(view: View) -> View:
+def no_rate_limit(view: View) -> View:
     """Let everybody in, however often: a limit must not make a healthy server look ill."""
-    return _ruled(Rule(None, is_counted=False))(view)
+    return _marked_with(AccessRule(None, is_rate_limited=False))(view)
 
 
-def checks_itself(view: View) -> View:
+def own_token_auth(view: View) -> View:
     """Leave it to the route, which knows a token of its own."""
-    return _ruled(Rule(None, has_own_token=True, is_counted=False))(view)
+    return _marked_with(AccessRule(None, has_own_token=True, is_rate_limited=False))(view)
 
 
-def _ruled(rule: Rule) -> Callable[[View], View]:
+def _marked_with(rule: AccessRule) -> Callable[[View], View]:
     def mark(view: View) -> View:
         view.rule = rule  # type: ignore[attr-defined]
         return view
@@ -94,7 +94,7 @@ def _ruled(rule: Rule) -> Callable[[View], View]:
     return mark
 
 
-def rule_of(app: APIFlask, endpoint: str) -> Rule | None:
+def access_rule(app: APIFlask, endpoint: str) -> AccessRule | None:
     """What a route needs; None when it does not say."""
     return getattr(app.view_functions[endpoint], "rule", None)
 
@@ -102,7 +102,7 @@ def rule_of(app: APIFlask, endpoint: str) -> Rule | None:
 # -- the door
 
 
-class Door:
+class Authenticator:
     """The keys and the counts of one app."""
 
     def __init__(self, settings: Settings) -> None:
@@ -112,11 +112,11 @@ class Door:
 
 def register(app: APIFlask, settings: Settings) -> None:
     """Put the door before every route of the app."""
-    app.extensions[_KEY] = Door(settings)
-    app.before_request(guard)
+    app.extensions[_KEY] = Authenticator(settings)
+    app.before_request(authorize)
 
 
-def mark_libraries_routes(app: APIFlask) -> None:
+def mark_library_routes(app: APIFlask) -> None:
     """Say of the routes that libraries made what ours say themselves."""
     for endpoint in _FROM_LIBRARIES:
         public(app.view_functions[endpoint])
@@ -124,17 +124,17 @@ def mark_libraries_routes(app: APIFlask) -> None:
 
 def keyring_of(app: APIFlask) -> LiveKeyring:
     """The keys that open this app."""
-    return cast("Door", app.extensions[_KEY]).keyring
+    return cast("Authenticator", app.extensions[_KEY]).keyring
 
 
-def door() -> Door:
+def _authenticator() -> Authenticator:
     """The door of the app that handles this request."""
-    return cast("Door", current_app.extensions[_KEY])
+    return cast("Authenticator", current_app.extensions[_KEY])
 
 
 def caller() -> Caller:
     """Who makes this request."""
-    return cast("Caller", g.get("caller", NOBODY))
+    return cast("Caller", g.get("caller", ANONYMOUS))
 
 
 def require(role: Role, what: str) -> None:
@@ -147,25 +147,25 @@ def require(role: Role, what: str) -> None:
         raise _forbidden(role, what)
 
 
-def guard() -> None:
+def authorize() -> None:
     """Find out who is asking, and whether they may.
 
     Raises:  Refused with 401, 403, 421 or 429.
     """
     g.caller = _identify()
     if request.routing_exception is not None:  # 404 and 405 tell nothing that / does not
-        _count()
+        _count_request()
         return
-    rule = _rule_here()
-    if rule.is_counted:
-        _count()
+    rule = _rule_of_request()
+    if rule.is_rate_limited:
+        _count_request()
     if rule.role is not None:
-        _let_in_with_key_only()
+        _require_valid_key()
         require(rule.role, f"{request.method} {request.path}")
 
 
-def _rule_here() -> Rule:
-    rule = rule_of(cast("APIFlask", current_app), str(request.endpoint))
+def _rule_of_request() -> AccessRule:
+    rule = access_rule(cast("APIFlask", current_app), str(request.endpoint))
     if rule is None:
         log.error("route_without_rule", endpoint=request.endpoint)
         raise Refused(
@@ -176,15 +176,15 @@ def _rule_here() -> Rule:
 
 def _identify() -> Caller:
     """Whose key this is; without any key set, whoever may use an open API."""
-    if not door().keyring.is_locked():
-        _refuse_strangers(services().settings)
-        return ANYBODY
-    key = _key_shown()
-    entry = None if key is None else door().keyring.find(key)
-    return NOBODY if entry is None else Caller(entry.name, entry.role)
+    if not _authenticator().keyring.is_locked():
+        _check_open_access(services().settings)
+        return UNRESTRICTED
+    key = _key_of_request()
+    entry = None if key is None else _authenticator().keyring.find(key)
+    return ANONYMOUS if entry is None else Caller(entry.name, entry.role)
 
 
-def _key_shown() -> str | None:
+def _key_of_request() -> str | None:
     """The key of the request: a bearer's counts before X-API-Key."""
     return _key_in(request.headers.get("Authorization", ""), request.headers.get("X-API-Key"))
 
@@ -203,7 +203,7 @@ def may_upload(keyring: LiveKeyring, authorization: str, api_key: str | None) ->
     return entry is not None and entry.role.includes(Role.WRITER)
 
 
-def _refuse_strangers(settings: Settings) -> None:
+def _check_open_access(settings: Settings) -> None:
     """Keep an open API to this machine, and from pages that found their way to it."""
     if not settings.api_open and not _is_loopback(request.remote_addr):
         raise Refused(
@@ -227,12 +227,12 @@ def _is_loopback(address: str | None) -> bool:
     return not address or ip_address(address.partition("%")[0]).is_loopback
 
 
-def _let_in_with_key_only() -> None:
+def _require_valid_key() -> None:
     if caller().role is not None:
         return
-    if _key_shown() is None:
+    if _key_of_request() is None:
         raise _unauthorized("This route needs a key.", "key-missing")
-    _count_wrong_key()
+    _count_invalid_key()
     raise _unauthorized("This key opens nothing.", "key-wrong", error="invalid_token")
 
 
@@ -257,17 +257,17 @@ def _forbidden(role: Role, what: str) -> Refused:
     )
 
 
-def _count() -> None:
+def _count_request() -> None:
     """Count this request for its key, or for its address where there is none."""
     name = caller().name
     who = ("key", name) if name else ("address", rate_limit_key(request.remote_addr))
-    seconds = door().limits.count(*who)
+    seconds = _authenticator().limits.count(*who)
     if seconds is not None:
         raise _too_many("Too many requests.", seconds)
 
 
-def _count_wrong_key() -> None:
-    seconds = door().limits.count_wrong_key(rate_limit_key(request.remote_addr))
+def _count_invalid_key() -> None:
+    seconds = _authenticator().limits.count_wrong_key(rate_limit_key(request.remote_addr))
     if seconds is not None:
         raise _too_many("Too many wrong keys came from this address.", seconds)
 

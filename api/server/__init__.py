@@ -63,7 +63,7 @@ def serve(
     serve the network without a key.
     """
     app = create_app(settings)
-    refuse_open_door(settings)
+    require_key_if_exposed(settings)
     ports = 1 if settings.is_api_port_set else PORTS_TO_TRY
     listener = listen(settings.api_host, settings.api_port, ports=ports)
     server = _server(app, listener)
@@ -106,7 +106,7 @@ def _server(app: APIFlask, listener: socket.socket) -> Server:
     )
 
 
-def refuse_open_door(settings: Settings) -> None:
+def require_key_if_exposed(settings: Settings) -> None:
     """Check that what is to be served to other machines needs a key.
 
     Raises:  ConfigurationError when it does not, and nobody said that it is meant.

@@ -19,7 +19,7 @@ from sqlalchemy import Engine, text
 from werkzeug.test import TestResponse
 
 from api import create_app
-from api.security.auth import needs, rule_of
+from api.security.auth import access_rule, needs
 from api.security.limits import MAX_WRONG_KEYS
 from etl.model.roles import Role, entry_for, new_key
 from etl.runtime.logs import set_up_logs
@@ -137,7 +137,7 @@ def lacking(operation: dict[str, Any]) -> set[Role]:
 def rules(app: APIFlask) -> Iterator[tuple[str, str, Any]]:
     for rule in app.url_map.iter_rules():
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            yield method, rule.rule, rule_of(app, rule.endpoint)
+            yield method, rule.rule, access_rule(app, rule.endpoint)
 
 
 def test_every_route_says_what_it_needs(locked: FlaskClient):

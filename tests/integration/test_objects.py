@@ -608,7 +608,7 @@ def test_only_who_may_upload_may_send_a_large_body(settings: Settings):
     keys = {role: new_key() for role in Role}
     entries = ",".join(str(entry_for(f"the-{role}", role, key)) for role, key in keys.items())
     locked = settings.model_copy(update={"api_keys": SecretStr(entries)})
-    keyring = create_app(locked).extensions["bucketline-door"].keyring
+    keyring = create_app(locked).extensions["bucketline-authenticator"].keyring
     large, small = settings.object_max_size, SMALL_BYTES
     source, read_only = f"/objects/{settings.source_bucket}", f"/objects/{settings.document_bucket}"
 
@@ -632,7 +632,7 @@ def test_only_who_knows_the_token_may_send_many_events(settings: Settings):
     """Before a byte of them is read."""
     token = "t" * 16
     asked = settings.model_copy(update={"webhook_token": SecretStr(token)})
-    keyring = create_app(asked).extensions["bucketline-door"].keyring
+    keyring = create_app(asked).extensions["bucketline-authenticator"].keyring
 
     def limit(shown: str) -> int:
         head = f"POST /minio-event HTTP/1.1\r\nHost: a\r\nAuthorization: {shown}\r\n".encode()

@@ -8,7 +8,7 @@ import pytest
 
 from api.security.limits import rate_limit_key
 from api.security.origins import may_be_called
-from api.server import refuse_open_door
+from api.server import require_key_if_exposed
 from etl.model.errors import ConfigurationError
 from etl.model.roles import Role, entry_for, new_key
 from etl.settings import Settings
@@ -64,22 +64,22 @@ def settings(**values: object) -> Settings:
 @pytest.mark.parametrize("host", [EVERYWHERE, "::", "192.0.2.1"])
 def test_without_a_key_no_other_machine_is_served(host: str, tmp_path: Path):
     with pytest.raises(ConfigurationError, match="no key is set") as caught:
-        refuse_open_door(settings(api_host=host, local_dir=tmp_path))
+        require_key_if_exposed(settings(api_host=host, local_dir=tmp_path))
     assert "keys new" in caught.value.hint
     assert "API_OPEN" in caught.value.hint
 
 
 def test_a_key_or_api_open_lets_it_listen_anywhere(tmp_path: Path):
     key = str(entry_for("ann", Role.READER, new_key()))
-    refuse_open_door(settings(api_host=EVERYWHERE, local_dir=tmp_path, api_keys=key))
-    refuse_open_door(settings(api_host=EVERYWHERE, local_dir=tmp_path, api_open=True))
+    require_key_if_exposed(settings(api_host=EVERYWHERE, local_dir=tmp_path, api_keys=key))
+    require_key_if_exposed(settings(api_host=EVERYWHERE, local_dir=tmp_path, api_open=True))
     (tmp_path / "api-keys").write_text(key)
-    refuse_open_door(settings(api_host=EVERYWHERE, local_dir=tmp_path))
+    require_key_if_exposed(settings(api_host=EVERYWHERE, local_dir=tmp_path))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
 def test_this_machine_is_always_served(host: str, tmp_path: Path):
-    refuse_open_door(settings(api_host=host, local_dir=tmp_path))
+    require_key_if_exposed(settings(api_host=host, local_dir=tmp_path))
 
 
 @pytest.mark.parametrize("rate", ["600", "0/m", "600/y", "x/m", "600/minute"])
