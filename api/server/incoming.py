@@ -12,11 +12,11 @@ from waitress.receiver import ChunkedReceiver
 from waitress.task import ErrorTask, WSGITask
 from waitress.utilities import BadRequest
 
-from api.http.bodies import SMALL_BYTES, is_hook, is_upload, largest_body, may_be_stored
+from api.http.bodies import SMALL_BYTES, is_upload, is_webhook, is_writable, largest_body
 from api.http.errors import MIMETYPE, body_hint, document
 from api.http.spool import OutOfRoom, Spool, log_full_disk
-from api.security.auth import may_upload
-from api.security.headers import PROTECTIVE, REQUEST_ID, request_id
+from api.security.auth import can_write
+from api.security.headers import REQUEST_ID, SECURITY_HEADERS, request_id
 from api.security.webhook import has_token
 from api.server import heads
 
@@ -56,7 +56,7 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]
         self.response_headers += [
             ("Content-Type", MIMETYPE),
             (REQUEST_ID, name),
-            *PROTECTIVE.items(),
+            *SECURITY_HEADERS.items(),
         ]
         self.set_close_on_finish()
         self.content_length = len(body)
@@ -67,7 +67,7 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]
         hint = body_hint(request.largest_body)
         if request.largest_body > SMALL_BYTES:
             return hint
-        if is_hook(request.path):
+        if is_webhook(request.path):
             return f"{hint} Larger bodies require the value of WEBHOOK_TOKEN."
         if is_upload(request.command, request.path):
             return f"{hint} Larger bodies require a writer's key and a writable bucket."
@@ -140,11 +140,9 @@ class _Request(HTTPRequestParser):  # type: ignore[misc]
 
     def _may_send_much(self) -> bool:
         authorization, key = self.headers.get("AUTHORIZATION", ""), self.headers.get("X_API_KEY")
-        if is_hook(self.path):
+        if is_webhook(self.path):
             return has_token(authorization, self.settings.webhook_tokens)
-        return may_upload(self.keyring, authorization, key) and may_be_stored(
-            self.settings, self.path
-        )
+        return can_write(self.keyring, authorization, key) and is_writable(self.settings, self.path)
 
 
 def request_class(settings: Settings, keyring: LiveKeyring) -> type[Any]:

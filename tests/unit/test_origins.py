@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from api.security.limits import rate_limit_key
-from api.security.origins import may_be_called
+from api.security.origins import is_trusted_host
 from api.server import require_key_if_exposed
 from etl.model.errors import ConfigurationError
 from etl.model.roles import Role, entry_for, new_key
@@ -28,20 +28,20 @@ NONSENSE = ["a:b:c", "[::1", "]", "127.0.0.1:5000:1", "[evil.example]"]
 
 @pytest.mark.parametrize("host", ADDRESSES)
 def test_addresses_and_localhost_are_ours(host: str):
-    assert may_be_called(host, own_name="127.0.0.1", any_short_name=False)
-    assert may_be_called(host.upper(), own_name="127.0.0.1", any_short_name=True)
+    assert is_trusted_host(host, own_name="127.0.0.1", any_short_name=False)
+    assert is_trusted_host(host.upper(), own_name="127.0.0.1", any_short_name=True)
 
 
 @pytest.mark.parametrize("host", [*DOTTED, *NONSENSE, "", ":80", "."])
 def test_names_that_a_stranger_can_own_are_not_ours(host: str):
-    assert not may_be_called(host, own_name="127.0.0.1", any_short_name=False)
-    assert not may_be_called(host, own_name="127.0.0.1", any_short_name=True)
+    assert not is_trusted_host(host, own_name="127.0.0.1", any_short_name=False)
+    assert not is_trusted_host(host, own_name="127.0.0.1", any_short_name=True)
 
 
 def test_short_names_are_ours_only_where_the_local_network_is_served():
-    assert may_be_called("api:5000", own_name=EVERYWHERE, any_short_name=True)
-    assert not may_be_called("api:5000", own_name=EVERYWHERE, any_short_name=False)
-    assert may_be_called("host.lan:5000", own_name="host.lan", any_short_name=False)
+    assert is_trusted_host("api:5000", own_name=EVERYWHERE, any_short_name=True)
+    assert not is_trusted_host("api:5000", own_name=EVERYWHERE, any_short_name=False)
+    assert is_trusted_host("host.lan:5000", own_name="host.lan", any_short_name=False)
 
 
 def test_an_owner_of_many_addresses_counts_once():
