@@ -14,7 +14,7 @@ from waitress.utilities import BadRequest
 
 from api.http.bodies import SMALL_BYTES, is_upload, is_webhook, is_writable, largest_body
 from api.http.errors import MIMETYPE, body_hint, document
-from api.http.spool import OutOfRoom, Spool, log_full_disk
+from api.http.spool import DiskFull, Spool, log_full_disk
 from api.security.auth import can_write
 from api.security.headers import REQUEST_ID, SECURITY_HEADERS, request_id
 from api.security.webhook import has_token
@@ -98,7 +98,7 @@ class _Request(HTTPRequestParser):  # type: ignore[misc]
         taken = int(super().received(data[:CHUNKED_BYTES] if self.chunked else data))
         self._refuse_long_lines()
         if self.completed and self.error is None and self._has_lost_its_body():
-            self.error = OutOfRoom()
+            self.error = DiskFull()
         if self.error is not None:
             self.expect_continue = False  # waitress would send 100, and wait
         return taken
