@@ -63,7 +63,7 @@ def settings(**values: object) -> Settings:
 
 @pytest.mark.parametrize("host", [EVERYWHERE, "::", "192.0.2.1"])
 def test_without_a_key_no_other_machine_is_served(host: str, tmp_path: Path):
-    with pytest.raises(ConfigurationError, match="no key is set") as caught:
+    with pytest.raises(ConfigurationError, match="no API key is set") as caught:
         require_key_if_exposed(settings(api_host=host, local_dir=tmp_path))
     assert "keys new" in caught.value.hint
     assert "API_OPEN" in caught.value.hint
