@@ -252,10 +252,10 @@ def handle_validation(error: HTTPError) -> Response:
 
 
 def _plain(message: str) -> str:
-    """A message of pydantic in the style of ours."""
-    ours = message.removeprefix("Value error, ").replace("Input should be", "must be")
-    ours = re.sub(r"greater than or equal to (\S+)", r"\1 or more", ours)
-    return re.sub(r"less than or equal to (\S+)", r"\1 or less", ours)
+    """A pydantic message in the style of our own messages."""
+    text = message.removeprefix("Value error, ").replace("Input should be", "must be")
+    text = re.sub(r"greater than or equal to (\S+)", r"\1 or more", text)
+    return re.sub(r"less than or equal to (\S+)", r"\1 or less", text)
 
 
 def handle_etl_error(error: EtlError) -> Response:

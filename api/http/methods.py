@@ -1,4 +1,4 @@
-"""The Allow header: the methods of the most specific route at a path, as the OpenAPI schema.
+"""The Allow header: the methods of the most specific route at a path, as in the OpenAPI schema.
 
 For example, `/objects/src-data/a/presign` creates a presigned URL, and is also the path of an
 object of that name. Allow and the schema describe the first, the longest rule that matches.

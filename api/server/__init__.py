@@ -16,7 +16,7 @@ from api import create_app
 from api.http.bodies import SMALL_BYTES
 from api.security.auth import keyring_of
 from api.server.channel import DEFAULT_TIMEOUTS, Channel, Timeouts
-from api.server.connections import Server, connection_limit
+from api.server.connections import ApiServer, connection_limit
 from api.server.listener import PORTS_TO_TRY, listen, require_key_if_exposed, url_of
 from api.server.parser import RequestParser
 from etl.storage.objects import PIECE_BYTES
@@ -66,8 +66,8 @@ def serve(
         server.close()
 
 
-def _create_server(app: APIFlask, listener: socket.socket) -> Server:
-    return Server(
+def _create_server(app: APIFlask, listener: socket.socket) -> ApiServer:
+    return ApiServer(
         app,
         _sock=listener,
         sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),

@@ -28,7 +28,7 @@ PAUSE_SECONDS = 1
 log = structlog.get_logger("api")
 
 
-class Server(TcpWSGIServer):  # type: ignore[misc]
+class ApiServer(TcpWSGIServer):  # type: ignore[misc]
     """A server that accepts clients even at its limit, by closing waiting connections.
 
     waitress would stop accepting, so a client that holds all connections would block the others.
