@@ -178,7 +178,7 @@ def _rule_of_request() -> AccessRule:
 
 
 def _identify() -> Caller:
-    """The owner of the request's key; without any keys, every client that may use an open API."""
+    """The owner of the request's key; without any keys, every client that the API serves."""
     if not _authenticator().keyring.is_locked():
         _check_open_access(services().settings)
         return UNRESTRICTED
@@ -213,8 +213,7 @@ def _check_open_access(settings: Settings) -> None:
             403,
             "loopback-only",
             "Without API keys, the API serves only clients on its own machine.",
-            "Create a key with `./run.sh keys new NAME --role reader`, or set API_OPEN=1 to serve"
-            " every client without one.",
+            "Create a key with `./run.sh keys new NAME --role reader`, and send it with requests.",
         )
     host = request.headers.get("Host")
     if not is_trusted_host(host, own_name=settings.api_host, any_short_name=settings.api_open):

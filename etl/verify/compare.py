@@ -45,15 +45,11 @@ def compare_tables(
     expected: Expected, manifest: Mapping[str, ManifestEntry], found: TableState
 ) -> list[Difference]:
     """Compare users, manifest, shadowed rows and open problems, each sorted by name."""
+    wanted, current = expected.shadowed, found.shadowed
     return [
         *compare_users(expected.users, found.users),
         *_compare_named("manifest", manifest, found.manifest, "this object", "the manifest"),
-        *_differences(
-            "shadowed",
-            expected.shadowed - found.shadowed,
-            found.shadowed - expected.shadowed,
-            "this shadowed row",
-        ),
+        *_differences("shadowed", wanted - current, current - wanted, "this shadowed row"),
         *_compare_problems(expected.rejected, found.rejected, "this rejected row"),
         *_compare_problems(
             Counter(expected.object_problems), found.object_problems, "this object's problem"
@@ -73,7 +69,7 @@ def compare_output(
 ) -> list[Difference]:
     """Compare the published CSV `name`; `content` is None if it does not exist."""
     if content is None:
-        note = "The file does not exist; the next publication creates it."
+        note = "The file does not exist; a run publishes it."
         return [Difference("output-missing", name, f"{len(users)} users", None, note)]
     try:
         rows = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
@@ -91,7 +87,7 @@ def compare_parquet(
     A null and an empty string are equal, as in a CSV.
     """
     if content is None:
-        note = "The file does not exist; the next publication creates it."
+        note = "The file was not published yet, or another program removed it."
         return [Difference("output-missing", name, f"{len(users)} users", None, note)]
     try:
         table = parquet.read_table(io.BytesIO(content))
