@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flask.json.provider import DefaultJSONProvider
 
 from api.http import checks, errors, methods, ranges
-from api.http.addresses import AddressedFlask
+from api.http.addresses import RawPathFlask
 from api.http.converters import AnyTextConverter, DocumentNameConverter, RunIdConverter
 from api.routes import (
     data,
@@ -58,7 +58,7 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
 
     Raises:  ConfigurationError when DATABASE_URL is missing or no PostgreSQL URL.
     """
-    app = AddressedFlask(
+    app = RawPathFlask(
         "api", title="Bucketline", version=__version__, docs_path=None, json_errors=False
     )
     _configure(app)
@@ -94,7 +94,7 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
         docs,
     ):
         app.register_blueprint(module.bp)
-    auth.mark_libraries_routes(app)
+    auth.mark_library_routes(app)
     app.wsgi_app = QuickHook(app.wsgi_app, shared)  # type: ignore[method-assign]
     return app
 

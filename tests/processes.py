@@ -8,11 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from api.server.connections import USUAL, Patience
+from api.server.channel import DEFAULT_TIMEOUTS, Timeouts
 from etl.runtime.program import PROGRAM
 from etl.settings import Settings
 
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 _SERVE = """
 import socket
 import api.server
-from api.server.connections import Patience
+from api.server.channel import Timeouts
 from etl.settings import Settings
 listen = api.server.listen
 def listen_with_buffer(*address, ports):
@@ -30,10 +31,9 @@ def listen_with_buffer(*address, ports):
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, {send_buffer_bytes})
     return listener
 api.server.listen = listen_with_buffer
-api.server.IDLE_TIMEOUT_SECONDS = {patience}
 api.IDLE_TIMEOUT_SECONDS = {patience}
 api.server.serve(
-    Settings(_env_file=None), lambda url: print(url, flush=True), patience={sending!r}
+    Settings(_env_file=None), lambda url: print(url, flush=True), timeouts={timeouts!r}
 )
 """
 
@@ -77,18 +77,20 @@ def serving(
     settings: Settings,
     patience_seconds: float = 30,
     send_buffer_bytes: int = 0,
-    sending: Patience = USUAL,
+    timeouts: Timeouts = DEFAULT_TIMEOUTS,
 ) -> Iterator[tuple[str, int, subprocess.Popen[str]]]:
     """The API, which waits so long for a reader who takes nothing: host, port and process.
 
-    The kernel holds so many bytes for such a reader; with 0, as many as it likes. `sending` says
-    how long the API waits for requests.
+    The kernel holds so many bytes for such a reader; with 0, as many as it likes. `timeouts` are
+    those for sending requests.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     code = _SERVE.format(
-        patience=patience_seconds, send_buffer_bytes=send_buffer_bytes, sending=sending
+        patience=patience_seconds,
+        send_buffer_bytes=send_buffer_bytes,
+        timeouts=replace(timeouts, unread_seconds=patience_seconds),
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code],

@@ -1,7 +1,7 @@
-"""Addresses as clients send them: an encoded slash is part of an id or key, not a separator.
+"""URL paths as clients send them: an encoded slash is part of an ID or key, not a separator.
 
-WSGI decodes a path before a route is chosen, which would make `/data/1000%2Fimage` the image of
-user `1000`. Servers also pass on the path as it was sent, and routes are chosen by that path.
+WSGI decodes the path before routing, so `/data/1000%2Fimage` would mean the image of user `1000`.
+Servers also pass the undecoded path, REQUEST_URI, and this module routes by that.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _SLASH = "\udc2f"  # stands for an encoded slash; decoding UTF-8 never yields it
 _ENCODED_SLASH = re.compile(b"%2f", re.IGNORECASE)
 
 
-class AddressedFlask(APIFlask):
-    """An app whose routes are chosen by the path as it was sent."""
+class RawPathFlask(APIFlask):
+    """An app that routes by the undecoded path."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as APIFlask's
         super().__init__(*args, **kwargs)
         self.url_value_preprocessor(_restore_slashes)
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """Choose routes by the path in which encoded slashes are marked."""
+        """Route by the path in which encoded slashes are marked."""
         adapter = super().create_url_adapter(request)
         if request is not None and adapter is not None:
             adapter.path_info = marked_path(request.environ) or adapter.path_info
@@ -45,20 +45,20 @@ def _restore_slashes(_endpoint: str | None, values: dict[str, Any] | None) -> No
 
 
 def marked_path(environ: WSGIEnvironment) -> str | None:
-    """The decoded path with a mark for each encoded slash; None where there is none."""
+    """The decoded path with a mark for each encoded slash; None if it has none."""
     parts = _parts(environ)
     return None if parts is None else _SLASH.join(part.decode(errors="replace") for part in parts)
 
 
 def path_bytes(environ: WSGIEnvironment) -> bytes:
-    """The path as it was sent, percent-decoded: WSGI hands bytes on as Latin-1."""
+    """The percent-decoded bytes of the path, which WSGI passes as Latin-1 text."""
     return str(environ.get("PATH_INFO", "")).encode("latin-1")
 
 
 def _parts(environ: WSGIEnvironment) -> list[bytes] | None:
-    """What lies between the encoded slashes of a path, decoded.
+    """The decoded parts of a path between its encoded slashes.
 
-    None without an encoded slash, or if the server or a proxy changed the path.
+    None if it has no encoded slash, or if the server or a proxy changed the path.
     """
     raw = _raw_path(environ.get("REQUEST_URI", "")).encode("latin-1")
     parts = [unquote_to_bytes(part) for part in _ENCODED_SLASH.split(raw)]
@@ -68,14 +68,14 @@ def _parts(environ: WSGIEnvironment) -> list[bytes] | None:
 
 
 def _raw_path(uri: str) -> str:
-    """The path of a request target: all before the query, without scheme and host."""
+    """The path of a request target, without query, scheme and host."""
     path = re.split("[?#]", uri, maxsplit=1)[0]
     if path.startswith("/"):
         return path
     return "/" + path.partition("://")[2].partition("/")[2]
 
 
-def of_request() -> str:
+def request_path() -> str:
     """The path of this request, percent-encoded."""
     parts = _parts(request.environ) or [path_bytes(request.environ)]
     return "%2F".join(quote(part) for part in parts)

@@ -1,4 +1,4 @@
-"""How large a request's body may be, by route: known before a byte of it is read."""
+"""The maximum size of a request body by route, known before the body is read."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from etl.db.events import MAX_BODY_BYTES as EVENT_BYTES
 if TYPE_CHECKING:
     from etl.settings import Settings
 
-SMALL_BYTES = 64 * 1024  # for the routes that need no body at all
+SMALL_BYTES = 64 * 1024  # the limit for all other routes
 
 
 def largest_body(settings: Settings, method: str, path: str) -> int:
-    """How many bytes a request to this path may bring."""
-    if is_hook(path):
+    """The maximum body size of a request to this path, in bytes."""
+    if is_webhook(path):
         return EVENT_BYTES
     if not is_upload(method, path):
         return SMALL_BYTES
@@ -23,20 +23,20 @@ def largest_body(settings: Settings, method: str, path: str) -> int:
     return int(settings.document_max_size)
 
 
-def is_hook(path: str) -> bool:
-    """Whether a store tells of its buckets there."""
+def is_webhook(path: str) -> bool:
+    """Whether this is the path to which object stores send notifications."""
     return path.rstrip("/") == "/minio-event"
 
 
 def is_upload(method: str, path: str) -> bool:
-    """Whether a request is to store what it brings."""
+    """Whether the request stores its body."""
     if path.startswith("/objects/"):
         return method == "PUT" or (method == "POST" and not path.endswith("/presign"))
     return method == "POST" and path.rstrip("/") == "/documents"
 
 
-def may_be_stored(settings: Settings, path: str) -> bool:
-    """Whether an upload to this path goes where anything may be written."""
+def is_writable(settings: Settings, path: str) -> bool:
+    """Whether an upload to this path is for a writable bucket or for the documents."""
     if not path.startswith("/objects/"):
         return True
     bucket = path.split("/")[2]

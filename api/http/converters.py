@@ -1,4 +1,4 @@
-"""What may stand in the place of an id in a URL."""
+"""URL converters: which text is accepted as an ID or name in a path."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ MAX_ID = 2**63 - 1
 
 
 class AnyTextConverter(BaseConverter):
-    """An id or key: it may hold slashes, also at its end, percent signs or whatever it likes."""
+    """An ID or key: any text, including slashes, also at its end."""
 
     regex = r"[\s\S]+"
     part_isolating = False
 
 
 class DocumentNameConverter(BaseConverter):
-    """The name of a document; anything else is no document."""
+    """A valid name of a document; other names do not match the route."""
 
     regex = NAME
 

@@ -1,7 +1,7 @@
-"""Objects on their way to a reader: whole or in part, and all of an answer of one version.
+"""Responses with an object or part of it, each from one version of the object.
 
-An object may be replaced between the look at it and the first byte. If-Match would tell, but
-not every store heeds it; so what is opened is compared with what was looked at.
+An object may be replaced between the HEAD and the GET. Not every store supports If-Match, so the
+ETag and size of the GET are compared with those of the HEAD.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from etl.storage.objects import ObjectInfo
 
 ATTEMPTS = 3
-SHORT_BYTES = 1 << 20  # goes to the server whole, so that no thread waits for its reader
+SHORT_BYTES = 1 << 20  # sent to the server as a whole, so that no thread waits for the client
 
 
 def send(
     bucket: str, key: str, headers_of: Callable[[ObjectInfo], Mapping[str, str]]
 ) -> Response | None:
-    """The answer to a GET or HEAD of an object, or None when there is none.
+    """The response to a GET or HEAD of an object; None if it does not exist.
 
-    Raises:  as `ranges.choose`; TransientError when it was replaced at every attempt.
+    Raises:  as `ranges.choose`; TransientError if the object was replaced at every attempt.
     """
     for _ in range(ATTEMPTS):
         info = services().objects.head(bucket, key)
@@ -40,15 +40,15 @@ def send(
         if not part or request.method == "HEAD" or _is_streamed(response, bucket, info, part):
             return response
     raise TransientError(
-        f"{key!r} was replaced each of the {ATTEMPTS} times it was looked at.",
+        f"The object {key!r} was replaced during each of {ATTEMPTS} attempts to read it.",
         hint="Try again in a few seconds.",
     )
 
 
 def _is_streamed(response: Response, bucket: str, info: ObjectInfo, part: range) -> bool:
-    """Let the answer hold this part of the object; False if it changed.
+    """Set this part of the object as the response's body; False if the object changed.
 
-    A long one is fetched as it is sent.
+    A long part is fetched while it is sent.
     """
     with ExitStack() as stack:
         if len(part) > SHORT_BYTES:
@@ -68,15 +68,15 @@ def _is_streamed(response: Response, bucket: str, info: ObjectInfo, part: range)
 
 @contextmanager
 def held_stream() -> Iterator[None]:
-    """Hold one of the few threads that may answer for long.
+    """Reserve one of the few threads that may send long responses.
 
-    Raises:  TransientError when none is left.
+    Raises:  TransientError if all are in use.
     """
     streams = services().streams
     if not streams.acquire(blocking=False):
         raise TransientError(
-            "Too many long answers are being read at the moment.",
-            hint="Try again in a few seconds, or use a presigned URL.",
+            "The API is already sending as many long responses as it can.",
+            hint="Try again in a few seconds, or download objects with a presigned URL.",
         )
     try:
         yield

@@ -1,4 +1,4 @@
-"""gzip and zstd on the way out, for those who ask; what they get without asking is plain."""
+"""Response compression with gzip or zstd, for clients that request it in Accept-Encoding."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from werkzeug.datastructures import Accept
 
-LEVEL = 1  # the network waits for us sooner than we for it
+LEVEL = 1  # higher levels make compression slower than most networks
 _GZIP_BITS = zlib.MAX_WBITS + 16
 
 
@@ -33,13 +33,13 @@ _CODINGS: dict[str, Callable[[], _Compressor]] = {"zstd": _zstd, "gzip": _gzip} 
 
 
 def choose(accept: Accept) -> str | None:
-    """The coding that the Accept-Encoding header prefers to none; None for none."""
+    """The coding that Accept-Encoding prefers over an uncompressed response, or None."""
     best = max(_CODINGS, key=accept.quality)
     return best if accept.quality(best) > accept.quality("identity") else None
 
 
 def encode(coding: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The pieces in that coding."""
+    """Compress the pieces."""
     compressor = _CODINGS[coding]()
     for piece in pieces:
         if encoded := compressor.compress(piece):

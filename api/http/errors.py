@@ -1,7 +1,7 @@
-"""Every error as RFC 9457 `application/problem+json`: what happened, and what to do about it.
+"""Error responses as RFC 9457 problem details: the cause and a hint how to fix it.
 
-Nothing internal leaves through here: no stack trace, no statement, no address or credential
-of the database. What a client may not see goes to the log.
+Responses contain nothing internal: no stack trace, no SQL, no address or credential. Details
+that clients must not see are logged.
 """
 
 from __future__ import annotations
@@ -45,30 +45,32 @@ TYPE_PREFIX = "urn:bucketline:problem:"
 log = structlog.get_logger("api")
 
 _HINTS = {
-    400: "Check the body (JSON, if the route takes one, with Content-Type: application/json) and"
-    " how the client builds the request.",
-    404: "GET / lists every route.",
-    405: "The Allow header lists the methods of this route; GET /docs describes them.",
-    406: "Ask for one of `available`, or for */*; `format` in the query goes before Accept.",
-    422: "GET /docs lists the parameters of each route and what they may be.",
-    500: "This is a fault of Bucketline; the API's log tells more. Please report it.",
-    507: "Try again later; the API's log names the full disk. An upload to a presigned"
-    " URL (POST /objects/{bucket}/{key}/presign) does not use this disk.",
+    400: "Check how the client builds the request. If the route takes a body, send valid JSON with"
+    " Content-Type: application/json.",
+    404: "GET / lists all routes.",
+    405: "Use a method from the Allow header; GET /docs describes the methods of each route.",
+    406: "Request one of the media types in `available`, or */*. The `format` parameter takes"
+    " precedence over Accept.",
+    422: "GET /docs lists the parameters of each route and their valid values.",
+    500: "This is a bug in Bucketline. The API's log has the details of this request; please"
+    " report them.",
+    507: "Try again later; the API's log names the full disk. Uploads to a presigned URL"
+    " (POST /objects/{bucket}/{key}/presign) do not use this disk.",
 }
 _STORE_HINT = (
-    "Try again in a few seconds; if it lasts, check that S3_ENDPOINT answers."
-    " GET /storage/health tells more."
+    "Try again in a few seconds. If the error persists, check that S3_ENDPOINT is reachable;"
+    " GET /storage/health shows the state of the store."
 )
 _DETAILS = {
-    400: "The request could not be read.",
-    404: "There is nothing at this address.",
-    413: "The request's body is too large.",
-    500: "Something went wrong that should not.",
+    400: "The request could not be parsed.",
+    404: "No route matches this URL.",
+    413: "The request body is too large.",
+    500: "The API failed because of an unexpected error.",
 }
 
 
 class NotFound(Exception):
-    """A thing that was asked for by its id is not there (any more)."""
+    """A resource with the requested ID does not exist."""
 
     def __init__(self, kind: str, detail: str, hint: str) -> None:
         super().__init__(detail)
@@ -78,7 +80,7 @@ class NotFound(Exception):
 
 
 class NotAcceptable(Exception):
-    """The Accept header fits none of the media types there are."""
+    """The Accept header allows none of the available media types."""
 
     def __init__(self, available: list[str]) -> None:
         super().__init__(", ".join(available))
@@ -86,7 +88,7 @@ class NotAcceptable(Exception):
 
 
 class Refused(Exception):
-    """A request that a route cannot serve: the status, and what a problem document says."""
+    """A refused request: the status, headers and problem details of its response."""
 
     def __init__(
         self,
@@ -108,7 +110,7 @@ class Refused(Exception):
 
 
 class WrongParameters(Exception):
-    """Query parameters that cannot be meant: parameter and message for each fault."""
+    """Invalid parameters: the name and a message for each fault."""
 
     def __init__(self, faults: Iterable[tuple[str, str]]) -> None:
         self.faults = list(faults)
@@ -118,7 +120,7 @@ class WrongParameters(Exception):
 def document(
     status: int, detail: str, *, kind: str = "", hint: str = "", **members: object
 ) -> dict[str, object]:
-    """A problem document; `kind` names it for machines where the status alone does not."""
+    """The members of a problem; `kind` identifies it if the status alone does not."""
     return {
         "type": TYPE_PREFIX + kind if kind else "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -137,44 +139,44 @@ def problem(
     headers: Mapping[str, str] | None = None,
     **members: object,
 ) -> Response:
-    """The answer that carries a problem document of this request."""
+    """The response with the problem details of this request."""
     return _response(document(status, detail, kind=kind, hint=hint, **members), headers)
 
 
-def _response(facts: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
-    told = facts | {"instance": addresses.of_request(), "request_id": g.get("request_id", "")}
-    text = json.dumps(told, ensure_ascii=False)
-    return Response(text + "\n", facts["status"], headers=headers, mimetype=MIMETYPE)
+def _response(details: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    here = {"instance": addresses.request_path(), "request_id": g.get("request_id", "")}
+    text = json.dumps(details | here, ensure_ascii=False)
+    return Response(text + "\n", details["status"], headers=headers, mimetype=MIMETYPE)
 
 
 def register(app: APIFlask) -> None:
-    """Let the app answer its errors, and refuse requests that no route could mean."""
-    app.logger.disabled = True  # Flask would print the stack of what `of_http` logs
+    """Handle all errors of the app, and refuse large bodies and ambiguous parameters."""
+    app.logger.disabled = True  # Flask would also log the stack trace, which `handle_http` does not
     app.before_request(refuse_large_body)
-    app.before_request(refuse_doubtful_parameters)
-    app.register_error_handler(NotFound, of_missing)
-    app.register_error_handler(NotAcceptable, of_formats)
-    app.register_error_handler(Refused, of_refused)
-    app.register_error_handler(WrongParameters, of_parameters)
-    app.register_error_handler(EtlError, of_ours)
-    app.register_error_handler(HTTPError, of_validation)
-    app.register_error_handler(HTTPException, of_http)
+    app.before_request(refuse_ambiguous_parameters)
+    app.register_error_handler(NotFound, handle_not_found)
+    app.register_error_handler(NotAcceptable, handle_not_acceptable)
+    app.register_error_handler(Refused, handle_refused)
+    app.register_error_handler(WrongParameters, handle_wrong_parameters)
+    app.register_error_handler(EtlError, handle_etl_error)
+    app.register_error_handler(HTTPError, handle_validation)
+    app.register_error_handler(HTTPException, handle_http)
 
 
 def refuse_large_body() -> None:
-    """Answer 413 before a route is entered; the server does so before it reads the body."""
+    """Answer 413 before a route is entered; the server already does before it reads the body."""
     largest = largest_body(services().settings, request.method, request.path)
     if (request.content_length or 0) > largest:
         raise Refused(413, "body-too-large", _DETAILS[413], body_hint(largest))
 
 
 def body_hint(largest_bytes: int) -> str:
-    """What to tell somebody who sent more."""
-    return f"A body may hold {largest_bytes:,} bytes here."
+    """The hint for a body that is larger than allowed."""
+    return f"The body of this request may have at most {largest_bytes:,} bytes."
 
 
-def refuse_doubtful_parameters() -> None:
-    """Answer 422 where there is no telling what was meant by a parameter."""
+def refuse_ambiguous_parameters() -> None:
+    """Answer 422 if a query parameter is not UTF-8, repeated or empty."""
     if request.routing_exception is not None:
         return
     given: dict[str, list[str]] = defaultdict(list)
@@ -182,52 +184,52 @@ def refuse_doubtful_parameters() -> None:
     for name, value in parse_qsl(query, keep_blank_values=True, errors="surrogateescape"):
         given[name].append(value)
     faults = [
-        (_in_utf8(name), fault)
+        (_replace_non_utf8(name), fault)
         for name, values in given.items()
-        if (fault := _doubt(name, values)) is not None
+        if (fault := _fault_of(name, values)) is not None
     ]
     if faults:
         raise WrongParameters(faults)
 
 
-def _doubt(name: str, values: list[str]) -> str | None:
-    """What is wrong with a parameter, if it is not UTF-8, given more than once, or empty."""
-    if any(text != _in_utf8(text) for text in (name, *values)):
-        return "is not UTF-8; write its bytes in UTF-8, with percent signs: %C3%BC for ü"
+def _fault_of(name: str, values: list[str]) -> str | None:
+    """The fault of a parameter that is not UTF-8, given more than once, or empty."""
+    if any(text != _replace_non_utf8(text) for text in (name, *values)):
+        return "is not UTF-8; percent-encode its UTF-8 bytes, for example ü as %C3%BC"
     if len(values) > 1:
         return "is given more than once"
     return None if values[0] else "is empty"
 
 
-def _in_utf8(text: str) -> str:
+def _replace_non_utf8(text: str) -> str:
     """The text with a question mark for each byte that is not UTF-8."""
     return text.encode(errors="replace").decode()
 
 
-def of_missing(error: NotFound) -> Response:
-    """404 for an id we do not know."""
+def handle_not_found(error: NotFound) -> Response:
+    """404 for an unknown ID."""
     return problem(404, error.detail, kind=error.kind, hint=error.hint)
 
 
-def of_formats(error: NotAcceptable) -> Response:
-    """406 that names what there is."""
+def handle_not_acceptable(error: NotAcceptable) -> Response:
+    """406, with the available media types."""
     return problem(
         406,
-        f"The Accept header fits none of {error}.",
+        f"The Accept header allows none of the available media types: {error}.",
         kind="not-acceptable",
         headers={"Vary": "Accept"},
         available=error.available,
     )
 
 
-def of_refused(error: Refused) -> Response:
-    """Whatever the route says is wrong with the request."""
-    facts = document(error.status, error.detail, kind=error.kind, hint=error.hint)
-    return _response(facts | error.members, error.headers)
+def handle_refused(error: Refused) -> Response:
+    """The problem that the code which refused the request describes."""
+    details = document(error.status, error.detail, kind=error.kind, hint=error.hint)
+    return _response(details | error.members, error.headers)
 
 
-def of_parameters(error: WrongParameters) -> Response:
-    """422 that names each parameter at fault."""
+def handle_wrong_parameters(error: WrongParameters) -> Response:
+    """422, with each invalid parameter."""
     return problem(
         422,
         "; ".join(f"{name} {message}" for name, message in error.faults) + ".",
@@ -236,13 +238,13 @@ def of_parameters(error: WrongParameters) -> Response:
     )
 
 
-def of_validation(error: HTTPError) -> Response:
-    """422 from APIFlask's validation: `detail` holds messages by place and field."""
-    by_place: Mapping[str, Mapping[str, list[str]]] = error.detail or {}
-    return of_parameters(
+def handle_validation(error: HTTPError) -> Response:
+    """422 from APIFlask's validation: `detail` has messages by location and field."""
+    by_location: Mapping[str, Mapping[str, list[str]]] = error.detail or {}
+    return handle_wrong_parameters(
         WrongParameters(
             (name, _plain(message))
-            for fields in by_place.values()
+            for fields in by_location.values()
             for name, messages in fields.items()
             for message in messages
         )
@@ -250,17 +252,17 @@ def of_validation(error: HTTPError) -> Response:
 
 
 def _plain(message: str) -> str:
-    """A message of pydantic's in the words of our own."""
-    ours = message.removeprefix("Value error, ").replace("Input should be", "must be")
-    ours = re.sub(r"greater than or equal to (\S+)", r"\1 or more", ours)
-    return re.sub(r"less than or equal to (\S+)", r"\1 or less", ours)
+    """A pydantic message in the style of our own messages."""
+    text = message.removeprefix("Value error, ").replace("Input should be", "must be")
+    text = re.sub(r"greater than or equal to (\S+)", r"\1 or more", text)
+    return re.sub(r"less than or equal to (\S+)", r"\1 or less", text)
 
 
-def of_ours(error: EtlError) -> Response:
-    """400 for a message that is none, 503 for an outage or a wrong setting, else 500."""
+def handle_etl_error(error: EtlError) -> Response:
+    """503 for an outage or a wrong setting, 4xx or 501 for an invalid request, otherwise 500."""
     status = _status_of(error)
-    tell = log.info if status < HTTPStatus.INTERNAL_SERVER_ERROR else log.error
-    tell(
+    write = log.info if status < HTTPStatus.INTERNAL_SERVER_ERROR else log.error
+    write(
         "request_failed",
         path=request.path,
         code=error.code,
@@ -272,46 +274,48 @@ def of_ours(error: EtlError) -> Response:
     detail, hint = error.public_message, error.hint
     if isinstance(error, ObjectStoreUnavailable):
         detail, hint = "The object store is not available.", _STORE_HINT
-    passing = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-    headers = passing if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    retry = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    headers = retry if status == HTTPStatus.SERVICE_UNAVAILABLE else None
     return problem(status, detail, kind=_dashed(error.code), hint=hint, headers=headers)
 
 
 def _status_of(error: EtlError) -> int:
-    if type(error) in _OF_THE_CLIENT:
-        return _OF_THE_CLIENT[type(error)]
+    if type(error) in _STATUSES:
+        return _STATUSES[type(error)]
     return 503 if isinstance(error, (TransientError, ConfigurationError)) else 500
 
 
-def of_http(error: HTTPException) -> Response | HTTPException:
-    """Whatever Flask or werkzeug refuses; redirections pass through."""
+def handle_http(error: HTTPException) -> Response | HTTPException:
+    """Errors of Flask and werkzeug, and unexpected exceptions; redirects pass through."""
     status = error.code or 500
     if status < HTTPStatus.BAD_REQUEST:
         return error
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         cause = getattr(error, "original_exception", None) or error
-        log.error("request_crashed", path=request.path, error=_first_line(cause), at=_places(cause))
+        log.error(
+            "request_crashed", path=request.path, error=_first_line(cause), at=_locations(cause)
+        )
     headers = {name: value for name, value in error.get_headers() if name not in _BODY_HEADERS}
     return problem(status, _DETAILS.get(status, error.description or error.name), headers=headers)
 
 
 def _first_line(error: BaseException) -> str:
-    """What went wrong, without what SQLAlchemy adds: the statement and its data."""
+    """Type and message, without the statement and data that SQLAlchemy appends."""
     return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
-def _places(error: BaseException) -> list[str]:
-    """Where in our own code it happened; the code of others, and the data, are nobody's to see."""
+def _locations(error: BaseException) -> list[str]:
+    """File, line and function of each stack frame in our own code, without any data."""
     frames = ((Path(frame.filename), frame) for frame in extract_tb(error.__traceback__))
     named = [
         (path.relative_to(_ROOT), frame) for path, frame in frames if path.is_relative_to(_ROOT)
     ]
-    return [f"{path}:{at.lineno} {at.name}" for path, at in named if path.parts[0] in _OURS]
+    return [f"{path}:{at.lineno} {at.name}" for path, at in named if path.parts[0] in _PACKAGES]
 
 
 _ROOT = Path(__file__).parents[2]
-_OURS = ("api", "etl")
-_OF_THE_CLIENT: dict[type[EtlError], int] = {
+_PACKAGES = ("api", "etl")
+_STATUSES: dict[type[EtlError], int] = {
     UnreadableObject: 403,
     ObjectExists: 412,
     NotSupported: 501,

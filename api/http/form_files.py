@@ -1,4 +1,4 @@
-"""The files of an upload form, and the keys they are stored under."""
+"""The files of an upload form and their object keys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FIELDS = ("file", "key", "prefix")
 
 
 def named_files(form: Form) -> list[tuple[str, FormFile]]:
-    """The form's files with their object keys; all are checked before any is stored."""
+    """The form's files with their object keys, all checked before any is stored."""
     faults = list(_faults_in(form))
     if faults:
         raise WrongParameters(faults)
@@ -33,7 +33,7 @@ def named_files(form: Form) -> list[tuple[str, FormFile]]:
 
 
 def _faults_in(form: Form) -> Iterator[tuple[str, str]]:
-    """The fields that a form lacks, and those that would be ignored."""
+    """The missing fields of a form, and those that would be ignored."""
     for name in dict.fromkeys([*form.fields, *(file.name for file in form.files)]):
         if name not in _FIELDS:
             yield name, f"is not a field of this form; its fields are {', '.join(_FIELDS)}"
@@ -50,4 +50,4 @@ def _faults_in(form: Form) -> Iterator[tuple[str, str]]:
     if key == "":
         yield "key", "is empty"
     elif key is not None and len(form.files) > 1:
-        yield "key", "names one object, but there are several files"
+        yield "key", "names one object, but the form has several files; use prefix instead"

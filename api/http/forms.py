@@ -1,7 +1,7 @@
-"""Forms (`multipart/form-data`), parsed strictly: read completely or refused with a reason.
+"""A strict parser for forms (`multipart/form-data`), which refuses any invalid part.
 
-A parser that skips invalid parts could store something the client did not mean. All files of a
-form share one temporary file, so that many of them need neither memory nor file descriptors.
+A parser that skips invalid parts could store something unintended. All files of a form share one
+temporary file, so that many files need neither much memory nor many file descriptors.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from werkzeug.sansio.multipart import (
 )
 
 from api.http.errors import Refused, WrongParameters
-from api.http.spool import out_of_room
+from api.http.spool import disk_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,13 +42,13 @@ LARGEST_HEAD_BYTES = 64 * 1024
 
 _PIECE_BYTES = 64 * 1024
 _IN_MEMORY_BYTES = 128 * 1024
-_AS_IT_IS = {"7bit", "8bit", "binary"}
-_REPLACED = "\N{REPLACEMENT CHARACTER}"
+_UNENCODED = {"7bit", "8bit", "binary"}
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True, slots=True)
 class FormFile:
-    """A file of a form; its content type is empty where none is declared."""
+    """A file of a form; its content type is empty if none is declared."""
 
     name: str
     filename: str
@@ -59,7 +59,7 @@ class FormFile:
 
 @dataclass(slots=True)
 class Form:
-    """The text fields and the files of a form, each in the order they came."""
+    """The text fields and the files of a form, each in order of arrival."""
 
     fields: dict[str, str] = field(default_factory=dict)
     files: list[FormFile] = field(default_factory=list)
@@ -67,33 +67,32 @@ class Form:
 
 @contextmanager
 def reading(request: Request) -> Iterator[Form]:
-    """The form in the body of a request; its files can be read within the block.
+    """Parse the form in a request body; its files can be read only within the block.
 
-    Raises:  Refused with 400 for a body that is not a whole form, 413 for more parts than are
-    read, 507 when the disk is full; WrongParameters for a field that is not UTF-8,
-    repeated or too long.
+    Raises:  Refused with 400 for a malformed or incomplete form, 413 for one with too many parts,
+    507 if the disk is full; WrongParameters for a field that is not UTF-8, repeated or too long.
     """
     boundary = _boundary(request)
-    kept = SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115 - its end may fail as well
+    spool = SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115 - closing it may fail as well
     try:
-        yield _read(boundary, request.stream, kept)
+        yield _parse(boundary, request.stream, spool)
     finally:
-        with suppress(OSError):  # of a full disk, which was reported already
-            kept.close()
+        with suppress(OSError):  # the disk is full, which was reported already
+            spool.close()
 
 
-def _read(boundary: bytes, body: IO[bytes], kept: IO[bytes]) -> Form:
+def _parse(boundary: bytes, body: IO[bytes], spool: IO[bytes]) -> Form:
     try:
-        return _Reader(boundary, kept).read(body)
+        return _FormParser(boundary, spool).parse(body)
     except ValueError as error:
         raise _malformed(_reason(error)) from error
     except RequestEntityTooLarge as error:
         raise _too_large(
-            f"The headers of a part, or the text before the first part, are longer than"
+            f"The headers of a part, or the text before the first part, exceed"
             f" {LARGEST_HEAD_BYTES:,} bytes."
         ) from error
     except OSError as error:
-        raise out_of_room(error) from error
+        raise disk_full(error) from error
 
 
 def _boundary(request: Request) -> bytes:
@@ -102,41 +101,41 @@ def _boundary(request: Request) -> bytes:
     if not boundary:
         raise _malformed("Content-Type has no boundary")
     if len(boundary) > LONGEST_BOUNDARY or not boundary.isascii():
-        raise _malformed(f"its boundary must have 1 to {LONGEST_BOUNDARY} ASCII characters")
+        raise _malformed(f"the boundary must be 1 to {LONGEST_BOUNDARY} ASCII characters")
     return boundary.encode()
 
 
-class _Reader:
-    """Takes a form apart."""
+class _FormParser:
+    """Parses one form; writes the content of its files to `spool`."""
 
-    def __init__(self, boundary: bytes, kept: IO[bytes]) -> None:
-        # What the decoder holds is a piece, and what was left of the one before.
+    def __init__(self, boundary: bytes, spool: IO[bytes]) -> None:
+        # The decoder holds at most one piece and the unparsed rest of the previous one.
         self._decoder = MultipartDecoder(boundary, LARGEST_HEAD_BYTES + _PIECE_BYTES)
-        self._kept = kept
+        self._spool = spool
         self._form = Form()
         self._parts = 0
         self._part: Field | File | None = None
         self._text = bytearray()
         self._start = 0
 
-    def read(self, body: IO[bytes]) -> Form:
-        """All of it.
+    def parse(self, body: IO[bytes]) -> Form:
+        """Parse the whole body.
 
-        Raises:  ValueError when the body is not a form, or ends before the form does.
+        Raises:  ValueError if the form is malformed or incomplete.
         """
         while piece := body.read(_PIECE_BYTES):
             self._decoder.receive_data(piece)
-            self._take_events()
+            self._handle_events()
         self._decoder.receive_data(None)
-        self._take_events()
-        self._kept.flush()  # a full disk shows here, and not while a file is sent on
+        self._handle_events()
+        self._spool.flush()  # raises here if the disk is full, not while a file is stored
         return self._form
 
-    def _take_events(self) -> None:
+    def _handle_events(self) -> None:
         while not isinstance(event := self._decoder.next_event(), (NeedData, Epilogue)):
-            self._take(event)
+            self._handle(event)
 
-    def _take(self, event: Event) -> None:
+    def _handle(self, event: Event) -> None:
         if isinstance(event, (Field, File)):
             self._begin(event)
         elif isinstance(event, Data):
@@ -144,7 +143,7 @@ class _Reader:
             if not event.more_data:
                 self._end()
         else:
-            assert isinstance(event, Preamble)  # noqa: S101  (there are no others)
+            assert isinstance(event, Preamble)  # noqa: S101  (there are no other events)
 
     def _begin(self, part: Field | File) -> None:
         self._parts += 1
@@ -153,16 +152,16 @@ class _Reader:
         if not part.name:
             raise ValueError("a part has no name")
         coding = part.headers.get("Content-Transfer-Encoding", "binary").strip().lower()
-        if coding not in _AS_IT_IS or "Content-Encoding" in part.headers:
-            raise ValueError("a part is encoded, and nothing is decoded here")
+        if coding not in _UNENCODED or "Content-Encoding" in part.headers:
+            raise ValueError("a part is encoded (such as base64 or gzip), which is not supported")
         self._part = part
         self._text.clear()
-        self._start = self._kept.tell()
+        self._start = self._spool.tell()
 
     def _add(self, data: bytes) -> None:
-        assert self._part is not None  # noqa: S101  (data follow the head of their part)
+        assert self._part is not None  # noqa: S101  (the decoder emits data only after a part's headers)
         if isinstance(self._part, File):
-            self._kept.write(data)
+            self._spool.write(data)
         elif len(self._text) + len(data) > LARGEST_FIELD_BYTES:
             raise _wrong(self._part.name, f"is longer than {LARGEST_FIELD_BYTES:,} bytes")
         else:
@@ -175,11 +174,14 @@ class _Reader:
             self._add_field(self._part.name)
 
     def _file(self, part: File) -> FormFile:
-        if _REPLACED in part.filename and _REPLACED not in part.headers["Content-Disposition"]:
+        if (
+            _REPLACEMENT in part.filename
+            and _REPLACEMENT not in part.headers["Content-Disposition"]
+        ):
             raise _wrong(part.name, "has a file name that is not UTF-8")
-        size = self._kept.tell() - self._start
+        size = self._spool.tell() - self._start
         content_type = parse_options_header(part.headers.get("Content-Type"))[0].lower()
-        content = io.BufferedReader(_Slice(self._kept, self._start, size))
+        content = io.BufferedReader(_Slice(self._spool, self._start, size))
         return FormFile(part.name, part.filename, content_type, content, size)
 
     def _add_field(self, name: str) -> None:
@@ -192,7 +194,7 @@ class _Reader:
 
 
 class _Slice(io.RawIOBase):
-    """Part of a file as a file of its own, to be read by one thread."""
+    """Part of a file as a separate file, for use by one thread."""
 
     def __init__(self, whole: IO[bytes], start: int, size: int) -> None:
         super().__init__()
@@ -214,8 +216,8 @@ class _Slice(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         self._whole.seek(self._start + self._position)
-        left = max(self._size - self._position, 0)
-        piece = self._whole.read(min(len(buffer), left))
+        remaining = max(self._size - self._position, 0)
+        piece = self._whole.read(min(len(buffer), remaining))
         buffer[: len(piece)] = piece
         self._position += len(piece)
         return len(piece)
@@ -225,15 +227,15 @@ def _reason(error: ValueError) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "the headers of a part are not UTF-8"
     text = str(error)
-    return "it ends before its last boundary" if "cannot parse beyond" in text else text
+    return "it ends before the closing boundary" if "cannot parse beyond" in text else text
 
 
 def _malformed(reason: str) -> Refused:
     return Refused(
         HTTPStatus.BAD_REQUEST,
         "invalid-form",
-        f"The body is not a complete form: {reason}. Nothing was stored.",
-        "Send the form again, as `curl -F file=@1000.csv` does.",
+        f"The body is not a valid multipart/form-data form: {reason}. Nothing was stored.",
+        "Send a complete form, for example with `curl -F file=@1000.csv`.",
     )
 
 
@@ -242,7 +244,7 @@ def _too_large(detail: str) -> Refused:
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "form-too-large",
         f"{detail} Nothing was stored.",
-        "Send the files in several forms, or upload each with PUT.",
+        "Split the files over several forms, or upload each file with PUT.",
     )
 
 

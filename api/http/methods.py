@@ -1,8 +1,7 @@
-"""The header Allow: the methods of the route at an address, as the document lists them.
+"""The Allow header: the methods of the most specific route at a path, as in the OpenAPI schema.
 
-`/objects/src-data/a/presign` is where a URL is made, and also the address of an object of that
-name. Allow, and so the document, tells of the first: of routes that share an address, the one
-that says most of it.
+For example, `/objects/src-data/a/presign` creates a presigned URL, and is also the path of an
+object of that name. Allow and the schema describe the first, the longest rule that matches.
 """
 
 from __future__ import annotations
@@ -13,26 +12,37 @@ from flask import Response, current_app, request
 
 if TYPE_CHECKING:
     from apiflask import APIFlask
+    from werkzeug.routing import MapAdapter
 
 
 def register(app: APIFlask) -> None:
-    """Let every Allow that the app sends be that of one route."""
-    app.after_request(narrow)
+    """Limit the Allow header of every response to one route."""
+    app.after_request(limit_allow_to_one_route)
 
 
-def narrow(response: Response) -> Response:
-    """Leave the methods of other routes at this address out of Allow."""
+def limit_allow_to_one_route(response: Response) -> Response:
+    """Remove the methods of less specific routes from Allow."""
     if "Allow" in response.headers:
-        response.headers["Allow"] = ", ".join(_methods_here())
+        response.headers["Allow"] = ", ".join(_methods_of_route())
     return response
 
 
-def _methods_here() -> list[str]:
-    adapter = current_app.create_url_adapter(request)
-    assert adapter is not None  # noqa: S101  (there is a request)
+def methods_at_path() -> list[str]:
+    """The methods of all routes at the path of this request."""
+    return sorted(_adapter().allowed_methods())
+
+
+def _methods_of_route() -> list[str]:
+    adapter = _adapter()
     rules = {
         method: adapter.match(method=method, return_rule=True)[0].rule
-        for method in adapter.allowed_methods()
+        for method in methods_at_path()
     }
     longest = max(rules.values(), key=len)
-    return sorted(method for method, rule in rules.items() if rule == longest)
+    return [method for method, rule in rules.items() if rule == longest]
+
+
+def _adapter() -> MapAdapter:
+    adapter = current_app.create_url_adapter(request)
+    assert adapter is not None  # noqa: S101  (there is a request)
+    return adapter

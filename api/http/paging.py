@@ -1,4 +1,4 @@
-"""Pages: ask for one row more than wanted, and name the next page only if it came."""
+"""Pagination: fetch one row more than the page holds, and link the next page if that row exists."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from flask import request
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Item = TypeVar("Item")
+RowT = TypeVar("RowT")
 
 
-def cut(rows: Sequence[Item], limit: int) -> tuple[Sequence[Item], bool]:
-    """The page, and whether there is more."""
+def cut(rows: Sequence[RowT], limit: int) -> tuple[Sequence[RowT], bool]:
+    """The page, and whether more rows follow."""
     return rows[:limit], len(rows) > limit
 
 
 def next_link(after: object) -> dict[str, str]:
-    """The Link header to this request's next page, which begins after the given id."""
+    """The Link header to the next page of this request, which starts after the given ID."""
     query = urlencode(request.args.to_dict() | {"after": str(after)})
     return {"Link": f'<{quote(request.path)}?{query}>; rel="next"'}

@@ -1,8 +1,8 @@
 """Conditional requests, RFC 9110 section 13.
 
 Comparing first and writing later is a race, because others write to the store as well. For a
-request that changes something, a condition that fails is therefore a 412, and one that holds is
-passed to the store with the write. If the store does not support that, the answer is 501.
+request that changes something, a failed condition is therefore a 412, and a condition that holds
+is passed to the store with the write. If the store does not support that, the response is 501.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from flask import Request
 
 
-class Found(Protocol):
-    """What is there: an object, or a version of a document."""
+class Versioned(Protocol):
+    """The current state of a resource: an object, or a version of a document."""
 
     @property
     def etag(self) -> str:
@@ -33,10 +33,10 @@ class Found(Protocol):
 
 
 def is_conditional(request: Request) -> bool:
-    """Whether a request that changes something has a condition to be kept.
+    """Whether a request that changes something has a condition.
 
-    If-Modified-Since and If-Range apply only to reads, and an invalid date is not a condition:
-    RFC 9110 says to ignore them.
+    RFC 9110 requires ignoring If-Modified-Since and If-Range, which apply to reads, and invalid
+    dates.
     """
     return (
         "If-Match" in request.headers
@@ -45,40 +45,42 @@ def is_conditional(request: Request) -> bool:
     )
 
 
-def check_change(request: Request, found: Found | None) -> None:
-    """Compare the conditions of a request that changes something.
+def check_change(request: Request, current: Versioned | None) -> None:
+    """Check the conditions of a request that changes something.
 
-    Raises:  Refused with 412 when one of them fails.
+    Raises:  Refused with 412 if one of them fails.
     """
-    check_match(request, found)
+    check_match(request, current)
     if "If-None-Match" not in request.headers:
         return
-    unwanted = request.if_none_match
-    if found is not None and (unwanted.star_tag or unwanted.contains_weak(found.etag)):
+    excluded = request.if_none_match
+    if current is not None and (excluded.star_tag or excluded.contains_weak(current.etag)):
         raise _failed(
             "object-exists",
-            f"It already exists, with the ETag {found.etag!r}.",
-            "Choose another name, or leave out If-None-Match to replace it.",
+            f"The resource already exists, with the ETag {current.etag!r}.",
+            "Use another name, or omit If-None-Match to replace the resource.",
         )
 
 
-def check_match(request: Request, found: Found | None) -> None:
-    """Compare If-Match, or without it If-Unmodified-Since.
+def check_match(request: Request, current: Versioned | None) -> None:
+    """Check If-Match or, without it, If-Unmodified-Since.
 
     Raises:  Refused with 412.
     """
-    if _is_as_expected(request, found):
+    if _is_as_expected(request, current):
         return
-    state = "It does not exist." if found is None else f"Its ETag is now {found.etag!r}."
-    raise changed(state)
+    if current is None:
+        raise changed("The resource does not exist.")
+    raise changed(f"The resource has changed; its ETag is now {current.etag!r}.")
 
 
 def changed(detail: str) -> Refused:
-    """412 if the resource is not, or is no longer, as the request expects."""
+    """412 for a resource that is not in the state that the request expects."""
     return _failed(
         "changed",
         detail,
-        "Fetch it again, then repeat the request with the current ETag or without a condition.",
+        "Fetch the resource again, then repeat the request with its current ETag or without a"
+        " condition.",
     )
 
 
@@ -86,25 +88,27 @@ def _failed(kind: str, detail: str, hint: str) -> Refused:
     return Refused(HTTPStatus.PRECONDITION_FAILED, kind, detail, hint)
 
 
-def _is_as_expected(request: Request, found: Found | None) -> bool:
-    if "If-Match" in request.headers:  # then the date does not count
-        return found is not None and request.if_match.contains(found.etag)
+def _is_as_expected(request: Request, current: Versioned | None) -> bool:
+    if "If-Match" in request.headers:  # takes precedence over the date
+        return current is not None and request.if_match.contains(current.etag)
     date = request.if_unmodified_since
-    modified = found.last_modified if found else None
+    modified = current.last_modified if current else None
     return date is None or modified is None or modified.replace(microsecond=0) <= date
 
 
-def is_modified(request: Request, found: Found) -> bool:
-    """Whether to send it, by If-None-Match or, without that, by If-Modified-Since."""
+def is_modified(request: Request, current: Versioned) -> bool:
+    """Whether to send the resource, by If-None-Match or, without it, If-Modified-Since."""
     others = {name: text for name, text in request.environ.items() if name != "HTTP_IF_MATCH"}
-    return is_resource_modified(others, etag=f'"{found.etag}"', last_modified=found.last_modified)
+    return is_resource_modified(
+        others, etag=f'"{current.etag}"', last_modified=current.last_modified
+    )
 
 
 def not_supported(what: str) -> Refused:
-    """501 for a condition that holds, but may fail before we have acted."""
+    """501 for a condition that holds now but that the store cannot check with the write."""
     return Refused(
         HTTPStatus.NOT_IMPLEMENTED,
         "not-supported",
         f"{what} conditionally, because another client could change it in between.",
-        "Leave out the condition; compare the ETag from HEAD first.",
+        "Repeat the request without the condition, after comparing the ETag from a HEAD request.",
     )

@@ -1,7 +1,7 @@
-"""Request bodies on their way to disk, and what happens when the disk is full.
+"""Spooling of request bodies to disk, and the response if the disk is full.
 
-The server keeps a body in memory up to a limit and beyond it in a temporary file (TMPDIR), before
-the app sees the request; the files of a form are kept in another.
+Before the app sees a request, the server holds its body in memory or, above a limit, in a
+temporary file (TMPDIR). The files of a form are copied to another temporary file.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 STATUS = HTTPStatus.INSUFFICIENT_STORAGE
 
 _KIND = "insufficient-storage"
-_DETAIL = "The server could not store the request's body: its disk is full. Nothing was stored."
+_DETAIL = "The server's disk is full, so it could not receive the request body. Nothing was stored."
 
 log = structlog.get_logger("api")
 
 
-class OutOfRoom(Error):  # type: ignore[misc]
-    """507, for requests that the app does not see."""
+class DiskFull(Error):  # type: ignore[misc]
+    """507 for requests that do not reach the app."""
 
     code = STATUS.value
     reason = STATUS.phrase
@@ -40,28 +40,27 @@ class OutOfRoom(Error):  # type: ignore[misc]
         super().__init__(_DETAIL)
 
 
-def out_of_room(error: OSError) -> Refused:
-    """507, for a request that the app sees."""
+def disk_full(error: OSError) -> Refused:
+    """507 for a request that reached the app."""
     log_full_disk(error, method=request.method, path=request.path)
     return Refused(STATUS, _KIND, _DETAIL, "")
 
 
 def log_full_disk(error: OSError, **facts: object) -> None:
-    """One line for the operator, who can free space or choose another disk."""
+    """Log the failure for the operator, who can free space or choose another disk."""
     log.error(
         "temporary_file_failed",
         error=f"{type(error).__name__}: {error}",
         folder=tempfile.tempdir,
-        hint="Free space there, or set TMPDIR to a folder on a disk with more space.",
+        hint="Free space in this folder, or set TMPDIR to a folder on a disk with more space.",
         **facts,
     )
 
 
 class Spool(OverflowableBuffer):  # type: ignore[misc]
-    """waitress's buffer, which does not raise when the disk is full.
+    """A waitress buffer that does not raise if the disk is full, but discards further bytes.
 
-    It then drops all further bytes, so that the client gets its answer at the end of its body,
-    where every client reads one.
+    The client then gets the 507 after it has sent its whole body, when every client reads.
     """
 
     has_failed = False
@@ -71,7 +70,7 @@ class Spool(OverflowableBuffer):  # type: ignore[misc]
         self._on_failure = on_failure
 
     def append(self, data: bytes) -> None:
-        """Keep it, unless something before it could not be kept."""
+        """Append data, unless an earlier write failed."""
         if self.has_failed:
             return
         try:
@@ -83,6 +82,6 @@ class Spool(OverflowableBuffer):  # type: ignore[misc]
             self._on_failure(error)
 
     def close(self) -> None:
-        """Give the space back; closing a file writes what is left of it, and may fail again."""
+        """Free the space; closing the file writes its buffered bytes, which may fail again."""
         with suppress(OSError):
             super().close()

@@ -9,7 +9,7 @@ from apiflask import APIBlueprint
 from flask import Response, request, url_for
 from sqlalchemy import Row, and_, select
 
-from api.http import accepts, encodings
+from api.http import accept, encodings
 from api.http.errors import NotFound
 from api.rows import etags, formats, images, streaming
 from api.rows.fields import RowQuery
@@ -118,8 +118,8 @@ def list_users(query_data: DataQuery) -> Response:
     something fails in mid-stream, the connection is cut, and the JSON is never well-formed
     but short.
     """
-    kind = formats.choose(query_data.format, accepts.media_ranges(request.headers.get("Accept")))
-    accepted = accepts.codings(request.headers.get("Accept-Encoding"))
+    kind = formats.choose(query_data.format, accept.media_ranges(request.headers.get("Accept")))
+    accepted = accept.codings(request.headers.get("Accept-Encoding"))
     coding = None if kind.is_compressed else encodings.choose(accepted)
     response = _answer(_wanted(query_data), kind, coding)
     response.vary.update(("Accept", "Accept-Encoding"))

@@ -13,7 +13,7 @@ from api.http import paging
 from api.http.errors import Refused
 from api.schemas.events import Events, EventsQuery, Taken
 from api.schemas.query import NoQuery
-from api.security.auth import checks_itself, needs, uncounted
+from api.security.auth import needs, no_rate_limit, own_token_auth
 from api.security.webhook import has_token
 from api.spec import openapi
 from api.state.services import services
@@ -42,7 +42,7 @@ _EXAMPLE = {
 
 
 @bp.post("/minio-event")
-@checks_itself
+@own_token_auth
 @bp.input(NoQuery, location="query")
 @bp.output(Taken, description="Every record is stored.", example={"status": "ok", "records": 1})
 @bp.doc(responses=openapi.problems(400, 422, 503))
@@ -68,7 +68,7 @@ def take_events(query_data: NoQuery) -> dict[str, Any]:  # noqa: ARG001
 
 
 @bp.get("/minio-event")
-@uncounted
+@no_rate_limit
 @bp.output(Taken, description="Events can be sent here.", example={"status": "ok", "records": 0})
 @bp.doc(responses=openapi.problems())
 def probe_events() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from api.http.errors import RETRY_AFTER_SECONDS
 from api.routes.data import RUN_EXAMPLE
 from api.schemas.health import Health
-from api.security.auth import caller, uncounted
+from api.security.auth import caller, no_rate_limit
 from api.spec import openapi
 from api.state.services import PROBE_SECONDS, Services, services
 from etl.db import schema
@@ -44,7 +44,7 @@ _DOWN = {
 
 
 @bp.get("/health")
-@uncounted
+@no_rate_limit
 @bp.output(Health, description="`ok` or `degraded`: /data is served.", example=_HEALTHY)
 @bp.doc(
     responses={

@@ -12,7 +12,7 @@ import json
 from typing import TYPE_CHECKING
 
 from api.http.errors import MIMETYPE, RETRY_AFTER_SECONDS, document
-from api.security.headers import PROTECTIVE
+from api.security.headers import SECURITY_HEADERS
 from api.security.webhook import has_token
 from etl.db.events import MAX_BODY_BYTES, parse
 from etl.model.errors import DatabaseUnavailable
@@ -80,7 +80,7 @@ def _answer(
     start_response: StartResponse, status: str, mimetype: str, told: dict[str, object]
 ) -> list[bytes]:
     body = json.dumps(told).encode() + b"\n"
-    headers = {"Content-Type": mimetype, "Content-Length": str(len(body)), **PROTECTIVE}
+    headers = {"Content-Type": mimetype, "Content-Length": str(len(body)), **SECURITY_HEADERS}
     if not status.startswith("200"):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     start_response(status, list(headers.items()))

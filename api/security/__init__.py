@@ -1,1 +1,1 @@
-"""Keys, roles, rate limits, origins and protective headers. May import `http` and `state`."""
+"""API keys, roles, rate limits, origins and security headers. May import `http` and `state`."""

@@ -1,9 +1,9 @@
-"""The door: which role each route needs, and who is asking.
+"""Authentication and authorization: which role each route requires, and who the caller is.
 
-Every route says what it needs, beside its address: `@needs(Role.READER)`, `@public`, or
-`@checks_itself` where it has a token of its own. A route that says nothing lets nobody in.
+Each view declares its rule: `@needs(Role.READER)`, `@public`, `@no_rate_limit`, or
+`@own_token_auth` if the route checks a token itself. A route without a rule is always refused.
 
-Without any key the API is open to this machine (or, with API_OPEN, to all that reach it).
+Without any API key, the API serves clients on this machine or, with API_OPEN, every client.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from werkzeug.datastructures import WWWAuthenticate
 
 from api.http.errors import Refused
 from api.security.keyring import LiveKeyring
-from api.security.limits import Limits, rate_limit_key
-from api.security.origins import may_be_called
+from api.security.limits import RateLimits, rate_limit_key
+from api.security.origins import is_trusted_host
 from api.state.services import services
 from etl.model.roles import Role
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from etl.settings import Settings
 
-_KEY = "bucketline-door"
+_KEY = "bucketline-authenticator"
 _REALM = "bucketline"
-_FROM_LIBRARIES = ("static", "openapi.spec")  # routes that Flask and APIFlask make, all public
+_LIBRARY_ROUTES = ("static", "openapi.spec")  # added by Flask and APIFlask; public
 
 log = structlog.get_logger("api")
 
@@ -40,152 +40,155 @@ View = TypeVar("View", bound="Callable[..., object]")
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """What a route needs: a role, or nothing (`role` is None).
+class AccessRule:
+    """The role that a route requires; None for a public route.
 
-    `has_own_token`: the route checks a token of its own. `is_counted`: API_RATE_LIMIT holds.
+    `has_own_token`: the route checks its own token. `is_rate_limited`: API_RATE_LIMIT applies.
     """
 
     role: Role | None
     has_own_token: bool = False
-    is_counted: bool = True
+    is_rate_limited: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is asking: the name of the key, and what it may do; neither without a key."""
+    """The client of a request: the name and role of its API key; None without a valid key."""
 
     name: str | None = None
     role: Role | None = None
 
 
-NOBODY = Caller()
-ANYBODY = Caller(role=Role.ADMIN)  # where no key is set
+ANONYMOUS = Caller()
+UNRESTRICTED = Caller(role=Role.ADMIN)  # every caller of an API without keys
 
 
-# -- what a route says
+# -- rules of routes
 
 
 def needs(role: Role) -> Callable[[View], View]:
-    """Let only those in whose key has this role, or one above it."""
-    return _ruled(Rule(role))
+    """Require an API key with this role or a higher one."""
+    return _with_rule(AccessRule(role))
 
 
 def public(view: View) -> View:
-    """Let everybody in; for what tells nothing of the data."""
-    return _ruled(Rule(None))(view)
+    """Serve every client; only for routes that reveal nothing about the data."""
+    return _with_rule(AccessRule(None))(view)
 
 
-def uncounted(view: View) -> View:
-    """Let everybody in, however often: a limit must not make a healthy server look ill."""
-    return _ruled(Rule(None, is_counted=False))(view)
+def no_rate_limit(view: View) -> View:
+    """Serve every client without a rate limit, so that health checks never fail because of it."""
+    return _with_rule(AccessRule(None, is_rate_limited=False))(view)
 
 
-def checks_itself(view: View) -> View:
-    """Leave it to the route, which knows a token of its own."""
-    return _ruled(Rule(None, has_own_token=True, is_counted=False))(view)
+def own_token_auth(view: View) -> View:
+    """Leave authentication to the route, which checks its own token."""
+    return _with_rule(AccessRule(None, has_own_token=True, is_rate_limited=False))(view)
 
 
-def _ruled(rule: Rule) -> Callable[[View], View]:
-    def mark(view: View) -> View:
+def _with_rule(rule: AccessRule) -> Callable[[View], View]:
+    def attach(view: View) -> View:
         view.rule = rule  # type: ignore[attr-defined]
         return view
 
-    return mark
+    return attach
 
 
-def rule_of(app: APIFlask, endpoint: str) -> Rule | None:
-    """What a route needs; None when it does not say."""
+def access_rule(app: APIFlask, endpoint: str) -> AccessRule | None:
+    """The rule of a route; None if its view declares none."""
     return getattr(app.view_functions[endpoint], "rule", None)
 
 
-# -- the door
+# -- checks of requests
 
 
-class Door:
-    """The keys and the counts of one app."""
+class Authenticator:
+    """The API keys and the request counts of one app."""
 
     def __init__(self, settings: Settings) -> None:
         self.keyring = LiveKeyring(settings)
-        self.limits = Limits(settings.api_rate_limit)
+        self.limits = RateLimits(settings.api_rate_limit)
 
 
 def register(app: APIFlask, settings: Settings) -> None:
-    """Put the door before every route of the app."""
-    app.extensions[_KEY] = Door(settings)
-    app.before_request(guard)
+    """Authorize every request before its route is entered."""
+    app.extensions[_KEY] = Authenticator(settings)
+    app.before_request(authorize)
 
 
-def mark_libraries_routes(app: APIFlask) -> None:
-    """Say of the routes that libraries made what ours say themselves."""
-    for endpoint in _FROM_LIBRARIES:
+def mark_library_routes(app: APIFlask) -> None:
+    """Declare the rules of routes that libraries added."""
+    for endpoint in _LIBRARY_ROUTES:
         public(app.view_functions[endpoint])
 
 
 def keyring_of(app: APIFlask) -> LiveKeyring:
-    """The keys that open this app."""
-    return cast("Door", app.extensions[_KEY]).keyring
+    """The API keys of this app."""
+    return cast("Authenticator", app.extensions[_KEY]).keyring
 
 
-def door() -> Door:
-    """The door of the app that handles this request."""
-    return cast("Door", current_app.extensions[_KEY])
+def _authenticator() -> Authenticator:
+    """The authenticator of the app that handles this request."""
+    return cast("Authenticator", current_app.extensions[_KEY])
 
 
 def caller() -> Caller:
-    """Who makes this request."""
-    return cast("Caller", g.get("caller", NOBODY))
+    """The client of this request."""
+    return cast("Caller", g.get("caller", ANONYMOUS))
 
 
 def require(role: Role, what: str) -> None:
-    """Refuse a request whose parameters need more than its route does.
+    """Require a role, also for parameters that need a higher one than their route.
 
-    Raises:  Refused with 403, naming the role.
+    Raises:  Refused with 403, which names the role.
     """
     held = caller().role
     if held is None or not held.includes(role):
         raise _forbidden(role, what)
 
 
-def guard() -> None:
-    """Find out who is asking, and whether they may.
+def authorize() -> None:
+    """Identify the caller, count the request, and check the rule of the route.
 
     Raises:  Refused with 401, 403, 421 or 429.
     """
     g.caller = _identify()
-    if request.routing_exception is not None:  # 404 and 405 tell nothing that / does not
-        _count()
+    if request.routing_exception is not None:  # 404 and 405 reveal no more than GET / does
+        _count_request()
         return
-    rule = _rule_here()
-    if rule.is_counted:
-        _count()
+    rule = _rule_of_request()
+    if rule.is_rate_limited:
+        _count_request()
     if rule.role is not None:
-        _let_in_with_key_only()
+        _require_valid_key()
         require(rule.role, f"{request.method} {request.path}")
 
 
-def _rule_here() -> Rule:
-    rule = rule_of(cast("APIFlask", current_app), str(request.endpoint))
+def _rule_of_request() -> AccessRule:
+    rule = access_rule(cast("APIFlask", current_app), str(request.endpoint))
     if rule is None:
         log.error("route_without_rule", endpoint=request.endpoint)
         raise Refused(
-            403, "no-rule", "Nobody may use this route.", "This is a fault of Bucketline."
+            403,
+            "no-rule",
+            "This route declares no access rule, so every request to it is refused.",
+            "This is a bug in Bucketline; please report it.",
         )
     return rule
 
 
 def _identify() -> Caller:
-    """Whose key this is; without any key set, whoever may use an open API."""
-    if not door().keyring.is_locked():
-        _refuse_strangers(services().settings)
-        return ANYBODY
-    key = _key_shown()
-    entry = None if key is None else door().keyring.find(key)
-    return NOBODY if entry is None else Caller(entry.name, entry.role)
+    """The owner of the request's key; without any keys, every client that the API serves."""
+    if not _authenticator().keyring.is_locked():
+        _check_open_access(services().settings)
+        return UNRESTRICTED
+    key = _key_of_request()
+    entry = None if key is None else _authenticator().keyring.find(key)
+    return ANONYMOUS if entry is None else Caller(entry.name, entry.role)
 
 
-def _key_shown() -> str | None:
-    """The key of the request: a bearer's counts before X-API-Key."""
+def _key_of_request() -> str | None:
+    """The API key of the request; a bearer token takes precedence over X-API-Key."""
     return _key_in(request.headers.get("Authorization", ""), request.headers.get("X-API-Key"))
 
 
@@ -194,8 +197,8 @@ def _key_in(authorization: str, api_key: str | None) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else api_key
 
 
-def may_upload(keyring: LiveKeyring, authorization: str, api_key: str | None) -> bool:
-    """Whether who shows these headers may write: asked before a body is read, by the server."""
+def can_write(keyring: LiveKeyring, authorization: str, api_key: str | None) -> bool:
+    """Whether these headers authorize an upload; the server checks this before it reads a body."""
     if not keyring.is_locked():
         return True
     key = _key_in(authorization, api_key)
@@ -203,37 +206,38 @@ def may_upload(keyring: LiveKeyring, authorization: str, api_key: str | None) ->
     return entry is not None and entry.role.includes(Role.WRITER)
 
 
-def _refuse_strangers(settings: Settings) -> None:
-    """Keep an open API to this machine, and from pages that found their way to it."""
+def _check_open_access(settings: Settings) -> None:
+    """Restrict an API without keys to this machine, and protect it from DNS rebinding."""
     if not settings.api_open and not _is_loopback(request.remote_addr):
         raise Refused(
             403,
             "loopback-only",
-            "Without keys the API serves its own machine only.",
-            "`./run.sh keys new NAME --role reader` makes a key.",
+            "Without API keys, the API serves only clients on its own machine.",
+            "Create a key with `./run.sh keys new NAME --role reader`, and send it with requests.",
         )
     host = request.headers.get("Host")
-    if not may_be_called(host, own_name=settings.api_host, any_short_name=settings.api_open):
+    if not is_trusted_host(host, own_name=settings.api_host, any_short_name=settings.api_open):
         raise Refused(
             421,
             "unknown-host",
-            "Without keys the API answers to an address or to localhost, and to no other name.",
-            "`./run.sh keys new NAME --role reader` makes a key; with one any name will do.",
+            "Without API keys, the Host header must be an IP address, localhost or API_HOST.",
+            "Use such an address, or create a key with `./run.sh keys new NAME --role reader`;"
+            " with keys, any host name is accepted.",
         )
 
 
 def _is_loopback(address: str | None) -> bool:
-    """Whether a client is on this machine; one without an address came by a Unix socket."""
+    """Whether a client is on this machine; clients on a Unix socket have no address."""
     return not address or ip_address(address.partition("%")[0]).is_loopback
 
 
-def _let_in_with_key_only() -> None:
+def _require_valid_key() -> None:
     if caller().role is not None:
         return
-    if _key_shown() is None:
-        raise _unauthorized("This route needs a key.", "key-missing")
-    _count_wrong_key()
-    raise _unauthorized("This key opens nothing.", "key-wrong", error="invalid_token")
+    if _key_of_request() is None:
+        raise _unauthorized("This route requires an API key.", "key-missing")
+    _count_invalid_key()
+    raise _unauthorized("The API key is not valid.", "key-wrong", error="invalid_token")
 
 
 def _unauthorized(detail: str, kind: str, **faults: str) -> Refused:
@@ -243,33 +247,35 @@ def _unauthorized(detail: str, kind: str, **faults: str) -> Refused:
         kind,
         detail,
         "Send `Authorization: Bearer KEY` or `X-API-Key: KEY`;"
-        " `./run.sh keys new NAME --role reader` makes a key.",
+        " create a key with `./run.sh keys new NAME --role reader`.",
         headers={"WWW-Authenticate": challenge.to_header()},
     )
 
 
 def _forbidden(role: Role, what: str) -> Refused:
+    held = caller().role
+    has = f"this API key has the role {held}" if held else "the request has no valid API key"
     return Refused(
         403,
         "role-missing",
-        f"{what} needs the role {role}; this key is a {caller().role or 'stranger'}'s.",
-        f"`./run.sh keys new NAME --role {role}` makes a key that may.",
+        f"{what} requires the role {role}; {has}.",
+        f"Create a key with that role: `./run.sh keys new NAME --role {role}`.",
     )
 
 
-def _count() -> None:
-    """Count this request for its key, or for its address where there is none."""
+def _count_request() -> None:
+    """Count this request toward the limit of its key or, without a key, of its address."""
     name = caller().name
-    who = ("key", name) if name else ("address", rate_limit_key(request.remote_addr))
-    seconds = door().limits.count(*who)
+    client = ("key", name) if name else ("address", rate_limit_key(request.remote_addr))
+    seconds = _authenticator().limits.count(*client)
     if seconds is not None:
         raise _too_many("Too many requests.", seconds)
 
 
-def _count_wrong_key() -> None:
-    seconds = door().limits.count_wrong_key(rate_limit_key(request.remote_addr))
+def _count_invalid_key() -> None:
+    seconds = _authenticator().limits.count_invalid_key(rate_limit_key(request.remote_addr))
     if seconds is not None:
-        raise _too_many("Too many wrong keys came from this address.", seconds)
+        raise _too_many("Too many requests from this address had an invalid API key.", seconds)
 
 
 def _too_many(detail: str, seconds: int) -> Refused:

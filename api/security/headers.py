@@ -1,6 +1,6 @@
-"""Headers every answer carries, the request's id, and the one log line every request leaves.
+"""Security headers, the request ID, and the access log.
 
-Names of keys go into the log, never keys; of the address the path alone, without parameters.
+The log holds the names of API keys, never the keys, and the path of a URL without parameters.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 REQUEST_ID = "X-Request-Id"
-REQUEST_ID_FORM = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+REQUEST_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
-# HTTPS is the business of the proxy that ends it, and so is Strict-Transport-Security.
-PROTECTIVE = {
+# Strict-Transport-Security is left to the proxy that terminates HTTPS.
+SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Content-Security-Policy": CONTENT_POLICY,
@@ -39,15 +39,15 @@ log = structlog.get_logger("api")
 
 
 def register(app: APIFlask) -> None:
-    """Let the app name, time, log and mark every request."""
+    """Time and log every request, and add an ID and security headers to its response."""
     app.before_request(begin)
     app.after_request(log_request)
-    app.after_request(protect)
-    app.after_request(name_request)
+    app.after_request(add_security_headers)
+    app.after_request(add_request_id)
 
 
 def begin() -> None:
-    """Note when the request came in, and the id that its answer, its log and its errors share."""
+    """Record the start time, and the ID that appears in the response, its errors and the log."""
     g.started = time.monotonic()
     g.request_id = request_id(request.headers.get(REQUEST_ID))
     structlog.contextvars.clear_contextvars()
@@ -55,28 +55,28 @@ def begin() -> None:
 
 
 def request_id(given: str | None) -> str:
-    """The client's id where it is one that can stand in a log, or a new one."""
-    if given is not None and re.fullmatch(REQUEST_ID_FORM, given):
+    """The client's ID if it is safe to log, otherwise a new one."""
+    if given is not None and re.fullmatch(REQUEST_ID_PATTERN, given):
         return given
     return secrets.token_hex(8)
 
 
-def name_request(response: Response) -> Response:
-    """Tell the client the id to ask us about."""
+def add_request_id(response: Response) -> Response:
+    """Return the ID to the client, who may quote it in questions."""
     response.headers[REQUEST_ID] = g.get("request_id", "")
     return response
 
 
-def protect(response: Response) -> Response:
-    """Forbid guessing types, running anything, and keeping copies, unless a route knows better."""
-    for name, value in PROTECTIVE.items():
+def add_security_headers(response: Response) -> Response:
+    """Disable type sniffing, active content and caching, unless the route set a header itself."""
+    for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     return response
 
 
 def log_request(response: Response) -> Response:
-    """One line per request, once its answer is whole: a streamed one is counted as it goes."""
-    line = _Line(response.status_code)
+    """Log one line per request when its response is complete; count streamed bytes."""
+    line = _LogLine(response.status_code)
     if response.is_streamed and "Content-Length" not in response.headers:
         response.response = line.counting(response.iter_encoded())
         response.call_on_close(line.write)
@@ -86,13 +86,13 @@ def log_request(response: Response) -> Response:
     return response
 
 
-class _Line:
-    """The log line of a request; it keeps what is gone when a streamed answer ends."""
+class _LogLine:
+    """The log line of a request; holds request data that is gone when a streamed response ends."""
 
     def __init__(self, status: int) -> None:
         self.sent_bytes = 0
         self._started = g.get("started", time.monotonic())
-        self._facts = {
+        self._fields = {
             "method": request.method,
             "path": request.path,
             "status": status,
@@ -102,7 +102,7 @@ class _Line:
         }
 
     def counting(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """The chunks as they are."""
+        """The same chunks, while their bytes are counted."""
         for chunk in chunks:
             self.sent_bytes += len(chunk)
             yield chunk
@@ -110,4 +110,4 @@ class _Line:
     def write(self) -> None:
         """Write the line."""
         milliseconds = round((time.monotonic() - self._started) * 1000, 1)
-        log.info("request", **self._facts, bytes=self.sent_bytes, ms=milliseconds)
+        log.info("request", **self._fields, bytes=self.sent_bytes, ms=milliseconds)

@@ -1,8 +1,8 @@
-"""Browsers: which pages may use the API (CORS), and which may not even try.
+"""Browsers: CORS for allowed origins, and protection against requests from other sites' pages.
 
-An open API would otherwise do for any page in the user's browser what it does for the user: a
-form may POST across sites, and a name that is made to lead to 127.0.0.1 (DNS rebinding) makes
-a stranger's page a page of ours.
+Otherwise any page open in a user's browser could use an API without keys. A form can POST across
+sites, and with DNS rebinding a foreign host name resolves to 127.0.0.1, so that the page of
+another site has the API's own origin.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from flask import Response, current_app, request
+from flask import Response, request
 
 from api.http.errors import Refused
+from api.http.methods import methods_at_path
 from api.state.services import services
 
 if TYPE_CHECKING:
@@ -23,71 +24,73 @@ if TYPE_CHECKING:
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 PREFLIGHT_SECONDS = 600
 
-_SENT = "Authorization, X-API-Key, X-Request-Id, Content-Type, If-None-Match, Range"
-_SHOWN = "ETag, Link, Location, Retry-After, WWW-Authenticate, X-Request-Id, Content-Range"
+_ALLOWED_HEADERS = "Authorization, X-API-Key, X-Request-Id, Content-Type, If-None-Match, Range"
+_EXPOSED_HEADERS = (
+    "ETag, Link, Location, Retry-After, WWW-Authenticate, X-Request-Id, Content-Range"
+)
 _HOST = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]*)(?::\d*)?")
-_FROM_OURSELVES = ("same-origin", "none")
+_SAME_ORIGIN = ("same-origin", "none")
 
 
 def register(app: APIFlask) -> None:
-    """Let the app answer preflights, and mark what pages of CORS_ORIGINS may read."""
+    """Answer preflights, refuse cross-site requests, and add the CORS headers."""
     app.before_request(answer_preflight)
     app.before_request(refuse_other_sites)
-    app.after_request(share)
+    app.after_request(add_cors_headers)
 
 
 def answer_preflight() -> Response | None:
-    """Answer a browser that asks, without a key, whether a page may send a request."""
-    wanted = request.headers.get("Access-Control-Request-Method")
-    if request.method != "OPTIONS" or wanted is None or not _is_allowed_origin():
+    """Answer a CORS preflight request, which a browser sends without a key."""
+    method = request.headers.get("Access-Control-Request-Method")
+    if request.method != "OPTIONS" or method is None or not _is_allowed_origin():
         return None
     headers = {
-        "Access-Control-Allow-Methods": ", ".join(_methods_here()),
-        "Access-Control-Allow-Headers": _SENT,
+        "Access-Control-Allow-Methods": ", ".join(methods_at_path()),
+        "Access-Control-Allow-Headers": _ALLOWED_HEADERS,
         "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
     }
     return Response(status=204, headers=headers)
 
 
 def refuse_other_sites() -> None:
-    """Refuse what a page of another site has its reader's browser do.
+    """Refuse a request that a page of another site sends through the user's browser.
 
     Raises:  Refused with 403.
     """
-    if request.method in SAFE_METHODS or _is_allowed_origin() or not _is_foreign():
+    if request.method in SAFE_METHODS or _is_allowed_origin() or not _is_cross_site():
         return
     raise Refused(
         403,
         "cross-site-request",
-        "A page of another site may not do this.",
-        "CORS_ORIGINS lists the origins whose pages may use the API.",
+        "A web page of another origin sent this request, and CORS_ORIGINS does not allow it.",
+        "Add the origin of the page to CORS_ORIGINS, for example https://app.example.com.",
     )
 
 
-def _is_foreign() -> bool:
-    """Whether a browser says that another origin's page sent this; other clients say neither."""
-    if request.headers.get("Sec-Fetch-Site", "none") not in _FROM_OURSELVES:
+def _is_cross_site() -> bool:
+    """Whether a browser's headers name another origin; other clients do not send these headers."""
+    if request.headers.get("Sec-Fetch-Site", "none") not in _SAME_ORIGIN:
         return True
     origin = request.headers.get("Origin")
     return origin is not None and not _is_own(origin)
 
 
 def _is_own(origin: str) -> bool:
-    """Whether this is the address by which we were called."""
+    """Whether the origin is the host that this request addresses."""
     try:
-        called = urlsplit(origin).netloc
-    except ValueError:  # of brackets that hold no address
+        host = urlsplit(origin).netloc
+    except ValueError:  # brackets without an IPv6 address
         return False
-    return bool(called) and called == request.headers.get("Host")
+    return bool(host) and host == request.headers.get("Host")
 
 
-def share(response: Response) -> Response:
-    """Let pages of the allowed origins read the answer; the keys they send are their own."""
+def add_cors_headers(response: Response) -> Response:
+    """Let pages of the allowed origins read the response; credentials are not shared."""
     if services().settings.allowed_origins:
         response.vary.add("Origin")
     if _is_allowed_origin():
         response.headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
-        response.headers["Access-Control-Expose-Headers"] = _SHOWN
+        response.headers["Access-Control-Expose-Headers"] = _EXPOSED_HEADERS
     return response
 
 
@@ -95,17 +98,13 @@ def _is_allowed_origin() -> bool:
     return request.headers.get("Origin") in services().settings.allowed_origins
 
 
-def _methods_here() -> list[str]:
-    return sorted(current_app.create_url_adapter(request).allowed_methods())  # type: ignore[union-attr]
+def is_trusted_host(host: str | None, *, own_name: str, any_short_name: bool) -> bool:
+    """Whether a Host header cannot come from DNS rebinding.
 
-
-def may_be_called(host: str | None, *, own_name: str, any_short_name: bool) -> bool:
-    """Whether a Host header cannot be a stranger's name that was made to lead here.
-
-    Addresses and `localhost` cannot, nor API_HOST; a name without a dot is one of the local
-    network, which only an API that serves it is called by.
+    Addresses, `localhost` and API_HOST cannot. A name without a dot belongs to the local network,
+    so it is trusted only if `any_short_name` is set, for an API that serves this network.
     """
-    if host is None:  # no browser
+    if host is None:  # browsers always send it
         return True
     match = _HOST.fullmatch(host)
     if match is None:

@@ -13,5 +13,5 @@ def has_token(authorization: str, tokens: Iterable[str]) -> bool:
     """Whether an Authorization header holds one of the tokens, compared in constant time."""
     scheme, _, rest = authorization.partition(" ")
     token = rest.strip() if scheme.lower() == "bearer" else authorization.strip()
-    known = [hmac.compare_digest(token.encode(), wanted.encode()) for wanted in tokens]
-    return any(known)
+    matches = [hmac.compare_digest(token.encode(), valid.encode()) for valid in tokens]
+    return any(matches)

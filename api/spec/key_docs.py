@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from api.http.errors import MIMETYPE, document
-from api.security.auth import Rule, rule_of
+from api.security.auth import AccessRule, access_rule
 from api.spec.paths import path_of
 
 if TYPE_CHECKING:
@@ -79,14 +79,14 @@ def describe(spec: Json, app: APIFlask) -> Json:
     spec.setdefault("components", {})["securitySchemes"] = SCHEMES
     for url_rule in app.url_map.iter_rules():
         operations = spec["paths"].get(path_of(url_rule), {})
-        rule = rule_of(app, url_rule.endpoint)
+        rule = access_rule(app, url_rule.endpoint)
         for method in url_rule.methods or ():
             if rule is not None and method.lower() in operations:
                 _complete(operations[method.lower()], rule)
     return spec
 
 
-def _complete(operation: Json, rule: Rule) -> None:
+def _complete(operation: Json, rule: AccessRule) -> None:
     operation["security"] = _security(rule)
     if rule.role is not None:
         operation["x-role"] = rule.role.value
@@ -99,18 +99,18 @@ def _complete(operation: Json, rule: Rule) -> None:
     }
 
 
-def _security(rule: Rule) -> list[Json]:
+def _security(rule: AccessRule) -> list[Json]:
     if rule.has_own_token:
         return [{"ownToken": []}]
     return [] if rule.role is None else _WITH_KEY
 
 
-def _answers(rule: Rule) -> Json:
+def _answers(rule: AccessRule) -> Json:
     """What the door may answer in place of the route, by status."""
     wanted = [403, 413, 421]
     if rule.role is not None or rule.has_own_token:
         wanted.append(401)
-    if rule.is_counted:
+    if rule.is_rate_limited:
         wanted.append(429)
     return {str(status): _answer(status) for status in wanted}
 

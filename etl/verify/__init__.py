@@ -1,15 +1,14 @@
 """Verify: recompute the expected state from the bucket, and report every difference from it.
 
-An independent verifier that shares no parsing, checking or merging code with runs. It goes one
-character and one row at a time, so that it can be checked by eye. It is slow on purpose.
+The independent verifier shares no parsing, validation or merge code with runs. It processes one
+character and one row at a time, which is slow but easy to review.
 
-names     what a key says                     text      bytes -> text, line by line
-records   text -> cells                       header    columns, and what cuts them
-birthts   a cell -> milliseconds              reader    a file -> rows and faults
-expected  files -> what ought to be there     store     the buckets, as they are now
-found     the tables, as they are now         compare   expected against found
-pictures  what is known of images, and thumbnails
-check     all of it: verify()
+names     object key -> kind and user_id      text      bytes -> text, line by line
+records   text -> cells                       header    column names and delimiter
+birthts   cell -> milliseconds                reader    file -> rows and faults
+expected  files -> expected state             store     current state of the buckets
+tables    current state of the tables         compare   expected and current state
+images    image metadata and thumbnails       check     verify(): all of these steps
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A birth time as a cell holds it: a number of milliseconds, or an ISO 8601 date or datetime."""
+"""Parse birth times: a number of milliseconds, or an ISO 8601 date or datetime."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _BEYOND_ANY_CALENDAR = Decimal(10) ** 18
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.0+)?")
-# fromisoformat() also takes week dates, dates without hyphens and any character before the time.
+# fromisoformat() also accepts week dates, dates without hyphens and any character before the time.
 _MOMENT = re.compile(
     r"(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})"
     r"([T ](?P<clock>[0-9]{2}:[0-9]{2})(:(?P<second>[0-9]{2})(\.(?P<milli>[0-9]{1,3})0*)?)?"
@@ -21,18 +21,18 @@ _MOMENT = re.compile(
 
 
 class NotABirthTime(Exception):
-    """A cell that holds neither a whole number nor an ISO 8601 date or datetime."""
+    """A cell with neither an integer nor an ISO 8601 date or datetime."""
 
 
 def is_number(written: str) -> bool:
-    """Whether a cell holds a whole number, perhaps with a point and zeros after it."""
+    """Whether a cell is an integer, optionally followed by a decimal point and zeros."""
     return _NUMBER.fullmatch(written) is not None
 
 
 def milliseconds(written: str) -> int:
     """Milliseconds since 1970-01-01T00:00:00Z.
 
-    A number too large to be a date in any calendar is cut to one that still is too large.
+    Limits an excessively large number to one that is still outside every calendar.
 
     Raises:  NotABirthTime.
     """
@@ -54,8 +54,8 @@ def is_in_range(birthts: int, today: date) -> bool:
 class SecondsSign:
     """Whether the birth times of a file look like seconds instead of milliseconds.
 
-    They do when each is a number that is a date in January or February 1970 in milliseconds and
-    not after `today` in seconds, and at least one of the pairs of dates differs.
+    They do if each is a number that, read as milliseconds, is in January or February 1970 and, read
+    as seconds, is not after `today`, and if the two dates differ for at least one number.
     """
 
     def __init__(self, today: date) -> None:
@@ -64,12 +64,12 @@ class SecondsSign:
         self._differs = False
 
     @property
-    def is_shown(self) -> bool:
-        """Whether the birth times noted so far look like seconds."""
+    def is_found(self) -> bool:
+        """Whether the birth times added so far look like seconds."""
         return self._fits_all and self._differs
 
-    def note(self, written: str, birthts: int) -> None:
-        """Take the birth time of a valid row."""
+    def add(self, written: str, birthts: int) -> None:
+        """Add the birth time of a valid row."""
         in_milliseconds = _date(timedelta(milliseconds=birthts))
         if not is_number(written) or not date(1970, 1, 1) <= in_milliseconds < date(1970, 3, 1):
             self._fits_all = False
@@ -84,7 +84,7 @@ def _date(since_epoch: timedelta) -> date:
 
 
 def _moment(written: str) -> datetime:
-    """The instant of an ISO 8601 date or datetime, which is in UTC unless it has an offset."""
+    """The instant of an ISO 8601 date or datetime, in UTC unless it has an offset."""
     found = _MOMENT.fullmatch(written)
     if found is None:
         raise NotABirthTime

@@ -1,4 +1,4 @@
-"""verify(): the bucket read afresh, held against the tables and the published output."""
+"""verify(): compare the bucket with the tables and the published output files."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from etl.model.errors import UnreadableObject
 from etl.model.values import ObjectKind, SourceObject
 from etl.verify import names, store
 from etl.verify.compare import Difference, compare_output, compare_parquet, compare_tables
-from etl.verify.expected import Expected, expect, refuse
-from etl.verify.found import ManifestEntry, read_tables, to_millisecond
-from etl.verify.pictures import compare_pictures
+from etl.verify.expected import Expected, add_refused, expect
+from etl.verify.images import compare_images
+from etl.verify.tables import ManifestEntry, read_tables, to_millisecond
 
 if TYPE_CHECKING:
     from minio import Minio
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 OUTPUT_NAME = "output.csv"
 PARQUET_NAME = "output.parquet"
 
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 
 
 def verify(
@@ -32,31 +32,31 @@ def verify(
     engine: Engine,
     *,
     today: date | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     notice: Callable[[str], None] | None = None,
 ) -> list[Difference]:
-    """Tell every difference between the source bucket and the tables or what we make of it.
+    """Return every difference between the source bucket and the tables, outputs and thumbnails.
 
-    `today` is the last birthdate allowed, by default today in UTC. `progress` is told how many
-    of the CSVs are read, and of how many. Only one CSV's bytes are in memory at a time. A run
-    that commits meanwhile shows as differences. An output that waits to be published behind
-    event runs is not compared, which `notice` is told.
+    `today` is the last birthdate allowed, by default today in UTC. `progress` receives the number
+    of CSVs read and their total. Only one CSV is in memory at a time. A run that commits meanwhile
+    causes differences. Output files with a pending publication after event runs are not compared;
+    `notice` then receives a message.
 
     Raises:  ObjectStoreUnavailable, DatabaseUnavailable, ConfigurationError; UnreadableObject
-             when what is published may not be read.
+             if access to an output file is denied.
     """
     client = store.connect(settings)
-    truth = _Bucket(client, settings.source_bucket, progress or _tell_nobody)
-    expected = truth.expect(today or datetime.now(UTC).date())
+    reader = _BucketReader(client, settings.source_bucket, progress or _ignore_progress)
+    expected = reader.expect(today or datetime.now(UTC).date())
     found = read_tables(engine, settings.source_bucket)
-    differences = compare_tables(expected, _expected_manifest(truth.listing, expected), found)
-    if not found.output_waits:
+    differences = compare_tables(expected, _expected_manifest(reader.listing, expected), found)
+    if not found.is_publish_pending:
         differences += _compare_outputs(settings, client, expected)
     elif notice is not None:
-        notice(f"{OUTPUT_NAME} waits to be published and was not compared.")
+        notice(f"{OUTPUT_NAME} was not compared, because its publication is pending.")
     if PARQUET_NAME in found.published and not settings.output_parquet:
-        differences += _find_left_over(client, settings.processed_bucket, PARQUET_NAME)
-    return [*differences, *compare_pictures(settings, engine, client)]
+        differences += _find_obsolete_output(client, settings.processed_bucket, PARQUET_NAME)
+    return [*differences, *compare_images(settings, engine, client)]
 
 
 def _compare_outputs(settings: Settings, client: Minio, expected: Expected) -> list[Difference]:
@@ -71,18 +71,18 @@ def _compare_outputs(settings: Settings, client: Minio, expected: Expected) -> l
     return differences
 
 
-def _find_left_over(client: Minio, bucket: str, name: str) -> list[Difference]:
-    """What we published while we were asked to, and keep level no more."""
+def _find_obsolete_output(client: Minio, bucket: str, name: str) -> list[Difference]:
+    """Report an output file that is no longer published, but still in the bucket."""
     if store.fetch(client, bucket, name) is None:
         return []
-    note = "It is not asked for any more; the next publication removes it."
+    note = "OUTPUT_PARQUET is off, but the file still exists; the next publication removes it."
     return [Difference("output-surplus", f"{bucket}/{name}", None, None, note)]
 
 
-class _Bucket:
-    """The source bucket while it is read: `listing` follows what changes meanwhile."""
+class _BucketReader:
+    """Reads the source bucket; `listing` is updated for objects that change meanwhile."""
 
-    def __init__(self, client: Minio, bucket: str, progress: Progress) -> None:
+    def __init__(self, client: Minio, bucket: str, progress: ProgressCallback) -> None:
         self._client = client
         self._bucket = bucket
         self._progress = progress
@@ -96,7 +96,7 @@ class _Bucket:
     def expect(self, today: date) -> Expected:
         images = [source for source in self.listing.values() if not _is_csv(source)]
         expected = expect(self._files(), images, self._bucket, today)
-        return refuse(expected, self._refused)
+        return add_refused(expected, self._refused)
 
     def _files(self) -> Iterator[tuple[SourceObject, bytes]]:
         files = [source for source in self.listing.values() if _is_csv(source)]
@@ -108,7 +108,7 @@ class _Bucket:
             self._progress(done, len(files))
 
     def _read(self, source: SourceObject) -> tuple[SourceObject, bytes] | None:
-        """Read the object as it is now; None when it is gone or refused."""
+        """Read the current object; None if it no longer exists or access is denied."""
         try:
             read = store.read_object(self._client, self._bucket, source)
         except UnreadableObject:
@@ -124,9 +124,9 @@ class _Bucket:
 def _expected_manifest(
     listing: dict[str, SourceObject], expected: Expected
 ) -> dict[str, ManifestEntry]:
-    """Say what the manifest ought to hold; rows add up, read = good + rejected."""
-    good = Counter(user.source_key for user in expected.users.values())
-    good.update(key for key, _, _ in expected.shadowed)
+    """Compute the expected manifest; for each object, rows read = valid + rejected."""
+    valid = Counter(user.source_key for user in expected.users.values())
+    valid.update(key for key, _, _ in expected.shadowed)
     rejected = expected.rows_rejected
     quarantined = expected.quarantined()
     return {
@@ -137,7 +137,7 @@ def _expected_manifest(
             kind=names.kind(key).value,
             user_id=names.owner(key),
             state="quarantined" if key in quarantined else "loaded",
-            rows_read=good[key] + rejected.get(key, 0),
+            rows_read=valid[key] + rejected.get(key, 0),
             rows_rejected=rejected.get(key, 0),
         )
         for key, source in listing.items()
@@ -148,5 +148,5 @@ def _is_csv(source: SourceObject) -> bool:
     return names.kind(source.key) is ObjectKind.CSV
 
 
-def _tell_nobody(_done: int, _total: int) -> None:
-    """Progress for callers that want none."""
+def _ignore_progress(_done: int, _total: int) -> None:
+    """The default progress callback."""

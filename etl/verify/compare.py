@@ -1,4 +1,4 @@
-"""Expected against found: each difference with a word on what it means."""
+"""Compare the expected with the current state, and explain each difference."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from etl.verify.expected import Expected, ExpectedUser
-    from etl.verify.found import Found, ManifestEntry
+    from etl.verify.tables import ManifestEntry, TableState
 
     Comparable: TypeAlias = ExpectedUser | ManifestEntry | dict[str, object]
 
-_Item = TypeVar("_Item", tuple[str, str], tuple[str, int, str])
+_Problem = TypeVar("_Problem", tuple[str, str], tuple[str, int, str])
 
 OUTPUT_HEADER = ["user_id", "first_name", "last_name", "birthts", "img_path"]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not as the bucket says.
+    """One difference between the bucket and the tables, output files or thumbnails.
 
-    `what` is a noun and one of missing, surplus, differs, doubled, unsorted, unreadable;
-    `expected` and `found` hold the values, of a thing that differs only the differing ones.
+    `what` is a noun and one of missing, surplus, differs, doubled, unsorted, unreadable.
+    `expected` and `found` are the values; for `differs`, only those of the differing columns.
     """
 
     what: str
@@ -42,15 +42,15 @@ class Difference:
 
 
 def compare_tables(
-    expected: Expected, manifest: Mapping[str, ManifestEntry], found: Found
+    expected: Expected, manifest: Mapping[str, ManifestEntry], found: TableState
 ) -> list[Difference]:
     """Compare users, manifest, shadowed rows and open problems, each sorted by name."""
-    shadowed, there = expected.shadowed, found.shadowed
+    wanted, current = expected.shadowed, found.shadowed
     return [
         *compare_users(expected.users, found.users),
         *_compare_named("manifest", manifest, found.manifest, "this object", "the manifest"),
-        *_differences("shadowed", shadowed - there, there - shadowed, "this shadowed row"),
-        *_compare_problems(expected.rejected, found.rejected, "this refused row"),
+        *_differences("shadowed", wanted - current, current - wanted, "this shadowed row"),
+        *_compare_problems(expected.rejected, found.rejected, "this rejected row"),
         *_compare_problems(
             Counter(expected.object_problems), found.object_problems, "this object's problem"
         ),
@@ -67,14 +67,14 @@ def compare_users(
 def compare_output(
     users: Mapping[str, ExpectedUser], content: bytes | None, name: str
 ) -> list[Difference]:
-    """Compare the published CSV called `name`; `content` is None when there is none."""
+    """Compare the published CSV `name`; `content` is None if it does not exist."""
     if content is None:
-        note = "Nothing is published under this name; a run publishes it."
+        note = "The file does not exist; a run publishes it."
         return [Difference("output-missing", name, f"{len(users)} users", None, note)]
     try:
         rows = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
-        note = f"It is no CSV in UTF-8: {error}."
+        note = f"The file is not a valid CSV in UTF-8: {error}."
         return [Difference("output-unreadable", name, "a CSV in UTF-8", None, note)]
     return _compare_cells(users, rows or [[]], name)
 
@@ -82,17 +82,17 @@ def compare_output(
 def compare_parquet(
     users: Mapping[str, ExpectedUser], content: bytes | None, name: str
 ) -> list[Difference]:
-    """Tell where the published Parquet file differs from the users expected, as `compare_output`.
+    """Compare the published Parquet file, like `compare_output`.
 
-    A null and an empty text are the same cell here, as they are in a CSV.
+    A null and an empty string are equal, as in a CSV.
     """
     if content is None:
-        note = "It is not there: nothing was published yet, or somebody removed it."
+        note = "The file was not published yet, or another program removed it."
         return [Difference("output-missing", name, f"{len(users)} users", None, note)]
     try:
         table = parquet.read_table(io.BytesIO(content))
     except (pa.ArrowException, OSError) as error:
-        note = f"It is no Parquet file: {error}."
+        note = f"The file is not a valid Parquet file: {error}."
         return [Difference("output-unreadable", name, "a Parquet file", None, note)]
     columns = [
         ["" if cell is None else str(cell) for cell in it.to_pylist()] for it in table.itercolumns()
@@ -124,30 +124,30 @@ def _compare_named(
     """Compare values by name, in byte order of the names."""
     differences = []
     for name in sorted({*expected, *found}, key=str.encode):
-        wanted, there = expected.get(name), found.get(name)
-        if wanted == there:
+        wanted, current = expected.get(name), found.get(name)
+        if wanted == current:
             continue
-        if there is None:
-            note = f"The bucket gives {what}, {where} does not hold it."
+        if current is None:
+            note = f"The bucket has {what}, but {where} does not."
             differences.append(Difference(f"{noun}-missing", name, _fields(wanted), None, note))
         elif wanted is None:
-            note = f"Nothing in the bucket gives {what}, yet {where} holds it."
-            differences.append(Difference(f"{noun}-surplus", name, None, _fields(there), note))
+            note = f"The bucket does not have {what}, but {where} does."
+            differences.append(Difference(f"{noun}-surplus", name, None, _fields(current), note))
         else:
-            differences.append(_differing(noun, name, _fields(wanted), _fields(there), where))
+            differences.append(_differing(noun, name, _fields(wanted), _fields(current), where))
     return differences
 
 
 def _differing(
-    noun: str, name: str, wanted: dict[str, object], there: dict[str, object], where: str
+    noun: str, name: str, wanted: dict[str, object], current: dict[str, object], where: str
 ) -> Difference:
-    """Say only what differs."""
-    columns = [column for column in wanted if wanted[column] != there[column]]
+    """Report the differing columns only."""
+    columns = [column for column in wanted if wanted[column] != current[column]]
     return Difference(
         f"{noun}-differs",
         name,
         {column: wanted[column] for column in columns},
-        {column: there[column] for column in columns},
+        {column: current[column] for column in columns},
         f"The bucket and {where} disagree on {', '.join(columns)}.",
     )
 
@@ -159,9 +159,9 @@ def _fields(value: Comparable | None) -> dict[str, object]:
 
 
 def _compare_problems(
-    expected: Counter[_Item], found: Counter[_Item], what: str
+    expected: Counter[_Problem], found: Counter[_Problem], what: str
 ) -> list[Difference]:
-    """Compare how often each problem is there."""
+    """Compare how often each problem occurs."""
     missing, surplus = expected - found, found - expected
     return _differences("problem", missing.elements(), surplus.elements(), what)
 
@@ -213,7 +213,7 @@ def _find_misshapen(body: Iterable[list[str]], name: str) -> list[Difference]:
             f"{name} row {number}",
             f"{len(OUTPUT_HEADER)} cells",
             row,
-            "This row has another number of cells than the header ought to have.",
+            f"The row has {len(row)} cells, but the header must have {len(OUTPUT_HEADER)}.",
         )
         for number, row in enumerate(body, start=1)
         if len(row) != len(OUTPUT_HEADER)
@@ -223,18 +223,18 @@ def _find_misshapen(body: Iterable[list[str]], name: str) -> list[Difference]:
 def _find_doubled(body: Iterable[list[str]], name: str) -> list[Difference]:
     counted = Counter(_user_id(row) for row in body)
     return [
-        Difference("output-doubled", user_id, 1, count, f"{name} holds this user {count} times.")
+        Difference("output-doubled", user_id, 1, count, f"{name} has this user {count} times.")
         for user_id, count in counted.items()
         if count > 1
     ]
 
 
 def _find_unsorted(body: Iterable[list[str]], name: str) -> list[Difference]:
-    """Tell of the first place only: one row out of order makes many look so."""
+    """Report the first place only, because one row out of order misplaces many others."""
     for before, after in pairwise(_user_id(row) for row in body):
         if before.encode() > after.encode():
             quoted = json.dumps(before, ensure_ascii=False)
-            note = f"{name} is not in the byte order of user_id: {quoted} stands before it."
+            note = f"{name} is not sorted by the bytes of user_id: {quoted} precedes this user."
             return [Difference("output-unsorted", after, None, None, note)]
     return []
 
@@ -243,9 +243,9 @@ def _compare_output_rows(
     users: Mapping[str, ExpectedUser], body: Iterable[list[str]], file: str
 ) -> list[Difference]:
     wanted = {user_id: _output_cells(user) for user_id, user in users.items()}
-    # A misshapen row is told of already, as what it is.
-    there = {row[0]: _named_cells(row) for row in body if len(row) == len(OUTPUT_HEADER)}
-    return _compare_named("output", wanted, there, "this user", file)
+    # Rows with a wrong number of cells were already reported.
+    current = {row[0]: _named_cells(row) for row in body if len(row) == len(OUTPUT_HEADER)}
+    return _compare_named("output", wanted, current, "this user", file)
 
 
 def _user_id(row: list[str]) -> str:

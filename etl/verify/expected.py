@@ -1,4 +1,4 @@
-"""Files and images to what the tables ought to hold: winners, shadowed rows, problems, joins."""
+"""Compute the expected state from files and images: users, shadowed rows, problems, joins."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from datetime import date
 
 
-# What may be said of an object whose rows count.
-_REMARKS = frozenset(
+# An object with one of these problems is still loaded.
+_WARNINGS = frozenset(
     {
         ProblemCode.EPOCH_SECONDS,
         ProblemCode.GUESSED_ENCODING,
@@ -30,7 +30,7 @@ _REMARKS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ExpectedUser:
-    """A user as the table ought to hold them; `birthts` is milliseconds UTC."""
+    """An expected row of `users`; `birthts` is in milliseconds UTC."""
 
     first_name: str
     last_name: str
@@ -43,11 +43,11 @@ class ExpectedUser:
 
 @dataclass(frozen=True)
 class Expected:
-    """What the bucket says.
+    """The state of the tables that follows from the bucket.
 
-    Shapes:  users by user_id; shadowed (key, line, user_id); rejected (key, line, code), once for
-             each fault of a row that is listed, and as often as the row has it; rows_rejected by
-             key, where there are any; object_problems (key, code), warnings among them.
+    Shapes:  users by user_id; shadowed (key, line, user_id); rejected (key, line, code), as often
+             as a row has a fault that is listed; rows_rejected by key, if any; object_problems
+             (key, code), including warnings.
     """
 
     users: dict[str, ExpectedUser] = field(default_factory=dict)
@@ -57,19 +57,19 @@ class Expected:
     object_problems: set[tuple[str, str]] = field(default_factory=set)
 
     def quarantined(self) -> set[str]:
-        """Return the keys of objects that were refused as a whole."""
-        return {key for key, code in self.object_problems if code not in _REMARKS}
+        """Return the keys of quarantined objects."""
+        return {key for key, code in self.object_problems if code not in _WARNINGS}
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A valid row and the object it is from: one of those that may be a user."""
+    """A valid row and its object: a candidate for the row of its user."""
 
     row: Row
     source: SourceObject
 
     def beats(self, other: _Candidate) -> bool:
-        """Whether this row wins: newest object, then smallest key, then last line."""
+        """Whether this row wins: the newest object, then the smallest key, then the last line."""
         if self.source.key != other.source.key:
             return _is_before(self.source, other.source)
         return self.row.line > other.row.line
@@ -90,7 +90,7 @@ class _Candidate:
 
 
 def _is_before(one: SourceObject, other: SourceObject) -> bool:
-    """Whether `one` goes before `other`: the newer, or of equal age the smaller key."""
+    """Whether `one` takes precedence: it is newer or, if equally old, has the smaller key."""
     if one.last_modified != other.last_modified:
         return one.last_modified > other.last_modified
     return one.key.encode() < other.key.encode()
@@ -102,10 +102,10 @@ def expect(
     bucket: str,
     today: date,
 ) -> Expected:
-    """Say what the tables ought to hold for a bucket with these objects.
+    """Compute the expected state for a bucket with these objects.
 
-    `files` are the CSVs with their bytes, taken one at a time; `images` the objects that need
-    no opening, which may be of any kind but CSV. Ignored keys among either count for nothing.
+    `files` are the CSVs with their bytes, consumed one at a time. `images` are all other objects,
+    which are not opened. Ignored keys are skipped in both.
     """
     unopened = [source for source in images if not names.is_ignored(source)]
     expected = Expected(object_problems=_unsupported(unopened))
@@ -113,16 +113,16 @@ def expect(
     for source, content in files:
         if not names.is_ignored(source):
             _read_file(source, content, today, expected, winners)
-    pictures = _newest_images(unopened)
+    newest = _newest_images(unopened)
     for user_id, candidate in winners.items():
-        picture = pictures.get(names.joined_by(user_id))
-        img_path = None if picture is None else f"{bucket}/{picture.key}"
+        image = newest.get(names.join_name(user_id))
+        img_path = None if image is None else f"{bucket}/{image.key}"
         expected.users[user_id] = candidate.as_user(img_path)
     return expected
 
 
-def refuse(expected: Expected, keys: Iterable[str]) -> Expected:
-    """Add the objects that the store would not hand out."""
+def add_refused(expected: Expected, keys: Iterable[str]) -> Expected:
+    """Add the objects to which the store denied access."""
     refused = {(key, ProblemCode.ACCESS_REFUSED.value) for key in keys}
     return replace(expected, object_problems=expected.object_problems | refused)
 
@@ -163,12 +163,12 @@ def _unsupported(sources: Iterable[SourceObject]) -> set[tuple[str, str]]:
 
 
 def _newest_images(sources: Iterable[SourceObject]) -> dict[str, SourceObject]:
-    """Choose the image of each name that has one."""
+    """Choose the newest image for each join name."""
     newest: dict[str, SourceObject] = {}
     for source in sources:
         if names.kind(source.key) is not ObjectKind.IMAGE:
             continue
-        name = names.joined_by(names.user_id(source.key))
+        name = names.join_name(names.user_id(source.key))
         held = newest.get(name)
         if held is None or _is_before(source, held):
             newest[name] = source

@@ -1,4 +1,4 @@
-"""The header of a file: the delimiter that makes the required columns of it, and all columns."""
+"""Parse the header of a file: its delimiter and its column names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from etl.verify.text import FileError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from etl.verify.text import Decoded
+    from etl.verify.text import DecodedFile
 
 REQUIRED = ("first_name", "last_name", "birthts")
 KNOWN = ("user_id", *REQUIRED)
@@ -26,67 +26,66 @@ _QUOTED = re.compile('"[^"]*"?')
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A header: its columns' final names, what records under it look like, and where they begin."""
+    """A header: normalized column names, the shape of its records, and their first line."""
 
     names: list[str]
     shape: Shape
     next_line: int
 
     def is_repeated_by(self, cells: Sequence[str]) -> bool:
-        """Whether a record names the same columns as the header."""
+        """Whether a record repeats the column names of the header."""
         return len(cells) == len(self.names) and all(
-            _final_name(cell, number).casefold() == name.casefold()
+            _normalized(cell, number).casefold() == name.casefold()
             for number, (cell, name) in enumerate(zip(cells, self.names, strict=True), start=1)
         )
 
 
 @dataclass(frozen=True, slots=True)
-class _Cut:
-    """A header line cut at one delimiter, as far as it goes well and is not too wide."""
+class _SplitHeader:
+    """The cells of a header line for one delimiter, up to a quote error or the maximum width."""
 
     cells: list[str]
     is_broken: bool
 
 
-def read_header(decoded: Decoded, key_user_id: str) -> Header:
-    """Find the header and check it.
+def read_header(decoded: DecodedFile, key_user_id: str) -> Header:
+    """Find and validate the header.
 
-    Raises:  FileError with the first fault it has.
+    Raises:  FileError with its first fault.
     """
-    # There is one that is not blank: an empty file never comes here.
+    # At least one line is not blank, because empty files were rejected before.
     lines = (decoded.text[line.start : line.end] for line in decoded.lines)
     index, raw = next((n, line) for n, line in enumerate(lines) if line.strip() != "")
     if index in decoded.undecodable:
         raise FileError(ProblemCode.UNDECODABLE)
     if "\0" in raw:
         raise FileError(ProblemCode.NUL_BYTE)
-    delimiter, cut = _choose(raw)
-    if len(cut.cells) > MOST_COLUMNS or (cut.is_broken and len(cut.cells) == MOST_COLUMNS):
+    delimiter, split = _choose(raw)
+    if len(split.cells) > MOST_COLUMNS or (split.is_broken and len(split.cells) == MOST_COLUMNS):
         raise FileError(ProblemCode.TOO_MANY_COLUMNS)
-    if cut.is_broken:
+    if split.is_broken:
         raise FileError(ProblemCode.UNCLOSED_QUOTE)
-    names = [_final_name(cell, number) for number, cell in enumerate(cut.cells, start=1)]
+    names = [_normalized(cell, number) for number, cell in enumerate(split.cells, start=1)]
     _check_names(names, key_user_id)
-    # A record needs all cells up to the last column that is ours.
+    # A record must have all cells up to the last known column.
     fewest = max(number for number, name in enumerate(names, start=1) if name in KNOWN)
     return Header(names, Shape(delimiter, fewest, len(names)), index + 1)
 
 
-def _choose(header: str) -> tuple[str, _Cut]:
-    """Take the first delimiter that yields the required columns.
+def _choose(header: str) -> tuple[str, _SplitHeader]:
+    """Choose the first delimiter that yields the required columns.
 
-    Where none does, the header is faulty: its fault is that under the most frequent delimiter
-    outside quotes.
+    If none does, choose the most frequent one outside quotes, to report the fault of the header.
     """
     for delimiter in _DELIMITERS:
-        cut = _cut(header, delimiter)
-        if {cell.casefold() for cell in cut.cells}.issuperset(REQUIRED):
-            return delimiter, cut
+        split = _split(header, delimiter)
+        if {cell.casefold() for cell in split.cells}.issuperset(REQUIRED):
+            return delimiter, split
     most_frequent = max(_DELIMITERS, key=_QUOTED.sub("", header).count)
-    return most_frequent, _cut(header, most_frequent)
+    return most_frequent, _split(header, most_frequent)
 
 
-def _cut(header: str, delimiter: str) -> _Cut:
+def _split(header: str, delimiter: str) -> _SplitHeader:
     cells: list[str] = []
     try:
         for cell, _ in read_cells(header, 0, len(header), delimiter):
@@ -94,11 +93,11 @@ def _cut(header: str, delimiter: str) -> _Cut:
             if len(cells) > MOST_COLUMNS:
                 break
     except QuoteError:
-        return _Cut(cells, is_broken=True)
-    return _Cut(cells, is_broken=False)
+        return _SplitHeader(cells, is_broken=True)
+    return _SplitHeader(cells, is_broken=False)
 
 
-def _final_name(cell: str, number: int) -> str:
+def _normalized(cell: str, number: int) -> str:
     if cell == "":
         return f"column_{number}"
     return cell.casefold() if cell.casefold() in KNOWN else cell

@@ -1,4 +1,4 @@
-"""What a key alone says of an object, in verify's own words."""
+"""Derive the kind, user_id and join name of an object from its key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TRASH = "$recycle.bin"
 
 
 def split_name(key: str) -> tuple[str, str]:
-    """Split the base name at its last dot; what follows comes in lower case.
+    """Split the file name at its last dot into the stem and the lowercase extension.
 
     `a/1000.CSV` is `("1000", "csv")`, `.csv` is `("", "csv")`, `README` is `("README", "")`.
     """
@@ -26,12 +26,12 @@ def split_name(key: str) -> tuple[str, str]:
 
 
 def user_id(key: str) -> str:
-    """Tell whose object this is, when no column says otherwise."""
+    """Return the user_id of a key, which a user_id column overrides."""
     return split_name(key)[0]
 
 
 def kind(key: str) -> ObjectKind:
-    """Tell what an object is by its extension."""
+    """Return the kind of an object by its extension."""
     extension = split_name(key)[1]
     if extension == "csv":
         return ObjectKind.CSV
@@ -40,23 +40,23 @@ def kind(key: str) -> ObjectKind:
     return ObjectKind.OTHER
 
 
-def joined_by(name: str) -> str:
-    """Return the name by which images and users are joined: names that look alike are one, in NFC.
+def join_name(name: str) -> str:
+    """Return the name in NFC, by which images and users are joined.
 
-    The three signs that are plain ASCII in NFC, such as that of kelvin, stay as they are.
+    The three characters that NFC turns into ASCII, such as the kelvin sign, are not changed.
     """
     composed = unicodedata.normalize("NFC", name)
     return name if composed.isascii() else composed
 
 
 def owner(key: str) -> str:
-    """Return the name that the manifest holds: of an image, the one that joins it to users."""
+    """Return the user_id in the manifest: for an image, its join name."""
     name = user_id(key)
-    return joined_by(name) if kind(key) is ObjectKind.IMAGE else name
+    return join_name(name) if kind(key) is ObjectKind.IMAGE else name
 
 
 def is_ignored(source: SourceObject) -> bool:
-    """Whether an object leaves no trace: a folder's marker, or a file that a program left there."""
+    """Whether runs ignore an object: a folder marker, or a metadata file of a program."""
     *folders, base = source.key.split("/")
     if base == "" or any(fnmatchcase(base.lower(), pattern) for pattern in _IGNORED_FILES):
         return True

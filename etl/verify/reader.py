@@ -1,4 +1,4 @@
-"""One user CSV to its rows and faults, one row at a time."""
+"""Parse one user CSV into its rows and faults, one row at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from etl.verify.header import Header
-    from etl.verify.records import Record
+    from etl.verify.records import CsvRecord
 
 MOST_LISTED = 1_000
 
@@ -36,7 +36,7 @@ class Row:
 
 
 class _Fault(NamedTuple):
-    """What is wrong with a row, in the order in which a row's faults are listed."""
+    """A fault of a row; faults sort in the order in which they are listed."""
 
     column: str
     code: ProblemCode
@@ -44,10 +44,10 @@ class _Fault(NamedTuple):
 
 @dataclass(slots=True)
 class Reading:
-    """What one file gives.
+    """The rows and faults of one file.
 
-    `faults` are codes of the file itself, warnings among them; `rejected` (line, code) of the
-    first 1,000 faults of rows, of which `rows_rejected` have any.
+    `faults` are the problem codes of the file, including warnings. `rejected` holds (line, code)
+    of the first 1,000 row faults; `rows_rejected` counts all rejected rows.
     """
 
     faults: set[str] = field(default_factory=set)
@@ -57,7 +57,7 @@ class Reading:
 
 
 def read(content: bytes, key_user_id: str, today: date) -> Reading:
-    """Read one file whose key names `key_user_id`; `today` is the last birthdate allowed."""
+    """Parse a file whose key contains `key_user_id`; `today` is the last birthdate allowed."""
     try:
         decoded = decode(content)
         header = read_header(decoded, key_user_id)
@@ -65,15 +65,15 @@ def read(content: bytes, key_user_id: str, today: date) -> Reading:
         return Reading(faults={error.code})
     rows = _Rows(header, key_user_id, today)
     for record in read_records(decoded, header.next_line, header.shape):
-        rows.take(record)
-    reading = rows.end()
+        rows.add(record)
+    reading = rows.finish()
     if decoded.is_guessed and ProblemCode.ROWS_WITHOUT_ID not in reading.faults:
         reading.faults.add(ProblemCode.GUESSED_ENCODING)
     return reading
 
 
 class _Rows:
-    """The records of a file, judged one by one."""
+    """Validates the records of a file one by one."""
 
     def __init__(self, header: Header, key_user_id: str, today: date) -> None:
         self._header = header
@@ -82,33 +82,33 @@ class _Rows:
         self._seconds = SecondsSign(today)
         self._reading = Reading()
 
-    def take(self, record: Record) -> None:
+    def add(self, record: CsvRecord) -> None:
         if record.cells is None:
             self._reject(record.line, [_Fault("", record.fault or ProblemCode.UNCLOSED_QUOTE)])
         elif any(record.cells):
-            self._judge(record.line, self._filled_up(record.cells))
+            self._validate(record.line, self._pad(record.cells))
 
-    def end(self) -> Reading:
-        """Judge the file as a whole."""
+    def finish(self) -> Reading:
+        """Validate the file as a whole."""
         reading = self._reading
         rows_read = len(reading.rows) + reading.rows_rejected
         if "user_id" not in self._header.names and _differ(reading.rows):
             return Reading(faults={ProblemCode.ROWS_WITHOUT_ID}, rows_rejected=rows_read)
         if rows_read == 0:
             reading.faults.add(ProblemCode.NO_ROWS)
-        if self._seconds.is_shown:
+        if self._seconds.is_found:
             reading.faults.add(ProblemCode.EPOCH_SECONDS)
         return reading
 
-    def _filled_up(self, cells: list[str]) -> list[str]:
-        """Add the blank cells at the end that an export left out, if none of them is ours."""
+    def _pad(self, cells: list[str]) -> list[str]:
+        """Add omitted blank cells at the end, if none of them is in a known column."""
         shape = self._header.shape
         if not shape.fewest <= len(cells) < shape.width:
             return cells
         self._reading.faults.add(ProblemCode.MISSING_TRAILING_CELLS)
         return cells + [""] * (shape.width - len(cells))
 
-    def _judge(self, line: int, cells: list[str]) -> None:
+    def _validate(self, line: int, cells: list[str]) -> None:
         if self._header.is_repeated_by(cells):
             self._reading.faults.add(ProblemCode.REPEATED_HEADER)
             return
@@ -128,7 +128,7 @@ class _Rows:
 
     def _accept(self, line: int, by_name: dict[str, str]) -> None:
         birthts = milliseconds(by_name["birthts"])
-        self._seconds.note(by_name["birthts"], birthts)
+        self._seconds.add(by_name["birthts"], birthts)
         extra = {name: cell for name, cell in by_name.items() if name not in KNOWN and cell != ""}
         row = Row(
             line=line,
@@ -147,7 +147,7 @@ def _differ(rows: list[Row]) -> bool:
 
 
 def _faults(cells: list[str], names: list[str], today: date) -> list[_Fault]:
-    """Name every fault of a row that counts; NUL hides length, and both hide the rest."""
+    """Return the faults of a row; a NUL hides lengths, and both hide other faults."""
     if len(cells) != len(names):
         is_short = len(cells) < len(names)
         return [_Fault("", ProblemCode.SHORT_ROW if is_short else ProblemCode.LONG_ROW)]

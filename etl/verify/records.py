@@ -1,7 +1,7 @@
-"""Text to records: quotes, delimiters and line ends, one character at a time.
+"""Parse text into records: quotes, delimiters and line endings, one character at a time.
 
-A quote that goes wrong costs only the physical line it stands on: reading goes on at the next
-line, so that no later row can be swallowed.
+A quote error rejects only its physical line. Parsing resumes at the next line, so that the error
+cannot hide later rows.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from etl.model.values import ProblemCode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etl.verify.text import Decoded, Line
+    from etl.verify.text import DecodedFile, Line
 
 MOST_LINES = 1_000
 MOST_CHARACTERS = 1_048_576
 
 
 class QuoteError(Exception):
-    """A quoted cell that does not end, ends in the middle of other text, or ends too late."""
+    """A quoted cell that is not closed, is followed by other text, or is too long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What records are cut at, and how many cells they have: `width` unless the last are left out.
+    """The delimiter of records, and how many cells they have.
 
-    A record with fewer than `fewest` cells is too short.
+    A complete record has `width` cells. The last cells may be omitted, down to `fewest`.
     """
 
     delimiter: str
@@ -37,16 +37,16 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """The stripped cells of one record and its 1-based line; None when `fault` cost the line."""
+class CsvRecord:
+    """The stripped cells of one record, or None if it has a `fault`, and its 1-based line."""
 
     line: int
     cells: list[str] | None
     fault: ProblemCode | None = None
 
 
-def read_records(decoded: Decoded, first: int, shape: Shape) -> Iterator[Record]:
-    """Read every record from the line `first` on, counted from 0; blank ones too."""
+def read_records(decoded: DecodedFile, first: int, shape: Shape) -> Iterator[CsvRecord]:
+    """Parse all records, including blank ones, starting at the 0-based line `first`."""
     at = first
     while at < len(decoded.lines):
         try:
@@ -54,16 +54,16 @@ def read_records(decoded: Decoded, first: int, shape: Shape) -> Iterator[Record]
         except QuoteError:
             cells, last = None, at
         if not decoded.undecodable.isdisjoint(range(at, last + 1)):
-            yield Record(at + 1, None, ProblemCode.UNDECODABLE)
+            yield CsvRecord(at + 1, None, ProblemCode.UNDECODABLE)
         else:
-            yield Record(at + 1, cells, ProblemCode.UNCLOSED_QUOTE if cells is None else None)
+            yield CsvRecord(at + 1, cells, ProblemCode.UNCLOSED_QUOTE if cells is None else None)
         at = last + 1
 
 
 def read_cells(text: str, start: int, stop: int, delimiter: str) -> Iterator[tuple[str, int]]:
-    """Read stripped cells from `start` to a line end or `stop`, each with where it ends.
+    """Yield stripped cells from `start` to a line ending or `stop`, each with its end position.
 
-    Raises:  QuoteError at the first cell whose quotes go wrong.
+    Raises:  QuoteError at the first quote error.
     """
     at = start
     while True:
@@ -79,16 +79,16 @@ def read_cells(text: str, start: int, stop: int, delimiter: str) -> Iterator[tup
 
 
 def drop_surplus(cells: list[str], width: int) -> list[str]:
-    """Leave out the cells beyond the header's width, if all of these are blank."""
+    """Remove the cells beyond the header's width if all of them are blank."""
     return cells[:width] if not any(cells[width:]) else cells
 
 
 def _read_record(text: str, lines: list[Line], at: int, shape: Shape) -> tuple[list[str], int]:
-    """Read the record that begins at `lines[at]`: its cells, and the index of its last line."""
+    """Parse the record that starts at `lines[at]`; return its cells and last line's index."""
     start = lines[at].start
     reach = lines[min(at + MOST_LINES, len(lines)) - 1].end
-    # One character more than allowed tells a record that fits from one that does not; a
-    # record of one line may be longer, for no quote has swallowed anything there.
+    # One character more than allowed shows whether the record is too long. A record of one line
+    # may be longer, because no quote in it spans other lines.
     most = max(lines[at].end, start + MOST_CHARACTERS + 1)
     read = list(read_cells(text, start, min(reach, most), shape.delimiter))
     end = read[-1][1]
@@ -117,7 +117,7 @@ def _read_plain(text: str, start: int, stop: int, delimiter: str) -> tuple[str, 
 
 
 def _read_quoted(text: str, start: int, stop: int, delimiter: str) -> tuple[str, int]:
-    """Read a quoted cell whose first character is at `start`, and say where it ends."""
+    """Parse a quoted cell whose first character is at `start`; return it with its end."""
     content = []
     at = start
     while at < stop:

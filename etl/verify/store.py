@@ -1,4 +1,4 @@
-"""The buckets as they are now: listed and fetched one object at a time."""
+"""Read the current state of the buckets, one object at a time."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
-    """An object's bytes, and the ETag they came with."""
+class ObjectContent:
+    """An object's bytes and their ETag."""
 
     etag: str
     content: bytes
 
 
 def connect(settings: Settings) -> Minio:
-    """Make a client that gives up in seconds rather than minutes.
+    """Create a client with timeouts of seconds, not minutes.
 
-    Raises:  ConfigurationError when there is no S3_ENDPOINT.
+    Raises:  ConfigurationError if S3_ENDPOINT is not set.
     """
     if settings.s3_endpoint is None:
         raise ConfigurationError(
@@ -63,9 +63,9 @@ def connect(settings: Settings) -> Minio:
 
 
 def list_objects(client: Minio, bucket: str, prefix: str = "") -> Iterator[SourceObject]:
-    """List every object of a bucket whose key begins with `prefix`, ignored ones too.
+    """List all objects of a bucket whose key begins with `prefix`, including ignored ones.
 
-    Raises:  ConfigurationError when there is no such bucket or it may not be listed;
+    Raises:  ConfigurationError if the bucket does not exist or may not be listed;
              ObjectStoreUnavailable.
     """
     with _translating(bucket):
@@ -76,11 +76,11 @@ def list_objects(client: Minio, bucket: str, prefix: str = "") -> Iterator[Sourc
 def read_object(
     client: Minio, bucket: str, source: SourceObject
 ) -> tuple[SourceObject, bytes] | None:
-    """Read an object and the listing entry its bytes belong to; None when it is gone.
+    """Read an object and the listing entry of this version; None if it no longer exists.
 
-    An object replaced since it was listed comes with its newer entry.
+    If the object was replaced since it was listed, returns its newer entry.
 
-    Raises:  UnreadableObject when the store refuses it; ObjectStoreUnavailable.
+    Raises:  UnreadableObject if the store denies access; ObjectStoreUnavailable.
     """
     current: SourceObject | None = source
     for _ in range(_ATTEMPTS):
@@ -91,15 +91,15 @@ def read_object(
             return current, fetched.content
         current = _find(client, bucket, source.key)
     raise ObjectStoreUnavailable(
-        f"{bucket}/{source.key} was replaced each of the {_ATTEMPTS} times it was read.",
-        hint="Verify when less is being uploaded.",
+        f"{bucket}/{source.key} was replaced during each of {_ATTEMPTS} attempts to read it.",
+        hint="Run verify again when fewer uploads are in progress.",
     )
 
 
-def fetch(client: Minio, bucket: str, key: str) -> Fetched | None:
-    """Read an object's bytes; None when there is no such object.
+def fetch(client: Minio, bucket: str, key: str) -> ObjectContent | None:
+    """Read an object's bytes; None if it does not exist.
 
-    Raises:  UnreadableObject when the store refuses it; ObjectStoreUnavailable.
+    Raises:  UnreadableObject if the store denies access; ObjectStoreUnavailable.
     """
     with _translating(bucket):
         try:
@@ -109,18 +109,18 @@ def fetch(client: Minio, bucket: str, key: str) -> Fetched | None:
                 return None
             if error.response.status == HTTPStatus.FORBIDDEN:
                 raise UnreadableObject(
-                    f"The store does not hand out {bucket}/{key}: {error.code}.",
+                    f"The object store denied access to {bucket}/{key}: {error.code}.",
                     hint="Allow the access key to read it.",
                 ) from error
             raise
 
 
-def _fetch(client: Minio, bucket: str, key: str) -> Fetched:
+def _fetch(client: Minio, bucket: str, key: str) -> ObjectContent:
     for attempt in range(_ATTEMPTS):
         response = client.get_object(bucket, key)
         try:
-            return Fetched(_bare(response.headers["ETag"]), response.read())
-        except HTTPError:  # the body was cut; the client retries only until it begins
+            return ObjectContent(_bare(response.headers["ETag"]), response.read())
+        except HTTPError:  # the body was cut off; the client retries only before it begins
             if attempt == _ATTEMPTS - 1:
                 raise
         finally:
@@ -130,7 +130,7 @@ def _fetch(client: Minio, bucket: str, key: str) -> Fetched:
 
 
 def _find(client: Minio, bucket: str, key: str) -> SourceObject | None:
-    """Find an object in the listing, where it is the first of the keys that it begins."""
+    """Find an object's listing entry: the first one of those with its key as prefix."""
     first = list(islice(list_objects(client, bucket, prefix=key), 1))
     return first[0] if first and first[0].key == key else None
 
@@ -158,7 +158,7 @@ def _translating(bucket: str) -> Iterator[None]:
                 f"The object store failed on bucket {bucket}: {error.code}."
             ) from error
         raise ConfigurationError(
-            f"The object store refuses bucket {bucket}: {error.code}.",
+            f"The object store cannot list or read bucket {bucket}: {error.code}.",
             hint="Check that the bucket exists and that the access key may list and read it.",
         ) from error
     except (MinioException, HTTPError) as error:

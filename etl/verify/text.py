@@ -1,7 +1,7 @@
-"""Bytes to text, by verify's own rules: byte order mark, UTF-16 by its NULs, else line by line.
+"""Decode bytes to text: by a byte order mark, as UTF-16 if many bytes are NUL, or line by line.
 
-A line is UTF-8 or else cp1252. One that is neither comes with one character for each byte, and
-its number is kept.
+Each line is UTF-8 or, failing that, cp1252. A line in neither encoding is decoded to one character
+per byte, and recorded as undecodable.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ _ENCODED_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 
 
 class FileError(Exception):
-    """A fault that costs the whole file, and its code."""
+    """A fault that rejects the whole file."""
 
     def __init__(self, code: ProblemCode) -> None:
-        """Keep the code, the only thing there is to say."""
+        """Store the problem code."""
         super().__init__(code.value)
         self.code = code
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A physical line: where it begins in the text, and where its characters end."""
+    """A physical line: the positions of its start and of its line ending."""
 
     start: int
     end: int
 
 
 @dataclass(slots=True)
-class Decoded:
-    """A file's text, of which no line begins with a byte order mark, and its lines.
+class DecodedFile:
+    """A file's text without byte order marks, and its lines.
 
-    A line is ended by LF, CRLF, CR or the end of the file. `is_guessed` is set when some
-    line was read as cp1252; `undecodable` are the numbers, from 0, of lines in no encoding.
+    A line ends with LF, CRLF, CR or the end of the file. `is_guessed` is set if any line was
+    decoded as cp1252; `undecodable` holds the 0-based numbers of lines in neither encoding.
     """
 
     text: str = ""
@@ -57,20 +57,20 @@ class Decoded:
     undecodable: set[int] = field(default_factory=set)
 
 
-def decode(content: bytes) -> Decoded:
-    """Read the text of a file.
+def decode(content: bytes) -> DecodedFile:
+    """Decode a file.
 
-    Raises:  FileError with `undecodable`, or with `empty-file` when there is nothing in it.
+    Raises:  FileError with `undecodable`, or with `empty-file` if it is blank.
     """
     encoding = _utf16(content)
-    decoded = _line_by_line(content) if encoding is None else _strictly(content, encoding)
+    decoded = _decode_by_line(content) if encoding is None else _decode_strictly(content, encoding)
     if decoded.text.strip() == "":
         raise FileError(ProblemCode.EMPTY_FILE)
     return decoded
 
 
 def _utf16(content: bytes) -> str | None:
-    """Name the UTF-16 that a mark or the NULs show; None where nothing shows one."""
+    """Detect UTF-16 by a byte order mark or by NULs; None if it is another encoding."""
     if content.startswith(_UTF8_MARK):
         return None
     if content.startswith(_LITTLE_MARK):
@@ -87,35 +87,35 @@ def _utf16(content: bytes) -> str | None:
 
 
 def _nul_percent(content: bytes, first: int) -> float:
-    """Count how many in a hundred of every second byte, from `first` on, are NUL."""
-    looked_at = content[:_SNIFFED_BYTES][first::2]
-    return 100 * looked_at.count(0) / len(looked_at)
+    """Return the percentage of NULs in every second byte, starting at `first`."""
+    sample = content[:_SNIFFED_BYTES][first::2]
+    return 100 * sample.count(0) / len(sample)
 
 
 def _is_mostly_nul(high_bytes_percent: float, low_bytes_percent: float) -> bool:
     return high_bytes_percent >= 70 and low_bytes_percent < 30  # noqa: PLR2004  # the rule itself
 
 
-def _strictly(content: bytes, encoding: str) -> Decoded:
+def _decode_strictly(content: bytes, encoding: str) -> DecodedFile:
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         raise FileError(ProblemCode.UNDECODABLE) from error
-    return _joined((found[1], encoding) for found in _LINE.finditer(text))
+    return _join((found[1], encoding) for found in _LINE.finditer(text))
 
 
-def _line_by_line(content: bytes) -> Decoded:
+def _decode_by_line(content: bytes) -> DecodedFile:
     raw = (found[1] for found in _RAW_LINE.finditer(content))
     encoded = ((line, _encoding_of(line)) for line in raw)
-    return _joined((line.decode(encoding or "latin-1"), encoding) for line, encoding in encoded)
+    return _join((line.decode(encoding or "latin-1"), encoding) for line, encoding in encoded)
 
 
-def _joined(lines: Iterable[tuple[str, str | None]]) -> Decoded:
-    """Join lines that come with their encodings, and keep where each was.
+def _join(lines: Iterable[tuple[str, str | None]]) -> DecodedFile:
+    """Join decoded lines, and record the position and encoding of each.
 
-    Without its mark, a line may be an LF after the CR that ends the line before.
+    After its mark is removed, a line may be only an LF that follows the CR of the previous line.
     """
-    decoded = Decoded()
+    decoded = DecodedFile()
     text = io.StringIO()
     start = 0
     for number, (line, encoding) in enumerate(lines):
@@ -130,7 +130,7 @@ def _joined(lines: Iterable[tuple[str, str | None]]) -> Decoded:
 
 
 def _encoding_of(line: bytes) -> str | None:
-    """Name the encoding of a line; None when it is in none."""
+    """Return the encoding of a line; None if it is in neither."""
     if _fits(line, "utf-8"):
         return "utf-8"
     if _ENCODED_SURROGATE.search(line) is None and _fits(line, "cp1252"):

@@ -33,7 +33,7 @@ def test_a_port_that_is_set_and_taken_is_an_error(settings: Settings, taken: int
     said = " ".join(served.communicate(timeout=120)[0].decode().split())
     assert served.returncode == 2, said
     assert f"API_PORT is {taken}, but another process listens on 127.0.0.1:{taken}." in said
-    assert "leave API_PORT out" in said
+    assert "remove API_PORT" in said
 
 
 def test_one_port_or_the_next_free_one(taken: int):

@@ -19,8 +19,8 @@ from sqlalchemy import Engine, text
 from werkzeug.test import TestResponse
 
 from api import create_app
-from api.security.auth import needs, rule_of
-from api.security.limits import MAX_WRONG_KEYS
+from api.security.auth import access_rule, needs
+from api.security.limits import MAX_INVALID_KEYS
 from etl.model.roles import Role, entry_for, new_key
 from etl.runtime.logs import set_up_logs
 from etl.settings import Settings, key_file
@@ -137,7 +137,7 @@ def lacking(operation: dict[str, Any]) -> set[Role]:
 def rules(app: APIFlask) -> Iterator[tuple[str, str, Any]]:
     for rule in app.url_map.iter_rules():
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            yield method, rule.rule, rule_of(app, rule.endpoint)
+            yield method, rule.rule, access_rule(app, rule.endpoint)
 
 
 def test_every_route_says_what_it_needs(locked: FlaskClient):
@@ -387,9 +387,9 @@ def test_after_a_while_a_key_may_ask_again(make: Callable[..., FlaskClient]):
 def test_wrong_keys_are_limited_and_right_ones_pass_all_the_same(locked: FlaskClient):
     statuses = [
         locked.get("/data", headers=bearer(new_key())).status_code
-        for _ in range(MAX_WRONG_KEYS.amount + 1)
+        for _ in range(MAX_INVALID_KEYS.amount + 1)
     ]
-    assert statuses == [401] * MAX_WRONG_KEYS.amount + [429]
+    assert statuses == [401] * MAX_INVALID_KEYS.amount + [429]
     assert locked.get("/data", headers=bearer(KEYS[Role.READER])).status_code == 200
     elsewhere = {"REMOTE_ADDR": "192.0.2.1"}
     wrong = locked.get("/data", headers=bearer(WRONG), environ_overrides=elsewhere)

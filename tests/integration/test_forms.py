@@ -144,11 +144,11 @@ def test_a_form_that_cannot_be_meant_is_refused(
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (file("a"), "it ends before its last boundary"),
-        (file("a") + b"--XbX\r\n", "it ends before its last boundary"),
-        (file("a") + b"--XbX\r\nContent-Disposition: form-", "it ends before its last boundary"),
-        ((file("a") + file("b") + END)[:-4], "it ends before its last boundary"),
-        (b"nothing of a form", "it ends before its last boundary"),
+        (file("a"), "it ends before the closing boundary"),
+        (file("a") + b"--XbX\r\n", "it ends before the closing boundary"),
+        (file("a") + b"--XbX\r\nContent-Disposition: form-", "it ends before the closing boundary"),
+        ((file("a") + file("b") + END)[:-4], "it ends before the closing boundary"),
+        (b"nothing of a form", "it ends before the closing boundary"),
         (
             part(b'name="file"; filename="Ren\xe9.csv"', b"x") + END,
             "the headers of a part are not UTF-8",
@@ -248,7 +248,7 @@ def test_a_form_that_lacks_its_end_is_never_read(contents: list[bytes], cut: int
         content_type="multipart/form-data; boundary=XbX",
     )
     with (
-        pytest.raises(forms.Refused, match="not a complete form"),
+        pytest.raises(forms.Refused, match="not a valid multipart"),
         forms.reading(Request(builder.get_environ())),
     ):
         pass

@@ -133,7 +133,7 @@ def test_a_put_of_a_part_leaves_the_object_whole(
     bucket.put("a", "0123456789")
     tail = {"Content-Range": "bytes 5-9/10"}
     answer = client.put(f"{source}/a", data=b"56789", headers=tail)
-    assert "without -C" in problem_of(answer, 400, "partial-body")["hint"]
+    assert "omit -C" in problem_of(answer, 400, "partial-body")["hint"]
     assert bucket.get("a") == b"0123456789"
 
 
@@ -280,6 +280,6 @@ def test_a_body_that_ends_early_is_never_stored(
                 assert connection.recv(1) == b""
         head = f"POST {source} HTTP/1.1".encode() + short + is_form
         status, answer = ask((host, port), head, form)
-        assert (status, "before its last boundary" in answer["detail"]) == (400, True)
+        assert (status, "before the closing boundary" in answer["detail"]) == (400, True)
         assert ask((host, port), b"GET /health HTTP/1.1")[0] == 200
     assert (bucket.keys(), bucket.get("a")) == (["a"], b"old")

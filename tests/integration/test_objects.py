@@ -23,7 +23,7 @@ from waitress.adjustments import Adjustments
 from api import create_app
 from api.http.bodies import SMALL_BYTES
 from api.routes import listings
-from api.server.incoming import request_class
+from api.server.parser import RequestParser
 from api.state.services import MAX_STREAMS
 from etl.db.events import MAX_BODY_BYTES as EVENT_BYTES
 from etl.model.errors import TransientError
@@ -608,13 +608,13 @@ def test_only_who_may_upload_may_send_a_large_body(settings: Settings):
     keys = {role: new_key() for role in Role}
     entries = ",".join(str(entry_for(f"the-{role}", role, key)) for role, key in keys.items())
     locked = settings.model_copy(update={"api_keys": SecretStr(entries)})
-    keyring = create_app(locked).extensions["bucketline-door"].keyring
+    keyring = create_app(locked).extensions["bucketline-authenticator"].keyring
     large, small = settings.object_max_size, SMALL_BYTES
     source, read_only = f"/objects/{settings.source_bucket}", f"/objects/{settings.document_bucket}"
 
     def limit(method: str, path: str, key: str = keys[Role.WRITER]) -> int:
         head = f"{method} {path} HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\n".encode()
-        request = request_class(locked, keyring)(Adjustments())
+        request = RequestParser(Adjustments(), settings=locked, keyring=keyring)
         request.parse_header(head)
         return int(request.largest_body)
 
@@ -632,11 +632,11 @@ def test_only_who_knows_the_token_may_send_many_events(settings: Settings):
     """Before a byte of them is read."""
     token = "t" * 16
     asked = settings.model_copy(update={"webhook_token": SecretStr(token)})
-    keyring = create_app(asked).extensions["bucketline-door"].keyring
+    keyring = create_app(asked).extensions["bucketline-authenticator"].keyring
 
     def limit(shown: str) -> int:
         head = f"POST /minio-event HTTP/1.1\r\nHost: a\r\nAuthorization: {shown}\r\n".encode()
-        request = request_class(asked, keyring)(Adjustments())
+        request = RequestParser(Adjustments(), settings=asked, keyring=keyring)
         request.parse_header(head)
         return int(request.largest_body)
 

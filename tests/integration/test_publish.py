@@ -244,7 +244,7 @@ def test_verify_does_not_compare_an_output_that_waits_to_be_published(
     manager.run(Trigger.EVENT)
     notices: list[str] = []
     assert verify(settings, engine, notice=notices.append) == []
-    assert notices == ["output.csv waits to be published and was not compared."]
+    assert notices == ["output.csv was not compared, because its publication is pending."]
     bucket.user("3.csv")
     assert {found.what for found in verify(settings, engine)} == {
         "user-missing",
@@ -267,7 +267,7 @@ def test_the_command_claims_no_more_than_was_compared(
     found = verified(settings)
     assert "the tables are in sync with the bucket" in found.stdout
     assert "output.csv was not compared" in found.stdout
-    assert "output.csv waits to be published" in found.stderr
+    assert "its publication is pending" in found.stderr
 
 
 def verified(settings: Settings) -> Result:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from api.server import HEAD_BYTES
+from api.server.channel import Timeouts
 from api.server.connections import (
     MOST_CONNECTIONS,
     NEEDED_DESCRIPTORS,
-    Patience,
     connections_within,
 )
-from api.server.incoming import CHUNK_LINE_BYTES, TRAILER_BYTES
+from api.server.parser import CHUNK_LINE_BYTES, TRAILER_BYTES
 from tests.conftest import wait_until
 from tests.processes import serving
 
@@ -79,8 +79,10 @@ class Client:
 class Serving:
     """The API as a process of its own, and clients of it."""
 
-    def __init__(self, settings: Settings, held: ExitStack, patience: Patience) -> None:
-        self.host, self.port, self.process = held.enter_context(serving(settings, sending=patience))
+    def __init__(self, settings: Settings, held: ExitStack, timeouts: Timeouts) -> None:
+        self.host, self.port, self.process = held.enter_context(
+            serving(settings, timeouts=timeouts)
+        )
         self.address = self.host, self.port
         self._held = held
 
@@ -97,9 +99,9 @@ class Serving:
 
 @pytest.fixture
 def serve(settings: Settings) -> Iterator[Callable[..., Serving]]:
-    """Starts the API with so much patience."""
+    """Starts the API with these timeouts."""
     with ExitStack() as held:
-        yield lambda **patience: Serving(settings, held, Patience(**patience))
+        yield lambda **seconds: Serving(settings, held, Timeouts(**seconds))
 
 
 def expect_all_cut(dripping: dict[str, tuple[Client, bytes]]) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.http import encodings
-from api.http.accepts import codings, media_ranges
+from api.http.accept import codings, media_ranges
 from api.rows import formats
 from api.rows.formats import FORMATS
 

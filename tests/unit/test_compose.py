@@ -11,7 +11,7 @@ import click
 import pytest
 import yaml
 
-from api.server import refuse_open_door
+from api.server import require_key_if_exposed
 from etl.cli.main import commands
 from etl.settings import Settings
 
@@ -177,7 +177,7 @@ def test_the_api_may_listen_in_its_container_and_keeps_its_keys_in_a_volume():
         for name in ("API_OPEN", "API_KEYS", "API_KEYS_FILE")
     }
     settings = Settings(_env_file=None, api_host="0.0.0.0", **defaults)  # noqa: S104
-    refuse_open_door(settings)
+    require_key_if_exposed(settings)
     folder = str(settings.key_file.parent)
     assert f"keys:{folder}" in SERVICES["api"]["volumes"]
     assert f"--owner=10001 --group=10001 --mode=0700 {folder}" in DOCKERFILE

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from api.security.limits import rate_limit_key
-from api.security.origins import may_be_called
-from api.server import refuse_open_door
+from api.security.origins import is_trusted_host
+from api.server import require_key_if_exposed
 from etl.model.errors import ConfigurationError
 from etl.model.roles import Role, entry_for, new_key
 from etl.settings import Settings
@@ -28,20 +28,20 @@ NONSENSE = ["a:b:c", "[::1", "]", "127.0.0.1:5000:1", "[evil.example]"]
 
 @pytest.mark.parametrize("host", ADDRESSES)
 def test_addresses_and_localhost_are_ours(host: str):
-    assert may_be_called(host, own_name="127.0.0.1", any_short_name=False)
-    assert may_be_called(host.upper(), own_name="127.0.0.1", any_short_name=True)
+    assert is_trusted_host(host, own_name="127.0.0.1", any_short_name=False)
+    assert is_trusted_host(host.upper(), own_name="127.0.0.1", any_short_name=True)
 
 
 @pytest.mark.parametrize("host", [*DOTTED, *NONSENSE, "", ":80", "."])
 def test_names_that_a_stranger_can_own_are_not_ours(host: str):
-    assert not may_be_called(host, own_name="127.0.0.1", any_short_name=False)
-    assert not may_be_called(host, own_name="127.0.0.1", any_short_name=True)
+    assert not is_trusted_host(host, own_name="127.0.0.1", any_short_name=False)
+    assert not is_trusted_host(host, own_name="127.0.0.1", any_short_name=True)
 
 
 def test_short_names_are_ours_only_where_the_local_network_is_served():
-    assert may_be_called("api:5000", own_name=EVERYWHERE, any_short_name=True)
-    assert not may_be_called("api:5000", own_name=EVERYWHERE, any_short_name=False)
-    assert may_be_called("host.lan:5000", own_name="host.lan", any_short_name=False)
+    assert is_trusted_host("api:5000", own_name=EVERYWHERE, any_short_name=True)
+    assert not is_trusted_host("api:5000", own_name=EVERYWHERE, any_short_name=False)
+    assert is_trusted_host("host.lan:5000", own_name="host.lan", any_short_name=False)
 
 
 def test_an_owner_of_many_addresses_counts_once():
@@ -63,23 +63,23 @@ def settings(**values: object) -> Settings:
 
 @pytest.mark.parametrize("host", [EVERYWHERE, "::", "192.0.2.1"])
 def test_without_a_key_no_other_machine_is_served(host: str, tmp_path: Path):
-    with pytest.raises(ConfigurationError, match="no key is set") as caught:
-        refuse_open_door(settings(api_host=host, local_dir=tmp_path))
+    with pytest.raises(ConfigurationError, match="no API key is set") as caught:
+        require_key_if_exposed(settings(api_host=host, local_dir=tmp_path))
     assert "keys new" in caught.value.hint
     assert "API_OPEN" in caught.value.hint
 
 
 def test_a_key_or_api_open_lets_it_listen_anywhere(tmp_path: Path):
     key = str(entry_for("ann", Role.READER, new_key()))
-    refuse_open_door(settings(api_host=EVERYWHERE, local_dir=tmp_path, api_keys=key))
-    refuse_open_door(settings(api_host=EVERYWHERE, local_dir=tmp_path, api_open=True))
+    require_key_if_exposed(settings(api_host=EVERYWHERE, local_dir=tmp_path, api_keys=key))
+    require_key_if_exposed(settings(api_host=EVERYWHERE, local_dir=tmp_path, api_open=True))
     (tmp_path / "api-keys").write_text(key)
-    refuse_open_door(settings(api_host=EVERYWHERE, local_dir=tmp_path))
+    require_key_if_exposed(settings(api_host=EVERYWHERE, local_dir=tmp_path))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
 def test_this_machine_is_always_served(host: str, tmp_path: Path):
-    refuse_open_door(settings(api_host=host, local_dir=tmp_path))
+    require_key_if_exposed(settings(api_host=host, local_dir=tmp_path))
 
 
 @pytest.mark.parametrize("rate", ["600", "0/m", "600/y", "x/m", "600/minute"])

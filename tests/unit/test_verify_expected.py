@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from etl.model.values import SourceObject
 from etl.verify import Expected, ExpectedUser, expect, names
-from etl.verify.expected import refuse
+from etl.verify.expected import add_refused
 
 TODAY = date(2024, 2, 29)
 EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
@@ -141,7 +141,7 @@ def test_a_faulty_file_gives_only_its_problem():
 
 
 def test_an_object_the_store_refuses_is_a_problem_too():
-    found = refuse(expect([person("7.csv", "A,B,0,7")], [], "b", TODAY), ["8.csv"])
+    found = add_refused(expect([person("7.csv", "A,B,0,7")], [], "b", TODAY), ["8.csv"])
     assert set(found.users) == {"7"}
     assert found.object_problems == {("8.csv", "access-refused")}
 

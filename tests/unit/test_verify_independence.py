@@ -23,7 +23,7 @@ _SHARED = (
 SHARED = {f"etl.{name}" for name in _SHARED}
 PURE = {"etl.model.errors", "etl.model.values"}
 CHECKED = ("read", "storage", "sync", "images", "model.keys", "db.copy_stream", "db.manifest")
-EDGES = {"__init__", "check", "compare", "found", "pictures", "store"}
+EDGES = {"__init__", "check", "compare", "tables", "images", "store"}
 
 
 def imports(file: Path) -> Iterator[str]:

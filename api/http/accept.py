@@ -1,6 +1,6 @@
-"""Accept and Accept-Encoding, read leniently: an invalid member does not affect valid ones.
+"""Lenient parsers for Accept and Accept-Encoding: an invalid member does not affect valid ones.
 
-Clients send more than RFC 9110 allows. Java's own default, for one, is
+Clients send values that RFC 9110 does not allow. For example, Java's default is
 `text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2`.
 """
 
@@ -23,7 +23,7 @@ _ANYTHING = "*/*"
 
 
 def media_ranges(header: str | None) -> MIMEAccept:
-    """The media ranges of an Accept header, `*` read as `*/*`; empty where none is valid."""
+    """The media ranges of an Accept header, with `*` read as `*/*`; empty if none is valid."""
     found = []
     for name, parameters, weight in _members(header or ""):
         media_range = _ANYTHING if name == "*" else name
@@ -33,12 +33,12 @@ def media_ranges(header: str | None) -> MIMEAccept:
 
 
 def codings(header: str | None) -> Accept:
-    """The codings of an Accept-Encoding header; empty where none is valid."""
+    """The codings of an Accept-Encoding header; empty if none is valid."""
     return Accept((name, weight) for name, _, weight in _members(header or ""))
 
 
 def _members(header: str) -> Iterator[tuple[str, str, float]]:
-    """Name, parameters and weight of each valid member. A comma ends one, even within quotes."""
+    """The name, parameters and weight of each valid member; commas separate, even in quotes."""
     for member in header.split(","):
         name, *parameters = (part.strip(_BLANK) for part in member.split(";"))
         matches = [_PARAMETER.fullmatch(part) for part in parameters if part]
@@ -52,7 +52,7 @@ def _members(header: str) -> Iterator[tuple[str, str, float]]:
 
 
 def _weight(given: list[str]) -> float | None:
-    """The first weight, of which more than 1 counts as 1; None where one is not a number."""
+    """The first weight, at most 1; 1 without any; None if one of them is not a number."""
     if not all(_WEIGHT.fullmatch(text) for text in given):
         return None
     return min(float(given[0]), 1.0) if given else 1.0

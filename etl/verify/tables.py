@@ -1,4 +1,4 @@
-"""The tables as they are now, in one snapshot."""
+"""Read the current state of the tables in one snapshot."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ROWS_AT_A_TIME = 5_000
 
 @dataclass(frozen=True, slots=True)
 class ManifestEntry:
-    """What the manifest holds of an object; `size` in bytes, `last_modified` to the millisecond."""
+    """An object's manifest entry; `size` in bytes, `last_modified` to the millisecond."""
 
     etag: str
     size: int
@@ -34,11 +34,11 @@ class ManifestEntry:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What the tables hold, in the shapes of Expected; users are the live ones.
+class TableState:
+    """The current state of the tables, in the shapes of Expected; only live users.
 
-    `published` are the names of the outputs that were put, `output_waits` says that a change is
-    to be published when its time has come.
+    `published` holds the names of the published output files. `is_publish_pending` is set while
+    a change waits for the next publication.
     """
 
     users: dict[str, ExpectedUser]
@@ -47,11 +47,11 @@ class Found:
     rejected: Counter[tuple[str, int, str]]
     object_problems: Counter[tuple[str, str]]
     published: frozenset[str] = frozenset()
-    output_waits: bool = False
+    is_publish_pending: bool = False
 
 
-def read_tables(engine: Engine, bucket: str) -> Found:
-    """Read everything that a run writes for one source bucket, as of one instant.
+def read_tables(engine: Engine, bucket: str) -> TableState:
+    """Read everything that runs write for one source bucket, as of one instant.
 
     Raises:  DatabaseUnavailable.
     """
@@ -60,19 +60,19 @@ def read_tables(engine: Engine, bucket: str) -> Found:
             isolation_level="REPEATABLE READ", yield_per=_ROWS_AT_A_TIME
         )
         rejected, object_problems = _problems(snapshot, bucket)
-        return Found(
+        return TableState(
             users=_users(snapshot),
             manifest=_manifest(snapshot, bucket),
             shadowed=_shadowed(snapshot),
             rejected=rejected,
             object_problems=object_problems,
             published=frozenset(snapshot.scalars(select(publication.c.name))),
-            output_waits=_output_waits(snapshot),
+            is_publish_pending=_is_publish_pending(snapshot),
         )
 
 
 def to_millisecond(moment: datetime) -> datetime:
-    """Drop what is finer than a millisecond: a listing tells no more."""
+    """Truncate to milliseconds, the precision of a listing."""
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
@@ -108,8 +108,8 @@ def _manifest(connection: Connection, bucket: str) -> dict[str, ManifestEntry]:
     }
 
 
-def _output_waits(connection: Connection) -> bool:
-    """Whether a change is being gathered; one whose publication failed is overdue instead."""
+def _is_publish_pending(connection: Connection) -> bool:
+    """Whether a change is to be published later; after a failed publication it is overdue."""
     errors = connection.scalars(select(run.c.error).where(run.c.publish_pending)).all()
     return bool(errors) and not any(errors)
 
@@ -134,9 +134,9 @@ def _problems(
 
 
 def _open_problems(bucket: str) -> Select[str, int | None, str]:
-    """Choose the problems that the run which last read an object found in it.
+    """Select the problems found by the run that last read their object.
 
-    Those of images are no run's finds; `pictures` compares them.
+    Excludes those of images, which runs do not find; `images` compares them.
     """
     last_read = and_(
         source_object.c.key == problem.c.key, source_object.c.run_id == problem.c.run_id

@@ -1,0 +1,57 @@
+"""Tasks: waitress's writers of responses."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+from waitress.task import ErrorTask, WSGITask
+
+from api.http.bodies import SMALL_BYTES, is_upload, is_webhook
+from api.http.errors import MIMETYPE, body_hint, document
+from api.security.headers import REQUEST_ID, SECURITY_HEADERS, request_id
+
+
+class AppTask(WSGITask):  # type: ignore[misc]
+    """Writes the app's response; omits the last chunk for HEAD, which waitress would send."""
+
+    def finish(self) -> None:
+        """Complete the response."""
+        if self.request.command == "HEAD":
+            self.write(b"")  # sends the headers, if nothing was written yet
+            self.chunked_response = False
+        super().finish()
+
+
+class ProblemTask(ErrorTask):  # type: ignore[misc]
+    """Writes problem details, like the app, for requests that are refused before the app."""
+
+    def execute(self) -> None:
+        """Write the response, and close the connection."""
+        error = self.request.error
+        name = request_id(self.request.headers.get("X_REQUEST_ID"))
+        hint = _body_hint(self.request) if error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else ""
+        kind = getattr(error, "kind", "")
+        details = document(error.code, str(error.body), kind=kind, hint=hint, request_id=name)
+        body = json.dumps(details).encode() + b"\n"
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers += [
+            ("Content-Type", MIMETYPE),
+            (REQUEST_ID, name),
+            *SECURITY_HEADERS.items(),
+        ]
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+def _body_hint(request: Any) -> str:  # noqa: ANN401 - a parser of waitress
+    hint = body_hint(request.largest_body)
+    if request.largest_body > SMALL_BYTES:
+        return hint
+    if is_webhook(request.path):
+        return f"{hint} Larger bodies require the value of WEBHOOK_TOKEN."
+    if is_upload(request.command, request.path):
+        return f"{hint} Larger bodies require a writer's key and a writable bucket."
+    return hint
