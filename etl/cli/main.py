@@ -183,7 +183,7 @@ def images_command(*, again: bool, wait_seconds: float, as_json: bool) -> None:
     from etl.images.indexer import ThumbnailIndexer
 
     with live() as settings:
-        kept = ThumbnailIndexer(settings).keep(again=again, wait_seconds=wait_seconds)
+        kept = ThumbnailIndexer(settings).run(again=again, wait_seconds=wait_seconds)
     if as_json:
         print_json(asdict(kept))
     else:

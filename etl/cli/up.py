@@ -1,9 +1,7 @@
-"""`up`: seed, scheduler and API over a stack that is up, kept going until Ctrl-C."""
+"""`up`: upload the sample, then keep scheduler and API running until Ctrl-C."""
 
 from __future__ import annotations
 
-import signal
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +18,7 @@ from etl.model.errors import ConfigurationError
 from etl.runtime.files import check_writable
 from etl.runtime.locks import FileLock
 from etl.runtime.program import named, program
+from etl.runtime.service import StopEvent, stop_on_signals
 from etl.storage.client import ObjectStore
 from etl.storage.seed import sample_files, seed
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
     from pathlib import Path
-    from types import FrameType
 
     from rich.console import Console
 
@@ -35,11 +33,11 @@ if TYPE_CHECKING:
     from etl.settings import Settings
 
 START_SECONDS = 30
-LOOK_SECONDS = 0.1
+POLL_SECONDS = 0.1
 
 
 def up(settings: Settings, console: Console, *, sample: bool, embeds_store: bool) -> None:
-    """Start scheduler and API and keep them running; first fill an empty bucket with the `sample`.
+    """Start scheduler and API and keep them running; first upload the `sample` to an empty bucket.
 
     Ends on Ctrl-C or SIGTERM, children first. A child that ends is restarted, unless its
     settings are wrong; a run that fails or is refused is reported.
@@ -47,7 +45,8 @@ def up(settings: Settings, console: Console, *, sample: bool, embeds_store: bool
     Raises:  ConfigurationError when this LOCAL_DIR is up already, or a child's settings are
              wrong; ServiceNotStarted when a child crashes at its start.
     """
-    with _alone(settings), _until_told_to_stop() as told:
+    stopping = StopEvent()
+    with _exclusive(settings), stop_on_signals(stopping.set):
         for note in local.notes(settings):
             console.print(note)
         store = ObjectStore(settings)
@@ -57,19 +56,18 @@ def up(settings: Settings, console: Console, *, sample: bool, embeds_store: bool
             _warn(console, warning)
         children = Children(settings.local_dir)
         try:
-            parts = _Parts(settings, console, children, told)
+            parts = _Parts(settings, console, children, stopping)
             _start(parts, arrivals)
             with telling_of_runs(settings, lambda line: _warn(console, line)):
-                while not told.stop:
-                    parts.tend()
-                    time.sleep(LOOK_SECONDS)
+                while not stopping.wait(POLL_SECONDS):
+                    parts.restart_ended()
         finally:
             console.print("Stopping …")
             children.stop()
 
 
 def _fill(settings: Settings, console: Console, store: ObjectStore, *, sample: bool) -> None:
-    """Upload the sample into an empty bucket, or say that it is empty."""
+    """Upload the sample to an empty bucket, or print how to upload files."""
     bucket = settings.source_bucket
     if not store.is_empty(bucket):
         return
@@ -92,10 +90,10 @@ class _Parts:
     settings: Settings
     console: Console
     children: Children
-    told: _Told
+    stopping: StopEvent
 
-    def tend(self, *, starting: bool = False) -> None:
-        self.children.tend(lambda line: _warn(self.console, line), starting=starting)
+    def restart_ended(self, *, starting: bool = False) -> None:
+        self.children.restart_ended(lambda line: _warn(self.console, line), starting=starting)
 
 
 def _start(parts: _Parts, arrivals: Arrivals) -> None:
@@ -123,8 +121,8 @@ def _await_first_run(parts: _Parts, engine: Engine, started: datetime, url: str)
     report = first_run(
         engine,
         started,
-        is_stopped=lambda: parts.told.stop,
-        meanwhile=parts.tend,
+        is_stopped=parts.stopping.is_set,
+        meanwhile=parts.restart_ended,
         slow=lambda: parts.console.print(
             f"The API is at {url}. The first run has not finished yet; see `{program()} status`.",
             soft_wrap=True,
@@ -132,40 +130,16 @@ def _await_first_run(parts: _Parts, engine: Engine, started: datetime, url: str)
     )
     if report is not None:
         render.report(parts.console, report)
-    if not parts.told.stop:
+    if not parts.stopping.is_set():
         render.welcome(parts.console, parts.settings, url)
 
 
-@dataclass
-class _Told:
-    """Whether a signal has asked us to stop."""
-
-    stop: bool = False
-
-
 @contextmanager
-def _until_told_to_stop() -> Iterator[_Told]:
-    told = _Told()
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        told.stop = True
-
-    before = {
-        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield told
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
+def _exclusive(settings: Settings) -> Iterator[None]:
     with _lock_file(settings.local_dir) as lock:
         if not lock.try_exclusive():
             raise ConfigurationError(
-                f"Bucketline is up already in {settings.local_dir.resolve()}.",
+                f"Bucketline is already up in {settings.local_dir.resolve()}.",
                 hint="Use it (`./run.sh status`), end it with Ctrl-C, or set another LOCAL_DIR.",
             )
         yield
@@ -181,9 +155,9 @@ def _lock_file(local_dir: Path) -> FileLock:
 
 
 def _await_url(parts: _Parts, url_file: Path) -> str | None:
-    """The API's URL as soon as it listens; None when told to stop before."""
-    while not parts.told.stop:
-        parts.tend(starting=True)
+    """Wait until the API listens and return its URL; None if stopped before."""
+    while not parts.stopping.wait(POLL_SECONDS):
+        parts.restart_ended(starting=True)
         if url_file.exists():
             return url_file.read_text("utf-8").strip()
         if parts.children.is_overdue("api", START_SECONDS):
@@ -191,7 +165,6 @@ def _await_url(parts: _Parts, url_file: Path) -> str | None:
                 f"The API did not listen within {START_SECONDS} s.",
                 hint=f"See {parts.children.log('api')}.",
             )
-        time.sleep(LOOK_SECONDS)
     return None
 
 

@@ -191,7 +191,7 @@ def test_env_prints_what_psql_aws_and_curl_read(command: Command, up: str):
 def test_a_second_up_in_the_same_place_is_refused(command: Command):
     second = command("up")
     assert second.returncode == 2
-    assert "up already" in second.stderr
+    assert "already up" in second.stderr
 
 
 def test_env_without_a_stack_says_what_to_start(command: Command, tmp_path: Path):

@@ -45,7 +45,7 @@ class Site:
 
     def keep(self) -> None:
         self.run()
-        ThumbnailIndexer(self.settings).keep()
+        ThumbnailIndexer(self.settings).run()
 
     def get(self, path: str, **headers: str) -> TestResponse:
         return self.client.get(path, headers=headers, buffered=True)
