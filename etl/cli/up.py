@@ -1,4 +1,4 @@
-"""`up`: upload the sample, then keep scheduler and API running until Ctrl-C."""
+"""`up`: seed, scheduler and API over a stack that is up, kept going until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ POLL_SECONDS = 0.1
 
 
 def up(settings: Settings, console: Console, *, sample: bool, embeds_store: bool) -> None:
-    """Start scheduler and API and keep them running; first upload the `sample` to an empty bucket.
+    """Start scheduler and API and keep them running; first fill an empty bucket with the `sample`.
 
     Ends on Ctrl-C or SIGTERM, children first. A child that ends is restarted, unless its
     settings are wrong; a run that fails or is refused is reported.
@@ -46,7 +46,7 @@ def up(settings: Settings, console: Console, *, sample: bool, embeds_store: bool
              wrong; ServiceNotStarted when a child crashes at its start.
     """
     stopping = StopEvent()
-    with _exclusive(settings), stop_on_signals(stopping.set):
+    with _alone(settings), stop_on_signals(stopping.set):
         for note in local.notes(settings):
             console.print(note)
         store = ObjectStore(settings)
@@ -67,7 +67,7 @@ def up(settings: Settings, console: Console, *, sample: bool, embeds_store: bool
 
 
 def _fill(settings: Settings, console: Console, store: ObjectStore, *, sample: bool) -> None:
-    """Upload the sample to an empty bucket, or print how to upload files."""
+    """Upload the sample into an empty bucket, or say that it is empty."""
     bucket = settings.source_bucket
     if not store.is_empty(bucket):
         return
@@ -135,11 +135,11 @@ def _await_first_run(parts: _Parts, engine: Engine, started: datetime, url: str)
 
 
 @contextmanager
-def _exclusive(settings: Settings) -> Iterator[None]:
+def _alone(settings: Settings) -> Iterator[None]:
     with _lock_file(settings.local_dir) as lock:
-        if not lock.try_exclusive():
+        if not lock.try_alone():
             raise ConfigurationError(
-                f"Bucketline is already up in {settings.local_dir.resolve()}.",
+                f"Bucketline is up already in {settings.local_dir.resolve()}.",
                 hint="Use it (`./run.sh status`), end it with Ctrl-C, or set another LOCAL_DIR.",
             )
         yield

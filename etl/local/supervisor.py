@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etl.local.credentials import Credentials, kept_credentials
+from etl.local.credentials import Credentials, load_credentials
 from etl.local.keeper import Keeper
 from etl.local.object_store import EmbeddedObjectStore
 from etl.local.postgres import Postgres
@@ -80,7 +80,7 @@ class Supervisor:
 
     def _begin(self) -> Credentials:
         try:
-            credentials = kept_credentials(self._local_dir)
+            credentials = load_credentials(self._local_dir)
             for service in self._services:
                 keeper = Keeper(self._server(service, credentials), self._local_dir)
                 self._keepers.append(keeper)

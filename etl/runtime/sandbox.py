@@ -1,7 +1,6 @@
-"""Work on bytes from outside in processes of its own, each within limits of memory and time.
+"""Process untrusted bytes in child processes with limits of memory and time.
 
-A crash or a hang costs the one piece of work that caused it: a process has one piece at a
-time, so there is never a doubt whose fault it was.
+A process handles one call at a time, so a crash or a hang affects only the call that caused it.
 """
 
 from __future__ import annotations
@@ -31,37 +30,36 @@ START_SECONDS = 60
 END_SECONDS = 5
 _SPARE_CPU_SECONDS = 2
 _PR_SET_PDEATHSIG = 1
-# Started afresh, never forked: a copy of a process with threads may wait for their locks for ever.
+# Never forked: the copy of a process with threads can wait for their locks forever.
 _processes = multiprocessing.get_context("spawn")
 _starting = Lock()
 
 
 class WorkFailed(Exception):
-    """The work gave no result, and its process is gone."""
+    """The call returned no result, and its process has ended."""
 
 
 class Crashed(WorkFailed):
-    """The process ended before the work did."""
+    """The process ended before the call returned."""
 
 
 class Killed(Crashed):
-    """Somebody killed the process, twice: what the bytes would have done is not known."""
+    """Both attempts ended by SIGKILL, usually from outside: the bytes are not the cause."""
 
 
 class OutOfTime(WorkFailed):
-    """The work was not done in time, and its process was killed."""
+    """The call exceeded its time limit, and its process was killed."""
 
 
 class OutOfMemory(WorkFailed):
-    """The work asked for more memory than it may have."""
+    """The call exceeded its memory limit."""
 
 
 class Sandbox(Generic[Result]):
     """Processes that call `function` with bytes, for any number of threads.
 
-    `function` is found by its name in its module. A process is started when it is first
-    needed, and a new one after one that died. They end with close(), or with this process,
-    however it ends.
+    `function` is pickled by name. A process is started when it is first needed, and replaced
+    after it ended. The processes end with close() or with this process, even if it crashes.
     """
 
     def __init__(
@@ -81,17 +79,17 @@ class Sandbox(Generic[Result]):
             self._idle.put(None)
 
     def close(self) -> None:
-        """End the processes, as soon as none is at work."""
+        """End the processes after their current calls."""
         for worker in [self._idle.get() for _ in range(self._processes)]:
             if worker is not None:
                 worker.kill()
             self._idle.put(None)
 
     def call(self, content: bytes) -> Result:
-        """What the function gives for these bytes; waits for a process that is free.
+        """Call the function with these bytes in a free process and return its result.
 
-        What ends its process is tried once more in a new one: a kill from outside, or memory
-        that earlier work left in pieces, is no fault of these bytes.
+        A call that ends its process is retried once in a new one, because the cause may be a kill
+        from outside, or memory that earlier calls fragmented.
 
         Raises:  Crashed, OutOfTime, OutOfMemory; ConfigurationError when no process starts.
         """
@@ -103,15 +101,15 @@ class Sandbox(Generic[Result]):
             except OutOfMemory:
                 if worker.was_fresh:
                     raise
-        with self._worker(anew=True) as worker:
+        with self._worker(replace=True) as worker:
             return worker.do(content)
 
     @contextmanager
-    def _worker(self, *, anew: bool = False) -> Iterator[_Worker[Result]]:
-        """A living process for this thread alone; put back afterwards."""
+    def _worker(self, *, replace: bool = False) -> Iterator[_Worker[Result]]:
+        """Reserve a live process for this thread while the block runs."""
         worker = self._idle.get()
         try:
-            if worker is not None and (anew or not worker.is_alive()):
+            if worker is not None and (replace or not worker.is_alive()):
                 worker.kill()
                 worker = None
             if worker is None:
@@ -122,40 +120,40 @@ class Sandbox(Generic[Result]):
 
 
 class _Worker(Generic[Result]):
-    """One process, and the pipe to it."""
+    """One process and the pipe to it."""
 
     def __init__(
         self, function: Callable[[bytes], Result], seconds: float, memory_bytes: int
     ) -> None:
         self._seconds = seconds
-        self._pieces = 0
-        self._pipe, theirs = _processes.Pipe()
+        self._calls = 0
+        self._pipe, child_end = _processes.Pipe()
         self._process = _processes.Process(
-            target=_serve, args=(theirs, function, seconds, memory_bytes), daemon=True
+            target=_serve, args=(child_end, function, seconds, memory_bytes), daemon=True
         )
         with _starting:
             self._process.start()
-        theirs.close()
+        child_end.close()
         try:
-            self._receive(START_SECONDS)  # its imports are no part of the first piece's time
-        except WorkFailed as error:  # no work has begun whose fault it could be
+            self._receive(START_SECONDS)  # imports do not count toward a call
+        except WorkFailed as error:  # before the first call, so no bytes caused it
             raise ConfigurationError(
-                f"A process to decode images in did not start: {error}.",
-                hint="The log says why; IMAGE_MEMORY_MB may be too low, or a package missing.",
+                f"A process for decoding images did not start: {error}.",
+                hint="See the log. IMAGE_MEMORY_MB may be too low, or a package may be missing.",
             ) from error
 
     @property
     def was_fresh(self) -> bool:
-        """Whether the last piece of work was its first."""
-        return self._pieces == 1
+        """Whether the last call was its first."""
+        return self._calls == 1
 
     def is_alive(self) -> bool:
         return self._process.is_alive()
 
     def do(self, content: bytes) -> Result:
-        """Raises:  Crashed, OutOfTime, OutOfMemory; the process is gone then."""
-        self._pieces += 1
-        with suppress(OSError):  # a process that is gone shows when its answer is received
+        """Raises:  Crashed, OutOfTime, OutOfMemory; the process has then ended."""
+        self._calls += 1
+        with suppress(OSError):  # _receive raises if the process has ended
             self._pipe.send_bytes(content)
         done, result = self._receive(self._seconds)
         if not done:
@@ -166,17 +164,17 @@ class _Worker(Generic[Result]):
     def _receive(self, seconds: float) -> tuple[bool, Result]:
         try:
             if self._pipe.poll(seconds):
-                answer: tuple[bool, Result] = self._pipe.recv()
-                return answer
+                response: tuple[bool, Result] = self._pipe.recv()
+                return response
         except (EOFError, OSError) as error:
-            self._process.join(END_SECONDS)  # it ends by itself; how, is to be told
+            self._process.join(END_SECONDS)  # wait for its exit code before the kill
             self.kill()
             raise _crash(self._process.exitcode) from error
         self.kill()
         raise OutOfTime(f"not done within {seconds:g} s")
 
     def kill(self) -> None:
-        """End the process, whatever it is doing."""
+        """Kill the process, even during a call."""
         self._pipe.close()
         self._process.kill()
         self._process.join(END_SECONDS)
@@ -185,8 +183,8 @@ class _Worker(Generic[Result]):
 def _crash(exit_code: int | None) -> Crashed:
     if exit_code is None or exit_code >= 0:
         return Crashed(f"ended with exit code {exit_code}")
-    end = signal.Signals(-exit_code)
-    return (Killed if end is signal.SIGKILL else Crashed)(f"ended by {end.name}")
+    cause = signal.Signals(-exit_code)
+    return (Killed if cause is signal.SIGKILL else Crashed)(f"ended by {cause.name}")
 
 
 # -- in the process
@@ -195,9 +193,9 @@ def _crash(exit_code: int | None) -> Crashed:
 def _serve(
     pipe: Connection, function: Callable[[bytes], Result], seconds: float, memory_bytes: int
 ) -> None:
-    """Answer each message with (True, the function's result), or (False, None): no memory."""
+    """Answer each message with (True, result), or with (False, None) when out of memory."""
     _die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     _limit_memory(memory_bytes)
     pipe.send((True, None))
     while True:
@@ -207,36 +205,36 @@ def _serve(
             return
         _limit_cpu(seconds)
         try:
-            answer: tuple[bool, Result | None] = (True, function(content))
+            response: tuple[bool, Result | None] = (True, function(content))
         except MemoryError:
-            answer = (False, None)
-        pipe.send(answer)
+            response = (False, None)
+        pipe.send(response)
 
 
 def _die_with_parent() -> None:
-    """Be killed when the thread that started this process ends; only Linux can.
+    """On Linux, request a kill when the thread that started this process ends.
 
-    Elsewhere the end of the pipe tells, once the work at hand is done or its CPU time over.
+    Elsewhere the closed pipe ends this process after the current call or its CPU time limit.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         parent = multiprocessing.parent_process()
-        if parent is None or os.getppid() != parent.pid:  # it was quicker
+        if parent is None or os.getppid() != parent.pid:  # it ended before prctl
             os._exit(1)
 
 
 def _limit_memory(memory_bytes: int) -> None:
     if sys.platform != "win32":
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        with suppress(ValueError, OSError):  # macOS has no such limit
+        with suppress(ValueError, OSError):  # macOS does not support this limit
             resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
 
 
 def _limit_cpu(seconds: float) -> None:
-    """The net under the parent's clock, for when the parent is gone."""
+    """Limit the CPU time, in case the parent that enforces the timeout has ended."""
     if sys.platform != "win32":
         used = resource.getrusage(resource.RUSAGE_SELF)
-        end = int(used.ru_utime + used.ru_stime + seconds) + _SPARE_CPU_SECONDS
-        _, most = resource.getrlimit(resource.RLIMIT_CPU)
-        with suppress(ValueError, OSError):  # beyond what this process was given
-            resource.setrlimit(resource.RLIMIT_CPU, (end, most))
+        limit = int(used.ru_utime + used.ru_stime + seconds) + _SPARE_CPU_SECONDS
+        _, maximum = resource.getrlimit(resource.RLIMIT_CPU)
+        with suppress(ValueError, OSError):  # above the hard limit of this process
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, maximum))

@@ -18,7 +18,7 @@ import pytest
 
 from etl.cli.main import commands
 from etl.local.ports import any_free_port
-from etl.local.record import living_record
+from etl.local.record import running_record
 from etl.runtime.program import PROGRAM
 from tests.conftest import wait_until
 
@@ -33,7 +33,7 @@ def local_dir() -> Iterator[Path]:
         directory = Path(made)
         directory.chmod(0o755)
         yield directory / "local"
-        wait_until(lambda: living_record(directory / "local") is None)
+        wait_until(lambda: running_record(directory / "local") is None)
 
 
 def environment(local_dir: Path) -> dict[str, str]:
@@ -191,7 +191,7 @@ def test_env_prints_what_psql_aws_and_curl_read(command: Command, up: str):
 def test_a_second_up_in_the_same_place_is_refused(command: Command):
     second = command("up")
     assert second.returncode == 2
-    assert "already up" in second.stderr
+    assert "up already" in second.stderr
 
 
 def test_env_without_a_stack_says_what_to_start(command: Command, tmp_path: Path):

@@ -1,6 +1,6 @@
 """The messages of the image topic, and their JSON Schema.
 
-`python -m etl.services.kafka.messages` prints the schema: docs/image-topic.schema.json.
+`python -m etl.services.kafka.messages` prints docs/reference/image-topic.schema.json.
 """
 
 from __future__ import annotations
