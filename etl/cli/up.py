@@ -137,7 +137,7 @@ def _await_first_run(parts: _Parts, engine: Engine, started: datetime, url: str)
 @contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
     with _lock_file(settings.local_dir) as lock:
-        if not lock.try_alone():
+        if not lock.try_exclusive():
             raise ConfigurationError(
                 f"Bucketline is up already in {settings.local_dir.resolve()}.",
                 hint="Use it (`./run.sh status`), end it with Ctrl-C, or set another LOCAL_DIR.",
