@@ -1,5 +1,9 @@
 """`python -m etl`: the command line."""
 
+import gc
+
+gc.disable()  # imports create hardly any garbage; `resume_collection` enables it for the work
+
 from etl.cli.main import main
 
 main()

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from etl import local
 from etl.cli import render
+from etl.runtime.allocator import resume_collection
 from etl.runtime.logs import json_line, set_up_logs, wants_json
 from etl.runtime.program import named
 from etl.settings import Settings, read_settings
@@ -62,8 +63,11 @@ class CallersPath(click.Path):
 
 
 @contextmanager
-def live(*, quiet: bool = True) -> Iterator[Settings]:
-    """The settings of a stack that is up for as long as the block runs, tables and all."""
+def live(*, quiet: bool = True, uses_store: bool = True) -> Iterator[Settings]:
+    """The settings of a stack that is up, with its tables, while the block runs.
+
+    The buckets are created only for a command that `uses_store`.
+    """
     from etl.cli.prepare import prepare
 
     settings = read_settings()
@@ -72,8 +76,9 @@ def live(*, quiet: bool = True) -> Iterator[Settings]:
         prepare(
             filled,
             make_tables=settings.embeds_database,
-            make_buckets=settings.embeds_object_store,
+            make_buckets=uses_store and settings.embeds_object_store,
         )
+        resume_collection()
         yield filled
 
 
@@ -110,7 +115,7 @@ def database() -> Iterator[tuple[Settings, Connection]]:
     """Settings of, and a connection to, a stack that is up for as long as the block runs."""
     from etl.db.engine import connect, translating
 
-    with live() as settings:
+    with live(uses_store=False) as settings:
         engine = connect(settings)
         with translating(), engine.connect() as connection:
             yield settings, connection

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from dataclasses import asdict
+from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -314,6 +315,7 @@ def schedule_command() -> None:
     """Run now, on the interval and on request, until Ctrl-C."""
     from etl.services.scheduler import schedule
 
+    import_module("etl.sync.stream")  # now, so that the first change does not wait for pandas
     with live(quiet=False) as settings:
         schedule(settings)
 

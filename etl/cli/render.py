@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
-from sqlalchemy import make_url
 
 from etl.model.values import RunReport, RunState
 from etl.runtime.program import named, program
+from etl.settings.database_url import for_libpq
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -359,8 +359,8 @@ def subscriptions(console: Console, found: Sequence[Subscription], *, event_list
 
 
 def environment(settings: Settings, api_url: str | None) -> dict[str, str]:
-    """What psql, the aws CLI, curl and our own commands need to reach this stack."""
-    url = make_url(settings.sqlalchemy_url).set(drivername="postgresql")
+    """The variables with which psql, the aws CLI, curl and our own commands reach this stack."""
+    url, parts = for_libpq(settings.database_url)
     values = {
         "API_URL": api_url,
         "S3_ENDPOINT": settings.s3_endpoint,
@@ -370,11 +370,11 @@ def environment(settings: Settings, api_url: str | None) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": settings.s3_secret_key
         and settings.s3_secret_key.get_secret_value(),
         "AWS_DEFAULT_REGION": settings.s3_region,
-        "DATABASE_URL": url.render_as_string(hide_password=False),
-        "PGHOST": url.host,
-        "PGPORT": str(url.port or 5432),
-        "PGUSER": url.username,
-        "PGPASSWORD": url.password,
-        "PGDATABASE": url.database,
+        "DATABASE_URL": url,
+        "PGHOST": parts.get("host"),
+        "PGPORT": parts.get("port", "5432"),
+        "PGUSER": parts.get("user"),
+        "PGPASSWORD": parts.get("password"),
+        "PGDATABASE": parts.get("dbname"),
     }
     return {name: value for name, value in values.items() if value}

@@ -21,7 +21,7 @@ from sqlalchemy import URL, make_url
 
 from etl.db import schema
 from etl.model.errors import LoginRefused, RightMissing
-from etl.settings.model import URL_ESCAPES
+from etl.settings.database_url import URL_ESCAPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,9 +6,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, PrimaryKeyConstraint, Row, UniqueConstraint, text
 from sqlalchemy.exc import DBAPIError
 
@@ -19,6 +16,7 @@ from etl.model.errors import ConfigurationError, NewerSchema, OlderSchema
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+MIGRATIONS = Path(__file__).parent / "migrations"
 FIND_VERSIONS = "SELECT version_num FROM alembic_version"
 
 # SQL_ASCII, a cluster's encoding where no locale is set, keeps the UTF-8 of our sessions as it is.
@@ -38,18 +36,20 @@ _REFUSALS = {
 }
 
 
-@cache
 def newest() -> str:
     """The version that this program needs."""
-    return str(ScriptDirectory.from_config(_alembic()).get_current_head())
+    return max(known())
 
 
 @cache
 def known() -> frozenset[str]:
-    """The versions that this program can migrate from, and the one it needs."""
-    return frozenset(
-        script.revision for script in ScriptDirectory.from_config(_alembic()).walk_revisions()
-    )
+    """The versions that this program can migrate from, and the one it needs.
+
+    Read from the file names (`0001_first_tables.py`), because importing alembic takes longer than
+    most commands.
+    """
+    files = (MIGRATIONS / "versions").glob("[0-9]*.py")
+    return frozenset(file.name.partition("_")[0] for file in files)
 
 
 def check(found: Sequence[str]) -> None:
@@ -182,13 +182,10 @@ def relation_names() -> list[str]:
 
 
 def _run_migrations(connection: Connection) -> None:
-    config = _alembic()
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))  # interpolated
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
-
-
-def _alembic() -> Config:
-    config = Config()
-    folder = str(Path(__file__).parent / "migrations").replace("%", "%%")  # a sign of its own there
-    config.set_main_option("script_location", folder)
-    return config

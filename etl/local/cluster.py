@@ -12,12 +12,12 @@ from functools import cached_property
 from pathlib import Path
 
 from etl.local.accounts import Account, can_enter, unprivileged_account
+from etl.local.credentials import ROLE
 from etl.local.postgres_binaries import Binaries, accessible, find_binaries
 from etl.local.processes import Launch, is_alive, run, was_started_with
 from etl.model.errors import ConfigurationError, DatabaseUnavailable
 from etl.runtime.files import last_lines, make_rename_durable, open_log, write_private
 
-ROLE = "bucketline"
 # Fast shutdown: closes connections and writes a checkpoint.
 FAST_SHUTDOWN = signal.SIGINT
 _SHARED_FOLDER = Path("/var/lib/bucketline")

@@ -6,11 +6,15 @@ import secrets
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
+from etl.local.ports import LOOPBACK
 from etl.model.errors import ConfigurationError
 from etl.runtime.files import read_json, write_private_json
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+ROLE = "bucketline"
+DATABASE = "bucketline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,11 @@ class Credentials:
     s3_access_key: str
     s3_secret_key: str
     database_password: str
+
+
+def database_url(password: str, port: int) -> str:
+    """Return the URL of the embedded database for clients on this machine."""
+    return f"postgresql://{ROLE}:{password}@{LOOPBACK}:{port}/{DATABASE}"
 
 
 def load_credentials(local_dir: Path) -> Credentials:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 from psycopg2 import sql
 
-from etl.local.cluster import FAST_SHUTDOWN, ROLE, Cluster
+from etl.local.cluster import FAST_SHUTDOWN, Cluster
+from etl.local.credentials import DATABASE, ROLE
 from etl.local.ports import LOOPBACK
 from etl.local.server import Readiness, Service
 from etl.model.errors import DatabaseUnavailable, TransientError
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from etl.local.credentials import Credentials
     from etl.local.processes import Launch
 
-DATABASE = "bucketline"
 _TIMEOUT_SECONDS = 2
 _SERVER_SETTINGS = {
     "listen_addresses": LOOPBACK,
@@ -33,11 +33,6 @@ _SERVER_SETTINGS = {
     "log_destination": "stderr",
     "logging_collector": "off",
 }
-
-
-def database_url(password: str, port: int) -> str:
-    """Return the URL of our database for clients on this machine."""
-    return f"postgresql://{ROLE}:{password}@{LOOPBACK}:{port}/{DATABASE}"
 
 
 @dataclass(frozen=True)

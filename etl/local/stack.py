@@ -13,8 +13,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from etl.local.credentials import database_url
 from etl.local.ports import LOOPBACK
-from etl.local.postgres import database_url
 from etl.local.record import (
     StackRecord,
     read_record,

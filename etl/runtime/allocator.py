@@ -1,8 +1,9 @@
-"""How our processes get memory from the system: from one allocator, in few places."""
+"""How our processes allocate memory: one allocator, few arenas, no collection while importing."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 from contextlib import suppress
 
@@ -11,14 +12,21 @@ _ARENAS = 2
 
 
 def choose_allocator() -> None:
-    """Let what one part of the process has freed be used by all others.
+    """Use one allocator, so that memory freed in one part of the process is reused in others.
 
-    Arrow has an allocator of its own, and keeps what pandas and the interpreter could use: the
-    peak of a run is 25 MB higher with it. glibc gives each of many threads an arena of its own:
-    the API's peak is 30 MB higher. Arrow reads its variable when it is first used, glibc its own
-    when the process starts. Whoever sets one of them has chosen.
+    Arrow has its own allocator by default and keeps memory that pandas and the interpreter could
+    use, which raises the peak of a run by 25 MB. glibc gives each of many threads its own arena,
+    which raises the API's peak by 30 MB. Arrow reads its variable on first use, glibc at process
+    start. Variables that the operator has set are kept.
     """
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     if "MALLOC_ARENA_MAX" not in os.environ:
-        with suppress(OSError, AttributeError):  # no glibc, no arenas
+        with suppress(OSError, AttributeError):  # another C library than glibc
             ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
+
+
+def resume_collection() -> None:
+    """Enable the garbage collector if start-up disabled it, and exempt what was imported."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()

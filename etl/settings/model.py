@@ -6,20 +6,13 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote
 
-import psycopg2
-import psycopg2.extensions
 from pydantic import ByteSize, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
-from etl.model.errors import ConfigurationError
 from etl.model.roles import Entry, parse_entries
 from etl.settings.values import Duration, Options, Retention, SecurityProtocol, Sizes, listed
 
-URL_ESCAPES = "in the password, write %40 for @, %2F for /, %3F for ?, %23 for # and %25 for %"
 _PORTS = 1 << 16
 _TOKEN_LENGTH = 16
 _ORIGIN = r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?"
@@ -333,46 +326,10 @@ class Settings(BaseSettings):
 
     @property
     def sqlalchemy_url(self) -> str:
-        """DATABASE_URL with the driver SQLAlchemy is to use.
+        """DATABASE_URL with the driver for SQLAlchemy.
 
-        Raises:  ConfigurationError when there is no DATABASE_URL, or it is no PostgreSQL one.
+        Raises:  ConfigurationError when DATABASE_URL is missing or is not a PostgreSQL URL.
         """
-        if self.database_url is None:
-            raise ConfigurationError(
-                "DATABASE_URL is not set and no embedded PostgreSQL was started.",
-                hint="Start it with `./run.sh up`, or set DATABASE_URL.",
-            )
-        scheme, found, rest = self.database_url.get_secret_value().partition("://")
-        if not found or scheme.partition("+")[0] not in ("postgresql", "postgres"):
-            raise _wrong_database_url("does not start with postgresql://")
-        if _holds_bare_at(rest):
-            raise _wrong_database_url("has an unescaped @ in its password")
-        url = f"postgresql+psycopg2://{rest}"
-        try:
-            parts = make_url(url)
-            named = parts.translate_connect_args(username="user", database="dbname")
-            psycopg2.extensions.make_dsn(**{**named, **parts.query})
-        except (ValueError, SQLAlchemyError, psycopg2.Error) as error:
-            raise _wrong_database_url("cannot be read") from error
-        if parts.host and "%" in parts.host:  # a folder with a socket, as libpq has it in a URL
-            socket = parts._replace(host=None).update_query_dict({"host": unquote(parts.host)})
-            return socket.render_as_string(hide_password=False)
-        return url
+        from etl.settings.database_url import for_sqlalchemy
 
-
-def _holds_bare_at(rest: str) -> bool:
-    """Whether the user's password may end at another @ than the one it seems to end at.
-
-    A user may be called ann@example.com. What follows ? is a query if it looks like one.
-    """
-    head, _, query = rest.rpartition("?")
-    if not re.fullmatch(r"\w+=[^&]*(&\w+=[^&]*)*", query):
-        head = rest
-    return head.partition(":")[2].count("@") > 1
-
-
-def _wrong_database_url(fault: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"DATABASE_URL {fault}.",
-        hint=f"Write postgresql://user:password@host:5432/name; {URL_ESCAPES}.",
-    )
+        return for_sqlalchemy(self.database_url)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import structlog
@@ -27,10 +28,9 @@ from etl.model.errors import (
 )
 from etl.model.keys import is_ignored
 from etl.model.values import Change, Counts, RunReport, Trigger
-from etl.runtime.pools import flat_map_ahead, map_ahead
 from etl.storage.client import ObjectStore
 from etl.storage.listing import STRETCH_OBJECTS
-from etl.sync import batch, merge, publish, stage, stream
+from etl.sync import merge, publish, staging
 from etl.sync.diff import changes, changes_by_page
 from etl.sync.probe import confirmed, look
 from etl.sync.stats import RunStats
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger("etl.run")
 
 Progress = Callable[[str, int], None]
-BATCHES_AHEAD = 1
 EVENTS_AT_A_TIME = 10_000
 
 
@@ -151,7 +150,7 @@ class DataManager:
         bucket, tally = self._settings.source_bucket, RunStats()
         with self._recording_failure(connection, run_id):
             self._check_bucket_is_ours(connection)
-            stage.empty_staging(connection)
+            staging.empty_staging(connection)
             began = runs.database_now(connection)
             connection.commit()
             self._stage_changes(connection, self._changes(tally), tally)
@@ -167,7 +166,7 @@ class DataManager:
         """Look at the keys that events named, of which these have changed."""
         run_id = runs.begin_run(connection, Trigger.EVENT, allow_mass_retirement=False)
         with self._recording_failure(connection, run_id):
-            stage.empty_staging(connection)
+            staging.empty_staging(connection)
             self._stage_changes(connection, iter(found), tally)
             tally.retired_before = runs.retired_by_events(connection)
             events.handle(connection, told, run_id, refused=tally.unreadable)
@@ -221,15 +220,15 @@ class DataManager:
         """Find what changed, read it in batches, and stage each batch as it comes."""
         bucket, today = self._settings.source_bucket, self._clock().date()
 
-        def fetch(items: list[Change]) -> batch.Fetched:
-            return stream.fetch(self._store, bucket, items)
-
-        def read(fetched: batch.Fetched) -> Iterator[batch.Batch]:
-            return stream.read(self._store, bucket, fetched, today)
-
         coming = tally.profile.each("list", found)
-        fetched = map_ahead(fetch, batch.cut(coming), BATCHES_AHEAD)
-        batches = flat_map_ahead(read, fetched, BATCHES_AHEAD)
+        with tally.profile.step("read"):
+            first = next(coming, None)
+        if first is None:
+            tally.profile.count("list", tally.listed)
+            return
+        from etl.sync import stage, stream  # pandas: a run without changes needs none
+
+        batches = stream.read_changes(self._store, bucket, chain([first], coming), today)
         while True:
             with tally.profile.step("read"):  # fetching and parsing, as far as we waited for it
                 done = next(batches, None)
@@ -301,7 +300,7 @@ class DataManager:
         """Commit everything the run is to change, in one transaction."""
         with tally.profile.step("merge"):
             before = runs.last_counts(connection)
-            has_images = stage.holds_images(connection)  # the merge empties staging
+            has_images = staging.holds_images(connection)  # the merge empties staging
             if tally.staged or tally.unreadable:
                 counts = merge.merge(
                     connection,

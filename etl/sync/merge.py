@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from etl.db.sql import statements
 from etl.model.errors import AccountingMismatch, DatabaseUnavailable, MassRetirement
 from etl.model.values import Counts
-from etl.sync.stage import STAGING
+from etl.sync.staging import STAGING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 GROUP_BYTES = 8 * 1024 * 1024  # of CSV: about 150,000 users
 
 
-def as_parquet(csv: BinaryIO, types: Mapping[str, pa.DataType]) -> BinaryIO:
+def as_parquet(csv: BinaryIO, types: Mapping[str, str]) -> BinaryIO:
     """The rows of a CSV with a header, as COPY writes it, as a Parquet file to read.
 
     An empty cell is null when it is bare and a text when it is quoted.
@@ -26,13 +26,13 @@ def as_parquet(csv: BinaryIO, types: Mapping[str, pa.DataType]) -> BinaryIO:
 class _Parquet(io.RawIOBase):
     """Reads a block of CSV whenever what was written of the last one has been read."""
 
-    def __init__(self, csv: BinaryIO, types: Mapping[str, pa.DataType]) -> None:
+    def __init__(self, csv: BinaryIO, types: Mapping[str, str]) -> None:
         self._blocks = arrow_csv.open_csv(
             csv,
             arrow_csv.ReadOptions(block_size=GROUP_BYTES, use_threads=False),
             arrow_csv.ParseOptions(newlines_in_values=True),
             arrow_csv.ConvertOptions(
-                column_types=dict(types),
+                column_types={name: pa.type_for_alias(alias) for name, alias in types.items()},
                 null_values=[""],
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=False,

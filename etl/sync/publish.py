@@ -7,14 +7,12 @@ from contextlib import closing, contextmanager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, BinaryIO
 
-import pyarrow as pa
 from sqlalchemy import Connection, text
 
 from etl.db.copy_stream import Copied, Stream
 from etl.db.engine import driver
 from etl.model.errors import ObjectStoreUnavailable
 from etl.model.values import Trigger
-from etl.sync.parquet import as_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 OUTPUT_NAME = "output.csv"
 PARQUET_NAME = "output.parquet"
 OUTPUT_COLUMNS = ("user_id", "first_name", "last_name", "birthts", "img_path")
-PARQUET_TYPES = dict.fromkeys(OUTPUT_COLUMNS, pa.string()) | {"birthts": pa.int64()}
+PARQUET_TYPES = dict.fromkeys(OUTPUT_COLUMNS, "string") | {"birthts": "int64"}
 MEDIA_TYPES = {
     OUTPUT_NAME: "text/csv; charset=utf-8",
     PARQUET_NAME: "application/vnd.apache.parquet",
@@ -90,12 +88,18 @@ def publish(
     """
     for name in names:
         with connection.begin(), _copied_out(connection, _COPY_OUTPUT) as stream:
-            content = as_parquet(stream, PARQUET_TYPES) if name == PARQUET_NAME else stream
+            content = _as_parquet(stream) if name == PARQUET_NAME else stream
             store.put_stream(bucket, name, content, MEDIA_TYPES[name])
         etag = store.etag(bucket, name)
         if etag is None:
             raise ObjectStoreUnavailable(f"{bucket}/{name} is gone right after it was put.")
         _record(connection, name, etag, run_id)
+
+
+def _as_parquet(csv: BinaryIO) -> BinaryIO:
+    from etl.sync.parquet import as_parquet
+
+    return as_parquet(csv, PARQUET_TYPES)
 
 
 def withdraw(connection: Connection, store: ObjectStore, bucket: str, names: list[str]) -> None:

@@ -18,16 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PROBLEM_FIELDS = tuple(spec.name for spec in fields(Problem))
-STAGING = ("staging_row", "staging_object", "staging_problem")
 COPY_BYTES = 1 << 20  # between two reads COPY may have to wait for the thread that parses
-
-
-def empty_staging(connection: Connection) -> None:
-    """Clear away what a dead run left behind; write nothing when there is nothing."""
-    for table in STAGING:
-        if connection.scalar(text(f"SELECT EXISTS (SELECT FROM {table})")):
-            connection.execute(text(f"TRUNCATE {table}"))
-    connection.commit()
 
 
 def stage(connection: Connection, batch: Batch) -> None:
@@ -40,12 +31,6 @@ def stage(connection: Connection, batch: Batch) -> None:
         _copy(connection, "staging_object", _table(batch.objects, StagedObject._fields))
         _copy(connection, "staging_problem", _table(batch.problems, _PROBLEM_FIELDS))
     pa.default_memory_pool().release_unused()  # it would keep what the largest batch took
-
-
-def holds_images(connection: Connection) -> bool:
-    """Whether images are staged, be they added, modified or removed."""
-    question = "SELECT EXISTS (SELECT FROM staging_object WHERE kind = 'image')"
-    return bool(connection.scalar(text(question)))
 
 
 def _discard(connection: Connection, key: str) -> None:

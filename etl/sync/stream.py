@@ -21,6 +21,7 @@ from etl.model.values import Change, ChangeKind, ObjectState, Problem, SourceObj
 from etl.read import file_rules
 from etl.read.csv import Extract, PieceReader, sort_problems, undecodable
 from etl.read.validate import validate
+from etl.runtime.pools import flat_map_ahead, map_ahead
 from etl.storage.client import FETCH_ATTEMPTS, never_still
 from etl.sync import batch
 from etl.sync.batch import Batch, Fetched
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from etl.read.validate import Validated
     from etl.storage.client import ObjectStore
 
+BATCHES_AHEAD = 1
 PART_BYTES = 2 * 1024 * 1024  # fetched at once, to make up for the way to the store
 PIECE_BYTES = 768 * 1024  # parsed at once; it takes ten times as much while that is done
 PIECE_LINES = 50_000  # short lines take more memory than their bytes
@@ -53,6 +55,21 @@ def read(store: ObjectStore, bucket: str, fetched: Fetched, today: date) -> Iter
     if batch.is_huge(fetched.changes):
         return _Stream(store, bucket, fetched.changes[0], today).batches()
     return iter((batch.check(fetched, today),))
+
+
+def read_changes(
+    store: ObjectStore, bucket: str, changes: Iterator[Change], today: date
+) -> Iterator[Batch]:
+    """Fetch and parse the changes in batches, each while the caller stages the one before it."""
+
+    def fetch_cut(items: list[Change]) -> Fetched:
+        return fetch(store, bucket, items)
+
+    def read_fetched(fetched: Fetched) -> Iterator[Batch]:
+        return read(store, bucket, fetched, today)
+
+    fetched = map_ahead(fetch_cut, batch.cut(changes), BATCHES_AHEAD)
+    return flat_map_ahead(read_fetched, fetched, BATCHES_AHEAD)
 
 
 class _Stream:

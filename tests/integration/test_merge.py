@@ -12,7 +12,7 @@ from etl.db.engine import connect_unpooled
 from etl.model.values import Change, ChangeKind, Counts, Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
-from etl.sync import batch, merge, stage
+from etl.sync import batch, merge, stage, staging
 from etl.sync.manager import DataManager
 from tests.conftest import TestBucket, wait_until
 
@@ -56,7 +56,7 @@ def stage_and_merge(
     connection: Connection, store: ObjectStore, bucket: TestBucket, changes: list[Change]
 ) -> Counts:
     before = runs.last_counts(connection)
-    stage.empty_staging(connection)
+    staging.empty_staging(connection)
     fetched = batch.fetch(store, bucket.name, changes)
     stage.stage(connection, batch.check(fetched, datetime.now(UTC).date()))
     return merge.merge(

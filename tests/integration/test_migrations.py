@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, make_url, text
 
 from etl.db.engine import check_migrated, connect, migrate
-from etl.db.schema import relation_names
+from etl.db.schema import MIGRATIONS, known, newest, relation_names
 from etl.model.errors import ConfigurationError, NewerSchema
 from etl.model.values import Trigger
 from etl.settings import Settings
@@ -27,6 +28,12 @@ _OURS = (
     "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
     " AND relkind IN ('r', 'i')"
 )
+
+
+def test_versions_read_from_file_names_are_those_of_alembic():
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    assert known() == {script.revision for script in scripts.walk_revisions()}
+    assert newest() == scripts.get_current_head()
 
 
 def on(settings: Settings, **parts: str) -> Settings:

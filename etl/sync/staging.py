@@ -1,0 +1,21 @@
+"""The staging tables: cleared before a run, inspected before the merge empties them."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+STAGING = ("staging_row", "staging_object", "staging_problem")
+
+
+def empty_staging(connection: Connection) -> None:
+    """Remove rows that a killed run left; write nothing if there are none."""
+    for table in STAGING:
+        if connection.scalar(text(f"SELECT EXISTS (SELECT FROM {table})")):
+            connection.execute(text(f"TRUNCATE {table}"))
+    connection.commit()
+
+
+def holds_images(connection: Connection) -> bool:
+    """Whether images are staged, whether added, modified or removed."""
+    question = "SELECT EXISTS (SELECT FROM staging_object WHERE kind = 'image')"
+    return bool(connection.scalar(text(question)))

@@ -1,0 +1,71 @@
+"""A command imports only the packages it needs, because imports are most of a short command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from etl.cli import render
+from etl.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+LIST_MODULES = """
+import runpy, sys
+try:
+    runpy.run_module("etl", run_name="__main__")
+except SystemExit as end:
+    print("loaded:", *sys.modules, file=sys.stderr)
+    raise
+"""
+SYNC = {"pandas", "pyarrow", "numpy"}
+MIGRATIONS = {"alembic"}
+STORE = {"minio", "obstore", "urllib3"}
+DATABASE = {"sqlalchemy"}
+API = {"api", "flask", "waitress"}
+IMAGES = {"PIL"}
+
+
+def environment(settings: Settings, local_dir: Path) -> dict[str, str]:
+    buckets = {
+        "SOURCE_BUCKET": settings.source_bucket,
+        "PROCESSED_BUCKET": settings.processed_bucket,
+        "THUMBNAIL_BUCKET": settings.thumbnail_bucket,
+        "DOCUMENT_BUCKET": settings.document_bucket,
+    }
+    addresses = render.environment(settings, None)
+    return {"PATH": os.environ["PATH"], "LOCAL_DIR": str(local_dir), **buckets, **addresses}
+
+
+@pytest.mark.parametrize(
+    ("words", "unneeded"),
+    [
+        (["--help"], DATABASE | SYNC | MIGRATIONS | STORE | API | IMAGES),
+        (["env"], DATABASE | SYNC | MIGRATIONS | STORE | API | IMAGES),
+        (["keys", "list"], DATABASE | SYNC | MIGRATIONS | STORE | API | IMAGES),
+        (["status"], SYNC | MIGRATIONS | STORE | API | IMAGES),
+        (["problems"], SYNC | MIGRATIONS | STORE | API | IMAGES),
+        (["shadowed"], SYNC | MIGRATIONS | STORE | API | IMAGES),
+        (["run"], SYNC | MIGRATIONS | API | IMAGES),  # nothing has changed in the bucket
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_command_does_not_import_packages_it_does_not_need(
+    settings: Settings, tmp_path: Path, words: list[str], unneeded: set[str]
+):
+    done = subprocess.run(
+        [sys.executable, "-c", LIST_MODULES, *words],
+        cwd=ROOT,
+        env=environment(settings, tmp_path / "local"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = done.stderr.rpartition("loaded: ")[2].split()
+    assert "etl.cli.main" in loaded
+    assert unneeded.isdisjoint(loaded)
