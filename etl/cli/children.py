@@ -30,11 +30,8 @@ class _Child:
         self.name = name
         self.log = local_dir / "logs" / f"{name}.log"
         self.reported: int | None = None  # the exit code last reported since it ran steadily
-        self.restarting = RestartingProcess(
-            self._spawn,
-            backoff=Backoff(FIRST_RESTART_SECONDS, LAST_RESTART_SECONDS),
-            steady_seconds=STEADY_SECONDS,
-        )
+        backoff = Backoff(FIRST_RESTART_SECONDS, LAST_RESTART_SECONDS)
+        self.restarting = RestartingProcess(self._spawn, backoff, STEADY_SECONDS)
         self._command = command
         self._log_start = 0
 

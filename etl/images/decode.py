@@ -82,7 +82,7 @@ class Examined:
     thumbnails: dict[int, bytes] = field(default_factory=dict)
 
 
-class _FaultyImage(Exception):
+class _Faulty(Exception):
     """The image cannot have a thumbnail."""
 
     def __init__(self, state: ImageState, reason: str) -> None:
@@ -104,7 +104,7 @@ def examine(content: bytes, sizes: tuple[int, ...], max_pixels: int) -> Examined
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             return _examine(content, sizes, max_pixels, known)
-    except _FaultyImage as fault:
+    except _Faulty as fault:
         return Examined(replace(known, state=fault.state, reason=fault.reason))
 
 
@@ -118,28 +118,23 @@ def _examine(
     except MemoryError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _FaultyImage(
-            ImageState.TOO_LARGE,
-            f"It has more than {max_pixels:,} pixels (IMAGE_MAX_PIXELS).",
-        ) from error
+        reason = f"It has more than {max_pixels:,} pixels (IMAGE_MAX_PIXELS)."
+        raise _Faulty(ImageState.TOO_LARGE, reason) from error
     except UnidentifiedImageError as error:
         raise _unidentified(content) from error
     # Decoders of hostile bytes: besides OSError, ValueError and SyntaxError Pillow has raised
     # KeyError, IndexError, struct.error and zlib.error, and promises no closed list.
     except Exception as error:
-        raise _FaultyImage(
-            ImageState.CORRUPT, f"It cannot be decoded: {_error_text(error)}."
-        ) from error
+        reason = f"It cannot be decoded: {_error_text(error)}."
+        raise _Faulty(ImageState.CORRUPT, reason) from error
 
 
-def _unidentified(content: bytes) -> _FaultyImage:
+def _unidentified(content: bytes) -> _Faulty:
     if not content:
-        return _FaultyImage(ImageState.CORRUPT, "It is empty.")
+        return _Faulty(ImageState.CORRUPT, "It is empty.")
     if content.startswith(_MAGIC) or webp_chunks.is_webp(content):
-        return _FaultyImage(
-            ImageState.CORRUPT, "Its signature is valid, but its header is damaged."
-        )
-    return _FaultyImage(ImageState.UNSUPPORTED, "It is not a JPEG, PNG, WebP or GIF.")
+        return _Faulty(ImageState.CORRUPT, "Its signature is valid, but its header is damaged.")
+    return _Faulty(ImageState.UNSUPPORTED, "It is not a JPEG, PNG, WebP or GIF.")
 
 
 def _error_text(error: Exception) -> str:
@@ -151,15 +146,15 @@ def _error_text(error: Exception) -> str:
 # -- containers
 
 
-def _without_metadata(content: bytes) -> png_chunks.StrippedPng:
+def _without_metadata(content: bytes) -> png_chunks.Stripped:
     """Drop metadata that could make decoding fail; a GIF has none."""
     if content.startswith(png_chunks.SIGNATURE):
         return png_chunks.strip(content, MAX_PROFILE_BYTES)
     if content.startswith(jpeg_segments.SIGNATURE):
-        return png_chunks.StrippedPng(_with_end(jpeg_segments.strip(content, MAX_PROFILE_BYTES)))
+        return png_chunks.Stripped(_with_end(jpeg_segments.strip(content, MAX_PROFILE_BYTES)))
     if webp_chunks.is_webp(content):
-        return png_chunks.StrippedPng(webp_chunks.strip(content, MAX_PROFILE_BYTES))
-    return png_chunks.StrippedPng(content)
+        return png_chunks.Stripped(webp_chunks.strip(content, MAX_PROFILE_BYTES))
+    return png_chunks.Stripped(content)
 
 
 def _with_end(content: bytes) -> bytes:
@@ -195,7 +190,7 @@ def _pixels_digest(content: bytes) -> bytes:
 # -- pixels
 
 
-def _load(image: Image.Image, source: png_chunks.StrippedPng) -> Image.Image:
+def _load(image: Image.Image, source: png_chunks.Stripped) -> Image.Image:
     """Decode the pixels, including transparency that Pillow ignores."""
     image.load()
     if source.clear:
@@ -212,7 +207,7 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     return image.point(lambda value: value * (1 / 257) + 0.5).convert("L")
 
 
-def _clear_gray(image: Image.Image, source: png_chunks.StrippedPng) -> Image.Image:
+def _clear_gray(image: Image.Image, source: png_chunks.Stripped) -> Image.Image:
     """Convert 16-bit gray with one transparent shade to 8 bits with alpha."""
     alpha = [255] * _SAMPLE_VALUES
     alpha[source.clear[0]] = 0
@@ -220,7 +215,7 @@ def _clear_gray(image: Image.Image, source: png_chunks.StrippedPng) -> Image.Ima
     return Image.merge("LA", (_to_8_bit(image), mask))
 
 
-def _clear_rgb(image: Image.Image, source: png_chunks.StrippedPng) -> Image.Image:
+def _clear_rgb(image: Image.Image, source: png_chunks.Stripped) -> Image.Image:
     """Convert 16-bit RGB with one transparent color to 8 bits with alpha.
 
     Pillow keeps the high byte of each sample, or the low byte if it decodes as little-endian.
@@ -257,10 +252,7 @@ def _framed(gif: GifImagePlugin.GifImageFile) -> Image.Image:
 
 
 def _thumbnails(
-    opened: Image.Image,
-    source: png_chunks.StrippedPng,
-    sizes: tuple[int, ...],
-    known: ImageMetadata,
+    opened: Image.Image, source: png_chunks.Stripped, sizes: tuple[int, ...], known: ImageMetadata
 ) -> Examined:
     width, height, mode = *opened.size, opened.mode
     largest = max(sizes)

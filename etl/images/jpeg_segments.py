@@ -24,10 +24,7 @@ _JFIF, _EXIF, _PROFILE, _ADOBE = b"JFIF\0", b"Exif\0\0", b"ICC_PROFILE\0", b"Ado
 _JFIF_BYTES, _ADOBE_BYTES, _PROFILE_BYTES = 14, 12, 15  # minimum lengths, as in libjpeg
 _COEFFICIENTS = 64
 _MIN_PADDING = 8  # data may end in a few zeros
-_BAND_BYTES, _ALL = (
-    3,
-    (0, _COEFFICIENTS - 1, 0),
-)  # of a scan: first and last coefficient, bits left out
+_BAND_BYTES, _ALL = 3, (0, _COEFFICIENTS - 1, 0)  # first and last of a scan, and bits left out
 
 
 class _Segment(NamedTuple):

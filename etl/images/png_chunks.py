@@ -39,7 +39,7 @@ class _Chunk(NamedTuple):
         return self.checksum == struct.pack(">I", zlib.crc32(self.data, zlib.crc32(self.name)))
 
 
-class StrippedPng(NamedTuple):
+class Stripped(NamedTuple):
     """The PNG, and its transparent color if the samples have 16 bits.
 
     Pillow cannot compare that color: it clips 16-bit gray and drops the low bytes of 16-bit RGB.
@@ -49,7 +49,7 @@ class StrippedPng(NamedTuple):
     clear: tuple[int, ...] = ()
 
 
-def strip(content: bytes, max_profile_bytes: int) -> StrippedPng:
+def strip(content: bytes, max_profile_bytes: int) -> Stripped:
     """Keep header, palette, transparency, color profile, EXIF and pixels; add a missing IEND.
 
     Only the default image of an animation is kept. EXIF after the pixels is dropped, because
@@ -58,7 +58,7 @@ def strip(content: bytes, max_profile_bytes: int) -> StrippedPng:
     chunks = _chunks(content)
     header = next(chunks, None)
     if header is None or not _is_header(header):
-        return StrippedPng(content)
+        return Stripped(content)
     kept = bytearray(content[: header.end])
     clear: tuple[int, ...] = ()
     seen: set[bytes] = set()
@@ -76,7 +76,7 @@ def strip(content: bytes, max_profile_bytes: int) -> StrippedPng:
             kept += transparency
         elif _is_wanted(chunk, max_profile_bytes):
             kept += content[chunk.start : chunk.end]
-    return StrippedPng(bytes(kept + _chunk(b"IEND", b"")), clear)
+    return Stripped(bytes(kept + _chunk(b"IEND", b"")), clear)
 
 
 def _chunks(content: bytes) -> Iterator[_Chunk]:

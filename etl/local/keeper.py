@@ -37,11 +37,8 @@ class Keeper:
         self._local_dir = local_dir
         self._log_path = local_dir / "logs" / f"{server.service}.log"
         self._pid_path = local_dir / f"{server.service}.pid"
-        self._restarting = RestartingProcess(
-            self._spawn,
-            backoff=Backoff(_FIRST_RESTART_SECONDS, _LAST_RESTART_SECONDS),
-            steady_seconds=_STEADY_SECONDS,
-        )
+        backoff = Backoff(_FIRST_RESTART_SECONDS, _LAST_RESTART_SECONDS)
+        self._restarting = RestartingProcess(self._spawn, backoff, _STEADY_SECONDS)
         self._deadline = 0.0
 
     @property

@@ -65,11 +65,7 @@ class RestartingProcess:
     """A process that is restarted when it ends, with back-off until it runs steadily again."""
 
     def __init__(
-        self,
-        spawn: Callable[[], subprocess.Popen[bytes]],
-        *,
-        backoff: Backoff,
-        steady_seconds: float,
+        self, spawn: Callable[[], subprocess.Popen[bytes]], backoff: Backoff, steady_seconds: float
     ) -> None:
         self.process: subprocess.Popen[bytes] | None = None
         self.exits = 0  # since it last ran for `steady_seconds`

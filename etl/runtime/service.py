@@ -59,9 +59,9 @@ class Service(ABC):
     def serve(self) -> None:
         """Work until stop() or the first failure."""
 
-    @abstractmethod
     def handle_failure(self, error: Exception) -> float:
         """Log the failure and return the seconds until the next attempt, or raise it."""
+        raise error
 
 
 @contextmanager
@@ -81,18 +81,12 @@ def stop_on_signals(stop: Callable[[], object]) -> Iterator[None]:
 
 
 @contextmanager
-def in_thread(
-    run: Callable[[], object],
-    stop: Callable[[], object],
-    *,
-    name: str,
-    join_seconds: float | None = None,
-) -> Iterator[None]:
-    """Call `run` in a daemon thread; after the block, call `stop` and join the thread."""
-    thread = Thread(target=run, name=name, daemon=True)
+def in_thread(service: Service, name: str, join_seconds: float | None = None) -> Iterator[None]:
+    """Run the service in a daemon thread; stop it and join the thread after the block."""
+    thread = Thread(target=service.run_forever, name=name, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        stop()
+        service.stop()
         thread.join(join_seconds)

@@ -67,8 +67,8 @@ class ImageWorker(Service):
     def handle_failure(self, error: Exception) -> float:
         """Log the failure; runs continue without images."""
         if isinstance(error, EtlError):
-            reason = {"reason": error.message, "hint": error.hint}
-            log.warning("image processing failed; will retry", **reason)
+            reasons = {"reason": error.message, "hint": error.hint}
+            log.warning("image processing failed; will retry", **reasons)
         else:
             log.error("image processing failed; will retry", exc_info=error)  # a bug of ours
         return self._retry.next()
@@ -76,5 +76,4 @@ class ImageWorker(Service):
 
 def processing_images(settings: Settings) -> AbstractContextManager[None]:
     """Process images in a thread while the block runs."""
-    worker = ImageWorker(settings, ThumbnailIndexer(settings))
-    return in_thread(worker.run_forever, worker.stop, name="images")
+    return in_thread(ImageWorker(settings, ThumbnailIndexer(settings)), "images")

@@ -129,6 +129,21 @@ class Listener(Service):
                 events.store(connection, parsed, source_bucket=self._settings.source_bucket)
 
 
+class _OptionalListener(Listener):
+    """A listener that ends with a warning where `Listener` raises."""
+
+    def run_forever(self) -> None:
+        try:
+            super().run_forever()
+        except EtlError as error:
+            log.warning(
+                "stopped listening; only full runs find changes",
+                reason=error.message,
+                hint=error.hint,
+                interval=duration_text(self._settings.etl_interval),
+            )
+
+
 def open_events(
     client: Minio, bucket: str, *, prefix: str = "", suffix: str = ""
 ) -> BaseHTTPResponse:
@@ -209,19 +224,7 @@ def listening(settings: Settings) -> AbstractContextManager[None]:
 
 @contextmanager
 def _listening(settings: Settings) -> Iterator[None]:
-    listener = Listener(settings)
-
-    def listen_or_log() -> None:
-        try:
-            listener.run_forever()
-        except EtlError as error:
-            log.warning(
-                "stopped listening; only full runs find changes",
-                reason=error.message,
-                hint=error.hint,
-                interval=duration_text(settings.etl_interval),
-            )
-
-    with in_thread(listen_or_log, listener.stop, name="listener", join_seconds=STOP_SECONDS):
+    listener = _OptionalListener(settings)
+    with in_thread(listener, "listener", STOP_SECONDS):
         listener.wait_until_tried(START_SECONDS)
         yield

@@ -40,7 +40,7 @@ class Failing(Service):
 def test_service_serves_again_after_each_failure_until_stopped():
     errors = [ValueError("first"), OSError("second")]
     service = Failing(*errors)
-    with in_thread(service.run_forever, service.stop, name="failing", join_seconds=10):
+    with in_thread(service, "failing", 10):
         wait_until(lambda: service.handled == errors)
     assert service.stopping.is_set()
 
@@ -109,7 +109,7 @@ def await_exit(restarting: RestartingProcess) -> int:
 
 def test_process_that_keeps_ending_is_restarted_after_growing_delays():
     backoff = Backoff(0.1, 10)
-    restarting = RestartingProcess(lambda: ending(7), backoff=backoff, steady_seconds=60)
+    restarting = RestartingProcess(lambda: ending(7), backoff, 60)
     assert not restarting.restart_if_due()
     restarting.start()
     for exits, delay in enumerate((0.1, 0.2, 0.4), start=1):
@@ -124,7 +124,7 @@ def test_process_that_keeps_ending_is_restarted_after_growing_delays():
 
 def test_steady_process_is_restarted_after_the_first_delay():
     backoff = Backoff(0.1, 10)
-    restarting = RestartingProcess(lambda: ending(0), backoff=backoff, steady_seconds=0)
+    restarting = RestartingProcess(lambda: ending(0), backoff, 0)
     restarting.start()
     for _ in range(3):
         await_exit(restarting)

@@ -167,7 +167,4 @@ class Announcer(Service):
 
 def announcing(settings: Settings, topic: str) -> AbstractContextManager[None]:
     """Announce images in a thread while the block runs."""
-    announcer = Announcer(settings, topic)
-    return in_thread(
-        announcer.run_forever, announcer.stop, name="announcer", join_seconds=STOP_SECONDS
-    )
+    return in_thread(Announcer(settings, topic), "announcer", STOP_SECONDS)

@@ -19,7 +19,7 @@ from etl.db import events
 from etl.db.engine import connect, translating
 from etl.model.errors import KafkaUnavailable, TransientError, WrongEvent
 from etl.runtime.backoff import Backoff
-from etl.runtime.service import StopEvent, stop_on_signals
+from etl.runtime.service import Service, stop_on_signals
 from etl.services.kafka import letters
 from etl.services.kafka.client import Sender, ThrottledLog, configuring, connection_options, reason
 from etl.services.kafka.letters import MAX_REASON_CHARACTERS, DeadLetter
@@ -41,14 +41,14 @@ CLOSE_SECONDS = 10
 _INVALID_DATA = ("22", "54")  # SQLSTATE classes of data that PostgreSQL rejects
 
 
-class Consumer:
+class Consumer(Service):
     """Reads the topic as a member of the consumer group and stores events, until stop()."""
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__()
         self._settings = settings
         self._engine: Engine = connect(settings, pool_size=1, checks_schema=True)
         self._throttled = ThrottledLog()
-        self._stopping = StopEvent()
         # Read but not stored; messages of a revoked partition are dropped.
         self._batch: list[Message] = []
         # Stored, but not acknowledged as committed: the next offset by topic and partition.
@@ -72,11 +72,7 @@ class Consumer:
             "on_commit": self._on_commit,
         }
 
-    def stop(self) -> None:
-        """End after the current batch. Safe in a signal handler and in other threads."""
-        self._stopping.set()
-
-    def run_forever(self) -> None:
+    def serve(self) -> None:
         """Consume until stop(); retry during outages of the brokers or the database.
 
         Raises:  KafkaUnavailable when the client reports a fatal error.
@@ -88,7 +84,7 @@ class Consumer:
                 on_revoke=self._on_revoke,
                 on_lost=self._on_revoke,
             )
-            while not self._stopping.is_set():
+            while not self.stopping.is_set():
                 self._read_batch()
                 self._store_and_commit()
         except KafkaException as error:
@@ -123,7 +119,7 @@ class Consumer:
         """Store the batch and commit its offsets; retry while the database or a broker is down."""
         retry = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
         is_paused = False
-        while self._batch and not self._stopping.is_set():
+        while self._batch and not self.stopping.is_set():
             try:
                 self._store(self._batch)
             except TransientError as error:
@@ -176,7 +172,7 @@ class Consumer:
     def _poll_paused(self, seconds: float) -> None:
         """Wait, but keep polling: the group removes a member that does not poll."""
         until = time.monotonic() + seconds
-        while self._batch and not self._stopping.is_set() and time.monotonic() < until:
+        while self._batch and not self.stopping.is_set() and time.monotonic() < until:
             # Each time, because partitions may have been assigned since.
             self._client.pause(self._client.assignment())
             self._add(self._client.poll(min(POLL_SECONDS, seconds)))

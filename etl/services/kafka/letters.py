@@ -34,16 +34,14 @@ class DeadLetter:
 
         A message that is too large to send again is truncated.
         """
-        headers = {
+        added = {
             "dead-letter-reason": self.reason,
             "dead-letter-topic": self.topic,
             "dead-letter-partition": str(self.partition),
             "dead-letter-offset": str(self.offset),
         }
-        added: Headers = [
-            (name, value.encode("utf-8", "replace")) for name, value in headers.items()
-        ]
-        return Outgoing(self.key, _truncated(self.value), [*self.headers, *added])
+        encoded: Headers = [(name, text.encode("utf-8", "replace")) for name, text in added.items()]
+        return Outgoing(self.key, _truncated(self.value), [*self.headers, *encoded])
 
 
 def store(connection: Connection, letters: list[DeadLetter]) -> None:

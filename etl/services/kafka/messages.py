@@ -31,9 +31,7 @@ class ImageIndexed(_Message):
     """An image is new, was replaced or was processed again; unknown metadata is null."""
 
     type: Literal["image.indexed"] = "image.indexed"
-    user_id: str | None = Field(
-        description="user id: the stem of the key, in NFC; the user may not exist"
-    )
+    user_id: str | None = Field(description="stem of the key in NFC; that user may not exist")
     state: str = Field(description="ready, corrupt, too-large or unsupported")
     note: str | None = Field(description="why it is not ready")
     format: str | None = Field(description="PNG, JPEG, WEBP or GIF")
@@ -59,12 +57,8 @@ class ThumbnailReady(_Message):
     """All thumbnails of the image that are in the thumbnail bucket."""
 
     type: Literal["thumbnail.ready"] = "thumbnail.ready"
-    user_id: str | None = Field(
-        description="user id: the stem of the key, in NFC; the user may not exist"
-    )
-    sha256: str = Field(
-        description="of the image's bytes, in hex; identical images share thumbnails"
-    )
+    user_id: str | None = Field(description="stem of the key in NFC; that user may not exist")
+    sha256: str = Field(description="hex, of the image's bytes; equal images share thumbnails")
     thumbnails: list[Thumbnail] = Field(min_length=1)
 
 
