@@ -2,7 +2,7 @@
 
 It runs outside of runs and under its own lock, so images never delay users. After a kill at any
 instant the next run() completes the work: a thumbnail's row is committed before its object is put
-and deleted after it, and an image's metadata is written only once all of its thumbnails are put.
+and deleted after it. An image's metadata is written only once all of its thumbnails are put.
 """
 
 from __future__ import annotations

@@ -88,8 +88,8 @@ class Sandbox(Generic[Result]):
     def call(self, content: bytes) -> Result:
         """Call the function with these bytes in a free process and return its result.
 
-        A call that ends its process is retried once in a new one, because the cause may be a kill
-        from outside, or memory that earlier calls fragmented.
+        A call that ends its process is retried once in a new one. The cause may be a kill from
+        outside, or memory that earlier calls fragmented.
 
         Raises:  Crashed, OutOfTime, OutOfMemory; ConfigurationError when no process starts.
         """

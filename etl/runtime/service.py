@@ -37,7 +37,7 @@ class StopEvent:
         return self._is_set
 
 
-class Service(ABC):
+class ServiceLoop(ABC):
     """A loop that serves until stop(), and again after each failure."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ def stop_on_signals(stop: Callable[[], object]) -> Iterator[None]:
 
 
 @contextmanager
-def in_thread(service: Service, name: str, join_seconds: float | None = None) -> Iterator[None]:
+def in_thread(service: ServiceLoop, name: str, join_seconds: float | None = None) -> Iterator[None]:
     """Run the service in a daemon thread; stop it and join the thread after the block."""
     thread = Thread(target=service.run_forever, name=name, daemon=True)
     thread.start()

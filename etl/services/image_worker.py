@@ -15,7 +15,7 @@ from etl.images import rows
 from etl.images.indexer import ThumbnailIndexer
 from etl.model.errors import EtlError, ImageWorkerBusy
 from etl.runtime.backoff import Backoff
-from etl.runtime.service import Service, in_thread
+from etl.runtime.service import ServiceLoop, in_thread
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -30,7 +30,7 @@ FIRST_RETRY_SECONDS = 1
 LAST_RETRY_SECONDS = 60
 
 
-class ImageWorker(Service):
+class ImageWorker(ServiceLoop):
     """Processes images whenever some are pending, until stop()."""
 
     def __init__(

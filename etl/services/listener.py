@@ -25,7 +25,7 @@ from etl.model.errors import (
 )
 from etl.model.values import Trigger
 from etl.runtime.backoff import Backoff
-from etl.runtime.service import Service, in_thread, stop_on_signals
+from etl.runtime.service import ServiceLoop, in_thread, stop_on_signals
 from etl.settings.values import duration_text
 from etl.storage.client import ObjectStore
 from etl.storage.notifications import EVENTS, is_unsupported
@@ -53,7 +53,7 @@ MAX_BATCH = 1000  # lines
 BATCH_SECONDS = 0.05  # to collect a burst in one transaction
 
 
-class Listener(Service):
+class Listener(ServiceLoop):
     """Receives the events of one bucket and stores them in `bucket_event`."""
 
     def __init__(self, settings: Settings, *, prefix: str = "", suffix: str = "") -> None:

@@ -27,7 +27,7 @@ from etl.model.errors import (
 )
 from etl.model.values import RunReport, Trigger
 from etl.runtime.backoff import Backoff
-from etl.runtime.service import Service, stop_on_signals
+from etl.runtime.service import ServiceLoop, stop_on_signals
 from etl.services.image_worker import processing_images
 from etl.services.kafka import announcing
 from etl.services.listener import listening
@@ -61,7 +61,7 @@ class Wake(Enum):
     TIMEOUT = auto()  # or stop() was called
 
 
-class Scheduler(Service):
+class Scheduler(ServiceLoop):
     """Makes requested runs and event runs until stop()."""
 
     def __init__(
@@ -103,7 +103,7 @@ class Scheduler(Service):
                 if self._run_retry.is_due():
                     self._request_run()
                 # Both in each round, so that many events cannot delay requests, or vice versa.
-                did_work = self._run_for_events(connection) + self._run_requested()
+                did_work = self._run_for_events(connection) | self._run_requested()
                 self._publish_if_due(connection)
                 has_more_to_remove = self._retention.work()
                 if did_work:

@@ -13,11 +13,11 @@ import pytest
 
 from etl.local.processes import RestartingProcess
 from etl.runtime.backoff import Backoff
-from etl.runtime.service import Service, StopEvent, in_thread, stop_on_signals
+from etl.runtime.service import ServiceLoop, StopEvent, in_thread, stop_on_signals
 from tests.conftest import wait_until
 
 
-class Failing(Service):
+class Failing(ServiceLoop):
     """Fails with each of the errors in turn, then serves until stop()."""
 
     def __init__(self, *errors: Exception) -> None:

@@ -17,7 +17,7 @@ from etl.db.engine import ANNOUNCE_LOCK, connect_unpooled, translating
 from etl.db.revisions import Resource, current
 from etl.db.sql import statements
 from etl.model.errors import TransientError
-from etl.runtime.service import Service, in_thread
+from etl.runtime.service import ServiceLoop, in_thread
 from etl.services.kafka.client import Sender, ThrottledLog
 from etl.services.kafka.messages import ImageIndexed, ImageRemoved, Thumbnail, ThumbnailReady
 
@@ -37,7 +37,7 @@ RETRY_SECONDS = 10.0
 STOP_SECONDS = 10.0
 
 
-class Announcer(Service):
+class Announcer(ServiceLoop):
     """Announces changed images until stop()."""
 
     def __init__(self, settings: Settings, topic: str, *, page_rows: int = PAGE_ROWS) -> None:

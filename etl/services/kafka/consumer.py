@@ -19,7 +19,7 @@ from etl.db import events
 from etl.db.engine import connect, translating
 from etl.model.errors import KafkaUnavailable, TransientError, WrongEvent
 from etl.runtime.backoff import Backoff
-from etl.runtime.service import Service, stop_on_signals
+from etl.runtime.service import ServiceLoop, stop_on_signals
 from etl.services.kafka import letters
 from etl.services.kafka.client import Sender, ThrottledLog, configuring, connection_options, reason
 from etl.services.kafka.letters import MAX_REASON_CHARACTERS, DeadLetter
@@ -41,7 +41,7 @@ CLOSE_SECONDS = 10
 _INVALID_DATA = ("22", "54")  # SQLSTATE classes of data that PostgreSQL rejects
 
 
-class Consumer(Service):
+class Consumer(ServiceLoop):
     """Reads the topic as a member of the consumer group and stores events, until stop()."""
 
     def __init__(self, settings: Settings) -> None:
