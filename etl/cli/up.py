@@ -1,4 +1,4 @@
-"""`up`: seed, scheduler and API over a stack that is up, kept going until Ctrl-C."""
+"""`up`: seeds the bucket, then runs the scheduler and the API until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ POLL_SECONDS = 0.1
 def up(settings: Settings, console: Console, *, sample: bool, embeds_store: bool) -> None:
     """Start scheduler and API and keep them running; first fill an empty bucket with the `sample`.
 
-    Ends on Ctrl-C or SIGTERM, children first. A child that ends is restarted, unless its
-    settings are wrong; a run that fails or is refused is reported.
+    On Ctrl-C or SIGTERM it stops the children, then itself. A child that ends is restarted,
+    unless its settings are wrong. Runs that fail or are refused are reported.
 
-    Raises:  ConfigurationError when this LOCAL_DIR is up already, or a child's settings are
-             wrong; ServiceNotStarted when a child crashes at its start.
+    Raises:  ConfigurationError when `up` is already running in this LOCAL_DIR, or a child's
+             settings are wrong; ServiceNotStarted when a child crashes while starting.
     """
     stopping = StopEvent()
-    with _alone(settings), stop_on_signals(stopping.set):
+    with _only_one_up(settings), stop_on_signals(stopping.set):
         for note in local.notes(settings):
             console.print(note)
         store = ObjectStore(settings)
@@ -67,7 +67,7 @@ def up(settings: Settings, console: Console, *, sample: bool, embeds_store: bool
 
 
 def _fill(settings: Settings, console: Console, store: ObjectStore, *, sample: bool) -> None:
-    """Upload the sample into an empty bucket, or say that it is empty."""
+    """Upload the sample into an empty bucket, or print how to fill it."""
     bucket = settings.source_bucket
     if not store.is_empty(bucket):
         return
@@ -85,7 +85,7 @@ def _warn(console: Console, line: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """The values that the start of `up` passes from step to step."""
+    """The values shared by the steps of `up`."""
 
     settings: Settings
     console: Console
@@ -135,12 +135,12 @@ def _await_first_run(parts: _Parts, engine: Engine, started: datetime, url: str)
 
 
 @contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
+def _only_one_up(settings: Settings) -> Iterator[None]:
     with _lock_file(settings.local_dir) as lock:
         if not lock.try_exclusive():
             raise ConfigurationError(
                 f"Bucketline is up already in {settings.local_dir.resolve()}.",
-                hint="Use it (`./run.sh status`), end it with Ctrl-C, or set another LOCAL_DIR.",
+                hint="Use it (`./run.sh status`), stop it with Ctrl-C, or set another LOCAL_DIR.",
             )
         yield
 
@@ -155,14 +155,14 @@ def _lock_file(local_dir: Path) -> FileLock:
 
 
 def _await_url(parts: _Parts, url_file: Path) -> str | None:
-    """Wait until the API listens and return its URL; None if stopped before."""
+    """The API's URL as soon as it listens; None when `up` was stopped before."""
     while not parts.stopping.wait(POLL_SECONDS):
         parts.restart_ended(starting=True)
         if url_file.exists():
             return url_file.read_text("utf-8").strip()
         if parts.children.is_overdue("api", START_SECONDS):
             raise ConfigurationError(
-                f"The API did not listen within {START_SECONDS} s.",
+                f"The API did not start listening within {START_SECONDS} s.",
                 hint=f"See {parts.children.log('api')}.",
             )
     return None
