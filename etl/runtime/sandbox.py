@@ -1,6 +1,6 @@
-"""Process untrusted bytes in child processes with limits of memory and time.
+"""Runs functions on untrusted bytes in separate processes with limits of memory and time.
 
-A process handles one call at a time, so a crash or a hang affects only the call that caused it.
+A process handles one call at a time, so a crash or a hang fails only the call that caused it.
 """
 
 from __future__ import annotations
@@ -30,36 +30,36 @@ START_SECONDS = 60
 END_SECONDS = 5
 _SPARE_CPU_SECONDS = 2
 _PR_SET_PDEATHSIG = 1
-# Never forked: the copy of a process with threads can wait for their locks forever.
+# Spawned, not forked: a fork of a process with threads may wait forever for a lock they held.
 _processes = multiprocessing.get_context("spawn")
 _starting = Lock()
 
 
 class WorkFailed(Exception):
-    """The call returned no result, and its process has ended."""
+    """The work returned no result, and its process has ended."""
 
 
 class Crashed(WorkFailed):
-    """The process ended before the call returned."""
+    """The process ended before the work was done."""
 
 
 class Killed(Crashed):
-    """Both attempts ended by SIGKILL, usually from outside: the bytes are not the cause."""
+    """Another process killed ours twice, so the effect of these bytes is unknown."""
 
 
 class OutOfTime(WorkFailed):
-    """The call exceeded its time limit, and its process was killed."""
+    """The work was not done in time, and its process was killed."""
 
 
 class OutOfMemory(WorkFailed):
-    """The call exceeded its memory limit."""
+    """The work needed more memory than its limit."""
 
 
 class Sandbox(Generic[Result]):
-    """Processes that call `function` with bytes, for any number of threads.
+    """A pool of processes that call `function` with bytes, for any number of threads.
 
-    `function` is pickled by name. A process is started when it is first needed, and replaced
-    after it ended. The processes end with close() or with this process, even if it crashes.
+    The processes import `function` by its name. Each is started on first use and replaced after
+    it has died. They end with close(), or when this process ends in any way.
     """
 
     def __init__(
@@ -79,17 +79,17 @@ class Sandbox(Generic[Result]):
             self._idle.put(None)
 
     def close(self) -> None:
-        """End the processes after their current calls."""
+        """End the processes, each after its current call."""
         for worker in [self._idle.get() for _ in range(self._processes)]:
             if worker is not None:
                 worker.kill()
             self._idle.put(None)
 
     def call(self, content: bytes) -> Result:
-        """Call the function with these bytes in a free process and return its result.
+        """The function's result for these bytes; waits for an idle process.
 
-        A call that ends its process is retried once in a new one. The cause may be a kill from
-        outside, or memory that earlier calls fragmented.
+        A call that ends its process is retried once in a new one, because the cause may be
+        another: a kill from outside, or memory that earlier calls had fragmented.
 
         Raises:  Crashed, OutOfTime, OutOfMemory; ConfigurationError when no process starts.
         """
@@ -99,14 +99,14 @@ class Sandbox(Generic[Result]):
             except Crashed:
                 pass
             except OutOfMemory:
-                if worker.was_fresh:
+                if worker.was_new:
                     raise
         with self._worker(replace=True) as worker:
             return worker.do(content)
 
     @contextmanager
     def _worker(self, *, replace: bool = False) -> Iterator[_Worker[Result]]:
-        """Reserve a live process for this thread while the block runs."""
+        """A running process, used only by this thread and returned to the pool afterwards."""
         worker = self._idle.get()
         try:
             if worker is not None and (replace or not worker.is_alive()):
@@ -127,23 +127,25 @@ class _Worker(Generic[Result]):
     ) -> None:
         self._seconds = seconds
         self._calls = 0
-        self._pipe, child_end = _processes.Pipe()
+        self._pipe, theirs = _processes.Pipe()
         self._process = _processes.Process(
-            target=_serve, args=(child_end, function, seconds, memory_bytes), daemon=True
+            target=_serve, args=(theirs, function, seconds, memory_bytes), daemon=True
         )
         with _starting:
             self._process.start()
-        child_end.close()
+        theirs.close()
         try:
-            self._receive(START_SECONDS)  # imports do not count toward a call
-        except WorkFailed as error:  # before the first call, so no bytes caused it
+            self._receive(
+                START_SECONDS
+            )  # so that its imports do not count in the first call's time
+        except WorkFailed as error:  # before any call, so no bytes can be the cause
             raise ConfigurationError(
-                f"A process for decoding images did not start: {error}.",
-                hint="See the log. IMAGE_MEMORY_MB may be too low, or a package may be missing.",
+                f"A process that decodes images did not start: {error}.",
+                hint="See the log: IMAGE_MEMORY_MB may be too low, or a package may be missing.",
             ) from error
 
     @property
-    def was_fresh(self) -> bool:
+    def was_new(self) -> bool:
         """Whether the last call was its first."""
         return self._calls == 1
 
@@ -151,9 +153,9 @@ class _Worker(Generic[Result]):
         return self._process.is_alive()
 
     def do(self, content: bytes) -> Result:
-        """Raises:  Crashed, OutOfTime, OutOfMemory; the process has then ended."""
+        """Raises:  Crashed, OutOfTime, OutOfMemory; then the process has ended."""
         self._calls += 1
-        with suppress(OSError):  # _receive raises if the process has ended
+        with suppress(OSError):  # if the process has ended, receiving its answer fails
             self._pipe.send_bytes(content)
         done, result = self._receive(self._seconds)
         if not done:
@@ -164,10 +166,10 @@ class _Worker(Generic[Result]):
     def _receive(self, seconds: float) -> tuple[bool, Result]:
         try:
             if self._pipe.poll(seconds):
-                response: tuple[bool, Result] = self._pipe.recv()
-                return response
+                answer: tuple[bool, Result] = self._pipe.recv()
+                return answer
         except (EOFError, OSError) as error:
-            self._process.join(END_SECONDS)  # wait for its exit code before the kill
+            self._process.join(END_SECONDS)  # it is ending; wait for its exit code
             self.kill()
             raise _crash(self._process.exitcode) from error
         self.kill()
@@ -183,17 +185,17 @@ class _Worker(Generic[Result]):
 def _crash(exit_code: int | None) -> Crashed:
     if exit_code is None or exit_code >= 0:
         return Crashed(f"ended with exit code {exit_code}")
-    cause = signal.Signals(-exit_code)
-    return (Killed if cause is signal.SIGKILL else Crashed)(f"ended by {cause.name}")
+    end = signal.Signals(-exit_code)
+    return (Killed if end is signal.SIGKILL else Crashed)(f"ended by {end.name}")
 
 
-# -- in the process
+# -- in the child process
 
 
 def _serve(
     pipe: Connection, function: Callable[[bytes], Result], seconds: float, memory_bytes: int
 ) -> None:
-    """Answer each message with (True, result), or with (False, None) when out of memory."""
+    """Answer each message with (True, result), or (False, None) when out of memory."""
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     _limit_memory(memory_bytes)
@@ -205,36 +207,36 @@ def _serve(
             return
         _limit_cpu(seconds)
         try:
-            response: tuple[bool, Result | None] = (True, function(content))
+            answer: tuple[bool, Result | None] = (True, function(content))
         except MemoryError:
-            response = (False, None)
-        pipe.send(response)
+            answer = (False, None)
+        pipe.send(answer)
 
 
 def _die_with_parent() -> None:
-    """On Linux, request a kill when the thread that started this process ends.
+    """Have the kernel kill this process when the thread that started it ends; Linux only.
 
-    Elsewhere the closed pipe ends this process after the current call or its CPU time limit.
+    On other systems it ends when its pipe closes, after the current call or its CPU time limit.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         parent = multiprocessing.parent_process()
-        if parent is None or os.getppid() != parent.pid:  # it ended before prctl
+        if parent is None or os.getppid() != parent.pid:  # it has ended already
             os._exit(1)
 
 
 def _limit_memory(memory_bytes: int) -> None:
     if sys.platform != "win32":
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        with suppress(ValueError, OSError):  # macOS does not support this limit
+        with suppress(ValueError, OSError):  # macOS has no such limit
             resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
 
 
 def _limit_cpu(seconds: float) -> None:
-    """Limit the CPU time, in case the parent that enforces the timeout has ended."""
+    """Limit CPU time, in case the parent has ended and its timeout with it."""
     if sys.platform != "win32":
         used = resource.getrusage(resource.RUSAGE_SELF)
-        limit = int(used.ru_utime + used.ru_stime + seconds) + _SPARE_CPU_SECONDS
-        _, maximum = resource.getrlimit(resource.RLIMIT_CPU)
-        with suppress(ValueError, OSError):  # above the hard limit of this process
-            resource.setrlimit(resource.RLIMIT_CPU, (limit, maximum))
+        end = int(used.ru_utime + used.ru_stime + seconds) + _SPARE_CPU_SECONDS
+        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        with suppress(ValueError, OSError):  # above the process's hard limit
+            resource.setrlimit(resource.RLIMIT_CPU, (end, hard))
