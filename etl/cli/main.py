@@ -186,7 +186,7 @@ def images_command(*, again: bool, wait_seconds: float, as_json: bool) -> None:
     from etl.images.indexer import ThumbnailIndexer
 
     with live() as settings:
-        done = ThumbnailIndexer(settings).keep(again=again, wait_seconds=wait_seconds)
+        done = ThumbnailIndexer(settings).run(again=again, wait_seconds=wait_seconds)
     print_report(done, render.index_report, as_json=as_json, to=console)
 
 

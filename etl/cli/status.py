@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 from etl.db.engine import connect, translating
 from etl.db.sql import statements
-from etl.images.rows import count_waiting
+from etl.images.rows import count_pending
 
 if TYPE_CHECKING:
     from etl.settings import Settings
@@ -24,7 +24,7 @@ def status(connection: Connection, settings: Settings) -> dict[str, Any]:
     return {
         "users": rows("users")[0],
         "objects": rows("objects")[0],
-        "images": rows("images")[0] | {"waiting": count_waiting(connection, settings)},
+        "images": rows("images")[0] | {"waiting": count_pending(connection, settings)},
         "problems": {row["code"]: row["count"] for row in rows("open_problems")},
         "runs": rows("last_runs"),
         "output": next(iter(rows("output")), None),
@@ -39,6 +39,6 @@ def images_waiting(settings: Settings) -> int:
     engine = connect(settings)
     try:
         with translating(), engine.connect() as connection:
-            return count_waiting(connection, settings)
+            return count_pending(connection, settings)
     finally:
         engine.dispose()

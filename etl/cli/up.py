@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +19,7 @@ from etl.model.errors import ConfigurationError
 from etl.runtime.files import check_writable
 from etl.runtime.locks import FileLock
 from etl.runtime.program import named, program
+from etl.runtime.service import StopEvent, stop_on_signals
 from etl.storage.client import ObjectStore
 from etl.storage.seed import sample_files, seed
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
     from pathlib import Path
-    from types import FrameType
 
     from rich.console import Console
 
@@ -48,7 +46,8 @@ def up(settings: Settings, console: Console, *, sample: bool, embeds_store: bool
     Raises:  ConfigurationError when `up` is already running in this LOCAL_DIR, or a child's
              settings are wrong; ServiceNotStarted when a child crashes while starting.
     """
-    with _only_one_up(settings), _until_told_to_stop() as told:
+    stopping = StopEvent()
+    with _only_one_up(settings), stop_on_signals(stopping.set):
         for note in local.notes(settings):
             console.print(note)
         store = ObjectStore(settings)
@@ -58,12 +57,11 @@ def up(settings: Settings, console: Console, *, sample: bool, embeds_store: bool
             _warn(console, warning)
         children = Children(settings.local_dir)
         try:
-            parts = _Parts(settings, console, children, told)
+            parts = _Parts(settings, console, children, stopping)
             _start(parts, arrivals)
             with watching_runs(settings, lambda line: _warn(console, line)):
-                while not told.stop:
-                    parts.tend()
-                    time.sleep(POLL_SECONDS)
+                while not stopping.wait(POLL_SECONDS):
+                    parts.restart_ended()
         finally:
             console.print("Stopping …")
             children.stop()
@@ -93,10 +91,10 @@ class _Parts:
     settings: Settings
     console: Console
     children: Children
-    told: _Told
+    stopping: StopEvent
 
-    def tend(self, *, starting: bool = False) -> None:
-        self.children.tend(lambda line: _warn(self.console, line), starting=starting)
+    def restart_ended(self, *, starting: bool = False) -> None:
+        self.children.restart_ended(lambda line: _warn(self.console, line), starting=starting)
 
 
 def _start(parts: _Parts, arrivals: Arrivals) -> None:
@@ -124,8 +122,8 @@ def _await_first_run(parts: _Parts, engine: Engine, started: datetime, url: str)
     report = first_run(
         engine,
         started,
-        is_stopped=lambda: parts.told.stop,
-        meanwhile=parts.tend,
+        is_stopped=parts.stopping.is_set,
+        meanwhile=parts.restart_ended,
         slow=lambda: parts.console.print(
             f"The API is at {url}. The first run has not finished yet; see `{program()} status`.",
             soft_wrap=True,
@@ -133,32 +131,8 @@ def _await_first_run(parts: _Parts, engine: Engine, started: datetime, url: str)
     )
     if report is not None:
         print_lines(parts.console, render.report(report))
-    if not parts.told.stop:
+    if not parts.stopping.is_set():
         print_lines(parts.console, render.welcome(parts.settings, url))
-
-
-@dataclass
-class _Told:
-    """Whether a signal has asked us to stop."""
-
-    stop: bool = False
-
-
-@contextmanager
-def _until_told_to_stop() -> Iterator[_Told]:
-    told = _Told()
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        told.stop = True
-
-    before = {
-        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield told
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -183,8 +157,8 @@ def _lock_file(local_dir: Path) -> FileLock:
 
 def _await_url(parts: _Parts, url_file: Path) -> str | None:
     """The API's URL as soon as it listens; None when `up` was stopped before."""
-    while not parts.told.stop:
-        parts.tend(starting=True)
+    while not parts.stopping.wait(POLL_SECONDS):
+        parts.restart_ended(starting=True)
         if url_file.exists():
             return url_file.read_text("utf-8").strip()
         if parts.children.is_overdue("api", START_SECONDS):
@@ -192,7 +166,6 @@ def _await_url(parts: _Parts, url_file: Path) -> str | None:
                 f"The API did not start listening within {START_SECONDS} s.",
                 hint=f"See {parts.children.log('api')}.",
             )
-        time.sleep(POLL_SECONDS)
     return None
 
 

@@ -1,9 +1,8 @@
-"""Look after the images of the manifest: facts and thumbnails of each, and none of others.
+"""Process the images of the manifest: store metadata and thumbnails, and remove unused ones.
 
-Apart from runs, under a lock of its own: no picture ever holds up a user. A kill at any
-instant leaves what the next keep() mends: a thumbnail's row is committed before its object is
-put and goes after it is removed, and an image counts as looked at only once all of its
-thumbnails are there.
+It runs outside of runs and under its own lock, so images never delay users. After a kill at any
+instant the next run() completes the work: a thumbnail's row is committed before its object is put
+and deleted after it. An image's metadata is written only once all of its thumbnails are put.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from threading import Condition, Event
+from threading import Condition
 from typing import TYPE_CHECKING
 
 import structlog
@@ -25,7 +24,7 @@ from etl.db import revisions
 from etl.db.engine import connect_unpooled, image_lock, translating
 from etl.images import rows
 from etl.images.decode import Examined, ImageMetadata, examine
-from etl.images.rows import Seen, thumbnail_key
+from etl.images.rows import IndexedImage, thumbnail_key
 from etl.images.store import ThumbnailStore
 from etl.model.errors import UnreadableObject
 from etl.model.values import ImageState
@@ -39,21 +38,22 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from etl.model.values import SourceObject
+    from etl.runtime.service import StopEvent
     from etl.settings import Settings
 
 log = structlog.get_logger("etl.images")
 
-CHUNK = 200  # images a commit
+CHUNK_IMAGES = 200  # per commit
 STORE_THREADS = 8
-LEAST_BYTES_AHEAD = 64 * 1024 * 1024
+MIN_BYTES_AHEAD = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
-    """What one keep() did. Looked at are ready + corrupt + too large + unsupported.
+    """The results of one run(): `looked_at` is ready + corrupt + too_large + unsupported.
 
-    Passed over are images that were replaced or removed since the last run, those the store
-    refuses, and those whose decoder somebody killed: they wait for the next time.
+    `passed_over` counts images that stay pending: those replaced or removed since the last run,
+    those the store refused, and those whose decoder process was killed from outside.
     """
 
     looked_at: int = 0
@@ -69,71 +69,74 @@ class IndexReport:
 
 
 @dataclass(frozen=True, slots=True)
-class _Looked:
+class _Decoded:
     source: SourceObject
     examined: Examined
 
 
 class ThumbnailIndexer:
-    """Keeps facts and thumbnails level with the images of the manifest."""
+    """Syncs image metadata and thumbnails with the images of the manifest."""
 
     def __init__(
         self,
         settings: Settings,
         *,
         store: ObjectStore | None = None,
-        look: Callable[[bytes], Examined] | None = None,
+        decode: Callable[[bytes], Examined] | None = None,
+        chunk_images: int = CHUNK_IMAGES,
+        page_rows: int = rows.PAGE_ROWS,
     ) -> None:
-        """`look` is what the processes call, to be found by name; by default `examine`."""
+        """`decode` is called in the processes and must be picklable; the default is `examine`."""
         self._settings = settings
         self._engine: Engine = connect_unpooled(settings)
         self._store = store or ObjectStore(settings)
         self._thumbnails = ThumbnailStore(self._store, settings.thumbnail_bucket)
-        self._look = look or partial(
+        self._chunk_images, self._page_rows = chunk_images, page_rows
+        self._decode = decode or partial(
             examine, sizes=settings.thumbnail_sizes, max_pixels=settings.image_max_pixels
         )
 
-    def keep(
-        self, *, again: bool = False, wait_seconds: float = 0, stopping: Event | None = None
+    def run(
+        self, *, again: bool = False, wait_seconds: float = 0, stopping: StopEvent | None = None
     ) -> IndexReport:
-        """Look at what waits, then remove what is no longer used; ends early when `stopping`.
+        """Process pending images, then remove unused thumbnails; end early when `stopping` is set.
 
-        `again`: faulty images too, and those whose thumbnails somebody took from the bucket.
+        `again`: also retry faulty images, and recreate thumbnails missing from the bucket.
 
-        Raises:  ImageWorkerBusy when another holds the lock after `wait_seconds`;
-                 ObjectStoreUnavailable, DatabaseUnavailable, ConfigurationError. What was
-                 committed by then stays.
+        Raises:  ImageWorkerBusy when another process holds the lock after `wait_seconds`;
+                 ObjectStoreUnavailable, DatabaseUnavailable, ConfigurationError. Committed
+                 chunks stay.
         """
         started, counts = time.monotonic(), Counter[str]()
         with image_lock(self._engine, wait_seconds=wait_seconds) as connection:
             if again:
                 with connection.begin():
-                    rows.lose(connection, self._thumbnails.keys())
-            waiting = self._waiting(stopping or Event(), again=again)
-            self._look_at_all(connection, waiting, counts)
-            self._forget(connection, counts)
+                    rows.mark_missing(connection, self._thumbnails.keys())
+            pending = self._pending(stopping, again=again)
+            self._process_all(connection, pending, counts)
+            self._delete_stale_rows(connection, counts)
             self._remove_unused(connection, counts)
-        kept = IndexReport(**counts, seconds=round(time.monotonic() - started, 3))
-        log.info("images kept", **counts, seconds=kept.seconds)
-        return kept
+        report = IndexReport(**counts, seconds=round(time.monotonic() - started, 3))
+        log.info("processed images", **counts, seconds=report.seconds)
+        return report
 
-    # -- looking
+    # -- decoding
 
-    def _look_at_all(
-        self, connection: Connection, waiting: Iterator[SourceObject], counts: Counter[str]
+    def _process_all(
+        self, connection: Connection, pending: Iterator[SourceObject], counts: Counter[str]
     ) -> None:
-        """Fetch and decode in many processes; commit a chunk while the next is decoded."""
+        """Fetch and decode images in processes; commit each chunk while the next is decoded."""
         processes = _cores()
-        window = _Window(max(LEAST_BYTES_AHEAD, self._settings.image_max_bytes))
+        window = _Window(max(MIN_BYTES_AHEAD, self._settings.image_max_bytes))
         with ExitStack() as stack:
             sandbox = stack.enter_context(closing(self._sandbox(processes)))
-            looked = map_ahead(
-                lambda source: self._look_at(sandbox, window, source),
-                waiting,
+            decoded = map_ahead(
+                lambda source: self._process(sandbox, window, source),
+                pending,
                 2 * processes,  # half of them fetch while the others decode
             )
-            stack.callback(looked.close)
-            chunks = iter(lambda: list(islice(looked, CHUNK)), [])
+            stack.callback(decoded.close)
+            chunks = iter(lambda: list(islice(decoded, self._chunk_images)), [])
             written = map_ahead(lambda chunk: self._write(connection, chunk), chunks, 1)
             stack.callback(written.close)
             for done in written:
@@ -141,98 +144,101 @@ class ThumbnailIndexer:
 
     def _sandbox(self, processes: int) -> Sandbox[Examined]:
         return Sandbox(
-            self._look,
+            self._decode,
             processes=processes,
             seconds=self._settings.image_timeout.total_seconds(),
             memory_bytes=self._settings.image_memory_mb * 1024 * 1024,
         )
 
-    def _waiting(self, stopping: Event, *, again: bool) -> Iterator[SourceObject]:
-        """What waits, in the order of the keys; a page at a time, each as of its own moment."""
+    def _pending(self, stopping: StopEvent | None, *, again: bool) -> Iterator[SourceObject]:
+        """Yield pending images in key order, read in pages; each page is a snapshot of its own."""
         after = ""
         while True:
             with translating(), self._engine.connect() as connection:
-                page = rows.waiting(connection, self._settings, after, again=again)
+                page = rows.pending(
+                    connection, self._settings, after, limit=self._page_rows, again=again
+                )
             for source in page:
-                if stopping.is_set():
+                if stopping is not None and stopping.is_set():
                     return
                 yield source
             if not page:
                 return
             after = page[-1].key
 
-    def _look_at(
+    def _process(
         self, sandbox: Sandbox[Examined], window: _Window, source: SourceObject
-    ) -> _Looked | None:
-        """What the image holds; None for one that is not to be had as the manifest knows it."""
+    ) -> _Decoded | None:
+        """Fetch and decode an image; return None if it is not available as the manifest has it."""
         if source.size > self._settings.image_max_bytes:
-            return _Looked(source, _too_many_bytes(source, self._settings.image_max_bytes))
+            return _Decoded(source, _too_many_bytes(source, self._settings.image_max_bytes))
         with window.room_for(source.size):
             try:
                 file = self._store.fetch(self._settings.source_bucket, source)
             except UnreadableObject as error:
-                log.warning("image not to be had", key=source.key, reason=error.message)
+                log.warning("image skipped", key=source.key, reason=error.message)
                 return None
             if file is None or file.source.etag != source.etag:
-                return None  # the run that sees this has it looked at
+                return None  # the next run updates the manifest, and the image is pending again
             try:
-                return _Looked(source, _examine(sandbox, file.content))
-            except Killed as error:  # by the system for want of memory, or by somebody's hand
-                log.warning("image not decoded", key=source.key, reason=str(error))
+                return _Decoded(source, _examine(sandbox, file.content))
+            except Killed as error:  # by the kernel when memory was short, or by an operator
+                log.warning("image skipped", key=source.key, reason=str(error))
                 return None
 
     # -- writing
 
-    def _write(self, connection: Connection, chunk: list[_Looked | None]) -> Counter[str]:
-        """Put what is new of a chunk's thumbnails, and commit its facts."""
-        looked = [one for one in chunk if one is not None]
-        counts = Counter(one.examined.facts.state.name.lower() for one in looked)
-        counts |= Counter(looked_at=len(looked), passed_over=len(chunk) - len(looked))
-        if looked:
+    def _write(self, connection: Connection, chunk: list[_Decoded | None]) -> Counter[str]:
+        """Put the new thumbnails of a chunk, and commit its metadata."""
+        decoded = [one for one in chunk if one is not None]
+        counts = Counter(one.examined.metadata.state.name.lower() for one in decoded)
+        counts |= Counter(looked_at=len(decoded), passed_over=len(chunk) - len(decoded))
+        if decoded:
             with translating():
-                counts["thumbnails_put"] = self._put(connection, looked)
-                self._write_facts(connection, looked)
+                counts["thumbnails_put"] = self._put_thumbnails(connection, decoded)
+                self._write_metadata(connection, decoded)
         return counts
 
-    def _put(self, connection: Connection, looked: list[_Looked]) -> int:
+    def _put_thumbnails(self, connection: Connection, decoded: list[_Decoded]) -> int:
         made = {
             thumbnail_key(sha256, size): (sha256, size, content, one.source.etag)
-            for one in looked
+            for one in decoded
             for size, content in one.examined.thumbnails.items()
-            if (sha256 := one.examined.facts.sha256) is not None
+            if (sha256 := one.examined.metadata.sha256) is not None
         }
         with connection.begin():
-            unput = rows.intend(connection, [(sha, size) for sha, size, *_ in made.values()])
+            unput = rows.register_thumbnails(connection, [each[:2] for each in made.values()])
         new = sorted(unput)
         map_in_threads(lambda key: self._thumbnails.put(key, *made[key][2:]), new, STORE_THREADS)
         with connection.begin():
-            rows.note_put(connection, new)
+            rows.mark_put(connection, new)
         return len(new)
 
-    def _write_facts(self, connection: Connection, looked: list[_Looked]) -> None:
-        seen = [
-            Seen(one.source, one.examined.facts, tuple(one.examined.thumbnails)) for one in looked
+    def _write_metadata(self, connection: Connection, decoded: list[_Decoded]) -> None:
+        images = [
+            IndexedImage(one.source, one.examined.metadata, tuple(one.examined.thumbnails))
+            for one in decoded
         ]
         with connection.begin():
-            rows.write(connection, seen, self._settings)
+            rows.write(connection, images, self._settings)
             revisions.advance(connection, revisions.Resource.IMAGES)
 
     # -- cleaning
 
-    def _forget(self, connection: Connection, counts: Counter[str]) -> None:
+    def _delete_stale_rows(self, connection: Connection, counts: Counter[str]) -> None:
         bucket = self._settings.source_bucket
         with connection.begin():
-            counts["forgotten"] = rows.forget(connection, bucket)
-            narrowed = rows.drop_sizes(connection, self._settings.thumbnail_sizes)
-            if counts["forgotten"] or narrowed:
+            counts["forgotten"] = rows.delete_removed(connection, bucket)
+            changed = rows.drop_sizes(connection, self._settings.thumbnail_sizes)
+            if counts["forgotten"] or changed:
                 revisions.advance(connection, revisions.Resource.IMAGES)
-            rows.carry_problems(connection, bucket)
+            rows.reopen_problems(connection, bucket)
 
     def _remove_unused(self, connection: Connection, counts: Counter[str]) -> None:
-        """A page at a time: said, then removed from the bucket, then from the table."""
+        """Remove unused thumbnails in pages: claim them, then delete the objects, then the rows."""
         while True:
             with connection.begin():
-                keys = rows.claim_unused(connection)
+                keys = rows.claim_unused(connection, limit=self._page_rows)
             if not keys:
                 return
             map_in_threads(self._thumbnails.remove, keys, STORE_THREADS)
@@ -242,16 +248,16 @@ class ThumbnailIndexer:
 
 
 class _Window:
-    """Room for so many bytes of pictures in memory; one that is larger waits to be alone."""
+    """Limits the bytes of images in memory; an image above the limit is processed alone."""
 
     def __init__(self, size_bytes: int) -> None:
-        self._most = self._left = size_bytes
+        self._size = self._left = size_bytes
         self._freed = Condition()
 
     @contextmanager
     def room_for(self, size_bytes: int) -> Iterator[None]:
-        """Wait until there is room, and take it while the block runs."""
-        taken = min(size_bytes, self._most)
+        """Wait until there is room, and reserve it while the block runs."""
+        taken = min(size_bytes, self._size)
         with self._freed:
             self._freed.wait_for(lambda: taken <= self._left)
             self._left -= taken
@@ -264,19 +270,19 @@ class _Window:
 
 
 def _cores() -> int:
-    """The cores this process may use."""
+    """Return the number of CPU cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _too_many_bytes(source: SourceObject, most: int) -> Examined:
-    reason = f"It has {source.size:,} bytes; images of more than {most:,} are not fetched."
+def _too_many_bytes(source: SourceObject, max_bytes: int) -> Examined:
+    reason = f"It has {source.size:,} bytes; IMAGE_MAX_BYTES is {max_bytes:,}."
     return Examined(ImageMetadata(ImageState.TOO_LARGE, source.size, reason=reason))
 
 
 def _examine(sandbox: Sandbox[Examined], content: bytes) -> Examined:
-    """What the processes say of it; of one that took its process down, what that shows.
+    """Decode in a sandbox process; an image that crashes or exhausts its process is faulty.
 
-    Raises:  Killed, which shows nothing of it.
+    Raises:  Killed when the process was killed from outside, whatever the image.
     """
     try:
         return sandbox.call(content)
@@ -291,8 +297,8 @@ def _examine(sandbox: Sandbox[Examined], content: bytes) -> Examined:
 def _failure(error: WorkFailed) -> tuple[ImageState, str]:
     match error:
         case OutOfTime():
-            return ImageState.TOO_LARGE, f"Decoding it took too long: {error}."
+            return ImageState.TOO_LARGE, f"Decoding exceeded IMAGE_TIMEOUT: {error}."
         case OutOfMemory():
-            return ImageState.TOO_LARGE, "Decoding it takes more memory than it may have."
+            return ImageState.TOO_LARGE, "Decoding exceeded IMAGE_MEMORY_MB."
         case _:
-            return ImageState.CORRUPT, f"Decoding it crashed the decoder: {error}."
+            return ImageState.CORRUPT, f"Decoding crashed: {error}."

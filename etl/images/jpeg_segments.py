@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 SIGNATURE = b"\xff\xd8\xff"
 END = b"\xff\xd9"
-_MARKER = re.compile(rb"\xff([\x01-\xfe])")  # 00 after FF is data, FF after FF a fill byte
-_ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length: TEM, RSTn, SOI
+_MARKER = re.compile(rb"\xff([\x01-\xfe])")  # FF 00 is data, and FF FF a fill byte
+_STANDALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length: TEM, RSTn, SOI
 _EOI, _SCAN = 0xD9, 0xDA
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 _APP, _COMMENT = range(0xE0, 0xF0), 0xFE
 _JFIF, _EXIF, _PROFILE, _ADOBE = b"JFIF\0", b"Exif\0\0", b"ICC_PROFILE\0", b"Adobe"
-_JFIF_BYTES, _ADOBE_BYTES, _PROFILE_BYTES = 14, 12, 15  # as libjpeg has it; the least of a profile
+_JFIF_BYTES, _ADOBE_BYTES, _PROFILE_BYTES = 14, 12, 15  # minimum lengths, as in libjpeg
 _COEFFICIENTS = 64
-_LEAST_PADDING = 8  # data may end in some zeros too
-_BAND_BYTES, _ALL = 3, (0, _COEFFICIENTS - 1, 0)  # of a scan: first and last of them, bits left out
+_MIN_PADDING = 8  # data may end in a few zeros
+_BAND_BYTES, _ALL = 3, (0, _COEFFICIENTS - 1, 0)  # first and last of a scan, and bits left out
 
 
 class _Segment(NamedTuple):
@@ -34,8 +34,8 @@ class _Segment(NamedTuple):
     data: bytes
 
 
-def reduced(content: bytes, max_profile_bytes: int) -> bytes:
-    """The tables, frames and scans, with JFIF, the first EXIF, Adobe's color and the profile."""
+def strip(content: bytes, max_profile_bytes: int) -> bytes:
+    """Keep tables, frames, scans, JFIF, the first EXIF, Adobe's segment and the profile."""
     segments = list(_until_scan(content))
     if not segments or segments[-1].marker != _SCAN:
         return content
@@ -52,15 +52,15 @@ def reduced(content: bytes, max_profile_bytes: int) -> bytes:
 
 
 def without_end(content: bytes) -> bytes | None:
-    """The JPEG up to where its end marker is missing, without padding; None where it has one."""
+    """Return a JPEG that lacks its end marker without padding; None if it has one."""
     at = next((each.start for each in _until_scan(content) if each.marker == _SCAN), None)
     return None if at is None or content.find(END, at) >= 0 else _trimmed(content)
 
 
 def has_all_scans(body: bytes) -> bool:
-    """Whether a JPEG without an end was cut in its last scan, or after it.
+    """Whether a JPEG without an end marker was truncated in or after its last scan.
 
-    Whether that one is whole only decoding shows.
+    Only decoding shows whether that scan is complete.
     """
     segments = list(_segments(body))
     is_open = segments[-1].marker == _SCAN and segments[-1].end < len(body)
@@ -68,20 +68,20 @@ def has_all_scans(body: bytes) -> bool:
 
 
 def _segments(content: bytes) -> Iterator[_Segment]:
-    """The segments in their order, up to the end marker; one cut short is the last, with no end."""
+    """Yield the segments up to the end marker; the last one may be truncated."""
     at = 0
     while found := _MARKER.search(content, at):
         marker, start = found[1][0], found.start()
         if marker == _EOI:
             return
         at = start + 2
-        if marker not in _ALONE:
+        if marker not in _STANDALONE:
             at += max(2, int.from_bytes(content[at : at + 2], "big"))
             yield _Segment(marker, start, at, content[start + 4 : at])
 
 
 def _until_scan(content: bytes) -> Iterator[_Segment]:
-    """The segments up to and with the first scan."""
+    """Yield the segments up to and including the first scan."""
     for each in _segments(content):
         yield each
         if each.marker == _SCAN:
@@ -96,15 +96,15 @@ def _is_needed(each: _Segment) -> bool:
     return each.marker != _COMMENT
 
 
-def _is_app(each: _Segment, number: int, name: bytes, least_bytes: int = 0) -> bool:
+def _is_app(each: _Segment, number: int, name: bytes, min_bytes: int = 0) -> bool:
     is_named = each.marker == _APP[number] and each.data.startswith(name)
-    return is_named and len(each.data) >= len(name) + least_bytes
+    return is_named and len(each.data) >= len(name) + min_bytes
 
 
 def _trimmed(content: bytes) -> bytes:
-    """Without zeros that only fill the file up, and without half an end marker."""
+    """Remove trailing zeros that are padding, and half an end marker."""
     trimmed = content.rstrip(b"\0")
-    if len(content) - len(trimmed) < _LEAST_PADDING:
+    if len(content) - len(trimmed) < _MIN_PADDING:
         return content.rstrip(b"\xff")
     if trimmed.endswith(b"\xff"):
         return trimmed + b"\0"  # this one belongs to the data
@@ -112,18 +112,18 @@ def _trimmed(content: bytes) -> bytes:
 
 
 def _are_complete(segments: Iterable[_Segment]) -> bool:
-    """Whether the scans bring each coefficient of each component to its last bit."""
-    lacking: dict[int, set[int]] = {}
+    """Whether the scans contain every bit of each coefficient of each component."""
+    missing: dict[int, set[int]] = {}
     is_progressive = False
     for each in segments:
         if each.marker in _FRAMES:
             is_progressive = each.marker in _PROGRESSIVE
-            lacking = {number: set(range(_COEFFICIENTS)) for number in each.data[6::3]}
+            missing = {number: set(range(_COEFFICIENTS)) for number in each.data[6::3]}
         elif each.marker == _SCAN:
             count = each.data[0] if each.data else 0
             names, band = each.data[1 : 1 + 2 * count : 2], each.data[1 + 2 * count :]
             first, last, bits = band if is_progressive and len(band) == _BAND_BYTES else _ALL
             for name in names:
                 if bits & 15 == 0:
-                    lacking.get(name, set()).difference_update(range(first, last + 1))
-    return bool(lacking) and not any(lacking.values())
+                    missing.get(name, set()).difference_update(range(first, last + 1))
+    return bool(missing) and not any(missing.values())

@@ -2,7 +2,7 @@
 
 Metadata must not make decoding fail. Pillow refuses the whole image for text that expands too far,
 a comment with a wrong checksum or a chunk cut short after the pixels. libpng, and so every
-browser, drops such a chunk and shows the picture.
+browser, drops such a chunk and shows the image.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CRC_BYTES = 4
 _HEADER_BYTES = 13
 _MAX_PALETTE = 256
 _GRAY, _RGB, _PALETTE = 0, 2, 3  # color types with a tRNS chunk
-_DEEP = 16  # bits a sample
+_DEEP = 16  # bits per sample
 
 
 class _Chunk(NamedTuple):
@@ -39,26 +39,26 @@ class _Chunk(NamedTuple):
         return self.checksum == struct.pack(">I", zlib.crc32(self.data, zlib.crc32(self.name)))
 
 
-class Reduced(NamedTuple):
-    """The PNG, and the color that stands for clear where Pillow cannot compare it: 16-bit samples.
+class Stripped(NamedTuple):
+    """The PNG, and its transparent color if the samples have 16 bits.
 
-    Pillow clips 16-bit gray and drops the low bytes of 16-bit RGB.
+    Pillow cannot compare that color: it clips 16-bit gray and drops the low bytes of 16-bit RGB.
     """
 
     content: bytes
     clear: tuple[int, ...] = ()
 
 
-def reduced(content: bytes, max_profile_bytes: int) -> Reduced:
-    """Header, palette, transparency, color profile, EXIF and pixels; IEND where it is missing.
+def strip(content: bytes, max_profile_bytes: int) -> Stripped:
+    """Keep header, palette, transparency, color profile, EXIF and pixels; add a missing IEND.
 
-    Of an animation the default image is kept. EXIF after the pixels is dropped: browsers do not
-    apply it. The result is as broken as the chunks that pixels need.
+    Only the default image of an animation is kept. EXIF after the pixels is dropped, because
+    browsers ignore it. Faults in the chunks that pixels need are not repaired.
     """
     chunks = _chunks(content)
     header = next(chunks, None)
     if header is None or not _is_header(header):
-        return Reduced(content)
+        return Stripped(content)
     kept = bytearray(content[: header.end])
     clear: tuple[int, ...] = ()
     seen: set[bytes] = set()
@@ -76,11 +76,11 @@ def reduced(content: bytes, max_profile_bytes: int) -> Reduced:
             kept += transparency
         elif _is_wanted(chunk, max_profile_bytes):
             kept += content[chunk.start : chunk.end]
-    return Reduced(bytes(kept + _made(b"IEND", b"")), clear)
+    return Stripped(bytes(kept + _chunk(b"IEND", b"")), clear)
 
 
 def _chunks(content: bytes) -> Iterator[_Chunk]:
-    """The chunks in their order; the last may be cut short."""
+    """Yield the chunks in order; the last one may be truncated."""
     view, start = memoryview(content), len(SIGNATURE)
     while start + _HEAD.size <= len(content):
         length, name = _HEAD.unpack_from(content, start)
@@ -94,12 +94,12 @@ def _is_header(chunk: _Chunk) -> bool:
     return chunk.is_whole and chunk.name == b"IHDR" and len(chunk.data) == _HEADER_BYTES
 
 
-def _made(name: bytes, data: bytes) -> bytes:
+def _chunk(name: bytes, data: bytes) -> bytes:
     return _HEAD.pack(len(data), name) + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 def _pixels(content: bytes, first: _Chunk, following: Iterator[_Chunk]) -> bytes:
-    """The run of IDAT chunks; where the last is cut short, as much of it as there is."""
+    """Return the IDAT chunks; the last one is completed if it is truncated."""
     last = first
     for chunk in following:
         if chunk.name != b"IDAT":
@@ -107,7 +107,7 @@ def _pixels(content: bytes, first: _Chunk, following: Iterator[_Chunk]) -> bytes
         last = chunk
     if last.is_whole:
         return content[first.start : last.end]
-    return content[first.start : last.start] + _made(b"IDAT", bytes(last.data))
+    return content[first.start : last.start] + _chunk(b"IDAT", bytes(last.data))
 
 
 def _is_wanted(chunk: _Chunk, max_profile_bytes: int) -> bool:
@@ -120,28 +120,28 @@ def _is_wanted(chunk: _Chunk, max_profile_bytes: int) -> bool:
 
 
 def _holds_profile(data: memoryview, max_bytes: int) -> bool:
-    """Whether the profile unfolds to no more than so many bytes."""
+    """Whether the profile decompresses to at most `max_bytes`."""
     _, _, rest = bytes(data).partition(b"\0")
     if not rest.startswith(b"\0"):
         return False
-    unfolding = zlib.decompressobj()
+    decompressor = zlib.decompressobj()
     try:
-        unfolding.decompress(memoryview(rest)[1:], max_bytes)
+        decompressor.decompress(memoryview(rest)[1:], max_bytes)
     except zlib.error:
         return False
-    return unfolding.eof
+    return decompressor.eof
 
 
 def _transparency(chunk: _Chunk, depth: int, color_type: int) -> tuple[bytes, tuple[int, ...]]:
-    """The chunk as Pillow understands it, and the clear color where it does not."""
+    """Return a chunk that Pillow supports, or the transparent color if it does not."""
     size = len(chunk.data)
     if color_type == _PALETTE and 0 < size <= _MAX_PALETTE:
-        return _made(chunk.name, bytes(chunk.data)), ()
+        return _chunk(chunk.name, bytes(chunk.data)), ()
     if (color_type, size) not in ((_GRAY, 2), (_RGB, 6)):
         return b"", ()
-    most = (1 << depth) - 1
-    color = tuple(value & most for value in struct.unpack(f">{size // 2}H", chunk.data))
+    max_value = (1 << depth) - 1
+    color = tuple(value & max_value for value in struct.unpack(f">{size // 2}H", chunk.data))
     if depth == _DEEP:
         return b"", color
-    scale = 1 if depth == 1 else 255 // most  # Pillow widens 2 and 4 bits to 8, and not the color
-    return _made(chunk.name, struct.pack(f">{size // 2}H", *(v * scale for v in color))), ()
+    scale = 1 if depth == 1 else 255 // max_value  # Pillow scales the samples, but not the color
+    return _chunk(chunk.name, struct.pack(f">{size // 2}H", *(v * scale for v in color))), ()

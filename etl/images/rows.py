@@ -1,6 +1,6 @@
-"""The tables `image`, `thumbnail` and the images' problems: what waits, what is known.
+"""The tables `image` and `thumbnail`, and the problems of images.
 
-Every function is part of its caller's transaction.
+Every function runs in its caller's transaction.
 """
 
 from __future__ import annotations
@@ -23,48 +23,48 @@ if TYPE_CHECKING:
     from etl.images.decode import ImageMetadata
     from etl.settings import Settings
 
-CHANNEL = "images_waiting"  # as `tell_of_images` of manifest.sql notifies it
-PAGE = 1_000
-REMEDIES = {
-    ImageState.CORRUPT: "Upload the picture again.",
-    ImageState.TOO_LARGE: "Upload a smaller one, or raise the limit and `./run.sh images --again`.",
-    ImageState.UNSUPPORTED: "Save the picture as JPEG, PNG, WebP or GIF and upload that.",
+CHANNEL = "images_waiting"  # notified by manifest.sql
+PAGE_ROWS = 1_000
+HINTS = {
+    ImageState.CORRUPT: "Upload the image again.",
+    ImageState.TOO_LARGE: "Upload a smaller image, or raise the limit: `./run.sh images --again`.",
+    ImageState.UNSUPPORTED: "Convert the image to JPEG, PNG, WebP or GIF and upload it.",
 }
 _CODES = [code.value for code in IMAGE_PROBLEM_CODES.values()]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """An image of the manifest, and what looking at it showed."""
+class IndexedImage:
+    """An image of the manifest, its metadata and the sizes of its thumbnails."""
 
     source: SourceObject
-    facts: ImageMetadata
+    metadata: ImageMetadata
     sizes: tuple[int, ...]
 
 
-# -- what waits
+# -- pending images
 
 
-def count_waiting(connection: Connection, settings: Settings) -> int:
-    """How many images are yet to be looked at."""
-    asked = _waiting(settings, again=False).with_only_columns(func.count())
-    return connection.scalar(asked) or 0
+def count_pending(connection: Connection, settings: Settings) -> int:
+    """Return the number of images that are not processed yet."""
+    query = _pending(settings, again=False).with_only_columns(func.count())
+    return connection.scalar(query) or 0
 
 
-def waiting(
-    connection: Connection, settings: Settings, after: str, *, again: bool
+def pending(
+    connection: Connection, settings: Settings, after: str, *, limit: int, again: bool
 ) -> list[SourceObject]:
-    """The next images that are new, changed, or lack a thumbnail; `again`: the faulty ones too."""
+    """Return the next images that are new, changed or lack a thumbnail; if `again`, also faulty."""
     rows = connection.execute(
-        _waiting(settings, again=again)
+        _pending(settings, again=again)
         .where(source_object.c.key > after)
         .order_by(source_object.c.key)
-        .limit(PAGE)
+        .limit(limit)
     )
     return [SourceObject(*row) for row in rows]
 
 
-def _waiting(settings: Settings, *, again: bool) -> Select[Any]:
+def _pending(settings: Settings, *, again: bool) -> Select[Any]:
     columns = ("key", "etag", "size", "last_modified")
     return (
         select(*(source_object.c[name] for name in columns))
@@ -83,7 +83,7 @@ def _waiting(settings: Settings, *, again: bool) -> Select[Any]:
 
 
 def _lacks_thumbnail(settings: Settings) -> ColumnElement[bool]:
-    """Of an image that is ready: a size was never made, or one is not known to be there."""
+    """Whether a ready image lacks a size, or one of its thumbnails is not known to be put."""
     sizes = settings.thumbnail_sizes
     unput = select(thumbnail.c.sha256).where(
         thumbnail.c.put_at.is_(None), thumbnail.c.size.in_(sizes)
@@ -95,59 +95,57 @@ def _lacks_thumbnail(settings: Settings) -> ColumnElement[bool]:
 
 
 def thumbnail_key(sha256: str, size: int) -> str:
-    """Where a thumbnail is kept: named by the picture's content, so equal pictures share one."""
+    """Return the object key of a thumbnail. Identical images share it: it is a content hash."""
     return f"{sha256}@{size}.webp"
 
 
-def intend(connection: Connection, wanted: Iterable[tuple[str, int]]) -> set[str]:
-    """Write down that these thumbnails (sha256, size) will be put; the keys not put before."""
-    named = {thumbnail_key(sha256, size): (sha256, size) for sha256, size in wanted}
-    keys = sorted(named)
+def register_thumbnails(connection: Connection, thumbnails: Iterable[tuple[str, int]]) -> set[str]:
+    """Record thumbnails (sha256, size) before they are put; return the keys not put before."""
+    by_key = {thumbnail_key(sha256, size): (sha256, size) for sha256, size in thumbnails}
+    keys = sorted(by_key)
     _run(
         connection,
         "intend_thumbnails",
-        sha256s=[named[key][0] for key in keys],
-        sizes=[named[key][1] for key in keys],
+        sha256s=[by_key[key][0] for key in keys],
+        sizes=[by_key[key][1] for key in keys],
         keys=keys,
     )
     return set(_run(connection, "find_unput", keys=keys))
 
 
-def note_put(connection: Connection, keys: Sequence[str]) -> None:
-    """Write down that these thumbnails are in the bucket."""
+def mark_put(connection: Connection, keys: Sequence[str]) -> None:
+    """Record that these thumbnails are in the bucket."""
     _run(connection, "note_put", keys=list(keys))
 
 
 def drop_sizes(connection: Connection, sizes: Sequence[int]) -> int:
-    """Leave to the images the thumbnails of these sizes alone; how many had others."""
+    """Drop all other thumbnail sizes from the images; return the number of images changed."""
     statement = text(statements("images")["drop_sizes"])
     return connection.execute(statement, {"sizes": list(sizes)}).rowcount
 
 
-def claim_unused(connection: Connection) -> list[str]:
-    """Thumbnails that no image uses, a page of them; from now on they count as not put."""
-    return _run(connection, "claim_unused", page=PAGE)
+def claim_unused(connection: Connection, *, limit: int) -> list[str]:
+    """Mark thumbnails that no image uses as not put, up to `limit`; return their keys."""
+    return _run(connection, "claim_unused", page=limit)
 
 
 def drop_removed(connection: Connection, keys: Sequence[str]) -> None:
-    """Forget thumbnails whose objects are gone."""
+    """Delete the rows of thumbnails whose objects were removed."""
     _run(connection, "drop_removed", keys=list(keys))
 
 
-def lose(connection: Connection, there: Iterator[str]) -> int:
-    """Note the thumbnails that were put and are not among those `there`; how many."""
-    found = set(there)
+def mark_missing(connection: Connection, bucket_keys: Iterator[str]) -> None:
+    """Mark thumbnails whose keys are not in the bucket as not put."""
+    existing = set(bucket_keys)
     put = connection.scalars(select(thumbnail.c.key).where(thumbnail.c.put_at.is_not(None)))
-    lost = [key for key in put if key not in found]
-    _run(connection, "lose_thumbnail", keys=lost)
-    return len(lost)
+    _run(connection, "lose_thumbnail", keys=[key for key in put if key not in existing])
 
 
-# -- facts
+# -- metadata
 
 
-def write(connection: Connection, seen: Sequence[Seen], settings: Settings) -> None:
-    """Keep what was seen of these images, and open or close their problems."""
+def write(connection: Connection, images: Sequence[IndexedImage], settings: Settings) -> None:
+    """Write the metadata of these images, and open or close their problems."""
     now = connection.execute(select(func.now())).scalar_one()
     statement = insert(image)
     changed = {
@@ -157,49 +155,49 @@ def write(connection: Connection, seen: Sequence[Seen], settings: Settings) -> N
     }
     connection.execute(
         statement.on_conflict_do_update(index_elements=["key"], set_=changed),
-        [_row(one, now) for one in seen],
+        [_row(one, now) for one in images],
     )
-    keys = [one.source.key for one in seen]
-    named = {"bucket": settings.source_bucket, "codes": _CODES, "keys": keys}
-    dropped = _run(connection, "drop_problems", **named)
-    written = _run(connection, "write_problems", **named)
+    keys = [one.source.key for one in images]
+    parameters = {"bucket": settings.source_bucket, "codes": _CODES, "keys": keys}
+    dropped = _run(connection, "drop_problems", **parameters)
+    written = _run(connection, "write_problems", **parameters)
     _count_problems(connection, written, dropped)
 
 
-def _row(seen: Seen, now: datetime) -> dict[str, object]:
-    facts = seen.facts
-    note = f"{facts.reason} {REMEDIES[facts.state]}" if facts.reason else None
+def _row(indexed: IndexedImage, now: datetime) -> dict[str, object]:
+    metadata = indexed.metadata
+    note = f"{metadata.reason} {HINTS[metadata.state]}" if metadata.reason else None
     return {
-        "key": seen.source.key,
-        "etag": seen.source.etag,
-        "state": facts.state,
-        "format": facts.format,
-        "mode": facts.mode,
-        "width": facts.width,
-        "height": facts.height,
-        "bytes": facts.size_bytes,
-        "sha256": facts.sha256,
-        "sizes": list(seen.sizes),
+        "key": indexed.source.key,
+        "etag": indexed.source.etag,
+        "state": metadata.state,
+        "format": metadata.format,
+        "mode": metadata.mode,
+        "width": metadata.width,
+        "height": metadata.height,
+        "bytes": metadata.size_bytes,
+        "sha256": metadata.sha256,
+        "sizes": list(indexed.sizes),
         "note": note,
         "updated_at": now,
     }
 
 
-def forget(connection: Connection, bucket: str) -> int:
-    """Drop the facts about images that are gone; how many there were."""
+def delete_removed(connection: Connection, bucket: str) -> int:
+    """Delete the metadata of images that left the manifest; return their number."""
     return connection.execute(
         text(statements("images")["forget_images"]), {"bucket": bucket}
     ).rowcount
 
 
-def carry_problems(connection: Connection, bucket: str) -> None:
-    """Open the problems that a run which brought the same bytes again could not see yet."""
+def reopen_problems(connection: Connection, bucket: str) -> None:
+    """Open the problems that a run could not copy because they were not committed yet."""
     written = _run(connection, "write_problems", bucket=bucket, codes=_CODES, keys=None)
     _count_problems(connection, written, ())
 
 
 def _count_problems(connection: Connection, written: Iterable[int], dropped: Iterable[int]) -> None:
-    """Change the problem counts of runs, named once for each problem written or dropped."""
+    """Update the problem counts of runs; each id stands for one problem written or dropped."""
     more = Counter(written)
     more.subtract(dropped)
     changed = {run_id: count for run_id, count in more.items() if count}
@@ -208,6 +206,6 @@ def _count_problems(connection: Connection, written: Iterable[int], dropped: Ite
 
 
 def _run(connection: Connection, name: str, **parameters: object) -> list[Any]:
-    """Run one statement of images.sql; its first column, where it gives rows."""
+    """Run a statement of images.sql; return the first column of its rows, if any."""
     result = connection.execute(text(statements("images")[name]), parameters)
     return list(result.scalars()) if result.returns_rows else []

@@ -1,4 +1,4 @@
-"""The bucket of thumbnails at the edge: put, remove, list."""
+"""The thumbnail bucket: put, remove, list."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from etl.storage.client import ObjectStore
 
 CONTENT_TYPE = "image/webp"
-CACHE_CONTROL = "public, max-age=31536000, immutable"  # another picture has another name
+CACHE_CONTROL = "public, max-age=31536000, immutable"  # the key is a content hash
 
 
 class ThumbnailStore:
-    """Thumbnails by key; safe to share between threads.
+    """Stores thumbnails by key. Thread-safe.
 
     Raises (every method):  ObjectStoreUnavailable, ConfigurationError.
     """
@@ -25,7 +25,7 @@ class ThumbnailStore:
         self._bucket = bucket
 
     def put(self, key: str, content: bytes, source_etag: str) -> None:
-        """Write a thumbnail that browsers may keep for good."""
+        """Write a thumbnail that browsers may cache permanently."""
         with self._store.translating(f"put {self._bucket}/{key}", self._bucket):
             self._store.client.put_object(
                 self._bucket,
@@ -37,9 +37,9 @@ class ThumbnailStore:
             )
 
     def remove(self, key: str) -> None:
-        """Remove a thumbnail; nothing happens when there is none."""
+        """Remove a thumbnail if it exists."""
         self._store.remove(self._bucket, key)
 
     def keys(self) -> Iterator[str]:
-        """Every key in the bucket, also of what is no thumbnail."""
+        """Yield every key in the bucket, including keys of other objects."""
         return (source.key for source in self._store.list_objects(self._bucket))

@@ -1,6 +1,6 @@
 """Reduce a WebP to the chunks its pixels need.
 
-Metadata must not make decoding fail: the decoder refuses a file whose EXIF or XMP is cut short,
+Metadata must not make decoding fail: the decoder rejects a file whose EXIF or XMP is truncated,
 although both come after the pixels.
 """
 
@@ -12,16 +12,16 @@ _HEAD = struct.Struct("<4sI")
 _FORM = b"WEBP"
 _START = 12  # of the first chunk
 _PIXELS = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"}
-_FLAGS = {b"ICCP": 0x20, b"EXIF": 0x08, b"XMP ": 0x04}  # in VP8X: what the file holds besides
+_FLAGS = {b"ICCP": 0x20, b"EXIF": 0x08, b"XMP ": 0x04}  # in VP8X: the optional chunks of the file
 
 
 def is_webp(content: bytes) -> bool:
-    """Whether it begins as a WebP does."""
+    """Whether it has the signature of a WebP."""
     return content[:4] == b"RIFF" and content[8:_START] == _FORM
 
 
-def reduced(content: bytes, max_profile_bytes: int) -> bytes:
-    """Pixels, alpha, frames, EXIF and a color profile that is not too large."""
+def strip(content: bytes, max_profile_bytes: int) -> bytes:
+    """Keep pixels, alpha, frames, EXIF and a color profile that is not too large."""
     kept, held = bytearray(_FORM), 0
     start, stop = _START, min(len(content), 8 + _HEAD.unpack_from(content)[1])
     while start + _HEAD.size <= stop:

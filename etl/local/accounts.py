@@ -1,4 +1,4 @@
-"""The account PostgreSQL runs under: it refuses root, so root lends it a plain one."""
+"""The account PostgreSQL runs under: it refuses root, so root uses an unprivileged one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class PopenIdentity(TypedDict, total=False):
-    """The arguments of `subprocess.Popen` that change the user; empty for no change."""
+    """The arguments of `subprocess.Popen` that change the user; empty if it does not change."""
 
     user: int
     group: int
@@ -25,19 +25,19 @@ class PopenIdentity(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A plain user of this machine."""
+    """An unprivileged account of this machine."""
 
     name: str
     uid: int
     gid: int
 
 
-def plain_account(existing: Path) -> Account | None:
-    """The account to run under; None when this process is a plain user already.
+def unprivileged_account(existing: Path) -> Account | None:
+    """Return the account to run PostgreSQL under; None if this process is not root.
 
-    The owner of `existing` data keeps them, so that an account added later changes nothing.
+    The owner of `existing` data has priority, so that an account added later changes nothing.
 
-    Raises:  ConfigurationError when root has no plain account to lend.
+    Raises:  ConfigurationError when root finds no unprivileged account.
     """
     if os.geteuid() != 0:
         return None
@@ -49,27 +49,27 @@ def plain_account(existing: Path) -> Account | None:
         except KeyError:
             continue
     raise ConfigurationError(
-        "PostgreSQL does not run as root, and there is no account postgres or nobody here.",
-        hint="Run Bucketline as a plain user, add an account postgres, or set DATABASE_URL.",
+        "PostgreSQL does not run as root, and this machine has no account postgres or nobody.",
+        hint="Run Bucketline as another user, add an account postgres, or set DATABASE_URL.",
     )
 
 
 def identity(account: Account | None) -> PopenIdentity:
-    """What makes a new process run under `account`."""
+    """Return the arguments that run a new process under `account`."""
     if account is None:
         return {}
     return {"user": account.uid, "group": account.gid, "extra_groups": []}
 
 
 def can_enter(account: Account | None, directory: Path) -> bool:
-    """Whether `account` reaches `directory` through all of its parents; None: we do already."""
+    """Whether `account` can enter `directory` and all of its parents; true for None."""
     if account is None:
         return True
     command = ["/bin/sh", "-c", 'cd -- "$1"', "sh", str(directory)]
-    tried = subprocess.run(  # noqa: S603  (a fixed command)
+    done = subprocess.run(  # noqa: S603  (a fixed command)
         command, **identity(account), cwd="/", capture_output=True, check=False
     )
-    return tried.returncode == 0
+    return done.returncode == 0
 
 
 def _account(entry: pwd.struct_passwd) -> Account:

@@ -1,4 +1,4 @@
-"""The embedded servers' credentials: created once, kept in LOCAL_DIR with mode 0600."""
+"""The credentials of the embedded servers, generated once and stored in LOCAL_DIR (0600)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DATABASE = "bucketline"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What opens the embedded servers; letters, digits, `-` and `_` only."""
+    """Keys and password of the embedded servers; only letters, digits, `-` and `_`."""
 
     s3_access_key: str
     s3_secret_key: str
@@ -27,30 +27,25 @@ class Credentials:
 
 
 def database_url(password: str, port: int) -> str:
-    """The URL of the embedded database, for any client on this machine."""
+    """Return the URL of the embedded database for clients on this machine."""
     return f"postgresql://{ROLE}:{password}@{LOOPBACK}:{port}/{DATABASE}"
 
 
-def kept_credentials(local_dir: Path) -> Credentials:
-    """The credentials of `local_dir`, made on first use.
+def load_credentials(local_dir: Path) -> Credentials:
+    """Return the credentials of `local_dir`, generated on first use.
 
-    Raises:  ConfigurationError when the file is there but cannot be used.
+    Raises:  ConfigurationError when the file exists but is not valid.
     """
     path = local_dir / "credentials.json"
-    kept = _read(path) if path.exists() else None
-    if kept is not None:
-        return kept
-    made = _made()
-    write_private_json(path, asdict(made))
-    return made
-
-
-def _made() -> Credentials:
-    return Credentials(
+    if path.exists():
+        return _read(path)
+    credentials = Credentials(
         s3_access_key=secrets.token_urlsafe(12),
         s3_secret_key=secrets.token_urlsafe(24),
         database_password=secrets.token_urlsafe(24),
     )
+    write_private_json(path, asdict(credentials))
+    return credentials
 
 
 def _read(path: Path) -> Credentials:
@@ -59,6 +54,6 @@ def _read(path: Path) -> Credentials:
         return Credentials(**{field.name: stored[field.name] for field in fields(Credentials)})
     except KeyError as error:
         raise ConfigurationError(
-            f"{path} does not hold the embedded servers' credentials.",
-            hint="Remove the file: new ones are made at the next start, and no data are lost.",
+            f"{path} does not contain the credentials of the embedded servers.",
+            hint="Remove the file. The next start generates new credentials, and no data are lost.",
         ) from error

@@ -1,4 +1,4 @@
-"""Keeps one server running: starts it on a free port, brings it back when it dies."""
+"""Keeps one server running: starts it on a free port and restarts it when it ends."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import time
 from typing import TYPE_CHECKING
 
 from etl.local.ports import choose_port, is_free, last_port, remember_port
-from etl.local.processes import start, stop_leftover
-from etl.local.server import Readiness, Server
+from etl.local.processes import RestartingProcess, start, stop_leftover
+from etl.local.server import EmbeddedServer, Readiness
+from etl.runtime.backoff import Backoff
 from etl.runtime.files import last_lines, open_log, write_private
 
 if TYPE_CHECKING:
@@ -17,18 +18,18 @@ if TYPE_CHECKING:
 
 READY_LIMIT_SECONDS = 30.0
 _START_ATTEMPTS = 5
-_FIRST_DELAY_SECONDS = 0.2
-_LONGEST_DELAY_SECONDS = 10.0
-_SOUND_AFTER_SECONDS = 30.0
+_FIRST_RESTART_SECONDS = 0.2
+_LAST_RESTART_SECONDS = 10.0
+_STEADY_SECONDS = 30.0
 
 _log = logging.getLogger(__name__)
 
 
 class Keeper:
-    """One server and the process that is it at the moment."""
+    """One server and its current process."""
 
-    def __init__(self, server: Server, local_dir: Path) -> None:
-        """Nothing is started yet."""
+    def __init__(self, server: EmbeddedServer, local_dir: Path) -> None:
+        """Does not start the server."""
         self.server = server
         self.notes: list[str] = []
         self.port = 0
@@ -36,36 +37,35 @@ class Keeper:
         self._local_dir = local_dir
         self._log_path = local_dir / "logs" / f"{server.service}.log"
         self._pid_path = local_dir / f"{server.service}.pid"
-        self._process: subprocess.Popen[bytes] | None = None
-        self._crashes = 0
-        self._started_at = 0.0
+        backoff = Backoff(_FIRST_RESTART_SECONDS, _LAST_RESTART_SECONDS)
+        self._restarting = RestartingProcess(self._spawn, backoff, _STEADY_SECONDS)
         self._deadline = 0.0
 
     @property
-    def pid(self) -> int:
-        """The process id of the server, 0 when there is none."""
-        return self._process.pid if self._process else 0
+    def process(self) -> subprocess.Popen[bytes] | None:
+        """The server's process; None if it was not started or its end was noticed."""
+        return self._restarting.process
 
     @property
-    def process(self) -> subprocess.Popen[bytes] | None:
-        """The server's process, if it was started and not found dead."""
-        return self._process
+    def pid(self) -> int:
+        """The process id of the server, or 0."""
+        return self.process.pid if self.process else 0
 
     def begin(self) -> None:
-        """Stop what a killed supervisor left, prepare the data and start the server.
+        """Stop the process of a killed supervisor, prepare the data and start the server.
 
         Raises:  ConfigurationError when this machine or the data do not allow it.
         """
         self._stop_leftover()
         self.notes += self.server.prepare()
         self._choose_port()
-        self._launch()
+        self._restarting.start()
         self._deadline = time.monotonic() + READY_LIMIT_SECONDS
 
     def check_ready(self) -> bool:
-        """Look once more whether the server is ready; one that died meanwhile is started again.
+        """Return whether the server is ready; restart it if it ended.
 
-        Raises:  the server's TransientError when it dies again and again or takes too long.
+        Raises:  the server's TransientError after several crashes or a timeout.
         """
         if self.ready:
             return True
@@ -75,63 +75,47 @@ class Keeper:
             # Replaying a long log after a power cut is progress, not a hang.
             self._deadline = time.monotonic() + READY_LIMIT_SECONDS
         if not self.ready:
-            self._revive_while_starting()
+            self._restart_while_starting()
         return self.ready
 
-    def revive(self) -> bool:
-        """Start the server again if it died and its back-off is over; whether it was started."""
-        if self._process is not None and self._process.poll() is None:
-            return False
-        self._note_death()
-        if time.monotonic() < self._started_at + self._delay_seconds():
-            return False
-        self._launch()
-        return True
+    def restart_if_ended(self) -> bool:
+        """Restart the server if it ended and its back-off is over; return whether it was."""
+        self._note_exit()
+        return self._restarting.restart_if_due()
 
-    def settle_stopped(self) -> None:
-        """Forget the process after it was stopped in good order."""
-        self._process = None
+    def clear_stopped(self) -> None:
+        """Remove the pid file after the server was stopped."""
+        self._restarting.process = None
         self._pid_path.unlink(missing_ok=True)
 
-    def _revive_while_starting(self) -> None:
-        if self._crashes >= _START_ATTEMPTS or time.monotonic() > self._deadline:
+    def _restart_while_starting(self) -> None:
+        if self._restarting.exits >= _START_ATTEMPTS or time.monotonic() > self._deadline:
             raise self._unavailable()
-        if self._process is not None and self._process.poll() is not None:
-            self._note_death()
-            if not is_free(self.port):
-                # Somebody took the port between our look and the server's.
-                self._choose_port()
-        if self._process is None:
-            self.revive()
+        if self._note_exit() and not is_free(self.port):
+            # Another process took the port after it was checked.
+            self._choose_port()
+        self._restarting.restart_if_due()
 
-    def _note_death(self) -> None:
-        if self._process is None:
-            return
-        code = self._process.returncode
-        _log.warning("%s ended (exit %s); starting it again", self.server.title, code)
-        sound = time.monotonic() - self._started_at > _SOUND_AFTER_SECONDS
-        self._crashes = 1 if sound else self._crashes + 1
-        self._process = None
+    def _note_exit(self) -> bool:
+        code = self._restarting.take_exit_code()
+        if code is None:
+            return False
+        _log.warning("%s ended (exit %s); restarting it", self.server.title, code)
+        return True
 
-    def _delay_seconds(self) -> float:
-        growing = _FIRST_DELAY_SECONDS * 2.0 ** (self._crashes - 1)
-        return min(growing, _LONGEST_DELAY_SECONDS)
-
-    def _launch(self) -> None:
+    def _spawn(self) -> subprocess.Popen[bytes]:
         with open_log(self._log_path) as log:
-            self._process = start(self.server.launch(self.port), log)
-        self._started_at = time.monotonic()
-        write_private(self._pid_path, f"{self._process.pid}\n", durable=False)
-        _log.info(
-            "%s started on port %s (process %s)", self.server.title, self.port, self._process.pid
-        )
+            process = start(self.server.launch(self.port), log)
+        write_private(self._pid_path, f"{process.pid}\n", durable=False)
+        _log.info("%s started on port %s (process %s)", self.server.title, self.port, process.pid)
+        return process
 
     def _stop_leftover(self) -> None:
         try:
             pid = int(self._pid_path.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return
-        stop_leftover(pid, self.server.mark, self.server.stop_signal)
+        stop_leftover(pid, self.server.process_argument, self.server.stop_signal)
 
     def _choose_port(self) -> None:
         service, usual = self.server.service, self.server.usual_port
@@ -140,15 +124,15 @@ class Keeper:
         remember_port(self._local_dir, service, self.port)
         if self.port != usual:
             why = "as last time" if self.port == last else f"because port {usual} is taken"
-            self._say(f"{self.server.title} listens on port {self.port}, {why}.")
+            self._add_note(f"{self.server.title} listens on port {self.port}, {why}.")
 
-    def _say(self, note: str) -> None:
+    def _add_note(self, note: str) -> None:
         _log.info(note)
         self.notes.append(note)
 
     def _unavailable(self) -> Exception:
         return self.server.unavailable(
             f"{self.server.title} did not become ready on 127.0.0.1:{self.port}. "
-            f"Its last words:\n{last_lines(self._log_path)}",
-            hint=f"Read {self._log_path}, mend what it names, and start again.",
+            f"The end of its log:\n{last_lines(self._log_path)}",
+            hint=f"Read {self._log_path}, fix the cause, and start again.",
         )

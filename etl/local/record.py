@@ -1,4 +1,4 @@
-"""stack.json: what the supervisor tells every process of this LOCAL_DIR."""
+"""stack.json: the supervisor's record of the stack for every process that uses LOCAL_DIR."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FAILURES: tuple[type[EtlError], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class ServiceRecord:
-    """One running server: its process and its loopback port."""
+    """One running server: its process id and its loopback port."""
 
     pid: int
     port: int
@@ -38,7 +38,7 @@ class ServiceRecord:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why the stack could not be started: an error of ours, to be raised in the user's process."""
+    """The error that prevented the start, to be raised in the process that requested it."""
 
     code: str
     message: str
@@ -46,18 +46,18 @@ class Failure:
 
     @classmethod
     def of(cls, error: EtlError) -> Failure:
-        """The failure that `as_error` turns into `error` again."""
+        """Return the failure that `as_error` converts back to `error`."""
         return cls(error.code, error.message, error.hint)
 
     def as_error(self) -> EtlError:
-        """The error the supervisor met."""
+        """Return the error that the supervisor raised."""
         known = {kind.__name__: kind for kind in _FAILURES}
         return known.get(self.code, EtlError)(self.message, hint=self.hint)
 
 
 @dataclass(frozen=True, slots=True)
 class StackRecord:
-    """A stack that is ready (`services`), or that could not be started (`failure`)."""
+    """A stack that is ready (`services`) or did not start (`failure`)."""
 
     supervisor_pid: int
     services: Mapping[str, ServiceRecord] = field(default_factory=dict)
@@ -68,27 +68,27 @@ class StackRecord:
 
 
 def record_path(local_dir: Path) -> Path:
-    """Where the record is; mode 0600."""
+    """Return the path of the record; its mode is 0600."""
     return local_dir / "stack.json"
 
 
 def supervisor_lock_path(local_dir: Path) -> Path:
-    """The lock a living supervisor holds alone."""
+    """Return the path of the lock that a running supervisor holds exclusively."""
     return local_dir / "supervisor.lock"
 
 
 def users_lock_path(local_dir: Path) -> Path:
-    """The lock every user of the stack shares."""
+    """Return the path of the lock that every user of the stack shares."""
     return local_dir / "users.lock"
 
 
 def write_record(local_dir: Path, record: StackRecord) -> None:
-    """Replace the record in one step."""
+    """Replace the record atomically."""
     write_private_json(record_path(local_dir), asdict(record), durable=False)
 
 
 def read_record(local_dir: Path) -> StackRecord | None:
-    """The record as it stands; None when there is none, or another version wrote it."""
+    """Return the record; None if there is none or another version wrote it."""
     stored = read_json(record_path(local_dir))
     if stored is None or stored.get("version") != VERSION:
         return None
@@ -101,14 +101,14 @@ def read_record(local_dir: Path) -> StackRecord | None:
     )
 
 
-def living_record(local_dir: Path) -> StackRecord | None:
-    """The record of a stack that is up now.
+def running_record(local_dir: Path) -> StackRecord | None:
+    """Return the record of a running stack, or None.
 
-    The lock tells that a supervisor lives, the pid that it wrote this very record: one killed
-    a moment ago leaves its record behind while the next is being started.
+    A held lock shows that a supervisor runs. Its pid shows that it wrote this record, which could
+    be that of a killed supervisor while the next one starts.
     """
     record = read_record(local_dir)
     if record is None or record.failure is not None:
         return None
-    up = is_held(supervisor_lock_path(local_dir)) and is_alive(record.supervisor_pid)
-    return record if up else None
+    is_up = is_held(supervisor_lock_path(local_dir)) and is_alive(record.supervisor_pid)
+    return record if is_up else None

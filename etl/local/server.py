@@ -1,4 +1,4 @@
-"""What the supervisor needs to know of a server, whichever it is."""
+"""The interface between the supervisor and its servers."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class Service(StrEnum):
 
 
 class Readiness(StrEnum):
-    """How far a server is."""
+    """The state of a server that was started."""
 
     DOWN = "down"
     RECOVERING = "recovering"
     READY = "ready"
 
 
-class Server(Protocol):
+class EmbeddedServer(Protocol):
     """One kind of server on one data directory."""
 
     @property
     def service(self) -> Service:
-        """Which service it gives."""
+        """The service it provides."""
 
     @property
     def title(self) -> str:
@@ -40,28 +40,28 @@ class Server(Protocol):
 
     @property
     def usual_port(self) -> int:
-        """The port people expect it on."""
+        """The default port of the service."""
 
     @property
-    def mark(self) -> str:
-        """The argument that tells this server's process from all others."""
+    def process_argument(self) -> str:
+        """The command-line argument that identifies this server's process."""
 
     @property
     def stop_signal(self) -> signal.Signals:
-        """What ends it in good order."""
+        """The signal for a clean shutdown."""
 
     @property
     def unavailable(self) -> type[TransientError]:
-        """The error that says it does not answer."""
+        """The error to raise when it is unavailable."""
 
     def prepare(self) -> list[str]:
-        """Make what the server needs on disk; return what the user should be told.
+        """Create what the server needs on disk; return notes for the user.
 
         Raises:  ConfigurationError when this machine or its data do not allow it.
         """
 
     def launch(self, port: int) -> Launch:
-        """How to start it on loopback `port`."""
+        """Return how to start it on loopback `port`."""
 
     def readiness(self, port: int) -> Readiness:
-        """Whether *our* server answers on `port`: shown by credentials only it knows."""
+        """Return the state of the server on `port`; our credentials show that it is ours."""

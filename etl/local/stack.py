@@ -1,7 +1,7 @@
-"""The embedded stack as its users see it: find it running or start it, hold it, read its settings.
+"""The embedded stack: find or start it, hold it while in use, and read its settings.
 
-Whoever gets the supervisor lock starts the supervisor and hands the lock over to it; all
-others wait for stack.json. So any number of starts at once give one stack.
+The process that gets the supervisor lock starts the supervisor and passes it the lock; others wait
+for stack.json. So any number of concurrent starts result in one stack.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from etl.local.credentials import database_url
 from etl.local.ports import LOOPBACK
 from etl.local.record import (
     StackRecord,
-    living_record,
     read_record,
     record_path,
+    running_record,
     supervisor_lock_path,
     users_lock_path,
 )
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.02
 _SPAWN_ATTEMPTS = 3
-# The supervisor gives up far earlier, unless PostgreSQL replays a long log after a power cut.
+# The supervisor gives up much earlier, unless PostgreSQL replays a long log after a power cut.
 _LIMIT_SECONDS = 600.0
 
 _log = logging.getLogger(__name__)
@@ -45,11 +45,11 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def running(settings: Settings) -> Iterator[Settings]:
-    """Hold the embedded services that `settings` asks for, started if need be, for one block.
+    """Start the embedded services of `settings` if necessary, and hold them for one block.
 
-    Yields the settings with endpoint, keys and DATABASE_URL filled in; unchanged when
-    nothing is embedded. After the last holder's end, however it ends, the servers stop.
-    A process started inside the block does not hold them: it calls `running` itself.
+    Yields the settings with endpoint, keys and DATABASE_URL filled in; unchanged if no service is
+    embedded. The servers stop when their last holder ends, even if it crashes. A process started
+    inside the block does not hold them: it calls `running` itself.
 
     Raises:  ConfigurationError when LOCAL_DIR, its data or this machine do not allow it;
              ObjectStoreUnavailable or DatabaseUnavailable when a server does not start.
@@ -58,7 +58,7 @@ def running(settings: Settings) -> Iterator[Settings]:
     if not services:
         yield settings
         return
-    local_dir = _made(settings.local_dir)
+    local_dir = _created(settings.local_dir)
     with _open_lock(users_lock_path(local_dir)) as users:
         _join(users, local_dir)
         record = _started(local_dir, services, settings.s3_region)
@@ -68,33 +68,33 @@ def running(settings: Settings) -> Iterator[Settings]:
 
 
 def recorded(settings: Settings) -> Settings | None:
-    """The settings that `running` would yield, without starting anything; None if not up now."""
+    """Return the settings that `running` would yield; None if the stack is not running."""
     services = _embedded(settings)
     if not services:
         return settings
     local_dir = settings.local_dir.resolve()
-    record = living_record(local_dir)
+    record = running_record(local_dir)
     if record is None or not _covers(record, services):
         return None
     return _filled_in(settings, record, local_dir)
 
 
 def notes(settings: Settings) -> list[str]:
-    """What the user should know of the stack that is up now: unusual ports, data elsewhere."""
-    record = living_record(settings.local_dir.resolve()) if _embedded(settings) else None
+    """Return the running stack's notes for the user: unusual ports, data outside LOCAL_DIR."""
+    record = running_record(settings.local_dir.resolve()) if _embedded(settings) else None
     return list(record.notes) if record else []
 
 
 def _embedded(settings: Settings) -> list[Service]:
     wanted = {
-        # The gateway starts by itself while PostgreSQL's cluster is made.
+        # First, because it starts while PostgreSQL's cluster is created.
         Service.OBJECT_STORE: settings.embeds_object_store,
         Service.POSTGRES: settings.embeds_database,
     }
     return [service for service, embedded in wanted.items() if embedded]
 
 
-def _made(local_dir: Path) -> Path:
+def _created(local_dir: Path) -> Path:
     try:
         local_dir.mkdir(parents=True, exist_ok=True)
         check_writable(local_dir)
@@ -111,7 +111,7 @@ def _open_lock(path: Path) -> FileLock:
 
 
 def unusable(local_dir: Path, error: OSError) -> EtlError:
-    """The error for a LOCAL_DIR in which nothing can be written."""
+    """Return the error for a LOCAL_DIR that is not writable."""
     message = f"LOCAL_DIR={local_dir} cannot be used: {error}."
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return TransientError(message, hint="Free space on its disk, then start again.")
@@ -121,12 +121,12 @@ def unusable(local_dir: Path, error: OSError) -> EtlError:
 
 
 def _join(users: FileLock, local_dir: Path) -> None:
-    """Share the users' lock; a supervisor that is just stopping is waited for."""
+    """Share the users' lock; wait for a supervisor that is stopping."""
     deadline = time.monotonic() + _LIMIT_SECONDS
     while not users.try_shared():
         if time.monotonic() > deadline:
             raise TransientError(
-                f"The embedded servers of {local_dir} have been stopping for "
+                f"The embedded servers of {local_dir} did not stop within "
                 f"{_LIMIT_SECONDS:.0f} seconds.",
                 hint=f"Read {local_dir / 'logs'} and try again.",
             )
@@ -134,7 +134,7 @@ def _join(users: FileLock, local_dir: Path) -> None:
 
 
 def _started(local_dir: Path, services: list[Service], region: str) -> StackRecord:
-    """The record of the living stack; starts one when there is none."""
+    """Return the record of the running stack; start one if there is none."""
     failed_before = read_record(local_dir)
     spawned = 0
     deadline = time.monotonic() + _LIMIT_SECONDS
@@ -142,23 +142,23 @@ def _started(local_dir: Path, services: list[Service], region: str) -> StackReco
         record = read_record(local_dir)
         if record is not None and record.failure is not None and record != failed_before:
             raise record.failure.as_error()
-        living = living_record(local_dir)
-        if living is not None:
-            return _covering(living, services, local_dir)
+        current = running_record(local_dir)
+        if current is not None:
+            return _covering(current, services, local_dir)
         if spawned < _SPAWN_ATTEMPTS:
             spawned += _spawn_if_none(local_dir, services, region)
         elif not is_held(supervisor_lock_path(local_dir)):
             break
         time.sleep(_POLL_SECONDS)
     raise TransientError(
-        f"The supervisor of {local_dir} does not come up. Its last words:\n"
+        f"The supervisor of {local_dir} did not start. The end of its log:\n"
         f"{last_lines(_supervisor_log(local_dir))}",
-        hint=f"Read {local_dir / 'logs'}, mend what it names, and start again.",
+        hint=f"Read {local_dir / 'logs'}, fix the cause, and start again.",
     )
 
 
 def _spawn_if_none(local_dir: Path, services: list[Service], region: str) -> bool:
-    """Start a supervisor unless one lives; whether one was started."""
+    """Start a supervisor unless one runs; return whether it was started."""
     with _open_lock(supervisor_lock_path(local_dir)) as lock:
         if not lock.try_exclusive():
             return False
@@ -202,9 +202,9 @@ def _covering(record: StackRecord, services: list[Service], local_dir: Path) -> 
         return record
     missing = ", ".join(service for service in services if service not in record.services)
     raise ConfigurationError(
-        f"The stack that is up in {local_dir} was started without {missing}.",
-        hint="Stop what uses it (S3_ENDPOINT or DATABASE_URL was set there), set the same "
-        "variable here, or use another LOCAL_DIR.",
+        f"The stack that is running in {local_dir} was started without {missing}.",
+        hint="It was started with S3_ENDPOINT or DATABASE_URL: stop the processes that use it, set "
+        "the same variable here, or use another LOCAL_DIR.",
     )
 
 
@@ -215,8 +215,8 @@ def _filled_in(settings: Settings, record: StackRecord, local_dir: Path) -> Sett
     credentials = record.credentials
     if credentials is None:
         raise ConfigurationError(
-            f"{record_path(local_dir)} holds no credentials.",
-            hint="Stop what uses the stack and start it again.",
+            f"{record_path(local_dir)} does not contain credentials.",
+            hint="Stop the processes that use the stack, then start it again.",
         )
     update: dict[str, object] = {}
     if settings.embeds_object_store:

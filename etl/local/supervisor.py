@@ -1,8 +1,8 @@
-"""The process behind the embedded servers: starts them, restarts them, stops them in the end.
+"""The supervisor: starts the embedded servers, restarts them, and stops them at the end.
 
-`python -m etl.local.supervisor` is started by the first user of a LOCAL_DIR and handed the
-supervisor lock, so that there is one. It leaves that user's process group, writes stack.json
-once every server is ready, and ends when no process shares the users' lock any more.
+The first process that uses a LOCAL_DIR starts `python -m etl.local.supervisor`, and passes it the
+supervisor lock, so that there is only one. The supervisor leaves that process group, writes
+stack.json once every server is ready, and ends when no process shares the users' lock.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etl.local.credentials import Credentials, kept_credentials
+from etl.local.credentials import Credentials, load_credentials
 from etl.local.keeper import Keeper
 from etl.local.object_store import EmbeddedObjectStore
 from etl.local.postgres import Postgres
@@ -28,7 +28,7 @@ from etl.local.record import (
     users_lock_path,
     write_record,
 )
-from etl.local.server import Server, Service
+from etl.local.server import EmbeddedServer, Service
 from etl.model.errors import ConfigurationError, EtlError
 from etl.runtime.locks import FileLock
 
@@ -43,25 +43,25 @@ _log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Watches the servers of one LOCAL_DIR for as long as somebody uses them."""
+    """Supervises the servers of one LOCAL_DIR while a process uses them."""
 
     def __init__(self, local_dir: Path, services: Sequence[Service], region: str) -> None:
-        """Nothing is started yet."""
+        """Does not start the servers."""
         self._local_dir = local_dir
         self._services = services
         self._region = region
         self._users = FileLock(users_lock_path(local_dir))
         self._keepers: list[Keeper] = []
-        self._told_to_stop = False
+        self._is_stopping = False
 
     def run(self) -> None:
-        """Supervise until the last user is gone or a signal asks to stop."""
+        """Supervise until no process uses the servers, or until a signal."""
         for which in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(which, self._on_signal)
         try:
             self._supervise()
         except EtlError as error:
-            _log.exception("the stack could not be started")
+            _log.exception("starting the embedded servers failed")
             self._stop_servers()
             write_record(self._local_dir, StackRecord(os.getpid(), failure=Failure.of(error)))
         finally:
@@ -73,14 +73,14 @@ class Supervisor:
             return
         self._publish(credentials)
         while not self._finished():
-            if any(keeper.revive() for keeper in self._keepers):
+            if any(keeper.restart_if_ended() for keeper in self._keepers):
                 self._publish(credentials)
             time.sleep(_POLL_SECONDS)
         record_path(self._local_dir).unlink(missing_ok=True)
 
     def _begin(self) -> Credentials:
         try:
-            credentials = kept_credentials(self._local_dir)
+            credentials = load_credentials(self._local_dir)
             for service in self._services:
                 keeper = Keeper(self._server(service, credentials), self._local_dir)
                 self._keepers.append(keeper)
@@ -88,17 +88,17 @@ class Supervisor:
         except OSError as error:
             raise ConfigurationError(
                 f"The embedded servers cannot be set up in {self._local_dir}: {error}.",
-                hint="Give that folder to the user who runs Bucketline, or set another LOCAL_DIR.",
+                hint="Make the user who runs Bucketline its owner, or set another LOCAL_DIR.",
             ) from error
         return credentials
 
-    def _server(self, service: Service, credentials: Credentials) -> Server:
+    def _server(self, service: Service, credentials: Credentials) -> EmbeddedServer:
         if service is Service.POSTGRES:
             return Postgres(self._local_dir, credentials)
         return EmbeddedObjectStore(self._local_dir, credentials, self._region)
 
     def _await_ready(self) -> bool:
-        """Wait for every server; False when nobody waits with us any more."""
+        """Wait until every server is ready; return False if no process uses them any more."""
         while not all(keeper.check_ready() for keeper in self._keepers):
             if self._finished():
                 return False
@@ -106,8 +106,8 @@ class Supervisor:
         return True
 
     def _finished(self) -> bool:
-        # Once taken, the users' lock is kept to the end: a newcomer waits until all is stopped.
-        return self._told_to_stop or self._users.try_exclusive()
+        # The users' lock is kept until the end, so new users wait until the servers have stopped.
+        return self._is_stopping or self._users.try_exclusive()
 
     def _publish(self, credentials: Credentials) -> None:
         record = StackRecord(
@@ -124,24 +124,24 @@ class Supervisor:
     def _stop_servers(self) -> None:
         stop({one.process: one.server.stop_signal for one in self._keepers if one.process})
         for keeper in self._keepers:
-            keeper.settle_stopped()
+            keeper.clear_stopped()
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._told_to_stop = True
+        self._is_stopping = True
 
 
 def detach() -> None:
-    """Go on in a child that no terminal signals; the process that was started ends at once."""
+    """Continue in a child process without a terminal; the process that was started ends."""
     if os.fork():
         os._exit(0)
     os.setsid()
 
 
 def main() -> None:
-    """Run one supervisor; the caller has locked `--lock` for it."""
+    """Run one supervisor; the caller passes its held lock as `--lock`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--local-dir", type=Path, required=True)
-    # The lock's descriptor stays open to the end; servers do not inherit it (see processes).
+    # The descriptor stays open until the end; servers do not inherit it (see processes).
     parser.add_argument("--lock", type=int, required=True, help="descriptor of the held lock")
     parser.add_argument("--region", required=True)
     parser.add_argument("services", type=Service, nargs="+")

@@ -1,4 +1,4 @@
-"""Waiting times that double from the first to the last, and when the next is over."""
+"""Exponential back-off: delays that double up to a maximum, and when the next attempt is due."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 
 class Backoff:
-    """How long to wait after each failure in a row."""
+    """The delay after each consecutive failure."""
 
     def __init__(self, first_seconds: float, last_seconds: float) -> None:
         self._first, self._last = first_seconds, last_seconds
@@ -14,29 +14,29 @@ class Backoff:
         self._due: float | None = None
 
     def next(self) -> float:
-        """The next waiting time."""
+        """Return the next delay, and double the one after it."""
         seconds, self._seconds = self._seconds, min(self._seconds * 2, self._last)
         return seconds
 
     def arm(self) -> None:
-        """Let the next attempt be due after the next waiting time."""
+        """Schedule the next attempt after the next delay."""
         self._due = time.monotonic() + self.next()
 
     def is_due(self) -> bool:
-        """Whether an armed attempt's time has come; says so once."""
+        """Whether a scheduled attempt is due; if so, it is no longer scheduled."""
         if self._due is None or time.monotonic() < self._due:
             return False
         self._due = None
         return True
 
     def is_waiting(self) -> bool:
-        """Whether an armed attempt's time has not come yet; once it has, none is armed."""
+        """Whether an attempt is scheduled and not due yet; a due one is no longer scheduled."""
         return self._due is not None and not self.is_due()
 
     def seconds_left(self) -> float:
-        """Until the armed attempt is due; infinity when none is armed."""
+        """Seconds until the scheduled attempt; infinity if none is scheduled."""
         return float("inf") if self._due is None else self._due - time.monotonic()
 
     def reset(self) -> None:
-        """Begin again with the first waiting time; nothing is armed."""
+        """Start again at the first delay, with no attempt scheduled."""
         self._seconds, self._due = self._first, None

@@ -1,12 +1,11 @@
-"""Pull instead of push: hear of changes from a store that cannot reach us.
+"""The listener: fetches bucket notifications over a connection that it opens to the store.
 
-The connection stays open, and the store writes a line for each event. What happens while it is
-broken is told to nobody; so a whole run is asked for each time it is made anew.
+The connection stays open, and the store writes one line per notification. Notifications are lost
+while it is down, so the listener requests a full run each time it connects.
 """
 
 from __future__ import annotations
 
-import signal
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
@@ -26,13 +25,13 @@ from etl.model.errors import (
 )
 from etl.model.values import Trigger
 from etl.runtime.backoff import Backoff
+from etl.runtime.service import ServiceLoop, in_thread, stop_on_signals
 from etl.settings.values import duration_text
 from etl.storage.client import ObjectStore
 from etl.storage.notifications import EVENTS, is_unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from types import FrameType
 
     from minio import Minio
     from sqlalchemy import Engine
@@ -41,105 +40,118 @@ if TYPE_CHECKING:
     from etl.db.events import BucketEvent
     from etl.settings import Settings
 
-    _Told = bytes | Exception | None
+    # One line; the error that ended the response; None when it ended, or on stop().
+    _Received = bytes | Exception | None
 
 log = structlog.get_logger("etl.listen")
 
-FIRST_WAIT_SECONDS = 0.5
-LAST_WAIT_SECONDS = 30
+FIRST_RECONNECT_SECONDS = 0.5
+LAST_RECONNECT_SECONDS = 30
 START_SECONDS = 5
 STOP_SECONDS = 5
-MOST_AT_ONCE = 1000  # messages
-BURST_SECONDS = 0.05  # of several events for one transaction
+MAX_BATCH = 1000  # lines
+BATCH_SECONDS = 0.05  # to collect a burst in one transaction
 
 
-class Listener:
-    """One bucket's events, from the store into the table."""
+class Listener(ServiceLoop):
+    """Receives the events of one bucket and stores them in `bucket_event`."""
 
     def __init__(self, settings: Settings, *, prefix: str = "", suffix: str = "") -> None:
+        super().__init__()
         self._settings = settings
         self._prefix, self._suffix = prefix, suffix
         self._store = ObjectStore(settings)
         self._engine: Engine = connect(settings, pool_size=1, checks_schema=True)
-        self._told: SimpleQueue[_Told] = SimpleQueue()
-        self._stopping = Event()
-        self._tried = Event()
-        self._again = Backoff(FIRST_WAIT_SECONDS, LAST_WAIT_SECONDS)
+        self._received: SimpleQueue[_Received] = SimpleQueue()
+        self._has_tried = Event()
+        self._reconnect = Backoff(FIRST_RECONNECT_SECONDS, LAST_RECONNECT_SECONDS)
 
     def stop(self) -> None:
-        """End soon. Safe in a signal handler and in another thread."""
-        self._stopping.set()
-        self._told.put(None)
+        """End soon. Safe in a signal handler and in other threads."""
+        super().stop()
+        self._received.put(None)
 
     def wait_until_tried(self, seconds: float) -> None:
-        """Return when it listens, or could not, or after so long."""
-        self._tried.wait(seconds)
+        """Return once it is connected or has failed to connect, or after `seconds`."""
+        self._has_tried.wait(seconds)
 
-    def run_forever(self) -> None:
-        """Listen, and again after each break, ever more patiently, until stop().
-
-        Raises:  ConfigurationError when the store refuses us or cannot be listened to.
-        """
-        while not self._stopping.is_set():
-            try:
-                self._listen()
-            except (ObjectStoreUnavailable, DatabaseUnavailable) as error:
-                log.warning("not listening", reason=error.message, hint=error.hint)
-            except EtlError:
-                raise
-            except Exception:
-                log.exception("not listening")  # a fault of ours; the run asked for next mends it
-            finally:
-                self._tried.set()
-            self._stopping.wait(self._again.next())
-
-    def _listen(self) -> None:
+    def serve(self) -> None:
+        """Store events over one connection until it ends."""
         bucket = self._settings.source_bucket
         with (
             self._store.translating(f"listen to {bucket}", bucket),
             closing(
                 open_events(self._store.client, bucket, prefix=self._prefix, suffix=self._suffix)
-            ) as answer,
+            ) as response,
         ):
-            self._catch_up()
-            self._told = SimpleQueue()
-            self._tried.set()
-            Thread(target=_read, args=(answer, self._told), daemon=True).start()
-            for messages in self._gathered():
-                self._keep(messages)
-                self._again.reset()
+            self._request_full_run()
+            self._received = SimpleQueue()
+            self._has_tried.set()
+            Thread(target=_read, args=(response, self._received), daemon=True).start()
+            for lines in self._batches():
+                self._store_events(lines)
+                self._reconnect.reset()
+        self.stopping.wait(self._reconnect.next())
 
-    def _catch_up(self) -> None:
+    def handle_failure(self, error: Exception) -> float:
+        """Log an outage; raise if the store rejects the request or does not support listening."""
+        self._has_tried.set()
+        if isinstance(error, ObjectStoreUnavailable | DatabaseUnavailable):
+            log.warning("listening failed; will retry", reason=error.message, hint=error.hint)
+        elif isinstance(error, EtlError):
+            raise error
+        else:  # a bug of ours; the run requested on reconnect finds the changes
+            log.error("listening failed; will retry", exc_info=error)
+        return self._reconnect.next()
+
+    def _request_full_run(self) -> None:
         with translating(), self._engine.begin() as connection:
             runs.request_run(connection, Trigger.INTERVAL)
 
-    def _gathered(self) -> Iterator[list[bytes]]:
-        """What the store told, as much at once as has come, until it breaks off or stop()."""
-        while not self._stopping.is_set():
-            came = [self._told.get(), *_at_hand(self._told)]
-            if len(came) > 1:  # each commit waits for the disk, and the store with it
-                self._stopping.wait(BURST_SECONDS)
-                came += _at_hand(self._told)
-            yield [told for told in came if isinstance(told, bytes)]
-            for told in came:
-                if isinstance(told, Exception):
-                    raise told
-                if told is None:
+    def _batches(self) -> Iterator[list[bytes]]:
+        """Yield all lines received so far, until the connection ends or stop() is called."""
+        while not self.stopping.is_set():
+            batch = [self._received.get(), *_queued(self._received)]
+            if len(batch) > 1:  # a commit waits for the disk, and delays the store as well
+                self.stopping.wait(BATCH_SECONDS)
+                batch += _queued(self._received)
+            yield [item for item in batch if isinstance(item, bytes)]
+            for item in batch:
+                if isinstance(item, Exception):
+                    raise item
+                if item is None:
                     return
 
-    def _keep(self, messages: Iterable[bytes]) -> None:
-        told = [event for message in messages if message.strip() for event in _events_of(message)]
-        if told:
+    def _store_events(self, lines: Iterable[bytes]) -> None:
+        parsed = [event for line in lines if line.strip() for event in _events_of(line)]
+        if parsed:
             with translating(), self._engine.begin() as connection:
-                events.store(connection, told, source_bucket=self._settings.source_bucket)
+                events.store(connection, parsed, source_bucket=self._settings.source_bucket)
+
+
+class _OptionalListener(Listener):
+    """A listener that ends with a warning where `Listener` raises."""
+
+    def run_forever(self) -> None:
+        try:
+            super().run_forever()
+        except EtlError as error:
+            log.warning(
+                "stopped listening; only full runs find changes",
+                reason=error.message,
+                hint=error.hint,
+                interval=duration_text(self._settings.etl_interval),
+            )
 
 
 def open_events(
     client: Minio, bucket: str, *, prefix: str = "", suffix: str = ""
 ) -> BaseHTTPResponse:
-    """The open answer with the bucket's events; the client's own reader would hide a break.
+    """Return the open response with the bucket's events.
 
-    Raises:  ConfigurationError when the store does not support it; the client's own errors.
+    The client's own `listen_bucket_notification` would hide a lost connection.
+
+    Raises:  ConfigurationError when the store does not support listening; the client's errors.
     """
     query: dict[str, str | list[str] | tuple[str]] = {
         "prefix": prefix,
@@ -147,21 +159,20 @@ def open_events(
         "events": list(EVENTS),
     }
     try:
-        answer = client._execute(  # noqa: SLF001
+        response = client._execute(  # noqa: SLF001
             "GET", bucket, query_params=query, preload_content=False
         )
     except MinioException as error:
         if is_unsupported(error):
-            raise _cannot_be_listened_to(bucket) from error
+            raise _listening_unsupported(bucket) from error
         raise
-    kind = answer.headers.get("Content-Type", "")
-    if "xml" in kind:  # a listing of the bucket: the store ignores what it does not know
-        answer.close()
-        raise _cannot_be_listened_to(bucket)
-    return answer
+    if "xml" in response.headers.get("Content-Type", ""):
+        response.close()  # a bucket listing: the store ignores parameters it does not support
+        raise _listening_unsupported(bucket)
+    return response
 
 
-def _cannot_be_listened_to(bucket: str) -> ConfigurationError:
+def _listening_unsupported(bucket: str) -> ConfigurationError:
     return ConfigurationError(
         f"The object store does not support listening to the events of {bucket}.",
         hint="No change is lost: full runs find every change. Set EVENT_LISTEN=0 to stop trying to"
@@ -169,69 +180,51 @@ def _cannot_be_listened_to(bucket: str) -> ConfigurationError:
     )
 
 
-def _read(answer: BaseHTTPResponse, told: SimpleQueue[_Told]) -> None:
-    """Hand on every line, a blank one too, which only says that the store is there."""
+def _read(response: BaseHTTPResponse, received: SimpleQueue[_Received]) -> None:
+    """Queue every line. The store sends a blank line to show that the connection is alive."""
     try:
-        for line in answer:
-            told.put(line)
-    except Exception as error:  # noqa: BLE001 - whoever keeps the lines has to know
-        told.put(error)
+        for line in response:
+            received.put(line)
+    except Exception as error:  # noqa: BLE001 - raised where the queue is read
+        received.put(error)
     else:
-        told.put(None)
+        received.put(None)
 
 
-def _at_hand(told: SimpleQueue[_Told]) -> Iterator[_Told]:
-    """What has come by now."""
+def _queued(received: SimpleQueue[_Received]) -> Iterator[_Received]:
     with suppress(Empty):
-        for _ in range(MOST_AT_ONCE):
-            yield told.get_nowait()
+        for _ in range(MAX_BATCH):
+            yield received.get_nowait()
 
 
-def _events_of(message: bytes) -> list[BucketEvent]:
+def _events_of(line: bytes) -> list[BucketEvent]:
     try:
-        return events.parse(message, keys_are_quoted=False)
+        return events.parse(line, keys_are_quoted=False)
     except WrongEvent as error:
-        log.warning("what the store told is not understood", reason=error.message)
+        log.warning("discarded an invalid notification", reason=error.message)
         return []
 
 
 def listen(settings: Settings, *, prefix: str = "", suffix: str = "") -> None:
     """Listen in this process until SIGTERM or SIGINT."""
     listener = Listener(settings, prefix=prefix, suffix=suffix)
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        listener.stop()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
-    log.info("listening", bucket=settings.source_bucket)
-    listener.run_forever()
+    with stop_on_signals(listener.stop):
+        log.info("listening", bucket=settings.source_bucket)
+        listener.run_forever()
 
 
 def listening(settings: Settings) -> AbstractContextManager[None]:
-    """Listen in a thread for as long as the block runs, if EVENT_LISTEN says so.
+    """Listen in a thread while the block runs, if EVENT_LISTEN is set.
 
-    The block begins when that has asked for its first run: what others ask for is that same run.
+    The block begins after the listener's first request for a run, so that a run requested in the
+    block joins that request.
     """
     return _listening(settings) if settings.event_listen else nullcontext()
 
 
 @contextmanager
 def _listening(settings: Settings) -> Iterator[None]:
-    listener = Listener(settings)
-    thread = Thread(target=_listen_or_say, args=(listener, settings), daemon=True)
-    thread.start()
-    listener.wait_until_tried(START_SECONDS)
-    try:
+    listener = _OptionalListener(settings)
+    with in_thread(listener, "listener", STOP_SECONDS):
+        listener.wait_until_tried(START_SECONDS)
         yield
-    finally:
-        listener.stop()
-        thread.join(STOP_SECONDS)
-
-
-def _listen_or_say(listener: Listener, settings: Settings) -> None:
-    try:
-        listener.run_forever()
-    except EtlError as error:
-        log.warning("not listening", reason=error.message, hint=error.hint)
-        log.warning("changes are seen by interval", interval=duration_text(settings.etl_interval))

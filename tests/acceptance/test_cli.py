@@ -18,7 +18,7 @@ import pytest
 
 from etl.cli.main import commands
 from etl.local.ports import any_free_port
-from etl.local.record import living_record
+from etl.local.record import running_record
 from etl.runtime.program import PROGRAM
 from tests.conftest import wait_until
 
@@ -33,7 +33,7 @@ def local_dir() -> Iterator[Path]:
         directory = Path(made)
         directory.chmod(0o755)
         yield directory / "local"
-        wait_until(lambda: living_record(directory / "local") is None)
+        wait_until(lambda: running_record(directory / "local") is None)
 
 
 def environment(local_dir: Path) -> dict[str, str]:

@@ -98,7 +98,7 @@ def api(
     bucket.put("1000.png", plain())
     bucket.put("1001.csv", "first_name,last_name,birthts\nAnn,Lee,0\nBo,Li,soon\n")
     manager.run(Trigger.CLI)
-    ThumbnailIndexer(settings).keep()
+    ThumbnailIndexer(settings).run()
     url = tmp_path / "url"
     with ExitStack() as both:
         both.enter_context(running(settings, tmp_path, "schedule"))

@@ -45,7 +45,7 @@ def url(settings: Settings, bucket: TestBucket, manager: DataManager) -> Iterato
     bucket.put("1000.png", plain())
     bucket.put("photos/wrong.csv", "first_name,last_name,birthts\nBo,Li,soon\n")
     manager.run(Trigger.CLI)
-    ThumbnailIndexer(settings).keep()
+    ThumbnailIndexer(settings).run()
     keys = SecretStr(str(entry_for("client", Role.ADMIN, KEY)))
     with serving(settings.model_copy(update={"api_keys": keys})) as (host, port, _):
         yield f"http://{host}:{port}"

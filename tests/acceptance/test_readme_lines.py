@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from etl.local.ports import any_free_port
-from etl.local.record import living_record
+from etl.local.record import running_record
 from etl.runtime.program import PROGRAM
 from tests.conftest import wait_until
 from tests.processes import ROOT
@@ -108,7 +108,7 @@ def shell() -> Iterator[Shell]:
         yield Shell(folder, said)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
-        wait_until(lambda: living_record(folder / ".local") is None)
+        wait_until(lambda: running_record(folder / ".local") is None)
 
 
 @dataclass(frozen=True)

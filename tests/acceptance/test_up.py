@@ -219,7 +219,7 @@ def test_up_names_a_store_without_notifications(settings: Settings, up: Callable
     assert "does not support bucket notifications" in started.said()
     assert "does not support listening" in started.said()
     assert "S3_ENDPOINT answers" not in started.said()
-    assert started.log("scheduler").count("not listening") == 1
+    assert started.log("scheduler").count("stopped listening") == 1
 
 
 @pytest.mark.usefixtures("bucket")

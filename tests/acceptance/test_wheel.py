@@ -22,7 +22,7 @@ import pytest
 
 from etl import __version__
 from etl.local.ports import any_free_port
-from etl.local.record import living_record
+from etl.local.record import running_record
 from tests.conftest import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -100,7 +100,7 @@ def up(bucketline: Path, hostile: Path) -> Iterator[str]:
     yield (hostile / ".local/api.url").read_text().strip()
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0, said.read_text()
-    wait_until(lambda: living_record(hostile / ".local") is None)
+    wait_until(lambda: running_record(hostile / ".local") is None)
 
 
 def call(program: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -58,7 +58,7 @@ def kill_when(settings: Settings, condition: str) -> None:
 
 
 def check_level(settings: Settings, engine: Engine, images: int) -> None:
-    kept = ThumbnailIndexer(settings).keep(wait_seconds=30)
+    kept = ThumbnailIndexer(settings).run(wait_seconds=30)
     assert kept.passed_over == 0
     assert verify(settings, engine) == []
     with engine.connect() as connection:
@@ -85,7 +85,7 @@ def test_killed_at_any_moment_the_next_time_makes_it_good(
 def test_killed_while_it_removes_the_next_time_makes_it_good(
     many: TestBucket, settings: Settings, engine: Engine, manager: DataManager
 ):
-    ThumbnailIndexer(settings).keep()
+    ThumbnailIndexer(settings).run()
     gone = [f"{n}.png" for n in range(0, IMAGES, 3)]
     contents = {key: many.get(key) for key in gone}
     map_in_threads(many.remove, gone, 8)

@@ -24,11 +24,11 @@ from urllib3 import PoolManager, Retry, Timeout
 from urllib3.exceptions import HTTPError
 
 from etl.local import notes, recorded, running
-from etl.local.accounts import identity, plain_account
+from etl.local.accounts import identity, unprivileged_account
 from etl.local.ports import any_free_port, choose_port
-from etl.local.postgres_binaries import Binaries, find_binaries, reachable
+from etl.local.postgres_binaries import Binaries, accessible, find_binaries
 from etl.local.processes import is_alive, stop_leftover, was_started_with
-from etl.local.record import living_record, read_record, supervisor_lock_path
+from etl.local.record import read_record, running_record, supervisor_lock_path
 from etl.model.errors import ConfigurationError, DatabaseUnavailable
 from etl.runtime.locks import FileLock, is_held
 from etl.settings import Settings
@@ -59,7 +59,7 @@ with running(settings) as full:
 FORKING_HOLDER = """
 import os, signal, sys
 from pathlib import Path
-from etl.local.accounts import identity, plain_account
+from etl.local.accounts import identity, unprivileged_account
 from etl.runtime.locks import FileLock
 lock = FileLock(Path(sys.argv[1]))
 assert lock.try_shared()
@@ -126,7 +126,7 @@ def await_down(local_dir: Path) -> None:
 
 
 def living(local_dir: Path) -> StackRecord:
-    record = living_record(local_dir)
+    record = running_record(local_dir)
     assert record is not None
     return record
 
@@ -352,11 +352,11 @@ def test_binaries_out_of_reach_are_copied_for_the_plain_account(local_dir: Path)
             shutil.copytree(part, private / part.name, symlinks=True)
         folder = private / installed.folder.relative_to(package.parent)
         hidden = Binaries(folder, installed.major, installed.version)
-        account = plain_account(private)
+        account = unprivileged_account(private)
 
-        found = reachable(hidden, account, shared)
+        found = accessible(hidden, account, shared)
         assert (found != hidden) == IS_ROOT
-        assert reachable(hidden, account, shared) == found
+        assert accessible(hidden, account, shared) == found
         for program in (found.postgres, found.initdb):
             said = subprocess.run(
                 [program, "--version"],

@@ -27,7 +27,7 @@ from etl import local
 from etl.cli.prepare import prepare
 from etl.db.engine import connect
 from etl.local.ports import any_free_port
-from etl.local.record import living_record
+from etl.local.record import running_record
 from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
@@ -60,7 +60,7 @@ def own(api_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
         with local.running(Settings(_env_file=None, local_dir=directory / "local")) as settings:
             prepare(settings, make_tables=True, make_buckets=True)
             yield settings
-        wait_until(lambda: living_record(directory / "local") is None)
+        wait_until(lambda: running_record(directory / "local") is None)
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_the_store_killed_under_load_loses_no_user(own: Settings, start: Start, 
         assert put(own, "first.csv")
         wait_until(lambda: scalar(own_engine, "SELECT count(*) FROM bucket_event"))
         DataManager(own).run(Trigger.INTERVAL)
-        record = living_record(own.local_dir.resolve())
+        record = running_record(own.local_dir.resolve())
         assert record is not None
         with ThreadPoolExecutor(8) as pool:
             sent = [pool.submit(put, own, f"{number}.csv") for number in range(300)]
@@ -214,7 +214,7 @@ def test_while_the_database_is_down_events_wait_for_the_listener(
     own: Settings, start: Start, own_engine: Engine
 ):
     """Or for the run that it asks for when it had to begin anew: nothing is lost either way."""
-    record = living_record(own.local_dir.resolve())
+    record = running_record(own.local_dir.resolve())
     assert record is not None
     with listener(own_engine, start):
         pid = record.services["postgres"].pid
@@ -229,7 +229,7 @@ def test_while_the_database_is_down_events_wait_for_the_listener(
 
 
 def test_while_the_database_is_down_the_sender_is_told(own: Settings, start: Start, api_port: int):
-    record = living_record(own.local_dir.resolve())
+    record = running_record(own.local_dir.resolve())
     assert record is not None
     serve(start, api_port)
     pid = record.services["postgres"].pid

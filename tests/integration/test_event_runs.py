@@ -586,14 +586,10 @@ def test_a_refused_event_run_is_not_tried_again_at_once(
 
 
 def test_an_object_that_the_store_refuses_is_tried_again_later(
-    bucket: TestBucket,
-    settings: Settings,
-    engine: Engine,
-    tell: Tell,
-    monkeypatch: pytest.MonkeyPatch,
+    bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
 ):
-    monkeypatch.setattr("etl.services.scheduler.FIRST_RETRY_SECONDS", 0.2)
-    with scheduling(settings, DataManager(settings, store=RefusesOnce(settings))):
+    manager = DataManager(settings, store=RefusesOnce(settings))
+    with scheduling(settings, manager, first_retry_seconds=0.2):
         wait_until(lambda: runs(engine, "state = 'succeeded'") == 1)
         bucket.user("1.csv")
         tell("1.csv")
@@ -602,15 +598,11 @@ def test_an_object_that_the_store_refuses_is_tried_again_later(
 
 
 def test_an_object_that_the_store_refuses_holds_up_no_other(
-    bucket: TestBucket,
-    settings: Settings,
-    engine: Engine,
-    tell: Tell,
-    monkeypatch: pytest.MonkeyPatch,
+    bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
 ):
     """Given a minute until it is tried again, others come, and it is not tried with them."""
-    monkeypatch.setattr("etl.services.scheduler.FIRST_RETRY_SECONDS", 60)
-    with scheduling(settings, DataManager(settings, store=RefusesLocked(settings))):
+    manager = DataManager(settings, store=RefusesLocked(settings))
+    with scheduling(settings, manager, first_retry_seconds=60):
         wait_until(lambda: runs(engine, "state = 'succeeded'") == 1)
         bucket.user("locked.csv")
         tell("locked.csv")

@@ -1,4 +1,4 @@
-"""How long a burst of events gathers before a run looks at it."""
+"""How long the scheduler debounces a burst of events before a run."""
 
 from __future__ import annotations
 
@@ -6,32 +6,35 @@ import json
 from collections.abc import Sequence
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine, text
 
 from etl.db import events
-from etl.services.scheduler import BURST, MOST_GATHERS, Scheduler
+from etl.runtime.service import StopEvent
+from etl.services.scheduler import BURST, MAX_DEBOUNCE_WINDOWS, Scheduler
 from etl.settings import Settings
 from etl.sync.manager import DataManager
 
 
-class Bursting(Scheduler):
-    """Events come in whenever it waits, so many each time, and none after the last."""
+class Bursting(StopEvent):
+    """Events come in during each wait, so many each time, and none after the last."""
 
     def __init__(self, settings: Settings, engine: Engine, coming: Sequence[int]) -> None:
-        super().__init__(settings, DataManager(settings))
+        super().__init__()
         self._source, self._database = settings.source_bucket, engine
+        self._window = settings.event_gather.total_seconds()
         self._coming = list(coming)
         self.waits = 0
 
-    def _wait(self, seconds: float, connection: Connection | None = None) -> None:
-        assert seconds <= self._settings.event_gather.total_seconds()
-        assert connection is None
+    def wait(self, seconds: float, *sources: object) -> bool:
+        assert seconds == self._window
+        assert not sources
         self.waits += 1
         count = self._coming.pop(0) if self._coming else 0
         records = [record(self._source, f"{self.waits}/{number}.csv") for number in range(count)]
-        told = events.parse(json.dumps({"Records": records}).encode())
+        parsed = events.parse(json.dumps({"Records": records}).encode())
         with self._database.begin() as writing:
-            events.store(writing, told, source_bucket=self._source)
+            events.store(writing, parsed, source_bucket=self._source)
+        return False
 
 
 def record(bucket: str, key: str) -> dict[str, object]:
@@ -46,16 +49,17 @@ def record(bucket: str, key: str) -> dict[str, object]:
         ([BURST - 1, BURST], 1),
         ([BURST, BURST - 1, BURST], 2),
         ([BURST] * 5, 6),
-        ([BURST] * 99, MOST_GATHERS),
+        ([BURST] * 99, MAX_DEBOUNCE_WINDOWS),
     ],
     ids=["nothing more", "few", "a short burst", "a long one", "one without end"],
 )
-def test_a_burst_gathers_for_as_long_as_many_come(
+def test_debounce_window_is_extended_while_a_burst_continues(
     settings: Settings, engine: Engine, coming: list[int], waits: int
 ):
-    scheduler = Bursting(settings, engine, coming)
+    scheduler = Scheduler(settings, DataManager(settings))
+    scheduler.stopping = bursting = Bursting(settings, engine, coming)
     with engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         connection.execute(text(f"LISTEN {events.CHANNEL}"))
-        scheduler._gather(connection)  # noqa: SLF001 - what decides when a run begins
-    assert scheduler.waits == waits
+        scheduler._debounce(connection)  # noqa: SLF001 - what decides when a run begins
+    assert bursting.waits == waits

@@ -186,7 +186,7 @@ def test_head_ignores_range_everywhere(
     bucket.user("1000.csv")
     bucket.put("1000.png", plain())
     manager.run(Trigger.CLI)
-    ThumbnailIndexer(settings).keep()
+    ThumbnailIndexer(settings).run()
     paths = [
         f"/objects/{bucket.name}/1000.csv",
         "/data/1000/image",

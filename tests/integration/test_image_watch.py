@@ -13,7 +13,7 @@ from etl.db.engine import connect_unpooled, image_lock
 from etl.images.indexer import ThumbnailIndexer
 from etl.model.errors import ObjectStoreUnavailable
 from etl.model.values import SourceFile, SourceObject, Trigger
-from etl.services.image_worker import ImageWatch
+from etl.services.image_worker import ImageWorker
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.sync.manager import DataManager
@@ -22,14 +22,16 @@ from tests.pictures import plain
 
 
 @contextmanager
-def watching(settings: Settings, keeper: ThumbnailIndexer | None = None) -> Iterator[None]:
-    watch = ImageWatch(settings, keeper or ThumbnailIndexer(settings))
-    thread = threading.Thread(target=watch.run_forever)
+def working(
+    settings: Settings, indexer: ThumbnailIndexer | None = None, **seconds: float
+) -> Iterator[None]:
+    worker = ImageWorker(settings, indexer or ThumbnailIndexer(settings), **seconds)
+    thread = threading.Thread(target=worker.run_forever)
     thread.start()
     try:
         yield
     finally:
-        watch.stop()
+        worker.stop()
         thread.join(60)
         assert not thread.is_alive()
 
@@ -55,7 +57,7 @@ def test_what_waits_at_the_start_and_what_runs_bring_is_looked_at(
 ):
     bucket.put("a.png", plain())
     manager.run(Trigger.CLI)
-    with watching(settings):
+    with working(settings):
         wait_until(lambda: count(engine) == 1)
         bucket.put("b.png", plain(50, 50))
         manager.run(Trigger.CLI)
@@ -92,7 +94,7 @@ def test_a_run_without_images_wakes_nobody(
 def test_a_lost_connection_is_made_again(
     bucket: TestBucket, settings: Settings, engine: Engine, manager: DataManager
 ):
-    with watching(settings):
+    with working(settings):
         bucket.put("a.png", plain())
         manager.run(Trigger.CLI)
         wait_until(lambda: count(engine) == 1)
@@ -103,11 +105,7 @@ def test_a_lost_connection_is_made_again(
 
 
 def test_a_store_that_is_down_is_waited_for(
-    bucket: TestBucket,
-    settings: Settings,
-    engine: Engine,
-    manager: DataManager,
-    monkeypatch: pytest.MonkeyPatch,
+    bucket: TestBucket, settings: Settings, engine: Engine, manager: DataManager
 ):
     class DownAtFirst(ObjectStore):
         attempts = 0
@@ -118,21 +116,16 @@ def test_a_store_that_is_down_is_waited_for(
                 raise ObjectStoreUnavailable("The store is starting.")
             return super().fetch(bucket, source)
 
-    monkeypatch.setattr("etl.services.image_worker.FIRST_RETRY_SECONDS", 0.1)
     bucket.put("a.png", plain())
     manager.run(Trigger.CLI)
     store = DownAtFirst(settings)
-    with watching(settings, ThumbnailIndexer(settings, store=store)):
+    with working(settings, ThumbnailIndexer(settings, store=store), first_retry_seconds=0.1):
         wait_until(lambda: count(engine) == 1)
     assert store.attempts == 2
 
 
 def test_a_fault_of_ours_does_not_end_it(
-    bucket: TestBucket,
-    settings: Settings,
-    engine: Engine,
-    manager: DataManager,
-    monkeypatch: pytest.MonkeyPatch,
+    bucket: TestBucket, settings: Settings, engine: Engine, manager: DataManager
 ):
     class FaultyAtFirst(ObjectStore):
         attempts = 0
@@ -143,24 +136,19 @@ def test_a_fault_of_ours_does_not_end_it(
                 raise LookupError
             return super().fetch(bucket, source)
 
-    monkeypatch.setattr("etl.services.image_worker.FIRST_RETRY_SECONDS", 0.1)
     bucket.put("a.png", plain())
     manager.run(Trigger.CLI)
-    with watching(settings, ThumbnailIndexer(settings, store=FaultyAtFirst(settings))):
+    indexer = ThumbnailIndexer(settings, store=FaultyAtFirst(settings))
+    with working(settings, indexer, first_retry_seconds=0.1):
         wait_until(lambda: count(engine) == 1)
 
 
 def test_it_waits_while_another_looks_after_the_images(
-    bucket: TestBucket,
-    settings: Settings,
-    engine: Engine,
-    manager: DataManager,
-    monkeypatch: pytest.MonkeyPatch,
+    bucket: TestBucket, settings: Settings, engine: Engine, manager: DataManager
 ):
-    monkeypatch.setattr("etl.services.image_worker.BUSY_RETRY_SECONDS", 0.1)
     bucket.put("a.png", plain())
     manager.run(Trigger.CLI)
-    with image_lock(connect_unpooled(settings)) as _, watching(settings):
+    with image_lock(connect_unpooled(settings)) as _, working(settings, busy_retry_seconds=0.1):
         assert count(engine) == 0
-    with watching(settings):
+    with working(settings):
         wait_until(lambda: count(engine) == 1)

@@ -77,9 +77,9 @@ def images(engine: Engine) -> Images:
     return Images(engine)
 
 
-def announce(settings: Settings, engine: Engine) -> int:
+def announce(settings: Settings, engine: Engine, **limits: int) -> int:
     with engine.connect() as connection:
-        return Announcer(settings, TOPIC).announce(connection)
+        return Announcer(settings, TOPIC, **limits).announce(connection)
 
 
 def heard(brokers: Brokers, count: int) -> list[dict[str, Any]]:
@@ -161,10 +161,7 @@ def test_a_replaced_image_is_announced_again_and_a_corrupt_one_without_thumbnail
     ]
 
 
-def test_many_images_are_announced_in_chunks(
-    brokers: Brokers, told: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("etl.services.kafka.announce.CHUNK", 100)
+def test_many_images_are_announced_in_pages(brokers: Brokers, told: Settings, engine: Engine):
     with engine.begin() as connection:
         connection.execute(
             text(
@@ -172,11 +169,11 @@ def test_many_images_are_announced_in_chunks(
                 " SELECT n || '.png', n, 'unsupported', n, now() FROM generate_series(1, 950) n"
             )
         )
-    assert announce(told, engine) == 950
+    assert announce(told, engine, page_rows=100) == 950
     assert {one["key"] for one in heard(brokers, 950)} == {f"{n}.png" for n in range(1, 951)}
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM image"))
-    assert announce(told, engine) == 950
+    assert announce(told, engine, page_rows=100) == 950
 
 
 def test_what_no_broker_has_taken_is_announced_later(
@@ -204,7 +201,7 @@ def test_what_a_run_and_the_watch_over_images_write_is_announced(
     bucket.put("1.png", plain())
     bucket.put("2.png", b"no picture")
     manager.run(Trigger.CLI)
-    ThumbnailIndexer(told).keep()
+    ThumbnailIndexer(told).run()
     assert announce(told, engine) == 2
     indexed, useless, ready = sorted(heard(brokers, 3), key=lambda one: (one["type"], one["key"]))
     assert (indexed["key"], indexed["state"], indexed["user_id"]) == ("1.png", "ready", "1")
@@ -213,7 +210,7 @@ def test_what_a_run_and_the_watch_over_images_write_is_announced(
     assert [one["size"] for one in ready["thumbnails"]] == sorted(told.thumbnail_sizes)
     bucket.remove("1.png")
     manager.run(Trigger.CLI)
-    ThumbnailIndexer(told).keep()
+    ThumbnailIndexer(told).run()
     assert announce(told, engine) == 1
     assert announce(told, engine) == 0
 

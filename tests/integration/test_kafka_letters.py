@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 from sqlalchemy import Engine, text
 
-from etl.services.kafka.letters import MAX_LETTER_BYTES
+from etl.services.kafka.letters import MAX_MESSAGE_BYTES
 from etl.settings import Settings
 from tests.brokers import TOPIC, Brokers, Start, notification
 from tests.conftest import wait_until
@@ -127,7 +127,7 @@ def test_of_one_too_large_the_beginning_is_kept(
     wait_until(lambda: stored(engine) == ["1.csv"])
     (letter,) = brokers.read("dead-letters", 1)
     assert consumer.end() == 0
-    assert letter.value() == TOO_LARGE[:MAX_LETTER_BYTES]
+    assert letter.value() == TOO_LARGE[:MAX_MESSAGE_BYTES]
     assert b"bytes" in dict(letter.headers() or [])["dead-letter-reason"]
 
 
@@ -143,7 +143,7 @@ def test_no_offset_is_committed_before_the_dead_letter_topic_has_the_letter(
     nonsense = b"nonsense" * 1000
     brokers.send(TOPIC, [notification("1.csv"), nonsense], partition=1)
     consumer = consuming(settings)
-    wait_until(lambda: "storing no events" in consumer.log())
+    wait_until(lambda: "storing events failed" in consumer.log())
     assert stored(engine) == ["1.csv"]
     # The event may have come in a batch of its own, and is then committed rightly.
     assert nonsense not in brokers.below_committed(TOPIC, settings.kafka_group)

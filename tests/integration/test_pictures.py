@@ -45,7 +45,7 @@ class Site:
 
     def keep(self) -> None:
         self.run()
-        ThumbnailIndexer(self.settings).keep()
+        ThumbnailIndexer(self.settings).run()
 
     def get(self, path: str, **headers: str) -> TestResponse:
         return self.client.get(path, headers=headers, buffered=True)
@@ -138,7 +138,7 @@ def test_a_user_shows_facts_and_addresses_that_can_be_read(five: Site):
 @pytest.mark.parametrize(
     ("user_id", "state", "reason"),
     [
-        ("bad", "corrupt", "Upload the picture again"),
+        ("bad", "corrupt", "Upload the image again"),
         ("page", "unsupported", "JPEG, PNG, WebP or GIF"),
         ("bomb", "too-large", "50,000,000 pixels"),
         ("new", "waiting", "not been looked at yet"),

@@ -146,13 +146,13 @@ def test_the_figure_of_a_run_counts_what_its_images_showed_later(
     bucket.put("2.png", b"no picture")
     first = manager.run(Trigger.CLI)
     assert first.counts.problems == agreeing(client, first.id) == 1
-    ThumbnailIndexer(settings).keep()
+    ThumbnailIndexer(settings).run()
     assert agreeing(client, first.id) == 3
 
     bucket.put("1.png", b"\x89PNG\r\n\x1a\nno more")  # the same bytes again, known to be corrupt
     second = manager.run(Trigger.CLI)
     assert second.counts.problems == agreeing(client, second.id)
-    ThumbnailIndexer(settings).keep()
+    ThumbnailIndexer(settings).run()
     assert agreeing(client, second.id) == 1
     assert agreeing(client, first.id) == 3
 
@@ -162,9 +162,9 @@ def test_the_figure_of_a_run_loses_problems_that_are_gone(
 ):
     bucket.put("1.png", plain(20, 20))
     run_id = manager.run(Trigger.CLI).id
-    ThumbnailIndexer(settings.model_copy(update={"image_max_pixels": 100})).keep()
+    ThumbnailIndexer(settings.model_copy(update={"image_max_pixels": 100})).run()
     assert agreeing(client, run_id) == 1
-    ThumbnailIndexer(settings).keep(again=True)
+    ThumbnailIndexer(settings).run(again=True)
     assert agreeing(client, run_id) == 0
 
 
@@ -176,7 +176,7 @@ def test_the_figure_of_a_run_keeps_problems_that_were_pruned(
     run_id = manager.run(Trigger.CLI).id
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM problem"))  # as PROBLEM_RETENTION does, much later
-    ThumbnailIndexer(settings.model_copy(update={"image_max_pixels": 100})).keep()
+    ThumbnailIndexer(settings.model_copy(update={"image_max_pixels": 100})).run()
     with engine.connect() as connection:
         query = text("SELECT counts->'problems' FROM run WHERE id = :id")
         assert connection.scalar(query, {"id": run_id}) == 2

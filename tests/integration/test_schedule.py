@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import pairwise
-from types import SimpleNamespace
 
 import pytest
 from pydantic import SecretStr
@@ -17,6 +16,7 @@ from sqlalchemy import Engine, text
 from etl.db.runs import request_run
 from etl.model.errors import ObjectStoreUnavailable, RightMissing
 from etl.model.values import RunReport, Trigger
+from etl.runtime.service import StopEvent
 from etl.services.scheduler import Scheduler
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
@@ -26,8 +26,10 @@ from tests.conftest import TestBucket, wait_until
 
 
 @contextmanager
-def scheduling(settings: Settings, manager: DataManager | None = None) -> Iterator[Scheduler]:
-    scheduler = Scheduler(settings, manager or DataManager(settings))
+def scheduling(
+    settings: Settings, manager: DataManager | None = None, **seconds: float
+) -> Iterator[Scheduler]:
+    scheduler = Scheduler(settings, manager or DataManager(settings), **seconds)
     thread = threading.Thread(target=scheduler.run_forever)
     thread.start()
     try:
@@ -117,7 +119,7 @@ def test_the_newest_run_is_the_last_even_if_the_clock_was_set_back(
 
 
 def test_a_run_that_failed_for_an_outage_is_tried_again_before_the_interval(
-    bucket: TestBucket, settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    bucket: TestBucket, settings: Settings, engine: Engine
 ):
     class DownAtFirst(ObjectStore):
         attempts = 0
@@ -131,15 +133,13 @@ def test_a_run_that_failed_for_an_outage_is_tried_again_before_the_interval(
             return super().list_pages(bucket, split_points)
 
     bucket.user("1.csv")
-    monkeypatch.setattr("etl.services.scheduler.FIRST_RETRY_SECONDS", 0.2)
-    with scheduling(settings, DataManager(settings, store=DownAtFirst(settings))):
+    manager = DataManager(settings, store=DownAtFirst(settings))
+    with scheduling(settings, manager, first_retry_seconds=0.2):
         wait_until(lambda: runs(engine, "state = 'succeeded'"))
     assert runs(engine, "state = 'failed' AND error->>'code' = 'ObjectStoreUnavailable'") == 1
 
 
-def test_publishing_that_fails_is_tried_ever_more_rarely(
-    bucket: TestBucket, settings: Settings, monkeypatch: pytest.MonkeyPatch
-):
+def test_publishing_that_fails_is_tried_ever_more_rarely(bucket: TestBucket, settings: Settings):
     times: list[float] = []
 
     class Watched(DataManager):
@@ -148,10 +148,8 @@ def test_publishing_that_fails_is_tried_ever_more_rarely(
             return super().publish_if_due(wait_seconds=wait_seconds)
 
     bucket.user("1.csv")
-    monkeypatch.setattr("etl.services.scheduler.FIRST_RETRY_SECONDS", 0.2)
-    monkeypatch.setattr("etl.services.scheduler.LOOK_EVERY_SECONDS", 0.01)
     nowhere = settings.model_copy(update={"processed_bucket": "there-is-no-such-bucket"})
-    with scheduling(nowhere, Watched(nowhere)):
+    with scheduling(nowhere, Watched(nowhere), first_retry_seconds=0.2, poll_seconds=0.01):
         wait_until(lambda: len(times) >= 4)
     gaps = [later - earlier for earlier, later in pairwise(times)]
     for gap, least in zip(gaps, (0.2, 0.4, 0.8), strict=False):
@@ -160,7 +158,7 @@ def test_publishing_that_fails_is_tried_ever_more_rarely(
 
 @pytest.mark.parametrize("error", [RightMissing, ValueError])
 def test_a_failure_that_lasts_is_retried_more_and_more_rarely(
-    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+    settings: Settings, engine: Engine, error: type[Exception]
 ):
     """Given a run that fails at once, when it is retried, then the process waits in between."""
 
@@ -173,28 +171,26 @@ def test_a_failure_that_lasts_is_retried_more_and_more_rarely(
                 raise error("broken")
             return super().run_requested(wait_seconds=wait_seconds)
 
-    monkeypatch.setattr("etl.services.scheduler.FIRST_RETRY_SECONDS", 0.01)
-    with scheduling(settings, Broken(settings)) as scheduler:
+    with scheduling(settings, Broken(settings), first_retry_seconds=0.01) as scheduler:
         wait_until(lambda: runs(engine, "state = 'succeeded'"))
-        wait_until(lambda: scheduler._failed_retry._seconds == 0.01)  # noqa: SLF001 - is reset
+        wait_until(lambda: scheduler._error_retry._seconds == 0.01)  # noqa: SLF001 - is reset
 
 
-def test_while_the_database_is_away_nothing_spins(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-):
+def test_while_the_database_is_away_nothing_spins(settings: Settings):
     """Given a retry that is due, when no connection can be made, then the waits still hold."""
-    monkeypatch.setattr("etl.services.scheduler.FIRST_RETRY_SECONDS", 0)
+    waits: list[float] = []
+
+    class Stopping(StopEvent):
+        def wait(self, seconds: float, *_sources: object) -> bool:
+            waits.append(seconds)
+            self.set()
+            return True
+
     lost = settings.model_copy(
         update={"database_url": SecretStr("postgresql://somebody@127.0.0.1:9/nowhere")}
     )
-    scheduler = Scheduler(lost, DataManager(lost))
-    scheduler._retry.arm()  # noqa: SLF001 - as a run that failed for the outage has it
-    waits: list[float] = []
-
-    def select(_read: object, _write: object, _rest: object, seconds: float) -> None:
-        waits.append(seconds)
-        scheduler.stop()
-
-    monkeypatch.setattr("etl.services.scheduler.select", SimpleNamespace(select=select))
+    scheduler = Scheduler(lost, DataManager(lost), first_retry_seconds=0)
+    scheduler.stopping = Stopping()
+    scheduler._run_retry.arm()  # noqa: SLF001 - as a run that failed for the outage has it
     scheduler.run_forever()
     assert waits == [0.5]

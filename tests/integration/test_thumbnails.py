@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import threading
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from etl.db.engine import connect_unpooled, image_lock
 from etl.db.problems import open_problems
 from etl.db.revisions import Resource, current
 from etl.images.indexer import IndexReport, ThumbnailIndexer
-from etl.images.rows import count_waiting
+from etl.images.rows import count_pending
 from etl.model.errors import (
     ConfigurationError,
     DatabaseUnavailable,
@@ -23,6 +22,7 @@ from etl.model.errors import (
     ObjectStoreUnavailable,
 )
 from etl.model.values import SourceFile, SourceObject, Trigger
+from etl.runtime.service import StopEvent
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.sync.manager import DataManager
@@ -48,10 +48,10 @@ class Gallery:
         for name, content in images.items():
             self.bucket.put(name.replace("_", "."), content)
 
-    def keep(self) -> IndexReport:
+    def keep(self, **limits: int) -> IndexReport:
         """A run, and then the images."""
         self.manager.run(Trigger.CLI)
-        return ThumbnailIndexer(self.settings).keep()
+        return ThumbnailIndexer(self.settings, **limits).run()
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         with self.engine.connect() as connection:
@@ -72,7 +72,7 @@ class Gallery:
 
     def waiting(self) -> int:
         with self.engine.connect() as connection:
-            return count_waiting(connection, self.settings)
+            return count_pending(connection, self.settings)
 
     def revision(self) -> int:
         with self.engine.connect() as connection:
@@ -219,10 +219,10 @@ def test_an_image_of_too_many_bytes_is_not_fetched(gallery: Gallery):
         def fetch(self, bucket: str, source: SourceObject) -> SourceFile | None:
             raise AssertionError((bucket, source))
 
-    kept = ThumbnailIndexer(limited, store=NeverAsked(limited)).keep()
+    kept = ThumbnailIndexer(limited, store=NeverAsked(limited)).run()
     assert (kept.too_large, gallery.state("a.png")) == (1, "too-large")
-    assert ThumbnailIndexer(gallery.settings).keep().looked_at == 0
-    assert ThumbnailIndexer(gallery.settings).keep(again=True).ready == 1
+    assert ThumbnailIndexer(gallery.settings).run().looked_at == 0
+    assert ThumbnailIndexer(gallery.settings).run(again=True).ready == 1
     assert gallery.problems() == []
     gallery.check_level()
 
@@ -231,10 +231,10 @@ def test_a_size_added_to_the_settings_is_made_of_every_image(gallery: Gallery):
     gallery.put(a_png=plain(), b_png=b"odd")
     gallery.keep()
     more = gallery.settings.model_copy(update={"thumbnail_sizes": (256, 128, 64)})
-    kept = ThumbnailIndexer(more).keep()
+    kept = ThumbnailIndexer(more).run()
     assert (kept.looked_at, kept.thumbnails_put) == (1, 1)
     assert len(gallery.thumbnails.keys()) == 3
-    assert ThumbnailIndexer(more).keep().looked_at == 0
+    assert ThumbnailIndexer(more).run().looked_at == 0
 
 
 def test_a_size_removed_from_the_settings_is_removed_of_every_image(gallery: Gallery):
@@ -243,14 +243,14 @@ def test_a_size_removed_from_the_settings_is_removed_of_every_image(gallery: Gal
     gallery.thumbnails.remove(next(filter(re.compile("@64").search, gallery.thumbnails.keys())))
     fewer = gallery.settings.model_copy(update={"thumbnail_sizes": (256,)})
     before = gallery.revision()
-    kept = ThumbnailIndexer(fewer).keep(again=True)
+    kept = ThumbnailIndexer(fewer).run(again=True)
     assert (kept.looked_at, kept.thumbnails_removed) == (0, 2)
     assert gallery.rows("SELECT DISTINCT sizes FROM image") == [([256],)]
     assert gallery.revision() > before
     left = gallery.thumbnails.keys()
     assert [key.partition("@")[2] for key in left] == ["256.webp"] * 2
     assert verify(fewer, gallery.engine) == []
-    assert ThumbnailIndexer(fewer).keep().looked_at == 0
+    assert ThumbnailIndexer(fewer).run().looked_at == 0
     assert gallery.keep().thumbnails_put == 2
     gallery.check_level()
 
@@ -260,7 +260,7 @@ def test_thumbnails_that_somebody_took_away_are_made_again_when_asked(gallery: G
     gallery.keep()
     gallery.thumbnails.remove(gallery.thumbnails.keys()[0])
     assert gallery.keep().looked_at == 0
-    kept = ThumbnailIndexer(gallery.settings).keep(again=True)
+    kept = ThumbnailIndexer(gallery.settings).run(again=True)
     assert (kept.looked_at, kept.thumbnails_put) == (1, 1)
     gallery.check_level()
 
@@ -270,7 +270,7 @@ def test_an_image_replaced_or_removed_since_the_run_waits_for_the_next(gallery: 
     gallery.manager.run(Trigger.CLI)
     gallery.put(a_png=plain(50, 50))
     gallery.bucket.remove("b.png")
-    kept = ThumbnailIndexer(gallery.settings).keep()
+    kept = ThumbnailIndexer(gallery.settings).run()
     assert (kept.looked_at, kept.passed_over) == (0, 2)
     assert gallery.waiting() == 2
     assert gallery.keep().looked_at == 1
@@ -294,7 +294,7 @@ def test_a_decoder_that_crashes_or_hangs_costs_that_image_only(
         gallery.bucket.put(f"{n}.png", plain(20 + n, 20))
     gallery.bucket.put("bad.png", what)
     gallery.manager.run(Trigger.CLI)
-    kept = ThumbnailIndexer(limited, look=behaviour.look).keep()
+    kept = ThumbnailIndexer(limited, decode=behaviour.look).run()
     assert (kept.ready, kept.looked_at) == (8, 9)
     assert gallery.state("bad.png") == state
     assert [(key, found) for key, found, _ in gallery.problems()] == [("bad.png", code)]
@@ -304,21 +304,20 @@ def test_a_decoder_that_crashes_or_hangs_costs_that_image_only(
 def test_an_image_whose_decoder_is_killed_waits_and_is_not_corrupt(gallery: Gallery):
     gallery.put(a_png=plain(), b_png=b"be killed")
     gallery.manager.run(Trigger.CLI)
-    kept = ThumbnailIndexer(gallery.settings, look=behaviour.look).keep()
+    kept = ThumbnailIndexer(gallery.settings, decode=behaviour.look).run()
     assert (kept.ready, kept.looked_at, kept.passed_over) == (1, 1, 1)
     assert gallery.waiting() == 1
     assert gallery.problems() == []
 
 
-def test_many_images_go_through_in_chunks(gallery: Gallery, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("etl.images.indexer.CHUNK", 3)
-    monkeypatch.setattr("etl.images.rows.PAGE", 4)
+def test_many_images_go_through_in_chunks(gallery: Gallery):
+    limits = {"chunk_images": 3, "page_rows": 4}
     for n in range(14):
         gallery.bucket.put(f"{n}.png", plain(10 + n, 10))
-    assert gallery.keep().looked_at == 14
+    assert gallery.keep(**limits).looked_at == 14
     gallery.check_level()
     gallery.bucket.clear()
-    assert gallery.keep().thumbnails_removed == 28
+    assert gallery.keep(**limits).thumbnails_removed == 28
     gallery.check_level()
 
 
@@ -326,9 +325,9 @@ def test_stopping_leaves_the_rest_for_later(gallery: Gallery):
     for n in range(5):
         gallery.bucket.put(f"{n}.png", plain(10 + n, 10))
     gallery.manager.run(Trigger.CLI)
-    stopping = threading.Event()
+    stopping = StopEvent()
     stopping.set()
-    assert ThumbnailIndexer(gallery.settings).keep(stopping=stopping).looked_at == 0
+    assert ThumbnailIndexer(gallery.settings).run(stopping=stopping).looked_at == 0
     assert gallery.waiting() == 5
 
 
@@ -336,8 +335,8 @@ def test_only_one_at_a_time_looks_after_images(gallery: Gallery):
     gallery.put(a_png=plain())
     gallery.manager.run(Trigger.CLI)
     with image_lock(connect_unpooled(gallery.settings)), pytest.raises(ImageWorkerBusy):
-        ThumbnailIndexer(gallery.settings).keep()
-    assert ThumbnailIndexer(gallery.settings).keep().ready == 1
+        ThumbnailIndexer(gallery.settings).run()
+    assert ThumbnailIndexer(gallery.settings).run().ready == 1
 
 
 def test_runs_go_on_while_images_are_looked_after(gallery: Gallery):
@@ -360,8 +359,8 @@ def test_a_store_that_fails_in_the_middle_costs_nothing_but_time(gallery: Galler
         gallery.bucket.put(f"{n}.png", plain(10 + n, 10))
     gallery.manager.run(Trigger.CLI)
     with pytest.raises(ObjectStoreUnavailable):
-        ThumbnailIndexer(gallery.settings, store=Failing(gallery.settings)).keep()
-    assert ThumbnailIndexer(gallery.settings).keep().passed_over == 0
+        ThumbnailIndexer(gallery.settings, store=Failing(gallery.settings)).run()
+    assert ThumbnailIndexer(gallery.settings).run().passed_over == 0
     gallery.check_level()
 
 
@@ -369,7 +368,7 @@ def test_processes_that_cannot_start_make_no_image_corrupt(gallery: Gallery):
     gallery.put(a_png=plain())
     gallery.manager.run(Trigger.CLI)
     with pytest.raises(ConfigurationError):
-        ThumbnailIndexer(gallery.settings, look=behaviour.Unstartable()).keep()
+        ThumbnailIndexer(gallery.settings, decode=behaviour.Unstartable()).run()
     assert gallery.waiting() == 1
 
 
@@ -385,7 +384,7 @@ def test_a_lost_lock_ends_the_work(gallery: Gallery):
     gallery.put(a_png=plain())
     gallery.manager.run(Trigger.CLI)
     with pytest.raises(DatabaseUnavailable):
-        ThumbnailIndexer(gallery.settings, store=CutOff(gallery.settings)).keep()
+        ThumbnailIndexer(gallery.settings, store=CutOff(gallery.settings)).run()
     assert gallery.waiting() == 1
     assert gallery.keep().ready == 1
     gallery.check_level()

@@ -33,7 +33,7 @@ class World:
         DataManager(self.settings).run(Trigger.CLI)
 
     def keep(self, *, again: bool = False) -> None:
-        ThumbnailIndexer(self.settings).keep(again=again)
+        ThumbnailIndexer(self.settings).run(again=again)
 
     def execute(self, statement: str) -> None:
         with self.engine.begin() as connection:

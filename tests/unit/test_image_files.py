@@ -27,7 +27,7 @@ TEXT = zlib.compress(b"A" * 2_000_000)
 def shows_corners(content: bytes) -> bool:
     """Whether the picture is ready, upright and all there."""
     examined = look(content)
-    assert examined.facts.state is ImageState.READY, examined.facts.reason
+    assert examined.metadata.state is ImageState.READY, examined.metadata.reason
     places = zip(
         ((0.2, 0.2), (0.8, 0.2), (0.2, 0.8), (0.8, 0.8)), (RED, GREEN, BLUE, WHITE), strict=True
     )
@@ -165,26 +165,26 @@ JPEGS = [
 @pytest.mark.parametrize("cut", [1, 2])
 def test_a_jpeg_that_lacks_only_its_end_is_whole(whole: bytes, padding: bytes, cut: int):
     examined = look(whole[:-cut] + padding)
-    assert examined.facts.state is ImageState.READY, examined.facts.reason
+    assert examined.metadata.state is ImageState.READY, examined.metadata.reason
     assert examined.thumbnails == look(whole).thumbnails
 
 
 @given(st.integers(0, 4), st.integers(3, 500), st.booleans())
 def test_a_jpeg_that_lacks_pixels_is_corrupt(which: int, cut: int, padded: bool):  # noqa: FBT001
     examined = look(JPEGS[which][:-cut] + b"\0" * (3000 * padded))
-    if examined.facts.state is ImageState.READY:  # what lacks is part of the last block at most
+    if examined.metadata.state is ImageState.READY:  # what lacks is part of the last block at most
         assert cut <= 8
         difference = ImageChops.difference(shown(examined), shown(look(JPEGS[which])))
         assert max(ImageStat.Stat(difference).mean) < 0.5
     else:
-        assert examined.facts.state is ImageState.CORRUPT
+        assert examined.metadata.state is ImageState.CORRUPT
 
 
 def test_a_progressive_jpeg_that_lacks_whole_scans_is_corrupt():
     whole = JPEGS[1]
     starts = [n for n in range(len(whole)) if whole[n : n + 2] in (b"\xff\xc4", b"\xff\xda")]
     for start in starts:
-        assert look(whole[:start]).facts.state is ImageState.CORRUPT
+        assert look(whole[:start]).metadata.state is ImageState.CORRUPT
 
 
 # -- WebP and GIF
@@ -252,10 +252,10 @@ def test_the_first_exif_of_a_jpeg_counts():
 FILES = [encoded(corners(), kind) for kind in ("JPEG", "PNG", "WEBP")]
 FILES += [encoded(corners(), "PNG", exif=pictures.exif(6), transparency=RED)]
 FILES += [encoded(corners(), "WEBP", exif=pictures.exif(6), xmp=XMP)]
-REDUCED = {
-    jpeg_segments.SIGNATURE[:2]: jpeg_segments.reduced,
-    png_chunks.SIGNATURE[:2]: lambda content, most: png_chunks.reduced(content, most).content,
-    b"RI": webp_chunks.reduced,
+STRIP = {
+    jpeg_segments.SIGNATURE[:2]: jpeg_segments.strip,
+    png_chunks.SIGNATURE[:2]: lambda content, most: png_chunks.strip(content, most).content,
+    b"RI": webp_chunks.strip,
 }
 
 
@@ -270,14 +270,14 @@ def test_whatever_the_bytes_reducing_them_again_changes_nothing(
     content = bytearray(FILES[which])
     for place, value in wrong:
         content[12 + int(place * (len(content) - 12))] = value
-    reduced = REDUCED[FILES[which][:2]]
-    once = reduced(bytes(content[: max(20, int(share * len(content)))]), MAX_PROFILE_BYTES)
-    assert reduced(once, MAX_PROFILE_BYTES) == once
+    strip = STRIP[FILES[which][:2]]
+    once = strip(bytes(content[: max(20, int(share * len(content)))]), MAX_PROFILE_BYTES)
+    assert strip(once, MAX_PROFILE_BYTES) == once
 
 
 @pytest.mark.parametrize("content", FILES, ids=range(len(FILES)))
-def test_a_reduced_picture_has_the_same_pixels(content: bytes):
-    once = REDUCED[content[:2]](content, MAX_PROFILE_BYTES)
+def test_a_stripped_image_has_the_same_pixels(content: bytes):
+    once = STRIP[content[:2]](content, MAX_PROFILE_BYTES)
     with Image.open(io.BytesIO(content)) as whole, Image.open(io.BytesIO(once)) as less:
         assert whole.convert("RGBA").tobytes() == less.convert("RGBA").tobytes()
         orientations = [each.getexif().get(0x0112) for each in (whole, less)]

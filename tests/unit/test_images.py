@@ -1,4 +1,4 @@
-"""Any bytes in: facts out, and thumbnails of whatever can be decoded."""
+"""Any bytes in: metadata out, and thumbnails of whatever can be decoded."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def look(content: bytes, *, max_pixels: int = MAX_PIXELS) -> Examined:
 
 
 def shown(examined: Examined, size: int = 256) -> Image.Image:
-    assert examined.facts.state is ImageState.READY, examined.facts.reason
+    assert examined.metadata.state is ImageState.READY, examined.metadata.reason
     image = Image.open(io.BytesIO(examined.thumbnails[size]), formats=["WEBP"])
     image.load()
     return image
@@ -44,11 +44,11 @@ def is_near(found: tuple[int, ...], wanted: tuple[int, ...], by: int = 40) -> bo
 
 def test_the_facts_are_those_of_the_picture():
     content = plain(300, 200, kind="JPEG")
-    facts = look(content).facts
-    assert (facts.state, facts.format, facts.mode) == (ImageState.READY, "JPEG", "RGB")
-    assert (facts.width, facts.height, facts.size_bytes) == (300, 200, len(content))
-    assert facts.sha256 == hashlib.sha256(content).hexdigest()
-    assert facts.reason is None
+    metadata = look(content).metadata
+    assert (metadata.state, metadata.format, metadata.mode) == (ImageState.READY, "JPEG", "RGB")
+    assert (metadata.width, metadata.height, metadata.size_bytes) == (300, 200, len(content))
+    assert metadata.sha256 == hashlib.sha256(content).hexdigest()
+    assert metadata.reason is None
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
@@ -77,7 +77,7 @@ def test_no_picture_is_enlarged_and_none_is_too_long(
 ):
     examined = look(plain(*size, kind=kind))
     assert shown(examined).size == thumbnail
-    assert (examined.facts.width, examined.facts.height) == size
+    assert (examined.metadata.width, examined.metadata.height) == size
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -93,7 +93,7 @@ def test_a_picture_is_turned_as_the_camera_was_held(
         wanted = wanted.transpose(Image.Transpose(turn))
     stored = encoded(image, kind, exif=pictures.exif(orientation))
     examined = look(stored)
-    assert (examined.facts.width, examined.facts.height) == wanted.size
+    assert (examined.metadata.width, examined.metadata.height) == wanted.size
     assert (shown(examined).width > shown(examined).height) == (wanted.width > wanted.height)
     for x, y in ((0.2, 0.2), (0.8, 0.2), (0.2, 0.8), (0.8, 0.8)):
         there = wanted.getpixel((int(x * wanted.width), int(y * wanted.height)))
@@ -117,7 +117,7 @@ def test_alpha_is_kept(colour: tuple[int, ...], *, is_clear: bool, kind: str):
 def test_a_palette_is_read_with_and_without_transparency():
     palette = corners(300, 300).quantize(4)
     opaque = look(encoded(palette, "PNG"))
-    assert opaque.facts.mode == "P"
+    assert opaque.metadata.mode == "P"
     assert is_near(pixel(opaque, 0.2, 0.2), RED)
     assert shown(opaque).mode == "RGB"
     index = palette.getpixel((10, 10))
@@ -164,7 +164,7 @@ def test_cmyk_looks_as_in_a_browser_with_and_without_the_mark_of_adobe(size: int
     assert b"Adobe" not in unmarked
     for content in (marked, unmarked):
         examined = look(content)
-        assert examined.facts.mode == "CMYK"
+        assert examined.metadata.mode == "CMYK"
         assert is_near(pixel(examined), RED)
 
 
@@ -175,7 +175,7 @@ def test_of_an_animation_the_first_picture_is_taken(kind: str):
 
 def test_two_pictures_in_one_file_are_a_jpeg():
     content = encoded(corners(), "MPO", save_all=True, append_images=[corners()])
-    assert look(content).facts.format == "JPEG"
+    assert look(content).metadata.format == "JPEG"
 
 
 def test_nothing_but_pixels_gets_into_a_thumbnail():
@@ -219,10 +219,10 @@ def gbr_profile() -> bytes:
 def test_a_picture_cut_short_is_corrupt(kind: str, share: float):
     noise = Image.effect_noise((200, 200), 90).convert("RGB")
     whole = encoded(noise, kind)
-    facts = look(whole[: int(len(whole) * share)]).facts
-    assert facts.state is ImageState.CORRUPT
-    assert facts.reason
-    assert facts.width is None
+    metadata = look(whole[: int(len(whole) * share)]).metadata
+    assert metadata.state is ImageState.CORRUPT
+    assert metadata.reason
+    assert metadata.width is None
 
 
 @pytest.mark.parametrize(
@@ -243,25 +243,25 @@ def test_a_picture_cut_short_is_corrupt(kind: str, share: float):
     ids=lambda value: value if isinstance(value, str) else f"{len(value)} bytes",
 )
 def test_hostile_bytes_have_a_state_and_a_reason(content: bytes, state: ImageState):
-    facts = look(content).facts
-    assert facts.state is state
-    assert facts.reason
-    assert facts.reason.isprintable()
-    assert "0x" not in facts.reason
-    assert facts.sha256 == hashlib.sha256(content).hexdigest()
+    metadata = look(content).metadata
+    assert metadata.state is state
+    assert metadata.reason
+    assert metadata.reason.isprintable()
+    assert "0x" not in metadata.reason
+    assert metadata.sha256 == hashlib.sha256(content).hexdigest()
 
 
 def test_a_picture_and_a_page_in_one_is_taken_as_the_picture():
     examined = look(pictures.POLYGLOT)
-    assert examined.facts.format == "GIF"
+    assert examined.metadata.format == "GIF"
     assert b"script" not in examined.thumbnails[64]
 
 
 def test_the_limit_of_pixels_is_the_most_that_is_decoded():
-    assert look(plain(100, 50), max_pixels=5_000).facts.state is ImageState.READY
-    facts = look(plain(100, 50), max_pixels=4_999).facts
-    assert facts.state is ImageState.TOO_LARGE
-    assert "4,999" in (facts.reason or "")
+    assert look(plain(100, 50), max_pixels=5_000).metadata.state is ImageState.READY
+    metadata = look(plain(100, 50), max_pixels=4_999).metadata
+    assert metadata.state is ImageState.TOO_LARGE
+    assert "4,999" in (metadata.reason or "")
 
 
 @given(
@@ -275,4 +275,4 @@ def test_a_picture_with_wrong_bytes_has_an_answer_all_the_same(
     for place, value in wrong:
         content[int(place * len(content))] = value
     examined = look(bytes(content))
-    assert bool(examined.thumbnails) == (examined.facts.state is ImageState.READY)
+    assert bool(examined.thumbnails) == (examined.metadata.state is ImageState.READY)

@@ -78,9 +78,9 @@ def test_what_is_sent_may_not_come_back(name: str):
 def test_one_kind_of_trouble_is_told_once_a_minute(monkeypatch: pytest.MonkeyPatch):
     now = 1000.0
     monkeypatch.setattr(client.time, "monotonic", lambda: now)
-    complaints = ThrottledLog()
+    throttled = ThrottledLog()
     transport, auth = KafkaError._TRANSPORT, KafkaError._AUTHENTICATION  # noqa: SLF001
-    told = [complaints.is_due(KafkaError(code).name()) for code in (transport, transport, auth)]
+    told = [throttled.is_due(KafkaError(code).name()) for code in (transport, transport, auth)]
     assert told == [True, False, True]
-    now += client.COMPLAIN_EVERY_SECONDS
-    assert complaints.is_due(KafkaError(transport).name())
+    now += client.LOG_EVERY_SECONDS
+    assert throttled.is_due(KafkaError(transport).name())

@@ -1,6 +1,6 @@
-"""Kafka: the store's notifications come in by it, and news of images go out.
+"""Kafka: consume the store's notifications, and announce images.
 
-Nothing here is imported before it is used: the client is an extra, `[kafka]`.
+The submodules are imported only when used, because the client is an extra, `[kafka]`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def require_client() -> None:
-    """Make sure the Kafka client is installed.
+    """Check that the Kafka client is installed.
 
-    Raises:  ConfigurationError that tells how to install it.
+    Raises:  ConfigurationError with a hint how to install it.
     """
     if find_spec("confluent_kafka") is None:
         raise ConfigurationError(
@@ -29,9 +29,9 @@ def require_client() -> None:
 
 
 def announcing(settings: Settings) -> AbstractContextManager[None]:
-    """Announce images for as long as the block runs, if a topic is set for that.
+    """Announce images while the block runs, if KAFKA_IMAGE_TOPIC is set.
 
-    Raises:  ConfigurationError when it is, and the client or KAFKA_BOOTSTRAP_SERVERS is missing.
+    Raises:  ConfigurationError if it is set without the client or KAFKA_BOOTSTRAP_SERVERS.
     """
     if settings.kafka_image_topic is None:
         return nullcontext()

@@ -1,14 +1,12 @@
-"""News of images for others: image.indexed, thumbnail.ready and image.removed.
+"""The announcer: sends image.indexed, thumbnail.ready and image.removed to the image topic.
 
-The tables are the outbox: whoever wrote them, an image is announced as long as it differs
-from what `announced_image` says was told. That is noted once the brokers have the messages,
-so each is told at least once, and one may be told again after a kill.
+The tables are a transactional outbox: an image is announced while it differs from its row in
+`announced_image`. That row is written after the brokers acknowledge the messages, so delivery is
+at least once, and a crash in between sends them again.
 """
 
 from __future__ import annotations
 
-import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -19,69 +17,70 @@ from etl.db.engine import ANNOUNCE_LOCK, connect_unpooled, translating
 from etl.db.revisions import Resource, current
 from etl.db.sql import statements
 from etl.model.errors import TransientError
+from etl.runtime.service import ServiceLoop, in_thread
 from etl.services.kafka.client import Sender, ThrottledLog
 from etl.services.kafka.messages import ImageIndexed, ImageRemoved, Thumbnail, ThumbnailReady
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from etl.services.kafka.client import Outgoing
     from etl.settings import Settings
 
 log = structlog.get_logger("etl.kafka")
 
-CHUNK = 1000  # images
-LOOK_SECONDS = 1.0
-LOOK_ANYWAY_SECONDS = 60.0  # the net under the revision
+PAGE_ROWS = 1000
+POLL_SECONDS = 1.0
+FULL_CHECK_SECONDS = 60.0  # even if the revision is unchanged
 RETRY_SECONDS = 10.0
 STOP_SECONDS = 10.0
 
 
-class Announcer:
-    """Tells the image topic what is news, until told to stop."""
+class Announcer(ServiceLoop):
+    """Announces changed images until stop()."""
 
-    def __init__(self, settings: Settings, topic: str) -> None:
+    def __init__(self, settings: Settings, topic: str, *, page_rows: int = PAGE_ROWS) -> None:
+        super().__init__()
         self._settings = settings
         self._topic = topic
+        self._page_rows = page_rows
         self._engine = connect_unpooled(settings)
         self._sender = Sender(settings)
-        self._complaints = ThrottledLog()
-        self._stop = threading.Event()
+        self._throttled = ThrottledLog()
 
-    def stop(self) -> None:
-        """End after the chunk at hand."""
-        self._stop.set()
+    def serve(self) -> None:
+        """Announce images whenever their revision changes."""
+        with translating(), self._engine.connect() as connection:
+            self._watch(connection)
 
-    def run_forever(self) -> None:
-        """Announce whenever images have changed; outages of broker and database are waited out."""
-        while not self._stop.is_set():
-            try:
-                with translating(), self._engine.connect() as connection:
-                    self._watch(connection)
-            except TransientError as error:
-                if self._complaints.is_due(error.code):
-                    log.warning("announcing nothing", reason=error.message, hint=error.hint)
-                self._stop.wait(RETRY_SECONDS)
+    def handle_failure(self, error: Exception) -> float:
+        """Log an outage of the brokers or the database; raise any other error."""
+        if not isinstance(error, TransientError):
+            raise error
+        if self._throttled.is_due(error.code):
+            log.warning("announcing failed; will retry", reason=error.message, hint=error.hint)
+        return RETRY_SECONDS
 
     def _watch(self, connection: Connection) -> None:
-        seen: object = None
+        announced: object = None
         idle_seconds = 0.0
-        while not self._stop.is_set():
+        while not self.stopping.is_set():
             revision = current(connection).get(Resource.IMAGES)
             connection.rollback()
-            idle_seconds += LOOK_SECONDS
-            if revision != seen or idle_seconds >= LOOK_ANYWAY_SECONDS:
-                # Only what was seen before the announcing began: a change meanwhile is news.
-                if self._announce_alone(connection):
-                    seen = revision
+            idle_seconds += POLL_SECONDS
+            if revision != announced or idle_seconds >= FULL_CHECK_SECONDS:
+                # The revision read before announcing: images may change in the meantime.
+                if self._announce_locked(connection):
+                    announced = revision
                 idle_seconds = 0.0
-            self._stop.wait(LOOK_SECONDS)
+            self.stopping.wait(POLL_SECONDS)
 
-    def _announce_alone(self, connection: Connection) -> bool:
-        """Announce, unless somebody else is at it; whether it was done."""
-        taken = connection.scalar(text("SELECT pg_try_advisory_lock(:n)"), {"n": ANNOUNCE_LOCK})
+    def _announce_locked(self, connection: Connection) -> bool:
+        """Announce unless another process is announcing; return whether it was done."""
+        is_locked = connection.scalar(text("SELECT pg_try_advisory_lock(:n)"), {"n": ANNOUNCE_LOCK})
         connection.commit()
-        if not taken:
+        if not is_locked:
             return False
         try:
             self.announce(connection)
@@ -92,23 +91,24 @@ class Announcer:
         return True
 
     def announce(self, connection: Connection) -> int:
-        """Announce all that is news now; return how many images it was about.
+        """Announce all changes and return the number of images.
 
-        Nothing is sent while a transaction is open.
+        No message is sent while a transaction is open.
 
-        Raises:  KafkaUnavailable when not all was taken; what was is noted, chunk by chunk.
+        Raises:  KafkaUnavailable unless all messages were acknowledged; complete pages of them
+                 are recorded.
         """
-        return self._announce_news(connection) + self._announce_removed(connection)
+        return self._announce_changed(connection) + self._announce_removed(connection)
 
-    def _announce_news(self, connection: Connection) -> int:
+    def _announce_changed(self, connection: Connection) -> int:
         count, after = 0, ""
         while rows := self._rows(connection, "news", after, bucket=self._settings.source_bucket):
-            self._sender.send(self._topic, [each for row in rows for each in self._news(row)])
-            told = [
+            self._sender.send(self._topic, [each for row in rows for each in self._messages(row)])
+            announced = [
                 {"key": row.key, "etag": row.etag, "sizes": row.sizes, "updated_at": row.updated_at}
                 for row in rows
             ]
-            self._note(connection, "record_sent", images=to_json(told).decode())
+            self._record(connection, "record_sent", images=to_json(announced).decode())
             count, after = count + len(rows), rows[-1].key
         return count
 
@@ -116,27 +116,28 @@ class Announcer:
         count, after = 0, ""
         while rows := self._rows(connection, "removed", after):
             bucket = self._settings.source_bucket
-            gone = [ImageRemoved(bucket=bucket, key=row.key, etag=row.etag) for row in rows]
-            self._sender.send(self._topic, [each.outgoing() for each in gone])
-            self._note(connection, "forget_removed", keys=[row.key for row in rows])
+            removed = [ImageRemoved(bucket=bucket, key=row.key, etag=row.etag) for row in rows]
+            self._sender.send(self._topic, [each.outgoing() for each in removed])
+            self._record(connection, "forget_removed", keys=[row.key for row in rows])
             count, after = count + len(rows), rows[-1].key
         return count
 
     def _rows(
-        self, connection: Connection, name: str, after: str, **further: object
+        self, connection: Connection, name: str, after: str, **parameters: object
     ) -> Sequence[Row[Any]]:
-        if self._stop.is_set():
+        if self.stopping.is_set():
             return []
         statement = text(statements("announce")[name])
-        rows = connection.execute(statement, {"after": after, "limit": CHUNK, **further}).all()
+        parameters |= {"after": after, "limit": self._page_rows}
+        rows = connection.execute(statement, parameters).all()
         connection.rollback()
         return rows
 
-    def _note(self, connection: Connection, name: str, **values: object) -> None:
+    def _record(self, connection: Connection, name: str, **values: object) -> None:
         connection.execute(text(statements("announce")[name]), values)
         connection.commit()
 
-    def _news(self, row: Row[Any]) -> Iterator[Outgoing]:
+    def _messages(self, row: Row[Any]) -> Iterator[Outgoing]:
         image = {"bucket": self._settings.source_bucket, "key": row.key, "etag": row.etag}
         if row.has_new_facts:
             yield ImageIndexed(
@@ -164,14 +165,6 @@ class Announcer:
             ).outgoing()
 
 
-@contextmanager
-def announcing(settings: Settings, topic: str) -> Iterator[None]:
-    """Announce in a thread of its own for as long as the block runs."""
-    announcer = Announcer(settings, topic)
-    thread = threading.Thread(target=announcer.run_forever, name="announcer", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        announcer.stop()
-        thread.join(STOP_SECONDS)
+def announcing(settings: Settings, topic: str) -> AbstractContextManager[None]:
+    """Announce images in a thread while the block runs."""
+    return in_thread(Announcer(settings, topic), "announcer", STOP_SECONDS)

@@ -1,4 +1,4 @@
-"""The Kafka client at the edge: its options from our settings, its errors as ours, sending."""
+"""The Kafka client: its options from our settings, its errors as ours, and a sender."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ log = structlog.get_logger("etl.kafka")
 Headers = list[tuple[str, str | bytes | None]]
 
 SEND_SECONDS = 30
-COMPLAIN_EVERY_SECONDS = 60
-_CRITICAL = 2  # of librdkafka's own lines on standard error; what matters comes by error_cb
+LOG_EVERY_SECONDS = 60
+_CRITICAL = 2  # what librdkafka writes to standard error; error_cb receives its errors
 
 
 class ThrottledLog:
-    """Logs what the client complains of, each kind once a minute: an outage is told, not drummed.
+    """Logs each kind of error at most once per minute.
 
-    The client itself keeps trying, as often as ten times a second.
+    During an outage the client retries, and reports an error, up to ten times per second.
     """
 
     def __init__(self) -> None:
-        self._told: dict[str, float] = {}
+        self._logged: dict[str, float] = {}
 
-    def note(self, error: KafkaError) -> None:
-        """Tell of the error, unless one of its kind was told of just now."""
+    def log_error(self, error: KafkaError) -> None:
+        """Log the client's error, unless one of its kind was logged in the last minute."""
         if self.is_due(error.name()):
-            log.warning("trouble with Kafka", code=error.name(), reason=error.str())
+            log.warning("Kafka client error; will retry", code=error.name(), reason=error.str())
 
     def is_due(self, kind: str) -> bool:
-        """Whether it is time to tell of this kind again; says so once."""
+        """Whether an error of this kind is to be logged; if so, the next minute begins."""
         now = time.monotonic()
-        if now - self._told.get(kind, -COMPLAIN_EVERY_SECONDS) < COMPLAIN_EVERY_SECONDS:
+        if now - self._logged.get(kind, -LOG_EVERY_SECONDS) < LOG_EVERY_SECONDS:
             return False
-        self._told[kind] = now
+        self._logged[kind] = now
         return True
 
 
-def connection_options(settings: Settings, complaints: ThrottledLog) -> dict[str, Any]:
-    """Where the brokers are and how to speak to them, as librdkafka wants it told.
+def connection_options(settings: Settings, throttled: ThrottledLog) -> dict[str, Any]:
+    """Return librdkafka's options for connecting to the brokers.
 
     Raises:  ConfigurationError when KAFKA_BOOTSTRAP_SERVERS is missing.
     """
     if settings.kafka_bootstrap_servers is None:
         raise ConfigurationError(
             "KAFKA_BOOTSTRAP_SERVERS is not set.",
-            hint="Set it to host:port of one or more brokers, with commas between.",
+            hint="Set it to host:port of one or more brokers, separated by commas.",
         )
     password = settings.kafka_sasl_password
     ours = {
@@ -73,7 +73,7 @@ def connection_options(settings: Settings, complaints: ThrottledLog) -> dict[str
     return {
         "client.id": "bucketline",
         "log_level": _CRITICAL,
-        "error_cb": complaints.note,
+        "error_cb": throttled.log_error,
         **settings.kafka_options,
         **{name: value for name, value in ours.items() if value is not None},
     }
@@ -81,18 +81,18 @@ def connection_options(settings: Settings, complaints: ThrottledLog) -> dict[str
 
 @contextmanager
 def configuring() -> Iterator[None]:
-    """Turn the client's refusal of its options into a ConfigurationError."""
+    """Raise ConfigurationError when the client rejects its options."""
     try:
         yield
     except KafkaException as error:
         raise ConfigurationError(
-            f"The Kafka client refuses its settings: {reason(error)}.",
-            hint="Mend the KAFKA_… setting it names; those of KAFKA_OPTIONS are librdkafka's.",
+            f"The Kafka client rejects its settings: {reason(error)}.",
+            hint="Correct the KAFKA_… setting it names. KAFKA_OPTIONS holds librdkafka's options.",
         ) from error
 
 
 def reason(error: KafkaException) -> str:
-    """What the exception says, in words."""
+    """Return the error message of the exception."""
     cause = error.args[0] if error.args else error
     return cause.str() if isinstance(cause, KafkaError) else str(cause)
 
@@ -107,7 +107,7 @@ class Outgoing:
 
 
 class Sender:
-    """Sends messages, and comes back when the brokers have written every one of them."""
+    """Sends messages and waits until the brokers have acknowledged all of them."""
 
     def __init__(self, settings: Settings) -> None:
         self._options = {
@@ -116,14 +116,14 @@ class Sender:
             "enable.idempotence": True,
             "delivery.timeout.ms": SEND_SECONDS * 1000,
         }
-        self._producer = self._made()
+        self._producer = self._new_producer()
 
-    def _made(self) -> Producer:
+    def _new_producer(self) -> Producer:
         with configuring():
             return Producer(self._options)
 
     def send(self, topic: str, messages: Iterable[Outgoing]) -> None:
-        """Send the messages, those of one key in their order.
+        """Send the messages; those with the same key stay in order.
 
         Raises:  KafkaUnavailable unless all of them were acknowledged; some may have been.
         """
@@ -138,15 +138,15 @@ class Sender:
                 self._produce(topic, message, delivered)
             left = self._producer.flush(SEND_SECONDS + 1)
         except KafkaException as error:
-            self._start_over()
-            raise KafkaUnavailable(f"Kafka takes no message: {reason(error)}.") from error
+            self._replace_producer()
+            raise KafkaUnavailable(f"Kafka rejected a message: {reason(error)}.") from error
         if left or failures:
-            self._start_over()
-            told = failures[0] if failures else "no answer in time"
-            raise KafkaUnavailable(f"Messages to topic {topic} were not taken: {told}.")
+            self._replace_producer()
+            cause = failures[0] if failures else f"no acknowledgment within {SEND_SECONDS} s"
+            raise KafkaUnavailable(f"Messages to topic {topic} were not delivered: {cause}.")
 
     def _produce(self, topic: str, message: Outgoing, delivered: Any) -> None:  # noqa: ANN401
-        """Queue it; where the queue is full, first let some of it go."""
+        """Queue the message; while the queue is full, wait for deliveries."""
         while True:
             try:
                 self._producer.produce(
@@ -162,7 +162,7 @@ class Sender:
                 self._producer.poll(0)
                 return
 
-    def _start_over(self) -> None:
-        """With a new producer: what is left in the queue of this one must not be sent later."""
+    def _replace_producer(self) -> None:
+        """Create a new producer, so that messages left in the queue are not sent later."""
         self._producer.purge()
-        self._producer = self._made()
+        self._producer = self._new_producer()

@@ -1,4 +1,4 @@
-"""Dead letters: messages that are no notification, set aside with reason and place."""
+"""Dead-letter messages: rejected messages, stored with their position and the reason."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from etl.services.kafka.client import Headers, Outgoing
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-MAX_LETTER_BYTES = 512 * 1024  # what a broker with default limits takes, headers and all
-MAX_REASON = 1000
+MAX_MESSAGE_BYTES = 512 * 1024  # with headers within the default limit of a broker
+MAX_REASON_CHARACTERS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that could not be used: where it stood, what it was, and why not."""
+    """A rejected message: its position, its contents and the reason."""
 
     topic: str
     partition: int
@@ -30,22 +30,22 @@ class DeadLetter:
     headers: Headers = field(default_factory=list)
 
     def outgoing(self) -> Outgoing:
-        """The letter as a message of the dead-letter topic: as it came, with four headers more.
+        """Return the message for the dead-letter topic: the original with four more headers.
 
-        Of a message too large to be sent again the beginning is kept.
+        A message that is too large to send again is truncated.
         """
-        told = {
+        added = {
             "dead-letter-reason": self.reason,
             "dead-letter-topic": self.topic,
             "dead-letter-partition": str(self.partition),
             "dead-letter-offset": str(self.offset),
         }
-        added: Headers = [(name, value.encode("utf-8", "replace")) for name, value in told.items()]
-        return Outgoing(self.key, _beginning(self.value), [*self.headers, *added])
+        encoded: Headers = [(name, text.encode("utf-8", "replace")) for name, text in added.items()]
+        return Outgoing(self.key, _truncated(self.value), [*self.headers, *encoded])
 
 
-def keep(connection: Connection, letters: list[DeadLetter]) -> None:
-    """Keep the letters in table `dead_letter`, each once however often it comes."""
+def store(connection: Connection, letters: list[DeadLetter]) -> None:
+    """Store the messages in the table `dead_letter`; one that is redelivered is stored once."""
     if letters:
         rows = [
             {
@@ -53,12 +53,12 @@ def keep(connection: Connection, letters: list[DeadLetter]) -> None:
                 "partition": letter.partition,
                 "offset": letter.offset,
                 "reason": letter.reason,
-                "message": _beginning(letter.value),
+                "message": _truncated(letter.value),
             }
             for letter in letters
         ]
         connection.execute(insert(dead_letter).on_conflict_do_nothing(), rows)
 
 
-def _beginning(value: bytes | None) -> bytes | None:
-    return None if value is None else value[:MAX_LETTER_BYTES]
+def _truncated(value: bytes | None) -> bytes | None:
+    return None if value is None else value[:MAX_MESSAGE_BYTES]

@@ -1,4 +1,4 @@
-"""What the image topic is told: the messages, and their JSON Schema.
+"""The messages of the image topic, and their JSON Schema.
 
 `python -m etl.services.kafka.messages` prints docs/reference/image-topic.schema.json.
 """
@@ -19,28 +19,28 @@ class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     bucket: str = Field(description="source bucket")
-    key: str = Field(description="key of the image in it; also the key of the message")
-    etag: str = Field(description="ETag of the version that this is about")
+    key: str = Field(description="object key of the image; also the message key")
+    etag: str = Field(description="ETag of the image version")
 
     def outgoing(self) -> Outgoing:
-        """The message to send: those of one image share a key, and so keep their order."""
+        """Return the message to send. Messages of one image share a key, so they stay in order."""
         return Outgoing(self.key.encode(), self.model_dump_json().encode())
 
 
 class ImageIndexed(_Message):
-    """An image is new, was replaced, or was looked at again; facts that are not known are null."""
+    """An image is new, was replaced or was processed again; unknown metadata is null."""
 
     type: Literal["image.indexed"] = "image.indexed"
-    user_id: str | None = Field(description="the user whose image it may be: its base name in NFC")
+    user_id: str | None = Field(description="stem of the key in NFC; that user may not exist")
     state: str = Field(description="ready, corrupt, too-large or unsupported")
     note: str | None = Field(description="why it is not ready")
     format: str | None = Field(description="PNG, JPEG, WEBP or GIF")
-    mode: str | None = Field(description="how colours are stored, as Pillow names it")
-    width: int | None = Field(description="pixels, with the EXIF orientation honoured")
-    height: int | None = Field(description="pixels, with the EXIF orientation honoured")
+    mode: str | None = Field(description="Pillow's name of the color mode")
+    width: int | None = Field(description="pixels, after the EXIF orientation is applied")
+    height: int | None = Field(description="pixels, after the EXIF orientation is applied")
     bytes: int = Field(description="size of the object")
     sha256: str | None = Field(description="of the object's bytes, in hex")
-    indexed_at: datetime = Field(description="when this was found, in UTC")
+    indexed_at: datetime = Field(description="when the image was processed, in UTC")
 
 
 class Thumbnail(BaseModel):
@@ -50,20 +50,20 @@ class Thumbnail(BaseModel):
 
     size: int = Field(description="longest side in pixels")
     bucket: str = Field(description="thumbnail bucket")
-    key: str = Field(description="key of the thumbnail in it")
+    key: str = Field(description="object key of the thumbnail")
 
 
 class ThumbnailReady(_Message):
-    """Thumbnails of the image are in the thumbnail bucket: these, and no others."""
+    """All thumbnails of the image that are in the thumbnail bucket."""
 
     type: Literal["thumbnail.ready"] = "thumbnail.ready"
-    user_id: str | None = Field(description="the user whose image it may be: its base name in NFC")
-    sha256: str = Field(description="of the image's bytes; equal pictures share thumbnails")
+    user_id: str | None = Field(description="stem of the key in NFC; that user may not exist")
+    sha256: str = Field(description="hex, of the image's bytes; equal images share thumbnails")
     thumbnails: list[Thumbnail] = Field(min_length=1)
 
 
 class ImageRemoved(_Message):
-    """An image that was announced is no more; `etag` is that of the last announcement."""
+    """An announced image was removed; `etag` is that of the last announcement."""
 
     type: Literal["image.removed"] = "image.removed"
 
@@ -72,7 +72,7 @@ Announcement = Annotated[ImageIndexed | ThumbnailReady | ImageRemoved, Field(dis
 
 
 def json_schema() -> str:
-    """The schema of every message of the topic."""
+    """Return the schema of all messages of the topic."""
     schema = TypeAdapter[object](Announcement).json_schema(mode="serialization")
     return json.dumps({"title": "A message of KAFKA_IMAGE_TOPIC", **schema}, indent=2) + "\n"
 
