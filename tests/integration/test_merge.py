@@ -69,6 +69,7 @@ def stage_and_merge(
     )
 
 
+@pytest.mark.planner
 @pytest.mark.usefixtures("of_one_object")
 @pytest.mark.parametrize("user_id", ["somebody-new", "000007"])
 def test_a_run_of_one_row_scans_no_table(
@@ -172,6 +173,7 @@ def test_a_row_read_twice_and_held_once_leaves_one_shadow(
     assert [tuple(row) for row in shadows] == [("1", 2)]
 
 
+@pytest.mark.planner
 @pytest.mark.parametrize("keys", [["gone.csv"], ["1.csv", "gone.csv"]], ids=["users", "shadows"])
 def test_rows_that_are_gone_are_as_much_work_as_rows_that_came(
     settings: Settings,
@@ -201,6 +203,7 @@ def hash_joins_after(
     return connection.scalar(text("SHOW enable_hashjoin")) == "on"
 
 
+@pytest.mark.planner
 def test_many_rows_are_not_compared_each_with_each_though_postgresql_expects_few(
     settings: Settings,
     store: ObjectStore,
@@ -231,6 +234,7 @@ def test_many_rows_are_not_compared_each_with_each_though_postgresql_expects_few
     assert int(read or 0) < 20 * len(rows)
 
 
+@pytest.mark.planner
 @pytest.mark.parametrize("rows_of_the_first", [1, 2], ids=["one row each", "a user with two"])
 def test_a_large_first_load_leaves_users_analyzed(
     bucket: TestBucket, manager: DataManager, engine: Engine, rows_of_the_first: int
