@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, text
 
-from api.rows.streaming import WHOLE_BYTES
+from api.rows.streaming import BUFFERED_BYTES
 from etl.db.tables import run
 from etl.model.values import RunState, Trigger
 from tests.people import NOW
@@ -50,7 +50,7 @@ def closed_port() -> Iterator[int]:
         yield holder.getsockname()[1]
 
 
-MANY = 4 * WHOLE_BYTES // 100  # of them need more than 100 bytes each: too many for one piece
+MANY = 4 * BUFFERED_BYTES // 100  # of them need more than 100 bytes each: too many for one piece
 
 
 def put_run(engine: Engine, **values: object) -> int:

@@ -5,25 +5,25 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import pytest
 from sqlalchemy import insert, text
 
+from api import create_app
+from api.state.services import Timeouts
 from etl.db.tables import run
 from tests.api_client import get, put_run
 from tests.conftest import wait_until
 from tests.people import NOW, person, put_users
 
 if TYPE_CHECKING:
-    from apiflask import APIFlask
     from flask.testing import FlaskClient
     from sqlalchemy import Engine
 
+    from etl.settings import Settings
 
-def test_health_answers_while_the_database_hangs(
-    app: APIFlask, engine: Engine, monkeypatch: pytest.MonkeyPatch
-):
+
+def test_health_answers_while_the_database_hangs(settings: Settings, engine: Engine):
     """A lock that nobody gives up stands for a server that takes questions and answers none."""
-    monkeypatch.setattr("api.state.services.PROBE_SECONDS", 0.2)
+    app = create_app(settings, timeouts=Timeouts(probe=0.2))
     with engine.begin() as connection:
         connection.execute(text("LOCK TABLE run"))
         for _ in range(20):
@@ -31,6 +31,7 @@ def test_health_answers_while_the_database_hangs(
             assert response.status_code == 503
             assert response.get_json()["database"]["status"] == "down"
     wait_until(lambda: app.test_client().get("/health").status_code == 200)
+    app.extensions["bucketline"].engine.dispose()
 
 
 def test_health_shows_the_run_that_began_last(client: FlaskClient, engine: Engine):

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import event, text
 
 from api import create_app
-from api.state.services import MAX_STREAMS
+from api.state.services import MAX_STREAMS, Timeouts
 from etl.model.errors import TransientError
 from tests.api_client import MANY, copies, expect_problem, get, terminate_others
 from tests.conftest import wait_until
@@ -37,11 +37,8 @@ def test_readers_who_stall_leave_room_for_everybody_else(app: APIFlask, engine: 
     assert len(client.get("/data").get_json()) == MANY
 
 
-def test_a_stalled_reader_loses_its_connection_to_the_database(
-    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("api.IDLE_TIMEOUT_SECONDS", 0.2)
-    app = create_app(settings)
+def test_a_stalled_reader_loses_its_connection_to_the_database(settings: Settings, engine: Engine):
+    app = create_app(settings, timeouts=Timeouts(idle=0.2))
     put_many(engine, 4 * MANY)
     stalled = app.test_client().get("/data")
     wait_until(lambda: not copies(engine))
@@ -109,12 +106,11 @@ def test_a_query_that_takes_too_long_is_stopped(app: APIFlask, engine: Engine):
     assert "limit" in body["hint"]
 
 
-def test_a_long_answer_that_does_not_begin_in_time_is_stopped(
-    client: FlaskClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("api.rows.streaming.STATEMENT_TIMEOUT_SECONDS", 0.2)
+def test_a_long_answer_that_does_not_begin_in_time_is_stopped(settings: Settings, engine: Engine):
+    app = create_app(settings, timeouts=Timeouts(statement=0.2))
     with engine.begin() as connection:
         connection.execute(text("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"))
-        body = expect_problem(client.get("/data"), 503)
+        body = expect_problem(app.test_client().get("/data"), 503)
         wait_until(lambda: not copies(engine))
     assert "limit" in body["hint"]
+    app.extensions["bucketline"].engine.dispose()

@@ -74,13 +74,14 @@ def test_awkward_names_survive_as_json(client: FlaskClient, engine: Engine):
 
 @pytest.mark.parametrize("kind", ["json", "ndjson"])
 def test_an_older_postgres_writes_the_same_json(
-    client: FlaskClient, engine: Engine, monkeypatch: pytest.MonkeyPatch, kind: str
+    client: FlaskClient, settings: Settings, engine: Engine, kind: str
 ):
     people = zip(AWKWARD_IDS, itertools.cycle(AWKWARD_NAMES), strict=False)
     put_users(engine, *(person(name, first_name=other) for name, other in people))
     new = client.get(f"/data?format={kind}").data
-    monkeypatch.setattr("api.rows.statements.KNOWS_JSON_SCALAR", 10**9)
-    assert client.get(f"/data?format={kind}").data == new
+    app = create_app(settings, json_scalar_version=10**9)
+    assert app.test_client().get(f"/data?format={kind}").data == new
+    app.extensions["bucketline"].engine.dispose()
     assert len(new) > len(AWKWARD_IDS)
 
 
