@@ -20,7 +20,7 @@ from etl.model.roles import Role
 
 bp = APIBlueprint("runs", __name__, tag="Runs")
 
-Answer = tuple[dict[str, Any], dict[str, str]]
+Page = tuple[dict[str, Any], dict[str, str]]
 
 
 @bp.get("/runs")
@@ -28,7 +28,7 @@ Answer = tuple[dict[str, Any], dict[str, str]]
 @bp.input(RunsQuery, location="query")
 @bp.output(Runs, description="A page of runs.")
 @bp.doc(responses={200: {"headers": openapi.LINK_HEADER}, **openapi.problems(422, 503)})
-def list_runs(query_data: RunsQuery) -> Answer:
+def list_runs(query_data: RunsQuery) -> Page:
     """List the runs, newest first."""
     with services().database() as connection:
         rows = connection.execute(_runs(query_data)).mappings().all()
@@ -67,7 +67,7 @@ def show_run(run_id: int, query_data: NoQuery) -> dict[str, Any]:  # noqa: ARG00
 @bp.input(ProblemsQuery, location="query")
 @bp.output(RunProblems, description="A page of problems.")
 @bp.doc(responses={200: {"headers": openapi.LINK_HEADER}, **openapi.problems(404, 422, 503)})
-def list_problems(run_id: int, query_data: ProblemsQuery) -> Answer:
+def list_problems(run_id: int, query_data: ProblemsQuery) -> Page:
     """List the problems that a run found in rows and objects."""
     with services().database() as connection:
         if run_row(connection, run_id) is None:

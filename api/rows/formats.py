@@ -82,20 +82,20 @@ def _line(columns: Sequence[str]) -> list[str]:
     return [json_object(columns)]
 
 
-def _enclose(pieces: Iterator[bytes], _columns: Sequence[str]) -> Iterator[bytes]:
+def _enclose(chunks: Iterator[bytes], _columns: Sequence[str]) -> Iterator[bytes]:
     """Encode one JSON object from its members, each of which ends with a comma and a newline."""
-    held = b"{"
-    for piece in pieces:
-        if len(piece) > len(",\n"):
-            yield held
-            held = piece
+    buffered = b"{"
+    for chunk in chunks:
+        if len(chunk) > len(",\n"):
+            yield buffered
+            buffered = chunk
         else:
-            held += piece
-    yield held.removesuffix(b",\n") + b"}\n"
+            buffered += chunk
+    yield buffered.removesuffix(b",\n") + b"}\n"
 
 
-def _unchanged(pieces: Iterator[bytes], _columns: Sequence[str]) -> Iterator[bytes]:
-    return pieces
+def _unchanged(chunks: Iterator[bytes], _columns: Sequence[str]) -> Iterator[bytes]:
+    return chunks
 
 
 def _cut_members(text: bytes, limit: int) -> tuple[int, str | None]:
@@ -131,16 +131,16 @@ def _cut_rows(text: bytes, limit: int) -> tuple[int, str | None]:
     return end, next(csv.reader(io.StringIO(text[start:end].decode(), newline="")))[0]
 
 
-def _to_parquet(pieces: Iterator[bytes], columns: Sequence[str]) -> Iterator[bytes]:
+def _to_parquet(chunks: Iterator[bytes], columns: Sequence[str]) -> Iterator[bytes]:
     from api.rows import columnar
 
-    return columnar.parquet(pieces, columns)
+    return columnar.parquet(chunks, columns)
 
 
-def _to_arrow(pieces: Iterator[bytes], columns: Sequence[str]) -> Iterator[bytes]:
+def _to_arrow(chunks: Iterator[bytes], columns: Sequence[str]) -> Iterator[bytes]:
     from api.rows import columnar
 
-    return columnar.arrow_stream(pieces, columns)
+    return columnar.arrow_stream(chunks, columns)
 
 
 FORMATS = {

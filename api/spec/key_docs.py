@@ -107,12 +107,12 @@ def _security(rule: AccessRule) -> list[Json]:
 
 def _errors(rule: AccessRule) -> Json:
     """The errors that authentication may return instead of the route, by status."""
-    wanted = [403, 413, 421]
+    statuses = [403, 413, 421]
     if rule.role is not None or rule.has_own_token:
-        wanted.append(401)
+        statuses.append(401)
     if rule.is_rate_limited:
-        wanted.append(429)
-    return {str(status): _error(status) for status in wanted}
+        statuses.append(429)
+    return {str(status): _error(status) for status in statuses}
 
 
 def _error(status: int) -> Json:

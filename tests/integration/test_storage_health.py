@@ -114,7 +114,7 @@ def test_a_database_that_takes_no_writes_is_told(client: FlaskClient, engine: En
         connection.execution_options(isolation_level="AUTOCOMMIT")
         connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
     body = look(client, 503)
-    assert "read only" in body["database"]["reason"]
+    assert "read-only" in body["database"]["reason"]
     with engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         connection.execute(text("SET default_transaction_read_only = off"))
