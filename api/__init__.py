@@ -1,6 +1,6 @@
-"""The HTTP API: `create_app(settings)` makes it, one blueprint per noun answers.
+"""The HTTP API: `create_app(settings)` creates the app, with one blueprint per resource.
 
-It reads PostgreSQL and asks for runs; it never runs one.
+It reads PostgreSQL and requests runs; it never executes one.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from api.routes import (
     storage_health,
     user_images,
 )
-from api.routes.hook import QuickHook
+from api.routes.webhook_fast_path import WebhookFastPath
 from api.security import auth, headers, origins
 from api.spec import key_docs, openapi, schema_names
 from api.state.services import (
-    IDLE_TIMEOUT_SECONDS,
-    STATEMENT_TIMEOUT_SECONDS,
+    JSON_SCALAR_VERSION,
+    TIMEOUTS,
     Services,
+    Timeouts,
     install,
     utc_today,
 )
@@ -48,15 +49,22 @@ if TYPE_CHECKING:
 
     from etl.settings import Settings
 
-POOL_SIZE = 12  # half of the server's threads: a database that hangs must not take them all
+POOL_SIZE = 12  # half of the server's threads; if the database hangs, the others stay available
 
 
-def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> APIFlask:
-    """The API over one database and one object store; neither needs to be up yet.
+def create_app(
+    settings: Settings,
+    *,
+    today: Callable[[], date] = utc_today,
+    timeouts: Timeouts = TIMEOUTS,
+    json_scalar_version: int = JSON_SCALAR_VERSION,
+) -> APIFlask:
+    """The API for one database and one object store; neither needs to be up yet.
 
-    `today` gives the UTC date that ages are counted on.
+    `today` returns the UTC date at which ages are calculated. Servers older than
+    `json_scalar_version` get to_json() instead of json_scalar().
 
-    Raises:  ConfigurationError when DATABASE_URL is missing or no PostgreSQL URL.
+    Raises:  ConfigurationError when DATABASE_URL is missing or not a PostgreSQL URL.
     """
     app = RawPathFlask(
         "api", title="Bucketline", version=__version__, docs_path=None, json_errors=False
@@ -64,12 +72,12 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
     _configure(app)
     engine = connect(
         settings,
-        statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS,
-        idle_timeout_seconds=IDLE_TIMEOUT_SECONDS,
+        statement_timeout_seconds=timeouts.statement,
+        idle_timeout_seconds=timeouts.idle,
         pool_size=POOL_SIZE,
         checks_schema=True,
     )
-    shared = Services(settings, engine, today, IDLE_TIMEOUT_SECONDS)
+    shared = Services(settings, engine, today, timeouts, json_scalar_version)
     install(app.extensions, shared)
     headers.register(app)
     checks.register(app)
@@ -95,24 +103,24 @@ def create_app(settings: Settings, *, today: Callable[[], date] = utc_today) -> 
     ):
         app.register_blueprint(module.bp)
     auth.mark_library_routes(app)
-    app.wsgi_app = QuickHook(app.wsgi_app, shared)  # type: ignore[method-assign]
+    app.wsgi_app = WebhookFastPath(app.wsgi_app, shared)  # type: ignore[method-assign]
     return app
 
 
-class OurJSON(DefaultJSONProvider):
-    """JSON that refuses what is nested too deeply as it refuses what is none."""
+class StrictJSON(DefaultJSONProvider):
+    """JSON whose parser rejects deeply nested text like any other invalid JSON."""
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:  # noqa: ANN401 - any JSON value
-        """The value of the text; ValueError when there is none."""
+        """The parsed value; raises ValueError for invalid JSON."""
         try:
             return super().loads(s, **kwargs)
         except RecursionError as error:
-            raise ValueError("It is nested too deeply.") from error
+            raise ValueError("The JSON is nested too deeply.") from error
 
 
-def _finished(spec: dict[str, Any] | str, app: APIFlask) -> dict[str, Any] | str:
-    """The document with what APIFlask cannot know."""
-    if isinstance(spec, str):  # YAML, which we do not serve
+def _complete(spec: dict[str, Any] | str, app: APIFlask) -> dict[str, Any] | str:
+    """The OpenAPI description, with the parts that APIFlask cannot generate."""
+    if isinstance(spec, str):  # YAML, which the API does not serve
         return spec
     return schema_names.name_each_once(key_docs.describe(openapi.complete(spec), app))
 
@@ -120,12 +128,12 @@ def _finished(spec: dict[str, Any] | str, app: APIFlask) -> dict[str, Any] | str
 def _configure(app: APIFlask) -> None:
     app.config.update(
         DESCRIPTION=openapi.DESCRIPTION,
-        SERVERS=[{"url": "/"}],  # by itself it would trust the first request's Host
+        SERVERS=[{"url": "/"}],  # APIFlask would use the first request's Host
         AUTO_VALIDATION_ERROR_RESPONSE=False,
         AUTO_404_RESPONSE=False,
         AUTO_OPERATION_ID=True,
     )
-    app.spec_processor(lambda spec: _finished(spec, app))
+    app.spec_processor(lambda spec: _complete(spec, app))
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.converters |= {
@@ -134,7 +142,7 @@ def _configure(app: APIFlask) -> None:
         "document": DocumentNameConverter,
         "object_key": AnyTextConverter,
     }
-    json = OurJSON(app)
+    json = StrictJSON(app)
     json.sort_keys = False
     json.ensure_ascii = False
     app.json = json

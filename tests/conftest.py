@@ -52,6 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     set_up_logs("console", quiet=True)
     config.addinivalue_line("markers", "long: runs only with --long")
+    config.addinivalue_line("markers", "planner: asserts plans or statistics of PostgreSQL")
     for name in Settings.model_fields:
         os.environ.pop(name.upper(), None)
     os.environ[PROGRAM] = "./run.sh"

@@ -1,4 +1,4 @@
-"""One module per noun: the routes and their answers.
+"""The routes, one module per resource.
 
-May import every other package of `api` but `server`.
+It may import every package of `api` except `server`.
 """

@@ -1,4 +1,4 @@
-"""/data: the users, one user, and the request to look at the bucket now."""
+"""/data: list the users, show one user, and request a run."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from apiflask import APIBlueprint
 from flask import Response, request, url_for
-from sqlalchemy import Row, and_, select
 
 from api.http import accept, encodings
-from api.http.errors import NotFound
 from api.rows import etags, formats, images, streaming
 from api.rows.fields import RowQuery
 from api.rows.filters import age_on
+from api.rows.users import current_user
 from api.schemas.data import DataQuery, Records, RequestQuery, User
 from api.schemas.query import NoQuery
 from api.schemas.runs import Run
@@ -21,12 +20,11 @@ from api.security.auth import needs, require
 from api.spec import openapi
 from api.state.services import services
 from etl.db.runs import is_settled, request_run, run_row
-from etl.db.tables import source_object, users
 from etl.model.roles import Role
 from etl.model.values import RunState, Trigger
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Row
 
     from api.rows.formats import Format
 
@@ -36,23 +34,17 @@ FINISHED = (RunState.SUCCEEDED, RunState.FAILED)
 
 bp = APIBlueprint("data", __name__, tag="Data")
 
-_RECORDS_EXAMPLE = {
-    "1000": {
-        "first_name": "Ann",
-        "last_name": "Smith",
-        "birthts": 631152000000,
-        "img_path": "src-data/1000.png",
-    },
-    "1001": {"first_name": "Bo", "last_name": "Li", "birthts": 0, "img_path": None},
-}
 _OTHER_FORMATS = {
     "application/x-ndjson": {
-        "schema": {"type": "string", "description": "One JSON object a line, with `user_id`."},
+        "schema": {"type": "string", "description": "One JSON object per line, with `user_id`."},
         "example": '{"user_id" : "1001", "first_name" : "Bo", "last_name" : "Li",'
         ' "birthts" : 0, "img_path" : null}\n',
     },
     "text/csv": {
-        "schema": {"type": "string", "description": "As output.csv is, with a header line."},
+        "schema": {
+            "type": "string",
+            "description": "In the format of output.csv, with a header line.",
+        },
         "example": "user_id,first_name,last_name,birthts,img_path\n1001,Bo,Li,0,\n",
     },
     "application/vnd.apache.parquet": {
@@ -64,34 +56,18 @@ _OTHER_FORMATS = {
         "example": "ARROW",
     },
 }
-USER_EXAMPLE = {
-    "user_id": "1000",
-    **_RECORDS_EXAMPLE["1000"],
-    "birthdate": "1990-01-01",
-    "age": 36,
-    "extra": {"city": "Oslo"},
-    "lineage": {
-        "bucket": "src-data",
-        "key": "1000.csv",
-        "etag": "9bb58f26192e4ba00f01e2e7b136bbd8",
-        "line": 2,
-        "run_id": 1,
-        "updated_at": "2026-01-02T03:04:05Z",
-    },
-    "image": images.EXAMPLE,
-}
-RUN_EXAMPLE = {
+_REQUESTED_RUN = {
     "id": 2,
     "trigger": "request",
-    "state": "succeeded",
+    "state": "requested",
     "requested_at": "2026-01-02T03:04:05Z",
-    "started_at": "2026-01-02T03:04:05.010000Z",
-    "finished_at": "2026-01-02T03:04:05.300000Z",
-    "counts": {"objects_listed": 2, "rows_read": 2, "rows_loaded": 2},
+    "started_at": None,
+    "finished_at": None,
+    "counts": {},
     "error": None,
-    "published_at": "2026-01-02T03:04:05.400000Z",
-    "step_seconds": {"list": 0.02, "read": 0.05, "stage": 0.02, "merge": 0.1, "publish": 0.1},
-    "step_rows": {"list": 2, "read": 2, "stage": 2, "merge": 2, "publish": 2},
+    "published_at": None,
+    "step_seconds": {},
+    "step_rows": {},
 }
 
 
@@ -101,7 +77,7 @@ RUN_EXAMPLE = {
 @bp.get("/data")
 @needs(Role.READER)
 @bp.input(DataQuery, location="query")
-@bp.output(Records, description="The users that match, by id.", example=_RECORDS_EXAMPLE)
+@bp.output(Records, description="The matching users by ID.")
 @bp.doc(
     responses={
         200: {"headers": openapi.LINK_HEADER | openapi.ETAG_HEADER, "content": _OTHER_FORMATS},
@@ -112,37 +88,38 @@ RUN_EXAMPLE = {
 def list_users(query_data: DataQuery) -> Response:
     """List the users.
 
-    An object keyed by user id, in byte order of the ids; `{}` when nobody matches. `Accept`
-    or `format` choose other formats, `Accept-Encoding` gzip or zstd. With `limit`, a `Link`
-    header names the next page, if there is one. Without it a long answer is streamed; when
-    something fails in mid-stream, the connection is cut, and the JSON is never well-formed
-    but short.
+    Returns a JSON object keyed by user ID, in byte order of the IDs; `{}` if no user matches.
+    `Accept` or `format` select another format, and `Accept-Encoding` selects gzip or zstd.
+
+    With `limit`, a `Link` header names the next page, if there is one. Without `limit`, long
+    responses are streamed. If an error occurs in mid-stream, the connection is closed, so
+    that truncated JSON is never well-formed.
     """
     kind = formats.choose(query_data.format, accept.media_ranges(request.headers.get("Accept")))
     accepted = accept.codings(request.headers.get("Accept-Encoding"))
     coding = None if kind.is_compressed else encodings.choose(accepted)
-    response = _answer(_wanted(query_data), kind, coding)
+    response = _users_response(_row_query(query_data), kind, coding)
     response.vary.update(("Accept", "Accept-Encoding"))
     return response
 
 
-def _wanted(query: DataQuery) -> RowQuery:
+def _row_query(query: DataQuery) -> RowQuery:
     today = services().today()
     return RowQuery(query.filters, today, query.fields, query.after, query.limit)
 
 
-def _answer(wanted: RowQuery, kind: Format, coding: str | None) -> Response:
+def _users_response(query: RowQuery, kind: Format, coding: str | None) -> Response:
     shared = services()
-    with shared.database(shared.reading) as connection:
-        tag = etags.of_users(connection, wanted.filters, kind.name, *wanted.facts)
+    with shared.database(shared.autocommit) as connection:
+        tag = etags.of_users(connection, query.filters, kind.name, *query.cache_key)
         if etags.is_known(tag):
             return etags.not_modified(tag)
-        if wanted.limit is not None:
-            return _tagged(streaming.page(connection, wanted, kind, coding), tag)
-    return _tagged(streaming.everyone(wanted, kind, coding), tag)
+        if query.limit is not None:
+            return _with_etag(streaming.page(connection, query, kind, coding), tag)
+    return _with_etag(streaming.all_users(query, kind, coding), tag)
 
 
-def _tagged(response: Response, tag: str) -> Response:
+def _with_etag(response: Response, tag: str) -> Response:
     response.headers.update(etags.headers(tag))
     return response
 
@@ -153,51 +130,18 @@ def _tagged(response: Response, tag: str) -> Response:
 @bp.get("/data/<user_id:user_id>")
 @needs(Role.READER)
 @bp.input(NoQuery, location="query")
-@bp.output(User, description="The user.", example=USER_EXAMPLE)
+@bp.output(User, description="The user.")
 @bp.doc(responses=openapi.problems(404, 422, 503))
 def show_user(user_id: str, query_data: NoQuery) -> dict[str, Any]:  # noqa: ARG001
-    """Show one user, with age, lineage and image.
+    """Show one user with age, source and image.
 
-    A user whose object is gone is retired and answers 404, saying since when.
+    For a user who is retired because its source row is gone, the response is 404 with the time.
     """
     with services().database() as connection:
-        row = live_user(connection, user_id)
+        row = current_user(connection, user_id)
         found = images.find(connection, user_id)
-        made = images.sizes_made(connection, found.sha256) if found is not None else {}
-    return _user(row) | {"image": None if found is None else images.shown(found, made)}
-
-
-def live_user(connection: Connection, user_id: str) -> Row[Any]:
-    """The user's row and their object's ETag.
-
-    Raises:  NotFound for a user who is unknown, or retired.
-    """
-    row = None if "\0" in user_id else _find(connection, user_id)
-    if row is None:
-        raise NotFound(
-            "unknown-user",
-            f"There is no user {user_id!r}.",
-            "GET /data lists the users; an id is text, so 0001 is not 1.",
-        )
-    if row.retired_at is not None:
-        raise NotFound(
-            "retired-user",
-            f"User {user_id!r} was retired at {row.retired_at:%Y-%m-%dT%H:%M:%SZ}:"
-            f" {row.source_key!r} no longer holds it.",
-            "Put the object back to bring the user back.",
-        )
-    return row
-
-
-def _find(connection: Connection, user_id: str) -> Row[Any] | None:
-    bucket = services().settings.source_bucket
-    is_source = and_(source_object.c.bucket == bucket, source_object.c.key == users.c.source_key)
-    statement = (
-        select(users, source_object.c.etag)
-        .join(source_object, is_source, isouter=True)
-        .where(users.c.user_id == user_id)
-    )
-    return connection.execute(statement).one_or_none()
+        keys = images.thumbnail_keys(connection, found.sha256) if found is not None else {}
+    return _user(row) | {"image": None if found is None else images.as_json(found, keys)}
 
 
 def _user(row: Row[Any]) -> dict[str, Any]:
@@ -231,33 +175,26 @@ def _user(row: Row[Any]) -> dict[str, Any]:
 @bp.output(
     Run,
     202,
-    description="The run that was asked for, or that was waiting already.",
-    example=RUN_EXAMPLE
-    | {"state": "requested", "started_at": None, "finished_at": None, "counts": {}}
-    | {"published_at": None, "step_seconds": {}, "step_rows": {}},
+    description="The requested run, or the one that was already waiting.",
+    example=_REQUESTED_RUN,
 )
 @bp.doc(
     responses={
         200: {
-            "description": "The run, finished within `wait` seconds; `state` says how.",
+            "description": "The run, which finished within `wait` seconds; `state` is its result.",
             "headers": openapi.LOCATION_HEADER,
-            "content": {
-                "application/json": {
-                    "schema": {"$ref": "#/components/schemas/Run"},
-                    "example": RUN_EXAMPLE,
-                }
-            },
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Run"}}},
         },
         202: {"headers": openapi.LOCATION_HEADER},
         **openapi.problems(422, 503),
     }
 )
 def request_data(query_data: RequestQuery) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """Ask for a run now.
+    """Request a run.
 
-    At most one request waits; further ones join it and get the same id. With `wait` the
-    answer comes when the run has finished (200) or time is up (202); a server with too many
-    waiting clients may answer 202 at once.
+    At most one requested run is waiting; further requests join it and get the same ID. With
+    `wait`, the response is sent when the run has finished (200) or the time is up (202). If
+    too many clients are waiting, the response is 202 immediately.
     """
     if query_data.allow is not None:
         require(Role.ADMIN, "allow=mass-retirement")
@@ -271,7 +208,7 @@ def request_data(query_data: RequestQuery) -> tuple[dict[str, Any], int, dict[st
 
 
 def _await_run(run_id: int, wait_seconds: float) -> dict[str, Any]:
-    """The run once it has finished and published, or as it stands when time is up."""
+    """The run once it has finished and published, or its state when the time is up."""
     waiting = services().waiting
     if not wait_seconds or not waiting.acquire(blocking=False):
         return _run(run_id)
@@ -282,18 +219,18 @@ def _await_run(run_id: int, wait_seconds: float) -> dict[str, Any]:
 
 
 def _poll(run_id: int, deadline: float) -> dict[str, Any]:
-    """Look at the run now and again; no connection is held in between."""
+    """Poll the state of the run, without holding a connection in between."""
     while True:
         row = _run(run_id)
-        left_seconds = deadline - time.monotonic()
-        if is_settled(row) or left_seconds <= 0:
+        remaining_seconds = deadline - time.monotonic()
+        if is_settled(row) or remaining_seconds <= 0:
             return row
-        time.sleep(min(POLL_SECONDS, left_seconds))
+        time.sleep(min(POLL_SECONDS, remaining_seconds))
 
 
 def _run(run_id: int) -> dict[str, Any]:
     with services().database() as connection:
         row = run_row(connection, run_id)
     if row is None:
-        raise LookupError(f"Run {run_id} vanished.")
+        raise LookupError(f"Run {run_id} was deleted while a client waited for it.")
     return row

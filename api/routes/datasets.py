@@ -1,4 +1,4 @@
-"""/datasets/<dataset>: rows of a dataset that its table does not show."""
+"""/datasets/<dataset>: the rows of a dataset that are not in its table."""
 
 from __future__ import annotations
 
@@ -19,37 +19,17 @@ bp = APIBlueprint("datasets", __name__, tag="Datasets")
 
 DATASETS = ("users",)
 
-_EXAMPLE = {
-    "user_id": "1000",
-    "key": "archive/1000.csv",
-    "line": 2,
-    "etag": "9bb58f26192e4ba00f01e2e7b136bbd8",
-    "last_modified": "2026-01-01T03:04:05Z",
-    "first_name": "Ann",
-    "last_name": "Smith",
-    "birthts": 631152000000,
-    "extra": None,
-    "run_id": 1,
-    "lost_by": "last_modified",
-    "lost_to": {
-        "key": "1000.csv",
-        "line": 2,
-        "etag": "5d41402abc4b2a76b9719d911017c592",
-        "last_modified": "2026-01-02T03:04:05Z",
-    },
-}
-
 
 @bp.get("/datasets/<dataset>/shadowed")
 @needs(Role.READER)
 @bp.input(ShadowedQuery, location="query")
-@bp.output(ShadowedRows, description="A page of shadowed rows.", example={"shadowed": [_EXAMPLE]})
+@bp.output(ShadowedRows, description="A page of shadowed rows.")
 @bp.doc(responses={200: {"headers": openapi.LINK_HEADER}, **openapi.problems(404, 422, 503)})
 def list_shadowed_rows(
     dataset: str, query_data: ShadowedQuery
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """List the valid rows that lost to another row with the same id."""
-    _check_known(dataset)
+    """List the valid rows that another row with the same user ID supersedes."""
+    _check_exists(dataset)
     query, shared = query_data, services()
     with shared.database() as connection:
         found = shadowed_rows(
@@ -66,7 +46,7 @@ def list_shadowed_rows(
     return {"shadowed": page}, headers
 
 
-def _check_known(dataset: str) -> None:
+def _check_exists(dataset: str) -> None:
     if dataset not in DATASETS:
         raise NotFound(
             "unknown-dataset",

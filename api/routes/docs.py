@@ -1,4 +1,4 @@
-"""/docs: Swagger UI over /openapi.json, from files of this machine only."""
+"""/docs: Swagger UI for /openapi.json, served only from local files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flask import Response, abort, send_file, send_from_directory
 
 from api.security.auth import public
 
-# Everything from here, no script or style in the page itself; Swagger UI draws with data: images.
+# Own files only and no inline scripts or styles. Swagger UI uses data: images.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -26,7 +26,7 @@ bp = APIBlueprint("docs", __name__, enable_openapi=False)
 @bp.get("/docs")
 @public
 def show_docs() -> Response:
-    """Show the page that draws the description of every route."""
+    """Show the documentation of all routes in Swagger UI."""
     response = send_from_directory(STATIC, "docs.html", max_age=ASSET_SECONDS)
     response.headers["Content-Security-Policy"] = POLICY
     return response
@@ -35,7 +35,7 @@ def show_docs() -> Response:
 @bp.get("/docs/<name>")
 @public
 def show_asset(name: str) -> Response:
-    """Hand out a file of Swagger UI, and no other."""
+    """Send a file of Swagger UI."""
     if name not in ASSETS:
         abort(404)
     with as_file(files("flask_swagger_ui") / "dist" / name) as path:

@@ -1,4 +1,4 @@
-"""/documents: JSON documents in the store, each upload under a name kept as a version."""
+"""/documents: JSON documents in the object store; each upload to a name adds a version."""
 
 from __future__ import annotations
 
@@ -32,17 +32,9 @@ if TYPE_CHECKING:
 
 bp = APIBlueprint("documents", __name__, tag="Documents")
 
-_NAME = "data_20260102T030405_000006_9f86d081.json"
-_EXAMPLE = {
-    "name": _NAME,
-    "size": 17,
-    "etag": "9bb58f26192e4ba00f01e2e7b136bbd8",
-    "last_modified": "2026-01-02T03:04:05.006000Z",
-}
-_VERSION_EXAMPLE = _EXAMPLE | {"version": "20260102T030405_000006_6d7f3a90"}
 _ETAG = {"ETag": {"description": "The version's ETag.", "schema": {"type": "string"}}}
 _CONTENT = {
-    "description": "The document, byte for byte as it was uploaded.",
+    "description": "The document, byte for byte as uploaded.",
     "headers": _ETAG,
     "content": {CONTENT_TYPE: {"schema": {}, "example": {"any": "JSON value"}}},
 }
@@ -51,7 +43,7 @@ _CONTENT = {
 @bp.post("/documents")
 @needs(Role.WRITER)
 @bp.input(UploadQuery, location="query")
-@bp.output(SavedDocument, 201, description="It is stored.", example=_VERSION_EXAMPLE)
+@bp.output(SavedDocument, 201, description="The document is stored.")
 @bp.doc(
     responses={
         201: {"headers": openapi.LOCATION_HEADER | _ETAG},
@@ -61,15 +53,20 @@ _CONTENT = {
 def upload_document(query_data: UploadQuery) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Store a JSON document.
 
-    It is kept byte for byte. Without `name` it gets one that holds the time. Under a name that
-    is taken it becomes the newest version; older ones stay readable. A condition
-    (If-Match, If-None-Match, If-Unmodified-Since) that fails is a 412, one that holds a 501.
+    The content is stored byte for byte. Without `name`, the API generates a name from the
+    time. If the name exists, the upload becomes its newest version, and older versions stay
+    available.
+
+    A condition (If-Match, If-None-Match, If-Unmodified-Since) returns 412 if it is not met.
+    Otherwise it returns 501, because documents cannot be saved conditionally.
     """
     if request.mimetype != CONTENT_TYPE and not request.mimetype.endswith("+json"):
         raise Refused(
             415,
             "not-json",
-            f"The body is declared to be {request.mimetype or 'nothing'!r}.",
+            f"The Content-Type of the body is {request.mimetype!r}."
+            if request.mimetype
+            else "The body has no Content-Type.",
             f"Send JSON with the header Content-Type: {CONTENT_TYPE}.",
         )
     content = request.get_data(cache=False)
@@ -89,7 +86,7 @@ def _check(content: bytes) -> None:
             "nested-too-deeply",
             f"The JSON is nested more than {MAX_DEPTH:,} levels deep at line {error.line}, column"
             f" {error.column}.",
-            f"Nest at most {MAX_DEPTH:,} levels, or store it as an object.",
+            f"Reduce the nesting to {MAX_DEPTH:,} levels, or store the JSON as an object.",
             line=error.line,
             column=error.column,
         ) from error
@@ -98,14 +95,14 @@ def _check(content: bytes) -> None:
             400,
             "invalid-json",
             f"The body is not JSON: {error.reason}, at line {error.line}, column {error.column}.",
-            "Correct it there. JSON allows no NaN, Infinity, comments, byte order mark or UTF-16.",
+            "Correct it there. NaN, Infinity, comments, byte order marks and UTF-16 are not valid.",
             line=error.line,
             column=error.column,
         ) from error
 
 
 def _check_conditions(name: str | None) -> None:
-    """Raises:  412 when a condition fails; 501 when one holds that may fail before we write.
+    """Raises:  412 when a condition fails; 501 when it holds, because it may fail before the write.
 
     A document without a name gets an unused one, which no other request can create.
     """
@@ -119,7 +116,7 @@ def _check_conditions(name: str | None) -> None:
 @bp.get("/documents")
 @needs(Role.READER)
 @bp.input(DocumentsQuery, location="query")
-@bp.output(Documents, description="A page of documents.", example={"documents": [_EXAMPLE]})
+@bp.output(Documents, description="A page of documents.")
 @bp.doc(responses={200: {"headers": openapi.LINK_HEADER}, **openapi.problems(422, 503)})
 def list_documents(query_data: DocumentsQuery) -> tuple[dict[str, Any], dict[str, str]]:
     """List the documents, in byte order of their names."""
@@ -144,7 +141,7 @@ def list_documents(query_data: DocumentsQuery) -> tuple[dict[str, Any], dict[str
     responses={200: _CONTENT, 304: openapi.NOT_MODIFIED, **openapi.problems(404, 412, 422, 503)}
 )
 def show_document(name: str, query_data: DocumentQuery) -> Response:
-    """Show one document, or with `version` an older one."""
+    """Show a document, or an older version of it with `version`."""
     found = _store().find(name, query_data.version)
     if found is None:
         raise _unknown(name, query_data.version)
@@ -168,14 +165,10 @@ def show_document(name: str, query_data: DocumentQuery) -> Response:
 @bp.get("/documents/<document:name>/versions")
 @needs(Role.READER)
 @bp.input(VersionsQuery, location="query")
-@bp.output(
-    DocumentVersions,
-    description="Versions, the newest first.",
-    example={"name": _NAME, "versions": [_VERSION_EXAMPLE]},
-)
+@bp.output(DocumentVersions, description="The versions, newest first.")
 @bp.doc(responses=openapi.problems(404, 422, 503))
 def list_versions(name: str, query_data: VersionsQuery) -> dict[str, Any]:
-    """List the versions of a document, the newest first."""
+    """List the versions of a document, newest first."""
     found = _store().versions(name, query_data.limit)
     if not found:
         raise _unknown(name)
@@ -185,12 +178,13 @@ def list_versions(name: str, query_data: VersionsQuery) -> dict[str, Any]:
 @bp.delete("/documents/<document:name>")
 @needs(Role.ADMIN)
 @bp.input(NoQuery, location="query")
-@bp.output({}, 204, description="It is gone, with all its versions.")
+@bp.output({}, 204, description="The document and all its versions are removed.")
 @bp.doc(responses=openapi.problems(404, 412, 422, 501, 503))
 def remove_document(name: str, query_data: NoQuery) -> tuple[str, int]:  # noqa: ARG001
     """Remove a document with all its versions.
 
-    A condition that fails is a 412, one that holds a 501.
+    A condition (If-Match, If-None-Match, If-Unmodified-Since) returns 412 if it is not met.
+    Otherwise it returns 501, because documents cannot be removed conditionally.
     """
     if preconditions.is_conditional(request):
         found = _store().find(name)
@@ -222,8 +216,8 @@ def _unknown(name: str, version: str | None = None) -> NotFound:
         return NotFound(
             "unknown-version",
             f"There is no version {version!r} of document {name!r}.",
-            f"GET /documents/{name}/versions lists them.",
+            f"GET /documents/{name}/versions lists the versions.",
         )
     return NotFound(
-        "unknown-document", f"There is no document {name!r}.", "GET /documents lists them."
+        "unknown-document", f"There is no document {name!r}.", "GET /documents lists the documents."
     )

@@ -1,4 +1,4 @@
-"""/health: whether everything is there that we depend on."""
+"""/health: the state of the database, the object store and the last run."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from apiflask import APIBlueprint
 from sqlalchemy import select
 
 from api.http.errors import RETRY_AFTER_SECONDS
-from api.routes.data import RUN_EXAMPLE
 from api.schemas.health import Health
 from api.security.auth import caller, no_rate_limit
 from api.spec import openapi
-from api.state.services import PROBE_SECONDS, Services, services
+from api.state.services import Services, services
 from etl.db import schema
 from etl.db.tables import run
 from etl.model.errors import EtlError
@@ -25,12 +24,6 @@ if TYPE_CHECKING:
 
 bp = APIBlueprint("health", __name__, tag="Health")
 
-_HEALTHY = {
-    "status": "ok",
-    "database": {"status": "ok", "latency_ms": 1.2, "reason": None},
-    "object_store": {"status": "ok", "latency_ms": 3.4, "reason": None},
-    "last_run": RUN_EXAMPLE,
-}
 _DOWN = {
     "status": "down",
     "database": {
@@ -45,11 +38,11 @@ _DOWN = {
 
 @bp.get("/health")
 @no_rate_limit
-@bp.output(Health, description="`ok` or `degraded`: /data is served.", example=_HEALTHY)
+@bp.output(Health, description="`ok` or `degraded`: /data is available.")
 @bp.doc(
     responses={
         503: {
-            "description": "`down`: the database does not answer, or its tables are of another"
+            "description": "`down`: the database does not respond, or its schema has another"
             " version.",
             "content": {
                 "application/json": {
@@ -62,15 +55,15 @@ _DOWN = {
     }
 )
 def show_health() -> tuple[dict[str, Any], int, dict[str, str]]:
-    """Tell whether the service is well.
+    """Show the state of the service.
 
-    `degraded` when the object store is down or the last run failed: /data is still served.
-    Without a reader's key only `status` is told, the rest is null.
+    The status is `degraded` if the object store is down or the last run failed; /data is still
+    available. Only callers with the role `reader` see more than `status`; other fields are null.
     """
     shared = services()
-    last_run, database = look_at(lambda: shared.database_probe.ask(lambda: _last_run(shared)))
-    _, store = look_at(shared.store_latency)
-    status = _judge(database, store, last_run)
+    last_run, database = check_health(lambda: shared.database_probe.run(lambda: _last_run(shared)))
+    _, store = check_health(shared.store_latency)
+    status = _status(database, store, last_run)
     body: dict[str, Any] = {"status": status}
     if _may_see_details():
         body |= {"database": database, "object_store": store, "last_run": last_run}
@@ -80,43 +73,48 @@ def show_health() -> tuple[dict[str, Any], int, dict[str, str]]:
 
 
 def _may_see_details() -> bool:
-    """Whether the caller may read what names objects and faults."""
+    """Whether the caller may see names of objects and reasons of failures."""
     role = caller().role
     return role is not None and role.includes(Role.READER)
 
 
-def look_at(probe: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
-    """What the probe gave (None if it failed), and the health that this shows."""
+def check_health(probe: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
+    """The result of the probe, None if it failed, and the health of the service."""
     started = time.monotonic()
     try:
         found = probe()
     except EtlError as error:
         return None, {"status": "down", "reason": reason_for_caller(error)}
     except TimeoutError:
-        return None, {"status": "down", "reason": f"No answer within {PROBE_SECONDS} s."}
+        return None, {
+            "status": "down",
+            "reason": f"No response within {services().timeouts.probe:g} s.",
+        }
     return found, {"status": "ok", "latency_ms": _milliseconds(time.monotonic() - started)}
 
 
 def reason_for_caller(error: EtlError) -> str:
-    """Why it failed; with addresses and the words of servers for admins alone."""
+    """The reason of a failure; only admins see addresses and error texts of servers."""
     role = caller().role
     return error.message if role is not None and role.includes(Role.ADMIN) else error.public_message
 
 
 def _last_run(shared: Services) -> dict[str, Any] | None:
-    """The run that began last; not always the one with the highest id.
+    """The run that started last, which does not always have the highest ID.
 
-    Raises:  NewerSchema or OlderSchema, also before a statement fails for it.
+    Raises:  NewerSchema or OlderSchema, even if the statement would succeed.
     """
-    begun = select(run).where(run.c.started_at.is_not(None))
-    statement = begun.order_by(run.c.started_at.desc()).limit(1)
+    started_runs = select(run).where(run.c.started_at.is_not(None))
+    statement = started_runs.order_by(run.c.started_at.desc()).limit(1)
     with shared.database() as connection:
         schema.check(schema.versions(connection))
         row = connection.execute(statement).mappings().one_or_none()
     return None if row is None else dict(row)
 
 
-def _judge(database: dict[str, Any], store: dict[str, Any], last_run: dict[str, Any] | None) -> str:
+def _status(
+    database: dict[str, Any], store: dict[str, Any], last_run: dict[str, Any] | None
+) -> str:
     if database["status"] == "down":
         return "down"
     has_failed = last_run is not None and last_run["state"] == RunState.FAILED

@@ -1,4 +1,4 @@
-"""/: what this server is, and where to go."""
+"""/: the name and version of this server, and its routes."""
 
 from __future__ import annotations
 
@@ -18,20 +18,12 @@ if TYPE_CHECKING:
 bp = APIBlueprint("index", __name__, tag="Index")
 
 _UNLISTED = ("static", "docs.show_asset")
-_SPEC_SUMMARY = "Describe every route for machines."
+_SPEC_SUMMARY = "Return the OpenAPI description of all routes."
 
 
 @bp.get("/")
 @public
-@bp.output(
-    Index,
-    description="The routes.",
-    example={
-        "name": "Bucketline",
-        "version": "0.1.0",
-        "routes": [{"path": "/data", "methods": ["GET"], "summary": "List the users."}],
-    },
-)
+@bp.output(Index, description="The routes.")
 @bp.doc(responses=openapi.problems())
 def show_index() -> dict[str, Any]:
     """List the routes."""

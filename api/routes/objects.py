@@ -1,4 +1,4 @@
-"""/objects: what lies in the buckets, object by object: list, upload, download, remove, presign."""
+"""/objects: list, upload, download, remove and presign single objects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flask import Response, request
 
 from api.http import downloads, form_files, forms, object_headers, object_keys, preconditions
 from api.http.errors import NotFound, Refused, WrongParameters
-from api.routes import listings
+from api.routes import listing_stream
 from api.schemas.objects import (
     Buckets,
     DownloadQuery,
@@ -32,20 +32,6 @@ from etl.storage.objects import Link, ObjectInfo, Objects, Upload
 
 bp = APIBlueprint("objects", __name__, tag="Objects")
 
-_EXAMPLE = {
-    "key": "reports/2026.csv",
-    "size": 66,
-    "etag": "9bb58f26192e4ba00f01e2e7b136bbd8",
-    "last_modified": "2026-01-02T03:04:05.006000Z",
-}
-_STORED_EXAMPLE = {
-    "bucket": "src-data",
-    "key": "1000.csv",
-    "size": 66,
-    "etag": "9bb58f26192e4ba00f01e2e7b136bbd8",
-    "content_type": "text/csv",
-}
-
 
 # -- buckets and listings
 
@@ -53,14 +39,10 @@ _STORED_EXAMPLE = {
 @bp.get("/objects")
 @needs(Role.READER)
 @bp.input(NoQuery, location="query")
-@bp.output(
-    Buckets,
-    description="The buckets.",
-    example={"buckets": [{"name": "src-data", "rights": "rw", "exists": True}]},
-)
+@bp.output(Buckets, description="The buckets.")
 @bp.doc(responses=openapi.problems(422, 503))
 def list_buckets(query_data: NoQuery) -> dict[str, Any]:  # noqa: ARG001
-    """List the buckets that may be used here, with what may be done in them."""
+    """List the buckets that the API serves, and the rights to them."""
     shared = services()
     return {
         "buckets": [
@@ -75,15 +57,15 @@ def list_buckets(query_data: NoQuery) -> dict[str, Any]:  # noqa: ARG001
 @bp.input(ObjectsQuery, location="query")
 @bp.output(
     Listing,
-    description="Objects and folders in byte order; `after` is null when there are no more.",
-    example={"bucket": "src-data", "entries": [_EXAMPLE, {"folder": "photos/"}], "after": None},
+    description="Objects and folders in byte order; `after` is null on the last page.",
 )
 @bp.doc(responses=openapi.problems(404, 422, 503))
 def list_objects(bucket: str, query_data: ObjectsQuery) -> Response:
-    """List a bucket.
+    """List the objects of a bucket.
 
-    Keys that go on after a `/` behind the prefix are shown as one folder, unless `recursive`.
-    A long answer is streamed, so `limit` may be large; `after` in it is what to go on with.
+    Keys with a `/` after the prefix are grouped into folders, unless `recursive` is true. Long
+    responses are streamed, so `limit` may be large. Pass `after` of the response to get the
+    next page.
     """
     _allow(bucket)
     query = query_data
@@ -91,8 +73,8 @@ def list_objects(bucket: str, query_data: ObjectsQuery) -> Response:
         bucket, prefix=query.prefix or "", after=query.after or "", recursive=query.recursive
     )
     head = _objects().head if query.content_type else None
-    pieces = listings.as_json(bucket, found, query.most, head)
-    return listings.answer(pieces, is_long=query.is_long)
+    chunks = listing_stream.as_json(bucket, found, query.max_entries, head)
+    return listing_stream.response(chunks, is_long=query.is_long)
 
 
 # -- single objects
@@ -101,7 +83,7 @@ def list_objects(bucket: str, query_data: ObjectsQuery) -> Response:
 @bp.put("/objects/<bucket>/<object_key:key>")
 @needs(Role.WRITER)
 @bp.input(NoQuery, location="query")
-@bp.output(StoredObject, description="It is stored.", example=_STORED_EXAMPLE)
+@bp.output(StoredObject, description="The object is stored.")
 @bp.doc(
     responses={
         200: {"headers": openapi.LOCATION_HEADER},
@@ -115,9 +97,10 @@ def upload_object(
 ) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Store the body as an object, replacing an existing one.
 
-    Without a content type it is guessed from the key. Headers `X-Meta-*` become its metadata.
-    With `If-None-Match: *` nothing is replaced, with `If-Match` only that version; otherwise
-    412, or 501 if the store does not support it.
+    Without Content-Type, the type is guessed from the object key. `X-Meta-*` headers become
+    the metadata of the object. `If-None-Match: *` replaces no object, and `If-Match` only the
+    given version. The response is 412 if the condition is not met, or 501 if the store does not
+    support it.
     """
     _allow(bucket, "w")
     object_keys.check(key, is_put=True)
@@ -130,9 +113,9 @@ def upload_object(
 
 
 def _size() -> int:
-    """The size of the body, -1 if it comes in chunks of unknown number.
+    """The size of the body; -1 for a chunked body of unknown size.
 
-    Raises:  411 without either: a client that forgot the body would empty the object.
+    Raises:  411 without either, because a forgotten body would replace the object by an empty one.
     """
     if request.content_length is not None:
         return request.content_length
@@ -142,28 +125,30 @@ def _size() -> int:
         411,
         "no-body",
         "The request has neither a body nor a Content-Length. Nothing was stored.",
-        "Send the bytes (curl: -T FILE), or Content-Length: 0 for an empty object.",
+        "Send the content (curl: -T FILE), or Content-Length: 0 for an empty object.",
     )
 
 
 @bp.post("/objects/<bucket>")
 @needs(Role.WRITER)
 @bp.input(NoQuery, location="query")
-@bp.output(SavedObjects, 201, description="All are stored.", example={"objects": [_STORED_EXAMPLE]})
+@bp.output(SavedObjects, 201, description="All files are stored.")
 @bp.doc(responses=openapi.problems(400, 403, 404, 409, 412, 413, 415, 422, 501, 503, 507))
 def upload_form(bucket: str, query_data: NoQuery) -> tuple[dict[str, Any], int]:  # noqa: ARG001
     """Store the files of a form (`multipart/form-data`).
 
-    Each field `file` becomes an object with the file's name; `prefix` precedes the names, and
-    `key` names a single file. Conditions work as in a PUT, for each file.
+    Each `file` field becomes an object whose key is `prefix` followed by the file name. If the
+    form has only one file, `key` sets its object key. Conditions apply to each file as in PUT.
     """
     _allow(bucket, "w")
     if request.mimetype != forms.MIMETYPE:
         raise Refused(
             415,
             "not-a-form",
-            f"The body is declared to be {request.mimetype or 'nothing'!r}.",
-            "Send a form, as `curl -F file=@1000.csv` does, or PUT the bytes to a key.",
+            f"The Content-Type of the body is {request.mimetype!r}."
+            if request.mimetype
+            else "The body has no Content-Type.",
+            "Send a form, for example with `curl -F file=@1000.csv`, or PUT the content to a key.",
         )
     with forms.reading(request) as form:
         uploads = [
@@ -176,7 +161,7 @@ def upload_form(bucket: str, query_data: NoQuery) -> tuple[dict[str, Any], int]:
             for key, file in form_files.named_files(form)
         ]
         for key, _ in uploads:
-            _seen(bucket, key)
+            _check_current(bucket, key)
         stored = [
             _stored(bucket, key, upload.size, _put(bucket, key, upload), upload.content_type)
             for key, upload in uploads
@@ -186,33 +171,33 @@ def upload_form(bucket: str, query_data: NoQuery) -> tuple[dict[str, Any], int]:
 
 def _put(bucket: str, key: str, upload: Upload) -> str:
     try:
-        return _put_on_condition(bucket, key, upload)
+        return _put_conditionally(bucket, key, upload)
     except KeyConflict as error:
         raise Refused(409, "key-taken", error.message, error.hint) from error
     except InvalidKey as error:
-        raise WrongParameters([("key", "is none that the object store takes")]) from error
+        raise WrongParameters([("key", "is not accepted by the object store")]) from error
 
 
-def _put_on_condition(bucket: str, key: str, upload: Upload) -> str:
+def _put_conditionally(bucket: str, key: str, upload: Upload) -> str:
     if not preconditions.is_conditional(request):
         return _objects().put(bucket, key, upload)
-    seen = _seen(bucket, key)
+    current = _check_current(bucket, key)
     try:
-        return _objects().put_if_unchanged(bucket, key, upload, seen)
+        return _objects().put_if_unchanged(bucket, key, upload, current)
     except ObjectChanged as error:
         raise preconditions.changed(error.message) from error
 
 
-def _seen(bucket: str, key: str) -> ObjectInfo | None:
-    """What is there before a change that has conditions.
+def _check_current(bucket: str, key: str) -> ObjectInfo | None:
+    """The current object, if the request has conditions.
 
-    Raises:  412 when one of them fails.
+    Raises:  412 when a condition is not met.
     """
     if not preconditions.is_conditional(request):
         return None
-    seen = _objects().head(bucket, key)
-    preconditions.check_change(request, seen)
-    return seen
+    current = _objects().head(bucket, key)
+    preconditions.check_change(request, current)
+    return current
 
 
 @bp.get("/objects/<bucket>/<object_key:key>")
@@ -221,15 +206,16 @@ def _seen(bucket: str, key: str) -> ObjectInfo | None:
 @bp.doc(
     responses={
         200: openapi.DOWNLOAD,
-        206: openapi.DOWNLOAD | {"description": "The part that `Range` asks for."},
+        206: openapi.DOWNLOAD | {"description": "The part of the object that `Range` requests."},
         304: openapi.NOT_MODIFIED,
         **openapi.problems(403, 404, 412, 416, 422, 503),
     }
 )
 def download_object(bucket: str, key: str, query_data: DownloadQuery) -> Response:
-    """Download an object, or with `Range` a part of it; HEAD tells about it only.
+    """Download an object, or a part of it with `Range`.
 
-    What a browser could run is sent as a file to save; with `download`, everything is.
+    HEAD returns only the headers. Types that a browser could execute are sent as files to
+    save; with `download`, all objects are.
     """
     _allow(bucket)
     object_keys.check(key)
@@ -244,10 +230,13 @@ def download_object(bucket: str, key: str, query_data: DownloadQuery) -> Respons
 @bp.delete("/objects/<bucket>/<object_key:key>")
 @needs(Role.ADMIN)
 @bp.input(NoQuery, location="query")
-@bp.output({}, 204, description="It is gone.")
+@bp.output({}, 204, description="The object is removed.")
 @bp.doc(responses=openapi.problems(403, 404, 412, 422, 501, 503))
 def remove_object(bucket: str, key: str, query_data: NoQuery) -> tuple[str, int]:  # noqa: ARG001
-    """Remove an object; with `If-Match`, 501 if the store has no conditional removal."""
+    """Remove an object.
+
+    With `If-Match`, the response is 501 if the store does not support conditional removal.
+    """
     _allow(bucket, "w")
     object_keys.check(key)
     found = _objects().head(bucket, key)
@@ -272,15 +261,7 @@ def _remove(bucket: str, found: ObjectInfo) -> None:
 @needs(Role.READER)
 @bp.input(NoQuery, location="query")
 @bp.input(PresignRequest, location="json")
-@bp.output(
-    PresignedUrl,
-    description="The URL.",
-    example={
-        "url": "http://127.0.0.1:9000/src-data/1000.csv?X-Amz-Algorithm=AWS4-HMAC-SHA256",
-        "method": "GET",
-        "expires_at": "2026-01-02T03:19:05Z",
-    },
-)
+@bp.output(PresignedUrl, description="The presigned URL.")
 @bp.doc(responses=openapi.problems(400, 403, 404, 413, 415, 422, 503))
 def presign_object(
     bucket: str,
@@ -288,14 +269,15 @@ def presign_object(
     query_data: NoQuery,  # noqa: ARG001
     json_data: PresignRequest,
 ) -> dict[str, Any]:
-    """Make a URL with which anybody may get or put this one object, past this API, for a while.
+    """Create a presigned URL to download or upload one object.
 
-    Other methods than POST are for an object whose own key ends in `/presign`.
+    The URL accesses the object store directly and works without an API key until it expires.
+    Methods other than POST address the object whose key ends in `/presign`.
     """
-    if request.get_json(force=True) is None:  # APIFlask takes null for an empty object
+    if request.get_json(force=True) is None:  # APIFlask treats null like an empty object
         raise WrongParameters([("body", "must be an object")])
     if json_data.method == "PUT":
-        require(Role.WRITER, "A URL to put an object")
+        require(Role.WRITER, "A URL for uploads")
     is_put = json_data.method == "PUT"
     _allow(bucket, "w" if is_put else "r")
     object_keys.check(key, is_put=is_put)
@@ -306,7 +288,7 @@ def presign_object(
     return {"url": url, "method": json_data.method, "expires_at": expires_at}
 
 
-# -- what they share
+# -- shared helpers
 
 
 def _objects() -> Objects:
@@ -314,20 +296,20 @@ def _objects() -> Objects:
 
 
 def _allow(bucket: str, right: str = "r") -> None:
-    """Raises:  404 for a bucket that is not on the list, 403 for one that is only read."""
+    """Raises:  404 for a bucket that the API does not serve, 403 for a read-only one."""
     rights = services().settings.object_rights
     if bucket not in rights:
         raise NotFound(
             "unknown-bucket",
-            f"Bucket {bucket!r} is none of those that may be used here.",
-            "GET /objects lists them; the setting OBJECT_BUCKETS names them.",
+            f"The API does not serve bucket {bucket!r}.",
+            "GET /objects lists the buckets; the setting OBJECT_BUCKETS selects them.",
         )
     if right not in rights[bucket]:
         raise Refused(
             403,
             "read-only-bucket",
-            f"Bucket {bucket!r} may only be read here.",
-            "GET /objects lists the rights; the setting OBJECT_BUCKETS gives them.",
+            f"Bucket {bucket!r} is read-only.",
+            "GET /objects lists the rights; the setting OBJECT_BUCKETS grants them.",
         )
 
 
@@ -343,5 +325,5 @@ def _unknown(bucket: str, key: str) -> NotFound:
     return NotFound(
         "unknown-object",
         f"There is no object {key!r} in bucket {bucket!r}.",
-        f"GET /objects/{bucket} lists them.",
+        f"GET /objects/{bucket} lists the objects.",
     )

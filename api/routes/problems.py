@@ -1,4 +1,4 @@
-"""/problems: what is wrong with the objects as they are now."""
+"""/problems: the problems with the current versions of the objects."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 from apiflask import APIBlueprint
 
 from api.http import paging
-from api.routes.runs import PROBLEM_EXAMPLE
 from api.schemas.runs import OpenProblems, OpenProblemsQuery
 from api.security.auth import needs
 from api.spec import openapi
@@ -17,18 +16,16 @@ from etl.model.roles import Role
 
 bp = APIBlueprint("problems", __name__, tag="Problems")
 
-_EXAMPLE = PROBLEM_EXAMPLE | {"run_id": 1}
-
 
 @bp.get("/problems")
 @needs(Role.READER)
 @bp.input(OpenProblemsQuery, location="query")
-@bp.output(OpenProblems, description="A page of open problems.", example={"problems": [_EXAMPLE]})
+@bp.output(OpenProblems, description="A page of open problems.")
 @bp.doc(responses={200: {"headers": openapi.LINK_HEADER}, **openapi.problems(422, 503)})
 def list_open_problems(
     query_data: OpenProblemsQuery,
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """List what is wrong in the bucket now."""
+    """List the problems with the current objects of the bucket."""
     query = query_data
     with services().database() as connection:
         found = open_problems(

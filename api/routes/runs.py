@@ -1,4 +1,4 @@
-"""/runs: what ran, how it went, and what was wrong with the data."""
+"""/runs: the runs, their results, and the problems they found."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from sqlalchemy import Select, select
 
 from api.http import paging
 from api.http.errors import NotFound
-from api.routes.data import RUN_EXAMPLE
 from api.schemas.query import NoQuery
 from api.schemas.runs import ProblemsQuery, Run, RunProblems, Runs, RunsQuery
 from api.security.auth import needs
@@ -21,27 +20,15 @@ from etl.model.roles import Role
 
 bp = APIBlueprint("runs", __name__, tag="Runs")
 
-Answer = tuple[dict[str, Any], dict[str, str]]
-
-PROBLEM_EXAMPLE = {
-    "id": 1,
-    "code": "not-an-integer",
-    "severity": "error",
-    "key": "1000.csv",
-    "etag": "9bb58f26192e4ba00f01e2e7b136bbd8",
-    "line": 2,
-    "column": "birthts",
-    "value": "1990-01-01",
-    "note": "Write birthts as milliseconds since 1970-01-01T00:00:00Z.",
-}
+Page = tuple[dict[str, Any], dict[str, str]]
 
 
 @bp.get("/runs")
 @needs(Role.READER)
 @bp.input(RunsQuery, location="query")
-@bp.output(Runs, description="A page of runs.", example={"runs": [RUN_EXAMPLE]})
+@bp.output(Runs, description="A page of runs.")
 @bp.doc(responses={200: {"headers": openapi.LINK_HEADER}, **openapi.problems(422, 503)})
-def list_runs(query_data: RunsQuery) -> Answer:
+def list_runs(query_data: RunsQuery) -> Page:
     """List the runs, newest first."""
     with services().database() as connection:
         rows = connection.execute(_runs(query_data)).mappings().all()
@@ -64,27 +51,27 @@ def _runs(query: RunsQuery) -> Select[Any]:
 @bp.get("/runs/<run_id:run_id>")
 @needs(Role.READER)
 @bp.input(NoQuery, location="query")
-@bp.output(Run, description="The run.", example=RUN_EXAMPLE)
+@bp.output(Run, description="The run.")
 @bp.doc(responses=openapi.problems(404, 422, 503))
 def show_run(run_id: int, query_data: NoQuery) -> dict[str, Any]:  # noqa: ARG001
     """Show one run."""
     with services().database() as connection:
         row = run_row(connection, run_id)
     if row is None:
-        raise _no_run(run_id)
+        raise _unknown_run(run_id)
     return row
 
 
 @bp.get("/runs/<run_id:run_id>/problems")
 @needs(Role.READER)
 @bp.input(ProblemsQuery, location="query")
-@bp.output(RunProblems, description="A page of problems.", example={"problems": [PROBLEM_EXAMPLE]})
+@bp.output(RunProblems, description="A page of problems.")
 @bp.doc(responses={200: {"headers": openapi.LINK_HEADER}, **openapi.problems(404, 422, 503)})
-def list_problems(run_id: int, query_data: ProblemsQuery) -> Answer:
-    """List what a run found wrong with rows and objects."""
+def list_problems(run_id: int, query_data: ProblemsQuery) -> Page:
+    """List the problems that a run found in rows and objects."""
     with services().database() as connection:
         if run_row(connection, run_id) is None:
-            raise _no_run(run_id)
+            raise _unknown_run(run_id)
         rows = connection.execute(_problems(run_id, query_data)).mappings().all()
     page, is_more = paging.cut(rows, query_data.limit)
     headers = paging.next_link(page[-1]["id"]) if is_more else {}
@@ -105,5 +92,5 @@ def _problems(run_id: int, query: ProblemsQuery) -> Select[Any]:
     return statement
 
 
-def _no_run(run_id: int) -> NotFound:
-    return NotFound("unknown-run", f"There is no run {run_id}.", "GET /runs lists them.")
+def _unknown_run(run_id: int) -> NotFound:
+    return NotFound("unknown-run", f"There is no run {run_id}.", "GET /runs lists the runs.")

@@ -1,4 +1,4 @@
-"""/stats: figures over the users that match the filters of /data."""
+"""/stats: statistics of the users that match the filters of /data."""
 
 from __future__ import annotations
 
@@ -25,11 +25,7 @@ bp = APIBlueprint("stats", __name__, tag="Stats")
 @bp.get("/stats")
 @needs(Role.READER)
 @bp.input(FilterQuery, location="query")
-@bp.output(
-    Stats,
-    description="The figures.",
-    example={"count": 100, "average_age": 34.5, "with_image": 94, "without_image": 6},
-)
+@bp.output(Stats, description="The statistics.")
 @bp.doc(
     responses={
         200: {"headers": openapi.ETAG_HEADER},
@@ -38,16 +34,16 @@ bp = APIBlueprint("stats", __name__, tag="Stats")
     }
 )
 def show_stats(query_data: FilterQuery) -> tuple[dict[str, Any], int, dict[str, str]] | Response:
-    """Count users and average their ages.
+    """Count the users and average their ages.
 
-    The same filters as GET /data, so the figures are those of that answer.
+    The filters are those of GET /data, so the statistics describe the users it returns.
     """
     with services().database() as connection:
-        # Ages are averaged, so each day has a tag of its own.
+        # The average age depends on the date, so the ETag does too.
         tag = etags.of_users(connection, query_data.filters, "stats", services().today())
         if etags.is_known(tag):
             return etags.not_modified(tag)
-        row = connection.execute(_figures(query_data.filters)).one()
+        row = connection.execute(_statistics(query_data.filters)).one()
     figures = {
         "count": row.count_all,
         "average_age": row.average_age,
@@ -57,7 +53,7 @@ def show_stats(query_data: FilterQuery) -> tuple[dict[str, Any], int, dict[str, 
     return figures, 200, etags.headers(tag)
 
 
-def _figures(filters: Filters) -> Select[Any]:
+def _statistics(filters: Filters) -> Select[Any]:
     today = services().today()
     return select(
         func.count().label("count_all"),

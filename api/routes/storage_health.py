@@ -1,4 +1,4 @@
-"""/storage/health: whether the object store and the database can be read and written."""
+"""/storage/health: whether the object store and the database are readable and writable."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from apiflask import APIBlueprint
 from sqlalchemy import text
 
 from api.http.errors import RETRY_AFTER_SECONDS
-from api.routes.health import look_at, reason_for_caller
+from api.routes.health import check_health, reason_for_caller
 from api.schemas.health import StorageHealth
 from api.security.auth import needs
 from api.spec import openapi
@@ -19,16 +19,9 @@ from etl.runtime.program import program
 
 bp = APIBlueprint("storage", __name__, tag="Health")
 
-_WELL = {"status": "ok", "latency_ms": 1.2, "reason": None}
-_BUCKET = {"exists": True, "writable": True, "reason": None}
-_HEALTHY = {
-    "status": "ok",
-    "database": _WELL,
-    "object_store": _WELL,
-    "buckets": {"src-data": _BUCKET | {"writable": None}, "processed-data": _BUCKET},
-}
-_DOWN = _HEALTHY | {
+_DOWN = {
     "status": "down",
+    "database": {"status": "ok", "latency_ms": 1.2, "reason": None},
     "object_store": {
         "status": "down",
         "latency_ms": None,
@@ -40,11 +33,11 @@ _DOWN = _HEALTHY | {
 
 @bp.get("/storage/health")
 @needs(Role.READER)
-@bp.output(StorageHealth, description="Both answer and can be written.", example=_HEALTHY)
+@bp.output(StorageHealth, description="The database and all buckets are available and writable.")
 @bp.doc(
     responses={
         503: {
-            "description": "One of them does not, or a bucket is missing; `reason` says why.",
+            "description": "A service or a bucket is unavailable; `reason` names the cause.",
             "headers": openapi.RETRY_AFTER,
             "content": {
                 "application/json": {
@@ -57,22 +50,23 @@ _DOWN = _HEALTHY | {
     }
 )
 def show_storage_health() -> tuple[dict[str, Any], int, dict[str, str]]:
-    """Tell whether object store and database answer, and can be written.
+    """Check whether the object store and the database are available and writable.
 
-    Our buckets are written by a tiny put, at most once a minute; the source bucket never is.
+    The check writes a small object to each bucket at most once per minute, but never to the
+    source bucket.
     """
     shared = services()
-    _, database = look_at(lambda: shared.database_probe.ask(lambda: _check_database(shared)))
-    _, store = look_at(shared.store_latency)
+    _, database = check_health(lambda: shared.database_probe.run(lambda: _check_database(shared)))
+    _, store = check_health(shared.store_latency)
     buckets = _buckets(shared) if store["status"] == "ok" else {}
-    is_well = database["status"] == store["status"] == "ok" and not _faults(buckets)
+    is_healthy = database["status"] == store["status"] == "ok" and not _faults(buckets)
     body = {
-        "status": "ok" if is_well else "down",
+        "status": "ok" if is_healthy else "down",
         "database": database,
         "object_store": store,
         "buckets": buckets,
     }
-    if is_well:
+    if is_healthy:
         return body, 200, {}
     return body, 503, {"Retry-After": str(RETRY_AFTER_SECONDS)}
 
@@ -84,7 +78,7 @@ def _check_database(shared: Services) -> None:
         )
     if is_read_only:
         raise DatabaseUnavailable(
-            "PostgreSQL takes no writes: it is a replica, or set to read only."
+            "PostgreSQL is read-only: it is a replica, or default_transaction_read_only is on."
         )
 
 
@@ -93,19 +87,19 @@ def _buckets(shared: Services) -> dict[str, dict[str, Any]]:
 
 
 def _bucket(shared: Services, name: str) -> dict[str, Any]:
-    is_ours = name != shared.settings.source_bucket
+    is_checked = name != shared.settings.source_bucket
     try:
         if not shared.store.has_bucket(name):
             raise ConfigurationError(
-                f"There is no bucket {name!r}; `{program()} migrate` makes it, or correct the"
+                f"There is no bucket {name!r}. Create it with `{program()} migrate`, or correct the"
                 " *_BUCKET setting that names it."
             )
-        if is_ours:
+        if is_checked:
             shared.write_checks.check(name)
     except EtlError as error:
         exists = not isinstance(error, ConfigurationError)
         return {"exists": exists, "writable": False, "reason": reason_for_caller(error)}
-    return {"exists": True, "writable": True if is_ours else None, "reason": None}
+    return {"exists": True, "writable": True if is_checked else None, "reason": None}
 
 
 def _faults(buckets: dict[str, dict[str, Any]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""From a query to rows in a format: fields, filters, statements, streaming.
+"""Query users and encode the rows: fields, filters, statements, formats, streaming.
 
-May import `http` and `state`.
+It may import `http` and `state`.
 """

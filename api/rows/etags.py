@@ -1,8 +1,8 @@
-"""ETags of what is told about users: their revision, and all else that the answer depends on.
+"""ETags of responses about users, derived from the users' revision and the request.
 
-They are weak: a coding, or another cut into pieces, changes the bytes and not what they say.
-The revision is read before the users, never after: an older tag on newer users costs a reader
-one more download, the other way round would show old users as new.
+They are weak because content codings change the bytes but not the users. The revision must be
+read before the users: an old ETag on newer users costs one more download, but a new ETag on
+older users would make clients keep stale data.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
 
     from api.rows.filters import Filters
 
-VERSION = "1"  # of what answers look like; another one makes every tag a new one
+VERSION = "1"  # of the response format; changing it changes every ETag
 
 
 def of_users(connection: Connection, filters: Filters, *parts: object) -> str:
-    """The tag of an answer that is made of the users as they are, these filters and parts.
+    """The ETag of a response about the current users, given the filters and other parts.
 
-    The revision of images counts only where they are asked for.
+    It depends on the revision of the image metadata only if the filters do.
     """
     revisions = current(connection)
     number, changed_at = revisions[Resource.USERS]
-    looked_at = None if filters.image is None else revisions[Resource.IMAGES]
-    facts = repr((VERSION, changed_at.isoformat(), filters, looked_at, *parts))
-    return f"{number}-{sha256(facts.encode()).hexdigest()[:20]}"
+    images_revision = None if filters.image is None else revisions[Resource.IMAGES]
+    content = repr((VERSION, changed_at.isoformat(), filters, images_revision, *parts))
+    return f"{number}-{sha256(content.encode()).hexdigest()[:20]}"
 
 
 def is_known(tag: str) -> bool:
-    """Whether whoever asks has that answer already."""
+    """Whether the client already has the response with this ETag."""
     return request.if_none_match.contains_weak(tag)
 
 
 def headers(tag: str) -> dict[str, str]:
-    """Let readers keep the answer, and ask each time whether it still holds."""
+    """Headers that let clients cache the response but revalidate it each time."""
     return {"ETag": quote_etag(tag, weak=True), "Cache-Control": "private, no-cache"}
 
 
 def not_modified(tag: str) -> Response:
-    """The answer to who has it already."""
+    """The response to a client that already has it."""
     return Response(status=304, headers=headers(tag))

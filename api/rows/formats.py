@@ -1,7 +1,8 @@
-"""The formats that users can be had in: which one is wanted, and how COPY's text becomes it.
+"""The response formats of GET /data: how to choose one, and how to encode COPY output in it.
 
-JSON is made by PostgreSQL, whose COPY cannot escape it twice: the quotes and delimiters below
-are control characters, and JSON holds none, nor a line end. So each line is one user's.
+PostgreSQL writes the JSON. COPY does not escape it a second time, because the quote and
+delimiter below are control characters, which JSON never contains. JSON contains no newline
+either, so each line is one user.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ _CSV_ROW = re.compile(rb'(?:[^"\n]+|"[^"]*")*\n')
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One format: what COPY is to send, and what becomes of it.
+    """One format: the columns and options of COPY, and how to encode its output.
 
-    `expressions` turn columns into what a COPY row is made of; `cut` finds where so many rows
-    of a COPY's whole text end, and the last one's user_id, or None when there are no more.
+    `expressions` returns the SQL of a row's columns. `cut` takes the complete COPY output and
+    a limit; it returns where that many rows end and the last user_id, or None on the last page.
     """
 
     name: str
@@ -40,17 +41,17 @@ class Format:
     copy_options: str
     expressions: Callable[[Sequence[str]], list[str]]
     cut: Callable[[bytes, int], tuple[int, str | None]]
-    dress: Callable[[Iterator[bytes], Sequence[str]], Iterable[bytes]]
+    encode: Callable[[Iterator[bytes], Sequence[str]], Iterable[bytes]]
     is_compressed: bool = False
 
 
-# -- which one
+# -- selection
 
 
 def choose(name: str | None, accept: MIMEAccept) -> Format:
-    """The format of that name, or else the one that the Accept header likes best; usually JSON.
+    """The format with the given name, otherwise the one that Accept prefers; JSON by default.
 
-    Raises:  NotAcceptable when the header fits none.
+    Raises:  NotAcceptable when the header allows none.
     """
     if name is not None:
         return FORMATS[name]
@@ -64,7 +65,7 @@ def choose(name: str | None, accept: MIMEAccept) -> Format:
 
 
 def _without_utf8(media_range: str) -> str:
-    """The media range without `charset=utf-8`: every text of ours is, whoever asks for it."""
+    """The media range without `charset=utf-8`, which all text formats use anyway."""
     mimetype, parameters = parse_options_header(media_range)
     is_utf8 = {name: value.lower() for name, value in parameters.items()} == {"charset": "utf-8"}
     return mimetype if is_utf8 else media_range
@@ -81,20 +82,20 @@ def _line(columns: Sequence[str]) -> list[str]:
     return [json_object(columns)]
 
 
-def _in_braces(pieces: Iterator[bytes], _columns: Sequence[str]) -> Iterator[bytes]:
-    """Make one object of the members, each of which ends with a comma and a line end."""
-    held = b"{"
-    for piece in pieces:
-        if len(piece) > len(",\n"):
-            yield held
-            held = piece
+def _enclose(chunks: Iterator[bytes], _columns: Sequence[str]) -> Iterator[bytes]:
+    """Encode one JSON object from its members, each of which ends with a comma and a newline."""
+    buffered = b"{"
+    for chunk in chunks:
+        if len(chunk) > len(",\n"):
+            yield buffered
+            buffered = chunk
         else:
-            held += piece
-    yield held.removesuffix(b",\n") + b"}\n"
+            buffered += chunk
+    yield buffered.removesuffix(b",\n") + b"}\n"
 
 
-def _as_they_are(pieces: Iterator[bytes], _columns: Sequence[str]) -> Iterator[bytes]:
-    return pieces
+def _unchanged(chunks: Iterator[bytes], _columns: Sequence[str]) -> Iterator[bytes]:
+    return chunks
 
 
 def _cut_members(text: bytes, limit: int) -> tuple[int, str | None]:
@@ -108,14 +109,14 @@ def _cut_objects(text: bytes, limit: int) -> tuple[int, str | None]:
 
 
 def _cut_lines(text: bytes, limit: int) -> tuple[int, str | None]:
-    """Leave the last line out, if there are more lines than wanted."""
+    """Drop the last line if there are more lines than the limit."""
     if text.count(b"\n") <= limit:
         return len(text), None
     end = text.rindex(b"\n", 0, -1)
     return end + 1, text[text.rfind(b"\n", 0, end) + 1 : end].decode()
 
 
-# -- CSV, and what is made of it
+# -- CSV, and the columnar formats encoded from it
 
 
 def _cells(columns: Sequence[str]) -> list[str]:
@@ -130,33 +131,33 @@ def _cut_rows(text: bytes, limit: int) -> tuple[int, str | None]:
     return end, next(csv.reader(io.StringIO(text[start:end].decode(), newline="")))[0]
 
 
-def _as_parquet(pieces: Iterator[bytes], columns: Sequence[str]) -> Iterator[bytes]:
+def _to_parquet(chunks: Iterator[bytes], columns: Sequence[str]) -> Iterator[bytes]:
     from api.rows import columnar
 
-    return columnar.parquet(pieces, columns)
+    return columnar.parquet(chunks, columns)
 
 
-def _as_arrow(pieces: Iterator[bytes], columns: Sequence[str]) -> Iterator[bytes]:
+def _to_arrow(chunks: Iterator[bytes], columns: Sequence[str]) -> Iterator[bytes]:
     from api.rows import columnar
 
-    return columnar.arrow_stream(pieces, columns)
+    return columnar.arrow_stream(chunks, columns)
 
 
 FORMATS = {
     kind.name: kind
     for kind in (
-        Format("json", "application/json", _JSON_LINES, _member, _cut_members, _in_braces),
-        Format("ndjson", "application/x-ndjson", _JSON_LINES, _line, _cut_objects, _as_they_are),
-        Format("csv", "text/csv", _CSV, _cells, _cut_rows, _as_they_are),
+        Format("json", "application/json", _JSON_LINES, _member, _cut_members, _enclose),
+        Format("ndjson", "application/x-ndjson", _JSON_LINES, _line, _cut_objects, _unchanged),
+        Format("csv", "text/csv", _CSV, _cells, _cut_rows, _unchanged),
         Format(
             "parquet",
             "application/vnd.apache.parquet",
             _CSV,
             _cells,
             _cut_rows,
-            _as_parquet,
+            _to_parquet,
             is_compressed=True,
         ),
-        Format("arrow", "application/vnd.apache.arrow.stream", _CSV, _cells, _cut_rows, _as_arrow),
+        Format("arrow", "application/vnd.apache.arrow.stream", _CSV, _cells, _cut_rows, _to_arrow),
     )
 }

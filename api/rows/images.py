@@ -1,12 +1,13 @@
-"""What is told of a user's image: its facts, and where picture and thumbnails can be read."""
+"""The image of a user: its metadata, its thumbnails, and presigned URLs for them."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
+from sqlalchemy import Connection, Row, select
 
+from api.rows.filters import is_current_metadata, is_image_of_user
 from api.state.services import services
 from etl.db.tables import image, source_object, thumbnail, users
 from etl.model.errors import ConfigurationError
@@ -18,33 +19,18 @@ if TYPE_CHECKING:
 
     from etl.storage.objects import Objects
 
-EXPIRES = timedelta(minutes=15)
+URL_LIFETIME = timedelta(minutes=15)
 WAITING = "waiting"
 UNKNOWN_TYPE = "application/octet-stream"
 THUMBNAIL_TYPE = "image/webp"
 _TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
-_WAITING_NOTE = "It has not been looked at yet; that follows the run that brought it."
-
-EXAMPLE = {
-    "state": "ready",
-    "reason": None,
-    "key": "1000.png",
-    "format": "PNG",
-    "mode": "RGB",
-    "width": 640,
-    "height": 480,
-    "bytes": 48213,
-    "sha256": "0a4c9d8f6c3f1b2e5a7d9e8c7b6a5f4e3d2c1b0a9f8e7d6c5b4a392817060504",
-    "url": "http://127.0.0.1:9000/src-data/1000.png?X-Amz-Signature=...",
-    "thumbnails": {"256": "http://127.0.0.1:9000/thumbnails/0a4c...@256.webp?X-Amz-Signature=..."},
-    "urls_expire_in": 900,
-}
+_WAITING_REASON = "The image has not been processed yet; images are processed after each run."
 
 
-def headers_of(image_format: str | None) -> dict[str, str]:
-    """What a picture is sent as: by what was decoded, never by what its uploader called it.
+def content_headers(image_format: str | None) -> dict[str, str]:
+    """Headers for an image, based on the decoded format and never on the uploader's claim.
 
-    Anything else might be a page or a script; it is only to be saved.
+    Anything else could be a web page or a script, so browsers must download it.
     """
     if image_format in _TYPES:
         return {"Content-Type": _TYPES[image_format], "Content-Disposition": "inline"}
@@ -52,42 +38,31 @@ def headers_of(image_format: str | None) -> dict[str, str]:
 
 
 def find(connection: Connection, user_id: str) -> Row[Any] | None:
-    """The user's image: the manifest's key and etag, and the facts, which are null while it waits.
+    """The user's image: the key, ETag and size of its object, and its metadata.
 
-    None for a user without image.
+    The metadata is null until the image is processed. Returns None if the user has no image.
     """
-    named = ("state", "format", "mode", "width", "height", "sha256", "note")
+    metadata = ("state", "format", "mode", "width", "height", "sha256", "note")
     statement = (
         select(
             source_object.c.key,
             source_object.c.etag,
             source_object.c.size,
-            *(image.c[name] for name in named),
+            *(image.c[name] for name in metadata),
         )
         .select_from(users)
         .join(source_object, is_image_of_user())
-        .join(image, is_level(), isouter=True)
-        .where(users.c.user_id == user_id)
+        .join(image, is_current_metadata(), isouter=True)
+        .where(
+            users.c.user_id == user_id,
+            source_object.c.bucket == services().settings.source_bucket,
+        )
     )
     return connection.execute(statement).one_or_none()
 
 
-def is_image_of_user() -> ColumnElement[bool]:
-    """Whether a source object is the image that a user's img_path names."""
-    prefix = f"{services().settings.source_bucket}/"
-    return and_(
-        source_object.c.bucket == services().settings.source_bucket,
-        source_object.c.key == func.substr(users.c.img_path, len(prefix) + 1),
-    )
-
-
-def is_level() -> ColumnElement[bool]:
-    """Whether the facts are those of the source object as it is now."""
-    return and_(image.c.key == source_object.c.key, image.c.etag == source_object.c.etag)
-
-
-def sizes_made(connection: Connection, sha256: str | None) -> dict[int, str]:
-    """The thumbnails of a picture that are in their bucket: keys by size, largest first."""
+def thumbnail_keys(connection: Connection, sha256: str | None) -> dict[int, str]:
+    """The object keys of the stored thumbnails of an image by size, largest first."""
     rows = connection.execute(
         select(thumbnail.c.size, thumbnail.c.key)
         .where(thumbnail.c.sha256 == sha256, thumbnail.c.put_at.is_not(None))
@@ -96,14 +71,14 @@ def sizes_made(connection: Connection, sha256: str | None) -> dict[int, str]:
     return {row.size: row.key for row in rows}
 
 
-def shown(found: Row[Any], made: Mapping[int, str]) -> dict[str, Any]:
-    """The image as GET /data/<user_id> shows it."""
-    addresses = _Addresses()
-    source_bucket = services().settings.source_bucket
+def as_json(found: Row[Any], keys: Mapping[int, str]) -> dict[str, Any]:
+    """The image as part of GET /data/<user_id>."""
+    settings = services().settings
+    objects = _objects()
     is_ready = found.state == ImageState.READY
     return {
         "state": found.state or WAITING,
-        "reason": None if is_ready else found.note or _WAITING_NOTE,
+        "reason": None if is_ready else found.note or _WAITING_REASON,
         "key": found.key,
         "format": found.format,
         "mode": found.mode,
@@ -111,30 +86,28 @@ def shown(found: Row[Any], made: Mapping[int, str]) -> dict[str, Any]:
         "height": found.height,
         "bytes": found.size,
         "sha256": found.sha256,
-        "url": addresses.of(source_bucket, found.key, headers_of(found.format)),
+        "url": _url(objects, settings.source_bucket, found.key, content_headers(found.format)),
         "thumbnails": {
-            str(size): addresses.of(
-                services().settings.thumbnail_bucket, key, {"Content-Type": THUMBNAIL_TYPE}
+            str(size): _url(
+                objects, settings.thumbnail_bucket, key, {"Content-Type": THUMBNAIL_TYPE}
             )
-            for size, key in made.items()
+            for size, key in keys.items()
         },
-        "urls_expire_in": int(EXPIRES.total_seconds()),
+        "urls_expire_in": int(URL_LIFETIME.total_seconds()),
     }
 
 
-class _Addresses:
-    """Signed addresses; none where we have no keys to sign with. The store is not asked."""
+def _objects() -> Objects | None:
+    """The client that presigns URLs, without requests to the store; None without S3 settings."""
+    try:
+        return services().objects
+    except ConfigurationError:
+        return None
 
-    def __init__(self) -> None:
-        self._objects: Objects | None
-        try:
-            self._objects = services().objects
-        except ConfigurationError:
-            self._objects = None
 
-    def of(self, bucket: str, key: str, answer: Mapping[str, str]) -> str | None:
-        """The store answers with these headers, whatever it was told when the object was put."""
-        if self._objects is None:
-            return None
-        overrides = {f"response-{name.lower()}": value for name, value in answer.items()}
-        return self._objects.presign(bucket, key, Link("GET", EXPIRES, overrides))
+def _url(objects: Objects | None, bucket: str, key: str, headers: Mapping[str, str]) -> str | None:
+    """A presigned URL; the store responds with these headers instead of the stored ones."""
+    if objects is None:
+        return None
+    overrides = {f"response-{name.lower()}": value for name, value in headers.items()}
+    return objects.presign(bucket, key, Link("GET", URL_LIFETIME, overrides))

@@ -1,6 +1,6 @@
-"""The SQL of an answer about many users, built once for all that differ in values alone.
+"""The SQL of GET /data, compiled once per template and cached.
 
-SQLAlchemy takes longer to build and compile a statement than PostgreSQL to find a page of users.
+SQLAlchemy takes longer to compile a statement than PostgreSQL takes to find a page of users.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
-from api.rows.fields import rows_of
+from api.rows.fields import select_rows
 from api.rows.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -19,28 +19,27 @@ if TYPE_CHECKING:
     from api.rows.fields import RowQuery
     from api.rows.formats import Format
 
-KEPT = 256  # shapes; readers choose the fields and their order, so there is no end of them
-KNOWS_JSON_SCALAR = 170_000  # the first PostgreSQL that does, as the driver counts them
+CACHE_SIZE = 256  # templates; bounded because clients choose the fields and their order
 
 _DIALECT = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
 
 
 def statement(
-    wanted: RowQuery, kind: Format, server_version: int
+    query: RowQuery, kind: Format, *, has_json_scalar: bool
 ) -> tuple[str, Mapping[str, object]]:
-    """The statement for that server, and the values of its parameters."""
-    query, constants = _built(wanted.shape, kind.name, server_version >= KNOWS_JSON_SCALAR)
-    return query, {**constants, **wanted.values}
+    """The SQL for a server with or without json_scalar(), and the values of its parameters."""
+    sql, constants = _compiled(query.template, kind.name, has_json_scalar)
+    return sql, {**constants, **query.values}
 
 
-@lru_cache(KEPT)
-def _built(
-    shape: RowQuery,
+@lru_cache(CACHE_SIZE)
+def _compiled(
+    template: RowQuery,
     format_name: str,
-    knows_json_scalar: bool,  # noqa: FBT001 - part of the key
+    has_json_scalar: bool,  # noqa: FBT001 - part of the cache key
 ) -> tuple[str, Mapping[str, object]]:
-    expressions = FORMATS[format_name].expressions(shape.columns)
-    if not knows_json_scalar:  # expressions hold names of ours, and never data
+    expressions = FORMATS[format_name].expressions(template.columns)
+    if not has_json_scalar:  # safe as text: expressions contain field names, but no values
         expressions = [each.replace("json_scalar(", "to_json(") for each in expressions]
-    compiled = rows_of(shape, expressions).compile(dialect=_DIALECT)
+    compiled = select_rows(template, expressions).compile(dialect=_DIALECT)
     return compiled.string, compiled.params

@@ -1,8 +1,8 @@
-"""Answers about many users: COPY's text on its way to a reader, in one piece if it is short.
+"""Responses of GET /data: the output of COPY, buffered if it is short and streamed otherwise.
 
-A long one goes out as it comes, in constant memory. Its reader holds one connection to the
-database while they read, and loses it when they stall; an error in mid-stream cuts the
-connection to the reader, so that a part never looks like the whole.
+Streaming uses constant memory and one database connection, which is closed if the client stops
+reading. An error in mid-stream closes the connection to the client, so that a truncated
+response never looks complete.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from api.http import encodings, paging
 from api.rows.statements import statement
-from api.state.services import STATEMENT_TIMEOUT_SECONDS, services, took_too_long
+from api.state.services import services
 from etl.db.copy_stream import CopyStream
 from etl.db.engine import driver
 from etl.model.errors import TransientError
@@ -30,119 +30,134 @@ if TYPE_CHECKING:
 
     from api.rows.fields import RowQuery
     from api.rows.formats import Format
+    from api.state.services import Services
 
-WHOLE_BYTES = 1 << 18  # what an answer may have to go out in one piece
-LONGEST_STREAM_SECONDS = 600
+BUFFERED_BYTES = 1 << 18  # longer responses are streamed
+MAX_STREAM_SECONDS = 600
 
 
-def page(connection: Connection, wanted: RowQuery, kind: Format, coding: str | None) -> Response:
-    """As many users as `wanted` is limited to, and a link to the next page if there is one."""
-    limit = wanted.limit or 0
+def page(connection: Connection, query: RowQuery, kind: Format, coding: str | None) -> Response:
+    """One page of users, with a link to the next page if there is one."""
+    limit = query.limit or 0
     sink = io.BytesIO()
-    _copy(replace(wanted, limit=limit + 1), kind, connection, sink)
+    has_json_scalar = _has_json_scalar(connection, services())
+    _copy(replace(query, limit=limit + 1), kind, connection, sink, has_json_scalar=has_json_scalar)
     content = sink.getvalue()
     end, last = kind.cut(content, limit)
-    response = _whole(_finished(iter([content[:end]]), wanted, kind, coding), kind, coding)
+    response = _buffered(_encoded(iter([content[:end]]), query, kind, coding), kind, coding)
     if last is not None:
         response.headers.update(paging.next_link(last))
     return response
 
 
-def everyone(wanted: RowQuery, kind: Format, coding: str | None) -> Response:
-    """All users that are wanted, however many."""
+def all_users(query: RowQuery, kind: Format, coding: str | None) -> Response:
+    """All users that match the query, streamed if there are many."""
     shared = services()
-    copy = partial(_copy_for_long, wanted, kind)
-    copied = CopyStream(shared.lent, copy, timeout_seconds=shared.patience_seconds)
+    copied = CopyStream(
+        shared.copy_connection,
+        partial(_copy_to_stream, query, kind, shared),
+        timeout_seconds=shared.timeouts.idle,
+    )
     try:
-        _await(copied)
-        pieces = iter(_finished(copied, wanted, kind, coding))
-        first, is_all = _first(pieces)  # an outage shows here, while the status is ours to choose
-        if is_all:
+        _wait_for_start(copied, shared)
+        chunks = iter(_encoded(copied, query, kind, coding))
+        first, is_complete = _read_ahead(chunks)  # errors so far can still set the status
+        if is_complete:
             copied.close()
-            return _whole(first, kind, coding)
-        return _long(first, pieces, copied, kind, coding)
+            return _buffered(first, kind, coding)
+        return _streamed(first, chunks, copied, kind, coding)
     except BaseException:
         copied.close()
         raise
 
 
-# -- out of the database
+# -- from the database
 
 
-def _copy_for_long(wanted: RowQuery, kind: Format, connection: Connection, sink: BinaryIO) -> None:
-    """COPY for as long as somebody reads; who waits for its beginning has a limit of their own."""
-    milliseconds = LONGEST_STREAM_SECONDS * 1000
+def _copy_to_stream(
+    query: RowQuery, kind: Format, shared: Services, connection: Connection, sink: BinaryIO
+) -> None:
+    """COPY with a longer timeout: `all_users` limits the time to the first row separately."""
+    milliseconds = MAX_STREAM_SECONDS * 1000
     connection.execute(text(f"SET LOCAL statement_timeout = {milliseconds}"))
-    _copy(wanted, kind, connection, sink)
+    has_json_scalar = _has_json_scalar(connection, shared)
+    _copy(query, kind, connection, sink, has_json_scalar=has_json_scalar)
 
 
-def _copy(wanted: RowQuery, kind: Format, connection: Connection, sink: BinaryIO) -> None:
-    lent = driver(connection)
-    query, values = statement(wanted, kind, lent.server_version)
-    with lent.cursor() as cursor:
-        query = cursor.mogrify(query, values)  # values become literals here
+def _has_json_scalar(connection: Connection, shared: Services) -> bool:
+    return bool(driver(connection).server_version >= shared.json_scalar_version)
+
+
+def _copy(
+    query: RowQuery, kind: Format, connection: Connection, sink: BinaryIO, *, has_json_scalar: bool
+) -> None:
+    sql, values = statement(query, kind, has_json_scalar=has_json_scalar)
+    with driver(connection).cursor() as cursor:
+        literal_sql = cursor.mogrify(sql, values)  # COPY accepts no parameters
         options = kind.copy_options.encode()
-        cursor.copy_expert(b"COPY (" + query + b") TO STDOUT (" + options + b")", sink)
+        cursor.copy_expert(b"COPY (" + literal_sql + b") TO STDOUT (" + options + b")", sink)
 
 
-# -- to the reader
+# -- to the client
 
 
-def _finished(
-    pieces: Iterator[bytes], wanted: RowQuery, kind: Format, coding: str | None
+def _wait_for_start(copied: CopyStream, shared: Services) -> None:
+    if not copied.wait(shared.timeouts.statement):
+        raise shared.query_timeout()
+
+
+def _encoded(
+    chunks: Iterator[bytes], query: RowQuery, kind: Format, coding: str | None
 ) -> Iterable[bytes]:
-    dressed = kind.dress(pieces, wanted.columns)
-    return dressed if coding is None else encodings.encode(coding, dressed)
+    encoded = kind.encode(chunks, query.columns)
+    return encoded if coding is None else encodings.encode(coding, encoded)
 
 
-def _await(copied: CopyStream) -> None:
-    if not copied.wait(STATEMENT_TIMEOUT_SECONDS):
-        raise took_too_long()
-
-
-def _first(pieces: Iterator[bytes]) -> tuple[list[bytes], bool]:
-    """What fits one piece, or a little more, and whether that is all."""
+def _read_ahead(chunks: Iterator[bytes]) -> tuple[list[bytes], bool]:
+    """The chunks until their size exceeds BUFFERED_BYTES, and whether these are all."""
     taken, size = [], 0
-    for piece in pieces:
-        taken.append(piece)
-        size += len(piece)
-        if size > WHOLE_BYTES:
+    for chunk in chunks:
+        taken.append(chunk)
+        size += len(chunk)
+        if size > BUFFERED_BYTES:
             return taken, False
     return taken, True
 
 
-def _whole(pieces: Iterable[bytes], kind: Format, coding: str | None) -> Response:
-    """In one, the server keeps what the reader does not take; in several, a thread would wait."""
-    return _headed(Response(b"".join(pieces)), kind, coding)
+def _buffered(chunks: Iterable[bytes], kind: Format, coding: str | None) -> Response:
+    """A response in one block, which the server buffers so that no thread waits for the client."""
+    return _with_type(Response(b"".join(chunks)), kind, coding)
 
 
-def _long(
+def _streamed(
     first: list[bytes], rest: Iterator[bytes], copied: CopyStream, kind: Format, coding: str | None
 ) -> Response:
     streams = services().streams
     if not streams.acquire(blocking=False):
         raise TransientError(
-            "Too many long answers are being read at the moment.",
-            hint="Try again in a few seconds, or ask for pages: `limit` and `after`.",
+            "Too many long responses are being streamed.",
+            hint="Try again in a few seconds, or request pages with `limit` and `after`.",
         )
-    response = Response(_stream(first, rest))
+    response = Response(_until_deadline(first, rest))
     response.call_on_close(copied.close)
     response.call_on_close(streams.release)
-    return _headed(response, kind, coding)
+    return _with_type(response, kind, coding)
 
 
-def _stream(first: list[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
-    """All of it, as long as somebody reads: an error here cuts the connection."""
-    deadline = time.monotonic() + LONGEST_STREAM_SECONDS
+def _until_deadline(first: list[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
+    """All chunks; an error, such as a missed deadline, closes the connection."""
+    deadline = time.monotonic() + MAX_STREAM_SECONDS
     while first:
         yield first.pop(0)
-    for piece in rest:
+    for chunk in rest:
         if time.monotonic() > deadline:
-            raise TransientError(f"Nobody read the answer within {LONGEST_STREAM_SECONDS} s.")
-        yield piece
+            raise TransientError(
+                f"The client did not read the response within {MAX_STREAM_SECONDS} s."
+            )
+        yield chunk
 
 
-def _headed(response: Response, kind: Format, coding: str | None) -> Response:
+def _with_type(response: Response, kind: Format, coding: str | None) -> Response:
     response.mimetype = kind.mimetype
     if coding is not None:
         response.content_encoding = coding

@@ -1,1 +1,1 @@
-"""The shapes of requests and answers. They check what comes in and describe both in OpenAPI."""
+"""Schemas of requests and responses: they validate requests and describe both in OpenAPI."""

@@ -1,4 +1,4 @@
-"""Users: how they are asked for, and what is told of them."""
+"""Schemas of /data and /stats: queries, users and their images."""
 
 from __future__ import annotations
 
@@ -16,9 +16,17 @@ from pydantic import (
     field_validator,
 )
 
-from api.rows.fields import FIELDS, ID, USUAL_FIELDS
+from api.rows.fields import DEFAULT_FIELDS, FIELDS, ID
 from api.rows.filters import Filters, ImageWanted
-from api.schemas.query import _STORABLE, Query, Seconds, Truth, _storable, _whole_number
+from api.schemas.query import (
+    _STORABLE,
+    ETAG_EXAMPLE,
+    Query,
+    Seconds,
+    Truth,
+    _storable,
+    _whole_number,
+)
 
 MAX_AGE = 150
 MAX_PAGE = 10_000
@@ -30,9 +38,11 @@ def _known_fields(value: object) -> object:
     names = [name for name in value.split(",") if name != ID]
     unknown = [repr(name) for name in names if name not in FIELDS]
     if unknown:
-        raise ValueError(f"knows no {', '.join(unknown)}; there are {', '.join(FIELDS)}")
+        raise ValueError(
+            f"contains unknown fields {', '.join(unknown)}; available are {', '.join(FIELDS)}"
+        )
     if len(set(names)) < len(names):
-        raise ValueError("names a field more than once")
+        raise ValueError("contains a field more than once")
     return tuple(names)
 
 
@@ -44,20 +54,20 @@ Fields = Annotated[tuple[str, ...], BeforeValidator(_known_fields, str)]
 
 
 class FilterQuery(Query):
-    """Which users are wanted."""
+    """Filters of users."""
 
     is_image_exists: Truth | None = Field(
-        None, description="Only users with (true) or without (false) an image; in any case."
+        None, description="Only users with (true) or without (false) an image. Case-insensitive."
     )
     min_age: Years | None = Field(
-        None, description="Youngest age in whole years, inclusive.", examples=[18]
+        None, description="Minimum age in whole years, inclusive.", examples=[18]
     )
     max_age: Years | None = Field(
-        None, description="Oldest age in whole years, inclusive.", examples=[65]
+        None, description="Maximum age in whole years, inclusive.", examples=[65]
     )
-
     image: ImageWanted | None = Field(
-        None, description="Only users whose image is in this state; `missing`: without one."
+        None,
+        description="Only users with an image in this state; `missing` means without an image.",
     )
 
     @field_validator("max_age")
@@ -70,115 +80,175 @@ class FilterQuery(Query):
 
     @property
     def filters(self) -> Filters:
-        """The filters as a value for the core."""
+        """The filters as a value without Pydantic."""
         return Filters(self.is_image_exists, self.min_age, self.max_age, self.image)
 
 
 class DataQuery(FilterQuery):
-    """Which users are wanted, which page of them, what of each, and how it is written."""
+    """Filters, page, fields and format of the users to return."""
 
     limit: Page | None = Field(
-        None, description="At most so many users; without it, all of them.", examples=[1000]
+        None,
+        description="Maximum number of users per page. Without it, all users are returned.",
+        examples=[1000],
     )
     after: UserId | None = Field(
-        None, description="Only users whose id comes after this one in byte order."
+        None, description="Only users whose ID follows this one in byte order."
     )
     fields: Fields = Field(
-        USUAL_FIELDS,
-        description="What to tell of each user, parted by commas; the id is always told."
-        f" Any of {', '.join(FIELDS)}.",
+        DEFAULT_FIELDS,
+        description="Comma-separated fields to return for each user. The ID is always included."
+        f" Available fields: {', '.join(FIELDS)}.",
         examples=["first_name,birthdate,age"],
-        json_schema_extra={"default": ",".join(USUAL_FIELDS)},
+        json_schema_extra={"default": ",".join(DEFAULT_FIELDS)},
     )
     format: Literal["json", "ndjson", "csv", "parquet", "arrow"] | None = Field(
-        None, description="The format, where a header Accept cannot be sent; goes before it."
+        None, description="Response format; takes precedence over the Accept header."
     )
 
 
 class RequestQuery(Query):
-    """How to ask for a run."""
+    """Options of a requested run."""
 
     wait: Seconds = Field(
-        0, description="Seconds to wait for the run to finish; 202 when that was too short."
+        0, description="Seconds to wait for the run to finish. If it does not, the response is 202."
     )
     allow: Literal["mass-retirement"] | None = Field(
         None,
-        description="Let this run retire more than half of the users; needs the role `admin`.",
+        description="Let this run retire more than half of the users. Requires the role `admin`.",
     )
 
 
 class ThumbnailQuery(Query):
-    """Which thumbnail is wanted."""
+    """Which thumbnail to return."""
 
     size: Pixels | None = Field(
-        None, description="Longest side of its box; without it, the largest made.", examples=[64]
+        None,
+        description="Maximum width and height in pixels. Default: the largest thumbnail.",
+        examples=[64],
     )
 
 
 class Record(BaseModel):
-    """A user as /data shows it; with `fields`, those that were asked for."""
+    """A user in GET /data; with `fields`, only the requested fields."""
 
     model_config = ConfigDict(json_schema_extra=lambda schema: schema.pop("required"))
 
-    first_name: str
-    last_name: str
-    birthts: int = Field(description="Birth in milliseconds since 1970-01-01T00:00:00Z.")
-    img_path: str | None = Field(description="bucket/key of the user's image, or null.")
+    first_name: str = Field(examples=["Ann"])
+    last_name: str = Field(examples=["Smith"])
+    birthts: int = Field(
+        description="Birth in milliseconds since 1970-01-01T00:00:00Z.", examples=[631152000000]
+    )
+    img_path: str | None = Field(
+        description="`bucket/key` of the user's image, or null.", examples=["src-data/1000.png"]
+    )
 
 
 class Records(RootModel[dict[str, Record]]):
-    """Users by their id."""
+    """Users by ID."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "1000": {
+                        "first_name": "Ann",
+                        "last_name": "Smith",
+                        "birthts": 631152000000,
+                        "img_path": "src-data/1000.png",
+                    },
+                    "1001": {
+                        "first_name": "Bo",
+                        "last_name": "Li",
+                        "birthts": 0,
+                        "img_path": None,
+                    },
+                }
+            ]
+        }
+    )
 
 
 class Lineage(BaseModel):
-    """Where a user's values come from."""
+    """The source of a user's values."""
 
-    bucket: str
-    key: str
-    etag: str | None = Field(description="ETag of the object when it was last read.")
-    line: int = Field(description="Physical line in the object; the header is line 1.")
-    run_id: int = Field(description="The run that last changed this user.")
-    updated_at: datetime
+    bucket: str = Field(examples=["src-data"])
+    key: str = Field(examples=["1000.csv"])
+    etag: str | None = Field(
+        description="ETag of the object when it was last read.", examples=[ETAG_EXAMPLE]
+    )
+    line: int = Field(
+        description="Physical line in the object; the header is line 1.", examples=[2]
+    )
+    run_id: int = Field(description="The run that last changed this user.", examples=[1])
+    updated_at: datetime = Field(examples=["2026-01-02T03:04:05Z"])
 
 
 class Image(BaseModel):
-    """A user's image: what is known of it, and where it can be read for a while."""
+    """A user's image: its metadata and presigned URLs."""
 
     state: Literal["ready", "corrupt", "too-large", "unsupported", "waiting"]
-    reason: str | None = Field(description="Why it is not ready, and what to do.")
-    key: str
-    format: str | None = Field(description="JPEG, PNG, WEBP or GIF, as decoded.")
-    mode: str | None = Field(description="How its pixels are stored, in Pillow's words.")
-    width: int | None = Field(description="Pixels, turned as its EXIF says.")
-    height: int | None
-    bytes: int
-    sha256: str | None
-    url: str | None = Field(description="Signed address of the picture; anybody may read it.")
-    thumbnails: dict[str, str | None] = Field(description="Signed addresses by size.")
-    urls_expire_in: int = Field(description="Seconds from now.")
+    reason: str | None = Field(
+        description="Why the image is not ready, and what to do.", examples=[None]
+    )
+    key: str = Field(examples=["1000.png"])
+    format: str | None = Field(
+        description="Decoded format: JPEG, PNG, WEBP or GIF.", examples=["PNG"]
+    )
+    mode: str | None = Field(description="Pixel format, as a Pillow mode.", examples=["RGB"])
+    width: int | None = Field(
+        description="Width in pixels after applying the EXIF orientation.", examples=[640]
+    )
+    height: int | None = Field(
+        description="Height in pixels after applying the EXIF orientation.", examples=[480]
+    )
+    bytes: int = Field(description="Size of the object in bytes.", examples=[48213])
+    sha256: str | None = Field(
+        examples=["0a4c9d8f6c3f1b2e5a7d9e8c7b6a5f4e3d2c1b0a9f8e7d6c5b4a392817060504"]
+    )
+    url: str | None = Field(
+        description="Presigned URL of the image; it works without an API key.",
+        examples=["http://127.0.0.1:9000/src-data/1000.png?X-Amz-Signature=..."],
+    )
+    thumbnails: dict[str, str | None] = Field(
+        description="Presigned URLs of the thumbnails by size.",
+        examples=[{"256": "http://127.0.0.1:9000/thumbnails/0a4c...@256.webp?X-Amz-Signature=..."}],
+    )
+    urls_expire_in: int = Field(
+        description="Seconds until the presigned URLs expire.", examples=[900]
+    )
 
 
 class User(BaseModel):
-    """One user with everything we know."""
+    """One user with all fields, its source and its image."""
 
-    user_id: str
-    first_name: str
-    last_name: str
-    birthts: int = Field(description="Birth in milliseconds since 1970-01-01T00:00:00Z.")
-    birthdate: date = Field(description="The UTC date of birthts.")
-    age: int = Field(description="Whole calendar years on today's UTC date.")
-    img_path: str | None
-    extra: dict[str, Any] | None = Field(description="Columns of the CSV we do not know.")
+    user_id: str = Field(examples=["1000"])
+    first_name: str = Field(examples=["Ann"])
+    last_name: str = Field(examples=["Smith"])
+    birthts: int = Field(
+        description="Birth in milliseconds since 1970-01-01T00:00:00Z.", examples=[631152000000]
+    )
+    birthdate: date = Field(description="The UTC date of `birthts`.", examples=["1990-01-01"])
+    age: int = Field(
+        description="Age in whole calendar years on the current UTC date.", examples=[36]
+    )
+    img_path: str | None = Field(
+        description="`bucket/key` of the user's image, or null.", examples=["src-data/1000.png"]
+    )
+    extra: dict[str, Any] | None = Field(
+        description="Additional columns of the CSV.", examples=[{"city": "Oslo"}]
+    )
     lineage: Lineage
-    image: Image | None = Field(description="Null for a user without one.")
+    image: Image | None = Field(description="Null for a user without an image.")
 
 
 class Stats(BaseModel):
-    """Figures over the users that match the filters."""
+    """Statistics of the users that match the filters."""
 
-    count: int
+    count: int = Field(examples=[100])
     average_age: float | None = Field(
-        description="Mean of the ages in whole years, two decimals; null when nobody matches."
+        description="Mean age in whole years, rounded to two decimals; null if no user matches.",
+        examples=[34.5],
     )
-    with_image: int
-    without_image: int
+    with_image: int = Field(examples=[94])
+    without_image: int = Field(examples=[6])

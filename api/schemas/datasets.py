@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from api.schemas.query import SHORT_PAGE, Key, Query, ShortPage
+from api.schemas.query import ETAG_EXAMPLE, SHORT_PAGE, Key, Query, ShortPage
 
 _PLACE = r"^[0-9]{1,10}:[^\u0000]+$"
 
@@ -17,7 +17,7 @@ def _storable(value: str) -> str:
     if not (colon and key and line.isascii() and line.isdecimal() and len(line) <= 10):  # noqa: PLR2004
         raise ValueError("must be LINE:KEY, as in the Link header")
     if "\0" in key:
-        raise ValueError("must not hold a NUL character")
+        raise ValueError("must not contain a NUL character")
     return value
 
 
@@ -25,7 +25,7 @@ PlaceText = Annotated[str, Field(json_schema_extra={"pattern": _PLACE}), AfterVa
 
 
 class ShadowedQuery(Query):
-    """Which shadowed rows are wanted, in the order of their objects and lines."""
+    """Filters and page of the shadowed rows, ordered by object key and line."""
 
     user_id: Key | None = Field(None, description="Only rows of this user.", examples=["1000"])
     key: Key | None = Field(
@@ -40,26 +40,29 @@ class ShadowedQuery(Query):
 
 
 class RowPlace(BaseModel):
-    """Where a row is in the bucket."""
+    """The location of a row in the bucket."""
 
-    key: str
-    line: int
-    etag: str
-    last_modified: datetime
+    key: str = Field(examples=["1000.csv"])
+    line: int = Field(examples=[2])
+    etag: str = Field(examples=[ETAG_EXAMPLE])
+    last_modified: datetime = Field(examples=["2026-01-02T03:04:05Z"])
 
 
 class ShadowedRow(RowPlace):
-    """A valid row that lost to another row of the same user."""
+    """A valid row superseded by another row of the same user."""
 
-    user_id: str
-    first_name: str
-    last_name: str
-    birthts: int
-    extra: dict[str, Any] | None
-    run_id: int = Field(description="The run that recorded it.")
+    key: str = Field(examples=["archive/1000.csv"])
+    last_modified: datetime = Field(examples=["2026-01-01T03:04:05Z"])
+    user_id: str = Field(examples=["1000"])
+    first_name: str = Field(examples=["Ann"])
+    last_name: str = Field(examples=["Smith"])
+    birthts: int = Field(examples=[631152000000])
+    extra: dict[str, Any] | None = Field(examples=[None])
+    run_id: int = Field(description="The run that recorded the row.", examples=[1])
     lost_by: Literal["last_modified", "key", "line"] = Field(
-        description="Why the other row won: its object is newer; both objects are equally new and"
-        " its key is smaller; or it is on a later line of the same object."
+        description="Why the other row won. `last_modified`: its object is newer. `key`: both"
+        " objects are equally new, and its key is smaller. `line`: it is on a later line of the"
+        " same object."
     )
     lost_to: RowPlace = Field(description="The row that won.")
 

@@ -1,4 +1,4 @@
-"""JSON documents."""
+"""Schemas of /documents."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from api.schemas.query import SHORT_PAGE, Query, ShortPage
+from api.schemas.query import ETAG_EXAMPLE, SHORT_PAGE, Query, ShortPage
 from etl.storage.documents import NAME
+
+NAME_EXAMPLE = "data_20260102T030405_000006_9f86d081.json"
 
 
 def _document_name(value: str) -> str:
     if not re.fullmatch(NAME, value):
-        raise ValueError("must be 1 to 200 of A-Z a-z 0-9 . _ - and begin with a letter or digit")
+        raise ValueError(
+            "must be 1 to 200 characters of A-Z a-z 0-9 . _ - and begin with a letter or digit"
+        )
     return value
 
 
@@ -24,42 +28,46 @@ DocumentName = Annotated[
 
 
 class UploadQuery(Query):
-    """Under which name a document is to be stored."""
+    """The name under which to store a document."""
 
     name: DocumentName | None = Field(
-        None, description="Its name; without one it is given one.", examples=["report.json"]
+        None,
+        description="Name of the document. Without it, the API generates a name.",
+        examples=["report.json"],
     )
 
 
 class DocumentsQuery(Query):
-    """Which documents are wanted, in byte order of their names."""
+    """Filter and page of the documents, in byte order of their names."""
 
     prefix: DocumentName | None = Field(
-        None, description="Only names that begin so.", examples=["data_2026"]
+        None, description="Only names with this prefix.", examples=["data_2026"]
     )
-    limit: ShortPage = Field(SHORT_PAGE, description="At most so many documents.")
-    after: DocumentName | None = Field(None, description="Only names that come after this one.")
+    limit: ShortPage = Field(SHORT_PAGE, description="Maximum number of documents per page.")
+    after: DocumentName | None = Field(None, description="Only names that follow this one.")
 
 
 class DocumentQuery(Query):
-    """Which version of a document is wanted."""
+    """Which version of a document to return."""
 
-    version: DocumentName | None = Field(None, description="A version; without it, the newest.")
+    version: DocumentName | None = Field(
+        None, description="Version to return. Without it, the newest."
+    )
 
 
 class VersionsQuery(Query):
-    """How many versions of a document are wanted."""
+    """How many versions of a document to list."""
 
-    limit: ShortPage = Field(SHORT_PAGE, description="At most so many versions.")
+    limit: ShortPage = Field(SHORT_PAGE, description="Maximum number of versions.")
 
 
 class ListedDocument(BaseModel):
     """A document without its content."""
 
-    name: str
-    size: int = Field(description="Bytes.")
-    etag: str
-    last_modified: datetime
+    name: str = Field(examples=[NAME_EXAMPLE])
+    size: int = Field(description="Size in bytes.", examples=[17])
+    etag: str = Field(examples=[ETAG_EXAMPLE])
+    last_modified: datetime = Field(examples=["2026-01-02T03:04:05.006000Z"])
 
 
 class Documents(BaseModel):
@@ -71,11 +79,11 @@ class Documents(BaseModel):
 class SavedDocument(ListedDocument):
     """One version of a document, without its content."""
 
-    version: str
+    version: str = Field(examples=["20260102T030405_000006_6d7f3a90"])
 
 
 class DocumentVersions(BaseModel):
     """The versions of a document."""
 
-    name: str
+    name: str = Field(examples=[NAME_EXAMPLE])
     versions: list[SavedDocument]

@@ -1,4 +1,4 @@
-"""Whether what we depend on is well."""
+"""Schemas of /health and /storage/health."""
 
 from __future__ import annotations
 
@@ -10,36 +10,52 @@ from api.schemas.runs import Run
 
 
 class ServiceHealth(BaseModel):
-    """Whether something we depend on answers."""
+    """Whether the database or the object store responds."""
 
     status: Literal["ok", "down"]
-    latency_ms: float | None = Field(None, description="How long it took to answer.")
-    reason: str | None = Field(None, description="Why it counts as down.")
+    latency_ms: float | None = Field(
+        None, description="Response time in milliseconds.", examples=[1.2]
+    )
+    reason: str | None = Field(None, description="Why the service counts as down.", examples=[None])
 
 
 class Health(BaseModel):
-    """`down` without the database; `degraded` without the store or after a failed run."""
+    """`down` without the database; `degraded` without the object store or after a failed run."""
 
     status: Literal["ok", "degraded", "down"]
-    database: ServiceHealth | None = Field(None, description="Only for readers.")
-    object_store: ServiceHealth | None = Field(None, description="Only for readers.")
+    database: ServiceHealth | None = Field(
+        None, description="Only for callers with the role `reader`."
+    )
+    object_store: ServiceHealth | None = Field(
+        None, description="Only for callers with the role `reader`."
+    )
     last_run: Run | None = Field(
-        None, description="The newest run that has begun; only for readers."
+        None, description="The run that started last. Only for callers with the role `reader`."
     )
 
 
 class BucketHealth(BaseModel):
-    """One of our buckets."""
+    """The state of one bucket."""
 
-    exists: bool
-    writable: bool | None = Field(description="null for the source bucket, which is never tried.")
-    reason: str | None
+    exists: bool = Field(examples=[True])
+    writable: bool | None = Field(
+        description="Null for the source bucket, to which the check never writes.", examples=[True]
+    )
+    reason: str | None = Field(examples=[None])
 
 
 class StorageHealth(BaseModel):
-    """Whether database and object store can be read and written."""
+    """Whether the database and the object store are readable and writable."""
 
     status: Literal["ok", "down"]
     database: ServiceHealth
     object_store: ServiceHealth
-    buckets: dict[str, BucketHealth] = Field(description="By name; empty without the store.")
+    buckets: dict[str, BucketHealth] = Field(
+        description="Buckets by name; empty if the store is down.",
+        examples=[
+            {
+                "src-data": {"exists": True, "writable": None, "reason": None},
+                "processed-data": {"exists": True, "writable": True, "reason": None},
+            }
+        ],
+    )

@@ -1,4 +1,4 @@
-"""What all query strings have in common: values checked, and no parameter that is not known."""
+"""Types and validation that all query strings share; unknown parameters are rejected."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from api.http.converters import MAX_ID
 MAX_WAIT_SECONDS = 600
 MAX_SHORT_PAGE = 1_000
 SHORT_PAGE = 100
+ETAG_EXAMPLE = "9bb58f26192e4ba00f01e2e7b136bbd8"
 
 
-# A minus passes here, for the limits to refuse: what is below zero is a number all the same.
+# Accepts negative numbers, so that the error of the lower limit is reported for them.
 
 
 def _whole_number(value: object) -> object:
@@ -50,7 +51,7 @@ def _truth(value: object) -> object:
 
 def _storable(value: str) -> str:
     if "\0" in value:
-        raise ValueError("must not hold a NUL character")
+        raise ValueError("must not contain a NUL character")
     return value
 
 
@@ -63,13 +64,13 @@ Key = Annotated[str, _STORABLE, AfterValidator(_storable)]
 
 
 class Query(BaseModel):
-    """Query parameters; one that is not named here is a mistake, and said to be one."""
+    """Base class of query parameters; rejects unknown parameters."""
 
     model_config = ConfigDict(frozen=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _knows_each_parameter(cls, given: dict[str, str]) -> dict[str, str]:
+    def _reject_unknown_parameters(cls, given: dict[str, str]) -> dict[str, str]:
         unknown = given.keys() - cls.model_fields.keys()
         if unknown:
             raise ValidationError.from_exception_data(
@@ -79,9 +80,9 @@ class Query(BaseModel):
 
 
 def _unknown(name: str, known: list[str]) -> InitErrorDetails:
-    message = f"is no parameter of this route; it knows {', '.join(known) or 'none'}"
+    message = f"is not a parameter of this route; valid parameters: {', '.join(known) or 'none'}"
     return InitErrorDetails(type=PydanticCustomError("unknown", message), loc=(name,), input=name)
 
 
 class NoQuery(Query):
-    """A route without query parameters."""
+    """Empty query of a route without parameters."""

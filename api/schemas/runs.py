@@ -1,4 +1,4 @@
-"""Runs, and the problems they found."""
+"""Schemas of /runs and /problems."""
 
 from __future__ import annotations
 
@@ -8,58 +8,68 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from api.schemas.query import SHORT_PAGE, Id, Key, Query, ShortPage
+from api.schemas.query import ETAG_EXAMPLE, SHORT_PAGE, Id, Key, Query, ShortPage
 from etl.model.values import ProblemCode, RunState, Severity, Trigger
 from etl.runtime.program import named, naming
 
-# Stored with run.sh commands, and shown with the commands of the running program.
+# Stored texts name run.sh commands; responses name the commands of the running program.
 _Note = Annotated[str, AfterValidator(named)]
 _Error = Annotated[dict[str, Any], AfterValidator(partial(naming, "hint"))]
 
 
 class RunsQuery(Query):
-    """Which runs are wanted, newest first."""
+    """Filters and page of the runs, newest first."""
 
     state: RunState | None = Field(None, description="Only runs in this state.")
-    trigger: Trigger | None = Field(None, description="Only runs that this asked for.")
-    limit: ShortPage = Field(SHORT_PAGE, description="At most so many runs.")
-    after: Id | None = Field(None, description="Only runs older than the one with this id.")
+    trigger: Trigger | None = Field(None, description="Only runs with this trigger.")
+    limit: ShortPage = Field(SHORT_PAGE, description="Maximum number of runs per page.")
+    after: Id | None = Field(None, description="Only runs older than the one with this ID.")
 
 
 class ProblemsQuery(Query):
-    """Which problems are wanted, in the order they were recorded."""
+    """Filters and page of the problems, in the order in which they were recorded."""
 
     code: ProblemCode | None = Field(None, description="Only problems with this code.")
-    limit: ShortPage = Field(SHORT_PAGE, description="At most so many problems.")
-    after: Id | None = Field(None, description="Only problems recorded after the one with this id.")
+    limit: ShortPage = Field(SHORT_PAGE, description="Maximum number of problems per page.")
+    after: Id | None = Field(None, description="Only problems recorded after the one with this ID.")
 
 
 class OpenProblemsQuery(ProblemsQuery):
-    """Which of the open problems are wanted, in the order they were recorded."""
+    """Filters and page of the open problems, in the order in which they were recorded."""
 
     key: Key | None = Field(
-        None, description="Only problems of the object with this key.", examples=["1000.csv"]
+        None, description="Only problems of this object key.", examples=["1000.csv"]
     )
 
 
 class Run(BaseModel):
-    """One run: what asked for it, where it stands, what it did."""
+    """One run: its trigger, state and results."""
 
-    id: int
-    trigger: Trigger
-    state: RunState
-    requested_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    counts: dict[str, int] = Field(description="The run's figures; empty until it has some.")
-    error: _Error | None = Field(description="code, message and hint of what went wrong.")
-    published_at: datetime | None = Field(description="When output.csv was put for this run.")
+    id: int = Field(examples=[2])
+    trigger: Trigger = Field(examples=["request"])
+    state: RunState = Field(examples=["succeeded"])
+    requested_at: datetime = Field(examples=["2026-01-02T03:04:05Z"])
+    started_at: datetime | None = Field(examples=["2026-01-02T03:04:05.010000Z"])
+    finished_at: datetime | None = Field(examples=["2026-01-02T03:04:05.300000Z"])
+    counts: dict[str, int] = Field(
+        description="Counters of the run; empty before they are recorded.",
+        examples=[{"objects_listed": 2, "rows_read": 2, "rows_loaded": 2}],
+    )
+    error: _Error | None = Field(
+        description="Code, message and hint of the error.", examples=[None]
+    )
+    published_at: datetime | None = Field(
+        description="When output.csv was published for this run.",
+        examples=["2026-01-02T03:04:05.400000Z"],
+    )
     step_seconds: dict[str, float] = Field(
-        description="Seconds that the run was at each step, or waited for it."
-        " Fetching and parsing go on beside staging: `read` is only what was waited for."
+        description="Seconds that the run spent in each step or waiting for it. Fetching and"
+        " parsing overlap with staging, so `read` only counts the time spent waiting for them.",
+        examples=[{"list": 0.02, "read": 0.05, "stage": 0.02, "merge": 0.1, "publish": 0.1}],
     )
     step_rows: dict[str, int] = Field(
-        description="What each step handled: objects listed, rows read, staged, merged, published."
+        description="Items per step: objects listed, and rows read, staged, merged and published.",
+        examples=[{"list": 2, "read": 2, "stage": 2, "merge": 2, "publish": 2}],
     )
 
 
@@ -70,17 +80,24 @@ class Runs(BaseModel):
 
 
 class RunProblem(BaseModel):
-    """One fault in one row or object."""
+    """One problem with a row or an object."""
 
-    id: int
-    code: ProblemCode
+    id: int = Field(examples=[1])
+    code: ProblemCode = Field(examples=["not-an-integer"])
     severity: Severity
-    key: str
-    etag: str
-    line: int | None = Field(description="Physical line; null for a fault of the whole object.")
-    column: str | None
-    value: str | None = Field(description="The raw value, cut and safe to show.")
-    note: _Note = Field(description="The fault and how to fix it.")
+    key: str = Field(examples=["1000.csv"])
+    etag: str = Field(examples=[ETAG_EXAMPLE])
+    line: int | None = Field(
+        description="Physical line; null for a problem of the whole object.", examples=[2]
+    )
+    column: str | None = Field(examples=["birthts"])
+    value: str | None = Field(
+        description="The raw value, truncated and escaped.", examples=["1990-01-01"]
+    )
+    note: _Note = Field(
+        description="The problem and how to fix it.",
+        examples=["Write birthts as milliseconds since 1970-01-01T00:00:00Z."],
+    )
 
 
 class RunProblems(BaseModel):
@@ -90,9 +107,12 @@ class RunProblems(BaseModel):
 
 
 class OpenProblem(RunProblem):
-    """One fault in an object as it is now."""
+    """One problem with the current version of an object."""
 
-    run_id: int = Field(description="The run that found it: the last that read the object.")
+    run_id: int = Field(
+        description="The run that found the problem: the last one that read the object.",
+        examples=[1],
+    )
 
 
 class OpenProblems(BaseModel):

@@ -1,4 +1,4 @@
-"""The service itself: its routes, and how it tells of errors."""
+"""Schemas of the index and of error responses."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from pydantic import BaseModel, Field
 class Route(BaseModel):
     """One route of the index."""
 
-    path: str
-    methods: list[str]
-    summary: str
+    path: str = Field(examples=["/data"])
+    methods: list[str] = Field(examples=[["GET"]])
+    summary: str = Field(examples=["List the users."])
 
 
 class Index(BaseModel):
-    """What this server is, and where to go."""
+    """The name, version and routes of this server."""
 
-    name: str
-    version: str
+    name: str = Field(examples=["Bucketline"])
+    version: str = Field(examples=["0.1.0"])
     routes: list[Route]
 
 
 class FaultyParameter(BaseModel):
-    """One parameter at fault."""
+    """One invalid parameter."""
 
     parameter: str
     message: str
 
 
 class ProblemDocument(BaseModel):
-    """An error as RFC 9457 describes it, with a hint what to do."""
+    """Problem details as defined by RFC 9457, with a hint how to fix the problem."""
 
     type: str
     title: str
@@ -37,8 +37,8 @@ class ProblemDocument(BaseModel):
     detail: str
     instance: str
     hint: str
-    request_id: str = Field("", description="What the API's log calls this request.")
+    request_id: str = Field("", description="ID of this request in the API's log.")
     errors: list[FaultyParameter] | None = Field(None, description="Only with status 422.")
     available: list[str] | None = Field(
-        None, description="Only with status 406: the media types there are."
+        None, description="Only with status 406: the available media types."
     )

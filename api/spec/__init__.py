@@ -1,1 +1,1 @@
-"""The OpenAPI description of the routes. May import `http`, `schemas` and `security`."""
+"""The OpenAPI description of the routes. It may import `http`, `schemas` and `security`."""

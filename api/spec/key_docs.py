@@ -1,4 +1,4 @@
-"""What /openapi.json says of keys: how they are sent, what each route needs, how it refuses."""
+"""Authentication in /openapi.json: security schemes, required roles and their error responses."""
 
 from __future__ import annotations
 
@@ -17,52 +17,52 @@ SCHEMES: Json = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": "A key, as `Authorization: Bearer KEY`.",
+        "description": "API key as `Authorization: Bearer KEY`.",
     },
     "apiKey": {
         "type": "apiKey",
         "in": "header",
         "name": "X-API-Key",
-        "description": "The same key, as `X-API-Key: KEY`.",
+        "description": "The same API key as `X-API-Key: KEY`.",
     },
     "ownToken": {
         "type": "http",
         "scheme": "bearer",
-        "description": "A token of this route's own, as `Authorization: Bearer TOKEN`.",
+        "description": "WEBHOOK_TOKEN as `Authorization: Bearer TOKEN`.",
     },
 }
 _WITH_KEY: list[Json] = [{"bearer": []}, {"apiKey": []}]
 
 _PROBLEM = {"$ref": "#/components/schemas/ProblemDocument"}
 
-# Of each status: what it means, and the kind, detail and hint of an example.
+# Per status: its description, and the kind, detail and hint of an example.
 _EXAMPLES = {
     401: (
-        "There is no key, or it opens nothing.",
+        "The API key is missing or not valid.",
         "key-missing",
-        "This route needs a key.",
+        "This route requires an API key.",
         "Send `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
     ),
     403: (
-        "The key's role is not enough; or, without keys, the request came from elsewhere.",
+        "The role of the API key is insufficient, or the API has no keys and the client is remote.",
         "role-missing",
-        "POST /data needs the role writer; this key is a reader's.",
-        "`./run.sh keys new NAME --role writer` makes a key that may.",
+        "POST /data requires the role writer, but the API key has the role reader.",
+        "`./run.sh keys new NAME --role writer` creates a key with this role.",
     ),
     413: (
-        "The body is too large.",
+        "The body exceeds the size limit.",
         "body-too-large",
-        "A body may hold 65536 bytes here.",
-        "Send less.",
+        "The body exceeds the limit of 65536 bytes.",
+        "Send a smaller body.",
     ),
     421: (
-        "Without keys: another name than localhost was called, maybe by a stranger's page.",
+        "The API has no keys and the Host is a name other than localhost.",
         "unknown-host",
-        "Without keys the API answers to an address or to localhost, and to no other name.",
-        "`./run.sh keys new NAME --role reader` makes a key; with one any name will do.",
+        "Without API keys, the Host must be an IP address or localhost.",
+        "`./run.sh keys new NAME --role reader` creates a key; with a key any Host is valid.",
     ),
     429: (
-        "Too many requests; try again after `Retry-After` seconds.",
+        "Too many requests; retry after `Retry-After` seconds.",
         "too-many-requests",
         "Too many requests.",
         "Try again in 12 s.",
@@ -75,7 +75,7 @@ _HEADERS: dict[int, Json] = {
 
 
 def describe(spec: Json, app: APIFlask) -> Json:
-    """Add to each operation the keys it takes and the answers of the door."""
+    """Add security requirements and authentication errors to each operation."""
     spec.setdefault("components", {})["securitySchemes"] = SCHEMES
     for url_rule in app.url_map.iter_rules():
         operations = spec["paths"].get(path_of(url_rule), {})
@@ -90,12 +90,12 @@ def _complete(operation: Json, rule: AccessRule) -> None:
     operation["security"] = _security(rule)
     if rule.role is not None:
         operation["x-role"] = rule.role.value
-        needed = f"Needs the role `{rule.role}`."
+        needed = f"Requires the role `{rule.role}`."
         operation["description"] = f"{operation.get('description', '')}\n\n{needed}".strip()
-    answers = _answers(rule)
+    errors = _errors(rule)
     operation["responses"] = {
-        status: operation["responses"].get(status) or answers[status]
-        for status in sorted(operation["responses"].keys() | answers.keys())
+        status: operation["responses"].get(status) or errors[status]
+        for status in sorted(operation["responses"].keys() | errors.keys())
     }
 
 
@@ -105,17 +105,17 @@ def _security(rule: AccessRule) -> list[Json]:
     return [] if rule.role is None else _WITH_KEY
 
 
-def _answers(rule: AccessRule) -> Json:
-    """What the door may answer in place of the route, by status."""
-    wanted = [403, 413, 421]
+def _errors(rule: AccessRule) -> Json:
+    """The errors that authentication may return instead of the route, by status."""
+    statuses = [403, 413, 421]
     if rule.role is not None or rule.has_own_token:
-        wanted.append(401)
+        statuses.append(401)
     if rule.is_rate_limited:
-        wanted.append(429)
-    return {str(status): _answer(status) for status in wanted}
+        statuses.append(429)
+    return {str(status): _error(status) for status in statuses}
 
 
-def _answer(status: int) -> Json:
+def _error(status: int) -> Json:
     description, kind, detail, hint = _EXAMPLES[status]
     example = document(
         status, detail, kind=kind, hint=hint, instance="/data", request_id="5f0c954be11b3a8d"

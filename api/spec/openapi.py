@@ -1,4 +1,4 @@
-"""What makes /openapi.json complete and true: error answers, paths and query parameters."""
+"""Completes /openapi.json: error responses, path and query parameters, request bodies."""
 
 from __future__ import annotations
 
@@ -7,47 +7,48 @@ from typing import Any
 from api.http import errors
 from api.http.converters import MAX_ID
 from api.schemas.service import FaultyParameter, ProblemDocument
+from api.spec import examples
 from etl.db.events import TEST_EVENTS
 from etl.storage.documents import NAME
 
 Json = dict[str, Any]
 Responses = dict[int | str, Any]
 
-DESCRIPTION = """The users of a bucket, kept level with it, over HTTP.
+DESCRIPTION = """HTTP access to the users, documents and objects of a bucket.
 
-Times are UTC. Errors are `application/problem+json` (RFC 9457) with a `hint` that says what
-to do. Parameters that are unknown, repeated or empty are refused with 422."""
+Times are in UTC. Error responses are `application/problem+json` (RFC 9457) and contain a `hint`
+how to fix the problem. Unknown, repeated and empty parameters are rejected with 422."""
 
 _PROBLEM_REF = {"$ref": "#/components/schemas/ProblemDocument"}
 
 _PATH_PARAMETERS: dict[str, Json] = {
     "user_id": {
-        "description": "A user's id, percent-encoded, including slashes; any character is valid.",
+        "description": "ID of a user, percent-encoded including slashes. All characters are valid.",
         "schema": {"type": "string", "minLength": 1},
         "example": "1000",
     },
     "dataset": {
-        "description": "A dataset's name; the only one is `users`.",
+        "description": "Name of a dataset; currently only `users`.",
         "schema": {"type": "string", "minLength": 1},
         "example": "users",
     },
     "name": {
-        "description": "A document's name.",
+        "description": "Name of a document.",
         "schema": {"type": "string", "pattern": f"^{NAME}$"},
         "example": "report.json",
     },
     "bucket": {
-        "description": "A bucket; GET /objects lists them.",
+        "description": "Name of a bucket; GET /objects lists the buckets.",
         "schema": {"type": "string", "minLength": 1},
         "example": "src-data",
     },
     "key": {
-        "description": "A key of at most 1,024 bytes, percent-encoded; slashes need no encoding.",
+        "description": "Object key, percent-encoded except for slashes; at most 1,024 bytes.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 1024},
         "example": "1000.csv",
     },
     "run_id": {
-        "description": "A run's id.",
+        "description": "ID of a run.",
         "schema": {"type": "integer", "minimum": 1, "maximum": MAX_ID},
         "example": 1,
     },
@@ -56,68 +57,68 @@ _PATH_PARAMETERS: dict[str, Json] = {
 _EXAMPLES: dict[int, Json] = {
     400: errors.document(
         400,
-        "The body is no JSON: unexpected character, at line 1, column 8.",
+        "The body is not JSON: unexpected character, at line 1, column 8.",
         kind="invalid-json",
-        hint="Mend it there.",
+        hint="Correct the JSON there.",
         instance="/documents",
         line=1,
         column=8,
     ),
     403: errors.document(
         403,
-        "Bucket 'processed-data' may only be read here.",
+        "Bucket 'processed-data' is read-only.",
         kind="read-only-bucket",
-        hint="GET /objects lists the rights; the setting OBJECT_BUCKETS gives them.",
+        hint="GET /objects lists the rights; the setting OBJECT_BUCKETS grants them.",
         instance="/objects/processed-data/1000.csv",
     ),
     404: errors.document(
         404,
         "There is no run 7.",
         kind="unknown-run",
-        hint="GET /runs lists them.",
+        hint="GET /runs lists the runs.",
         instance="/runs/7",
     ),
     406: errors.document(
         406,
-        "The Accept header fits none of application/json, text/csv.",
+        "The Accept header allows none of application/json, text/csv.",
         kind="not-acceptable",
         instance="/data",
         available=["application/json", "text/csv"],
     ),
     409: errors.document(
         409,
-        "'1000.csv/a' is, or lies below, what is there already.",
+        "'1000.csv/a' conflicts with an existing object.",
         kind="key-taken",
-        hint="Choose another key: in this store an object cannot be a folder as well.",
+        hint="Choose another key: in this store, a key cannot be both an object and a folder.",
         instance="/objects/src-data/1000.csv/a",
     ),
     411: errors.document(
         411,
         "The request has neither a body nor a Content-Length. Nothing was stored.",
         kind="no-body",
-        hint="Send the bytes (curl: -T FILE), or Content-Length: 0 for an empty object.",
+        hint="Send the content (curl: -T FILE), or Content-Length: 0 for an empty object.",
         instance="/objects/src-data/1000.csv",
     ),
     412: errors.document(
         412,
-        "There is an object '1000.csv' already.",
+        "Object '1000.csv' already exists.",
         kind="object-exists",
-        hint="Choose another key, or put it without the condition to replace it.",
+        hint="Choose another key, or omit the condition to replace the object.",
         instance="/objects/src-data/1000.csv",
     ),
-    413: errors.document(413, "The request's body is too large.", instance="/documents"),
+    413: errors.document(413, "The request body is too large.", instance="/documents"),
     415: errors.document(
         415,
-        "The body is declared to be 'text/plain'.",
+        "The Content-Type of the body is 'text/plain'.",
         kind="not-json",
         hint="Send JSON with the header Content-Type: application/json.",
         instance="/documents",
     ),
     416: errors.document(
         416,
-        "The object has 66 bytes; the range asked for is behind them.",
+        "The range is not satisfiable: the object has 66 bytes.",
         kind="range-not-satisfiable",
-        hint="Ask for a range within it.",
+        hint="Request a range within the object.",
         instance="/objects/src-data/1000.csv",
     ),
     422: errors.document(
@@ -127,54 +128,55 @@ _EXAMPLES: dict[int, Json] = {
         instance="/data",
         errors=[{"parameter": "min_age", "message": "must be a whole number"}],
     ),
-    500: errors.document(500, "Something went wrong that should not.", instance="/data"),
+    500: errors.document(500, "The API failed because of an unexpected error.", instance="/data"),
     501: errors.document(
         501,
-        "The object store cannot put an object only where there is none.",
+        "The object store does not support uploads with If-None-Match.",
         kind="not-supported",
-        hint="Leave out If-None-Match; look with HEAD first.",
+        hint="Omit If-None-Match and check with a HEAD request first.",
         instance="/objects/src-data/1000.csv",
     ),
     503: errors.document(
         503,
         "PostgreSQL is not available.",
         kind="database-unavailable",
-        hint="Try again in a few seconds; if it lasts, check that DATABASE_URL answers.",
+        hint="Try again in a few seconds. If the error persists, check that PostgreSQL is"
+        " reachable at DATABASE_URL.",
         instance="/data",
     ),
     507: errors.document(
         507,
-        "The server could not store the request's body: its disk is full. Nothing was stored.",
+        "The request body could not be buffered because the disk is full. Nothing was stored.",
         kind="insufficient-storage",
         instance="/objects/src-data/1000.csv",
     ),
 }
 _MEANINGS = {
-    400: "The body cannot be read; `detail` says why and where.",
-    403: "This may not be done; `detail` says why.",
-    404: "There is no such thing.",
-    406: "Accept fits no format there is; `available` names them.",
-    409: "The key is in the way of another; `detail` says how.",
-    411: "There is neither a body nor a Content-Length.",
-    412: "A condition of the request does not hold.",
-    413: "The body is larger than this route takes.",
-    415: "The body is of another kind than this route takes.",
-    416: "The range asked for is behind the end.",
-    422: "A parameter is unknown, repeated, empty or senseless; `errors` names it.",
-    500: "A fault of Bucketline.",
-    501: "The object store cannot do that.",
-    503: "Something we depend on is down; try again after `Retry-After` seconds.",
-    507: "The server's disk has no room for the body.",
+    400: "The body is invalid; `detail` names the cause and its position.",
+    403: "The request is not allowed; `detail` names the reason.",
+    404: "The resource does not exist.",
+    406: "The Accept header allows no available media type; `available` lists them.",
+    409: "The object key conflicts with an existing one.",
+    411: "The request has neither a body nor a Content-Length.",
+    412: "A condition of the request is not met.",
+    413: "The body exceeds the size limit of this route.",
+    415: "The route does not support the media type of the body.",
+    416: "The requested range is not satisfiable.",
+    422: "A parameter is unknown, repeated, empty or invalid; `errors` names it.",
+    500: "An unexpected error; a bug in Bucketline.",
+    501: "The object store does not support the request.",
+    503: "The database or the object store is unavailable; retry after `Retry-After` seconds.",
+    507: "The server's disk is full.",
 }
-_PASSING = (503,)
+_TEMPORARY = (503,)
 RETRY_AFTER = {
     "Retry-After": {
-        "description": "Seconds to wait before trying again.",
+        "description": "Seconds to wait before retrying.",
         "schema": {"type": "integer"},
     }
 }
 
-# Whatever an object is; the first for clients who know only what they can name.
+# Objects have any type; the first entry is for clients that do not support wildcards.
 _ANY_TYPE = ("application/octet-stream", "*/*")
 
 _NOTIFICATION: Json = {
@@ -182,7 +184,7 @@ _NOTIFICATION: Json = {
     "type": "object",
     "properties": {
         "Records": {
-            "description": "The events; null is none.",
+            "description": "The events; null means none.",
             "type": ["array", "null"],
             "items": {"type": "object"},
         }
@@ -191,19 +193,19 @@ _NOTIFICATION: Json = {
 }
 _TEST_MESSAGE: Json = {
     "title": "TestMessage",
-    "description": "What S3 sends once, to see whether somebody is there.",
+    "description": "Sent once by S3 to test the destination.",
     "type": "object",
     "properties": {"Event": {"type": "string", "enum": list(TEST_EVENTS)}},
     "required": ["Event"],
 }
 
-# A part of a form is text, whatever was made into text; `string` would forbid what none can tell.
+# Form fields are always text; `type: string` would reject values that look like numbers.
 _ANY_TEXT: Json = {"contentMediaType": "text/plain"}
 
-# Bodies that routes read by themselves.
+# Bodies that routes parse themselves.
 _REQUEST_BODIES: dict[tuple[str, str], Json] = {
     ("/objects/{bucket}/{key}", "put"): {
-        "description": "The object's bytes.",
+        "description": "The content of the object.",
         "required": True,
         "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _ANY_TYPE},
     },
@@ -220,8 +222,10 @@ _REQUEST_BODIES: dict[tuple[str, str], Json] = {
                             "minItems": 1,
                             "items": {"type": "string", "format": "binary"},
                         },
-                        "prefix": _ANY_TEXT | {"description": "Goes before the files' names."},
-                        "key": _ANY_TEXT | {"description": "The one file's key."},
+                        "prefix": _ANY_TEXT
+                        | {"description": "Prefix of the object keys, before the file names."},
+                        "key": _ANY_TEXT
+                        | {"description": "Object key; only for a form with one file."},
                     },
                     "required": ["file"],
                     "additionalProperties": False,
@@ -230,7 +234,7 @@ _REQUEST_BODIES: dict[tuple[str, str], Json] = {
         },
     },
     ("/minio-event", "post"): {
-        "description": "S3 event notifications, as MinIO's webhook sends them.",
+        "description": "S3 event notifications in the format of MinIO's webhook.",
         "required": True,
         "content": {
             "application/json": {
@@ -240,7 +244,7 @@ _REQUEST_BODIES: dict[tuple[str, str], Json] = {
         },
     },
     ("/documents", "post"): {
-        "description": "Any JSON value: an object, but also 0, [], null or false.",
+        "description": "Any JSON value, including 0, [], null and false.",
         "required": True,
         "content": {"application/json": {"schema": {}, "example": {"any": "JSON value"}}},
     },
@@ -248,25 +252,25 @@ _REQUEST_BODIES: dict[tuple[str, str], Json] = {
 
 LINK_HEADER = {
     "Link": {
-        "description": 'The next page, as `<...>; rel="next"`; absent on the last one.',
+        "description": 'The next page, as `<...>; rel="next"`; absent on the last page.',
         "schema": {"type": "string"},
     }
 }
 ETAG_HEADER = {
     "ETag": {
-        "description": "Send it as `If-None-Match` to hear 304 while nothing has changed.",
+        "description": "Send it as `If-None-Match` to get 304 while nothing has changed.",
         "schema": {"type": "string"},
     }
 }
 NOT_MODIFIED: Json = {
-    "description": "`If-None-Match` holds the ETag that the answer has now.",
+    "description": "`If-None-Match` contains the current ETag.",
     "headers": ETAG_HEADER,
 }
 LOCATION_HEADER = {
-    "Location": {"description": "Where it is.", "schema": {"type": "string"}},
+    "Location": {"description": "URL of the resource.", "schema": {"type": "string"}},
 }
 DOWNLOAD: Json = {
-    "description": "The object.",
+    "description": "The content of the object.",
     "headers": {
         "ETag": {"description": "The object's ETag.", "schema": {"type": "string"}},
         "Accept-Ranges": {"description": "`bytes`.", "schema": {"type": "string"}},
@@ -282,7 +286,7 @@ DOWNLOAD: Json = {
 
 
 def problems(*statuses: int) -> Responses:
-    """The `responses` of a route that may fail in these ways (and with 500, as any may)."""
+    """The error `responses` of a route with these statuses, and 500."""
     return {status: _problem_response(status) for status in (*statuses, 500)}
 
 
@@ -291,12 +295,14 @@ def _problem_response(status: int) -> Json:
         "description": _MEANINGS[status],
         "content": {errors.MIMETYPE: {"schema": _PROBLEM_REF, "example": _EXAMPLES[status]}},
     }
-    return response | ({"headers": RETRY_AFTER} if status in _PASSING else {})
+    return response | ({"headers": RETRY_AFTER} if status in _TEMPORARY else {})
 
 
 def complete(spec: Json) -> Json:
-    """Add what APIFlask cannot know: the problem document, and parameters in full."""
-    spec["tags"] = list({tag["name"]: tag for tag in spec["tags"]}.values())  # two share one
+    """Add what APIFlask does not generate: schemas of errors, full parameters, and examples."""
+    spec["tags"] = list(
+        {tag["name"]: tag for tag in spec["tags"]}.values()
+    )  # /data has two blueprints
     schemas = spec.setdefault("components", {}).setdefault("schemas", {})
     schemas["ProblemDocument"] = ProblemDocument.model_json_schema(
         ref_template="#/components/schemas/{model}"
@@ -309,9 +315,10 @@ def complete(spec: Json) -> Json:
                 operation["requestBody"] = _REQUEST_BODIES[path, method]
             if "requestBody" in operation:
                 operation["requestBody"]["required"] = True
-            # Of method_noun_view the view, which is what a client's function will be called.
+            # Of method_blueprint_view keep the view: generated clients use it as the function name.
             operation["operationId"] = operation["operationId"].split("_", 2)[2]
             operation["parameters"] = [_parameter(given) for given in operation["parameters"]]
+    examples.add_missing(spec)
     return spec
 
 
@@ -322,18 +329,18 @@ def _parameter(given: Json) -> Json:
 
 
 def _query_parameter(given: Json) -> Json:
-    """Move the description to where readers look; a query string knows no null.
+    """Move the description from the schema to the parameter, and remove null from its types.
 
-    An example becomes part of the description: as a value, /docs would send it unless removed.
+    Examples become part of the description, because /docs would send them as default values.
     """
     schema = dict(given["schema"])
-    lifted = {"description": schema.pop("description", "")}
+    moved = {"description": schema.pop("description", "")}
     for example in schema.pop("examples", []):
-        lifted["description"] += f" For example `{example}`."
+        moved["description"] += f" For example `{example}`."
     schema.pop("title", None)
     for choice in schema.pop("anyOf", []):
         if choice != {"type": "null"}:
             schema |= choice
     if schema.get("default", 0) is None:
         del schema["default"]
-    return given | lifted | {"schema": schema}
+    return given | moved | {"schema": schema}

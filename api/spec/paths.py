@@ -1,4 +1,4 @@
-"""Paths of routes as OpenAPI writes them."""
+"""Paths of routes in the syntax of OpenAPI."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ if TYPE_CHECKING:
 
 
 def path_of(rule: Rule) -> str:
-    """The address of a route as OpenAPI writes it."""
+    """The path of a route in the syntax of OpenAPI."""
     return re.sub(r"<(?:[^<:]+:)?([^>]+)>", r"{\1}", rule.rule)

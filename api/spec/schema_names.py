@@ -1,7 +1,7 @@
-"""Each schema once in the document, under a name of its own.
+"""Unique names for the schemas in the OpenAPI description.
 
-What a model holds is put beside it as `Outer.Inner`, once for each model that holds it. Clients
-made from the document would have as many classes of one name, or none.
+APIFlask adds nested models as `Outer.Inner`, once per outer model. Generated clients would
+contain several classes with the same name, or none.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ _PREFIX = "#/components/schemas/"
 
 
 def name_each_once(spec: Json) -> Json:
-    """The document with `Outer.Inner` as `Inner`, wherever it is defined or referred to.
+    """The description with each `Outer.Inner` renamed to `Inner`, including references.
 
-    Raises:  ValueError when two different schemas would get one name.
+    Raises:  ValueError when two different schemas would get the same name.
     """
     renamed: Json = _renamed(spec)
     schemas: Json = {}
@@ -29,7 +29,7 @@ def name_each_once(spec: Json) -> Json:
 
 
 def _renamed(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """The value with every reference by its short name."""
+    """The value with short names in all references."""
     if isinstance(value, list):
         return [_renamed(item) for item in value]
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What the requests share: connections, clients and group commits.
+"""State that requests share: connections, clients and group commits.
 
-Imports nothing else of `api`.
+It may not import other packages of `api`.
 """

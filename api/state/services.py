@@ -1,4 +1,4 @@
-"""What the routes share: settings, the database, the object store, the calendar."""
+"""Objects that all routes share: settings, database connections, object store, current date."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import psycopg2
 from flask import current_app
 from sqlalchemy.exc import DBAPIError
 
-from api.state.intake import Intake
+from api.state.group_commit import GroupCommit
 from api.state.write_checks import WriteChecks
 from etl.db import events
 from etl.db.engine import check_after, connect, translating
@@ -30,101 +30,109 @@ if TYPE_CHECKING:
 
     from etl.settings import Settings
 
-STATEMENT_TIMEOUT_SECONDS = 60
-IDLE_TIMEOUT_SECONDS = 30  # how long a long answer waits for its reader
-INTAKE_TIMEOUT_SECONDS = 5
-PROBE_SECONDS = 3
+IDLE_TIMEOUT_SECONDS = 30
+JSON_SCALAR_VERSION = 170_000  # PostgreSQL 17 added json_scalar()
 MAX_WAITING_REQUESTS = 4
 MAX_STREAMS = 8
 
 _KEY = "bucketline"
 
-# Faults of a statement that are the database's state rather than ours, by SQLSTATE.
-_TOO_LONG = "57014"
-_STATES = {
-    _TOO_LONG: (
-        f"The query took longer than {STATEMENT_TIMEOUT_SECONDS} s and was stopped.",
-        "Ask for less: set `limit`, or narrow the filters.",
-    ),
-    "42P01": (
-        "The tables are missing.",
-        "Run `./run.sh migrate`; `./run.sh up` does it as well.",
-    ),
-}
-_OUTAGE_HINT = "Try again in a few seconds; if it lasts, check that DATABASE_URL answers."
+# SQLSTATEs that report the state of the database rather than a bug.
+_QUERY_CANCELED = "57014"
+_UNDEFINED_TABLE = "42P01"
+_OUTAGE_HINT = (
+    "Try again in a few seconds. If the error persists, check that PostgreSQL is reachable at"
+    " DATABASE_URL."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Timeouts in seconds. `idle` applies to clients that stop reading a streamed response."""
+
+    statement: float = 60
+    idle: float = IDLE_TIMEOUT_SECONDS
+    event_statement: float = 5
+    probe: float = 3
+
+
+TIMEOUTS = Timeouts()
 
 
 class Probe:
-    """Asks something that may hang, without hanging: one question at a time, in its own thread."""
+    """Runs a check that may hang in a thread of its own, one at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout_seconds: float) -> None:
+        self.timeout_seconds = timeout_seconds
         self._pool = ThreadPoolExecutor(1)
-        self._asked: Future[Any] | None = None
+        self._pending: Future[Any] | None = None
 
-    def ask(self, question: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever is asked
-        """The answer, also one to the same question asked before and not answered yet.
+    def run(self, check: Callable[[], Any]) -> Any:  # noqa: ANN401 - any result
+        """The result of the check, or of the previous one if that is still running.
 
-        Raises:  TimeoutError when there is none within 3 s; whatever the question raises.
+        Raises:  TimeoutError when there is no result in time; any error of the check.
         """
-        if self._asked is None or self._asked.done():
-            self._asked = self._pool.submit(question)
-        return self._asked.result(PROBE_SECONDS)
+        if self._pending is None or self._pending.done():
+            self._pending = self._pool.submit(check)
+        return self._pending.result(self.timeout_seconds)
 
 
 @dataclass
 class Services:
-    """One per app. Semaphores bound how many requests may hold a thread for long.
+    """One instance per app. Semaphores limit how many requests may occupy a thread for long.
 
-    `waiting` are those that wait for a run, `streams` those whose answer goes out in pieces.
+    `waiting` counts requests that wait for a run, `streams` counts streamed responses.
     """
 
     settings: Settings
     engine: Engine
     today: Callable[[], date]
-    patience_seconds: float = IDLE_TIMEOUT_SECONDS
+    timeouts: Timeouts = TIMEOUTS
+    json_scalar_version: int = JSON_SCALAR_VERSION
     waiting: BoundedSemaphore = field(
         default_factory=lambda: BoundedSemaphore(MAX_WAITING_REQUESTS)
     )
     streams: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_STREAMS))
-    document_turns: StripedLocks = field(default_factory=StripedLocks)
-    database_probe: Probe = field(default_factory=Probe)
-    intake: Intake = field(init=False)
+    document_locks: StripedLocks = field(default_factory=StripedLocks)
+    database_probe: Probe = field(init=False)
+    event_commits: GroupCommit = field(init=False)
 
     def __post_init__(self) -> None:
-        """Events go over a connection of their own: a burst leaves the others to readers."""
+        """Give events a connection of their own, so that a burst cannot block other requests."""
+        self.database_probe = Probe(self.timeouts.probe)
         engine = connect(
             self.settings,
-            statement_timeout_seconds=INTAKE_TIMEOUT_SECONDS,
+            statement_timeout_seconds=self.timeouts.event_statement,
             pool_size=1,
             checks_schema=True,
         )
 
-        def keep(told: Sequence[events.BucketEvent]) -> int:
+        def store(batch: Sequence[events.BucketEvent]) -> int:
             with self.database(engine) as connection:
-                return events.store(connection, told, source_bucket=self.settings.source_bucket)
+                return events.store(connection, batch, source_bucket=self.settings.source_bucket)
 
-        self.intake = Intake(keep)
+        self.event_commits = GroupCommit(store)
 
     @cached_property
     def store(self) -> ObjectStore:
-        """The object store; made when first asked for, because /data must not need it.
+        """The object store, connected on first use because /data must work without it.
 
         Raises:  ConfigurationError when its settings are incomplete.
         """
         return ObjectStore(self.settings)
 
     def store_latency(self) -> float:
-        """How many seconds the store takes for a sign of life; raises what it fails with."""
+        """How many seconds the store took to respond; raises its error if it did not."""
         return self.store.check()
 
     @cached_property
     def write_checks(self) -> WriteChecks:
-        """Whether our buckets can be written, as far as it was tried of late."""
+        """Cached checks whether the buckets are writable."""
         return WriteChecks(self.objects)
 
     @cached_property
     def objects(self) -> Objects:
-        """Single objects of the store.
+        """Operations on single objects.
 
         Raises:  ConfigurationError when its settings are incomplete.
         """
@@ -132,22 +140,22 @@ class Services:
 
     @cached_property
     def documents(self) -> DocumentStore:
-        """The JSON documents.
+        """The store of JSON documents.
 
         Raises:  ConfigurationError when the store's settings are incomplete.
         """
-        return DocumentStore(self.objects, self.settings.document_bucket, self.document_turns)
+        return DocumentStore(self.objects, self.settings.document_bucket, self.document_locks)
 
     @cached_property
-    def reading(self) -> Engine:
-        """For statements that each stand alone: BEGIN and COMMIT cost a round trip each."""
+    def autocommit(self) -> Engine:
+        """An engine for single statements, without the round trips of BEGIN and COMMIT."""
         return self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
     def database(self, engine: Engine | None = None) -> Iterator[Connection]:
-        """A connection for one transaction, committed when the block ends well.
+        """A connection for one transaction, committed unless the block raises.
 
-        Raises:  DatabaseUnavailable, in words fit for a client; the reason is in its facts.
+        Raises:  DatabaseUnavailable with a message for clients; its facts hold the reason.
                  DatabaseMisconfigured, such as NewerSchema.
         """
         try:
@@ -159,21 +167,19 @@ class Services:
             raise DatabaseUnavailable(
                 "PostgreSQL is not available.", hint=_OUTAGE_HINT, reason=error.message
             ) from error
-        except (DBAPIError, psycopg2.Error) as error:  # the driver's own comes from COPY
+        except (DBAPIError, psycopg2.Error) as error:  # COPY raises the driver's error
             cause = error.orig if isinstance(error, DBAPIError) else error
-            check_after(self.engine, cause)  # COPY goes past SQLAlchemy
-            state = getattr(cause, "pgcode", None)
-            if state not in _STATES:
+            check_after(self.engine, cause)  # SQLAlchemy does not see errors of COPY
+            unavailable = self._unavailable(getattr(cause, "pgcode", None))
+            if unavailable is None:
                 raise
-            raise _unavailable(state) from error
+            raise unavailable from error
 
     @contextmanager
-    def lent(self) -> Iterator[Connection]:
-        """A connection for one COPY, thrown away unless the block ends well.
+    def copy_connection(self) -> Iterator[Connection]:
+        """A connection for one COPY, closed if the block raises because the COPY may still run.
 
-        Whatever is still under way over it, or still to be cancelled, concerns nobody then.
-
-        Raises:  as `database` does.
+        Raises:  the errors of `database`.
         """
         with self.database() as connection:
             try:
@@ -182,15 +188,22 @@ class Services:
                 connection.invalidate()
                 raise
 
+    def query_timeout(self) -> DatabaseUnavailable:
+        """The error of a query that was canceled because it exceeded the timeout."""
+        return DatabaseUnavailable(
+            f"The query took longer than {self.timeouts.statement:g} s and was canceled.",
+            hint="Request fewer rows: set `limit`, or narrow the filters.",
+        )
 
-def took_too_long() -> DatabaseUnavailable:
-    """The error of a query that was stopped because its time was up."""
-    return _unavailable(_TOO_LONG)
-
-
-def _unavailable(state: str) -> DatabaseUnavailable:
-    message, hint = _STATES[state]
-    return DatabaseUnavailable(message, hint=hint)
+    def _unavailable(self, sqlstate: str | None) -> DatabaseUnavailable | None:
+        if sqlstate == _QUERY_CANCELED:
+            return self.query_timeout()
+        if sqlstate == _UNDEFINED_TABLE:
+            return DatabaseUnavailable(
+                "The tables are missing.",
+                hint="Run `./run.sh migrate` or `./run.sh up`; both create them.",
+            )
+        return None
 
 
 def utc_today() -> date:
@@ -199,10 +212,10 @@ def utc_today() -> date:
 
 
 def install(app_extensions: dict[str, object], services: Services) -> None:
-    """Hand the services to an app."""
+    """Store the services in an app."""
     app_extensions[_KEY] = services
 
 
 def services() -> Services:
-    """The services of the app that handles this request."""
+    """The services of the current app."""
     return cast("Services", current_app.extensions[_KEY])

@@ -1,4 +1,4 @@
-"""Whether our buckets can be written: tried by a tiny put, and remembered."""
+"""Checks whether buckets are writable by writing a small object, and caches the results."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from etl.model.errors import EtlError
 if TYPE_CHECKING:
     from etl.storage.objects import Objects
 
-PUT_EVERY_SECONDS = 60
+RECHECK_SECONDS = 60
 RETRY_SECONDS = 5
 
 
 @dataclass
 class WriteChecks:
-    """Whether buckets can be written, found out by a tiny put, at most one a minute each."""
+    """Cached write checks: each bucket is written to at most once per minute."""
 
     objects: Objects
-    _known: dict[str, tuple[float, EtlError | None]] = field(default_factory=dict)
+    retry_seconds: float = RETRY_SECONDS
+    _results: dict[str, tuple[float, EtlError | None]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def check(self, bucket: str) -> None:
-        """Raises:  what the last put into the bucket failed with."""
+        """Raises:  the error of the last write to the bucket, if that failed."""
         with self._lock:
-            checked_at, error = self._known.get(bucket, (float("-inf"), None))
-            patience = RETRY_SECONDS if error else PUT_EVERY_SECONDS
-            if time.monotonic() - checked_at >= patience:
-                error = self._try(bucket)
-                self._known[bucket] = (time.monotonic(), error)
+            checked_at, error = self._results.get(bucket, (float("-inf"), None))
+            interval_seconds = self.retry_seconds if error else RECHECK_SECONDS
+            if time.monotonic() - checked_at >= interval_seconds:
+                error = self._write(bucket)
+                self._results[bucket] = (time.monotonic(), error)
         if error is not None:
             raise error
 
-    def _try(self, bucket: str) -> EtlError | None:
+    def _write(self, bucket: str) -> EtlError | None:
         try:
             self.objects.check_writable(bucket)
         except EtlError as error:

@@ -42,6 +42,7 @@ def test_one_object_that_lost_a_row_is_named(staged: Connection):
     assert (row.key, row.rows_read, row.rows_rejected, row.rows_staged) == ("0000007.csv", 1, 0, 0)
 
 
+@pytest.mark.planner
 def test_no_object_is_compared_with_every_other(staged: Connection):
     plan = "\n".join(staged.scalars(text(f"EXPLAIN {UNBALANCED}")))
     assert "Nested Loop" not in plan

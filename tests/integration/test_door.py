@@ -173,7 +173,7 @@ def test_a_mark_on_a_view_is_all_a_new_route_takes(make: Callable[..., FlaskClie
     operation = client.get("/openapi.json").get_json()["paths"]["/new"]["get"]
     assert operation["x-role"] == "writer"
     assert operation["responses"].keys() >= {"401", "403", "429"}
-    assert operation["description"].count("Needs the role") == 1
+    assert operation["description"].count("Requires the role") == 1
 
 
 # -- what is sent, and what is told

@@ -14,8 +14,8 @@ from sqlalchemy import Engine, text
 from api import create_app
 from etl.db.engine import driver
 from etl.db.events import CHANNEL, MAX_BODY_BYTES
+from tests.api_client import closed_port
 from tests.awkward import check_events
-from tests.integration.test_api import closed_port
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient

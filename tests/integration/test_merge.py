@@ -71,6 +71,7 @@ def stage_and_merge(
     return merge.merge(run, bucket=bucket.name, before=before, thresholds=thresholds)
 
 
+@pytest.mark.planner
 @pytest.mark.usefixtures("of_one_object")
 @pytest.mark.parametrize("user_id", ["new-user", "000007"])
 def test_a_run_of_one_row_scans_no_table(
@@ -166,6 +167,7 @@ def test_a_row_read_twice_and_held_once_leaves_one_shadow(
     assert [tuple(row) for row in shadows] == [("1", 2)]
 
 
+@pytest.mark.planner
 @pytest.mark.parametrize("keys", [["gone.csv"], ["1.csv", "gone.csv"]], ids=["users", "shadows"])
 def test_removed_rows_count_towards_the_size_of_a_merge(
     settings: Settings,
@@ -193,6 +195,7 @@ def hash_joins_after(
     return connection.scalar(text("SHOW enable_hashjoin")) == "on"
 
 
+@pytest.mark.planner
 def test_bulk_merge_looks_rows_up_by_index_despite_stale_statistics(
     settings: Settings,
     store: ObjectStore,
@@ -223,6 +226,7 @@ def test_bulk_merge_looks_rows_up_by_index_despite_stale_statistics(
     assert int(read or 0) < 20 * len(rows)
 
 
+@pytest.mark.planner
 @pytest.mark.parametrize("rows_of_the_first", [1, 2], ids=["one row each", "a user with two"])
 def test_a_large_first_load_leaves_users_analyzed(
     bucket: TestBucket, manager: DataManager, engine: Engine, rows_of_the_first: int

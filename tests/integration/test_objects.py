@@ -22,7 +22,7 @@ from waitress.adjustments import Adjustments
 
 from api import create_app
 from api.http.bodies import SMALL_BYTES
-from api.routes import listings
+from api.routes import listing_stream
 from api.server.parser import RequestParser
 from api.state.services import MAX_STREAMS
 from etl.db.events import MAX_BODY_BYTES as EVENT_BYTES
@@ -198,10 +198,9 @@ def test_long_listings_leave_room_for_others(app: APIFlask, source: str, long: s
     problem_of(client.get(f"/objects/none?{long}"), 404)
 
 
-def test_a_listing_that_nobody_reads_is_cut(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(listings, "LONGEST_STREAM_SECONDS", -1)
+def test_a_listing_that_nobody_reads_is_cut():
     with pytest.raises(TransientError):
-        next(listings.in_time(iter(["piece"])))
+        next(listing_stream.until_deadline(iter(["chunk"]), seconds=-1))
 
 
 def test_a_recursive_listing_shows_every_key_as_it_is(

@@ -141,7 +141,7 @@ def test_a_user_shows_facts_and_addresses_that_can_be_read(five: Site):
         ("bad", "corrupt", "Upload the image again"),
         ("page", "unsupported", "JPEG, PNG, WebP or GIF"),
         ("bomb", "too-large", "50,000,000 pixels"),
-        ("new", "waiting", "not been looked at yet"),
+        ("new", "waiting", "has not been processed yet"),
     ],
 )
 def test_an_image_that_is_not_ready_says_why(five: Site, user_id: str, state: str, reason: str):

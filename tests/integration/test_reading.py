@@ -24,7 +24,7 @@ from sqlalchemy import delete, insert, text
 
 from api import create_app
 from api.rows.fields import FIELDS
-from api.state.services import MAX_STREAMS
+from api.state.services import MAX_STREAMS, Timeouts
 from etl.db.revisions import Resource, advance
 from etl.db.tables import users
 from etl.model.errors import TransientError
@@ -552,7 +552,7 @@ def test_a_reader_who_leaves_gives_the_connection_back(
 
 def test_a_failing_copy_fails_a_table_too(app: APIFlask, client: FlaskClient, engine: Engine):
     put_more_than_buffers_hold(engine)
-    app.extensions["bucketline"].patience_seconds = 0.2
+    app.extensions["bucketline"].timeouts = Timeouts(idle=0.2)
     response = client.get("/data?format=parquet")
     wait_until(lambda: not copies(engine))
     with pytest.raises(TransientError, match="The client read no data"):

@@ -167,6 +167,7 @@ def test_a_run_still_to_be_published_stays(kept: Settings, engine: Engine):
     assert count(engine, "run WHERE id <= 20") == count(engine, "run WHERE id = 3") == 1
 
 
+@pytest.mark.planner
 def test_a_page_scans_no_table_whatever_the_statistics_say(kept: Settings, engine: Engine):
     """Given a table of problems that was large and of few runs when PostgreSQL analyzed it."""
     add_runs(engine, 300)

@@ -1,4 +1,4 @@
-"""The statement that is kept for many requests is the one each of them would have made."""
+"""A cached statement equals the statement that the query itself would compile to."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
-from api.rows.fields import FIELDS, RowQuery, rows_of
+from api.rows.fields import FIELDS, RowQuery, select_rows
 from api.rows.filters import Filters, ImageWanted
 from api.rows.formats import FORMATS
-from api.rows.statements import KNOWS_JSON_SCALAR, statement
+from api.rows.statements import statement
 
 ages = st.none() | st.integers(0, 150)
 filters = st.builds(
@@ -23,7 +23,7 @@ filters = st.builds(
     max_age=ages,
     image=st.none() | st.sampled_from(ImageWanted),
 )
-wishes = st.builds(
+queries = st.builds(
     RowQuery,
     filters=filters,
     today=st.dates(date(2020, 1, 1), date(2040, 12, 31)),
@@ -33,28 +33,28 @@ wishes = st.builds(
 )
 
 
-@given(wishes, st.sampled_from(sorted(FORMATS)))
-def test_a_kept_statement_asks_what_a_new_one_would(wanted: RowQuery, name: str):
+@given(queries, st.sampled_from(sorted(FORMATS)))
+def test_a_cached_statement_equals_a_newly_compiled_one(wanted: RowQuery, name: str):
     kind = FORMATS[name]
-    new = rows_of(wanted, kind.expressions(wanted.columns)).compile(
+    new = select_rows(wanted, kind.expressions(wanted.columns)).compile(
         dialect=PGDialect_psycopg2()  # type: ignore[no-untyped-call]
     )
-    query, values = statement(wanted, kind, KNOWS_JSON_SCALAR)
+    query, values = statement(wanted, kind, has_json_scalar=True)
     assert query == new.string
     assert {each: values[each] for each in new.params} == new.params
 
 
-def test_values_are_no_part_of_the_statement():
+def test_statements_do_not_contain_values():
     one = RowQuery(Filters(min_age=18, max_age=65), date(2026, 6, 15), after="a", limit=10)
     other = RowQuery(Filters(min_age=0, max_age=1), date(2024, 2, 29), after="'; --", limit=7)
-    kept = [statement(each, FORMATS["json"], KNOWS_JSON_SCALAR)[0] for each in (one, other)]
-    assert kept[0] == kept[1]
+    cached = [statement(each, FORMATS["json"], has_json_scalar=True)[0] for each in (one, other)]
+    assert cached[0] == cached[1]
     assert one.values != other.values
 
 
-def test_what_is_asked_differently_is_another_statement():
+def test_different_queries_have_different_templates():
     day = date(2026, 6, 15)
-    kinds = [
+    variants = [
         RowQuery(Filters(), day),
         RowQuery(Filters(min_age=0), day),
         RowQuery(Filters(max_age=0), day),
@@ -66,13 +66,13 @@ def test_what_is_asked_differently_is_another_statement():
         RowQuery(Filters(), day, after=""),
         RowQuery(Filters(), day, limit=1),
     ]
-    for one, other in combinations(kinds, 2):
-        assert one.shape != other.shape
+    for one, other in combinations(variants, 2):
+        assert one.template != other.template
 
 
 @pytest.mark.parametrize("name", ["json", "ndjson"])
-def test_an_older_server_is_not_asked_for_what_it_does_not_know(name: str):
+def test_older_servers_get_to_json_instead_of_json_scalar(name: str):
     wanted = RowQuery(Filters(), date(2026, 6, 15))
-    query, _ = statement(wanted, FORMATS[name], KNOWS_JSON_SCALAR - 1)
+    query, _ = statement(wanted, FORMATS[name], has_json_scalar=False)
     assert "json_scalar" not in query
     assert query.count("to_json(") == 4

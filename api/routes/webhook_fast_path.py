@@ -1,8 +1,8 @@
-"""The short way for bucket events: good ones are stored before Flask sees the request.
+"""The fast path of the webhook: store valid bucket events before Flask sees the request.
 
-A store sends one request for every change. When thousands change at once, the work around each
-request decides how soon they are seen. Whatever is not plainly good goes the long way, where
-the route says what is wrong with it.
+Stores send one request per change. If thousands of objects change at once, the overhead per
+request determines how soon the changes are processed. All other requests go to the route, which
+reports errors.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 PATH = "/minio-event"
 
 
-class QuickHook:
-    """A WSGI app that takes good events itself, and hands on everything else."""
+class WebhookFastPath:
+    """WSGI middleware that stores valid events and passes all other requests on."""
 
     def __init__(self, app: WSGIApplication, services: Services) -> None:
         self._app = app
@@ -35,22 +35,22 @@ class QuickHook:
         self._tokens = services.settings.webhook_tokens
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer the request."""
+        """Respond to the request."""
         if self._is_event(environ):
             try:
                 stored = self._store(environ)
-            except DatabaseUnavailable as error:  # the sender keeps the event; once is enough
-                told = document(
+            except DatabaseUnavailable as error:  # the sender repeats the event; do not try twice
+                problem = document(
                     503, error.public_message, kind="database-unavailable", hint=error.hint
                 )
-                return _answer(start_response, "503 Service Unavailable", MIMETYPE, told)
+                return _respond(start_response, "503 Service Unavailable", MIMETYPE, problem)
             if stored is not None:
-                told = {"status": "ok", "records": stored}
-                return _answer(start_response, "200 OK", "application/json", told)
+                result = {"status": "ok", "records": stored}
+                return _respond(start_response, "200 OK", "application/json", result)
         return self._app(environ, start_response)
 
     def _is_event(self, environ: WSGIEnvironment) -> bool:
-        """Whether the request is what a store sends, shows a token, and may be read whole."""
+        """Whether the request looks like a notification, has a valid token and a small body."""
         return (
             environ["REQUEST_METHOD"] == "POST"
             and environ["PATH_INFO"] == PATH
@@ -62,24 +62,24 @@ class QuickHook:
         )
 
     def _store(self, environ: WSGIEnvironment) -> int | None:
-        """How many events were stored; None, the body unread again, when something is wrong."""
+        """The number of stored events; None, with the body rewound, if the route must handle it."""
         body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
         environ["wsgi.input"] = io.BytesIO(body)
         try:
             events = parse(body)
             if events:
-                self._services.intake.add(events)
+                self._services.event_commits.add(events)
         except DatabaseUnavailable:
             raise
-        except Exception:  # noqa: BLE001 - whatever it is, the long way tells the sender
+        except Exception:  # noqa: BLE001 - the route reports the error
             return None
         return len(events)
 
 
-def _answer(
-    start_response: StartResponse, status: str, mimetype: str, told: dict[str, object]
+def _respond(
+    start_response: StartResponse, status: str, mimetype: str, content: dict[str, object]
 ) -> list[bytes]:
-    body = json.dumps(told).encode() + b"\n"
+    body = json.dumps(content).encode() + b"\n"
     headers = {"Content-Type": mimetype, "Content-Length": str(len(body)), **SECURITY_HEADERS}
     if not status.startswith("200"):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)

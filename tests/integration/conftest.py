@@ -1,0 +1,48 @@
+"""The API's application and test clients, on the test's own database and buckets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+
+from api import create_app
+from tests.api_client import TODAY, closed_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from apiflask import APIFlask
+    from flask.testing import FlaskClient
+
+    from etl.settings import Settings
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[APIFlask]:
+    app = create_app(settings, today=lambda: TODAY)
+    yield app
+    app.extensions["bucketline"].engine.dispose()
+
+
+@pytest.fixture
+def client(app: APIFlask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def without_database(settings: Settings) -> Iterator[FlaskClient]:
+    with closed_port() as port:
+        url = f"postgresql://somebody:hunter2@127.0.0.1:{port}/nowhere"
+        lost = settings.model_copy(update={"database_url": SecretStr(url)})
+        yield create_app(lost, today=lambda: TODAY).test_client()
+
+
+@pytest.fixture
+def without_store(settings: Settings) -> Iterator[FlaskClient]:
+    with closed_port() as port:
+        lost = settings.model_copy(update={"s3_endpoint": f"http://127.0.0.1:{port}"})
+        app = create_app(lost, today=lambda: TODAY)
+        yield app.test_client()
+        app.extensions["bucketline"].engine.dispose()

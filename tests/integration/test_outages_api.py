@@ -1,0 +1,116 @@
+"""Answers of the API while its database or a reader is slow, broken or gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import event, text
+
+from api import create_app
+from api.state.services import MAX_STREAMS, Timeouts
+from etl.model.errors import TransientError
+from tests.api_client import MANY, copies, expect_problem, get, terminate_others
+from tests.conftest import wait_until
+from tests.people import person, put_many, put_users
+
+if TYPE_CHECKING:
+    from apiflask import APIFlask
+    from flask.testing import FlaskClient
+    from sqlalchemy import Engine
+
+    from etl.settings import Settings
+
+
+def test_readers_who_stall_leave_room_for_everybody_else(app: APIFlask, engine: Engine):
+    """Given as many long answers under way as are allowed, others are still served."""
+    put_many(engine, MANY)
+    client = app.test_client()
+    stalled = [client.get("/data") for _ in range(MAX_STREAMS)]
+    refused = client.get("/data")
+    assert refused.status_code == 503
+    assert "Retry-After" in refused.headers
+    assert client.get("/data?limit=10").status_code == 200
+    assert client.get("/health").status_code == 200
+    for response in stalled:
+        response.close()
+    assert len(client.get("/data").get_json()) == MANY
+
+
+def test_a_stalled_reader_loses_its_connection_to_the_database(settings: Settings, engine: Engine):
+    app = create_app(settings, timeouts=Timeouts(idle=0.2))
+    put_many(engine, 4 * MANY)
+    stalled = app.test_client().get("/data")
+    wait_until(lambda: not copies(engine))
+    with pytest.raises(TransientError, match="Nobody read"):
+        stalled.get_data()
+    assert app.test_client().get("/data?limit=1").status_code == 200
+    app.extensions["bucketline"].engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("method", "url"),
+    [
+        ("GET", "/data"),
+        ("GET", "/data?limit=1"),
+        ("GET", "/data/1"),
+        ("POST", "/data"),
+        ("POST", "/data?wait=1"),
+        ("GET", "/stats"),
+        ("GET", "/runs"),
+        ("GET", "/runs/1"),
+        ("GET", "/runs/1/problems"),
+    ],
+)
+def test_an_outage_of_the_database_is_a_503(without_database: FlaskClient, method: str, url: str):
+    response = without_database.open(url, method=method)
+    body = expect_problem(response, 503)
+    assert body["type"].endswith("database-unavailable")
+    assert response.headers["Retry-After"] == "5"
+    assert "hunter2" not in response.text
+    assert "somebody" not in response.text
+
+
+def test_the_api_recovers_when_its_connections_were_cut(client: FlaskClient, engine: Engine):
+    put_users(engine, person("1"))
+    get(client, "/data")
+    terminate_others(engine)
+    assert list(get(client, "/data")) == ["1"]
+
+
+def test_missing_tables_are_a_503_that_says_so(client: FlaskClient, engine: Engine):
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE users"))
+    assert "migrate" in expect_problem(client.get("/data"), 503)["hint"]
+
+
+def test_tables_without_a_version_are_an_older_schema(client: FlaskClient, engine: Engine):
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE users, alembic_version"))
+    body = expect_problem(client.get("/data"), 503)
+    assert body["type"] == "urn:bucketline:problem:older-schema"
+    assert "migrate" in body["hint"]
+
+
+def test_a_query_that_takes_too_long_is_stopped(app: APIFlask, engine: Engine):
+    """Given a reader behind a lock, when its time is up, then it hears so instead of hanging."""
+    api_engine = app.extensions["bucketline"].engine
+
+    @event.listens_for(api_engine, "begin")
+    def hurry(connection: Any) -> None:  # noqa: ANN401 - SQLAlchemy's
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 100")
+
+    with engine.begin() as connection:
+        connection.execute(text("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"))
+        body = expect_problem(app.test_client().get("/data?limit=1"), 503)
+    assert "limit" in body["hint"]
+
+
+def test_a_long_answer_that_does_not_begin_in_time_is_stopped(settings: Settings, engine: Engine):
+    app = create_app(settings, timeouts=Timeouts(statement=0.2))
+    with engine.begin() as connection:
+        connection.execute(text("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"))
+        body = expect_problem(app.test_client().get("/data"), 503)
+        wait_until(lambda: not copies(engine))
+    assert "limit" in body["hint"]
+    app.extensions["bucketline"].engine.dispose()

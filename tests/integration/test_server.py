@@ -1,0 +1,68 @@
+"""The API as a process of its own, and the address it listens on."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from api.server import listen
+from etl.model.errors import ConfigurationError
+from tests.api_client import terminate_others
+from tests.people import put_many
+from tests.processes import serving
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from etl.settings import Settings
+
+
+def test_server_answers_and_ends_cleanly_on_sigterm(settings: Settings):
+    with serving(settings) as (host, port, process):
+        connection = http.client.HTTPConnection(host, port, timeout=30)
+        connection.request("GET", "/data")
+        assert connection.getresponse().read() == b"{}\n"
+        connection.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_server_refuses_in_problem_documents_what_the_app_never_sees(settings: Settings):
+    with serving(settings) as (host, port, _):
+        connection = http.client.HTTPConnection(host, port, timeout=30)
+        connection.putrequest("POST", "/data")
+        connection.putheader("Content-Length", "1000000")
+        connection.endheaders()
+        response = connection.getresponse()
+        assert response.status == 413
+        assert response.headers["Content-Type"] == "application/problem+json"
+        assert json.loads(response.read())["status"] == 413
+        connection.close()
+
+
+def test_a_failure_in_mid_stream_breaks_the_connection(settings: Settings, engine: Engine):
+    put_many(engine, 150_000)
+    with serving(settings) as (host, port, _):
+        connection = http.client.HTTPConnection(host, port, timeout=60)
+        connection.request("GET", "/data")
+        response = connection.getresponse()
+        assert response.status == 200
+        assert response.read(1) == b"{"
+        assert terminate_others(engine) > 0
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            response.read()
+        connection.close()
+
+
+def test_next_free_port_is_taken():
+    with listen("127.0.0.1", 20_000) as first, listen("127.0.0.1", 20_000) as second:
+        assert second.getsockname()[1] > first.getsockname()[1]
+
+
+def test_an_address_that_is_not_ours_is_a_wrong_setting():
+    with pytest.raises(ConfigurationError, match=r"192\.0\.2\.1"):
+        listen("192.0.2.1", 20_000)
