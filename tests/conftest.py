@@ -67,7 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _remove(directory: Path) -> None:
-    """Remove the folder as soon as its servers have gone, which they do by themselves."""
+    """Remove the folder once its servers have ended, which they do by themselves."""
     deadline = time.monotonic() + 15
     while directory.exists() and time.monotonic() < deadline:
         shutil.rmtree(directory, ignore_errors=True)
@@ -91,7 +91,7 @@ def stack() -> Iterator[Settings]:
 
 @pytest.fixture(scope="session")
 def admin(stack: Settings) -> Iterator[Engine]:
-    """An engine that may make and drop databases."""
+    """An engine that may create and drop databases."""
     engine = create_engine(stack.sqlalchemy_url, isolation_level="AUTOCOMMIT")
     yield engine
     engine.dispose()
@@ -144,7 +144,7 @@ def settings(stack: Settings, admin: Engine, template: str) -> Iterator[Settings
 
 @pytest.fixture
 def empty_database(stack: Settings, admin: Engine) -> Iterator[Settings]:
-    """Settings with a database that holds nothing at all."""
+    """Settings with an empty database, without tables."""
     name = f"empty_{uuid.uuid4().hex[:12]}"
     _execute(admin, f"CREATE DATABASE {name}")
     yield _on_database(stack, name)
@@ -155,7 +155,7 @@ def empty_database(stack: Settings, admin: Engine) -> Iterator[Settings]:
 def fresh_database(
     settings: Settings, admin: Engine, template: str
 ) -> Iterator[Callable[[], Settings]]:
-    """Makes further databases over the test's own buckets; all are dropped at the end."""
+    """A function that creates further databases for the test's buckets, dropped at the end."""
     names: list[str] = []
 
     def make() -> Settings:
@@ -178,19 +178,19 @@ def engine(settings: Settings) -> Iterator[Engine]:
 
 @pytest.fixture
 def store(settings: Settings) -> ObjectStore:
-    """Our own view of the object store."""
+    """The product's client of the object store."""
     return ObjectStore(settings)
 
 
 @pytest.fixture
 def manager(settings: Settings) -> DataManager:
-    """What makes runs on the test's database and buckets."""
+    """The manager, which makes runs on the test's database and buckets."""
     return DataManager(settings)
 
 
 @pytest.fixture
 def brokers() -> Iterator[Brokers]:
-    """Kafka brokers of the test's own."""
+    """Kafka brokers for this test only."""
     brokers = Brokers()
     yield brokers
     brokers.end()
@@ -198,7 +198,7 @@ def brokers() -> Iterator[Brokers]:
 
 @pytest.fixture
 def consuming(tmp_path: Path) -> Iterator[Callable[[Settings], Consuming]]:
-    """Starts consumers as processes of their own; all are ended with the test."""
+    """A function that starts consumers as processes; all are ended with the test."""
     started: list[Consuming] = []
 
     def start(settings: Settings) -> Consuming:
@@ -211,7 +211,7 @@ def consuming(tmp_path: Path) -> Iterator[Callable[[Settings], Consuming]]:
 
 
 class TestBucket:
-    """The source bucket as a user of the store sees it: put, remove, keys."""
+    """The source bucket through a client that shares no code with the product."""
 
     __test__ = False
 
@@ -251,7 +251,7 @@ class TestBucket:
 def wait_until(
     condition: Callable[[], object], *, seconds: float = 30, pause: float = 0.02
 ) -> None:
-    """Return as soon as the condition holds; fail when it does not in time."""
+    """Return as soon as the condition holds; fail if it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"

@@ -22,7 +22,7 @@ from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.sync.manager import DataManager
 from tests.conftest import TestBucket, wait_until
-from tests.pictures import plain
+from tests.sample_images import plain
 
 ROOT = Path(__file__).parents[2]
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")

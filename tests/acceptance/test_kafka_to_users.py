@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 
 from etl.settings import Settings
 from etl.verify import verify
-from tests.awkward import check_events
+from tests.awkward_keys import check_awkward_keys
 from tests.brokers import TOPIC, Brokers, Start, notification
 from tests.conftest import TestBucket, wait_until
 from tests.integration.test_schedule import runs, scheduling
@@ -44,4 +44,4 @@ def test_events_from_kafka_name_awkward_keys(
         brokers.send(TOPIC, [notification(key, settings.source_bucket, event_name)])
 
     consuming(brokers.settings(settings))
-    check_events(settings, engine, tell)
+    check_awkward_keys(settings, engine, tell)

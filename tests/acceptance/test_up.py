@@ -18,7 +18,7 @@ from etl.local.ports import any_free_port
 from etl.settings import Settings
 from tests.brokers import relayed
 from tests.conftest import TestBucket, wait_until
-from tests.dull_store import dull
+from tests.notification_proxy import without_notifications
 from tests.processes import ROOT, environment
 
 
@@ -212,7 +212,7 @@ def test_seed_does_not_upload_what_bucketline_keeps_in_the_folder(
 @pytest.mark.usefixtures("bucket")
 def test_up_names_a_store_without_notifications(settings: Settings, up: Callable[..., Up]):
     arn = {"event_arns": "arn:minio:sqs::1:webhook", "event_listen": True}
-    with dull(settings, "takes it for a bucket") as without:
+    with without_notifications(settings, "treats it as a bucket") as without:
         started = up(settings=changed(without, **arn))
         started.await_words("Ctrl-C ends")
         started.end()
@@ -259,7 +259,7 @@ def test_child_that_waits_for_the_database_is_reported_once(
         assert started.said().count("The api cannot reach a service that it needs") == 1
         assert "PostgreSQL is not available" in started.said()
         assert started.process.poll() is None
-        relay.mend()
+        relay.restore()
         wait_until(lambda: started.log("api").count("API listening") == 2, seconds=180)
     assert started.said().count("The api") == 2  # it was killed, and it waits
 

@@ -157,7 +157,7 @@ def test_a_database_that_goes_and_comes_back_costs_nothing(
         wait_until(lambda: "storing no events" in consumer.log())
         time.sleep(OUTAGE_SECONDS)
         assert_committed_is_stored(brokers, settings, engine)
-        relay.mend()
+        relay.restore()
         wait_until(lambda: count(engine) == 600)
 
         brokers.send(TOPIC, map(notification, wanted[600:]))
@@ -187,7 +187,7 @@ def test_taken_out_of_the_group_while_the_database_is_away_it_stores_all_the_sam
         wait_until(other.is_assigned, seconds=PATIENCE_SECONDS)
         brokers.send(TOPIC, map(notification, wanted[200:]))
         wait_until(lambda: count(engine) > 100, seconds=PATIENCE_SECONDS)
-        relay.mend()
+        relay.restore()
         wait_until(lambda: count(engine) == 400, seconds=PATIENCE_SECONDS)
     assert sorted(keys(engine)) == sorted(wanted)
     assert_committed_is_stored(brokers, settings, engine)
@@ -202,7 +202,7 @@ def test_brokers_that_hang_are_waited_for(
     wait_until(lambda: count(engine) == 1)
     brokers.hang()
     time.sleep(OUTAGE_SECONDS)
-    brokers.go_on()
+    brokers.resume()
     brokers.send(TOPIC, [notification("2.csv")])
     wait_until(lambda: keys(engine) == ["1.csv", "2.csv"], seconds=PATIENCE_SECONDS)
     assert consumer.process.poll() is None
@@ -232,6 +232,6 @@ def test_brokers_that_are_not_there_yet_are_waited_for_with_few_words(
     brokers.send(TOPIC, [notification("1.csv")])
     time.sleep(MANY_TRIES_SECONDS)
     assert len(consumer.log().splitlines()) < 6
-    relay.mend()
+    relay.restore()
     wait_until(lambda: keys(engine) == ["1.csv"])
     relay.cut()

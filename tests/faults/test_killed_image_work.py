@@ -18,8 +18,8 @@ from etl.settings import Settings
 from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket, wait_until
-from tests.pictures import plain
 from tests.processes import start
+from tests.sample_images import plain
 
 IMAGES = 300
 

@@ -34,7 +34,7 @@ from etl.storage.client import ObjectStore
 from etl.storage.notifications import subscribe, wanted
 from etl.sync.manager import DataManager
 from etl.verify import verify
-from tests.awkward import check_events
+from tests.awkward_keys import check_awkward_keys
 from tests.conftest import minio_client, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -268,7 +268,7 @@ def test_events_that_the_store_posts_name_awkward_keys(
 ):
     subscribe(ObjectStore(own), own.source_bucket, wanted(["arn:minio:sqs::1:webhook"]))
     serve(start, api_port)
-    check_events(own, own_engine)
+    check_awkward_keys(own, own_engine)
 
 
 def test_the_listener_fetches_what_happens_and_ends_on_sigterm(

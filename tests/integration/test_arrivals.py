@@ -14,7 +14,7 @@ from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.storage.notifications import subscribe, wanted
 from tests.conftest import TestBucket
-from tests.dull_store import WAYS, dull
+from tests.notification_proxy import NOTIFICATION_REPLIES, without_notifications
 
 ARN = "arn:minio:sqs::1:webhook"
 URL = "http://127.0.0.1:5000"
@@ -33,27 +33,27 @@ def said(settings: Settings, found: Arrivals) -> str:
     return found.sentence(settings, URL)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", NOTIFICATION_REPLIES)
 def test_store_without_notifications_is_named(settings: Settings, way: str):
-    with dull(settings, way) as without:
+    with without_notifications(settings, way) as without:
         store = ObjectStore(without)
         with pytest.raises(ConfigurationError, match="does not support notifications") as refusal:
             subscribe(store, without.source_bucket, wanted([ARN]), patience_seconds=0)
     assert "EVENT_ARNS" in refusal.value.hint
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", NOTIFICATION_REPLIES)
 def test_store_that_cannot_be_listened_to_ends_the_listener(settings: Settings, way: str):
     with (
-        dull(settings, way) as without,
+        without_notifications(settings, way) as without,
         pytest.raises(ConfigurationError, match="does not support listening"),
     ):
         Listener(without).run_forever()
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", NOTIFICATION_REPLIES)
 def test_up_names_what_such_a_store_lacks_and_says_what_remains(settings: Settings, way: str):
-    with dull(settings, way) as without:
+    with without_notifications(settings, way) as without:
         found = arranged(without, event_arns=ARN, event_listen=True)
     assert [line.partition(". ")[0] for line in found.warnings] == [
         f"The object store does not support notifications of changes in {settings.source_bucket}",
@@ -66,7 +66,7 @@ def test_up_names_what_such_a_store_lacks_and_says_what_remains(settings: Settin
 
 
 def test_unasked_a_store_without_events_is_not_praised(settings: Settings):
-    with dull(settings, "refuses") as without:
+    with without_notifications(settings, "refuses") as without:
         found = arranged(without)
     assert found.warnings == []
     assert "does not support listening" in said(settings, found)

@@ -25,7 +25,7 @@ from etl.model.roles import Role, entry_for, new_key
 from etl.runtime.logs import set_up_logs
 from etl.settings import Settings, key_file
 from tests.conftest import wait_until
-from tests.people import put_many
+from tests.user_rows import generate_users
 
 KEYS = {role: new_key() for role in Role}
 WRONG = new_key()
@@ -445,7 +445,7 @@ def test_each_request_leaves_a_line_that_names_its_key(
 def test_a_streamed_answer_is_logged_with_all_its_bytes(
     make: Callable[..., FlaskClient], engine: Engine, logged: Callable[[], str]
 ):
-    put_many(engine, 20_000)
+    generate_users(engine, 20_000)
     with closing(make().get("/data")) as response:
         size = len(response.data)
     (line,) = lines(logged())

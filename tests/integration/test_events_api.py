@@ -15,7 +15,7 @@ from api import create_app
 from etl.db.engine import driver
 from etl.db.events import CHANNEL, MAX_BODY_BYTES
 from tests.api_client import closed_port
-from tests.awkward import check_events
+from tests.awkward_keys import check_awkward_keys
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
@@ -83,7 +83,7 @@ def test_posted_events_name_awkward_keys(
         told = record(quote_plus(key), event_name, open_settings.source_bucket)
         assert send(client, told | {"eventName": event_name}).status_code == 200
 
-    check_events(open_settings, engine, tell)
+    check_awkward_keys(open_settings, engine, tell)
 
 
 def test_the_largest_event_there_is_can_be_stored(client: FlaskClient, engine: Engine):

@@ -11,7 +11,7 @@ from sqlalchemy import insert, text
 from etl.db.tables import run
 from tests.api_client import get, put_run
 from tests.conftest import wait_until
-from tests.people import NOW, person, put_users
+from tests.user_rows import NOW, person, put_users
 
 if TYPE_CHECKING:
     from apiflask import APIFlask

@@ -20,9 +20,9 @@ from etl.images.indexer import ThumbnailIndexer
 from etl.model.values import RunState, Trigger
 from etl.settings import Settings
 from etl.sync.manager import DataManager
-from tests.people import NOW, person, put_users
-from tests.pictures import plain
 from tests.processes import serving
+from tests.sample_images import plain
+from tests.user_rows import NOW, person, put_users
 
 if TYPE_CHECKING:
     from apiflask import APIFlask

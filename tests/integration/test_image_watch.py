@@ -18,7 +18,7 @@ from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.sync.manager import DataManager
 from tests.conftest import TestBucket, wait_until
-from tests.pictures import plain
+from tests.sample_images import plain
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from etl.settings import Settings
 from etl.sync.manager import DataManager
 from tests.brokers import Brokers
 from tests.conftest import TestBucket, wait_until
-from tests.pictures import plain
+from tests.sample_images import plain
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "image-topic.schema.json"
 TOPIC = "images"
@@ -192,7 +192,7 @@ def test_what_no_broker_has_taken_is_announced_later(
     brokers.hang()
     with pytest.raises(KafkaUnavailable), engine.connect() as connection:
         announcer.announce(connection)
-    brokers.go_on()
+    brokers.resume()
     with engine.connect() as connection:
         assert announcer.announce(connection) == 1
     assert heard(brokers, 1)[0]["key"] == "1.png"

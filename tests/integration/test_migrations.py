@@ -20,8 +20,8 @@ from etl.settings import Settings
 from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket
-from tests.pictures import plain
 from tests.processes import ROOT, environment
+from tests.sample_images import plain
 
 _OURS = (
     "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"

@@ -12,7 +12,7 @@ from api.state.services import MAX_STREAMS
 from etl.model.errors import TransientError
 from tests.api_client import MANY, copies, expect_problem, get, terminate_others
 from tests.conftest import wait_until
-from tests.people import person, put_many, put_users
+from tests.user_rows import generate_users, person, put_users
 
 if TYPE_CHECKING:
     from apiflask import APIFlask
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def test_readers_who_stall_leave_room_for_everybody_else(app: APIFlask, engine: Engine):
     """Given as many long answers under way as are allowed, others are still served."""
-    put_many(engine, MANY)
+    generate_users(engine, MANY)
     client = app.test_client()
     stalled = [client.get("/data") for _ in range(MAX_STREAMS)]
     refused = client.get("/data")
@@ -42,7 +42,7 @@ def test_a_stalled_reader_loses_its_connection_to_the_database(
 ):
     monkeypatch.setattr("api.IDLE_TIMEOUT_SECONDS", 0.2)
     app = create_app(settings)
-    put_many(engine, 4 * MANY)
+    generate_users(engine, 4 * MANY)
     stalled = app.test_client().get("/data")
     wait_until(lambda: not copies(engine))
     with pytest.raises(TransientError, match="Nobody read"):

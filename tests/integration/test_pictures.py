@@ -19,9 +19,9 @@ from etl.images.indexer import ThumbnailIndexer
 from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.sync.manager import DataManager
-from tests import pictures
+from tests import sample_images
 from tests.conftest import TestBucket
-from tests.pictures import encoded, plain
+from tests.sample_images import encoded, plain
 
 PICTURE = plain(600, 300, kind="JPEG")
 BIG = encoded(Image.effect_noise((1200, 1200), 90), "PNG")
@@ -74,7 +74,7 @@ def five(site: Site) -> Site:
     site.put("good", PICTURE, "jpg")
     site.put("bad", b"\x89PNG\r\n\x1a\nodd")
     site.put("page", b"<html><script>alert(1)</script></html>", "gif")
-    site.put("bomb", pictures.bomb())
+    site.put("bomb", sample_images.bomb())
     site.put("none", None)
     site.keep()
     site.put("new", plain())

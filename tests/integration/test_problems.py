@@ -14,7 +14,7 @@ from etl.db.problems import open_problems
 from etl.images.indexer import ThumbnailIndexer
 from etl.model.values import Trigger
 from etl.sync.manager import DataManager
-from tests.pictures import plain
+from tests.sample_images import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -30,8 +30,8 @@ from etl.db.tables import users
 from etl.model.errors import TransientError
 from etl.model.values import Trigger
 from tests.conftest import TestBucket, wait_until
-from tests.people import person, put_many
 from tests.processes import serving
+from tests.user_rows import generate_users, person
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +95,7 @@ def put(engine: Engine, *rows: dict[str, Any]) -> None:
 
 def put_more_than_buffers_hold(engine: Engine) -> None:
     """So many users that no socket holds them all, not even compressed."""
-    put_many(engine, 200_000, " || ".join(f"md5(i::text || '{n}')" for n in range(6)))
+    generate_users(engine, 200_000, " || ".join(f"md5(i::text || '{n}')" for n in range(6)))
 
 
 # -- what each format says, as a list of rows
@@ -241,7 +241,7 @@ def test_nobody_is_an_empty_answer_in_every_format(client: FlaskClient, kind: st
 
 @pytest.mark.parametrize("kind", MIMETYPES)
 def test_many_users_come_whole_in_every_format(client: FlaskClient, engine: Engine, kind: str):
-    put_many(engine, MANY)
+    generate_users(engine, MANY)
     rows = rows_of(client.get(f"/data?format={kind}"), kind)
     assert [row["user_id"] for row in rows] == [f"{n:08}" for n in range(1, MANY + 1)]
     assert [list(row) for row in (rows[0], rows[-1])] == [USUAL, USUAL]
@@ -391,7 +391,7 @@ DECODERS = {
 def test_accept_encoding_chooses_the_coding(
     client: FlaskClient, engine: Engine, accept: str | None, coding: str | None, count: int
 ):
-    put_many(engine, count)
+    generate_users(engine, count)
     plain_content = client.get("/data?format=csv").data
     response = client.get("/data?format=csv", headers={"Accept-Encoding": accept} if accept else {})
     assert response.headers.get("Content-Encoding") == coding

@@ -54,7 +54,7 @@ def test_refused_runs_are_told_of_before_and_after_the_database_was_away(
                 manager.run(Trigger.CLI)
                 refuse_until_told(bucket, manager, told)
                 relay.cut()
-                relay.mend()
+                relay.restore()
     assert len(told) == 2
     for line in told:
         assert "(interval) was refused: The bucket no longer holds 101 of 101" in line

@@ -13,7 +13,7 @@ from sqlalchemy import event, insert, select, text, update
 from etl.db.runs import REQUEST_CHANNEL
 from etl.db.tables import problem, run
 from tests.api_client import expect_problem, get, next_url, parameters_at_fault, put_run
-from tests.people import NOW
+from tests.user_rows import NOW
 
 if TYPE_CHECKING:
     from apiflask import APIFlask

@@ -12,8 +12,8 @@ import pytest
 from api.server import listen
 from etl.model.errors import ConfigurationError
 from tests.api_client import terminate_others
-from tests.people import put_many
 from tests.processes import serving
+from tests.user_rows import generate_users
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -45,7 +45,7 @@ def test_server_refuses_in_problem_documents_what_the_app_never_sees(settings: S
 
 
 def test_a_failure_in_mid_stream_breaks_the_connection(settings: Settings, engine: Engine):
-    put_many(engine, 150_000)
+    generate_users(engine, 150_000)
     with serving(settings) as (host, port, _):
         connection = http.client.HTTPConnection(host, port, timeout=60)
         connection.request("GET", "/data")

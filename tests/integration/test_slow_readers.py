@@ -10,8 +10,8 @@ import pytest
 import urllib3
 
 from api.server import THREADS
-from tests.people import put_many
 from tests.processes import serving
+from tests.user_rows import generate_users
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -29,7 +29,7 @@ def test_answers_that_nobody_reads_hold_no_thread(
     settings: Settings, bucket: TestBucket, engine: Engine, what: str
 ):
     """Given more of them than there are threads, others are served."""
-    put_many(engine, 10_000)
+    generate_users(engine, 10_000)
     bucket.put("a", bytes(1 << 20))
     path = {"object": f"/objects/{bucket.name}/a", "page": "/data?limit=10000"}[what]
     slow = serving(settings, send_buffer_bytes=KERNEL_BYTES)

@@ -6,7 +6,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from tests.api_client import get
-from tests.people import person, put_users
+from tests.user_rows import person, put_users
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient

@@ -27,9 +27,9 @@ from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.sync.manager import DataManager
 from etl.verify import verify
-from tests import behaviour, pictures
+from tests import sample_images, worker_behavior
 from tests.conftest import TestBucket, minio_client
-from tests.pictures import plain
+from tests.sample_images import plain
 
 
 class Gallery:
@@ -171,7 +171,7 @@ def test_a_replaced_image_loses_its_old_thumbnails(gallery: Gallery):
 def test_faulty_images_are_problems_and_change_no_user(gallery: Gallery):
     gallery.bucket.user("a.csv")
     gallery.bucket.user("b.csv")
-    gallery.put(a_png=b"\x89PNG\r\n\x1a\nodd", b_png=pictures.SVG, c_png=pictures.bomb())
+    gallery.put(a_png=b"\x89PNG\r\n\x1a\nodd", b_png=sample_images.SVG, c_png=sample_images.bomb())
     kept = gallery.keep()
     assert (kept.corrupt, kept.unsupported, kept.too_large, kept.ready) == (1, 1, 1, 0)
     assert gallery.problems() == [
@@ -289,12 +289,12 @@ def test_an_image_replaced_or_removed_since_the_run_waits_for_the_next(gallery: 
 def test_a_decoder_that_crashes_or_hangs_costs_that_image_only(
     gallery: Gallery, what: bytes, state: str, code: str
 ):
-    limited = gallery.settings.model_copy(update={"image_timeout": behaviour.PATIENCE})
+    limited = gallery.settings.model_copy(update={"image_timeout": worker_behavior.TIMEOUT})
     for n in range(8):
         gallery.bucket.put(f"{n}.png", plain(20 + n, 20))
     gallery.bucket.put("bad.png", what)
     gallery.manager.run(Trigger.CLI)
-    kept = ThumbnailIndexer(limited, look=behaviour.look).keep()
+    kept = ThumbnailIndexer(limited, look=worker_behavior.behave_or_examine).keep()
     assert (kept.ready, kept.looked_at) == (8, 9)
     assert gallery.state("bad.png") == state
     assert [(key, found) for key, found, _ in gallery.problems()] == [("bad.png", code)]
@@ -304,7 +304,7 @@ def test_a_decoder_that_crashes_or_hangs_costs_that_image_only(
 def test_an_image_whose_decoder_is_killed_waits_and_is_not_corrupt(gallery: Gallery):
     gallery.put(a_png=plain(), b_png=b"be killed")
     gallery.manager.run(Trigger.CLI)
-    kept = ThumbnailIndexer(gallery.settings, look=behaviour.look).keep()
+    kept = ThumbnailIndexer(gallery.settings, look=worker_behavior.behave_or_examine).keep()
     assert (kept.ready, kept.looked_at, kept.passed_over) == (1, 1, 1)
     assert gallery.waiting() == 1
     assert gallery.problems() == []
@@ -369,7 +369,7 @@ def test_processes_that_cannot_start_make_no_image_corrupt(gallery: Gallery):
     gallery.put(a_png=plain())
     gallery.manager.run(Trigger.CLI)
     with pytest.raises(ConfigurationError):
-        ThumbnailIndexer(gallery.settings, look=behaviour.Unstartable()).keep()
+        ThumbnailIndexer(gallery.settings, look=worker_behavior.Unstartable()).keep()
     assert gallery.waiting() == 1
 
 

@@ -16,7 +16,7 @@ from api import create_app
 from api.rows.filters import Filters, age_in_sql, age_on, conditions
 from etl.db.tables import source_object, users
 from tests.api_client import AWKWARD_IDS, MANY, expect_problem, get, next_url, parameters_at_fault
-from tests.people import NOW, birthts, person, put_many, put_users
+from tests.user_rows import NOW, birthts, generate_users, person, put_users
 
 if TYPE_CHECKING:
     from apiflask import APIFlask
@@ -179,14 +179,14 @@ def test_after_alone_gives_all_the_rest(client: FlaskClient, engine: Engine):
 
 
 def test_many_pieces_make_one_object(client: FlaskClient, engine: Engine):
-    put_many(engine, MANY)
+    generate_users(engine, MANY)
     response = client.get("/data")
     assert "Content-Length" not in response.headers
     assert len(response.get_json()) == MANY
 
 
 def test_a_short_answer_tells_its_length(client: FlaskClient, engine: Engine):
-    put_many(engine, 100)
+    generate_users(engine, 100)
     response = client.get("/data")
     assert int(response.headers["Content-Length"]) == len(response.data)
 
@@ -194,7 +194,7 @@ def test_a_short_answer_tells_its_length(client: FlaskClient, engine: Engine):
 def test_head_answers_without_a_body_and_keeps_no_connection(
     app: APIFlask, client: FlaskClient, engine: Engine
 ):
-    put_many(engine, MANY)
+    generate_users(engine, MANY)
     with client.head("/data") as response:
         assert response.status_code == 200
         assert response.data == b""

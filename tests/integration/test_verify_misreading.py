@@ -16,8 +16,8 @@ from etl.read.csv import parse
 from etl.sync import batch, stream
 from etl.sync.manager import DataManager
 from etl.verify import verify
-from tests.awkward_files import CORPUS, HEADER, MARK
 from tests.conftest import TestBucket
+from tests.csv_corpus import CORPUS, HEADER, MARK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

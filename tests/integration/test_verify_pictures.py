@@ -11,7 +11,7 @@ from etl.settings import Settings
 from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket
-from tests.pictures import plain
+from tests.sample_images import plain
 
 
 class World:

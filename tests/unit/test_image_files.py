@@ -16,8 +16,19 @@ from PIL.PngImagePlugin import PngInfo
 from etl.images import jpeg_segments, png_chunks, webp_chunks
 from etl.images.decode import MAX_PROFILE_BYTES
 from etl.model.values import ImageState
-from tests import pictures
-from tests.pictures import BLUE, GREEN, RED, WHITE, chunk, corners, encoded, plain, png, segment
+from tests import sample_images
+from tests.sample_images import (
+    BLUE,
+    GREEN,
+    RED,
+    WHITE,
+    chunk,
+    corners,
+    encoded,
+    plain,
+    png,
+    segment,
+)
 from tests.unit.test_images import is_near, look, pixel, shown
 
 XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
@@ -193,7 +204,7 @@ def test_a_progressive_jpeg_that_lacks_whole_scans_is_corrupt():
 def test_webp_metadata_does_not_condemn_pixels():
     large = {"exif": b"Exif\0\0" + b"x" * 2_000_000, "xmp": XMP * 30_000, "icc_profile": TEXT * 900}
     assert shows_corners(encoded(corners(), "WEBP", **large))
-    for name, value in (("exif", pictures.exif(1).tobytes()), ("xmp", XMP)):
+    for name, value in (("exif", sample_images.exif(1).tobytes()), ("xmp", XMP)):
         whole = encoded(corners(), "WEBP", **{name: value})
         for cut in range(1, len(value), 7):
             assert shows_corners(whole[:-cut])
@@ -228,21 +239,21 @@ def test_xmp_alone_turns_no_picture(kind: str):
 def test_text_of_a_png_turns_no_picture():
     text = PngInfo()
     text.add_itxt("XML:com.adobe.xmp", XMP.decode())
-    raw = pictures.exif(6).tobytes().hex()
+    raw = sample_images.exif(6).tobytes().hex()
     text.add_text("Raw profile type exif", f"\nexif\n{len(raw) // 2:8}\n{raw}\n", zip=True)
     assert shows_corners(encoded(corners(), "PNG", pnginfo=text))
 
 
 def test_exif_after_the_pixels_of_a_png_turns_no_picture():
     whole = encoded(corners(), "PNG")
-    late = chunk(b"eXIf", pictures.exif(6).tobytes().removeprefix(b"Exif\0\0"))
+    late = chunk(b"eXIf", sample_images.exif(6).tobytes().removeprefix(b"Exif\0\0"))
     assert shows_corners(whole[:-12] + late + whole[-12:])
 
 
 def test_the_first_exif_of_a_jpeg_counts():
-    whole = encoded(corners(), "JPEG", exif=pictures.exif(1), quality=95)
+    whole = encoded(corners(), "JPEG", exif=sample_images.exif(1), quality=95)
     at = whole.index(b"\xff\xdb")
-    later = segment(0xE1, pictures.exif(6).tobytes())
+    later = segment(0xE1, sample_images.exif(6).tobytes())
     assert shows_corners(whole[:at] + later + whole[at:])
 
 
@@ -250,8 +261,8 @@ def test_the_first_exif_of_a_jpeg_counts():
 
 
 FILES = [encoded(corners(), kind) for kind in ("JPEG", "PNG", "WEBP")]
-FILES += [encoded(corners(), "PNG", exif=pictures.exif(6), transparency=RED)]
-FILES += [encoded(corners(), "WEBP", exif=pictures.exif(6), xmp=XMP)]
+FILES += [encoded(corners(), "PNG", exif=sample_images.exif(6), transparency=RED)]
+FILES += [encoded(corners(), "WEBP", exif=sample_images.exif(6), xmp=XMP)]
 REDUCED = {
     jpeg_segments.SIGNATURE[:2]: jpeg_segments.reduced,
     png_chunks.SIGNATURE[:2]: lambda content, most: png_chunks.reduced(content, most).content,

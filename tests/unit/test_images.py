@@ -13,8 +13,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from etl.images.decode import Examined, examine
 from etl.model.values import ImageState
-from tests import pictures
-from tests.pictures import BLUE, RED, WHITE, corners, encoded, plain
+from tests import sample_images
+from tests.sample_images import BLUE, RED, WHITE, corners, encoded, plain
 
 SIZES = (256, 64)
 MAX_PIXELS = 50_000_000
@@ -91,7 +91,7 @@ def test_a_picture_is_turned_as_the_camera_was_held(
     wanted = image
     for turn in turns[orientation]:
         wanted = wanted.transpose(Image.Transpose(turn))
-    stored = encoded(image, kind, exif=pictures.exif(orientation))
+    stored = encoded(image, kind, exif=sample_images.exif(orientation))
     examined = look(stored)
     assert (examined.facts.width, examined.facts.height) == wanted.size
     assert (shown(examined).width > shown(examined).height) == (wanted.width > wanted.height)
@@ -159,7 +159,7 @@ def test_a_single_colour_that_stands_for_clear_is_clear():
 @pytest.mark.parametrize("size", [64, 900])
 def test_cmyk_looks_as_in_a_browser_with_and_without_the_mark_of_adobe(size: int):
     marked = plain(size, size, (0, 255, 255, 0), kind="JPEG", mode="CMYK")
-    unmarked = pictures.without_adobe_marker(marked)
+    unmarked = sample_images.without_adobe_marker(marked)
     assert b"Adobe" in marked
     assert b"Adobe" not in unmarked
     for content in (marked, unmarked):
@@ -170,7 +170,7 @@ def test_cmyk_looks_as_in_a_browser_with_and_without_the_mark_of_adobe(size: int
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
 def test_of_an_animation_the_first_picture_is_taken(kind: str):
-    assert is_near(pixel(look(pictures.animated(kind))), RED)
+    assert is_near(pixel(look(sample_images.animated(kind))), RED)
 
 
 def test_two_pictures_in_one_file_are_a_jpeg():
@@ -184,9 +184,11 @@ def test_nothing_but_pixels_gets_into_a_thumbnail():
     xmp = b"<x:xmpmeta>SECRETXMP</x:xmpmeta>"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     stored = [
-        encoded(corners(), "JPEG", exif=pictures.exif(1, located=True), xmp=xmp, comment="SECRET"),
-        encoded(corners(), "PNG", exif=pictures.exif(1, located=True), pnginfo=notes),
-        encoded(corners(), "WEBP", exif=pictures.exif(1, located=True), xmp=xmp),
+        encoded(
+            corners(), "JPEG", exif=sample_images.exif(1, located=True), xmp=xmp, comment="SECRET"
+        ),
+        encoded(corners(), "PNG", exif=sample_images.exif(1, located=True), pnginfo=notes),
+        encoded(corners(), "WEBP", exif=sample_images.exif(1, located=True), xmp=xmp),
         encoded(corners(), "GIF", comment=b"SECRETCOMMENT"),
         encoded(corners(), "PNG", icc_profile=profile),
     ]
@@ -232,13 +234,13 @@ def test_a_picture_cut_short_is_corrupt(kind: str, share: float):
         (b"\xff\xd8\xff", ImageState.CORRUPT),
         (b"RIFF\0\0\0\0WEBP", ImageState.CORRUPT),
         (b"GIF89a", ImageState.CORRUPT),
-        (pictures.SVG, ImageState.UNSUPPORTED),
+        (sample_images.SVG, ImageState.UNSUPPORTED),
         (b"<html><img src=x onerror=alert(1)></html>", ImageState.UNSUPPORTED),
         (plain(kind="BMP"), ImageState.UNSUPPORTED),
         (plain(kind="TIFF"), ImageState.UNSUPPORTED),
-        (pictures.bomb(), ImageState.TOO_LARGE),
-        (pictures.png(1000, 1000, b"\x78\x9c\x03\0\0\0\0\x01"), ImageState.CORRUPT),
-        (pictures.png(0, 5, b""), ImageState.CORRUPT),
+        (sample_images.bomb(), ImageState.TOO_LARGE),
+        (sample_images.png(1000, 1000, b"\x78\x9c\x03\0\0\0\0\x01"), ImageState.CORRUPT),
+        (sample_images.png(0, 5, b""), ImageState.CORRUPT),
     ],
     ids=lambda value: value if isinstance(value, str) else f"{len(value)} bytes",
 )
@@ -252,7 +254,7 @@ def test_hostile_bytes_have_a_state_and_a_reason(content: bytes, state: ImageSta
 
 
 def test_a_picture_and_a_page_in_one_is_taken_as_the_picture():
-    examined = look(pictures.POLYGLOT)
+    examined = look(sample_images.POLYGLOT)
     assert examined.facts.format == "GIF"
     assert b"script" not in examined.thumbnails[64]
 

@@ -15,8 +15,8 @@ import pytest
 
 from etl.model.errors import ConfigurationError
 from etl.runtime.sandbox import Crashed, Killed, OutOfMemory, OutOfTime, Sandbox, WorkFailed
-from tests.behaviour import MEGABYTE, Unstartable, behave
 from tests.conftest import wait_until
+from tests.worker_behavior import MEGABYTE, Unstartable, behave
 
 ROOT = Path(__file__).parents[2]
 
@@ -126,7 +126,7 @@ def test_closing_ends_the_processes():
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills them at once")
 def test_no_process_outlives_its_parent_even_in_mid_work(end: signal.Signals):
     script = (
-        "from etl.runtime.sandbox import Sandbox; from tests.behaviour import behave\n"
+        "from etl.runtime.sandbox import Sandbox; from tests.worker_behavior import behave\n"
         "box = Sandbox(behave, processes=1, seconds=60, memory_bytes=1 << 29)\n"
         "print(box.call(b'a')[1], flush=True)\n"
         "box.call(b'hang')\n"

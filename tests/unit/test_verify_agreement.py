@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from etl.model import keys
 from etl.sync import batch
 from etl.verify import names
-from tests.awkward_files import BIRTHS, CESU, CORPUS, HEADER, MARK
-from tests.two_readers import Outcome, by_huge_runs, by_runs, by_verify, source_of
+from tests.csv_corpus import BIRTHS, CESU, CORPUS, HEADER, MARK
+from tests.reader_outcomes import Outcome, by_huge_runs, by_runs, by_verify, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

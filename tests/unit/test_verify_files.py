@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from etl.verify.reader import Reading
-from tests.second_reader import HEADER, WITH_ID, faults, reading, refused
+from tests.verify_reader import HEADER, WITH_ID, faults, reading, refused
 
 
 def test_rows_lacking_only_trailing_unknown_cells_are_loaded():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from etl.verify.reader import Row
-from tests.second_reader import HEADER, WITH_ID, faults, reading, refused
+from tests.verify_reader import HEADER, WITH_ID, faults, reading, refused
 
 # Objects
 

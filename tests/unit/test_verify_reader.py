@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etl.verify.reader import Reading, read
-from tests.second_reader import HEADER, TODAY, WITH_ID, names, reading, refused
+from tests.verify_reader import HEADER, TODAY, WITH_ID, names, reading, refused
 
 cells = st.text(
     st.characters(codec="utf-8", exclude_characters="\0\ufeff"), min_size=1, max_size=20
