@@ -21,7 +21,7 @@ from bench.stack import EMBEDDED, SEAWEEDFS, STORES
 from etl.settings import Settings
 
 
-def test_a_limit_is_a_factor_of_the_rivals_median_plus_an_allowance():
+def test_limit_is_factor_times_baseline_median_plus_allowance():
     limit = Limit(1.3, 0.5)
     passed = figure("s", "w", "s", [1.8], rival_samples=[1, 1, 9], limit=limit)
     missed = figure("s", "w", "s", [1.81], rival_samples=[1, 1, 9], limit=limit)
@@ -34,7 +34,7 @@ def test_a_limit_from_below_is_missed_by_less():
     assert not figure("s", "w", "MB/s", [69], rival_samples=[100], limit=limit).passed
 
 
-def test_a_factor_that_knows_of_what_says_itself():
+def test_limit_with_a_named_baseline_shows_it():
     limit = Limit(0.7, at_least=True, of="COPY")
     assert figure("s", "w", "MB/s", [71], limit=limit).says == "≥ 0.7 × COPY"  # noqa: RUF001
     assert Limit(2, of="LIST").says == "≤ 2 × LIST"  # noqa: RUF001
@@ -58,7 +58,7 @@ def test_another_version_changes_one_row_in_a_hundred():
     assert len(list(objects.changed_csvs(1000, 1))) == 10
 
 
-def test_a_rival_that_is_not_installed_is_named_and_nothing_fails(
+def test_missing_baseline_tool_is_named_and_nothing_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(peers, "PYTHON", tmp_path / "python")
@@ -82,12 +82,12 @@ def saved(folder: Path, name: str, *figures: Figure) -> Path:
     return path
 
 
-def test_results_come_back_as_they_were_saved(tmp_path: Path):
+def test_saved_results_are_loaded_unchanged(tmp_path: Path):
     shown = figure("tiny", "first", "s", [1, 2, 3], rival="LIST", rival_samples=[2])
     assert load(saved(tmp_path, "a.json", shown))["figures"] == [shown]
 
 
-def test_results_tell_the_machine_but_not_whose_it_is(tmp_path: Path):
+def test_results_describe_the_machine_but_not_its_owner(tmp_path: Path):
     facts = json.loads(saved(tmp_path, "a.json").read_text())["machine"]
     assert set(facts) == {
         "cores",
@@ -102,7 +102,7 @@ def test_results_tell_the_machine_but_not_whose_it_is(tmp_path: Path):
     }
 
 
-def test_the_report_keeps_what_people_wrote_around_it(docs: Path):
+def test_report_keeps_the_text_written_around_it(docs: Path):
     page = docs / "performance.md"
     page.write_text(f"# Mine\n\n{report.BEGIN}\nold\n{report.END}\n\nWhy.\n")
     shown = figure("tiny", "first <run>", "s", [1.5], rival="LIST", rival_samples=[1.0])
@@ -145,7 +145,7 @@ def test_a_result_that_a_later_one_has_replaced_is_not_named(docs: Path):
     assert (docs / "performance.md").read_text().count("`tiny` on") == 1
 
 
-def test_the_summary_counts_what_is_met_and_names_what_is_not():
+def test_summary_counts_met_limits_and_names_missed_ones():
     met = figure("s", "quick one", "s", [1.0], limit=Limit(extra=2.0))
     missed = figure("s", "slow one", "s", [3.0], limit=Limit(extra=2.0))
     without = figure("s", "shown only", "s", [3.0])
@@ -157,19 +157,19 @@ def test_the_summary_counts_what_is_met_and_names_what_is_not():
     ("value", "at_least", "told"),
     [(1.0, False, "pass"), (1.5, False, "miss, +50%"), (0.5, True, "miss, -50%")],
 )
-def test_a_miss_tells_by_how_much(value: float, at_least: bool, told: str):  # noqa: FBT001
+def test_missed_limit_shows_by_how_much(value: float, at_least: bool, told: str):  # noqa: FBT001
     limit = Limit(extra=1.0, at_least=at_least)
     assert verdict(figure("s", "w", "s", [value], limit=limit)) == told
 
 
-def test_a_limit_tells_what_it_comes_to():
+def test_limit_shows_its_computed_value():
     shown = figure(
         "s", "w", "s", [1], rival="LIST", rival_samples=[2], limit=Limit(1.5), says="1.5 LISTs"
     )
     assert "1.5 LISTs = 3.00 s" in cells(shown)
 
 
-def test_what_does_not_depend_on_the_store_is_measured_on_one():
+def test_store_independent_scenarios_run_on_one_store():
     assert plan(["tiny", "serving"], STORES) == [
         (EMBEDDED, "tiny"),
         (EMBEDDED, "serving"),
@@ -178,7 +178,7 @@ def test_what_does_not_depend_on_the_store_is_measured_on_one():
     assert plan(["tiny", "serving"], [SEAWEEDFS]) == [(SEAWEEDFS, "tiny"), (SEAWEEDFS, "serving")]
 
 
-def test_a_second_store_that_is_not_installed_is_said_and_nothing_fails(
+def test_missing_second_store_is_reported_and_nothing_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(seaweed, "PROGRAM", tmp_path / "weed")
@@ -189,7 +189,7 @@ def test_a_second_store_that_is_not_installed_is_said_and_nothing_fails(
     assert "0 of 0 limits are met" in told.out
 
 
-def test_every_version_is_told_and_pinned():
+def test_every_version_is_reported_and_pinned():
     assert all(versions().values())
 
 
@@ -201,7 +201,7 @@ def test_numbers_are_shown_with_the_digits_that_count(value: float | None, shown
     assert number(value, "s") == shown
 
 
-def test_a_note_stands_below_its_table():
+def test_note_is_printed_below_its_table():
     assert "- run: not installed" in markdown(
         [figure("tiny", "run", "s", [], note="not installed")]
     )

@@ -232,11 +232,11 @@ def test_a_gif_is_clear_around_a_small_first_frame():
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
-def test_xmp_alone_turns_no_picture(kind: str):
+def test_xmp_orientation_is_ignored(kind: str):
     assert shows_corners(encoded(corners(), kind, xmp=XMP, quality=95))
 
 
-def test_text_of_a_png_turns_no_picture():
+def test_png_text_orientation_is_ignored():
     text = PngInfo()
     text.add_itxt("XML:com.adobe.xmp", XMP.decode())
     raw = sample_images.exif(6).tobytes().hex()
@@ -244,7 +244,7 @@ def test_text_of_a_png_turns_no_picture():
     assert shows_corners(encoded(corners(), "PNG", pnginfo=text))
 
 
-def test_exif_after_the_pixels_of_a_png_turns_no_picture():
+def test_exif_after_the_pixels_of_a_png_is_ignored():
     whole = encoded(corners(), "PNG")
     late = chunk(b"eXIf", sample_images.exif(6).tobytes().removeprefix(b"Exif\0\0"))
     assert shows_corners(whole[:-12] + late + whole[-12:])
@@ -275,7 +275,7 @@ REDUCED = {
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=6),
     st.floats(0.1, 1),
 )
-def test_whatever_the_bytes_reducing_them_again_changes_nothing(
+def test_reducing_any_bytes_twice_equals_once(
     which: int, wrong: list[tuple[float, int]], share: float
 ):
     content = bytearray(FILES[which])
@@ -287,7 +287,7 @@ def test_whatever_the_bytes_reducing_them_again_changes_nothing(
 
 
 @pytest.mark.parametrize("content", FILES, ids=range(len(FILES)))
-def test_a_reduced_picture_has_the_same_pixels(content: bytes):
+def test_reduced_image_has_the_same_pixels(content: bytes):
     once = REDUCED[content[:2]](content, MAX_PROFILE_BYTES)
     with Image.open(io.BytesIO(content)) as whole, Image.open(io.BytesIO(once)) as less:
         assert whole.convert("RGBA").tobytes() == less.convert("RGBA").tobytes()

@@ -20,7 +20,7 @@ def told(number: int) -> list[BucketEvent]:
     return [cast("BucketEvent", number)]
 
 
-def test_whoever_comes_during_a_commit_shares_the_next_one():
+def test_requests_during_a_commit_share_the_next_one():
     begun, go_on = threading.Event(), threading.Event()
     kept: list[list[BucketEvent]] = []
 
@@ -43,7 +43,7 @@ def test_whoever_comes_during_a_commit_shares_the_next_one():
     assert sorted(kept[1]) == list(range(1, 9))
 
 
-def test_nobody_is_told_that_what_failed_was_stored():
+def test_failed_commit_fails_each_of_its_requests():
     def keep(_events: Sequence[BucketEvent]) -> None:
         raise DatabaseUnavailable("PostgreSQL is away.")
 
@@ -68,7 +68,7 @@ def test_after_a_failure_the_next_is_stored():
     assert kept == [told(1), told(2)]
 
 
-def test_what_cannot_be_kept_fails_alone():
+def test_unstorable_event_fails_only_its_own_request():
     begun, go_on = threading.Event(), threading.Event()
     kept: list[int] = []
 
@@ -92,7 +92,7 @@ def test_what_cannot_be_kept_fails_alone():
     assert sorted(kept) == [0, 1, 2, 4, 5, 6, 8]
 
 
-def test_each_of_those_whom_an_outage_hits_is_told_by_an_error_of_their_own():
+def test_outage_raises_a_separate_error_for_each_request():
     begun, go_on = threading.Event(), threading.Event()
     tries: list[int] = []
 

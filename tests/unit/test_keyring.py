@@ -92,9 +92,7 @@ def test_a_lost_file_locks_and_a_new_one_is_read(tmp_path: Path, lose: Callable[
     assert not is_valid(ring, ann)
 
 
-def test_a_working_directory_made_again_is_followed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_recreated_key_directory_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)

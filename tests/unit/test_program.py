@@ -121,7 +121,7 @@ def literals(source: str) -> Iterator[str]:
             yield str(node.value)
 
 
-def test_every_command_in_a_message_is_written_so_that_it_is_named():
+def test_commands_in_messages_use_the_program_name():
     sources = [path for folder in ("etl", "api") for path in (ROOT / folder).rglob("*.py")]
     unnamed = [
         (str(path.relative_to(ROOT)), text)

@@ -26,12 +26,12 @@ def first_cells(title: str) -> str:
     return "\n".join(line.split("|")[1] for line in section(title).splitlines() if "|" in line)
 
 
-def test_every_command_is_in_the_readme_and_the_other_way_round():
+def test_commands_match_the_readme():
     told = set(re.findall(r"`([a-z]+)[ `]", first_cells("Commands")))
     assert told == set(commands.commands) | OF_THE_LAUNCHER
 
 
-def test_every_command_below_a_command_is_in_the_readme_and_the_other_way_round():
+def test_subcommands_match_the_readme():
     pair = re.compile(r"`([a-z]+ [a-z]+)[ `]")
     known = {
         f"{name} {below}"
@@ -49,19 +49,19 @@ def options_of(command: click.Command) -> list[str]:
     return own + [name for sub in below for name in options_of(sub)]
 
 
-def test_every_option_in_the_readme_exists_and_the_other_way_round():
+def test_options_match_the_readme():
     told = set(re.findall(r"(--[a-z][a-z-]*)", section("Commands")))
     told -= OPTIONS_OF_THE_LAUNCHER
     known = {option for command in commands.commands.values() for option in options_of(command)}
     assert told == known - {"--url-file"}
 
 
-def test_every_setting_is_in_the_readme_and_the_other_way_round():
+def test_settings_match_the_readme():
     told = set(re.findall(r"`([A-Z0-9_]+)`", first_cells("Settings")))
     assert told == {name.upper() for name in Settings.model_fields}
 
 
-def test_every_route_is_in_the_readme_and_the_other_way_round():
+def test_routes_match_the_readme():
     told = set(re.findall(r"(/[a-z/<>_.-]*)`", first_cells("HTTP")))
     app = create_app(Settings(_env_file=None, database_url="postgresql://nobody@127.0.0.1:9/none"))
     known = {re.sub(r"<\w+:", "<", rule.rule) for rule in app.url_map.iter_rules()}
@@ -74,7 +74,7 @@ def test_every_link_leads_somewhere(path: str):
     assert (ROOT / path).exists()
 
 
-def test_every_exit_code_is_told():
+def test_every_exit_code_is_documented():
     assert commands.help is not None
     told = re.search(r"Exit codes: (.*)", README)
     assert told is not None

@@ -31,11 +31,11 @@ def test_a_failure_is_one_line_with_its_hint(error: EtlError, how: str):
     assert news.of([failed(2, error), run(1)], NOW) == []
 
 
-def test_what_failed_before_is_not_told():
+def test_earlier_failure_is_not_reported():
     assert News([failed(1, DOWN)]).of([failed(1, DOWN)], NOW) == []
 
 
-def test_a_failure_that_repeats_is_told_again_only_after_a_success():
+def test_repeated_failure_is_reported_again_only_after_a_success():
     news = News([])
     runs = [failed(1, REFUSED)]
     assert len(news.of(runs, NOW)) == 1
@@ -47,7 +47,7 @@ def test_a_failure_that_repeats_is_told_again_only_after_a_success():
     assert len(news.of(runs, NOW)) == 1
 
 
-def test_a_run_asked_for_early_that_fails_late_is_told():
+def test_failure_of_a_run_requested_earlier_is_reported():
     news = News([run(1, RunState.REQUESTED), run(2)])
     assert len(news.of([failed(1, DOWN), run(2)], NOW)) == 1
 
@@ -56,7 +56,7 @@ def test_a_run_that_could_not_be_published_has_not_failed():
     assert News([]).of([run(1, RunState.SUCCEEDED, DOWN)], NOW) == []
 
 
-def test_a_long_wait_for_another_run_is_told_once():
+def test_long_wait_for_another_run_is_reported_once():
     news = News([])
     runs = [run(1, RunState.RUNNING), run(2, RunState.REQUESTED)]
     (line,) = news.of(runs, NOW)
@@ -76,5 +76,5 @@ def test_a_long_wait_for_another_run_is_told_once():
     ],
     ids=["nobody is active", "nobody waits", "not for long"],
 )
-def test_other_waits_are_not_told(runs: list[Seen], now: datetime):
+def test_other_waits_are_not_reported(runs: list[Seen], now: datetime):
     assert News([]).of(runs, now) == []

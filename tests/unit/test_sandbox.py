@@ -45,7 +45,7 @@ def test_a_process_is_used_again():
     ],
 )
 @pytest.mark.parametrize("is_used", [False, True])
-def test_what_takes_its_process_down_costs_itself_only(
+def test_work_that_kills_its_process_fails_alone(
     content: bytes, failure: type[WorkFailed], said: str, *, is_used: bool
 ):
     with sandbox() as box:
@@ -57,7 +57,7 @@ def test_what_takes_its_process_down_costs_itself_only(
 
 
 @pytest.mark.parametrize("content", [b"hang", b"sleep"])
-def test_what_takes_too_long_is_killed(content: bytes):
+def test_work_over_its_time_limit_is_killed(content: bytes):
     with sandbox(seconds=0.5) as box:
         with pytest.raises(OutOfTime, match=r"0\.5 s"):
             box.call(content)
@@ -78,7 +78,7 @@ def test_among_many_at_once_only_the_guilty_fail():
         assert list(pool.map(outcome, wanted)) == wanted
 
 
-def test_a_process_that_cannot_start_is_a_matter_of_settings_and_no_fault_of_the_bytes():
+def test_process_that_cannot_start_is_a_configuration_error():
     box = Sandbox(Unstartable(), processes=1, seconds=60, memory_bytes=512 * MEGABYTE)
     with closing(box), pytest.raises(ConfigurationError, match=r"did not start.*exit code 7"):
         box.call(b"a")

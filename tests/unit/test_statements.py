@@ -34,7 +34,7 @@ wishes = st.builds(
 
 
 @given(wishes, st.sampled_from(sorted(FORMATS)))
-def test_a_kept_statement_asks_what_a_new_one_would(wanted: RowQuery, name: str):
+def test_cached_statement_equals_a_new_one(wanted: RowQuery, name: str):
     kind = FORMATS[name]
     new = rows_of(wanted, kind.expressions(wanted.columns)).compile(
         dialect=PGDialect_psycopg2()  # type: ignore[no-untyped-call]
@@ -52,7 +52,7 @@ def test_values_are_no_part_of_the_statement():
     assert one.values != other.values
 
 
-def test_what_is_asked_differently_is_another_statement():
+def test_different_queries_have_different_statements():
     day = date(2026, 6, 15)
     kinds = [
         RowQuery(Filters(), day),
@@ -71,7 +71,7 @@ def test_what_is_asked_differently_is_another_statement():
 
 
 @pytest.mark.parametrize("name", ["json", "ndjson"])
-def test_an_older_server_is_not_asked_for_what_it_does_not_know(name: str):
+def test_older_server_gets_no_unsupported_functions(name: str):
     wanted = RowQuery(Filters(), date(2026, 6, 15))
     query, _ = statement(wanted, FORMATS[name], KNOWS_JSON_SCALAR - 1)
     assert "json_scalar" not in query

@@ -135,7 +135,7 @@ def files(draw: st.DrawFn) -> bytes:
 
 
 @given(files())
-def test_readers_agree_on_whatever_a_file_holds(content: bytes):
+def test_parser_and_verifier_agree_on_any_file(content: bytes):
     assert_agreed("7.csv", content, by_runs([("7.csv", content)])["7.csv"])
 
 
