@@ -1,7 +1,8 @@
 """Real servers for every test: one PostgreSQL and one object store, a database and buckets each.
 
 The controlling process makes one LOCAL_DIR; every worker holds the stack in it. A test gets
-a database cloned from its worker's migrated template, and buckets of its own.
+a database cloned from its worker's migrated template, and buckets of its own. The worker clones
+databases ahead of the tests and drops them after them, in a thread.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import shutil
 import tempfile
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,7 +88,20 @@ def stack() -> Iterator[Settings]:
     """The embedded servers, shared by all workers, held for this worker's whole session."""
     settings = Settings(_env_file=None, local_dir=Path(os.environ[TEST_DIR]) / "local")
     with local.running(settings) as filled:
+        _disable_fsync(filled)
         yield filled
+
+
+def _disable_fsync(stack: Settings) -> None:
+    """Skip flushing to disk: no test of the shared stack survives a crash of the machine."""
+    engine = create_engine(stack.sqlalchemy_url, isolation_level="AUTOCOMMIT")
+    for statement in (
+        "ALTER SYSTEM SET fsync = off",
+        "ALTER SYSTEM SET full_page_writes = off",
+        "SELECT pg_reload_conf()",
+    ):
+        _execute(engine, statement)
+    engine.dispose()
 
 
 @pytest.fixture(scope="session")
@@ -108,6 +123,37 @@ def template(stack: Settings, admin: Engine) -> str:
     return name
 
 
+class Databases:
+    """Clones of the template: the next one is created, and used ones are dropped, in a thread."""
+
+    def __init__(self, admin: Engine, template: str, thread: ThreadPoolExecutor) -> None:
+        self._admin = admin
+        self._template = template
+        self._thread = thread
+        self._next = thread.submit(self._create)
+
+    def take(self) -> str:
+        """The name of a new migrated database."""
+        name = self._next.result()
+        self._next = self._thread.submit(self._create)
+        return name
+
+    def drop(self, name: str) -> None:
+        self._thread.submit(_execute, self._admin, f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _create(self) -> str:
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        _execute(self._admin, f"CREATE DATABASE {name} TEMPLATE {self._template}")
+        return name
+
+
+@pytest.fixture(scope="session")
+def databases(admin: Engine, template: str) -> Iterator[Databases]:
+    """This worker's supply of migrated, empty databases."""
+    with ThreadPoolExecutor(1) as thread:
+        yield Databases(admin, template, thread)
+
+
 def _execute(admin: Engine, statement: str) -> None:
     with admin.connect() as connection:
         connection.execute(text(statement))
@@ -123,10 +169,9 @@ def _on_database(settings: Settings, name: str) -> Settings:
 
 
 @pytest.fixture
-def settings(stack: Settings, admin: Engine, template: str) -> Iterator[Settings]:
+def settings(stack: Settings, databases: Databases) -> Iterator[Settings]:
     """Settings with a fresh migrated database and fresh buckets."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    _execute(admin, f"CREATE DATABASE {name} TEMPLATE {template}")
+    name = databases.take()
     fresh = _on_database(stack, name).model_copy(
         update={
             "source_bucket": f"src-{name.replace('_', '-')}",
@@ -139,7 +184,7 @@ def settings(stack: Settings, admin: Engine, template: str) -> Iterator[Settings
     for bucket in fresh.buckets:
         store.ensure_bucket(bucket)
     yield fresh
-    _execute(admin, f"DROP DATABASE {name} WITH (FORCE)")
+    databases.drop(name)
 
 
 @pytest.fixture
@@ -152,20 +197,17 @@ def empty_database(stack: Settings, admin: Engine) -> Iterator[Settings]:
 
 
 @pytest.fixture
-def fresh_database(
-    settings: Settings, admin: Engine, template: str
-) -> Iterator[Callable[[], Settings]]:
+def fresh_database(settings: Settings, databases: Databases) -> Iterator[Callable[[], Settings]]:
     """A function that creates further databases for the test's buckets, dropped at the end."""
     names: list[str] = []
 
     def make() -> Settings:
-        names.append(f"fresh_{uuid.uuid4().hex[:12]}")
-        _execute(admin, f"CREATE DATABASE {names[-1]} TEMPLATE {template}")
+        names.append(databases.take())
         return _on_database(settings, names[-1])
 
     yield make
     for name in names:
-        _execute(admin, f"DROP DATABASE {name} WITH (FORCE)")
+        databases.drop(name)
 
 
 @pytest.fixture
