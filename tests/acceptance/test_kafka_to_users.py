@@ -14,7 +14,7 @@ from tests.conftest import TestBucket, wait_until
 from tests.integration.test_schedule import runs, scheduling
 
 
-def test_an_object_that_kafka_tells_of_is_loaded_without_waiting_for_the_interval(
+def test_object_announced_by_kafka_is_loaded_before_the_interval(
     brokers: Brokers, consuming: Start, settings: Settings, engine: Engine, bucket: TestBucket
 ):
     def names() -> dict[str, str]:

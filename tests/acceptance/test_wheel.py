@@ -151,7 +151,7 @@ def test_version_is_shown_in_any_folder(bucketline: Path, hostile: Path):
     assert (shown.stdout, shown.stderr) == (f"bucketline {__version__}\n", "")
 
 
-def test_wheel_says_what_it_is_and_what_it_needs(wheel: Path):
+def test_wheel_declares_its_name_and_requirements(wheel: Path):
     with zipfile.ZipFile(wheel) as archive:
         (path,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         facts = message_from_string(archive.read(path).decode())

@@ -185,7 +185,9 @@ def test_the_scheduler_killed_between_an_event_and_its_run(
     assert scalar(own_engine, waiting) == 0
 
 
-def test_what_nobody_took_is_found_and_counted(own: Settings, start: Start, own_engine: Engine):
+def test_full_run_counts_changes_the_listener_missed(
+    own: Settings, start: Start, own_engine: Engine
+):
     with listener(own_engine, start) as process:
         assert put(own, "told.csv")
         wait_until(lambda: scalar(own_engine, "SELECT count(*) FROM bucket_event"))
@@ -198,7 +200,7 @@ def test_what_nobody_took_is_found_and_counted(own: Settings, start: Start, own_
     assert reconciled(own, own_engine) == 0
 
 
-def test_what_happened_before_it_listened_is_looked_for(
+def test_scheduler_loads_objects_uploaded_before_it_started(
     own: Settings, start: Start, own_engine: Engine
 ):
     assert put(own, "before.csv")
@@ -228,7 +230,7 @@ def test_while_the_database_is_down_events_wait_for_the_listener(
         wait_until(lambda: scalar(own_engine, count) + scalar(own_engine, asked), seconds=60)
 
 
-def test_while_the_database_is_down_the_sender_is_told(own: Settings, start: Start, api_port: int):
+def test_sender_gets_an_error_during_a_database_outage(own: Settings, start: Start, api_port: int):
     record = living_record(own.local_dir.resolve())
     assert record is not None
     serve(start, api_port)
@@ -271,7 +273,7 @@ def test_events_that_the_store_posts_name_awkward_keys(
     check_awkward_keys(own, own_engine)
 
 
-def test_the_listener_fetches_what_happens_and_ends_on_sigterm(
+def test_listener_receives_events_and_ends_on_sigterm(
     own: Settings, start: Start, own_engine: Engine
 ):
     with listener(own_engine, start) as process:
