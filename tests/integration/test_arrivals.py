@@ -52,7 +52,7 @@ def test_store_that_cannot_be_listened_to_ends_the_listener(settings: Settings, 
 
 
 @pytest.mark.parametrize("way", NOTIFICATION_REPLIES)
-def test_up_names_what_such_a_store_lacks_and_says_what_remains(settings: Settings, way: str):
+def test_up_reports_missing_notifications_and_the_alternative(settings: Settings, way: str):
     with without_notifications(settings, way) as without:
         found = arranged(without, event_arns=ARN, event_listen=True)
     assert [line.partition(". ")[0] for line in found.warnings] == [
@@ -81,20 +81,20 @@ def test_unasked_a_store_with_events_is_offered(settings: Settings):
 
 
 @pytest.mark.parametrize("is_ours", [True, False])
-def test_listening_is_said(settings: Settings, *, is_ours: bool):
+def test_listening_is_reported(settings: Settings, *, is_ours: bool):
     found = arranged(settings, is_ours=is_ours, event_listen=True)
     assert found.warnings == []
     assert "as events (the scheduler listens to the store) and" in said(settings, found)
 
 
-def test_what_is_posted_is_said_to_be_taken_with_a_token_only(settings: Settings):
+def test_webhook_is_reported_only_with_a_token(settings: Settings):
     found = arranged(settings)
     assert HOOK not in said(settings, found)
     with_token = settings.model_copy(update={"webhook_token": SecretStr(TOKEN)})
     assert f"as events ({HOOK}) and" in said(with_token, found)
 
 
-def test_store_that_is_down_is_still_to_be_listened_to(settings: Settings):
+def test_unavailable_store_still_counts_as_listenable(settings: Settings):
     found = arranged(settings, s3_endpoint="http://127.0.0.1:9", event_listen=True)
     (warning,) = found.warnings
     assert "Connection refused" in warning

@@ -116,7 +116,7 @@ def test_a_listing_is_not_cut_at_a_thousand(store: ObjectStore, bucket: TestBuck
     assert listed(store, bucket) == keys
 
 
-def test_a_listing_that_somebody_left_half_read_makes_none_after_it_old(
+def test_unfinished_listing_does_not_make_later_ones_stale(
     settings: Settings, store: ObjectStore, bucket: TestBucket, monkeypatch: pytest.MonkeyPatch
 ):
     """Some stores keep the rest of it, and give it to whoever next asks for what is behind there.
@@ -150,7 +150,7 @@ def in_stretches(settings: Settings, bucket: TestBucket, cuts: list[str]) -> lis
 
 @given(st.sets(st.sampled_from(["", "a.csv", "m.csv", "m/4.csv", "m/n.csv", "mm", "zz", "~ \n"])))
 @hypothesis_settings(max_examples=30)
-def test_wherever_a_listing_is_cut_every_key_comes_once_and_in_order(
+def test_split_listing_yields_every_key_once_in_order(
     settings: Settings, bucket: TestBucket, cuts: set[str]
 ):
     """Cuts that are keys, lie between keys, before all, behind all, or cannot be used."""
@@ -162,7 +162,7 @@ def test_wherever_a_listing_is_cut_every_key_comes_once_and_in_order(
 
 
 @pytest.mark.parametrize("awkward", [*BEYOND_OBSTORE, "m/.DS_Store\n.csv"])
-def test_a_key_that_the_bulk_client_cannot_spell_hides_no_other_in_a_cut_listing(
+def test_unspellable_key_hides_no_other_in_a_split_listing(
     settings: Settings, bucket: TestBucket, awkward: str
 ):
     keys = ["1.csv", "m.csv", "m/1.csv", "n.csv", "z.csv", awkward]
@@ -185,7 +185,7 @@ def test_ignored_objects_are_counted_once_in_a_cut_listing(settings: Settings, b
     assert sum(page.ignored for page in pages) == 3
 
 
-def test_a_marker_spelt_before_its_place_is_counted_once_in_a_cut_listing(
+def test_marker_out_of_order_is_counted_once_in_a_split_listing(
     settings: Settings, bucket: TestBucket
 ):
     for key in ("1.csv", "a-1.csv", "a-2.csv", "a/", "a0.csv", "b/._1", "b/._2"):
@@ -196,7 +196,7 @@ def test_a_marker_spelt_before_its_place_is_counted_once_in_a_cut_listing(
     assert sum(page.ignored for page in pages) == 3
 
 
-def test_a_listing_of_several_stretches_gives_the_same_run(
+def test_listing_in_several_key_ranges_gives_the_same_run(
     settings: Settings,
     bucket: TestBucket,
     engine: Engine,
@@ -225,7 +225,7 @@ SEGMENTS = st.text(
 
 @given(st.lists(SEGMENTS, min_size=1, max_size=5, unique=True))
 @hypothesis_settings(max_examples=30)
-def test_any_key_comes_back_as_it_was_put(
+def test_any_key_is_listed_as_it_was_uploaded(
     settings: Settings, bucket: TestBucket, segments: list[str]
 ):
     bucket.clear()
@@ -245,7 +245,7 @@ def test_every_awkward_key_is_loaded(
     assert manager.run(Trigger.CLI).counts.objects_changed == 0
 
 
-def test_an_object_replaced_after_the_listing_is_read_as_it_is_now(
+def test_object_replaced_after_the_listing_is_read_in_its_new_version(
     store: ObjectStore, bucket: TestBucket
 ):
     bucket.put("1.csv", b"old")
@@ -257,7 +257,7 @@ def test_an_object_replaced_after_the_listing_is_read_as_it_is_now(
     assert found.source == next(store.list_objects(bucket.name))
 
 
-def test_an_object_gone_since_the_listing_is_none(store: ObjectStore, bucket: TestBucket):
+def test_object_removed_since_the_listing_is_missing(store: ObjectStore, bucket: TestBucket):
     gone = SourceObject("gone.csv", "etag", 1, datetime.now(UTC))
     assert store.fetch(bucket.name, gone) is None
 

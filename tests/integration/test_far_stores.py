@@ -17,7 +17,7 @@ from tests.proxies import delayed_store
 EACH_WAY = 0.015
 
 
-def test_a_store_far_away_is_read_whole(bucket: TestBucket, settings: Settings, engine: Engine):
+def test_distant_store_is_read_completely(bucket: TestBucket, settings: Settings, engine: Engine):
     for number in range(300):
         bucket.user(f"{number}.csv")
     large = "".join(f"u{number},Ann,Lee,0\n" for number in range(200_000))

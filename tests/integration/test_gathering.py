@@ -50,7 +50,7 @@ def record(bucket: str, key: str) -> dict[str, object]:
     ],
     ids=["nothing more", "few", "a short burst", "a long one", "one without end"],
 )
-def test_a_burst_gathers_for_as_long_as_many_come(
+def test_burst_is_debounced_while_events_keep_arriving(
     settings: Settings, engine: Engine, coming: list[int], waits: int
 ):
     scheduler = Bursting(settings, engine, coming)

@@ -45,7 +45,7 @@ def test_health_shows_the_run_that_began_last(client: FlaskClient, engine: Engin
     assert get(client, "/health")["last_run"]["state"] == "failed"
 
 
-def test_health_is_ok_when_everything_answers(client: FlaskClient, engine: Engine):
+def test_health_is_ok_when_all_services_respond(client: FlaskClient, engine: Engine):
     run_id = put_run(engine)
     put_run(engine, state="requested")
     body = get(client, "/health")

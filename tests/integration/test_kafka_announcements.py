@@ -128,7 +128,7 @@ def test_an_image_its_thumbnails_and_its_removal_are_announced_once(
     assert removed == {"type": "image.removed", **image}
 
 
-def test_thumbnails_are_announced_when_they_are_there_and_not_before(
+def test_thumbnails_are_announced_only_once_they_exist(
     brokers: Brokers, told: Settings, engine: Engine, images: Images
 ):
     images.put("1.png", 64, 256)
@@ -142,7 +142,7 @@ def test_thumbnails_are_announced_when_they_are_there_and_not_before(
     assert types == [("image.indexed", 0), ("thumbnail.ready", 1), ("thumbnail.ready", 2)]
 
 
-def test_a_replaced_image_is_announced_again_and_a_corrupt_one_without_thumbnails(
+def test_replaced_and_corrupt_images_are_announced(
     brokers: Brokers, told: Settings, engine: Engine, images: Images
 ):
     images.thumbnail(64)
@@ -179,7 +179,7 @@ def test_many_images_are_announced_in_chunks(
     assert announce(told, engine) == 950
 
 
-def test_what_no_broker_has_taken_is_announced_later(
+def test_unacknowledged_announcements_are_sent_later(
     brokers: Brokers,
     told: Settings,
     engine: Engine,
@@ -198,7 +198,7 @@ def test_what_no_broker_has_taken_is_announced_later(
     assert heard(brokers, 1)[0]["key"] == "1.png"
 
 
-def test_what_a_run_and_the_watch_over_images_write_is_announced(
+def test_images_of_runs_and_of_the_image_worker_are_announced(
     brokers: Brokers, told: Settings, engine: Engine, bucket: TestBucket, manager: DataManager
 ):
     bucket.put("1.png", plain())
@@ -245,7 +245,7 @@ def test_without_a_topic_nothing_is_announced(settings: Settings):
         pass
 
 
-def test_without_the_client_it_says_how_to_install_it(
+def test_missing_kafka_client_is_reported_with_its_installation(
     told: Settings, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(kafka, "find_spec", lambda _name: None)

@@ -100,7 +100,7 @@ def found(engine: Engine) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("few", [0, merge.FEW], ids=["counted", "added up"])
-def test_users_are_as_many_as_the_runs_tell(
+def test_user_counts_of_runs_match_the_table(
     manager: DataManager,
     bucket: TestBucket,
     engine: Engine,
@@ -124,7 +124,7 @@ def test_users_are_as_many_as_the_runs_tell(
         assert standing(manager.run(Trigger.CLI).counts) == found(engine)
 
 
-def test_a_table_changed_by_another_hand_is_counted_anew_where_much_is_done(
+def test_large_run_recounts_a_table_changed_by_another_client(
     manager: DataManager,
     bucket: TestBucket,
     engine: Engine,
@@ -143,7 +143,7 @@ def test_a_table_changed_by_another_hand_is_counted_anew_where_much_is_done(
     assert standing(manager.run(Trigger.CLI).counts) == found(engine) == (3, 0)
 
 
-def test_many_rows_on_other_lines_change_no_more_than_their_lines(
+def test_rows_moved_to_other_lines_change_only_their_lines(
     manager: DataManager, bucket: TestBucket, engine: Engine
 ):
     """Given a row put before all others, then each user keeps the values and moves a line down."""
@@ -158,7 +158,7 @@ def test_many_rows_on_other_lines_change_no_more_than_their_lines(
     assert lines == list(range(2, 503))
 
 
-def test_a_row_read_twice_and_held_once_leaves_one_shadow(
+def test_repeated_row_of_an_unchanged_user_leaves_one_shadow(
     manager: DataManager, bucket: TestBucket, engine: Engine
 ):
     """Given a row held as it is, when the same user stands once more below, the last line wins."""
@@ -175,7 +175,7 @@ def test_a_row_read_twice_and_held_once_leaves_one_shadow(
 
 @pytest.mark.planner
 @pytest.mark.parametrize("keys", [["gone.csv"], ["1.csv", "gone.csv"]], ids=["users", "shadows"])
-def test_rows_that_are_gone_are_as_much_work_as_rows_that_came(
+def test_many_removed_rows_use_hash_joins(
     settings: Settings,
     store: ObjectStore,
     bucket: TestBucket,
@@ -204,7 +204,7 @@ def hash_joins_after(
 
 
 @pytest.mark.planner
-def test_many_rows_are_not_compared_each_with_each_though_postgresql_expects_few(
+def test_stale_statistics_do_not_make_the_merge_quadratic(
     settings: Settings,
     store: ObjectStore,
     manager: DataManager,

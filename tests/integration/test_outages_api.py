@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from etl.settings import Settings
 
 
-def test_readers_who_stall_leave_room_for_everybody_else(app: APIFlask, engine: Engine):
+def test_stalled_clients_do_not_block_other_requests(app: APIFlask, engine: Engine):
     """Given as many long answers under way as are allowed, others are still served."""
     generate_users(engine, MANY)
     client = app.test_client()
@@ -81,7 +81,7 @@ def test_the_api_recovers_when_its_connections_were_cut(client: FlaskClient, eng
     assert list(get(client, "/data")) == ["1"]
 
 
-def test_missing_tables_are_a_503_that_says_so(client: FlaskClient, engine: Engine):
+def test_missing_tables_are_a_503_with_a_hint(client: FlaskClient, engine: Engine):
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE users"))
     assert "migrate" in expect_problem(client.get("/data"), 503)["hint"]

@@ -35,7 +35,7 @@ def refuse_until_told(bucket: TestBucket, manager: DataManager, told: list[str])
     wait_until(lambda: refuse(bucket, manager) or len(told) > before)
 
 
-def test_refused_runs_are_told_of_before_and_after_the_database_was_away(
+def test_refused_runs_are_reported_around_a_database_outage(
     settings: Settings,
     bucket: TestBucket,
     manager: DataManager,
@@ -61,7 +61,7 @@ def test_refused_runs_are_told_of_before_and_after_the_database_was_away(
         assert "--allow-mass-retirement" in line
 
 
-def test_a_first_run_that_takes_a_while_is_told_of_once(
+def test_long_first_run_is_reported_once(
     manager: DataManager, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(run_watch, "SLOW_SECONDS", 0)

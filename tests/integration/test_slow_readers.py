@@ -25,7 +25,7 @@ KERNEL_BYTES = 65_536  # what the server's side takes: between machines far less
 
 
 @pytest.mark.parametrize("what", ["object", "page"])
-def test_answers_that_nobody_reads_hold_no_thread(
+def test_unread_responses_hold_no_thread(
     settings: Settings, bucket: TestBucket, engine: Engine, what: str
 ):
     """Given more of them than there are threads, others are served."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
-def test_stats_of_nobody_have_no_average(client: FlaskClient):
+def test_stats_without_users_have_no_average(client: FlaskClient):
     nobody = {"count": 0, "average_age": None, "with_image": 0, "without_image": 0}
     assert get(client, "/stats") == nobody
 

@@ -110,7 +110,7 @@ def test_an_image_gets_facts_and_two_thumbnails(gallery: Gallery):
     gallery.check_level()
 
 
-def test_a_thumbnail_tells_browsers_what_it_is_and_where_it_is_from(gallery: Gallery):
+def test_thumbnail_has_a_content_type_and_its_source(gallery: Gallery):
     gallery.put(ann_png=plain())
     gallery.keep()
     key = next(filter(re.compile("@256").search, gallery.thumbnails.keys()))
@@ -124,7 +124,7 @@ def test_a_thumbnail_tells_browsers_what_it_is_and_where_it_is_from(gallery: Gal
     assert (image.format, image.size) == ("WEBP", (256, 171))
 
 
-def test_unchanged_images_are_never_looked_at_again(gallery: Gallery):
+def test_unchanged_images_are_not_processed_again(gallery: Gallery):
     gallery.put(a_png=plain(), b_png=b"odd")
     gallery.keep()
     revision = gallery.revision()
@@ -135,7 +135,7 @@ def test_unchanged_images_are_never_looked_at_again(gallery: Gallery):
     assert gallery.revision() > revision
 
 
-def test_equal_pictures_share_their_thumbnails_until_the_last_is_gone(gallery: Gallery):
+def test_equal_images_share_thumbnails_until_the_last_is_removed(gallery: Gallery):
     gallery.put(a_png=plain(), b_png=plain())
     assert gallery.keep().thumbnails_put == 2
     gallery.put(c_png=plain())
@@ -191,7 +191,7 @@ def test_a_wrong_extension_does_no_harm(gallery: Gallery):
     assert gallery.rows("SELECT format FROM image ORDER BY key") == [("PNG",), ("WEBP",)]
 
 
-def test_the_problem_of_an_image_goes_with_its_bytes_and_comes_with_them(gallery: Gallery):
+def test_problem_of_an_image_follows_its_bytes(gallery: Gallery):
     gallery.put(a_png=b"odd")
     gallery.keep()
     assert len(gallery.problems()) == 1
@@ -237,7 +237,7 @@ def test_a_size_added_to_the_settings_is_made_of_every_image(gallery: Gallery):
     assert ThumbnailIndexer(more).keep().looked_at == 0
 
 
-def test_a_size_removed_from_the_settings_is_removed_of_every_image(gallery: Gallery):
+def test_size_removed_from_settings_removes_its_thumbnails(gallery: Gallery):
     gallery.put(a_png=plain(), b_png=plain(80, 80))
     gallery.keep()
     gallery.thumbnails.remove(next(filter(re.compile("@64").search, gallery.thumbnails.keys())))
@@ -255,7 +255,7 @@ def test_a_size_removed_from_the_settings_is_removed_of_every_image(gallery: Gal
     gallery.check_level()
 
 
-def test_thumbnails_that_somebody_took_away_are_made_again_when_asked(gallery: Gallery):
+def test_deleted_thumbnails_are_recreated_on_request(gallery: Gallery):
     gallery.put(a_png=plain(), b_png=plain(80, 80))
     gallery.keep()
     gallery.thumbnails.remove(gallery.thumbnails.keys()[0])
@@ -286,7 +286,7 @@ def test_an_image_replaced_or_removed_since_the_run_waits_for_the_next(gallery: 
         (b"grow", "too-large", "image-too-large"),
     ],
 )
-def test_a_decoder_that_crashes_or_hangs_costs_that_image_only(
+def test_decoder_crash_or_hang_fails_only_that_image(
     gallery: Gallery, what: bytes, state: str, code: str
 ):
     limited = gallery.settings.model_copy(update={"image_timeout": worker_behavior.TIMEOUT})
@@ -301,7 +301,7 @@ def test_a_decoder_that_crashes_or_hangs_costs_that_image_only(
     gallery.check_level()
 
 
-def test_an_image_whose_decoder_is_killed_waits_and_is_not_corrupt(gallery: Gallery):
+def test_image_whose_decoder_is_killed_stays_pending(gallery: Gallery):
     gallery.put(a_png=plain(), b_png=b"be killed")
     gallery.manager.run(Trigger.CLI)
     kept = ThumbnailIndexer(gallery.settings, look=worker_behavior.behave_or_examine).keep()
@@ -310,7 +310,7 @@ def test_an_image_whose_decoder_is_killed_waits_and_is_not_corrupt(gallery: Gall
     assert gallery.problems() == []
 
 
-def test_many_images_go_through_in_chunks(gallery: Gallery, monkeypatch: pytest.MonkeyPatch):
+def test_many_images_are_processed_in_batches(gallery: Gallery, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("etl.images.indexer.CHUNK", 3)
     monkeypatch.setattr("etl.images.rows.PAGE", 4)
     for n in range(14):
@@ -332,7 +332,7 @@ def test_stopping_leaves_the_rest_for_later(gallery: Gallery):
     assert gallery.waiting() == 5
 
 
-def test_only_one_at_a_time_looks_after_images(gallery: Gallery):
+def test_only_one_process_at_a_time_processes_images(gallery: Gallery):
     gallery.put(a_png=plain())
     gallery.manager.run(Trigger.CLI)
     with image_lock(connect_unpooled(gallery.settings)), pytest.raises(ImageWorkerBusy):
@@ -340,13 +340,13 @@ def test_only_one_at_a_time_looks_after_images(gallery: Gallery):
     assert ThumbnailIndexer(gallery.settings).keep().ready == 1
 
 
-def test_runs_go_on_while_images_are_looked_after(gallery: Gallery):
+def test_runs_continue_while_images_are_processed(gallery: Gallery):
     with image_lock(connect_unpooled(gallery.settings)):
         gallery.bucket.user("1.csv")
         assert gallery.manager.run(Trigger.CLI).counts.users_live == 1
 
 
-def test_a_store_that_fails_in_the_middle_costs_nothing_but_time(gallery: Gallery):
+def test_store_outage_while_processing_only_delays_images(gallery: Gallery):
     class Failing(ObjectStore):
         calls = 0
 
