@@ -94,7 +94,7 @@ def test_webhook_is_reported_only_with_a_token(settings: Settings):
     assert f"as events ({HOOK}) and" in said(with_token, found)
 
 
-def test_unavailable_store_still_counts_as_listenable(settings: Settings):
+def test_unavailable_store_is_warned_of_and_still_listened_to(settings: Settings):
     found = arranged(settings, s3_endpoint="http://127.0.0.1:9", event_listen=True)
     (warning,) = found.warnings
     assert "Connection refused" in warning

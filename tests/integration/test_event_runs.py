@@ -370,7 +370,7 @@ def test_event_with_another_spelling_of_its_key_is_not_missed(
     assert manager.run(Trigger.CLI).counts.found_by_reconcile == 1
 
 
-def test_refused_key_is_always_passed_as_a_value(
+def test_refused_key_cannot_inject_sql(
     bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
 ):
     """Given a key that would end a comment, and a statement."""
@@ -422,7 +422,7 @@ def half_emptied(bucket: TestBucket, manager: DataManager, tell: Tell) -> TestBu
     return bucket
 
 
-def test_full_run_is_refused_what_event_runs_were_refused(
+def test_full_run_counts_retirements_of_event_runs(
     half_emptied: TestBucket, manager: DataManager, engine: Engine
 ):
     half_emptied.remove("2.csv")

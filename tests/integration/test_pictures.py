@@ -224,7 +224,7 @@ def test_replaced_image_is_not_sent_with_the_type_of_the_old(five: Site):
 
 
 @pytest.mark.parametrize("user_id", ["a/b", "ä ö%", "x?y#z"])
-def test_any_user_id_has_an_image_url(site: Site, user_id: str):
+def test_image_is_found_for_any_user_id(site: Site, user_id: str):
     site.bucket.put("many.csv", f"user_id,first_name,last_name,birthts\n{user_id},A,B,0\n")
     base = user_id.rpartition("/")[2]
     site.bucket.put(f"{base}.png", plain())

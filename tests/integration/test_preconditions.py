@@ -308,7 +308,7 @@ def document(client: FlaskClient, content: bytes, **conditions: str) -> TestResp
     return client.post("/documents?name=a", data=content, headers=JSON | conditions)
 
 
-def test_conditional_document_save_is_rejected(plain: FlaskClient):
+def test_document_save_on_a_store_without_conditions(plain: FlaskClient):
     found = {}
     for conditions, _ in CHANGES:
         etag = document(plain, b"1").get_json()["etag"]
@@ -317,7 +317,7 @@ def test_conditional_document_save_is_rejected(plain: FlaskClient):
     assert found == expected(CHANGES, can_compare=False)
 
 
-def test_conditional_document_creation_is_rejected(plain: FlaskClient):
+def test_document_creation_on_a_store_without_conditions(plain: FlaskClient):
     found = {}
     for conditions, _ in CREATIONS:
         plain.delete("/documents/a")

@@ -114,7 +114,7 @@ class World:
     def differences(self, progress: Callable[[int, int], None] | None = None) -> list[Difference]:
         return verify(self.settings, self.engine, today=TODAY, progress=progress)
 
-    def told(self) -> set[tuple[str, str]]:
+    def found(self) -> set[tuple[str, str]]:
         return {(difference.what, difference.name) for difference in self.differences()}
 
     def _fill(self, connection: Connection) -> None:
@@ -240,7 +240,7 @@ def test_differing_manifest_entry_is_reported(world: World, change: str):
 )  # fmt: skip
 def test_missing_and_extra_rows_are_reported(world: World, statement: str, what: str, name: str):
     world.execute(statement)
-    assert world.told() == {(what, name)}
+    assert world.found() == {(what, name)}
 
 
 def test_retired_users_and_earlier_problems_are_ignored(world: World):
@@ -262,14 +262,14 @@ def test_first_thousand_problems_of_an_object_are_compared(world: World):
     world.execute(LISTED_PROBLEMS)
     assert world.differences() == []
     world.execute("UPDATE problem SET line = 1002 WHERE line = 1001")
-    assert world.told() == {
+    assert world.found() == {
         ("problem-missing", "wall.csv 1001 short-row"),
         ("problem-surplus", "wall.csv 1002 short-row"),
     }
     world.execute("DELETE FROM problem WHERE key = 'wall.csv' AND line IS NOT NULL")
     assert len(world.differences()) == 1_000
     world.execute("DELETE FROM problem WHERE key = 'wall.csv'")
-    assert ("problem-missing", "wall.csv more-problems") in world.told()
+    assert ("problem-missing", "wall.csv more-problems") in world.found()
 
 
 def test_an_object_refused_for_its_rows_leaves_no_user(world: World):
@@ -277,7 +277,7 @@ def test_an_object_refused_for_its_rows_leaves_no_user(world: World):
     world.execute(ANOTHER_PROBLEM.format(2, "NULL", "rows-without-id").replace("many", "two"))
     assert world.differences() == []
     world.execute(ANOTHER_USER.replace("'9'", "'two'").replace("x.csv", "two.csv"))
-    assert world.told() == {("user-surplus", "two")}
+    assert world.found() == {("user-surplus", "two")}
 
 
 def test_manifest_of_another_bucket_is_ignored(world: World):
@@ -290,7 +290,7 @@ def test_manifest_of_another_bucket_is_ignored(world: World):
 
 def test_new_object_is_missing_from_tables_and_output(world: World):
     world.put("9.csv", "first_name,last_name,birthts\nA,B,0\n")
-    assert world.told() == {
+    assert world.found() == {
         ("user-missing", "9"),
         ("manifest-missing", "9.csv"),
         ("output-missing", "9"),
@@ -299,7 +299,7 @@ def test_new_object_is_missing_from_tables_and_output(world: World):
 
 def test_removed_object_is_surplus_in_tables_and_output(world: World):
     world.remove("a/1000.csv")
-    assert world.told() == {
+    assert world.found() == {
         ("user-surplus", "1000"),
         ("manifest-surplus", "a/1000.csv"),
         ("output-surplus", "1000"),
@@ -308,7 +308,7 @@ def test_removed_object_is_surplus_in_tables_and_output(world: World):
 
 def test_removed_image_is_reported_with_its_user(world: World):
     world.remove("img/1000.png")
-    assert world.told() == {
+    assert world.found() == {
         ("user-differs", "1000"),
         ("manifest-surplus", "img/1000.png"),
         ("output-differs", "1000"),
@@ -317,7 +317,7 @@ def test_removed_image_is_reported_with_its_user(world: World):
 
 def test_outdated_output_is_reported(world: World):
     world.publish(OUTPUT.format("").replace("New", "Old"))
-    assert world.told() == {("output-differs", "1000"), ("output-differs", "7")}
+    assert world.found() == {("output-differs", "1000"), ("output-differs", "7")}
 
 
 def test_an_object_replaced_while_verifying_is_read_again(world: World):

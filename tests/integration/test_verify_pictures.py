@@ -39,7 +39,7 @@ class World:
         with self.engine.begin() as connection:
             connection.execute(text(statement))
 
-    def told(self) -> list[str]:
+    def found(self) -> list[str]:
         return [difference.what for difference in verify(self.settings, self.engine)]
 
 
@@ -49,35 +49,35 @@ def world(settings: Settings, engine: Engine) -> World:
 
 
 def test_processed_and_pending_images_have_no_difference(world: World):
-    assert world.told() == []
+    assert world.found() == []
     world.bucket.put("a.png", plain(50, 50))
     world.bucket.put("c.png", plain(60, 60))
     world.run()
-    assert world.told() == []
+    assert world.found() == []
     world.keep()
-    assert world.told() == []
+    assert world.found() == []
 
 
 def test_reuploaded_faulty_image_stays_a_problem(world: World):
     world.bucket.put("b.png", b"odd")
     world.run()
-    assert world.told() == []
+    assert world.found() == []
     world.keep()
-    assert world.told() == []
+    assert world.found() == []
 
 
 def test_missing_thumbnail_is_reported_until_recreated(world: World):
     world.thumbnails.remove(world.thumbnails.keys()[0])
-    assert world.told() == ["thumbnail-missing"]
+    assert world.found() == ["thumbnail-missing"]
     world.keep(again=True)
-    assert world.told() == []
+    assert world.found() == []
 
 
 def test_thumbnail_missing_from_the_tables_is_reported(world: World):
     world.thumbnails.put(".probe", b"")
-    assert world.told() == []
+    assert world.found() == []
     world.thumbnails.put(f"{'0' * 64}@256.webp", b"x")
-    assert world.told() == ["thumbnail-surplus"]
+    assert world.found() == ["thumbnail-surplus"]
 
 
 @pytest.mark.parametrize(
@@ -92,4 +92,4 @@ def test_thumbnail_missing_from_the_tables_is_reported(world: World):
 )
 def test_inconsistent_image_tables_are_reported(world: World, statement: str, told: list[str]):
     world.execute(statement)
-    assert world.told() == told
+    assert world.found() == told

@@ -1,9 +1,11 @@
-"""docker-compose.yml and the Dockerfile, as far as they can be checked without an engine."""
+"""docker-compose.yml and the Dockerfile, checked without a container engine."""
 
 from __future__ import annotations
 
 import json
 import re
+import shlex
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,35 @@ from etl.settings import Settings
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+
+def instructions() -> list[tuple[str, list[str]]]:
+    """The Dockerfile's instructions in order, each with its words; comments are left out."""
+    text = "\n".join(
+        line for line in (ROOT / "Dockerfile").read_text().splitlines() if line[:1] != "#"
+    )
+    lines = text.replace("\\\n", " ").splitlines()
+    return [(words[0], words[1:]) for line in lines if (words := shlex.split(line))]
+
+
+def arguments(instruction: str) -> list[list[str]]:
+    """The words of every such instruction."""
+    return [words for name, words in DOCKERFILE if name == instruction]
+
+
+def options(words: list[str], name: str) -> list[str]:
+    """The values that follow an option."""
+    return [value for option, value in pairwise(words) if option == name]
+
+
+DOCKERFILE = instructions()
+ENVIRONMENT = dict(word.split("=", 1) for words in arguments("ENV") for word in words)
+COMMANDS = [
+    list(words)
+    for run in arguments("RUN")
+    for is_separator, words in groupby(run, lambda word: word == "&&")
+    if not is_separator
+]
 OURS = ("setup", "scheduler", "api", "consumer")
 SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|KEY")
 
@@ -113,12 +143,12 @@ def test_image_is_built_once_and_never_pulled():
 
 
 def test_image_has_no_health_check_that_services_must_disable():
-    assert "HEALTHCHECK" not in DOCKERFILE
+    assert not arguments("HEALTHCHECK")
     assert not [name for name in SERVICES if "disable" in SERVICES[name].get("healthcheck", {})]
 
 
 def test_uploads_are_spooled_to_a_volume_and_memory_is_limited():
-    (folder,) = re.findall(r"TMPDIR=(\S+)", DOCKERFILE)
+    folder = ENVIRONMENT["TMPDIR"]
     assert f"spool:{folder}" in SERVICES["api"]["volumes"]
     assert not [mount for mount in SERVICES["api"]["tmpfs"] if mount.startswith(folder)]
     assert all("size=" in mount for name in OURS for mount in SERVICES[name]["tmpfs"])
@@ -163,10 +193,10 @@ def test_store_sends_events_to_the_api_with_its_webhook_token():
 
 
 def test_image_listens_on_the_published_port():
-    assert re.search(r"API_HOST=0\.0\.0\.0", DOCKERFILE)
+    assert ENVIRONMENT["API_HOST"] == "0.0.0.0"  # noqa: S104 - inside its container
     port = Settings.model_fields["api_port"].default
     assert {entry.rpartition(":")[2] for entry in SERVICES["api"]["ports"]} == {str(port)}
-    assert f"EXPOSE {port}" in DOCKERFILE
+    assert arguments("EXPOSE") == [[str(port)]]
     assert f"http://127.0.0.1:{port}/health" in SERVICES["api"]["healthcheck"]["test"][-1]
 
 
@@ -180,19 +210,20 @@ def test_api_may_listen_and_keeps_its_keys_in_a_volume():
     refuse_open_door(settings)
     folder = str(settings.key_file.parent)
     assert f"keys:{folder}" in SERVICES["api"]["volumes"]
-    assert f"--owner=10001 --group=10001 --mode=0700 {folder}" in DOCKERFILE
+    (install,) = [words for words in COMMANDS if words[0] == "install"]
+    assert {"--owner=10001", "--group=10001", "--mode=0700", folder} <= set(install)
 
 
 def test_image_runs_as_an_unprivileged_numeric_user():
-    users = re.findall(r"^USER (\S+)", DOCKERFILE, flags=re.MULTILINE)
-    assert users == ["10001:10001"]
-    assert DOCKERFILE.index("USER 10001:10001") < DOCKERFILE.index("ENTRYPOINT")
+    assert arguments("USER") == [["10001:10001"]]
+    names = [name for name, _ in DOCKERFILE]
+    assert names.index("USER") < names.index("ENTRYPOINT")
 
 
 def test_copied_files_exist_and_are_not_docker_ignored():
-    allowed = re.findall(r"^!(\S+)", (ROOT / ".dockerignore").read_text(), flags=re.MULTILINE)
-    copies = re.findall(r"^COPY (.+) \S+$", DOCKERFILE, flags=re.MULTILINE)
-    sources = [source for line in copies for source in line.split()]
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    allowed = [line.removeprefix("!") for line in lines if line.startswith("!")]
+    sources = [source for words in arguments("COPY") for source in words[:-1]]
     assert sources
     for source in sources:
         assert (ROOT / source).exists()
@@ -200,13 +231,11 @@ def test_copied_files_exist_and_are_not_docker_ignored():
 
 
 def test_the_image_installs_the_runtime_lock_by_hash():
-    installed = re.search(r"--require-hashes[^&]*", DOCKERFILE)
-    assert installed
-    assert "--no-deps" in DOCKERFILE
-    assert "python -m pip check" in DOCKERFILE
-    locks = re.findall(r"--requirement (\S+)", installed[0])
-    assert locks == ["requirements.lock", "requirements-kafka.lock"]
-    assert "requirements-dev" not in DOCKERFILE
+    (install,) = [words for words in COMMANDS if words[:4] == ["python", "-m", "pip", "install"]]
+    assert {"--require-hashes", "--no-deps"} <= set(install)
+    assert options(install, "--requirement") == ["requirements.lock", "requirements-kafka.lock"]
+    assert ["python", "-m", "pip", "check"] in COMMANDS
+    assert not [word for _, words in DOCKERFILE for word in words if "requirements-dev" in word]
 
 
 def _consumer() -> str:
