@@ -22,6 +22,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from minio import Minio
 from sqlalchemy import Engine, create_engine, text
+from urllib3 import PoolManager
 
 from etl import local
 from etl.cli.common import CALLERS_FOLDER
@@ -300,7 +301,7 @@ def wait_until(
         time.sleep(pause)
 
 
-def minio_client(settings: Settings) -> Minio:
+def minio_client(settings: Settings, http_client: PoolManager | None = None) -> Minio:
     assert settings.s3_endpoint
     assert settings.s3_secret_key
     return Minio(
@@ -309,6 +310,7 @@ def minio_client(settings: Settings) -> Minio:
         settings.s3_secret_key.get_secret_value(),
         secure=False,
         region=settings.s3_region,
+        http_client=http_client,
     )
 
 

@@ -34,13 +34,13 @@ class _End(asyncio.Protocol):
     def __init__(self, delay: float) -> None:
         self.other: _End | None = None
         self._delay = delay
-        self._transport: asyncio.Transport | None = None
+        self.transport: asyncio.Transport | None = None
         self._in_transit = deque[bytes]()
         self._early = deque[bytes]()  # received before the other end existed
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self.transport = transport
 
     def data_received(self, data: bytes) -> None:
         if self.other is None:
@@ -60,12 +60,12 @@ class _End(asyncio.Protocol):
 
     def _deliver(self) -> None:
         data = self._in_transit.popleft()  # in order, even if two arrived at once
-        if self.other is None or self.other._transport is None:  # noqa: SLF001 - of the same class
+        if self.other is None or self.other.transport is None:
             return
         if data:
-            self.other._transport.write(data)  # noqa: SLF001
+            self.other.transport.write(data)
         else:
-            self.other._transport.close()  # noqa: SLF001
+            self.other.transport.close()
 
 
 class _Entry(_End):

@@ -1,4 +1,4 @@
-"""The commands, as processes of their own on a LOCAL_DIR of their own."""
+"""The commands as separate processes, with a LOCAL_DIR of their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client that a generator makes of /openapi.json, and that knows nothing else, works."""
+"""A client generated from /openapi.json works without further knowledge."""
 
 from __future__ import annotations
 

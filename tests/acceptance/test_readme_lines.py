@@ -1,4 +1,4 @@
-"""The lines that README.md and `up` offer to try, as they are printed, in an empty folder."""
+"""The lines that README.md and `up` print to try out, run as printed in an empty folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of the data, each as a user of the bucket meets it."""
+"""The data rules, as a user of the bucket observes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`up` over servers that are not the embedded ones, and what it makes of children that end."""
+"""`up` with external servers, and its handling of child processes that end."""
 
 from __future__ import annotations
 

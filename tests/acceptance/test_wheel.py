@@ -1,4 +1,4 @@
-"""The wheel, installed: `bucketline up` in a folder whose modules are somebody else's."""
+"""The installed wheel: `bucketline up` in a folder with unrelated modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores that ask for less, hang or break off: every object is loaded all the same."""
+"""Stores that throttle, hang or disconnect: every object is still loaded."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def server(request: pytest.FixtureRequest, settings: Settings, tmp_path: Path) -
 
 
 def expect_refusal(server: Server, answer: urllib3.BaseHTTPResponse) -> None:
-    """507 with what to do, one line in the log, and a server that goes on."""
+    """507 with a hint, one line in the log, and a server that keeps serving."""
     assert answer.status == 507, answer.data
     assert answer.headers["Content-Type"] == "application/problem+json"
     problem = json.loads(answer.data)

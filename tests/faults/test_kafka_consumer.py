@@ -1,4 +1,4 @@
-"""The Kafka consumer, killed, doubled and cut off: nothing is lost, nothing is there twice."""
+"""The Kafka consumer, killed, duplicated and disconnected: no event is lost or stored twice."""
 
 from __future__ import annotations
 

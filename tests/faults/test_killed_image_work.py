@@ -1,4 +1,4 @@
-"""Looking after images, killed at any instant, is made good by the next time."""
+"""Image processing killed at any moment is completed by the next one."""
 
 from __future__ import annotations
 

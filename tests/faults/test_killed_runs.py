@@ -1,4 +1,4 @@
-"""Runs that are killed, doubled, or cut off from their servers lose nothing, double nothing."""
+"""Runs that are killed, concurrent or disconnected lose and duplicate nothing."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_concurrent_runs_take_turns_and_duplicate_no_user(
 def test_a_lock_holder_that_loses_its_connection_cannot_commit(
     bucket: TestBucket, settings: Settings, engine: Engine
 ):
-    """The connection dies when the listing is read; staging and merge must not go on without it."""
+    """The connection dies once the listing is read; staging and merge must not continue."""
 
     class CutOff(ObjectStore):
         def list_pages(self, bucket: str, cuts: Iterable[str] = ()) -> Iterator[Any]:
@@ -213,7 +213,7 @@ def test_unavailable_store_fails_the_run_in_time(
 
 
 class Odd(ObjectStore):
-    """Fails in a way nobody foresaw."""
+    """Fails in an unforeseen way."""
 
     def list_pages(self, *_: object) -> NoReturn:
         raise ValueError("The store at http://127.0.0.1:9 is odd.")

@@ -1,4 +1,4 @@
-"""The embedded object store and PostgreSQL under kills, crowds, moves and lost files."""
+"""The embedded object store and PostgreSQL under kills, concurrent use, moves and lost files."""
 
 from __future__ import annotations
 
@@ -508,7 +508,7 @@ def test_only_unconfigured_servers_are_embedded(local_dir: Path) -> None:
                 assert set(living(other_dir).services) == {"object_store"}
                 assert half.database_url == full.database_url
                 assert half.s3_endpoint != full.s3_endpoint
-                # Who needs more than this stack has is told so, and not left without.
+                # A client that needs more than this stack has gets an error.
                 with (
                     pytest.raises(ConfigurationError, match="started without postgres"),
                     running(settings_for(other_dir)),
@@ -574,7 +574,7 @@ def test_forked_child_does_not_hold_its_parents_lock(local_dir: Path) -> None:
 
 
 def as_plain_user() -> list[str]:
-    """What makes a command run as `nobody` when we are root.
+    """The prefix that runs a command as `nobody` if the tests run as root.
 
     The right to read everything is left to it: the interpreter may live in root's home.
     """

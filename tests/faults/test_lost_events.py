@@ -97,8 +97,7 @@ def own_engine(own: Settings) -> Iterator[Engine]:
 def put(settings: Settings, key: str, first: str = "Ann") -> bool:
     """Put one user; whether the store acknowledged it."""
     content = f"first_name,last_name,birthts\n{first},Lee,0\n".encode()
-    client = minio_client(settings)
-    client._http = urllib3.PoolManager(retries=False)  # noqa: SLF001 - an outage shows at once
+    client = minio_client(settings, urllib3.PoolManager(retries=False))  # an outage shows at once
     try:
         client.put_object(settings.source_bucket, key, io.BytesIO(content), len(content))
     except (MinioException, urllib3.exceptions.HTTPError, OSError):
@@ -130,7 +129,7 @@ def serve(start: Start, port: int) -> None:
 
 @contextmanager
 def listener(engine: Engine, start: Start) -> Iterator[subprocess.Popen[bytes]]:
-    """Somebody who fetches the store's events; it asks for a run once it hears of them."""
+    """A listener for the store's events; it requests a run once it receives them."""
     process = start("events", "listen")
     requested = "SELECT count(*) FROM run WHERE state = 'requested'"
     wait_until(lambda: scalar(engine, requested) == 1)
@@ -138,7 +137,7 @@ def listener(engine: Engine, start: Start) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def reconciled(own: Settings, engine: Engine) -> int:
-    """Look at the whole bucket; verify must be clean then. How many changes nobody told of."""
+    """Make a full run, after which verify must be clean; return the number of missed changes."""
     report = DataManager(own).run(Trigger.INTERVAL, wait_seconds=30)
     assert verify(own, engine) == []
     return report.counts.found_by_reconcile
@@ -215,7 +214,7 @@ def test_scheduler_loads_objects_uploaded_before_it_started(
 def test_while_the_database_is_down_events_wait_for_the_listener(
     own: Settings, start: Start, own_engine: Engine
 ):
-    """Or for the run that it asks for when it had to begin anew: nothing is lost either way."""
+    """Or for the run that it requests after it reconnects: nothing is lost either way."""
     record = living_record(own.local_dir.resolve())
     assert record is not None
     with listener(own_engine, start):

@@ -1,4 +1,4 @@
-"""Which port the API listens on: the one that is set, or else the first free one."""
+"""The API's port: the configured one, or the first free one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How changes arrive: what `up` sets up and says, on stores with notifications and without."""
+"""How changes arrive: what `up` sets up and reports, with and without notifications."""
 
 from __future__ import annotations
 

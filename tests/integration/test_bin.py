@@ -1,4 +1,4 @@
-"""The scripts in bin/, run as a user or a supervisor would."""
+"""The scripts in bin/, run as a user or a supervisor runs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The object store's edge, against a real one: awkward keys, whole listings, plain errors."""
+"""The object store client with a real store: awkward keys, complete listings, clear errors."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def in_stretches(settings: Settings, bucket: TestBucket, cuts: list[str]) -> lis
 def test_split_listing_yields_every_key_once_in_order(
     settings: Settings, bucket: TestBucket, cuts: set[str]
 ):
-    """Cuts that are keys, lie between keys, before all, behind all, or cannot be used."""
+    """Split points that are keys, between, before or after all keys, or unusable."""
     keys = ["1.csv", "a.csv", "m.csv", "m/4.csv", "m/5.csv", "m0.csv", "z.csv", "zz/é.csv"]
     if not bucket.keys():
         for key in keys:
@@ -211,7 +211,7 @@ def test_listing_in_several_key_ranges_gives_the_same_run(
     bucket.remove("5.csv")  # where the listing was to be cut
     bucket.user("4.csv", "New")
     bucket.user("55.csv")
-    bucket.user("99.csv")  # behind the last cut
+    bucket.user("99.csv")  # after the last split point
     counts = manager.run(Trigger.CLI).counts
     assert (counts.objects_added, counts.objects_modified, counts.objects_removed) == (2, 1, 1)
     assert counts.objects_unchanged == 8

@@ -1,4 +1,4 @@
-"""Connections: set alike everywhere, refused with the remedy, and wary of other versions."""
+"""Connections: uniform session settings, clear refusals, and checks of the schema version."""
 
 from __future__ import annotations
 

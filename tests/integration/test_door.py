@@ -1,4 +1,4 @@
-"""The door of the API: every route with every kind of key, and what strangers are told."""
+"""Authentication: every route with every kind of key, and responses to unauthenticated clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs over the keys that events name: hints, never believed, and each handled once."""
+"""Event runs: they check the keys that events name, and handle each event once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Tell = Callable[..., int]
 
 @pytest.fixture
 def tell(settings: Settings, engine: Engine) -> Tell:
-    """Tells of keys of the source bucket, as a store would; each time anew."""
+    """Send a new event for each key of the source bucket, as a store does."""
     count = iter(range(10**9))
 
     def told(*keys: str, mark: str | None = None, **other: object) -> int:
@@ -410,7 +410,7 @@ def test_emptying_a_bucket_by_events_is_refused(
 
 @pytest.fixture
 def half_emptied(bucket: TestBucket, manager: DataManager, tell: Tell) -> TestBucket:
-    """Four objects of 100 users each, of which events told two away."""
+    """Four objects of 100 users each, two of which event runs retired."""
     for file in range(4):
         rows = "".join(f"u{file}-{number},Ann,Lee,0\n" for number in range(100))
         bucket.put(f"{file}.csv", f"user_id,first_name,last_name,birthts\n{rows}")

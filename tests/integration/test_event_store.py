@@ -1,4 +1,4 @@
-"""Bucket events in their table: each once, and who is woken for them."""
+"""The table of bucket events: each is stored once and wakes the right scheduler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store that is far away: the delay is real, and a run reads as ever."""
+"""A distant store: with a real delay, a run reads as usual."""
 
 from __future__ import annotations
 

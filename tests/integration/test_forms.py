@@ -1,4 +1,4 @@
-"""Upload forms: all of one is stored, or nothing and why."""
+"""Upload forms are stored completely, or rejected with the reason."""
 
 from __future__ import annotations
 

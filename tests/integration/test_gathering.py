@@ -1,4 +1,4 @@
-"""How long a burst of events gathers before a run looks at it."""
+"""The debounce window of a burst of events."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def test_health_answers_while_the_database_hangs(
     app: APIFlask, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ):
-    """A lock that nobody gives up stands for a server that takes questions and answers none."""
+    """A lock that is never released stands for a server that accepts queries and hangs."""
     monkeypatch.setattr("api.state.services.PROBE_SECONDS", 0.2)
     with engine.begin() as connection:
         connection.execute(text("LOCK TABLE run"))

@@ -1,4 +1,4 @@
-"""Huge CSVs, which are read in parts: the same rows, and an object that changes meanwhile."""
+"""Huge CSVs are read in parts: with the same rows, even if an object changes meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scheduler's thread for images, against a real database and store."""
+"""The scheduler's image worker, with a real database and store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""News of images on the image topic: all of it, in order, and again only when in doubt."""
+"""Announcements on the image topic: complete, in order, and repeated only if in doubt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages from Kafka that are no notifications: set aside with the reason, and in nobody's way."""
+"""Invalid Kafka messages become dead letters with a reason, and block no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events that are fetched from the store by its listen API."""
+"""Events received through the store's listen API."""
 
 from __future__ import annotations
 

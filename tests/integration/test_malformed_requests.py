@@ -1,4 +1,4 @@
-"""Requests that would change another thing than they name: refused, whatever route and method."""
+"""Requests that could change something other than they name are rejected by every route."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_no_route_accepts_part_of_a_body(settings: Settings, source: str, conten
 def test_an_encoded_body_leaves_the_object_whole(
     client: FlaskClient, source: str, bucket: TestBucket
 ):
-    """It was stored compressed, and nothing told so any more."""
+    """Such a body was once stored compressed, without a record of its encoding."""
     bucket.put("a", "0123456789")
     for coding in ("gzip", "GZIP", "identity, br"):
         headers = {"Content-Encoding": coding}

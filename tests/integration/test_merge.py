@@ -1,4 +1,4 @@
-"""The merge: a run of a few rows scans no table; all users are counted only where it is cheap."""
+"""The merge: small runs scan no table, and users are counted only in large runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ENTRIES = (  # most of what the full scan of an index reads
 
 @pytest.fixture
 def of_one_object(engine: Engine) -> None:
-    """So many users that nobody would read them all, of one object, and PostgreSQL knows."""
+    """100,000 users of one object, with current statistics."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(
             text(
@@ -130,7 +130,7 @@ def test_large_run_recounts_a_table_changed_by_another_client(
     engine: Engine,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    """Given a user deleted by hand, a large run mends the figures instead of failing for ever."""
+    """Given a user deleted by hand, a large run corrects the counts instead of failing forever."""
     bucket.user("1.csv")
     bucket.user("2.csv")
     manager.run(Trigger.CLI)

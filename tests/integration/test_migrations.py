@@ -1,4 +1,4 @@
-"""Migrations where they cannot be made: what is in the way is named, and nothing is half made."""
+"""Migrations that cannot be made: the obstacle is named, and nothing is half-migrated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/objects: list, upload, download, remove and presign, beside other clients of the store."""
+"""/objects: list, upload, download, remove and presign, concurrently with other clients."""
 
 from __future__ import annotations
 
@@ -481,7 +481,7 @@ def test_large_downloads_do_not_block_other_requests(settings: Settings):
 def test_a_download_overtaken_by_an_overwrite_is_of_one_version(
     app: APIFlask, bucket: TestBucket, settings: Settings, range_header: str | None
 ):
-    """Whoever is overtaken once gets the new version; who always is, nothing."""
+    """A download overtaken once gets the new version; one always overtaken gets nothing."""
     new = b"a new and longer version, or a shorter one"
     bucket.put("a", "x" * 50)
     client, address = app.test_client(), f"/objects/{settings.source_bucket}/a"
@@ -500,7 +500,7 @@ def test_a_download_overtaken_by_an_overwrite_is_of_one_version(
 
 @contextmanager
 def overtaking(app: APIFlask, change: Callable[[], object], *, times: int) -> Iterator[None]:
-    """Let something happen to an object right after it was looked at."""
+    """Change an object right after it was checked."""
     objects, left = app.extensions["bucketline"].objects, iter(range(times))
 
     def head(bucket: str, key: str) -> ObjectInfo | None:

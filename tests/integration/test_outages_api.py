@@ -1,4 +1,4 @@
-"""Answers of the API while its database or a reader is slow, broken or gone."""
+"""Responses of the API while its database or a client is slow, broken or gone."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_tables_without_a_version_are_an_older_schema(client: FlaskClient, engin
 
 
 def test_a_query_that_takes_too_long_is_stopped(app: APIFlask, engine: Engine):
-    """Given a reader behind a lock, when its time is up, then it hears so instead of hanging."""
+    """Given a query that waits for a lock, when its time is up, then it fails."""
     api_engine = app.extensions["bucketline"].engine
 
     @event.listens_for(api_engine, "begin")

@@ -1,4 +1,4 @@
-"""Facts, pictures and thumbnails over HTTP, from a real database and object store."""
+"""Image metadata, images and thumbnails over HTTP, from a real database and object store."""
 
 from __future__ import annotations
 

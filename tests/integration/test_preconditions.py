@@ -262,7 +262,7 @@ def test_of_many_that_replace_one_version_at_once_one_does(
 
 
 def changing(act: Callable[[], object], objects: Objects) -> Callable[..., ObjectInfo | None]:
-    """A look at an object, right after which another client acts."""
+    """A check of an object, right after which another client changes it."""
 
     def head(bucket: str, key: str) -> ObjectInfo | None:
         info = Objects.head(objects, bucket, key)

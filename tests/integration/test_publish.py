@@ -1,4 +1,4 @@
-"""Publication: output.parquet beside output.csv, and what event runs leave to be gathered."""
+"""Publishing: output.parquet next to output.csv, and the interval after event runs."""
 
 from __future__ import annotations
 

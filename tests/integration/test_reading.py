@@ -1,4 +1,4 @@
-"""What readers of many users get: formats, fields, codings, ETags, and a whole answer or none."""
+"""Large responses: formats, fields, codings, ETags, and completeness."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def from_ndjson(content: bytes) -> list[dict[str, Any]]:
 
 
 def from_csv(content: bytes) -> list[dict[str, Any]]:
-    """By Python's reader, which cannot tell an empty cell from none: names are never null."""
+    """By Python's CSV reader, which reads an empty cell and null alike; names are never null."""
     rows = csv.DictReader(io.StringIO(content.decode(), newline=""), strict=True)
     return [{name: typed(name, cell) for name, cell in row.items()} for row in rows]
 

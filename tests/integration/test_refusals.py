@@ -1,4 +1,4 @@
-"""What a client is told when it is refused, and what only the log is told."""
+"""What a refused client is shown, and what only the log contains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is old is removed, and what is open, last, used or waiting stays."""
+"""Old rows are removed; open, recent, referenced and pending ones are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `up` says of runs, from the table itself and through an outage."""
+"""The run reports of `up`, from the run table and through an outage."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def refuse(bucket: TestBucket, manager: DataManager) -> None:
 
 
 def refuse_until_told(bucket: TestBucket, manager: DataManager, told: list[str]) -> None:
-    """More than once perhaps: what ends before the first look counts as told."""
+    """Perhaps more than once: a run that ends before the first check counts as reported."""
     before = len(told)
     wait_until(lambda: refuse(bucket, manager) or len(told) > before)
 

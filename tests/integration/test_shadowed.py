@@ -95,7 +95,7 @@ def test_shadowed_rows_are_chosen_by_user_and_object(client: FlaskClient):
 def test_pages_hold_every_row_once_in_order(
     client: FlaskClient, bucket: TestBucket, manager: DataManager
 ):
-    """Given keys that a cursor could trip over, then each page goes on where the last ended."""
+    """Given keys that are awkward in a cursor, each page continues where the last ended."""
     keys = ["a b.csv", "a%3A1:2.csv", "a+b&c=d.csv", "ä/1:ü.csv"]
     for key in keys:
         bucket.put(key, HEADER + "same,Ann,Lee,0,\n" * 3)

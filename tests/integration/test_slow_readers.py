@@ -1,4 +1,4 @@
-"""Readers who never read: none of them keeps a thread from others, however many they are."""
+"""Clients that never read hold no thread, however many they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients that never finish a request: none of them keeps its connection, nor others out."""
+"""Clients that never finish a request lose their connection and block no others."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_a_connection_at_rest_outlives_the_time_for_a_head(serve: Callable[..., 
 
 
 def test_time_for_an_answer_is_not_time_for_the_next_head(serve: Callable[..., Serving]):
-    """Given half of a request behind one that takes longer to answer than a head may."""
+    """Given half a request after one that takes longer to answer than a head may take."""
     wait = b"POST /data?wait=3 HTTP/1.1\r\nHost: localhost\r\n\r\n"
     client = serve(head_seconds=1).client(wait + HEAD)
     assert client.status() == 202

@@ -1,4 +1,4 @@
-"""A store may list what was there a while ago: nobody is retired for that, and nothing missed."""
+"""Stale store listings retire no user and hide no change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/storage/health: what it tells of store, database and buckets, and that it recovers."""
+"""/storage/health: the state of store, database and buckets, and its recovery."""
 
 from __future__ import annotations
 

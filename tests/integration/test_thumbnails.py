@@ -1,4 +1,4 @@
-"""Images of the manifest, their facts and thumbnails, on a real database and store."""
+"""Images of the manifest, their metadata and thumbnails, on a real database and store."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Gallery:
             return current(connection)[Resource.IMAGES][0]
 
     def check_level(self) -> None:
-        """Every image is looked at, and the bucket holds the thumbnails of those, and no other."""
+        """Every image is processed, and the bucket holds exactly their thumbnails."""
         assert self.waiting() == 0
         assert sorted(self.thumbnails.keys()) == sorted(self.keys_in_table())
         used = {

@@ -1,4 +1,4 @@
-"""verify() after runs that read right, and after runs that are made to misread."""
+"""verify() after correct runs, and after runs that are made to misread."""
 
 from __future__ import annotations
 

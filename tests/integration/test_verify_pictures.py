@@ -1,4 +1,4 @@
-"""verify() of images: what waits is no difference, what disagrees is one."""
+"""verify() of images: pending ones are no difference, inconsistent ones are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.sample_images import plain
 
 
 class World:
-    """A bucket with a good and a bad picture, all looked at, to be put out of step."""
+    """A bucket with a valid and an invalid image, both processed."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self.settings = settings

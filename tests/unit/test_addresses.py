@@ -1,4 +1,4 @@
-"""Which path a route is chosen by, given what a server hands on of a request."""
+"""The path by which a route is chosen, for what a server passes on of a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One allocator for all of a command's process, with few arenas."""
+"""One allocator for the whole process of a command, with few arenas."""
 
 from __future__ import annotations
 

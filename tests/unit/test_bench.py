@@ -1,4 +1,4 @@
-"""The benchmark's own arithmetic: limits, data from a seed, and the page made of the results."""
+"""The benchmark's own arithmetic: limits, data from a seed, and the results page."""
 
 from __future__ import annotations
 

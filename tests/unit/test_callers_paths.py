@@ -1,4 +1,4 @@
-"""A relative path counts from the folder the command was entered in, and nothing else does."""
+"""Relative paths are resolved against the folder the command was entered in."""
 
 from __future__ import annotations
 

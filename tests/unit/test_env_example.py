@@ -1,4 +1,4 @@
-""".env.example and the settings say the same, in both directions."""
+""".env.example and the settings match in both directions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`.env`: a name that is nearly a setting is told of, and nobody else's."""
+"""`.env`: misspelled settings are reported, unrelated names are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notification records as stores send them, and as nobody should."""
+"""Notification records, valid and invalid."""
 
 from __future__ import annotations
 

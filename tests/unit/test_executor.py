@@ -1,4 +1,4 @@
-"""Work ahead of its caller: in order, all of it, and no further ahead than asked for."""
+"""Reading ahead of the caller: in order, complete, and within its limit."""
 
 from __future__ import annotations
 

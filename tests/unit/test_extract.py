@@ -1,4 +1,4 @@
-"""Reading user CSVs: headers, cells, ragged rows, and faults of whole files."""
+"""Parsing user CSVs: headers, cells, ragged rows, and faults of whole files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading user CSVs: every encoding, line end and delimiter."""
+"""Parsing user CSVs: every encoding, line ending and delimiter."""
 
 from __future__ import annotations
 

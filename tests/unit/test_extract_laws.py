@@ -1,4 +1,4 @@
-"""Laws of reading: the fast reader equals the careful one, and that one a plain one."""
+"""Laws of parsing: the fast path equals the full parser, which equals a plain one."""
 
 from __future__ import annotations
 

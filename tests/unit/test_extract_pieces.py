@@ -1,4 +1,4 @@
-"""A law of huge files: read in pieces, cut anywhere, they give what the whole gives."""
+"""A law of huge files: split anywhere, they parse like the whole."""
 
 from __future__ import annotations
 

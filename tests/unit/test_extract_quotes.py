@@ -1,4 +1,4 @@
-"""Reading user CSVs: quoted cells, and quotes that never close."""
+"""Parsing user CSVs: quoted cells, and unclosed quotes."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_multiline_record_is_limited_to_a_mebicharacter(more: int, code: str):
 
 
 class CountedLines(list[str]):
-    """Lines that count how often one of them is looked at."""
+    """Lines that count how often one of them is read."""
 
     looks = 0
 

@@ -1,4 +1,4 @@
-"""Files around pixels: metadata never condemns a picture, nor does a missing end."""
+"""File structure around the pixels: bad metadata or a missing end never makes an image corrupt."""
 
 from __future__ import annotations
 

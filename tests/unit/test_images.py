@@ -1,4 +1,4 @@
-"""Any bytes in: facts out, and thumbnails of whatever can be decoded."""
+"""From any bytes to metadata, and to thumbnails of every decodable image."""
 
 from __future__ import annotations
 

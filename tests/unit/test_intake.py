@@ -1,4 +1,4 @@
-"""Many callers, one transaction at a time."""
+"""Group commit: many callers, one transaction at a time."""
 
 from __future__ import annotations
 

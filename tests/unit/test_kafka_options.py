@@ -1,4 +1,4 @@
-"""From settings to what the Kafka client is told; and how often it is listened to."""
+"""From settings to the options of the Kafka client, and the throttling of its log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`./run.sh keys`: a key is shown once, kept as a hash, and gone when it is revoked."""
+"""`./run.sh keys`: a key is shown once, stored as a hash, and invalid once revoked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a key says."""
+"""Kind and user of an object key."""
 
 from __future__ import annotations
 

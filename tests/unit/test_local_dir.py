@@ -1,4 +1,4 @@
-"""Errors for a LOCAL_DIR that cannot be used, and where a log is quoted from."""
+"""Errors for an unusable LOCAL_DIR, and the log lines they quote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which Host headers an open API answers to, and whom requests without a key count for."""
+"""The Host headers an open API accepts, and the client that a keyless request counts for."""
 
 from __future__ import annotations
 

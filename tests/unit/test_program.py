@@ -1,4 +1,4 @@
-"""The program calls itself, and the commands in its messages, as the user called it."""
+"""Bucketline names itself and its commands in messages as the user called it."""
 
 from __future__ import annotations
 

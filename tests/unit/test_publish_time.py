@@ -1,4 +1,4 @@
-"""When a change is published: at once where somebody asked, gathered behind events."""
+"""The publish time: immediate for requested runs, debounced after event runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The README tells the truth: every command, setting, route and code in it exists, and all are."""
+"""The README lists exactly the commands, settings, routes and codes that exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `up` says of runs: each failure once, each long wait once, and nothing of the rest."""
+"""The run reports of `up`: each failure once, each long wait once, and nothing else."""
 
 from __future__ import annotations
 

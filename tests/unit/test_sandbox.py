@@ -1,4 +1,4 @@
-"""Work in processes of its own: what crashes, hangs or grows costs itself and nothing else."""
+"""Work in separate processes: a crash, hang or growth fails only that work."""
 
 from __future__ import annotations
 

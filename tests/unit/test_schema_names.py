@@ -1,4 +1,4 @@
-"""Each schema is in the document once, under a name of its own."""
+"""Each schema is in the OpenAPI description once, under its own name."""
 
 from __future__ import annotations
 

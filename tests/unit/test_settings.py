@@ -209,7 +209,7 @@ def test_no_secret_is_shown_when_settings_are_printed():
 def test_addresses_printed_by_env_are_recognized_as_embedded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """`eval "$(./run.sh env)"` is for psql and aws; our own commands in that shell go on."""
+    """`eval "$(./run.sh env)"` is for psql and aws; Bucketline's commands still work there."""
     monkeypatch.chdir(tmp_path)
     told = {
         "LOCAL_DIR": "l",

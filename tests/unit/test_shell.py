@@ -1,4 +1,4 @@
-"""run.sh, run as a user would, on a small project of its own whose locks install in a second."""
+"""run.sh, run as a user runs it, in a small project whose locks install in a second."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def stand_in(path: Path, when: str, then: str) -> Path:
 
 
 def real_python() -> str:
-    """Find the Python that run.sh takes when it is not told of another."""
+    """Find the Python that run.sh uses by default."""
     return os.environ.get("PYTHON") or shutil.which("python3") or sys.executable
 
 

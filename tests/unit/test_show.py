@@ -1,4 +1,4 @@
-"""What people read: plain words, times in UTC, and nothing that could move their cursor."""
+"""Console output: plain words, times in UTC, and no control characters."""
 
 from __future__ import annotations
 

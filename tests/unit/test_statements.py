@@ -1,4 +1,4 @@
-"""The statement that is kept for many requests is the one each of them would have made."""
+"""A cached statement equals the one that each request would build."""
 
 from __future__ import annotations
 

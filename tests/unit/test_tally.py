@@ -1,4 +1,4 @@
-"""The profile of a run: each second is counted once, in the step it was spent in."""
+"""Step timings of a run: each second is counted once, in its step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from etl.sync.stats import Profile
 
 
 class Clock:
-    """A clock that only moves when it is told to."""
+    """A clock that moves only when a test moves it."""
 
     def __init__(self) -> None:
         self.now = 0.0

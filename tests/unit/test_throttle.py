@@ -1,4 +1,4 @@
-"""Requests within the limit: repeated while a fault may pass, and never more than allowed."""
+"""Requests within the limit: retried while a fault may pass, and never more than allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checking rows: what is a user, what is wrong with the others, and words that help."""
+"""Row validation: users, problems, and helpful hints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The oracle's idea of a birth time."""
+"""The independent verifier's reading of birth times."""
 
 from __future__ import annotations
 

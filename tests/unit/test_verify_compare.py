@@ -1,4 +1,4 @@
-"""The oracle's comparison of the published output; the tables are compared on a real database."""
+"""The verifier's comparison of the published output; tables are compared on a real database."""
 
 from __future__ import annotations
 

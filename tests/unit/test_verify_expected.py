@@ -1,4 +1,4 @@
-"""The oracle's idea of what a bucket ought to give."""
+"""The verifier's expectation of a bucket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The oracle's rules of a file as a whole, once it has its rows."""
+"""The verifier's rules for a whole file, once its rows are read."""
 
 from __future__ import annotations
 

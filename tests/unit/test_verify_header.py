@@ -1,4 +1,4 @@
-"""The oracle's reading of headers, and what they decide of a file."""
+"""The verifier's reading of headers, and their consequences for a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The oracle's reader: records to rows and faults."""
+"""The verifier's reader: from records to rows and problems."""
 
 from __future__ import annotations
 

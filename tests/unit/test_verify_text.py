@@ -1,4 +1,4 @@
-"""The oracle's idea of text: each line in an encoding of its own."""
+"""The verifier's decoding: each line in an encoding of its own."""
 
 from __future__ import annotations
 

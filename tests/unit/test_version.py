@@ -1,4 +1,4 @@
-"""The version is written once, and everything that shows it shows the same."""
+"""The version is defined once and shown consistently."""
 
 from __future__ import annotations
 
