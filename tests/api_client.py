@@ -1,4 +1,4 @@
-"""Helpers of the tests that call the API through its test client."""
+"""Helpers for tests that call the API through its test client."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy import insert, text
 from api.rows.streaming import BUFFERED_BYTES
 from etl.db.tables import run
 from etl.model.values import RunState, Trigger
-from tests.people import NOW
+from tests.user_rows import NOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ AWKWARD_IDS = [
 
 @contextmanager
 def closed_port() -> Iterator[int]:
-    """A port of ours on which nobody listens."""
+    """A reserved port on which no process listens."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         yield holder.getsockname()[1]
@@ -87,7 +87,7 @@ def parameters_at_fault(response: TestResponse) -> set[str]:
 
 
 def copies(engine: Engine) -> int:
-    """How many COPYs others have under way in this database."""
+    """The number of COPY statements that other connections are running in this database."""
     with engine.connect() as connection:
         return connection.execute(
             text(
@@ -98,7 +98,7 @@ def copies(engine: Engine) -> int:
 
 
 def terminate_others(engine: Engine) -> int:
-    """Cut every other connection to this database; return how many there were."""
+    """Terminate every other connection to this database; return their number."""
     with engine.connect() as connection:
         return connection.execute(
             text(

@@ -1,7 +1,7 @@
 """Kafka brokers for the tests: librdkafka's mock cluster, in a process of its own.
 
-It speaks the real protocol over TCP and forgets all when it ends. Also a relay, to put
-between a client and any server that is to go away and come back.
+It speaks the real protocol over TCP and loses its data when it ends. Also a TCP relay, which
+makes a server unreachable and reachable again for its clients.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.processes import start
 
 TOPIC = "bucket-events"
 PARTITIONS = 4  # what the mock cluster gives a new topic
-SESSION_SECONDS = 4  # how long the group waits for one of whom it hears nothing
+SESSION_SECONDS = 4  # the group removes a member after this time without a heartbeat
 
 _CLUSTER = """
 import sys
@@ -43,7 +43,7 @@ sys.stdin.read()
 def notification(
     key: str, bucket: str = "src-data", event_name: str = "s3:ObjectCreated:Put"
 ) -> bytes:
-    """The message MinIO sends for an event; its sequencer belongs to event and key alone."""
+    """The message MinIO sends for an event; its sequencer depends only on event and key."""
     sequencer = f"{len(event_name)}{key}"
     record = {
         "eventName": event_name,
@@ -58,7 +58,7 @@ def notification(
 
 
 class Brokers:
-    """Three brokers, and a client's view of them."""
+    """Three brokers, and clients that send and read."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -71,22 +71,22 @@ class Brokers:
         self._turns = cycle(range(PARTITIONS))
 
     def end(self) -> None:
-        """End the brokers, hanging or not."""
+        """End the brokers, even if they hang."""
         self._process.kill()
         self._process.communicate()
 
     def hang(self) -> None:
-        """Let the brokers answer nothing until go_on()."""
+        """Stop the brokers until resume()."""
         self._process.send_signal(signal.SIGSTOP)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         self._process.send_signal(signal.SIGCONT)
 
     def send(self, topic: str, values: Iterable[bytes | None], **options: object) -> None:
         """Send the values and wait until the brokers have them.
 
-        Each goes to the next partition, unless a key or a partition is given: the client by
-        itself would put a burst into one, and so before one consumer alone.
+        Each goes to the next partition, unless a key or a partition is given. The client's own
+        partitioner would send a burst to one partition, and so to one consumer.
         """
         is_placed = not {"key", "partition"}.isdisjoint(options)
 
@@ -104,7 +104,7 @@ class Brokers:
     def send_large(self, topic: str, value: bytes, *, partition: int) -> None:
         """Send a message larger than clients allow by default.
 
-        Into a partition that gets no other: these brokers drop the oldest of more than 5 MB.
+        Use a partition without other messages: these brokers drop the oldest beyond 5 MB.
         """
         options = {"bootstrap.servers": self.addresses, "message.max.bytes": 9_000_000}
         producer = Producer({**options, "log_level": 0})
@@ -112,7 +112,7 @@ class Brokers:
         assert producer.flush(30) == 0
 
     def below_committed(self, topic: str, group: str) -> list[bytes]:
-        """What was sent to the places before those that the group has committed."""
+        """The values sent below the offsets that the group has committed."""
         client = Consumer({"bootstrap.servers": self.addresses, "group.id": group, "log_level": 0})
         asked = [TopicPartition(topic, number) for number in range(PARTITIONS)]
         committed = {each.partition: each.offset for each in client.committed(asked, timeout=10)}
@@ -143,7 +143,7 @@ class Brokers:
         return found
 
     def settings(self, settings: Settings, **further: object) -> Settings:
-        """The settings with these brokers, and a group that soon misses its dead."""
+        """The settings with these brokers, and a group that removes dead members soon."""
         options = {
             "session.timeout.ms": f"{SESSION_SECONDS * 1000}",
             "heartbeat.interval.ms": "500",
@@ -169,16 +169,16 @@ class Consuming:
         return self._log.read_text("utf-8")
 
     def is_assigned(self) -> bool:
-        """Whether it has held partitions; who joins a group is first assigned none at all."""
+        """Whether it has held partitions; a new member is first assigned none."""
         return re.search(r"partitions assigned.*=\[\d", self.log()) is not None
 
     def kill(self) -> None:
-        """As power cuts do: no word to anybody."""
+        """Kill it, as a power cut does."""
         self.process.kill()
         self.process.wait()
 
     def end(self) -> int:
-        """As an orderly stop does; the exit code."""
+        """Stop it in an orderly way; return the exit code."""
         self.process.terminate()
         return self.process.wait(30)
 
@@ -187,7 +187,7 @@ Start = Callable[[Settings], Consuming]
 
 
 class Relay:
-    """A TCP relay to a server, which can be cut and mended. It listens once mended."""
+    """A TCP relay to a server, which can be cut and restored. It listens once restored."""
 
     def __init__(self, target: tuple[str, int]) -> None:
         self._target = target
@@ -196,12 +196,12 @@ class Relay:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(target=self._serve, args=[self._listener], daemon=True).start()
 
     def cut(self) -> None:
-        """Refuse new connections and end the present ones."""
+        """Refuse new connections and close the existing ones."""
         if self._listener is not None:
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
@@ -248,7 +248,7 @@ def _end(connection: socket.socket) -> None:
 @contextmanager
 def relayed(target: tuple[str, int]) -> Iterator[Relay]:
     relay = Relay(target)
-    relay.mend()
+    relay.restore()
     try:
         yield relay
     finally:

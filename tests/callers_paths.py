@@ -1,4 +1,4 @@
-"""A plugin of pytest's for `./run.sh test`: paths count from the folder run.sh was called in.
+"""A pytest plugin for `./run.sh test`: resolves paths against the folder run.sh was called in.
 
 pytest itself runs in Bucketline's folder. Only its own parser knows which arguments are paths.
 """

@@ -1,7 +1,7 @@
-"""A store that compares before it writes: the embedded one, behind a proxy that does the comparing.
+"""A store with conditional writes: the embedded one, behind a proxy that checks the conditions.
 
-It answers as S3 does to If-Match and If-None-Match of a PUT or DELETE; whatever else comes it hands
-on as it is. While it compares and writes, no other write passes.
+The proxy replies as S3 does to If-Match and If-None-Match of a PUT or DELETE, and forwards all
+other requests unchanged. It checks and writes under a lock.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ OF_THE_CONNECTION = ("Transfer-Encoding", "Connection", "Date", "Server")
 
 
 class ConditionalStore(ThreadingHTTPServer):
-    """The proxy, and what it was asked to write: method and path."""
+    """The proxy, and the method and path of each write it received."""
 
     daemon_threads = True
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.backend = urlsplit(str(settings.s3_endpoint))
-        self.turn = threading.Lock()
+        self.write_lock = threading.Lock()
         self.writes: list[tuple[str, str]] = []
         self.settings = settings.model_copy(
             update={"s3_endpoint": f"http://127.0.0.1:{self.server_address[1]}"}
@@ -38,26 +38,26 @@ class ConditionalStore(ThreadingHTTPServer):
         self._store = ObjectStore(settings)
 
     def etag_at(self, path: str) -> str | None:
-        """The ETag as S3 spells it; None where there is no object."""
+        """The ETag as S3 returns it; None if there is no object."""
         bucket, _, key = unquote(urlsplit(path).path).removeprefix("/").partition("/")
         etag = self._store.etag(bucket, key)
         return None if etag is None else f'"{etag}"'
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Compares before a write, and hands everything on."""
+    """Checks the conditions of writes, and forwards requests."""
 
     protocol_version = "HTTP/1.1"
     server: ConditionalStore
 
     def answer(self) -> None:
-        """Take one request."""
+        """Answer one request."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.command not in ("PUT", "DELETE"):
             self.forward(body)
             return
         self.server.writes.append((self.command, self.path))
-        with self.server.turn:
+        with self.server.write_lock:
             if self.is_as_expected():
                 self.forward(body)
             else:
@@ -98,7 +98,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def conditional_store(settings: Settings) -> Iterator[ConditionalStore]:
-    """The store of these settings, with conditions."""
+    """The store of these settings, with conditional writes."""
     with ConditionalStore(settings) as store:
         thread = threading.Thread(target=store.serve_forever, args=(0.05,))
         thread.start()

@@ -1,7 +1,8 @@
 """Real servers for every test: one PostgreSQL and one object store, a database and buckets each.
 
 The controlling process makes one LOCAL_DIR; every worker holds the stack in it. A test gets
-a database cloned from its worker's migrated template, and buckets of its own.
+a database cloned from its worker's migrated template, and buckets of its own. The worker clones
+databases ahead of the tests and drops them after them, in a thread.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import shutil
 import tempfile
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from minio import Minio
 from sqlalchemy import Engine, create_engine, text
+from urllib3 import PoolManager
 
 from etl import local
 from etl.cli.common import CALLERS_FOLDER
@@ -67,7 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _remove(directory: Path) -> None:
-    """Remove the folder as soon as its servers have gone, which they do by themselves."""
+    """Remove the folder once its servers have ended, which they do by themselves."""
     deadline = time.monotonic() + 15
     while directory.exists() and time.monotonic() < deadline:
         shutil.rmtree(directory, ignore_errors=True)
@@ -86,12 +89,25 @@ def stack() -> Iterator[Settings]:
     """The embedded servers, shared by all workers, held for this worker's whole session."""
     settings = Settings(_env_file=None, local_dir=Path(os.environ[TEST_DIR]) / "local")
     with local.running(settings) as filled:
+        _disable_fsync(filled)
         yield filled
+
+
+def _disable_fsync(stack: Settings) -> None:
+    """Skip flushing to disk: no test of the shared stack survives a crash of the machine."""
+    engine = create_engine(stack.sqlalchemy_url, isolation_level="AUTOCOMMIT")
+    for statement in (
+        "ALTER SYSTEM SET fsync = off",
+        "ALTER SYSTEM SET full_page_writes = off",
+        "SELECT pg_reload_conf()",
+    ):
+        _execute(engine, statement)
+    engine.dispose()
 
 
 @pytest.fixture(scope="session")
 def admin(stack: Settings) -> Iterator[Engine]:
-    """An engine that may make and drop databases."""
+    """An engine that may create and drop databases."""
     engine = create_engine(stack.sqlalchemy_url, isolation_level="AUTOCOMMIT")
     yield engine
     engine.dispose()
@@ -106,6 +122,37 @@ def template(stack: Settings, admin: Engine) -> str:
     migrate(engine)
     engine.dispose()
     return name
+
+
+class Databases:
+    """Clones of the template: the next one is created, and used ones are dropped, in a thread."""
+
+    def __init__(self, admin: Engine, template: str, thread: ThreadPoolExecutor) -> None:
+        self._admin = admin
+        self._template = template
+        self._thread = thread
+        self._next = thread.submit(self._create)
+
+    def take(self) -> str:
+        """The name of a new migrated database."""
+        name = self._next.result()
+        self._next = self._thread.submit(self._create)
+        return name
+
+    def drop(self, name: str) -> None:
+        self._thread.submit(_execute, self._admin, f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _create(self) -> str:
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        _execute(self._admin, f"CREATE DATABASE {name} TEMPLATE {self._template}")
+        return name
+
+
+@pytest.fixture(scope="session")
+def databases(admin: Engine, template: str) -> Iterator[Databases]:
+    """This worker's supply of migrated, empty databases."""
+    with ThreadPoolExecutor(1) as thread:
+        yield Databases(admin, template, thread)
 
 
 def _execute(admin: Engine, statement: str) -> None:
@@ -123,10 +170,9 @@ def _on_database(settings: Settings, name: str) -> Settings:
 
 
 @pytest.fixture
-def settings(stack: Settings, admin: Engine, template: str) -> Iterator[Settings]:
+def settings(stack: Settings, databases: Databases) -> Iterator[Settings]:
     """Settings with a fresh migrated database and fresh buckets."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    _execute(admin, f"CREATE DATABASE {name} TEMPLATE {template}")
+    name = databases.take()
     fresh = _on_database(stack, name).model_copy(
         update={
             "source_bucket": f"src-{name.replace('_', '-')}",
@@ -139,12 +185,12 @@ def settings(stack: Settings, admin: Engine, template: str) -> Iterator[Settings
     for bucket in fresh.buckets:
         store.ensure_bucket(bucket)
     yield fresh
-    _execute(admin, f"DROP DATABASE {name} WITH (FORCE)")
+    databases.drop(name)
 
 
 @pytest.fixture
 def empty_database(stack: Settings, admin: Engine) -> Iterator[Settings]:
-    """Settings with a database that holds nothing at all."""
+    """Settings with an empty database, without tables."""
     name = f"empty_{uuid.uuid4().hex[:12]}"
     _execute(admin, f"CREATE DATABASE {name}")
     yield _on_database(stack, name)
@@ -152,20 +198,17 @@ def empty_database(stack: Settings, admin: Engine) -> Iterator[Settings]:
 
 
 @pytest.fixture
-def fresh_database(
-    settings: Settings, admin: Engine, template: str
-) -> Iterator[Callable[[], Settings]]:
-    """Makes further databases over the test's own buckets; all are dropped at the end."""
+def fresh_database(settings: Settings, databases: Databases) -> Iterator[Callable[[], Settings]]:
+    """A function that creates further databases for the test's buckets, dropped at the end."""
     names: list[str] = []
 
     def make() -> Settings:
-        names.append(f"fresh_{uuid.uuid4().hex[:12]}")
-        _execute(admin, f"CREATE DATABASE {names[-1]} TEMPLATE {template}")
+        names.append(databases.take())
         return _on_database(settings, names[-1])
 
     yield make
     for name in names:
-        _execute(admin, f"DROP DATABASE {name} WITH (FORCE)")
+        databases.drop(name)
 
 
 @pytest.fixture
@@ -178,19 +221,19 @@ def engine(settings: Settings) -> Iterator[Engine]:
 
 @pytest.fixture
 def store(settings: Settings) -> ObjectStore:
-    """Our own view of the object store."""
+    """The product's client of the object store."""
     return ObjectStore(settings)
 
 
 @pytest.fixture
 def manager(settings: Settings) -> DataManager:
-    """What makes runs on the test's database and buckets."""
+    """The manager, which makes runs on the test's database and buckets."""
     return DataManager(settings)
 
 
 @pytest.fixture
 def brokers() -> Iterator[Brokers]:
-    """Kafka brokers of the test's own."""
+    """Kafka brokers for this test only."""
     brokers = Brokers()
     yield brokers
     brokers.end()
@@ -198,7 +241,7 @@ def brokers() -> Iterator[Brokers]:
 
 @pytest.fixture
 def consuming(tmp_path: Path) -> Iterator[Callable[[Settings], Consuming]]:
-    """Starts consumers as processes of their own; all are ended with the test."""
+    """A function that starts consumers as processes; all are ended with the test."""
     started: list[Consuming] = []
 
     def start(settings: Settings) -> Consuming:
@@ -211,7 +254,7 @@ def consuming(tmp_path: Path) -> Iterator[Callable[[Settings], Consuming]]:
 
 
 class TestBucket:
-    """The source bucket as a user of the store sees it: put, remove, keys."""
+    """The source bucket through a client that shares no code with the product."""
 
     __test__ = False
 
@@ -251,14 +294,14 @@ class TestBucket:
 def wait_until(
     condition: Callable[[], object], *, seconds: float = 30, pause: float = 0.02
 ) -> None:
-    """Return as soon as the condition holds; fail when it does not in time."""
+    """Return as soon as the condition holds; fail if it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
         time.sleep(pause)
 
 
-def minio_client(settings: Settings) -> Minio:
+def minio_client(settings: Settings, http_client: PoolManager | None = None) -> Minio:
     assert settings.s3_endpoint
     assert settings.s3_secret_key
     return Minio(
@@ -267,6 +310,7 @@ def minio_client(settings: Settings) -> Minio:
         settings.s3_secret_key.get_secret_value(),
         secure=False,
         region=settings.s3_region,
+        http_client=http_client,
     )
 
 

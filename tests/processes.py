@@ -1,4 +1,4 @@
-"""Commands of ours and the API as processes of their own, with the very settings of a test."""
+"""Bucketline's commands and the API as processes with the settings of a test."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ api.server.serve(
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The environment in which a process reads these very settings."""
+    """The environment in which a process reads exactly these settings."""
     values: dict[str, str] = {"PATH": os.environ["PATH"], PROGRAM: "./run.sh"}
     for name, value in settings:
         if value == Settings.model_fields[name].get_default(call_default_factory=True):
@@ -62,7 +62,7 @@ def start(
     stdout: IO[Any] | int | None = None,
     stderr: IO[Any] | int | None = None,
 ) -> subprocess.Popen[bytes]:
-    """`python -m etl COMMAND …`, begun."""
+    """Start `python -m etl COMMAND …`."""
     return subprocess.Popen(
         [sys.executable, "-m", "etl", *command],
         cwd=ROOT,
@@ -79,10 +79,11 @@ def serving(
     send_buffer_bytes: int = 0,
     timeouts: Timeouts = DEFAULT_TIMEOUTS,
 ) -> Iterator[tuple[str, int, subprocess.Popen[str]]]:
-    """The API, which waits so long for a reader who takes nothing: host, port and process.
+    """The API in its own process: host, port and process.
 
-    The kernel holds so many bytes for such a reader; with 0, as many as it likes. `timeouts` are
-    those for sending requests.
+    It waits `patience_seconds` for a client that reads nothing. The kernel buffers up to
+    `send_buffer_bytes` for such a client; 0 leaves its default. `sending` holds the timeouts for
+    requests.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -1,7 +1,7 @@
-"""Proxies to put before a real object store: one that delays, one that answers in its stead.
+"""Proxies in front of a real object store: one that delays, and one that injects faults.
 
-The first passes bytes on, each so long after it came: a store that is far away. The second
-speaks HTTP, and answers some requests itself: a store that asks for less, or hangs.
+The first forwards bytes after a delay, like a distant store. The second speaks HTTP and answers
+some requests itself, like a store that throttles or hangs.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from urllib.parse import urlsplit
 from etl.settings import Settings
 from tests.processes import ROOT
 
-# -- far away
+# -- delayed
 
 
 class _End(asyncio.Protocol):
-    """One end of a delayed connection: what it receives goes on to the other, so much later.
+    """One end of a delayed connection, which forwards received bytes to the other after the delay.
 
-    There is no limit to how many bytes are on the way, so a delay costs no bandwidth.
+    The number of bytes in transit is unlimited, so the delay does not reduce the bandwidth.
     """
 
     def __init__(self, delay: float) -> None:
         self.other: _End | None = None
         self._delay = delay
-        self._transport: asyncio.Transport | None = None
-        self._on_the_way = deque[bytes]()
-        self._early = deque[bytes]()  # came before there was another end
+        self.transport: asyncio.Transport | None = None
+        self._in_transit = deque[bytes]()
+        self._early = deque[bytes]()  # received before the other end existed
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self.transport = transport
 
     def data_received(self, data: bytes) -> None:
         if self.other is None:
             self._early.append(data)
             return
-        self._on_the_way.append(data)
+        self._in_transit.append(data)
         asyncio.get_running_loop().call_later(self._delay, self._deliver)
 
     def join(self, other: _End) -> None:
@@ -59,17 +59,17 @@ class _End(asyncio.Protocol):
         self.data_received(b"")
 
     def _deliver(self) -> None:
-        data = self._on_the_way.popleft()  # in their order, also of two that came at once
-        if self.other is None or self.other._transport is None:  # noqa: SLF001 - its twin
+        data = self._in_transit.popleft()  # in order, even if two arrived at once
+        if self.other is None or self.other.transport is None:
             return
         if data:
-            self.other._transport.write(data)  # noqa: SLF001
+            self.other.transport.write(data)
         else:
-            self.other._transport.close()  # noqa: SLF001
+            self.other.transport.close()
 
 
 class _Entry(_End):
-    """The end of the client; the other is connected a round trip later, as a handshake takes."""
+    """The client's end; the other connects one round trip later, as after a handshake."""
 
     def __init__(self, delay: float, port: int) -> None:
         super().__init__(delay)
@@ -98,8 +98,8 @@ async def _delay(port: int, delay: float) -> None:
 
 
 @contextmanager
-def far_away(settings: Settings, seconds_each_way: float) -> Iterator[Settings]:
-    """Settings with which the object store is so far away; the proxy is a process of its own."""
+def delayed_store(settings: Settings, seconds_each_way: float) -> Iterator[Settings]:
+    """Settings with a delayed object store; the proxy runs in its own process."""
     command = [sys.executable, "-m", "tests.proxies", _port(settings), str(seconds_each_way)]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -122,7 +122,7 @@ def _at(settings: Settings, port: int) -> Settings:
 # -- faulty
 
 HANG, CUT, STALL = range(3)
-Fault = int | None  # a status, HANG, CUT or STALL in the content, or None: the store answers
+Fault = int | None  # a status; HANG, or CUT or STALL in the content; None: the store answers
 _CODES = {503: "SlowDown", 429: "TooManyRequests", 500: "InternalError"}
 
 
@@ -137,7 +137,7 @@ class _Faulty(ThreadingHTTPServer):
         self.ended = threading.Event()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Clients that gave up are no news."""
+        """Ignore clients that disconnected."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -146,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Faulty
     _HOPS: ClassVar = {"transfer-encoding", "connection"}
 
-    def _pass_on(self) -> None:
+    def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         fault = self.server.fault(self.path) if self.command == "GET" else None
         if fault in (None, CUT, STALL):
@@ -158,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
             code = f"<Error><Code>{_CODES[fault]}</Code><Message>Less.</Message></Error>"
             self._answer(fault, {"Content-Type": "application/xml"}, code.encode())
 
-    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _pass_on  # noqa: N815 - as the class has it
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _handle  # noqa: N815 - the names of the base class
 
     def _ask_store(self, body: bytes, fault: Fault) -> None:
         connection = HTTPConnection("127.0.0.1", self.server.store_port)
@@ -183,12 +183,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def faulty(settings: Settings, fault: Callable[[str], Fault]) -> Iterator[Settings]:
-    """Settings with a store that answers a GET of a path with the fault `fault` gives for it."""
+    """Settings with a store that answers the GET of a path with the fault `fault(path)`."""
     server = _Faulty(int(_port(settings)), fault)
     thread = threading.Thread(target=server.serve_forever, args=[0.05], daemon=True)
     thread.start()

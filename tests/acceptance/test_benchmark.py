@@ -1,4 +1,4 @@
-"""The benchmark at a tiny size, which only proves that it works, on the servers of the tests."""
+"""The benchmark at its smallest size, on the tests' own servers: every scenario works."""
 
 from __future__ import annotations
 

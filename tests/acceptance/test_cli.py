@@ -1,4 +1,4 @@
-"""The commands, as processes of their own on a LOCAL_DIR of their own."""
+"""The commands as separate processes, with a LOCAL_DIR of their own."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_up_seeds_runs_and_serves(up: str):
 
 
 @pytest.mark.usefixtures("up")
-def test_status_counts_what_is_there(command: Command):
+def test_status_counts_users_objects_and_problems(command: Command):
     found = command("status", "--json")
     assert found.returncode == 0, found.stderr
     facts = json.loads(found.stdout)
@@ -127,7 +127,7 @@ def test_status_counts_what_is_there(command: Command):
 
 
 @pytest.mark.usefixtures("up")
-def test_problems_lists_what_is_wrong_with_the_sample(command: Command):
+def test_problems_lists_the_faults_of_the_sample(command: Command):
     everything = json.loads(command("problems", "--json").stdout)
     facts = json.loads(command("status", "--json").stdout)
     assert len(everything) == sum(facts["problems"].values())
@@ -162,7 +162,7 @@ def test_verify_is_clean_until_the_bucket_changes(command: Command, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("up")
-def test_up_subscribes_and_what_is_put_comes_in_by_itself(command: Command, tmp_path: Path):
+def test_up_subscribes_and_loads_new_objects_by_events(command: Command, tmp_path: Path):
     targets = json.loads(command("events", "list", "--json").stdout)
     assert [target["id"].startswith("bucketline-") for target in targets] == [True]
     assert "The scheduler listens" in command("events", "list", EVENT_LISTEN="1").stdout
@@ -178,7 +178,7 @@ def test_up_subscribes_and_what_is_put_comes_in_by_itself(command: Command, tmp_
     )
 
 
-def test_env_prints_what_psql_aws_and_curl_read(command: Command, up: str):
+def test_env_prints_variables_for_psql_aws_and_curl(command: Command, up: str):
     lines = command("env").stdout.splitlines()
     values = dict(shlex.split(line.removeprefix("export "))[0].split("=", 1) for line in lines)
     assert {"S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "PGPASSWORD", "DATABASE_URL"} <= values.keys()
@@ -194,7 +194,7 @@ def test_a_second_up_in_the_same_place_is_refused(command: Command):
     assert "up already" in second.stderr
 
 
-def test_env_without_a_stack_says_what_to_start(command: Command, tmp_path: Path):
+def test_env_without_a_stack_names_the_command_to_start(command: Command, tmp_path: Path):
     found = command("env", LOCAL_DIR=str(tmp_path))
     assert found.returncode == 2
     assert "./run.sh up" in found.stderr
@@ -224,13 +224,13 @@ def test_an_error_is_words_and_an_exit_code(
     assert "hunter2" not in found.stderr
 
 
-def test_an_empty_folder_is_said_to_be_empty(command: Command, tmp_path: Path):
+def test_seeding_an_empty_folder_reports_it(command: Command, tmp_path: Path):
     found = command("seed", str(tmp_path))
     assert found.returncode == 2
     assert "contains no files" in found.stderr
 
 
-def test_env_gives_no_address_of_an_api_that_was_killed(tmp_path: Path, command: Command):
+def test_env_prints_no_address_of_a_killed_api(tmp_path: Path, command: Command):
     (tmp_path / "api.url").write_text("http://127.0.0.1:9\n")
     (tmp_path / "up.lock").touch()
     elsewhere = {
@@ -245,6 +245,6 @@ def test_env_gives_no_address_of_an_api_that_was_killed(tmp_path: Path, command:
     assert "API_URL" not in found.stdout
 
 
-def test_every_command_has_a_word_of_help():
+def test_every_command_has_help():
     for name, command in commands.commands.items():
         assert command.help, name

@@ -22,7 +22,7 @@ from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.sync.manager import DataManager
 from tests.conftest import TestBucket, wait_until
-from tests.pictures import plain
+from tests.sample_images import plain
 
 ROOT = Path(__file__).parents[2]
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
@@ -141,14 +141,14 @@ def ask_everything(url: str, bucket: TestBucket, folder: Path, *options: str) ->
     return int(found[1])
 
 
-def test_the_api_does_what_its_document_says(api: str, bucket: TestBucket, tmp_path: Path):
+def test_api_conforms_to_its_openapi_description(api: str, bucket: TestBucket, tmp_path: Path):
     phases = "--phases=examples,fuzzing,stateful"
     assert ask_everything(api, bucket, tmp_path, phases, "--max-examples=8", "--seed=1") >= 150
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_the_api_does_what_its_document_says_in_thousands_of_cases(
+def test_api_conforms_to_its_description_in_thousands_of_cases(
     api: str, bucket: TestBucket, tmp_path: Path
 ):
     assert ask_everything(api, bucket, tmp_path, "--max-examples=150") >= 2000

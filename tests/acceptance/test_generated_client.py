@@ -1,4 +1,4 @@
-"""A client that a generator makes of /openapi.json, and that knows nothing else, works."""
+"""A client generated from /openapi.json works without further knowledge."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pydantic import SecretStr
 from etl.images.indexer import ThumbnailIndexer
 from etl.model.roles import Role, entry_for, new_key
 from etl.model.values import Trigger
-from tests.pictures import plain
 from tests.processes import serving
+from tests.sample_images import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,13 +8,13 @@ from sqlalchemy import Engine, text
 
 from etl.settings import Settings
 from etl.verify import verify
-from tests.awkward import check_events
+from tests.awkward_keys import check_awkward_keys
 from tests.brokers import TOPIC, Brokers, Start, notification
 from tests.conftest import TestBucket, wait_until
 from tests.integration.test_schedule import runs, scheduling
 
 
-def test_an_object_that_kafka_tells_of_is_loaded_without_waiting_for_the_interval(
+def test_object_announced_by_kafka_is_loaded_before_the_interval(
     brokers: Brokers, consuming: Start, settings: Settings, engine: Engine, bucket: TestBucket
 ):
     def names() -> dict[str, str]:
@@ -44,4 +44,4 @@ def test_events_from_kafka_name_awkward_keys(
         brokers.send(TOPIC, [notification(key, settings.source_bucket, event_name)])
 
     consuming(brokers.settings(settings))
-    check_events(settings, engine, tell)
+    check_awkward_keys(settings, engine, tell)

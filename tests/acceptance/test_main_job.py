@@ -1,4 +1,4 @@
-"""The main job on the original task's own data: files in a bucket, a run, rows and output.csv."""
+"""The original task's data: files in a bucket, a run, then rows and output.csv."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The examples of README.md, of the tutorial and of `up`, run as printed in an empty folder."""
+"""The lines that README.md and `up` print to try out, run as printed in an empty folder."""
 
 from __future__ import annotations
 

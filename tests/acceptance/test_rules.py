@@ -1,4 +1,4 @@
-"""The rules of the data, each as a user of the bucket meets it."""
+"""The data rules, as a user of the bucket observes them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run(manager: DataManager, settings: Settings, engine: Engine) -> Run:
     return go
 
 
-def test_a_mended_file_under_the_same_key_replaces_its_row(
+def test_corrected_file_under_the_same_key_replaces_its_row(
     bucket: TestBucket, run: Run, query: Query
 ):
     bucket.user("1.csv", "Ann", "Lee", 5)
@@ -60,7 +60,7 @@ def test_a_mended_file_under_the_same_key_replaces_its_row(
     assert query("SELECT first_name, birthts FROM users") == [("Anna", 6)]
 
 
-def test_a_replacement_with_fewer_rows_retires_those_that_are_gone(
+def test_replacement_with_fewer_rows_retires_the_missing_users(
     bucket: TestBucket, run: Run, query: Query
 ):
     header = "user_id,first_name,last_name,birthts\n"
@@ -72,7 +72,7 @@ def test_a_replacement_with_fewer_rows_retires_those_that_are_gone(
     assert query("SELECT user_id FROM users WHERE retired_at IS NULL") == [("a",)]
 
 
-def test_a_removed_object_retires_its_user_and_its_return_brings_the_user_back(
+def test_removed_object_retires_its_user_until_it_returns(
     bucket: TestBucket, run: Run, query: Query
 ):
     bucket.user("1.csv")
@@ -90,7 +90,7 @@ def test_a_removed_object_retires_its_user_and_its_return_brings_the_user_back(
     assert query("SELECT count(*) FROM users WHERE retired_at IS NULL") == [(2,)]
 
 
-def test_an_image_may_come_before_its_user_and_go_again(
+def test_image_may_precede_its_user_and_be_removed(
     bucket: TestBucket, run: Run, query: Query, settings: Settings
 ):
     bucket.put("faces/1.PNG", b"image")
@@ -116,7 +116,7 @@ def images_of(query: Query) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("name", [NFC, NFD, MIXED])
 @pytest.mark.parametrize("image", [NFC, NFD, MIXED])
-def test_an_image_is_joined_whatever_the_form_of_unicode(
+def test_image_matches_its_user_in_any_unicode_form(
     bucket: TestBucket, run: Run, query: Query, name: str, image: str
 ):
     bucket.user(f"{name}.csv")
@@ -134,7 +134,7 @@ def test_an_image_is_joined_whatever_the_form_of_unicode(
     assert images_of(query) == [(name, f"{image}.png")]
 
 
-def test_an_image_is_every_user_s_whose_id_is_the_same_in_nfc(
+def test_image_belongs_to_every_user_with_the_same_nfc_id(
     bucket: TestBucket, run: Run, query: Query
 ):
     for name in (NFC, NFD, MIXED):
@@ -167,9 +167,7 @@ def test_a_name_that_only_nfc_makes_ascii_stays_itself(bucket: TestBucket, run: 
     assert images_of(query) == [("K", "K.png"), (kelvin, f"{kelvin}.png")]
 
 
-def test_a_first_load_joins_images_whatever_the_form_of_unicode(
-    bucket: TestBucket, run: Run, query: Query
-):
+def test_first_load_matches_images_in_any_unicode_form(bucket: TestBucket, run: Run, query: Query):
     rows = "".join(f"{n:05},A,B,{n}\n" for n in range(10_000))
     bucket.put("all.csv", f"user_id,{HEADER}\n{rows}{NFD},A,B,1\n{NFC},A,B,1\n")
     bucket.put(f"{NFC}.png", b"image")
@@ -196,7 +194,7 @@ def test_of_several_images_the_newest_is_the_users(
     assert query("SELECT img_path FROM users") == [(f"{settings.source_bucket}/z/1.png",)]
 
 
-def test_the_newest_object_wins_a_user_and_the_shadowed_row_comes_back(
+def test_newest_object_wins_until_removed_and_shadow_returns(
     bucket: TestBucket, run: Run, query: Query
 ):
     bucket.user("z/1.csv", "Old")
@@ -315,7 +313,7 @@ def test_birthdates_that_could_be_seconds_are_a_warning(
     assert found == [("all.csv", None, "warning")] * warned
 
 
-def test_seconds_still_to_come_are_a_warning_when_they_have_come(
+def test_future_seconds_become_a_warning_once_past(
     bucket: TestBucket, settings: Settings, query: Query
 ):
     noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -357,7 +355,7 @@ def test_rows_without_delimiters_at_their_end_are_loaded(
     ]
 
 
-def test_a_thousand_problems_of_an_object_are_stored_and_the_rest_counted(
+def test_first_thousand_problems_are_stored_and_the_rest_counted(
     bucket: TestBucket, run: Run, query: Query
 ):
     rows = "x\n" * 700 + "a,A,B,soon\n" * 700 + "b,A,B,1\n"
@@ -407,7 +405,7 @@ def test_unknown_columns_are_kept(bucket: TestBucket, run: Run, query: Query):
     ]
 
 
-def test_bad_rows_and_objects_become_problems_and_stop_nobody(
+def test_bad_rows_and_objects_become_problems_and_stop_no_run(
     bucket: TestBucket, run: Run, query: Query
 ):
     bucket.user("1.csv", "Good")
@@ -425,9 +423,7 @@ def test_bad_rows_and_objects_become_problems_and_stop_nobody(
     ]
 
 
-def test_an_object_that_goes_bad_retires_its_user_as_a_fresh_run_would(
-    bucket: TestBucket, run: Run, query: Query
-):
+def test_object_that_becomes_invalid_retires_its_user(bucket: TestBucket, run: Run, query: Query):
     bucket.user("1.csv")
     run()
     bucket.put("1.csv", "nonsense")
@@ -437,7 +433,7 @@ def test_an_object_that_goes_bad_retires_its_user_as_a_fresh_run_would(
     assert query("SELECT count(*) FROM users WHERE retired_at IS NULL") == [(1,)]
 
 
-def test_what_a_name_holds_is_never_syntax(bucket: TestBucket, run: Run, query: Query):
+def test_names_are_never_interpreted_as_syntax(bucket: TestBucket, run: Run, query: Query):
     bucket.put(
         "o'1.csv",
         'first_name,last_name,birthts\n"a\n\\.\nb","x"";DROP TABLE users;--",1\n',
@@ -461,7 +457,7 @@ def test_the_day_a_birthdate_falls_on_is_that_of_utc(bucket: TestBucket, run: Ru
     ]
 
 
-def test_a_birthdate_of_tomorrow_is_loaded_when_tomorrow_has_come(
+def test_future_birthdate_is_loaded_once_its_day_arrives(
     bucket: TestBucket, settings: Settings, query: Query
 ):
     noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -497,7 +493,7 @@ def test_a_mass_retirement_is_refused_until_allowed_by_name(
     assert run().objects_changed == 0
 
 
-def test_a_missing_bucket_is_an_error_and_never_an_empty_one(
+def test_missing_bucket_is_an_error_and_not_an_empty_one(
     crowd: TestBucket, run: Run, settings: Settings, query: Query
 ):
     run()
@@ -549,7 +545,7 @@ def test_a_first_load_of_many_users_leaves_every_index_in_place(
     assert (counts.rows_unchanged, counts.rows_loaded) == (12_000, 1)
 
 
-def test_an_object_gone_before_it_is_fetched_has_a_fate_of_its_own(
+def test_object_removed_before_its_fetch_is_counted_separately(
     bucket: TestBucket, settings: Settings, engine: Engine
 ):
     class Vanishing(ObjectStore):
@@ -566,7 +562,7 @@ def test_an_object_gone_before_it_is_fetched_has_a_fate_of_its_own(
     assert verify(settings, engine) == []
 
 
-def test_the_live_users_of_a_run_are_those_of_the_run_that_ended_last(
+def test_live_users_are_those_of_the_run_that_ended_last(
     bucket: TestBucket, manager: DataManager, engine: Engine
 ):
     """A request gets its id long before it runs."""
@@ -579,9 +575,7 @@ def test_the_live_users_of_a_run_are_those_of_the_run_that_ended_last(
     assert manager.run(Trigger.CLI).counts.users_live == 2
 
 
-def test_a_future_birthdate_padded_with_zeros_is_looked_at_again_too(
-    bucket: TestBucket, settings: Settings
-):
+def test_future_birthdate_padded_with_zeros_is_read_again(bucket: TestBucket, settings: Settings):
     noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
     tomorrow = int(datetime(2026, 3, 2, tzinfo=UTC).timestamp() * 1000)
     bucket.put("1.csv", f"first_name,last_name,birthts\nA,B,{'0' * 120}{tomorrow}\n")

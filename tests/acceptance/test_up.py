@@ -1,4 +1,4 @@
-"""`up` over servers that are not the embedded ones, and what it makes of children that end."""
+"""`up` with external servers, and its handling of child processes that end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from etl.local.ports import any_free_port
 from etl.settings import Settings
 from tests.brokers import relayed
 from tests.conftest import TestBucket, wait_until
-from tests.dull_store import dull
+from tests.notification_proxy import without_notifications
 from tests.processes import ROOT, environment
 
 
@@ -111,7 +111,7 @@ def count_users(engine: Engine) -> int:
         return int(connection.execute(text("SELECT count(*) FROM users")).scalar_one())
 
 
-def test_bucket_and_database_of_others_get_no_sample(
+def test_external_bucket_and_database_get_no_sample(
     settings: Settings, up: Callable[..., Up], bucket: TestBucket, engine: Engine
 ):
     started = up(settings=changed(settings))
@@ -122,7 +122,7 @@ def test_bucket_and_database_of_others_get_no_sample(
     assert count_users(engine) == 0
 
 
-def test_embedded_store_gets_no_sample_for_the_database_of_others(
+def test_embedded_store_gets_no_sample_for_an_external_database(
     settings: Settings, up: Callable[..., Up], engine: Engine
 ):
     store = {"s3_endpoint": None, "s3_access_key": None, "s3_secret_key": None}
@@ -132,7 +132,7 @@ def test_embedded_store_gets_no_sample_for_the_database_of_others(
     assert count_users(engine) == 0
 
 
-def test_seed_into_the_store_of_others_needs_a_path(
+def test_seed_into_an_external_store_needs_a_path(
     settings: Settings, bucket: TestBucket, tmp_path: Path
 ):
     for words in (["seed"], ["seed", "--if-empty"]):
@@ -153,7 +153,7 @@ def test_seed_into_the_store_of_others_needs_a_path(
     assert bucket.keys() == ["1000.csv"]
 
 
-def test_seed_names_what_it_left_out_and_fails_at_the_end(
+def test_seed_names_skipped_files_and_fails_at_the_end(
     settings: Settings, bucket: TestBucket, tmp_path: Path
 ):
     folder = tmp_path / "folder"
@@ -197,7 +197,7 @@ def test_unreadable_file_and_folder_are_named_and_stop_no_other(
     assert bucket.keys() == ["good.csv"]
 
 
-def test_seed_does_not_upload_what_bucketline_keeps_in_the_folder(
+def test_seed_does_not_upload_files_of_bucketline_itself(
     settings: Settings, bucket: TestBucket, tmp_path: Path
 ):
     (tmp_path / "good.csv").write_text("first_name,last_name,birthts\nA,B,0\n")
@@ -212,7 +212,7 @@ def test_seed_does_not_upload_what_bucketline_keeps_in_the_folder(
 @pytest.mark.usefixtures("bucket")
 def test_up_names_a_store_without_notifications(settings: Settings, up: Callable[..., Up]):
     arn = {"event_arns": "arn:minio:sqs::1:webhook", "event_listen": True}
-    with dull(settings, "takes it for a bucket") as without:
+    with without_notifications(settings, "treats it as a bucket") as without:
         started = up(settings=changed(without, **arn))
         started.await_words("Ctrl-C ends")
         started.end()
@@ -259,7 +259,7 @@ def test_child_that_waits_for_the_database_is_reported_once(
         assert started.said().count("The api cannot reach a service that it needs") == 1
         assert "PostgreSQL is not available" in started.said()
         assert started.process.poll() is None
-        relay.mend()
+        relay.restore()
         wait_until(lambda: started.log("api").count("API listening") == 2, seconds=180)
     assert started.said().count("The api") == 2  # it was killed, and it waits
 

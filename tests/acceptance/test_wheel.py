@@ -1,4 +1,4 @@
-"""The wheel, installed: `bucketline up` in a folder whose modules are somebody else's."""
+"""The installed wheel: `bucketline up` in a folder with unrelated modules."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_version_is_shown_in_any_folder(bucketline: Path, hostile: Path):
     assert (shown.stdout, shown.stderr) == (f"bucketline {__version__}\n", "")
 
 
-def test_wheel_says_what_it_is_and_what_it_needs(wheel: Path):
+def test_wheel_declares_its_name_and_requirements(wheel: Path):
     with zipfile.ZipFile(wheel) as archive:
         (path,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         facts = message_from_string(archive.read(path).decode())

@@ -1,4 +1,4 @@
-"""Stores that ask for less, hang or break off: every object is loaded all the same."""
+"""Stores that throttle, hang or disconnect: every object is still loaded."""
 
 from __future__ import annotations
 
@@ -96,16 +96,14 @@ def test_hangs_and_errors_lose_no_object(
     assert min(busy.limits) <= AT_ONCE // 2
 
 
-def test_parts_of_a_huge_object_are_asked_for_again(
-    wide: Settings, bucket: TestBucket, engine: Engine
-):
+def test_parts_of_a_huge_object_are_retried(wide: Settings, bucket: TestBucket, engine: Engine):
     rows = "".join(f"{number},Ann,Lee,0\n" for number in range(300_000))
     bucket.put("huge.csv", f"user_id,first_name,last_name,birthts\n{rows}")
     load(wide, Busy(503, among=1))
     assert users(engine) == 300_000
 
 
-def test_awkward_keys_are_asked_for_again(wide: Settings, bucket: TestBucket, engine: Engine):
+def test_requests_for_awkward_keys_are_retried(wide: Settings, bucket: TestBucket, engine: Engine):
     keys = [f"\x01{number}.csv" for number in range(20)]
     for key in keys:
         bucket.user(key)

@@ -129,7 +129,7 @@ def server(request: pytest.FixtureRequest, settings: Settings, tmp_path: Path) -
 
 
 def expect_refusal(server: Server, answer: urllib3.BaseHTTPResponse) -> None:
-    """507 with what to do, one line in the log, and a server that goes on."""
+    """507 with a hint, one line in the log, and a server that keeps serving."""
     assert answer.status == 507, answer.data
     assert answer.headers["Content-Type"] == "application/problem+json"
     problem = json.loads(answer.data)
@@ -149,7 +149,7 @@ def pieces() -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_an_upload_without_room_is_a_507(server: Server, bucket: TestBucket, *, chunked: bool):
+def test_upload_on_a_full_disk_returns_507(server: Server, bucket: TestBucket, *, chunked: bool):
     bucket.put("a", "old")
     url = f"{server.url}/objects/{bucket.name}/a"
     answer = http.request("PUT", url, body=pieces() if chunked else BODY)
@@ -159,7 +159,7 @@ def test_an_upload_without_room_is_a_507(server: Server, bucket: TestBucket, *, 
     assert bucket.get("a") == b"new"
 
 
-def test_a_document_without_room_is_a_507(server: Server):
+def test_document_on_a_full_disk_returns_507(server: Server):
     headers = {"Content-Type": "application/json", "X-Request-Id": "mine"}
     url = f"{server.url}/documents?name=a"
     answer = http.request("POST", url, body=b'"' + b"x" * len(BODY) + b'"', headers=headers)
@@ -168,7 +168,7 @@ def test_a_document_without_room_is_a_507(server: Server):
     assert http.request("GET", f"{server.url}/documents/a").status == 404
 
 
-def test_a_form_without_room_for_its_files_is_a_507(server: Server, bucket: TestBucket):
+def test_form_upload_on_a_full_disk_returns_507(server: Server, bucket: TestBucket):
     """The body is kept, and then its files: of the two, the second finds no room."""
     size = 460_000 if "EFBIG" in os.environ.get("PYTEST_CURRENT_TEST", "") else 560_000
     fields = [("file", ("a", bytes(1000))), ("file", ("b", bytes(size)))]
@@ -178,7 +178,7 @@ def test_a_form_without_room_for_its_files_is_a_507(server: Server, bucket: Test
     assert bucket.keys() == []
 
 
-def test_an_answer_without_room_is_cut_off(server: Server, bucket: TestBucket):
+def test_response_on_a_full_disk_is_cut_off(server: Server, bucket: TestBucket):
     """What a reader does not take at once is kept on disk."""
     size = 1 << 20
     bucket.put("a", bytes(size))
@@ -197,7 +197,7 @@ def test_an_answer_without_room_is_cut_off(server: Server, bucket: TestBucket):
     assert server.is_well()
 
 
-def test_a_log_without_room_fails_no_request(
+def test_log_on_a_full_disk_fails_no_request(
     settings: Settings, bucket: TestBucket, tmp_path: Path
 ):
     """The file it goes to takes a few hundred bytes more, which the first lines need."""

@@ -1,4 +1,4 @@
-"""Looking after images, killed at any instant, is made good by the next time."""
+"""Image processing killed at any moment is completed by the next one."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from etl.settings import Settings
 from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket, wait_until
-from tests.pictures import plain
 from tests.processes import start
+from tests.sample_images import plain
 
 IMAGES = 300
 
@@ -74,15 +74,23 @@ def many(bucket: TestBucket, manager: DataManager) -> TestBucket:
     return bucket
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_at_any_moment_the_next_time_makes_it_good(
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("as it begins", marks=pytest.mark.long),
+        pytest.param("before the first thumbnail is put", marks=pytest.mark.long),
+        "with thumbnails put and no facts",
+        "with the facts of some",
+    ],
+)
+def test_image_work_killed_at_any_moment_is_completed_next_time(
     many: TestBucket, settings: Settings, engine: Engine, moment: str
 ):
     kill_when(settings, MOMENTS[moment])
     check_level(settings, engine, len(many.keys()))
 
 
-def test_killed_while_it_removes_the_next_time_makes_it_good(
+def test_image_work_killed_while_removing_is_completed_next_time(
     many: TestBucket, settings: Settings, engine: Engine, manager: DataManager
 ):
     ThumbnailIndexer(settings).run()
@@ -109,7 +117,7 @@ def children_of(process: int) -> set[Path]:
 
 @pytest.mark.usefixtures("many")
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
-def test_told_to_stop_it_leaves_no_process_behind(settings: Settings):
+def test_stopped_image_work_leaves_no_process(settings: Settings):
     with start_work(settings) as process:
         wait_until(lambda: len(children_of(process.pid)) >= 2, seconds=60)
         children = children_of(process.pid)

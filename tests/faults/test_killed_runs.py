@@ -1,4 +1,4 @@
-"""Runs that are killed, doubled, or cut off from their servers lose nothing, double nothing."""
+"""Runs that are killed, concurrent or disconnected lose and duplicate nothing."""
 
 from __future__ import annotations
 
@@ -73,9 +73,7 @@ def contents(engine: Engine) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in rows]
 
 
-def test_the_lock_of_a_dead_holder_is_free_though_its_statement_goes_on(
-    settings: Settings, engine: Engine
-):
+def test_lock_of_a_dead_holder_is_released_during_its_statement(settings: Settings, engine: Engine):
     holder = connect_unpooled(settings)
 
     def hold(connection: Connection) -> None:
@@ -105,7 +103,7 @@ def five_thousand(bucket: TestBucket) -> TestBucket:
 
 
 @pytest.mark.usefixtures("five_thousand")
-def test_a_run_killed_at_any_moment_is_made_good_by_the_next(
+def test_run_killed_at_any_moment_is_completed_by_the_next(
     fresh_database: Callable[[], Settings],
 ):
     ends: dict[str, list[tuple[Any, ...]]] = {}
@@ -126,7 +124,7 @@ def test_a_run_killed_at_any_moment_is_made_good_by_the_next(
     assert all(end == ends["as it begins"] for end in ends.values())
 
 
-def test_of_two_runs_started_at_once_one_works_and_the_other_says_so(
+def test_second_of_two_simultaneous_runs_is_refused(
     bucket: TestBucket, settings: Settings, engine: Engine
 ):
     for n in range(200):
@@ -157,7 +155,7 @@ def test_a_run_refuses_or_waits_while_another_holds_the_lock(
         assert waiting.result().state is RunState.SUCCEEDED
 
 
-def test_many_runs_at_once_take_turns_and_double_nobody(
+def test_concurrent_runs_take_turns_and_duplicate_no_user(
     bucket: TestBucket, settings: Settings, engine: Engine
 ):
     for n in range(50):
@@ -171,7 +169,7 @@ def test_many_runs_at_once_take_turns_and_double_nobody(
 def test_a_lock_holder_that_loses_its_connection_cannot_commit(
     bucket: TestBucket, settings: Settings, engine: Engine
 ):
-    """The connection dies when the listing is read; staging and merge must not go on without it."""
+    """The connection dies once the listing is read; staging and merge must not continue."""
 
     class CutOff(ObjectStore):
         def list_pages(self, bucket: str, split_points: Iterable[str] = ()) -> Iterator[Any]:
@@ -195,7 +193,7 @@ def test_a_lock_holder_that_loses_its_connection_cannot_commit(
     assert is_true(engine, "SELECT state = 'failed' FROM run WHERE id = 1")
 
 
-def test_a_store_that_is_down_fails_the_run_in_time_and_says_why(
+def test_unavailable_store_fails_the_run_in_time(
     settings: Settings, engine: Engine, bucket: TestBucket, manager: DataManager
 ):
     bucket.user("1.csv")
@@ -212,7 +210,7 @@ def test_a_store_that_is_down_fails_the_run_in_time_and_says_why(
 
 
 class Odd(ObjectStore):
-    """Fails in a way nobody foresaw."""
+    """Fails in an unforeseen way."""
 
     def list_pages(self, *_: object) -> NoReturn:
         raise ValueError("The store at http://127.0.0.1:9 is odd.")
@@ -227,7 +225,7 @@ class Odd(ObjectStore):
     ],
     ids=["down", "refused", "bug"],
 )
-def test_what_readers_are_told_of_a_failed_run_holds_no_address(
+def test_failed_run_shows_readers_no_address(
     odd: dict[str, object],
     store: type[ObjectStore],
     code: str,
@@ -243,7 +241,7 @@ def test_what_readers_are_told_of_a_failed_run_holds_no_address(
     assert "127.0.0.1" not in run.text
 
 
-def test_a_store_that_goes_down_after_the_commit_delays_publication_only(
+def test_store_outage_after_commit_only_delays_publishing(
     settings: Settings, engine: Engine, bucket: TestBucket
 ):
     class GoesDown(ObjectStore):
@@ -264,7 +262,7 @@ def test_a_store_that_goes_down_after_the_commit_delays_publication_only(
     assert not is_true(engine, "SELECT EXISTS (SELECT FROM run WHERE publish_pending)")
 
 
-def test_a_database_that_is_down_is_an_error_in_time(settings: Settings):
+def test_unavailable_database_is_an_error_in_time(settings: Settings):
     down = Settings(
         _env_file=None,
         **settings.model_dump(exclude={"database_url"}),

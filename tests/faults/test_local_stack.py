@@ -1,4 +1,4 @@
-"""The embedded object store and PostgreSQL under kills, crowds, moves and lost files."""
+"""The embedded object store and PostgreSQL under kills, concurrent use, moves and lost files."""
 
 from __future__ import annotations
 
@@ -272,7 +272,7 @@ def test_servers_end_with_their_killed_user(local_dir: Path) -> None:
     assert read_record(local_dir) is None
 
 
-def test_stack_stays_until_the_last_user_is_gone(local_dir: Path) -> None:
+def test_stack_runs_until_the_last_user_ends(local_dir: Path) -> None:
     settings = settings_for(local_dir)
     with running(settings) as full:
         record = living(local_dir)
@@ -329,7 +329,7 @@ def test_pid_files_that_name_another_process_by_now_do_no_harm(local_dir: Path) 
         assert stranger.poll() is None
 
 
-def test_server_left_by_a_dead_supervisor_is_known_by_its_argument() -> None:
+def test_server_of_a_dead_supervisor_is_known_by_its_argument() -> None:
     with sleeper("/some/where/data") as left_over:
         # A process that has only just begun has no command line yet.
         eventually(
@@ -386,7 +386,7 @@ def test_killed_postgres_is_back_with_every_committed_row(local_dir: Path) -> No
         assert_data(full)
 
 
-def test_killed_object_store_is_back_with_every_acknowledged_object(local_dir: Path) -> None:
+def test_killed_object_store_keeps_every_acknowledged_object(local_dir: Path) -> None:
     with running(settings_for(local_dir)) as full:
         leave_data(full)
         for number in range(50):
@@ -413,7 +413,7 @@ def test_six_starts_at_once_give_one_stack(local_dir: Path) -> None:
         assert new.count("The object store started") == 1
 
 
-def test_taken_ports_are_passed_over_and_said(local_dir: Path) -> None:
+def test_ports_in_use_are_skipped_and_reported(local_dir: Path) -> None:
     settings = settings_for(local_dir)
     (local_dir / "ports.json").unlink(missing_ok=True)
     with ExitStack() as taken:
@@ -431,7 +431,7 @@ def test_taken_ports_are_passed_over_and_said(local_dir: Path) -> None:
     assert notes(settings) == []
 
 
-def test_last_times_port_comes_before_the_usual_one() -> None:
+def test_previous_port_is_preferred_to_the_default() -> None:
     usual, last = any_free_port(), any_free_port()
     assert choose_port(usual, last) == last
     with socket.create_server(("127.0.0.1", last)):
@@ -499,7 +499,7 @@ def test_two_local_dirs_do_not_disturb_one_another(local_dir: Path) -> None:
         assert_data(one)
 
 
-def test_only_what_is_missing_is_embedded(local_dir: Path) -> None:
+def test_only_unconfigured_servers_are_embedded(local_dir: Path) -> None:
     with running(settings_for(local_dir)) as full:
         assert full.database_url is not None
         with a_local_dir() as other_dir:
@@ -508,7 +508,7 @@ def test_only_what_is_missing_is_embedded(local_dir: Path) -> None:
                 assert set(living(other_dir).services) == {"object_store"}
                 assert half.database_url == full.database_url
                 assert half.s3_endpoint != full.s3_endpoint
-                # Who needs more than this stack has is told so, and not left without.
+                # A client that needs more than this stack has gets an error.
                 with (
                     pytest.raises(ConfigurationError, match="started without postgres"),
                     running(settings_for(other_dir)),
@@ -574,7 +574,7 @@ def test_forked_child_does_not_hold_its_parents_lock(local_dir: Path) -> None:
 
 
 def as_plain_user() -> list[str]:
-    """What makes a command run as `nobody` when we are root.
+    """The prefix that runs a command as `nobody` if the tests run as root.
 
     The right to read everything is left to it: the interpreter may live in root's home.
     """
@@ -601,7 +601,7 @@ def test_plain_user_has_a_stack_of_their_own(local_dir: Path) -> None:
     await_down(theirs)
 
 
-def test_local_dir_below_a_private_folder_works_for_everybody() -> None:
+def test_local_dir_below_a_private_folder_works_for_any_account() -> None:
     with a_local_dir(mode=0o700) as private:
         settings = settings_for(private)
         pointer = private / "postgres-is-in.txt"

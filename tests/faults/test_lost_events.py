@@ -34,7 +34,7 @@ from etl.storage.client import ObjectStore
 from etl.storage.notifications import subscribe, wanted
 from etl.sync.manager import DataManager
 from etl.verify import verify
-from tests.awkward import check_events
+from tests.awkward_keys import check_awkward_keys
 from tests.conftest import minio_client, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -97,8 +97,7 @@ def own_engine(own: Settings) -> Iterator[Engine]:
 def put(settings: Settings, key: str, first: str = "Ann") -> bool:
     """Put one user; whether the store acknowledged it."""
     content = f"first_name,last_name,birthts\n{first},Lee,0\n".encode()
-    client = minio_client(settings)
-    client._http = urllib3.PoolManager(retries=False)  # noqa: SLF001 - an outage shows at once
+    client = minio_client(settings, urllib3.PoolManager(retries=False))  # an outage shows at once
     try:
         client.put_object(settings.source_bucket, key, io.BytesIO(content), len(content))
     except (MinioException, urllib3.exceptions.HTTPError, OSError):
@@ -130,7 +129,7 @@ def serve(start: Start, port: int) -> None:
 
 @contextmanager
 def listener(engine: Engine, start: Start) -> Iterator[subprocess.Popen[bytes]]:
-    """Somebody who fetches the store's events; it asks for a run once it hears of them."""
+    """A listener for the store's events; it requests a run once it receives them."""
     process = start("events", "listen")
     requested = "SELECT count(*) FROM run WHERE state = 'requested'"
     wait_until(lambda: scalar(engine, requested) == 1)
@@ -138,7 +137,7 @@ def listener(engine: Engine, start: Start) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def reconciled(own: Settings, engine: Engine) -> int:
-    """Look at the whole bucket; verify must be clean then. How many changes nobody told of."""
+    """Make a full run, after which verify must be clean; return the number of missed changes."""
     report = DataManager(own).run(Trigger.INTERVAL, wait_seconds=30)
     assert verify(own, engine) == []
     return report.counts.found_by_reconcile
@@ -185,7 +184,9 @@ def test_the_scheduler_killed_between_an_event_and_its_run(
     assert scalar(own_engine, waiting) == 0
 
 
-def test_what_nobody_took_is_found_and_counted(own: Settings, start: Start, own_engine: Engine):
+def test_full_run_counts_changes_the_listener_missed(
+    own: Settings, start: Start, own_engine: Engine
+):
     with listener(own_engine, start) as process:
         assert put(own, "told.csv")
         wait_until(lambda: scalar(own_engine, "SELECT count(*) FROM bucket_event"))
@@ -198,7 +199,7 @@ def test_what_nobody_took_is_found_and_counted(own: Settings, start: Start, own_
     assert reconciled(own, own_engine) == 0
 
 
-def test_what_happened_before_it_listened_is_looked_for(
+def test_scheduler_loads_objects_uploaded_before_it_started(
     own: Settings, start: Start, own_engine: Engine
 ):
     assert put(own, "before.csv")
@@ -228,7 +229,7 @@ def test_while_the_database_is_down_events_wait_for_the_listener(
         wait_until(lambda: scalar(own_engine, count) + scalar(own_engine, asked), seconds=60)
 
 
-def test_while_the_database_is_down_the_sender_is_told(own: Settings, start: Start, api_port: int):
+def test_sender_gets_an_error_during_a_database_outage(own: Settings, start: Start, api_port: int):
     record = running_record(own.local_dir.resolve())
     assert record is not None
     serve(start, api_port)
@@ -268,10 +269,10 @@ def test_events_that_the_store_posts_name_awkward_keys(
 ):
     subscribe(ObjectStore(own), own.source_bucket, wanted(["arn:minio:sqs::1:webhook"]))
     serve(start, api_port)
-    check_events(own, own_engine)
+    check_awkward_keys(own, own_engine)
 
 
-def test_the_listener_fetches_what_happens_and_ends_on_sigterm(
+def test_listener_receives_events_and_ends_on_sigterm(
     own: Settings, start: Start, own_engine: Engine
 ):
     with listener(own_engine, start) as process:

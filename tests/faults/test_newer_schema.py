@@ -79,7 +79,7 @@ def ran(engine: Engine) -> bool:
     ],
     ids=["version", "table", "column", "runs"],
 )
-def test_both_wait_for_tables_they_know_and_go_on(
+def test_api_and_scheduler_wait_for_a_known_schema_and_resume(
     settings: Settings,
     bucket: TestBucket,
     engine: Engine,

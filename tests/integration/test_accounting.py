@@ -1,4 +1,4 @@
-"""The statement that adds up the rows of each object: it finds what is lost, and stays quick."""
+"""The statement that compares each object's row counts: it finds lost rows and stays fast."""
 
 from __future__ import annotations
 

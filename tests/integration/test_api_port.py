@@ -1,4 +1,4 @@
-"""Which port the API listens on: the one that is set, or else the first free one."""
+"""The API's port: the configured one, or the first free one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def taken() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def test_a_port_that_is_set_and_taken_is_an_error(settings: Settings, taken: int):
+def test_configured_port_in_use_is_an_error(settings: Settings, taken: int):
     chosen = settings.model_copy(update={"api_port": taken})
     served = start(chosen, "serve", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     said = " ".join(served.communicate(timeout=120)[0].decode().split())

@@ -1,4 +1,4 @@
-"""How changes arrive: what `up` sets up and says, on stores with notifications and without."""
+"""How changes arrive: what `up` sets up and reports, with and without notifications."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.storage.notifications import subscribe, wanted
 from tests.conftest import TestBucket
-from tests.dull_store import WAYS, dull
+from tests.notification_proxy import NOTIFICATION_REPLIES, without_notifications
 
 ARN = "arn:minio:sqs::1:webhook"
 URL = "http://127.0.0.1:5000"
@@ -33,9 +33,9 @@ def said(settings: Settings, found: Arrivals) -> str:
     return found.sentence(settings, URL)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", NOTIFICATION_REPLIES)
 def test_store_without_notifications_is_named(settings: Settings, way: str):
-    with dull(settings, way) as without:
+    with without_notifications(settings, way) as without:
         store = ObjectStore(without)
         with pytest.raises(
             ConfigurationError, match="does not support bucket notifications"
@@ -44,18 +44,18 @@ def test_store_without_notifications_is_named(settings: Settings, way: str):
     assert "EVENT_ARNS" in refusal.value.hint
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", NOTIFICATION_REPLIES)
 def test_store_that_cannot_be_listened_to_ends_the_listener(settings: Settings, way: str):
     with (
-        dull(settings, way) as without,
+        without_notifications(settings, way) as without,
         pytest.raises(ConfigurationError, match="does not support listening"),
     ):
         Listener(without).run_forever()
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_up_names_what_such_a_store_lacks_and_says_what_remains(settings: Settings, way: str):
-    with dull(settings, way) as without:
+@pytest.mark.parametrize("way", NOTIFICATION_REPLIES)
+def test_up_reports_missing_notifications_and_the_alternative(settings: Settings, way: str):
+    with without_notifications(settings, way) as without:
         found = arranged(without, event_arns=ARN, event_listen=True)
     assert [line.partition(". ")[0] for line in found.warnings] == [
         f"The object store does not support bucket notifications for {settings.source_bucket}",
@@ -68,7 +68,7 @@ def test_up_names_what_such_a_store_lacks_and_says_what_remains(settings: Settin
 
 
 def test_unasked_a_store_without_events_is_not_praised(settings: Settings):
-    with dull(settings, "refuses") as without:
+    with without_notifications(settings, "refuses") as without:
         found = arranged(without)
     assert found.warnings == []
     assert "does not support listening" in said(settings, found)
@@ -81,20 +81,20 @@ def test_unasked_a_store_with_events_is_offered(settings: Settings):
 
 
 @pytest.mark.parametrize("is_ours", [True, False])
-def test_listening_is_said(settings: Settings, *, is_ours: bool):
+def test_listening_is_reported(settings: Settings, *, is_ours: bool):
     found = arranged(settings, is_ours=is_ours, event_listen=True)
     assert found.warnings == []
     assert "as events (the scheduler listens to the store) and" in said(settings, found)
 
 
-def test_what_is_posted_is_said_to_be_taken_with_a_token_only(settings: Settings):
+def test_webhook_is_reported_only_with_a_token(settings: Settings):
     found = arranged(settings)
     assert HOOK not in said(settings, found)
     with_token = settings.model_copy(update={"webhook_token": SecretStr(TOKEN)})
     assert f"as events ({HOOK}) and" in said(with_token, found)
 
 
-def test_store_that_is_down_is_still_to_be_listened_to(settings: Settings):
+def test_unavailable_store_is_warned_of_and_still_listened_to(settings: Settings):
     found = arranged(settings, s3_endpoint="http://127.0.0.1:9", event_listen=True)
     (warning,) = found.warnings
     assert "Connection refused" in warning

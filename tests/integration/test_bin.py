@@ -1,4 +1,4 @@
-"""The scripts in bin/, run as a user or a supervisor would."""
+"""The scripts in bin/, run as a user or a supervisor runs them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def call(script: str, *arguments: str, path: str | None = None) -> subprocess.Co
     )
 
 
-def test_health_check_tells_a_well_service_from_one_that_lacks_a_bucket(settings: Settings):
+def test_health_check_fails_if_a_bucket_is_missing(settings: Settings):
     with serving(settings) as (host, port, _process):
         url = f"http://{host}:{port}"
         well = call("health-check.sh", url)
@@ -45,7 +45,7 @@ def test_health_check_tells_a_well_service_from_one_that_lacks_a_bucket(settings
         assert call("health-check.sh", url).returncode == 0
 
 
-def test_health_check_says_when_nobody_answers_or_it_is_asked_wrongly():
+def test_health_check_reports_no_answer_and_wrong_usage():
     nobody = call("health-check.sh", "http://127.0.0.1:9")
     assert nobody.returncode == 3
     assert "./run.sh up" in nobody.stderr
@@ -53,7 +53,7 @@ def test_health_check_says_when_nobody_answers_or_it_is_asked_wrongly():
     assert call("health-check.sh", "http://127.0.0.1:9", "more").returncode == 2
 
 
-def test_deploy_without_docker_says_what_to_use_instead(tmp_path: Path):
+def test_deploy_without_docker_names_the_alternative(tmp_path: Path):
     for tool in ("sh", "dirname"):
         (tmp_path / tool).symlink_to(shutil.which(tool) or "")
     answer = call("deploy.sh", path=str(tmp_path))
@@ -61,7 +61,7 @@ def test_deploy_without_docker_says_what_to_use_instead(tmp_path: Path):
     assert "./run.sh up" in answer.stderr
 
 
-def test_test_hands_arguments_and_exit_status_through():
+def test_test_script_passes_arguments_and_exit_status():
     listed = call("test.sh", "--collect-only", "-q", "-n0", "tests/unit/test_keys.py")
     assert listed.returncode == 0
     assert "test_keys.py" in listed.stdout

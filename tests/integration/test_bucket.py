@@ -1,4 +1,4 @@
-"""The object store's edge, against a real one: awkward keys, whole listings, plain errors."""
+"""The object store client with a real store: awkward keys, complete listings, clear errors."""
 
 from __future__ import annotations
 
@@ -160,10 +160,10 @@ def in_stretches(settings: Settings, bucket: TestBucket, cuts: list[str]) -> lis
 
 @given(st.sets(st.sampled_from(["", "a.csv", "m.csv", "m/4.csv", "m/n.csv", "mm", "zz", "~ \n"])))
 @hypothesis_settings(max_examples=30)
-def test_wherever_a_listing_is_cut_every_key_comes_once_and_in_order(
+def test_split_listing_yields_every_key_once_in_order(
     settings: Settings, bucket: TestBucket, cuts: set[str]
 ):
-    """Cuts that are keys, lie between keys, before all, behind all, or cannot be used."""
+    """Split points that are keys, between, before or after all keys, or unusable."""
     keys = ["1.csv", "a.csv", "m.csv", "m/4.csv", "m/5.csv", "m0.csv", "z.csv", "zz/é.csv"]
     if not bucket.keys():
         for key in keys:
@@ -172,7 +172,7 @@ def test_wherever_a_listing_is_cut_every_key_comes_once_and_in_order(
 
 
 @pytest.mark.parametrize("awkward", [*BEYOND_OBSTORE, "m/.DS_Store\n.csv"])
-def test_a_key_that_the_bulk_client_cannot_spell_hides_no_other_in_a_cut_listing(
+def test_unspellable_key_hides_no_other_in_a_split_listing(
     settings: Settings, bucket: TestBucket, awkward: str
 ):
     keys = ["1.csv", "m.csv", "m/1.csv", "n.csv", "z.csv", awkward]
@@ -195,7 +195,7 @@ def test_ignored_objects_are_counted_once_in_a_cut_listing(settings: Settings, b
     assert sum(page.ignored for page in pages) == 3
 
 
-def test_a_marker_spelt_before_its_place_is_counted_once_in_a_cut_listing(
+def test_marker_out_of_order_is_counted_once_in_a_split_listing(
     settings: Settings, bucket: TestBucket
 ):
     for key in ("1.csv", "a-1.csv", "a-2.csv", "a/", "a0.csv", "b/._1", "b/._2"):
@@ -206,7 +206,7 @@ def test_a_marker_spelt_before_its_place_is_counted_once_in_a_cut_listing(
     assert sum(page.ignored for page in pages) == 3
 
 
-def test_a_listing_of_several_stretches_gives_the_same_run(
+def test_listing_in_several_key_ranges_gives_the_same_run(
     settings: Settings,
     bucket: TestBucket,
     engine: Engine,
@@ -219,7 +219,7 @@ def test_a_listing_of_several_stretches_gives_the_same_run(
     bucket.remove("5.csv")  # where the listing was to be cut
     bucket.user("4.csv", "New")
     bucket.user("55.csv")
-    bucket.user("99.csv")  # behind the last cut
+    bucket.user("99.csv")  # after the last split point
     counts = manager.run(Trigger.CLI).counts
     assert (counts.objects_added, counts.objects_modified, counts.objects_removed) == (2, 1, 1)
     assert counts.objects_unchanged == 8
@@ -233,7 +233,7 @@ SEGMENTS = st.text(
 
 @given(st.lists(SEGMENTS, min_size=1, max_size=5, unique=True))
 @hypothesis_settings(max_examples=30)
-def test_any_key_comes_back_as_it_was_put(
+def test_any_key_is_listed_as_it_was_uploaded(
     settings: Settings, bucket: TestBucket, segments: list[str]
 ):
     bucket.clear()
@@ -253,7 +253,7 @@ def test_every_awkward_key_is_loaded(
     assert manager.run(Trigger.CLI).counts.objects_changed == 0
 
 
-def test_an_object_replaced_after_the_listing_is_read_as_it_is_now(
+def test_object_replaced_after_the_listing_is_read_in_its_new_version(
     store: ObjectStore, bucket: TestBucket
 ):
     bucket.put("1.csv", b"old")
@@ -265,7 +265,7 @@ def test_an_object_replaced_after_the_listing_is_read_as_it_is_now(
     assert found.source == next(store.list_objects(bucket.name))
 
 
-def test_an_object_gone_since_the_listing_is_none(store: ObjectStore, bucket: TestBucket):
+def test_object_removed_since_the_listing_is_missing(store: ObjectStore, bucket: TestBucket):
     gone = SourceObject("gone.csv", "etag", 1, datetime.now(UTC))
     assert store.fetch(bucket.name, gone) is None
 

@@ -1,4 +1,4 @@
-"""Connections: set alike everywhere, refused with the remedy, and wary of other versions."""
+"""Connections: uniform session settings, clear refusals, and checks of the schema version."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_variables_of_the_environment_change_nothing(
 
 
 @pytest.mark.usefixtures("hostile")
-def test_values_come_back_as_they_went_whatever_the_role_says(
+def test_values_round_trip_whatever_the_settings_of_the_role(
     as_role: Settings, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
@@ -185,7 +185,7 @@ def test_limits_of_a_connection_win_over_the_url(settings: Settings):
         ({}, "?sslmode=odd", "sslmode", "sslmode"),
     ],
 )
-def test_what_is_refused_for_good_is_a_wrong_setting(
+def test_permanent_refusal_is_a_configuration_error(
     settings: Settings, parts: dict[str, str], query: str, message: str, remedy: str
 ):
     with (
@@ -268,7 +268,7 @@ def test_a_refusal_is_known_by_its_sqlstate_in_any_language(
     assert isinstance(caught.value, ConfigurationError) == is_final
 
 
-def test_a_host_that_is_unknown_passes_and_names_the_escapes(settings: Settings):
+def test_unknown_host_is_transient_and_names_the_escapes(settings: Settings):
     given = url_with(settings, host="no-such-host.invalid")
     with connected(given) as engine, pytest.raises(DatabaseUnavailable) as caught, translating():
         engine.connect()
@@ -293,9 +293,7 @@ def test_a_password_of_any_characters_logs_in_once_it_is_escaped(
     "parts", [{"password": "wrong"}, {"database": "none_here"}, {"username": "nobody_here"}]
 )
 @pytest.mark.parametrize("command", ["status", "migrate", "schedule"])
-def test_a_command_that_is_refused_ends_with_2(
-    settings: Settings, parts: dict[str, str], command: str
-):
+def test_refused_command_exits_with_2(settings: Settings, parts: dict[str, str], command: str):
     done = subprocess.run(
         [sys.executable, "-m", "etl", command],
         cwd=ROOT,
@@ -311,7 +309,7 @@ def test_a_command_that_is_refused_ends_with_2(
     assert "wrong" not in done.stderr
 
 
-def test_a_right_that_is_missing_is_named(as_role: Settings, engine: Engine, role: str):
+def test_missing_privilege_is_named(as_role: Settings, engine: Engine, role: str):
     with engine.begin() as connection:
         connection.execute(text(f"REVOKE ALL ON users FROM {role}"))
     with connected(as_role) as other, pytest.raises(RightMissing, match="users"), translating():
@@ -363,7 +361,7 @@ def test_a_missing_table_or_column_has_the_versions_compared(
     checking.dispose()
 
 
-def test_no_connection_is_left_open_by_a_refusal(settings: Settings, engine: Engine):
+def test_refusal_leaves_no_connection_open(settings: Settings, engine: Engine):
     set_version(engine, "9999")
     checking = connect_unpooled(settings)
     for _ in range(5):

@@ -56,7 +56,7 @@ def test_migrating_at_the_same_time_is_harmless(empty_database: Settings):
         engine.dispose()
 
 
-def test_missing_tables_are_told_with_the_remedy(empty_database: Settings):
+def test_missing_tables_are_reported_with_a_hint(empty_database: Settings):
     engine = connect(empty_database)
     with pytest.raises(ConfigurationError, match="none") as caught:
         check_migrated(engine)
@@ -64,7 +64,7 @@ def test_missing_tables_are_told_with_the_remedy(empty_database: Settings):
     engine.dispose()
 
 
-def test_tables_of_a_newer_version_are_left_alone(engine: Engine):
+def test_tables_of_a_newer_version_are_not_changed(engine: Engine):
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(ConfigurationError, match="9999"):
@@ -78,6 +78,6 @@ def test_a_connection_that_was_cut_is_an_outage(engine: Engine):
         connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
 
-def test_a_fault_of_a_statement_is_a_bug_and_looks_like_one(engine: Engine):
+def test_faulty_statement_raises_an_untranslated_error(engine: Engine):
     with pytest.raises(ProgrammingError), translating(), engine.connect() as connection:
         connection.execute(text("SELECT no_such_column"))

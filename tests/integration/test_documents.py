@@ -69,7 +69,7 @@ def test_any_json_value_is_kept_byte_for_byte(client: FlaskClient, content: str)
     assert answer.headers["X-Version"] == saved["version"]
 
 
-def test_a_document_without_a_name_is_given_one_that_nobody_else_gets(client: FlaskClient):
+def test_document_without_a_name_gets_a_unique_one(client: FlaskClient):
     names = [upload(client, "1")["name"] for _ in range(5)]
     assert len(set(names)) == 5
     for name in names:
@@ -102,7 +102,7 @@ def test_a_document_is_an_object_that_other_clients_can_read(
         (r'["\ud800", "\ud8"]', 1, 13),
     ],
 )
-def test_what_is_no_json_is_refused_with_its_place(
+def test_invalid_json_is_rejected_with_its_position(
     client: FlaskClient, content: str, line: int, column: int
 ):
     response = client.post("/documents", data=content.encode(), headers=JSON)
@@ -112,7 +112,7 @@ def test_what_is_no_json_is_refused_with_its_place(
     assert client.get("/documents").get_json() == {"documents": []}
 
 
-def test_what_is_nested_too_deeply_is_refused_with_the_limit(client: FlaskClient):
+def test_deeply_nested_json_is_rejected_with_the_limit(client: FlaskClient):
     response = client.post("/documents", data="[" * 1025 + "]" * 1025, headers=JSON)
     body = problem_of(response, 422)
     assert body["type"].endswith("nested-too-deeply")
@@ -139,7 +139,7 @@ def test_another_encoding_is_refused_by_name(client: FlaskClient, content: bytes
 
 @hypothesis_settings(max_examples=200)
 @given(st.text(alphabet='[]{}",:0123456789.eE+-truefalsn \n\\', max_size=12))
-def test_json_is_what_pythons_own_reader_takes_without_its_liberties(content: str):
+def test_json_is_accepted_as_by_a_strict_python_parser(content: str):
     assert is_taken(content) is is_taken_by_python(content)
 
 
@@ -182,7 +182,7 @@ def test_another_content_type_is_refused_with_the_header_to_send(client: FlaskCl
     assert client.post("/documents", data="{}", headers=vendor).status_code == 201
 
 
-def test_a_body_over_the_limit_is_refused_and_one_at_it_taken(settings: Settings):
+def test_body_over_the_limit_is_rejected_and_at_it_accepted(settings: Settings):
     small = settings.model_copy(update={"document_max_size": 70_000})
     client = create_app(small).test_client()
     assert (
@@ -193,7 +193,7 @@ def test_a_body_over_the_limit_is_refused_and_one_at_it_taken(settings: Settings
 
 
 @pytest.mark.parametrize("name", [".versions", "a/b", "..", "a%20b", "%C3%A4", "x" * 201, "-a"])
-def test_a_name_that_is_none_is_refused(client: FlaskClient, name: str):
+def test_invalid_document_name_is_rejected(client: FlaskClient, name: str):
     response = client.post(f"/documents?name={name}", data="1", headers=JSON)
     assert problem_of(response, 422)["errors"][0]["parameter"] == "name"
     assert client.get(f"/documents/{name}").status_code == 404
@@ -215,13 +215,13 @@ def test_every_upload_under_a_name_stays_as_a_version(client: FlaskClient):
     assert [item["version"] for item in newest] == [saved[2]["version"]]
 
 
-def test_versions_of_one_name_are_not_those_of_another_that_begins_so(client: FlaskClient):
+def test_versions_of_a_name_exclude_names_it_is_a_prefix_of(client: FlaskClient):
     upload(client, "1", "a")
     upload(client, "2", "a.json")
     assert len(client.get("/documents/a/versions").get_json()["versions"]) == 1
 
 
-def test_a_reader_who_has_the_newest_is_told_so(client: FlaskClient):
+def test_current_etag_gets_not_modified(client: FlaskClient):
     tag = f'"{upload(client, "1", "a.json")["etag"]}"'
     answer = client.get("/documents/a.json", headers={"If-None-Match": f'"x", {tag}'})
     assert (answer.status_code, answer.data) == (304, b"")
@@ -252,7 +252,7 @@ def test_the_list_goes_by_pages_in_byte_order_and_shows_no_versions(client: Flas
         assert len(client.get(f"/documents?{query}").get_json()["documents"]) == count, query
 
 
-def test_a_removed_document_is_gone_with_its_versions(client: FlaskClient, settings: Settings):
+def test_removing_a_document_removes_its_versions(client: FlaskClient, settings: Settings):
     first = upload(client, "1", "a.json")
     upload(client, "2", "a.json")
     assert client.delete("/documents/a.json").status_code == 204
@@ -263,9 +263,7 @@ def test_a_removed_document_is_gone_with_its_versions(client: FlaskClient, setti
     assert [entry.object_name for entry in listed] == []
 
 
-def test_what_is_saved_at_once_under_one_name_ends_the_same_for_all(
-    client: FlaskClient, settings: Settings
-):
+def test_concurrent_saves_of_one_name_end_consistently(client: FlaskClient, settings: Settings):
     app = client.application
     others = minio_client(settings)
 
@@ -285,7 +283,7 @@ def test_what_is_saved_at_once_under_one_name_ends_the_same_for_all(
     assert len({item["version"] for item in versions}) == 40
 
 
-def test_a_document_saved_while_it_is_removed_is_there_whole_or_not_at_all(client: FlaskClient):
+def test_document_saved_while_removed_is_complete_or_absent(client: FlaskClient):
     app = client.application
     for round_number in range(10):
         upload(client, "1", "a.json")
@@ -302,9 +300,7 @@ def test_a_document_saved_while_it_is_removed_is_there_whole_or_not_at_all(clien
             assert (shown.data, len(versions.get_json()["versions"])) == (b"2", 1)
 
 
-def test_what_another_process_saved_last_is_what_a_document_holds(
-    client: FlaskClient, settings: Settings
-):
+def test_document_holds_the_last_save_of_any_process(client: FlaskClient, settings: Settings):
     upload(client, "1", "a.json")
     put_past_the_api(settings, ".versions/a.json/29990101T000000_000000_00000000", b"[2]")
     shown = client.get("/documents/a.json")
@@ -336,7 +332,7 @@ def test_versions_that_lost_their_document_can_be_removed(client: FlaskClient, s
     assert client.delete("/documents/a.json").status_code == 404
 
 
-def test_an_object_that_another_client_put_is_a_document_without_versions(
+def test_object_of_another_client_is_a_document_without_versions(
     client: FlaskClient, settings: Settings
 ):
     put_past_the_api(settings, "a.json", b"[1]")
@@ -363,7 +359,7 @@ def test_a_clock_that_was_set_back_hides_no_upload(client: FlaskClient, settings
 
 
 @pytest.mark.parametrize("odd", ["0", "99991231T235959_999999_ffffffff"])
-def test_a_version_that_is_none_of_ours_stops_no_upload(
+def test_foreign_object_among_versions_stops_no_upload(
     client: FlaskClient, settings: Settings, odd: str
 ):
     put_past_the_api(settings, f".versions/a.json/{odd}", b"1")

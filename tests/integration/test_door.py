@@ -1,4 +1,4 @@
-"""The door of the API: every route with every kind of key, and what strangers are told."""
+"""Authentication: every route with every kind of key, and responses to unauthenticated clients."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from etl.model.roles import Role, entry_for, new_key
 from etl.runtime.logs import set_up_logs
 from etl.settings import Settings, key_file
 from tests.conftest import wait_until
-from tests.people import put_many
+from tests.user_rows import generate_users
 
 KEYS = {role: new_key() for role in Role}
 WRONG = new_key()
@@ -100,7 +100,7 @@ def expect_problem(response: TestResponse, status: int, kind: str) -> dict[str, 
 
 
 @pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS)
-def test_each_key_opens_what_the_document_says(
+def test_each_role_may_use_its_documented_routes(
     locked: FlaskClient, method: str, path: str, operation: dict[str, Any]
 ):
     url = address(path, operation)
@@ -140,7 +140,7 @@ def rules(app: APIFlask) -> Iterator[tuple[str, str, Any]]:
             yield method, rule.rule, access_rule(app, rule.endpoint)
 
 
-def test_every_route_says_what_it_needs(locked: FlaskClient):
+def test_every_route_declares_its_role(locked: FlaskClient):
     """A route without a rule fails here; so does one that lets in more than its kind may."""
     for method, path, rule in rules(locked.application):
         name = f"{method} {path}"
@@ -152,14 +152,14 @@ def test_every_route_says_what_it_needs(locked: FlaskClient):
             assert rule.role.includes(MILDER.get(name, LEAST.get(method, Role.READER))), name
 
 
-def test_a_route_without_a_rule_lets_nobody_in(make: Callable[..., FlaskClient]):
+def test_route_without_a_rule_rejects_every_client(make: Callable[..., FlaskClient]):
     for values in ({}, {"api_keys": SecretStr(entries())}):
         client = make(**values)
         client.application.add_url_rule("/forgotten", view_func=lambda: "secret")
         expect_problem(client.get("/forgotten", headers=bearer(KEYS[Role.ADMIN])), 403, "no-rule")
 
 
-def test_a_mark_on_a_view_is_all_a_new_route_takes(make: Callable[..., FlaskClient]):
+def test_new_route_needs_only_a_decorator_on_its_view(make: Callable[..., FlaskClient]):
     client = make(api_keys=SecretStr(entries()))
 
     @client.application.get("/new")
@@ -179,7 +179,7 @@ def test_a_mark_on_a_view_is_all_a_new_route_takes(make: Callable[..., FlaskClie
 # -- what is sent, and what is told
 
 
-def test_a_key_may_come_as_x_api_key(locked: FlaskClient):
+def test_key_is_accepted_as_x_api_key(locked: FlaskClient):
     assert locked.get("/data", headers={"X-API-Key": KEYS[Role.READER]}).status_code == 200
     basic = {"Authorization": "Basic eDp5", "X-API-Key": KEYS[Role.READER]}
     assert locked.get("/data", headers=basic).status_code == 200
@@ -187,7 +187,7 @@ def test_a_key_may_come_as_x_api_key(locked: FlaskClient):
     assert locked.get("/data", headers=both).status_code == 401
 
 
-def test_a_key_in_the_address_opens_nothing(locked: FlaskClient):
+def test_key_in_the_url_is_rejected(locked: FlaskClient):
     assert locked.get(f"/data?api_key={KEYS[Role.ADMIN]}").status_code == 401
 
 
@@ -195,13 +195,13 @@ ALMOST = [KEYS[Role.ADMIN][:-1], KEYS[Role.ADMIN] + "x"]
 
 
 @pytest.mark.parametrize("key", ["", " ", "é", "\udcff", "x" * 5000, "bl_", *ALMOST], ids=range(8))
-def test_what_is_no_key_opens_nothing(locked: FlaskClient, key: str):
+def test_invalid_key_is_rejected(locked: FlaskClient, key: str):
     value = f"Bearer {key}".encode("utf-8", "surrogatepass").decode("latin-1")
     response = locked.get("/data", headers={"Authorization": value})
     expect_problem(response, 401, "key-wrong")
 
 
-def test_strangers_are_told_how_to_send_a_key(locked: FlaskClient):
+def test_unauthenticated_clients_get_a_hint_how_to_send_a_key(locked: FlaskClient):
     none = locked.get("/data")
     assert expect_problem(none, 401, "key-missing")
     assert none.headers["WWW-Authenticate"].startswith("Bearer")
@@ -210,7 +210,7 @@ def test_strangers_are_told_how_to_send_a_key(locked: FlaskClient):
     assert "Bearer" in expect_problem(wrong, 401, "key-wrong")["hint"]
 
 
-def test_a_lesser_key_is_told_the_role_it_lacks(locked: FlaskClient):
+def test_insufficient_key_is_refused_with_the_missing_role(locked: FlaskClient):
     body = expect_problem(
         locked.post("/data", headers=bearer(KEYS[Role.READER])), 403, "role-missing"
     )
@@ -224,7 +224,7 @@ def test_retiring_most_users_needs_an_admin(locked: FlaskClient):
     assert locked.post(url, headers=bearer(KEYS[Role.ADMIN])).status_code == 202
 
 
-def test_health_tells_strangers_the_status_alone(locked: FlaskClient):
+def test_health_shows_unauthenticated_clients_only_the_status(locked: FlaskClient):
     for headers in ({}, bearer(WRONG)):
         told = locked.get("/health", headers=headers).get_json()
         assert {name: value for name, value in told.items() if value} == {"status": "ok"}
@@ -235,7 +235,7 @@ def test_health_tells_strangers_the_status_alone(locked: FlaskClient):
 # -- keys that come and go
 
 
-def test_the_first_key_locks_a_running_api_and_revoking_it_does_not_open_it(
+def test_first_key_closes_a_running_api_even_after_its_revocation(
     make: Callable[..., FlaskClient], tmp_path: Path
 ):
     client, path, key = make(), tmp_path / "api-keys", new_key()
@@ -261,9 +261,7 @@ def test_a_key_is_revoked_and_others_stay(make: Callable[..., FlaskClient], tmp_
     assert client.get("/data", headers=bearer(KEYS[Role.READER])).status_code == 200
 
 
-def test_a_file_that_cannot_be_read_keeps_the_door_locked(
-    make: Callable[..., FlaskClient], tmp_path: Path
-):
+def test_unreadable_key_file_rejects_every_client(make: Callable[..., FlaskClient], tmp_path: Path):
     (tmp_path / "api-keys").mkdir()
     assert make().get("/data").status_code == 401
     (tmp_path / "other").write_bytes(b"\xff\0nonsense\nann:admin\n")
@@ -366,7 +364,7 @@ def test_a_named_origin_may_ask_before_it_has_a_key(make: Callable[..., FlaskCli
 # -- limits
 
 
-def test_each_key_has_its_own_allowance_and_health_none(make: Callable[..., FlaskClient]):
+def test_each_key_has_its_own_rate_limit_and_health_has_none(make: Callable[..., FlaskClient]):
     client = make(api_keys=SecretStr(entries()), api_rate_limit="3/h")
     reader, admin = bearer(KEYS[Role.READER]), bearer(KEYS[Role.ADMIN])
     assert [client.get("/data", headers=reader).status_code for _ in range(4)] == [200] * 3 + [429]
@@ -399,7 +397,7 @@ def test_wrong_keys_are_limited_and_right_ones_pass_all_the_same(locked: FlaskCl
 # -- names, ids, secrets
 
 
-def test_an_id_that_the_client_gives_is_echoed_and_any_other_is_made(locked: FlaskClient):
+def test_request_id_is_echoed_or_generated(locked: FlaskClient):
     given = locked.get("/nowhere", headers={"X-Request-Id": "check-1.a"})
     assert given.headers["X-Request-Id"] == given.get_json()["request_id"] == "check-1.a"
     for odd in ("a b", "x" * 65, "-x", "<script>", "\x7f", ""):
@@ -445,7 +443,7 @@ def test_each_request_leaves_a_line_that_names_its_key(
 def test_a_streamed_answer_is_logged_with_all_its_bytes(
     make: Callable[..., FlaskClient], engine: Engine, logged: Callable[[], str]
 ):
-    put_many(engine, 20_000)
+    generate_users(engine, 20_000)
     with closing(make().get("/data")) as response:
         size = len(response.data)
     (line,) = lines(logged())
@@ -453,7 +451,7 @@ def test_a_streamed_answer_is_logged_with_all_its_bytes(
 
 
 @pytest.mark.parametrize("path", ["/health", "/storage/health"])
-def test_addresses_are_told_to_admins_alone(make: Callable[..., FlaskClient], path: str):
+def test_addresses_are_shown_only_to_admins(make: Callable[..., FlaskClient], path: str):
     client = make(api_keys=SecretStr(entries()), s3_endpoint="http://127.0.0.1:9")
     for role, is_told in ((Role.READER, False), (Role.WRITER, False), (Role.ADMIN, True)):
         told = client.get(path, headers=bearer(KEYS[role])).get_json()["object_store"]
@@ -461,7 +459,7 @@ def test_addresses_are_told_to_admins_alone(make: Callable[..., FlaskClient], pa
         assert ("127.0.0.1:9" in told["reason"]) is is_told
 
 
-def test_no_failing_request_gives_a_secret_or_a_stack_away(
+def test_failing_requests_expose_no_secret_or_stack(
     make: Callable[..., FlaskClient],
     logged: Callable[[], str],
     engine: Engine,

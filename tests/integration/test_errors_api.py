@@ -45,6 +45,6 @@ def test_every_answer_carries_the_security_headers(client: FlaskClient, url: str
         assert "unsafe" not in response.headers["Content-Security-Policy"]
 
 
-def test_what_is_kept_is_private_and_asked_for_again(client: FlaskClient):
+def test_responses_are_private_and_revalidated(client: FlaskClient):
     assert client.get("/data").headers["Cache-Control"] == "private, no-cache"
     assert client.get("/runs").headers["Cache-Control"] == "no-store"

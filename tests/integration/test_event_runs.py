@@ -1,4 +1,4 @@
-"""Runs over the keys that events name: hints, never believed, and each handled once."""
+"""Event runs: they check the keys that events name, and handle each event once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Tell = Callable[..., int]
 
 @pytest.fixture
 def tell(settings: Settings, engine: Engine) -> Tell:
-    """Tells of keys of the source bucket, as a store would; each time anew."""
+    """Send a new event for each key of the source bucket, as a store does."""
     count = iter(range(10**9))
 
     def told(*keys: str, mark: str | None = None, **other: object) -> int:
@@ -117,7 +117,7 @@ def test_added_modified_and_removed_in_one_run(
     assert (counts.objects_listed, counts.objects_unchanged) == (4, 1)
 
 
-def test_litter_that_is_told_of_is_counted_as_ignored(
+def test_events_of_ignored_files_are_counted_as_ignored(
     bucket: TestBucket, manager: DataManager, tell: Tell
 ):
     bucket.put("._1.csv", b"litter")
@@ -141,7 +141,7 @@ NO_KEYS = [
         {"eTag": "", "size": 10**12, "versionId": "x"},
     ],
 )
-def test_a_forged_event_changes_nothing_and_makes_no_run(
+def test_forged_event_changes_nothing_and_starts_no_run(
     bucket: TestBucket, manager: DataManager, engine: Engine, tell: Tell, forged: dict[str, Any]
 ):
     bucket.user("1.csv")
@@ -153,7 +153,7 @@ def test_a_forged_event_changes_nothing_and_makes_no_run(
     assert set(handled(engine)) == {events.NO_RUN}
 
 
-def test_an_event_that_tells_of_a_removal_is_not_believed_either(
+def test_forged_removal_event_retires_no_user(
     bucket: TestBucket, manager: DataManager, engine: Engine, tell: Tell
 ):
     bucket.user("1.csv", "Ann")
@@ -169,7 +169,7 @@ def test_an_event_that_tells_of_a_removal_is_not_believed_either(
     assert users(engine) == {"1": "Ann"}
 
 
-def test_keys_of_every_kind_are_looked_at(
+def test_events_of_every_kind_of_key_are_checked(
     bucket: TestBucket, manager: DataManager, settings: Settings, engine: Engine, tell: Tell
 ):
     names = [
@@ -209,7 +209,7 @@ def test_redelivery_makes_no_run(
     assert runs(engine) == 1
 
 
-def test_an_old_event_changes_nothing_that_is_newer(
+def test_old_event_does_not_change_newer_objects(
     bucket: TestBucket, manager: DataManager, engine: Engine, tell: Tell
 ):
     bucket.user("1.csv", "Old")
@@ -220,7 +220,7 @@ def test_an_old_event_changes_nothing_that_is_newer(
     assert users(engine) == {"1": "New"}
 
 
-def test_events_beyond_what_one_run_takes_are_taken_by_the_next(
+def test_events_over_the_limit_of_a_run_go_to_the_next(
     bucket: TestBucket,
     manager: DataManager,
     engine: Engine,
@@ -277,9 +277,7 @@ def test_another_run_is_not_disturbed(manager: DataManager, settings: Settings, 
         manager.run_events()
 
 
-def test_events_of_a_bucket_that_was_the_source_before_wait_for_nothing(
-    manager: DataManager, engine: Engine
-):
+def test_events_of_the_former_source_bucket_are_handled(manager: DataManager, engine: Engine):
     with engine.begin() as connection:
         record = {
             "eventName": "s3:ObjectCreated:Put",
@@ -300,7 +298,7 @@ def tell_at_each_look(monkeypatch: pytest.MonkeyPatch, told: Callable[[], object
     monkeypatch.setattr(managing, "stat_keys", tell_and_stat)
 
 
-def test_events_that_keep_coming_hold_the_run_lock_for_one_look(
+def test_continuous_events_hold_the_run_lock_for_one_check(
     bucket: TestBucket,
     manager: DataManager,
     engine: Engine,
@@ -353,7 +351,7 @@ def test_the_event_of_an_object_that_the_store_refuses_waits_on(
     assert manager.run(Trigger.INTERVAL).counts.found_by_reconcile == 0
 
 
-def test_a_refused_object_keeps_an_event_that_spells_it_otherwise(
+def test_refused_object_keeps_its_event_under_another_spelling(
     bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
 ):
     bucket.user("/locked//1.csv")
@@ -362,7 +360,7 @@ def test_a_refused_object_keeps_an_event_that_spells_it_otherwise(
     assert handled(engine) == [None]
 
 
-def test_an_event_that_spells_its_key_otherwise_leaves_nothing_untold(
+def test_event_with_another_spelling_of_its_key_is_not_missed(
     bucket: TestBucket, manager: DataManager, tell: Tell
 ):
     manager.run(Trigger.CLI)
@@ -372,7 +370,7 @@ def test_an_event_that_spells_its_key_otherwise_leaves_nothing_untold(
     assert manager.run(Trigger.CLI).counts.found_by_reconcile == 1
 
 
-def test_a_refused_key_is_a_value_wherever_it_stands(
+def test_refused_key_cannot_inject_sql(
     bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
 ):
     """Given a key that would end a comment, and a statement."""
@@ -387,7 +385,7 @@ def test_a_refused_key_is_a_value_wherever_it_stands(
 # -- retiring
 
 
-def test_a_bucket_emptied_object_by_object_is_not_retired_object_by_object(
+def test_emptying_a_bucket_by_events_is_refused(
     bucket: TestBucket, manager: DataManager, engine: Engine, tell: Tell
 ):
     lines = "".join(f"u{number},Ann,Lee,0\n" for number in range(100))
@@ -412,7 +410,7 @@ def test_a_bucket_emptied_object_by_object_is_not_retired_object_by_object(
 
 @pytest.fixture
 def half_emptied(bucket: TestBucket, manager: DataManager, tell: Tell) -> TestBucket:
-    """Four objects of 100 users each, of which events told two away."""
+    """Four objects of 100 users each, two of which event runs retired."""
     for file in range(4):
         rows = "".join(f"u{file}-{number},Ann,Lee,0\n" for number in range(100))
         bucket.put(f"{file}.csv", f"user_id,first_name,last_name,birthts\n{rows}")
@@ -424,7 +422,7 @@ def half_emptied(bucket: TestBucket, manager: DataManager, tell: Tell) -> TestBu
     return bucket
 
 
-def test_a_whole_run_does_not_retire_what_event_runs_were_refused(
+def test_full_run_counts_retirements_of_event_runs(
     half_emptied: TestBucket, manager: DataManager, engine: Engine
 ):
     half_emptied.remove("2.csv")
@@ -436,7 +434,7 @@ def test_a_whole_run_does_not_retire_what_event_runs_were_refused(
     assert len(users(engine)) == 100
 
 
-def test_a_whole_run_that_retires_nobody_is_not_refused_for_what_event_runs_retired(
+def test_full_run_that_retires_no_user_is_not_refused(
     half_emptied: TestBucket, manager: DataManager, engine: Engine, tell: Tell
 ):
     half_emptied.put("2.csv", half_emptied.get("2.csv") + b"new,Bob,Lee,0\n")
@@ -456,7 +454,7 @@ def test_a_whole_run_that_retires_nobody_is_not_refused_for_what_event_runs_reti
 # -- the reconcile
 
 
-def test_a_whole_run_handles_what_was_told_before_its_listing(
+def test_full_run_handles_events_received_before_its_listing(
     bucket: TestBucket, manager: DataManager, engine: Engine, tell: Tell
 ):
     bucket.user("1.csv")
@@ -466,7 +464,7 @@ def test_a_whole_run_handles_what_was_told_before_its_listing(
     assert manager.run_events() is None
 
 
-def test_what_is_told_while_a_whole_run_lists_waits_for_an_event_run(
+def test_events_during_a_full_listing_wait_for_an_event_run(
     bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
 ):
     class TellsMeanwhile(ObjectStore):
@@ -483,7 +481,7 @@ def test_what_is_told_while_a_whole_run_lists_waits_for_an_event_run(
     assert handled(engine) == [events.NO_RUN]
 
 
-def test_the_reconcile_tells_how_many_changes_no_event_told_of(
+def test_full_run_counts_changes_without_an_event(
     bucket: TestBucket, manager: DataManager, settings: Settings, engine: Engine, tell: Tell
 ):
     for number in range(5):
@@ -502,14 +500,16 @@ def test_the_reconcile_tells_how_many_changes_no_event_told_of(
     assert verify(settings, engine) == []
 
 
-def test_without_events_nothing_is_found_by_reconcile(bucket: TestBucket, manager: DataManager):
+def test_found_by_reconcile_is_zero_if_events_are_not_used(
+    bucket: TestBucket, manager: DataManager
+):
     bucket.user("1.csv")
     manager.run(Trigger.INTERVAL)
     bucket.user("2.csv")
     assert manager.run(Trigger.INTERVAL).counts.found_by_reconcile == 0
 
 
-def test_an_object_read_again_for_the_date_alone_was_not_missed(
+def test_object_reread_for_its_date_is_not_a_missed_change(
     bucket: TestBucket, settings: Settings, manager: DataManager, tell: Tell
 ):
     tomorrow = datetime.now(UTC) + timedelta(days=1)
@@ -550,7 +550,7 @@ def test_a_burst_is_one_run(bucket: TestBucket, settings: Settings, engine: Engi
     assert runs(engine, "trigger = 'event'") == 1
 
 
-def test_senders_at_once_lose_nothing(
+def test_concurrent_senders_lose_no_event(
     bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
 ):
     def send(sender: int) -> None:
@@ -618,7 +618,7 @@ def test_an_object_that_the_store_refuses_holds_up_no_other(
     assert refusals(engine) == 2
 
 
-def test_events_without_change_that_keep_coming_hold_nobody_up(
+def test_continuous_events_without_changes_delay_no_run(
     bucket: TestBucket,
     settings: Settings,
     engine: Engine,

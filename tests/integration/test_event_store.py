@@ -1,4 +1,4 @@
-"""Bucket events in their table: each once, and who is woken for them."""
+"""The table of bucket events: each is stored once and wakes the right scheduler."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def is_woken(engine: Engine, *told: BucketEvent) -> bool:
         return bool(driver(listener).notifies)
 
 
-def test_an_event_is_kept_as_it_was_told(engine: Engine):
+def test_event_is_stored_as_received(engine: Engine):
     assert store(engine, event("a/1.csv")) == 1
     (row,) = rows(engine)
     assert (row["bucket"], row["key"], row["mark"], row["sequencer"]) == (
@@ -64,7 +64,7 @@ def test_an_event_is_kept_as_it_was_told(engine: Engine):
     assert row["handled_by_run"] is None
 
 
-def test_a_thousand_events_told_ten_times_are_a_thousand_rows(engine: Engine):
+def test_repeated_events_are_stored_once(engine: Engine):
     told = [event(f"{number}.csv") for number in range(1000)]
     new = [store(engine, *told[::-1], *told) for _ in range(5)]
     assert new == [1000, 0, 0, 0, 0]
@@ -75,7 +75,7 @@ def test_two_events_of_a_key_are_two_rows(engine: Engine):
     assert store(engine, event(mark="1"), event(mark="2"), event(mark="1")) == 2
 
 
-def test_nothing_is_nothing(engine: Engine):
+def test_storing_no_events_returns_zero(engine: Engine):
     assert store(engine) == 0
 
 
@@ -85,18 +85,18 @@ def test_something_new_in_the_source_bucket_wakes_the_scheduler(engine: Engine):
     assert is_woken(engine, event(), event(mark="2"))
 
 
-def test_other_buckets_wake_nobody_and_wait_for_nobody(engine: Engine):
+def test_events_of_other_buckets_wake_no_scheduler(engine: Engine):
     assert not is_woken(engine, event(bucket="thumbnails"), event(bucket="processed-data"))
     assert [row["handled_by_run"] for row in rows(engine)] == [events.NO_RUN] * 2
 
 
-def test_being_read_is_kept_and_wakes_nobody(engine: Engine):
+def test_read_events_are_stored_and_wake_no_scheduler(engine: Engine):
     assert not is_woken(engine, event(eventName="s3:ObjectAccessed:Get"))
     assert [row["handled_by_run"] for row in rows(engine)] == [events.NO_RUN]
 
 
 @pytest.mark.parametrize("number", [2**63 - 1, 10**300, 1.5])
-def test_odd_numbers_in_a_record_are_kept(engine: Engine, number: float):
+def test_unusual_numbers_in_a_record_are_stored(engine: Engine, number: float):
     store(engine, event(more={"number": number}))
     assert rows(engine)[0]["record"]["more"]["number"] == number
 

@@ -15,7 +15,7 @@ from api import create_app
 from etl.db.engine import driver
 from etl.db.events import CHANNEL, MAX_BODY_BYTES
 from tests.api_client import closed_port
-from tests.awkward import check_events
+from tests.awkward_keys import check_awkward_keys
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
@@ -83,7 +83,7 @@ def test_posted_events_name_awkward_keys(
         told = record(quote_plus(key), event_name, open_settings.source_bucket)
         assert send(client, told | {"eventName": event_name}).status_code == 200
 
-    check_events(open_settings, engine, tell)
+    check_awkward_keys(open_settings, engine, tell)
 
 
 def test_the_largest_event_there_is_can_be_stored(client: FlaskClient, engine: Engine):
@@ -106,7 +106,7 @@ def test_redelivery_is_harmless(client: FlaskClient, engine: Engine):
     assert count(engine) == 1000
 
 
-def test_the_scheduler_is_woken_for_the_source_bucket_alone(
+def test_scheduler_is_woken_only_for_the_source_bucket(
     client: FlaskClient, engine: Engine, settings: Settings
 ):
     with engine.connect() as listener:
@@ -123,21 +123,21 @@ def test_the_scheduler_is_woken_for_the_source_bucket_alone(
 @pytest.mark.parametrize(
     "header", [f"Bearer {TOKEN}", TOKEN, f"bearer  {TOKEN}", "another token 12"]
 )
-def test_any_of_the_tokens_opens_with_or_without_a_scheme(client: FlaskClient, header: str):
+def test_any_token_is_accepted_with_or_without_a_scheme(client: FlaskClient, header: str):
     assert send(client, record("1.csv"), headers={"Authorization": header}).status_code == 200
 
 
 @pytest.mark.parametrize(
     "header", ["", "Bearer", "Bearer ", f"Bearer {TOKEN}x", TOKEN[:-1], f"Basic {TOKEN}", "ä"]
 )
-def test_a_wrong_token_opens_nothing(client: FlaskClient, engine: Engine, header: str):
+def test_wrong_token_is_rejected(client: FlaskClient, engine: Engine, header: str):
     response = send(client, record("1.csv"), headers={"Authorization": header})
     assert is_problem(response, 401, "wrong-webhook-token")
     assert response.headers["WWW-Authenticate"].startswith("Bearer")
     assert count(engine) == 0
 
 
-def test_without_a_token_nothing_is_taken(settings: Settings, engine: Engine):
+def test_without_a_token_no_event_is_accepted(settings: Settings, engine: Engine):
     closed = settings.model_copy(update={"webhook_token": None})
     response = send(create_app(closed).test_client(), record("1.csv"))
     assert is_problem(response, 503, "configuration-error")
@@ -172,12 +172,12 @@ def test_a_test_message_is_welcome(client: FlaskClient, message: dict[str, Any])
     assert (response.status_code, response.json) == (200, {"status": "ok", "records": 0})
 
 
-def test_a_sender_may_ask_whether_somebody_is_there(client: FlaskClient):
+def test_sender_may_probe_the_webhook(client: FlaskClient):
     assert client.get("/minio-event").status_code == 200
     assert client.head("/minio-event").status_code == 200
 
 
-def test_without_a_database_the_sender_keeps_the_event(open_settings: Settings):
+def test_database_outage_makes_the_sender_retry(open_settings: Settings):
     with closed_port() as port:
         url = f"postgresql://somebody:hunter2@127.0.0.1:{port}/nowhere"
         lost = open_settings.model_copy(update={"database_url": SecretStr(url)})
@@ -220,7 +220,9 @@ def test_pages_follow_each_other(client: FlaskClient, query: str):
     assert sorted(keys) == [f"{number}.csv" for number in range(8)]
 
 
-def test_what_became_of_an_event(client: FlaskClient, engine: Engine, settings: Settings):
+def test_events_list_shows_the_outcome_of_each_event(
+    client: FlaskClient, engine: Engine, settings: Settings
+):
     bucket = settings.source_bucket
     send(client, record("1.csv", bucket="other"), record("2.csv", bucket=bucket))
     send(client, record("3.csv", bucket=bucket))
@@ -231,5 +233,5 @@ def test_what_became_of_an_event(client: FlaskClient, engine: Engine, settings: 
 
 
 @pytest.mark.parametrize("query", ["?key=%00", "?after=x", "?limit=0", "?latest=1", "?other=1"])
-def test_senseless_parameters_are_refused(client: FlaskClient, query: str):
+def test_invalid_parameters_are_rejected(client: FlaskClient, query: str):
     assert is_problem(client.get(f"/events{query}"), 422, "wrong-parameters")

@@ -1,4 +1,4 @@
-"""A store that is far away: the delay is real, and a run reads as ever."""
+"""A distant store: with a real delay, a run reads as usual."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from etl.storage.client import ObjectStore
 from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket
-from tests.proxies import far_away
+from tests.proxies import delayed_store
 
 EACH_WAY = 0.015
 
 
-def test_a_store_far_away_is_read_whole(bucket: TestBucket, settings: Settings, engine: Engine):
+def test_distant_store_is_read_completely(bucket: TestBucket, settings: Settings, engine: Engine):
     for number in range(300):
         bucket.user(f"{number}.csv")
     large = "".join(f"u{number},Ann,Lee,0\n" for number in range(200_000))
     bucket.put("large.csv", f"user_id,first_name,last_name,birthts\n{large}")
-    with far_away(settings, EACH_WAY) as far:
+    with delayed_store(settings, EACH_WAY) as far:
         began = time.monotonic()
         assert ObjectStore(far).stat(bucket.name, "1.csv") is not None
         assert time.monotonic() - began >= 2 * EACH_WAY  # else nothing here is far away

@@ -1,4 +1,4 @@
-"""Upload forms: all of one is stored, or nothing and why."""
+"""Upload forms are stored completely, or rejected with the reason."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_a_form_that_cannot_be_meant_is_refused(
         (b"--XbX\r\nContent-Type: text/plain\r\n\r\nx\r\n" + END, "Content-Disposition"),
     ],
 )
-def test_a_form_that_is_cut_off_or_garbled_stores_nothing(
+def test_truncated_or_garbled_form_stores_nothing(
     client: FlaskClient, source: str, bucket: TestBucket, body: bytes, reason: str
 ):
     answer = problem_of(send(client, source, body), 400)
@@ -174,14 +174,14 @@ def test_a_form_that_is_cut_off_or_garbled_stores_nothing(
         ('multipart/form-data; boundary="é"', "1 to 70 ASCII characters"),
     ],
 )
-def test_a_form_without_a_boundary_that_can_be_is_refused(
+def test_form_with_an_invalid_boundary_is_rejected(
     client: FlaskClient, source: str, content_type: str, reason: str
 ):
     answer = client.post(source, data=file("a") + END, content_type=content_type)
     assert reason in problem_of(answer, 400)["detail"]
 
 
-def test_a_form_with_more_parts_than_are_read_names_the_limit(
+def test_form_with_too_many_parts_is_rejected_with_the_limit(
     client: FlaskClient, source: str, bucket: TestBucket
 ):
     body = b"".join(file(f"{number}") for number in range(MOST_PARTS + 1)) + END
@@ -222,7 +222,7 @@ CONTENTS = st.lists(st.binary(max_size=3000) | st.binary(max_size=50).map(lambda
 
 @hypothesis_settings(max_examples=60)
 @given(contents=CONTENTS, fields=st.dictionaries(st.sampled_from("abc"), st.text()))
-def test_a_form_is_read_as_it_was_written(contents: list[bytes], fields: dict[str, str]):
+def test_form_fields_round_trip(contents: list[bytes], fields: dict[str, str]):
     data: dict[str, Any] = dict(fields)
     data["file"] = [(io.BytesIO(content), f"{n}") for n, content in enumerate(contents)]
     request = Request(
@@ -239,7 +239,7 @@ def test_a_form_is_read_as_it_was_written(contents: list[bytes], fields: dict[st
 
 @hypothesis_settings(max_examples=60)
 @given(contents=CONTENTS.filter(bool), cut=st.integers(min_value=1, max_value=200))
-def test_a_form_that_lacks_its_end_is_never_read(contents: list[bytes], cut: int):
+def test_form_without_its_end_is_never_accepted(contents: list[bytes], cut: int):
     whole = b"".join(file("a", content) for content in contents) + b"--XbX--"
     builder = EnvironBuilder(
         method="POST",
@@ -274,7 +274,7 @@ def test_an_encoded_part_stores_nothing(
 
 
 @pytest.mark.parametrize("coding", [b"7bit", b"8bit", b"BINARY "])
-def test_a_part_that_says_it_is_not_encoded_is_stored(
+def test_part_declared_as_unencoded_is_stored(
     client: FlaskClient, source: str, bucket: TestBucket, coding: bytes
 ):
     header = b"Content-Transfer-Encoding: " + coding

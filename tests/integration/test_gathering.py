@@ -1,4 +1,4 @@
-"""How long the scheduler debounces a burst of events before a run."""
+"""The debounce window of a burst of events."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def record(bucket: str, key: str) -> dict[str, object]:
     ],
     ids=["nothing more", "few", "a short burst", "a long one", "one without end"],
 )
-def test_debounce_window_is_extended_while_a_burst_continues(
+def test_burst_is_debounced_while_events_keep_arriving(
     settings: Settings, engine: Engine, coming: list[int], waits: int
 ):
     scheduler = Scheduler(settings, DataManager(settings))

@@ -12,7 +12,7 @@ from api.state.services import Timeouts
 from etl.db.tables import run
 from tests.api_client import get, put_run
 from tests.conftest import wait_until
-from tests.people import NOW, person, put_users
+from tests.user_rows import NOW, person, put_users
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
@@ -46,7 +46,7 @@ def test_health_shows_the_run_that_began_last(client: FlaskClient, engine: Engin
     assert get(client, "/health")["last_run"]["state"] == "failed"
 
 
-def test_health_is_ok_when_everything_answers(client: FlaskClient, engine: Engine):
+def test_health_is_ok_when_all_services_respond(client: FlaskClient, engine: Engine):
     run_id = put_run(engine)
     put_run(engine, state="requested")
     body = get(client, "/health")

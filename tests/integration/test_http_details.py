@@ -20,9 +20,9 @@ from etl.images.indexer import ThumbnailIndexer
 from etl.model.values import RunState, Trigger
 from etl.settings import Settings
 from etl.sync.manager import DataManager
-from tests.people import NOW, person, put_users
-from tests.pictures import plain
 from tests.processes import serving
+from tests.sample_images import plain
+from tests.user_rows import NOW, person, put_users
 
 if TYPE_CHECKING:
     from apiflask import APIFlask
@@ -108,7 +108,7 @@ def test_a_problem_repeats_the_address_as_it_was_sent(client: FlaskClient):
     assert problem_of(client.get("/data/x/ä%20/"), 404)["instance"] == "/data/x/%C3%A4%20/"
 
 
-def test_encoded_slashes_part_nothing_in_other_paths(client: FlaskClient, source: str):
+def test_encoded_slashes_do_not_split_other_paths(client: FlaskClient, source: str):
     key = "dir%2Fa.csv"
     assert client.put(f"{source}/{key}", data=b"x").get_json()["key"] == "dir/a.csv"
     assert client.get(f"{source}/dir/a.csv").data == b"x"
@@ -268,7 +268,7 @@ def test_docs_prefill_no_filter(client: FlaskClient):
                     assert not {"example", "examples"} & parameter["schema"].keys(), path
 
 
-def test_the_values_docs_prefill_change_nothing(
+def test_prefilled_values_of_docs_change_nothing(
     client: FlaskClient, bucket: TestBucket, manager: DataManager
 ):
     bucket.user("1000.csv")

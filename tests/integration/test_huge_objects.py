@@ -1,4 +1,4 @@
-"""Huge CSVs, which are read in parts: the same rows, and an object that changes meanwhile."""
+"""Huge CSVs are read in parts: with the same rows, even if an object changes meanwhile."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_a_run_loads_huge_objects_between_small_ones(
     assert manager.run(Trigger.CLI).counts.objects_changed == 0
 
 
-def test_an_object_replaced_while_it_is_read_is_read_as_it_is_now(
+def test_object_replaced_while_read_is_read_in_its_new_version(
     store: ObjectStore, bucket: TestBucket, settings: Settings, engine: Engine
 ):
     bucket.put("1.csv", GOOD)
@@ -181,7 +181,7 @@ def test_an_object_replaced_while_it_is_read_is_read_as_it_is_now(
 @pytest.mark.parametrize(
     ("kind", "left"), [(ChangeKind.ADDED, []), (ChangeKind.MODIFIED, ["removed"])]
 )
-def test_an_object_that_vanishes_while_it_is_read_leaves_no_row(
+def test_object_removed_while_read_leaves_no_row(
     bucket: TestBucket, settings: Settings, engine: Engine, kind: ChangeKind, left: list[str]
 ):
     bucket.put("1.csv", ODD)
@@ -195,7 +195,7 @@ def test_an_object_that_vanishes_while_it_is_read_leaves_no_row(
     assert [row[0] for row in objects] == left
 
 
-def test_an_object_that_never_holds_still_is_tried_again_by_the_next_run(
+def test_object_that_keeps_changing_is_left_to_the_next_run(
     store: ObjectStore, bucket: TestBucket, settings: Settings, engine: Engine
 ):
     bucket.put("1.csv", GOOD)
@@ -210,7 +210,7 @@ def test_an_object_that_never_holds_still_is_tried_again_by_the_next_run(
     assert [done.unreadable for done in found if done.unreadable] == [["1.csv"]]
 
 
-def test_parts_of_another_version_are_never_given(store: ObjectStore, bucket: TestBucket):
+def test_parts_of_another_version_are_not_returned(store: ObjectStore, bucket: TestBucket):
     bucket.put("1.csv", b"0123456789" * 10)
     (source,) = store.list_objects(bucket.name)
     for new in (b"9876543210" * 10, b"short", None):
@@ -230,7 +230,7 @@ def test_parts_of_any_key_make_the_whole(store: ObjectStore, bucket: TestBucket,
             assert b"".join(store.fetch_in_parts(bucket.name, source, part_bytes)) == content
 
 
-def test_a_store_that_goes_down_in_the_middle_fails_the_run(settings: Settings, engine: Engine):
+def test_store_outage_while_reading_fails_the_run(settings: Settings, engine: Engine):
     down = ObjectStore(settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"}))
     source = SourceObject("1.csv", "etag", 5_000, datetime.now(UTC))
     with pytest.raises(ObjectStoreUnavailable):
@@ -272,7 +272,7 @@ class Passing(socketserver.BaseRequestHandler):
                     ends[end].sendall(data)
 
 
-def test_a_store_lost_in_the_middle_of_an_object_fails_the_run_and_the_next_is_whole(
+def test_run_after_an_outage_within_an_object_is_complete(
     bucket: TestBucket, settings: Settings, engine: Engine
 ):
     bucket.put("1.csv", ODD * 5)
@@ -292,7 +292,7 @@ def test_a_store_lost_in_the_middle_of_an_object_fails_the_run_and_the_next_is_w
     assert verify(settings, engine) == []
 
 
-def test_figures_of_an_object_are_those_of_all_its_parts(store: ObjectStore, bucket: TestBucket):
+def test_counters_of_an_object_cover_all_its_parts(store: ObjectStore, bucket: TestBucket):
     tomorrow = 1_795_305_600_000  # 2026-11-22
     late = f"x,A,B,{tomorrow + 86_400_000}\n" + "y,A,B,1\n" * 50 + f"z,A,B,{tomorrow}\n"
     bucket.put("1.csv", ODD + late)

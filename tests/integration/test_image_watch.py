@@ -1,4 +1,4 @@
-"""The scheduler's thread for images, against a real database and store."""
+"""The scheduler's image worker, with a real database and store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.sync.manager import DataManager
 from tests.conftest import TestBucket, wait_until
-from tests.pictures import plain
+from tests.sample_images import plain
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def cut_connections(engine: Engine) -> None:
         )
 
 
-def test_what_waits_at_the_start_and_what_runs_bring_is_looked_at(
+def test_pending_images_and_those_of_new_runs_are_processed(
     bucket: TestBucket, settings: Settings, engine: Engine, manager: DataManager
 ):
     bucket.put("a.png", plain())
@@ -68,7 +68,7 @@ def test_what_waits_at_the_start_and_what_runs_bring_is_looked_at(
 
 
 @pytest.mark.usefixtures("settings")
-def test_a_run_without_images_wakes_nobody(
+def test_run_without_images_does_not_wake_the_image_worker(
     bucket: TestBucket, settings: Settings, manager: DataManager
 ):
     engine = connect_unpooled(settings)
@@ -104,7 +104,7 @@ def test_a_lost_connection_is_made_again(
         wait_until(lambda: count(engine) == 2)
 
 
-def test_a_store_that_is_down_is_waited_for(
+def test_image_worker_waits_for_an_unavailable_store(
     bucket: TestBucket, settings: Settings, engine: Engine, manager: DataManager
 ):
     class DownAtFirst(ObjectStore):
@@ -143,7 +143,7 @@ def test_a_fault_of_ours_does_not_end_it(
         wait_until(lambda: count(engine) == 1)
 
 
-def test_it_waits_while_another_looks_after_the_images(
+def test_image_worker_waits_while_another_is_active(
     bucket: TestBucket, settings: Settings, engine: Engine, manager: DataManager
 ):
     bucket.put("a.png", plain())

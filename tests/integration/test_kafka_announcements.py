@@ -1,4 +1,4 @@
-"""News of images on the image topic: all of it, in order, and again only when in doubt."""
+"""Announcements on the image topic: complete, in order, and repeated only if in doubt."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from etl.settings import Settings
 from etl.sync.manager import DataManager
 from tests.brokers import Brokers
 from tests.conftest import TestBucket, wait_until
-from tests.pictures import plain
+from tests.sample_images import plain
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "image-topic.schema.json"
 TOPIC = "images"
@@ -128,7 +128,7 @@ def test_an_image_its_thumbnails_and_its_removal_are_announced_once(
     assert removed == {"type": "image.removed", **image}
 
 
-def test_thumbnails_are_announced_when_they_are_there_and_not_before(
+def test_thumbnails_are_announced_only_once_they_exist(
     brokers: Brokers, told: Settings, engine: Engine, images: Images
 ):
     images.put("1.png", 64, 256)
@@ -142,7 +142,7 @@ def test_thumbnails_are_announced_when_they_are_there_and_not_before(
     assert types == [("image.indexed", 0), ("thumbnail.ready", 1), ("thumbnail.ready", 2)]
 
 
-def test_a_replaced_image_is_announced_again_and_a_corrupt_one_without_thumbnails(
+def test_replaced_and_corrupt_images_are_announced(
     brokers: Brokers, told: Settings, engine: Engine, images: Images
 ):
     images.thumbnail(64)
@@ -176,7 +176,7 @@ def test_many_images_are_announced_in_pages(brokers: Brokers, told: Settings, en
     assert announce(told, engine, page_rows=100) == 950
 
 
-def test_what_no_broker_has_taken_is_announced_later(
+def test_unacknowledged_announcements_are_sent_later(
     brokers: Brokers,
     told: Settings,
     engine: Engine,
@@ -189,13 +189,13 @@ def test_what_no_broker_has_taken_is_announced_later(
     brokers.hang()
     with pytest.raises(KafkaUnavailable), engine.connect() as connection:
         announcer.announce(connection)
-    brokers.go_on()
+    brokers.resume()
     with engine.connect() as connection:
         assert announcer.announce(connection) == 1
     assert heard(brokers, 1)[0]["key"] == "1.png"
 
 
-def test_what_a_run_and_the_watch_over_images_write_is_announced(
+def test_images_of_runs_and_of_the_image_worker_are_announced(
     brokers: Brokers, told: Settings, engine: Engine, bucket: TestBucket, manager: DataManager
 ):
     bucket.put("1.png", plain())
@@ -242,7 +242,7 @@ def test_without_a_topic_nothing_is_announced(settings: Settings):
         pass
 
 
-def test_without_the_client_it_says_how_to_install_it(
+def test_missing_kafka_client_is_reported_with_its_installation(
     told: Settings, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(kafka, "find_spec", lambda _name: None)

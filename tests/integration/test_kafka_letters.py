@@ -1,4 +1,4 @@
-"""Messages from Kafka that are no notifications: set aside with the reason, and in nobody's way."""
+"""Invalid Kafka messages become dead letters with a reason, and block no others."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def stored(engine: Engine) -> list[str]:
         return list(connection.scalars(text("SELECT key FROM bucket_event ORDER BY key")))
 
 
-def test_without_a_topic_they_go_into_the_table_each_once(
+def test_without_a_topic_dead_letters_go_to_the_table_once(
     brokers: Brokers, consuming: Start, settings: Settings, engine: Engine
 ):
     settings = brokers.settings(settings)
@@ -94,7 +94,7 @@ def test_without_a_topic_they_go_into_the_table_each_once(
     assert letters(engine) == found
 
 
-def test_with_a_topic_they_go_there_with_reason_and_place(
+def test_dead_letters_go_to_the_topic_with_reason_and_position(
     brokers: Brokers, consuming: Start, settings: Settings, engine: Engine
 ):
     settings = brokers.settings(settings, kafka_dead_letter_topic="dead-letters")
@@ -116,7 +116,7 @@ def test_with_a_topic_they_go_there_with_reason_and_place(
     assert letters(engine) == []
 
 
-def test_of_one_too_large_the_beginning_is_kept(
+def test_oversized_dead_letter_is_truncated(
     brokers: Brokers, consuming: Start, settings: Settings, engine: Engine
 ):
     large = {"message.max.bytes": "9000000", "fetch.message.max.bytes": "9000000"}
@@ -131,7 +131,7 @@ def test_of_one_too_large_the_beginning_is_kept(
     assert b"bytes" in dict(letter.headers() or [])["dead-letter-reason"]
 
 
-def test_no_offset_is_committed_before_the_dead_letter_topic_has_the_letter(
+def test_offset_is_committed_after_the_dead_letter_is_sent(
     brokers: Brokers, consuming: Start, settings: Settings, engine: Engine
 ):
     """A letter larger than may be sent stands for a topic that refuses."""
@@ -161,9 +161,7 @@ def test_an_option_the_client_refuses_is_named(
     assert "KAFKA_OPTIONS" in consumer.log()
 
 
-def test_without_brokers_named_it_says_which_setting_is_missing(
-    consuming: Start, settings: Settings
-):
+def test_missing_brokers_are_reported_with_their_setting(consuming: Start, settings: Settings):
     consumer = consuming(settings)
     assert consumer.process.wait(30) == 2
     assert "KAFKA_BOOTSTRAP_SERVERS" in consumer.log()

@@ -1,4 +1,4 @@
-"""Events that are fetched from the store by its listen API."""
+"""Events received through the store's listen API."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from sqlalchemy import Engine
 
 from etl.services.listener import listening
 from etl.settings import Settings
-from tests.awkward import check_events
+from tests.awkward_keys import check_awkward_keys
 
 
 def test_listened_events_name_awkward_keys(settings: Settings, engine: Engine):
     with listening(settings.model_copy(update={"event_listen": True})):
-        check_events(settings, engine)
+        check_awkward_keys(settings, engine)

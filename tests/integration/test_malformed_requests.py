@@ -1,4 +1,4 @@
-"""Requests that would change another thing than they name: refused, whatever route and method."""
+"""Requests that could change something other than they name are rejected by every route."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def routes(source: str, odd: str) -> list[str]:
 
 
 @pytest.mark.parametrize("odd", NOT_UTF_8.values(), ids=NOT_UTF_8)
-def test_a_path_that_is_not_utf_8_is_refused_everywhere(
+def test_path_that_is_not_utf_8_is_rejected_by_every_route(
     client: FlaskClient, source: str, bucket: TestBucket, odd: str
 ):
     for path in routes(source, odd):
@@ -89,7 +89,7 @@ def test_a_path_that_is_not_utf_8_is_refused_everywhere(
     assert bucket.keys() == []
 
 
-def test_names_that_differ_in_odd_bytes_overwrite_nothing(
+def test_names_that_differ_in_invalid_bytes_overwrite_nothing(
     client: FlaskClient, source: str, bucket: TestBucket
 ):
     bucket.put("Ren\ufffd.csv", "theirs")
@@ -119,7 +119,7 @@ def test_a_path_is_refused_as_not_utf_8_only_if_it_is_not(settings: Settings, pa
 
 
 @pytest.mark.parametrize("path", ["/data/a%00b", "/documents/a%00b", "/objects/a%00b", "/a%00b"])
-def test_a_nul_in_a_path_names_nothing(client: FlaskClient, path: str):
+def test_path_with_a_nul_is_not_found(client: FlaskClient, path: str):
     assert client.get(path).status_code == 404
 
 
@@ -148,7 +148,7 @@ BODIES = {
 
 
 @pytest.mark.parametrize("content_range", ["bytes 0-0/1", "bytes */1", "", "pages 1-2/3"])
-def test_no_route_takes_a_part_of_a_body(settings: Settings, source: str, content_range: str):
+def test_no_route_accepts_part_of_a_body(settings: Settings, source: str, content_range: str):
     hooked = settings.model_copy(update={"webhook_token": SecretStr(TOKEN)})
     client = create_app(hooked).test_client()
     headers = {"Content-Range": content_range, "Authorization": f"Bearer {TOKEN}"}
@@ -167,7 +167,7 @@ def test_no_route_takes_a_part_of_a_body(settings: Settings, source: str, conten
 def test_an_encoded_body_leaves_the_object_whole(
     client: FlaskClient, source: str, bucket: TestBucket
 ):
-    """It was stored compressed, and nothing told so any more."""
+    """Such a body was once stored compressed, without a record of its encoding."""
     bucket.put("a", "0123456789")
     for coding in ("gzip", "GZIP", "identity, br"):
         headers = {"Content-Encoding": coding}
@@ -181,7 +181,7 @@ def test_an_encoded_body_leaves_the_object_whole(
     assert bucket.get("a") == b"x"
 
 
-def test_a_range_of_a_body_that_is_none_is_nothing(client: FlaskClient, bucket: TestBucket):
+def test_content_range_without_a_body_is_ignored(client: FlaskClient, bucket: TestBucket):
     bucket.put("a", "x")
     address = f"/objects/{bucket.name}/a"
     for method in ("GET", "DELETE"):
@@ -258,9 +258,7 @@ def test_metadata_with_an_underscore_are_refused_by_name(
         assert bucket.keys() == ["a"]
 
 
-def test_a_body_that_ends_early_is_never_stored(
-    settings: Settings, source: str, bucket: TestBucket
-):
+def test_truncated_body_is_not_stored(settings: Settings, source: str, bucket: TestBucket):
     """Neither an object nor the files of a form that were whole."""
     bucket.put("a", "old")
     form = (

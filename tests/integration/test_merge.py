@@ -1,4 +1,4 @@
-"""The merge: a small run scans no table, and only a bulk run counts all users."""
+"""The merge: small runs scan no table, and users are counted only in large runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ENTRIES = (  # most of what the full scan of an index reads
 
 @pytest.fixture
 def of_one_object(engine: Engine) -> None:
-    """Many users of one object, and current statistics."""
+    """100,000 users of one object, with current statistics."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(
             text(
@@ -102,7 +102,7 @@ def found(engine: Engine) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("thresholds", [ALWAYS_BULK, merge.THRESHOLDS], ids=["counted", "added up"])
-def test_user_totals_of_each_run_match_the_table(
+def test_user_counts_of_runs_match_the_table(
     settings: Settings, bucket: TestBucket, engine: Engine, thresholds: merge.Thresholds
 ):
     """Users and images are added, removed and restored."""
@@ -122,7 +122,7 @@ def test_user_totals_of_each_run_match_the_table(
         assert totals(manager.run(Trigger.CLI).counts) == found(engine)
 
 
-def test_bulk_run_corrects_the_totals_after_another_client_deleted_a_user(
+def test_large_run_recounts_a_table_changed_by_another_client(
     settings: Settings, manager: DataManager, bucket: TestBucket, engine: Engine
 ):
     bucket.user("1.csv")
@@ -137,7 +137,7 @@ def test_bulk_run_corrects_the_totals_after_another_client_deleted_a_user(
     assert totals(bulk.run(Trigger.CLI).counts) == found(engine) == (3, 0)
 
 
-def test_many_rows_on_other_lines_change_no_more_than_their_lines(
+def test_rows_moved_to_other_lines_change_only_their_lines(
     manager: DataManager, bucket: TestBucket, engine: Engine
 ):
     """Given a row put before all others, then each user keeps the values and moves a line down."""
@@ -152,7 +152,7 @@ def test_many_rows_on_other_lines_change_no_more_than_their_lines(
     assert lines == list(range(2, 503))
 
 
-def test_a_row_read_twice_and_held_once_leaves_one_shadow(
+def test_repeated_row_of_an_unchanged_user_leaves_one_shadow(
     manager: DataManager, bucket: TestBucket, engine: Engine
 ):
     """Given a row held as it is, when the same user stands once more below, the last line wins."""
@@ -169,7 +169,7 @@ def test_a_row_read_twice_and_held_once_leaves_one_shadow(
 
 @pytest.mark.planner
 @pytest.mark.parametrize("keys", [["gone.csv"], ["1.csv", "gone.csv"]], ids=["users", "shadows"])
-def test_removed_rows_count_towards_the_size_of_a_merge(
+def test_many_removed_rows_use_hash_joins(
     settings: Settings,
     store: ObjectStore,
     bucket: TestBucket,
@@ -196,7 +196,7 @@ def hash_joins_after(
 
 
 @pytest.mark.planner
-def test_bulk_merge_looks_rows_up_by_index_despite_stale_statistics(
+def test_stale_statistics_do_not_make_the_merge_quadratic(
     settings: Settings,
     store: ObjectStore,
     manager: DataManager,

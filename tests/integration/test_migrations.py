@@ -1,4 +1,4 @@
-"""Migrations where they cannot be made: what is in the way is named, and nothing is half made."""
+"""Migrations that cannot be made: the obstacle is named, and nothing is half-migrated."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from etl.settings import Settings
 from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket
-from tests.pictures import plain
 from tests.processes import ROOT, environment
+from tests.sample_images import plain
 
 _OURS = (
     "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
@@ -137,7 +137,7 @@ def test_a_role_without_temporary_tables_gets_the_grant(
         ("CREATE TABLE y (k int); CREATE INDEX problem_key_idx ON y (k)", "index problem_key_idx"),
     ],
 )
-def test_a_name_that_is_taken_is_named_with_its_owner(
+def test_name_conflict_is_reported_with_its_owner(
     empty_database: Settings, statement: str, named: str
 ):
     run_in(empty_database, statement)
@@ -159,7 +159,7 @@ def test_a_schema_of_its_own_as_the_hint_has_it_works(empty_database: Settings):
 
 
 @pytest.mark.parametrize("rows", ["('a1b2c3d4e5f6')", "('a'), ('b')"])
-def test_another_programs_alembic_version_is_left_alone(empty_database: Settings, rows: str):
+def test_alembic_version_of_another_program_is_not_changed(empty_database: Settings, rows: str):
     run_in(
         empty_database,
         "CREATE TABLE alembic_version (version_num varchar(32))",
@@ -170,7 +170,7 @@ def test_another_programs_alembic_version_is_left_alone(empty_database: Settings
     assert "belongs to another program" in error.hint
 
 
-def test_an_alembic_version_of_another_shape_is_left_alone(empty_database: Settings):
+def test_alembic_version_of_another_shape_is_not_changed(empty_database: Settings):
     run_in(empty_database, "CREATE TABLE alembic_version (release int)")
     assert "version_num" in refusal(empty_database).message
 
@@ -240,7 +240,7 @@ def test_tables_of_another_owner_are_not_half_migrated(
 
 
 @pytest.mark.usefixtures("role")
-def test_the_command_says_it_in_two_lines_and_ends_with_2(as_role: Settings, stack: Settings):
+def test_command_reports_the_conflict_in_two_lines_and_exits_2(as_role: Settings, stack: Settings):
     given = as_role.model_copy(update={"s3_endpoint": stack.s3_endpoint})
     done = subprocess.run(
         [sys.executable, "-m", "etl", "migrate"],
@@ -256,7 +256,7 @@ def test_the_command_says_it_in_two_lines_and_ends_with_2(as_role: Settings, sta
     assert done.stderr.startswith("ConfigurationError: Role ")
 
 
-def test_every_name_that_migrations_give_is_looked_for(engine: Engine):
+def test_every_name_used_by_migrations_is_checked(engine: Engine):
     with engine.connect() as connection:
         made = set(connection.scalars(text(_OURS)))
     assert set(relation_names()) == made - {"alembic_version", "alembic_version_pkc"}
@@ -296,7 +296,7 @@ def test_figures_of_problems_are_counted_again_and_data_stay(empty_database: Set
     engine.dispose()
 
 
-def test_what_older_rules_read_is_read_again(
+def test_objects_read_under_older_rules_are_read_again(
     settings: Settings, engine: Engine, manager: DataManager, bucket: TestBucket
 ):
     """Given tables of version 0006, filled by rules that read something else from the bucket."""

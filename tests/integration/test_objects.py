@@ -1,4 +1,4 @@
-"""/objects: list, upload, download, remove and presign, beside other clients of the store."""
+"""/objects: list, upload, download, remove and presign, concurrently with other clients."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_buckets_are_shown_with_rights(client: FlaskClient, settings: Settings):
     ]
 
 
-def test_a_bucket_that_is_not_on_the_list_is_unknown_and_one_to_read_is_not_written(
+def test_unlisted_bucket_is_unknown_and_read_only_not_written(
     settings: Settings,
 ):
     only = settings.model_copy(update={"object_buckets": f"{settings.source_bucket}:r"})
@@ -144,7 +144,7 @@ def test_pages_put_together_are_the_whole_listing(
     assert pages == whole
 
 
-def test_folders_stay_in_order_beyond_what_the_store_lists_at_once(
+def test_folders_stay_in_order_across_store_pages(
     client: FlaskClient, source: str, bucket: TestBucket
 ):
     for number in range(700):
@@ -155,9 +155,7 @@ def test_folders_stay_in_order_beyond_what_the_store_lists_at_once(
     assert names == sorted(names)
 
 
-def test_a_listing_goes_beyond_what_the_store_lists_at_once(
-    client: FlaskClient, source: str, bucket: TestBucket
-):
+def test_listing_spans_store_pages(client: FlaskClient, source: str, bucket: TestBucket):
     for number in range(1_203):
         bucket.put(f"{number:05}", "")
     body = listed(client, f"{source}?limit=1000000")
@@ -166,14 +164,14 @@ def test_a_listing_goes_beyond_what_the_store_lists_at_once(
     assert listed(client, f"{source}?limit=1202")["after"] == "01201"
 
 
-def test_content_types_are_looked_up_when_asked_for(client: FlaskClient, source: str):
+def test_content_types_are_fetched_on_request(client: FlaskClient, source: str):
     client.put(f"{source}/a.csv", data=b"x")
     client.put(f"{source}/b", data=b"x", content_type="image/png")
     entries = listed(client, f"{source}?content_type=true")["entries"]
     assert [entry["content_type"] for entry in entries] == ["text/csv", "image/png"]
 
 
-def test_content_types_are_looked_up_a_hundred_at_a_time(
+def test_content_types_are_fetched_a_hundred_at_a_time(
     client: FlaskClient, source: str, bucket: TestBucket
 ):
     for number in range(102):
@@ -187,7 +185,7 @@ def test_content_types_are_looked_up_a_hundred_at_a_time(
 
 
 @pytest.mark.parametrize("long", ["limit=1001", "content_type=true"])
-def test_long_listings_leave_room_for_others(app: APIFlask, source: str, long: str):
+def test_long_listings_do_not_block_other_requests(app: APIFlask, source: str, long: str):
     client = app.test_client()
     held = [client.get(f"{source}?{long}", buffered=False) for _ in range(MAX_STREAMS)]
     problem_of(client.get(f"{source}?{long}"), 503)
@@ -198,7 +196,7 @@ def test_long_listings_leave_room_for_others(app: APIFlask, source: str, long: s
     problem_of(client.get(f"/objects/none?{long}"), 404)
 
 
-def test_a_listing_that_nobody_reads_is_cut():
+def test_unread_listing_is_cut_off():
     with pytest.raises(TransientError):
         next(listing_stream.until_deadline(iter(["chunk"]), seconds=-1))
 
@@ -218,7 +216,7 @@ def test_a_recursive_listing_shows_every_key_as_it_is(
 
 
 @pytest.mark.parametrize("recursive", ["true", "false"])
-def test_prefixes_that_stores_misread_find_what_begins_with_them(
+def test_awkward_prefixes_list_matching_keys(
     client: FlaskClient, source: str, bucket: TestBucket, recursive: str
 ):
     for key in ("+a", "..c", ".d/e", "k/a", "k/..b"):
@@ -252,7 +250,7 @@ def test_prefixes_that_stores_misread_find_what_begins_with_them(
         lambda key: all(part.strip(". ") for part in key.split("/"))  # stores refuse such
     ),
 )
-def test_what_is_put_is_what_comes_back_and_what_other_clients_see(
+def test_uploaded_object_round_trips_and_is_visible_to_other_clients(
     settings: Settings, content: bytes, key: str
 ):
     client = create_app(settings).test_client()
@@ -274,7 +272,7 @@ def test_an_uploaded_csv_reaches_the_table_like_any_other_put(
     assert client.get("/data/1000").get_json()["first_name"] == "Ann"
 
 
-def test_content_type_is_kept_or_guessed_and_metadata_comes_back(client: FlaskClient, source: str):
+def test_content_type_is_stored_or_guessed_and_metadata_returned(client: FlaskClient, source: str):
     client.put(f"{source}/a.csv", data=b"x", headers={"X-Meta-Owner": "ann", "X-Meta-Team": "b c"})
     answer = client.head(f"{source}/a.csv")
     assert answer.headers["Content-Type"] == "text/csv"
@@ -346,7 +344,7 @@ def test_ranges(  # noqa: PLR0913, PLR0917
     assert answer.headers["Content-Length"] == str(len(expected))
 
 
-def test_a_range_behind_the_end_is_a_416_that_tells_the_size(client: FlaskClient, source: str):
+def test_range_past_the_end_is_a_416_with_the_size(client: FlaskClient, source: str):
     client.put(f"{source}/a", data=b"0123456789")
     answer = client.get(f"{source}/a", headers={"Range": "bytes=10-"})
     problem_of(answer, 416)
@@ -356,7 +354,7 @@ def test_a_range_behind_the_end_is_a_416_that_tells_the_size(client: FlaskClient
         problem_of(client.get(f"{source}/empty", headers={"Range": range_header}), 416)
 
 
-def test_an_empty_object_is_downloaded_as_nothing(client: FlaskClient, source: str):
+def test_empty_object_is_downloaded_empty(client: FlaskClient, source: str):
     client.put(f"{source}/a", content_length=0)
     answer = client.get(f"{source}/a")
     assert (answer.status_code, answer.data, answer.headers["Content-Length"]) == (200, b"", "0")
@@ -403,7 +401,7 @@ def test_conditions_are_heeded_in_order(
     assert client.get(f"{source}/a", headers=headers).status_code == status
 
 
-def test_what_a_browser_could_run_is_sent_to_be_saved(client: FlaskClient, source: str):
+def test_active_content_is_sent_as_attachment(client: FlaskClient, source: str):
     client.put(f"{source}/é.html", data=b"<script>", content_type="text/html")
     client.put(f"{source}/a.png", data=b"x")
     page = client.get(f"{source}/%C3%A9.html")
@@ -416,7 +414,7 @@ def test_what_a_browser_could_run_is_sent_to_be_saved(client: FlaskClient, sourc
     assert saved.startswith("attachment")
 
 
-def test_what_is_not_there_is_a_404(client: FlaskClient, source: str):
+def test_missing_object_is_a_404(client: FlaskClient, source: str):
     for method in ("GET", "DELETE"):
         problem_of(client.open(f"{source}/none.csv", method=method), 404)
     assert client.head(f"{source}/none.csv").status_code == 404
@@ -449,7 +447,7 @@ def test_a_key_may_hold_any_other_character(client: FlaskClient, source: str, ke
     assert client.delete(address).status_code == 204
 
 
-def test_a_key_that_the_store_cannot_take_is_told_in_words(
+def test_key_invalid_for_the_store_is_explained(
     client: FlaskClient, source: str, bucket: TestBucket
 ):
     bucket.put("k/a", "")
@@ -466,7 +464,7 @@ def test_a_key_that_the_store_cannot_take_is_told_in_words(
     assert bucket.keys() == ["k/a"]
 
 
-def test_large_downloads_leave_room_for_others(settings: Settings):
+def test_large_downloads_do_not_block_other_requests(settings: Settings):
     app = create_app(settings)
     client = app.test_client()
     address = f"/objects/{settings.source_bucket}/a"
@@ -482,7 +480,7 @@ def test_large_downloads_leave_room_for_others(settings: Settings):
 def test_a_download_overtaken_by_an_overwrite_is_of_one_version(
     app: APIFlask, bucket: TestBucket, settings: Settings, range_header: str | None
 ):
-    """Whoever is overtaken once gets the new version; who always is, nothing."""
+    """A download overtaken once gets the new version; one always overtaken gets nothing."""
     new = b"a new and longer version, or a shorter one"
     bucket.put("a", "x" * 50)
     client, address = app.test_client(), f"/objects/{settings.source_bucket}/a"
@@ -501,7 +499,7 @@ def test_a_download_overtaken_by_an_overwrite_is_of_one_version(
 
 @contextmanager
 def overtaking(app: APIFlask, change: Callable[[], object], *, times: int) -> Iterator[None]:
-    """Let something happen to an object right after it was looked at."""
+    """Change an object right after it was checked."""
     objects, left = app.extensions["bucketline"].objects, iter(range(times))
 
     def head(bucket: str, key: str) -> ObjectInfo | None:
@@ -558,7 +556,7 @@ def test_a_presigned_url_names_the_address_that_clients_see(settings: Settings):
         (None, "body"),
     ],
 )
-def test_a_presigned_url_for_what_cannot_be_is_refused(
+def test_presigned_url_for_an_invalid_request_is_rejected(
     client: FlaskClient, source: str, wanted: dict[str, Any] | None, parameter: str
 ):
     body = json.dumps(wanted)
@@ -586,7 +584,7 @@ def test_an_object_may_be_called_presign(client: FlaskClient, source: str):
 # -- over the wire
 
 
-def test_a_large_upload_and_download_pass_through_a_small_process(settings: Settings):
+def test_large_upload_and_download_need_little_memory(settings: Settings):
     size = 150_000_000
     patient = urllib3.PoolManager(timeout=120, retries=False)
     with serving(settings) as (host, port, process):
@@ -602,7 +600,7 @@ def test_a_large_upload_and_download_pass_through_a_small_process(settings: Sett
         assert peak_mb(process.pid) - before < 60
 
 
-def test_only_who_may_upload_may_send_a_large_body(settings: Settings):
+def test_only_authorized_clients_may_send_a_large_body(settings: Settings):
     """Before a byte of it is read: what is read goes to disk."""
     keys = {role: new_key() for role in Role}
     entries = ",".join(str(entry_for(f"the-{role}", role, key)) for role, key in keys.items())
@@ -627,7 +625,7 @@ def test_only_who_may_upload_may_send_a_large_body(settings: Settings):
     assert limit("PUT", f"{read_only}/a") == limit("PUT", "/objects/none/a") == small
 
 
-def test_only_who_knows_the_token_may_send_many_events(settings: Settings):
+def test_only_clients_with_the_token_may_send_many_events(settings: Settings):
     """Before a byte of them is read."""
     token = "t" * 16
     asked = settings.model_copy(update={"webhook_token": SecretStr(token)})

@@ -45,7 +45,7 @@ def test_openapi_describes_parameters_as_they_are_checked(client: FlaskClient):
     assert all(parameter["description"] for parameter in by_name.values())
 
 
-def test_every_operation_describes_its_errors_and_gives_an_example(client: FlaskClient):
+def test_every_operation_describes_errors_with_an_example(client: FlaskClient):
     for methods in get(client, "/openapi.json")["paths"].values():
         for operation in methods.values():
             for status, response in operation["responses"].items():
@@ -57,7 +57,7 @@ def test_every_operation_describes_its_errors_and_gives_an_example(client: Flask
                 assert bool(response.get("content")) == (status not in ("204", "304"))
 
 
-def test_docs_page_asks_nobody_else(client: FlaskClient):
+def test_docs_page_loads_nothing_from_other_hosts(client: FlaskClient):
     with client.get("/docs") as response:
         page = response.text
     assert "//" not in page.replace("<!doctype html>", "")

@@ -1,4 +1,4 @@
-"""Answers of the API while its database or a reader is slow, broken or gone."""
+"""Responses of the API while its database or a client is slow, broken or gone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from api.state.services import MAX_STREAMS, Timeouts
 from etl.model.errors import TransientError
 from tests.api_client import MANY, copies, expect_problem, get, terminate_others
 from tests.conftest import wait_until
-from tests.people import person, put_many, put_users
+from tests.user_rows import generate_users, person, put_users
 
 if TYPE_CHECKING:
     from apiflask import APIFlask
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from etl.settings import Settings
 
 
-def test_readers_who_stall_leave_room_for_everybody_else(app: APIFlask, engine: Engine):
+def test_stalled_clients_do_not_block_other_requests(app: APIFlask, engine: Engine):
     """Given as many long answers under way as are allowed, others are still served."""
-    put_many(engine, MANY)
+    generate_users(engine, MANY)
     client = app.test_client()
     stalled = [client.get("/data") for _ in range(MAX_STREAMS)]
     refused = client.get("/data")
@@ -39,10 +39,10 @@ def test_readers_who_stall_leave_room_for_everybody_else(app: APIFlask, engine: 
 
 def test_a_stalled_reader_loses_its_connection_to_the_database(settings: Settings, engine: Engine):
     app = create_app(settings, timeouts=Timeouts(idle=0.2))
-    put_many(engine, 4 * MANY)
+    generate_users(engine, 4 * MANY)
     stalled = app.test_client().get("/data")
     wait_until(lambda: not copies(engine))
-    with pytest.raises(TransientError, match="Nobody read"):
+    with pytest.raises(TransientError, match="The client read no data"):
         stalled.get_data()
     assert app.test_client().get("/data?limit=1").status_code == 200
     app.extensions["bucketline"].engine.dispose()
@@ -78,7 +78,7 @@ def test_the_api_recovers_when_its_connections_were_cut(client: FlaskClient, eng
     assert list(get(client, "/data")) == ["1"]
 
 
-def test_missing_tables_are_a_503_that_says_so(client: FlaskClient, engine: Engine):
+def test_missing_tables_are_a_503_with_a_hint(client: FlaskClient, engine: Engine):
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE users"))
     assert "migrate" in expect_problem(client.get("/data"), 503)["hint"]
@@ -93,7 +93,7 @@ def test_tables_without_a_version_are_an_older_schema(client: FlaskClient, engin
 
 
 def test_a_query_that_takes_too_long_is_stopped(app: APIFlask, engine: Engine):
-    """Given a reader behind a lock, when its time is up, then it hears so instead of hanging."""
+    """Given a query that waits for a lock, when its time is up, then it fails."""
     api_engine = app.extensions["bucketline"].engine
 
     @event.listens_for(api_engine, "begin")

@@ -1,4 +1,4 @@
-"""Facts, pictures and thumbnails over HTTP, from a real database and object store."""
+"""Image metadata, images and thumbnails over HTTP, from a real database and object store."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from etl.images.indexer import ThumbnailIndexer
 from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.sync.manager import DataManager
-from tests import pictures
+from tests import sample_images
 from tests.conftest import TestBucket
-from tests.pictures import encoded, plain
+from tests.sample_images import encoded, plain
 
 PICTURE = plain(600, 300, kind="JPEG")
 BIG = encoded(Image.effect_noise((1200, 1200), 90), "PNG")
@@ -74,7 +74,7 @@ def five(site: Site) -> Site:
     site.put("good", PICTURE, "jpg")
     site.put("bad", b"\x89PNG\r\n\x1a\nodd")
     site.put("page", b"<html><script>alert(1)</script></html>", "gif")
-    site.put("bomb", pictures.bomb())
+    site.put("bomb", sample_images.bomb())
     site.put("none", None)
     site.keep()
     site.put("new", plain())
@@ -82,7 +82,7 @@ def five(site: Site) -> Site:
     return site
 
 
-def test_users_are_found_by_what_is_known_of_their_image(five: Site):
+def test_users_are_filtered_by_the_state_of_their_image(five: Site):
     assert five.ids("ready") == ["good"]
     assert five.ids("corrupt") == ["bad"]
     assert five.ids("unsupported") == ["page"]
@@ -93,7 +93,7 @@ def test_users_are_found_by_what_is_known_of_their_image(five: Site):
     assert five.get("/data?image=odd").status_code == 422
 
 
-def test_a_filter_by_image_is_never_answered_from_before_the_image_was_looked_at(five: Site):
+def test_image_filter_reflects_an_image_just_processed(five: Site):
     before = five.get("/data?image=waiting")
     everyone = five.get("/data")
     five.keep()
@@ -103,9 +103,7 @@ def test_a_filter_by_image_is_never_answered_from_before_the_image_was_looked_at
 
 
 @pytest.mark.parametrize("image", ["ready", "waiting"])
-def test_a_filter_by_image_is_never_answered_from_before_the_image_was_replaced(
-    five: Site, image: str
-):
+def test_image_filter_reflects_an_image_just_replaced(five: Site, image: str):
     path = f"/data?image={image}"
     before = five.get(path)
     five.bucket.put("good.jpg", plain())
@@ -115,7 +113,7 @@ def test_a_filter_by_image_is_never_answered_from_before_the_image_was_replaced(
     assert after.get_json() != before.get_json()
 
 
-def test_a_user_shows_facts_and_addresses_that_can_be_read(five: Site):
+def test_user_shows_image_metadata_and_working_urls(five: Site):
     image = five.get("/data/good").get_json()["image"]
     facts = {name: image[name] for name in ("state", "format", "mode", "width", "height", "bytes")}
     assert facts == {
@@ -144,7 +142,9 @@ def test_a_user_shows_facts_and_addresses_that_can_be_read(five: Site):
         ("new", "waiting", "has not been processed yet"),
     ],
 )
-def test_an_image_that_is_not_ready_says_why(five: Site, user_id: str, state: str, reason: str):
+def test_image_that_is_not_ready_shows_the_reason(
+    five: Site, user_id: str, state: str, reason: str
+):
     image = five.get(f"/data/{user_id}").get_json()["image"]
     assert image["state"] == state
     assert reason in image["reason"]
@@ -163,7 +163,7 @@ def test_a_user_without_image_has_none(five: Site):
         assert five.get(f"/data/nobody/{what}").get_json()["type"].endswith("unknown-user")
 
 
-def test_a_picture_is_sent_as_what_it_is_and_only_once(five: Site):
+def test_image_is_sent_with_its_type_and_then_not_modified(five: Site):
     answer = five.get("/data/good/image")
     assert (answer.status_code, answer.data) == (200, PICTURE)
     assert answer.headers["Content-Type"] == "image/jpeg"
@@ -175,7 +175,7 @@ def test_a_picture_is_sent_as_what_it_is_and_only_once(five: Site):
 
 
 @pytest.mark.parametrize("user_id", ["bad", "page", "new"])
-def test_what_was_not_decoded_is_to_be_saved_and_never_shown(five: Site, user_id: str):
+def test_undecoded_image_is_sent_as_attachment(five: Site, user_id: str):
     answer = five.get(f"/data/{user_id}/image")
     assert answer.headers["Content-Type"] == "application/octet-stream"
     assert answer.headers["Content-Disposition"] == "attachment"
@@ -192,7 +192,7 @@ def test_a_name_that_lies_changes_no_type(site: Site):
     assert site.get("/data/1/image").headers["Content-Type"] == "image/gif"
 
 
-def test_a_thumbnail_comes_in_the_size_that_is_asked_for(five: Site):
+def test_thumbnail_has_the_requested_size(five: Site):
     answer = five.get("/data/good/thumbnail?size=64")
     assert Image.open(io.BytesIO(answer.data)).size == (64, 32)
     assert answer.headers["Content-Type"] == "image/webp"
@@ -206,7 +206,7 @@ def test_a_thumbnail_comes_in_the_size_that_is_asked_for(five: Site):
     assert head.headers["Content-Length"] == str(len(largest.data))
 
 
-def test_a_size_that_was_not_made_names_those_that_were(five: Site):
+def test_unavailable_thumbnail_size_is_reported_with_the_available(five: Site):
     refusal = five.get("/data/good/thumbnail?size=100")
     assert refusal.status_code == 404
     assert "256, 64" in refusal.get_json()["detail"]
@@ -214,7 +214,7 @@ def test_a_size_that_was_not_made_names_those_that_were(five: Site):
     assert five.get("/data/good/image?size=64").status_code == 422
 
 
-def test_a_replaced_picture_is_sent_but_not_as_what_the_old_one_was(five: Site):
+def test_replaced_image_is_not_sent_with_the_type_of_the_old(five: Site):
     five.bucket.put("good.jpg", b"<html>")
     answer = five.get("/data/good/image")
     assert answer.data == b"<html>"
@@ -224,7 +224,7 @@ def test_a_replaced_picture_is_sent_but_not_as_what_the_old_one_was(five: Site):
 
 
 @pytest.mark.parametrize("user_id", ["a/b", "ä ö%", "x?y#z"])
-def test_any_user_id_has_its_picture(site: Site, user_id: str):
+def test_image_is_found_for_any_user_id(site: Site, user_id: str):
     site.bucket.put("many.csv", f"user_id,first_name,last_name,birthts\n{user_id},A,B,0\n")
     base = user_id.rpartition("/")[2]
     site.bucket.put(f"{base}.png", plain())
@@ -234,13 +234,13 @@ def test_any_user_id_has_its_picture(site: Site, user_id: str):
     assert "unknown" not in answer.text if answer.status_code == 404 else answer.data == plain()
 
 
-def test_a_part_of_a_picture_can_be_asked_for(five: Site):
+def test_image_supports_range_requests(five: Site):
     answer = five.get("/data/good/image", Range="bytes=10-19")
     assert (answer.status_code, answer.data) == (206, PICTURE[10:20])
     assert answer.headers["Content-Type"] == "image/jpeg"
 
 
-def test_a_large_picture_is_streamed_and_streams_are_bounded(site: Site, app: APIFlask):
+def test_large_image_is_streamed_and_streams_are_limited(site: Site, app: APIFlask):
     site.put("1", BIG)
     site.keep()
     answer = site.get("/data/1/image")
@@ -257,7 +257,7 @@ def test_a_large_picture_is_streamed_and_streams_are_bounded(site: Site, app: AP
     assert site.get("/data/1/image").data == BIG
 
 
-def test_without_the_store_facts_are_told_and_pictures_are_an_outage(five: Site):
+def test_without_the_store_metadata_is_shown_and_images_are_503(five: Site):
     lost = five.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
     app = create_app(lost)
     client = app.test_client()

@@ -190,7 +190,7 @@ def test_a_delete_removes_an_object_only_on_its_conditions(
 
 
 @pytest.mark.parametrize("header", ["If-Match", "If-None-Match"])
-def test_a_delete_of_nothing_is_a_404_whatever_its_conditions(
+def test_delete_of_a_missing_object_is_a_404_in_any_condition(
     settings: Settings, source: str, header: str
 ):
     client = create_app(settings).test_client()
@@ -224,7 +224,7 @@ def test_a_form_is_refused_when_a_condition_fails_for_one_file(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_an_object_is_read_on_its_conditions(settings: Settings, source: str, method: str):
+def test_object_read_honors_its_conditions(settings: Settings, source: str, method: str):
     client = create_app(settings).test_client()
     etag = client.put(f"{source}/a", data=b"x").get_json()["etag"]
     assert read(client, method, f"{source}/a", etag) == read_as_expected()
@@ -262,7 +262,7 @@ def test_of_many_that_replace_one_version_at_once_one_does(
 
 
 def changing(act: Callable[[], object], objects: Objects) -> Callable[..., ObjectInfo | None]:
-    """A look at an object, right after which another client acts."""
+    """A check of an object, right after which another client changes it."""
 
     def head(bucket: str, key: str) -> ObjectInfo | None:
         info = Objects.head(objects, bucket, key)
@@ -273,7 +273,7 @@ def changing(act: Callable[[], object], objects: Objects) -> Callable[..., Objec
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-def test_a_change_between_the_look_and_the_write_is_a_412(
+def test_change_between_check_and_write_is_a_412(
     comparing: ConditionalStore,
     source: str,
     bucket: TestBucket,
@@ -290,7 +290,7 @@ def test_a_change_between_the_look_and_the_write_is_a_412(
     assert bucket.get("a") == b"theirs"
 
 
-def test_an_object_made_between_the_look_and_the_put_stays(
+def test_object_created_between_check_and_put_is_kept(
     comparing: ConditionalStore, source: str, bucket: TestBucket, monkeypatch: pytest.MonkeyPatch
 ):
     app = create_app(comparing.settings)
@@ -308,7 +308,7 @@ def document(client: FlaskClient, content: bytes, **conditions: str) -> TestResp
     return client.post("/documents?name=a", data=content, headers=JSON | conditions)
 
 
-def test_a_document_is_saved_without_a_condition_or_not_at_all(plain: FlaskClient):
+def test_document_save_on_a_store_without_conditions(plain: FlaskClient):
     found = {}
     for conditions, _ in CHANGES:
         etag = document(plain, b"1").get_json()["etag"]
@@ -317,7 +317,7 @@ def test_a_document_is_saved_without_a_condition_or_not_at_all(plain: FlaskClien
     assert found == expected(CHANGES, can_compare=False)
 
 
-def test_a_document_is_made_without_a_condition_or_not_at_all(plain: FlaskClient):
+def test_document_creation_on_a_store_without_conditions(plain: FlaskClient):
     found = {}
     for conditions, _ in CREATIONS:
         plain.delete("/documents/a")
@@ -351,7 +351,7 @@ def test_a_document_is_removed_unconditionally_or_not_at_all(plain: FlaskClient)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_document_is_read_on_its_conditions(plain: FlaskClient, method: str):
+def test_document_read_honors_its_conditions(plain: FlaskClient, method: str):
     etag = document(plain, b"1").get_json()["etag"]
     assert read(plain, method, "/documents/a", etag) == read_as_expected()
     assert plain.get("/documents/a").headers["Last-Modified"]
@@ -395,7 +395,7 @@ def upload(content: bytes) -> Upload:
     return Upload(io.BytesIO(content), len(content), "text/plain")
 
 
-def test_what_a_store_cannot_do_is_never_sent_to_it(settings: Settings, bucket: TestBucket):
+def test_unsupported_conditions_are_not_sent_to_the_store(settings: Settings, bucket: TestBucket):
     bucket.put("a", "old")
     objects = Objects(ObjectStore(settings), settings)
     seen = objects.head(bucket.name, "a")
@@ -419,7 +419,7 @@ def test_an_object_of_unknown_size_has_no_condition(
     assert bucket.keys() == []
 
 
-def test_a_failed_condition_says_what_failed(comparing: ConditionalStore, bucket: TestBucket):
+def test_failed_condition_is_named(comparing: ConditionalStore, bucket: TestBucket):
     objects = Objects(ObjectStore(comparing.settings), comparing.settings)
     bucket.put("a", "theirs")
     seen = ObjectInfo("a", 1, "0" * 32, None)

@@ -14,7 +14,7 @@ from etl.db.problems import open_problems
 from etl.images.indexer import ThumbnailIndexer
 from etl.model.values import Trigger
 from etl.sync.manager import DataManager
-from tests.pictures import plain
+from tests.sample_images import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,7 @@ def get(client: FlaskClient, url: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("three_faults")
-def test_open_problems_come_by_key_and_are_chosen_by_key_and_code(engine: Engine):
+def test_open_problems_are_sorted_by_key_and_filtered(engine: Engine):
     assert found(engine) == [
         ("a.csv", "missing-cell"),
         ("b.csv", "not-an-integer"),
@@ -70,7 +70,7 @@ def test_open_problems_come_by_key_and_are_chosen_by_key_and_code(engine: Engine
 
 
 @pytest.mark.usefixtures("three_faults")
-def test_a_problem_is_open_until_its_object_is_mended_or_removed(
+def test_problem_is_open_until_its_object_is_fixed_or_removed(
     bucket: TestBucket, manager: DataManager, engine: Engine
 ):
     bucket.user("b.csv")
@@ -80,7 +80,7 @@ def test_a_problem_is_open_until_its_object_is_mended_or_removed(
 
 
 @pytest.mark.usefixtures("three_faults")
-def test_a_file_read_again_with_the_same_fault_shows_it_once(
+def test_file_reread_with_the_same_fault_has_one_problem(
     bucket: TestBucket, manager: DataManager, engine: Engine
 ):
     bucket.put("b.csv", f"{HEADER}Ann,Lee,later\n")
@@ -120,7 +120,7 @@ def test_the_api_lists_open_problems_with_place_value_and_remedy(
 
 
 @pytest.mark.usefixtures("three_faults")
-def test_the_api_gives_open_problems_in_pages_under_the_same_filters(client: FlaskClient):
+def test_api_pages_open_problems_with_the_same_filters(client: FlaskClient):
     response = client.get("/problems?code=not-an-integer&limit=1")
     assert [row["key"] for row in response.get_json()["problems"]] == ["b.csv"]
     target, _, relation = response.headers["Link"].partition("; ")
@@ -138,7 +138,7 @@ def agreeing(client: FlaskClient, run_id: int) -> int:
     return listed
 
 
-def test_the_figure_of_a_run_counts_what_its_images_showed_later(
+def test_problem_count_of_a_run_includes_later_image_problems(
     client: FlaskClient, settings: Settings, bucket: TestBucket, manager: DataManager
 ):
     bucket.put("1.csv", UNDATED)
@@ -157,7 +157,7 @@ def test_the_figure_of_a_run_counts_what_its_images_showed_later(
     assert agreeing(client, first.id) == 3
 
 
-def test_the_figure_of_a_run_loses_problems_that_are_gone(
+def test_problem_count_of_a_run_excludes_removed_problems(
     client: FlaskClient, settings: Settings, bucket: TestBucket, manager: DataManager
 ):
     bucket.put("1.png", plain(20, 20))
@@ -168,7 +168,7 @@ def test_the_figure_of_a_run_loses_problems_that_are_gone(
     assert agreeing(client, run_id) == 0
 
 
-def test_the_figure_of_a_run_keeps_problems_that_were_pruned(
+def test_problem_count_of_a_run_includes_pruned_problems(
     engine: Engine, settings: Settings, bucket: TestBucket, manager: DataManager
 ):
     bucket.put("1.csv", UNDATED)
@@ -187,7 +187,7 @@ def test_without_problems_the_list_is_empty(client: FlaskClient):
 
 
 @pytest.mark.parametrize("query", ["code=odd", "key=", "limit=0", "after=x", "run=1", "key=%00"])
-def test_a_senseless_parameter_is_refused_by_name(client: FlaskClient, query: str):
+def test_invalid_parameter_of_problems_is_named(client: FlaskClient, query: str):
     response = client.get(f"/problems?{query}")
     assert response.status_code == 422
     assert response.get_json()["errors"][0]["parameter"] == query.partition("=")[0]

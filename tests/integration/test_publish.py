@@ -1,4 +1,4 @@
-"""Publication: output.parquet beside output.csv, and what event runs leave to be gathered."""
+"""Publishing: output.parquet next to output.csv, and the interval after event runs."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_parquet_holds_the_users_with_the_columns_of_the_csv(
     assert verify(with_parquet, engine) == []
 
 
-def test_without_being_asked_for_there_is_no_parquet(
+def test_parquet_is_not_published_by_default(
     settings: Settings, manager: DataManager, bucket: TestBucket, store: ObjectStore
 ):
     bucket.user("1.csv")
@@ -96,7 +96,7 @@ def test_only_the_lost_output_is_published_again(with_parquet: Settings, bucket:
     assert [user["user_id"] for user in users_in_parquet(with_parquet)] == ["1"]
 
 
-def test_parquet_comes_as_soon_as_it_is_asked_for(
+def test_parquet_is_published_once_enabled(
     settings: Settings, with_parquet: Settings, manager: DataManager, bucket: TestBucket
 ):
     bucket.user("1.csv")
@@ -105,7 +105,7 @@ def test_parquet_comes_as_soon_as_it_is_asked_for(
     assert [user["user_id"] for user in users_in_parquet(settings)] == ["1"]
 
 
-def test_verify_sees_what_is_wrong_with_the_parquet(
+def test_verify_finds_faults_of_the_parquet(
     with_parquet: Settings, bucket: TestBucket, engine: Engine
 ):
     bucket.user("1.csv")
@@ -125,7 +125,7 @@ def test_verify_sees_what_is_wrong_with_the_parquet(
     assert [found.what for found in verify(with_parquet, engine)] == ["output-missing"]
 
 
-def test_parquet_goes_when_it_is_not_asked_for_any_more(
+def test_parquet_is_removed_once_disabled(
     settings: Settings, with_parquet: Settings, bucket: TestBucket, engine: Engine
 ):
     bucket.user("1.csv")
@@ -142,7 +142,7 @@ def test_parquet_goes_when_it_is_not_asked_for_any_more(
     assert [user["user_id"] for user in users_in_parquet(settings)] == ["1"]
 
 
-def test_a_parquet_that_somebody_else_put_is_left_alone(
+def test_parquet_of_another_client_is_not_removed(
     settings: Settings, manager: DataManager, bucket: TestBucket, engine: Engine
 ):
     bucket.user("1.csv")
@@ -185,7 +185,7 @@ def test_event_runs_are_published_together_when_the_interval_is_over(
     assert verify(settings, engine) == []
 
 
-def test_a_run_somebody_asked_for_publishes_what_waits(
+def test_requested_run_publishes_pending_runs(
     settings: Settings, manager: DataManager, bucket: TestBucket, engine: Engine
 ):
     bucket.user("1.csv")
@@ -212,7 +212,7 @@ def test_nothing_is_published_while_a_run_is_active(settings: Settings, manager:
         manager.publish_if_due()
 
 
-def test_a_store_that_is_down_is_tried_again(
+def test_publishing_is_retried_after_a_store_outage(
     settings: Settings, manager: DataManager, bucket: TestBucket, engine: Engine
 ):
     bucket.user("1.csv")
@@ -235,7 +235,7 @@ def publish_errors(engine: Engine) -> list[object]:
         return list(connection.scalars(text("SELECT error FROM run WHERE error IS NOT NULL")))
 
 
-def test_verify_does_not_compare_an_output_that_waits_to_be_published(
+def test_verify_skips_an_output_pending_publication(
     settings: Settings, manager: DataManager, bucket: TestBucket, engine: Engine
 ):
     bucket.user("1.csv")

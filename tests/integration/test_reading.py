@@ -1,4 +1,4 @@
-"""What readers of many users get: formats, fields, codings, ETags, and a whole answer or none."""
+"""Large responses: formats, fields, codings, ETags, and completeness."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from etl.db.tables import users
 from etl.model.errors import TransientError
 from etl.model.values import Trigger
 from tests.conftest import TestBucket, wait_until
-from tests.people import person, put_many
 from tests.processes import serving
+from tests.user_rows import generate_users, person
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +95,7 @@ def put(engine: Engine, *rows: dict[str, Any]) -> None:
 
 def put_more_than_buffers_hold(engine: Engine) -> None:
     """So many users that no socket holds them all, not even compressed."""
-    put_many(engine, 200_000, " || ".join(f"md5(i::text || '{n}')" for n in range(6)))
+    generate_users(engine, 200_000, " || ".join(f"md5(i::text || '{n}')" for n in range(6)))
 
 
 # -- what each format says, as a list of rows
@@ -117,7 +117,7 @@ def from_ndjson(content: bytes) -> list[dict[str, Any]]:
 
 
 def from_csv(content: bytes) -> list[dict[str, Any]]:
-    """By Python's reader, which cannot tell an empty cell from none: names are never null."""
+    """By Python's CSV reader, which reads an empty cell and null alike; names are never null."""
     rows = csv.DictReader(io.StringIO(content.decode(), newline=""), strict=True)
     return [{name: typed(name, cell) for name, cell in row.items()} for row in rows]
 
@@ -225,7 +225,7 @@ def test_every_field_can_be_had_in_every_format(client: FlaskClient, engine: Eng
 
 
 @pytest.mark.parametrize("kind", MIMETYPES)
-def test_fields_come_as_they_were_asked_for(client: FlaskClient, engine: Engine, kind: str):
+def test_fields_are_returned_in_the_requested_order(client: FlaskClient, engine: Engine, kind: str):
     put(engine, person("1"), person("2"))
     rows = rows_of(client.get(f"/data?format={kind}&fields=age,first_name"), kind)
     assert [list(row) for row in rows] == 2 * [["user_id", "age", "first_name"]]
@@ -234,14 +234,14 @@ def test_fields_come_as_they_were_asked_for(client: FlaskClient, engine: Engine,
 
 
 @pytest.mark.parametrize("kind", MIMETYPES)
-def test_nobody_is_an_empty_answer_in_every_format(client: FlaskClient, kind: str):
+def test_no_users_give_an_empty_response_in_every_format(client: FlaskClient, kind: str):
     assert rows_of(client.get(f"/data?format={kind}"), kind) == []
     assert rows_of(client.get(f"/data?format={kind}&limit=3"), kind) == []
 
 
 @pytest.mark.parametrize("kind", MIMETYPES)
-def test_many_users_come_whole_in_every_format(client: FlaskClient, engine: Engine, kind: str):
-    put_many(engine, MANY)
+def test_many_users_are_complete_in_every_format(client: FlaskClient, engine: Engine, kind: str):
+    generate_users(engine, MANY)
     rows = rows_of(client.get(f"/data?format={kind}"), kind)
     assert [row["user_id"] for row in rows] == [f"{n:08}" for n in range(1, MANY + 1)]
     assert [list(row) for row in (rows[0], rows[-1])] == [USUAL, USUAL]
@@ -288,7 +288,7 @@ def test_unknown_fields_and_formats_are_named(client: FlaskClient, query: str, t
     assert told in fault["message"]
 
 
-def test_an_unknown_field_is_told_which_there_are(client: FlaskClient):
+def test_unknown_field_is_rejected_with_the_known_ones(client: FlaskClient):
     message = client.get("/data?fields=x,age,y").get_json()["errors"][0]["message"]
     assert "'x', 'y'" in message
     assert all(name in message for name in FIELDS)
@@ -348,7 +348,7 @@ def test_accept_chooses_the_format(
         "text/html, */*;q=0",
     ],
 )
-def test_an_accept_that_fits_nothing_is_told_what_there_is(client: FlaskClient, accept: str):
+def test_unacceptable_type_is_rejected_with_the_available_ones(client: FlaskClient, accept: str):
     response = client.get("/data", headers={"Accept": accept})
     assert response.status_code == 406
     assert response.mimetype == "application/problem+json"
@@ -356,7 +356,7 @@ def test_an_accept_that_fits_nothing_is_told_what_there_is(client: FlaskClient, 
     assert "accept" in response.vary
 
 
-def test_format_in_the_query_goes_before_accept(client: FlaskClient):
+def test_format_in_the_query_overrides_accept(client: FlaskClient):
     response = client.get("/data?format=csv", headers={"Accept": "application/json"})
     assert response.mimetype == "text/csv"
 
@@ -391,7 +391,7 @@ DECODERS = {
 def test_accept_encoding_chooses_the_coding(
     client: FlaskClient, engine: Engine, accept: str | None, coding: str | None, count: int
 ):
-    put_many(engine, count)
+    generate_users(engine, count)
     plain_content = client.get("/data?format=csv").data
     response = client.get("/data?format=csv", headers={"Accept-Encoding": accept} if accept else {})
     assert response.headers.get("Content-Encoding") == coding
@@ -428,7 +428,7 @@ def test_an_answer_holds_until_the_users_change(client: FlaskClient, engine: Eng
     assert revalidate(client, url, tag) == 200
 
 
-def test_a_run_that_changes_nobody_leaves_answers_as_they_are(
+def test_run_that_changes_no_user_keeps_the_etag(
     client: FlaskClient, manager: DataManager, bucket: TestBucket
 ):
     bucket.user("1.csv")
@@ -513,7 +513,7 @@ def test_a_copy_killed_in_mid_answer_is_noticed(
         connection.close()
 
 
-def test_a_forgotten_reader_is_cut_off_and_makes_room(settings: Settings, engine: Engine):
+def test_idle_client_is_disconnected_and_frees_its_stream(settings: Settings, engine: Engine):
     """Given as many stalled readers as may read at once, when their time is up, others may."""
     put_more_than_buffers_hold(engine)
     with serving(settings, patience_seconds=1) as (host, port, _):
@@ -539,7 +539,7 @@ def test_a_forgotten_reader_is_cut_off_and_makes_room(settings: Settings, engine
 
 
 @pytest.mark.parametrize("kind", MIMETYPES)
-def test_a_reader_who_leaves_gives_the_connection_back(
+def test_client_that_disconnects_releases_the_connection(
     app: APIFlask, client: FlaskClient, engine: Engine, kind: str
 ):
     put_more_than_buffers_hold(engine)
@@ -559,7 +559,7 @@ def test_a_failing_copy_fails_a_table_too(app: APIFlask, client: FlaskClient, en
         response.get_data()
 
 
-def test_pyarrow_is_imported_only_when_it_is_asked_for():
+def test_pyarrow_is_imported_only_when_needed():
     code = "import sys, api.server; print('pyarrow' in sys.modules, 'pandas' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -1,4 +1,4 @@
-"""What a client is told when it is refused, and what only the log is told."""
+"""What a refused client is shown, and what only the log contains."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_body_nested_beyond_reading_is_refused(settings: Settings, opening: by
     assert response.mimetype == "application/problem+json"
 
 
-def test_where_the_store_is_and_what_it_said_goes_to_the_log_only(settings: Settings):
+def test_store_address_and_error_are_only_logged(settings: Settings):
     client = client_of(settings, s3_endpoint="http://127.0.0.1:9")
     with capture_logs() as logged:
         response = client.get(f"/objects/{settings.source_bucket}/a")
@@ -46,7 +46,7 @@ def test_where_the_store_is_and_what_it_said_goes_to_the_log_only(settings: Sett
     assert line["log_level"] == "error"
 
 
-def test_a_store_that_refuses_our_keys_is_a_503_without_its_address(settings: Settings):
+def test_rejected_store_keys_are_a_503_without_the_address(settings: Settings):
     client = client_of(settings, s3_secret_key=SecretStr("not the secret key"))
     response = client.get(f"/objects/{settings.source_bucket}")
     assert response.status_code == 503
@@ -54,7 +54,7 @@ def test_a_store_that_refuses_our_keys_is_a_503_without_its_address(settings: Se
     assert urlsplit(settings.s3_endpoint or "").netloc not in response.text
 
 
-def test_what_a_client_did_wrong_is_no_error_in_the_log(settings: Settings):
+def test_client_errors_are_not_logged_as_errors(settings: Settings):
     client = client_of(settings, webhook_token=SecretStr(TOKEN))
     with capture_logs() as logged:
         response = client.post("/minio-event", data="{", headers={"Authorization": TOKEN})

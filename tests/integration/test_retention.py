@@ -1,4 +1,4 @@
-"""What is old is removed, and what is open, last, used or waiting stays."""
+"""Old rows are removed; open, recent, referenced and pending ones are kept."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def add_runs(engine: Engine, number: int, trigger: str = "interval") -> None:
 # -- problems
 
 
-def test_closed_problems_of_old_runs_go_and_open_ones_stay(
+def test_closed_problems_of_old_runs_are_removed(
     kept: Settings, bucket: TestBucket, manager: DataManager, engine: Engine
 ):
     bucket.put("a.csv", UNDATED)
@@ -83,7 +83,7 @@ def test_closed_problems_of_old_runs_go_and_open_ones_stay(
     assert count(engine, "problem") == 3
 
 
-def test_hundreds_of_thousands_of_problems_go_in_pages(
+def test_many_problems_are_removed_in_pages(
     kept: Settings,
     bucket: TestBucket,
     manager: DataManager,
@@ -111,7 +111,9 @@ def test_hundreds_of_thousands_of_problems_go_in_pages(
 # -- runs
 
 
-def test_old_runs_go_but_for_the_last_hundred(kept: Settings, manager: DataManager, engine: Engine):
+def test_old_runs_are_removed_except_the_last_hundred(
+    kept: Settings, manager: DataManager, engine: Engine
+):
     add_runs(engine, 130)
     remove(kept, run_retention=3 * HOUR)
     assert count(engine, "run") == 130
@@ -121,7 +123,7 @@ def test_old_runs_go_but_for_the_last_hundred(kept: Settings, manager: DataManag
     assert manager.run(Trigger.CLI).state == "succeeded"
 
 
-def test_runs_that_anything_came_from_stay(
+def test_runs_referenced_by_rows_are_kept(
     kept: Settings, bucket: TestBucket, manager: DataManager, engine: Engine
 ):
     bucket.user("1.csv")
@@ -141,7 +143,7 @@ def test_runs_that_anything_came_from_stay(
     assert stayed == {first, second, third, fourth}
 
 
-def test_what_the_next_run_counts_from_stays(
+def test_runs_needed_by_the_next_run_are_kept(
     kept: Settings, bucket: TestBucket, manager: DataManager, engine: Engine
 ):
     """Given a whole look and then only event runs, however many and old, then none of them goes."""
@@ -207,7 +209,7 @@ def add_events(engine: Engine, bucket: str, handled_by: int | None, number: int)
     )
 
 
-def test_handled_events_go_and_waiting_ones_stay(kept: Settings, engine: Engine):
+def test_handled_events_are_removed_and_pending_ones_kept(kept: Settings, engine: Engine):
     add_events(engine, kept.source_bucket, None, 3)
     add_events(engine, kept.source_bucket, 7, 4)
     add_events(engine, "another", 0, 5)
@@ -230,7 +232,7 @@ def test_forever_removes_nothing(kept: Settings, engine: Engine):
     assert (count(engine, "run"), count(engine, "bucket_event")) == (130, 4)
 
 
-def test_the_scheduler_removes_what_is_old(kept: Settings, engine: Engine):
+def test_scheduler_removes_old_rows(kept: Settings, engine: Engine):
     add_runs(engine, 300)
     with scheduling(kept.model_copy(update={"run_retention": HOUR})):
         wait_until(lambda: count(engine, "run") <= 101)
@@ -258,7 +260,7 @@ def test_rows_not_removed_in_time_wait_for_the_next_pass(
     assert count(engine, "run") == 130
 
 
-def test_runs_go_on_while_old_rows_are_removed(
+def test_runs_continue_while_old_rows_are_removed(
     kept: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ):
     """Given slices that never end, when a run is asked for, then it is made in between."""

@@ -1,4 +1,4 @@
-"""What `up` says of runs, from the table itself and through an outage."""
+"""The run reports of `up`, from the run table and through an outage."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def refuse(bucket: TestBucket, manager: DataManager) -> None:
 
 
 def refuse_until_told(bucket: TestBucket, manager: DataManager, told: list[str]) -> None:
-    """More than once perhaps: what ends before the first look counts as told."""
+    """Perhaps more than once: a run that ends before the first check counts as reported."""
     before = len(told)
     wait_until(lambda: refuse(bucket, manager) or len(told) > before)
 
 
-def test_refused_runs_are_told_of_before_and_after_the_database_was_away(
+def test_refused_runs_are_reported_around_a_database_outage(
     settings: Settings,
     bucket: TestBucket,
     manager: DataManager,
@@ -54,14 +54,14 @@ def test_refused_runs_are_told_of_before_and_after_the_database_was_away(
                 manager.run(Trigger.CLI)
                 refuse_until_told(bucket, manager, told)
                 relay.cut()
-                relay.mend()
+                relay.restore()
     assert len(told) == 2
     for line in told:
         assert "(interval) was refused: The bucket no longer holds 101 of 101" in line
         assert "--allow-mass-retirement" in line
 
 
-def test_a_first_run_that_takes_a_while_is_told_of_once(
+def test_long_first_run_is_reported_once(
     manager: DataManager, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(run_watch, "SLOW_SECONDS", 0)

@@ -13,7 +13,7 @@ from sqlalchemy import event, insert, select, text, update
 from etl.db.runs import REQUEST_CHANNEL
 from etl.db.tables import problem, run
 from tests.api_client import expect_problem, get, next_url, parameters_at_fault, put_run
-from tests.people import NOW
+from tests.user_rows import NOW
 
 if TYPE_CHECKING:
     from apiflask import APIFlask
@@ -53,7 +53,7 @@ def test_mass_retirement_is_allowed_by_name_only(client: FlaskClient, engine: En
         assert connection.scalar(select(run.c.allow_mass_retirement)) is True
 
 
-def test_waiting_gives_the_finished_run(app: APIFlask, engine: Engine):
+def test_waiting_returns_the_finished_run(app: APIFlask, engine: Engine):
     """Given a client that waits, when the run is finished elsewhere, then it gets that run."""
     asked = threading.Event()
     api_engine = app.extensions["bucketline"].engine
@@ -82,7 +82,7 @@ def test_waiting_gives_the_finished_run(app: APIFlask, engine: Engine):
     assert response.headers["Location"] == f"/runs/{response.get_json()['id']}"
 
 
-def test_waiting_in_vain_gives_the_run_as_it_stands(client: FlaskClient):
+def test_waiting_in_vain_returns_the_run_in_its_current_state(client: FlaskClient):
     response = client.post("/data?wait=0.2")
     assert response.status_code == 202
     assert response.get_json()["state"] == "requested"
@@ -97,12 +97,12 @@ def test_too_many_waiting_clients_get_their_answer_at_once(app: APIFlask):
 
 
 @pytest.mark.parametrize("wait", ["-1", "601", "x", "nan", "inf", "1e9", "1e999", "e2", ""])
-def test_senseless_waits_are_named(client: FlaskClient, wait: str):
+def test_invalid_wait_is_named(client: FlaskClient, wait: str):
     assert parameters_at_fault(client.post(f"/data?wait={wait}")) == {"wait"}
     assert get(client, "/runs") == {"runs": []}
 
 
-def test_runs_come_newest_first_in_pages(client: FlaskClient, engine: Engine):
+def test_runs_are_paged_newest_first(client: FlaskClient, engine: Engine):
     ids = [put_run(engine) for _ in range(5)]
     first = client.get("/runs?limit=3")
     assert [row["id"] for row in first.get_json()["runs"]] == ids[:1:-1]
@@ -152,7 +152,7 @@ def test_an_unknown_run_is_not_found(client: FlaskClient, run_id: str):
     expect_problem(client.get(f"/runs/{run_id}/problems"), 404)
 
 
-def test_problems_of_a_run_come_in_pages_and_by_code(client: FlaskClient, engine: Engine):
+def test_problems_of_a_run_are_paged_and_filtered_by_code(client: FlaskClient, engine: Engine):
     run_id, other = put_run(engine), put_run(engine)
     with engine.begin() as connection:
         for owner, line, code in [

@@ -58,7 +58,7 @@ def test_a_run_is_made_at_the_start(bucket: TestBucket, settings: Settings, engi
         assert connection.scalar(text("SELECT count(*) FROM users")) == 1
 
 
-def test_the_interval_keeps_asking(settings: Settings, engine: Engine):
+def test_interval_requests_runs_repeatedly(settings: Settings, engine: Engine):
     often = settings.model_copy(update={"etl_interval": timedelta(seconds=1)})
     with scheduling(often):
         wait_until(lambda: runs(engine, "state = 'succeeded'") >= 3)
@@ -79,7 +79,9 @@ def test_waiting_requests_are_one(settings: Settings, engine: Engine):
     assert runs(engine) == 1
 
 
-def test_two_schedulers_never_double_a_run(bucket: TestBucket, settings: Settings, engine: Engine):
+def test_two_schedulers_do_not_duplicate_a_run(
+    bucket: TestBucket, settings: Settings, engine: Engine
+):
     bucket.user("1.csv")
     with scheduling(settings), scheduling(settings):
         wait_until(lambda: runs(engine, "state = 'succeeded'"))
@@ -118,7 +120,7 @@ def test_the_newest_run_is_the_last_even_if_the_clock_was_set_back(
         assert manager.run(Trigger.CLI).counts.users_live == number
 
 
-def test_a_run_that_failed_for_an_outage_is_tried_again_before_the_interval(
+def test_run_failed_by_an_outage_is_retried_before_the_interval(
     bucket: TestBucket, settings: Settings, engine: Engine
 ):
     class DownAtFirst(ObjectStore):
@@ -176,7 +178,7 @@ def test_a_failure_that_lasts_is_retried_more_and_more_rarely(
         wait_until(lambda: scheduler._error_retry._seconds == 0.01)  # noqa: SLF001 - is reset
 
 
-def test_while_the_database_is_away_nothing_spins(settings: Settings):
+def test_scheduler_does_not_spin_during_a_database_outage(settings: Settings):
     """Given a retry that is due, when no connection can be made, then the waits still hold."""
     waits: list[float] = []
 

@@ -112,7 +112,7 @@ def test_file_that_keeps_shrinking_is_named(store: ObjectStore, settings: Settin
     ]
 
 
-def test_what_took_the_place_of_a_file_is_not_followed(
+def test_replacement_of_a_file_is_not_followed(
     store: ObjectStore, settings: Settings, bucket: TestBucket, tmp_path: Path
 ):
     for name in ("gone", "link", "pipe"):

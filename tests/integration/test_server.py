@@ -12,8 +12,8 @@ import pytest
 from api.server import listen
 from etl.model.errors import ConfigurationError
 from tests.api_client import terminate_others
-from tests.people import put_many
 from tests.processes import serving
+from tests.user_rows import generate_users
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -31,7 +31,7 @@ def test_server_answers_and_ends_cleanly_on_sigterm(settings: Settings):
         assert process.wait(30) == 0
 
 
-def test_server_refuses_in_problem_documents_what_the_app_never_sees(settings: Settings):
+def test_server_rejects_oversized_requests_with_problem_details(settings: Settings):
     with serving(settings) as (host, port, _):
         connection = http.client.HTTPConnection(host, port, timeout=30)
         connection.putrequest("POST", "/data")
@@ -45,7 +45,7 @@ def test_server_refuses_in_problem_documents_what_the_app_never_sees(settings: S
 
 
 def test_a_failure_in_mid_stream_breaks_the_connection(settings: Settings, engine: Engine):
-    put_many(engine, 150_000)
+    generate_users(engine, 150_000)
     with serving(settings) as (host, port, _):
         connection = http.client.HTTPConnection(host, port, timeout=60)
         connection.request("GET", "/data")
@@ -58,11 +58,11 @@ def test_a_failure_in_mid_stream_breaks_the_connection(settings: Settings, engin
         connection.close()
 
 
-def test_next_free_port_is_taken():
+def test_next_free_port_is_used():
     with listen("127.0.0.1", 20_000) as first, listen("127.0.0.1", 20_000) as second:
         assert second.getsockname()[1] > first.getsockname()[1]
 
 
-def test_an_address_that_is_not_ours_is_a_wrong_setting():
+def test_foreign_address_is_a_configuration_error():
     with pytest.raises(ConfigurationError, match=r"192\.0\.2\.1"):
         listen("192.0.2.1", 20_000)

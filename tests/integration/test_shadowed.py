@@ -95,7 +95,7 @@ def test_shadowed_rows_are_chosen_by_user_and_object(client: FlaskClient):
 def test_pages_hold_every_row_once_in_order(
     client: FlaskClient, bucket: TestBucket, manager: DataManager
 ):
-    """Given keys that a cursor could trip over, then each page goes on where the last ended."""
+    """Given keys that are awkward in a cursor, each page continues where the last ended."""
     keys = ["a b.csv", "a%3A1:2.csv", "a+b&c=d.csv", "ä/1:ü.csv"]
     for key in keys:
         bucket.put(key, HEADER + "same,Ann,Lee,0,\n" * 3)
@@ -114,7 +114,7 @@ def test_pages_hold_every_row_once_in_order(
     assert len(seen) == 3 * len(keys) - 1
 
 
-def test_a_row_that_came_back_is_no_longer_listed(
+def test_restored_row_is_no_longer_listed(
     client: FlaskClient, bucket: TestBucket, manager: DataManager
 ):
     bucket.user("1.csv", "Old")
@@ -142,7 +142,7 @@ def test_an_unknown_dataset_is_a_404(client: FlaskClient, name: str):
         *("limit=0", "key=", "user=1", "user_id=%00", "after=12345678901:k"),
     ],
 )
-def test_a_senseless_parameter_is_refused_by_name(client: FlaskClient, query: str):
+def test_invalid_parameter_of_shadowed_is_named(client: FlaskClient, query: str):
     response = client.get(f"{PATH}?{quote(query, safe='=%&')}")
     assert response.status_code == 422
     assert response.get_json()["errors"][0]["parameter"] == query.partition("=")[0]
@@ -171,7 +171,7 @@ def shadowed(settings: Settings, *options: str) -> str:
 
 
 @pytest.mark.usefixtures("lost")
-def test_the_command_lists_rows_and_what_they_lost_to(settings: Settings):
+def test_command_lists_rows_with_their_superseding_object(settings: Settings):
     assert shadowed(settings).splitlines() == [
         "b.csv, line 2: user 2, Larger Lee, 0",
         "  lost to a.csv, line 2: that key is smaller",
@@ -189,7 +189,7 @@ def test_the_command_lists_rows_and_what_they_lost_to(settings: Settings):
     )
 
 
-def test_what_a_row_holds_cannot_forge_a_line(
+def test_row_values_cannot_forge_an_output_line(
     settings: Settings, bucket: TestBucket, manager: DataManager
 ):
     bucket.put("team.csv", HEADER + '1,"[red]A\nn\x1b[2J",Lee,0,\n' * 2)

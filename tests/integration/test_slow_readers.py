@@ -1,4 +1,4 @@
-"""Readers who never read: none of them keeps a thread from others, however many they are."""
+"""Clients that never read hold no thread, however many they are."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 import urllib3
 
 from api.server import THREADS
-from tests.people import put_many
 from tests.processes import serving
+from tests.user_rows import generate_users
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -25,11 +25,11 @@ KERNEL_BYTES = 65_536  # what the server's side takes: between machines far less
 
 
 @pytest.mark.parametrize("what", ["object", "page"])
-def test_answers_that_nobody_reads_hold_no_thread(
+def test_unread_responses_hold_no_thread(
     settings: Settings, bucket: TestBucket, engine: Engine, what: str
 ):
     """Given more of them than there are threads, others are served."""
-    put_many(engine, 10_000)
+    generate_users(engine, 10_000)
     bucket.put("a", bytes(1 << 20))
     path = {"object": f"/objects/{bucket.name}/a", "page": "/data?limit=10000"}[what]
     slow = serving(settings, send_buffer_bytes=KERNEL_BYTES)

@@ -1,4 +1,4 @@
-"""Clients that never finish a request: none of them keeps its connection, nor others out."""
+"""Clients that never finish a request lose their connection and block no others."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_a_connection_at_rest_outlives_the_time_for_a_head(serve: Callable[..., 
 
 
 def test_time_for_an_answer_is_not_time_for_the_next_head(serve: Callable[..., Serving]):
-    """Given half of a request behind one that takes longer to answer than a head may."""
+    """Given half a request after one that takes longer to answer than a head may take."""
     wait = b"POST /data?wait=3 HTTP/1.1\r\nHost: localhost\r\n\r\n"
     client = serve(head_seconds=1).client(wait + HEAD)
     assert client.status() == 202
@@ -191,7 +191,9 @@ def put(bucket: TestBucket) -> bytes:
     return b"PUT /objects/%b/a HTTP/1.1\r\nHost: localhost\r\n" % bucket.name.encode()
 
 
-def test_a_body_that_comes_fast_enough_is_taken(serve: Callable[..., Serving], bucket: TestBucket):
+def test_body_that_arrives_fast_enough_is_accepted(
+    serve: Callable[..., Serving], bucket: TestBucket
+):
     """It takes longer than a body that stops may, as a connection cut before it ends shows."""
     piece, count = 4096, 200
     api = serve(body_seconds=0.5)
@@ -207,7 +209,7 @@ def test_a_body_that_comes_fast_enough_is_taken(serve: Callable[..., Serving], b
     assert bucket.get("a") == bytes(piece * count)
 
 
-def test_what_chunks_hold_beside_data_is_bounded(serve: Callable[..., Serving], bucket: TestBucket):
+def test_chunk_overhead_is_limited(serve: Callable[..., Serving], bucket: TestBucket):
     """Also where the body itself may be large."""
     api = serve()
     for body in (
@@ -219,7 +221,7 @@ def test_what_chunks_hold_beside_data_is_bounded(serve: Callable[..., Serving], 
         assert client.status() == 400
 
 
-def test_short_chunks_and_trailers_are_taken(serve: Callable[..., Serving], bucket: TestBucket):
+def test_short_chunks_and_trailers_are_accepted(serve: Callable[..., Serving], bucket: TestBucket):
     chunks = b"".join(b"1;a=b\r\n%c\r\n" % (48 + number % 10) for number in range(20_000))
     client = serve().client(put(bucket) + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
     client.send(b"0\r\nX-T: x\r\n\r\n")
@@ -311,7 +313,7 @@ def test_health_answers_during_a_flood(serve: Callable[..., Serving], begun: byt
 
 @pytest.mark.long
 @pytest.mark.usefixtures("many_sockets")
-def test_health_answers_while_a_flood_comes_again(serve: Callable[..., Serving]):
+def test_health_answers_during_a_repeated_flood(serve: Callable[..., Serving]):
     api = serve()
     with flooding(api.address, HEAD + b"X-Drip: ", again=True) as flood:
         while flood.rounds < 60:

@@ -1,4 +1,4 @@
-"""A store may list what was there a while ago: nobody is retired for that, and nothing missed."""
+"""Stale store listings retire no user and hide no change."""
 
 from __future__ import annotations
 
@@ -50,28 +50,30 @@ def names(engine: Engine) -> dict[str, str]:
         return {row.user_id: row.first_name for row in connection.execute(text(query))}
 
 
-def test_what_is_there_is_not_removed(behind: DataManager, settings: Settings, engine: Engine):
+def test_existing_object_is_not_reported_removed(
+    behind: DataManager, settings: Settings, engine: Engine
+):
     counts = behind.run(Trigger.CLI).counts
     assert objects(counts) == (3, 3, 0, 0)
     assert counts.users_live == 3
     assert verify(settings, engine) == []
 
 
-def test_what_is_there_and_was_replaced_is_read(
-    behind: DataManager, bucket: TestBucket, engine: Engine
-):
+def test_replaced_object_is_read(behind: DataManager, bucket: TestBucket, engine: Engine):
     bucket.user(HIDDEN, "New")
     assert objects(behind.run(Trigger.CLI).counts) == (3, 2, 1, 0)
     assert names(engine) == {"1": "Ann", "2": "New", "3": "Ann"}
 
 
-def test_what_is_gone_is_removed(behind: DataManager, bucket: TestBucket, engine: Engine):
+def test_missing_object_is_reported_removed(
+    behind: DataManager, bucket: TestBucket, engine: Engine
+):
     bucket.remove(HIDDEN)
     assert objects(behind.run(Trigger.CLI).counts) == (2, 2, 0, 1)
     assert set(names(engine)) == {"1", "3"}
 
 
-def test_keys_checked_by_a_stale_listing_are_found(settings: Settings, bucket: TestBucket):
+def test_checked_keys_are_found_despite_a_stale_listing(settings: Settings, bucket: TestBucket):
     """Given so many keys that the bucket is listed to find them."""
     keys = sorted([HIDDEN, *(f"0{number}.csv" for number in range(20))])
     found = stat_keys(Behind(settings), bucket.name, keys, objects_known=0)

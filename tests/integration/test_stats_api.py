@@ -6,14 +6,14 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from tests.api_client import get
-from tests.people import person, put_users
+from tests.user_rows import person, put_users
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
     from sqlalchemy import Engine
 
 
-def test_stats_of_nobody_have_no_average(client: FlaskClient):
+def test_stats_without_users_have_no_average(client: FlaskClient):
     nobody = {"count": 0, "average_age": None, "with_image": 0, "without_image": 0}
     assert get(client, "/stats") == nobody
 

@@ -1,4 +1,4 @@
-"""/storage/health: what it tells of store, database and buckets, and that it recovers."""
+"""/storage/health: the state of store, database and buckets, and its recovery."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def look(client: FlaskClient, status: int) -> dict[str, Any]:
     return response.get_json()
 
 
-def test_a_healthy_stack_tells_latencies_and_each_bucket(client: FlaskClient, settings: Settings):
+def test_healthy_stack_shows_latencies_and_each_bucket(client: FlaskClient, settings: Settings):
     body = look(client, 200)
     assert body["status"] == "ok"
     assert body["database"]["latency_ms"] > 0
@@ -46,7 +46,7 @@ def test_a_healthy_stack_tells_latencies_and_each_bucket(client: FlaskClient, se
     }
 
 
-def test_a_check_leaves_nothing_behind_and_is_not_repeated_within_a_minute(
+def test_write_check_leaves_no_object_and_is_cached_for_a_minute(
     settings: Settings, client: FlaskClient
 ):
     look(client, 200)
@@ -85,7 +85,7 @@ def test_a_missing_bucket_is_named_and_its_return_noticed(settings: Settings):
     look(client, 200)
 
 
-def test_a_bucket_that_takes_no_writes_is_told(settings: Settings):
+def test_bucket_that_rejects_writes_is_reported(settings: Settings):
     """A key that may read, but not write."""
     app = create_app(settings)
     app.extensions["bucketline"].write_checks.retry_seconds = 0
@@ -99,7 +99,7 @@ def test_a_bucket_that_takes_no_writes_is_told(settings: Settings):
     look(client, 200)
 
 
-def test_without_the_store_it_is_a_503_that_says_so(settings: Settings):
+def test_without_the_store_health_is_a_503_naming_it(settings: Settings):
     odd = settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
     body = look(create_app(odd).test_client(), 503)
     assert body["object_store"]["status"] == "down"
@@ -108,7 +108,7 @@ def test_without_the_store_it_is_a_503_that_says_so(settings: Settings):
     assert body["buckets"] == {}
 
 
-def test_a_database_that_takes_no_writes_is_told(client: FlaskClient, engine: Engine):
+def test_database_that_rejects_writes_is_reported(client: FlaskClient, engine: Engine):
     name = engine.url.database
     with engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")

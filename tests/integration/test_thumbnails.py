@@ -1,4 +1,4 @@
-"""Images of the manifest, their facts and thumbnails, on a real database and store."""
+"""Images of the manifest, their metadata and thumbnails, on a real database and store."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.sync.manager import DataManager
 from etl.verify import verify
-from tests import behaviour, pictures
+from tests import sample_images, worker_behavior
 from tests.conftest import TestBucket, minio_client
-from tests.pictures import plain
+from tests.sample_images import plain
 
 
 class Gallery:
@@ -79,7 +79,7 @@ class Gallery:
             return current(connection)[Resource.IMAGES][0]
 
     def check_level(self) -> None:
-        """Every image is looked at, and the bucket holds the thumbnails of those, and no other."""
+        """Every image is processed, and the bucket holds exactly their thumbnails."""
         assert self.waiting() == 0
         assert sorted(self.thumbnails.keys()) == sorted(self.keys_in_table())
         used = {
@@ -110,7 +110,7 @@ def test_an_image_gets_facts_and_two_thumbnails(gallery: Gallery):
     gallery.check_level()
 
 
-def test_a_thumbnail_tells_browsers_what_it_is_and_where_it_is_from(gallery: Gallery):
+def test_thumbnail_has_a_content_type_and_its_source(gallery: Gallery):
     gallery.put(ann_png=plain())
     gallery.keep()
     key = next(filter(re.compile("@256").search, gallery.thumbnails.keys()))
@@ -124,7 +124,7 @@ def test_a_thumbnail_tells_browsers_what_it_is_and_where_it_is_from(gallery: Gal
     assert (image.format, image.size) == ("WEBP", (256, 171))
 
 
-def test_unchanged_images_are_never_looked_at_again(gallery: Gallery):
+def test_unchanged_images_are_not_processed_again(gallery: Gallery):
     gallery.put(a_png=plain(), b_png=b"odd")
     gallery.keep()
     revision = gallery.revision()
@@ -135,7 +135,7 @@ def test_unchanged_images_are_never_looked_at_again(gallery: Gallery):
     assert gallery.revision() > revision
 
 
-def test_equal_pictures_share_their_thumbnails_until_the_last_is_gone(gallery: Gallery):
+def test_equal_images_share_thumbnails_until_the_last_is_removed(gallery: Gallery):
     gallery.put(a_png=plain(), b_png=plain())
     assert gallery.keep().thumbnails_put == 2
     gallery.put(c_png=plain())
@@ -171,7 +171,7 @@ def test_a_replaced_image_loses_its_old_thumbnails(gallery: Gallery):
 def test_faulty_images_are_problems_and_change_no_user(gallery: Gallery):
     gallery.bucket.user("a.csv")
     gallery.bucket.user("b.csv")
-    gallery.put(a_png=b"\x89PNG\r\n\x1a\nodd", b_png=pictures.SVG, c_png=pictures.bomb())
+    gallery.put(a_png=b"\x89PNG\r\n\x1a\nodd", b_png=sample_images.SVG, c_png=sample_images.bomb())
     kept = gallery.keep()
     assert (kept.corrupt, kept.unsupported, kept.too_large, kept.ready) == (1, 1, 1, 0)
     assert gallery.problems() == [
@@ -191,7 +191,7 @@ def test_a_wrong_extension_does_no_harm(gallery: Gallery):
     assert gallery.rows("SELECT format FROM image ORDER BY key") == [("PNG",), ("WEBP",)]
 
 
-def test_the_problem_of_an_image_goes_with_its_bytes_and_comes_with_them(gallery: Gallery):
+def test_problem_of_an_image_follows_its_bytes(gallery: Gallery):
     gallery.put(a_png=b"odd")
     gallery.keep()
     assert len(gallery.problems()) == 1
@@ -237,7 +237,7 @@ def test_a_size_added_to_the_settings_is_made_of_every_image(gallery: Gallery):
     assert ThumbnailIndexer(more).run().looked_at == 0
 
 
-def test_a_size_removed_from_the_settings_is_removed_of_every_image(gallery: Gallery):
+def test_size_removed_from_settings_removes_its_thumbnails(gallery: Gallery):
     gallery.put(a_png=plain(), b_png=plain(80, 80))
     gallery.keep()
     gallery.thumbnails.remove(next(filter(re.compile("@64").search, gallery.thumbnails.keys())))
@@ -255,7 +255,7 @@ def test_a_size_removed_from_the_settings_is_removed_of_every_image(gallery: Gal
     gallery.check_level()
 
 
-def test_thumbnails_that_somebody_took_away_are_made_again_when_asked(gallery: Gallery):
+def test_deleted_thumbnails_are_recreated_on_request(gallery: Gallery):
     gallery.put(a_png=plain(), b_png=plain(80, 80))
     gallery.keep()
     gallery.thumbnails.remove(gallery.thumbnails.keys()[0])
@@ -286,31 +286,31 @@ def test_an_image_replaced_or_removed_since_the_run_waits_for_the_next(gallery: 
         (b"grow", "too-large", "image-too-large"),
     ],
 )
-def test_a_decoder_that_crashes_or_hangs_costs_that_image_only(
+def test_decoder_crash_or_hang_fails_only_that_image(
     gallery: Gallery, what: bytes, state: str, code: str
 ):
-    limited = gallery.settings.model_copy(update={"image_timeout": behaviour.PATIENCE})
+    limited = gallery.settings.model_copy(update={"image_timeout": worker_behavior.TIMEOUT})
     for n in range(8):
         gallery.bucket.put(f"{n}.png", plain(20 + n, 20))
     gallery.bucket.put("bad.png", what)
     gallery.manager.run(Trigger.CLI)
-    kept = ThumbnailIndexer(limited, decode=behaviour.look).run()
+    kept = ThumbnailIndexer(limited, decode=worker_behavior.behave_or_examine).run()
     assert (kept.ready, kept.looked_at) == (8, 9)
     assert gallery.state("bad.png") == state
     assert [(key, found) for key, found, _ in gallery.problems()] == [("bad.png", code)]
     gallery.check_level()
 
 
-def test_an_image_whose_decoder_is_killed_waits_and_is_not_corrupt(gallery: Gallery):
+def test_image_whose_decoder_is_killed_stays_pending(gallery: Gallery):
     gallery.put(a_png=plain(), b_png=b"be killed")
     gallery.manager.run(Trigger.CLI)
-    kept = ThumbnailIndexer(gallery.settings, decode=behaviour.look).run()
+    kept = ThumbnailIndexer(gallery.settings, decode=worker_behavior.behave_or_examine).run()
     assert (kept.ready, kept.looked_at, kept.passed_over) == (1, 1, 1)
     assert gallery.waiting() == 1
     assert gallery.problems() == []
 
 
-def test_many_images_go_through_in_chunks(gallery: Gallery):
+def test_many_images_are_processed_in_batches(gallery: Gallery):
     limits = {"chunk_images": 3, "page_rows": 4}
     for n in range(14):
         gallery.bucket.put(f"{n}.png", plain(10 + n, 10))
@@ -331,7 +331,7 @@ def test_stopping_leaves_the_rest_for_later(gallery: Gallery):
     assert gallery.waiting() == 5
 
 
-def test_only_one_at_a_time_looks_after_images(gallery: Gallery):
+def test_only_one_process_at_a_time_processes_images(gallery: Gallery):
     gallery.put(a_png=plain())
     gallery.manager.run(Trigger.CLI)
     with image_lock(connect_unpooled(gallery.settings)), pytest.raises(ImageWorkerBusy):
@@ -339,13 +339,13 @@ def test_only_one_at_a_time_looks_after_images(gallery: Gallery):
     assert ThumbnailIndexer(gallery.settings).run().ready == 1
 
 
-def test_runs_go_on_while_images_are_looked_after(gallery: Gallery):
+def test_runs_continue_while_images_are_processed(gallery: Gallery):
     with image_lock(connect_unpooled(gallery.settings)):
         gallery.bucket.user("1.csv")
         assert gallery.manager.run(Trigger.CLI).counts.users_live == 1
 
 
-def test_a_store_that_fails_in_the_middle_costs_nothing_but_time(gallery: Gallery):
+def test_store_outage_while_processing_only_delays_images(gallery: Gallery):
     class Failing(ObjectStore):
         calls = 0
 
@@ -368,7 +368,7 @@ def test_processes_that_cannot_start_make_no_image_corrupt(gallery: Gallery):
     gallery.put(a_png=plain())
     gallery.manager.run(Trigger.CLI)
     with pytest.raises(ConfigurationError):
-        ThumbnailIndexer(gallery.settings, decode=behaviour.Unstartable()).run()
+        ThumbnailIndexer(gallery.settings, decode=worker_behavior.Unstartable()).run()
     assert gallery.waiting() == 1
 
 

@@ -16,7 +16,7 @@ from api import create_app
 from api.rows.filters import Filters, age_in_sql, age_on, conditions
 from etl.db.tables import source_object, users
 from tests.api_client import AWKWARD_IDS, MANY, expect_problem, get, next_url, parameters_at_fault
-from tests.people import NOW, birthts, person, put_many, put_users
+from tests.user_rows import NOW, birthts, generate_users, person, put_users
 
 if TYPE_CHECKING:
     from apiflask import APIFlask
@@ -57,7 +57,7 @@ def test_users_are_keyed_by_id_with_exactly_four_fields(client: FlaskClient, eng
     }
 
 
-def test_users_come_in_byte_order_of_their_ids(client: FlaskClient, engine: Engine):
+def test_users_are_sorted_by_the_bytes_of_their_ids(client: FlaskClient, engine: Engine):
     put_users(engine, *(person(name) for name in AWKWARD_IDS))
     assert list(get(client, "/data")) == sorted(AWKWARD_IDS, key=str.encode)
 
@@ -92,12 +92,12 @@ def test_retired_users_are_not_served(client: FlaskClient, engine: Engine):
 
 
 @pytest.mark.parametrize("text_", ["true", "TRUE", "True", "tRuE"])
-def test_image_filter_reads_any_case(client: FlaskClient, engine: Engine, text_: str):
+def test_image_filter_accepts_any_case(client: FlaskClient, engine: Engine, text_: str):
     put_users(engine, person("with", img_path="b/with.png"), person("without"))
     assert list(get(client, f"/data?is_image_exists={text_}")) == ["with"]
 
 
-def test_image_filter_false_wants_those_without(client: FlaskClient, engine: Engine):
+def test_image_filter_false_returns_users_without_image(client: FlaskClient, engine: Engine):
     put_users(engine, person("with", img_path="b/with.png"), person("without"))
     assert list(get(client, "/data?is_image_exists=False")) == ["without"]
 
@@ -174,20 +174,20 @@ def test_last_page_has_no_next_even_if_it_is_full(client: FlaskClient, engine: E
     assert next_url(client.get("/data?limit=1&min_age=1")) == "/data?limit=1&min_age=1&after=1"
 
 
-def test_after_alone_gives_all_the_rest(client: FlaskClient, engine: Engine):
+def test_after_without_limit_returns_all_remaining_users(client: FlaskClient, engine: Engine):
     put_users(engine, person("1"), person("2"), person("3"))
     assert list(get(client, "/data?after=1")) == ["2", "3"]
 
 
-def test_many_pieces_make_one_object(client: FlaskClient, engine: Engine):
-    put_many(engine, MANY)
+def test_many_chunks_make_one_json_object(client: FlaskClient, engine: Engine):
+    generate_users(engine, MANY)
     response = client.get("/data")
     assert "Content-Length" not in response.headers
     assert len(response.get_json()) == MANY
 
 
-def test_a_short_answer_tells_its_length(client: FlaskClient, engine: Engine):
-    put_many(engine, 100)
+def test_short_response_has_a_content_length(client: FlaskClient, engine: Engine):
+    generate_users(engine, 100)
     response = client.get("/data")
     assert int(response.headers["Content-Length"]) == len(response.data)
 
@@ -195,7 +195,7 @@ def test_a_short_answer_tells_its_length(client: FlaskClient, engine: Engine):
 def test_head_answers_without_a_body_and_keeps_no_connection(
     app: APIFlask, client: FlaskClient, engine: Engine
 ):
-    put_many(engine, MANY)
+    generate_users(engine, MANY)
     with client.head("/data") as response:
         assert response.status_code == 200
         assert response.data == b""
@@ -224,7 +224,7 @@ def test_head_answers_without_a_body_and_keeps_no_connection(
         ("min_age=x&max_age=y", {"min_age", "max_age"}),
     ],
 )
-def test_senseless_filters_are_named(client: FlaskClient, query: str, named: set[str]):
+def test_invalid_filters_are_named(client: FlaskClient, query: str, named: set[str]):
     assert parameters_at_fault(client.get(f"/data?{query}")) == named
     assert parameters_at_fault(client.get(f"/stats?{query}")) == named
 
@@ -243,7 +243,7 @@ def test_senseless_filters_are_named(client: FlaskClient, query: str, named: set
         ("POST", "/data?wait=--1", "must be a number of seconds"),
     ],
 )
-def test_a_number_out_of_bounds_is_told_them(
+def test_number_out_of_bounds_is_rejected_with_its_bound(
     client: FlaskClient, method: str, url: str, message: str
 ):
     response = client.open(url, method=method)
@@ -264,12 +264,12 @@ def test_a_number_out_of_bounds_is_told_them(
         "after=%ed%a0%80",
     ],
 )
-def test_senseless_pages_are_named(client: FlaskClient, query: str):
+def test_invalid_page_parameters_are_named(client: FlaskClient, query: str):
     assert parameters_at_fault(client.get(f"/data?{query}")) == {query.partition("=")[0]}
 
 
 @pytest.mark.parametrize("query", [b"after=\xff", b"after=%ff&after=x", b"%ff=x", b"\xff=x"])
-def test_what_is_not_utf8_is_said_not_to_be(client: FlaskClient, query: bytes):
+def test_query_that_is_not_utf8_is_rejected(client: FlaskClient, query: bytes):
     response = client.get("/data", environ_overrides={"QUERY_STRING": query.decode("latin-1")})
     assert response.status_code == 422
     (fault,) = response.get_json()["errors"]
@@ -277,7 +277,7 @@ def test_what_is_not_utf8_is_said_not_to_be(client: FlaskClient, query: bytes):
     assert "is not UTF-8" in fault["message"]
 
 
-def test_what_is_utf8_is_taken_percent_encoded_or_not(client: FlaskClient, engine: Engine):
+def test_utf8_query_is_accepted_percent_encoded_or_raw(client: FlaskClient, engine: Engine):
     put_users(engine, person("a"), person("ü"), person("ÿ"))
     for query in ("after=%C3%BC", "after=ü".encode().decode("latin-1")):
         response = client.get("/data", environ_overrides={"QUERY_STRING": query})
@@ -285,7 +285,7 @@ def test_what_is_utf8_is_taken_percent_encoded_or_not(client: FlaskClient, engin
 
 
 @pytest.mark.parametrize("user_id", AWKWARD_IDS)
-def test_any_id_can_be_asked_for(client: FlaskClient, engine: Engine, user_id: str):
+def test_user_with_any_id_is_returned(client: FlaskClient, engine: Engine, user_id: str):
     put_users(engine, *(person(name) for name in AWKWARD_IDS))
     assert get(client, f"/data/{quote(user_id, safe='')}")["user_id"] == user_id
 
@@ -335,16 +335,14 @@ def test_an_unknown_user_is_not_found(client: FlaskClient, engine: Engine):
     expect_problem(client.get("/data/a%00b"), 404)
 
 
-def test_a_retired_user_is_not_found_and_said_to_be_retired(client: FlaskClient, engine: Engine):
+def test_retired_user_is_a_404_of_its_own_type(client: FlaskClient, engine: Engine):
     put_users(engine, person("1", retired_at=NOW))
     body = expect_problem(client.get("/data/1"), 404)
     assert body["type"].endswith("retired-user")
     assert "2026-06-15T12:00:00Z" in body["detail"]
 
 
-def test_a_slash_at_the_end_is_part_of_an_id_and_of_nothing_else(
-    client: FlaskClient, engine: Engine
-):
+def test_trailing_slash_counts_only_within_an_id(client: FlaskClient, engine: Engine):
     put_users(engine, person("1"), person("a/"))
     assert client.get("/data/1/").status_code == 404
     assert get(client, "/data/a%2F")["user_id"] == "a/"

@@ -114,7 +114,7 @@ class World:
     def differences(self, progress: Callable[[int, int], None] | None = None) -> list[Difference]:
         return verify(self.settings, self.engine, today=TODAY, progress=progress)
 
-    def told(self) -> set[tuple[str, str]]:
+    def found(self) -> set[tuple[str, str]]:
         return {(difference.what, difference.name) for difference in self.differences()}
 
     def _fill(self, connection: Connection) -> None:
@@ -187,7 +187,7 @@ def test_an_empty_bucket_and_empty_tables_lack_only_the_output(settings: Setting
         "source_line = 3",
     ],
 )
-def test_a_user_who_differs_is_told(world: World, change: str):
+def test_differing_user_is_reported(world: World, change: str):
     world.execute(f"UPDATE users SET {change} WHERE user_id = '1000'")
     (difference,) = world.differences()
     assert (difference.what, difference.name) == ("user-differs", "1000")
@@ -207,7 +207,7 @@ def test_a_user_who_differs_is_told(world: World, change: str):
         "rows_rejected = 2",
     ],
 )
-def test_a_manifest_entry_that_differs_is_told(world: World, change: str):
+def test_differing_manifest_entry_is_reported(world: World, change: str):
     world.execute(f"UPDATE source_object SET {change} WHERE key = 'many.csv'")
     (difference,) = world.differences()
     assert (difference.what, difference.name) == ("manifest-differs", "many.csv")
@@ -238,14 +238,12 @@ def test_a_manifest_entry_that_differs_is_told(world: World, change: str):
          "many.csv more-problems"),
     ],
 )  # fmt: skip
-def test_what_the_tables_lack_or_hold_too_much_is_told(
-    world: World, statement: str, what: str, name: str
-):
+def test_missing_and_extra_rows_are_reported(world: World, statement: str, what: str, name: str):
     world.execute(statement)
-    assert world.told() == {(what, name)}
+    assert world.found() == {(what, name)}
 
 
-def test_retired_users_and_problems_of_earlier_runs_count_for_nothing(world: World):
+def test_retired_users_and_earlier_problems_are_ignored(world: World):
     world.execute(ANOTHER_USER)
     world.execute("UPDATE users SET retired_at = now() WHERE user_id = '9'")
     world.execute(ANOTHER_PROBLEM.format(1, "NULL", "guessed-encoding"))
@@ -259,19 +257,19 @@ LISTED_PROBLEMS = """
 """
 
 
-def test_of_many_problems_the_first_thousand_are_compared(world: World):
+def test_first_thousand_problems_of_an_object_are_compared(world: World):
     world.take("wall.csv", "first_name,last_name,birthts\n" + "A\n" * 1_200, "loaded", 1_200, 1_200)
     world.execute(LISTED_PROBLEMS)
     assert world.differences() == []
     world.execute("UPDATE problem SET line = 1002 WHERE line = 1001")
-    assert world.told() == {
+    assert world.found() == {
         ("problem-missing", "wall.csv 1001 short-row"),
         ("problem-surplus", "wall.csv 1002 short-row"),
     }
     world.execute("DELETE FROM problem WHERE key = 'wall.csv' AND line IS NOT NULL")
     assert len(world.differences()) == 1_000
     world.execute("DELETE FROM problem WHERE key = 'wall.csv'")
-    assert ("problem-missing", "wall.csv more-problems") in world.told()
+    assert ("problem-missing", "wall.csv more-problems") in world.found()
 
 
 def test_an_object_refused_for_its_rows_leaves_no_user(world: World):
@@ -279,10 +277,10 @@ def test_an_object_refused_for_its_rows_leaves_no_user(world: World):
     world.execute(ANOTHER_PROBLEM.format(2, "NULL", "rows-without-id").replace("many", "two"))
     assert world.differences() == []
     world.execute(ANOTHER_USER.replace("'9'", "'two'").replace("x.csv", "two.csv"))
-    assert world.told() == {("user-surplus", "two")}
+    assert world.found() == {("user-surplus", "two")}
 
 
-def test_the_manifest_of_another_bucket_counts_for_nothing(world: World):
+def test_manifest_of_another_bucket_is_ignored(world: World):
     world.execute(
         "INSERT INTO source_object SELECT 'other-bucket', key, kind, user_id, etag, size,"
         " last_modified, state, rows_read, rows_rejected, reread_on, run_id FROM source_object"
@@ -290,36 +288,36 @@ def test_the_manifest_of_another_bucket_counts_for_nothing(world: World):
     assert world.differences() == []
 
 
-def test_what_came_into_the_bucket_is_missing_from_the_rest(world: World):
+def test_new_object_is_missing_from_tables_and_output(world: World):
     world.put("9.csv", "first_name,last_name,birthts\nA,B,0\n")
-    assert world.told() == {
+    assert world.found() == {
         ("user-missing", "9"),
         ("manifest-missing", "9.csv"),
         ("output-missing", "9"),
     }
 
 
-def test_what_left_the_bucket_is_surplus_in_the_rest(world: World):
+def test_removed_object_is_surplus_in_tables_and_output(world: World):
     world.remove("a/1000.csv")
-    assert world.told() == {
+    assert world.found() == {
         ("user-surplus", "1000"),
         ("manifest-surplus", "a/1000.csv"),
         ("output-surplus", "1000"),
     }
 
 
-def test_an_image_that_left_the_bucket_is_told_with_its_user(world: World):
+def test_removed_image_is_reported_with_its_user(world: World):
     world.remove("img/1000.png")
-    assert world.told() == {
+    assert world.found() == {
         ("user-differs", "1000"),
         ("manifest-surplus", "img/1000.png"),
         ("output-differs", "1000"),
     }
 
 
-def test_an_output_that_lags_is_told(world: World):
+def test_outdated_output_is_reported(world: World):
     world.publish(OUTPUT.format("").replace("New", "Old"))
-    assert world.told() == {("output-differs", "1000"), ("output-differs", "7")}
+    assert world.found() == {("output-differs", "1000"), ("output-differs", "7")}
 
 
 def test_an_object_replaced_while_verifying_is_read_again(world: World):
@@ -348,13 +346,13 @@ def test_progress_counts_the_csvs(world: World):
     assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
-def test_a_bucket_that_is_not_there_is_a_matter_of_settings(settings: Settings, engine: Engine):
+def test_missing_bucket_is_a_configuration_error(settings: Settings, engine: Engine):
     elsewhere = settings.model_copy(update={"source_bucket": "no-such-bucket"})
     with pytest.raises(ConfigurationError, match="no-such-bucket"):
         verify(elsewhere, engine)
 
 
-def test_a_store_that_is_down_is_an_outage(settings: Settings, engine: Engine):
+def test_unavailable_store_is_a_transient_error(settings: Settings, engine: Engine):
     elsewhere = settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
     with pytest.raises(ObjectStoreUnavailable, match=settings.source_bucket):
         verify(elsewhere, engine)

@@ -1,4 +1,4 @@
-"""verify() after runs that read right, and after runs that are made to misread."""
+"""verify() after correct runs, and after runs that are made to misread."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from etl.read.csv import parse
 from etl.sync import batch, stream
 from etl.sync.manager import DataManager
 from etl.verify import verify
-from tests.awkward_files import CORPUS, HEADER, MARK
 from tests.conftest import TestBucket
+from tests.csv_corpus import CORPUS, HEADER, MARK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -186,7 +186,7 @@ def test_a_bucket_of_awkward_files_has_no_differences(  # noqa: PLR0913 - the wh
 ALIKE = ("Zo\u00eb", "Zoe\u0308")
 
 
-def test_images_join_users_whose_names_look_alike(
+def test_images_match_users_with_equivalent_names(
     settings: Settings, engine: Engine, bucket: TestBucket, manager: DataManager
 ):
     for name in ALIKE:
@@ -215,7 +215,7 @@ def test_images_join_users_whose_names_look_alike(
         "._7.csv",
     ],
 )
-def test_ignored_names_leave_nothing_to_differ(
+def test_ignored_files_cause_no_difference(
     settings: Settings, engine: Engine, bucket: TestBucket, manager: DataManager, key: str
 ):
     bucket.user("1.csv")

@@ -1,4 +1,4 @@
-"""verify() of images: what waits is no difference, what disagrees is one."""
+"""verify() of images: pending ones are no difference, inconsistent ones are."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from etl.settings import Settings
 from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket
-from tests.pictures import plain
+from tests.sample_images import plain
 
 
 class World:
-    """A bucket with a good and a bad picture, all looked at, to be put out of step."""
+    """A bucket with a valid and an invalid image, both processed."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self.settings = settings
@@ -39,7 +39,7 @@ class World:
         with self.engine.begin() as connection:
             connection.execute(text(statement))
 
-    def told(self) -> list[str]:
+    def found(self) -> list[str]:
         return [difference.what for difference in verify(self.settings, self.engine)]
 
 
@@ -48,36 +48,36 @@ def world(settings: Settings, engine: Engine) -> World:
     return World(settings, engine)
 
 
-def test_what_is_level_has_no_difference_and_what_waits_is_none(world: World):
-    assert world.told() == []
+def test_processed_and_pending_images_have_no_difference(world: World):
+    assert world.found() == []
     world.bucket.put("a.png", plain(50, 50))
     world.bucket.put("c.png", plain(60, 60))
     world.run()
-    assert world.told() == []
+    assert world.found() == []
     world.keep()
-    assert world.told() == []
+    assert world.found() == []
 
 
-def test_the_same_faulty_bytes_brought_again_are_a_problem_without_a_break(world: World):
+def test_reuploaded_faulty_image_stays_a_problem(world: World):
     world.bucket.put("b.png", b"odd")
     world.run()
-    assert world.told() == []
+    assert world.found() == []
     world.keep()
-    assert world.told() == []
+    assert world.found() == []
 
 
-def test_a_thumbnail_that_is_gone_is_told_until_it_is_made_again(world: World):
+def test_missing_thumbnail_is_reported_until_recreated(world: World):
     world.thumbnails.remove(world.thumbnails.keys()[0])
-    assert world.told() == ["thumbnail-missing"]
+    assert world.found() == ["thumbnail-missing"]
     world.keep(again=True)
-    assert world.told() == []
+    assert world.found() == []
 
 
-def test_a_thumbnail_that_no_table_knows_is_told_and_other_objects_are_not(world: World):
+def test_thumbnail_missing_from_the_tables_is_reported(world: World):
     world.thumbnails.put(".probe", b"")
-    assert world.told() == []
+    assert world.found() == []
     world.thumbnails.put(f"{'0' * 64}@256.webp", b"x")
-    assert world.told() == ["thumbnail-surplus"]
+    assert world.found() == ["thumbnail-surplus"]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,6 @@ def test_a_thumbnail_that_no_table_knows_is_told_and_other_objects_are_not(world
         ("UPDATE image SET key = 'z.png' WHERE key = 'a.png'", ["image-surplus"]),
     ],
 )
-def test_tables_that_disagree_are_told(world: World, statement: str, told: list[str]):
+def test_inconsistent_image_tables_are_reported(world: World, statement: str, told: list[str]):
     world.execute(statement)
-    assert world.told() == told
+    assert world.found() == told

@@ -20,7 +20,7 @@ def test_junk_does_not_hide_a_range_that_fits(junk: str, member: str):
 
 
 @given(JUNK.filter(lambda text: "/" not in text and "*" not in text))
-def test_a_header_without_a_valid_range_is_as_none(junk: str):
+def test_a_header_without_a_valid_range_equals_no_header(junk: str):
     assert formats.choose(None, media_ranges(junk)) is FORMATS["json"]
 
 

@@ -34,7 +34,7 @@ def test_entries_survive_being_written_and_read(some: list[Entry]):
 
 
 @given(st.text(max_size=40))
-def test_only_the_key_itself_finds_its_entry(guess: str):
+def test_only_the_exact_key_finds_its_entry(guess: str):
     key = new_key()
     ring = Keyring([entry_for("ann", Role.READER, key)])
     assert ring.find(key).name == "ann"
@@ -57,7 +57,7 @@ def test_each_role_includes_those_before_it():
     ]
 
 
-def test_keys_are_long_marked_and_never_the_same():
+def test_generated_keys_are_long_prefixed_and_unique():
     made = {new_key() for _ in range(100)}
     assert len(made) == 100
     assert all(key.startswith("bl_") and len(key) >= 43 for key in made)
@@ -76,7 +76,7 @@ def test_keys_are_long_marked_and_never_the_same():
         "ann:reader:" + "A" * 64,
     ],
 )
-def test_what_is_no_entry_is_refused_and_never_quoted(text: str, monkeypatch: pytest.MonkeyPatch):
+def test_invalid_entry_is_rejected_and_not_quoted(text: str, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(ValueError, match=r".") as caught:
         parse_entry(text)
     assert "secret" not in str(caught.value)
@@ -95,7 +95,7 @@ def test_a_name_may_be_in_api_keys_only_once():
 # -- the keys file
 
 
-def test_the_file_keeps_hashes_alone_and_only_for_its_owner(tmp_path: Path):
+def test_key_file_holds_only_hashes_and_is_readable_by_its_owner(tmp_path: Path):
     path, key = tmp_path / "below" / "api-keys", new_key()
     key_file.add(path, entry_for("ann", Role.WRITER, key))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -103,7 +103,7 @@ def test_the_file_keeps_hashes_alone_and_only_for_its_owner(tmp_path: Path):
     assert [(entry.name, entry.role) for entry in key_file.load(path)] == [("ann", Role.WRITER)]
 
 
-def test_a_name_is_kept_once_and_can_be_taken_again_after_it_was_revoked(tmp_path: Path):
+def test_key_name_is_unique_and_reusable_after_revocation(tmp_path: Path):
     path = tmp_path / "api-keys"
     key_file.add(path, entry_for("ann", Role.WRITER, new_key()))
     with pytest.raises(ConfigurationError, match="already"):
@@ -115,7 +115,7 @@ def test_a_name_is_kept_once_and_can_be_taken_again_after_it_was_revoked(tmp_pat
     assert [entry.role for entry in key_file.load(path)] == [Role.READER]
 
 
-def test_a_faulty_line_opens_nothing_and_is_never_overwritten(tmp_path: Path):
+def test_faulty_line_grants_no_access_and_is_not_overwritten(tmp_path: Path):
     path = tmp_path / "api-keys"
     good = entry_for("ann", Role.READER, new_key())
     path.write_text(f"# heading\n\n{good}\nbob:admin:typo\n")

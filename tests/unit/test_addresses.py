@@ -1,4 +1,4 @@
-"""Which path a route is chosen by, given what a server hands on of a request."""
+"""The path by which a route is chosen, for what a server passes on of a request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def environ(uri: str, path: str | None = None) -> dict[str, str]:
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=2))
-def test_parts_between_encoded_slashes_come_back_whole(parts: list[str]):
+def test_parts_between_encoded_slashes_are_restored_unchanged(parts: list[str]):
     uri = "/data/" + "%2F".join(quote(part, safe="") for part in parts)
     path = f"/data/{'/'.join(parts)}".encode().decode("latin-1")
     marked = marked_path(environ(uri, path))

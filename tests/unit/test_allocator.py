@@ -1,4 +1,4 @@
-"""One allocator for all of a command's process, with few arenas."""
+"""One allocator for the whole process of a command, with few arenas."""
 
 from __future__ import annotations
 
@@ -57,9 +57,7 @@ def said(program: str, name: str, chosen: dict[str, str]) -> str:
 
 
 @pytest.mark.parametrize(("chosen", "used"), [({}, "system"), ({NAME: "mimalloc"}, "mimalloc")])
-def test_a_command_uses_the_systems_allocator_unless_told_otherwise(
-    chosen: dict[str, str], used: str
-):
+def test_command_uses_system_allocator_by_default(chosen: dict[str, str], used: str):
     assert said(COMMAND, NAME, chosen).split()[-1] == used
 
 

@@ -1,4 +1,4 @@
-"""The benchmark's arithmetic: targets, data from a seed, and the report of the results."""
+"""The benchmark's own arithmetic: limits, data from a seed, and the results page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bench.tools import Tool
 from etl.settings import Settings
 
 
-def test_a_target_is_a_factor_of_the_baseline_median_plus_an_allowance():
+def test_limit_is_factor_times_baseline_median_plus_allowance():
     target = Target(1.3, 0.5)
     passed = figure("s", "w", "s", [1.8], baseline_samples=[1, 1, 9], target=target)
     missed = figure("s", "w", "s", [1.81], baseline_samples=[1, 1, 9], target=target)
@@ -34,7 +34,7 @@ def test_a_lower_bound_is_missed_by_a_smaller_value():
     assert not figure("s", "w", "MB/s", [69], baseline_samples=[100], target=target).passed
 
 
-def test_a_factor_of_a_named_baseline_is_its_own_description():
+def test_limit_with_a_named_baseline_shows_it():
     target = Target(0.7, at_least=True, of="COPY")
     assert figure("s", "w", "MB/s", [71], target=target).says == "≥ 0.7 × COPY"  # noqa: RUF001
     assert Target(2, of="LIST").says == "≤ 2 × LIST"  # noqa: RUF001
@@ -60,7 +60,7 @@ def test_another_version_changes_one_row_in_a_hundred():
     assert len(list(objects.changed_csvs(1000, 1))) == 10
 
 
-def test_a_tool_that_is_not_installed_is_reported_and_nothing_fails(
+def test_missing_baseline_tool_is_named_and_nothing_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(tools, "PYTHON", tmp_path / "python")
@@ -84,12 +84,12 @@ def saved(folder: Path, name: str, *figures: Figure) -> Path:
     return path
 
 
-def test_saved_results_load_unchanged(tmp_path: Path):
+def test_saved_results_are_loaded_unchanged(tmp_path: Path):
     shown = figure("tiny", "first", "s", [1, 2, 3], baseline="LIST", baseline_samples=[2])
     assert load(saved(tmp_path, "a.json", shown))["figures"] == [shown]
 
 
-def test_results_describe_the_machine_without_its_name(tmp_path: Path):
+def test_results_describe_the_machine_but_not_its_owner(tmp_path: Path):
     facts = json.loads(saved(tmp_path, "a.json").read_text())["machine"]
     assert set(facts) == {
         "cores",
@@ -104,7 +104,7 @@ def test_results_describe_the_machine_without_its_name(tmp_path: Path):
     }
 
 
-def test_the_report_keeps_the_text_around_it(docs: Path):
+def test_report_keeps_the_text_written_around_it(docs: Path):
     page = docs / "performance.md"
     page.write_text(f"# Mine\n\n{report.BEGIN}\nold\n{report.END}\n\nWhy.\n")
     shown = figure("tiny", "first <run>", "s", [1.5], baseline="LIST", baseline_samples=[1.0])
@@ -149,7 +149,7 @@ def test_a_replaced_result_is_not_listed(docs: Path):
     assert (docs / "performance.md").read_text().count("`tiny` on") == 1
 
 
-def test_the_summary_counts_targets_met_and_lists_missed_ones():
+def test_summary_counts_met_limits_and_names_missed_ones():
     met = figure("s", "quick one", "s", [1.0], target=Target(extra=2.0))
     missed = figure("s", "slow one", "s", [3.0], target=Target(extra=2.0))
     without = figure("s", "shown only", "s", [3.0])
@@ -161,12 +161,12 @@ def test_the_summary_counts_targets_met_and_lists_missed_ones():
     ("value", "at_least", "shown"),
     [(1.0, False, "pass"), (1.5, False, "miss, +50%"), (0.5, True, "miss, -50%")],
 )
-def test_a_miss_shows_by_how_much(value: float, at_least: bool, shown: str):  # noqa: FBT001
+def test_missed_limit_shows_by_how_much(value: float, at_least: bool, shown: str):  # noqa: FBT001
     target = Target(extra=1.0, at_least=at_least)
     assert verdict(figure("s", "w", "s", [value], target=target)) == shown
 
 
-def test_a_target_shows_its_value():
+def test_limit_shows_its_computed_value():
     shown = figure(
         "s",
         "w",
@@ -180,7 +180,7 @@ def test_a_target_shows_its_value():
     assert "1.5 LISTs = 3.00 s" in cells(shown)
 
 
-def test_scenarios_that_do_not_depend_on_the_store_run_on_one():
+def test_store_independent_scenarios_run_on_one_store():
     assert plan(["tiny", "serving"], STORES) == [
         (EMBEDDED, "tiny"),
         (EMBEDDED, "serving"),
@@ -189,7 +189,7 @@ def test_scenarios_that_do_not_depend_on_the_store_run_on_one():
     assert plan(["tiny", "serving"], [SEAWEEDFS]) == [(SEAWEEDFS, "tiny"), (SEAWEEDFS, "serving")]
 
 
-def test_a_store_that_is_not_installed_is_reported_and_nothing_fails(
+def test_missing_second_store_is_reported_and_nothing_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(seaweed, "PROGRAM", tmp_path / "weed")
@@ -212,7 +212,7 @@ def test_numbers_are_shown_with_significant_digits(value: float | None, shown: s
     assert number(value, "s") == shown
 
 
-def test_a_note_follows_its_table():
+def test_note_is_printed_below_its_table():
     assert "- run: not installed" in markdown(
         [figure("tiny", "run", "s", [], note="not installed")]
     )

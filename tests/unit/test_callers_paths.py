@@ -1,4 +1,4 @@
-"""A relative path counts from the folder the command was entered in, and nothing else does."""
+"""Relative paths are resolved against the folder the command was entered in."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_path_is_resolved(
     assert CallersPath().convert(given, None, None) == Path(meant)
 
 
-def test_seed_names_the_path_that_it_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_seed_names_the_path_it_did_not_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "data/src").mkdir(parents=True)
     monkeypatch.setenv(CALLERS_FOLDER, str(tmp_path))
     found = CliRunner().invoke(commands, ["seed", "data/src"])
@@ -88,7 +88,7 @@ def test_paths_of_tests_count_from_the_callers_folder():
     assert collected(ROOT.parent, f"{ROOT.name}/{first}") == [first]
 
 
-def test_words_for_pytest_that_are_also_files_stay_as_given(tmp_path: Path):
+def test_pytest_words_that_are_also_file_names_stay_unchanged(tmp_path: Path):
     (tmp_path / "keys").mkdir()
     paths = ["-k", "keys", str(ROOT / "tests/unit/test_keys.py")]
     assert collected(tmp_path, *paths) == collected(ROOT, *paths)

@@ -114,7 +114,7 @@ def test_pages_out_of_order_are_refused_like_single_objects(
     assert refusal(lambda: changes_by_page(empty, pages)) == expected
 
 
-def test_the_same_bytes_uploaded_again_are_a_change_because_the_newest_wins():
+def test_reuploaded_identical_bytes_count_as_a_change():
     again = an_object("1.csv", seconds=5)
     assert list(changes([again], [an_object("1.csv")])) == [Change(ChangeKind.MODIFIED, again)]
 

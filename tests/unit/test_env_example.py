@@ -1,4 +1,4 @@
-""".env.example and the settings say the same, in both directions."""
+""".env.example and the settings match in both directions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_uncommenting_every_setting_changes_none(tmp_path: Path, monkeypatch: py
     assert Settings() == defaults
 
 
-def test_as_it_stands_the_example_sets_nothing():
+def test_unedited_example_sets_nothing():
     assert [line for line in EXAMPLE.splitlines() if line and not line.startswith("#")] == []
 
 
@@ -47,7 +47,7 @@ def test_every_variable_is_explained_in_the_line_above_it():
             assert re.match(r"# \S.*[.;]", lines[number - 1]), line
 
 
-def test_the_block_for_compose_names_what_only_the_compose_file_reads():
+def test_compose_block_lists_variables_only_compose_reads():
     compose = (ROOT / "docker-compose.yml").read_text()
     assert yaml.safe_load(compose)
     read = set(re.findall(r"\$\{([A-Z0-9_]+)", compose))

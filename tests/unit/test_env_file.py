@@ -1,4 +1,4 @@
-"""`.env`: a name that is nearly a setting is told of, and nobody else's."""
+"""`.env`: misspelled settings are reported, unrelated names are not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
         ("KAFKA_BOOTSTRAP_SERVER", "KAFKA_BOOTSTRAP_SERVERS"),
     ],
 )
-def test_a_name_that_is_nearly_a_setting_is_told_with_its_line(name: str, meant: str):
+def test_misspelled_setting_is_reported_with_its_line(name: str, meant: str):
     (found,) = misspellings(f"# mine\nAPI_PORT=5001\n\nexport {name}='a\nb'\n")
     assert (found.line, found.name, found.meant) == (4, name.upper(), meant)
 
@@ -44,23 +44,25 @@ def test_a_name_that_is_nearly_a_setting_is_told_with_its_line(name: str, meant:
         "S3_ENDPOINT=http://127.0.0.1:9000\nS3_ENDPOINT_URL=http://127.0.0.1:9000\n",
     ],
 )
-def test_settings_and_the_names_of_others_are_left_alone(text: str):
+def test_settings_and_unrelated_names_are_not_reported(text: str):
     assert misspellings(text) == []
 
 
-def test_every_setting_written_with_two_letters_swapped_is_told():
+def test_every_setting_with_two_letters_swapped_is_reported():
     for field in Settings.model_fields:
         name = field.upper()
         (found,) = misspellings(f"{name[0]}{name[2]}{name[1]}{name[3:]}=x")
         assert found.meant == name
 
 
-def test_what_docker_compose_reads_is_left_alone():
+def test_variables_of_docker_compose_are_not_reported():
     example = (ROOT / ".env.example").read_text("utf-8").replace("\n#", "\n")
     assert misspellings(example) == []
 
 
-def test_a_command_tells_of_it_and_does_its_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_command_warns_of_misspelled_setting_and_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(tmp_path)
     Path(".env").write_text("LOCAL_DIR=l\nAPI_KEYS_FIEL=mine\n", "utf-8")
     done = CliRunner().invoke(commands, ["keys", "list"])
@@ -122,7 +124,7 @@ def test_utf8_with_a_byte_order_mark_is_read(env_file: Path):
         ("=hunter2\n", 1, "a line"),
     ],
 )
-def test_a_line_that_would_set_nothing_is_refused_without_its_value(
+def test_line_that_sets_nothing_is_rejected_without_its_value(
     env_file: Path, text: str, line: int, name: str
 ):
     env_file.write_bytes(text.encode())
@@ -132,7 +134,7 @@ def test_a_line_that_would_set_nothing_is_refused_without_its_value(
     assert "quote" in error.hint
 
 
-def test_a_broken_file_keeps_nobody_from_the_help(env_file: Path):
+def test_broken_env_file_does_not_prevent_help(env_file: Path):
     env_file.write_text('ETL_INTERVAL="10m\n', "utf-8")
     assert CliRunner().invoke(commands, ["keys", "list", "--help"]).exit_code == 0
 

@@ -1,4 +1,4 @@
-"""Notification records as stores send them, and as nobody should."""
+"""Notification records, valid and invalid."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_message_of_minio():
     assert event.record == MINIO["Records"][0]
 
 
-def test_what_was_decoded_already_reads_the_same():
+def test_already_decoded_key_is_read_unchanged():
     assert parse(MINIO) == parse(json.dumps(MINIO).encode())
 
 
@@ -89,7 +89,7 @@ def test_a_removal_has_neither_size_nor_etag():
     assert (event.size, event.etag, event.version_id) == (None, None, None)
 
 
-def test_without_a_sequencer_time_and_name_tell_events_apart():
+def test_events_without_sequencer_differ_by_time_and_name():
     first = record(sequencer=None)
     again = record(sequencer=None)
     later = record(sequencer=None) | {"eventTime": "2026-01-02T03:04:06Z"}
@@ -98,7 +98,7 @@ def test_without_a_sequencer_time_and_name_tell_events_apart():
 
 
 @given(st.text(min_size=1, max_size=200))
-def test_any_key_comes_back_from_its_quoted_form(key: str):
+def test_any_key_round_trips_through_quoting(key: str):
     if "\0" in key or not key.isprintable():
         return
     (event,) = parse(body(record(key=quote_plus(key))))
@@ -135,7 +135,7 @@ def test_a_nul_anywhere_but_in_the_key_is_replaced():
     assert event.record["s3"]["object"]["userMetadata"] == {"n\ufffdte": ["a\ufffdb"]}
 
 
-def test_reading_an_object_is_no_hint():
+def test_event_for_reading_an_object_is_ignored():
     told = record() | {"eventName": "s3:ObjectAccessed:Get"}
     assert [event.may_change for event in parse(body(record(), told))] == [True, False]
 

@@ -1,4 +1,4 @@
-"""Work ahead of its caller: in order, all of it, and no further ahead than asked for."""
+"""Reading ahead of the caller: in order, complete, and within its limit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_an_item_of_many_results_is_worked_on_one_result_ahead():
         assert len(begun) <= number + 2
 
 
-def test_items_are_taken_no_further_ahead_than_asked_for():
+def test_items_are_taken_no_further_ahead_than_the_limit():
     taken: list[int] = []
 
     def items() -> Iterator[int]:
@@ -45,7 +45,7 @@ def test_items_are_taken_no_further_ahead_than_asked_for():
         assert len(taken) <= number + 3
 
 
-def test_a_failure_comes_in_its_turn():
+def test_failure_is_raised_in_item_order():
     def work(item: int) -> Iterator[int]:
         yield item
         if item == 2:

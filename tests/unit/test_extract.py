@@ -1,4 +1,4 @@
-"""Reading user CSVs: headers, cells, ragged rows, and faults of whole files."""
+"""Parsing user CSVs: headers, cells, ragged rows, and faults of whole files."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_user_id_column_wins_over_the_name():
     assert extract.problems == []
 
 
-def test_a_file_that_names_nobody_is_refused():
+def test_file_without_a_user_id_is_rejected():
     extract = read(f"{HEADER}\nSusan,Lee,1\n", "a/.csv")
     assert codes(extract.problems) == [(None, "missing-column")]
     assert "user_id column" in extract.problems[0].note
@@ -179,7 +179,7 @@ def test_a_file_of_no_use_is_one_problem_and_no_rows(content: str | bytes, code:
     assert extract.rows_read == {"a/1000.csv": 0}
 
 
-def test_a_header_of_any_size_gives_a_short_and_printable_note():
+def test_header_of_any_size_gives_a_short_printable_note():
     names = ",".join(f"c{n}\x1b[31m" for n in range(10_000))
     for header in (names, "x" * 1_000_000, f"{names},c1\x1b[31m"):
         (problem,) = read(header + "\n1,2,3\n").problems
@@ -187,14 +187,14 @@ def test_a_header_of_any_size_gives_a_short_and_printable_note():
         assert problem.note.isprintable()
 
 
-def test_a_file_without_a_header_is_told_so():
+def test_file_without_a_header_is_reported_as_such():
     (problem,) = read("Ann,Lee,612302400000\n").problems
     assert "The first line seems to be a row of data" in problem.note
 
 
 @pytest.mark.parametrize("line", ["sep=;", "sep=,", "SEP=\t", "\ufeffsep=;", '"sep=;"', "sep=:"])
 @pytest.mark.parametrize("how", [parse, parse_fully])
-def test_a_line_for_excel_above_the_header_is_told_to_be_removed(
+def test_excel_sep_line_above_the_header_is_reported(
     line: str, how: Callable[[Sequence[SourceFile]], Extract]
 ):
     (problem,) = how([source_file(f"{line}\n{HEADER}\nAnn,Lee,0\n")]).problems
@@ -202,7 +202,7 @@ def test_a_line_for_excel_above_the_header_is_told_to_be_removed(
     assert "Remove the sep= line" in problem.note
 
 
-def test_missing_columns_are_named_beside_those_found():
+def test_missing_columns_are_listed_with_those_found():
     problem = read("first_name,surname\na,b\n").problems[0]
     assert "last_name, birthts" in problem.note
     assert "surname" in problem.note
@@ -227,7 +227,7 @@ def test_a_header_without_rows_is_a_warning(body: str):
     assert extract.problems[0].severity is Severity.WARNING
 
 
-def test_a_file_of_refused_rows_alone_has_rows():
+def test_file_with_only_rejected_rows_is_not_empty():
     extract = read(f"{HEADER}\nSusan\n")
     assert codes(extract.problems) == [(2, "short-row")]
     assert extract.rows_read == {"a/1000.csv": 1}
@@ -240,7 +240,7 @@ def test_blank_lines_are_no_rows_and_count_as_lines():
     assert extract.problems == []
 
 
-def test_short_and_long_rows_are_refused_with_what_to_do():
+def test_short_and_long_rows_are_rejected_with_a_hint():
     extract = read(f"{HEADER}\nSusan,Lee\na,b,1,c\nRosa,Lee,1\n")
     assert codes(extract.problems) == [(2, "short-row"), (3, "long-row")]
     assert (
@@ -313,19 +313,19 @@ def test_a_header_again_is_skipped_with_a_warning(
     assert extract.rows_read == {"a/1000.csv": 2}
 
 
-def test_a_header_again_with_unknown_columns_is_told_by_all_of_them():
+def test_repeated_header_is_detected_only_with_all_its_columns():
     header = f"{HEADER},Nick,"
     extract = read(f"{header}\n{HEADER},nICK\n{HEADER},column_4\n{HEADER},nick,column_5\n")
     assert extract.rows["line"].tolist() == [3]
     assert codes(extract.problems) == [(None, "missing-trailing-cells"), (None, "repeated-header")]
 
 
-def test_headers_alone_are_no_rows():
+def test_repeated_headers_are_not_rows():
     extract = read(f"{HEADER}\n{HEADER}\n")
     assert codes(extract.problems) == [(None, "no-rows"), (None, "repeated-header")]
 
 
-def test_of_many_faulty_rows_the_first_are_kept_and_the_rest_counted():
+def test_first_faulty_rows_are_stored_and_the_rest_counted():
     lines = ["x"] * 1_500 + ["a,\0,1"] * 1_500 + [f"{'y' * 10_001},b,1", "a,b,1"]
     extract = read("\n".join([HEADER, *lines]))
     assert codes(extract.problems)[:1_001] == [(n, "short-row") for n in range(2, 1_002)] + [
@@ -360,7 +360,7 @@ def test_space_within_a_cell_stays():
     ]
 
 
-def test_a_nul_in_any_cell_refuses_its_row_alone():
+def test_nul_in_a_cell_rejects_only_its_row():
     extract = read(f"{HEADER},note\nSu\0san,Lee,1,\nRosa,Lee,1,\nIda,Lee,1,x\0\n,,\0,\n")
     assert [(p.line, p.column, p.code) for p in extract.problems] == [
         (2, "first_name", "nul-byte"),
@@ -373,7 +373,7 @@ def test_a_nul_in_any_cell_refuses_its_row_alone():
 
 
 @pytest.mark.parametrize("quote", ["", '"'])
-def test_a_gigantic_cell_costs_its_row_alone(quote: str):
+def test_gigantic_cell_rejects_only_its_row(quote: str):
     giant = quote + "é" * 25_000_000 + quote
     extract = read(f"{HEADER}\nSusan,Lee,612302400000\nRosa,{giant},1\nSusan,Lee,612302400000\n")
     assert [(p.line, p.column, p.code) for p in extract.problems] == [
@@ -400,7 +400,7 @@ def test_user_ids_up_to_1024_bytes_are_kept():
     assert extract.rows["user_id"].tolist() == [fits]
 
 
-def test_each_fault_of_a_cell_is_one_problem_and_nul_counts_before_length():
+def test_cell_fault_is_one_problem_and_nul_precedes_length():
     long = "x" * 10_001
     extract = read(f"{HEADER}\n{long},{long},1\n{long},\0,1\n")
     assert [(p.line, p.column, p.code) for p in extract.problems] == [
@@ -436,7 +436,7 @@ def test_problems_are_sorted_by_key_line_column_and_code():
     ]
 
 
-def test_a_million_rows_with_a_few_odd_ones_are_all_accounted_for():
+def test_every_row_of_a_million_is_accounted_for():
     lines = [f"{number:07d},Susan,Lee,{number}" for number in range(1_000_000)]
     lines[10], lines[500_000], lines[999_999] = "short", '7,"Su\nsan",Lee,7', 'x,"open,Lee,1'
     extract = read(f"user_id,{HEADER}\n" + "\n".join(lines))
@@ -448,7 +448,7 @@ def test_a_million_rows_with_a_few_odd_ones_are_all_accounted_for():
     assert extract.rows["first_name"].iloc[499_999] == "Su\nsan"
 
 
-def test_five_thousand_files_read_as_one_are_each_told_apart():
+def test_five_thousand_files_read_together_stay_separate():
     files = [
         source_file(f"{HEADER}\n" + f"a,b,{n}\n" * (n % 3) + "short\n" * (n % 2), f"{n}.csv")
         for n in range(5_000)

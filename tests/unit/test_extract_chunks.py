@@ -1,4 +1,4 @@
-"""A law of huge files: read in pieces, cut anywhere, they give what the whole gives."""
+"""A law of huge files: split anywhere, they parse like the whole."""
 
 from __future__ import annotations
 
@@ -108,14 +108,12 @@ def contents(draw: st.DrawFn) -> bytes:
 @example(b"\xa0\r\nfirst_name,last_name,birthts\r\na,b,\xe9", [3])
 @example(b'first_name,last_name,birthts\n"a,b,1\n"c,d,2\ne,"f\r\ng",3', [1])
 @example(b"first_name,last_name,birthts\r\n\xe2\x82\xac,b,1\r\r\na,b,1", [1])
-def test_pieces_cut_anywhere_give_what_the_whole_gives(content: bytes, sizes: list[int]):
+def test_chunks_split_anywhere_parse_like_the_whole(content: bytes, sizes: list[int]):
     assert_same_as_whole(source_file(content), sizes)
 
 
 @given(st.binary(max_size=120), SIZES, st.sampled_from([b"", b"first_name,last_name,birthts\n"]))
-def test_any_bytes_in_pieces_give_what_the_whole_gives(
-    content: bytes, sizes: list[int], head: bytes
-):
+def test_any_bytes_in_chunks_parse_like_the_whole(content: bytes, sizes: list[int], head: bytes):
     assert_same_as_whole(source_file(head + content), sizes)
 
 
@@ -125,7 +123,7 @@ def test_any_bytes_in_pieces_give_what_the_whole_gives(
     st.integers(1, 12),
     SIZES,
 )
-def test_open_quotes_reach_as_far_over_the_borders_of_pieces_as_in_the_whole(
+def test_open_quotes_span_chunks_as_far_as_in_the_whole(
     parts: list[str], lines: int, characters: int, sizes: list[int]
 ):
     content = ("first_name,last_name,birthts\n" + "".join(parts)).encode()
@@ -144,7 +142,7 @@ def test_a_file_of_many_lines_is_the_same_in_blocks_of_any_size(encoding: str):
         assert found.rows_read == {"a/1000.csv": 3_000}
 
 
-def test_a_quote_that_is_never_closed_costs_one_line_wherever_the_pieces_end():
+def test_unclosed_quote_rejects_one_line_at_any_chunk_end():
     body = "".join(f'"open{n},b,1\na,b,1\n' for n in range(900))
     content = f"first_name,last_name,birthts\n{body}".encode()
     found = assert_same_as_whole(source_file(content), [10_000])
@@ -157,7 +155,7 @@ def test_a_giant_cell_is_put_together_from_its_pieces():
     assert [problem.code for problem in found.problems] == [ProblemCode.CELL_TOO_LONG]
 
 
-def test_an_open_quote_is_carried_no_further_than_a_record_may_reach():
+def test_open_quote_is_carried_up_to_the_record_limit():
     reader = ChunkReader(source_file(b"").source)
     reader.read(b"first_name,last_name,birthts\n" + b'"open,b,1\n' + b"a,b,1\n" * 100)
     assert reader.read(b"a,b,1\n" * 500).rows_read == {"a/1000.csv": 0}
@@ -172,13 +170,13 @@ def test_lines_that_are_not_utf_8_are_counted_over_all_pieces():
     )
 
 
-def test_a_file_of_a_mark_alone_is_empty():
+def test_file_with_only_a_byte_order_mark_is_empty():
     for mark in (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, b""):
         found = assert_same_as_whole(source_file(mark), [1])
         assert [problem.code for problem in found.problems] == [ProblemCode.EMPTY_FILE]
 
 
 @given(contents())
-def test_the_whole_read_in_one_piece_is_what_the_careful_reader_gives(content: bytes):
+def test_one_chunk_parses_like_the_full_parser(content: bytes):
     file = source_file(content)
     pd.testing.assert_frame_equal(parse_fully([file]).rows, in_pieces(file, [1 << 20]).rows)

@@ -1,4 +1,4 @@
-"""Reading user CSVs: every encoding, line end and delimiter."""
+"""Parsing user CSVs: every encoding, line ending and delimiter."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_header_may_be_the_line_in_cp1252():
 
 
 @pytest.mark.parametrize("bad", [b"\xed\xa0\xbd\xed\xb8\x80", b"\x81", b"\xe9\xed\xbf\xbf"])
-def test_a_line_in_no_encoding_costs_its_row_alone(bad: bytes):
+def test_undecodable_line_rejects_only_its_row(bad: bytes):
     rows = b"Ann,Lee,1\n" + bad + b",Lee,2\nZo\xc3\xab,Lee,3\n"
     extract = read(b"first_name,last_name,birthts\n" + rows)
     assert [(p.line, p.code, p.severity) for p in extract.problems] == [
@@ -81,7 +81,7 @@ def test_a_line_in_no_encoding_costs_its_row_alone(bad: bytes):
     assert (extract.rows_read, extract.rows_rejected) == ({"1.csv": 3}, {"1.csv": 1})
 
 
-def test_a_quoted_row_over_a_line_in_no_encoding_is_refused_whole():
+def test_quoted_row_with_an_undecodable_line_is_rejected():
     extract = read(b'first_name,last_name,birthts\n"A\n\x81",Lee,1\nZo\xe9,Lee,2\n')
     assert [(p.line, p.code) for p in extract.problems] == [
         (None, "guessed-encoding"),
@@ -120,7 +120,7 @@ def test_a_mark_before_a_line_in_cp1252_is_dropped():
     assert extract.rows["first_name"].tolist() == ["René"]
 
 
-def test_a_mark_alone_between_cr_and_lf_is_a_line():
+def test_byte_order_mark_between_cr_and_lf_is_a_line():
     extract = read("first_name,last_name,birthts\r\ufeff\na,b,1\n".encode())
     assert extract.rows["line"].tolist() == [3]
 
@@ -149,7 +149,7 @@ def test_broken_utf16_is_undecodable(content: bytes):
         ("first_name|last_name|birthts|a,b|c,,,,,,,", "| "),
     ],
 )
-def test_the_delimiter_that_gives_the_required_columns_counts(header: str, found: str):
+def test_delimiter_that_yields_required_columns_is_chosen(header: str, found: str):
     problems = read(f"{header}\n{found[0].join('abcdefghi')}\n".encode()).problems
     is_useless = header in {"first_name", "first_name,last_name;birthts"}
     wanted = "missing-column" if is_useless else "long-row"

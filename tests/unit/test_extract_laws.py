@@ -1,4 +1,4 @@
-"""Laws of reading: the fast reader equals the careful one, and that one a plain one."""
+"""Laws of parsing: the fast path equals the full parser, which equals a plain one."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_fast_and_careful_reading_of_plain_files_are_the_same(files: list[Source
 
 
 @given(st.lists(st.tuples(st.sampled_from(HEADERS), st.lists(ANY_PIECE)), max_size=4))
-def test_reading_is_the_same_whatever_the_files_hold(parts: list[tuple[str, list[str]]]):
+def test_fast_and_full_parser_agree_on_any_files(parts: list[tuple[str, list[str]]]):
     files = [source_file(n, f"{head}\n{''.join(body)}") for n, (head, body) in enumerate(parts)]
     assert_same(parse(files), parse_fully(files))
 
@@ -106,7 +106,7 @@ def test_physical_lines_end_with_lf_crlf_or_cr_only(pieces: list[str]):
 
 @given(TRICKY, st.sampled_from([",", "\t"]), st.integers(1, 4), st.integers(0, 3))
 @example(["\t", "\t", '"', "\n", '"'], "\t", 1, 0)
-def test_careful_reading_is_what_one_character_at_a_time_gives(
+def test_full_parser_agrees_with_a_character_parser(
     pieces: list[str], delimiter: str, width: int, unknown: int
 ):
     text = "".join(pieces)

@@ -1,4 +1,4 @@
-"""Reading user CSVs: quoted cells, and quotes that never close."""
+"""Parsing user CSVs: quoted cells, and unclosed quotes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def unclosed(extract: Extract) -> list[int | None]:
         ('\xa0"Susan",Lee', '"Susan"', "Lee"),
     ],
 )
-def test_quotes_hold_what_they_enclose(written: str, first_name: str, last_name: str):
+def test_quoted_cell_keeps_its_contents(written: str, first_name: str, last_name: str):
     extract = read(f"{HEADER}{written},1\n")
     assert rows(extract) == [[2, first_name, last_name]]
     assert extract.problems == []
@@ -78,7 +78,7 @@ def test_a_broken_quote_costs_its_line_and_no_other(broken: str):
     assert extract.rows_read == {"1.csv": 3}
 
 
-def test_a_quote_closed_by_chance_in_a_later_row_swallows_nothing():
+def test_quote_closed_in_a_later_row_swallows_no_rows():
     extract = read(f'{HEADER}"Su,san,1\nRosa,Lee,1\nIda,"Lee",1\nEva,Lee,1\n')
     assert [name for _, name, _ in rows(extract)] == ["Rosa", "Ida", "Eva"]
     assert unclosed(extract) == [2]
@@ -101,7 +101,7 @@ def test_a_record_spans_a_thousand_lines_at_most(more: int, broken: list[int]):
 
 
 @pytest.mark.parametrize(("more", "code"), [(0, "cell-too-long"), (1, "unclosed-quote")])
-def test_a_record_over_several_lines_spans_a_mebicharacter_at_most(more: int, code: str):
+def test_multiline_record_is_limited_to_a_mebicharacter(more: int, code: str):
     head, tail = '"a\n', '",b,1'
     filling = "é" * (1_048_576 + more - len(head) - len(tail))
     extract = read(f"{HEADER}{head}{filling}{tail}\r\nc,d,1\n")
@@ -110,7 +110,7 @@ def test_a_record_over_several_lines_spans_a_mebicharacter_at_most(more: int, co
 
 
 class CountedLines(list[str]):
-    """Lines that count how often one of them is looked at."""
+    """Lines that count how often one of them is read."""
 
     looks = 0
 

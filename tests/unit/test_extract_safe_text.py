@@ -22,7 +22,7 @@ from etl.read.csv.safe_text import safe_value
         ("\0" * 50, r"\x00" * 24 + r"\x0…"),
     ],
 )
-def test_what_does_not_print_is_written_as_an_escape(text: str, shown: str):
+def test_unprintable_characters_are_escaped(text: str, shown: str):
     assert safe_value(text) == shown
 
 

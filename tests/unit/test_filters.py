@@ -76,7 +76,7 @@ def test_age_turns_on_the_birthday(today: date, age: int):
         (date(2024, 3, 1), 24),
     ],
 )
-def test_who_was_born_on_leap_day_has_the_birthday_on_the_first_of_march(today: date, age: int):
+def test_leap_day_birthday_falls_on_the_first_of_march(today: date, age: int):
     assert age_on(today, LEAP_DAY) == age
 
 
@@ -101,7 +101,7 @@ def where(filters: Filters) -> str:
     )
 
 
-def test_retired_users_are_never_wanted():
+def test_filters_always_exclude_retired_users():
     assert where(Filters()) == "users.retired_at IS NULL"
 
 

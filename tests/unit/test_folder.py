@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def test_folder_gives_every_file_below_it(folder: Path):
+def test_folder_yields_every_file_below_it(folder: Path):
     found = files_of([folder])
     assert [(file.key, file.path) for file in found.files] == [
         ("b.csv", folder / "b.csv"),
@@ -42,7 +42,7 @@ def test_folder_gives_every_file_below_it(folder: Path):
     assert reasons(folder, found) == {}
 
 
-def test_one_file_gives_itself_by_its_name(folder: Path):
+def test_single_file_is_keyed_by_its_name(folder: Path):
     assert keys(files_of([folder / "south/a.csv"])) == ["a.csv"]
 
 

@@ -1,4 +1,4 @@
-"""Files around pixels: metadata never condemns a picture, nor does a missing end."""
+"""File structure around the pixels: bad metadata or a missing end never makes an image corrupt."""
 
 from __future__ import annotations
 
@@ -16,8 +16,19 @@ from PIL.PngImagePlugin import PngInfo
 from etl.images import jpeg_segments, png_chunks, webp_chunks
 from etl.images.decode import MAX_PROFILE_BYTES
 from etl.model.values import ImageState
-from tests import pictures
-from tests.pictures import BLUE, GREEN, RED, WHITE, chunk, corners, encoded, plain, png, segment
+from tests import sample_images
+from tests.sample_images import (
+    BLUE,
+    GREEN,
+    RED,
+    WHITE,
+    chunk,
+    corners,
+    encoded,
+    plain,
+    png,
+    segment,
+)
 from tests.unit.test_images import is_near, look, pixel, shown
 
 XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
@@ -193,7 +204,7 @@ def test_a_progressive_jpeg_that_lacks_whole_scans_is_corrupt():
 def test_webp_metadata_does_not_condemn_pixels():
     large = {"exif": b"Exif\0\0" + b"x" * 2_000_000, "xmp": XMP * 30_000, "icc_profile": TEXT * 900}
     assert shows_corners(encoded(corners(), "WEBP", **large))
-    for name, value in (("exif", pictures.exif(1).tobytes()), ("xmp", XMP)):
+    for name, value in (("exif", sample_images.exif(1).tobytes()), ("xmp", XMP)):
         whole = encoded(corners(), "WEBP", **{name: value})
         for cut in range(1, len(value), 7):
             assert shows_corners(whole[:-cut])
@@ -221,28 +232,28 @@ def test_a_gif_is_clear_around_a_small_first_frame():
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
-def test_xmp_alone_turns_no_picture(kind: str):
+def test_xmp_orientation_is_ignored(kind: str):
     assert shows_corners(encoded(corners(), kind, xmp=XMP, quality=95))
 
 
-def test_text_of_a_png_turns_no_picture():
+def test_png_text_orientation_is_ignored():
     text = PngInfo()
     text.add_itxt("XML:com.adobe.xmp", XMP.decode())
-    raw = pictures.exif(6).tobytes().hex()
+    raw = sample_images.exif(6).tobytes().hex()
     text.add_text("Raw profile type exif", f"\nexif\n{len(raw) // 2:8}\n{raw}\n", zip=True)
     assert shows_corners(encoded(corners(), "PNG", pnginfo=text))
 
 
-def test_exif_after_the_pixels_of_a_png_turns_no_picture():
+def test_exif_after_the_pixels_of_a_png_is_ignored():
     whole = encoded(corners(), "PNG")
-    late = chunk(b"eXIf", pictures.exif(6).tobytes().removeprefix(b"Exif\0\0"))
+    late = chunk(b"eXIf", sample_images.exif(6).tobytes().removeprefix(b"Exif\0\0"))
     assert shows_corners(whole[:-12] + late + whole[-12:])
 
 
 def test_the_first_exif_of_a_jpeg_counts():
-    whole = encoded(corners(), "JPEG", exif=pictures.exif(1), quality=95)
+    whole = encoded(corners(), "JPEG", exif=sample_images.exif(1), quality=95)
     at = whole.index(b"\xff\xdb")
-    later = segment(0xE1, pictures.exif(6).tobytes())
+    later = segment(0xE1, sample_images.exif(6).tobytes())
     assert shows_corners(whole[:at] + later + whole[at:])
 
 
@@ -250,8 +261,8 @@ def test_the_first_exif_of_a_jpeg_counts():
 
 
 FILES = [encoded(corners(), kind) for kind in ("JPEG", "PNG", "WEBP")]
-FILES += [encoded(corners(), "PNG", exif=pictures.exif(6), transparency=RED)]
-FILES += [encoded(corners(), "WEBP", exif=pictures.exif(6), xmp=XMP)]
+FILES += [encoded(corners(), "PNG", exif=sample_images.exif(6), transparency=RED)]
+FILES += [encoded(corners(), "WEBP", exif=sample_images.exif(6), xmp=XMP)]
 STRIP = {
     jpeg_segments.SIGNATURE[:2]: jpeg_segments.strip,
     png_chunks.SIGNATURE[:2]: lambda content, most: png_chunks.strip(content, most).content,
@@ -264,7 +275,7 @@ STRIP = {
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=6),
     st.floats(0.1, 1),
 )
-def test_whatever_the_bytes_reducing_them_again_changes_nothing(
+def test_reducing_any_bytes_twice_equals_once(
     which: int, wrong: list[tuple[float, int]], share: float
 ):
     content = bytearray(FILES[which])
@@ -276,7 +287,7 @@ def test_whatever_the_bytes_reducing_them_again_changes_nothing(
 
 
 @pytest.mark.parametrize("content", FILES, ids=range(len(FILES)))
-def test_a_stripped_image_has_the_same_pixels(content: bytes):
+def test_reduced_image_has_the_same_pixels(content: bytes):
     once = STRIP[content[:2]](content, MAX_PROFILE_BYTES)
     with Image.open(io.BytesIO(content)) as whole, Image.open(io.BytesIO(once)) as less:
         assert whole.convert("RGBA").tobytes() == less.convert("RGBA").tobytes()

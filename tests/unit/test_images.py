@@ -1,4 +1,4 @@
-"""Any bytes in: metadata out, and thumbnails of whatever can be decoded."""
+"""From any bytes to metadata, and to thumbnails of every decodable image."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from etl.images.decode import Examined, examine
 from etl.model.values import ImageState
-from tests import pictures
-from tests.pictures import BLUE, RED, WHITE, corners, encoded, plain
+from tests import sample_images
+from tests.sample_images import BLUE, RED, WHITE, corners, encoded, plain
 
 SIZES = (256, 64)
 MAX_PIXELS = 50_000_000
@@ -42,7 +42,7 @@ def is_near(found: tuple[int, ...], wanted: tuple[int, ...], by: int = 40) -> bo
     return all(abs(a - b) <= by for a, b in zip(found, wanted, strict=False))
 
 
-def test_the_facts_are_those_of_the_picture():
+def test_metadata_matches_the_image():
     content = plain(300, 200, kind="JPEG")
     metadata = look(content).metadata
     assert (metadata.state, metadata.format, metadata.mode) == (ImageState.READY, "JPEG", "RGB")
@@ -72,7 +72,7 @@ def test_every_format_gets_both_sizes(kind: str):
     ],
 )
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_no_picture_is_enlarged_and_none_is_too_long(
+def test_thumbnail_is_not_enlarged_and_fits_its_size(
     size: tuple[int, int], thumbnail: tuple[int, int], kind: str
 ):
     examined = look(plain(*size, kind=kind))
@@ -83,7 +83,7 @@ def test_no_picture_is_enlarged_and_none_is_too_long(
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize(("width", "height"), [(96, 64), (960, 640)])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_a_picture_is_turned_as_the_camera_was_held(
+def test_image_is_rotated_by_its_exif_orientation(
     orientation: int, width: int, height: int, kind: str
 ):
     turns = [(), (), (0,), (3,), (1,), (5,), (4,), (6,), (2,)]
@@ -91,7 +91,7 @@ def test_a_picture_is_turned_as_the_camera_was_held(
     wanted = image
     for turn in turns[orientation]:
         wanted = wanted.transpose(Image.Transpose(turn))
-    stored = encoded(image, kind, exif=pictures.exif(orientation))
+    stored = encoded(image, kind, exif=sample_images.exif(orientation))
     examined = look(stored)
     assert (examined.metadata.width, examined.metadata.height) == wanted.size
     assert (shown(examined).width > shown(examined).height) == (wanted.width > wanted.height)
@@ -101,7 +101,7 @@ def test_a_picture_is_turned_as_the_camera_was_held(
         assert is_near(pixel(examined, x, y), there), (x, y)
 
 
-def test_exif_that_makes_no_sense_leaves_the_picture_upright():
+def test_invalid_exif_orientation_is_ignored():
     for odd in (b"Exif\0\0nonsense", b"Exif\0\0MM\0*\xff\xff\xff\xff"):
         stored = encoded(corners(), "JPEG", exif=odd)
         assert is_near(pixel(look(stored), 0.2, 0.2), RED)
@@ -139,7 +139,7 @@ def test_a_palette_is_read_with_and_without_transparency():
     ],
 )
 @pytest.mark.parametrize("size", [40, 600])
-def test_grey_of_any_depth_keeps_its_brightness(
+def test_gray_of_any_depth_keeps_its_brightness(
     mode: str, colour: int, wanted: tuple[int, ...], size: int
 ):
     examined = look(plain(size, size, colour, mode=mode))
@@ -150,16 +150,16 @@ def test_grey_of_any_depth_keeps_its_brightness(
         assert is_near(found, wanted, by=4)
 
 
-def test_a_single_colour_that_stands_for_clear_is_clear():
+def test_transparent_color_stays_transparent():
     stored = encoded(corners(300, 300), "PNG", transparency=RED)
     assert pixel(look(stored), 0.2, 0.2)[3] == 0
     assert pixel(look(stored), 0.8, 0.8)[3] == 255
 
 
 @pytest.mark.parametrize("size", [64, 900])
-def test_cmyk_looks_as_in_a_browser_with_and_without_the_mark_of_adobe(size: int):
+def test_cmyk_is_converted_with_and_without_the_adobe_marker(size: int):
     marked = plain(size, size, (0, 255, 255, 0), kind="JPEG", mode="CMYK")
-    unmarked = pictures.without_adobe_marker(marked)
+    unmarked = sample_images.without_adobe_marker(marked)
     assert b"Adobe" in marked
     assert b"Adobe" not in unmarked
     for content in (marked, unmarked):
@@ -169,11 +169,11 @@ def test_cmyk_looks_as_in_a_browser_with_and_without_the_mark_of_adobe(size: int
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
-def test_of_an_animation_the_first_picture_is_taken(kind: str):
-    assert is_near(pixel(look(pictures.animated(kind))), RED)
+def test_first_frame_of_an_animation_is_used(kind: str):
+    assert is_near(pixel(look(sample_images.animated(kind))), RED)
 
 
-def test_two_pictures_in_one_file_are_a_jpeg():
+def test_jpeg_with_two_images_is_a_jpeg():
     content = encoded(corners(), "MPO", save_all=True, append_images=[corners()])
     assert look(content).metadata.format == "JPEG"
 
@@ -184,9 +184,11 @@ def test_nothing_but_pixels_gets_into_a_thumbnail():
     xmp = b"<x:xmpmeta>SECRETXMP</x:xmpmeta>"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     stored = [
-        encoded(corners(), "JPEG", exif=pictures.exif(1, located=True), xmp=xmp, comment="SECRET"),
-        encoded(corners(), "PNG", exif=pictures.exif(1, located=True), pnginfo=notes),
-        encoded(corners(), "WEBP", exif=pictures.exif(1, located=True), xmp=xmp),
+        encoded(
+            corners(), "JPEG", exif=sample_images.exif(1, located=True), xmp=xmp, comment="SECRET"
+        ),
+        encoded(corners(), "PNG", exif=sample_images.exif(1, located=True), pnginfo=notes),
+        encoded(corners(), "WEBP", exif=sample_images.exif(1, located=True), xmp=xmp),
         encoded(corners(), "GIF", comment=b"SECRETCOMMENT"),
         encoded(corners(), "PNG", icc_profile=profile),
     ]
@@ -216,7 +218,7 @@ def gbr_profile() -> bytes:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
-def test_a_picture_cut_short_is_corrupt(kind: str, share: float):
+def test_truncated_image_is_corrupt(kind: str, share: float):
     noise = Image.effect_noise((200, 200), 90).convert("RGB")
     whole = encoded(noise, kind)
     metadata = look(whole[: int(len(whole) * share)]).metadata
@@ -232,13 +234,13 @@ def test_a_picture_cut_short_is_corrupt(kind: str, share: float):
         (b"\xff\xd8\xff", ImageState.CORRUPT),
         (b"RIFF\0\0\0\0WEBP", ImageState.CORRUPT),
         (b"GIF89a", ImageState.CORRUPT),
-        (pictures.SVG, ImageState.UNSUPPORTED),
+        (sample_images.SVG, ImageState.UNSUPPORTED),
         (b"<html><img src=x onerror=alert(1)></html>", ImageState.UNSUPPORTED),
         (plain(kind="BMP"), ImageState.UNSUPPORTED),
         (plain(kind="TIFF"), ImageState.UNSUPPORTED),
-        (pictures.bomb(), ImageState.TOO_LARGE),
-        (pictures.png(1000, 1000, b"\x78\x9c\x03\0\0\0\0\x01"), ImageState.CORRUPT),
-        (pictures.png(0, 5, b""), ImageState.CORRUPT),
+        (sample_images.bomb(), ImageState.TOO_LARGE),
+        (sample_images.png(1000, 1000, b"\x78\x9c\x03\0\0\0\0\x01"), ImageState.CORRUPT),
+        (sample_images.png(0, 5, b""), ImageState.CORRUPT),
     ],
     ids=lambda value: value if isinstance(value, str) else f"{len(value)} bytes",
 )
@@ -251,8 +253,8 @@ def test_hostile_bytes_have_a_state_and_a_reason(content: bytes, state: ImageSta
     assert metadata.sha256 == hashlib.sha256(content).hexdigest()
 
 
-def test_a_picture_and_a_page_in_one_is_taken_as_the_picture():
-    examined = look(pictures.POLYGLOT)
+def test_polyglot_of_image_and_page_is_read_as_image():
+    examined = look(sample_images.POLYGLOT)
     assert examined.metadata.format == "GIF"
     assert b"script" not in examined.thumbnails[64]
 
@@ -268,9 +270,7 @@ def test_the_limit_of_pixels_is_the_most_that_is_decoded():
     st.sampled_from(["JPEG", "PNG", "WEBP", "GIF"]),
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=8),
 )
-def test_a_picture_with_wrong_bytes_has_an_answer_all_the_same(
-    kind: str, wrong: list[tuple[float, int]]
-):
+def test_image_with_wrong_bytes_always_gets_a_result(kind: str, wrong: list[tuple[float, int]]):
     content = bytearray(encoded(corners(), kind))
     for place, value in wrong:
         content[int(place * len(content))] = value

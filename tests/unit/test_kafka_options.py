@@ -1,4 +1,4 @@
-"""From settings to what the Kafka client is told; and how often it is listened to."""
+"""From settings to the options of the Kafka client, and the throttling of its log."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_tls_and_login_reach_the_client_under_its_own_names():
     )
 
 
-def test_what_is_not_set_is_left_to_the_client():
+def test_unset_options_are_left_to_the_client():
     options = connection_options(settings(kafka_bootstrap_servers="a:9092"), ThrottledLog())
     assert not {name for name in options if name.startswith(("sasl.", "ssl."))}
 
@@ -64,18 +64,18 @@ def test_without_brokers_there_is_nothing_to_connect_to():
         "session.timeout.ms",
     ],
 )
-def test_options_that_could_lose_something_or_say_nothing_are_refused(options: str):
+def test_unsafe_or_malformed_options_are_rejected(options: str):
     with pytest.raises(ValidationError, match=r"cannot be set here|write name=value"):
         settings(kafka_options=options)
 
 
 @pytest.mark.parametrize("name", ["kafka_dead_letter_topic", "kafka_image_topic"])
-def test_what_is_sent_may_not_come_back(name: str):
+def test_output_topics_must_differ_from_the_input_topic(name: str):
     with pytest.raises(ValidationError, match="consumed again"):
         settings(kafka_topic="events", **{name: "events"})
 
 
-def test_one_kind_of_trouble_is_told_once_a_minute(monkeypatch: pytest.MonkeyPatch):
+def test_same_error_is_logged_once_per_minute(monkeypatch: pytest.MonkeyPatch):
     now = 1000.0
     monkeypatch.setattr(client.time, "monotonic", lambda: now)
     throttled = ThrottledLog()

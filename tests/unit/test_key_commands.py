@@ -1,4 +1,4 @@
-"""`./run.sh keys`: a key is shown once, kept as a hash, and gone when it is revoked."""
+"""`./run.sh keys`: a key is shown once, stored as a hash, and invalid once revoked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keys:
     return run
 
 
-def test_a_new_key_goes_to_standard_output_alone_and_opens_what_was_kept(keys: Keys):
+def test_new_key_is_printed_once_and_matches_the_stored_hash(keys: Keys):
     made = keys("new", "ann", "--role", "writer")
     assert made.exit_code == 0
     key = made.stdout.strip()
@@ -37,7 +37,7 @@ def test_a_new_key_goes_to_standard_output_alone_and_opens_what_was_kept(keys: K
     assert key not in made.stderr
 
 
-def test_only_show_keeps_nothing(keys: Keys):
+def test_only_show_saves_nothing(keys: Keys):
     made = keys("new", "ann", "--role", "writer", "--only-show")
     assert str(entry_for("ann", Role.WRITER, made.stdout.strip())) in made.stderr
     assert not Path("l/api-keys").exists()
@@ -55,7 +55,7 @@ def test_listing_shows_names_and_roles_and_where_they_are_from(keys: Keys):
     assert "bob" in keys("list", API_KEYS=fixed).stdout
 
 
-def test_revoking_the_last_key_says_that_nobody_gets_in(keys: Keys):
+def test_revoking_the_last_key_warns_that_no_key_is_left(keys: Keys):
     keys("new", "ann", "--role", "reader")
     keys("new", "bob", "--role", "reader")
     assert "locked" not in keys("revoke", "bob").stdout
@@ -66,13 +66,13 @@ def test_revoking_the_last_key_says_that_nobody_gets_in(keys: Keys):
 
 
 @pytest.mark.parametrize("words", [["new", "bob", "--role", "reader"], ["revoke", "bob"]])
-def test_what_the_environment_says_is_left_alone(keys: Keys, words: list[str]):
+def test_keys_from_the_environment_are_not_changed(keys: Keys, words: list[str]):
     found = keys(*words, API_KEYS=str(entry_for("bob", Role.ADMIN, new_key())))
     assert isinstance(found.exception, ConfigurationError)
     assert "API_KEYS" in found.exception.message
 
 
 @pytest.mark.parametrize("words", [["new", "a b", "--role", "reader"], ["new", "ann"], ["new"]])
-def test_wrong_use_makes_no_key(keys: Keys, words: list[str]):
+def test_wrong_usage_creates_no_key(keys: Keys, words: list[str]):
     assert keys(*words).exit_code == 2
     assert not Path("l/api-keys").exists()

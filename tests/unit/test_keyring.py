@@ -1,4 +1,4 @@
-"""Keys of a running API, whatever happens to the file they are kept in."""
+"""The keys of a running API, through every change of their file."""
 
 from __future__ import annotations
 
@@ -92,9 +92,7 @@ def test_a_lost_file_locks_and_a_new_one_is_read(tmp_path: Path, lose: Callable[
     assert not is_valid(ring, ann)
 
 
-def test_a_working_directory_made_again_is_followed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_recreated_key_directory_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
@@ -108,7 +106,7 @@ def test_a_working_directory_made_again_is_followed(
 
 @contextmanager
 def no_descriptors() -> Iterator[None]:
-    """While nothing can be opened, though it can be looked at."""
+    """No file can be opened, though stat() works."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
     try:

@@ -1,4 +1,4 @@
-"""What a key says."""
+"""Kind and user of an object key."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_key_with_empty_segments_has_two_spellings(key: str, listed: str):
         ("a.csv/notes", ObjectKind.OTHER),
     ],
 )
-def test_the_extension_tells_the_kind_in_any_case(key: str, kind: ObjectKind):
+def test_extension_in_any_case_gives_the_kind(key: str, kind: ObjectKind):
     assert kind_of(key) is kind
 
 

@@ -1,4 +1,4 @@
-"""The limit of requests: within its bounds, halved once a burst, and back again."""
+"""The adaptive limit of requests: within its bounds, halved once per burst, and recovering."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors for a LOCAL_DIR that cannot be used, and where a log is quoted from."""
+"""Errors for an unusable LOCAL_DIR, and the log lines they quote."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_full_disk_may_pass_and_other_faults_do_not(code: int, kind: type[EtlErr
     assert hint in failure.hint
 
 
-def test_check_leaves_nothing_and_raises_where_nothing_can_be_written(tmp_path: Path):
+def test_check_leaves_no_file_and_fails_if_not_writable(tmp_path: Path):
     check_writable(tmp_path)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(OSError, match="No such file"):

@@ -129,9 +129,7 @@ def test_lock_satisfies_every_requirement(files: list[str], needs: list[str], wh
 
 
 @every_lock
-def test_lock_without_any_one_of_its_packages_is_found_incomplete(
-    files: list[str], needs: list[str]
-):
+def test_lock_without_one_of_its_packages_is_incomplete(files: list[str], needs: list[str]):
     where = environment("linux-x86_64", "3.11")
     lock = locked(files, where)
     for name in lock:
@@ -140,7 +138,7 @@ def test_lock_without_any_one_of_its_packages_is_found_incomplete(
         assert any(re.match(rf"{name}(\W|$)", fault) for fault in missed), name
 
 
-def test_lock_needs_what_extras_of_its_packages_need():
+def test_lock_includes_requirements_of_extras():
     where = environment("linux-aarch64", "3.12")
     lock = locked(["requirements.lock"], where)
     del lock["email-validator"]  # of pydantic[email], which apiflask needs

@@ -88,7 +88,7 @@ def _command(*arguments: str, **settings: str) -> subprocess.CompletedProcess[st
     )
 
 
-def test_wrong_settings_are_said_in_json():
+def test_invalid_settings_are_logged_as_json():
     done = _command("serve", ETL_INTERVAL="often")
     event = json.loads(done.stderr)
     assert done.returncode == 2
@@ -96,7 +96,7 @@ def test_wrong_settings_are_said_in_json():
     assert event["hint"]
 
 
-def test_wrong_use_is_said_in_json():
+def test_wrong_usage_is_logged_as_json():
     done = _command("sevre")
     assert done.returncode == 2
     assert "sevre" in json.loads(done.stderr)["event"]

@@ -1,4 +1,4 @@
-"""Which Host headers an open API answers to, and whom requests without a key count for."""
+"""The Host headers an open API accepts, and the client that a keyless request counts for."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_names_that_a_stranger_can_own_are_not_ours(host: str):
     assert not is_trusted_host(host, own_name="127.0.0.1", any_short_name=True)
 
 
-def test_short_names_are_ours_only_where_the_local_network_is_served():
+def test_short_host_names_are_allowed_only_on_the_local_network():
     assert is_trusted_host("api:5000", own_name=EVERYWHERE, any_short_name=True)
     assert not is_trusted_host("api:5000", own_name=EVERYWHERE, any_short_name=False)
     assert is_trusted_host("host.lan:5000", own_name="host.lan", any_short_name=False)

@@ -42,13 +42,13 @@ def read(rows: list[tuple[object, ...]]) -> pa.Table:
 
 
 @given(rows=ROWS)
-def test_every_cell_comes_through(rows: list[tuple[object, ...]]):
+def test_every_cell_is_preserved(rows: list[tuple[object, ...]]):
     table = read(rows)
     assert table.column_names == list(OUTPUT_COLUMNS)
     assert [tuple(row.values()) for row in table.to_pylist()] == rows
 
 
-def test_no_users_give_a_file_without_rows_and_the_same_columns():
+def test_no_users_give_a_file_with_columns_and_no_rows():
     table = read([])
     assert table.num_rows == 0
     types = [str(column) for column in table.schema.types]

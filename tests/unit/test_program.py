@@ -1,4 +1,4 @@
-"""The program calls itself, and the commands in its messages, as the user called it."""
+"""Bucketline names itself and its commands in messages as the user called it."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def literals(source: str) -> Iterator[str]:
             yield str(node.value)
 
 
-def test_every_command_in_a_message_is_written_so_that_it_is_named():
+def test_commands_in_messages_use_the_program_name():
     sources = [path for folder in ("etl", "api") for path in (ROOT / folder).rglob("*.py")]
     unnamed = [
         (str(path.relative_to(ROOT)), text)

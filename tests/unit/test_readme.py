@@ -1,4 +1,4 @@
-"""README.md is short, and every link and anchor in the Markdown files exists."""
+"""The README lists exactly the commands, settings, routes and codes that exist."""
 
 from __future__ import annotations
 

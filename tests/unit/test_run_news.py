@@ -1,4 +1,4 @@
-"""What `up` says of runs: each failure once, each long wait once, and nothing of the rest."""
+"""The run reports of `up`: each failure once, each long wait once, and nothing else."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def test_a_failure_is_one_line_with_its_hint(error: EtlError, how: str):
     assert news.lines([failed(2, error), run(1)], NOW) == []
 
 
-def test_what_failed_before_is_not_told():
+def test_earlier_failure_is_not_reported():
     assert RunNews([failed(1, DOWN)]).lines([failed(1, DOWN)], NOW) == []
 
 
-def test_a_failure_that_repeats_is_told_again_only_after_a_success():
+def test_repeated_failure_is_reported_again_only_after_a_success():
     news = RunNews([])
     runs = [failed(1, REFUSED)]
     assert len(news.lines(runs, NOW)) == 1
@@ -49,7 +49,7 @@ def test_a_failure_that_repeats_is_told_again_only_after_a_success():
     assert len(news.lines(runs, NOW)) == 1
 
 
-def test_a_run_asked_for_early_that_fails_late_is_told():
+def test_failure_of_a_run_requested_earlier_is_reported():
     news = RunNews([run(1, RunState.REQUESTED), run(2)])
     assert len(news.lines([failed(1, DOWN), run(2)], NOW)) == 1
 
@@ -58,7 +58,7 @@ def test_a_run_that_could_not_be_published_has_not_failed():
     assert RunNews([]).lines([run(1, RunState.SUCCEEDED, DOWN)], NOW) == []
 
 
-def test_a_long_wait_for_another_run_is_told_once():
+def test_long_wait_for_another_run_is_reported_once():
     news = RunNews([])
     runs = [run(1, RunState.RUNNING), run(2, RunState.REQUESTED)]
     (line,) = news.lines(runs, NOW)
@@ -78,5 +78,5 @@ def test_a_long_wait_for_another_run_is_told_once():
     ],
     ids=["nobody is active", "nobody waits", "not for long"],
 )
-def test_other_waits_are_not_told(runs: list[RunRow], now: datetime):
+def test_other_waits_are_not_reported(runs: list[RunRow], now: datetime):
     assert RunNews([]).lines(runs, now) == []

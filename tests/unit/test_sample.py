@@ -39,7 +39,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_script_makes_these_files_and_no_others(generated: Path):
+def test_script_generates_exactly_the_sample_files(generated: Path):
     assert files_below(generated) == files_below(COMMITTED)
 
 
@@ -49,7 +49,7 @@ def test_texts_are_the_same_byte_for_byte(generated: Path):
             assert (generated / path).read_bytes() == (COMMITTED / path).read_bytes(), path
 
 
-def test_images_look_the_same(generated: Path):
+def test_generated_images_have_the_same_pixels(generated: Path):
     # Encoders differ by version in bytes, and for JPEG in a shade; never in what is seen.
     images = [path for path in files_below(generated) if is_image(path)]
     assert images

@@ -1,4 +1,4 @@
-"""Work in processes of its own: what crashes, hangs or grows costs itself and nothing else."""
+"""Work in separate processes: a crash, hang or growth fails only that work."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 
 from etl.model.errors import ConfigurationError
 from etl.runtime.sandbox import Crashed, Killed, OutOfMemory, OutOfTime, Sandbox, WorkFailed
-from tests.behaviour import MEGABYTE, Unstartable, behave
 from tests.conftest import wait_until
+from tests.worker_behavior import MEGABYTE, Unstartable, behave
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,7 +45,7 @@ def test_a_process_is_used_again():
     ],
 )
 @pytest.mark.parametrize("is_used", [False, True])
-def test_what_takes_its_process_down_costs_itself_only(
+def test_work_that_kills_its_process_fails_alone(
     content: bytes, failure: type[WorkFailed], said: str, *, is_used: bool
 ):
     with sandbox() as box:
@@ -57,7 +57,7 @@ def test_what_takes_its_process_down_costs_itself_only(
 
 
 @pytest.mark.parametrize("content", [b"hang", b"sleep"])
-def test_what_takes_too_long_is_killed(content: bytes):
+def test_work_over_its_time_limit_is_killed(content: bytes):
     with sandbox(seconds=0.5) as box:
         with pytest.raises(OutOfTime, match=r"0\.5 s"):
             box.call(content)
@@ -78,7 +78,7 @@ def test_among_many_at_once_only_the_guilty_fail():
         assert list(pool.map(outcome, wanted)) == wanted
 
 
-def test_a_process_that_cannot_start_is_a_matter_of_settings_and_no_fault_of_the_bytes():
+def test_process_that_cannot_start_is_a_configuration_error():
     box = Sandbox(Unstartable(), processes=1, seconds=60, memory_bytes=512 * MEGABYTE)
     with closing(box), pytest.raises(ConfigurationError, match=r"did not start.*exit code 7"):
         box.call(b"a")
@@ -126,7 +126,7 @@ def test_closing_ends_the_processes():
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills them at once")
 def test_no_process_outlives_its_parent_even_in_mid_work(end: signal.Signals):
     script = (
-        "from etl.runtime.sandbox import Sandbox; from tests.behaviour import behave\n"
+        "from etl.runtime.sandbox import Sandbox; from tests.worker_behavior import behave\n"
         "box = Sandbox(behave, processes=1, seconds=60, memory_bytes=1 << 29)\n"
         "print(box.call(b'a')[1], flush=True)\n"
         "box.call(b'hang')\n"

@@ -1,4 +1,4 @@
-"""Each schema is in the document once, under a name of its own."""
+"""Each schema is in the OpenAPI description once, under its own name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from api.spec.schema_names import name_each_once
 RUN = {"type": "object", "properties": {"state": {"$ref": "#/components/schemas/Runs.State"}}}
 
 
-def test_what_several_models_hold_is_named_once_and_found_under_that_name():
+def test_schema_shared_by_models_is_named_once():
     state = {"enum": ["done"]}
     schemas = {"Runs.Run": RUN, "Run": RUN, "Runs.State": state, "Run.State": state}
     paths = {"/runs": [{"$ref": "#/components/schemas/Runs.Run"}], "$ref": "#/other/a.b"}

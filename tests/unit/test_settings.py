@@ -34,12 +34,12 @@ def test_durations_are_a_number_and_a_unit(text: str, seconds: float):
 
 
 @pytest.mark.parametrize("text", ["25m", "60m", "90m", "1d", "36h", "90s", "100ms", "1.5ms"])
-def test_a_duration_is_told_in_its_largest_whole_unit(text: str):
+def test_duration_is_formatted_in_its_largest_whole_unit(text: str):
     assert duration_text(parse_duration(text)) == {"60m": "1h"}.get(text, text)
 
 
 @given(st.timedeltas(timedelta(0), timedelta(days=365)))
-def test_a_duration_that_is_told_can_be_written_in_a_setting(duration: timedelta):
+def test_formatted_duration_is_a_valid_setting(duration: timedelta):
     assert parse_duration(duration_text(duration)) == duration
 
 
@@ -52,7 +52,7 @@ def test_a_duration_that_is_told_can_be_written_in_a_setting(duration: timedelta
         (" Forever", None),
     ],
 )
-def test_rows_are_kept_for_a_time_or_forever(text: str, kept: timedelta | None):
+def test_retention_is_a_duration_or_forever(text: str, kept: timedelta | None):
     assert Settings(_env_file=None, run_retention=text).run_retention == kept
 
 
@@ -116,7 +116,7 @@ def test_a_wrong_setting_is_named_with_its_value(
         ("PROBLEM_RETENTION", "2000d", "the longest time is 365d; or forever"),
     ],
 )
-def test_a_wrong_setting_is_told_what_to_write(
+def test_invalid_setting_is_reported_with_a_hint(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, advice: str
 ):
     monkeypatch.setenv(name, value)
@@ -134,7 +134,7 @@ def test_a_database_url_is_read_with_the_driver_we_ship(scheme: str):
 @pytest.mark.parametrize(
     "rest", ["u:p@127.0.0.1:port/x", "u:p@h/x?foo=bar", "u:s3cr@etpw#@127.0.0.1/x"]
 )
-def test_a_database_url_that_cannot_be_read_is_refused_without_showing_it(rest: str):
+def test_invalid_database_url_is_rejected_without_showing_it(rest: str):
     settings = Settings(_env_file=None, database_url=f"postgresql://{rest}")
     with pytest.raises(ConfigurationError) as caught:
         _ = settings.sqlalchemy_url
@@ -176,7 +176,7 @@ def test_an_unescaped_at_sign_is_named_with_its_escape(rest: str):
         ("u@h/d@e", "h", None),
     ],
 )
-def test_a_database_url_that_libpq_takes_is_taken(rest: str, host: str, password: str):
+def test_database_url_valid_for_libpq_is_accepted(rest: str, host: str, password: str):
     url = make_url(Settings(_env_file=None, database_url=f"postgresql://{rest}").sqlalchemy_url)
     assert (url.host, url.password) == (host, password)
 
@@ -224,7 +224,7 @@ def test_an_escaped_password_is_read_as_it_is(password: str):
     assert (url.password, url.host, url.database) == (password, "h", "d")
 
 
-def test_another_databases_url_is_refused_without_showing_the_password():
+def test_url_of_another_database_is_rejected_without_password():
     settings = Settings(_env_file=None, database_url="mysql://u:hunter2@h/d")
     with pytest.raises(ConfigurationError) as caught:
         _ = settings.sqlalchemy_url
@@ -238,10 +238,10 @@ def test_no_secret_is_shown_when_settings_are_printed():
     assert "hunter2" not in repr(settings)
 
 
-def test_addresses_told_by_env_of_servers_in_the_same_folder_are_not_taken_for_others(
+def test_addresses_printed_by_env_are_recognized_as_embedded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """`eval "$(./run.sh env)"` is for psql and aws; our own commands in that shell go on."""
+    """`eval "$(./run.sh env)"` is for psql and aws; Bucketline's commands still work there."""
     monkeypatch.chdir(tmp_path)
     told = {
         "LOCAL_DIR": "l",

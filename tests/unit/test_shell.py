@@ -1,4 +1,4 @@
-"""run.sh, run as a user would, on a small project of its own whose locks install in a second."""
+"""run.sh, run as a user runs it, in a small project whose locks install in a second."""
 
 from __future__ import annotations
 
@@ -130,11 +130,11 @@ def stand_in(path: Path, when: str, then: str) -> Path:
 
 
 def real_python() -> str:
-    """Find the Python that run.sh takes when it is not told of another."""
+    """Find the Python that run.sh uses by default."""
     return os.environ.get("PYTHON") or shutil.which("python3") or sys.executable
 
 
-def test_first_use_installs_what_the_lock_names_and_says_so(project: Path):
+def test_first_use_installs_the_locked_packages_and_reports_it(project: Path):
     first = call(project / "run.sh", "status")
     assert first.returncode == 0, first.stderr
     assert "Installing Bucketline into .venv" in first.stderr
@@ -161,7 +161,7 @@ def test_the_kafka_client_is_installed_where_it_is_used(project: Path):
     assert has_kafka_client(project)
 
 
-def test_whoever_names_brokers_gets_the_kafka_client(project: Path):
+def test_kafka_client_is_installed_when_brokers_are_set(project: Path):
     (project / ".env").write_text("KAFKA_BOOTSTRAP_SERVERS=broker:9092\n")
     assert call(project / "run.sh", "schedule").returncode == 0
     assert has_kafka_client(project)
@@ -197,7 +197,7 @@ def old_pip(project: Path, *, has_ensurepip: bool) -> str:
 
 
 @pytest.mark.parametrize("kind", ["own", "borrowed"])
-def test_old_pip_installs_the_lock_and_what_changes_in_it(project: Path, kind: str):
+def test_old_pip_installs_the_lock_and_its_changes(project: Path, kind: str):
     python = old_pip(project, has_ensurepip=kind == "own")
     first = call(project / "run.sh", "status", PYTHON=python)
     assert '"parcel": "1.0"' in first.stdout, first.stderr
@@ -219,7 +219,7 @@ def test_lock_that_lacks_a_requirement_is_refused(project: Path, kind: str):
     assert '"parcel": "1.0"' in call(project / "run.sh", "status").stdout
 
 
-def test_package_outside_the_environment_is_no_substitute(project: Path, tmp_path: Path):
+def test_package_outside_the_environment_does_not_count(project: Path, tmp_path: Path):
     """A borrowed pip does not count the packages next to it as installed."""
     outside = tmp_path / "outside"
     subprocess.run([real_python(), "-m", "venv", outside], check=True)
@@ -244,7 +244,7 @@ def test_a_package_that_does_not_match_its_hash_is_not_installed(project: Path):
     assert "failed" in result.stderr
 
 
-def test_an_installation_that_was_killed_is_made_afresh(project: Path, tmp_path: Path):
+def test_killed_installation_is_started_again(project: Path, tmp_path: Path):
     killing = stand_in(tmp_path / "bin/python3", "*' install '*", "kill -9 $PPID; exit 1")
     killed = call(project / "run.sh", "status", PYTHON=str(killing))
     assert killed.returncode == -signal.SIGKILL
@@ -254,7 +254,7 @@ def test_an_installation_that_was_killed_is_made_afresh(project: Path, tmp_path:
     assert not (project / ".venv/lib/left-over").exists()
 
 
-def test_a_venv_whose_python_is_gone_is_made_afresh(project: Path):
+def test_venv_with_a_missing_python_is_recreated(project: Path):
     call(project / "run.sh", "status")
     python = project / ".venv/bin/python"
     python.unlink()
@@ -272,7 +272,7 @@ def test_two_first_starts_at_once_install_once(project: Path):
     assert all('"parcel": "1.0"' in out for out, _ in answers)
 
 
-def test_arguments_arrive_as_they_were_given(project: Path):
+def test_arguments_are_passed_unchanged(project: Path):
     given = ["seed", "--name", "two words", "", "*", "a'b\"c$d", "-x", "--json"]
     assert f'"arguments": {json_text(given)}' in call(project / "run.sh", *given).stdout
 
@@ -285,7 +285,7 @@ def test_the_exit_code_is_that_of_the_command(project: Path):
     assert call(project / "run.sh", "fail").returncode == 7
 
 
-def test_the_command_takes_the_place_of_the_shell_so_that_signals_reach_it(project: Path):
+def test_command_replaces_the_shell_and_receives_signals(project: Path):
     with start(project / "run.sh", "wait") as process:
         assert process.stdout is not None
         assert f'"pid": {process.pid}' in process.stdout.readline()
@@ -316,7 +316,7 @@ def test_it_works_through_a_symlink_from_any_folder(project: Path, tmp_path: Pat
     ],
     ids=" ".join,
 )
-def test_arguments_that_are_also_files_of_the_caller_stay_as_given(
+def test_arguments_that_are_also_caller_files_stay_unchanged(
     project: Path, tmp_path: Path, words: list[str]
 ):
     elsewhere = tmp_path / "elsewhere"
@@ -328,7 +328,7 @@ def test_arguments_that_are_also_files_of_the_caller_stay_as_given(
     assert f'"CALLERS_FOLDER": "{elsewhere}"' in result.stdout
 
 
-def test_program_is_told_its_name_and_no_folder_but_another(project: Path):
+def test_program_gets_its_name_and_a_folder_only_if_different(project: Path):
     result = call(project / "run.sh", "status", BUCKETLINE_CALLERS_FOLDER="/nowhere")
     assert '"PROGRAM": "./run.sh", "CALLERS_FOLDER": null' in result.stdout
     wrapped = call(project / "run.sh", "status", BUCKETLINE_PROGRAM="bl")
@@ -348,7 +348,7 @@ def test_program_is_told_its_name_and_no_folder_but_another(project: Path):
     ],
     ids=" ".join,
 )
-def test_help_is_shown_at_once_and_nothing_is_installed_or_written(project: Path, words: list[str]):
+def test_help_is_shown_without_installing_or_writing(project: Path, words: list[str]):
     before = set(project.rglob("*"))
     result = call(project / "run.sh", *words, PYTHON="/nonexistent/python3")
     assert result.returncode == 0, result.stderr
@@ -365,7 +365,7 @@ def test_arguments_that_a_command_has_no_use_for_are_refused(project: Path, comm
     assert set(project.rglob("*")) == before
 
 
-def test_help_of_the_launcher_lists_every_command_as_the_program_does():
+def test_launcher_help_lists_every_command():
     launcher = call(ROOT / "run.sh").stdout
     program = CliRunner().invoke(commands, ["--help"]).stdout
     listed = program.partition("Commands:\n")[2]
@@ -383,7 +383,7 @@ def test_an_old_python_is_refused_by_name_and_version(project: Path, tmp_path: P
     assert not (project / ".venv").exists()
 
 
-def test_a_newer_python_beside_an_old_one_is_found(project: Path, tmp_path: Path):
+def test_newer_python_is_found_next_to_an_old_one(project: Path, tmp_path: Path):
     stand_in(tmp_path / "bin/python3", "*version_info*", "exit 1")
     (tmp_path / "bin/python3.13").symlink_to(real_python())
     path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
@@ -405,7 +405,7 @@ def test_a_python_without_pip_is_refused_with_the_remedy(project: Path, tmp_path
     assert "apt install python3-pip" in result.stderr
 
 
-def test_test_runs_pytest_with_the_arguments_it_is_given(project: Path):
+def test_command_test_passes_its_arguments_to_pytest(project: Path):
     result = call(project / "run.sh", "test", "-k", "some name")
     assert result.stdout.startswith("pytest ")
     assert result.stdout.endswith("-k some name\n")
@@ -445,7 +445,7 @@ def has_rival(project: Path) -> bool:
     return bool(list((project / "bench").glob(".venv/lib/*/site-packages/rival.py")))
 
 
-def test_bench_installs_its_rivals_once_and_apart_from_bucketline(benchmark: Path):
+def test_bench_installs_baseline_tools_once_and_separately(benchmark: Path):
     first = call(benchmark / "run.sh", "bench", "--quick")
     assert "Installing the baseline tools of the benchmark into bench/.venv" in first.stderr
     assert '"arguments": ["--quick"]' in first.stdout
@@ -456,7 +456,7 @@ def test_bench_installs_its_rivals_once_and_apart_from_bucketline(benchmark: Pat
     assert later.stderr == ""
 
 
-def test_bench_goes_on_without_rivals_that_cannot_be_had(benchmark: Path):
+def test_bench_continues_without_unavailable_baseline_tools(benchmark: Path):
     (benchmark / "bench/requirements.txt").write_text("no-such-rival==1.0\n")
     result = call(benchmark / "run.sh", "bench")
     assert result.returncode == 0, result.stderr
@@ -471,7 +471,7 @@ def test_a_report_of_the_benchmark_needs_no_rival(benchmark: Path):
     assert not has_rival(benchmark)
 
 
-def test_continuous_integration_runs_every_step_and_fails_if_one_does(project: Path):
+def test_ci_runs_every_step_and_fails_if_one_fails(project: Path):
     (project / ".ci").mkdir()
     shutil.copy(ROOT / ".ci/run", project / ".ci")
     for name in ("install", "wheel"):
@@ -492,7 +492,7 @@ def test_continuous_integration_runs_every_step_and_fails_if_one_does(project: P
         assert " failed" in bad.stderr
 
 
-def test_secrets_are_random_private_and_never_replaced(project: Path):
+def test_secrets_are_random_private_and_not_replaced(project: Path):
     dotenv = project / ".env"
     dotenv.write_text("ETL_INTERVAL=5m")
     call(project / "run.sh", "secrets")
@@ -518,7 +518,7 @@ def declared_names(requirements: list[str]) -> set[str]:
     return {re.split(r"[<>=!~;\[ ]", text)[0].lower() for text in requirements}
 
 
-def test_the_locks_name_every_dependency_and_no_test_tool_is_installed_to_run():
+def test_locks_cover_dependencies_and_runtime_has_no_test_tools():
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())
     runtime = locked_names(ROOT / "requirements.lock")
     tools = locked_names(ROOT / "requirements-dev.lock")

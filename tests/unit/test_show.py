@@ -1,4 +1,4 @@
-"""What people read: plain words, times in UTC, and nothing that could move their cursor."""
+"""Console output: plain words, times in UTC, and no control characters."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def said(what: Any, *arguments: Any) -> list[str]:  # noqa: ANN401 - any functio
     return [line.rstrip() for line in text.getvalue().splitlines()]
 
 
-def test_times_end_in_z_whatever_zone_they_came_in():
+def test_times_of_any_zone_are_shown_in_utc():
     assert render.iso(MOMENT) == "2026-01-02T03:04:05Z"
 
 
@@ -59,7 +59,7 @@ def test_status_without_problems_points_nowhere():
     assert said(render.status, FACTS | {"problems": {}})[3] == "problems none"
 
 
-def test_a_problem_is_its_place_its_code_its_value_and_the_remedy():
+def test_problem_shows_place_code_value_and_hint():
     assert said(render.problems, [PROBLEM]) == [
         "1054.csv, line 2, column birthts: error not-an-integer: 31.12.1999",
         "  Write milliseconds.",
@@ -77,13 +77,13 @@ def test_a_key_cannot_forge_a_line_or_move_the_cursor():
     assert len(lines) == 2
 
 
-def test_of_many_problems_the_first_are_shown_and_the_rest_told_of():
+def test_first_problems_are_shown_and_the_rest_counted():
     lines = said(render.problems, [PROBLEM] * (render.SHOWN_PROBLEMS + 1))
     assert len(lines) == 2 * render.SHOWN_PROBLEMS + 1
     assert "--json prints all" in lines[-1]
 
 
-def test_no_problem_is_told_as_such():
+def test_absence_of_problems_is_shown():
     def none(others: int, key: str | None = None, code: str | None = None) -> list[str]:
         return said(partial(render.no_problems, key=key, code=code, others=others))
 
@@ -113,7 +113,7 @@ def test_one_difference_shows_both_sides_in_words():
     assert last.startswith("1 difference. ")
 
 
-def test_what_is_missing_or_surplus_is_nothing_on_one_side():
+def test_missing_or_extra_value_is_shown_as_nothing():
     row = ("1.csv", 2, "1")
     found = [
         Difference("shadowed-missing", "1.csv 2 1", row, None, "Missing."),
@@ -139,7 +139,7 @@ def test_the_environment_holds_the_address_of_an_api_that_is_up():
     assert "API_URL" not in render.environment(settings, None)
 
 
-def test_a_runs_report_ends_with_its_profile_in_the_order_of_the_steps():
+def test_run_report_ends_with_step_timings_in_order():
     run = RunReport(
         1,
         Trigger.CLI,
@@ -158,7 +158,7 @@ def test_a_runs_report_ends_with_its_profile_in_the_order_of_the_steps():
     assert third.split() == ["thumbnails", "2.000", "50%"]
 
 
-def test_who_is_subscribed_is_told_beside_the_scheduler_that_listens():
+def test_subscriptions_are_listed_with_the_listening_scheduler():
     alone = partial(render.subscriptions, event_listen=False)
     beside = partial(render.subscriptions, event_listen=True)
     scheduler = "The scheduler listens while it is up (EVENT_LISTEN)."

@@ -1,4 +1,4 @@
-"""Children import our own modules, whatever lies in the folder or stands in PYTHONPATH."""
+"""Children import Bucketline's modules, whatever the folder or PYTHONPATH contains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cached statement equals the statement that the query itself would compile to."""
+"""A cached statement equals the one that each request would build."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ queries = st.builds(
 
 
 @given(queries, st.sampled_from(sorted(FORMATS)))
-def test_a_cached_statement_equals_a_newly_compiled_one(wanted: RowQuery, name: str):
+def test_cached_statement_equals_a_new_one(wanted: RowQuery, name: str):
     kind = FORMATS[name]
     new = select_rows(wanted, kind.expressions(wanted.columns)).compile(
         dialect=PGDialect_psycopg2()  # type: ignore[no-untyped-call]
@@ -52,7 +52,7 @@ def test_statements_do_not_contain_values():
     assert one.values != other.values
 
 
-def test_different_queries_have_different_templates():
+def test_different_queries_have_different_statements():
     day = date(2026, 6, 15)
     variants = [
         RowQuery(Filters(), day),
@@ -71,7 +71,7 @@ def test_different_queries_have_different_templates():
 
 
 @pytest.mark.parametrize("name", ["json", "ndjson"])
-def test_older_servers_get_to_json_instead_of_json_scalar(name: str):
+def test_older_server_gets_no_unsupported_functions(name: str):
     wanted = RowQuery(Filters(), date(2026, 6, 15))
     query, _ = statement(wanted, FORMATS[name], has_json_scalar=False)
     assert "json_scalar" not in query

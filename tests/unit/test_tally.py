@@ -1,4 +1,4 @@
-"""The profile of a run: each second is counted once, in the step it was spent in."""
+"""Step timings of a run: each second is counted once, in its step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from etl.sync.stats import Profile
 
 
 class Clock:
-    """A clock that only moves when it is told to."""
+    """A clock that moves only when a test moves it."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -28,7 +28,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_a_step_adds_up_what_its_blocks_take(clock: Clock):
+def test_step_time_is_the_sum_of_its_blocks(clock: Clock):
     profile = Profile()
     for seconds in (1, 2):
         with profile.step("stage"):
@@ -48,7 +48,7 @@ def test_a_step_within_another_is_not_counted_in_both(clock: Clock):
     assert profile.seconds == {"read": 3, "list": 10, "wait": 100}
 
 
-def test_what_it_takes_to_get_items_is_their_steps(clock: Clock):
+def test_time_to_get_items_counts_for_their_step(clock: Clock):
     def items() -> Iterator[int]:
         for number in range(3):
             clock.now += 1
@@ -61,7 +61,7 @@ def test_what_it_takes_to_get_items_is_their_steps(clock: Clock):
     assert profile.seconds == {"list": 3, "read": 5}
 
 
-def test_another_threads_step_is_not_taken_from_this_ones(clock: Clock):
+def test_step_of_another_thread_is_not_subtracted(clock: Clock):
     profile = Profile()
 
     def listing() -> None:

@@ -1,4 +1,4 @@
-"""Requests within the limit: repeated while a fault may pass, and never more than allowed."""
+"""Requests within the limit: retried while a fault may pass, and never more than allowed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_fault_that_does_not_pass_is_raised(error: Exception, count: int):
         Throttle(64).call(failing(*[error] * count))
 
 
-def test_a_key_that_reads_like_a_fault_is_none():
+def test_object_key_that_reads_like_an_error_code_is_ignored():
     error = GenericError("Generic S3 error: GET /status%20code:%20503%20kind:%20Timeout: 403")
     assert not is_overloaded(error)
     assert attempts(error) == 1

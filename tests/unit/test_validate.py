@@ -1,4 +1,4 @@
-"""Checking rows: what is a user, what is wrong with the others, and words that help."""
+"""Row validation: users, problems, and helpful hints."""
 
 from __future__ import annotations
 
@@ -215,11 +215,11 @@ def test_other_birthts_are_refused(text: str, code: ProblemCode):
         ("1" + "0" * 30, "outside the calendar"),
     ],
 )
-def test_hint_describes_the_value(text: str, words: str):
+def test_hints_name_the_likely_format_of_the_value(text: str, words: str):
     assert words in check(text).problems[0].note
 
 
-def test_each_fault_of_a_row_is_one_problem_and_the_row_is_left_out_once():
+def test_row_with_several_faults_has_a_problem_for_each():
     rows = frame(("", "", "", ""), ("1", "", "Lee", "x"), ("2", "a", "b", "3"))
     checked = validate(rows, {"a.csv": "e"}, TODAY)
     assert [(p.line, p.column, p.code) for p in checked.problems] == [
@@ -233,7 +233,7 @@ def test_each_fault_of_a_row_is_one_problem_and_the_row_is_left_out_once():
     assert checked.rows["line"].tolist() == [4]
 
 
-def test_the_rows_given_are_left_as_they_were():
+def test_input_rows_are_not_modified():
     rows = frame(("1", "a", "b", "5"), ("2", "a", "b", "x"))
     before = rows.copy(deep=True)
     validate(rows, {"a.csv": "e"}, TODAY)
@@ -246,13 +246,13 @@ def test_a_birthday_today_is_allowed_until_midnight_utc():
     assert len(validate(rows, {"a.csv": "e"}, TODAY + timedelta(days=1)).rows) == 1
 
 
-def test_a_future_birthdate_tells_the_day_on_which_it_is_read_again():
+def test_future_birthdate_sets_the_day_of_the_next_read():
     late = ("2050-12-31", str(AFTER_TODAY_MS), "5", "9" * 18)
     rows = frame(*(("1", "a", "b", text) for text in late))
     assert validate(rows, {"a.csv": "e"}, TODAY).reread_on == {"a.csv": date(2026, 3, 2)}
 
 
-def test_of_many_faults_the_first_are_problems_and_the_rest_is_counted():
+def test_first_faults_are_problems_and_the_rest_counted():
     rows = frame(*(("1", "", "b", "x") for _ in range(1_500)), ("1", "a", "b", "5"))
     checked = validate(rows, {"a.csv": "e"}, TODAY)
     assert checked.more == {"a.csv": {"missing-cell": 500, "not-an-integer": 500}}

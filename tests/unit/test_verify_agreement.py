@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from etl.model import keys
 from etl.sync import batch
 from etl.verify import names
-from tests.awkward_files import BIRTHS, CESU, CORPUS, HEADER, MARK
-from tests.two_readers import Outcome, by_huge_runs, by_runs, by_verify, source_of
+from tests.csv_corpus import BIRTHS, CESU, CORPUS, HEADER, MARK
+from tests.reader_outcomes import Outcome, by_huge_runs, by_runs, by_verify, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,7 +135,7 @@ def files(draw: st.DrawFn) -> bytes:
 
 
 @given(files())
-def test_readers_agree_on_whatever_a_file_holds(content: bytes):
+def test_parser_and_verifier_agree_on_any_file(content: bytes):
     assert_agreed("7.csv", content, by_runs([("7.csv", content)])["7.csv"])
 
 

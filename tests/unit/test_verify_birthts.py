@@ -1,4 +1,4 @@
-"""The oracle's idea of a birth time."""
+"""The independent verifier's reading of birth times."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_birth_time_is_milliseconds_since_1970(written: str, value: int):
         "Infinity",
     ],
 )
-def test_what_is_ambiguous_or_no_date_is_refused(written: str):
+def test_ambiguous_or_invalid_date_is_rejected(written: str):
     with pytest.raises(NotABirthTime):
         milliseconds(written)
 

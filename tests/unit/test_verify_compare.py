@@ -1,4 +1,4 @@
-"""The oracle's comparison of the published output; the tables are compared on a real database."""
+"""The verifier's comparison of the published output; tables are compared on a real database."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_published_stranger_is_surplus():
     assert told(HEADER + ADA_ROW + BOB_ROW + "3,C,D,0,\n") == [("output-surplus", "3")]
 
 
-def test_only_the_differing_values_are_told():
+def test_only_differing_values_are_reported():
     (difference,) = compare_output(
         USERS, (HEADER + ADA_ROW.replace("Ada", "Adam") + BOB_ROW).encode(), "output.csv"
     )
@@ -49,33 +49,33 @@ def test_only_the_differing_values_are_told():
     assert difference.found == {"first_name": "Adam"}
 
 
-def test_a_user_published_twice_is_told():
+def test_user_published_twice_is_reported():
     assert told(HEADER + ADA_ROW + ADA_ROW + BOB_ROW) == [("output-doubled", "1")]
 
 
-def test_users_out_of_byte_order_are_told():
+def test_users_out_of_byte_order_are_reported():
     assert told(HEADER + BOB_ROW + ADA_ROW) == [("output-unsorted", "1")]
 
 
-def test_another_header_is_told():
+def test_wrong_header_is_reported():
     assert told("id,first,last,birthts,img\n" + ADA_ROW + BOB_ROW) == [
         ("output-differs", "out/output.csv")
     ]
     assert ("output-differs", "out/output.csv") in told("")
 
 
-def test_a_row_with_another_number_of_cells_is_told():
+def test_row_with_a_wrong_number_of_cells_is_reported():
     assert told(HEADER + ADA_ROW + BOB_ROW + "3,C\n") == [
         ("output-differs", "out/output.csv row 3")
     ]
 
 
-def test_an_output_that_is_no_csv_is_unreadable():
+def test_output_that_is_not_csv_is_unreadable():
     assert told(b"\xff\xfe") == [("output-unreadable", "out/output.csv")]
     assert told(HEADER + '"1') == [("output-unreadable", "out/output.csv")]
 
 
-def test_users_that_differ_are_told_with_what_differs():
+def test_differing_users_are_reported_with_their_values():
     changed = {"1": ADA, "2": ExpectedUser('B"ob', "O,\nne", 0, None, None, "2.csv", 3)}
     (difference,) = compare_users(USERS, changed)
     assert difference.what == "user-differs"
@@ -102,7 +102,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=
         ),
     )
 )
-def test_what_a_csv_writer_publishes_has_no_differences(users: dict[str, ExpectedUser]):
+def test_output_of_a_csv_writer_has_no_differences(users: dict[str, ExpectedUser]):
     written = io.StringIO(newline="")
     writer = csv.writer(written)
     writer.writerow(OUTPUT_HEADER)

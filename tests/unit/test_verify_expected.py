@@ -1,4 +1,4 @@
-"""The oracle's idea of what a bucket ought to give."""
+"""The verifier's expectation of a bucket."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def person(key: str, *rows: str, age_minutes: int = 0) -> tuple[SourceObject, by
     return listed(key, age_minutes), body.encode()
 
 
-def test_a_user_is_who_the_file_says():
+def test_user_has_the_values_of_the_file():
     content = b"first_name, last_name, birthts\nAda, Lovelace, 7"
     found = expect([(listed("a/1000.csv"), content)], [listed("img/1000.PNG")], "src-data", TODAY)
     assert found == Expected(
@@ -73,14 +73,14 @@ COMPOSED, DECOMPOSED = "Zo\u00eb", "Zoe\u0308"
 
 @pytest.mark.parametrize("user", [COMPOSED, DECOMPOSED])
 @pytest.mark.parametrize("image", [COMPOSED, DECOMPOSED])
-def test_names_that_look_alike_join_and_stay_as_written(user: str, image: str):
+def test_equivalent_names_match_and_stay_as_written(user: str, image: str):
     found = expect([person("a.csv", f"A,B,0,{user}")], [listed(f"{image}.png")], "b", TODAY)
     assert {name: person.img_path for name, person in found.users.items()} == {
         user: f"b/{image}.png"
     }
 
 
-def test_the_newest_image_is_that_of_all_who_look_alike():
+def test_newest_image_belongs_to_all_equivalent_ids():
     rows = [f"A,B,0,{COMPOSED}", f"C,D,0,{DECOMPOSED}"]
     images = [listed(f"{COMPOSED}.png", age_minutes=1), listed(f"{DECOMPOSED}.png")]
     found = expect([person("a.csv", *rows)], images, "b", TODAY)
@@ -126,7 +126,7 @@ def test_remarks_on_an_object_do_not_quarantine_it():
     assert (found.rejected.total(), found.rows_rejected) == (1_000, {"7.csv": 1_001})
 
 
-def test_an_image_of_nobody_gives_nothing():
+def test_image_without_a_user_is_ignored():
     assert expect([], [listed("7.png")], "b", TODAY) == Expected()
 
 
@@ -135,7 +135,7 @@ def test_an_unsupported_type_is_a_problem_of_its_object():
     assert found == Expected(object_problems={("a/notes.txt", "unsupported-type")})
 
 
-def test_a_faulty_file_gives_only_its_problem():
+def test_faulty_file_yields_only_its_problem():
     found = expect([(listed("7.csv"), b"")], [listed("7.png")], "b", TODAY)
     assert found == Expected(object_problems={("7.csv", "empty-file")})
 
@@ -185,7 +185,7 @@ def test_litter_is_ignored(key: str):
         ".bucketline.csv",
     ],
 )
-def test_what_only_looks_like_litter_is_not_ignored(key: str):
+def test_keys_similar_to_os_metadata_are_not_ignored(key: str):
     assert not names.is_ignored(listed(key))
 
 
@@ -201,7 +201,7 @@ def test_what_only_looks_like_litter_is_not_ignored(key: str):
         ("x.csv/README", "other", "README"),
     ],
 )
-def test_a_key_tells_kind_and_user(key: str, kind: str, user_id: str):
+def test_key_gives_kind_and_user(key: str, kind: str, user_id: str):
     assert names.kind(key) == kind
     assert names.user_id(key) == user_id
 

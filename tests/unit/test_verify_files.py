@@ -1,11 +1,11 @@
-"""The oracle's rules of a file as a whole, once it has its rows."""
+"""The verifier's rules for a whole file, once its rows are read."""
 
 from __future__ import annotations
 
 import pytest
 
 from etl.verify.reader import Reading
-from tests.second_reader import HEADER, WITH_ID, faults, reading, refused
+from tests.verify_reader import HEADER, WITH_ID, faults, reading, refused
 
 
 def test_rows_lacking_only_trailing_unknown_cells_are_loaded():
@@ -41,14 +41,14 @@ def test_a_record_over_two_lines_may_lack_trailing_cells():
         "user_id,first_name,last_name,birthts,Town,,,",
     ],
 )
-def test_a_repeated_header_is_no_row(again: str):
+def test_repeated_header_is_not_a_row(again: str):
     found = reading(f"{WITH_ID},Town,\n1,A,B,0,x,y\n{again}\n2,C,D,0,x,y\n")
     assert [row.line for row in found.rows] == [2, 4]
     assert found.rejected == []
     assert "repeated-header" in found.faults
 
 
-def test_a_file_of_headers_alone_has_no_rows():
+def test_file_with_only_headers_has_no_rows():
     assert faults(f"{HEADER}\n{HEADER}\n") == {"no-rows", "repeated-header"}
 
 

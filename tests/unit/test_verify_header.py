@@ -1,11 +1,11 @@
-"""The oracle's reading of headers, and what they decide of a file."""
+"""The verifier's reading of headers, and their consequences for a file."""
 
 from __future__ import annotations
 
 import pytest
 
 from etl.verify.reader import Row
-from tests.second_reader import HEADER, WITH_ID, faults, reading, refused
+from tests.verify_reader import HEADER, WITH_ID, faults, reading, refused
 
 # Objects
 
@@ -15,7 +15,7 @@ def test_nothing_but_space_is_an_empty_file(content: bytes):
     assert faults(content) == {"empty-file"}
 
 
-def test_a_header_alone_has_no_rows():
+def test_file_with_only_a_header_has_no_rows():
     assert faults(f"{HEADER}\n , ,\n") == {"no-rows"}
 
 
@@ -53,7 +53,7 @@ def test_a_faulty_file_has_that_one_fault_only():
     assert faults("first_name,last_näme\n".encode("cp1252")) == {"missing-column"}
 
 
-def test_a_file_that_names_nobody_misses_the_user_id():
+def test_file_without_a_user_id_misses_the_user_id():
     assert faults(f"{HEADER}\nA,B,0", key_user_id="") == {"missing-column"}
     assert reading(f"user_id,{HEADER}\n7,A,B,0", key_user_id="").rows[0].user_id == "7"
 
@@ -61,7 +61,7 @@ def test_a_file_that_names_nobody_misses_the_user_id():
 # Header and dialect
 
 
-def test_a_header_is_found_after_blank_lines_in_any_order_and_case():
+def test_header_is_found_after_blank_lines_in_any_order():
     found = reading('\n \n Last_Name , "BIRTHTS" ,FIRST_name\nB,0,A')
     assert found.rows == [Row(4, "1000", "A", "B", 0, None)]
 
@@ -106,7 +106,7 @@ def test_the_first_delimiter_that_yields_the_columns_is_taken():
         ('first_name,last_name,birthts,"x', "unclosed-quote"),
     ],
 )
-def test_without_the_columns_the_most_frequent_delimiter_says_why(header: str, code: str):
+def test_missing_columns_are_reported_for_the_likeliest_delimiter(header: str, code: str):
     assert faults(f"{header}\nA,B,0") == {code}
 
 
@@ -122,7 +122,7 @@ def test_a_header_may_have_a_thousand_columns_but_no_more():
     assert faults(",".join("a" * 60_000)) == {"too-many-columns"}
 
 
-def test_a_quote_that_breaks_within_a_thousand_columns_goes_first():
+def test_broken_quote_in_first_thousand_columns_takes_precedence():
     assert faults(wide(1_000, '"x')) == {"unclosed-quote"}
     assert faults(wide(1_001, '"x')) == {"too-many-columns"}
 

@@ -1,4 +1,4 @@
-"""The oracle's reader: records to rows and faults."""
+"""The verifier's reader: from records to rows and problems."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etl.verify.reader import Reading, read
-from tests.second_reader import HEADER, TODAY, WITH_ID, names, reading, refused
+from tests.verify_reader import HEADER, TODAY, WITH_ID, names, reading, refused
 
 cells = st.text(
     st.characters(codec="utf-8", exclude_characters="\0\ufeff"), min_size=1, max_size=20
@@ -52,7 +52,7 @@ def test_a_quote_inside_an_unquoted_cell_is_ordinary():
     assert names(f'{HEADER}\nA "x" B",B,0') == [(2, 'A "x" B"')]
 
 
-def test_a_tab_delimiter_is_no_space_before_a_quote():
+def test_tab_delimiter_is_not_a_space_before_a_quote():
     text = f'{HEADER}\n "A"\t"B" \t0'.replace(",", "\t")
     assert names(text) == [(2, "A")]
 
@@ -72,7 +72,7 @@ def test_a_broken_quote_costs_only_its_line(broken: str):
     assert found.rows[-1].first_name == "C"
 
 
-def test_surplus_blank_cells_of_a_record_over_two_lines_are_dropped():
+def test_surplus_blank_cells_of_a_two_line_record_are_dropped():
     assert names(f'{HEADER}\n"A\nB",C,0, ,""') == [(2, "A\nB")]
 
 
@@ -84,7 +84,7 @@ def test_a_record_may_span_a_thousand_lines_but_no_more():
     assert longer.rows[-1].first_name == "C"
 
 
-def test_a_record_of_many_lines_may_have_a_mebi_of_characters_but_no_more():
+def test_multiline_record_is_limited_to_a_mebicharacter_in_verify():
     row = '"\n{}",B,0'
     most = "x" * (1_048_576 - len(row.format("")))
     assert refused(row.format(most)) == [(2, "cell-too-long")]
@@ -140,7 +140,7 @@ def test_a_user_id_is_measured_in_bytes():
 
 
 @given(st.lists(st.tuples(cells, cells), min_size=1, max_size=8), st.sampled_from(",;\t|"))
-def test_what_a_csv_writer_writes_is_read_back(people: list[tuple[str, str]], delimiter: str):
+def test_csv_writer_output_round_trips(people: list[tuple[str, str]], delimiter: str):
     written = io.StringIO(newline="")
     writer = csv.writer(written, delimiter=delimiter, quoting=csv.QUOTE_ALL)
     writer.writerow(WITH_ID.split(","))
@@ -161,7 +161,7 @@ def test_a_line_is_a_row_or_refused_but_never_both(body: str):
 
 
 @given(st.text(st.sampled_from('ab," 0\n'), max_size=60))
-def test_a_plain_last_line_is_never_swallowed(body: str):
+def test_plain_last_line_is_not_swallowed(body: str):
     text = f"{WITH_ID}\n{body}\n1,A,B,0"
     assert text.count("\n") + 1 in [row.line for row in reading(text).rows]
 

@@ -1,4 +1,4 @@
-"""The oracle's idea of text: each line in an encoding of its own."""
+"""The verifier's decoding: each line in an encoding of its own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def people(content: bytes) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"]
 )
-def test_every_encoding_gives_the_same_name(encoding: str):
+def test_every_encoding_yields_the_same_name(encoding: str):
     text = f"{HEADER}\n1,Zoë,Müller,0\n"
     text += "" if len(text.encode("utf-8")) % 2 else " "
     assert reading(text.encode(encoding)).rows == [Row(2, "1", "Zoë", "Müller", 0, None)]
@@ -90,13 +90,13 @@ def test_a_mark_at_the_start_of_a_line_in_quotes_is_dropped():
     assert people(content) == [("1", "A\nB"), ("2", "D")]
 
 
-def test_marks_in_utf16_are_dropped_at_the_start_of_lines_alone():
+def test_utf16_marks_are_dropped_only_at_line_starts():
     text = f"{HEADER}\n\ufeff\ufeff1,A\ufeff,B,0"
     assert people(text.encode("utf-16")) == [("1", "A\ufeff")]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_a_line_of_a_mark_alone_is_a_line(encoding: str):
+def test_line_with_only_a_byte_order_mark_is_a_line(encoding: str):
     content = f"{HEADER}\r\ufeff\n\ufeff\r\n1,A,B\n2,C,D,0".encode(encoding)
     assert reading(content).rejected == [(4, "short-row")]
     assert [row.line for row in reading(content).rows] == [5]
@@ -115,7 +115,7 @@ def test_nothing_but_space_and_marks_is_an_empty_file(content: bytes):
 
 
 @pytest.mark.parametrize("odd", [SURROGATES, BEYOND_CP1252, b"\xe9" + SURROGATES, b"\x9d\xe9"])
-def test_a_line_in_no_encoding_costs_its_row_alone(odd: bytes):
+def test_undecodable_line_rejects_only_its_row_in_verify(odd: bytes):
     content = RAW_HEADER + b"1,A,B,0\n2,C" + odd + b",D,0\n" + "3,é,F,0\n".encode("cp1252")
     assert people(content) == [("1", "A"), ("3", "é")]
     assert reading(content).rejected == [(3, "undecodable")]
@@ -170,7 +170,7 @@ def test_any_bytes_are_text_or_refused(content: bytes):
 
 
 @given(st.lists(st.tuples(st.sampled_from("Aé\x80š😀"), st.booleans()), max_size=8))
-def test_each_line_is_decoded_whatever_stands_around_it(lines: list[tuple[str, bool]]):
+def test_each_line_is_decoded_independently(lines: list[tuple[str, bool]]):
     wanted = []
     content = RAW_HEADER
     for number, (letter, is_cp1252) in enumerate(lines):

@@ -1,4 +1,4 @@
-"""The version is written once, and everything that shows it shows the same."""
+"""The version is defined once and shown consistently."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 
-def test_version_is_that_of_the_package_alone():
+def test_version_is_defined_only_in_the_package():
     assert re.fullmatch(r"\d+\.\d+\.\d+", __version__)
     assert "version" not in PROJECT["project"]
     assert PROJECT["tool"]["hatch"]["version"] == {"path": "etl/__init__.py"}

@@ -1,4 +1,4 @@
-"""Work that crashes, hangs or grows as its bytes say; alone, so that a process starts quickly."""
+"""Work that crashes, hangs or grows as its bytes say; small, so that processes start fast."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MEGABYTE = 1024 * 1024
 
 
 def behave(content: bytes) -> tuple[bytes, int]:
-    """Do as the bytes say; what works gives them back with the number of its process."""
+    """Do what the bytes say; work that succeeds returns them with the id of its process."""
     if content.startswith(b"be killed once "):
         _be_killed_once(Path(content.removeprefix(b"be killed once ").decode()))
     match content:
@@ -43,21 +43,21 @@ def _be_killed_once(mark: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-PATIENCE = timedelta(seconds=3)
+TIMEOUT = timedelta(seconds=3)
 
 
-def look(content: bytes) -> Examined:
-    """Look at a picture, or behave as the bytes say."""
+def behave_or_examine(content: bytes) -> Examined:
+    """Examine an image, or do what the bytes say."""
     behave(content)
     return examine(content, (256, 64), 1_000_000)
 
 
 class Unstartable:
-    """Work that ends its process as soon as it gets there."""
+    """Work that ends its process as soon as the process unpickles it."""
 
     def __call__(self, content: bytes) -> Examined:
         raise AssertionError(content)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """What the process is told to make of it."""
+        """Unpickle as a call of os._exit."""
         return os._exit, (7,)

@@ -1,4 +1,4 @@
-"""Users put straight into the table, for tests of what reads them."""
+"""Rows of the users table, which tests insert directly."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def put_users(engine: Engine, *rows: dict[str, Any]) -> None:
         connection.execute(insert(users), list(rows))
 
 
-def put_many(engine: Engine, count: int, first_name: str = "repeat('x', 100)") -> None:
-    """So many users, and that they changed, as a merge does; `first_name` is SQL that knows i."""
+def generate_users(engine: Engine, count: int, first_name: str = "repeat('x', 100)") -> None:
+    """Insert users and advance the revision, as a merge does; `first_name` is SQL over i."""
     with engine.begin() as connection:
         connection.execute(
             text(

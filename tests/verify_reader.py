@@ -1,4 +1,4 @@
-"""What verify's reader makes of a text, as its tests ask."""
+"""Results of verify's reader, in the forms that its tests assert."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def names(content: str | bytes) -> list[tuple[int, str]]:
 
 
 def refused(row: str, header: str = HEADER) -> list[tuple[int, str]]:
-    """What one row on line 2 earns."""
+    """The problems of one row, on line 2."""
     return reading(f"{header}\n{row}\n").rejected
 
 

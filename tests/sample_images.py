@@ -1,4 +1,4 @@
-"""Pictures of every kind, made when they are asked for: good, odd and hostile ones."""
+"""Images generated on request: valid, unusual and hostile ones."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def plain(
     kind: str = "PNG",
     mode: str = "RGB",
 ) -> bytes:
-    """One colour all over."""
+    """An image of one color."""
     return encoded(Image.new(mode, (width, height), colour), kind)
 
 
 def corners(width: int = 96, height: int = 64) -> Image.Image:
-    """Red, green / blue, white: no two turns of it are alike."""
+    """Red, green / blue, white: no two rotations of it are equal."""
     image = Image.new("RGB", (width, height), WHITE)
     w, h = width // 2, height // 2
     image.paste(RED, (0, 0, w, h))
@@ -67,14 +67,14 @@ def png(
     colour_type: int = 0,
     depth: int = 8,
 ) -> bytes:
-    """A PNG put together by hand; `pixels` are its compressed lines, `more` comes before them."""
+    """A PNG built from chunks: `pixels` are its compressed lines, `more` precedes them."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
     body = (chunk(b"IHDR", header), *more, chunk(b"IDAT", pixels), chunk(b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
 
 
 def bomb() -> bytes:
-    """50,000 x 50,000 pixels in some kilobytes."""
+    """50,000 x 50,000 pixels in a few kilobytes."""
     return png(50_000, 50_000, zlib.compress(b"\0" * 1_000_000, 9))
 
 

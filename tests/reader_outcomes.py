@@ -1,4 +1,4 @@
-"""The same bytes read by both readers, that of runs and that of verify, in one shape."""
+"""The results of both readers, that of runs and that of verify, in one form."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ NOW = datetime(2024, 1, 1, tzinfo=UTC)
 
 @dataclass
 class Outcome:
-    """What a reader makes of one object.
+    """The result of reading one object.
 
     Shapes:  rows (line, user_id, first_name, last_name, birthts, extra), by line; problems
-             (line, code), as often as they are found, line None of the object.
+             (line, code) with their counts; line is None for a problem of the object.
     """
 
     state: str
@@ -43,7 +43,7 @@ def source_of(key: str, content: bytes) -> SourceObject:
 
 
 def by_verify(key: str, content: bytes) -> Outcome:
-    """What verify expects of an object."""
+    """The result that verify expects of an object."""
     reading = read(content, names.user_id(key), TODAY)
     expected = Expected(object_problems={(key, code) for code in reading.faults})
     return Outcome(
@@ -59,7 +59,7 @@ def by_verify(key: str, content: bytes) -> Outcome:
 
 
 def by_runs(files: Sequence[tuple[str, bytes]]) -> dict[str, Outcome]:
-    """What a run makes of objects that it reads in one batch."""
+    """The results of a run that reads the objects in one batch."""
     found = [SourceFile(source_of(key, content), content) for key, content in files]
     changes = [Change(ChangeKind.ADDED, file.source) for file in found]
     outcomes = {file.source.key: file for file in found}
@@ -67,27 +67,27 @@ def by_runs(files: Sequence[tuple[str, bytes]]) -> dict[str, Outcome]:
 
 
 def by_huge_runs(key: str, content: bytes, cuts: Iterable[int]) -> Outcome:
-    """What a run makes of an object that it reads in pieces; `batch.MAX_BYTES` must be below it."""
+    """The result of a run that reads an object in parts, larger than `batch.MAX_BYTES`."""
     change = Change(ChangeKind.ADDED, source_of(key, content))
-    store = cast("ObjectStore", _Cutting(content, sorted({0, *cuts, len(content)})))
+    store = cast("ObjectStore", _SplittingStore(content, sorted({0, *cuts, len(content)})))
     return _outcomes(stream.read(store, "bucket", Fetched([change], {}), TODAY))[key]
 
 
-class _Cutting:
-    """A store that hands an object out in parts cut at given places."""
+class _SplittingStore:
+    """A store that returns an object in parts, split at given positions."""
 
     def __init__(self, content: bytes, cuts: list[int]) -> None:
         self._content = content
         self._cuts = cuts
 
     def fetch_in_parts(self, *_: object) -> Iterator[bytes]:
-        """The parts, each with a byte at least."""
+        """The parts, each of one byte or more."""
         for start, end in zip(self._cuts, self._cuts[1:], strict=False):
             yield self._content[start:end]
 
 
 def _outcomes(batches: Iterable[Batch]) -> dict[str, Outcome]:
-    """The batches as staging would hold them in the end."""
+    """The batches as staging would hold them at the end."""
     rows: list[tuple[Any, ...]] = []
     problems: list[tuple[str, int | None, str]] = []
     objects: list[batch.StagedObject] = []

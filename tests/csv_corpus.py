@@ -1,4 +1,4 @@
-"""User CSVs that are awkward to read, each named by what is awkward about it."""
+"""User CSVs that are difficult to read, each named after its difficulty."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ BIRTHS = [
 ]
 
 CORPUS = {
-    "nothing": b"",
-    "marks alone": MARK + b"\n" + MARK,
-    "a header alone": HEADER,
-    "headers alone": HEADER + b"\r\n" + HEADER + b"\r" + HEADER.upper(),
+    "empty": b"",
+    "only byte order marks": MARK + b"\n" + MARK,
+    "only a header": HEADER,
+    "only headers": HEADER + b"\r\n" + HEADER + b"\r" + HEADER.upper(),
     "one bad byte in UTF-8": HEADER
     + b"\nm1,Zo\xc3\xab,M\xc3\xbcller,0\nm2,Ren\xe9,Lee,0\nm3,Jos\xc3\xa9,N\xc3\xba\xc3\xb1ez,0\n",
     "cp1252 in the header": HEADER + b",caf\xe9\n1,\xc3\xa9,B,0,x\n2,\xe9,B,0",
@@ -112,7 +112,7 @@ CORPUS = {
         "utf-16-be"
     ),
     "UTF-16 cut": HEADER.decode().encode("utf-16") + b"\n",
-    "line ends of every kind": HEADER + b"\r1,A,B,0\r\n2,C,D,0\n\r3,E,F,0\r\r\n\n4,G,H,0",
+    "line endings of every kind": HEADER + b"\r1,A,B,0\r\n2,C,D,0\n\r3,E,F,0\r\r\n\n4,G,H,0",
     "other separators": HEADER + b"\n1,A\xc2\x85B\xe2\x80\xa8C\x0b\x0c\x1c,D,0\n\xc2\x85\n\x0b\n",
     "other separators and quotes": HEADER
     + b'\n1,"A\xc2\x85B",C,0\n2,D\xe2\x80\xa8E,F,0\n3,"G\x0b\nH\xe2\x80\xa9",I,0\n4,J\x1c,K,0\n',

@@ -1,4 +1,4 @@
-"""A proxy before the object store of a test, which lacks notifications in one way or another."""
+"""A proxy in front of a test's object store that replies as stores without notifications do."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _REFUSED = _error(501, "NotImplemented")
 _TEXT = (501, "text/plain", b"Not implemented")
 _READ_EMPTY = (200, "application/xml", _EMPTY)
 
-# How stores answer: to reading the notifications, to writing them, and to listening.
-WAYS: dict[str, tuple[Answer, Answer, Answer]] = {
+# The replies of stores: to reading the notifications, to writing them, and to listening.
+NOTIFICATION_REPLIES: dict[str, tuple[Answer, Answer, Answer]] = {
     "refuses": (_REFUSED, _REFUSED, _REFUSED),
     "refuses in plain text": (_TEXT, _TEXT, _TEXT),
     "method not allowed": (_READ_EMPTY, _error(405, "MethodNotAllowed"), _REFUSED),
-    # SeaweedFS takes the PUT for the creation of the bucket.
-    "takes it for a bucket": (_READ_EMPTY, _error(409, "BucketAlreadyOwnedByYou"), _REFUSED),
-    "ignores the question": (
+    # SeaweedFS treats the PUT as the creation of the bucket.
+    "treats it as a bucket": (_READ_EMPTY, _error(409, "BucketAlreadyOwnedByYou"), _REFUSED),
+    "ignores the parameter": (
         _READ_EMPTY,
         (200, "application/xml", b""),
         (
@@ -49,21 +49,21 @@ WAYS: dict[str, tuple[Answer, Answer, Answer]] = {
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     target: ClassVar[str]
-    way: ClassVar[tuple[Answer, Answer, Answer]]
+    replies: ClassVar[tuple[Answer, Answer, Answer]]
 
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         asked = parse_qs(urlsplit(self.path).query, keep_blank_values=True)
         if "notification" in asked:
-            self._send(*self.way[self.command == "PUT"])
+            self._send(*self.replies[self.command == "PUT"])
         elif "events" in asked:
-            self._send(*self.way[2])
+            self._send(*self.replies[2])
         else:
-            self._send(*self._passed_on(body))
+            self._send(*self._forwarded(body))
 
     do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _answer  # noqa: N815 - the server's names
 
-    def _passed_on(self, body: bytes) -> tuple[int, str, bytes, dict[str, str]]:
+    def _forwarded(self, body: bytes) -> tuple[int, str, bytes, dict[str, str]]:
         connection = http.client.HTTPConnection(self.target, timeout=30)
         connection.request(self.command, self.path, body, dict(self.headers))
         answer = connection.getresponse()
@@ -87,14 +87,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
-def dull(settings: Settings, way: str) -> Iterator[Settings]:
-    """The settings, with an endpoint that passes on everything but notifications."""
+def without_notifications(settings: Settings, way: str) -> Iterator[Settings]:
+    """The settings, with an endpoint that forwards everything except notifications."""
     target = urlsplit(str(settings.s3_endpoint)).netloc
-    handler = type("_Dull", (_Handler,), {"target": target, "way": WAYS[way]})
+    replies = NOTIFICATION_REPLIES[way]
+    handler = type("_Replying", (_Handler,), {"target": target, "replies": replies})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         Thread(target=server.serve_forever, daemon=True).start()

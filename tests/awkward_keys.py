@@ -1,6 +1,6 @@
-"""Awkward keys: one alphabet, for every way by which an event names a key.
+"""Awkward object keys, the same for every path by which an event names a key.
 
-All of them are CSVs of users whose ids differ, and the embedded store takes all of them.
+Each key is that of a CSV with a user of its own, and the embedded store accepts all of them.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ _STEMS = [
 KEYS = [f"{stem}.csv" for stem in _STEMS]
 
 
-def check_events(
-    settings: Settings, engine: Engine, tell: Callable[[str, str], object] = lambda *_: None
+def check_awkward_keys(
+    settings: Settings, engine: Engine, send_event: Callable[[str, str], object] = lambda *_: None
 ) -> None:
-    """Put a user under each key and remove it again: events alone must bring it in and out.
+    """Upload a user under each key and remove it again: event runs alone must load and retire it.
 
-    `tell` sends the event of one key by its S3 name, where the store itself does not.
+    `send_event` sends an event, given its S3 name and its key, if the store itself does not.
     """
     bucket, manager = TestBucket(settings), DataManager(settings)
     for key in KEYS:
         bucket.user(key)
-        tell("s3:ObjectCreated:Put", key)
+        send_event("s3:ObjectCreated:Put", key)
     _run_events(manager, engine, len(KEYS))
     assert _loaded(engine) == set(bucket.keys())
     assert len(_loaded(engine)) == len(KEYS)
     for key in KEYS:
         bucket.remove(key)
-        tell("s3:ObjectRemoved:Delete", key)
+        send_event("s3:ObjectRemoved:Delete", key)
     _run_events(manager, engine, 2 * len(KEYS))
     assert bucket.keys() == []
     assert _loaded(engine) == set()
@@ -52,7 +52,7 @@ def check_events(
 
 
 def _run_events(manager: DataManager, engine: Engine, count: int) -> None:
-    """Wait for so many events, then run."""
+    """Wait for `count` events, then run."""
     query = "SELECT count(*) FROM bucket_event"
     wait_until(lambda: _scalars(engine, query) == [count])
     manager.run_events()
