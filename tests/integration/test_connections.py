@@ -290,9 +290,19 @@ def test_a_password_of_any_characters_logs_in_once_it_is_escaped(
 
 
 @pytest.mark.parametrize(
-    "parts", [{"password": "wrong"}, {"database": "none_here"}, {"username": "nobody_here"}]
+    ("command", "parts"),
+    [
+        ("status", {"password": "wrong"}),
+        ("migrate", {"database": "none_here"}),
+        ("schedule", {"username": "nobody_here"}),
+        pytest.param("status", {"database": "none_here"}, marks=pytest.mark.long),
+        pytest.param("status", {"username": "nobody_here"}, marks=pytest.mark.long),
+        pytest.param("migrate", {"password": "wrong"}, marks=pytest.mark.long),
+        pytest.param("migrate", {"username": "nobody_here"}, marks=pytest.mark.long),
+        pytest.param("schedule", {"password": "wrong"}, marks=pytest.mark.long),
+        pytest.param("schedule", {"database": "none_here"}, marks=pytest.mark.long),
+    ],
 )
-@pytest.mark.parametrize("command", ["status", "migrate", "schedule"])
 def test_refused_command_exits_with_2(settings: Settings, parts: dict[str, str], command: str):
     done = subprocess.run(
         [sys.executable, "-m", "etl", command],

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from api import create_app
 from api.state.services import MAX_STREAMS, Timeouts
@@ -92,18 +92,17 @@ def test_tables_without_a_version_are_an_older_schema(client: FlaskClient, engin
     assert "migrate" in body["hint"]
 
 
-def test_a_query_that_takes_too_long_is_stopped(app: APIFlask, engine: Engine):
+def test_a_query_that_takes_too_long_is_stopped(
+    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
     """Given a query that waits for a lock, when its time is up, then it fails."""
-    api_engine = app.extensions["bucketline"].engine
-
-    @event.listens_for(api_engine, "begin")
-    def hurry(connection: Any) -> None:  # noqa: ANN401 - SQLAlchemy's
-        connection.exec_driver_sql("SET LOCAL statement_timeout = 100")
-
+    monkeypatch.setattr("api.STATEMENT_TIMEOUT_SECONDS", 0.2)
+    app = create_app(settings)
     with engine.begin() as connection:
         connection.execute(text("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"))
         body = expect_problem(app.test_client().get("/data?limit=1"), 503)
     assert "limit" in body["hint"]
+    app.extensions["bucketline"].engine.dispose()
 
 
 def test_a_long_answer_that_does_not_begin_in_time_is_stopped(settings: Settings, engine: Engine):
