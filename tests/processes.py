@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from api.server.channel import DEFAULT_TIMEOUTS, Timeouts
+from api.server.channel import DEFAULT_TIMEOUTS, ClientTimeouts
 from etl.runtime.program import PROGRAM
 from etl.settings import Settings
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 _SERVE = """
 import socket
 import api.server
-from api.server.channel import Timeouts
+from api.server.channel import ClientTimeouts
 from etl.settings import Settings
 listen = api.server.listen
 def listen_with_buffer(*address, ports):
@@ -77,7 +77,7 @@ def serving(
     settings: Settings,
     patience_seconds: float = 30,
     send_buffer_bytes: int = 0,
-    timeouts: Timeouts = DEFAULT_TIMEOUTS,
+    timeouts: ClientTimeouts = DEFAULT_TIMEOUTS,
 ) -> Iterator[tuple[str, int, subprocess.Popen[str]]]:
     """The API in its own process: host, port and process.
 

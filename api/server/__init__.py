@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from api import create_app
 from api.http.bodies import SMALL_BYTES
 from api.security.auth import keyring_of
-from api.server.channel import DEFAULT_TIMEOUTS, Channel, Timeouts
+from api.server.channel import DEFAULT_TIMEOUTS, Channel, ClientTimeouts
 from api.server.connections import ApiServer, connection_limit
 from api.server.listener import PORTS_TO_TRY, listen, require_key_if_exposed, url_of
 from api.server.parser import RequestParser
@@ -40,7 +40,7 @@ def serve(
     settings: Settings,
     announce: Callable[[str], None] = print,
     *,
-    timeouts: Timeouts = DEFAULT_TIMEOUTS,
+    timeouts: ClientTimeouts = DEFAULT_TIMEOUTS,
 ) -> None:
     """Serve the API until SIGTERM or Ctrl-C, then return.
 

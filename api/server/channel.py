@@ -28,7 +28,7 @@ NEW_SECONDS = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Timeouts:
+class ClientTimeouts:
     """How long a client may take to send a request, and to read more of its response.
 
     `head_seconds` start with the connection or, after a response, with the next byte; further
@@ -42,7 +42,7 @@ class Timeouts:
     unread_seconds: float = IDLE_TIMEOUT_SECONDS
 
 
-DEFAULT_TIMEOUTS = Timeouts()
+DEFAULT_TIMEOUTS = ClientTimeouts()
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
@@ -56,7 +56,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     def __init__(
         self,
         *args: Any,  # noqa: ANN401 - as waitress's
-        timeouts: Timeouts,
+        timeouts: ClientTimeouts,
         parser_class: Callable[..., RequestParser],
         **kwargs: Any,  # noqa: ANN401 - as waitress's
     ) -> None:

@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from etl.read.arrow import to_mask
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -60,7 +62,7 @@ class Birthts:
 
 def read_birthts(texts: pa.ChunkedArray) -> Birthts:
     """Parse stripped texts."""
-    is_integer = _mask(pc.match_substring_regex(texts, r"\A[+-]?[0-9]+\z"))
+    is_integer = to_mask(pc.match_substring_regex(texts, r"\A[+-]?[0-9]+\z"))
     milliseconds, fits = _integers(texts, is_integer)
     if is_integer.all():
         return Birthts(milliseconds, is_integer, fits, ~is_integer)
@@ -91,8 +93,8 @@ def hint_for(value: str) -> str:
 
 def _read_others(texts: pa.ChunkedArray) -> Birthts:
     """Parse the texts that are not integers, usually few."""
-    is_integral = _mask(pc.match_substring_regex(texts, _INTEGRAL))
-    is_date = _mask(pc.match_substring_regex(texts, _ISO))
+    is_integral = to_mask(pc.match_substring_regex(texts, _INTEGRAL))
+    is_date = to_mask(pc.match_substring_regex(texts, _ISO))
     numbers = pc.if_else(
         pa.array(is_integral), pc.replace_substring_regex(texts, r"\.0+\z", ""), texts
     )
@@ -112,10 +114,10 @@ def _integers(
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """The integers (0 if not one), and which of them are certain to fit 64 bits."""
     fits = is_integer
-    if _mask(pc.greater(pc.binary_length(texts), SAFE_DIGITS)).any():
+    if to_mask(pc.greater(pc.binary_length(texts), SAFE_DIGITS)).any():
         # A long text may be a small number with leading zeros.
         texts = pc.replace_substring_regex(texts, r"\A([+-]?)0+([0-9])", r"\1\2")
-        fits = is_integer & _mask(pc.match_substring_regex(texts, _SAFE_INTEGER))
+        fits = is_integer & to_mask(pc.match_substring_regex(texts, _SAFE_INTEGER))
     digits = pc.if_else(pa.array(fits), pc.utf8_ltrim(texts, characters="+"), "0")
     return digits.cast(pa.int64()).to_numpy(), fits
 
@@ -151,8 +153,3 @@ def _cast(dates: pa.ChunkedArray) -> NDArray[np.int64]:
 def _append(texts: pa.ChunkedArray, tail: str) -> pa.ChunkedArray:
     text = pa.large_string()
     return pc.binary_join_element_wise(texts, pa.scalar(tail, text), pa.scalar("", text))
-
-
-def _mask(condition: pa.ChunkedArray) -> NDArray[np.bool_]:
-    mask: NDArray[np.bool_] = condition.to_numpy(zero_copy_only=False)
-    return mask

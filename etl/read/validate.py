@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from etl.model.dates import DAY_MS, EPOCH
 from etl.model.values import Problem, ProblemCode
+from etl.read.arrow import to_mask
 from etl.read.birthts import SAFE_DIGITS, hint_for, read_birthts
 from etl.read.csv import MOST_PROBLEMS, first_of_each, sort_problems
 from etl.read.csv.safe_text import safe_value
@@ -61,7 +62,7 @@ def validate(rows: pd.DataFrame, etags: Mapping[str, str], today: date) -> Valid
     texts = pa.array(rows["birthts"])
     birthts = read_birthts(texts)
     milliseconds, is_valid = birthts.milliseconds, birthts.is_valid
-    is_filled = _mask(pc.greater(pc.binary_length(texts), 0))
+    is_filled = to_mask(pc.greater(pc.binary_length(texts), 0))
     faults.add(is_filled & ~is_valid, "birthts", ProblemCode.NOT_AN_INTEGER, hint_for)
     first, last = milliseconds_of(EARLIEST_BIRTHDATE), last_millisecond_of(today)
     in_range = birthts.fits & (milliseconds >= first) & (milliseconds <= last)
@@ -154,7 +155,7 @@ class _Faults:
 
 
 def _check_filled(rows: pd.DataFrame, column: str, faults: _Faults) -> None:
-    is_blank = _mask(pc.equal(pc.binary_length(pa.array(rows[column])), 0))
+    is_blank = to_mask(pc.equal(pc.binary_length(pa.array(rows[column])), 0))
     hint = f"Fill in {column}; it is required for every user."
     faults.add(is_blank, column, ProblemCode.MISSING_CELL, lambda _: hint)
 
@@ -210,8 +211,3 @@ def _shown_date(milliseconds: int) -> str:
 def _is_birthdate(milliseconds: int, today: date) -> bool:
     days = timedelta(days=milliseconds // DAY_MS)
     return EARLIEST_BIRTHDATE - EPOCH <= days <= today - EPOCH
-
-
-def _mask(condition: pa.ChunkedArray) -> NDArray[np.bool_]:
-    mask: NDArray[np.bool_] = condition.to_numpy(zero_copy_only=False)
-    return mask

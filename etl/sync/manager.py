@@ -32,7 +32,7 @@ from etl.storage.listing import RANGE_OBJECTS
 from etl.sync import merge, publish, staging
 from etl.sync.diff import changes, changes_by_page
 from etl.sync.probe import confirm_removals, stat_keys
-from etl.sync.run import Run
+from etl.sync.run import CurrentRun
 from etl.sync.stats import RunStats
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class DataManager:
                 connection, trigger, allow_mass_retirement=allow_mass_retirement
             )
             return self._run_full(
-                Run(run_id, trigger, connection, allow_mass_retirement=allow_mass_retirement)
+                CurrentRun(run_id, trigger, connection, allow_mass_retirement=allow_mass_retirement)
             )
 
     def run_requested(self, *, wait_seconds: float = 0) -> RunReport | None:
@@ -105,7 +105,9 @@ class DataManager:
             if claimed is None:
                 return None
             run_id, trigger, allow = claimed
-            return self._run_full(Run(run_id, trigger, connection, allow_mass_retirement=allow))
+            return self._run_full(
+                CurrentRun(run_id, trigger, connection, allow_mass_retirement=allow)
+            )
 
     def run_events(self, *, wait_seconds: float = 0, refused_too: bool = True) -> RunReport | None:
         """Check the keys of pending events once, and make a run if an object changed.
@@ -131,7 +133,7 @@ class DataManager:
                 return None
             run_id = runs.begin_run(connection, Trigger.EVENT, allow_mass_retirement=False)
             return self._run_for_events(
-                Run(run_id, Trigger.EVENT, connection, stats), pending, found
+                CurrentRun(run_id, Trigger.EVENT, connection, stats), pending, found
             )
 
     def publish_if_due(self, *, wait_seconds: float = 0) -> bool:
@@ -144,11 +146,11 @@ class DataManager:
         with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
             run_id = publish.pending_run(connection)
             connection.commit()
-            return run_id is not None and self._publish(Run(run_id, None, connection))
+            return run_id is not None and self._publish(CurrentRun(run_id, None, connection))
 
     # -- the two kinds of run
 
-    def _run_full(self, run: Run) -> RunReport:
+    def _run_full(self, run: CurrentRun) -> RunReport:
         """Sync the whole bucket. List, diff and read are generators that `_stage` consumes."""
         with self._recording_failure(run):
             self._check_bucket_is_ours(run.connection)
@@ -163,7 +165,7 @@ class DataManager:
         return self._report(run)
 
     def _run_for_events(
-        self, run: Run, pending: events.Waiting, changed: list[Change]
+        self, run: CurrentRun, pending: events.Waiting, changed: list[Change]
     ) -> RunReport:
         """Sync the changed objects among the keys of the pending events."""
         with self._recording_failure(run):
@@ -176,7 +178,7 @@ class DataManager:
         return self._report(run)
 
     @contextmanager
-    def _recording_failure(self, run: Run) -> Iterator[None]:
+    def _recording_failure(self, run: CurrentRun) -> Iterator[None]:
         try:
             with translating():
                 yield
@@ -203,7 +205,7 @@ class DataManager:
                 hint="Set SOURCE_BUCKET back, or use a separate database for the other bucket.",
             )
 
-    def _report(self, run: Run) -> RunReport:
+    def _report(self, run: CurrentRun) -> RunReport:
         profile = run.stats.profile
         runs.record_steps(run.connection, run.id, profile.seconds, profile.rows)
         report = runs.report(run.connection, run.id)
@@ -237,7 +239,7 @@ class DataManager:
         stats.unchanged = found.count(None)
         return [change for change in found if change is not None]
 
-    def _handle_listed_events(self, run: Run, began: datetime) -> None:
+    def _handle_listed_events(self, run: CurrentRun, began: datetime) -> None:
         """Mark the events that the listing covers as handled, and count missed changes."""
         stats = run.stats
         if stats.staged:
@@ -246,14 +248,14 @@ class DataManager:
 
     # -- list, diff, read, stage
 
-    def _begin_listing(self, run: Run) -> datetime:
+    def _begin_listing(self, run: CurrentRun) -> datetime:
         """Empty staging; return the time at which the listing begins."""
         staging.empty_staging(run.connection)
         began = runs.database_now(run.connection)
         run.connection.commit()
         return began
 
-    def _list(self, run: Run) -> Iterator[list[ListingEntry]]:
+    def _list(self, run: CurrentRun) -> Iterator[list[ListingEntry]]:
         stats = run.stats
         for page in self._store.list_pages(self._bucket, self._split_points()):
             stats.listed += len(page.rows) + page.ignored
@@ -267,7 +269,7 @@ class DataManager:
             return []
         return split_points(self._engine, self._bucket, self._range_objects)
 
-    def _diff(self, run: Run, listed: Iterator[list[ListingEntry]]) -> Iterator[Change]:
+    def _diff(self, run: CurrentRun, listed: Iterator[list[ListingEntry]]) -> Iterator[Change]:
         """The changes between listing and manifest; unchanged objects are only counted."""
         with manifest(self._engine, self._bucket, self._clock().date()) as committed:
             found = changes_by_page(listed, committed)
@@ -277,7 +279,7 @@ class DataManager:
                 else:
                     yield change
 
-    def _read(self, run: Run, changed: Iterable[Change]) -> Iterator[Batch]:
+    def _read(self, run: CurrentRun, changed: Iterable[Change]) -> Iterator[Batch]:
         """Fetch and parse the changed objects in batches, each while another is staged."""
         today, profile = self._clock().date(), run.stats.profile
         coming = profile.each("list", changed)
@@ -290,7 +292,7 @@ class DataManager:
         batches = stream.read_changes(self._store, self._bucket, chain([first], coming), today)
         yield from profile.each("read", batches)  # the time that the run waits for a batch
 
-    def _stage(self, run: Run, batches: Iterator[Batch]) -> None:
+    def _stage(self, run: CurrentRun, batches: Iterator[Batch]) -> None:
         stats = run.stats
         for read in batches:
             from etl.sync.stage import stage  # pyarrow, as in `_read`
@@ -306,7 +308,7 @@ class DataManager:
 
     # -- merge and publish
 
-    def _merge(self, run: Run) -> None:
+    def _merge(self, run: CurrentRun) -> None:
         """Commit all changes of the run in one transaction."""
         connection, stats = run.connection, run.stats
         stats.retired_before = runs.retired_by_events(connection)
@@ -325,12 +327,12 @@ class DataManager:
             runs.succeed_run(connection, run.id, counts, publish_pending=has_changes)
             connection.commit()
 
-    def _merge_staging(self, run: Run, before: Counts) -> Counts:
+    def _merge_staging(self, run: CurrentRun, before: Counts) -> Counts:
         if not (run.stats.staged or run.stats.unreadable):  # only the totals carry over
             return Counts(users_live=before.users_live, users_with_image=before.users_with_image)
         return merge.merge(run, bucket=self._bucket, before=before, thresholds=self._thresholds)
 
-    def _publish(self, run: Run) -> bool:
+    def _publish(self, run: CurrentRun) -> bool:
         """Publish committed rows if due. If the store is unavailable, a later call does it."""
         connection, names = run.connection, list[str]()
         try:
@@ -354,7 +356,7 @@ class DataManager:
             return False
         return bool(names)
 
-    def _is_time_to_publish(self, run: Run) -> bool:
+    def _is_time_to_publish(self, run: CurrentRun) -> bool:
         since = publish.since_last(run.connection)
         run.connection.commit()
         return publish.is_time(run.trigger, since, self._settings.publish_interval)

@@ -16,7 +16,7 @@ from etl.model.values import Counts
 from etl.sync.staging import STAGING
 
 if TYPE_CHECKING:
-    from etl.sync.run import Run
+    from etl.sync.run import CurrentRun
 
 log = structlog.get_logger("etl.merge")
 
@@ -89,7 +89,9 @@ MERGE_STEPS = (
 )
 
 
-def merge(run: Run, *, bucket: str, before: Counts, thresholds: Thresholds = THRESHOLDS) -> Counts:
+def merge(
+    run: CurrentRun, *, bucket: str, before: Counts, thresholds: Thresholds = THRESHOLDS
+) -> Counts:
     """Make the tables match staging, and count the changes. The caller commits.
 
     `before` are the counts of the last successful run. A small merge adds its changes to their

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Run:
+class CurrentRun:
     """A run and its counters.
 
     `connection` holds the run lock, and every write of the run uses it. `trigger` is None for

@@ -14,7 +14,7 @@ from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.sync import batch, merge, stage, staging
 from etl.sync.manager import DataManager
-from etl.sync.run import Run
+from etl.sync.run import CurrentRun
 from etl.sync.stats import RunStats
 from tests.conftest import TestBucket, wait_until
 
@@ -67,7 +67,7 @@ def stage_and_merge(
     staging.empty_staging(connection)
     fetched = batch.fetch(store, bucket.name, changes)
     stage.stage(connection, batch.check(fetched, datetime.now(UTC).date()))
-    run = Run(99, Trigger.CLI, connection, RunStats(staged=len(changes)))
+    run = CurrentRun(99, Trigger.CLI, connection, RunStats(staged=len(changes)))
     return merge.merge(run, bucket=bucket.name, before=before, thresholds=thresholds)
 
 

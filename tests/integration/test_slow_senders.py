@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from api.server import HEAD_BYTES
-from api.server.channel import Timeouts
+from api.server.channel import ClientTimeouts
 from api.server.connections import (
     MOST_CONNECTIONS,
     NEEDED_DESCRIPTORS,
@@ -79,7 +79,7 @@ class Client:
 class Serving:
     """The API as a process of its own, and clients of it."""
 
-    def __init__(self, settings: Settings, held: ExitStack, timeouts: Timeouts) -> None:
+    def __init__(self, settings: Settings, held: ExitStack, timeouts: ClientTimeouts) -> None:
         self.host, self.port, self.process = held.enter_context(
             serving(settings, timeouts=timeouts)
         )
@@ -101,7 +101,7 @@ class Serving:
 def serve(settings: Settings) -> Iterator[Callable[..., Serving]]:
     """Starts the API with these timeouts."""
     with ExitStack() as held:
-        yield lambda **seconds: Serving(settings, held, Timeouts(**seconds))
+        yield lambda **seconds: Serving(settings, held, ClientTimeouts(**seconds))
 
 
 def expect_all_cut(dripping: dict[str, tuple[Client, bytes]]) -> None:

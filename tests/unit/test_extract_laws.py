@@ -15,7 +15,7 @@ from etl.read.csv import Extract, parse, parse_fully
 from etl.read.csv.dialect import Dialect
 from etl.read.csv.encoding import physical_lines
 from etl.read.csv.plain import as_plain
-from etl.read.csv.records import MAX_CHARACTERS, MAX_LINES, Records
+from etl.read.csv.records import MAX_CHARACTERS, MAX_LINES, RecordReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -113,7 +113,7 @@ def test_full_parser_agrees_with_a_character_parser(
     fewest = max(width - unknown, 1)
     columns = tuple("birthts" if n == fewest else str(n) for n in range(1, width + 1))
     lines = physical_lines(text)
-    found = Records(lines, 0, Dialect(delimiter, columns))
+    found = RecordReader(lines, 0, Dialect(delimiter, columns))
     assert stripped(found, width) == plainly(lines, delimiter, range(fewest, width + 1))
 
 

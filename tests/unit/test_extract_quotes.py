@@ -9,7 +9,7 @@ import pytest
 from etl.model.values import SourceFile, SourceObject
 from etl.read.csv import Extract, parse
 from etl.read.csv.dialect import Dialect
-from etl.read.csv.records import Records
+from etl.read.csv.records import RecordReader
 
 HEADER = "first_name,last_name,birthts\n"
 
@@ -133,7 +133,7 @@ class CountedLines(list[str]):
 def test_quotes_left_open_do_not_have_lines_read_again_and_again(lines: list[str], width: int):
     counted = CountedLines(lines * (20_000 // len(lines)))
     dialect = Dialect(",", tuple(map(str, range(width))))
-    starts = [start for start, _ in Records(counted, 0, dialect)]
+    starts = [start for start, _ in RecordReader(counted, 0, dialect)]
     assert starts == sorted(set(starts))
     assert counted.looks <= 20 * len(counted)
 

@@ -61,7 +61,7 @@ def test_errors_on_the_console_name_the_program():
     shown = io.StringIO()
     error = RunAlreadyActive("Another run is active.")
     print_lines(Console(file=shown, width=200), render.error(error))
-    assert "(`bucketline status`)" in shown.getvalue()
+    assert "(see `bucketline status`)" in shown.getvalue()
 
 
 def test_log_hints_name_the_program(capsys: pytest.CaptureFixture[str]):
@@ -87,7 +87,7 @@ def test_stored_hints_and_notes_name_the_program_in_responses():
         | {"published_at": None, "step_seconds": {}, "step_rows": {}}
     )
     shown = run.error or {}
-    assert shown["hint"] == "Wait for it to end (`bucketline status`), or pass --wait."
+    assert shown["hint"] == "Wait until it ends (see `bucketline status`), or pass --wait."
     assert shown["message"] == "Another run is active."
 
 

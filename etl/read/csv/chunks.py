@@ -26,7 +26,7 @@ from etl.read.csv.parse import (
     to_extract,
 )
 from etl.read.csv.plain import as_plain_lines, read_plain
-from etl.read.csv.records import Records
+from etl.read.csv.records import RecordReader
 
 if TYPE_CHECKING:
     from etl.model.values import SourceObject
@@ -101,7 +101,7 @@ class ChunkReader:
         self, body: bytes, number: int, header: Dialect, collector: Collector, *, is_last: bool
     ) -> bytes:
         decoded = decode_lines(body)
-        records = Records(decoded.lines, 0, header, is_cut=not is_last)
+        records = RecordReader(decoded.lines, 0, header, is_cut=not is_last)
         collector.add_records(header.columns, as_records(0, decoded, records, number))
         end = records.next_line
         add_guessed_lines(0, _until(decoded, end), collector, number)

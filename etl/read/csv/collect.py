@@ -62,7 +62,7 @@ class Block:
         )
 
 
-class Record(NamedTuple):
+class ParsedRecord(NamedTuple):
     """One unprocessed record: its file, line (from 1), first physical line, and its cells.
 
     Cells are not stripped, and None if the record's quotes are broken. They are ignored if a
@@ -104,7 +104,7 @@ class Collector:
             self.rows_read[file] += count
         self._blocks.append(block)
 
-    def add_records(self, columns: tuple[str, ...], records: Iterable[Record]) -> None:
+    def add_records(self, columns: tuple[str, ...], records: Iterable[ParsedRecord]) -> None:
         """Add records of any number of cells, including blank and broken ones."""
         width, fewest = len(columns), fewest_cells(columns)
         rows = self._loose.setdefault(columns, _LooseRows(columns))
@@ -170,7 +170,7 @@ class Collector:
                 self.add_block(rows.take())
         return self._blocks
 
-    def _padded(self, record: Record, cells: list[str], width: int) -> list[str]:
+    def _padded(self, record: ParsedRecord, cells: list[str], width: int) -> list[str]:
         """The cells, with blank ones appended for missing trailing cells; a notice records them."""
         if len(cells) >= width:
             return cells
@@ -193,7 +193,7 @@ class Collector:
         unwanted[repeated] = True
         return block.without(unwanted)
 
-    def _reject(self, record: Record, width: int) -> None:
+    def _reject(self, record: ParsedRecord, width: int) -> None:
         """Reject a record with broken encoding, quotes or width, unless it is blank."""
         if record.is_decodable and record.cells is not None and not _any_filled(record.cells):
             return
@@ -250,7 +250,7 @@ def _any_filled(cells: Sequence[str]) -> bool:
     return any(cell.strip() for cell in cells)
 
 
-def _form_fault(record: Record, width: int) -> tuple[ProblemCode, str]:
+def _form_fault(record: ParsedRecord, width: int) -> tuple[ProblemCode, str]:
     cells = record.cells
     if not record.is_decodable:
         return ProblemCode.UNDECODABLE, _ENCODING_HINT

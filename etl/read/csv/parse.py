@@ -20,11 +20,11 @@ import pyarrow.compute as pc
 
 from etl.model.keys import user_id_of
 from etl.model.values import Problem, ProblemCode, Severity, SourceFile, SourceObject
-from etl.read.csv.collect import Block, Collector, Record
+from etl.read.csv.collect import Block, Collector, ParsedRecord
 from etl.read.csv.dialect import KNOWN, REQUIRED, Dialect, HeaderFault, read_header
 from etl.read.csv.encoding import Decoded, decode
 from etl.read.csv.plain import as_plain, read_plain
-from etl.read.csv.records import Records
+from etl.read.csv.records import RecordReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -125,7 +125,7 @@ def _parse_lines(place: int, key: str, decoded: Decoded, first: int, collector: 
     dialect = read_header(header)
     if is_usable(place, key, header, dialect, collector) and isinstance(dialect, Dialect):
         add_guessed_lines(place, decoded, collector)
-        records = Records(decoded.lines, first + 1, dialect)
+        records = RecordReader(decoded.lines, first + 1, dialect)
         found = as_records(place, decoded, records)
         collector.add_records(dialect.columns, found)
 
@@ -136,8 +136,8 @@ def header_line(lines: Sequence[str]) -> int | None:
 
 
 def as_records(
-    place: int, decoded: Decoded, records: Records, first_line: int = 1
-) -> Iterator[Record]:
+    place: int, decoded: Decoded, records: RecordReader, first_line: int = 1
+) -> Iterator[ParsedRecord]:
     """The records of these lines; `first_line` is the number of the first line in its file."""
     undecodable = decoded.undecodable
     for start, cells in records:
@@ -147,7 +147,7 @@ def as_records(
             is_decodable = at == len(undecodable) or undecodable[at] > records.next_line
             if not is_decodable and undecodable[at] == start + 1:
                 raw = raw.encode("latin-1").decode("utf-8", "backslashreplace")
-        yield Record(place, start + first_line, raw, cells, is_decodable)
+        yield ParsedRecord(place, start + first_line, raw, cells, is_decodable)
 
 
 def add_guessed_lines(

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from etl.read.csv.collect import Block, Collector, Record
+from etl.read.csv.collect import Block, Collector, ParsedRecord
 from etl.read.csv.encoding import is_utf8, without_marks
 
 if TYPE_CHECKING:
@@ -145,11 +145,11 @@ def _odd_lines(
     places: NDArray[np.int64],
     which: NDArray[np.int64],
     dialect: Dialect,
-) -> Iterator[Record]:
+) -> Iterator[ParsedRecord]:
     spans = (places, index.number, index.start, index.length)
     for place, number, start, length in zip(*(x[which].tolist() for x in spans), strict=True):
         line = joined[start : start + length].decode()
-        yield Record(place, number, line, line.split(dialect.delimiter))
+        yield ParsedRecord(place, number, line, line.split(dialect.delimiter))
 
 
 def _split_cells(lines: bytes, dialect: Dialect) -> list[Any]:

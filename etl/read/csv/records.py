@@ -22,7 +22,7 @@ MAX_LINES = 1_000
 MAX_CHARACTERS = 1_048_576
 
 
-class Records:
+class RecordReader:
     """Every record from line `first` on, including blank ones: its first line and its cells.
 
     Lines count from 0 here. Cells are not stripped, and None if the record is broken.
