@@ -1,4 +1,4 @@
-"""docs/problems.md and the closed list of codes are equal."""
+"""docs/reference/problem-codes.md and the closed list of codes are equal."""
 
 from __future__ import annotations
 
