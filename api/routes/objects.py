@@ -115,7 +115,7 @@ def upload_object(
 def _size() -> int:
     """The size of the body; -1 for a chunked body of unknown size.
 
-    Raises:  411 without either, because a forgotten body would replace the object by an empty one.
+    Raises:  411 without either, because a forgotten body would empty the object.
     """
     if request.content_length is not None:
         return request.content_length

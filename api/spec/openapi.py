@@ -304,9 +304,8 @@ def _problem_response(status: int) -> Json:
 
 def complete(spec: Json) -> Json:
     """Add what APIFlask does not generate: schemas of errors, full parameters, and examples."""
-    spec["tags"] = list(
-        {tag["name"]: tag for tag in spec["tags"]}.values()
-    )  # /data has two blueprints
+    tags = {tag["name"]: tag for tag in spec["tags"]}  # /data has two blueprints
+    spec["tags"] = list(tags.values())
     schemas = spec.setdefault("components", {}).setdefault("schemas", {})
     schemas["ProblemDocument"] = ProblemDocument.model_json_schema(
         ref_template="#/components/schemas/{model}"
