@@ -51,8 +51,8 @@ def _members(header: str) -> Iterator[tuple[str, str, float]]:
             yield name, "".join(others), weight
 
 
-def _weight(given: list[str]) -> float | None:
+def _weight(texts: list[str]) -> float | None:
     """The first weight, at most 1; 1 without any; None if one of them is not a number."""
-    if not all(_WEIGHT.fullmatch(text) for text in given):
+    if not all(_WEIGHT.fullmatch(text) for text in texts):
         return None
-    return min(float(given[0]), 1.0) if given else 1.0
+    return min(float(texts[0]), 1.0) if texts else 1.0

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 SMALL_BYTES = 64 * 1024  # the limit for all other routes
 
 
-def largest_body(settings: Settings, method: str, path: str) -> int:
+def max_body_bytes(settings: Settings, method: str, path: str) -> int:
     """The maximum body size of a request to this path, in bytes."""
     if is_webhook(path):
         return EVENT_BYTES

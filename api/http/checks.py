@@ -24,7 +24,7 @@ def register(app: APIFlask) -> None:
 
 
 def refuse_undecodable_path() -> None:
-    """Answer 400 if the path is not UTF-8.
+    """Refuse with 400 a path that is not UTF-8.
 
     Each invalid byte would become U+FFFD, so that different paths would be the same.
     """
@@ -40,7 +40,7 @@ def refuse_undecodable_path() -> None:
 
 
 def refuse_partial_body() -> None:
-    """Answer 400 to a partial body, as sent by `curl -C`: it would replace the whole object."""
+    """Refuse with 400 a partial body, as sent by `curl -C`: it would replace the whole object."""
     if request.method in _METHODS_WITH_BODY and "Content-Range" in request.headers:
         raise Refused(
             HTTPStatus.BAD_REQUEST,
@@ -51,7 +51,7 @@ def refuse_partial_body() -> None:
 
 
 def refuse_encoded_body() -> None:
-    """Answer 415 to an encoded body, which would be stored as is, without its encoding."""
+    """Refuse with 415 an encoded body: it would be stored as is, without its encoding."""
     coding = request.headers.get("Content-Encoding", "").strip().lower()
     if request.method in _METHODS_WITH_BODY and coding not in {"", "identity"}:
         raise Refused(

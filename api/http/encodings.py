@@ -38,10 +38,10 @@ def choose(accept: Accept) -> str | None:
     return best if accept.quality(best) > accept.quality("identity") else None
 
 
-def encode(coding: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Compress the pieces."""
+def encode(coding: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Compress the chunks."""
     compressor = _CODINGS[coding]()
-    for piece in pieces:
-        if encoded := compressor.compress(piece):
+    for chunk in chunks:
+        if encoded := compressor.compress(chunk):
             yield encoded
     yield compressor.flush()

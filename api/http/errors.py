@@ -1,4 +1,4 @@
-"""Error responses as RFC 9457 problem details: the cause and a hint how to fix it.
+"""Error responses as RFC 9457 problem details: the cause and a hint on how to fix it.
 
 Responses contain nothing internal: no stack trace, no SQL, no address or credential. Details
 that clients must not see are logged.
@@ -21,7 +21,7 @@ from flask import Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from api.http import addresses
-from api.http.bodies import largest_body
+from api.http.bodies import max_body_bytes
 from api.state.services import services
 from etl.model.errors import (
     ConfigurationError,
@@ -109,6 +109,12 @@ class Refused(Exception):
         self.members = members
 
 
+def unsupported_type(kind: str, hint: str) -> Refused:
+    """415 for a body with another Content-Type than the route accepts."""
+    fault = f"The Content-Type of the body is {request.mimetype!r}."
+    return Refused(415, kind, fault if request.mimetype else "The body has no Content-Type.", hint)
+
+
 class WrongParameters(Exception):
     """Invalid parameters: the name and a message for each fault."""
 
@@ -117,10 +123,10 @@ class WrongParameters(Exception):
         super().__init__("; ".join(f"{name}: {message}" for name, message in self.faults))
 
 
-def document(
+def problem_details(
     status: int, detail: str, *, kind: str = "", hint: str = "", **members: object
 ) -> dict[str, object]:
-    """The members of a problem; `kind` identifies it if the status alone does not."""
+    """The members of the JSON; `kind` identifies the problem if the status alone does not."""
     return {
         "type": TYPE_PREFIX + kind if kind else "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -140,7 +146,7 @@ def problem(
     **members: object,
 ) -> Response:
     """The response with the problem details of this request."""
-    return _response(document(status, detail, kind=kind, hint=hint, **members), headers)
+    return _response(problem_details(status, detail, kind=kind, hint=hint, **members), headers)
 
 
 def _response(details: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
@@ -164,8 +170,8 @@ def register(app: APIFlask) -> None:
 
 
 def refuse_large_body() -> None:
-    """Answer 413 before a route is entered; the server already does before it reads the body."""
-    largest = largest_body(services().settings, request.method, request.path)
+    """Refuse with 413 a large body that the server did not refuse before reading it."""
+    largest = max_body_bytes(services().settings, request.method, request.path)
     if (request.content_length or 0) > largest:
         raise Refused(413, "body-too-large", _DETAILS[413], body_hint(largest))
 
@@ -176,16 +182,16 @@ def body_hint(largest_bytes: int) -> str:
 
 
 def refuse_ambiguous_parameters() -> None:
-    """Answer 422 if a query parameter is not UTF-8, repeated or empty."""
+    """Refuse with 422 a query parameter that is not UTF-8, repeated or empty."""
     if request.routing_exception is not None:
         return
-    given: dict[str, list[str]] = defaultdict(list)
+    parameters: dict[str, list[str]] = defaultdict(list)
     query = request.query_string.decode(errors="surrogateescape")
     for name, value in parse_qsl(query, keep_blank_values=True, errors="surrogateescape"):
-        given[name].append(value)
+        parameters[name].append(value)
     faults = [
         (_replace_non_utf8(name), fault)
-        for name, values in given.items()
+        for name, values in parameters.items()
         if (fault := _fault_of(name, values)) is not None
     ]
     if faults:
@@ -193,7 +199,7 @@ def refuse_ambiguous_parameters() -> None:
 
 
 def _fault_of(name: str, values: list[str]) -> str | None:
-    """The fault of a parameter that is not UTF-8, given more than once, or empty."""
+    """The fault of a parameter that is not UTF-8, repeated or empty."""
     if any(text != _replace_non_utf8(text) for text in (name, *values)):
         return "is not UTF-8; percent-encode its UTF-8 bytes, for example ü as %C3%BC"
     if len(values) > 1:
@@ -223,8 +229,8 @@ def handle_not_acceptable(error: NotAcceptable) -> Response:
 
 
 def handle_refused(error: Refused) -> Response:
-    """The problem that the code which refused the request describes."""
-    details = document(error.status, error.detail, kind=error.kind, hint=error.hint)
+    """The status and problem details that the exception holds."""
+    details = problem_details(error.status, error.detail, kind=error.kind, hint=error.hint)
     return _response(details | error.members, error.headers)
 
 
@@ -307,10 +313,8 @@ def _first_line(error: BaseException) -> str:
 def _locations(error: BaseException) -> list[str]:
     """File, line and function of each stack frame in our own code, without any data."""
     frames = ((Path(frame.filename), frame) for frame in extract_tb(error.__traceback__))
-    named = [
-        (path.relative_to(_ROOT), frame) for path, frame in frames if path.is_relative_to(_ROOT)
-    ]
-    return [f"{path}:{at.lineno} {at.name}" for path, at in named if path.parts[0] in _PACKAGES]
+    inside = [(path.relative_to(_ROOT), at) for path, at in frames if path.is_relative_to(_ROOT)]
+    return [f"{path}:{at.lineno} {at.name}" for path, at in inside if path.parts[0] in _PACKAGES]
 
 
 _ROOT = Path(__file__).parents[2]

@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from flask import Request
 
 MIMETYPE = "multipart/form-data"
-MOST_PARTS = 1000
-LONGEST_BOUNDARY = 70  # RFC 2046
-LARGEST_FIELD_BYTES = 8 * 1024
-LARGEST_HEAD_BYTES = 64 * 1024
+MAX_PARTS = 1000
+MAX_BOUNDARY_LENGTH = 70  # RFC 2046
+MAX_FIELD_BYTES = 8 * 1024
+MAX_HEAD_BYTES = 64 * 1024
 
-_PIECE_BYTES = 64 * 1024
+_CHUNK_BYTES = 64 * 1024
 _IN_MEMORY_BYTES = 128 * 1024
 _UNENCODED = {"7bit", "8bit", "binary"}
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -89,7 +89,7 @@ def _parse(boundary: bytes, body: IO[bytes], spool: IO[bytes]) -> Form:
     except RequestEntityTooLarge as error:
         raise _too_large(
             f"The headers of a part, or the text before the first part, exceed"
-            f" {LARGEST_HEAD_BYTES:,} bytes."
+            f" {MAX_HEAD_BYTES:,} bytes."
         ) from error
     except OSError as error:
         raise disk_full(error) from error
@@ -100,8 +100,8 @@ def _boundary(request: Request) -> bytes:
     boundary = options.get("boundary", "")
     if not boundary:
         raise _malformed("Content-Type has no boundary")
-    if len(boundary) > LONGEST_BOUNDARY or not boundary.isascii():
-        raise _malformed(f"the boundary must be 1 to {LONGEST_BOUNDARY} ASCII characters")
+    if len(boundary) > MAX_BOUNDARY_LENGTH or not boundary.isascii():
+        raise _malformed(f"the boundary must be 1 to {MAX_BOUNDARY_LENGTH} ASCII characters")
     return boundary.encode()
 
 
@@ -109,8 +109,8 @@ class _FormParser:
     """Parses one form; writes the content of its files to `spool`."""
 
     def __init__(self, boundary: bytes, spool: IO[bytes]) -> None:
-        # The decoder holds at most one piece and the unparsed rest of the previous one.
-        self._decoder = MultipartDecoder(boundary, LARGEST_HEAD_BYTES + _PIECE_BYTES)
+        # The decoder holds at most one chunk and the unparsed rest of the previous one.
+        self._decoder = MultipartDecoder(boundary, MAX_HEAD_BYTES + _CHUNK_BYTES)
         self._spool = spool
         self._form = Form()
         self._parts = 0
@@ -123,8 +123,8 @@ class _FormParser:
 
         Raises:  ValueError if the form is malformed or incomplete.
         """
-        while piece := body.read(_PIECE_BYTES):
-            self._decoder.receive_data(piece)
+        while chunk := body.read(_CHUNK_BYTES):
+            self._decoder.receive_data(chunk)
             self._handle_events()
         self._decoder.receive_data(None)
         self._handle_events()
@@ -147,8 +147,8 @@ class _FormParser:
 
     def _begin(self, part: Field | File) -> None:
         self._parts += 1
-        if self._parts > MOST_PARTS:
-            raise _too_large(f"The form has more than {MOST_PARTS:,} parts.")
+        if self._parts > MAX_PARTS:
+            raise _too_large(f"The form has more than {MAX_PARTS:,} parts.")
         if not part.name:
             raise ValueError("a part has no name")
         coding = part.headers.get("Content-Transfer-Encoding", "binary").strip().lower()
@@ -162,8 +162,8 @@ class _FormParser:
         assert self._part is not None  # noqa: S101  (the decoder emits data only after a part's headers)
         if isinstance(self._part, File):
             self._spool.write(data)
-        elif len(self._text) + len(data) > LARGEST_FIELD_BYTES:
-            raise _wrong(self._part.name, f"is longer than {LARGEST_FIELD_BYTES:,} bytes")
+        elif len(self._text) + len(data) > MAX_FIELD_BYTES:
+            raise _wrong(self._part.name, f"is longer than {MAX_FIELD_BYTES:,} bytes")
         else:
             self._text += data
 
@@ -196,9 +196,9 @@ class _FormParser:
 class _Slice(io.RawIOBase):
     """Part of a file as a separate file, for use by one thread."""
 
-    def __init__(self, whole: IO[bytes], start: int, size: int) -> None:
+    def __init__(self, file: IO[bytes], start: int, size: int) -> None:
         super().__init__()
-        self._whole = whole
+        self._file = file
         self._start = start
         self._size = size
         self._position = 0
@@ -215,12 +215,12 @@ class _Slice(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        self._whole.seek(self._start + self._position)
+        self._file.seek(self._start + self._position)
         remaining = max(self._size - self._position, 0)
-        piece = self._whole.read(min(len(buffer), remaining))
-        buffer[: len(piece)] = piece
-        self._position += len(piece)
-        return len(piece)
+        chunk = self._file.read(min(len(buffer), remaining))
+        buffer[: len(chunk)] = chunk
+        self._position += len(chunk)
+        return len(chunk)
 
 
 def _reason(error: ValueError) -> str:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from etl.storage.objects import ObjectInfo
 
-LARGEST_METADATA_BYTES = 2048
-LONGEST_CONTENT_TYPE = 255
+MAX_METADATA_BYTES = 2048
+MAX_CONTENT_TYPE_LENGTH = 255
 UNTYPED = "application/octet-stream"
 
 _METADATA = "x-meta-"
@@ -31,8 +31,8 @@ def content_type(key: str, declared: str) -> str:
         return mimetypes.guess_type(key)[0] or UNTYPED
     if not _is_printable(declared):
         raise WrongParameters([("Content-Type", "must be printable ASCII")])
-    if len(declared) > LONGEST_CONTENT_TYPE:
-        raise WrongParameters([("Content-Type", f"is longer than {LONGEST_CONTENT_TYPE} bytes")])
+    if len(declared) > MAX_CONTENT_TYPE_LENGTH:
+        raise WrongParameters([("Content-Type", f"is longer than {MAX_CONTENT_TYPE_LENGTH} bytes")])
     return declared
 
 
@@ -53,9 +53,9 @@ def metadata(headers: Headers) -> dict[str, str]:
         )
     # Some stores include the prefix in the size.
     size = sum(len(_STORE_METADATA + name + value) for name, value in found.items())
-    if size > LARGEST_METADATA_BYTES:
+    if size > MAX_METADATA_BYTES:
         raise WrongParameters(
-            [("X-Meta-*", f"may have at most {LARGEST_METADATA_BYTES:,} bytes in total")]
+            [("X-Meta-*", f"may have at most {MAX_METADATA_BYTES:,} bytes in total")]
         )
     return found
 

@@ -7,7 +7,7 @@ import unicodedata
 from api.http.errors import WrongParameters
 from etl.storage.conditional import OWN_PREFIX
 
-LONGEST_KEY_BYTES = 1024
+MAX_KEY_BYTES = 1024
 
 _FORBIDDEN = ("Cc", "Cs", "Zl", "Zp")  # control characters, surrogates, separators
 
@@ -27,8 +27,8 @@ def check(key: str, *, is_put: bool = False) -> None:
 def _fault_of(key: str) -> str | None:
     if not key.strip():  # clients treat a blank key as missing
         return "is blank"
-    if len(key.encode("utf-8", "replace")) > LONGEST_KEY_BYTES:
-        return f"is longer than {LONGEST_KEY_BYTES} bytes"
+    if len(key.encode("utf-8", "replace")) > MAX_KEY_BYTES:
+        return f"is longer than {MAX_KEY_BYTES} bytes"
     if any(unicodedata.category(character) in _FORBIDDEN for character in key):
         return "contains a control character or a line separator"
     if any(part in ("", ".", "..") for part in key.removesuffix("/").split("/")):

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from flask import request
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-RowT = TypeVar("RowT")
+    from collections.abc import Callable, Mapping, Sequence
 
 
-def cut(rows: Sequence[RowT], limit: int) -> tuple[Sequence[RowT], bool]:
-    """The page, and whether more rows follow."""
-    return rows[:limit], len(rows) > limit
+def page(
+    rows: Sequence[Mapping[Any, Any]],
+    limit: int,
+    position: Callable[[dict[str, Any]], object] = itemgetter("id"),
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The rows of the page, and the Link header to the next page if more rows follow."""
+    cut = [dict(row) for row in rows[:limit]]
+    return cut, next_link(position(cut[-1])) if len(rows) > limit else {}
 
 
 def next_link(after: object) -> dict[str, str]:

@@ -53,13 +53,13 @@ def choose(request: Request, response: Response, info: ObjectInfo) -> range | No
 
 
 def _requested_range(request: Request, info: ObjectInfo) -> range | None:
-    """The requested range; None for the whole object, which also answers several ranges."""
-    wanted = request.range
-    if wanted is None or wanted.units != "bytes" or len(wanted.ranges) != 1:
+    """The requested range; None to send the whole object, also if there are several ranges."""
+    requested = request.range
+    if requested is None or requested.units != "bytes" or len(requested.ranges) != 1:
         return None
     if "If-Range" in request.headers and not _is_unchanged(request, info):
         return None
-    start, stop = wanted.ranges[0]
+    start, stop = requested.ranges[0]
     # werkzeug rejects a suffix longer than the object; by RFC 9110 (14.1.2) it is the whole object.
     found = Range("bytes", [(max(start, -info.size), stop)]).range_for_length(info.size)
     if found is None:

@@ -41,8 +41,7 @@ def list_shadowed_rows(
             limit=query.limit + 1,
         )
         rows = list(found)
-    page, is_more = paging.cut(rows, query.limit)
-    headers = paging.next_link(Place(page[-1]["key"], page[-1]["line"])) if is_more else {}
+    page, headers = paging.page(rows, query.limit, lambda row: Place(row["key"], row["line"]))
     return {"shadowed": page}, headers
 
 

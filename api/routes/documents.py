@@ -9,7 +9,7 @@ from apiflask import APIBlueprint
 from flask import Response, request, url_for
 
 from api.http import paging, preconditions
-from api.http.errors import NotFound, Refused
+from api.http.errors import NotFound, Refused, unsupported_type
 from api.schemas.documents import (
     DocumentQuery,
     Documents,
@@ -61,13 +61,8 @@ def upload_document(query_data: UploadQuery) -> tuple[dict[str, Any], int, dict[
     Otherwise it returns 501, because documents cannot be saved conditionally.
     """
     if request.mimetype != CONTENT_TYPE and not request.mimetype.endswith("+json"):
-        raise Refused(
-            415,
-            "not-json",
-            f"The Content-Type of the body is {request.mimetype!r}."
-            if request.mimetype
-            else "The body has no Content-Type.",
-            f"Send JSON with the header Content-Type: {CONTENT_TYPE}.",
+        raise unsupported_type(
+            "not-json", f"Send JSON with the header Content-Type: {CONTENT_TYPE}."
         )
     content = request.get_data(cache=False)
     _check(content)

@@ -79,9 +79,8 @@ def list_events(query_data: EventsQuery) -> tuple[dict[str, Any], dict[str, str]
     """List the bucket events, in order of arrival."""
     with services().database() as connection:
         rows = connection.execute(_events(query_data)).mappings().all()
-    page, is_more = paging.cut(rows, query_data.limit)
-    headers = paging.next_link(page[-1]["id"]) if is_more else {}
-    return {"events": [dict(row) for row in page]}, headers
+    page, headers = paging.page(rows, query_data.limit)
+    return {"events": page}, headers
 
 
 def _events(query: EventsQuery) -> Select[Any]:

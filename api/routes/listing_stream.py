@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,7 @@ import orjson
 from flask import Response
 
 from api.http import downloads
-from api.rows.streaming import MAX_STREAM_SECONDS
-from etl.model.errors import TransientError
+from api.rows.streaming import until_deadline
 from etl.runtime.pools import map_in_threads
 
 if TYPE_CHECKING:
@@ -89,15 +87,6 @@ def response(chunks: Iterator[str], *, is_long: bool) -> Response:
         streamed = Response(until_deadline(chain([first], chunks)), mimetype=MIMETYPE)
         streamed.call_on_close(stack.pop_all().close)
     return streamed
-
-
-def until_deadline(chunks: Iterator[str], seconds: float = MAX_STREAM_SECONDS) -> Iterator[str]:
-    """All chunks; an error, such as a missed deadline, closes the connection."""
-    deadline = time.monotonic() + seconds
-    for chunk in chunks:
-        if time.monotonic() > deadline:
-            raise TransientError(f"The client did not read the listing within {seconds:g} s.")
-        yield chunk
 
 
 def _dumps(value: object) -> str:

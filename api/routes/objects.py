@@ -10,7 +10,7 @@ from apiflask import APIBlueprint
 from flask import Response, request
 
 from api.http import downloads, form_files, forms, object_headers, object_keys, preconditions
-from api.http.errors import NotFound, Refused, WrongParameters
+from api.http.errors import NotFound, Refused, WrongParameters, unsupported_type
 from api.routes import listing_stream
 from api.schemas.objects import (
     Buckets,
@@ -98,8 +98,8 @@ def upload_object(
     """Store the body as an object, replacing an existing one.
 
     Without Content-Type, the type is guessed from the object key. `X-Meta-*` headers become
-    the metadata of the object. `If-None-Match: *` replaces no object, and `If-Match` only the
-    given version. The response is 412 if the condition is not met, or 501 if the store does not
+    the metadata of the object. With `If-None-Match: *`, no object is replaced; with `If-Match`,
+    only that version. The response is 412 if the condition is not met, or 501 if the store does not
     support it.
     """
     _allow(bucket, "w")
@@ -115,7 +115,7 @@ def upload_object(
 def _size() -> int:
     """The size of the body; -1 for a chunked body of unknown size.
 
-    Raises:  411 without either, because a forgotten body would replace the object by an empty one.
+    Raises:  411 without either, because a forgotten body would empty the object.
     """
     if request.content_length is not None:
         return request.content_length
@@ -142,12 +142,8 @@ def upload_form(bucket: str, query_data: NoQuery) -> tuple[dict[str, Any], int]:
     """
     _allow(bucket, "w")
     if request.mimetype != forms.MIMETYPE:
-        raise Refused(
-            415,
+        raise unsupported_type(
             "not-a-form",
-            f"The Content-Type of the body is {request.mimetype!r}."
-            if request.mimetype
-            else "The body has no Content-Type.",
             "Send a form, for example with `curl -F file=@1000.csv`, or PUT the content to a key.",
         )
     with forms.reading(request) as form:
@@ -276,9 +272,9 @@ def presign_object(
     """
     if request.get_json(force=True) is None:  # APIFlask treats null like an empty object
         raise WrongParameters([("body", "must be an object")])
-    if json_data.method == "PUT":
-        require(Role.WRITER, "A URL for uploads")
     is_put = json_data.method == "PUT"
+    if is_put:
+        require(Role.WRITER, "A URL for uploads")
     _allow(bucket, "w" if is_put else "r")
     object_keys.check(key, is_put=is_put)
     lifetime = timedelta(seconds=json_data.expires_seconds)

@@ -32,6 +32,5 @@ def list_open_problems(
             connection, key=query.key, code=query.code, after=query.after, limit=query.limit + 1
         )
         rows = list(found)
-    page, is_more = paging.cut(rows, query.limit)
-    headers = paging.next_link(page[-1]["id"]) if is_more else {}
+    page, headers = paging.page(rows, query.limit)
     return {"problems": page}, headers

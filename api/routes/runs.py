@@ -32,9 +32,8 @@ def list_runs(query_data: RunsQuery) -> Page:
     """List the runs, newest first."""
     with services().database() as connection:
         rows = connection.execute(_runs(query_data)).mappings().all()
-    page, is_more = paging.cut(rows, query_data.limit)
-    headers = paging.next_link(page[-1]["id"]) if is_more else {}
-    return {"runs": [dict(row) for row in page]}, headers
+    page, headers = paging.page(rows, query_data.limit)
+    return {"runs": page}, headers
 
 
 def _runs(query: RunsQuery) -> Select[Any]:
@@ -73,9 +72,8 @@ def list_problems(run_id: int, query_data: ProblemsQuery) -> Page:
         if run_row(connection, run_id) is None:
             raise _unknown_run(run_id)
         rows = connection.execute(_problems(run_id, query_data)).mappings().all()
-    page, is_more = paging.cut(rows, query_data.limit)
-    headers = paging.next_link(page[-1]["id"]) if is_more else {}
-    return {"problems": [dict(row) for row in page]}, headers
+    page, headers = paging.page(rows, query_data.limit)
+    return {"problems": page}, headers
 
 
 def _problems(run_id: int, query: ProblemsQuery) -> Select[Any]:

@@ -59,7 +59,9 @@ def show_storage_health() -> tuple[dict[str, Any], int, dict[str, str]]:
     _, database = check_health(lambda: shared.database_probe.run(lambda: _check_database(shared)))
     _, store = check_health(shared.store_latency)
     buckets = _buckets(shared) if store["status"] == "ok" else {}
-    is_healthy = database["status"] == store["status"] == "ok" and not _faults(buckets)
+    is_healthy = database["status"] == store["status"] == "ok" and all(
+        bucket["reason"] is None for bucket in buckets.values()
+    )
     body = {
         "status": "ok" if is_healthy else "down",
         "database": database,
@@ -100,7 +102,3 @@ def _bucket(shared: Services, name: str) -> dict[str, Any]:
         exists = not isinstance(error, ConfigurationError)
         return {"exists": exists, "writable": False, "reason": reason_for_caller(error)}
     return {"exists": True, "writable": True if is_checked else None, "reason": None}
-
-
-def _faults(buckets: dict[str, dict[str, Any]]) -> list[str]:
-    return [bucket["reason"] for bucket in buckets.values() if bucket["reason"] is not None]

@@ -11,7 +11,7 @@ import io
 import json
 from typing import TYPE_CHECKING
 
-from api.http.errors import MIMETYPE, RETRY_AFTER_SECONDS, document
+from api.http.errors import MIMETYPE, RETRY_AFTER_SECONDS, problem_details
 from api.security.headers import SECURITY_HEADERS
 from api.security.webhook import has_token
 from etl.db.events import MAX_BODY_BYTES, parse
@@ -40,7 +40,7 @@ class WebhookFastPath:
             try:
                 stored = self._store(environ)
             except DatabaseUnavailable as error:  # the sender repeats the event; do not try twice
-                problem = document(
+                problem = problem_details(
                     503, error.public_message, kind="database-unavailable", hint=error.hint
                 )
                 return _respond(start_response, "503 Service Unavailable", MIMETYPE, problem)

@@ -11,7 +11,8 @@ import io
 import time
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO
+from itertools import chain
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from flask import Response
 from sqlalchemy import text
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 BUFFERED_BYTES = 1 << 18  # longer responses are streamed
 MAX_STREAM_SECONDS = 600
+
+ChunkT = TypeVar("ChunkT", bytes, str)
 
 
 def page(connection: Connection, query: RowQuery, kind: Format, coding: str | None) -> Response:
@@ -115,13 +118,13 @@ def _encoded(
 
 def _read_ahead(chunks: Iterator[bytes]) -> tuple[list[bytes], bool]:
     """The chunks until their size exceeds BUFFERED_BYTES, and whether these are all."""
-    taken, size = [], 0
+    first, size = [], 0
     for chunk in chunks:
-        taken.append(chunk)
+        first.append(chunk)
         size += len(chunk)
         if size > BUFFERED_BYTES:
-            return taken, False
-    return taken, True
+            return first, False
+    return first, True
 
 
 def _buffered(chunks: Iterable[bytes], kind: Format, coding: str | None) -> Response:
@@ -138,22 +141,20 @@ def _streamed(
             "Too many long responses are being streamed.",
             hint="Try again in a few seconds, or request pages with `limit` and `after`.",
         )
-    response = Response(_until_deadline(first, rest))
+    response = Response(until_deadline(chain(first, rest)))
     response.call_on_close(copied.close)
     response.call_on_close(streams.release)
     return _with_type(response, kind, coding)
 
 
-def _until_deadline(first: list[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
+def until_deadline(
+    chunks: Iterable[ChunkT], seconds: float = MAX_STREAM_SECONDS
+) -> Iterator[ChunkT]:
     """All chunks; an error, such as a missed deadline, closes the connection."""
-    deadline = time.monotonic() + MAX_STREAM_SECONDS
-    while first:
-        yield first.pop(0)
-    for chunk in rest:
+    deadline = time.monotonic() + seconds
+    for chunk in chunks:
         if time.monotonic() > deadline:
-            raise TransientError(
-                f"The client did not read the response within {MAX_STREAM_SECONDS} s."
-            )
+            raise TransientError(f"The client did not read the response within {seconds:g} s.")
         yield chunk
 
 

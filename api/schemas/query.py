@@ -24,10 +24,8 @@ SHORT_PAGE = 100
 ETAG_EXAMPLE = "9bb58f26192e4ba00f01e2e7b136bbd8"
 
 
-# Accepts negative numbers, so that the error of the lower limit is reported for them.
-
-
 def _whole_number(value: object) -> object:
+    # Negative numbers match, so that they get the error of the lower limit.
     if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,19}", value):
         raise ValueError("must be a whole number")
     return value
@@ -70,13 +68,13 @@ class Query(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _reject_unknown_parameters(cls, given: dict[str, str]) -> dict[str, str]:
-        unknown = given.keys() - cls.model_fields.keys()
+    def _reject_unknown_parameters(cls, parameters: dict[str, str]) -> dict[str, str]:
+        unknown = parameters.keys() - cls.model_fields.keys()
         if unknown:
             raise ValidationError.from_exception_data(
                 cls.__name__, [_unknown(name, sorted(cls.model_fields)) for name in sorted(unknown)]
             )
-        return given
+        return parameters
 
 
 def _unknown(name: str, known: list[str]) -> InitErrorDetails:

@@ -29,7 +29,7 @@ class FaultyParameter(BaseModel):
 
 
 class ProblemDocument(BaseModel):
-    """Problem details as defined by RFC 9457, with a hint how to fix the problem."""
+    """Problem details as defined by RFC 9457, with a hint on how to fix the problem."""
 
     type: str
     title: str

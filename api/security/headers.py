@@ -54,15 +54,15 @@ def begin() -> None:
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
 
 
-def request_id(given: str | None) -> str:
+def request_id(sent: str | None) -> str:
     """The client's ID if it is safe to log, otherwise a new one."""
-    if given is not None and re.fullmatch(REQUEST_ID_PATTERN, given):
-        return given
+    if sent is not None and re.fullmatch(REQUEST_ID_PATTERN, sent):
+        return sent
     return secrets.token_hex(8)
 
 
 def add_request_id(response: Response) -> Response:
-    """Return the ID to the client, who may quote it in questions."""
+    """Send the ID to the client, which can quote it in a bug report."""
     response.headers[REQUEST_ID] = g.get("request_id", "")
     return response
 

@@ -33,14 +33,14 @@ _SAME_ORIGIN = ("same-origin", "none")
 
 
 def register(app: APIFlask) -> None:
-    """Answer preflights, refuse cross-site requests, and add the CORS headers."""
-    app.before_request(answer_preflight)
+    """Handle preflights, refuse cross-site requests, and add the CORS headers."""
+    app.before_request(handle_preflight)
     app.before_request(refuse_other_sites)
     app.after_request(add_cors_headers)
 
 
-def answer_preflight() -> Response | None:
-    """Answer a CORS preflight request, which a browser sends without a key."""
+def handle_preflight() -> Response | None:
+    """Respond to a CORS preflight request, which a browser sends without a key."""
     method = request.headers.get("Access-Control-Request-Method")
     if request.method != "OPTIONS" or method is None or not _is_allowed_origin():
         return None

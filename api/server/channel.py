@@ -128,7 +128,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     def write_soon(self, data: bytes) -> int:
         """Send data, or buffer it until the client reads.
 
-        The timeout for reading starts here: the response may have taken long to compute.
+        The timeout for reading starts here: computing the response may have taken long.
         """
         with self.outbuf_lock:
             rest: bytes | memoryview = data
@@ -140,7 +140,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return len(data)
 
     def _send_now(self, data: bytes) -> bytes | memoryview:
-        """Send as much of large data as the connection takes, without a copy; return the rest."""
+        """Send as much of large data as the connection accepts, without a copy; return the rest."""
         if not isinstance(data, bytes) or len(data) < LARGE_BYTES or not self.connected:
             return data  # waitress also passes open files
         sent = self.send(data, do_close=False)
@@ -152,7 +152,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             super().write_soon(rest)
         except OSError as error:  # from a buffer; waitress handles errors of the connection
             path = self.requests[0].path if self.requests else None
-            log_full_disk(error, path=path, answer="cut off")
+            log_full_disk(error, path=path, response="cut off")
             self._drop_output()
             raise ClientDisconnected from error
 
@@ -167,7 +167,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     # -- timeouts
 
-    def _is_over(self) -> bool:
+    def _must_close(self) -> bool:
         return self._has_lost_output or self._reads_too_slowly() or self._sends_too_slowly()
 
     def _reads_too_slowly(self) -> bool:
@@ -189,7 +189,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     def readable(self) -> bool:
         """Whether to read more; closes a connection whose client is too slow."""
-        if self._is_over():
+        if self._must_close():
             self.handle_close()
         self._was_polled = True
         return self._fileno is not None and bool(super().readable())

@@ -1,6 +1,6 @@
 """The server's connections: how many there may be, and which are closed to accept new ones.
 
-A connection takes a file descriptor, and no thread until its request is complete. Clients that
+A connection uses a file descriptor, but no thread until its request is complete. Clients that
 never complete a request must not use up all connections, however slowly they send bytes.
 """
 
@@ -17,11 +17,11 @@ from waitress.server import TcpWSGIServer
 if TYPE_CHECKING:
     import socket
 
-MOST_CONNECTIONS = 2000
+MAX_CONNECTIONS = 2000
 RESERVE = 32  # connections kept free near the limit; as many are accepted at once
 DESCRIPTORS_EACH = 2  # the socket, and the file that a long body or response overflows into
 OTHER_DESCRIPTORS = 256  # pools to the database and the object store, logs, modules
-NEEDED_DESCRIPTORS = DESCRIPTORS_EACH * MOST_CONNECTIONS + OTHER_DESCRIPTORS
+NEEDED_DESCRIPTORS = DESCRIPTORS_EACH * MAX_CONNECTIONS + OTHER_DESCRIPTORS
 WARN_EVERY_SECONDS = 60
 PAUSE_SECONDS = 1
 
@@ -105,4 +105,4 @@ def connection_limit() -> int:
 def connections_within(descriptors: int) -> int:
     """The number of connections for a number of descriptors, less those for other uses."""
     others = min(OTHER_DESCRIPTORS, descriptors // 2)
-    return max(min((descriptors - others) // DESCRIPTORS_EACH, MOST_CONNECTIONS), 2 * RESERVE)
+    return max(min((descriptors - others) // DESCRIPTORS_EACH, MAX_CONNECTIONS), 2 * RESERVE)

@@ -50,7 +50,7 @@ def listen(host: str, first_port: int, *, ports: int = PORTS_TO_TRY) -> socket.s
         listener = _try_port(family, address, port)
         if listener is not None:
             if port != first_port:
-                log.warning("port_taken", wanted=first_port, using=port)
+                log.warning("port_in_use", port=first_port, using=port)
             return listener
     raise _no_port(host, first_port, last_port)
 

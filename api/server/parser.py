@@ -1,7 +1,7 @@
 """The request parser: size limits by route, spooled bodies, and stricter checks of the head.
 
-waitress silently drops headers with an underscore, and cuts some characters off a URL. Either
-would change a name, and could so overwrite a different object.
+waitress silently drops headers with an underscore, and cuts some characters off a URL. The
+request could then overwrite a different object.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.receiver import ChunkedReceiver
 from waitress.utilities import BadRequest
 
-from api.http.bodies import SMALL_BYTES, is_webhook, is_writable, largest_body
+from api.http.bodies import SMALL_BYTES, is_webhook, is_writable, max_body_bytes
 from api.http.spool import DiskFull, Spool, log_full_disk
 from api.security.auth import can_write
 from api.security.headers import request_id
@@ -41,7 +41,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     error: Any
     completed: bool
     request_uri = ""
-    largest_body = SMALL_BYTES
+    max_body_bytes = SMALL_BYTES
 
     def __init__(self, adj: Adjustments, *, settings: Settings, keyring: LiveKeyring) -> None:
         super().__init__(adj)
@@ -62,12 +62,12 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         _check_header_names(header_plus)
         if self.body_rcv is not None:
             self.body_rcv.buf = Spool(self.adj.inbuf_overflow, self._log_full_disk)
-        self.largest_body = self._allowed_bytes()
+        self.max_body_bytes = self._allowed_bytes()
         self.adj = copy(self.adj)
-        self.adj.max_request_body_size = self.largest_body + 1  # waitress refuses this size
+        self.adj.max_request_body_size = self.max_body_bytes + 1  # waitress refuses this size
 
     def received(self, data: bytes) -> int:
-        """Parse received bytes; do not ask for the body of a refused request."""
+        """Parse received bytes; send no `100 Continue` for a refused request."""
         consumed = int(super().received(data[:CHUNKED_BYTES] if self.chunked else data))
         self._limit_chunk_overhead()
         if self.completed and self.error is None and self._has_lost_body():
@@ -97,7 +97,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         log_full_disk(error, method=self.command, path=self.path, request_id=name)
 
     def _allowed_bytes(self) -> int:
-        largest = largest_body(self._settings, self.command, self.path)
+        largest = max_body_bytes(self._settings, self.command, self.path)
         return largest if self._may_be_large() else min(largest, SMALL_BYTES)
 
     def _may_be_large(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from waitress.task import ErrorTask, WSGITask
 
 from api.http.bodies import SMALL_BYTES, is_upload, is_webhook
-from api.http.errors import MIMETYPE, body_hint, document
+from api.http.errors import MIMETYPE, body_hint, problem_details
 from api.security.headers import REQUEST_ID, SECURITY_HEADERS, request_id
 
 
@@ -33,7 +33,9 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]
         name = request_id(self.request.headers.get("X_REQUEST_ID"))
         hint = _body_hint(self.request) if error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else ""
         kind = getattr(error, "kind", "")
-        details = document(error.code, str(error.body), kind=kind, hint=hint, request_id=name)
+        details = problem_details(
+            error.code, str(error.body), kind=kind, hint=hint, request_id=name
+        )
         body = json.dumps(details).encode() + b"\n"
         self.status = f"{error.code} {error.reason}"
         self.response_headers += [
@@ -47,8 +49,8 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]
 
 
 def _body_hint(request: Any) -> str:  # noqa: ANN401 - a parser of waitress
-    hint = body_hint(request.largest_body)
-    if request.largest_body > SMALL_BYTES:
+    hint = body_hint(request.max_body_bytes)
+    if request.max_body_bytes > SMALL_BYTES:
         return hint
     if is_webhook(request.path):
         return f"{hint} Larger bodies require the value of WEBHOOK_TOKEN."

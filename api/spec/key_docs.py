@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from api.http.errors import MIMETYPE, document
+from api.http.errors import MIMETYPE, problem_details
 from api.security.auth import AccessRule, access_rule
 from api.spec.paths import path_of
 
@@ -41,25 +41,31 @@ _EXAMPLES = {
         "The API key is missing or not valid.",
         "key-missing",
         "This route requires an API key.",
-        "Send `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
+        (
+            "Send `Authorization: Bearer KEY` or `X-API-Key: KEY`;"
+            " create a key with `./run.sh keys new NAME --role reader`."
+        ),
     ),
     403: (
         "The role of the API key is insufficient, or the API has no keys and the client is remote.",
         "role-missing",
-        "POST /data requires the role writer, but the API key has the role reader.",
-        "`./run.sh keys new NAME --role writer` creates a key with this role.",
+        "POST /data requires the role writer; this API key has the role reader.",
+        "Create a key with that role: `./run.sh keys new NAME --role writer`.",
     ),
     413: (
         "The body exceeds the size limit.",
         "body-too-large",
-        "The body exceeds the limit of 65536 bytes.",
-        "Send a smaller body.",
+        "The request body is too large.",
+        "The body of this request may have at most 65,536 bytes.",
     ),
     421: (
         "The API has no keys and the Host is a name other than localhost.",
         "unknown-host",
-        "Without API keys, the Host must be an IP address or localhost.",
-        "`./run.sh keys new NAME --role reader` creates a key; with a key any Host is valid.",
+        "Without API keys, the Host header must be an IP address, localhost or API_HOST.",
+        (
+            "Use such an address, or create a key with `./run.sh keys new NAME --role reader`;"
+            " with keys, any host name is accepted."
+        ),
     ),
     429: (
         "Too many requests; retry after `Retry-After` seconds.",
@@ -117,7 +123,7 @@ def _errors(rule: AccessRule) -> Json:
 
 def _error(status: int) -> Json:
     description, kind, detail, hint = _EXAMPLES[status]
-    example = document(
+    example = problem_details(
         status, detail, kind=kind, hint=hint, instance="/data", request_id="5f0c954be11b3a8d"
     )
     return {

@@ -9,6 +9,7 @@ from api.http.converters import MAX_ID
 from api.schemas.service import FaultyParameter, ProblemDocument
 from api.spec import examples
 from etl.db.events import TEST_EVENTS
+from etl.model.errors import KeyConflict
 from etl.storage.documents import NAME
 
 Json = dict[str, Any]
@@ -17,7 +18,7 @@ Responses = dict[int | str, Any]
 DESCRIPTION = """HTTP access to the users, documents and objects of a bucket.
 
 Times are in UTC. Error responses are `application/problem+json` (RFC 9457) and contain a `hint`
-how to fix the problem. Unknown, repeated and empty parameters are rejected with 422."""
+on how to fix the problem. Unknown, repeated and empty parameters are rejected with 422."""
 
 _PROBLEM_REF = {"$ref": "#/components/schemas/ProblemDocument"}
 
@@ -55,88 +56,91 @@ _PATH_PARAMETERS: dict[str, Json] = {
 }
 
 _EXAMPLES: dict[int, Json] = {
-    400: errors.document(
+    400: errors.problem_details(
         400,
         "The body is not JSON: unexpected character, at line 1, column 8.",
         kind="invalid-json",
-        hint="Correct the JSON there.",
+        hint="Correct it there. NaN, Infinity, comments, byte order marks and UTF-16 are not"
+        " valid.",
         instance="/documents",
         line=1,
         column=8,
     ),
-    403: errors.document(
+    403: errors.problem_details(
         403,
         "Bucket 'processed-data' is read-only.",
         kind="read-only-bucket",
         hint="GET /objects lists the rights; the setting OBJECT_BUCKETS grants them.",
         instance="/objects/processed-data/1000.csv",
     ),
-    404: errors.document(
+    404: errors.problem_details(
         404,
         "There is no run 7.",
         kind="unknown-run",
         hint="GET /runs lists the runs.",
         instance="/runs/7",
     ),
-    406: errors.document(
+    406: errors.problem_details(
         406,
-        "The Accept header allows none of application/json, text/csv.",
+        "The Accept header allows none of the available media types: application/json, text/csv.",
         kind="not-acceptable",
         instance="/data",
         available=["application/json", "text/csv"],
     ),
-    409: errors.document(
+    409: errors.problem_details(
         409,
-        "'1000.csv/a' conflicts with an existing object.",
+        "Object '1000.csv/a' conflicts with an existing folder or object.",
         kind="key-taken",
-        hint="Choose another key: in this store, a key cannot be both an object and a folder.",
+        hint=KeyConflict.hint,
         instance="/objects/src-data/1000.csv/a",
     ),
-    411: errors.document(
+    411: errors.problem_details(
         411,
         "The request has neither a body nor a Content-Length. Nothing was stored.",
         kind="no-body",
         hint="Send the content (curl: -T FILE), or Content-Length: 0 for an empty object.",
         instance="/objects/src-data/1000.csv",
     ),
-    412: errors.document(
+    412: errors.problem_details(
         412,
-        "Object '1000.csv' already exists.",
+        "The resource already exists, with the ETag '9bb58f26192e4ba00f01e2e7b136bbd8'.",
         kind="object-exists",
-        hint="Choose another key, or omit the condition to replace the object.",
+        hint="Use another name, or omit If-None-Match to replace the resource.",
         instance="/objects/src-data/1000.csv",
     ),
-    413: errors.document(413, "The request body is too large.", instance="/documents"),
-    415: errors.document(
+    413: errors.problem_details(413, "The request body is too large.", instance="/documents"),
+    415: errors.problem_details(
         415,
         "The Content-Type of the body is 'text/plain'.",
         kind="not-json",
         hint="Send JSON with the header Content-Type: application/json.",
         instance="/documents",
     ),
-    416: errors.document(
+    416: errors.problem_details(
         416,
-        "The range is not satisfiable: the object has 66 bytes.",
+        "The requested range is beyond the end of the object, which has 66 bytes.",
         kind="range-not-satisfiable",
-        hint="Request a range within the object.",
+        hint="Request a range within the object, or omit the Range header.",
         instance="/objects/src-data/1000.csv",
     ),
-    422: errors.document(
+    422: errors.problem_details(
         422,
         "min_age must be a whole number.",
         kind="wrong-parameters",
         instance="/data",
         errors=[{"parameter": "min_age", "message": "must be a whole number"}],
     ),
-    500: errors.document(500, "The API failed because of an unexpected error.", instance="/data"),
-    501: errors.document(
+    500: errors.problem_details(
+        500, "The API failed because of an unexpected error.", instance="/data"
+    ),
+    501: errors.problem_details(
         501,
         "The object store does not support uploads with If-None-Match.",
         kind="not-supported",
-        hint="Omit If-None-Match and check with a HEAD request first.",
+        hint="Send the request without the condition, after comparing the ETag from HEAD.",
         instance="/objects/src-data/1000.csv",
     ),
-    503: errors.document(
+    503: errors.problem_details(
         503,
         "PostgreSQL is not available.",
         kind="database-unavailable",
@@ -144,9 +148,9 @@ _EXAMPLES: dict[int, Json] = {
         " reachable at DATABASE_URL.",
         instance="/data",
     ),
-    507: errors.document(
+    507: errors.problem_details(
         507,
-        "The request body could not be buffered because the disk is full. Nothing was stored.",
+        "The server's disk is full, so it could not receive the request body. Nothing was stored.",
         kind="insufficient-storage",
         instance="/objects/src-data/1000.csv",
     ),
@@ -300,9 +304,8 @@ def _problem_response(status: int) -> Json:
 
 def complete(spec: Json) -> Json:
     """Add what APIFlask does not generate: schemas of errors, full parameters, and examples."""
-    spec["tags"] = list(
-        {tag["name"]: tag for tag in spec["tags"]}.values()
-    )  # /data has two blueprints
+    tags = {tag["name"]: tag for tag in spec["tags"]}  # /data has two blueprints
+    spec["tags"] = list(tags.values())
     schemas = spec.setdefault("components", {}).setdefault("schemas", {})
     schemas["ProblemDocument"] = ProblemDocument.model_json_schema(
         ref_template="#/components/schemas/{model}"
@@ -317,23 +320,23 @@ def complete(spec: Json) -> Json:
                 operation["requestBody"]["required"] = True
             # Of method_blueprint_view keep the view: generated clients use it as the function name.
             operation["operationId"] = operation["operationId"].split("_", 2)[2]
-            operation["parameters"] = [_parameter(given) for given in operation["parameters"]]
+            operation["parameters"] = [_parameter(each) for each in operation["parameters"]]
     examples.add_missing(spec)
     return spec
 
 
-def _parameter(given: Json) -> Json:
-    if given["in"] == "path":
-        return given | {"required": True} | _PATH_PARAMETERS[given["name"]]
-    return _query_parameter(given)
+def _parameter(parameter: Json) -> Json:
+    if parameter["in"] == "path":
+        return parameter | {"required": True} | _PATH_PARAMETERS[parameter["name"]]
+    return _query_parameter(parameter)
 
 
-def _query_parameter(given: Json) -> Json:
+def _query_parameter(parameter: Json) -> Json:
     """Move the description from the schema to the parameter, and remove null from its types.
 
     Examples become part of the description, because /docs would send them as default values.
     """
-    schema = dict(given["schema"])
+    schema = dict(parameter["schema"])
     moved = {"description": schema.pop("description", "")}
     for example in schema.pop("examples", []):
         moved["description"] += f" For example `{example}`."
@@ -343,4 +346,4 @@ def _query_parameter(given: Json) -> Json:
             schema |= choice
     if schema.get("default", 0) is None:
         del schema["default"]
-    return given | moved | {"schema": schema}
+    return parameter | moved | {"schema": schema}

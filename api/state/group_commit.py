@@ -1,8 +1,8 @@
 """Group commit for webhook events: store the events of many requests in one transaction.
 
 Stores send one request per event, and a commit per request would be slow. Requests that arrive
-during a commit share the next one. Each request is answered only after its own events are
-committed, and does not fail because of another request's events.
+during a commit share the next one. The response to a request is sent only after its own events are
+committed, and events of other requests cannot make it fail.
 """
 
 from __future__ import annotations

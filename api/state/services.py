@@ -60,7 +60,7 @@ TIMEOUTS = Timeouts()
 
 
 class Probe:
-    """Runs a check that may hang in a thread of its own, one at a time."""
+    """Runs a check that may hang in a separate thread, one at a time."""
 
     def __init__(self, timeout_seconds: float) -> None:
         self.timeout_seconds = timeout_seconds
@@ -98,7 +98,7 @@ class Services:
     event_commits: GroupCommit = field(init=False)
 
     def __post_init__(self) -> None:
-        """Give events a connection of their own, so that a burst cannot block other requests."""
+        """Connect separately for events, so that a burst of them cannot block other requests."""
         self.database_probe = Probe(self.timeouts.probe)
         engine = connect(
             self.settings,

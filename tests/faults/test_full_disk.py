@@ -193,7 +193,7 @@ def test_response_on_a_full_disk_is_cut_off(server: Server, bucket: TestBucket):
         received = b"".join(iter(partial(reader.recv, 65_536), b""))
     assert len(received) < size
     (line,) = server.failures()
-    assert (line["event"], line["answer"]) == ("temporary_file_failed", "cut off")
+    assert (line["event"], line["response"]) == ("temporary_file_failed", "cut off")
     assert server.is_well()
 
 

@@ -14,8 +14,8 @@ from werkzeug.wrappers import Request
 
 from api import create_app
 from api.http import forms
-from api.http.forms import LARGEST_FIELD_BYTES, LARGEST_HEAD_BYTES, MOST_PARTS
-from api.http.object_headers import LONGEST_CONTENT_TYPE
+from api.http.forms import MAX_FIELD_BYTES, MAX_HEAD_BYTES, MAX_PARTS
+from api.http.object_headers import MAX_CONTENT_TYPE_LENGTH
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
@@ -107,8 +107,8 @@ def test_a_form_without_a_chosen_file_changes_no_user(
             [("file", "has a file name that is not UTF-8")],
         ),
         (
-            field("key", b"k" * (LARGEST_FIELD_BYTES + 1)) + file("a"),
-            [("key", f"is longer than {LARGEST_FIELD_BYTES:,} bytes")],
+            field("key", b"k" * (MAX_FIELD_BYTES + 1)) + file("a"),
+            [("key", f"is longer than {MAX_FIELD_BYTES:,} bytes")],
         ),
         (
             field("name", b"x") + file("a"),
@@ -124,7 +124,7 @@ def test_a_form_without_a_chosen_file_changes_no_user(
         ),
         (
             part('name="file"; filename="a"', b"x", b"Content-Type: text/" + b"x" * 251),
-            [("Content-Type", f"is longer than {LONGEST_CONTENT_TYPE} bytes")],
+            [("Content-Type", f"is longer than {MAX_CONTENT_TYPE_LENGTH} bytes")],
         ),
         (b"", [("file", "is missing: send at least one file")]),
     ],
@@ -184,11 +184,11 @@ def test_form_with_an_invalid_boundary_is_rejected(
 def test_form_with_too_many_parts_is_rejected_with_the_limit(
     client: FlaskClient, source: str, bucket: TestBucket
 ):
-    body = b"".join(file(f"{number}") for number in range(MOST_PARTS + 1)) + END
+    body = b"".join(file(f"{number}") for number in range(MAX_PARTS + 1)) + END
     answer = problem_of(send(client, source, body), 413)
     assert answer["type"].endswith("form-too-large")
     assert "more than 1,000 parts" in answer["detail"]
-    long = part('name="file"; filename="a"', b"x", b"X-Long: " + b"x" * 3 * LARGEST_HEAD_BYTES)
+    long = part('name="file"; filename="a"', b"x", b"X-Long: " + b"x" * 3 * MAX_HEAD_BYTES)
     assert "65,536 bytes" in problem_of(send(client, source, long + END), 413)["detail"]
     assert bucket.keys() == []
 
@@ -197,7 +197,7 @@ def test_as_many_files_as_are_allowed_are_stored(
     client: FlaskClient, source: str, bucket: TestBucket
 ):
     """Some of them larger than a form keeps in memory."""
-    contents = {f"{n:04}": (b"%d" % n) * (1 if n % 400 else 100_000) for n in range(MOST_PARTS)}
+    contents = {f"{n:04}": (b"%d" % n) * (1 if n % 400 else 100_000) for n in range(MAX_PARTS)}
     body = b"".join(file(name, content) for name, content in contents.items())
     answer = send(client, source, body + END)
     assert answer.status_code == 201, answer.text
@@ -207,7 +207,7 @@ def test_as_many_files_as_are_allowed_are_stored(
 
 
 def test_a_put_with_a_long_content_type_names_the_limit(client: FlaskClient, source: str):
-    long = "text/" + "x" * (LONGEST_CONTENT_TYPE - 4)
+    long = "text/" + "x" * (MAX_CONTENT_TYPE_LENGTH - 4)
     answer = client.put(f"{source}/a", data=b"x", content_type=long)
     assert faults_of(answer) == [("Content-Type", "is longer than 255 bytes")]
     assert client.put(f"{source}/a", data=b"x", content_type=long[:-1]).status_code == 200

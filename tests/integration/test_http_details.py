@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import insert
 
 from api import create_app
-from api.http.object_headers import LONGEST_CONTENT_TYPE
+from api.http.object_headers import MAX_CONTENT_TYPE_LENGTH
 from etl.db.tables import run
 from etl.images.indexer import ThumbnailIndexer
 from etl.model.values import RunState, Trigger
@@ -225,11 +225,11 @@ def test_head_of_a_streamed_answer_has_no_body(settings: Settings):
 
 
 def test_a_long_content_type_is_refused_with_422(client: FlaskClient, source: str):
-    longest = "text/" + "x" * (LONGEST_CONTENT_TYPE - 5)
+    longest = "text/" + "x" * (MAX_CONTENT_TYPE_LENGTH - 5)
     headers = {f"X-Meta-{number}": "v" * 80 for number in range(22)}
     stored = client.put(f"{source}/a", data=b"x", content_type=longest, headers=headers)
     assert stored.get_json()["content_type"] == longest
-    for length in (LONGEST_CONTENT_TYPE + 1, 10_000, 60_000):
+    for length in (MAX_CONTENT_TYPE_LENGTH + 1, 10_000, 60_000):
         content_type = "text/".ljust(length, "x")
         refused = client.put(f"{source}/b", data=b"x", content_type=content_type)
         assert problem_of(refused, 422)["errors"][0]["parameter"] == "Content-Type"

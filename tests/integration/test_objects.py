@@ -22,7 +22,7 @@ from waitress.adjustments import Adjustments
 
 from api import create_app
 from api.http.bodies import SMALL_BYTES
-from api.routes import listing_stream
+from api.rows import streaming
 from api.server.parser import RequestParser
 from api.state.services import MAX_STREAMS
 from etl.db.events import MAX_BODY_BYTES as EVENT_BYTES
@@ -198,7 +198,7 @@ def test_long_listings_do_not_block_other_requests(app: APIFlask, source: str, l
 
 def test_unread_listing_is_cut_off():
     with pytest.raises(TransientError):
-        next(listing_stream.until_deadline(iter(["chunk"]), seconds=-1))
+        next(streaming.until_deadline(iter(["chunk"]), seconds=-1))
 
 
 def test_a_recursive_listing_shows_every_key_as_it_is(
@@ -613,7 +613,7 @@ def test_only_authorized_clients_may_send_a_large_body(settings: Settings):
         head = f"{method} {path} HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\n".encode()
         request = RequestParser(Adjustments(), settings=locked, keyring=keyring)
         request.parse_header(head)
-        return int(request.largest_body)
+        return int(request.max_body_bytes)
 
     assert limit("PUT", f"{source}/a") == limit("PUT", f"{source}/a/presign") == large
     assert limit("POST", source) == limit("PUT", f"{source}/a", keys[Role.ADMIN]) == large
@@ -635,7 +635,7 @@ def test_only_clients_with_the_token_may_send_many_events(settings: Settings):
         head = f"POST /minio-event HTTP/1.1\r\nHost: a\r\nAuthorization: {shown}\r\n".encode()
         request = RequestParser(Adjustments(), settings=asked, keyring=keyring)
         request.parse_header(head)
-        return int(request.largest_body)
+        return int(request.max_body_bytes)
 
     assert limit(f"Bearer {token}") == limit(token) == EVENT_BYTES
     assert limit("Bearer wrong") == limit("") == SMALL_BYTES

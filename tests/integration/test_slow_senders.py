@@ -16,7 +16,7 @@ import pytest
 from api.server import HEAD_BYTES
 from api.server.channel import ClientTimeouts
 from api.server.connections import (
-    MOST_CONNECTIONS,
+    MAX_CONNECTIONS,
     NEEDED_DESCRIPTORS,
     connections_within,
 )
@@ -360,7 +360,7 @@ def test_the_server_raises_its_limit_of_descriptors(serve: Callable[..., Serving
 
 @pytest.mark.parametrize(
     ("descriptors", "connections"),
-    [(1 << 20, MOST_CONNECTIONS), (NEEDED_DESCRIPTORS, MOST_CONNECTIONS), (1024, 384), (64, 64)],
+    [(1 << 20, MAX_CONNECTIONS), (NEEDED_DESCRIPTORS, MAX_CONNECTIONS), (1024, 384), (64, 64)],
 )
 def test_connections_leave_descriptors_for_the_rest(descriptors: int, connections: int):
     assert connections_within(descriptors) == connections
