@@ -125,6 +125,7 @@ def up_command(*, no_seed: bool) -> None:
         up(
             settings,
             console,
+            notes=local.notes(asked),  # `settings` no longer shows what is embedded
             sample=is_ours and asked.embeds_database and not no_seed,
             embeds_store=is_ours,
         )

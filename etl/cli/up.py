@@ -24,7 +24,7 @@ from etl.storage.client import ObjectStore
 from etl.storage.seed import sample_files, seed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -37,18 +37,26 @@ START_SECONDS = 30
 POLL_SECONDS = 0.1
 
 
-def up(settings: Settings, console: Console, *, sample: bool, embeds_store: bool) -> None:
+def up(
+    settings: Settings,
+    console: Console,
+    *,
+    notes: Iterable[str] = (),
+    sample: bool,
+    embeds_store: bool,
+) -> None:
     """Start scheduler and API and keep them running; first fill an empty bucket with the `sample`.
 
-    On Ctrl-C or SIGTERM it stops the children, then itself. A child that ends is restarted,
-    unless its settings are wrong. Runs that fail or are refused are reported.
+    `notes` of the embedded servers are printed first. On Ctrl-C or SIGTERM it stops the children,
+    then itself. A child that ends is restarted, unless its settings are wrong. Runs that fail or
+    are refused are reported.
 
     Raises:  ConfigurationError when `up` is already running in this LOCAL_DIR, or a child's
              settings are wrong; ServiceNotStarted when a child crashes while starting.
     """
     stopping = StopEvent()
     with _only_one_up(settings), stop_on_signals(stopping.set):
-        for note in local.notes(settings):
+        for note in notes:
             console.print(note)
         store = ObjectStore(settings)
         _fill(settings, console, store, sample=sample)

@@ -184,3 +184,12 @@ def test_lines_that_up_prints_work_as_printed(shell: Shell):
     assert '"state": "succeeded"' in said or '"state":"succeeded"' in said
     assert "WHERE retired_at IS NULL" in lines[3]
     assert "Changes in src-data arrive as events (the scheduler listens" in shell.said_by_up
+
+
+def test_up_prints_the_notes_of_the_embedded_servers(shell: Shell):
+    """Another stack may hold the usual ports; root's cluster is outside LOCAL_DIR."""
+    record = running_record((shell.folder / ".local").resolve())
+    assert record is not None
+    words = " ".join(shell.said_by_up.split())
+    assert [note for note in record.notes if " ".join(note.split()) not in words] == []
+    assert record.notes or os.getuid() != 0
