@@ -1,4 +1,4 @@
-"""List a bucket with obstore: ten times as fast as minio, but it cannot spell every key.
+"""List a bucket with obstore: ten times as fast as minio, but it changes or rejects some keys.
 
 It drops a leading or trailing slash, and fails at a control character or an empty path segment.
 """
