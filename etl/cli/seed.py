@@ -11,7 +11,7 @@ from etl.cli import render
 from etl.cli.common import CallersPath, live, print_result, progress_bar, warn
 from etl.model.errors import ConfigurationError, FilesNotUploaded
 from etl.settings import Settings, read_settings
-from etl.storage.folder import LeftOut, files_of, printable
+from etl.storage.folder import LeftOut, files_of, printable_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +55,7 @@ def _sample(settings: Settings) -> Path:
     raise ConfigurationError(
         f"No PATH is given, and {settings.s3_endpoint} is not the embedded object store.",
         hint="Name the folder or file to upload. To upload the sample: "
-        f"`./run.sh seed {printable(folder)}`; `./run.sh seed --remove-sample` removes it.",
+        f"`./run.sh seed {printable_path(folder)}`; `./run.sh seed --remove-sample` removes it.",
     )
 
 
@@ -88,7 +88,7 @@ def _remove_sample(sources: tuple[Path, ...], *, if_empty: bool) -> None:
         removed = remove_sample(ObjectStore(settings), settings)
     noun = render.counted(removed.count, "sample object")
     print_result(f"{noun} removed from {settings.source_bucket}.")
-    kept = [LeftOut(printable(key), "it differs from the sample") for key in removed.kept]
+    kept = [LeftOut(printable_path(key), "it differs from the sample") for key in removed.kept]
     _name_each("Kept", kept)
     if removed.count:
         print_result(

@@ -9,7 +9,8 @@ import click
 from rich.text import Text
 
 from etl.cli.common import database, print_json_list, print_lines, stdout_console
-from etl.cli.render import counted, printable
+from etl.cli.render import counted
+from etl.model.safe_text import printable
 from etl.runtime.program import named
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from etl.model.safe_text import safe_value
 from etl.model.values import ProblemCode
 from etl.read.csv.quoting import Scan, Tokenizer
-from etl.read.csv.safe_text import safe_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

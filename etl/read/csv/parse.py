@@ -1,7 +1,7 @@
 """Parse user CSVs into text cells, with the key and line of every row.
 
 The fast path joins plain files that share a header, so thousands of tiny files cost as much as
-one large file. All others go through the full parser, file by file. Only the form is checked:
+one large file. All others go through the full parser, file by file. Only the structure is checked:
 the encoding, the header, the number of cells, and cells that PostgreSQL cannot store.
 """
 
@@ -11,7 +11,7 @@ import json
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from etl.model.keys import user_id_of
 from etl.model.values import Problem, ProblemCode, Severity, SourceFile, SourceObject
+from etl.read.arrow import to_mask
 from etl.read.csv.collect import Block, Collector, ParsedRecord
 from etl.read.csv.dialect import KNOWN, REQUIRED, Dialect, HeaderFault, read_header
 from etl.read.csv.encoding import Decoded, decode
@@ -99,7 +100,7 @@ def _parse_joined(
     usable = [
         (place, body)
         for place, body in members
-        if is_usable(place, files[place].source.key, line, dialect, collector)
+        if accept_header(place, files[place].source.key, line, dialect, collector)
     ]
     if usable and isinstance(dialect, Dialect):
         places, bodies = zip(*usable, strict=True)
@@ -122,8 +123,8 @@ def _parse_fully(place: int, file: SourceFile, collector: Collector) -> None:
 
 def _parse_lines(place: int, key: str, decoded: Decoded, first: int, collector: Collector) -> None:
     header = decoded.lines[first].rstrip("\r\n")
-    dialect = read_header(header)
-    if is_usable(place, key, header, dialect, collector) and isinstance(dialect, Dialect):
+    dialect = accept_header(place, key, header, read_header(header), collector)
+    if dialect is not None:
         add_guessed_lines(place, decoded, collector)
         records = RecordReader(decoded.lines, first + 1, dialect)
         found = as_records(place, decoded, records)
@@ -143,7 +144,7 @@ def as_records(
     for start, cells in records:
         raw, is_decodable = decoded.lines[start], True
         if undecodable:
-            at = bisect_right(undecodable, start)  # those count from 1
+            at = bisect_right(undecodable, start)  # these numbers count from 1
             is_decodable = at == len(undecodable) or undecodable[at] > records.next_line
             if not is_decodable and undecodable[at] == start + 1:
                 raw = raw.encode("latin-1").decode("utf-8", "backslashreplace")
@@ -160,30 +161,30 @@ def add_guessed_lines(
         collector.notices.add(place, ProblemCode.GUESSED_ENCODING, numbers, first)
 
 
-def is_usable(
+def accept_header(
     place: int, key: str, header: str, dialect: Dialect | HeaderFault, collector: Collector
-) -> bool:
-    """Whether the header is usable; if not, a problem is added."""
+) -> Dialect | None:
+    """The dialect if a file with this key can use it; otherwise add a problem."""
     if isinstance(dialect, HeaderFault):
-        collector.object_problem(place, dialect.code, dialect.hint, header)
-        return False
+        collector.add_object_problem(place, dialect.code, dialect.hint, header)
+        return None
     if "user_id" not in dialect.columns and not user_id_of(key):
-        collector.object_problem(
+        collector.add_object_problem(
             place,
             ProblemCode.MISSING_COLUMN,
             "The file has no user_id column, and its name contains no user_id. "
             "Add the column, or rename the file to <user_id>.csv.",
             header,
         )
-        return False
+        return None
     if "user_id" not in dialect.columns:
         collector.without_id.add(place)
-    return True
+    return dialect
 
 
 def add_empty_file(place: int, collector: Collector) -> None:
     """Add the problem of a file without text."""
-    collector.object_problem(
+    collector.add_object_problem(
         place,
         ProblemCode.EMPTY_FILE,
         "The file is empty. Upload it again, or remove it from the bucket.",
@@ -192,7 +193,7 @@ def add_empty_file(place: int, collector: Collector) -> None:
 
 def add_undecodable(place: int, collector: Collector) -> None:
     """Add the problem of a file that no encoding fits."""
-    collector.object_problem(
+    collector.add_object_problem(
         place,
         ProblemCode.UNDECODABLE,
         "The file is not UTF-8, UTF-16 or cp1252 text. Save it as UTF-8.",
@@ -201,7 +202,7 @@ def add_undecodable(place: int, collector: Collector) -> None:
 
 def add_no_rows(place: int, collector: Collector) -> None:
     """Add the warning of a file with a valid header and no rows."""
-    collector.object_problem(
+    collector.add_object_problem(
         place,
         ProblemCode.NO_ROWS,
         "The file has a header but no rows. Add rows, or remove the file from the bucket.",
@@ -224,7 +225,7 @@ def to_extract(sources: Sequence[SourceObject], collector: Collector) -> Extract
     tables = [
         _table(_storable(block, collector), key_cells, user_ids) for block in collector.blocks()
     ]
-    rows = _in_order(pa.concat_tables([_no_rows(), *tables])).drop_columns("file")
+    rows = _in_order(pa.concat_tables([_empty_table(), *tables])).drop_columns("file")
     rejected = collector.rows_rejected
     return Extract(
         rows=rows.to_pandas(types_mapper={_TEXT: pd.StringDtype("pyarrow")}.get),
@@ -263,7 +264,7 @@ def _storable(block: Block, collector: Collector) -> Block:
 
 
 def _has_nul(_column: str, cells: pa.ChunkedArray) -> NDArray[np.bool_]:
-    return _mask(pc.match_substring(cells, "\0"))
+    return to_mask(pc.match_substring(cells, "\0"))
 
 
 def _is_too_long(column: str, cells: pa.ChunkedArray) -> NDArray[np.bool_]:
@@ -273,7 +274,7 @@ def _is_too_long(column: str, cells: pa.ChunkedArray) -> NDArray[np.bool_]:
         is_too_long = pc.greater(pc.utf8_length(cells), LONGEST_CELL_CHARACTERS)
     if column == "user_id":
         is_too_long = pc.or_(is_too_long, pc.greater(size, LONGEST_USER_ID_BYTES))
-    return _mask(is_too_long)
+    return to_mask(is_too_long)
 
 
 _CELL_HINTS = {
@@ -340,7 +341,7 @@ def _text(value: str) -> pa.Scalar:
     return pa.scalar(value, _TEXT)
 
 
-def _no_rows() -> pa.Table:
+def _empty_table() -> pa.Table:
     numbers, texts = ("file", "line"), ("key", "user_id", *REQUIRED, "extra")
     types = dict.fromkeys(numbers, pa.int64()) | dict.fromkeys(texts, _TEXT)
     order = ("file", "key", "line", "user_id", *REQUIRED, "extra")
@@ -352,8 +353,3 @@ def _in_order(table: pa.Table) -> pa.Table:
     if (np.diff(file) >= 0).all() and ((np.diff(line) > 0) | (np.diff(file) > 0)).all():
         return table
     return table.take(pa.array(np.lexsort((line, file))))
-
-
-def _mask(condition: Any) -> NDArray[np.bool_]:  # noqa: ANN401 - an Arrow array of booleans
-    mask: NDArray[np.bool_] = condition.to_numpy()
-    return mask
