@@ -268,7 +268,7 @@ def test_child_that_waits_for_the_database_is_reported_once(
     ("extra", "code", "said"),
     [
         ({"S3_ENDPOINT": "http://127.0.0.1:9"}, 75, "Connection refused"),
-        ({"S3_SECRET_KEY": "wrong"}, 2, "Check S3_ACCESS_KEY and S3_SECRET_KEY"),
+        ({"S3_SECRET_KEY": "wrong"}, 2, "Check S3_ACCESS_KEY, S3_SECRET_KEY"),
         ({"SOURCE_BUCKET": "nowhere"}, 2, "Bucket 'nowhere' does not exist"),
         ({"DATABASE_URL": "postgresql://u:p@127.0.0.1:9/d"}, 75, "Connection refused"),
         ({"LOCAL_DIR": "/dev/null"}, 2, "LOCAL_DIR=/dev/null cannot be used"),
