@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
@@ -52,6 +53,14 @@ if TYPE_CHECKING:
 # Modules that only one command needs are imported when it runs: pandas alone takes 0.4 s.
 
 log = structlog.get_logger("etl")
+
+_wait_option = partial(
+    click.option,
+    *("--wait", "wait_seconds"),
+    type=click.FloatRange(min=0),
+    default=0,
+    metavar="SECONDS",
+)
 
 
 def main() -> NoReturn:
@@ -127,14 +136,7 @@ def up_command(*, no_seed: bool) -> None:
 
 
 @commands.command("run")
-@click.option(
-    "--wait",
-    "wait_seconds",
-    type=click.FloatRange(min=0),
-    default=0,
-    metavar="SECONDS",
-    help="How long to wait for another run to end; by default 0: refused immediately.",
-)
+@_wait_option(help="How long to wait for another run to end; by default 0: refused immediately.")
 @click.option("--allow-mass-retirement", is_flag=True, help="Retire even most of all users.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def run_command(*, wait_seconds: float, allow_mass_retirement: bool, as_json: bool) -> None:
@@ -161,18 +163,9 @@ def run_command(*, wait_seconds: float, allow_mass_retirement: bool, as_json: bo
 
 @commands.command("images")
 @click.option(
-    "--again",
-    is_flag=True,
-    help="Also retry failed images and recreate missing thumbnails.",
+    "--again", is_flag=True, help="Also retry failed images and recreate missing thumbnails."
 )
-@click.option(
-    "--wait",
-    "wait_seconds",
-    type=click.FloatRange(min=0),
-    default=0,
-    metavar="SECONDS",
-    help="How long to wait for another process that processes images; by default 0.",
-)
+@_wait_option(help="How long to wait for another process that processes images; by default 0.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def images_command(*, again: bool, wait_seconds: float, as_json: bool) -> None:
     """Process pending images and create their thumbnails now.

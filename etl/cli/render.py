@@ -264,11 +264,13 @@ def no_problems(*, key: str | None, code: str | None, others: int) -> Lines:
     """No open problem matches the filters; how many others are open."""
     asked = "" if code is None else f" {code}"
     asked += "" if key is None else f" of '{printable(key)}'"
-    lines: Lines = [Text(f"No problem{asked} is open.", "green")]
-    if others:
-        verb = "is" if others == 1 else "are"
-        lines.append(_line(f"{counted(others, 'other')} {verb}: `./run.sh problems`."))
-    return lines
+    return [Text(f"No problem{asked} is open.", "green"), *others_of(others, "other", "problems")]
+
+
+def others_of(count: int, noun: str, command: str) -> Lines:
+    """How many others a command lists without filters, if there are any."""
+    verb = "is" if count == 1 else "are"
+    return [_line(f"{counted(count, noun)} {verb}: `./run.sh {command}`.")] if count else []
 
 
 def _problem(problem: Mapping[str, Any]) -> str:
