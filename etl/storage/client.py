@@ -94,8 +94,8 @@ class ObjectStore:
         """The client for single objects, with timeouts; wrap its calls in `translating`."""
         return self._minio
 
-    def client_at(self, endpoint: str | None) -> Minio:
-        """A client that only signs URLs, for another address of the store."""
+    def signing_client(self, endpoint: str | None) -> Minio:
+        """A client that signs URLs for this address of the store, or for S3_ENDPOINT."""
         return self._minio_client(READ_TIMEOUT_SECONDS, RETRIES, endpoint)
 
     def probing_client(self) -> Minio:

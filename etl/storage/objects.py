@@ -85,7 +85,7 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class PresignOptions:
     """What a presigned URL allows: its method, lifetime and response headers."""
 
     method: str
@@ -112,7 +112,7 @@ class Objects:
     def __init__(self, store: ObjectStore, settings: Settings) -> None:
         self._store = store
         self._sender = store.sender()
-        self._public = store.client_at(settings.s3_public_endpoint or settings.s3_endpoint)
+        self._signer = store.signing_client(settings.s3_public_endpoint)
         self._conditional = ConditionalWrites(store, self._sender, settings.document_bucket)
 
     def head(self, bucket: str, key: str) -> ObjectInfo | None:
@@ -252,14 +252,14 @@ class Objects:
         headers = {"Content-Type": upload.content_type, **metadata, **(conditions or {})}
         return bare_etag(self._sender.put(bucket, key, upload.content, upload.size, headers))
 
-    def presign(self, bucket: str, key: str, link: Link) -> str:
+    def presign(self, bucket: str, key: str, options: PresignOptions) -> str:
         """A URL for one operation, without credentials, at the store's public address."""
-        url: str = self._public.get_presigned_url(
-            link.method,
+        url: str = self._signer.get_presigned_url(
+            options.method,
             bucket,
             key,
-            expires=link.lifetime,
-            response_headers=dict(link.response_headers),
+            expires=options.lifetime,
+            response_headers=dict(options.response_headers),
         )
         return url
 
