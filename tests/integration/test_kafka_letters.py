@@ -109,7 +109,7 @@ def test_dead_letters_go_to_the_topic_with_reason_and_position(
     assert (nonsense.key(), nonsense.value()) == (b"src-data/a.csv", b"nonsense")
     headers = dict(nonsense.headers() or [])
     assert headers["trace"] == b"7"
-    assert b"no JSON" in headers["dead-letter-reason"]
+    assert b"not valid JSON" in headers["dead-letter-reason"]
     assert headers["dead-letter-topic"] == TOPIC.encode()
     assert dict(tombstone.headers() or [])["dead-letter-partition"] == b"2"
     assert dict(tombstone.headers() or [])["dead-letter-offset"] == b"0"

@@ -69,7 +69,7 @@ def test_docs_page_loads_nothing_from_other_hosts(client: FlaskClient):
 
 
 def test_every_route_is_documented_with_curl(client: FlaskClient):
-    words = (Path(__file__).parents[2] / "docs" / "http.md").read_text()
+    words = (Path(__file__).parents[2] / "docs" / "reference" / "http-api.md").read_text()
     for route in get(client, "/")["routes"]:
         for method in route["methods"]:
             assert f"{method} {route['path']}" in words

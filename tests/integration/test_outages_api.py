@@ -92,12 +92,9 @@ def test_tables_without_a_version_are_an_older_schema(client: FlaskClient, engin
     assert "migrate" in body["hint"]
 
 
-def test_a_query_that_takes_too_long_is_stopped(
-    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_query_that_takes_too_long_is_stopped(settings: Settings, engine: Engine):
     """Given a query that waits for a lock, when its time is up, then it fails."""
-    monkeypatch.setattr("api.STATEMENT_TIMEOUT_SECONDS", 0.2)
-    app = create_app(settings)
+    app = create_app(settings, timeouts=Timeouts(statement=0.2))
     with engine.begin() as connection:
         connection.execute(text("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"))
         body = expect_problem(app.test_client().get("/data?limit=1"), 503)

@@ -261,7 +261,7 @@ def test_the_command_claims_no_more_than_was_compared(
 ):
     bucket.user("1.csv")
     manager.run(Trigger.CLI)
-    assert "output.csv are level" in verified(settings).stdout
+    assert "output.csv are in sync" in verified(settings).stdout
     bucket.user("2.csv")
     manager.run(Trigger.EVENT)
     found = verified(settings)
