@@ -335,7 +335,7 @@ def _in_order(found: Iterator[ObjectInfo]) -> Iterator[ObjectInfo]:
 
 
 def _is_never_a_key(prefix: str) -> bool:
-    """Whether no key begins with it, because of a segment; some stores change such a prefix."""
+    """Whether it has a segment that no key can have; some stores replace such a prefix."""
     return any(segment in ("", ".", "..") for segment in prefix.split("/")[:-1])
 
 

@@ -1,4 +1,4 @@
-"""Warnings about lines that are still read: one per kind and file, however many lines have it."""
+"""Warnings about lines that are read anyway: one per code and file, for all of its lines."""
 
 from __future__ import annotations
 

@@ -65,12 +65,12 @@ def parse(files: Sequence[SourceFile]) -> Extract:
     """Parse user CSVs into text cells. Faults are returned as problems, not raised."""
     collector = Collector([file.source for file in files])
     by_header: dict[bytes, list[tuple[int, bytes]]] = defaultdict(list)
-    for place, file in enumerate(files):
+    for index, file in enumerate(files):
         plain = as_plain(file.content)
         if plain is None:
-            _parse_fully(place, file, collector)
+            _parse_fully(index, file, collector)
         else:
-            by_header[plain.header].append((place, plain.body))
+            by_header[plain.header].append((index, plain.body))
     for header, members in by_header.items():
         _parse_joined(header, members, files, collector)
     return _whole_extract(files, collector)
@@ -79,8 +79,8 @@ def parse(files: Sequence[SourceFile]) -> Extract:
 def parse_fully(files: Sequence[SourceFile]) -> Extract:
     """As `parse`, but only with the full parser: slower, and the reference for the fast path."""
     collector = Collector([file.source for file in files])
-    for place, file in enumerate(files):
-        _parse_fully(place, file, collector)
+    for index, file in enumerate(files):
+        _parse_fully(index, file, collector)
     return _whole_extract(files, collector)
 
 
@@ -98,36 +98,36 @@ def _parse_joined(
     line = header.decode()
     dialect = read_header(line)
     usable = [
-        (place, body)
-        for place, body in members
-        if accept_header(place, files[place].source.key, line, dialect, collector)
+        (index, body)
+        for index, body in members
+        if accept_header(index, files[index].source.key, line, dialect, collector)
     ]
     if usable and isinstance(dialect, Dialect):
-        places, bodies = zip(*usable, strict=True)
-        read_plain(places, bodies, dialect, collector)
+        indexes, bodies = zip(*usable, strict=True)
+        read_plain(indexes, bodies, dialect, collector)
 
 
-def _parse_fully(place: int, file: SourceFile, collector: Collector) -> None:
+def _parse_fully(index: int, file: SourceFile, collector: Collector) -> None:
     decoded = decode(file.content)
     if decoded is None:
-        add_undecodable(place, collector)
+        add_undecodable(index, collector)
         return
     first = header_line(decoded.lines)
     if first is None:
-        add_empty_file(place, collector)
+        add_empty_file(index, collector)
     elif first + 1 in decoded.undecodable:
-        add_undecodable(place, collector)
+        add_undecodable(index, collector)
     else:
-        _parse_lines(place, file.source.key, decoded, first, collector)
+        _parse_lines(index, file.source.key, decoded, first, collector)
 
 
-def _parse_lines(place: int, key: str, decoded: Decoded, first: int, collector: Collector) -> None:
+def _parse_lines(index: int, key: str, decoded: Decoded, first: int, collector: Collector) -> None:
     header = decoded.lines[first].rstrip("\r\n")
-    dialect = accept_header(place, key, header, read_header(header), collector)
+    dialect = accept_header(index, key, header, read_header(header), collector)
     if dialect is not None:
-        add_guessed_lines(place, decoded, collector)
+        add_guessed_lines(index, decoded, collector)
         records = RecordReader(decoded.lines, first + 1, dialect)
-        found = as_records(place, decoded, records)
+        found = as_records(index, decoded, records)
         collector.add_records(dialect.columns, found)
 
 
@@ -137,9 +137,9 @@ def header_line(lines: Sequence[str]) -> int | None:
 
 
 def as_records(
-    place: int, decoded: Decoded, records: RecordReader, first_line: int = 1
+    index: int, decoded: Decoded, records: RecordReader, first_line: int = 1
 ) -> Iterator[ParsedRecord]:
-    """The records of these lines; `first_line` is the number of the first line in its file."""
+    """The records of these lines of a file; `first_line` is the number of the first one in it."""
     undecodable = decoded.undecodable
     for start, cells in records:
         raw, is_decodable = decoded.lines[start], True
@@ -147,30 +147,31 @@ def as_records(
             at = bisect_right(undecodable, start)  # these numbers count from 1
             is_decodable = at == len(undecodable) or undecodable[at] > records.next_line
             if not is_decodable and undecodable[at] == start + 1:
+                # Such a line has one character per byte; show the bytes that are not UTF-8.
                 raw = raw.encode("latin-1").decode("utf-8", "backslashreplace")
-        yield ParsedRecord(place, start + first_line, raw, cells, is_decodable)
+        yield ParsedRecord(index, start + first_line, raw, cells, is_decodable)
 
 
 def add_guessed_lines(
-    place: int, decoded: Decoded, collector: Collector, first_line: int = 1
+    index: int, decoded: Decoded, collector: Collector, first_line: int = 1
 ) -> None:
     """Add a notice of the lines that were read as cp1252."""
     if decoded.guessed:
         numbers = [number - 1 + first_line for number in decoded.guessed]
         first = decoded.lines[decoded.guessed[0] - 1]
-        collector.notices.add(place, ProblemCode.GUESSED_ENCODING, numbers, first)
+        collector.notices.add(index, ProblemCode.GUESSED_ENCODING, numbers, first)
 
 
 def accept_header(
-    place: int, key: str, header: str, dialect: Dialect | HeaderFault, collector: Collector
+    index: int, key: str, header: str, dialect: Dialect | HeaderFault, collector: Collector
 ) -> Dialect | None:
     """The dialect if a file with this key can use it; otherwise add a problem."""
     if isinstance(dialect, HeaderFault):
-        collector.add_object_problem(place, dialect.code, dialect.hint, header)
+        collector.add_object_problem(index, dialect.code, dialect.hint, header)
         return None
     if "user_id" not in dialect.columns and not user_id_of(key):
         collector.add_object_problem(
-            place,
+            index,
             ProblemCode.MISSING_COLUMN,
             "The file has no user_id column, and its name contains no user_id. "
             "Add the column, or rename the file to <user_id>.csv.",
@@ -178,32 +179,32 @@ def accept_header(
         )
         return None
     if "user_id" not in dialect.columns:
-        collector.without_id.add(place)
+        collector.without_id.add(index)
     return dialect
 
 
-def add_empty_file(place: int, collector: Collector) -> None:
+def add_empty_file(index: int, collector: Collector) -> None:
     """Add the problem of a file without text."""
     collector.add_object_problem(
-        place,
+        index,
         ProblemCode.EMPTY_FILE,
         "The file is empty. Upload it again, or remove it from the bucket.",
     )
 
 
-def add_undecodable(place: int, collector: Collector) -> None:
+def add_undecodable(index: int, collector: Collector) -> None:
     """Add the problem of a file that no encoding fits."""
     collector.add_object_problem(
-        place,
+        index,
         ProblemCode.UNDECODABLE,
         "The file is not UTF-8, UTF-16 or cp1252 text. Save it as UTF-8.",
     )
 
 
-def add_no_rows(place: int, collector: Collector) -> None:
+def add_no_rows(index: int, collector: Collector) -> None:
     """Add the warning of a file with a valid header and no rows."""
     collector.add_object_problem(
-        place,
+        index,
         ProblemCode.NO_ROWS,
         "The file has a header but no rows. Add rows, or remove the file from the bucket.",
         severity=Severity.WARNING,
@@ -232,9 +233,9 @@ def to_extract(sources: Sequence[SourceObject], collector: Collector) -> Extract
         problems=sort_problems(collector.problems),
         rows_read=dict(zip(keys, collector.rows_read, strict=True)),
         rows_rejected={key: count for key, count in zip(keys, rejected, strict=True) if count},
-        more={keys[place]: counted for place, counted in collector.more.items()},
+        more={keys[index]: counted for index, counted in collector.more.items()},
         of_one_user=frozenset(
-            keys[place] for place in collector.without_id if collector.rows_read[place] > 1
+            keys[index] for index in collector.without_id if collector.rows_read[index] > 1
         ),
     )
 
@@ -245,9 +246,9 @@ def _add_files_without_rows(sources: Sequence[SourceObject], collector: Collecto
         for problem in collector.problems
         if problem.line is None and problem.severity is Severity.ERROR
     }
-    for place, source in enumerate(sources):
-        if collector.rows_read[place] == 0 and source.key not in rejected:
-            add_no_rows(place, collector)
+    for index, source in enumerate(sources):
+        if collector.rows_read[index] == 0 and source.key not in rejected:
+            add_no_rows(index, collector)
 
 
 def _storable(block: Block, collector: Collector) -> Block:
@@ -255,10 +256,10 @@ def _storable(block: Block, collector: Collector) -> Block:
     rejected: NDArray[np.bool_] = np.zeros(len(block.line), dtype=np.bool_)
     for code, find in ((ProblemCode.NUL_BYTE, _has_nul), (ProblemCode.CELL_TOO_LONG, _is_too_long)):
         others = ~rejected  # a row with a NUL is not also reported as too long
-        for place, column in enumerate(block.columns):
-            faulty = find(column, block.cells[place]) & others
+        for index, column in enumerate(block.columns):
+            faulty = find(column, block.cells[index]) & others
             if faulty.any():
-                collector.add_cell_problems(block, place, faulty, code, _CELL_HINTS[code])
+                collector.add_cell_problems(block, index, faulty, code, _CELL_HINTS[code])
                 rejected |= faulty
     return collector.reject_rows(block, rejected) if rejected.any() else block
 
@@ -287,13 +288,13 @@ _CELL_HINTS = {
 
 def _table(block: Block, keys: pa.Array, user_ids: pa.Array) -> pa.Table:
     cells = dict(zip(block.columns, block.cells, strict=True))
-    place = pa.array(block.file)
+    files = pa.array(block.file)
     return pa.table(
         {
-            "file": place,
-            "key": keys.take(place),
+            "file": files,
+            "key": keys.take(files),
             "line": block.line,
-            "user_id": cells["user_id"] if "user_id" in cells else user_ids.take(place),
+            "user_id": cells["user_id"] if "user_id" in cells else user_ids.take(files),
             **{name: cells[name] for name in REQUIRED},
             "extra": _extra(block),
         }
