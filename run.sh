@@ -1,5 +1,5 @@
 #!/bin/sh
-# Bucketline's launcher: `./run.sh COMMAND [ARGUMENTS]` is `python -m etl COMMAND …` in an
+# Bucketline's launcher: `./run.sh COMMAND [ARGUMENTS]` is `python -m etl COMMAND …` in a
 # virtual environment, `.venv`, which it creates on first use and when a lock file has changed.
 # It needs only python3 >= 3.11 with pip.
 

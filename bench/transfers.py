@@ -14,7 +14,7 @@ from bench.memory import NO_PROC
 from bench.readers import serving
 from bench.stack import api_key, bulk_store
 from etl.storage.client import ObjectStore
-from etl.storage.objects import Link, Objects
+from etl.storage.objects import Objects, PresignOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,7 +105,9 @@ class Transfers:
         )
 
     def _direct(self, method: str) -> str:
-        return self._objects.presign(self._settings.source_bucket, KEY, Link(method, LIFETIME))
+        return self._objects.presign(
+            self._settings.source_bucket, KEY, PresignOptions(method, LIFETIME)
+        )
 
     def _put(self, url: str, megabytes: int) -> float:
         headers = {"Content-Length": str(megabytes * len(BLOCK))} | self._key(url)

@@ -28,7 +28,7 @@ from api.spec import openapi
 from api.state.services import services
 from etl.model.errors import InvalidKey, KeyConflict, ObjectChanged
 from etl.model.roles import Role
-from etl.storage.objects import Link, ObjectInfo, Objects, Upload
+from etl.storage.objects import ObjectInfo, Objects, PresignOptions, Upload
 
 bp = APIBlueprint("objects", __name__, tag="Objects")
 
@@ -278,9 +278,9 @@ def presign_object(
     _allow(bucket, "w" if is_put else "r")
     object_keys.check(key, is_put=is_put)
     lifetime = timedelta(seconds=json_data.expires_seconds)
-    link = Link(json_data.method, lifetime, json_data.s3_headers)
+    options = PresignOptions(json_data.method, lifetime, json_data.s3_headers)
     expires_at = datetime.now(UTC).replace(microsecond=0) + lifetime
-    url = _objects().presign(bucket, key, link)
+    url = _objects().presign(bucket, key, options)
     return {"url": url, "method": json_data.method, "expires_at": expires_at}
 
 

@@ -12,7 +12,7 @@ from api.state.services import services
 from etl.db.tables import image, source_object, thumbnail, users
 from etl.model.errors import ConfigurationError
 from etl.model.values import ImageState
-from etl.storage.objects import Link
+from etl.storage.objects import PresignOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,4 +110,4 @@ def _url(objects: Objects | None, bucket: str, key: str, headers: Mapping[str, s
     if objects is None:
         return None
     overrides = {f"response-{name.lower()}": value for name, value in headers.items()}
-    return objects.presign(bucket, key, Link("GET", URL_LIFETIME, overrides))
+    return objects.presign(bucket, key, PresignOptions("GET", URL_LIFETIME, overrides))

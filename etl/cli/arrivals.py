@@ -1,4 +1,4 @@
-"""How `up` learns of changes in the source bucket: it sets up events and reports the result."""
+"""Set up the events by which `up` learns of changes in the source bucket, and report how."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Arrivals:
         return ways
 
 
-def arrange(settings: Settings, store: ObjectStore, *, is_ours: bool) -> Arrivals:
-    """Subscribe EVENT_ARNS, and find out whether the store supports listening.
+def set_up_events(settings: Settings, store: ObjectStore, *, is_ours: bool) -> Arrivals:
+    """Subscribe EVENT_ARNS, and check whether the store supports listening.
 
     Missing support is a warning, not an error. The embedded store (`is_ours`) supports listening.
     """

@@ -69,8 +69,8 @@ class CallersPath(click.Path):
 
 
 @contextmanager
-def live(*, quiet: bool = True, uses_store: bool = True) -> Iterator[Settings]:
-    """The settings of a stack that is up, with its tables, while the block runs.
+def running_stack(*, quiet: bool = True, uses_store: bool = True) -> Iterator[Settings]:
+    """Start or join the stack, with its tables, while the block runs; yield its settings.
 
     The buckets are created only for a command that `uses_store`.
     """
@@ -89,9 +89,9 @@ def live(*, quiet: bool = True, uses_store: bool = True) -> Iterator[Settings]:
 
 
 def print_result(sentence: str) -> None:
-    """Print a command's result to standard output; as a JSON line if a collector reads the logs.
+    """Print a command's result to standard output, as a JSON line if a collector reads the logs.
 
-    Commands that prepare a deployment run in containers, next to the services.
+    Then the command runs in a container, where its output is part of the logs.
     """
     shown = named(sentence)
     click.echo(json_line(shown) if wants_json() else shown)
@@ -120,10 +120,10 @@ def progress_bar(*, hidden: bool = False) -> Iterator[Progress]:
 
 @contextmanager
 def database() -> Iterator[tuple[Settings, Connection]]:
-    """The settings of a stack that is up while the block runs, and a database connection."""
+    """The settings of a running stack, and a connection to its database."""
     from etl.db.engine import connect, translating
 
-    with live(uses_store=False) as settings:
+    with running_stack(uses_store=False) as settings:
         engine = connect(settings)
         with translating(), engine.connect() as connection:
             yield settings, connection
@@ -171,7 +171,7 @@ def _as_json(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """A value for which JSON has no type: a time as 2026-01-02T03:04:05Z, others as text."""
+    """Convert a value that JSON has no type for: a time as 2026-01-02T03:04:05Z, others as text."""
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     if isinstance(value, datetime):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from etl.cli import render
-from etl.cli.common import InOrder, live, print_report, print_result, stdout_console
+from etl.cli.common import InOrder, print_report, print_result, running_stack, stdout_console
 from etl.model.errors import ConfigurationError
 
-# Each command imports what only it needs when it runs.
+# Modules that only one command needs are imported when it runs.
 
 
 @click.group("events", cls=InOrder)
@@ -39,7 +39,7 @@ def subscribe_command(*, arns: tuple[str, ...], prefix: str, suffix: str) -> Non
     from etl.storage.client import ObjectStore
     from etl.storage.notifications import subscribe, wanted
 
-    with live() as settings:
+    with running_stack() as settings:
         asked = wanted(arns or settings.arns, prefix=prefix, suffix=suffix)
         if not asked:
             raise ConfigurationError(
@@ -60,7 +60,7 @@ def subscriptions_command(*, as_json: bool) -> None:
     from etl.storage.client import ObjectStore
     from etl.storage.notifications import subscriptions
 
-    with live() as settings:
+    with running_stack() as settings:
         found = subscriptions(ObjectStore(settings), settings.source_bucket)
     print_report(
         found,
@@ -77,7 +77,7 @@ def unsubscribe_command(*, arns: tuple[str, ...]) -> None:
     from etl.storage.client import ObjectStore
     from etl.storage.notifications import unsubscribe
 
-    with live() as settings:
+    with running_stack() as settings:
         removed = unsubscribe(ObjectStore(settings), settings.source_bucket, arns)
     print_result(f"{render.counted(len(removed), 'subscription')} removed.")
 
@@ -89,7 +89,7 @@ def listen_command(*, prefix: str, suffix: str) -> None:
     """Listen to the store until Ctrl-C, for stores that cannot send notifications to us."""
     from etl.services.listener import listen
 
-    with live(quiet=False) as settings:
+    with running_stack(quiet=False) as settings:
         listen(settings, prefix=prefix, suffix=suffix)
 
 
@@ -101,5 +101,5 @@ def events_kafka_command() -> None:
     require_client()
     from etl.services.kafka.consumer import consume
 
-    with live(quiet=False) as settings:
+    with running_stack(quiet=False) as settings:
         consume(settings)

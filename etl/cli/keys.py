@@ -36,9 +36,9 @@ def keys_command() -> None:
 )
 @click.option("--only-show", is_flag=True, help="Print key and API_KEYS entry; save neither.")
 def new_command(name: str, role: str, *, only_show: bool) -> None:
-    """Create a key and print it, this once.
+    """Create a key and print it; it is not shown again.
 
-    Standard output gets only the key, standard error the entry that is stored.
+    Standard output contains only the key, standard error the stored entry.
     """
     settings = read_settings()
     key = new_key()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
@@ -22,13 +23,13 @@ from etl.cli.common import (
     InOrder,
     console,
     database,
-    live,
     print_json,
     print_json_list,
     print_lines,
     print_report,
     print_result,
     progress_bar,
+    running_stack,
     stdout_console,
     warn,
 )
@@ -49,9 +50,17 @@ from etl.settings.typos import read_misspellings
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Each command imports what only it needs when it runs: pandas alone takes 0.4 s.
+# Modules that only one command needs are imported when it runs: pandas alone takes 0.4 s.
 
 log = structlog.get_logger("etl")
+
+_wait_option = partial(
+    click.option,
+    *("--wait", "wait_seconds"),
+    type=click.FloatRange(min=0),
+    default=0,
+    metavar="SECONDS",
+)
 
 
 def main() -> NoReturn:
@@ -119,27 +128,16 @@ def up_command(*, no_seed: bool) -> None:
     """
     from etl.cli.up import up
 
-    asked = read_settings()
-    is_ours = asked.embeds_object_store
-    with live() as settings:
-        up(
-            settings,
-            console,
-            notes=local.notes(asked),  # `settings` no longer shows what is embedded
-            sample=is_ours and asked.embeds_database and not no_seed,
-            embeds_store=is_ours,
-        )
+    given = read_settings()  # the running stack's settings contain the embedded addresses
+    embeds_store = given.embeds_object_store
+    sample = embeds_store and given.embeds_database and not no_seed
+    with running_stack() as settings:
+        notes = local.notes(given)
+        up(settings, console, notes=notes, sample=sample, embeds_store=embeds_store)
 
 
 @commands.command("run")
-@click.option(
-    "--wait",
-    "wait_seconds",
-    type=click.FloatRange(min=0),
-    default=0,
-    metavar="SECONDS",
-    help="How long to wait for another run to end; by default 0: refused immediately.",
-)
+@_wait_option(help="How long to wait for another run to end; by default 0: refused immediately.")
 @click.option("--allow-mass-retirement", is_flag=True, help="Retire even most of all users.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def run_command(*, wait_seconds: float, allow_mass_retirement: bool, as_json: bool) -> None:
@@ -147,7 +145,7 @@ def run_command(*, wait_seconds: float, allow_mass_retirement: bool, as_json: bo
     from etl.cli.status import images_waiting
     from etl.sync.manager import DataManager
 
-    with live() as settings, progress_bar(hidden=as_json) as bar:
+    with running_stack() as settings, progress_bar(hidden=as_json) as bar:
         tasks = {step: bar.add_task(step, total=None) for step in ("list", "read")}
         manager = DataManager(
             settings, progress=lambda step, done: bar.update(tasks[step], completed=done)
@@ -166,18 +164,9 @@ def run_command(*, wait_seconds: float, allow_mass_retirement: bool, as_json: bo
 
 @commands.command("images")
 @click.option(
-    "--again",
-    is_flag=True,
-    help="Also retry failed images and recreate missing thumbnails.",
+    "--again", is_flag=True, help="Also retry failed images and recreate missing thumbnails."
 )
-@click.option(
-    "--wait",
-    "wait_seconds",
-    type=click.FloatRange(min=0),
-    default=0,
-    metavar="SECONDS",
-    help="How long to wait for another process that processes images; by default 0.",
-)
+@_wait_option(help="How long to wait for another process that processes images; by default 0.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def images_command(*, again: bool, wait_seconds: float, as_json: bool) -> None:
     """Process pending images and create their thumbnails now.
@@ -186,7 +175,7 @@ def images_command(*, again: bool, wait_seconds: float, as_json: bool) -> None:
     """
     from etl.images.indexer import ThumbnailIndexer
 
-    with live() as settings:
+    with running_stack() as settings:
         done = ThumbnailIndexer(settings).run(again=again, wait_seconds=wait_seconds)
     print_report(done, render.index_report, as_json=as_json, to=console)
 
@@ -252,7 +241,7 @@ def verify_command(*, as_json: bool) -> None:
     from etl.verify import verify
 
     notices: list[str] = []
-    with live() as settings, progress_bar(hidden=as_json) as bar:
+    with running_stack() as settings, progress_bar(hidden=as_json) as bar:
         task = bar.add_task("verify", total=None)
         engine = connect(settings)
         differences = verify(
@@ -316,7 +305,7 @@ def schedule_command() -> None:
     from etl.services.scheduler import schedule
 
     import_module("etl.sync.stream")  # now, so that the first change does not wait for pandas
-    with live(quiet=False) as settings:
+    with running_stack(quiet=False) as settings:
         schedule(settings)
 
 
@@ -334,7 +323,7 @@ def serve_command(*, url_file: Path | None) -> None:
         if url_file is not None:
             _write_url(url_file, url)
 
-    with live(quiet=False) as settings:
+    with running_stack(quiet=False) as settings:
         serve(settings, announce=announce)
 
 

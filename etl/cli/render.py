@@ -1,7 +1,6 @@
 """What the commands print: each function returns the lines of one report.
 
-The functions print nothing themselves. `common.print_report` prints the same value as JSON or as
-the lines made here.
+`common.print_report` prints a report as these lines or as JSON.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from etl.model.safe_text import printable
 from etl.model.values import RunReport, RunState
 from etl.runtime.program import named, program
 from etl.settings.database_url import for_libpq
@@ -43,13 +43,6 @@ def iso(moment: datetime) -> str:
 def counted(count: int, noun: str) -> str:
     """`1 object`, `2 objects`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def printable(text: str) -> str:
-    """The text with escapes for characters that could forge a line or move the cursor."""
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
-    )
 
 
 def _line(text: str, style: str = "") -> Text:
@@ -106,10 +99,9 @@ def _step_timings(run: RunReport) -> Table:
     total = sum(run.step_seconds.values()) or 1
     for name in sorted(run.step_seconds, key=_position):
         seconds, rows = run.step_seconds[name], run.step_rows.get(name, 0)
+        share, count = f"{seconds / total:.0%}", f"{rows:,}" if rows else ""
         rate = f"{rows / seconds:,.0f}" if rows and seconds else ""
-        table.add_row(
-            f"  {name}", f"{seconds:.3f}", f"{seconds / total:.0%}", f"{rows:,}" * bool(rows), rate
-        )
+        table.add_row(f"  {name}", f"{seconds:.3f}", share, count, rate)
     return table
 
 
@@ -136,9 +128,8 @@ def _duration(run: RunReport) -> str:
 
 
 def _problem_count(count: int) -> Lines:
-    return [_line(f"  problems {count} (`./run.sh problems` explains each)", "yellow")] * bool(
-        count
-    )
+    line = f"  problems {count} (`./run.sh problems` explains each)"
+    return [_line(line, "yellow")] if count else []
 
 
 # -- images
@@ -273,11 +264,13 @@ def no_problems(*, key: str | None, code: str | None, others: int) -> Lines:
     """No open problem matches the filters; how many others are open."""
     asked = "" if code is None else f" {code}"
     asked += "" if key is None else f" of '{printable(key)}'"
-    lines: Lines = [Text(f"No problem{asked} is open.", "green")]
-    if others:
-        verb = "is" if others == 1 else "are"
-        lines.append(_line(f"{counted(others, 'other')} {verb}: `./run.sh problems`."))
-    return lines
+    return [Text(f"No problem{asked} is open.", "green"), *others_of(others, "other", "problems")]
+
+
+def others_of(count: int, noun: str, command: str) -> Lines:
+    """How many others a command lists without filters, if there are any."""
+    verb = "is" if count == 1 else "are"
+    return [_line(f"{counted(count, noun)} {verb}: `./run.sh {command}`.")] if count else []
 
 
 def _problem(problem: Mapping[str, Any]) -> str:

@@ -61,7 +61,7 @@ class RunNews:
         self._last_error: str | None = None
 
     def lines(self, runs: Iterable[RunRow], now: datetime) -> list[str]:
-        """A line for each run that has failed since the last call, and for one that waits long.
+        """A line for each run that failed since the last call, and for one that has waited long.
 
         The same failure is reported once in a row, because a run that is retried repeats it.
         """
@@ -129,7 +129,7 @@ class RunWatch:
             return runs, database_now(connection)
 
 
-def first_run(
+def await_first_run(
     engine: Engine,
     since: datetime,
     *,
@@ -137,10 +137,10 @@ def first_run(
     meanwhile: Callable[[], object],
     slow: Callable[[], object],
 ) -> RunReport | None:
-    """The first full run that ends after `since`; waits for it.
+    """Wait for the first full run that ends after `since`, and return its report.
 
-    None when stopped or out of time before. An outage is waited out, because ended services are
-    being restarted. `slow` is called once if the run takes longer than SLOW_SECONDS.
+    None when stopped or out of time before. An outage does not end the wait, because ended
+    services are restarted. `slow` is called once if the run takes longer than SLOW_SECONDS.
     """
     began = time.monotonic()
     is_slow = False

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from etl.cli import render
-from etl.cli.common import CallersPath, live, print_result, progress_bar, warn
+from etl.cli.common import CallersPath, print_result, progress_bar, running_stack, warn
 from etl.model.errors import ConfigurationError, FilesNotUploaded
 from etl.settings import Settings, read_settings
-from etl.storage.folder import LeftOut, files_of, printable
+from etl.storage.folder import LeftOut, files_of, printable_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 
-# Each command imports what only it needs when it runs.
+# Modules that only one command needs are imported when it runs.
 
 
 @click.command("seed")
@@ -55,7 +55,7 @@ def _sample(settings: Settings) -> Path:
     raise ConfigurationError(
         f"No PATH is given, and {settings.s3_endpoint} is not the embedded object store.",
         hint="Name the folder or file to upload. To upload the sample: "
-        f"`./run.sh seed {printable(folder)}`; `./run.sh seed --remove-sample` removes it.",
+        f"`./run.sh seed {printable_path(folder)}`; `./run.sh seed --remove-sample` removes it.",
     )
 
 
@@ -63,7 +63,7 @@ def _upload(found: LocalFiles, *, if_empty: bool) -> None:
     from etl.storage.client import ObjectStore
     from etl.storage.seed import seed
 
-    with live() as settings, progress_bar() as bar:
+    with running_stack() as settings, progress_bar() as bar:
         store, bucket = ObjectStore(settings), settings.source_bucket
         if if_empty and not store.is_empty(bucket):
             print_result(f"{bucket} is not empty; nothing was uploaded.")
@@ -84,11 +84,11 @@ def _remove_sample(sources: tuple[Path, ...], *, if_empty: bool) -> None:
 
     if sources or if_empty:
         raise click.UsageError("--remove-sample takes neither a PATH nor --if-empty.")
-    with live() as settings:
+    with running_stack() as settings:
         removed = remove_sample(ObjectStore(settings), settings)
     noun = render.counted(removed.count, "sample object")
     print_result(f"{noun} removed from {settings.source_bucket}.")
-    kept = [LeftOut(printable(key), "it differs from the sample") for key in removed.kept]
+    kept = [LeftOut(printable_path(key), "it differs from the sample") for key in removed.kept]
     _name_each("Kept", kept)
     if removed.count:
         print_result(

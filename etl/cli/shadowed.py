@@ -9,8 +9,8 @@ import click
 from rich.text import Text
 
 from etl.cli.common import database, print_json_list, print_lines, stdout_console
-from etl.cli.render import counted, printable
-from etl.runtime.program import named
+from etl.cli.render import others_of
+from etl.model.safe_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,8 +69,5 @@ def no_rows(*, key: str | None, user_id: str | None, others: int) -> Lines:
     """No shadowed row matches the filters; how many others there are."""
     asked = "" if user_id is None else f" of user '{printable(user_id)}'"
     asked += "" if key is None else f" in '{printable(key)}'"
-    lines: Lines = [Text(f"No row{asked} is shadowed.", "green")]
-    if others:
-        verb = "is" if others == 1 else "are"
-        lines.append(Text(named(f"{counted(others, 'other row')} {verb}: `./run.sh shadowed`.")))
-    return lines
+    none = Text(f"No row{asked} is shadowed.", "green")
+    return [none, *others_of(others, "other row", "shadowed")]

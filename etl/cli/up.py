@@ -10,10 +10,10 @@ from sqlalchemy import Engine, text
 
 from etl import local
 from etl.cli import render
-from etl.cli.arrivals import arrange
+from etl.cli.arrivals import set_up_events
 from etl.cli.children import Children
 from etl.cli.common import print_lines
-from etl.cli.run_watch import first_run, watching_runs
+from etl.cli.run_watch import await_first_run, watching_runs
 from etl.db.engine import connect, translating
 from etl.model.errors import ConfigurationError
 from etl.runtime.files import check_writable
@@ -60,16 +60,16 @@ def up(
             console.print(note)
         store = ObjectStore(settings)
         _fill(settings, console, store, sample=sample)
-        arrivals = arrange(settings, store, is_ours=embeds_store)
+        arrivals = set_up_events(settings, store, is_ours=embeds_store)
         for warning in arrivals.warnings:
             _warn(console, warning)
         children = Children(settings.local_dir)
         try:
-            parts = _Parts(settings, console, children, stopping)
-            _start(parts, arrivals)
+            context = _Context(settings, console, children, stopping)
+            _start(context, arrivals)
             with watching_runs(settings, lambda line: _warn(console, line)):
                 while not stopping.wait(POLL_SECONDS):
-                    parts.restart_ended()
+                    context.restart_ended()
         finally:
             console.print("Stopping …")
             children.stop()
@@ -93,7 +93,7 @@ def _warn(console: Console, line: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
+class _Context:
     """The values shared by the steps of `up`."""
 
     settings: Settings
@@ -105,42 +105,42 @@ class _Parts:
         self.children.restart_ended(lambda line: _warn(self.console, line), starting=starting)
 
 
-def _start(parts: _Parts, arrivals: Arrivals) -> None:
-    engine = connect(parts.settings)
+def _start(context: _Context, arrivals: Arrivals) -> None:
+    engine = connect(context.settings)
     started = _database_now(engine)
-    url_file = parts.settings.local_dir / "api.url"
+    url_file = context.settings.local_dir / "api.url"
     url_file.unlink(missing_ok=True)
-    parts.children.start("scheduler", "schedule")
-    parts.children.start("api", "serve", "--url-file", str(url_file.resolve()))
-    url = _await_url(parts, url_file)
+    context.children.start("scheduler", "schedule")
+    context.children.start("api", "serve", "--url-file", str(url_file.resolve()))
+    url = _await_url(context, url_file)
     if url is not None:
-        _announce(parts, url, arrivals)
-        _await_first_run(parts, engine, started, url)
+        _announce(context, url, arrivals)
+        _report_first_run(context, engine, started, url)
     engine.dispose()
 
 
-def _announce(parts: _Parts, url: str, arrivals: Arrivals) -> None:
-    settings, console = parts.settings, parts.console
+def _announce(context: _Context, url: str, arrivals: Arrivals) -> None:
+    settings, console = context.settings, context.console
     if not url.endswith(f":{settings.api_port}"):
         console.print(f"Port {settings.api_port} is taken; the API is at {url}.")
     console.print(arrivals.sentence(settings, url), markup=False, soft_wrap=True)
 
 
-def _await_first_run(parts: _Parts, engine: Engine, started: datetime, url: str) -> None:
-    report = first_run(
+def _report_first_run(context: _Context, engine: Engine, started: datetime, url: str) -> None:
+    report = await_first_run(
         engine,
         started,
-        is_stopped=parts.stopping.is_set,
-        meanwhile=parts.restart_ended,
-        slow=lambda: parts.console.print(
+        is_stopped=context.stopping.is_set,
+        meanwhile=context.restart_ended,
+        slow=lambda: context.console.print(
             f"The API is at {url}. The first run has not finished yet; see `{program()} status`.",
             soft_wrap=True,
         ),
     )
     if report is not None:
-        print_lines(parts.console, render.report(report))
-    if not parts.stopping.is_set():
-        print_lines(parts.console, render.welcome(parts.settings, url))
+        print_lines(context.console, render.report(report))
+    if not context.stopping.is_set():
+        print_lines(context.console, render.welcome(context.settings, url))
 
 
 @contextmanager
@@ -163,16 +163,16 @@ def _lock_file(local_dir: Path) -> FileLock:
         raise local.unusable(local_dir, error) from error
 
 
-def _await_url(parts: _Parts, url_file: Path) -> str | None:
+def _await_url(context: _Context, url_file: Path) -> str | None:
     """The API's URL as soon as it listens; None when `up` was stopped before."""
-    while not parts.stopping.wait(POLL_SECONDS):
-        parts.restart_ended(starting=True)
+    while not context.stopping.wait(POLL_SECONDS):
+        context.restart_ended(starting=True)
         if url_file.exists():
             return url_file.read_text("utf-8").strip()
-        if parts.children.is_overdue("api", START_SECONDS):
+        if context.children.is_overdue("api", START_SECONDS):
             raise ConfigurationError(
                 f"The API did not start listening within {START_SECONDS} s.",
-                hint=f"See {parts.children.log('api')}.",
+                hint=f"See {context.children.log('api')}.",
             )
     return None
 

@@ -3,10 +3,9 @@
 EtlError
 ├─ TransientError        retry with back-off: ObjectStoreUnavailable, DatabaseUnavailable,
 │                        KafkaUnavailable
-├─ SourceError           quarantine this object and continue: UnreadableObject, WrongColumns;
-│                        read it again: ObjectChanged, Undecodable; put it
-│                        elsewhere: ObjectExists, KeyConflict, InvalidKey; upload it again:
-│                        FilesNotUploaded
+├─ SourceError           quarantine this object and continue: UnreadableObject,
+│                        Undecodable; read it again: ObjectChanged; choose another key:
+│                        ObjectExists, KeyConflict, InvalidKey; upload it again: FilesNotUploaded
 ├─ RunRefused            nothing was changed: RunAlreadyActive, ImageWorkerBusy, MassRetirement,
 │                        ListingOutOfOrder
 ├─ WrongEvent            a message that is not a bucket notification; nothing was stored
@@ -89,15 +88,11 @@ class SourceError(EtlError):
 
 
 class UnreadableObject(SourceError):
-    """The store denies access to this object, or its bytes are not text."""
-
-
-class WrongColumns(SourceError):
-    """The header of a CSV lacks required columns or is otherwise invalid."""
+    """The store denies access to this object, or it is replaced whenever it is read."""
 
 
 class ObjectExists(SourceError):
-    """An object exists already under a key that was to be created."""
+    """An object with the key of a new object exists already."""
 
     hint = "Choose another key, or replace the object without the condition."
 

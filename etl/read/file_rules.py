@@ -27,7 +27,7 @@ _TWO_MONTHS_MS = 59 * DAY_MS  # January and February 1970
 _VALUE_COLUMNS = ("first_name", "last_name", "birthts", "extra")
 
 
-def differing(rows: pd.DataFrame, keys: Collection[str]) -> set[str]:
+def keys_with_differing_rows(rows: pd.DataFrame, keys: Collection[str]) -> set[str]:
     """The object keys that have at least two rows with different values."""
     if not keys:
         return set()
@@ -42,7 +42,7 @@ def differing(rows: pd.DataFrame, keys: Collection[str]) -> set[str]:
     return set(rows["key"][is_next & differs].tolist())
 
 
-def without(rows: pd.DataFrame, keys: Collection[str]) -> pd.DataFrame:
+def without_keys(rows: pd.DataFrame, keys: Collection[str]) -> pd.DataFrame:
     """The rows of all other object keys."""
     return rows[~rows["key"].isin(keys)].reset_index(drop=True) if keys else rows
 
@@ -156,7 +156,7 @@ class ProblemLimit:
         return [Problem(ProblemCode.MORE_PROBLEMS, key, etag, hint)]
 
 
-def limited(
+def limit_problems(
     problems: list[Problem], more: Mapping[str, Counter[ProblemCode]], etags: Mapping[str, str]
 ) -> list[Problem]:
     """The problems to store for many objects, sorted."""

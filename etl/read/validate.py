@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl.model.dates import DAY_MS, EPOCH
+from etl.model.safe_text import safe_value
 from etl.model.values import Problem, ProblemCode
 from etl.read.arrow import to_mask
 from etl.read.birthts import SAFE_DIGITS, hint_for, read_birthts
 from etl.read.csv import MOST_PROBLEMS, first_of_each, sort_problems
-from etl.read.csv.safe_text import safe_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Thread pools that work on many items, and the only place to change to run work elsewhere."""
+"""Thread pools that work on many items. To run work elsewhere, change only this module."""
 
 from __future__ import annotations
 

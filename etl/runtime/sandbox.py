@@ -89,7 +89,7 @@ class Sandbox(Generic[Result]):
         """The function's result for these bytes; waits for an idle process.
 
         A call that ends its process is retried once in a new one, because the cause may be
-        another: a kill from outside, or memory that earlier calls had fragmented.
+        another: a kill by another process, or memory that earlier calls had fragmented.
 
         Raises:  Crashed, OutOfTime, OutOfMemory; ConfigurationError when no process starts.
         """
@@ -135,9 +135,8 @@ class _Worker(Generic[Result]):
             self._process.start()
         theirs.close()
         try:
-            self._receive(
-                START_SECONDS
-            )  # so that its imports do not count in the first call's time
+            # Wait here, so that its imports do not count in the first call's time.
+            self._receive(START_SECONDS)
         except WorkFailed as error:  # before any call, so no bytes can be the cause
             raise ConfigurationError(
                 f"A process that decodes images did not start: {error}.",

@@ -78,7 +78,7 @@ def _escaped(rest: str) -> str:
 
 
 def _has_bare_at(rest: str) -> bool:
-    """Whether the password may contain an unescaped @, so that it may end at another @.
+    """Whether there is more than one @, so that the end of the password is not certain.
 
     A user may be called ann@example.com. The text after ? is a query if it has a query's form.
     """

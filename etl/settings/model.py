@@ -240,11 +240,19 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def _origins_are_exact(cls, value: str | None) -> str | None:
-        for origin in (value or "").split(","):
-            if value is not None and not re.fullmatch(_ORIGIN, origin.strip()):
+        for origin in () if value is None else value.split(","):
+            if not re.fullmatch(_ORIGIN, origin.strip()):
                 raise ValueError(
                     "write scheme, host and port of each, such as https://app.example.com"
                 )
+        return value
+
+    @field_validator("object_buckets")
+    @classmethod
+    def _object_buckets_have_rights(cls, value: str | None) -> str | None:
+        for entry in value.split(",") if value else ():
+            if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]:(r|rw)", entry.strip()):
+                raise ValueError("write bucket:r or bucket:rw, comma-separated")
         return value
 
     @property
@@ -265,15 +273,7 @@ class Settings(BaseSettings):
     @property
     def allowed_origins(self) -> frozenset[str]:
         """The origins of CORS_ORIGINS."""
-        return frozenset(part.strip() for part in (self.cors_origins or "").split(",")) - {""}
-
-    @field_validator("object_buckets")
-    @classmethod
-    def _object_buckets_have_rights(cls, value: str | None) -> str | None:
-        for entry in (value or "").split(",") if value else ():
-            if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]:(r|rw)", entry.strip()):
-                raise ValueError("write bucket:r or bucket:rw, comma-separated")
-        return value
+        return frozenset(listed(self.cors_origins or ""))
 
     @property
     def object_rights(self) -> dict[str, str]:

@@ -123,5 +123,5 @@ Sizes = Annotated[tuple[int, ...], NoDecode, BeforeValidator(parse_sizes)]
 
 
 def listed(text: str) -> list[str]:
-    """The comma-separated parts."""
+    """The nonblank parts of comma-separated text."""
     return [part.strip() for part in text.split(",") if part.strip()]

@@ -1,4 +1,4 @@
-"""List a bucket with obstore: ten times as fast as minio, but it cannot spell every key.
+"""List a bucket with obstore: ten times as fast as minio, but it changes or rejects some keys.
 
 It drops a leading or trailing slash, and fails at a control character or an empty path segment.
 """
@@ -43,7 +43,7 @@ class BulkLister:
     ) -> Iterator[list[ListingEntry]]:
         """The objects after the key `after`, `page_objects` at a time.
 
-        Raises:  InvalidPathError where obstore cannot spell a key; as those of ObjectStore.
+        Raises:  InvalidPathError at a key that obstore rejects; as those of ObjectStore.
         """
         with self._translating(f"list bucket {bucket}", bucket):
             store = self._bulk_store(bucket)
@@ -60,7 +60,7 @@ class BulkLister:
 
 
 def are_trusted(rows: list[ListingEntry], last: str | None) -> bool:
-    """Whether obstore can have spelled these keys as the store does.
+    """Whether these can be the keys as the store spells them.
 
     Dropped slashes change the order, and characters that XML does not allow are replaced.
     """

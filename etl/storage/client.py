@@ -1,7 +1,7 @@
 """The object store: list, fetch and put objects, with client errors translated to EtlError.
 
-obstore lists and fetches in bulk. minio does the rest, and handles the keys that obstore cannot
-spell (see `listing`).
+obstore lists and fetches in bulk. minio does the rest, and handles the keys that obstore changes
+(see `listing`).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ FETCH_ATTEMPTS = 3
 PARTS_AHEAD = 1
 
 _NO_SUCH_KEY = {"NoSuchKey", "NoSuchObject"}
-_BAD_KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"}
+_ACCESS_DENIED = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"}
 
 
 class ObjectStore:
@@ -94,8 +94,8 @@ class ObjectStore:
         """The client for single objects, with timeouts; wrap its calls in `translating`."""
         return self._minio
 
-    def client_at(self, endpoint: str | None) -> Minio:
-        """A client that only signs URLs, for another address of the store."""
+    def signing_client(self, endpoint: str | None) -> Minio:
+        """A client that signs URLs for this address of the store, or for S3_ENDPOINT."""
         return self._minio_client(READ_TIMEOUT_SECONDS, RETRIES, endpoint)
 
     def probing_client(self) -> Minio:
@@ -181,15 +181,14 @@ class ObjectStore:
             current = self.stat(bucket, source.key)
         raise always_replaced(source)
 
-    def _get(self, bucket: str, key: str) -> tuple[bytes, str] | None:
-        """Content and ETag; None if the object does not exist."""
-        with self.translating(f"get {bucket}/{key}", bucket, key):
-            return self.throttle.call(lambda: self._get_once(bucket, key))
-
-    def _get_once(
+    def _get(
         self, bucket: str, key: str, start: int = 0, size: int = 0
     ) -> tuple[bytes, str] | None:
-        """Content and ETag; `size` 0 means the whole object."""
+        """Content and ETag; `size` 0 means all. None if the object, or this range, is missing."""
+        with self.translating(f"get {bucket}/{key}", bucket, key):
+            return self.throttle.call_with_retries(lambda: self._get_once(bucket, key, start, size))
+
+    def _get_once(self, bucket: str, key: str, start: int, size: int) -> tuple[bytes, str] | None:
         options: GetOptions = {"range": (start, start + size)} if size else {}
         try:
             # No retries here: the throttle retries, so that it sees every failure.
@@ -232,7 +231,7 @@ class ObjectStore:
 
     def _part(self, bucket: str, source: SourceObject, start: int, size: int) -> bytes:
         try:
-            found = self._get_part(bucket, source.key, start, size)
+            found = self._get(bucket, source.key, start, size)
         except ObjectStoreUnavailable:  # also raised for a range past the end of a new version
             if self.etag(bucket, source.key) == source.etag:
                 raise
@@ -241,11 +240,6 @@ class ObjectStore:
         if found is None or found[1] != source.etag or len(found[0]) != size:
             raise _changed(source)
         return found[0]
-
-    def _get_part(self, bucket: str, key: str, start: int, size: int) -> tuple[bytes, str] | None:
-        """Content of a range and ETag; None if the object does not exist or is shorter."""
-        with self.translating(f"get {bucket}/{key}", bucket, key):
-            return self.throttle.call(lambda: self._get_once(bucket, key, start, size))
 
     def etag(self, bucket: str, key: str) -> str | None:
         """The object's ETag, or None if the object does not exist."""
@@ -265,7 +259,7 @@ class ObjectStore:
         with self.translating(f"check {bucket}/{key}", bucket):
             try:
                 self._minio.stat_object(bucket, key)
-            except S3Error as error:  # for example, HEAD is denied: list the object
+            except S3Error as error:  # HEAD may be denied, so list the object
                 return error.code in _NO_SUCH_KEY or self.stat(bucket, key) is None
         return False
 
@@ -313,7 +307,7 @@ class ObjectStore:
         try:
             yield
         except S3Error as error:
-            raise self._of_s3(error, operation, bucket, key) from error
+            raise self._translated(error, operation, bucket, key) from error
         except (PermissionDeniedError, UnauthenticatedError, PermissionError) as error:
             raise self._denied(operation, key) from error
         except InvalidPathError:
@@ -330,12 +324,12 @@ class ObjectStore:
         ) as error:
             raise self._unavailable(operation, error) from error
 
-    def _of_s3(
+    def _translated(
         self, error: S3Error, operation: str, bucket: str | None, key: str | None
     ) -> Exception:
         if error.code == "NoSuchBucket":
             return _missing(bucket or error.bucket_name or "?")
-        if error.code in _BAD_KEYS:
+        if error.code in _ACCESS_DENIED:
             return self._denied(operation, key)
         return self._unavailable(operation, error)
 
@@ -361,7 +355,7 @@ class ObjectStore:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """The cause of a request's last failure, without its address and query."""
+    """The cause of the last failure; its text, unlike MaxRetryError's, contains no URL."""
     while isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
         error = error.reason
     return error

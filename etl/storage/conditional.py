@@ -1,6 +1,6 @@
 """Conditional writes: only if an object is unchanged, or does not exist.
 
-Some stores reject such a write, others ignore the condition and write. Each kind of write is
+Some stores reject every such write, others ignore the condition and write. Each kind of write is
 therefore tested once on a test object, and never sent to a store that fails the test.
 """
 

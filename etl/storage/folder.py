@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etl.model.errors import ConfigurationError
+from etl.model.safe_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -64,12 +65,9 @@ def files_of(sources: Iterable[Path], *, own: Collection[Path] = ()) -> LocalFil
     return found
 
 
-def printable(path: str | Path) -> str:
+def printable_path(path: str | Path) -> str:
     """A path for a message: bytes that are not UTF-8 and control characters are escaped."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
-    )
+    return printable(os.fsencode(path).decode("utf-8", "backslashreplace"))
 
 
 def _add_source(found: LocalFiles, source: Path, private: Collection[str]) -> None:
@@ -77,7 +75,7 @@ def _add_source(found: LocalFiles, source: Path, private: Collection[str]) -> No
         mode = source.stat().st_mode
     except OSError as error:
         raise ConfigurationError(
-            f"Cannot open {printable(source)}: {error.strerror}.",
+            f"Cannot open {printable_path(source)}: {error.strerror}.",
             hint="Name a file, or the folder whose files to upload.",
         ) from error
     before = len(found.files) + len(found.refused)
@@ -85,10 +83,10 @@ def _add_source(found: LocalFiles, source: Path, private: Collection[str]) -> No
         _add_folder(found, source, private)
     elif stat.S_ISREG(mode):
         target = Path(os.path.realpath(source))
-        _add(found, Path(source.name), target, printable(source))
+        _add(found, Path(source.name), target, printable_path(source))
     else:
         raise ConfigurationError(
-            f"{printable(source)} is neither a file nor a folder.",
+            f"{printable_path(source)} is neither a file nor a folder.",
             hint="Name a file, or the folder whose files to upload.",
         )
     if len(found.files) + len(found.refused) == before:
@@ -98,7 +96,7 @@ def _add_source(found: LocalFiles, source: Path, private: Collection[str]) -> No
 def _without_files(source: Path, skipped: list[LeftOut]) -> ConfigurationError:
     reasons = "; ".join(f"{one.name} is {one.reason}" for one in skipped[:3])
     return ConfigurationError(
-        f"{printable(source)} contains no files.",
+        f"{printable_path(source)} contains no files.",
         hint=(f"Skipped: {reasons}. " if skipped else "")
         + "Name a file, or a folder that contains files.",
     )
@@ -125,7 +123,7 @@ def _add_folder(found: LocalFiles, folder: Path, private: Collection[str]) -> No
 
 
 def _name(folder: Path, root: Path, path: Path) -> str:
-    return printable(folder / path.relative_to(root))
+    return printable_path(folder / path.relative_to(root))
 
 
 def _add_entry(

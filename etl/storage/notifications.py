@@ -145,11 +145,6 @@ def _check_kept(store: ObjectStore, bucket: str, new: Iterable[Subscription]) ->
         raise _unsupported(bucket)
 
 
-def _target(arn: str) -> tuple[str, ...]:
-    """The target of an ARN without the region, which stores fill in."""
-    return tuple(arn.split(":")[4:])
-
-
 def _made(arn: str, prefix: str, suffix: str) -> Subscription:
     digest = hashlib.sha256(repr((arn, prefix, suffix)).encode()).hexdigest()[:16]
     return Subscription(arn, prefix, suffix, id=f"{_ID_PREFIX}{digest}")

@@ -85,7 +85,7 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class PresignOptions:
     """What a presigned URL allows: its method, lifetime and response headers."""
 
     method: str
@@ -102,7 +102,7 @@ class ObjectPage:
 
 
 class Objects:
-    """Handles objects one by one.
+    """Reads and writes objects one by one.
 
     Raises (every method):  ObjectStoreUnavailable if the store does not respond after retries;
     ConfigurationError if it denies access or the bucket is missing; UnreadableObject if it
@@ -112,7 +112,7 @@ class Objects:
     def __init__(self, store: ObjectStore, settings: Settings) -> None:
         self._store = store
         self._sender = store.sender()
-        self._public = store.client_at(settings.s3_public_endpoint or settings.s3_endpoint)
+        self._signer = store.signing_client(settings.s3_public_endpoint)
         self._conditional = ConditionalWrites(store, self._sender, settings.document_bucket)
 
     def head(self, bucket: str, key: str) -> ObjectInfo | None:
@@ -130,7 +130,7 @@ class Objects:
     ) -> Iterator[ObjectInfo]:
         """The objects whose keys begin with `prefix` and sort after `after`, in key order.
 
-        If not recursive, keys that continue after the next `/` form one folder.
+        If not recursive, keys with another `/` after the prefix are grouped into folders.
         """
         if _is_never_a_key(prefix):
             return
@@ -191,12 +191,7 @@ class Objects:
         with self.open(bucket, key) as opened:
             return None if opened is None else b"".join(opened.chunks)
 
-    def put(
-        self,
-        bucket: str,
-        key: str,
-        upload: Upload,
-    ) -> str:
+    def put(self, bucket: str, key: str, upload: Upload) -> str:
         """Write the object, complete or not at all; return its ETag.
 
         Raises:  KeyConflict or InvalidKey if the store cannot have an object of this key.
@@ -251,33 +246,26 @@ class Objects:
                 raise
 
     def _put_at_once(
-        self,
-        bucket: str,
-        key: str,
-        upload: Upload,
-        conditions: Mapping[str, str] | None = None,
+        self, bucket: str, key: str, upload: Upload, conditions: Mapping[str, str] | None = None
     ) -> str:
         metadata = {f"{_USER_METADATA}{name}": value for name, value in upload.metadata.items()}
         headers = {"Content-Type": upload.content_type, **metadata, **(conditions or {})}
         return bare_etag(self._sender.put(bucket, key, upload.content, upload.size, headers))
 
-    def presign(self, bucket: str, key: str, link: Link) -> str:
+    def presign(self, bucket: str, key: str, options: PresignOptions) -> str:
         """A URL for one operation, without credentials, at the store's public address."""
-        url: str = self._public.get_presigned_url(
-            link.method,
+        url: str = self._signer.get_presigned_url(
+            options.method,
             bucket,
             key,
-            expires=link.lifetime,
-            response_headers=dict(link.response_headers),
+            expires=options.lifetime,
+            response_headers=dict(options.response_headers),
         )
         return url
 
     def check_writable(self, bucket: str) -> None:
-        """Check that a tiny object can be put and removed.
-
-        Raises:  as every method.
-        """
-        self.put(bucket, PROBE_KEY, _probe())
+        """Put and remove a tiny object, which raises an error if that is not possible."""
+        self.put(bucket, PROBE_KEY, Upload(io.BytesIO(b"ok"), 2, "text/plain"))
         self.remove(bucket, PROBE_KEY)
 
     def remove(self, bucket: str, key: str) -> None:
@@ -331,8 +319,7 @@ def _whole_size(headers: Mapping[str, str]) -> int:
 def _in_order(found: Iterator[ObjectInfo]) -> Iterator[ObjectInfo]:
     """Objects and folders in key order.
 
-    For each response of the store, which has at most 1,000 entries, the client returns objects
-    before folders.
+    The client returns each response, of at most 1,000 entries, with objects before folders.
     """
     objects: deque[ObjectInfo] = deque()
     folders: list[ObjectInfo] = []
@@ -348,7 +335,7 @@ def _in_order(found: Iterator[ObjectInfo]) -> Iterator[ObjectInfo]:
 
 
 def _is_never_a_key(prefix: str) -> bool:
-    """Whether it has a segment that no key has; some stores convert it to another prefix."""
+    """Whether it has a segment that no key can have; some stores replace such a prefix."""
     return any(segment in ("", ".", "..") for segment in prefix.split("/")[:-1])
 
 
@@ -356,10 +343,6 @@ def _accepted_prefix(prefix: str) -> str:
     """The prefix without a last segment `.` or `..`, which some stores reject; `..a` is valid."""
     head, slash, last = prefix.rpartition("/")
     return head + slash if last in (".", "..") else prefix
-
-
-def _probe() -> Upload:
-    return Upload(io.BytesIO(b"ok"), 2, "text/plain")
 
 
 def _fits_one_put(upload: Upload) -> bool:

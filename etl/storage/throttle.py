@@ -58,7 +58,7 @@ class Throttle:
         """The number of concurrent requests allowed now."""
         return self._limit.current
 
-    def call(self, request: Callable[[], Response]) -> Response:
+    def call_with_retries(self, request: Callable[[], Response]) -> Response:
         """Send the request, and retry temporary failures.
 
         Raises:  the last exception of the request.
@@ -68,7 +68,7 @@ class Throttle:
             try:
                 return self._send(request)
             except Exception as error:
-                if attempt >= attempts(error):
+                if attempt >= max_attempts(error):
                     raise
             time.sleep(pauses.next() * random.uniform(0.5, 1))  # noqa: S311 - spreads the load
         raise AssertionError("unreachable")
@@ -119,7 +119,7 @@ def is_overloaded(error: BaseException) -> bool:
     return _status(error) in _OVERLOADED or _matches(error, _TIMEOUT)
 
 
-def attempts(error: BaseException) -> int:
+def max_attempts(error: BaseException) -> int:
     """The maximum number of attempts after such a failure."""
     status = _status(error)
     if status in _OVERLOADED:

@@ -142,8 +142,8 @@ class _ValidatedFiles(NamedTuple):
 def _validate(extract: Extract, etags: Mapping[str, str], today: date) -> _ValidatedFiles:
     """Validate each row, then each file as a whole."""
     checked = validate(extract.rows, etags, today)
-    refused = file_rules.differing(checked.rows, extract.of_one_user)
-    rows = file_rules.without(checked.rows, refused)
+    refused = file_rules.keys_with_differing_rows(checked.rows, extract.of_one_user)
+    rows = file_rules.without_keys(checked.rows, refused)
     problems = [*extract.problems, *checked.problems]
     if refused:
         problems = [problem for problem in problems if problem.key not in refused]
@@ -158,7 +158,7 @@ def _validate(extract: Extract, etags: Mapping[str, str], today: date) -> _Valid
     more = _sum(extract.more, checked.more)
     for key in refused:
         more.pop(key, None)
-    return _ValidatedFiles(rows, file_rules.limited(problems, more, etags), figures)
+    return _ValidatedFiles(rows, file_rules.limit_problems(problems, more, etags), figures)
 
 
 def _sum(

@@ -235,7 +235,7 @@ class _Validator:
             self._first = rows[:1].copy() if len(rows) else None
         else:
             rows = pd.concat([self._first, rows], ignore_index=True)
-        return bool(file_rules.differing(rows, [self._source.key]))
+        return bool(file_rules.keys_with_differing_rows(rows, [self._source.key]))
 
 
 def _pieces(part: bytes) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 from pydantic import SecretStr
 
-from etl.cli.arrivals import Arrivals, arrange
+from etl.cli.arrivals import Arrivals, set_up_events
 from etl.model.errors import ConfigurationError
 from etl.services.listener import Listener, open_events
 from etl.settings import Settings
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("bucket")
 
 def arranged(settings: Settings, *, is_ours: bool = False, **update: object) -> Arrivals:
     changed = settings.model_copy(update={"event_listen": False, **update})
-    return arrange(changed, ObjectStore(changed), is_ours=is_ours)
+    return set_up_events(changed, ObjectStore(changed), is_ours=is_ours)
 
 
 def said(settings: Settings, found: Arrivals) -> str:

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, make_url
 
 from etl.cli import run_watch
-from etl.cli.run_watch import first_run, watching_runs
+from etl.cli.run_watch import await_first_run, watching_runs
 from etl.model.errors import MassRetirement
 from etl.model.values import RunState, Trigger
 from etl.settings import Settings
@@ -73,7 +73,7 @@ def test_long_first_run_is_reported_once(
         if len(looks) == 4:
             manager.run(Trigger.INTERVAL)
 
-    found = first_run(
+    found = await_first_run(
         engine,
         utc_now(),
         is_stopped=lambda: False,

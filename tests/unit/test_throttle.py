@@ -10,7 +10,13 @@ from obstore.exceptions import GenericError
 
 from etl.runtime.pools import map_in_threads
 from etl.storage import throttle
-from etl.storage.throttle import ATTEMPTS, ATTEMPTS_OVERLOADED, Throttle, attempts, is_overloaded
+from etl.storage.throttle import (
+    ATTEMPTS,
+    ATTEMPTS_OVERLOADED,
+    Throttle,
+    is_overloaded,
+    max_attempts,
+)
 
 SLOW_DOWN = "Generic S3 error: Error - Server returned non-2xx status code: 503 Slow Down: <Error/>"
 HUNG = "Generic S3 error - HTTP error: error sending request\n inner: HttpError { kind: Timeout, }"
@@ -37,14 +43,14 @@ def failing(*errors: Exception) -> Callable[[], str]:
 @pytest.mark.parametrize("words", [SLOW_DOWN, SLOW_DOWN.replace("503", "429"), HUNG])
 def test_refused_requests_are_repeated_and_halve_the_limit(words: str):
     requests = Throttle(64)
-    assert requests.call(failing(*[GenericError(words)] * 3)) == "answer"
+    assert requests.call_with_retries(failing(*[GenericError(words)] * 3)) == "answer"
     assert requests.current == 8
 
 
 def test_a_fault_in_passing_is_repeated_at_the_same_limit():
     requests = Throttle(64)
     errors = [GenericError(BROKEN), GenericError(SLOW_DOWN.replace("503", "500"))]
-    assert requests.call(failing(*errors)) == "answer"
+    assert requests.call_with_retries(failing(*errors)) == "answer"
     assert requests.current == 64
 
 
@@ -58,21 +64,21 @@ def test_a_fault_in_passing_is_repeated_at_the_same_limit():
     ],
 )
 def test_a_fault_that_does_not_pass_is_raised(error: Exception, count: int):
-    assert attempts(error) == count
-    assert Throttle(64).call(failing(*[error] * (count - 1))) == "answer"
+    assert max_attempts(error) == count
+    assert Throttle(64).call_with_retries(failing(*[error] * (count - 1))) == "answer"
     with pytest.raises(type(error)):
-        Throttle(64).call(failing(*[error] * count))
+        Throttle(64).call_with_retries(failing(*[error] * count))
 
 
 def test_object_key_that_reads_like_an_error_code_is_ignored():
     error = GenericError("Generic S3 error: GET /status%20code:%20503%20kind:%20Timeout: 403")
     assert not is_overloaded(error)
-    assert attempts(error) == 1
+    assert max_attempts(error) == 1
 
 
 def test_no_more_requests_are_open_than_the_limit_allows():
     requests, lock = Throttle(32), threading.Lock()
-    requests.call(failing(*[GenericError(SLOW_DOWN)] * 3))
+    requests.call_with_retries(failing(*[GenericError(SLOW_DOWN)] * 3))
     assert requests.current == 4
     is_open, most = 0, [0]
 
@@ -84,6 +90,6 @@ def test_no_more_requests_are_open_than_the_limit_allows():
         with lock:
             is_open -= 1
 
-    map_in_threads(lambda _: requests.call(request), range(2_000), 32)
+    map_in_threads(lambda _: requests.call_with_retries(request), range(2_000), 32)
     assert max(most) <= 0
     assert requests.current == 32

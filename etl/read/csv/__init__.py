@@ -4,7 +4,7 @@ encoding  bytes -> lines of text             dialect    header line -> columns, 
 plain     fast path: files joined as one     records    full parser: one record at a time
 quoting   the grammar of one record          collect    rows and problems as they are found
 parse     chooses the path for each file     chunks     a huge file, chunk by chunk
-notices   warnings, one per kind and file    safe_text  values that are safe to display
+notices   warnings, one per code and file
 """
 
 from __future__ import annotations

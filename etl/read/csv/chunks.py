@@ -11,18 +11,18 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from etl.read.csv.collect import Collector
-from etl.read.csv.dialect import Dialect, read_header
+from etl.read.csv.dialect import read_header
 from etl.read.csv.encoding import Transcoder, count_line_endings, decode_lines
 from etl.read.csv.notices import Notices
 from etl.read.csv.parse import (
     Extract,
+    accept_header,
     add_empty_file,
     add_guessed_lines,
     add_no_rows,
     add_undecodable,
     as_records,
     header_line,
-    is_usable,
     to_extract,
 )
 from etl.read.csv.plain import as_plain_lines, read_plain
@@ -30,6 +30,7 @@ from etl.read.csv.records import RecordReader
 
 if TYPE_CHECKING:
     from etl.model.values import SourceObject
+    from etl.read.csv.dialect import Dialect
     from etl.read.csv.encoding import Decoded
 
 
@@ -119,15 +120,12 @@ class ChunkReader:
         return b"".join(lines.splitlines(keepends=True)[end:])
 
     def _read_header(self, decoded: Decoded, first: int, collector: Collector) -> None:
-        self._is_rejected = True
         if first + 1 in decoded.undecodable:
             add_undecodable(0, collector)
-            return
-        header = decoded.lines[first].rstrip("\r\n")
-        dialect = read_header(header)
-        if is_usable(0, self._source.key, header, dialect, collector):
-            self._is_rejected = False
-            self._header = dialect if isinstance(dialect, Dialect) else None
+        else:
+            header, key = decoded.lines[first].rstrip("\r\n"), self._source.key
+            self._header = accept_header(0, key, header, read_header(header), collector)
+        self._is_rejected = self._header is None
 
     def _add_file_problems(self, collector: Collector) -> None:
         if self._is_rejected:
@@ -172,7 +170,7 @@ class _Pending:
         """Remove and return the complete lines, if there are new ones."""
         if not (self._has_new_lines or is_last):
             return b""  # does not join a huge line again for each of its chunks
-        text = self.all_text()
+        text = b"".join(self._texts)
         end = len(text) if is_last else _end_of_lines(text)
         self._texts = [text[end:]]
         self._has_new_lines = text.endswith(b"\r")
@@ -181,10 +179,6 @@ class _Pending:
     def put_back(self, lines: bytes) -> None:
         """Return lines that cannot be parsed yet."""
         self._texts.insert(0, lines)
-
-    def all_text(self) -> bytes:
-        """All pending text."""
-        return b"".join(self._texts)
 
 
 def _end_of_lines(text: bytes) -> int:

@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from etl.model.safe_text import safe_value
 from etl.model.values import Problem, ProblemCode, Severity, SourceObject
 from etl.read.csv.dialect import fewest_cells, is_header
 from etl.read.csv.notices import Notices
-from etl.read.csv.safe_text import safe_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -86,8 +86,8 @@ class Collector:
     def __init__(self, sources: Sequence[SourceObject], notices: Notices | None = None) -> None:
         self._sources = sources
         self._blocks: list[Block] = []
-        self._loose: dict[tuple[str, ...], _LooseRows] = {}
-        self._form_problems = [0] * len(sources)
+        self._buffers: dict[tuple[str, ...], _RowBuffer] = {}
+        self._malformed_rows = [0] * len(sources)
         self.rows_read = [0] * len(sources)
         self.rows_rejected = [0] * len(sources)
         self.problems: list[Problem] = []
@@ -107,7 +107,7 @@ class Collector:
     def add_records(self, columns: tuple[str, ...], records: Iterable[ParsedRecord]) -> None:
         """Add records of any number of cells, including blank and broken ones."""
         width, fewest = len(columns), fewest_cells(columns)
-        rows = self._loose.setdefault(columns, _LooseRows(columns))
+        rows = self._buffers.setdefault(columns, _RowBuffer(columns))
         for record in records:
             cells = record.cells
             if (
@@ -116,13 +116,13 @@ class Collector:
                 or not record.is_decodable
                 or _any_filled(cells[width:])
             ):
-                self._reject(record, width)
+                self._reject_malformed(record, width)
                 continue
             rows.add(record.file, record.line, self._padded(record, cells, width))
             if len(rows.line) == _BLOCK_ROWS:
                 self.add_block(rows.take())
 
-    def object_problem(
+    def add_object_problem(
         self,
         file: int,
         code: ProblemCode,
@@ -165,7 +165,7 @@ class Collector:
 
     def blocks(self) -> list[Block]:
         """All rows added so far."""
-        for rows in self._loose.values():
+        for rows in self._buffers.values():
             if rows.line:
                 self.add_block(rows.take())
         return self._blocks
@@ -193,16 +193,16 @@ class Collector:
         unwanted[repeated] = True
         return block.without(unwanted)
 
-    def _reject(self, record: ParsedRecord, width: int) -> None:
+    def _reject_malformed(self, record: ParsedRecord, width: int) -> None:
         """Reject a record with broken encoding, quotes or width, unless it is blank."""
         if record.is_decodable and record.cells is not None and not _any_filled(record.cells):
             return
         file = record.file
         self.rows_read[file] += 1
         self.rows_rejected[file] += 1
-        self._form_problems[file] += 1
-        code, hint = _form_fault(record, width)
-        if self._form_problems[file] > MOST_PROBLEMS:
+        self._malformed_rows[file] += 1
+        code, hint = _malformed_fault(record, width)
+        if self._malformed_rows[file] > MOST_PROBLEMS:
             self.more[file][code] += 1
             return
         source = self._sources[file]
@@ -250,7 +250,7 @@ def _any_filled(cells: Sequence[str]) -> bool:
     return any(cell.strip() for cell in cells)
 
 
-def _form_fault(record: ParsedRecord, width: int) -> tuple[ProblemCode, str]:
+def _malformed_fault(record: ParsedRecord, width: int) -> tuple[ProblemCode, str]:
     cells = record.cells
     if not record.is_decodable:
         return ProblemCode.UNDECODABLE, _ENCODING_HINT
@@ -275,8 +275,8 @@ _QUOTE_HINT = (
 )
 
 
-class _LooseRows:
-    """Buffers single rows until there are enough for a block of columns.
+class _RowBuffer:
+    """Buffers rows added one by one until there are enough for a block of columns.
 
     One flat list holds the cells. With a list per row, garbage collection would take as long as
     parsing.

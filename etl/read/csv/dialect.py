@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from etl.model.safe_text import safe_value
 from etl.model.values import ProblemCode
 from etl.read.csv.quoting import Scan, Tokenizer
-from etl.read.csv.safe_text import safe_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,6 +136,6 @@ def _is_number(name: str) -> bool:
 
 
 def _shown(names: Sequence[str]) -> str:
-    """The names, safe to display, however many or long they are."""
+    """The first names, shortened and safe to display, and the number of the others."""
     more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
     return ", ".join(map(safe_value, names[:SHOWN_NAMES])) + more

@@ -44,7 +44,7 @@ class Decoded(NamedTuple):
 
 def decode(content: bytes) -> Decoded | None:
     """The lines of a file, without byte order marks; None if it looks like UTF-16 but is not."""
-    encoding, mark_bytes = _signs(content, len(content))
+    encoding, mark_bytes = _detect(content, len(content))
     if encoding == "utf-8":
         return decode_lines(content)
     try:
@@ -58,7 +58,7 @@ def decode_lines(content: bytes) -> Decoded:
     try:
         return Decoded(_lines_without_marks(content.decode()))
     except UnicodeDecodeError:
-        return _decode_one_by_one(content.splitlines(keepends=True))
+        return _decode_line_by_line(content.splitlines(keepends=True))
 
 
 def physical_lines(text: str) -> list[str]:
@@ -88,7 +88,7 @@ def _lines_without_marks(text: str) -> list[str]:
     return [line.lstrip(_MARK) for line in lines] if _MARK in text else lines
 
 
-def _decode_one_by_one(raw: Sequence[bytes]) -> Decoded:
+def _decode_line_by_line(raw: Sequence[bytes]) -> Decoded:
     lines: list[str] = []
     guessed: list[int] = []
     undecodable: list[int] = []
@@ -97,13 +97,13 @@ def _decode_one_by_one(raw: Sequence[bytes]) -> Decoded:
         try:
             lines.append(line.decode())
         except UnicodeDecodeError:
-            guess = _guess(line)
+            guess = _as_cp1252(line)
             (undecodable if guess is None else guessed).append(number)
             lines.append(line.decode("latin-1") if guess is None else guess)
     return Decoded(lines, guessed, undecodable)
 
 
-def _guess(line: bytes) -> str | None:
+def _as_cp1252(line: bytes) -> str | None:
     """The line as cp1252, or None. Encoded surrogates are badly converted UTF-16, not cp1252."""
     if _SURROGATE.search(line):
         return None
@@ -134,7 +134,7 @@ class Transcoder:
             if len(content) < _SAMPLE_BYTES and not is_last:
                 self._rest = content
                 return b""
-            self._encoding, mark_bytes = _signs(content, self._size)
+            self._encoding, mark_bytes = _detect(content, self._size)
             content = content[mark_bytes:]
         self._rest = b""
         if self._encoding == "utf-8":
@@ -154,8 +154,8 @@ def _decoded(content: bytes, encoding: str, *, is_last: bool) -> tuple[str, int]
     return codecs.utf_16_be_decode(content, "strict", is_last)
 
 
-def _signs(head: bytes, size: int) -> tuple[str, int]:
-    """The encoding that certain signs show, else UTF-8, and the length of the BOM.
+def _detect(head: bytes, size: int) -> tuple[str, int]:
+    """The encoding and the length of the BOM; UTF-8 unless a BOM or NULs show another.
 
     `head` is the beginning of the file, at least 512 bytes of it; `size` is its whole size.
     """

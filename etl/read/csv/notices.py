@@ -1,12 +1,12 @@
-"""Warnings about lines that are still read: one per kind and file, however many lines have it."""
+"""Warnings about lines that are read anyway: one per code and file, for all of its lines."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from etl.model.safe_text import safe_value
 from etl.model.values import Problem, ProblemCode, Severity, SourceObject
-from etl.read.csv.safe_text import safe_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

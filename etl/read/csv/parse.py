@@ -1,7 +1,7 @@
 """Parse user CSVs into text cells, with the key and line of every row.
 
 The fast path joins plain files that share a header, so thousands of tiny files cost as much as
-one large file. All others go through the full parser, file by file. Only the form is checked:
+one large file. All others go through the full parser, file by file. Only the structure is checked:
 the encoding, the header, the number of cells, and cells that PostgreSQL cannot store.
 """
 
@@ -11,7 +11,7 @@ import json
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from etl.model.keys import user_id_of
 from etl.model.values import Problem, ProblemCode, Severity, SourceFile, SourceObject
+from etl.read.arrow import to_mask
 from etl.read.csv.collect import Block, Collector, ParsedRecord
 from etl.read.csv.dialect import KNOWN, REQUIRED, Dialect, HeaderFault, read_header
 from etl.read.csv.encoding import Decoded, decode
@@ -64,12 +65,12 @@ def parse(files: Sequence[SourceFile]) -> Extract:
     """Parse user CSVs into text cells. Faults are returned as problems, not raised."""
     collector = Collector([file.source for file in files])
     by_header: dict[bytes, list[tuple[int, bytes]]] = defaultdict(list)
-    for place, file in enumerate(files):
+    for index, file in enumerate(files):
         plain = as_plain(file.content)
         if plain is None:
-            _parse_fully(place, file, collector)
+            _parse_fully(index, file, collector)
         else:
-            by_header[plain.header].append((place, plain.body))
+            by_header[plain.header].append((index, plain.body))
     for header, members in by_header.items():
         _parse_joined(header, members, files, collector)
     return _whole_extract(files, collector)
@@ -78,8 +79,8 @@ def parse(files: Sequence[SourceFile]) -> Extract:
 def parse_fully(files: Sequence[SourceFile]) -> Extract:
     """As `parse`, but only with the full parser: slower, and the reference for the fast path."""
     collector = Collector([file.source for file in files])
-    for place, file in enumerate(files):
-        _parse_fully(place, file, collector)
+    for index, file in enumerate(files):
+        _parse_fully(index, file, collector)
     return _whole_extract(files, collector)
 
 
@@ -97,36 +98,36 @@ def _parse_joined(
     line = header.decode()
     dialect = read_header(line)
     usable = [
-        (place, body)
-        for place, body in members
-        if is_usable(place, files[place].source.key, line, dialect, collector)
+        (index, body)
+        for index, body in members
+        if accept_header(index, files[index].source.key, line, dialect, collector)
     ]
     if usable and isinstance(dialect, Dialect):
-        places, bodies = zip(*usable, strict=True)
-        read_plain(places, bodies, dialect, collector)
+        indexes, bodies = zip(*usable, strict=True)
+        read_plain(indexes, bodies, dialect, collector)
 
 
-def _parse_fully(place: int, file: SourceFile, collector: Collector) -> None:
+def _parse_fully(index: int, file: SourceFile, collector: Collector) -> None:
     decoded = decode(file.content)
     if decoded is None:
-        add_undecodable(place, collector)
+        add_undecodable(index, collector)
         return
     first = header_line(decoded.lines)
     if first is None:
-        add_empty_file(place, collector)
+        add_empty_file(index, collector)
     elif first + 1 in decoded.undecodable:
-        add_undecodable(place, collector)
+        add_undecodable(index, collector)
     else:
-        _parse_lines(place, file.source.key, decoded, first, collector)
+        _parse_lines(index, file.source.key, decoded, first, collector)
 
 
-def _parse_lines(place: int, key: str, decoded: Decoded, first: int, collector: Collector) -> None:
+def _parse_lines(index: int, key: str, decoded: Decoded, first: int, collector: Collector) -> None:
     header = decoded.lines[first].rstrip("\r\n")
-    dialect = read_header(header)
-    if is_usable(place, key, header, dialect, collector) and isinstance(dialect, Dialect):
-        add_guessed_lines(place, decoded, collector)
+    dialect = accept_header(index, key, header, read_header(header), collector)
+    if dialect is not None:
+        add_guessed_lines(index, decoded, collector)
         records = RecordReader(decoded.lines, first + 1, dialect)
-        found = as_records(place, decoded, records)
+        found = as_records(index, decoded, records)
         collector.add_records(dialect.columns, found)
 
 
@@ -136,73 +137,74 @@ def header_line(lines: Sequence[str]) -> int | None:
 
 
 def as_records(
-    place: int, decoded: Decoded, records: RecordReader, first_line: int = 1
+    index: int, decoded: Decoded, records: RecordReader, first_line: int = 1
 ) -> Iterator[ParsedRecord]:
-    """The records of these lines; `first_line` is the number of the first line in its file."""
+    """The records of these lines of a file; `first_line` is the number of the first one in it."""
     undecodable = decoded.undecodable
     for start, cells in records:
         raw, is_decodable = decoded.lines[start], True
         if undecodable:
-            at = bisect_right(undecodable, start)  # those count from 1
+            at = bisect_right(undecodable, start)  # these numbers count from 1
             is_decodable = at == len(undecodable) or undecodable[at] > records.next_line
             if not is_decodable and undecodable[at] == start + 1:
+                # Such a line has one character per byte; show the bytes that are not UTF-8.
                 raw = raw.encode("latin-1").decode("utf-8", "backslashreplace")
-        yield ParsedRecord(place, start + first_line, raw, cells, is_decodable)
+        yield ParsedRecord(index, start + first_line, raw, cells, is_decodable)
 
 
 def add_guessed_lines(
-    place: int, decoded: Decoded, collector: Collector, first_line: int = 1
+    index: int, decoded: Decoded, collector: Collector, first_line: int = 1
 ) -> None:
     """Add a notice of the lines that were read as cp1252."""
     if decoded.guessed:
         numbers = [number - 1 + first_line for number in decoded.guessed]
         first = decoded.lines[decoded.guessed[0] - 1]
-        collector.notices.add(place, ProblemCode.GUESSED_ENCODING, numbers, first)
+        collector.notices.add(index, ProblemCode.GUESSED_ENCODING, numbers, first)
 
 
-def is_usable(
-    place: int, key: str, header: str, dialect: Dialect | HeaderFault, collector: Collector
-) -> bool:
-    """Whether the header is usable; if not, a problem is added."""
+def accept_header(
+    index: int, key: str, header: str, dialect: Dialect | HeaderFault, collector: Collector
+) -> Dialect | None:
+    """The dialect if a file with this key can use it; otherwise add a problem."""
     if isinstance(dialect, HeaderFault):
-        collector.object_problem(place, dialect.code, dialect.hint, header)
-        return False
+        collector.add_object_problem(index, dialect.code, dialect.hint, header)
+        return None
     if "user_id" not in dialect.columns and not user_id_of(key):
-        collector.object_problem(
-            place,
+        collector.add_object_problem(
+            index,
             ProblemCode.MISSING_COLUMN,
             "The file has no user_id column, and its name contains no user_id. "
             "Add the column, or rename the file to <user_id>.csv.",
             header,
         )
-        return False
+        return None
     if "user_id" not in dialect.columns:
-        collector.without_id.add(place)
-    return True
+        collector.without_id.add(index)
+    return dialect
 
 
-def add_empty_file(place: int, collector: Collector) -> None:
+def add_empty_file(index: int, collector: Collector) -> None:
     """Add the problem of a file without text."""
-    collector.object_problem(
-        place,
+    collector.add_object_problem(
+        index,
         ProblemCode.EMPTY_FILE,
         "The file is empty. Upload it again, or remove it from the bucket.",
     )
 
 
-def add_undecodable(place: int, collector: Collector) -> None:
+def add_undecodable(index: int, collector: Collector) -> None:
     """Add the problem of a file that no encoding fits."""
-    collector.object_problem(
-        place,
+    collector.add_object_problem(
+        index,
         ProblemCode.UNDECODABLE,
         "The file is not UTF-8, UTF-16 or cp1252 text. Save it as UTF-8.",
     )
 
 
-def add_no_rows(place: int, collector: Collector) -> None:
+def add_no_rows(index: int, collector: Collector) -> None:
     """Add the warning of a file with a valid header and no rows."""
-    collector.object_problem(
-        place,
+    collector.add_object_problem(
+        index,
         ProblemCode.NO_ROWS,
         "The file has a header but no rows. Add rows, or remove the file from the bucket.",
         severity=Severity.WARNING,
@@ -224,16 +226,16 @@ def to_extract(sources: Sequence[SourceObject], collector: Collector) -> Extract
     tables = [
         _table(_storable(block, collector), key_cells, user_ids) for block in collector.blocks()
     ]
-    rows = _in_order(pa.concat_tables([_no_rows(), *tables])).drop_columns("file")
+    rows = _in_order(pa.concat_tables([_empty_table(), *tables])).drop_columns("file")
     rejected = collector.rows_rejected
     return Extract(
         rows=rows.to_pandas(types_mapper={_TEXT: pd.StringDtype("pyarrow")}.get),
         problems=sort_problems(collector.problems),
         rows_read=dict(zip(keys, collector.rows_read, strict=True)),
         rows_rejected={key: count for key, count in zip(keys, rejected, strict=True) if count},
-        more={keys[place]: counted for place, counted in collector.more.items()},
+        more={keys[index]: counted for index, counted in collector.more.items()},
         of_one_user=frozenset(
-            keys[place] for place in collector.without_id if collector.rows_read[place] > 1
+            keys[index] for index in collector.without_id if collector.rows_read[index] > 1
         ),
     )
 
@@ -244,9 +246,9 @@ def _add_files_without_rows(sources: Sequence[SourceObject], collector: Collecto
         for problem in collector.problems
         if problem.line is None and problem.severity is Severity.ERROR
     }
-    for place, source in enumerate(sources):
-        if collector.rows_read[place] == 0 and source.key not in rejected:
-            add_no_rows(place, collector)
+    for index, source in enumerate(sources):
+        if collector.rows_read[index] == 0 and source.key not in rejected:
+            add_no_rows(index, collector)
 
 
 def _storable(block: Block, collector: Collector) -> Block:
@@ -254,16 +256,16 @@ def _storable(block: Block, collector: Collector) -> Block:
     rejected: NDArray[np.bool_] = np.zeros(len(block.line), dtype=np.bool_)
     for code, find in ((ProblemCode.NUL_BYTE, _has_nul), (ProblemCode.CELL_TOO_LONG, _is_too_long)):
         others = ~rejected  # a row with a NUL is not also reported as too long
-        for place, column in enumerate(block.columns):
-            faulty = find(column, block.cells[place]) & others
+        for index, column in enumerate(block.columns):
+            faulty = find(column, block.cells[index]) & others
             if faulty.any():
-                collector.add_cell_problems(block, place, faulty, code, _CELL_HINTS[code])
+                collector.add_cell_problems(block, index, faulty, code, _CELL_HINTS[code])
                 rejected |= faulty
     return collector.reject_rows(block, rejected) if rejected.any() else block
 
 
 def _has_nul(_column: str, cells: pa.ChunkedArray) -> NDArray[np.bool_]:
-    return _mask(pc.match_substring(cells, "\0"))
+    return to_mask(pc.match_substring(cells, "\0"))
 
 
 def _is_too_long(column: str, cells: pa.ChunkedArray) -> NDArray[np.bool_]:
@@ -273,7 +275,7 @@ def _is_too_long(column: str, cells: pa.ChunkedArray) -> NDArray[np.bool_]:
         is_too_long = pc.greater(pc.utf8_length(cells), LONGEST_CELL_CHARACTERS)
     if column == "user_id":
         is_too_long = pc.or_(is_too_long, pc.greater(size, LONGEST_USER_ID_BYTES))
-    return _mask(is_too_long)
+    return to_mask(is_too_long)
 
 
 _CELL_HINTS = {
@@ -286,13 +288,13 @@ _CELL_HINTS = {
 
 def _table(block: Block, keys: pa.Array, user_ids: pa.Array) -> pa.Table:
     cells = dict(zip(block.columns, block.cells, strict=True))
-    place = pa.array(block.file)
+    files = pa.array(block.file)
     return pa.table(
         {
-            "file": place,
-            "key": keys.take(place),
+            "file": files,
+            "key": keys.take(files),
             "line": block.line,
-            "user_id": cells["user_id"] if "user_id" in cells else user_ids.take(place),
+            "user_id": cells["user_id"] if "user_id" in cells else user_ids.take(files),
             **{name: cells[name] for name in REQUIRED},
             "extra": _extra(block),
         }
@@ -340,7 +342,7 @@ def _text(value: str) -> pa.Scalar:
     return pa.scalar(value, _TEXT)
 
 
-def _no_rows() -> pa.Table:
+def _empty_table() -> pa.Table:
     numbers, texts = ("file", "line"), ("key", "user_id", *REQUIRED, "extra")
     types = dict.fromkeys(numbers, pa.int64()) | dict.fromkeys(texts, _TEXT)
     order = ("file", "key", "line", "user_id", *REQUIRED, "extra")
@@ -352,8 +354,3 @@ def _in_order(table: pa.Table) -> pa.Table:
     if (np.diff(file) >= 0).all() and ((np.diff(line) > 0) | (np.diff(file) > 0)).all():
         return table
     return table.take(pa.array(np.lexsort((line, file))))
-
-
-def _mask(condition: Any) -> NDArray[np.bool_]:  # noqa: ANN401 - an Arrow array of booleans
-    mask: NDArray[np.bool_] = condition.to_numpy()
-    return mask

@@ -80,7 +80,7 @@ class _QuotedRecords:
         """
         head = self._tokenizer.scan(_body(self._lines[start]))
         if head is None or head.opened is None:
-            return head and head.cells, start + 1
+            return (None if head is None else head.cells), start + 1
         if not self._inside.covers(start + 1):
             self._inside = _Inside(self._lines, self._tokenizer, start + 1)
         last = self._inside.last_line(start)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.read.csv.safe_text import safe_value
+from etl.model.safe_text import safe_value
 
 
 @pytest.mark.parametrize(
