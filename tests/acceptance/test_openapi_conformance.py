@@ -123,7 +123,7 @@ def ask_everything(url: str, bucket: TestBucket, folder: Path, *options: str) ->
             f"{url}/openapi.json",
             f"--header=Authorization: Bearer {KEY}",
             "--checks=all",
-            # After twenty wrong keys it meets 429, as it should; test_door.py tries every route.
+            # After twenty wrong keys it meets 429, as it should; test_access_rules.py tries every route.
             "--exclude-checks=ignored_auth",
             "--suppress-health-check=all",
             "--generation-database=none",
