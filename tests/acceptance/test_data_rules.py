@@ -37,7 +37,7 @@ def query(engine: Engine) -> Query:
 
 @pytest.fixture
 def run(manager: DataManager, settings: Settings, engine: Engine) -> Run:
-    """A run that must succeed, and after which nothing differs from the bucket."""
+    """Make a run that must succeed and leave no difference from the bucket."""
 
     def go() -> Counts:
         report = manager.run(Trigger.CLI)
@@ -565,7 +565,7 @@ def test_object_removed_before_its_fetch_is_counted_separately(
 def test_live_users_are_those_of_the_run_that_ended_last(
     bucket: TestBucket, manager: DataManager, engine: Engine
 ):
-    """A request gets its id long before it runs."""
+    """A requested run gets its id long before it starts."""
     bucket.user("1.csv")
     with engine.begin() as connection:
         request_run(connection, Trigger.REQUEST)

@@ -42,7 +42,7 @@ def environment(settings: Settings, local_dir: Path) -> dict[str, str]:
 
 
 def run(settings: Settings, folder: Path, words: list[str]) -> tuple[str, list[str]]:
-    """Run a command; its standard error, and the modules it has loaded."""
+    """Run a command; return its standard error and the modules it loaded."""
     done = subprocess.run(
         [sys.executable, "-c", LIST_MODULES, *words],
         cwd=ROOT,

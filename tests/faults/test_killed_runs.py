@@ -51,7 +51,7 @@ def is_true(engine: Engine, condition: str) -> bool:
 
 
 def kill_when(engine: Engine, condition: str, process: subprocess.Popen[bytes]) -> None:
-    """Kill the run as soon as the condition holds; fail when the run ends before."""
+    """Kill the run as soon as the condition holds; fail if the run ends first."""
     try:
         wait_until(lambda: process.poll() is not None or is_true(engine, condition), pause=0.001)
         assert process.poll() is None, f"the run ended before it could be killed: {condition}"
@@ -61,7 +61,7 @@ def kill_when(engine: Engine, condition: str, process: subprocess.Popen[bytes]) 
 
 
 def contents(engine: Engine) -> list[tuple[Any, ...]]:
-    """Every user and every manifest entry, without the runs' own marks."""
+    """Every user and every manifest entry, without run ids and timestamps."""
     with engine.connect() as connection:
         rows = connection.execute(
             text(
@@ -210,7 +210,7 @@ def test_unavailable_store_fails_the_run_in_time(
 
 
 class Odd(ObjectStore):
-    """Fails in an unforeseen way."""
+    """An unexpected failure."""
 
     def list_pages(self, *_: object) -> NoReturn:
         raise ValueError("The store at http://127.0.0.1:9 is odd.")

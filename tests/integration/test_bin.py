@@ -46,9 +46,9 @@ def test_health_check_fails_if_a_bucket_is_missing(settings: Settings):
 
 
 def test_health_check_reports_no_answer_and_wrong_usage():
-    nobody = call("health-check.sh", "http://127.0.0.1:9")
-    assert nobody.returncode == 3
-    assert "./run.sh up" in nobody.stderr
+    unreachable = call("health-check.sh", "http://127.0.0.1:9")
+    assert unreachable.returncode == 3
+    assert "./run.sh up" in unreachable.stderr
     assert call("health-check.sh", "localhost").returncode == 2
     assert call("health-check.sh", "http://127.0.0.1:9", "more").returncode == 2
 

@@ -28,7 +28,7 @@ BIG = encoded(Image.effect_noise((1200, 1200), 90), "PNG")
 
 
 class Site:
-    """A bucket, what is made of it, and the API over both."""
+    """A bucket, its thumbnails, and the API over both."""
 
     def __init__(self, settings: Settings, app: APIFlask) -> None:
         self.settings = settings
@@ -70,7 +70,7 @@ def site(settings: Settings, app: APIFlask) -> Site:
 
 @pytest.fixture
 def five(site: Site) -> Site:
-    """One user of each kind of image, and one whose image waits."""
+    """A user for each state of an image, and one whose image is pending."""
     site.put("good", PICTURE, "jpg")
     site.put("bad", b"\x89PNG\r\n\x1a\nodd")
     site.put("page", b"<html><script>alert(1)</script></html>", "gif")
@@ -252,7 +252,7 @@ def test_large_image_is_streamed_and_streams_are_limited(site: Site, app: APIFla
     assert site.get("/data/1/image").status_code == 503
     for _ in range(MAX_STREAMS):
         streams.release()
-    for _ in range(MAX_STREAMS + 1):  # none is lost, also when nobody reads to the end
+    for _ in range(MAX_STREAMS + 1):  # no stream leaks, even if the client does not read to the end
         site.client.get("/data/1/image", buffered=False).close()
     assert site.get("/data/1/image").data == BIG
 

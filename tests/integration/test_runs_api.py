@@ -54,7 +54,7 @@ def test_mass_retirement_is_allowed_by_name_only(client: FlaskClient, engine: En
 
 
 def test_waiting_returns_the_finished_run(app: APIFlask, engine: Engine):
-    """Given a client that waits, when the run is finished elsewhere, then it gets that run."""
+    """A waiting client gets the run that another process finished."""
     asked = threading.Event()
     api_engine = app.extensions["bucketline"].engine
 
@@ -89,7 +89,7 @@ def test_waiting_in_vain_returns_the_run_in_its_current_state(client: FlaskClien
 
 
 def test_too_many_waiting_clients_get_their_answer_at_once(app: APIFlask):
-    """Given no place left to wait, when a client asks to, then it is not kept."""
+    """If all places to wait are taken, the response is sent immediately."""
     waiting = app.extensions["bucketline"].waiting
     while waiting.acquire(blocking=False):
         pass

@@ -33,7 +33,7 @@ from tests.sample_images import plain
 
 
 class Gallery:
-    """A source bucket with pictures, and what is made of them."""
+    """A source bucket with images, their metadata and thumbnails."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self.settings = settings
@@ -49,7 +49,7 @@ class Gallery:
             self.bucket.put(name.replace("_", "."), content)
 
     def keep(self, **limits: int) -> IndexReport:
-        """A run, and then the images."""
+        """Make a run, then process the images."""
         self.manager.run(Trigger.CLI)
         return ThumbnailIndexer(self.settings, **limits).run()
 
@@ -79,7 +79,7 @@ class Gallery:
             return current(connection)[Resource.IMAGES][0]
 
     def check_level(self) -> None:
-        """Every image is processed, and the bucket holds exactly their thumbnails."""
+        """Check that every image is processed, and that the bucket has exactly their thumbnails."""
         assert self.waiting() == 0
         assert sorted(self.thumbnails.keys()) == sorted(self.keys_in_table())
         used = {
@@ -195,7 +195,7 @@ def test_problem_of_an_image_follows_its_bytes(gallery: Gallery):
     gallery.put(a_png=b"odd")
     gallery.keep()
     assert len(gallery.problems()) == 1
-    gallery.put(a_png=b"odd")  # the same bytes brought by another run
+    gallery.put(a_png=b"odd")  # the same bytes, loaded by another run
     gallery.keep()
     assert len(gallery.problems()) == 1
     gallery.put(a_png=plain())

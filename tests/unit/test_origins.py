@@ -1,4 +1,4 @@
-"""The Host headers an open API accepts, and the client that a keyless request counts for."""
+"""The Host headers that an open API accepts, and the client that owns a keyless request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from etl.model.errors import ConfigurationError
 from etl.model.roles import Role, entry_for, new_key
 from etl.settings import Settings
 
-EVERYWHERE = "0.0.0.0"  # noqa: S104 - nothing listens there
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - no socket listens there
 ADDRESSES = [
     "127.0.0.1:5000",
     "127.0.0.1",

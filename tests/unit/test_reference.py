@@ -25,7 +25,7 @@ HIDDEN_OPTIONS = {"--url-file"}
 
 
 def rows(document: str, heading: str) -> list[list[str]]:
-    """The cells of the tables whose first column has this heading."""
+    """The rows of the tables whose first column has this heading."""
     found = []
     is_wanted = False
     for line in (REFERENCE / document).read_text("utf-8").splitlines():
@@ -41,7 +41,7 @@ def rows(document: str, heading: str) -> list[list[str]]:
 
 
 def leaves(group: click.Group, prefix: str = "") -> dict[str, click.Command]:
-    """Every command by its whole name, such as `keys new`."""
+    """Every command by its full name, such as `keys new`."""
     found: dict[str, click.Command] = {}
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
@@ -121,7 +121,7 @@ def test_defaults_of_settings_are_those_of_the_example():
 
 
 def routes() -> set[tuple[str, str]]:
-    """Method and rule of every route of the API, but those that Flask adds."""
+    """Method and rule of every route of the API, except those that Flask adds."""
     app = create_app(Settings(_env_file=None, database_url="postgresql://nobody@127.0.0.1:9/none"))
     found = set()
     for rule in app.url_map.iter_rules():

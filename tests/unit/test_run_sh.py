@@ -47,7 +47,7 @@ sys.exit(int(os.environ.get("TOOL_RESULT", "0")))
 def make_wheel(
     folder: Path, name: str, version: str, files: dict[str, str], *, needs: str = ""
 ) -> str:
-    """Write a wheel and give its line for a lock, address and hash."""
+    """Write a wheel and return its line for a lock, with URL and hash."""
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     wheel = folder / f"{name}-{version}-py3-none-any.whl"
     info = f"{name}-{version}.dist-info"
@@ -64,21 +64,21 @@ def make_wheel(
 
 
 def lock_parcel(project: Path, version: str, *, needs: str = "") -> None:
-    """Let the runtime lock name that version of the one package there is."""
+    """Write a runtime lock with this version of the only package."""
     code = {"parcel.py": f"VERSION = {version!r}\n"}
     line = make_wheel(project, "parcel", version, code, needs=needs)
     (project / "requirements.lock").write_text(line)
 
 
 def lock_brokers(project: Path) -> None:
-    """Let the lock of the Kafka client name a package that stands in for it."""
+    """Write a Kafka lock with a stand-in for the client."""
     brokers = make_wheel(project, "brokers", "1.0", {"brokers.py": ""})
     (project / "requirements-kafka.lock").write_text(brokers)
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Make a project with run.sh, a program that shows how it was called, and nothing installed."""
+    """Create a project with run.sh, a program that prints its arguments, and nothing installed."""
     folder = tmp_path / "a project"
     (folder / "etl").mkdir(parents=True)
     shutil.copy(ROOT / "run.sh", folder)
@@ -120,7 +120,7 @@ def call(
 
 
 def stand_in(path: Path, when: str, then: str) -> Path:
-    """Make a Python that does `then` when its arguments match, and else is the real one."""
+    """Create a Python that runs `then` if its arguments match, and otherwise the real one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         f'#!/bin/sh\ncase "$*" in {when}) {then} ;; esac\nexec "{real_python()}" "$@"\n'
@@ -190,7 +190,7 @@ def test_further_lock_is_added_to_the_installed_ones(project: Path):
 
 
 def old_pip(project: Path, *, has_ensurepip: bool) -> str:
-    """A Python whose pip has no --python yet, as that of Ubuntu 22.04."""
+    """A Python whose pip does not support --python, like that of Ubuntu 22.04."""
     missing = "" if has_ensurepip else "|'-c import ensurepip'"
     when = f"*'import pip, sys'*|*'-m pip --python'*{missing}"
     return str(stand_in(project / "bin/python3", when, "echo no such option >&2; exit 2"))
@@ -220,7 +220,7 @@ def test_lock_that_lacks_a_requirement_is_refused(project: Path, kind: str):
 
 
 def test_package_outside_the_environment_does_not_count(project: Path, tmp_path: Path):
-    """A borrowed pip does not count the packages next to it as installed."""
+    """A borrowed pip does not treat the packages next to it as installed."""
     outside = tmp_path / "outside"
     subprocess.run([real_python(), "-m", "venv", outside], check=True)
     line = (project / "requirements.lock").read_text()
@@ -432,7 +432,7 @@ def test_lint_lets_every_linter_speak_and_fails_if_one_does(project: Path):
 
 @pytest.fixture
 def benchmark(project: Path) -> Path:
-    """Give the project a benchmark that shows its arguments, and one rival."""
+    """Add a benchmark that prints its arguments, and one baseline tool."""
     (project / "bench").mkdir()
     (project / "bench/__init__.py").touch()
     (project / "bench/__main__.py").write_text(SHOW_CALL)
@@ -509,12 +509,12 @@ def test_secrets_are_random_private_and_not_replaced(project: Path):
 
 
 def locked_names(lock: Path) -> set[str]:
-    """List the packages a lock names."""
+    """The packages that a lock names."""
     return set(re.findall(r"^([a-z0-9._-]+)==", lock.read_text(), flags=re.MULTILINE))
 
 
 def declared_names(requirements: list[str]) -> set[str]:
-    """List the packages that requirements of pyproject.toml name."""
+    """The packages that requirements in pyproject.toml name."""
     return {re.split(r"[<>=!~;\[ ]", text)[0].lower() for text in requirements}
 
 

@@ -23,7 +23,7 @@ def is_image(path: Path) -> bool:
 
 
 def largest_difference(one: Path, other: Path) -> int:
-    """Give the largest difference of any channel of any pixel."""
+    """The largest difference of any channel of any pixel."""
     with Image.open(one) as left, Image.open(other) as right:
         assert left.size == right.size
         assert left.format == right.format
@@ -50,7 +50,7 @@ def test_texts_are_the_same_byte_for_byte(generated: Path):
 
 
 def test_generated_images_have_the_same_pixels(generated: Path):
-    # Encoders differ by version in bytes, and for JPEG in a shade; never in what is seen.
+    # Encoder versions produce different bytes, and for JPEG slightly different shades.
     images = [path for path in files_below(generated) if is_image(path)]
     assert images
     for path in images:

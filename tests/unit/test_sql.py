@@ -17,7 +17,7 @@ FILES = [
 
 @pytest.mark.parametrize("file", sorted(FILES))
 def test_no_value_is_ever_put_into_a_comment(file: str):
-    """A comment that names a parameter would be filled in, and end at the value's line break."""
+    """A value in a comment could end the comment with a line break."""
     source = files(etl.db.sql).joinpath(f"{file}.sql").read_text("utf-8")
     assert "Parameters: :" not in "".join(statements(file).values())
     assert not any("--" in statement for statement in statements(file).values())

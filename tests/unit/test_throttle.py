@@ -1,4 +1,4 @@
-"""Requests within the limit: retried while a fault may pass, and never more than allowed."""
+"""Requests within the limit: transient faults are retried, and concurrency is bounded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def failing(*errors: Exception) -> Callable[[], str]:
-    """A request that fails so, in this order, and then has an answer."""
+    """A request that fails with these errors in order and then succeeds."""
     coming = iter(errors)
 
     def request() -> str:

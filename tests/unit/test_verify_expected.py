@@ -1,4 +1,4 @@
-"""The verifier's expectation of a bucket."""
+"""The result that the verifier expects of a bucket."""
 
 from __future__ import annotations
 
