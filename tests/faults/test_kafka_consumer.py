@@ -92,7 +92,7 @@ def test_consumer_killed_at_random_loses_and_repeats_no_event(  # noqa: PLR0913,
     settings = brokers.settings(settings)
     luck = random.Random(seed)  # noqa: S311 - no secret hangs on it
     sent_keys = [f"{seed}/{number}.csv" for number in range(3000 * rounds)]
-    with sending(brokers, sent_keys, seconds=7 * rounds):
+    with sending(brokers, sent_keys, seconds=5 * rounds):
         for _ in range(rounds):
             killed_in_work(consuming, settings, engine, luck, len(sent_keys))
             assert_committed_is_stored(brokers, settings, engine)

@@ -29,7 +29,8 @@ from etl.verify import verify
 from tests.conftest import TestBucket, wait_until
 from tests.processes import start
 
-OBJECTS = 5_000
+OBJECTS = 500
+USERS = 20 * OBJECTS
 
 MOMENTS = {
     "as it begins": "SELECT EXISTS (SELECT FROM run WHERE state = 'running')",
@@ -67,7 +68,8 @@ def contents(engine: Engine) -> list[tuple[Any, ...]]:
             text(
                 "SELECT o.key, o.etag, o.state, o.rows_read, u.user_id, u.first_name, u.birthts,"
                 " u.source_line, u.retired_at FROM users u"
-                " FULL JOIN source_object o ON o.key = u.source_key ORDER BY o.key"
+                " FULL JOIN source_object o ON o.key = u.source_key"
+                " ORDER BY o.key, u.user_id"
             )
         )
         return [tuple(row) for row in rows]
@@ -97,12 +99,18 @@ def test_lock_of_a_dead_holder_is_released_during_its_statement(settings: Settin
 
 
 @pytest.fixture
-def five_thousand(bucket: TestBucket) -> TestBucket:
-    map_in_threads(lambda n: bucket.user(f"{n % 7}/{n}.csv", f"N{n}"), range(OBJECTS), 16)
+def many_users(bucket: TestBucket) -> TestBucket:
+    """Enough users that every phase of a run lasts long enough to be killed in."""
+
+    def put(number: int) -> None:
+        rows = "".join(f"{number}-{n},N{n},Lee,{number}\n" for n in range(USERS // OBJECTS))
+        bucket.put(f"{number % 7}/{number}.csv", f"user_id,first_name,last_name,birthts\n{rows}")
+
+    map_in_threads(put, range(OBJECTS), 16)
     return bucket
 
 
-@pytest.mark.usefixtures("five_thousand")
+@pytest.mark.usefixtures("many_users")
 def test_run_killed_at_any_moment_is_completed_by_the_next(
     fresh_database: Callable[[], Settings],
 ):
@@ -115,7 +123,7 @@ def test_run_killed_at_any_moment_is_completed_by_the_next(
         report = DataManager(settings).run(Trigger.CLI, wait_seconds=30)
 
         assert report.state is RunState.SUCCEEDED, moment
-        assert report.counts.users_live == OBJECTS, moment
+        assert report.counts.users_live == USERS, moment
         assert not is_true(engine, MOMENTS["as it begins"]), moment
         ends[moment] = contents(engine)
         if len(ends) == len(MOMENTS):

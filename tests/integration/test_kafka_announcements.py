@@ -82,10 +82,10 @@ def announce(settings: Settings, engine: Engine, **limits: int) -> int:
         return Announcer(settings, TOPIC, **limits).announce(connection)
 
 
-def heard(brokers: Brokers, count: int) -> list[dict[str, Any]]:
+def heard(brokers: Brokers, count: int, *, seconds: float = 20) -> list[dict[str, Any]]:
     """The first messages of the topic, grouped by key in order; each matches the schema."""
     schema = jsonschema_rs.validator_for(json.loads(SCHEMA.read_text("utf-8")))
-    messages = brokers.read(TOPIC, count)
+    messages = brokers.read(TOPIC, count, seconds=seconds)
     values = [json.loads(message.value() or b"") for message in messages]
     for message, value in zip(messages, values, strict=True):
         schema.validate(value)
@@ -234,7 +234,7 @@ def test_images_are_announced_as_they_change_by_one_of_many(
         images.put("2.png")
         wait_until(lambda: noted() == 2)
     assert {one["key"] for one in heard(brokers, 2)} == {"1.png", "2.png"}
-    assert len(heard(brokers, 3)) == 2
+    assert len(heard(brokers, 3, seconds=4)) == 2
 
 
 def test_without_a_topic_nothing_is_announced(settings: Settings):

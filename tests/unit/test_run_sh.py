@@ -76,10 +76,8 @@ def lock_brokers(project: Path) -> None:
     (project / "requirements-kafka.lock").write_text(brokers)
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
+def make_project(folder: Path) -> Path:
     """Create a project with run.sh, a program that prints its arguments, and nothing installed."""
-    folder = tmp_path / "a project"
     (folder / "etl").mkdir(parents=True)
     shutil.copy(ROOT / "run.sh", folder)
     (folder / "etl/__main__.py").write_text(SHOW_CALL)
@@ -88,6 +86,21 @@ def project(tmp_path: Path) -> Path:
     tools["importlinter/cli.py"] = SHOW_IMPORT_LINTER
     lock_brokers(folder)
     (folder / "requirements-dev.lock").write_text(make_wheel(folder, "tools", "1.0", tools))
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project without installed packages."""
+    return make_project(tmp_path / "a project")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with installed packages, for tests that do not change it."""
+    folder = make_project(tmp_path_factory.mktemp("installed") / "a project")
+    first = call(folder / "run.sh", "status")
+    assert first.returncode == 0, first.stderr
     return folder
 
 
@@ -141,9 +154,8 @@ def test_first_use_installs_the_locked_packages_and_reports_it(project: Path):
     assert '"parcel": "1.0"' in first.stdout
 
 
-def test_later_starts_install_nothing_and_need_no_python_on_the_path(project: Path):
-    call(project / "run.sh", "status")
-    later = call(project / "run.sh", "status", PYTHON="/nonexistent/python3")
+def test_later_starts_install_nothing_and_need_no_python_on_the_path(installed: Path):
+    later = call(installed / "run.sh", "status", PYTHON="/nonexistent/python3")
     assert later.returncode == 0
     assert later.stderr == ""
 
@@ -207,7 +219,9 @@ def test_old_pip_installs_the_lock_and_its_changes(project: Path, kind: str):
     assert '"parcel": "2.0"' in again.stdout, again.stderr
 
 
-@pytest.mark.parametrize("kind", ["option", "own", "borrowed"])
+@pytest.mark.parametrize(
+    "kind", ["option", pytest.param("own", marks=pytest.mark.long), "borrowed"]
+)
 def test_lock_that_lacks_a_requirement_is_refused(project: Path, kind: str):
     python = "" if kind == "option" else old_pip(project, has_ensurepip=kind == "own")
     lock_parcel(project, "1.0", needs="string>=3")
@@ -272,34 +286,34 @@ def test_two_first_starts_at_once_install_once(project: Path):
     assert all('"parcel": "1.0"' in out for out, _ in answers)
 
 
-def test_arguments_are_passed_unchanged(project: Path):
+def test_arguments_are_passed_unchanged(installed: Path):
     given = ["seed", "--name", "two words", "", "*", "a'b\"c$d", "-x", "--json"]
-    assert f'"arguments": {json_text(given)}' in call(project / "run.sh", *given).stdout
+    assert f'"arguments": {json_text(given)}' in call(installed / "run.sh", *given).stdout
 
 
 def json_text(words: list[str]) -> str:
     return "[" + ", ".join('"' + word.replace('"', '\\"') + '"' for word in words) + "]"
 
 
-def test_the_exit_code_is_that_of_the_command(project: Path):
-    assert call(project / "run.sh", "fail").returncode == 7
+def test_the_exit_code_is_that_of_the_command(installed: Path):
+    assert call(installed / "run.sh", "fail").returncode == 7
 
 
-def test_command_replaces_the_shell_and_receives_signals(project: Path):
-    with start(project / "run.sh", "wait") as process:
+def test_command_replaces_the_shell_and_receives_signals(installed: Path):
+    with start(installed / "run.sh", "wait") as process:
         assert process.stdout is not None
         assert f'"pid": {process.pid}' in process.stdout.readline()
         process.terminate()
     assert process.returncode == -signal.SIGTERM
 
 
-def test_it_works_through_a_symlink_from_any_folder(project: Path, tmp_path: Path):
+def test_it_works_through_a_symlink_from_any_folder(installed: Path, tmp_path: Path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / "first").symlink_to(os.path.relpath(project / "run.sh", elsewhere))
+    (elsewhere / "first").symlink_to(os.path.relpath(installed / "run.sh", elsewhere))
     (elsewhere / "second").symlink_to(elsewhere / "first")
     result = call(elsewhere / "second", "status", cwd=elsewhere)
-    assert f'"cwd": "{project}"' in result.stdout, result.stderr
+    assert f'"cwd": "{installed}"' in result.stdout, result.stderr
 
 
 @pytest.mark.parametrize(
@@ -317,21 +331,21 @@ def test_it_works_through_a_symlink_from_any_folder(project: Path, tmp_path: Pat
     ids=" ".join,
 )
 def test_arguments_that_are_also_caller_files_stay_unchanged(
-    project: Path, tmp_path: Path, words: list[str]
+    installed: Path, tmp_path: Path, words: list[str]
 ):
     elsewhere = tmp_path / "elsewhere"
     (elsewhere / "my data").mkdir(parents=True)
     for name in ("seed", "1000.csv", "empty-file", "reader", "1"):
         (elsewhere / name).touch()
-    result = call(project / "run.sh", *words, cwd=elsewhere)
+    result = call(installed / "run.sh", *words, cwd=elsewhere)
     assert f'"arguments": {json_text(words)}' in result.stdout, result.stderr
     assert f'"CALLERS_FOLDER": "{elsewhere}"' in result.stdout
 
 
-def test_program_gets_its_name_and_a_folder_only_if_different(project: Path):
-    result = call(project / "run.sh", "status", BUCKETLINE_CALLERS_FOLDER="/nowhere")
+def test_program_gets_its_name_and_a_folder_only_if_different(installed: Path):
+    result = call(installed / "run.sh", "status", BUCKETLINE_CALLERS_FOLDER="/nowhere")
     assert '"PROGRAM": "./run.sh", "CALLERS_FOLDER": null' in result.stdout
-    wrapped = call(project / "run.sh", "status", BUCKETLINE_PROGRAM="bl")
+    wrapped = call(installed / "run.sh", "status", BUCKETLINE_PROGRAM="bl")
     assert '"PROGRAM": "bl"' in wrapped.stdout
 
 
