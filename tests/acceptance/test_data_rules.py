@@ -255,9 +255,7 @@ def test_rows_that_differ_without_ids_refuse_the_file(
     ]
 
 
-def test_a_file_without_ids_that_becomes_ambiguous_retires_its_user(
-    bucket: TestBucket, run: Run, query: Query
-):
+def test_file_that_becomes_ambiguous_retires_its_user(bucket: TestBucket, run: Run, query: Query):
     bucket.put("1.csv", f"{HEADER}\nA,A,1\n")
     run()
     bucket.put("1.csv", f"{HEADER}\nA,A,1\nB,B,1\n")
@@ -380,9 +378,9 @@ def test_ids_are_text(bucket: TestBucket, run: Run, query: Query):
     assert query("SELECT user_id FROM users ORDER BY 1") == [("0001",), ("01",), ("1",)]
 
 
-def test_litter_is_counted_and_ignored(bucket: TestBucket, run: Run, query: Query):
+def test_system_files_are_counted_and_ignored(bucket: TestBucket, run: Run, query: Query):
     bucket.user("1.csv")
-    litter = ("._1.csv", "a/.DS_Store", "__MACOSX/2.csv", "Thumbs.db", "desktop.ini", "~$1.csv")
+    ignored = ("._1.csv", "a/.DS_Store", "__MACOSX/2.csv", "Thumbs.db", "desktop.ini", "~$1.csv")
     folders = (
         ".AppleDouble",
         ".ipynb_checkpoints",
@@ -390,8 +388,8 @@ def test_litter_is_counted_and_ignored(bucket: TestBucket, run: Run, query: Quer
         "a/$Recycle.Bin",
         ".bucketline",
     )
-    for key in (*litter, *(f"{folder}/1.csv" for folder in folders)):
-        bucket.put(key, b"litter")
+    for key in (*ignored, *(f"{folder}/1.csv" for folder in folders)):
+        bucket.put(key, b"ignored")
     counts = run()
     assert (counts.objects_listed, counts.objects_ignored, counts.problems) == (12, 11, 0)
     assert query("SELECT key FROM source_object") == [("1.csv",)]

@@ -38,9 +38,9 @@ def count(engine: Engine) -> int:
     return len(keys(engine))
 
 
-def live_on_for_a_moment(luck: random.Random) -> None:
+def sleep_briefly(rng: random.Random) -> None:
     """Let a consumer run for a random time of at most a few batches."""
-    time.sleep(luck.uniform(0, 0.4))
+    time.sleep(rng.uniform(0, 0.4))
 
 
 @contextmanager
@@ -63,13 +63,13 @@ def sending(brokers: Brokers, sent_keys: list[str], seconds: float) -> Iterator[
 
 
 def killed_in_work(
-    start: Start, settings: Settings, engine: Engine, luck: random.Random, total: int
+    start: Start, settings: Settings, engine: Engine, rng: random.Random, total: int
 ) -> None:
     """Start a consumer, and kill it at a random moment after it has stored a new event."""
     before = count(engine)
     consumer = start(settings)
     wait_until(lambda: count(engine) > before or count(engine) == total, pause=0.005)
-    live_on_for_a_moment(luck)
+    sleep_briefly(rng)
     consumer.kill()
 
 
@@ -90,11 +90,11 @@ def test_consumer_killed_at_random_loses_and_repeats_no_event(  # noqa: PLR0913,
     engine: Engine,
 ):
     settings = brokers.settings(settings)
-    luck = random.Random(seed)  # noqa: S311 - no secret hangs on it
+    rng = random.Random(seed)  # noqa: S311 - no secret hangs on it
     sent_keys = [f"{seed}/{number}.csv" for number in range(3000 * rounds)]
     with sending(brokers, sent_keys, seconds=5 * rounds):
         for _ in range(rounds):
-            killed_in_work(consuming, settings, engine, luck, len(sent_keys))
+            killed_in_work(consuming, settings, engine, rng, len(sent_keys))
             assert_committed_is_stored(brokers, settings, engine)
     consuming(settings)
     wait_until(lambda: count(engine) >= len(sent_keys), seconds=PATIENCE_SECONDS)

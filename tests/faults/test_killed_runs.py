@@ -217,7 +217,7 @@ def test_unavailable_store_fails_the_run_in_time(
     assert is_true(engine, "SELECT count(*) = 1 FROM users WHERE retired_at IS NULL")
 
 
-class Odd(ObjectStore):
+class Unexpected(ObjectStore):
     """An unexpected failure."""
 
     def list_pages(self, *_: object) -> NoReturn:
@@ -229,7 +229,7 @@ class Odd(ObjectStore):
     [
         ({"s3_endpoint": "http://127.0.0.1:9"}, ObjectStore, "ObjectStoreUnavailable"),
         ({"s3_secret_key": SecretStr("not the secret key")}, ObjectStore, "ConfigurationError"),
-        ({}, Odd, "Bug"),
+        ({}, Unexpected, "Bug"),
     ],
     ids=["down", "refused", "bug"],
 )

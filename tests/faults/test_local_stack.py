@@ -584,7 +584,7 @@ def as_plain_user() -> list[str]:
     return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *rights]
 
 
-def test_plain_user_has_a_stack_of_their_own(local_dir: Path) -> None:
+def test_unprivileged_user_has_a_separate_stack(local_dir: Path) -> None:
     theirs = local_dir / "theirs"
     theirs.mkdir()
     if IS_ROOT:

@@ -211,7 +211,7 @@ def test_scheduler_loads_objects_uploaded_before_it_started(
     assert scalar(own_engine, "SELECT count(*) FROM run WHERE trigger = 'event'") == 1
 
 
-def test_while_the_database_is_down_events_wait_for_the_listener(
+def test_events_during_a_database_outage_are_not_lost(
     own: Settings, start: Start, own_engine: Engine
 ):
     """If the listener reconnects, it requests a full run instead of storing the event."""
@@ -250,7 +250,9 @@ def _record(bucket: str, key: str) -> dict[str, object]:
     return {"eventName": "s3:ObjectCreated:Put", "s3": thing}
 
 
-def test_our_own_puts_start_no_run(own: Settings, start: Start, own_engine: Engine, api_port: int):
+def test_puts_of_bucketline_start_no_run(
+    own: Settings, start: Start, own_engine: Engine, api_port: int
+):
     store = ObjectStore(own)
     for bucket in (own.source_bucket, own.processed_bucket, own.thumbnail_bucket):
         subscribe(store, bucket, wanted(["arn:minio:sqs::1:webhook"]))

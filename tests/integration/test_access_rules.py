@@ -237,7 +237,7 @@ def test_health_shows_unauthenticated_clients_only_the_status(locked: FlaskClien
 # -- added and revoked keys
 
 
-def test_first_key_closes_a_running_api_even_after_its_revocation(
+def test_first_key_closes_an_open_api_even_after_revocation(
     make: Callable[..., FlaskClient], tmp_path: Path
 ):
     client, path, key = make(), tmp_path / "api-keys", new_key()
@@ -285,7 +285,7 @@ def test_without_keys_only_this_machine_is_served(make: Callable[..., FlaskClien
 
 
 @pytest.mark.parametrize("api_open", [True, False])
-def test_a_name_made_to_lead_here_is_not_answered(
+def test_rebound_host_name_is_rejected(
     make: Callable[..., FlaskClient],
     api_open: bool,  # noqa: FBT001 - a value to test
 ):
@@ -334,7 +334,7 @@ def test_a_page_of_another_site_starts_no_run(
         {"Origin": "https://app.example.com", "Sec-Fetch-Site": "cross-site"},
     ],
 )
-def test_our_own_pages_and_allowed_ones_may(
+def test_own_pages_and_allowed_origins_may_send_requests(
     make: Callable[..., FlaskClient], headers: dict[str, str]
 ):
     client = make(cors_origins="https://app.example.com")
@@ -384,7 +384,7 @@ def test_after_a_while_a_key_may_ask_again(make: Callable[..., FlaskClient]):
     wait_until(lambda: client.get("/stats").status_code == 200)
 
 
-def test_wrong_keys_are_limited_and_right_ones_pass_all_the_same(locked: FlaskClient):
+def test_invalid_keys_are_limited_and_valid_ones_still_pass(locked: FlaskClient):
     statuses = [
         locked.get("/data", headers=bearer(new_key())).status_code
         for _ in range(MAX_INVALID_KEYS.amount + 1)

@@ -231,7 +231,7 @@ def test_current_etag_gets_not_modified(client: FlaskClient):
     assert (answer.status_code, answer.data) == (200, b"2")
 
 
-def test_the_list_goes_by_pages_in_byte_order_and_shows_no_versions(client: FlaskClient):
+def test_documents_are_listed_in_byte_order_without_versions(client: FlaskClient):
     names = ["B.json", "a-1", "a.json", "a1", "b"]
     for name in reversed(names):
         upload(client, "[]", name)

@@ -120,8 +120,8 @@ def test_added_modified_and_removed_in_one_run(
 def test_events_of_ignored_files_are_counted_as_ignored(
     bucket: TestBucket, manager: DataManager, notify: Notify
 ):
-    bucket.put("._1.csv", b"litter")
-    bucket.put("__MACOSX/1.csv", b"litter")
+    bucket.put("._1.csv", b"ignored")
+    bucket.put("__MACOSX/1.csv", b"ignored")
     bucket.user("1.csv")
     notify("._1.csv", "__MACOSX/1.csv", "1.csv")
     counts = made(manager.run_events()).counts
@@ -260,7 +260,7 @@ def test_an_outage_of_the_store_leaves_the_events_waiting(
 ):
     class Down(ObjectStore):
         def stat(self, bucket: str, key: str) -> SourceObject | None:
-            raise ObjectStoreUnavailable(f"Cannot look at {bucket}/{key}.")
+            raise ObjectStoreUnavailable(f"Cannot read {bucket}/{key}.")
 
     bucket.user("1.csv")
     notify("1.csv")
@@ -611,7 +611,7 @@ def test_an_object_that_the_store_refuses_holds_up_no_other(
             bucket.user(f"{user_id}.csv")
             notify(f"{user_id}.csv")
             wait_until(lambda user_id=user_id: user_id in users(engine))
-        bucket.user("locked.csv", "Mended")
+        bucket.user("locked.csv", "Fixed")
         notify("locked.csv")  # a new event makes it due at once
         wait_until(lambda: runs(engine, "trigger = 'event' AND state = 'succeeded'") == 4)
     assert handled(engine)[0] is handled(engine)[3] is None

@@ -67,7 +67,7 @@ def test_up_reports_missing_notifications_and_the_alternative(settings: Settings
     )
 
 
-def test_unasked_a_store_without_events_is_not_praised(settings: Settings):
+def test_event_support_is_not_claimed_for_a_store_without_it(settings: Settings):
     with without_notifications(settings, "refuses") as without:
         found = arranged(without)
     assert found.warnings == []
@@ -75,7 +75,7 @@ def test_unasked_a_store_without_events_is_not_praised(settings: Settings):
     assert "EVENT_LISTEN=1" not in sentence(settings, found)
 
 
-def test_unasked_a_store_with_events_is_offered(settings: Settings):
+def test_event_support_of_a_store_is_offered(settings: Settings):
     found = arranged(settings)
     assert sentence(settings, found).endswith("To use events, set EVENT_LISTEN=1 or EVENT_ARNS.")
 

@@ -86,7 +86,7 @@ def test_posted_events_name_awkward_keys(
     check_awkward_keys(open_settings, engine, notify)
 
 
-def test_the_largest_event_there_is_can_be_stored(client: FlaskClient, engine: Engine):
+def test_largest_possible_event_can_be_stored(client: FlaskClient, engine: Engine):
     chance = random.Random(1)  # noqa: S311 - repeated text would be compressed
 
     def noise(size_bytes: int) -> str:

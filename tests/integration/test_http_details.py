@@ -145,7 +145,7 @@ def integers() -> Iterator[tuple[str, str, str, str]]:
 INTEGERS = list(integers())
 
 
-def test_the_document_has_integers_in_path_and_query():
+def test_openapi_has_integers_in_path_and_query():
     assert {place for *_, place in INTEGERS} == {"path", "query"}
     assert {"run_id", "min_age", "max_age", "limit", "after", "size"} <= {
         name for _, _, name, _ in INTEGERS

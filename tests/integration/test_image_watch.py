@@ -124,7 +124,7 @@ def test_image_worker_waits_for_an_unavailable_store(
     assert store.attempts == 2
 
 
-def test_a_fault_of_ours_does_not_end_it(
+def test_unexpected_error_does_not_end_the_image_worker(
     bucket: TestBucket, settings: Settings, engine: Engine, manager: DataManager
 ):
     class FaultyAtFirst(ObjectStore):

@@ -98,7 +98,7 @@ def test_the_schema_in_the_docs_is_that_of_the_messages():
     jsonschema_rs.meta.validate(json.loads(json_schema()))
 
 
-def test_an_image_its_thumbnails_and_its_removal_are_announced_once(
+def test_image_thumbnails_and_removal_are_each_announced_once(
     brokers: Brokers, announced: Settings, engine: Engine, images: Images
 ):
     images.put("a/ü 1.png", 256, 64)

@@ -146,7 +146,7 @@ def test_name_conflict_is_reported_with_its_owner(
     assert "CREATE SCHEMA" in error.hint
 
 
-def test_a_schema_of_its_own_as_the_hint_has_it_works(empty_database: Settings):
+def test_separate_schema_works_as_the_hint_describes(empty_database: Settings):
     run_in(empty_database, "CREATE TABLE users (name text)", "CREATE SCHEMA bucketline")
     assert empty_database.database_url is not None
     url = empty_database.database_url.get_secret_value()
@@ -262,7 +262,7 @@ def test_every_name_used_by_migrations_is_checked(engine: Engine):
     assert set(relation_names()) == made - {"alembic_version", "alembic_version_pkc"}
 
 
-def test_figures_of_problems_are_counted_again_and_data_stay(empty_database: Settings):
+def test_problem_counts_are_recomputed_and_data_stay(empty_database: Settings):
     """Runs of version 0005 did not count problems that image processing found later."""
     engine = connect(empty_database)
     with engine.begin() as connection:

@@ -1,7 +1,7 @@
 """What each conditional header does to each method, by RFC 9110, on two kinds of stores.
 
 The embedded store cannot compare and write in one step; `conditional_store` can. A condition that
-fails is a 412 on both; one that holds is honoured by the second, and refused with 501 by the first.
+fails is a 412 on both; one that holds is honored by the second, and refused with 501 by the first.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def comparing(settings: Settings) -> Iterator[ConditionalStore]:
 
 @dataclass(frozen=True)
 class Api:
-    """A client of an API, and whether its store honours conditions."""
+    """A client of an API, and whether its store honors conditions."""
 
     client: FlaskClient
     can_compare: bool
@@ -361,7 +361,7 @@ def test_document_read_honors_its_conditions(plain: FlaskClient, method: str):
 
 
 @pytest.mark.parametrize("header", ["If-Match", "If-None-Match"])
-def test_a_store_is_tried_in_a_bucket_of_our_own(
+def test_store_is_tried_in_an_output_bucket(
     comparing: ConditionalStore, source: str, settings: Settings, header: str
 ):
     """Writes to the source bucket would cause events and appear in its listings."""
@@ -382,7 +382,7 @@ def test_a_store_is_tried_in_a_bucket_of_our_own(
     assert len(comparing.writes) == (once + 1 if header == "If-Match" else once + 5)
 
 
-def test_each_trial_has_a_key_of_its_own(comparing: ConditionalStore, bucket: TestBucket):
+def test_each_trial_uses_a_unique_key(comparing: ConditionalStore, bucket: TestBucket):
     """A shared key could be removed by another process, and the store would seem incapable."""
     for name in ("a", "b"):
         objects = Objects(ObjectStore(comparing.settings), comparing.settings)
@@ -435,7 +435,7 @@ def test_failed_condition_is_named(comparing: ConditionalStore, bucket: TestBuck
 # -- reserved keys
 
 
-def test_no_object_is_put_among_our_own(settings: Settings, source: str, bucket: TestBucket):
+def test_reserved_keys_cannot_be_uploaded(settings: Settings, source: str, bucket: TestBucket):
     """Runs ignore reserved keys; existing objects can be listed and removed."""
     client = create_app(settings).test_client()
     key = f"{OWN_PREFIX}a.csv"

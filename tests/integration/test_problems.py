@@ -89,7 +89,7 @@ def test_file_reread_with_the_same_fault_has_one_problem(
 
 
 @pytest.mark.usefixtures("three_faults")
-def test_status_counts_the_same_problems_and_every_kind_of_object(
+def test_status_counts_the_same_problems_and_all_object_kinds(
     bucket: TestBucket, manager: DataManager, engine: Engine, settings: Settings
 ):
     bucket.put("notes.txt", "x")

@@ -157,7 +157,7 @@ def test_parquet_of_another_client_is_not_removed(
 # -- debounced after event runs
 
 
-def test_event_runs_are_published_together_when_the_interval_is_over(
+def test_event_runs_are_published_together_after_the_interval(
     settings: Settings,
     manager: DataManager,
     bucket: TestBucket,

@@ -415,7 +415,7 @@ URLS = ["/data", "/data?limit=1", "/data?format=parquet", "/data?min_age=3", "/s
 
 
 @pytest.mark.parametrize("url", URLS)
-def test_an_answer_holds_until_the_users_change(client: FlaskClient, engine: Engine, url: str):
+def test_etag_is_valid_until_the_users_change(client: FlaskClient, engine: Engine, url: str):
     put(engine, person("1"))
     tag = client.get(url).headers["ETag"]
     response = client.get(url, headers={"If-None-Match": f'"other", {tag}'})
@@ -438,7 +438,7 @@ def test_run_that_changes_no_user_keeps_the_etag(
     assert revalidate(client, "/data", tag) == 304
 
 
-def test_a_new_day_is_another_answer_only_where_ages_matter(
+def test_new_day_changes_the_etag_only_of_responses_with_ages(
     client: FlaskClient, engine: Engine, calendar: Calendar
 ):
     put(engine, person("1"))
@@ -498,7 +498,7 @@ COPIES = (
 @pytest.mark.parametrize(
     ("kind", "coding"), [*((kind, "identity") for kind in MIMETYPES), ("ndjson", "zstd")]
 )
-def test_a_copy_killed_in_mid_answer_is_noticed(
+def test_copy_killed_during_a_response_is_detected(
     settings: Settings, engine: Engine, kind: str, coding: str
 ):
     put_more_than_buffers_hold(engine)

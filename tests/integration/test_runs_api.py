@@ -32,7 +32,7 @@ def test_a_request_is_accepted_and_can_be_followed(client: FlaskClient, engine: 
         assert connection.scalar(select(run.c.state)) == "requested"
 
 
-def test_requests_at_once_join_one_run(app: APIFlask):
+def test_simultaneous_requests_join_one_run(app: APIFlask):
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: app.test_client().post("/data").get_json(), range(24)))
     assert len({answer["id"] for answer in answers}) == 1
@@ -171,7 +171,7 @@ def test_problems_of_a_run_are_paged_and_filtered_by_code(client: FlaskClient, e
                     code=code,
                     severity="error",
                     value="x",
-                    note="Mend it.",
+                    note="Fix it.",
                 )
             )
     first = client.get(f"/runs/{run_id}/problems?limit=2")
@@ -185,7 +185,7 @@ def test_problems_of_a_run_are_paged_and_filtered_by_code(client: FlaskClient, e
         "code": "not-an-integer",
         "severity": "error",
         "value": "x",
-        "note": "Mend it.",
+        "note": "Fix it.",
     }
     url = next_url(first)
     assert url is not None

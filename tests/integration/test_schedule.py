@@ -112,7 +112,7 @@ def test_a_lost_database_connection_is_made_again(settings: Settings, engine: En
         wait_until(lambda: runs(engine, f"id = {requested} AND state = 'succeeded'"))
 
 
-def test_the_newest_run_is_the_last_even_if_the_clock_was_set_back(
+def test_newest_run_is_the_last_even_if_the_clock_is_set_back(
     bucket: TestBucket, manager: DataManager, engine: Engine
 ):
     bucket.user("1.csv")
@@ -145,7 +145,7 @@ def test_run_failed_by_an_outage_is_retried_before_the_interval(
     assert runs(engine, "state = 'failed' AND error->>'code' = 'ObjectStoreUnavailable'") == 1
 
 
-def test_publishing_that_fails_is_tried_ever_more_rarely(bucket: TestBucket, settings: Settings):
+def test_failed_publishing_is_retried_with_backoff(bucket: TestBucket, settings: Settings):
     times: list[float] = []
 
     class Watched(DataManager):

@@ -24,11 +24,11 @@ TODAY = date(2024, 2, 29)
 NOW = datetime(2024, 2, 29, tzinfo=UTC)
 OBJECTS = {
     "a/1000.csv": "first_name, last_name, birthts, city\nAda, Lovelace, 7, Ulm\n",
-    "img/1000.png": "not looked at",
+    "img/1000.png": "not read",
     "many.csv": "user_id;first_name;last_name;birthts\n7;Old;B;0\n7;New;B;0\n8;C;;x\n",
     "empty.csv": "\n",
     "notes.txt": "hello",
-    "a/.DS_Store": "litter",
+    "a/.DS_Store": "ignored",
 }
 OUTPUT = "user_id,first_name,last_name,birthts,img_path\n1000,Ada,Lovelace,7,{}\n7,New,B,0,\n"
 # key: kind, user_id, state, rows_read, rows_rejected

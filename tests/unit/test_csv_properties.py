@@ -72,7 +72,7 @@ def plain_files(draw: st.DrawFn) -> list[SourceFile]:
 
 
 @given(plain_files())
-def test_fast_and_careful_reading_of_plain_files_are_the_same(files: list[SourceFile]):
+def test_fast_path_and_full_parser_agree_on_plain_files(files: list[SourceFile]):
     assert all(as_plain(file.content) for file in files)
     assert_same(parse(files), parse_fully(files))
 

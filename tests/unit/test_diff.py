@@ -125,7 +125,7 @@ def test_a_listing_out_of_byte_order_is_refused_by_name(keys: tuple[str, str]):
         list(changes([an_object(key) for key in keys], []))
 
 
-def test_nothing_is_read_further_than_it_must_be():
+def test_streams_are_pulled_one_page_at_a_time():
     """Memory does not grow with the bucket: the streams are pulled one page at a time."""
     pulled = []
 

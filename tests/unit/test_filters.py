@@ -112,7 +112,7 @@ def test_every_filter_adds_its_condition():
     )
 
 
-def test_no_image_is_a_filter_of_its_own():
+def test_missing_image_is_a_separate_filter():
     assert where(Filters(is_image_exists=False)).endswith("users.img_path IS NULL")
 
 

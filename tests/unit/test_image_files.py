@@ -42,7 +42,7 @@ def shows_corners(content: bytes) -> bool:
     places = zip(
         ((0.2, 0.2), (0.8, 0.2), (0.2, 0.8), (0.8, 0.8)), (RED, GREEN, BLUE, WHITE), strict=True
     )
-    return all(is_near(pixel(examined, *place), colour) for place, colour in places)
+    return all(is_near(pixel(examined, *place), color) for place, color in places)
 
 
 # -- PNG
@@ -76,7 +76,7 @@ def test_rgb_of_16_bits_is_compared_at_16_bits():
     clear, near = (0x12FF, 0x3456, 0x789A), (0x12FF, 0x3456, 0x789B)
     rows = b"\0" + struct.pack(">3H", *clear) * 32 + struct.pack(">3H", *near) * 32
     key = chunk(b"tRNS", struct.pack(">3H", *clear))
-    stored = png(64, 64, zlib.compress(rows * 64), key, colour_type=2, depth=16)
+    stored = png(64, 64, zlib.compress(rows * 64), key, color_type=2, depth=16)
     examined = examine_image(stored)
     assert pixel(examined, 0.2)[3] == 0
     assert is_near(pixel(examined, 0.8), (0x12, 0x34, 0x78, 255), by=6)

@@ -109,10 +109,10 @@ def test_invalid_exif_orientation_is_ignored():
         assert is_near(pixel(examine_image(stored), 0.2, 0.2), RED)
 
 
-@pytest.mark.parametrize(("colour", "is_clear"), [((255, 0, 0, 0), True), ((*RED, 255), False)])
+@pytest.mark.parametrize(("color", "is_clear"), [((255, 0, 0, 0), True), ((*RED, 255), False)])
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-def test_alpha_is_kept(colour: tuple[int, ...], *, is_clear: bool, kind: str):
-    found = pixel(examine_image(plain(300, 300, colour, kind=kind, mode="RGBA")))
+def test_alpha_is_kept(color: tuple[int, ...], *, is_clear: bool, kind: str):
+    found = pixel(examine_image(plain(300, 300, color, kind=kind, mode="RGBA")))
     assert (found[3] == 0) == is_clear
 
 
@@ -130,7 +130,7 @@ def test_a_palette_is_read_with_and_without_transparency():
 
 
 @pytest.mark.parametrize(
-    ("mode", "colour", "expected"),
+    ("mode", "color", "expected"),
     [
         ("L", 200, (200, 200, 200)),
         ("1", 1, WHITE),
@@ -142,9 +142,9 @@ def test_a_palette_is_read_with_and_without_transparency():
 )
 @pytest.mark.parametrize("size", [40, 600])
 def test_gray_of_any_depth_keeps_its_brightness(
-    mode: str, colour: int, expected: tuple[int, ...], size: int
+    mode: str, color: int, expected: tuple[int, ...], size: int
 ):
-    examined = examine_image(plain(size, size, colour, mode=mode))
+    examined = examine_image(plain(size, size, color, mode=mode))
     found = pixel(examined)
     if expected[3:] == (0,):
         assert found[3] == 0
@@ -203,7 +203,7 @@ def test_nothing_but_pixels_gets_into_a_thumbnail():
             assert not thumbnail_image(examined, size).getexif()
 
 
-def test_a_colour_profile_is_applied():
+def test_color_profile_is_applied():
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     assert is_near(pixel(examine_image(encoded(corners(), "PNG", icc_profile=lab)), 0.2, 0.2), RED)
     assert is_near(

@@ -27,13 +27,13 @@ NONSENSE = ["a:b:c", "[::1", "]", "127.0.0.1:5000:1", "[evil.example]"]
 
 
 @pytest.mark.parametrize("host", ADDRESSES)
-def test_addresses_and_localhost_are_ours(host: str):
+def test_addresses_and_localhost_are_local(host: str):
     assert is_trusted_host(host, own_name="127.0.0.1", any_short_name=False)
     assert is_trusted_host(host.upper(), own_name="127.0.0.1", any_short_name=True)
 
 
 @pytest.mark.parametrize("host", [*DOTTED, *NONSENSE, "", ":80", "."])
-def test_names_that_a_stranger_can_own_are_not_ours(host: str):
+def test_names_that_others_can_register_are_not_local(host: str):
     assert not is_trusted_host(host, own_name="127.0.0.1", any_short_name=False)
     assert not is_trusted_host(host, own_name="127.0.0.1", any_short_name=True)
 

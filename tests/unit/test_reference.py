@@ -65,7 +65,7 @@ def test_every_command_is_in_the_reference_and_vice_versa():
     assert sorted(documented) == sorted(known | set(LAUNCHER))
 
 
-def test_every_option_is_in_the_row_of_its_command_and_vice_versa():
+def test_options_match_the_rows_of_their_commands():
     by_name = leaves(commands)
     for cells in rows("cli.md", "Command"):
         command = cells[0].strip("`")
@@ -163,7 +163,7 @@ def tables() -> dict[str, set[str]]:
     return found
 
 
-def test_every_table_and_column_is_in_the_reference_and_vice_versa():
+def test_tables_and_columns_match_the_reference():
     assert tables() == {
         name: {column.name for column in table.columns} for name, table in metadata.tables.items()
     }

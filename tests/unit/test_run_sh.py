@@ -154,7 +154,7 @@ def test_first_use_installs_the_locked_packages_and_reports_it(project: Path):
     assert '"parcel": "1.0"' in first.stdout
 
 
-def test_later_starts_install_nothing_and_need_no_python_on_the_path(installed: Path):
+def test_later_starts_install_nothing_and_need_no_python(installed: Path):
     later = call(installed / "run.sh", "status", PYTHON="/nonexistent/python3")
     assert later.returncode == 0
     assert later.stderr == ""
@@ -433,7 +433,7 @@ def test_the_help_of_test_is_that_of_pytest_once_it_is_installed(project: Path):
     assert result.stdout.endswith("--help\n")
 
 
-def test_lint_lets_every_linter_speak_and_fails_if_one_does(project: Path):
+def test_lint_runs_every_linter_and_fails_if_one_fails(project: Path):
     good = call(project / "run.sh", "lint")
     assert good.returncode == 0, good.stderr
     assert good.stdout.splitlines() == [
@@ -450,28 +450,28 @@ def benchmark(project: Path) -> Path:
     (project / "bench").mkdir()
     (project / "bench/__init__.py").touch()
     (project / "bench/__main__.py").write_text(SHOW_CALL)
-    rival = make_wheel(project, "rival", "1.0", {"rival.py": ""})
-    (project / "bench/requirements.txt").write_text(rival.partition(" --hash")[0] + "\n")
+    line = make_wheel(project, "baseline", "1.0", {"baseline.py": ""})
+    (project / "bench/requirements.txt").write_text(line.partition(" --hash")[0] + "\n")
     return project
 
 
-def has_rival(project: Path) -> bool:
-    return bool(list((project / "bench").glob(".venv/lib/*/site-packages/rival.py")))
+def has_baseline_tool(project: Path) -> bool:
+    return bool(list((project / "bench").glob(".venv/lib/*/site-packages/baseline.py")))
 
 
 def test_bench_installs_baseline_tools_once_and_separately(benchmark: Path):
     first = call(benchmark / "run.sh", "bench", "--quick")
     assert "Installing the baseline tools of the benchmark into bench/.venv" in first.stderr
     assert '"arguments": ["--quick"]' in first.stdout
-    assert has_rival(benchmark)
-    assert not list(benchmark.glob(".venv/lib/*/site-packages/rival.py"))
+    assert has_baseline_tool(benchmark)
+    assert not list(benchmark.glob(".venv/lib/*/site-packages/baseline.py"))
     later = call(benchmark / "run.sh", "bench", PYTHON="/nonexistent/python3")
     assert later.returncode == 0
     assert later.stderr == ""
 
 
 def test_bench_continues_without_unavailable_baseline_tools(benchmark: Path):
-    (benchmark / "bench/requirements.txt").write_text("no-such-rival==1.0\n")
+    (benchmark / "bench/requirements.txt").write_text("no-such-tool==1.0\n")
     result = call(benchmark / "run.sh", "bench")
     assert result.returncode == 0, result.stderr
     assert '"arguments": []' in result.stdout
@@ -479,10 +479,10 @@ def test_bench_continues_without_unavailable_baseline_tools(benchmark: Path):
     assert not (benchmark / "bench/.venv").exists()
 
 
-def test_a_report_of_the_benchmark_needs_no_rival(benchmark: Path):
+def test_benchmark_report_needs_no_baseline_tool(benchmark: Path):
     result = call(benchmark / "run.sh", "bench", "--report", "results.json")
     assert '"arguments": ["--report", "results.json"]' in result.stdout
-    assert not has_rival(benchmark)
+    assert not has_baseline_tool(benchmark)
 
 
 def test_ci_runs_every_step_and_fails_if_one_fails(project: Path):

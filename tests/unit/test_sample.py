@@ -43,7 +43,7 @@ def test_script_generates_exactly_the_sample_files(generated: Path):
     assert files_below(generated) == files_below(COMMITTED)
 
 
-def test_texts_are_the_same_byte_for_byte(generated: Path):
+def test_text_files_equal_the_generated_ones(generated: Path):
     for path in files_below(generated):
         if not is_image(path):
             assert (generated / path).read_bytes() == (COMMITTED / path).read_bytes(), path

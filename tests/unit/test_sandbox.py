@@ -64,7 +64,7 @@ def test_work_over_its_time_limit_is_killed(content: bytes):
         assert box.call(b"after")[0] == b"after"
 
 
-def test_among_many_at_once_only_the_guilty_fail():
+def test_among_concurrent_calls_only_faulty_work_fails():
     expected = [b"crash" if n % 10 == 3 else b"%d" % n for n in range(60)]
 
     with sandbox(processes=2) as box, ThreadPoolExecutor(6) as pool:

@@ -28,8 +28,6 @@ def test_no_value_is_ever_put_into_a_comment(file: str):
     ("file", "steps"),
     [("manifest", MANIFEST_STEPS), ("merge", MERGE_STEPS), ("first_load", FIRST_LOAD_STEPS)],
 )
-def test_steps_of_a_merge_are_the_statements_of_its_files_in_order(
-    file: str, steps: tuple[Step, ...]
-):
+def test_merge_steps_are_the_statements_of_its_files_in_order(file: str, steps: tuple[Step, ...]):
     names = [name for step in steps for name in step if name is not None]
     assert names == list(statements(file))

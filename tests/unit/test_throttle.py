@@ -41,7 +41,7 @@ def test_refused_requests_are_repeated_and_halve_the_limit(words: str):
     assert requests.current == 8
 
 
-def test_a_fault_in_passing_is_repeated_at_the_same_limit():
+def test_transient_fault_is_retried_at_the_same_limit():
     requests = Throttle(64)
     errors = [GenericError(BROKEN), GenericError(SLOW_DOWN.replace("503", "500"))]
     assert requests.call(failing(*errors)) == "answer"

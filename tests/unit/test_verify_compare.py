@@ -36,7 +36,7 @@ def test_a_user_not_published_is_missing():
     assert differences(HEADER + ADA_ROW) == [("output-missing", "2")]
 
 
-def test_a_published_stranger_is_surplus():
+def test_unknown_user_in_the_output_is_surplus():
     assert differences(HEADER + ADA_ROW + BOB_ROW + "3,C,D,0,\n") == [("output-surplus", "3")]
 
 

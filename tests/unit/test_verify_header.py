@@ -106,7 +106,7 @@ def test_the_first_delimiter_that_yields_the_columns_is_taken():
         ('first_name,last_name,birthts,"x', "unclosed-quote"),
     ],
 )
-def test_missing_columns_are_reported_for_the_likeliest_delimiter(header: str, code: str):
+def test_missing_columns_are_reported_for_likeliest_delimiter(header: str, code: str):
     assert faults(f"{header}\nA,B,0") == {code}
 
 

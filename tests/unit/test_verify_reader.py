@@ -84,7 +84,7 @@ def test_a_record_may_span_a_thousand_lines_but_no_more():
     assert longer.rows[-1].first_name == "C"
 
 
-def test_multiline_record_is_limited_to_a_mebicharacter_in_verify():
+def test_verify_limits_multiline_records_to_a_mebicharacter():
     row = '"\n{}",B,0'
     most = "x" * (1_048_576 - len(row.format("")))
     assert rejected(row.format(most)) == [(2, "cell-too-long")]
@@ -153,7 +153,7 @@ def test_csv_writer_output_round_trips(users: list[tuple[str, str]], delimiter: 
 
 
 @given(st.text(st.sampled_from('ab,;" \t\r\n\0é0'), max_size=60))
-def test_a_line_is_a_row_or_refused_but_never_both(body: str):
+def test_each_line_is_a_row_or_rejected_but_never_both(body: str):
     found = reading(f"{WITH_ID}\n{body}")
     good = [row.line for row in found.rows]
     assert good == sorted(set(good))
