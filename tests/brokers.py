@@ -123,8 +123,8 @@ class Brokers:
             if offset < committed[partition]
         ]
 
-    def read(self, topic: str, count: int) -> list[Message]:
-        """Read the first `count` messages of a topic."""
+    def read(self, topic: str, count: int, *, seconds: float = 20) -> list[Message]:
+        """Read the first `count` messages of a topic, or those that arrive in time."""
         client = Consumer(
             {
                 "bootstrap.servers": self.addresses,
@@ -135,7 +135,7 @@ class Brokers:
         )
         client.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
         found: list[Message] = []
-        for _ in range(100):
+        for _ in range(round(seconds / 0.2)):
             found += [m for m in client.consume(count, 0.2) if m.error() is None]
             if len(found) >= count:
                 break

@@ -66,11 +66,11 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer  # noqa: N815
 
     def is_as_expected(self) -> bool:
-        wanted, unwanted = self.headers.get("If-Match"), self.headers.get("If-None-Match")
-        if wanted is None and unwanted is None:
+        if_match, if_none_match = self.headers.get("If-Match"), self.headers.get("If-None-Match")
+        if if_match is None and if_none_match is None:
             return True
         etag = self.server.etag_at(self.path)
-        return etag == wanted if wanted is not None else etag is None
+        return etag == if_match if if_match is not None else etag is None
 
     def forward(self, body: bytes) -> None:
         backend = self.server.backend

@@ -42,7 +42,7 @@ def source_of(key: str, content: bytes) -> SourceObject:
     return SourceObject(key, f"etag-{key}", len(content), NOW)
 
 
-def by_verify(key: str, content: bytes) -> Outcome:
+def verify_outcomes(key: str, content: bytes) -> Outcome:
     """The result that verify expects of an object."""
     reading = read(content, names.user_id(key), TODAY)
     expected = Expected(object_problems={(key, code) for code in reading.faults})
@@ -58,7 +58,7 @@ def by_verify(key: str, content: bytes) -> Outcome:
     )
 
 
-def by_runs(files: Sequence[tuple[str, bytes]]) -> dict[str, Outcome]:
+def run_outcomes(files: Sequence[tuple[str, bytes]]) -> dict[str, Outcome]:
     """The results of a run that reads the objects in one batch."""
     found = [SourceFile(source_of(key, content), content) for key, content in files]
     changes = [Change(ChangeKind.ADDED, file.source) for file in found]
@@ -66,7 +66,7 @@ def by_runs(files: Sequence[tuple[str, bytes]]) -> dict[str, Outcome]:
     return _outcomes([batch.check(Fetched(changes, outcomes), TODAY)])
 
 
-def by_huge_runs(key: str, content: bytes, cuts: Iterable[int]) -> Outcome:
+def huge_run_outcome(key: str, content: bytes, cuts: Iterable[int]) -> Outcome:
     """The result of a run that reads an object in parts, larger than `batch.MAX_BYTES`."""
     change = Change(ChangeKind.ADDED, source_of(key, content))
     store = cast("ObjectStore", _SplittingStore(content, sorted({0, *cuts, len(content)})))

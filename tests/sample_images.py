@@ -20,13 +20,13 @@ def encoded(image: Image.Image, image_format: str, **options: object) -> bytes:
 def plain(
     width: int = 300,
     height: int = 200,
-    colour: float | tuple[int, ...] = RED,
+    color: float | tuple[int, ...] = RED,
     *,
     kind: str = "PNG",
     mode: str = "RGB",
 ) -> bytes:
     """An image of one color."""
-    return encoded(Image.new(mode, (width, height), colour), kind)
+    return encoded(Image.new(mode, (width, height), color), kind)
 
 
 def corners(width: int = 96, height: int = 64) -> Image.Image:
@@ -64,11 +64,11 @@ def png(
     height: int,
     pixels: bytes,
     *more: bytes,
-    colour_type: int = 0,
+    color_type: int = 0,
     depth: int = 8,
 ) -> bytes:
     """A PNG built from chunks: `pixels` are its compressed lines, `more` precedes them."""
-    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, 0)
     body = (chunk(b"IHDR", header), *more, chunk(b"IDAT", pixels), chunk(b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
 
@@ -92,4 +92,4 @@ def animated(kind: str) -> bytes:
 
 
 SVG = b"""<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>"""
-POLYGLOT = plain(20, 20, kind="GIF", mode="L", colour=9) + b"<script>alert(1)</script>"
+POLYGLOT = plain(20, 20, kind="GIF", mode="L", color=9) + b"<script>alert(1)</script>"

@@ -20,7 +20,7 @@ def names(content: str | bytes) -> list[tuple[int, str]]:
     return [(row.line, row.first_name) for row in reading(content).rows]
 
 
-def refused(row: str, header: str = HEADER) -> list[tuple[int, str]]:
+def rejected(row: str, header: str = HEADER) -> list[tuple[int, str]]:
     """The problems of one row, on line 2."""
     return reading(f"{header}\n{row}\n").rejected
 

@@ -1,4 +1,4 @@
-"""Work that crashes, hangs or grows as its bytes say; small, so that processes start fast."""
+"""Work that crashes, hangs or grows, as its bytes command; few imports, for a fast start."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MEGABYTE = 1024 * 1024
 
 
 def behave(content: bytes) -> tuple[bytes, int]:
-    """Do what the bytes say; work that succeeds returns them with the id of its process."""
+    """Do what the bytes command; work that succeeds returns them with its process id."""
     if content.startswith(b"be killed once "):
         _be_killed_once(Path(content.removeprefix(b"be killed once ").decode()))
     match content:
@@ -47,7 +47,7 @@ TIMEOUT = timedelta(seconds=3)
 
 
 def behave_or_examine(content: bytes) -> Examined:
-    """Examine an image, or do what the bytes say."""
+    """Examine an image, or do what the bytes command."""
     behave(content)
     return examine(content, (256, 64), 1_000_000)
 

@@ -37,7 +37,7 @@ def local_dir() -> Iterator[Path]:
 
 
 def environment(local_dir: Path) -> dict[str, str]:
-    """The store's events come by its webhook here, so that they can be subscribed to or not."""
+    """Settings of the commands. Events arrive by webhook, so that tests can subscribe it."""
     events = {
         "EVENT_LISTEN": "0",
         "EVENT_ARNS": "arn:minio:sqs::1:webhook",
@@ -53,7 +53,7 @@ def environment(local_dir: Path) -> dict[str, str]:
 
 
 def webhook(port: int) -> dict[str, str]:
-    """What lets the store send its events to an API on this port."""
+    """The settings with which the store sends its events to an API on this port."""
     return {
         "MINIO_NOTIFY_WEBHOOK_ENABLE_1": "on",
         "MINIO_NOTIFY_WEBHOOK_ENDPOINT_1": f"http://127.0.0.1:{port}/minio-event",
@@ -81,18 +81,18 @@ def command(local_dir: Path) -> Command:
 def up(local_dir: Path) -> Iterator[str]:
     """`up` in a process of its own; yields the API's URL."""
     port = any_free_port()
-    with tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "etl", "up"],
             cwd=ROOT,
             env=environment(local_dir) | webhook(port) | {"API_PORT": str(port)},
-            stdout=said,
+            stdout=output,
             stderr=subprocess.STDOUT,
         )
 
         def text() -> str:
-            said.seek(0)
-            return said.read()
+            output.seek(0)
+            return output.read()
 
         wait_until(lambda: process.poll() is not None or "Ctrl-C ends" in text(), seconds=90)
         assert process.poll() is None, text()
@@ -202,7 +202,7 @@ def test_env_without_a_stack_names_the_command_to_start(command: Command, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("words", "extra", "code", "said"),
+    ("words", "extra", "code", "output"),
     [
         (["run"], {"ETL_INTERVAL": "soon"}, 2, "ETL_INTERVAL"),
         (["run"], {"S3_ENDPOINT": "http://127.0.0.1:9"}, 2, "S3_ACCESS_KEY"),
@@ -215,11 +215,11 @@ def test_env_without_a_stack_names_the_command_to_start(command: Command, tmp_pa
     ],
 )
 def test_an_error_is_words_and_an_exit_code(
-    command: Command, words: list[str], extra: dict[str, str], code: int, said: str
+    command: Command, words: list[str], extra: dict[str, str], code: int, output: str
 ):
     found = command(*words, **extra)
     assert found.returncode == code
-    assert said in found.stderr
+    assert output in found.stderr
     assert "Traceback" not in found.stderr
     assert "hunter2" not in found.stderr
 

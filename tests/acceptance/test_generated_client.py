@@ -29,18 +29,18 @@ GENERATOR = Path(sys.executable).with_name("openapi-python-client")
 KEY = new_key()
 PACKAGE = "bucketline_client"
 
-# The generator knows no type of pictures; and what it makes is not for reading.
+# The generator does not support image responses, and its output is not formatted.
 CONFIGURATION = """
 content_type_overrides: {image/webp: application/octet-stream}
 post_hooks: []
 """
-# It sends a body as the one type that it can name, and tells that it leaves out the other.
+# It supports one content type per body, and reports that it leaves out the other.
 LEFT_OUT = "Unsupported content type */*"
 
 
 @pytest.fixture
 def url(settings: Settings, bucket: TestBucket, manager: DataManager) -> Iterator[str]:
-    """The URL of a locked API that has a user with a picture, and a problem."""
+    """The URL of an API with keys, a user with an image, and a problem."""
     bucket.user("1000.csv")
     bucket.put("1000.png", plain())
     bucket.put("photos/wrong.csv", "first_name,last_name,birthts\nBo,Li,soon\n")
@@ -53,7 +53,7 @@ def url(settings: Settings, bucket: TestBucket, manager: DataManager) -> Iterato
 
 @pytest.fixture
 def ask(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Asks with the generated client: the operation, and what its function takes."""
+    """Send a request with the generated client: an operation and its function's arguments."""
     assert generate(url, tmp_path) in ([], [LEFT_OUT])
     monkeypatch.syspath_prepend(str(tmp_path))
     client = import_module(PACKAGE).AuthenticatedClient(
@@ -71,7 +71,7 @@ def ask(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
 
 
 def generate(url: str, folder: Path) -> list[str]:
-    """Make the package of the document as it is served; what the generator did not understand."""
+    """Generate the package from /openapi.json; return the generator's complaints."""
     configuration = folder / "generator.yaml"
     configuration.write_text(CONFIGURATION)
     options = f"--url={url}/openapi.json --meta=none --config={configuration}".split()
@@ -82,9 +82,9 @@ def generate(url: str, folder: Path) -> list[str]:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    told = (done.stdout + done.stderr).splitlines()
+    lines = (done.stdout + done.stderr).splitlines()
     complaints = ("Cannot", "Could", "Unable", "Unsupported", "Attempted", "Invalid")
-    return [line for line in told if line.startswith(complaints) or "not be generated" in line]
+    return [line for line in lines if line.startswith(complaints) or "not be generated" in line]
 
 
 def test_a_generated_client_reads_and_writes(

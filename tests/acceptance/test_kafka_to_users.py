@@ -28,7 +28,7 @@ def test_object_announced_by_kafka_is_loaded_before_the_interval(
         wait_until(lambda: runs(engine, "state = 'succeeded'") == 1)
         bucket.user("a/ü 1.csv", "Ann")
         bucket.user("2.csv", "Bob")
-        # The third never existed, and one event comes twice: neither does any harm.
+        # The third object never existed, and one event is sent twice. Neither changes the result.
         keys = ["a/ü 1.csv", "2.csv", "3.csv", "2.csv"]
         brokers.send(TOPIC, [notification(key, settings.source_bucket) for key in keys])
         wait_until(lambda: names() == {"ü 1": "Ann", "2": "Bob"}, seconds=60)
@@ -40,8 +40,8 @@ def test_object_announced_by_kafka_is_loaded_before_the_interval(
 def test_events_from_kafka_name_awkward_keys(
     brokers: Brokers, consuming: Start, settings: Settings, engine: Engine
 ):
-    def tell(event_name: str, key: str) -> None:
+    def notify(event_name: str, key: str) -> None:
         brokers.send(TOPIC, [notification(key, settings.source_bucket, event_name)])
 
     consuming(brokers.settings(settings))
-    check_awkward_keys(settings, engine, tell)
+    check_awkward_keys(settings, engine, notify)

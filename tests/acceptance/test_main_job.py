@@ -44,7 +44,7 @@ def users(engine: Engine) -> dict[str, tuple[object, ...]]:
 
 @pytest.fixture(scope="module")
 def original() -> dict[str, tuple[str, str, int]]:
-    """The users of the original data, read by plain means; made-up ones where it is not there."""
+    """The users of the original data, read with the csv module; generated ones if it is absent."""
     if not ORIGINAL.is_dir():
         return {str(n): (f"First{n}", f"Last {n}", n * 1_000_000) for n in range(1000, 1100)}
     found = {}
@@ -121,7 +121,7 @@ def test_a_second_run_changes_nothing_and_writes_nothing(
 
 
 def everything(engine: Engine) -> dict[str, list[tuple[object, ...]]]:
-    """Every row of every table a run may write, with the transaction that wrote it."""
+    """Every row of every table that a run may write, with the transaction that wrote it."""
     tables = ("users", "shadowed_row", "source_object", "problem", "publication")
     with engine.connect() as connection:
         return {

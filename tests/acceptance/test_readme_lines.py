@@ -49,7 +49,7 @@ class Shell:
     """A shell in the folder where `up` runs."""
 
     folder: Path
-    said_by_up: str
+    up_output: str
 
     def run(self, *lines: str) -> str:
         """Run the lines and return their standard output."""
@@ -103,9 +103,9 @@ def shell() -> Iterator[Shell]:
         wait_until(
             lambda: process.poll() is not None or "Ctrl-C ends" in output.read_text(), seconds=90
         )
-        said = output.read_text("utf-8")
-        assert process.poll() is None, said
-        yield Shell(folder, said)
+        printed = output.read_text("utf-8")
+        assert process.poll() is None, printed
+        yield Shell(folder, printed)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
         wait_until(lambda: running_record(folder / ".local") is None)
@@ -134,14 +134,14 @@ def steps(document: str, heading: str) -> list[Step]:
     return found
 
 
-def pattern(shown: str) -> str:
+def pattern(expected: str) -> str:
     """A regular expression for an output: numbers may differ, and … is any text."""
-    return re.sub(r"\d+", r"\\d+", re.escape(" ".join(shown.split()))).replace("…", ".*")
+    return re.sub(r"\d+", r"\\d+", re.escape(" ".join(expected.split()))).replace("…", ".*")
 
 
-def expect(shown: str, output: str) -> None:
+def expect(expected: str, output: str) -> None:
     """Check that the output of a program is what the document shows."""
-    assert re.search(pattern(shown), " ".join(output.split()), re.DOTALL), (shown, output)
+    assert re.search(pattern(expected), " ".join(output.split()), re.DOTALL), (expected, output)
 
 
 def run_steps(shell: Shell, steps: list[Step]) -> None:
@@ -157,7 +157,7 @@ def run_steps(shell: Shell, steps: list[Step]) -> None:
 def test_examples_of_the_readme_print_what_it_shows(shell: Shell):
     started, *others = steps("README.md", "Quick start")
     for line in started.output.splitlines():
-        expect(line.replace("http://127.0.0.1:5000", "http://127.0.0.1:0"), shell.said_by_up)
+        expect(line.replace("http://127.0.0.1:5000", "http://127.0.0.1:0"), shell.up_output)
     assert len(others) == 3
     run_steps(shell, others)
     user = json.loads(shell.run(shell.run("./run.sh env"), others[-1].lines))
@@ -167,7 +167,7 @@ def test_examples_of_the_readme_print_what_it_shows(shell: Shell):
 def test_examples_of_the_tutorial_print_what_it_shows(shell: Shell):
     started, *others = steps("docs/tutorial/first-sync.md", "Start")
     for line in started.output.splitlines():
-        expect(line, shell.said_by_up)
+        expect(line, shell.up_output)
     assert len(others) == 14
     run_steps(shell, others)
     listed = shell.run(shell.run("./run.sh env"), others[-1].lines)
@@ -177,19 +177,19 @@ def test_examples_of_the_tutorial_print_what_it_shows(shell: Shell):
 
 
 def test_lines_that_up_prints_work_as_printed(shell: Shell):
-    lines = re.findall(r"^  (curl .*|eval .*|psql .*|aws .*)$", shell.said_by_up, re.MULTILINE)
+    lines = re.findall(r"^  (curl .*|eval .*|psql .*|aws .*)$", shell.up_output, re.MULTILINE)
     assert [line.split()[0] for line in lines] == ["curl", "curl", "eval", "psql", "aws"]
-    said = shell.run(*lines)
-    assert "1000.csv" in said
-    assert '"state": "succeeded"' in said or '"state":"succeeded"' in said
+    printed = shell.run(*lines)
+    assert "1000.csv" in printed
+    assert '"state": "succeeded"' in printed or '"state":"succeeded"' in printed
     assert "WHERE retired_at IS NULL" in lines[3]
-    assert "Changes in src-data arrive as events (the scheduler listens" in shell.said_by_up
+    assert "Changes in src-data arrive as events (the scheduler listens" in shell.up_output
 
 
 def test_up_prints_the_notes_of_the_embedded_servers(shell: Shell):
     """Another stack may hold the usual ports; root's cluster is outside LOCAL_DIR."""
     record = running_record((shell.folder / ".local").resolve())
     assert record is not None
-    words = " ".join(shell.said_by_up.split())
+    words = " ".join(shell.up_output.split())
     assert [note for note in record.notes if " ".join(note.split()) not in words] == []
     assert record.notes or os.getuid() != 0

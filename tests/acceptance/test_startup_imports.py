@@ -42,7 +42,7 @@ def environment(settings: Settings, local_dir: Path) -> dict[str, str]:
 
 
 def run(settings: Settings, folder: Path, words: list[str]) -> tuple[str, list[str]]:
-    """Run a command; its standard error, and the modules it has loaded."""
+    """Run a command; return its standard error and the modules it loaded."""
     done = subprocess.run(
         [sys.executable, "-c", LIST_MODULES, *words],
         cwd=ROOT,
@@ -78,9 +78,7 @@ def test_a_command_does_not_import_packages_it_does_not_need(
     assert unneeded.isdisjoint(loaded)
 
 
-def test_start_up_disables_the_garbage_collector_only_until_the_command_works(
-    settings: Settings, tmp_path: Path
-):
+def test_garbage_collector_is_disabled_only_during_startup(settings: Settings, tmp_path: Path):
     log, _ = run(settings, tmp_path, ["status"])
     assert "collects garbage: True" in log
     assert "collects garbage: False" in run(settings, tmp_path, ["--help"])[0]

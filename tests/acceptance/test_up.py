@@ -43,15 +43,15 @@ class Up:
                 stderr=subprocess.STDOUT,
             )
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self._output.read_text("utf-8")
 
     def log(self, name: str) -> str:
         return (self.local_dir / "logs" / f"{name}.log").read_text("utf-8")
 
     def await_words(self, words: str) -> None:
-        wait_until(lambda: words in self.said() or self.process.poll() is not None, seconds=120)
-        assert words in self.said(), self.said()
+        wait_until(lambda: words in self.output() or self.process.poll() is not None, seconds=120)
+        assert words in self.output(), self.output()
 
     def await_end(self) -> int:
         return self.process.wait(120)
@@ -116,8 +116,8 @@ def test_external_bucket_and_database_get_no_sample(
 ):
     started = up(settings=changed(settings))
     started.await_words("Ctrl-C ends")
-    assert f"The bucket {bucket.name} is empty." in started.said()
-    assert f"Changes in {bucket.name} are found by the full run every 25m." in started.said()
+    assert f"The bucket {bucket.name} is empty." in started.output()
+    assert f"Changes in {bucket.name} are found by the full run every 25m." in started.output()
     assert bucket.keys() == []
     assert count_users(engine) == 0
 
@@ -128,7 +128,7 @@ def test_embedded_store_gets_no_sample_for_an_external_database(
     store = {"s3_endpoint": None, "s3_access_key": None, "s3_secret_key": None}
     started = up(settings=changed(settings, **store))
     started.await_words("Ctrl-C ends")
-    assert f"The bucket {settings.source_bucket} is empty." in started.said()
+    assert f"The bucket {settings.source_bucket} is empty." in started.output()
     assert count_users(engine) == 0
 
 
@@ -173,7 +173,7 @@ def test_seed_names_skipped_files_and_fails_at_the_end(
 
 
 def bound_by_modes() -> list[str]:
-    """Let the modes of files bind a command of root too."""
+    """The prefix that makes file modes apply to root, too."""
     if os.getuid():
         return []
     return ["setpriv", "--inh-caps=-all", "--bounding-set=-dac_override,-dac_read_search"]
@@ -216,9 +216,9 @@ def test_up_names_a_store_without_notifications(settings: Settings, up: Callable
         started = up(settings=changed(without, **arn))
         started.await_words("Ctrl-C ends")
         started.end()
-    assert "does not support bucket notifications" in started.said()
-    assert "does not support listening" in started.said()
-    assert "S3_ENDPOINT answers" not in started.said()
+    assert "does not support bucket notifications" in started.output()
+    assert "does not support listening" in started.output()
+    assert "S3_ENDPOINT answers" not in started.output()
     assert started.log("scheduler").count("stopped listening") == 1
 
 
@@ -226,9 +226,9 @@ def test_up_names_a_store_without_notifications(settings: Settings, up: Callable
 def test_child_with_wrong_settings_at_the_start_ends_up(settings: Settings, up: Callable[..., Up]):
     started = up(settings=changed(settings), API_HOST="0.0.0.0")  # noqa: S104 - refused
     assert started.await_end() == 2
-    assert "API_HOST is 0.0.0.0" in started.said()
-    assert "keys new" in started.said()
-    assert "Traceback" not in started.said()
+    assert "API_HOST is 0.0.0.0" in started.output()
+    assert "keys new" in started.output()
+    assert "Traceback" not in started.output()
 
 
 @pytest.mark.usefixtures("bucket")
@@ -240,8 +240,8 @@ def test_child_with_wrong_settings_at_a_later_start_ends_up(
     (tmp_path / ".env").write_text("ETL_INTERVAL=soon\n")
     os.kill(started.child("schedule"), signal.SIGKILL)
     assert started.await_end() == 2
-    assert "The scheduler ended (SIGKILL); restarting it." in started.said()
-    assert "ETL_INTERVAL='soon'" in started.said()
+    assert "The scheduler ended (SIGKILL); restarting it." in started.output()
+    assert "ETL_INTERVAL='soon'" in started.output()
 
 
 @pytest.mark.usefixtures("bucket")
@@ -256,16 +256,16 @@ def test_child_that_waits_for_the_database_is_reported_once(
         relay.cut()
         os.kill(started.child("serve"), signal.SIGKILL)
         wait_until(lambda: started.log("api").count("DatabaseUnavailable") >= 2, seconds=180)
-        assert started.said().count("The api cannot reach a service that it needs") == 1
-        assert "PostgreSQL is not available" in started.said()
+        assert started.output().count("The api cannot reach a service that it needs") == 1
+        assert "PostgreSQL is not available" in started.output()
         assert started.process.poll() is None
         relay.restore()
         wait_until(lambda: started.log("api").count("API listening") == 2, seconds=180)
-    assert started.said().count("The api") == 2  # it was killed, and it waits
+    assert started.output().count("The api") == 2  # once when killed, once when waiting
 
 
 @pytest.mark.parametrize(
-    ("extra", "code", "said"),
+    ("extra", "code", "output"),
     [
         ({"S3_ENDPOINT": "http://127.0.0.1:9"}, 75, "Connection refused"),
         ({"S3_SECRET_KEY": "wrong"}, 2, "Check S3_ACCESS_KEY, S3_SECRET_KEY"),
@@ -277,9 +277,9 @@ def test_child_that_waits_for_the_database_is_reported_once(
 )
 @pytest.mark.usefixtures("bucket")
 def test_up_with_wrong_settings_ends_with_words_and_a_code(
-    settings: Settings, up: Callable[..., Up], extra: dict[str, str], code: int, said: str
+    settings: Settings, up: Callable[..., Up], extra: dict[str, str], code: int, output: str
 ):
     started = up(settings=changed(settings), **extra)
-    assert started.await_end() == code, started.said()
-    assert said in started.said()
-    assert "Traceback" not in started.said()
+    assert started.await_end() == code, started.output()
+    assert output in started.output()
+    assert "Traceback" not in started.output()

@@ -27,13 +27,13 @@ from tests.conftest import wait_until
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "import os, sys\nopen(os.environ['TRACES'], 'a').write(f'{__name__} by {sys.argv}\\n')\n"
-# What its own processes import, and those that the standard library starts for it.
+# Imported by its own processes, and by those that the standard library starts.
 MODULES = ("etl", "json", "click", "struct", "pickle", "random", "selectors", "PIL", "psycopg2")
 
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
-    """A folder that PostgreSQL's account can enter, also when the tests run as root."""
+    """A folder that PostgreSQL's account can enter even if the tests run as root."""
     with tempfile.TemporaryDirectory(
         prefix="bucketline-wheel-", ignore_cleanup_errors=True
     ) as made:
@@ -51,7 +51,7 @@ def wheel(home: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def bucketline(home: Path, wheel: Path) -> Path:
-    """The installed command. What it depends on comes from the environment of the tests."""
+    """The installed command. Its dependencies come from the environment of the tests."""
     folder = home / "venv"
     venv.create(folder, symlinks=True)
     packages = next((folder / "lib").glob("python*/site-packages"))
@@ -90,16 +90,18 @@ def environment(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def up(bucketline: Path, hostile: Path) -> Iterator[str]:
     """`bucketline up` in that folder; yields the API's URL."""
-    said = hostile / "said"
-    with said.open("w") as output:
+    printed = hostile / "said"
+    with printed.open("w") as output:
         process = subprocess.Popen(
             [bucketline, "up"], cwd=hostile, env=environment(hostile), stdout=output, stderr=output
         )
-    wait_until(lambda: process.poll() is not None or "Ctrl-C ends" in said.read_text(), seconds=90)
-    assert process.poll() is None, said.read_text()
+    wait_until(
+        lambda: process.poll() is not None or "Ctrl-C ends" in printed.read_text(), seconds=90
+    )
+    assert process.poll() is None, printed.read_text()
     yield (hostile / ".local/api.url").read_text().strip()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0, said.read_text()
+    assert process.wait(30) == 0, printed.read_text()
     wait_until(lambda: running_record(hostile / ".local") is None)
 
 
@@ -147,8 +149,8 @@ def test_paths_count_from_the_current_folder(up: str, bucketline: Path, hostile:
 
 
 def test_version_is_shown_in_any_folder(bucketline: Path, hostile: Path):
-    shown = call(bucketline, hostile, "--version")
-    assert (shown.stdout, shown.stderr) == (f"bucketline {__version__}\n", "")
+    version = call(bucketline, hostile, "--version")
+    assert (version.stdout, version.stderr) == (f"bucketline {__version__}\n", "")
 
 
 def test_wheel_declares_its_name_and_requirements(wheel: Path):

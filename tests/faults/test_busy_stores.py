@@ -24,7 +24,7 @@ AT_ONCE = 64
 
 
 class Busy:
-    """Refuses the first requests for some keys, in ways that the key decides."""
+    """Fails the first requests for some keys; the key determines how."""
 
     def __init__(self, *faults: Fault, among: int) -> None:
         self._faults, self._among = faults, among
@@ -48,10 +48,10 @@ class Busy:
 
 
 def load(settings: Settings, busy: Busy) -> None:
-    """Make a run from a store that is so busy; nothing may be lost."""
-    with faulty(settings, busy) as told:
-        busy.store = ObjectStore(told)
-        report = DataManager(told, store=busy.store).run(Trigger.CLI)
+    """Make a run on this busy store; no object may be lost."""
+    with faulty(settings, busy) as through_proxy:
+        busy.store = ObjectStore(through_proxy)
+        report = DataManager(through_proxy, store=busy.store).run(Trigger.CLI)
     assert report.state is RunState.SUCCEEDED
     assert (report.counts.problems, report.counts.objects_unreadable) == (0, 0)
 

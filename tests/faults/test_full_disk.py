@@ -33,7 +33,7 @@ BODY = bytes(3 << 20)  # more than is kept in memory
 MOUNT = 'mount -t tmpfs -o size=768k none "$TMPDIR" && exec "$@"'
 UNSHARED = ("unshare", "--map-root-user", "--mount", "sh", "-c", MOUNT, "sh")
 
-# The kernel holds little of an answer that is not read, as it is between machines.
+# Small kernel buffers for unread responses, as between two machines.
 SERVE = """
 import runpy, socket, sys
 import api.server
@@ -58,12 +58,12 @@ class Server:
     log: Path
 
     def lines(self) -> list[dict[str, Any]]:
-        """Every line, each of which is JSON, after the one that says where it listens."""
+        """Every JSON line after the one that contains the address."""
         lines = self.log.read_text("utf-8").splitlines()
         return [json.loads(line) for line in lines if not line.startswith("API listening")]
 
     def failures(self) -> list[dict[str, Any]]:
-        """The lines that are not of a request, or of the start."""
+        """The lines that belong neither to a request nor to the start."""
         return [line for line in self.lines() if line["level"] in ("warning", "error")]
 
     def is_well(self) -> bool:
@@ -77,7 +77,7 @@ def serving(
     *before: str,
     start: Callable[[], None] | None = None,
 ) -> Iterator[Server]:
-    """`serve`, with its temporary files in a folder of its own."""
+    """Start `serve` with its temporary files in a separate folder."""
     temporary, url, log = folder / "tmp", folder / "url", folder / "log"
     temporary.mkdir()
     json_logs = settings.model_copy(update={"log_format": "json", "api_port": any_free_port()})
@@ -105,7 +105,7 @@ def limit_files() -> None:
 
 
 def can_mount(folder: Path) -> bool:
-    """Whether we may have a file system of our own; where tests have to be complete, we must."""
+    """Whether the tests may mount a file system; in CI they must be able to."""
     if shutil.which("unshare"):
         asked = [*UNSHARED, "true"]
         done = subprocess.run(asked, env=os.environ | {"TMPDIR": str(folder)}, check=False)
@@ -117,7 +117,7 @@ def can_mount(folder: Path) -> bool:
 
 @pytest.fixture(params=["ENOSPC", "EFBIG"])
 def server(request: pytest.FixtureRequest, settings: Settings, tmp_path: Path) -> Iterator[Server]:
-    """An API whose disk takes little."""
+    """An API with little disk space."""
     if request.param == "EFBIG":
         served = serving(settings, tmp_path, start=limit_files)
     elif can_mount(tmp_path):
@@ -129,7 +129,7 @@ def server(request: pytest.FixtureRequest, settings: Settings, tmp_path: Path) -
 
 
 def expect_refusal(server: Server, answer: urllib3.BaseHTTPResponse) -> None:
-    """507 with a hint, one line in the log, and a server that keeps serving."""
+    """Expect 507 with a hint, one line in the log, and a server that continues to serve."""
     assert answer.status == 507, answer.data
     assert answer.headers["Content-Type"] == "application/problem+json"
     problem = json.loads(answer.data)
@@ -144,7 +144,7 @@ def expect_refusal(server: Server, answer: urllib3.BaseHTTPResponse) -> None:
 
 
 def pieces() -> Iterator[bytes]:
-    """The body, without saying how long it is."""
+    """The body, sent without its length."""
     yield from (BODY[at : at + 65_536] for at in range(0, len(BODY), 65_536))
 
 
@@ -169,7 +169,7 @@ def test_document_on_a_full_disk_returns_507(server: Server):
 
 
 def test_form_upload_on_a_full_disk_returns_507(server: Server, bucket: TestBucket):
-    """The body is kept, and then its files: of the two, the second finds no room."""
+    """The server stores the body and then its files; the second of the two does not fit."""
     size = 460_000 if "EFBIG" in os.environ.get("PYTEST_CURRENT_TEST", "") else 560_000
     fields = [("file", ("a", bytes(1000))), ("file", ("b", bytes(size)))]
     url = f"{server.url}/objects/{bucket.name}"
@@ -179,7 +179,7 @@ def test_form_upload_on_a_full_disk_returns_507(server: Server, bucket: TestBuck
 
 
 def test_response_on_a_full_disk_is_cut_off(server: Server, bucket: TestBucket):
-    """What a reader does not take at once is kept on disk."""
+    """The server buffers unread parts of a response on disk."""
     size = 1 << 20
     bucket.put("a", bytes(size))
     host, port = server.url.removeprefix("http://").split(":")
@@ -200,7 +200,7 @@ def test_response_on_a_full_disk_is_cut_off(server: Server, bucket: TestBucket):
 def test_log_on_a_full_disk_fails_no_request(
     settings: Settings, bucket: TestBucket, tmp_path: Path
 ):
-    """The file it goes to takes a few hundred bytes more, which the first lines need."""
+    """The log file has a few hundred bytes left, which the first lines fill."""
     (tmp_path / "log").write_bytes(bytes(LARGEST_FILE_BYTES - 500))
     with serving(settings, tmp_path, start=limit_files) as server:
         url = f"{server.url}/objects/{bucket.name}/a"

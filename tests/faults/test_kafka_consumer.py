@@ -19,9 +19,9 @@ from tests.conftest import wait_until
 
 # Two consumers, their group and the database share the cores with other tests.
 PATIENCE_SECONDS = 90
-# Long enough that the group puts out who neither polls nor beats.
+# Long enough that the group removes a member without polls and heartbeats.
 OUTAGE_SECONDS = SESSION_SECONDS + 1
-# Long enough that the client tries for the brokers again and again.
+# Long enough for many connection attempts of the client.
 MANY_TRIES_SECONDS = 3
 
 
@@ -38,19 +38,19 @@ def count(engine: Engine) -> int:
     return len(keys(engine))
 
 
-def live_on_for_a_moment(luck: random.Random) -> None:
-    """Leave a consumer alone for no more than a few batches, at any point of which it may die."""
-    time.sleep(luck.uniform(0, 0.4))
+def sleep_briefly(rng: random.Random) -> None:
+    """Let a consumer run for a random time of at most a few batches."""
+    time.sleep(rng.uniform(0, 0.4))
 
 
 @contextmanager
-def sending(brokers: Brokers, wanted: list[str], seconds: float) -> Iterator[threading.Thread]:
-    """Send a notification for each key, some of them twice, spread over the time."""
-    pause_seconds = seconds * 100 / len(wanted)
+def sending(brokers: Brokers, sent_keys: list[str], seconds: float) -> Iterator[threading.Thread]:
+    """Send a notification for each key, some twice, spread over the given seconds."""
+    pause_seconds = seconds * 100 / len(sent_keys)
 
     def send() -> None:
-        for start in range(0, len(wanted), 100):
-            part = [notification(key) for key in wanted[start : start + 100]]
+        for start in range(0, len(sent_keys), 100):
+            part = [notification(key) for key in sent_keys[start : start + 100]]
             brokers.send(TOPIC, [*part, *part[:5]])
             time.sleep(pause_seconds)
 
@@ -63,13 +63,13 @@ def sending(brokers: Brokers, wanted: list[str], seconds: float) -> Iterator[thr
 
 
 def killed_in_work(
-    start: Start, settings: Settings, engine: Engine, luck: random.Random, wanted: int
+    start: Start, settings: Settings, engine: Engine, rng: random.Random, total: int
 ) -> None:
-    """Start a consumer, and kill it at some moment after it has stored something new."""
+    """Start a consumer, and kill it at a random moment after it has stored a new event."""
     before = count(engine)
     consumer = start(settings)
-    wait_until(lambda: count(engine) > before or count(engine) == wanted, pause=0.005)
-    live_on_for_a_moment(luck)
+    wait_until(lambda: count(engine) > before or count(engine) == total, pause=0.005)
+    sleep_briefly(rng)
     consumer.kill()
 
 
@@ -90,23 +90,23 @@ def test_consumer_killed_at_random_loses_and_repeats_no_event(  # noqa: PLR0913,
     engine: Engine,
 ):
     settings = brokers.settings(settings)
-    luck = random.Random(seed)  # noqa: S311 - no secret hangs on it
-    wanted = [f"{seed}/{number}.csv" for number in range(3000 * rounds)]
-    with sending(brokers, wanted, seconds=7 * rounds):
+    rng = random.Random(seed)  # noqa: S311 - no secret hangs on it
+    sent_keys = [f"{seed}/{number}.csv" for number in range(3000 * rounds)]
+    with sending(brokers, sent_keys, seconds=5 * rounds):
         for _ in range(rounds):
-            killed_in_work(consuming, settings, engine, luck, len(wanted))
+            killed_in_work(consuming, settings, engine, rng, len(sent_keys))
             assert_committed_is_stored(brokers, settings, engine)
     consuming(settings)
-    wait_until(lambda: count(engine) >= len(wanted), seconds=PATIENCE_SECONDS)
-    assert sorted(keys(engine)) == sorted(wanted)
+    wait_until(lambda: count(engine) >= len(sent_keys), seconds=PATIENCE_SECONDS)
+    assert sorted(keys(engine)) == sorted(sent_keys)
 
 
 def test_consumers_that_join_and_leave_lose_no_event(
     brokers: Brokers, consuming: Start, settings: Settings, engine: Engine
 ):
     settings = brokers.settings(settings)
-    wanted = [f"{number}.csv" for number in range(6000)]
-    with sending(brokers, wanted, seconds=12):
+    sent_keys = [f"{number}.csv" for number in range(6000)]
+    with sending(brokers, sent_keys, seconds=12):
         first = consuming(settings)
         wait_until(first.is_assigned, seconds=PATIENCE_SECONDS)
         second = consuming(settings)
@@ -117,8 +117,8 @@ def test_consumers_that_join_and_leave_lose_no_event(
         third = consuming(settings)
         wait_until(third.is_assigned, seconds=PATIENCE_SECONDS)
         second.kill()
-    wait_until(lambda: count(engine) >= len(wanted), seconds=PATIENCE_SECONDS)
-    assert sorted(keys(engine)) == sorted(wanted)
+    wait_until(lambda: count(engine) >= len(sent_keys), seconds=PATIENCE_SECONDS)
+    assert sorted(keys(engine)) == sorted(sent_keys)
     assert_committed_is_stored(brokers, settings, engine)
 
 
@@ -145,24 +145,24 @@ def test_database_outage_loses_no_event(
 ):
     settings = brokers.settings(settings)
     url = make_url(settings.sqlalchemy_url).set(drivername="postgresql")
-    wanted = [f"{number}.csv" for number in range(900)]
+    sent_keys = [f"{number}.csv" for number in range(900)]
     with relayed((url.host or "", url.port or 0)) as relay:
         through = url.set(port=relay.port).render_as_string(hide_password=False)
         consumer = consuming(settings.model_copy(update={"database_url": through}))
-        brokers.send(TOPIC, map(notification, wanted[:300]))
+        brokers.send(TOPIC, map(notification, sent_keys[:300]))
         wait_until(lambda: count(engine) == 300)
 
         relay.cut()
-        brokers.send(TOPIC, map(notification, wanted[300:600]))
+        brokers.send(TOPIC, map(notification, sent_keys[300:600]))
         wait_until(lambda: "storing events failed" in consumer.log())
         time.sleep(OUTAGE_SECONDS)
         assert_committed_is_stored(brokers, settings, engine)
         relay.restore()
         wait_until(lambda: count(engine) == 600)
 
-        brokers.send(TOPIC, map(notification, wanted[600:]))
+        brokers.send(TOPIC, map(notification, sent_keys[600:]))
         wait_until(lambda: count(engine) == 900)
-    assert sorted(keys(engine)) == sorted(wanted)
+    assert sorted(keys(engine)) == sorted(sent_keys)
     assert consumer.log().count("partitions assigned") == 1
     assert len(consumer.log().splitlines()) < 10
     assert_committed_is_stored(brokers, settings, engine)
@@ -171,25 +171,25 @@ def test_database_outage_loses_no_event(
 def test_consumer_removed_from_group_during_outage_stores_all(
     brokers: Brokers, consuming: Start, settings: Settings, engine: Engine
 ):
-    """A second consumer comes while the first holds a batch; both carry on when they can."""
+    """A second consumer joins while the first holds a batch; both continue after the outage."""
     settings = brokers.settings(settings)
     url = make_url(settings.sqlalchemy_url).set(drivername="postgresql")
-    wanted = [f"{number}.csv" for number in range(400)]
+    sent_keys = [f"{number}.csv" for number in range(400)]
     with relayed((url.host or "", url.port or 0)) as relay:
         through = url.set(port=relay.port).render_as_string(hide_password=False)
-        brokers.send(TOPIC, map(notification, wanted[:100]))
+        brokers.send(TOPIC, map(notification, sent_keys[:100]))
         cut_off = consuming(settings.model_copy(update={"database_url": through}))
         wait_until(lambda: count(engine) == 100, seconds=PATIENCE_SECONDS)
         relay.cut()
-        brokers.send(TOPIC, map(notification, wanted[100:200]))
+        brokers.send(TOPIC, map(notification, sent_keys[100:200]))
         wait_until(lambda: "storing events failed" in cut_off.log(), seconds=PATIENCE_SECONDS)
         other = consuming(settings)
         wait_until(other.is_assigned, seconds=PATIENCE_SECONDS)
-        brokers.send(TOPIC, map(notification, wanted[200:]))
+        brokers.send(TOPIC, map(notification, sent_keys[200:]))
         wait_until(lambda: count(engine) > 100, seconds=PATIENCE_SECONDS)
         relay.restore()
         wait_until(lambda: count(engine) == 400, seconds=PATIENCE_SECONDS)
-    assert sorted(keys(engine)) == sorted(wanted)
+    assert sorted(keys(engine)) == sorted(sent_keys)
     assert_committed_is_stored(brokers, settings, engine)
 
 

@@ -99,7 +99,7 @@ def test_image_work_killed_while_removing_is_completed_next_time(
     map_in_threads(many.remove, gone, 8)
     manager.run(Trigger.CLI)
     kill_when(settings, REMOVAL)
-    for key in gone[::2]:  # some come back before the next time
+    for key in gone[::2]:  # restored before the next kill
         many.put(key, contents[key])
     manager.run(Trigger.CLI)
     check_level(settings, engine, len(many.keys()))

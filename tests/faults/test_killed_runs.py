@@ -29,7 +29,8 @@ from etl.verify import verify
 from tests.conftest import TestBucket, wait_until
 from tests.processes import start
 
-OBJECTS = 5_000
+OBJECTS = 500
+USERS = 20 * OBJECTS
 
 MOMENTS = {
     "as it begins": "SELECT EXISTS (SELECT FROM run WHERE state = 'running')",
@@ -51,7 +52,7 @@ def is_true(engine: Engine, condition: str) -> bool:
 
 
 def kill_when(engine: Engine, condition: str, process: subprocess.Popen[bytes]) -> None:
-    """Kill the run as soon as the condition holds; fail when the run ends before."""
+    """Kill the run as soon as the condition holds; fail if the run ends first."""
     try:
         wait_until(lambda: process.poll() is not None or is_true(engine, condition), pause=0.001)
         assert process.poll() is None, f"the run ended before it could be killed: {condition}"
@@ -61,13 +62,14 @@ def kill_when(engine: Engine, condition: str, process: subprocess.Popen[bytes]) 
 
 
 def contents(engine: Engine) -> list[tuple[Any, ...]]:
-    """Every user and every manifest entry, without the runs' own marks."""
+    """Every user and every manifest entry, without run ids and timestamps."""
     with engine.connect() as connection:
         rows = connection.execute(
             text(
                 "SELECT o.key, o.etag, o.state, o.rows_read, u.user_id, u.first_name, u.birthts,"
                 " u.source_line, u.retired_at FROM users u"
-                " FULL JOIN source_object o ON o.key = u.source_key ORDER BY o.key"
+                " FULL JOIN source_object o ON o.key = u.source_key"
+                " ORDER BY o.key, u.user_id"
             )
         )
         return [tuple(row) for row in rows]
@@ -97,12 +99,18 @@ def test_lock_of_a_dead_holder_is_released_during_its_statement(settings: Settin
 
 
 @pytest.fixture
-def five_thousand(bucket: TestBucket) -> TestBucket:
-    map_in_threads(lambda n: bucket.user(f"{n % 7}/{n}.csv", f"N{n}"), range(OBJECTS), 16)
+def many_users(bucket: TestBucket) -> TestBucket:
+    """Enough users that every phase of a run lasts long enough to be killed in."""
+
+    def put(number: int) -> None:
+        rows = "".join(f"{number}-{n},N{n},Lee,{number}\n" for n in range(USERS // OBJECTS))
+        bucket.put(f"{number % 7}/{number}.csv", f"user_id,first_name,last_name,birthts\n{rows}")
+
+    map_in_threads(put, range(OBJECTS), 16)
     return bucket
 
 
-@pytest.mark.usefixtures("five_thousand")
+@pytest.mark.usefixtures("many_users")
 def test_run_killed_at_any_moment_is_completed_by_the_next(
     fresh_database: Callable[[], Settings],
 ):
@@ -115,7 +123,7 @@ def test_run_killed_at_any_moment_is_completed_by_the_next(
         report = DataManager(settings).run(Trigger.CLI, wait_seconds=30)
 
         assert report.state is RunState.SUCCEEDED, moment
-        assert report.counts.users_live == OBJECTS, moment
+        assert report.counts.users_live == USERS, moment
         assert not is_true(engine, MOMENTS["as it begins"]), moment
         ends[moment] = contents(engine)
         if len(ends) == len(MOMENTS):
@@ -209,8 +217,8 @@ def test_unavailable_store_fails_the_run_in_time(
     assert is_true(engine, "SELECT count(*) = 1 FROM users WHERE retired_at IS NULL")
 
 
-class Odd(ObjectStore):
-    """Fails in an unforeseen way."""
+class Unexpected(ObjectStore):
+    """An unexpected failure."""
 
     def list_pages(self, *_: object) -> NoReturn:
         raise ValueError("The store at http://127.0.0.1:9 is odd.")
@@ -221,7 +229,7 @@ class Odd(ObjectStore):
     [
         ({"s3_endpoint": "http://127.0.0.1:9"}, ObjectStore, "ObjectStoreUnavailable"),
         ({"s3_secret_key": SecretStr("not the secret key")}, ObjectStore, "ConfigurationError"),
-        ({}, Odd, "Bug"),
+        ({}, Unexpected, "Bug"),
     ],
     ids=["down", "refused", "bug"],
 )

@@ -42,7 +42,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 30.0
 IS_ROOT = os.geteuid() == 0
 
-# A user of the stack: says so in one line when it is up, and leaves when its input ends.
+# A process that uses the stack: prints one line when the stack is up, ends when its input ends.
 USER = """
 import json, os, sys
 from pathlib import Path
@@ -55,7 +55,7 @@ with running(settings) as full:
     sys.stdin.read()
 """
 
-# Takes a shared lock, forks a child that lives on, and is killed.
+# Takes a shared lock, forks a child that keeps running, and is killed.
 FORKING_HOLDER = """
 import os, signal, sys
 from pathlib import Path
@@ -80,7 +80,7 @@ def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def kept_dir() -> Iterator[Path]:
-    """One LOCAL_DIR for all tests here, as a user would keep it: made once, started often."""
+    """One LOCAL_DIR for all tests here: created once and started often, as users do."""
     with a_local_dir() as path:
         yield path
 
@@ -94,7 +94,7 @@ def local_dir(kept_dir: Path) -> Path:
 
 @contextmanager
 def a_local_dir(mode: int = 0o755) -> Iterator[Path]:
-    """A LOCAL_DIR that PostgreSQL's plain account can reach (unless `mode` says otherwise)."""
+    """A LOCAL_DIR that PostgreSQL's account can enter, unless `mode` forbids it."""
     path = Path(tempfile.mkdtemp(prefix="bucketline-")).resolve()
     path.chmod(mode)
     yield path
@@ -107,7 +107,7 @@ def settings_for(local_dir: Path, **more: object) -> Settings:
 
 
 def eventually(condition: Callable[[], object], what: str) -> None:
-    """Await `condition`, which may fail with an outage meanwhile."""
+    """Wait until `condition` holds; it may raise an outage until then."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         try:
@@ -219,10 +219,10 @@ def user_process(local_dir: Path, prefix: Sequence[str] = ()) -> Iterator[subpro
 
 
 def first_line(process: subprocess.Popen[str]) -> list[Any]:
-    """What a user process says when its stack is up: endpoint, database URL, its user id."""
+    """The line that a user process prints: endpoint, database URL, and its user id."""
     assert process.stdout is not None
-    said: list[Any] = json.loads(process.stdout.readline())
-    return said
+    printed: list[Any] = json.loads(process.stdout.readline())
+    return printed
 
 
 def test_nothing_starts_when_nothing_is_embedded(local_dir: Path) -> None:
@@ -293,7 +293,7 @@ def test_killed_supervisor_leaves_no_orphans_and_no_damage(local_dir: Path) -> N
         await_gone(before)
         assert recorded(settings) is None
 
-        # A user that lives on does not stand in the way of the next one.
+        # A process that keeps running does not block the next one.
         with running(settings) as revived:
             assert living(local_dir).supervisor_pid != before.supervisor_pid
             assert_data(revived)
@@ -321,17 +321,17 @@ def test_pid_files_that_name_another_process_by_now_do_no_harm(local_dir: Path) 
     with running(settings) as full:
         leave_data(full)
     await_down(local_dir)
-    with sleeper() as stranger:
+    with sleeper() as unrelated:
         for name in ("postgres.pid", "object_store.pid", "postgres/data/postmaster.pid"):
-            (local_dir / name).write_text(f"{stranger.pid}\n", encoding="utf-8")
+            (local_dir / name).write_text(f"{unrelated.pid}\n", encoding="utf-8")
         with running(settings) as full:
             assert_data(full)
-        assert stranger.poll() is None
+        assert unrelated.poll() is None
 
 
 def test_server_of_a_dead_supervisor_is_known_by_its_argument() -> None:
     with sleeper("/some/where/data") as left_over:
-        # A process that has only just begun has no command line yet.
+        # A new process has no command line yet.
         eventually(
             lambda: was_started_with("/some/where/data", left_over.pid), "the process has begun"
         )
@@ -358,14 +358,14 @@ def test_binaries_out_of_reach_are_copied_for_the_plain_account(local_dir: Path)
         assert (found != hidden) == IS_ROOT
         assert accessible(hidden, account, shared) == found
         for program in (found.postgres, found.initdb):
-            said = subprocess.run(
+            printed = subprocess.run(
                 [program, "--version"],
                 **identity(account),
                 cwd="/",
                 capture_output=True,
                 check=True,
             )
-            assert installed.version in said.stdout.decode()
+            assert installed.version in printed.stdout.decode()
         assert stat.S_IMODE(private.stat().st_mode) == 0o700
 
 
@@ -406,8 +406,8 @@ def test_six_starts_at_once_give_one_stack(local_dir: Path) -> None:
     already = len(log.read_text(encoding="utf-8")) if log.exists() else 0
     with ExitStack() as crowd:
         processes = [crowd.enter_context(user_process(local_dir)) for _ in range(6)]
-        said = [first_line(process) for process in processes]
-        assert said == [said[0]] * 6
+        printed = [first_line(process) for process in processes]
+        assert printed == [printed[0]] * 6
         new = log.read_text(encoding="utf-8")[already:]
         assert new.count("PostgreSQL started") == 1
         assert new.count("The object store started") == 1
@@ -424,9 +424,9 @@ def test_ports_in_use_are_skipped_and_reported(local_dir: Path) -> None:
             ports = {name: one.port for name, one in living(local_dir).services.items()}
             assert ports["object_store"] > 9000
             assert ports["postgres"] > 5432
-            said = " ".join(notes(settings))
-            assert f"port {ports['object_store']}, because port 9000 is taken" in said
-            assert f"port {ports['postgres']}, because port 5432 is taken" in said
+            printed = " ".join(notes(settings))
+            assert f"port {ports['object_store']}, because port 9000 is taken" in printed
+            assert f"port {ports['postgres']}, because port 5432 is taken" in printed
     await_down(local_dir)
     assert notes(settings) == []
 
@@ -508,7 +508,7 @@ def test_only_unconfigured_servers_are_embedded(local_dir: Path) -> None:
                 assert set(living(other_dir).services) == {"object_store"}
                 assert half.database_url == full.database_url
                 assert half.s3_endpoint != full.s3_endpoint
-                # A client that needs more than this stack has gets an error.
+                # A client that requires a service this stack does not have gets an error.
                 with (
                     pytest.raises(ConfigurationError, match="started without postgres"),
                     running(settings_for(other_dir)),
@@ -584,7 +584,7 @@ def as_plain_user() -> list[str]:
     return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *rights]
 
 
-def test_plain_user_has_a_stack_of_their_own(local_dir: Path) -> None:
+def test_unprivileged_user_has_a_separate_stack(local_dir: Path) -> None:
     theirs = local_dir / "theirs"
     theirs.mkdir()
     if IS_ROOT:
@@ -608,7 +608,7 @@ def test_local_dir_below_a_private_folder_works_for_any_account() -> None:
         try:
             with running(settings) as full:
                 leave_data(full)
-                # Only root needs another place, and says so once.
+                # Only root needs another place, which is reported once.
                 assert pointer.exists() == IS_ROOT
                 assert any(str(private) in note for note in notes(settings)) == IS_ROOT
             await_down(private)

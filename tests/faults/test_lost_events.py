@@ -65,7 +65,7 @@ def own(api_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
 
 @pytest.fixture
 def start(own: Settings) -> Iterator[Start]:
-    """Starts commands of ours on that stack; ends them with the test."""
+    """A function that starts commands on that stack; they end with the test."""
     running: list[subprocess.Popen[bytes]] = []
 
     def begin(*words: str, **extra: str) -> subprocess.Popen[bytes]:
@@ -95,9 +95,9 @@ def own_engine(own: Settings) -> Iterator[Engine]:
 
 
 def put(settings: Settings, key: str, first: str = "Ann") -> bool:
-    """Put one user; whether the store acknowledged it."""
+    """Put one user; return whether the store acknowledged it."""
     content = f"first_name,last_name,birthts\n{first},Lee,0\n".encode()
-    client = minio_client(settings, urllib3.PoolManager(retries=False))  # an outage shows at once
+    client = minio_client(settings, urllib3.PoolManager(retries=False))  # fail at once
     try:
         client.put_object(settings.source_bucket, key, io.BytesIO(content), len(content))
     except (MinioException, urllib3.exceptions.HTTPError, OSError):
@@ -178,7 +178,7 @@ def test_the_scheduler_killed_between_an_event_and_its_run(
     scheduler.kill()
     scheduler.wait()
     assert scalar(own_engine, "SELECT count(*) FROM users") == 0
-    assert reconciled(own, own_engine) == 0  # it was told of, and waited
+    assert reconciled(own, own_engine) == 0  # its event was stored and pending
     assert scalar(own_engine, "SELECT count(*) FROM users") == 1
     waiting = "SELECT count(*) FROM bucket_event WHERE handled_by_run IS NULL"
     assert scalar(own_engine, waiting) == 0
@@ -211,10 +211,10 @@ def test_scheduler_loads_objects_uploaded_before_it_started(
     assert scalar(own_engine, "SELECT count(*) FROM run WHERE trigger = 'event'") == 1
 
 
-def test_while_the_database_is_down_events_wait_for_the_listener(
+def test_events_during_a_database_outage_are_not_lost(
     own: Settings, start: Start, own_engine: Engine
 ):
-    """Or for the run that it asks for when it had to begin anew: nothing is lost either way."""
+    """If the listener reconnects, it requests a full run instead of storing the event."""
     record = running_record(own.local_dir.resolve())
     assert record is not None
     with listener(own_engine, start):
@@ -250,7 +250,9 @@ def _record(bucket: str, key: str) -> dict[str, object]:
     return {"eventName": "s3:ObjectCreated:Put", "s3": thing}
 
 
-def test_our_own_puts_start_no_run(own: Settings, start: Start, own_engine: Engine, api_port: int):
+def test_puts_of_bucketline_start_no_run(
+    own: Settings, start: Start, own_engine: Engine, api_port: int
+):
     store = ObjectStore(own)
     for bucket in (own.source_bucket, own.processed_bucket, own.thumbnail_bucket):
         subscribe(store, bucket, wanted(["arn:minio:sqs::1:webhook"]))

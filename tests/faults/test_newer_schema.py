@@ -33,7 +33,7 @@ def execute(engine: Engine, *statements: str) -> None:
 
 
 def answer(url: str) -> tuple[int, dict[str, Any]]:
-    """The status and the document of a GET."""
+    """The status and the JSON body of a GET."""
     try:
         with urllib.request.urlopen(url, timeout=20) as response:  # noqa: S310 - our own server
             return response.status, json.load(response)
@@ -44,7 +44,10 @@ def answer(url: str) -> tuple[int, dict[str, Any]]:
 
 @contextmanager
 def scheduling(settings: Settings, log: Path) -> Iterator[Any]:
-    with log.open("wb") as said, start(settings, "schedule", stdout=said, stderr=said) as process:
+    with (
+        log.open("wb") as output,
+        start(settings, "schedule", stdout=output, stderr=output) as process,
+    ):
         try:
             yield process
         finally:
@@ -53,14 +56,14 @@ def scheduling(settings: Settings, log: Path) -> Iterator[Any]:
 
 
 def ran(engine: Engine) -> bool:
-    """Whether a run that is asked for now succeeds."""
+    """Whether a run requested now succeeds."""
     with engine.begin() as connection:
-        wanted = request_run(connection, Trigger.REQUEST)
+        requested = request_run(connection, Trigger.REQUEST)
     asked = text("SELECT EXISTS (SELECT FROM run WHERE id = :id AND state = 'succeeded')")
 
     def is_over() -> bool:
         with engine.connect() as connection:
-            return bool(connection.scalar(asked, {"id": wanted}))
+            return bool(connection.scalar(asked, {"id": requested}))
 
     wait_until(is_over, seconds=60)
     return True

@@ -10,7 +10,7 @@ from etl.db.sql import statements
 OBJECTS = 2_000
 UNBALANCED = statements("figures")["unbalanced"]
 
-# Object 0000001.csv to 0002000.csv, of one row each, all of them staged.
+# Objects 0000001.csv to 0002000.csv, with one row each, all of them staged.
 STAGE = (
     (
         "INSERT INTO staging_object SELECT 'added', lpad(n::text, 7, '0') || '.csv', 'csv',"

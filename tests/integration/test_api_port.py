@@ -19,28 +19,31 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def taken() -> Iterator[int]:
-    """A port that another process would say is taken."""
+def taken_port() -> Iterator[int]:
+    """A port on which another socket listens."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         yield listener.getsockname()[1]
 
 
-def test_configured_port_in_use_is_an_error(settings: Settings, taken: int):
-    chosen = settings.model_copy(update={"api_port": taken})
+def test_configured_port_in_use_is_an_error(settings: Settings, taken_port: int):
+    chosen = settings.model_copy(update={"api_port": taken_port})
     served = start(chosen, "serve", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    said = " ".join(served.communicate(timeout=120)[0].decode().split())
-    assert served.returncode == 2, said
-    assert f"API_PORT is {taken}, but another process listens on 127.0.0.1:{taken}." in said
-    assert "remove API_PORT" in said
+    output = " ".join(served.communicate(timeout=120)[0].decode().split())
+    assert served.returncode == 2, output
+    assert (
+        f"API_PORT is {taken_port}, but another process listens on 127.0.0.1:{taken_port}."
+        in output
+    )
+    assert "remove API_PORT" in output
 
 
-def test_one_port_or_the_next_free_one(taken: int):
-    with pytest.raises(ConfigurationError, match=f"API_PORT is {taken}"):
-        listen("127.0.0.1", taken, ports=1)
-    with listen("127.0.0.1", taken) as listener:
-        assert listener.getsockname()[1] > taken
+def test_one_port_or_the_next_free_one(taken_port: int):
+    with pytest.raises(ConfigurationError, match=f"API_PORT is {taken_port}"):
+        listen("127.0.0.1", taken_port, ports=1)
+    with listen("127.0.0.1", taken_port) as listener:
+        assert listener.getsockname()[1] > taken_port
 
 
 @pytest.mark.parametrize(

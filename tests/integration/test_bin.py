@@ -33,22 +33,22 @@ def call(script: str, *arguments: str, path: str | None = None) -> subprocess.Co
 def test_health_check_fails_if_a_bucket_is_missing(settings: Settings):
     with serving(settings) as (host, port, _process):
         url = f"http://{host}:{port}"
-        well = call("health-check.sh", url)
-        assert (well.returncode, well.stderr) == (0, "")
-        assert "GET /health: 200" in well.stdout
+        healthy = call("health-check.sh", url)
+        assert (healthy.returncode, healthy.stderr) == (0, "")
+        assert "GET /health: 200" in healthy.stdout
 
         minio_client(settings).remove_bucket(settings.processed_bucket)
-        ill = call("health-check.sh", url)
-        assert ill.returncode == 1
-        assert settings.processed_bucket in ill.stdout
+        unhealthy = call("health-check.sh", url)
+        assert unhealthy.returncode == 1
+        assert settings.processed_bucket in unhealthy.stdout
         ObjectStore(settings).ensure_bucket(settings.processed_bucket)
         assert call("health-check.sh", url).returncode == 0
 
 
 def test_health_check_reports_no_answer_and_wrong_usage():
-    nobody = call("health-check.sh", "http://127.0.0.1:9")
-    assert nobody.returncode == 3
-    assert "./run.sh up" in nobody.stderr
+    unreachable = call("health-check.sh", "http://127.0.0.1:9")
+    assert unreachable.returncode == 3
+    assert "./run.sh up" in unreachable.stderr
     assert call("health-check.sh", "localhost").returncode == 2
     assert call("health-check.sh", "http://127.0.0.1:9", "more").returncode == 2
 

@@ -30,7 +30,7 @@ from etl.model.errors import (
 from etl.settings import Settings
 from tests.processes import ROOT, environment
 
-SHOWN = (
+SESSION_SETTINGS = (
     "client_encoding",
     "TimeZone",
     "DateStyle",
@@ -53,7 +53,7 @@ HOSTILE = {
 
 
 def url_with(settings: Settings, query: str = "", **parts: str) -> Settings:
-    """The settings with another part of DATABASE_URL."""
+    """The settings with a changed part of DATABASE_URL."""
     url = make_url(settings.sqlalchemy_url).set(drivername="postgresql", **parts)
     given = url.render_as_string(hide_password=False) + query
     values = settings.model_dump(exclude={"database_url"})
@@ -67,14 +67,14 @@ def connected(settings: Settings) -> Iterator[Engine]:
     engine.dispose()
 
 
-def shown(engine: Engine, names: tuple[str, ...] = SHOWN) -> tuple[str, ...]:
+def settings_of(engine: Engine, names: tuple[str, ...] = SESSION_SETTINGS) -> tuple[str, ...]:
     with engine.connect() as connection:
         return tuple(connection.scalar(text(f"SHOW {name}")) for name in names)
 
 
 @pytest.fixture
 def role(admin: Engine) -> Iterator[str]:
-    """A role that may log in, and no more."""
+    """A role that may only log in."""
     name = f"role_{uuid.uuid4().hex[:12]}"
     with admin.connect() as connection:
         connection.execute(text(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'"))
@@ -90,7 +90,7 @@ def alter(admin: Engine, role: str, change: str) -> None:
 
 @pytest.fixture
 def hostile(admin: Engine, role: str) -> None:
-    """Let the role's settings differ from ours in everything that shows."""
+    """Give the role settings that all differ from ours."""
     for name, value in HOSTILE.items():
         alter(admin, role, f"SET {name} = '{value}'")
 
@@ -111,7 +111,7 @@ def as_role(settings: Settings, role: str, engine: Engine) -> Iterator[Settings]
 @pytest.mark.usefixtures("hostile")
 def test_settings_of_the_role_change_nothing(as_role: Settings):
     with connected(as_role) as engine:
-        assert shown(engine) == OURS
+        assert settings_of(engine) == OURS
 
 
 def test_variables_of_the_environment_change_nothing(
@@ -122,7 +122,7 @@ def test_variables_of_the_environment_change_nothing(
     monkeypatch.setenv("PGDATESTYLE", "SQL, DMY")
     monkeypatch.setenv("PGOPTIONS", "-c intervalstyle=iso_8601 -c bytea_output=escape")
     with connected(settings) as engine:
-        assert shown(engine) == OURS
+        assert settings_of(engine) == OURS
 
 
 @pytest.mark.usefixtures("hostile")
@@ -155,13 +155,17 @@ def test_a_copy_is_in_utf_8_and_utc(as_role: Settings):
 def test_options_in_the_url_are_kept_next_to_ours(settings: Settings):
     query = "?options=-c%20work_mem%3D5MB%20-c%20timezone%3DAsia/Kathmandu&application_name=mine"
     with connected(url_with(settings, query)) as engine:
-        assert shown(engine, ("work_mem", "TimeZone", "application_name")) == ("5MB", "UTC", "mine")
+        assert settings_of(engine, ("work_mem", "TimeZone", "application_name")) == (
+            "5MB",
+            "UTC",
+            "mine",
+        )
 
 
 def test_limits_of_a_connection_win_over_the_url(settings: Settings):
     given = url_with(settings, "?options=-c%20statement_timeout%3D1ms")
     engine = connect(given, statement_timeout_seconds=60)
-    assert shown(engine, ("statement_timeout",)) == ("1min",)
+    assert settings_of(engine, ("statement_timeout",)) == ("1min",)
     engine.dispose()
 
 
@@ -228,7 +232,7 @@ def test_too_many_connections_pass(admin: Engine, as_role: Settings, role: str):
 
 @contextmanager
 def answering(sqlstate: str) -> Iterator[int]:
-    """A server that answers every client with one error, in German, as its lc_messages says."""
+    """A server that sends every client one error in German, as with a German lc_messages."""
     fields = f"SFATAL\0VFATAL\0C{sqlstate}\0MEs geht gerade nicht\0\0".replace("SF", "SFATALER F")
     answer = b"E" + (len(fields.encode()) + 4).to_bytes(4, "big") + fields.encode()
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
@@ -286,7 +290,7 @@ def test_a_password_of_any_characters_logs_in_once_it_is_escaped(
     given = f"postgresql://{role}:{quote(chosen, safe='')}@{host.host}:{host.port}/{host.database}"
     values = settings.model_dump(exclude={"database_url"})
     with connected(Settings(_env_file=None, **values, database_url=given)) as engine:
-        assert shown(engine, ("TimeZone",)) == ("UTC",)
+        assert settings_of(engine, ("TimeZone",)) == ("UTC",)
 
 
 @pytest.mark.parametrize(
@@ -359,7 +363,7 @@ def test_a_missing_table_or_column_has_the_versions_compared(
     settings: Settings, engine: Engine, change: str, version: str | None
 ):
     checking = connect(settings, checks_schema=True)
-    with checking.connect() as connection:  # made before the change, and kept in the pool
+    with checking.connect() as connection:  # opened before the change, and pooled
         connection.execute(text("SELECT user_id FROM users"))
     with engine.begin() as connection:
         connection.execute(text(change))

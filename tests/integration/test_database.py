@@ -25,7 +25,7 @@ def test_the_migrations_make_the_tables_we_describe(engine: Engine):
 
 
 def test_new_rows_draw_autovacuum_to_no_staging_table(engine: Engine):
-    """It would hold a lock that the merge's TRUNCATE wants, and is sent away after a second."""
+    """Autovacuum would hold a lock that the merge's TRUNCATE needs, and be canceled after 1 s."""
     with engine.connect() as connection:
         calm = connection.scalars(
             text(

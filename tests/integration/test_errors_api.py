@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
-def test_a_fault_of_ours_is_a_500_without_secrets(client: FlaskClient, engine: Engine):
+def test_unexpected_error_is_a_500_without_secrets(client: FlaskClient, engine: Engine):
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE users DROP COLUMN first_name"))
     response = client.get("/data")

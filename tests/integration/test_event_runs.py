@@ -31,15 +31,15 @@ from etl.verify import Difference, verify
 from tests.conftest import TestBucket, wait_until
 from tests.integration.test_schedule import ask, runs, scheduling
 
-Tell = Callable[..., int]
+Notify = Callable[..., int]
 
 
 @pytest.fixture
-def tell(settings: Settings, engine: Engine) -> Tell:
+def notify(settings: Settings, engine: Engine) -> Notify:
     """Send a new event for each key of the source bucket, as a store does."""
     count = iter(range(10**9))
 
-    def told(*keys: str, mark: str | None = None, **other: object) -> int:
+    def send(*keys: str, mark: str | None = None, **other: object) -> int:
         records = [
             {
                 "eventName": "s3:ObjectCreated:Put",
@@ -54,7 +54,7 @@ def tell(settings: Settings, engine: Engine) -> Tell:
             made = events.parse(json.dumps({"Records": records}).encode())
             return events.store(connection, made, source_bucket=settings.source_bucket)
 
-    return told
+    return send
 
 
 def handled(engine: Engine) -> list[int | None]:
@@ -76,7 +76,7 @@ def users(engine: Engine) -> dict[str, str]:
 
 
 def faults(settings: Settings, engine: Engine) -> list[Difference]:
-    """What verify finds in the tables; output.csv follows later."""
+    """The differences that verify finds in the tables; output.csv is published later."""
     return [one for one in verify(settings, engine) if not one.what.startswith("output-")]
 
 
@@ -88,11 +88,11 @@ def made(report: RunReport | None) -> RunReport:
 
 
 def test_an_event_brings_its_object_in(
-    bucket: TestBucket, manager: DataManager, engine: Engine, tell: Tell
+    bucket: TestBucket, manager: DataManager, engine: Engine, notify: Notify
 ):
     bucket.user("1.csv", "Ann")
     bucket.user("2.csv", "Bob")
-    tell("1.csv")
+    notify("1.csv")
     report = made(manager.run_events())
     assert users(engine) == {"1": "Ann"}
     assert handled(engine) == [report.id]
@@ -101,7 +101,7 @@ def test_an_event_brings_its_object_in(
 
 
 def test_added_modified_and_removed_in_one_run(
-    bucket: TestBucket, manager: DataManager, engine: Engine, tell: Tell
+    bucket: TestBucket, manager: DataManager, engine: Engine, notify: Notify
 ):
     for key in ("1.csv", "2.csv", "3.csv"):
         bucket.user(key, "Old")
@@ -110,7 +110,7 @@ def test_added_modified_and_removed_in_one_run(
     bucket.remove("3.csv")
     bucket.user("4.csv", "New")
     bucket.put("4.png", b"no picture")
-    tell("1.csv", "2.csv", "3.csv", "4.csv", "4.png", "never-was.csv", "._4.csv", "folder/")
+    notify("1.csv", "2.csv", "3.csv", "4.csv", "4.png", "never-was.csv", "._4.csv", "folder/")
     counts = made(manager.run_events()).counts
     assert users(engine) == {"1": "Old", "2": "New", "4": "New"}
     assert (counts.objects_added, counts.objects_modified, counts.objects_removed) == (2, 1, 1)
@@ -118,12 +118,12 @@ def test_added_modified_and_removed_in_one_run(
 
 
 def test_events_of_ignored_files_are_counted_as_ignored(
-    bucket: TestBucket, manager: DataManager, tell: Tell
+    bucket: TestBucket, manager: DataManager, notify: Notify
 ):
-    bucket.put("._1.csv", b"litter")
-    bucket.put("__MACOSX/1.csv", b"litter")
+    bucket.put("._1.csv", b"ignored")
+    bucket.put("__MACOSX/1.csv", b"ignored")
     bucket.user("1.csv")
-    tell("._1.csv", "__MACOSX/1.csv", "1.csv")
+    notify("._1.csv", "__MACOSX/1.csv", "1.csv")
     counts = made(manager.run_events()).counts
     assert (counts.objects_listed, counts.objects_ignored, counts.objects_added) == (3, 2, 1)
 
@@ -142,22 +142,22 @@ NO_KEYS = [
     ],
 )
 def test_forged_event_changes_nothing_and_starts_no_run(
-    bucket: TestBucket, manager: DataManager, engine: Engine, tell: Tell, forged: dict[str, Any]
+    bucket: TestBucket, manager: DataManager, engine: Engine, notify: Notify, forged: dict[str, Any]
 ):
     bucket.user("1.csv")
     manager.run(Trigger.CLI)
     before = users(engine), runs(engine)
-    tell("1.csv", *NO_KEYS, **forged)
+    notify("1.csv", *NO_KEYS, **forged)
     assert manager.run_events() is None
     assert (users(engine), runs(engine)) == before
     assert set(handled(engine)) == {events.NO_RUN}
 
 
 def test_forged_removal_event_retires_no_user(
-    bucket: TestBucket, manager: DataManager, engine: Engine, tell: Tell
+    bucket: TestBucket, manager: DataManager, engine: Engine, notify: Notify
 ):
     bucket.user("1.csv", "Ann")
-    tell("1.csv")
+    notify("1.csv")
     made(manager.run_events())
     with engine.begin() as connection:
         record = {
@@ -170,7 +170,7 @@ def test_forged_removal_event_retires_no_user(
 
 
 def test_events_of_every_kind_of_key_are_checked(
-    bucket: TestBucket, manager: DataManager, settings: Settings, engine: Engine, tell: Tell
+    bucket: TestBucket, manager: DataManager, settings: Settings, engine: Engine, notify: Notify
 ):
     names = [
         "a b",
@@ -188,34 +188,34 @@ def test_events_of_every_kind_of_key_are_checked(
     ]
     for name in names:
         bucket.user(f"{name}.csv", "Ann")
-    tell(*(f"{name}.csv".replace("%", "%25").replace("+", "%2B") for name in names))
+    notify(*(f"{name}.csv".replace("%", "%25").replace("+", "%2B") for name in names))
     counts = made(manager.run_events()).counts
     assert counts.objects_added == len(names)
     assert faults(settings, engine) == []
 
 
 def test_redelivery_makes_no_run(
-    bucket: TestBucket, manager: DataManager, engine: Engine, tell: Tell
+    bucket: TestBucket, manager: DataManager, engine: Engine, notify: Notify
 ):
     keys = [f"{number}.csv" for number in range(1000)]
     for key in keys[:20]:
         bucket.user(key)
-    tell(*keys, mark="7")
+    notify(*keys, mark="7")
     made(manager.run_events())
     for _ in range(9):
-        assert tell(*keys[::-1], mark="7") == 0
+        assert notify(*keys[::-1], mark="7") == 0
         assert manager.run_events() is None
     assert len(handled(engine)) == 1000
     assert runs(engine) == 1
 
 
 def test_old_event_does_not_change_newer_objects(
-    bucket: TestBucket, manager: DataManager, engine: Engine, tell: Tell
+    bucket: TestBucket, manager: DataManager, engine: Engine, notify: Notify
 ):
     bucket.user("1.csv", "Old")
     bucket.user("1.csv", "New")
     manager.run(Trigger.CLI)
-    tell("1.csv", eTag="of the old one")
+    notify("1.csv", eTag="of the old one")
     assert manager.run_events() is None
     assert users(engine) == {"1": "New"}
 
@@ -224,13 +224,13 @@ def test_events_over_the_limit_of_a_run_go_to_the_next(
     bucket: TestBucket,
     manager: DataManager,
     engine: Engine,
-    tell: Tell,
+    notify: Notify,
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(managing, "EVENTS_PER_RUN", 4)
     for number in range(10):
         bucket.user(f"{number}.csv")
-    tell(*("absent.csv" for _ in range(6)), *(f"{number}.csv" for number in range(10)))
+    notify(*("absent.csv" for _ in range(6)), *(f"{number}.csv" for number in range(10)))
     reports = []
     while None in handled(engine):
         reports.append(manager.run_events())
@@ -242,28 +242,28 @@ def test_events_over_the_limit_of_a_run_go_to_the_next(
 
 
 def test_an_image_is_joined_and_left_by_events(
-    bucket: TestBucket, manager: DataManager, settings: Settings, engine: Engine, tell: Tell
+    bucket: TestBucket, manager: DataManager, settings: Settings, engine: Engine, notify: Notify
 ):
     bucket.user("1.csv")
     manager.run(Trigger.CLI)
     bucket.put("1.png", b"no picture")
-    tell("1.png")
+    notify("1.png")
     assert made(manager.run_events()).counts.users_with_image == 1
     bucket.remove("1.png")
-    tell("1.png")
+    notify("1.png")
     assert made(manager.run_events()).counts.users_with_image == 0
     assert faults(settings, engine) == []
 
 
 def test_an_outage_of_the_store_leaves_the_events_waiting(
-    bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
+    bucket: TestBucket, settings: Settings, engine: Engine, notify: Notify
 ):
     class Down(ObjectStore):
         def stat(self, bucket: str, key: str) -> SourceObject | None:
-            raise ObjectStoreUnavailable(f"Cannot look at {bucket}/{key}.")
+            raise ObjectStoreUnavailable(f"Cannot read {bucket}/{key}.")
 
     bucket.user("1.csv")
-    tell("1.csv")
+    notify("1.csv")
     with pytest.raises(ObjectStoreUnavailable):
         DataManager(settings, store=Down(settings)).run_events()
     assert handled(engine) == [None]
@@ -271,8 +271,8 @@ def test_an_outage_of_the_store_leaves_the_events_waiting(
     assert users(engine) == {"1": "Ann"}
 
 
-def test_another_run_is_not_disturbed(manager: DataManager, settings: Settings, tell: Tell):
-    tell("1.csv")
+def test_another_run_is_not_disturbed(manager: DataManager, settings: Settings, notify: Notify):
+    notify("1.csv")
     with run_lock(connect_unpooled(settings)), pytest.raises(RunAlreadyActive):
         manager.run_events()
 
@@ -288,34 +288,34 @@ def test_events_of_the_former_source_bucket_are_handled(manager: DataManager, en
     assert handled(engine) == [events.NO_RUN]
 
 
-def tell_at_each_look(monkeypatch: pytest.MonkeyPatch, told: Callable[[], object]) -> None:
-    def tell_and_stat(
+def call_before_each_check(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> None:
+    def call_and_stat(
         store: ObjectStore, bucket: str, keys: list[str], *, objects_known: int
     ) -> list[SourceObject]:
-        told()
+        action()
         return stat_keys(store, bucket, keys, objects_known=objects_known)
 
-    monkeypatch.setattr(managing, "stat_keys", tell_and_stat)
+    monkeypatch.setattr(managing, "stat_keys", call_and_stat)
 
 
 def test_continuous_events_hold_the_run_lock_for_one_check(
     bucket: TestBucket,
     manager: DataManager,
     engine: Engine,
-    tell: Tell,
+    notify: Notify,
     monkeypatch: pytest.MonkeyPatch,
 ):
     bucket.user("1.csv")
     manager.run(Trigger.CLI)
-    comes = iter([True] * 3)
-    tell_at_each_look(monkeypatch, lambda: next(comes, False) and tell("1.csv"))
-    tell("1.csv")
+    remaining = iter([True] * 3)
+    call_before_each_check(monkeypatch, lambda: next(remaining, False) and notify("1.csv"))
+    notify("1.csv")
     assert manager.run_events() is None
     assert handled(engine) == [events.NO_RUN, None]
 
 
 class RefusesOnce(ObjectStore):
-    """Does not hand out an object the first time."""
+    """Refuses the first fetch."""
 
     refused = False
 
@@ -327,7 +327,7 @@ class RefusesOnce(ObjectStore):
 
 
 class RefusesLocked(ObjectStore):
-    """Never hands out what is called `locked`, whatever follows."""
+    """Refuses every fetch of keys that start with `locked`."""
 
     def fetch(self, bucket: str, source: SourceObject) -> SourceFile | None:
         if source.key.startswith("locked"):
@@ -336,11 +336,11 @@ class RefusesLocked(ObjectStore):
 
 
 def test_the_event_of_an_object_that_the_store_refuses_waits_on(
-    bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
+    bucket: TestBucket, settings: Settings, engine: Engine, notify: Notify
 ):
     bucket.put("2.png", b"no picture")
     bucket.user("1.csv")
-    tell("1.csv", "2.png")
+    notify("1.csv", "2.png")
     manager = DataManager(settings, store=RefusesOnce(settings))
     first = made(manager.run_events())
     assert first.counts.objects_unreadable == 1
@@ -352,31 +352,31 @@ def test_the_event_of_an_object_that_the_store_refuses_waits_on(
 
 
 def test_refused_object_keeps_its_event_under_another_spelling(
-    bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
+    bucket: TestBucket, settings: Settings, engine: Engine, notify: Notify
 ):
     bucket.user("/locked//1.csv")
-    tell("/locked//1.csv")
+    notify("/locked//1.csv")
     made(DataManager(settings, store=RefusesLocked(settings)).run_events())
     assert handled(engine) == [None]
 
 
 def test_event_with_another_spelling_of_its_key_is_not_missed(
-    bucket: TestBucket, manager: DataManager, tell: Tell
+    bucket: TestBucket, manager: DataManager, notify: Notify
 ):
     manager.run(Trigger.CLI)
     bucket.user("/a//1.csv")
     bucket.user("2.csv")
-    tell("/a//1.csv")
+    notify("/a//1.csv")
     assert manager.run(Trigger.CLI).counts.found_by_reconcile == 1
 
 
 def test_refused_key_cannot_inject_sql(
-    bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
+    bucket: TestBucket, settings: Settings, engine: Engine, notify: Notify
 ):
-    """Given a key that would end a comment, and a statement."""
+    """The key would end an SQL comment and a statement."""
     key = "locked\n; DELETE FROM bucket_event; -- .csv"
     bucket.user(key)
-    tell(quote(key))
+    notify(quote(key))
     made(DataManager(settings, store=RefusesLocked(settings)).run_events())
     assert handled(engine) == [None]
     assert refusals(engine) == 1
@@ -386,7 +386,7 @@ def test_refused_key_cannot_inject_sql(
 
 
 def test_emptying_a_bucket_by_events_is_refused(
-    bucket: TestBucket, manager: DataManager, engine: Engine, tell: Tell
+    bucket: TestBucket, manager: DataManager, engine: Engine, notify: Notify
 ):
     lines = "".join(f"u{number},Ann,Lee,0\n" for number in range(100))
     for file in range(4):
@@ -395,10 +395,10 @@ def test_emptying_a_bucket_by_events_is_refused(
     manager.run(Trigger.CLI)
     for key in ("0.csv", "1.csv"):
         bucket.remove(key)
-        tell(key)
+        notify(key)
         assert made(manager.run_events()).counts.users_retired == 100
     bucket.remove("2.csv")
-    tell("2.csv")
+    notify("2.csv")
     with pytest.raises(MassRetirement):
         manager.run_events()
     assert len(users(engine)) == 200
@@ -409,7 +409,7 @@ def test_emptying_a_bucket_by_events_is_refused(
 
 
 @pytest.fixture
-def half_emptied(bucket: TestBucket, manager: DataManager, tell: Tell) -> TestBucket:
+def half_emptied(bucket: TestBucket, manager: DataManager, notify: Notify) -> TestBucket:
     """Four objects of 100 users each, two of which event runs retired."""
     for file in range(4):
         rows = "".join(f"u{file}-{number},Ann,Lee,0\n" for number in range(100))
@@ -417,7 +417,7 @@ def half_emptied(bucket: TestBucket, manager: DataManager, tell: Tell) -> TestBu
     manager.run(Trigger.CLI)
     for key in ("0.csv", "1.csv"):
         bucket.remove(key)
-        tell(key)
+        notify(key)
         made(manager.run_events())
     return bucket
 
@@ -426,8 +426,8 @@ def test_full_run_counts_retirements_of_event_runs(
     half_emptied: TestBucket, manager: DataManager, engine: Engine
 ):
     half_emptied.remove("2.csv")
-    said = r"300 of 400 users \(200 of them retired by event runs\); this run changed nothing"
-    with pytest.raises(MassRetirement, match=said):
+    refusal = r"300 of 400 users \(200 of them retired by event runs\); this run changed nothing"
+    with pytest.raises(MassRetirement, match=refusal):
         manager.run(Trigger.INTERVAL)
     assert len(users(engine)) == 200
     manager.run(Trigger.CLI, allow_mass_retirement=True)
@@ -435,7 +435,7 @@ def test_full_run_counts_retirements_of_event_runs(
 
 
 def test_full_run_that_retires_no_user_is_not_refused(
-    half_emptied: TestBucket, manager: DataManager, engine: Engine, tell: Tell
+    half_emptied: TestBucket, manager: DataManager, engine: Engine, notify: Notify
 ):
     half_emptied.put("2.csv", half_emptied.get("2.csv") + b"new,Bob,Lee,0\n")
     with engine.begin() as connection:  # as if more than half were gone
@@ -447,7 +447,7 @@ def test_full_run_that_retires_no_user_is_not_refused(
         )
     assert manager.run(Trigger.INTERVAL).counts.users_inserted == 1
     half_emptied.remove("3.csv")
-    tell("3.csv")
+    notify("3.csv")
     assert made(manager.run_events()).counts.users_retired == 100
 
 
@@ -455,44 +455,44 @@ def test_full_run_that_retires_no_user_is_not_refused(
 
 
 def test_full_run_handles_events_received_before_its_listing(
-    bucket: TestBucket, manager: DataManager, engine: Engine, tell: Tell
+    bucket: TestBucket, manager: DataManager, engine: Engine, notify: Notify
 ):
     bucket.user("1.csv")
-    tell("1.csv", "absent.csv")
+    notify("1.csv", "absent.csv")
     report = manager.run(Trigger.INTERVAL)
     assert handled(engine) == [report.id, report.id]
     assert manager.run_events() is None
 
 
 def test_events_during_a_full_listing_wait_for_an_event_run(
-    bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
+    bucket: TestBucket, settings: Settings, engine: Engine, notify: Notify
 ):
-    class TellsMeanwhile(ObjectStore):
+    class NotifiesMeanwhile(ObjectStore):
         def list_pages(
             self, bucket: str, split_points: Iterable[str] = ()
         ) -> Iterator[ListingPage]:
             yield from list(super().list_pages(bucket, split_points))
-            tell("1.csv")
+            notify("1.csv")
 
     bucket.user("1.csv")
-    DataManager(settings, store=TellsMeanwhile(settings)).run(Trigger.INTERVAL)
+    DataManager(settings, store=NotifiesMeanwhile(settings)).run(Trigger.INTERVAL)
     assert handled(engine) == [None]
     assert DataManager(settings).run_events() is None
     assert handled(engine) == [events.NO_RUN]
 
 
 def test_full_run_counts_changes_without_an_event(
-    bucket: TestBucket, manager: DataManager, settings: Settings, engine: Engine, tell: Tell
+    bucket: TestBucket, manager: DataManager, settings: Settings, engine: Engine, notify: Notify
 ):
     for number in range(5):
         bucket.user(f"{number}.csv", "Old")
-    tell("0.csv")
-    assert manager.run(Trigger.INTERVAL).counts.found_by_reconcile == 0  # the first of all
+    notify("0.csv")
+    assert manager.run(Trigger.INTERVAL).counts.found_by_reconcile == 0  # the first full run
     bucket.user("1.csv", "New")
     bucket.remove("2.csv")
     bucket.user("9.csv", "New")
     bucket.user("3.csv", "New")
-    tell("3.csv", "4.csv")
+    notify("3.csv", "4.csv")
     counts = manager.run(Trigger.INTERVAL).counts
     assert counts.found_by_reconcile == 3
     assert counts.objects_changed == 4
@@ -510,11 +510,11 @@ def test_found_by_reconcile_is_zero_if_events_are_not_used(
 
 
 def test_object_reread_for_its_date_is_not_a_missed_change(
-    bucket: TestBucket, settings: Settings, manager: DataManager, tell: Tell
+    bucket: TestBucket, settings: Settings, manager: DataManager, notify: Notify
 ):
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     bucket.user("1.csv", birthts=int(tomorrow.timestamp() * 1000))
-    tell("1.csv")
+    notify("1.csv")
     manager.run(Trigger.INTERVAL)
     later = DataManager(settings, clock=lambda: tomorrow + timedelta(days=1))
     counts = later.run(Trigger.INTERVAL).counts
@@ -525,38 +525,38 @@ def test_object_reread_for_its_date_is_not_a_missed_change(
 
 
 def test_the_scheduler_runs_for_an_event(
-    bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
+    bucket: TestBucket, settings: Settings, engine: Engine, notify: Notify
 ):
     with scheduling(settings):
         wait_until(lambda: runs(engine, "state = 'succeeded'") == 1)
         bucket.user("1.csv")
-        tell("1.csv")
-        wait_until(lambda: users(engine) == {"1": "Ann"}, seconds=4)  # not by the net
+        notify("1.csv")
+        wait_until(lambda: users(engine) == {"1": "Ann"}, seconds=4)  # not by a full run
     assert runs(engine, "trigger = 'event'") == 1
 
 
-def test_a_burst_is_one_run(bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell):
-    patient = settings.model_copy(update={"event_gather": timedelta(seconds=2)})
+def test_a_burst_is_one_run(bucket: TestBucket, settings: Settings, engine: Engine, notify: Notify):
+    slow_debounce = settings.model_copy(update={"event_gather": timedelta(seconds=2)})
     for number in range(50):
         bucket.user(f"{number}.csv")
     with engine.begin() as connection:
         connection.execute(text("INSERT INTO run (trigger, state) VALUES ('cli', 'succeeded')"))
-    with scheduling(patient) as _:
+    with scheduling(slow_debounce) as _:
         wait_until(lambda: runs(engine, "trigger = 'interval' AND state = 'succeeded'") == 1)
         bucket.user("50.csv")
         for number in range(51):
-            tell(f"{number}.csv")
+            notify(f"{number}.csv")
         wait_until(lambda: None not in handled(engine))
     assert runs(engine, "trigger = 'event'") == 1
 
 
 def test_concurrent_senders_lose_no_event(
-    bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
+    bucket: TestBucket, settings: Settings, engine: Engine, notify: Notify
 ):
     def send(sender: int) -> None:
         for number in range(10):
             bucket.user(f"{sender}-{number}.csv")
-            tell(f"{sender}-{number}.csv")
+            notify(f"{sender}-{number}.csv")
 
     with scheduling(settings):
         threads = [threading.Thread(target=send, args=(sender,)) for sender in range(4)]
@@ -570,49 +570,49 @@ def test_concurrent_senders_lose_no_event(
 
 
 def test_a_refused_event_run_is_not_tried_again_at_once(
-    bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
+    bucket: TestBucket, settings: Settings, engine: Engine, notify: Notify
 ):
     rows = "".join(f"u{number},Ann,Lee,0\n" for number in range(101))
     bucket.put("all.csv", f"user_id,first_name,last_name,birthts\n{rows}")
     with scheduling(settings):
         wait_until(lambda: len(users(engine)) == 101)
         bucket.remove("all.csv")
-        tell("all.csv")
+        notify("all.csv")
         wait_until(lambda: runs(engine, "state = 'failed'") == 1)
         bucket.user("1.csv")
-        tell("1.csv")
+        notify("1.csv")
     assert runs(engine, "state = 'failed'") == 1
     assert len(users(engine)) == 101
 
 
 def test_an_object_that_the_store_refuses_is_tried_again_later(
-    bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
+    bucket: TestBucket, settings: Settings, engine: Engine, notify: Notify
 ):
     manager = DataManager(settings, store=RefusesOnce(settings))
     with scheduling(settings, manager, first_retry_seconds=0.2):
         wait_until(lambda: runs(engine, "state = 'succeeded'") == 1)
         bucket.user("1.csv")
-        tell("1.csv")
+        notify("1.csv")
         wait_until(lambda: users(engine) == {"1": "Ann"})
     assert runs(engine, "trigger = 'event'") == 2
 
 
 def test_an_object_that_the_store_refuses_holds_up_no_other(
-    bucket: TestBucket, settings: Settings, engine: Engine, tell: Tell
+    bucket: TestBucket, settings: Settings, engine: Engine, notify: Notify
 ):
-    """Given a minute until it is tried again, others come, and it is not tried with them."""
+    """Events of other objects do not trigger an early retry of the refused one."""
     manager = DataManager(settings, store=RefusesLocked(settings))
     with scheduling(settings, manager, first_retry_seconds=60):
         wait_until(lambda: runs(engine, "state = 'succeeded'") == 1)
         bucket.user("locked.csv")
-        tell("locked.csv")
+        notify("locked.csv")
         wait_until(lambda: runs(engine, "trigger = 'event' AND state = 'succeeded'") == 1)
         for user_id in ("1", "2"):
             bucket.user(f"{user_id}.csv")
-            tell(f"{user_id}.csv")
+            notify(f"{user_id}.csv")
             wait_until(lambda user_id=user_id: user_id in users(engine))
-        bucket.user("locked.csv", "Mended")
-        tell("locked.csv")  # something happened to it: now it is worth a try
+        bucket.user("locked.csv", "Fixed")
+        notify("locked.csv")  # a new event makes it due at once
         wait_until(lambda: runs(engine, "trigger = 'event' AND state = 'succeeded'") == 4)
     assert handled(engine)[0] is handled(engine)[3] is None
     assert refusals(engine) == 2
@@ -622,19 +622,21 @@ def test_continuous_events_without_changes_delay_no_run(
     bucket: TestBucket,
     settings: Settings,
     engine: Engine,
-    tell: Tell,
+    notify: Notify,
     monkeypatch: pytest.MonkeyPatch,
 ):
     calm = threading.Event()
     bucket.user("1.csv")
     with scheduling(settings) as scheduler:
         wait_until(lambda: runs(engine, "state = 'succeeded'") == 1)
-        tell_at_each_look(monkeypatch, lambda: calm.is_set() or tell("1.csv"))
-        tell("1.csv")
+        call_before_each_check(monkeypatch, lambda: calm.is_set() or notify("1.csv"))
+        notify("1.csv")
         try:
             wait_until(lambda: len(handled(engine)) > 2)
-            wanted = ask(engine)
-            wait_until(lambda: runs(engine, f"id = {wanted} AND state = 'succeeded'"), seconds=10)
+            requested = ask(engine)
+            wait_until(
+                lambda: runs(engine, f"id = {requested} AND state = 'succeeded'"), seconds=10
+            )
             scheduler.stop()
         finally:
             calm.set()

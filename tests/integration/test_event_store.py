@@ -29,9 +29,9 @@ def event(
     return made
 
 
-def store(engine: Engine, *told: BucketEvent) -> int:
+def store(engine: Engine, *sent: BucketEvent) -> int:
     with engine.begin() as connection:
-        return events.store(connection, told, source_bucket=SOURCE)
+        return events.store(connection, sent, source_bucket=SOURCE)
 
 
 def rows(engine: Engine, condition: str = "true") -> list[dict[str, Any]]:
@@ -40,11 +40,11 @@ def rows(engine: Engine, condition: str = "true") -> list[dict[str, Any]]:
         return [dict(row) for row in connection.execute(text(query)).mappings()]
 
 
-def is_woken(engine: Engine, *told: BucketEvent) -> bool:
+def is_woken(engine: Engine, *sent: BucketEvent) -> bool:
     with engine.connect() as listener:
         listener.execution_options(isolation_level="AUTOCOMMIT")
         listener.execute(text(f"LISTEN {events.CHANNEL}"))
-        store(engine, *told)
+        store(engine, *sent)
         listener.execute(text("SELECT 1"))
         return bool(driver(listener).notifies)
 
@@ -65,8 +65,8 @@ def test_event_is_stored_as_received(engine: Engine):
 
 
 def test_repeated_events_are_stored_once(engine: Engine):
-    told = [event(f"{number}.csv") for number in range(1000)]
-    new = [store(engine, *told[::-1], *told) for _ in range(5)]
+    sent = [event(f"{number}.csv") for number in range(1000)]
+    new = [store(engine, *sent[::-1], *sent) for _ in range(5)]
     assert new == [1000, 0, 0, 0, 0]
     assert len(rows(engine)) == 1000
 
@@ -102,11 +102,11 @@ def test_unusual_numbers_in_a_record_are_stored(engine: Engine, number: float):
 
 
 def test_senders_at_the_same_time_do_not_block_each_other(engine: Engine):
-    told = [event(f"{number}.csv") for number in range(300)]
+    sent = [event(f"{number}.csv") for number in range(300)]
     counts: list[int] = []
     threads = [
         threading.Thread(target=lambda order=order: counts.append(store(engine, *order)))
-        for order in (told, told[::-1], told, told[::-1])
+        for order in (sent, sent[::-1], sent, sent[::-1])
     ]
     for thread in threads:
         thread.start()

@@ -79,30 +79,30 @@ def test_events_are_stored_before_they_are_acknowledged(client: FlaskClient, eng
 def test_posted_events_name_awkward_keys(
     client: FlaskClient, open_settings: Settings, engine: Engine
 ):
-    def tell(event_name: str, key: str) -> None:
-        told = record(quote_plus(key), event_name, open_settings.source_bucket)
-        assert send(client, told | {"eventName": event_name}).status_code == 200
+    def notify(event_name: str, key: str) -> None:
+        sent = record(quote_plus(key), event_name, open_settings.source_bucket)
+        assert send(client, sent | {"eventName": event_name}).status_code == 200
 
-    check_awkward_keys(open_settings, engine, tell)
+    check_awkward_keys(open_settings, engine, notify)
 
 
-def test_the_largest_event_there_is_can_be_stored(client: FlaskClient, engine: Engine):
-    chance = random.Random(1)  # noqa: S311 - what repeats would be packed and prove nothing
+def test_largest_possible_event_can_be_stored(client: FlaskClient, engine: Engine):
+    chance = random.Random(1)  # noqa: S311 - repeated text would be compressed
 
     def noise(size_bytes: int) -> str:
         return "".join(chr(chance.randrange(0x10000, 0x10FFFF)) for _ in range(size_bytes // 4))
 
-    told = record(quote_plus(noise(1024)), noise(256), noise(63))
-    assert send(client, told).status_code == 200
+    sent = record(quote_plus(noise(1024)), noise(256), noise(63))
+    assert send(client, sent).status_code == 200
     nameless = record(quote_plus(noise(1024)), "", noise(63), eventName=noise(256))
     assert send(client, nameless).status_code == 200
     assert count(engine) == 2
 
 
 def test_redelivery_is_harmless(client: FlaskClient, engine: Engine):
-    told = [record(f"{number}.csv") for number in range(1000)]
+    sent = [record(f"{number}.csv") for number in range(1000)]
     for _ in range(10):
-        assert send(client, *told).status_code == 200
+        assert send(client, *sent).status_code == 200
     assert count(engine) == 1000
 
 

@@ -75,7 +75,7 @@ NOT_CHOSEN = [("file", "has no file name: no file was chosen")]
 def test_a_form_without_a_chosen_file_changes_no_user(
     client: FlaskClient, source: str, bucket: TestBucket, manager: DataManager
 ):
-    """It is what a browser sends of a form that was submitted too early."""
+    """A browser sends this if the form is submitted before a file is chosen."""
     bucket.put("ann1.csv", CSV)
     manager.run("cli")
     body = b"\r\n\r\n" + field("key", b"ann1.csv") + file("", b"") + END
@@ -196,7 +196,7 @@ def test_form_with_too_many_parts_is_rejected_with_the_limit(
 def test_as_many_files_as_are_allowed_are_stored(
     client: FlaskClient, source: str, bucket: TestBucket
 ):
-    """Some of them larger than a form keeps in memory."""
+    """Some of the files exceed a form's memory limit."""
     contents = {f"{n:04}": (b"%d" % n) * (1 if n % 400 else 100_000) for n in range(MAX_PARTS)}
     body = b"".join(file(name, content) for name, content in contents.items())
     answer = send(client, source, body + END)
@@ -214,7 +214,7 @@ def test_a_put_with_a_long_content_type_names_the_limit(client: FlaskClient, sou
     assert client.head(f"{source}/a").headers["Content-Type"] == long[:-1]
 
 
-# -- as a law
+# -- for any form
 
 
 CONTENTS = st.lists(st.binary(max_size=3000) | st.binary(max_size=50).map(lambda b: b * 3000))
@@ -265,7 +265,7 @@ def test_form_without_its_end_is_never_accepted(contents: list[bytes], cut: int)
 def test_an_encoded_part_stores_nothing(
     client: FlaskClient, source: str, bucket: TestBucket, header: bytes
 ):
-    """It was stored as it came, and the user whose file it replaced was gone."""
+    """Stored as sent, it would replace the user's file with encoded bytes and retire the user."""
     bucket.put("a.csv", CSV)
     answer = send(client, source, part('name="file"; filename="a.csv"', b"eA==", header) + END)
     assert answer.status_code == 400, answer.text

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def test_health_answers_while_the_database_hangs(settings: Settings, engine: Engine):
-    """A lock that nobody gives up stands for a server that takes questions and answers none."""
+    """A lock that is never released simulates a server that accepts queries and never replies."""
     app = create_app(settings, timeouts=Timeouts(probe=0.2))
     with engine.begin() as connection:
         connection.execute(text("LOCK TABLE run"))
@@ -35,7 +35,7 @@ def test_health_answers_while_the_database_hangs(settings: Settings, engine: Eng
 
 
 def test_health_shows_the_run_that_began_last(client: FlaskClient, engine: Engine):
-    """A request may wait longer than a run that was asked for after it."""
+    """A requested run may start after one that was requested later."""
     with engine.begin() as connection:
         for state, started in (("failed", NOW), ("succeeded", NOW - timedelta(minutes=1))):
             connection.execute(

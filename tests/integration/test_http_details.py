@@ -76,7 +76,7 @@ SLASHED_IDS = [
 
 
 def test_an_encoded_slash_is_part_of_the_id(settings: Settings, engine: Engine):
-    """Through a real server, whose path the client leaves as it is."""
+    """Tested with a real server and a client that does not normalize the path."""
     put_users(engine, *(person(user_id) for user_id in [*SLASHED_IDS, "1000", "a"]))
     with serving(settings) as (host, port, _):
         for user_id in SLASHED_IDS:
@@ -132,7 +132,7 @@ NUMERALS = [
 
 
 def integers() -> Iterator[tuple[str, str, str, str]]:
-    """Method, path, name and place of every integer parameter that the document describes."""
+    """Method, path, name and location of every integer parameter in the OpenAPI description."""
     url = "postgresql://nobody@127.0.0.1:9/none"
     app = create_app(Settings(_env_file=None, database_url=url))
     for path, methods in app.test_client().get("/openapi.json").get_json()["paths"].items():
@@ -145,7 +145,7 @@ def integers() -> Iterator[tuple[str, str, str, str]]:
 INTEGERS = list(integers())
 
 
-def test_the_document_has_integers_in_path_and_query():
+def test_openapi_has_integers_in_path_and_query():
     assert {place for *_, place in INTEGERS} == {"path", "query"}
     assert {"run_id", "min_age", "max_age", "limit", "after", "size"} <= {
         name for _, _, name, _ in INTEGERS
@@ -197,8 +197,8 @@ def test_head_ignores_range_everywhere(
     ]
     for path in paths:
         whole = client.get(path, buffered=True)
-        for wanted in ("bytes=0-1", f"bytes={1 << 40}-"):
-            headers = {"Range": wanted, "If-Range": whole.headers["ETag"]}
+        for range_ in ("bytes=0-1", f"bytes={1 << 40}-"):
+            headers = {"Range": range_, "If-Range": whole.headers["ETag"]}
             with client.head(path, headers=headers) as head:
                 assert head.status_code == 200, path
                 assert head.content_length == len(whole.data), path
@@ -208,7 +208,7 @@ def test_head_ignores_range_everywhere(
 
 
 def test_head_of_a_streamed_answer_has_no_body(settings: Settings):
-    """It ended with the last chunk of none."""
+    """The server must not send even the final empty chunk."""
     source = f"/objects/{settings.source_bucket}"
     with serving(settings) as (host, port, _):
         for path in ("/data", "/data?format=csv", f"{source}?limit=1001"):
@@ -254,11 +254,11 @@ def test_metadata_that_the_store_would_refuse_is_422(client: FlaskClient, source
     assert body["errors"][0]["parameter"] == "X-Meta-*"
 
 
-# -- the description
+# -- the OpenAPI description
 
 
 def test_docs_prefill_no_filter(client: FlaskClient):
-    """Swagger UI sends as a value what it finds as an example, and as a default."""
+    """Swagger UI sends examples and defaults as values."""
     for path, methods in client.get("/openapi.json").get_json()["paths"].items():
         for operation in methods.values():
             for parameter in operation["parameters"]:

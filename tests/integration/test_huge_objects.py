@@ -63,7 +63,7 @@ CONTENTS = {
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch):
-    """Objects are huge from 1,000 bytes on, and are read 100 bytes at a time."""
+    """Treat objects of 1,000 bytes and more as huge, and read 100 bytes at a time."""
     monkeypatch.setattr(batch, "MAX_BYTES", 1_000)
     monkeypatch.setattr(stream, "PART_BYTES", 100)
 
@@ -74,7 +74,7 @@ def change_of(store: ObjectStore, bucket: TestBucket, kind: ChangeKind) -> Chang
 
 
 def stage_all(settings: Settings, batches: Iterator[Batch]) -> list[Batch]:
-    """Stage the batches as a run does; what they were."""
+    """Stage the batches as a run does, and return them."""
     engine = connect_unpooled(settings)
     found = []
     with engine.connect() as connection:
@@ -90,7 +90,7 @@ def read(store: ObjectStore, bucket: str, changes: list[Change], today: date) ->
 
 
 def staged(engine: Engine) -> list[list[tuple[object, ...]]]:
-    """Everything in staging."""
+    """The contents of the staging tables."""
     statements = (
         "SELECT * FROM staging_row ORDER BY source_key, source_line",
         "SELECT * FROM staging_object ORDER BY key",
@@ -123,7 +123,7 @@ def test_a_huge_file_of_one_user_is_refused_when_its_rows_differ(
     bucket.put("1000.csv", UNNAMED + rows)
     change = change_of(store, bucket, ChangeKind.ADDED)
     batches = stage_all(settings, read(store, bucket.name, [change], TODAY))
-    assert sum(len(done.rows) for done in batches) > 100  # staged, before one differed
+    assert sum(len(done.rows) for done in batches) > 100  # staged before a different row appeared
     held, (entry,), (problem,) = staged(engine)
     assert held == []
     assert entry[7:] == ("quarantined", 1_200, 1_200, None)
@@ -239,7 +239,7 @@ def test_store_outage_while_reading_fails_the_run(settings: Settings, engine: En
 
 
 class Relay(socketserver.ThreadingTCPServer):
-    """Passes connections on to the store until it has passed on so many bytes, then none."""
+    """Forwards connections to the store up to a number of bytes, then none."""
 
     daemon_threads = True
     block_on_close = False

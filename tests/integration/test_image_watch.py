@@ -78,17 +78,17 @@ def test_run_without_images_does_not_wake_the_image_worker(
         driver = connection.connection.driver_connection
         assert driver is not None
 
-        def told() -> int:
-            bucket_told = len(driver.notifies)
+        def notifications() -> int:
+            before_poll = len(driver.notifies)
             driver.poll()
-            return max(bucket_told, len(driver.notifies))
+            return max(before_poll, len(driver.notifies))
 
         bucket.user("1.csv")
         manager.run(Trigger.CLI)
-        assert told() == 0
+        assert notifications() == 0
         bucket.put("1.png", b"x")
         manager.run(Trigger.CLI)
-        wait_until(lambda: told() == 1)
+        wait_until(lambda: notifications() == 1)
 
 
 def test_a_lost_connection_is_made_again(
@@ -124,7 +124,7 @@ def test_image_worker_waits_for_an_unavailable_store(
     assert store.attempts == 2
 
 
-def test_a_fault_of_ours_does_not_end_it(
+def test_unexpected_error_does_not_end_the_image_worker(
     bucket: TestBucket, settings: Settings, engine: Engine, manager: DataManager
 ):
     class FaultyAtFirst(ObjectStore):

@@ -33,12 +33,12 @@ SHA = "ab" * 32
 
 
 @pytest.fixture
-def told(brokers: Brokers, settings: Settings) -> Settings:
+def announced(brokers: Brokers, settings: Settings) -> Settings:
     return brokers.settings(settings, kafka_image_topic=TOPIC)
 
 
 class Images:
-    """Writes the tables as a run over images does."""
+    """Writes the tables as the image worker does."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -82,10 +82,10 @@ def announce(settings: Settings, engine: Engine, **limits: int) -> int:
         return Announcer(settings, TOPIC, **limits).announce(connection)
 
 
-def heard(brokers: Brokers, count: int) -> list[dict[str, Any]]:
-    """The first messages of the topic, those of one key in their order; each fits the schema."""
+def heard(brokers: Brokers, count: int, *, seconds: float = 20) -> list[dict[str, Any]]:
+    """The first messages of the topic, grouped by key in order; each matches the schema."""
     schema = jsonschema_rs.validator_for(json.loads(SCHEMA.read_text("utf-8")))
-    messages = brokers.read(TOPIC, count)
+    messages = brokers.read(TOPIC, count, seconds=seconds)
     values = [json.loads(message.value() or b"") for message in messages]
     for message, value in zip(messages, values, strict=True):
         schema.validate(value)
@@ -98,24 +98,24 @@ def test_the_schema_in_the_docs_is_that_of_the_messages():
     jsonschema_rs.meta.validate(json.loads(json_schema()))
 
 
-def test_an_image_its_thumbnails_and_its_removal_are_announced_once(
-    brokers: Brokers, told: Settings, engine: Engine, images: Images
+def test_image_thumbnails_and_removal_are_each_announced_once(
+    brokers: Brokers, announced: Settings, engine: Engine, images: Images
 ):
     images.put("a/ü 1.png", 256, 64)
     images.thumbnail(64)
     images.thumbnail(256)
-    assert announce(told, engine) == 1
-    assert announce(told, engine) == 0
+    assert announce(announced, engine) == 1
+    assert announce(announced, engine) == 0
     images.remove("a/ü 1.png")
-    assert announce(told, engine) == 1
-    assert announce(told, engine) == 0
+    assert announce(announced, engine) == 1
+    assert announce(announced, engine) == 0
 
     indexed, ready, removed = heard(brokers, 3)
-    image = {"bucket": told.source_bucket, "key": "a/ü 1.png", "etag": "1"}
+    image = {"bucket": announced.source_bucket, "key": "a/ü 1.png", "etag": "1"}
     facts = {"state": "ready", "width": 4, "height": 3, "bytes": 99, "sha256": SHA}
     assert indexed.items() >= {"type": "image.indexed", **image, **facts}.items()
     made = [
-        {"size": size, "bucket": told.thumbnail_bucket, "key": f"{SHA}@{size}.webp"}
+        {"size": size, "bucket": announced.thumbnail_bucket, "key": f"{SHA}@{size}.webp"}
         for size in (64, 256)
     ]
     assert ready == {
@@ -129,29 +129,29 @@ def test_an_image_its_thumbnails_and_its_removal_are_announced_once(
 
 
 def test_thumbnails_are_announced_only_once_they_exist(
-    brokers: Brokers, told: Settings, engine: Engine, images: Images
+    brokers: Brokers, announced: Settings, engine: Engine, images: Images
 ):
     images.put("1.png", 64, 256)
-    announce(told, engine)
+    announce(announced, engine)
     images.thumbnail(64)
-    announce(told, engine)
+    announce(announced, engine)
     images.thumbnail(256)
-    announce(told, engine)
-    assert announce(told, engine) == 0
+    announce(announced, engine)
+    assert announce(announced, engine) == 0
     types = [(one["type"], len(one.get("thumbnails", []))) for one in heard(brokers, 3)]
     assert types == [("image.indexed", 0), ("thumbnail.ready", 1), ("thumbnail.ready", 2)]
 
 
 def test_replaced_and_corrupt_images_are_announced(
-    brokers: Brokers, told: Settings, engine: Engine, images: Images
+    brokers: Brokers, announced: Settings, engine: Engine, images: Images
 ):
     images.thumbnail(64)
     images.put("1.png", 64)
-    announce(told, engine)
+    announce(announced, engine)
     images.put("1.png", 64, etag="2")
-    announce(told, engine)
+    announce(announced, engine)
     images.put("2.png", state="corrupt")
-    announce(told, engine)
+    announce(announced, engine)
     assert sorted((one["key"], one["etag"], one["type"]) for one in heard(brokers, 5)) == [
         ("1.png", "1", "image.indexed"),
         ("1.png", "1", "thumbnail.ready"),
@@ -161,7 +161,7 @@ def test_replaced_and_corrupt_images_are_announced(
     ]
 
 
-def test_many_images_are_announced_in_pages(brokers: Brokers, told: Settings, engine: Engine):
+def test_many_images_are_announced_in_pages(brokers: Brokers, announced: Settings, engine: Engine):
     with engine.begin() as connection:
         connection.execute(
             text(
@@ -169,23 +169,23 @@ def test_many_images_are_announced_in_pages(brokers: Brokers, told: Settings, en
                 " SELECT n || '.png', n, 'unsupported', n, now() FROM generate_series(1, 950) n"
             )
         )
-    assert announce(told, engine, page_rows=100) == 950
+    assert announce(announced, engine, page_rows=100) == 950
     assert {one["key"] for one in heard(brokers, 950)} == {f"{n}.png" for n in range(1, 951)}
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM image"))
-    assert announce(told, engine, page_rows=100) == 950
+    assert announce(announced, engine, page_rows=100) == 950
 
 
 def test_unacknowledged_announcements_are_sent_later(
     brokers: Brokers,
-    told: Settings,
+    announced: Settings,
     engine: Engine,
     images: Images,
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(client, "SEND_SECONDS", 3)
     images.put("1.png")
-    announcer = Announcer(told, TOPIC)
+    announcer = Announcer(announced, TOPIC)
     brokers.hang()
     with pytest.raises(KafkaUnavailable), engine.connect() as connection:
         announcer.announce(connection)
@@ -196,23 +196,23 @@ def test_unacknowledged_announcements_are_sent_later(
 
 
 def test_images_of_runs_and_of_the_image_worker_are_announced(
-    brokers: Brokers, told: Settings, engine: Engine, bucket: TestBucket, manager: DataManager
+    brokers: Brokers, announced: Settings, engine: Engine, bucket: TestBucket, manager: DataManager
 ):
     bucket.put("1.png", plain())
     bucket.put("2.png", b"no picture")
     manager.run(Trigger.CLI)
-    ThumbnailIndexer(told).run()
-    assert announce(told, engine) == 2
+    ThumbnailIndexer(announced).run()
+    assert announce(announced, engine) == 2
     indexed, useless, ready = sorted(heard(brokers, 3), key=lambda one: (one["type"], one["key"]))
     assert (indexed["key"], indexed["state"], indexed["user_id"]) == ("1.png", "ready", "1")
     assert (useless["key"], useless["state"]) == ("2.png", "unsupported")
     assert useless["note"]
-    assert [one["size"] for one in ready["thumbnails"]] == sorted(told.thumbnail_sizes)
+    assert [one["size"] for one in ready["thumbnails"]] == sorted(announced.thumbnail_sizes)
     bucket.remove("1.png")
     manager.run(Trigger.CLI)
-    ThumbnailIndexer(told).run()
-    assert announce(told, engine) == 1
-    assert announce(told, engine) == 0
+    ThumbnailIndexer(announced).run()
+    assert announce(announced, engine) == 1
+    assert announce(announced, engine) == 0
 
 
 @contextmanager
@@ -222,19 +222,19 @@ def announcing(settings: Settings) -> Iterator[None]:
 
 
 def test_images_are_announced_as_they_change_by_one_of_many(
-    brokers: Brokers, told: Settings, engine: Engine, images: Images
+    brokers: Brokers, announced: Settings, engine: Engine, images: Images
 ):
     def noted() -> int:
         with engine.connect() as connection:
             return connection.scalar(text("SELECT count(*) FROM announced_image")) or 0
 
     images.put("1.png")
-    with announcing(told), announcing(told):
+    with announcing(announced), announcing(announced):
         wait_until(lambda: noted() == 1)
         images.put("2.png")
         wait_until(lambda: noted() == 2)
     assert {one["key"] for one in heard(brokers, 2)} == {"1.png", "2.png"}
-    assert len(heard(brokers, 3)) == 2
+    assert len(heard(brokers, 3, seconds=4)) == 2
 
 
 def test_without_a_topic_nothing_is_announced(settings: Settings):
@@ -243,9 +243,9 @@ def test_without_a_topic_nothing_is_announced(settings: Settings):
 
 
 def test_missing_kafka_client_is_reported_with_its_installation(
-    told: Settings, monkeypatch: pytest.MonkeyPatch
+    announced: Settings, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(kafka, "find_spec", lambda _name: None)
-    with pytest.raises(ConfigurationError) as caught, announcing(told):
+    with pytest.raises(ConfigurationError) as caught, announcing(announced):
         pass
     assert "bucketline[kafka]" in caught.value.hint

@@ -61,7 +61,7 @@ def problem_of(response: TestResponse, status: int, kind: str) -> dict[str, Any]
 
 
 def routes(source: str, odd: str) -> list[str]:
-    """Addresses with the odd text where a route has something of the caller's, and elsewhere."""
+    """Paths with the odd text in place of each parameter, and elsewhere."""
     return [
         f"{source}/{odd}",
         f"{source}/{odd}/presign",
@@ -129,7 +129,7 @@ def test_path_with_a_nul_is_not_found(client: FlaskClient, path: str):
 def test_a_put_of_a_part_leaves_the_object_whole(
     client: FlaskClient, source: str, bucket: TestBucket
 ):
-    """As `curl -C 5 -T FILE` sends it."""
+    """`curl -C 5 -T FILE` sends such a request."""
     bucket.put("a", "0123456789")
     tail = {"Content-Range": "bytes 5-9/10"}
     answer = client.put(f"{source}/a", data=b"56789", headers=tail)
@@ -192,7 +192,7 @@ def test_content_range_without_a_body_is_ignored(client: FlaskClient, bucket: Te
 def test_a_put_without_a_body_does_not_empty_an_object(
     client: FlaskClient, source: str, bucket: TestBucket
 ):
-    """As `curl -X PUT` sends it where -T was forgotten."""
+    """`curl -X PUT` without -T sends such a request."""
     bucket.put("a", "x")
     problem_of(client.put(f"{source}/a"), 411, "no-body")
     assert bucket.get("a") == b"x"
@@ -204,7 +204,7 @@ def test_a_put_without_a_body_does_not_empty_an_object(
 
 
 def ask(address: tuple[str, int], head: bytes, body: bytes = b"") -> tuple[int, dict[str, Any]]:
-    """Send a request as it is; the status and the body of the answer."""
+    """Send raw bytes; return the status and the body of the response."""
     with socket.create_connection(address, 30) as connection:
         connection.sendall(head + b"\r\nHost: localhost\r\nConnection: close\r\n\r\n" + body)
         with closing(HTTPResponse(connection)) as answer:
@@ -219,10 +219,10 @@ OTHERS = {
     b"%C0%AFa": "not UTF-8",
     b"Ren\xe9.csv": UNSAFE,
     b"Ren\xc3\xa9.csv": UNSAFE,
-    b"a\tb": UNSAFE,  # urlsplit() would leave the tab out
+    b"a\tb": UNSAFE,  # urlsplit() would drop the tab
     b"a\x00b": UNSAFE,
     b"a\x7fb": UNSAFE,
-    b"a#b": UNSAFE,  # what follows would be a fragment, and this the object `a`
+    b"a#b": UNSAFE,  # the rest would be a fragment, and the object `a`
 }
 
 
@@ -246,7 +246,7 @@ def test_an_address_that_would_name_another_object_is_refused(
 def test_metadata_with_an_underscore_are_refused_by_name(
     settings: Settings, source: str, bucket: TestBucket
 ):
-    """The server drops such headers: another could pass for one that a proxy sets."""
+    """The server drops such headers, because WSGI cannot tell `_` from `-` in names."""
     put = f"PUT {source}/a HTTP/1.1\r\nContent-Length: 1\r\n".encode()
     with serving(settings) as (host, port, _):
         for name in ("X-Meta-some_name", "x_meta_a", "X_Meta-A", "X-META-_"):
@@ -259,7 +259,7 @@ def test_metadata_with_an_underscore_are_refused_by_name(
 
 
 def test_truncated_body_is_not_stored(settings: Settings, source: str, bucket: TestBucket):
-    """Neither an object nor the files of a form that were whole."""
+    """Neither an object nor the complete files of a form are stored."""
     bucket.put("a", "old")
     form = (
         b'--XbX\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nnew\r\n--XbX--'

@@ -27,7 +27,7 @@ SCANS = (
     "SELECT coalesce(sum(seq_scan), 0) FROM pg_stat_xact_user_tables"
     " WHERE relname IN ('users', 'source_object', 'shadowed_row', 'problem')"
 )
-ENTRIES = (  # most of what the full scan of an index reads
+ENTRIES = (  # most of the entries that a full index scan reads
     "SELECT coalesce(sum(idx_tup_fetch + seq_tup_read), 0) FROM pg_stat_xact_user_tables"
     " WHERE relname IN ('users', 'source_object', 'shadowed_row', 'problem')"
 )
@@ -140,7 +140,7 @@ def test_large_run_recounts_a_table_changed_by_another_client(
 def test_rows_moved_to_other_lines_change_only_their_lines(
     manager: DataManager, bucket: TestBucket, engine: Engine
 ):
-    """Given a row put before all others, then each user keeps the values and moves a line down."""
+    """With a row inserted at the top, each user keeps the values and moves down a line."""
     bucket.put("many.csv", MANY_USERS)
     manager.run(Trigger.CLI)
     header, rows = MANY_USERS.split("\n", 1)
@@ -155,7 +155,7 @@ def test_rows_moved_to_other_lines_change_only_their_lines(
 def test_repeated_row_of_an_unchanged_user_leaves_one_shadow(
     manager: DataManager, bucket: TestBucket, engine: Engine
 ):
-    """Given a row held as it is, when the same user stands once more below, the last line wins."""
+    """If a later line repeats the row of a stored user, the last line wins."""
     first = "user_id,first_name,last_name,birthts\n1,Ann,Lee,0\n2,Bob,Lee,0\n"
     bucket.put("many.csv", first)
     manager.run(Trigger.CLI)
@@ -203,7 +203,7 @@ def test_stale_statistics_do_not_make_the_merge_quadratic(
     bucket: TestBucket,
     engine: Engine,
 ):
-    """The users were last analyzed when all of them were retired."""
+    """The table was last analyzed when all users were retired."""
     rows = [f"{number:05},Ann,Lee,{number}\n" for number in range(2000)]
     bucket.put("many.csv", "user_id,first_name,last_name,birthts\n" + "".join(rows))
     manager.run(Trigger.CLI)
@@ -231,10 +231,10 @@ def test_stale_statistics_do_not_make_the_merge_quadratic(
 def test_a_large_first_load_leaves_users_analyzed(
     bucket: TestBucket, manager: DataManager, engine: Engine, rows_of_the_first: int
 ):
-    """One first load creates indexes after the rows; the other must be merged."""
-    people = "".join(f"{number:06},Ann,Lee,{number}\n" for number in range(MANY))
+    """One first load creates the indexes after the rows; the other has to be merged."""
+    user_rows = "".join(f"{number:06},Ann,Lee,{number}\n" for number in range(MANY))
     again = "000000,Ann,Lee,0\n" * (rows_of_the_first - 1)
-    bucket.put("many.csv", f"user_id,first_name,last_name,birthts\n{people}{again}")
+    bucket.put("many.csv", f"user_id,first_name,last_name,birthts\n{user_rows}{again}")
     assert manager.run(Trigger.CLI).counts.users_live == MANY
     asked = text("SELECT last_analyze IS NOT NULL FROM pg_stat_user_tables WHERE relname = 'users'")
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

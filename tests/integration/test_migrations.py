@@ -54,7 +54,7 @@ def run_in(settings: Settings, *statements: str) -> None:
 
 
 def refusal(settings: Settings) -> ConfigurationError:
-    """How a migration is refused, which has to leave the database as it was."""
+    """The error of a migration that fails and must leave the database unchanged."""
     engine = connect(settings)
     with engine.connect() as connection:
         before = sorted(connection.scalars(text(_OURS)))
@@ -68,7 +68,7 @@ def refusal(settings: Settings) -> ConfigurationError:
 
 @pytest.fixture
 def role(admin: Engine, empty_database: Settings) -> Iterator[str]:
-    """A role that may log in, and no more."""
+    """A role that may only log in."""
     name = f"role_{uuid.uuid4().hex[:12]}"
     with admin.connect() as connection:
         connection.execute(text(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'"))
@@ -84,7 +84,7 @@ def as_role(empty_database: Settings, role: str) -> Settings:
 
 @pytest.fixture
 def database_like(admin: Engine, stack: Settings) -> Iterator[Callable[[str], Settings]]:
-    """Makes a database with these words after CREATE DATABASE."""
+    """A function that creates a database with these options of CREATE DATABASE."""
     names: list[str] = []
 
     def make(words: str) -> Settings:
@@ -146,7 +146,7 @@ def test_name_conflict_is_reported_with_its_owner(
     assert "CREATE SCHEMA" in error.hint
 
 
-def test_a_schema_of_its_own_as_the_hint_has_it_works(empty_database: Settings):
+def test_separate_schema_works_as_the_hint_describes(empty_database: Settings):
     run_in(empty_database, "CREATE TABLE users (name text)", "CREATE SCHEMA bucketline")
     assert empty_database.database_url is not None
     url = empty_database.database_url.get_secret_value()
@@ -186,7 +186,7 @@ def test_a_database_that_cannot_hold_every_name_is_refused(
 def test_a_database_without_an_encoding_holds_every_name(
     database_like: Callable[[str], Settings], settings: Settings, bucket: TestBucket
 ):
-    """Given SQL_ASCII, which is what initdb makes where no locale is set."""
+    """SQL_ASCII is initdb's default without a locale."""
     database = database_like("ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'").database_url
     bare = settings.model_copy(update={"database_url": database})
     engine = connect(bare)
@@ -262,8 +262,8 @@ def test_every_name_used_by_migrations_is_checked(engine: Engine):
     assert set(relation_names()) == made - {"alembic_version", "alembic_version_pkc"}
 
 
-def test_figures_of_problems_are_counted_again_and_data_stay(empty_database: Settings):
-    """Given runs of version 0005, which did not count what images showed after them."""
+def test_problem_counts_are_recomputed_and_data_stay(empty_database: Settings):
+    """Runs of version 0005 did not count problems that image processing found later."""
     engine = connect(empty_database)
     with engine.begin() as connection:
         config = Config()
@@ -299,7 +299,7 @@ def test_figures_of_problems_are_counted_again_and_data_stay(empty_database: Set
 def test_objects_read_under_older_rules_are_read_again(
     settings: Settings, engine: Engine, manager: DataManager, bucket: TestBucket
 ):
-    """Given tables of version 0006, filled by rules that read something else from the bucket."""
+    """The tables of version 0006 were filled under different rules for the same objects."""
     bucket.user("1.csv")
     bucket.user("Jos\xe9.csv")
     bucket.put("Jose\u0301.png", plain())

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def test_stalled_clients_do_not_block_other_requests(app: APIFlask, engine: Engine):
-    """Given as many long answers under way as are allowed, others are still served."""
+    """While the allowed number of long responses stalls, other requests are still served."""
     generate_users(engine, MANY)
     client = app.test_client()
     stalled = [client.get("/data") for _ in range(MAX_STREAMS)]
@@ -93,7 +93,7 @@ def test_tables_without_a_version_are_an_older_schema(client: FlaskClient, engin
 
 
 def test_a_query_that_takes_too_long_is_stopped(settings: Settings, engine: Engine):
-    """Given a query that waits for a lock, when its time is up, then it fails."""
+    """A query that waits for a lock fails when its time is up."""
     app = create_app(settings, timeouts=Timeouts(statement=0.2))
     with engine.begin() as connection:
         connection.execute(text("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"))

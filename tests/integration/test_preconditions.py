@@ -1,7 +1,7 @@
 """What each conditional header does to each method, by RFC 9110, on two kinds of stores.
 
 The embedded store cannot compare and write in one step; `conditional_store` can. A condition that
-fails is a 412 on both; one that holds is honoured by the second, and refused with 501 by the first.
+fails is a 412 on both; one that holds is honored by the second, and refused with 501 by the first.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ JSON = {"Content-Type": "application/json"}
 
 DONE, GUARDED, FAILED, REFUSED = "done", "done, or 501", "412", "501"
 
-# What a request that changes something does where there is an object with the ETag TAG.
+# Results of a request that changes an existing object with the ETag TAG.
 CHANGES = [
     ({"If-Match": "TAG"}, GUARDED),
     ({"If-Match": "*"}, GUARDED),
@@ -56,12 +56,12 @@ CHANGES = [
     ({"If-Match": '"x"', "If-Unmodified-Since": FUTURE}, FAILED),
     ({"If-Match": "TAG", "If-None-Match": "TAG"}, FAILED),
     ({"If-Unmodified-Since": FUTURE, "If-None-Match": "TAG"}, FAILED),
-    ({"If-Modified-Since": FUTURE}, DONE),  # for GET and HEAD alone
+    ({"If-Modified-Since": FUTURE}, DONE),  # only for GET and HEAD
     ({"If-Modified-Since": PAST}, DONE),
-    ({"If-Range": '"x"'}, DONE),  # for GET with Range alone
+    ({"If-Range": '"x"'}, DONE),  # only for GET with Range
     ({"If-Range": '"x"', "Range": "bytes=0-0"}, DONE),
 ]
-# What a PUT does where there is none.
+# Results of a PUT without an existing object.
 CREATIONS = [
     ({"If-Match": "*"}, FAILED),
     ({"If-Match": '"x"'}, FAILED),
@@ -71,7 +71,7 @@ CREATIONS = [
     ({"If-Unmodified-Since": "yesterday"}, DONE),
     ({"If-Modified-Since": FUTURE}, DONE),
 ]
-# What GET and HEAD answer where the ETag is TAG.
+# Results of GET and HEAD with the ETag TAG.
 READS = [
     ({"If-Match": "TAG"}, 200),
     ({"If-Match": "*"}, 200),
@@ -104,7 +104,7 @@ def comparing(settings: Settings) -> Iterator[ConditionalStore]:
 
 @dataclass(frozen=True)
 class Api:
-    """A client of an API, and whether its store honours conditions."""
+    """A client of an API, and whether its store honors conditions."""
 
     client: FlaskClient
     can_compare: bool
@@ -135,7 +135,7 @@ def with_tag(conditions: dict[str, str], etag: str) -> dict[str, str]:
 
 
 def outcome(response: TestResponse, *, is_changed: bool) -> str:
-    """What came of a request: what it answers, and what it did, agree."""
+    """The status of a request, which must agree with its effect."""
     if response.status_code in (200, 201, 204) and is_changed:
         return DONE
     if response.status_code in (412, 501) and not is_changed:
@@ -200,7 +200,7 @@ def test_delete_of_a_missing_object_is_a_404_in_any_condition(
 def test_a_form_stores_all_of_its_files_on_its_conditions(
     api: Api, source: str, bucket: TestBucket
 ):
-    """Each of the files has to fulfil them, before one of them is stored."""
+    """Every file has to meet the conditions before any of them is stored."""
     found = {}
     for conditions, _ in CHANGES:
         for key in ("a", "b"):
@@ -262,7 +262,7 @@ def test_of_many_that_replace_one_version_at_once_one_does(
 
 
 def changing(act: Callable[[], object], objects: Objects) -> Callable[..., ObjectInfo | None]:
-    """A check of an object, right after which another client changes it."""
+    """Let another client change an object right after it is checked."""
 
     def head(bucket: str, key: str) -> ObjectInfo | None:
         info = Objects.head(objects, bucket, key)
@@ -357,14 +357,14 @@ def test_document_read_honors_its_conditions(plain: FlaskClient, method: str):
     assert plain.get("/documents/a").headers["Last-Modified"]
 
 
-# -- how it is found out what a store can do
+# -- detection of a store's capabilities
 
 
 @pytest.mark.parametrize("header", ["If-Match", "If-None-Match"])
-def test_a_store_is_tried_in_a_bucket_of_our_own(
+def test_store_is_tried_in_an_output_bucket(
     comparing: ConditionalStore, source: str, settings: Settings, header: str
 ):
-    """Writes into the source bucket are events, and every one of them is listed."""
+    """Writes to the source bucket would cause events and appear in its listings."""
     client = create_app(comparing.settings).test_client()
     for key in ("a", "b"):
         value = "*"
@@ -382,8 +382,8 @@ def test_a_store_is_tried_in_a_bucket_of_our_own(
     assert len(comparing.writes) == (once + 1 if header == "If-Match" else once + 5)
 
 
-def test_each_trial_has_a_key_of_its_own(comparing: ConditionalStore, bucket: TestBucket):
-    """One that another process removes meanwhile would make the store look incapable."""
+def test_each_trial_uses_a_unique_key(comparing: ConditionalStore, bucket: TestBucket):
+    """A shared key could be removed by another process, and the store would seem incapable."""
     for name in ("a", "b"):
         objects = Objects(ObjectStore(comparing.settings), comparing.settings)
         objects.put_if_unchanged(bucket.name, name, upload(b"x"), None)
@@ -432,11 +432,11 @@ def test_failed_condition_is_named(comparing: ConditionalStore, bucket: TestBuck
     assert bucket.get("a") == b"theirs"
 
 
-# -- keys that are ours
+# -- reserved keys
 
 
-def test_no_object_is_put_among_our_own(settings: Settings, source: str, bucket: TestBucket):
-    """Runs ignore them; one that is there from elsewhere can be seen and removed."""
+def test_reserved_keys_cannot_be_uploaded(settings: Settings, source: str, bucket: TestBucket):
+    """Runs ignore reserved keys; existing objects can be listed and removed."""
     client = create_app(settings).test_client()
     key = f"{OWN_PREFIX}a.csv"
     responses = [

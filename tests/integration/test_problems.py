@@ -38,7 +38,7 @@ def client(settings: Settings) -> Iterator[FlaskClient]:
 
 @pytest.fixture
 def three_faults(bucket: TestBucket, manager: DataManager) -> int:
-    """Make a run that finds one fault in each of three objects; give its id."""
+    """Make a run that finds one fault in each of three objects; return its id."""
     bucket.put("b.csv", UNDATED)
     bucket.put("a.csv", f"{HEADER},Lee,0\n")
     bucket.put("c.csv", UNDATED)
@@ -89,7 +89,7 @@ def test_file_reread_with_the_same_fault_has_one_problem(
 
 
 @pytest.mark.usefixtures("three_faults")
-def test_status_counts_the_same_problems_and_every_kind_of_object(
+def test_status_counts_the_same_problems_and_all_object_kinds(
     bucket: TestBucket, manager: DataManager, engine: Engine, settings: Settings
 ):
     bucket.put("notes.txt", "x")
@@ -130,7 +130,7 @@ def test_api_pages_open_problems_with_the_same_filters(client: FlaskClient):
 
 
 def agreeing(client: FlaskClient, run_id: int) -> int:
-    """The number of a run's problems, which is the same wherever it is shown."""
+    """The number of a run's problems, which must be the same everywhere it is shown."""
     listed = len(client.get(f"/runs/{run_id}/problems").get_json()["problems"])
     (in_list,) = (run for run in client.get("/runs").get_json()["runs"] if run["id"] == run_id)
     alone = client.get(f"/runs/{run_id}").get_json()

@@ -154,17 +154,17 @@ def test_parquet_of_another_client_is_not_removed(
     assert verify(settings, engine) == []
 
 
-# -- gathering what event runs changed
+# -- debounced after event runs
 
 
-def test_event_runs_are_published_together_when_the_interval_is_over(
+def test_event_runs_are_published_together_after_the_interval(
     settings: Settings,
     manager: DataManager,
     bucket: TestBucket,
     store: ObjectStore,
     engine: Engine,
 ):
-    """Given an output just put, when events change users, then it is put once, later."""
+    """After a publication, the changes of several event runs are published once, later."""
     bucket.user("1.csv")
     manager.run(Trigger.CLI)
     before = etags(settings, store)
@@ -271,7 +271,7 @@ def test_the_command_claims_no_more_than_was_compared(
 
 
 def verified(settings: Settings) -> Result:
-    """What `verify` says of the test's own buckets and tables."""
+    """The differences that `verify` finds."""
     buckets = ("source_bucket", "processed_bucket", "thumbnail_bucket", "document_bucket")
     environment = render.environment(settings, None) | {
         name.upper(): getattr(settings, name) for name in buckets

@@ -23,8 +23,8 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def kept(settings: Settings) -> Settings:
-    """Keep everything, so that a test says what it wants removed."""
+def keep_all(settings: Settings) -> Settings:
+    """Settings that keep everything; each test sets what is removed."""
     return settings.model_copy(update=ALL)
 
 
@@ -43,14 +43,14 @@ def make_old(engine: Engine) -> None:
 
 
 def remove(settings: Settings, **ages: timedelta) -> None:
-    """One whole pass."""
+    """Make one complete pass."""
     work = Retention(settings.model_copy(update=ages))
     while work.work():
         pass
 
 
 def add_runs(engine: Engine, number: int, trigger: str = "interval") -> None:
-    """Runs that are two hours old and found nothing."""
+    """Insert runs that are two hours old and found nothing."""
     execute(
         engine,
         "INSERT INTO run (trigger, state, started_at, finished_at, counts)"
@@ -66,7 +66,7 @@ def add_runs(engine: Engine, number: int, trigger: str = "interval") -> None:
 
 
 def test_closed_problems_of_old_runs_are_removed(
-    kept: Settings, bucket: TestBucket, manager: DataManager, engine: Engine
+    keep_all: Settings, bucket: TestBucket, manager: DataManager, engine: Engine
 ):
     bucket.put("a.csv", UNDATED)
     bucket.put("b.csv", UNDATED)
@@ -75,22 +75,22 @@ def test_closed_problems_of_old_runs_are_removed(
     manager.run(Trigger.CLI)
     make_old(engine)
     assert count(engine, "problem") == 4
-    remove(kept, problem_retention=6 * HOUR)
+    remove(keep_all, problem_retention=6 * HOUR)
     assert count(engine, "problem") == 4
-    remove(kept, problem_retention=HOUR)
+    remove(keep_all, problem_retention=HOUR)
     with engine.connect() as connection:
         assert sorted(row["key"] for row in open_problems(connection)) == ["a.csv"] * 2 + ["b.csv"]
     assert count(engine, "problem") == 3
 
 
 def test_many_problems_are_removed_in_pages(
-    kept: Settings,
+    keep_all: Settings,
     bucket: TestBucket,
     manager: DataManager,
     engine: Engine,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    """Given the same faulty object uploaded again and again, then its last problems alone stay."""
+    """Only the latest problems of an object that was uploaded many times remain."""
     monkeypatch.setattr(retention, "PAGE", 1_000)
     for seconds in range(3):
         bucket.put("a.csv", f"{UNDATED}Bo,Li,{seconds}th\n")
@@ -104,7 +104,7 @@ def test_many_problems_are_removed_in_pages(
         )
     make_old(engine)
     last = count(engine, f"problem WHERE run_id = {report.id}")
-    remove(kept, problem_retention=HOUR)
+    remove(keep_all, problem_retention=HOUR)
     assert count(engine, "problem") == last > 9_999
 
 
@@ -112,19 +112,19 @@ def test_many_problems_are_removed_in_pages(
 
 
 def test_old_runs_are_removed_except_the_last_hundred(
-    kept: Settings, manager: DataManager, engine: Engine
+    keep_all: Settings, manager: DataManager, engine: Engine
 ):
     add_runs(engine, 130)
-    remove(kept, run_retention=3 * HOUR)
+    remove(keep_all, run_retention=3 * HOUR)
     assert count(engine, "run") == 130
-    remove(kept, run_retention=HOUR)
+    remove(keep_all, run_retention=HOUR)
     assert count(engine, "run") == 100
     assert count(engine, "run WHERE id > 30") == 100
     assert manager.run(Trigger.CLI).state == "succeeded"
 
 
 def test_runs_referenced_by_rows_are_kept(
-    kept: Settings, bucket: TestBucket, manager: DataManager, engine: Engine
+    keep_all: Settings, bucket: TestBucket, manager: DataManager, engine: Engine
 ):
     bucket.user("1.csv")
     first = manager.run(Trigger.CLI).id  # the user's, and output.csv's
@@ -137,16 +137,16 @@ def test_runs_referenced_by_rows_are_kept(
     useless = manager.run(Trigger.CLI).id
     make_old(engine)
     add_runs(engine, 150)
-    remove(kept, run_retention=HOUR, problem_retention=HOUR)
+    remove(keep_all, run_retention=HOUR, problem_retention=HOUR)
     with engine.connect() as connection:
         stayed = set(connection.scalars(text(f"SELECT id FROM run WHERE id <= {useless}")))
     assert stayed == {first, second, third, fourth}
 
 
 def test_runs_needed_by_the_next_run_are_kept(
-    kept: Settings, bucket: TestBucket, manager: DataManager, engine: Engine
+    keep_all: Settings, bucket: TestBucket, manager: DataManager, engine: Engine
 ):
-    """Given a whole look and then only event runs, however many and old, then none of them goes."""
+    """After a full run, event runs are kept regardless of their number and age."""
     bucket.user("1.csv")
     manager.run(Trigger.CLI)
     execute(engine, "UPDATE users SET run_id = 0")
@@ -155,23 +155,23 @@ def test_runs_needed_by_the_next_run_are_kept(
     gone = '{"users_retired": 2, "users_restored": 0, "users_live": 7}'
     execute(engine, f"UPDATE run SET counts = '{gone}' WHERE trigger = 'event'")
     execute(engine, "UPDATE run SET finished_at = finished_at - interval '9 hours' WHERE id = 1")
-    remove(kept, run_retention=HOUR)
+    remove(keep_all, run_retention=HOUR)
     assert count(engine, "run") == 151
     with engine.connect() as connection:
         assert runs.retired_by_events(connection) == 300
         assert runs.last_counts(connection).users_live == 7
 
 
-def test_a_run_still_to_be_published_stays(kept: Settings, engine: Engine):
+def test_a_run_still_to_be_published_stays(keep_all: Settings, engine: Engine):
     add_runs(engine, 120)
     execute(engine, "UPDATE run SET publish_pending = true WHERE id = 3")
-    remove(kept, run_retention=HOUR)
+    remove(keep_all, run_retention=HOUR)
     assert count(engine, "run WHERE id <= 20") == count(engine, "run WHERE id = 3") == 1
 
 
 @pytest.mark.planner
-def test_a_page_scans_no_table_whatever_the_statistics_say(kept: Settings, engine: Engine):
-    """Given a table of problems that was large and of few runs when PostgreSQL analyzed it."""
+def test_a_page_scans_no_table_whatever_the_statistics_say(keep_all: Settings, engine: Engine):
+    """PostgreSQL analyzed the problem table when it was large and had few runs."""
     add_runs(engine, 300)
     execute(
         engine,
@@ -181,7 +181,7 @@ def test_a_page_scans_no_table_whatever_the_statistics_say(kept: Settings, engin
     )
     execute(engine, "ANALYZE problem, run")
     execute(engine, "DELETE FROM problem")
-    aged = kept.model_copy(update={"run_retention": HOUR, "problem_retention": HOUR})
+    aged = keep_all.model_copy(update={"run_retention": HOUR, "problem_retention": HOUR})
     work = Retention(aged)
     scans = text(
         "SELECT sum(seq_scan) FROM pg_stat_xact_user_tables"
@@ -209,15 +209,15 @@ def add_events(engine: Engine, bucket: str, handled_by: int | None, number: int)
     )
 
 
-def test_handled_events_are_removed_and_pending_ones_kept(kept: Settings, engine: Engine):
-    add_events(engine, kept.source_bucket, None, 3)
-    add_events(engine, kept.source_bucket, 7, 4)
+def test_handled_events_are_removed_and_pending_ones_kept(keep_all: Settings, engine: Engine):
+    add_events(engine, keep_all.source_bucket, None, 3)
+    add_events(engine, keep_all.source_bucket, 7, 4)
     add_events(engine, "another", 0, 5)
-    remove(kept, event_retention=3 * HOUR)
+    remove(keep_all, event_retention=3 * HOUR)
     assert count(engine, "bucket_event") == 12
-    remove(kept, event_retention=HOUR)
+    remove(keep_all, event_retention=HOUR)
     assert count(engine, "bucket_event WHERE handled_by_run IS NULL") == 3
-    # The last of the source bucket says that its store sends events.
+    # The source bucket's last event is kept as proof that its store sends events.
     assert count(engine, "bucket_event WHERE handled_by_run IS NOT NULL") == 1
     assert count(engine, "bucket_event WHERE bucket = 'another'") == 0
 
@@ -225,21 +225,21 @@ def test_handled_events_are_removed_and_pending_ones_kept(kept: Settings, engine
 # -- when
 
 
-def test_forever_removes_nothing(kept: Settings, engine: Engine):
+def test_forever_removes_nothing(keep_all: Settings, engine: Engine):
     add_runs(engine, 130)
-    add_events(engine, kept.source_bucket, 7, 4)
-    remove(kept)
+    add_events(engine, keep_all.source_bucket, 7, 4)
+    remove(keep_all)
     assert (count(engine, "run"), count(engine, "bucket_event")) == (130, 4)
 
 
-def test_scheduler_removes_old_rows(kept: Settings, engine: Engine):
+def test_scheduler_removes_old_rows(keep_all: Settings, engine: Engine):
     add_runs(engine, 300)
-    with scheduling(kept.model_copy(update={"run_retention": HOUR})):
+    with scheduling(keep_all.model_copy(update={"run_retention": HOUR})):
         wait_until(lambda: count(engine, "run") <= 101)
 
 
-def test_a_pass_is_made_once_an_hour(kept: Settings, engine: Engine):
-    aged = kept.model_copy(update={"run_retention": HOUR})
+def test_a_pass_is_made_once_an_hour(keep_all: Settings, engine: Engine):
+    aged = keep_all.model_copy(update={"run_retention": HOUR})
     work = Retention(aged)
     add_runs(engine, 130)
     while work.work():
@@ -250,24 +250,26 @@ def test_a_pass_is_made_once_an_hour(kept: Settings, engine: Engine):
 
 
 def test_rows_not_removed_in_time_wait_for_the_next_pass(
-    kept: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    keep_all: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(retention, "STATEMENT_TIMEOUT_SECONDS", 0.2)
     add_runs(engine, 130)
     with engine.begin() as connection:
         connection.execute(text("LOCK TABLE run IN ACCESS EXCLUSIVE MODE"))
-        remove(kept, run_retention=HOUR)
+        remove(keep_all, run_retention=HOUR)
     assert count(engine, "run") == 130
 
 
 def test_runs_continue_while_old_rows_are_removed(
-    kept: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    keep_all: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ):
-    """Given slices that never end, when a run is asked for, then it is made in between."""
+    """A requested run is made between two slices, even if the slices never end."""
     monkeypatch.setattr(retention, "SLICE_SECONDS", 0)
     monkeypatch.setattr(Retention, "work", lambda _self: True)
-    with scheduling(kept):
+    with scheduling(keep_all):
         wait_until(lambda: count(engine, "run WHERE state = 'succeeded'") == 1)
         with engine.begin() as connection:
-            wanted = runs.request_run(connection, Trigger.REQUEST)
-        wait_until(lambda: count(engine, f"run WHERE id = {wanted} AND state = 'succeeded'") == 1)
+            requested = runs.request_run(connection, Trigger.REQUEST)
+        wait_until(
+            lambda: count(engine, f"run WHERE id = {requested} AND state = 'succeeded'") == 1
+        )

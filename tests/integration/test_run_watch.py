@@ -23,16 +23,16 @@ def users(count: int) -> str:
 
 
 def refuse(bucket: TestBucket, manager: DataManager) -> None:
-    """Make a run that is refused, for most of the users seem to be gone."""
+    """Make a run that is refused, because most of the users seem to be gone."""
     bucket.remove("many.csv")
     with pytest.raises(MassRetirement):
         manager.run(Trigger.INTERVAL)
 
 
-def refuse_until_told(bucket: TestBucket, manager: DataManager, told: list[str]) -> None:
-    """Perhaps more than once: a run that ends before the first check counts as reported."""
-    before = len(told)
-    wait_until(lambda: refuse(bucket, manager) or len(told) > before)
+def refuse_until_reported(bucket: TestBucket, manager: DataManager, reports: list[str]) -> None:
+    """Repeat, because a run that ends before the first check counts as reported."""
+    before = len(reports)
+    wait_until(lambda: refuse(bucket, manager) or len(reports) > before)
 
 
 def test_refused_runs_are_reported_around_a_database_outage(
@@ -42,21 +42,21 @@ def test_refused_runs_are_reported_around_a_database_outage(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(run_watch, "POLL_SECONDS", 0.02)
-    told: list[str] = []
+    reports: list[str] = []
     url = make_url(settings.sqlalchemy_url).set(drivername="postgresql")
     with relayed((url.host or "", url.port or 0)) as relay:
         through = url.set(port=relay.port).render_as_string(hide_password=False)
         with watching_runs(
-            settings.model_copy(update={"database_url": SecretStr(through)}), told.append
+            settings.model_copy(update={"database_url": SecretStr(through)}), reports.append
         ):
             for _ in range(2):
                 bucket.put("many.csv", users(MASS_RETIREMENT_FLOOR + 1))
                 manager.run(Trigger.CLI)
-                refuse_until_told(bucket, manager, told)
+                refuse_until_reported(bucket, manager, reports)
                 relay.cut()
                 relay.restore()
-    assert len(told) == 2
-    for line in told:
+    assert len(reports) == 2
+    for line in reports:
         assert "(interval) was refused: The bucket no longer holds 101 of 101" in line
         assert "--allow-mass-retirement" in line
 
@@ -65,21 +65,21 @@ def test_long_first_run_is_reported_once(
     manager: DataManager, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(run_watch, "SLOW_SECONDS", 0)
-    told: list[str] = []
-    looks: list[int] = []
+    reports: list[str] = []
+    checks: list[int] = []
 
-    def look() -> None:
-        looks.append(1)
-        if len(looks) == 4:
+    def run_on_fourth_check() -> None:
+        checks.append(1)
+        if len(checks) == 4:
             manager.run(Trigger.INTERVAL)
 
     found = await_first_run(
         engine,
         utc_now(),
         is_stopped=lambda: False,
-        meanwhile=look,
-        slow=lambda: told.append("slow"),
+        meanwhile=run_on_fourth_check,
+        slow=lambda: reports.append("slow"),
     )
     assert found is not None
     assert found.state is RunState.SUCCEEDED
-    assert told == ["slow"]
+    assert reports == ["slow"]

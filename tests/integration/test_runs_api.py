@@ -32,7 +32,7 @@ def test_a_request_is_accepted_and_can_be_followed(client: FlaskClient, engine: 
         assert connection.scalar(select(run.c.state)) == "requested"
 
 
-def test_requests_at_once_join_one_run(app: APIFlask):
+def test_simultaneous_requests_join_one_run(app: APIFlask):
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: app.test_client().post("/data").get_json(), range(24)))
     assert len({answer["id"] for answer in answers}) == 1
@@ -54,7 +54,7 @@ def test_mass_retirement_is_allowed_by_name_only(client: FlaskClient, engine: En
 
 
 def test_waiting_returns_the_finished_run(app: APIFlask, engine: Engine):
-    """Given a client that waits, when the run is finished elsewhere, then it gets that run."""
+    """A waiting client gets the run that another process finished."""
     asked = threading.Event()
     api_engine = app.extensions["bucketline"].engine
 
@@ -89,7 +89,7 @@ def test_waiting_in_vain_returns_the_run_in_its_current_state(client: FlaskClien
 
 
 def test_too_many_waiting_clients_get_their_answer_at_once(app: APIFlask):
-    """Given no place left to wait, when a client asks to, then it is not kept."""
+    """If all places to wait are taken, the response is sent immediately."""
     waiting = app.extensions["bucketline"].waiting
     while waiting.acquire(blocking=False):
         pass
@@ -171,7 +171,7 @@ def test_problems_of_a_run_are_paged_and_filtered_by_code(client: FlaskClient, e
                     code=code,
                     severity="error",
                     value="x",
-                    note="Mend it.",
+                    note="Fix it.",
                 )
             )
     first = client.get(f"/runs/{run_id}/problems?limit=2")
@@ -185,7 +185,7 @@ def test_problems_of_a_run_are_paged_and_filtered_by_code(client: FlaskClient, e
         "code": "not-an-integer",
         "severity": "error",
         "value": "x",
-        "note": "Mend it.",
+        "note": "Fix it.",
     }
     url = next_url(first)
     assert url is not None

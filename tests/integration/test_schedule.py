@@ -67,8 +67,8 @@ def test_interval_requests_runs_repeatedly(settings: Settings, engine: Engine):
 def test_a_request_is_served_without_waiting_for_the_interval(settings: Settings, engine: Engine):
     with scheduling(settings):
         wait_until(lambda: runs(engine, "state = 'succeeded'") == 1)
-        wanted = ask(engine)
-        wait_until(lambda: runs(engine, f"id = {wanted} AND state = 'succeeded'"))
+        requested = ask(engine)
+        wait_until(lambda: runs(engine, f"id = {requested} AND state = 'succeeded'"))
 
 
 def test_waiting_requests_are_one(settings: Settings, engine: Engine):
@@ -86,8 +86,12 @@ def test_two_schedulers_do_not_duplicate_a_run(
     with scheduling(settings), scheduling(settings):
         wait_until(lambda: runs(engine, "state = 'succeeded'"))
         for _ in range(10):
-            wanted = ask(engine)
-            wait_until(lambda wanted=wanted: runs(engine, f"id = {wanted} AND state = 'succeeded'"))
+            requested = ask(engine)
+            wait_until(
+                lambda requested=requested: runs(
+                    engine, f"id = {requested} AND state = 'succeeded'"
+                )
+            )
     assert runs(engine, "state <> 'succeeded'") == 0
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT sum((counts->>'users_inserted')::int) FROM run")) == 1
@@ -104,16 +108,16 @@ def test_a_lost_database_connection_is_made_again(settings: Settings, engine: En
                 )
             )
         wait_until(lambda: runs(engine, "state = 'succeeded'") == 2)
-        wanted = ask(engine)
-        wait_until(lambda: runs(engine, f"id = {wanted} AND state = 'succeeded'"))
+        requested = ask(engine)
+        wait_until(lambda: runs(engine, f"id = {requested} AND state = 'succeeded'"))
 
 
-def test_the_newest_run_is_the_last_even_if_the_clock_was_set_back(
+def test_newest_run_is_the_last_even_if_the_clock_is_set_back(
     bucket: TestBucket, manager: DataManager, engine: Engine
 ):
     bucket.user("1.csv")
     manager.run(Trigger.CLI)
-    with engine.begin() as connection:  # as the clock had it then
+    with engine.begin() as connection:  # as the clock was then
         connection.execute(text("UPDATE run SET finished_at = now() + interval '1 hour'"))
     for number in (2, 3, 4):
         bucket.user(f"{number}.csv")
@@ -141,7 +145,7 @@ def test_run_failed_by_an_outage_is_retried_before_the_interval(
     assert runs(engine, "state = 'failed' AND error->>'code' = 'ObjectStoreUnavailable'") == 1
 
 
-def test_publishing_that_fails_is_tried_ever_more_rarely(bucket: TestBucket, settings: Settings):
+def test_failed_publishing_is_retried_with_backoff(bucket: TestBucket, settings: Settings):
     times: list[float] = []
 
     class Watched(DataManager):
@@ -162,7 +166,7 @@ def test_publishing_that_fails_is_tried_ever_more_rarely(bucket: TestBucket, set
 def test_a_failure_that_lasts_is_retried_more_and_more_rarely(
     settings: Settings, engine: Engine, error: type[Exception]
 ):
-    """Given a run that fails at once, when it is retried, then the process waits in between."""
+    """The scheduler waits longer before each retry of a run that fails immediately."""
 
     class Broken(DataManager):
         attempts = 0
@@ -179,7 +183,7 @@ def test_a_failure_that_lasts_is_retried_more_and_more_rarely(
 
 
 def test_scheduler_does_not_spin_during_a_database_outage(settings: Settings):
-    """Given a retry that is due, when no connection can be made, then the waits still hold."""
+    """The waits apply to a due retry, too, while no connection can be made."""
     waits: list[float] = []
 
     class Stopping(StopEvent):
@@ -193,6 +197,6 @@ def test_scheduler_does_not_spin_during_a_database_outage(settings: Settings):
     )
     scheduler = Scheduler(lost, DataManager(lost), first_retry_seconds=0)
     scheduler.stopping = Stopping()
-    scheduler._run_retry.arm()  # noqa: SLF001 - as a run that failed for the outage has it
+    scheduler._run_retry.arm()  # noqa: SLF001 - as after a failed run
     scheduler.run_forever()
     assert waits == [0.5]

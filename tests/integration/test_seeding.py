@@ -66,7 +66,7 @@ def test_smallest_key_of_a_user_wins_however_fast_the_upload(
 
 @contextmanager
 def meanwhile(work: Callable[[], object]) -> Iterator[None]:
-    """Do the work over and over for as long as the block runs, and once before it begins."""
+    """Repeat the work in a thread for the duration of the block; it ran once before the block."""
     begun, stopping = Event(), Event()
 
     def repeat() -> None:
@@ -89,7 +89,7 @@ def test_file_that_keeps_growing_is_named_and_stops_no_other(
 ):
     growing, steady = tmp_path / "growing.csv", tmp_path / "steady.csv"
     steady.write_text(HEADER)
-    growing.write_bytes(bytes(30_000_000))  # long enough to see it grow while it is sent
+    growing.write_bytes(bytes(30_000_000))  # long enough that it grows during the upload
     with growing.open("ab", buffering=0) as end, meanwhile(lambda: end.write(b"x")):
         done = seed(store, settings, files_of([tmp_path]).files)
     assert done.count == 1

@@ -33,14 +33,14 @@ def client(settings: Settings) -> Iterator[FlaskClient]:
 
 @pytest.fixture
 def lost(bucket: TestBucket, manager: DataManager, engine: Engine) -> int:
-    """Three rows that lost, each for another reason; the id of the run."""
+    """Make a run with three shadowed rows, each for another reason; return its id."""
     bucket.put("old.csv", f"{HEADER}1,Old,Lee,0,Oslo\n")
     bucket.put("b.csv", f"{HEADER}2,Larger,Lee,0,\n")
     bucket.put("a.csv", f"{HEADER}2,Smaller,Lee,0,\n")
     bucket.put("1.csv", "first_name,last_name,birthts\nNew,Lee,0\n")
     bucket.put("team.csv", f"{HEADER}3,First,Lee,0,\n3,Last,Lee,0,\n")
     run_id = manager.run(Trigger.CLI).id
-    # The store's clock, to which the runs after this one hold.
+    # Later runs use the store's clock.
     with engine.begin() as connection:
         connection.execute(text("UPDATE source_object SET last_modified = '2026-01-02'"))
         connection.execute(
@@ -95,7 +95,7 @@ def test_shadowed_rows_are_chosen_by_user_and_object(client: FlaskClient):
 def test_pages_hold_every_row_once_in_order(
     client: FlaskClient, bucket: TestBucket, manager: DataManager
 ):
-    """Given keys that are awkward in a cursor, each page continues where the last ended."""
+    """With keys that are awkward in a cursor, each page continues where the last one ended."""
     keys = ["a b.csv", "a%3A1:2.csv", "a+b&c=d.csv", "ä/1:ü.csv"]
     for key in keys:
         bucket.put(key, HEADER + "same,Ann,Lee,0,\n" * 3)

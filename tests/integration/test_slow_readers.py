@@ -1,4 +1,4 @@
-"""Clients that never read hold no thread, however many they are."""
+"""Clients that never read hold no thread, regardless of their number."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from etl.settings import Settings
     from tests.conftest import TestBucket
 
-UNREAD_BYTES = 4096  # what the reader's own side takes
-PATIENCE_SECONDS = 15  # half of what a thread would wait for a reader
-KERNEL_BYTES = 65_536  # what the server's side takes: between machines far less than within one
+UNREAD_BYTES = 4096  # the client's receive buffer
+PATIENCE_SECONDS = 15  # half of the time that a thread would wait for a client
+KERNEL_BYTES = 65_536  # the send buffer; far smaller between two machines
 
 
 @pytest.mark.parametrize("what", ["object", "page"])
 def test_unread_responses_hold_no_thread(
     settings: Settings, bucket: TestBucket, engine: Engine, what: str
 ):
-    """Given more of them than there are threads, others are served."""
+    """More of them than there are threads; other requests are still served."""
     generate_users(engine, 10_000)
     bucket.put("a", bytes(1 << 20))
     path = {"object": f"/objects/{bucket.name}/a", "page": "/data?limit=10000"}[what]
@@ -41,7 +41,7 @@ def test_unread_responses_hold_no_thread(
 
 
 def ask_and_wait(reader: socket.socket, address: tuple[str, int], path: str) -> None:
-    """Send a request and see that the answer begins, but take nothing of it."""
+    """Send a request and wait until the response begins, but read nothing."""
     reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNREAD_BYTES)
     reader.settimeout(PATIENCE_SECONDS)
     reader.connect(address)

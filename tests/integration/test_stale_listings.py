@@ -19,8 +19,8 @@ from tests.conftest import TestBucket
 HIDDEN = "2.csv"
 
 
-class Behind(ObjectStore):
-    """Lists everything but `2.csv`, whether it is there or not."""
+class StaleListing(ObjectStore):
+    """Lists every object except `2.csv`."""
 
     def list_pages(self, bucket: str, split_points: Iterable[str] = ()) -> Iterator[ListingPage]:
         for page in super().list_pages(bucket, split_points):
@@ -28,12 +28,12 @@ class Behind(ObjectStore):
 
 
 @pytest.fixture
-def behind(settings: Settings) -> DataManager:
-    return DataManager(settings, store=Behind(settings))
+def stale(settings: Settings) -> DataManager:
+    return DataManager(settings, store=StaleListing(settings))
 
 
 @pytest.fixture(autouse=True)
-def of_three(bucket: TestBucket, manager: DataManager) -> None:
+def three_users(bucket: TestBucket, manager: DataManager) -> None:
     for number in (1, 2, 3):
         bucket.user(f"{number}.csv")
     manager.run(Trigger.CLI)
@@ -51,39 +51,37 @@ def names(engine: Engine) -> dict[str, str]:
 
 
 def test_existing_object_is_not_reported_removed(
-    behind: DataManager, settings: Settings, engine: Engine
+    stale: DataManager, settings: Settings, engine: Engine
 ):
-    counts = behind.run(Trigger.CLI).counts
+    counts = stale.run(Trigger.CLI).counts
     assert objects(counts) == (3, 3, 0, 0)
     assert counts.users_live == 3
     assert verify(settings, engine) == []
 
 
-def test_replaced_object_is_read(behind: DataManager, bucket: TestBucket, engine: Engine):
+def test_replaced_object_is_read(stale: DataManager, bucket: TestBucket, engine: Engine):
     bucket.user(HIDDEN, "New")
-    assert objects(behind.run(Trigger.CLI).counts) == (3, 2, 1, 0)
+    assert objects(stale.run(Trigger.CLI).counts) == (3, 2, 1, 0)
     assert names(engine) == {"1": "Ann", "2": "New", "3": "Ann"}
 
 
-def test_missing_object_is_reported_removed(
-    behind: DataManager, bucket: TestBucket, engine: Engine
-):
+def test_missing_object_is_reported_removed(stale: DataManager, bucket: TestBucket, engine: Engine):
     bucket.remove(HIDDEN)
-    assert objects(behind.run(Trigger.CLI).counts) == (2, 2, 0, 1)
+    assert objects(stale.run(Trigger.CLI).counts) == (2, 2, 0, 1)
     assert set(names(engine)) == {"1", "3"}
 
 
 def test_checked_keys_are_found_despite_a_stale_listing(settings: Settings, bucket: TestBucket):
-    """Given so many keys that the bucket is listed to find them."""
+    """There are enough keys that the bucket is listed instead of each being checked."""
     keys = sorted([HIDDEN, *(f"0{number}.csv" for number in range(20))])
-    found = stat_keys(Behind(settings), bucket.name, keys, objects_known=0)
+    found = stat_keys(StaleListing(settings), bucket.name, keys, objects_known=0)
     assert [source.key for source in found] == [HIDDEN]
 
 
 def test_an_object_that_became_ignored_is_removed(
     manager: DataManager, bucket: TestBucket, settings: Settings, engine: Engine
 ):
-    """Given an object that was replaced by the empty marker of a folder."""
+    """The object was replaced by an empty folder marker."""
     bucket.put("4.txt", "no image, no CSV")
     manager.run(Trigger.CLI)
     bucket.put("4.txt", b"")

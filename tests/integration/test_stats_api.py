@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def test_stats_without_users_have_no_average(client: FlaskClient):
-    nobody = {"count": 0, "average_age": None, "with_image": 0, "without_image": 0}
-    assert get(client, "/stats") == nobody
+    no_users = {"count": 0, "average_age": None, "with_image": 0, "without_image": 0}
+    assert get(client, "/stats") == no_users
 
 
 def test_stats_average_whole_years_to_two_decimals(client: FlaskClient, engine: Engine):

@@ -26,7 +26,7 @@ def client(settings: Settings) -> FlaskClient:
     return create_app(settings).test_client()
 
 
-def look(client: FlaskClient, status: int) -> dict[str, Any]:
+def health(client: FlaskClient, status: int) -> dict[str, Any]:
     response = client.get("/storage/health")
     assert response.status_code == status
     if status != 200:
@@ -35,7 +35,7 @@ def look(client: FlaskClient, status: int) -> dict[str, Any]:
 
 
 def test_healthy_stack_shows_latencies_and_each_bucket(client: FlaskClient, settings: Settings):
-    body = look(client, 200)
+    body = health(client, 200)
     assert body["status"] == "ok"
     assert body["database"]["latency_ms"] > 0
     assert body["object_store"]["latency_ms"] > 0
@@ -49,7 +49,7 @@ def test_healthy_stack_shows_latencies_and_each_bucket(client: FlaskClient, sett
 def test_write_check_leaves_no_object_and_is_cached_for_a_minute(
     settings: Settings, client: FlaskClient
 ):
-    look(client, 200)
+    health(client, 200)
     listed = minio_client(settings).list_objects(settings.processed_bucket, recursive=True)
     assert [entry.object_name for entry in listed] == []
 
@@ -63,7 +63,7 @@ def test_write_check_leaves_no_object_and_is_cached_for_a_minute(
 
 
 class _Counting:
-    """Objects that note which buckets are tried."""
+    """Counts the buckets that are tried."""
 
     def __init__(self, tried: list[str]) -> None:
         self._tried = tried
@@ -75,33 +75,33 @@ class _Counting:
 def test_a_missing_bucket_is_named_and_its_return_noticed(settings: Settings):
     odd = settings.model_copy(update={"document_bucket": f"{settings.document_bucket}-x"})
     client = create_app(odd).test_client()
-    body = look(client, 503)
+    body = health(client, 503)
     assert body["status"] == "down"
     assert odd.document_bucket in body["buckets"][odd.document_bucket]["reason"]
     assert body["buckets"][odd.document_bucket]["exists"] is False
     assert body["buckets"][odd.processed_bucket]["reason"] is None
 
     ObjectStore(odd).ensure_bucket(odd.document_bucket)
-    look(client, 200)
+    health(client, 200)
 
 
 def test_bucket_that_rejects_writes_is_reported(settings: Settings):
-    """A key that may read, but not write."""
+    """The S3 credentials may read but not write."""
     app = create_app(settings)
     app.extensions["bucketline"].write_checks.retry_seconds = 0
     client = app.test_client()
     minio_client(settings).put_object(settings.document_bucket, ".bucketline", io.BytesIO(), 0)
-    body = look(client, 503)
+    body = health(client, 503)
     assert body["buckets"][settings.document_bucket]["writable"] is False
     assert body["buckets"][settings.document_bucket]["exists"] is True
 
     minio_client(settings).remove_object(settings.document_bucket, ".bucketline")
-    look(client, 200)
+    health(client, 200)
 
 
 def test_without_the_store_health_is_a_503_naming_it(settings: Settings):
     odd = settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
-    body = look(create_app(odd).test_client(), 503)
+    body = health(create_app(odd).test_client(), 503)
     assert body["object_store"]["status"] == "down"
     assert "127.0.0.1:9" in body["object_store"]["reason"]
     assert body["database"]["status"] == "ok"
@@ -113,7 +113,7 @@ def test_database_that_rejects_writes_is_reported(client: FlaskClient, engine: E
     with engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
-    body = look(client, 503)
+    body = health(client, 503)
     assert "read-only" in body["database"]["reason"]
     with engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")

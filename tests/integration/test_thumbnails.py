@@ -33,7 +33,7 @@ from tests.sample_images import plain
 
 
 class Gallery:
-    """A source bucket with pictures, and what is made of them."""
+    """A source bucket with images, their metadata and thumbnails."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self.settings = settings
@@ -48,8 +48,8 @@ class Gallery:
         for name, content in images.items():
             self.bucket.put(name.replace("_", "."), content)
 
-    def keep(self, **limits: int) -> IndexReport:
-        """A run, and then the images."""
+    def index(self, **limits: int) -> IndexReport:
+        """Make a run, then process the images."""
         self.manager.run(Trigger.CLI)
         return ThumbnailIndexer(self.settings, **limits).run()
 
@@ -79,7 +79,7 @@ class Gallery:
             return current(connection)[Resource.IMAGES][0]
 
     def check_level(self) -> None:
-        """Every image is processed, and the bucket holds exactly their thumbnails."""
+        """Check that every image is processed, and that the bucket has exactly their thumbnails."""
         assert self.waiting() == 0
         assert sorted(self.thumbnails.keys()) == sorted(self.keys_in_table())
         used = {
@@ -95,10 +95,10 @@ def gallery(settings: Settings, engine: Engine) -> Gallery:
     return Gallery(settings, engine)
 
 
-def test_an_image_gets_facts_and_two_thumbnails(gallery: Gallery):
+def test_image_gets_metadata_and_two_thumbnails(gallery: Gallery):
     content = plain(400, 300, kind="JPEG")
     gallery.put(ann_jpg=content)
-    kept = gallery.keep()
+    kept = gallery.index()
     assert (kept.looked_at, kept.ready, kept.thumbnails_put) == (1, 1, 2)
     facts = gallery.rows(
         "SELECT i.key, i.etag = o.etag, state_of, format, mode, width, height, bytes, sizes, note"
@@ -112,7 +112,7 @@ def test_an_image_gets_facts_and_two_thumbnails(gallery: Gallery):
 
 def test_thumbnail_has_a_content_type_and_its_source(gallery: Gallery):
     gallery.put(ann_png=plain())
-    gallery.keep()
+    gallery.index()
     key = next(filter(re.compile("@256").search, gallery.thumbnails.keys()))
     found = minio_client(gallery.settings).stat_object(gallery.settings.thumbnail_bucket, key)
     assert found.content_type == "image/webp"
@@ -126,43 +126,43 @@ def test_thumbnail_has_a_content_type_and_its_source(gallery: Gallery):
 
 def test_unchanged_images_are_not_processed_again(gallery: Gallery):
     gallery.put(a_png=plain(), b_png=b"odd")
-    gallery.keep()
+    gallery.index()
     revision = gallery.revision()
-    assert gallery.keep().looked_at == 0
+    assert gallery.index().looked_at == 0
     assert gallery.revision() == revision
     gallery.put(c_png=plain(9, 9))
-    assert gallery.keep().looked_at == 1
+    assert gallery.index().looked_at == 1
     assert gallery.revision() > revision
 
 
 def test_equal_images_share_thumbnails_until_the_last_is_removed(gallery: Gallery):
     gallery.put(a_png=plain(), b_png=plain())
-    assert gallery.keep().thumbnails_put == 2
+    assert gallery.index().thumbnails_put == 2
     gallery.put(c_png=plain())
-    assert gallery.keep().thumbnails_put == 0
+    assert gallery.index().thumbnails_put == 0
     for key in ("a.png", "c.png"):
         gallery.bucket.remove(key)
-        assert gallery.keep().thumbnails_removed == 0
+        assert gallery.index().thumbnails_removed == 0
         gallery.check_level()
     gallery.bucket.remove("b.png")
-    assert gallery.keep().thumbnails_removed == 2
+    assert gallery.index().thumbnails_removed == 2
     assert gallery.thumbnails.keys() == []
     gallery.check_level()
 
 
 def test_equal_base_names_do_not_collide(gallery: Gallery):
-    gallery.bucket.put("x/1.png", plain(colour=1, mode="L"))
-    gallery.bucket.put("y/1.png", plain(colour=2, mode="L"))
-    assert gallery.keep().thumbnails_put == 4
+    gallery.bucket.put("x/1.png", plain(color=1, mode="L"))
+    gallery.bucket.put("y/1.png", plain(color=2, mode="L"))
+    assert gallery.index().thumbnails_put == 4
     gallery.check_level()
 
 
 def test_a_replaced_image_loses_its_old_thumbnails(gallery: Gallery):
     gallery.put(a_png=plain())
-    gallery.keep()
+    gallery.index()
     before = set(gallery.thumbnails.keys())
     gallery.put(a_png=plain(90, 80))
-    kept = gallery.keep()
+    kept = gallery.index()
     assert (kept.thumbnails_put, kept.thumbnails_removed) == (2, 2)
     assert not before & set(gallery.thumbnails.keys())
     gallery.check_level()
@@ -172,7 +172,7 @@ def test_faulty_images_are_problems_and_change_no_user(gallery: Gallery):
     gallery.bucket.user("a.csv")
     gallery.bucket.user("b.csv")
     gallery.put(a_png=b"\x89PNG\r\n\x1a\nodd", b_png=sample_images.SVG, c_png=sample_images.bomb())
-    kept = gallery.keep()
+    kept = gallery.index()
     assert (kept.corrupt, kept.unsupported, kept.too_large, kept.ready) == (1, 1, 1, 0)
     assert gallery.problems() == [
         ("a.png", "corrupt-image", "error"),
@@ -185,26 +185,26 @@ def test_faulty_images_are_problems_and_change_no_user(gallery: Gallery):
     gallery.check_level()
 
 
-def test_a_wrong_extension_does_no_harm(gallery: Gallery):
+def test_wrong_extension_is_accepted(gallery: Gallery):
     gallery.put(a_jpg=plain(kind="PNG"), b_gif=plain(kind="WEBP"))
-    assert gallery.keep().ready == 2
+    assert gallery.index().ready == 2
     assert gallery.rows("SELECT format FROM image ORDER BY key") == [("PNG",), ("WEBP",)]
 
 
 def test_problem_of_an_image_follows_its_bytes(gallery: Gallery):
     gallery.put(a_png=b"odd")
-    gallery.keep()
+    gallery.index()
     assert len(gallery.problems()) == 1
-    gallery.put(a_png=b"odd")  # the same bytes brought by another run
-    gallery.keep()
+    gallery.put(a_png=b"odd")  # the same bytes, loaded by another run
+    gallery.index()
     assert len(gallery.problems()) == 1
     gallery.put(a_png=plain())
-    gallery.keep()
+    gallery.index()
     assert gallery.problems() == []
     gallery.put(a_png=b"odd")
-    gallery.keep()
+    gallery.index()
     gallery.bucket.remove("a.png")
-    gallery.keep()
+    gallery.index()
     assert gallery.problems() == []
     assert gallery.rows("SELECT * FROM image") == []
 
@@ -229,7 +229,7 @@ def test_an_image_of_too_many_bytes_is_not_fetched(gallery: Gallery):
 
 def test_a_size_added_to_the_settings_is_made_of_every_image(gallery: Gallery):
     gallery.put(a_png=plain(), b_png=b"odd")
-    gallery.keep()
+    gallery.index()
     more = gallery.settings.model_copy(update={"thumbnail_sizes": (256, 128, 64)})
     kept = ThumbnailIndexer(more).run()
     assert (kept.looked_at, kept.thumbnails_put) == (1, 1)
@@ -239,7 +239,7 @@ def test_a_size_added_to_the_settings_is_made_of_every_image(gallery: Gallery):
 
 def test_size_removed_from_settings_removes_its_thumbnails(gallery: Gallery):
     gallery.put(a_png=plain(), b_png=plain(80, 80))
-    gallery.keep()
+    gallery.index()
     gallery.thumbnails.remove(next(filter(re.compile("@64").search, gallery.thumbnails.keys())))
     fewer = gallery.settings.model_copy(update={"thumbnail_sizes": (256,)})
     before = gallery.revision()
@@ -251,21 +251,21 @@ def test_size_removed_from_settings_removes_its_thumbnails(gallery: Gallery):
     assert [key.partition("@")[2] for key in left] == ["256.webp"] * 2
     assert verify(fewer, gallery.engine) == []
     assert ThumbnailIndexer(fewer).run().looked_at == 0
-    assert gallery.keep().thumbnails_put == 2
+    assert gallery.index().thumbnails_put == 2
     gallery.check_level()
 
 
 def test_deleted_thumbnails_are_recreated_on_request(gallery: Gallery):
     gallery.put(a_png=plain(), b_png=plain(80, 80))
-    gallery.keep()
+    gallery.index()
     gallery.thumbnails.remove(gallery.thumbnails.keys()[0])
-    assert gallery.keep().looked_at == 0
+    assert gallery.index().looked_at == 0
     kept = ThumbnailIndexer(gallery.settings).run(again=True)
     assert (kept.looked_at, kept.thumbnails_put) == (1, 1)
     gallery.check_level()
 
 
-def test_an_image_replaced_or_removed_since_the_run_waits_for_the_next(gallery: Gallery):
+def test_image_changed_since_the_run_is_left_for_the_next(gallery: Gallery):
     gallery.put(a_png=plain(), b_png=plain())
     gallery.manager.run(Trigger.CLI)
     gallery.put(a_png=plain(50, 50))
@@ -273,7 +273,7 @@ def test_an_image_replaced_or_removed_since_the_run_waits_for_the_next(gallery: 
     kept = ThumbnailIndexer(gallery.settings).run()
     assert (kept.looked_at, kept.passed_over) == (0, 2)
     assert gallery.waiting() == 2
-    assert gallery.keep().looked_at == 1
+    assert gallery.index().looked_at == 1
     gallery.check_level()
 
 
@@ -314,10 +314,10 @@ def test_many_images_are_processed_in_batches(gallery: Gallery):
     limits = {"chunk_images": 3, "page_rows": 4}
     for n in range(14):
         gallery.bucket.put(f"{n}.png", plain(10 + n, 10))
-    assert gallery.keep(**limits).looked_at == 14
+    assert gallery.index(**limits).looked_at == 14
     gallery.check_level()
     gallery.bucket.clear()
-    assert gallery.keep(**limits).thumbnails_removed == 28
+    assert gallery.index(**limits).thumbnails_removed == 28
     gallery.check_level()
 
 
@@ -386,5 +386,5 @@ def test_a_lost_lock_ends_the_work(gallery: Gallery):
     with pytest.raises(DatabaseUnavailable):
         ThumbnailIndexer(gallery.settings, store=CutOff(gallery.settings)).run()
     assert gallery.waiting() == 1
-    assert gallery.keep().ready == 1
+    assert gallery.index().ready == 1
     gallery.check_level()

@@ -76,8 +76,8 @@ def test_awkward_names_survive_as_json(client: FlaskClient, engine: Engine):
 def test_an_older_postgres_writes_the_same_json(
     client: FlaskClient, settings: Settings, engine: Engine, kind: str
 ):
-    people = zip(AWKWARD_IDS, itertools.cycle(AWKWARD_NAMES), strict=False)
-    put_users(engine, *(person(name, first_name=other) for name, other in people))
+    named_users = zip(AWKWARD_IDS, itertools.cycle(AWKWARD_NAMES), strict=False)
+    put_users(engine, *(person(name, first_name=other) for name, other in named_users))
     new = client.get(f"/data?format={kind}").data
     app = create_app(settings, json_scalar_version=10**9)
     assert app.test_client().get(f"/data?format={kind}").data == new
@@ -139,7 +139,7 @@ def test_leap_day_birthdays_fall_on_the_first_of_march(
 def test_postgres_agrees_about_every_age(
     engine: Engine, birthdates: list[date], today: date, low: int, high: int
 ):
-    wanted = Filters(min_age=low, max_age=high)
+    asked_filters = Filters(min_age=low, max_age=high)
     with engine.connect() as connection:
         connection.execute(insert(users), [person(str(n), day) for n, day in enumerate(birthdates)])
         rows = connection.execute(
@@ -147,7 +147,7 @@ def test_postgres_agrees_about_every_age(
             {"today": today},
         ).all()
         found = connection.execute(
-            select(users.c.birthdate).where(*conditions(wanted, today))
+            select(users.c.birthdate).where(*conditions(asked_filters, today))
         ).scalars()
         assert [age for _, age, _ in rows] == [age_on(today, day) for day, _, _ in rows]
         assert sorted(found) == sorted(d for d in birthdates if low <= age_on(today, d) <= high)

@@ -1,4 +1,4 @@
-"""verify() against a real database and a real object store, which it must not trust."""
+"""verify() with a real database and a real object store, neither of which it may trust."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ TODAY = date(2024, 2, 29)
 NOW = datetime(2024, 2, 29, tzinfo=UTC)
 OBJECTS = {
     "a/1000.csv": "first_name, last_name, birthts, city\nAda, Lovelace, 7, Ulm\n",
-    "img/1000.png": "not looked at",
+    "img/1000.png": "not read",
     "many.csv": "user_id;first_name;last_name;birthts\n7;Old;B;0\n7;New;B;0\n8;C;;x\n",
     "empty.csv": "\n",
     "notes.txt": "hello",
-    "a/.DS_Store": "litter",
+    "a/.DS_Store": "ignored",
 }
 OUTPUT = "user_id,first_name,last_name,birthts,img_path\n1000,Ada,Lovelace,7,{}\n7,New,B,0,\n"
 # key: kind, user_id, state, rows_read, rows_rejected
@@ -67,8 +67,8 @@ ANOTHER_PROBLEM = """
 """
 
 
-class World:
-    """Buckets and tables that agree, as a run would have left them, to be put out of step."""
+class SyncedTables:
+    """Buckets and tables that agree, as after a run, for tests to put out of sync."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self.settings = settings
@@ -161,13 +161,13 @@ class World:
 
 
 @pytest.fixture
-def world(settings: Settings, engine: Engine) -> World:
+def synced(settings: Settings, engine: Engine) -> SyncedTables:
     """Buckets and tables that agree."""
-    return World(settings, engine)
+    return SyncedTables(settings, engine)
 
 
-def test_buckets_and_tables_that_agree_have_no_differences(world: World):
-    assert world.differences() == []
+def test_buckets_and_tables_that_agree_have_no_differences(synced: SyncedTables):
+    assert synced.differences() == []
 
 
 def test_an_empty_bucket_and_empty_tables_lack_only_the_output(settings: Settings, engine: Engine):
@@ -187,9 +187,9 @@ def test_an_empty_bucket_and_empty_tables_lack_only_the_output(settings: Setting
         "source_line = 3",
     ],
 )
-def test_differing_user_is_reported(world: World, change: str):
-    world.execute(f"UPDATE users SET {change} WHERE user_id = '1000'")
-    (difference,) = world.differences()
+def test_differing_user_is_reported(synced: SyncedTables, change: str):
+    synced.execute(f"UPDATE users SET {change} WHERE user_id = '1000'")
+    (difference,) = synced.differences()
     assert (difference.what, difference.name) == ("user-differs", "1000")
     assert difference.note.endswith(f"disagree on {change.split(maxsplit=1)[0]}.")
 
@@ -207,9 +207,9 @@ def test_differing_user_is_reported(world: World, change: str):
         "rows_rejected = 2",
     ],
 )
-def test_differing_manifest_entry_is_reported(world: World, change: str):
-    world.execute(f"UPDATE source_object SET {change} WHERE key = 'many.csv'")
-    (difference,) = world.differences()
+def test_differing_manifest_entry_is_reported(synced: SyncedTables, change: str):
+    synced.execute(f"UPDATE source_object SET {change} WHERE key = 'many.csv'")
+    (difference,) = synced.differences()
     assert (difference.what, difference.name) == ("manifest-differs", "many.csv")
     assert difference.note.endswith(f"disagree on {change.split(maxsplit=1)[0]}.")
 
@@ -238,16 +238,18 @@ def test_differing_manifest_entry_is_reported(world: World, change: str):
          "many.csv more-problems"),
     ],
 )  # fmt: skip
-def test_missing_and_extra_rows_are_reported(world: World, statement: str, what: str, name: str):
-    world.execute(statement)
-    assert world.found() == {(what, name)}
+def test_missing_and_extra_rows_are_reported(
+    synced: SyncedTables, statement: str, what: str, name: str
+):
+    synced.execute(statement)
+    assert synced.found() == {(what, name)}
 
 
-def test_retired_users_and_earlier_problems_are_ignored(world: World):
-    world.execute(ANOTHER_USER)
-    world.execute("UPDATE users SET retired_at = now() WHERE user_id = '9'")
-    world.execute(ANOTHER_PROBLEM.format(1, "NULL", "guessed-encoding"))
-    assert world.differences() == []
+def test_retired_users_and_earlier_problems_are_ignored(synced: SyncedTables):
+    synced.execute(ANOTHER_USER)
+    synced.execute("UPDATE users SET retired_at = now() WHERE user_id = '9'")
+    synced.execute(ANOTHER_PROBLEM.format(1, "NULL", "guessed-encoding"))
+    assert synced.differences() == []
 
 
 LISTED_PROBLEMS = """
@@ -257,92 +259,94 @@ LISTED_PROBLEMS = """
 """
 
 
-def test_first_thousand_problems_of_an_object_are_compared(world: World):
-    world.take("wall.csv", "first_name,last_name,birthts\n" + "A\n" * 1_200, "loaded", 1_200, 1_200)
-    world.execute(LISTED_PROBLEMS)
-    assert world.differences() == []
-    world.execute("UPDATE problem SET line = 1002 WHERE line = 1001")
-    assert world.found() == {
+def test_first_thousand_problems_of_an_object_are_compared(synced: SyncedTables):
+    synced.take(
+        "wall.csv", "first_name,last_name,birthts\n" + "A\n" * 1_200, "loaded", 1_200, 1_200
+    )
+    synced.execute(LISTED_PROBLEMS)
+    assert synced.differences() == []
+    synced.execute("UPDATE problem SET line = 1002 WHERE line = 1001")
+    assert synced.found() == {
         ("problem-missing", "wall.csv 1001 short-row"),
         ("problem-surplus", "wall.csv 1002 short-row"),
     }
-    world.execute("DELETE FROM problem WHERE key = 'wall.csv' AND line IS NOT NULL")
-    assert len(world.differences()) == 1_000
-    world.execute("DELETE FROM problem WHERE key = 'wall.csv'")
-    assert ("problem-missing", "wall.csv more-problems") in world.found()
+    synced.execute("DELETE FROM problem WHERE key = 'wall.csv' AND line IS NOT NULL")
+    assert len(synced.differences()) == 1_000
+    synced.execute("DELETE FROM problem WHERE key = 'wall.csv'")
+    assert ("problem-missing", "wall.csv more-problems") in synced.found()
 
 
-def test_an_object_refused_for_its_rows_leaves_no_user(world: World):
-    world.take("two.csv", "first_name,last_name,birthts\nA,B,0\nC,D,0\nE\n", "quarantined", 3, 3)
-    world.execute(ANOTHER_PROBLEM.format(2, "NULL", "rows-without-id").replace("many", "two"))
-    assert world.differences() == []
-    world.execute(ANOTHER_USER.replace("'9'", "'two'").replace("x.csv", "two.csv"))
-    assert world.found() == {("user-surplus", "two")}
+def test_an_object_refused_for_its_rows_leaves_no_user(synced: SyncedTables):
+    synced.take("two.csv", "first_name,last_name,birthts\nA,B,0\nC,D,0\nE\n", "quarantined", 3, 3)
+    synced.execute(ANOTHER_PROBLEM.format(2, "NULL", "rows-without-id").replace("many", "two"))
+    assert synced.differences() == []
+    synced.execute(ANOTHER_USER.replace("'9'", "'two'").replace("x.csv", "two.csv"))
+    assert synced.found() == {("user-surplus", "two")}
 
 
-def test_manifest_of_another_bucket_is_ignored(world: World):
-    world.execute(
+def test_manifest_of_another_bucket_is_ignored(synced: SyncedTables):
+    synced.execute(
         "INSERT INTO source_object SELECT 'other-bucket', key, kind, user_id, etag, size,"
         " last_modified, state, rows_read, rows_rejected, reread_on, run_id FROM source_object"
     )
-    assert world.differences() == []
+    assert synced.differences() == []
 
 
-def test_new_object_is_missing_from_tables_and_output(world: World):
-    world.put("9.csv", "first_name,last_name,birthts\nA,B,0\n")
-    assert world.found() == {
+def test_new_object_is_missing_from_tables_and_output(synced: SyncedTables):
+    synced.put("9.csv", "first_name,last_name,birthts\nA,B,0\n")
+    assert synced.found() == {
         ("user-missing", "9"),
         ("manifest-missing", "9.csv"),
         ("output-missing", "9"),
     }
 
 
-def test_removed_object_is_surplus_in_tables_and_output(world: World):
-    world.remove("a/1000.csv")
-    assert world.found() == {
+def test_removed_object_is_surplus_in_tables_and_output(synced: SyncedTables):
+    synced.remove("a/1000.csv")
+    assert synced.found() == {
         ("user-surplus", "1000"),
         ("manifest-surplus", "a/1000.csv"),
         ("output-surplus", "1000"),
     }
 
 
-def test_removed_image_is_reported_with_its_user(world: World):
-    world.remove("img/1000.png")
-    assert world.found() == {
+def test_removed_image_is_reported_with_its_user(synced: SyncedTables):
+    synced.remove("img/1000.png")
+    assert synced.found() == {
         ("user-differs", "1000"),
         ("manifest-surplus", "img/1000.png"),
         ("output-differs", "1000"),
     }
 
 
-def test_outdated_output_is_reported(world: World):
-    world.publish(OUTPUT.format("").replace("New", "Old"))
-    assert world.found() == {("output-differs", "1000"), ("output-differs", "7")}
+def test_outdated_output_is_reported(synced: SyncedTables):
+    synced.publish(OUTPUT.format("").replace("New", "Old"))
+    assert synced.found() == {("output-differs", "1000"), ("output-differs", "7")}
 
 
-def test_an_object_replaced_while_verifying_is_read_again(world: World):
+def test_an_object_replaced_while_verifying_is_read_again(synced: SyncedTables):
     def replace_it(done: int, _total: int) -> None:
         if done == 0:
-            world.put("a/1000.csv", OBJECTS["a/1000.csv"].replace("Ada", "Augusta"))
+            synced.put("a/1000.csv", OBJECTS["a/1000.csv"].replace("Ada", "Augusta"))
 
-    by_what = {difference.what: difference for difference in world.differences(replace_it)}
+    by_what = {difference.what: difference for difference in synced.differences(replace_it)}
     assert by_what["user-differs"].expected == {"first_name": "Augusta"}
     assert by_what["manifest-differs"].name == "a/1000.csv"
 
 
-def test_an_object_removed_while_verifying_is_gone(world: World):
+def test_an_object_removed_while_verifying_is_gone(synced: SyncedTables):
     def remove_it(done: int, _total: int) -> None:
         if done == 0:
-            world.remove("a/1000.csv")
+            synced.remove("a/1000.csv")
 
-    told = {(difference.what, difference.name) for difference in world.differences(remove_it)}
-    assert ("user-surplus", "1000") in told
-    assert ("manifest-surplus", "a/1000.csv") in told
+    found = {(difference.what, difference.name) for difference in synced.differences(remove_it)}
+    assert ("user-surplus", "1000") in found
+    assert ("manifest-surplus", "a/1000.csv") in found
 
 
-def test_progress_counts_the_csvs(world: World):
+def test_progress_counts_the_csvs(synced: SyncedTables):
     seen: list[tuple[int, int]] = []
-    world.differences(lambda done, total: seen.append((done, total)))
+    synced.differences(lambda done, total: seen.append((done, total)))
     assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 

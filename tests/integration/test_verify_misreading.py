@@ -31,7 +31,7 @@ Misread = Callable[[bytes], bytes]
 
 SEVERAL = HEADER + b"\n1,Ann,Lee,0\n2,Bob,Li,612302400000\n"
 MIXED = HEADER + b"\n1,Zo\xc3\xab,Lee,0\n2,Ren\xe9,Li,0\n"
-# name: the file, what a faulty reader takes it for, and the differences that verify finds then
+# name: the file, how a faulty parser misreads it, and the differences that verify finds
 MISREADINGS: dict[str, tuple[bytes, Misread, set[str]]] = {
     "one bad byte makes every name cp1252": (
         MIXED,
@@ -136,7 +136,7 @@ MISREADINGS: dict[str, tuple[bytes, Misread, set[str]]] = {
 
 
 def misreading(misread: Misread) -> Callable[[Sequence[SourceFile]], Extract]:
-    """A parser that takes files for others."""
+    """A parser that misreads files."""
     return lambda files: parse([replace(file, content=misread(file.content)) for file in files])
 
 

@@ -126,7 +126,7 @@ def test_faulty_line_grants_no_access_and_is_not_overwritten(tmp_path: Path):
 
 
 def test_no_entry_is_lost_when_several_add_at_once(tmp_path: Path):
-    """Given many who add a key, when they collide, then each is refused or its key is kept."""
+    """Concurrent additions either fail or store their key."""
     path = tmp_path / "api-keys"
 
     def add(number: int) -> str | None:
@@ -148,6 +148,6 @@ def test_the_keys_file_is_in_local_dir_unless_it_is_named(tmp_path: Path):
 
 
 def test_a_name_that_begins_as_keys_do_is_refused():
-    """Its entry would be taken for a key, and could not be read again."""
+    """Its entry would be parsed as a key, and could not be read again."""
     with pytest.raises(ValueError, match="does not begin with bl_"):
         entry_for("bl_ann", Role.READER, new_key())

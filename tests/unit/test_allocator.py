@@ -1,4 +1,4 @@
-"""One allocator for the whole process of a command, with few arenas."""
+"""Commands use the system allocator, with few arenas."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ libc.fflush(out)
 """
 
 
-def said(program: str, name: str, chosen: dict[str, str]) -> str:
-    """What the program prints, with this variable as it is chosen or not at all."""
-    kept = {each: value for each, value in os.environ.items() if each != name}
+def output(program: str, name: str, chosen: dict[str, str]) -> str:
+    """The program's output, with the variable set as chosen or unset."""
+    others = {each: value for each, value in os.environ.items() if each != name}
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,
-        env=kept | chosen,
+        env=others | chosen,
         capture_output=True,
         text=True,
         check=True,
@@ -58,10 +58,10 @@ def said(program: str, name: str, chosen: dict[str, str]) -> str:
 
 @pytest.mark.parametrize(("chosen", "used"), [({}, "system"), ({NAME: "mimalloc"}, "mimalloc")])
 def test_command_uses_system_allocator_by_default(chosen: dict[str, str], used: str):
-    assert said(COMMAND, NAME, chosen).split()[-1] == used
+    assert output(COMMAND, NAME, chosen).split()[-1] == used
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="arenas are glibc's")
 @pytest.mark.parametrize(("chosen", "most"), [({}, 2), ({"MALLOC_ARENA_MAX": "5"}, 5)])
 def test_many_threads_share_few_arenas(chosen: dict[str, str], most: int):
-    assert said(ARENAS, "MALLOC_ARENA_MAX", chosen).count("<heap nr=") == most
+    assert output(ARENAS, "MALLOC_ARENA_MAX", chosen).count("<heap nr=") == most

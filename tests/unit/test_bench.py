@@ -85,8 +85,8 @@ def saved(folder: Path, name: str, *figures: Figure) -> Path:
 
 
 def test_saved_results_are_loaded_unchanged(tmp_path: Path):
-    shown = figure("tiny", "first", "s", [1, 2, 3], baseline="LIST", baseline_samples=[2])
-    assert load(saved(tmp_path, "a.json", shown))["figures"] == [shown]
+    result = figure("tiny", "first", "s", [1, 2, 3], baseline="LIST", baseline_samples=[2])
+    assert load(saved(tmp_path, "a.json", result))["figures"] == [result]
 
 
 def test_results_describe_the_machine_but_not_its_owner(tmp_path: Path):
@@ -107,8 +107,8 @@ def test_results_describe_the_machine_but_not_its_owner(tmp_path: Path):
 def test_report_keeps_the_text_written_around_it(docs: Path):
     page = docs / "performance.md"
     page.write_text(f"# Mine\n\n{report.BEGIN}\nold\n{report.END}\n\nWhy.\n")
-    shown = figure("tiny", "first <run>", "s", [1.5], baseline="LIST", baseline_samples=[1.0])
-    report.write_report([saved(docs, "a.json", shown)])
+    result = figure("tiny", "first <run>", "s", [1.5], baseline="LIST", baseline_samples=[1.0])
+    report.write_report([saved(docs, "a.json", result)])
     text = page.read_text()
     assert text.startswith("# Mine\n")
     assert text.endswith("\n\nWhy.\n")
@@ -117,10 +117,10 @@ def test_report_keeps_the_text_written_around_it(docs: Path):
 
 
 def test_the_chart_is_well_formed_and_names_every_figure(docs: Path):
-    shown = figure(
+    result = figure(
         "tiny", "a & b", "s", [1.5], baseline="LIST", baseline_samples=[1], target=Target(2)
     )
-    report.write_report([saved(docs, "a.json", shown)])
+    report.write_report([saved(docs, "a.json", result)])
     texts = [node.text for node in ET.parse(docs / "performance.svg").iter()]  # noqa: S314
     assert {"a & b", "LIST", "1.50 s", "1.00 s"} <= set(texts)
 
@@ -158,16 +158,16 @@ def test_summary_counts_met_limits_and_names_missed_ones():
 
 
 @pytest.mark.parametrize(
-    ("value", "at_least", "shown"),
+    ("value", "at_least", "result"),
     [(1.0, False, "pass"), (1.5, False, "miss, +50%"), (0.5, True, "miss, -50%")],
 )
-def test_missed_limit_shows_by_how_much(value: float, at_least: bool, shown: str):  # noqa: FBT001
+def test_missed_limit_shows_by_how_much(value: float, at_least: bool, result: str):  # noqa: FBT001
     target = Target(extra=1.0, at_least=at_least)
-    assert verdict(figure("s", "w", "s", [value], target=target)) == shown
+    assert verdict(figure("s", "w", "s", [value], target=target)) == result
 
 
 def test_limit_shows_its_computed_value():
-    shown = figure(
+    result = figure(
         "s",
         "w",
         "s",
@@ -177,7 +177,7 @@ def test_limit_shows_its_computed_value():
         target=Target(1.5),
         says="1.5 LISTs",
     )
-    assert "1.5 LISTs = 3.00 s" in cells(shown)
+    assert "1.5 LISTs = 3.00 s" in cells(result)
 
 
 def test_store_independent_scenarios_run_on_one_store():
@@ -205,11 +205,11 @@ def test_every_version_is_reported_and_pinned():
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
+    ("value", "result"),
     [(None, "\N{EN DASH}"), (0.123, "0.12 s"), (12.34, "12.3 s"), (1234.5, "1,234 s")],
 )
-def test_numbers_are_shown_with_significant_digits(value: float | None, shown: str):
-    assert number(value, "s") == shown
+def test_numbers_are_shown_with_significant_digits(value: float | None, result: str):
+    assert number(value, "s") == result
 
 
 def test_note_is_printed_below_its_table():

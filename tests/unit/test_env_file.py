@@ -77,13 +77,13 @@ def test_command_warns_of_misspelled_setting_and_succeeds(
 
 @pytest.fixture
 def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where `.env` is to be written."""
+    """The path of `.env`."""
     monkeypatch.chdir(tmp_path)
     return tmp_path / ".env"
 
 
 def refusal() -> ConfigurationError:
-    """How the settings are refused."""
+    """The error of invalid settings."""
     with pytest.raises(ConfigurationError) as caught:
         read_settings()
     return caught.value

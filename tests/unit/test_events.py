@@ -53,9 +53,9 @@ def record(**thing: object) -> dict[str, Any]:
 
 
 def of_bucket(name: str) -> dict[str, Any]:
-    told = record()
-    told["s3"]["bucket"]["name"] = name
-    return told
+    sent = record()
+    sent["s3"]["bucket"]["name"] = name
+    return sent
 
 
 def body(*records: object) -> bytes:
@@ -83,9 +83,9 @@ def test_every_record_of_a_message_counts():
 
 
 def test_a_removal_has_neither_size_nor_etag():
-    told = record(eTag="", versionId="")
-    told["eventName"] = "s3:ObjectRemoved:Delete"
-    (event,) = parse(body(told))
+    sent = record(eTag="", versionId="")
+    sent["eventName"] = "s3:ObjectRemoved:Delete"
+    (event,) = parse(body(sent))
     assert (event.size, event.etag, event.version_id) == (None, None, None)
 
 
@@ -136,8 +136,8 @@ def test_a_nul_anywhere_but_in_the_key_is_replaced():
 
 
 def test_event_for_reading_an_object_is_ignored():
-    told = record() | {"eventName": "s3:ObjectAccessed:Get"}
-    assert [event.may_change for event in parse(body(record(), told))] == [True, False]
+    sent = record() | {"eventName": "s3:ObjectAccessed:Get"}
+    assert [event.may_change for event in parse(body(record(), sent))] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -187,6 +187,6 @@ def test_values_that_are_no_json_are_refused(value: object):
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
-def test_nothing_but_a_wrong_event_is_ever_raised(value: object):
+def test_any_value_raises_only_wrong_event(value: object):
     with pytest.raises(WrongEvent):
         parse({"Records": [value]})

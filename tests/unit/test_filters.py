@@ -19,7 +19,7 @@ ages = st.integers(0, 150)
 
 
 def age_by_counting_birthdays(birthdate: date, today: date) -> int:
-    """The plain meaning of age: how many birthdays have come, one by one."""
+    """The definition of age: the number of birthdays so far, counted one by one."""
     count = 0
     while birthday(birthdate, count + 1) <= today:
         count += 1
@@ -112,7 +112,7 @@ def test_every_filter_adds_its_condition():
     )
 
 
-def test_no_image_is_a_filter_of_its_own():
+def test_missing_image_is_a_separate_filter():
     assert where(Filters(is_image_exists=False)).endswith("users.img_path IS NULL")
 
 

@@ -29,27 +29,27 @@ from tests.sample_images import (
     png,
     segment,
 )
-from tests.unit.test_images import is_near, look, pixel, shown
+from tests.unit.test_images import examine_image, is_near, pixel, thumbnail_image
 
 XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
 TEXT = zlib.compress(b"A" * 2_000_000)
 
 
 def shows_corners(content: bytes) -> bool:
-    """Whether the picture is ready, upright and all there."""
-    examined = look(content)
+    """Whether the image is ready, upright and complete."""
+    examined = examine_image(content)
     assert examined.metadata.state is ImageState.READY, examined.metadata.reason
     places = zip(
         ((0.2, 0.2), (0.8, 0.2), (0.2, 0.8), (0.8, 0.8)), (RED, GREEN, BLUE, WHITE), strict=True
     )
-    return all(is_near(pixel(examined, *place), colour) for place, colour in places)
+    return all(is_near(pixel(examined, *place), color) for place, color in places)
 
 
 # -- PNG
 
 
 def lines(*samples: int, depth: int, height: int = 64, repeat: int = 32) -> bytes:
-    """Compressed lines in which each sample stands `repeat` times in a row."""
+    """Compressed lines in which each sample is repeated `repeat` times."""
     bits = "".join(format(value, f"0{depth}b") * repeat for value in samples)
     return zlib.compress((b"\0" + int(bits, 2).to_bytes(len(bits) // 8, "big")) * height)
 
@@ -58,7 +58,7 @@ def lines(*samples: int, depth: int, height: int = 64, repeat: int = 32) -> byte
 def test_the_clear_shade_of_gray_is_found_at_any_depth(depth: int):
     most = (1 << depth) - 1
     key = chunk(b"tRNS", struct.pack(">H", most))
-    examined = look(png(64, 64, lines(most, 0, depth=depth), key, depth=depth))
+    examined = examine_image(png(64, 64, lines(most, 0, depth=depth), key, depth=depth))
     assert pixel(examined, 0.2)[3] == 0
     assert pixel(examined, 0.8) == (0, 0, 0, 255)
 
@@ -66,7 +66,7 @@ def test_the_clear_shade_of_gray_is_found_at_any_depth(depth: int):
 def test_gray_of_16_bits_is_compared_at_16_bits_and_not_clipped():
     key = chunk(b"tRNS", b"\xff\xff")
     stored = png(128, 64, lines(0xFFFF, 0xFFFE, 0x8000, 0x0100, depth=16), key, depth=16)
-    examined = look(stored)
+    examined = examine_image(stored)
     assert pixel(examined, 0.1)[3] == 0
     for place, shade in ((0.4, 255), (0.6, 128), (0.9, 1)):
         assert is_near(pixel(examined, place), (shade, shade, shade, 255), by=3)
@@ -76,14 +76,16 @@ def test_rgb_of_16_bits_is_compared_at_16_bits():
     clear, near = (0x12FF, 0x3456, 0x789A), (0x12FF, 0x3456, 0x789B)
     rows = b"\0" + struct.pack(">3H", *clear) * 32 + struct.pack(">3H", *near) * 32
     key = chunk(b"tRNS", struct.pack(">3H", *clear))
-    stored = png(64, 64, zlib.compress(rows * 64), key, colour_type=2, depth=16)
-    examined = look(stored)
+    stored = png(64, 64, zlib.compress(rows * 64), key, color_type=2, depth=16)
+    examined = examine_image(stored)
     assert pixel(examined, 0.2)[3] == 0
     assert is_near(pixel(examined, 0.8), (0x12, 0x34, 0x78, 255), by=6)
 
 
 def test_large_gray_of_16_bits_gets_a_thumbnail():
-    assert is_near(pixel(look(plain(1500, 1200, 0x8000, mode="I;16"))), (128, 128, 128), by=2)
+    assert is_near(
+        pixel(examine_image(plain(1500, 1200, 0x8000, mode="I;16"))), (128, 128, 128), by=2
+    )
 
 
 WRONG_CHECKSUM = chunk(b"tEXt", b"Comment\0x")[:-1] + b"?"
@@ -175,17 +177,19 @@ JPEGS = [
 @pytest.mark.parametrize("padding", [b"", b"\0" * 5000])
 @pytest.mark.parametrize("cut", [1, 2])
 def test_a_jpeg_that_lacks_only_its_end_is_whole(whole: bytes, padding: bytes, cut: int):
-    examined = look(whole[:-cut] + padding)
+    examined = examine_image(whole[:-cut] + padding)
     assert examined.metadata.state is ImageState.READY, examined.metadata.reason
-    assert examined.thumbnails == look(whole).thumbnails
+    assert examined.thumbnails == examine_image(whole).thumbnails
 
 
 @given(st.integers(0, 4), st.integers(3, 500), st.booleans())
 def test_a_jpeg_that_lacks_pixels_is_corrupt(which: int, cut: int, padded: bool):  # noqa: FBT001
-    examined = look(JPEGS[which][:-cut] + b"\0" * (3000 * padded))
-    if examined.metadata.state is ImageState.READY:  # what lacks is part of the last block at most
+    examined = examine_image(JPEGS[which][:-cut] + b"\0" * (3000 * padded))
+    if examined.metadata.state is ImageState.READY:  # at most part of the last block is missing
         assert cut <= 8
-        difference = ImageChops.difference(shown(examined), shown(look(JPEGS[which])))
+        difference = ImageChops.difference(
+            thumbnail_image(examined), thumbnail_image(examine_image(JPEGS[which]))
+        )
         assert max(ImageStat.Stat(difference).mean) < 0.5
     else:
         assert examined.metadata.state is ImageState.CORRUPT
@@ -195,7 +199,7 @@ def test_a_progressive_jpeg_that_lacks_whole_scans_is_corrupt():
     whole = JPEGS[1]
     starts = [n for n in range(len(whole)) if whole[n : n + 2] in (b"\xff\xc4", b"\xff\xda")]
     for start in starts:
-        assert look(whole[:start]).metadata.state is ImageState.CORRUPT
+        assert examine_image(whole[:start]).metadata.state is ImageState.CORRUPT
 
 
 # -- WebP and GIF
@@ -223,7 +227,7 @@ def test_gif_comments_do_not_condemn_pixels():
 def test_a_gif_is_clear_around_a_small_first_frame():
     stored = bytearray(encoded(Image.new("RGB", (20, 20), RED), "GIF"))
     stored[6:10] = struct.pack("<HH", 40, 40)
-    examined = look(bytes(stored))
+    examined = examine_image(bytes(stored))
     assert is_near(pixel(examined, 0.2, 0.2), (*RED, 255))
     assert pixel(examined, 0.8, 0.8)[3] == 0
 
@@ -257,7 +261,7 @@ def test_the_first_exif_of_a_jpeg_counts():
     assert shows_corners(whole[:at] + later + whole[at:])
 
 
-# -- laws
+# -- properties
 
 
 FILES = [encoded(corners(), kind) for kind in ("JPEG", "PNG", "WEBP")]

@@ -20,11 +20,11 @@ SIZES = (256, 64)
 MAX_PIXELS = 50_000_000
 
 
-def look(content: bytes, *, max_pixels: int = MAX_PIXELS) -> Examined:
+def examine_image(content: bytes, *, max_pixels: int = MAX_PIXELS) -> Examined:
     return examine(content, SIZES, max_pixels)
 
 
-def shown(examined: Examined, size: int = 256) -> Image.Image:
+def thumbnail_image(examined: Examined, size: int = 256) -> Image.Image:
     assert examined.metadata.state is ImageState.READY, examined.metadata.reason
     image = Image.open(io.BytesIO(examined.thumbnails[size]), formats=["WEBP"])
     image.load()
@@ -32,19 +32,19 @@ def shown(examined: Examined, size: int = 256) -> Image.Image:
 
 
 def pixel(examined: Examined, x: float = 0.5, y: float = 0.5) -> tuple[int, ...]:
-    image = shown(examined).convert("RGBA")
+    image = thumbnail_image(examined).convert("RGBA")
     found = image.getpixel((int(x * image.width), int(y * image.height)))
     assert isinstance(found, tuple)
     return found
 
 
-def is_near(found: tuple[int, ...], wanted: tuple[int, ...], by: int = 40) -> bool:
-    return all(abs(a - b) <= by for a, b in zip(found, wanted, strict=False))
+def is_near(found: tuple[int, ...], expected: tuple[int, ...], by: int = 40) -> bool:
+    return all(abs(a - b) <= by for a, b in zip(found, expected, strict=False))
 
 
 def test_metadata_matches_the_image():
     content = plain(300, 200, kind="JPEG")
-    metadata = look(content).metadata
+    metadata = examine_image(content).metadata
     assert (metadata.state, metadata.format, metadata.mode) == (ImageState.READY, "JPEG", "RGB")
     assert (metadata.width, metadata.height, metadata.size_bytes) == (300, 200, len(content))
     assert metadata.sha256 == hashlib.sha256(content).hexdigest()
@@ -53,9 +53,9 @@ def test_metadata_matches_the_image():
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
 def test_every_format_gets_both_sizes(kind: str):
-    examined = look(plain(1000, 500, kind=kind))
-    assert shown(examined, 256).size == (256, 128)
-    assert shown(examined, 64).size == (64, 32)
+    examined = examine_image(plain(1000, 500, kind=kind))
+    assert thumbnail_image(examined, 256).size == (256, 128)
+    assert thumbnail_image(examined, 64).size == (64, 32)
     assert is_near(pixel(examined), RED)
 
 
@@ -75,8 +75,8 @@ def test_every_format_gets_both_sizes(kind: str):
 def test_thumbnail_is_not_enlarged_and_fits_its_size(
     size: tuple[int, int], thumbnail: tuple[int, int], kind: str
 ):
-    examined = look(plain(*size, kind=kind))
-    assert shown(examined).size == thumbnail
+    examined = examine_image(plain(*size, kind=kind))
+    assert thumbnail_image(examined).size == thumbnail
     assert (examined.metadata.width, examined.metadata.height) == size
 
 
@@ -88,15 +88,17 @@ def test_image_is_rotated_by_its_exif_orientation(
 ):
     turns = [(), (), (0,), (3,), (1,), (5,), (4,), (6,), (2,)]
     image = corners(width, height)
-    wanted = image
+    expected = image
     for turn in turns[orientation]:
-        wanted = wanted.transpose(Image.Transpose(turn))
+        expected = expected.transpose(Image.Transpose(turn))
     stored = encoded(image, kind, exif=sample_images.exif(orientation))
-    examined = look(stored)
-    assert (examined.metadata.width, examined.metadata.height) == wanted.size
-    assert (shown(examined).width > shown(examined).height) == (wanted.width > wanted.height)
+    examined = examine_image(stored)
+    assert (examined.metadata.width, examined.metadata.height) == expected.size
+    assert (thumbnail_image(examined).width > thumbnail_image(examined).height) == (
+        expected.width > expected.height
+    )
     for x, y in ((0.2, 0.2), (0.8, 0.2), (0.2, 0.8), (0.8, 0.8)):
-        there = wanted.getpixel((int(x * wanted.width), int(y * wanted.height)))
+        there = expected.getpixel((int(x * expected.width), int(y * expected.height)))
         assert isinstance(there, tuple)
         assert is_near(pixel(examined, x, y), there), (x, y)
 
@@ -104,31 +106,31 @@ def test_image_is_rotated_by_its_exif_orientation(
 def test_invalid_exif_orientation_is_ignored():
     for odd in (b"Exif\0\0nonsense", b"Exif\0\0MM\0*\xff\xff\xff\xff"):
         stored = encoded(corners(), "JPEG", exif=odd)
-        assert is_near(pixel(look(stored), 0.2, 0.2), RED)
+        assert is_near(pixel(examine_image(stored), 0.2, 0.2), RED)
 
 
-@pytest.mark.parametrize(("colour", "is_clear"), [((255, 0, 0, 0), True), ((*RED, 255), False)])
+@pytest.mark.parametrize(("color", "is_clear"), [((255, 0, 0, 0), True), ((*RED, 255), False)])
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-def test_alpha_is_kept(colour: tuple[int, ...], *, is_clear: bool, kind: str):
-    found = pixel(look(plain(300, 300, colour, kind=kind, mode="RGBA")))
+def test_alpha_is_kept(color: tuple[int, ...], *, is_clear: bool, kind: str):
+    found = pixel(examine_image(plain(300, 300, color, kind=kind, mode="RGBA")))
     assert (found[3] == 0) == is_clear
 
 
 def test_a_palette_is_read_with_and_without_transparency():
     palette = corners(300, 300).quantize(4)
-    opaque = look(encoded(palette, "PNG"))
+    opaque = examine_image(encoded(palette, "PNG"))
     assert opaque.metadata.mode == "P"
     assert is_near(pixel(opaque, 0.2, 0.2), RED)
-    assert shown(opaque).mode == "RGB"
+    assert thumbnail_image(opaque).mode == "RGB"
     index = palette.getpixel((10, 10))
-    clear = look(encoded(palette, "PNG", transparency=index))
+    clear = examine_image(encoded(palette, "PNG", transparency=index))
     assert pixel(clear, 0.2, 0.2)[3] == 0
     assert pixel(clear, 0.2, 0.8)[3] == 255
-    assert pixel(look(encoded(palette, "GIF", transparency=index)), 0.2, 0.2)[3] == 0
+    assert pixel(examine_image(encoded(palette, "GIF", transparency=index)), 0.2, 0.2)[3] == 0
 
 
 @pytest.mark.parametrize(
-    ("mode", "colour", "wanted"),
+    ("mode", "color", "expected"),
     [
         ("L", 200, (200, 200, 200)),
         ("1", 1, WHITE),
@@ -140,20 +142,20 @@ def test_a_palette_is_read_with_and_without_transparency():
 )
 @pytest.mark.parametrize("size", [40, 600])
 def test_gray_of_any_depth_keeps_its_brightness(
-    mode: str, colour: int, wanted: tuple[int, ...], size: int
+    mode: str, color: int, expected: tuple[int, ...], size: int
 ):
-    examined = look(plain(size, size, colour, mode=mode))
+    examined = examine_image(plain(size, size, color, mode=mode))
     found = pixel(examined)
-    if wanted[3:] == (0,):
+    if expected[3:] == (0,):
         assert found[3] == 0
     else:
-        assert is_near(found, wanted, by=4)
+        assert is_near(found, expected, by=4)
 
 
 def test_transparent_color_stays_transparent():
     stored = encoded(corners(300, 300), "PNG", transparency=RED)
-    assert pixel(look(stored), 0.2, 0.2)[3] == 0
-    assert pixel(look(stored), 0.8, 0.8)[3] == 255
+    assert pixel(examine_image(stored), 0.2, 0.2)[3] == 0
+    assert pixel(examine_image(stored), 0.8, 0.8)[3] == 255
 
 
 @pytest.mark.parametrize("size", [64, 900])
@@ -163,19 +165,19 @@ def test_cmyk_is_converted_with_and_without_the_adobe_marker(size: int):
     assert b"Adobe" in marked
     assert b"Adobe" not in unmarked
     for content in (marked, unmarked):
-        examined = look(content)
+        examined = examine_image(content)
         assert examined.metadata.mode == "CMYK"
         assert is_near(pixel(examined), RED)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
 def test_first_frame_of_an_animation_is_used(kind: str):
-    assert is_near(pixel(look(sample_images.animated(kind))), RED)
+    assert is_near(pixel(examine_image(sample_images.animated(kind))), RED)
 
 
 def test_jpeg_with_two_images_is_a_jpeg():
     content = encoded(corners(), "MPO", save_all=True, append_images=[corners()])
-    assert look(content).metadata.format == "JPEG"
+    assert examine_image(content).metadata.format == "JPEG"
 
 
 def test_nothing_but_pixels_gets_into_a_thumbnail():
@@ -193,19 +195,21 @@ def test_nothing_but_pixels_gets_into_a_thumbnail():
         encoded(corners(), "PNG", icc_profile=profile),
     ]
     for content in stored:
-        examined = look(content)
+        examined = examine_image(content)
         for size in SIZES:
             thumbnail = examined.thumbnails[size]
             assert b"SECRET" not in thumbnail
             assert not {b"EXIF", b"XMP ", b"ICCP"} & {thumbnail[n : n + 4] for n in range(60)}
-            assert not shown(examined, size).getexif()
+            assert not thumbnail_image(examined, size).getexif()
 
 
-def test_a_colour_profile_is_applied():
+def test_color_profile_is_applied():
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
-    assert is_near(pixel(look(encoded(corners(), "PNG", icc_profile=lab)), 0.2, 0.2), RED)
-    assert is_near(pixel(look(encoded(corners(), "PNG", icc_profile=b"odd")), 0.2, 0.2), RED)
-    swapped = look(encoded(corners(), "PNG", icc_profile=gbr_profile()))
+    assert is_near(pixel(examine_image(encoded(corners(), "PNG", icc_profile=lab)), 0.2, 0.2), RED)
+    assert is_near(
+        pixel(examine_image(encoded(corners(), "PNG", icc_profile=b"odd")), 0.2, 0.2), RED
+    )
+    swapped = examine_image(encoded(corners(), "PNG", icc_profile=gbr_profile()))
     assert is_near(pixel(swapped, 0.2, 0.2), BLUE, by=60)
 
 
@@ -221,7 +225,7 @@ def gbr_profile() -> bytes:
 def test_truncated_image_is_corrupt(kind: str, share: float):
     noise = Image.effect_noise((200, 200), 90).convert("RGB")
     whole = encoded(noise, kind)
-    metadata = look(whole[: int(len(whole) * share)]).metadata
+    metadata = examine_image(whole[: int(len(whole) * share)]).metadata
     assert metadata.state is ImageState.CORRUPT
     assert metadata.reason
     assert metadata.width is None
@@ -245,7 +249,7 @@ def test_truncated_image_is_corrupt(kind: str, share: float):
     ids=lambda value: value if isinstance(value, str) else f"{len(value)} bytes",
 )
 def test_hostile_bytes_have_a_state_and_a_reason(content: bytes, state: ImageState):
-    metadata = look(content).metadata
+    metadata = examine_image(content).metadata
     assert metadata.state is state
     assert metadata.reason
     assert metadata.reason.isprintable()
@@ -254,14 +258,14 @@ def test_hostile_bytes_have_a_state_and_a_reason(content: bytes, state: ImageSta
 
 
 def test_polyglot_of_image_and_page_is_read_as_image():
-    examined = look(sample_images.POLYGLOT)
+    examined = examine_image(sample_images.POLYGLOT)
     assert examined.metadata.format == "GIF"
     assert b"script" not in examined.thumbnails[64]
 
 
 def test_the_limit_of_pixels_is_the_most_that_is_decoded():
-    assert look(plain(100, 50), max_pixels=5_000).metadata.state is ImageState.READY
-    metadata = look(plain(100, 50), max_pixels=4_999).metadata
+    assert examine_image(plain(100, 50), max_pixels=5_000).metadata.state is ImageState.READY
+    metadata = examine_image(plain(100, 50), max_pixels=4_999).metadata
     assert metadata.state is ImageState.TOO_LARGE
     assert "4,999" in (metadata.reason or "")
 
@@ -274,5 +278,5 @@ def test_image_with_wrong_bytes_always_gets_a_result(kind: str, wrong: list[tupl
     content = bytearray(encoded(corners(), kind))
     for place, value in wrong:
         content[int(place * len(content))] = value
-    examined = look(bytes(content))
+    examined = examine_image(bytes(content))
     assert bool(examined.thumbnails) == (examined.metadata.state is ImageState.READY)

@@ -80,7 +80,7 @@ def test_same_error_is_logged_once_per_minute(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(client.time, "monotonic", lambda: now)
     throttled = ThrottledLog()
     transport, auth = KafkaError._TRANSPORT, KafkaError._AUTHENTICATION  # noqa: SLF001
-    told = [throttled.is_due(KafkaError(code).name()) for code in (transport, transport, auth)]
-    assert told == [True, False, True]
+    logged = [throttled.is_due(KafkaError(code).name()) for code in (transport, transport, auth)]
+    assert logged == [True, False, True]
     now += client.LOG_EVERY_SECONDS
     assert throttled.is_due(KafkaError(transport).name())

@@ -106,7 +106,7 @@ def test_recreated_key_directory_is_followed(tmp_path: Path, monkeypatch: pytest
 
 @contextmanager
 def no_descriptors() -> Iterator[None]:
-    """No file can be opened, though stat() works."""
+    """Let every open() fail, while stat() works."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
     try:

@@ -105,7 +105,7 @@ def test_extension_in_any_case_gives_the_kind(key: str, kind: ObjectKind):
         ("1.csv", 5, False),
     ],
 )
-def test_litter_and_folder_markers_are_ignored(key: str, size: int, ignored: bool):  # noqa: FBT001
+def test_system_files_and_folder_markers_are_ignored(key: str, size: int, ignored: bool):  # noqa: FBT001
     source = SourceObject(key, "e", size, datetime(2026, 1, 1, tzinfo=UTC))
     assert is_ignored(source) is ignored
 

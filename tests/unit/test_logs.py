@@ -12,7 +12,7 @@ import pytest
 
 
 def _lines_of(code: str, *, log_format: str = "json") -> list[str]:
-    """What a process that sets up its logs and runs this code writes to standard error."""
+    """The standard error of a process that sets up its logs and runs this code."""
     program = f"from etl.runtime.logs import set_up_logs\nset_up_logs({log_format!r})\n{code}"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60

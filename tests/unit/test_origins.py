@@ -1,4 +1,4 @@
-"""The Host headers an open API accepts, and the client that a keyless request counts for."""
+"""The Host headers that an open API accepts, and the client that owns a keyless request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from etl.model.errors import ConfigurationError
 from etl.model.roles import Role, entry_for, new_key
 from etl.settings import Settings
 
-EVERYWHERE = "0.0.0.0"  # noqa: S104 - nothing listens there
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - no socket listens there
 ADDRESSES = [
     "127.0.0.1:5000",
     "127.0.0.1",
@@ -27,13 +27,13 @@ NONSENSE = ["a:b:c", "[::1", "]", "127.0.0.1:5000:1", "[evil.example]"]
 
 
 @pytest.mark.parametrize("host", ADDRESSES)
-def test_addresses_and_localhost_are_ours(host: str):
+def test_addresses_and_localhost_are_local(host: str):
     assert is_trusted_host(host, own_name="127.0.0.1", any_short_name=False)
     assert is_trusted_host(host.upper(), own_name="127.0.0.1", any_short_name=True)
 
 
 @pytest.mark.parametrize("host", [*DOTTED, *NONSENSE, "", ":80", "."])
-def test_names_that_a_stranger_can_own_are_not_ours(host: str):
+def test_names_that_others_can_register_are_not_local(host: str):
     assert not is_trusted_host(host, own_name="127.0.0.1", any_short_name=False)
     assert not is_trusted_host(host, own_name="127.0.0.1", any_short_name=True)
 

@@ -20,7 +20,7 @@ ROWS = st.lists(
 
 
 def copied(rows: list[tuple[object, ...]]) -> bytes:
-    """The rows as COPY writes them: texts in quotes, null as nothing."""
+    """The rows as COPY writes them: texts quoted, null empty."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerow(OUTPUT_COLUMNS)
     for row in rows:

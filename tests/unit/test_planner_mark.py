@@ -1,4 +1,4 @@
-"""Only tests with the mark `planner` may assert what PostgreSQL's planner and counters say."""
+"""Only tests marked `planner` may assert plans, statistics or counters of PostgreSQL."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PLANNER = re.compile(r"seq_scan|seq_tup|idx_scan|idx_tup|enable_\w+(join|scan)|E
 
 
 def unmarked(module: str) -> set[str]:
-    """The tests of this source that use the planner's words, or helpers with them, unmarked."""
+    """The unmarked tests of a module that use planner terms, directly or through helpers."""
     nodes = {name: node for node in ast.parse(module).body for name in names_of(node)}
     found = {name for name, node in nodes.items() if PLANNER.search(ast.unparse(node))}
     while (

@@ -39,7 +39,7 @@ def test_program_is_the_module_unless_its_starter_names_it(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("written", "shown"),
+    ("written", "expected"),
     [
         ("Run `./run.sh migrate`.", "Run `bucketline migrate`."),
         ("`./run.sh run`, or `./run.sh up`.", "`bucketline run`, or `bucketline up`."),
@@ -48,8 +48,8 @@ def test_program_is_the_module_unless_its_starter_names_it(monkeypatch: pytest.M
         ("`./run.shx`", "`./run.shx`"),
     ],
 )
-def test_commands_in_backticks_are_named_and_data_is_not(written: str, shown: str):
-    assert named(written) == shown
+def test_commands_in_backticks_are_named_and_data_is_not(written: str, expected: str):
+    assert named(written) == expected
 
 
 def test_program_name_is_taken_literally(monkeypatch: pytest.MonkeyPatch):
@@ -58,10 +58,10 @@ def test_program_name_is_taken_literally(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_errors_on_the_console_name_the_program():
-    shown = io.StringIO()
+    expected = io.StringIO()
     error = RunAlreadyActive("Another run is active.")
-    print_lines(Console(file=shown, width=200), render.error(error))
-    assert "(see `bucketline status`)" in shown.getvalue()
+    print_lines(Console(file=expected, width=200), render.error(error))
+    assert "(see `bucketline status`)" in expected.getvalue()
 
 
 def test_log_hints_name_the_program(capsys: pytest.CaptureFixture[str]):
@@ -86,9 +86,9 @@ def test_stored_hints_and_notes_name_the_program_in_responses():
         | dict.fromkeys(("requested_at", "started_at", "finished_at"), "2026-01-02T03:04:05Z")
         | {"published_at": None, "step_seconds": {}, "step_rows": {}}
     )
-    shown = run.error or {}
-    assert shown["hint"] == "Wait until it ends (see `bucketline status`), or pass --wait."
-    assert shown["message"] == "Another run is active."
+    expected = run.error or {}
+    assert expected["hint"] == "Wait until it ends (see `bucketline status`), or pass --wait."
+    assert expected["message"] == "Another run is active."
 
 
 @pytest.mark.parametrize("name", ["./run.sh", "bucketline", ""])
@@ -103,13 +103,13 @@ def test_usage_and_usage_errors_name_the_program(name: str):
             check=False,
         )
 
-    shown = name or "python -m etl"
-    assert call("run", "-h").stdout.startswith(f"Usage: {shown} run [OPTIONS]")
-    assert f"'{shown} --help'" in call("fly").stderr
+    expected = name or "python -m etl"
+    assert call("run", "-h").stdout.startswith(f"Usage: {expected} run [OPTIONS]")
+    assert f"'{expected} --help'" in call("fly").stderr
 
 
 def literals(source: str) -> Iterator[str]:
-    """Give every piece of text in the code that is no docstring."""
+    """Every string literal in the code that is not a docstring."""
     tree = ast.parse(source)
     documented = {
         id(node.body[0].value)

@@ -19,7 +19,7 @@ def without_code(text: str) -> str:
 
 
 def anchors(document: Path) -> set[str]:
-    """The anchors that GitHub makes of a document's headings."""
+    """The anchors that GitHub creates for a document's headings."""
     found: dict[str, int] = {}
     for heading in re.findall(
         r"^#+ (.+)$", without_code(document.read_text("utf-8")), re.MULTILINE
@@ -33,7 +33,7 @@ def anchors(document: Path) -> set[str]:
 
 
 def links() -> list[tuple[Path, str]]:
-    """Every link to a file of ours, by document."""
+    """Every link to a file of the repository, by document."""
     found = []
     for document in DOCUMENTS:
         text = without_code(document.read_text("utf-8"))

@@ -25,7 +25,7 @@ HIDDEN_OPTIONS = {"--url-file"}
 
 
 def rows(document: str, heading: str) -> list[list[str]]:
-    """The cells of the tables whose first column has this heading."""
+    """The rows of the tables whose first column has this heading."""
     found = []
     is_wanted = False
     for line in (REFERENCE / document).read_text("utf-8").splitlines():
@@ -41,7 +41,7 @@ def rows(document: str, heading: str) -> list[list[str]]:
 
 
 def leaves(group: click.Group, prefix: str = "") -> dict[str, click.Command]:
-    """Every command by its whole name, such as `keys new`."""
+    """Every command by its full name, such as `keys new`."""
     found: dict[str, click.Command] = {}
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
@@ -65,7 +65,7 @@ def test_every_command_is_in_the_reference_and_vice_versa():
     assert sorted(documented) == sorted(known | set(LAUNCHER))
 
 
-def test_every_option_is_in_the_row_of_its_command_and_vice_versa():
+def test_options_match_the_rows_of_their_commands():
     by_name = leaves(commands)
     for cells in rows("cli.md", "Command"):
         command = cells[0].strip("`")
@@ -121,7 +121,7 @@ def test_defaults_of_settings_are_those_of_the_example():
 
 
 def routes() -> set[tuple[str, str]]:
-    """Method and rule of every route of the API, but those that Flask adds."""
+    """Method and rule of every route of the API, except those that Flask adds."""
     app = create_app(Settings(_env_file=None, database_url="postgresql://nobody@127.0.0.1:9/none"))
     found = set()
     for rule in app.url_map.iter_rules():
@@ -163,7 +163,7 @@ def tables() -> dict[str, set[str]]:
     return found
 
 
-def test_every_table_and_column_is_in_the_reference_and_vice_versa():
+def test_tables_and_columns_match_the_reference():
     assert tables() == {
         name: {column.name for column in table.columns} for name, table in metadata.tables.items()
     }

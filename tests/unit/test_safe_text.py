@@ -10,7 +10,7 @@ from etl.model.safe_text import safe_value
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "escaped"),
     [
         ("", ""),
         ("Zoë 李 🙂", "Zoë 李 🙂"),
@@ -22,12 +22,12 @@ from etl.model.safe_text import safe_value
         ("\0" * 50, r"\x00" * 24 + r"\x0…"),
     ],
 )
-def test_unprintable_characters_are_escaped(text: str, shown: str):
-    assert safe_value(text) == shown
+def test_unprintable_characters_are_escaped(text: str, escaped: str):
+    assert safe_value(text) == escaped
 
 
 @given(st.text(max_size=300))
 def test_a_shown_value_prints_and_is_short(text: str):
-    shown = safe_value(text)
-    assert shown.isprintable()
-    assert len(shown) <= 100
+    escaped = safe_value(text)
+    assert escaped.isprintable()
+    assert len(escaped) <= 100

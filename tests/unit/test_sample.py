@@ -23,7 +23,7 @@ def is_image(path: Path) -> bool:
 
 
 def largest_difference(one: Path, other: Path) -> int:
-    """Give the largest difference of any channel of any pixel."""
+    """The largest difference of any channel of any pixel."""
     with Image.open(one) as left, Image.open(other) as right:
         assert left.size == right.size
         assert left.format == right.format
@@ -43,14 +43,14 @@ def test_script_generates_exactly_the_sample_files(generated: Path):
     assert files_below(generated) == files_below(COMMITTED)
 
 
-def test_texts_are_the_same_byte_for_byte(generated: Path):
+def test_text_files_equal_the_generated_ones(generated: Path):
     for path in files_below(generated):
         if not is_image(path):
             assert (generated / path).read_bytes() == (COMMITTED / path).read_bytes(), path
 
 
 def test_generated_images_have_the_same_pixels(generated: Path):
-    # Encoders differ by version in bytes, and for JPEG in a shade; never in what is seen.
+    # Encoder versions produce different bytes, and for JPEG slightly different shades.
     images = [path for path in files_below(generated) if is_image(path)]
     assert images
     for path in images:

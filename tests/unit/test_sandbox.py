@@ -35,7 +35,7 @@ def test_a_process_is_used_again():
 
 
 @pytest.mark.parametrize(
-    ("content", "failure", "said"),
+    ("content", "failure", "reason"),
     [
         (b"crash", Crashed, "SIGSEGV"),
         (b"be killed", Killed, "SIGKILL"),
@@ -46,12 +46,12 @@ def test_a_process_is_used_again():
 )
 @pytest.mark.parametrize("is_used", [False, True])
 def test_work_that_kills_its_process_fails_alone(
-    content: bytes, failure: type[WorkFailed], said: str, *, is_used: bool
+    content: bytes, failure: type[WorkFailed], reason: str, *, is_used: bool
 ):
     with sandbox() as box:
         if is_used:
             box.call(b"before")
-        with pytest.raises(failure, match=said):
+        with pytest.raises(failure, match=reason):
             box.call(content)
         assert box.call(b"after")[0] == b"after"
 
@@ -64,8 +64,8 @@ def test_work_over_its_time_limit_is_killed(content: bytes):
         assert box.call(b"after")[0] == b"after"
 
 
-def test_among_many_at_once_only_the_guilty_fail():
-    wanted = [b"crash" if n % 10 == 3 else b"%d" % n for n in range(60)]
+def test_among_concurrent_calls_only_faulty_work_fails():
+    expected = [b"crash" if n % 10 == 3 else b"%d" % n for n in range(60)]
 
     with sandbox(processes=2) as box, ThreadPoolExecutor(6) as pool:
 
@@ -75,7 +75,7 @@ def test_among_many_at_once_only_the_guilty_fail():
             except Crashed:
                 return b"crash"
 
-        assert list(pool.map(outcome, wanted)) == wanted
+        assert list(pool.map(outcome, expected)) == expected
 
 
 def test_process_that_cannot_start_is_a_configuration_error():

@@ -107,7 +107,7 @@ def await_exit(restarting: RestartingProcess) -> int:
     return code
 
 
-def test_process_that_keeps_ending_is_restarted_after_growing_delays():
+def test_process_that_keeps_ending_is_restarted_with_backoff():
     backoff = Backoff(0.1, 10)
     restarting = RestartingProcess(lambda: ending(7), backoff, 60)
     assert not restarting.restart_if_due()

@@ -243,23 +243,23 @@ def test_addresses_printed_by_env_are_recognized_as_embedded(
 ):
     """`eval "$(./run.sh env)"` is for psql and aws; Bucketline's commands still work there."""
     monkeypatch.chdir(tmp_path)
-    told = {
+    printed = {
         "LOCAL_DIR": "l",
         "S3_ENDPOINT": "http://127.0.0.1:9000",
         "DATABASE_URL": "postgresql://a:b@127.0.0.1/c",
         EMBEDDED_MARK: embedded_mark(Settings(_env_file=None, local_dir=tmp_path / "l")),
     }
-    for name, value in told.items():
+    for name, value in printed.items():
         monkeypatch.setenv(name, value)
     settings = read_settings()
     assert settings.embeds_object_store
     assert settings.embeds_database
 
     monkeypatch.setenv("LOCAL_DIR", "elsewhere")
-    assert read_settings().s3_endpoint == told["S3_ENDPOINT"]
+    assert read_settings().s3_endpoint == printed["S3_ENDPOINT"]
     values = {"local_dir": tmp_path / "l", "s3_endpoint": "http://s:1", "database_url": None}
     only_one = Settings(_env_file=None, **values)
     monkeypatch.setenv("LOCAL_DIR", "l")
     monkeypatch.setenv(EMBEDDED_MARK, embedded_mark(only_one))
-    assert read_settings().s3_endpoint == told["S3_ENDPOINT"]
+    assert read_settings().s3_endpoint == printed["S3_ENDPOINT"]
     assert read_settings().embeds_database

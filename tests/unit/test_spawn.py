@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with modules that end whatever imports them, and the current one."""
+    """The current folder, with modules that end any process that imports them."""
     for name in ("etl.py", "json.py", "click.py"):
         (tmp_path / name).write_text("raise SystemExit(f'{__file__} was imported')\n")
     monkeypatch.chdir(tmp_path)

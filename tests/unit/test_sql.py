@@ -17,7 +17,7 @@ FILES = [
 
 @pytest.mark.parametrize("file", sorted(FILES))
 def test_no_value_is_ever_put_into_a_comment(file: str):
-    """A comment that names a parameter would be filled in, and end at the value's line break."""
+    """A value in a comment could end the comment with a line break."""
     source = files(etl.db.sql).joinpath(f"{file}.sql").read_text("utf-8")
     assert "Parameters: :" not in "".join(statements(file).values())
     assert not any("--" in statement for statement in statements(file).values())
@@ -28,8 +28,6 @@ def test_no_value_is_ever_put_into_a_comment(file: str):
     ("file", "steps"),
     [("manifest", MANIFEST_STEPS), ("merge", MERGE_STEPS), ("first_load", FIRST_LOAD_STEPS)],
 )
-def test_steps_of_a_merge_are_the_statements_of_its_files_in_order(
-    file: str, steps: tuple[Step, ...]
-):
+def test_merge_steps_are_the_statements_of_its_files_in_order(file: str, steps: tuple[Step, ...]):
     names = [name for step in steps for name in step if name is not None]
     assert names == list(statements(file))

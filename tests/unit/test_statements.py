@@ -34,12 +34,12 @@ queries = st.builds(
 
 
 @given(queries, st.sampled_from(sorted(FORMATS)))
-def test_cached_statement_equals_a_new_one(wanted: RowQuery, name: str):
+def test_cached_statement_equals_a_new_one(row_query: RowQuery, name: str):
     kind = FORMATS[name]
-    new = select_rows(wanted, kind.expressions(wanted.columns)).compile(
+    new = select_rows(row_query, kind.expressions(row_query.columns)).compile(
         dialect=PGDialect_psycopg2()  # type: ignore[no-untyped-call]
     )
-    query, values = statement(wanted, kind, has_json_scalar=True)
+    query, values = statement(row_query, kind, has_json_scalar=True)
     assert query == new.string
     assert {each: values[each] for each in new.params} == new.params
 
@@ -72,7 +72,7 @@ def test_different_queries_have_different_statements():
 
 @pytest.mark.parametrize("name", ["json", "ndjson"])
 def test_older_server_gets_no_unsupported_functions(name: str):
-    wanted = RowQuery(Filters(), date(2026, 6, 15))
-    query, _ = statement(wanted, FORMATS[name], has_json_scalar=False)
+    row_query = RowQuery(Filters(), date(2026, 6, 15))
+    query, _ = statement(row_query, FORMATS[name], has_json_scalar=False)
     assert "json_scalar" not in query
     assert query.count("to_json(") == 4

@@ -1,4 +1,4 @@
-"""Requests within the limit: retried while a fault may pass, and never more than allowed."""
+"""Requests within the limit: transient faults are retried, and concurrency is bounded."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def failing(*errors: Exception) -> Callable[[], str]:
-    """A request that fails so, in this order, and then has an answer."""
+    """A request that fails with these errors in order and then succeeds."""
     coming = iter(errors)
 
     def request() -> str:
@@ -47,7 +47,7 @@ def test_refused_requests_are_repeated_and_halve_the_limit(words: str):
     assert requests.current == 8
 
 
-def test_a_fault_in_passing_is_repeated_at_the_same_limit():
+def test_transient_fault_is_retried_at_the_same_limit():
     requests = Throttle(64)
     errors = [GenericError(BROKEN), GenericError(SLOW_DOWN.replace("503", "500"))]
     assert requests.call_with_retries(failing(*errors)) == "answer"

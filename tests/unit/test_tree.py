@@ -18,7 +18,7 @@ def test_the_root_of_etl_has_at_most_three_modules():
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_every_package_says_what_it_is_for(package: Path):
+def test_every_package_has_a_docstring(package: Path):
     assert ast.get_docstring(ast.parse((package / "__init__.py").read_text("utf-8")))
 
 

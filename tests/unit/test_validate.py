@@ -23,7 +23,7 @@ EARLIEST_MS, AFTER_TODAY_MS = -2_208_988_800_000, 1_772_409_600_000
 
 
 class User(BaseModel):
-    """The rules of a row once more, as a model: the measure of the masks."""
+    """The rules of a row as a model, with which the column-wise checks are compared."""
 
     user_id: str = Field(min_length=1)
     first_name: str = Field(min_length=1)
@@ -40,7 +40,7 @@ class User(BaseModel):
 
 
 def plainly(text: str) -> int:
-    """The milliseconds of a text, by the standard library alone."""
+    """The milliseconds of a text, computed with the standard library only."""
     if number := re.fullmatch(r"([+-]?[0-9]+)(\.0+)?", text):
         return int(number[1])
     clock = r"(\d\d:\d\d(?::\d\d)?)(?:(?<=:\d\d:\d\d)\.(\d{1,3})0*)?"

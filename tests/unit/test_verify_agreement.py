@@ -1,6 +1,6 @@
-"""Both readers make the same of the same bytes, whatever these are.
+"""Both readers get the same result from any bytes.
 
-They share no code, so a rule that one of them has wrong shows here.
+They share no code, so an error in one of them appears as a difference here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ from etl.model import keys
 from etl.sync import batch
 from etl.verify import names
 from tests.csv_corpus import BIRTHS, CESU, CORPUS, HEADER, MARK
-from tests.reader_outcomes import Outcome, by_huge_runs, by_runs, by_verify, source_of
+from tests.reader_outcomes import (
+    Outcome,
+    huge_run_outcome,
+    run_outcomes,
+    source_of,
+    verify_outcomes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,14 +30,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module", autouse=True)
 def _huge_from_the_first_byte() -> Iterator[None]:
-    """Let every object be read in pieces that is asked to be."""
+    """Treat objects of any size as huge."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batch, "MAX_BYTES", -1)
         yield
 
 
 def assert_agreed(key: str, content: bytes, found: Outcome) -> None:
-    expected = by_verify(key, content)
+    expected = verify_outcomes(key, content)
     assert found.problems == expected.problems
     assert found == expected
 
@@ -39,7 +45,7 @@ def assert_agreed(key: str, content: bytes, found: Outcome) -> None:
 @pytest.mark.parametrize("name", CORPUS)
 @pytest.mark.parametrize("key", ["7.csv", ".csv"])
 def test_readers_agree_on_awkward_files(name: str, key: str):
-    assert_agreed(key, CORPUS[name], by_runs([(key, CORPUS[name])])[key])
+    assert_agreed(key, CORPUS[name], run_outcomes([(key, CORPUS[name])])[key])
 
 
 @pytest.mark.parametrize("name", CORPUS)
@@ -47,18 +53,18 @@ def test_readers_agree_on_awkward_files(name: str, key: str):
 def test_readers_agree_on_awkward_files_in_pieces(name: str, pieces: int):
     content = CORPUS[name]
     cuts = range(0, len(content), len(content) // pieces + 1)
-    assert_agreed("7.csv", content, by_huge_runs("7.csv", content, cuts))
+    assert_agreed("7.csv", content, huge_run_outcome("7.csv", content, cuts))
 
 
 def test_readers_agree_on_all_awkward_files_at_once():
     files = [(f"{number}.csv", content) for number, content in enumerate(CORPUS.values())]
-    found = by_runs(files)
+    found = run_outcomes(files)
     for key, content in files:
         assert_agreed(key, content, found[key])
 
 
 def seldom(usual: object, *others: object) -> st.SearchStrategy[Any]:
-    """One value mostly, and each of the others now and then."""
+    """Mostly one value, and sometimes one of the others."""
     return st.sampled_from([usual] * (8 * len(others)) + list(others))
 
 
@@ -98,7 +104,7 @@ cells = st.sampled_from(
 
 @st.composite
 def lines(draw: st.DrawFn, header: str) -> str:
-    """A row that is good or nearly so, the header again, or nearly anything."""
+    """A valid or nearly valid row, a repeated header, or almost any text."""
     delimiter = max(",;\t|", key=header.partition('"')[0].count)
     if draw(seldom("row", "other")) == "other":
         return draw(st.sampled_from([header, header.upper(), f"{header},", f" {header} "]))
@@ -114,7 +120,7 @@ def lines(draw: st.DrawFn, header: str) -> str:
 
 @st.composite
 def raw_lines(draw: st.DrawFn, text: str) -> bytes:
-    """A line in an encoding of its own, now and then with an odd byte, a mark, another end."""
+    """A line in its own encoding, sometimes with an odd byte, a mark or another line ending."""
     encoding = draw(seldom("utf-8", "cp1252", "cp1252"))
     odd = draw(seldom(b"", b"\x81", CESU, b"\xe9", b"\xc3", MARK, b"\n"))
     place = draw(st.integers(0, len(text))) if odd else 0
@@ -125,7 +131,7 @@ def raw_lines(draw: st.DrawFn, text: str) -> bytes:
 
 @st.composite
 def files(draw: st.DrawFn) -> bytes:
-    """A file whose lines are of every kind, or a text in one encoding."""
+    """A file with mixed lines, or a text in one encoding."""
     header = draw(headers)
     texts = [header, *draw(st.lists(lines(header), max_size=8))]
     whole = draw(seldom(None, "utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "cp1252"))
@@ -136,19 +142,19 @@ def files(draw: st.DrawFn) -> bytes:
 
 @given(files())
 def test_parser_and_verifier_agree_on_any_file(content: bytes):
-    assert_agreed("7.csv", content, by_runs([("7.csv", content)])["7.csv"])
+    assert_agreed("7.csv", content, run_outcomes([("7.csv", content)])["7.csv"])
 
 
 @given(files(), st.lists(st.integers(1, 400), max_size=12))
 def test_readers_agree_however_a_file_is_cut(content: bytes, cuts: list[int]):
     inside = [cut for cut in cuts if cut < len(content)]
-    assert_agreed("7.csv", content, by_huge_runs("7.csv", content, inside))
+    assert_agreed("7.csv", content, huge_run_outcome("7.csv", content, inside))
 
 
 @given(st.lists(files(), min_size=2, max_size=4))
 def test_readers_agree_on_files_read_together(contents: list[bytes]):
     named = [(f"{number}.csv", content) for number, content in enumerate(contents)]
-    found = by_runs(named)
+    found = run_outcomes(named)
     for key, content in named:
         assert_agreed(key, content, found[key])
 
@@ -158,13 +164,13 @@ def test_readers_agree_on_damaged_files(content: bytes, data: st.DataObject):
     start = data.draw(st.integers(0, len(content)))
     end = data.draw(st.integers(start, min(len(content), start + 3)))
     damaged = content[:start] + data.draw(st.binary(max_size=3)) + content[end:]
-    assert_agreed("7.csv", damaged, by_runs([("7.csv", damaged)])["7.csv"])
+    assert_agreed("7.csv", damaged, run_outcomes([("7.csv", damaged)])["7.csv"])
 
 
 @given(st.binary(max_size=120))
 def test_readers_agree_on_any_bytes_under_a_header(body: bytes):
     content = HEADER + b"\n" + body
-    assert_agreed("7.csv", content, by_runs([("7.csv", content)])["7.csv"])
+    assert_agreed("7.csv", content, run_outcomes([("7.csv", content)])["7.csv"])
 
 
 folders = st.sampled_from(

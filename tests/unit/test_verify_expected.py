@@ -1,4 +1,4 @@
-"""The verifier's expectation of a bucket."""
+"""The result that the verifier expects of a bucket."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_newest_image_belongs_to_all_equivalent_ids():
     assert [user.img_path for user in found.users.values()] == [f"b/{DECOMPOSED}.png"] * 2
 
 
-def test_other_likenesses_join_nothing():
+def test_similar_names_are_not_joined():
     rows = ["A,B,0,\ufb01", "A,B,0,a", "A,B,0,\u212a"]
     images = [listed("fi.png"), listed("A.png"), listed("K.png")]
     found = expect([person("a.csv", *rows)], images, "b", TODAY)
@@ -164,7 +164,7 @@ def test_an_object_the_store_refuses_is_a_problem_too():
         ".bucketline/7.csv",
     ],
 )
-def test_litter_is_ignored(key: str):
+def test_system_files_are_ignored(key: str):
     assert names.is_ignored(listed(key))
     assert expect([person(key, "A,B,0,7")], [listed(key)], "b", TODAY) == Expected()
 

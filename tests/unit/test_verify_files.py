@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from etl.verify.reader import Reading
-from tests.verify_reader import HEADER, WITH_ID, faults, reading, refused
+from tests.verify_reader import HEADER, WITH_ID, faults, reading, rejected
 
 
 def test_rows_lacking_only_trailing_unknown_cells_are_loaded():
@@ -21,7 +21,7 @@ def test_rows_lacking_only_trailing_unknown_cells_are_loaded():
 
 def test_a_row_needs_every_cell_up_to_the_last_known_column():
     header = "nick,first_name,last_name,city,birthts"
-    assert refused("n,A,B,Ulm", header) == [(2, "short-row")]
+    assert rejected("n,A,B,Ulm", header) == [(2, "short-row")]
     assert reading(f"{header}\nn,A,B,Ulm,0").faults == set()
 
 
@@ -29,7 +29,7 @@ def test_a_record_over_two_lines_may_lack_trailing_cells():
     found = reading(f'{HEADER},nick,city\n"A\nB",C,0')
     assert [row.first_name for row in found.rows] == ["A\nB"]
     assert found.faults == {"missing-trailing-cells"}
-    assert (2, "unclosed-quote") in refused('"A\nB",C', f"{HEADER},nick,city")
+    assert (2, "unclosed-quote") in rejected('"A\nB",C', f"{HEADER},nick,city")
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_file_with_only_headers_has_no_rows():
 
 
 def test_another_header_is_a_row():
-    assert refused("last_name,first_name,birthts") == [(2, "not-an-integer")]
+    assert rejected("last_name,first_name,birthts") == [(2, "not-an-integer")]
 
 
 def test_different_rows_without_a_user_id_cost_the_file():
@@ -85,7 +85,7 @@ def test_rows_without_id_is_the_only_problem_of_its_file():
         (["612302400", "315532800.0"], True),
         (["86400"], True),
         (["86399", "0"], False),  # the same day, whatever the unit
-        (["5097599999"], False),  # as seconds, a day yet to come
+        (["5097599999"], False),  # as seconds, a date in the future
         (["1709251199"], True),  # 2024-02-29, the last day allowed
         (["1709251200"], False),
         (["612302400", "612302400000"], False),
@@ -110,6 +110,6 @@ def test_a_thousand_faults_are_listed_and_the_rest_is_warned_of():
     assert found.rejected[-1] == (501, "missing-cell")
     assert (len(found.rejected), found.rows_rejected, found.faults) == (1_000, 500, set())
     found = reading(f"{WITH_ID}\n1\n" + "1,A,,x\n" * 700)
-    assert found.rejected[-1] == (502, "not-an-integer")  # birthts goes before last_name
+    assert found.rejected[-1] == (502, "not-an-integer")  # birthts precedes last_name
     assert (len(found.rejected), found.rows_rejected) == (1_000, 701)
     assert found.faults == {"more-problems"}

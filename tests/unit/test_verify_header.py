@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from etl.verify.reader import Row
-from tests.verify_reader import HEADER, WITH_ID, faults, reading, refused
+from tests.verify_reader import HEADER, WITH_ID, faults, reading, rejected
 
 # Objects
 
@@ -106,7 +106,7 @@ def test_the_first_delimiter_that_yields_the_columns_is_taken():
         ('first_name,last_name,birthts,"x', "unclosed-quote"),
     ],
 )
-def test_missing_columns_are_reported_for_the_likeliest_delimiter(header: str, code: str):
+def test_missing_columns_are_reported_for_likeliest_delimiter(header: str, code: str):
     assert faults(f"{header}\nA,B,0") == {code}
 
 
@@ -128,8 +128,8 @@ def test_broken_quote_in_first_thousand_columns_takes_precedence():
 
 
 def test_a_row_of_many_thousand_cells_is_only_long():
-    assert refused(f"A,B,0,{','.join('x' * 60_000)}") == [(2, "long-row")]
-    assert refused(f"A,B,0{',' * 60_000}") == []
+    assert rejected(f"A,B,0,{','.join('x' * 60_000)}") == [(2, "long-row")]
+    assert rejected(f"A,B,0{',' * 60_000}") == []
 
 
 def test_unknown_columns_become_extra():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 VERIFY = ROOT / "etl" / "verify"
-# Values, errors and settings, and where the tables are; nothing that reads, checks or merges.
+# Values, errors, settings and table definitions; nothing that reads, checks or merges.
 _SHARED = (
     *("db.engine", "db.tables", "model.errors", "model.values", "runtime.program"),
     "settings",
@@ -27,7 +27,7 @@ EDGES = {"__init__", "check", "compare", "tables", "images", "store"}
 
 
 def imports(file: Path) -> Iterator[str]:
-    """Every module of ours that a file names, wherever in it the import stands."""
+    """Every module of the project that a file imports, anywhere in it."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if is_ours(alias.name))

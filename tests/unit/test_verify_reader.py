@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etl.verify.reader import Reading, read
-from tests.verify_reader import HEADER, TODAY, WITH_ID, names, reading, refused
+from tests.verify_reader import HEADER, TODAY, WITH_ID, names, reading, rejected
 
 cells = st.text(
     st.characters(codec="utf-8", exclude_characters="\0\ufeff"), min_size=1, max_size=20
@@ -84,15 +84,15 @@ def test_a_record_may_span_a_thousand_lines_but_no_more():
     assert longer.rows[-1].first_name == "C"
 
 
-def test_multiline_record_is_limited_to_a_mebicharacter_in_verify():
+def test_verify_limits_multiline_records_to_a_mebicharacter():
     row = '"\n{}",B,0'
     most = "x" * (1_048_576 - len(row.format("")))
-    assert refused(row.format(most)) == [(2, "cell-too-long")]
-    assert (2, "unclosed-quote") in refused(row.format(most + "x"))
+    assert rejected(row.format(most)) == [(2, "cell-too-long")]
+    assert (2, "unclosed-quote") in rejected(row.format(most + "x"))
 
 
 def test_a_record_of_one_line_may_be_as_long_as_it_is():
-    assert refused(f'"{"x" * 1_048_577}",B,0') == [(2, "cell-too-long")]
+    assert rejected(f'"{"x" * 1_048_577}",B,0') == [(2, "cell-too-long")]
 
 
 # Rows
@@ -124,36 +124,36 @@ def test_a_record_of_one_line_may_be_as_long_as_it_is():
     ],
 )
 def test_a_row_earns_every_code_that_applies(row: str, codes: list[str]):
-    assert refused(row) == [(2, code) for code in codes]
+    assert rejected(row) == [(2, code) for code in codes]
 
 
 def test_a_blank_user_id_cell_is_missing():
-    assert refused(" ,A,B,0", WITH_ID) == [(2, "missing-cell")]
+    assert rejected(" ,A,B,0", WITH_ID) == [(2, "missing-cell")]
 
 
 def test_a_user_id_is_measured_in_bytes():
-    assert refused(f"{'é' * 512},A,B,0", WITH_ID) == []
-    assert refused(f"{'é' * 512}x,A,B,0", WITH_ID) == [(2, "cell-too-long")]
+    assert rejected(f"{'é' * 512},A,B,0", WITH_ID) == []
+    assert rejected(f"{'é' * 512}x,A,B,0", WITH_ID) == [(2, "cell-too-long")]
 
 
 # Laws
 
 
 @given(st.lists(st.tuples(cells, cells), min_size=1, max_size=8), st.sampled_from(",;\t|"))
-def test_csv_writer_output_round_trips(people: list[tuple[str, str]], delimiter: str):
+def test_csv_writer_output_round_trips(users: list[tuple[str, str]], delimiter: str):
     written = io.StringIO(newline="")
     writer = csv.writer(written, delimiter=delimiter, quoting=csv.QUOTE_ALL)
     writer.writerow(WITH_ID.split(","))
-    writer.writerows((number, *person, "0") for number, person in enumerate(people))
+    writer.writerows((number, *name, "0") for number, name in enumerate(users))
     found = reading(written.getvalue())
     assert found.rejected == []
     assert [(row.first_name, row.last_name) for row in found.rows] == [
-        (first.strip(), last.strip()) for first, last in people
+        (first.strip(), last.strip()) for first, last in users
     ]
 
 
 @given(st.text(st.sampled_from('ab,;" \t\r\n\0é0'), max_size=60))
-def test_a_line_is_a_row_or_refused_but_never_both(body: str):
+def test_each_line_is_a_row_or_rejected_but_never_both(body: str):
     found = reading(f"{WITH_ID}\n{body}")
     good = [row.line for row in found.rows]
     assert good == sorted(set(good))

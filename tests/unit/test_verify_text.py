@@ -23,7 +23,7 @@ def reading(content: bytes) -> Reading:
     return read(content, "1000", TODAY)
 
 
-def people(content: bytes) -> list[tuple[str, str]]:
+def names(content: bytes) -> list[tuple[str, str]]:
     return [(row.user_id, row.first_name) for row in reading(content).rows]
 
 
@@ -38,7 +38,7 @@ def test_every_encoding_yields_the_same_name(encoding: str):
 
 def test_a_big_endian_mark_is_understood():
     content = b"\xfe\xff" + f"{HEADER}\n1,A,B,0".encode("utf-16-be")
-    assert people(content) == [("1", "A")]
+    assert names(content) == [("1", "A")]
 
 
 def test_utf16_with_a_mark_must_be_whole():
@@ -55,7 +55,7 @@ def test_each_line_is_utf8_or_else_cp1252():
     lines = ["m1,Zoë,Müller,0", "m2,José,Núñez,0"]
     utf8 = "".join(f"{line}\n" for line in lines).encode()
     content = RAW_HEADER + utf8 + "m3,René,Lee,0\n".encode("cp1252")
-    assert people(content) == [("m1", "Zoë"), ("m2", "José"), ("m3", "René")]
+    assert names(content) == [("m1", "Zoë"), ("m2", "José"), ("m3", "René")]
     assert reading(content).faults == {"guessed-encoding"}
     assert reading(RAW_HEADER + utf8).faults == set()
 
@@ -76,23 +76,23 @@ def test_a_refused_file_has_no_warning_of_a_guess():
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
 def test_a_mark_at_the_start_of_any_line_is_dropped(line_end: bytes):
     lines = [MARK + HEADER.encode(), b"b1,Zoe,Lee,0", MARK * 2 + b"b2,Ann,Lee,0", MARK, MARK]
-    assert people(line_end.join(lines)) == [("b1", "Zoe"), ("b2", "Ann")]
+    assert names(line_end.join(lines)) == [("b1", "Zoe"), ("b2", "Ann")]
     assert reading(line_end.join(lines)).faults == set()
 
 
 def test_a_mark_is_dropped_before_its_line_is_decoded():
     content = RAW_HEADER + MARK + "b2,René,Lee,0".encode("cp1252")
-    assert people(content) == [("b2", "René")]
+    assert names(content) == [("b2", "René")]
 
 
 def test_a_mark_at_the_start_of_a_line_in_quotes_is_dropped():
     content = RAW_HEADER + b'1,"A\n' + MARK + b'B",C,0\n' + MARK + b'"2",D,E,0'
-    assert people(content) == [("1", "A\nB"), ("2", "D")]
+    assert names(content) == [("1", "A\nB"), ("2", "D")]
 
 
 def test_utf16_marks_are_dropped_only_at_line_starts():
     text = f"{HEADER}\n\ufeff\ufeff1,A\ufeff,B,0"
-    assert people(text.encode("utf-16")) == [("1", "A\ufeff")]
+    assert names(text.encode("utf-16")) == [("1", "A\ufeff")]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
@@ -103,7 +103,7 @@ def test_line_with_only_a_byte_order_mark_is_a_line(encoding: str):
 
 
 def test_a_mark_within_a_line_is_a_character():
-    assert people(RAW_HEADER + b"1," + MARK + b"A,B,0") == [("1", "\ufeffA")]
+    assert names(RAW_HEADER + b"1," + MARK + b"A,B,0") == [("1", "\ufeffA")]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_nothing_but_space_and_marks_is_an_empty_file(content: bytes):
 @pytest.mark.parametrize("odd", [SURROGATES, BEYOND_CP1252, b"\xe9" + SURROGATES, b"\x9d\xe9"])
 def test_undecodable_line_rejects_only_its_row_in_verify(odd: bytes):
     content = RAW_HEADER + b"1,A,B,0\n2,C" + odd + b",D,0\n" + "3,é,F,0\n".encode("cp1252")
-    assert people(content) == [("1", "A"), ("3", "é")]
+    assert names(content) == [("1", "A"), ("3", "é")]
     assert reading(content).rejected == [(3, "undecodable")]
     assert reading(content).faults == {"guessed-encoding"}
 
@@ -171,12 +171,12 @@ def test_any_bytes_are_text_or_refused(content: bytes):
 
 @given(st.lists(st.tuples(st.sampled_from("Aé\x80š😀"), st.booleans()), max_size=8))
 def test_each_line_is_decoded_independently(lines: list[tuple[str, bool]]):
-    wanted = []
+    expected = []
     content = RAW_HEADER
     for number, (letter, is_cp1252) in enumerate(lines):
         line = f"{number},{letter},B,0\n"
         legacy = line.encode("cp1252", "ignore")
         content += legacy if is_cp1252 else line.encode()
-        kept = legacy.decode("cp1252").split(",")[1] if is_cp1252 else letter
-        wanted.append((str(number), kept))
-    assert people(content) == [(number, letter) for number, letter in wanted if letter.strip()]
+        read_name = legacy.decode("cp1252").split(",")[1] if is_cp1252 else letter
+        expected.append((str(number), read_name))
+    assert names(content) == [(number, letter) for number, letter in expected if letter.strip()]

@@ -22,8 +22,8 @@ def test_version_is_defined_only_in_the_package():
     assert re.fullmatch(r"\d+\.\d+\.\d+", __version__)
     assert "version" not in PROJECT["project"]
     assert PROJECT["tool"]["hatch"]["version"] == {"path": "etl/__init__.py"}
-    shown = CliRunner().invoke(commands, ["--version"])
-    assert (shown.exit_code, shown.stdout) == (0, f"bucketline {__version__}\n")
+    result = CliRunner().invoke(commands, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"bucketline {__version__}\n")
 
 
 def test_containers_run_the_image_of_this_version():

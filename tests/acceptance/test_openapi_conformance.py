@@ -28,8 +28,8 @@ ROOT = Path(__file__).parents[2]
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 KEY = new_key()
 
-# A schema cannot say that max_age must not be below min_age, nor which keys an object may have,
-# nor all that makes an event: there 422 and 400 are right, beside what is for every route.
+# A schema cannot express that max_age must not be below min_age, which object keys are valid,
+# nor everything that makes a valid event. There, 422 and 400 are valid responses too.
 CONFIGURATION = """
 request-timeout = 60
 [[operations]]
@@ -53,7 +53,7 @@ values = [64, 256]
 
 @contextmanager
 def running(settings: Settings, folder: Path, *command: str) -> Iterator[Path]:
-    """A command of ours on the test's database and buckets; yields its log."""
+    """Run a command on the test's database and buckets; yield its log."""
     log = folder / f"{command[0]}.log"
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -84,7 +84,7 @@ def environment(settings: Settings, folder: Path) -> dict[str, str]:
         "DATABASE_URL": settings.database_url.get_secret_value(),
         "LOCAL_DIR": str(folder / "local"),
         "LOG_FORMAT": "json",
-        "WEBHOOK_TOKEN": KEY,  # the same, as one header goes to every route
+        "WEBHOOK_TOKEN": KEY,  # the same token, because one header is sent to every route
         "API_KEYS": str(entry_for("schemathesis", Role.ADMIN, KEY)),
     }
 
@@ -93,7 +93,7 @@ def environment(settings: Settings, folder: Path) -> dict[str, str]:
 def api(
     settings: Settings, bucket: TestBucket, manager: DataManager, tmp_path: Path
 ) -> Iterator[str]:
-    """The URL of a served API with two users, a picture and a problem, and a scheduler by it."""
+    """The URL of an API with two users, an image and a problem, and a running scheduler."""
     bucket.user("1000.csv")
     bucket.put("1000.png", plain())
     bucket.put("1001.csv", "first_name,last_name,birthts\nAnn,Lee,0\nBo,Li,soon\n")
@@ -112,7 +112,7 @@ def api(
 
 
 def ask_everything(url: str, bucket: TestBucket, folder: Path, *options: str) -> int:
-    """Let schemathesis loose on the API; how many cases it made."""
+    """Run schemathesis on the API; return the number of its test cases."""
     configuration = folder / "schemathesis.toml"
     configuration.write_text(CONFIGURATION.format(bucket=bucket.name))
     done = subprocess.run(
@@ -123,7 +123,7 @@ def ask_everything(url: str, bucket: TestBucket, folder: Path, *options: str) ->
             f"{url}/openapi.json",
             f"--header=Authorization: Bearer {KEY}",
             "--checks=all",
-            # After twenty wrong keys it meets 429, as it should; test_door.py tries every route.
+            # Invalid keys are rate-limited (429); test_access_rules.py covers every route.
             "--exclude-checks=ignored_auth",
             "--suppress-health-check=all",
             "--generation-database=none",

@@ -93,7 +93,7 @@ def test_blank_surplus_cells_of_a_long_record_are_dropped_first():
 def test_a_record_spans_a_thousand_lines_at_most(more: int, broken: list[int]):
     extract = read(HEADER + '"' + "\n" * (999 + more) + 'a",b,1\nc,d,1\n')
     if broken:
-        # The last of its lines begins with text, so its quote there is a character: a",b,1
+        # The last line starts with text, so its quote is an ordinary character: a",b,1
         assert rows(extract) == [[1002, 'a"', "b"], [1003, "c", "d"]]
     else:
         assert rows(extract) == [[2, "a", "b"], [1002, "c", "d"]]
@@ -110,11 +110,11 @@ def test_multiline_record_is_limited_to_a_mebicharacter(more: int, code: str):
 
 
 class CountedLines(list[str]):
-    """Lines that count how often one of them is read."""
+    """Lines that count how often they are read."""
 
     looks = 0
 
-    def __getitem__(self, place: int) -> str:  # noqa: D105 - the class says it
+    def __getitem__(self, place: int) -> str:  # noqa: D105 - documented by the class
         self.looks += 1
         return super().__getitem__(place)
 

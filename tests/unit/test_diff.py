@@ -61,13 +61,13 @@ def as_row(source: SourceObject) -> ListingEntry:
 
 
 def cut_into_pages(objects: list[SourceObject], data: st.DataObject) -> list[list[ListingEntry]]:
-    """The objects cut anywhere, also where nothing is between two cuts."""
+    """The objects split anywhere, including empty pages."""
     cuts = data.draw(st.lists(st.integers(0, len(objects)), max_size=6).map(sorted))
     rows = [as_row(source) for source in objects]
     return [rows[start:end] for start, end in pairwise([0, *cuts, len(rows)])]
 
 
-# The same objects on both sides but for a few, as in a run that finds little to do.
+# The same objects on both sides except a few, as in a run that finds few changes.
 NEARLY_ALIKE = st.builds(
     lambda both, *few: tuple(
         by_bytes(list({source.key: source for source in [*both, *own]}.values())) for own in few
@@ -125,7 +125,7 @@ def test_a_listing_out_of_byte_order_is_refused_by_name(keys: tuple[str, str]):
         list(changes([an_object(key) for key in keys], []))
 
 
-def test_nothing_is_read_further_than_it_must_be():
+def test_streams_are_pulled_one_page_at_a_time():
     """Memory does not grow with the bucket: the streams are pulled one page at a time."""
     pulled = []
 

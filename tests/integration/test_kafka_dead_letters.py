@@ -14,7 +14,7 @@ from tests.brokers import TOPIC, Brokers, Start, notification
 from tests.conftest import wait_until
 
 TOO_LARGE = b'{"Records": [], "filler": "' + b"x" * (5 * 1024 * 1024) + b'"}'
-# Three texts that are each allowed, and together more than PostgreSQL's index takes.
+# Three valid texts that together exceed an entry of PostgreSQL's index.
 UNSTORABLE = json.dumps(
     {
         "Records": [
@@ -86,7 +86,7 @@ def test_without_a_topic_dead_letters_go_to_the_table_once(
     assert len({(row.partition, row.offset) for row in found}) == len(POISON)
     assert len(brokers.below_committed(TOPIC, settings.kafka_group)) == len(POISON) + 2
 
-    # Another group reads all of it again, and leaves one letter for each.
+    # Another group reads all messages again; each still has one dead letter.
     again = consuming(settings.model_copy(update={"kafka_group": "another"}))
     brokers.send(TOPIC, [notification("3.csv")])
     wait_until(lambda: len(stored(engine)) == 3)
@@ -134,7 +134,7 @@ def test_oversized_dead_letter_is_truncated(
 def test_offset_is_committed_after_the_dead_letter_is_sent(
     brokers: Brokers, consuming: Start, settings: Settings, engine: Engine
 ):
-    """A letter larger than may be sent stands for a topic that refuses."""
+    """A dead letter over the size limit simulates a topic that rejects messages."""
     settings = brokers.settings(
         settings,
         kafka_dead_letter_topic="dead-letters",
@@ -145,7 +145,7 @@ def test_offset_is_committed_after_the_dead_letter_is_sent(
     consumer = consuming(settings)
     wait_until(lambda: "storing events failed" in consumer.log())
     assert stored(engine) == ["1.csv"]
-    # The event may have come in a batch of its own, and is then committed rightly.
+    # The event may have been in a separate batch, which is then committed.
     assert nonsense not in brokers.below_committed(TOPIC, settings.kafka_group)
     assert consumer.process.poll() is None
 

@@ -1,4 +1,4 @@
-"""The path by which a route is chosen, for what a server passes on of a request."""
+"""The path that selects a route, from the WSGI environment of a request."""
 
 from __future__ import annotations
 

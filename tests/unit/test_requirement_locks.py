@@ -49,7 +49,7 @@ HERE: Environment = {name: str(value) for name, value in default_environment().i
 
 
 def environment(platform: str, python: str) -> Environment:
-    """Every marker variable of CPython there."""
+    """Every environment marker variable for CPython on this platform."""
     sys_platform, system, machine = PLATFORMS[platform]
     return {
         "implementation_name": "cpython",
@@ -71,7 +71,7 @@ def applies(marker: Marker | None, where: Environment, extra: str = "") -> bool:
 
 
 def locked(files: Iterable[str], where: Environment) -> dict[str, Version]:
-    """The packages that pip installs there, by their canonical names."""
+    """The packages that pip installs on this platform, by canonical name."""
     found: dict[str, Version] = {}
     for file in files:
         for line in re.findall(r"^([a-z0-9].*?) \\$", (ROOT / file).read_text(), re.MULTILINE):
@@ -88,7 +88,7 @@ def declared(name: str) -> list[Requirement]:
 
 
 def requirements_of(need: Requirement, where: Environment) -> list[Requirement]:
-    """What a package with these extras needs there, by its installed metadata."""
+    """The requirements of a package with these extras on this platform, from its metadata."""
     extras = ("", *need.extras)
     return [
         one
@@ -98,7 +98,7 @@ def requirements_of(need: Requirement, where: Environment) -> list[Requirement]:
 
 
 def faults(lock: Lock, needs: Iterable[str], where: Environment) -> set[str]:
-    """Each requirement, direct or not, that the lock does not satisfy."""
+    """Each direct or transitive requirement that the lock does not satisfy."""
     waiting = [one for one in map(Requirement, needs) if applies(one.marker, where)]
     seen: set[tuple[str, frozenset[str]]] = set()
     found: set[str] = set()

@@ -1,4 +1,4 @@
-"""Laws of parsing: the fast path equals the full parser, which equals a plain one."""
+"""Properties of parsing: the fast path, the full parser and a simple parser agree."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def plain_files(draw: st.DrawFn) -> list[SourceFile]:
 
 
 @given(plain_files())
-def test_fast_and_careful_reading_of_plain_files_are_the_same(files: list[SourceFile]):
+def test_fast_path_and_full_parser_agree_on_plain_files(files: list[SourceFile]):
     assert all(as_plain(file.content) for file in files)
     assert_same(parse(files), parse_fully(files))
 
@@ -131,7 +131,7 @@ def trimmed(cells: list[str], width: int) -> list[str]:
 
 
 def plainly(lines: list[str], delimiter: str, widths: range) -> list[tuple[int, list[str] | None]]:
-    """The rules of records as they are written down, with no thought for speed."""
+    """A simple parser that follows the documented rules, without regard to speed."""
     found: list[tuple[int, list[str] | None]] = []
     start = 0
     while start < len(lines):
@@ -150,7 +150,7 @@ def plainly(lines: list[str], delimiter: str, widths: range) -> list[tuple[int, 
 def one_record(  # noqa: C901 - the states of a cell, side by side
     text: str, delimiter: str
 ) -> tuple[list[str] | None, int]:
-    """The record a text begins with and its length; no cells when its quotes are broken."""
+    """The first record of a text and its length; no cells if its quotes are invalid."""
     cells, cell, state, at = [], "", "start", 0
     while True:
         character = text[at] if at < len(text) else ""

@@ -1,4 +1,4 @@
-"""A law of huge files: split anywhere, they parse like the whole."""
+"""Huge files parse the same wherever they are split."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def source_file(content: bytes, key: str = "a/1000.csv") -> SourceFile:
 
 
 def cut(content: bytes, sizes: list[int]) -> list[bytes]:
-    """The content in pieces of these sizes, again and again."""
+    """The content in pieces of these sizes, repeated in turn."""
     pieces, start = [], 0
     while start < len(content):
         size = sizes[len(pieces) % len(sizes)]

@@ -36,7 +36,7 @@ PROBLEM = {
 }
 
 
-def said(what: Any, *arguments: Any) -> list[str]:  # noqa: ANN401 - any function of render
+def rendered(what: Any, *arguments: Any) -> list[str]:  # noqa: ANN401 - any function of render
     text = io.StringIO()
     print_lines(Console(file=text, width=80, highlight=False), what(*arguments))
     return [line.rstrip() for line in text.getvalue().splitlines()]
@@ -47,7 +47,7 @@ def test_times_of_any_zone_are_shown_in_utc():
 
 
 def test_status_adds_up_in_words_and_points_to_the_problems():
-    users, objects, images, problems, output, *_ = said(render.status, FACTS)
+    users, objects, images, problems, output, *_ = rendered(render.status, FACTS)
     assert users == "users    60 live, 46 with an image; 0 retired, 1 shadowed row"
     assert objects == "objects  108 known = 59 csv + 48 image + 1 other; 3 quarantined"
     assert images == "images   46 ready, 1 corrupt, 0 too large, 0 unsupported, 1 waiting"
@@ -56,11 +56,11 @@ def test_status_adds_up_in_words_and_points_to_the_problems():
 
 
 def test_status_without_problems_points_nowhere():
-    assert said(render.status, FACTS | {"problems": {}})[3] == "problems none"
+    assert rendered(render.status, FACTS | {"problems": {}})[3] == "problems none"
 
 
 def test_problem_shows_place_code_value_and_hint():
-    assert said(render.problems, [PROBLEM]) == [
+    assert rendered(render.problems, [PROBLEM]) == [
         "1054.csv, line 2, column birthts: error not-an-integer: 31.12.1999",
         "  Write milliseconds.",
     ]
@@ -68,24 +68,24 @@ def test_problem_shows_place_code_value_and_hint():
 
 def test_a_problem_of_a_whole_object_has_no_line():
     whole = PROBLEM | {"line": None, "column": None, "value": None, "code": "empty-file"}
-    assert said(render.problems, [whole])[0] == "1054.csv: error empty-file"
+    assert rendered(render.problems, [whole])[0] == "1054.csv: error empty-file"
 
 
 def test_a_key_cannot_forge_a_line_or_move_the_cursor():
-    lines = said(render.problems, [PROBLEM | {"key": "a\n\x1b[2Jb.csv"}])
+    lines = rendered(render.problems, [PROBLEM | {"key": "a\n\x1b[2Jb.csv"}])
     assert lines[0].startswith("a\\n\\x1b[2Jb.csv, line 2")
     assert len(lines) == 2
 
 
 def test_first_problems_are_shown_and_the_rest_counted():
-    lines = said(render.problems, [PROBLEM] * (render.SHOWN_PROBLEMS + 1))
+    lines = rendered(render.problems, [PROBLEM] * (render.SHOWN_PROBLEMS + 1))
     assert len(lines) == 2 * render.SHOWN_PROBLEMS + 1
     assert "--json prints all" in lines[-1]
 
 
 def test_absence_of_problems_is_shown():
     def none(others: int, key: str | None = None, code: str | None = None) -> list[str]:
-        return said(partial(render.no_problems, key=key, code=code, others=others))
+        return rendered(partial(render.no_problems, key=key, code=code, others=others))
 
     assert none(0) == ["No problem is open."]
     assert none(0, "nope") == ["No problem of 'nope' is open."]
@@ -104,7 +104,7 @@ def test_one_difference_shows_both_sides_in_words():
         {"last_modified": MOMENT.astimezone(UTC), "etag": 'a"b', "user_id": "1"},
         "The bucket and the manifest disagree.",
     )
-    first, bucket, table, last = said(render.differences, [difference])
+    first, bucket, table, last = rendered(render.differences, [difference])
     assert first == "manifest-differs 1.csv: The bucket and the manifest disagree."
     assert bucket == (
         '  in the bucket last_modified 2026-01-02T03:04:05Z, etag "a b", user_id none'
@@ -120,7 +120,7 @@ def test_missing_or_extra_value_is_shown_as_nothing():
         Difference("output-surplus", "3", None, {"img_path": ""}, "Surplus."),
         Difference("output-unsorted", "2", None, None, "Unsorted."),
     ]
-    assert said(render.differences, found)[:-1] == [
+    assert rendered(render.differences, found)[:-1] == [
         "shadowed-missing 1.csv 2 1: Missing.",
         '  in the bucket "1.csv", 2, "1"',
         "  in the table  nothing",
@@ -129,7 +129,7 @@ def test_missing_or_extra_value_is_shown_as_nothing():
         '  in the output img_path ""',
         "output-unsorted 2: Unsorted.",
     ]
-    assert said(render.differences, found)[-1].startswith("3 differences. ")
+    assert rendered(render.differences, found)[-1].startswith("3 differences. ")
 
 
 def test_the_environment_holds_the_address_of_an_api_that_is_up():
@@ -151,7 +151,7 @@ def test_run_report_ends_with_step_timings_in_order():
         step_seconds={"merge": 1.5, "list": 0.5, "thumbnails": 2.0},
         step_rows={"merge": 3_000, "list": 1},
     )
-    *_, header, first, second, third = said(render.report, run)
+    *_, header, first, second, third = rendered(render.report, run)
     assert header.split() == ["step", "seconds", "share", "rows", "rows/s"]
     assert first.split() == ["list", "0.500", "12%", "1", "2"]
     assert second.split() == ["merge", "1.500", "38%", "3,000", "2,000"]
@@ -160,11 +160,11 @@ def test_run_report_ends_with_step_timings_in_order():
 
 def test_subscriptions_are_listed_with_the_listening_scheduler():
     alone = partial(render.subscriptions, event_listen=False)
-    beside = partial(render.subscriptions, event_listen=True)
+    while_listening = partial(render.subscriptions, event_listen=True)
     scheduler = "The scheduler listens while it is up (EVENT_LISTEN)."
-    assert said(alone, []) == ["There are no subscriptions."]
-    assert said(beside, []) == ["There are no subscriptions.", scheduler]
+    assert rendered(alone, []) == ["There are no subscriptions."]
+    assert rendered(while_listening, []) == ["There are no subscriptions.", scheduler]
     (one,) = wanted(["arn:minio:sqs::1:webhook"])
     target = "arn:minio:sqs::1:webhook: s3:ObjectCreated:*, s3:ObjectRemoved:* of *"
-    assert said(alone, [one]) == [target]
-    assert said(beside, [one]) == [target, scheduler]
+    assert rendered(alone, [one]) == [target]
+    assert rendered(while_listening, [one]) == [target, scheduler]

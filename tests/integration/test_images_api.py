@@ -28,7 +28,7 @@ BIG = encoded(Image.effect_noise((1200, 1200), 90), "PNG")
 
 
 class Site:
-    """A bucket, what is made of it, and the API over both."""
+    """A bucket, its thumbnails, and the API over both."""
 
     def __init__(self, settings: Settings, app: APIFlask) -> None:
         self.settings = settings
@@ -43,7 +43,7 @@ class Site:
     def run(self) -> None:
         DataManager(self.settings).run(Trigger.CLI)
 
-    def keep(self) -> None:
+    def index(self) -> None:
         self.run()
         ThumbnailIndexer(self.settings).run()
 
@@ -70,13 +70,13 @@ def site(settings: Settings, app: APIFlask) -> Site:
 
 @pytest.fixture
 def five(site: Site) -> Site:
-    """One user of each kind of image, and one whose image waits."""
+    """A user for each state of an image, and one whose image is pending."""
     site.put("good", PICTURE, "jpg")
     site.put("bad", b"\x89PNG\r\n\x1a\nodd")
     site.put("page", b"<html><script>alert(1)</script></html>", "gif")
     site.put("bomb", sample_images.bomb())
     site.put("none", None)
-    site.keep()
+    site.index()
     site.put("new", plain())
     site.run()
     return site
@@ -96,7 +96,7 @@ def test_users_are_filtered_by_the_state_of_their_image(five: Site):
 def test_image_filter_reflects_an_image_just_processed(five: Site):
     before = five.get("/data?image=waiting")
     everyone = five.get("/data")
-    five.keep()
+    five.index()
     after = five.get("/data?image=waiting", If_None_Match=before.headers["ETag"])
     assert (after.status_code, after.get_json()) == (200, {})
     assert five.get("/data", If_None_Match=everyone.headers["ETag"]).status_code == 304
@@ -188,7 +188,7 @@ def test_undecoded_image_is_sent_as_attachment(five: Site, user_id: str):
 
 def test_a_name_that_lies_changes_no_type(site: Site):
     site.put("1", plain(30, 30, kind="GIF"), "jpg")
-    site.keep()
+    site.index()
     assert site.get("/data/1/image").headers["Content-Type"] == "image/gif"
 
 
@@ -206,7 +206,7 @@ def test_thumbnail_has_the_requested_size(five: Site):
     assert head.headers["Content-Length"] == str(len(largest.data))
 
 
-def test_unavailable_thumbnail_size_is_reported_with_the_available(five: Site):
+def test_unavailable_thumbnail_size_is_rejected_with_valid_sizes(five: Site):
     refusal = five.get("/data/good/thumbnail?size=100")
     assert refusal.status_code == 404
     assert "256, 64" in refusal.get_json()["detail"]
@@ -228,7 +228,7 @@ def test_image_is_found_for_any_user_id(site: Site, user_id: str):
     site.bucket.put("many.csv", f"user_id,first_name,last_name,birthts\n{user_id},A,B,0\n")
     base = user_id.rpartition("/")[2]
     site.bucket.put(f"{base}.png", plain())
-    site.keep()
+    site.index()
     answer = site.get(f"/data/{quote(user_id, safe='')}/image")
     assert answer.status_code == (404 if "/" in user_id else 200)
     assert "unknown" not in answer.text if answer.status_code == 404 else answer.data == plain()
@@ -242,7 +242,7 @@ def test_image_supports_range_requests(five: Site):
 
 def test_large_image_is_streamed_and_streams_are_limited(site: Site, app: APIFlask):
     site.put("1", BIG)
-    site.keep()
+    site.index()
     answer = site.get("/data/1/image")
     assert answer.data == BIG
     assert answer.headers["Content-Length"] == str(len(BIG))
@@ -252,7 +252,7 @@ def test_large_image_is_streamed_and_streams_are_limited(site: Site, app: APIFla
     assert site.get("/data/1/image").status_code == 503
     for _ in range(MAX_STREAMS):
         streams.release()
-    for _ in range(MAX_STREAMS + 1):  # none is lost, also when nobody reads to the end
+    for _ in range(MAX_STREAMS + 1):  # no stream leaks, even if the client does not read to the end
         site.client.get("/data/1/image", buffered=False).close()
     assert site.get("/data/1/image").data == BIG
 
@@ -269,7 +269,7 @@ def test_without_the_store_metadata_is_shown_and_images_are_503(five: Site):
     app.extensions["bucketline"].engine.dispose()
 
 
-def test_without_keys_to_sign_with_there_are_no_addresses(five: Site):
+def test_without_credentials_no_url_is_presigned(five: Site):
     app = create_app(five.settings.model_copy(update={"s3_access_key": None}))
     image = app.test_client().get("/data/good").get_json()["image"]
     assert (image["state"], image["url"], image["thumbnails"]) == (

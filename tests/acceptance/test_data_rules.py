@@ -37,7 +37,7 @@ def query(engine: Engine) -> Query:
 
 @pytest.fixture
 def run(manager: DataManager, settings: Settings, engine: Engine) -> Run:
-    """A run that must succeed, and after which nothing differs from the bucket."""
+    """Make a run that must succeed and leave no difference from the bucket."""
 
     def go() -> Counts:
         report = manager.run(Trigger.CLI)
@@ -255,9 +255,7 @@ def test_rows_that_differ_without_ids_refuse_the_file(
     ]
 
 
-def test_a_file_without_ids_that_becomes_ambiguous_retires_its_user(
-    bucket: TestBucket, run: Run, query: Query
-):
+def test_file_that_becomes_ambiguous_retires_its_user(bucket: TestBucket, run: Run, query: Query):
     bucket.put("1.csv", f"{HEADER}\nA,A,1\n")
     run()
     bucket.put("1.csv", f"{HEADER}\nA,A,1\nB,B,1\n")
@@ -380,9 +378,9 @@ def test_ids_are_text(bucket: TestBucket, run: Run, query: Query):
     assert query("SELECT user_id FROM users ORDER BY 1") == [("0001",), ("01",), ("1",)]
 
 
-def test_litter_is_counted_and_ignored(bucket: TestBucket, run: Run, query: Query):
+def test_system_files_are_counted_and_ignored(bucket: TestBucket, run: Run, query: Query):
     bucket.user("1.csv")
-    litter = ("._1.csv", "a/.DS_Store", "__MACOSX/2.csv", "Thumbs.db", "desktop.ini", "~$1.csv")
+    ignored = ("._1.csv", "a/.DS_Store", "__MACOSX/2.csv", "Thumbs.db", "desktop.ini", "~$1.csv")
     folders = (
         ".AppleDouble",
         ".ipynb_checkpoints",
@@ -390,8 +388,8 @@ def test_litter_is_counted_and_ignored(bucket: TestBucket, run: Run, query: Quer
         "a/$Recycle.Bin",
         ".bucketline",
     )
-    for key in (*litter, *(f"{folder}/1.csv" for folder in folders)):
-        bucket.put(key, b"litter")
+    for key in (*ignored, *(f"{folder}/1.csv" for folder in folders)):
+        bucket.put(key, b"ignored")
     counts = run()
     assert (counts.objects_listed, counts.objects_ignored, counts.problems) == (12, 11, 0)
     assert query("SELECT key FROM source_object") == [("1.csv",)]
@@ -565,7 +563,7 @@ def test_object_removed_before_its_fetch_is_counted_separately(
 def test_live_users_are_those_of_the_run_that_ended_last(
     bucket: TestBucket, manager: DataManager, engine: Engine
 ):
-    """A request gets its id long before it runs."""
+    """A requested run gets its id long before it starts."""
     bucket.user("1.csv")
     with engine.begin() as connection:
         request_run(connection, Trigger.REQUEST)

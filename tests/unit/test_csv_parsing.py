@@ -84,7 +84,7 @@ def test_columns_and_types_are_the_same_with_rows_and_without():
         "\n \n\r\nfirst_name,last_name,birthts",
     ],
 )
-def test_header_is_matched_without_regard_to_case_space_or_quotes(header: str):
+def test_header_match_ignores_case_space_and_quotes(header: str):
     assert cells(read(f"{header}\nSusan,Lee,612302400000\n")) == [SUSAN]
 
 
@@ -209,7 +209,7 @@ def test_missing_columns_are_listed_with_those_found():
     assert problem.value == "first_name,surname"
 
 
-def test_one_bad_file_does_not_harm_its_neighbours():
+def test_invalid_file_does_not_affect_other_files():
     good = f"{HEADER}\nSusan,Lee,612302400000\n"
     extract = parse(
         [source_file(good, "1.csv"), source_file("x", "2.csv"), source_file(good, "3.csv")]

@@ -152,8 +152,8 @@ def test_broken_utf16_is_undecodable(content: bytes):
 def test_delimiter_that_yields_required_columns_is_chosen(header: str, found: str):
     problems = read(f"{header}\n{found[0].join('abcdefghi')}\n".encode()).problems
     is_useless = header in {"first_name", "first_name,last_name;birthts"}
-    wanted = "missing-column" if is_useless else "long-row"
-    assert [problem.code for problem in problems] == [wanted]
+    expected = "missing-column" if is_useless else "long-row"
+    assert [problem.code for problem in problems] == [expected]
 
 
 def test_quoted_commas_in_a_header_of_semicolons_are_read():

@@ -31,7 +31,7 @@ KEYS = {role: new_key() for role in Role}
 WRONG = new_key()
 PUBLIC = {"GET /", "GET /health", "GET /openapi.json", "GET /docs", "GET /docs/<name>"}
 PUBLIC |= {"GET /static/<path:filename>", "GET /minio-event"}
-# Making a URL to read with is reading; for one to write with the route itself asks for a writer.
+# Presigning a download needs the role reader; for an upload, the route checks for a writer.
 MILDER = {"POST /objects/<bucket>/<object_key:key>/presign": Role.READER}
 LEAST = {"POST": Role.WRITER, "PUT": Role.WRITER, "PATCH": Role.WRITER, "DELETE": Role.ADMIN}
 
@@ -50,7 +50,7 @@ OPERATIONS = [pytest.param(*each, id=f"{each[0]} {each[1]}") for each in operati
 
 
 def address(path: str, operation: dict[str, Any]) -> str:
-    """The address of an operation, with the example of each parameter in its path."""
+    """The path of an operation, with the example of each path parameter."""
     for parameter in operation["parameters"]:
         if parameter["in"] == "path":
             value = quote(str(parameter["example"]), safe="")
@@ -68,7 +68,7 @@ def bearer(key: str) -> dict[str, str]:
 
 @pytest.fixture
 def make(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., FlaskClient]]:
-    """Makes clients of apps with further settings."""
+    """A function that creates clients of apps with changed settings."""
     made: list[APIFlask] = []
 
     def client(**values: object) -> FlaskClient:
@@ -104,8 +104,10 @@ def test_each_role_may_use_its_documented_routes(
     locked: FlaskClient, method: str, path: str, operation: dict[str, Any]
 ):
     url = address(path, operation)
-    shown = {None: {}, "wrong": bearer(WRONG)} | {role: bearer(key) for role, key in KEYS.items()}
-    for who, headers in shown.items():
+    credentials = {None: {}, "wrong": bearer(WRONG)} | {
+        role: bearer(key) for role, key in KEYS.items()
+    }
+    for who, headers in credentials.items():
         with locked.open(url, method=method, headers=headers) as response:
             assert response.status_code in expected(operation, who), (who, response.text)
             if response.status_code == 403:
@@ -113,12 +115,12 @@ def test_each_role_may_use_its_documented_routes(
 
 
 def expected(operation: dict[str, Any], who: str | None) -> set[int]:
-    """The statuses this caller may see; of those let in, what the route itself answers."""
+    """The statuses that this caller may get; authorized callers get the route's own."""
     needed = operation.get("x-role")
     if {"ownToken": []} in operation["security"]:
         return {401, 503}
     if needed is not None:
-        assert operation["security"] == [{"bearer": []}, {"apiKey": []}]  # no padlock is open
+        assert operation["security"] == [{"bearer": []}, {"apiKey": []}]
         if who not in list(Role):
             return {401}
         if who in lacking(operation):
@@ -129,7 +131,7 @@ def expected(operation: dict[str, Any], who: str | None) -> set[int]:
 
 
 def lacking(operation: dict[str, Any]) -> set[Role]:
-    """The roles that are not enough."""
+    """The roles that are not sufficient."""
     needed = operation.get("x-role")
     return {role for role in Role if needed and not role.includes(Role(needed))}
 
@@ -141,7 +143,7 @@ def rules(app: APIFlask) -> Iterator[tuple[str, str, Any]]:
 
 
 def test_every_route_declares_its_role(locked: FlaskClient):
-    """A route without a rule fails here; so does one that lets in more than its kind may."""
+    """Routes without a rule fail here, and so do those that require less than their method does."""
     for method, path, rule in rules(locked.application):
         name = f"{method} {path}"
         assert rule is not None, f"{name} has no rule"
@@ -176,7 +178,7 @@ def test_new_route_needs_only_a_decorator_on_its_view(make: Callable[..., FlaskC
     assert operation["description"].count("Requires the role") == 1
 
 
-# -- what is sent, and what is told
+# -- error responses
 
 
 def test_key_is_accepted_as_x_api_key(locked: FlaskClient):
@@ -226,16 +228,16 @@ def test_retiring_most_users_needs_an_admin(locked: FlaskClient):
 
 def test_health_shows_unauthenticated_clients_only_the_status(locked: FlaskClient):
     for headers in ({}, bearer(WRONG)):
-        told = locked.get("/health", headers=headers).get_json()
-        assert {name: value for name, value in told.items() if value} == {"status": "ok"}
+        health = locked.get("/health", headers=headers).get_json()
+        assert {name: value for name, value in health.items() if value} == {"status": "ok"}
     known = locked.get("/health", headers=bearer(KEYS[Role.READER])).get_json()
     assert known["database"]["status"] == "ok"
 
 
-# -- keys that come and go
+# -- added and revoked keys
 
 
-def test_first_key_closes_a_running_api_even_after_its_revocation(
+def test_first_key_closes_an_open_api_even_after_revocation(
     make: Callable[..., FlaskClient], tmp_path: Path
 ):
     client, path, key = make(), tmp_path / "api-keys", new_key()
@@ -283,7 +285,7 @@ def test_without_keys_only_this_machine_is_served(make: Callable[..., FlaskClien
 
 
 @pytest.mark.parametrize("api_open", [True, False])
-def test_a_name_made_to_lead_here_is_not_answered(
+def test_rebound_host_name_is_rejected(
     make: Callable[..., FlaskClient],
     api_open: bool,  # noqa: FBT001 - a value to test
 ):
@@ -332,7 +334,7 @@ def test_a_page_of_another_site_starts_no_run(
         {"Origin": "https://app.example.com", "Sec-Fetch-Site": "cross-site"},
     ],
 )
-def test_our_own_pages_and_allowed_ones_may(
+def test_own_pages_and_allowed_origins_may_send_requests(
     make: Callable[..., FlaskClient], headers: dict[str, str]
 ):
     client = make(cors_origins="https://app.example.com")
@@ -382,7 +384,7 @@ def test_after_a_while_a_key_may_ask_again(make: Callable[..., FlaskClient]):
     wait_until(lambda: client.get("/stats").status_code == 200)
 
 
-def test_wrong_keys_are_limited_and_right_ones_pass_all_the_same(locked: FlaskClient):
+def test_invalid_keys_are_limited_and_valid_ones_still_pass(locked: FlaskClient):
     statuses = [
         locked.get("/data", headers=bearer(new_key())).status_code
         for _ in range(MAX_INVALID_KEYS.amount + 1)
@@ -408,7 +410,7 @@ def test_request_id_is_echoed_or_generated(locked: FlaskClient):
 
 @pytest.fixture
 def logged() -> Iterator[Callable[[], str]]:
-    """All that was logged, as JSON."""
+    """The whole log, as JSON lines."""
     set_up_logs("json")
     stream = io.StringIO()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(stream))
@@ -453,10 +455,10 @@ def test_a_streamed_answer_is_logged_with_all_its_bytes(
 @pytest.mark.parametrize("path", ["/health", "/storage/health"])
 def test_addresses_are_shown_only_to_admins(make: Callable[..., FlaskClient], path: str):
     client = make(api_keys=SecretStr(entries()), s3_endpoint="http://127.0.0.1:9")
-    for role, is_told in ((Role.READER, False), (Role.WRITER, False), (Role.ADMIN, True)):
-        told = client.get(path, headers=bearer(KEYS[role])).get_json()["object_store"]
-        assert told["status"] == "down"
-        assert ("127.0.0.1:9" in told["reason"]) is is_told
+    for role, is_shown in ((Role.READER, False), (Role.WRITER, False), (Role.ADMIN, True)):
+        health = client.get(path, headers=bearer(KEYS[role])).get_json()["object_store"]
+        assert health["status"] == "down"
+        assert ("127.0.0.1:9" in health["reason"]) is is_shown
 
 
 def test_failing_requests_expose_no_secret_or_stack(
@@ -466,7 +468,7 @@ def test_failing_requests_expose_no_secret_or_stack(
     settings: Settings,
     caplog: pytest.LogCaptureFixture,
 ):
-    """Given all kinds of failure, when they are answered and logged, then in safe words only."""
+    """Responses and logs of every kind of failure are searched for secrets."""
     password = "hunter2-and-more"  # noqa: S105 - it opens nothing
     lost = f"postgresql://somebody:{password}@127.0.0.1:9/nowhere"
     clients = [
@@ -474,29 +476,29 @@ def test_failing_requests_expose_no_secret_or_stack(
         make(api_keys=SecretStr(entries()), database_url=SecretStr(lost)),
         make(api_keys=SecretStr(entries()), s3_endpoint="http://127.0.0.1:9"),
     ]
-    said = "".join(answers(client) for client in clients)
-    with engine.begin() as connection:  # from here on the API meets what it never expected
+    exposed = "".join(answers(client) for client in clients)
+    with engine.begin() as connection:  # from here on the API gets unexpected errors
         connection.execute(text("ALTER TABLE users RENAME first_name TO odd"))
-    said += answers(clients[0])
+    exposed += answers(clients[0])
     log = logged()
     assert caplog.text == ""
     assert {line["status"] for line in lines(log)} >= {401, 403, 404, 405, 413, 422, 500, 503}
     secrets = [*KEYS.values(), password, settings.s3_secret_key.get_secret_value()]
     for secret in [*secrets, "Traceback", 'File "', "SELECT "]:
-        assert secret not in said, secret
+        assert secret not in exposed, secret
         assert secret not in log, secret
 
 
 def answers(client: FlaskClient) -> str:
-    """Everything said, headers and all, in answer to requests that mostly fail."""
-    said = []
-    shown = [{}, bearer(WRONG), *(bearer(key) for key in KEYS.values())]
-    for headers in [*shown, {"X-API-Key": WRONG}, {"Authorization": f"Basic {WRONG}"}]:
+    """The headers and bodies of the responses to requests, most of which fail."""
+    exposed = []
+    credentials = [{}, bearer(WRONG), *(bearer(key) for key in KEYS.values())]
+    for headers in [*credentials, {"X-API-Key": WRONG}, {"Authorization": f"Basic {WRONG}"}]:
         for method, url in REQUESTS:
             body = b"x" * 100_000 if url == "/data?large" else b""
             with client.open(url, method=method, headers=headers, data=body) as response:
-                said.append(f"{response.headers}\n{response.text}")
-    return "".join(said)
+                exposed.append(f"{response.headers}\n{response.text}")
+    return "".join(exposed)
 
 
 REQUESTS = [

@@ -253,9 +253,7 @@ def test_every_awkward_key_is_loaded(
     assert manager.run(Trigger.CLI).counts.objects_changed == 0
 
 
-def test_object_replaced_after_the_listing_is_read_in_its_new_version(
-    store: ObjectStore, bucket: TestBucket
-):
+def test_object_replaced_after_listing_is_read_as_it_is_now(store: ObjectStore, bucket: TestBucket):
     bucket.put("1.csv", b"old")
     (stale,) = store.list_objects(bucket.name)
     bucket.put("1.csv", b"new content")
@@ -283,7 +281,7 @@ def test_a_missing_bucket_is_named(store: ObjectStore):
         store.fetch("no-such-bucket", SourceObject("1.csv", "e", 1, datetime.now(UTC)))
 
 
-def test_wrong_keys_are_named(settings: Settings):
+def test_wrong_credentials_are_named(settings: Settings):
     wrong = settings.model_copy(update={"s3_access_key": "nobody"})
     with pytest.raises(ConfigurationError, match="denied access") as caught:
         list(ObjectStore(wrong).list_objects(settings.source_bucket))

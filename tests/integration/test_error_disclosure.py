@@ -1,4 +1,4 @@
-"""What a refused client is shown, and what only the log contains."""
+"""Error details that a rejected client gets, and those that only the log contains."""
 
 from __future__ import annotations
 

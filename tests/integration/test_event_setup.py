@@ -1,4 +1,4 @@
-"""How changes arrive: what `up` sets up and reports, with and without notifications."""
+"""The event setup of `up`, and its report, with and without notifications."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def arranged(settings: Settings, *, is_ours: bool = False, **update: object) -> 
     return set_up_events(changed, ObjectStore(changed), is_ours=is_ours)
 
 
-def said(settings: Settings, found: Arrivals) -> str:
+def sentence(settings: Settings, found: Arrivals) -> str:
     return found.sentence(settings, URL)
 
 
@@ -62,36 +62,36 @@ def test_up_reports_missing_notifications_and_the_alternative(settings: Settings
         f"The object store does not support listening to the events of {settings.source_bucket}",
     ]
     assert not any("S3_ENDPOINT" in line or "MINIO" in line for line in found.warnings)
-    assert said(settings, found) == (
+    assert sentence(settings, found) == (
         f"Changes in {settings.source_bucket} are found by the full run every 25m."
     )
 
 
-def test_unasked_a_store_without_events_is_not_praised(settings: Settings):
+def test_event_support_is_not_claimed_for_a_store_without_it(settings: Settings):
     with without_notifications(settings, "refuses") as without:
         found = arranged(without)
     assert found.warnings == []
-    assert "does not support listening" in said(settings, found)
-    assert "EVENT_LISTEN=1" not in said(settings, found)
+    assert "does not support listening" in sentence(settings, found)
+    assert "EVENT_LISTEN=1" not in sentence(settings, found)
 
 
-def test_unasked_a_store_with_events_is_offered(settings: Settings):
+def test_event_support_of_a_store_is_offered(settings: Settings):
     found = arranged(settings)
-    assert said(settings, found).endswith("To use events, set EVENT_LISTEN=1 or EVENT_ARNS.")
+    assert sentence(settings, found).endswith("To use events, set EVENT_LISTEN=1 or EVENT_ARNS.")
 
 
 @pytest.mark.parametrize("is_ours", [True, False])
 def test_listening_is_reported(settings: Settings, *, is_ours: bool):
     found = arranged(settings, is_ours=is_ours, event_listen=True)
     assert found.warnings == []
-    assert "as events (the scheduler listens to the store) and" in said(settings, found)
+    assert "as events (the scheduler listens to the store) and" in sentence(settings, found)
 
 
 def test_webhook_is_reported_only_with_a_token(settings: Settings):
     found = arranged(settings)
-    assert HOOK not in said(settings, found)
+    assert HOOK not in sentence(settings, found)
     with_token = settings.model_copy(update={"webhook_token": SecretStr(TOKEN)})
-    assert f"as events ({HOOK}) and" in said(with_token, found)
+    assert f"as events ({HOOK}) and" in sentence(with_token, found)
 
 
 def test_unavailable_store_is_warned_of_and_still_listened_to(settings: Settings):
@@ -99,7 +99,7 @@ def test_unavailable_store_is_warned_of_and_still_listened_to(settings: Settings
     (warning,) = found.warnings
     assert "Connection refused" in warning
     assert "Max retries" not in warning
-    assert "listens" in said(settings, found)
+    assert "listens" in sentence(settings, found)
 
 
 def test_target_the_store_does_not_have_is_named(settings: Settings, store: ObjectStore):

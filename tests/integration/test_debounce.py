@@ -16,7 +16,7 @@ from etl.sync.manager import DataManager
 
 
 class Bursting(StopEvent):
-    """Events come in during each wait, so many each time, and none after the last."""
+    """Events that arrive during each wait: a number per wait, and none after the last."""
 
     def __init__(self, settings: Settings, engine: Engine, coming: Sequence[int]) -> None:
         super().__init__()
@@ -61,5 +61,5 @@ def test_burst_is_debounced_while_events_keep_arriving(
     with engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         connection.execute(text(f"LISTEN {events.CHANNEL}"))
-        scheduler._debounce(connection)  # noqa: SLF001 - what decides when a run begins
+        scheduler._debounce(connection)  # noqa: SLF001 - it decides when a run starts
     assert bursting.waits == waits

@@ -231,7 +231,7 @@ def test_current_etag_gets_not_modified(client: FlaskClient):
     assert (answer.status_code, answer.data) == (200, b"2")
 
 
-def test_the_list_goes_by_pages_in_byte_order_and_shows_no_versions(client: FlaskClient):
+def test_documents_are_listed_in_byte_order_without_versions(client: FlaskClient):
     names = ["B.json", "a-1", "a.json", "a1", "b"]
     for name in reversed(names):
         upload(client, "[]", name)
@@ -273,11 +273,11 @@ def test_concurrent_saves_of_one_name_end_consistently(client: FlaskClient, sett
     for _ in range(5):
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(save, range(8)))
-        shown = client.get("/documents/a.json")
+        response = client.get("/documents/a.json")
         newest = client.get("/documents/a.json/versions?limit=1").get_json()["versions"][0]
-        assert shown.headers["X-Version"] == newest["version"]
+        assert response.headers["X-Version"] == newest["version"]
         with closing(others.get_object(settings.document_bucket, "a.json")) as copy:
-            assert copy.read() == shown.data
+            assert copy.read() == response.data
             assert copy.headers["x-amz-meta-version"] == newest["version"]
     versions = client.get("/documents/a.json/versions").get_json()["versions"]
     assert len({item["version"] for item in versions}) == 40
@@ -291,23 +291,23 @@ def test_document_saved_while_removed_is_complete_or_absent(client: FlaskClient)
             removed = pool.submit(app.test_client().delete, "/documents/a.json")
             pool.submit(upload, app.test_client(), "2", "a.json")
         assert removed.result().status_code == 204
-        shown = client.get("/documents/a.json")
+        response = client.get("/documents/a.json")
         versions = client.get("/documents/a.json/versions")
-        assert shown.status_code == versions.status_code, round_number
+        assert response.status_code == versions.status_code, round_number
         listed = client.get("/documents").get_json()["documents"]
-        assert [item["name"] for item in listed] == ["a.json"] * (shown.status_code == 200)
-        if shown.status_code == 200:
-            assert (shown.data, len(versions.get_json()["versions"])) == (b"2", 1)
+        assert [item["name"] for item in listed] == ["a.json"] * (response.status_code == 200)
+        if response.status_code == 200:
+            assert (response.data, len(versions.get_json()["versions"])) == (b"2", 1)
 
 
 def test_document_holds_the_last_save_of_any_process(client: FlaskClient, settings: Settings):
     upload(client, "1", "a.json")
     put_past_the_api(settings, ".versions/a.json/29990101T000000_000000_00000000", b"[2]")
-    shown = client.get("/documents/a.json")
-    assert (shown.data, shown.headers["X-Version"][:8]) == (b"[2]", "29990101")
-    assert shown.headers["ETag"] == f'"{hashlib.md5(b"[2]").hexdigest()}"'  # noqa: S324
+    response = client.get("/documents/a.json")
+    assert (response.data, response.headers["X-Version"][:8]) == (b"[2]", "29990101")
+    assert response.headers["ETag"] == f'"{hashlib.md5(b"[2]").hexdigest()}"'  # noqa: S324
     newest = client.get("/documents/a.json/versions").get_json()["versions"][0]
-    assert newest["version"] == shown.headers["X-Version"]
+    assert newest["version"] == response.headers["X-Version"]
 
 
 def test_the_newest_of_very_many_versions_is_found(
@@ -336,8 +336,8 @@ def test_object_of_another_client_is_a_document_without_versions(
     client: FlaskClient, settings: Settings
 ):
     put_past_the_api(settings, "a.json", b"[1]")
-    shown = client.get("/documents/a.json")
-    assert (shown.data, "X-Version" in shown.headers) == (b"[1]", False)
+    response = client.get("/documents/a.json")
+    assert (response.data, "X-Version" in response.headers) == (b"[1]", False)
     problem_of(client.get("/documents/a.json/versions"), 404)
     assert client.delete("/documents/a.json").status_code == 204
 

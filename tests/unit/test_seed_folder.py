@@ -76,8 +76,8 @@ def test_folder_of_skipped_entries_names_them(tmp_path: Path):
 def test_missing_path_is_named(tmp_path: Path, name: str):
     with pytest.raises(ConfigurationError) as refusal:
         files_of([tmp_path / name])
-    shown = name.replace("\n", r"\n").encode(errors="surrogateescape")
-    assert shown.decode(errors="backslashreplace") in refusal.value.message
+    escaped = name.replace("\n", r"\n").encode(errors="surrogateescape")
+    assert escaped.decode(errors="backslashreplace") in refusal.value.message
     assert "No such file or directory" in refusal.value.message
 
 
@@ -180,7 +180,7 @@ def test_awkward_names_are_kept_byte_for_byte(tmp_path: Path, name: str):
 
 @pytest.fixture
 def deep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with a file 1,500 levels down; removed by `rm`, as Python's own way recurses."""
+    """A folder with a file 1,500 levels down; removed by `rm`, because shutil.rmtree() recurses."""
     folder = tmp_path / "deep"
     folder.mkdir()
     monkeypatch.chdir(folder)

@@ -204,15 +204,15 @@ def test_unread_listing_is_cut_off():
 def test_a_recursive_listing_shows_every_key_as_it_is(
     client: FlaskClient, source: str, bucket: TestBucket
 ):
-    """Those that a run ignores, markers of folders, and keys that quick clients misspell."""
+    """Includes ignored files, folder markers, and keys that some clients mangle."""
     keys = ["Thumbs.db", "__MACOSX/x", "b/", "c d+e%.csv", "é😀.csv", "z/._1.csv", "empty.csv"]
     for key in keys:
         bucket.put(key, "" if key in ("b/", "empty.csv") else "x")
     names = [entry["key"] for entry in listed(client, f"{source}?recursive=true")["entries"]]
     assert names == bucket.keys()
     assert set(keys) <= set(names)
-    behind = listed(client, f"{source}?recursive=true&after=Thumbs.db")["entries"]
-    assert [entry["key"] for entry in behind] == [key for key in names if key > "Thumbs.db"]
+    following = listed(client, f"{source}?recursive=true&after=Thumbs.db")["entries"]
+    assert [entry["key"] for entry in following] == [key for key in names if key > "Thumbs.db"]
 
 
 @pytest.mark.parametrize("recursive", ["true", "false"])
@@ -228,7 +228,7 @@ def test_awkward_prefixes_list_matching_keys(
         while after is not None:
             page = listed(client, f"{url}&prefix={prefix}" + (f"&after={after}" if after else ""))
             found += [entry.get("key") or entry["folder"] for entry in page["entries"]]
-            assert len(found) <= 5, "goes on for ever"
+            assert len(found) <= 5, "listing does not end"
             after = page["after"]
         return found
 
@@ -247,12 +247,10 @@ def test_awkward_prefixes_list_matching_keys(
 @given(
     content=st.binary(max_size=5000),
     key=st.text("aZ0 +%é😀&?#=,;'()~.-_/", min_size=1, max_size=30).filter(
-        lambda key: all(part.strip(". ") for part in key.split("/"))  # stores refuse such
+        lambda key: all(part.strip(". ") for part in key.split("/"))  # rejected by stores
     ),
 )
-def test_uploaded_object_round_trips_and_is_visible_to_other_clients(
-    settings: Settings, content: bytes, key: str
-):
+def test_uploaded_object_round_trips_for_every_client(settings: Settings, content: bytes, key: str):
     client = create_app(settings).test_client()
     address = f"/objects/{settings.source_bucket}/{quote(key)}"
     stored = client.put(address, data=content, content_length=len(content))
@@ -499,7 +497,7 @@ def test_a_download_overtaken_by_an_overwrite_is_of_one_version(
 
 @contextmanager
 def overtaking(app: APIFlask, change: Callable[[], object], *, times: int) -> Iterator[None]:
-    """Change an object right after it was checked."""
+    """Replace an object right after it is checked."""
     objects, left = app.extensions["bucketline"].objects, iter(range(times))
 
     def head(bucket: str, key: str) -> ObjectInfo | None:
@@ -516,13 +514,13 @@ def overtaking(app: APIFlask, change: Callable[[], object], *, times: int) -> It
 # -- presigned URLs
 
 
-def presign(client: FlaskClient, address: str, **wanted: object) -> str:
-    response = client.post(f"{address}/presign", json=wanted)
+def presign(client: FlaskClient, address: str, **query: object) -> str:
+    response = client.post(f"{address}/presign", json=query)
     assert response.status_code == 200, response.text
     return str(response.get_json()["url"])
 
 
-def test_a_presigned_url_does_its_one_thing_and_no_other(client: FlaskClient, source: str):
+def test_presigned_url_allows_only_its_method_and_object(client: FlaskClient, source: str):
     address = f"{source}/a%20b/c.csv"
     put = presign(client, address, method="PUT")
     assert urllib3.request("PUT", put, body=b"hello").status == 200
@@ -545,7 +543,7 @@ def test_a_presigned_url_names_the_address_that_clients_see(settings: Settings):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "parameter"),
+    ("query", "parameter"),
     [
         ({"method": "DELETE"}, "method"),
         ({"expires_seconds": 0}, "expires_seconds"),
@@ -557,9 +555,9 @@ def test_a_presigned_url_names_the_address_that_clients_see(settings: Settings):
     ],
 )
 def test_presigned_url_for_an_invalid_request_is_rejected(
-    client: FlaskClient, source: str, wanted: dict[str, Any] | None, parameter: str
+    client: FlaskClient, source: str, query: dict[str, Any] | None, parameter: str
 ):
-    body = json.dumps(wanted)
+    body = json.dumps(query)
     response = client.post(f"{source}/a/presign", data=body, content_type="application/json")
     assert problem_of(response, 422)["errors"][0]["parameter"].startswith(parameter)
 
@@ -568,7 +566,7 @@ def test_presigned_url_for_an_invalid_request_is_rejected(
     ("key", "methods"),
     [("a", "DELETE, GET, HEAD, OPTIONS, PUT"), ("a/presign", "OPTIONS, POST")],
 )
-def test_allow_names_the_methods_that_the_document_lists(
+def test_allow_header_matches_the_openapi_methods(
     client: FlaskClient, source: str, key: str, methods: str
 ):
     refused = client.patch(f"{source}/{key}")
@@ -601,7 +599,7 @@ def test_large_upload_and_download_need_little_memory(settings: Settings):
 
 
 def test_only_authorized_clients_may_send_a_large_body(settings: Settings):
-    """Before a byte of it is read: what is read goes to disk."""
+    """The server rejects it before it reads, because it would spool the body to disk."""
     keys = {role: new_key() for role in Role}
     entries = ",".join(str(entry_for(f"the-{role}", role, key)) for role, key in keys.items())
     locked = settings.model_copy(update={"api_keys": SecretStr(entries)})
@@ -626,7 +624,7 @@ def test_only_authorized_clients_may_send_a_large_body(settings: Settings):
 
 
 def test_only_clients_with_the_token_may_send_many_events(settings: Settings):
-    """Before a byte of them is read."""
+    """The server rejects the others before it reads the body."""
     token = "t" * 16
     asked = settings.model_copy(update={"webhook_token": SecretStr(token)})
     keyring = create_app(asked).extensions["bucketline-authenticator"].keyring
@@ -641,7 +639,7 @@ def test_only_clients_with_the_token_may_send_many_events(settings: Settings):
     assert limit("Bearer wrong") == limit("") == SMALL_BYTES
 
 
-def test_a_large_body_of_a_stranger_is_refused_before_it_is_sent(settings: Settings):
+def test_large_unauthenticated_body_is_rejected_before_upload(settings: Settings):
     keys = SecretStr(str(entry_for("ann", Role.WRITER, key := new_key())))
     with serving(settings.model_copy(update={"api_keys": keys})) as (host, port, _):
         address = f"/objects/{settings.source_bucket}/a"

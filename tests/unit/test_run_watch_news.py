@@ -76,7 +76,7 @@ def test_long_wait_for_another_run_is_reported_once():
             NOW - LONG_WAIT - timedelta(seconds=1),
         ),
     ],
-    ids=["nobody is active", "nobody waits", "not for long"],
+    ids=["no active run", "no waiting run", "short wait"],
 )
 def test_other_waits_are_not_reported(runs: list[RunRow], now: datetime):
     assert RunNews([]).lines(runs, now) == []

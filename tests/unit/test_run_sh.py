@@ -47,7 +47,7 @@ sys.exit(int(os.environ.get("TOOL_RESULT", "0")))
 def make_wheel(
     folder: Path, name: str, version: str, files: dict[str, str], *, needs: str = ""
 ) -> str:
-    """Write a wheel and give its line for a lock, address and hash."""
+    """Write a wheel and return its line for a lock, with URL and hash."""
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     wheel = folder / f"{name}-{version}-py3-none-any.whl"
     info = f"{name}-{version}.dist-info"
@@ -64,22 +64,20 @@ def make_wheel(
 
 
 def lock_parcel(project: Path, version: str, *, needs: str = "") -> None:
-    """Let the runtime lock name that version of the one package there is."""
+    """Write a runtime lock with this version of the only package."""
     code = {"parcel.py": f"VERSION = {version!r}\n"}
     line = make_wheel(project, "parcel", version, code, needs=needs)
     (project / "requirements.lock").write_text(line)
 
 
 def lock_brokers(project: Path) -> None:
-    """Let the lock of the Kafka client name a package that stands in for it."""
+    """Write a Kafka lock with a stand-in for the client."""
     brokers = make_wheel(project, "brokers", "1.0", {"brokers.py": ""})
     (project / "requirements-kafka.lock").write_text(brokers)
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """Make a project with run.sh, a program that shows how it was called, and nothing installed."""
-    folder = tmp_path / "a project"
+def make_project(folder: Path) -> Path:
+    """Create a project with run.sh, a program that prints its arguments, and nothing installed."""
     (folder / "etl").mkdir(parents=True)
     shutil.copy(ROOT / "run.sh", folder)
     (folder / "etl/__main__.py").write_text(SHOW_CALL)
@@ -88,6 +86,21 @@ def project(tmp_path: Path) -> Path:
     tools["importlinter/cli.py"] = SHOW_IMPORT_LINTER
     lock_brokers(folder)
     (folder / "requirements-dev.lock").write_text(make_wheel(folder, "tools", "1.0", tools))
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project without installed packages."""
+    return make_project(tmp_path / "a project")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with installed packages, for tests that do not change it."""
+    folder = make_project(tmp_path_factory.mktemp("installed") / "a project")
+    first = call(folder / "run.sh", "status")
+    assert first.returncode == 0, first.stderr
     return folder
 
 
@@ -120,7 +133,7 @@ def call(
 
 
 def stand_in(path: Path, when: str, then: str) -> Path:
-    """Make a Python that does `then` when its arguments match, and else is the real one."""
+    """Create a Python that runs `then` if its arguments match, and otherwise the real one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         f'#!/bin/sh\ncase "$*" in {when}) {then} ;; esac\nexec "{real_python()}" "$@"\n'
@@ -141,9 +154,8 @@ def test_first_use_installs_the_locked_packages_and_reports_it(project: Path):
     assert '"parcel": "1.0"' in first.stdout
 
 
-def test_later_starts_install_nothing_and_need_no_python_on_the_path(project: Path):
-    call(project / "run.sh", "status")
-    later = call(project / "run.sh", "status", PYTHON="/nonexistent/python3")
+def test_later_starts_install_nothing_and_need_no_python(installed: Path):
+    later = call(installed / "run.sh", "status", PYTHON="/nonexistent/python3")
     assert later.returncode == 0
     assert later.stderr == ""
 
@@ -190,7 +202,7 @@ def test_further_lock_is_added_to_the_installed_ones(project: Path):
 
 
 def old_pip(project: Path, *, has_ensurepip: bool) -> str:
-    """A Python whose pip has no --python yet, as that of Ubuntu 22.04."""
+    """A Python whose pip does not support --python, like that of Ubuntu 22.04."""
     missing = "" if has_ensurepip else "|'-c import ensurepip'"
     when = f"*'import pip, sys'*|*'-m pip --python'*{missing}"
     return str(stand_in(project / "bin/python3", when, "echo no such option >&2; exit 2"))
@@ -207,7 +219,9 @@ def test_old_pip_installs_the_lock_and_its_changes(project: Path, kind: str):
     assert '"parcel": "2.0"' in again.stdout, again.stderr
 
 
-@pytest.mark.parametrize("kind", ["option", "own", "borrowed"])
+@pytest.mark.parametrize(
+    "kind", ["option", pytest.param("own", marks=pytest.mark.long), "borrowed"]
+)
 def test_lock_that_lacks_a_requirement_is_refused(project: Path, kind: str):
     python = "" if kind == "option" else old_pip(project, has_ensurepip=kind == "own")
     lock_parcel(project, "1.0", needs="string>=3")
@@ -220,7 +234,7 @@ def test_lock_that_lacks_a_requirement_is_refused(project: Path, kind: str):
 
 
 def test_package_outside_the_environment_does_not_count(project: Path, tmp_path: Path):
-    """A borrowed pip does not count the packages next to it as installed."""
+    """A borrowed pip does not treat the packages next to it as installed."""
     outside = tmp_path / "outside"
     subprocess.run([real_python(), "-m", "venv", outside], check=True)
     line = (project / "requirements.lock").read_text()
@@ -272,34 +286,34 @@ def test_two_first_starts_at_once_install_once(project: Path):
     assert all('"parcel": "1.0"' in out for out, _ in answers)
 
 
-def test_arguments_are_passed_unchanged(project: Path):
+def test_arguments_are_passed_unchanged(installed: Path):
     given = ["seed", "--name", "two words", "", "*", "a'b\"c$d", "-x", "--json"]
-    assert f'"arguments": {json_text(given)}' in call(project / "run.sh", *given).stdout
+    assert f'"arguments": {json_text(given)}' in call(installed / "run.sh", *given).stdout
 
 
 def json_text(words: list[str]) -> str:
     return "[" + ", ".join('"' + word.replace('"', '\\"') + '"' for word in words) + "]"
 
 
-def test_the_exit_code_is_that_of_the_command(project: Path):
-    assert call(project / "run.sh", "fail").returncode == 7
+def test_the_exit_code_is_that_of_the_command(installed: Path):
+    assert call(installed / "run.sh", "fail").returncode == 7
 
 
-def test_command_replaces_the_shell_and_receives_signals(project: Path):
-    with start(project / "run.sh", "wait") as process:
+def test_command_replaces_the_shell_and_receives_signals(installed: Path):
+    with start(installed / "run.sh", "wait") as process:
         assert process.stdout is not None
         assert f'"pid": {process.pid}' in process.stdout.readline()
         process.terminate()
     assert process.returncode == -signal.SIGTERM
 
 
-def test_it_works_through_a_symlink_from_any_folder(project: Path, tmp_path: Path):
+def test_it_works_through_a_symlink_from_any_folder(installed: Path, tmp_path: Path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / "first").symlink_to(os.path.relpath(project / "run.sh", elsewhere))
+    (elsewhere / "first").symlink_to(os.path.relpath(installed / "run.sh", elsewhere))
     (elsewhere / "second").symlink_to(elsewhere / "first")
     result = call(elsewhere / "second", "status", cwd=elsewhere)
-    assert f'"cwd": "{project}"' in result.stdout, result.stderr
+    assert f'"cwd": "{installed}"' in result.stdout, result.stderr
 
 
 @pytest.mark.parametrize(
@@ -317,21 +331,21 @@ def test_it_works_through_a_symlink_from_any_folder(project: Path, tmp_path: Pat
     ids=" ".join,
 )
 def test_arguments_that_are_also_caller_files_stay_unchanged(
-    project: Path, tmp_path: Path, words: list[str]
+    installed: Path, tmp_path: Path, words: list[str]
 ):
     elsewhere = tmp_path / "elsewhere"
     (elsewhere / "my data").mkdir(parents=True)
     for name in ("seed", "1000.csv", "empty-file", "reader", "1"):
         (elsewhere / name).touch()
-    result = call(project / "run.sh", *words, cwd=elsewhere)
+    result = call(installed / "run.sh", *words, cwd=elsewhere)
     assert f'"arguments": {json_text(words)}' in result.stdout, result.stderr
     assert f'"CALLERS_FOLDER": "{elsewhere}"' in result.stdout
 
 
-def test_program_gets_its_name_and_a_folder_only_if_different(project: Path):
-    result = call(project / "run.sh", "status", BUCKETLINE_CALLERS_FOLDER="/nowhere")
+def test_program_gets_its_name_and_a_folder_only_if_different(installed: Path):
+    result = call(installed / "run.sh", "status", BUCKETLINE_CALLERS_FOLDER="/nowhere")
     assert '"PROGRAM": "./run.sh", "CALLERS_FOLDER": null' in result.stdout
-    wrapped = call(project / "run.sh", "status", BUCKETLINE_PROGRAM="bl")
+    wrapped = call(installed / "run.sh", "status", BUCKETLINE_PROGRAM="bl")
     assert '"PROGRAM": "bl"' in wrapped.stdout
 
 
@@ -419,7 +433,7 @@ def test_the_help_of_test_is_that_of_pytest_once_it_is_installed(project: Path):
     assert result.stdout.endswith("--help\n")
 
 
-def test_lint_lets_every_linter_speak_and_fails_if_one_does(project: Path):
+def test_lint_runs_every_linter_and_fails_if_one_fails(project: Path):
     good = call(project / "run.sh", "lint")
     assert good.returncode == 0, good.stderr
     assert good.stdout.splitlines() == [
@@ -432,32 +446,32 @@ def test_lint_lets_every_linter_speak_and_fails_if_one_does(project: Path):
 
 @pytest.fixture
 def benchmark(project: Path) -> Path:
-    """Give the project a benchmark that shows its arguments, and one rival."""
+    """Add a benchmark that prints its arguments, and one baseline tool."""
     (project / "bench").mkdir()
     (project / "bench/__init__.py").touch()
     (project / "bench/__main__.py").write_text(SHOW_CALL)
-    rival = make_wheel(project, "rival", "1.0", {"rival.py": ""})
-    (project / "bench/requirements.txt").write_text(rival.partition(" --hash")[0] + "\n")
+    line = make_wheel(project, "baseline", "1.0", {"baseline.py": ""})
+    (project / "bench/requirements.txt").write_text(line.partition(" --hash")[0] + "\n")
     return project
 
 
-def has_rival(project: Path) -> bool:
-    return bool(list((project / "bench").glob(".venv/lib/*/site-packages/rival.py")))
+def has_baseline_tool(project: Path) -> bool:
+    return bool(list((project / "bench").glob(".venv/lib/*/site-packages/baseline.py")))
 
 
 def test_bench_installs_baseline_tools_once_and_separately(benchmark: Path):
     first = call(benchmark / "run.sh", "bench", "--quick")
     assert "Installing the baseline tools of the benchmark into bench/.venv" in first.stderr
     assert '"arguments": ["--quick"]' in first.stdout
-    assert has_rival(benchmark)
-    assert not list(benchmark.glob(".venv/lib/*/site-packages/rival.py"))
+    assert has_baseline_tool(benchmark)
+    assert not list(benchmark.glob(".venv/lib/*/site-packages/baseline.py"))
     later = call(benchmark / "run.sh", "bench", PYTHON="/nonexistent/python3")
     assert later.returncode == 0
     assert later.stderr == ""
 
 
 def test_bench_continues_without_unavailable_baseline_tools(benchmark: Path):
-    (benchmark / "bench/requirements.txt").write_text("no-such-rival==1.0\n")
+    (benchmark / "bench/requirements.txt").write_text("no-such-tool==1.0\n")
     result = call(benchmark / "run.sh", "bench")
     assert result.returncode == 0, result.stderr
     assert '"arguments": []' in result.stdout
@@ -465,10 +479,10 @@ def test_bench_continues_without_unavailable_baseline_tools(benchmark: Path):
     assert not (benchmark / "bench/.venv").exists()
 
 
-def test_a_report_of_the_benchmark_needs_no_rival(benchmark: Path):
+def test_benchmark_report_needs_no_baseline_tool(benchmark: Path):
     result = call(benchmark / "run.sh", "bench", "--report", "results.json")
     assert '"arguments": ["--report", "results.json"]' in result.stdout
-    assert not has_rival(benchmark)
+    assert not has_baseline_tool(benchmark)
 
 
 def test_ci_runs_every_step_and_fails_if_one_fails(project: Path):
@@ -509,12 +523,12 @@ def test_secrets_are_random_private_and_not_replaced(project: Path):
 
 
 def locked_names(lock: Path) -> set[str]:
-    """List the packages a lock names."""
+    """The packages that a lock names."""
     return set(re.findall(r"^([a-z0-9._-]+)==", lock.read_text(), flags=re.MULTILINE))
 
 
 def declared_names(requirements: list[str]) -> set[str]:
-    """List the packages that requirements of pyproject.toml name."""
+    """The packages that requirements in pyproject.toml name."""
     return {re.split(r"[<>=!~;\[ ]", text)[0].lower() for text in requirements}
 
 

@@ -58,7 +58,7 @@ USUAL = ["user_id", "first_name", "last_name", "birthts", "img_path"]
 
 
 class Calendar:
-    """A day that a test can turn."""
+    """A date that a test can advance."""
 
     def __init__(self) -> None:
         self.today = TODAY
@@ -85,7 +85,7 @@ def client(app: APIFlask) -> FlaskClient:
 
 
 def put(engine: Engine, *rows: dict[str, Any]) -> None:
-    """Make these the only users, and say that they changed, as a merge does."""
+    """Make these the only users, and advance the revision as a merge does."""
     with engine.begin() as connection:
         connection.execute(delete(users))
         if rows:
@@ -94,15 +94,15 @@ def put(engine: Engine, *rows: dict[str, Any]) -> None:
 
 
 def put_more_than_buffers_hold(engine: Engine) -> None:
-    """So many users that no socket holds them all, not even compressed."""
+    """Insert more users than socket buffers hold, even compressed."""
     generate_users(engine, 200_000, " || ".join(f"md5(i::text || '{n}')" for n in range(6)))
 
 
-# -- what each format says, as a list of rows
+# -- each format as a list of rows
 
 
 def rows_of(response: TestResponse, kind: str) -> list[dict[str, Any]]:
-    """The rows of an answer in any format, each cell as JSON would have it."""
+    """The rows of a response in any format, with each cell as in JSON."""
     assert response.status_code == 200, response.text
     assert response.mimetype == MIMETYPES[kind]
     return READERS[kind](response.data)
@@ -117,7 +117,7 @@ def from_ndjson(content: bytes) -> list[dict[str, Any]]:
 
 
 def from_csv(content: bytes) -> list[dict[str, Any]]:
-    """By Python's CSV reader, which reads an empty cell and null alike; names are never null."""
+    """Rows of Python's CSV reader, for which empty and null are equal; names are never null."""
     rows = csv.DictReader(io.StringIO(content.decode(), newline=""), strict=True)
     return [{name: typed(name, cell) for name, cell in row.items()} for row in rows]
 
@@ -158,7 +158,7 @@ READERS = {
     "arrow": from_arrow,
 }
 
-# What PostgreSQL can hold: any character but NUL and halves of surrogate pairs.
+# PostgreSQL stores any character except NUL and unpaired surrogates.
 nasty = st.text(
     st.one_of(
         st.sampled_from(list("\x01\x02\x1f\x7f\n\r\t\"',;\\:{}[]%\u2028\ufeff\u00a0😀ä. ")),
@@ -269,7 +269,7 @@ def test_a_csv_of_everyone_is_output_csv(
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "reason"),
     [
         ("fields=first_nam", "first_nam"),
         ("fields=first_name,", "''"),
@@ -280,12 +280,12 @@ def test_a_csv_of_everyone_is_output_csv(
         ("format=JSON", "json"),
     ],
 )
-def test_unknown_fields_and_formats_are_named(client: FlaskClient, query: str, told: str):
+def test_unknown_fields_and_formats_are_named(client: FlaskClient, query: str, reason: str):
     response = client.get(f"/data?{query}")
     assert response.status_code == 422
     (fault,) = response.get_json()["errors"]
     assert fault["parameter"] == query.partition("=")[0]
-    assert told in fault["message"]
+    assert reason in fault["message"]
 
 
 def test_unknown_field_is_rejected_with_the_known_ones(client: FlaskClient):
@@ -415,7 +415,7 @@ URLS = ["/data", "/data?limit=1", "/data?format=parquet", "/data?min_age=3", "/s
 
 
 @pytest.mark.parametrize("url", URLS)
-def test_an_answer_holds_until_the_users_change(client: FlaskClient, engine: Engine, url: str):
+def test_etag_is_valid_until_the_users_change(client: FlaskClient, engine: Engine, url: str):
     put(engine, person("1"))
     tag = client.get(url).headers["ETag"]
     response = client.get(url, headers={"If-None-Match": f'"other", {tag}'})
@@ -438,7 +438,7 @@ def test_run_that_changes_no_user_keeps_the_etag(
     assert revalidate(client, "/data", tag) == 304
 
 
-def test_a_new_day_is_another_answer_only_where_ages_matter(
+def test_new_day_changes_the_etag_only_of_responses_with_ages(
     client: FlaskClient, engine: Engine, calendar: Calendar
 ):
     put(engine, person("1"))
@@ -473,11 +473,11 @@ def test_accept_and_format_share_a_tag_that_no_coding_changes(client: FlaskClien
     assert revalidate(client, "/data", tag) == 200
 
 
-# -- a whole answer, or none
+# -- a complete response, or none
 
 
 def copies(engine: Engine) -> int:
-    """How many COPYs others have under way in this database."""
+    """The number of COPYs that other connections are running in this database."""
     with engine.connect() as connection:
         return connection.execute(text(f"SELECT count(*) {COPIES}")).scalar_one()
 
@@ -498,7 +498,7 @@ COPIES = (
 @pytest.mark.parametrize(
     ("kind", "coding"), [*((kind, "identity") for kind in MIMETYPES), ("ndjson", "zstd")]
 )
-def test_a_copy_killed_in_mid_answer_is_noticed(
+def test_copy_killed_during_a_response_is_detected(
     settings: Settings, engine: Engine, kind: str, coding: str
 ):
     put_more_than_buffers_hold(engine)
@@ -514,7 +514,7 @@ def test_a_copy_killed_in_mid_answer_is_noticed(
 
 
 def test_idle_client_is_disconnected_and_frees_its_stream(settings: Settings, engine: Engine):
-    """Given as many stalled readers as may read at once, when their time is up, others may."""
+    """Readers that stall free their places when their time is up."""
     put_more_than_buffers_hold(engine)
     with serving(settings, patience_seconds=1) as (host, port, _):
         stalled = []

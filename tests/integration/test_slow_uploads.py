@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 FLOOD = 2050
 DRIP_SECONDS = 0.05
-CUT_WITHIN_SECONDS = 20  # the time for a test to fail in
+CUT_WITHIN_SECONDS = 20  # the time limit of a test
 ANSWERED_WITHIN_SECONDS = 20
 
 HEAD = b"GET /stats HTTP/1.1\r\nHost: localhost\r\n"
@@ -44,7 +44,7 @@ CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 class Client:
-    """One connection, on which everything is sent by hand."""
+    """One connection for raw bytes."""
 
     def __init__(self, address: Address, sent: bytes = b"") -> None:
         self.socket = socket.create_connection(address, timeout=ANSWERED_WITHIN_SECONDS)
@@ -58,7 +58,7 @@ class Client:
         self.socket.sendall(data)
 
     def status(self) -> int:
-        """The status of the next answer, read to its end."""
+        """The status of the next response, which is read completely."""
         self.socket.settimeout(ANSWERED_WITHIN_SECONDS)
         response = http.client.HTTPResponse(self.socket)
         response.begin()
@@ -66,7 +66,7 @@ class Client:
         return response.status
 
     def is_cut(self) -> bool:
-        """Whether the server closed the connection; what it sent meanwhile is dropped."""
+        """Whether the server closed the connection; discards received bytes."""
         self.socket.settimeout(0.01)
         try:
             return self.socket.recv(4096) == b""
@@ -77,7 +77,7 @@ class Client:
 
 
 class Serving:
-    """The API as a process of its own, and clients of it."""
+    """The API in its own process, and its clients."""
 
     def __init__(self, settings: Settings, held: ExitStack, timeouts: ClientTimeouts) -> None:
         self.host, self.port, self.process = held.enter_context(
@@ -90,7 +90,7 @@ class Serving:
         return self._held.enter_context(closing(Client(self.address, sent)))
 
     def health(self) -> int:
-        """The status that a new client gets."""
+        """The status that a new client gets from /health."""
         with closing(
             Client(self.address, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         ) as new:
@@ -126,7 +126,7 @@ def expect_all_cut(dripping: dict[str, tuple[Client, bytes]]) -> None:
 
 
 def test_a_head_that_drips_is_cut(serve: Callable[..., Serving]):
-    """As the first on its connection, and after answers."""
+    """Tested as the first head of a connection, and after responses."""
     api = serve(head_seconds=1)
     ways = {
         "first line": (b"", b"G"),
@@ -155,7 +155,7 @@ def test_a_connection_at_rest_outlives_the_time_for_a_head(serve: Callable[..., 
 
 
 def test_time_for_an_answer_is_not_time_for_the_next_head(serve: Callable[..., Serving]):
-    """Given half a request after one that takes longer to answer than a head may take."""
+    """Half a request follows one whose response takes longer than the limit for a head."""
     wait = b"POST /data?wait=3 HTTP/1.1\r\nHost: localhost\r\n\r\n"
     client = serve(head_seconds=1).client(wait + HEAD)
     assert client.status() == 202
@@ -187,14 +187,14 @@ def test_a_body_that_drips_is_cut(serve: Callable[..., Serving]):
 
 
 def put(bucket: TestBucket) -> bytes:
-    """The beginning of a head of an upload."""
+    """The start of an upload's head."""
     return b"PUT /objects/%b/a HTTP/1.1\r\nHost: localhost\r\n" % bucket.name.encode()
 
 
 def test_body_that_arrives_fast_enough_is_accepted(
     serve: Callable[..., Serving], bucket: TestBucket
 ):
-    """It takes longer than a body that stops may, as a connection cut before it ends shows."""
+    """The upload takes longer than the time limit that cuts a stalled body."""
     piece, count = 4096, 200
     api = serve(body_seconds=0.5)
     steady = api.client(put(bucket) + b"Content-Length: %d\r\n\r\n" % (piece * count))
@@ -210,7 +210,7 @@ def test_body_that_arrives_fast_enough_is_accepted(
 
 
 def test_chunk_overhead_is_limited(serve: Callable[..., Serving], bucket: TestBucket):
-    """Also where the body itself may be large."""
+    """Also on routes that accept large bodies."""
     api = serve()
     for body in (
         b"1;a=" + b"x" * (CHUNK_LINE_BYTES + 1),
@@ -234,18 +234,18 @@ def test_short_chunks_and_trailers_are_accepted(serve: Callable[..., Serving], b
 
 @pytest.fixture
 def many_sockets() -> Iterator[None]:
-    """Let this process open as many sockets as a flood takes."""
+    """Let this process open enough sockets for a flood."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = FLOOD + 512
-    if hard != resource.RLIM_INFINITY and hard < wanted:
-        pytest.skip(f"{wanted} descriptors are more than this process may have")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    expected = FLOOD + 512
+    if hard != resource.RLIM_INFINITY and hard < expected:
+        pytest.skip(f"{expected} descriptors are more than this process may have")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, expected), hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 class Flood:
-    """Many connections that drip bytes, and come again when they are cut."""
+    """Many connections that drip bytes, and reconnect when they are cut."""
 
     def __init__(self, address: Address, begun: bytes, *, again: bool) -> None:
         self._address = address
@@ -279,7 +279,7 @@ class Flood:
 
 @contextmanager
 def flooding(address: Address, begun: bytes, *, again: bool = False) -> Iterator[Flood]:
-    """A flood that drips in a thread of its own for as long as the block lasts."""
+    """A flood that drips in a thread for the duration of the block."""
     flood, over = Flood(address, begun, again=again), threading.Event()
 
     def drip() -> None:
@@ -303,7 +303,7 @@ def flooding(address: Address, begun: bytes, *, again: bool = False) -> Iterator
     "begun", [HEAD + b"X-Drip: ", POST + b"Content-Length: 60000\r\n\r\n"], ids=["heads", "bodies"]
 )
 def test_health_answers_during_a_flood(serve: Callable[..., Serving], begun: bytes):
-    """The server's limits are the usual ones: those that wait longest have to go."""
+    """With default limits, the server closes the connections that have waited longest."""
     api = serve()
     with flooding(api.address, begun) as flood:
         wait_until(lambda: flood.rounds)
@@ -323,7 +323,7 @@ def test_health_answers_during_a_repeated_flood(serve: Callable[..., Serving]):
 
 @pytest.mark.usefixtures("many_sockets")
 def test_an_upload_survives_a_flood(serve: Callable[..., Serving], bucket: TestBucket):
-    """Bodies that only drip go before one that came faster."""
+    """The server closes dripping bodies before one that arrives faster."""
     api = serve()
     upload = api.client(put(bucket) + b"Content-Length: 100000\r\n\r\n" + bytes(50_000))
     with flooding(api.address, POST + b"Content-Length: 60000\r\n\r\n") as flood:
@@ -339,7 +339,7 @@ def test_an_upload_survives_a_flood(serve: Callable[..., Serving], bucket: TestB
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="another process's limits: Linux")
 def test_health_answers_when_descriptors_run_out(serve: Callable[..., Serving]):
     api = serve()
-    assert api.health() == 200  # its connections to the database are made
+    assert api.health() == 200  # its database connections are open
     _, hard = resource.prlimit(api.process.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(api.process.pid, resource.RLIMIT_NOFILE, (150, hard))
     for _ in range(300):

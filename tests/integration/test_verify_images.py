@@ -14,7 +14,7 @@ from tests.conftest import TestBucket
 from tests.sample_images import plain
 
 
-class World:
+class IndexedImages:
     """A bucket with a valid and an invalid image, both processed."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
@@ -27,12 +27,12 @@ class World:
         self.bucket.put("a.png", plain())
         self.bucket.put("b.png", b"odd")
         self.run()
-        self.keep()
+        self.index()
 
     def run(self) -> None:
         DataManager(self.settings).run(Trigger.CLI)
 
-    def keep(self, *, again: bool = False) -> None:
+    def index(self, *, again: bool = False) -> None:
         ThumbnailIndexer(self.settings).run(again=again)
 
     def execute(self, statement: str) -> None:
@@ -44,44 +44,44 @@ class World:
 
 
 @pytest.fixture
-def world(settings: Settings, engine: Engine) -> World:
-    return World(settings, engine)
+def indexed(settings: Settings, engine: Engine) -> IndexedImages:
+    return IndexedImages(settings, engine)
 
 
-def test_processed_and_pending_images_have_no_difference(world: World):
-    assert world.found() == []
-    world.bucket.put("a.png", plain(50, 50))
-    world.bucket.put("c.png", plain(60, 60))
-    world.run()
-    assert world.found() == []
-    world.keep()
-    assert world.found() == []
+def test_processed_and_pending_images_have_no_difference(indexed: IndexedImages):
+    assert indexed.found() == []
+    indexed.bucket.put("a.png", plain(50, 50))
+    indexed.bucket.put("c.png", plain(60, 60))
+    indexed.run()
+    assert indexed.found() == []
+    indexed.index()
+    assert indexed.found() == []
 
 
-def test_reuploaded_faulty_image_stays_a_problem(world: World):
-    world.bucket.put("b.png", b"odd")
-    world.run()
-    assert world.found() == []
-    world.keep()
-    assert world.found() == []
+def test_reuploaded_faulty_image_stays_a_problem(indexed: IndexedImages):
+    indexed.bucket.put("b.png", b"odd")
+    indexed.run()
+    assert indexed.found() == []
+    indexed.index()
+    assert indexed.found() == []
 
 
-def test_missing_thumbnail_is_reported_until_recreated(world: World):
-    world.thumbnails.remove(world.thumbnails.keys()[0])
-    assert world.found() == ["thumbnail-missing"]
-    world.keep(again=True)
-    assert world.found() == []
+def test_missing_thumbnail_is_reported_until_recreated(indexed: IndexedImages):
+    indexed.thumbnails.remove(indexed.thumbnails.keys()[0])
+    assert indexed.found() == ["thumbnail-missing"]
+    indexed.index(again=True)
+    assert indexed.found() == []
 
 
-def test_thumbnail_missing_from_the_tables_is_reported(world: World):
-    world.thumbnails.put(".probe", b"")
-    assert world.found() == []
-    world.thumbnails.put(f"{'0' * 64}@256.webp", b"x")
-    assert world.found() == ["thumbnail-surplus"]
+def test_thumbnail_missing_from_the_tables_is_reported(indexed: IndexedImages):
+    indexed.thumbnails.put(".probe", b"")
+    assert indexed.found() == []
+    indexed.thumbnails.put(f"{'0' * 64}@256.webp", b"x")
+    assert indexed.found() == ["thumbnail-surplus"]
 
 
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "expected"),
     [
         ("DELETE FROM problem", ["problem-missing"]),
         ("UPDATE image SET state = 'ready' WHERE key = 'b.png'", ["problem-surplus"]),
@@ -90,6 +90,8 @@ def test_thumbnail_missing_from_the_tables_is_reported(world: World):
         ("UPDATE image SET key = 'z.png' WHERE key = 'a.png'", ["image-surplus"]),
     ],
 )
-def test_inconsistent_image_tables_are_reported(world: World, statement: str, told: list[str]):
-    world.execute(statement)
-    assert world.found() == told
+def test_inconsistent_image_tables_are_reported(
+    indexed: IndexedImages, statement: str, expected: list[str]
+):
+    indexed.execute(statement)
+    assert indexed.found() == expected
