@@ -1,10 +1,10 @@
--- Merges staging into the users: insert, update, retire, shadow. The steps run in this order in one
--- transaction, after the manifest (see etl.sync.merge). Parameters: :run_id, :bucket and :keys, the
--- keys in staging for a small merge, else null. PostgreSQL estimates the users of a literal key
--- from statistics, and assumes an average for keys that it reads from a table.
+-- Merges staging into the users: insert, update, retire, shadow. The statements run in this order
+-- in one transaction, after those of manifest.sql (see etl.sync.merge). Parameters: :run_id, :bucket
+-- and :keys, the keys in staging for a small merge, else null. PostgreSQL estimates the users of a
+-- literal key from statistics, and assumes an average for keys that it reads from a table.
 -- Every statement depends only on staging and the tables, never on the order of earlier runs.
--- An `analyze_` statement runs only if the table before it is large. It also creates indexes: if
--- the statistics of `users` are stale, PostgreSQL looks the rows up one by one.
+-- An `analyze_` statement runs only if the statement before it wrote many rows. It also creates
+-- indexes: if the statistics of `users` are stale, PostgreSQL looks the rows up one by one.
 
 -- name: find_changed_rows
 -- The differences between the rows read and the rows stored for the same objects. A row read is
