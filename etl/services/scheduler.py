@@ -93,10 +93,10 @@ class Scheduler(ServiceLoop):
         self._retries = retries or Retries()
 
     def run_forever(self) -> None:
-        """Serve interval, requests and events; wait while the database is down.
+        """Make runs until stop(), and wait while the database is down or its tables are newer.
 
-        Also wait while the tables have a newer version. A run starts immediately at the beginning
-        and after each outage, so that changes since then do not wait for the interval.
+        A run starts immediately after the start and after each outage, so that earlier changes do
+        not wait for the interval.
         """
         with self._ticking():
             super().run_forever()
@@ -114,7 +114,7 @@ class Scheduler(ServiceLoop):
                 self._publish_if_due(connection)
                 has_more_to_remove = self._retention.work()
                 if did_work:
-                    if events.count_waiting(connection) >= BURST:  # it began during the run
+                    if events.count_pending(connection) >= BURST:  # it began during the run
                         self.debounce(connection)
                 elif not has_more_to_remove and self._wait(connection) is Wake.EVENTS:
                     self.debounce(connection)
@@ -133,7 +133,7 @@ class Scheduler(ServiceLoop):
 
     @contextmanager
     def _ticking(self) -> Iterator[None]:
-        """Request a run at each interval; late ticks still count, several of them as one."""
+        """Request a run at each interval; a late tick still does, several late ones request one."""
         ticks = BackgroundScheduler(timezone="UTC")
         ticks.add_job(
             self._request_run,
@@ -205,13 +205,13 @@ class Scheduler(ServiceLoop):
         event does not remove the cause. Events whose object the store refused delay no others.
         Both are retried with back-off.
         """
-        refused_too = not self._retries.refused.is_waiting()
+        include_refused = not self._retries.refused.is_waiting()
         if self._retries.events.is_waiting():
             return False
-        if not events.any_waiting(connection, refused_too=refused_too):
+        if not events.any_pending(connection, include_refused=include_refused):
             return False
         try:
-            report = self._manager.run_events(refused_too=refused_too)
+            report = self._manager.run_events(include_refused=include_refused)
         except RunAlreadyActive:
             self.stopping.wait(BUSY_RETRY_SECONDS)
             return False
@@ -222,7 +222,7 @@ class Scheduler(ServiceLoop):
             self._retries.events.arm()
             return False
         self._retries.events.reset()
-        if refused_too:  # otherwise their next attempt is already scheduled
+        if include_refused:  # otherwise their next attempt is already scheduled
             self._schedule_refused(report)
         return True
 
@@ -265,12 +265,12 @@ class Scheduler(ServiceLoop):
         A run would read from a store that is busy with the burst. A slow stream of events does
         not extend the window.
         """
-        pending = events.count_waiting(connection)
+        pending = events.count_pending(connection)
         for _ in range(MAX_DEBOUNCE_WINDOWS):
             self.stopping.wait(self._settings.event_gather.total_seconds())
             if _wake_reason(connection) is Wake.REQUEST:
                 return
-            before, pending = pending, events.count_waiting(connection)
+            before, pending = pending, events.count_pending(connection)
             if pending - before < BURST:
                 return
 

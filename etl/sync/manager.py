@@ -111,11 +111,13 @@ class DataManager:
                 CurrentRun(run_id, trigger, connection, allow_mass_retirement=allow)
             )
 
-    def run_events(self, *, wait_seconds: float = 0, refused_too: bool = True) -> RunReport | None:
+    def run_events(
+        self, *, wait_seconds: float = 0, include_refused: bool = True
+    ) -> RunReport | None:
         """Check the keys of pending events once, and make a run if an object changed.
 
         Returns None if no event is pending or no object changed; the events are then handled
-        without a run. `refused_too` includes events whose object an earlier run could not read.
+        without a run. `include_refused` includes events whose object an earlier run could not read.
         The caller checks whether more events are pending, so that other runs can take the lock.
 
         Raises:  as `run`; an error before the run began is not recorded.
@@ -123,7 +125,7 @@ class DataManager:
         with run_lock(self._engine, wait_seconds=wait_seconds) as connection, translating():
             runs.close_interrupted(connection)
             self._check_bucket_is_ours(connection)
-            pending = self._pending_events(connection, refused_too=refused_too)
+            pending = self._pending_events(connection, include_refused=include_refused)
             if not pending.ids:
                 return None
             stats = RunStats()
@@ -139,11 +141,11 @@ class DataManager:
             )
 
     def publish_if_due(self, *, wait_seconds: float = 0) -> bool:
-        """Publish the changes of event runs once PUBLISH_INTERVAL has passed; whether it did.
+        """Publish the changes of event runs if PUBLISH_INTERVAL has passed; return whether it did.
 
         If the store is unavailable, it returns False and the next call tries again.
 
-        Raises:  RunAlreadyActive when a run holds the lock after `wait_seconds`; it publishes.
+        Raises:  RunAlreadyActive when a run, which publishes, holds the lock after `wait_seconds`.
         """
         with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
             run_id = publish.pending_run(connection)
@@ -164,10 +166,10 @@ class DataManager:
             self._handle_listed_events(run, began)
             self._merge(run)
         self._publish(run)
-        return self._report(run)
+        return self._finish(run)
 
     def _run_for_events(
-        self, run: CurrentRun, pending: events.Waiting, changed: list[Change]
+        self, run: CurrentRun, pending: events.PendingEvents, changed: list[Change]
     ) -> RunReport:
         """Sync the changed objects among the keys of the pending events."""
         with self._recording_failure(run):
@@ -177,7 +179,7 @@ class DataManager:
             events.handle(run.connection, pending, run.id, refused=run.stats.unreadable)
             self._merge(run)
         self._publish(run)
-        return self._report(run)
+        return self._finish(run)
 
     @contextmanager
     def _recording_failure(self, run: CurrentRun) -> Iterator[None]:
@@ -194,7 +196,7 @@ class DataManager:
         other = connection.scalar(
             text(  # the first and the last index entry, in constant time
                 "SELECT bucket FROM (SELECT min(bucket) AS bucket FROM source_object"
-                " UNION SELECT max(bucket) FROM source_object) AS held WHERE bucket <> :bucket"
+                " UNION SELECT max(bucket) FROM source_object) AS stored WHERE bucket <> :bucket"
                 " LIMIT 1"
             ),
             {"bucket": self._bucket},
@@ -207,7 +209,8 @@ class DataManager:
                 hint="Set SOURCE_BUCKET back, or use a separate database for the other bucket.",
             )
 
-    def _report(self, run: CurrentRun) -> RunReport:
+    def _finish(self, run: CurrentRun) -> RunReport:
+        """Record the time of each step; return the report of the run."""
         profile = run.stats.profile
         runs.record_steps(run.connection, run.id, profile.seconds, profile.rows)
         report = runs.report(run.connection, run.id)
@@ -217,9 +220,14 @@ class DataManager:
 
     # -- events
 
-    def _pending_events(self, connection: Connection, *, refused_too: bool) -> events.Waiting:
-        pending = events.waiting(
-            connection, bucket=self._bucket, limit=self._events_per_run, refused_too=refused_too
+    def _pending_events(
+        self, connection: Connection, *, include_refused: bool
+    ) -> events.PendingEvents:
+        pending = events.oldest_pending(
+            connection,
+            bucket=self._bucket,
+            limit=self._events_per_run,
+            include_refused=include_refused,
         )
         connection.commit()
         return pending
