@@ -59,6 +59,10 @@ class GroupCommit:
         finally:
             self._slots.release()
 
+    def count_waiting(self) -> int:
+        """The number of callers whose events go into the next commit."""
+        return len(self._pending)
+
     def _commit_pending(self) -> None:
         """Commit all pending events; none are left if the previous caller committed ours too."""
         with self._pending_lock:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -15,9 +14,11 @@ from etl.db.engine import connect, translating
 from etl.db.runs import database_now, report
 from etl.model.errors import DatabaseUnavailable, RunRefused
 from etl.model.values import RunState
+from etl.runtime.service import ServiceLoop, in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from sqlalchemy import Engine
@@ -99,22 +100,18 @@ class RunNews:
         return [line]
 
 
-class RunWatch:
+class RunWatch(ServiceLoop):
     """Polls the table of runs until stopped."""
 
     def __init__(self, settings: Settings, report_line: Callable[[str], object]) -> None:
+        super().__init__()
         self._engine: Engine = connect(settings, pool_size=1, checks_schema=True)
         self._report_line = report_line
-        self._stopping = Event()
 
-    def stop(self) -> None:
-        """Make `run_forever` return soon; called from another thread."""
-        self._stopping.set()
-
-    def run_forever(self) -> None:
+    def serve(self) -> None:
         """Report new failures and waits; skip polls while the database is unavailable."""
         news: RunNews | None = None
-        while not self._stopping.wait(POLL_SECONDS):
+        while not self.stopping.wait(POLL_SECONDS):
             with suppress(DatabaseUnavailable):
                 runs, now = self._newest()
                 if news is None:
@@ -157,18 +154,14 @@ def await_first_run(
     return None
 
 
-@contextmanager
-def watching_runs(settings: Settings, report_line: Callable[[str], object]) -> Iterator[None]:
+def watching_runs(
+    settings: Settings, report_line: Callable[[str], object]
+) -> AbstractContextManager[None]:
     """Report the runs that end while the block runs.
 
-    A daemon thread polls the database, so that a database that hangs blocks nothing else.
+    A daemon thread that is not joined polls, so that a database that hangs blocks nothing else.
     """
-    watch = RunWatch(settings, report_line)
-    Thread(target=watch.run_forever, name="runs", daemon=True).start()
-    try:
-        yield
-    finally:
-        watch.stop()
+    return in_thread(RunWatch(settings, report_line), "runs", join_seconds=0)
 
 
 def _ended(runs: Iterable[RunRow]) -> set[int]:

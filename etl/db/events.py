@@ -242,42 +242,42 @@ def store(connection: Connection, events: Iterable[BucketEvent], *, source_bucke
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class PendingEvents:
     """Pending events, and the distinct keys that they may refer to, in byte order."""
 
     ids: list[int]
     keys: list[str]
 
 
-def any_waiting(connection: Connection, *, refused_too: bool = True) -> bool:
-    """Whether an event is pending; `refused_too` includes those whose object was refused."""
-    question = text(statements("events")["any_waiting"])
-    return bool(connection.scalar(question, {"refused_too": refused_too}))
+def any_pending(connection: Connection, *, include_refused: bool = True) -> bool:
+    """Whether an event is pending; `include_refused` includes those whose object was refused."""
+    question = text(statements("events")["any_pending"])
+    return bool(connection.scalar(question, {"include_refused": include_refused}))
 
 
-def count_waiting(connection: Connection) -> int:
+def count_pending(connection: Connection) -> int:
     """The number of pending events."""
-    return int(connection.scalar(text(statements("events")["count_waiting"])) or 0)
+    return int(connection.scalar(text(statements("events")["count_pending"])) or 0)
 
 
-def waiting(
-    connection: Connection, *, bucket: str, limit: int, refused_too: bool = True
-) -> Waiting:
+def oldest_pending(
+    connection: Connection, *, bucket: str, limit: int, include_refused: bool = True
+) -> PendingEvents:
     """The oldest pending events, at most `limit`. The caller commits.
 
-    `refused_too` includes events whose object a run could not read. Events of a former source
+    `include_refused` includes events whose object a run could not read. Events of a former source
     bucket are marked as handled.
     """
     named = statements("events")
     connection.execute(text(named["skip_other_buckets"]), {"bucket": bucket})
-    asked = {"bucket": bucket, "limit": limit, "refused_too": refused_too}
-    found = connection.execute(text(named["waiting"]), asked).all()
+    parameters = {"bucket": bucket, "limit": limit, "include_refused": include_refused}
+    found = connection.execute(text(named["oldest_pending"]), parameters).all()
     keys = {spelling for row in found for spelling in spellings(row.key)}
-    return Waiting([row.id for row in found], sorted(keys))
+    return PendingEvents([row.id for row in found], sorted(keys))
 
 
 def handle(
-    connection: Connection, pending: Waiting, run_id: int, *, refused: Iterable[str] = ()
+    connection: Connection, pending: PendingEvents, run_id: int, *, refused: Iterable[str] = ()
 ) -> None:
     """Record the run that handled the events, NO_RUN if none was needed. The caller commits.
 

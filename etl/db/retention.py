@@ -21,6 +21,7 @@ from etl.db.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from datetime import timedelta
 
     from sqlalchemy import Connection, Engine
 
@@ -38,14 +39,16 @@ KEPT_RUNS = 100
 _BY_INDEX = "; ".join(
     f"SET LOCAL enable_{kind} = off" for kind in ("seqscan", "hashjoin", "mergejoin")
 )
-_TOO_LONG = "57014"
+_STATEMENT_TIMEOUT = "57014"
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
+class RemovedPage:
+    """The last id of a page, whether more pages may follow, and how many rows were removed."""
+
     last: int | None
     may_be_more: bool
-    gone: int
+    removed: int
 
 
 class Retention:
@@ -88,64 +91,76 @@ class Retention:
 
     def _whole_pass(self) -> Iterator[None]:
         """Remove all old rows, one page per step."""
-        gone: Counter[str] = Counter()
+        removed = Counter[str]()
         try:
-            for _ in self._each_table(gone):
+            for _ in self._each_table(removed):
                 yield
         except DBAPIError as error:
-            if getattr(error.orig, "pgcode", None) != _TOO_LONG:
+            if getattr(error.orig, "pgcode", None) != _STATEMENT_TIMEOUT:
                 raise
             log.warning("removed only some old rows", reason="a statement took too long")
-        if gone.total():
-            log.info("removed old rows", **gone)
+        if removed.total():
+            log.info("removed old rows", **removed)
 
-    def _each_table(self, gone: Counter[str]) -> Iterator[None]:
+    def _each_table(self, removed: Counter[str]) -> Iterator[None]:
         """Remove problems first, because a run is kept as long as one of its problems."""
         settings = self._settings
         if settings.problem_retention:
-            yield from self._pages("problems", self._remove_problems, gone)
+            remove = partial(remove_problems, age=settings.problem_retention)
+            yield from self._pages("problems", remove, removed)
         if settings.run_retention:
             used = self._used_runs()
             yield
-            yield from self._pages("runs", partial(self._remove_runs, used), gone)
+            remove = partial(remove_runs, age=settings.run_retention, used=used)
+            yield from self._pages("runs", remove, removed)
         if settings.event_retention:
-            yield from self._pages("events", self._remove_events, gone)
+            bucket = settings.source_bucket
+            remove = partial(remove_events, age=settings.event_retention, bucket=bucket)
+            yield from self._pages("events", remove, removed)
 
     def _pages(
-        self, name: str, remove: Callable[[Connection, int], _Page], gone: Counter[str]
+        self, name: str, remove: Callable[[Connection, int], RemovedPage], removed: Counter[str]
     ) -> Iterator[None]:
         after = 0
         while True:
             with translating(), self._engine.begin() as connection:
                 page = remove(connection, after)
-            gone[name] += page.gone
+            removed[name] += page.removed
             yield
             if page.last is None or not page.may_be_more:
                 return
             after = page.last
 
-    # -- a page of each
-
-    def _remove_problems(self, connection: Connection, after: int) -> _Page:
-        parameters = {"after": after, "page": PAGE, "age": self._settings.problem_retention}
-        return _Page(*_row(connection, "problems", parameters))
-
-    def _remove_runs(self, used: set[int], connection: Connection, after: int) -> _Page:
-        age = self._settings.run_retention
-        parameters = {"after": after, "page": PAGE, "age": age, "kept": KEPT_RUNS}
-        last, may_be_more, old = _row(connection, "old_runs", parameters)
-        unused = [run_id for run_id in old if run_id not in used]
-        connection.execute(text(statements("retention")["remove_runs"]), {"ids": unused})
-        return _Page(last, may_be_more, len(unused))
-
-    def _remove_events(self, connection: Connection, after: int) -> _Page:
-        age, bucket = self._settings.event_retention, self._settings.source_bucket
-        parameters = {"after": after, "page": PAGE, "age": age, "bucket": bucket}
-        return _Page(*_row(connection, "events", parameters))
-
     def _used_runs(self) -> set[int]:
         with translating(), self._engine.begin() as connection:
             return set(connection.scalars(text(statements("retention")["used_runs"])))
+
+
+# -- one page of each table, after the id `after`; the caller commits
+
+
+def remove_problems(connection: Connection, after: int, *, age: timedelta) -> RemovedPage:
+    """Remove the closed problems that are older than `age`."""
+    return RemovedPage(*_row(connection, "problems", {"after": after, "page": PAGE, "age": age}))
+
+
+def remove_runs(
+    connection: Connection, after: int, *, age: timedelta, used: set[int]
+) -> RemovedPage:
+    """Remove the runs that are older than `age` and not `used`."""
+    parameters = {"after": after, "page": PAGE, "age": age, "kept": KEPT_RUNS}
+    last, may_be_more, old = _row(connection, "old_runs", parameters)
+    unused = [run_id for run_id in old if run_id not in used]
+    connection.execute(text(statements("retention")["remove_runs"]), {"ids": unused})
+    return RemovedPage(last, may_be_more, len(unused))
+
+
+def remove_events(
+    connection: Connection, after: int, *, age: timedelta, bucket: str
+) -> RemovedPage:
+    """Remove the handled events that are older than `age`."""
+    parameters = {"after": after, "page": PAGE, "age": age, "bucket": bucket}
+    return RemovedPage(*_row(connection, "events", parameters))
 
 
 def _row(connection: Connection, name: str, parameters: Mapping[str, object]) -> Any:  # noqa: ANN401

@@ -93,15 +93,15 @@ def upgrade(connection: Connection) -> None:
 
     Raises:  NewerSchema; ConfigurationError with the cause and a hint.
     """
-    place = connection.execute(text(statements("schema")["place"])).one()
+    target = connection.execute(text(statements("schema")["target"])).one()
     try:
         found = versions(connection)
         _refuse_unknown(found)
         if found == [newest()]:
             return
-        _check_place(place)
+        _check_writable(target)
         if not found:
-            _check_new_place(connection, place)
+            _check_usable(connection, target)
         _run_migrations(connection)
     except DBAPIError as error:
         hint = _REFUSALS.get(str(getattr(error.orig, "pgcode", None)))
@@ -109,46 +109,47 @@ def upgrade(connection: Connection) -> None:
             raise
         reason = str(error.orig).strip().splitlines()[0]
         raise ConfigurationError(
-            f"{_named(place)} could not be migrated and is unchanged: {reason}.", hint=hint
+            f"{_describe(target)} could not be migrated and is unchanged: {reason}.", hint=hint
         ) from error
 
 
-def _named(place: Row[Any]) -> str:
-    return f"Schema {place.schema} of database {place.database}"
+def _describe(target: Row[Any]) -> str:
+    return f"Schema {target.schema} of database {target.database}"
 
 
-def _check_place(place: Row[Any]) -> None:
+def _check_writable(target: Row[Any]) -> None:
     """Refuse a database that is not writable."""
-    if place.is_replica or place.is_read_only:
-        why = "is a replica" if place.is_replica else "is read-only for this role"
+    if target.is_replica or target.is_read_only:
+        why = "is a replica" if target.is_replica else "is read-only for this role"
         raise ConfigurationError(
-            f"Database {place.database} {why}, so no table can be created.",
+            f"Database {target.database} {why}, so no table can be created.",
             hint="Set DATABASE_URL to the primary server."
-            if place.is_replica
-            else f"Run `ALTER ROLE {place.quoted_role} RESET default_transaction_read_only`, or"
+            if target.is_replica
+            else f"Run `ALTER ROLE {target.quoted_role} RESET default_transaction_read_only`, or"
             " find out where else default_transaction_read_only is set.",
         )
-    if place.schema is None:
+    if target.schema is None:
         raise ConfigurationError(
-            f"No schema of search_path ({place.search_path}) exists in database {place.database}.",
-            hint=f"Create it, for example `CREATE SCHEMA AUTHORIZATION {place.quoted_role}`, or"
+            f"No schema of search_path ({target.search_path}) exists in database"
+            f" {target.database}.",
+            hint=f"Create it, for example `CREATE SCHEMA AUTHORIZATION {target.quoted_role}`, or"
             " set search_path to an existing schema.",
         )
 
 
-def _check_new_place(connection: Connection, place: Row[Any]) -> None:
+def _check_usable(connection: Connection, target: Row[Any]) -> None:
     """Refuse a database in which tables could not be created or used."""
-    if place.encoding not in _ENCODINGS:
+    if target.encoding not in _ENCODINGS:
         raise ConfigurationError(
-            f"Database {place.database} has the encoding {place.encoding}, which cannot store every"
-            " name.",
+            f"Database {target.database} has the encoding {target.encoding}, which cannot store"
+            " every name.",
             hint="Create another: `CREATE DATABASE bucketline ENCODING 'UTF8' TEMPLATE template0`.",
         )
-    missing = _missing_grants(place)
+    missing = _missing_grants(target)
     if missing:
         raise ConfigurationError(
-            f"Role {place.role} may not create tables in schema {place.schema} of database"
-            f" {place.database}.",
+            f"Role {target.role} may not create tables in schema {target.schema} of database"
+            f" {target.database}.",
             hint=f"As the owner of the database, run: {' '.join(missing)}",
         )
     names = {"names": relation_names(), "tables": list(metadata.tables)}
@@ -156,18 +157,17 @@ def _check_new_place(connection: Connection, place: Row[Any]) -> None:
     if clashes:
         listed = ", ".join(f"{one.kind} {one.name} (of {one.owner})" for one in clashes)
         raise ConfigurationError(
-            f"{_named(place)} already contains names that Bucketline needs: {listed}.",
+            f"{_describe(target)} already contains names that Bucketline needs: {listed}.",
             hint=_OWN_DATABASE,
         )
 
 
-def _missing_grants(place: Row[Any]) -> list[str]:
+def _missing_grants(target: Row[Any]) -> list[str]:
     """The statements that grant the missing privileges."""
+    schema, database, role = target.quoted_schema, target.quoted_database, target.quoted_role
     grants = {
-        f"GRANT CREATE ON SCHEMA {place.quoted_schema} TO {place.quoted_role};": place.may_create,
-        f"GRANT TEMPORARY ON DATABASE {place.quoted_database} TO {place.quoted_role};": (
-            place.may_make_temporary
-        ),
+        f"GRANT CREATE ON SCHEMA {schema} TO {role};": target.may_create,
+        f"GRANT TEMPORARY ON DATABASE {database} TO {role};": target.may_make_temporary,
     }
     return [grant for grant, is_granted in grants.items() if not is_granted]
 

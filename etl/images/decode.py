@@ -193,8 +193,10 @@ def _pixels_digest(content: bytes) -> bytes:
 def _load(image: Image.Image, source: png_chunks.Stripped) -> Image.Image:
     """Decode the pixels, including transparency that Pillow ignores."""
     image.load()
-    if source.clear:
-        return (_clear_gray if len(source.clear) == 1 else _clear_rgb)(image, source)
+    if source.transparent:
+        return (_gray_with_alpha if len(source.transparent) == 1 else _rgb_with_alpha)(
+            image, source
+        )
     if image.mode == "I;16":
         return _to_8_bit(image)
     if isinstance(image, GifImagePlugin.GifImageFile):
@@ -207,15 +209,15 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     return image.point(lambda value: value * (1 / 257) + 0.5).convert("L")
 
 
-def _clear_gray(image: Image.Image, source: png_chunks.Stripped) -> Image.Image:
+def _gray_with_alpha(image: Image.Image, source: png_chunks.Stripped) -> Image.Image:
     """Convert 16-bit gray with one transparent shade to 8 bits with alpha."""
     alpha = [255] * _SAMPLE_VALUES
-    alpha[source.clear[0]] = 0
+    alpha[source.transparent[0]] = 0
     mask = image.convert("I").point(alpha, "L")
     return Image.merge("LA", (_to_8_bit(image), mask))
 
 
-def _clear_rgb(image: Image.Image, source: png_chunks.Stripped) -> Image.Image:
+def _rgb_with_alpha(image: Image.Image, source: png_chunks.Stripped) -> Image.Image:
     """Convert 16-bit RGB with one transparent color to 8 bits with alpha.
 
     Pillow keeps the high byte of each sample, or the low byte if it decodes as little-endian.
@@ -223,8 +225,10 @@ def _clear_rgb(image: Image.Image, source: png_chunks.Stripped) -> Image.Image:
     with Image.open(io.BytesIO(source.content), formats=("PNG",)) as low:
         low.tile = [low.tile[0]._replace(args="RGB;16L")]
         low.load()
-        mask = _differs_from(low, [value & 255 for value in source.clear])
-    mask = ImageChops.lighter(mask, _differs_from(image, [value >> 8 for value in source.clear]))
+        mask = _differs_from(low, [value & 255 for value in source.transparent])
+    mask = ImageChops.lighter(
+        mask, _differs_from(image, [value >> 8 for value in source.transparent])
+    )
     image.putalpha(mask)
     return image
 

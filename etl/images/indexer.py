@@ -207,8 +207,8 @@ class ThumbnailIndexer:
             if (sha256 := one.examined.metadata.sha256) is not None
         }
         with connection.begin():
-            unput = rows.register_thumbnails(connection, [each[:2] for each in made.values()])
-        new = sorted(unput)
+            not_put = rows.register_thumbnails(connection, [each[:2] for each in made.values()])
+        new = sorted(not_put)
         map_in_threads(lambda key: self._thumbnails.put(key, *made[key][2:]), new, STORE_THREADS)
         with connection.begin():
             rows.mark_put(connection, new)

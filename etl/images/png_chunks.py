@@ -46,7 +46,7 @@ class Stripped(NamedTuple):
     """
 
     content: bytes
-    clear: tuple[int, ...] = ()
+    transparent: tuple[int, ...] = ()
 
 
 def strip(content: bytes, max_profile_bytes: int) -> Stripped:
@@ -60,7 +60,7 @@ def strip(content: bytes, max_profile_bytes: int) -> Stripped:
     if header is None or not _is_header(header):
         return Stripped(content)
     kept = bytearray(content[: header.end])
-    clear: tuple[int, ...] = ()
+    transparent: tuple[int, ...] = ()
     seen: set[bytes] = set()
     for chunk in chunks:
         if chunk.name == b"IDAT":
@@ -72,11 +72,11 @@ def strip(content: bytes, max_profile_bytes: int) -> Stripped:
         if chunk.name == b"PLTE":
             kept += content[chunk.start : chunk.end]
         elif chunk.name == b"tRNS" and chunk.is_intact:
-            transparency, clear = _transparency(chunk, *header.data[8:10])
+            transparency, transparent = _transparency(chunk, *header.data[8:10])
             kept += transparency
         elif _is_wanted(chunk, max_profile_bytes):
             kept += content[chunk.start : chunk.end]
-    return Stripped(bytes(kept + _chunk(b"IEND", b"")), clear)
+    return Stripped(bytes(kept + _chunk(b"IEND", b"")), transparent)
 
 
 def _chunks(content: bytes) -> Iterator[_Chunk]:

@@ -85,10 +85,10 @@ def _pending(settings: Settings, *, again: bool) -> Select[Any]:
 def _lacks_thumbnail(settings: Settings) -> ColumnElement[bool]:
     """Whether a ready image lacks a size, or one of its thumbnails is not known to be put."""
     sizes = settings.thumbnail_sizes
-    unput = select(thumbnail.c.sha256).where(
+    not_put = select(thumbnail.c.sha256).where(
         thumbnail.c.put_at.is_(None), thumbnail.c.size.in_(sizes)
     )
-    return or_(~image.c.sizes.contains(array(sizes)), image.c.sha256.in_(unput))
+    return or_(~image.c.sizes.contains(array(sizes)), image.c.sha256.in_(not_put))
 
 
 # -- thumbnails
@@ -105,17 +105,17 @@ def register_thumbnails(connection: Connection, thumbnails: Iterable[tuple[str, 
     keys = sorted(by_key)
     _run(
         connection,
-        "intend_thumbnails",
+        "register_thumbnails",
         sha256s=[by_key[key][0] for key in keys],
         sizes=[by_key[key][1] for key in keys],
         keys=keys,
     )
-    return set(_run(connection, "find_unput", keys=keys))
+    return set(_run(connection, "find_not_put", keys=keys))
 
 
 def mark_put(connection: Connection, keys: Sequence[str]) -> None:
     """Record that these thumbnails are in the bucket."""
-    _run(connection, "note_put", keys=list(keys))
+    _run(connection, "mark_put", keys=list(keys))
 
 
 def drop_sizes(connection: Connection, sizes: Sequence[int]) -> int:
@@ -138,7 +138,7 @@ def mark_missing(connection: Connection, bucket_keys: Iterator[str]) -> None:
     """Mark thumbnails whose keys are not in the bucket as not put."""
     existing = set(bucket_keys)
     put = connection.scalars(select(thumbnail.c.key).where(thumbnail.c.put_at.is_not(None)))
-    _run(connection, "lose_thumbnail", keys=[key for key in put if key not in existing])
+    _run(connection, "mark_missing", keys=[key for key in put if key not in existing])
 
 
 # -- metadata
@@ -186,7 +186,7 @@ def _row(indexed: IndexedImage, now: datetime) -> dict[str, object]:
 def delete_removed(connection: Connection, bucket: str) -> int:
     """Delete the metadata of images that left the manifest; return their number."""
     return connection.execute(
-        text(statements("images")["forget_images"]), {"bucket": bucket}
+        text(statements("images")["delete_removed"]), {"bucket": bucket}
     ).rowcount
 
 

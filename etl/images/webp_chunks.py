@@ -22,19 +22,19 @@ def is_webp(content: bytes) -> bool:
 
 def strip(content: bytes, max_profile_bytes: int) -> bytes:
     """Keep pixels, alpha, frames, EXIF and a color profile that is not too large."""
-    kept, held = bytearray(_FORM), 0
+    kept, flags = bytearray(_FORM), 0
     start, stop = _START, min(len(content), 8 + _HEAD.unpack_from(content)[1])
     while start + _HEAD.size <= stop:
         name, size = _HEAD.unpack_from(content, start)
         end = start + _HEAD.size + size + size % 2
         is_wanted = name == b"EXIF" or (name == b"ICCP" and size <= max_profile_bytes)
         if is_wanted and end <= stop:
-            held |= _FLAGS[name]
+            flags |= _FLAGS[name]
             kept += content[start:end]
         elif name in _PIXELS:
             kept += content[start : min(end, stop)]
         start = end
-    flags = len(_FORM) + _HEAD.size
-    if kept[len(_FORM) : flags].startswith(b"VP8X") and len(kept) > flags:
-        kept[flags] = (kept[flags] & ~sum(_FLAGS.values())) | held
+    flags_at = len(_FORM) + _HEAD.size  # the first byte of the VP8X chunk, which is always first
+    if kept[len(_FORM) : flags_at].startswith(b"VP8X") and len(kept) > flags_at:
+        kept[flags_at] = (kept[flags_at] & ~sum(_FLAGS.values())) | flags
     return _HEAD.pack(b"RIFF", len(kept)) + kept

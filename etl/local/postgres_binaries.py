@@ -97,8 +97,8 @@ def _copy_installation(source: Path, target: Path) -> None:
     package = temporary / source.parent.name
     for name in _COPIED_FOLDERS:
         shutil.copytree(source / name, package / source.name / name, symlinks=True)
-    for libraries, place in _bundled_libraries(source.parent, package):
-        shutil.copytree(libraries, place, symlinks=True)
+    for libraries, copy in _bundled_libraries(source.parent, package):
+        shutil.copytree(libraries, copy, symlinks=True)
     _make_readable(temporary)
     try:
         temporary.rename(target)
@@ -108,9 +108,12 @@ def _copy_installation(source: Path, target: Path) -> None:
 
 
 def _bundled_libraries(package: Path, copy: Path) -> list[tuple[Path, Path]]:
-    # Where wheels have shared libraries on Linux and on macOS.
-    places = [(of.with_name(f"{of.name}.libs"), of / ".dylibs") for of in (package, copy)]
-    return [(there, here) for there, here in zip(*places, strict=True) if there.exists()]
+    """The folders of shared libraries in the wheel, on Linux and on macOS, and their copies."""
+    folders = {
+        package.with_name(f"{package.name}.libs"): copy.with_name(f"{copy.name}.libs"),
+        package / ".dylibs": copy / ".dylibs",
+    }
+    return [(source, target) for source, target in folders.items() if source.exists()]
 
 
 def _make_readable(folder: Path) -> None:

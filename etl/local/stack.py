@@ -58,10 +58,10 @@ def running(settings: Settings) -> Iterator[Settings]:
     if not services:
         yield settings
         return
-    local_dir = _created(settings.local_dir)
+    local_dir = _create(settings.local_dir)
     with _open_lock(users_lock_path(local_dir)) as users:
         _join(users, local_dir)
-        record = _started(local_dir, services, settings.s3_region)
+        record = _start_once(local_dir, services, settings.s3_region)
         for note in record.notes:
             _log.info(note)
         yield _filled_in(settings, record, local_dir)
@@ -94,7 +94,7 @@ def _embedded(settings: Settings) -> list[Service]:
     return [service for service, embedded in wanted.items() if embedded]
 
 
-def _created(local_dir: Path) -> Path:
+def _create(local_dir: Path) -> Path:
     try:
         local_dir.mkdir(parents=True, exist_ok=True)
         check_writable(local_dir)
@@ -133,7 +133,7 @@ def _join(users: FileLock, local_dir: Path) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _started(local_dir: Path, services: list[Service], region: str) -> StackRecord:
+def _start_once(local_dir: Path, services: list[Service], region: str) -> StackRecord:
     """Return the record of the running stack; start one if there is none."""
     failed_before = read_record(local_dir)
     spawned = 0
@@ -144,7 +144,8 @@ def _started(local_dir: Path, services: list[Service], region: str) -> StackReco
             raise record.failure.as_error()
         current = running_record(local_dir)
         if current is not None:
-            return _covering(current, services, local_dir)
+            _check_covers(current, services, local_dir)
+            return current
         if spawned < _SPAWN_ATTEMPTS:
             spawned += _spawn_if_none(local_dir, services, region)
         elif not is_held(supervisor_lock_path(local_dir)):
@@ -197,9 +198,9 @@ def _covers(record: StackRecord, services: list[Service]) -> bool:
     return all(service in record.services for service in services)
 
 
-def _covering(record: StackRecord, services: list[Service], local_dir: Path) -> StackRecord:
+def _check_covers(record: StackRecord, services: list[Service], local_dir: Path) -> None:
     if _covers(record, services):
-        return record
+        return
     missing = ", ".join(service for service in services if service not in record.services)
     raise ConfigurationError(
         f"The stack that is running in {local_dir} was started without {missing}.",

@@ -61,6 +61,17 @@ class Wake(Enum):
     TIMEOUT = auto()  # or stop() was called
 
 
+class Retries:
+    """The back-offs of a scheduler, one for each kind of work that can fail."""
+
+    def __init__(self, first_seconds: float = FIRST_RETRY_SECONDS) -> None:
+        self.error = Backoff(first_seconds, LAST_RETRY_SECONDS)
+        self.run = Backoff(first_seconds, LAST_RETRY_SECONDS)
+        self.events = Backoff(first_seconds, LAST_RETRY_SECONDS)
+        self.refused = Backoff(first_seconds, LAST_RETRY_SECONDS)
+        self.publish = Backoff(first_seconds, LAST_PUBLISH_RETRY_SECONDS)
+
+
 class Scheduler(ServiceLoop):
     """Makes requested runs and event runs until stop()."""
 
@@ -69,7 +80,7 @@ class Scheduler(ServiceLoop):
         settings: Settings,
         manager: DataManager,
         *,
-        first_retry_seconds: float = FIRST_RETRY_SECONDS,
+        retries: Retries | None = None,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         super().__init__()
@@ -79,17 +90,13 @@ class Scheduler(ServiceLoop):
         self._engine: Engine = connect_unpooled(settings)
         self._retention = Retention(settings)
         self._reconnect = Backoff(FIRST_RECONNECT_SECONDS, LAST_RECONNECT_SECONDS)
-        self._error_retry = Backoff(first_retry_seconds, LAST_RETRY_SECONDS)
-        self._run_retry = Backoff(first_retry_seconds, LAST_RETRY_SECONDS)
-        self._events_retry = Backoff(first_retry_seconds, LAST_RETRY_SECONDS)
-        self._refused_retry = Backoff(first_retry_seconds, LAST_RETRY_SECONDS)
-        self._publish_retry = Backoff(first_retry_seconds, LAST_PUBLISH_RETRY_SECONDS)
+        self._retries = retries or Retries()
 
     def run_forever(self) -> None:
-        """Serve interval, requests and events; wait while the database is down.
+        """Make runs until stop(), and wait while the database is down or its tables are newer.
 
-        Also wait while the tables have a newer version. A run starts immediately at the beginning
-        and after each outage, so that changes since then do not wait for the interval.
+        A run starts immediately after the start and after each outage, so that earlier changes do
+        not wait for the interval.
         """
         with self._ticking():
             super().run_forever()
@@ -100,34 +107,33 @@ class Scheduler(ServiceLoop):
             self._reconnect.reset()
             self._request_run()
             while not self.stopping.is_set():
-                if self._run_retry.is_due():
+                if self._retries.run.is_due():
                     self._request_run()
                 # Both in each round, so that many events cannot delay requests, or vice versa.
                 did_work = self._run_for_events(connection) | self._run_requested()
                 self._publish_if_due(connection)
                 has_more_to_remove = self._retention.work()
                 if did_work:
-                    is_burst = events.count_waiting(connection) >= BURST  # it began during the run
-                else:
-                    is_burst = not has_more_to_remove and self._wait(connection) is Wake.EVENTS
-                if is_burst:
-                    self._debounce(connection)
+                    if events.count_pending(connection) >= BURST:  # it began during the run
+                        self.debounce(connection)
+                elif not has_more_to_remove and self._wait(connection) is Wake.EVENTS:
+                    self.debounce(connection)
 
     def handle_failure(self, error: Exception) -> float:
         """Log the failure; return the delay before the next connection."""
         if not isinstance(error, DatabaseUnavailable):
             log.error("scheduler failed; will retry", exc_info=error)  # a bug of ours
-            return self._error_retry.next()
+            return self._retries.error.next()
         # An outage ends by itself; a wrong setting does not.
         level = log.error if isinstance(error, DatabaseMisconfigured) else log.warning
         level("waiting for the database", code=error.code, reason=error.message, hint=error.hint)
         # A missing right shows only in a run: connecting succeeds, and resets the other delay.
-        retry = self._error_retry if isinstance(error, RightMissing) else self._reconnect
+        retry = self._retries.error if isinstance(error, RightMissing) else self._reconnect
         return retry.next()
 
     @contextmanager
     def _ticking(self) -> Iterator[None]:
-        """Request a run at each interval; late ticks still count, several of them as one."""
+        """Request a run at each interval; a late tick still does, several late ones request one."""
         ticks = BackgroundScheduler(timezone="UTC")
         ticks.add_job(
             self._request_run,
@@ -168,27 +174,29 @@ class Scheduler(ServiceLoop):
             self.stopping.wait(BUSY_RETRY_SECONDS)
             return False
         except DatabaseUnavailable:
-            self._run_retry.arm()
+            self._retries.run.arm()
             raise
         except TransientError as error:
             log.warning("run failed; will retry", reason=error.message, hint=error.hint)
-            self._run_retry.arm()
+            self._retries.run.arm()
             return True
         except EtlError as error:
             log.error("run failed", code=error.code, reason=error.message, hint=error.hint)
             return True
         if report is not None:
-            self._schedule_retry(report)
+            self._reset_retries(report)
         return report is not None
 
-    def _schedule_retry(self, report: RunReport) -> None:
-        for retry in (self._error_retry, self._events_retry, self._refused_retry):
+    def _reset_retries(self, report: RunReport) -> None:
+        """Reset the back-offs after a full run; retry the run if it could not publish."""
+        retries = self._retries
+        for retry in (retries.error, retries.events, retries.refused):
             retry.reset()
         if report.error is None:
-            self._run_retry.reset()
-            self._publish_retry.reset()
+            retries.run.reset()
+            retries.publish.reset()
         else:  # committed, but not published
-            self._run_retry.arm()
+            retries.run.arm()
 
     def _run_for_events(self, connection: Connection) -> bool:
         """Check the keys of pending events once; return whether they were checked.
@@ -197,13 +205,13 @@ class Scheduler(ServiceLoop):
         event does not remove the cause. Events whose object the store refused delay no others.
         Both are retried with back-off.
         """
-        refused_too = not self._refused_retry.is_waiting()
-        if self._events_retry.is_waiting():
+        include_refused = not self._retries.refused.is_waiting()
+        if self._retries.events.is_waiting():
             return False
-        if not events.any_waiting(connection, refused_too=refused_too):
+        if not events.any_pending(connection, include_refused=include_refused):
             return False
         try:
-            report = self._manager.run_events(refused_too=refused_too)
+            report = self._manager.run_events(include_refused=include_refused)
         except RunAlreadyActive:
             self.stopping.wait(BUSY_RETRY_SECONDS)
             return False
@@ -211,31 +219,31 @@ class Scheduler(ServiceLoop):
             raise
         except EtlError as error:
             log.warning("event run failed; will retry", code=error.code, reason=error.message)
-            self._events_retry.arm()
+            self._retries.events.arm()
             return False
-        self._events_retry.reset()
-        if refused_too:  # otherwise their next attempt is already scheduled
+        self._retries.events.reset()
+        if include_refused:  # otherwise their next attempt is already scheduled
             self._schedule_refused(report)
         return True
 
     def _schedule_refused(self, report: RunReport | None) -> None:
-        """Retry refused objects later, if the run that tried all of them was refused any."""
+        """Retry the refused objects later if the store still refused one of them."""
         if report is not None and report.counts.objects_unreadable:
-            self._refused_retry.arm()
+            self._retries.refused.arm()
         else:
-            self._refused_retry.reset()
+            self._retries.refused.reset()
 
     def _publish_if_due(self, connection: Connection) -> None:
         """Publish what event runs committed once it is due, with back-off while that fails."""
-        if self._publish_retry.is_waiting() or publish.pending_run(connection) is None:
+        if self._retries.publish.is_waiting() or publish.pending_run(connection) is None:
             return
         since = publish.since_last(connection)
-        if publish.is_time(None, since, self._settings.publish_interval):
+        if publish.is_due(None, since, self._settings.publish_interval):
             with suppress(RunAlreadyActive):  # that run publishes
                 if self._manager.publish_if_due():
-                    self._publish_retry.reset()
+                    self._retries.publish.reset()
                 else:
-                    self._publish_retry.arm()
+                    self._retries.publish.arm()
 
     # -- waiting
 
@@ -244,24 +252,25 @@ class Scheduler(ServiceLoop):
         # psycopg2 may have received notifications with a statement; `select` does not see those.
         wake = _wake_reason(connection)
         if wake is Wake.TIMEOUT:
-            retries = (self._run_retry, self._events_retry, self._refused_retry)
-            seconds = min(self._poll_seconds, *(retry.seconds_left() for retry in retries))
+            retries = self._retries
+            waiting = (retries.run, retries.events, retries.refused)
+            seconds = min(self._poll_seconds, *(retry.seconds_left() for retry in waiting))
             self.stopping.wait(seconds, driver(connection))
             wake = _wake_reason(connection)
         return wake
 
-    def _debounce(self, connection: Connection) -> None:
+    def debounce(self, connection: Connection) -> None:
         """Wait for EVENT_GATHER, and again while a burst continues, unless a run is requested.
 
         A run would read from a store that is busy with the burst. A slow stream of events does
         not extend the window.
         """
-        pending = events.count_waiting(connection)
+        pending = events.count_pending(connection)
         for _ in range(MAX_DEBOUNCE_WINDOWS):
             self.stopping.wait(self._settings.event_gather.total_seconds())
             if _wake_reason(connection) is Wake.REQUEST:
                 return
-            before, pending = pending, events.count_waiting(connection)
+            before, pending = pending, events.count_pending(connection)
             if pending - before < BURST:
                 return
 

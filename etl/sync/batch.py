@@ -122,7 +122,7 @@ def check(fetched: Fetched, today: date) -> Batch:
     objects = [
         staged
         for change in changes
-        if (staged := _stage(change, outcomes.get(change.source.key), validated.figures))
+        if (staged := _entry_of(change, outcomes.get(change.source.key), validated.figures))
         is not None
     ]
     problems += [_unsupported(item) for item in objects if _is_unsupported(item)]
@@ -155,13 +155,13 @@ def _validate(extract: Extract, etags: Mapping[str, str], today: date) -> _Valid
     figures.refuse(refused)
     for key in early.keys() - seconds:
         figures.reread(key, early[key].last_day_of_seconds)
-    more = _sum(extract.more, checked.more)
+    more = _merged_counts(extract.more, checked.more)
     for key in refused:
         more.pop(key, None)
     return _ValidatedFiles(rows, file_rules.limit_problems(problems, more, etags), figures)
 
 
-def _sum(
+def _merged_counts(
     one: Mapping[str, Counter[ProblemCode]], other: Mapping[str, Counter[ProblemCode]]
 ) -> dict[str, Counter[ProblemCode]]:
     return {key: one.get(key, Counter()) + other.get(key, Counter()) for key in {*one, *other}}
@@ -221,7 +221,7 @@ class Figures:
         return ObjectState.QUARANTINED if key in self._refused else ObjectState.LOADED
 
 
-def _stage(
+def _entry_of(
     change: Change, outcome: SourceFile | Problem | None, figures: Figures
 ) -> StagedObject | None:
     """The object's manifest entry; None if the manifest stays as it is."""

@@ -66,6 +66,7 @@ class DataManager:
         clock: Callable[[], datetime] = utc_now,
         progress: Progress = _no_progress,
         range_objects: int = RANGE_OBJECTS,
+        events_per_run: int = EVENTS_PER_RUN,
         thresholds: merge.Thresholds = merge.THRESHOLDS,
     ) -> None:
         self._settings = settings
@@ -75,6 +76,7 @@ class DataManager:
         self._clock = clock
         self._progress = progress
         self._range_objects = range_objects
+        self._events_per_run = events_per_run
         self._thresholds = thresholds
 
     def run(
@@ -109,11 +111,13 @@ class DataManager:
                 CurrentRun(run_id, trigger, connection, allow_mass_retirement=allow)
             )
 
-    def run_events(self, *, wait_seconds: float = 0, refused_too: bool = True) -> RunReport | None:
+    def run_events(
+        self, *, wait_seconds: float = 0, include_refused: bool = True
+    ) -> RunReport | None:
         """Check the keys of pending events once, and make a run if an object changed.
 
         Returns None if no event is pending or no object changed; the events are then handled
-        without a run. `refused_too` includes events whose object an earlier run could not read.
+        without a run. `include_refused` includes events whose object an earlier run could not read.
         The caller checks whether more events are pending, so that other runs can take the lock.
 
         Raises:  as `run`; an error before the run began is not recorded.
@@ -121,27 +125,27 @@ class DataManager:
         with run_lock(self._engine, wait_seconds=wait_seconds) as connection, translating():
             runs.close_interrupted(connection)
             self._check_bucket_is_ours(connection)
-            pending = self._pending(connection, refused_too=refused_too)
+            pending = self._pending_events(connection, include_refused=include_refused)
             if not pending.ids:
                 return None
             stats = RunStats()
             with stats.profile.step("look"):  # the name in `step_seconds`
-                found = self._changed_keys(connection, pending.keys, stats)
-            if not found:
+                changed = self._changes_of(connection, pending.keys, stats)
+            if not changed:
                 events.handle(connection, pending, events.NO_RUN)
                 connection.commit()
                 return None
             run_id = runs.begin_run(connection, Trigger.EVENT, allow_mass_retirement=False)
             return self._run_for_events(
-                CurrentRun(run_id, Trigger.EVENT, connection, stats), pending, found
+                CurrentRun(run_id, Trigger.EVENT, connection, stats), pending, changed
             )
 
     def publish_if_due(self, *, wait_seconds: float = 0) -> bool:
-        """Publish the changes of event runs once PUBLISH_INTERVAL has passed; whether it did.
+        """Publish the changes of event runs if PUBLISH_INTERVAL has passed; return whether it did.
 
         If the store is unavailable, it returns False and the next call tries again.
 
-        Raises:  RunAlreadyActive when a run holds the lock after `wait_seconds`; it publishes.
+        Raises:  RunAlreadyActive when a run, which publishes, holds the lock after `wait_seconds`.
         """
         with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
             run_id = publish.pending_run(connection)
@@ -162,10 +166,10 @@ class DataManager:
             self._handle_listed_events(run, began)
             self._merge(run)
         self._publish(run)
-        return self._report(run)
+        return self._finish(run)
 
     def _run_for_events(
-        self, run: CurrentRun, pending: events.Waiting, changed: list[Change]
+        self, run: CurrentRun, pending: events.PendingEvents, changed: list[Change]
     ) -> RunReport:
         """Sync the changed objects among the keys of the pending events."""
         with self._recording_failure(run):
@@ -175,7 +179,7 @@ class DataManager:
             events.handle(run.connection, pending, run.id, refused=run.stats.unreadable)
             self._merge(run)
         self._publish(run)
-        return self._report(run)
+        return self._finish(run)
 
     @contextmanager
     def _recording_failure(self, run: CurrentRun) -> Iterator[None]:
@@ -183,16 +187,16 @@ class DataManager:
             with translating():
                 yield
         except Exception as error:
-            facts = error.as_dict() if isinstance(error, EtlError) else _as_bug(error)
+            recorded = error.as_dict() if isinstance(error, EtlError) else _as_bug(error)
             with suppress(DatabaseUnavailable), translating():
-                runs.fail_run(run.connection, run.id, facts)
+                runs.fail_run(run.connection, run.id, recorded)
             raise
 
     def _check_bucket_is_ours(self, connection: Connection) -> None:
         other = connection.scalar(
             text(  # the first and the last index entry, in constant time
                 "SELECT bucket FROM (SELECT min(bucket) AS bucket FROM source_object"
-                " UNION SELECT max(bucket) FROM source_object) AS held WHERE bucket <> :bucket"
+                " UNION SELECT max(bucket) FROM source_object) AS stored WHERE bucket <> :bucket"
                 " LIMIT 1"
             ),
             {"bucket": self._bucket},
@@ -205,7 +209,8 @@ class DataManager:
                 hint="Set SOURCE_BUCKET back, or use a separate database for the other bucket.",
             )
 
-    def _report(self, run: CurrentRun) -> RunReport:
+    def _finish(self, run: CurrentRun) -> RunReport:
+        """Record the time of each step; return the report of the run."""
         profile = run.stats.profile
         runs.record_steps(run.connection, run.id, profile.seconds, profile.rows)
         report = runs.report(run.connection, run.id)
@@ -215,19 +220,22 @@ class DataManager:
 
     # -- events
 
-    def _pending(self, connection: Connection, *, refused_too: bool) -> events.Waiting:
-        pending = events.waiting(
-            connection, bucket=self._bucket, limit=EVENTS_PER_RUN, refused_too=refused_too
+    def _pending_events(
+        self, connection: Connection, *, include_refused: bool
+    ) -> events.PendingEvents:
+        pending = events.oldest_pending(
+            connection,
+            bucket=self._bucket,
+            limit=self._events_per_run,
+            include_refused=include_refused,
         )
         connection.commit()
         return pending
 
-    def _changed_keys(
-        self, connection: Connection, keys: list[str], stats: RunStats
-    ) -> list[Change]:
-        """The changes of these keys between the store and the manifest.
+    def _changes_of(self, connection: Connection, keys: list[str], stats: RunStats) -> list[Change]:
+        """The differences of these keys between the store and the manifest.
 
-        Only the keys come from the events; every other fact comes from the store.
+        Only the keys come from the events; everything else comes from the store.
         """
         objects_known = runs.objects_listed_last(connection)
         stored = stat_keys(self._store, self._bucket, keys, objects_known=objects_known)
@@ -294,15 +302,15 @@ class DataManager:
 
     def _stage(self, run: CurrentRun, batches: Iterator[Batch]) -> None:
         stats = run.stats
-        for read in batches:
+        for batch in batches:
             from etl.sync.stage import stage  # pyarrow, as in `_read`
 
             with stats.profile.step("stage"):
-                stage(run.connection, read)
-            stats.profile.count("stage", len(read.rows))
-            stats.staged += len(read.objects)
-            stats.unreadable.update(read.unreadable)
-            stats.vanished += read.vanished
+                stage(run.connection, batch)
+            stats.profile.count("stage", len(batch.rows))
+            stats.staged += len(batch.objects)
+            stats.unreadable.update(batch.unreadable)
+            stats.vanished += batch.vanished
             self._progress("read", stats.staged)
         stats.profile.count("list", stats.listed)
 
@@ -333,17 +341,16 @@ class DataManager:
         return merge.merge(run, bucket=self._bucket, before=before, thresholds=self._thresholds)
 
     def _publish(self, run: CurrentRun) -> bool:
-        """Publish committed rows if due. If the store is unavailable, a later call does it."""
-        connection, names = run.connection, list[str]()
+        """Publish the outputs that are due. If the store is unavailable, a later call does it."""
+        connection = run.connection
         try:
             with run.stats.profile.step("publish"), translating():
-                if self._is_time_to_publish(run):
-                    names = self._outputs_to_publish(connection)
+                names = self._outputs_to_publish(run)
                 if names:
                     publish.publish(
                         connection, self._store, self._settings.processed_bucket, run.id, names
                     )
-                    publish.settle(connection, run.id)
+                    publish.mark_published(connection, run.id)
                     users = runs.last_counts(connection).users_live
                     run.stats.profile.count("publish", users * len(names))
         except DatabaseUnavailable:
@@ -356,22 +363,22 @@ class DataManager:
             return False
         return bool(names)
 
-    def _is_time_to_publish(self, run: CurrentRun) -> bool:
-        since = publish.since_last(run.connection)
-        run.connection.commit()
-        return publish.is_time(run.trigger, since, self._settings.publish_interval)
-
-    def _outputs_to_publish(self, connection: Connection) -> list[str]:
-        """All outputs after a change, else those that are missing from the bucket."""
-        bucket, outputs = self._settings.processed_bucket, publish.outputs(self._settings)
-        publish.withdraw(connection, self._store, bucket, outputs)
+    def _outputs_to_publish(self, run: CurrentRun) -> list[str]:
+        """All outputs after a change, else those missing from the bucket; none before it is due."""
+        settings, connection = self._settings, run.connection
+        since = publish.since_last(connection)
+        connection.commit()
+        if not publish.is_due(run.trigger, since, settings.publish_interval):
+            return []
+        bucket, outputs = settings.processed_bucket, publish.outputs(settings)
+        publish.remove_unconfigured(connection, self._store, bucket, outputs)
         is_pending = publish.pending_run(connection) is not None
         connection.commit()
         if is_pending:
             return outputs
-        lost = publish.lost(connection, self._store, bucket, outputs)
+        missing = publish.missing_outputs(connection, self._store, bucket, outputs)
         connection.commit()
-        return lost
+        return missing
 
 
 def _as_bug(error: Exception) -> dict[str, object]:

@@ -54,41 +54,6 @@ class Thresholds(NamedTuple):
 THRESHOLDS = Thresholds()
 
 
-class Step(NamedTuple):
-    """A statement, and the one that analyzes its result if it wrote many rows."""
-
-    statement: str
-    analyze: str | None = None
-
-
-MANIFEST_STEPS = (
-    Step("remove_from_manifest"),
-    Step("write_manifest", "analyze_manifest"),
-    Step("write_problems"),
-    Step("carry_image_problems"),
-    Step("notify_image_worker"),
-)
-FIRST_LOAD_STEPS = (
-    Step("find_attachments"),
-    Step("drop_indexes"),
-    Step("insert_users"),
-    Step("create_indexes"),
-    Step("analyze_users"),
-)
-MERGE_STEPS = (
-    Step("find_changed_rows", "analyze_changed_rows"),
-    Step("find_conflicts", "analyze_conflicts"),
-    Step("find_candidates", "analyze_candidates"),
-    Step("find_attachments", "analyze_attachments"),
-    Step("find_upserts", "analyze_upserts"),
-    Step("update_users"),
-    Step("insert_users"),
-    Step("retire_users"),
-    Step("drop_shadows"),
-    Step("write_shadows"),
-)
-
-
 def merge(
     run: CurrentRun, *, bucket: str, before: Counts, thresholds: Thresholds = THRESHOLDS
 ) -> Counts:
@@ -106,7 +71,7 @@ def merge(
     strategy = BULK if keys is None else POINT
     parameters = {"run_id": run.id, "bucket": bucket, "keys": keys}
     _configure(connection, strategy.planner)
-    _run_steps(connection, "manifest", MANIFEST_STEPS, parameters, analyze_from=thresholds.many)
+    _execute_all(connection, "manifest", parameters, analyze_from=thresholds.many)
     figures = strategy.write_users(connection, parameters, thresholds)
     images_gained = figures.pop("images_gained")
     for name in ("objects", "problems"):
@@ -159,9 +124,7 @@ def _configure(connection: Connection, planner: Mapping[str, str]) -> None:
 
 def _write_users(connection: Connection, parameters: Parameters, thresholds: Thresholds) -> Figures:
     """Write the users and shadowed rows that changed; count rows and users."""
-    written = _run_steps(
-        connection, "merge", MERGE_STEPS, parameters, analyze_from=thresholds.small
-    )
+    written = _execute_all(connection, "merge", parameters, analyze_from=thresholds.small)
     return {
         "users_retired": written["retire_users"],
         **_figures(connection, "merged_rows", parameters),
@@ -182,7 +145,7 @@ def _write_users_in_bulk(
     connection.execute(text(_SAMPLE_STAGING))
     figures = _write_users(connection, parameters, thresholds)
     if is_first:
-        connection.execute(text(statements("first_load")["analyze_users"]))
+        connection.execute(text(statements("first_load")["update_statistics"]))
     return figures
 
 
@@ -214,9 +177,7 @@ def _load_first(connection: Connection, parameters: Parameters) -> Figures | Non
     """Fill the empty table; None if a user has several rows, one of which must win."""
     try:
         with connection.begin_nested():
-            written = _run_steps(
-                connection, "first_load", FIRST_LOAD_STEPS, parameters, analyze_from=0
-            )
+            written = _execute_all(connection, "first_load", parameters, analyze_from=0)
     except IntegrityError:
         return None
     new = written["insert_users"]
@@ -227,21 +188,19 @@ def _load_first(connection: Connection, parameters: Parameters) -> Figures | Non
     }
 
 
-def _run_steps(
-    connection: Connection,
-    file: str,
-    steps: tuple[Step, ...],
-    parameters: Parameters,
-    *,
-    analyze_from: int,
-) -> Figures:
-    """Run the steps in order; return how many rows each wrote, by statement."""
-    written: Figures = {}
-    for step in steps:
-        result = connection.execute(text(statements(file)[step.statement]), parameters)
-        written[step.statement] = result.rowcount
-        if step.analyze is not None and result.rowcount >= analyze_from:
-            connection.execute(text(statements(file)[step.analyze]))
+def _execute_all(
+    connection: Connection, file: str, parameters: Parameters, *, analyze_from: int
+) -> dict[str, int]:
+    """Execute the file's statements in order; return the number of rows that each wrote.
+
+    An `analyze_` statement is skipped if the one before it wrote fewer rows than `analyze_from`.
+    """
+    written: dict[str, int] = {}
+    rows = 0
+    for name, statement in statements(file).items():
+        if rows >= analyze_from or not name.startswith("analyze_"):
+            rows = connection.execute(text(statement), parameters).rowcount
+            written[name] = rows
     return written
 
 

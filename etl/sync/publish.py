@@ -42,7 +42,7 @@ def outputs(settings: Settings) -> list[str]:
     return [OUTPUT_NAME, PARQUET_NAME] if settings.output_parquet else [OUTPUT_NAME]
 
 
-def is_time(trigger: Trigger | None, since_last: timedelta | None, interval: timedelta) -> bool:
+def is_due(trigger: Trigger | None, since_last: timedelta | None, interval: timedelta) -> bool:
     """Whether to publish a change now.
 
     Scheduled, requested and CLI runs publish immediately. Event runs, and checks between runs
@@ -71,7 +71,9 @@ def since_last(connection: Connection) -> timedelta | None:
     return ago
 
 
-def lost(connection: Connection, store: ObjectStore, bucket: str, names: list[str]) -> list[str]:
+def missing_outputs(
+    connection: Connection, store: ObjectStore, bucket: str, names: list[str]
+) -> list[str]:
     """The outputs that are missing from the bucket or were overwritten."""
     rows = connection.execute(text("SELECT name, etag FROM publication"))
     ours = {row.name: row.etag for row in rows}
@@ -98,7 +100,9 @@ def publish(
         _record(connection, name, etag, run_id)
 
 
-def withdraw(connection: Connection, store: ObjectStore, bucket: str, names: list[str]) -> None:
+def remove_unconfigured(
+    connection: Connection, store: ObjectStore, bucket: str, names: list[str]
+) -> None:
     """Remove outputs that are no longer configured, because they would become outdated.
 
     Raises:  ObjectStoreUnavailable, ConfigurationError.
@@ -113,7 +117,7 @@ def withdraw(connection: Connection, store: ObjectStore, bucket: str, names: lis
         connection.commit()
 
 
-def settle(connection: Connection, run_id: int) -> None:
+def mark_published(connection: Connection, run_id: int) -> None:
     """Mark all runs as published, by run `run_id`, and clear earlier publishing errors."""
     connection.execute(
         text(

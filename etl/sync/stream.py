@@ -53,7 +53,7 @@ def read(store: ObjectStore, bucket: str, fetched: Fetched, today: date) -> Iter
     Raises:  as `batch.fetch`.
     """
     if batch.is_huge(fetched.changes):
-        return _Stream(store, bucket, fetched.changes[0], today).batches()
+        return _HugeFileReader(store, bucket, fetched.changes[0], today).batches()
     return iter((batch.check(fetched, today),))
 
 
@@ -72,7 +72,7 @@ def read_changes(
     return flat_map_ahead(read_batch, fetched, BATCHES_AHEAD)
 
 
-class _Stream:
+class _HugeFileReader:
     """Reads one huge CSV in batches."""
 
     def __init__(self, store: ObjectStore, bucket: str, change: Change, today: date) -> None:
@@ -87,32 +87,32 @@ class _Stream:
         source = self._change.source
         for _ in range(FETCH_ATTEMPTS):
             try:
-                yield from self._version(source)
+                yield from self._read_version(source)
             except ObjectChanged:
                 self._discards = source.key
             except UnreadableObject as error:
-                yield self._refused(source, error)
+                yield self._refusal(source, error)
                 return
             else:
                 return
             found = self._store.stat(self._bucket, source.key)
             if found is None:
-                yield self._gone(source)
+                yield self._removal(source)
                 return
             source = found
-        yield self._refused(source, always_replaced(source))
+        yield self._refusal(source, always_replaced(source))
 
-    def _version(self, source: SourceObject) -> Iterator[Batch]:
+    def _read_version(self, source: SourceObject) -> Iterator[Batch]:
         """Read this version of the object, or reject it if it is not valid UTF-16."""
         try:
-            yield from self._pass(source, ChunkReader(source))
+            yield from self._read_parts(source, ChunkReader(source))
         except Undecodable:
             self._discards = source.key
             validator = _Validator(source, self._today)
             found = validator.validate(undecodable(source), is_of_one_user=False)
-            yield self._last(source, found, validator)
+            yield self._last_batch(source, found, validator)
 
-    def _pass(self, source: SourceObject, reader: ChunkReader) -> Iterator[Batch]:
+    def _read_parts(self, source: SourceObject, reader: ChunkReader) -> Iterator[Batch]:
         validator = _Validator(source, self._today)
         with closing(self._store.fetch_in_parts(self._bucket, source, PART_BYTES)) as parts:
             for part in parts:
@@ -122,20 +122,20 @@ class _Stream:
                     yield self._batch(source, found)
         extract = reader.finish()
         found = validator.validate(extract, is_of_one_user=reader.is_of_one_user)
-        yield self._last(source, found, validator)
+        yield self._last_batch(source, found, validator)
 
     def _batch(self, source: SourceObject, found: _Found) -> Batch:
         if found.rejects_object:
             self._discards = source.key
         return Batch(found.rows, [], found.problems, [], discards=self._take_discards())
 
-    def _last(self, source: SourceObject, found: _Found, validator: _Validator) -> Batch:
+    def _last_batch(self, source: SourceObject, found: _Found, validator: _Validator) -> Batch:
         last = self._batch(source, found)
         staged = batch.entry(self._change.kind, source, validator.state, validator.figures)
         problems = [*found.problems, *validator.object_problems()]
         return replace(last, objects=[staged], problems=problems)
 
-    def _gone(self, source: SourceObject) -> Batch:
+    def _removal(self, source: SourceObject) -> Batch:
         """The batch for an object that was deleted meanwhile: a removal if it was known."""
         removed = batch.entry(ChangeKind.REMOVED, source, ObjectState.LOADED)
         known = self._change.kind is ChangeKind.MODIFIED
@@ -143,7 +143,7 @@ class _Stream:
         discards = self._take_discards()
         return Batch(pd.DataFrame(), objects, [], [], vanished=1, discards=discards)
 
-    def _refused(self, source: SourceObject, error: UnreadableObject) -> Batch:
+    def _refusal(self, source: SourceObject, error: UnreadableObject) -> Batch:
         problems = [batch.refusal(source, error)]
         return Batch(pd.DataFrame(), [], problems, [source.key], discards=source.key)
 

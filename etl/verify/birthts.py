@@ -39,7 +39,7 @@ def milliseconds(written: str) -> int:
     if is_number(written):
         number = Decimal(written)  # exact, and not limited to 4,300 digits as int() is
         return int(max(-_BEYOND_ANY_CALENDAR, min(number, _BEYOND_ANY_CALENDAR)))
-    return (_moment(written) - _EPOCH) // _MILLISECOND
+    return (_parse_moment(written) - _EPOCH) // _MILLISECOND
 
 
 def is_in_range(birthts: int, today: date) -> bool:
@@ -51,8 +51,8 @@ def is_in_range(birthts: int, today: date) -> bool:
     return EARLIEST <= birthdate <= today
 
 
-class SecondsSign:
-    """Whether the birth times of a file look like seconds instead of milliseconds.
+class SecondsDetector:
+    """Detects birth times of a file that look like seconds instead of milliseconds.
 
     They do if each is a number that, read as milliseconds, is in January or February 1970 and, read
     as seconds, is not after `today`, and if the two dates differ for at least one number.
@@ -64,7 +64,7 @@ class SecondsSign:
         self._differs = False
 
     @property
-    def is_found(self) -> bool:
+    def are_seconds(self) -> bool:
         """Whether the birth times added so far look like seconds."""
         return self._fits_all and self._differs
 
@@ -83,7 +83,7 @@ def _date(since_epoch: timedelta) -> date:
     return (_EPOCH + since_epoch).date()
 
 
-def _moment(written: str) -> datetime:
+def _parse_moment(written: str) -> datetime:
     """The instant of an ISO 8601 date or datetime, in UTC unless it has an offset."""
     found = _MOMENT.fullmatch(written)
     if found is None:

@@ -95,7 +95,8 @@ def compare_parquet(
         note = f"The file is not a valid Parquet file: {error}."
         return [Difference("output-unreadable", name, "a Parquet file", None, note)]
     columns = [
-        ["" if cell is None else str(cell) for cell in it.to_pylist()] for it in table.itercolumns()
+        ["" if cell is None else str(cell) for cell in column.to_pylist()]
+        for column in table.itercolumns()
     ]
     rows = [list(cells) for cells in zip(*columns, strict=True)]
     return _compare_cells(users, [table.column_names, *rows], name)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 REQUIRED = ("first_name", "last_name", "birthts")
 KNOWN = ("user_id", *REQUIRED)
-MOST_COLUMNS = 1_000
+MAX_COLUMNS = 1_000
 
 _DELIMITERS = ",;\t|"
 _QUOTED = re.compile('"[^"]*"?')
@@ -61,15 +61,15 @@ def read_header(decoded: DecodedFile, key_user_id: str) -> Header:
     if "\0" in raw:
         raise FileError(ProblemCode.NUL_BYTE)
     delimiter, split = _choose(raw)
-    if len(split.cells) > MOST_COLUMNS or (split.is_broken and len(split.cells) == MOST_COLUMNS):
+    if len(split.cells) > MAX_COLUMNS or (split.is_broken and len(split.cells) == MAX_COLUMNS):
         raise FileError(ProblemCode.TOO_MANY_COLUMNS)
     if split.is_broken:
         raise FileError(ProblemCode.UNCLOSED_QUOTE)
     names = [_normalized(cell, number) for number, cell in enumerate(split.cells, start=1)]
     _check_names(names, key_user_id)
     # A record must have all cells up to the last known column.
-    fewest = max(number for number, name in enumerate(names, start=1) if name in KNOWN)
-    return Header(names, Shape(delimiter, fewest, len(names)), index + 1)
+    min_width = max(number for number, name in enumerate(names, start=1) if name in KNOWN)
+    return Header(names, Shape(delimiter, min_width, len(names)), index + 1)
 
 
 def _choose(header: str) -> tuple[str, _SplitHeader]:
@@ -90,7 +90,7 @@ def _split(header: str, delimiter: str) -> _SplitHeader:
     try:
         for cell, _ in read_cells(header, 0, len(header), delimiter):
             cells.append(cell)
-            if len(cells) > MOST_COLUMNS:
+            if len(cells) > MAX_COLUMNS:
                 break
     except QuoteError:
         return _SplitHeader(cells, is_broken=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from etl.model.values import ProblemCode
-from etl.verify.birthts import NotABirthTime, SecondsSign, is_in_range, milliseconds
+from etl.verify.birthts import NotABirthTime, SecondsDetector, is_in_range, milliseconds
 from etl.verify.header import KNOWN, read_header
 from etl.verify.records import read_records
 from etl.verify.text import FileError, decode
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from etl.verify.header import Header
     from etl.verify.records import CsvRecord
 
-MOST_LISTED = 1_000
+MAX_LISTED = 1_000
 
-_LONGEST_CELL_CHARACTERS = 10_000
-_LONGEST_USER_ID_BYTES = 1_024
+_MAX_CELL_CHARACTERS = 10_000
+_MAX_USER_ID_BYTES = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class _Rows:
         self._header = header
         self._key_user_id = key_user_id
         self._today = today
-        self._seconds = SecondsSign(today)
+        self._seconds = SecondsDetector(today)
         self._reading = Reading()
 
     def add(self, record: CsvRecord) -> None:
@@ -96,14 +96,14 @@ class _Rows:
             return Reading(faults={ProblemCode.ROWS_WITHOUT_ID}, rows_rejected=rows_read)
         if rows_read == 0:
             reading.faults.add(ProblemCode.NO_ROWS)
-        if self._seconds.is_found:
+        if self._seconds.are_seconds:
             reading.faults.add(ProblemCode.EPOCH_SECONDS)
         return reading
 
     def _pad(self, cells: list[str]) -> list[str]:
         """Add omitted blank cells at the end, if none of them is in a known column."""
         shape = self._header.shape
-        if not shape.fewest <= len(cells) < shape.width:
+        if not shape.min_width <= len(cells) < shape.width:
             return cells
         self._reading.faults.add(ProblemCode.MISSING_TRAILING_CELLS)
         return cells + [""] * (shape.width - len(cells))
@@ -121,7 +121,7 @@ class _Rows:
     def _reject(self, line: int, faults: list[_Fault]) -> None:
         reading = self._reading
         reading.rows_rejected += 1
-        room = MOST_LISTED - len(reading.rejected)
+        room = MAX_LISTED - len(reading.rejected)
         reading.rejected += [(line, fault.code.value) for fault in sorted(faults)[:room]]
         if len(faults) > room:
             reading.faults.add(ProblemCode.MORE_PROBLEMS)
@@ -166,9 +166,9 @@ def _faults(cells: list[str], names: list[str], today: date) -> list[_Fault]:
 
 
 def _is_too_long(name: str, cell: str) -> bool:
-    if name == "user_id" and len(cell.encode()) > _LONGEST_USER_ID_BYTES:
+    if name == "user_id" and len(cell.encode()) > _MAX_USER_ID_BYTES:
         return True
-    return len(cell) > _LONGEST_CELL_CHARACTERS
+    return len(cell) > _MAX_CELL_CHARACTERS
 
 
 def _faults_of_birthts(written: str, today: date) -> list[_Fault]:

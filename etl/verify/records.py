@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from etl.verify.text import DecodedFile, Line
 
-MOST_LINES = 1_000
-MOST_CHARACTERS = 1_048_576
+MAX_LINES = 1_000
+MAX_CHARACTERS = 1_048_576
 
 
 class QuoteError(Exception):
@@ -28,11 +28,11 @@ class QuoteError(Exception):
 class Shape:
     """The delimiter of records, and how many cells they have.
 
-    A complete record has `width` cells. The last cells may be omitted, down to `fewest`.
+    A complete record has `width` cells. The last cells may be omitted, down to `min_width`.
     """
 
     delimiter: str
-    fewest: int
+    min_width: int
     width: int
 
 
@@ -86,19 +86,19 @@ def drop_surplus(cells: list[str], width: int) -> list[str]:
 def _read_record(text: str, lines: list[Line], at: int, shape: Shape) -> tuple[list[str], int]:
     """Parse the record that starts at `lines[at]`; return its cells and last line's index."""
     start = lines[at].start
-    reach = lines[min(at + MOST_LINES, len(lines)) - 1].end
+    reach = lines[min(at + MAX_LINES, len(lines)) - 1].end
     # One character more than allowed shows whether the record is too long. A record of one line
     # may be longer, because no quote in it spans other lines.
-    most = max(lines[at].end, start + MOST_CHARACTERS + 1)
-    read = list(read_cells(text, start, min(reach, most), shape.delimiter))
+    limit = max(lines[at].end, start + MAX_CHARACTERS + 1)
+    read = list(read_cells(text, start, min(reach, limit), shape.delimiter))
     end = read[-1][1]
     last = at
     while lines[last].end < end:
         last += 1
-    if last > at and end - start > MOST_CHARACTERS:
+    if last > at and end - start > MAX_CHARACTERS:
         raise QuoteError
     cells = drop_surplus([cell for cell, _ in read], shape.width)
-    if last > at and not shape.fewest <= len(cells) <= shape.width:
+    if last > at and not shape.min_width <= len(cells) <= shape.width:
         raise QuoteError
     return cells, last
 

@@ -20,7 +20,7 @@ _UTF8_MARK = b"\xef\xbb\xbf"
 _LITTLE_MARK = b"\xff\xfe"
 _BIG_MARK = b"\xfe\xff"
 _SNIFFED_BYTES = 512
-_SHORTEST_UTF16_BYTES = 4
+_MIN_UTF16_BYTES = 4
 _LINE = re.compile("\ufeff*+([^\r\n]*(?:\r\n?|\n|\\Z))")  # without its marks
 _RAW_LINE = re.compile(rb"(?:\xef\xbb\xbf)*+([^\r\n]*(?:\r\n?|\n|\Z))")
 _ENCODED_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
@@ -77,7 +77,7 @@ def _utf16(content: bytes) -> str | None:
         return "utf-16-le"
     if content.startswith(_BIG_MARK):
         return "utf-16-be"
-    if len(content) >= _SHORTEST_UTF16_BYTES and len(content) % 2 == 0:
+    if len(content) >= _MIN_UTF16_BYTES and len(content) % 2 == 0:
         at_even, at_odd = _nul_percent(content, 0), _nul_percent(content, 1)
         if _is_mostly_nul(at_odd, at_even):
             return "utf-16-le"

@@ -61,5 +61,5 @@ def test_burst_is_debounced_while_events_keep_arriving(
     with engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         connection.execute(text(f"LISTEN {events.CHANNEL}"))
-        scheduler._debounce(connection)  # noqa: SLF001 - it decides when a run starts
+        scheduler.debounce(connection)
     assert bursting.waits == waits

@@ -21,6 +21,7 @@ from etl.model.errors import (
     UnreadableObject,
 )
 from etl.model.values import RunReport, RunState, SourceFile, SourceObject, Trigger
+from etl.services.scheduler import Retries
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.storage.listing import ListingPage
@@ -221,13 +222,9 @@ def test_old_event_does_not_change_newer_objects(
 
 
 def test_events_over_the_limit_of_a_run_go_to_the_next(
-    bucket: TestBucket,
-    manager: DataManager,
-    engine: Engine,
-    notify: Notify,
-    monkeypatch: pytest.MonkeyPatch,
+    bucket: TestBucket, settings: Settings, engine: Engine, notify: Notify
 ):
-    monkeypatch.setattr(managing, "EVENTS_PER_RUN", 4)
+    manager = DataManager(settings, events_per_run=4)
     for number in range(10):
         bucket.user(f"{number}.csv")
     notify(*("absent.csv" for _ in range(6)), *(f"{number}.csv" for number in range(10)))
@@ -589,7 +586,7 @@ def test_an_object_that_the_store_refuses_is_tried_again_later(
     bucket: TestBucket, settings: Settings, engine: Engine, notify: Notify
 ):
     manager = DataManager(settings, store=RefusesOnce(settings))
-    with scheduling(settings, manager, first_retry_seconds=0.2):
+    with scheduling(settings, manager, Retries(0.2)):
         wait_until(lambda: runs(engine, "state = 'succeeded'") == 1)
         bucket.user("1.csv")
         notify("1.csv")
@@ -602,7 +599,7 @@ def test_an_object_that_the_store_refuses_holds_up_no_other(
 ):
     """Events of other objects do not trigger an early retry of the refused one."""
     manager = DataManager(settings, store=RefusesLocked(settings))
-    with scheduling(settings, manager, first_retry_seconds=60):
+    with scheduling(settings, manager, Retries(60)):
         wait_until(lambda: runs(engine, "state = 'succeeded'") == 1)
         bucket.user("locked.csv")
         notify("locked.csv")

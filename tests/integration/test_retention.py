@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from etl.db import retention, runs
 from etl.db.engine import connect
 from etl.db.problems import open_problems
-from etl.db.retention import Retention
+from etl.db.retention import Retention, remove_problems, remove_runs
 from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.sync.manager import DataManager
@@ -181,15 +181,13 @@ def test_a_page_scans_no_table_whatever_the_statistics_say(keep_all: Settings, e
     )
     execute(engine, "ANALYZE problem, run")
     execute(engine, "DELETE FROM problem")
-    aged = keep_all.model_copy(update={"run_retention": HOUR, "problem_retention": HOUR})
-    work = Retention(aged)
     scans = text(
         "SELECT sum(seq_scan) FROM pg_stat_xact_user_tables"
         " WHERE relname IN ('problem', 'source_object')"
     )
-    with connect(aged).connect() as connection:
-        assert work._remove_problems(connection, 0).gone == 0  # noqa: SLF001 - a page
-        assert work._remove_runs(set(), connection, 0).gone == 200  # noqa: SLF001 - a page
+    with connect(keep_all).connect() as connection:
+        assert remove_problems(connection, 0, age=HOUR).removed == 0
+        assert remove_runs(connection, 0, age=HOUR, used=set()).removed == 200
         assert connection.scalar(scans) == 0
 
 

@@ -17,7 +17,7 @@ from etl.db.runs import request_run
 from etl.model.errors import ObjectStoreUnavailable, RightMissing
 from etl.model.values import RunReport, Trigger
 from etl.runtime.service import StopEvent
-from etl.services.scheduler import Scheduler
+from etl.services.scheduler import POLL_SECONDS, Retries, Scheduler
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.storage.listing import ListingPage
@@ -27,9 +27,17 @@ from tests.conftest import TestBucket, wait_until
 
 @contextmanager
 def scheduling(
-    settings: Settings, manager: DataManager | None = None, **seconds: float
+    settings: Settings,
+    manager: DataManager | None = None,
+    retries: Retries | None = None,
+    poll_seconds: float = POLL_SECONDS,
 ) -> Iterator[Scheduler]:
-    scheduler = Scheduler(settings, manager or DataManager(settings), **seconds)
+    scheduler = Scheduler(
+        settings,
+        manager or DataManager(settings),
+        retries=retries,
+        poll_seconds=poll_seconds,
+    )
     thread = threading.Thread(target=scheduler.run_forever)
     thread.start()
     try:
@@ -140,7 +148,7 @@ def test_run_failed_by_an_outage_is_retried_before_the_interval(
 
     bucket.user("1.csv")
     manager = DataManager(settings, store=DownAtFirst(settings))
-    with scheduling(settings, manager, first_retry_seconds=0.2):
+    with scheduling(settings, manager, Retries(0.2)):
         wait_until(lambda: runs(engine, "state = 'succeeded'"))
     assert runs(engine, "state = 'failed' AND error->>'code' = 'ObjectStoreUnavailable'") == 1
 
@@ -155,7 +163,7 @@ def test_failed_publishing_is_retried_with_backoff(bucket: TestBucket, settings:
 
     bucket.user("1.csv")
     nowhere = settings.model_copy(update={"processed_bucket": "there-is-no-such-bucket"})
-    with scheduling(nowhere, Watched(nowhere), first_retry_seconds=0.2, poll_seconds=0.01):
+    with scheduling(nowhere, Watched(nowhere), Retries(0.2), poll_seconds=0.01):
         wait_until(lambda: len(times) >= 4)
     gaps = [later - earlier for earlier, later in pairwise(times)]
     for gap, least in zip(gaps, (0.2, 0.4, 0.8), strict=False):
@@ -177,9 +185,10 @@ def test_a_failure_that_lasts_is_retried_more_and_more_rarely(
                 raise error("broken")
             return super().run_requested(wait_seconds=wait_seconds)
 
-    with scheduling(settings, Broken(settings), first_retry_seconds=0.01) as scheduler:
+    retries = Retries(0.01)
+    with scheduling(settings, Broken(settings), retries):
         wait_until(lambda: runs(engine, "state = 'succeeded'"))
-        wait_until(lambda: scheduler._error_retry._seconds == 0.01)  # noqa: SLF001 - is reset
+        wait_until(lambda: retries.error.next() == 0.01)  # the first delay again: it was reset
 
 
 def test_scheduler_does_not_spin_during_a_database_outage(settings: Settings):
@@ -195,8 +204,9 @@ def test_scheduler_does_not_spin_during_a_database_outage(settings: Settings):
     lost = settings.model_copy(
         update={"database_url": SecretStr("postgresql://somebody@127.0.0.1:9/nowhere")}
     )
-    scheduler = Scheduler(lost, DataManager(lost), first_retry_seconds=0)
+    retries = Retries(0)
+    retries.run.arm()  # as after a run that failed because of the outage
+    scheduler = Scheduler(lost, DataManager(lost), retries=retries)
     scheduler.stopping = Stopping()
-    scheduler._run_retry.arm()  # noqa: SLF001 - as after a failed run
     scheduler.run_forever()
     assert waits == [0.5]

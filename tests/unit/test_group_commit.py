@@ -33,7 +33,7 @@ def test_requests_during_a_commit_share_the_next_one():
         pool.submit(commits.add, one_event(0))
         assert begun.wait(30)
         others = [pool.submit(commits.add, one_event(number)) for number in range(1, 9)]
-        wait_until(lambda: len(commits._pending) == 8)  # noqa: SLF001 - not visible from outside
+        wait_until(lambda: commits.count_waiting() == 8)
         assert not any(other.done() for other in others)
         go_on.set()
         for other in others:
@@ -84,7 +84,7 @@ def test_events_that_cannot_be_stored_fail_only_their_own_caller():
         asked = [pool.submit(commits.add, one_event(0))]
         assert begun.wait(30)
         asked += [pool.submit(commits.add, one_event(number)) for number in range(1, 9)]
-        wait_until(lambda: len(commits._pending) == 8)  # noqa: SLF001
+        wait_until(lambda: commits.count_waiting() == 8)
         go_on.set()
         failed = [number for number, one in enumerate(asked) if one.exception(30)]
     assert failed == [3, 7]
@@ -106,7 +106,7 @@ def test_an_outage_gives_each_caller_its_own_error():
         first = pool.submit(commits.add, one_event(0))
         assert begun.wait(30)
         others = [pool.submit(commits.add, one_event(number)) for number in range(1, 9)]
-        wait_until(lambda: len(commits._pending) == 8)  # noqa: SLF001
+        wait_until(lambda: commits.count_waiting() == 8)
         go_on.set()
         errors = [one.exception(30) for one in [first, *others]]
     assert tries == [1, 8]
@@ -121,12 +121,19 @@ def test_an_outage_gives_each_caller_its_own_error():
 
 
 def test_a_database_that_hangs_takes_no_more_than_its_slots():
-    go_on = threading.Event()
-    commits = GroupCommit(lambda _events: go_on.wait(30), queue_timeout_seconds=0.01)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def store(_events: Sequence[BucketEvent]) -> None:
+        begun.set()
+        assert go_on.wait(30)
+
+    commits = GroupCommit(store, queue_timeout_seconds=0.01)
     with ThreadPoolExecutor(MAX_WAITING) as pool:
-        for number in range(MAX_WAITING):
+        pool.submit(commits.add, one_event(0))
+        assert begun.wait(30)
+        for number in range(1, MAX_WAITING):
             pool.submit(commits.add, one_event(number))
-        wait_until(lambda: commits._slots._value == 0)  # noqa: SLF001
+        wait_until(lambda: commits.count_waiting() == MAX_WAITING - 1)
         with pytest.raises(DatabaseUnavailable):
             commits.add(one_event(99))
         go_on.set()

@@ -1,11 +1,11 @@
 -- Image announcements: messages that are due, and the record of those sent.
 
--- name: news
+-- name: changed
 -- The next images, by key, that differ from their last announcement. `sizes` and `thumbnails` list
 -- only thumbnails that are in the bucket. Parameters: :after, a key; :bucket, the source; :limit.
 SELECT i.key, i.etag, i.state, i.note, i.format, i.mode, i.width, i.height, i.bytes, i.sha256,
        i.updated_at, o.user_id, t.sizes, t.thumbnails,
-       (a.etag, a.updated_at) IS DISTINCT FROM (i.etag, i.updated_at) AS has_new_facts,
+       (a.etag, a.updated_at) IS DISTINCT FROM (i.etag, i.updated_at) AS has_new_metadata,
        (a.etag, a.sizes) IS DISTINCT FROM (i.etag, t.sizes) AND t.sizes <> '{}'
            AS has_new_thumbnails
 FROM image i
@@ -38,6 +38,6 @@ SELECT a.key, a.etag FROM announced_image a LEFT JOIN image i USING (key)
 WHERE i.key IS NULL AND a.key > :after
 ORDER BY a.key LIMIT :limit
 
--- name: forget_removed
+-- name: delete_removed
 -- Deletes the records of images whose removal was announced. Parameter: :keys.
 DELETE FROM announced_image WHERE key = ANY(:keys)

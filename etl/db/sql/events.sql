@@ -15,19 +15,19 @@ ORDER BY bucket, key COLLATE "C", dedup_key
 ON CONFLICT (bucket, key, mark) DO NOTHING
 RETURNING handled_by_run IS NULL AS is_pending
 
--- name: any_waiting
--- Parameters: :refused_too.
+-- name: any_pending
+-- Parameters: :include_refused.
 SELECT EXISTS (SELECT FROM bucket_event
-               WHERE handled_by_run IS NULL AND (:refused_too OR refused_by_run IS NULL))
+               WHERE handled_by_run IS NULL AND (:include_refused OR refused_by_run IS NULL))
 
--- name: count_waiting
+-- name: count_pending
 SELECT count(*) FROM bucket_event WHERE handled_by_run IS NULL
 
--- name: waiting
+-- name: oldest_pending
 -- The oldest pending events; keys may repeat. Events whose object the store refused are included
--- only with :refused_too. Parameters: :bucket, :limit, :refused_too.
+-- only with :include_refused. Parameters: :bucket, :limit, :include_refused.
 SELECT id, key FROM bucket_event
-WHERE handled_by_run IS NULL AND bucket = :bucket AND (:refused_too OR refused_by_run IS NULL)
+WHERE handled_by_run IS NULL AND bucket = :bucket AND (:include_refused OR refused_by_run IS NULL)
 ORDER BY id LIMIT :limit
 
 -- name: handle
@@ -68,7 +68,7 @@ WHERE EXISTS (SELECT FROM bucket_event WHERE bucket = :bucket)
           UNION ALL  -- as a file-based store lists them
           SELECT ltrim(regexp_replace(key, '/+', '/', 'g'), '/') FROM bucket_event
           WHERE handled_by_run IS NULL AND bucket = :bucket AND (key LIKE '/%' OR key LIKE '%//%')
-      ) AS waiting WHERE waiting.key = staged.key)
+      ) AS pending WHERE pending.key = staged.key)
   AND (staged.change <> 'modified'
        OR (known.etag, known.size, known.last_modified)
           IS DISTINCT FROM (staged.etag, staged.size, staged.last_modified))

@@ -1,7 +1,7 @@
 -- Loads many users into an empty table. No row can be unchanged, restored or retired, and none is
 -- shadowed unless a user has two rows, which the primary key rejects. It is created after the rows
 -- are inserted, as are the other indexes, in half the time that filling them row by row takes.
--- The steps run in this order in a savepoint. Parameters: :run_id, :bucket.
+-- The statements run in this order in a savepoint. Parameters: :run_id, :bucket.
 
 -- name: find_attachments
 -- The image of each user read: the newest one, then the smallest key. See merge.sql on NFC.
@@ -37,5 +37,5 @@ ALTER TABLE users ADD CONSTRAINT users_pkey PRIMARY KEY (user_id);
 CREATE INDEX users_source_key_idx ON users (source_key);
 CREATE INDEX users_birthdate_idx ON users (birthdate) WHERE retired_at IS NULL
 
--- name: analyze_users
+-- name: update_statistics
 ANALYZE users

@@ -1,19 +1,19 @@
 -- Metadata of the images in the manifest, their problems and their thumbnails.
 -- Parameters: as named under each.
 
--- name: intend_thumbnails
+-- name: register_thumbnails
 -- Records thumbnails before they are put, so that none is unknown after a crash.
 -- Parameters: :sha256s, :sizes, :keys, of one length.
 INSERT INTO thumbnail (sha256, size, key)
 SELECT * FROM unnest(CAST(:sha256s AS text[]), CAST(:sizes AS integer[]), CAST(:keys AS text[]))
 ON CONFLICT DO NOTHING
 
--- name: find_unput
+-- name: find_not_put
 -- Which of these thumbnails are not known to be in the bucket.
 -- Parameters: :keys.
 SELECT key FROM thumbnail WHERE key = ANY(:keys) AND put_at IS NULL
 
--- name: note_put
+-- name: mark_put
 -- Parameters: :keys.
 UPDATE thumbnail SET put_at = now() WHERE key = ANY(:keys) AND put_at IS NULL
 
@@ -68,7 +68,7 @@ FROM (SELECT run.id, changed.more
       ORDER BY run.id FOR NO KEY UPDATE OF run) AS found
 WHERE run.id = found.id
 
--- name: forget_images
+-- name: delete_removed
 -- Deletes metadata of objects that left the manifest or are no longer images.
 -- Parameters: :bucket.
 DELETE FROM image
@@ -103,7 +103,7 @@ RETURNING key
 -- Parameters: :keys.
 DELETE FROM thumbnail WHERE key = ANY(:keys) AND put_at IS NULL
 
--- name: lose_thumbnail
+-- name: mark_missing
 -- Marks thumbnails that are missing from the bucket as not put.
 -- Parameters: :keys.
 UPDATE thumbnail SET put_at = NULL WHERE key = ANY(:keys)

@@ -1,10 +1,11 @@
--- Merges staging into the users: insert, update, retire, shadow. The steps run in this order in one
--- transaction, after the manifest (see etl.sync.merge). Parameters: :run_id, :bucket and :keys, the
--- keys in staging for a small merge, else null. PostgreSQL estimates the users of a literal key
--- from statistics, and assumes an average for keys that it reads from a table.
+-- Merges staging into the users: insert, update, retire, shadow. The statements run in this order
+-- in one transaction, after those of manifest.sql (see etl.sync.merge). Parameters: :run_id,
+-- :bucket and :keys, the keys in staging for a small merge, else null. PostgreSQL estimates the
+-- users of a literal key from statistics, and assumes an average for keys that it reads from a
+-- table.
 -- Every statement depends only on staging and the tables, never on the order of earlier runs.
--- An `analyze_` statement runs only if the table before it is large. It also creates indexes: if
--- the statistics of `users` are stale, PostgreSQL looks the rows up one by one.
+-- An `analyze_` statement runs only if the statement before it wrote many rows. It also creates
+-- indexes: if the statistics of `users` are stale, PostgreSQL looks the rows up one by one.
 
 -- name: find_changed_rows
 -- The differences between the rows read and the rows stored for the same objects. A row read is
@@ -12,22 +13,22 @@
 -- whose row is gone has `is_removed`. Every other row is in sync. So is each user's image, unless
 -- this run read a change of it; see find_conflicts.
 CREATE TEMPORARY TABLE changed_rows ON COMMIT DROP AS
-SELECT coalesce(read.user_id, held.user_id) AS user_id, read.user_id IS NULL AS is_removed,
+SELECT coalesce(read.user_id, stored.user_id) AS user_id, read.user_id IS NULL AS is_removed,
        read.first_name, read.last_name, read.birthts, read.extra,
        read.source_key, read.source_line,
-       held.source_key AS held_key, held.source_line AS held_line,
-       held.img_path AS held_img_path, held.retired_at AS held_retired_at
+       stored.source_key AS stored_key, stored.source_line AS stored_line,
+       stored.img_path AS stored_img_path, stored.retired_at AS stored_retired_at
 FROM staging_row AS read
 FULL JOIN (
     SELECT users.* FROM staging_object JOIN users ON users.source_key = staging_object.key
     WHERE CAST(:keys AS text[]) IS NULL OR users.source_key = ANY (CAST(:keys AS text[]))
-) AS held ON held.user_id = read.user_id
-WHERE (read.user_id IS NULL AND held.retired_at IS NULL)
-   OR held.user_id IS NULL
+) AS stored ON stored.user_id = read.user_id
+WHERE (read.user_id IS NULL AND stored.retired_at IS NULL)
+   OR stored.user_id IS NULL
    OR (read.user_id IS NOT NULL
-       AND (held.retired_at IS NOT NULL
-            OR (held.source_line, held.birthts, held.first_name, held.last_name, held.source_key,
-                held.extra)
+       AND (stored.retired_at IS NOT NULL
+            OR (stored.source_line, stored.birthts, stored.first_name, stored.last_name,
+                stored.source_key, stored.extra)
                IS DISTINCT FROM
                (read.source_line, read.birthts, read.first_name, read.last_name, read.source_key,
                 read.extra)))
@@ -47,14 +48,14 @@ SELECT moved.user_id  -- the stored row was read too, unchanged
 FROM changed_rows AS moved
 JOIN staging_row AS kept
      ON kept.user_id = moved.user_id
-        AND kept.source_key = moved.held_key AND kept.source_line = moved.held_line
-WHERE (moved.source_key, moved.source_line) <> (moved.held_key, moved.held_line)
+        AND kept.source_key = moved.stored_key AND kept.source_line = moved.stored_line
+WHERE (moved.source_key, moved.source_line) <> (moved.stored_key, moved.stored_line)
 UNION
 SELECT user_id FROM shadowed_row JOIN staging_row USING (user_id)
 UNION
 SELECT user_id
 FROM changed_rows JOIN users USING (user_id)
-WHERE changed_rows.held_key IS NULL AND users.retired_at IS NULL
+WHERE changed_rows.stored_key IS NULL AND users.retired_at IS NULL
 UNION
 SELECT shadowed_row.user_id
 FROM staging_object JOIN shadowed_row ON shadowed_row.source_key = staging_object.key
@@ -138,11 +139,12 @@ CREATE TEMPORARY TABLE upserts ON COMMIT DROP AS
 SELECT changed_rows.user_id, changed_rows.first_name, changed_rows.last_name,
        changed_rows.birthts, changed_rows.extra, attachment.img_path, changed_rows.source_key,
        changed_rows.source_line, true AS from_this_run,
-       false AS is_new, changed_rows.held_retired_at IS NOT NULL AS is_restored,
-       changed_rows.held_retired_at IS NULL AND changed_rows.held_img_path IS NOT NULL AS had_image
+       false AS is_new, changed_rows.stored_retired_at IS NOT NULL AS is_restored,
+       changed_rows.stored_retired_at IS NULL AND changed_rows.stored_img_path IS NOT NULL
+           AS had_image
 FROM changed_rows
 LEFT JOIN attachment ON attachment.user_id = changed_rows.user_id
-WHERE changed_rows.held_key IS NOT NULL
+WHERE changed_rows.stored_key IS NOT NULL
   AND NOT EXISTS (SELECT FROM conflicts WHERE conflicts.user_id = changed_rows.user_id)
 UNION ALL
 SELECT winner.user_id, winner.first_name, winner.last_name, winner.birthts, winner.extra,
@@ -153,7 +155,7 @@ FROM (
     SELECT user_id, first_name, last_name, birthts, extra, source_key, source_line,
            true AS from_this_run
     FROM changed_rows
-    WHERE held_key IS NULL
+    WHERE stored_key IS NULL
       AND NOT EXISTS (SELECT FROM conflicts WHERE conflicts.user_id = changed_rows.user_id)
     UNION ALL
     SELECT user_id, first_name, last_name, birthts, extra, source_key, source_line, from_this_run

@@ -8,7 +8,7 @@ WITH page AS (
     SELECT problem.id, problem.key, problem.run_id, run.finished_at < now() - :age AS is_old
     FROM (SELECT id, key, run_id FROM problem WHERE id > :after ORDER BY id LIMIT :page) AS problem
     JOIN run ON run.id = problem.run_id
-), gone AS (
+), removed AS (
     DELETE FROM problem USING page
     WHERE problem.id = page.id AND page.is_old
       AND NOT EXISTS (SELECT FROM source_object
@@ -18,7 +18,7 @@ WITH page AS (
     RETURNING problem.id
 )
 SELECT max(id) AS last, coalesce(bool_or(is_old), false) AS may_be_more,
-       (SELECT count(*) FROM gone) AS gone
+       (SELECT count(*) FROM removed) AS removed
 FROM page
 
 -- name: used_runs
@@ -56,7 +56,7 @@ DELETE FROM run WHERE id = ANY(CAST(:ids AS bigint[]))
 WITH page AS (
     SELECT id, received_at < now() - :age AS is_old
     FROM bucket_event WHERE id > :after ORDER BY id LIMIT :page
-), gone AS (
+), removed AS (
     DELETE FROM bucket_event USING page
     WHERE bucket_event.id = page.id AND page.is_old AND handled_by_run IS NOT NULL
       AND bucket_event.id IS DISTINCT FROM
@@ -64,5 +64,5 @@ WITH page AS (
     RETURNING bucket_event.id
 )
 SELECT max(id) AS last, coalesce(bool_or(is_old), false) AS may_be_more,
-       (SELECT count(*) FROM gone) AS gone
+       (SELECT count(*) FROM removed) AS removed
 FROM page

@@ -1,6 +1,6 @@
 -- The schema in which the tables are, or will be, created. Parameters: none, or as named.
 
--- name: place
+-- name: target
 -- The schema in which the role would create tables; locks no row.
 SELECT current_database() AS database, current_schema() AS schema, current_user AS role,
        quote_ident(current_database()) AS quoted_database,

@@ -102,7 +102,7 @@ class Announcer(ServiceLoop):
 
     def _announce_changed(self, connection: Connection) -> int:
         count, after = 0, ""
-        while rows := self._rows(connection, "news", after, bucket=self._settings.source_bucket):
+        while rows := self._rows(connection, "changed", after, bucket=self._settings.source_bucket):
             self._sender.send(self._topic, [each for row in rows for each in self._messages(row)])
             announced = [
                 {"key": row.key, "etag": row.etag, "sizes": row.sizes, "updated_at": row.updated_at}
@@ -118,7 +118,7 @@ class Announcer(ServiceLoop):
             bucket = self._settings.source_bucket
             removed = [ImageRemoved(bucket=bucket, key=row.key, etag=row.etag) for row in rows]
             self._sender.send(self._topic, [each.outgoing() for each in removed])
-            self._record(connection, "forget_removed", keys=[row.key for row in rows])
+            self._record(connection, "delete_removed", keys=[row.key for row in rows])
             count, after = count + len(rows), rows[-1].key
         return count
 
@@ -139,7 +139,7 @@ class Announcer(ServiceLoop):
 
     def _messages(self, row: Row[Any]) -> Iterator[Outgoing]:
         image = {"bucket": self._settings.source_bucket, "key": row.key, "etag": row.etag}
-        if row.has_new_facts:
+        if row.has_new_metadata:
             yield ImageIndexed(
                 **image,
                 user_id=row.user_id,
