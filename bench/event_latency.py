@@ -1,6 +1,6 @@
 """Events: from a put's acknowledgement to the new value over HTTP, and a burst of puts.
 
-`up` runs with everything embedded, in a folder of its own, as somebody's who tries it.
+`up` runs with everything embedded, in its own folder, as for a first-time user.
 """
 
 from __future__ import annotations
