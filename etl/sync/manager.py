@@ -29,7 +29,7 @@ from etl.model.keys import is_ignored
 from etl.model.values import Change, Counts, RunReport, Trigger
 from etl.storage.client import ObjectStore
 from etl.storage.listing import RANGE_OBJECTS
-from etl.sync import merge, publish, staging
+from etl.sync import merge, publish, staging_tables
 from etl.sync.diff import changes, changes_by_page
 from etl.sync.probe import confirm_removals, stat_keys
 from etl.sync.run import CurrentRun
@@ -173,7 +173,7 @@ class DataManager:
     ) -> RunReport:
         """Sync the changed objects among the keys of the pending events."""
         with self._recording_failure(run):
-            staging.empty_staging(run.connection)
+            staging_tables.empty_staging(run.connection)
             batches = self._read(run, changed)
             self._stage(run, batches)
             events.handle(run.connection, pending, run.id, refused=run.stats.unreadable)
@@ -258,7 +258,7 @@ class DataManager:
 
     def _begin_listing(self, run: CurrentRun) -> datetime:
         """Empty staging; return the time at which the listing begins."""
-        staging.empty_staging(run.connection)
+        staging_tables.empty_staging(run.connection)
         began = runs.database_now(run.connection)
         run.connection.commit()
         return began
@@ -322,7 +322,7 @@ class DataManager:
         stats.retired_before = runs.retired_by_events(connection)
         with stats.profile.step("merge"):
             before = runs.last_counts(connection)
-            has_images = staging.holds_images(connection)  # the merge empties staging
+            has_images = staging_tables.holds_images(connection)  # the merge empties staging
             counts = stats.added_to(self._merge_staging(run, before))
             merge.check_objects(counts)
             stats.profile.count("read", counts.rows_read)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from etl.db.sql import statements
 from etl.model.errors import AccountingMismatch, DatabaseUnavailable, MassRetirement
 from etl.model.values import Counts
-from etl.sync.staging import STAGING
+from etl.sync.staging_tables import STAGING
 
 if TYPE_CHECKING:
     from etl.sync.run import CurrentRun

@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from etl.settings import Settings
 
 
+@pytest.fixture(autouse=True)
+def short_boundaries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Werkzeug's test client makes a boundary longer than the 70 characters of RFC 2046 at times.
+
+    Its length depends on a random number.
+    """
+    monkeypatch.setattr("werkzeug.test.random", lambda: 0.5)
+
+
 @pytest.fixture
 def app(settings: Settings) -> Iterator[APIFlask]:
     app = create_app(settings, today=lambda: TODAY)

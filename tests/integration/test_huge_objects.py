@@ -17,7 +17,7 @@ from etl.model.errors import ObjectChanged, ObjectStoreUnavailable
 from etl.model.values import Change, ChangeKind, ObjectState, RunState, SourceObject, Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
-from etl.sync import batch, stage, staging, stream
+from etl.sync import batch, stage, staging_tables, stream
 from etl.sync.batch import Batch
 from etl.sync.manager import DataManager
 from etl.verify import verify
@@ -109,7 +109,7 @@ def test_a_huge_object_is_staged_as_it_would_be_whole(
     batches = stage_all(settings, read(store, bucket.name, [change], TODAY))
     in_parts = staged(engine)
     with connect_unpooled(settings).connect() as connection:
-        staging.empty_staging(connection)
+        staging_tables.empty_staging(connection)
         stage.stage(connection, batch.check(batch.fetch(store, bucket.name, [change]), TODAY))
     assert in_parts == staged(engine)
     assert [len(done.objects) for done in batches[:-1]] == [0] * (len(batches) - 1)

@@ -12,7 +12,7 @@ from etl.db.engine import connect_unpooled
 from etl.model.values import Change, ChangeKind, Counts, Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
-from etl.sync import batch, merge, stage, staging
+from etl.sync import batch, merge, stage, staging_tables
 from etl.sync.manager import DataManager
 from etl.sync.run import CurrentRun
 from etl.sync.stats import RunStats
@@ -64,7 +64,7 @@ def stage_and_merge(
     thresholds: merge.Thresholds = merge.THRESHOLDS,
 ) -> Counts:
     before = runs.last_counts(connection)
-    staging.empty_staging(connection)
+    staging_tables.empty_staging(connection)
     fetched = batch.fetch(store, bucket.name, changes)
     stage.stage(connection, batch.check(fetched, datetime.now(UTC).date()))
     run = CurrentRun(99, Trigger.CLI, connection, RunStats(staged=len(changes)))
