@@ -27,7 +27,7 @@ from etl.storage.client import ObjectStore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TEMPLATE = "bench_template"
+TEMPLATE = f"bench_template_{os.getpid()}"  # several workers of the tests share a server
 EMBEDDED, SEAWEEDFS = STORES = ("embedded", "seaweedfs")
 REMOVAL_SECONDS = 30
 _NOT_PLAIN = (
