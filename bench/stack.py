@@ -58,7 +58,7 @@ class Stack:
 
     def fresh(self, bucket: str) -> Settings:
         """Settings with a migrated, empty database that reads `bucket`."""
-        name = f"bench_{next(self._numbers)}"
+        name = f"bench_{os.getpid()}_{next(self._numbers)}"
         self.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
         return self._on(name, bucket)
 
