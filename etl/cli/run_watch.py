@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from etl.model.values import RunReport
+    from etl.runtime.service import StopEvent
     from etl.settings import Settings
 
 FIRST_RUN_SECONDS = 600
@@ -130,7 +131,7 @@ def await_first_run(
     engine: Engine,
     since: datetime,
     *,
-    is_stopped: Callable[[], bool],
+    stopping: StopEvent,
     meanwhile: Callable[[], object],
     slow: Callable[[], object],
 ) -> RunReport | None:
@@ -141,7 +142,7 @@ def await_first_run(
     """
     began = time.monotonic()
     is_slow = False
-    while not is_stopped() and time.monotonic() < began + FIRST_RUN_SECONDS:
+    while not stopping.is_set() and time.monotonic() < began + FIRST_RUN_SECONDS:
         meanwhile()
         if not is_slow and time.monotonic() > began + SLOW_SECONDS:
             is_slow = True
@@ -150,7 +151,7 @@ def await_first_run(
             ended = connection.scalar(text(_FIRST_ENDED), {"since": since})
             if ended is not None:
                 return report(connection, ended)
-        time.sleep(FIRST_RUN_POLL_SECONDS)
+        stopping.wait(FIRST_RUN_POLL_SECONDS)
     return None
 
 

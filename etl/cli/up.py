@@ -130,7 +130,7 @@ def _report_first_run(context: _Context, engine: Engine, started: datetime, url:
     report = await_first_run(
         engine,
         started,
-        is_stopped=context.stopping.is_set,
+        stopping=context.stopping,
         meanwhile=context.restart_ended,
         slow=lambda: context.console.print(
             f"The API is at {url}. The first run has not finished yet; see `{program()} status`.",

@@ -7,7 +7,6 @@ obstore lists and fetches in bulk. minio does the rest, and handles the keys tha
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
@@ -15,14 +14,8 @@ import obstore
 import urllib3
 from minio import Minio
 from minio.credentials.credentials import Credentials
-from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
-from obstore.exceptions import (
-    BaseError,
-    InvalidPathError,
-    NotFoundError,
-    PermissionDeniedError,
-    UnauthenticatedError,
-)
+from minio.error import S3Error
+from obstore.exceptions import InvalidPathError, NotFoundError
 
 from etl.model.errors import (
     ConfigurationError,
@@ -38,6 +31,7 @@ from etl.storage.bulk_lister import BulkLister
 from etl.storage.exact_lister import ExactLister
 from etl.storage.listing import FIRST_PAGE_SIZES, BucketListing
 from etl.storage.put import SignedPut
+from etl.storage.store_errors import StoreErrors
 from etl.storage.throttle import Throttle
 
 if TYPE_CHECKING:
@@ -61,7 +55,6 @@ FETCH_ATTEMPTS = 3
 PARTS_AHEAD = 1
 
 _NO_SUCH_KEY = {"NoSuchKey", "NoSuchObject"}
-_ACCESS_DENIED = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"}
 
 
 class ObjectStore:
@@ -79,6 +72,7 @@ class ObjectStore:
         self._list_concurrency = settings.list_concurrency
         self.fetch_concurrency = settings.fetch_concurrency
         self.throttle = Throttle(settings.fetch_concurrency)
+        self.translating = StoreErrors(self._endpoint).translating
         self._minio = self._minio_client(READ_TIMEOUT_SECONDS, RETRIES)
         self._bulk = BulkStores(
             *(self._endpoint, self._access_key, self._secret_key, self._region),
@@ -281,7 +275,7 @@ class ObjectStore:
         with self.translating(f"remove {bucket}/{key}", bucket):
             self._minio.remove_object(bucket, key)
 
-    # -- clients and their errors
+    # -- clients
 
     def _minio_client(
         self, read_timeout_seconds: float, retries: int, endpoint: str | None = None
@@ -298,67 +292,6 @@ class ObjectStore:
 
     def _bulk_store(self, bucket: str) -> S3Store:
         return self._bulk.get(bucket, RETRIES)
-
-    @contextmanager
-    def translating(
-        self, operation: str, bucket: str | None = None, key: str | None = None
-    ) -> Iterator[None]:
-        """Translate client errors; a denial for `key` concerns only that object."""
-        try:
-            yield
-        except S3Error as error:
-            raise self._translated(error, operation, bucket, key) from error
-        except (PermissionDeniedError, UnauthenticatedError, PermissionError) as error:
-            raise self._denied(operation, key) from error
-        except InvalidPathError:
-            raise
-        except (NotFoundError, FileNotFoundError) as error:
-            raise _missing(bucket or "?") from error
-        except (
-            BaseError,
-            ServerError,
-            InvalidResponseError,
-            MinioException,
-            urllib3.exceptions.HTTPError,
-            OSError,
-        ) as error:
-            raise self._unavailable(operation, error) from error
-
-    def _translated(
-        self, error: S3Error, operation: str, bucket: str | None, key: str | None
-    ) -> Exception:
-        if error.code == "NoSuchBucket":
-            return _missing(bucket or error.bucket_name or "?")
-        if error.code in _ACCESS_DENIED:
-            return self._denied(operation, key)
-        return self._unavailable(operation, error)
-
-    def _denied(self, operation: str, key: str | None) -> Exception:
-        if key is not None:
-            return UnreadableObject(
-                f"The object store denied access: could not {operation}.", key=key
-            )
-        return ConfigurationError(
-            f"The object store at {self._endpoint} denied access: could not {operation}.",
-            hint="Check S3_ACCESS_KEY, S3_SECRET_KEY and the permissions of that user.",
-            public_message=f"The object store denied access: could not {operation}.",
-        )
-
-    def _unavailable(self, operation: str, error: BaseException) -> ObjectStoreUnavailable:
-        error = _innermost(error)
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        return ObjectStoreUnavailable(
-            f"Could not {operation} at {self._endpoint}: {reason[:300]}",
-            public_message=f"The object store is not available: could not {operation}.",
-            operation=operation,
-        )
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """The cause of the last failure; its text, unlike MaxRetryError's, contains no URL."""
-    while isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
-        error = error.reason
-    return error
 
 
 def _pool(read_timeout_seconds: float, retries: int) -> urllib3.PoolManager:
@@ -397,11 +330,4 @@ def always_replaced(source: SourceObject) -> UnreadableObject:
 def _changed(source: SourceObject) -> ObjectChanged:
     return ObjectChanged(
         f"Object {source.key!r} was replaced or removed while it was read.", key=source.key
-    )
-
-
-def _missing(bucket: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"Bucket {bucket!r} does not exist.",
-        hint="Create it with `./run.sh migrate`, or correct the *_BUCKET setting that names it.",
     )

@@ -39,7 +39,7 @@ def count(engine: Engine) -> int:
 
 
 def sleep_briefly(rng: random.Random) -> None:
-    """Let a consumer run for a random time of at most a few batches."""
+    """Let a consumer run until a random instant, because it is to be killed at any of them."""
     time.sleep(rng.uniform(0, 0.4))
 
 

@@ -228,7 +228,7 @@ def first_line(process: subprocess.Popen[str]) -> list[Any]:
 def test_nothing_starts_when_nothing_is_embedded(local_dir: Path) -> None:
     unused = local_dir / "unused"
     settings = settings_for(
-        unused, s3_endpoint="http://127.0.0.1:1", database_url="postgresql://nobody@127.0.0.1:1/x"
+        unused, s3_endpoint="http://127.0.0.1:1", database_url="postgresql://db_user@127.0.0.1:1/x"
     )
     with running(settings) as full:
         assert full is settings

@@ -43,7 +43,7 @@ def client(app: APIFlask) -> FlaskClient:
 @pytest.fixture
 def without_database(settings: Settings) -> Iterator[FlaskClient]:
     with closed_port() as port:
-        url = f"postgresql://somebody:hunter2@127.0.0.1:{port}/nowhere"
+        url = f"postgresql://db_user:hunter2@127.0.0.1:{port}/nowhere"
         lost = settings.model_copy(update={"database_url": SecretStr(url)})
         yield create_app(lost, today=lambda: TODAY).test_client()
 

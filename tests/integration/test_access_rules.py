@@ -40,7 +40,7 @@ Answers = Iterator[tuple[str, str, dict[str, Any]]]
 
 def operations() -> Answers:
     """Method, path and description of every operation of the document."""
-    app = create_app(Settings(_env_file=None, database_url="postgresql://nobody@127.0.0.1:9/none"))
+    app = create_app(Settings(_env_file=None, database_url="postgresql://db_user@127.0.0.1:9/none"))
     for path, methods in app.test_client().get("/openapi.json").get_json()["paths"].items():
         for method, operation in methods.items():
             yield method.upper(), path, operation
@@ -470,7 +470,7 @@ def test_failing_requests_expose_no_secret_or_stack(
 ):
     """Responses and logs of every kind of failure are searched for secrets."""
     password = "hunter2-and-more"  # noqa: S105 - it opens nothing
-    lost = f"postgresql://somebody:{password}@127.0.0.1:9/nowhere"
+    lost = f"postgresql://db_user:{password}@127.0.0.1:9/nowhere"
     clients = [
         make(api_keys=SecretStr(entries())),
         make(api_keys=SecretStr(entries()), database_url=SecretStr(lost)),

@@ -179,7 +179,7 @@ def test_sender_may_probe_the_webhook(client: FlaskClient):
 
 def test_database_outage_makes_the_sender_retry(open_settings: Settings):
     with closed_port() as port:
-        url = f"postgresql://somebody:hunter2@127.0.0.1:{port}/nowhere"
+        url = f"postgresql://db_user:hunter2@127.0.0.1:{port}/nowhere"
         lost = open_settings.model_copy(update={"database_url": SecretStr(url)})
         response = send(create_app(lost).test_client(), record("1.csv"))
     assert is_problem(response, 503, "database-unavailable")

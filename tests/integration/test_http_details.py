@@ -133,7 +133,7 @@ NUMERALS = [
 
 def integers() -> Iterator[tuple[str, str, str, str]]:
     """Method, path, name and location of every integer parameter in the OpenAPI description."""
-    url = "postgresql://nobody@127.0.0.1:9/none"
+    url = "postgresql://db_user@127.0.0.1:9/none"
     app = create_app(Settings(_env_file=None, database_url=url))
     for path, methods in app.test_client().get("/openapi.json").get_json()["paths"].items():
         for method, operation in methods.items():

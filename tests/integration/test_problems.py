@@ -195,7 +195,7 @@ def test_invalid_parameter_of_problems_is_named(client: FlaskClient, query: str)
 
 def test_an_outage_of_the_database_is_a_503(settings: Settings):
     lost = settings.model_copy(
-        update={"database_url": SecretStr("postgresql://somebody:hunter2@127.0.0.1:9/nowhere")}
+        update={"database_url": SecretStr("postgresql://db_user:hunter2@127.0.0.1:9/nowhere")}
     )
     response = create_app(lost).test_client().get("/problems")
     assert response.status_code == 503

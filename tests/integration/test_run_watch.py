@@ -10,6 +10,7 @@ from etl.cli import run_watch
 from etl.cli.run_watch import await_first_run, watching_runs
 from etl.model.errors import MassRetirement
 from etl.model.values import RunState, Trigger
+from etl.runtime.service import StopEvent
 from etl.settings import Settings
 from etl.sync.manager import DataManager, utc_now
 from etl.sync.merge import MASS_RETIREMENT_FLOOR
@@ -76,7 +77,7 @@ def test_long_first_run_is_reported_once(
     found = await_first_run(
         engine,
         utc_now(),
-        is_stopped=lambda: False,
+        stopping=StopEvent(),
         meanwhile=run_on_fourth_check,
         slow=lambda: reports.append("slow"),
     )

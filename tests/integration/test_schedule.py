@@ -202,7 +202,7 @@ def test_scheduler_does_not_spin_during_a_database_outage(settings: Settings):
             return True
 
     lost = settings.model_copy(
-        update={"database_url": SecretStr("postgresql://somebody@127.0.0.1:9/nowhere")}
+        update={"database_url": SecretStr("postgresql://db_user@127.0.0.1:9/nowhere")}
     )
     retries = Retries(0)
     retries.run.arm()  # as after a run that failed because of the outage

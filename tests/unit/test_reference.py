@@ -122,7 +122,7 @@ def test_defaults_of_settings_are_those_of_the_example():
 
 def routes() -> set[tuple[str, str]]:
     """Method and rule of every route of the API, except those that Flask adds."""
-    app = create_app(Settings(_env_file=None, database_url="postgresql://nobody@127.0.0.1:9/none"))
+    app = create_app(Settings(_env_file=None, database_url="postgresql://db_user@127.0.0.1:9/none"))
     found = set()
     for rule in app.url_map.iter_rules():
         path = re.sub(r"<\w+:", "<", rule.rule).replace("<run_id>", "<id>")

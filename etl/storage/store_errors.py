@@ -1,0 +1,98 @@
+"""Errors of the object store's clients, translated to EtlError."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import urllib3
+from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from obstore.exceptions import (
+    BaseError,
+    InvalidPathError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+
+from etl.model.errors import ConfigurationError, ObjectStoreUnavailable, UnreadableObject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ACCESS_DENIED = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"}
+
+
+class StoreErrors:
+    """The errors of the store at one endpoint."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._endpoint = endpoint
+
+    @contextmanager
+    def translating(
+        self, operation: str, bucket: str | None = None, key: str | None = None
+    ) -> Iterator[None]:
+        """Translate client errors; a denial for `key` concerns only that object."""
+        try:
+            yield
+        except S3Error as error:
+            raise self._translated(error, operation, bucket, key) from error
+        except (PermissionDeniedError, UnauthenticatedError, PermissionError) as error:
+            raise self._denied(operation, key) from error
+        except InvalidPathError:
+            raise
+        except (NotFoundError, FileNotFoundError) as error:
+            raise _missing(bucket or "?") from error
+        except (
+            BaseError,
+            ServerError,
+            InvalidResponseError,
+            MinioException,
+            urllib3.exceptions.HTTPError,
+            OSError,
+        ) as error:
+            raise self._unavailable(operation, error) from error
+
+    def _translated(
+        self, error: S3Error, operation: str, bucket: str | None, key: str | None
+    ) -> Exception:
+        if error.code == "NoSuchBucket":
+            return _missing(bucket or error.bucket_name or "?")
+        if error.code in _ACCESS_DENIED:
+            return self._denied(operation, key)
+        return self._unavailable(operation, error)
+
+    def _denied(self, operation: str, key: str | None) -> Exception:
+        if key is not None:
+            return UnreadableObject(
+                f"The object store denied access: could not {operation}.", key=key
+            )
+        return ConfigurationError(
+            f"The object store at {self._endpoint} denied access: could not {operation}.",
+            hint="Check S3_ACCESS_KEY, S3_SECRET_KEY and the permissions of that user.",
+            public_message=f"The object store denied access: could not {operation}.",
+        )
+
+    def _unavailable(self, operation: str, error: BaseException) -> ObjectStoreUnavailable:
+        error = _innermost(error)
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return ObjectStoreUnavailable(
+            f"Could not {operation} at {self._endpoint}: {reason[:300]}",
+            public_message=f"The object store is not available: could not {operation}.",
+            operation=operation,
+        )
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The cause of the last failure; its text, unlike MaxRetryError's, contains no URL."""
+    while isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
+        error = error.reason
+    return error
+
+
+def _missing(bucket: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"Bucket {bucket!r} does not exist.",
+        hint="Create it with `./run.sh migrate`, or correct the *_BUCKET setting that names it.",
+    )
