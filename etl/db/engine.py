@@ -212,9 +212,10 @@ def migrate(engine: Engine) -> None:
 
     Raises:  DatabaseUnavailable; ConfigurationError when it is impossible, and nothing changed.
     """
+    opener: Opener = engine.get_execution_options()[_OPENER]
     with translating(), engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
-        schema.upgrade(connection)
+        schema.upgrade(connection, opener.schemas, opener.source_bucket)
 
 
 def check_migrated(engine: Engine) -> None:
@@ -223,4 +224,10 @@ def check_migrated(engine: Engine) -> None:
     Raises:  NewerSchema or OlderSchema when they do not; DatabaseUnavailable.
     """
     with translating(), engine.connect() as connection:
-        schema.check(schema.versions(connection))
+        schema.check(schema.versions(connection, schemas_of(engine)))
+
+
+def schemas_of(engine: Engine) -> schema.Schemas:
+    """The schemas of the tables that an engine from `connect` or `connect_unpooled` uses."""
+    opener: Opener = engine.get_execution_options()[_OPENER]
+    return opener.schemas
