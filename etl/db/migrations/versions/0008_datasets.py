@@ -159,7 +159,8 @@ def _add_bucket(table: str, bucket: str) -> None:
     op.execute(f"ALTER TABLE {table} ADD COLUMN bucket text")
     op.execute(
         sa.text(
-            f"UPDATE {table} SET bucket = coalesce((SELECT min(bucket) FROM source_object), :bucket)"
+            f"UPDATE {table} SET"
+            " bucket = coalesce((SELECT min(bucket) FROM source_object), :bucket)"
         ).bindparams(bucket=bucket)
     )
     op.execute(f"ALTER TABLE {table} ALTER COLUMN bucket SET NOT NULL")
