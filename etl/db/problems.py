@@ -47,6 +47,8 @@ def count_open_problems(connection: Connection) -> int:
 
 def _open_problems(limit: int | None) -> Select[Any]:
     read_last = and_(
-        source_object.c.key == problem.c.key, source_object.c.run_id == problem.c.run_id
+        source_object.c.bucket == problem.c.bucket,
+        source_object.c.key == problem.c.key,
+        source_object.c.run_id == problem.c.run_id,
     )
     return select(problem).join(source_object, read_last).order_by(problem.c.id).limit(limit)
