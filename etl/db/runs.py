@@ -6,6 +6,7 @@ A request is a row that the scheduler claims; API workers never run anything the
 from __future__ import annotations
 
 import json
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, text
@@ -33,22 +34,25 @@ _COLUMNS = (
 
 
 def request_run(
-    connection: Connection, trigger: Trigger, *, allow_mass_retirement: bool = False
+    connection: Connection,
+    trigger: Trigger,
+    *,
+    allowed_retirements: Mapping[str, int | None] = MappingProxyType({}),
 ) -> int:
     """Request a run, or join the pending request; return its id. The caller commits.
 
     A running run is never joined, because it would miss changes after its listing.
+    `allowed_retirements` has, by dataset, how many rows the run may retire; None for any number.
     """
     row = connection.execute(
         text(
-            "INSERT INTO run (trigger, state, allow_mass_retirement)"
-            " VALUES (:trigger, 'requested', :allow)"
+            "INSERT INTO run (trigger, state, allowed_retirements)"
+            " VALUES (:trigger, 'requested', CAST(:allowed AS jsonb))"
             " ON CONFLICT (state) WHERE state = 'requested' DO UPDATE"
-            " SET allow_mass_retirement"
-            "   = run.allow_mass_retirement OR excluded.allow_mass_retirement"
+            " SET allowed_retirements = run.allowed_retirements || excluded.allowed_retirements"
             " RETURNING id"
         ),
-        {"trigger": trigger, "allow": allow_mass_retirement},
+        {"trigger": trigger, "allowed": _json(dict(allowed_retirements))},
     ).one()
     connection.execute(text(f"NOTIFY {REQUEST_CHANNEL}"))
     return int(row.id)
