@@ -15,6 +15,7 @@ from etl.settings.values import Duration, Options, Retention, SecurityProtocol, 
 
 _PORTS = 1 << 16
 _TOKEN_LENGTH = 16
+DATASETS_FILE = Path("datasets.toml")
 _ORIGIN = r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?"
 
 
@@ -46,6 +47,9 @@ class Settings(BaseSettings):
     document_bucket: str = Field(default="analytics-data", description="bucket for JSON documents")
     database_url: SecretStr | None = Field(
         default=None, description="postgresql://user:password@host:port/name; empty: embedded"
+    )
+    datasets_file: Path | None = Field(
+        default=None, description="file that declares datasets; empty: datasets.toml, if it exists"
     )
     etl_interval: Duration = Field(
         default=timedelta(minutes=25), description="time between scheduled runs"
@@ -306,6 +310,13 @@ class Settings(BaseSettings):
             self.thumbnail_bucket,
             self.document_bucket,
         )
+
+    @property
+    def datasets_path(self) -> Path | None:
+        """The file that declares the datasets; None when only users is synced."""
+        if self.datasets_file is not None:
+            return self.datasets_file
+        return DATASETS_FILE if DATASETS_FILE.exists() else None
 
     @property
     def embeds_object_store(self) -> bool:
