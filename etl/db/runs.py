@@ -57,6 +57,7 @@ def request_run(
     """Request a run, or join the pending request; return its id. The caller commits.
 
     A running run is never joined, because it would miss changes after its listing.
+    `allowed_retirements` has, by dataset, how many rows the run may retire; None for any number.
     """
     row = connection.execute(
         text(
