@@ -122,10 +122,7 @@ NFC, NFD, MIXED = "\u1ebf Jos\xe9", "e\u0302\u0301 Jose\u0301", "\xea\u0301 Jose
 
 
 def images_of(query: Query) -> list[tuple[Any, ...]]:
-    return query(
-        "SELECT user_id, split_part(img_path, '/', 2) FROM users"
-        " ORDER BY user_id"
-    )
+    return query("SELECT user_id, split_part(img_path, '/', 2) FROM users ORDER BY user_id")
 
 
 @pytest.mark.parametrize("name", [NFC, NFD, MIXED])
