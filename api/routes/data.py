@@ -200,7 +200,9 @@ def request_data(query_data: RequestQuery) -> tuple[dict[str, Any], int, dict[st
         require(Role.ADMIN, "allow=mass-retirement")
     with services().database() as connection:
         run_id = request_run(
-            connection, Trigger.REQUEST, allow_mass_retirement=query_data.allow is not None
+            connection,
+            Trigger.REQUEST,
+            allowed_retirements={} if query_data.allow is None else {"users": None},
         )
     row = _await_run(run_id, query_data.wait)
     status = 200 if row["state"] in FINISHED else 202
