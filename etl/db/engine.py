@@ -227,6 +227,12 @@ def check_migrated(engine: Engine) -> None:
         schema.check(schema.versions(connection, schemas_of(engine)))
 
 
+def source_bucket_of(engine: Engine) -> str:
+    """SOURCE_BUCKET of the settings that the engine was made with."""
+    opener: Opener = engine.get_execution_options()[_OPENER]
+    return opener.source_bucket
+
+
 def schemas_of(engine: Engine) -> schema.Schemas:
     """The schemas of the tables that an engine from `connect` or `connect_unpooled` uses."""
     opener: Opener = engine.get_execution_options()[_OPENER]

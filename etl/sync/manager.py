@@ -262,7 +262,7 @@ class DataManager:
         """Mark the events that the listing covers as handled, and count missed changes."""
         stats = run.stats
         if stats.staged:
-            stats.missed_by_events = events.missed_by_events(run.connection, bucket=self._bucket)
+            stats.missed_by_events = events.missed_by_events(run.connection)
         events.handle_listed(run.connection, bucket=self._bucket, began=began, run_id=run.id)
 
     # -- list, diff, read, stage
