@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,3 +124,15 @@ def test_directives_match_their_documentation():
     listed = re.search(r"`format` is a pattern of `([^`]+)`", DOCUMENT.read_text("utf-8"))
     assert listed is not None
     assert sorted(listed[1].split()) == sorted(SUPPORTED_DIRECTIVES.split())
+
+
+def test_tables_do_not_import_pyarrow():
+    code = "import sys, etl.model.types, etl.model.time_formats; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {"pyarrow", "numpy", "pandas", "sqlalchemy"}.isdisjoint(done.stdout.split())

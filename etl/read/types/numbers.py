@@ -34,6 +34,7 @@ from etl.read.types.numerals import (
     as_decimal,
     canonical,
     fits_numeric,
+    has_letters,
     is_plain,
     number_pattern,
     sizes,
@@ -118,9 +119,8 @@ def _cast_exactly(texts: pa.Array, type_: pa.DataType, digits: int) -> pa.Array 
 
     Arrow silently takes long texts, and small numbers with exponents, for 0 or for others.
     """
-    offsets, data = text_bytes(texts)
-    longest = np.diff(offsets).max(initial=0)
-    if longest + type_.scale > digits or data.max(initial=0) > ord("9"):
+    longest = np.diff(text_bytes(texts)[0]).max(initial=0)
+    if longest + type_.scale > digits or has_letters(texts):
         return None
     try:
         return texts.cast(type_)
