@@ -143,9 +143,9 @@ def _compare(
     expected = plain(text)
     if field.type in {FieldType.OBJECT, FieldType.ARRAY, FieldType.ANY}:
         assert document == expected
-    elif isinstance(expected, np.float32):
-        assert str(np.float32(value)) == str(expected)
-    elif isinstance(expected, float) and not math.isfinite(expected):
+    elif isinstance(expected, np.float32) and np.isfinite(expected):
+        assert np.float32(str(value)) == expected
+    elif isinstance(expected, (float, np.float32)) and not math.isfinite(expected):
         assert str(value) == str(expected)
         assert isinstance(document, str)
     else:
