@@ -24,6 +24,8 @@ COPY_FACTOR = 1.5
 DUCKDB_FACTOR = 1.0
 SLING_FACTOR = 0.5
 INCREMENTAL_FACTOR = 0.4
+WHOLE_FACTOR = 1.0
+WHOLE_INCREMENTAL_FACTOR = 0.4
 
 # Name, job, and the target: the share of its time that a run may take, if there is one.
 _TOOLS = (
@@ -79,6 +81,7 @@ class Big:
                 _compared_with_tool(what, runs, name, tools[job], factor)
                 for name, job, factor in _TOOLS
             ),
+            _whole_process(what, runs, tools["sling_full"], WHOLE_FACTOR),
             memory(what, runs),
         ], settings
 
@@ -109,7 +112,8 @@ class Big:
         shown = _compared_with_tool(
             what, runs, "sling incremental, by the same primary key", sling, INCREMENTAL_FACTOR
         )
-        return [shown, memory(what, runs)]
+        whole = _whole_process(what, runs, sling, WHOLE_INCREMENTAL_FACTOR)
+        return [shown, whole, memory(what, runs)]
 
 
 def _compared_with_tool(
@@ -125,6 +129,20 @@ def _compared_with_tool(
         target=Target(factor) if factor else None,
         says=f"≤ {factor} × {name.partition(' ')[0]}" if factor else "",
         note=tool.why_not or f"peak memory {tool.peak_mb:.0f} MB",
+    )
+
+
+def _whole_process(what: str, runs: Sequence[Measured], sling: Tool, factor: float) -> Figure:
+    """From the command to the prompt, as a user waits for it, published output included."""
+    return figure(
+        "big",
+        f"{what}, whole process",
+        "s",
+        [item.whole_seconds for item in runs],
+        baseline="sling, whole process",
+        baseline_samples=sling.seconds,
+        target=Target(factor, of="sling"),
+        note=sling.why_not,
     )
 
 

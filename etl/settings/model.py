@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         default=None, description="postgresql://user:password@host:port/name; empty: embedded"
     )
+    database_schema: str = Field(default="public", description="schema of the data tables")
+    state_schema: str = Field(default="bucketline", description="schema of Bucketline's own tables")
     datasets_file: Path | None = Field(
         default=None, description="file that declares datasets; empty: datasets.toml, if it exists"
     )
@@ -189,6 +191,15 @@ class Settings(BaseSettings):
         for other in ("source_bucket", "processed_bucket", "thumbnail_bucket"):
             if other != info.field_name and value == info.data.get(other):
                 raise ValueError(f"must not be the same bucket as {other.upper()}")
+        return value
+
+    @field_validator("database_schema", "state_schema")
+    @classmethod
+    def _schema_name_is_valid(cls, value: str, info: ValidationInfo) -> str:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", value) or value.startswith("pg_"):
+            raise ValueError("write up to 63 of a-z, 0-9 and _, no digit first, and not pg_ first")
+        if info.field_name == "state_schema" and value == info.data.get("database_schema"):
+            raise ValueError("must not be the same schema as DATABASE_SCHEMA")
         return value
 
     @field_validator("kafka_dead_letter_topic", "kafka_image_topic")
