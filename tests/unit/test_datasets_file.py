@@ -382,6 +382,13 @@ def test_without_a_file_only_users_is_declared(tmp_path: Path, monkeypatch: pyte
         declared_datasets(settings)
 
 
+def test_a_broken_link_is_not_taken_for_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "datasets.toml").symlink_to(tmp_path / "none")
+    with pytest.raises(ConfigurationError, match=r"datasets\.toml"):
+        declared_datasets(SETTINGS)
+
+
 def test_a_declaration_without_patterns_does_not_load_arrow(tmp_path: Path):
     (tmp_path / "datasets.toml").write_text(written())
     code = (
@@ -507,6 +514,7 @@ ID_KEY = 'primaryKey = ["id"]'
         (written('dialect = { delimiter = ";;" }'), "line 4, @dialect.delimiter", "one"),
         (written('dialect = { delimiter = \'"\' }'), "line 4, @dialect.delimiter", "same"),
         (written('dialect = { quoteChar = "" }'), "line 4, @dialect.quoteChar", "one"),
+        (written('format = "tsv"\ndialect.delimiter = ";"'), "line 5, @dialect.delimiter", "tsv"),
         (written("dialect = { header = false }"), "line 4, @dialect.header", "header"),
         (written('dialect = { commentChar = "#" }'), "line 4, @dialect.commentChar", ""),
         (written('prefer = "id"'), "line 4, @prefer", "no primaryKey"),
