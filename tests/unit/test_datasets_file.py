@@ -675,6 +675,23 @@ def test_a_faulty_constraint_is_reported(
     assert said in found[0]
 
 
+def test_names_are_shown_on_one_line(tmp_path: Path):
+    found = faults(tmp_path, written('"a\\n\\u001b" = 1'))
+    assert len(found) == 1
+    assert found[0].startswith(
+        r'datasets.toml, line 4, datasets.orders."a\n\u001b": "a\n\u001b" is not a key'
+    )
+
+
+def test_a_dataset_has_a_limited_number_of_columns(tmp_path: Path):
+    fields = "".join(
+        f'{{ name = "c{n}", type = "string", aliases = ["x{n}"] }},' for n in range(999)
+    )
+    assert len(orders(tmp_path, written(fields=fields)).fields) == 1_000
+    (fault,) = faults(tmp_path, written('path_columns = "{p}/**"', fields=fields))
+    assert "more than 1,000 columns" in fault
+
+
 def test_a_faulty_field_does_not_make_its_name_unknown(tmp_path: Path):
     found = faults(tmp_path, written('prefer = "x"', ID_KEY, '{ name = "x", type = "txt" },'))
     assert len(found) == 1
