@@ -327,7 +327,8 @@ class Settings(BaseSettings):
         """The file that declares the datasets; None when only users is synced."""
         if self.datasets_file is not None:
             return self.datasets_file
-        return DATASETS_FILE if DATASETS_FILE.exists() else None
+        is_there = DATASETS_FILE.exists() or DATASETS_FILE.is_symlink()  # a broken link is a fault
+        return DATASETS_FILE if is_there else None
 
     @property
     def embeds_object_store(self) -> bool:
