@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, text
 from etl.db import events, revisions, runs
 from etl.db.engine import connect_unpooled, run_lock, translating
 from etl.db.manifest import known, manifest, split_points
+from etl.model.dataset import USERS
 from etl.model.errors import (
     ConfigurationError,
     DatabaseUnavailable,
@@ -295,9 +296,10 @@ class DataManager:
             first = next(coming, None)
         if first is None:
             return
-        from etl.sync import stream  # pandas, which a run without changes does not need
+        from etl.sync import batch, stream  # pyarrow, which a run without changes does not need
 
-        batches = stream.read_changes(self._store, self._bucket, chain([first], coming), today)
+        reading = batch.Reading.of((USERS,), self._bucket, today)
+        batches = stream.read_changes(self._store, reading, chain([first], coming))
         yield from profile.each("read", batches)  # the time that the run waits for a batch
 
     def _stage(self, run: CurrentRun, batches: Iterator[Batch]) -> None:
@@ -307,7 +309,7 @@ class DataManager:
 
             with stats.profile.step("stage"):
                 stage(run.connection, batch)
-            stats.profile.count("stage", len(batch.rows))
+            stats.profile.count("stage", batch.row_count)
             stats.staged += len(batch.objects)
             stats.unreadable.update(batch.unreadable)
             stats.vanished += batch.vanished

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, text
 
 from etl.db import runs
 from etl.db.engine import connect_unpooled
+from etl.model.dataset import USERS
 from etl.model.values import Change, ChangeKind, Counts, Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
@@ -65,8 +66,9 @@ def stage_and_merge(
 ) -> Counts:
     before = runs.last_counts(connection)
     staging_tables.empty_staging(connection)
-    fetched = batch.fetch(store, bucket.name, changes)
-    stage.stage(connection, batch.check(fetched, datetime.now(UTC).date()))
+    reading = batch.Reading.of((USERS,), bucket.name, datetime.now(UTC).date())
+    fetched = batch.fetch(store, reading, changes)
+    stage.stage(connection, batch.check(fetched, reading))
     run = CurrentRun(99, Trigger.CLI, connection, RunStats(staged=len(changes)))
     return merge.merge(run, bucket=bucket.name, before=before, thresholds=thresholds)
 
