@@ -298,7 +298,7 @@ class DataManager:
             return
         from etl.sync import batch, stream  # pyarrow, which a run without changes does not need
 
-        reading = batch.Reading.of((USERS,), self._bucket, today)
+        reading = batch.BucketReading.of((USERS,), self._bucket, today)
         batches = stream.read_changes(self._store, reading, chain([first], coming))
         yield from profile.each("read", batches)  # the time that the run waits for a batch
 
