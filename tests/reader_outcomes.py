@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 from etl.model.dataset import USERS
 from etl.model.values import Change, ChangeKind, SourceFile, SourceObject
 from etl.sync import batch, stream
-from etl.sync.batch import Batch, BucketReading, Fetched
+from etl.sync.batch import Batch, Fetched
+from etl.sync.reading import BucketReading, StagedObject
 from etl.verify import Expected, names
 from etl.verify.reader import read
 
@@ -95,7 +96,7 @@ def _outcomes(batches: Iterable[Batch]) -> dict[str, Outcome]:
     """The batches as staging would hold them at the end."""
     rows: list[tuple[Any, ...]] = []
     problems: list[tuple[str, int | None, str]] = []
-    objects: list[batch.StagedObject] = []
+    objects: list[StagedObject] = []
     for each in batches:
         if each.discards is not None:
             rows = [row for row in rows if row[0] != each.discards.key]
@@ -123,13 +124,13 @@ def staged_rows(done: Batch) -> list[tuple[Any, ...]]:
     found = csv.DictReader(io.StringIO(rows.csv.decode(), newline=""), rows.columns)
     return [
         (
-            row["source_key"],
-            int(row["source_line"]),
+            row["_source_key"],
+            int(row["_source_line"]),
             row["user_id"],
             row["first_name"],
             row["last_name"],
             int(row["birthts"]),
-            json.loads(row["extra"]) if row["extra"] else None,
+            json.loads(row["_extra"]) if row["_extra"] else None,
         )
         for row in found
     ]

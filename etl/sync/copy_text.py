@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING
 
 from pyarrow import csv
 
-from etl.read.columns import EXTRA, SOURCE_KEY, SOURCE_LINE
-
 if TYPE_CHECKING:
     import pyarrow as pa
-
-# The names of our columns in staging.
-STAGING_NAMES = {SOURCE_KEY: "source_key", SOURCE_LINE: "source_line", EXTRA: "extra"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +22,8 @@ class StagedRows:
 
 
 def staged_rows(rows: pa.Table) -> StagedRows:
-    """The rows as COPY takes them; columns of ours get their names in staging."""
-    names = tuple(STAGING_NAMES.get(name, name) for name in rows.column_names)
-    return StagedRows(copy_text(rows), names, len(rows))
+    """The rows as COPY takes them."""
+    return StagedRows(copy_text(rows), tuple(rows.column_names), len(rows))
 
 
 def copy_text(cells: pa.Table) -> bytes:

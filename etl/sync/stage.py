@@ -7,55 +7,55 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from psycopg2.sql import SQL, Identifier
 from sqlalchemy import Connection, text
 
 from etl.db.engine import driver
-from etl.model.keys import user_id_of
+from etl.db.identifiers import in_text, quoted
 from etl.model.values import Problem
-from etl.sync.batch import Batch, StagedObject
-from etl.sync.copy_text import STAGING_NAMES, copy_text
+from etl.read.columns import SOURCE_KEY
+from etl.sync.copy_text import copy_text
+from etl.sync.reading import StagedObject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from etl.sync.batch import Discard
+    from etl.sync.batch import Batch, Discard
 
 _PROBLEM_FIELDS = tuple(spec.name for spec in fields(Problem))
-_NOT_IN_STAGING = {"bucket", "dataset", "attachment", "attachment_id"}
-_OBJECT_FIELDS = tuple(name for name in StagedObject._fields if name not in _NOT_IN_STAGING)
 COPY_BYTES = 1 << 20  # few reads, because each may wait for the thread that parses
 
 
 def staging_table(dataset: str) -> str:
-    """The table that holds the rows of a dataset until they are merged."""
-    return "staging_row" if dataset == "users" else f"staging_{dataset}"
+    """The name of the table that holds the rows of a dataset until they are merged."""
+    return f"staging_{dataset}"
 
 
 def stage(connection: Connection, batch: Batch) -> None:
-    """Add one batch to staging, atomically."""
+    """Add one batch to staging, atomically. The tables have all columns of its rows."""
     with connection.begin():
         if batch.discards is not None:
-            _discard(connection, batch.discards)
+            _discard(connection, batch.discards, batch.bucket)
         for dataset, rows in batch.rows.items():
             _copy(connection, staging_table(dataset), rows.columns, rows.csv)
-        _copy_table(connection, "staging_object", _objects(batch))
-        _copy_table(connection, "staging_problem", _table(batch.problems, _PROBLEM_FIELDS))
+        _copy_table(connection, "staging_object", _table(batch.objects, StagedObject._fields))
+        _copy_table(connection, "staging_problem", _problems(batch))
 
 
-def _discard(connection: Connection, discard: Discard) -> None:
-    table = Identifier(staging_table(discard.dataset)).as_string(driver(connection))
-    statements = [f"{table} WHERE {STAGING_NAMES['_source_key']}"]
+def _discard(connection: Connection, discard: Discard, bucket: str) -> None:
+    rows = f"DELETE FROM {in_text(staging_table(discard.dataset))} WHERE {SOURCE_KEY} = :key"
+    connection.execute(text(rows), {"key": discard.key})
     if not discard.keeps_problems:
-        statements.append("staging_problem WHERE key")
-    for statement in statements:
-        connection.execute(text(f"DELETE FROM {statement} = :key"), {"key": discard.key})
+        problems = "DELETE FROM staging_problem WHERE bucket = :bucket AND key = :key"
+        connection.execute(text(problems), {"bucket": bucket, "key": discard.key})
 
 
-def _objects(batch: Batch) -> pa.Table:
-    ids = [one.attachment_id or user_id_of(one.key) for one in batch.objects]
-    return _table(batch.objects, _OBJECT_FIELDS).append_column(
-        "user_id", pa.array(ids, pa.string())
+def _problems(batch: Batch) -> pa.Table:
+    buckets = [batch.bucket] * len(batch.problems)
+    datasets = [batch.datasets.get(problem.key) for problem in batch.problems]
+    return (
+        _table(batch.problems, _PROBLEM_FIELDS)
+        .append_column("bucket", pa.array(buckets, pa.string()))
+        .append_column("dataset", pa.array(datasets, pa.string()))
     )
 
 
@@ -70,8 +70,7 @@ def _copy_table(connection: Connection, table: str, cells: pa.Table) -> None:
 def _copy(connection: Connection, table: str, columns: Sequence[str], rows: bytes) -> None:
     if not rows:
         return
-    statement = SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
-        Identifier(table), SQL(", ").join(map(Identifier, columns))
-    )
+    listed = ", ".join(map(quoted, columns))
+    statement = f"COPY {quoted(table)} ({listed}) FROM STDIN (FORMAT csv)"
     with driver(connection).cursor() as cursor:
         cursor.copy_expert(statement, io.BytesIO(rows), COPY_BYTES)
