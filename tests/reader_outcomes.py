@@ -75,11 +75,11 @@ def run_outcomes(files: Sequence[tuple[str, bytes]]) -> dict[str, Outcome]:
 def huge_run_outcome(key: str, content: bytes, cuts: Iterable[int]) -> Outcome:
     """The result of a run that reads an object in parts, larger than `batch.MAX_BYTES`."""
     change = Change(ChangeKind.ADDED, source_of(key, content))
-    store = cast("ObjectStore", _SplittingStore(content, sorted({0, *cuts, len(content)})))
+    store = cast("ObjectStore", SplittingStore(content, sorted({0, *cuts, len(content)})))
     return _outcomes(stream.read(store, READING, Fetched([change], {})))[key]
 
 
-class _SplittingStore:
+class SplittingStore:
     """A store that returns an object in parts, split at given positions."""
 
     def __init__(self, content: bytes, cuts: list[int]) -> None:
