@@ -306,9 +306,12 @@ class DataManager:
             first = next(coming, None)
         if first is None:
             return
-        from etl.sync import stream  # pandas, which a run without changes does not need
+        from etl.sync import reading, stream  # pyarrow, which a run without changes does not need
 
-        batches = stream.read_changes(self._store, self._bucket, chain([first], coming), today)
+        datasets = [sql.dataset for sql in self._datasets]
+        added = {sql.dataset.name: sql.added for sql in self._datasets}
+        reads = reading.BucketReading.of(datasets, self._bucket, today, added)
+        batches = stream.read_changes(self._store, reads, chain([first], coming))
         yield from profile.each("read", batches)  # the time that the run waits for a batch
 
     def _stage(self, run: CurrentRun, batches: Iterator[Batch]) -> None:
@@ -317,8 +320,8 @@ class DataManager:
             from etl.sync.stage import stage  # pyarrow, as in `_read`
 
             with stats.profile.step("stage"):
-                stage(run.connection, batch, self._bucket)
-            stats.profile.count("stage", len(batch.rows))
+                stage(run.connection, batch)
+            stats.profile.count("stage", batch.row_count)
             stats.staged += len(batch.objects)
             stats.unreadable.update(batch.unreadable)
             stats.vanished += batch.vanished
