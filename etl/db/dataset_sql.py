@@ -13,8 +13,8 @@ relation `{read.key}`, of the first of two relations that has it `{read|stored.k
 - `attached_count`: how many of them are not null
 - `prefer`: the order by the preferred value
 
-Directives: `--:keyed`, `--:attached`, `--:retire` and `--:delete` begin lines that only some
-datasets have, `--:attachments` begins lines repeated for each attachment; `--:end` ends them. In
+Directives: `--:keyed`, `--:keyless`, `--:attached`, `--:retire` and `--:delete` begin lines that
+only some datasets have, `--:attachments` begins lines repeated for each attachment; `--:end` ends them. In
 the lines of an attachment, `{attachment}` is its column as a string, `{attached}` its relation and
 `{live.attachment_id}` the text that its images are named by.
 """
@@ -172,6 +172,7 @@ class DatasetSql:
         is_deleted = self.dataset.on_removed is OnRemoved.DELETE
         return {
             "keyed": bool(self.dataset.primary_key),
+            "keyless": not self.dataset.primary_key,
             "attached": bool(self.dataset.attachments),
             "retire": not is_deleted,
             "delete": is_deleted,

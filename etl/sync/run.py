@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from etl.model.values import Trigger
 from etl.sync.stats import RunStats
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from etl.db.runs import Allowed
-    from etl.model.values import Trigger
 
 
 @dataclass(frozen=True)
@@ -28,3 +28,8 @@ class CurrentRun:
     connection: Connection
     stats: RunStats = field(default_factory=RunStats)
     allowed_retirements: Allowed = field(default_factory=dict)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the run lists the buckets, so that it knows all changes."""
+        return self.trigger is not Trigger.EVENT
