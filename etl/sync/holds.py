@@ -87,7 +87,7 @@ def take_out(connection: Connection, sql: DatasetSql, losing: Mapping[str, int])
     return Held(dict(losing), int(row.objects), int(row.listed), int(row.rows))
 
 
-def record(
+def record(  # noqa: PLR0913 - each a column
     connection: Connection,
     *,
     run_id: int,

@@ -94,7 +94,8 @@ class Merge:
 def merge(connection: Connection, task: Merge) -> DatasetCounts:
     """Make the tables of the dataset match staging, and count the changes.
 
-    The caller commits, and calls `end` first. A small merge adds its changes to the totals before it; a bulk merge counts all rows.
+    The caller commits, and calls `end` first. A small merge adds its changes to the totals before
+    it; a bulk merge counts all rows.
 
     Raises:  AccountingMismatch; SQLAlchemy's errors, also for what other clients' triggers and
              constraints reject.

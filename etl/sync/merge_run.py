@@ -59,7 +59,7 @@ class RunMerge:
 
     `before` is what the last run committed. A full run knows all changes of the bucket. A careful
     one checks deferred constraints of other clients for each dataset; otherwise they fail the
-    commit. Datasets in `skipped` stay as they are.
+    commit. Paused datasets stay as they are.
     """
 
     run: CurrentRun
@@ -67,7 +67,7 @@ class RunMerge:
     source_bucket: str
     before: Committed
     hashes: Mapping[str, str] = field(default_factory=dict)
-    skipped: Mapping[str, EtlError] = field(default_factory=dict)
+    paused: frozenset[str] = frozenset()
     thresholds: Thresholds = THRESHOLDS
     is_careful: bool = False
 
@@ -82,11 +82,12 @@ class RunMerge:
         staged = _staged(connection, self.run.stats.staged)
         open_holds = holds.open_holds(connection)
         merged: dict[str, DatasetCounts] = {}
-        failures = dict(self.skipped)
+        failures = dict(self.run.failures)
+        skipped = failures.keys() | self.paused
         held: dict[str, Held] = {}
         for sql in self.datasets:
             name = sql.dataset.name
-            if name in self.skipped or (name not in staged and name not in open_holds):
+            if name in skipped or (name not in staged and name not in open_holds):
                 continue
             if name not in staged and not self.run.is_full:
                 continue
@@ -100,7 +101,7 @@ class RunMerge:
                 failures[name] = _refusal(name, error)
         self._merge_others(None in staged)
         if has_left:
-            self._keep_left(failures, held)
+            self._keep_left([*failures, *self.paused], held)
         committed = self._committed(merged, held)
         size = self.run.stats.staged + committed.counts.rows_read
         staging_tables.clear(connection, self.datasets, is_small=size <= self.thresholds.small)
@@ -189,13 +190,13 @@ class RunMerge:
             connection.execute(text(named["remember"]))
         return bool(found)
 
-    def _keep_left(self, failures: Mapping[str, EtlError], held: Mapping[str, Held]) -> None:
+    def _keep_left(self, unchanged: Sequence[str], held: Mapping[str, Held]) -> None:
         """Give objects back to the datasets that still have their rows, until the next run."""
         keys = [(name, key) for name, one in held.items() for key in one.lost]
         self.run.connection.execute(
             text(statements("left")["keep"]),
             {
-                "failed": list(failures),
+                "unchanged": list(unchanged),
                 "datasets": [name for name, _ in keys],
                 "keys": [key for _, key in keys],
             },
@@ -209,7 +210,9 @@ class RunMerge:
         """The counts of the run: those of the datasets merged, and the totals of all others."""
         connection, figures = self.run.connection, statements("figures")
         found = connection.execute(text(figures["objects"])).mappings().all()
-        objects = {row["dataset"]: {k: v for k, v in row.items() if k != "dataset"} for row in found}
+        objects = {
+            row["dataset"]: {k: v for k, v in row.items() if k != "dataset"} for row in found
+        }
         by_dataset: dict[str, DatasetCounts] = {}
         for sql in self.datasets:
             name = sql.dataset.name

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from etl.db.runs import Allowed
+    from etl.model.errors import EtlError
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class CurrentRun:
 
     `connection` holds the run lock, and every write of the run uses it. `trigger` is None for
     a publish between runs. `allowed_retirements` are the rows by dataset that it may retire at
-    once; None for any number.
+    once; None for any number. `failures` are the datasets that it cannot read, which stay as they
+    are.
     """
 
     id: int
@@ -28,6 +30,8 @@ class CurrentRun:
     connection: Connection
     stats: RunStats = field(default_factory=RunStats)
     allowed_retirements: Allowed = field(default_factory=dict)
+    failures: dict[str, EtlError] = field(default_factory=dict)
+    skipped_buckets: set[str] = field(default_factory=set)
 
     @property
     def is_full(self) -> bool:

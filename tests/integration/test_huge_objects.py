@@ -20,7 +20,7 @@ from etl.model.values import Change, ChangeKind, ObjectState, RunState, SourceOb
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.sync import batch, stage, staging_tables, stream
-from etl.sync.batch import Batch
+from etl.sync.batch import Batch, Reading
 from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket
@@ -88,8 +88,13 @@ def stage_all(settings: Settings, batches: Iterator[Batch]) -> list[Batch]:
     return found
 
 
-def read(store: ObjectStore, bucket: str, changes: list[Change], today: date) -> Iterator[Batch]:
-    return stream.read(store, bucket, stream.fetch(store, bucket, changes), today)
+def reading_of(bucket: str) -> Reading:
+    return Reading.of((USERS,), bucket, TODAY)
+
+
+def read(store: ObjectStore, bucket: str, changes: list[Change]) -> Iterator[Batch]:
+    reading = reading_of(bucket)
+    return stream.read(store, reading, stream.fetch(store, reading, changes))
 
 
 def staged(engine: Engine) -> list[list[tuple[object, ...]]]:
@@ -109,12 +114,12 @@ def test_a_huge_object_is_staged_as_it_would_be_whole(
 ):
     bucket.put("a/1000.csv", content)
     change = change_of(store, bucket, ChangeKind.ADDED)
-    batches = stage_all(settings, read(store, bucket.name, [change], TODAY))
+    batches = stage_all(settings, read(store, bucket.name, [change]))
     in_parts = staged(engine)
     with connect_unpooled(settings).connect() as connection:
         staging_tables.empty_staging(connection, [USERS_SQL])
-        whole = batch.check(batch.fetch(store, bucket.name, [change]), TODAY)
-        stage.stage(connection, whole, bucket.name)
+        reading = reading_of(bucket.name)
+        stage.stage(connection, batch.check(batch.fetch(store, reading, [change]), reading))
     assert in_parts == staged(engine)
     assert [len(done.objects) for done in batches[:-1]] == [0] * (len(batches) - 1)
     assert len(batches) > len(content) // 100
@@ -126,8 +131,8 @@ def test_a_huge_file_of_one_user_is_refused_when_its_rows_differ(
     rows = "".join(f"short\nAnn,Lee,{1 if n < 300 else n}\n" for n in range(600))
     bucket.put("1000.csv", UNNAMED + rows)
     change = change_of(store, bucket, ChangeKind.ADDED)
-    batches = stage_all(settings, read(store, bucket.name, [change], TODAY))
-    assert sum(len(done.rows) for done in batches) > 100  # staged before a different row appeared
+    batches = stage_all(settings, read(store, bucket.name, [change]))
+    assert sum(done.row_count for done in batches) > 100  # staged before a different row appeared
     held, (entry,), (problem,) = staged(engine)
     assert held == []
     assert entry[7:] == ("quarantined", 1_200, 1_200, None)
@@ -139,7 +144,7 @@ def test_a_huge_file_stores_a_thousand_of_its_problems(
 ):
     bucket.put("1000.csv", GOOD + "short\n,,Lee,x\n" * 1_200)
     change = change_of(store, bucket, ChangeKind.ADDED)
-    batches = stage_all(settings, read(store, bucket.name, [change], TODAY))
+    batches = stage_all(settings, read(store, bucket.name, [change]))
     assert max(len(done.problems) for done in batches) < 100
     _, (entry,), problems = staged(engine)
     assert entry[7:10] == ("loaded", 2_800, 2_400)
@@ -167,7 +172,7 @@ def test_object_replaced_while_read_is_read_in_its_new_version(
     store: ObjectStore, bucket: TestBucket, settings: Settings, engine: Engine
 ):
     bucket.put("1.csv", GOOD)
-    batches = read(store, bucket.name, [change_of(store, bucket, ChangeKind.ADDED)], TODAY)
+    batches = read(store, bucket.name, [change_of(store, bucket, ChangeKind.ADDED)])
     begun = [next(batches) for _ in range(5)]
     for new in (GOOD.replace("Ann", "Bea"), HEADER + "u1,Cleo,Lee,1\n"):
         bucket.put("1.csv", new)
@@ -190,7 +195,7 @@ def test_object_removed_while_read_leaves_no_row(
 ):
     bucket.put("1.csv", ODD)
     store = ObjectStore(settings)
-    batches = read(store, bucket.name, [change_of(store, bucket, kind)], TODAY)
+    batches = read(store, bucket.name, [change_of(store, bucket, kind)])
     begun = [next(batches) for _ in range(5)]
     bucket.remove("1.csv")
     stage_all(settings, iter([*begun, *batches]))
@@ -204,7 +209,7 @@ def test_object_that_keeps_changing_is_left_to_the_next_run(
 ):
     bucket.put("1.csv", GOOD)
     found = []
-    for done in read(store, bucket.name, [change_of(store, bucket, ChangeKind.ADDED)], TODAY):
+    for done in read(store, bucket.name, [change_of(store, bucket, ChangeKind.ADDED)]):
         found.append(done)
         bucket.put("1.csv", GOOD + f"x,Ann,Lee,{len(found)}\n")
     stage_all(settings, iter(found))
@@ -238,7 +243,7 @@ def test_store_outage_while_reading_fails_the_run(settings: Settings, engine: En
     down = ObjectStore(settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"}))
     source = SourceObject("1.csv", "etag", 5_000, datetime.now(UTC))
     with pytest.raises(ObjectStoreUnavailable):
-        list(read(down, "bucket", [Change(ChangeKind.ADDED, source)], TODAY))
+        list(read(down, "bucket", [Change(ChangeKind.ADDED, source)]))
     assert staged(engine) == [[], [], []]
 
 
@@ -301,7 +306,7 @@ def test_counters_of_an_object_cover_all_its_parts(store: ObjectStore, bucket: T
     late = f"x,A,B,{tomorrow + 86_400_000}\n" + "y,A,B,1\n" * 50 + f"z,A,B,{tomorrow}\n"
     bucket.put("1.csv", ODD + late)
     change = change_of(store, bucket, ChangeKind.ADDED)
-    *_, last = read(store, bucket.name, [change], TODAY)
+    *_, last = read(store, bucket.name, [change])
     (entry,) = last.objects
     assert (entry.rows_read, entry.rows_rejected) == (457, 6)
     assert (entry.reread_on, entry.state) == (date(2026, 11, 22), ObjectState.LOADED)

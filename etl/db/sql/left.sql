@@ -19,14 +19,14 @@ WHERE staged.change = 'left'
 
 -- name: keep
 -- Restores the entries of datasets that still have the rows, so that the next run reads the objects
--- again. Parameters: :failed, datasets; :datasets and :keys, of one length, those held.
+-- again. Parameters: :unchanged, datasets; :datasets and :keys, of one length, those held.
 INSERT INTO source_object (bucket, key, dataset, kind, attachment, attachment_id, etag, size,
                            last_modified, state, rows_read, rows_rejected, reread_on,
                            reading_hash, run_id)
 SELECT bucket, key, dataset, kind, attachment, attachment_id, etag, size,
        last_modified, state, rows_read, rows_rejected, DATE '1970-01-01', reading_hash, run_id
 FROM left_object
-WHERE dataset = ANY (CAST(:failed AS text[]))
+WHERE dataset = ANY (CAST(:unchanged AS text[]))
    OR (dataset, key) IN (SELECT * FROM unnest(CAST(:datasets AS text[]), CAST(:keys AS text[])))
 ON CONFLICT (bucket, key) DO UPDATE SET
     dataset = excluded.dataset, kind = excluded.kind, attachment = excluded.attachment,
