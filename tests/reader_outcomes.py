@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from etl.model.dataset import USERS
 from etl.model.values import Change, ChangeKind, SourceFile, SourceObject
 from etl.sync import batch, stream
-from etl.sync.batch import Batch, Fetched, Reading
+from etl.sync.batch import Batch, BucketReading, Fetched
 from etl.verify import Expected, names
 from etl.verify.reader import read
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from etl.storage.client import ObjectStore
 
 TODAY = date(2024, 2, 29)
-READING = Reading.of((USERS,), "bucket", TODAY)
+READING = BucketReading.of((USERS,), "bucket", TODAY)
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 
 

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from etl.model.dataset import Dataset, Field
 from etl.model.safe_text import safe_value
 from etl.model.values import Problem, ProblemCode, Severity
-from etl.read.checks import CheckedColumn, Fault, check_column
 from etl.read.columns import SOURCE_KEY, SOURCE_LINE
 from etl.read.csv import MOST_PROBLEMS, first_of_each, sort_problems
+from etl.read.types import CheckedColumn, Fault, check_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -88,7 +88,7 @@ def _fields(dataset: Dataset, rows: pa.Table) -> Iterator[Field]:
 
 def _check(texts: pa.ChunkedArray, one: Field, dataset: Dataset, today: date) -> CheckedColumn:
     """The checked column; cells that the file does not have are missing."""
-    missing_values = dataset.missing_values if one.missing_values is None else one.missing_values
+    missing_values = dataset.missing_values
     noun = "user" if dataset.is_preset else "row"
     if not texts.null_count:
         return check_column(texts, one, missing_values, today, noun=noun)

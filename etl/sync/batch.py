@@ -43,7 +43,7 @@ MAX_BYTES = 2 * 1024 * 1024  # a batch needs about 20 times that; three exist at
 
 
 @dataclass(frozen=True)
-class Reading:
+class BucketReading:
     """How a run reads the objects of one bucket.
 
     `route` gives the dataset and the kind of an object key. `today` is the latest valid
@@ -56,7 +56,7 @@ class Reading:
     added: Mapping[str, AddedColumns] = field(default_factory=lambda: defaultdict(AddedColumns))
 
     @classmethod
-    def of(cls, datasets: Iterable[Dataset], bucket: str, today: date) -> Reading:
+    def of(cls, datasets: Iterable[Dataset], bucket: str, today: date) -> BucketReading:
         """The reading of the bucket's objects for some datasets.
 
         Each object is routed several times in a row.
@@ -163,7 +163,7 @@ class Fetched:
     outcomes: Mapping[str, SourceFile | Problem | None]
 
 
-def cut(changes: Iterable[Change], reading: Reading) -> Iterator[list[Change]]:
+def cut(changes: Iterable[Change], reading: BucketReading) -> Iterator[list[Change]]:
     """Cut changes into batches of at most 5,000 objects and 2 MB of CSV, or one larger CSV."""
     batch: list[Change] = []
     size = 0
@@ -178,7 +178,7 @@ def cut(changes: Iterable[Change], reading: Reading) -> Iterator[list[Change]]:
         yield batch
 
 
-def fetch(store: ObjectStore, reading: Reading, changes: Sequence[Change]) -> Fetched:
+def fetch(store: ObjectStore, reading: BucketReading, changes: Sequence[Change]) -> Fetched:
     """Fetch the batch's CSVs; for other objects, the key is enough.
 
     Raises:  ObjectStoreUnavailable. An error of one object is a problem, not an exception.
@@ -191,7 +191,7 @@ def fetch(store: ObjectStore, reading: Reading, changes: Sequence[Change]) -> Fe
     return Fetched(changes, dict(zip(keys, found, strict=True)))
 
 
-def check(fetched: Fetched, reading: Reading) -> Batch:
+def check(fetched: Fetched, reading: BucketReading) -> Batch:
     """Parse and validate the fetched files."""
     changes, outcomes = fetched.changes, fetched.outcomes
     refused = [found for found in outcomes.values() if isinstance(found, Problem)]
@@ -219,14 +219,14 @@ def check(fetched: Fetched, reading: Reading) -> Batch:
     )
 
 
-def datasets_of(problems: Iterable[Problem], reading: Reading) -> dict[str, str]:
+def datasets_of(problems: Iterable[Problem], reading: BucketReading) -> dict[str, str]:
     """The datasets of the objects with problems, by key."""
     routes = {key: reading.route(key) for key in {problem.key for problem in problems}}
     return {key: route.dataset.name for key, route in routes.items() if route.dataset is not None}
 
 
 def _by_dataset(
-    outcomes: Iterable[SourceFile | Problem | None], reading: Reading
+    outcomes: Iterable[SourceFile | Problem | None], reading: BucketReading
 ) -> Iterable[tuple[Dataset, list[SourceFile]]]:
     found: dict[str, tuple[Dataset, list[SourceFile]]] = {}
     for file in outcomes:
@@ -245,7 +245,9 @@ class _CheckedFiles(NamedTuple):
     added: tuple[str, ...]
 
 
-def _check_files(files: Sequence[SourceFile], dataset: Dataset, reading: Reading) -> _CheckedFiles:
+def _check_files(
+    files: Sequence[SourceFile], dataset: Dataset, reading: BucketReading
+) -> _CheckedFiles:
     """Parse the files, then validate each row, then each file as a whole."""
     etags = {file.source.key: file.source.etag for file in files}
     extract = parse(files, dataset, reading.added[dataset.name])
@@ -358,7 +360,7 @@ class Figures:
 def _entry_of(
     change: Change,
     outcomes: Mapping[str, SourceFile | Problem | None],
-    reading: Reading,
+    reading: BucketReading,
     checked: Mapping[str, _CheckedFiles],
 ) -> StagedObject | None:
     """The object's manifest entry; None if the manifest stays as it is."""
@@ -385,7 +387,7 @@ def _entry_of(
 def entry(
     kind: ChangeKind,
     source: SourceObject,
-    reading: Reading,
+    reading: BucketReading,
     state: ObjectState,
     figures: tuple[int, int, date | None] = (0, 0, None),
 ) -> StagedObject:
@@ -411,7 +413,7 @@ def _is_unsupported(item: StagedObject) -> bool:
     return item.kind is ObjectKind.OTHER and item.change is not ChangeKind.REMOVED
 
 
-def _unsupported(item: StagedObject, reading: Reading) -> Problem:
+def _unsupported(item: StagedObject, reading: BucketReading) -> Problem:
     dataset = reading.dataset_of(item.key)
     if dataset.is_preset:
         hint = (

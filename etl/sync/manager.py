@@ -345,7 +345,7 @@ class DataManager:
 
         added = {sql.dataset.name: AddedColumns(sql.added) for sql in known.datasets}
         route, today = self._route(known, bucket), self._clock().date()
-        reading = batch.Reading(bucket, route, today, added)
+        reading = batch.BucketReading(bucket, route, today, added)
         batches = stream.read_changes(self._store, reading, chain([first], coming))
         yield from profile.each("read", batches)  # the time that the run waits for a batch
 

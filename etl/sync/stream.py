@@ -24,7 +24,7 @@ from etl.read.validate import validate
 from etl.runtime.pools import flat_map_ahead, map_ahead
 from etl.storage.client import FETCH_ATTEMPTS, always_replaced
 from etl.sync import batch
-from etl.sync.batch import Batch, Discard, Fetched, Reading
+from etl.sync.batch import Batch, BucketReading, Discard, Fetched
 from etl.sync.copy_text import staged_rows
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ PIECE_LINES = 50_000  # short lines need more memory per byte
 RELEASE_EVERY = 16  # batches, after which Arrow returns memory to the system
 
 
-def fetch(store: ObjectStore, reading: Reading, changes: Sequence[Change]) -> Fetched:
+def fetch(store: ObjectStore, reading: BucketReading, changes: Sequence[Change]) -> Fetched:
     """Fetch a batch from `batch.cut`, but not a huge CSV.
 
     Raises:  as `batch.fetch`.
@@ -52,7 +52,7 @@ def fetch(store: ObjectStore, reading: Reading, changes: Sequence[Change]) -> Fe
     )
 
 
-def read(store: ObjectStore, reading: Reading, fetched: Fetched) -> Iterator[Batch]:
+def read(store: ObjectStore, reading: BucketReading, fetched: Fetched) -> Iterator[Batch]:
     """Parse and validate the batch; a huge CSV is fetched meanwhile.
 
     Raises:  as `batch.fetch`.
@@ -63,7 +63,7 @@ def read(store: ObjectStore, reading: Reading, fetched: Fetched) -> Iterator[Bat
 
 
 def read_changes(
-    store: ObjectStore, reading: Reading, changes: Iterator[Change]
+    store: ObjectStore, reading: BucketReading, changes: Iterator[Change]
 ) -> Iterator[Batch]:
     """Fetch and parse the changes in batches, one batch ahead of the caller."""
 
@@ -84,7 +84,7 @@ def read_changes(
 class _HugeFileReader:
     """Reads one huge CSV in batches."""
 
-    def __init__(self, store: ObjectStore, reading: Reading, change: Change) -> None:
+    def __init__(self, store: ObjectStore, reading: BucketReading, change: Change) -> None:
         self._store = store
         self._reading = reading
         self._dataset = reading.dataset_of(change.source.key)

@@ -20,7 +20,7 @@ from etl.model.values import Change, ChangeKind, ObjectState, RunState, SourceOb
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.sync import batch, stage, staging_tables, stream
-from etl.sync.batch import Batch, Reading
+from etl.sync.batch import Batch, BucketReading
 from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket
@@ -88,8 +88,8 @@ def stage_all(settings: Settings, batches: Iterator[Batch]) -> list[Batch]:
     return found
 
 
-def reading_of(bucket: str) -> Reading:
-    return Reading.of((USERS,), bucket, TODAY)
+def reading_of(bucket: str) -> BucketReading:
+    return BucketReading.of((USERS,), bucket, TODAY)
 
 
 def read(store: ObjectStore, bucket: str, changes: list[Change]) -> Iterator[Batch]:

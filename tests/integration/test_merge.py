@@ -69,7 +69,7 @@ def stage_and_merge(
 ) -> Counts:
     before = runs.last_committed(connection)
     staging_tables.empty_staging(connection, [USERS_SQL])
-    reading = batch.Reading.of((USERS,), bucket.name, datetime.now(UTC).date())
+    reading = batch.BucketReading.of((USERS,), bucket.name, datetime.now(UTC).date())
     fetched = batch.fetch(store, reading, changes)
     stage.stage(connection, batch.check(fetched, reading))
     run = CurrentRun(99, Trigger.CLI, connection, RunStats(staged=len(changes)))

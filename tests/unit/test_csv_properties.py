@@ -13,7 +13,7 @@ from etl.model.dataset import USERS
 from etl.model.values import SourceFile, SourceObject
 from etl.read.csv import Extract, parse, parse_fully
 from etl.read.csv.encoding import physical_lines
-from etl.read.csv.header import Header
+from etl.read.csv.header import FileHeader
 from etl.read.csv.layout import Layout
 from etl.read.csv.plain import as_plain
 from etl.read.csv.records import MAX_CHARACTERS, MAX_LINES, RecordReader
@@ -114,7 +114,7 @@ def test_full_parser_agrees_with_a_character_parser(
     fewest = max(width - unknown, 1)
     columns = tuple("birthts" if n == fewest else str(n) for n in range(1, width + 1))
     lines = physical_lines(text)
-    found = RecordReader(lines, 0, Header(Layout(USERS), delimiter, columns))
+    found = RecordReader(lines, 0, FileHeader(Layout(USERS), delimiter, columns))
     assert stripped(found, width) == plainly(lines, delimiter, range(fewest, width + 1))
 
 

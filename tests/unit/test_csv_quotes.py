@@ -9,7 +9,7 @@ import pytest
 from etl.model.dataset import USERS
 from etl.model.values import SourceFile, SourceObject
 from etl.read.csv import Extract, parse
-from etl.read.csv.header import Header
+from etl.read.csv.header import FileHeader
 from etl.read.csv.layout import Layout
 from etl.read.csv.records import RecordReader
 from tests.arrow_rows import rows_of
@@ -135,7 +135,7 @@ class CountedLines(list[str]):
 )
 def test_quotes_left_open_do_not_have_lines_read_again_and_again(lines: list[str], width: int):
     counted = CountedLines(lines * (20_000 // len(lines)))
-    dialect = Header(Layout(USERS), ",", tuple(map(str, range(width))))
+    dialect = FileHeader(Layout(USERS), ",", tuple(map(str, range(width))))
     starts = [start for start, _ in RecordReader(counted, 0, dialect)]
     assert starts == sorted(set(starts))
     assert counted.looks <= 20 * len(counted)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from etl.model.dataset import Dataset
     from etl.model.values import SourceObject
     from etl.read.csv.encoding import Decoded
-    from etl.read.csv.header import Header
+    from etl.read.csv.header import FileHeader
     from etl.read.csv.layout import AddedColumns
 
 
@@ -52,7 +52,7 @@ class ChunkReader:
         self._transcoder = Transcoder(source.size)
         self._pending = _Pending()
         self._line = 1  # number of the first pending line
-        self._header: Header | None = None
+        self._header: FileHeader | None = None
         self._is_rejected = False
         self._notices = Notices()
         self._rows_read = 0
@@ -106,7 +106,7 @@ class ChunkReader:
         return b""
 
     def _read_records(
-        self, body: bytes, number: int, header: Header, collector: Collector, *, is_last: bool
+        self, body: bytes, number: int, header: FileHeader, collector: Collector, *, is_last: bool
     ) -> bytes:
         decoded = decode_lines(body)
         records = RecordReader(decoded.lines, 0, header, is_cut=not is_last)

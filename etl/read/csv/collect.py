@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from etl.read.csv.header import Header
+    from etl.read.csv.header import FileHeader
 
 MOST_PROBLEMS = 1_000  # row problems of one object that are stored individually
 
@@ -42,7 +42,7 @@ class Block:
              row lacks the cell. most_bytes: no cell has more, or a NUL; None if that is unknown.
     """
 
-    header: Header
+    header: FileHeader
     file: NDArray[np.int64]
     line: NDArray[np.int64]
     cells: list[pa.ChunkedArray]
@@ -84,7 +84,7 @@ class Collector:
     def __init__(self, sources: Sequence[SourceObject], notices: Notices | None = None) -> None:
         self._sources = sources
         self._blocks: list[Block] = []
-        self._buffers: dict[Header, _RowBuffer] = {}
+        self._buffers: dict[FileHeader, _RowBuffer] = {}
         self._malformed_rows = [0] * len(sources)
         self.rows_read = [0] * len(sources)
         self.rows_rejected = [0] * len(sources)
@@ -101,7 +101,7 @@ class Collector:
             self.rows_read[file] += count
         self._blocks.append(block)
 
-    def add_records(self, header: Header, records: Iterable[ParsedRecord]) -> None:
+    def add_records(self, header: FileHeader, records: Iterable[ParsedRecord]) -> None:
         """Add records of any number of cells, including blank and broken ones."""
         width, fewest = len(header.columns), header.fewest_cells
         rows = self._buffers.setdefault(header, _RowBuffer(header))
@@ -134,7 +134,7 @@ class Collector:
             Problem(code, source.key, source.etag, hint, value=shown, severity=severity)
         )
 
-    def accept(self, file: int, header: Header) -> None:
+    def accept(self, file: int, header: FileHeader) -> None:
         """Note what is special about the file's header, which is valid."""
         name = header.layout.dataset.id_from_name
         if name is not None and name not in header.columns:
@@ -283,7 +283,7 @@ class _RowBuffer:
     parsing.
     """
 
-    def __init__(self, header: Header) -> None:
+    def __init__(self, header: FileHeader) -> None:
         self._header = header
         self._file: list[int] = []
         self._cells: list[str | None] = []

@@ -23,7 +23,7 @@ SHOWN_NAMES = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class FileHeader:
     """The delimiter and columns of a file.
 
     Declared columns have their declared name, others are spelled as in the file, and nameless ones
@@ -57,7 +57,7 @@ class HeaderFault:
     hint: str
 
 
-def read_header(line: str, layout: Layout) -> Header | HeaderFault:
+def read_header(line: str, layout: Layout) -> FileHeader | HeaderFault:
     """The header of a line (without its line ending), or its first fault."""
     if "\0" in line:
         return HeaderFault(
@@ -78,7 +78,7 @@ def read_header(line: str, layout: Layout) -> Header | HeaderFault:
         )
     columns = _names(scan.cells, layout)
     fault = _duplicate(columns) or _missing(columns, layout) or _unknown(columns, layout)
-    return fault or _with_added(Header(layout, delimiter, columns), scan.cells)
+    return fault or _with_added(FileHeader(layout, delimiter, columns), scan.cells)
 
 
 def _split(line: str, layout: Layout) -> tuple[str, Scan]:
@@ -162,7 +162,7 @@ def _unknown(columns: tuple[str, ...], layout: Layout) -> HeaderFault | None:
     )
 
 
-def _with_added(header: Header, cells: Sequence[str]) -> Header:
+def _with_added(header: FileHeader, cells: Sequence[str]) -> FileHeader:
     """The header with the columns that the table gets, and those that it cannot get."""
     layout = header.layout
     if layout.dataset.unknown_columns is not UnknownColumns.ADD:
@@ -179,7 +179,9 @@ def _with_added(header: Header, cells: Sequence[str]) -> Header:
             taken.add(lowered)
         else:
             not_added.append(name)
-    return Header(layout, header.delimiter, header.columns, tuple(added.items()), tuple(not_added))
+    return FileHeader(
+        layout, header.delimiter, header.columns, tuple(added.items()), tuple(not_added)
+    )
 
 
 def _is_possible(name: str) -> bool:

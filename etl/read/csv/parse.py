@@ -17,7 +17,7 @@ from etl.model.routing import format_of, path_names
 from etl.model.values import Problem, ProblemCode, Severity, SourceFile, SourceObject
 from etl.read.csv.collect import Collector, ParsedRecord
 from etl.read.csv.encoding import Decoded, decode
-from etl.read.csv.header import Header, HeaderFault, read_header
+from etl.read.csv.header import FileHeader, HeaderFault, read_header
 from etl.read.csv.layout import AddedColumns, Layout
 from etl.read.csv.plain import as_plain, read_plain
 from etl.read.csv.records import RecordReader
@@ -133,7 +133,7 @@ def _parse_joined(
         for index, body in members
         if accept_header(index, files[index].source.key, written, header, collector)
     ]
-    if usable and isinstance(header, Header):
+    if usable and isinstance(header, FileHeader):
         indexes, bodies = zip(*usable, strict=True)
         read_plain(indexes, bodies, header, collector)
 
@@ -191,8 +191,8 @@ def add_guessed_lines(
 
 
 def accept_header(
-    index: int, key: str, written: str, header: Header | HeaderFault, collector: Collector
-) -> Header | None:
+    index: int, key: str, written: str, header: FileHeader | HeaderFault, collector: Collector
+) -> FileHeader | None:
     """The header if a file with this key can use it; otherwise add a problem."""
     if isinstance(header, HeaderFault):
         collector.add_object_problem(index, header.code, header.hint, written)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from etl.read.csv.header import Header
+    from etl.read.csv.header import FileHeader
     from etl.read.csv.layout import Layout
 
 _LONGEST_LINE_BYTES = 1 << 20
@@ -69,7 +69,7 @@ def as_plain_lines(content: bytes, layout: Layout) -> bytes | None:
 def read_plain(
     files: Sequence[int],
     bodies: Sequence[bytes],
-    header: Header,
+    header: FileHeader,
     collector: Collector,
     first_line: int = 2,
 ) -> None:
@@ -140,7 +140,7 @@ def _odd_lines(
     index: _LineIndex,
     places: NDArray[np.int64],
     which: NDArray[np.int64],
-    header: Header,
+    header: FileHeader,
 ) -> Iterator[ParsedRecord]:
     spans = (places, index.number, index.start, index.length)
     for place, number, start, length in zip(*(x[which].tolist() for x in spans), strict=True):
@@ -148,7 +148,7 @@ def _odd_lines(
         yield ParsedRecord(place, number, line, line.split(header.delimiter))
 
 
-def _split_cells(lines: bytes, header: Header) -> list[Any]:
+def _split_cells(lines: bytes, header: FileHeader) -> list[Any]:
     # Column indexes as names: Arrow need not accept those of the file.
     names = [str(place) for place in range(len(header.columns))]
     text = pa.large_string()

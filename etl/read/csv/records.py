@@ -15,7 +15,7 @@ from etl.read.csv.quoting import Scan, Tokenizer
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from etl.read.csv.header import Header
+    from etl.read.csv.header import FileHeader
 
 MAX_LINES = 1_000
 MAX_CHARACTERS = 1_048_576
@@ -37,7 +37,7 @@ class RecordReader:
     """
 
     def __init__(
-        self, lines: Sequence[str], first: int, header: Header, *, is_cut: bool = False
+        self, lines: Sequence[str], first: int, header: FileHeader, *, is_cut: bool = False
     ) -> None:
         self._lines = lines
         self._delimiter = header.delimiter
@@ -65,7 +65,7 @@ class RecordReader:
 class _QuotedRecords:
     """Parses the records that contain quotes."""
 
-    def __init__(self, lines: Sequence[str], header: Header, *, is_cut: bool) -> None:
+    def __init__(self, lines: Sequence[str], header: FileHeader, *, is_cut: bool) -> None:
         self._lines = lines
         self._is_cut = is_cut
         self._width = len(header.columns)

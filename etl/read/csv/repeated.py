@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from etl.read.csv.header import Header
+    from etl.read.csv.header import FileHeader
 
 # Letters that casefold() turns into several, the first of which is f or s.
 _LIGATURES = {"f": "\ufb00-\ufb04", "s": "\xdf\u1e9e\ufb05\ufb06"}
 _MOST_BYTES = 4  # of a character in UTF-8
 
 
-def repeated_headers(header: Header, cells: Sequence[pa.ChunkedArray]) -> list[int]:
+def repeated_headers(header: FileHeader, cells: Sequence[pa.ChunkedArray]) -> list[int]:
     """The indexes of the rows that repeat the header, ignoring case and surrounding space."""
     place, names = _mark(header)
     mark = cells[place]
@@ -48,7 +48,7 @@ def repeated_headers(header: Header, cells: Sequence[pa.ChunkedArray]) -> list[i
     return [index for index, row in found if header.is_repeated(row)]
 
 
-def _mark(header: Header) -> tuple[int, frozenset[str]]:
+def _mark(header: FileHeader) -> tuple[int, frozenset[str]]:
     """The column to search, and its names in folded case.
 
     A declared column, if there is one; rather not one of texts, which may look like names.
