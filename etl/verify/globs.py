@@ -86,12 +86,15 @@ def template_names(template: str) -> tuple[str, ...]:
 
 
 def path_texts(template: str, names: tuple[str, ...], key: str) -> dict[str, str | None]:
-    """The texts of the path columns `names` of an object; None where the key has none."""
+    """The texts of the path columns `names` of an object; None where the key has none.
+
+    Of partitions, only those that the key has.
+    """
     if template != HIVE:
         values = glob(template).values(key)
         return {name: None if values is None else values[name] for name in names}
     found = _partitions(key)
-    return {name: found.get(name.lower()) for name in names}
+    return {name: found[name.lower()] for name in names if name.lower() in found}
 
 
 def _partitions(key: str) -> dict[str, str | None]:
