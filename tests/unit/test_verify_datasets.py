@@ -42,6 +42,10 @@ def reading(
     added: tuple[str, ...] = (),
     **changes: Any,  # noqa: ANN401
 ) -> Reading:
+    return read(content.encode(), Layout(replace(ORDERS, **changes), added), key, TODAY)
+
+
+def values(found: Reading) -> list[tuple[object, ...]]:
     return [row.values for row in found.rows]
 
 
