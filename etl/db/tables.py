@@ -63,6 +63,13 @@ run = Table(
     Index("run_one_requested", "state", unique=True, postgresql_where=text("state = 'requested'")),
     # For the queries of each run about earlier runs, which may be many.
     Index("run_succeeded_idx", "finished_at", postgresql_where=text("state = 'succeeded'")),
+    Index(
+        "run_committed_idx",
+        "finished_at",
+        postgresql_where=text(
+            "state = 'succeeded' OR (state = 'failed' AND dataset_counts <> '{}'::jsonb)"
+        ),
+    ),
     Index("run_running_idx", "id", postgresql_where=text("state = 'running'")),
     Index("run_unpublished_idx", "id", postgresql_where=text("publish_pending")),
 )
@@ -317,9 +324,10 @@ staging_users = Table(
 staging_object = Table(
     "staging_object",
     metadata,
-    Column("change", Text, nullable=False),
-    Column("bucket", Text, primary_key=True),
     Column("key", ByteText, primary_key=True),
+    Column("bucket", Text, primary_key=True),
+    # An object that left a dataset for another has two: `left`, and what it is to the other.
+    Column("change", Text, primary_key=True),
     Column("dataset", Text),
     Column("kind", Text, nullable=False),
     Column("attachment", Text),

@@ -98,7 +98,7 @@ def _read_header(
 ) -> Header:
     dataset = layout.dataset
     delimiter = dataset.dialect.delimiter
-    if delimiter is None and names.split_name(key)[1] == "tsv":
+    if delimiter is None and (dataset.format or names.split_name(key)[1]) == "tsv":
         delimiter = "\t"
     header = HeaderReader(layout, found).read(decoded, delimiter)
     id_field = dataset.id_from_name

@@ -150,6 +150,10 @@ def _change_state(bucket: str) -> None:
         "UPDATE run SET allowed_retirements = '{\"users\": null}' WHERE allow_mass_retirement"
     )
     op.execute("ALTER TABLE run DROP COLUMN allow_mass_retirement")
+    op.execute(
+        "CREATE INDEX run_committed_idx ON run (finished_at) WHERE state = 'succeeded'"
+        " OR (state = 'failed' AND dataset_counts <> '{}'::jsonb)"
+    )
     op.execute("ALTER TABLE publication ADD COLUMN dataset text NOT NULL DEFAULT 'users'")
     op.execute("ALTER TABLE publication ALTER COLUMN dataset DROP DEFAULT")
 
@@ -159,7 +163,8 @@ def _add_bucket(table: str, bucket: str) -> None:
     op.execute(f"ALTER TABLE {table} ADD COLUMN bucket text")
     op.execute(
         sa.text(
-            f"UPDATE {table} SET bucket = coalesce((SELECT min(bucket) FROM source_object), :bucket)"
+            f"UPDATE {table}"
+            " SET bucket = coalesce((SELECT min(bucket) FROM source_object), :bucket)"
         ).bindparams(bucket=bucket)
     )
     op.execute(f"ALTER TABLE {table} ALTER COLUMN bucket SET NOT NULL")
@@ -199,12 +204,12 @@ def _create_staging() -> None:
     op.execute(
         """
         CREATE UNLOGGED TABLE staging_object (
-            change text NOT NULL, bucket text, key text COLLATE "C", dataset text,
+            key text COLLATE "C", bucket text, change text, dataset text,
             kind text NOT NULL, attachment text, attachment_id text COLLATE "C",
             etag text NOT NULL, size bigint NOT NULL, last_modified timestamptz NOT NULL,
             state text NOT NULL, rows_read bigint NOT NULL, rows_rejected bigint NOT NULL,
             reread_on date, reading_hash text,
-            PRIMARY KEY (bucket, key))
+            PRIMARY KEY (key, bucket, change))
         """
     )
     op.execute(
