@@ -19,6 +19,7 @@ from etl.db.upgrade import relation_names
 from etl.model.errors import ConfigurationError, NewerSchema
 from etl.model.values import Trigger
 from etl.settings import Settings
+from etl.storage.client import ObjectStore
 from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests import earlier_tables
@@ -269,9 +270,7 @@ def test_a_database_without_an_encoding_holds_every_name(
     engine.dispose()
 
 
-def test_a_role_that_may_only_read_is_refused(
-    admin: Engine, as_role: Settings, empty_database: Settings, role: str
-):
+def test_a_role_that_may_only_read_is_refused(admin: Engine, as_role: Settings, role: str):
     with admin.connect() as connection:
         connection.execute(text(f"ALTER ROLE {role} SET default_transaction_read_only = on"))
     error = refusal(as_role)
@@ -370,22 +369,45 @@ def test_problem_counts_are_recomputed_and_data_stay(empty_database: Settings):
 
 
 def test_objects_read_under_older_rules_are_read_again(
-    settings: Settings, engine: Engine, manager: DataManager, bucket: TestBucket
+    settings: Settings, empty_database: Settings, store: ObjectStore, bucket: TestBucket
 ):
     """The tables of version 0006 were filled under different rules for the same objects."""
     bucket.user("1.csv")
     bucket.user("Jos\xe9.csv")
     bucket.put("Jose\u0301.png", plain())
     bucket.put("1.png", plain())
-    manager.run(Trigger.CLI)
+    given = settings.model_copy(update={"database_url": empty_database.database_url})
+    earlier_tables.make(given, version="0006")
+    engine = connect(given)
     with engine.begin() as connection:
-        connection.execute(text("UPDATE users SET first_name = 'Old' WHERE user_id = '1'"))
-        connection.execute(
-            text("UPDATE source_object SET user_id = 'Jose\u0301' WHERE key LIKE 'J%.png'")
+        run_id = connection.scalar(
+            text("INSERT INTO run (trigger, state) VALUES ('cli', 'succeeded') RETURNING id")
         )
-        connection.execute(text("UPDATE users SET img_path = NULL WHERE user_id <> '1'"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0006'"))
+        for one in store.list_objects(bucket.name):
+            name, _, kind = one.key.partition(".")
+            values = {"bucket": bucket.name, "name": name, "run": run_id, "kind": kind}
+            values |= {"key": one.key, "etag": one.etag, "size": one.size}
+            connection.execute(
+                text(
+                    "INSERT INTO source_object VALUES (:bucket, :key,"
+                    " CASE :kind WHEN 'png' THEN 'image' ELSE 'csv' END, :name, :etag, :size,"
+                    " :at, 'loaded', CASE :kind WHEN 'png' THEN 0 ELSE 1 END, 0, NULL, :run)"
+                ),
+                {**values, "at": one.last_modified},
+            )
+            if kind == "csv":
+                connection.execute(
+                    text(
+                        "INSERT INTO users (user_id, first_name, last_name, birthts, source_key,"
+                        " source_line, run_id, updated_at)"
+                        " VALUES (:name, 'Old', 'Lee', 0, :key, 2, :run, now())"
+                    ),
+                    values,
+                )
     migrate(engine)
-    counts = manager.run(Trigger.CLI).counts
-    assert (counts.objects_modified, counts.objects_unchanged) == (3, 1)
-    assert verify(settings, engine) == []
+    DataManager(given).run(Trigger.CLI)
+    assert verify(given, engine) == []
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT first_name, count(img_path) FROM users GROUP BY 1"))
+        assert [tuple(row) for row in found] == [("Ann", 2)]
+    engine.dispose()
