@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import median
 from typing import TYPE_CHECKING
 
 from bench import bare, objects
@@ -96,7 +95,7 @@ class Big:
             baseline="sorted COPY, same table and indexes",
             baseline_samples=copies,
             target=Target(COPY_FACTOR, of="COPY"),
-            note=f"{steps(runs[-1])}; {_whole(runs)}",
+            note=steps(runs[-1]),
         )
 
     def _changed(self, settings: Settings) -> list[Figure]:
@@ -144,11 +143,6 @@ def _whole_process(what: str, runs: Sequence[Measured], sling: Tool, factor: flo
         target=Target(factor, of="sling"),
         note=sling.why_not,
     )
-
-
-def _whole(runs: Sequence[Measured]) -> str:
-    seconds = median(item.whole_seconds for item in runs)
-    return f"whole process including start and publishing: {seconds:.2f} s"
 
 
 def big(stack: Stack, scale: Scale) -> Iterator[Figure]:

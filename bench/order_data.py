@@ -27,7 +27,8 @@ PREFIX = "orders/"
 PREFIX_ROWS = 1_000_000  # as many orders as six digits number
 STATUSES = ("new", "paid", "sent", "returned")
 COUNTRIES = ("AT", "CH", "CZ", "DE", "DK", "FR", "NL", "PL")
-NOTES = ("", "", "", "Bitte klingeln", "Grüße aus Köln", "links; hinten", 'Etage "2"', "leave it")
+NOTES = ("", "", "Bitte klingeln", "Grüße aus Köln", "leave it")
+NOTES_TO_QUOTE = ("links; hinten", 'Etage "2"')
 DATE_FORMAT = "%d.%m.%Y"
 TIME_FORMAT = f"{DATE_FORMAT} %H:%M:%S"
 ZONE = "Europe/Berlin"
@@ -61,10 +62,10 @@ class OneCsv(NamedTuple):
     content: bytes
 
 
-def rows(count: int, version: int = 0) -> pa.Table:
+def rows(count: int, version: int = 0, *, quotes: bool = False) -> pa.Table:
     """`count` orders by id, in PostgreSQL's types; other versions change one percent of amounts.
 
-    `updated_at` has no zone: it is local time in Berlin.
+    `updated_at` has no zone: it is local time in Berlin. With `quotes`, some notes need them.
     """
     choose = np.random.default_rng(SEED)
     cents = choose.integers(0, 500_000, count)
@@ -83,17 +84,17 @@ def rows(count: int, version: int = 0) -> pa.Table:
             "ordered_on": pa.array(_days(choose, count).astype("datetime64[D]")),
             "weight": _with_nulls(choose, pa.array(choose.integers(1, 10**6, count) / 1000)),
             "country": _one_of(choose, COUNTRIES, count),
-            "note": _one_of(choose, NOTES, count),
+            "note": _one_of(choose, NOTES + NOTES_TO_QUOTE if quotes else NOTES, count),
         }
     )
 
 
-def one_csv(count: int, version: int = 0, *, is_grouped: bool = True) -> bytes:
-    """All orders as one CSV, 100 bytes a row.
+def one_csv(count: int, *, quotes: bool = False, is_grouped: bool = True) -> bytes:
+    """All orders as one CSV, 100 bytes a row; with `quotes`, 29 % of the rows have a quoted cell.
 
     Without `is_grouped`, thousands are not separated, as readers require that know no groups.
     """
-    return as_csv(rows(count, version), is_grouped=is_grouped)
+    return as_csv(rows(count, quotes=quotes), is_grouped=is_grouped)
 
 
 def csvs(count: int, files: int, version: int = 0) -> Iterator[OneCsv]:

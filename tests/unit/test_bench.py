@@ -77,10 +77,10 @@ def test_orders_are_the_same_each_time_and_in_any_number_of_files():
 
 def test_orders_are_written_in_the_notation_of_their_declaration():
     declared = tomllib.loads(order_data.DECLARATION.read_text("utf-8"))["datasets"]["orders"]
-    text = order_data.one_csv(1000).decode()
+    text = order_data.one_csv(1000, quotes=True).decode()
     read = list(csv.DictReader(io.StringIO(text), delimiter=declared["dialect"]["delimiter"]))
     assert list(read[0]) == [field["name"] for field in declared["schema"]["fields"]]
-    rows = order_data.rows(1000).to_pylist()
+    rows = order_data.rows(1000, quotes=True).to_pylist()
     for texts, row in zip(read, rows, strict=True):
         amount = texts["amount"].replace(".", "").replace(",", ".")
         assert Decimal(amount) == row["amount"]
@@ -90,6 +90,12 @@ def test_orders_are_written_in_the_notation_of_their_declaration():
         assert (texts["note"], texts["status"]) == (row["note"] or "", row["status"])
     assert any("." in texts["amount"] for texts in read)
     assert {len(texts["amount"]) for texts in read} > {6, 8}
+
+
+def test_orders_have_quotes_only_where_they_are_asked_for():
+    assert b'"' not in order_data.one_csv(1000)
+    quoted = [line for line in order_data.one_csv(1000, quotes=True).splitlines() if b'"' in line]
+    assert 200 < len(quoted) < 400
 
 
 def test_no_order_was_changed_at_a_time_that_is_not_unique_in_its_zone():
