@@ -135,6 +135,29 @@ def _check_finite(text: str, value: object, codes: frozenset[str], kind: type) -
 
 
 @pytest.mark.parametrize(
+    ("limits", "valid"),
+    [
+        ({"maximum": Decimal("1e39")}, ["1", "0.1", "-inf"]),
+        ({"minimum": Decimal("-1e39")}, ["1", "0.1", "inf", "nan"]),
+        ({"minimum": Decimal("1e39")}, ["inf", "nan"]),
+        ({"maximum": Decimal("-1e39")}, ["-inf"]),
+        ({"minimum": Decimal("0.1")}, ["1", "0.1", "inf", "nan"]),
+    ],
+)
+def test_infinite_floats_are_beyond_finite_bounds(limits: dict[str, Decimal], valid: list[str]):
+    texts = ["1", "0.1", "inf", "-inf", "nan"]
+    accepted = check(texts, number("real", **limits)).values.is_valid().to_pylist()
+    assert [text for text, is_kept in zip(texts, accepted, strict=True) if is_kept] == valid
+
+
+@pytest.mark.parametrize("sql", ["bigint", "numeric"])
+def test_bounds_of_integers_may_exceed_their_column(sql: str):
+    for limits, is_valid in (({"minimum": 10**30}, False), ({"maximum": 10**30}, True)):
+        field = Field(name="n", type=FieldType.INTEGER, sql=sql, constraints=Constraints(**limits))
+        assert check(["1", "-1"], field).values.is_valid().to_pylist() == [is_valid] * 2
+
+
+@pytest.mark.parametrize(
     ("field", "text", "words"),
     [
         (number(None), "1,5", '"," is the decimal separator'),

@@ -203,8 +203,19 @@ def _parse_floats(texts: pa.Array, field: Field, sql: SqlType) -> Parsed:
         pa.array(floats),
         is_number & ~is_lost,
         faults,
-        compare=lambda bound: sign_of(floats, floats.dtype.type(str(bound))),
+        compare=lambda bound: _compare_floats(floats, bound),
     )
+
+
+def _compare_floats(floats: NDArray[np.floating], bound: Hashable) -> NDArray[np.int8]:
+    """The signs of value - bound, for a bound rounded as the values of the column are."""
+    with np.errstate(over="ignore"):
+        nearest = floats.dtype.type(str(bound))
+    if np.isinf(nearest):  # a finite bound beyond all floats but the infinite ones
+        beyond = floats > 0 if nearest > 0 else floats < 0
+        signs: NDArray[np.int8] = np.where(np.isinf(floats) & beyond, 1, -1).astype(np.int8)
+        return np.where(np.isnan(floats), 1, signs if nearest > 0 else -signs)
+    return sign_of(floats, nearest)
 
 
 def _finite_floats(texts: pa.Array, sql: SqlType) -> NDArray[np.floating] | None:
