@@ -82,7 +82,7 @@ def stage_all(settings: Settings, batches: Iterator[Batch]) -> list[Batch]:
     found = []
     with engine.connect() as connection:
         for done in batches:
-            stage.stage(connection, done, settings.source_bucket)
+            stage.stage(connection, done)
             found.append(done)
     engine.dispose()
     return found
@@ -101,7 +101,8 @@ def staged(engine: Engine) -> list[list[tuple[object, ...]]]:
     """The contents of the staging tables."""
     statements = (
         "SELECT * FROM staging_users ORDER BY _source_key, _source_line",
-        "SELECT * FROM staging_object ORDER BY key",
+        "SELECT change, key, dataset, kind, attachment, attachment_id, etag, size, last_modified,"
+        " state, rows_read, rows_rejected, reread_on FROM staging_object ORDER BY key",
         'SELECT * FROM staging_problem ORDER BY key, line, "column", code',
     )
     with engine.connect() as connection:
@@ -135,7 +136,7 @@ def test_a_huge_file_of_one_user_is_refused_when_its_rows_differ(
     assert sum(done.row_count for done in batches) > 100  # staged before a different row appeared
     held, (entry,), (problem,) = staged(engine)
     assert held == []
-    assert entry[7:] == ("quarantined", 1_200, 1_200, None)
+    assert entry[9:] == ("quarantined", 1_200, 1_200, None)
     assert problem[4:6] == ("rows-without-id", "error")
 
 
@@ -147,7 +148,7 @@ def test_a_huge_file_stores_a_thousand_of_its_problems(
     batches = stage_all(settings, read(store, bucket.name, [change]))
     assert max(len(done.problems) for done in batches) < 100
     _, (entry,), problems = staged(engine)
-    assert entry[7:10] == ("loaded", 2_800, 2_400)
+    assert entry[9:12] == ("loaded", 2_800, 2_400)
     assert len(problems) == 1_001
     assert {row[2] for row in problems if row[2] is not None} == set(range(402, 902))
     more = next(row[7] for row in problems if row[4] == "more-problems")
