@@ -30,6 +30,7 @@ from etl.model.errors import (
 )
 from etl.model.keys import is_ignored
 from etl.model.values import Change, RunReport, Trigger
+from etl.runtime.arrow import import_arrow
 from etl.storage.client import ObjectStore
 from etl.storage.listing import RANGE_OBJECTS
 from etl.sync import publish, staging_tables
@@ -306,7 +307,8 @@ class DataManager:
             first = next(coming, None)
         if first is None:
             return
-        from etl.sync import reading, stream  # pyarrow, which a run without changes does not need
+        import_arrow()  # which a run without changes does not need
+        from etl.sync import reading, stream
 
         datasets = [sql.dataset for sql in self._datasets]
         added = {sql.dataset.name: sql.added for sql in self._datasets}
