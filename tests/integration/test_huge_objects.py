@@ -99,12 +99,16 @@ def read(store: ObjectStore, bucket: str, changes: list[Change]) -> Iterator[Bat
 
 def staged(engine: Engine) -> list[list[tuple[object, ...]]]:
     """The contents of the staging tables."""
-    statements = (
-        "SELECT * FROM staging_users ORDER BY _source_key, _source_line",
+    objects = (
         "SELECT change, key, dataset, kind, attachment, attachment_id, etag, size, last_modified,"
-        " state, rows_read, rows_rejected, reread_on FROM staging_object ORDER BY key",
-        'SELECT * FROM staging_problem ORDER BY key, line, "column", code',
+        " state, rows_read, rows_rejected, reread_on FROM staging_object ORDER BY key"
     )
+    problems = (
+        'SELECT key, etag, line, "column", code, severity, value, note FROM staging_problem'
+        ' ORDER BY key, line, "column", code'
+    )
+    rows = "SELECT * FROM staging_users ORDER BY _source_key, _source_line"
+    statements = (rows, objects, problems)
     with engine.connect() as connection:
         return [[tuple(row) for row in connection.execute(text(one))] for one in statements]
 
