@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, cast
 from etl.model.dataset import USERS
 from etl.model.values import Change, ChangeKind, SourceFile, SourceObject
 from etl.sync import batch, stream
-from etl.sync.batch import Batch, BucketReading, Fetched
-from etl.verify import Expected, names
+from etl.sync.batch import Batch, Fetched
+from etl.sync.reading import BucketReading, StagedObject
+from etl.verify.expected import Expected
+from etl.verify.layout import Layout
 from etl.verify.reader import read
 
 if TYPE_CHECKING:
@@ -49,17 +51,16 @@ def source_of(key: str, content: bytes) -> SourceObject:
 
 def verify_outcomes(key: str, content: bytes) -> Outcome:
     """The result that verify expects of an object."""
-    reading = read(content, names.user_id(key), TODAY)
-    expected = Expected(object_problems={(key, code) for code in reading.faults})
+    reading = read(content, Layout(USERS), key, TODAY)
+    expected = Expected(object_problems=Counter(("b", key, code) for code in reading.faults))
+    problems: Counter[tuple[int | None, str]] = Counter(reading.rejected)
+    problems.update({(None, code): count for code, count in reading.faults.items()})
     return Outcome(
-        "quarantined" if key in expected.quarantined() else "loaded",
+        "quarantined" if expected.quarantined() else "loaded",
         len(reading.rows) + reading.rows_rejected,
         reading.rows_rejected,
-        [
-            (row.line, row.user_id, row.first_name, row.last_name, row.birthts, row.extra)
-            for row in reading.rows
-        ],
-        Counter([*reading.rejected, *((None, code) for code in reading.faults)]),
+        [(row.line, *row.values, row.extra) for row in reading.rows],
+        problems,
     )
 
 
@@ -74,11 +75,11 @@ def run_outcomes(files: Sequence[tuple[str, bytes]]) -> dict[str, Outcome]:
 def huge_run_outcome(key: str, content: bytes, cuts: Iterable[int]) -> Outcome:
     """The result of a run that reads an object in parts, larger than `batch.MAX_BYTES`."""
     change = Change(ChangeKind.ADDED, source_of(key, content))
-    store = cast("ObjectStore", _SplittingStore(content, sorted({0, *cuts, len(content)})))
+    store = cast("ObjectStore", SplittingStore(content, sorted({0, *cuts, len(content)})))
     return _outcomes(stream.read(store, READING, Fetched([change], {})))[key]
 
 
-class _SplittingStore:
+class SplittingStore:
     """A store that returns an object in parts, split at given positions."""
 
     def __init__(self, content: bytes, cuts: list[int]) -> None:
@@ -95,7 +96,7 @@ def _outcomes(batches: Iterable[Batch]) -> dict[str, Outcome]:
     """The batches as staging would hold them at the end."""
     rows: list[tuple[Any, ...]] = []
     problems: list[tuple[str, int | None, str]] = []
-    objects: list[batch.StagedObject] = []
+    objects: list[StagedObject] = []
     for each in batches:
         if each.discards is not None:
             rows = [row for row in rows if row[0] != each.discards.key]
@@ -123,13 +124,13 @@ def staged_rows(done: Batch) -> list[tuple[Any, ...]]:
     found = csv.DictReader(io.StringIO(rows.csv.decode(), newline=""), rows.columns)
     return [
         (
-            row["source_key"],
-            int(row["source_line"]),
+            row["_source_key"],
+            int(row["_source_line"]),
             row["user_id"],
             row["first_name"],
             row["last_name"],
             int(row["birthts"]),
-            json.loads(row["extra"]) if row["extra"] else None,
+            json.loads(row["_extra"]) if row["_extra"] else None,
         )
         for row in found
     ]

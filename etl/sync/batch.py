@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from etl.model.errors import UnreadableObject
-from etl.model.routing import Router
 from etl.model.values import (
     Change,
     ChangeKind,
@@ -21,92 +19,25 @@ from etl.model.values import (
     SourceObject,
 )
 from etl.read import file_rules
-from etl.read.csv import AddedColumns, parse
+from etl.read.csv import parse
 from etl.read.validate import validate
 from etl.runtime.pools import map_in_threads
 from etl.sync.copy_text import StagedRows, staged_rows
+from etl.sync.reading import BucketReading, StagedObject, entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
     from datetime import date
 
     import pyarrow as pa
 
     from etl.model.dataset import Dataset
-    from etl.model.routing import Route
     from etl.read.csv import Extract
     from etl.read.validate import Validated
     from etl.storage.client import ObjectStore
 
 MAX_OBJECTS = 5_000
 MAX_BYTES = 2 * 1024 * 1024  # a batch needs about 20 times that; three exist at once
-
-
-@dataclass(frozen=True)
-class BucketReading:
-    """How a run reads the objects of one bucket.
-
-    `route` gives the dataset and the kind of an object key. `today` is the latest valid
-    birthdate. `added` are, by dataset, the columns that files have added to its table.
-    """
-
-    bucket: str
-    route: Callable[[str], Route]
-    today: date
-    added: Mapping[str, AddedColumns] = field(default_factory=lambda: defaultdict(AddedColumns))
-
-    @classmethod
-    def of(cls, datasets: Iterable[Dataset], bucket: str, today: date) -> BucketReading:
-        """The reading of the bucket's objects for some datasets.
-
-        Each object is routed several times in a row.
-        """
-        route = Router(datasets, bucket).for_bucket(bucket)
-        return cls(bucket, lru_cache(2 * MAX_OBJECTS)(route), today)
-
-    def dataset_of(self, key: str) -> Dataset:
-        """The dataset of an object.
-
-        Raises:  LookupError when it has none.
-        """
-        dataset = self.route(key).dataset
-        if dataset is None:
-            raise LookupError(key)
-        return dataset
-
-    def is_read(self, change: Change) -> bool:
-        """Whether the contents of the object are needed."""
-        if change.kind is ChangeKind.REMOVED:
-            return False
-        route = self.route(change.source.key)
-        return route.dataset is not None and route.kind is ObjectKind.CSV
-
-    def is_huge(self, changes: Sequence[Change]) -> bool:
-        """Whether this is one CSV that is too large for memory."""
-        return len(changes) == 1 and changes[0].source.size > MAX_BYTES and self.is_read(changes[0])
-
-
-class StagedObject(NamedTuple):
-    """The new manifest entry of one source object.
-
-    `dataset` is None for an object of none. `attachment` is the column, and `attachment_id` the
-    text that joins it to rows; both are None for an object of rows.
-    """
-
-    change: ChangeKind
-    bucket: str
-    key: str
-    dataset: str | None
-    kind: ObjectKind
-    attachment: str | None
-    attachment_id: str | None
-    etag: str
-    size: int
-    last_modified: str
-    state: ObjectState
-    rows_read: int = 0
-    rows_rejected: int = 0
-    reread_on: date | None = None
 
 
 class Discard(NamedTuple):
@@ -217,6 +148,11 @@ def check(fetched: Fetched, reading: BucketReading) -> Batch:
         vanished=sum(found is None for found in outcomes.values()),
         new_columns={name: files.added for name, files in checked.items() if files.added},
     )
+
+
+def is_huge(changes: Sequence[Change], reading: BucketReading) -> bool:
+    """Whether this is one CSV that is too large for memory."""
+    return len(changes) == 1 and changes[0].source.size > MAX_BYTES and reading.is_read(changes[0])
 
 
 def datasets_of(problems: Iterable[Problem], reading: BucketReading) -> dict[str, str]:
@@ -382,31 +318,6 @@ def _entry_of(
     if outcome is None and change.kind is ChangeKind.MODIFIED:  # gone since the listing
         return entry(ChangeKind.REMOVED, change.source, reading, ObjectState.LOADED)
     return None
-
-
-def entry(
-    kind: ChangeKind,
-    source: SourceObject,
-    reading: BucketReading,
-    state: ObjectState,
-    figures: tuple[int, int, date | None] = (0, 0, None),
-) -> StagedObject:
-    """The object's manifest entry; `figures` as returned by Figures.of."""
-    route = reading.route(source.key)
-    return StagedObject(
-        kind,
-        reading.bucket,
-        source.key,
-        None if route.dataset is None else route.dataset.name,
-        route.kind,
-        None if route.attachment is None else route.attachment.column,
-        route.attachment_id,
-        source.etag,
-        source.size,
-        source.last_modified.isoformat(),
-        state,
-        *figures,
-    )
 
 
 def _is_unsupported(item: StagedObject) -> bool:

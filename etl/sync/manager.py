@@ -341,11 +341,12 @@ class DataManager:
         if first is None:
             return
         from etl.read.csv import AddedColumns
-        from etl.sync import batch, stream  # pyarrow, which a run without changes does not need
+        from etl.sync import stream  # pyarrow, which a run without changes does not need
+        from etl.sync.reading import BucketReading
 
         added = {sql.dataset.name: AddedColumns(sql.added) for sql in known.datasets}
         route, today = self._route(known, bucket), self._clock().date()
-        reading = batch.BucketReading(bucket, route, today, added)
+        reading = BucketReading(bucket, route, today, added)
         batches = stream.read_changes(self._store, reading, chain([first], coming))
         yield from profile.each("read", batches)  # the time that the run waits for a batch
 
@@ -416,9 +417,9 @@ class DataManager:
             "read": counts.rows_read,
             "merge": counts.rows_read - counts.rows_rejected,
         }
-        has_changes = bool(counts.users_changed)
-        if has_changes:
-            revisions.advance(connection, revisions.Resource.USERS)
+        changed = [name for name, one in merged.committed.datasets.items() if one.changed]
+        for name in changed:
+            revisions.advance(connection, revisions.noun_of(name))
         if has_images:  # a replaced image becomes pending, and changes no user
             revisions.advance(connection, revisions.Resource.IMAGES)
         failures = _failures(merged, known)
@@ -426,7 +427,7 @@ class DataManager:
             connection,
             run.id,
             replace(merged.committed, counts=counts),
-            publish_pending=has_changes,
+            publish_pending=bool(changed),
             error=failures.as_dict() if failures else None,
         )
         connection.commit()

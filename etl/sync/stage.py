@@ -7,27 +7,27 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from psycopg2.sql import SQL, Identifier
 from sqlalchemy import Connection, text
 
 from etl.db.dataset_sql import staging_table
 from etl.db.engine import driver
-from etl.db.identifiers import in_text
+from etl.db.identifiers import in_text, quoted
 from etl.model.values import Problem
-from etl.sync.batch import Batch, StagedObject
+from etl.read.columns import SOURCE_KEY
 from etl.sync.copy_text import copy_text
+from etl.sync.reading import StagedObject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from etl.sync.batch import Discard
+    from etl.sync.batch import Batch, Discard
 
 _PROBLEM_FIELDS = tuple(spec.name for spec in fields(Problem))
 COPY_BYTES = 1 << 20  # few reads, because each may wait for the thread that parses
 
 
 def stage(connection: Connection, batch: Batch) -> None:
-    """Add one batch to staging, atomically."""
+    """Add one batch to staging, atomically. The tables have all columns of its rows."""
     with connection.begin():
         if batch.discards is not None:
             _discard(connection, batch.discards, batch.bucket)
@@ -38,18 +38,19 @@ def stage(connection: Connection, batch: Batch) -> None:
 
 
 def _discard(connection: Connection, discard: Discard, bucket: str) -> None:
-    statements = [f"{in_text(staging_table(discard.dataset))} WHERE _source_key = :key"]
+    rows = f"DELETE FROM {in_text(staging_table(discard.dataset))} WHERE {SOURCE_KEY} = :key"
+    connection.execute(text(rows), {"key": discard.key})
     if not discard.keeps_problems:
-        statements.append("staging_problem WHERE bucket = :bucket AND key = :key")
-    for statement in statements:
-        connection.execute(text(f"DELETE FROM {statement}"), {"key": discard.key, "bucket": bucket})
+        problems = "DELETE FROM staging_problem WHERE bucket = :bucket AND key = :key"
+        connection.execute(text(problems), {"bucket": bucket, "key": discard.key})
 
 
 def _problems(batch: Batch) -> pa.Table:
-    datasets = [batch.datasets.get(one.key) for one in batch.problems]
+    buckets = [batch.bucket] * len(batch.problems)
+    datasets = [batch.datasets.get(problem.key) for problem in batch.problems]
     return (
         _table(batch.problems, _PROBLEM_FIELDS)
-        .append_column("bucket", pa.array([batch.bucket] * len(datasets), pa.string()))
+        .append_column("bucket", pa.array(buckets, pa.string()))
         .append_column("dataset", pa.array(datasets, pa.string()))
     )
 
@@ -65,8 +66,7 @@ def _copy_table(connection: Connection, table: str, cells: pa.Table) -> None:
 def _copy(connection: Connection, table: str, columns: Sequence[str], rows: bytes) -> None:
     if not rows:
         return
-    statement = SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
-        Identifier(table), SQL(", ").join(map(Identifier, columns))
-    )
+    listed = ", ".join(map(quoted, columns))
+    statement = f"COPY {quoted(table)} ({listed}) FROM STDIN (FORMAT csv)"
     with driver(connection).cursor() as cursor:
         cursor.copy_expert(statement, io.BytesIO(rows), COPY_BYTES)

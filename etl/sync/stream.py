@@ -24,8 +24,9 @@ from etl.read.validate import validate
 from etl.runtime.pools import flat_map_ahead, map_ahead
 from etl.storage.client import FETCH_ATTEMPTS, always_replaced
 from etl.sync import batch
-from etl.sync.batch import Batch, BucketReading, Discard, Fetched
+from etl.sync.batch import Batch, Discard, Fetched
 from etl.sync.copy_text import staged_rows
+from etl.sync.reading import BucketReading, entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,7 +49,9 @@ def fetch(store: ObjectStore, reading: BucketReading, changes: Sequence[Change])
     Raises:  as `batch.fetch`.
     """
     return (
-        Fetched(changes, {}) if reading.is_huge(changes) else batch.fetch(store, reading, changes)
+        Fetched(changes, {})
+        if batch.is_huge(changes, reading)
+        else batch.fetch(store, reading, changes)
     )
 
 
@@ -57,7 +60,7 @@ def read(store: ObjectStore, reading: BucketReading, fetched: Fetched) -> Iterat
 
     Raises:  as `batch.fetch`.
     """
-    if reading.is_huge(fetched.changes):
+    if batch.is_huge(fetched.changes, reading):
         return _HugeFileReader(store, reading, fetched.changes[0]).batches()
     return iter((batch.check(fetched, reading),))
 
@@ -157,14 +160,12 @@ class _HugeFileReader:
             found = found._replace(rows=found.rows[:0])
             self._discards = self._discards or self._discard(keeps_problems=True)
         last = self._batch(found._replace(problems=problems), extract.added)
-        staged = batch.entry(
-            self._change.kind, source, self._reading, validator.state, validator.figures
-        )
+        staged = entry(self._change.kind, source, self._reading, validator.state, validator.figures)
         return replace(last, objects=[staged])
 
     def _removal(self, source: SourceObject) -> Batch:
         """The batch for an object that was deleted meanwhile: a removal if it was known."""
-        removed = batch.entry(ChangeKind.REMOVED, source, self._reading, ObjectState.LOADED)
+        removed = entry(ChangeKind.REMOVED, source, self._reading, ObjectState.LOADED)
         known = self._change.kind is ChangeKind.MODIFIED
         objects = [removed] if known else []
         discards = self._take_discards()

@@ -8,9 +8,10 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, Row, text
 
 from etl.db.dataset_sql import DatasetSql
 from etl.db.engine import connect_unpooled
@@ -20,8 +21,9 @@ from etl.model.values import Change, ChangeKind, ObjectState, RunState, SourceOb
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.sync import batch, stage, staging_tables, stream
-from etl.sync.batch import Batch, BucketReading
+from etl.sync.batch import Batch
 from etl.sync.manager import DataManager
+from etl.sync.reading import BucketReading
 from etl.verify import verify
 from tests.conftest import TestBucket
 
@@ -97,20 +99,15 @@ def read(store: ObjectStore, bucket: str, changes: list[Change]) -> Iterator[Bat
     return stream.read(store, reading, stream.fetch(store, reading, changes))
 
 
-def staged(engine: Engine) -> list[list[tuple[object, ...]]]:
+def staged(engine: Engine) -> list[list[Row[Any]]]:
     """The contents of the staging tables."""
-    objects = (
-        "SELECT change, key, dataset, kind, attachment, attachment_id, etag, size, last_modified,"
-        " state, rows_read, rows_rejected, reread_on FROM staging_object ORDER BY key"
+    statements = (
+        "SELECT * FROM staging_users ORDER BY _source_key, _source_line",
+        "SELECT * FROM staging_object ORDER BY key",
+        'SELECT * FROM staging_problem ORDER BY key, line, "column", code',
     )
-    problems = (
-        'SELECT key, etag, line, "column", code, severity, value, note FROM staging_problem'
-        ' ORDER BY key, line, "column", code'
-    )
-    rows = "SELECT * FROM staging_users ORDER BY _source_key, _source_line"
-    statements = (rows, objects, problems)
     with engine.connect() as connection:
-        return [[tuple(row) for row in connection.execute(text(one))] for one in statements]
+        return [list(connection.execute(text(one))) for one in statements]
 
 
 @pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
@@ -140,8 +137,9 @@ def test_a_huge_file_of_one_user_is_refused_when_its_rows_differ(
     assert sum(done.row_count for done in batches) > 100  # staged before a different row appeared
     held, (entry,), (problem,) = staged(engine)
     assert held == []
-    assert entry[9:] == ("quarantined", 1_200, 1_200, None)
-    assert problem[4:6] == ("rows-without-id", "error")
+    assert (entry.state, entry.rows_read, entry.rows_rejected) == ("quarantined", 1_200, 1_200)
+    assert entry.reread_on is None
+    assert (problem.code, problem.severity) == ("rows-without-id", "error")
 
 
 def test_a_huge_file_stores_a_thousand_of_its_problems(
@@ -152,10 +150,10 @@ def test_a_huge_file_stores_a_thousand_of_its_problems(
     batches = stage_all(settings, read(store, bucket.name, [change]))
     assert max(len(done.problems) for done in batches) < 100
     _, (entry,), problems = staged(engine)
-    assert entry[9:12] == ("loaded", 2_800, 2_400)
+    assert (entry.state, entry.rows_read, entry.rows_rejected) == ("loaded", 2_800, 2_400)
     assert len(problems) == 1_001
-    assert {row[2] for row in problems if row[2] is not None} == set(range(402, 902))
-    more = next(row[7] for row in problems if row[4] == "more-problems")
+    assert {row.line for row in problems if row.line is not None} == set(range(402, 902))
+    more = next(row.note for row in problems if row.code == "more-problems")
     assert more.startswith("3,800 more row problems")
 
 
@@ -184,7 +182,7 @@ def test_object_replaced_while_read_is_read_in_its_new_version(
         begun.append(next(batches))
     stage_all(settings, iter([*begun, *batches]))
     rows, objects, _ = staged(engine)
-    assert [row[:3] for row in rows] == [("u1", "Cleo", "Lee")]
+    assert [(row.user_id, row.first_name, row.last_name) for row in rows] == [("u1", "Cleo", "Lee")]
     now = next(store.list_objects(bucket.name))
     with engine.connect() as connection:
         entry = connection.execute(text("SELECT etag, size, rows_read FROM staging_object")).one()
@@ -206,7 +204,7 @@ def test_object_removed_while_read_leaves_no_row(
     stage_all(settings, iter([*begun, *batches]))
     rows, objects, problems = staged(engine)
     assert (rows, problems) == ([], [])
-    assert [row[0] for row in objects] == left
+    assert [row.change for row in objects] == left
 
 
 def test_object_that_keeps_changing_is_left_to_the_next_run(

@@ -17,6 +17,7 @@ from etl.storage.client import ObjectStore
 from etl.sync import batch, merge, stage, staging_tables
 from etl.sync.manager import DataManager
 from etl.sync.merge_run import RunMerge
+from etl.sync.reading import BucketReading
 from etl.sync.run import CurrentRun
 from etl.sync.stats import RunStats
 from tests.conftest import TestBucket, wait_until
@@ -69,7 +70,7 @@ def stage_and_merge(
 ) -> Counts:
     before = runs.last_committed(connection)
     staging_tables.empty_staging(connection, [USERS_SQL])
-    reading = batch.BucketReading.of((USERS,), bucket.name, datetime.now(UTC).date())
+    reading = BucketReading.of((USERS,), bucket.name, datetime.now(UTC).date())
     fetched = batch.fetch(store, reading, changes)
     stage.stage(connection, batch.check(fetched, reading))
     run = CurrentRun(99, Trigger.CLI, connection, RunStats(staged=len(changes)))
