@@ -419,9 +419,9 @@ class DataManager:
             "read": counts.rows_read,
             "merge": counts.rows_read - counts.rows_rejected,
         }
-        has_changes = bool(counts.users_changed)
-        if has_changes:
-            revisions.advance(connection, revisions.Resource.USERS)
+        changed = [name for name, one in merged.committed.datasets.items() if one.changed]
+        for name in changed:
+            revisions.advance(connection, revisions.noun_of(name))
         if has_images:  # a replaced image becomes pending, and changes no user
             revisions.advance(connection, revisions.Resource.IMAGES)
         failures = _failures(merged, known)
@@ -429,7 +429,7 @@ class DataManager:
             connection,
             run.id,
             replace(merged.committed, counts=counts),
-            publish_pending=has_changes,
+            publish_pending=bool(changed),
             error=failures.as_dict() if failures else None,
         )
         connection.commit()

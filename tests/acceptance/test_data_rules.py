@@ -492,7 +492,7 @@ def test_a_mass_retirement_is_held_until_allowed_by_name(
     run()
     crowd.remove("crowd.csv")
     crowd.user("new.csv")
-    held = run()
+    held = manager.run(Trigger.CLI).counts
     assert (held.objects_held, held.users_retired, held.users_inserted) == (1, 0, 1)
     assert query("SELECT count(*) FROM users") == [(251,)]
     assert query("SELECT dataset, rows, live FROM hold") == [("users", 250, 251)]

@@ -24,7 +24,7 @@ from etl.services.scheduler import Retries
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.storage.listing import ListingPage
-from etl.sync import manager as managing
+from etl.sync import find
 from etl.sync.manager import DataManager
 from etl.sync.probe import stat_keys
 from etl.verify import Difference, verify
@@ -291,7 +291,7 @@ def call_before_each_check(monkeypatch: pytest.MonkeyPatch, action: Callable[[],
         action()
         return stat_keys(store, bucket, keys, objects_known=objects_known)
 
-    monkeypatch.setattr(managing, "stat_keys", call_and_stat)
+    monkeypatch.setattr(find, "stat_keys", call_and_stat)
 
 
 def test_continuous_events_hold_the_run_lock_for_one_check(
