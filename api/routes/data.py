@@ -77,7 +77,7 @@ _REQUESTED_RUN = {
 
 
 @bp.get("/data")
-@needs(Role.READER)
+@needs(Role.READER, dataset=USERS.name)
 @bp.input(DataQuery, location="query")
 @bp.output(Records, description="The matching users by ID.")
 @bp.doc(
@@ -135,7 +135,7 @@ def _with_etag(response: Response, tag: str) -> Response:
 
 
 @bp.get("/data/<user_id:user_id>")
-@needs(Role.READER)
+@needs(Role.READER, dataset=USERS.name)
 @bp.input(NoQuery, location="query")
 @bp.output(User, description="The user.")
 @bp.doc(responses=openapi.problems(404, 422, 503))
