@@ -11,10 +11,11 @@ from sqlalchemy import Connection, Select, select
 
 from api.http import accept, addresses, encodings
 from api.http.errors import NotFound, WrongParameters, repeatable
+from api.routes.catalog import find
 from api.rows import cursors, etags, formats, streaming
 from api.rows.columns import concatenated, json_object
 from api.rows.query import RowQuery, select_rows
-from api.rows.requests import find, is_filter, row_query
+from api.rows.requests import is_filter, row_query
 from api.rows.shadowed import ShadowedRows
 from api.rows.shapes import live_rows, retired_rows
 from api.rows.values import WrongValue

@@ -10,10 +10,11 @@ from sqlalchemy import Connection, select, text
 
 from api.http import paging
 from api.http.errors import WrongParameters, repeatable
+from api.routes.catalog import find
 from api.routes.problems import page_of_problems
 from api.rows import etags, figures, streaming
 from api.rows.conditions import Condition
-from api.rows.requests import find, row_query
+from api.rows.requests import row_query
 from api.rows.shadowed import ShadowedRows
 from api.rows.shapes import live_rows
 from api.schemas.datasets import (

@@ -8,7 +8,7 @@ from apiflask import APIBlueprint
 
 from api.http import paging
 from api.http.errors import WrongParameters
-from api.rows.requests import find
+from api.routes.catalog import find
 from api.schemas.runs import AllProblemsQuery, OpenProblems, OpenProblemsQuery
 from api.security.auth import OF_CALLER, caller, limited, needs
 from api.spec import openapi

@@ -76,11 +76,9 @@ def statistics(
 def _column(connection: Connection, shape: Shape, column: Column, today: date) -> dict[str, Any]:
     """One statement per column, so that each has the time of a whole statement."""
     chosen = _extremes(shape, column, today).subquery("chosen")
+    ends = (replace(column, name=name, is_not_null=False) for name in ("min", "max"))
     encoded: list[ColumnElement[Any]] = [
-        literal_column(
-            f"CAST({replace(column, name=name, is_not_null=False).json(has_json_scalar=False)} AS text)"
-        )
-        for name in ("min", "max")
+        literal_column(f"CAST({one.json(has_json_scalar=False)} AS text)") for one in ends
     ]
     statement = select(chosen.c.nulls, chosen.c.distinct, *encoded).select_from(chosen)
     nulls, distinct, least, greatest = connection.execute(statement).one()

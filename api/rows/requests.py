@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from api.http.errors import NotFound, WrongParameters
+from api.http.errors import WrongParameters
 from api.rows import cursors
 from api.rows.conditions import (
     ColumnFilters,
@@ -16,14 +16,12 @@ from api.rows.conditions import (
 )
 from api.rows.query import RowQuery
 from api.rows.values import WrongValue
-from api.security.auth import caller
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import date
 
     from api.rows.shapes import Shape
-    from api.state.catalog import CatalogState, Installed
 
 PARAMETERS = ("fields", "limit", "after", "format")
 _ALL = "*"
@@ -34,22 +32,6 @@ Faults = list[tuple[str, str]]
 def is_filter(parameter: str) -> bool:
     """Whether a parameter is a filter, which may be repeated."""
     return parameter not in PARAMETERS
-
-
-def find(state: CatalogState, name: str) -> Installed:
-    """The dataset with this name.
-
-    Raises:  NotFound, which names those that the caller may see.
-    """
-    found = state.datasets.get(name)
-    if found is None:
-        visible = ", ".join(filter(caller().may_see, sorted(state.datasets)))
-        raise NotFound(
-            "unknown-dataset",
-            f"There is no dataset {name!r}.",
-            f"Available datasets: {visible or 'none'}. The datasets file declares them.",
-        )
-    return found
 
 
 def row_query(  # noqa: PLR0913 - the parameters of the request

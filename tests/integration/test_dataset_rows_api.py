@@ -19,6 +19,10 @@ from hypothesis import strategies as st
 from pyarrow import ipc, parquet
 from sqlalchemy import Engine, insert, text
 
+from api import create_app
+from api.rows import cursors
+from api.rows.shapes import live_rows
+from api.state.catalog import Installed
 from etl.db.tables import source_object
 from etl.model.dataset import (
     USERS,
@@ -31,7 +35,7 @@ from etl.model.dataset import (
     UnknownColumns,
 )
 from etl.settings import Settings
-from tests.api_client import expect_problem, get, next_url, parameters_at_fault
+from tests.api_client import TODAY, expect_problem, get, next_url, parameters_at_fault
 from tests.dataset_rows import install, put_rows
 from tests.sample_datasets import ORDERS, PARTS, READINGS
 from tests.user_rows import NOW, person, put_users
@@ -169,9 +173,6 @@ def test_columnar_formats_have_typed_columns(client: FlaskClient, kind: str):
 
 @pytest.mark.usefixtures("kinds")
 def test_older_servers_return_the_same_json(settings: Settings, client: FlaskClient):
-    from api import create_app
-    from tests.api_client import TODAY
-
     app = create_app(settings, today=lambda: TODAY, json_scalar_version=10**9)
     assert app.test_client().get("/datasets/kinds/rows").data == (
         client.get("/datasets/kinds/rows").data
@@ -475,10 +476,6 @@ def test_keys_of_every_type_page_and_are_found(
     )
 )
 def test_composite_keys_round_trip_through_cursors(keys: dict[tuple[str, int], None]):
-    from api.rows import cursors
-    from api.rows.shapes import live_rows
-    from api.state.catalog import Installed
-
     shape = live_rows(Installed(PARTS, {}), "public")
     for plant, number in keys:
         written = cursors.text(shape, (plant, str(number)))
@@ -703,7 +700,8 @@ def test_datasets_are_listed_with_their_numbers(client: FlaskClient, engine: Eng
     with engine.begin() as connection:
         connection.execute(
             text(
-                "INSERT INTO hold (dataset, run_id, opened_at, rows, live) VALUES ('orders', 7, now(), 120, 200)"
+                "INSERT INTO hold (dataset, run_id, opened_at, rows, live)"
+                " VALUES ('orders', 7, now(), 120, 200)"
             )
         )
     orders, readings = get(client, "/datasets")["datasets"]
