@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from etl.model.dataset import DerivedAs, Field, FieldType
-from etl.verify.globs import HIVE, template_names
+from etl.verify.globs import path_names
 
 if TYPE_CHECKING:
     from etl.model.dataset import Dataset
@@ -29,9 +29,7 @@ class Layout:
     def path_names(self) -> tuple[str, ...]:
         """The columns whose values are in the object keys."""
         template = self.dataset.path_columns
-        if template is None:
-            return ()
-        return self.dataset.field_names if template == HIVE else template_names(template)
+        return () if template is None else path_names(template, self.dataset.include)
 
     @cached_property
     def fields(self) -> tuple[Field, ...]:

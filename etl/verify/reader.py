@@ -88,7 +88,7 @@ def read(content: bytes, layout: Layout, key: str, today: date) -> Reading:
 
 
 def _path_texts(layout: Layout, key: str) -> dict[str, str | None]:
-    """The texts of the path columns; of partitions, only those that the key has."""
+    """The texts of the path columns."""
     template = layout.dataset.path_columns
     return {} if template is None else path_texts(template, layout.path_names, key)
 
