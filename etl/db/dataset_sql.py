@@ -13,10 +13,10 @@ relation `{read.key}`, of the first of two relations that has it `{read|stored.k
 - `attached_count`: how many of them are not null
 - `prefer`: the order by the preferred value
 
-Directives: `--:keyed`, `--:attached`, `--:retire` and `--:delete` begin lines that only some
-datasets have, `--:attachments` begins lines repeated for each attachment; `--:end` ends them. In
-the lines of an attachment, `{attachment}` is its column as a string, `{attached}` its relation and
-`{live.attachment_id}` the text that its images are named by.
+Directives: `--:keyed`, `--:keyless`, `--:attached`, `--:retire` and `--:delete` begin lines that
+only some datasets have, `--:attachments` begins lines repeated for each attachment; `--:end` ends
+them. In the lines of an attachment, `{attachment}` is its column as a string, `{attached}` its
+relation and `{live.attachment_id}` the text that its images are named by.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from etl.db.identifiers import in_text
 from etl.db.sql import templates
 from etl.model.dataset import USERS, Attachment, Dataset, OnRemoved
+from etl.model.routing import path_names
+from etl.model.types import sql_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -70,7 +72,7 @@ class DatasetSql:
     @property
     def staging(self) -> str:
         """The table of rows read by a run, in the schema of the state."""
-        return in_text(staging_table(self.dataset))
+        return in_text(staging_table(self.dataset.name))
 
     @property
     def drop_indexes(self) -> str:
@@ -90,9 +92,12 @@ class DatasetSql:
         statements = [f"ALTER TABLE {self.table} ADD CONSTRAINT {constraint}"]
         return ";\n".join([*statements, *map(self.create_index, others)])
 
-    def create_index(self, index: TableIndex) -> str:
-        """The statement that creates an index of the table."""
-        return f"CREATE INDEX {in_text(index.name)} ON {self.table} ({_names(index.columns)})"
+    def create_index(
+        self, index: TableIndex, table: str | None = None, *, if_missing: bool = False
+    ) -> str:
+        """The statement that creates an index of the table, which is that of live rows."""
+        name = f"{'IF NOT EXISTS ' if if_missing else ''}{in_text(index.name)}"
+        return f"CREATE INDEX {name} ON {table or self.table} ({_names(index.columns)})"
 
     def _in_schema(self, name: str) -> str:
         return f"{in_text(self.schema)}.{in_text(name)}"
@@ -167,6 +172,7 @@ class DatasetSql:
         is_deleted = self.dataset.on_removed is OnRemoved.DELETE
         return {
             "keyed": bool(self.dataset.primary_key),
+            "keyless": not self.dataset.primary_key,
             "attached": bool(self.dataset.attachments),
             "retire": not is_deleted,
             "delete": is_deleted,
@@ -176,13 +182,28 @@ class DatasetSql:
         relation, name, source = match["relation"], match["name"], match["source"]
         value = None
         if attachment is not None:
-            value = _of_attachment(name, relation, *attachment)
+            value = self._of_attachment(name, relation, *attachment)
             relation = f"attached_{attachment[0]}" if relation == "attached" else relation
         if value is None:
             value = self._list(name, relation, source)
         if not value:
             return ""
         return f"{', ' if match['before'] else ''}{value}{', ' if match['after'] else ''}"
+
+    def _of_attachment(
+        self, name: str, relation: str | None, number: int, attachment: Attachment
+    ) -> str | None:
+        """The value of a placeholder in the lines of an attachment; None for any other."""
+        if name == "attachment":
+            return _literal(attachment.column)
+        if name == "attachment_id":
+            field = self.dataset.field(named_by(attachment))
+            column = _qualified(field.name, relation)
+            is_text = sql_type(field.type, field.sql).traits.is_text
+            return column if is_text else f"CAST({column} AS text)"
+        if name == "attached" and relation is None:
+            return f"attached_{number}"
+        return None
 
     def _list(self, name: str, relation: str | None, source: str | None) -> str:
         if name in _WHOLE:
@@ -224,7 +245,19 @@ class DatasetSql:
         return lists[name]
 
     def _compared(self, column: str, relation: str | None) -> str:
-        return _qualified(column, relation)
+        """The column as compared: equal numbers may have different texts, as 1.0 and 1.00."""
+        name = _qualified(column, relation)
+        return f"CAST({name} AS text)" if column in self._written_in_ways else name
+
+    @cached_property
+    def _written_in_ways(self) -> frozenset[str]:
+        """The columns of types in which equal values may differ as text."""
+        types = {one.name: sql_type(one.type, one.sql) for one in self.dataset.fields}
+        return frozenset(
+            name
+            for name, one in types.items()
+            if one.name in _INEXACT or (one.name == "numeric" and one.scale is None)
+        )
 
     def _paths(self, *, is_named: bool) -> Iterator[str]:
         for number, column in enumerate(self.attached, start=1):
@@ -271,6 +304,7 @@ def relation_name(table: str, columns: Sequence[str], kind: str) -> str:
 
 _USERS = frozenset(f"{USERS.table}{suffix}" for suffix in ("", RETIRED, SHADOWED))
 _DIGEST = 8
+_INEXACT = frozenset({"jsonb", "real", "double precision"})
 
 
 @cache
@@ -289,17 +323,8 @@ def _section(lines: Iterator[str]) -> Iterator[str]:
         yield line
 
 
-def _of_attachment(
-    name: str, relation: str | None, number: int, attachment: Attachment
-) -> str | None:
-    """The value of a placeholder in the lines of an attachment; None for any other."""
-    if name == "attachment":
-        return "'" + attachment.column.replace("'", "''") + "'"
-    if name == "attachment_id":
-        return _qualified(named_by(attachment), relation)
-    if name == "attached" and relation is None:
-        return f"attached_{number}"
-    return None
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _names(columns: Sequence[str]) -> str:
@@ -316,11 +341,6 @@ def named_by(attachment: Attachment) -> str:
     return str(found)
 
 
-def path_names(dataset: Dataset) -> tuple[str, ...]:
-    """The columns that come from the key of an object."""
-    return tuple(_NAMED_BY.findall(dataset.path_columns or ""))
-
-
-def staging_table(dataset: Dataset) -> str:
-    """The name of the table of rows read by a run."""
-    return f"staging_{dataset.name}"
+def staging_table(name: str) -> str:
+    """The name of the table of rows that a run read of the dataset with this name."""
+    return f"staging_{name}"

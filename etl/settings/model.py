@@ -15,6 +15,7 @@ from etl.settings.values import Duration, Options, Retention, SecurityProtocol, 
 
 _PORTS = 1 << 16
 _TOKEN_LENGTH = 16
+DATASETS_FILE = Path("datasets.toml")
 _ORIGIN = r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?"
 
 
@@ -49,6 +50,9 @@ class Settings(BaseSettings):
     )
     database_schema: str = Field(default="public", description="schema of the data tables")
     state_schema: str = Field(default="bucketline", description="schema of Bucketline's own tables")
+    datasets_file: Path | None = Field(
+        default=None, description="file that declares datasets; empty: datasets.toml, if it exists"
+    )
     etl_interval: Duration = Field(
         default=timedelta(minutes=25), description="time between scheduled runs"
     )
@@ -319,6 +323,14 @@ class Settings(BaseSettings):
             self.thumbnail_bucket,
             self.document_bucket,
         )
+
+    @property
+    def datasets_path(self) -> Path | None:
+        """The file that declares the datasets; None when only users is synced."""
+        if self.datasets_file is not None:
+            return self.datasets_file
+        is_there = DATASETS_FILE.exists() or DATASETS_FILE.is_symlink()  # a broken link is a fault
+        return DATASETS_FILE if is_there else None
 
     @property
     def embeds_object_store(self) -> bool:

@@ -1,4 +1,4 @@
-"""Parse `birthts`: integers, integers with `.0`, ISO 8601 dates and times, to milliseconds.
+"""Parse milliseconds since the epoch: integers, integers with `.0`, ISO 8601 dates and times.
 
 Arrow rejects a whole column if one text is invalid, and its lenient parsers turn 30 February into
 1 March. A pattern and a calendar check therefore select the dates before the cast. Integers, which
@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from etl.read.arrow import to_mask
+from etl.model.values import ProblemCode
+from etl.read.types.column import Fault, Parsed, mask_of
+from etl.read.types.epoch_range import SAFE_DIGITS, check_range
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from numpy.typing import NDArray
 
-SAFE_DIGITS = 18  # always fit 64 bits
+    from etl.model.dataset import Field
+
+    Texts: TypeAlias = pa.ChunkedArray | pa.Array
 
 _SAFE_INTEGER = rf"\A[+-]?[0-9]{{1,{SAFE_DIGITS}}}\z"
 _INTEGRAL = r"\A[+-]?[0-9]+\.0+\z"
@@ -41,13 +47,13 @@ _LIKE_ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d).*", re.DOTALL)
 _LIKE_DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*", re.DOTALL)
 _DECIMAL = re.compile(r"[+-]?\d*[.,]\d*([eE][+-]?\d+)?|[+-]?\d+[eE][+-]?\d+")
 _EXPECTED = (
-    "Write birthts as integer milliseconds since 1970-01-01 UTC (for example 612302400000) "
+    "Write {name} as integer milliseconds since 1970-01-01 UTC (for example 612302400000) "
     "or as an ISO 8601 date (for example 1989-05-27)."
 )
 
 
 @dataclass(frozen=True)
-class Birthts:
+class Milliseconds:
     """The parsed texts of a column.
 
     Shapes:  each (n,). milliseconds (int64, UTC, 0 if invalid); is_valid: the form is valid;
@@ -60,41 +66,64 @@ class Birthts:
     is_date: NDArray[np.bool_]
 
 
-def read_birthts(texts: pa.ChunkedArray) -> Birthts:
+def parse_epoch_ms(texts: pa.Array, field: Field, today: date) -> Parsed:
+    """Parse the texts to int64 and check the bounds of the field, which are dates."""
+    found = read_milliseconds(texts)
+    faults = []
+    if not found.is_valid.all():
+        faults.append(
+            Fault(
+                ~found.is_valid,
+                ProblemCode.NOT_AN_INTEGER,
+                lambda value: hint_for(value, field.name),
+            )
+        )
+    ranged = check_range(found.milliseconds, found.is_valid, found.fits, field, today)
+    return Parsed(
+        pa.array(found.milliseconds),
+        found.is_valid & found.fits,
+        faults + ranged.faults,
+        valid_from=ranged.valid_from,
+        dated=found.is_date if found.is_date.any() else None,
+    )
+
+
+def read_milliseconds(texts: Texts) -> Milliseconds:
     """Parse stripped texts."""
-    is_integer = to_mask(pc.match_substring_regex(texts, r"\A[+-]?[0-9]+\z"))
+    is_integer = mask_of(pc.match_substring_regex(texts, r"\A[+-]?[0-9]+\z"))
     milliseconds, fits = _integers(texts, is_integer)
     if is_integer.all():
-        return Birthts(milliseconds, is_integer, fits, ~is_integer)
+        return Milliseconds(milliseconds, is_integer, fits, ~is_integer)
     others = np.flatnonzero(~is_integer)
     found = _read_others(texts.take(pa.array(others)))
     milliseconds, is_valid = milliseconds.copy(), is_integer.copy()
     fits, is_date = fits.copy(), np.zeros(len(fits), dtype=np.bool_)
     milliseconds[others], is_valid[others] = found.milliseconds, found.is_valid
     fits[others], is_date[others] = found.fits, found.is_date
-    return Birthts(milliseconds, is_valid, fits, is_date)
+    return Milliseconds(milliseconds, is_valid, fits, is_date)
 
 
-def hint_for(value: str) -> str:
-    """How to correct an invalid text."""
+def hint_for(value: str, name: str) -> str:
+    """How to correct an invalid text of the column `name`."""
+    expected = _EXPECTED.format(name=name)
     if _LIKE_ISO.fullmatch(value):
         return (
-            f"{_EXPECTED} This is not a valid ISO 8601 date and time, or is more precise than "
+            f"{expected} This is not a valid ISO 8601 date and time, or is more precise than "
             "milliseconds."
         )
     if _DAY_FIRST.fullmatch(value):
-        return f"{_EXPECTED} This date is ambiguous: day and month can be swapped."
+        return f"{expected} This date is ambiguous: day and month can be swapped."
     if _LIKE_DATE.fullmatch(value):
-        return f"{_EXPECTED} This value is a date in another format."
+        return f"{expected} This value is a date in another format."
     if _DECIMAL.fullmatch(value):
-        return f"{_EXPECTED} This value is a decimal number, or was shortened by a spreadsheet."
-    return _EXPECTED
+        return f"{expected} This value is a decimal number, or was shortened by a spreadsheet."
+    return expected
 
 
-def _read_others(texts: pa.ChunkedArray) -> Birthts:
+def _read_others(texts: Texts) -> Milliseconds:
     """Parse the texts that are not integers, usually few."""
-    is_integral = to_mask(pc.match_substring_regex(texts, _INTEGRAL))
-    is_date = to_mask(pc.match_substring_regex(texts, _ISO))
+    is_integral = mask_of(pc.match_substring_regex(texts, _INTEGRAL))
+    is_date = mask_of(pc.match_substring_regex(texts, _ISO))
     numbers = pc.if_else(
         pa.array(is_integral), pc.replace_substring_regex(texts, r"\.0+\z", ""), texts
     )
@@ -106,23 +135,23 @@ def _read_others(texts: pa.ChunkedArray) -> Birthts:
         is_date[where] = exists
         milliseconds = milliseconds.copy()
         milliseconds[where[exists]] = _cast(dates.filter(pa.array(exists)))
-    return Birthts(milliseconds, is_integral | is_date, fits | is_date, is_date)
+    return Milliseconds(milliseconds, is_integral | is_date, fits | is_date, is_date)
 
 
 def _integers(
-    texts: pa.ChunkedArray, is_integer: NDArray[np.bool_]
+    texts: Texts, is_integer: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """The integers (0 if not one), and which of them are certain to fit 64 bits."""
     fits = is_integer
-    if to_mask(pc.greater(pc.binary_length(texts), SAFE_DIGITS)).any():
+    if mask_of(pc.greater(pc.binary_length(texts), SAFE_DIGITS)).any():
         # A long text may be a small number with leading zeros.
         texts = pc.replace_substring_regex(texts, r"\A([+-]?)0+([0-9])", r"\1\2")
-        fits = is_integer & to_mask(pc.match_substring_regex(texts, _SAFE_INTEGER))
+        fits = is_integer & mask_of(pc.match_substring_regex(texts, _SAFE_INTEGER))
     digits = pc.if_else(pa.array(fits), pc.utf8_ltrim(texts, characters="+"), "0")
     return digits.cast(pa.int64()).to_numpy(), fits
 
 
-def _is_in_calendar(dates: pa.ChunkedArray) -> NDArray[np.bool_]:
+def _is_in_calendar(dates: Texts) -> NDArray[np.bool_]:
     """Which of the texts in the form of a date are in the calendar; the year 0 is not."""
     year, month, day = (_number(dates, *span) for span in ((0, 4), (5, 7), (8, 10)))
     is_leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
@@ -131,14 +160,14 @@ def _is_in_calendar(dates: pa.ChunkedArray) -> NDArray[np.bool_]:
     return exists
 
 
-def _number(texts: pa.ChunkedArray, start: int, stop: int) -> NDArray[np.int64]:
+def _number(texts: Texts, start: int, stop: int) -> NDArray[np.int64]:
     number: NDArray[np.int64] = (
         pc.utf8_slice_codeunits(texts, start, stop).cast(pa.int64()).to_numpy()
     )
     return number
 
 
-def _cast(dates: pa.ChunkedArray) -> NDArray[np.int64]:
+def _cast(dates: Texts) -> NDArray[np.int64]:
     """Milliseconds of valid dates and times; those without an offset are in UTC."""
     is_day = pc.equal(pc.binary_length(dates), _DATE_LENGTH)
     if pc.any(is_day).as_py():
@@ -150,6 +179,6 @@ def _cast(dates: pa.ChunkedArray) -> NDArray[np.int64]:
     return milliseconds
 
 
-def _append(texts: pa.ChunkedArray, tail: str) -> pa.ChunkedArray:
+def _append(texts: Texts, tail: str) -> pa.ChunkedArray:
     text = pa.large_string()
     return pc.binary_join_element_wise(texts, pa.scalar(tail, text), pa.scalar("", text))
