@@ -74,7 +74,7 @@ def _references(connection: Connection, schema: str) -> Iterator[list[str]]:
     for key in keys:
         if not key.is_indexed and key.bytes > _MOST_SCANNED_BYTES:
             yield [
-                f"-- PostgreSQL would scan {key.referencing} for each retired user without an index:",
+                f"-- Each retired user would be looked up in all rows of {key.referencing}:",
                 f"CREATE INDEX ON {key.referencing} ({key.columns});",
             ]
         if not key.may_read:
