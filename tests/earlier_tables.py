@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from alembic import command
@@ -12,6 +16,8 @@ from etl.db.engine import connect
 from etl.db.schema import MIGRATIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy import Engine
 
     from etl.settings import Settings
@@ -19,16 +25,34 @@ if TYPE_CHECKING:
 LAST = "0007"
 
 
-def make(settings: Settings, *, version: str = LAST, schema: str = "public") -> None:
-    """Create the tables of an earlier version."""
+def make(
+    settings: Settings, *, version: str = LAST, schema: str = "public", known: str | None = None
+) -> None:
+    """Create the tables of an earlier version, by one that knows versions up to `known`."""
     engine = connect(settings)
     with engine.begin() as connection:
         connection.execute(text(f'SET LOCAL search_path = "{schema}"'))
         config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS))
-        config.attributes["connection"] = connection
-        command.upgrade(config, version)
+        with _scripts(known) as folder:
+            config.set_main_option("script_location", str(folder))
+            config.attributes["connection"] = connection
+            command.upgrade(config, version)
     engine.dispose()
+
+
+@contextmanager
+def _scripts(known: str | None) -> Iterator[Path]:
+    """A folder with the migrations up to this version."""
+    if known is None:
+        yield MIGRATIONS
+        return
+    with TemporaryDirectory() as made:
+        folder = Path(made) / "migrations"
+        shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        for script in (folder / "versions").glob("[0-9]*.py"):
+            if script.name[:4] > known:
+                script.unlink()
+        yield folder
 
 
 def fill(engine: Engine, *, users: int, retired: int, shadowed: int, bucket: str = "src") -> None:

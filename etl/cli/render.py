@@ -169,7 +169,7 @@ def welcome(settings: Settings, url: str) -> Lines:
         f"curl{key} '{url}/data?min_age=30&is_image_exists=true&limit=3'",
         f"curl{key} -X POST '{url}/data?wait=10'",
         f'eval "$({program()} env)"',
-        "psql -c 'SELECT * FROM users WHERE retired_at IS NULL LIMIT 3'",
+        "psql -c 'SELECT * FROM users LIMIT 3'",
         f'aws --endpoint-url "$S3_ENDPOINT" s3 ls s3://{settings.source_bucket}',
     )
     return [

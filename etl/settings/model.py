@@ -196,9 +196,10 @@ class Settings(BaseSettings):
     @field_validator("database_schema", "state_schema")
     @classmethod
     def _schema_name_is_valid(cls, value: str, info: ValidationInfo) -> str:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,62}", value) or value.startswith("pg_"):
+        if not re.fullmatch(r"(?!pg_|information_schema$)[A-Za-z_][A-Za-z0-9_-]{0,62}", value):
             raise ValueError(
-                "write up to 63 of a-z, 0-9, - and _, a letter or _ first, and not pg_ first"
+                "write a letter or _ and then up to 62 letters, digits, - and _; PostgreSQL"
+                " reserves pg_ and information_schema"
             )
         if info.field_name == "state_schema" and value == info.data.get("database_schema"):
             raise ValueError("must not be the same schema as DATABASE_SCHEMA")

@@ -19,7 +19,7 @@ def test_object_announced_by_kafka_is_loaded_before_the_interval(
 ):
     def names() -> dict[str, str]:
         with engine.connect() as connection:
-            query = "SELECT user_id, first_name FROM users WHERE retired_at IS NULL"
+            query = "SELECT user_id, first_name FROM users"
             return {row.user_id: row.first_name for row in connection.execute(text(query))}
 
     settings = brokers.settings(settings).model_copy(update={"etl_interval": timedelta(days=1)})

@@ -193,7 +193,7 @@ def test_lines_that_up_prints_work_as_printed(shell: Shell):
     printed = shell.run(*lines)
     assert "1000.csv" in printed
     assert '"state": "succeeded"' in printed or '"state":"succeeded"' in printed
-    assert "WHERE retired_at IS NULL" in lines[3]
+    assert "SELECT * FROM users LIMIT 3" in lines[3]
     assert "Changes in src-data arrive as events (the scheduler listens" in shell.up_output
 
 

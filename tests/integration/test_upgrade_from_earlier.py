@@ -6,7 +6,9 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Engine, text
+from alembic.util import CommandError
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import ProgrammingError
 
 from etl.db import upgrade
 from etl.db.engine import check_migrated, connect, connect_unpooled, migrate, run_lock
@@ -422,6 +424,22 @@ def test_rows_that_reference_retired_users_are_never_changed(database: Engine, a
     assert value(database, "SELECT count(*) FROM public.pet") == 4
 
 
+def test_large_table_that_references_users_needs_an_index(
+    database: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    """PostgreSQL would scan it once for each retired user."""
+    monkeypatch.setattr(live_rows, "_MOST_SCANNED_BYTES", 1_000)
+    run_in(
+        database,
+        'CREATE TABLE public.pet (id int, "Owner" text REFERENCES public.users)',
+        "INSERT INTO public.pet VALUES (1, '1')",
+        "CREATE INDEX ON public.pet (id)",
+    )
+    error = refusal(database)
+    assert error.hint.endswith('CREATE INDEX ON public.pet ("Owner");')
+    follow(database, error)
+
+
 def test_names_in_use_by_others_are_reported(database: Engine):
     run_in(database, "CREATE TABLE public.users_retired (name text)")
     assert "table users_retired (of bucketline)" in refusal(database).message
@@ -524,3 +542,74 @@ def test_second_installation_may_be_made_next_to_an_earlier_version(
 
 
 # -- processes of earlier versions
+
+
+# -- processes of earlier versions
+
+# What they read when they connect, and after an error about a missing table or column.
+_CHECK = "SELECT version_num FROM alembic_version"
+
+
+@pytest.fixture
+def old_session(earlier: Settings) -> Iterator[Connection]:
+    """A session with the search_path of a role of any name, opened before the migration."""
+    engine = connect(earlier)
+    with engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.exec_driver_sql("SET search_path TO public")
+        yield connection
+    engine.dispose()
+
+
+def test_earlier_versions_find_the_newer_version(database: Engine, old_session: Connection):
+    assert old_session.scalar(text(_CHECK)) == "0007"
+    migrate(database)
+    assert old_session.scalar(text(_CHECK)) == "0008"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT user_id FROM users WHERE retired_at IS NULL",
+        "SELECT number, changed_at FROM revision",
+        "SELECT key FROM source_object WHERE bucket = 'src'",
+        "SELECT user_id FROM shadowed_row",
+        "INSERT INTO run (trigger, state) VALUES ('interval', 'requested')",
+        (
+            "INSERT INTO bucket_event (bucket, key, mark, event_name, record)"
+            " VALUES ('b', 'k', 'm', 'e', '{}')"
+        ),
+        "TRUNCATE staging_row, staging_object, staging_problem",
+    ],
+)
+def test_open_sessions_of_earlier_versions_fail_with_a_missing_name(
+    database: Engine, old_session: Connection, statement: str
+):
+    """They then compare versions, and report newer tables."""
+    old_session.exec_driver_sql(statement)
+    migrate(database)
+    with pytest.raises(ProgrammingError) as caught:
+        old_session.exec_driver_sql(statement)
+    assert getattr(caught.value.orig, "pgcode", None) in ("42P01", "42703")
+    assert old_session.scalar(text(_CHECK)) == "0008"
+
+
+def test_migration_of_an_earlier_version_creates_no_table(database: Engine, earlier: Settings):
+    """Alembic finds the newer version through the view, and does not know it."""
+    migrate(database)
+    before = everything(database)
+    with pytest.raises(CommandError, match="0008"):
+        earlier_tables.make(earlier, known=earlier_tables.LAST)
+    assert everything(database) == before
+
+
+def test_role_of_an_earlier_process_may_still_read_the_version(admin: Engine, database: Engine):
+    role = f"old_{uuid.uuid4().hex[:12]}"
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE ROLE {role}"))
+    run_in(database, f"GRANT SELECT ON public.alembic_version TO {role}")
+    migrate(database)
+    run_in(database, f"SET LOCAL ROLE {role}", "SET LOCAL search_path TO public", _CHECK)
+    run_in(database, f"DROP OWNED BY {role}")
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP ROLE {role}"))

@@ -90,6 +90,12 @@ def test_a_wrong_setting_is_named_with_its_value(
     assert value in caught.value.message
 
 
+_SCHEMA_NAME = (
+    "write a letter or _ and then up to 62 letters, digits, - and _; PostgreSQL reserves pg_ and"
+    " information_schema"
+)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "advice"),
     [
@@ -99,6 +105,12 @@ def test_a_wrong_setting_is_named_with_its_value(
         ("API_PORT", "70000", "write 65535 or less"),
         ("IMAGE_MAX_BYTES", "0", "write 1 or more"),
         ("IMAGE_MEMORY_MB", "1GB", "write a whole number, such as 1024"),
+        ("DATABASE_SCHEMA", "9lives", _SCHEMA_NAME),
+        ("DATABASE_SCHEMA", 'a"b', _SCHEMA_NAME),
+        ("STATE_SCHEMA", "pg_bucketline", _SCHEMA_NAME),
+        ("STATE_SCHEMA", "information_schema", _SCHEMA_NAME),
+        ("STATE_SCHEMA", "x" * 64, _SCHEMA_NAME),
+        ("STATE_SCHEMA", "public", "must not be the same schema as DATABASE_SCHEMA"),
         ("EVENT_LISTEN", "maybe", "write 1 or 0, or true or false"),
         ("OBJECT_MAX_SIZE", "big", "write a number of bytes, or a size such as 10MB"),
         ("OBJECT_MAX_SIZE", "10 potatoes", "write a number of bytes, or a size such as 10MB"),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LOCK_SECONDS = 0.5  # so long do readers wait when a lock is not free
 LOCK_ATTEMPTS = 60
 LOCK_PAUSE_SECONDS = 0.5
+_MOST_SCANNED_BYTES = 1_000_000  # of a table that references `users` without an index
 _LOCK_FAILED = ("55P03", "40P01")
 _COLUMNS = "user_id, first_name, last_name, birthts, img_path"
 _RENAMED = ("extra", "source_key", "source_line", "run_id", "updated_at")
@@ -71,6 +72,11 @@ def _references(connection: Connection, schema: str) -> Iterator[list[str]]:
     users = f"{schema}.users"
     keys = connection.execute(text(statements("dependents")["references"]), {"table": users}).all()
     for key in keys:
+        if not key.is_indexed and key.bytes > _MOST_SCANNED_BYTES:
+            yield [
+                f"-- Each retired user would be looked up in all rows of {key.referencing}:",
+                f"CREATE INDEX ON {key.referencing} ({key.columns});",
+            ]
         if not key.may_read:
             yield [f"GRANT SELECT ON {key.referencing} TO {key.role};  -- {key.constraint}"]
         elif rows := _rows_of_retired(connection, users, key):

@@ -141,6 +141,13 @@ SELECT quote_ident(conname) AS constraint,
        quote_ident(nspname) || '.' || quote_ident(relname) AS referencing,
        conrelid = confrelid AS is_own, quote_ident(current_user) AS role,
        has_table_privilege(conrelid, 'SELECT') AS may_read,
+       pg_total_relation_size(conrelid) AS bytes,
+       EXISTS (SELECT FROM pg_index
+               WHERE indrelid = conrelid AND indisvalid AND indpred IS NULL
+                 AND indkey[0] = ANY(conkey)) AS is_indexed,
+       (SELECT string_agg(quote_ident(attname), ', ' ORDER BY place)
+        FROM unnest(conkey) WITH ORDINALITY AS own (number, place)
+        JOIN pg_attribute ON attrelid = conrelid AND attnum = own.number) AS columns,
        (SELECT string_agg('referencing.' || quote_ident(own.attname) || ' = retired.'
                           || quote_ident(other.attname), ' AND ')
         FROM unnest(conkey, confkey) AS pair (own, other)
