@@ -9,6 +9,7 @@ from apiflask import APIBlueprint
 from flask import Response, request, url_for
 
 from api.http import accept, encodings
+from api.http.errors import WrongParameters, repeatable
 from api.rows import etags, formats, images, streaming, users
 from api.rows.filters import age_on
 from api.rows.query import RowQuery
@@ -25,7 +26,7 @@ from etl.model.roles import Role
 from etl.model.values import RunState, Trigger
 
 if TYPE_CHECKING:
-    from sqlalchemy import Row
+    from sqlalchemy import Connection, Row
 
     from api.rows.filters import Filters
     from api.rows.formats import Format
@@ -77,7 +78,7 @@ _REQUESTED_RUN = {
 
 
 @bp.get("/data")
-@needs(Role.READER)
+@needs(Role.READER, dataset=USERS.name)
 @bp.input(DataQuery, location="query")
 @bp.output(Records, description="The matching users by ID.")
 @bp.doc(
@@ -135,7 +136,7 @@ def _with_etag(response: Response, tag: str) -> Response:
 
 
 @bp.get("/data/<user_id:user_id>")
-@needs(Role.READER)
+@needs(Role.READER, dataset=USERS.name)
 @bp.input(NoQuery, location="query")
 @bp.output(User, description="The user.")
 @bp.doc(responses=openapi.problems(404, 422, 503))
@@ -178,6 +179,7 @@ def _user(row: Row[Any]) -> dict[str, Any]:
 
 @bp.post("/data")
 @needs(Role.WRITER)
+@repeatable(lambda parameter: parameter == "dataset")
 @bp.input(RequestQuery, location="query")
 @bp.output(
     Run,
@@ -205,12 +207,25 @@ def request_data(query_data: RequestQuery) -> tuple[dict[str, Any], int, dict[st
     """
     if query_data.allow is not None:
         require(Role.ADMIN, "allow=mass-retirement")
-    allowed = {} if query_data.allow is None else {USERS.name: None}
     with services().database() as connection:
+        allowed = _allowed(connection, query_data)
         run_id = request_run(connection, Trigger.REQUEST, allowed_retirements=allowed)
     row = _await_run(run_id, query_data.wait)
     status = 200 if row["state"] in FINISHED else 202
     return row, status, {"Location": url_for("runs.show_run", run_id=run_id)}
+
+
+def _allowed(connection: Connection, query: RequestQuery) -> dict[str, int | None]:
+    """By dataset, how many rows the run may retire at once; None for any number."""
+    if query.allow is None:
+        return {}
+    declared = services().catalog.read(connection).datasets
+    names = [one for given in request.args.getlist("dataset") for one in given.split(",")]
+    unknown = [one for one in names if one not in declared]
+    if unknown:
+        message = f"names {unknown[0]!r}; available datasets: {', '.join(declared)}"
+        raise WrongParameters([("dataset", message)])
+    return dict.fromkeys(names or declared, query.at_most)
 
 
 def _await_run(run_id: int, wait_seconds: float) -> dict[str, Any]:

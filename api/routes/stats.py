@@ -16,6 +16,7 @@ from api.security.auth import needs
 from api.spec import openapi
 from api.state.services import services
 from etl.db.tables import users
+from etl.model.dataset import USERS
 from etl.model.roles import Role
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ bp = APIBlueprint("stats", __name__, tag="Stats")
 
 
 @bp.get("/stats")
-@needs(Role.READER)
+@needs(Role.READER, dataset=USERS.name)
 @bp.input(FilterQuery, location="query")
 @bp.output(Stats, description="The statistics.")
 @bp.doc(

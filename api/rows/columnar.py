@@ -27,7 +27,7 @@ _TYPES = {
     "date": pa.date32(),
     "time": pa.time64("us"),
     "timestamptz": pa.timestamp("us", "UTC"),
-    "timestamp": pa.timestamp("us"),
+    "timestamp": pa.timestamp("us", "UTC"),
 }
 _MAX_PRECISION = 38
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ARRAY, ColumnElement, Numeric, Text, bindparam, cast, false, func, not_, true
+from sqlalchemy import ARRAY, ColumnElement, Numeric, bindparam, cast, false, func, not_, true
 from sqlalchemy.dialects.postgresql import REAL, UUID
+from sqlalchemy.types import NullType
 
 from api.rows.values import WrongValue, parse
 from etl.model.types import Operator
@@ -70,6 +71,10 @@ class ColumnFilters:
     def template(self) -> ColumnFilters:
         """The filters with one statement; equal templates have the same."""
         return self
+
+    def with_condition(self, one: Condition) -> ColumnFilters:
+        """These filters and one more."""
+        return ColumnFilters((*self.conditions, one))
 
     def depends_on_age(self, shape: Shape) -> bool:
         """Whether the result depends on the date."""
@@ -228,7 +233,7 @@ def _plain(
     if one.operator is Operator.IS:
         return _is(left, one.constant)
     if one.operator is Operator.IN:
-        values: ColumnElement[Any] = bindparam(parameter, one.value, type_=ARRAY(Text))
+        values: ColumnElement[Any] = bindparam(parameter, one.value, type_=NullType())
         element = _CASTS.get(column.type.name)
         return left.bool_op("=")(func.any(cast(values, ARRAY(element)) if element else values))
     right: ColumnElement[Any] = bindparam(parameter, one.value)

@@ -42,6 +42,22 @@ def parsed(shape: Shape, given: str) -> tuple[object, ...]:
     return typed(shape, [_decoded(part) for part in given.split(",")])
 
 
+def of_path(shape: Shape, raw: str) -> tuple[object, ...]:
+    """The values of the key in a percent-encoded path.
+
+    Commas that join the parts of a composite key may be encoded, too, if the parts are encoded
+    once more.
+
+    Raises:  WrongValue.
+    """
+    if len(shape.identity) == 1:
+        return typed(shape, [_decoded(raw)])
+    parts = raw.split(",")
+    if len(parts) == 1:
+        parts = _decoded(raw).split(",")
+    return typed(shape, [_decoded(part) for part in parts])
+
+
 def typed(shape: Shape, parts: Sequence[str]) -> tuple[object, ...]:
     """The values of the columns that identify a row.
 

@@ -43,9 +43,9 @@ ChunkT = TypeVar("ChunkT", bytes, str)
 def page(connection: Connection, query: RowQuery, kind: Format, coding: str | None) -> Response:
     """One page of rows, with a link to the next page if there is one."""
     sink = io.BytesIO()
-    has_json_scalar = _has_json_scalar(connection, services())
+    has_scalar = has_json_scalar(connection, services())
     one_more = replace(query, limit=(query.limit or 0) + 1)
-    _copy(one_more, kind, connection, sink, has_json_scalar=has_json_scalar)
+    _copy(one_more, kind, connection, sink, has_json_scalar=has_scalar)
     content, last = kind.cut(sink.getvalue(), query)
     response = _buffered(_encoded(iter([content]), query, kind, coding), kind, coding)
     if last is not None:
@@ -83,11 +83,12 @@ def _copy_to_stream(
     """COPY with a longer timeout: `all_rows` limits the time to the first row separately."""
     milliseconds = MAX_STREAM_SECONDS * 1000
     connection.execute(text(f"SET LOCAL statement_timeout = {milliseconds}"))
-    has_json_scalar = _has_json_scalar(connection, shared)
-    _copy(query, kind, connection, sink, has_json_scalar=has_json_scalar)
+    has_scalar = has_json_scalar(connection, shared)
+    _copy(query, kind, connection, sink, has_json_scalar=has_scalar)
 
 
-def _has_json_scalar(connection: Connection, shared: Services) -> bool:
+def has_json_scalar(connection: Connection, shared: Services) -> bool:
+    """Whether the server has json_scalar()."""
     return bool(driver(connection).server_version >= shared.json_scalar_version)
 
 

@@ -30,6 +30,7 @@ from etl.model.errors import (
 )
 from etl.model.routing import Router
 from etl.model.values import RunReport, Trigger
+from etl.runtime.arrow import import_arrow
 from etl.storage.client import ObjectStore
 from etl.storage.listing import RANGE_OBJECTS
 from etl.sync import buckets, declared, publish, staging_tables
@@ -341,8 +342,9 @@ class DataManager:
             first = next(coming, None)
         if first is None:
             return
+        import_arrow()  # which a run without changes does not need
         from etl.read.csv import AddedColumns
-        from etl.sync import stream  # pyarrow, which a run without changes does not need
+        from etl.sync import stream
         from etl.sync.reading import BucketReading
 
         added = {sql.dataset.name: AddedColumns(sql.added) for sql in known.datasets}

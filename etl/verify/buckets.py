@@ -44,7 +44,7 @@ class BucketReader:
             if route is None or (source.size == 0 and route.kind is ObjectKind.OTHER):
                 continue
             place = Place(bucket, source.key)
-            if route.dataset is not None and route.dataset.is_paused:
+            if route.dataset.is_paused:
                 self.paused.add(place)
             else:
                 self.listing[place] = Listed(place, source, route)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     Parse = Callable[[str, list[ProblemCode]], object]
 
-_YEAR = re.compile("-?[0-9]{4}")
-_VARCHAR = re.compile(r"(?:varchar|character varying) ?\( ?([0-9]+) ?\)")
+_YEAR = re.compile("(?!0000)[0-9]{4}")
+_LIMITED = re.compile(r"(varchar|character varying|char|character) ?\( ?([0-9]+) ?\)")
 _NO_CODES: list[ProblemCode] = []
 
 
@@ -35,7 +35,8 @@ class CellReader:
         self.name = field.name
         self.is_required = field.constraints.required or field.name in dataset.primary_key
         self.is_trimmed = field.trim
-        self.seconds = SecondsDetector(today) if field.type is FieldType.EPOCH_MS else None
+        is_birth_time = field.type is FieldType.EPOCH_MS and dataset.is_preset
+        self.seconds = SecondsDetector(today) if is_birth_time else None
         missing = field.missing_values
         self._missing = frozenset(dataset.missing_values if missing is None else missing)
         self._parse = _parser(field, today)
@@ -58,7 +59,7 @@ class CellReader:
             try:
                 value = self._parse(written, warnings)
             except FaultyCell as fault:
-                return None, [fault.code]
+                return None, fault.codes
         return value, _NO_CODES if self._limits is None else self._limits.broken(value, written)
 
 
@@ -83,17 +84,28 @@ def _parser(field: Field, today: date) -> Parse | None:
 
 def _text_parser(field: Field) -> Parse | None:
     """Texts are limited only by the type of the column, such as varchar(20)."""
-    limited = _VARCHAR.fullmatch(" ".join((field.sql or "").lower().split()))
+    limited = _LIMITED.fullmatch(" ".join((field.sql or "").lower().split()))
     if limited is None:
         return None
-    longest = int(limited[1])
+    longest = int(limited[2])
 
     def parse(written: str, _: list[ProblemCode]) -> str:
         if len(written) > longest:
             raise FaultyCell(ProblemCode.TOO_LONG)
-        return written
+        return unpadded(written) if is_padded(field) else written
 
     return parse
+
+
+def is_padded(field: Field) -> bool:
+    """Whether the column of a field has the type char(n), which ignores spaces at the end."""
+    sql = (field.sql or "").lower()
+    return sql.startswith("char") and "varying" not in sql
+
+
+def unpadded(text: str) -> str:
+    """A value of char(n) without the spaces that the column adds to it."""
+    return text.rstrip(" ")
 
 
 def _boolean(field: Field, written: str) -> bool:
@@ -125,6 +137,8 @@ def _epoch_parser(field: Field, today: date) -> Parse:
         except NotABirthTime as error:
             raise FaultyCell(ProblemCode.NOT_AN_INTEGER) from error
         day = utc_date(value)
+        if day is None and least is None and most is None:
+            raise FaultyCell(ProblemCode.NUMBER_OUT_OF_RANGE)
         if day is None or (least is not None and day < least) or (most is not None and day > most):
             raise FaultyCell(ProblemCode.BIRTHDATE_OUT_OF_RANGE)
         return value

@@ -14,7 +14,7 @@ from etl.verify.faults import FaultyCell
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-MAX_DEPTH = 512
+MAX_DEPTH = 200
 
 _PYTHON_TYPES = {FieldType.OBJECT: (dict,), FieldType.ARRAY: (list,)}
 # PostgreSQL's limits for numeric, as which jsonb stores numbers.
@@ -60,7 +60,20 @@ def stored_document(text: str | None) -> Document | None:
 
 
 def _loads(text: str) -> object:
-    return json.loads(text, parse_int=Decimal, parse_float=Decimal, parse_constant=_refuse_constant)
+    return json.loads(
+        text,
+        parse_int=Decimal,
+        parse_float=Decimal,
+        parse_constant=_refuse_constant,
+        object_pairs_hook=_object,
+    )
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key twice")
+    return found
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -69,7 +82,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _identity(value: object, depth: int = 0) -> Hashable:
     """A form that is equal for equal jsonb values, and differs between types."""
-    if depth > MAX_DEPTH:
+    if depth == MAX_DEPTH and isinstance(value, dict | list):
         raise ValueError("too deep")
     if isinstance(value, dict):
         pairs = ((_text(key), _identity(each, depth + 1)) for key, each in value.items())

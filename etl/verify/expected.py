@@ -118,7 +118,7 @@ class Expectation:
     def add_file(self, listed: Listed, content: bytes) -> None:
         """Parse a data object."""
         place, expected = listed.place, self._expected
-        contest = self._contest_of(listed)
+        contest = self._contests[listed.route.dataset.name]
         reading = read(content, contest.layout, place.key, self._today)
         for code, count in reading.faults.items():
             expected.object_problems[*place, code] += count
@@ -133,7 +133,7 @@ class Expectation:
         route = listed.route
         if route.kind is ObjectKind.OTHER:
             self.add_problem(listed.place, ProblemCode.UNSUPPORTED_TYPE)
-        elif route.dataset and route.attachment and route.attachment_id is not None:
+        elif route.attachment is not None and route.attachment_id is not None:
             newest = self._images[route.dataset.name, route.attachment.column]
             held = newest.get(route.attachment_id)
             if held is None or _is_before(listed.source, held.source):
@@ -148,10 +148,6 @@ class Expectation:
         for name, contest in self._contests.items():
             self._expected.datasets[name] = contest.finish(self._images)
         return self._expected
-
-    def _contest_of(self, listed: Listed) -> _Contest:
-        assert listed.route.dataset is not None  # noqa: S101  # its kind is data
-        return self._contests[listed.route.dataset.name]
 
 
 _NewestImages = dict[str, Listed]

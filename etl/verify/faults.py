@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 class FaultyCell(Exception):
     """A cell without a value of its field's type."""
 
-    def __init__(self, code: ProblemCode) -> None:
-        """Store the problem code."""
-        super().__init__(code.value)
-        self.code = code
+    def __init__(self, *codes: ProblemCode) -> None:
+        """Store the problem codes, one for each fault."""
+        super().__init__(*codes)
+        self.codes = list(codes)

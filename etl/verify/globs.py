@@ -9,10 +9,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 HIVE = "hive"
-_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+_HIVE_NULL = "__hive_default_partition__"
+_PARTITION = re.compile("([A-Za-z][A-Za-z0-9_]*)=")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z][A-Za-z0-9_]*)\}")
 
 
@@ -80,29 +85,44 @@ def _literal(text: str) -> str:
     return re.escape(lowered(text))
 
 
-def template_names(template: str) -> tuple[str, ...]:
-    """The names of the placeholders of a template of path columns, in their order."""
-    return () if template == HIVE else glob(template).names
-
-
-def path_texts(template: str, names: tuple[str, ...], key: str) -> dict[str, str | None]:
-    """The texts of the path columns `names` of an object; None where the key has none.
-
-    Of partitions, only those that the key has.
-    """
+def path_names(template: str, include: Iterable[str]) -> tuple[str, ...]:
+    """The path columns: the placeholders of a template, or the `name=` folders of the patterns."""
     if template != HIVE:
-        values = glob(template).values(key)
-        return {name: None if values is None else values[name] for name in names}
-    found = _partitions(key)
-    return {name: found[name.lower()] for name in names if name.lower() in found}
+        return glob(template).names
+    folders = (folder for pattern in include for folder in pattern.split("/")[:-1])
+    found: dict[str, str] = {}
+    for folder in folders:
+        named = _PARTITION.match(folder)
+        if named is not None:
+            found.setdefault(named[1].lower(), named[1])
+    return tuple(found.values())
+
+
+def path_texts(template: str, names: Iterable[str], key: str) -> dict[str, str | None]:
+    """The texts of the path columns `names` of an object; None where the key has none."""
+    if template == HIVE:
+        found = _partitions(key)
+        return {name: found.get(name.lower()) for name in names}
+    values = glob(template).values(key) or {}
+    return {name: values.get(name) or None for name in names}
 
 
 def _partitions(key: str) -> dict[str, str | None]:
-    """The `name=value` folders of a key, percent-decoded, by lowercase name."""
+    """The `name=value` folders of a key, decoded, by lowercase name; the last one counts."""
     found: dict[str, str | None] = {}
     for folder in key.split("/")[:-1]:
         name, equals, value = folder.partition("=")
         if equals:
-            decoded = unquote(value, errors="strict")
-            found[unquote(name).lower()] = None if value == _HIVE_NULL else decoded
+            text = _decoded(value)
+            is_null = text == "" or text.lower() == _HIVE_NULL
+            found[name.lower()] = None if is_null else text
     return found
+
+
+def _decoded(text: str) -> str:
+    """The percent-decoded text; as written if the bytes are not UTF-8, or hold a NUL."""
+    try:
+        decoded = unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return text
+    return text if "\0" in decoded else decoded

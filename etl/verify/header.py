@@ -60,11 +60,8 @@ class HeaderReader:
         self._elsewhere = elsewhere
         self._quote = dataset.dialect.quote_char
         self._own = {field.name for field in dataset.fields if field.name not in elsewhere}
-        self._required = {
-            field.name
-            for field in dataset.fields
-            if field.constraints.required or field.name in dataset.primary_key
-        } - {*elsewhere, *([dataset.id_from_name] if dataset.id_from_name else [])}
+        self._filled = set(layout.filled) - set(elsewhere)
+        self._required = self._filled - {dataset.id_from_name}
 
     def read(self, decoded: DecodedFile, delimiter: str | None) -> Header:
         """Find the header; `delimiter` is the only one possible, or None.
@@ -91,22 +88,28 @@ class HeaderReader:
         return Header(self._layout, names, self._shape(delimiter, names), index + 1)
 
     def _choose(self, header: str, only: str | None) -> tuple[str, _SplitHeader]:
-        """Choose the first delimiter that yields the required columns, and any of the dataset.
+        """Choose the first delimiter that yields the required columns.
 
-        If none does, choose the most frequent one outside quotes, to report the fault of the
-        header.
+        If none does, or none is required, choose the one that yields the most declared columns,
+        of those the most frequent one outside quotes.
         """
         if only is not None:
             return only, self._split(header, only)
+        unquoted = header
+        if self._quote:
+            quote = re.escape(self._quote)
+            unquoted = re.sub(f"{quote}[^{quote}]*{quote}?", "", header)
+        best, most = None, (-1, -1)
         for delimiter in _DELIMITERS:
             split = self._split(header, delimiter)
-            known = {self._layout.by_header.get(folded(cell)) for cell in split.cells}
-            if known & self._own and known.issuperset(self._required):
+            known = {self._layout.by_header.get(folded(cell)) for cell in split.cells} - {None}
+            if self._required and known.issuperset(self._required):
                 return delimiter, split
-        quote = re.escape(self._quote)
-        unquoted = re.sub(f"{quote}[^{quote}]*{quote}?", "", header)
-        most_frequent = max(_DELIMITERS, key=unquoted.count)
-        return most_frequent, self._split(header, most_frequent)
+            rank = len(known), unquoted.count(delimiter)
+            if rank > most:
+                best, most = (delimiter, split), rank
+        assert best is not None  # noqa: S101  # ranks are not negative
+        return best
 
     def _split(self, header: str, delimiter: str) -> _SplitHeader:
         cells: list[str] = []
@@ -124,15 +127,11 @@ class HeaderReader:
             raise FileError(ProblemCode.DUPLICATE_COLUMN)
         if not self._required.issubset(names):
             raise FileError(ProblemCode.MISSING_COLUMN)
-        if self._own and self._own.isdisjoint(names):
-            raise FileError(ProblemCode.MISSING_COLUMN)
 
     def _shape(self, delimiter: str, names: list[str]) -> Shape:
         """A record must have all cells up to the last declared one or, padded, required one."""
         dataset = self._layout.dataset
-        needed = self._required if dataset.short_rows is ShortRows.PAD else self._own
-        if dataset.id_from_name:
-            needed = needed | {dataset.id_from_name}
+        needed = self._filled if dataset.short_rows is ShortRows.PAD else self._own
         untrimmed = {field.name for field in dataset.fields if not field.trim}
         return Shape(
             delimiter=delimiter,

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from etl.model.dataset import DerivedAs, Field, FieldType
-from etl.verify.globs import HIVE, template_names
+from etl.verify.globs import path_names
 
 if TYPE_CHECKING:
     from etl.model.dataset import Dataset
@@ -15,6 +15,21 @@ if TYPE_CHECKING:
 MAX_ADDED = 200
 MAX_NAME_BYTES = 63
 
+_CELL, _USERS_CELL = 1_048_576, 10_000  # characters
+# Bytes: of an entry in an index of PostgreSQL, of what each of its columns takes in addition to
+# the value, of an object key and of a user_id.
+_INDEX_ENTRY = 2_688
+_INDEX_COLUMN = 8
+_OBJECT_KEY = 1_024
+_USERS_ID = 1_024
+
+_FIXED_SIZE = frozenset(
+    {
+        *(FieldType.INTEGER, FieldType.BOOLEAN, FieldType.DATE, FieldType.TIME),
+        *(FieldType.DATETIME, FieldType.YEAR, FieldType.EPOCH_MS),
+    }
+)
+_SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 _DOCUMENTS = frozenset({FieldType.OBJECT, FieldType.ARRAY, FieldType.ANY})
 
 
@@ -29,9 +44,7 @@ class Layout:
     def path_names(self) -> tuple[str, ...]:
         """The columns whose values are in the object keys."""
         template = self.dataset.path_columns
-        if template is None:
-            return ()
-        return self.dataset.field_names if template == HIVE else template_names(template)
+        return () if template is None else path_names(template, self.dataset.include)
 
     @cached_property
     def fields(self) -> tuple[Field, ...]:
@@ -44,6 +57,36 @@ class Layout:
     def names(self) -> tuple[str, ...]:
         """The names of `fields`."""
         return tuple(field.name for field in self.fields)
+
+    @cached_property
+    def filled(self) -> frozenset[str]:
+        """The columns that are never null."""
+        required = (one.name for one in self.dataset.fields if one.constraints.required)
+        return frozenset((*required, *self.dataset.primary_key))
+
+    @cached_property
+    def longest_cell(self) -> int:
+        """The number of characters that a cell may have."""
+        return _USERS_CELL if self.dataset.is_preset else _CELL
+
+    @cached_property
+    def longest_bytes(self) -> dict[str, int]:
+        """The number of bytes that the cells of indexed columns may have, which share an entry."""
+        found: dict[str, int] = {}
+        for columns in (self.dataset.primary_key, *self.dataset.indexes):
+            in_path = set(columns) & set(self.path_names)
+            cells = [one.name for one in self.dataset.fields if one.name in columns]
+            varying = [
+                name
+                for name in cells
+                if name not in in_path and self.dataset.field(name).type not in _FIXED_SIZE
+            ]
+            room = _INDEX_ENTRY - _INDEX_COLUMN * len(columns) - (_OBJECT_KEY if in_path else 0)
+            for name in varying:
+                found[name] = min(found.get(name, room), room // len(varying))
+        if self.dataset.is_preset:
+            return {name: min(_USERS_ID, room) for name, room in found.items()}
+        return found
 
     @cached_property
     def derived_dates(self) -> tuple[tuple[str, str], ...]:
@@ -100,7 +143,7 @@ class Layout:
             *(each.name for each in self.dataset.derived),
             *(each.column for each in self.dataset.attachments),
         )
-        return frozenset(name.lower() for name in (*self.names, *others))
+        return frozenset(name.lower() for name in (*self.names, *others, *_SYSTEM_COLUMNS))
 
 
 def folded(name: str) -> str:

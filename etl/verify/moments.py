@@ -33,7 +33,7 @@ _ISO_CLOCK = f"(?P<H>[0-9]{{2}}):(?P<M>[0-9]{{2}})(?::(?P<S>[0-9]{{2}})(?:\\.{_M
 _ISO = {
     FieldType.DATE: _ISO_DAY,
     FieldType.TIME: _ISO_CLOCK,
-    FieldType.DATETIME: f"{_ISO_DAY}[T ]{_ISO_CLOCK}{_OFFSET}?",
+    FieldType.DATETIME: f"{_ISO_DAY}(?:[T ]{_ISO_CLOCK}{_OFFSET}?)?",
 }
 _UP_TO_TWO = "(?P<{}>[0-9]{{1,2}})"
 _DIRECTIVES = {
@@ -41,12 +41,12 @@ _DIRECTIVES = {
     "Y": "(?P<Y>[0-9]{4})",
     "j": "(?P<j>[0-9]{1,3})",
     "f": _MICROSECONDS,
-    "z": _OFFSET,
+    "z": "(?P<z>Z|[+-][0-9]{2}:?[0-9]{2})",
     "p": "(?P<p>[aApP][mM])",
-    "B": f"(?P<B>{'|'.join(_MONTHS)})",
-    "b": f"(?P<b>{'|'.join(name[:3] for name in _MONTHS)})",
-    "A": f"(?:{'|'.join(_DAYS)})",
-    "a": f"(?:{'|'.join(name[:3] for name in _DAYS)})",
+    "B": f"(?P<B>(?i:{'|'.join(_MONTHS)}))",
+    "b": f"(?P<b>(?i:{'|'.join(name[:3] for name in _MONTHS)}))",
+    "A": f"(?i:{'|'.join(_DAYS)})",
+    "a": f"(?i:{'|'.join(name[:3] for name in _DAYS)})",
     "%": "%",
     "F": "(?P<Y>[0-9]{4})-(?P<m>[0-9]{2})-(?P<d>[0-9]{2})",
     "T": "(?P<H>[0-9]{2}):(?P<M>[0-9]{2}):(?P<S>[0-9]{2})",
@@ -64,7 +64,7 @@ class MomentReader:
         self._zone: tzinfo = UTC if field.timezone is None else ZoneInfo(field.timezone)
         is_iso = field.format in {None, "default"}
         form = _ISO[field.type] if is_iso or field.format is None else _translate(field.format)
-        self._form = re.compile(form, re.ASCII | re.IGNORECASE if not is_iso else re.ASCII)
+        self._form = re.compile(form, re.ASCII)
 
     def read(self, written: str, warnings: list[ProblemCode]) -> date | time | datetime:
         """The value; an instant is aware and in UTC.
@@ -152,7 +152,7 @@ def _clock(parts: dict[str, str]) -> time:
 
 
 def _offset(written: str) -> timezone:
-    if written in {"Z", "z"}:
+    if written == "Z":
         return UTC
     digits = written[1:].replace(":", "").ljust(4, "0")
     hours, minutes = int(digits[:2]), int(digits[2:])

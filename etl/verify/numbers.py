@@ -26,6 +26,7 @@ _INTEGER_BITS = {
 }
 _NUMERIC = re.compile(r"(?:numeric|decimal)(?: ?\( ?([0-9]+) ?(?:, ?([0-9]+) ?)?\))?")
 _NOT_FINITE = re.compile("nan|[+-]?inf(?:inity)?", re.IGNORECASE | re.ASCII)
+_SINGLE_BYTES = 4
 _LONG_EXPONENT = 7  # digits; no exponent of so many is within a limit
 
 
@@ -97,7 +98,7 @@ class _Column:
         if name in {"double precision", "float8"}:
             return cls(float_bytes=8)
         if name in {"real", "float4"}:
-            return cls(float_bytes=4)
+            return cls(float_bytes=_SINGLE_BYTES)
         if name in _INTEGER_BITS:
             return cls(bits=_INTEGER_BITS[name], decimals=0)
         numeric = _NUMERIC.fullmatch(name)
@@ -116,11 +117,14 @@ class _Column:
             return self._float(value)
         _, digits, exponent = value.as_tuple()
         zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
+        codes = []
         if value and -(int(exponent) + zeros) > self.decimals:
-            raise FaultyCell(ProblemCode.TOO_MANY_DECIMALS)
+            codes.append(ProblemCode.TOO_MANY_DECIMALS)
         is_too_large = value.adjusted() >= self.whole_digits if value else False
         if is_too_large or (self.bits and not self._fits_bits(value)):
-            raise FaultyCell(ProblemCode.NUMBER_OUT_OF_RANGE)
+            codes.append(ProblemCode.NUMBER_OUT_OF_RANGE)
+        if codes:
+            raise FaultyCell(*codes)
         return value
 
     def _fits_bits(self, value: Decimal) -> bool:
@@ -128,12 +132,24 @@ class _Column:
         return -limit <= value < limit
 
     def _float(self, value: Decimal) -> float:
-        number = float(value)
-        if self.float_bytes == 4:  # noqa: PLR2004  # real
-            try:
-                (number,) = struct.unpack("f", struct.pack("f", number))
-            except OverflowError as error:
-                raise FaultyCell(ProblemCode.NUMBER_OUT_OF_RANGE) from error
-        if number in {float("inf"), float("-inf")}:
+        try:
+            number = single(float(value)) if self.float_bytes == _SINGLE_BYTES else float(value)
+        except OverflowError as error:
+            raise FaultyCell(ProblemCode.NUMBER_OUT_OF_RANGE) from error
+        if number in {float("inf"), float("-inf")} or (number == 0 and value != 0):
             raise FaultyCell(ProblemCode.NUMBER_OUT_OF_RANGE)
         return number
+
+
+def is_single(field: Field) -> bool:
+    """Whether the column of a field has single precision."""
+    return _Column.of(field.sql or "").float_bytes == _SINGLE_BYTES
+
+
+def single(number: float) -> float:
+    """The nearest number of single precision.
+
+    Raises:  OverflowError.
+    """
+    (rounded,) = struct.unpack("f", struct.pack("f", number))
+    return float(rounded)

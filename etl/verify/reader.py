@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 MAX_LISTED = 1_000
 
-_MAX_CELL_CHARACTERS = 10_000
-_MAX_KEY_BYTES = 1_024
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -88,7 +85,7 @@ def read(content: bytes, layout: Layout, key: str, today: date) -> Reading:
 
 
 def _path_texts(layout: Layout, key: str) -> dict[str, str | None]:
-    """The texts of the path columns; of partitions, only those that the key has."""
+    """The texts of the path columns."""
     template = layout.dataset.path_columns
     return {} if template is None else path_texts(template, layout.path_names, key)
 
@@ -138,9 +135,8 @@ class _Columns:
             else:
                 self.read.append((to, None, cell))
         self.width = len(layout.fields)
-        self.key_places = [
-            n for n, name in enumerate(self.names) if name in layout.dataset.primary_key
-        ]
+        rooms = layout.longest_bytes
+        self.limited = [(n, rooms[name]) for n, name in enumerate(self.names) if name in rooms]
         self._sort_unknown(header)
 
     def _sort_unknown(self, header: Header) -> None:
@@ -243,10 +239,11 @@ class _Rows:
         with_nul = [n for n, text in enumerate(texts) if text and "\0" in text]
         if with_nul:
             return [_Fault(all_names[n], ProblemCode.NUL_BYTE) for n in with_nul]
-        too_long = [n for n, text in enumerate(texts) if text and len(text) > _MAX_CELL_CHARACTERS]
-        for place in self._columns.key_places:
+        longest = self._header.layout.longest_cell
+        too_long = [n for n, text in enumerate(texts) if text and len(text) > longest]
+        for place, room in self._columns.limited:
             text = texts[place] or ""
-            if len(text.encode()) > _MAX_KEY_BYTES and place not in too_long:
+            if len(text.encode()) > room and place not in too_long:
                 too_long.append(place)
         return [_Fault(all_names[n], ProblemCode.CELL_TOO_LONG) for n in too_long]
 

@@ -12,9 +12,12 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from etl.db.engine import schemas_of, translating
 from etl.db.tables import dataset, held_object, problem, publication, run, source_object
+from etl.model.dataset import FieldType
 from etl.model.values import IMAGE_PROBLEM_CODES, ProblemCode
+from etl.verify.cells import is_padded, unpadded
 from etl.verify.documents import stored_document
 from etl.verify.expected import DatasetRows, Place, StoredRow, identical
+from etl.verify.numbers import is_single, single
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -137,12 +140,18 @@ def _rows(
 
 def _converters(columns: Sequence[str], layout: Layout) -> dict[int, Callable[..., object]]:
     """What makes values comparable, by the place of their column."""
-    floats = {one.name for one in layout.fields if one.sql is not None}
-    return {
-        n: stored_document if name in layout.documents else identical
-        for n, name in enumerate(columns)
-        if name in layout.documents or name in floats
-    }
+    converters: dict[str, Callable[..., object]] = dict.fromkeys(layout.documents, stored_document)
+    for one in layout.fields:
+        if one.type is FieldType.NUMBER and one.sql is not None:
+            converters[one.name] = _single if is_single(one) else identical
+        elif one.type is FieldType.STRING and is_padded(one):
+            converters[one.name] = lambda text: text and unpadded(text)
+    return {n: converters[name] for n, name in enumerate(columns) if name in converters}
+
+
+def _single(number: float | None) -> object:
+    """The number that PostgreSQL shortened to the digits of single precision."""
+    return None if number is None else identical(single(number))
 
 
 def _manifest(connection: Connection, buckets: Sequence[str]) -> dict[Place, ManifestEntry]:

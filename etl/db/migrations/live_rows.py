@@ -50,6 +50,12 @@ def _dependents(connection: Connection, schema: str) -> Iterator[list[str]]:
     found: list[Dependent] = []
     found += dependents(connection, f"{schema}.users", ["id", "retired_at"], own=own)
     found += dependents(connection, f"{schema}.run", ["allow_mass_retirement"])
+    found += dependents(
+        connection,
+        f"{schema}.source_object",
+        ["user_id"],
+        own=[f"index {name}.source_object_image_idx" for name in names],
+    )
     for relation in ("staging_row", "staging_object", "staging_problem"):
         found += dependents(connection, f"{schema}.{relation}")
     for relation in ("image_pkey", "announced_image_pkey"):

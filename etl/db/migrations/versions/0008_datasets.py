@@ -50,24 +50,27 @@ def upgrade() -> None:
     _create_retired(retired)
     live_rows.move_retired(connection, users, retired)
     op.execute(f"CREATE INDEX users_birthdate_live_idx ON {users} (birthdate)")
-    locked = (*_STATE_TABLES, *_STAGING, "alembic_version", "shadowed_row", "users")
+    locked = (*_STATE_TABLES, *_STAGING, "alembic_version")
     live_rows.lock(connection, [f"{old}.{table}" for table in locked], "ACCESS EXCLUSIVE")
-    op.execute(f"ALTER TABLE {users} DROP COLUMN id, DROP COLUMN retired_at")
+    _change_state(connection, attributes["source_bucket"])
     for table in _STAGING:
         op.execute(f"DROP TABLE {table}")
+    if old != state:
+        _move_state(connection, state_schema, old)
+    op.execute(f"SET LOCAL search_path = {state}, {old}")
+    _create_state()
+    _create_staging()
+    for table in ("dataset", "hold", "held_object", "staging_users", *_STAGING[1:]):
+        copy_grants(connection, "run", table)
+    # From here on, readers of the data wait.
+    live_rows.lock(connection, [f"{old}.shadowed_row", users], "ACCESS EXCLUSIVE")
+    op.execute(f"ALTER TABLE {users} DROP COLUMN id, DROP COLUMN retired_at")
     _rename_users(old)
     _rename_shadowed_rows(old)
     if old == state:  # a new installation
         for table in ("users", "users_retired", "users_shadowed"):
             op.execute(f"ALTER TABLE {table} SET SCHEMA {data}")
-    else:
-        _move_state(connection, state_schema, old)
     op.execute(f"SET LOCAL search_path = {state}, {data}")
-    _change_state(connection, attributes["source_bucket"])
-    _create_state()
-    _create_staging()
-    for table in ("dataset", "hold", "held_object", "staging_users", *_STAGING[1:]):
-        copy_grants(connection, "run", table)
 
 
 def _move_state(connection: sa.Connection, state_schema: str, old: str) -> None:
@@ -132,29 +135,20 @@ def _change_state(connection: sa.Connection, source_bucket: str) -> None:
         """
         ALTER TABLE source_object
             ADD COLUMN dataset text DEFAULT 'users',
-            ADD COLUMN attachment text DEFAULT 'img_path',
-            ADD COLUMN reading_hash text,
-            ALTER COLUMN user_id DROP NOT NULL
+            ADD COLUMN attachment text,
+            ADD COLUMN attachment_id text COLLATE "C",
+            ADD COLUMN reading_hash text
         """
     )
-    op.execute("DROP INDEX source_object_image_idx")
-    op.execute("ALTER TABLE source_object RENAME COLUMN user_id TO attachment_id")
     op.execute(
-        """
-        UPDATE source_object SET
-            dataset = CASE kind WHEN 'csv' THEN 'users' END,
-            attachment = NULL,
-            attachment_id = NULL
-        WHERE kind <> 'image'
-        """
+        "UPDATE source_object SET attachment = 'img_path', attachment_id = user_id"
+        " WHERE kind = 'image'"
     )
+    op.execute("UPDATE source_object SET dataset = NULL WHERE kind = 'other'")
+    op.execute("ALTER TABLE source_object DROP COLUMN user_id, ALTER COLUMN dataset DROP DEFAULT")
     op.execute(
         "CREATE INDEX source_object_image_idx ON source_object (attachment_id, dataset, attachment)"
         " WHERE kind = 'image'"
-    )
-    op.execute(
-        "ALTER TABLE source_object"
-        " ALTER COLUMN dataset DROP DEFAULT, ALTER COLUMN attachment DROP DEFAULT"
     )
     for table in ("problem", "image", "announced_image"):
         op.execute(f"ALTER TABLE {table} ADD COLUMN bucket text NOT NULL DEFAULT {bucket}")
