@@ -314,6 +314,18 @@ def test_renamed_objects_without_a_key_are_not_held(
     assert query('SELECT count(*) FROM "Readings"') == [(300,)]
 
 
+def test_hold_ends_once_its_objects_are_back(crowd: TestBucket, several: DataManager, query: Query):
+    kept = {f"orders/{file}.csv": crowd.get(f"orders/{file}.csv") for file in range(3)}
+    for key in kept:
+        crowd.remove(key)
+    assert several.run(Trigger.CLI).counts.objects_held == 3
+    for key, content in kept.items():
+        crowd.put(key, content)
+    report = several.run(Trigger.CLI)
+    assert (report.counts.objects_held, report.dataset_counts["orders"].live) == (0, 400)
+    assert query("SELECT count(*) FROM hold") == [(0,)]
+
+
 # -- foreign keys
 
 
