@@ -40,6 +40,28 @@ _COLUMNS = (
 # By dataset, how many rows a run may retire at once; None for any number.
 Allowed: TypeAlias = "Mapping[str, int | None]"
 
+_RETIRED_BY_EVENTS = f"""
+WITH recent AS (
+    SELECT trigger, finished_at, dataset_counts
+    FROM run
+    WHERE {_IS_COMMITTED}
+      AND finished_at >= coalesce(
+          (SELECT max(finished_at) FROM run
+           WHERE trigger <> 'event' AND {_IS_COMMITTED}
+             AND coalesce(CAST(counts->>'objects_held' AS bigint), 0) = 0), '-infinity')
+)
+SELECT one.key AS dataset, sum(CAST(one.value->>'retired' AS bigint)
+                               - CAST(one.value->>'restored' AS bigint)) AS retired
+FROM recent CROSS JOIN LATERAL jsonb_each(recent.dataset_counts) AS one
+WHERE recent.trigger = 'event'
+  AND recent.finished_at > coalesce(
+      (SELECT max(complete.finished_at) FROM recent AS complete
+       WHERE complete.trigger <> 'event'
+         AND coalesce(CAST(complete.dataset_counts->one.key->>'objects_held' AS bigint), 0) = 0),
+      '-infinity')
+GROUP BY one.key
+"""
+
 # Of two permissions for a dataset, the larger one.
 _BOTH_ALLOWED = """(
     SELECT jsonb_object_agg(dataset, CASE WHEN is_any THEN 'null' ELSE to_jsonb(at_most) END)
@@ -248,21 +270,12 @@ def objects_listed_last(connection: Connection) -> int:
 
 
 def retired_by_events(connection: Connection) -> dict[str, int]:
-    """By dataset, the rows that event runs retired since the last full run, less those restored.
+    """By dataset, the rows that event runs retired, less those restored.
 
-    Emptying a bucket produces one event per object, which may be spread over many runs.
+    It counts since the last full run that held no object of the dataset. Emptying a bucket produces
+    one event per object, which may be spread over many runs.
     """
-    rows = connection.execute(
-        text(
-            "SELECT one.key AS dataset, sum(CAST(one.value->>'retired' AS bigint)"
-            " - CAST(one.value->>'restored' AS bigint)) AS retired"
-            " FROM run CROSS JOIN LATERAL jsonb_each(dataset_counts) AS one"
-            f" WHERE trigger = 'event' AND {_IS_COMMITTED} AND finished_at >"
-            f" coalesce((SELECT max(finished_at) FROM run WHERE trigger <> 'event'"
-            f" AND {_IS_COMMITTED}), '-infinity')"
-            " GROUP BY one.key"
-        )
-    )
+    rows = connection.execute(text(_RETIRED_BY_EVENTS))
     return {row.dataset: max(0, int(row.retired)) for row in rows}
 
 

@@ -16,17 +16,14 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 
-from etl.db import events, revisions, runs
+from etl.db import events, runs
 from etl.db.engine import connect_unpooled, run_lock, schemas_of, translating
 from etl.model.dataset import USERS, Dataset
 from etl.model.errors import (
-    ConfigurationError,
     DatabaseUnavailable,
     DatasetsFailed,
     EtlError,
-    ObjectStoreUnavailable,
 )
 from etl.model.routing import Router
 from etl.model.values import RunReport, Trigger
@@ -34,10 +31,10 @@ from etl.runtime.arrow import import_arrow
 from etl.storage.client import ObjectStore
 from etl.storage.listing import RANGE_OBJECTS
 from etl.sync import buckets, declared, publish, staging_tables
+from etl.sync.commit import commit
 from etl.sync.find import Finder
 from etl.sync.merge import THRESHOLDS, Thresholds
-from etl.sync.merge_run import Merged, RunMerge, check_objects, summed, totals
-from etl.sync.retiring import is_forbidden
+from etl.sync.publishing import Publishing
 from etl.sync.run import CurrentRun
 from etl.sync.stats import RunStats
 
@@ -93,6 +90,7 @@ class DataManager:
         self._events_per_run = events_per_run
         self._thresholds = thresholds
         self._to_install: tuple[Dataset, ...] | None = datasets
+        self._publishing = Publishing(self._store, settings, self._data_schema)
 
     def declare(self, datasets: tuple[Dataset, ...]) -> None:
         """Install these datasets with the next full run, because their file changed."""
@@ -180,7 +178,9 @@ class DataManager:
         with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
             run_id = publish.pending_run(connection)
             connection.commit()
-            return run_id is not None and self._publish(CurrentRun(run_id, None, connection))
+            return run_id is not None and self._publishing.publish(
+                CurrentRun(run_id, None, connection)
+            )
 
     # -- the two kinds of run
 
@@ -202,8 +202,8 @@ class DataManager:
                     known = self._stage(run, known, self._read(run, known, bucket, changed))
             buckets.stage_former(run, known, router.buckets)
             self._handle_listed_events(run, began)
-            failures = self._merge(run, known)
-        self._publish(run)
+            failures = commit(run, known, self._source_bucket, self._thresholds)
+        self._publishing.publish(run)
         return self._finish(run, failures)
 
     def _run_for_events(
@@ -219,8 +219,8 @@ class DataManager:
             for bucket, found in changed.items():
                 known = self._stage(run, known, self._read(run, known, bucket, found))
             self._handle(run.connection, pending, run.id, refused=run.stats.unreadable)
-            failures = self._merge(run, known)
-        self._publish(run)
+            failures = commit(run, known, self._source_bucket, self._thresholds)
+        self._publishing.publish(run)
         return self._finish(run, failures)
 
     @contextmanager
@@ -387,125 +387,6 @@ class DataManager:
                     run.failures[name] = failure
             known = replace(known, datasets=tuple(wider))
         return known
-
-    # -- merge and publish
-
-    def _merge(self, run: CurrentRun, known: Declared) -> DatasetsFailed | None:
-        """Commit all changes of the run in one transaction; return the error of the others.
-
-        Deferred constraints of other clients fail the commit. It is then repeated so that they
-        fail their dataset only.
-        """
-        run.stats.retired_before = runs.retired_by_events(run.connection)
-        with run.stats.profile.step("merge"):
-            try:
-                return self._commit(run, known, is_careful=False)
-            except DBAPIError as error:
-                if not is_forbidden(error):
-                    raise
-                run.connection.rollback()
-                return self._commit(run, known, is_careful=True)
-
-    def _commit(
-        self, run: CurrentRun, known: Declared, *, is_careful: bool
-    ) -> DatasetsFailed | None:
-        connection, stats = run.connection, run.stats
-        before = runs.last_committed(connection)
-        has_images = staging_tables.holds_images(connection)  # the merge empties staging
-        merged = self._merge_staging(run, known, before, is_careful=is_careful)
-        counts = stats.added_to(merged.committed.counts)
-        check_objects(counts, merged)
-        stats.profile.rows |= {
-            "read": counts.rows_read,
-            "merge": counts.rows_read - counts.rows_rejected,
-        }
-        changed = [name for name, one in merged.committed.datasets.items() if one.changed]
-        for name in changed:
-            revisions.advance(connection, revisions.noun_of(name))
-        if has_images:  # a replaced image becomes pending, and changes no user
-            revisions.advance(connection, revisions.Resource.IMAGES)
-        failures = _failures(merged, known)
-        runs.complete_run(
-            connection,
-            run.id,
-            replace(merged.committed, counts=counts),
-            publish_pending=bool(changed),
-            error=failures.as_dict() if failures else None,
-        )
-        connection.commit()
-        return failures
-
-    def _merge_staging(
-        self, run: CurrentRun, known: Declared, before: runs.Committed, *, is_careful: bool
-    ) -> Merged:
-        paused = frozenset(one.name for one in known.values if one.is_paused)
-        if not (run.stats.staged or run.stats.unreadable or before.counts.objects_held):
-            names = [one.name for one in known.values]  # only the totals carry over
-            same = {name: totals(before.datasets.get(name)) for name in names}
-            return Merged(runs.Committed(summed(same), same), run.failures)
-        return RunMerge(
-            run,
-            known.datasets,
-            self._source_bucket,
-            before,
-            known.hashes,
-            paused,
-            self._thresholds,
-            is_careful=is_careful,
-        ).merge()
-
-    def _publish(self, run: CurrentRun) -> bool:
-        """Publish the outputs that are due. If the store is unavailable, a later call does it."""
-        connection = run.connection
-        try:
-            with run.stats.profile.step("publish"), translating():
-                names = self._outputs_to_publish(run)
-                if names:
-                    publish.publish(
-                        connection, self._store, self._settings.processed_bucket, run.id, names
-                    )
-                    publish.mark_published(connection, run.id)
-                    users = runs.last_counts(connection).users_live
-                    run.stats.profile.count("publish", users * len(names))
-        except DatabaseUnavailable:
-            raise
-        except (ObjectStoreUnavailable, ConfigurationError) as error:
-            log.warning(
-                "publishing failed; will retry", run=run.id, reason=error.message, hint=error.hint
-            )
-            runs.record_publish_error(connection, run.id, error)
-            return False
-        return bool(names)
-
-    def _outputs_to_publish(self, run: CurrentRun) -> list[str]:
-        """All outputs after a change, else those missing from the bucket; none before it is due."""
-        settings, connection = self._settings, run.connection
-        since = publish.since_last(connection)
-        connection.commit()
-        if not publish.is_due(run.trigger, since, settings.publish_interval):
-            return []
-        bucket, outputs = settings.processed_bucket, publish.outputs(settings)
-        publish.remove_unconfigured(connection, self._store, bucket, outputs)
-        is_pending = publish.pending_run(connection) is not None
-        connection.commit()
-        if is_pending:
-            return outputs
-        missing = publish.missing_outputs(connection, self._store, bucket, outputs)
-        connection.commit()
-        return missing
-
-
-def _failures(merged: Merged, known: Declared) -> DatasetsFailed | None:
-    """The error that names the datasets that were not committed, and those that were."""
-    if not merged.failures:
-        return None
-    reasons = " ".join(error.public_message for error in merged.failures.values())
-    others = [one.name for one in known.values if one.name not in merged.failures]
-    return DatasetsFailed(
-        f"{reasons} Committed: {', '.join(others) or 'no dataset'}.",
-        failed=", ".join(merged.failures),
-        committed=", ".join(others),
-    )
 
 
 def _as_bug(error: Exception) -> dict[str, object]:
