@@ -16,7 +16,8 @@ from etl.model.values import Change, ChangeKind, SourceFile, SourceObject
 from etl.sync import batch, stream
 from etl.sync.batch import Batch, Fetched
 from etl.sync.reading import BucketReading, StagedObject
-from etl.verify import Expected, names
+from etl.verify.expected import Expected
+from etl.verify.layout import Layout
 from etl.verify.reader import read
 
 if TYPE_CHECKING:
@@ -50,17 +51,16 @@ def source_of(key: str, content: bytes) -> SourceObject:
 
 def verify_outcomes(key: str, content: bytes) -> Outcome:
     """The result that verify expects of an object."""
-    reading = read(content, names.user_id(key), TODAY)
-    expected = Expected(object_problems={(key, code) for code in reading.faults})
+    reading = read(content, Layout(USERS), key, TODAY)
+    expected = Expected(object_problems=Counter(("b", key, code) for code in reading.faults))
+    problems: Counter[tuple[int | None, str]] = Counter(reading.rejected)
+    problems.update({(None, code): count for code, count in reading.faults.items()})
     return Outcome(
-        "quarantined" if key in expected.quarantined() else "loaded",
+        "quarantined" if expected.quarantined() else "loaded",
         len(reading.rows) + reading.rows_rejected,
         reading.rows_rejected,
-        [
-            (row.line, row.user_id, row.first_name, row.last_name, row.birthts, row.extra)
-            for row in reading.rows
-        ],
-        Counter([*reading.rejected, *((None, code) for code in reading.faults)]),
+        [(row.line, *row.values, row.extra) for row in reading.rows],
+        problems,
     )
 
 

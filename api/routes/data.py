@@ -9,10 +9,10 @@ from apiflask import APIBlueprint
 from flask import Response, request, url_for
 
 from api.http import accept, encodings
-from api.rows import etags, formats, images, streaming
-from api.rows.fields import RowQuery
+from api.rows import etags, formats, images, streaming, users
 from api.rows.filters import age_on
-from api.rows.users import current_user
+from api.rows.query import RowQuery
+from api.rows.shapes import USERS_OF_DATA
 from api.schemas.data import DataQuery, Records, RequestQuery, User
 from api.schemas.query import NoQuery
 from api.schemas.runs import Run
@@ -27,6 +27,7 @@ from etl.model.values import RunState, Trigger
 if TYPE_CHECKING:
     from sqlalchemy import Row
 
+    from api.rows.filters import Filters
     from api.rows.formats import Format
 
 POLL_SECONDS = 0.1
@@ -83,7 +84,7 @@ _REQUESTED_RUN = {
     responses={
         200: {"headers": openapi.LINK_HEADER | openapi.ETAG_HEADER, "content": _OTHER_FORMATS},
         304: openapi.NOT_MODIFIED,
-        **openapi.problems(406, 422, 503),
+        **openapi.problems(404, 406, 422, 503),
     }
 )
 def list_users(query_data: DataQuery) -> Response:
@@ -99,25 +100,30 @@ def list_users(query_data: DataQuery) -> Response:
     kind = formats.choose(query_data.format, accept.media_ranges(request.headers.get("Accept")))
     accepted = accept.codings(request.headers.get("Accept-Encoding"))
     coding = None if kind.is_compressed else encodings.choose(accepted)
-    response = _users_response(_row_query(query_data), kind, coding)
+    response = _users_response(query_data.filters, _row_query(query_data), kind, coding)
     response.vary.update(("Accept", "Accept-Encoding"))
     return response
 
 
 def _row_query(query: DataQuery) -> RowQuery:
     today = services().today()
-    return RowQuery(query.filters, today, query.fields, query.after, query.limit)
+    after = None if query.after is None else (query.after,)
+    fields = (*USERS_OF_DATA.identity, *query.fields)
+    return RowQuery(USERS_OF_DATA, query.filters, today, fields, after, query.limit)
 
 
-def _users_response(query: RowQuery, kind: Format, coding: str | None) -> Response:
+def _users_response(
+    filters: Filters, query: RowQuery, kind: Format, coding: str | None
+) -> Response:
     shared = services()
     with shared.database(shared.autocommit) as connection:
-        tag = etags.of_users(connection, query.filters, kind.name, *query.cache_key)
+        state = shared.catalog.read(connection)
+        tag = users.etag(state, filters, kind.name, *query.cache_key)
         if etags.is_known(tag):
             return etags.not_modified(tag)
         if query.limit is not None:
             return _with_etag(streaming.page(connection, query, kind, coding), tag)
-    return _with_etag(streaming.all_users(query, kind, coding), tag)
+    return _with_etag(streaming.all_rows(query, kind, coding), tag)
 
 
 def _with_etag(response: Response, tag: str) -> Response:
@@ -139,7 +145,7 @@ def show_user(user_id: str, query_data: NoQuery) -> dict[str, Any]:  # noqa: ARG
     For a user who is retired because its source row is gone, the response is 404 with the time.
     """
     with services().database() as connection:
-        row = current_user(connection, user_id)
+        row = users.current_user(connection, user_id)
         found = images.find(connection, user_id)
         keys = images.thumbnail_keys(connection, found.sha256) if found is not None else {}
     return _user(row) | {"image": None if found is None else images.as_json(found, keys)}

@@ -16,8 +16,8 @@ from pydantic import (
     field_validator,
 )
 
-from api.rows.fields import DEFAULT_FIELDS, FIELDS, ID
 from api.rows.filters import Filters, ImageWanted
+from api.rows.shapes import USERS_OF_DATA
 from api.schemas.query import (
     _STORABLE,
     ETAG_EXAMPLE,
@@ -28,6 +28,9 @@ from api.schemas.query import (
     _whole_number,
 )
 
+ID = "user_id"
+DEFAULT_FIELDS = USERS_OF_DATA.default_fields
+FIELDS = [name for name in USERS_OF_DATA.columns if name != ID]
 MAX_AGE = 150
 MAX_PAGE = 10_000
 

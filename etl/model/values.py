@@ -93,6 +93,7 @@ class ProblemCode(StrEnum):
     EPOCH_SECONDS = "epoch-seconds"
     MORE_PROBLEMS = "more-problems"
     UNSUPPORTED_TYPE = "unsupported-type"
+    RETIREMENT_BLOCKED = "retirement-blocked"
     CORRUPT_IMAGE = "corrupt-image"
     IMAGE_TOO_LARGE = "image-too-large"
     UNSUPPORTED_IMAGE = "unsupported-image"

@@ -103,7 +103,8 @@ def staged(engine: Engine) -> list[list[Row[Any]]]:
     """The contents of the staging tables."""
     statements = (
         "SELECT * FROM staging_users ORDER BY _source_key, _source_line",
-        "SELECT * FROM staging_object ORDER BY key",
+        "SELECT change, key, dataset, kind, attachment, attachment_id, etag, size, last_modified,"
+        " state, rows_read, rows_rejected, reread_on FROM staging_object ORDER BY key",
         'SELECT * FROM staging_problem ORDER BY key, line, "column", code',
     )
     with engine.connect() as connection:
