@@ -132,6 +132,16 @@ class Layout:
         return self.dataset.dialect.quote_char
 
     @cached_property
+    def signs_of_full_parsing(self) -> tuple[bytes, ...]:
+        """The bytes that the fast path cannot read."""
+        return (self.quote.encode(), b"\0") if self.quote else (b"\0",)
+
+    @cached_property
+    def has_ascii_delimiter(self) -> bool:
+        """Whether the delimiter is one byte."""
+        return self.delimiter is None or self.delimiter.isascii()
+
+    @cached_property
     def _filled(self) -> tuple[str, ...]:
         """The declared columns that are never null."""
         key = self.dataset.primary_key

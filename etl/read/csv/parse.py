@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from etl.model.dataset import Dataset
 
+_TSV = ".tsv"
+
 
 @dataclass(frozen=True)
 class Extract:
@@ -107,10 +109,12 @@ class Layouts:
 
     def of(self, key: str) -> Layout:
         """The layout of the object."""
-        declared = self._dataset.dialect.delimiter
-        if declared is None and format_of(self._dataset, key) == "tsv":
-            return self._layout("\t")
-        return self._layout(declared)
+        if self.first.delimiter is None and self._may_be_tsv(key):
+            return self._layout("\t" if format_of(self._dataset, key) == "tsv" else None)
+        return self.first
+
+    def _may_be_tsv(self, key: str) -> bool:
+        return self._dataset.format is not None or key[-len(_TSV) :].lower() == _TSV
 
     def _layout(self, delimiter: str | None) -> Layout:
         if delimiter not in self._found:

@@ -51,10 +51,11 @@ def as_plain(content: bytes, layout: Layout) -> PlainFile | None:
 
 def as_plain_lines(content: bytes, layout: Layout) -> bytes | None:
     """The lines without byte order marks, all ended by LF; None if they are not plain."""
-    if layout.delimiter is not None and not layout.delimiter.isascii():
+    if not layout.has_ascii_delimiter:
         return None
-    if b"\0" in content or (layout.quote and layout.quote.encode() in content):
-        return None
+    for sign in layout.signs_of_full_parsing:
+        if sign in content:
+            return None
     if b"\r" in content:
         content = content.replace(b"\r\n", b"\n")
         if b"\r" in content:
