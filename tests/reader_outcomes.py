@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
+from etl.model.dataset import USERS
 from etl.model.values import Change, ChangeKind, SourceFile, SourceObject
 from etl.sync import batch, stream
 from etl.sync.batch import Batch, Fetched
-from etl.verify import Expected, names
+from etl.sync.reading import BucketReading, StagedObject
+from etl.verify.expected import Expected
+from etl.verify.layout import Layout
 from etl.verify.reader import read
 
 if TYPE_CHECKING:
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
     from etl.storage.client import ObjectStore
 
 TODAY = date(2024, 2, 29)
+READING = BucketReading.of((USERS,), "bucket", TODAY)
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -44,17 +51,16 @@ def source_of(key: str, content: bytes) -> SourceObject:
 
 def verify_outcomes(key: str, content: bytes) -> Outcome:
     """The result that verify expects of an object."""
-    reading = read(content, names.user_id(key), TODAY)
-    expected = Expected(object_problems={(key, code) for code in reading.faults})
+    reading = read(content, Layout(USERS), key, TODAY)
+    expected = Expected(object_problems=Counter(("b", key, code) for code in reading.faults))
+    problems: Counter[tuple[int | None, str]] = Counter(reading.rejected)
+    problems.update({(None, code): count for code, count in reading.faults.items()})
     return Outcome(
-        "quarantined" if key in expected.quarantined() else "loaded",
+        "quarantined" if expected.quarantined() else "loaded",
         len(reading.rows) + reading.rows_rejected,
         reading.rows_rejected,
-        [
-            (row.line, row.user_id, row.first_name, row.last_name, row.birthts, row.extra)
-            for row in reading.rows
-        ],
-        Counter([*reading.rejected, *((None, code) for code in reading.faults)]),
+        [(row.line, *row.values, row.extra) for row in reading.rows],
+        problems,
     )
 
 
@@ -63,17 +69,17 @@ def run_outcomes(files: Sequence[tuple[str, bytes]]) -> dict[str, Outcome]:
     found = [SourceFile(source_of(key, content), content) for key, content in files]
     changes = [Change(ChangeKind.ADDED, file.source) for file in found]
     outcomes = {file.source.key: file for file in found}
-    return _outcomes([batch.check(Fetched(changes, outcomes), TODAY)])
+    return _outcomes([batch.check(Fetched(changes, outcomes), READING)])
 
 
 def huge_run_outcome(key: str, content: bytes, cuts: Iterable[int]) -> Outcome:
     """The result of a run that reads an object in parts, larger than `batch.MAX_BYTES`."""
     change = Change(ChangeKind.ADDED, source_of(key, content))
-    store = cast("ObjectStore", _SplittingStore(content, sorted({0, *cuts, len(content)})))
-    return _outcomes(stream.read(store, "bucket", Fetched([change], {}), TODAY))[key]
+    store = cast("ObjectStore", SplittingStore(content, sorted({0, *cuts, len(content)})))
+    return _outcomes(stream.read(store, READING, Fetched([change], {})))[key]
 
 
-class _SplittingStore:
+class SplittingStore:
     """A store that returns an object in parts, split at given positions."""
 
     def __init__(self, content: bytes, cuts: list[int]) -> None:
@@ -90,12 +96,12 @@ def _outcomes(batches: Iterable[Batch]) -> dict[str, Outcome]:
     """The batches as staging would hold them at the end."""
     rows: list[tuple[Any, ...]] = []
     problems: list[tuple[str, int | None, str]] = []
-    objects: list[batch.StagedObject] = []
+    objects: list[StagedObject] = []
     for each in batches:
         if each.discards is not None:
-            rows = [row for row in rows if row[0] != each.discards]
-            problems = [problem for problem in problems if problem[0] != each.discards]
-        rows += each.rows.itertuples(index=False, name=None)
+            rows = [row for row in rows if row[0] != each.discards.key]
+            problems = [problem for problem in problems if problem[0] != each.discards.key]
+        rows += staged_rows(each)
         problems += [(problem.key, problem.line, problem.code) for problem in each.problems]
         objects += each.objects
     return {
@@ -103,17 +109,28 @@ def _outcomes(batches: Iterable[Batch]) -> dict[str, Outcome]:
             staged.state,
             staged.rows_read,
             staged.rows_rejected,
-            sorted(_values(row) for row in rows if row[0] == staged.key),
+            sorted((row[1:] for row in rows if row[0] == staged.key), key=itemgetter(0)),
             Counter((line, code) for key, line, code in problems if key == staged.key),
         )
         for staged in objects
     }
 
 
-def _values(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    _, line, user_id, first_name, last_name, birthts, extra = row
-    return line, user_id, first_name, last_name, birthts, _object(extra)
-
-
-def _object(extra: object) -> dict[str, str] | None:
-    return json.loads(extra) if isinstance(extra, str) else None
+def staged_rows(done: Batch) -> list[tuple[Any, ...]]:
+    """The staged users: key, line, user_id, first_name, last_name, birthts, extra."""
+    if not done.rows:
+        return []
+    rows = done.rows["users"]
+    found = csv.DictReader(io.StringIO(rows.csv.decode(), newline=""), rows.columns)
+    return [
+        (
+            row["_source_key"],
+            int(row["_source_line"]),
+            row["user_id"],
+            row["first_name"],
+            row["last_name"],
+            int(row["birthts"]),
+            json.loads(row["_extra"]) if row["_extra"] else None,
+        )
+        for row in found
+    ]

@@ -24,7 +24,8 @@ from pydantic import (
 from pydantic_core import from_json, to_json
 from sqlalchemy import Connection, text
 
-from etl.db.engine import source_bucket_of
+from etl.db.engine import notify, source_bucket_of
+from etl.db.names import Channel
 from etl.db.sql import statements
 from etl.model.errors import WrongEvent
 from etl.model.keys import spellings
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-CHANNEL = "bucket_event"
+CHANNEL = Channel.BUCKET_EVENT
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_KEY_BYTES = 1024  # S3's limit
 NO_RUN = 0  # in handled_by_run: checked or irrelevant, and no run was needed
@@ -239,7 +240,7 @@ def store(connection: Connection, events: Iterable[BucketEvent], *, source_bucke
         .all()
     )
     if any(new):
-        connection.execute(text(f"NOTIFY {CHANNEL}"))
+        notify(connection, CHANNEL)
     return len(new)
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import Connection, Row, text
 
+from etl.db.engine import notify
+from etl.db.names import Channel
 from etl.model.values import Counts, DatasetCounts, RunReport, RunState, Trigger
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from etl.model.errors import EtlError
 
-REQUEST_CHANNEL = "run_requested"
+REQUEST_CHANNEL = Channel.RUN_REQUESTED
 
 # A failed run may have committed some datasets; run_committed_idx has the same condition.
 _IS_COMMITTED = "(state = 'succeeded' OR (state = 'failed' AND dataset_counts <> '{}'::jsonb))"
@@ -57,7 +59,6 @@ def request_run(
     """Request a run, or join the pending request; return its id. The caller commits.
 
     A running run is never joined, because it would miss changes after its listing.
-    `allowed_retirements` has, by dataset, how many rows the run may retire; None for any number.
     """
     row = connection.execute(
         text(
@@ -69,7 +70,7 @@ def request_run(
         ),
         {"trigger": trigger, "allowed": _json(allowed_retirements or {})},
     ).one()
-    connection.execute(text(f"NOTIFY {REQUEST_CHANNEL}"))
+    notify(connection, REQUEST_CHANNEL)
     return int(row.id)
 
 
@@ -168,10 +169,13 @@ def fail_run(connection: Connection, run_id: int, error: Mapping[str, object]) -
 
 
 def record_publish_error(connection: Connection, run_id: int, error: EtlError) -> None:
-    """Record why output.csv could not be published; the run stays succeeded."""
+    """Record why output.csv could not be published; the state of the run stays as it is.
+
+    A failed run keeps its error.
+    """
     connection.rollback()
     connection.execute(
-        text("UPDATE run SET error = CAST(:error AS jsonb) WHERE id = :id"),
+        text("UPDATE run SET error = CAST(:error AS jsonb) WHERE id = :id AND state <> 'failed'"),
         {"id": run_id, "error": _json(error.as_dict())},
     )
     connection.commit()

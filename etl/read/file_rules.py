@@ -11,40 +11,52 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from etl.model.dataset import Dataset, FieldType
 from etl.model.dates import DAY_MS, DAY_SECONDS, EPOCH
 from etl.model.values import Problem, ProblemCode, Severity
+from etl.read.columns import SOURCE_KEY, SOURCE_LINE
 from etl.read.csv import MOST_PROBLEMS, sort_problems
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import date
 
-    import pandas as pd
     from numpy.typing import NDArray
 
 _TWO_MONTHS_MS = 59 * DAY_MS  # January and February 1970
-_VALUE_COLUMNS = ("first_name", "last_name", "birthts", "extra")
 
 
-def keys_with_differing_rows(rows: pd.DataFrame, keys: Collection[str]) -> set[str]:
+def keys_with_differing_rows(rows: pa.Table, dataset: Dataset, keys: Collection[str]) -> set[str]:
     """The object keys that have at least two rows with different values."""
     if not keys:
         return set()
-    rows = rows[rows["key"].isin(keys)]
-    codes = rows["key"].factorize()[0]
+    rows = rows.filter(_is_of(rows, keys)).combine_chunks()
+    codes = _codes(rows[SOURCE_KEY])
     is_next: NDArray[np.bool_] = np.diff(codes, prepend=-1) == 0
     differs = np.zeros(len(rows), dtype=np.bool_)
-    for column in _VALUE_COLUMNS:
-        # Equal texts have equal codes, and so have blank ones.
-        values = rows[column].factorize()[0]
-        differs |= np.diff(values, prepend=0) != 0
-    return set(rows["key"][is_next & differs].tolist())
+    for column in rows.column_names:
+        if column not in {SOURCE_KEY, SOURCE_LINE, dataset.id_from_name}:
+            differs |= np.diff(_codes(rows[column]), prepend=0) != 0
+    return set(rows[SOURCE_KEY].filter(pa.array(is_next & differs)).to_pylist())
 
 
-def without_keys(rows: pd.DataFrame, keys: Collection[str]) -> pd.DataFrame:
+def _codes(values: pa.ChunkedArray) -> NDArray[np.int64]:
+    """A number for each value; equal values have equal numbers, and so have nulls."""
+    encoded = values.combine_chunks().dictionary_encode("encode")
+    codes: NDArray[np.int64] = encoded.indices.to_numpy().astype(np.int64)
+    return codes
+
+
+def without_keys(rows: pa.Table, keys: Collection[str]) -> pa.Table:
     """The rows of all other object keys."""
-    return rows[~rows["key"].isin(keys)].reset_index(drop=True) if keys else rows
+    return rows.filter(pc.invert(_is_of(rows, keys))) if keys else rows
+
+
+def _is_of(rows: pa.Table, keys: Collection[str]) -> pa.ChunkedArray:
+    return pc.is_in(rows[SOURCE_KEY], pa.array(list(keys), rows[SOURCE_KEY].type))
 
 
 def rows_without_id(key: str, etag: str) -> Problem:
@@ -55,6 +67,26 @@ def rows_without_id(key: str, etag: str) -> Problem:
         etag,
         "The file has no user_id column, so all of its rows belong to one user, but they differ. "
         "Add a user_id column, or upload a separate file for each user.",
+    )
+
+
+def has_too_many_faults(dataset: Dataset, rows_read: int, rows_rejected: int) -> bool:
+    """Whether more rows of an object were rejected than the dataset allows."""
+    return rows_rejected > dataset.refuse_object_above * rows_read
+
+
+def too_many_faults(
+    key: str, etag: str, dataset: Dataset, rows_read: int, rows_rejected: int
+) -> Problem:
+    """The problem of an object that is refused as a whole, because too many rows are faulty."""
+    limit = float(dataset.refuse_object_above * 100)
+    return Problem(
+        ProblemCode.TOO_MANY_FAULTS,
+        key,
+        etag,
+        f"{rows_rejected:,} of {rows_read:,} rows are faulty, more than the {limit:g}% that "
+        f"{dataset.name} allows, so no row of the file is loaded. Correct the faulty rows and "
+        "upload the file again, or raise refuse_object_above.",
     )
 
 
@@ -85,25 +117,40 @@ class Span(NamedTuple):
         return EPOCH + timedelta(days=self.greatest // DAY_SECONDS)
 
 
-def span(rows: pd.DataFrame) -> Span | None:
-    """The span of all rows; None if there are none."""
-    birthts = rows["birthts"]
-    return Span(int(birthts.min()), int(birthts.max())) if len(rows) else None
+def timestamps(dataset: Dataset) -> str | None:
+    """The column whose values could be seconds in place of milliseconds; None if there is none."""
+    if not dataset.is_preset:
+        return None
+    types = ((one.name, one.type) for one in dataset.fields)
+    return next((name for name, of_field in types if of_field is FieldType.EPOCH_MS), None)
 
 
-def early_spans(rows: pd.DataFrame, dated: Collection[str]) -> dict[str, Span]:
-    """Map object keys to the spans of those objects whose numbers could be seconds."""
+def span(values: pa.ChunkedArray) -> Span | None:
+    """The span of all values; None if there are none."""
+    if not len(values):
+        return None
+    found = pc.min_max(values)
+    return Span(found["min"].as_py(), found["max"].as_py())
+
+
+def early_spans(rows: pa.Table, column: str, dated: Collection[str]) -> dict[str, Span]:
+    """Map object keys to the spans of those objects whose values could be seconds.
+
+    `dated` are the keys of objects with a value that is written as a date.
+    """
     if not len(rows):
         return {}
-    birthts = rows["birthts"].to_numpy()
-    is_early = (birthts >= DAY_SECONDS) & (birthts < _TWO_MONTHS_MS)
+    values = rows[column].to_numpy()
+    is_early = (values >= DAY_SECONDS) & (values < _TWO_MONTHS_MS)
     if not is_early.any():
         return {}
-    keys = set(rows["key"][is_early].tolist()) - set(dated)
-    grouped = rows[rows["key"].isin(keys)].groupby("key", sort=False)["birthts"]
-    least, greatest = grouped.min(), grouped.max()
-    spans = zip(least.index, least.tolist(), greatest.tolist(), strict=True)
-    found = {key: Span(low, high) for key, low, high in spans}
+    keys = set(pc.unique(rows[SOURCE_KEY].filter(pa.array(is_early))).to_pylist()) - set(dated)
+    some = rows.select([SOURCE_KEY, column]).filter(_is_of(rows, keys))
+    grouped = some.group_by(SOURCE_KEY, use_threads=False).aggregate(
+        [(column, "min"), (column, "max")]
+    )
+    lists = (grouped[name].to_pylist() for name in (SOURCE_KEY, f"{column}_min", f"{column}_max"))
+    found = {key: Span(low, high) for key, low, high in zip(*lists, strict=True)}
     return {key: span for key, span in found.items() if span.could_be_seconds}
 
 

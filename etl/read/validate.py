@@ -1,53 +1,42 @@
-"""Validate rows of text cells: typed rows for users, problems for the others."""
+"""Validate rows of text cells: typed rows of a dataset, problems for the others."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
-from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from etl.model.dates import DAY_MS, EPOCH
+from etl.model.dataset import Dataset, Field
 from etl.model.safe_text import safe_value
-from etl.model.values import Problem, ProblemCode
-from etl.read.arrow import to_mask
-from etl.read.birthts import (
-    hint_for,
-    last_millisecond_of,
-    milliseconds_of,
-    range_hint,
-    read_birthts,
-)
+from etl.model.values import Problem, ProblemCode, Severity
+from etl.read.columns import SOURCE_KEY, SOURCE_LINE
 from etl.read.csv import MOST_PROBLEMS, first_of_each, sort_problems
+from etl.read.types import CheckedColumn, Fault, check_column
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    import pandas as pd
     from numpy.typing import NDArray
-
-EARLIEST_BIRTHDATE = date(1900, 1, 1)
-
-_REQUIRED = ("user_id", "first_name", "last_name", "birthts")
 
 
 @dataclass(frozen=True)
 class Validated:
     """The valid rows, and a problem for each fault of the others.
 
-    Shapes:  rows (n, 7): key, line, user_id, first_name, last_name, birthts (int64), extra.
-             problems: at least the first 1,000 of each object. more: by object key, how many of
-             each code are left out. rows_rejected: by object key, if any. reread_on: by object
-             key, the earliest birthdate that was rejected as a future date. dated: object keys
-             with a valid row whose birthts is a date instead of a number.
-    Units:   birthts is milliseconds since 1970-01-01T00:00:00Z; it may be negative.
+    Shapes:  rows (n, …): the columns of the given rows, with typed values for the declared ones,
+             as `check_column` returns them. problems: at least the first 1,000 of each object.
+             more: by object key, how many of each code are left out. rows_rejected: by object
+             key, if any. reread_on: by object key, the earliest day on which a value that was
+             rejected as too late is valid. dated: object keys with a valid row whose timestamp
+             is written as a date, not as a number.
     """
 
-    rows: pd.DataFrame
+    rows: pa.Table
     problems: list[Problem]
     rows_rejected: dict[str, int] = field(default_factory=dict)
     more: dict[str, Counter[ProblemCode]] = field(default_factory=dict)
@@ -55,72 +44,106 @@ class Validated:
     dated: frozenset[str] = frozenset()
 
 
-def validate(rows: pd.DataFrame, etags: Mapping[str, str], today: date) -> Validated:
+def validate(rows: pa.Table, dataset: Dataset, etags: Mapping[str, str], today: date) -> Validated:
     """Check the rows of an Extract. A row with several faults is rejected once.
 
     `etags` maps object keys to ETags; `today` is the latest valid birthdate.
     """
     faults = _Faults(rows, etags)
-    for column in _REQUIRED:
-        _check_filled(rows, column, faults)
-    texts = pa.array(rows["birthts"])
-    birthts = read_birthts(texts)
-    milliseconds, is_valid = birthts.milliseconds, birthts.is_valid
-    is_filled = to_mask(pc.greater(pc.binary_length(texts), 0))
-    faults.add(is_filled & ~is_valid, "birthts", ProblemCode.NOT_AN_INTEGER, hint_for)
-    first, last = milliseconds_of(EARLIEST_BIRTHDATE), last_millisecond_of(today)
-    in_range = birthts.fits & (milliseconds >= first) & (milliseconds <= last)
-    faults.add(
-        is_valid & ~in_range,
-        "birthts",
-        ProblemCode.BIRTHDATE_OUT_OF_RANGE,
-        lambda value: range_hint(value, EARLIEST_BIRTHDATE, today),
-    )
-    is_late = birthts.fits & (milliseconds > last)
-    good = rows.assign(birthts=milliseconds)
+    reread_on: dict[str, date] = {}
+    dated: NDArray[np.bool_] | None = None
+    good = rows
+    for one in _fields(dataset, rows):
+        checked = _check(rows[one.name], one, dataset, today)
+        place = good.column_names.index(one.name)
+        good = good.set_column(place, one.name, checked.values)
+        for fault in checked.faults:
+            faults.add(one.name, fault)
+        if checked.valid_from is not None:
+            _note_days(reread_on, rows, checked.valid_from)
+        if checked.dated is not None:
+            dated = checked.dated
     if faults.faulty.any():
-        good = good[~faults.faulty].reset_index(drop=True)
+        good = good.filter(pa.array(~faults.faulty))
     return Validated(
         good,
         sort_problems(faults.problems),
         faults.rows_rejected(),
         dict(faults.more),
-        _earliest_future_days(rows, milliseconds, is_late) if is_late.any() else {},
-        _keys_of(rows, birthts.is_date & ~faults.faulty),
+        reread_on,
+        frozenset() if dated is None else _keys_of(rows, dated & ~faults.faulty),
     )
+
+
+def _fields(dataset: Dataset, rows: pa.Table) -> Iterator[Field]:
+    """The declared fields, and the undeclared columns of the key; those of the key are required."""
+    declared = dataset.field_names
+    undeclared = [name for name in dataset.primary_key if name not in declared]
+    for one in (*dataset.fields, *(Field(name=name) for name in undeclared)):
+        if one.name in dataset.primary_key and not one.constraints.required:
+            yield replace(one, constraints=replace(one.constraints, required=True))
+        elif one.name in rows.column_names:
+            yield one
+
+
+def _check(texts: pa.ChunkedArray, one: Field, dataset: Dataset, today: date) -> CheckedColumn:
+    """The checked column; cells that the file does not have are missing."""
+    missing_values = dataset.missing_values
+    noun = "user" if dataset.is_preset else "row"
+    if not texts.null_count:
+        return check_column(texts, one, missing_values, today, noun=noun)
+    is_absent: NDArray[np.bool_] = texts.is_null().to_numpy()
+    checked = check_column(texts.drop_null(), one, missing_values, today, noun=noun)
+    faults = [
+        replace(fault, rows=_spread(fault.rows, is_absent, filler=False))
+        for fault in checked.faults
+    ]
+    if one.constraints.required:
+        hint = f"Fill in {one.name}; it is required for every {noun}."
+        faults.append(Fault(is_absent, ProblemCode.MISSING_CELL, lambda _: hint))
+    days, dated = checked.valid_from, checked.dated
+    return CheckedColumn(
+        checked.values.take(pa.array(np.cumsum(~is_absent) - 1, mask=is_absent)),
+        tuple(faults),
+        None if days is None else _spread(days, is_absent, np.datetime64("NaT")),
+        None if dated is None else _spread(dated, is_absent, filler=False),
+    )
+
+
+def _spread(present: NDArray[Any], is_absent: NDArray[np.bool_], filler: object) -> NDArray[Any]:
+    """Values of the present cells, with a filler for the absent ones."""
+    whole = np.full(len(is_absent), filler, dtype=present.dtype)
+    whole[~is_absent] = present
+    return whole
 
 
 class _Faults:
     """The faulty rows and their problems."""
 
-    def __init__(self, rows: pd.DataFrame, etags: Mapping[str, str]) -> None:
+    def __init__(self, rows: pa.Table, etags: Mapping[str, str]) -> None:
         self._rows = rows
         self._etags = etags
         self.faulty: NDArray[np.bool_] = np.zeros(len(rows), dtype=np.bool_)
         self.problems: list[Problem] = []
         self.more: defaultdict[str, Counter[ProblemCode]] = defaultdict(Counter)
 
-    def add(
-        self,
-        mask: NDArray[np.bool_],
-        column: str,
-        code: ProblemCode,
-        hint_for_value: Callable[[str], str],
-    ) -> None:
-        """Add a problem of one column for each row of the mask."""
-        if not mask.any():
+    def add(self, column: str, fault: Fault) -> None:
+        """Add a problem of one column for each row with the fault."""
+        if not fault.rows.any():
             return
-        self.faulty |= mask
-        for key, line, value in self._cells(self._listed(mask, code), column):
+        if fault.severity is Severity.ERROR:
+            self.faulty |= fault.rows
+        for key, line, value in self._cells(self._listed(fault), column):
             self.problems.append(
                 Problem(
-                    code,
+                    fault.code,
                     key,
                     self._etags[key],
-                    hint_for_value(value),
+                    fault.note(value),
                     line,
                     column,
                     safe_value(value),
+                    fault.severity,
                 )
             )
 
@@ -128,43 +151,38 @@ class _Faults:
         """The number of faulty rows per object key."""
         if not self.faulty.any():
             return {}
-        return dict(Counter(self._rows.loc[self.faulty, "key"].tolist()))
+        return _counted(self._rows[SOURCE_KEY].filter(pa.array(self.faulty)))
 
-    def _listed(self, mask: NDArray[np.bool_], code: ProblemCode) -> NDArray[np.bool_]:
-        """The first rows of each object key; the others are only counted."""
-        where = np.flatnonzero(mask)
+    def _listed(self, fault: Fault) -> NDArray[np.int64]:
+        """The indexes of the first rows of each object key; the others are only counted."""
+        where: NDArray[np.int64] = np.flatnonzero(fault.rows)
         if len(where) <= MOST_PROBLEMS:
-            return mask
-        keys = self._rows["key"].iloc[where]
-        kept = first_of_each(keys.factorize()[0], MOST_PROBLEMS)
-        for key, count in Counter(keys[~kept].tolist()).items():
-            self.more[key][code] += count
-        some: NDArray[np.bool_] = np.zeros(len(mask), dtype=np.bool_)
-        some[where[kept]] = True
-        return some
+            return where
+        keys = self._rows[SOURCE_KEY].take(pa.array(where)).combine_chunks()
+        kept = first_of_each(keys.dictionary_encode().indices.to_numpy(), MOST_PROBLEMS)
+        for key, count in _counted(keys.filter(pa.array(~kept))).items():
+            self.more[key][fault.code] += count
+        return where[kept]
 
-    def _cells(self, mask: NDArray[np.bool_], column: str) -> Iterator[tuple[str, int, str]]:
-        found = self._rows.loc[mask, ["key", "line", column]]
-        return zip(*(found[name].tolist() for name in found), strict=True)
-
-
-def _check_filled(rows: pd.DataFrame, column: str, faults: _Faults) -> None:
-    is_blank = to_mask(pc.equal(pc.binary_length(pa.array(rows[column])), 0))
-    hint = f"Fill in {column}; it is required for every user."
-    faults.add(is_blank, column, ProblemCode.MISSING_CELL, lambda _: hint)
+    def _cells(self, where: NDArray[np.int64], column: str) -> Iterator[tuple[str, int, str]]:
+        found = self._rows.select([SOURCE_KEY, SOURCE_LINE, column]).take(pa.array(where))
+        keys, lines, values = (one.to_pylist() for one in found.columns)
+        return zip(keys, lines, (value or "" for value in values), strict=True)
 
 
-def _keys_of(rows: pd.DataFrame, mask: NDArray[np.bool_]) -> frozenset[str]:
-    return frozenset(rows.loc[mask, "key"].unique()) if mask.any() else frozenset()
+def _keys_of(rows: pa.Table, mask: NDArray[np.bool_]) -> frozenset[str]:
+    if not mask.any():
+        return frozenset()
+    return frozenset(pc.unique(rows[SOURCE_KEY].filter(pa.array(mask))).to_pylist())
 
 
-def _earliest_future_days(
-    rows: pd.DataFrame, milliseconds: NDArray[np.int64], is_late: NDArray[np.bool_]
-) -> dict[str, date]:
-    """The earliest future birthdate per object key, up to the year 9999."""
-    is_future = is_late & (milliseconds <= last_millisecond_of(date.max))
-    keys = rows.loc[is_future, "key"].tolist()
-    days: dict[str, int] = {}
-    for key, day in zip(keys, (milliseconds[is_future] // DAY_MS).tolist(), strict=True):
-        days[key] = min(day, days.get(key, day))
-    return {key: EPOCH + timedelta(days=day) for key, day in days.items()}
+def _counted(keys: pa.ChunkedArray) -> dict[str, int]:
+    return {one["values"]: one["counts"] for one in pc.value_counts(keys).to_pylist()}
+
+
+def _note_days(reread_on: dict[str, date], rows: pa.Table, days: NDArray[np.datetime64]) -> None:
+    """Note the earliest day per object key, up to the year 9999."""
+    where = np.flatnonzero(~np.isnat(days) & (days <= np.datetime64(date.max)))
+    keys = rows[SOURCE_KEY].take(pa.array(where)).to_pylist()
+    for key, day in zip(keys, days[where].tolist(), strict=True):
+        reread_on[key] = min(day, reread_on.get(key, day))

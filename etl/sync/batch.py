@@ -1,13 +1,12 @@
-"""Read one batch of changes: fetch the objects, then parse and validate them."""
+"""Read one batch of changes: fetch the objects, then parse and validate them, by dataset."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from etl.model.errors import UnreadableObject
-from etl.model.keys import image_id_of, kind_of
 from etl.model.values import (
     Change,
     ChangeKind,
@@ -23,13 +22,16 @@ from etl.read import file_rules
 from etl.read.csv import parse
 from etl.read.validate import validate
 from etl.runtime.pools import map_in_threads
+from etl.sync.copy_text import StagedRows, staged_rows
+from etl.sync.reading import BucketReading, StagedObject, entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
     from datetime import date
 
-    import pandas as pd
+    import pyarrow as pa
 
+    from etl.model.dataset import Dataset
     from etl.read.csv import Extract
     from etl.read.validate import Validated
     from etl.storage.client import ObjectStore
@@ -38,42 +40,50 @@ MAX_OBJECTS = 5_000
 MAX_BYTES = 2 * 1024 * 1024  # a batch needs about 20 times that; three exist at once
 
 
-class StagedObject(NamedTuple):
-    """The new manifest entry of one source object."""
+class Discard(NamedTuple):
+    """An object whose rows in staging are invalid, and its problems unless they are kept."""
 
-    change: ChangeKind
+    dataset: str
     key: str
-    dataset: str | None
-    kind: ObjectKind
-    attachment: str | None
-    attachment_id: str | None
-    etag: str
-    size: int
-    last_modified: str
-    state: ObjectState
-    rows_read: int = 0
-    rows_rejected: int = 0
-    reread_on: date | None = None
+    keeps_problems: bool = False
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The result of reading a batch of changes.
+    """The result of reading a batch of changes of one bucket.
 
-    Shapes:  rows (n, 7): key, line, user_id, first_name, last_name, birthts, extra; valid rows
-             only. objects: one per object that was read or removed; an object that spans
-             several batches is in the last of them.
+    Shapes:  rows: by dataset, its valid rows, if any. objects: one per object that was read or
+             removed; an object that spans several batches is in the last of them.
+             datasets: by key, the dataset of each object with problems, if it has one.
              unreadable: keys that the store refused; the next run tries them again.
              vanished: the number of objects that were listed, but gone when fetched.
-             discards: the key whose rows from earlier batches are invalid.
+             discards: the object whose rows from earlier batches are invalid.
+             new_columns: by dataset, the columns that these files add to its table.
     """
 
-    rows: pd.DataFrame
+    bucket: str
+    rows: Mapping[str, StagedRows]
     objects: list[StagedObject]
     problems: list[Problem]
-    unreadable: list[str]
+    datasets: Mapping[str, str] = field(default_factory=dict)
+    unreadable: list[str] = field(default_factory=list)
     vanished: int = 0
-    discards: str | None = None
+    discards: Discard | None = None
+    new_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def without(self, datasets: Container[str]) -> Batch:
+        """The batch without the objects, rows and problems of some datasets."""
+        return replace(
+            self,
+            rows={name: rows for name, rows in self.rows.items() if name not in datasets},
+            objects=[one for one in self.objects if one.dataset not in datasets],
+            problems=[one for one in self.problems if self.datasets.get(one.key) not in datasets],
+        )
+
+    @property
+    def row_count(self) -> int:
+        """The number of rows of all datasets."""
+        return sum(rows.count for rows in self.rows.values())
 
 
 @dataclass(frozen=True)
@@ -84,12 +94,12 @@ class Fetched:
     outcomes: Mapping[str, SourceFile | Problem | None]
 
 
-def cut(changes: Iterable[Change]) -> Iterator[list[Change]]:
+def cut(changes: Iterable[Change], reading: BucketReading) -> Iterator[list[Change]]:
     """Cut changes into batches of at most 5,000 objects and 2 MB of CSV, or one larger CSV."""
     batch: list[Change] = []
     size = 0
     for change in changes:
-        weight = change.source.size if _is_read(change) else 0
+        weight = change.source.size if reading.is_read(change) else 0
         if batch and (len(batch) >= MAX_OBJECTS or size + weight > MAX_BYTES):
             yield batch
             batch, size = [], 0
@@ -99,83 +109,133 @@ def cut(changes: Iterable[Change]) -> Iterator[list[Change]]:
         yield batch
 
 
-def fetch(store: ObjectStore, bucket: str, changes: Sequence[Change]) -> Fetched:
+def fetch(store: ObjectStore, reading: BucketReading, changes: Sequence[Change]) -> Fetched:
     """Fetch the batch's CSVs; for other objects, the key is enough.
 
     Raises:  ObjectStoreUnavailable. An error of one object is a problem, not an exception.
     """
-    csvs = [change for change in changes if _is_read(change)]
+    csvs = [change for change in changes if reading.is_read(change)]
     found = map_in_threads(
-        lambda change: _fetch(store, bucket, change), csvs, store.fetch_concurrency
+        lambda change: _fetch(store, reading.bucket, change), csvs, store.fetch_concurrency
     )
     keys = (change.source.key for change in csvs)
     return Fetched(changes, dict(zip(keys, found, strict=True)))
 
 
-def check(fetched: Fetched, today: date) -> Batch:
+def check(fetched: Fetched, reading: BucketReading) -> Batch:
     """Parse and validate the fetched files."""
     changes, outcomes = fetched.changes, fetched.outcomes
-    files = [found for found in outcomes.values() if isinstance(found, SourceFile)]
     refused = [found for found in outcomes.values() if isinstance(found, Problem)]
-
-    etags = {file.source.key: file.source.etag for file in files}
-    validated = _validate(parse(files), etags, today)
-    problems = validated.problems
+    checked = {
+        dataset.name: _check_files(files, dataset, reading)
+        for dataset, files in _by_dataset(outcomes.values(), reading)
+    }
     objects = [
         staged
         for change in changes
-        if (staged := _entry_of(change, outcomes.get(change.source.key), validated.figures))
-        is not None
+        if (staged := _entry_of(change, outcomes, reading, checked)) is not None
     ]
-    problems += [_unsupported(item) for item in objects if _is_unsupported(item)]
-    vanished = sum(found is None for found in outcomes.values())
-    unreadable = [problem.key for problem in refused]
-    return Batch(validated.rows, objects, problems + refused, unreadable, vanished)
+    problems = [problem for files in checked.values() for problem in files.problems]
+    problems += [_unsupported(item, reading) for item in objects if _is_unsupported(item)]
+    problems += refused
+    return Batch(
+        reading.bucket,
+        {name: files.rows for name, files in checked.items() if files.rows.count},
+        objects,
+        problems,
+        datasets_of(problems, reading),
+        unreadable=[problem.key for problem in refused],
+        vanished=sum(found is None for found in outcomes.values()),
+        new_columns={name: files.added for name, files in checked.items() if files.added},
+    )
 
 
-class _ValidatedFiles(NamedTuple):
-    """The valid rows of files, their problems, and the figures for the manifest."""
+def is_huge(changes: Sequence[Change], reading: BucketReading) -> bool:
+    """Whether this is one CSV that is too large for memory."""
+    return len(changes) == 1 and changes[0].source.size > MAX_BYTES and reading.is_read(changes[0])
 
-    rows: pd.DataFrame
+
+def datasets_of(problems: Iterable[Problem], reading: BucketReading) -> dict[str, str]:
+    """The datasets of the objects with problems, by key."""
+    routes = {key: reading.route(key) for key in {problem.key for problem in problems}}
+    return {key: route.dataset.name for key, route in routes.items() if route.dataset is not None}
+
+
+def _by_dataset(
+    outcomes: Iterable[SourceFile | Problem | None], reading: BucketReading
+) -> Iterable[tuple[Dataset, list[SourceFile]]]:
+    found: dict[str, tuple[Dataset, list[SourceFile]]] = {}
+    for file in outcomes:
+        if isinstance(file, SourceFile):
+            dataset = reading.dataset_of(file.source.key)
+            found.setdefault(dataset.name, (dataset, []))[1].append(file)
+    return found.values()
+
+
+class _CheckedFiles(NamedTuple):
+    """The valid rows of files, their problems, the figures for the manifest, added columns."""
+
+    rows: StagedRows
     problems: list[Problem]
     figures: Figures
+    added: tuple[str, ...]
 
 
-def _validate(extract: Extract, etags: Mapping[str, str], today: date) -> _ValidatedFiles:
-    """Validate each row, then each file as a whole."""
-    checked = validate(extract.rows, etags, today)
-    refused = file_rules.keys_with_differing_rows(checked.rows, extract.of_one_user)
-    rows = file_rules.without_keys(checked.rows, refused)
+def _check_files(
+    files: Sequence[SourceFile], dataset: Dataset, reading: BucketReading
+) -> _CheckedFiles:
+    """Parse the files, then validate each row, then each file as a whole."""
+    etags = {file.source.key: file.source.etag for file in files}
+    extract = parse(files, dataset, reading.added[dataset.name])
+    checked = validate(extract.rows, dataset, etags, reading.today)
     problems = [*extract.problems, *checked.problems]
-    if refused:
-        problems = [problem for problem in problems if problem.key not in refused]
-        problems += [file_rules.rows_without_id(key, etags[key]) for key in sorted(refused)]
-    early = file_rules.early_spans(rows, checked.dated)
-    seconds = {key for key, span in early.items() if span.last_day_of_seconds <= today}
-    problems += [file_rules.epoch_seconds(key, etags[key]) for key in early if key in seconds]
-    figures = Figures(extract, checked, problems)
-    figures.refuse(refused)
-    for key in early.keys() - seconds:
-        figures.reread(key, early[key].last_day_of_seconds)
     more = _merged_counts(extract.more, checked.more)
-    for key in refused:
-        more.pop(key, None)
-    return _ValidatedFiles(rows, file_rules.limit_problems(problems, more, etags), figures)
+    figures = Figures(extract, checked, problems)
+
+    differing = file_rules.keys_with_differing_rows(checked.rows, dataset, extract.without_id)
+    if differing:
+        problems = [problem for problem in problems if problem.key not in differing]
+        problems += [file_rules.rows_without_id(key, etags[key]) for key in sorted(differing)]
+        more = {key: counted for key, counted in more.items() if key not in differing}
+        figures.refuse(differing)
+    faulty = figures.keys_with_too_many_faults(dataset) - differing
+    problems += [
+        file_rules.too_many_faults(key, etags[key], dataset, *figures.of(key)[:2])
+        for key in sorted(faulty)
+    ]
+    figures.refuse(faulty, keeps_day=True)
+    rows = file_rules.without_keys(checked.rows, differing | faulty)
+    problems += _seconds(rows, dataset, checked.dated, figures, etags, reading.today)
+    return _CheckedFiles(
+        staged_rows(rows), file_rules.limit_problems(problems, more, etags), figures, extract.added
+    )
+
+
+def _seconds(  # noqa: PLR0913, PLR0917 - all that the rule depends on
+    rows: pa.Table,
+    dataset: Dataset,
+    dated: frozenset[str],
+    figures: Figures,
+    etags: Mapping[str, str],
+    today: date,
+) -> list[Problem]:
+    """The warnings of files whose timestamps could be seconds. Those of a later day are noted."""
+    column = file_rules.timestamps(dataset)
+    if column is None:
+        return []
+    problems = []
+    for key, span in file_rules.early_spans(rows, column, dated).items():
+        if span.last_day_of_seconds <= today:
+            problems.append(file_rules.epoch_seconds(key, etags[key]))
+        else:
+            figures.reread(key, span.last_day_of_seconds)
+    return problems
 
 
 def _merged_counts(
     one: Mapping[str, Counter[ProblemCode]], other: Mapping[str, Counter[ProblemCode]]
 ) -> dict[str, Counter[ProblemCode]]:
     return {key: one.get(key, Counter()) + other.get(key, Counter()) for key in {*one, *other}}
-
-
-def is_huge(changes: Sequence[Change]) -> bool:
-    """Whether this is one CSV that is too large for memory."""
-    return len(changes) == 1 and _is_read(changes[0]) and changes[0].source.size > MAX_BYTES
-
-
-def _is_read(change: Change) -> bool:
-    return change.kind is not ChangeKind.REMOVED and kind_of(change.source.key) is ObjectKind.CSV
 
 
 def _fetch(store: ObjectStore, bucket: str, change: Change) -> SourceFile | Problem | None:
@@ -204,11 +264,21 @@ class Figures:
         self._refused = {found.key for found in problems if file_rules.is_refusal(found)}
         self._reread_on = dict(checked.reread_on)
 
-    def refuse(self, keys: Iterable[str]) -> None:
-        """Reject all rows of these objects, whatever the date."""
+    def keys_with_too_many_faults(self, dataset: Dataset) -> set[str]:
+        """The keys of objects with a greater share of rejected rows than the dataset allows."""
+        return {
+            key
+            for key, rejected in self._rejected.items()
+            if file_rules.has_too_many_faults(dataset, self._read[key], rejected)
+        }
+
+    def refuse(self, keys: Iterable[str], *, keeps_day: bool = False) -> None:
+        """Reject all rows of these objects, whatever the date unless `keeps_day`."""
         for key in keys:
             self._rejected[key] = self._read[key]
-            self._reread_on.pop(key, None)
+            self._refused.add(key)
+            if not keeps_day:
+                self._reread_on.pop(key, None)
 
     def reread(self, key: str, day: date) -> None:
         """Schedule another reading of the object on that day at the latest."""
@@ -224,62 +294,48 @@ class Figures:
 
 
 def _entry_of(
-    change: Change, outcome: SourceFile | Problem | None, figures: Figures
+    change: Change,
+    outcomes: Mapping[str, SourceFile | Problem | None],
+    reading: BucketReading,
+    checked: Mapping[str, _CheckedFiles],
 ) -> StagedObject | None:
     """The object's manifest entry; None if the manifest stays as it is."""
+    key = change.source.key
     if change.kind is ChangeKind.REMOVED:
-        return entry(ChangeKind.REMOVED, change.source, ObjectState.LOADED)
-    if not _is_read(change):
-        known = kind_of(change.source.key) is not ObjectKind.OTHER
+        return entry(ChangeKind.REMOVED, change.source, reading, ObjectState.LOADED)
+    if reading.route(key).dataset is None:
+        return None
+    if not reading.is_read(change):
+        known = reading.route(key).kind is not ObjectKind.OTHER
         state = ObjectState.LOADED if known else ObjectState.QUARANTINED
-        return entry(change.kind, change.source, state)
-    if isinstance(outcome, SourceFile):
-        key = outcome.source.key
-        return entry(change.kind, outcome.source, figures.state(key), figures.of(key))
+        return entry(change.kind, change.source, reading, state)
+    outcome = outcomes.get(key)
+    dataset = reading.route(key).dataset
+    if isinstance(outcome, SourceFile) and dataset is not None:
+        figures = checked[dataset.name].figures
+        state = figures.state(key)
+        return entry(change.kind, outcome.source, reading, state, figures.of(key))
     if outcome is None and change.kind is ChangeKind.MODIFIED:  # gone since the listing
-        return entry(ChangeKind.REMOVED, change.source, ObjectState.LOADED)
+        return entry(ChangeKind.REMOVED, change.source, reading, ObjectState.LOADED)
     return None
-
-
-def entry(
-    kind: ChangeKind,
-    source: SourceObject,
-    state: ObjectState,
-    figures: tuple[int, int, date | None] = (0, 0, None),
-) -> StagedObject:
-    """The object's manifest entry; `figures` as returned by Figures.of."""
-    of_object = kind_of(source.key)
-    is_image = of_object is ObjectKind.IMAGE
-    return StagedObject(
-        kind,
-        source.key,
-        dataset_of(source.key),
-        of_object,
-        "img_path" if is_image else None,
-        image_id_of(source.key) if is_image else None,
-        source.etag,
-        source.size,
-        source.last_modified.isoformat(),
-        state,
-        *figures,
-    )
-
-
-def dataset_of(key: str) -> str | None:
-    """The dataset of an object; None if it belongs to none."""
-    return None if kind_of(key) is ObjectKind.OTHER else "users"
 
 
 def _is_unsupported(item: StagedObject) -> bool:
     return item.kind is ObjectKind.OTHER and item.change is not ChangeKind.REMOVED
 
 
-def _unsupported(item: StagedObject) -> Problem:
+def _unsupported(item: StagedObject, reading: BucketReading) -> Problem:
+    dataset = reading.dataset_of(item.key)
+    if dataset.is_preset:
+        hint = (
+            "Only .csv files and png, jpg, jpeg, webp and gif images are read. "
+            "Rename the object if it is one of these, or move it out of the bucket."
+        )
+    else:
+        hint = (
+            f"The dataset {dataset.name} reads .csv and .tsv files. Rename the object if it is one "
+            "of these, or add its key to `exclude` in datasets.toml."
+        )
     return Problem(
-        ProblemCode.UNSUPPORTED_TYPE,
-        item.key,
-        item.etag,
-        "Only .csv files and png, jpg, jpeg, webp and gif images are read. "
-        "Rename the object if it is one of these, or move it out of the bucket.",
-        severity=Severity.WARNING,
+        ProblemCode.UNSUPPORTED_TYPE, item.key, item.etag, hint, severity=Severity.WARNING
     )

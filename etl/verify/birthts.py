@@ -6,8 +6,6 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-EARLIEST = date(1900, 1, 1)
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _BEYOND_ANY_CALENDAR = Decimal(10) ** 18
@@ -42,13 +40,12 @@ def milliseconds(written: str) -> int:
     return (_parse_moment(written) - _EPOCH) // _MILLISECOND
 
 
-def is_in_range(birthts: int, today: date) -> bool:
-    """Whether the UTC date lies between 1900-01-01 and `today`."""
+def utc_date(birthts: int) -> date | None:
+    """The UTC date; None if it is outside the years 1 to 9999."""
     try:
-        birthdate = _date(timedelta(milliseconds=birthts))
+        return _date(timedelta(milliseconds=birthts))
     except OverflowError:
-        return False
-    return EARLIEST <= birthdate <= today
+        return None
 
 
 class SecondsDetector:

@@ -2,265 +2,170 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections import Counter
 from dataclasses import asdict, dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-from pyarrow import parquet
+from etl.verify.difference import Sides, compare_counts, compare_mappings
+from etl.verify.expected import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Hashable, Iterable, Mapping
 
-    from etl.verify.expected import Expected, ExpectedUser
+    from etl.verify.difference import Difference
+    from etl.verify.expected import DatasetRows, Expected, StoredRow
+    from etl.verify.layout import Layout
     from etl.verify.tables import ManifestEntry, TableState
-
-    Comparable: TypeAlias = ExpectedUser | ManifestEntry | dict[str, object]
-
-_Problem = TypeVar("_Problem", tuple[str, str], tuple[str, int, str])
-
-OUTPUT_HEADER = ["user_id", "first_name", "last_name", "birthts", "img_path"]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One difference between the bucket and the tables, output files or thumbnails.
-
-    `what` is a noun and one of missing, surplus, differs, doubled, unsorted, unreadable.
-    `expected` and `found` are the values; for `differs`, only those of the differing columns.
-    """
-
-    what: str
-    name: str
-    expected: object
-    found: object
-    note: str
 
 
 def compare_tables(
-    expected: Expected, manifest: Mapping[str, ManifestEntry], found: TableState
+    expected: Expected,
+    manifest: Mapping[Place, ManifestEntry],
+    found: TableState,
+    layouts: Iterable[Layout],
+    source_bucket: str,
 ) -> list[Difference]:
-    """Compare users, manifest, shadowed rows and open problems, each sorted by name."""
-    wanted, current = expected.shadowed, found.shadowed
+    """Compare the rows of each dataset, the manifest and the open problems, sorted by name."""
+    rows = [
+        difference
+        for layout in layouts
+        for difference in DatasetComparison(
+            layout, layout.dataset.bucket or source_bucket, found.held
+        ).compare(expected.datasets[layout.dataset.name], found.datasets[layout.dataset.name])
+    ]
+    of_objects = _ObjectSides(manifest, found, source_bucket)
     return [
-        *compare_users(expected.users, found.users),
-        *_compare_named("manifest", manifest, found.manifest, "this object", "the manifest"),
-        *_differences("shadowed", wanted - current, current - wanted, "this shadowed row"),
-        *_compare_problems(expected.rejected, found.rejected, "this rejected row"),
-        *_compare_problems(
-            Counter(expected.object_problems), found.object_problems, "this object's problem"
+        *rows,
+        *compare_mappings(manifest, found.manifest, of_objects.manifest()),
+        *compare_counts(
+            expected.rejected, found.rejected, of_objects.problems("this rejected row")
+        ),
+        *compare_counts(
+            expected.object_problems,
+            found.object_problems,
+            of_objects.problems("this object's problem"),
         ),
     ]
 
 
-def compare_users(
-    expected: Mapping[str, ExpectedUser], found: Mapping[str, ExpectedUser]
-) -> list[Difference]:
-    """Compare live users by user_id: `user-missing`, `user-surplus`, `user-differs`."""
-    return _compare_named("user", expected, found, "this user", "the table")
+class DatasetComparison:
+    """Compares the rows of one dataset."""
 
+    def __init__(self, layout: Layout, bucket: str, held: Collection[Place]) -> None:
+        self._layout = layout
+        self._bucket = bucket
+        self._held = held
+        self._is_users = layout.dataset.name == "users"
 
-def compare_output(
-    users: Mapping[str, ExpectedUser], content: bytes | None, name: str
-) -> list[Difference]:
-    """Compare the published CSV `name`; `content` is None if it does not exist."""
-    if content is None:
-        note = "The file does not exist; a run publishes it."
-        return [Difference("output-missing", name, f"{len(users)} users", None, note)]
-    try:
-        rows = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        note = f"The file is not a valid CSV in UTF-8: {error}."
-        return [Difference("output-unreadable", name, "a CSV in UTF-8", None, note)]
-    return _compare_cells(users, rows or [[]], name)
-
-
-def compare_parquet(
-    users: Mapping[str, ExpectedUser], content: bytes | None, name: str
-) -> list[Difference]:
-    """Compare the published Parquet file, like `compare_output`.
-
-    A null and an empty string are equal, as in a CSV.
-    """
-    if content is None:
-        note = "The file was not published yet, or another program removed it."
-        return [Difference("output-missing", name, f"{len(users)} users", None, note)]
-    try:
-        table = parquet.read_table(io.BytesIO(content))
-    except (pa.ArrowException, OSError) as error:
-        note = f"The file is not a valid Parquet file: {error}."
-        return [Difference("output-unreadable", name, "a Parquet file", None, note)]
-    columns = [
-        ["" if cell is None else str(cell) for cell in column.to_pylist()]
-        for column in table.itercolumns()
-    ]
-    rows = [list(cells) for cells in zip(*columns, strict=True)]
-    return _compare_cells(users, [table.column_names, *rows], name)
-
-
-def _compare_cells(
-    users: Mapping[str, ExpectedUser], rows: list[list[str]], name: str
-) -> list[Difference]:
-    header, *body = rows
-    return [
-        *_compare_header(header, name),
-        *_find_misshapen(body, name),
-        *_find_doubled(body, name),
-        *_find_unsorted(body, name),
-        *_compare_output_rows(users, body, name.rpartition("/")[2]),
-    ]
-
-
-def _compare_named(
-    noun: str,
-    expected: Mapping[str, Comparable],
-    found: Mapping[str, Comparable],
-    what: str,
-    where: str,
-) -> list[Difference]:
-    """Compare values by name, in byte order of the names."""
-    differences = []
-    for name in sorted({*expected, *found}, key=str.encode):
-        wanted, current = expected.get(name), found.get(name)
-        if wanted == current:
-            continue
-        if current is None:
-            note = f"The bucket has {what}, but {where} does not."
-            differences.append(Difference(f"{noun}-missing", name, _fields(wanted), None, note))
-        elif wanted is None:
-            note = f"The bucket does not have {what}, but {where} does."
-            differences.append(Difference(f"{noun}-surplus", name, None, _fields(current), note))
-        else:
-            differences.append(_differing(noun, name, _fields(wanted), _fields(current), where))
-    return differences
-
-
-def _differing(
-    noun: str, name: str, wanted: dict[str, object], current: dict[str, object], where: str
-) -> Difference:
-    """Report the differing columns only."""
-    columns = [column for column in wanted if wanted[column] != current[column]]
-    return Difference(
-        f"{noun}-differs",
-        name,
-        {column: wanted[column] for column in columns},
-        {column: current[column] for column in columns},
-        f"The bucket and {where} disagree on {', '.join(columns)}.",
-    )
-
-
-def _fields(value: Comparable | None) -> dict[str, object]:
-    if value is None or isinstance(value, dict):
-        return value or {}
-    return asdict(value)
-
-
-def _compare_problems(
-    expected: Counter[_Problem], found: Counter[_Problem], what: str
-) -> list[Difference]:
-    """Compare how often each problem occurs."""
-    missing, surplus = expected - found, found - expected
-    return _differences("problem", missing.elements(), surplus.elements(), what)
-
-
-def _differences(
-    noun: str,
-    missing: Iterable[tuple[object, ...]],
-    surplus: Iterable[tuple[object, ...]],
-    what: str,
-) -> list[Difference]:
-    return [
-        *(
-            Difference(
-                f"{noun}-missing",
-                _name(item),
-                item,
-                None,
-                f"The bucket has {what}, but the tables do not.",
-            )
-            for item in sorted(missing, key=_name)
-        ),
-        *(
-            Difference(
-                f"{noun}-surplus",
-                _name(item),
-                None,
-                item,
-                f"The tables have {what}, but the bucket does not.",
-            )
-            for item in sorted(surplus, key=_name)
-        ),
-    ]
-
-
-def _name(item: tuple[object, ...]) -> str:
-    return " ".join(str(part) for part in item)
-
-
-def _compare_header(header: list[str], name: str) -> list[Difference]:
-    if header == OUTPUT_HEADER:
-        return []
-    return [Difference("output-differs", name, OUTPUT_HEADER, header, "Its header is wrong.")]
-
-
-def _find_misshapen(body: Iterable[list[str]], name: str) -> list[Difference]:
-    return [
-        Difference(
-            "output-differs",
-            f"{name} row {number}",
-            f"{len(OUTPUT_HEADER)} cells",
-            row,
-            f"The row has {len(row)} cells, but the header must have {len(OUTPUT_HEADER)}.",
+    def compare(self, expected: DatasetRows, found: DatasetRows) -> list[Difference]:
+        """Compare live rows by identity, and shadowed ones by object and line."""
+        thing = "user" if self._is_users else "row"
+        name = self._layout.dataset.name
+        live = Sides(
+            noun=thing,
+            thing=f"this {thing}",
+            where="the table" if self._is_users else f"the table of {name}",
+            name=identity_name,
+            fields=partial(self.fields, expected.columns),
+            dataset=lambda _: name,
+            is_held=lambda _, *rows: any(map(self._is_held, rows)),
         )
-        for number, row in enumerate(body, start=1)
-        if len(row) != len(OUTPUT_HEADER)
-    ]
+        shadowed = Sides(
+            noun="shadowed",
+            thing="this shadowed row",
+            where="the table of shadowed rows",
+            name=lambda place: self._shadowed_name(place, expected, found),
+            fields=partial(self.fields, expected.shadowed_columns),
+            dataset=lambda _: name,
+            is_held=lambda _, *rows: any(self._is_rival_held(row, expected, found) for row in rows),
+        )
+        return [
+            *compare_mappings(expected.rows, found.rows, live),
+            *compare_mappings(expected.shadowed, found.shadowed, shadowed),
+        ]
+
+    def held_identities(self, *states: DatasetRows) -> set[tuple[Hashable, ...]]:
+        """The identities of rows of held objects."""
+        return {
+            identity
+            for state in states
+            for identity, row in state.rows.items()
+            if self._is_held(row)
+        }
+
+    def fields(self, columns: tuple[str, ...], row: StoredRow) -> dict[str, object]:
+        """The columns of a row by name; those of a user but the id, as /data names them."""
+        named = dict(zip(columns, row.values, strict=True))
+        prefix = "" if self._is_users else "_"
+        if self._is_users:
+            del named["user_id"]
+        return named | {
+            f"{prefix}extra": row.extra,
+            f"{prefix}source_key": row.source_key,
+            f"{prefix}source_line": row.source_line,
+        }
+
+    def _is_held(self, row: StoredRow | None) -> bool:
+        return row is not None and Place(self._bucket, row.source_key) in self._held
+
+    def _is_rival_held(
+        self, row: StoredRow | None, expected: DatasetRows, found: DatasetRows
+    ) -> bool:
+        """Whether a shadowed row, or the one that it lost to, is of a held object."""
+        if row is None:
+            return False
+        identity = self._identity(row)
+        return any(map(self._is_held, (row, expected.rows.get(identity), found.rows.get(identity))))
+
+    def _identity(self, row: StoredRow) -> tuple[Hashable, ...]:
+        values: tuple[Any, ...] = row.values
+        return tuple(values[place] for place in self._layout.identity_places)
+
+    def _shadowed_name(
+        self, place: tuple[str, int], expected: DatasetRows, found: DatasetRows
+    ) -> str:
+        row = expected.shadowed.get(place) or found.shadowed[place]
+        return f"{identity_name(place)} {identity_name(self._identity(row))}"
 
 
-def _find_doubled(body: Iterable[list[str]], name: str) -> list[Difference]:
-    counted = Counter(_user_id(row) for row in body)
-    return [
-        Difference("output-doubled", user_id, 1, count, f"{name} has this user {count} times.")
-        for user_id, count in counted.items()
-        if count > 1
-    ]
+@dataclass(frozen=True)
+class _ObjectSides:
+    """How to report differences of objects; those of the source bucket are named by their key."""
+
+    expected: Mapping[Place, ManifestEntry]
+    found: TableState
+    source_bucket: str
+
+    def manifest(self) -> Sides:
+        return Sides(
+            noun="manifest",
+            thing="this object",
+            where="the manifest",
+            name=lambda place: self._named(*place),
+            fields=asdict,
+            dataset=lambda entry: entry.dataset,
+            is_held=lambda place, *_: place in self.found.held,
+        )
+
+    def problems(self, thing: str) -> Sides:
+        return Sides(
+            noun="problem",
+            thing=thing,
+            where="the tables",
+            name=lambda item: identity_name((self._named(*item[:2]), *item[2:])),
+            fields=dict,
+            dataset=lambda item: self._dataset(Place(*item[:2])),
+            is_held=lambda item: Place(*item[:2]) in self.found.held,
+        )
+
+    def _named(self, bucket: str, key: str) -> str:
+        return key if bucket == self.source_bucket else f"{bucket}/{key}"
+
+    def _dataset(self, place: Place) -> str | None:
+        entry = self.expected.get(place) or self.found.manifest.get(place)
+        return None if entry is None else entry.dataset
 
 
-def _find_unsorted(body: Iterable[list[str]], name: str) -> list[Difference]:
-    """Report the first place only, because one row out of order misplaces many others."""
-    for before, after in pairwise(_user_id(row) for row in body):
-        if before.encode() > after.encode():
-            quoted = json.dumps(before, ensure_ascii=False)
-            note = f"{name} is not sorted by the bytes of user_id: {quoted} precedes this user."
-            return [Difference("output-unsorted", after, None, None, note)]
-    return []
-
-
-def _compare_output_rows(
-    users: Mapping[str, ExpectedUser], body: Iterable[list[str]], file: str
-) -> list[Difference]:
-    wanted = {user_id: _output_cells(user) for user_id, user in users.items()}
-    # Rows with a wrong number of cells were already reported.
-    current = {row[0]: _named_cells(row) for row in body if len(row) == len(OUTPUT_HEADER)}
-    return _compare_named("output", wanted, current, "this user", file)
-
-
-def _user_id(row: list[str]) -> str:
-    return row[0] if row else ""
-
-
-def _named_cells(row: list[str]) -> dict[str, object]:
-    return dict(zip(OUTPUT_HEADER[1:], row[1:], strict=True))
-
-
-def _output_cells(user: ExpectedUser) -> dict[str, object]:
-    return {
-        "first_name": user.first_name,
-        "last_name": user.last_name,
-        "birthts": str(user.birthts),
-        "img_path": user.img_path or "",
-    }
+def identity_name(parts: Iterable[object]) -> str:
+    """The parts of a key or a place, in one text."""
+    return " ".join(str(part) for part in parts)

@@ -1,23 +1,30 @@
-"""Compute the expected state from files and images: users, shadowed rows, problems, joins."""
+"""Compute the expected state from files and images: rows, shadowed rows, problems, joins."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from etl.model.values import ObjectKind, ProblemCode, SourceObject
 from etl.verify import names
-from etl.verify.reader import Row, read
+from etl.verify.birthts import utc_date
+from etl.verify.globs import glob
+from etl.verify.reader import read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Hashable, Iterable
     from datetime import date
 
+    from etl.verify.layout import Layout
+    from etl.verify.reader import Row
+    from etl.verify.routes import Route
 
 # An object with one of these problems is still loaded.
 _WARNINGS = frozenset(
     {
+        ProblemCode.COLUMN_KEPT_IN_EXTRA,
         ProblemCode.EPOCH_SECONDS,
         ProblemCode.GUESSED_ENCODING,
         ProblemCode.MISSING_TRAILING_CELLS,
@@ -28,65 +35,212 @@ _WARNINGS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ExpectedUser:
-    """An expected row of `users`; `birthts` is in milliseconds UTC."""
+class Place(NamedTuple):
+    """A bucket and a key in it."""
 
-    first_name: str
-    last_name: str
-    birthts: int
-    img_path: str | None
+    bucket: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object with its place and its route."""
+
+    place: Place
+    source: SourceObject
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """A row of a data table or a table of shadowed rows; `values` in the order of its columns."""
+
+    values: tuple[object, ...]
     extra: dict[str, str] | None
     source_key: str
     source_line: int
 
 
 @dataclass(frozen=True)
-class Expected:
-    """The state of the tables that follows from the bucket.
+class DatasetRows:
+    """The rows of one dataset: by identity, and the shadowed ones by object and line.
 
-    Shapes:  users by user_id; shadowed (key, line, user_id); rejected (key, line, code), as often
-             as a row has a fault that is listed; rows_rejected by key, if any; object_problems
-             (key, code), including warnings.
+    Shapes:  an identity is the tuple of the primary key's values or, without one, (key, line).
+             `columns` names the values of rows, `shadowed_columns` those of shadowed rows.
     """
 
-    users: dict[str, ExpectedUser] = field(default_factory=dict)
-    shadowed: set[tuple[str, int, str]] = field(default_factory=set)
-    rejected: Counter[tuple[str, int, str]] = field(default_factory=Counter)
-    rows_rejected: dict[str, int] = field(default_factory=dict)
-    object_problems: set[tuple[str, str]] = field(default_factory=set)
-
-    def quarantined(self) -> set[str]:
-        """Return the keys of quarantined objects."""
-        return {key for key, code in self.object_problems if code not in _WARNINGS}
+    columns: tuple[str, ...]
+    shadowed_columns: tuple[str, ...]
+    rows: dict[tuple[Hashable, ...], StoredRow] = field(default_factory=dict)
+    shadowed: dict[tuple[str, int], StoredRow] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A valid row and its object: a candidate for the row of its user."""
+@dataclass(frozen=True)
+class Expected:
+    """The state of the tables that follows from the buckets.
+
+    Shapes:  datasets by name; rejected (bucket, key, line, code), as often as a row has a fault
+             or warning that is listed; rows_read and rows_rejected by place; object_problems
+             (bucket, key, code), including warnings.
+    """
+
+    datasets: dict[str, DatasetRows] = field(default_factory=dict)
+    rejected: Counter[tuple[str, str, int, str]] = field(default_factory=Counter)
+    rows_read: dict[Place, int] = field(default_factory=dict)
+    rows_rejected: dict[Place, int] = field(default_factory=dict)
+    object_problems: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+
+    def quarantined(self) -> set[Place]:
+        """Return the places of quarantined objects."""
+        return {
+            Place(bucket, key)
+            for bucket, key, code in self.object_problems
+            if code not in _WARNINGS
+        }
+
+
+class _Candidate(NamedTuple):
+    """A valid row and its object: a candidate for the row of its identity."""
 
     row: Row
     source: SourceObject
 
-    def beats(self, other: _Candidate) -> bool:
-        """Whether this row wins: the newest object, then the smallest key, then the last line."""
-        if self.source.key != other.source.key:
-            return _is_before(self.source, other.source)
-        return self.row.line > other.row.line
 
-    def as_user(self, img_path: str | None) -> ExpectedUser:
-        return ExpectedUser(
-            self.row.first_name,
-            self.row.last_name,
-            self.row.birthts,
-            img_path,
-            self.row.extra,
-            self.source.key,
-            self.row.line,
-        )
+class Expectation:
+    """Computes the expected state from objects that are added one by one, in any order."""
 
-    def as_shadowed(self) -> tuple[str, int, str]:
-        return self.source.key, self.row.line, self.row.user_id
+    def __init__(self, layouts: Iterable[Layout], today: date) -> None:
+        self._today = today
+        self._contests = {layout.dataset.name: _Contest(layout) for layout in layouts}
+        self._images: dict[tuple[str, str], _NewestImages] = defaultdict(dict)
+        self._expected = Expected()
+
+    def add_file(self, listed: Listed, content: bytes) -> None:
+        """Parse a data object."""
+        place, expected = listed.place, self._expected
+        contest = self._contests[listed.route.dataset.name]
+        reading = read(content, contest.layout, place.key, self._today)
+        for code, count in reading.faults.items():
+            expected.object_problems[*place, code] += count
+        expected.rejected.update((*place, line, code) for line, code in reading.rejected)
+        expected.rows_read[place] = len(reading.rows) + reading.rows_rejected
+        expected.rows_rejected[place] = reading.rows_rejected
+        for row in reading.rows:
+            contest.add(_Candidate(row, listed.source))
+
+    def add_unopened(self, listed: Listed) -> None:
+        """Add an image, or an object that no dataset reads."""
+        route = listed.route
+        if route.kind is ObjectKind.OTHER:
+            self.add_problem(listed.place, ProblemCode.UNSUPPORTED_TYPE)
+        elif route.attachment is not None and route.attachment_id is not None:
+            newest = self._images[route.dataset.name, route.attachment.column]
+            held = newest.get(route.attachment_id)
+            if held is None or _is_before(listed.source, held.source):
+                newest[route.attachment_id] = listed
+
+    def add_problem(self, place: Place, code: ProblemCode) -> None:
+        """Add a problem of an object that could not be read."""
+        self._expected.object_problems[*place, code] += 1
+
+    def finish(self) -> Expected:
+        """Join the images, and return the expected state."""
+        for name, contest in self._contests.items():
+            self._expected.datasets[name] = contest.finish(self._images)
+        return self._expected
+
+
+_NewestImages = dict[str, Listed]
+
+
+class _Contest:
+    """Lets the rows of one dataset compete for their identities."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        dataset = layout.dataset
+        self._keys = layout.identity_places
+        self._prefer = None if dataset.prefer is None else layout.names.index(dataset.prefer)
+        self._winners: dict[tuple[Hashable, ...], _Candidate] = {}
+        self._shadowed: dict[tuple[str, int], StoredRow] = {}
+
+    def add(self, candidate: _Candidate) -> None:
+        identity = self._identity(candidate)
+        held = self._winners.get(identity)
+        if held is None:
+            self._winners[identity] = candidate
+            return
+        loser = candidate
+        if self._beats(candidate, held):
+            self._winners[identity], loser = candidate, held
+        self._shadowed[loser.source.key, loser.row.line] = self._stored(loser, ())
+
+    def finish(self, images: dict[tuple[str, str], _NewestImages]) -> DatasetRows:
+        layout = self.layout
+        attachments = [
+            (
+                layout.names.index(glob(each.match).names[0]),
+                images[layout.dataset.name, each.column],
+            )
+            for each in layout.dataset.attachments
+        ]
+        derived = [layout.names.index(source) for _, source in layout.derived_dates]
+        found = DatasetRows(layout.columns, layout.shadowed_columns, shadowed=self._shadowed)
+        for identity, candidate in self._winners.items():
+            values = candidate.row.values
+            joined = (_img_path(values[place], newest) for place, newest in attachments)
+            dates = (derived_date(values[place]) for place in derived)
+            found.rows[identity] = self._stored(candidate, (*dates, *joined))
+        return found
+
+    def _identity(self, candidate: _Candidate) -> tuple[Hashable, ...]:
+        if not self._keys:
+            return candidate.source.key, candidate.row.line
+        values = candidate.row.values
+        return tuple(identical(values[place]) for place in self._keys)
+
+    def _stored(self, candidate: _Candidate, more: tuple[object, ...]) -> StoredRow:
+        row = candidate.row
+        added = row.added or {}
+        cells = tuple(added.get(name) for name in self.layout.added)
+        values = tuple(map(identical, row.values)) + cells + more
+        return StoredRow(values, row.extra, candidate.source.key, row.line)
+
+    def _beats(self, one: _Candidate, other: _Candidate) -> bool:
+        """Whether a row wins: by the preferred value, then the newest object, key and line."""
+        if self._prefer is not None:
+            mine, its = one.row.values[self._prefer], other.row.values[self._prefer]
+            if identical(mine) != identical(its):
+                return mine is not None and (its is None or _is_greater(mine, its))
+        if one.source.key != other.source.key:
+            return _is_before(one.source, other.source)
+        return one.row.line > other.row.line
+
+
+def identical(value: object) -> Hashable:
+    """The value in a form that is equal for values that are equal in PostgreSQL."""
+    if isinstance(value, float) and value != value:  # noqa: PLR0124
+        return "NaN"
+    return value
+
+
+def derived_date(value: object) -> date | None:
+    """The UTC date of milliseconds since the epoch or of an instant; a date as it is."""
+    if isinstance(value, int):
+        return utc_date(value)
+    return value.date() if isinstance(value, datetime) else value  # type: ignore[return-value]
+
+
+def _img_path(value: object, newest: _NewestImages) -> str | None:
+    image = None if value is None else newest.get(names.join_name(str(value)))
+    return None if image is None else f"{image.place.bucket}/{image.place.key}"
+
+
+def _is_greater(one: Any, other: Any) -> bool:  # noqa: ANN401  # values of one column
+    """Whether a value sorts after another; NaN is the greatest, and texts are in byte order."""
+    if identical(one) == "NaN" or identical(other) == "NaN":
+        return identical(one) == "NaN"
+    return bool(one > other)
 
 
 def _is_before(one: SourceObject, other: SourceObject) -> bool:
@@ -94,82 +248,3 @@ def _is_before(one: SourceObject, other: SourceObject) -> bool:
     if one.last_modified != other.last_modified:
         return one.last_modified > other.last_modified
     return one.key.encode() < other.key.encode()
-
-
-def expect(
-    files: Iterable[tuple[SourceObject, bytes]],
-    images: Iterable[SourceObject],
-    bucket: str,
-    today: date,
-) -> Expected:
-    """Compute the expected state for a bucket with these objects.
-
-    `files` are the CSVs with their bytes, consumed one at a time. `images` are all other objects,
-    which are not opened. Ignored keys are skipped in both.
-    """
-    unopened = [source for source in images if not names.is_ignored(source)]
-    expected = Expected(object_problems=_unsupported(unopened))
-    winners: dict[str, _Candidate] = {}
-    for source, content in files:
-        if not names.is_ignored(source):
-            _read_file(source, content, today, expected, winners)
-    newest = _newest_images(unopened)
-    for user_id, candidate in winners.items():
-        image = newest.get(names.join_name(user_id))
-        img_path = None if image is None else f"{bucket}/{image.key}"
-        expected.users[user_id] = candidate.as_user(img_path)
-    return expected
-
-
-def add_refused(expected: Expected, keys: Iterable[str]) -> Expected:
-    """Add the objects to which the store denied access."""
-    refused = {(key, ProblemCode.ACCESS_REFUSED.value) for key in keys}
-    return replace(expected, object_problems=expected.object_problems | refused)
-
-
-def _read_file(
-    source: SourceObject,
-    content: bytes,
-    today: date,
-    expected: Expected,
-    winners: dict[str, _Candidate],
-) -> None:
-    reading = read(content, names.user_id(source.key), today)
-    expected.object_problems.update((source.key, fault) for fault in reading.faults)
-    expected.rejected.update((source.key, line, code) for line, code in reading.rejected)
-    if reading.rows_rejected:
-        expected.rows_rejected[source.key] = reading.rows_rejected
-    for row in reading.rows:
-        _contend(_Candidate(row, source), expected, winners)
-
-
-def _contend(candidate: _Candidate, expected: Expected, winners: dict[str, _Candidate]) -> None:
-    held = winners.get(candidate.row.user_id)
-    if held is None:
-        winners[candidate.row.user_id] = candidate
-    elif candidate.beats(held):
-        winners[candidate.row.user_id] = candidate
-        expected.shadowed.add(held.as_shadowed())
-    else:
-        expected.shadowed.add(candidate.as_shadowed())
-
-
-def _unsupported(sources: Iterable[SourceObject]) -> set[tuple[str, str]]:
-    return {
-        (source.key, ProblemCode.UNSUPPORTED_TYPE.value)
-        for source in sources
-        if names.kind(source.key) is ObjectKind.OTHER
-    }
-
-
-def _newest_images(sources: Iterable[SourceObject]) -> dict[str, SourceObject]:
-    """Choose the newest image for each join name."""
-    newest: dict[str, SourceObject] = {}
-    for source in sources:
-        if names.kind(source.key) is not ObjectKind.IMAGE:
-            continue
-        name = names.join_name(names.user_id(source.key))
-        held = newest.get(name)
-        if held is None or _is_before(source, held):
-            newest[name] = source
-    return newest

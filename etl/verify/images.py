@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, and_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, case, select
 
 from etl.db.engine import translating
 from etl.db.tables import image, problem, source_object, thumbnail
 from etl.model.values import IMAGE_PROBLEM_CODES
 from etl.runtime.program import program
 from etl.verify import store
-from etl.verify.compare import Difference
+from etl.verify.difference import Difference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from minio import Minio
 
@@ -45,8 +45,8 @@ class ImageRecord:
 class ImageTables:
     """The state of images in the tables, as of one instant.
 
-    Shapes:  manifest: ETag by key; images by key; stored: keys of thumbnails recorded as stored;
-             pending: keys of thumbnails whose upload may not have finished; problems (key, code):
+    Shapes:  manifest: ETag by name; images by name; stored: keys of thumbnails recorded as stored;
+             pending: keys of thumbnails whose upload may not have finished; problems (name, code):
              open problems of images.
     """
 
@@ -57,7 +57,9 @@ class ImageTables:
     problems: set[tuple[str, str]]
 
 
-def compare_images(settings: Settings, engine: Engine, client: Minio) -> list[Difference]:
+def compare_images(
+    settings: Settings, engine: Engine, client: Minio, buckets: Sequence[str]
+) -> list[Difference]:
     """Return the differences between image metadata, thumbnails and their bucket.
 
     Raises:  DatabaseUnavailable, ObjectStoreUnavailable, ConfigurationError.
@@ -65,7 +67,7 @@ def compare_images(settings: Settings, engine: Engine, client: Minio) -> list[Di
     listed = set(_thumbnails(client, settings.thumbnail_bucket))
     with translating(), engine.connect() as connection:
         snapshot = connection.execution_options(isolation_level="REPEATABLE READ")
-        found = read_images(snapshot, settings.source_bucket)
+        found = read_images(snapshot, buckets, settings.source_bucket)
     # Thumbnails may be stored or removed meanwhile, so check a limited number of differences again.
     for key in islice(listed ^ found.stored, MAX_RECHECKED):
         is_there = key in _thumbnails(client, settings.thumbnail_bucket, prefix=key)
@@ -79,40 +81,50 @@ def _thumbnails(client: Minio, bucket: str, prefix: str = "") -> Iterator[str]:
     return (source.key for source in listing if _THUMBNAIL.fullmatch(source.key))
 
 
-def read_images(connection: Connection, bucket: str) -> ImageTables:
-    """Read the state of the images of one source bucket."""
-    manifest = select(source_object.c.key, source_object.c.etag).where(
-        source_object.c.bucket == bucket, source_object.c.kind == "image"
+def read_images(connection: Connection, buckets: Sequence[str], source_bucket: str) -> ImageTables:
+    """Read the state of the images of these buckets, which name those of the source bucket."""
+    manifest = select(_name(source_object, source_bucket), source_object.c.etag).where(
+        source_object.c.bucket.in_(buckets), source_object.c.kind == "image"
     )
-    known = select(image.c.key, image.c.etag, image.c.state, image.c.sha256, image.c.sizes).where(
-        image.c.bucket == bucket
-    )
+    known = select(
+        _name(image, source_bucket), image.c.etag, image.c.state, image.c.sha256, image.c.sizes
+    ).where(image.c.bucket.in_(buckets))
     stored: set[str] = set()
     pending: set[str] = set()
     for key, put_at in connection.execute(select(thumbnail.c.key, thumbnail.c.put_at)):
         (pending if put_at is None else stored).add(key)
     return ImageTables(
-        manifest={row.key: row.etag for row in connection.execute(manifest)},
-        images={key: ImageRecord(*rest) for key, *rest in connection.execute(known)},
+        manifest=dict(iter(connection.execute(manifest))),
+        images={name: ImageRecord(*rest) for name, *rest in connection.execute(known)},
         stored=stored,
         pending=pending,
-        problems=_problems(connection, bucket),
+        problems=_problems(connection, buckets, source_bucket),
     )
 
 
-def _problems(connection: Connection, bucket: str) -> set[tuple[str, str]]:
+def _name(table: Table, source_bucket: str) -> ColumnElement[str]:
+    """The key of an object of the source bucket; of others, after the bucket."""
+    return case(
+        (table.c.bucket == source_bucket, table.c.key),
+        else_=table.c.bucket + "/" + table.c.key,
+    )
+
+
+def _problems(
+    connection: Connection, buckets: Sequence[str], source_bucket: str
+) -> set[tuple[str, str]]:
     is_open = and_(
         source_object.c.bucket == problem.c.bucket,
         source_object.c.key == problem.c.key,
         source_object.c.run_id == problem.c.run_id,
-        source_object.c.bucket == bucket,
+        source_object.c.bucket.in_(buckets),
     )
     rows = connection.execute(
-        select(problem.c.key, problem.c.code)
+        select(_name(problem, source_bucket), problem.c.code)
         .join(source_object, is_open)
         .where(problem.c.code.in_(IMAGE_PROBLEM_CODES.values()))
     )
-    return {(key, code) for key, code in rows}
+    return {(name, code) for name, code in rows}
 
 
 def _compare_images(found: ImageTables) -> Iterator[Difference]:

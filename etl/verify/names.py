@@ -1,13 +1,10 @@
-"""Derive the kind, user_id and join name of an object from its key."""
+"""Derive from an object key whether it is ignored, its base name and its join name."""
 
 from __future__ import annotations
 
 import unicodedata
 from fnmatch import fnmatchcase
 
-from etl.model.values import ObjectKind, SourceObject
-
-_IMAGES = ("png", "jpg", "jpeg", "webp", "gif")
 _IGNORED_FILES = ("._*", ".ds_store", "thumbs.db", "desktop.ini", "~$*")
 _IGNORED_FOLDERS = ("__MACOSX", ".AppleDouble", ".ipynb_checkpoints", ".bucketline")
 _TRASH = "$recycle.bin"
@@ -30,16 +27,6 @@ def user_id(key: str) -> str:
     return split_name(key)[0]
 
 
-def kind(key: str) -> ObjectKind:
-    """Return the kind of an object by its extension."""
-    extension = split_name(key)[1]
-    if extension == "csv":
-        return ObjectKind.CSV
-    if extension in _IMAGES:
-        return ObjectKind.IMAGE
-    return ObjectKind.OTHER
-
-
 def join_name(name: str) -> str:
     """Return the name in NFC, by which images and users are joined.
 
@@ -49,21 +36,9 @@ def join_name(name: str) -> str:
     return name if composed.isascii() else composed
 
 
-def is_image(key: str) -> bool:
-    """Whether an object is an image."""
-    return kind(key) is ObjectKind.IMAGE
-
-
-def dataset(key: str) -> str | None:
-    """Return the dataset of an object; None if it belongs to none."""
-    return None if kind(key) is ObjectKind.OTHER else "users"
-
-
-def is_ignored(source: SourceObject) -> bool:
-    """Whether runs ignore an object: a folder marker, or a metadata file of a program."""
-    *folders, base = source.key.split("/")
+def is_junk(key: str) -> bool:
+    """Whether runs ignore an object by its key: a folder marker, or a program's metadata file."""
+    *folders, base = key.split("/")
     if base == "" or any(fnmatchcase(base.lower(), pattern) for pattern in _IGNORED_FILES):
         return True
-    if any(folder in _IGNORED_FOLDERS or folder.lower() == _TRASH for folder in folders):
-        return True
-    return source.size == 0 and kind(source.key) is ObjectKind.OTHER
+    return any(folder in _IGNORED_FOLDERS or folder.lower() == _TRASH for folder in folders)

@@ -26,19 +26,22 @@ class QuoteError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The delimiter of records, and how many cells they have.
+    """How records are written, and how many cells they have.
 
-    A complete record has `width` cells. The last cells may be omitted, down to `min_width`.
+    A complete record has `width` cells. The last cells may be omitted, down to `min_width`. Cells
+    are stripped but for those with a position in `untrimmed`.
     """
 
     delimiter: str
     min_width: int
     width: int
+    quote: str = '"'
+    untrimmed: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class CsvRecord:
-    """The stripped cells of one record, or None if it has a `fault`, and its 1-based line."""
+    """The cells of one record, or None if it has a `fault`, and its 1-based line."""
 
     line: int
     cells: list[str] | None
@@ -60,19 +63,21 @@ def read_records(decoded: DecodedFile, first: int, shape: Shape) -> Iterator[Csv
         at = last + 1
 
 
-def read_cells(text: str, start: int, stop: int, delimiter: str) -> Iterator[tuple[str, int]]:
-    """Yield stripped cells from `start` to a line ending or `stop`, each with its end position.
+def read_cells(
+    text: str, start: int, stop: int, delimiter: str, quote: str = '"'
+) -> Iterator[tuple[str, int]]:
+    """Yield cells from `start` to a line ending or `stop`, each with its end position.
 
     Raises:  QuoteError at the first quote error.
     """
     at = start
     while True:
         opening = _skip_blanks(text, at, stop, delimiter)
-        if opening < stop and text[opening] == '"':
-            cell, at = _read_quoted(text, opening + 1, stop, delimiter)
+        if opening < stop and text[opening] == quote:
+            cell, at = _read_quoted(text, opening + 1, stop, delimiter, quote)
         else:
             cell, at = _read_plain(text, at, stop, delimiter)
-        yield cell.strip(), at
+        yield cell, at
         if at == stop or text[at] != delimiter:
             return
         at += 1
@@ -90,17 +95,23 @@ def _read_record(text: str, lines: list[Line], at: int, shape: Shape) -> tuple[l
     # One character more than allowed shows whether the record is too long. A record of one line
     # may be longer, because no quote in it spans other lines.
     limit = max(lines[at].end, start + MAX_CHARACTERS + 1)
-    read = list(read_cells(text, start, min(reach, limit), shape.delimiter))
+    read = list(read_cells(text, start, min(reach, limit), shape.delimiter, shape.quote))
     end = read[-1][1]
     last = at
     while lines[last].end < end:
         last += 1
     if last > at and end - start > MAX_CHARACTERS:
         raise QuoteError
-    cells = drop_surplus([cell for cell, _ in read], shape.width)
+    cells = drop_surplus(_trim([cell for cell, _ in read], shape.untrimmed), shape.width)
     if last > at and not shape.min_width <= len(cells) <= shape.width:
         raise QuoteError
     return cells, last
+
+
+def _trim(cells: list[str], untrimmed: frozenset[int]) -> list[str]:
+    if not untrimmed:
+        return [cell.strip() for cell in cells]
+    return [cell if n in untrimmed else cell.strip() for n, cell in enumerate(cells)]
 
 
 def _skip_blanks(text: str, at: int, stop: int, delimiter: str) -> int:
@@ -111,21 +122,21 @@ def _skip_blanks(text: str, at: int, stop: int, delimiter: str) -> int:
 
 def _read_plain(text: str, start: int, stop: int, delimiter: str) -> tuple[str, int]:
     at = start
-    while at < stop and not _ends_cell(text[at], delimiter):
+    while at < stop and (character := text[at]) != delimiter and character not in "\r\n":
         at += 1
     return text[start:at], at
 
 
-def _read_quoted(text: str, start: int, stop: int, delimiter: str) -> tuple[str, int]:
+def _read_quoted(text: str, start: int, stop: int, delimiter: str, quote: str) -> tuple[str, int]:
     """Parse a quoted cell whose first character is at `start`; return it with its end."""
     content = []
     at = start
     while at < stop:
-        if text[at] != '"':
+        if text[at] != quote:
             content.append(text[at])
             at += 1
-        elif at + 1 < stop and text[at + 1] == '"':
-            content.append('"')
+        elif at + 1 < stop and text[at + 1] == quote:
+            content.append(quote)
             at += 2
         else:
             return "".join(content), _end_of_quoted(text, at + 1, stop, delimiter)

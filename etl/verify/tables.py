@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, Select, and_, select
+from sqlalchemy import Connection, Engine, Select, Text, and_, cast, column, inspect, select
+from sqlalchemy import table as table_of
+from sqlalchemy.dialects.postgresql import JSONB
 
-from etl.db.engine import translating
-from etl.db.tables import problem, publication, run, source_object, users, users_shadowed
-from etl.model.values import IMAGE_PROBLEM_CODES
-from etl.verify.expected import ExpectedUser
+from etl.db.engine import schemas_of, translating
+from etl.db.tables import dataset, held_object, problem, publication, run, source_object
+from etl.model.dataset import FieldType
+from etl.model.values import IMAGE_PROBLEM_CODES, ProblemCode
+from etl.verify.cells import is_padded, unpadded
+from etl.verify.documents import stored_document
+from etl.verify.expected import DatasetRows, Place, StoredRow, identical
+from etl.verify.numbers import is_single, single
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
+    from etl.verify.layout import Layout
+
 _ROWS_AT_A_TIME = 5_000
+_LINEAGE = ("_extra", "_source_key", "_source_line")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,35 +49,49 @@ class ManifestEntry:
 class TableState:
     """The current state of the tables, in the shapes of Expected.
 
-    `published` holds the names of the published output files. `is_publish_pending` is set while
-    a change waits for the next publication.
+    `held` are the objects whose changes wait for permission to retire rows, or whose rows a
+    foreign key keeps. `published` holds the names of the published output files.
+    `is_publish_pending` is set while a change waits for the next publication.
     """
 
-    users: dict[str, ExpectedUser]
-    manifest: dict[str, ManifestEntry]
-    shadowed: set[tuple[str, int, str]]
-    rejected: Counter[tuple[str, int, str]]
-    object_problems: Counter[tuple[str, str]]
-    published: frozenset[str] = frozenset()
+    datasets: dict[str, DatasetRows]
+    manifest: dict[Place, ManifestEntry]
+    rejected: Counter[tuple[str, str, int, str]]
+    object_problems: Counter[tuple[str, str, str]]
+    held: frozenset[Place] = frozenset()
+    published: frozenset[str] = field(default_factory=frozenset)
     is_publish_pending: bool = False
 
 
-def read_tables(engine: Engine, bucket: str) -> TableState:
-    """Read everything that runs write for one source bucket, as of one instant.
+def read_added_columns(engine: Engine) -> dict[str, tuple[str, ...]]:
+    """Read by dataset which columns its files added to its table.
 
     Raises:  DatabaseUnavailable.
     """
     with translating(), engine.connect() as connection:
+        found = connection.execute(select(dataset.c.name, dataset.c.added_columns))
+        return {name: tuple(added) for name, added in found}
+
+
+def read_tables(engine: Engine, layouts: Sequence[Layout], buckets: Sequence[str]) -> TableState:
+    """Read everything that runs write for these datasets and buckets, as of one instant.
+
+    Raises:  DatabaseUnavailable.
+    """
+    schema = schemas_of(engine).data
+    with translating(), engine.connect() as connection:
         snapshot = connection.execution_options(
             isolation_level="REPEATABLE READ", yield_per=_ROWS_AT_A_TIME
         )
-        rejected, object_problems = _problems(snapshot, bucket)
+        rejected, object_problems = _problems(snapshot, buckets)
         return TableState(
-            users=_users(snapshot),
-            manifest=_manifest(snapshot, bucket),
-            shadowed=_shadowed(snapshot),
+            datasets={
+                layout.dataset.name: _dataset_rows(snapshot, schema, layout) for layout in layouts
+            },
+            manifest=_manifest(snapshot, buckets),
             rejected=rejected,
             object_problems=object_problems,
+            held=_held(snapshot),
             published=frozenset(snapshot.scalars(select(publication.c.name))),
             is_publish_pending=_is_publish_pending(snapshot),
         )
@@ -78,22 +102,61 @@ def to_millisecond(moment: datetime) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-def _users(connection: Connection) -> dict[str, ExpectedUser]:
-    live = select(
-        users.c.user_id,
-        users.c.first_name,
-        users.c.last_name,
-        users.c.birthts,
-        users.c.img_path,
-        users.c["_extra"],
-        users.c["_source_key"],
-        users.c["_source_line"],
+def _dataset_rows(connection: Connection, schema: str, layout: Layout) -> DatasetRows:
+    name = layout.dataset.table
+    found = DatasetRows(layout.columns, layout.shadowed_columns)
+    keys = layout.identity_places
+    for row in _rows(connection, schema, name, layout.columns, layout):
+        identity = tuple(row.values[place] for place in keys)
+        found.rows[identity or (row.source_key, row.source_line)] = row
+    if keys:
+        for row in _rows(connection, schema, f"{name}_shadowed", layout.shadowed_columns, layout):
+            found.shadowed[row.source_key, row.source_line] = row
+    return found
+
+
+def _rows(
+    connection: Connection, schema: str, name: str, columns: Sequence[str], layout: Layout
+) -> Iterator[StoredRow]:
+    """The rows of a table; none if it was not created yet."""
+    if not inspect(connection).has_table(name, schema):
+        return
+    source = table_of(name, *map(column, columns), *map(column, _LINEAGE), schema=schema)
+    values = (
+        cast(source.c[each], Text) if each in layout.documents else source.c[each]
+        for each in columns
     )
-    return {user_id: ExpectedUser(*rest) for user_id, *rest in connection.execute(live)}
+    extra, key, line = (source.c[each] for each in _LINEAGE)
+    width = len(columns)
+    converters = _converters(columns, layout)
+    for row in connection.execute(select(*values, cast(extra, JSONB), key, line)):
+        cells = row[:width]
+        if converters:
+            cells = tuple(
+                converters[n](cell) if n in converters else cell for n, cell in enumerate(cells)
+            )
+        yield StoredRow(tuple(cells), *row[width:])
 
 
-def _manifest(connection: Connection, bucket: str) -> dict[str, ManifestEntry]:
+def _converters(columns: Sequence[str], layout: Layout) -> dict[int, Callable[..., object]]:
+    """What makes values comparable, by the place of their column."""
+    converters: dict[str, Callable[..., object]] = dict.fromkeys(layout.documents, stored_document)
+    for one in layout.fields:
+        if one.type is FieldType.NUMBER and one.sql is not None:
+            converters[one.name] = _single if is_single(one) else identical
+        elif one.type is FieldType.STRING and is_padded(one):
+            converters[one.name] = lambda text: text and unpadded(text)
+    return {n: converters[name] for n, name in enumerate(columns) if name in converters}
+
+
+def _single(number: float | None) -> object:
+    """The number that PostgreSQL shortened to the digits of single precision."""
+    return None if number is None else identical(single(number))
+
+
+def _manifest(connection: Connection, buckets: Sequence[str]) -> dict[Place, ManifestEntry]:
     entries = select(
+        source_object.c.bucket,
         source_object.c.key,
         source_object.c.etag,
         source_object.c.size,
@@ -105,11 +168,22 @@ def _manifest(connection: Connection, bucket: str) -> dict[str, ManifestEntry]:
         source_object.c.state,
         source_object.c.rows_read,
         source_object.c.rows_rejected,
-    ).where(source_object.c.bucket == bucket)
+    ).where(source_object.c.bucket.in_(buckets))
     return {
-        key: ManifestEntry(etag, size, to_millisecond(last_modified), *rest)
-        for key, etag, size, last_modified, *rest in connection.execute(entries)
+        Place(bucket, key): ManifestEntry(etag, size, to_millisecond(last_modified), *rest)
+        for bucket, key, etag, size, last_modified, *rest in connection.execute(entries)
     }
+
+
+def _held(connection: Connection) -> frozenset[Place]:
+    """The objects of open holds, and those with rows that a foreign key keeps."""
+    held = connection.execute(select(held_object.c.bucket, held_object.c.key))
+    blocked = connection.execute(
+        select(problem.c.bucket, problem.c.key).where(
+            problem.c.code == ProblemCode.RETIREMENT_BLOCKED
+        )
+    )
+    return frozenset(Place(bucket, key) for found in (held, blocked) for bucket, key in found)
 
 
 def _is_publish_pending(connection: Connection) -> bool:
@@ -118,43 +192,33 @@ def _is_publish_pending(connection: Connection) -> bool:
     return bool(errors) and not any(errors)
 
 
-def _shadowed(connection: Connection) -> set[tuple[str, int, str]]:
-    rows = select(
-        users_shadowed.c["_source_key"],
-        users_shadowed.c["_source_line"],
-        users_shadowed.c.user_id,
-    )
-    return {(key, line, user_id) for key, line, user_id in connection.execute(rows)}
-
-
 def _problems(
-    connection: Connection, bucket: str
-) -> tuple[Counter[tuple[str, int, str]], Counter[tuple[str, str]]]:
-    """Count the open problems: of rows as (key, line, code), of objects as (key, code)."""
-    of_rows: Counter[tuple[str, int, str]] = Counter()
-    of_objects: Counter[tuple[str, str]] = Counter()
-    for key, line, code in connection.execute(_open_problems(bucket)):
+    connection: Connection, buckets: Sequence[str]
+) -> tuple[Counter[tuple[str, str, int, str]], Counter[tuple[str, str, str]]]:
+    """Count the open problems: of rows with their line, and of objects."""
+    of_rows: Counter[tuple[str, str, int, str]] = Counter()
+    of_objects: Counter[tuple[str, str, str]] = Counter()
+    for bucket, key, line, code in connection.execute(_open_problems(buckets)):
         if line is None:
-            of_objects[key, code] += 1
+            of_objects[bucket, key, code] += 1
         else:
-            of_rows[key, line, code] += 1
+            of_rows[bucket, key, line, code] += 1
     return of_rows, of_objects
 
 
-def _open_problems(bucket: str) -> Select[str, int | None, str]:
+def _open_problems(buckets: Sequence[str]) -> Select[str, str, int | None, str]:
     """Select the problems found by the run that last read their object.
 
-    Excludes those of images, which runs do not find; `images` compares them.
+    Excludes those that no file has: of images, which `images` compares, and of blocked rows.
     """
     last_read = and_(
         source_object.c.bucket == problem.c.bucket,
         source_object.c.key == problem.c.key,
         source_object.c.run_id == problem.c.run_id,
     )
+    others = (*IMAGE_PROBLEM_CODES.values(), ProblemCode.RETIREMENT_BLOCKED)
     return (
-        select(problem.c.key, problem.c.line, problem.c.code)
+        select(problem.c.bucket, problem.c.key, problem.c.line, problem.c.code)
         .join(source_object, last_read)
-        .where(
-            source_object.c.bucket == bucket, problem.c.code.not_in(IMAGE_PROBLEM_CODES.values())
-        )
+        .where(source_object.c.bucket.in_(buckets), problem.c.code.not_in(others))
     )

@@ -8,9 +8,10 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, Row, text
 
 from etl.db.dataset_sql import DatasetSql
 from etl.db.engine import connect_unpooled
@@ -22,6 +23,7 @@ from etl.storage.client import ObjectStore
 from etl.sync import batch, stage, staging_tables, stream
 from etl.sync.batch import Batch
 from etl.sync.manager import DataManager
+from etl.sync.reading import BucketReading
 from etl.verify import verify
 from tests.conftest import TestBucket
 
@@ -82,17 +84,22 @@ def stage_all(settings: Settings, batches: Iterator[Batch]) -> list[Batch]:
     found = []
     with engine.connect() as connection:
         for done in batches:
-            stage.stage(connection, done, settings.source_bucket)
+            stage.stage(connection, done)
             found.append(done)
     engine.dispose()
     return found
 
 
-def read(store: ObjectStore, bucket: str, changes: list[Change], today: date) -> Iterator[Batch]:
-    return stream.read(store, bucket, stream.fetch(store, bucket, changes), today)
+def reading_of(bucket: str) -> BucketReading:
+    return BucketReading.of((USERS,), bucket, TODAY)
 
 
-def staged(engine: Engine) -> list[list[tuple[object, ...]]]:
+def read(store: ObjectStore, bucket: str, changes: list[Change]) -> Iterator[Batch]:
+    reading = reading_of(bucket)
+    return stream.read(store, reading, stream.fetch(store, reading, changes))
+
+
+def staged(engine: Engine) -> list[list[Row[Any]]]:
     """The contents of the staging tables."""
     statements = (
         "SELECT * FROM staging_users ORDER BY _source_key, _source_line",
@@ -100,7 +107,7 @@ def staged(engine: Engine) -> list[list[tuple[object, ...]]]:
         'SELECT * FROM staging_problem ORDER BY key, line, "column", code',
     )
     with engine.connect() as connection:
-        return [[tuple(row) for row in connection.execute(text(one))] for one in statements]
+        return [list(connection.execute(text(one))) for one in statements]
 
 
 @pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
@@ -109,12 +116,12 @@ def test_a_huge_object_is_staged_as_it_would_be_whole(
 ):
     bucket.put("a/1000.csv", content)
     change = change_of(store, bucket, ChangeKind.ADDED)
-    batches = stage_all(settings, read(store, bucket.name, [change], TODAY))
+    batches = stage_all(settings, read(store, bucket.name, [change]))
     in_parts = staged(engine)
     with connect_unpooled(settings).connect() as connection:
         staging_tables.empty_staging(connection, [USERS_SQL])
-        whole = batch.check(batch.fetch(store, bucket.name, [change]), TODAY)
-        stage.stage(connection, whole, bucket.name)
+        reading = reading_of(bucket.name)
+        stage.stage(connection, batch.check(batch.fetch(store, reading, [change]), reading))
     assert in_parts == staged(engine)
     assert [len(done.objects) for done in batches[:-1]] == [0] * (len(batches) - 1)
     assert len(batches) > len(content) // 100
@@ -126,12 +133,13 @@ def test_a_huge_file_of_one_user_is_refused_when_its_rows_differ(
     rows = "".join(f"short\nAnn,Lee,{1 if n < 300 else n}\n" for n in range(600))
     bucket.put("1000.csv", UNNAMED + rows)
     change = change_of(store, bucket, ChangeKind.ADDED)
-    batches = stage_all(settings, read(store, bucket.name, [change], TODAY))
-    assert sum(len(done.rows) for done in batches) > 100  # staged before a different row appeared
+    batches = stage_all(settings, read(store, bucket.name, [change]))
+    assert sum(done.row_count for done in batches) > 100  # staged before a different row appeared
     held, (entry,), (problem,) = staged(engine)
     assert held == []
-    assert entry[7:] == ("quarantined", 1_200, 1_200, None)
-    assert problem[4:6] == ("rows-without-id", "error")
+    assert (entry.state, entry.rows_read, entry.rows_rejected) == ("quarantined", 1_200, 1_200)
+    assert entry.reread_on is None
+    assert (problem.code, problem.severity) == ("rows-without-id", "error")
 
 
 def test_a_huge_file_stores_a_thousand_of_its_problems(
@@ -139,13 +147,13 @@ def test_a_huge_file_stores_a_thousand_of_its_problems(
 ):
     bucket.put("1000.csv", GOOD + "short\n,,Lee,x\n" * 1_200)
     change = change_of(store, bucket, ChangeKind.ADDED)
-    batches = stage_all(settings, read(store, bucket.name, [change], TODAY))
+    batches = stage_all(settings, read(store, bucket.name, [change]))
     assert max(len(done.problems) for done in batches) < 100
     _, (entry,), problems = staged(engine)
-    assert entry[7:10] == ("loaded", 2_800, 2_400)
+    assert (entry.state, entry.rows_read, entry.rows_rejected) == ("loaded", 2_800, 2_400)
     assert len(problems) == 1_001
-    assert {row[2] for row in problems if row[2] is not None} == set(range(402, 902))
-    more = next(row[7] for row in problems if row[4] == "more-problems")
+    assert {row.line for row in problems if row.line is not None} == set(range(402, 902))
+    more = next(row.note for row in problems if row.code == "more-problems")
     assert more.startswith("3,800 more row problems")
 
 
@@ -167,14 +175,14 @@ def test_object_replaced_while_read_is_read_in_its_new_version(
     store: ObjectStore, bucket: TestBucket, settings: Settings, engine: Engine
 ):
     bucket.put("1.csv", GOOD)
-    batches = read(store, bucket.name, [change_of(store, bucket, ChangeKind.ADDED)], TODAY)
+    batches = read(store, bucket.name, [change_of(store, bucket, ChangeKind.ADDED)])
     begun = [next(batches) for _ in range(5)]
     for new in (GOOD.replace("Ann", "Bea"), HEADER + "u1,Cleo,Lee,1\n"):
         bucket.put("1.csv", new)
         begun.append(next(batches))
     stage_all(settings, iter([*begun, *batches]))
     rows, objects, _ = staged(engine)
-    assert [row[:3] for row in rows] == [("u1", "Cleo", "Lee")]
+    assert [(row.user_id, row.first_name, row.last_name) for row in rows] == [("u1", "Cleo", "Lee")]
     now = next(store.list_objects(bucket.name))
     with engine.connect() as connection:
         entry = connection.execute(text("SELECT etag, size, rows_read FROM staging_object")).one()
@@ -190,13 +198,13 @@ def test_object_removed_while_read_leaves_no_row(
 ):
     bucket.put("1.csv", ODD)
     store = ObjectStore(settings)
-    batches = read(store, bucket.name, [change_of(store, bucket, kind)], TODAY)
+    batches = read(store, bucket.name, [change_of(store, bucket, kind)])
     begun = [next(batches) for _ in range(5)]
     bucket.remove("1.csv")
     stage_all(settings, iter([*begun, *batches]))
     rows, objects, problems = staged(engine)
     assert (rows, problems) == ([], [])
-    assert [row[0] for row in objects] == left
+    assert [row.change for row in objects] == left
 
 
 def test_object_that_keeps_changing_is_left_to_the_next_run(
@@ -204,7 +212,7 @@ def test_object_that_keeps_changing_is_left_to_the_next_run(
 ):
     bucket.put("1.csv", GOOD)
     found = []
-    for done in read(store, bucket.name, [change_of(store, bucket, ChangeKind.ADDED)], TODAY):
+    for done in read(store, bucket.name, [change_of(store, bucket, ChangeKind.ADDED)]):
         found.append(done)
         bucket.put("1.csv", GOOD + f"x,Ann,Lee,{len(found)}\n")
     stage_all(settings, iter(found))
@@ -238,7 +246,7 @@ def test_store_outage_while_reading_fails_the_run(settings: Settings, engine: En
     down = ObjectStore(settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"}))
     source = SourceObject("1.csv", "etag", 5_000, datetime.now(UTC))
     with pytest.raises(ObjectStoreUnavailable):
-        list(read(down, "bucket", [Change(ChangeKind.ADDED, source)], TODAY))
+        list(read(down, "bucket", [Change(ChangeKind.ADDED, source)]))
     assert staged(engine) == [[], [], []]
 
 
@@ -301,7 +309,7 @@ def test_counters_of_an_object_cover_all_its_parts(store: ObjectStore, bucket: T
     late = f"x,A,B,{tomorrow + 86_400_000}\n" + "y,A,B,1\n" * 50 + f"z,A,B,{tomorrow}\n"
     bucket.put("1.csv", ODD + late)
     change = change_of(store, bucket, ChangeKind.ADDED)
-    *_, last = read(store, bucket.name, [change], TODAY)
+    *_, last = read(store, bucket.name, [change])
     (entry,) = last.objects
     assert (entry.rows_read, entry.rows_rejected) == (457, 6)
     assert (entry.reread_on, entry.state) == (date(2026, 11, 22), ObjectState.LOADED)

@@ -16,7 +16,8 @@ from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.sync import batch, merge, stage, staging_tables
 from etl.sync.manager import DataManager
-from etl.sync.merge_run import merge_all
+from etl.sync.merge_run import RunMerge
+from etl.sync.reading import BucketReading
 from etl.sync.run import CurrentRun
 from etl.sync.stats import RunStats
 from tests.conftest import TestBucket, wait_until
@@ -69,13 +70,12 @@ def stage_and_merge(
 ) -> Counts:
     before = runs.last_committed(connection)
     staging_tables.empty_staging(connection, [USERS_SQL])
-    fetched = batch.fetch(store, bucket.name, changes)
-    stage.stage(connection, batch.check(fetched, datetime.now(UTC).date()), bucket.name)
+    reading = BucketReading.of((USERS,), bucket.name, datetime.now(UTC).date())
+    fetched = batch.fetch(store, reading, changes)
+    stage.stage(connection, batch.check(fetched, reading))
     run = CurrentRun(99, Trigger.CLI, connection, RunStats(staged=len(changes)))
-    merged = merge_all(
-        run, [USERS_SQL], source_bucket=bucket.name, before=before, thresholds=thresholds
-    )
-    return merged.committed.counts
+    task = RunMerge(run, [USERS_SQL], bucket.name, before, thresholds=thresholds)
+    return task.merge().committed.counts
 
 
 @pytest.mark.planner

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from etl.model.values import SourceFile, Trigger
+from etl.model.values import Trigger
 from etl.read.csv import parse
 from etl.sync import batch, stream
 from etl.sync.manager import DataManager
@@ -20,8 +20,6 @@ from tests.conftest import TestBucket
 from tests.csv_corpus import CORPUS, HEADER, MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sqlalchemy import Engine
 
     from etl.read.csv import Extract
@@ -135,9 +133,11 @@ MISREADINGS: dict[str, tuple[bytes, Misread, set[str]]] = {
 }  # fmt: skip
 
 
-def misreading(misread: Misread) -> Callable[[Sequence[SourceFile]], Extract]:
+def misreading(misread: Misread) -> Callable[..., Extract]:
     """A parser that misreads files."""
-    return lambda files: parse([replace(file, content=misread(file.content)) for file in files])
+    return lambda files, *dataset: parse(
+        [replace(file, content=misread(file.content)) for file in files], *dataset
+    )
 
 
 @pytest.mark.parametrize("name", MISREADINGS)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import codecs
 from datetime import UTC, datetime
 
-import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from etl.model.dataset import USERS
 from etl.model.errors import Undecodable
 from etl.model.values import ProblemCode, SourceFile, SourceObject
 from etl.read.csv import (
@@ -61,9 +62,9 @@ def cut(content: bytes, sizes: list[int]) -> list[bytes]:
 
 def in_pieces(file: SourceFile, sizes: list[int]) -> Extract:
     try:
-        return one_pass(file, sizes, ChunkReader(file.source))
+        return one_pass(file, sizes, ChunkReader(file.source, USERS))
     except Undecodable:
-        return undecodable(file.source)
+        return undecodable(file.source, USERS)
 
 
 def one_pass(file: SourceFile, sizes: list[int], reader: ChunkReader) -> Extract:
@@ -73,21 +74,21 @@ def one_pass(file: SourceFile, sizes: list[int], reader: ChunkReader) -> Extract
     rejected = sum(extract.rows_rejected.get(key, 0) for extract in extracts)
     rows_read = sum(extract.rows_read[key] for extract in extracts)
     return Extract(
-        pd.concat([extract.rows for extract in extracts], ignore_index=True),
+        pa.concat_tables([extract.rows for extract in extracts], promote_options="default"),
         sort_problems(problem for extract in extracts for problem in extract.problems),
         {key: rows_read},
         {key: rejected} if rejected else {},
-        of_one_user=frozenset([key] if reader.is_of_one_user and rows_read > 1 else []),
+        without_id=frozenset([key] if reader.is_without_id and rows_read > 1 else []),
     )
 
 
 def assert_same_as_whole(file: SourceFile, sizes: list[int]) -> Extract:
-    found, whole = in_pieces(file, sizes), parse([file])
-    pd.testing.assert_frame_equal(found.rows, whole.rows)
+    found, whole = in_pieces(file, sizes), parse([file], USERS)
+    assert found.rows.equals(whole.rows)
     assert found.problems == whole.problems
     assert found.rows_read == whole.rows_read
     assert found.rows_rejected == whole.rows_rejected
-    assert found.of_one_user == whole.of_one_user
+    assert found.without_id == whole.without_id
     return found
 
 
@@ -156,7 +157,7 @@ def test_a_giant_cell_is_put_together_from_its_pieces():
 
 
 def test_open_quote_is_carried_up_to_the_record_limit():
-    reader = ChunkReader(source_file(b"").source)
+    reader = ChunkReader(source_file(b"").source, USERS)
     reader.read(b"first_name,last_name,birthts\n" + b'"open,b,1\n' + b"a,b,1\n" * 100)
     assert reader.read(b"a,b,1\n" * 500).rows_read == {"a/1000.csv": 0}
     assert reader.read(b"a,b,1\n" * 500).rows_read == {"a/1000.csv": 1_101}
@@ -179,4 +180,4 @@ def test_file_with_only_a_byte_order_mark_is_empty():
 @given(contents())
 def test_one_chunk_parses_like_the_full_parser(content: bytes):
     file = source_file(content)
-    pd.testing.assert_frame_equal(parse_fully([file]).rows, in_pieces(file, [1 << 20]).rows)
+    assert parse_fully([file], USERS).rows.equals(in_pieces(file, [1 << 20]).rows)

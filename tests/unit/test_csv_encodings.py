@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from etl.model.dataset import USERS
 from etl.model.values import Severity, SourceFile, SourceObject
 from etl.read.csv import Extract, parse
+from tests.arrow_rows import rows_of
 
 ROWS = [["Zoë", "Müller", "612302400000"], ["José", "Peña", "-1"]]
 ENCODERS = {
@@ -24,7 +26,7 @@ ENCODERS = {
 
 def read(content: bytes) -> Extract:
     when = datetime(2026, 1, 1, tzinfo=UTC)
-    return parse([SourceFile(SourceObject("1.csv", "e", len(content), when), content)])
+    return parse([SourceFile(SourceObject("1.csv", "e", len(content), when), content)], USERS)
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", ", ", ";\t"])
@@ -34,14 +36,14 @@ def test_every_encoding_line_end_and_delimiter_is_read(encoding: str, end: str, 
     lines = [["first_name", "last_name", "birthts"], *ROWS]
     text = end.join(delimiter.join(cells) for cells in lines) + end
     extract = read(ENCODERS[encoding](text))
-    assert extract.rows[["first_name", "last_name", "birthts"]].to_numpy().tolist() == ROWS
-    assert extract.rows["line"].tolist() == [2, 3]
+    assert rows_of(extract.rows, "first_name", "last_name", "birthts") == ROWS
+    assert extract.rows["_source_line"].to_pylist() == [2, 3]
     assert [p.code for p in extract.problems] == ["guessed-encoding"] * (encoding == "cp1252")
 
 
 def test_mixed_line_ends_count_one_line_each():
     extract = read(b"first_name,last_name,birthts\r\na,b,1\rc,d,2\n\r\r\n\ne,f,3\r")
-    assert extract.rows["line"].tolist() == [2, 3, 7]
+    assert extract.rows["_source_line"].to_pylist() == [2, 3, 7]
 
 
 def test_a_guess_is_one_warning_that_names_the_lines():
@@ -51,21 +53,21 @@ def test_a_guess_is_one_warning_that_names_the_lines():
     assert problem.line is None
     assert problem.note.startswith("Lines 3 and 4 are not valid UTF-8, so read as cp1252.")
     assert problem.value == "René,€uro,2"
-    assert extract.rows["first_name"].tolist() == ["Ann", "René", "é"]
+    assert extract.rows["first_name"].to_pylist() == ["Ann", "René", "é"]
 
 
 def test_one_line_in_cp1252_leaves_the_others_in_utf_8():
     rows = "user_id,first_name,last_name,birthts\nm1,Zoë,Müller,1\nm2,José,Núñez,2\n".encode()
     extract = read(rows + b"m3,Ren\xe9,Lee,3\n")
-    assert extract.rows["first_name"].tolist() == ["Zoë", "José", "René"]
-    assert extract.rows["last_name"].tolist() == ["Müller", "Núñez", "Lee"]
+    assert extract.rows["first_name"].to_pylist() == ["Zoë", "José", "René"]
+    assert extract.rows["last_name"].to_pylist() == ["Müller", "Núñez", "Lee"]
     (problem,) = extract.problems
     assert problem.note.startswith("Line 4 is not valid UTF-8")
 
 
 def test_the_header_may_be_the_line_in_cp1252():
     extract = read(b"first_name,last_name,birthts,caf\xe9\n" + "Zoë,Lee,1,thé\n".encode())
-    assert extract.rows["extra"].tolist() == ['{"café": "thé"}']
+    assert extract.rows["_extra"].to_pylist() == ['{"café": "thé"}']
     assert [problem.code for problem in extract.problems] == ["guessed-encoding"]
 
 
@@ -77,7 +79,7 @@ def test_undecodable_line_rejects_only_its_row(bad: bytes):
         (3, "undecodable", Severity.ERROR)
     ]
     assert extract.problems[0].value.startswith("\\x")
-    assert extract.rows["first_name"].tolist() == ["Ann", "Zoë"]
+    assert extract.rows["first_name"].to_pylist() == ["Ann", "Zoë"]
     assert (extract.rows_read, extract.rows_rejected) == ({"1.csv": 3}, {"1.csv": 1})
 
 
@@ -87,7 +89,7 @@ def test_quoted_row_with_an_undecodable_line_is_rejected():
         (None, "guessed-encoding"),
         (2, "undecodable"),
     ]
-    assert extract.rows["line"].tolist() == [4]
+    assert extract.rows["_source_line"].to_pylist() == [4]
 
 
 def test_a_header_in_no_encoding_refuses_the_file():
@@ -99,7 +101,7 @@ def test_a_header_in_no_encoding_refuses_the_file():
 
 def test_a_guess_after_a_utf8_mark_leaves_the_mark_out():
     extract = read(codecs.BOM_UTF8 + b"first_name,last_name,birthts\nRen\xe9,x,2\n")
-    assert extract.rows["first_name"].tolist() == ["René"]
+    assert extract.rows["first_name"].to_pylist() == ["René"]
 
 
 MARKED = "\ufeff\ufefffirst_name,last_name,birthts\n\ufeffa,b,1\n\ufeff\n\ufeff\ufeffc,\ufeffd,2\n"
@@ -109,20 +111,20 @@ MARKED = "\ufeff\ufefffirst_name,last_name,birthts\n\ufeffa,b,1\n\ufeff\n\ufeff\
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_a_mark_at_the_start_of_any_line_is_dropped(end: str, encoding: str):
     extract = read(MARKED.replace("\n", end).encode(encoding))
-    assert extract.rows["first_name"].tolist() == ["a", "c"]
-    assert extract.rows["last_name"].tolist() == ["b", "\ufeffd"]
-    assert extract.rows["line"].tolist() == [2, 4]
+    assert extract.rows["first_name"].to_pylist() == ["a", "c"]
+    assert extract.rows["last_name"].to_pylist() == ["b", "\ufeffd"]
+    assert extract.rows["_source_line"].to_pylist() == [2, 4]
     assert extract.problems == []
 
 
 def test_a_mark_before_a_line_in_cp1252_is_dropped():
     extract = read(b"first_name,last_name,birthts\n\xef\xbb\xbfRen\xe9,Lee,1\n")
-    assert extract.rows["first_name"].tolist() == ["René"]
+    assert extract.rows["first_name"].to_pylist() == ["René"]
 
 
 def test_byte_order_mark_between_cr_and_lf_is_a_line():
     extract = read("first_name,last_name,birthts\r\ufeff\na,b,1\n".encode())
-    assert extract.rows["line"].tolist() == [3]
+    assert extract.rows["_source_line"].to_pylist() == [3]
 
 
 @pytest.mark.parametrize(
@@ -160,4 +162,6 @@ def test_quoted_commas_in_a_header_of_semicolons_are_read():
     header = 'first_name;last_name;birthts;"Street, City, Country, Zip"'
     extract = read(f'{header}\nSusan;Lee;612302400000;"1 Main, X, Y, 9"\n'.encode())
     assert extract.problems == []
-    assert extract.rows["extra"].tolist() == ['{"Street, City, Country, Zip": "1 Main, X, Y, 9"}']
+    assert extract.rows["_extra"].to_pylist() == [
+        '{"Street, City, Country, Zip": "1 Main, X, Y, 9"}'
+    ]

@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
+import pyarrow as pa
 import pytest
 
+from etl.model.dataset import USERS, Dataset
 from etl.model.values import Problem, ProblemCode, Severity, SourceFile, SourceObject
+from etl.read.arrow import WHITESPACE
 from etl.read.csv import Extract, parse, parse_fully
-from etl.read.csv.collect import WHITESPACE
+from tests.arrow_rows import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,11 +31,11 @@ def source_file(content: str | bytes, key: str = "a/1000.csv") -> SourceFile:
 
 
 def read(content: str | bytes, key: str = "a/1000.csv") -> Extract:
-    return parse([source_file(content, key)])
+    return parse([source_file(content, key)], USERS)
 
 
 def cells(extract: Extract) -> list[list[str]]:
-    return extract.rows[["first_name", "last_name", "birthts"]].to_numpy().tolist()
+    return rows_of(extract.rows, "first_name", "last_name", "birthts")
 
 
 def codes(problems: list[Problem]) -> list[tuple[int | None, str]]:
@@ -41,7 +43,7 @@ def codes(problems: list[Problem]) -> list[tuple[int | None, str]]:
 
 
 def extras(extract: Extract) -> list[object]:
-    return [None if pd.isna(text) else json.loads(text) for text in extract.rows["extra"]]
+    return [text and json.loads(text) for text in extract.rows["_extra"].to_pylist()]
 
 
 def provectus_files() -> list[SourceFile]:
@@ -51,27 +53,28 @@ def provectus_files() -> list[SourceFile]:
 
 
 def test_the_original_task_s_files_are_read_as_one_hundred_users():
-    extract = parse(provectus_files())
+    extract = parse(provectus_files(), USERS)
     assert extract.problems == []
-    assert extract.rows["user_id"].tolist() == [str(number) for number in range(1000, 1100)]
-    assert extract.rows["line"].tolist() == [2] * 100
+    assert extract.rows["user_id"].to_pylist() == [str(number) for number in range(1000, 1100)]
+    assert extract.rows["_source_line"].to_pylist() == [2] * 100
     assert cells(extract)[0] == SUSAN
-    assert extract.rows["birthts"].str.fullmatch("[0-9]+").all()
+    assert all(text.isdecimal() for text in extract.rows["birthts"].to_pylist())
     assert set(extract.rows_read.values()) == {1}
 
 
 def test_no_files_give_no_rows():
-    extract = parse([])
-    assert extract.rows.empty
+    extract = parse([], USERS)
+    assert not len(extract.rows)
     assert extract.problems == []
     assert extract.rows_read == {}
 
 
 def test_columns_and_types_are_the_same_with_rows_and_without():
-    some, none = read(f"{HEADER}\nSusan,Lee,1\n").rows, parse([]).rows
-    assert some.dtypes.to_dict() == none.dtypes.to_dict()
-    assert some["line"].dtype == "int64"
-    assert list(some) == ["key", "line", "user_id", *HEADER.split(","), "extra"]
+    some, none = read(f"{HEADER}\nSusan,Lee,1\n").rows, parse([], USERS).rows
+    assert some.schema == none.schema
+    assert some["_source_line"].type == pa.int64()
+    names = ["_source_key", "_source_line", "user_id", *HEADER.split(","), "_extra"]
+    assert some.column_names == names
 
 
 @pytest.mark.parametrize(
@@ -91,7 +94,7 @@ def test_header_match_ignores_case_space_and_quotes(header: str):
 def test_columns_may_come_in_any_order():
     extract = read("birthts;user_id;last_name;first_name\n612302400000;0001;Lee;Susan")
     assert cells(extract) == [SUSAN]
-    assert extract.rows["user_id"].tolist() == ["0001"]
+    assert extract.rows["user_id"].to_pylist() == ["0001"]
 
 
 @pytest.mark.parametrize(
@@ -105,12 +108,12 @@ def test_columns_may_come_in_any_order():
     ],
 )
 def test_user_id_is_the_base_name_as_text(key: str, user_id: str):
-    assert read(f"{HEADER}\nSusan,Lee,1\n", key).rows["user_id"].tolist() == [user_id]
+    assert read(f"{HEADER}\nSusan,Lee,1\n", key).rows["user_id"].to_pylist() == [user_id]
 
 
 def test_user_id_column_wins_over_the_name():
     extract = read(f"user_id,{HEADER}\n0001,Susan,Lee,1\n,Rosa,Lee,1\n", ".csv")
-    assert extract.rows["user_id"].tolist() == ["0001", ""]
+    assert extract.rows["user_id"].to_pylist() == ["0001", ""]
     assert extract.problems == []
 
 
@@ -143,7 +146,7 @@ def test_nameless_columns_get_their_place_as_name():
 def test_unknown_columns_may_be_called_like_ours():
     extract = read(f"{HEADER},key,line,extra,file\nSusan,Lee,1,a,b,c,d\n")
     assert extras(extract) == [{"key": "a", "line": "b", "extra": "c", "file": "d"}]
-    assert extract.rows["key"].tolist() == ["a/1000.csv"]
+    assert extract.rows["_source_key"].to_pylist() == ["a/1000.csv"]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +178,7 @@ def test_a_file_of_no_use_is_one_problem_and_no_rows(content: str | bytes, code:
     extract = read(content)
     assert codes(extract.problems) == [(None, code)]
     assert extract.problems[0].severity is Severity.ERROR
-    assert extract.rows.empty
+    assert not len(extract.rows)
     assert extract.rows_read == {"a/1000.csv": 0}
 
 
@@ -195,9 +198,9 @@ def test_file_without_a_header_is_reported_as_such():
 @pytest.mark.parametrize("line", ["sep=;", "sep=,", "SEP=\t", "\ufeffsep=;", '"sep=;"', "sep=:"])
 @pytest.mark.parametrize("how", [parse, parse_fully])
 def test_excel_sep_line_above_the_header_is_reported(
-    line: str, how: Callable[[Sequence[SourceFile]], Extract]
+    line: str, how: Callable[[Sequence[SourceFile], Dataset], Extract]
 ):
-    (problem,) = how([source_file(f"{line}\n{HEADER}\nAnn,Lee,0\n")]).problems
+    (problem,) = how([source_file(f"{line}\n{HEADER}\nAnn,Lee,0\n")], USERS).problems
     assert problem.code == "missing-column"
     assert "Remove the sep= line" in problem.note
 
@@ -212,9 +215,9 @@ def test_missing_columns_are_listed_with_those_found():
 def test_invalid_file_does_not_affect_other_files():
     good = f"{HEADER}\nSusan,Lee,612302400000\n"
     extract = parse(
-        [source_file(good, "1.csv"), source_file("x", "2.csv"), source_file(good, "3.csv")]
+        [source_file(good, "1.csv"), source_file("x", "2.csv"), source_file(good, "3.csv")], USERS
     )
-    assert extract.rows["user_id"].tolist() == ["1", "3"]
+    assert extract.rows["user_id"].to_pylist() == ["1", "3"]
     assert extract.rows_read == {"1.csv": 1, "2.csv": 0, "3.csv": 1}
     assert [problem.key for problem in extract.problems] == ["2.csv"]
     assert extract.problems[0].etag == "etag of 2.csv"
@@ -235,7 +238,7 @@ def test_file_with_only_rejected_rows_is_not_empty():
 
 def test_blank_lines_are_no_rows_and_count_as_lines():
     extract = read(f"\n{HEADER}\n\n ,, \nSusan,Lee,612302400000\n\n\u3000\nRosa,Lee,1\n\n")
-    assert extract.rows["line"].tolist() == [5, 8]
+    assert extract.rows["_source_line"].to_pylist() == [5, 8]
     assert extract.rows_read == {"a/1000.csv": 2}
     assert extract.problems == []
 
@@ -267,10 +270,10 @@ def test_a_row_of_sixty_thousand_cells_is_one_long_row(quote: str):
 
 @pytest.mark.parametrize("how", [parse, parse_fully])
 def test_rows_may_lack_cells_of_unknown_columns_at_the_end(
-    how: Callable[[Sequence[SourceFile]], Extract],
+    how: Callable[[Sequence[SourceFile], Dataset], Extract],
 ):
     rows = "x1,Ann,Lee,1,A,B\nx2,Bo,Li,2\nx3,Cy,Li,3,C\nx4,Di,Li\n"
-    extract = how([source_file(f"user_id,{HEADER},nick,city\n{rows}")])
+    extract = how([source_file(f"user_id,{HEADER},nick,city\n{rows}")], USERS)
     assert extras(extract) == [{"nick": "A", "city": "B"}, None, {"nick": "C"}]
     assert codes(extract.problems) == [(None, "missing-trailing-cells"), (5, "short-row")]
     warning = extract.problems[0]
@@ -302,9 +305,9 @@ def test_a_quoted_row_over_lines_may_lack_cells_at_the_end_too():
     ],
 )
 def test_a_header_again_is_skipped_with_a_warning(
-    how: Callable[[Sequence[SourceFile]], Extract], again: str
+    how: Callable[[Sequence[SourceFile], Dataset], Extract], again: str
 ):
-    extract = how([source_file(f"{HEADER}\nAnn,Lee,1\n{again}\nBo,Li,2\n{again}\n")])
+    extract = how([source_file(f"{HEADER}\nAnn,Lee,1\n{again}\nBo,Li,2\n{again}\n")], USERS)
     assert cells(extract) == [["Ann", "Lee", "1"], ["Bo", "Li", "2"]]
     assert codes(extract.problems) == [(None, "repeated-header")]
     assert extract.problems[0].note.startswith(
@@ -316,7 +319,7 @@ def test_a_header_again_is_skipped_with_a_warning(
 def test_repeated_header_is_detected_only_with_all_its_columns():
     header = f"{HEADER},Nick,"
     extract = read(f"{header}\n{HEADER},nICK\n{HEADER},column_4\n{HEADER},nick,column_5\n")
-    assert extract.rows["line"].tolist() == [3]
+    assert extract.rows["_source_line"].to_pylist() == [3]
     assert codes(extract.problems) == [(None, "missing-trailing-cells"), (None, "repeated-header")]
 
 
@@ -350,7 +353,7 @@ def test_cells_are_stripped_of_all_that_python_calls_space():
     assert "".join(chr(n) for n in range(0x110000) if chr(n).isspace()) == WHITESPACE
     space = WHITESPACE.replace("\n", "").replace("\r", "")
     content = f"{HEADER}\n{space}Susan{space},Lee\xa0,\u3000612302400000\x1f\n"
-    assert cells(read(content)) == cells(parse_fully([source_file(content)])) == [SUSAN]
+    assert cells(read(content)) == cells(parse_fully([source_file(content)], USERS)) == [SUSAN]
 
 
 def test_space_within_a_cell_stays():
@@ -368,7 +371,7 @@ def test_nul_in_a_cell_rejects_only_its_row():
         (5, "birthts", "nul-byte"),
     ]
     assert extract.problems[0].value == r"Su\x00san"
-    assert extract.rows["line"].tolist() == [3]
+    assert extract.rows["_source_line"].to_pylist() == [3]
     assert extract.rows_read == {"a/1000.csv": 4}
 
 
@@ -388,7 +391,7 @@ def test_cells_up_to_ten_thousand_characters_are_kept():
     longest = "é" * 10_000
     extract = read(f"{HEADER},note\n{longest},Lee,1,\na,b,1,{longest}x\na,b,1,  {longest}  \n")
     assert [(p.line, p.column, p.code) for p in extract.problems] == [(3, "note", "cell-too-long")]
-    assert extract.rows["line"].tolist() == [2, 4]
+    assert extract.rows["_source_line"].to_pylist() == [2, 4]
 
 
 def test_user_ids_up_to_1024_bytes_are_kept():
@@ -397,7 +400,7 @@ def test_user_ids_up_to_1024_bytes_are_kept():
     assert [(p.line, p.column, p.code) for p in extract.problems] == [
         (3, "user_id", "cell-too-long")
     ]
-    assert extract.rows["user_id"].tolist() == [fits]
+    assert extract.rows["user_id"].to_pylist() == [fits]
 
 
 def test_cell_fault_is_one_problem_and_nul_precedes_length():
@@ -417,9 +420,9 @@ def test_rows_keep_the_order_of_files_and_lines():
         source_file("birthts;last_name;first_name\n4;h;g\n", "x.csv"),
         source_file(f"{HEADER}\ni,j,5\n", "w.csv"),
     ]
-    extract = parse(files)
-    assert extract.rows["birthts"].tolist() == ["1", "2", "3", "4", "5"]
-    assert extract.rows["key"].tolist() == ["z.csv", "z.csv", "y.csv", "x.csv", "w.csv"]
+    extract = parse(files, USERS)
+    assert extract.rows["birthts"].to_pylist() == ["1", "2", "3", "4", "5"]
+    assert extract.rows["_source_key"].to_pylist() == ["z.csv", "z.csv", "y.csv", "x.csv", "w.csv"]
 
 
 def test_problems_are_sorted_by_key_line_column_and_code():
@@ -427,7 +430,7 @@ def test_problems_are_sorted_by_key_line_column_and_code():
         source_file(f"{HEADER}\n\0,\0,1\nx\n", "b.csv"),
         source_file(b"first_name,last_name,birthts\nRen\xe9\n", "a.csv"),
     ]
-    assert [(p.key, p.line, p.column) for p in parse(files).problems] == [
+    assert [(p.key, p.line, p.column) for p in parse(files, USERS).problems] == [
         ("a.csv", None, None),
         ("a.csv", 2, None),
         ("b.csv", 2, "first_name"),
@@ -443,9 +446,9 @@ def test_every_row_of_a_million_is_accounted_for():
     assert codes(extract.problems) == [(12, "short-row"), (1_000_002, "unclosed-quote")]
     assert extract.rows_read == {"a/1000.csv": 1_000_000}
     assert len(extract.rows) == 999_998
-    assert extract.rows["line"].iloc[-1] == 1_000_001
-    assert extract.rows["user_id"].iloc[0] == "0000000"
-    assert extract.rows["first_name"].iloc[499_999] == "Su\nsan"
+    assert extract.rows["_source_line"][-1].as_py() == 1_000_001
+    assert extract.rows["user_id"][0].as_py() == "0000000"
+    assert extract.rows["first_name"][499_999].as_py() == "Su\nsan"
 
 
 def test_five_thousand_files_read_together_stay_separate():
@@ -453,8 +456,8 @@ def test_five_thousand_files_read_together_stay_separate():
         source_file(f"{HEADER}\n" + f"a,b,{n}\n" * (n % 3) + "short\n" * (n % 2), f"{n}.csv")
         for n in range(5_000)
     ]
-    extract = parse(files)
+    extract = parse(files, USERS)
     assert extract.rows_read == {f"{n}.csv": n % 3 + n % 2 for n in range(5_000)}
-    assert (extract.rows["user_id"] == extract.rows["birthts"]).all()
+    assert extract.rows["user_id"].equals(extract.rows["birthts"])
     short = {problem.key for problem in extract.problems if problem.code is ProblemCode.SHORT_ROW}
     assert short == {f"{n}.csv" for n in range(1, 5_000, 2)}

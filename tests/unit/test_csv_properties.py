@@ -6,14 +6,15 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import pandas as pd
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from etl.model.dataset import USERS
 from etl.model.values import SourceFile, SourceObject
 from etl.read.csv import Extract, parse, parse_fully
-from etl.read.csv.dialect import Dialect
 from etl.read.csv.encoding import physical_lines
+from etl.read.csv.header import FileHeader
+from etl.read.csv.layout import Layout
 from etl.read.csv.plain import as_plain
 from etl.read.csv.records import MAX_CHARACTERS, MAX_LINES, RecordReader
 
@@ -45,11 +46,11 @@ def source_file(number: int, text: str, encoding: str = "utf-8") -> SourceFile:
 
 
 def assert_same(left: Extract, right: Extract) -> None:
-    pd.testing.assert_frame_equal(left.rows, right.rows)
+    assert left.rows.equals(right.rows)
     assert left.problems == right.problems
     assert left.rows_read == right.rows_read
     assert left.rows_rejected == right.rows_rejected
-    assert left.of_one_user == right.of_one_user
+    assert left.without_id == right.without_id
 
 
 @st.composite
@@ -73,14 +74,14 @@ def plain_files(draw: st.DrawFn) -> list[SourceFile]:
 
 @given(plain_files())
 def test_fast_path_and_full_parser_agree_on_plain_files(files: list[SourceFile]):
-    assert all(as_plain(file.content) for file in files)
-    assert_same(parse(files), parse_fully(files))
+    assert all(as_plain(file.content, Layout(USERS)) for file in files)
+    assert_same(parse(files, USERS), parse_fully(files, USERS))
 
 
 @given(st.lists(st.tuples(st.sampled_from(HEADERS), st.lists(ANY_PIECE)), max_size=4))
 def test_fast_and_full_parser_agree_on_any_files(parts: list[tuple[str, list[str]]]):
     files = [source_file(n, f"{head}\n{''.join(body)}") for n, (head, body) in enumerate(parts)]
-    assert_same(parse(files), parse_fully(files))
+    assert_same(parse(files, USERS), parse_fully(files, USERS))
 
 
 @given(st.lists(st.binary(max_size=200), max_size=3))
@@ -91,8 +92,8 @@ def test_any_bytes_are_read_without_an_exception(contents: list[bytes]):
         SourceFile(SourceObject(f"{n}.csv", "e", len(body), when), body)
         for n, body in enumerate([*contents, *(header + content for content in contents)])
     ]
-    extract = parse(files)
-    assert_same(extract, parse_fully(files))
+    extract = parse(files, USERS)
+    assert_same(extract, parse_fully(files, USERS))
     refused = {(p.key, p.line) for p in extract.problems if p.line is not None}
     assert sum(extract.rows_rejected.values()) == len(refused)
     assert sum(extract.rows_read.values()) == len(extract.rows) + len(refused)
@@ -113,7 +114,7 @@ def test_full_parser_agrees_with_a_character_parser(
     fewest = max(width - unknown, 1)
     columns = tuple("birthts" if n == fewest else str(n) for n in range(1, width + 1))
     lines = physical_lines(text)
-    found = RecordReader(lines, 0, Dialect(delimiter, columns))
+    found = RecordReader(lines, 0, FileHeader(Layout(USERS), delimiter, columns))
     assert stripped(found, width) == plainly(lines, delimiter, range(fewest, width + 1))
 
 

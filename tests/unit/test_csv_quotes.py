@@ -6,10 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from etl.model.dataset import USERS
 from etl.model.values import SourceFile, SourceObject
 from etl.read.csv import Extract, parse
-from etl.read.csv.dialect import Dialect
+from etl.read.csv.header import FileHeader
+from etl.read.csv.layout import Layout
 from etl.read.csv.records import RecordReader
+from tests.arrow_rows import rows_of
 
 HEADER = "first_name,last_name,birthts\n"
 
@@ -17,11 +20,11 @@ HEADER = "first_name,last_name,birthts\n"
 def read(text: str) -> Extract:
     content = text.encode()
     when = datetime(2026, 1, 1, tzinfo=UTC)
-    return parse([SourceFile(SourceObject("1.csv", "e", len(content), when), content)])
+    return parse([SourceFile(SourceObject("1.csv", "e", len(content), when), content)], USERS)
 
 
 def rows(extract: Extract) -> list[list[object]]:
-    return extract.rows[["line", "first_name", "last_name"]].to_numpy().tolist()
+    return rows_of(extract.rows, "_source_line", "first_name", "last_name")
 
 
 def unclosed(extract: Extract) -> list[int | None]:
@@ -132,7 +135,7 @@ class CountedLines(list[str]):
 )
 def test_quotes_left_open_do_not_have_lines_read_again_and_again(lines: list[str], width: int):
     counted = CountedLines(lines * (20_000 // len(lines)))
-    dialect = Dialect(",", tuple(map(str, range(width))))
+    dialect = FileHeader(Layout(USERS), ",", tuple(map(str, range(width))))
     starts = [start for start, _ in RecordReader(counted, 0, dialect)]
     assert starts == sorted(set(starts))
     assert counted.looks <= 20 * len(counted)

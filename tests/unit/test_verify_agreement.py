@@ -13,8 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etl.model import keys
+from etl.model.dataset import USERS
+from etl.model.values import ObjectKind
 from etl.sync import batch
 from etl.verify import names
+from etl.verify.routes import Routes
 from tests.csv_corpus import BIRTHS, CESU, CORPUS, HEADER, MARK
 from tests.reader_outcomes import (
     Outcome,
@@ -188,6 +191,11 @@ extensions = st.sampled_from(["", ".csv", ".CSV", ".PNG", ".jpeg", ".ini", ".db"
 @given(st.lists(folders, max_size=3), stems, extensions, st.integers(0, 1))
 def test_readers_agree_on_keys(path: list[str], stem: str, extension: str, size: int):
     source = replace(source_of("/".join([*path, stem + extension]), b""), size=size)
-    assert names.is_ignored(source) == keys.is_ignored(source)
-    assert names.kind(source.key) == keys.kind_of(source.key)
+    route = Routes([USERS], "b", "b").of(source.key)
+    assert route is not None
+    is_marker = size == 0 and route.kind is ObjectKind.OTHER
+    assert (names.is_junk(source.key) or is_marker) == keys.is_ignored(source)
+    assert route.kind == keys.kind_of(source.key)
     assert names.user_id(source.key) == keys.user_id_of(source.key)
+    if route.kind is ObjectKind.IMAGE:
+        assert route.attachment_id == keys.image_id_of(source.key)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from etl.verify.reader import Reading
-from tests.verify_reader import HEADER, WITH_ID, faults, reading, rejected
+from tests.verify_reader import HEADER, WITH_ID, Reading, faults, reading, rejected
 
 
 def test_rows_lacking_only_trailing_unknown_cells_are_loaded():

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from etl.verify.reader import Row
-from tests.verify_reader import HEADER, WITH_ID, faults, reading, rejected
+from tests.verify_reader import HEADER, WITH_ID, Row, faults, reading, rejected
 
 # Objects
 

@@ -17,13 +17,16 @@ ROOT = Path(__file__).parents[2]
 VERIFY = ROOT / "etl" / "verify"
 # Values, errors, settings and table definitions; nothing that reads, checks or merges.
 _SHARED = (
-    *("db.engine", "db.tables", "model.errors", "model.values", "runtime.program"),
+    *("db.engine", "db.tables", "model.dataset", "model.errors", "model.values", "runtime.program"),
     "settings",
 )
 SHARED = {f"etl.{name}" for name in _SHARED}
-PURE = {"etl.model.errors", "etl.model.values"}
-CHECKED = ("read", "storage", "sync", "images", "model.keys", "db.copy_stream", "db.manifest")
-EDGES = {"__init__", "check", "compare", "tables", "images", "store"}
+PURE = {"etl.model.dataset", "etl.model.errors", "etl.model.values"}
+CHECKED = (
+    *("read", "storage", "sync", "images", "db.copy_stream", "db.manifest"),
+    *("model.declaration", "model.keys", "model.patterns", "model.routing", "model.types"),
+)
+EDGES = {"__init__", "buckets", "check", "tables", "images", "store"}
 
 
 def imports(file: Path) -> Iterator[str]:

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.verify.reader import Reading, read
-from tests.verify_reader import HEADER, TODAY, WITH_ID, names, reading, rejected
+from tests.verify_reader import HEADER, WITH_ID, Reading, names, read, reading, rejected
 
 cells = st.text(
     st.characters(codec="utf-8", exclude_characters="\0\ufeff"), min_size=1, max_size=20
@@ -168,8 +167,8 @@ def test_plain_last_line_is_not_swallowed(body: str):
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_without_an_exception(content: bytes):
-    assert isinstance(read(content, "1000", TODAY), Reading)
-    assert isinstance(read(HEADER.encode() + b"\n" + content, "1000", TODAY), Reading)
+    assert isinstance(read(content), Reading)
+    assert isinstance(read(HEADER.encode() + b"\n" + content), Reading)
 
 
 @given(st.text(st.sampled_from('ab," 0é\n'), max_size=60), st.sampled_from(["utf-8-sig", "utf-16"]))

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.verify.reader import Reading, Row, read
 from etl.verify.text import FileError, decode
+from tests.verify_reader import Reading, Row, read
 
 TODAY = date(2024, 2, 29)
 HEADER = "user_id,first_name,last_name,birthts"
@@ -20,7 +20,7 @@ BEYOND_CP1252 = b"\x81"
 
 
 def reading(content: bytes) -> Reading:
-    return read(content, "1000", TODAY)
+    return read(content)
 
 
 def names(content: bytes) -> list[tuple[str, str]]:

@@ -56,7 +56,12 @@ WHERE staging_object.dataset IS NOT DISTINCT FROM CAST(:dataset AS text)
 ORDER BY problem.bucket, problem.key, problem.id DESC
 
 -- name: notify_image_worker
--- PostgreSQL delivers the notification when the transaction commits.
-SELECT pg_notify('images_waiting', '')
+-- PostgreSQL delivers the notification when the transaction commits. The channel is that of
+-- `channel_name` in etl.db.names; the first schema of the session's path is STATE_SCHEMA.
+SELECT pg_notify('images_waiting'
+                 || CASE WHEN current_schema() <> 'bucketline'
+                         THEN '_' || left(encode(sha256(convert_to(current_schema(), 'UTF8')),
+                                                 'hex'), 32)
+                         ELSE '' END, '')
 WHERE EXISTS (SELECT FROM staging_object
               WHERE kind = 'image' AND dataset IS NOT DISTINCT FROM CAST(:dataset AS text))

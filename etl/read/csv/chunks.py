@@ -11,11 +11,12 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from etl.read.csv.collect import Collector
-from etl.read.csv.dialect import read_header
 from etl.read.csv.encoding import Transcoder, count_line_endings, decode_lines
+from etl.read.csv.header import read_header
 from etl.read.csv.notices import Notices
 from etl.read.csv.parse import (
     Extract,
+    Layouts,
     accept_header,
     add_empty_file,
     add_guessed_lines,
@@ -29,32 +30,38 @@ from etl.read.csv.plain import as_plain_lines, read_plain
 from etl.read.csv.records import RecordReader
 
 if TYPE_CHECKING:
+    from etl.model.dataset import Dataset
     from etl.model.values import SourceObject
-    from etl.read.csv.dialect import Dialect
     from etl.read.csv.encoding import Decoded
+    from etl.read.csv.header import FileHeader
+    from etl.read.csv.layout import AddedColumns
 
 
 class ChunkReader:
     """Parses one object from its chunks in order; call `finish` after the last one.
 
     The Extracts together equal the one that `parse` returns for the whole object, except that
-    problems are sorted within each. Line numbers are those of the object.
+    problems are sorted within each. Line numbers are those of the object. `added` as in `parse`.
     """
 
-    def __init__(self, source: SourceObject) -> None:
+    def __init__(
+        self, source: SourceObject, dataset: Dataset, added: AddedColumns | None = None
+    ) -> None:
         self._source = source
+        self._layout = Layouts(dataset, added).of(source.key)
         self._transcoder = Transcoder(source.size)
         self._pending = _Pending()
         self._line = 1  # number of the first pending line
-        self._header: Dialect | None = None
+        self._header: FileHeader | None = None
         self._is_rejected = False
         self._notices = Notices()
         self._rows_read = 0
 
     @property
-    def is_of_one_user(self) -> bool:
-        """Whether all rows belong to one user, because there is no user_id column."""
-        return self._header is not None and "user_id" not in self._header.columns
+    def is_without_id(self) -> bool:
+        """Whether all rows have the same key, which is taken from the file's name."""
+        name = self._layout.dataset.id_from_name
+        return name is not None and self._header is not None and name not in self._header.columns
 
     def read(self, chunk: bytes) -> Extract:
         """The rows and problems that the chunk completes.
@@ -82,7 +89,7 @@ class ChunkReader:
         self._rows_read += collector.rows_read[0]
         if is_last:
             self._add_file_problems(collector)
-        return to_extract([self._source], collector)
+        return to_extract([self._source], self._layout, collector)
 
     def _read_lines(self, lines: bytes, collector: Collector, *, is_last: bool) -> bytes:
         """Parse whole lines; return the last ones if they depend on the next chunk."""
@@ -92,18 +99,18 @@ class ChunkReader:
             number += count_line_endings(lines[: len(lines) - len(body)])
         if self._header is None or not body:
             return b""
-        plain = as_plain_lines(body)
+        plain = as_plain_lines(body, self._layout)
         if plain is None:
             return self._read_records(body, number, self._header, collector, is_last=is_last)
         read_plain([0], [plain], self._header, collector, first_line=number)
         return b""
 
     def _read_records(
-        self, body: bytes, number: int, header: Dialect, collector: Collector, *, is_last: bool
+        self, body: bytes, number: int, header: FileHeader, collector: Collector, *, is_last: bool
     ) -> bytes:
         decoded = decode_lines(body)
         records = RecordReader(decoded.lines, 0, header, is_cut=not is_last)
-        collector.add_records(header.columns, as_records(0, decoded, records, number))
+        collector.add_records(header, as_records(0, decoded, records, number))
         end = records.next_line
         add_guessed_lines(0, _until(decoded, end), collector, number)
         return b"" if end == len(decoded.lines) else b"".join(body.splitlines(keepends=True)[end:])
@@ -123,8 +130,9 @@ class ChunkReader:
         if first + 1 in decoded.undecodable:
             add_undecodable(0, collector)
         else:
-            header, key = decoded.lines[first].rstrip("\r\n"), self._source.key
-            self._header = accept_header(0, key, header, read_header(header), collector)
+            written = decoded.lines[first].rstrip("\r\n")
+            found = read_header(written, self._layout)
+            self._header = accept_header(0, self._source.key, written, found, collector)
         self._is_rejected = self._header is None
 
     def _add_file_problems(self, collector: Collector) -> None:
@@ -146,11 +154,11 @@ def _until(decoded: Decoded, end: int) -> Decoded:
     return decoded._replace(guessed=guessed)
 
 
-def undecodable(source: SourceObject) -> Extract:
+def undecodable(source: SourceObject, dataset: Dataset) -> Extract:
     """The Extract of an object that no encoding fits."""
     collector = Collector([source])
     add_undecodable(0, collector)
-    return to_extract([source], collector)
+    return to_extract([source], Layouts(dataset, None).first, collector)
 
 
 class _Pending:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,25 +16,21 @@ import pyarrow.compute as pc
 
 from etl.model.safe_text import safe_value
 from etl.model.values import Problem, ProblemCode, Severity, SourceObject
-from etl.read.csv.dialect import fewest_cells, is_header
+from etl.read.arrow import strip, to_mask
+from etl.read.csv.header import not_added_hint
 from etl.read.csv.notices import Notices
+from etl.read.csv.repeated import repeated_headers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-# The characters that str.strip() removes; a test compares the two.
-WHITESPACE = (
-    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006"
-    "\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
-)
+    from etl.read.csv.header import FileHeader
 
 MOST_PROBLEMS = 1_000  # row problems of one object that are stored individually
 
 _BLOCK_ROWS = 100_000
-_HEADER_MARK = "birthts"  # the column in which repeated headers are searched
-_HEADER_MARK_BYTES = (7, 8)  # lengths of all texts that casefold() turns into that name
 
 
 @dataclass(frozen=True)
@@ -43,13 +38,15 @@ class Block:
     """Rows under one header, column by column.
 
     Shapes:  file (n,) index of the row's file in the batch; line (n,) physical line, from 1;
-             cells: one Arrow large_string array (n,) for each of `columns`.
+             cells: one Arrow large_string array (n,) for each column of the header; null if the
+             row lacks the cell. most_bytes: no cell has more, or a NUL; None if that is unknown.
     """
 
-    columns: tuple[str, ...]
+    header: FileHeader
     file: NDArray[np.int64]
     line: NDArray[np.int64]
     cells: list[pa.ChunkedArray]
+    most_bytes: int | None = None
 
     def without(self, unwanted: NDArray[np.bool_]) -> Block:
         """The block without the rows of the mask."""
@@ -80,13 +77,14 @@ class Collector:
     """Collects rows and problems from the parsers; a file is identified by its index in the batch.
 
     `more` counts, by file and code, the row problems that are not kept. `without_id` are the
-    files without a user_id column. `notices` are those found so far, if a file comes in chunks.
+    files whose rows take their key from the name. `notices` are those found so far, if a file
+    comes in chunks.
     """
 
     def __init__(self, sources: Sequence[SourceObject], notices: Notices | None = None) -> None:
         self._sources = sources
         self._blocks: list[Block] = []
-        self._buffers: dict[tuple[str, ...], _RowBuffer] = {}
+        self._buffers: dict[FileHeader, _RowBuffer] = {}
         self._malformed_rows = [0] * len(sources)
         self.rows_read = [0] * len(sources)
         self.rows_rejected = [0] * len(sources)
@@ -97,17 +95,16 @@ class Collector:
 
     def add_block(self, block: Block) -> None:
         """Add rows as wide as the header, without blank rows and repeated headers."""
-        block = _without_blank_rows(replace(block, cells=[strip(cells) for cells in block.cells]))
-        block = self._without_headers(block)
+        block = self._without_headers(_without_blank_rows(_stripped(block)))
         files, counts = np.unique(block.file, return_counts=True)
         for file, count in zip(files.tolist(), counts.tolist(), strict=True):
             self.rows_read[file] += count
         self._blocks.append(block)
 
-    def add_records(self, columns: tuple[str, ...], records: Iterable[ParsedRecord]) -> None:
+    def add_records(self, header: FileHeader, records: Iterable[ParsedRecord]) -> None:
         """Add records of any number of cells, including blank and broken ones."""
-        width, fewest = len(columns), fewest_cells(columns)
-        rows = self._buffers.setdefault(columns, _RowBuffer(columns))
+        width, fewest = len(header.columns), header.fewest_cells
+        rows = self._buffers.setdefault(header, _RowBuffer(header))
         for record in records:
             cells = record.cells
             if (
@@ -137,6 +134,15 @@ class Collector:
             Problem(code, source.key, source.etag, hint, value=shown, severity=severity)
         )
 
+    def accept(self, file: int, header: FileHeader) -> None:
+        """Note what is special about the file's header, which is valid."""
+        name = header.layout.dataset.id_from_name
+        if name is not None and name not in header.columns:
+            self.without_id.add(file)
+        if header.not_added:
+            code, hint = ProblemCode.COLUMN_KEPT_IN_EXTRA, not_added_hint(header.not_added)
+            self.add_object_problem(file, code, hint, severity=Severity.WARNING)
+
     def add_cell_problems(
         self, block: Block, place: int, faulty: NDArray[np.bool_], code: ProblemCode, hint: str
     ) -> None:
@@ -145,7 +151,7 @@ class Collector:
         kept = first_of_each(block.file[where], MOST_PROBLEMS)
         for file in block.file[where[~kept]].tolist():
             self.more[file][code] += 1
-        column, cells = safe_value(block.columns[place]), block.cells[place]
+        column, cells = safe_value(block.header.columns[place]), block.cells[place]
         for index in where[kept].tolist():
             source = self._sources[int(block.file[index])]
             value = safe_value(cells[index].as_py())
@@ -170,18 +176,20 @@ class Collector:
                 self.add_block(rows.take())
         return self._blocks
 
-    def _padded(self, record: ParsedRecord, cells: list[str], width: int) -> list[str]:
-        """The cells, with blank ones appended for missing trailing cells; a notice records them."""
+    def _padded(
+        self, record: ParsedRecord, cells: Sequence[str | None], width: int
+    ) -> Sequence[str | None]:
+        """The cells, with None appended for missing trailing cells; a notice records them."""
         if len(cells) >= width:
             return cells
-        if _any_filled(cells):
+        if _any_filled(record.cells or ()):
             code = ProblemCode.MISSING_TRAILING_CELLS
             self.notices.add(record.file, code, [record.line], record.raw_line)
-        return cells + [""] * (width - len(cells))
+        return [*cells, *[None] * (width - len(cells))]
 
     def _without_headers(self, block: Block) -> Block:
         """The block without repeated headers; a notice records them."""
-        repeated = _repeated_headers(block)
+        repeated = repeated_headers(block.header, block.cells)
         if not repeated:
             return block
         places: defaultdict[int, list[int]] = defaultdict(list)
@@ -220,30 +228,23 @@ def first_of_each(groups: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
     return first
 
 
-def strip(cells: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The cells, stripped like str.strip()."""
-    return pc.utf8_trim(cells, characters=WHITESPACE)
+def _stripped(block: Block) -> Block:
+    untrimmed = block.header.layout.untrimmed
+    named = zip(block.header.columns, block.cells, strict=True)
+    return replace(
+        block, cells=[cells if name in untrimmed else strip(cells) for name, cells in named]
+    )
 
 
 def _without_blank_rows(block: Block) -> Block:
-    blank = reduce(pc.and_, (pc.equal(pc.binary_length(cells), 0) for cells in block.cells))
-    return block.without(blank.to_numpy()) if pc.any(blank).as_py() else block
-
-
-def _repeated_headers(block: Block) -> list[int]:
-    """The indexes of rows that repeat the header, found by their `birthts` cell."""
-    birthts = block.cells[block.columns.index(_HEADER_MARK)]
-    size = pc.binary_length(birthts)
-    is_as_long = pc.or_(*(pc.equal(size, length) for length in _HEADER_MARK_BYTES))
-    if not pc.any(is_as_long).as_py():
-        return []
-    begins_so = pc.match_substring_regex(birthts.filter(is_as_long), "^[bB]")
-    if not pc.any(begins_so).as_py():
-        return []
-    where = np.flatnonzero(is_as_long.to_numpy())[begins_so.to_numpy()]
-    rows = zip(*(cells.take(pa.array(where)).to_pylist() for cells in block.cells), strict=True)
-    found = zip(where.tolist(), rows, strict=True)
-    return [index for index, cells in found if is_header(cells, block.columns)]
+    blank: NDArray[np.bool_] = np.ones(len(block.line), dtype=np.bool_)
+    for name, cells in zip(block.header.columns, block.cells, strict=True):
+        is_untrimmed = name in block.header.layout.untrimmed
+        size = pc.binary_length(strip(cells) if is_untrimmed else cells)
+        blank &= to_mask(pc.equal(size, 0).fill_null(fill_value=True))
+        if not blank.any():
+            return block
+    return block.without(blank)
 
 
 def _any_filled(cells: Sequence[str]) -> bool:
@@ -282,23 +283,23 @@ class _RowBuffer:
     parsing.
     """
 
-    def __init__(self, columns: tuple[str, ...]) -> None:
-        self._columns = columns
+    def __init__(self, header: FileHeader) -> None:
+        self._header = header
         self._file: list[int] = []
-        self._cells: list[str] = []
+        self._cells: list[str | None] = []
         self.line: list[int] = []
 
-    def add(self, file: int, line: int, cells: list[str]) -> None:
+    def add(self, file: int, line: int, cells: Sequence[str | None]) -> None:
         """Add a row; cells beyond the columns are dropped."""
         self._file.append(file)
         self.line.append(line)
-        self._cells += cells[: len(self._columns)]
+        self._cells += cells[: len(self._header.columns)]
 
     def take(self) -> Block:
         """Remove and return the rows so far."""
-        width = len(self._columns)
+        width = len(self._header.columns)
         block = Block(
-            self._columns,
+            self._header,
             np.array(self._file, dtype=np.int64),
             np.array(self.line, dtype=np.int64),
             [

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from etl.read.csv.dialect import Dialect
+    from etl.read.csv.header import FileHeader
+    from etl.read.csv.layout import Layout
 
 _LONGEST_LINE_BYTES = 1 << 20
 _BLOCK_BYTES = 4 << 20
@@ -37,9 +38,9 @@ class PlainFile(NamedTuple):
     body: bytes
 
 
-def as_plain(content: bytes) -> PlainFile | None:
+def as_plain(content: bytes, layout: Layout) -> PlainFile | None:
     """The file, split after its header; None if it is not plain or its first line is blank."""
-    lines = as_plain_lines(content)
+    lines = as_plain_lines(content, layout)
     if lines is None:
         return None
     header, newline, body = lines.partition(b"\n")
@@ -48,9 +49,11 @@ def as_plain(content: bytes) -> PlainFile | None:
     return PlainFile(header, body)
 
 
-def as_plain_lines(content: bytes) -> bytes | None:
+def as_plain_lines(content: bytes, layout: Layout) -> bytes | None:
     """The lines without byte order marks, all ended by LF; None if they are not plain."""
-    if b'"' in content or b"\0" in content:
+    if layout.delimiter is not None and not layout.delimiter.isascii():
+        return None
+    if b"\0" in content or (layout.quote and layout.quote.encode() in content):
         return None
     if b"\r" in content:
         content = content.replace(b"\r\n", b"\n")
@@ -66,26 +69,29 @@ def as_plain_lines(content: bytes) -> bytes | None:
 def read_plain(
     files: Sequence[int],
     bodies: Sequence[bytes],
-    dialect: Dialect,
+    header: FileHeader,
     collector: Collector,
     first_line: int = 2,
 ) -> None:
-    """Parse the bodies of plain files with one dialect; `files` are their indexes in the batch.
+    """Parse the bodies of plain files with one header; `files` are their indexes in the batch.
 
     `first_line` is the line number of a body's first line in its file.
     """
     joined = bodies[0] if len(bodies) == 1 else b"".join(bodies)
     if not joined:
         return
-    index = _index(joined, bodies, dialect.delimiter, first_line)
-    regular = (index.cells == len(dialect.columns)) & (index.length <= _LONGEST_LINE_BYTES)
+    index = _index(joined, bodies, header.delimiter, first_line)
+    regular = (index.cells == len(header.columns)) & (index.length <= _LONGEST_LINE_BYTES)
     places = np.asarray(files, dtype=np.int64)[index.file]
     if regular.any():
         kept = _keep_lines(joined, index, regular)
-        _read_regular(kept, places[regular], index.number[regular], dialect, collector)
+        cells = _split_cells(kept, header)
+        most_bytes = int(index.length[regular].max())
+        file, number = places[regular], index.number[regular]
+        collector.add_block(Block(header, file, number, cells, most_bytes))
     if not regular.all():
-        odd = _odd_lines(joined, index, places, np.flatnonzero(~regular), dialect)
-        collector.add_records(dialect.columns, odd)
+        odd = _odd_lines(joined, index, places, np.flatnonzero(~regular), header)
+        collector.add_records(header, odd)
 
 
 @dataclass(frozen=True)
@@ -129,37 +135,27 @@ def _keep_lines(joined: bytes, index: _LineIndex, wanted: NDArray[np.bool_]) -> 
     return data[np.repeat(wanted, index.length + 1)].tobytes()
 
 
-def _read_regular(
-    lines: bytes,
-    file: NDArray[np.int64],
-    number: NDArray[np.int64],
-    dialect: Dialect,
-    collector: Collector,
-) -> None:
-    collector.add_block(Block(dialect.columns, file, number, _split_cells(lines, dialect)))
-
-
 def _odd_lines(
     joined: bytes,
     index: _LineIndex,
     places: NDArray[np.int64],
     which: NDArray[np.int64],
-    dialect: Dialect,
+    header: FileHeader,
 ) -> Iterator[ParsedRecord]:
     spans = (places, index.number, index.start, index.length)
     for place, number, start, length in zip(*(x[which].tolist() for x in spans), strict=True):
         line = joined[start : start + length].decode()
-        yield ParsedRecord(place, number, line, line.split(dialect.delimiter))
+        yield ParsedRecord(place, number, line, line.split(header.delimiter))
 
 
-def _split_cells(lines: bytes, dialect: Dialect) -> list[Any]:
+def _split_cells(lines: bytes, header: FileHeader) -> list[Any]:
     # Column indexes as names: Arrow need not accept those of the file.
-    names = [str(place) for place in range(len(dialect.columns))]
+    names = [str(place) for place in range(len(header.columns))]
     text = pa.large_string()
     table = csv.read_csv(
         pa.BufferReader(lines),
         csv.ReadOptions(column_names=names, block_size=_BLOCK_BYTES, use_threads=False),
-        csv.ParseOptions(delimiter=dialect.delimiter, quote_char=False),
+        csv.ParseOptions(delimiter=header.delimiter, quote_char=False, ignore_empty_lines=False),
         csv.ConvertOptions(
             column_types=dict.fromkeys(names, text), strings_can_be_null=False, check_utf8=False
         ),

@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-# Possessive: no backtracking positions, even for a huge cell.
-_INSIDE = re.compile(r'[^"]*+(?:""[^"]*+)*+')
+_SPACE = " \t"
 
 
 class Scan(NamedTuple):
@@ -27,13 +26,17 @@ class Scan(NamedTuple):
 
 
 class Tokenizer:
-    """Splits lines at one delimiter."""
+    """Splits lines at one delimiter. If `quote` is empty, no cell is quoted."""
 
-    def __init__(self, delimiter: str) -> None:
-        space = "[ ]*+" if delimiter == "\t" else "[ \t]*+"
+    def __init__(self, delimiter: str, quote: str = '"') -> None:
+        space = f"[{_SPACE.replace(delimiter, '')}]*+"
+        mark = re.escape(quote)
         self._delimiter = delimiter
-        self._opening = re.compile(space + '"')
-        self._closing = re.compile(f'"{space}(?:({re.escape(delimiter)})|\\Z)')
+        self._quote = quote
+        self._opening = re.compile(space + mark)
+        self._closing = re.compile(f"{mark}{space}(?:({re.escape(delimiter)})|\\Z)")
+        # Possessive: no backtracking positions, even for a huge cell.
+        self._inside = re.compile(f"[^{mark}]*+(?:{mark}{mark}[^{mark}]*+)*+") if quote else None
 
     def scan(self, line: str, *, inside: bool = False) -> Scan | None:
         """The cells of a line without its line ending; None if text follows a closing quote.
@@ -49,6 +52,8 @@ class Tokenizer:
 
         If there are more cells, `opened` is the position of the next one.
         """
+        if self._inside is None:
+            return self._scan_unquoted(line, most)
         cells: list[str] = []
         position: int | None = 0
         while position is not None:
@@ -60,13 +65,13 @@ class Tokenizer:
                 cells.append(cell)
                 continue
             begin = opening.end() if opening else position
-            end = _INSIDE.match(line, begin).end()  # type: ignore[union-attr] # matches anything
+            end = self._inside.match(line, begin).end()  # type: ignore[union-attr] # matches anything
             if end == len(line):
                 return Scan(cells, begin)
             closing = self._closing.match(line, end)
             if closing is None:
                 return Scan(cells, None, is_broken=True)
-            cells.append(unescape(line[begin:end]))
+            cells.append(self.unescape(line[begin:end]))
             position = closing.end() if closing[1] else None
             inside = False
         return Scan(cells, None)
@@ -75,7 +80,14 @@ class Tokenizer:
         end = line.find(self._delimiter, begin)
         return (line[begin:], None) if end < 0 else (line[begin:end], end + 1)
 
+    def unescape(self, quoted: str) -> str:
+        """The content of a quoted cell, or part of one, with doubled quotes made single."""
+        return quoted.replace(self._quote * 2, self._quote)
 
-def unescape(quoted: str) -> str:
-    """The content of a quoted cell, or part of one, with doubled quotes made single."""
-    return quoted.replace('""', '"')
+    def _scan_unquoted(self, line: str, most: int | None) -> Scan:
+        if most is None:
+            return Scan(line.split(self._delimiter), None)
+        cells = line.split(self._delimiter, most)
+        if len(cells) <= most:
+            return Scan(cells, None)
+        return Scan(cells[:most], len(line) - len(cells[most]))

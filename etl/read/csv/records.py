@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from etl.read.csv.dialect import fewest_cells
-from etl.read.csv.quoting import Scan, Tokenizer, unescape
+from etl.read.csv.quoting import Scan, Tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from etl.read.csv.dialect import Dialect
+    from etl.read.csv.header import FileHeader
 
 MAX_LINES = 1_000
 MAX_CHARACTERS = 1_048_576
@@ -38,11 +37,12 @@ class RecordReader:
     """
 
     def __init__(
-        self, lines: Sequence[str], first: int, dialect: Dialect, *, is_cut: bool = False
+        self, lines: Sequence[str], first: int, header: FileHeader, *, is_cut: bool = False
     ) -> None:
         self._lines = lines
-        self._delimiter = dialect.delimiter
-        self._quoted = _QuotedRecords(lines, dialect, is_cut=is_cut)
+        self._delimiter = header.delimiter
+        self._quote = header.layout.quote
+        self._quoted = _QuotedRecords(lines, header, is_cut=is_cut)
         self.next_line = first
 
     def __iter__(self) -> Iterator[tuple[int, list[str] | None]]:
@@ -57,20 +57,20 @@ class RecordReader:
 
     def _read(self, start: int) -> tuple[list[str] | None, int] | None:
         line = self._lines[start]
-        if '"' in line:
+        if self._quote and self._quote in line:
             return self._quoted.read(start)
-        return line.split(self._delimiter), start + 1
+        return _body(line).split(self._delimiter), start + 1
 
 
 class _QuotedRecords:
     """Parses the records that contain quotes."""
 
-    def __init__(self, lines: Sequence[str], dialect: Dialect, *, is_cut: bool) -> None:
+    def __init__(self, lines: Sequence[str], header: FileHeader, *, is_cut: bool) -> None:
         self._lines = lines
         self._is_cut = is_cut
-        self._width = len(dialect.columns)
-        self._fewest = fewest_cells(dialect.columns)
-        self._tokenizer = Tokenizer(dialect.delimiter)
+        self._width = len(header.columns)
+        self._fewest = header.fewest_cells
+        self._tokenizer = Tokenizer(header.delimiter, header.layout.quote)
         self._inside = _Inside(lines, self._tokenizer, 0)
 
     def read(self, start: int) -> tuple[list[str] | None, int] | None:
@@ -110,7 +110,7 @@ class _QuotedRecords:
     def _cells(self, start: int, last: int, head: Scan) -> Iterator[str]:
         """The cells as they close, so that the caller can stop early."""
         yield from head.cells
-        fragments = [unescape(self._lines[start][head.opened :])]
+        fragments = [self._tokenizer.unescape(self._lines[start][head.opened :])]
         for index in range(start + 1, last + 1):
             scan = self._inside.scan_of(index)
             if scan.cells:
@@ -118,7 +118,7 @@ class _QuotedRecords:
                 yield from scan.cells[1:]
                 fragments.clear()
             if scan.opened is not None:
-                fragments.append(unescape(self._lines[index][scan.opened :]))
+                fragments.append(self._tokenizer.unescape(self._lines[index][scan.opened :]))
 
 
 class _Inside:

@@ -137,8 +137,7 @@ def _read_digits(
     for place in range(start, stop, 2):
         pair = _pairs()[table[:, place].astype(np.uint16) << 8 | table[:, place + 1]]
         is_number &= pair != _NOT_DIGITS
-        if place > start or (stop - start) % 2:
-            number *= 100
+        number *= 100
         number += pair
     return is_number, number
 

@@ -13,7 +13,8 @@ import structlog
 from pydantic_core import to_json
 from sqlalchemy import Connection, Row, text
 
-from etl.db.engine import ANNOUNCE_LOCK, connect_unpooled, translating
+from etl.db.engine import connect_unpooled, schemas_of, translating
+from etl.db.names import Lock, lock_key
 from etl.db.revisions import Resource, current
 from etl.db.sql import statements
 from etl.model.dataset import USERS
@@ -79,7 +80,8 @@ class Announcer(ServiceLoop):
 
     def _announce_locked(self, connection: Connection) -> bool:
         """Announce unless another process is announcing; return whether it was done."""
-        is_locked = connection.scalar(text("SELECT pg_try_advisory_lock(:n)"), {"n": ANNOUNCE_LOCK})
+        key = lock_key(Lock.ANNOUNCEMENTS, schemas_of(self._engine).state)
+        is_locked = connection.scalar(text("SELECT pg_try_advisory_lock(:n)"), {"n": key})
         connection.commit()
         if not is_locked:
             return False
@@ -87,7 +89,7 @@ class Announcer(ServiceLoop):
             self.announce(connection)
         finally:
             connection.rollback()
-            connection.execute(text("SELECT pg_advisory_unlock(:n)"), {"n": ANNOUNCE_LOCK})
+            connection.execute(text("SELECT pg_advisory_unlock(:n)"), {"n": key})
             connection.commit()
         return True
 

@@ -1,0 +1,208 @@
+"""Read the header line: the delimiter and the columns of a file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from etl.model.dataset import UnknownColumns
+from etl.model.safe_text import safe_value
+from etl.model.values import ProblemCode
+from etl.read.csv.layout import LONGEST_NAME_BYTES
+from etl.read.csv.quoting import Scan, Tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from etl.read.csv.layout import Layout
+
+DELIMITERS = (",", ";", "\t", "|")
+MOST_COLUMNS = 1_000
+SHOWN_NAMES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class FileHeader:
+    """The delimiter and columns of a file.
+
+    Declared columns have their declared name, others are spelled as in the file, and nameless ones
+    are called `column_<n>`, counted from 1. All names differ. `added` maps those that the table
+    gets to their names there. `not_added` are those that it cannot get.
+    """
+
+    layout: Layout
+    delimiter: str
+    columns: tuple[str, ...]
+    added: tuple[tuple[str, str], ...] = ()
+    not_added: tuple[str, ...] = ()
+    fewest_cells: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Compute the fewest cells that a row may have: the rest are of columns it may lack."""
+        unlackable = self.layout.unlackable
+        needed = [place for place, name in enumerate(self.columns, 1) if name in unlackable]
+        object.__setattr__(self, "fewest_cells", max(needed, default=0))
+
+    def is_repeated(self, cells: Sequence[str]) -> bool:
+        """Whether the stripped cells of a row are the column names, in any case."""
+        return _folded(_names(cells, self.layout)) == _folded(self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderFault:
+    """The reason why a header is invalid."""
+
+    code: ProblemCode
+    hint: str
+
+
+def read_header(line: str, layout: Layout) -> FileHeader | HeaderFault:
+    """The header of a line (without its line ending), or its first fault."""
+    if "\0" in line:
+        return HeaderFault(
+            ProblemCode.NUL_BYTE,
+            "The header contains a NUL character. Save the file as plain text in UTF-8.",
+        )
+    delimiter, scan = _split(line, layout)
+    if scan.opened is not None and len(scan.cells) == MOST_COLUMNS:
+        return HeaderFault(
+            ProblemCode.TOO_MANY_COLUMNS,
+            f"The header has more than {MOST_COLUMNS:,} columns. Remove columns you do not need.",
+        )
+    if scan.is_broken or scan.opened is not None:
+        return HeaderFault(
+            ProblemCode.UNCLOSED_QUOTE,
+            "A quoted column name in the header is not closed properly. End it with one double "
+            "quote on the same line, just before the delimiter.",
+        )
+    columns = _names(scan.cells, layout)
+    fault = _duplicate(columns) or _missing(columns, layout) or _unknown(columns, layout)
+    return fault or _with_added(FileHeader(layout, delimiter, columns), scan.cells)
+
+
+def _split(line: str, layout: Layout) -> tuple[str, Scan]:
+    """The delimiter, and the header split by it.
+
+    If it is not given, it is the first one that yields all required columns. If none does, or no
+    column is required, it is the one that yields the most declared columns, among those the one
+    that occurs most often outside quotes.
+    """
+    if layout.delimiter is not None:
+        return layout.delimiter, _scan(line, layout.delimiter, layout.quote)
+    scans = {delimiter: _scan(line, delimiter, layout.quote) for delimiter in DELIMITERS}
+    found = {delimiter: _declared(scan.cells, layout) for delimiter, scan in scans.items()}
+    for delimiter in DELIMITERS if layout.required else ():
+        if found[delimiter].issuperset(layout.required):
+            return delimiter, scans[delimiter]
+    outside = "".join(line.split(layout.quote)[::2]) if layout.quote else line
+    best = max(DELIMITERS, key=lambda one: (len(found[one]), outside.count(one)))
+    return best, scans[best]
+
+
+def _declared(cells: Sequence[str], layout: Layout) -> set[str]:
+    return {layout.names.get(cell.strip().casefold(), "") for cell in cells} - {""}
+
+
+def _scan(line: str, delimiter: str, quote: str) -> Scan:
+    return Tokenizer(delimiter, quote).scan_some(line, most=MOST_COLUMNS)
+
+
+def _names(cells: Sequence[str], layout: Layout) -> tuple[str, ...]:
+    return tuple(_name(cell.strip(), place, layout) for place, cell in enumerate(cells, 1))
+
+
+def _folded(names: Sequence[str]) -> list[str]:
+    return [name.casefold() for name in names]
+
+
+def _name(written: str, place: int, layout: Layout) -> str:
+    return layout.names.get(written.casefold()) or written or f"column_{place}"
+
+
+def _duplicate(columns: tuple[str, ...]) -> HeaderFault | None:
+    repeated = [name for name, count in Counter(columns).items() if count > 1]
+    if not repeated:
+        return None
+    return HeaderFault(
+        ProblemCode.DUPLICATE_COLUMN,
+        f"The header has more than one column named {_shown(repeated)}. "
+        "Rename or remove columns until every name is unique.",
+    )
+
+
+def _missing(columns: tuple[str, ...], layout: Layout) -> HeaderFault | None:
+    required = layout.required
+    missing = [name for name in required if name not in columns]
+    if not missing:
+        return None
+    if len(missing) == len(required) and columns[0].casefold().startswith("sep="):
+        action = "Remove the sep= line, which only Excel uses; the header must come first."
+    elif len(missing) == len(required) and any(map(_is_number, columns)):
+        action = "The first line seems to be a row of data; insert the header above it."
+    else:
+        action = "Add the missing columns, or rename the columns that contain their values."
+    return HeaderFault(
+        ProblemCode.MISSING_COLUMN,
+        f"The header lacks {', '.join(missing)}; its columns are {_shown(columns)}. {action}",
+    )
+
+
+def _unknown(columns: tuple[str, ...], layout: Layout) -> HeaderFault | None:
+    dataset = layout.dataset
+    if dataset.unknown_columns is not UnknownColumns.REFUSE:
+        return None
+    unknown = [name for name in columns if name not in layout.columns]
+    if not unknown:
+        return None
+    return HeaderFault(
+        ProblemCode.UNKNOWN_COLUMN,
+        f"The header has columns that {dataset.name} does not declare: {_shown(unknown)}. "
+        "Remove or rename them, or declare them.",
+    )
+
+
+def _with_added(header: FileHeader, cells: Sequence[str]) -> FileHeader:
+    """The header with the columns that the table gets, and those that it cannot get."""
+    layout = header.layout
+    if layout.dataset.unknown_columns is not UnknownColumns.ADD:
+        return header
+    added: dict[str, str] = {}
+    not_added = []
+    taken = {*layout.reserved, *map(str.lower, layout.columns)}
+    for name, written in zip(header.columns, cells, strict=True):
+        if name in layout.columns:
+            continue
+        lowered = written.strip().lower()
+        if lowered not in taken and _is_possible(lowered) and layout.added.accept(lowered):
+            added[name] = lowered
+            taken.add(lowered)
+        else:
+            not_added.append(name)
+    return FileHeader(
+        layout, header.delimiter, header.columns, tuple(added.items()), tuple(not_added)
+    )
+
+
+def _is_possible(name: str) -> bool:
+    """Whether a table may get a column of this name."""
+    return 0 < len(name.encode()) <= LONGEST_NAME_BYTES and not name.startswith("_")
+
+
+def not_added_hint(names: Sequence[str]) -> str:
+    """The hint about columns that the table cannot get."""
+    return (
+        f"The table gets no columns for {_shown(names)}; their cells are in _extra. A new column "
+        f"needs a name of at most {LONGEST_NAME_BYTES} bytes that is unique in lower case, does "
+        "not begin with _ and is not reserved, and a table gets at most 200 of them."
+    )
+
+
+def _is_number(name: str) -> bool:
+    return name.removeprefix("-").isdecimal()
+
+
+def _shown(names: Sequence[str]) -> str:
+    """The first names, shortened and safe to display, and the number of the others."""
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return ", ".join(map(safe_value, names[:SHOWN_NAMES])) + more

@@ -1,0 +1,93 @@
+"""Reject the rows that PostgreSQL cannot store: a NUL in a cell, or too long a cell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow.compute as pc
+
+from etl.model.values import ProblemCode
+from etl.read.arrow import to_mask
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from etl.read.csv.collect import Block, Collector
+    from etl.read.csv.layout import Layout
+
+MOST_ROW_BYTES = 100 << 20  # of all cells; PostgreSQL stores at most 256 MB as one JSON object
+
+_NUL_HINT = "Remove the NUL character from the cell; PostgreSQL cannot store it."
+
+
+def storable(block: Block, collector: Collector) -> Block:
+    """The block without rows that PostgreSQL cannot store; problems are added for these."""
+    layout = block.header.layout
+    is_checked = _are_sizes_checked(block, layout)
+    rejected: NDArray[np.bool_] = np.zeros(len(block.line), dtype=np.bool_)
+    if block.most_bytes is None:
+        for place, cells in enumerate(block.cells):
+            has_nul = to_mask(pc.match_substring(cells, "\0").fill_null(fill_value=False))
+            if has_nul.any():
+                collector.add_cell_problems(block, place, has_nul, ProblemCode.NUL_BYTE, _NUL_HINT)
+                rejected |= has_nul
+    if not is_checked:
+        rejected |= _reject_long_cells(block, ~rejected, collector)
+        rejected |= _reject_long_rows(block, ~rejected, collector)
+    return collector.reject_rows(block, rejected) if rejected.any() else block
+
+
+def _are_sizes_checked(block: Block, layout: Layout) -> bool:
+    """Whether it is known that no cell is too long."""
+    least = min([layout.most_characters, *layout.most_bytes.values()])
+    return block.most_bytes is not None and block.most_bytes <= least
+
+
+def _reject_long_cells(
+    block: Block, others: NDArray[np.bool_], collector: Collector
+) -> NDArray[np.bool_]:
+    """The other rows with a cell that is too long; problems are added for these."""
+    rejected: NDArray[np.bool_] = np.zeros(len(others), dtype=np.bool_)
+    layout = block.header.layout
+    hint = _length_hint(layout)
+    for place, name in enumerate(block.header.columns):
+        is_too_long = _is_too_long(block.cells[place], name, layout) & others
+        if is_too_long.any():
+            code = ProblemCode.CELL_TOO_LONG
+            collector.add_cell_problems(block, place, is_too_long, code, hint)
+            rejected |= is_too_long
+    return rejected
+
+
+def _is_too_long(cells: pa.ChunkedArray, name: str, layout: Layout) -> NDArray[np.bool_]:
+    size = pc.binary_length(cells)
+    is_too_long = pc.greater(size, layout.most_characters)
+    if pc.any(is_too_long).as_py():  # by bytes; counting characters is slower
+        is_too_long = pc.greater(pc.utf8_length(cells), layout.most_characters)
+    if name in layout.most_bytes:
+        is_too_long = pc.or_(is_too_long, pc.greater(size, layout.most_bytes[name]))
+    return to_mask(is_too_long.fill_null(fill_value=False))
+
+
+def _reject_long_rows(
+    block: Block, others: NDArray[np.bool_], collector: Collector
+) -> NDArray[np.bool_]:
+    """The other rows whose cells are too long together; a problem is added for each."""
+    sizes = [pc.binary_length(cells).fill_null(0).to_numpy() for cells in block.cells]
+    is_too_long: NDArray[np.bool_] = others & (np.sum(sizes, axis=0) > MOST_ROW_BYTES)
+    if is_too_long.any():
+        longest = int(np.argmax([size[is_too_long].max() for size in sizes]))
+        code = ProblemCode.CELL_TOO_LONG
+        hint = f"Shorten the cells of the row to {MOST_ROW_BYTES:,} bytes together."
+        collector.add_cell_problems(block, longest, is_too_long, code, hint)
+    return is_too_long
+
+
+def _length_hint(layout: Layout) -> str:
+    limits = "".join(f", or a {name} to {most:,} bytes" for name, most in layout.most_bytes.items())
+    return (
+        f"Shorten the cell to {layout.most_characters:,} characters{limits}. "
+        "If rows ran together, add the missing line ending."
+    )

@@ -1,0 +1,141 @@
+"""Turn blocks of cells into a table with the columns of a dataset."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from etl.model.keys import user_id_of
+from etl.model.routing import path_values
+from etl.read.columns import EXTRA, SOURCE_KEY, SOURCE_LINE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from etl.read.csv.collect import Block
+    from etl.read.csv.layout import Layout
+
+_TEXT = pa.large_string()
+_FILE = "_file"
+_COMMA = ", "
+
+
+class Tables:
+    """Makes tables of the rows of some objects; a block names an object by its index."""
+
+    def __init__(self, keys: Sequence[str], layout: Layout) -> None:
+        self._keys = pa.array(keys, _TEXT)
+        self._layout = layout
+        self._of_object = self._values_of_objects(keys)
+
+    def joined(self, blocks: Sequence[Block]) -> pa.Table:
+        """The rows in the order of the objects and their lines.
+
+        Shapes:  _source_key, _source_line (int64), the columns of the layout, the added columns
+                 of these blocks, _extra; texts, null where the object has no such cell.
+        """
+        tables = [self._empty(), *map(self._table, blocks)]
+        rows = _in_order(pa.concat_tables(tables, promote_options="default"))
+        added = rows.column_names[len(self._empty().column_names) :]
+        return rows.select([SOURCE_KEY, SOURCE_LINE, *self._layout.columns, *added, EXTRA])
+
+    def _values_of_objects(self, keys: Sequence[str]) -> dict[str, pa.Array]:
+        """The columns whose value is the same in all rows of an object: one value for each."""
+        dataset = self._layout.dataset
+        values: dict[str, pa.Array] = {}
+        if dataset.id_from_name is not None:
+            values[dataset.id_from_name] = pa.array(map(user_id_of, keys), _TEXT)
+        if self._layout.path:
+            found = [path_values(dataset, key) for key in keys]
+            for name in self._layout.path:
+                values[name] = pa.array([one[name] for one in found], _TEXT)
+        return values
+
+    def _table(self, block: Block) -> pa.Table:
+        files = pa.array(block.file)
+        cells = dict(zip(block.header.columns, block.cells, strict=True))
+        values = {
+            _FILE: files,
+            SOURCE_KEY: self._keys.take(files),
+            SOURCE_LINE: block.line,
+            **{name: self._column(name, cells, files) for name in self._layout.columns},
+            EXTRA: _extra(block),
+        }
+        for name, added in block.header.added:
+            values[added] = _null_if_blank(cells[name])
+        return pa.table(values)
+
+    def _column(
+        self, name: str, cells: dict[str, pa.ChunkedArray], files: pa.Array
+    ) -> pa.ChunkedArray | pa.Array:
+        if name in cells and name not in self._layout.path:
+            return cells[name]
+        if name in self._of_object:
+            return self._of_object[name].take(files)
+        return pa.nulls(len(files), _TEXT)
+
+    def _empty(self) -> pa.Table:
+        numbers = {_FILE: pa.int64(), SOURCE_LINE: pa.int64()}
+        order = (_FILE, SOURCE_KEY, SOURCE_LINE, *self._layout.columns, EXTRA)
+        return pa.schema([(name, numbers.get(name, _TEXT)) for name in order]).empty_table()
+
+
+def _null_if_blank(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.if_else(_is_blank(cells), pa.scalar(None, _TEXT), cells)
+
+
+def _extra(block: Block) -> pa.Array:
+    """A JSON object of the nonblank cells of the columns that have no other place, or null."""
+    header = block.header
+    placed = {*header.layout.columns, *dict(header.added)}
+    members = [
+        _json_members(name, cells)
+        for name, cells in zip(header.columns, block.cells, strict=True)
+        if name not in placed
+    ]
+    if not members:
+        return pa.nulls(len(block.line), _TEXT)
+    # null_handling="skip" would be simpler, but Arrow drops all-null rows with it.
+    listed = pc.binary_join_element_wise(*members, _text(""))
+    inner = pc.utf8_slice_codeunits(listed, len(_COMMA))
+    objects = pc.binary_join_element_wise(_text("{"), inner, _text("}"), _text(""))
+    return pc.if_else(_is_blank(listed), pa.scalar(None, _TEXT), objects)
+
+
+def _json_members(name: str, cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    """`, "name": "cell"` for every cell, or an empty text if it is blank."""
+    if cells.null_count:
+        cells = cells.fill_null("")
+    prefix = _text(f"{_COMMA}{_quote(name)}: ")
+    members = pc.binary_join_element_wise(prefix, _json_strings(cells), _text(""))
+    return pc.if_else(_is_blank(cells), _text(""), members)
+
+
+def _is_blank(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.equal(pc.binary_length(texts), 0)
+
+
+def _json_strings(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    needs_escape = pc.match_substring_regex(cells, r'["\\\x00-\x1f]')
+    if pc.any(needs_escape).as_py():
+        return pa.chunked_array([pa.array(map(_quote, cells.to_pylist()), _TEXT)])
+    return pc.binary_join_element_wise(_text('"'), cells, _text('"'), _text(""))
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _text(value: str) -> pa.Scalar:
+    return pa.scalar(value, _TEXT)
+
+
+def _in_order(table: pa.Table) -> pa.Table:
+    file, line = table[_FILE].to_numpy(), table[SOURCE_LINE].to_numpy()
+    if (np.diff(file) >= 0).all() and ((np.diff(line) > 0) | (np.diff(file) > 0)).all():
+        return table
+    return table.take(pa.array(np.lexsort((line, file))))

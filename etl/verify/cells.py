@@ -1,0 +1,146 @@
+"""Parse the cells of one field: from text to a value of its type, or to faults."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from etl.model.dataset import FieldType, Moment
+from etl.model.values import ProblemCode
+from etl.verify.birthts import NotABirthTime, SecondsDetector, milliseconds, utc_date
+from etl.verify.documents import read_document
+from etl.verify.faults import FaultyCell
+from etl.verify.limits import Limits
+from etl.verify.moments import MomentReader
+from etl.verify.numbers import NumberReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import date
+
+    from etl.model.dataset import Dataset, Field
+
+    Parse = Callable[[str, list[ProblemCode]], object]
+
+_YEAR = re.compile("(?!0000)[0-9]{4}")
+_LIMITED = re.compile(r"(varchar|character varying|char|character) ?\( ?([0-9]+) ?\)")
+_NO_CODES: list[ProblemCode] = []
+
+
+class CellReader:
+    """Parses the cells of one field of a dataset."""
+
+    def __init__(self, field: Field, dataset: Dataset, today: date) -> None:
+        self.name = field.name
+        self.is_required = field.constraints.required or field.name in dataset.primary_key
+        self.is_trimmed = field.trim
+        is_birth_time = field.type is FieldType.EPOCH_MS and dataset.is_preset
+        self.seconds = SecondsDetector(today) if is_birth_time else None
+        missing = field.missing_values
+        self._missing = frozenset(dataset.missing_values if missing is None else missing)
+        self._parse = _parser(field, today)
+        is_limited = field.type is not FieldType.EPOCH_MS  # its limits are dates
+        limits = Limits(field.constraints) if is_limited else None
+        self._limits = limits if limits is not None and limits.are_any else None
+
+    def read(
+        self, written: str | None, warnings: list[ProblemCode]
+    ) -> tuple[object, list[ProblemCode]]:
+        """Return the value of a cell and its faults; `written` is None if there is no cell.
+
+        Adds the warnings about it to `warnings`.
+        """
+        if written is None or written in self._missing:
+            return None, [ProblemCode.MISSING_CELL] if self.is_required else _NO_CODES
+        if self._parse is None:
+            value: object = written
+        else:
+            try:
+                value = self._parse(written, warnings)
+            except FaultyCell as fault:
+                return None, fault.codes
+        return value, _NO_CODES if self._limits is None else self._limits.broken(value, written)
+
+
+def _parser(field: Field, today: date) -> Parse | None:
+    """The parser of a type; None if the text is the value."""
+    kind = field.type
+    if kind is FieldType.STRING:
+        return _text_parser(field)
+    if kind is FieldType.EPOCH_MS:
+        return _epoch_parser(field, today)
+    if kind in {FieldType.DATE, FieldType.TIME, FieldType.DATETIME}:
+        return MomentReader(field).read
+    read: dict[FieldType, Callable[[str], object]] = {
+        FieldType.BOOLEAN: partial(_boolean, field),
+        FieldType.YEAR: _year,
+    }
+    if kind in {FieldType.INTEGER, FieldType.NUMBER}:
+        read[kind] = NumberReader(field).read
+    parse = read.get(kind) or partial(read_document, kind=kind)
+    return lambda written, _: parse(written)
+
+
+def _text_parser(field: Field) -> Parse | None:
+    """Texts are limited only by the type of the column, such as varchar(20)."""
+    limited = _LIMITED.fullmatch(" ".join((field.sql or "").lower().split()))
+    if limited is None:
+        return None
+    longest = int(limited[2])
+
+    def parse(written: str, _: list[ProblemCode]) -> str:
+        if len(written) > longest:
+            raise FaultyCell(ProblemCode.TOO_LONG)
+        return unpadded(written) if is_padded(field) else written
+
+    return parse
+
+
+def is_padded(field: Field) -> bool:
+    """Whether the column of a field has the type char(n), which ignores spaces at the end."""
+    sql = (field.sql or "").lower()
+    return sql.startswith("char") and "varying" not in sql
+
+
+def unpadded(text: str) -> str:
+    """A value of char(n) without the spaces that the column adds to it."""
+    return text.rstrip(" ")
+
+
+def _boolean(field: Field, written: str) -> bool:
+    if written in field.true_values:
+        return True
+    if written in field.false_values:
+        return False
+    raise FaultyCell(ProblemCode.NOT_A_BOOLEAN)
+
+
+def _year(written: str) -> int:
+    if _YEAR.fullmatch(written) is None:
+        raise FaultyCell(ProblemCode.NOT_A_YEAR)
+    return int(written)
+
+
+def _epoch_parser(field: Field, today: date) -> Parse:
+    """Parse milliseconds since the epoch; the limits of the field are UTC dates."""
+    least: Any
+    most: Any
+    least, most = (
+        today if bound is Moment.TODAY else bound
+        for bound in (field.constraints.minimum, field.constraints.maximum)
+    )
+
+    def parse(written: str, _: list[ProblemCode]) -> int:
+        try:
+            value = milliseconds(written)
+        except NotABirthTime as error:
+            raise FaultyCell(ProblemCode.NOT_AN_INTEGER) from error
+        day = utc_date(value)
+        if day is None and least is None and most is None:
+            raise FaultyCell(ProblemCode.NUMBER_OUT_OF_RANGE)
+        if day is None or (least is not None and day < least) or (most is not None and day > most):
+            raise FaultyCell(ProblemCode.BIRTHDATE_OUT_OF_RANGE)
+        return value
+
+    return parse

@@ -1,0 +1,17 @@
+"""The fault of a cell that its field does not accept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from etl.model.values import ProblemCode
+
+
+class FaultyCell(Exception):
+    """A cell without a value of its field's type."""
+
+    def __init__(self, *codes: ProblemCode) -> None:
+        """Store the problem codes, one for each fault."""
+        super().__init__(*codes)
+        self.codes = list(codes)
