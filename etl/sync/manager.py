@@ -37,6 +37,7 @@ from etl.sync import buckets, declared, publish, staging_tables
 from etl.sync.find import Finder
 from etl.sync.merge import THRESHOLDS, Thresholds
 from etl.sync.merge_run import Merged, RunMerge, check_objects, summed, totals
+from etl.sync.outputs import Output, outputs
 from etl.sync.retiring import is_forbidden
 from etl.sync.run import CurrentRun
 from etl.sync.stats import RunStats
@@ -459,14 +460,16 @@ class DataManager:
         connection = run.connection
         try:
             with run.stats.profile.step("publish"), translating():
-                names = self._outputs_to_publish(run)
-                if names:
-                    publish.publish(
-                        connection, self._store, self._settings.processed_bucket, run.id, names
-                    )
+                found = self._outputs_to_publish(run)
+                if found is None:
+                    return False
+                bucket = self._settings.processed_bucket
+                publish.publish(connection, self._store, bucket, run.id, found)
+                if found or publish.pending_run(connection) is not None:
                     publish.mark_published(connection, run.id)
-                    users = runs.last_counts(connection).users_live
-                    run.stats.profile.count("publish", users * len(names))
+                    live = runs.last_committed(connection).datasets
+                    rows = (live[one.dataset].live for one in found if one.dataset in live)
+                    run.stats.profile.count("publish", sum(rows))
         except DatabaseUnavailable:
             raise
         except (ObjectStoreUnavailable, ConfigurationError) as error:
@@ -475,24 +478,25 @@ class DataManager:
             )
             runs.record_publish_error(connection, run.id, error)
             return False
-        return bool(names)
+        return bool(found)
 
-    def _outputs_to_publish(self, run: CurrentRun) -> list[str]:
-        """All outputs after a change, else those missing from the bucket; none before it is due."""
+    def _outputs_to_publish(self, run: CurrentRun) -> list[Output] | None:
+        """The outputs of changed datasets, and those missing from the bucket; None: not yet due."""
         settings, connection = self._settings, run.connection
         since = publish.since_last(connection)
+        known = declared.load(connection, self._data_schema)
         connection.commit()
         if not publish.is_due(run.trigger, since, settings.publish_interval):
-            return []
-        bucket, outputs = settings.processed_bucket, publish.outputs(settings)
-        publish.remove_unconfigured(connection, self._store, bucket, outputs)
-        is_pending = publish.pending_run(connection) is not None
+            return None
+        bucket, found = settings.processed_bucket, outputs(known.datasets, settings)
+        publish.remove_unconfigured(connection, self._store, bucket, found)
+        pending = publish.pending_datasets(connection)
         connection.commit()
-        if is_pending:
-            return outputs
-        missing = publish.missing_outputs(connection, self._store, bucket, outputs)
+        due = [one for one in found if one.dataset in pending]
+        others = [one for one in found if one.dataset not in pending]
+        due += publish.missing_outputs(connection, self._store, bucket, others)
         connection.commit()
-        return missing
+        return due
 
 
 def _failures(merged: Merged, known: Declared) -> DatasetsFailed | None:

@@ -1,4 +1,4 @@
-"""Publish the committed users: output.csv and, if configured, output.parquet."""
+"""Publish the committed rows of each dataset into the processed bucket."""
 
 from __future__ import annotations
 
@@ -11,35 +11,18 @@ from sqlalchemy import Connection, text
 
 from etl.db.copy_stream import ChunkFile, CopyStream
 from etl.db.engine import driver
+from etl.db.sql import statements
 from etl.model.errors import ObjectStoreUnavailable
 from etl.model.values import Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from etl.settings import Settings
     from etl.storage.client import ObjectStore
+    from etl.sync.outputs import Output
 
-OUTPUT_NAME = "output.csv"
-PARQUET_NAME = "output.parquet"
-OUTPUT_COLUMNS = ("user_id", "first_name", "last_name", "birthts", "img_path")
 PARQUET_BLOCK_BYTES = 8 << 20  # of CSV: about 150,000 users in each row group
 READ_BYTES = 1 << 20
-PARQUET_TYPES = dict.fromkeys(OUTPUT_COLUMNS, "string") | {"birthts": "int64"}
-MEDIA_TYPES = {
-    OUTPUT_NAME: "text/csv; charset=utf-8",
-    PARQUET_NAME: "application/vnd.apache.parquet",
-}
-
-_COPY_OUTPUT = (
-    f"COPY (SELECT {', '.join(OUTPUT_COLUMNS)} FROM users"
-    " ORDER BY user_id) TO STDOUT (FORMAT csv, HEADER)"
-)
-
-
-def outputs(settings: Settings) -> list[str]:
-    """The names of the output files to publish."""
-    return [OUTPUT_NAME, PARQUET_NAME] if settings.output_parquet else [OUTPUT_NAME]
 
 
 def is_due(trigger: Trigger | None, since_last: timedelta | None, interval: timedelta) -> bool:
@@ -57,56 +40,72 @@ def is_due(trigger: Trigger | None, since_last: timedelta | None, interval: time
 
 
 def pending_run(connection: Connection) -> int | None:
-    """The newest committed run whose users are not published yet."""
+    """The newest committed run whose changes are not published yet."""
     run_id: int | None = connection.scalar(text("SELECT max(id) FROM run WHERE publish_pending"))
     return run_id
 
 
+def pending_datasets(connection: Connection) -> set[str]:
+    """The datasets with committed changes that are not published yet."""
+    return set(connection.scalars(text(statements("publish")["pending_datasets"])))
+
+
 def since_last(connection: Connection) -> timedelta | None:
-    """The time since output.csv was last published; None if it never was."""
+    """The time since an output was last published; None if none ever was."""
     ago: timedelta | None = connection.scalar(
-        text("SELECT clock_timestamp() - published_at FROM publication WHERE name = :name"),
-        {"name": OUTPUT_NAME},
+        text("SELECT clock_timestamp() - max(published_at) FROM publication")
     )
     return ago
 
 
 def missing_outputs(
-    connection: Connection, store: ObjectStore, bucket: str, names: list[str]
-) -> list[str]:
-    """The outputs that are missing from the bucket or were overwritten."""
-    rows = connection.execute(text("SELECT name, etag FROM publication"))
-    ours = {row.name: row.etag for row in rows}
-    return [name for name in names if name not in ours or store.etag(bucket, name) != ours[name]]
+    connection: Connection, store: ObjectStore, bucket: str, outputs: Sequence[Output]
+) -> list[Output]:
+    """The outputs that are missing from the bucket, were overwritten, or are of another dataset."""
+    rows = connection.execute(text("SELECT name, dataset, etag FROM publication"))
+    ours = {(row.name, row.dataset): row.etag for row in rows}
+    return [
+        one
+        for one in outputs
+        if (one.name, one.dataset) not in ours
+        or store.etag(bucket, one.name) != ours[one.name, one.dataset]
+    ]
 
 
 def publish(
-    connection: Connection, store: ObjectStore, bucket: str, run_id: int, names: list[str]
+    connection: Connection,
+    store: ObjectStore,
+    bucket: str,
+    run_id: int,
+    outputs: Sequence[Output],
 ) -> None:
-    """Stream the live users into each output named, sorted by user_id in byte order.
+    """Stream the live rows of each output's dataset into it, by key or by object and line.
 
     The old object stays until the new one is complete. After a crash, the next run publishes
     again. The caller holds the run lock, so all outputs show the same state.
 
     Raises:  ObjectStoreUnavailable; DatabaseUnavailable through the caller's connection.
     """
-    for name in names:
-        with connection.begin(), _copied_out(connection, _COPY_OUTPUT) as stream:
-            content = as_parquet(stream) if name == PARQUET_NAME else stream
-            store.put_stream(bucket, name, content, MEDIA_TYPES[name])
-        etag = store.etag(bucket, name)
+    for output in outputs:
+        with connection.begin(), _copied_out(connection, output.copy) as stream:
+            content = as_parquet(stream, output.parquet_types) if output.is_parquet else stream
+            store.put_stream(bucket, output.name, content, output.media_type)
+        etag = store.etag(bucket, output.name)
         if etag is None:
-            raise ObjectStoreUnavailable(f"{bucket}/{name} disappeared right after it was written.")
-        _record(connection, name, etag, run_id)
+            raise ObjectStoreUnavailable(
+                f"{bucket}/{output.name} disappeared right after it was written."
+            )
+        _record(connection, output, etag, run_id)
 
 
 def remove_unconfigured(
-    connection: Connection, store: ObjectStore, bucket: str, names: list[str]
+    connection: Connection, store: ObjectStore, bucket: str, outputs: Sequence[Output]
 ) -> None:
-    """Remove outputs that are no longer configured, because they would become outdated.
+    """Remove outputs that are no longer declared, because they would become outdated.
 
     Raises:  ObjectStoreUnavailable, ConfigurationError.
     """
+    names = [one.name for one in outputs]
     rows = connection.scalars(
         text("SELECT name FROM publication WHERE name <> ALL(:names)"), {"names": names}
     ).all()
@@ -133,15 +132,10 @@ def mark_published(connection: Connection, run_id: int) -> None:
     connection.commit()
 
 
-def _record(connection: Connection, name: str, etag: str, run_id: int) -> None:
+def _record(connection: Connection, output: Output, etag: str, run_id: int) -> None:
     connection.execute(
-        text(
-            "INSERT INTO publication (name, dataset, etag, run_id, published_at)"
-            " VALUES (:name, 'users', :etag, :run_id, now())"
-            " ON CONFLICT (name) DO UPDATE SET etag = excluded.etag,"
-            " run_id = excluded.run_id, published_at = excluded.published_at"
-        ),
-        {"name": name, "etag": etag, "run_id": run_id},
+        text(statements("publish")["record"]),
+        {"name": output.name, "dataset": output.dataset, "etag": etag, "run_id": run_id},
     )
     connection.commit()
 
@@ -158,9 +152,11 @@ def _copied_out(connection: Connection, statement: str) -> Iterator[BinaryIO]:
         yield io.BufferedReader(ChunkFile(chunks), READ_BYTES)
 
 
-def as_parquet(csv: BinaryIO, block_bytes: int = PARQUET_BLOCK_BYTES) -> BinaryIO:
-    """The rows of output.csv as a Parquet file, in the memory of one block."""
+def as_parquet(
+    csv: BinaryIO, types: Mapping[str, str], block_bytes: int = PARQUET_BLOCK_BYTES
+) -> BinaryIO:
+    """The rows of a CSV as a Parquet file with columns of these types, in the memory of a block."""
     from etl.db import columnar
 
-    chunks = columnar.parquet(csv, PARQUET_TYPES, block_bytes=block_bytes)
+    chunks = columnar.parquet(csv, types, block_bytes=block_bytes)
     return io.BufferedReader(ChunkFile(chunks), READ_BYTES)

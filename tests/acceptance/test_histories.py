@@ -17,19 +17,29 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from etl.db.engine import connect
+from etl.model.dataset import USERS
 from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.sync.manager import DataManager
 from etl.sync.merge import THRESHOLDS, Thresholds
 from etl.verify import verify
 from tests.conftest import TestBucket
+from tests.sample_datasets import ORDERS, READINGS
 
-# Without run ids, timestamps and tables that only grow, which depend on the history.
+DATASETS = (ORDERS, READINGS, USERS)
+
+# Without run ids, timestamps and retired rows, which depend on the history.
 STATE = {
     "users": "SELECT user_id, first_name, last_name, birthts, birthdate, img_path, _extra,"
     " _source_key, _source_line FROM users ORDER BY user_id",
     "users_shadowed": "SELECT _source_key, _source_line, user_id, first_name, last_name, birthts,"
     " _extra FROM users_shadowed ORDER BY 1, 2",
+    "orders": "SELECT order_id, amount, rank, updated, _extra, _source_key, _source_line"
+    " FROM orders ORDER BY order_id",
+    "orders_shadowed": "SELECT order_id, amount, rank, updated, _extra, _source_key, _source_line"
+    " FROM orders_shadowed ORDER BY _source_key, _source_line",
+    "readings": 'SELECT sensor, celsius, site, _extra, _source_key, _source_line FROM "Readings"'
+    " ORDER BY _source_key, _source_line",
     "source_object": "SELECT bucket, key, dataset, kind, attachment, attachment_id, etag, size,"
     " last_modified, state, rows_read, rows_rejected, reread_on, reading_hash"
     " FROM source_object ORDER BY bucket, key",
@@ -68,7 +78,24 @@ CONTENTS = st.one_of(
         ["", "first_name,last_name\nA,B\n", 'first_name,last_name,birthts\n"A,B,1\nC,D,2\n']
     ),
 )
+ORDER_KEYS = st.sampled_from(["orders/1.csv", "orders/a/2.csv", "orders/3.csv"])
+READING_KEYS = st.sampled_from(["sensors/Oslo/1.csv", "sensors/rome/2.csv", "sensors/3.csv"])
+FEW = st.sampled_from(["", "1", "2", "1.50", "x"])
+ORDER_ROWS = st.lists(st.tuples(st.sampled_from("ABC"), FEW, FEW, FEW), max_size=4)
+READING_ROWS = st.lists(st.tuples(st.sampled_from(["t1", "t2", ""]), FEW), max_size=4)
+
+
+def csv_of(header: str) -> Callable[[list[tuple[str, ...]]], str]:
+    return lambda rows: "\n".join([header, *map(",".join, rows), ""])
+
+
+ORDERS_CSV = ORDER_ROWS.map(csv_of("order_id,amount,rank,updated"))
+READINGS_CSV = READING_ROWS.map(csv_of("sensor,celsius"))
 STEPS = st.one_of(
+    st.tuples(st.just("put"), ORDER_KEYS, ORDERS_CSV),
+    st.tuples(st.just("put"), READING_KEYS, READINGS_CSV),
+    st.tuples(st.just("remove"), st.one_of(ORDER_KEYS, READING_KEYS), st.just("")),
+    st.tuples(st.just("rename"), READING_KEYS, READING_KEYS),
     st.tuples(st.just("put"), KEYS, CONTENTS),
     st.tuples(st.just("put"), KEYS, ROWS.filter(bool).map(plain)),
     st.tuples(st.just("image"), IMAGES, st.sampled_from(["x", "y"])),
@@ -105,7 +132,10 @@ def check_history(
     settings = fresh_database()
     bucket = TestBucket(settings)
     bucket.clear()
-    manager, engine = DataManager(settings, thresholds=thresholds), connect(settings)
+    manager, engine = (
+        DataManager(settings, thresholds=thresholds, datasets=DATASETS),
+        connect(settings),
+    )
     try:
         for step in [*steps, ("run", "", "")]:
             if step[0] != "run":
@@ -121,7 +151,7 @@ def check_history(
 def state_of_one_run(
     settings: Settings, thresholds: Thresholds
 ) -> dict[str, list[tuple[Any, ...]]]:
-    DataManager(settings, thresholds=thresholds).run(Trigger.CLI)
+    DataManager(settings, thresholds=thresholds, datasets=DATASETS).run(Trigger.CLI)
     engine = connect(settings)
     try:
         return state(engine)

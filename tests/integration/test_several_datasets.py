@@ -492,3 +492,41 @@ def test_permissions_of_joined_requests_are_joined(engine: Engine):
         claimed = runs.claim_run(connection)
     assert claimed is not None
     assert claimed[2] == {"a": 9, "b": None}
+
+
+# -- published files
+
+
+def test_each_dataset_publishes_its_files(bucket: TestBucket, settings: Settings, query: Query):
+    """In the order of the key, or of object and line; without columns of ours."""
+    listed = replace(READINGS, publish=("readings.csv", "readings.parquet"))
+    manager = DataManager(settings, datasets=(ORDERS, listed, USERS))
+    bucket.put("orders/1.csv", orders("B,2,1,1", "A,1.5,1,1"))
+    bucket.put("sensors/b/1.csv", readings("t2,1", "t1,2"))
+    bucket.put("sensors/a/1.csv", readings("t3,3"))
+    manager.run(Trigger.CLI)
+    published = TestBucket(settings)
+    published.name = settings.processed_bucket
+    assert published.get("orders.csv").decode() == (
+        "order_id,amount,rank,updated\nA,1.50,1,1\nB,2.00,1,1\n"
+    )
+    assert published.get("readings.csv").decode() == (
+        "sensor,celsius,site\nt3,3,a\nt2,1,b\nt1,2,b\n"
+    )
+    assert set(published.keys()) == {"orders.csv", "readings.csv", "readings.parquet", "output.csv"}
+    before = query("SELECT name, run_id FROM publication ORDER BY 1")
+    bucket.put("orders/1.csv", orders("A,1.5,1,1"))
+    run_id = manager.run(Trigger.CLI).id
+    after = query("SELECT name, run_id FROM publication ORDER BY 1")
+    assert after == [(name, run_id if name == "orders.csv" else run) for name, run in before]
+    DataManager(settings, datasets=(replace(ORDERS, publish=()), listed, USERS)).run(Trigger.CLI)
+    assert not published.has("orders.csv")
+
+
+def test_each_dataset_has_its_revision(bucket: TestBucket, several: DataManager, query: Query):
+    several.run(Trigger.CLI)
+    before = dict(query("SELECT noun, number FROM revision"))
+    bucket.put("orders/1.csv", orders("A,1,1,1"))
+    several.run(Trigger.CLI)
+    after = dict(query("SELECT noun, number FROM revision"))
+    assert {noun for noun in after if after[noun] != before.get(noun)} == {"dataset:orders"}
