@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from api.rows.columns import concatenated, sql_text
 from api.rows.conditions import column_name, items
-from api.state.figures import Figures
+from api.state.figures import FigureCache
 from etl.model.errors import TransientError
 
 
@@ -57,14 +57,14 @@ def test_concatenation_keeps_the_order_and_is_balanced(parts: list[str]):
 
 
 def test_a_number_is_computed_once_per_version():
-    figures, computed = Figures(), []
+    figures, computed = FigureCache(), []
     for version in (1, 1, 2, 2, 1):
         figures.get("name", version, lambda: computed.append(1))
     assert len(computed) == 3
 
 
 def test_simultaneous_requests_compute_a_number_once():
-    figures, computed, started = Figures(), [], threading.Barrier(4)
+    figures, computed, started = FigureCache(), [], threading.Barrier(4)
 
     def ask() -> int:
         started.wait()
@@ -77,7 +77,7 @@ def test_simultaneous_requests_compute_a_number_once():
 
 
 def test_a_request_does_not_wait_for_ever():
-    figures, entered, leave = Figures(wait_seconds=0.01), threading.Event(), threading.Event()
+    figures, entered, leave = FigureCache(wait_seconds=0.01), threading.Event(), threading.Event()
 
     def slow() -> None:
         entered.set()
@@ -92,7 +92,7 @@ def test_a_request_does_not_wait_for_ever():
 
 
 def test_a_failed_computation_is_tried_again():
-    figures = Figures()
+    figures = FigureCache()
     with pytest.raises(ZeroDivisionError):
         figures.get("name", 1, lambda: 1 // 0)
     assert figures.get("name", 1, lambda: 5) == 5
