@@ -16,11 +16,11 @@ from api.rows import cursors, etags, formats, streaming
 from api.rows.columns import concatenated, json_object
 from api.rows.query import RowQuery, select_rows
 from api.rows.requests import is_filter, row_query
-from api.rows.shadowed import ShadowedRows
+from api.rows.shadowed import ShadowedReader
 from api.rows.shapes import live_rows, retired_rows
 from api.rows.values import WrongValue
 from api.schemas.query import NoQuery
-from api.schemas.rows import DatasetRow, DatasetRows, RowsQuery
+from api.schemas.rows import DatasetRow, RowArray, RowsQuery
 from api.security.auth import OF_PATH, needs
 from api.spec import openapi
 from api.state.services import services
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
     from api.rows.formats import Format
-    from api.rows.shapes import Shape
+    from api.rows.shapes import RowShape
     from api.state.catalog import CatalogState, Installed
     from api.state.services import Services
 
@@ -54,7 +54,7 @@ _PAGE = openapi.LINK_HEADER | openapi.ETAG_HEADER
 @needs(Role.READER, dataset=OF_PATH)
 @repeatable(is_filter)
 @bp.input(RowsQuery, location="query")
-@bp.output(DatasetRows, description="The matching rows, ordered by key.")
+@bp.output(RowArray, description="The matching rows, ordered by key.")
 @bp.doc(
     responses={
         200: {"headers": _PAGE, "content": openapi.OTHER_ROW_FORMATS},
@@ -88,7 +88,7 @@ def list_rows(dataset: str, query_data: RowsQuery) -> Response:
 @needs(Role.READER, dataset=OF_PATH)
 @repeatable(is_filter)
 @bp.input(RowsQuery, location="query")
-@bp.output(DatasetRows, description="The matching retired rows, ordered by key.")
+@bp.output(RowArray, description="The matching retired rows, ordered by key.")
 @bp.doc(
     responses={
         200: {"headers": openapi.LINK_HEADER, "content": openapi.OTHER_ROW_FORMATS},
@@ -109,7 +109,7 @@ def list_retired_rows(dataset: str, query_data: RowsQuery) -> Response:
     return _varying(page or streaming.all_rows(query, kind, coding))
 
 
-def _row_query(shape: Shape, query: RowsQuery) -> RowQuery:
+def _row_query(shape: RowShape, query: RowsQuery) -> RowQuery:
     return row_query(
         shape,
         request.args.items(multi=True),
@@ -159,11 +159,11 @@ class _ByKey:
         """The same filter: its statement is not cached."""
         return self
 
-    def depends_on_age(self, _shape: Shape) -> bool:
+    def depends_on_age(self, _shape: RowShape) -> bool:
         """Keys are stored."""
         return False
 
-    def where(self, shape: Shape, _today: date) -> list[ColumnElement[bool]]:
+    def where(self, shape: RowShape, _today: date) -> list[ColumnElement[bool]]:
         """That the columns of the key have these values."""
         columns = (shape.columns[name].source for name in shape.identity)
         return [column == one for column, one in zip(columns, self._values, strict=True)]
@@ -199,7 +199,7 @@ def show_row(dataset: str, row_key: str, query_data: NoQuery) -> Response:  # no
                 source_object.c.bucket == bucket, source_object.c.key == found.source_key
             )
         )
-        shadowed = ShadowedRows(
+        shadowed = ShadowedReader(
             installed, _schema(shared), bucket, has_json_scalar=has_json_scalar
         ).read(connection, None, key=key, limit=MAX_SHADOWED)
     lineage = json.dumps(_lineage(found, bucket, etag), ensure_ascii=False)
@@ -222,7 +222,7 @@ class _Found(NamedTuple):
     updated_at: datetime
 
 
-def _key(shape: Shape, row_key: str) -> tuple[object, ...]:
+def _key(shape: RowShape, row_key: str) -> tuple[object, ...]:
     """The values of the key in the path.
 
     Raises:  NotFound when the dataset has no key, or it cannot have such a value.
@@ -239,7 +239,7 @@ def _key(shape: Shape, row_key: str) -> tuple[object, ...]:
         raise WrongParameters([("row_key", str(error))]) from error
 
 
-def _one_row(shape: Shape, key: tuple[object, ...], has_json_scalar: bool) -> Select[Any]:  # noqa: FBT001
+def _one_row(shape: RowShape, key: tuple[object, ...], has_json_scalar: bool) -> Select[Any]:  # noqa: FBT001
     query = RowQuery(shape, _ByKey(key), services().today(), (*shape.default_fields, *_LINEAGE))
     columns = tuple(shape.columns[name] for name in shape.default_fields)
     text = concatenated(json_object(columns, has_json_scalar=has_json_scalar))

@@ -15,7 +15,7 @@ from api.routes.problems import page_of_problems
 from api.rows import etags, figures, streaming
 from api.rows.conditions import Condition
 from api.rows.requests import row_query
-from api.rows.shadowed import ShadowedRows
+from api.rows.shadowed import ShadowedReader
 from api.rows.shapes import live_rows
 from api.schemas.datasets import (
     DatasetDetails,
@@ -270,7 +270,7 @@ def _shadowed_response(
     shared = services()
     if not installed.dataset.primary_key:
         return _as_response([])
-    rows = ShadowedRows(
+    rows = ShadowedReader(
         installed,
         schemas_of(shared.engine).data,
         installed.dataset.bucket or shared.settings.source_bucket,

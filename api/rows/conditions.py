@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from api.rows.columns import Column
-    from api.rows.shapes import Shape
+    from api.rows.shapes import RowShape
 
 MAX_VALUES = 1_000  # of one `in`
 
@@ -76,11 +76,11 @@ class ColumnFilters:
         """These filters and one more."""
         return ColumnFilters((*self.conditions, one))
 
-    def depends_on_age(self, shape: Shape) -> bool:
+    def depends_on_age(self, shape: RowShape) -> bool:
         """Whether the result depends on the date."""
         return any(shape.columns[one.column].is_age for one in self.conditions)
 
-    def where(self, shape: Shape, today: date) -> list[ColumnElement[bool]]:
+    def where(self, shape: RowShape, today: date) -> list[ColumnElement[bool]]:
         """The conditions in SQL."""
         return [
             _condition(one, shape.columns[one.column], f"filter_{number}", today)
@@ -113,7 +113,7 @@ def column_name(parameter: str) -> str:
     return parameter if found is None else _ESCAPE.sub(r"\1", found[1])
 
 
-def condition(shape: Shape, parameter: str, text: str) -> Condition:
+def condition(shape: RowShape, parameter: str, text: str) -> Condition:
     """The filter of one parameter.
 
     Raises:  WrongFilter.
@@ -203,7 +203,7 @@ def _parsed(operator: Operator, text: str, column: Column) -> object:
         found = items(inner) if inner else []
     except ValueError as error:
         raise WrongFilter(
-            'has values that cannot be told apart; write those with , ( ) or " in double quotes,'
+            'has values that cannot be separated; write those with , ( ) or " in double quotes,'
             ' such as in.("a,b",c)'
         ) from error
     if len(found) > MAX_VALUES:

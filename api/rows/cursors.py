@@ -15,12 +15,12 @@ from api.rows.values import WrongValue, parse
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from api.rows.shapes import Shape
+    from api.rows.shapes import RowShape
 
 _MOST_DIGITS = 10
 
 
-def text(shape: Shape, values: Sequence[str]) -> str:
+def text(shape: RowShape, values: Sequence[str]) -> str:
     """The text of the row that these values identify."""
     if shape.identity == PLACE:
         key, line = values
@@ -30,7 +30,7 @@ def text(shape: Shape, values: Sequence[str]) -> str:
     return ",".join(quote(one, safe="") for one in values)
 
 
-def parsed(shape: Shape, given: str) -> tuple[object, ...]:
+def parsed(shape: RowShape, given: str) -> tuple[object, ...]:
     """The values that the text names, with the types of their columns.
 
     Raises:  WrongValue.
@@ -42,7 +42,7 @@ def parsed(shape: Shape, given: str) -> tuple[object, ...]:
     return typed(shape, [_decoded(part) for part in given.split(",")])
 
 
-def of_path(shape: Shape, raw: str) -> tuple[object, ...]:
+def of_path(shape: RowShape, raw: str) -> tuple[object, ...]:
     """The values of the key in a percent-encoded path.
 
     Commas that join the parts of a composite key may be encoded, too, if the parts are encoded
@@ -58,7 +58,7 @@ def of_path(shape: Shape, raw: str) -> tuple[object, ...]:
     return typed(shape, [_decoded(part) for part in parts])
 
 
-def typed(shape: Shape, parts: Sequence[str]) -> tuple[object, ...]:
+def typed(shape: RowShape, parts: Sequence[str]) -> tuple[object, ...]:
     """The values of the columns that identify a row.
 
     Raises:  WrongValue.
@@ -73,7 +73,7 @@ def typed(shape: Shape, parts: Sequence[str]) -> tuple[object, ...]:
     )
 
 
-def _typed(shape: Shape, name: str, part: str) -> object:
+def _typed(shape: RowShape, name: str, part: str) -> object:
     try:
         return parse(part, shape.columns[name].type)
     except WrongValue as error:

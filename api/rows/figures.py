@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, FromClause
 
     from api.rows.columns import Column
-    from api.rows.shapes import Shape
+    from api.rows.shapes import RowShape
     from api.state.catalog import CatalogState, Installed
     from etl.model.types import SqlType
 
@@ -73,7 +73,7 @@ def statistics(
     return found
 
 
-def _column(connection: Connection, shape: Shape, column: Column, today: date) -> dict[str, Any]:
+def _column(connection: Connection, shape: RowShape, column: Column, today: date) -> dict[str, Any]:
     """One statement per column, so that each has the time of a whole statement."""
     chosen = _extremes(shape, column, today).subquery("chosen")
     ends = (replace(column, name=name, is_not_null=False) for name in ("min", "max"))
@@ -95,7 +95,7 @@ def _exact(number: str) -> float | str:
     return float(number) if Decimal(repr(float(number))) == Decimal(number) else number
 
 
-def _extremes(shape: Shape, column: Column, today: date) -> Select[Any]:
+def _extremes(shape: RowShape, column: Column, today: date) -> Select[Any]:
     """The figures of a column; texts are in byte order, so that all servers agree."""
     value = column.value(today)
     least, greatest = _ends(value, column.type)

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, exists, func, select
 from etl.db.tables import image, source_object, users
 
 if TYPE_CHECKING:
-    from api.rows.shapes import Shape
+    from api.rows.shapes import RowShape
 
 _FEBRUARY = 2
 _LEAP_DAY = 29
@@ -52,11 +52,11 @@ class Filters:
         """What the filters are, for the ETag."""
         return self
 
-    def depends_on_age(self, _shape: Shape) -> bool:
+    def depends_on_age(self, _shape: RowShape) -> bool:
         """Whether the result depends on the date."""
         return (self.min_age, self.max_age) != (None, None)
 
-    def where(self, _shape: Shape, today: date) -> list[ColumnElement[bool]]:
+    def where(self, _shape: RowShape, today: date) -> list[ColumnElement[bool]]:
         """The conditions in SQL."""
         return conditions(self, today)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from api.rows.columns import Column
-    from api.rows.shapes import Shape
+    from api.rows.shapes import RowShape
 
 _ANY_DATE = date(2000, 1, 1)
 
@@ -29,10 +29,10 @@ class RowFilters(Protocol):
     def cache_key(self) -> object:
         """What the filters are, for the ETag."""
 
-    def depends_on_age(self, shape: Shape) -> bool:
+    def depends_on_age(self, shape: RowShape) -> bool:
         """Whether the result depends on the date."""
 
-    def where(self, shape: Shape, today: date) -> list[ColumnElement[bool]]:
+    def where(self, shape: RowShape, today: date) -> list[ColumnElement[bool]]:
         """The conditions in SQL."""
 
     def values(self, today: date) -> Mapping[str, object]:
@@ -46,7 +46,7 @@ class RowQuery:
     `after` has the values that identify the last row of the page before.
     """
 
-    shape: Shape
+    shape: RowShape
     filters: RowFilters
     today: date
     fields: tuple[str, ...]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import date
 
-    from api.rows.shapes import Shape
+    from api.rows.shapes import RowShape
 
 PARAMETERS = ("fields", "limit", "after", "format")
 _ALL = "*"
@@ -35,7 +35,7 @@ def is_filter(parameter: str) -> bool:
 
 
 def row_query(  # noqa: PLR0913 - the parameters of the request
-    shape: Shape,
+    shape: RowShape,
     arguments: Iterable[tuple[str, str]],
     today: date,
     *,
@@ -58,7 +58,9 @@ def row_query(  # noqa: PLR0913 - the parameters of the request
     return RowQuery(shape, filters, today, names, place, limit)
 
 
-def _filters(shape: Shape, arguments: Iterable[tuple[str, str]], faults: Faults) -> ColumnFilters:
+def _filters(
+    shape: RowShape, arguments: Iterable[tuple[str, str]], faults: Faults
+) -> ColumnFilters:
     found: list[Condition] = []
     for parameter, text in arguments:
         try:
@@ -68,7 +70,7 @@ def _filters(shape: Shape, arguments: Iterable[tuple[str, str]], faults: Faults)
     return ColumnFilters(tuple(found))
 
 
-def _fields(shape: Shape, text: str | None, faults: Faults) -> tuple[str, ...]:
+def _fields(shape: RowShape, text: str | None, faults: Faults) -> tuple[str, ...]:
     if text is None:
         return shape.default_fields
     try:
@@ -84,11 +86,11 @@ def _fields(shape: Shape, text: str | None, faults: Faults) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _unknown(name: str, shape: Shape) -> str:
+def _unknown(name: str, shape: RowShape) -> str:
     return unknown_column(name, shape.columns)
 
 
-def _place(shape: Shape, text: str, faults: Faults) -> tuple[object, ...] | None:
+def _place(shape: RowShape, text: str, faults: Faults) -> tuple[object, ...] | None:
     try:
         return cursors.parsed(shape, text)
     except WrongValue as error:

@@ -26,7 +26,7 @@ _KEY, _LINE = PLACE
 _NO_DATE = date.min  # shadowed rows have no ages
 
 
-class ShadowedRows:
+class ShadowedReader:
     """The shadowed rows of one dataset, in a bucket, on a server with json_scalar() or not."""
 
     def __init__(

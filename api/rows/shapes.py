@@ -44,7 +44,7 @@ _SHADOWED = "_shadowed"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shape:
+class RowShape:
     """A table or a part of it: all columns by name, and those that identify and order its rows.
 
     `default_fields` are the columns of a response that names none.
@@ -63,20 +63,20 @@ class Shape:
 
 
 @lru_cache(maxsize=1024)
-def live_rows(installed: Installed, schema: str) -> Shape:
+def live_rows(installed: Installed, schema: str) -> RowShape:
     """The rows of a dataset."""
     return _shape(installed, schema, "", _types(installed))
 
 
 @lru_cache(maxsize=1024)
-def retired_rows(installed: Installed, schema: str) -> Shape:
+def retired_rows(installed: Installed, schema: str) -> RowShape:
     """The rows of a dataset whose objects no longer contain them, with the time of retirement."""
     named = _types(installed) | {RETIRED_AT: _SYSTEM[RETIRED_AT]}
     return _shape(installed, schema, "_retired", named)
 
 
 @lru_cache(maxsize=1024)
-def shadowed_rows(installed: Installed, schema: str) -> Shape:
+def shadowed_rows(installed: Installed, schema: str) -> RowShape:
     """The rows of a dataset that another row with the same key supersedes."""
     dataset = installed.dataset
     others = {one.column for one in dataset.attachments} | {one.name for one in dataset.derived}
@@ -84,7 +84,7 @@ def shadowed_rows(installed: Installed, schema: str) -> Shape:
     return _shape(installed, schema, _SHADOWED, named)
 
 
-def _shape(installed: Installed, schema: str, suffix: str, named: dict[str, SqlType]) -> Shape:
+def _shape(installed: Installed, schema: str, suffix: str, named: dict[str, SqlType]) -> RowShape:
     """A table of the dataset, with these columns and its own."""
     dataset, is_shadowed = installed.dataset, suffix == _SHADOWED
     identity = PLACE if is_shadowed else dataset.primary_key or PLACE
@@ -103,7 +103,7 @@ def _shape(installed: Installed, schema: str, suffix: str, named: dict[str, SqlT
         )
         for name, type_ in types.items()
     }
-    return Shape(dataset.name, source, columns, identity, tuple(named))
+    return RowShape(dataset.name, source, columns, identity, tuple(named))
 
 
 def _types(installed: Installed) -> dict[str, SqlType]:
@@ -166,7 +166,7 @@ _USER_COLUMNS = {
 _NULLABLE = ("birthdate", "age", "img_path", "extra")
 
 
-def _users() -> Shape:
+def _users() -> RowShape:
     """The users as in GET /data, whose names of columns are older than datasets."""
     types = _types(ONLY_USERS[USERS.name]) | _SYSTEM
     columns = {
@@ -179,7 +179,7 @@ def _users() -> Shape:
         )
         for name, stored in _USER_COLUMNS.items()
     }
-    return Shape(
+    return RowShape(
         "users", users, columns, ("user_id",), ("first_name", "last_name", "birthts", "img_path")
     )
 

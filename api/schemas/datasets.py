@@ -103,7 +103,7 @@ class ShadowedRows(BaseModel):
 # -- the datasets
 
 
-class DatasetCounts(BaseModel):
+class RowCounts(BaseModel):
     """The numbers of rows of a dataset."""
 
     rows: int = Field(description="Rows of its table.", examples=[100])
@@ -132,12 +132,12 @@ class Hold(BaseModel):
     live: int = Field(description="Rows of the table when the hold was opened.", examples=[200])
 
 
-class Dataset(BaseModel):
+class DatasetSummary(BaseModel):
     """A dataset and the numbers of its rows and problems."""
 
     name: str = Field(examples=["users"])
     table: str = Field(description="`schema.table` in PostgreSQL.", examples=["public.users"])
-    counts: DatasetCounts
+    counts: RowCounts
     open_problems: int = Field(examples=[0])
     last_run: DatasetRun | None
     hold: Hold | None = Field(description="Null if no retirements wait.")
@@ -146,7 +146,7 @@ class Dataset(BaseModel):
 class Datasets(BaseModel):
     """The datasets that the caller may see."""
 
-    datasets: list[Dataset]
+    datasets: list[DatasetSummary]
 
 
 class DatasetColumn(BaseModel):
@@ -164,7 +164,7 @@ class DatasetColumn(BaseModel):
     )
 
 
-class DatasetDetails(Dataset):
+class DatasetDetails(DatasetSummary):
     """A dataset with its declaration, columns and problems by code."""
 
     declaration: dict[str, Any] = Field(

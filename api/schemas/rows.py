@@ -51,7 +51,7 @@ class RowsQuery(Query):
         return {name: value for name, value in parameters.items() if name in PARAMETERS}
 
 
-class DatasetRows(RootModel[list[dict[str, Any]]]):
+class RowArray(RootModel[list[dict[str, Any]]]):
     """Rows: the values of their columns by name."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [[_ROW]]})

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 20
 
 
-class Figures:
+class FigureCache:
     """Holds the last value of each name, with the version of the data that it is of."""
 
     def __init__(self, wait_seconds: float = WAIT_SECONDS) -> None:

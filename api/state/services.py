@@ -15,7 +15,7 @@ from flask import current_app
 from sqlalchemy.exc import DBAPIError
 
 from api.state.catalog import Catalog
-from api.state.figures import Figures
+from api.state.figures import FigureCache
 from api.state.group_commit import GroupCommit
 from api.state.write_checks import WriteChecks
 from etl.db import events
@@ -97,7 +97,7 @@ class Services:
     streams: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_STREAMS))
     document_locks: StripedLocks = field(default_factory=StripedLocks)
     catalog: Catalog = field(default_factory=Catalog)
-    figures: Figures = field(default_factory=Figures)
+    figures: FigureCache = field(default_factory=FigureCache)
     database_probe: Probe = field(init=False)
     event_commits: GroupCommit = field(init=False)
 

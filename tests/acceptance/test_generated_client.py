@@ -103,6 +103,14 @@ def test_a_generated_client_reads_and_writes(
     assert (unknown.status, unknown.hint != "") == (404, True)
     assert ask("stats.show_stats", is_image_exists=True).count == 1
 
+    (dataset,) = ask("datasets.list_datasets").datasets
+    assert (dataset.name, dataset.counts.rows, dataset.open_problems) == ("users", 1, 1)
+    filters = models.ListRowsFilters.from_dict({"birthts": "gte.0", "user_id": "in.(1000,1001)"})
+    (row,) = ask("datasets.list_rows", "users", filters=filters, fields="first_name,age")
+    assert row.to_dict().keys() == {"first_name", "age"}
+    assert ask("datasets.show_row", "users", "1000").lineage.key == "1000.csv"
+    assert ask("datasets.show_dataset_stats", "users").count == 1
+
     (run,) = ask("runs.list_runs").runs
     assert (run.state, run.trigger) == (models.RunState.SUCCEEDED, models.Trigger.CLI)
     assert ask("runs.show_run", run.id).counts["rows_rejected"] == 1

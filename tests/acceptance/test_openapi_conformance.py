@@ -15,25 +15,30 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from etl.images.indexer import ThumbnailIndexer
+from etl.model.dataset import USERS
 from etl.model.roles import Role, entry_for, new_key
 from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.sync.manager import DataManager
 from tests.conftest import TestBucket, wait_until
+from tests.dataset_rows import install, put_rows
+from tests.sample_datasets import ORDERS
 from tests.sample_images import plain
 
 ROOT = Path(__file__).parents[2]
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 KEY = new_key()
 
-# A schema cannot express that max_age must not be below min_age, which object keys are valid,
-# nor everything that makes a valid event. There, 422 and 400 are valid responses too.
+# A schema cannot express that max_age must not be below min_age, which object keys are valid, which
+# columns a dataset has, nor everything that makes a valid event. There, 422 and 400 are valid
+# responses too.
 CONFIGURATION = """
 request-timeout = 60
 [[operations]]
-include-path-regex = "^/(data|stats|objects/.*|minio-event)$"
+include-path-regex = "^/(data|stats|problems|objects/.*|datasets/.*|minio-event)$"
 [operations.checks.positive_data_acceptance]
 expected-statuses = ["2xx", "3xx", 400, 401, 403, 404, 409, 422, 429, "5xx"]
 
@@ -42,11 +47,15 @@ expected-statuses = ["2xx", "3xx", 400, 401, 403, 404, 409, 422, 429, "5xx"]
 values = ["{bucket}"]
 [dictionaries.user]
 values = ["1000"]
+[dictionaries.dataset]
+values = ["users", "orders"]
 [dictionaries.size]
 values = [64, 256]
 [parameters]
 "path.bucket" = {{ dictionary = "bucket", probability = 0.8 }}
 "path.user_id" = {{ dictionary = "user", probability = 0.6 }}
+"path.row_key" = {{ dictionary = "user", probability = 0.6 }}
+"path.dataset" = {{ dictionary = "dataset", probability = 0.8 }}
 "query.size" = {{ dictionary = "size", probability = 0.5 }}
 """
 
@@ -91,14 +100,16 @@ def environment(settings: Settings, folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def api(
-    settings: Settings, bucket: TestBucket, manager: DataManager, tmp_path: Path
+    settings: Settings, engine: Engine, bucket: TestBucket, manager: DataManager, tmp_path: Path
 ) -> Iterator[str]:
-    """The URL of an API with two users, an image and a problem, and a running scheduler."""
+    """The URL of an API with users, orders, an image and a problem, and a running scheduler."""
     bucket.user("1000.csv")
     bucket.put("1000.png", plain())
     bucket.put("1001.csv", "first_name,last_name,birthts\nAnn,Lee,0\nBo,Li,soon\n")
     manager.run(Trigger.CLI)
     ThumbnailIndexer(settings).run()
+    install(engine, USERS, ORDERS)
+    put_rows(engine, ORDERS, {"order_id": "1000"}, {"order_id": "1001", "rank": 5})
     url = tmp_path / "url"
     with ExitStack() as both:
         both.enter_context(running(settings, tmp_path, "schedule"))

@@ -21,10 +21,14 @@ from werkzeug.test import TestResponse
 from api import create_app
 from api.security.auth import access_rule, needs
 from api.security.limits import MAX_INVALID_KEYS
+from etl.model.dataset import USERS
 from etl.model.roles import Role, entry_for, new_key
 from etl.runtime.logs import set_up_logs
 from etl.settings import Settings, key_file
+from tests.api_client import put_run
 from tests.conftest import wait_until
+from tests.dataset_rows import install
+from tests.sample_datasets import ORDERS, READINGS
 from tests.user_rows import generate_users
 
 KEYS = {role: new_key() for role in Role}
@@ -134,6 +138,95 @@ def lacking(operation: dict[str, Any]) -> set[Role]:
     """The roles that are not sufficient."""
     needed = operation.get("x-role")
     return {role for role in Role if needed and not role.includes(Role(needed))}
+
+
+# -- keys that are limited to datasets
+
+LIMITED, TWICE = new_key(), new_key()
+
+# The routes that such a key may use, by the dataset in its limit.
+OF_USERS = {
+    "GET /data",
+    "GET /data/{user_id}",
+    "GET /data/{user_id}/image",
+    "GET /data/{user_id}/thumbnail",
+    "GET /stats",
+}
+OF_ITS_DATASET = {
+    "GET /datasets/{dataset}",
+    "GET /datasets/{dataset}/rows",
+    "GET /datasets/{dataset}/rows/{row_key}",
+    "GET /datasets/{dataset}/stats",
+    "GET /datasets/{dataset}/problems",
+    "GET /datasets/{dataset}/shadowed",
+    "GET /datasets/{dataset}/retired",
+}
+OF_ALL = {"GET /datasets", "GET /problems"}
+
+
+@pytest.fixture
+def limited(make: Callable[..., FlaskClient]) -> FlaskClient:
+    """A client of an app with keys that are limited to datasets, although they are admins'."""
+    one = entry_for("one", Role.ADMIN, LIMITED, ["orders"])
+    two = entry_for("two", Role.ADMIN, TWICE, ["orders", "users"])
+    return make(api_keys=SecretStr(f"{one},{two}"))
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS)
+def test_a_limited_key_may_use_only_routes_of_its_datasets(
+    limited: FlaskClient, method: str, path: str, operation: dict[str, Any]
+):
+    name = f"{method} {path}"
+    if "x-role" not in operation:
+        assert name in {one.replace("<name>", "{name}") for one in PUBLIC | {"POST /minio-event"}}
+        return
+    url = address(path, operation)  # the example of {dataset} is `users`
+    allowed = {LIMITED: OF_ALL, TWICE: OF_ALL | OF_USERS | OF_ITS_DATASET}
+    for key, known in allowed.items():
+        with limited.open(url, method=method, headers=bearer(key)) as response:
+            is_refused = response.status_code == 403
+            assert is_refused == (name not in known), (name, response.text)
+            assert not is_refused or "dataset-limited" in response.text
+
+
+def test_a_limited_key_sees_only_its_datasets(limited: FlaskClient, engine: Engine):
+    install(engine, USERS, ORDERS, READINGS)
+    one, two = bearer(LIMITED), bearer(TWICE)
+    listed = limited.get("/datasets", headers=one).get_json()["datasets"]
+    assert [each["name"] for each in listed] == ["orders"]
+    assert limited.get("/datasets/orders/rows", headers=one).get_json() == []
+    for path in ("/datasets/readings", "/datasets/none/rows", "/problems?dataset=readings"):
+        expect_problem(limited.get(path, headers=one), 403, "dataset-limited")
+    install(engine, READINGS)
+    missing = limited.get("/datasets/orders", headers=one)
+    assert "readings" not in expect_problem(missing, 404, "unknown-dataset")["hint"]
+    assert limited.get("/problems", headers=two).status_code == 422
+    assert limited.get("/health", headers=two).get_json()["database"] is None
+
+
+def test_a_limited_key_sees_only_problems_of_its_dataset(limited: FlaskClient, engine: Engine):
+    install(engine, USERS, ORDERS)
+    run_id = put_run(engine)
+    with engine.begin() as connection:
+        for dataset in ("users", "orders", None):
+            connection.execute(
+                text(
+                    "INSERT INTO source_object (bucket, key, dataset, kind, etag, size,"
+                    " last_modified, state, rows_read, rows_rejected, run_id)"
+                    " VALUES ('b', :key, :dataset, 'csv', 'e', 1, now(), 'loaded', 1, 1, :run)"
+                ),
+                {"key": str(dataset), "dataset": dataset, "run": run_id},
+            )
+            connection.execute(
+                text(
+                    "INSERT INTO problem (bucket, key, dataset, etag, code, severity, note, run_id)"
+                    " VALUES ('b', :key, :dataset, 'e', 'short-row', 'error', '', :run)"
+                ),
+                {"key": str(dataset), "dataset": dataset, "run": run_id},
+            )
+    for path in ("/problems", "/problems?dataset=orders", "/datasets/orders/problems"):
+        found = limited.get(path, headers=bearer(LIMITED)).get_json()["problems"]
+        assert [one["key"] for one in found] == ["orders"], path
 
 
 def rules(app: APIFlask) -> Iterator[tuple[str, str, Any]]:

@@ -102,7 +102,7 @@ def test_status_counts_the_same_problems_and_all_object_kinds(
 
 
 def test_the_api_lists_open_problems_with_place_value_and_remedy(
-    client: FlaskClient, three_faults: int
+    client: FlaskClient, three_faults: int, settings: Settings
 ):
     (row,) = get(client, "/problems?key=b.csv")
     assert row.pop("id") > 0
@@ -112,6 +112,8 @@ def test_the_api_lists_open_problems_with_place_value_and_remedy(
         "run_id": three_faults,
         "code": "not-an-integer",
         "severity": "error",
+        "bucket": settings.source_bucket,
+        "dataset": "users",
         "key": "b.csv",
         "line": 2,
         "column": "birthts",

@@ -12,7 +12,10 @@ from sqlalchemy import event, insert, select, text, update
 
 from etl.db.runs import REQUEST_CHANNEL
 from etl.db.tables import problem, run
+from etl.model.dataset import USERS
 from tests.api_client import expect_problem, get, next_url, parameters_at_fault, put_run
+from tests.dataset_rows import install
+from tests.sample_datasets import ORDERS
 from tests.user_rows import NOW
 
 if TYPE_CHECKING:
@@ -51,6 +54,44 @@ def test_mass_retirement_is_allowed_by_name_only(client: FlaskClient, engine: En
     client.post("/data?allow=mass-retirement")
     with engine.connect() as connection:
         assert connection.scalar(select(run.c.allowed_retirements)) == {"users": None}
+
+
+@pytest.mark.parametrize(
+    ("query", "allowed"),
+    [
+        ("", {"users": None, "orders": None}),
+        ("&dataset=orders", {"orders": None}),
+        ("&dataset=orders&at_most=5", {"orders": 5}),
+        ("&dataset=orders,users&at_most=0", {"orders": 0, "users": 0}),
+        ("&dataset=orders&dataset=users", {"orders": None, "users": None}),
+    ],
+)
+def test_mass_retirement_is_allowed_by_dataset(
+    client: FlaskClient, engine: Engine, query: str, allowed: dict[str, int | None]
+):
+    install(engine, USERS, ORDERS)
+    assert client.post(f"/data?allow=mass-retirement{query}").status_code == 202
+    with engine.connect() as connection:
+        assert connection.scalar(select(run.c.allowed_retirements)) == allowed
+
+
+@pytest.mark.parametrize(
+    ("query", "parameters"),
+    [
+        ("dataset=users", {"dataset"}),
+        ("at_most=5", {"at_most"}),
+        ("allow=mass-retirement&dataset=none", {"dataset"}),
+        ("allow=mass-retirement&dataset=users,", {"dataset"}),
+        ("allow=mass-retirement&at_most=-1", {"at_most"}),
+        ("wait=0&wait=1", {"wait"}),
+    ],
+)
+def test_wrong_permissions_request_no_run(
+    client: FlaskClient, engine: Engine, query: str, parameters: set[str]
+):
+    assert parameters_at_fault(client.post(f"/data?{query}")) == parameters
+    with engine.connect() as connection:
+        assert connection.execute(select(run)).all() == []
 
 
 def test_waiting_returns_the_finished_run(app: APIFlask, engine: Engine):
@@ -181,6 +222,8 @@ def test_problems_of_a_run_are_paged_and_filtered_by_code(client: FlaskClient, e
     assert {name: value for name, value in found[0].items() if name != "id"} == {
         "line": 2,
         "column": "birthts",
+        "bucket": "src-data",
+        "dataset": None,
         "key": "1000.csv",
         "etag": "abc",
         "code": "not-an-integer",

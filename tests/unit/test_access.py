@@ -25,7 +25,8 @@ from etl.model.roles import (
 from etl.settings import Settings, key_file, read_settings
 
 names = st.from_regex(r"(?!bl_)[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", fullmatch=True)
-entries = st.builds(entry_for, names, st.sampled_from(Role), st.builds(new_key))
+datasets = st.lists(st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,47}", fullmatch=True), max_size=3)
+entries = st.builds(entry_for, names, st.sampled_from(Role), st.builds(new_key), datasets)
 
 
 @given(st.lists(entries, unique_by=lambda entry: entry.name))
@@ -40,6 +41,20 @@ def test_only_the_exact_key_finds_its_entry(guess: str):
     assert ring.find(key).name == "ann"
     assert ring.find(guess) is None
     assert ring.find(digest_of(key).hex()) is None
+
+
+def test_an_entry_may_be_limited_to_datasets():
+    entry = entry_for("ann", Role.READER, new_key(), ["refunds", "orders", "orders"])
+    assert entry.datasets == ("orders", "refunds")
+    assert str(entry) == f"ann:reader@orders+refunds:{entry.digest.hex()}"
+    with pytest.raises(ValueError, match="name of a dataset"):
+        entry_for("ann", Role.READER, new_key(), ["or:ders"])
+
+
+@pytest.mark.parametrize("role", ["reader@", "reader@+", "reader@orders+", "@orders", "reader@a b"])
+def test_a_faulty_limit_grants_no_access(role: str):
+    with pytest.raises(ValueError, match=r"dataset|role"):
+        parse_entry(f"ann:{role}:{digest_of(new_key()).hex()}")
 
 
 def test_of_entries_with_one_name_the_first_counts():
