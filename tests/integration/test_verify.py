@@ -37,7 +37,7 @@ MANIFEST = {
     "img/1000.png": ("image", "users", "img_path", "1000", "loaded", 0, 0),
     "many.csv": ("csv", "users", None, None, "loaded", 3, 1),
     "empty.csv": ("csv", "users", None, None, "quarantined", 0, 0),
-    "notes.txt": ("other", None, None, None, "quarantined", 0, 0),
+    "notes.txt": ("other", "users", None, None, "quarantined", 0, 0),
 }
 PROBLEMS = [
     ("many.csv", 4, "missing-cell"),
