@@ -163,8 +163,8 @@ def routed_datasets() -> list[Dataset]:
 
 
 segments = st.sampled_from(
-    ["a", "A", "b", "bb", "c", "x", "X", "tmp", "7.csv", "7.CSV", "z.tsv", "7.png", "7-x.PNG", "7.txt",
-     "y.csv.gz",
+    ["a", "A", "b", "bb", "c", "x", "X", "tmp", "7.csv", "7.CSV", "z.tsv", "7.png", "7-x.PNG",
+     "7.txt", "y.csv.gz",
      "q.pdf", "\u0130.csv", "Zoe\u0308-x.png", "_._7", ""]
 )  # fmt: skip
 excludes = st.sampled_from([(), ("a/**",), ("**/*.png",)])
