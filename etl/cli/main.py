@@ -264,7 +264,7 @@ def verify_command(*, as_json: bool) -> None:
     )
     if not as_json:
         print_lines(console, render.images_waiting(waiting))
-    if differences:
+    if any(not one.is_held for one in differences):
         sys.exit(EXIT_DIFFERENCES)
 
 
