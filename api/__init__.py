@@ -14,6 +14,7 @@ from api.http.addresses import RawPathFlask
 from api.http.converters import AnyTextConverter, DocumentNameConverter, RunIdConverter
 from api.routes import (
     data,
+    dataset_rows,
     datasets,
     docs,
     documents,
@@ -93,6 +94,7 @@ def create_app(
         stats,
         problems,
         datasets,
+        dataset_rows,
         runs,
         events,
         documents,

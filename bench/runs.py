@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -41,18 +42,55 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "bench.measured", *arguments]
 
 
-def run(settings: Settings) -> Measured:
+@dataclass(frozen=True)
+class Checked:
+    """A check of local files: seconds of its process, of all its processors, and bad lines."""
+
+    whole_seconds: float
+    cpu_seconds: float
+    lines: frozenset[int]
+
+
+def check(settings: Settings, file: Path, dataset: str, datasets_file: Path) -> Checked:
+    """Check one local file in a separate process.
+
+    Raises:  RuntimeError with the command's last words when it neither passes nor finds problems.
+    """
+    before = _cpu_of_children()
+    with tempfile.NamedTemporaryFile() as peak, stopwatch() as watch:
+        done = subprocess.run(  # noqa: S603  (our own command)
+            command(peak.name, "check", str(file), "--dataset", dataset, "--json"),
+            cwd=ROOT,
+            env=environment(settings) | {"DATASETS_FILE": str(datasets_file)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode > 1:
+        raise RuntimeError(f"The check failed: {done.stderr.strip()[-500:]}")
+    problems = json.loads(done.stdout)["problems"]
+    lines = frozenset(item["line"] for item in problems if item["line"] is not None)
+    return Checked(watch.seconds, _cpu_of_children() - before, lines)
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def run(settings: Settings, datasets_file: Path | None = None) -> Measured:
     """Make one run in a separate process; the start of the interpreter is not counted.
 
     Raises:  RuntimeError with the command's last words when it does not succeed.
     """
+    declared = {"DATASETS_FILE": str(datasets_file)} if datasets_file else {}
     with tempfile.TemporaryDirectory(prefix="bucketline-bench-") as folder:
         peak = Path(folder) / "peak"
         with stopwatch() as watch:
             done = subprocess.run(  # noqa: S603  (our own command)
                 command(str(peak), "run", "--json", "--wait", WAIT_SECONDS),
                 cwd=ROOT,
-                env=environment(settings),
+                env=environment(settings) | declared,
                 capture_output=True,
                 text=True,
                 check=False,

@@ -21,10 +21,14 @@ TIMEOUT_SECONDS = 900
 
 @dataclass
 class Tool:
-    """Another tool at one job: the seconds of each repetition, or why it failed."""
+    """Another tool at one job: the seconds of each repetition, or why it failed.
+
+    `table` creates the table that the tool fills, if the job needs it, with `{}` for its name.
+    """
 
     job: str
     rows: int
+    table: str = ""
     seconds: list[float] = field(default_factory=list)
     why_not: str = ""
     peak_mb: float = 0.0
@@ -37,7 +41,7 @@ class Tool:
             self.why_not = "not installed: bench/requirements.txt"
             return
         try:
-            self._time(_job(settings, key, self.rows, version))
+            self._time(_job(settings, key, self.rows, version) | {"table": self.table})
         except subprocess.TimeoutExpired:
             self.why_not = f"stopped after {TIMEOUT_SECONDS} s"
 

@@ -75,6 +75,17 @@ def _raw_path(uri: str) -> str:
     return "/" + path.partition("://")[2].partition("/")[2]
 
 
+def raw_tail(environ: WSGIEnvironment, after: str) -> str:
+    """The percent-encoded path after the first occurrence of a text.
+
+    If a server or proxy has decoded the path, it is encoded except for commas.
+    """
+    raw = _raw_path(environ.get("REQUEST_URI", ""))
+    if unquote_to_bytes(raw.encode("latin-1")).lstrip(b"/") != path_bytes(environ).lstrip(b"/"):
+        raw = quote(path_bytes(environ), safe="/,")
+    return raw.partition(after)[2]
+
+
 def request_path() -> str:
     """The path of this request, percent-encoded."""
     parts = _parts(request.environ) or [path_bytes(request.environ)]

@@ -12,12 +12,12 @@ from collections import defaultdict
 from http import HTTPStatus
 from pathlib import Path
 from traceback import extract_tb
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
 
 import structlog
 from apiflask import APIFlask, HTTPError
-from flask import Response, g, request
+from flask import Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
 from api.http import addresses
@@ -36,13 +36,15 @@ from etl.model.errors import (
 from etl.runtime.program import named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 MIMETYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
 TYPE_PREFIX = "urn:bucketline:problem:"
 
 log = structlog.get_logger("api")
+
+View = TypeVar("View", bound="Callable[..., object]")
 
 _HINTS = {
     400: "Check how the client builds the request. If the route takes a body, send valid JSON with"
@@ -189,13 +191,25 @@ def refuse_ambiguous_parameters() -> None:
     query = request.query_string.decode(errors="surrogateescape")
     for name, value in parse_qsl(query, keep_blank_values=True, errors="surrogateescape"):
         parameters[name].append(value)
+    may_repeat = getattr(current_app.view_functions[str(request.endpoint)], "may_repeat", None)
     faults = [
         (_replace_non_utf8(name), fault)
         for name, values in parameters.items()
-        if (fault := _fault_of(name, values)) is not None
+        for group in ([[one] for one in values] if may_repeat and may_repeat(name) else [values])
+        if (fault := _fault_of(name, group)) is not None
     ]
     if faults:
         raise WrongParameters(faults)
+
+
+def repeatable(may_repeat: Callable[[str], bool]) -> Callable[[View], View]:
+    """Let a request to the route repeat the parameters whose names the function accepts."""
+
+    def attach(view: View) -> View:
+        view.may_repeat = may_repeat  # type: ignore[attr-defined]
+        return view
+
+    return attach
 
 
 def _fault_of(name: str, values: list[str]) -> str | None:

@@ -24,5 +24,7 @@ def page(
 
 def next_link(after: object) -> dict[str, str]:
     """The Link header to the next page of this request, which starts after the given ID."""
-    query = urlencode(request.args.to_dict() | {"after": str(after)})
+    here = {"after": str(after)}
+    given = [(name, here.pop(name, value)) for name, value in request.args.items(multi=True)]
+    query = urlencode([*given, *here.items()])
     return {"Link": f'<{quote(request.path)}?{query}>; rel="next"'}

@@ -9,10 +9,11 @@ from apiflask import APIBlueprint
 from flask import Response, request, url_for
 
 from api.http import accept, encodings
-from api.rows import etags, formats, images, streaming
-from api.rows.fields import RowQuery
+from api.http.errors import WrongParameters, repeatable
+from api.rows import etags, formats, images, streaming, users
 from api.rows.filters import age_on
-from api.rows.users import current_user
+from api.rows.query import RowQuery
+from api.rows.shapes import USERS_OF_DATA
 from api.schemas.data import DataQuery, Records, RequestQuery, User
 from api.schemas.query import NoQuery
 from api.schemas.runs import Run
@@ -25,8 +26,9 @@ from etl.model.roles import Role
 from etl.model.values import RunState, Trigger
 
 if TYPE_CHECKING:
-    from sqlalchemy import Row
+    from sqlalchemy import Connection, Row
 
+    from api.rows.filters import Filters
     from api.rows.formats import Format
 
 POLL_SECONDS = 0.1
@@ -76,14 +78,14 @@ _REQUESTED_RUN = {
 
 
 @bp.get("/data")
-@needs(Role.READER)
+@needs(Role.READER, dataset=USERS.name)
 @bp.input(DataQuery, location="query")
 @bp.output(Records, description="The matching users by ID.")
 @bp.doc(
     responses={
         200: {"headers": openapi.LINK_HEADER | openapi.ETAG_HEADER, "content": _OTHER_FORMATS},
         304: openapi.NOT_MODIFIED,
-        **openapi.problems(406, 422, 503),
+        **openapi.problems(404, 406, 422, 503),
     }
 )
 def list_users(query_data: DataQuery) -> Response:
@@ -99,25 +101,30 @@ def list_users(query_data: DataQuery) -> Response:
     kind = formats.choose(query_data.format, accept.media_ranges(request.headers.get("Accept")))
     accepted = accept.codings(request.headers.get("Accept-Encoding"))
     coding = None if kind.is_compressed else encodings.choose(accepted)
-    response = _users_response(_row_query(query_data), kind, coding)
+    response = _users_response(query_data.filters, _row_query(query_data), kind, coding)
     response.vary.update(("Accept", "Accept-Encoding"))
     return response
 
 
 def _row_query(query: DataQuery) -> RowQuery:
     today = services().today()
-    return RowQuery(query.filters, today, query.fields, query.after, query.limit)
+    after = None if query.after is None else (query.after,)
+    fields = (*USERS_OF_DATA.identity, *query.fields)
+    return RowQuery(USERS_OF_DATA, query.filters, today, fields, after, query.limit)
 
 
-def _users_response(query: RowQuery, kind: Format, coding: str | None) -> Response:
+def _users_response(
+    filters: Filters, query: RowQuery, kind: Format, coding: str | None
+) -> Response:
     shared = services()
     with shared.database(shared.autocommit) as connection:
-        tag = etags.of_users(connection, query.filters, kind.name, *query.cache_key)
+        state = shared.catalog.read(connection)
+        tag = users.etag(state, filters, kind.name, *query.cache_key)
         if etags.is_known(tag):
             return etags.not_modified(tag)
         if query.limit is not None:
             return _with_etag(streaming.page(connection, query, kind, coding), tag)
-    return _with_etag(streaming.all_users(query, kind, coding), tag)
+    return _with_etag(streaming.all_rows(query, kind, coding), tag)
 
 
 def _with_etag(response: Response, tag: str) -> Response:
@@ -129,7 +136,7 @@ def _with_etag(response: Response, tag: str) -> Response:
 
 
 @bp.get("/data/<user_id:user_id>")
-@needs(Role.READER)
+@needs(Role.READER, dataset=USERS.name)
 @bp.input(NoQuery, location="query")
 @bp.output(User, description="The user.")
 @bp.doc(responses=openapi.problems(404, 422, 503))
@@ -139,7 +146,7 @@ def show_user(user_id: str, query_data: NoQuery) -> dict[str, Any]:  # noqa: ARG
     For a user who is retired because its source row is gone, the response is 404 with the time.
     """
     with services().database() as connection:
-        row = current_user(connection, user_id)
+        row = users.current_user(connection, user_id)
         found = images.find(connection, user_id)
         keys = images.thumbnail_keys(connection, found.sha256) if found is not None else {}
     return _user(row) | {"image": None if found is None else images.as_json(found, keys)}
@@ -172,6 +179,7 @@ def _user(row: Row[Any]) -> dict[str, Any]:
 
 @bp.post("/data")
 @needs(Role.WRITER)
+@repeatable(lambda parameter: parameter == "dataset")
 @bp.input(RequestQuery, location="query")
 @bp.output(
     Run,
@@ -199,12 +207,25 @@ def request_data(query_data: RequestQuery) -> tuple[dict[str, Any], int, dict[st
     """
     if query_data.allow is not None:
         require(Role.ADMIN, "allow=mass-retirement")
-    allowed = {} if query_data.allow is None else {USERS.name: None}
     with services().database() as connection:
+        allowed = _allowed(connection, query_data)
         run_id = request_run(connection, Trigger.REQUEST, allowed_retirements=allowed)
     row = _await_run(run_id, query_data.wait)
     status = 200 if row["state"] in FINISHED else 202
     return row, status, {"Location": url_for("runs.show_run", run_id=run_id)}
+
+
+def _allowed(connection: Connection, query: RequestQuery) -> dict[str, int | None]:
+    """By dataset, how many rows the run may retire at once; None for any number."""
+    if query.allow is None:
+        return {}
+    declared = services().catalog.read(connection).datasets
+    names = [one for given in request.args.getlist("dataset") for one in given.split(",")]
+    unknown = [one for one in names if one not in declared]
+    if unknown:
+        message = f"names {unknown[0]!r}; available datasets: {', '.join(declared)}"
+        raise WrongParameters([("dataset", message)])
+    return dict.fromkeys(names or declared, query.at_most)
 
 
 def _await_run(run_id: int, wait_seconds: float) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def show_health() -> tuple[dict[str, Any], int, dict[str, str]]:
 def _may_see_details() -> bool:
     """Whether the caller may see names of objects and reasons of failures."""
     role = caller().role
-    return role is not None and role.includes(Role.READER)
+    return role is not None and role.includes(Role.READER) and not caller().datasets
 
 
 def check_health(probe: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:

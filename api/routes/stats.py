@@ -8,12 +8,15 @@ from apiflask import APIBlueprint
 from sqlalchemy import Select, func, select
 
 from api.rows import etags
-from api.rows.filters import Filters, age_in_sql, conditions
+from api.rows import users as served
+from api.rows.columns import age_in_sql
+from api.rows.filters import Filters, conditions
 from api.schemas.data import FilterQuery, Stats
 from api.security.auth import needs
 from api.spec import openapi
 from api.state.services import services
 from etl.db.tables import users
+from etl.model.dataset import USERS
 from etl.model.roles import Role
 
 if TYPE_CHECKING:
@@ -23,14 +26,14 @@ bp = APIBlueprint("stats", __name__, tag="Stats")
 
 
 @bp.get("/stats")
-@needs(Role.READER)
+@needs(Role.READER, dataset=USERS.name)
 @bp.input(FilterQuery, location="query")
 @bp.output(Stats, description="The statistics.")
 @bp.doc(
     responses={
         200: {"headers": openapi.ETAG_HEADER},
         304: openapi.NOT_MODIFIED,
-        **openapi.problems(422, 503),
+        **openapi.problems(404, 422, 503),
     }
 )
 def show_stats(query_data: FilterQuery) -> tuple[dict[str, Any], int, dict[str, str]] | Response:
@@ -40,7 +43,8 @@ def show_stats(query_data: FilterQuery) -> tuple[dict[str, Any], int, dict[str, 
     """
     with services().database() as connection:
         # The average age depends on the date, so the ETag does too.
-        tag = etags.of_users(connection, query_data.filters, "stats", services().today())
+        state = services().catalog.read(connection)
+        tag = served.etag(state, query_data.filters, "stats", services().today())
         if etags.is_known(tag):
             return etags.not_modified(tag)
         row = connection.execute(_statistics(query_data.filters)).one()
@@ -57,6 +61,6 @@ def _statistics(filters: Filters) -> Select[Any]:
     today = services().today()
     return select(
         func.count().label("count_all"),
-        func.round(func.avg(age_in_sql(today)), 2).label("average_age"),
+        func.round(func.avg(age_in_sql(users.c.birthdate, today)), 2).label("average_age"),
         func.count(users.c.img_path).label("with_image"),
     ).where(*conditions(filters, today))

@@ -15,6 +15,7 @@ from api.schemas.query import NoQuery
 from api.security.auth import needs
 from api.spec import openapi
 from api.state.services import services
+from etl.model.dataset import USERS
 from etl.model.roles import Role
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def _responses(*types: str) -> dict[int | str, Any]:
 
 
 @bp.get("/data/<user_id:user_id>/image")
-@needs(Role.READER)
+@needs(Role.READER, dataset=USERS.name)
 @bp.input(NoQuery, location="query")
 @bp.doc(
     responses=_responses("image/jpeg", "image/png", "image/webp", "image/gif", images.UNKNOWN_TYPE)
@@ -70,7 +71,7 @@ def show_image(user_id: str, query_data: NoQuery) -> Response:  # noqa: ARG001
 
 
 @bp.get("/data/<user_id:user_id>/thumbnail")
-@needs(Role.READER)
+@needs(Role.READER, dataset=USERS.name)
 @bp.input(ThumbnailQuery, location="query")
 @bp.doc(responses=_responses(images.THUMBNAIL_TYPE))
 def show_thumbnail(user_id: str, query_data: ThumbnailQuery) -> Response:

@@ -1,8 +1,8 @@
-"""ETags of responses about users, derived from the users' revision and the request.
+"""ETags of responses with rows, derived from the revision of the rows and the request.
 
-They are weak because content codings change the bytes but not the users. The revision must be
-read before the users: an old ETag on newer users costs one more download, but a new ETag on
-older users would make clients keep stale data.
+They are weak because content codings change the bytes but not the rows. The revision must be
+read before the rows: an old ETag on newer rows costs one more download, but a new ETag on
+older rows would make clients keep stale data.
 """
 
 from __future__ import annotations
@@ -13,26 +13,16 @@ from typing import TYPE_CHECKING
 from flask import Response, request
 from werkzeug.http import quote_etag
 
-from etl.db.revisions import Resource, current
-
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from api.rows.filters import Filters
+    from etl.db.revisions import Revision
 
 VERSION = "1"  # of the response format; changing it changes every ETag
 
 
-def of_users(connection: Connection, filters: Filters, *parts: object) -> str:
-    """The ETag of a response about the current users, given the filters and other parts.
-
-    It depends on the revision of the image metadata only if the filters do.
-    """
-    revisions = current(connection)
-    number, changed_at = revisions[Resource.USERS]
-    images_revision = None if filters.image is None else revisions[Resource.IMAGES]
-    content = repr((VERSION, changed_at.isoformat(), filters, images_revision, *parts))
-    return f"{number}-{sha256(content.encode()).hexdigest()[:20]}"
+def of(revision: Revision, *parts: object) -> str:
+    """The ETag of a response that depends on rows with this revision, and on these parts."""
+    content = repr((VERSION, revision.changed_at.isoformat(), *parts))
+    return f"{revision.number}-{sha256(content.encode()).hexdigest()[:20]}"
 
 
 def is_known(tag: str) -> bool:

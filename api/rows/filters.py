@@ -6,25 +6,17 @@ have their birthday on 1 March. `today` is an argument, so that tests control th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import (
-    ColumnElement,
-    Integer,
-    and_,
-    bindparam,
-    cast,
-    exists,
-    extract,
-    func,
-    or_,
-    select,
-)
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, select
 
 from etl.db.tables import image, source_object, users
+
+if TYPE_CHECKING:
+    from api.rows.shapes import Shape
 
 _FEBRUARY = 2
 _LEAP_DAY = 29
@@ -49,6 +41,32 @@ class Filters:
     min_age: int | None = None
     max_age: int | None = None
     image: ImageWanted | None = None
+
+    @property
+    def template(self) -> Filters:
+        """The filters with placeholder ages."""
+        return replace(self, min_age=_placeholder(self.min_age), max_age=_placeholder(self.max_age))
+
+    @property
+    def cache_key(self) -> Filters:
+        """What the filters are, for the ETag."""
+        return self
+
+    def depends_on_age(self, _shape: Shape) -> bool:
+        """Whether the result depends on the date."""
+        return (self.min_age, self.max_age) != (None, None)
+
+    def where(self, _shape: Shape, today: date) -> list[ColumnElement[bool]]:
+        """The conditions in SQL."""
+        return conditions(self, today)
+
+    def values(self, today: date) -> dict[str, date | int]:
+        """The values of the parameters, and of ages."""
+        return values(self, today)
+
+
+def _placeholder(number: int | None) -> int | None:
+    return None if number is None else 0
 
 
 def age_on(today: date, birthdate: date) -> int:
@@ -133,20 +151,6 @@ def is_current_metadata() -> ColumnElement[bool]:
         image.c.key == source_object.c.key,
         image.c.etag == source_object.c.etag,
     )
-
-
-def age_in_sql(today: date) -> ColumnElement[int]:
-    """`age_on` as an SQL expression over `users.birthdate`."""
-    month: ColumnElement[int] = bindparam("month", today.month)
-    is_before_birthday = or_(
-        _part("month") > month,
-        and_(_part("month") == month, _part("day") > bindparam("day", today.day)),
-    )
-    return bindparam("year", today.year) - _part("year") - cast(is_before_birthday, Integer)
-
-
-def _part(field: str) -> ColumnElement[Any]:
-    return cast(extract(field, users.c.birthdate), Integer)
 
 
 def _is_leap(year: int) -> bool:

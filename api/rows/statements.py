@@ -1,4 +1,4 @@
-"""The SQL of GET /data, compiled once per template and cached.
+"""The SQL of row queries, compiled once per template and cached.
 
 SQLAlchemy takes longer to compile a statement than PostgreSQL takes to find a page of users.
 """
@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
-from api.rows.fields import select_rows
-from api.rows.formats import FORMATS
+from api.rows.query import select_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from api.rows.fields import RowQuery
     from api.rows.formats import Format
+    from api.rows.query import RowQuery
 
-CACHE_SIZE = 256  # templates; bounded because clients choose the fields and their order
+CACHE_SIZE = 256  # templates; bounded because clients choose the fields and filters
 
 _DIALECT = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
 
@@ -28,18 +27,16 @@ def statement(
     query: RowQuery, kind: Format, *, has_json_scalar: bool
 ) -> tuple[str, Mapping[str, object]]:
     """The SQL for a server with or without json_scalar(), and the values of its parameters."""
-    sql, constants = _compiled(query.template, kind.name, has_json_scalar)
+    sql, constants = _compiled(query.template, kind, has_json_scalar)
     return sql, {**constants, **query.values}
 
 
 @lru_cache(CACHE_SIZE)
 def _compiled(
     template: RowQuery,
-    format_name: str,
+    kind: Format,
     has_json_scalar: bool,  # noqa: FBT001 - part of the cache key
 ) -> tuple[str, Mapping[str, object]]:
-    expressions = FORMATS[format_name].expressions(template.columns)
-    if not has_json_scalar:  # safe as text: expressions contain field names, but no values
-        expressions = [each.replace("json_scalar(", "to_json(") for each in expressions]
+    expressions = kind.expressions(template, has_json_scalar)
     compiled = select_rows(template, expressions).compile(dialect=_DIALECT)
     return compiled.string, compiled.params

@@ -1,4 +1,4 @@
-"""Responses of GET /data: the output of COPY, buffered if it is short and streamed otherwise.
+"""Responses with rows: the output of COPY, buffered if it is short and streamed otherwise.
 
 Streaming uses constant memory and one database connection, which is closed if the client stops
 reading. An error in mid-stream closes the connection to the client, so that a truncated
@@ -18,6 +18,7 @@ from flask import Response
 from sqlalchemy import text
 
 from api.http import encodings, paging
+from api.rows import cursors
 from api.rows.statements import statement
 from api.state.services import services
 from etl.db.copy_stream import CopyStream
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from api.rows.fields import RowQuery
     from api.rows.formats import Format
+    from api.rows.query import RowQuery
     from api.state.services import Services
 
 BUFFERED_BYTES = 1 << 18  # longer responses are streamed
@@ -40,21 +41,20 @@ ChunkT = TypeVar("ChunkT", bytes, str)
 
 
 def page(connection: Connection, query: RowQuery, kind: Format, coding: str | None) -> Response:
-    """One page of users, with a link to the next page if there is one."""
-    limit = query.limit or 0
+    """One page of rows, with a link to the next page if there is one."""
     sink = io.BytesIO()
-    has_json_scalar = _has_json_scalar(connection, services())
-    _copy(replace(query, limit=limit + 1), kind, connection, sink, has_json_scalar=has_json_scalar)
-    content = sink.getvalue()
-    end, last = kind.cut(content, limit)
-    response = _buffered(_encoded(iter([content[:end]]), query, kind, coding), kind, coding)
+    has_scalar = has_json_scalar(connection, services())
+    one_more = replace(query, limit=(query.limit or 0) + 1)
+    _copy(one_more, kind, connection, sink, has_json_scalar=has_scalar)
+    content, last = kind.cut(sink.getvalue(), query)
+    response = _buffered(_encoded(iter([content]), query, kind, coding), kind, coding)
     if last is not None:
-        response.headers.update(paging.next_link(last))
+        response.headers.update(paging.next_link(cursors.text(query.shape, last)))
     return response
 
 
-def all_users(query: RowQuery, kind: Format, coding: str | None) -> Response:
-    """All users that match the query, streamed if there are many."""
+def all_rows(query: RowQuery, kind: Format, coding: str | None) -> Response:
+    """All rows that match the query, streamed if there are many."""
     shared = services()
     copied = CopyStream(
         shared.copy_connection,
@@ -80,14 +80,15 @@ def all_users(query: RowQuery, kind: Format, coding: str | None) -> Response:
 def _copy_to_stream(
     query: RowQuery, kind: Format, shared: Services, connection: Connection, sink: BinaryIO
 ) -> None:
-    """COPY with a longer timeout: `all_users` limits the time to the first row separately."""
+    """COPY with a longer timeout: `all_rows` limits the time to the first row separately."""
     milliseconds = MAX_STREAM_SECONDS * 1000
     connection.execute(text(f"SET LOCAL statement_timeout = {milliseconds}"))
-    has_json_scalar = _has_json_scalar(connection, shared)
-    _copy(query, kind, connection, sink, has_json_scalar=has_json_scalar)
+    has_scalar = has_json_scalar(connection, shared)
+    _copy(query, kind, connection, sink, has_json_scalar=has_scalar)
 
 
-def _has_json_scalar(connection: Connection, shared: Services) -> bool:
+def has_json_scalar(connection: Connection, shared: Services) -> bool:
+    """Whether the server has json_scalar()."""
     return bool(driver(connection).server_version >= shared.json_scalar_version)
 
 

@@ -1,25 +1,54 @@
-"""One user: its row in the database."""
+"""The users as GET /data serves them: their ETags, and the row of one user."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, exists, or_, select
 
 from api.http.errors import NotFound
+from api.rows import etags
 from api.state.services import services
-from etl.db.tables import source_object, users, users_retired
+from etl.db.tables import dataset, source_object, users, users_retired
+from etl.model.dataset import USERS
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
+
+    from api.rows.filters import Filters
+    from api.state.catalog import CatalogState
+
+
+def etag(state: CatalogState, filters: Filters, *parts: object) -> str:
+    """The ETag of a response about the current users, given the filters and other parts.
+
+    It depends on the revision of the image metadata only if the filters do.
+
+    Raises:  NotFound when the datasets file does not declare users.
+    """
+    if USERS.name not in state.datasets:
+        raise _switched_off()
+    images = None if filters.image is None else state.images
+    return etags.of(state.revision(state.datasets[USERS.name]), filters, images, *parts)
+
+
+def _switched_off() -> NotFound:
+    return NotFound(
+        "unknown-dataset",
+        "The datasets file does not declare the dataset 'users', so there are no users.",
+        'Add [datasets.users] with preset = "users" to it, or use GET /datasets, which lists the'
+        " declared datasets.",
+    )
 
 
 def current_user(connection: Connection, user_id: str) -> Row[Any]:
     """The user's row and the ETag of its source object.
 
-    Raises:  NotFound for a user who is unknown or retired.
+    Raises:  NotFound for a user who is unknown or retired, and without the dataset.
     """
     row = None if "\0" in user_id else _find(connection, user_id)
+    if row is not None and not row.is_declared:
+        raise _switched_off()
     if row is None:
         raise _retired(connection, user_id) or NotFound(
             "unknown-user",
@@ -49,8 +78,9 @@ def _retired(connection: Connection, user_id: str) -> NotFound | None:
 def _find(connection: Connection, user_id: str) -> Row[Any] | None:
     bucket = services().settings.source_bucket
     is_source = and_(source_object.c.bucket == bucket, source_object.c.key == users.c._source_key)
+    is_declared = or_(exists().where(dataset.c.name == USERS.name), ~exists(select(dataset.c.name)))
     statement = (
-        select(users, source_object.c.etag)
+        select(users, source_object.c.etag, is_declared.label("is_declared"))
         .join(source_object, is_source, isouter=True)
         .where(users.c.user_id == user_id)
     )

@@ -12,15 +12,19 @@ from pydantic import (
     ConfigDict,
     Field,
     RootModel,
+    ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from api.rows.fields import DEFAULT_FIELDS, FIELDS, ID
 from api.rows.filters import Filters, ImageWanted
+from api.rows.shapes import USERS_OF_DATA
 from api.schemas.query import (
     _STORABLE,
     ETAG_EXAMPLE,
+    Id,
     Query,
     Seconds,
     Truth,
@@ -28,6 +32,9 @@ from api.schemas.query import (
     _whole_number,
 )
 
+ID = "user_id"
+DEFAULT_FIELDS = USERS_OF_DATA.default_fields
+FIELDS = [name for name in USERS_OF_DATA.columns if name != ID]
 MAX_AGE = 150
 MAX_PAGE = 10_000
 
@@ -49,6 +56,10 @@ def _known_fields(value: object) -> object:
 Years = Annotated[int, Field(ge=0, le=MAX_AGE), BeforeValidator(_whole_number)]
 Page = Annotated[int, Field(ge=1, le=MAX_PAGE), BeforeValidator(_whole_number)]
 Pixels = Annotated[int, Field(ge=1, le=100_000), BeforeValidator(_whole_number)]
+DatasetNames = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,47}(,[A-Za-z][A-Za-z0-9_]{0,47})*$"),
+]
 UserId = Annotated[str, _STORABLE, AfterValidator(_storable)]
 Fields = Annotated[tuple[str, ...], BeforeValidator(_known_fields, str)]
 
@@ -115,8 +126,35 @@ class RequestQuery(Query):
     )
     allow: Literal["mass-retirement"] | None = Field(
         None,
-        description="Let this run retire more than half of the users. Requires the role `admin`.",
+        description="Let this run retire more than half of the rows of a dataset. Requires the role"
+        " `admin`.",
     )
+    dataset: DatasetNames | None = Field(
+        None,
+        description="With `allow`: the datasets that may retire rows, comma-separated. Without it,"
+        " all of them.",
+        examples=["users"],
+    )
+    at_most: Id | None = Field(
+        None,
+        description="With `allow`: the maximum number of rows to retire per dataset. Without it,"
+        " any number.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _allow_something(cls, parameters: dict[str, str]) -> dict[str, str]:
+        given = [name for name in ("dataset", "at_most") if name in parameters]
+        if given and "allow" not in parameters:
+            message = "has a meaning only with allow=mass-retirement"
+            faults = [
+                InitErrorDetails(
+                    type=PydanticCustomError("no_allow", message), loc=(name,), input=name
+                )
+                for name in given
+            ]
+            raise ValidationError.from_exception_data(cls.__name__, faults)
+        return parameters
 
 
 class ThumbnailQuery(Query):

@@ -59,6 +59,7 @@ Id = Annotated[int, Field(ge=0, le=MAX_ID), BeforeValidator(_whole_number)]
 Seconds = Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS), BeforeValidator(_decimal_number)]
 _STORABLE = Field(min_length=1, json_schema_extra={"pattern": r"^[^\u0000]+$"})
 Key = Annotated[str, _STORABLE, AfterValidator(_storable)]
+DatasetName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,47}$")]
 
 
 class Query(BaseModel):

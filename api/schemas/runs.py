@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from api.schemas.query import ETAG_EXAMPLE, SHORT_PAGE, Id, Key, Query, ShortPage
+from api.schemas.query import ETAG_EXAMPLE, SHORT_PAGE, DatasetName, Id, Key, Query, ShortPage
 from etl.model.values import ProblemCode, RunState, Severity, Trigger
 from etl.runtime.program import named, naming
 
@@ -39,6 +39,17 @@ class OpenProblemsQuery(ProblemsQuery):
 
     key: Key | None = Field(
         None, description="Only problems of this object key.", examples=["1000.csv"]
+    )
+    bucket: Key | None = Field(
+        None, description="Only problems of objects in this bucket.", examples=["src-data"]
+    )
+
+
+class AllProblemsQuery(OpenProblemsQuery):
+    """Filters and page of the open problems of all datasets."""
+
+    dataset: DatasetName | None = Field(
+        None, description="Only problems of this dataset.", examples=["users"]
     )
 
 
@@ -85,6 +96,10 @@ class RunProblem(BaseModel):
     id: int = Field(examples=[1])
     code: ProblemCode = Field(examples=["not-an-integer"])
     severity: Severity
+    bucket: str = Field(examples=["src-data"])
+    dataset: str | None = Field(
+        description="The dataset of the object; null if it belongs to none.", examples=["users"]
+    )
     key: str = Field(examples=["1000.csv"])
     etag: str = Field(examples=[ETAG_EXAMPLE])
     line: int | None = Field(

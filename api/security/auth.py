@@ -21,7 +21,7 @@ from api.security.keyring import LiveKeyring
 from api.security.limits import RateLimits, rate_limit_key
 from api.security.origins import is_trusted_host
 from api.state.services import services
-from etl.model.roles import Role
+from etl.model.roles import DATASETS_FORM, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 
 _KEY = "bucketline-authenticator"
 _REALM = "bucketline"
+
+# Values of AccessRule.dataset: the dataset in the path, and those of the caller, to which the route
+# limits its response.
+OF_PATH = "<dataset>"
+OF_CALLER = "*"
 _LIBRARY_ROUTES = ("static", "openapi.spec")  # added by Flask and APIFlask; public
 
 log = structlog.get_logger("api")
@@ -43,20 +48,31 @@ View = TypeVar("View", bound="Callable[..., object]")
 class AccessRule:
     """The role that a route requires; None for a public route.
 
-    `has_own_token`: the route checks its own token. `is_rate_limited`: API_RATE_LIMIT applies.
+    `dataset`: the dataset that the route serves, OF_PATH or OF_CALLER; keys that are limited to
+    datasets are refused by a route without one. `has_own_token`: the route checks its own token.
+    `is_rate_limited`: API_RATE_LIMIT applies.
     """
 
     role: Role | None
+    dataset: str | None = None
     has_own_token: bool = False
     is_rate_limited: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The client of a request: the name and role of its API key; None without a valid key."""
+    """The client of a request: the name and role of its API key; None without a valid key.
+
+    `datasets` are those that the key is limited to; empty: it is not limited.
+    """
 
     name: str | None = None
     role: Role | None = None
+    datasets: tuple[str, ...] = ()
+
+    def may_see(self, dataset: str | None) -> bool:
+        """Whether the key is not limited, or limited to datasets that include this one."""
+        return not self.datasets or dataset in self.datasets
 
 
 ANONYMOUS = Caller()
@@ -66,9 +82,9 @@ UNRESTRICTED = Caller(role=Role.ADMIN)  # every caller of an API without keys
 # -- rules of routes
 
 
-def needs(role: Role) -> Callable[[View], View]:
-    """Require an API key with this role or a higher one."""
-    return _with_rule(AccessRule(role))
+def needs(role: Role, *, dataset: str | None = None) -> Callable[[View], View]:
+    """Require an API key with this role or a higher one, and the right to see the dataset."""
+    return _with_rule(AccessRule(role, dataset))
 
 
 def public(view: View) -> View:
@@ -162,6 +178,7 @@ def authorize() -> None:
     if rule.role is not None:
         _require_valid_key()
         require(rule.role, f"{request.method} {request.path}")
+        _require_dataset(rule.dataset)
 
 
 def _rule_of_request() -> AccessRule:
@@ -184,7 +201,7 @@ def _identify() -> Caller:
         return UNRESTRICTED
     key = _key_of_request()
     entry = None if key is None else _authenticator().keyring.find(key)
-    return ANONYMOUS if entry is None else Caller(entry.name, entry.role)
+    return ANONYMOUS if entry is None else Caller(entry.name, entry.role, entry.datasets)
 
 
 def _key_of_request() -> str | None:
@@ -203,7 +220,7 @@ def can_write(keyring: LiveKeyring, authorization: str, api_key: str | None) -> 
         return True
     key = _key_in(authorization, api_key)
     entry = None if key is None else keyring.find(key)
-    return entry is not None and entry.role.includes(Role.WRITER)
+    return entry is not None and entry.role.includes(Role.WRITER) and not entry.datasets
 
 
 def _check_open_access(settings: Settings) -> None:
@@ -260,6 +277,30 @@ def _forbidden(role: Role, what: str) -> Refused:
         "role-missing",
         f"{what} requires the role {role}; {has}.",
         f"Create a key with that role: `./run.sh keys new NAME --role {role}`.",
+    )
+
+
+def _require_dataset(dataset: str | None) -> None:
+    """Refuse keys that are limited to other datasets, whether the dataset exists or not."""
+    limits = caller().datasets
+    if not limits or dataset == OF_CALLER:
+        return
+    if dataset == OF_PATH:
+        dataset = str((request.view_args or {}).get("dataset"))
+    if dataset not in limits:
+        raise limited(dataset)
+
+
+def limited(dataset: str | None) -> Refused:
+    """The 403 for a key that is limited to other datasets; None for a route without a dataset."""
+    what = f"the dataset {dataset!r}" if dataset else f"{request.method} {request.path}"
+    return Refused(
+        403,
+        "dataset-limited",
+        f"This API key is limited to {', '.join(caller().datasets)}, which does not include"
+        f" {what}.",
+        "Use a key without such a limit, or one for this dataset; its entry in API_KEYS is"
+        f" name:{DATASETS_FORM}:sha256.",
     )
 
 

@@ -29,9 +29,15 @@ _PATH_PARAMETERS: dict[str, Json] = {
         "example": "1000",
     },
     "dataset": {
-        "description": "Name of a dataset; currently only `users`.",
+        "description": "Name of a dataset; GET /datasets lists them.",
         "schema": {"type": "string", "minLength": 1},
         "example": "users",
+    },
+    "row_key": {
+        "description": "Primary key of a row, percent-encoded; the parts of a composite key are"
+        " percent-encoded one by one and joined by commas.",
+        "schema": {"type": "string", "minLength": 1},
+        "example": "1000",
     },
     "name": {
         "description": "Name of a document.",
@@ -254,6 +260,41 @@ _REQUEST_BODIES: dict[tuple[str, str], Json] = {
     },
 }
 
+# Filters have the names of columns, which the description cannot list.
+_FILTERS: Json = {
+    "name": "filters",
+    "in": "query",
+    "required": False,
+    "description": "Filters `column=operator.value`, all of which must hold. The operators are"
+    " `eq`,"
+    " `neq`, `gt`, `gte`, `lt`, `lte`, `in.(a,b)`, `is.null`, `is.not_null` and `like` with `*` for"
+    " any text; `not.` before an operator negates it. A column named like another parameter is"
+    ' written in double quotes, as in `"limit"=eq.5`.',
+    "style": "form",
+    "explode": True,
+    "schema": {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}},
+}
+_FILTERED = ("/datasets/{dataset}/rows", "/datasets/{dataset}/retired")
+
+OTHER_ROW_FORMATS: Json = {
+    "application/x-ndjson": {
+        "schema": {"type": "string", "description": "One JSON object per line."},
+        "example": '{"order_id" : "DE-000017", "status" : "paid"}\n',
+    },
+    "text/csv": {
+        "schema": {"type": "string", "description": "A header line, and one line per row."},
+        "example": "order_id,status\nDE-000017,paid\n",
+    },
+    "application/vnd.apache.parquet": {
+        "schema": {"type": "string", "format": "binary", "description": "A Parquet file."},
+        "example": "PAR1",
+    },
+    "application/vnd.apache.arrow.stream": {
+        "schema": {"type": "string", "format": "binary", "description": "An Arrow IPC stream."},
+        "example": "ARROW",
+    },
+}
+
 LINK_HEADER = {
     "Link": {
         "description": 'The next page, as `<...>; rel="next"`; absent on the last page.',
@@ -321,6 +362,8 @@ def complete(spec: Json) -> Json:
             # Of method_blueprint_view keep the view: generated clients use it as the function name.
             operation["operationId"] = operation["operationId"].split("_", 2)[2]
             operation["parameters"] = [_parameter(each) for each in operation["parameters"]]
+            if path in _FILTERED:
+                operation["parameters"].append(_FILTERS)
     examples.add_missing(spec)
     return spec
 

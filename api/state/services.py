@@ -14,6 +14,8 @@ import psycopg2
 from flask import current_app
 from sqlalchemy.exc import DBAPIError
 
+from api.state.catalog import Catalog
+from api.state.figures import Figures
 from api.state.group_commit import GroupCommit
 from api.state.write_checks import WriteChecks
 from etl.db import events
@@ -94,6 +96,8 @@ class Services:
     )
     streams: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_STREAMS))
     document_locks: StripedLocks = field(default_factory=StripedLocks)
+    catalog: Catalog = field(default_factory=Catalog)
+    figures: Figures = field(default_factory=Figures)
     database_probe: Probe = field(init=False)
     event_commits: GroupCommit = field(init=False)
 

@@ -304,9 +304,11 @@ commands.add_command(keys_command)
 @commands.command("schedule")
 def schedule_command() -> None:
     """Make runs on the interval, on request and for events."""
+    from etl.runtime.arrow import import_arrow
     from etl.services.scheduler import schedule
 
-    import_module("etl.sync.stream")  # now, so that the first change does not wait for pandas
+    import_arrow()
+    import_module("etl.sync.stream")  # now, so that the first change does not wait for Arrow
     with running_stack(quiet=False) as settings:
         schedule(settings)
 

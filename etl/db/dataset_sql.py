@@ -13,10 +13,10 @@ relation `{read.key}`, of the first of two relations that has it `{read|stored.k
 - `attached_count`: how many of them are not null
 - `prefer`: the order by the preferred value
 
-Directives: `--:keyed`, `--:attached`, `--:retire` and `--:delete` begin lines that only some
-datasets have, `--:attachments` begins lines repeated for each attachment; `--:end` ends them. In
-the lines of an attachment, `{attachment}` is its column as a string, `{attached}` its relation and
-`{live.attachment_id}` the text that its images are named by.
+Directives: `--:keyed`, `--:keyless`, `--:attached`, `--:retire` and `--:delete` begin lines that
+only some datasets have, `--:attachments` begins lines repeated for each attachment; `--:end` ends
+them. In the lines of an attachment, `{attachment}` is its column as a string, `{attached}` its
+relation and `{live.attachment_id}` the text that its images are named by.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class DatasetSql:
     @property
     def staging(self) -> str:
         """The table of rows read by a run, in the schema of the state."""
-        return in_text(staging_table(self.dataset))
+        return in_text(staging_table(self.dataset.name))
 
     @property
     def drop_indexes(self) -> str:
@@ -172,6 +172,7 @@ class DatasetSql:
         is_deleted = self.dataset.on_removed is OnRemoved.DELETE
         return {
             "keyed": bool(self.dataset.primary_key),
+            "keyless": not self.dataset.primary_key,
             "attached": bool(self.dataset.attachments),
             "retire": not is_deleted,
             "delete": is_deleted,
@@ -340,6 +341,6 @@ def named_by(attachment: Attachment) -> str:
     return str(found)
 
 
-def staging_table(dataset: Dataset) -> str:
-    """The name of the table of rows read by a run."""
-    return f"staging_{dataset.name}"
+def staging_table(name: str) -> str:
+    """The name of the table of rows that a run read of the dataset with this name."""
+    return f"staging_{name}"

@@ -24,6 +24,7 @@ from etl.db.connection import (
 )
 from etl.db.identifiers import quoted
 from etl.db.names import Channel, Lock, channel_name, lock_key
+from etl.db.upgrade import upgrade
 from etl.model.errors import DatabaseUnavailable, ImageWorkerBusy, RunAlreadyActive, RunRefused
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ def migrate(engine: Engine) -> None:
     with translating(), engine.begin() as connection:
         key = lock_key(Lock.MIGRATION, opener.schemas.state)
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": key})
-        schema.upgrade(connection, opener.schemas, opener.source_bucket)
+        upgrade(connection, opener.schemas, opener.source_bucket)
 
 
 def check_migrated(engine: Engine) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import text
 
@@ -12,7 +12,7 @@ from etl.db.engine import driver, translating
 from etl.model.values import SourceObject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import date
 
     from sqlalchemy import Connection, Engine
@@ -21,27 +21,49 @@ if TYPE_CHECKING:
 
 PAGE_OBJECTS = 5_000
 
-# An object is read again, as if it were unknown, once a date that was in the future has come.
-_ENTRY = "key, CASE WHEN reread_on <= {today} THEN '' ELSE etag END, size, last_modified"
-_SELECT = (
-    f"SELECT {_ENTRY.format(today='%(today)s')}"
-    " FROM source_object WHERE bucket = %(bucket)s ORDER BY key"
+# An object is read again, as if it were unknown, once a date that was in the future has come, or
+# the declaration of its dataset changed.
+_ENTRY = (
+    "source_object.key, CASE WHEN reread_on <= {today}"
+    " OR source_object.reading_hash IS DISTINCT FROM dataset.reading_hash"
+    " THEN '' ELSE etag END, size, last_modified"
 )
+_TABLES = "source_object LEFT JOIN dataset ON dataset.name = source_object.dataset"
+_ROUTE = ", source_object.dataset, kind, attachment, attachment_id"
+_PAGES = "SELECT {entry} FROM {tables} WHERE bucket = %(bucket)s ORDER BY source_object.key"
+
+StoredRoute: TypeAlias = tuple[str | None, str, str | None, str | None]
 
 
 @contextmanager
-def manifest(engine: Engine, bucket: str, today: date) -> Iterator[Iterator[list[ListingEntry]]]:
+def manifest(
+    engine: Engine,
+    bucket: str,
+    today: date,
+    route: Callable[[str], StoredRoute] | None = None,
+) -> Iterator[Iterator[list[ListingEntry]]]:
     """The committed source objects, from a server-side cursor.
 
-    The cursor is the driver's, because SQLAlchemy doubles the time per row.
+    With `route`, the dataset, kind, attachment and attachment id of a key, objects of which these
+    are stored otherwise are read again. The cursor is the driver's, because SQLAlchemy doubles the
+    time per row.
     """
+    entry = _ENTRY.format(today="%(today)s") + (_ROUTE if route else "")
     with (
         translating(),
         engine.connect() as connection,
         driver(connection).cursor(name="manifest") as cursor,
     ):
-        cursor.execute(_SELECT, {"bucket": bucket, "today": today})
-        yield iter(lambda: cursor.fetchmany(PAGE_OBJECTS), [])
+        statement = _PAGES.format(entry=entry, tables=_TABLES)
+        cursor.execute(statement, {"bucket": bucket, "today": today})
+        pages = iter(lambda: cursor.fetchmany(PAGE_OBJECTS), [])
+        yield pages if route is None else (_rerouted(page, route) for page in pages)
+
+
+def _rerouted(
+    page: list[tuple[Any, ...]], route: Callable[[str], StoredRoute]
+) -> list[ListingEntry]:
+    return [(row[0], row[1] if row[4:] == route(row[0]) else "", row[2], row[3]) for row in page]
 
 
 def known(
@@ -50,12 +72,26 @@ def known(
     """The manifest entries of these keys, in key order."""
     rows = connection.execute(
         text(
-            f"SELECT {_ENTRY.format(today=':today')} FROM source_object"
+            f"SELECT {_ENTRY.format(today=':today')} FROM {_TABLES}"
             " WHERE bucket = :bucket AND key = ANY(CAST(:keys AS text[])) ORDER BY key"
         ),
         {"bucket": bucket, "keys": list(keys), "today": today},
     )
     return [SourceObject(*row) for row in rows]
+
+
+def stored_buckets(connection: Connection) -> list[str]:
+    """The buckets of the manifest, each found by one look into the index."""
+    return list(
+        connection.scalars(
+            text(
+                "WITH RECURSIVE stored AS (SELECT min(bucket) AS bucket FROM source_object"
+                " UNION ALL SELECT (SELECT min(bucket) FROM source_object"
+                " WHERE bucket > stored.bucket) FROM stored WHERE stored.bucket IS NOT NULL)"
+                " SELECT bucket FROM stored WHERE bucket IS NOT NULL"
+            )
+        )
+    )
 
 
 def split_points(engine: Engine, bucket: str, objects: int) -> list[str]:

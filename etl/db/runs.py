@@ -169,10 +169,13 @@ def fail_run(connection: Connection, run_id: int, error: Mapping[str, object]) -
 
 
 def record_publish_error(connection: Connection, run_id: int, error: EtlError) -> None:
-    """Record why output.csv could not be published; the run stays succeeded."""
+    """Record why output.csv could not be published; the state of the run stays as it is.
+
+    A failed run keeps its error.
+    """
     connection.rollback()
     connection.execute(
-        text("UPDATE run SET error = CAST(:error AS jsonb) WHERE id = :id"),
+        text("UPDATE run SET error = CAST(:error AS jsonb) WHERE id = :id AND state <> 'failed'"),
         {"id": run_id, "error": _json(error.as_dict())},
     )
     connection.commit()

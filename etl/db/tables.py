@@ -38,6 +38,9 @@ metadata = MetaData(
     }
 )
 
+# In DATABASE_SCHEMA.
+DATA_TABLES = ("users", "users_retired", "users_shadowed")
+
 ByteText = Text(collation="C")
 Timestamp = DateTime(timezone=True)
 

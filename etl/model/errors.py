@@ -6,8 +6,9 @@ EtlError
 ├─ SourceError           quarantine this object and continue: UnreadableObject,
 │                        Undecodable; read it again: ObjectChanged; choose another key:
 │                        ObjectExists, KeyConflict, InvalidKey; upload it again: FilesNotUploaded
-├─ RunRefused            nothing was changed: RunAlreadyActive, ImageWorkerBusy, MassRetirement,
-│                        ListingOutOfOrder
+├─ RunRefused            nothing was changed: RunAlreadyActive, ImageWorkerBusy, ListingOutOfOrder
+├─ DatasetRefused        one dataset stays as it was; the run ends as DatasetsFailed and commits
+│                        the others
 ├─ WrongEvent            a message that is not a bucket notification; nothing was stored
 ├─ AccountingMismatch    the run's counters do not add up; nothing was committed
 ├─ ServiceNotStarted     ends `up`
@@ -143,19 +144,22 @@ class ImageWorkerBusy(RunRefused):
     hint = "It processes the pending images. Pass --wait to start after it ends."
 
 
-class MassRetirement(RunRefused):
-    """The run would retire more than half of the users."""
-
-    hint = (
-        "If the objects were removed on purpose, allow the run explicitly: "
-        "`./run.sh run --allow-mass-retirement`, or POST /data?allow=mass-retirement."
-    )
-
-
 class ListingOutOfOrder(RunRefused):
     """The store does not list keys in UTF-8 byte order."""
 
     hint = "Use a store that lists keys in UTF-8 byte order, as S3 does, so that none is missed."
+
+
+class DatasetRefused(EtlError):
+    """A dataset could not be read or merged; its table and its manifest stay as they were."""
+
+    hint = "The log has the details. Correct the cause; every full run tries again."
+
+
+class DatasetsFailed(EtlError):
+    """A run committed some datasets, but not all."""
+
+    hint = "The next full run tries again; see the errors of the datasets."
 
 
 class WrongEvent(EtlError):

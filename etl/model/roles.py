@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 PREFIX = "bl_"
 KEY_BYTES = 32
 FORM = "name:role:sha256"
+DATASETS_FORM = "role@dataset+dataset"
 
 _NAME = re.compile(rf"(?!{PREFIX})[A-Za-z0-9][A-Za-z0-9._@-]{{0,63}}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_DATASET = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,47}")
 
 
 class Role(StrEnum):
@@ -40,15 +42,20 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The stored form of an API key: its name, role and hash."""
+    """The stored form of an API key: its name, role and hash.
+
+    `datasets` are those that the key is limited to; empty: it is not limited.
+    """
 
     name: str
     role: Role
     digest: bytes
+    datasets: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """The entry as written in API_KEYS and the keys file."""
-        return f"{self.name}:{self.role}:{self.digest.hex()}"
+        limits = "@" + "+".join(self.datasets) if self.datasets else ""
+        return f"{self.name}:{self.role}{limits}:{self.digest.hex()}"
 
 
 def new_key() -> str:
@@ -61,21 +68,31 @@ def digest_of(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
-def entry_for(name: str, role: Role, key: str) -> Entry:
+def entry_for(name: str, role: Role, key: str, datasets: Iterable[str] = ()) -> Entry:
     """The entry that authenticates an API key.
 
-    Raises:  ValueError if the name is not valid.
+    Raises:  ValueError if the name is not valid, or one of the datasets'.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(
             "a name has 1 to 64 characters from A-Z, a-z, 0-9, dot, hyphen, _ and @,"
             f" and does not begin with {PREFIX}, which is reserved for keys"
         )
-    return Entry(name, role, digest_of(key))
+    return Entry(name, role, digest_of(key), _dataset_names(datasets))
+
+
+def _dataset_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The names in order, each once."""
+    found = tuple(sorted(set(names)))
+    if not all(map(_DATASET.fullmatch, found)):
+        raise ValueError(
+            "has an invalid name of a dataset; names have up to 48 of A-Z, a-z, 0-9 and _"
+        )
+    return found
 
 
 def parse_entry(text: str) -> Entry:
-    """Parse an entry, `name:role:sha256`.
+    """Parse an entry, `name:role:sha256` or `name:role@dataset+dataset:sha256`.
 
     Raises:  ValueError without quoting the text, which may be an API key by mistake.
     """
@@ -85,9 +102,11 @@ def parse_entry(text: str) -> Entry:
         raise ValueError(f"contains an API key; write its hash instead: {FORM}")
     if not _NAME.fullmatch(name) or not _DIGEST.fullmatch(digest):
         raise ValueError(f"is not {FORM}")
+    role, at, limits = role.partition("@")
     if role not in list(Role):
         raise ValueError(f"has an unknown role; use {', '.join(Role)}")
-    return Entry(name, Role(role), bytes.fromhex(digest))
+    datasets = _dataset_names(limits.split("+")) if at else ()
+    return Entry(name, Role(role), bytes.fromhex(digest), datasets)
 
 
 def parse_entries(text: str) -> tuple[Entry, ...]:

@@ -58,6 +58,7 @@ _ORDER = _EQUALITY | {Operator.GT, Operator.GTE, Operator.LT, Operator.LTE}
 _TEXT = _ORDER | {Operator.LIKE}
 
 # Like to_json(), but it looks up the type of its argument once per statement, not per value.
+# The text of a date depends on DateStyle; its JSON does not.
 _SCALAR = "json_scalar({column})::text"
 _PLAIN = "{column}::text"
 _QUOTED = "'\"' || {column}::text || '\"'"  # for digits and punctuation that need no escaping
@@ -91,7 +92,7 @@ COLUMN_TRAITS: dict[str, ColumnTraits] = {
     "real": ColumnTraits(_SCALAR, is_quoted=False, operators=_ORDER),
     "double precision": ColumnTraits(_SCALAR, is_quoted=False, operators=_ORDER),
     "boolean": ColumnTraits(_PLAIN, is_quoted=False, operators=_EQUALITY),
-    "date": ColumnTraits(_QUOTED, is_quoted=True, operators=_ORDER),
+    "date": ColumnTraits(_SCALAR, is_quoted=True, operators=_ORDER),
     "time": ColumnTraits(_QUOTED, is_quoted=True, operators=_ORDER),
     "timestamptz": ColumnTraits(_INSTANT, is_quoted=True, operators=_ORDER),
     "timestamp": ColumnTraits(_TIMESTAMP, is_quoted=True, operators=_ORDER),

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from etl.model.dataset import USERS, Dataset
-from etl.settings.datasets.faults import FaultReport, refuse_file
+from etl.settings.datasets.faults import FaultReport, refuse_file, shown
 from etl.settings.datasets.keys import ROOT
 from etl.settings.datasets.lines import toml_lines
 from etl.settings.datasets.parse import Surroundings, parse_dataset
@@ -100,7 +100,9 @@ def _own_buckets(settings: Settings) -> dict[str, str]:
 def _is_table(root: Section, name: str, table: object) -> bool:
     if isinstance(table, dict):
         return True
-    root.fault("datasets", f"{name} is not a table.", f"Write [datasets.{name}].", name)
+    root.fault(
+        "datasets", f"{shown(name)} is not a table.", f"Write [datasets.{shown(name)}].", name
+    )
     return False
 
 
@@ -116,7 +118,7 @@ def _check_tables(datasets: list[Dataset], report: FaultReport) -> None:
             if owner != dataset.name:
                 report.add(
                     ("datasets", dataset.name, "table"),
-                    f"The table {table} belongs to the dataset {owner}.",
+                    f"The table {shown(table)} belongs to the dataset {shown(owner)}.",
                     "Set table to another name.",
                 )
                 break
@@ -126,7 +128,7 @@ def _check_tables(datasets: list[Dataset], report: FaultReport) -> None:
         if other != dataset.name:
             report.add(
                 ("datasets", dataset.name),
-                f"{dataset.name} differs from {other} only in case.",
+                f"{shown(dataset.name)} differs from {shown(other)} only in case.",
                 "Rename one of them.",
             )
 
@@ -141,7 +143,7 @@ def _check_outputs(datasets: list[Dataset], report: FaultReport) -> None:
             if owner != dataset.name or output.lower() in seen:
                 report.add(
                     ("datasets", dataset.name, "publish", place),
-                    f"{output} is published by the dataset {owner}.",
+                    f"{shown(output)} is published by the dataset {shown(owner)}.",
                     "Choose another name.",
                 )
             seen.add(output.lower())

@@ -196,8 +196,10 @@ class Settings(BaseSettings):
     @field_validator("database_schema", "state_schema")
     @classmethod
     def _schema_name_is_valid(cls, value: str, info: ValidationInfo) -> str:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", value) or value.startswith("pg_"):
-            raise ValueError("write up to 63 of a-z, 0-9 and _, no digit first, and not pg_ first")
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,62}", value) or value.startswith("pg_"):
+            raise ValueError(
+                "write up to 63 of a-z, 0-9, - and _, a letter or _ first, and not pg_ first"
+            )
         if info.field_name == "state_schema" and value == info.data.get("database_schema"):
             raise ValueError("must not be the same schema as DATABASE_SCHEMA")
         return value
@@ -327,7 +329,8 @@ class Settings(BaseSettings):
         """The file that declares the datasets; None when only users is synced."""
         if self.datasets_file is not None:
             return self.datasets_file
-        return DATASETS_FILE if DATASETS_FILE.exists() else None
+        is_there = DATASETS_FILE.exists() or DATASETS_FILE.is_symlink()  # a broken link is a fault
+        return DATASETS_FILE if is_there else None
 
     @property
     def embeds_object_store(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from etl.model.errors import UnreadableObject
@@ -26,7 +26,7 @@ from etl.sync.copy_text import StagedRows, staged_rows
 from etl.sync.reading import BucketReading, StagedObject, entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
     from datetime import date
 
     import pyarrow as pa
@@ -70,6 +70,15 @@ class Batch:
     vanished: int = 0
     discards: Discard | None = None
     new_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def without(self, datasets: Container[str]) -> Batch:
+        """The batch without the objects, rows and problems of some datasets."""
+        return replace(
+            self,
+            rows={name: rows for name, rows in self.rows.items() if name not in datasets},
+            objects=[one for one in self.objects if one.dataset not in datasets],
+            problems=[one for one in self.problems if self.datasets.get(one.key) not in datasets],
+        )
 
     @property
     def row_count(self) -> int:

@@ -1,8 +1,8 @@
 """One run: list, diff, read, stage, merge, publish.
 
-A run is atomic. It reads changed objects into staging, merges staging into the tables in one
-transaction, and then publishes the committed rows. A run that is killed leaves the tables as
-they were, and the next run completes the work.
+A run is atomic. It reads changed objects into staging, merges staging into the tables of all
+datasets in one transaction, and then publishes the committed rows. A run that is killed leaves the
+tables as they were, and the next run completes the work.
 """
 
 from __future__ import annotations
@@ -11,44 +11,51 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from etl.db import events, revisions, runs
-from etl.db.dataset_sql import DatasetSql
 from etl.db.engine import connect_unpooled, run_lock, schemas_of, translating
-from etl.db.manifest import known, manifest, split_points
 from etl.model.dataset import USERS, Dataset
 from etl.model.errors import (
     ConfigurationError,
     DatabaseUnavailable,
+    DatasetsFailed,
     EtlError,
     ObjectStoreUnavailable,
 )
-from etl.model.keys import is_ignored
-from etl.model.values import Change, RunReport, Trigger
+from etl.model.routing import Router
+from etl.model.values import RunReport, Trigger
+from etl.runtime.arrow import import_arrow
 from etl.storage.client import ObjectStore
 from etl.storage.listing import RANGE_OBJECTS
-from etl.sync import publish, staging_tables
-from etl.sync.diff import changes, changes_by_page
+from etl.sync import buckets, declared, publish, staging_tables
+from etl.sync.find import Finder
 from etl.sync.merge import THRESHOLDS, Thresholds
-from etl.sync.merge_run import Merged, check_objects, merge_all, summed, totals
-from etl.sync.probe import confirm_removals, stat_keys
+from etl.sync.merge_run import Merged, RunMerge, check_objects, summed, totals
+from etl.sync.retiring import is_forbidden
 from etl.sync.run import CurrentRun
 from etl.sync.stats import RunStats
 
 if TYPE_CHECKING:
-    from etl.model.values import ListingEntry
+    from sqlalchemy import Connection, Engine
+
+    from etl.db.dataset_sql import DatasetSql
+    from etl.model.routing import Route
+    from etl.model.values import Change
     from etl.settings import Settings
     from etl.sync.batch import Batch
+    from etl.sync.declared import Declared
 
 log = structlog.get_logger("etl.run")
 
 Progress = Callable[[str, int], None]
 EVENTS_PER_RUN = 10_000
+_ROUTES_KEPT = 10_000  # each object is routed several times in a row
 
 
 def _no_progress(_step: str, _done: int) -> None:
@@ -61,7 +68,7 @@ def utc_now() -> datetime:
 
 
 class DataManager:
-    """Syncs the tables with the bucket."""
+    """Syncs the tables with the buckets of the declared `datasets`."""
 
     def __init__(  # noqa: PLR0913 - tests replace each
         self,
@@ -76,16 +83,20 @@ class DataManager:
         datasets: tuple[Dataset, ...] = (USERS,),
     ) -> None:
         self._settings = settings
-        self._bucket = settings.source_bucket
+        self._source_bucket = settings.source_bucket
         self._engine: Engine = connect_unpooled(settings)
+        self._data_schema = schemas_of(self._engine).data
         self._store = store or ObjectStore(settings)
         self._clock = clock
         self._progress = progress
-        self._range_objects = range_objects
+        self._range_objects = None if settings.list_concurrency == 1 else range_objects
         self._events_per_run = events_per_run
         self._thresholds = thresholds
-        data = schemas_of(self._engine).data
-        self._datasets = [DatasetSql(dataset, data) for dataset in datasets]
+        self._to_install: tuple[Dataset, ...] | None = datasets
+
+    def declare(self, datasets: tuple[Dataset, ...]) -> None:
+        """Install these datasets with the next full run, because their file changed."""
+        self._to_install = datasets
 
     def run(
         self,
@@ -97,7 +108,8 @@ class DataManager:
         """Make a full run now. It may retire as many rows by dataset as are allowed.
 
         Raises:  RunAlreadyActive when another run holds the lock after `wait_seconds`;
-                 any other EtlError after it was recorded as the run's error.
+                 any other EtlError after it was recorded as the run's error. After DatasetsFailed,
+                 the datasets not named in it are committed.
         """
         with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
             runs.close_interrupted(connection)
@@ -130,26 +142,33 @@ class DataManager:
         Returns None if no event is pending or no object changed; the events are then handled
         without a run. `include_refused` includes events whose object an earlier run could not read.
         The caller checks whether more events are pending, so that other runs can take the lock.
+        While changed declarations wait for a full run, it only requests one.
 
         Raises:  as `run`; an error before the run began is not recorded.
         """
         with run_lock(self._engine, wait_seconds=wait_seconds) as connection, translating():
             runs.close_interrupted(connection)
-            self._check_bucket_is_ours(connection)
-            pending = self._pending_events(connection, include_refused=include_refused)
-            if not pending.ids:
-                return None
-            stats = RunStats()
-            with stats.profile.step("look"):  # the name in `step_seconds`
-                changed = self._changes_of(connection, pending.keys, stats)
-            if not changed:
-                events.handle(connection, pending, events.NO_RUN)
+            known = self._declared_for_events(connection)
+            if known is None:
+                runs.request_run(connection, Trigger.EVENT)
                 connection.commit()
                 return None
-            run_id = runs.begin_run(connection, Trigger.EVENT)
-            return self._run_for_events(
-                CurrentRun(run_id, Trigger.EVENT, connection, stats), pending, changed
-            )
+            buckets.check_source(connection, known, self._source_bucket)
+            pending = self._pending_events(connection, known, include_refused=include_refused)
+            if not any(one.ids for one in pending.values()):
+                return None
+            run = CurrentRun(0, Trigger.EVENT, connection, RunStats())
+            with run.stats.profile.step("look"):  # the name in `step_seconds`
+                changed = {
+                    bucket: self._finder(run, known, bucket).named(connection, one.keys)
+                    for bucket, one in pending.items()
+                }
+            if not any(changed.values()):
+                self._handle(connection, pending, events.NO_RUN)
+                connection.commit()
+                return None
+            run = replace(run, id=runs.begin_run(connection, Trigger.EVENT))
+            return self._run_for_events(run, known, pending, changed)
 
     def publish_if_due(self, *, wait_seconds: float = 0) -> bool:
         """Publish the changes of event runs if PUBLISH_INTERVAL has passed; return whether it did.
@@ -166,31 +185,43 @@ class DataManager:
     # -- the two kinds of run
 
     def _run_full(self, run: CurrentRun) -> RunReport:
-        """Sync the whole bucket. List, diff and read are generators that `_stage` consumes."""
+        """Sync all buckets. List, diff and read are generators that `_stage` consumes."""
         with self._recording_failure(run):
-            self._check_bucket_is_ours(run.connection)
-            began = self._begin_listing(run)
-            listed = self._list(run)
-            changed = self._diff(run, listed)
-            batches = self._read(run, changed)
-            self._stage(run, batches)
+            known = self._install(run)
+            buckets.check_source(run.connection, known, self._source_bucket)
+            staging_tables.empty_staging(run.connection, known.datasets)
+            began = {}
+            router = self._router(known)
+            for bucket in router.buckets:
+                began[bucket] = runs.database_now(run.connection)
+                run.connection.commit()
+                with buckets.skipping(run, known, bucket, router.buckets):
+                    changed = self._finder(run, known, bucket).listed(
+                        self._range_objects, self._progress
+                    )
+                    known = self._stage(run, known, self._read(run, known, bucket, changed))
+            buckets.stage_former(run, known, router.buckets)
             self._handle_listed_events(run, began)
-            self._merge(run)
+            failures = self._merge(run, known)
         self._publish(run)
-        return self._finish(run)
+        return self._finish(run, failures)
 
     def _run_for_events(
-        self, run: CurrentRun, pending: events.PendingEvents, changed: list[Change]
+        self,
+        run: CurrentRun,
+        known: Declared,
+        pending: dict[str, events.PendingEvents],
+        changed: dict[str, list[Change]],
     ) -> RunReport:
         """Sync the changed objects among the keys of the pending events."""
         with self._recording_failure(run):
-            staging_tables.empty_staging(run.connection, self._datasets)
-            batches = self._read(run, changed)
-            self._stage(run, batches)
-            events.handle(run.connection, pending, run.id, refused=run.stats.unreadable)
-            self._merge(run)
+            staging_tables.empty_staging(run.connection, known.datasets)
+            for bucket, found in changed.items():
+                known = self._stage(run, known, self._read(run, known, bucket, found))
+            self._handle(run.connection, pending, run.id, refused=run.stats.unreadable)
+            failures = self._merge(run, known)
         self._publish(run)
-        return self._finish(run)
+        return self._finish(run, failures)
 
     @contextmanager
     def _recording_failure(self, run: CurrentRun) -> Iterator[None]:
@@ -203,123 +234,133 @@ class DataManager:
                 runs.fail_run(run.connection, run.id, recorded)
             raise
 
-    def _check_bucket_is_ours(self, connection: Connection) -> None:
-        other = connection.scalar(
-            text(  # the first and the last index entry, in constant time
-                "SELECT bucket FROM (SELECT min(bucket) AS bucket FROM source_object"
-                " UNION SELECT max(bucket) FROM source_object) AS stored WHERE bucket <> :bucket"
-                " LIMIT 1"
-            ),
-            {"bucket": self._bucket},
-        )
-        connection.commit()
-        if other is not None:
-            raise ConfigurationError(
-                f"The tables contain the users of bucket {other!r},"
-                f" but SOURCE_BUCKET is {self._bucket!r}.",
-                hint="Set SOURCE_BUCKET back, or use a separate database for the other bucket.",
-            )
+    def _finish(self, run: CurrentRun, failures: DatasetsFailed | None) -> RunReport:
+        """Record the time of each step; return the report of the run.
 
-    def _finish(self, run: CurrentRun) -> RunReport:
-        """Record the time of each step; return the report of the run."""
+        Raises:  DatasetsFailed, already recorded.
+        """
         profile = run.stats.profile
         runs.record_steps(run.connection, run.id, profile.seconds, profile.rows)
         report = runs.report(run.connection, run.id)
         run.connection.commit()
         log.info("run ended", run=run.id, state=report.state, **report.counts.as_dict())
+        if failures is not None:
+            raise failures
         return report
+
+    # -- datasets
+
+    def _install(self, run: CurrentRun) -> Declared:
+        """The datasets of a full run; those of this process are installed first, once."""
+        connection, schema = run.connection, self._data_schema
+        if self._to_install is None:
+            known = declared.load(connection, schema)
+            connection.commit()
+            return known
+        known = declared.install(connection, schema, self._to_install)
+        run.failures.update(known.failures)
+        if not known.failures:
+            self._to_install = None
+        return known
+
+    def _declared_for_events(self, connection: Connection) -> Declared | None:
+        """The datasets of an event run; None if a full run is needed first."""
+        known = declared.load(connection, self._data_schema)
+        connection.commit()
+        if not known.datasets and self._to_install is not None:  # before the first run
+            known = declared.install(connection, self._data_schema, self._to_install)
+            self._to_install = None
+        return None if known.is_new or known.failures else known
+
+    def _router(self, known: Declared) -> Router:
+        return Router(known.values, self._source_bucket)
+
+    def _route(self, known: Declared, bucket: str) -> Callable[[str], Route]:
+        return lru_cache(_ROUTES_KEPT)(self._router(known).for_bucket(bucket))
+
+    def _finder(self, run: CurrentRun, known: Declared, bucket: str) -> Finder:
+        paused = {one.name for one in known.values if one.is_paused}
+        return Finder(
+            store=self._store,
+            engine=self._engine,
+            bucket=bucket,
+            route=self._route(known, bucket),
+            left_out=frozenset(paused | run.failures.keys()),
+            is_new=known.is_new,
+            today=self._clock().date(),
+            stats=run.stats,
+        )
 
     # -- events
 
     def _pending_events(
-        self, connection: Connection, *, include_refused: bool
-    ) -> events.PendingEvents:
-        pending = events.oldest_pending(
-            connection,
-            bucket=self._bucket,
-            limit=self._events_per_run,
-            include_refused=include_refused,
-        )
+        self, connection: Connection, known: Declared, *, include_refused: bool
+    ) -> dict[str, events.PendingEvents]:
+        """The oldest pending events by bucket."""
+        found = {
+            bucket: events.oldest_pending(
+                connection,
+                bucket=bucket,
+                limit=self._events_per_run,
+                include_refused=include_refused,
+            )
+            for bucket in self._router(known).buckets
+        }
         connection.commit()
-        return pending
+        return found
 
-    def _changes_of(self, connection: Connection, keys: list[str], stats: RunStats) -> list[Change]:
-        """The differences of these keys between the store and the manifest.
+    @staticmethod
+    def _handle(
+        connection: Connection,
+        pending: dict[str, events.PendingEvents],
+        run_id: int,
+        refused: Iterable[str] = (),
+    ) -> None:
+        for one in pending.values():
+            if one.ids:
+                events.handle(connection, one, run_id, refused=refused)
 
-        Only the keys come from the events; everything else comes from the store.
-        """
-        objects_known = runs.objects_listed_last(connection)
-        stored = stat_keys(self._store, self._bucket, keys, objects_known=objects_known)
-        committed = known(connection, self._bucket, keys, self._clock().date())
-        connection.commit()
-        relevant = [source for source in stored if not is_ignored(source)]
-        found = list(changes(relevant, committed))
-        stats.listed, stats.ignored = len(stored), len(stored) - len(relevant)
-        stats.unchanged = found.count(None)
-        return [change for change in found if change is not None]
+    @staticmethod
+    def _handle_listed_events(run: CurrentRun, began: dict[str, datetime]) -> None:
+        """Mark the events that the listings cover as handled, and count missed changes."""
+        if run.stats.staged:
+            run.stats.missed_by_events = events.missed_by_events(run.connection)
+        for bucket, at in began.items():
+            if bucket not in run.skipped_buckets:
+                events.handle_listed(run.connection, bucket=bucket, began=at, run_id=run.id)
 
-    def _handle_listed_events(self, run: CurrentRun, began: datetime) -> None:
-        """Mark the events that the listing covers as handled, and count missed changes."""
-        stats = run.stats
-        if stats.staged:
-            stats.missed_by_events = events.missed_by_events(run.connection)
-        events.handle_listed(run.connection, bucket=self._bucket, began=began, run_id=run.id)
+    # -- read and stage
 
-    # -- list, diff, read, stage
-
-    def _begin_listing(self, run: CurrentRun) -> datetime:
-        """Empty staging; return the time at which the listing begins."""
-        staging_tables.empty_staging(run.connection, self._datasets)
-        began = runs.database_now(run.connection)
-        run.connection.commit()
-        return began
-
-    def _list(self, run: CurrentRun) -> Iterator[list[ListingEntry]]:
-        stats = run.stats
-        for page in self._store.list_pages(self._bucket, self._split_points()):
-            stats.listed += len(page.rows) + page.ignored
-            stats.ignored += page.ignored
-            self._progress("list", stats.listed)
-            yield page.rows
-
-    def _split_points(self) -> list[str]:
-        """The keys between the ranges that are listed concurrently."""
-        if self._settings.list_concurrency == 1:
-            return []
-        return split_points(self._engine, self._bucket, self._range_objects)
-
-    def _diff(self, run: CurrentRun, listed: Iterator[list[ListingEntry]]) -> Iterator[Change]:
-        """The changes between listing and manifest; unchanged objects are only counted."""
-        with manifest(self._engine, self._bucket, self._clock().date()) as committed:
-            found = changes_by_page(listed, committed)
-            for change in confirm_removals(self._store, self._bucket, found, run.stats):
-                if isinstance(change, int):
-                    run.stats.unchanged += change
-                else:
-                    yield change
-
-    def _read(self, run: CurrentRun, changed: Iterable[Change]) -> Iterator[Batch]:
+    def _read(
+        self, run: CurrentRun, known: Declared, bucket: str, changed: Iterable[Change]
+    ) -> Iterator[Batch]:
         """Fetch and parse the changed objects in batches, each while another is staged."""
-        today, profile = self._clock().date(), run.stats.profile
+        profile = run.stats.profile
         coming = profile.each("list", changed)
         with profile.step("read"):
             first = next(coming, None)
         if first is None:
             return
-        from etl.sync import reading, stream  # pyarrow, which a run without changes does not need
+        import_arrow()  # which a run without changes does not need
+        from etl.read.csv import AddedColumns
+        from etl.sync import stream
+        from etl.sync.reading import BucketReading
 
-        datasets = [sql.dataset for sql in self._datasets]
-        added = {sql.dataset.name: sql.added for sql in self._datasets}
-        reads = reading.BucketReading.of(datasets, self._bucket, today, added)
-        batches = stream.read_changes(self._store, reads, chain([first], coming))
+        added = {sql.dataset.name: AddedColumns(sql.added) for sql in known.datasets}
+        route, today = self._route(known, bucket), self._clock().date()
+        reading = BucketReading(bucket, route, today, added)
+        batches = stream.read_changes(self._store, reading, chain([first], coming))
         yield from profile.each("read", batches)  # the time that the run waits for a batch
 
-    def _stage(self, run: CurrentRun, batches: Iterator[Batch]) -> None:
+    def _stage(self, run: CurrentRun, known: Declared, batches: Iterator[Batch]) -> Declared:
+        """Stage the batches; return the datasets with the columns that they add."""
         stats = run.stats
-        for batch in batches:
+        for found in batches:
             from etl.sync.stage import stage  # pyarrow, as in `_read`
 
             with stats.profile.step("stage"):
+                known = self._add_columns(run, known, found)
+                batch = found.without(run.failures)
                 stage(run.connection, batch)
             stats.profile.count("stage", batch.row_count)
             stats.staged += len(batch.objects)
@@ -327,46 +368,91 @@ class DataManager:
             stats.vanished += batch.vanished
             self._progress("read", stats.staged)
         stats.profile.count("list", stats.listed)
+        return known
+
+    @staticmethod
+    def _add_columns(run: CurrentRun, known: Declared, batch: Batch) -> Declared:
+        for name, columns in batch.new_columns.items():
+            if name in run.failures:
+                continue
+            wider: list[DatasetSql] = []
+            for sql in known.datasets:
+                changed, failure = (
+                    declared.add_columns(run.connection, sql, columns)
+                    if sql.dataset.name == name
+                    else (sql, None)
+                )
+                wider.append(changed)
+                if failure is not None:
+                    run.failures[name] = failure
+            known = replace(known, datasets=tuple(wider))
+        return known
 
     # -- merge and publish
 
-    def _merge(self, run: CurrentRun) -> None:
-        """Commit all changes of the run in one transaction."""
-        connection, stats = run.connection, run.stats
-        stats.retired_before = runs.retired_by_events(connection)
-        with stats.profile.step("merge"):
-            before = runs.last_committed(connection)
-            has_images = staging_tables.holds_images(connection)  # the merge empties staging
-            merged = self._merge_staging(run, before)
-            counts = stats.added_to(merged.committed.counts)
-            check_objects(counts)
-            stats.profile.count("read", counts.rows_read)
-            stats.profile.count("merge", counts.rows_read - counts.rows_rejected)
-            has_changes = bool(counts.users_changed)
-            if has_changes:
-                revisions.advance(connection, revisions.Resource.USERS)
-            if has_images:  # a replaced image becomes pending, and changes no user
-                revisions.advance(connection, revisions.Resource.IMAGES)
-            runs.complete_run(
-                connection,
-                run.id,
-                replace(merged.committed, counts=counts),
-                publish_pending=has_changes,
-            )
-            connection.commit()
+    def _merge(self, run: CurrentRun, known: Declared) -> DatasetsFailed | None:
+        """Commit all changes of the run in one transaction; return the error of the others.
 
-    def _merge_staging(self, run: CurrentRun, before: runs.Committed) -> Merged:
-        if not (run.stats.staged or run.stats.unreadable):  # only the totals carry over
-            names = [sql.dataset.name for sql in self._datasets]
-            same = {name: totals(before.datasets.get(name)) for name in names}
-            return Merged(runs.Committed(summed(same), same))
-        return merge_all(
-            run,
-            self._datasets,
-            source_bucket=self._bucket,
-            before=before,
-            thresholds=self._thresholds,
+        Deferred constraints of other clients fail the commit. It is then repeated so that they
+        fail their dataset only.
+        """
+        run.stats.retired_before = runs.retired_by_events(run.connection)
+        with run.stats.profile.step("merge"):
+            try:
+                return self._commit(run, known, is_careful=False)
+            except DBAPIError as error:
+                if not is_forbidden(error):
+                    raise
+                run.connection.rollback()
+                return self._commit(run, known, is_careful=True)
+
+    def _commit(
+        self, run: CurrentRun, known: Declared, *, is_careful: bool
+    ) -> DatasetsFailed | None:
+        connection, stats = run.connection, run.stats
+        before = runs.last_committed(connection)
+        has_images = staging_tables.holds_images(connection)  # the merge empties staging
+        merged = self._merge_staging(run, known, before, is_careful=is_careful)
+        counts = stats.added_to(merged.committed.counts)
+        check_objects(counts, merged)
+        stats.profile.rows |= {
+            "read": counts.rows_read,
+            "merge": counts.rows_read - counts.rows_rejected,
+        }
+        changed = [name for name, one in merged.committed.datasets.items() if one.changed]
+        for name in changed:
+            revisions.advance(connection, revisions.noun_of(name))
+        if has_images:  # a replaced image becomes pending, and changes no user
+            revisions.advance(connection, revisions.Resource.IMAGES)
+        failures = _failures(merged, known)
+        runs.complete_run(
+            connection,
+            run.id,
+            replace(merged.committed, counts=counts),
+            publish_pending=bool(changed),
+            error=failures.as_dict() if failures else None,
         )
+        connection.commit()
+        return failures
+
+    def _merge_staging(
+        self, run: CurrentRun, known: Declared, before: runs.Committed, *, is_careful: bool
+    ) -> Merged:
+        paused = frozenset(one.name for one in known.values if one.is_paused)
+        if not (run.stats.staged or run.stats.unreadable or before.counts.objects_held):
+            names = [one.name for one in known.values]  # only the totals carry over
+            same = {name: totals(before.datasets.get(name)) for name in names}
+            return Merged(runs.Committed(summed(same), same), run.failures)
+        return RunMerge(
+            run,
+            known.datasets,
+            self._source_bucket,
+            before,
+            known.hashes,
+            paused,
+            self._thresholds,
+            is_careful=is_careful,
+        ).merge()
 
     def _publish(self, run: CurrentRun) -> bool:
         """Publish the outputs that are due. If the store is unavailable, a later call does it."""
@@ -407,6 +493,19 @@ class DataManager:
         missing = publish.missing_outputs(connection, self._store, bucket, outputs)
         connection.commit()
         return missing
+
+
+def _failures(merged: Merged, known: Declared) -> DatasetsFailed | None:
+    """The error that names the datasets that were not committed, and those that were."""
+    if not merged.failures:
+        return None
+    reasons = " ".join(error.public_message for error in merged.failures.values())
+    others = [one.name for one in known.values if one.name not in merged.failures]
+    return DatasetsFailed(
+        f"{reasons} Committed: {', '.join(others) or 'no dataset'}.",
+        failed=", ".join(merged.failures),
+        committed=", ".join(others),
+    )
 
 
 def _as_bug(error: Exception) -> dict[str, object]:

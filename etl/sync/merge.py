@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from etl.db.sql import statements
 from etl.model.errors import AccountingMismatch
 from etl.model.values import DatasetCounts
+from etl.sync.retiring import Retirement
 
 if TYPE_CHECKING:
     from etl.db.dataset_sql import DatasetSql
@@ -66,7 +67,8 @@ class Merge:
     """What the merge of one dataset needs to know.
 
     `staged` is the number of its objects in staging. `before` are its counts after the last run;
-    None if its rows have to be counted.
+    None if its rows have to be counted. A careful merge keeps rows that foreign keys forbid to
+    remove, and checks deferred constraints at once.
     """
 
     run_id: int
@@ -76,6 +78,7 @@ class Merge:
     staged: int
     before: DatasetCounts | None
     thresholds: Thresholds = THRESHOLDS
+    is_careful: bool = False
 
     @property
     def parameters(self) -> Parameters:
@@ -89,9 +92,10 @@ class Merge:
 
 
 def merge(connection: Connection, task: Merge) -> DatasetCounts:
-    """Make the tables of the dataset match staging, and count the changes. The caller commits.
+    """Make the tables of the dataset match staging, and count the changes.
 
-    A small merge adds its changes to the totals before it; a bulk merge counts all rows.
+    The caller commits, and calls `end` first. A small merge adds its changes to the totals before
+    it; a bulk merge counts all rows.
 
     Raises:  AccountingMismatch; SQLAlchemy's errors, also for what other clients' triggers and
              constraints reject.
@@ -99,7 +103,7 @@ def merge(connection: Connection, task: Merge) -> DatasetCounts:
     keys = _small_keys(connection, task)
     strategy = BULK if keys is None else POINT
     parameters = {**task.parameters, "keys": keys}
-    _configure(connection, strategy.planner)
+    configure(connection, strategy.planner)
     execute_all(connection, statements("manifest"), parameters, analyze_from=task.thresholds.many)
     figures = strategy.write_rows(connection, task, parameters)
     attached = figures.pop("attached")
@@ -107,8 +111,20 @@ def merge(connection: Connection, task: Merge) -> DatasetCounts:
     if strategy is BULK or task.before is None:
         counts = _recounted(connection, task, counts)
     _check_objects(connection, task)
-    connection.execute(text(f"DROP TABLE IF EXISTS {', '.join(_TEMPORARY)}"))
+    if task.is_careful:
+        connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
     return counts
+
+
+def losing_objects(connection: Connection, task: Merge) -> dict[str, int]:
+    """By key, the objects that lose rows by this merge; a first load loses none."""
+    rows = connection.execute(text(task.sql.statements("figures")["losing_objects"]))
+    return {row.key: int(row.rows) for row in rows}
+
+
+def end(connection: Connection) -> None:
+    """Drop the temporary tables of a merge, so that the next one can create its own."""
+    connection.execute(text(f"DROP TABLE IF EXISTS {', '.join(_TEMPORARY)}"))
 
 
 # -- the two strategies
@@ -129,7 +145,7 @@ def _small_keys(connection: Connection, task: Merge) -> list[str] | None:
         )
     )
     savepoint = connection.begin_nested()
-    _configure(connection, POINT_PLANNER)
+    configure(connection, POINT_PLANNER)
     is_small = connection.scalar(
         text(task.sql.statements("figures")["is_small"]), {"keys": keys, "small": small}
     )
@@ -137,7 +153,7 @@ def _small_keys(connection: Connection, task: Merge) -> list[str] | None:
     return keys if is_small else None
 
 
-def _configure(connection: Connection, planner: Mapping[str, str]) -> None:
+def configure(connection: Connection, planner: Mapping[str, str]) -> None:
     """Set the planner's settings for this transaction, and reset those of the other strategy."""
     others = (BULK_PLANNER | POINT_PLANNER).keys() - planner.keys()
     lines = [f"SET LOCAL {name} = '{value}'" for name, value in planner.items()]
@@ -147,13 +163,15 @@ def _configure(connection: Connection, planner: Mapping[str, str]) -> None:
 
 def _write_rows(connection: Connection, task: Merge, parameters: Parameters) -> Figures:
     """Write the live, retired and shadowed rows that changed; count them."""
-    execute_all(
-        connection,
-        task.sql.statements("merge"),
-        parameters,
-        analyze_from=task.thresholds.small,
-    )
+    named = dict(task.sql.statements("merge"))
+    blocked = 0
+    if task.is_careful:
+        del named["retire_rows"]
+    execute_all(connection, named, parameters, analyze_from=task.thresholds.small)
+    if task.is_careful:
+        blocked = Retirement(connection, task.sql, parameters).retire()
     written = figures(connection, task.sql, "merged_rows", parameters)
+    written["rows_unchanged"] -= blocked  # blocked rows are stored, but were not read
     upserted = figures(connection, task.sql, "upserted", parameters)
     retired = figures(connection, task.sql, "retired", parameters)
     attached = upserted.pop("attached") - retired.pop("attached")

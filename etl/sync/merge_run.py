@@ -12,77 +12,243 @@ from sqlalchemy.exc import DBAPIError
 from etl.db.engine import is_outage
 from etl.db.runs import Committed
 from etl.db.sql import statements
-from etl.model.errors import AccountingMismatch, DatabaseUnavailable, MassRetirement
+from etl.model.errors import AccountingMismatch, DatabaseUnavailable, DatasetRefused
 from etl.model.values import Counts, DatasetCounts
-from etl.sync import staging_tables
-from etl.sync.merge import THRESHOLDS, Merge, Thresholds, execute_all, merge
+from etl.sync import holds, staging_tables
+from etl.sync.holds import Held
+from etl.sync.merge import (
+    POINT_PLANNER,
+    THRESHOLDS,
+    Merge,
+    Thresholds,
+    configure,
+    end,
+    execute_all,
+    losing_objects,
+    merge,
+)
+from etl.sync.retiring import is_forbidden
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from etl.db.dataset_sql import DatasetSql
+    from etl.model.errors import EtlError
     from etl.sync.run import CurrentRun
 
-MASS_RETIREMENT_FLOOR = 100
-
 log = structlog.get_logger("etl.merge")
+
+MOST_ATTEMPTS = 20  # of a dataset; each takes at least one object out of staging, nearly always all
 
 
 @dataclass(frozen=True)
 class Merged:
-    """What a run commits, and the datasets that it could not merge: their errors by name."""
+    """What a run commits, and the datasets that it could not merge: their errors by name.
+
+    `held_listed` are the held objects that the listing has.
+    """
 
     committed: Committed
-    failures: Mapping[str, DBAPIError] = field(default_factory=dict)
+    failures: Mapping[str, EtlError] = field(default_factory=dict)
+    held_listed: int = 0
 
 
-def merge_all(
-    run: CurrentRun,
-    datasets: Sequence[DatasetSql],
-    *,
-    source_bucket: str,
-    before: Committed,
-    thresholds: Thresholds = THRESHOLDS,
-) -> Merged:
-    """Make the tables match staging, and count the changes. The caller commits.
+@dataclass(frozen=True)
+class RunMerge:
+    """The merge of all datasets of a run.
 
-    `before` is what the last run committed.
-
-    Raises:  DatabaseUnavailable when staging lost rows since it was written; MassRetirement;
-             AccountingMismatch. Nothing is committed then.
+    `before` is what the last run committed. A full run knows all changes of the bucket. A careful
+    one checks deferred constraints of other clients for each dataset; otherwise they fail the
+    commit. Paused datasets stay as they are.
     """
-    connection = run.connection
-    staged = _staged(connection, run.stats.staged)
-    merged: dict[str, DatasetCounts] = {}
-    failures: dict[str, DBAPIError] = {}
-    for sql in datasets:
+
+    run: CurrentRun
+    datasets: Sequence[DatasetSql]
+    source_bucket: str
+    before: Committed
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    paused: frozenset[str] = frozenset()
+    thresholds: Thresholds = THRESHOLDS
+    is_careful: bool = False
+
+    def merge(self) -> Merged:
+        """Make the tables match staging, and count the changes. The caller commits.
+
+        Raises:  DatabaseUnavailable when staging lost rows since it was written;
+                 AccountingMismatch. Nothing is committed then.
+        """
+        connection = self.run.connection
+        has_left = self._find_left()
+        staged = _staged(connection, self.run.stats.staged)
+        open_holds = holds.open_holds(connection)
+        merged: dict[str, DatasetCounts] = {}
+        failures = dict(self.run.failures)
+        skipped = failures.keys() | self.paused
+        held: dict[str, Held] = {}
+        for sql in self.datasets:
+            name = sql.dataset.name
+            if name in skipped or (name not in staged and name not in open_holds):
+                continue
+            if name not in staged and not self.run.is_full:
+                continue
+            task = self._task(sql, staged.get(name, 0))
+            try:
+                merged[name], held[name] = self._merge_dataset(task, is_open=name in open_holds)
+            except DBAPIError as error:
+                if is_outage(error.orig):
+                    raise
+                log.exception("a dataset could not be merged", dataset=name)
+                failures[name] = _refusal(name, error)
+        self._merge_others(None in staged)
+        if has_left:
+            self._keep_left([*failures, *self.paused], held)
+        committed = self._committed(merged, held)
+        size = self.run.stats.staged + committed.counts.rows_read
+        staging_tables.clear(connection, self.datasets, is_small=size <= self.thresholds.small)
+        return Merged(committed, failures, sum(one.listed for one in held.values()))
+
+    def _task(self, sql: DatasetSql, staged: int) -> Merge:
         name = sql.dataset.name
-        if name not in staged:
-            continue
-        task = Merge(
-            run_id=run.id,
+        return Merge(
+            run_id=self.run.id,
             sql=sql,
-            bucket=sql.dataset.bucket or source_bucket,
-            reading_hash=None,
-            staged=staged[name],
-            before=_before(before, name),
-            thresholds=thresholds,
+            bucket=sql.dataset.bucket or self.source_bucket,
+            reading_hash=self.hashes.get(name),
+            staged=staged,
+            before=self.before.datasets.get(name) if self.before.datasets else DatasetCounts(),
+            thresholds=self.thresholds,
+            is_careful=self.is_careful,
         )
-        try:
-            with connection.begin_nested():
-                merged[name] = merge(connection, task)
-                _refuse_mass_retirement(run, task, merged[name])
-        except DBAPIError as error:
-            if is_outage(error.orig):
-                raise
-            failures[name] = error
-    if None in staged:
-        parameters = {"run_id": run.id, "dataset": None, "reading_hash": None}
-        execute_all(connection, statements("manifest"), parameters, analyze_from=thresholds.many)
-    committed = _committed(connection, run, datasets, merged, before)
-    size = run.stats.staged + committed.counts.rows_read
-    staging_tables.clear(connection, datasets, is_small=size <= thresholds.small)
-    return Merged(committed, failures)
+
+    # -- one dataset
+
+    def _merge_dataset(self, task: Merge, *, is_open: bool) -> tuple[DatasetCounts, Held]:
+        """Merge the dataset, but hold the retirements that need a permission.
+
+        Objects that would lose rows are taken out of staging until none is left. Without them,
+        another may lose a row: one that had moved to an object taken out.
+        """
+        connection, name = self.run.connection, task.sql.dataset.name
+        rule = holds.Rule(
+            name, is_open, self.run.stats.retired_before.get(name, 0), self.run.allowed_retirements
+        )
+        held = Held()
+        for _ in range(MOST_ATTEMPTS):
+            savepoint = connection.begin_nested()
+            try:
+                counts = merge(connection, task)
+                if not rule.holds(_net_retired(task, counts), counts):
+                    if held.lost or is_open:
+                        self._record(task, counts, held)
+                    end(connection)
+                    savepoint.commit()
+                    return counts, held
+                losing = losing_objects(connection, task)
+                savepoint.rollback()
+            except DBAPIError as error:
+                savepoint.rollback()
+                if task.is_careful or not is_forbidden(error):
+                    raise
+                task = replace(task, is_careful=True)
+                continue
+            held = held.with_more(holds.take_out(connection, task.sql, losing))
+            rule = holds.Rule(name, is_open=True, earlier=0, allowed={})
+        raise AccountingMismatch(f"The retirements of dataset {name!r} could not be held.")
+
+    def _record(self, task: Merge, counts: DatasetCounts, held: Held) -> None:
+        holds.record(
+            self.run.connection,
+            run_id=self.run.id,
+            sql=task.sql,
+            bucket=task.bucket,
+            live=counts.live,
+            held=held,
+            is_full=self.run.is_full,
+        )
+
+    # -- objects of no dataset, and of another one than before
+
+    def _merge_others(self, is_staged: bool) -> None:  # noqa: FBT001 - a fact
+        """Write the manifest of the objects of no dataset."""
+        if is_staged:
+            parameters = {"run_id": self.run.id, "dataset": None, "reading_hash": None}
+            execute_all(
+                self.run.connection,
+                statements("manifest"),
+                parameters,
+                analyze_from=self.thresholds.many,
+            )
+
+    def _find_left(self) -> bool:
+        """Stage the objects that leave their dataset; return whether there are any."""
+        named = statements("left")
+        connection = self.run.connection
+        if self.run.stats.staged <= self.thresholds.small:
+            configure(connection, POINT_PLANNER)
+        found = connection.execute(text(named["stage"])).rowcount
+        if found:
+            connection.execute(text(named["remember"]))
+        return bool(found)
+
+    def _keep_left(self, unchanged: Sequence[str], held: Mapping[str, Held]) -> None:
+        """Give objects back to the datasets that still have their rows, until the next run."""
+        keys = [(name, key) for name, one in held.items() for key in one.lost]
+        self.run.connection.execute(
+            text(statements("left")["keep"]),
+            {
+                "unchanged": list(unchanged),
+                "datasets": [name for name, _ in keys],
+                "keys": [key for _, key in keys],
+            },
+        )
+
+    # -- counting
+
+    def _committed(
+        self, merged: Mapping[str, DatasetCounts], held: Mapping[str, Held]
+    ) -> Committed:
+        """The counts of the run: those of the datasets merged, and the totals of all others."""
+        connection, figures = self.run.connection, statements("figures")
+        found = connection.execute(text(figures["objects"])).mappings().all()
+        objects = {
+            row["dataset"]: {k: v for k, v in row.items() if k != "dataset"} for row in found
+        }
+        by_dataset: dict[str, DatasetCounts] = {}
+        for sql in self.datasets:
+            name = sql.dataset.name
+            if name in merged:
+                counts = replace(merged[name], **objects.get(name, {}))
+                by_dataset[name] = _with_held(counts, held[name])
+                _check_rows(name, by_dataset[name])
+            else:
+                by_dataset[name] = totals(self.before.datasets.get(name))
+        others = DatasetCounts(**objects.get(None, {}))
+        problems = connection.scalar(text(figures["problems"]), {"run_id": self.run.id})
+        return Committed(summed(by_dataset, others, int(problems or 0)), by_dataset)
+
+
+def _net_retired(task: Merge, counts: DatasetCounts) -> int:
+    """The rows that the dataset loses; rows without a key are replaced by others."""
+    if task.sql.dataset.primary_key:
+        return counts.retired
+    return max(0, counts.retired - counts.inserted - counts.restored)
+
+
+def _with_held(counts: DatasetCounts, held: Held) -> DatasetCounts:
+    return replace(
+        counts,
+        objects_held=held.objects,
+        rows_held=held.rows,
+        rows_read=counts.rows_read + held.rows,
+    )
+
+
+def _refusal(name: str, error: DBAPIError) -> DatasetRefused:
+    """The error of a dataset; details of a statement, which may contain data, are in the log."""
+    diag = getattr(error.orig, "diag", None)
+    constraint = getattr(diag, "constraint_name", None)
+    cause = f"constraint {constraint}" if constraint else f"SQLSTATE {error.orig.pgcode}"  # type: ignore[union-attr]
+    return DatasetRefused(f"PostgreSQL refused the rows of dataset {name!r}: {cause}.")
 
 
 def _staged(connection: Connection, expected: int) -> dict[str | None, int]:
@@ -90,68 +256,16 @@ def _staged(connection: Connection, expected: int) -> dict[str | None, int]:
 
     Raises:  DatabaseUnavailable after a crash of PostgreSQL, which empties unlogged tables.
     """
-    rows = connection.execute(text(statements("figures")["staged"]))
-    staged = {row.dataset: int(row.objects) for row in rows}
-    found = sum(staged.values())
+    rows = connection.execute(text(statements("figures")["staged"])).all()
+    found = sum(int(row.objects) for row in rows)
     if found != expected:
         raise DatabaseUnavailable(
             f"Staging holds {found} of the {expected} objects written: PostgreSQL was restarted."
         )
-    return staged
-
-
-def _refuse_mass_retirement(run: CurrentRun, task: Merge, counts: DatasetCounts) -> None:
-    """Refuse to retire more than half of the rows.
-
-    Retirements of earlier event runs count too, because emptying a bucket can produce many
-    small event runs. A run that retires no row itself is never refused.
-    """
-    name = task.sql.dataset.name
-    if not counts.retired or name in run.allowed_retirements:
-        return
-    earlier = run.stats.retired_before.get(name, 0)
-    retired = counts.retired + earlier
-    live_before = counts.live - counts.inserted - counts.restored + retired
-    if retired > MASS_RETIREMENT_FLOOR and retired * 2 > live_before:
-        before = f" ({earlier} of them retired by event runs)" if earlier else ""
-        raise MassRetirement(
-            f"The bucket no longer holds {retired} of {live_before} users{before};"
-            " this run changed nothing.",
-            retired=retired,
-            live=live_before,
-        )
-
-
-def _before(before: Committed, name: str) -> DatasetCounts | None:
-    """The counts of the dataset after the last run; None if it is new, but may have rows."""
-    return before.datasets.get(name) if before.datasets else DatasetCounts()
+    return {row.dataset: int(row.objects + row.gone) for row in rows}
 
 
 # -- counting
-
-
-def _committed(
-    connection: Connection,
-    run: CurrentRun,
-    datasets: Sequence[DatasetSql],
-    merged: Mapping[str, DatasetCounts],
-    before: Committed,
-) -> Committed:
-    """The counts of the run: those of the datasets merged, and the totals of all others."""
-    figures = statements("figures")
-    found = connection.execute(text(figures["objects"])).mappings().all()
-    objects = {row["dataset"]: {k: v for k, v in row.items() if k != "dataset"} for row in found}
-    by_dataset: dict[str, DatasetCounts] = {}
-    for sql in datasets:
-        name = sql.dataset.name
-        if name in merged:
-            by_dataset[name] = replace(merged[name], **objects.get(name, {}))
-            _check_rows(name, by_dataset[name])
-        else:
-            by_dataset[name] = totals(before.datasets.get(name))
-    others = DatasetCounts(**objects.get(None, {}))
-    problems = connection.scalar(text(figures["problems"]), {"run_id": run.id})
-    return Committed(summed(by_dataset, others, int(problems or 0)), by_dataset)
 
 
 def totals(before: DatasetCounts | None) -> DatasetCounts:
@@ -192,12 +306,14 @@ def _check_rows(name: str, counts: DatasetCounts) -> None:
         raise AccountingMismatch(f"The rows of dataset {name!r} do not add up: {counts}.")
 
 
-def check_objects(counts: Counts) -> None:
+def check_objects(counts: Counts, merged: Merged) -> None:
     """Check that every listed object has exactly one outcome.
 
     Raises:  AccountingMismatch when an object has none, or two.
     """
-    merged = counts.objects_added + counts.objects_modified + counts.objects_unchanged
+    if merged.failures:  # whose objects have none
+        return
+    known = counts.objects_added + counts.objects_modified + counts.objects_unchanged
     skipped = counts.objects_ignored + counts.objects_unreadable + counts.objects_vanished
-    if counts.objects_listed != merged + skipped:
+    if counts.objects_listed != known + skipped + merged.held_listed:
         raise AccountingMismatch(f"The run's objects do not add up: {counts}.")

@@ -118,10 +118,14 @@ def remove_unconfigured(
 
 
 def mark_published(connection: Connection, run_id: int) -> None:
-    """Mark all runs as published, by run `run_id`, and clear earlier publishing errors."""
+    """Mark all runs as published, by run `run_id`, and clear earlier publishing errors.
+
+    A failed run keeps its error, which names the datasets that it did not commit.
+    """
     connection.execute(
         text(
-            "UPDATE run SET publish_pending = false, published_at = now(), error = NULL"
+            "UPDATE run SET publish_pending = false, published_at = now(),"
+            " error = CASE WHEN state = 'failed' THEN error END"
             " WHERE publish_pending OR id = :run_id"
         ),
         {"run_id": run_id},

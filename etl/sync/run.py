@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from etl.model.values import Trigger
 from etl.sync.stats import RunStats
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from etl.db.runs import Allowed
-    from etl.model.values import Trigger
+    from etl.model.errors import EtlError
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class CurrentRun:
 
     `connection` holds the run lock, and every write of the run uses it. `trigger` is None for
     a publish between runs. `allowed_retirements` are the rows by dataset that it may retire at
-    once; None for any number.
+    once; None for any number. `failures` are the datasets that it cannot read, which stay as they
+    are.
     """
 
     id: int
@@ -28,3 +30,10 @@ class CurrentRun:
     connection: Connection
     stats: RunStats = field(default_factory=RunStats)
     allowed_retirements: Allowed = field(default_factory=dict)
+    failures: dict[str, EtlError] = field(default_factory=dict)
+    skipped_buckets: set[str] = field(default_factory=set)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the run lists the buckets, so that it knows all changes."""
+        return self.trigger is not Trigger.EVENT

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from sqlalchemy import Connection, text
 
+from etl.db.dataset_sql import staging_table
 from etl.db.engine import driver
 from etl.db.identifiers import in_text, quoted
 from etl.model.values import Problem
@@ -23,11 +24,6 @@ if TYPE_CHECKING:
 
 _PROBLEM_FIELDS = tuple(spec.name for spec in fields(Problem))
 COPY_BYTES = 1 << 20  # few reads, because each may wait for the thread that parses
-
-
-def staging_table(dataset: str) -> str:
-    """The name of the table that holds the rows of a dataset until they are merged."""
-    return f"staging_{dataset}"
 
 
 def stage(connection: Connection, batch: Batch) -> None:

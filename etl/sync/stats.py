@@ -77,6 +77,16 @@ class RunStats:
     retired_before: dict[str, int] = field(default_factory=dict)
     profile: Profile = field(default_factory=Profile)
 
+    def snapshot(self) -> RunStats:
+        """The counters as they are, for `restore`."""
+        return replace(self, unreadable=set(self.unreadable))
+
+    def restore(self, before: RunStats) -> None:
+        """Set the counters of objects back."""
+        self.listed, self.ignored = before.listed, before.ignored
+        self.unchanged, self.staged = before.unchanged, before.staged
+        self.unreadable, self.vanished = before.unreadable, before.vanished
+
     def added_to(self, merged: Counts) -> Counts:
         """The counts of the merge, with those of the listing."""
         return replace(

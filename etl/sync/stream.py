@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 BATCHES_AHEAD = 1
 PART_BYTES = 2 * 1024 * 1024  # per request, to amortize the round trip to the store
-PIECE_BYTES = 768 * 1024  # parsed at once, in ten times as much memory
-PIECE_LINES = 50_000  # short lines need more memory per byte
+PIECE_BYTES = 2 * 1024 * 1024  # parsed at once, in ten times as much memory
+PIECE_LINES = 100_000  # short lines need more memory per byte
 RELEASE_EVERY = 16  # batches, after which Arrow returns memory to the system
 
 
@@ -299,7 +299,7 @@ class _Validator:
 
 
 def _pieces(part: bytes) -> Iterator[bytes]:
-    """Cut the part at any byte into equal pieces of at most 768 KB and about 50,000 lines."""
+    """Cut the part at any byte into equal pieces of at most 2 MB and about 100,000 lines."""
     line_ends = max(part.count(b"\n"), part.count(b"\r"))
     count = max(-(-len(part) // PIECE_BYTES), -(-line_ends // PIECE_LINES))
     step = -(-len(part) // count)

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 
 from etl.db.runs import request_run
 from etl.db.tables import metadata
-from etl.model.errors import ConfigurationError, MassRetirement
+from etl.model.errors import ConfigurationError
 from etl.model.values import Counts, RunState, SourceFile, SourceObject, Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
@@ -486,19 +486,19 @@ def crowd(bucket: TestBucket) -> TestBucket:
     return bucket
 
 
-def test_a_mass_retirement_is_refused_until_allowed_by_name(
+def test_a_mass_retirement_is_held_until_allowed_by_name(
     crowd: TestBucket, run: Run, manager: DataManager, query: Query
 ):
     run()
     crowd.remove("crowd.csv")
-    with pytest.raises(MassRetirement, match="250 of 250"):
-        manager.run(Trigger.CLI)
-    assert query("SELECT count(*) FROM users") == [(250,)]
-    assert query("SELECT state, error->>'code' FROM run ORDER BY id DESC LIMIT 1") == [
-        ("failed", "MassRetirement")
-    ]
+    crowd.user("new.csv")
+    held = manager.run(Trigger.CLI).counts
+    assert (held.objects_held, held.users_retired, held.users_inserted) == (1, 0, 1)
+    assert query("SELECT count(*) FROM users") == [(251,)]
+    assert query("SELECT dataset, rows, live FROM hold") == [("users", 250, 251)]
     report = manager.run(Trigger.CLI, allowed_retirements={"users": None})
-    assert report.counts.users_retired == 250
+    assert (report.counts.users_retired, report.counts.objects_held) == (250, 0)
+    assert query("SELECT count(*) FROM hold") == [(0,)]
     assert run().objects_changed == 0
 
 

@@ -148,19 +148,6 @@ ORDER BY "order_id";
 DELETE FROM "public"."orders_retired" AS retired
 USING upserts
 WHERE upserts._is_restored AND (upserts."order_id") = (retired."order_id");
--- merge: retire_rows
-WITH gone AS (
-    DELETE FROM "public"."orders" AS stored
-    USING conflicts
-    WHERE (conflicts."order_id") = (stored."order_id")
-      AND NOT EXISTS (SELECT FROM candidate WHERE (candidate."order_id") = (stored."order_id"))
-    RETURNING stored."order_id", stored."amount", stored."rank", stored."updated", stored."_extra", stored."_source_key", stored."_source_line"
-)
-INSERT INTO "public"."orders_retired" AS retired ("order_id", "amount", "rank", "updated", "_extra", "_source_key", "_source_line", _run_id, _updated_at, _retired_at)
-SELECT "order_id", "amount", "rank", "updated", "_extra", "_source_key", "_source_line", :run_id, now(), now() FROM gone
-ON CONFLICT ("order_id") DO UPDATE SET
-    "amount" = excluded."amount", "rank" = excluded."rank", "updated" = excluded."updated", "_extra" = excluded."_extra", "_source_key" = excluded."_source_key", "_source_line" = excluded."_source_line", _run_id = excluded._run_id,
-    _updated_at = excluded._updated_at, _retired_at = excluded._retired_at;
 -- merge: drop_shadows
 DELETE FROM "public"."orders_shadowed" AS shadow
 USING conflicts
@@ -180,6 +167,19 @@ WHERE loser._rank > 1
        OR (known."order_id", known."amount", known."rank", known."updated", known."_extra") IS DISTINCT FROM (loser."order_id", loser."amount", loser."rank", loser."updated", loser."_extra"))
 ON CONFLICT (_source_key, _source_line) DO UPDATE SET
     "order_id" = excluded."order_id", "amount" = excluded."amount", "rank" = excluded."rank", "updated" = excluded."updated", "_extra" = excluded."_extra", _run_id = excluded._run_id;
+-- merge: retire_rows
+WITH gone AS (
+    DELETE FROM "public"."orders" AS stored
+    USING conflicts
+    WHERE (conflicts."order_id") = (stored."order_id")
+      AND NOT EXISTS (SELECT FROM candidate WHERE (candidate."order_id") = (stored."order_id"))
+    RETURNING stored."order_id", stored."amount", stored."rank", stored."updated", stored."_extra", stored."_source_key", stored."_source_line"
+)
+INSERT INTO "public"."orders_retired" AS retired ("order_id", "amount", "rank", "updated", "_extra", "_source_key", "_source_line", _run_id, _updated_at, _retired_at)
+SELECT "order_id", "amount", "rank", "updated", "_extra", "_source_key", "_source_line", :run_id, now(), now() FROM gone
+ON CONFLICT ("order_id") DO UPDATE SET
+    "amount" = excluded."amount", "rank" = excluded."rank", "updated" = excluded."updated", "_extra" = excluded."_extra", "_source_key" = excluded."_source_key", "_source_line" = excluded."_source_line", _run_id = excluded._run_id,
+    _updated_at = excluded._updated_at, _retired_at = excluded._retired_at;
 -- first_load: drop_indexes
 ALTER TABLE "public"."orders" DROP CONSTRAINT IF EXISTS "orders_7bbba768_pkey";
 DROP INDEX IF EXISTS "public"."orders__source_key_bf6b1066_idx", "public"."orders_amount_a13edce6_idx", "public"."orders_updated_rank_92ca7dd2_idx";
@@ -232,13 +232,25 @@ SELECT count(*) AS retired, coalesce(sum(_stored_attached), 0)::bigint AS attach
 FROM changed_rows
 WHERE _is_removed
   AND NOT EXISTS (SELECT FROM candidate WHERE (candidate."order_id") = (changed_rows."order_id"));
+-- figures: losing_objects
+SELECT lost._stored_key AS key,
+       lost.rows AS rows
+FROM (
+    SELECT _stored_key, count(*) AS rows
+    FROM changed_rows
+    WHERE _is_removed
+      AND NOT EXISTS (SELECT FROM candidate WHERE (candidate."order_id") = (changed_rows."order_id"))
+    GROUP BY _stored_key
+) AS lost;
 -- figures: live
 SELECT count(*) AS live, coalesce(sum(0), 0)::bigint AS attached FROM "public"."orders";
 -- figures: staged
-SELECT dataset, sum(objects) AS objects
-FROM (SELECT dataset, count(*) AS objects FROM staging_object GROUP BY dataset
+SELECT dataset, sum(objects) AS objects, sum(gone) AS gone
+FROM (SELECT dataset, count(*) FILTER (WHERE change <> 'left') AS objects,
+             count(*) FILTER (WHERE change = 'left') AS gone
+      FROM staging_object GROUP BY dataset
       UNION ALL
-      SELECT DISTINCT dataset, 0 FROM staging_problem) AS found
+      SELECT DISTINCT dataset, 0, 0 FROM staging_problem) AS found
 GROUP BY dataset;
 -- figures: objects
 SELECT dataset,

@@ -197,19 +197,6 @@ ORDER BY "user_id";
 DELETE FROM "public"."users_retired" AS retired
 USING upserts
 WHERE upserts._is_restored AND (upserts."user_id") = (retired."user_id");
--- merge: retire_rows
-WITH gone AS (
-    DELETE FROM "public"."users" AS stored
-    USING conflicts
-    WHERE (conflicts."user_id") = (stored."user_id")
-      AND NOT EXISTS (SELECT FROM candidate WHERE (candidate."user_id") = (stored."user_id"))
-    RETURNING stored."user_id", stored."first_name", stored."last_name", stored."birthts", stored."_extra", stored."_source_key", stored."_source_line", stored."img_path"
-)
-INSERT INTO "public"."users_retired" AS retired ("user_id", "first_name", "last_name", "birthts", "_extra", "_source_key", "_source_line", "img_path", _run_id, _updated_at, _retired_at)
-SELECT "user_id", "first_name", "last_name", "birthts", "_extra", "_source_key", "_source_line", "img_path", :run_id, now(), now() FROM gone
-ON CONFLICT ("user_id") DO UPDATE SET
-    "first_name" = excluded."first_name", "last_name" = excluded."last_name", "birthts" = excluded."birthts", "_extra" = excluded."_extra", "_source_key" = excluded."_source_key", "_source_line" = excluded."_source_line", "img_path" = excluded."img_path", _run_id = excluded._run_id,
-    _updated_at = excluded._updated_at, _retired_at = excluded._retired_at;
 -- merge: drop_shadows
 DELETE FROM "public"."users_shadowed" AS shadow
 USING conflicts
@@ -229,6 +216,19 @@ WHERE loser._rank > 1
        OR (known."user_id", known."first_name", known."last_name", known."birthts", known."_extra") IS DISTINCT FROM (loser."user_id", loser."first_name", loser."last_name", loser."birthts", loser."_extra"))
 ON CONFLICT (_source_key, _source_line) DO UPDATE SET
     "user_id" = excluded."user_id", "first_name" = excluded."first_name", "last_name" = excluded."last_name", "birthts" = excluded."birthts", "_extra" = excluded."_extra", _run_id = excluded._run_id;
+-- merge: retire_rows
+WITH gone AS (
+    DELETE FROM "public"."users" AS stored
+    USING conflicts
+    WHERE (conflicts."user_id") = (stored."user_id")
+      AND NOT EXISTS (SELECT FROM candidate WHERE (candidate."user_id") = (stored."user_id"))
+    RETURNING stored."user_id", stored."first_name", stored."last_name", stored."birthts", stored."_extra", stored."_source_key", stored."_source_line", stored."img_path"
+)
+INSERT INTO "public"."users_retired" AS retired ("user_id", "first_name", "last_name", "birthts", "_extra", "_source_key", "_source_line", "img_path", _run_id, _updated_at, _retired_at)
+SELECT "user_id", "first_name", "last_name", "birthts", "_extra", "_source_key", "_source_line", "img_path", :run_id, now(), now() FROM gone
+ON CONFLICT ("user_id") DO UPDATE SET
+    "first_name" = excluded."first_name", "last_name" = excluded."last_name", "birthts" = excluded."birthts", "_extra" = excluded."_extra", "_source_key" = excluded."_source_key", "_source_line" = excluded."_source_line", "img_path" = excluded."img_path", _run_id = excluded._run_id,
+    _updated_at = excluded._updated_at, _retired_at = excluded._retired_at;
 -- first_load: find_attachments
 CREATE TEMPORARY TABLE attachment ON COMMIT DROP AS
 (SELECT DISTINCT ON (seen."user_id")
@@ -298,13 +298,25 @@ SELECT count(*) AS retired, coalesce(sum(_stored_attached), 0)::bigint AS attach
 FROM changed_rows
 WHERE _is_removed
   AND NOT EXISTS (SELECT FROM candidate WHERE (candidate."user_id") = (changed_rows."user_id"));
+-- figures: losing_objects
+SELECT lost._stored_key AS key,
+       lost.rows AS rows
+FROM (
+    SELECT _stored_key, count(*) AS rows
+    FROM changed_rows
+    WHERE _is_removed
+      AND NOT EXISTS (SELECT FROM candidate WHERE (candidate."user_id") = (changed_rows."user_id"))
+    GROUP BY _stored_key
+) AS lost;
 -- figures: live
 SELECT count(*) AS live, coalesce(sum(CAST("img_path" IS NOT NULL AS integer)), 0)::bigint AS attached FROM "public"."users";
 -- figures: staged
-SELECT dataset, sum(objects) AS objects
-FROM (SELECT dataset, count(*) AS objects FROM staging_object GROUP BY dataset
+SELECT dataset, sum(objects) AS objects, sum(gone) AS gone
+FROM (SELECT dataset, count(*) FILTER (WHERE change <> 'left') AS objects,
+             count(*) FILTER (WHERE change = 'left') AS gone
+      FROM staging_object GROUP BY dataset
       UNION ALL
-      SELECT DISTINCT dataset, 0 FROM staging_problem) AS found
+      SELECT DISTINCT dataset, 0, 0 FROM staging_problem) AS found
 GROUP BY dataset;
 -- figures: objects
 SELECT dataset,

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import ProgrammingError
 
 from etl.db.engine import check_migrated, connect, migrate, translating
-from etl.db.tables import metadata
+from etl.db.tables import DATA_TABLES, metadata
 from etl.model.errors import ConfigurationError, DatabaseUnavailable
 from etl.runtime.pools import map_in_threads
 from etl.settings import Settings
@@ -17,11 +17,29 @@ from etl.settings import Settings
 
 def test_the_migrations_make_the_tables_we_describe(engine: Engine):
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        found = MigrationContext.configure(connection)
+        assert compare_metadata(found, metadata) == []  # by the search_path: in both schemas
+        schemas = connection.execute(
+            text(
+                "SELECT relname, CAST(relnamespace AS regnamespace)::text FROM pg_class"
+                " WHERE relkind IN ('r', 'v') AND relnamespace IN"
+                " (CAST('bucketline' AS regnamespace), CAST('public' AS regnamespace))"
+            )
+        )
+        where = {row[0]: row[1] for row in schemas}
+        assert {name for name in where if where[name] == "public"} == set(DATA_TABLES)
+        assert set(where) == {*metadata.tables, "alembic_version"}
         unlogged = connection.scalars(
             text("SELECT relname FROM pg_class WHERE relpersistence = 'u' AND relkind = 'r'")
         )
-        assert set(unlogged) == {"staging_row", "staging_object", "staging_problem"}
+        assert set(unlogged) == {"staging_users", "staging_object", "staging_problem"}
+
+
+@pytest.mark.parametrize("table", ["public.users", "bucketline.run"])
+def test_difference_in_either_schema_is_found(engine: Engine, table: str):
+    with engine.connect() as connection:
+        connection.execute(text(f"ALTER TABLE {table} ADD COLUMN odd text"))
+        assert compare_metadata(MigrationContext.configure(connection), metadata) != []
 
 
 def test_new_rows_draw_autovacuum_to_no_staging_table(engine: Engine):
@@ -34,7 +52,7 @@ def test_new_rows_draw_autovacuum_to_no_staging_table(engine: Engine):
                 " AND 'autovacuum_analyze_threshold=2147483647' = ANY (reloptions)"
             )
         )
-        assert set(calm) == {"staging_row", "staging_object", "staging_problem"}
+        assert set(calm) == {"staging_users", "staging_object", "staging_problem"}
 
 
 def test_keys_and_ids_sort_by_byte(engine: Engine):
@@ -42,7 +60,7 @@ def test_keys_and_ids_sort_by_byte(engine: Engine):
         collations = connection.execute(
             text(
                 "SELECT table_name, column_name FROM information_schema.columns"
-                " WHERE collation_name = 'C' AND table_schema = 'public'"
+                " WHERE collation_name = 'C' AND table_schema IN ('public', 'bucketline')"
             )
         ).all()
     assert {("users", "user_id"), ("source_object", "key")} <= {tuple(row) for row in collations}

@@ -15,7 +15,6 @@ from sqlalchemy import Engine, text
 from etl.db import events
 from etl.db.engine import connect_unpooled, run_lock
 from etl.model.errors import (
-    MassRetirement,
     ObjectStoreUnavailable,
     RunAlreadyActive,
     UnreadableObject,
@@ -25,7 +24,7 @@ from etl.services.scheduler import Retries
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.storage.listing import ListingPage
-from etl.sync import manager as managing
+from etl.sync import find
 from etl.sync.manager import DataManager
 from etl.sync.probe import stat_keys
 from etl.verify import Difference, verify
@@ -292,7 +291,7 @@ def call_before_each_check(monkeypatch: pytest.MonkeyPatch, action: Callable[[],
         action()
         return stat_keys(store, bucket, keys, objects_known=objects_known)
 
-    monkeypatch.setattr(managing, "stat_keys", call_and_stat)
+    monkeypatch.setattr(find, "stat_keys", call_and_stat)
 
 
 def test_continuous_events_hold_the_run_lock_for_one_check(
@@ -382,7 +381,7 @@ def test_refused_key_cannot_inject_sql(
 # -- retiring
 
 
-def test_emptying_a_bucket_by_events_is_refused(
+def test_emptying_a_bucket_by_events_is_held(
     bucket: TestBucket, manager: DataManager, engine: Engine, notify: Notify
 ):
     lines = "".join(f"u{number},Ann,Lee,0\n" for number in range(100))
@@ -396,13 +395,16 @@ def test_emptying_a_bucket_by_events_is_refused(
         assert made(manager.run_events()).counts.users_retired == 100
     bucket.remove("2.csv")
     notify("2.csv")
-    with pytest.raises(MassRetirement):
-        manager.run_events()
-    assert len(users(engine)) == 200
-    assert handled(engine)[-1] is None
-    report = manager.run(Trigger.CLI, allowed_retirements={"users": None})
+    report = made(manager.run_events())
+    assert (report.counts.objects_held, report.counts.users_retired) == (1, 0)
     assert handled(engine)[-1] == report.id
-    assert len(users(engine)) == 100
+    bucket.remove("3.csv")
+    notify("3.csv")
+    assert made(manager.run_events()).counts.objects_held == 1
+    assert manager.run(Trigger.INTERVAL).counts.objects_held == 2
+    assert len(users(engine)) == 200
+    manager.run(Trigger.CLI, allowed_retirements={"users": 200})
+    assert len(users(engine)) == 0
 
 
 @pytest.fixture
@@ -423,15 +425,13 @@ def test_full_run_counts_retirements_of_event_runs(
     half_emptied: TestBucket, manager: DataManager, engine: Engine
 ):
     half_emptied.remove("2.csv")
-    refusal = r"300 of 400 users \(200 of them retired by event runs\); this run changed nothing"
-    with pytest.raises(MassRetirement, match=refusal):
-        manager.run(Trigger.INTERVAL)
+    assert manager.run(Trigger.INTERVAL).counts.objects_held == 1
     assert len(users(engine)) == 200
     manager.run(Trigger.CLI, allowed_retirements={"users": None})
     assert len(users(engine)) == 100
 
 
-def test_full_run_that_retires_no_user_is_not_refused(
+def test_full_run_that_retires_no_user_holds_nothing(
     half_emptied: TestBucket, manager: DataManager, engine: Engine, notify: Notify
 ):
     half_emptied.put("2.csv", half_emptied.get("2.csv") + b"new,Bob,Lee,0\n")
@@ -567,20 +567,21 @@ def test_concurrent_senders_lose_no_event(
     assert runs(engine, "state = 'failed'") == 0
 
 
-def test_a_refused_event_run_is_not_tried_again_at_once(
+def test_a_failed_event_run_is_not_tried_again_at_once(
     bucket: TestBucket, settings: Settings, engine: Engine, notify: Notify
 ):
-    rows = "".join(f"u{number},Ann,Lee,0\n" for number in range(101))
-    bucket.put("all.csv", f"user_id,first_name,last_name,birthts\n{rows}")
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE users ADD CHECK (first_name <> 'Bad')"))
+    bucket.user("1.csv")
     with scheduling(settings):
-        wait_until(lambda: len(users(engine)) == 101)
-        bucket.remove("all.csv")
-        notify("all.csv")
-        wait_until(lambda: runs(engine, "state = 'failed'") == 1)
-        bucket.user("1.csv")
+        wait_until(lambda: len(users(engine)) == 1)
+        bucket.user("1.csv", "Bad")
         notify("1.csv")
+        wait_until(lambda: runs(engine, "state = 'failed'") == 1)
+        bucket.user("2.csv")
+        notify("2.csv")
     assert runs(engine, "state = 'failed'") == 1
-    assert len(users(engine)) == 101
+    assert users(engine) == {"1": "Ann"}
 
 
 def test_an_object_that_the_store_refuses_is_tried_again_later(

@@ -16,7 +16,7 @@ from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.sync import batch, merge, stage, staging_tables
 from etl.sync.manager import DataManager
-from etl.sync.merge_run import merge_all
+from etl.sync.merge_run import RunMerge
 from etl.sync.reading import BucketReading
 from etl.sync.run import CurrentRun
 from etl.sync.stats import RunStats
@@ -74,10 +74,8 @@ def stage_and_merge(
     fetched = batch.fetch(store, reading, changes)
     stage.stage(connection, batch.check(fetched, reading))
     run = CurrentRun(99, Trigger.CLI, connection, RunStats(staged=len(changes)))
-    merged = merge_all(
-        run, [USERS_SQL], source_bucket=bucket.name, before=before, thresholds=thresholds
-    )
-    return merged.committed.counts
+    task = RunMerge(run, [USERS_SQL], bucket.name, before, thresholds=thresholds)
+    return task.merge().committed.counts
 
 
 @pytest.mark.planner

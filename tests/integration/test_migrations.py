@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, make_url, text
 
 from etl.db.engine import check_migrated, connect, migrate
-from etl.db.schema import MIGRATIONS, known, newest, relation_names
+from etl.db.schema import MIGRATIONS, known, newest
+from etl.db.tables import DATA_TABLES, metadata
+from etl.db.upgrade import relation_names
 from etl.model.errors import ConfigurationError, NewerSchema
 from etl.model.values import Trigger
 from etl.settings import Settings
+from etl.storage.client import ObjectStore
 from etl.sync.manager import DataManager
 from etl.verify import verify
+from tests import earlier_tables
 from tests.conftest import TestBucket
 from tests.processes import ROOT, environment
 from tests.sample_images import plain
 
 _OURS = (
-    "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
-    " AND relkind IN ('r', 'i')"
+    "SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+    " WHERE nspname IN ('public', 'bucketline') AND relkind IN ('r', 'i')"
 )
 
 
@@ -102,6 +105,8 @@ def database_like(admin: Engine, stack: Settings) -> Iterator[Callable[[str], Se
 def test_a_role_that_may_not_make_tables_gets_the_grant(
     as_role: Settings, empty_database: Settings, role: str
 ):
+    name = make_url(empty_database.sqlalchemy_url).database
+    run_in(empty_database, f"GRANT CREATE ON DATABASE {name} TO {role}")
     error = refusal(as_role)
     assert f"Role {role} may not create tables in schema public" in error.message
     (_, grant) = error.hint.split("run: ")
@@ -113,6 +118,37 @@ def test_a_role_that_may_not_make_tables_gets_the_grant(
     engine.dispose()
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_role_that_may_not_create_a_schema_gets_the_statements(
+    as_role: Settings, empty_database: Settings, role: str, which: int
+):
+    """Each of the two statements is enough."""
+    run_in(empty_database, f"GRANT CREATE ON SCHEMA public TO {role}")
+    error = refusal(as_role)
+    assert f"Role {role} may not create schema bucketline in database" in error.message
+    name = make_url(empty_database.sqlalchemy_url).database
+    choices = error.hint.split("run: ")[1].split(" or, as a superuser: ")
+    assert choices == [
+        f"GRANT CREATE ON DATABASE {name} TO {role};",
+        f"CREATE SCHEMA bucketline AUTHORIZATION {role};",
+    ]
+    run_in(empty_database, choices[which])
+    engine = connect(as_role)
+    migrate(engine)
+    check_migrated(engine)
+    engine.dispose()
+
+
+def test_schemas_of_any_name_are_created(empty_database: Settings):
+    names = {"database_schema": "My-Data", "state_schema": "_" * 63}
+    given = empty_database.model_copy(update=names)
+    engine = connect(given)
+    migrate(engine)
+    check_migrated(engine)
+    migrate(engine)
+    engine.dispose()
+
+
 def test_a_role_without_temporary_tables_gets_the_grant(
     as_role: Settings, empty_database: Settings, role: str
 ):
@@ -120,6 +156,7 @@ def test_a_role_without_temporary_tables_gets_the_grant(
     run_in(
         empty_database,
         f"GRANT CREATE ON SCHEMA public TO {role}",
+        f"GRANT CREATE ON DATABASE {name} TO {role}",
         f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC",
     )
     assert refusal(as_role).hint.endswith(f"GRANT TEMPORARY ON DATABASE {name} TO {role};")
@@ -128,31 +165,41 @@ def test_a_role_without_temporary_tables_gets_the_grant(
 @pytest.mark.parametrize(
     ("statement", "named"),
     [
-        ("CREATE TABLE users (name text)", "table users (of bucketline)"),
-        ("CREATE VIEW run AS SELECT 1 AS id", "view run (of bucketline)"),
-        ("CREATE TYPE problem AS ENUM ('a')", "type problem (of bucketline)"),
-        ("CREATE DOMAIN image AS text", "type image (of bucketline)"),
-        ("CREATE SEQUENCE revision", "sequence revision (of bucketline)"),
+        ("CREATE TABLE public.users (name text)", "table users (of bucketline)"),
+        ("CREATE VIEW public.users_retired AS SELECT 1 AS id", "view users_retired"),
+        ("CREATE TYPE public.users_shadowed AS ENUM ('a')", "type users_shadowed (of bucketline)"),
+        ("CREATE DOMAIN public.users AS text", "type users (of bucketline)"),
         ("CREATE TABLE x (id int CONSTRAINT users_pkey PRIMARY KEY)", "index users_pkey"),
-        ("CREATE TABLE y (k int); CREATE INDEX problem_key_idx ON y (k)", "index problem_key_idx"),
+        ("CREATE VIEW bucketline.run AS SELECT 1 AS id", "view run (of bucketline)"),
+        ("CREATE SEQUENCE bucketline.shadowed_row", "sequence shadowed_row (of bucketline)"),
+        (
+            "CREATE TABLE bucketline.y (k int); CREATE INDEX problem_key_idx ON bucketline.y (k)",
+            "index problem_key_idx",
+        ),
     ],
 )
 def test_name_conflict_is_reported_with_its_owner(
     empty_database: Settings, statement: str, named: str
 ):
-    run_in(empty_database, statement)
+    setting = "STATE_SCHEMA" if "bucketline." in statement else "DATABASE_SCHEMA"
+    run_in(empty_database, "CREATE SCHEMA bucketline", "SET search_path TO public", statement)
     error = refusal(empty_database)
     assert f"already contains names that Bucketline needs: {named}" in error.message
-    assert "CREATE SCHEMA" in error.hint
+    assert f"Set {setting} to another schema" in error.hint
+
+
+def test_names_of_the_state_may_be_in_use_in_the_data_schema(empty_database: Settings):
+    run_in(empty_database, "CREATE TABLE public.run (x int)", "CREATE TABLE public.problem (x int)")
+    engine = connect(empty_database)
+    migrate(engine)
+    check_migrated(engine)
+    engine.dispose()
 
 
 def test_separate_schema_works_as_the_hint_describes(empty_database: Settings):
-    run_in(empty_database, "CREATE TABLE users (name text)", "CREATE SCHEMA bucketline")
-    assert empty_database.database_url is not None
-    url = empty_database.database_url.get_secret_value()
-    given = f"{url}?options=-csearch_path%3Dbucketline"
-    values = empty_database.model_dump(exclude={"database_url"})
-    engine = connect(Settings(_env_file=None, **values, database_url=given))
+    run_in(empty_database, "CREATE TABLE public.users (name text)")
+    (name,) = re.findall(r"DATABASE_SCHEMA=(\w+)", refusal(empty_database).hint)
+    engine = connect(empty_database.model_copy(update={"database_schema": name}))
     migrate(engine)
     check_migrated(engine)
     engine.dispose()
@@ -162,8 +209,9 @@ def test_separate_schema_works_as_the_hint_describes(empty_database: Settings):
 def test_alembic_version_of_another_program_is_not_changed(empty_database: Settings, rows: str):
     run_in(
         empty_database,
-        "CREATE TABLE alembic_version (version_num varchar(32))",
-        f"INSERT INTO alembic_version VALUES {rows}",
+        "CREATE SCHEMA bucketline",
+        "CREATE TABLE bucketline.alembic_version (version_num varchar(32))",
+        f"INSERT INTO bucketline.alembic_version VALUES {rows}",
     )
     error = refusal(empty_database)
     assert isinstance(error, NewerSchema)
@@ -171,8 +219,27 @@ def test_alembic_version_of_another_program_is_not_changed(empty_database: Setti
 
 
 def test_alembic_version_of_another_shape_is_not_changed(empty_database: Settings):
-    run_in(empty_database, "CREATE TABLE alembic_version (release int)")
+    table = "CREATE TABLE bucketline.alembic_version (release int)"
+    run_in(empty_database, "CREATE SCHEMA bucketline", table)
     assert "version_num" in refusal(empty_database).message
+
+
+@pytest.mark.parametrize("version", ["a1b2c3d4e5f6", "0003"])
+def test_alembic_version_of_another_program_next_to_the_data_is_no_matter(
+    empty_database: Settings, version: str
+):
+    run_in(
+        empty_database,
+        "CREATE TABLE public.alembic_version (version_num varchar(32))",
+        f"INSERT INTO public.alembic_version VALUES ('{version}')",
+    )
+    engine = connect(empty_database)
+    migrate(engine)
+    check_migrated(engine)
+    with engine.connect() as connection:
+        found = connection.scalars(text("SELECT version_num FROM public.alembic_version"))
+        assert found.all() == [version]
+    engine.dispose()
 
 
 def test_a_database_that_cannot_hold_every_name_is_refused(
@@ -203,10 +270,7 @@ def test_a_database_without_an_encoding_holds_every_name(
     engine.dispose()
 
 
-def test_a_role_that_may_only_read_is_refused(
-    admin: Engine, as_role: Settings, empty_database: Settings, role: str
-):
-    run_in(empty_database, f"GRANT CREATE ON SCHEMA public TO {role}")
+def test_a_role_that_may_only_read_is_refused(admin: Engine, as_role: Settings, role: str):
     with admin.connect() as connection:
         connection.execute(text(f"ALTER ROLE {role} SET default_transaction_read_only = on"))
     error = refusal(as_role)
@@ -214,25 +278,33 @@ def test_a_role_that_may_only_read_is_refused(
     assert f"ALTER ROLE {role} RESET default_transaction_read_only" in error.hint
 
 
-def test_a_search_path_that_leads_nowhere_is_named(admin: Engine, as_role: Settings, role: str):
+def test_search_path_of_the_role_has_no_effect(
+    admin: Engine, as_role: Settings, empty_database: Settings, role: str
+):
+    name = make_url(empty_database.sqlalchemy_url).database
+    run_in(
+        empty_database,
+        f"GRANT CREATE ON SCHEMA public TO {role}",
+        f"GRANT CREATE ON DATABASE {name} TO {role}",
+    )
     with admin.connect() as connection:
         connection.execute(text(f"ALTER ROLE {role} SET search_path = nowhere"))
-    error = refusal(as_role)
-    assert "No schema of search_path (nowhere) exists" in error.message
-    assert "CREATE SCHEMA" in error.hint
+    engine = connect(as_role)
+    migrate(engine)
+    check_migrated(engine)
+    engine.dispose()
 
 
 def test_tables_of_another_owner_are_not_half_migrated(
     as_role: Settings, empty_database: Settings, role: str
 ):
-    engine = connect(empty_database)
-    migrate(engine)
-    engine.dispose()
+    earlier_tables.make(empty_database, version="0003")
+    name = make_url(empty_database.sqlalchemy_url).database
     run_in(
         empty_database,
-        "UPDATE alembic_version SET version_num = '0003'",
         f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}",
         f"GRANT CREATE ON SCHEMA public TO {role}",
+        f"GRANT CREATE ON DATABASE {name} TO {role}",
     )
     error = refusal(as_role)
     assert "must be owner" in error.message
@@ -258,18 +330,18 @@ def test_command_reports_the_conflict_in_two_lines_and_exits_2(as_role: Settings
 
 def test_every_name_used_by_migrations_is_checked(engine: Engine):
     with engine.connect() as connection:
-        made = set(connection.scalars(text(_OURS)))
-    assert set(relation_names()) == made - {"alembic_version", "alembic_version_pkc"}
+        for schema, is_data in (("public", True), ("bucketline", False)):
+            names = f"{_OURS} AND nspname = '{schema}'"
+            made = set(connection.scalars(text(names))) - {"alembic_version", "alembic_version_pkc"}
+            tables = [name for name in metadata.tables if (name in DATA_TABLES) is is_data]
+            assert set(relation_names(tables)) == made
 
 
 def test_problem_counts_are_recomputed_and_data_stay(empty_database: Settings):
     """Runs of version 0005 did not count problems that image processing found later."""
     engine = connect(empty_database)
+    earlier_tables.make(empty_database, version="0005")
     with engine.begin() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(ROOT / "etl" / "db" / "migrations"))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0005")
         connection.execute(
             text(
                 "INSERT INTO run (trigger, state, counts) VALUES"
@@ -297,22 +369,45 @@ def test_problem_counts_are_recomputed_and_data_stay(empty_database: Settings):
 
 
 def test_objects_read_under_older_rules_are_read_again(
-    settings: Settings, engine: Engine, manager: DataManager, bucket: TestBucket
+    settings: Settings, empty_database: Settings, store: ObjectStore, bucket: TestBucket
 ):
     """The tables of version 0006 were filled under different rules for the same objects."""
     bucket.user("1.csv")
     bucket.user("Jos\xe9.csv")
     bucket.put("Jose\u0301.png", plain())
     bucket.put("1.png", plain())
-    manager.run(Trigger.CLI)
+    given = settings.model_copy(update={"database_url": empty_database.database_url})
+    earlier_tables.make(given, version="0006")
+    engine = connect(given)
     with engine.begin() as connection:
-        connection.execute(text("UPDATE users SET first_name = 'Old' WHERE user_id = '1'"))
-        connection.execute(
-            text("UPDATE source_object SET user_id = 'Jose\u0301' WHERE key LIKE 'J%.png'")
+        run_id = connection.scalar(
+            text("INSERT INTO run (trigger, state) VALUES ('cli', 'succeeded') RETURNING id")
         )
-        connection.execute(text("UPDATE users SET img_path = NULL WHERE user_id <> '1'"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0006'"))
+        for one in store.list_objects(bucket.name):
+            name, _, kind = one.key.partition(".")
+            values = {"bucket": bucket.name, "name": name, "run": run_id, "kind": kind}
+            values |= {"key": one.key, "etag": one.etag, "size": one.size}
+            connection.execute(
+                text(
+                    "INSERT INTO source_object VALUES (:bucket, :key,"
+                    " CASE :kind WHEN 'png' THEN 'image' ELSE 'csv' END, :name, :etag, :size,"
+                    " :at, 'loaded', CASE :kind WHEN 'png' THEN 0 ELSE 1 END, 0, NULL, :run)"
+                ),
+                {**values, "at": one.last_modified},
+            )
+            if kind == "csv":
+                connection.execute(
+                    text(
+                        "INSERT INTO users (user_id, first_name, last_name, birthts, source_key,"
+                        " source_line, run_id, updated_at)"
+                        " VALUES (:name, 'Old', 'Lee', 0, :key, 2, :run, now())"
+                    ),
+                    values,
+                )
     migrate(engine)
-    counts = manager.run(Trigger.CLI).counts
-    assert (counts.objects_modified, counts.objects_unchanged) == (3, 1)
-    assert verify(settings, engine) == []
+    DataManager(given).run(Trigger.CLI)
+    assert verify(given, engine) == []
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT first_name, count(img_path) FROM users GROUP BY 1"))
+        assert [tuple(row) for row in found] == [("Ann", 2)]
+    engine.dispose()

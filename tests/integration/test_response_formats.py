@@ -23,7 +23,7 @@ from pyarrow import ipc, parquet
 from sqlalchemy import delete, insert, text
 
 from api import create_app
-from api.rows.fields import FIELDS
+from api.schemas.data import FIELDS
 from api.state.services import MAX_STREAMS, Timeouts
 from etl.db.revisions import Resource, advance
 from etl.db.tables import users

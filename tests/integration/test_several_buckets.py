@@ -128,8 +128,9 @@ def test_missing_bucket_does_not_delay_the_images_of_others(
     manifest(engine, store, bucket.name, "users")
     run_in(
         engine,
-        "INSERT INTO source_object SELECT :gone, key, kind, attachment_id, etag, size,"
-        " last_modified, state, rows_read, rows_rejected, reread_on, run_id FROM source_object",
+        "INSERT INTO source_object (bucket, key, kind, etag, size, last_modified, state, rows_read,"
+        " rows_rejected, run_id) SELECT :gone, key, kind, etag, size, last_modified, state,"
+        " rows_read, rows_rejected, run_id FROM source_object",
         gone=gone,
     )
     assert gone < bucket.name  # so it is processed first

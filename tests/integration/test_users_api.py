@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sqlalchemy import insert, select, text
 
 from api import create_app
-from api.rows.filters import Filters, age_in_sql, age_on, conditions
+from api.rows.columns import age_in_sql
+from api.rows.filters import Filters, age_on, conditions
 from etl.db.tables import source_object, users
 from tests.api_client import AWKWARD_IDS, MANY, expect_problem, get, next_url, parameters_at_fault
 from tests.user_rows import NOW, birthts, generate_users, person, put_users, retire_users
@@ -144,7 +145,11 @@ def test_postgres_agrees_about_every_age(
     with engine.connect() as connection:
         connection.execute(insert(users), [person(str(n), day) for n, day in enumerate(birthdates)])
         rows = connection.execute(
-            select(users.c.birthdate, age_in_sql(today), text("age(:today, birthdate)")),
+            select(
+                users.c.birthdate,
+                age_in_sql(users.c.birthdate, today),
+                text("age(:today, birthdate)"),
+            ),
             {"today": today},
         ).all()
         found = connection.execute(

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import re
+import tomllib
 from dataclasses import replace
+from datetime import UTC
+from decimal import Decimal
 from pathlib import Path
 from xml.etree import ElementTree as ET
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from bench import objects, report, seaweed, tools
+from bench import faults, objects, order_data, report, seaweed, tools
 from bench.__main__ import measure
 from bench.figures import Figure, Target, figure, load, save
 from bench.machine import machine, versions
@@ -58,6 +65,89 @@ def test_another_version_changes_one_row_in_a_hundred():
     before, after = (objects.big_csv(1000, version).splitlines() for version in (0, 1))
     assert sum(old != new for old, new in zip(before, after, strict=True)) == 10
     assert len(list(objects.changed_csvs(1000, 1))) == 10
+
+
+def test_orders_are_the_same_each_time_and_in_any_number_of_files():
+    whole = order_data.one_csv(1000)
+    parts = [one.content.partition(b"\n") for one in order_data.csvs(1000, 7)]
+    assert order_data.one_csv(1000) == whole
+    assert len(parts) == 7
+    assert parts[0][0] + b"\n" + b"".join(rows for _, _, rows in parts) == whole
+
+
+def test_orders_are_written_in_the_notation_of_their_declaration():
+    declared = tomllib.loads(order_data.DECLARATION.read_text("utf-8"))["datasets"]["orders"]
+    text = order_data.one_csv(1000, quotes=True).decode()
+    read = list(csv.DictReader(io.StringIO(text), delimiter=declared["dialect"]["delimiter"]))
+    assert list(read[0]) == [field["name"] for field in declared["schema"]["fields"]]
+    rows = order_data.rows(1000, quotes=True).to_pylist()
+    for texts, row in zip(read, rows, strict=True):
+        amount = texts["amount"].replace(".", "").replace(",", ".")
+        assert Decimal(amount) == row["amount"]
+        assert texts["updated_at"] == (
+            row["updated_at"].strftime(order_data.TIME_FORMAT) if row["updated_at"] else ""
+        )
+        assert (texts["note"], texts["status"]) == (row["note"] or "", row["status"])
+    assert any("." in texts["amount"] for texts in read)
+    assert {len(texts["amount"]) for texts in read} > {6, 8}
+
+
+def test_orders_have_quotes_only_where_they_are_asked_for():
+    assert b'"' not in order_data.one_csv(1000)
+    quoted = [line for line in order_data.one_csv(1000, quotes=True).splitlines() if b'"' in line]
+    assert 200 < len(quoted) < 400
+
+
+def test_no_order_was_changed_at_a_time_that_is_not_unique_in_its_zone():
+    times = [row["updated_at"] for row in order_data.rows(20_000).to_pylist()]
+    zone = ZoneInfo(order_data.ZONE)
+    for time in filter(None, times):
+        local = time.replace(tzinfo=zone)
+        assert local.astimezone(UTC).astimezone(zone) == local
+        assert local.utcoffset() == local.replace(fold=1).utcoffset()
+
+
+def test_another_version_changes_the_amount_of_one_order_in_a_hundred():
+    before, after = (order_data.rows(1000, version).to_pylist() for version in (0, 1))
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    assert len(changed) == 10
+    assert all(old | {"amount": new["amount"]} == new for old, new in changed)
+
+
+def test_orders_without_groups_differ_from_others_only_in_them():
+    grouped, plain = order_data.one_csv(100), order_data.one_csv(100, is_grouped=False)
+    assert grouped != plain
+    assert re.sub(rb";(\d)\.(\d{3},)", rb";\1\2", grouped) == plain
+
+
+def test_orders_reach_a_second_prefix_beyond_a_million():
+    ids = order_data.rows(order_data.PREFIX_ROWS + 1)["order_id"]
+    assert [ids[0].as_py(), ids[-2].as_py(), ids[-1].as_py()] == [
+        "AA-000000",
+        "AA-999999",
+        "AB-000000",
+    ]
+
+
+def test_every_planted_fault_is_in_lines_of_its_own():
+    planted = faults.faulty_orders()
+    lines, whole = planted.content.splitlines(), order_data.one_csv(faults.ROWS).splitlines()
+    changed = {number for number, line in enumerate(lines, 1) if line != whole[number - 1]}
+    assert len(lines) == len(whole)
+    assert [len(some) for some in planted.lines.values()] == [faults.LINES_OF_EACH] * len(
+        faults.FAULTS
+    )
+    assert changed == set().union(*planted.lines.values())
+    assert len(changed) == faults.LINES_OF_EACH * len(faults.FAULTS)
+
+
+@pytest.mark.skipif(not tools.PYTHON.exists(), reason="The baseline tools are not installed.")
+def test_duckdb_reports_exactly_the_lines_that_it_is_said_to_report(tmp_path: Path):
+    path = tmp_path / "faulty.csv"
+    path.write_bytes(faults.faulty_orders().content)
+    found = faults.ask_duckdb(path)
+    assert set().union(*found.values()) == faults.reported_by_duckdb()
+    assert {"CAST", "MISSING COLUMNS", "TOO MANY COLUMNS", "UNQUOTED VALUE"} == set(found)
 
 
 def test_missing_baseline_tool_is_named_and_nothing_fails(

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from etl.model.dataset import Constraints, Field, FieldType
+from tests.field_texts import DOCUMENTS
 from tests.field_types import Refused, check, judged, plain_json
 
 KINDS = {FieldType.OBJECT: dict, FieldType.ARRAY: list, FieldType.ANY: object}
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner),
-    max_leaves=8,
-)
-PIECES = st.sampled_from(
-    [*'{}[]:,"\\ 015-.', '"a"', "true", "null", "NaN", "1e5", "\\u0000", "\\ud83d", "\\ude00", "'"]
-)
-DOCUMENTS = st.one_of(
-    VALUES.map(json.dumps),
-    VALUES.map(lambda value: json.dumps(value, ensure_ascii=False)),
-    st.lists(PIECES, max_size=9).map("".join),
-    st.lists(st.sampled_from(["\\", "u0000", "\\u0000", "ud800", "\\ud800", "\\udc00"]), max_size=6)
-    .map("".join)
-    .map('{{"a":"{}"}}'.format),
-    st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 1)), max_size=3).map(
-        lambda pairs: "{" + ",".join(f'"{name}":{value}' for name, value in pairs) + "}"
-    ),
-)
 
 
 @given(st.lists(DOCUMENTS), st.sampled_from(list(KINDS)))
@@ -70,7 +50,8 @@ def nested(depth: int) -> str:
         ("[1e131071, 1e-16383]", True),
         ("[1e131072]", False),
         ("[1.0e-16383]", False),
-        ("[0e99999999999999999999]", True),
+        ("[0e99999]", True),
+        ("[0e99999999999999999999]", False),
         ("[0e-99999999999999999999]", False),
     ],
 )

@@ -12,16 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from etl.model.dataset import Constraints, Field, FieldType
+from tests.field_texts import FLOATS, NUMBERS
 from tests.field_types import Refused, check, judged, plain_number
 
-PIECES = st.sampled_from([*"0123456789", *"+-.,'e", "00", "000", "999", "e-", "E+2", "nan", "x"])
-NUMBERS = st.one_of(
-    st.lists(PIECES, max_size=9).map("".join),
-    st.decimals(allow_nan=False, allow_infinity=False).map(str),
-    st.decimals(-(10**11), 10**11, places=2).map(str),
-    st.floats(allow_nan=False, allow_infinity=False).map(repr),
-    st.integers(-(10**12), 10**12).map("{:,}".format),
-)
 # The digits before and after the point that each column type holds.
 ROOM = {
     None: (131_072, 16_383),
@@ -50,6 +43,10 @@ def number(sql: str | None, point: str = ".", group: str = "", **limits: object)
 @example(["1", "+.5", "5.", "-0", "1.50", "007.10", "1e-2", "0e99999", "1\n"], None, (".", ""))
 @example(["1.234,50", "12.34,5", "1234,5", "1234.567", "1,5e3"], "numeric(12,2)", (",", "."))
 @example(["99999999990", "1e10", "1e9", "1E99999999999"], "numeric(12,2)", (".", ""))
+@example(
+    ["35" + "0" * 27, "1" + "0" * 200, "1e-135", "0." + "0" * 48 + "1"], "numeric(38,10)", (".", "")
+)
+@example(["35" + "0" * 27, "1." + "0" * 200], "numeric(12,2)", (".", ""))
 @example(["1e131071", "1e131072", "1e-16383", "1e-16384", "-1e200000"], None, (".", ""))
 def test_exact_numbers_are_judged_as_by_the_plain_rule(
     texts: list[str], sql: str | None, separators: tuple[str, str]
@@ -76,12 +73,14 @@ def test_equal_numbers_have_equal_texts(texts: list[str]):
             assert canonical.setdefault(Decimal(value), value) == value
 
 
-@given(st.lists(NUMBERS), NUMBERS, st.sampled_from([None, "numeric(12,2)", "numeric(100,40)"]))
+@given(st.lists(NUMBERS), NUMBERS, st.sampled_from([None, *ROOM]))
 @example(["0.1", "0.10000000000000000001", "0.09999999999999999999"], "0.1", None)
 @example(["9007199254740993", "9007199254740992"], "9007199254740992", None)
 @example(["1e-400", "0", "-1e-400"], "0", None)
 @example(["1.23", "1.24"], "1.235", "numeric(12,2)")
 @example(["1"], "1e30", "numeric(12,2)")
+@example(["1", "-1"], "35" + "0" * 27, "numeric(38,10)")
+@example(["1", "-1"], "1" + "0" * 200, "numeric(12,2)")
 def test_bounds_are_exact(texts: list[str], bound: str, sql: str | None):
     try:
         limit = plain_number(bound, 400, 400)
@@ -100,13 +99,6 @@ def test_bounds_are_exact(texts: list[str], bound: str, sql: str | None):
             None if value is None or is_wrong(Decimal(str(value))) else value for value in plain
         ]
         assert bounded == expected
-
-
-FLOATS = st.one_of(
-    NUMBERS,
-    st.floats().map(repr),
-    st.sampled_from(["NaN", "nan", "INF", "-inf", "+Infinity", "1e400", "1e-400", "-0", "0x1p3"]),
-)
 
 
 @given(st.lists(FLOATS), st.sampled_from(["real", "float8"]))
@@ -140,6 +132,29 @@ def _check_finite(text: str, value: object, codes: frozenset[str], kind: type) -
         assert codes == frozenset(), text
         assert kind(value) == nearest
         assert math.copysign(1, value) == 1 or value < 0
+
+
+@pytest.mark.parametrize(
+    ("limits", "valid"),
+    [
+        ({"maximum": Decimal("1e39")}, ["1", "0.1", "-inf"]),
+        ({"minimum": Decimal("-1e39")}, ["1", "0.1", "inf", "nan"]),
+        ({"minimum": Decimal("1e39")}, ["inf", "nan"]),
+        ({"maximum": Decimal("-1e39")}, ["-inf"]),
+        ({"minimum": Decimal("0.1")}, ["1", "0.1", "inf", "nan"]),
+    ],
+)
+def test_infinite_floats_are_beyond_finite_bounds(limits: dict[str, Decimal], valid: list[str]):
+    texts = ["1", "0.1", "inf", "-inf", "nan"]
+    accepted = check(texts, number("real", **limits)).values.is_valid().to_pylist()
+    assert [text for text, is_kept in zip(texts, accepted, strict=True) if is_kept] == valid
+
+
+@pytest.mark.parametrize("sql", ["bigint", "numeric"])
+def test_bounds_of_integers_may_exceed_their_column(sql: str):
+    for limits, is_valid in (({"minimum": 10**30}, False), ({"maximum": 10**30}, True)):
+        field = Field(name="n", type=FieldType.INTEGER, sql=sql, constraints=Constraints(**limits))
+        assert check(["1", "-1"], field).values.is_valid().to_pylist() == [is_valid] * 2
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from etl.model.dataset import DerivedAs, Field, FieldType
+from etl.model.time_formats import SUPPORTED_DIRECTIVES
 from etl.model.types import (
     COLUMN_TRAITS,
     DERIVED_SQL,
@@ -17,6 +23,8 @@ from etl.model.types import (
     sql_type,
 )
 from etl.read.types.check import PARSERS
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "field-types.md"
 
 
 def test_every_field_type_has_a_column_type_and_a_parser():
@@ -86,3 +94,45 @@ def test_json_of_a_column_that_may_be_null():
     field = Field(name="x", type=FieldType.INTEGER)
     assert json_of(field, 'chosen."x"', is_not_null=True) == 'chosen."x"::text'
     assert json_of(field, 'chosen."x"') == "coalesce(chosen.\"x\"::text, 'null')"
+
+
+def documented(heading: str) -> dict[str, str]:
+    """The first two cells of each row of the table with this heading, without code marks."""
+    _, _, rest = DOCUMENT.read_text("utf-8").partition(f"| {heading} |")
+    table = rest.partition("\n\n")[0].splitlines()[2:]
+    cells = [[cell.strip().replace("`", "") for cell in row.split("|")[1:3]] for row in table]
+    return dict(cells)
+
+
+def test_types_match_their_documentation():
+    found = {
+        name: tuple(sql.partition("(")[0] for sql in column_types.split(", "))
+        for name, column_types in documented("Type").items()
+    }
+    assert found == {type_.value: traits.sql for type_, traits in TYPE_TRAITS.items()}
+
+
+def test_constraints_match_their_documentation():
+    found: dict[str, set[str]] = {type_.value: set() for type_ in FieldType}
+    for constraints, types in documented("Constraint").items():
+        for type_ in found if types == "all" else re.sub(r" \(\w+\)", "", types).split(", "):
+            found[type_].update(constraints.split(", "))
+    assert found == {type_.value: set(traits.constraints) for type_, traits in TYPE_TRAITS.items()}
+
+
+def test_directives_match_their_documentation():
+    listed = re.search(r"`format` is a pattern of `([^`]+)`", DOCUMENT.read_text("utf-8"))
+    assert listed is not None
+    assert sorted(listed[1].split()) == sorted(SUPPORTED_DIRECTIVES.split())
+
+
+def test_tables_do_not_import_pyarrow():
+    code = "import sys, etl.model.types, etl.model.time_formats; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {"pyarrow", "numpy", "pandas", "sqlalchemy"}.isdisjoint(done.stdout.split())

@@ -1,12 +1,12 @@
 """Dates, times and datetimes, compared with datetime and zoneinfo."""
 
-# ruff: noqa: DTZ001, DTZ007, DTZ901 -- local times, and times in UTC without a zone
+# ruff: noqa: DTZ001, DTZ007 -- local times, and times in UTC without a zone
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 
 import pytest
 from hypothesis import example, given
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from etl.model.dataset import Constraints, Field, FieldType
 from etl.model.time_formats import InvalidFormat, example_of, time_pattern
 from etl.model.values import ProblemCode
+from tests.field_texts import CLOCKS, DATETIMES, DAYS, MOMENTS
 from tests.field_types import (
     Refused,
     check,
@@ -29,37 +30,6 @@ ZONES = [
     *("UTC", "Europe/Berlin", "America/New_York", "America/Sao_Paulo", "Africa/Casablanca"),
     *("Australia/Lord_Howe", "Pacific/Apia", "Asia/Kathmandu", "Europe/Dublin"),
 ]
-SHIFTS = [  # local times next to changes of the clock
-    *(datetime(2024, 3, 31, 2, 30), datetime(2024, 10, 27, 2, 30), datetime(2024, 3, 10, 2)),
-    *(datetime(2024, 11, 3, 1), datetime(2050, 3, 27, 2, 30), datetime(2050, 10, 30, 2)),
-    *(datetime(2011, 12, 30, 12), datetime(2024, 4, 7, 1, 45), datetime(1893, 4, 1)),
-]
-MOMENTS = st.one_of(
-    st.datetimes(),
-    st.datetimes(datetime(1880, 1, 1), datetime(2100, 1, 1)),
-    st.tuples(st.sampled_from(SHIFTS), st.integers(-7200, 7200)).map(
-        lambda pair: pair[0] + timedelta(seconds=pair[1])
-    ),
-    st.sampled_from([datetime.min, datetime.max, datetime(1, 1, 1, 23), datetime(9999, 12, 31, 1)]),
-)
-DAYS = st.one_of(
-    st.dates().map(str),
-    st.sampled_from(["2023-02-29", "2000-02-29", "1900-02-29", "0000-01-01", "2024-13-01"]),
-    st.text("0123456789-", min_size=8, max_size=11),
-)
-CLOCKS = st.one_of(
-    st.times().map(str),
-    st.times().map(lambda moment: moment.isoformat("minutes")),
-    st.sampled_from(["24:00", "23:59:60", "12:60", "1:00", "12:00:00.1230000", "12:00:00.1234567"]),
-    st.sampled_from(["12", "12:00:00.", "12:00:00,5", "12:00 ", "\u0661\u0662:00"]),
-)
-OFFSETS = st.sampled_from(["", "", "Z", "z", "+05:30", "-0530", "-23", "+24:00", "+01:60", "+1"])
-DATETIMES = st.one_of(
-    st.tuples(DAYS, st.sampled_from("TT t_"), CLOCKS, OFFSETS).map("".join),
-    MOMENTS.map(str),
-    MOMENTS.map(lambda moment: moment.isoformat(timespec="milliseconds")),
-    DAYS,
-)
 
 
 @given(st.lists(st.one_of(DAYS, DATETIMES)))

@@ -11,16 +11,9 @@ from hypothesis import strategies as st
 from etl.model.dataset import Constraints, Field, FieldType
 from etl.model.types import TYPE_TRAITS
 from etl.read.types import pattern_error
+from tests.field_texts import INTEGERS
 from tests.field_types import Refused, check, judged, plain_integer
 
-PIECES = st.sampled_from([*"0123456789", "+", "-", ".", ",", "000", "999", "0x1f", "e", " "])
-DIGITS = st.lists(PIECES, max_size=8).map("".join)
-LIMITS = st.sampled_from([2**15, 2**31, 2**63]).flatmap(
-    lambda limit: st.one_of(st.integers(-limit - 2, -limit + 2), st.integers(limit - 3, limit + 2))
-)
-INTEGERS = st.one_of(
-    st.integers().map(str), LIMITS.map(str), LIMITS.map(lambda n: f"{n:,}"), DIGITS
-)
 SQL_LIMITS = {"smallint": 2**15, "int4": 2**31, None: 2**63}
 
 

@@ -54,16 +54,43 @@ FROM changed_rows
 WHERE _is_removed
   AND NOT EXISTS (SELECT FROM candidate WHERE ({candidate.key}) = ({changed_rows.key}))
 
+-- name: losing_objects
+-- The objects that lose rows by this merge: their keys, and how many rows. Rows without a primary
+-- key are replaced by those of the same object.
+SELECT lost._stored_key AS key,
+--:keyed
+       lost.rows AS rows
+--:end
+--:keyless
+       lost.rows - coalesce(gained.rows, 0) AS rows
+--:end
+FROM (
+    SELECT _stored_key, count(*) AS rows
+    FROM changed_rows
+    WHERE _is_removed
+      AND NOT EXISTS (SELECT FROM candidate WHERE ({candidate.key}) = ({changed_rows.key}))
+    GROUP BY _stored_key
+) AS lost
+--:keyless
+LEFT JOIN (
+    SELECT _source_key, count(*) AS rows FROM upserts WHERE _is_new GROUP BY _source_key
+) AS gained ON gained._source_key = lost._stored_key
+WHERE lost.rows > coalesce(gained.rows, 0)
+--:end
+
 -- name: live
 -- Totals over all rows, for bulk merges only.
 SELECT count(*) AS live, coalesce(sum({attached_count}), 0)::bigint AS attached FROM {table}
 
 -- name: staged
 -- By dataset, the objects in staging; also of datasets with nothing but problems. No parameters.
-SELECT dataset, sum(objects) AS objects
-FROM (SELECT dataset, count(*) AS objects FROM staging_object GROUP BY dataset
+-- `gone` are those that left the dataset for another.
+SELECT dataset, sum(objects) AS objects, sum(gone) AS gone
+FROM (SELECT dataset, count(*) FILTER (WHERE change <> 'left') AS objects,
+             count(*) FILTER (WHERE change = 'left') AS gone
+      FROM staging_object GROUP BY dataset
       UNION ALL
-      SELECT DISTINCT dataset, 0 FROM staging_problem) AS found
+      SELECT DISTINCT dataset, 0, 0 FROM staging_problem) AS found
 GROUP BY dataset
 
 -- name: objects

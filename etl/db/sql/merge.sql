@@ -212,29 +212,6 @@ DELETE FROM {retired} AS retired
 USING upserts
 WHERE upserts._is_restored AND ({upserts.key}) = ({retired.key})
 
--- name: retire_rows
--- Rows without any valid version left in the bucket.
---:retire
-WITH gone AS (
-    DELETE FROM {table} AS stored
-    USING conflicts
-    WHERE ({conflicts.key}) = ({stored.key})
-      AND NOT EXISTS (SELECT FROM candidate WHERE ({candidate.key}) = ({stored.key}))
-    RETURNING {stored.row}{,stored.attached}
-)
-INSERT INTO {retired} AS retired ({row}{,attached}, _run_id, _updated_at, _retired_at)
-SELECT {row}{,attached}, :run_id, now(), now() FROM gone
-ON CONFLICT ({key}) DO UPDATE SET
-    {rest=excluded}{,attached=excluded}, _run_id = excluded._run_id,
-    _updated_at = excluded._updated_at, _retired_at = excluded._retired_at
---:end
---:delete
-DELETE FROM {table} AS stored
-USING conflicts
-WHERE ({conflicts.key}) = ({stored.key})
-  AND NOT EXISTS (SELECT FROM candidate WHERE ({candidate.key}) = ({stored.key}))
---:end
-
 -- name: drop_shadows
 -- Shadowed rows that left the bucket or now win.
 --:keyed
@@ -260,4 +237,28 @@ WHERE loser._rank > 1
        OR ({known.compared_cells}) IS DISTINCT FROM ({loser.compared_cells}))
 ON CONFLICT (_source_key, _source_line) DO UPDATE SET
     {cells=excluded}, _run_id = excluded._run_id
+--:end
+
+-- name: retire_rows
+-- Rows without any valid version left in the bucket. Nothing else depends on it, so it can be
+-- repeated for some of the keys; see etl.sync.retiring.
+--:retire
+WITH gone AS (
+    DELETE FROM {table} AS stored
+    USING conflicts
+    WHERE ({conflicts.key}) = ({stored.key})
+      AND NOT EXISTS (SELECT FROM candidate WHERE ({candidate.key}) = ({stored.key}))
+    RETURNING {stored.row}{,stored.attached}
+)
+INSERT INTO {retired} AS retired ({row}{,attached}, _run_id, _updated_at, _retired_at)
+SELECT {row}{,attached}, :run_id, now(), now() FROM gone
+ON CONFLICT ({key}) DO UPDATE SET
+    {rest=excluded}{,attached=excluded}, _run_id = excluded._run_id,
+    _updated_at = excluded._updated_at, _retired_at = excluded._retired_at
+--:end
+--:delete
+DELETE FROM {table} AS stored
+USING conflicts
+WHERE ({conflicts.key}) = ({stored.key})
+  AND NOT EXISTS (SELECT FROM candidate WHERE ({candidate.key}) = ({stored.key}))
 --:end

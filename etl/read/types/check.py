@@ -95,6 +95,8 @@ def check_column(
 
 
 def _one_array(texts: pa.ChunkedArray) -> pa.Array:
+    if texts.type != TEXT:
+        raise TypeError(f"texts must be large_string, not {texts.type}")
     if texts.num_chunks == 1:
         return texts.chunk(0)
     combined = texts.combine_chunks()

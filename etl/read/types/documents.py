@@ -36,7 +36,7 @@ _EXPECTED: dict[FieldType, tuple[str, type]] = {
 }
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_EXPONENT_DIGITS = 5
+_FAR = 1_000_000  # an exponent that PostgreSQL may refuse even for 0
 
 
 class _Refused(ValueError):
@@ -134,13 +134,13 @@ def _check_number(text: str) -> None:
     decimals = len(mantissa.partition(".")[2])
     significant = Decimal(mantissa)
     whole = significant.adjusted() + 1 + power if significant else 0
-    if whole > MAX_INTEGER_DIGITS or decimals - power > MAX_DECIMALS:
+    if abs(power) >= _FAR or whole > MAX_INTEGER_DIGITS or decimals - power > MAX_DECIMALS:
         raise _Refused("it contains a number with too many digits")
 
 
 def _bounded(exponent: str) -> int:
     digits = exponent.lstrip("+-").lstrip("0")
-    power = int(digits or "0") if len(digits) <= _EXPONENT_DIGITS + 1 else 10**_EXPONENT_DIGITS * 10
+    power = int(digits or "0") if len(digits) < len(str(_FAR)) else _FAR
     return -power if exponent.startswith("-") else power
 
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 SAFE_DIGITS = 18  # always fit 64 bits
 
-_DAY = timedelta(days=1)
 _NUMBER = re.compile(r"([+-]?)([0-9]+)(?:\.0+)?")
 _UNITS = ((1_000, "microseconds"), (1_000_000, "nanoseconds"))
 
@@ -52,8 +51,8 @@ class Range:
             _day(bound, today)
             for bound in (constraints.exclusive_minimum, constraints.exclusive_maximum)
         )
-        firsts = [date.min, first, None if after is None else after + _DAY]
-        lasts = [date.max, last, None if before is None else before - _DAY]
+        firsts = [date.min, first, _moved(after, 1)]
+        lasts = [date.max, last, _moved(before, -1)]
         return cls(
             max(day for day in firsts if day is not None),
             min(day for day in lasts if day is not None),
@@ -140,6 +139,13 @@ def _day(bound: Hashable | None, today: date) -> date | None:
     if bound is None or isinstance(bound, date):
         return bound
     raise TypeError(f"a bound of epoch-ms must be a date, not {bound!r}")
+
+
+def _moved(day: date | None, by: int) -> date | None:
+    """The next or the previous day; at the end of the calendar the day itself."""
+    if day is None or day == (date.max if by > 0 else date.min):
+        return day
+    return day + timedelta(days=by)
 
 
 def _days(milliseconds: NDArray[np.int64], where: NDArray[np.bool_]) -> NDArray[np.datetime64]:

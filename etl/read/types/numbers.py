@@ -16,7 +16,16 @@ import pyarrow.compute as pc
 from etl.model.dataset import FieldType
 from etl.model.types import sql_type
 from etl.model.values import ProblemCode
-from etl.read.types.column import TEXT, Fault, Parsed, all_true, mask_of, matches, sign_of
+from etl.read.types.column import (
+    TEXT,
+    Fault,
+    Parsed,
+    all_true,
+    mask_of,
+    matches,
+    sign_of,
+    text_bytes,
+)
 from etl.read.types.number_hints import not_a_number, out_of_range, too_many_decimals
 from etl.read.types.numerals import (
     MAX_DECIMALS,
@@ -25,6 +34,7 @@ from etl.read.types.numerals import (
     as_decimal,
     canonical,
     fits_numeric,
+    has_letters,
     is_plain,
     number_pattern,
     sizes,
@@ -42,7 +52,8 @@ if TYPE_CHECKING:
     from etl.model.types import SqlType
 
 _FLOATS = {"real": pa.float32(), "double precision": pa.float64()}
-_MAX_128, _MAX_256 = 38, 76  # digits of Arrow's decimals
+# Arrow's decimals, and how many digits they hold
+_DECIMALS = ((38, pa.decimal128), (76, pa.decimal256))
 _EXACT_LENGTH = 15  # numbers of so many characters differ as floats if they differ at all
 
 
@@ -93,11 +104,26 @@ def _only(texts: pa.Array, is_number: NDArray[np.bool_]) -> pa.Array:
 
 def _as_decimals(numbers: pa.Array, sql: SqlType) -> pa.Array | None:
     """Plain numbers as Arrow's decimals, None unless all of them fit the type exactly."""
-    if sql.precision is None or sql.precision > _MAX_256:
+    if sql.precision is None or sql.scale is None:
         return None
-    decimal = pa.decimal128 if sql.precision <= _MAX_128 else pa.decimal256
+    for digits, decimal in _DECIMALS:
+        if sql.precision <= digits:
+            values = _cast_exactly(numbers, decimal(sql.precision, sql.scale), digits)
+            if values is not None:
+                return values
+    return None
+
+
+def _cast_exactly(texts: pa.Array, type_: pa.DataType, digits: int) -> pa.Array | None:
+    """The texts as decimals of a type that holds so many digits, None unless all are exact.
+
+    Arrow silently takes long texts, and small numbers with exponents, for 0 or for others.
+    """
+    longest = np.diff(text_bytes(texts)[0]).max(initial=0)
+    if longest + type_.scale > digits or has_letters(texts):
+        return None
     try:
-        return numbers.cast(decimal(sql.precision, sql.scale))
+        return texts.cast(type_)
     except pa.ArrowInvalid:
         return None
 
@@ -108,20 +134,18 @@ def _decimals(values: pa.Array, is_valid: NDArray[np.bool_], faults: list[Fault]
 
 def _compare_decimals(values: pa.Array, bound: Hashable) -> NDArray[np.int8]:
     """The signs of value - bound, for a bound with any number of digits."""
-    text = canonical(str(bound))
-    scalar = _as_scalar(text, values.type)
-    if scalar is not None:
+    text = pa.array([canonical(str(bound))], TEXT)
+    exact = _cast_exactly(text, values.type, _digits_of(values.type))
+    if exact is not None:
+        scalar = exact[0]
         is_less, is_equal = (mask_of(is_so(values, scalar)) for is_so in (pc.less, pc.equal))
         signs: NDArray[np.int8] = np.where(is_less, -1, np.where(is_equal, 0, 1)).astype(np.int8)
         return signs
     return _compare_texts(values.cast(TEXT), bound)
 
 
-def _as_scalar(text: str, type_: pa.DataType) -> pa.Scalar | None:
-    try:
-        return pa.scalar(text, TEXT).cast(type_)
-    except pa.ArrowInvalid:  # the bound has more digits than the values can have
-        return None
+def _digits_of(type_: pa.DataType) -> int:
+    return _DECIMALS[0 if pa.types.is_decimal128(type_) else 1][0]
 
 
 def _compare_texts(numbers: pa.Array, bound: Hashable) -> NDArray[np.int8]:
@@ -179,8 +203,19 @@ def _parse_floats(texts: pa.Array, field: Field, sql: SqlType) -> Parsed:
         pa.array(floats),
         is_number & ~is_lost,
         faults,
-        compare=lambda bound: sign_of(floats, floats.dtype.type(str(bound))),
+        compare=lambda bound: _compare_floats(floats, bound),
     )
+
+
+def _compare_floats(floats: NDArray[np.floating], bound: Hashable) -> NDArray[np.int8]:
+    """The signs of value - bound, for a bound rounded as the values of the column are."""
+    with np.errstate(over="ignore"):
+        nearest = floats.dtype.type(str(bound))
+    if np.isinf(nearest):  # a finite bound beyond all floats but the infinite ones
+        beyond = floats > 0 if nearest > 0 else floats < 0
+        signs: NDArray[np.int8] = np.where(np.isinf(floats) & beyond, 1, -1).astype(np.int8)
+        return np.where(np.isnan(floats), 1, signs if nearest > 0 else -signs)
+    return sign_of(floats, nearest)
 
 
 def _finite_floats(texts: pa.Array, sql: SqlType) -> NDArray[np.floating] | None:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from etl.read.types.column import TEXT, mask_of, matches
+from etl.read.types.column import TEXT, mask_of, matches, text_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,8 +66,8 @@ def to_canonical(texts: pa.Array) -> pa.Array:
     is_canonical = matches(texts, _CANONICAL)
     if is_canonical.all():
         return texts
-    with_exponent = mask_of(pc.match_substring_regex(texts, _EXPONENT))
-    if with_exponent.any():
+    if has_letters(texts):
+        with_exponent = mask_of(pc.match_substring_regex(texts, _EXPONENT))
         changed = [canonical(text) for text in texts.filter(pa.array(with_exponent)).to_pylist()]
         texts = pc.replace_with_mask(texts, pa.array(with_exponent), pa.array(changed, TEXT))
         is_canonical = with_exponent | is_canonical
@@ -119,8 +119,13 @@ def fits_numeric(texts: pa.Array) -> bool:
     """Whether canonical numbers certainly fit `numeric`, seen from their lengths."""
     if not len(texts):
         return True
-    is_short = pc.max(pc.binary_length(texts)).as_py() < _SHORT
-    return is_short and not pc.any(pc.match_substring(texts, "e")).as_py()
+    return pc.max(pc.binary_length(texts)).as_py() < _SHORT and not has_letters(texts)
+
+
+def has_letters(texts: pa.Array) -> bool:
+    """Whether numbers have anything but signs, digits and points, as exponents do."""
+    _, data = text_bytes(texts)
+    return bool(data.max(initial=0) > ord("9"))
 
 
 def as_decimal(text: str) -> Decimal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -85,9 +86,13 @@ def path_text(path: KeyPath) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            name = part if _BARE.fullmatch(part) else f'"{part}"'
-            text += f".{name}" if text else name
+            text += f".{shown(part)}" if text else shown(part)
     return text
+
+
+def shown(name: str) -> str:
+    """The name as in TOML, on one line: in quotes unless it is a bare key."""
+    return name if _BARE.fullmatch(name) else json.dumps(name)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:

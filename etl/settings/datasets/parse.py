@@ -18,6 +18,7 @@ from etl.model.dataset import (
 )
 from etl.model.patterns import NAME
 from etl.settings.datasets import parts
+from etl.settings.datasets.faults import shown
 from etl.settings.datasets.fields import NAME_RULE, check_headers, missing_values, parse_field
 from etl.settings.datasets.keys import DATASET, PRESET, SCHEMA
 from etl.settings.datasets.schema_file import read_schema
@@ -82,7 +83,7 @@ def parse_dataset(
         unknown_columns=parts.choice(section, "unknown_columns", UnknownColumns.EXTRA),
         short_rows=parts.choice(section, "short_rows", ShortRows.REFUSE),
         refuse_object_above=parts.share(section),
-        dialect=parts.dialect(section),
+        dialect=parts.dialect(section, format_),
         path_columns=template,
         derived=derived,
         attachments=attachments,
@@ -113,7 +114,9 @@ def _preset(section: Section, surroundings: Surroundings) -> Dataset:
     if section.get("preset", USERS.name) != USERS.name:
         section.fault("preset", "There is no such preset.", 'Write preset = "users".')
     if name != USERS.name:
-        section.fault("preset", f"{name} cannot be a preset.", "Write it in [datasets.users].")
+        section.fault(
+            "preset", f"{shown(str(name))} cannot be a preset.", "Write it in [datasets.users]."
+        )
     outputs = parts.publish(section) if "publish" in section else USERS.publish
     for place, output in enumerate(outputs):
         if output not in _PRESET_OUTPUTS:
@@ -194,7 +197,8 @@ def _check_columns(
     names += [(one.name, section.report, (*own, "derived")) for one in dataset.derived]
     names += [(one.column, section.report, (*own, "attachments")) for one in dataset.attachments]
     check_headers(names)
-    if len(names) > MOST_COLUMNS:
+    count = len(dataset.fields) + len(path_names) + len(dataset.derived) + len(dataset.attachments)
+    if count > MOST_COLUMNS:
         section.fault(
             "schema", f"The dataset has more than {MOST_COLUMNS:,} columns.", "Remove some."
         )

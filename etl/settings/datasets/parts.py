@@ -128,8 +128,8 @@ def share(section: Section) -> Fraction:
     return Fraction(1)
 
 
-def dialect(section: Section) -> Dialect:
-    """How the files are written."""
+def dialect(section: Section, format_: str | None) -> Dialect:
+    """How the files of the format are written."""
     inner = Section(section.get("dialect", {}), (*section.path, "dialect"), section.report, DIALECT)
     delimiter: str | None = inner.get("delimiter")
     quote: str = inner.get("quoteChar", '"')
@@ -140,6 +140,12 @@ def dialect(section: Section) -> Dialect:
                 f"{character!r} cannot be the {key}.",
                 "Write one ASCII character that is not a letter, a digit or a line ending.",
             )
+    if format_ == "tsv" and delimiter not in {None, "\t"}:
+        inner.fault(
+            "delimiter",
+            f"{delimiter!r} is not the delimiter of the format tsv.",
+            'Remove it, or write format = "csv".',
+        )
     if delimiter == quote:
         inner.fault("delimiter", "delimiter and quoteChar are the same.", "Change one of them.")
     return Dialect(delimiter=delimiter, quote_char=quote)

@@ -32,7 +32,7 @@ def read_schema(
     except (ValueError, RecursionError) as error:
         line = f"line {error.lineno}: " if isinstance(error, json.JSONDecodeError) else ""
         said = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-        section.fault("schema", f"{name} is not valid JSON: {line}{said}.", "Correct the file.")
+        section.fault("schema", f"{name!r} is not valid JSON: {line}{said}.", "Correct the file.")
         return None
     path: KeyPath = ()
     if isinstance(found, dict) and "fields" not in found and isinstance(found.get("schema"), dict):
@@ -40,7 +40,7 @@ def read_schema(
     if not isinstance(found, dict) or "fields" not in found:
         section.fault(
             "schema",
-            f"{name} contains no Table Schema.",
+            f"{name!r} contains no Table Schema.",
             "Write an object with fields, as `frictionless describe --json FILE` prints it.",
         )
         return None
@@ -53,17 +53,17 @@ def _text(section: Section, folder: Path, name: str) -> str | None:
         path = (root / name).resolve()
         if not path.is_relative_to(root):
             section.fault(
-                "schema", f"{name} is outside of the folder {folder}.", "Move the file into it."
+                "schema", f"{name!r} is outside of the folder {folder}.", "Move the file into it."
             )
             return None
         return path.read_text("utf-8-sig")
     except UnicodeDecodeError:
-        section.fault("schema", f"{name} is not UTF-8.", "Save the file as UTF-8.")
+        section.fault("schema", f"{name!r} is not UTF-8.", "Save the file as UTF-8.")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         section.fault(
             "schema",
-            f"{name} cannot be read: {reason}.",
+            f"{name!r} cannot be read: {reason}.",
             f"Name a JSON file in {folder}, or write the schema as a table.",
         )
     return None

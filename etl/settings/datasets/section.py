@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from etl.settings.datasets.faults import suggestion
+from etl.settings.datasets.faults import shown, suggestion
 from etl.settings.datasets.keys import ValueKind
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Section:
         elif key not in rules.informational:
             self.fault(
                 key,
-                f"{key} is not a key of this table.",
+                f"{shown(key)} is not a key of this table.",
                 suggestion(key, rules.keys, otherwise=f"Its keys are {', '.join(rules.keys)}."),
             )
 

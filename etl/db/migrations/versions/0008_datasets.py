@@ -3,6 +3,8 @@
 Retired users move to `users_retired`, shadowed rows to `users_shadowed`, and the columns that
 Bucketline adds begin with `_`. A view in the place of `alembic_version` makes earlier versions
 report newer tables.
+
+Everything that takes long comes before the locks that stop readers of `users`.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import context, op
 
+from etl.db.grants import copy_grants, grant_usage
 from etl.db.identifiers import quoted
+from etl.db.migrations import live_rows
 
 revision = "0008"
 down_revision = "0007"
@@ -37,41 +41,61 @@ _CALM = "autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_threshold =
 def upgrade() -> None:
     """Move and change the tables; every row is kept."""
     attributes = context.config.attributes
-    state, data = quoted(attributes["state_schema"]), quoted(attributes["database_schema"])
-    bucket = attributes["source_bucket"]
-    is_moved = _moves_to(state)
+    state_schema, data_schema = attributes["state_schema"], attributes["database_schema"]
+    state, data = quoted(state_schema), quoted(data_schema)
+    connection = op.get_bind()
+    old = quoted(str(connection.scalar(sa.text("SELECT current_schema()"))))
+    users, retired = f"{old}.users", f"{old}.users_retired"
+    live_rows.prepare(connection, old)
+    _create_retired(retired)
+    live_rows.move_retired(connection, users, retired)
+    op.execute(f"CREATE INDEX users_birthdate_live_idx ON {users} (birthdate)")
+    locked = (*_STATE_TABLES, *_STAGING, "alembic_version")
+    live_rows.lock(connection, [f"{old}.{table}" for table in locked], "ACCESS EXCLUSIVE")
+    _change_state(connection, attributes["source_bucket"])
     for table in _STAGING:
         op.execute(f"DROP TABLE {table}")
-    if is_moved:
-        for table in (*_STATE_TABLES, "alembic_version"):
-            op.execute(f"ALTER TABLE {table} SET SCHEMA {state}")
-        op.execute(
-            f"CREATE VIEW {data}.alembic_version AS SELECT version_num FROM {state}.alembic_version"
-        )
-    else:
-        for table in ("users", "shadowed_row"):
-            op.execute(f"ALTER TABLE {table} SET SCHEMA {data}")
-    _change_users(data)
-    _change_shadowed_rows(data)
-    _change_state(bucket)
+    if old != state:
+        _move_state(connection, state_schema, old)
+    op.execute(f"SET LOCAL search_path = {state}, {old}")
     _create_state()
     _create_staging()
+    for table in ("dataset", "hold", "held_object", "staging_users", *_STAGING[1:]):
+        copy_grants(connection, "run", table)
+    # From here on, readers of the data wait.
+    live_rows.lock(connection, [f"{old}.shadowed_row", users], "ACCESS EXCLUSIVE")
+    op.execute(f"ALTER TABLE {users} DROP COLUMN id, DROP COLUMN retired_at")
+    _rename_users(old)
+    _rename_shadowed_rows(old)
+    if old == state:  # a new installation
+        for table in ("users", "users_retired", "users_shadowed"):
+            op.execute(f"ALTER TABLE {table} SET SCHEMA {data}")
+    op.execute(f"SET LOCAL search_path = {state}, {data}")
 
 
-def _moves_to(state: str) -> bool:
-    """Whether the tables of an earlier version are in another schema."""
-    found = op.get_bind().scalar(
-        sa.text(
-            "SELECT relnamespace <> CAST(:state AS regnamespace) FROM pg_class WHERE oid ="
-            " CAST('run' AS regclass)"
-        ),
-        {"state": state},
+def _move_state(connection: sa.Connection, state_schema: str, old: str) -> None:
+    """Move the state; roles that could use a table still can."""
+    state = quoted(state_schema)
+    for table in (*_STATE_TABLES, "alembic_version"):
+        grant_usage(connection, f"{old}.{table}", state_schema)
+        op.execute(f"ALTER TABLE {old}.{table} SET SCHEMA {state}")
+    op.execute(
+        f"CREATE VIEW {old}.alembic_version AS SELECT version_num FROM {state}.alembic_version"
+    )
+    copy_grants(connection, f"{state}.alembic_version", f"{old}.alembic_version", only="SELECT")
+    if not _has_row_security(connection, f"{old}.users"):
+        copy_grants(connection, f"{old}.users", f"{old}.users_retired")
+
+
+def _has_row_security(connection: sa.Connection, table: str) -> bool:
+    found = connection.scalar(
+        sa.text("SELECT relrowsecurity FROM pg_class WHERE oid = CAST(:table AS regclass)"),
+        {"table": table},
     )
     return bool(found)
 
 
-def _change_users(data: str) -> None:
-    users, retired = f"{data}.users", f"{data}.users_retired"
+def _create_retired(retired: str) -> None:
     op.execute(
         f"""
         CREATE TABLE {retired} (
@@ -83,65 +107,77 @@ def _change_users(data: str) -> None:
             _updated_at timestamptz NOT NULL, _retired_at timestamptz NOT NULL)
         """
     )
-    op.execute(
-        f"""
-        INSERT INTO {retired} (user_id, first_name, last_name, birthts, img_path, _extra,
-                               _source_key, _source_line, _run_id, _updated_at, _retired_at)
-        SELECT user_id, first_name, last_name, birthts, img_path, extra, source_key, source_line,
-               run_id, updated_at, retired_at
-        FROM {users} WHERE retired_at IS NOT NULL
-        """
-    )
-    op.execute(f"DELETE FROM {users} WHERE retired_at IS NOT NULL")
-    op.execute(f"ALTER TABLE {users} DROP COLUMN id, DROP COLUMN retired_at")
+
+
+def _rename_users(schema: str) -> None:
     for name in ("extra", "source_key", "source_line", "run_id", "updated_at"):
-        op.execute(f"ALTER TABLE {users} RENAME COLUMN {name} TO _{name}")
-    op.execute(f"ALTER INDEX {data}.users_source_key_idx RENAME TO users__source_key_idx")
-    op.execute(f"CREATE INDEX users_birthdate_idx ON {users} (birthdate)")
+        op.execute(f"ALTER TABLE {schema}.users RENAME COLUMN {name} TO _{name}")
+    for name, renamed in (
+        ("users_source_key_idx", "users__source_key_idx"),
+        ("users_birthdate_live_idx", "users_birthdate_idx"),
+    ):
+        op.execute(f"ALTER INDEX {schema}.{name} RENAME TO {renamed}")
 
 
-def _change_shadowed_rows(data: str) -> None:
-    op.execute(f"ALTER TABLE {data}.shadowed_row RENAME TO users_shadowed")
-    shadowed = f"{data}.users_shadowed"
+def _rename_shadowed_rows(schema: str) -> None:
+    op.execute(f"ALTER TABLE {schema}.shadowed_row RENAME TO users_shadowed")
     for name in ("extra", "source_key", "source_line", "run_id"):
-        op.execute(f"ALTER TABLE {shadowed} RENAME COLUMN {name} TO _{name}")
+        op.execute(f"ALTER TABLE {schema}.users_shadowed RENAME COLUMN {name} TO _{name}")
     for name in ("shadowed_row_pkey", "shadowed_row_user_id_idx"):
         renamed = name.replace("shadowed_row", "users_shadowed")
-        op.execute(f"ALTER INDEX {data}.{name} RENAME TO {renamed}")
+        op.execute(f"ALTER INDEX {schema}.{name} RENAME TO {renamed}")
 
 
-def _change_state(bucket: str) -> None:
+def _change_state(connection: sa.Connection, source_bucket: str) -> None:
+    """Fill new columns by their defaults where possible, which rewrites no row."""
+    bucket = _bucket(connection, source_bucket)
     op.execute(
         """
         ALTER TABLE source_object
-            ADD COLUMN dataset text,
+            ADD COLUMN dataset text DEFAULT 'users',
             ADD COLUMN attachment text,
-            ADD COLUMN reading_hash text,
-            ALTER COLUMN user_id DROP NOT NULL
+            ADD COLUMN attachment_id text COLLATE "C",
+            ADD COLUMN reading_hash text
         """
     )
-    op.execute("DROP INDEX source_object_image_idx")
-    op.execute("ALTER TABLE source_object RENAME COLUMN user_id TO attachment_id")
     op.execute(
-        """
-        UPDATE source_object SET
-            dataset = CASE WHEN kind <> 'other' THEN 'users' END,
-            attachment = CASE WHEN kind = 'image' THEN 'img_path' END,
-            attachment_id = CASE WHEN kind = 'image' THEN attachment_id END
-        """
+        "UPDATE source_object SET attachment = 'img_path', attachment_id = user_id"
+        " WHERE kind = 'image'"
     )
+    op.execute("UPDATE source_object SET dataset = NULL WHERE kind = 'other'")
+    op.execute("ALTER TABLE source_object DROP COLUMN user_id, ALTER COLUMN dataset DROP DEFAULT")
     op.execute(
         "CREATE INDEX source_object_image_idx ON source_object (attachment_id, dataset, attachment)"
         " WHERE kind = 'image'"
     )
-    _add_bucket("problem", bucket)
-    op.execute("ALTER TABLE problem ADD COLUMN dataset text")
-    op.execute("UPDATE problem SET dataset = 'users' WHERE code <> 'unsupported-type'")
+    for table in ("problem", "image", "announced_image"):
+        op.execute(f"ALTER TABLE {table} ADD COLUMN bucket text NOT NULL DEFAULT {bucket}")
+        op.execute(f"ALTER TABLE {table} ALTER COLUMN bucket DROP DEFAULT")
     for table in ("image", "announced_image"):
-        _add_bucket(table, bucket)
         op.execute(
             f"ALTER TABLE {table} DROP CONSTRAINT {table}_pkey, ADD PRIMARY KEY (bucket, key)"
         )
+    op.execute("ALTER TABLE problem ADD COLUMN dataset text DEFAULT 'users'")
+    op.execute("ALTER TABLE problem ALTER COLUMN dataset DROP DEFAULT")
+    op.execute("UPDATE problem SET dataset = NULL WHERE code = 'unsupported-type'")
+    op.execute("ALTER TABLE publication ADD COLUMN dataset text NOT NULL DEFAULT 'users'")
+    op.execute("ALTER TABLE publication ALTER COLUMN dataset DROP DEFAULT")
+    _change_runs()
+
+
+def _bucket(connection: sa.Connection, source_bucket: str) -> str:
+    """The bucket of all objects of an earlier version, as a literal."""
+    found = connection.scalar(
+        sa.text(
+            "SELECT quote_literal(coalesce(max(bucket) FILTER (WHERE bucket = :bucket),"
+            " min(bucket), :bucket)) FROM source_object"
+        ),
+        {"bucket": source_bucket},
+    )
+    return str(found)
+
+
+def _change_runs() -> None:
     op.execute(
         "ALTER TABLE run ADD COLUMN allowed_retirements jsonb NOT NULL DEFAULT '{}',"
         " ADD COLUMN dataset_counts jsonb NOT NULL DEFAULT '{}'"
@@ -151,23 +187,20 @@ def _change_state(bucket: str) -> None:
     )
     op.execute("ALTER TABLE run DROP COLUMN allow_mass_retirement")
     op.execute(
+        """
+        UPDATE run SET dataset_counts = jsonb_build_object('users', (
+            SELECT jsonb_object_agg(
+                CASE name WHEN 'users_with_image' THEN 'attached'
+                          ELSE regexp_replace(name, '^users_', '') END, value)
+            FROM jsonb_each(counts) AS counted (name, value)
+            WHERE name ~ '^(rows_|users_|objects_(added|modified|removed|quarantined)$)'))
+        WHERE state = 'succeeded' AND counts ? 'users_live'
+        """
+    )
+    op.execute(
         "CREATE INDEX run_committed_idx ON run (finished_at) WHERE state = 'succeeded'"
         " OR (state = 'failed' AND dataset_counts <> '{}'::jsonb)"
     )
-    op.execute("ALTER TABLE publication ADD COLUMN dataset text NOT NULL DEFAULT 'users'")
-    op.execute("ALTER TABLE publication ALTER COLUMN dataset DROP DEFAULT")
-
-
-def _add_bucket(table: str, bucket: str) -> None:
-    """All objects of earlier versions are in one bucket."""
-    op.execute(f"ALTER TABLE {table} ADD COLUMN bucket text")
-    op.execute(
-        sa.text(
-            f"UPDATE {table}"
-            " SET bucket = coalesce((SELECT min(bucket) FROM source_object), :bucket)"
-        ).bindparams(bucket=bucket)
-    )
-    op.execute(f"ALTER TABLE {table} ALTER COLUMN bucket SET NOT NULL")
 
 
 def _create_state() -> None:

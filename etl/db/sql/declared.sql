@@ -1,0 +1,33 @@
+-- The installed datasets. Parameters: none, or as named.
+
+-- name: load
+-- In the order of the declaration, which `installed_at` keeps. `is_new`: no run has completed since
+-- they were changed, and the manifest has objects of before. Event runs wait for a full run then.
+SELECT name, declaration, reading_hash, added_columns,
+       EXISTS (SELECT FROM source_object)
+       AND installed_at > coalesce((SELECT max(finished_at) FROM run
+                                    WHERE state = 'succeeded'),
+                                   '-infinity') AS is_new
+FROM dataset
+ORDER BY installed_at
+
+-- name: delete_others
+-- Parameter: :names.
+DELETE FROM dataset WHERE name <> ALL (CAST(:names AS text[]))
+
+-- name: write
+-- Parameters: :name, :declaration, :reading_hash; :place, in the declaration.
+INSERT INTO dataset (name, declaration, reading_hash, installed_at)
+VALUES (:name, CAST(:declaration AS jsonb), :reading_hash,
+        clock_timestamp() + :place * interval '1 microsecond')
+ON CONFLICT (name) DO UPDATE SET
+    declaration = excluded.declaration, reading_hash = excluded.reading_hash,
+    installed_at = excluded.installed_at
+
+-- name: adopt
+-- Parameters: :name, :hash.
+UPDATE source_object SET reading_hash = :hash WHERE dataset = :name AND reading_hash IS NULL
+
+-- name: add_columns
+-- Parameters: :name, :columns.
+UPDATE dataset SET added_columns = CAST(:columns AS text[]) WHERE name = :name

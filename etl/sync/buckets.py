@@ -1,0 +1,90 @@
+"""The buckets of a run: those that cannot be reached, and those that are no longer sources."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy import Connection, text
+
+from etl.db.manifest import stored_buckets
+from etl.db.sql import statements
+from etl.model.errors import ConfigurationError, ObjectStoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from etl.sync.declared import Declared
+    from etl.sync.run import CurrentRun
+
+log = structlog.get_logger("etl.run")
+
+
+def check_source(connection: Connection, known: Declared, source_bucket: str) -> None:
+    """Refuse a SOURCE_BUCKET that is not the one whose objects the tables contain.
+
+    Raises:  ConfigurationError.
+    """
+    named = {one.bucket for one in known.values}
+    others = [one for one in stored_buckets(connection) if one not in {source_bucket, *named}]
+    for other in others:
+        found = connection.scalars(
+            text(statements("buckets")["datasets_of"]), {"bucket": other}
+        ).all()
+        of_source = {one.name for one in known.values if not one.bucket}
+        wrong = sorted(of_source.intersection(found))
+        if wrong:
+            raise ConfigurationError(
+                f"The tables contain the {wrong[0]} of bucket {other!r},"
+                f" but SOURCE_BUCKET is {source_bucket!r}.",
+                hint="Set SOURCE_BUCKET back, or use a separate database for the other bucket.",
+            )
+    connection.commit()
+
+
+@contextmanager
+def skipping(
+    run: CurrentRun, known: Declared, bucket: str, listed: Sequence[str]
+) -> Iterator[None]:
+    """Leave out the datasets of this bucket if the store cannot list or read it now.
+
+    An outage of the only bucket fails the run.
+    """
+    before = run.stats.snapshot()
+    try:
+        yield
+    except ObjectStoreUnavailable as error:
+        if len(listed) == 1:
+            raise
+        log.warning("skipped a bucket", bucket=bucket, reason=error.message, hint=error.hint)
+        run.connection.rollback()
+        run.stats.restore(before)
+        run.skipped_buckets.add(bucket)
+        names = [one for one in known.datasets if _is_in(one.dataset.bucket, bucket, known, listed)]
+        run.failures.update(dict.fromkeys((one.dataset.name for one in names), error))
+        for table in ("staging_object", "staging_problem"):
+            run.connection.execute(
+                text(f"DELETE FROM {table} WHERE bucket = :bucket"), {"bucket": bucket}
+            )
+        for one in names:
+            run.connection.execute(text(f"TRUNCATE {one.staging}"))
+        run.connection.commit()
+
+
+def _is_in(own: str, bucket: str, known: Declared, listed: Sequence[str]) -> bool:
+    """Whether a dataset with this `bucket` is read from this bucket."""
+    named = {one.bucket for one in known.values if one.bucket}
+    return own == bucket or (not own and bucket not in named and bucket in listed)
+
+
+def stage_former(run: CurrentRun, known: Declared, listed: Sequence[str]) -> None:
+    """Stage the objects of buckets that are no longer sources as removed."""
+    former = [one for one in stored_buckets(run.connection) if one not in listed]
+    if former:
+        staged = run.connection.execute(
+            text(statements("buckets")["stage_former"]),
+            {"buckets": former, "datasets": [one.name for one in known.values]},
+        )
+        run.stats.staged += staged.rowcount
+    run.connection.commit()

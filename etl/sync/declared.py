@@ -1,0 +1,157 @@
+"""The declared datasets: installed in the database, and read from it by each run.
+
+A process installs its datasets once, so that two processes with different files do not change
+them in turn. All runs use the installed ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pydantic_core import to_json as as_text
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from etl.db import dataset_tables
+from etl.db.dataset_sql import DatasetSql
+from etl.db.sql import statements
+from etl.model.dataset import USERS
+from etl.model.declaration import from_json, reading_hash, to_json
+from etl.model.errors import ConfigurationError, DatasetRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from etl.model.dataset import Dataset
+    from etl.model.errors import EtlError
+
+_LOCK_NOT_AVAILABLE = "55P03"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """The installed datasets in their order, and the hash of what decides the rows of each.
+
+    `is_new`: no full run has completed since they were changed, so the manifest may have objects
+    of other datasets. `failures` are datasets that could not be installed; they stay as they are.
+    """
+
+    datasets: tuple[DatasetSql, ...] = ()
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    is_new: bool = False
+    failures: Mapping[str, EtlError] = field(default_factory=dict)
+
+    @property
+    def values(self) -> tuple[Dataset, ...]:
+        """The declarations."""
+        return tuple(sql.dataset for sql in self.datasets)
+
+
+def load(connection: Connection, schema: str) -> Declared:
+    """The installed datasets. The caller ends the transaction."""
+    rows = connection.execute(text(statements("declared")["load"])).all()
+    return Declared(
+        tuple(
+            DatasetSql(from_json(row.declaration), schema, tuple(row.added_columns)) for row in rows
+        ),
+        {row.name: row.reading_hash for row in rows},
+        any(row.is_new for row in rows),
+    )
+
+
+def install(connection: Connection, schema: str, declared: Sequence[Dataset]) -> Declared:
+    """Make the declared datasets the installed ones, with their tables; commit.
+
+    A dataset whose tables cannot be made or changed is a failure, and keeps its former declaration.
+    """
+    before = load(connection, schema)
+    connection.commit()
+    if before.values == tuple(declared):
+        return before
+    known = {sql.dataset.name: sql for sql in before.datasets}
+    failures: dict[str, EtlError] = {}
+    for dataset in declared:
+        former = known.get(dataset.name)
+        if former is None or former.dataset != dataset:
+            added = () if former is None else former.added
+            sql = DatasetSql(dataset, schema, added)
+            failure = _ensure(connection, sql)
+            if failure is not None:
+                failures[dataset.name] = failure
+    _store(connection, [one for one in declared if one.name not in failures], failures)
+    found = load(connection, schema)
+    connection.commit()
+    return Declared(found.datasets, found.hashes, found.is_new, failures)
+
+
+def _ensure(connection: Connection, sql: DatasetSql) -> EtlError | None:
+    """Make the tables of the dataset; the error if that is impossible now."""
+    name = sql.dataset.name
+    try:
+        with connection.begin():
+            dataset_tables.ensure(connection, sql)
+    except ConfigurationError as error:
+        return error
+    except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+            raise
+        return _in_use(name)
+    return None
+
+
+def _in_use(name: str) -> DatasetRefused:
+    return DatasetRefused(
+        f"The table of dataset {name!r} is in use, so it could not be changed.",
+        hint="The next full run tries again. End long transactions that read the table.",
+    )
+
+
+def _store(
+    connection: Connection, datasets: Sequence[Dataset], failures: Mapping[str, EtlError]
+) -> None:
+    """Write the declarations, in their order, and delete all others but those of failures."""
+    named = statements("declared")
+    with connection.begin():
+        names = [one.name for one in datasets]
+        connection.execute(text(named["delete_others"]), {"names": [*names, *failures]})
+        for place, dataset in enumerate(datasets):
+            connection.execute(
+                text(named["write"]),
+                {
+                    "name": dataset.name,
+                    "declaration": as_text(to_json(dataset)).decode(),
+                    "reading_hash": reading_hash(dataset),
+                    "place": place,
+                },
+            )
+        # The manifest of earlier versions, which read all objects in this way.
+        users = reading_hash(USERS)
+        if users in {reading_hash(one) for one in datasets if one.name == USERS.name}:
+            connection.execute(text(named["adopt"]), {"hash": users, "name": USERS.name})
+
+
+def add_columns(
+    connection: Connection, sql: DatasetSql, names: Sequence[str]
+) -> tuple[DatasetSql, EtlError | None]:
+    """Add columns that the data have to the tables of a dataset; commit.
+
+    Returns the dataset with them, or as it was and the error.
+    """
+    wider = DatasetSql(sql.dataset, sql.schema, tuple(dict.fromkeys([*sql.added, *names])))
+    if wider == sql:
+        return sql, None
+    try:
+        with connection.begin():
+            timeout = dataset_tables.LOCK_TIMEOUT
+            connection.execute(text(f"SET LOCAL lock_timeout = '{timeout}'"))
+            dataset_tables.add_columns(connection, wider, names)
+            connection.execute(
+                text(statements("declared")["add_columns"]),
+                {"name": sql.dataset.name, "columns": list(wider.added)},
+            )
+    except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+            raise
+        return sql, _in_use(sql.dataset.name)
+    return wider, None

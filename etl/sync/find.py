@@ -1,0 +1,108 @@
+"""Find the changes of one bucket: by a listing of it, or of the keys that events name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from etl.db import runs
+from etl.db.manifest import StoredRoute, known, manifest, split_points
+from etl.model.keys import is_ignored
+from etl.model.values import Change, ChangeKind
+from etl.sync.diff import changes, changes_by_page
+from etl.sync.probe import confirm_removals, stat_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import date
+
+    from sqlalchemy import Connection, Engine
+
+    from etl.model.routing import Route
+    from etl.model.values import ListingEntry
+    from etl.storage.client import ObjectStore
+    from etl.sync.stats import RunStats
+
+
+@dataclass(frozen=True)
+class Finder:
+    """Finds the changes of one bucket and counts its objects in `stats`.
+
+    `route` gives the dataset of a key; objects of the datasets in `left_out` stay as they are.
+    With `is_new`, the manifest may have objects of other datasets than `route` gives them.
+    """
+
+    store: ObjectStore
+    engine: Engine
+    bucket: str
+    route: Callable[[str], Route]
+    left_out: frozenset[str]
+    is_new: bool
+    today: date
+    stats: RunStats
+
+    def listed(
+        self, range_objects: int | None, progress: Callable[[str, int], None]
+    ) -> Iterator[Change]:
+        """The changes between listing and manifest; unchanged objects are only counted.
+
+        Ranges of about `range_objects` are listed concurrently; None: one after the other.
+        """
+        stored_route = self._stored_route if self.is_new else None
+        with manifest(self.engine, self.bucket, self.today, stored_route) as committed:
+            found = changes_by_page(self._pages(range_objects, progress), committed)
+            for change in confirm_removals(self.store, self.bucket, found, self.stats):
+                if isinstance(change, int):
+                    self.stats.unchanged += change
+                else:
+                    yield from self._routed(change)
+
+    def named(self, connection: Connection, keys: list[str]) -> list[Change]:
+        """The differences of these keys between the store and the manifest.
+
+        Only the keys come from events; everything else comes from the store.
+        """
+        stats = self.stats
+        objects_known = runs.objects_listed_last(connection)
+        stored = stat_keys(self.store, self.bucket, keys, objects_known=objects_known)
+        committed = known(connection, self.bucket, keys, self.today)
+        connection.commit()
+        relevant = [source for source in stored if not is_ignored(source)]
+        found = list(changes(relevant, committed))
+        stats.listed += len(stored)
+        stats.ignored += len(stored) - len(relevant)
+        stats.unchanged += found.count(None)
+        differing: Iterable[Change] = (change for change in found if change is not None)
+        return [one for change in differing for one in self._routed(change)]
+
+    def _pages(
+        self, range_objects: int | None, progress: Callable[[str, int], None]
+    ) -> Iterator[list[ListingEntry]]:
+        points = split_points(self.engine, self.bucket, range_objects) if range_objects else []
+        for page in self.store.list_pages(self.bucket, points):
+            self.stats.listed += len(page.rows) + page.ignored
+            self.stats.ignored += page.ignored
+            progress("list", self.stats.listed)
+            yield page.rows
+
+    def _routed(self, change: Change) -> Iterator[Change]:
+        """The change, unless the object is of no dataset; one that was of a dataset is removed."""
+        dataset = self.route(change.source.key).dataset
+        is_listed = change.kind is not ChangeKind.REMOVED
+        if dataset is not None and dataset.name not in self.left_out:
+            yield change
+        elif is_listed:
+            self.stats.ignored += 1
+            if dataset is None and change.kind is ChangeKind.MODIFIED:
+                yield Change(ChangeKind.REMOVED, change.source)
+        elif dataset is None:
+            yield change
+
+    def _stored_route(self, key: str) -> StoredRoute:
+        route = self.route(key)
+        return (
+            None if route.dataset is None else route.dataset.name,
+            str(route.kind),
+            None if route.attachment is None else route.attachment.column,
+            route.attachment_id,
+        )

@@ -1,0 +1,80 @@
+"""Retire rows of which foreign keys of other tables forbid some to be removed.
+
+A blocked row stays, and only it. The rows are removed in ranges, which are halved as long as a
+foreign key forbids it, so that a few blocked rows cost little.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from etl.db.dataset_sql import DatasetSql
+
+MOST_PROBLEMS = 1_000  # of one object
+_FORBIDDEN = ("23001", "23503")  # by RESTRICT and by NO ACTION
+
+
+def is_forbidden(error: DBAPIError) -> bool:
+    """Whether a foreign key forbids what the statement removes or writes."""
+    return getattr(error.orig, "pgcode", None) in _FORBIDDEN
+
+
+@dataclass(frozen=True)
+class Retirement:
+    """The rows that a merge retires, in ranges of their numbers."""
+
+    connection: Connection
+    sql: DatasetSql
+    parameters: Mapping[str, object]
+
+    def retire(self) -> int:
+        """Retire the rows that no foreign key blocks; return the number of blocked ones.
+
+        Their objects stay in the manifest, and get a problem for each.
+        """
+        self._execute("find_doomed")
+        last = int(self.connection.scalar(text(self._statements["count_doomed"])) or 0)
+        blocked = self._retire_range(1, last) if last else {}
+        if blocked:
+            values = {
+                "numbers": list(blocked),
+                "constraints": list(blocked.values()),
+                "most": MOST_PROBLEMS,
+            }
+            for name in ("keep_blocked", "keep_removed_objects", "reread_objects"):
+                self._execute(name, **values)
+            self._execute("write_problems", **values)
+        self.connection.execute(text("DROP TABLE doomed"))
+        return len(blocked)
+
+    def _retire_range(self, first: int, last: int) -> dict[int, str]:
+        """Retire the rows of a range; the constraint that blocks each of the others."""
+        try:
+            with self.connection.begin_nested():
+                self._execute("take", first=first, last=last)
+                statement = self.sql.statements("merge")["retire_rows"]
+                self.connection.execute(text(statement), self.parameters)
+                self.connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
+                self._execute("give_back")
+        except DBAPIError as error:
+            if not is_forbidden(error):
+                raise
+            if first == last:
+                return {first: str(error.orig.diag.constraint_name)}  # type: ignore[union-attr]
+            middle = (first + last) // 2
+            return self._retire_range(first, middle) | self._retire_range(middle + 1, last)
+        return {}
+
+    @property
+    def _statements(self) -> dict[str, str]:
+        return self.sql.statements("retiring")
+
+    def _execute(self, name: str, **values: object) -> None:
+        self.connection.execute(text(self._statements[name]), {**self.parameters, **values})
