@@ -293,6 +293,14 @@ def differences(found: Sequence[Difference], *, is_output_compared: bool = True)
         compared = "tables and output.csv are" if is_output_compared else "the tables are"
         rest = "" if is_output_compared else " output.csv was not compared."
         return [Text(f"No difference: {compared} in sync with the bucket.{rest}", "green")]
+    held = [one for one in found if one.is_held]
+    others = [one for one in found if not one.is_held]
+    return [*_not_held(others), *_held(held)]
+
+
+def _not_held(found: Sequence[Difference]) -> Lines:
+    if not found:
+        return []
     count = counted(len(found), "difference")
     return [
         *(Text(line) for one in found[:SHOWN_DIFFERENCES] for line in _difference(one)),
@@ -300,9 +308,21 @@ def differences(found: Sequence[Difference], *, is_output_compared: bool = True)
     ]
 
 
+def _held(found: Sequence[Difference]) -> Lines:
+    """Differences that stay until retirements are allowed or foreign keys do not keep the rows."""
+    if not found:
+        return []
+    count = counted(len(found), "difference")
+    return [
+        *(Text(line) for one in found[:SHOWN_DIFFERENCES] for line in _difference(one)),
+        _line(f"{count} of held objects and of rows that foreign keys keep.", "yellow"),
+    ]
+
+
 def _difference(difference: Difference) -> list[str]:
     """The difference, followed by its two sides where at least one has a value."""
-    first = printable(f"{difference.what} {difference.name}: {difference.note}")
+    of = "" if difference.dataset in {None, "users"} else f"{difference.dataset} "
+    first = printable(f"{of}{difference.what} {difference.name}: {difference.note}")
     if difference.expected is None and difference.found is None:
         return [first]
     where = "in the output" if difference.what.startswith("output-") else "in the table"

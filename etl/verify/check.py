@@ -115,9 +115,7 @@ def _compare_outputs(  # noqa: PLR0913, PLR0917
             differences += compare(rows, content, f"{settings.processed_bucket}/{name}")
     if PARQUET_NAME in found.published and not settings.output_parquet:
         differences += _find_obsolete_output(client, settings.processed_bucket, PARQUET_NAME)
-    comparison = DatasetComparison(
-        layout, layout.dataset.bucket or settings.source_bucket, found.held
-    )
+    comparison = DatasetComparison(layout, layout.dataset.bucket or settings.source_bucket, found)
     held = comparison.held_identities(expected.datasets[USERS.name], found.datasets[USERS.name])
     return [replace(each, is_held=(each.name,) in held) for each in differences]
 

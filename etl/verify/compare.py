@@ -10,7 +10,7 @@ from etl.verify.difference import Sides, compare_counts, compare_mappings
 from etl.verify.expected import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Iterable, Mapping
+    from collections.abc import Hashable, Iterable, Mapping
 
     from etl.verify.difference import Difference
     from etl.verify.expected import DatasetRows, Expected, StoredRow
@@ -30,7 +30,7 @@ def compare_tables(
         difference
         for layout in layouts
         for difference in DatasetComparison(
-            layout, layout.dataset.bucket or source_bucket, found.held
+            layout, layout.dataset.bucket or source_bucket, found
         ).compare(expected.datasets[layout.dataset.name], found.datasets[layout.dataset.name])
     ]
     of_objects = _ObjectSides(manifest, found, source_bucket)
@@ -51,10 +51,11 @@ def compare_tables(
 class DatasetComparison:
     """Compares the rows of one dataset."""
 
-    def __init__(self, layout: Layout, bucket: str, held: Collection[Place]) -> None:
+    def __init__(self, layout: Layout, bucket: str, found: TableState) -> None:
         self._layout = layout
         self._bucket = bucket
-        self._held = held
+        self._held = found.held
+        self._blocked = found.blocked
         self._is_users = layout.dataset.name == "users"
 
     def compare(self, expected: DatasetRows, found: DatasetRows) -> list[Difference]:
@@ -68,7 +69,7 @@ class DatasetComparison:
             name=identity_name,
             fields=partial(self.fields, expected.columns),
             dataset=lambda _: name,
-            is_held=lambda _, *rows: any(map(self._is_held, rows)),
+            is_held=lambda _, *rows: any(map(self._is_kept, rows)),
         )
         shadowed = Sides(
             noun="shadowed",
@@ -90,7 +91,7 @@ class DatasetComparison:
             identity
             for state in states
             for identity, row in state.rows.items()
-            if self._is_held(row)
+            if self._is_kept(row)
         }
 
     def fields(self, columns: tuple[str, ...], row: StoredRow) -> dict[str, object]:
@@ -104,6 +105,13 @@ class DatasetComparison:
             f"{prefix}source_key": row.source_key,
             f"{prefix}source_line": row.source_line,
         }
+
+    def _is_kept(self, row: StoredRow | None) -> bool:
+        """Whether the row is of a held object, or a foreign key keeps it."""
+        if row is None:
+            return False
+        place = (self._bucket, row.source_key, row.source_line)
+        return self._is_held(row) or place in self._blocked
 
     def _is_held(self, row: StoredRow | None) -> bool:
         return row is not None and Place(self._bucket, row.source_key) in self._held
@@ -144,8 +152,16 @@ class _ObjectSides:
             name=lambda place: self._named(*place),
             fields=asdict,
             dataset=lambda entry: entry.dataset,
-            is_held=lambda place, *_: place in self.found.held,
+            is_held=self._is_held,
         )
+
+    def _is_held(
+        self, place: Place, expected: ManifestEntry | None, _found: ManifestEntry | None
+    ) -> bool:
+        """Whether the object is held, or stays in the manifest because of its blocked rows."""
+        if place in self.found.held:
+            return True
+        return expected is None and any(row[:2] == place for row in self.found.blocked)
 
     def problems(self, thing: str) -> Sides:
         return Sides(

@@ -142,7 +142,7 @@ class _Columns:
     def _sort_unknown(self, header: Header) -> None:
         self.extra: list[tuple[int, str]] = []
         self.added: list[tuple[int, str]] = []
-        self.kept = 0
+        self.are_kept = False
         adds = header.layout.dataset.unknown_columns is UnknownColumns.ADD
         made: set[str] = set()
         for place, name in _unknown(header):
@@ -153,7 +153,7 @@ class _Columns:
                 self.added.append((place, column))
             else:
                 self.extra.append((place, name))
-                self.kept += adds
+                self.are_kept |= adds
 
 
 class _Rows:
@@ -168,7 +168,7 @@ class _Rows:
         if record.cells is None:
             self._reject(record.line, [_Fault("", record.fault or ProblemCode.UNCLOSED_QUOTE)])
         elif any(cell and not cell.isspace() for cell in record.cells):
-            self._validate(record.line, self._pad(record.cells))
+            self._validate(record.line, self._pad(record.cells), len(record.cells))
 
     def finish(self) -> Reading:
         """Validate the file as a whole."""
@@ -182,8 +182,8 @@ class _Rows:
             reading.note(ProblemCode.NO_ROWS)
         if any(cell.seconds and cell.seconds.are_seconds for _, _, cell in self._columns.read):
             reading.note(ProblemCode.EPOCH_SECONDS)
-        if self._columns.kept:
-            reading.faults[ProblemCode.COLUMN_KEPT_IN_EXTRA] = self._columns.kept
+        if self._columns.are_kept:
+            reading.note(ProblemCode.COLUMN_KEPT_IN_EXTRA)
         if reading.rows_rejected > dataset.refuse_object_above * rows_read:
             reading.note(ProblemCode.TOO_MANY_FAULTS)
             reading.rows, reading.rows_rejected = [], rows_read
@@ -204,7 +204,8 @@ class _Rows:
         self._reading.note(ProblemCode.MISSING_TRAILING_CELLS)
         return cells + [""] * (shape.width - len(cells))
 
-    def _validate(self, line: int, cells: list[str]) -> None:
+    def _validate(self, line: int, cells: list[str], present: int) -> None:
+        """Accept or reject a row, of which so many cells are in the file."""
         if self._header.is_repeated_by(cells):
             self._reading.note(ProblemCode.REPEATED_HEADER)
             return
@@ -214,7 +215,8 @@ class _Rows:
             self._reject(line, [_Fault("", code)])
             return
         columns = self._columns
-        texts: list[str | None] = [*cells, *columns.path_cells]
+        omitted = [None] * (len(cells) - present)
+        texts: list[str | None] = [*cells[:present], *omitted, *columns.path_cells]
         faults = self._unreadable(texts)
         if faults:
             self._reject(line, faults)

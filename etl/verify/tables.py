@@ -49,9 +49,10 @@ class ManifestEntry:
 class TableState:
     """The current state of the tables, in the shapes of Expected.
 
-    `held` are the objects whose changes wait for permission to retire rows, or whose rows a
-    foreign key keeps. `published` holds the names of the published output files.
-    `is_publish_pending` is set while a change waits for the next publication.
+    `held` are the objects whose changes wait for permission to retire rows. `blocked` are the
+    rows (bucket, key, line) that left the bucket, but that a foreign key keeps. `published` holds
+    the names of the published output files. `is_publish_pending` is set while a change waits for
+    the next publication.
     """
 
     datasets: dict[str, DatasetRows]
@@ -59,6 +60,7 @@ class TableState:
     rejected: Counter[tuple[str, str, int, str]]
     object_problems: Counter[tuple[str, str, str]]
     held: frozenset[Place] = frozenset()
+    blocked: frozenset[tuple[str, str, int]] = frozenset()
     published: frozenset[str] = field(default_factory=frozenset)
     is_publish_pending: bool = False
 
@@ -92,6 +94,7 @@ def read_tables(engine: Engine, layouts: Sequence[Layout], buckets: Sequence[str
             rejected=rejected,
             object_problems=object_problems,
             held=_held(snapshot),
+            blocked=_blocked(snapshot),
             published=frozenset(snapshot.scalars(select(publication.c.name))),
             is_publish_pending=_is_publish_pending(snapshot),
         )
@@ -176,14 +179,24 @@ def _manifest(connection: Connection, buckets: Sequence[str]) -> dict[Place, Man
 
 
 def _held(connection: Connection) -> frozenset[Place]:
-    """The objects of open holds, and those with rows that a foreign key keeps."""
+    """The objects of open holds."""
     held = connection.execute(select(held_object.c.bucket, held_object.c.key))
-    blocked = connection.execute(
-        select(problem.c.bucket, problem.c.key).where(
-            problem.c.code == ProblemCode.RETIREMENT_BLOCKED
-        )
+    return frozenset(Place(bucket, key) for bucket, key in held)
+
+
+def _blocked(connection: Connection) -> frozenset[tuple[str, str, int]]:
+    """The bucket, key and line of the rows that a foreign key keeps."""
+    last_read = and_(
+        source_object.c.bucket == problem.c.bucket,
+        source_object.c.key == problem.c.key,
+        source_object.c.run_id == problem.c.run_id,
     )
-    return frozenset(Place(bucket, key) for found in (held, blocked) for bucket, key in found)
+    found = connection.execute(
+        select(problem.c.bucket, problem.c.key, problem.c.line)
+        .join(source_object, last_read)
+        .where(problem.c.code == ProblemCode.RETIREMENT_BLOCKED)
+    )
+    return frozenset((bucket, key, line) for bucket, key, line in found)
 
 
 def _is_publish_pending(connection: Connection) -> bool:

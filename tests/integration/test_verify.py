@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 from sqlalchemy import insert, text
 
 from etl.db.tables import problem, run, source_object, users, users_shadowed
+from etl.model.dataset import USERS, Constraints, Dataset, Field, FieldType
 from etl.model.errors import ConfigurationError, ObjectStoreUnavailable
 from etl.verify import Difference, store, verify
 
@@ -37,7 +39,7 @@ MANIFEST = {
     "img/1000.png": ("image", "users", "img_path", "1000", "loaded", 0, 0),
     "many.csv": ("csv", "users", None, None, "loaded", 3, 1),
     "empty.csv": ("csv", "users", None, None, "quarantined", 0, 0),
-    "notes.txt": ("other", None, None, None, "quarantined", 0, 0),
+    "notes.txt": ("other", "users", None, None, "quarantined", 0, 0),
 }
 PROBLEMS = [
     ("many.csv", 4, "missing-cell"),
@@ -77,6 +79,7 @@ class SyncedTables:
         self.settings = settings
         self.engine = engine
         self.client = store.connect(settings)
+        self.datasets: tuple[Dataset, ...] = (USERS,)
         for key, content in OBJECTS.items():
             self.put(key, content)
         self.publish(OUTPUT.format(f"{settings.source_bucket}/img/1000.png"))
@@ -115,7 +118,9 @@ class SyncedTables:
             connection.execute(text(statement))
 
     def differences(self, progress: Callable[[int, int], None] | None = None) -> list[Difference]:
-        return verify(self.settings, self.engine, today=TODAY, progress=progress)
+        return verify(
+            self.settings, self.engine, datasets=self.datasets, today=TODAY, progress=progress
+        )
 
     def found(self) -> set[tuple[str, str]]:
         return {(difference.what, difference.name) for difference in self.differences()}
@@ -384,3 +389,128 @@ def test_unavailable_store_is_a_transient_error(settings: Settings, engine: Engi
 def test_verify_needs_an_endpoint(settings: Settings, engine: Engine):
     with pytest.raises(ConfigurationError, match="S3_ENDPOINT"):
         verify(settings.model_copy(update={"s3_endpoint": None}), engine)
+
+
+# Held objects
+
+
+def held(synced: SyncedTables) -> dict[tuple[str, str], bool]:
+    return {(each.what, each.name): each.is_held for each in synced.differences()}
+
+
+HOLD = """
+    INSERT INTO held_object (bucket, key, dataset, rows)
+    SELECT bucket, key, dataset, 1 FROM source_object WHERE key = 'a/1000.csv'
+"""
+
+
+def test_differences_of_held_objects_are_marked(synced: SyncedTables):
+    synced.remove("a/1000.csv")
+    synced.execute(HOLD)
+    synced.execute("DELETE FROM users WHERE user_id = '7'")
+    assert held(synced) == {
+        ("user-surplus", "1000"): True,
+        ("manifest-surplus", "a/1000.csv"): True,
+        ("output-surplus", "1000"): True,
+        ("user-missing", "7"): False,
+    }
+
+
+def test_row_that_a_held_object_hides_is_held_too(synced: SyncedTables):
+    """The user of the held object wins over the row of another object, which is shadowed."""
+    synced.remove("a/1000.csv")
+    synced.execute(HOLD)
+    synced.take("o.csv", "user_id,first_name,last_name,birthts\n1000,B,C,0\n", "loaded", 1, 0)
+    synced.execute(ANOTHER_SHADOWED_ROW.replace("many.csv', 9, '7'", "o.csv', 2, '1000'"))
+    assert held(synced) == {
+        ("user-differs", "1000"): True,
+        ("shadowed-surplus", "o.csv 2 1000"): True,
+        ("manifest-surplus", "a/1000.csv"): True,
+        ("output-differs", "1000"): True,
+    }
+
+
+def test_rows_that_a_foreign_key_keeps_are_held(synced: SyncedTables):
+    synced.execute(
+        ANOTHER_PROBLEM.format(2, 2, "retirement-blocked").replace("many.csv", "a/1000.csv")
+    )
+    assert synced.differences() == []
+    synced.remove("a/1000.csv")
+    assert set(held(synced).values()) == {True}
+    synced.execute("UPDATE users SET _source_line = 3 WHERE user_id = '1000'")
+    assert held(synced)["user-surplus", "1000"] is False
+
+
+# Declared datasets
+
+
+READINGS = Dataset(
+    name="readings",
+    table="Readings",
+    include=("sensors/**",),
+    path_columns="sensors/{site}/**",
+    missing_values=("", "NULL"),
+    fields=(
+        Field(name="sensor", constraints=Constraints(required=True)),
+        Field(name="at", type=FieldType.DATETIME, timezone="Europe/Berlin"),
+        Field(name="celsius", type=FieldType.NUMBER, sql="real"),
+        Field(name="price", type=FieldType.NUMBER, sql="numeric(9,3)"),
+        Field(name="facts", type=FieldType.OBJECT),
+    ),
+)
+READING = (
+    "sensor;at;celsius;price;facts;city\nT1;2024-07-01T12:00:00;0.1;1.5;"
+    '"{""b"": 1.0, ""a"": [true]}";Ulm\nT2;NULL;NaN;;;\n'
+)
+TABLE = """
+    CREATE TABLE public."Readings" (sensor text, at timestamptz, celsius real, price numeric(9,3),
+        facts jsonb, site text, _extra jsonb, _source_key text, _source_line integer)
+"""
+STORED = """
+    INSERT INTO "Readings" VALUES
+    ('T1', '2024-07-01 10:00+00', 0.1, 1.500, '{"a": [true], "b": 1}', 'Ulm',
+     '{"city": "Ulm"}', 'sensors/Ulm/1.csv', 2),
+    ('T2', NULL, 'NaN', NULL, NULL, 'Ulm', NULL, 'sensors/Ulm/1.csv', 3)
+"""
+
+
+@pytest.fixture
+def declared(synced: SyncedTables) -> SyncedTables:
+    """With a dataset that competes with users, and agrees with its table."""
+    synced.datasets = (USERS, READINGS)
+    synced.take("sensors/Ulm/1.csv", READING, "loaded", 2, 0)
+    synced.execute("UPDATE source_object SET dataset = 'readings' WHERE key LIKE 'sensors/%'")
+    synced.execute(TABLE)
+    synced.execute(STORED)
+    return synced
+
+
+def test_rows_of_a_declared_dataset_are_compared_by_value(declared: SyncedTables):
+    assert declared.differences() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *("sensor = 'x'", "at = at + interval '1 s'", "celsius = 0.2", "price = 1.501"),
+        *('facts = \'{"a": [1], "b": 1}\'', "site = NULL", "_extra = NULL"),
+    ],
+)
+def test_each_column_of_a_declared_dataset_is_compared(declared: SyncedTables, change: str):
+    declared.execute(f'UPDATE "Readings" SET {change} WHERE _source_line = 2')
+    (difference,) = declared.differences()
+    assert (difference.what, difference.name) == ("row-differs", "sensors/Ulm/1.csv 2")
+    assert difference.dataset == "readings"
+    assert difference.note.endswith(f"disagree on {change.partition(' ')[0]}.")
+
+
+def test_paused_datasets_are_not_compared(declared: SyncedTables):
+    declared.execute('DELETE FROM "Readings"')
+    assert len(declared.differences()) == 2
+    declared.datasets = (USERS, replace(READINGS, is_paused=True))
+    assert declared.differences() == []
+
+
+def test_table_that_does_not_exist_yet_lacks_all_rows(declared: SyncedTables):
+    declared.execute('DROP TABLE "Readings"')
+    assert [each.what for each in declared.differences()] == ["row-missing", "row-missing"]

@@ -96,6 +96,19 @@ def test_absence_of_problems_is_shown():
     assert none(1, code="empty-file")[1] == "1 other is: `./run.sh problems`."
 
 
+def test_held_differences_follow_the_others():
+    note = "The bucket has this row, but the table of orders does not."
+    found = [
+        Difference("row-missing", "7", None, None, note, "orders", is_held=True),
+        Difference("row-missing", "8", None, None, note, "orders"),
+    ]
+    first, count, held, last = rendered(render.differences, found)
+    assert first.startswith("orders row-missing 8: ")
+    assert count.startswith("1 difference. ")
+    assert held.startswith("orders row-missing 7: ")
+    assert last == "1 difference of held objects and of rows that foreign keys keep."
+
+
 def test_one_difference_shows_both_sides_in_words():
     difference = Difference(
         "manifest-differs",

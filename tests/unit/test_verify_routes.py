@@ -28,7 +28,7 @@ def routed(key: str, *datasets: Dataset, bucket: str = "src") -> tuple[str | Non
     route = Routes(datasets, bucket, "src").of(key)
     if route is None:
         return None, "ignored", None
-    return route.dataset_name, route.kind.value, route.attachment_id
+    return route.dataset.name, route.kind.value, route.attachment_id
 
 
 @pytest.mark.parametrize(
@@ -89,11 +89,21 @@ def test_attachments_belong_to_the_dataset_that_names_them():
 
 
 def test_what_no_dataset_wants_is_reported_only_by_users_of_the_whole_bucket():
-    assert routed("notes.txt", USERS, ORDERS) == (None, "other", None)
+    assert routed("notes.txt", USERS, ORDERS) == ("users", "other", None)
     assert routed("notes.txt", ORDERS) == (None, "ignored", None)
     some = replace(USERS, include=("people/**/*.csv",))
     assert routed("notes.txt", some, ORDERS) == (None, "ignored", None)
     assert routed("1.csv", some) == (None, "ignored", None)
+    assert routed("tmp/1.txt", replace(USERS, exclude=("tmp/**",))) == (None, "ignored", None)
+
+
+def test_only_csv_and_tsv_are_read_unless_the_format_is_declared():
+    every = replace(OTHER, include=("**",))
+    assert routed("a.TSV", every) == ("other", "csv", None)
+    assert routed("a.txt", every) == ("other", "other", None)
+    assert routed("a.csv.gz", every) == ("other", "other", None)
+    assert routed("a.txt", replace(every, format="csv")) == ("other", "csv", None)
+    assert routed("a.txt.GZ", replace(every, format="csv")) == ("other", "other", None)
 
 
 def test_datasets_are_offered_only_objects_of_their_bucket():
