@@ -142,7 +142,7 @@ def check_history(
                 apply(bucket, step)
                 continue
             manager.run(Trigger.CLI)
-            assert verify(settings, engine) == []
+            assert verify(settings, engine, datasets=DATASETS) == []
             assert state(engine) == state_of_one_run(fresh_database(), thresholds)
     finally:
         engine.dispose()
