@@ -20,7 +20,7 @@ from etl.sync.batch import Batch, Fetched
 from etl.sync.reading import BucketReading
 from etl.verify.documents import stored_document
 from etl.verify.expected import Expected, identical
-from etl.verify.layout import Layout
+from etl.verify.layout import ObjectColumns
 from etl.verify.numbers import is_single, single
 from etl.verify.reader import read
 from tests.reader_outcomes import TODAY, source_of
@@ -62,7 +62,7 @@ def expected_of(
     dataset: Dataset, key: str, content: bytes, added: tuple[str, ...] = ()
 ) -> DatasetOutcome:
     """The result that verify expects."""
-    layout = Layout(dataset, added)
+    layout = ObjectColumns(dataset, added)
     reading = read(content, layout, key, TODAY)
     expected = Expected(object_problems=Counter(("b", key, code) for code in reading.faults))
     problems: Counter[tuple[int | None, str]] = Counter(reading.rejected)

@@ -17,7 +17,7 @@ from etl.sync import batch, stream
 from etl.sync.batch import Batch, Fetched
 from etl.sync.reading import BucketReading, StagedObject
 from etl.verify.expected import Expected
-from etl.verify.layout import Layout
+from etl.verify.layout import ObjectColumns
 from etl.verify.reader import read
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def source_of(key: str, content: bytes) -> SourceObject:
 
 def verify_outcomes(key: str, content: bytes) -> Outcome:
     """The result that verify expects of an object."""
-    reading = read(content, Layout(USERS), key, TODAY)
+    reading = read(content, ObjectColumns(USERS), key, TODAY)
     expected = Expected(object_problems=Counter(("b", key, code) for code in reading.faults))
     problems: Counter[tuple[int | None, str]] = Counter(reading.rejected)
     problems.update({(None, code): count for code, count in reading.faults.items()})

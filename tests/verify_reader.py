@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from etl.model.dataset import USERS
-from etl.verify.layout import Layout
+from etl.verify.layout import ObjectColumns
 from etl.verify.reader import read as read_file
 
 TODAY = date(2024, 2, 29)
@@ -37,7 +37,7 @@ class Reading:
 
 
 def read(content: bytes, key_user_id: str = "1000", today: date = TODAY) -> Reading:
-    found = read_file(content, Layout(USERS), f"{key_user_id}.csv", today)
+    found = read_file(content, ObjectColumns(USERS), f"{key_user_id}.csv", today)
     assert set(found.faults.values()) <= {1}
     return Reading(
         set(found.faults),

@@ -23,7 +23,7 @@ from etl.db.connection import (
     missing_right,
 )
 from etl.db.identifiers import quoted
-from etl.db.names import Channel, Lock, channel_name, lock_key
+from etl.db.names import Lock, NotifyChannel, channel_name, lock_key
 from etl.db.upgrade import upgrade
 from etl.model.errors import DatabaseUnavailable, ImageWorkerBusy, RunAlreadyActive, RunRefused
 
@@ -145,19 +145,19 @@ def driver(connection: Connection) -> Any:  # noqa: ANN401 - psycopg2 has no typ
     return connection.connection.driver_connection
 
 
-def channel_of(connection: Connection, channel: Channel) -> str:
+def channel_of(connection: Connection, channel: NotifyChannel) -> str:
     """The name of a channel in the installation that the connection belongs to."""
     return channel_name(channel, schemas_of(connection.engine).state)
 
 
-def notify(connection: Connection, channel: Channel) -> None:
+def notify(connection: Connection, channel: NotifyChannel) -> None:
     """Wake the processes that listen to the channel, once the transaction commits."""
     connection.execute(
         text("SELECT pg_notify(:channel, '')"), {"channel": channel_of(connection, channel)}
     )
 
 
-def listen(connection: Connection, channel: Channel) -> None:
+def listen(connection: Connection, channel: NotifyChannel) -> None:
     """Receive the notifications of the channel on this connection."""
     connection.execute(text(f"LISTEN {quoted(channel_of(connection, channel))}"))
 

@@ -25,7 +25,7 @@ from pydantic_core import from_json, to_json
 from sqlalchemy import Connection, text
 
 from etl.db.engine import notify, source_bucket_of
-from etl.db.names import Channel
+from etl.db.names import NotifyChannel
 from etl.db.sql import statements
 from etl.model.errors import WrongEvent
 from etl.model.keys import spellings
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-CHANNEL = Channel.BUCKET_EVENT
+CHANNEL = NotifyChannel.BUCKET_EVENT
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_KEY_BYTES = 1024  # S3's limit
 NO_RUN = 0  # in handled_by_run: checked or irrelevant, and no run was needed

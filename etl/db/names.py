@@ -22,7 +22,7 @@ class Lock(IntEnum):
     ANNOUNCEMENTS = 3
 
 
-class Channel(StrEnum):
+class NotifyChannel(StrEnum):
     """A notification channel."""
 
     RUN_REQUESTED = "run_requested"
@@ -39,7 +39,7 @@ def lock_key(lock: Lock, state_schema: str = DEFAULT_SCHEMA) -> int:
     return -int.from_bytes(digest[:7], "big") * len(Lock) - lock - 1
 
 
-def channel_name(channel: Channel, state_schema: str = DEFAULT_SCHEMA) -> str:
+def channel_name(channel: NotifyChannel, state_schema: str = DEFAULT_SCHEMA) -> str:
     """The name of a channel, at most 63 bytes."""
     if state_schema == DEFAULT_SCHEMA:
         return channel.value

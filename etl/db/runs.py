@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sqlalchemy import Connection, Row, text
 
 from etl.db.engine import notify
-from etl.db.names import Channel
+from etl.db.names import NotifyChannel
 from etl.model.values import Counts, DatasetCounts, RunReport, RunState, Trigger
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from etl.model.errors import EtlError
 
-REQUEST_CHANNEL = Channel.RUN_REQUESTED
+REQUEST_CHANNEL = NotifyChannel.RUN_REQUESTED
 
 # A failed run may have committed some datasets; run_committed_idx has the same condition.
 _IS_COMMITTED = "(state = 'succeeded' OR (state = 'failed' AND dataset_counts <> '{}'::jsonb))"

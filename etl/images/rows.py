@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import array, insert
 
-from etl.db.names import Channel
+from etl.db.names import NotifyChannel
 from etl.db.sql import statements
 from etl.db.tables import dataset, image, source_object, thumbnail
 from etl.model.values import IMAGE_PROBLEM_CODES, ImageState, SourceObject
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from etl.images.decode import ImageMetadata
     from etl.settings import Settings
 
-CHANNEL = Channel.IMAGES_WAITING
+CHANNEL = NotifyChannel.IMAGES_WAITING
 PAGE_ROWS = 1_000
 HINTS = {
     ImageState.CORRUPT: "Upload the image again.",

@@ -27,7 +27,7 @@ _HIVE_NULL = "__hive_default_partition__"
 _HIVE_SEGMENT = re.compile(r"([A-Za-z][A-Za-z0-9_]{0,47})=")
 
 
-class Route(NamedTuple):
+class ObjectRoute(NamedTuple):
     """What an object is to the datasets.
 
     | `dataset` | `kind` | the object is |
@@ -44,7 +44,7 @@ class Route(NamedTuple):
     attachment_id: str | None = None
 
 
-_IGNORED = Route(None, ObjectKind.OTHER)
+_IGNORED = ObjectRoute(None, ObjectKind.OTHER)
 
 
 class Router:
@@ -65,12 +65,12 @@ class Router:
         """The buckets of all datasets, each once."""
         return tuple(self._buckets)
 
-    def route(self, bucket: str, key: str) -> Route:
+    def route(self, bucket: str, key: str) -> ObjectRoute:
         """The route of one object."""
         found = self._buckets.get(bucket)
         return _IGNORED if found is None else found.route(key)
 
-    def for_bucket(self, bucket: str) -> Callable[[str], Route]:
+    def for_bucket(self, bucket: str) -> Callable[[str], ObjectRoute]:
         """The function that routes the keys of one bucket, for loops over a listing."""
         found = self._buckets.get(bucket)
         return (lambda _key: _IGNORED) if found is None else found.route
@@ -144,20 +144,20 @@ class _Rules:
         self._dataset = dataset
         self._attachments = [(one, _template(one.match)) for one in dataset.attachments]
         self.attached_endings = tuple(end for _, one in self._attachments for end in one.suffixes)
-        self._data = Route(dataset, ObjectKind.CSV)
-        self.unsupported = Route(dataset, ObjectKind.OTHER)
+        self._data = ObjectRoute(dataset, ObjectKind.CSV)
+        self.unsupported = ObjectRoute(dataset, ObjectKind.OTHER)
         self.covers_bucket = dataset.is_preset and self.include.matches_in_every_folder(".csv")
         firsts = [one.first_segments for _, one in self._attachments]
         self.first_segments = _union([self.include.first_segments, *firsts])
 
-    def attached(self, key: str, name: str) -> Route | None:
+    def attached(self, key: str, name: str) -> ObjectRoute | None:
         """The route of an attachment, by its key as written and folded; None if it is not one."""
         for attachment, template in self._attachments:
             if (found := template.capture(key, name)) is not None:
-                return Route(self._dataset, ObjectKind.IMAGE, attachment, in_nfc(found[0]))
+                return ObjectRoute(self._dataset, ObjectKind.IMAGE, attachment, in_nfc(found[0]))
         return None
 
-    def as_data(self, name: str) -> Route:
+    def as_data(self, name: str) -> ObjectRoute:
         """The route of a folded key that the patterns include."""
         if self._dataset.format is None:
             return self._data if name.endswith(_READ) else self.unsupported
@@ -186,7 +186,7 @@ class _BucketRouter:
         }
         self._covering = next((one for one in rules if one.covers_bucket), None)
 
-    def route(self, key: str) -> Route:
+    def route(self, key: str) -> ObjectRoute:
         name = folded(key)
         if may_have_ignored_name(name) and has_ignored_name(key):
             return _IGNORED
@@ -202,7 +202,7 @@ class _BucketRouter:
             is_refused = is_refused or rules.include.matches(name)
         return _IGNORED if is_refused else self._unmatched(name)
 
-    def _unmatched(self, name: str) -> Route:
+    def _unmatched(self, name: str) -> ObjectRoute:
         """The route of a key that no dataset includes."""
         if self._covering is None or self._covering.exclude.matches(name):
             return _IGNORED

@@ -48,11 +48,11 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         default=None, description="postgresql://user:password@host:port/name; empty: embedded"
     )
-    database_schema: str = Field(default="public", description="schema of the data tables")
-    state_schema: str = Field(default="bucketline", description="schema of Bucketline's own tables")
     datasets_file: Path | None = Field(
         default=None, description="file that declares datasets; empty: datasets.toml, if it exists"
     )
+    database_schema: str = Field(default="public", description="schema of the data tables")
+    state_schema: str = Field(default="bucketline", description="schema of Bucketline's own tables")
     etl_interval: Duration = Field(
         default=timedelta(minutes=25), description="time between scheduled runs"
     )

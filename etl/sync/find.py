@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from etl.model.routing import Route
+    from etl.model.routing import ObjectRoute
     from etl.model.values import ListingEntry
     from etl.storage.client import ObjectStore
     from etl.sync.stats import RunStats
@@ -35,7 +35,7 @@ class Finder:
     store: ObjectStore
     engine: Engine
     bucket: str
-    route: Callable[[str], Route]
+    route: Callable[[str], ObjectRoute]
     left_out: frozenset[str]
     is_new: bool
     today: date

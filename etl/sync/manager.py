@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from etl.db.dataset_sql import DatasetSql
-    from etl.model.routing import Route
+    from etl.model.routing import ObjectRoute
     from etl.model.values import Change
     from etl.settings import Settings
     from etl.sync.batch import Batch
@@ -275,7 +275,7 @@ class DataManager:
     def _router(self, known: Declared) -> Router:
         return Router(known.values, self._source_bucket)
 
-    def _route(self, known: Declared, bucket: str) -> Callable[[str], Route]:
+    def _route(self, known: Declared, bucket: str) -> Callable[[str], ObjectRoute]:
         return lru_cache(_ROUTES_KEPT)(self._router(known).for_bucket(bucket))
 
     def _finder(self, run: CurrentRun, known: Declared, bucket: str) -> Finder:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from etl.model.dataset import Dataset
-    from etl.model.routing import Route
+    from etl.model.routing import ObjectRoute
 
 _MOST_ROUTES = 10_000  # that are kept; each object is routed several times in a row
 
@@ -31,7 +31,7 @@ class BucketReading:
     """
 
     bucket: str
-    route: Callable[[str], Route]
+    route: Callable[[str], ObjectRoute]
     today: date
     added: Mapping[str, AddedColumns] = field(default_factory=lambda: defaultdict(AddedColumns))
     _hashes: dict[str, str] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from etl.model.errors import UnreadableObject
 from etl.model.values import ObjectKind, ProblemCode
 from etl.verify import names, store
-from etl.verify.expected import Expectation, Listed, Place
+from etl.verify.expected import Expectation, Listed, ObjectPlace
 from etl.verify.routes import Routes
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from minio import Minio
 
     from etl.verify.expected import Expected
-    from etl.verify.layout import Layout
+    from etl.verify.layout import ObjectColumns
 
     ProgressCallback = Callable[[int, int], None]
 
@@ -28,13 +28,13 @@ class BucketReader:
     `paused` holds the places of objects of paused datasets, which are not read.
     """
 
-    def __init__(self, client: Minio, layouts: Sequence[Layout], source_bucket: str) -> None:
+    def __init__(self, client: Minio, layouts: Sequence[ObjectColumns], source_bucket: str) -> None:
         self._client = client
         self._layouts = layouts
         datasets = [layout.dataset for layout in layouts]
         self.buckets = sorted({dataset.bucket or source_bucket for dataset in datasets})
-        self.listing: dict[Place, Listed] = {}
-        self.paused: set[Place] = set()
+        self.listing: dict[ObjectPlace, Listed] = {}
+        self.paused: set[ObjectPlace] = set()
         for bucket in self.buckets:
             self._list(bucket, Routes(datasets, bucket, source_bucket))
 
@@ -43,7 +43,7 @@ class BucketReader:
             route = None if names.is_junk(source.key) else routes.of(source.key)
             if route is None or (source.size == 0 and route.kind is ObjectKind.OTHER):
                 continue
-            place = Place(bucket, source.key)
+            place = ObjectPlace(bucket, source.key)
             if route.dataset.is_paused:
                 self.paused.add(place)
             else:

@@ -13,7 +13,7 @@ from etl.verify.buckets import BucketReader
 from etl.verify.compare import DatasetComparison, compare_tables
 from etl.verify.difference import Difference
 from etl.verify.images import compare_images
-from etl.verify.layout import Layout
+from etl.verify.layout import ObjectColumns
 from etl.verify.output import compare_output, compare_parquet, output_rows
 from etl.verify.tables import ManifestEntry, read_added_columns, read_tables, to_millisecond
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from etl.model.dataset import Dataset
     from etl.settings import Settings
-    from etl.verify.expected import Expected, Place
+    from etl.verify.expected import Expected, ObjectPlace
     from etl.verify.tables import TableState
 
 OUTPUT_NAME = "output.csv"
@@ -56,7 +56,7 @@ def verify(  # noqa: PLR0913  # the optional parts are named
     """
     client = store.connect(settings)
     added = read_added_columns(engine)
-    layouts = [Layout(dataset, added.get(dataset.name, ())) for dataset in datasets]
+    layouts = [ObjectColumns(dataset, added.get(dataset.name, ())) for dataset in datasets]
     reader = BucketReader(client, layouts, settings.source_bucket)
     expected = reader.expect(today or datetime.now(UTC).date(), progress or _ignore_progress)
     active = [layout for layout in layouts if not layout.dataset.is_paused]
@@ -87,14 +87,14 @@ def _compared(found: TableState, reader: BucketReader, datasets: Iterable[Datase
     )
 
 
-def _without(problems: Counter[_Problem], skipped: set[Place]) -> Counter[_Problem]:
+def _without(problems: Counter[_Problem], skipped: set[ObjectPlace]) -> Counter[_Problem]:
     return Counter({item: n for item, n in problems.items() if item[:2] not in skipped})
 
 
 def _compare_outputs(  # noqa: PLR0913, PLR0917
     settings: Settings,
     client: Minio,
-    layout: Layout,
+    layout: ObjectColumns,
     expected: Expected,
     found: TableState,
     notice: Callable[[str], None] | None,
@@ -128,7 +128,9 @@ def _find_obsolete_output(client: Minio, bucket: str, name: str) -> list[Differe
     return [Difference("output-surplus", f"{bucket}/{name}", None, None, note)]
 
 
-def _expected_manifest(reader: BucketReader, expected: Expected) -> dict[Place, ManifestEntry]:
+def _expected_manifest(
+    reader: BucketReader, expected: Expected
+) -> dict[ObjectPlace, ManifestEntry]:
     """Compute the expected manifest."""
     quarantined = expected.quarantined()
     return {

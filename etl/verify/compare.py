@@ -7,22 +7,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from etl.verify.difference import Sides, compare_counts, compare_mappings
-from etl.verify.expected import Place
+from etl.verify.expected import ObjectPlace
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping
 
     from etl.verify.difference import Difference
     from etl.verify.expected import DatasetRows, Expected, StoredRow
-    from etl.verify.layout import Layout
+    from etl.verify.layout import ObjectColumns
     from etl.verify.tables import ManifestEntry, TableState
 
 
 def compare_tables(
     expected: Expected,
-    manifest: Mapping[Place, ManifestEntry],
+    manifest: Mapping[ObjectPlace, ManifestEntry],
     found: TableState,
-    layouts: Iterable[Layout],
+    layouts: Iterable[ObjectColumns],
     source_bucket: str,
 ) -> list[Difference]:
     """Compare the rows of each dataset, the manifest and the open problems, sorted by name."""
@@ -51,7 +51,7 @@ def compare_tables(
 class DatasetComparison:
     """Compares the rows of one dataset."""
 
-    def __init__(self, layout: Layout, bucket: str, found: TableState) -> None:
+    def __init__(self, layout: ObjectColumns, bucket: str, found: TableState) -> None:
         self._layout = layout
         self._bucket = bucket
         self._held = found.held
@@ -114,7 +114,7 @@ class DatasetComparison:
         return self._is_held(row) or place in self._blocked
 
     def _is_held(self, row: StoredRow | None) -> bool:
-        return row is not None and Place(self._bucket, row.source_key) in self._held
+        return row is not None and ObjectPlace(self._bucket, row.source_key) in self._held
 
     def _is_rival_held(
         self, row: StoredRow | None, expected: DatasetRows, found: DatasetRows
@@ -140,7 +140,7 @@ class DatasetComparison:
 class _ObjectSides:
     """How to report differences of objects; those of the source bucket are named by their key."""
 
-    expected: Mapping[Place, ManifestEntry]
+    expected: Mapping[ObjectPlace, ManifestEntry]
     found: TableState
     source_bucket: str
 
@@ -156,7 +156,7 @@ class _ObjectSides:
         )
 
     def _is_held(
-        self, place: Place, expected: ManifestEntry | None, _found: ManifestEntry | None
+        self, place: ObjectPlace, expected: ManifestEntry | None, _found: ManifestEntry | None
     ) -> bool:
         """Whether the object is held, or stays in the manifest because of its blocked rows."""
         if place in self.found.held:
@@ -170,14 +170,14 @@ class _ObjectSides:
             where="the tables",
             name=lambda item: identity_name((self._named(*item[:2]), *item[2:])),
             fields=dict,
-            dataset=lambda item: self._dataset(Place(*item[:2])),
-            is_held=lambda item: Place(*item[:2]) in self.found.held,
+            dataset=lambda item: self._dataset(ObjectPlace(*item[:2])),
+            is_held=lambda item: ObjectPlace(*item[:2]) in self.found.held,
         )
 
     def _named(self, bucket: str, key: str) -> str:
         return key if bucket == self.source_bucket else f"{bucket}/{key}"
 
-    def _dataset(self, place: Place) -> str | None:
+    def _dataset(self, place: ObjectPlace) -> str | None:
         entry = self.expected.get(place) or self.found.manifest.get(place)
         return None if entry is None else entry.dataset
 

@@ -7,7 +7,7 @@ from datetime import date, time
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
-from etl.verify.documents import Document
+from etl.verify.documents import JsonValue
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -126,7 +126,7 @@ def _shown_fields(values: Mapping[str, object] | None) -> dict[str, object] | No
 
 def _shown(value: object) -> object:
     """A value in a form that can be printed as JSON."""
-    if isinstance(value, Document):
+    if isinstance(value, JsonValue):
         return value.text
     if isinstance(value, Decimal | time) or type(value) is date:
         return str(value)

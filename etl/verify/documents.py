@@ -23,7 +23,7 @@ _DECIMALS = 16_383
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class JsonValue:
     """A JSON value, equal to others as jsonb: by value of numbers, without order of keys."""
 
     identity: Hashable
@@ -32,14 +32,14 @@ class Document:
 
     def __eq__(self, other: object) -> bool:
         """Whether both are the same jsonb value."""
-        return isinstance(other, Document) and self.identity == other.identity
+        return isinstance(other, JsonValue) and self.identity == other.identity
 
     def __hash__(self) -> int:
         """Hash by value."""
         return hash(self.identity)
 
 
-def read_document(written: str, kind: FieldType) -> Document:
+def read_document(written: str, kind: FieldType) -> JsonValue:
     """Parse the cell of a field of type `object`, `array` or `any`.
 
     Raises:  FaultyCell.
@@ -51,12 +51,12 @@ def read_document(written: str, kind: FieldType) -> Document:
         raise FaultyCell(ProblemCode.NOT_JSON) from error
     if not isinstance(value, _PYTHON_TYPES.get(kind, (object,))):
         raise FaultyCell(ProblemCode.NOT_JSON)
-    return Document(identity, written, len(value) if isinstance(value, dict | list) else None)
+    return JsonValue(identity, written, len(value) if isinstance(value, dict | list) else None)
 
 
-def stored_document(text: str | None) -> Document | None:
+def stored_document(text: str | None) -> JsonValue | None:
     """The value of a jsonb column, from its text."""
-    return None if text is None else Document(_identity(_loads(text)), text)
+    return None if text is None else JsonValue(_identity(_loads(text)), text)
 
 
 def _loads(text: str) -> object:

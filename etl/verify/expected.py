@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
     from datetime import date
 
-    from etl.verify.layout import Layout
+    from etl.verify.layout import ObjectColumns
     from etl.verify.reader import Row
-    from etl.verify.routes import Route
+    from etl.verify.routes import Destination
 
 # An object with one of these problems is still loaded.
 _WARNINGS = frozenset(
@@ -35,7 +35,7 @@ _WARNINGS = frozenset(
 )
 
 
-class Place(NamedTuple):
+class ObjectPlace(NamedTuple):
     """A bucket and a key in it."""
 
     bucket: str
@@ -46,9 +46,9 @@ class Place(NamedTuple):
 class Listed:
     """An object with its place and its route."""
 
-    place: Place
+    place: ObjectPlace
     source: SourceObject
-    route: Route
+    route: Destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +86,14 @@ class Expected:
 
     datasets: dict[str, DatasetRows] = field(default_factory=dict)
     rejected: Counter[tuple[str, str, int, str]] = field(default_factory=Counter)
-    rows_read: dict[Place, int] = field(default_factory=dict)
-    rows_rejected: dict[Place, int] = field(default_factory=dict)
+    rows_read: dict[ObjectPlace, int] = field(default_factory=dict)
+    rows_rejected: dict[ObjectPlace, int] = field(default_factory=dict)
     object_problems: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
-    def quarantined(self) -> set[Place]:
+    def quarantined(self) -> set[ObjectPlace]:
         """Return the places of quarantined objects."""
         return {
-            Place(bucket, key)
+            ObjectPlace(bucket, key)
             for bucket, key, code in self.object_problems
             if code not in _WARNINGS
         }
@@ -109,7 +109,7 @@ class _Candidate(NamedTuple):
 class Expectation:
     """Computes the expected state from objects that are added one by one, in any order."""
 
-    def __init__(self, layouts: Iterable[Layout], today: date) -> None:
+    def __init__(self, layouts: Iterable[ObjectColumns], today: date) -> None:
         self._today = today
         self._contests = {layout.dataset.name: _Contest(layout) for layout in layouts}
         self._images: dict[tuple[str, str], _NewestImages] = defaultdict(dict)
@@ -139,7 +139,7 @@ class Expectation:
             if held is None or _is_before(listed.source, held.source):
                 newest[route.attachment_id] = listed
 
-    def add_problem(self, place: Place, code: ProblemCode) -> None:
+    def add_problem(self, place: ObjectPlace, code: ProblemCode) -> None:
         """Add a problem of an object that could not be read."""
         self._expected.object_problems[*place, code] += 1
 
@@ -156,7 +156,7 @@ _NewestImages = dict[str, Listed]
 class _Contest:
     """Lets the rows of one dataset compete for their identities."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: ObjectColumns) -> None:
         self.layout = layout
         dataset = layout.dataset
         self._keys = layout.identity_places

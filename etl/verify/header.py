@@ -16,7 +16,7 @@ from etl.verify.text import FileError
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from etl.verify.layout import Layout
+    from etl.verify.layout import ObjectColumns
     from etl.verify.text import DecodedFile
 
 MAX_COLUMNS = 1_000
@@ -28,7 +28,7 @@ _DELIMITERS = ",;\t|"
 class Header:
     """A header: normalized column names, the shape of its records, and their first line."""
 
-    layout: Layout
+    layout: ObjectColumns
     names: list[str]
     shape: Shape
     next_line: int
@@ -54,7 +54,7 @@ class _SplitHeader:
 class HeaderReader:
     """Finds and validates headers of one dataset; the columns `elsewhere` need not be in them."""
 
-    def __init__(self, layout: Layout, elsewhere: Collection[str]) -> None:
+    def __init__(self, layout: ObjectColumns, elsewhere: Collection[str]) -> None:
         dataset = layout.dataset
         self._layout = layout
         self._elsewhere = elsewhere
@@ -125,7 +125,8 @@ class HeaderReader:
     def _check_names(self, names: list[str]) -> None:
         if max(Counter(names).values()) > 1:
             raise FileError(ProblemCode.DUPLICATE_COLUMN)
-        if not self._required.issubset(names):
+        is_of_something_else = bool(self._own) and self._own.isdisjoint(names)
+        if is_of_something_else or not self._required.issubset(names):
             raise FileError(ProblemCode.MISSING_COLUMN)
 
     def _shape(self, delimiter: str, names: list[str]) -> Shape:
@@ -142,7 +143,7 @@ class HeaderReader:
         )
 
 
-def _normalized(cell: str, number: int, layout: Layout) -> str:
+def _normalized(cell: str, number: int, layout: ObjectColumns) -> str:
     """The column of a known name, else the name as written or, if it is empty, its place."""
     name = cell.strip()
     if name == "":

@@ -34,7 +34,7 @@ _DOCUMENTS = frozenset({FieldType.OBJECT, FieldType.ARRAY, FieldType.ANY})
 
 
 @dataclass(frozen=True)
-class Layout:
+class ObjectColumns:
     """The columns of one dataset; `added` are those that unknown columns made so far."""
 
     dataset: Dataset

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from etl.model.values import ProblemCode
-from etl.verify.documents import Document
+from etl.verify.documents import JsonValue
 from etl.verify.patterns import whole_match
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _text_checks(given: Constraints) -> Iterator[tuple[ProblemCode, Check]]:
 
 def _length(value: object, written: str) -> int:
     """The number of characters of a text, or of elements of a document."""
-    if isinstance(value, Document) and value.length is not None:
+    if isinstance(value, JsonValue) and value.length is not None:
         return value.length
     return len(written)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from etl.verify.header import Header
-    from etl.verify.layout import Layout
+    from etl.verify.layout import ObjectColumns
     from etl.verify.records import CsvRecord
     from etl.verify.text import DecodedFile
 
@@ -66,7 +66,7 @@ class Reading:
         self.faults[code] = 1
 
 
-def read(content: bytes, layout: Layout, key: str, today: date) -> Reading:
+def read(content: bytes, layout: ObjectColumns, key: str, today: date) -> Reading:
     """Parse a file; `today` is the last birthdate allowed."""
     found = _path_texts(layout, key)
     try:
@@ -84,14 +84,14 @@ def read(content: bytes, layout: Layout, key: str, today: date) -> Reading:
     return reading
 
 
-def _path_texts(layout: Layout, key: str) -> dict[str, str | None]:
+def _path_texts(layout: ObjectColumns, key: str) -> dict[str, str | None]:
     """The texts of the path columns."""
     template = layout.dataset.path_columns
     return {} if template is None else path_texts(template, layout.path_names, key)
 
 
 def _read_header(
-    decoded: DecodedFile, layout: Layout, key: str, found: dict[str, str | None]
+    decoded: DecodedFile, layout: ObjectColumns, key: str, found: dict[str, str | None]
 ) -> Header:
     dataset = layout.dataset
     delimiter = dataset.dialect.delimiter

@@ -1,4 +1,4 @@
-"""Route each object to its dataset: the first one that includes it, with presets last."""
+"""Destination each object to its dataset: the first one that includes it, with presets last."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ANYWHERE = ("\x01.csv", "\x01/\x02/\x03.csv")
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class Destination:
     """What an object is to a dataset: data, an attachment of its rows, or of a type not read."""
 
     kind: ObjectKind
@@ -42,7 +42,7 @@ class Routes:
         self._ordered = sorted(own, key=lambda dataset: dataset.is_preset)
         self._covering = next((each for each in own if _covers_bucket(each)), None)
 
-    def of(self, key: str) -> Route | None:
+    def of(self, key: str) -> Destination | None:
         """The route of an object; None if it is ignored because no dataset wants it."""
         is_rejected = False
         for dataset in self._ordered:
@@ -57,18 +57,18 @@ class Routes:
         covering = self._covering
         if covering is None or is_rejected or _matches_any(covering.exclude, key):
             return None
-        return Route(ObjectKind.OTHER, covering)
+        return Destination(ObjectKind.OTHER, covering)
 
 
-def _within(dataset: Dataset, key: str) -> Route | None:
+def _within(dataset: Dataset, key: str) -> Destination | None:
     for attachment in dataset.attachments:
         found = glob(attachment.match).values(key)
         if found is not None:
             (value,) = found.values()
-            return Route(ObjectKind.IMAGE, dataset, attachment, names.join_name(value))
+            return Destination(ObjectKind.IMAGE, dataset, attachment, names.join_name(value))
     if not _matches_any(dataset.include, key):
         return None
-    return Route(ObjectKind.CSV if _is_readable(dataset, key) else ObjectKind.OTHER, dataset)
+    return Destination(ObjectKind.CSV if _is_readable(dataset, key) else ObjectKind.OTHER, dataset)
 
 
 def _is_readable(dataset: Dataset, key: str) -> bool:

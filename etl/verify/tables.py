@@ -16,14 +16,14 @@ from etl.model.dataset import FieldType
 from etl.model.values import IMAGE_PROBLEM_CODES, ProblemCode
 from etl.verify.cells import is_padded, unpadded
 from etl.verify.documents import stored_document
-from etl.verify.expected import DatasetRows, Place, StoredRow, identical
+from etl.verify.expected import DatasetRows, ObjectPlace, StoredRow, identical
 from etl.verify.numbers import is_single, single
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
-    from etl.verify.layout import Layout
+    from etl.verify.layout import ObjectColumns
 
 _ROWS_AT_A_TIME = 5_000
 _LINEAGE = ("_extra", "_source_key", "_source_line")
@@ -56,10 +56,10 @@ class TableState:
     """
 
     datasets: dict[str, DatasetRows]
-    manifest: dict[Place, ManifestEntry]
+    manifest: dict[ObjectPlace, ManifestEntry]
     rejected: Counter[tuple[str, str, int, str]]
     object_problems: Counter[tuple[str, str, str]]
-    held: frozenset[Place] = frozenset()
+    held: frozenset[ObjectPlace] = frozenset()
     blocked: frozenset[tuple[str, str, int]] = frozenset()
     published: frozenset[str] = field(default_factory=frozenset)
     is_publish_pending: bool = False
@@ -75,7 +75,9 @@ def read_added_columns(engine: Engine) -> dict[str, tuple[str, ...]]:
         return {name: tuple(added) for name, added in found}
 
 
-def read_tables(engine: Engine, layouts: Sequence[Layout], buckets: Sequence[str]) -> TableState:
+def read_tables(
+    engine: Engine, layouts: Sequence[ObjectColumns], buckets: Sequence[str]
+) -> TableState:
     """Read everything that runs write for these datasets and buckets, as of one instant.
 
     Raises:  DatabaseUnavailable.
@@ -105,7 +107,7 @@ def to_millisecond(moment: datetime) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-def _dataset_rows(connection: Connection, schema: str, layout: Layout) -> DatasetRows:
+def _dataset_rows(connection: Connection, schema: str, layout: ObjectColumns) -> DatasetRows:
     name = layout.dataset.table
     found = DatasetRows(layout.columns, layout.shadowed_columns)
     keys = layout.identity_places
@@ -119,7 +121,7 @@ def _dataset_rows(connection: Connection, schema: str, layout: Layout) -> Datase
 
 
 def _rows(
-    connection: Connection, schema: str, name: str, columns: Sequence[str], layout: Layout
+    connection: Connection, schema: str, name: str, columns: Sequence[str], layout: ObjectColumns
 ) -> Iterator[StoredRow]:
     """The rows of a table; none if it was not created yet."""
     if not inspect(connection).has_table(name, schema):
@@ -141,7 +143,7 @@ def _rows(
         yield StoredRow(tuple(cells), *row[width:])
 
 
-def _converters(columns: Sequence[str], layout: Layout) -> dict[int, Callable[..., object]]:
+def _converters(columns: Sequence[str], layout: ObjectColumns) -> dict[int, Callable[..., object]]:
     """What makes values comparable, by the place of their column."""
     converters: dict[str, Callable[..., object]] = dict.fromkeys(layout.documents, stored_document)
     for one in layout.fields:
@@ -157,7 +159,7 @@ def _single(number: float | None) -> object:
     return None if number is None else identical(single(number))
 
 
-def _manifest(connection: Connection, buckets: Sequence[str]) -> dict[Place, ManifestEntry]:
+def _manifest(connection: Connection, buckets: Sequence[str]) -> dict[ObjectPlace, ManifestEntry]:
     entries = select(
         source_object.c.bucket,
         source_object.c.key,
@@ -173,15 +175,15 @@ def _manifest(connection: Connection, buckets: Sequence[str]) -> dict[Place, Man
         source_object.c.rows_rejected,
     ).where(source_object.c.bucket.in_(buckets))
     return {
-        Place(bucket, key): ManifestEntry(etag, size, to_millisecond(last_modified), *rest)
+        ObjectPlace(bucket, key): ManifestEntry(etag, size, to_millisecond(last_modified), *rest)
         for bucket, key, etag, size, last_modified, *rest in connection.execute(entries)
     }
 
 
-def _held(connection: Connection) -> frozenset[Place]:
+def _held(connection: Connection) -> frozenset[ObjectPlace]:
     """The objects of open holds."""
     held = connection.execute(select(held_object.c.bucket, held_object.c.key))
-    return frozenset(Place(bucket, key) for bucket, key in held)
+    return frozenset(ObjectPlace(bucket, key) for bucket, key in held)
 
 
 def _blocked(connection: Connection) -> frozenset[tuple[str, str, int]]:

@@ -19,7 +19,7 @@ from etl.db.engine import (
     migrate,
     run_lock,
 )
-from etl.db.names import Channel, Lock, channel_name, lock_key
+from etl.db.names import Lock, NotifyChannel, channel_name, lock_key
 from etl.db.runs import request_run
 from etl.model.errors import RunAlreadyActive
 from etl.model.values import Trigger
@@ -51,7 +51,7 @@ def second(settings: Settings) -> Settings:
 def test_locks_and_channels_of_the_default_schema_are_those_of_earlier_versions():
     keys = [lock_key(lock) for lock in Lock]
     assert keys == [7282018361, 7282018362, 7282018363, 7282018364]
-    names = [channel_name(channel) for channel in Channel]
+    names = [channel_name(channel) for channel in NotifyChannel]
     assert names == ["run_requested", "bucket_event", "images_waiting"]
 
 
@@ -60,8 +60,8 @@ def test_no_schema_shares_a_lock_or_a_channel_with_another(schemas: list[str]):
     keys = {lock_key(lock, schema) for lock in Lock for schema in schemas}
     assert len(keys) == len(Lock) * len(schemas)
     assert all(-(2**63) <= key < 2**63 for key in keys)
-    names = {channel_name(channel, schema) for channel in Channel for schema in schemas}
-    assert len(names) == len(Channel) * len(schemas)
+    names = {channel_name(channel, schema) for channel in NotifyChannel for schema in schemas}
+    assert len(names) == len(NotifyChannel) * len(schemas)
     assert max(map(len, names)) <= 63  # PostgreSQL's limit
 
 
@@ -109,15 +109,15 @@ def test_neither_wakes_the_other(settings: Settings, second: Settings, bucket: T
     with first_engine.connect() as one, second_engine.connect() as other:
         for connection in (one, other):
             connection.execution_options(isolation_level="AUTOCOMMIT")
-            for channel in Channel:
+            for channel in NotifyChannel:
                 listen(connection, channel)
         with second_engine.begin() as connection:
             request_run(connection, Trigger.REQUEST)
         DataManager(second).run_requested()
         assert notified(one) == set()
         assert notified(other) == {
-            channel_of(other, Channel.RUN_REQUESTED),
-            channel_of(other, Channel.IMAGES_WAITING),
+            channel_of(other, NotifyChannel.RUN_REQUESTED),
+            channel_of(other, NotifyChannel.IMAGES_WAITING),
         }
         DataManager(settings).run(Trigger.CLI)
         assert notified(one) == {"images_waiting"}

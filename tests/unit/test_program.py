@@ -75,7 +75,15 @@ def test_log_hints_name_the_program(capsys: pytest.CaptureFixture[str]):
 
 def test_stored_hints_and_notes_name_the_program_in_responses():
     problem = RunProblem.model_validate(
-        {"id": 1, "code": "image-too-large", "severity": "error", "key": "a.png", "etag": "e"}
+        {
+            "id": 1,
+            "code": "image-too-large",
+            "severity": "error",
+            "bucket": "b",
+            "key": "a.png",
+            "dataset": "users",
+            "etag": "e",
+        }
         | {"line": None, "column": None, "value": "`./run.sh run`", "note": TOO_LARGE}
     )
     assert problem.note == "Raise the limit and `bucketline images --again`."

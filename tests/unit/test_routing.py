@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from etl.model.dataset import USERS, Attachment, Dataset, Field
 from etl.model.keys import has_ignored_name, image_id_of, kind_of
-from etl.model.routing import Route, Router, format_of, path_names, path_values
+from etl.model.routing import ObjectRoute, Router, format_of, path_names, path_values
 from etl.model.values import ObjectKind
 
 BUCKET = "src-data"
@@ -41,7 +41,7 @@ KEYS = st.one_of(st.lists(NAMES, min_size=1, max_size=4).map("/".join), st.text(
 def test_without_a_file_each_key_is_what_it_is_to_the_rules_of_users(key: str):
     found = Router([USERS], BUCKET).route(BUCKET, key)
     if has_ignored_name(key):
-        assert found == Route(None, ObjectKind.OTHER)
+        assert found == ObjectRoute(None, ObjectKind.OTHER)
         return
     assert found.dataset is USERS
     assert found.kind is kind_of(key)
@@ -116,8 +116,8 @@ def test_each_bucket_has_its_own_datasets():
     assert router.buckets == ("other-data", BUCKET)
     assert router.route("other-data", "1.csv").dataset is other
     assert router.route(BUCKET, "1.csv").dataset is USERS
-    assert router.route("third", "1.csv") == Route(None, ObjectKind.OTHER)
-    assert router.for_bucket("third")("1.csv") == Route(None, ObjectKind.OTHER)
+    assert router.route("third", "1.csv") == ObjectRoute(None, ObjectKind.OTHER)
+    assert router.for_bucket("third")("1.csv") == ObjectRoute(None, ObjectKind.OTHER)
     assert router.for_bucket(BUCKET)("1.csv") == router.route(BUCKET, "1.csv")
 
 
@@ -131,7 +131,7 @@ def test_attachments_of_a_dataset_go_before_its_data_and_before_presets():
     scan = Attachment(column="scan", match="scans/**/{id}_page?.{png,jpg}")
     orders = replace(ORDERS, include=("orders/**", "scans/**"), attachments=(scan,))
     found = Router([USERS, orders], BUCKET).route(BUCKET, "scans/2024/AB-1_page2.JPG")
-    assert found == Route(orders, ObjectKind.IMAGE, scan, "AB-1")
+    assert found == ObjectRoute(orders, ObjectKind.IMAGE, scan, "AB-1")
     assert routed([orders, USERS], "scans/2024/AB-1.png") == ("orders", "other")
     assert routed([orders, USERS], "other/AB-1_page2.png") == ("users", "image")
 

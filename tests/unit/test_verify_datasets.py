@@ -19,7 +19,7 @@ from etl.model.dataset import (
     ShortRows,
     UnknownColumns,
 )
-from etl.verify.layout import Layout
+from etl.verify.layout import ObjectColumns
 from etl.verify.reader import Reading, read
 
 TODAY = date(2024, 2, 29)
@@ -42,7 +42,7 @@ def reading(
     added: tuple[str, ...] = (),
     **changes: Any,  # noqa: ANN401
 ) -> Reading:
-    return read(content.encode(), Layout(replace(ORDERS, **changes), added), key, TODAY)
+    return read(content.encode(), ObjectColumns(replace(ORDERS, **changes), added), key, TODAY)
 
 
 def values(found: Reading) -> list[tuple[object, ...]]:

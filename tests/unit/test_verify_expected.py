@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from etl.model.dataset import USERS
 from etl.model.values import ObjectKind, ProblemCode, SourceObject
 from etl.verify import names
-from etl.verify.expected import Expectation, Listed, Place, StoredRow
-from etl.verify.layout import Layout
+from etl.verify.expected import Expectation, Listed, ObjectPlace, StoredRow
+from etl.verify.layout import ObjectColumns
 from etl.verify.routes import Routes
 
 TODAY = date(2024, 2, 29)
@@ -44,7 +44,7 @@ def person(key: str, *rows: str, age_minutes: int = 0) -> tuple[SourceObject, by
 
 def routed(source: SourceObject, bucket: str) -> Listed | None:
     route = Routes([USERS], bucket, bucket).of(source.key)
-    return None if route is None else Listed(Place(bucket, source.key), source, route)
+    return None if route is None else Listed(ObjectPlace(bucket, source.key), source, route)
 
 
 def expect(
@@ -53,7 +53,7 @@ def expect(
     bucket: str = "b",
     refused: Sequence[str] = (),
 ) -> Found:
-    layout = Layout(USERS)
+    layout = ObjectColumns(USERS)
     expectation = Expectation([layout], TODAY)
     for source, content in files:
         one = routed(source, bucket)
@@ -65,7 +65,7 @@ def expect(
         assert one is not None
         expectation.add_unopened(one)
     for key in refused:
-        expectation.add_problem(Place(bucket, key), ProblemCode.ACCESS_REFUSED)
+        expectation.add_problem(ObjectPlace(bucket, key), ProblemCode.ACCESS_REFUSED)
     expected = expectation.finish()
     rows = expected.datasets["users"]
     return Found(

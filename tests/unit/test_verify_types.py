@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from etl.model.dataset import Constraints, Dataset, Field, FieldType, Moment
 from etl.model.values import ProblemCode
 from etl.verify.cells import CellReader
-from etl.verify.documents import Document, read_document, stored_document
+from etl.verify.documents import JsonValue, read_document, stored_document
 from etl.verify.patterns import whole_match
 
 TODAY = date(2024, 2, 29)
@@ -247,7 +247,7 @@ def test_what_jsonb_cannot_hold_is_not_json(kind: FieldType, text: str, codes: l
 )
 def test_documents_are_equal_as_jsonb(one: str, other: str, *, are_equal: bool):
     assert (read_document(one, FieldType.ANY) == stored_document(other)) == are_equal
-    assert isinstance(stored_document(other), Document)
+    assert isinstance(stored_document(other), JsonValue)
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def _missing(columns: tuple[str, ...], layout: Layout) -> HeaderFault | None:
     required = layout.required
     missing = [name for name in required if name not in columns]
     if not missing:
-        return None
+        return _undeclared(columns, layout)
     if len(missing) == len(required) and columns[0].casefold().startswith("sep="):
         action = "Remove the sep= line, which only Excel uses; the header must come first."
     elif len(missing) == len(required) and any(map(_is_number, columns)):
@@ -145,6 +145,18 @@ def _missing(columns: tuple[str, ...], layout: Layout) -> HeaderFault | None:
     return HeaderFault(
         ProblemCode.MISSING_COLUMN,
         f"The header lacks {', '.join(missing)}; its columns are {_shown(columns)}. {action}",
+    )
+
+
+def _undeclared(columns: tuple[str, ...], layout: Layout) -> HeaderFault | None:
+    """The fault of a header without any declared column: the file is of something else."""
+    own = set(layout.dataset.field_names) - set(layout.path)
+    if not own or not own.isdisjoint(columns):
+        return None
+    return HeaderFault(
+        ProblemCode.MISSING_COLUMN,
+        f"The header has no column that {layout.dataset.name} declares; its columns are"
+        f" {_shown(columns)}. Move the file, or declare its columns.",
     )
 
 

@@ -144,7 +144,6 @@ def _change_state(connection: sa.Connection, source_bucket: str) -> None:
         "UPDATE source_object SET attachment = 'img_path', attachment_id = user_id"
         " WHERE kind = 'image'"
     )
-    op.execute("UPDATE source_object SET dataset = NULL WHERE kind = 'other'")
     op.execute("ALTER TABLE source_object DROP COLUMN user_id, ALTER COLUMN dataset DROP DEFAULT")
     op.execute(
         "CREATE INDEX source_object_image_idx ON source_object (attachment_id, dataset, attachment)"
@@ -159,7 +158,6 @@ def _change_state(connection: sa.Connection, source_bucket: str) -> None:
         )
     op.execute("ALTER TABLE problem ADD COLUMN dataset text DEFAULT 'users'")
     op.execute("ALTER TABLE problem ALTER COLUMN dataset DROP DEFAULT")
-    op.execute("UPDATE problem SET dataset = NULL WHERE code = 'unsupported-type'")
     op.execute("ALTER TABLE publication ADD COLUMN dataset text NOT NULL DEFAULT 'users'")
     op.execute("ALTER TABLE publication ALTER COLUMN dataset DROP DEFAULT")
     _change_runs()
