@@ -20,6 +20,7 @@ from api.security.auth import needs, require
 from api.spec import openapi
 from api.state.services import services
 from etl.db.runs import is_settled, request_run, run_row
+from etl.model.dataset import USERS
 from etl.model.roles import Role
 from etl.model.values import RunState, Trigger
 
@@ -154,14 +155,14 @@ def _user(row: Row[Any]) -> dict[str, Any]:
         "birthdate": row.birthdate,
         "age": age_on(shared.today(), row.birthdate),
         "img_path": row.img_path,
-        "extra": row.extra,
+        "extra": row._extra,
         "lineage": {
             "bucket": shared.settings.source_bucket,
-            "key": row.source_key,
+            "key": row._source_key,
             "etag": row.etag,
-            "line": row.source_line,
-            "run_id": row.run_id,
-            "updated_at": row.updated_at,
+            "line": row._source_line,
+            "run_id": row._run_id,
+            "updated_at": row._updated_at,
         },
     }
 
@@ -198,10 +199,9 @@ def request_data(query_data: RequestQuery) -> tuple[dict[str, Any], int, dict[st
     """
     if query_data.allow is not None:
         require(Role.ADMIN, "allow=mass-retirement")
+    allowed = {} if query_data.allow is None else {USERS.name: None}
     with services().database() as connection:
-        run_id = request_run(
-            connection, Trigger.REQUEST, allow_mass_retirement=query_data.allow is not None
-        )
+        run_id = request_run(connection, Trigger.REQUEST, allowed_retirements=allowed)
     row = _await_run(run_id, query_data.wait)
     status = 200 if row["state"] in FINISHED else 202
     return row, status, {"Location": url_for("runs.show_run", run_id=run_id)}

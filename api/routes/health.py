@@ -14,6 +14,7 @@ from api.security.auth import caller, no_rate_limit
 from api.spec import openapi
 from api.state.services import Services, services
 from etl.db import schema
+from etl.db.engine import schemas_of
 from etl.db.tables import run
 from etl.model.errors import EtlError
 from etl.model.roles import Role
@@ -107,7 +108,7 @@ def _last_run(shared: Services) -> dict[str, Any] | None:
     started_runs = select(run).where(run.c.started_at.is_not(None))
     statement = started_runs.order_by(run.c.started_at.desc()).limit(1)
     with shared.database() as connection:
-        schema.check(schema.versions(connection))
+        schema.check(schema.versions(connection, schemas_of(shared.engine)))
         row = connection.execute(statement).mappings().one_or_none()
     return None if row is None else dict(row)
 

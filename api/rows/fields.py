@@ -41,7 +41,7 @@ def _stored(name: str) -> Callable[[date], ColumnElement[Any]]:
 
 
 def _updated_at(_: date) -> ColumnElement[Any]:
-    return func.to_char(func.timezone("UTC", users.c.updated_at), _TIMESTAMP)
+    return func.to_char(func.timezone("UTC", users.c._updated_at), _TIMESTAMP)
 
 
 FIELDS: dict[str, Field] = {
@@ -51,10 +51,10 @@ FIELDS: dict[str, Field] = {
     "birthdate": Field(_stored("birthdate"), _PLAIN_TEXT, is_not_null=False),
     "age": Field(age_in_sql, _NUMBER, is_not_null=False),
     "img_path": Field(_stored("img_path"), _TEXT, is_not_null=False),
-    "extra": Field(_stored("extra"), _NUMBER, is_not_null=False),
-    "source_key": Field(_stored("source_key"), _TEXT),
-    "source_line": Field(_stored("source_line"), _NUMBER),
-    "run_id": Field(_stored("run_id"), _NUMBER),
+    "extra": Field(_stored("_extra"), _NUMBER, is_not_null=False),
+    "source_key": Field(_stored("_source_key"), _TEXT),
+    "source_line": Field(_stored("_source_line"), _NUMBER),
+    "run_id": Field(_stored("_run_id"), _NUMBER),
     "updated_at": Field(_updated_at, _PLAIN_TEXT),
 }
 _ANY_DATE = date(2000, 1, 1)

@@ -76,8 +76,8 @@ def born_after(today: date, max_age: int) -> date:
 
 
 def conditions(filters: Filters, today: date) -> list[ColumnElement[bool]]:
-    """The WHERE conditions: no retired users, and birthdates instead of ages to use the index."""
-    where: list[ColumnElement[bool]] = [users.c.retired_at.is_(None)]
+    """The WHERE conditions: birthdates instead of ages, to use the index."""
+    where: list[ColumnElement[bool]] = []
     if filters.is_image_exists is not None:
         has_image = users.c.img_path.is_not(None)
         where.append(has_image if filters.is_image_exists else users.c.img_path.is_(None))
@@ -128,7 +128,11 @@ def is_image_of_user() -> ColumnElement[bool]:
 
 def is_current_metadata() -> ColumnElement[bool]:
     """Whether image metadata belongs to the current version of the source object."""
-    return and_(image.c.key == source_object.c.key, image.c.etag == source_object.c.etag)
+    return and_(
+        image.c.bucket == source_object.c.bucket,
+        image.c.key == source_object.c.key,
+        image.c.etag == source_object.c.etag,
+    )
 
 
 def age_in_sql(today: date) -> ColumnElement[int]:

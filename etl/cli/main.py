@@ -151,7 +151,9 @@ def run_command(*, wait_seconds: float, allow_mass_retirement: bool, as_json: bo
             settings, progress=lambda step, done: bar.update(tasks[step], completed=done)
         )
         report = manager.run(
-            Trigger.CLI, allow_mass_retirement=allow_mass_retirement, wait_seconds=wait_seconds
+            Trigger.CLI,
+            allowed_retirements={"users": None} if allow_mass_retirement else {},
+            wait_seconds=wait_seconds,
         )
         waiting = images_waiting(settings)
     print_report(

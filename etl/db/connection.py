@@ -20,6 +20,7 @@ from psycopg2 import _psycopg, extensions, sql
 from sqlalchemy import URL, make_url
 
 from etl.db import schema
+from etl.db.schema import Schemas
 from etl.model.errors import LoginRefused, RightMissing
 from etl.settings.database_url import URL_ESCAPES
 
@@ -90,6 +91,8 @@ class Opener:
     """
 
     url: URL = field(repr=False)
+    schemas: Schemas
+    source_bucket: str
     limits: Mapping[str, float | None] = field(default_factory=dict)
     checks_schema: bool = False
 
@@ -99,7 +102,9 @@ class Opener:
 
         Raises:  ConfigurationError when DATABASE_URL is missing or not a PostgreSQL URL.
         """
-        return cls(make_url(settings.sqlalchemy_url), **given)
+        return cls(
+            make_url(settings.sqlalchemy_url), Schemas.of(settings), settings.source_bucket, **given
+        )
 
     def open(self) -> Any:  # noqa: ANN401 - psycopg2 has no types
         """A connection with its session settings.
@@ -174,7 +179,7 @@ class Opener:
     def _versions(self, cursor: Any) -> list[str]:  # noqa: ANN401 - psycopg2 has no types
         """The versions in `alembic_version`; none if that table is missing."""
         try:
-            cursor.execute(f"{self._settings(cursor)}; {schema.FIND_VERSIONS}")
+            cursor.execute(f"{self._settings(cursor)}; {self.schemas.find_versions}")
         except psycopg2.Error as error:
             if error.pgcode == FORBIDDEN:
                 raise missing_right(error) from error
@@ -194,7 +199,8 @@ class Opener:
             sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value))
             for name, value in (_SESSION | limits).items()
         ]
-        statement = sql.SQL("; ").join([sql.SQL("BEGIN"), *lines, sql.SQL("COMMIT")])
+        path = sql.SQL("SET search_path = {}, {}").format(*map(sql.Identifier, self.schemas))
+        statement = sql.SQL("; ").join([sql.SQL("BEGIN"), *lines, path, sql.SQL("COMMIT")])
         return str(statement.as_string(cursor))
 
 

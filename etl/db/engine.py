@@ -22,6 +22,8 @@ from etl.db.connection import (
     first_line,
     missing_right,
 )
+from etl.db.identifiers import quoted
+from etl.db.names import Channel, Lock, channel_name, lock_key
 from etl.model.errors import DatabaseUnavailable, ImageWorkerBusy, RunAlreadyActive, RunRefused
 
 if TYPE_CHECKING:
@@ -31,10 +33,6 @@ if TYPE_CHECKING:
 
     from etl.settings import Settings
 
-RUN_LOCK = 7_282_018_361  # arbitrary, but the same in every version
-MIGRATION_LOCK = RUN_LOCK + 1
-IMAGE_LOCK = RUN_LOCK + 2
-ANNOUNCE_LOCK = RUN_LOCK + 3
 LOCK_POLL_SECONDS = 0.2
 CLIENT_CHECK_SECONDS = 5
 
@@ -146,6 +144,23 @@ def driver(connection: Connection) -> Any:  # noqa: ANN401 - psycopg2 has no typ
     return connection.connection.driver_connection
 
 
+def channel_of(connection: Connection, channel: Channel) -> str:
+    """The name of a channel in the installation that the connection belongs to."""
+    return channel_name(channel, schemas_of(connection.engine).state)
+
+
+def notify(connection: Connection, channel: Channel) -> None:
+    """Wake the processes that listen to the channel, once the transaction commits."""
+    connection.execute(
+        text("SELECT pg_notify(:channel, '')"), {"channel": channel_of(connection, channel)}
+    )
+
+
+def listen(connection: Connection, channel: Channel) -> None:
+    """Receive the notifications of the channel on this connection."""
+    connection.execute(text(f"LISTEN {quoted(channel_of(connection, channel))}"))
+
+
 @contextmanager
 def run_lock(
     engine: Engine,
@@ -162,11 +177,12 @@ def run_lock(
     """
     with translating(), engine.connect() as connection:
         _enable_client_liveness_check(connection, client_check_seconds)
-        _acquire(connection, RUN_LOCK, wait_seconds, RunAlreadyActive("Another run is active."))
+        key = lock_key(Lock.RUN, schemas_of(engine).state)
+        _acquire(connection, key, wait_seconds, RunAlreadyActive("Another run is active."))
         yield connection
         # PostgreSQL detects a closed connection with a delay, and the next run may start at once.
         connection.rollback()
-        connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": RUN_LOCK})
+        connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": key})
         connection.commit()
 
 
@@ -178,7 +194,8 @@ def image_lock(engine: Engine, *, wait_seconds: float = 0) -> Iterator[Connectio
     """
     with translating(), engine.connect() as connection:
         busy = ImageWorkerBusy("Another process is processing the images.")
-        _acquire(connection, IMAGE_LOCK, wait_seconds, busy)
+        key = lock_key(Lock.IMAGES, schemas_of(engine).state)
+        _acquire(connection, key, wait_seconds, busy)
         yield connection
 
 
@@ -197,9 +214,9 @@ def _enable_client_liveness_check(connection: Connection, interval_seconds: floa
     connection.commit()
 
 
-def _acquire(connection: Connection, lock: int, wait_seconds: float, refusal: RunRefused) -> None:
+def _acquire(connection: Connection, key: int, wait_seconds: float, refusal: RunRefused) -> None:
     deadline = time.monotonic() + wait_seconds
-    while not connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": lock}):
+    while not connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": key}):
         connection.rollback()
         if not time.monotonic() < deadline:  # also when it is NaN
             raise refusal
@@ -212,9 +229,11 @@ def migrate(engine: Engine) -> None:
 
     Raises:  DatabaseUnavailable; ConfigurationError when it is impossible, and nothing changed.
     """
+    opener: Opener = engine.get_execution_options()[_OPENER]
     with translating(), engine.begin() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
-        schema.upgrade(connection)
+        key = lock_key(Lock.MIGRATION, opener.schemas.state)
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": key})
+        schema.upgrade(connection, opener.schemas, opener.source_bucket)
 
 
 def check_migrated(engine: Engine) -> None:
@@ -223,4 +242,16 @@ def check_migrated(engine: Engine) -> None:
     Raises:  NewerSchema or OlderSchema when they do not; DatabaseUnavailable.
     """
     with translating(), engine.connect() as connection:
-        schema.check(schema.versions(connection))
+        schema.check(schema.versions(connection, schemas_of(engine)))
+
+
+def source_bucket_of(engine: Engine) -> str:
+    """SOURCE_BUCKET of the settings that the engine was made with."""
+    opener: Opener = engine.get_execution_options()[_OPENER]
+    return opener.source_bucket
+
+
+def schemas_of(engine: Engine) -> schema.Schemas:
+    """The schemas of the tables that an engine from `connect` or `connect_unpooled` uses."""
+    opener: Opener = engine.get_execution_options()[_OPENER]
+    return opener.schemas

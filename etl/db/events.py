@@ -24,6 +24,8 @@ from pydantic import (
 from pydantic_core import from_json, to_json
 from sqlalchemy import Connection, text
 
+from etl.db.engine import notify, source_bucket_of
+from etl.db.names import Channel
 from etl.db.sql import statements
 from etl.model.errors import WrongEvent
 from etl.model.keys import spellings
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-CHANNEL = "bucket_event"
+CHANNEL = Channel.BUCKET_EVENT
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_KEY_BYTES = 1024  # S3's limit
 NO_RUN = 0  # in handled_by_run: checked or irrelevant, and no run was needed
@@ -223,7 +225,8 @@ class _Record(BaseModel):
 def store(connection: Connection, events: Iterable[BucketEvent], *, source_bucket: str) -> int:
     """Store the events; return how many are new, and notify the scheduler if one is pending.
 
-    Events of other buckets are stored as handled. The caller commits.
+    Events of buckets that are neither `source_bucket` nor that of an installed dataset are stored
+    as handled. The caller commits.
     """
     received = [_columns(event) for event in events]
     if not received:
@@ -237,7 +240,7 @@ def store(connection: Connection, events: Iterable[BucketEvent], *, source_bucke
         .all()
     )
     if any(new):
-        connection.execute(text(f"NOTIFY {CHANNEL}"))
+        notify(connection, CHANNEL)
     return len(new)
 
 
@@ -263,13 +266,14 @@ def count_pending(connection: Connection) -> int:
 def oldest_pending(
     connection: Connection, *, bucket: str, limit: int, include_refused: bool = True
 ) -> PendingEvents:
-    """The oldest pending events, at most `limit`. The caller commits.
+    """The oldest pending events of a bucket, at most `limit`. The caller commits.
 
-    `include_refused` includes events whose object a run could not read. Events of a former source
-    bucket are marked as handled.
+    `include_refused` includes events whose object a run could not read. Events of former source
+    buckets are marked as handled.
     """
     named = statements("events")
-    connection.execute(text(named["skip_other_buckets"]), {"bucket": bucket})
+    source = {"bucket": source_bucket_of(connection.engine)}
+    connection.execute(text(named["skip_other_buckets"]), source)
     parameters = {"bucket": bucket, "limit": limit, "include_refused": include_refused}
     found = connection.execute(text(named["oldest_pending"]), parameters).all()
     keys = {spelling for row in found for spelling in spellings(row.key)}
@@ -297,10 +301,9 @@ def handle_listed(connection: Connection, *, bucket: str, began: datetime, run_i
     )
 
 
-def missed_by_events(connection: Connection, *, bucket: str) -> int:
+def missed_by_events(connection: Connection) -> int:
     """The number of staged changes without an event; valid until the manifest is written."""
-    statement = text(statements("events")["missed_by_events"])
-    return int(connection.scalar(statement, {"bucket": bucket}) or 0)
+    return int(connection.scalar(text(statements("events")["missed_by_events"])) or 0)
 
 
 def _columns(event: BucketEvent) -> dict[str, object]:

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 _ROWS_PER_FETCH = 5_000
 
 
-def open_problems(
+def open_problems(  # noqa: PLR0913 - each a filter
     connection: Connection,
     *,
+    bucket: str | None = None,
     key: str | None = None,
     code: str | None = None,
+    dataset: str | None = None,
     after: int | None = None,
     limit: int | None = None,
 ) -> Iterator[dict[str, Any]]:
@@ -29,7 +31,12 @@ def open_problems(
     in `open_problems` of status.sql, a problem is open while its run is the last that read the
     object. A corrected or removed object has no open problem.
     """
-    filters = {problem.c.key: key, problem.c.code: code}
+    filters = {
+        problem.c.bucket: bucket,
+        problem.c.key: key,
+        problem.c.code: code,
+        problem.c.dataset: dataset,
+    }
     statement = _open_problems(limit).where(
         *(column == value for column, value in filters.items() if value is not None)
     )
@@ -47,6 +54,8 @@ def count_open_problems(connection: Connection) -> int:
 
 def _open_problems(limit: int | None) -> Select[Any]:
     read_last = and_(
-        source_object.c.key == problem.c.key, source_object.c.run_id == problem.c.run_id
+        source_object.c.bucket == problem.c.bucket,
+        source_object.c.key == problem.c.key,
+        source_object.c.run_id == problem.c.run_id,
     )
     return select(problem).join(source_object, read_last).order_by(problem.c.id).limit(limit)

@@ -133,7 +133,16 @@ class Retention:
 
     def _used_runs(self) -> set[int]:
         with translating(), self._engine.begin() as connection:
-            return set(connection.scalars(text(statements("retention")["used_runs"])))
+            return used_runs(connection, self._settings.database_schema)
+
+
+def used_runs(connection: Connection, data_schema: str) -> set[int]:
+    """The runs that the state or a row of any dataset refers to."""
+    named = statements("retention")
+    used = set(connection.scalars(text(named["used_runs"])))
+    for table in connection.scalars(text(named["data_tables"]), {"schema": data_schema}).all():
+        used.update(connection.exec_driver_sql(f"SELECT DISTINCT _run_id FROM {table}").scalars())
+    return used
 
 
 # -- one page of each table, after the id `after`; the caller commits

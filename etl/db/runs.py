@@ -6,11 +6,14 @@ A request is a row that the scheduler claims; API workers never run anything the
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import Connection, Row, text
 
-from etl.model.values import Counts, RunReport, RunState, Trigger
+from etl.db.engine import notify
+from etl.db.names import Channel
+from etl.model.values import Counts, DatasetCounts, RunReport, RunState, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +21,10 @@ if TYPE_CHECKING:
 
     from etl.model.errors import EtlError
 
-REQUEST_CHANNEL = "run_requested"
+REQUEST_CHANNEL = Channel.RUN_REQUESTED
+
+# A failed run may have committed some datasets; run_committed_idx has the same condition.
+_IS_COMMITTED = "(state = 'succeeded' OR (state = 'failed' AND dataset_counts <> '{}'::jsonb))"
 
 _INTERRUPTED = {
     "code": "Interrupted",
@@ -28,12 +34,27 @@ _INTERRUPTED = {
 
 _COLUMNS = (
     "id, trigger, state, requested_at, started_at, finished_at, counts, error, "
-    "published_at, step_seconds, step_rows"
+    "published_at, step_seconds, step_rows, dataset_counts"
 )
+
+# By dataset, how many rows a run may retire at once; None for any number.
+Allowed: TypeAlias = "Mapping[str, int | None]"
+
+# Of two permissions for a dataset, the larger one.
+_BOTH_ALLOWED = """(
+    SELECT jsonb_object_agg(dataset, CASE WHEN is_any THEN 'null' ELSE to_jsonb(at_most) END)
+    FROM (
+        SELECT given.key AS dataset, bool_or(given.value = 'null') AS is_any,
+               max(CAST(nullif(given.value, 'null') AS bigint)) AS at_most
+        FROM (SELECT * FROM jsonb_each(run.allowed_retirements)
+              UNION ALL SELECT * FROM jsonb_each(excluded.allowed_retirements)) AS given
+        GROUP BY given.key
+    ) AS larger
+)"""
 
 
 def request_run(
-    connection: Connection, trigger: Trigger, *, allow_mass_retirement: bool = False
+    connection: Connection, trigger: Trigger, *, allowed_retirements: Allowed | None = None
 ) -> int:
     """Request a run, or join the pending request; return its id. The caller commits.
 
@@ -41,40 +62,41 @@ def request_run(
     """
     row = connection.execute(
         text(
-            "INSERT INTO run (trigger, state, allow_mass_retirement)"
-            " VALUES (:trigger, 'requested', :allow)"
+            "INSERT INTO run (trigger, state, allowed_retirements)"
+            " VALUES (:trigger, 'requested', CAST(:allowed AS jsonb))"
             " ON CONFLICT (state) WHERE state = 'requested' DO UPDATE"
-            " SET allow_mass_retirement"
-            "   = run.allow_mass_retirement OR excluded.allow_mass_retirement"
+            f" SET allowed_retirements = coalesce({_BOTH_ALLOWED}, '{{}}')"
             " RETURNING id"
         ),
-        {"trigger": trigger, "allow": allow_mass_retirement},
+        {"trigger": trigger, "allowed": _json(allowed_retirements or {})},
     ).one()
-    connection.execute(text(f"NOTIFY {REQUEST_CHANNEL}"))
+    notify(connection, REQUEST_CHANNEL)
     return int(row.id)
 
 
-def claim_run(connection: Connection) -> tuple[int, Trigger, bool] | None:
-    """Start the requested run, if any; return id, trigger and whether it may retire en masse."""
+def claim_run(connection: Connection) -> tuple[int, Trigger, Allowed] | None:
+    """Start the requested run, if any; return id, trigger and the retirements allowed."""
     row = connection.execute(
         text(
             "UPDATE run SET state = 'running', started_at = now() WHERE id ="
             " (SELECT id FROM run WHERE state = 'requested' FOR UPDATE SKIP LOCKED)"
-            " RETURNING id, trigger, allow_mass_retirement"
+            " RETURNING id, trigger, allowed_retirements"
         )
     ).one_or_none()
     connection.commit()
-    return None if row is None else (row.id, Trigger(row.trigger), row.allow_mass_retirement)
+    return None if row is None else (row.id, Trigger(row.trigger), row.allowed_retirements)
 
 
-def begin_run(connection: Connection, trigger: Trigger, *, allow_mass_retirement: bool) -> int:
+def begin_run(
+    connection: Connection, trigger: Trigger, *, allowed_retirements: Allowed | None = None
+) -> int:
     """Start a run without a request; return its id."""
     run_id = connection.scalar(
         text(
-            "INSERT INTO run (trigger, state, allow_mass_retirement, started_at)"
-            " VALUES (:trigger, 'running', :allow, now()) RETURNING id"
+            "INSERT INTO run (trigger, state, allowed_retirements, started_at)"
+            " VALUES (:trigger, 'running', CAST(:allowed AS jsonb), now()) RETURNING id"
         ),
-        {"trigger": trigger, "allow": allow_mass_retirement},
+        {"trigger": trigger, "allowed": _json(allowed_retirements or {})},
     )
     connection.commit()
     return int(run_id or 0)
@@ -92,22 +114,44 @@ def close_interrupted(connection: Connection) -> None:
     connection.commit()
 
 
-def succeed_run(
-    connection: Connection, run_id: int, counts: Counts, *, publish_pending: bool
-) -> None:
-    """Mark the run as succeeded, in the transaction that merges.
+@dataclass(frozen=True)
+class Committed:
+    """What a run commits: its counts, in total and by dataset."""
 
+    counts: Counts = field(default_factory=Counts)
+    datasets: Mapping[str, DatasetCounts] = field(default_factory=dict)
+
+
+def complete_run(
+    connection: Connection,
+    run_id: int,
+    committed: Committed,
+    *,
+    publish_pending: bool,
+    error: Mapping[str, object] | None = None,
+) -> None:
+    """Record what the run commits, in the transaction that merges.
+
+    The run succeeded unless there is an `error`, of datasets that it did not commit.
     `finished_at` is later than that of every run before, even if the clock was set back, because
     the newest run's counts are used.
     """
     connection.execute(
         text(
-            "UPDATE run SET state = 'succeeded', finished_at = greatest(clock_timestamp(),"
+            "UPDATE run SET state = :state, finished_at = greatest(clock_timestamp(),"
             " (SELECT max(finished_at) + interval '1 microsecond' FROM run"
-            " WHERE state = 'succeeded')),"
-            " counts = CAST(:counts AS jsonb), publish_pending = :pending WHERE id = :id"
+            f" WHERE {_IS_COMMITTED})),"
+            " counts = CAST(:counts AS jsonb), dataset_counts = CAST(:datasets AS jsonb),"
+            " publish_pending = :pending, error = CAST(:error AS jsonb) WHERE id = :id"
         ),
-        {"id": run_id, "counts": _json(counts.as_dict()), "pending": publish_pending},
+        {
+            "id": run_id,
+            "state": RunState.FAILED if error else RunState.SUCCEEDED,
+            "counts": _json(committed.counts.as_dict()),
+            "datasets": _json({k: v.as_dict() for k, v in committed.datasets.items()}),
+            "pending": publish_pending,
+            "error": _json(error) if error else None,
+        },
     )
 
 
@@ -155,15 +199,35 @@ def record_steps(
     connection.commit()
 
 
-def last_counts(connection: Connection) -> Counts:
-    """The counts of the last successful run; zeros before the first.
+def last_committed(connection: Connection) -> Committed:
+    """What the last run with a commit counted; nothing before the first.
 
     That run may not have the highest id, because a request gets its id long before it runs.
     """
-    stored = connection.scalar(
-        text("SELECT counts FROM run WHERE state = 'succeeded' ORDER BY finished_at DESC LIMIT 1")
-    )
-    return Counts.from_dict(stored or {})
+    row = connection.execute(
+        text(
+            f"SELECT counts, dataset_counts FROM run WHERE {_IS_COMMITTED}"
+            " ORDER BY finished_at DESC LIMIT 1"
+        )
+    ).one_or_none()
+    if row is None:
+        return Committed()
+    counts = Counts.from_dict(row.counts)
+    return Committed(counts, _by_dataset(row.dataset_counts) or _of_users(counts))
+
+
+def last_counts(connection: Connection) -> Counts:
+    """The counts of the last run with a commit; zeros before the first."""
+    return last_committed(connection).counts
+
+
+def _by_dataset(stored: Mapping[str, Mapping[str, int]]) -> dict[str, DatasetCounts]:
+    return {name: DatasetCounts.from_dict(counts) for name, counts in stored.items()}
+
+
+def _of_users(counts: Counts) -> dict[str, DatasetCounts]:
+    """The totals of a run by a version that had only users."""
+    return {"users": DatasetCounts(live=counts.users_live, attached=counts.users_with_image)}
 
 
 def objects_listed_last(connection: Connection) -> int:
@@ -180,23 +244,23 @@ def objects_listed_last(connection: Connection) -> int:
     )
 
 
-def retired_by_events(connection: Connection) -> int:
-    """The number of users retired by event runs since the last full run.
+def retired_by_events(connection: Connection) -> dict[str, int]:
+    """By dataset, the rows that event runs retired since the last full run, less those restored.
 
     Emptying a bucket produces one event per object, which may be spread over many runs.
     """
-    return int(
-        connection.scalar(
-            text(
-                "SELECT greatest(0, sum((counts->>'users_retired')::bigint)"
-                " - sum((counts->>'users_restored')::bigint))"
-                " FROM run WHERE trigger = 'event' AND state = 'succeeded' AND finished_at >"
-                " coalesce((SELECT max(finished_at) FROM run"
-                " WHERE trigger <> 'event' AND state = 'succeeded'), '-infinity')"
-            )
+    rows = connection.execute(
+        text(
+            "SELECT one.key AS dataset, sum(CAST(one.value->>'retired' AS bigint)"
+            " - CAST(one.value->>'restored' AS bigint)) AS retired"
+            " FROM run CROSS JOIN LATERAL jsonb_each(dataset_counts) AS one"
+            f" WHERE trigger = 'event' AND {_IS_COMMITTED} AND finished_at >"
+            f" coalesce((SELECT max(finished_at) FROM run WHERE trigger <> 'event'"
+            f" AND {_IS_COMMITTED}), '-infinity')"
+            " GROUP BY one.key"
         )
-        or 0
     )
+    return {row.dataset: max(0, int(row.retired)) for row in rows}
 
 
 def database_now(connection: Connection) -> datetime:
@@ -246,6 +310,7 @@ def _as_report(row: Row[Any]) -> RunReport:
         published_at=row.published_at,
         step_seconds=row.step_seconds,
         step_rows=row.step_rows,
+        dataset_counts=_by_dataset(row.dataset_counts),
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, PrimaryKeyConstraint, Row, UniqueConstraint, text
 from sqlalchemy.exc import DBAPIError
 
+from etl.db.identifiers import quoted
 from etl.db.sql import statements
 from etl.db.tables import metadata
 from etl.model.errors import ConfigurationError, NewerSchema, OlderSchema
@@ -16,8 +17,9 @@ from etl.model.errors import ConfigurationError, NewerSchema, OlderSchema
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from etl.settings import Settings
+
 MIGRATIONS = Path(__file__).parent / "migrations"
-FIND_VERSIONS = "SELECT version_num FROM alembic_version"
 
 # SQL_ASCII, the encoding of a cluster without a locale, stores the UTF-8 of our sessions unchanged.
 _ENCODINGS = ("UTF8", "SQL_ASCII")
@@ -34,6 +36,23 @@ _REFUSALS = {
     "42710": _OWN_DATABASE,
     "42703": _OWN_DATABASE,
 }
+
+
+class Schemas(NamedTuple):
+    """The schemas of the tables, in the order of the session's search_path."""
+
+    state: str
+    data: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> Schemas:
+        """Those of the settings."""
+        return cls(settings.state_schema, settings.database_schema)
+
+    @property
+    def find_versions(self) -> str:
+        """The SQL that finds the version of the tables; it fails if there are none."""
+        return f"SELECT version_num FROM {quoted(self.state)}.alembic_version"
 
 
 def newest() -> str:
@@ -76,17 +95,26 @@ def _refuse_unknown(found: Sequence[str]) -> None:
         )
 
 
-def versions(connection: Connection) -> list[str]:
-    """The versions in `alembic_version`; none if that table is missing."""
-    if connection.scalar(text("SELECT to_regclass('alembic_version') IS NULL")):
-        return []
-    return list(connection.scalars(text(FIND_VERSIONS)))
+def versions(connection: Connection, schemas: Schemas) -> list[str]:
+    """The versions in `alembic_version`; none if that table is missing.
+
+    Versions before 0008 have all tables in DATABASE_SCHEMA.
+    """
+    for schema in schemas:
+        table = f"{quoted(schema)}.alembic_version"
+        found = connection.scalar(
+            text("SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass(:table)"),
+            {"table": table},
+        )
+        if found:
+            return list(connection.scalars(text(f"SELECT version_num FROM {table}")))
+    return []
 
 
 # -- migrating
 
 
-def upgrade(connection: Connection) -> None:
+def upgrade(connection: Connection, schemas: Schemas, source_bucket: str) -> None:
     """Migrate the tables to the newest version, or change nothing.
 
     The caller commits, and holds a lock against concurrent migrations.
@@ -95,14 +123,15 @@ def upgrade(connection: Connection) -> None:
     """
     target = connection.execute(text(statements("schema")["target"])).one()
     try:
-        found = versions(connection)
+        found = versions(connection, schemas)
         _refuse_unknown(found)
         if found == [newest()]:
             return
         _check_writable(target)
         if not found:
             _check_usable(connection, target)
-        _run_migrations(connection)
+        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {quoted(schemas.state)}"))
+        _run_migrations(connection, schemas, source_bucket)
     except DBAPIError as error:
         hint = _REFUSALS.get(str(getattr(error.orig, "pgcode", None)))
         if hint is None:
@@ -181,11 +210,16 @@ def relation_names() -> list[str]:
     return sorted([*metadata.tables, *(str(one.name) for one in named if len(one.columns))])
 
 
-def _run_migrations(connection: Connection) -> None:
+def _run_migrations(connection: Connection, schemas: Schemas, source_bucket: str) -> None:
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))  # interpolated
-    config.attributes["connection"] = connection
+    config.attributes |= {
+        "connection": connection,
+        "state_schema": schemas.state,
+        "database_schema": schemas.data,
+        "source_bucket": source_bucket,
+    }
     command.upgrade(config, "head")

@@ -1,5 +1,8 @@
 """The tables in SQLAlchemy Core. Migrations create them; a test compares the two.
 
+The tables of the state are in STATE_SCHEMA and `users` is in DATABASE_SCHEMA. The session finds
+both by its search_path.
+
 Keys and user ids are text in byte order (COLLATE "C"), as S3 lists keys. output.csv and paging use
 this order, so it is the same on all machines.
 """
@@ -44,7 +47,6 @@ run = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("trigger", Text, nullable=False),
     Column("state", Text, nullable=False),
-    Column("allow_mass_retirement", Boolean, nullable=False, server_default=text("false")),
     Column("requested_at", Timestamp, nullable=False, server_default=text("now()")),
     Column("started_at", Timestamp),
     Column("finished_at", Timestamp),
@@ -54,54 +56,75 @@ run = Table(
     Column("error", JSONB),
     Column("publish_pending", Boolean, nullable=False, server_default=text("false")),
     Column("published_at", Timestamp),
+    # By dataset, how many rows may be retired at once; null for any number.
+    Column("allowed_retirements", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("dataset_counts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     # At most one pending request; further requests join it.
     Index("run_one_requested", "state", unique=True, postgresql_where=text("state = 'requested'")),
     # For the queries of each run about earlier runs, which may be many.
     Index("run_succeeded_idx", "finished_at", postgresql_where=text("state = 'succeeded'")),
+    Index(
+        "run_committed_idx",
+        "finished_at",
+        postgresql_where=text(
+            "state = 'succeeded' OR (state = 'failed' AND dataset_counts <> '{}'::jsonb)"
+        ),
+    ),
     Index("run_running_idx", "id", postgresql_where=text("state = 'running'")),
     Index("run_unpublished_idx", "id", postgresql_where=text("publish_pending")),
 )
 
+# Whole days, rounded down. The shift by 100,000 days keeps the dividend positive. It costs a third
+# of floor() on a numeric.
+_BIRTHDATE = "(DATE '1970-01-01' + ((birthts + 8640000000000) / 86400000 - 100000)::integer)"
+
 users = Table(
     "users",
     metadata,
-    Column("id", BigInteger, Identity(always=True, cache=1000), nullable=False),
     Column("user_id", ByteText, primary_key=True),
     Column("first_name", Text, nullable=False),
     Column("last_name", Text, nullable=False),
     Column("birthts", BigInteger, nullable=False),
-    # Whole days, rounded down. The shift by 100,000 days keeps the dividend positive. It costs a
-    # third of floor() on a numeric.
-    Column(
-        "birthdate",
-        Date,
-        Computed(
-            "(DATE '1970-01-01' + ((birthts + 8640000000000) / 86400000 - 100000)::integer)",
-            persisted=True,
-        ),
-    ),
+    Column("birthdate", Date, Computed(_BIRTHDATE, persisted=True)),
     Column("img_path", Text),
-    Column("extra", JSONB),
-    Column("source_key", ByteText, nullable=False),
-    Column("source_line", Integer, nullable=False),
-    Column("run_id", BigInteger, nullable=False),
-    Column("updated_at", Timestamp, nullable=False),
-    Column("retired_at", Timestamp),
-    Index(None, "source_key"),
-    Index(None, "birthdate", postgresql_where=text("retired_at IS NULL")),
+    Column("_extra", JSONB),
+    Column("_source_key", ByteText, nullable=False),
+    Column("_source_line", Integer, nullable=False),
+    Column("_run_id", BigInteger, nullable=False),
+    Column("_updated_at", Timestamp, nullable=False),
+    Index(None, "_source_key"),
+    Index(None, "birthdate"),
 )
 
-shadowed_row = Table(
-    "shadowed_row",
+# The newest version of each user that left the bucket.
+users_retired = Table(
+    "users_retired",
     metadata,
-    Column("source_key", ByteText, primary_key=True),
-    Column("source_line", Integer, primary_key=True),
+    Column("user_id", ByteText, primary_key=True),
+    Column("first_name", Text),
+    Column("last_name", Text),
+    Column("birthts", BigInteger),
+    Column("birthdate", Date, Computed(_BIRTHDATE, persisted=True)),
+    Column("img_path", Text),
+    Column("_extra", JSONB),
+    Column("_source_key", ByteText, nullable=False),
+    Column("_source_line", Integer, nullable=False),
+    Column("_run_id", BigInteger, nullable=False),
+    Column("_updated_at", Timestamp, nullable=False),
+    Column("_retired_at", Timestamp, nullable=False),
+)
+
+users_shadowed = Table(
+    "users_shadowed",
+    metadata,
+    Column("_source_key", ByteText, primary_key=True),
+    Column("_source_line", Integer, primary_key=True),
     Column("user_id", ByteText, nullable=False),
     Column("first_name", Text, nullable=False),
     Column("last_name", Text, nullable=False),
     Column("birthts", BigInteger, nullable=False),
-    Column("extra", JSONB),
-    Column("run_id", BigInteger, nullable=False),
+    Column("_extra", JSONB),
+    Column("_run_id", BigInteger, nullable=False),
     Index(None, "user_id"),
 )
 
@@ -111,7 +134,7 @@ source_object = Table(
     Column("bucket", Text, primary_key=True),
     Column("key", ByteText, primary_key=True),
     Column("kind", Text, nullable=False),
-    Column("user_id", ByteText, nullable=False),
+    Column("attachment_id", ByteText),  # the value that joins an image to a row
     Column("etag", Text, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("last_modified", Timestamp, nullable=False),
@@ -120,8 +143,15 @@ source_object = Table(
     Column("rows_rejected", BigInteger, nullable=False),
     Column("reread_on", Date),
     Column("run_id", BigInteger, nullable=False),
-    # For the images of a user.
-    Index("source_object_image_idx", "user_id", postgresql_where=text("kind = 'image'")),
+    Column("dataset", Text),
+    Column("attachment", Text),  # the column of the dataset that names the image
+    Column("reading_hash", Text),
+    # For the images of a row.
+    Index(
+        "source_object_image_idx",
+        *("attachment_id", "dataset", "attachment"),
+        postgresql_where=text("kind = 'image'"),
+    ),
 )
 
 problem = Table(
@@ -137,6 +167,8 @@ problem = Table(
     Column("severity", Text, nullable=False),
     Column("value", Text),
     Column("note", Text, nullable=False),
+    Column("bucket", Text, nullable=False),
+    Column("dataset", Text),
     Index(None, "run_id"),
     Index(None, "key"),
 )
@@ -149,6 +181,7 @@ publication = Table(
     Column("etag", Text, nullable=False),
     Column("run_id", BigInteger, nullable=False),
     Column("published_at", Timestamp, nullable=False),
+    Column("dataset", Text, nullable=False),
 )
 
 # When the users, or the metadata of their images, last changed; ETags derive from it.
@@ -165,6 +198,7 @@ revision = Table(
 image = Table(
     "image",
     metadata,
+    Column("bucket", Text, primary_key=True),
     Column("key", ByteText, primary_key=True),
     Column("etag", Text, nullable=False),
     Column("state", Text, nullable=False),
@@ -197,6 +231,7 @@ thumbnail = Table(
 announced_image = Table(
     "announced_image",
     metadata,
+    Column("bucket", Text, primary_key=True),
     Column("key", ByteText, primary_key=True),
     Column("etag", Text, nullable=False),
     Column("sizes", ARRAY(Integer), nullable=False),
@@ -240,28 +275,63 @@ dead_letter = Table(
     UniqueConstraint("topic", "partition", "offset"),
 )
 
+# The declarations that runs use, and the columns that their data added.
+dataset = Table(
+    "dataset",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("declaration", JSONB, nullable=False),
+    Column("reading_hash", Text, nullable=False),
+    Column("added_columns", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("installed_at", Timestamp, nullable=False),
+)
+
+# Datasets whose retirements wait for permission, and the objects that would retire rows.
+hold = Table(
+    "hold",
+    metadata,
+    Column("dataset", Text, primary_key=True),
+    Column("run_id", BigInteger, nullable=False),
+    Column("opened_at", Timestamp, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("live", BigInteger, nullable=False),
+)
+
+held_object = Table(
+    "held_object",
+    metadata,
+    Column("bucket", Text, primary_key=True),
+    Column("key", ByteText, primary_key=True),
+    Column("dataset", Text, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+)
+
 # Staging: the rows and objects that a run read, before the merge. The tables are unlogged, and
 # emptied at the beginning of a run and by the merge.
-staging_row = Table(
-    "staging_row",
+staging_users = Table(
+    "staging_users",
     metadata,
     Column("user_id", ByteText, nullable=False),
     Column("first_name", Text, nullable=False),
     Column("last_name", Text, nullable=False),
     Column("birthts", BigInteger, nullable=False),
-    Column("extra", JSONB),
-    Column("source_key", ByteText, nullable=False),
-    Column("source_line", Integer, nullable=False),
+    Column("_extra", JSONB),
+    Column("_source_key", ByteText, nullable=False),
+    Column("_source_line", Integer, nullable=False),
     prefixes=["UNLOGGED"],
 )
 
 staging_object = Table(
     "staging_object",
     metadata,
-    Column("change", Text, nullable=False),
     Column("key", ByteText, primary_key=True),
+    Column("bucket", Text, primary_key=True),
+    # An object that left a dataset for another has two: `left`, and what it is to the other.
+    Column("change", Text, primary_key=True),
+    Column("dataset", Text),
     Column("kind", Text, nullable=False),
-    Column("user_id", ByteText, nullable=False),
+    Column("attachment", Text),
+    Column("attachment_id", ByteText),
     Column("etag", Text, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("last_modified", Timestamp, nullable=False),
@@ -269,13 +339,16 @@ staging_object = Table(
     Column("rows_read", BigInteger, nullable=False),
     Column("rows_rejected", BigInteger, nullable=False),
     Column("reread_on", Date),
+    Column("reading_hash", Text),
     prefixes=["UNLOGGED"],
 )
 
 staging_problem = Table(
     "staging_problem",
     metadata,
+    Column("bucket", Text, nullable=False),
     Column("key", ByteText, nullable=False),
+    Column("dataset", Text),
     Column("etag", Text, nullable=False),
     Column("line", Integer),
     Column("column", Text),

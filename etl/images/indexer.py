@@ -26,7 +26,7 @@ from etl.images import rows
 from etl.images.decode import Examined, ImageMetadata, examine
 from etl.images.rows import IndexedImage, thumbnail_key
 from etl.images.store import ThumbnailStore
-from etl.model.errors import UnreadableObject
+from etl.model.errors import ConfigurationError, EtlError, ObjectStoreUnavailable, UnreadableObject
 from etl.model.values import ImageState
 from etl.runtime.pools import map_ahead, map_in_threads
 from etl.runtime.sandbox import Killed, OutOfMemory, OutOfTime, Sandbox, WorkFailed
@@ -112,8 +112,7 @@ class ThumbnailIndexer:
             if again:
                 with connection.begin():
                     rows.mark_missing(connection, self._thumbnails.keys())
-            pending = self._pending(stopping, again=again)
-            self._process_all(connection, pending, counts)
+            self._process_buckets(connection, counts, partial(self._pending, stopping, again=again))
             self._delete_stale_rows(connection, counts)
             self._remove_unused(connection, counts)
         report = IndexReport(**counts, seconds=round(time.monotonic() - started, 3))
@@ -122,22 +121,47 @@ class ThumbnailIndexer:
 
     # -- decoding
 
+    def _process_buckets(
+        self,
+        connection: Connection,
+        counts: Counter[str],
+        pending: Callable[[str], Iterator[SourceObject]],
+    ) -> None:
+        """Process the images of each bucket, also if those of an earlier one could not be fetched.
+
+        Raises:  the first error, at the end.
+        """
+        with connection.begin():
+            buckets = rows.buckets(connection, self._settings)
+        failures: list[EtlError] = []
+        with closing(self._sandbox(_cores())) as sandbox:
+            for bucket in buckets:
+                try:
+                    self._process_all(connection, sandbox, bucket, pending(bucket), counts)
+                except (ObjectStoreUnavailable, ConfigurationError) as error:
+                    failures.append(error)
+        if failures:
+            raise failures[0]
+
     def _process_all(
-        self, connection: Connection, pending: Iterator[SourceObject], counts: Counter[str]
+        self,
+        connection: Connection,
+        sandbox: Sandbox[Examined],
+        bucket: str,
+        pending: Iterator[SourceObject],
+        counts: Counter[str],
     ) -> None:
         """Fetch and decode images in processes; commit each chunk while the next is decoded."""
-        processes = _cores()
         window = _Window(max(MIN_BYTES_AHEAD, self._settings.image_max_bytes))
         with ExitStack() as stack:
-            sandbox = stack.enter_context(closing(self._sandbox(processes)))
             decoded = map_ahead(
-                lambda source: self._process(sandbox, window, source),
+                lambda source: self._process(sandbox, window, bucket, source),
                 pending,
-                2 * processes,  # half of them fetch while the others decode
+                2 * _cores(),  # half of them fetch while the others decode
             )
             stack.callback(decoded.close)
             chunks = iter(lambda: list(islice(decoded, self._chunk_images)), [])
-            written = map_ahead(lambda chunk: self._write(connection, chunk), chunks, 1)
+            written = map_ahead(lambda chunk: self._write(connection, bucket, chunk), chunks, 1)
             stack.callback(written.close)
             for done in written:
                 counts.update(done)
@@ -150,13 +174,15 @@ class ThumbnailIndexer:
             memory_bytes=self._settings.image_memory_mb * 1024 * 1024,
         )
 
-    def _pending(self, stopping: StopEvent | None, *, again: bool) -> Iterator[SourceObject]:
+    def _pending(
+        self, stopping: StopEvent | None, bucket: str, *, again: bool
+    ) -> Iterator[SourceObject]:
         """Yield pending images in key order, read in pages; each page is a snapshot of its own."""
         after = ""
         while True:
             with translating(), self._engine.connect() as connection:
                 page = rows.pending(
-                    connection, self._settings, after, limit=self._page_rows, again=again
+                    connection, self._settings, bucket, after, limit=self._page_rows, again=again
                 )
             for source in page:
                 if stopping is not None and stopping.is_set():
@@ -167,28 +193,30 @@ class ThumbnailIndexer:
             after = page[-1].key
 
     def _process(
-        self, sandbox: Sandbox[Examined], window: _Window, source: SourceObject
+        self, sandbox: Sandbox[Examined], window: _Window, bucket: str, source: SourceObject
     ) -> _Decoded | None:
         """Fetch and decode an image; return None if it is not available as the manifest has it."""
         if source.size > self._settings.image_max_bytes:
             return _Decoded(source, _too_many_bytes(source, self._settings.image_max_bytes))
         with window.room_for(source.size):
             try:
-                file = self._store.fetch(self._settings.source_bucket, source)
+                file = self._store.fetch(bucket, source)
             except UnreadableObject as error:
-                log.warning("image skipped", key=source.key, reason=error.message)
+                log.warning("image skipped", bucket=bucket, key=source.key, reason=error.message)
                 return None
             if file is None or file.source.etag != source.etag:
                 return None  # the next run updates the manifest, and the image is pending again
             try:
                 return _Decoded(source, _examine(sandbox, file.content))
             except Killed as error:  # by the kernel when memory was short, or by an operator
-                log.warning("image skipped", key=source.key, reason=str(error))
+                log.warning("image skipped", bucket=bucket, key=source.key, reason=str(error))
                 return None
 
     # -- writing
 
-    def _write(self, connection: Connection, chunk: list[_Decoded | None]) -> Counter[str]:
+    def _write(
+        self, connection: Connection, bucket: str, chunk: list[_Decoded | None]
+    ) -> Counter[str]:
         """Put the new thumbnails of a chunk, and commit its metadata."""
         decoded = [one for one in chunk if one is not None]
         counts = Counter(one.examined.metadata.state.name.lower() for one in decoded)
@@ -196,7 +224,7 @@ class ThumbnailIndexer:
         if decoded:
             with translating():
                 counts["thumbnails_put"] = self._put_thumbnails(connection, decoded)
-                self._write_metadata(connection, decoded)
+                self._write_metadata(connection, bucket, decoded)
         return counts
 
     def _put_thumbnails(self, connection: Connection, decoded: list[_Decoded]) -> int:
@@ -214,25 +242,24 @@ class ThumbnailIndexer:
             rows.mark_put(connection, new)
         return len(new)
 
-    def _write_metadata(self, connection: Connection, decoded: list[_Decoded]) -> None:
+    def _write_metadata(self, connection: Connection, bucket: str, decoded: list[_Decoded]) -> None:
         images = [
             IndexedImage(one.source, one.examined.metadata, tuple(one.examined.thumbnails))
             for one in decoded
         ]
         with connection.begin():
-            rows.write(connection, images, self._settings)
+            rows.write(connection, bucket, images)
             revisions.advance(connection, revisions.Resource.IMAGES)
 
     # -- cleaning
 
     def _delete_stale_rows(self, connection: Connection, counts: Counter[str]) -> None:
-        bucket = self._settings.source_bucket
         with connection.begin():
-            counts["forgotten"] = rows.delete_removed(connection, bucket)
+            counts["forgotten"] = rows.delete_removed(connection)
             changed = rows.drop_sizes(connection, self._settings.thumbnail_sizes)
             if counts["forgotten"] or changed:
                 revisions.advance(connection, revisions.Resource.IMAGES)
-            rows.reopen_problems(connection, bucket)
+            rows.reopen_problems(connection)
 
     def _remove_unused(self, connection: Connection, counts: Counter[str]) -> None:
         """Remove unused thumbnails in pages: claim them, then delete the objects, then the rows."""

@@ -9,11 +9,24 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, text
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Select,
+    and_,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    union,
+)
 from sqlalchemy.dialects.postgresql import array, insert
 
+from etl.db.names import Channel
 from etl.db.sql import statements
-from etl.db.tables import image, source_object, thumbnail
+from etl.db.tables import dataset, image, source_object, thumbnail
 from etl.model.values import IMAGE_PROBLEM_CODES, ImageState, SourceObject
 
 if TYPE_CHECKING:
@@ -23,7 +36,7 @@ if TYPE_CHECKING:
     from etl.images.decode import ImageMetadata
     from etl.settings import Settings
 
-CHANNEL = "images_waiting"  # notified by manifest.sql
+CHANNEL = Channel.IMAGES_WAITING
 PAGE_ROWS = 1_000
 HINTS = {
     ImageState.CORRUPT: "Upload the image again.",
@@ -45,19 +58,40 @@ class IndexedImage:
 # -- pending images
 
 
+def buckets(connection: Connection, settings: Settings) -> list[str]:
+    """The buckets that may have images: that of SOURCE_BUCKET and those of datasets, sorted."""
+    return sorted(connection.scalars(_buckets(settings)))
+
+
+def _buckets(settings: Settings) -> CompoundSelect[Any]:
+    declared = dataset.c.declaration["bucket"].astext
+    is_named = and_(declared.is_not(None), declared != "")
+    return union(select(literal(settings.source_bucket)), select(declared).where(is_named))
+
+
 def count_pending(connection: Connection, settings: Settings) -> int:
     """Return the number of images that are not processed yet."""
-    query = _pending(settings, again=False).with_only_columns(func.count())
+    query = (
+        _pending(settings, again=False)
+        .where(source_object.c.bucket.in_(_buckets(settings)))
+        .with_only_columns(func.count())
+    )
     return connection.scalar(query) or 0
 
 
-def pending(
-    connection: Connection, settings: Settings, after: str, *, limit: int, again: bool
+def pending(  # noqa: PLR0913 - a page of a bucket
+    connection: Connection,
+    settings: Settings,
+    bucket: str,
+    after: str,
+    *,
+    limit: int,
+    again: bool,
 ) -> list[SourceObject]:
     """Return the next images that are new, changed or lack a thumbnail; if `again`, also faulty."""
     rows = connection.execute(
         _pending(settings, again=again)
-        .where(source_object.c.key > after)
+        .where(source_object.c.bucket == bucket, source_object.c.key > after)
         .order_by(source_object.c.key)
         .limit(limit)
     )
@@ -66,11 +100,11 @@ def pending(
 
 def _pending(settings: Settings, *, again: bool) -> Select[Any]:
     columns = ("key", "etag", "size", "last_modified")
+    same_object = and_(image.c.bucket == source_object.c.bucket, image.c.key == source_object.c.key)
     return (
         select(*(source_object.c[name] for name in columns))
-        .join(image, image.c.key == source_object.c.key, isouter=True)
+        .join(image, same_object, isouter=True)
         .where(
-            source_object.c.bucket == settings.source_bucket,
             source_object.c.kind == "image",
             or_(
                 image.c.key.is_(None),
@@ -144,21 +178,21 @@ def mark_missing(connection: Connection, bucket_keys: Iterator[str]) -> None:
 # -- metadata
 
 
-def write(connection: Connection, images: Sequence[IndexedImage], settings: Settings) -> None:
-    """Write the metadata of these images, and open or close their problems."""
+def write(connection: Connection, bucket: str, images: Sequence[IndexedImage]) -> None:
+    """Write the metadata of these images of a bucket, and open or close their problems."""
     now = connection.execute(select(func.now())).scalar_one()
     statement = insert(image)
     changed = {
         column.name: statement.excluded[column.name]
         for column in image.columns
-        if column.name != "key"
+        if column.name not in ("bucket", "key")
     }
     connection.execute(
-        statement.on_conflict_do_update(index_elements=["key"], set_=changed),
-        [_row(one, now) for one in images],
+        statement.on_conflict_do_update(index_elements=["bucket", "key"], set_=changed),
+        [{"bucket": bucket, **_row(one, now)} for one in images],
     )
     keys = [one.source.key for one in images]
-    parameters = {"bucket": settings.source_bucket, "codes": _CODES, "keys": keys}
+    parameters = {"bucket": bucket, "codes": _CODES, "keys": keys}
     dropped = _run(connection, "drop_problems", **parameters)
     written = _run(connection, "write_problems", **parameters)
     _count_problems(connection, written, dropped)
@@ -183,16 +217,14 @@ def _row(indexed: IndexedImage, now: datetime) -> dict[str, object]:
     }
 
 
-def delete_removed(connection: Connection, bucket: str) -> int:
+def delete_removed(connection: Connection) -> int:
     """Delete the metadata of images that left the manifest; return their number."""
-    return connection.execute(
-        text(statements("images")["delete_removed"]), {"bucket": bucket}
-    ).rowcount
+    return connection.execute(text(statements("images")["delete_removed"])).rowcount
 
 
-def reopen_problems(connection: Connection, bucket: str) -> None:
+def reopen_problems(connection: Connection) -> None:
     """Open the problems that a run could not copy because they were not committed yet."""
-    written = _run(connection, "write_problems", bucket=bucket, codes=_CODES, keys=None)
+    written = _run(connection, "write_problems", bucket=None, codes=_CODES, keys=None)
     _count_problems(connection, written, ())
 
 

@@ -117,7 +117,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """How the files of a dataset are written. None: detected in each file."""
+    """How the files of a dataset are written. No delimiter: detected in each file."""
 
     delimiter: str | None = None
     quote_char: str = '"'
@@ -146,7 +146,8 @@ class Dataset:
 
     Without `primary_key`, a row is identified by its object and line. `bucket` is empty for the
     bucket in SOURCE_BUCKET. An object with a greater share of faulty rows than
-    `refuse_object_above` is refused as a whole. `path_columns` is a template with {name}
+    `refuse_object_above` is refused as a whole. `format` is csv or tsv, whatever the extension of
+    the file; None: by its extension. `path_columns` is a template with {name}
     placeholders, or "hive"; its columns that are not declared are text. `id_from_name` is the
     field that takes the base name of a file without that column.
     """
@@ -157,6 +158,7 @@ class Dataset:
     include: tuple[str, ...]
     exclude: tuple[str, ...] = ()
     bucket: str = ""
+    format: str | None = None
     is_preset: bool = False
     primary_key: tuple[str, ...] = ()
     missing_values: tuple[str, ...] = ("",)

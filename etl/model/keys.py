@@ -31,6 +31,7 @@ _IGNORED_SIGNS = (
     "/thumbs.db\n",
     "/desktop.ini\n",
 )
+_IGNORED_SIGN = re.compile("|".join(map(re.escape, _IGNORED_SIGNS)))
 
 
 def file_name_of(key: str) -> str:
@@ -54,14 +55,18 @@ def user_id_of(key: str) -> str:
 
 
 def image_id_of(key: str) -> str:
-    """The id that joins an image to users: the stem in NFC, because macOS writes names in NFD.
+    """The id that joins an image to users: the stem in NFC, because macOS writes names in NFD."""
+    return in_nfc(user_id_of(key))
 
-    A stem whose NFC is ASCII stays as written, so that an ASCII file name matches only the user
-    of exactly that id. `merge.sql` normalizes the ids of users in the same way.
+
+def in_nfc(text: str) -> str:
+    """The text in NFC, unless that is ASCII and the text is not.
+
+    So an ASCII file name matches only the row with exactly that id. `merge.sql` normalizes the ids
+    of rows in the same way.
     """
-    written = user_id_of(key)
-    composed = written if written.isascii() else normalize("NFC", written)
-    return written if composed.isascii() else composed
+    composed = text if text.isascii() else normalize("NFC", text)
+    return text if composed.isascii() else composed
 
 
 def kind_of(key: str) -> ObjectKind:
@@ -72,15 +77,26 @@ def kind_of(key: str) -> ObjectKind:
 
 def is_ignored(source: SourceObject) -> bool:
     """Whether an object is operating system or program metadata, or a folder marker."""
-    *folders, name = source.key.split("/")
+    return has_ignored_name(source.key) or (
+        source.size == 0 and kind_of(source.key) is ObjectKind.OTHER
+    )
+
+
+def has_ignored_name(key: str) -> bool:
+    """Whether an object is ignored, whatever its size."""
+    *folders, name = key.split("/")
     return (
         name == ""
         or name.startswith(_IGNORED_PREFIXES)
         or name.lower() in _IGNORED_NAMES
         or not _IGNORED_FOLDERS.isdisjoint(folders)
         or any(folder.lower() == _WINDOWS_FOLDER for folder in folders)
-        or (source.size == 0 and kind_of(source.key) is ObjectKind.OTHER)
     )
+
+
+def may_have_ignored_name(key: str) -> bool:
+    """Whether a key in lowercase needs a closer check: one that costs less for most keys."""
+    return _IGNORED_SIGN.search(f"/{key}\n") is not None
 
 
 def without_ignored(rows: list[ListingEntry]) -> list[ListingEntry]:

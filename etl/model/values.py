@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
     from typing import TypeAlias
 
@@ -100,6 +101,23 @@ class ProblemCode(StrEnum):
     CELL_TOO_LONG = "cell-too-long"
     MISSING_CELL = "missing-cell"
     NOT_AN_INTEGER = "not-an-integer"
+    NOT_A_NUMBER = "not-a-number"
+    TOO_MANY_DECIMALS = "too-many-decimals"
+    NUMBER_OUT_OF_RANGE = "number-out-of-range"
+    NOT_A_BOOLEAN = "not-a-boolean"
+    NOT_A_DATE = "not-a-date"
+    NOT_A_TIME = "not-a-time"
+    NOT_A_DATETIME = "not-a-datetime"
+    NONEXISTENT_TIME = "nonexistent-time"
+    AMBIGUOUS_TIME = "ambiguous-time"
+    NOT_A_YEAR = "not-a-year"
+    NOT_JSON = "not-json"
+    BELOW_MINIMUM = "below-minimum"
+    ABOVE_MAXIMUM = "above-maximum"
+    TOO_SHORT = "too-short"
+    TOO_LONG = "too-long"
+    PATTERN_MISMATCH = "pattern-mismatch"
+    NOT_IN_ENUM = "not-in-enum"
     BIRTHDATE_OUT_OF_RANGE = "birthdate-out-of-range"
 
 
@@ -159,10 +177,12 @@ class Problem:
 class Counts:
     """The counters of a run.
 
-    Rows read = loaded + unchanged + shadowed + rejected. Objects listed = added + modified +
-    unchanged + ignored + unreadable + vanished (removed before they were fetched). Live users =
-    those before + inserted + restored - retired. `found_by_reconcile` counts the changes that
-    events missed; see docs/explanation/events-and-consistency.md.
+    Rows read = loaded + unchanged + shadowed + rejected + held. Objects listed = added + modified +
+    unchanged + ignored + unreadable + vanished (removed before they were fetched) + held, less the
+    held ones that were removed. `objects_` and `rows_` are totals over all datasets, `users_` are
+    those of `users`. Live users = those before + inserted + restored - retired.
+    `found_by_reconcile` counts the changes that events missed; see
+    docs/explanation/events-and-consistency.md.
     """
 
     objects_listed: int = 0
@@ -172,6 +192,7 @@ class Counts:
     objects_modified: int = 0
     objects_removed: int = 0
     objects_quarantined: int = 0
+    objects_held: int = 0
     objects_unreadable: int = 0
     objects_vanished: int = 0
     found_by_reconcile: int = 0
@@ -180,6 +201,7 @@ class Counts:
     rows_unchanged: int = 0
     rows_shadowed: int = 0
     rows_rejected: int = 0
+    rows_held: int = 0
     users_inserted: int = 0
     users_updated: int = 0
     users_restored: int = 0
@@ -210,6 +232,47 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class DatasetCounts:
+    """The counters of a run for one dataset, as `Counts`.
+
+    `live` and `attached` are totals after the run: its rows, and their attachments.
+    """
+
+    objects_added: int = 0
+    objects_modified: int = 0
+    objects_removed: int = 0
+    objects_quarantined: int = 0
+    objects_held: int = 0
+    rows_read: int = 0
+    rows_loaded: int = 0
+    rows_unchanged: int = 0
+    rows_shadowed: int = 0
+    rows_rejected: int = 0
+    rows_held: int = 0
+    inserted: int = 0
+    updated: int = 0
+    restored: int = 0
+    retired: int = 0
+    live: int = 0
+    attached: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """The counters by name, as `run.dataset_counts` stores them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, int]) -> DatasetCounts:
+        """The stored counters, without those unknown to this version."""
+        known = {spec.name for spec in fields(cls)}
+        return cls(**{name: value for name, value in stored.items() if name in known})
+
+    @property
+    def changed(self) -> int:
+        """The number of inserted, updated, restored and retired rows."""
+        return self.inserted + self.updated + self.restored + self.retired
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """The result of one run."""
 
@@ -224,3 +287,4 @@ class RunReport:
     published_at: datetime | None = None
     step_seconds: dict[str, float] = field(default_factory=dict)
     step_rows: dict[str, int] = field(default_factory=dict)
+    dataset_counts: dict[str, DatasetCounts] = field(default_factory=dict)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,13 @@ from etl.model.dates import DAY_MS, EPOCH
 from etl.model.safe_text import safe_value
 from etl.model.values import Problem, ProblemCode
 from etl.read.arrow import to_mask
-from etl.read.birthts import SAFE_DIGITS, hint_for, read_birthts
+from etl.read.birthts import (
+    hint_for,
+    last_millisecond_of,
+    milliseconds_of,
+    range_hint,
+    read_birthts,
+)
 from etl.read.csv import MOST_PROBLEMS, first_of_each, sort_problems
 
 if TYPE_CHECKING:
@@ -28,7 +33,6 @@ if TYPE_CHECKING:
 EARLIEST_BIRTHDATE = date(1900, 1, 1)
 
 _REQUIRED = ("user_id", "first_name", "last_name", "birthts")
-_NUMBER = re.compile(r"([+-]?)([0-9]+)(?:\.0+)?")
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def validate(rows: pd.DataFrame, etags: Mapping[str, str], today: date) -> Valid
         is_valid & ~in_range,
         "birthts",
         ProblemCode.BIRTHDATE_OUT_OF_RANGE,
-        lambda value: _range_hint(value, today),
+        lambda value: range_hint(value, EARLIEST_BIRTHDATE, today),
     )
     is_late = birthts.fits & (milliseconds > last)
     good = rows.assign(birthts=milliseconds)
@@ -84,16 +88,6 @@ def validate(rows: pd.DataFrame, etags: Mapping[str, str], today: date) -> Valid
         _earliest_future_days(rows, milliseconds, is_late) if is_late.any() else {},
         _keys_of(rows, birthts.is_date & ~faults.faulty),
     )
-
-
-def milliseconds_of(day: date) -> int:
-    """The first millisecond of a day in UTC."""
-    return (day - EPOCH).days * DAY_MS
-
-
-def last_millisecond_of(day: date) -> int:
-    """The last millisecond of a day in UTC."""
-    return milliseconds_of(day) + DAY_MS - 1
 
 
 class _Faults:
@@ -174,40 +168,3 @@ def _earliest_future_days(
     for key, day in zip(keys, (milliseconds[is_future] // DAY_MS).tolist(), strict=True):
         days[key] = min(day, days.get(key, day))
     return {key: EPOCH + timedelta(days=day) for key, day in days.items()}
-
-
-def _range_hint(value: str, today: date) -> str:
-    expected = f"The birthdate must be between {EARLIEST_BIRTHDATE} and {today}"
-    number = _NUMBER.fullmatch(value)
-    if number is None:
-        return f"{expected}, but is {_shown_moment(value)}. Correct birthts."
-    sign, digits = number[1], number[2].lstrip("0") or "0"
-    if len(digits) > SAFE_DIGITS:
-        return f"{expected}, but is outside the calendar. Correct birthts."
-    milliseconds = int(sign + digits)
-    shown = f"{expected}, but is {_shown_date(milliseconds)}."
-    for factor, unit in ((1_000, "microseconds"), (1_000_000, "nanoseconds")):
-        if _is_birthdate(milliseconds // factor, today):
-            return f"{shown} If birthts is in {unit}, divide it by {factor:,}."
-    return f"{shown} Correct birthts; its unit is milliseconds since 1970-01-01 UTC."
-
-
-def _shown_moment(value: str) -> str:
-    """The UTC date of an ISO 8601 text."""
-    moment = datetime.fromisoformat(value)
-    try:
-        return str((moment if moment.tzinfo is None else moment.astimezone(UTC)).date())
-    except OverflowError:
-        return "before the year 1" if moment.year == 1 else "after the year 9999"
-
-
-def _shown_date(milliseconds: int) -> str:
-    try:
-        return str(EPOCH + timedelta(days=milliseconds // DAY_MS))
-    except OverflowError:
-        return "after the year 9999" if milliseconds > 0 else "before the year 1"
-
-
-def _is_birthdate(milliseconds: int, today: date) -> bool:
-    days = timedelta(days=milliseconds // DAY_MS)
-    return EARLIEST_BIRTHDATE - EPOCH <= days <= today - EPOCH

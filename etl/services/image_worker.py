@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy import Engine, text
 
-from etl.db.engine import connect_unpooled, driver, translating
+from etl.db.engine import connect_unpooled, driver, listen, translating
 from etl.images import rows
 from etl.images.indexer import ThumbnailIndexer
 from etl.model.errors import EtlError, ImageWorkerBusy
@@ -19,6 +18,8 @@ from etl.runtime.service import ServiceLoop, in_thread
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+
+    from sqlalchemy import Engine
 
     from etl.settings import Settings
 
@@ -51,7 +52,7 @@ class ImageWorker(ServiceLoop):
         """Process pending images, then wait for a notification, on one database connection."""
         with translating(), self._engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")
-            connection.execute(text(f"LISTEN {rows.CHANNEL}"))
+            listen(connection, rows.CHANNEL)
             listened = driver(connection)
             while not self.stopping.is_set():
                 try:

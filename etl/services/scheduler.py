@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
-from sqlalchemy import Connection, Engine, text
 
 from etl.db import events, runs
-from etl.db.engine import connect_unpooled, driver, translating
+from etl.db.engine import channel_of, connect_unpooled, driver, listen, translating
 from etl.db.retention import Retention
 from etl.model.errors import (
     DatabaseMisconfigured,
@@ -37,6 +36,8 @@ from etl.sync.manager import DataManager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Engine
 
     from etl.settings import Settings
 
@@ -154,7 +155,7 @@ class Scheduler(ServiceLoop):
         with translating(), self._engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")
             for channel in (runs.REQUEST_CHANNEL, events.CHANNEL):
-                connection.execute(text(f"LISTEN {channel}"))
+                listen(connection, channel)
             yield connection
 
     # -- work
@@ -281,7 +282,7 @@ def _wake_reason(connection: Connection) -> Wake:
     listened.poll()
     channels = {notification.channel for notification in listened.notifies}
     listened.notifies.clear()
-    if channels - {events.CHANNEL}:
+    if channels - {channel_of(connection, events.CHANNEL)}:
         return Wake.REQUEST
     return Wake.EVENTS if channels else Wake.TIMEOUT
 

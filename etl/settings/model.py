@@ -15,6 +15,7 @@ from etl.settings.values import Duration, Options, Retention, SecurityProtocol, 
 
 _PORTS = 1 << 16
 _TOKEN_LENGTH = 16
+DATASETS_FILE = Path("datasets.toml")
 _ORIGIN = r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?"
 
 
@@ -46,6 +47,11 @@ class Settings(BaseSettings):
     document_bucket: str = Field(default="analytics-data", description="bucket for JSON documents")
     database_url: SecretStr | None = Field(
         default=None, description="postgresql://user:password@host:port/name; empty: embedded"
+    )
+    database_schema: str = Field(default="public", description="schema of the data tables")
+    state_schema: str = Field(default="bucketline", description="schema of Bucketline's own tables")
+    datasets_file: Path | None = Field(
+        default=None, description="file that declares datasets; empty: datasets.toml, if it exists"
     )
     etl_interval: Duration = Field(
         default=timedelta(minutes=25), description="time between scheduled runs"
@@ -187,6 +193,15 @@ class Settings(BaseSettings):
                 raise ValueError(f"must not be the same bucket as {other.upper()}")
         return value
 
+    @field_validator("database_schema", "state_schema")
+    @classmethod
+    def _schema_name_is_valid(cls, value: str, info: ValidationInfo) -> str:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", value) or value.startswith("pg_"):
+            raise ValueError("write up to 63 of a-z, 0-9 and _, no digit first, and not pg_ first")
+        if info.field_name == "state_schema" and value == info.data.get("database_schema"):
+            raise ValueError("must not be the same schema as DATABASE_SCHEMA")
+        return value
+
     @field_validator("kafka_dead_letter_topic", "kafka_image_topic")
     @classmethod
     def _topics_differ(cls, value: str | None, info: ValidationInfo) -> str | None:
@@ -306,6 +321,13 @@ class Settings(BaseSettings):
             self.thumbnail_bucket,
             self.document_bucket,
         )
+
+    @property
+    def datasets_path(self) -> Path | None:
+        """The file that declares the datasets; None when only users is synced."""
+        if self.datasets_file is not None:
+            return self.datasets_file
+        return DATASETS_FILE if DATASETS_FILE.exists() else None
 
     @property
     def embeds_object_store(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from etl.model.errors import UnreadableObject
-from etl.model.keys import image_id_of, kind_of, user_id_of
+from etl.model.keys import image_id_of, kind_of
 from etl.model.values import (
     Change,
     ChangeKind,
@@ -43,8 +43,10 @@ class StagedObject(NamedTuple):
 
     change: ChangeKind
     key: str
+    dataset: str | None
     kind: ObjectKind
-    user_id: str
+    attachment: str | None
+    attachment_id: str | None
     etag: str
     size: int
     last_modified: str
@@ -247,17 +249,25 @@ def entry(
 ) -> StagedObject:
     """The object's manifest entry; `figures` as returned by Figures.of."""
     of_object = kind_of(source.key)
+    is_image = of_object is ObjectKind.IMAGE
     return StagedObject(
         kind,
         source.key,
+        dataset_of(source.key),
         of_object,
-        image_id_of(source.key) if of_object is ObjectKind.IMAGE else user_id_of(source.key),
+        "img_path" if is_image else None,
+        image_id_of(source.key) if is_image else None,
         source.etag,
         source.size,
         source.last_modified.isoformat(),
         state,
         *figures,
     )
+
+
+def dataset_of(key: str) -> str | None:
+    """The dataset of an object; None if it belongs to none."""
+    return None if kind_of(key) is ObjectKind.OTHER else "users"
 
 
 def _is_unsupported(item: StagedObject) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -17,8 +18,10 @@ import structlog
 from sqlalchemy import Connection, Engine, text
 
 from etl.db import events, revisions, runs
-from etl.db.engine import connect_unpooled, run_lock, translating
+from etl.db.dataset_sql import DatasetSql
+from etl.db.engine import connect_unpooled, run_lock, schemas_of, translating
 from etl.db.manifest import known, manifest, split_points
+from etl.model.dataset import USERS, Dataset
 from etl.model.errors import (
     ConfigurationError,
     DatabaseUnavailable,
@@ -26,11 +29,13 @@ from etl.model.errors import (
     ObjectStoreUnavailable,
 )
 from etl.model.keys import is_ignored
-from etl.model.values import Change, Counts, RunReport, Trigger
+from etl.model.values import Change, RunReport, Trigger
 from etl.storage.client import ObjectStore
 from etl.storage.listing import RANGE_OBJECTS
-from etl.sync import merge, publish, staging_tables
+from etl.sync import publish, staging_tables
 from etl.sync.diff import changes, changes_by_page
+from etl.sync.merge import THRESHOLDS, Thresholds
+from etl.sync.merge_run import Merged, check_objects, merge_all, summed, totals
 from etl.sync.probe import confirm_removals, stat_keys
 from etl.sync.run import CurrentRun
 from etl.sync.stats import RunStats
@@ -67,7 +72,8 @@ class DataManager:
         progress: Progress = _no_progress,
         range_objects: int = RANGE_OBJECTS,
         events_per_run: int = EVENTS_PER_RUN,
-        thresholds: merge.Thresholds = merge.THRESHOLDS,
+        thresholds: Thresholds = THRESHOLDS,
+        datasets: tuple[Dataset, ...] = (USERS,),
     ) -> None:
         self._settings = settings
         self._bucket = settings.source_bucket
@@ -78,22 +84,27 @@ class DataManager:
         self._range_objects = range_objects
         self._events_per_run = events_per_run
         self._thresholds = thresholds
+        data = schemas_of(self._engine).data
+        self._datasets = [DatasetSql(dataset, data) for dataset in datasets]
 
     def run(
-        self, trigger: Trigger, *, allow_mass_retirement: bool = False, wait_seconds: float = 0
+        self,
+        trigger: Trigger,
+        *,
+        allowed_retirements: runs.Allowed | None = None,
+        wait_seconds: float = 0,
     ) -> RunReport:
-        """Make a full run now.
+        """Make a full run now. It may retire as many rows by dataset as are allowed.
 
         Raises:  RunAlreadyActive when another run holds the lock after `wait_seconds`;
                  any other EtlError after it was recorded as the run's error.
         """
         with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
             runs.close_interrupted(connection)
-            run_id = runs.begin_run(
-                connection, trigger, allow_mass_retirement=allow_mass_retirement
-            )
+            allowed = allowed_retirements or {}
+            run_id = runs.begin_run(connection, trigger, allowed_retirements=allowed)
             return self._run_full(
-                CurrentRun(run_id, trigger, connection, allow_mass_retirement=allow_mass_retirement)
+                CurrentRun(run_id, trigger, connection, allowed_retirements=allowed)
             )
 
     def run_requested(self, *, wait_seconds: float = 0) -> RunReport | None:
@@ -106,9 +117,9 @@ class DataManager:
             claimed = runs.claim_run(connection)
             if claimed is None:
                 return None
-            run_id, trigger, allow = claimed
+            run_id, trigger, allowed = claimed
             return self._run_full(
-                CurrentRun(run_id, trigger, connection, allow_mass_retirement=allow)
+                CurrentRun(run_id, trigger, connection, allowed_retirements=allowed)
             )
 
     def run_events(
@@ -135,7 +146,7 @@ class DataManager:
                 events.handle(connection, pending, events.NO_RUN)
                 connection.commit()
                 return None
-            run_id = runs.begin_run(connection, Trigger.EVENT, allow_mass_retirement=False)
+            run_id = runs.begin_run(connection, Trigger.EVENT)
             return self._run_for_events(
                 CurrentRun(run_id, Trigger.EVENT, connection, stats), pending, changed
             )
@@ -173,7 +184,7 @@ class DataManager:
     ) -> RunReport:
         """Sync the changed objects among the keys of the pending events."""
         with self._recording_failure(run):
-            staging_tables.empty_staging(run.connection)
+            staging_tables.empty_staging(run.connection, self._datasets)
             batches = self._read(run, changed)
             self._stage(run, batches)
             events.handle(run.connection, pending, run.id, refused=run.stats.unreadable)
@@ -251,14 +262,14 @@ class DataManager:
         """Mark the events that the listing covers as handled, and count missed changes."""
         stats = run.stats
         if stats.staged:
-            stats.missed_by_events = events.missed_by_events(run.connection, bucket=self._bucket)
+            stats.missed_by_events = events.missed_by_events(run.connection)
         events.handle_listed(run.connection, bucket=self._bucket, began=began, run_id=run.id)
 
     # -- list, diff, read, stage
 
     def _begin_listing(self, run: CurrentRun) -> datetime:
         """Empty staging; return the time at which the listing begins."""
-        staging_tables.empty_staging(run.connection)
+        staging_tables.empty_staging(run.connection, self._datasets)
         began = runs.database_now(run.connection)
         run.connection.commit()
         return began
@@ -306,7 +317,7 @@ class DataManager:
             from etl.sync.stage import stage  # pyarrow, as in `_read`
 
             with stats.profile.step("stage"):
-                stage(run.connection, batch)
+                stage(run.connection, batch, self._bucket)
             stats.profile.count("stage", len(batch.rows))
             stats.staged += len(batch.objects)
             stats.unreadable.update(batch.unreadable)
@@ -321,10 +332,11 @@ class DataManager:
         connection, stats = run.connection, run.stats
         stats.retired_before = runs.retired_by_events(connection)
         with stats.profile.step("merge"):
-            before = runs.last_counts(connection)
+            before = runs.last_committed(connection)
             has_images = staging_tables.holds_images(connection)  # the merge empties staging
-            counts = stats.added_to(self._merge_staging(run, before))
-            merge.check_objects(counts)
+            merged = self._merge_staging(run, before)
+            counts = stats.added_to(merged.committed.counts)
+            check_objects(counts)
             stats.profile.count("read", counts.rows_read)
             stats.profile.count("merge", counts.rows_read - counts.rows_rejected)
             has_changes = bool(counts.users_changed)
@@ -332,13 +344,26 @@ class DataManager:
                 revisions.advance(connection, revisions.Resource.USERS)
             if has_images:  # a replaced image becomes pending, and changes no user
                 revisions.advance(connection, revisions.Resource.IMAGES)
-            runs.succeed_run(connection, run.id, counts, publish_pending=has_changes)
+            runs.complete_run(
+                connection,
+                run.id,
+                replace(merged.committed, counts=counts),
+                publish_pending=has_changes,
+            )
             connection.commit()
 
-    def _merge_staging(self, run: CurrentRun, before: Counts) -> Counts:
+    def _merge_staging(self, run: CurrentRun, before: runs.Committed) -> Merged:
         if not (run.stats.staged or run.stats.unreadable):  # only the totals carry over
-            return Counts(users_live=before.users_live, users_with_image=before.users_with_image)
-        return merge.merge(run, bucket=self._bucket, before=before, thresholds=self._thresholds)
+            names = [sql.dataset.name for sql in self._datasets]
+            same = {name: totals(before.datasets.get(name)) for name in names}
+            return Merged(runs.Committed(summed(same), same))
+        return merge_all(
+            run,
+            self._datasets,
+            source_bucket=self._bucket,
+            before=before,
+            thresholds=self._thresholds,
+        )
 
     def _publish(self, run: CurrentRun) -> bool:
         """Publish the outputs that are due. If the store is unavailable, a later call does it."""

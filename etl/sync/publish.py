@@ -33,7 +33,7 @@ MEDIA_TYPES = {
 
 _COPY_OUTPUT = (
     f"COPY (SELECT {', '.join(OUTPUT_COLUMNS)} FROM users"
-    " WHERE retired_at IS NULL ORDER BY user_id) TO STDOUT (FORMAT csv, HEADER)"
+    " ORDER BY user_id) TO STDOUT (FORMAT csv, HEADER)"
 )
 
 
@@ -132,8 +132,8 @@ def mark_published(connection: Connection, run_id: int) -> None:
 def _record(connection: Connection, name: str, etag: str, run_id: int) -> None:
     connection.execute(
         text(
-            "INSERT INTO publication (name, etag, run_id, published_at)"
-            " VALUES (:name, :etag, :run_id, now())"
+            "INSERT INTO publication (name, dataset, etag, run_id, published_at)"
+            " VALUES (:name, 'users', :etag, :run_id, now())"
             " ON CONFLICT (name) DO UPDATE SET etag = excluded.etag,"
             " run_id = excluded.run_id, published_at = excluded.published_at"
         ),

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 
 from etl.db.engine import driver
 from etl.model.values import Problem
-from etl.sync.batch import Batch, StagedObject
+from etl.sync.batch import Batch, StagedObject, dataset_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,25 +21,39 @@ _PROBLEM_FIELDS = tuple(spec.name for spec in fields(Problem))
 COPY_BYTES = 1 << 20  # few reads, because each may wait for the thread that parses
 
 
-def stage(connection: Connection, batch: Batch) -> None:
+_OWN = {"key": "_source_key", "line": "_source_line", "extra": "_extra"}
+
+
+def stage(connection: Connection, batch: Batch, bucket: str) -> None:
     """Add one batch to staging, atomically."""
-    rows = batch.rows.rename(columns={"key": "source_key", "line": "source_line"})
+    problems = _table(batch.problems, _PROBLEM_FIELDS)
+    datasets = [dataset_of(problem.key) for problem in batch.problems]
+    problems = problems.append_column("dataset", pa.array(datasets, pa.string()))
+    rows = batch.rows.rename(columns=_OWN)
     with connection.begin():
         if batch.discards is not None:
             _discard(connection, batch.discards)
-        _copy(connection, "staging_row", pa.Table.from_pandas(rows, preserve_index=False))
-        _copy(connection, "staging_object", _table(batch.objects, StagedObject._fields))
-        _copy(connection, "staging_problem", _table(batch.problems, _PROBLEM_FIELDS))
+        _copy(connection, "staging_users", pa.Table.from_pandas(rows, preserve_index=False))
+        _copy(
+            connection,
+            "staging_object",
+            _in_bucket(_table(batch.objects, StagedObject._fields), bucket),
+        )
+        _copy(connection, "staging_problem", _in_bucket(problems, bucket))
     pa.default_memory_pool().release_unused()  # or it would keep the memory of the largest batch
 
 
 def _discard(connection: Connection, key: str) -> None:
-    for statement in ("staging_row WHERE source_key", "staging_problem WHERE key"):
+    for statement in ("staging_users WHERE _source_key", "staging_problem WHERE key"):
         connection.execute(text(f"DELETE FROM {statement} = :key"), {"key": key})
 
 
 def _table(values: Sequence[object], names: Sequence[str]) -> pa.Table:
     return pa.table({name: [getattr(value, name) for value in values] for name in names})
+
+
+def _in_bucket(cells: pa.Table, bucket: str) -> pa.Table:
+    return cells.append_column("bucket", pa.array([bucket] * cells.num_rows, pa.string()))
 
 
 def _copy(connection: Connection, table: str, cells: pa.Table) -> None:

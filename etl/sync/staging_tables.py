@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy import Connection, text
 
-STAGING = ("staging_row", "staging_object", "staging_problem")
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from etl.db.dataset_sql import DatasetSql
+
+_OF_ALL = ("staging_object", "staging_problem")
 
 
-def empty_staging(connection: Connection) -> None:
+def empty_staging(connection: Connection, datasets: Iterable[DatasetSql]) -> None:
     """Remove the rows of an interrupted run; write nothing if there are none."""
-    for table in STAGING:
-        if connection.scalar(text(f"SELECT EXISTS (SELECT FROM {table})")):
-            connection.execute(text(f"TRUNCATE {table}"))
+    tables = _tables(datasets)
+    questions = (
+        f"SELECT {number} WHERE EXISTS (SELECT FROM {table})" for number, table in enumerate(tables)
+    )
+    filled = connection.scalars(text(" UNION ALL ".join(questions))).all()
+    if filled:
+        connection.execute(text(f"TRUNCATE {', '.join(tables[number] for number in filled)}"))
     connection.commit()
+
+
+def clear(connection: Connection, datasets: Iterable[DatasetSql], *, is_small: bool) -> None:
+    """Empty staging, in one round trip. For a few rows, deleting is cheaper than new files."""
+    tables = _tables(datasets)
+    statements = (
+        [f"DELETE FROM {table}" for table in tables]
+        if is_small
+        else [f"TRUNCATE {', '.join(tables)}"]
+    )
+    connection.execute(text("; ".join(statements)))
 
 
 def holds_images(connection: Connection) -> bool:
     """Whether staging contains an added, modified or removed image."""
     question = "SELECT EXISTS (SELECT FROM staging_object WHERE kind = 'image')"
     return bool(connection.scalar(text(question)))
+
+
+def _tables(datasets: Iterable[DatasetSql]) -> list[str]:
+    return [*_OF_ALL, *(sql.staging for sql in datasets)]

@@ -84,7 +84,9 @@ def read_images(connection: Connection, bucket: str) -> ImageTables:
     manifest = select(source_object.c.key, source_object.c.etag).where(
         source_object.c.bucket == bucket, source_object.c.kind == "image"
     )
-    known = select(image.c.key, image.c.etag, image.c.state, image.c.sha256, image.c.sizes)
+    known = select(image.c.key, image.c.etag, image.c.state, image.c.sha256, image.c.sizes).where(
+        image.c.bucket == bucket
+    )
     stored: set[str] = set()
     pending: set[str] = set()
     for key, put_at in connection.execute(select(thumbnail.c.key, thumbnail.c.put_at)):
@@ -100,6 +102,7 @@ def read_images(connection: Connection, bucket: str) -> ImageTables:
 
 def _problems(connection: Connection, bucket: str) -> set[tuple[str, str]]:
     is_open = and_(
+        source_object.c.bucket == problem.c.bucket,
         source_object.c.key == problem.c.key,
         source_object.c.run_id == problem.c.run_id,
         source_object.c.bucket == bucket,

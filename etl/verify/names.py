@@ -49,10 +49,14 @@ def join_name(name: str) -> str:
     return name if composed.isascii() else composed
 
 
-def owner(key: str) -> str:
-    """Return the user_id in the manifest: for an image, its join name."""
-    name = user_id(key)
-    return join_name(name) if kind(key) is ObjectKind.IMAGE else name
+def is_image(key: str) -> bool:
+    """Whether an object is an image."""
+    return kind(key) is ObjectKind.IMAGE
+
+
+def dataset(key: str) -> str | None:
+    """Return the dataset of an object; None if it belongs to none."""
+    return None if kind(key) is ObjectKind.OTHER else "users"
 
 
 def is_ignored(source: SourceObject) -> bool:

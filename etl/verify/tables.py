@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, Select, and_, select
 
 from etl.db.engine import translating
-from etl.db.tables import problem, publication, run, shadowed_row, source_object, users
+from etl.db.tables import problem, publication, run, source_object, users, users_shadowed
 from etl.model.values import IMAGE_PROBLEM_CODES
 from etl.verify.expected import ExpectedUser
 
@@ -27,7 +27,9 @@ class ManifestEntry:
     size: int
     last_modified: datetime
     kind: str
-    user_id: str
+    dataset: str | None
+    attachment: str | None
+    attachment_id: str | None
     state: str
     rows_read: int
     rows_rejected: int
@@ -35,7 +37,7 @@ class ManifestEntry:
 
 @dataclass(frozen=True)
 class TableState:
-    """The current state of the tables, in the shapes of Expected; only live users.
+    """The current state of the tables, in the shapes of Expected.
 
     `published` holds the names of the published output files. `is_publish_pending` is set while
     a change waits for the next publication.
@@ -83,10 +85,10 @@ def _users(connection: Connection) -> dict[str, ExpectedUser]:
         users.c.last_name,
         users.c.birthts,
         users.c.img_path,
-        users.c.extra,
-        users.c.source_key,
-        users.c.source_line,
-    ).where(users.c.retired_at.is_(None))
+        users.c["_extra"],
+        users.c["_source_key"],
+        users.c["_source_line"],
+    )
     return {user_id: ExpectedUser(*rest) for user_id, *rest in connection.execute(live)}
 
 
@@ -97,7 +99,9 @@ def _manifest(connection: Connection, bucket: str) -> dict[str, ManifestEntry]:
         source_object.c.size,
         source_object.c.last_modified,
         source_object.c.kind,
-        source_object.c.user_id,
+        source_object.c.dataset,
+        source_object.c.attachment,
+        source_object.c.attachment_id,
         source_object.c.state,
         source_object.c.rows_read,
         source_object.c.rows_rejected,
@@ -115,7 +119,11 @@ def _is_publish_pending(connection: Connection) -> bool:
 
 
 def _shadowed(connection: Connection) -> set[tuple[str, int, str]]:
-    rows = select(shadowed_row.c.source_key, shadowed_row.c.source_line, shadowed_row.c.user_id)
+    rows = select(
+        users_shadowed.c["_source_key"],
+        users_shadowed.c["_source_line"],
+        users_shadowed.c.user_id,
+    )
     return {(key, line, user_id) for key, line, user_id in connection.execute(rows)}
 
 
@@ -139,7 +147,9 @@ def _open_problems(bucket: str) -> Select[str, int | None, str]:
     Excludes those of images, which runs do not find; `images` compares them.
     """
     last_read = and_(
-        source_object.c.key == problem.c.key, source_object.c.run_id == problem.c.run_id
+        source_object.c.bucket == problem.c.bucket,
+        source_object.c.key == problem.c.key,
+        source_object.c.run_id == problem.c.run_id,
     )
     return (
         select(problem.c.key, problem.c.line, problem.c.code)

@@ -69,7 +69,7 @@ def test_replacement_with_fewer_rows_retires_the_missing_users(
     bucket.put("all.csv", header + "a,A,A,1\n")
     counts = run()
     assert (counts.rows_read, counts.rows_unchanged, counts.users_retired) == (1, 1, 2)
-    assert query("SELECT user_id FROM users WHERE retired_at IS NULL") == [("a",)]
+    assert query("SELECT user_id FROM users") == [("a",)]
 
 
 def test_removed_object_retires_its_user_until_it_returns(
@@ -80,14 +80,28 @@ def test_removed_object_retires_its_user_until_it_returns(
     run()
     bucket.remove("1.csv")
     assert run().users_retired == 1
-    assert query("SELECT user_id, retired_at IS NULL FROM users ORDER BY 1") == [
-        ("1", False),
-        ("2", True),
-    ]
+    assert query("SELECT user_id FROM users") == [("2",)]
+    assert query("SELECT user_id FROM users_retired") == [("1",)]
     bucket.user("1.csv")
     counts = run()
     assert (counts.users_restored, counts.users_updated, counts.users_live) == (1, 0, 2)
-    assert query("SELECT count(*) FROM users WHERE retired_at IS NULL") == [(2,)]
+    assert (counts.users_inserted, counts.users_retired) == (0, 0)
+    assert query("SELECT count(*) FROM users") == [(2,)]
+    assert query("SELECT count(*) FROM users_retired") == [(0,)]
+
+
+def test_retired_table_holds_the_newest_version_of_each_user(
+    bucket: TestBucket, run: Run, query: Query
+):
+    """A user that is retired twice is in it once."""
+    for name in ("Ann", "Bob"):
+        bucket.user("1.csv", name)
+        run()
+        bucket.remove("1.csv")
+        run()
+    assert query("SELECT user_id, first_name, _source_key FROM users_retired") == [
+        ("1", "Bob", "1.csv")
+    ]
 
 
 def test_image_may_precede_its_user_and_be_removed(
@@ -108,10 +122,7 @@ NFC, NFD, MIXED = "\u1ebf Jos\xe9", "e\u0302\u0301 Jose\u0301", "\xea\u0301 Jose
 
 
 def images_of(query: Query) -> list[tuple[Any, ...]]:
-    return query(
-        "SELECT user_id, split_part(img_path, '/', 2) FROM users WHERE retired_at IS NULL"
-        " ORDER BY user_id"
-    )
+    return query("SELECT user_id, split_part(img_path, '/', 2) FROM users ORDER BY user_id")
 
 
 @pytest.mark.parametrize("name", [NFC, NFD, MIXED])
@@ -202,13 +213,13 @@ def test_newest_object_wins_until_removed_and_shadow_returns(
     bucket.user("a/1.csv", "New")
     counts = run()
     assert (counts.rows_read, counts.rows_loaded, counts.rows_shadowed) == (2, 1, 1)
-    assert query("SELECT first_name, source_key FROM users") == [("New", "a/1.csv")]
-    assert query("SELECT first_name, source_key FROM shadowed_row") == [("Old", "z/1.csv")]
+    assert query("SELECT first_name, _source_key FROM users") == [("New", "a/1.csv")]
+    assert query("SELECT first_name, _source_key FROM users_shadowed") == [("Old", "z/1.csv")]
     bucket.remove("a/1.csv")
     counts = run()
     assert (counts.users_updated, counts.users_retired) == (1, 0)
-    assert query("SELECT first_name FROM users WHERE retired_at IS NULL") == [("Old",)]
-    assert query("SELECT count(*) FROM shadowed_row") == [(0,)]
+    assert query("SELECT first_name FROM users") == [("Old",)]
+    assert query("SELECT count(*) FROM users_shadowed") == [(0,)]
 
 
 def test_the_same_bytes_uploaded_again_win_as_the_newest(
@@ -229,14 +240,14 @@ def test_of_several_lines_for_one_user_the_last_wins(bucket: TestBucket, run: Ru
     bucket.put("1.csv", f"user_id,{HEADER}\n1,A,A,1\n1,B,B,2\n1,C,C,3\n")
     counts = run()
     assert (counts.rows_read, counts.rows_loaded, counts.rows_shadowed) == (3, 1, 2)
-    assert query("SELECT first_name, source_line FROM users") == [("C", 4)]
+    assert query("SELECT first_name, _source_line FROM users") == [("C", 4)]
 
 
 def test_equal_rows_of_a_file_without_ids_are_shadowed(bucket: TestBucket, run: Run, query: Query):
     bucket.put("1.csv", f"{HEADER},nick\nA,A,0,\nA,A,1970-01-01,\n A ,A,0.0\nA,A,x,y\n")
     counts = run()
     assert (counts.rows_read, counts.rows_shadowed, counts.rows_rejected) == (4, 2, 1)
-    assert query("SELECT user_id, source_line FROM users") == [("1", 4)]
+    assert query("SELECT user_id, _source_line FROM users") == [("1", 4)]
 
 
 @pytest.mark.parametrize("other", ["B,A,0,", "A,B,0,", "A,A,1,", "A,A,0,nick"])
@@ -262,7 +273,7 @@ def test_file_that_becomes_ambiguous_retires_its_user(bucket: TestBucket, run: R
     assert run().users_retired == 1
     bucket.put("1.csv", f"{HEADER}\nB,B,1\n")
     assert run().users_restored == 1
-    assert query("SELECT first_name FROM users WHERE retired_at IS NULL") == [("B",)]
+    assert query("SELECT first_name FROM users") == [("B",)]
 
 
 def test_birth_times_of_iso_8601_and_integral_floats_are_loaded(
@@ -343,7 +354,7 @@ def test_rows_without_delimiters_at_their_end_are_loaded(
 ):
     bucket.put("all.csv", f"user_id,{HEADER},nick,city\nx1,A,B,1,C,D\nx2,A,B,2\nx3,A,B\n")
     assert (run().rows_loaded, run().rows_rejected) == (2, 0)
-    assert query("SELECT user_id, extra FROM users ORDER BY 1") == [
+    assert query("SELECT user_id, _extra FROM users ORDER BY 1") == [
         ("x1", {"nick": "C", "city": "D"}),
         ("x2", None),
     ]
@@ -398,7 +409,7 @@ def test_system_files_are_counted_and_ignored(bucket: TestBucket, run: Run, quer
 def test_unknown_columns_are_kept(bucket: TestBucket, run: Run, query: Query):
     bucket.put("1.csv", 'last_name;Team ;birthts;FIRST_NAME\nLee;A "Red" team;7;Ann\n')
     run()
-    assert query("SELECT first_name, last_name, birthts, extra FROM users") == [
+    assert query("SELECT first_name, last_name, birthts, _extra FROM users") == [
         ("Ann", "Lee", 7, {"Team": 'A "Red" team'})
     ]
 
@@ -428,7 +439,7 @@ def test_object_that_becomes_invalid_retires_its_user(bucket: TestBucket, run: R
     assert run().users_retired == 1
     bucket.user("1.csv")
     run()
-    assert query("SELECT count(*) FROM users WHERE retired_at IS NULL") == [(1,)]
+    assert query("SELECT count(*) FROM users") == [(1,)]
 
 
 def test_names_are_never_interpreted_as_syntax(bucket: TestBucket, run: Run, query: Query):
@@ -482,11 +493,11 @@ def test_a_mass_retirement_is_refused_until_allowed_by_name(
     crowd.remove("crowd.csv")
     with pytest.raises(MassRetirement, match="250 of 250"):
         manager.run(Trigger.CLI)
-    assert query("SELECT count(*) FROM users WHERE retired_at IS NULL") == [(250,)]
+    assert query("SELECT count(*) FROM users") == [(250,)]
     assert query("SELECT state, error->>'code' FROM run ORDER BY id DESC LIMIT 1") == [
         ("failed", "MassRetirement")
     ]
-    report = manager.run(Trigger.CLI, allow_mass_retirement=True)
+    report = manager.run(Trigger.CLI, allowed_retirements={"users": None})
     assert report.counts.users_retired == 250
     assert run().objects_changed == 0
 
@@ -501,8 +512,8 @@ def test_missing_bucket_is_an_error_and_not_an_empty_one(
     crowd.clear()
     minio_client(settings).remove_bucket(settings.source_bucket)
     with pytest.raises(ConfigurationError, match="does not exist"):
-        DataManager(settings).run(Trigger.CLI, allow_mass_retirement=True)
-    assert query("SELECT count(*) FROM users WHERE retired_at IS NULL") == [(250,)]
+        DataManager(settings).run(Trigger.CLI, allowed_retirements={"users": None})
+    assert query("SELECT count(*) FROM users") == [(250,)]
 
 
 def test_a_lost_or_altered_output_is_published_again(

@@ -26,14 +26,16 @@ from tests.conftest import TestBucket
 
 # Without run ids, timestamps and tables that only grow, which depend on the history.
 STATE = {
-    "users": "SELECT user_id, first_name, last_name, birthts, birthdate, img_path, extra,"
-    " source_key, source_line FROM users WHERE retired_at IS NULL ORDER BY user_id",
-    "shadowed_row": "SELECT source_key, source_line, user_id, first_name, last_name, birthts,"
-    " extra FROM shadowed_row ORDER BY 1, 2",
-    "source_object": "SELECT key, kind, user_id, etag, size, last_modified, state, rows_read,"
-    " rows_rejected, reread_on FROM source_object ORDER BY key",
-    "problem": 'SELECT key, problem.etag, line, "column", code, severity, value, note'
-    " FROM problem JOIN source_object USING (key, run_id) ORDER BY 1, 3, 4, 5",
+    "users": "SELECT user_id, first_name, last_name, birthts, birthdate, img_path, _extra,"
+    " _source_key, _source_line FROM users ORDER BY user_id",
+    "users_shadowed": "SELECT _source_key, _source_line, user_id, first_name, last_name, birthts,"
+    " _extra FROM users_shadowed ORDER BY 1, 2",
+    "source_object": "SELECT bucket, key, dataset, kind, attachment, attachment_id, etag, size,"
+    " last_modified, state, rows_read, rows_rejected, reread_on, reading_hash"
+    " FROM source_object ORDER BY bucket, key",
+    "problem": 'SELECT bucket, key, problem.dataset, problem.etag, line, "column", code, severity,'
+    " value, note FROM problem JOIN source_object USING (bucket, key, run_id)"
+    " ORDER BY 1, 2, 5, 6, 7",
 }
 
 NFC, NFD, MIXED = "\u1ebf", "e\u0302\u0301", "\xea\u0301"

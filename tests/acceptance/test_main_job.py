@@ -36,7 +36,7 @@ def users(engine: Engine) -> dict[str, tuple[object, ...]]:
         rows = connection.execute(
             text(
                 "SELECT user_id, first_name, last_name, birthts, img_path FROM users"
-                " WHERE retired_at IS NULL ORDER BY user_id"
+                " ORDER BY user_id"
             )
         ).all()
     return {row.user_id: tuple(row)[1:] for row in rows}
@@ -122,7 +122,7 @@ def test_a_second_run_changes_nothing_and_writes_nothing(
 
 def everything(engine: Engine) -> dict[str, list[tuple[object, ...]]]:
     """Every row of every table that a run may write, with the transaction that wrote it."""
-    tables = ("users", "shadowed_row", "source_object", "problem", "publication")
+    tables = ("users", "users_retired", "users_shadowed", "source_object", "problem", "publication")
     with engine.connect() as connection:
         return {
             table: [

@@ -67,8 +67,8 @@ def contents(engine: Engine) -> list[tuple[Any, ...]]:
         rows = connection.execute(
             text(
                 "SELECT o.key, o.etag, o.state, o.rows_read, u.user_id, u.first_name, u.birthts,"
-                " u.source_line, u.retired_at FROM users u"
-                " FULL JOIN source_object o ON o.key = u.source_key"
+                " u._source_line FROM users u"
+                " FULL JOIN source_object o ON o.key = u._source_key"
                 " ORDER BY o.key, u.user_id"
             )
         )
@@ -214,7 +214,7 @@ def test_unavailable_store_fails_the_run_in_time(
         "SELECT state = 'failed' AND error->>'code' = 'ObjectStoreUnavailable'"
         " FROM run ORDER BY id DESC LIMIT 1",
     )
-    assert is_true(engine, "SELECT count(*) = 1 FROM users WHERE retired_at IS NULL")
+    assert is_true(engine, "SELECT count(*) = 1 FROM users")
 
 
 class Unexpected(ObjectStore):

@@ -5,21 +5,24 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from etl.db.sql import statements
+from etl.db.dataset_sql import DatasetSql
+from etl.model.dataset import USERS
 
 OBJECTS = 2_000
-UNBALANCED = statements("figures")["unbalanced"]
+UNBALANCED = DatasetSql(USERS, "public").statements("figures")["unbalanced"]
+OF_USERS = {"dataset": "users"}
 
 # Objects 0000001.csv to 0002000.csv, with one row each, all of them staged.
 STAGE = (
     (
-        "INSERT INTO staging_object SELECT 'added', lpad(n::text, 7, '0') || '.csv', 'csv',"
-        " lpad(n::text, 7, '0'), 'etag', 50, now(), 'loaded', 1, 0, NULL"
+        "INSERT INTO staging_object (change, bucket, key, dataset, kind, etag, size, last_modified,"
+        " state, rows_read, rows_rejected) SELECT 'added', 'b', lpad(n::text, 7, '0') || '.csv',"
+        " 'users', 'csv', 'etag', 50, now(), 'loaded', 1, 0"
         f" FROM generate_series(1, {OBJECTS}) AS n"
     ),
-    "INSERT INTO staging_row SELECT user_id, 'Ann', 'Lee', 0, NULL, key, 2 FROM staging_object",
+    "INSERT INTO staging_users SELECT key, 'Ann', 'Lee', 0, NULL, key, 2 FROM staging_object",
     "ANALYZE staging_object",
-    "ANALYZE staging_row",
+    "ANALYZE staging_users",
 )
 
 
@@ -33,16 +36,16 @@ def staged(engine: Engine):
 
 
 def test_objects_with_all_their_rows_are_not_named(staged: Connection):
-    assert staged.execute(text(UNBALANCED)).one_or_none() is None
+    assert staged.execute(text(UNBALANCED), OF_USERS).one_or_none() is None
 
 
 def test_one_object_that_lost_a_row_is_named(staged: Connection):
-    staged.execute(text("DELETE FROM staging_row WHERE source_key = '0000007.csv'"))
-    row = staged.execute(text(UNBALANCED)).one()
+    staged.execute(text("DELETE FROM staging_users WHERE _source_key = '0000007.csv'"))
+    row = staged.execute(text(UNBALANCED), OF_USERS).one()
     assert (row.key, row.rows_read, row.rows_rejected, row.rows_staged) == ("0000007.csv", 1, 0, 0)
 
 
 @pytest.mark.planner
 def test_no_object_is_compared_with_every_other(staged: Connection):
-    plan = "\n".join(staged.scalars(text(f"EXPLAIN {UNBALANCED}")))
+    plan = "\n".join(staged.scalars(text(f"EXPLAIN {UNBALANCED}"), OF_USERS))
     assert "Nested Loop" not in plan

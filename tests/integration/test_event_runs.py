@@ -72,7 +72,7 @@ def refusals(engine: Engine) -> int:
 
 def users(engine: Engine) -> dict[str, str]:
     with engine.connect() as connection:
-        query = "SELECT user_id, first_name FROM users WHERE retired_at IS NULL"
+        query = "SELECT user_id, first_name FROM users"
         return {row.user_id: row.first_name for row in connection.execute(text(query))}
 
 
@@ -400,7 +400,7 @@ def test_emptying_a_bucket_by_events_is_refused(
         manager.run_events()
     assert len(users(engine)) == 200
     assert handled(engine)[-1] is None
-    report = manager.run(Trigger.CLI, allow_mass_retirement=True)
+    report = manager.run(Trigger.CLI, allowed_retirements={"users": None})
     assert handled(engine)[-1] == report.id
     assert len(users(engine)) == 100
 
@@ -427,7 +427,7 @@ def test_full_run_counts_retirements_of_event_runs(
     with pytest.raises(MassRetirement, match=refusal):
         manager.run(Trigger.INTERVAL)
     assert len(users(engine)) == 200
-    manager.run(Trigger.CLI, allow_mass_retirement=True)
+    manager.run(Trigger.CLI, allowed_retirements={"users": None})
     assert len(users(engine)) == 100
 
 
@@ -438,7 +438,8 @@ def test_full_run_that_retires_no_user_is_not_refused(
     with engine.begin() as connection:  # as if more than half were gone
         connection.execute(
             text(
-                "UPDATE run SET counts = counts || '{\"users_retired\": 300}'"
+                "UPDATE run SET dataset_counts = jsonb_set(dataset_counts,"
+                " '{users,retired}', '300')"
                 " WHERE id = (SELECT max(id) FROM run)"
             )
         )

@@ -12,7 +12,9 @@ from datetime import UTC, date, datetime
 import pytest
 from sqlalchemy import Engine, text
 
+from etl.db.dataset_sql import DatasetSql
 from etl.db.engine import connect_unpooled
+from etl.model.dataset import USERS
 from etl.model.errors import ObjectChanged, ObjectStoreUnavailable
 from etl.model.values import Change, ChangeKind, ObjectState, RunState, SourceObject, Trigger
 from etl.settings import Settings
@@ -23,6 +25,7 @@ from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.conftest import TestBucket
 
+USERS_SQL = DatasetSql(USERS, "public")
 TODAY = date(2026, 11, 21)
 HEADER = "user_id,first_name,last_name,birthts\n"
 GOOD = HEADER + "".join(f"u{n},Ann,Lee,{n}\n" for n in range(400))
@@ -79,7 +82,7 @@ def stage_all(settings: Settings, batches: Iterator[Batch]) -> list[Batch]:
     found = []
     with engine.connect() as connection:
         for done in batches:
-            stage.stage(connection, done)
+            stage.stage(connection, done, settings.source_bucket)
             found.append(done)
     engine.dispose()
     return found
@@ -92,7 +95,7 @@ def read(store: ObjectStore, bucket: str, changes: list[Change], today: date) ->
 def staged(engine: Engine) -> list[list[tuple[object, ...]]]:
     """The contents of the staging tables."""
     statements = (
-        "SELECT * FROM staging_row ORDER BY source_key, source_line",
+        "SELECT * FROM staging_users ORDER BY _source_key, _source_line",
         "SELECT * FROM staging_object ORDER BY key",
         'SELECT * FROM staging_problem ORDER BY key, line, "column", code',
     )
@@ -109,8 +112,9 @@ def test_a_huge_object_is_staged_as_it_would_be_whole(
     batches = stage_all(settings, read(store, bucket.name, [change], TODAY))
     in_parts = staged(engine)
     with connect_unpooled(settings).connect() as connection:
-        staging_tables.empty_staging(connection)
-        stage.stage(connection, batch.check(batch.fetch(store, bucket.name, [change]), TODAY))
+        staging_tables.empty_staging(connection, [USERS_SQL])
+        whole = batch.check(batch.fetch(store, bucket.name, [change]), TODAY)
+        stage.stage(connection, whole, bucket.name)
     assert in_parts == staged(engine)
     assert [len(done.objects) for done in batches[:-1]] == [0] * (len(batches) - 1)
     assert len(batches) > len(content) // 100

@@ -40,7 +40,8 @@ def announced(brokers: Brokers, settings: Settings) -> Settings:
 class Images:
     """Writes the tables as the image worker does."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self._bucket = settings.source_bucket
         self._engine = engine
 
     def _write(self, statement: str, **values: object) -> None:
@@ -48,12 +49,20 @@ class Images:
             connection.execute(text(statement), values)
             revisions.advance(connection, Resource.IMAGES)
 
-    def put(self, key: str, *sizes: int, etag: str = "1", state: str = "ready") -> None:
+    def put(
+        self,
+        key: str,
+        *sizes: int,
+        etag: str = "1",
+        state: str = "ready",
+        bucket: str | None = None,
+    ) -> None:
         self._write(
-            "INSERT INTO image (key, etag, state, format, mode, width, height, bytes, sha256,"
-            " sizes, updated_at) VALUES (:key, :etag, :state, 'PNG', 'RGB', 4, 3, 99, :sha,"
-            " :sizes, clock_timestamp()) ON CONFLICT (key) DO UPDATE SET etag = excluded.etag,"
-            " sizes = excluded.sizes, updated_at = excluded.updated_at",
+            "INSERT INTO image (bucket, key, etag, state, format, mode, width, height, bytes,"
+            " sha256, sizes, updated_at) VALUES (:bucket, :key, :etag, :state, 'PNG', 'RGB', 4, 3,"
+            " 99, :sha, :sizes, clock_timestamp()) ON CONFLICT (bucket, key) DO UPDATE"
+            " SET etag = excluded.etag, sizes = excluded.sizes, updated_at = excluded.updated_at",
+            bucket=bucket or self._bucket,
             key=key,
             etag=etag,
             state=state,
@@ -71,10 +80,21 @@ class Images:
     def remove(self, key: str) -> None:
         self._write("DELETE FROM image WHERE key = :key", key=key)
 
+    def list_as_attachment(self, bucket: str, key: str, dataset: str, attachment_id: str) -> None:
+        self._write(
+            "INSERT INTO source_object (bucket, key, kind, dataset, attachment, attachment_id,"
+            " etag, size, last_modified, state, rows_read, rows_rejected, run_id) VALUES (:bucket,"
+            " :key, 'image', :dataset, 'photo', :id, '1', 99, now(), 'loaded', 0, 0, 1)",
+            bucket=bucket,
+            key=key,
+            dataset=dataset,
+            id=attachment_id,
+        )
+
 
 @pytest.fixture
-def images(engine: Engine) -> Images:
-    return Images(engine)
+def images(settings: Settings, engine: Engine) -> Images:
+    return Images(settings, engine)
 
 
 def announce(settings: Settings, engine: Engine, **limits: int) -> int:
@@ -121,6 +141,8 @@ def test_image_thumbnails_and_removal_are_each_announced_once(
     assert ready == {
         "type": "thumbnail.ready",
         **image,
+        "dataset": None,
+        "attachment_id": None,
         "user_id": None,
         "sha256": SHA,
         "thumbnails": made,
@@ -165,8 +187,9 @@ def test_many_images_are_announced_in_pages(brokers: Brokers, announced: Setting
     with engine.begin() as connection:
         connection.execute(
             text(
-                "INSERT INTO image (key, etag, state, bytes, updated_at)"
-                " SELECT n || '.png', n, 'unsupported', n, now() FROM generate_series(1, 950) n"
+                "INSERT INTO image (bucket, key, etag, state, bytes, updated_at)"
+                " SELECT 'bucket-' || n % 7, n || '.png', n, 'unsupported', n, now()"
+                " FROM generate_series(1, 950) n"
             )
         )
     assert announce(announced, engine, page_rows=100) == 950
@@ -174,6 +197,30 @@ def test_many_images_are_announced_in_pages(brokers: Brokers, announced: Setting
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM image"))
     assert announce(announced, engine, page_rows=100) == 950
+
+
+def test_images_of_the_same_key_in_two_buckets_are_announced_apart(
+    brokers: Brokers, announced: Settings, engine: Engine, images: Images
+):
+    own = announced.source_bucket
+    images.list_as_attachment(own, "1.png", "users", "1")
+    images.list_as_attachment("shop", "1.png", "goods", "A-1")
+    images.put("1.png")
+    images.put("1.png", bucket="shop")
+    assert announce(announced, engine) == 2
+    assert announce(announced, engine) == 0
+    images.remove("1.png")
+    images.put("1.png", bucket="shop")
+    assert announce(announced, engine) == 2
+
+    names = ("type", "bucket", "dataset", "attachment_id", "user_id")
+    told = sorted([one.get(name) for name in names] for one in heard(brokers, 4))
+    assert told == [
+        ["image.indexed", "shop", "goods", "A-1", None],
+        ["image.indexed", "shop", "goods", "A-1", None],
+        ["image.indexed", own, "users", "1", "1"],
+        ["image.removed", own, None, None, None],
+    ]
 
 
 def test_unacknowledged_announcements_are_sent_later(

@@ -8,16 +8,20 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from etl.db import runs
+from etl.db.dataset_sql import DatasetSql
 from etl.db.engine import connect_unpooled
+from etl.model.dataset import USERS
 from etl.model.values import Change, ChangeKind, Counts, Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.sync import batch, merge, stage, staging_tables
 from etl.sync.manager import DataManager
+from etl.sync.merge_run import merge_all
 from etl.sync.run import CurrentRun
 from etl.sync.stats import RunStats
 from tests.conftest import TestBucket, wait_until
 
+USERS_SQL = DatasetSql(USERS, "public")
 MANY = merge.THRESHOLDS.many
 ALWAYS_BULK = merge.Thresholds(small=0)
 MANY_USERS = "user_id,first_name,last_name,birthts\n" + "".join(
@@ -25,11 +29,11 @@ MANY_USERS = "user_id,first_name,last_name,birthts\n" + "".join(
 )
 SCANS = (
     "SELECT coalesce(sum(seq_scan), 0) FROM pg_stat_xact_user_tables"
-    " WHERE relname IN ('users', 'source_object', 'shadowed_row', 'problem')"
+    " WHERE relname IN ('users', 'source_object', 'users_shadowed', 'problem')"
 )
 ENTRIES = (  # most of the entries that a full index scan reads
     "SELECT coalesce(sum(idx_tup_fetch + seq_tup_read), 0) FROM pg_stat_xact_user_tables"
-    " WHERE relname IN ('users', 'source_object', 'shadowed_row', 'problem')"
+    " WHERE relname IN ('users', 'source_object', 'users_shadowed', 'problem')"
 )
 
 
@@ -39,8 +43,8 @@ def of_one_object(engine: Engine) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(
             text(
-                "INSERT INTO users (user_id, first_name, last_name, birthts, source_key,"
-                " source_line, run_id, updated_at)"
+                "INSERT INTO users (user_id, first_name, last_name, birthts, _source_key,"
+                " _source_line, _run_id, _updated_at)"
                 " SELECT lpad(number::text, 6, '0'), 'Ann', 'Lee', number, 'many.csv',"
                 " number + 1, 1, now() FROM generate_series(1, 100000) AS number"
             )
@@ -63,12 +67,15 @@ def stage_and_merge(
     changes: list[Change],
     thresholds: merge.Thresholds = merge.THRESHOLDS,
 ) -> Counts:
-    before = runs.last_counts(connection)
-    staging_tables.empty_staging(connection)
+    before = runs.last_committed(connection)
+    staging_tables.empty_staging(connection, [USERS_SQL])
     fetched = batch.fetch(store, bucket.name, changes)
-    stage.stage(connection, batch.check(fetched, datetime.now(UTC).date()))
+    stage.stage(connection, batch.check(fetched, datetime.now(UTC).date()), bucket.name)
     run = CurrentRun(99, Trigger.CLI, connection, RunStats(staged=len(changes)))
-    return merge.merge(run, bucket=bucket.name, before=before, thresholds=thresholds)
+    merged = merge_all(
+        run, [USERS_SQL], source_bucket=bucket.name, before=before, thresholds=thresholds
+    )
+    return merged.committed.counts
 
 
 @pytest.mark.planner
@@ -95,9 +102,7 @@ def totals(counts: Counts) -> tuple[int, int]:
 
 def found(engine: Engine) -> tuple[int, int]:
     with engine.connect() as connection:
-        row = connection.execute(
-            text("SELECT count(*), count(img_path) FROM users WHERE retired_at IS NULL")
-        ).one()
+        row = connection.execute(text("SELECT count(*), count(img_path) FROM users")).one()
     return row[0], row[1]
 
 
@@ -148,7 +153,9 @@ def test_rows_moved_to_other_lines_change_only_their_lines(
     counts = manager.run(Trigger.CLI).counts
     assert (counts.users_inserted, counts.users_updated) == (1, 500)
     with engine.connect() as connection:
-        lines = connection.scalars(text("SELECT source_line FROM users ORDER BY source_line")).all()
+        lines = connection.scalars(
+            text("SELECT _source_line FROM users ORDER BY _source_line")
+        ).all()
     assert lines == list(range(2, 503))
 
 
@@ -163,7 +170,7 @@ def test_repeated_row_of_an_unchanged_user_leaves_one_shadow(
     counts = manager.run(Trigger.CLI).counts
     assert (counts.rows_loaded, counts.rows_unchanged, counts.rows_shadowed) == (1, 1, 1)
     with engine.connect() as connection:
-        shadows = connection.execute(text("SELECT user_id, source_line FROM shadowed_row")).all()
+        shadows = connection.execute(text("SELECT user_id, _source_line FROM users_shadowed")).all()
     assert [tuple(row) for row in shadows] == [("1", 2)]
 
 
@@ -203,14 +210,22 @@ def test_stale_statistics_do_not_make_the_merge_quadratic(
     bucket: TestBucket,
     engine: Engine,
 ):
-    """The table was last analyzed when all users were retired."""
+    """The table was last analyzed when it was empty."""
     rows = [f"{number:05},Ann,Lee,{number}\n" for number in range(2000)]
     bucket.put("many.csv", "user_id,first_name,last_name,birthts\n" + "".join(rows))
     manager.run(Trigger.CLI)
     with engine.begin() as connection:
-        connection.execute(text("UPDATE users SET retired_at = now()"))
+        connection.execute(text("CREATE TEMPORARY TABLE kept AS TABLE users"))
+        connection.execute(text("ALTER TABLE kept DROP COLUMN birthdate"))
+        connection.execute(text("DELETE FROM users"))
         connection.execute(text("ANALYZE users"))
-        connection.execute(text("UPDATE users SET retired_at = NULL"))
+        names = connection.scalar(
+            text(
+                "SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute"
+                " WHERE attrelid = 'kept'::regclass AND attnum > 0 AND NOT attisdropped"
+            )
+        )
+        connection.execute(text(f"INSERT INTO users ({names}) SELECT {names} FROM kept"))
     rows += [f"new{number},Ann,Lee,{number}\n" for number in range(50)]
     renamed = "".join(rows).replace("Ann", "Bob")
     bucket.put("many.csv", "user_id,first_name,last_name,birthts\n" + renamed)

@@ -97,10 +97,11 @@ def test_many_problems_are_removed_in_pages(
         report = manager.run(Trigger.CLI)
         execute(
             engine,
-            "INSERT INTO problem (run_id, key, etag, line, code, severity, note)"
-            " SELECT :run, 'a.csv', 'e', n, 'short-row', 'error', ''"
+            "INSERT INTO problem (run_id, bucket, key, etag, line, code, severity, note)"
+            " SELECT :run, :bucket, 'a.csv', 'e', n, 'short-row', 'error', ''"
             " FROM generate_series(1, 9999) AS n",
             run=report.id,
+            bucket=keep_all.source_bucket,
         )
     make_old(engine)
     last = count(engine, f"problem WHERE run_id = {report.id}")
@@ -149,16 +150,21 @@ def test_runs_needed_by_the_next_run_are_kept(
     """After a full run, event runs are kept regardless of their number and age."""
     bucket.user("1.csv")
     manager.run(Trigger.CLI)
-    execute(engine, "UPDATE users SET run_id = 0")
+    execute(engine, "UPDATE users SET _run_id = 0")
     execute(engine, "UPDATE source_object SET run_id = 0")
     add_runs(engine, 150, "event")
-    gone = '{"users_retired": 2, "users_restored": 0, "users_live": 7}'
-    execute(engine, f"UPDATE run SET counts = '{gone}' WHERE trigger = 'event'")
+    users = '{"users": {"retired": 2, "restored": 0}}'
+    execute(
+        engine,
+        "UPDATE run SET counts = '{\"users_live\": 7}', dataset_counts = CAST(:users AS jsonb)"
+        " WHERE trigger = 'event'",
+        users=users,
+    )
     execute(engine, "UPDATE run SET finished_at = finished_at - interval '9 hours' WHERE id = 1")
     remove(keep_all, run_retention=HOUR)
     assert count(engine, "run") == 151
     with engine.connect() as connection:
-        assert runs.retired_by_events(connection) == 300
+        assert runs.retired_by_events(connection) == {"users": 300}
         assert runs.last_counts(connection).users_live == 7
 
 
@@ -175,8 +181,8 @@ def test_a_page_scans_no_table_whatever_the_statistics_say(keep_all: Settings, e
     add_runs(engine, 300)
     execute(
         engine,
-        "INSERT INTO problem (run_id, key, etag, code, severity, note)"
-        " SELECT 1 + n % 3, 'a.csv', 'e', 'short-row', 'error', ''"
+        "INSERT INTO problem (run_id, bucket, key, etag, code, severity, note)"
+        " SELECT 1 + n % 3, 'src', 'a.csv', 'e', 'short-row', 'error', ''"
         " FROM generate_series(1, 9999) AS n",
     )
     execute(engine, "ANALYZE problem, run")

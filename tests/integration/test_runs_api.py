@@ -50,7 +50,7 @@ def test_mass_retirement_is_allowed_by_name_only(client: FlaskClient, engine: En
     assert parameters_at_fault(client.post("/data?allow=everything")) == {"allow"}
     client.post("/data?allow=mass-retirement")
     with engine.connect() as connection:
-        assert connection.scalar(select(run.c.allow_mass_retirement)) is True
+        assert connection.scalar(select(run.c.allowed_retirements)) == {"users": None}
 
 
 def test_waiting_returns_the_finished_run(app: APIFlask, engine: Engine):
@@ -164,6 +164,7 @@ def test_problems_of_a_run_are_paged_and_filtered_by_code(client: FlaskClient, e
             connection.execute(
                 insert(problem).values(
                     run_id=owner,
+                    bucket="src-data",
                     key="1000.csv",
                     etag="abc",
                     line=line,

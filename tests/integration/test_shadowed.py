@@ -46,12 +46,13 @@ def lost(bucket: TestBucket, manager: DataManager, engine: Engine) -> int:
         connection.execute(
             text("UPDATE source_object SET last_modified = '2026-01-01' WHERE key = 'old.csv'")
         )
-        connection.execute(text("DELETE FROM shadowed_row WHERE user_id = '2'"))
-        connection.execute(text("UPDATE users SET source_key = 'a.csv' WHERE user_id = '2'"))
+        connection.execute(text("DELETE FROM users_shadowed WHERE user_id = '2'"))
+        connection.execute(text("UPDATE users SET _source_key = 'a.csv' WHERE user_id = '2'"))
         connection.execute(
             text(
-                "INSERT INTO shadowed_row (source_key, source_line, user_id, first_name, last_name,"
-                " birthts, extra, run_id) VALUES ('b.csv', 2, '2', 'Larger', 'Lee', 0, NULL, :run)"
+                "INSERT INTO users_shadowed (_source_key, _source_line, user_id, first_name,"
+                " last_name, birthts, _run_id)"
+                " VALUES ('b.csv', 2, '2', 'Larger', 'Lee', 0, :run)"
             ),
             {"run": run_id},
         )

@@ -46,7 +46,7 @@ def objects(counts: Counts) -> tuple[int, int, int, int]:
 
 def names(engine: Engine) -> dict[str, str]:
     with engine.connect() as connection:
-        query = "SELECT user_id, first_name FROM users WHERE retired_at IS NULL"
+        query = "SELECT user_id, first_name FROM users"
         return {row.user_id: row.first_name for row in connection.execute(text(query))}
 
 

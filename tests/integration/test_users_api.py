@@ -16,7 +16,7 @@ from api import create_app
 from api.rows.filters import Filters, age_in_sql, age_on, conditions
 from etl.db.tables import source_object, users
 from tests.api_client import AWKWARD_IDS, MANY, expect_problem, get, next_url, parameters_at_fault
-from tests.user_rows import NOW, birthts, generate_users, person, put_users
+from tests.user_rows import NOW, birthts, generate_users, person, put_users, retire_users
 
 if TYPE_CHECKING:
     from apiflask import APIFlask
@@ -86,7 +86,8 @@ def test_an_older_postgres_writes_the_same_json(
 
 
 def test_retired_users_are_not_served(client: FlaskClient, engine: Engine):
-    put_users(engine, person("here"), person("gone", retired_at=NOW))
+    put_users(engine, person("here"))
+    retire_users(engine, person("gone"))
     assert list(get(client, "/data")) == ["here"]
     assert get(client, "/stats")["count"] == 1
 
@@ -291,14 +292,14 @@ def test_user_with_any_id_is_returned(client: FlaskClient, engine: Engine, user_
 
 
 def test_user_shows_age_and_lineage(client: FlaskClient, engine: Engine, settings: Settings):
-    put_users(engine, person("1000", source_key="a/1000.csv", extra={"city": "Oslo"}, run_id=7))
+    put_users(engine, person("1000", _source_key="a/1000.csv", _extra={"city": "Oslo"}, _run_id=7))
     with engine.begin() as connection:
         connection.execute(
             insert(source_object).values(
                 bucket=settings.source_bucket,
                 key="a/1000.csv",
                 kind="csv",
-                user_id="1000",
+                dataset="users",
                 etag="abc",
                 size=60,
                 last_modified=NOW,
@@ -336,7 +337,7 @@ def test_an_unknown_user_is_not_found(client: FlaskClient, engine: Engine):
 
 
 def test_retired_user_is_a_404_of_its_own_type(client: FlaskClient, engine: Engine):
-    put_users(engine, person("1", retired_at=NOW))
+    retire_users(engine, person("1"))
     body = expect_problem(client.get("/data/1"), 404)
     assert body["type"].endswith("retired-user")
     assert "2026-06-15T12:00:00Z" in body["detail"]

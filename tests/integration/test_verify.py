@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import insert, text
 
-from etl.db.tables import problem, run, shadowed_row, source_object, users
+from etl.db.tables import problem, run, source_object, users, users_shadowed
 from etl.model.errors import ConfigurationError, ObjectStoreUnavailable
 from etl.verify import Difference, store, verify
 
@@ -31,13 +31,13 @@ OBJECTS = {
     "a/.DS_Store": "ignored",
 }
 OUTPUT = "user_id,first_name,last_name,birthts,img_path\n1000,Ada,Lovelace,7,{}\n7,New,B,0,\n"
-# key: kind, user_id, state, rows_read, rows_rejected
+# key: kind, dataset, attachment, attachment_id, state, rows_read, rows_rejected
 MANIFEST = {
-    "a/1000.csv": ("csv", "1000", "loaded", 1, 0),
-    "img/1000.png": ("image", "1000", "loaded", 0, 0),
-    "many.csv": ("csv", "many", "loaded", 3, 1),
-    "empty.csv": ("csv", "empty", "quarantined", 0, 0),
-    "notes.txt": ("other", "notes", "quarantined", 0, 0),
+    "a/1000.csv": ("csv", "users", None, None, "loaded", 1, 0),
+    "img/1000.png": ("image", "users", "img_path", "1000", "loaded", 0, 0),
+    "many.csv": ("csv", "users", None, None, "loaded", 3, 1),
+    "empty.csv": ("csv", "users", None, None, "quarantined", 0, 0),
+    "notes.txt": ("other", None, None, None, "quarantined", 0, 0),
 }
 PROBLEMS = [
     ("many.csv", 4, "missing-cell"),
@@ -48,22 +48,25 @@ PROBLEMS = [
 
 ANOTHER_USER = """
     INSERT INTO users
-        (user_id, first_name, last_name, birthts, source_key, source_line, run_id, updated_at)
+        (user_id, first_name, last_name, birthts, _source_key, _source_line, _run_id, _updated_at)
     VALUES ('9', 'A', 'B', 0, 'x.csv', 2, 2, now())
 """
 ANOTHER_OBJECT = """
     INSERT INTO source_object
-    SELECT bucket, 'x.csv', kind, user_id, etag, size, last_modified, state, 0, 0, NULL, run_id
+        (bucket, key, kind, dataset, etag, size, last_modified, state, rows_read, rows_rejected,
+         run_id)
+    SELECT bucket, 'x.csv', kind, dataset, etag, size, last_modified, state, 0, 0, run_id
     FROM source_object WHERE key = 'many.csv'
 """
 ANOTHER_SHADOWED_ROW = """
-    INSERT INTO shadowed_row
-        (source_key, source_line, user_id, first_name, last_name, birthts, run_id)
+    INSERT INTO users_shadowed
+        (_source_key, _source_line, user_id, first_name, last_name, birthts, _run_id)
     VALUES ('many.csv', 9, '7', 'A', 'B', 0, 2)
 """
 ANOTHER_PROBLEM = """
-    INSERT INTO problem (run_id, key, etag, line, code, severity, note)
-    VALUES ({}, 'many.csv', 'e', {}, '{}', 'error', 'n')
+    INSERT INTO problem (run_id, bucket, dataset, key, etag, line, code, severity, note)
+    SELECT {}, bucket, 'users', key, 'e', {}, '{}', 'error', 'n'
+    FROM source_object WHERE key = 'many.csv'
 """
 
 
@@ -98,7 +101,7 @@ class SyncedTables:
             connection.execute(
                 insert(source_object).values(
                     bucket=self.settings.source_bucket, key=key, kind="csv", run_id=2,
-                    user_id=key.removesuffix(".csv"), etag=source.etag, size=source.size,
+                    dataset="users", etag=source.etag, size=source.size,
                     last_modified=source.last_modified, state=state, rows_read=rows_read,
                     rows_rejected=rows_rejected,
                 )
@@ -123,8 +126,8 @@ class SyncedTables:
         connection.execute(insert(source_object), self._manifest())
         connection.execute(insert(users), self._users())
         connection.execute(
-            insert(shadowed_row).values(
-                source_key="many.csv", source_line=2, user_id="7", run_id=2,
+            insert(users_shadowed).values(
+                _source_key="many.csv", _source_line=2, user_id="7", _run_id=2,
                 first_name="Old", last_name="B", birthts=0,
             )
         )  # fmt: skip
@@ -132,14 +135,22 @@ class SyncedTables:
             insert(problem),
             [
                 {"run_id": 2, "key": key, "line": line, "code": code, "etag": "e", "note": "n",
-                 "severity": "error"}
+                 "severity": "error", "bucket": self.settings.source_bucket}
                 for key, line, code in PROBLEMS
             ],
         )  # fmt: skip
 
     def _manifest(self) -> list[dict[str, object]]:
         listed = store.list_objects(self.client, self.settings.source_bucket)
-        names = ("kind", "user_id", "state", "rows_read", "rows_rejected")
+        names = (
+            "kind",
+            "dataset",
+            "attachment",
+            "attachment_id",
+            "state",
+            "rows_read",
+            "rows_rejected",
+        )
         return [
             {"bucket": self.settings.source_bucket, "key": source.key, "etag": source.etag,
              "size": source.size, "last_modified": source.last_modified, "run_id": 2,
@@ -148,15 +159,15 @@ class SyncedTables:
         ]  # fmt: skip
 
     def _users(self) -> list[dict[str, object]]:
-        common = {"run_id": 2, "updated_at": NOW, "retired_at": None}
+        common = {"_run_id": 2, "_updated_at": NOW}
         return [
             common | {"user_id": "1000", "first_name": "Ada", "last_name": "Lovelace",
-                      "birthts": 7, "extra": {"city": "Ulm"}, "source_key": "a/1000.csv",
+                      "birthts": 7, "_extra": {"city": "Ulm"}, "_source_key": "a/1000.csv",
                       "img_path": f"{self.settings.source_bucket}/img/1000.png",
-                      "source_line": 2},
+                      "_source_line": 2},
             common | {"user_id": "7", "first_name": "New", "last_name": "B", "birthts": 0,
-                      "img_path": None, "extra": None, "source_key": "many.csv",
-                      "source_line": 3},
+                      "img_path": None, "_extra": None, "_source_key": "many.csv",
+                      "_source_line": 3},
         ]  # fmt: skip
 
 
@@ -182,16 +193,16 @@ def test_an_empty_bucket_and_empty_tables_lack_only_the_output(settings: Setting
         "last_name = 'x'",
         "birthts = 1",
         "img_path = NULL",
-        "extra = '{}'",
-        "source_key = 'x'",
-        "source_line = 3",
+        "_extra = '{}'",
+        "_source_key = 'x'",
+        "_source_line = 3",
     ],
 )
 def test_differing_user_is_reported(synced: SyncedTables, change: str):
     synced.execute(f"UPDATE users SET {change} WHERE user_id = '1000'")
     (difference,) = synced.differences()
     assert (difference.what, difference.name) == ("user-differs", "1000")
-    assert difference.note.endswith(f"disagree on {change.split(maxsplit=1)[0]}.")
+    assert difference.note.endswith(f"disagree on {change.split(maxsplit=1)[0].lstrip('_')}.")
 
 
 @pytest.mark.parametrize(
@@ -201,7 +212,9 @@ def test_differing_user_is_reported(synced: SyncedTables, change: str):
         "size = 1",
         "last_modified = last_modified + interval '1 ms'",
         "kind = 'other'",
-        "user_id = 'x'",
+        "dataset = 'x'",
+        "attachment = 'x'",
+        "attachment_id = 'x'",
         "state = 'quarantined'",
         "rows_read = 2",
         "rows_rejected = 2",
@@ -218,11 +231,10 @@ def test_differing_manifest_entry_is_reported(synced: SyncedTables, change: str)
     ("statement", "what", "name"),
     [
         ("DELETE FROM users WHERE user_id = '7'", "user-missing", "7"),
-        ("UPDATE users SET retired_at = now() WHERE user_id = '7'", "user-missing", "7"),
         (ANOTHER_USER, "user-surplus", "9"),
         ("DELETE FROM source_object WHERE kind = 'image'", "manifest-missing", "img/1000.png"),
         (ANOTHER_OBJECT, "manifest-surplus", "x.csv"),
-        ("DELETE FROM shadowed_row", "shadowed-missing", "many.csv 2 7"),
+        ("DELETE FROM users_shadowed", "shadowed-missing", "many.csv 2 7"),
         (ANOTHER_SHADOWED_ROW, "shadowed-surplus", "many.csv 9 7"),
         ("DELETE FROM problem WHERE line = 4 AND code = 'missing-cell'", "problem-missing",
          "many.csv 4 missing-cell"),
@@ -246,16 +258,22 @@ def test_missing_and_extra_rows_are_reported(
 
 
 def test_retired_users_and_earlier_problems_are_ignored(synced: SyncedTables):
-    synced.execute(ANOTHER_USER)
-    synced.execute("UPDATE users SET retired_at = now() WHERE user_id = '9'")
+    synced.execute(
+        "INSERT INTO users_retired (user_id, _source_key, _source_line, _run_id, _updated_at,"
+        " _retired_at) VALUES ('9', 'x.csv', 2, 2, now(), now())"
+    )
     synced.execute(ANOTHER_PROBLEM.format(1, "NULL", "guessed-encoding"))
     assert synced.differences() == []
 
 
 LISTED_PROBLEMS = """
-    INSERT INTO problem (run_id, key, etag, line, code, severity, note)
-    SELECT 2, 'wall.csv', 'e', line, 'short-row', 'error', 'n' FROM generate_series(2, 1001) AS line
-    UNION ALL SELECT 2, 'wall.csv', 'e', NULL, 'more-problems', 'error', 'n'
+    INSERT INTO problem (run_id, bucket, key, etag, line, code, severity, note)
+    SELECT 2, bucket, key, 'e', line, code, 'error', 'n'
+    FROM source_object, (
+        SELECT line, 'short-row' AS code FROM generate_series(2, 1001) AS line
+        UNION ALL SELECT NULL, 'more-problems'
+    ) AS listed
+    WHERE key = 'wall.csv'
 """
 
 
@@ -286,8 +304,9 @@ def test_an_object_refused_for_its_rows_leaves_no_user(synced: SyncedTables):
 
 def test_manifest_of_another_bucket_is_ignored(synced: SyncedTables):
     synced.execute(
-        "INSERT INTO source_object SELECT 'other-bucket', key, kind, user_id, etag, size,"
-        " last_modified, state, rows_read, rows_rejected, reread_on, run_id FROM source_object"
+        "INSERT INTO source_object (bucket, key, kind, etag, size, last_modified, state, rows_read,"
+        " rows_rejected, run_id) SELECT 'other-bucket', key, kind, etag, size, last_modified,"
+        " state, rows_read, rows_rejected, run_id FROM source_object"
     )
     assert synced.differences() == []
 

@@ -101,13 +101,13 @@ def where(filters: Filters) -> str:
     )
 
 
-def test_filters_always_exclude_retired_users():
-    assert where(Filters()) == "users.retired_at IS NULL"
+def test_without_filters_there_is_no_condition():
+    assert where(Filters()) == ""
 
 
 def test_every_filter_adds_its_condition():
     assert where(Filters(is_image_exists=True, min_age=18, max_age=65)) == (
-        "users.retired_at IS NULL AND users.img_path IS NOT NULL"
+        "users.img_path IS NOT NULL"
         " AND users.birthdate <= '2008-06-15' AND users.birthdate > '1960-06-15'"
     )
 

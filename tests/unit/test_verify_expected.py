@@ -94,12 +94,6 @@ def test_similar_names_are_not_joined():
     assert [user.img_path for user in found.users.values()] == [None] * 3
 
 
-def test_an_image_is_owned_by_the_name_that_joins_it():
-    assert names.owner(f"a/{DECOMPOSED}.png") == COMPOSED
-    assert names.owner(f"a/{DECOMPOSED}.csv") == DECOMPOSED
-    assert names.owner(f"a/{DECOMPOSED}.txt") == DECOMPOSED
-
-
 def test_rows_without_id_leave_nothing_of_the_object():
     content = b"first_name,last_name,birthts\nA,B,0\nC,D,0\nE,F,x\n"
     found = expect([(listed("7.csv"), content)], [], "b", TODAY)

@@ -3,11 +3,12 @@
 -- name: store
 -- Stores each event once, however often it is delivered. Events that need no run are stored as
 -- handled. The fixed order prevents deadlocks between clients that store the same events.
--- Parameters: :events, a JSON array of the columns; :bucket, the source bucket.
+-- Parameters: :events, a JSON array of the columns; :bucket, that of SOURCE_BUCKET.
 INSERT INTO bucket_event (bucket, key, mark, sequencer, event_name, event_time, etag, size,
                           version_id, record, handled_by_run)
 SELECT bucket, key, dedup_key, sequencer, event_name, event_time, etag, size, version_id, record,
-       CASE WHEN bucket = :bucket AND may_change THEN NULL ELSE 0 END
+       CASE WHEN may_change AND (bucket = :bucket OR EXISTS (
+           SELECT FROM dataset WHERE declaration->>'bucket' = received.bucket)) THEN NULL ELSE 0 END
 FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS received (
     bucket text, key text, dedup_key text, sequencer text, event_name text, event_time timestamptz,
     etag text, size bigint, version_id text, record jsonb, may_change boolean)
@@ -49,26 +50,27 @@ UPDATE bucket_event SET handled_by_run = :run_id
 WHERE handled_by_run IS NULL AND bucket = :bucket AND received_at < :began
 
 -- name: skip_other_buckets
--- Marks events of a former source bucket as handled. Parameters: :bucket.
+-- Marks events of former source buckets as handled. Parameters: :bucket, that of SOURCE_BUCKET.
 UPDATE bucket_event SET handled_by_run = 0
 WHERE handled_by_run IS NULL AND bucket <> :bucket
+  AND NOT EXISTS (SELECT FROM dataset WHERE declaration->>'bucket' = bucket_event.bucket)
 
 -- name: missed_by_events
--- Counts the staged changes without a pending event. Before the first event, and in the first run,
--- nothing can be missed. An object that is reread only because of its date has not changed.
--- Must run before the manifest is written. Parameters: :bucket.
+-- Counts the staged changes without a pending event. Before the first event of a bucket, and in the
+-- first run, nothing can be missed. An object that is reread only because of its date has not
+-- changed. Must run before the manifest is written. No parameters.
 SELECT count(*)
 FROM staging_object AS staged
-LEFT JOIN source_object AS known ON known.bucket = :bucket AND known.key = staged.key
-WHERE EXISTS (SELECT FROM bucket_event WHERE bucket = :bucket)
+LEFT JOIN source_object AS known USING (bucket, key)
+WHERE EXISTS (SELECT FROM bucket_event WHERE bucket_event.bucket = staged.bucket)
   AND EXISTS (SELECT FROM run WHERE state = 'succeeded' AND trigger <> 'event')
   AND NOT EXISTS (
       SELECT FROM (
-          SELECT key FROM bucket_event WHERE handled_by_run IS NULL AND bucket = :bucket
+          SELECT bucket, key FROM bucket_event WHERE handled_by_run IS NULL
           UNION ALL  -- as a file-based store lists them
-          SELECT ltrim(regexp_replace(key, '/+', '/', 'g'), '/') FROM bucket_event
-          WHERE handled_by_run IS NULL AND bucket = :bucket AND (key LIKE '/%' OR key LIKE '%//%')
-      ) AS pending WHERE pending.key = staged.key)
+          SELECT bucket, ltrim(regexp_replace(key, '/+', '/', 'g'), '/') FROM bucket_event
+          WHERE handled_by_run IS NULL AND (key LIKE '/%' OR key LIKE '%//%')
+      ) AS pending WHERE pending.bucket = staged.bucket AND pending.key = staged.key)
   AND (staged.change <> 'modified'
        OR (known.etag, known.size, known.last_modified)
           IS DISTINCT FROM (staged.etag, staged.size, staged.last_modified))

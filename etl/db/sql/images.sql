@@ -22,9 +22,10 @@ UPDATE thumbnail SET put_at = now() WHERE key = ANY(:keys) AND put_at IS NULL
 -- runs.
 -- Parameters: :bucket, :codes, :keys.
 DELETE FROM problem
-USING image JOIN source_object ON source_object.bucket = :bucket
-                              AND source_object.key = image.key
-WHERE problem.key = image.key
+USING image JOIN source_object USING (bucket, key)
+WHERE problem.bucket = image.bucket
+  AND problem.key = image.key
+  AND problem.bucket = :bucket
   AND problem.key = ANY(:keys)
   AND problem.code = ANY(:codes)
   AND problem.run_id = source_object.run_id
@@ -34,25 +35,25 @@ RETURNING problem.run_id
 -- name: write_problems
 -- Records a faulty image as a problem of the run that read it, so it is open as long as that run is
 -- the last to read the object. A run that reads the same bytes again copies the problem, unless it
--- started before this commit; :keys NULL finds such images. Parameters: :bucket, :codes, :keys.
-INSERT INTO problem (run_id, key, etag, code, severity, note)
-SELECT source_object.run_id, image.key, image.etag,
+-- started before this commit; :keys NULL finds such images of any bucket.
+-- Parameters: :bucket, :codes, :keys.
+INSERT INTO problem (run_id, bucket, key, dataset, etag, code, severity, note)
+SELECT source_object.run_id, image.bucket, image.key, source_object.dataset, image.etag,
        CASE image.state WHEN 'corrupt' THEN 'corrupt-image'
                         WHEN 'too-large' THEN 'image-too-large'
                         ELSE 'unsupported-image' END,
        CASE image.state WHEN 'corrupt' THEN 'error' ELSE 'warning' END,
        image.note
-FROM image
-JOIN source_object ON source_object.bucket = :bucket
-                  AND source_object.key = image.key
-                  AND source_object.etag = image.etag
+FROM image JOIN source_object USING (bucket, key, etag)
 WHERE image.state <> 'ready'
-  AND (CAST(:keys AS text[]) IS NULL OR image.key = ANY(CAST(:keys AS text[])))
+  AND (CAST(:keys AS text[]) IS NULL
+       OR (image.bucket = :bucket AND image.key = ANY(CAST(:keys AS text[]))))
   AND NOT EXISTS (SELECT FROM problem
-                  WHERE problem.key = image.key
+                  WHERE problem.bucket = image.bucket
+                    AND problem.key = image.key
                     AND problem.run_id = source_object.run_id
                     AND problem.code = ANY(:codes))
-ORDER BY image.key
+ORDER BY image.bucket, image.key
 RETURNING run_id
 
 -- name: count_problems
@@ -70,10 +71,9 @@ WHERE run.id = found.id
 
 -- name: delete_removed
 -- Deletes metadata of objects that left the manifest or are no longer images.
--- Parameters: :bucket.
 DELETE FROM image
 WHERE NOT EXISTS (SELECT FROM source_object
-                  WHERE source_object.bucket = :bucket
+                  WHERE source_object.bucket = image.bucket
                     AND source_object.key = image.key
                     AND source_object.kind = 'image')
 

@@ -2,17 +2,19 @@
 -- Parameters: :after, the last id seen; :page, how many rows; :age, how old; and as named.
 
 -- name: problems
--- Closed problems of old runs. A problem is open if its run is the last that read its object. All
--- objects are in one bucket. Later pages contain no older runs, except for a few images.
+-- Closed problems of old runs. A problem is open if its run is the last that read its object. Later
+-- pages contain no older runs, except for a few images.
 WITH page AS (
-    SELECT problem.id, problem.key, problem.run_id, run.finished_at < now() - :age AS is_old
-    FROM (SELECT id, key, run_id FROM problem WHERE id > :after ORDER BY id LIMIT :page) AS problem
+    SELECT problem.id, problem.bucket, problem.key, problem.run_id,
+           run.finished_at < now() - :age AS is_old
+    FROM (SELECT id, bucket, key, run_id FROM problem
+          WHERE id > :after ORDER BY id LIMIT :page) AS problem
     JOIN run ON run.id = problem.run_id
 ), removed AS (
     DELETE FROM problem USING page
     WHERE problem.id = page.id AND page.is_old
       AND NOT EXISTS (SELECT FROM source_object
-                      WHERE source_object.bucket = (SELECT min(bucket) FROM source_object)
+                      WHERE source_object.bucket = page.bucket
                         AND source_object.key = page.key
                         AND source_object.run_id = page.run_id)
     RETURNING problem.id
@@ -22,11 +24,22 @@ SELECT max(id) AS last, coalesce(bool_or(is_old), false) AS may_be_more,
 FROM page
 
 -- name: used_runs
--- The runs that wrote the current data. An old run never joins this list.
-SELECT run_id FROM users
-UNION SELECT run_id FROM shadowed_row
-UNION SELECT run_id FROM source_object
+-- The runs that wrote the state. An old run never joins this list, nor that of a table.
+SELECT run_id FROM source_object
 UNION SELECT run_id FROM publication
+UNION SELECT run_id FROM hold
+
+-- name: data_tables
+-- The tables of all datasets, also of those no longer declared, quoted. Parameter: :schema.
+SELECT quote_ident(nspname) || '.' || quote_ident(relname)
+FROM pg_class
+JOIN pg_namespace ON pg_namespace.oid = relnamespace
+JOIN pg_attribute ON attrelid = pg_class.oid AND attname = '_run_id' AND NOT attisdropped
+WHERE nspname = :schema AND relkind = 'r' AND relname IN (
+    SELECT name || suffix
+    FROM (SELECT 'users' UNION SELECT declaration->>'table' FROM dataset) AS declared (name),
+         unnest(ARRAY['', '_retired', '_shadowed']) AS suffix)
+ORDER BY relname
 
 -- name: old_runs
 -- Old runs, except: the last :kept runs; runs with problems; runs still to be published; and the
@@ -51,16 +64,20 @@ FROM (
 DELETE FROM run WHERE id = ANY(CAST(:ids AS bigint[]))
 
 -- name: events
--- Old handled events, except the last one of the source bucket (:bucket), which proves that its
--- store sends events.
+-- Old handled events, except the last one of each source bucket, which proves that its store sends
+-- events. Parameter: :bucket, that of SOURCE_BUCKET.
 WITH page AS (
     SELECT id, received_at < now() - :age AS is_old
     FROM bucket_event WHERE id > :after ORDER BY id LIMIT :page
 ), removed AS (
     DELETE FROM bucket_event USING page
     WHERE bucket_event.id = page.id AND page.is_old AND handled_by_run IS NOT NULL
-      AND bucket_event.id IS DISTINCT FROM
-          (SELECT max(id) FROM bucket_event WHERE bucket = :bucket)
+      AND NOT EXISTS (
+          SELECT FROM (
+              SELECT (SELECT max(id) FROM bucket_event WHERE bucket = source.bucket) AS id
+              FROM (SELECT :bucket UNION SELECT declaration->>'bucket' FROM dataset)
+                   AS source (bucket)
+          ) AS newest WHERE newest.id = bucket_event.id)
     RETURNING bucket_event.id
 )
 SELECT max(id) AS last, coalesce(bool_or(is_old), false) AS may_be_more,

@@ -1,10 +1,10 @@
 -- The figures of the `status` command. No parameters.
 
 -- name: users
-SELECT count(*) FILTER (WHERE retired_at IS NULL) AS live,
-       count(img_path) FILTER (WHERE retired_at IS NULL) AS with_image,
-       count(*) FILTER (WHERE retired_at IS NOT NULL) AS retired,
-       (SELECT count(*) FROM shadowed_row) AS shadowed_rows
+SELECT count(*) AS live,
+       count(img_path) AS with_image,
+       (SELECT count(*) FROM users_retired) AS retired,
+       (SELECT count(*) FROM users_shadowed) AS shadowed_rows
 FROM users
 
 -- name: objects
@@ -25,7 +25,7 @@ FROM image
 -- name: open_problems
 -- Problems found when each object was last read.
 SELECT problem.code, count(*) AS count
-FROM problem JOIN source_object USING (key, run_id)
+FROM problem JOIN source_object USING (bucket, key, run_id)
 GROUP BY problem.code
 ORDER BY problem.code
 

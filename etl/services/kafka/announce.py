@@ -13,9 +13,11 @@ import structlog
 from pydantic_core import to_json
 from sqlalchemy import Connection, Row, text
 
-from etl.db.engine import ANNOUNCE_LOCK, connect_unpooled, translating
+from etl.db.engine import connect_unpooled, schemas_of, translating
+from etl.db.names import Lock, lock_key
 from etl.db.revisions import Resource, current
 from etl.db.sql import statements
+from etl.model.dataset import USERS
 from etl.model.errors import TransientError
 from etl.runtime.service import ServiceLoop, in_thread
 from etl.services.kafka.client import Sender, ThrottledLog
@@ -78,7 +80,8 @@ class Announcer(ServiceLoop):
 
     def _announce_locked(self, connection: Connection) -> bool:
         """Announce unless another process is announcing; return whether it was done."""
-        is_locked = connection.scalar(text("SELECT pg_try_advisory_lock(:n)"), {"n": ANNOUNCE_LOCK})
+        key = lock_key(Lock.ANNOUNCEMENTS, schemas_of(self._engine).state)
+        is_locked = connection.scalar(text("SELECT pg_try_advisory_lock(:n)"), {"n": key})
         connection.commit()
         if not is_locked:
             return False
@@ -86,7 +89,7 @@ class Announcer(ServiceLoop):
             self.announce(connection)
         finally:
             connection.rollback()
-            connection.execute(text("SELECT pg_advisory_unlock(:n)"), {"n": ANNOUNCE_LOCK})
+            connection.execute(text("SELECT pg_advisory_unlock(:n)"), {"n": key})
             connection.commit()
         return True
 
@@ -101,34 +104,33 @@ class Announcer(ServiceLoop):
         return self._announce_changed(connection) + self._announce_removed(connection)
 
     def _announce_changed(self, connection: Connection) -> int:
-        count, after = 0, ""
-        while rows := self._rows(connection, "changed", after, bucket=self._settings.source_bucket):
+        count, after = 0, ("", "")
+        while rows := self._rows(connection, "changed", after):
             self._sender.send(self._topic, [each for row in rows for each in self._messages(row)])
-            announced = [
-                {"key": row.key, "etag": row.etag, "sizes": row.sizes, "updated_at": row.updated_at}
-                for row in rows
-            ]
+            names = ("bucket", "key", "etag", "sizes", "updated_at")
+            announced = [{name: row._mapping[name] for name in names} for row in rows]  # noqa: SLF001 - its public name
             self._record(connection, "record_sent", images=to_json(announced).decode())
-            count, after = count + len(rows), rows[-1].key
+            count, after = count + len(rows), (rows[-1].bucket, rows[-1].key)
         return count
 
     def _announce_removed(self, connection: Connection) -> int:
-        count, after = 0, ""
+        count, after = 0, ("", "")
         while rows := self._rows(connection, "removed", after):
-            bucket = self._settings.source_bucket
-            removed = [ImageRemoved(bucket=bucket, key=row.key, etag=row.etag) for row in rows]
+            removed = [ImageRemoved(bucket=row.bucket, key=row.key, etag=row.etag) for row in rows]
             self._sender.send(self._topic, [each.outgoing() for each in removed])
-            self._record(connection, "delete_removed", keys=[row.key for row in rows])
-            count, after = count + len(rows), rows[-1].key
+            places = {"buckets": [row.bucket for row in rows], "keys": [row.key for row in rows]}
+            self._record(connection, "delete_removed", **places)
+            count, after = count + len(rows), (rows[-1].bucket, rows[-1].key)
         return count
 
     def _rows(
-        self, connection: Connection, name: str, after: str, **parameters: object
+        self, connection: Connection, name: str, after: tuple[str, str]
     ) -> Sequence[Row[Any]]:
         if self.stopping.is_set():
             return []
         statement = text(statements("announce")[name])
-        parameters |= {"after": after, "limit": self._page_rows}
+        bucket, key = after
+        parameters = {"after_bucket": bucket, "after_key": key, "limit": self._page_rows}
         rows = connection.execute(statement, parameters).all()
         connection.rollback()
         return rows
@@ -138,11 +140,17 @@ class Announcer(ServiceLoop):
         connection.commit()
 
     def _messages(self, row: Row[Any]) -> Iterator[Outgoing]:
-        image = {"bucket": self._settings.source_bucket, "key": row.key, "etag": row.etag}
+        image = {
+            "bucket": row.bucket,
+            "key": row.key,
+            "etag": row.etag,
+            "dataset": row.dataset,
+            "attachment_id": row.attachment_id,
+            "user_id": row.attachment_id if row.dataset == USERS.name else None,
+        }
         if row.has_new_metadata:
             yield ImageIndexed(
                 **image,
-                user_id=row.user_id,
                 state=row.state,
                 note=row.note,
                 format=row.format,
@@ -156,7 +164,6 @@ class Announcer(ServiceLoop):
         if row.has_new_thumbnails:
             yield ThumbnailReady(
                 **image,
-                user_id=row.user_id,
                 sha256=row.sha256,
                 thumbnails=[
                     Thumbnail(bucket=self._settings.thumbnail_bucket, **each)

@@ -27,11 +27,18 @@ class _Message(BaseModel):
         return Outgoing(self.key.encode(), self.model_dump_json().encode())
 
 
-class ImageIndexed(_Message):
+class _OfRow(_Message):
+    dataset: str | None = Field(description="dataset of the image")
+    attachment_id: str | None = Field(
+        description="value of the key that joins the image to a row, in NFC; the row may not exist"
+    )
+    user_id: str | None = Field(description="attachment_id of an image of users, else null")
+
+
+class ImageIndexed(_OfRow):
     """An image is new, was replaced or was processed again; unknown metadata is null."""
 
     type: Literal["image.indexed"] = "image.indexed"
-    user_id: str | None = Field(description="stem of the key in NFC; that user may not exist")
     state: str = Field(description="ready, corrupt, too-large or unsupported")
     note: str | None = Field(description="why it is not ready")
     format: str | None = Field(description="PNG, JPEG, WEBP or GIF")
@@ -53,11 +60,10 @@ class Thumbnail(BaseModel):
     key: str = Field(description="object key of the thumbnail")
 
 
-class ThumbnailReady(_Message):
+class ThumbnailReady(_OfRow):
     """All thumbnails of the image that are in the thumbnail bucket."""
 
     type: Literal["thumbnail.ready"] = "thumbnail.ready"
-    user_id: str | None = Field(description="stem of the key in NFC; that user may not exist")
     sha256: str = Field(description="hex, of the image's bytes; equal images share thumbnails")
     thumbnails: list[Thumbnail] = Field(min_length=1)
 

@@ -1,0 +1,345 @@
+"""The statements of a dataset, rendered from the templates in `merge.sql` and its neighbors.
+
+A placeholder stands for a relation (`{table}`), or for a list of columns: `{key}`, with a
+relation `{read.key}`, of the first of two relations that has it `{read|stored.key}`, as assignments
+`{rest=upserts}`, or with the comma that a list that may be empty needs: `{,attached}`. The lists:
+
+- `key`: the identity of a row, which is its place if the dataset has no primary key
+- `rest`: all other columns that come from the file, and its place
+- `row`: both
+- `cells`: `row` without the place
+- `compared`, `compared_cells`: `rest` and `cells`, as compared with the stored row
+- `attached`: the columns of attachments; `paths` are their new values, `path_columns` with names
+- `attached_count`: how many of them are not null
+- `prefer`: the order by the preferred value
+
+Directives: `--:keyed`, `--:attached`, `--:retire` and `--:delete` begin lines that only some
+datasets have, `--:attachments` begins lines repeated for each attachment; `--:end` ends them. In
+the lines of an attachment, `{attachment}` is its column as a string, `{attached}` its relation and
+`{live.attachment_id}` the text that its images are named by.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache, cached_property
+from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple
+
+from etl.db.identifiers import in_text
+from etl.db.sql import templates
+from etl.model.dataset import USERS, Attachment, Dataset, OnRemoved
+from etl.model.routing import path_names
+from etl.model.types import sql_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+RETIRED, SHADOWED = "_retired", "_shadowed"
+_PLACE = ("_source_key", "_source_line")
+_PLACEHOLDER = re.compile(
+    r"\{(?P<before>,)?(?:(?P<relation>[\w|]+)\.)?(?P<name>\w+)(?:=(?P<source>\w+))?(?P<after>,)?\}"
+)
+_NAMED_BY = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class DatasetSql:
+    """The statements of one dataset. `added` are the columns that its data added."""
+
+    dataset: Dataset
+    schema: str
+    added: tuple[str, ...] = ()
+
+    # -- names
+
+    @property
+    def table(self) -> str:
+        """The table of live rows, as in the statements."""
+        return self._in_schema(self.dataset.table)
+
+    @property
+    def retired(self) -> str:
+        """The table of retired rows."""
+        return self._in_schema(self.dataset.table + RETIRED)
+
+    @property
+    def shadowed(self) -> str:
+        """The table of shadowed rows; a dataset without a primary key has none."""
+        return self._in_schema(self.dataset.table + SHADOWED)
+
+    @property
+    def staging(self) -> str:
+        """The table of rows read by a run, in the schema of the state."""
+        return in_text(staging_table(self.dataset))
+
+    @property
+    def drop_indexes(self) -> str:
+        """The statements that drop the primary key and all other indexes."""
+        key, *others = indexes(self.dataset)
+        statements = [f"ALTER TABLE {self.table} DROP CONSTRAINT IF EXISTS {in_text(key.name)}"]
+        if others:
+            names = ", ".join(self._in_schema(one.name) for one in others)
+            statements.append(f"DROP INDEX IF EXISTS {names}")
+        return ";\n".join(statements)
+
+    @property
+    def create_indexes(self) -> str:
+        """The statements that create what `drop_indexes` drops."""
+        key, *others = indexes(self.dataset)
+        constraint = f"{in_text(key.name)} PRIMARY KEY ({_names(key.columns)})"
+        statements = [f"ALTER TABLE {self.table} ADD CONSTRAINT {constraint}"]
+        return ";\n".join([*statements, *map(self.create_index, others)])
+
+    def create_index(
+        self, index: TableIndex, table: str | None = None, *, if_missing: bool = False
+    ) -> str:
+        """The statement that creates an index of the table, which is that of live rows."""
+        name = f"{'IF NOT EXISTS ' if if_missing else ''}{in_text(index.name)}"
+        return f"CREATE INDEX {name} ON {table or self.table} ({_names(index.columns)})"
+
+    def _in_schema(self, name: str) -> str:
+        return f"{in_text(self.schema)}.{in_text(name)}"
+
+    # -- lists of columns
+
+    @cached_property
+    def key(self) -> tuple[str, ...]:
+        """The columns that identify a row."""
+        return self.dataset.primary_key or _PLACE
+
+    @cached_property
+    def cells(self) -> tuple[str, ...]:
+        """The columns that come from the file or its key, with those that data added."""
+        declared = [*self.dataset.field_names, *path_names(self.dataset)]
+        return (*dict.fromkeys([*declared, *self.added]), "_extra")
+
+    @cached_property
+    def row(self) -> tuple[str, ...]:
+        """The columns of a row read: `cells` and its place."""
+        return (*self.cells, *_PLACE)
+
+    @cached_property
+    def rest(self) -> tuple[str, ...]:
+        """The columns of a row read that are not part of its key."""
+        return tuple(name for name in self.row if name not in self.key)
+
+    @cached_property
+    def attached(self) -> tuple[str, ...]:
+        """The columns of attachments."""
+        return tuple(one.column for one in self.dataset.attachments)
+
+    # -- rendering
+
+    def statements(self, file: str) -> dict[str, str]:
+        """The named statements of the file, in file order, without those not needed."""
+        return _rendered(self, file)
+
+    def render(self, template: str) -> str:
+        """The template with this dataset's names."""
+        lines = iter(template.splitlines())
+        body = "\n".join(self._lines(lines, is_used=True, attachment=None)).strip()
+        return body.replace("\n\n", "\n")
+
+    def _lines(
+        self, lines: Iterator[str], *, is_used: bool, attachment: tuple[int, Attachment] | None
+    ) -> list[str]:
+        """The rendered lines up to the end of the section."""
+        found: list[str] = []
+        for line in lines:
+            if line == "--:end":
+                break
+            if line.startswith("--:attachments"):
+                found += self._of_attachments(list(_section(lines)), line, is_used=is_used)
+            elif line.startswith("--:"):
+                is_inner = is_used and self._has(line.removeprefix("--:"))
+                found += self._lines(lines, is_used=is_inner, attachment=attachment)
+            elif is_used:
+                found.append(_PLACEHOLDER.sub(lambda match: self._value(match, attachment), line))
+        return found
+
+    def _of_attachments(self, section: list[str], directive: str, *, is_used: bool) -> list[str]:
+        joined = directive.removeprefix("--:attachments").strip().upper()
+        found: list[str] = []
+        for number, one in enumerate(self.dataset.attachments, start=1):
+            if number > 1 and joined:
+                found.append(joined)
+            found += self._lines(iter(section), is_used=is_used, attachment=(number, one))
+        return found
+
+    def _has(self, feature: str) -> bool:
+        is_deleted = self.dataset.on_removed is OnRemoved.DELETE
+        return {
+            "keyed": bool(self.dataset.primary_key),
+            "attached": bool(self.dataset.attachments),
+            "retire": not is_deleted,
+            "delete": is_deleted,
+        }[feature]
+
+    def _value(self, match: re.Match[str], attachment: tuple[int, Attachment] | None) -> str:
+        relation, name, source = match["relation"], match["name"], match["source"]
+        value = None
+        if attachment is not None:
+            value = self._of_attachment(name, relation, *attachment)
+            relation = f"attached_{attachment[0]}" if relation == "attached" else relation
+        if value is None:
+            value = self._list(name, relation, source)
+        if not value:
+            return ""
+        return f"{', ' if match['before'] else ''}{value}{', ' if match['after'] else ''}"
+
+    def _of_attachment(
+        self, name: str, relation: str | None, number: int, attachment: Attachment
+    ) -> str | None:
+        """The value of a placeholder in the lines of an attachment; None for any other."""
+        if name == "attachment":
+            return _literal(attachment.column)
+        if name == "attachment_id":
+            field = self.dataset.field(named_by(attachment))
+            column = _qualified(field.name, relation)
+            is_text = sql_type(field.type, field.sql).traits.is_text
+            return column if is_text else f"CAST({column} AS text)"
+        if name == "attached" and relation is None:
+            return f"attached_{number}"
+        return None
+
+    def _list(self, name: str, relation: str | None, source: str | None) -> str:
+        if name in _WHOLE:
+            return str(getattr(self, name))
+        if name in _SPECIAL:
+            return self._special(name, relation)
+        columns = self._columns(name)
+        if source is not None:
+            parts = [f"{in_text(one)} = {source}.{in_text(one)}" for one in columns]
+        elif relation is not None and "|" in relation:
+            first, second = relation.split("|")
+            both = ((one, _qualified(one, first), _qualified(one, second)) for one in columns)
+            parts = [f"coalesce({one}, {other}) AS {in_text(name)}" for name, one, other in both]
+        elif name.startswith("compared"):
+            parts = [self._compared(one, relation) for one in columns]
+        else:
+            parts = [_qualified(one, relation) for one in columns]
+        return ", ".join(parts)
+
+    def _special(self, name: str, relation: str | None) -> str:
+        if name == "prefer":
+            column = self.dataset.prefer
+            return f"{_qualified(column, relation)} DESC NULLS LAST" if column else ""
+        if name == "attached_count":
+            nulls = [f"{_qualified(one, relation)} IS NOT NULL" for one in self.attached]
+            return " + ".join(f"CAST({one} AS integer)" for one in nulls) or "0"
+        return ", ".join(self._paths(is_named=name == "path_columns"))
+
+    def _columns(self, name: str) -> Sequence[str]:
+        lists: Mapping[str, Sequence[str]] = {
+            "key": self.key,
+            "rest": self.rest,
+            "row": self.row,
+            "cells": self.cells,
+            "compared": self.rest,
+            "compared_cells": self.cells,
+            "attached": self.attached,
+        }
+        return lists[name]
+
+    def _compared(self, column: str, relation: str | None) -> str:
+        """The column as compared: equal numbers may have different texts, as 1.0 and 1.00."""
+        name = _qualified(column, relation)
+        return f"CAST({name} AS text)" if column in self._written_in_ways else name
+
+    @cached_property
+    def _written_in_ways(self) -> frozenset[str]:
+        """The columns of types in which equal values may differ as text."""
+        types = {one.name: sql_type(one.type, one.sql) for one in self.dataset.fields}
+        return frozenset(
+            name
+            for name, one in types.items()
+            if one.name in _INEXACT or (one.name == "numeric" and one.scale is None)
+        )
+
+    def _paths(self, *, is_named: bool) -> Iterator[str]:
+        for number, column in enumerate(self.attached, start=1):
+            name = f" AS {in_text(column)}" if is_named else ""
+            yield f"attached_{number}._path{name}"
+
+
+_SPECIAL = frozenset({"prefer", "attached_count", "paths", "path_columns"})
+_WHOLE = frozenset({"table", "retired", "shadowed", "staging", "drop_indexes", "create_indexes"})
+
+
+class TableIndex(NamedTuple):
+    """An index of a dataset's table."""
+
+    name: str
+    columns: tuple[str, ...]
+
+
+def indexes(dataset: Dataset) -> list[TableIndex]:
+    """The indexes of the table of live rows; the first is that of its primary key."""
+    key = dataset.primary_key or _PLACE
+    others = list(dataset.indexes)
+    if dataset.primary_key:
+        others.insert(0, _PLACE[:1])
+    named = [named_by(one) for one in dataset.attachments]
+    others += [(name,) for name in named if (name,) != key[:1]]
+    found = {key: TableIndex(relation_name(dataset.table, (), "pkey"), key)}
+    for columns in others:
+        found.setdefault(columns, TableIndex(relation_name(dataset.table, columns, "idx"), columns))
+    return list(found.values())
+
+
+def relation_name(table: str, columns: Sequence[str], kind: str) -> str:
+    """The name of an index, or of the constraint that it belongs to.
+
+    Two tables, or two lists of columns, never have the same. Those of `users` are older than this.
+    """
+    plain = "_".join([table, *columns, kind])
+    if table in _USERS:
+        return plain
+    digest = sha256("/".join([table, *columns, kind]).encode()).hexdigest()[:_DIGEST]
+    return f"{plain.removesuffix(kind)[: 63 - _DIGEST - len(kind) - 2].rstrip('_')}_{digest}_{kind}"
+
+
+_USERS = frozenset(f"{USERS.table}{suffix}" for suffix in ("", RETIRED, SHADOWED))
+_DIGEST = 8
+_INEXACT = frozenset({"jsonb", "real", "double precision"})
+
+
+@cache
+def _rendered(sql: DatasetSql, file: str) -> dict[str, str]:
+    bodies = {name: sql.render(body) for name, body in templates(file).items()}
+    return {name: body for name, body in bodies.items() if body}
+
+
+def _section(lines: Iterator[str]) -> Iterator[str]:
+    """The lines up to the end of a section that has begun."""
+    depth = 1
+    for line in lines:
+        depth += -1 if line == "--:end" else 1 if line.startswith("--:") else 0
+        if not depth:
+            return
+        yield line
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _names(columns: Sequence[str]) -> str:
+    return ", ".join(map(in_text, columns))
+
+
+def _qualified(column: str, relation: str | None) -> str:
+    return f"{relation}.{in_text(column)}" if relation else in_text(column)
+
+
+def named_by(attachment: Attachment) -> str:
+    """The field whose values name the images of the attachment."""
+    (found,) = (name for name in _NAMED_BY.findall(attachment.match))
+    return str(found)
+
+
+def staging_table(dataset: Dataset) -> str:
+    """The name of the table of rows read by a run."""
+    return f"staging_{dataset.name}"

@@ -1,0 +1,242 @@
+"""The tables of a dataset: created if they are missing, and extended by columns.
+
+A table with the name of a dataset's that Bucketline did not create is never touched, and a change
+that would rewrite a table is refused.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import Connection, text
+
+from etl.db.dataset_sql import (
+    RETIRED,
+    SHADOWED,
+    TableIndex,
+    indexes,
+    relation_name,
+)
+from etl.db.identifiers import in_text
+from etl.db.sql import statements
+from etl.model.dataset import Dataset, DerivedAs
+from etl.model.errors import ConfigurationError
+from etl.model.routing import path_names
+from etl.model.types import column_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from etl.db.dataset_sql import DatasetSql
+
+LOCK_TIMEOUT = "2s"  # readers of the table wait as long as we do
+_BYTE_TEXT = 'text COLLATE "C"'
+_CALM = "autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_threshold = 2147483647"
+# Whole days, rounded down, as in etl.db.tables.
+_DATE = "(DATE '1970-01-01' + (({0} + 8640000000000) / 86400000 - 100000)::integer)"
+
+
+class TableColumn(NamedTuple):
+    """A column: its name, its type, and whether it may be null."""
+
+    name: str
+    type: str
+    is_required: bool = False
+
+    @property
+    def sql(self) -> str:
+        """The column as in CREATE TABLE."""
+        return f"{in_text(self.name)} {self.type}{' NOT NULL' if self.is_required else ''}"
+
+
+_KEY_COLUMN = TableColumn("_source_key", _BYTE_TEXT, is_required=True)
+_LINE_COLUMN = TableColumn("_source_line", "integer", is_required=True)
+_RUN_COLUMN = TableColumn("_run_id", "bigint", is_required=True)
+_PLACE = [TableColumn("_extra", "jsonb"), _KEY_COLUMN, _LINE_COLUMN]
+_WRITTEN = [_RUN_COLUMN, TableColumn("_updated_at", "timestamptz", is_required=True)]
+_RETIRED_AT = TableColumn("_retired_at", "timestamptz", is_required=True)
+
+
+def ensure(connection: Connection, sql: DatasetSql) -> None:
+    """Create the tables of the dataset, or add the columns that they lack. The caller commits.
+
+    The staging table is created again.
+
+    Raises:  ConfigurationError when a table is not Bucketline's, or would have to be rewritten.
+             SQLAlchemy's error when a lock was not free in time.
+    """
+    connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+    connection.execute(text(f"DROP TABLE IF EXISTS {sql.staging}"))
+    connection.execute(text(create_staging(sql)))
+    found = _found(connection, sql)
+    _refuse_foreign(sql, found)
+    missing = {name: made for name, made in created(sql).items() if name not in found}
+    for statement in (one for made in missing.values() for one in made):
+        connection.execute(text(statement))
+    if sql.dataset.table not in missing:
+        _check_unchanged(connection, sql)
+        add_columns(connection, sql, [*sql.cells, *sql.attached])
+        _create_indexes(connection, sql)
+    connection.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
+
+
+def add_columns(connection: Connection, sql: DatasetSql, names: Iterable[str]) -> None:
+    """Add those of the columns that the tables lack; all are nullable. The caller commits.
+
+    The columns of attachments are not part of the shadowed rows and of staging.
+    """
+    wanted = set(names)
+    columns = [one for one in _cells(sql) if one.name in wanted]
+    attached = [one for one in _attached(sql.dataset) if one.name in wanted]
+    tables = [
+        (sql.table, columns + attached),
+        (sql.retired, columns + attached),
+        (sql.staging, columns),
+    ]
+    if sql.dataset.primary_key:
+        tables.append((sql.shadowed, columns))
+    for table, lacking in tables:
+        added = ", ".join(
+            f"ADD COLUMN IF NOT EXISTS {one._replace(is_required=False).sql}" for one in lacking
+        )
+        if added:
+            connection.execute(text(f"ALTER TABLE {table} {added}"))
+
+
+def drop_tables(connection: Connection, sql: DatasetSql) -> None:
+    """Drop the tables of the dataset. The caller commits."""
+    for table in (sql.table, sql.retired, sql.shadowed, sql.staging):
+        connection.execute(text(f"DROP TABLE IF EXISTS {table}"))
+
+
+# -- what exists
+
+
+def _found(connection: Connection, sql: DatasetSql) -> dict[str, bool]:
+    """The relations with the names of the tables; whether each looks like ours."""
+    rows = connection.execute(
+        text(statements("dataset_tables")["found"]),
+        {"schema": sql.schema, "names": list(created(sql))},
+    )
+    return {row.name: row.is_ours for row in rows}
+
+
+def _refuse_foreign(sql: DatasetSql, found: dict[str, bool]) -> None:
+    foreign = sorted(name for name, is_ours in found.items() if not is_ours)
+    if foreign:
+        raise ConfigurationError(
+            f"{sql.schema} already contains {', '.join(foreign)}, which Bucketline did not create.",
+            hint=f"Rename it, or give dataset {sql.dataset.name!r} another `table`.",
+        )
+
+
+def _check_unchanged(connection: Connection, sql: DatasetSql) -> None:
+    """Refuse columns of another type and another primary key."""
+    differing = connection.execute(
+        text(statements("dataset_tables")["differing"]),
+        {"table": sql.table.replace("\\:", ":"), "staging": sql.staging.replace("\\:", ":")},
+    ).all()
+    key = list(
+        connection.scalars(
+            text(statements("dataset_tables")["primary_key"]),
+            {"table": sql.table.replace("\\:", ":")},
+        )
+    )
+    faults = [f"column {row.name} is {row.stored}, not {row.declared}" for row in differing]
+    if key != list(sql.key):
+        faults.append(f"the primary key is {', '.join(key) or 'missing'}, not {', '.join(sql.key)}")
+    if faults:
+        raise ConfigurationError(
+            f"The table of dataset {sql.dataset.name!r} does not match its declaration:"
+            f" {'; '.join(faults)}.",
+            hint=f"Run `./run.sh datasets apply --rebuild {sql.dataset.name}`, or set the"
+            " declaration back.",
+        )
+
+
+def _create_indexes(connection: Connection, sql: DatasetSql) -> None:
+    """Create the declared indexes that are missing; those no longer declared stay."""
+    _, *others = indexes(sql.dataset)
+    for index in others:
+        connection.execute(text(sql.create_index(index, if_missing=True)))
+
+
+# -- definitions
+
+
+def created(sql: DatasetSql) -> dict[str, list[str]]:
+    """By table, the statements that create it with its indexes."""
+    dataset = sql.dataset
+    table, key = dataset.table, sql.key
+    columns, attached = _cells(sql), _attached(dataset)
+    stored = [*columns, *_derived(dataset), *attached]
+    live = _create(sql.table, table, [*stored, *_PLACE, *_WRITTEN], key)
+    _, *others = indexes(dataset)
+    lasting = [
+        *(one._replace(is_required=one.name in key) for one in stored),
+        *_PLACE,
+        *_WRITTEN,
+        _RETIRED_AT,
+    ]
+    found = {
+        table: [live, *map(sql.create_index, others)],
+        table + RETIRED: [_create(sql.retired, table + RETIRED, lasting, key)],
+    }
+    if dataset.primary_key:
+        name = table + SHADOWED
+        by_key = TableIndex(relation_name(name, key, "idx"), key)
+        place = ("_source_key", "_source_line")
+        found[name] = [
+            _create(sql.shadowed, name, [*columns, *_PLACE, _RUN_COLUMN], place),
+            sql.create_index(by_key, sql.shadowed),
+        ]
+    return found
+
+
+def create_staging(sql: DatasetSql) -> str:
+    """The statement that creates the table of rows read by a run."""
+    columns = ", ".join(one.sql for one in [*_cells(sql), *_PLACE])
+    return f"CREATE UNLOGGED TABLE {sql.staging} ({columns}) WITH ({_CALM})"
+
+
+def _create(table: str, name: str, columns: Sequence[TableColumn], key: Sequence[str]) -> str:
+    lines = [one.sql for one in columns]
+    listed = ", ".join(map(in_text, key))
+    constraint = in_text(relation_name(name, (), "pkey"))
+    lines.append(f"CONSTRAINT {constraint} PRIMARY KEY ({listed})")
+    return f"CREATE TABLE {table} (\n    " + ",\n    ".join(lines) + ")"
+
+
+def _cells(sql: DatasetSql) -> list[TableColumn]:
+    """The columns of the file and its key, with those that data added."""
+    dataset = sql.dataset
+    columns = {
+        field.name: TableColumn(
+            field.name,
+            column_type(field, is_key=field.name in dataset.primary_key),
+            field.constraints.required or field.name in dataset.primary_key,
+        )
+        for field in dataset.fields
+    }
+    for name in path_names(dataset):
+        is_key = name in dataset.primary_key
+        column = TableColumn(name, _BYTE_TEXT if is_key else "text", is_key)
+        columns.setdefault(name, column)
+    for name in sql.added:
+        columns.setdefault(name, TableColumn(name, "text"))
+    return list(columns.values())
+
+
+def _attached(dataset: Dataset) -> list[TableColumn]:
+    return [TableColumn(one.column, "text") for one in dataset.attachments]
+
+
+def _derived(dataset: Dataset) -> list[TableColumn]:
+    """The stored derived columns."""
+    return [
+        TableColumn(
+            one.name, f"date GENERATED ALWAYS AS {_DATE.format(in_text(one.source))} STORED"
+        )
+        for one in dataset.derived
+        if one.computed_as is DerivedAs.DATE
+    ]

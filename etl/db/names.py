@@ -1,0 +1,46 @@
+"""Lock keys and notification channels, which all sessions of a database share.
+
+They derive from STATE_SCHEMA, so that installations in one database neither wait for nor wake each
+other. Those of the default schema are those of versions that knew no other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from enum import IntEnum, StrEnum
+
+DEFAULT_SCHEMA = "bucketline"
+_FIRST_KEY = 7_282_018_361  # arbitrary, but the same in every version
+
+
+class Lock(IntEnum):
+    """An advisory lock."""
+
+    RUN = 0
+    MIGRATION = 1
+    IMAGES = 2
+    ANNOUNCEMENTS = 3
+
+
+class Channel(StrEnum):
+    """A notification channel."""
+
+    RUN_REQUESTED = "run_requested"
+    BUCKET_EVENT = "bucket_event"
+    IMAGES_WAITING = "images_waiting"  # notified by manifest.sql
+
+
+def lock_key(lock: Lock, state_schema: str = DEFAULT_SCHEMA) -> int:
+    """The key of an advisory lock, in the range of bigint."""
+    if state_schema == DEFAULT_SCHEMA:
+        return _FIRST_KEY + lock
+    digest = hashlib.sha256(state_schema.encode()).digest()
+    # Negative, so that none is a key of the default schema.
+    return -int.from_bytes(digest[:7], "big") * len(Lock) - lock - 1
+
+
+def channel_name(channel: Channel, state_schema: str = DEFAULT_SCHEMA) -> str:
+    """The name of a channel, at most 63 bytes."""
+    if state_schema == DEFAULT_SCHEMA:
+        return channel.value
+    return f"{channel}_{hashlib.sha256(state_schema.encode()).hexdigest()[:32]}"

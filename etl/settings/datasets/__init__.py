@@ -1,0 +1,1 @@
+"""Parses datasets.toml and reports every fault in it; imports `model`."""

@@ -1,0 +1,255 @@
+-- tables
+CREATE TABLE "public"."orders" (
+    "order_id" text COLLATE "C" NOT NULL,
+    "amount" numeric(12,2),
+    "rank" bigint,
+    "updated" bigint,
+    "_extra" jsonb,
+    "_source_key" text COLLATE "C" NOT NULL,
+    "_source_line" integer NOT NULL,
+    "_run_id" bigint NOT NULL,
+    "_updated_at" timestamptz NOT NULL,
+    CONSTRAINT "orders_7bbba768_pkey" PRIMARY KEY ("order_id"));
+CREATE INDEX "orders__source_key_bf6b1066_idx" ON "public"."orders" ("_source_key");
+CREATE INDEX "orders_amount_a13edce6_idx" ON "public"."orders" ("amount");
+CREATE INDEX "orders_updated_rank_92ca7dd2_idx" ON "public"."orders" ("updated", "rank");
+CREATE TABLE "public"."orders_retired" (
+    "order_id" text COLLATE "C" NOT NULL,
+    "amount" numeric(12,2),
+    "rank" bigint,
+    "updated" bigint,
+    "_extra" jsonb,
+    "_source_key" text COLLATE "C" NOT NULL,
+    "_source_line" integer NOT NULL,
+    "_run_id" bigint NOT NULL,
+    "_updated_at" timestamptz NOT NULL,
+    "_retired_at" timestamptz NOT NULL,
+    CONSTRAINT "orders_retired_344ffeb5_pkey" PRIMARY KEY ("order_id"));
+CREATE TABLE "public"."orders_shadowed" (
+    "order_id" text COLLATE "C" NOT NULL,
+    "amount" numeric(12,2),
+    "rank" bigint,
+    "updated" bigint,
+    "_extra" jsonb,
+    "_source_key" text COLLATE "C" NOT NULL,
+    "_source_line" integer NOT NULL,
+    "_run_id" bigint NOT NULL,
+    CONSTRAINT "orders_shadowed_c81d86b5_pkey" PRIMARY KEY ("_source_key", "_source_line"));
+CREATE INDEX "orders_shadowed_order_id_94afceb4_idx" ON "public"."orders_shadowed" ("order_id");
+CREATE UNLOGGED TABLE "staging_orders" ("order_id" text COLLATE "C" NOT NULL, "amount" numeric(12,2), "rank" bigint, "updated" bigint, "_extra" jsonb, "_source_key" text COLLATE "C" NOT NULL, "_source_line" integer NOT NULL) WITH (autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_threshold = 2147483647);
+-- merge: find_changed_rows
+CREATE TEMPORARY TABLE changed_rows ON COMMIT DROP AS
+SELECT coalesce(read."order_id", stored."order_id") AS "order_id", read._source_key IS NULL AS _is_removed, read."amount", read."rank", read."updated", read."_extra", read."_source_key", read."_source_line",
+       stored._source_key AS _stored_key, stored._source_line AS _stored_line,
+       0 AS _stored_attached
+FROM "staging_orders" AS read
+FULL JOIN (
+    SELECT live.* FROM "public"."orders" AS live
+    WHERE live._source_key IN (SELECT key FROM staging_object WHERE dataset = :dataset)
+      AND (CAST(:keys AS text[]) IS NULL OR live._source_key = ANY (CAST(:keys AS text[])))
+) AS stored ON (stored."order_id") = (read."order_id")
+WHERE read._source_key IS NULL
+   OR stored._source_key IS NULL
+   OR (stored."amount", stored."rank", stored."updated", stored."_extra", stored."_source_key", stored."_source_line") IS DISTINCT FROM (read."amount", read."rank", read."updated", read."_extra", read."_source_key", read."_source_line");
+-- merge: analyze_changed_rows
+CREATE INDEX ON changed_rows ("order_id");
+ANALYZE changed_rows;
+-- merge: find_conflicts
+CREATE TEMPORARY TABLE conflicts ON COMMIT DROP AS
+SELECT "order_id" FROM changed_rows GROUP BY "order_id" HAVING count(*) > 1 OR bool_or(_is_removed)
+UNION
+SELECT moved."order_id"
+FROM changed_rows AS moved
+JOIN "staging_orders" AS kept
+     ON (kept."order_id") = (moved."order_id")
+        AND kept._source_key = moved._stored_key AND kept._source_line = moved._stored_line
+WHERE (moved._source_key, moved._source_line) <> (moved._stored_key, moved._stored_line)
+UNION
+SELECT shadow."order_id"
+FROM "public"."orders_shadowed" AS shadow JOIN "staging_orders" AS read ON (read."order_id") = (shadow."order_id")
+UNION
+SELECT changed_rows."order_id"
+FROM changed_rows JOIN "public"."orders" AS live ON (live."order_id") = (changed_rows."order_id")
+WHERE changed_rows._stored_key IS NULL
+UNION
+SELECT shadow."order_id"
+FROM staging_object JOIN "public"."orders_shadowed" AS shadow ON shadow._source_key = staging_object.key
+WHERE staging_object.dataset = :dataset AND staging_object.kind <> 'image';
+-- merge: analyze_conflicts
+CREATE INDEX ON conflicts ("order_id");
+ANALYZE conflicts;
+-- merge: find_candidates
+CREATE TEMPORARY TABLE candidate ON COMMIT DROP AS
+SELECT valid_row.*,
+       row_number() OVER (
+           PARTITION BY valid_row."order_id"
+           ORDER BY valid_row."updated" DESC NULLS LAST, source_object.last_modified DESC, valid_row._source_key,
+                    valid_row._source_line DESC
+       ) AS _rank
+FROM (
+    SELECT "order_id", "amount", "rank", "updated", "_extra", "_source_key", "_source_line", true AS _from_this_run
+    FROM "staging_orders" JOIN conflicts USING ("order_id")
+    UNION ALL
+    SELECT "order_id", "amount", "rank", "updated", "_extra", "_source_key", "_source_line", false
+    FROM "public"."orders" AS live JOIN conflicts USING ("order_id")
+    WHERE NOT EXISTS (SELECT FROM staging_object
+                      WHERE staging_object.key = live._source_key
+                        AND staging_object.dataset = :dataset)
+    UNION ALL
+    SELECT "order_id", "amount", "rank", "updated", "_extra", "_source_key", "_source_line", false
+    FROM "public"."orders_shadowed" AS shadow JOIN conflicts USING ("order_id")
+    WHERE NOT EXISTS (SELECT FROM staging_object
+                      WHERE staging_object.key = shadow._source_key
+                        AND staging_object.dataset = :dataset)
+) AS valid_row
+JOIN source_object ON source_object.bucket = :bucket AND source_object.key = valid_row._source_key;
+-- merge: analyze_candidates
+CREATE INDEX ON candidate ("order_id");
+CREATE INDEX ON candidate (_source_key, _source_line);
+ANALYZE candidate;
+-- merge: find_upserts
+CREATE TEMPORARY TABLE upserts ON COMMIT DROP AS
+SELECT changed_rows."order_id", changed_rows."amount", changed_rows."rank", changed_rows."updated", changed_rows."_extra", changed_rows."_source_key", changed_rows."_source_line", true AS _from_this_run,
+       false AS _is_new, false AS _is_restored, changed_rows._stored_attached AS _had_attached
+FROM changed_rows
+WHERE changed_rows._stored_key IS NOT NULL
+  AND NOT EXISTS (SELECT FROM conflicts WHERE (conflicts."order_id") = (changed_rows."order_id"))
+UNION ALL
+SELECT winner."order_id", winner."amount", winner."rank", winner."updated", winner."_extra", winner."_source_key", winner."_source_line", winner._from_this_run,
+       stored._source_key IS NULL, retired._source_key IS NOT NULL, 0
+FROM (
+    SELECT "order_id", "amount", "rank", "updated", "_extra", "_source_key", "_source_line", true AS _from_this_run
+    FROM changed_rows
+    WHERE _stored_key IS NULL
+      AND NOT EXISTS (SELECT FROM conflicts WHERE (conflicts."order_id") = (changed_rows."order_id"))
+    UNION ALL
+    SELECT "order_id", "amount", "rank", "updated", "_extra", "_source_key", "_source_line", _from_this_run
+    FROM candidate
+    WHERE _rank = 1
+) AS winner
+LEFT JOIN "public"."orders" AS stored ON (stored."order_id") = (winner."order_id")
+LEFT JOIN "public"."orders_retired" AS retired ON (retired."order_id") = (winner."order_id")
+WHERE stored._source_key IS NULL
+   OR (stored."amount", stored."rank", stored."updated", stored."_extra", stored."_source_key", stored."_source_line") IS DISTINCT FROM (winner."amount", winner."rank", winner."updated", winner."_extra", winner."_source_key", winner."_source_line");
+-- merge: analyze_upserts
+ANALYZE upserts;
+-- merge: update_rows
+UPDATE "public"."orders" AS stored SET
+    "amount" = upserts."amount", "rank" = upserts."rank", "updated" = upserts."updated", "_extra" = upserts."_extra", "_source_key" = upserts."_source_key", "_source_line" = upserts."_source_line", _run_id = :run_id, _updated_at = now()
+FROM upserts
+WHERE (upserts."order_id") = (stored."order_id") AND NOT upserts._is_new;
+-- merge: insert_rows
+INSERT INTO "public"."orders" ("order_id", "amount", "rank", "updated", "_extra", "_source_key", "_source_line", _run_id, _updated_at)
+SELECT "order_id", "amount", "rank", "updated", "_extra", "_source_key", "_source_line", :run_id, now()
+FROM upserts
+WHERE _is_new
+ORDER BY "order_id";
+-- merge: drop_restored
+DELETE FROM "public"."orders_retired" AS retired
+USING upserts
+WHERE upserts._is_restored AND (upserts."order_id") = (retired."order_id");
+-- merge: retire_rows
+WITH gone AS (
+    DELETE FROM "public"."orders" AS stored
+    USING conflicts
+    WHERE (conflicts."order_id") = (stored."order_id")
+      AND NOT EXISTS (SELECT FROM candidate WHERE (candidate."order_id") = (stored."order_id"))
+    RETURNING stored."order_id", stored."amount", stored."rank", stored."updated", stored."_extra", stored."_source_key", stored."_source_line"
+)
+INSERT INTO "public"."orders_retired" AS retired ("order_id", "amount", "rank", "updated", "_extra", "_source_key", "_source_line", _run_id, _updated_at, _retired_at)
+SELECT "order_id", "amount", "rank", "updated", "_extra", "_source_key", "_source_line", :run_id, now(), now() FROM gone
+ON CONFLICT ("order_id") DO UPDATE SET
+    "amount" = excluded."amount", "rank" = excluded."rank", "updated" = excluded."updated", "_extra" = excluded."_extra", "_source_key" = excluded."_source_key", "_source_line" = excluded."_source_line", _run_id = excluded._run_id,
+    _updated_at = excluded._updated_at, _retired_at = excluded._retired_at;
+-- merge: drop_shadows
+DELETE FROM "public"."orders_shadowed" AS shadow
+USING conflicts
+WHERE (conflicts."order_id") = (shadow."order_id")
+  AND NOT EXISTS (
+      SELECT FROM candidate AS loser
+      WHERE loser._rank > 1
+        AND loser._source_key = shadow._source_key
+        AND loser._source_line = shadow._source_line);
+-- merge: write_shadows
+INSERT INTO "public"."orders_shadowed" ("order_id", "amount", "rank", "updated", "_extra", "_source_key", "_source_line", _run_id)
+SELECT loser."order_id", loser."amount", loser."rank", loser."updated", loser."_extra", loser."_source_key", loser."_source_line", :run_id
+FROM candidate AS loser
+LEFT JOIN "public"."orders_shadowed" AS known USING (_source_key, _source_line)
+WHERE loser._rank > 1
+  AND (known._run_id IS NULL
+       OR (known."order_id", known."amount", known."rank", known."updated", known."_extra") IS DISTINCT FROM (loser."order_id", loser."amount", loser."rank", loser."updated", loser."_extra"))
+ON CONFLICT (_source_key, _source_line) DO UPDATE SET
+    "order_id" = excluded."order_id", "amount" = excluded."amount", "rank" = excluded."rank", "updated" = excluded."updated", "_extra" = excluded."_extra", _run_id = excluded._run_id;
+-- first_load: drop_indexes
+ALTER TABLE "public"."orders" DROP CONSTRAINT IF EXISTS "orders_7bbba768_pkey";
+DROP INDEX IF EXISTS "public"."orders__source_key_bf6b1066_idx", "public"."orders_amount_a13edce6_idx", "public"."orders_updated_rank_92ca7dd2_idx";
+-- first_load: insert_rows
+INSERT INTO "public"."orders" ("order_id", "amount", "rank", "updated", "_extra", "_source_key", "_source_line", _run_id, _updated_at)
+SELECT read."order_id", read."amount", read."rank", read."updated", read."_extra", read."_source_key", read."_source_line", :run_id, now()
+FROM "staging_orders" AS read
+ORDER BY read."order_id";
+-- first_load: create_indexes
+ALTER TABLE "public"."orders" ADD CONSTRAINT "orders_7bbba768_pkey" PRIMARY KEY ("order_id");
+CREATE INDEX "orders__source_key_bf6b1066_idx" ON "public"."orders" ("_source_key");
+CREATE INDEX "orders_amount_a13edce6_idx" ON "public"."orders" ("amount");
+CREATE INDEX "orders_updated_rank_92ca7dd2_idx" ON "public"."orders" ("updated", "rank");
+-- first_load: update_statistics
+ANALYZE "public"."orders";
+-- figures: is_small
+SELECT (SELECT count(*) FROM (SELECT FROM "staging_orders" LIMIT :small + 1) AS read) <= :small
+   AND (SELECT count(*) FROM (SELECT FROM "public"."orders"
+                              WHERE _source_key = ANY (CAST(:keys AS text[]))
+                              LIMIT :small + 1) AS stored) <= :small
+   AND (SELECT count(*) FROM (SELECT FROM "public"."orders_shadowed"
+                              WHERE _source_key = ANY (CAST(:keys AS text[]))
+                              LIMIT :small + 1) AS shadowed) <= :small;
+-- figures: unbalanced
+WITH unbalanced AS MATERIALIZED (
+    SELECT staged.key, staged.rows_read, staged.rows_rejected, coalesce(good.rows, 0) AS rows_staged
+    FROM staging_object AS staged
+    LEFT JOIN (SELECT _source_key, count(*) AS rows FROM "staging_orders" GROUP BY _source_key) AS good
+         ON good._source_key = staged.key
+    WHERE staged.dataset = :dataset AND staged.change <> 'left'
+      AND staged.rows_read <> staged.rows_rejected + coalesce(good.rows, 0)
+)
+SELECT * FROM unbalanced LIMIT 1;
+-- figures: merged_rows
+SELECT (SELECT count(*) FROM upserts WHERE _from_this_run) AS rows_loaded,
+       (SELECT count(*) FROM candidate WHERE _from_this_run AND _rank > 1) AS rows_shadowed,
+       (SELECT count(*) FROM "public"."orders" AS live
+        WHERE live._source_key IN (SELECT key FROM staging_object WHERE dataset = :dataset)
+          AND live._run_id <> :run_id
+          AND (CAST(:keys AS text[]) IS NULL
+               OR live._source_key = ANY (CAST(:keys AS text[])))) AS rows_unchanged;
+-- figures: upserted
+SELECT count(*) FILTER (WHERE _is_new AND NOT _is_restored) AS inserted,
+       count(*) FILTER (WHERE NOT _is_new) AS updated,
+       count(*) FILTER (WHERE _is_restored) AS restored,
+       coalesce(sum(0 - _had_attached), 0)::bigint AS attached
+FROM upserts;
+-- figures: retired
+SELECT count(*) AS retired, coalesce(sum(_stored_attached), 0)::bigint AS attached
+FROM changed_rows
+WHERE _is_removed
+  AND NOT EXISTS (SELECT FROM candidate WHERE (candidate."order_id") = (changed_rows."order_id"));
+-- figures: live
+SELECT count(*) AS live, coalesce(sum(0), 0)::bigint AS attached FROM "public"."orders";
+-- figures: staged
+SELECT dataset, sum(objects) AS objects
+FROM (SELECT dataset, count(*) AS objects FROM staging_object GROUP BY dataset
+      UNION ALL
+      SELECT DISTINCT dataset, 0 FROM staging_problem) AS found
+GROUP BY dataset;
+-- figures: objects
+SELECT dataset,
+       count(*) FILTER (WHERE change = 'added') AS objects_added,
+       count(*) FILTER (WHERE change = 'modified') AS objects_modified,
+       count(*) FILTER (WHERE change = 'removed') AS objects_removed,
+       count(*) FILTER (WHERE state = 'quarantined') AS objects_quarantined,
+       coalesce(sum(rows_read), 0)::bigint AS rows_read,
+       coalesce(sum(rows_rejected), 0)::bigint AS rows_rejected
+FROM staging_object
+WHERE change <> 'left'
+GROUP BY dataset;
+-- figures: problems
+SELECT count(*) AS problems FROM problem WHERE run_id = :run_id;
