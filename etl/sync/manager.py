@@ -20,11 +20,7 @@ import structlog
 from etl.db import events, runs
 from etl.db.engine import connect_unpooled, run_lock, schemas_of, translating
 from etl.model.dataset import USERS, Dataset
-from etl.model.errors import (
-    DatabaseUnavailable,
-    DatasetsFailed,
-    EtlError,
-)
+from etl.model.errors import DatabaseUnavailable, DatasetsFailed, EtlError
 from etl.model.routing import Router
 from etl.model.values import RunReport, Trigger
 from etl.runtime.arrow import import_arrow
@@ -65,7 +61,7 @@ def utc_now() -> datetime:
 
 
 class DataManager:
-    """Syncs the tables with the buckets of the declared `datasets`."""
+    """Syncs the tables with the buckets of `datasets`; without any, of the installed ones."""
 
     def __init__(  # noqa: PLR0913 - tests replace each
         self,
@@ -77,7 +73,7 @@ class DataManager:
         range_objects: int = RANGE_OBJECTS,
         events_per_run: int = EVENTS_PER_RUN,
         thresholds: Thresholds = THRESHOLDS,
-        datasets: tuple[Dataset, ...] = (USERS,),
+        datasets: tuple[Dataset, ...] | None = None,
     ) -> None:
         self._settings = settings
         self._source_bucket = settings.source_bucket
@@ -256,8 +252,9 @@ class DataManager:
         if self._to_install is None:
             known = declared.load(connection, schema)
             connection.commit()
-            return known
-        known = declared.install(connection, schema, self._to_install)
+            if known.datasets:
+                return known
+        known = declared.install(connection, schema, self._to_install or (USERS,))
         run.failures.update(known.failures)
         if not known.failures:
             self._to_install = None
@@ -267,8 +264,8 @@ class DataManager:
         """The datasets of an event run; None if a full run is needed first."""
         known = declared.load(connection, self._data_schema)
         connection.commit()
-        if not known.datasets and self._to_install is not None:  # before the first run
-            known = declared.install(connection, self._data_schema, self._to_install)
+        if not known.datasets:  # before the first run
+            known = declared.install(connection, self._data_schema, self._to_install or (USERS,))
             self._to_install = None
         return None if known.is_new or known.failures else known
 
