@@ -61,7 +61,7 @@ def utc_now() -> datetime:
 
 
 class DataManager:
-    """Syncs the tables with the buckets of the declared `datasets`."""
+    """Syncs the tables with the buckets of `datasets`; without any, of the installed ones."""
 
     def __init__(  # noqa: PLR0913 - tests replace each
         self,
@@ -73,7 +73,7 @@ class DataManager:
         range_objects: int = RANGE_OBJECTS,
         events_per_run: int = EVENTS_PER_RUN,
         thresholds: Thresholds = THRESHOLDS,
-        datasets: tuple[Dataset, ...] = (USERS,),
+        datasets: tuple[Dataset, ...] | None = None,
     ) -> None:
         self._settings = settings
         self._source_bucket = settings.source_bucket
@@ -256,8 +256,9 @@ class DataManager:
         if self._to_install is None:
             known = declared.load(connection, schema)
             connection.commit()
-            return known
-        known = declared.install(connection, schema, self._to_install)
+            if known.datasets:
+                return known
+        known = declared.install(connection, schema, self._to_install or (USERS,))
         run.failures.update(known.failures)
         if not known.failures:
             self._to_install = None
@@ -267,8 +268,8 @@ class DataManager:
         """The datasets of an event run; None if a full run is needed first."""
         known = declared.load(connection, self._data_schema)
         connection.commit()
-        if not known.datasets and self._to_install is not None:  # before the first run
-            known = declared.install(connection, self._data_schema, self._to_install)
+        if not known.datasets:  # before the first run
+            known = declared.install(connection, self._data_schema, self._to_install or (USERS,))
             self._to_install = None
         return None if known.is_new or known.failures else known
 
