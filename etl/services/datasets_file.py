@@ -6,7 +6,6 @@ import time
 import tomllib
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,6 +16,8 @@ from etl.settings.datasets_file import read_datasets
 from etl.settings.model import DATASETS_FILE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sqlalchemy import Connection
 
     from etl.model.dataset import Dataset
