@@ -98,8 +98,11 @@ class DataManager:
         *,
         allowed_retirements: runs.Allowed | None = None,
         wait_seconds: float = 0,
+        only: frozenset[str] | None = None,
     ) -> RunReport:
         """Make a full run now. It may retire as many rows by dataset as are allowed.
+
+        All datasets but those in `only` stay as they are; None: every dataset is synced.
 
         Raises:  RunAlreadyActive when another run holds the lock after `wait_seconds`;
                  any other EtlError after it was recorded as the run's error. After DatasetsFailed,
@@ -110,7 +113,7 @@ class DataManager:
             allowed = allowed_retirements or {}
             run_id = runs.begin_run(connection, trigger, allowed_retirements=allowed)
             return self._run_full(
-                CurrentRun(run_id, trigger, connection, allowed_retirements=allowed)
+                CurrentRun(run_id, trigger, connection, allowed_retirements=allowed, only=only)
             )
 
     def run_requested(self, *, wait_seconds: float = 0) -> RunReport | None:
@@ -188,7 +191,7 @@ class DataManager:
             staging_tables.empty_staging(run.connection, known.datasets)
             began = {}
             router = self._router(known)
-            for bucket in router.buckets:
+            for bucket in buckets.wanted(run, known, router.buckets, self._source_bucket):
                 began[bucket] = runs.database_now(run.connection)
                 run.connection.commit()
                 with buckets.skipping(run, known, bucket, router.buckets):
@@ -196,8 +199,9 @@ class DataManager:
                         self._range_objects, self._progress
                     )
                     known = self._stage(run, known, self._read(run, known, bucket, changed))
-            buckets.stage_former(run, known, router.buckets)
-            self._handle_listed_events(run, began)
+            if run.only is None:
+                buckets.stage_former(run, known, router.buckets)
+                self._handle_listed_events(run, began)
             failures = commit(run, known, self._source_bucket, self._thresholds)
         self._publishing.publish(run)
         return self._finish(run, failures)
@@ -276,7 +280,7 @@ class DataManager:
         return lru_cache(_ROUTES_KEPT)(self._router(known).for_bucket(bucket))
 
     def _finder(self, run: CurrentRun, known: Declared, bucket: str) -> Finder:
-        paused = {one.name for one in known.values if one.is_paused}
+        paused = {one.name for one in known.values if run.leaves_out(one)}
         return Finder(
             store=self._store,
             engine=self._engine,

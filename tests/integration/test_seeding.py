@@ -178,7 +178,7 @@ def test_sample_has_the_same_winners_each_time(
     with engine.connect() as connection:
         found = connection.execute(
             text(
-                "SELECT user_id, source_key, split_part(img_path, '/', 2) FROM users"
+                "SELECT user_id, _source_key, split_part(img_path, '/', 2) FROM users"
                 " WHERE user_id IN ('1005', '1007') ORDER BY 1"
             )
         ).all()

@@ -150,11 +150,11 @@ def test_state_gets_bucket_and_dataset(database: Engine):
     ) == [
         ("csv", "users", None, False),
         ("image", "users", "img_path", True),
-        ("other", None, None, False),
+        ("other", "users", None, False),
     ]
     assert rows(database, "SELECT key, bucket, dataset FROM problem ORDER BY key") == [
         ("1.csv", "src", "users"),
-        ("notes.txt", "src", None),
+        ("notes.txt", "src", "users"),
     ]
     for table in ("image", "announced_image"):
         assert rows(database, f"SELECT DISTINCT bucket FROM {table}") == [("src",)]

@@ -158,7 +158,7 @@ def test_a_misreading_shows_as_a_difference(  # noqa: PLR0913, PLR0917 - the who
     monkeypatch.undo()
     bucket.put("again.csv", content)
     bucket.remove("7.csv")
-    manager.run(Trigger.CLI, allow_mass_retirement=True)
+    manager.run(Trigger.CLI, allowed_retirements={"users": None})
     assert verify(settings, engine) == []
 
 
