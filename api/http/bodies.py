@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from etl.db.events import MAX_BODY_BYTES as EVENT_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from etl.settings import Settings
 
 SMALL_BYTES = 64 * 1024  # the limit for all other routes
@@ -35,9 +37,21 @@ def is_upload(method: str, path: str) -> bool:
     return method == "POST" and path.rstrip("/") == "/documents"
 
 
-def is_writable(settings: Settings, path: str) -> bool:
-    """Whether an upload to this path is for a writable bucket or for the documents."""
+def is_writable(settings: Settings, sources: Iterable[str], path: str) -> bool:
+    """Whether an upload to this path is for a writable bucket or for the documents.
+
+    `sources` are the source buckets of the datasets.
+    """
     if not path.startswith("/objects/"):
         return True
     bucket = path.split("/")[2]
-    return "w" in settings.object_rights.get(bucket, "")
+    return "w" in with_sources(settings, sources).get(bucket, "")
+
+
+def with_sources(settings: Settings, sources: Iterable[str]) -> dict[str, str]:
+    """The buckets that /objects may use, and `r` or `rw` for each.
+
+    Unless OBJECT_BUCKETS is set, all source buckets may be written.
+    """
+    rights = settings.object_rights
+    return rights if settings.object_buckets is not None else rights | dict.fromkeys(sources, "rw")

@@ -12,6 +12,7 @@ from api.http.errors import RETRY_AFTER_SECONDS
 from api.schemas.health import Health
 from api.security.auth import caller, no_rate_limit
 from api.spec import openapi
+from api.state.attention import attention
 from api.state.services import Services, services
 from etl.db import schema
 from etl.db.engine import schemas_of
@@ -34,6 +35,7 @@ _DOWN = {
     },
     "object_store": {"status": "ok", "latency_ms": 3.4, "reason": None},
     "last_run": None,
+    "attention": None,
 }
 
 
@@ -59,15 +61,18 @@ def show_health() -> tuple[dict[str, Any], int, dict[str, str]]:
     """Show the state of the service.
 
     The status is `degraded` if the object store is down or the last run failed; /data is still
-    available. Only callers with the role `reader` see more than `status`; other fields are null.
+    available. `attention` lists what waits for the operator, and does not change the status. Only
+    callers with the role `reader` see more than `status`; other fields are null.
     """
     shared = services()
-    last_run, database = check_health(lambda: shared.database_probe.run(lambda: _last_run(shared)))
+    found, database = check_health(lambda: shared.database_probe.run(lambda: _facts(shared)))
+    last_run, waiting = found or (None, None)
     _, store = check_health(shared.store_latency)
     status = _status(database, store, last_run)
     body: dict[str, Any] = {"status": status}
     if _may_see_details():
         body |= {"database": database, "object_store": store, "last_run": last_run}
+        body["attention"] = waiting
     if status == "down":
         return body, 503, {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return body, 200, {}
@@ -100,8 +105,8 @@ def reason_for_caller(error: EtlError) -> str:
     return error.message if role is not None and role.includes(Role.ADMIN) else error.public_message
 
 
-def _last_run(shared: Services) -> dict[str, Any] | None:
-    """The run that started last, which does not always have the highest ID.
+def _facts(shared: Services) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """The run that started last, which does not always have the highest ID, and the attention.
 
     Raises:  NewerSchema or OlderSchema, even if the statement would succeed.
     """
@@ -110,7 +115,8 @@ def _last_run(shared: Services) -> dict[str, Any] | None:
     with shared.database() as connection:
         schema.check(schema.versions(connection, schemas_of(shared.engine)))
         row = connection.execute(statement).mappings().one_or_none()
-    return None if row is None else dict(row)
+        last_run = None if row is None else dict(row)
+        return last_run, attention(connection, last_run)
 
 
 def _status(

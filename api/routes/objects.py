@@ -9,7 +9,15 @@ from urllib.parse import quote
 from apiflask import APIBlueprint
 from flask import Response, request
 
-from api.http import downloads, form_files, forms, object_headers, object_keys, preconditions
+from api.http import (
+    bodies,
+    downloads,
+    form_files,
+    forms,
+    object_headers,
+    object_keys,
+    preconditions,
+)
 from api.http.errors import NotFound, Refused, WrongParameters, unsupported_type
 from api.routes import listing_stream
 from api.schemas.objects import (
@@ -47,7 +55,7 @@ def list_buckets(query_data: NoQuery) -> dict[str, Any]:  # noqa: ARG001
     return {
         "buckets": [
             {"name": name, "rights": rights, "exists": shared.store.has_bucket(name)}
-            for name, rights in shared.settings.object_rights.items()
+            for name, rights in bodies.with_sources(shared.settings, shared.sources.get()).items()
         ]
     }
 
@@ -293,7 +301,8 @@ def _objects() -> Objects:
 
 def _allow(bucket: str, right: str = "r") -> None:
     """Raises:  404 for a bucket that the API does not serve, 403 for a read-only one."""
-    rights = services().settings.object_rights
+    shared = services()
+    rights = bodies.with_sources(shared.settings, shared.sources.get())
     if bucket not in rights:
         raise NotFound(
             "unknown-bucket",

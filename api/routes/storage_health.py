@@ -52,8 +52,8 @@ _DOWN = {
 def show_storage_health() -> tuple[dict[str, Any], int, dict[str, str]]:
     """Check whether the object store and the database are available and writable.
 
-    The check writes a small object to each bucket at most once per minute, but never to the
-    source bucket.
+    The check writes a small object to each bucket at most once per minute, but never to a source
+    bucket.
     """
     shared = services()
     _, database = check_health(lambda: shared.database_probe.run(lambda: _check_database(shared)))
@@ -85,20 +85,29 @@ def _check_database(shared: Services) -> None:
 
 
 def _buckets(shared: Services) -> dict[str, dict[str, Any]]:
-    return {name: _bucket(shared, name) for name in shared.settings.buckets}
+    sources = {shared.settings.source_bucket, *shared.sources.get()}
+    others = sorted(sources.difference(shared.settings.buckets))
+    return {
+        name: _bucket(shared, name, is_checked=name not in sources)
+        for name in (*shared.settings.buckets, *others)
+    }
 
 
-def _bucket(shared: Services, name: str) -> dict[str, Any]:
-    is_checked = name != shared.settings.source_bucket
+def _bucket(shared: Services, name: str, *, is_checked: bool) -> dict[str, Any]:
     try:
         if not shared.store.has_bucket(name):
-            raise ConfigurationError(
-                f"There is no bucket {name!r}. Create it with `{program()} migrate`, or correct the"
-                " *_BUCKET setting that names it."
-            )
+            raise ConfigurationError(f"There is no bucket {name!r}. {_missing(shared, name)}")
         if is_checked:
             shared.write_checks.check(name)
     except EtlError as error:
         exists = not isinstance(error, ConfigurationError)
         return {"exists": exists, "writable": False, "reason": reason_for_caller(error)}
     return {"exists": True, "writable": True if is_checked else None, "reason": None}
+
+
+def _missing(shared: Services, name: str) -> str:
+    if name in shared.settings.buckets:
+        return (
+            f"Create it with `{program()} migrate`, or correct the *_BUCKET setting that names it."
+        )
+    return "Create it, or correct `bucket` in the datasets file."

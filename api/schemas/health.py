@@ -19,6 +19,24 @@ class ServiceHealth(BaseModel):
     reason: str | None = Field(None, description="Why the service counts as down.", examples=[None])
 
 
+class Attention(BaseModel):
+    """Something that waits for the operator, while the service works."""
+
+    kind: Literal["hold", "dataset-failed", "datasets-file"] = Field(
+        description="`hold`: retirements wait for permission. `dataset-failed`: the last run did"
+        " not commit the dataset. `datasets-file`: its newest version has faults, and runs use the"
+        " one before."
+    )
+    dataset: str | None = Field(description="Null for `datasets-file`.", examples=["orders"])
+    rows: int | None = Field(None, description="The rows of a hold.", examples=[1200])
+    message: str = Field(
+        examples=["1200 of 2000 rows of orders would be retired, and wait for permission."]
+    )
+    hint: str = Field(
+        description="What to do.", examples=["./run.sh run --allow-mass-retirement orders"]
+    )
+
+
 class Health(BaseModel):
     """`down` without the database; `degraded` without the object store or after a failed run."""
 
@@ -31,6 +49,11 @@ class Health(BaseModel):
     )
     last_run: Run | None = Field(
         None, description="The run that started last. Only for callers with the role `reader`."
+    )
+    attention: list[Attention] | None = Field(
+        None,
+        description="What waits for the operator; it does not change `status`."
+        " Only for callers with the role `reader`.",
     )
 
 

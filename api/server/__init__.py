@@ -19,6 +19,7 @@ from api.server.channel import DEFAULT_TIMEOUTS, Channel, ClientTimeouts
 from api.server.connections import ApiServer, connection_limit
 from api.server.listener import PORTS_TO_TRY, listen, require_key_if_exposed, url_of
 from api.server.parser import RequestParser
+from api.state.services import services_of
 from etl.storage.objects import CHUNK_BYTES
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ def serve(
     ports = 1 if settings.is_api_port_set else PORTS_TO_TRY
     listener = listen(settings.api_host, settings.api_port, ports=ports)
     server = _create_server(app, listener)
-    parser = partial(RequestParser, settings=settings, keyring=keyring_of(app))
+    sources = services_of(app).sources.last
+    sources()  # so that they are known before the first upload
+    parser = partial(RequestParser, settings=settings, keyring=keyring_of(app), sources=sources)
     server.channel_class = partial(Channel, timeouts=timeouts, parser_class=parser)
     logging.getLogger("waitress").addFilter(_without_stack)
     _exit_on_sigterm()

@@ -21,6 +21,8 @@ from api.security.headers import request_id
 from api.security.webhook import has_token
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from waitress.adjustments import Adjustments
 
     from api.security.keyring import LiveKeyring
@@ -43,8 +45,16 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     request_uri = ""
     max_body_bytes = SMALL_BYTES
 
-    def __init__(self, adj: Adjustments, *, settings: Settings, keyring: LiveKeyring) -> None:
+    def __init__(
+        self,
+        adj: Adjustments,
+        *,
+        settings: Settings,
+        keyring: LiveKeyring,
+        sources: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
         super().__init__(adj)
+        self._sources = sources
         self._settings = settings
         self._keyring = keyring
 
@@ -105,7 +115,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         if is_webhook(self.path):
             return has_token(authorization, self._settings.webhook_tokens)
         return can_write(self._keyring, authorization, key) and is_writable(
-            self._settings, self.path
+            self._settings, self._sources(), self.path
         )
 
 

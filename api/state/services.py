@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from api.state.catalog import Catalog
 from api.state.figures import FigureCache
 from api.state.group_commit import GroupCommit
+from api.state.sources import SourceBuckets
 from api.state.write_checks import WriteChecks
 from etl.db import events
 from etl.db.engine import check_after, connect, translating
@@ -28,6 +29,7 @@ from etl.storage.objects import Objects
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from flask import Flask
     from sqlalchemy import Connection, Engine
 
     from etl.settings import Settings
@@ -100,6 +102,7 @@ class Services:
     figures: FigureCache = field(default_factory=FigureCache)
     database_probe: Probe = field(init=False)
     event_commits: GroupCommit = field(init=False)
+    sources: SourceBuckets = field(init=False)
 
     def __post_init__(self) -> None:
         """Connect separately for events, so that a burst of them cannot block other requests."""
@@ -116,6 +119,12 @@ class Services:
                 return events.store(connection, batch, source_bucket=self.settings.source_bucket)
 
         self.event_commits = GroupCommit(store)
+
+        def sources() -> list[str]:
+            with self.database(engine) as connection:
+                return events.source_buckets(connection, self.settings.source_bucket)
+
+        self.sources = SourceBuckets(sources, (self.settings.source_bucket,))
 
     @cached_property
     def store(self) -> ObjectStore:
@@ -218,6 +227,11 @@ def utc_today() -> date:
 def install(app_extensions: dict[str, object], services: Services) -> None:
     """Store the services in an app."""
     app_extensions[_KEY] = services
+
+
+def services_of(app: Flask) -> Services:
+    """The services of an app."""
+    return cast("Services", app.extensions[_KEY])
 
 
 def services() -> Services:

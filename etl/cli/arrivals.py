@@ -1,4 +1,4 @@
-"""Set up the events by which `up` learns of changes in the source bucket, and report how."""
+"""Set up the events by which `up` learns of changes in the source buckets, and report how."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from etl.model.errors import EtlError, ObjectStoreUnavailable
 from etl.services.listener import open_events
+from etl.services.sources import source_buckets
 from etl.settings.values import duration_text
 from etl.storage.notifications import subscribe, wanted
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 class Arrivals:
     """Whether EVENT_ARNS and EVENT_LISTEN are set and work, and what is wrong with them."""
 
+    buckets: list[str] = field(default_factory=list)
     sends: bool = False
     listens: bool = False
     could_listen: bool = True
@@ -26,7 +28,7 @@ class Arrivals:
 
     def sentence(self, settings: Settings, api_url: str) -> str:
         """How changes arrive, for the console."""
-        bucket = settings.source_bucket
+        bucket = ", ".join(self.buckets)
         full = f"the full run every {duration_text(settings.etl_interval)}"
         ways = self._ways(settings, f"{api_url}/minio-event")
         if ways:
@@ -53,11 +55,11 @@ class Arrivals:
 
 
 def set_up_events(settings: Settings, store: ObjectStore, *, is_ours: bool) -> Arrivals:
-    """Subscribe EVENT_ARNS, and check whether the store supports listening.
+    """Subscribe EVENT_ARNS to all source buckets, and check whether the store supports listening.
 
     Missing support is a warning, not an error. The embedded store (`is_ours`) supports listening.
     """
-    found = Arrivals()
+    found = Arrivals(source_buckets(settings))
     if settings.arns:
         _subscribe(found, settings, store)
     can_listen = is_ours or _supports_listening(found, settings, store)
@@ -66,11 +68,13 @@ def set_up_events(settings: Settings, store: ObjectStore, *, is_ours: bool) -> A
 
 
 def _subscribe(found: Arrivals, settings: Settings, store: ObjectStore) -> None:
-    try:
-        subscribe(store, settings.source_bucket, wanted(settings.arns))
-        found.sends = True
-    except EtlError as error:
-        found.warnings.append(_sentence(error))
+    for bucket in found.buckets:
+        try:
+            subscribe(store, bucket, wanted(settings.arns))
+            found.sends = True
+        except EtlError as error:
+            found.warnings.append(_sentence(error))
+    if not found.sends:
         return
     if not settings.webhook_tokens and any(arn.endswith(":webhook") for arn in settings.arns):
         found.warnings.append(
@@ -80,7 +84,7 @@ def _subscribe(found: Arrivals, settings: Settings, store: ObjectStore) -> None:
 
 
 def _supports_listening(found: Arrivals, settings: Settings, store: ObjectStore) -> bool:
-    bucket = settings.source_bucket
+    bucket = found.buckets[0]
     try:
         with store.translating(f"listen to {bucket}", bucket):
             open_events(store.probing_client(), bucket).close()

@@ -32,10 +32,11 @@ _arns = click.option(
 @_prefix
 @_suffix
 def subscribe_command(*, arns: tuple[str, ...], prefix: str, suffix: str) -> None:
-    """Subscribe notification targets to the source bucket.
+    """Subscribe notification targets to the source bucket of every dataset.
 
     Subscriptions of other programs are not changed. `up` does this for EVENT_ARNS.
     """
+    from etl.services.sources import source_buckets
     from etl.storage.client import ObjectStore
     from etl.storage.notifications import subscribe, wanted
 
@@ -46,22 +47,25 @@ def subscribe_command(*, arns: tuple[str, ...], prefix: str, suffix: str) -> Non
                 "No target to subscribe is given.",
                 hint="Name one with --arn or EVENT_ARNS, such as arn:minio:sqs::1:webhook.",
             )
-        new = subscribe(ObjectStore(settings), settings.source_bucket, asked)
-    for one in asked:
-        print_result(
-            f"{one.arn} {'is now subscribed' if one in new else 'was already subscribed'}."
-        )
+        store = ObjectStore(settings)
+        for bucket in source_buckets(settings):
+            new = subscribe(store, bucket, asked)
+            for one in asked:
+                state = "is now subscribed" if one in new else "was already subscribed"
+                print_result(f"{one.arn} {state} to {bucket}.")
 
 
 @events_group.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def subscriptions_command(*, as_json: bool) -> None:
-    """List the notification subscriptions of the source bucket."""
+    """List the notification subscriptions of the source buckets."""
+    from etl.services.sources import source_buckets
     from etl.storage.client import ObjectStore
     from etl.storage.notifications import subscriptions
 
     with running_stack() as settings:
-        found = subscriptions(ObjectStore(settings), settings.source_bucket)
+        store = ObjectStore(settings)
+        found = [one for name in source_buckets(settings) for one in subscriptions(store, name)]
     print_report(
         found,
         lambda them: render.subscriptions(them, event_listen=settings.event_listen),
@@ -74,11 +78,15 @@ def subscriptions_command(*, as_json: bool) -> None:
 @_arns
 def unsubscribe_command(*, arns: tuple[str, ...]) -> None:
     """Remove our subscriptions of these targets, or all of ours."""
+    from etl.services.sources import source_buckets
     from etl.storage.client import ObjectStore
     from etl.storage.notifications import unsubscribe
 
     with running_stack() as settings:
-        removed = unsubscribe(ObjectStore(settings), settings.source_bucket, arns)
+        store = ObjectStore(settings)
+        removed = [
+            one for name in source_buckets(settings) for one in unsubscribe(store, name, arns)
+        ]
     print_result(f"{render.counted(len(removed), 'subscription')} removed.")
 
 

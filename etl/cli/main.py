@@ -111,6 +111,13 @@ def commands() -> None:
         warn(misspelling.sentence())
 
 
+def _check_datasets(settings: Settings) -> None:
+    """Raises:  ConfigurationError with each fault of the datasets file."""
+    from etl.settings.datasets_file import declared_datasets
+
+    declared_datasets(settings)
+
+
 @commands.command("up")
 @click.option("--no-seed", is_flag=True, help="Do not fill an empty bucket.")
 def up_command(*, no_seed: bool) -> None:
@@ -122,6 +129,7 @@ def up_command(*, no_seed: bool) -> None:
     from etl.cli.up import up
 
     given = read_settings()  # the running stack's settings contain the embedded addresses
+    _check_datasets(given)  # a faulty file starts nothing
     embeds_store = given.embeds_object_store
     sample = embeds_store and given.embeds_database and not no_seed
     with running_stack() as settings:
@@ -251,6 +259,7 @@ def schedule_command() -> None:
     from etl.runtime.arrow import import_arrow
     from etl.services.scheduler import schedule
 
+    _check_datasets(read_settings())  # a faulty file starts nothing
     import_arrow()
     import_module("etl.sync.stream")  # now, so that the first change does not wait for Arrow
     with running_stack(quiet=False) as settings:

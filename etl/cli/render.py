@@ -327,10 +327,12 @@ def _cell(value: object) -> str:
 def subscriptions(found: Sequence[Subscription], *, event_listen: bool) -> Lines:
     """Each target with its events and keys, whether it is ours, and whether we listen."""
     lines: Lines = [] if found else [Text("There are no subscriptions.")]
+    has_several = len({one.bucket for one in found}) > 1
     for one in found:
+        where = f"{one.bucket}/" if has_several else ""
         keys = f"{one.prefix}*{one.suffix}"
         owner = "" if one.is_ours else f" (not ours: {one.id or 'no id'})"
-        lines.append(Text(printable(f"{one.arn}: {', '.join(one.events)} of {keys}{owner}")))
+        lines.append(Text(printable(f"{one.arn}: {', '.join(one.events)} of {where}{keys}{owner}")))
     if event_listen:
         lines.append(Text("The scheduler listens while it is up (EVENT_LISTEN)."))
     return lines

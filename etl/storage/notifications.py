@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,7 @@ class Subscription:
     suffix: str = ""
     events: tuple[str, ...] = EVENTS
     id: str = ""
+    bucket: str = field(default="", compare=False)  # of a subscription that the store has
 
     @property
     def is_ours(self) -> bool:
@@ -108,6 +109,7 @@ def subscriptions(store: ObjectStore, bucket: str) -> list[Subscription]:
             suffix=entry.suffix_filter_rule.value if entry.suffix_filter_rule else "",
             events=tuple(entry.events),
             id=entry.config_id or "",
+            bucket=bucket,
         )
         for entry in _read(store, bucket).queue_config_list
     ]
