@@ -104,7 +104,7 @@ def sorted_copy(settings: Settings, count: int) -> float:
             for line, (user_id, first, last, born) in enumerate(objects.users(count), 2)
         )
     )
-    columns = "user_id, first_name, last_name, birthts, source_key, source_line, run_id, updated_at"
+    columns = ", ".join(["user_id, first_name, last_name, birthts", *order_data.LINEAGE])
     execute(settings, "CHECKPOINT")
     with database(settings) as connection, connection.cursor() as cursor, stopwatch() as watch:
         cursor.copy_expert(f"COPY copied ({columns}) FROM STDIN (FORMAT csv)", text, 1 << 16)
@@ -145,7 +145,7 @@ _JSON = (
     "COPY (SELECT to_json(user_id)::text || ':{\"first_name\" : ' || to_json(first_name)::text"
     " || ', \"last_name\" : ' || to_json(last_name)::text || ', \"birthts\" : ' || birthts::text"
     " || ', \"img_path\" : ' || coalesce(to_json(img_path)::text, 'null') || '},' FROM users"
-    " WHERE retired_at IS NULL ORDER BY user_id) TO STDOUT"
+    " ORDER BY user_id) TO STDOUT"
     r" (FORMAT csv, QUOTE e'\x01', DELIMITER e'\x02', ESCAPE e'\x01')"
 )
 

@@ -28,6 +28,7 @@ Job = dict[str, str]
 KEYED = (
     "CREATE TABLE {} (user_id text PRIMARY KEY, first_name text, last_name text, birthts bigint)"
 )
+LINEAGE = "_source_key, _source_line, _run_id, _updated_at"
 CHUNK_BYTES = 8 << 20
 
 
@@ -106,12 +107,11 @@ def duckdb_alike(job: Job) -> float:
     table = "CREATE TABLE alike (LIKE users INCLUDING ALL)"
     _postgres(job, "DROP TABLE IF EXISTS alike", table, "CHECKPOINT")
     columns = "user_id, first_name, last_name, birthts"
-    lineage = "source_key, source_line, run_id, updated_at"
     source = (
         f"SELECT {columns}, '{job['key']}', 2, 1, TIMESTAMPTZ '2026-01-01 00:00:00+00'"
         f" FROM ({_big(job)})"
     )
-    return _insert(job, _duckdb(job), "pg.public.alike", source, f"({columns}, {lineage})")
+    return _insert(job, _duckdb(job), "pg.public.alike", source, f"({columns}, {LINEAGE})")
 
 
 def duckdb_own(job: Job) -> float:
@@ -181,8 +181,7 @@ def duckdb_orders(job: Job) -> float:
         f"SELECT {cells}, '{job['key']}', 2, 1, TIMESTAMPTZ '2026-01-01 00:00:00+00'"
         f" FROM {read_orders('s3://' + job['bucket'] + '/' + job['key'])}"
     )
-    lineage = "_source_key, _source_line, _run_id, _updated_at"
-    return _insert(job, _duckdb(job), "pg.public.of_duckdb", source, f"({columns}, {lineage})")
+    return _insert(job, _duckdb(job), "pg.public.of_duckdb", source, f"({columns}, {LINEAGE})")
 
 
 # -- sling

@@ -152,7 +152,7 @@ def _of_an_age() -> str:
         "SELECT user_id, first_name, last_name, birthts, img_path FROM users"
         f" WHERE birthdate > DATE '{today}' - INTERVAL '{AGE + 1} years'"
         f" AND birthdate <= DATE '{today}' - INTERVAL '{AGE} years'"
-        f" AND retired_at IS NULL ORDER BY user_id LIMIT {PAGE}"
+        f" ORDER BY user_id LIMIT {PAGE}"
     )
 
 

@@ -109,8 +109,9 @@ def secret_of(settings: Settings) -> str:
 
 @contextmanager
 def database(settings: Settings) -> Iterator[Any]:
-    """A plain connection, each statement for itself."""
-    connection = psycopg2.connect(url_of(settings))
+    """A plain connection, each statement for itself; new tables are next to those of datasets."""
+    schemas = f"{settings.database_schema},{settings.state_schema}"
+    connection = psycopg2.connect(url_of(settings), options=f"-c search_path={schemas}")
     try:
         connection.autocommit = True
         yield connection

@@ -7,6 +7,7 @@ import os
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -41,6 +42,14 @@ EXIT_DIFFERENCES = 4
 EXIT_TRY_AGAIN = 75
 
 console = Console(stderr=True, highlight=False)
+
+wait_option = partial(
+    click.option,
+    *("--wait", "wait_seconds"),
+    type=click.FloatRange(min=0),
+    default=0,
+    metavar="SECONDS",
+)
 
 
 class InOrder(click.Group):

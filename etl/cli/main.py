@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
@@ -24,26 +23,27 @@ from etl.cli.common import (
     console,
     database,
     print_json,
-    print_json_list,
     print_lines,
     print_report,
     print_result,
     progress_bar,
     running_stack,
     stdout_console,
+    wait_option,
     warn,
 )
 from etl.cli.events import events_group
 from etl.cli.keys import keys_command
+from etl.cli.problems import problems_command
+from etl.cli.runs import run_command
 from etl.cli.seed import seed_command
 from etl.cli.shadowed import shadowed_command
 from etl.model.errors import ConfigurationError, EtlError, RunRefused, TransientError
-from etl.model.values import ProblemCode, Trigger
 from etl.runtime.allocator import choose_allocator
 from etl.runtime.files import write_private
 from etl.runtime.locks import is_held
 from etl.runtime.logs import set_up_logs, wants_json
-from etl.runtime.program import naming, program
+from etl.runtime.program import program
 from etl.settings import EMBEDDED_MARK, Settings, embedded_mark, read_settings
 from etl.settings.typos import read_misspellings
 
@@ -53,14 +53,6 @@ if TYPE_CHECKING:
 # Modules that only one command needs are imported when it runs: pandas alone takes 0.4 s.
 
 log = structlog.get_logger("etl")
-
-_wait_option = partial(
-    click.option,
-    *("--wait", "wait_seconds"),
-    type=click.FloatRange(min=0),
-    default=0,
-    metavar="SECONDS",
-)
 
 
 def main() -> NoReturn:
@@ -109,9 +101,9 @@ def _exit_code(error: EtlError) -> int:
 )
 @click.version_option(__version__, prog_name="bucketline", message="%(prog)s %(version)s")
 def commands() -> None:
-    """Sync user CSVs and images from a bucket into a PostgreSQL table.
+    """Sync the files of a bucket into PostgreSQL tables.
 
-    Exit codes: 0 done, 1 failed, 2 wrong use or settings, 3 run refused,
+    Exit codes: 0 done, 1 failed, 2 wrong use or settings, 3 run refused or held,
     4 verify found differences, 75 something is down: try again.
     """
     for misspelling in read_misspellings():
@@ -136,39 +128,14 @@ def up_command(*, no_seed: bool) -> None:
         up(settings, console, notes=notes, sample=sample, embeds_store=embeds_store)
 
 
-@commands.command("run")
-@_wait_option(help="How long to wait for another run to end; by default 0: refused immediately.")
-@click.option("--allow-mass-retirement", is_flag=True, help="Retire even most of all users.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def run_command(*, wait_seconds: float, allow_mass_retirement: bool, as_json: bool) -> None:
-    """Make one run now and print its report."""
-    from etl.cli.status import images_waiting
-    from etl.sync.manager import DataManager
-
-    with running_stack() as settings, progress_bar(hidden=as_json) as bar:
-        tasks = {step: bar.add_task(step, total=None) for step in ("list", "read")}
-        manager = DataManager(
-            settings, progress=lambda step, done: bar.update(tasks[step], completed=done)
-        )
-        report = manager.run(
-            Trigger.CLI,
-            allowed_retirements={"users": None} if allow_mass_retirement else {},
-            wait_seconds=wait_seconds,
-        )
-        waiting = images_waiting(settings)
-    print_report(
-        report,
-        lambda run: [*render.report(run), *render.images_waiting(waiting)],
-        as_json=as_json,
-        to=console,
-    )
+commands.add_command(run_command)
 
 
 @commands.command("images")
 @click.option(
     "--again", is_flag=True, help="Also retry failed images and recreate missing thumbnails."
 )
-@_wait_option(help="How long to wait for another process that processes images; by default 0.")
+@wait_option(help="How long to wait for another process that processes images; by default 0.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def images_command(*, again: bool, wait_seconds: float, as_json: bool) -> None:
     """Process pending images and create their thumbnails now.
@@ -188,7 +155,7 @@ commands.add_command(seed_command)
 @commands.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def status_command(*, as_json: bool) -> None:
-    """Show users, objects, images, open problems and the last runs."""
+    """Show rows by dataset, objects, images, open problems, holds and the last runs."""
     from etl.cli.status import status
 
     with database() as (settings, connection):
@@ -196,37 +163,7 @@ def status_command(*, as_json: bool) -> None:
     print_report(facts, render.status, as_json=as_json, to=stdout_console())
 
 
-@commands.command("problems")
-@click.option("--key", metavar="KEY", help="Only problems of the object with this key.")
-@click.option(
-    "--code",
-    metavar="CODE",
-    type=click.Choice([code.value for code in ProblemCode]),
-    help="Only problems with this code.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print all of them as JSON.")
-def problems_command(*, key: str | None, code: str | None, as_json: bool) -> None:
-    """List the open problems of objects, each with a hint.
-
-    A problem is closed by the next run after its object was corrected or removed.
-    """
-    from itertools import islice
-
-    from etl.db.problems import count_open_problems, open_problems
-
-    with database() as (_, connection):
-        found = open_problems(connection, key=key, code=code)
-        if as_json:
-            print_json_list(naming("note", problem) for problem in found)
-            return
-        first = list(islice(found, render.SHOWN_PROBLEMS + 1))
-        others = 0 if first else count_open_problems(connection)
-    lines = (
-        render.problems(first) if first else render.no_problems(key=key, code=code, others=others)
-    )
-    print_lines(stdout_console(), lines)
-
-
+commands.add_command(problems_command)
 commands.add_command(shadowed_command)
 
 

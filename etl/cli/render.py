@@ -13,7 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from etl.model.safe_text import printable
-from etl.model.values import RunReport, RunState
 from etl.runtime.program import named, program
 from etl.settings.database_url import for_libpq
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     from etl.images.indexer import IndexReport
     from etl.model.errors import EtlError
-    from etl.model.values import Counts
     from etl.settings import Settings
     from etl.storage.notifications import Subscription
     from etl.verify import Difference
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     Lines: TypeAlias = list[Text | Table]
 
 SHOWN_DIFFERENCES = 100
-STEPS = ("list", "read", "stage", "merge", "publish")
 SHOWN_PROBLEMS = 100
 
 
@@ -45,91 +42,15 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _line(text: str, style: str = "") -> Text:
+def sentence(text: str, style: str = "") -> Text:
     """One line, with the commands in it as the user has to enter them."""
     return Text(named(text), style=style)
 
 
 def error(failure: EtlError) -> Lines:
     """The failure in one sentence, then its hint."""
-    first = _line(f"{failure.code}: {failure.message}", "red")
-    return [first, _line(failure.hint)] if failure.hint else [first]
-
-
-# -- runs
-
-
-def report(run: RunReport) -> Lines:
-    """A run's report: all counters, and how they add up."""
-    counts = run.counts
-    style = "green" if run.state is RunState.SUCCEEDED else "red"
-    lines: Lines = [
-        Text(f"Run {run.id} ({run.trigger}) {run.state} in {_duration(run)}.", style),
-        Text(
-            f"  objects  {counts.objects_listed} listed = {counts.objects_added} added"
-            f" + {counts.objects_modified} modified + {counts.objects_unchanged} unchanged"
-            f" + {counts.objects_ignored} ignored{_not_read(counts)};"
-            f" {counts.objects_removed} removed,"
-            f" {counts.objects_quarantined} quarantined{_missed_by_events(counts)}"
-        ),
-        Text(
-            f"  rows     {counts.rows_read} read = {counts.rows_loaded} loaded"
-            f" + {counts.rows_unchanged} unchanged + {counts.rows_shadowed} shadowed"
-            f" + {counts.rows_rejected} rejected"
-        ),
-        Text(
-            f"  users    {counts.users_live} live, {counts.users_with_image} with an image;"
-            f" {counts.users_inserted} inserted, {counts.users_updated} updated,"
-            f" {counts.users_restored} restored, {counts.users_retired} retired"
-        ),
-    ]
-    if run.step_seconds:
-        lines.append(_step_timings(run))
-    lines += _problem_count(counts.problems)
-    if run.error is not None:
-        lines.append(_line(f"  {run.error['message']} {run.error['hint']}", "red"))
-    return lines
-
-
-def _step_timings(run: RunReport) -> Table:
-    """Seconds and rows by step, in the order of the steps."""
-    table = Table("  step", box=None)
-    for name in ("seconds", "share", "rows", "rows/s"):
-        table.add_column(name, justify="right")
-    total = sum(run.step_seconds.values()) or 1
-    for name in sorted(run.step_seconds, key=_position):
-        seconds, rows = run.step_seconds[name], run.step_rows.get(name, 0)
-        share, count = f"{seconds / total:.0%}", f"{rows:,}" if rows else ""
-        rate = f"{rows / seconds:,.0f}" if rows and seconds else ""
-        table.add_row(f"  {name}", f"{seconds:.3f}", share, count, rate)
-    return table
-
-
-def _position(step: str) -> int:
-    """The position of a step in a run; unknown steps come last."""
-    return STEPS.index(step) if step in STEPS else len(STEPS)
-
-
-def _not_read(counts: Counts) -> str:
-    """Objects that could not be read, if there are any."""
-    fates = {"unreadable": counts.objects_unreadable, "vanished": counts.objects_vanished}
-    return "".join(f" + {count} {fate}" for fate, count in fates.items() if count)
-
-
-def _missed_by_events(counts: Counts) -> str:
-    """Changes that no event named, if there are any."""
-    return f", {counts.found_by_reconcile} found by reconcile" if counts.found_by_reconcile else ""
-
-
-def _duration(run: RunReport) -> str:
-    if run.started_at is None or run.finished_at is None:
-        return "no time"
-    return f"{(run.finished_at - run.started_at).total_seconds():.2f} s"
-
-
-def _problem_count(count: int) -> Lines:
-    line = f"  problems {count} (`./run.sh problems` explains each)"
-    return [_line(line, "yellow")] if count else []
+    first = sentence(f"{failure.code}: {failure.message}", "red")
+    return [first, sentence(failure.hint)] if failure.hint else [first]
 
 
 # -- images
@@ -141,7 +62,7 @@ def images_waiting(count: int) -> Lines:
         f"  images   {count} waiting (`up` and `schedule` process them;"
         " `./run.sh images` does it now)"
     )
-    return [_line(line)] if count else []
+    return [sentence(line)] if count else []
 
 
 def index_report(done: IndexReport) -> Lines:
@@ -154,8 +75,14 @@ def index_report(done: IndexReport) -> Lines:
             f" {done.passed_over} skipped, {done.forgotten} removed"
         ),
         Text(f"  thumbnails {done.thumbnails_put} put, {done.thumbnails_removed} removed"),
-        *_problem_count(done.corrupt + done.too_large + done.unsupported),
+        *problem_count(done.corrupt + done.too_large + done.unsupported),
     ]
+
+
+def problem_count(count: int) -> Lines:
+    """The number of problems, if there are any."""
+    line = f"  problems {count} (`./run.sh problems` explains each)"
+    return [sentence(line, "yellow")] if count else []
 
 
 # -- up
@@ -185,7 +112,8 @@ def welcome(settings: Settings, url: str) -> Lines:
 def status(facts: Mapping[str, Any]) -> Lines:
     """The value of `etl.cli.status` as a few lines and a table of runs."""
     lines = {
-        "users": _users(facts["users"]),
+        **({"users": _users(facts["users"])} if facts["users"] is not None else {}),
+        **{name: _rows(counts) for name, counts in facts["datasets"].items()},
         "objects": _objects(facts["objects"]),
         "images": _images(facts["images"]),
         "problems": _open_problems(facts["problems"]),
@@ -195,7 +123,12 @@ def status(facts: Mapping[str, Any]) -> Lines:
     table = Table(*columns, box=None)
     for run in facts["runs"]:
         table.add_row(*map(str, _run_cells(run)))
-    return [*(_line(f"{noun:9}{line}") for noun, line in lines.items()), table]
+    width = max(map(len, lines)) + 1
+    return [
+        *(sentence(f"{noun:{width}}{line}") for noun, line in lines.items()),
+        *holds(facts["holds"]),
+        table,
+    ]
 
 
 def _users(counts: Mapping[str, int]) -> str:
@@ -204,6 +137,27 @@ def _users(counts: Mapping[str, int]) -> str:
         f"{counts['live']} live, {counts['with_image']} with an image;"
         f" {counts['retired']} retired, {shadowed}"
     )
+
+
+def _rows(counts: Mapping[str, int]) -> str:
+    retired = f"{counts['retired']} retired, " if "retired" in counts else ""
+    shadowed = counted(counts["shadowed"], "shadowed row")
+    return f"{counts['live']} live; {retired}{shadowed}, {counts['objects']} objects"
+
+
+def holds(found: Sequence[Mapping[str, Any]]) -> Lines:
+    """Retirements that wait for permission: which, why, and the command that allows them."""
+    return [
+        sentence(
+            f"Held: {counted(one['rows'], 'row')} of {one['dataset']}, of {one['live']} live, would"
+            f" be retired by {counted(one['objects'], 'object')}, because more than half of the"
+            " rows have left the bucket. If that is right, allow it:"
+            f" `./run.sh run --allow-mass-retirement {one['dataset']}`. If not, upload the objects"
+            " again.",
+            "red",
+        )
+        for one in found
+    ]
 
 
 def _objects(counts: Mapping[str, int]) -> str:
@@ -254,15 +208,20 @@ def problems(found: Sequence[Mapping[str, Any]]) -> Lines:
     lines: Lines = []
     for problem in found[:SHOWN_PROBLEMS]:
         style = "red" if problem["severity"] == "error" else "yellow"
-        lines += [Text(_problem(problem), style), _line(f"  {problem['note']}")]
+        lines += [Text(_problem(problem), style), sentence(f"  {problem['note']}")]
     if len(found) > SHOWN_PROBLEMS:
-        lines.append(Text("There are more. Filter with --key or --code; --json prints all."))
+        lines.append(
+            Text("There are more. Filter with --dataset, --key or --code; --json prints all.")
+        )
     return lines
 
 
-def no_problems(*, key: str | None, code: str | None, others: int) -> Lines:
+def no_problems(
+    *, dataset: str | None = None, key: str | None, code: str | None, others: int
+) -> Lines:
     """No open problem matches the filters; how many others are open."""
     asked = "" if code is None else f" {code}"
+    asked += "" if dataset is None else f" of dataset '{printable(dataset)}'"
     asked += "" if key is None else f" of '{printable(key)}'"
     return [Text(f"No problem{asked} is open.", "green"), *others_of(others, "other", "problems")]
 
@@ -270,7 +229,7 @@ def no_problems(*, key: str | None, code: str | None, others: int) -> Lines:
 def others_of(count: int, noun: str, command: str) -> Lines:
     """How many others a command lists without filters, if there are any."""
     verb = "is" if count == 1 else "are"
-    return [_line(f"{counted(count, noun)} {verb}: `./run.sh {command}`.")] if count else []
+    return [sentence(f"{counted(count, noun)} {verb}: `./run.sh {command}`.")] if count else []
 
 
 def _problem(problem: Mapping[str, Any]) -> str:
@@ -304,7 +263,7 @@ def _not_held(found: Sequence[Difference]) -> Lines:
     count = counted(len(found), "difference")
     return [
         *(Text(line) for one in found[:SHOWN_DIFFERENCES] for line in _difference(one)),
-        _line(f"{count}. If the bucket has changed since the last run: `./run.sh run`.", "red"),
+        sentence(f"{count}. If the bucket has changed since the last run: `./run.sh run`.", "red"),
     ]
 
 
@@ -315,7 +274,7 @@ def _held(found: Sequence[Difference]) -> Lines:
     count = counted(len(found), "difference")
     return [
         *(Text(line) for one in found[:SHOWN_DIFFERENCES] for line in _difference(one)),
-        _line(f"{count} of held objects and of rows that foreign keys keep.", "yellow"),
+        sentence(f"{count} of held objects and of rows that foreign keys keep.", "yellow"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The current state: users, objects, images, problems, runs and the output."""
+"""The current state: rows by dataset, objects, images, problems, holds, runs and the output."""
 
 from __future__ import annotations
 
@@ -6,29 +6,58 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, text
 
-from etl.db.engine import connect, translating
+from etl.db.engine import connect, schemas_of, translating
+from etl.db.installed import installed
 from etl.db.sql import statements
 from etl.images.rows import count_pending
+from etl.model.dataset import USERS, OnRemoved
 
 if TYPE_CHECKING:
+    from etl.db.dataset_sql import DatasetSql
     from etl.settings import Settings
 
 
 def status(connection: Connection, settings: Settings) -> dict[str, Any]:
-    """Users, objects, images, problems by code, last runs and output, ready for JSON."""
+    """Rows by dataset, objects, images, problems by code, holds, last runs and output, for JSON.
+
+    `users` are the rows of that dataset, None if it is not declared; `datasets` are all others.
+    """
     queries = statements("status")
-
-    def rows(name: str) -> list[dict[str, Any]]:
-        return [dict(row) for row in connection.execute(text(queries[name])).mappings()]
-
+    known = installed(connection, schemas_of(connection.engine).data)
+    names = [sql.dataset.name for sql in known]
     return {
-        "users": rows("users")[0],
-        "objects": rows("objects")[0],
-        "images": rows("images")[0] | {"waiting": count_pending(connection, settings)},
-        "problems": {row["code"]: row["count"] for row in rows("open_problems")},
-        "runs": rows("last_runs"),
-        "output": next(iter(rows("output")), None),
+        "users": _rows(connection, "users")[0] if not names or USERS.name in names else None,
+        "datasets": {
+            sql.dataset.name: dataset_counts(connection, sql)
+            for sql in known
+            if sql.dataset.name != USERS.name
+        },
+        "objects": _rows(connection, "objects")[0],
+        "images": _rows(connection, "images")[0] | {"waiting": count_pending(connection, settings)},
+        "problems": {
+            row.code: row.count for row in connection.execute(text(queries["open_problems"]))
+        },
+        "holds": _rows(connection, "holds"),
+        "runs": _rows(connection, "last_runs"),
+        "output": next(iter(_rows(connection, "output")), None),
     }
+
+
+def dataset_counts(connection: Connection, sql: DatasetSql) -> dict[str, int]:
+    """The live, retired and shadowed rows of a dataset, its objects and its open problems."""
+    tables = {"live": sql.table}
+    if sql.dataset.on_removed is OnRemoved.RETIRE:
+        tables["retired"] = sql.retired
+    if sql.dataset.primary_key:
+        tables["shadowed"] = sql.shadowed
+    counts = {
+        name: int(connection.scalar(text(f"SELECT count(*) FROM {table}")) or 0)
+        for name, table in tables.items()
+    }
+    row = connection.execute(
+        text(statements("status")["of_dataset"]), {"name": sql.dataset.name}
+    ).one()
+    return {"shadowed": 0, **counts, "objects": row.objects, "problems": row.problems}
 
 
 def images_waiting(settings: Settings) -> int:
@@ -42,3 +71,21 @@ def images_waiting(settings: Settings) -> int:
             return count_pending(connection, settings)
     finally:
         engine.dispose()
+
+
+def held(settings: Settings) -> list[dict[str, Any]]:
+    """The open holds: dataset, rows, live rows and objects of each.
+
+    Raises:  DatabaseUnavailable.
+    """
+    engine = connect(settings)
+    try:
+        with translating(), engine.connect() as connection:
+            return _rows(connection, "holds")
+    finally:
+        engine.dispose()
+
+
+def _rows(connection: Connection, name: str) -> list[dict[str, Any]]:
+    found = connection.execute(text(statements("status")[name]))
+    return [dict(row) for row in found.mappings()]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine, text
 
 from etl import local
-from etl.cli import render
+from etl.cli import render, run_lines
 from etl.cli.arrivals import set_up_events
 from etl.cli.children import Children
 from etl.cli.common import print_lines
@@ -138,7 +138,7 @@ def _report_first_run(context: _Context, engine: Engine, started: datetime, url:
         ),
     )
     if report is not None:
-        print_lines(context.console, render.report(report))
+        print_lines(context.console, run_lines.report(report))
     if not context.stopping.is_set():
         print_lines(context.console, render.welcome(context.settings, url))
 

@@ -222,11 +222,17 @@ class _Record(BaseModel):
 # -- the table
 
 
+def source_buckets(connection: Connection, source_bucket: str) -> list[str]:
+    """The buckets of the installed datasets, sorted; `source_bucket` for those that name none."""
+    named = text(statements("events")["source_buckets"])
+    return list(connection.scalars(named, {"bucket": source_bucket}))
+
+
 def store(connection: Connection, events: Iterable[BucketEvent], *, source_bucket: str) -> int:
     """Store the events; return how many are new, and notify the scheduler if one is pending.
 
-    Events of buckets that are neither `source_bucket` nor that of an installed dataset are stored
-    as handled. The caller commits.
+    Events of buckets that are no source of an installed dataset are stored as handled. The source
+    of a dataset that names none is `source_bucket`. The caller commits.
     """
     received = [_columns(event) for event in events]
     if not received:

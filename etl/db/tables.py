@@ -12,6 +12,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     Computed,
     Date,
@@ -287,6 +288,17 @@ dataset = Table(
     Column("reading_hash", Text, nullable=False),
     Column("added_columns", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("installed_at", Timestamp, nullable=False),
+)
+
+# One row: the datasets file that a process last read. `error` is null if it has no fault.
+datasets_file = Table(
+    "datasets_file",
+    metadata,
+    Column("id", Boolean, CheckConstraint("id"), primary_key=True),
+    Column("path", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("read_at", Timestamp, nullable=False),
+    Column("error", JSONB(none_as_null=True)),
 )
 
 # Datasets whose retirements wait for permission, and the objects that would retire rows.

@@ -1,11 +1,13 @@
 """The listener: fetches bucket notifications over a connection that it opens to the store.
 
-The connection stays open, and the store writes one line per notification. Notifications are lost
-while it is down, so the listener requests a full run each time it connects.
+There is one connection per source bucket. It stays open, and the store writes one line per
+notification. Notifications are lost while it is down, so a listener requests a full run each time
+it connects.
 """
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
@@ -50,15 +52,19 @@ LAST_RECONNECT_SECONDS = 30
 START_SECONDS = 5
 STOP_SECONDS = 5
 MAX_BATCH = 1000  # lines
+POLL_SECONDS = 5  # for changes of the installed datasets
 BATCH_SECONDS = 0.05  # to collect a burst in one transaction
 
 
 class Listener(ServiceLoop):
     """Receives the events of one bucket and stores them in `bucket_event`."""
 
-    def __init__(self, settings: Settings, *, prefix: str = "", suffix: str = "") -> None:
+    def __init__(
+        self, settings: Settings, bucket: str, *, prefix: str = "", suffix: str = ""
+    ) -> None:
         super().__init__()
         self._settings = settings
+        self._bucket = bucket
         self._prefix, self._suffix = prefix, suffix
         self._store = ObjectStore(settings)
         self._engine: Engine = connect(settings, pool_size=1, checks_schema=True)
@@ -77,7 +83,7 @@ class Listener(ServiceLoop):
 
     def serve(self) -> None:
         """Store events over one connection until it ends."""
-        bucket = self._settings.source_bucket
+        bucket = self._bucket
         with (
             self._store.translating(f"listen to {bucket}", bucket),
             closing(
@@ -129,15 +135,101 @@ class Listener(ServiceLoop):
                 events.store(connection, parsed, source_bucket=self._settings.source_bucket)
 
 
-class _OptionalListener(Listener):
-    """A listener that ends with a warning where `Listener` raises."""
+class Listeners(ServiceLoop):
+    """Listens to the source bucket of every installed dataset, and follows their changes.
+
+    If the store rejects the request or does not support listening, `run_forever` raises the error.
+    An optional listener (`is_optional`) ends with a warning instead, and the others continue.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        prefix: str = "",
+        suffix: str = "",
+        is_optional: bool = False,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
+        super().__init__()
+        self._settings = settings
+        self._prefix, self._suffix = prefix, suffix
+        self._is_optional = is_optional
+        self._poll_seconds = poll_seconds
+        self._engine: Engine = connect(settings, pool_size=1, checks_schema=True)
+        self._running: dict[str, tuple[Listener, Thread]] = {}
+        self._errors: SimpleQueue[EtlError] = SimpleQueue()
+        self._ended_readable, self._ended_writable = os.pipe()
+        self._has_tried = Event()
+
+    def wait_until_tried(self, seconds: float) -> None:
+        """Return once each has connected or has failed to connect, or after `seconds`."""
+        self._has_tried.wait(seconds)
 
     def run_forever(self) -> None:
+        """Listen until stop().
+
+        Raises:  the error of a listener that is not optional.
+        """
         try:
             super().run_forever()
+        finally:
+            for bucket in list(self._running):
+                self._stop(bucket)
+            self._engine.dispose()
+
+    def serve(self) -> None:
+        """Start and stop listeners as datasets are installed."""
+        while not self.stopping.is_set():
+            with translating(), self._engine.connect() as connection:
+                wanted = events.source_buckets(connection, self._settings.source_bucket)
+            for bucket in [one for one in self._running if one not in wanted]:
+                self._stop(bucket)
+            new = [self._start(bucket) for bucket in wanted if bucket not in self._running]
+            for listener in new:
+                listener.wait_until_tried(START_SECONDS)
+            self._has_tried.set()
+            self.stopping.wait(self._poll_seconds, self._ended_readable)
+            with suppress(Empty):
+                raise self._errors.get_nowait()
+
+    def handle_failure(self, error: Exception) -> float:
+        """Log an outage of the database; the listeners have retries of their own."""
+        self._has_tried.set()
+        if isinstance(error, DatabaseUnavailable):
+            log.warning("cannot read the datasets; will retry", reason=error.message)
+        elif isinstance(error, EtlError):
+            raise error
+        else:  # a bug of ours
+            log.error("listening failed; will retry", exc_info=error)
+        return self._poll_seconds
+
+    def _start(self, bucket: str) -> Listener:
+        listener = Listener(self._settings, bucket, prefix=self._prefix, suffix=self._suffix)
+        thread = Thread(target=self._listen, args=(listener, bucket), name=f"listener {bucket}")
+        thread.daemon = True
+        self._running[bucket] = (listener, thread)
+        log.info("listening", bucket=bucket)
+        thread.start()
+        return listener
+
+    def _stop(self, bucket: str) -> None:
+        listener, thread = self._running.pop(bucket)
+        listener.stop()
+        thread.join(STOP_SECONDS)
+
+    def _listen(self, listener: Listener, bucket: str) -> None:
+        """Listen in a thread; an ended listener is not restarted until its bucket is new again."""
+        try:
+            listener.run_forever()
         except EtlError as error:
+            if not self._is_optional:
+                self._errors.put(error)
+                os.write(self._ended_writable, b".")
+                return
             log.warning(
                 "stopped listening; only full runs find changes",
+                bucket=bucket,
                 reason=error.message,
                 hint=error.hint,
                 interval=duration_text(self._settings.etl_interval),
@@ -207,24 +299,23 @@ def _events_of(line: bytes) -> list[BucketEvent]:
 
 def listen(settings: Settings, *, prefix: str = "", suffix: str = "") -> None:
     """Listen in this process until SIGTERM or SIGINT."""
-    listener = Listener(settings, prefix=prefix, suffix=suffix)
-    with stop_on_signals(listener.stop):
-        log.info("listening", bucket=settings.source_bucket)
-        listener.run_forever()
+    listeners = Listeners(settings, prefix=prefix, suffix=suffix)
+    with stop_on_signals(listeners.stop):
+        listeners.run_forever()
 
 
 def listening(settings: Settings) -> AbstractContextManager[None]:
     """Listen in a thread while the block runs, if EVENT_LISTEN is set.
 
-    The block begins after the listener's first request for a run, so that a run requested in the
-    block joins that request.
+    The block begins after the first request for a run, so that a run requested in the block joins
+    that request.
     """
     return _listening(settings) if settings.event_listen else nullcontext()
 
 
 @contextmanager
 def _listening(settings: Settings) -> Iterator[None]:
-    listener = _OptionalListener(settings)
-    with in_thread(listener, "listener", STOP_SECONDS):
-        listener.wait_until_tried(START_SECONDS)
+    listeners = Listeners(settings, is_optional=True)
+    with in_thread(listeners, "listeners", STOP_SECONDS):
+        listeners.wait_until_tried(START_SECONDS)
         yield

@@ -27,6 +27,7 @@ from etl.model.errors import (
 from etl.model.values import RunReport, Trigger
 from etl.runtime.backoff import Backoff
 from etl.runtime.service import ServiceLoop, stop_on_signals
+from etl.services.datasets_file import DatasetsFile
 from etl.services.image_worker import processing_images
 from etl.services.kafka import announcing
 from etl.services.listener import listening
@@ -81,10 +82,12 @@ class Scheduler(ServiceLoop):
         settings: Settings,
         manager: DataManager,
         *,
+        datasets_file: DatasetsFile | None = None,
         retries: Retries | None = None,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         super().__init__()
+        self._datasets_file = datasets_file
         self._settings = settings
         self._manager = manager
         self._poll_seconds = poll_seconds
@@ -108,6 +111,7 @@ class Scheduler(ServiceLoop):
             self._reconnect.reset()
             self._request_run()
             while not self.stopping.is_set():
+                self._follow_file(connection)
                 if self._retries.run.is_due():
                     self._request_run()
                 # Both in each round, so that many events cannot delay requests, or vice versa.
@@ -159,6 +163,16 @@ class Scheduler(ServiceLoop):
             yield connection
 
     # -- work
+
+    def _follow_file(self, connection: Connection) -> None:
+        """Install the datasets with a full run now if their file changed."""
+        if self._datasets_file is None:
+            return
+        changed = self._datasets_file.changed()
+        if changed is not None:
+            self._manager.declare(changed)
+            self._request_run()
+        self._datasets_file.record(connection)
 
     def _request_run(self) -> None:
         try:
@@ -288,8 +302,13 @@ def _wake_reason(connection: Connection) -> Wake:
 
 
 def schedule(settings: Settings) -> None:
-    """Run the scheduler in this process until SIGTERM or SIGINT."""
-    scheduler = Scheduler(settings, DataManager(settings))
+    """Run the scheduler in this process until SIGTERM or SIGINT.
+
+    Raises:  ConfigurationError with each fault of the datasets file.
+    """
+    datasets_file = DatasetsFile(settings)
+    manager = DataManager(settings, datasets=datasets_file.datasets)
+    scheduler = Scheduler(settings, manager, datasets_file=datasets_file)
     with stop_on_signals(scheduler.stop):
         log.info("scheduler started", interval=duration_text(settings.etl_interval))
         with listening(settings), processing_images(settings), announcing(settings):

@@ -43,6 +43,14 @@ def check_source(connection: Connection, known: Declared, source_bucket: str) ->
     connection.commit()
 
 
+def wanted(run: CurrentRun, known: Declared, found: Sequence[str], source_bucket: str) -> list[str]:
+    """Of the buckets found, those that the run lists: the ones of its datasets."""
+    if run.only is None:
+        return list(found)
+    own = {one.bucket or source_bucket for one in known.values if one.name in run.only}
+    return [bucket for bucket in found if bucket in own]
+
+
 @contextmanager
 def skipping(
     run: CurrentRun, known: Declared, bucket: str, listed: Sequence[str]

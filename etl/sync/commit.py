@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from etl.db import revisions, runs
 from etl.model.errors import DatasetsFailed
-from etl.sync import holds, staging_tables
+from etl.sync import declared, holds, staging_tables
 from etl.sync.merge_run import Merged, RunMerge, check_objects, summed, totals
 from etl.sync.retiring import is_forbidden
 
@@ -72,6 +72,8 @@ class _Commit:
             publish_pending=bool(changed),
             error=failures.as_dict() if failures else None,
         )
+        if run.only is not None and self.known.is_new:
+            declared.keep_new(connection)
         connection.commit()
         return failures
 
@@ -88,7 +90,7 @@ class _Commit:
             self.source_bucket,
             before,
             known.hashes,
-            frozenset(one.name for one in known.values if one.is_paused),
+            frozenset(one.name for one in known.values if run.leaves_out(one)),
             self.thresholds,
             is_careful=self.is_careful,
         ).merge()

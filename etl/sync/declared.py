@@ -85,6 +85,14 @@ def install(connection: Connection, schema: str, declared: Sequence[Dataset]) ->
     return Declared(found.datasets, found.hashes, found.is_new, failures)
 
 
+def keep_new(connection: Connection) -> None:
+    """Let the next run compare all objects with the changed declarations. The caller commits.
+
+    A run of some datasets, which has just ended, did so for them only.
+    """
+    connection.execute(text(statements("declared")["keep_new"]))
+
+
 def _ensure(connection: Connection, sql: DatasetSql) -> EtlError | None:
     """Make the tables of the dataset; the error if that is impossible now."""
     name = sql.dataset.name

@@ -20,11 +20,7 @@ import structlog
 from etl.db import events, runs
 from etl.db.engine import connect_unpooled, run_lock, schemas_of, translating
 from etl.model.dataset import USERS, Dataset
-from etl.model.errors import (
-    DatabaseUnavailable,
-    DatasetsFailed,
-    EtlError,
-)
+from etl.model.errors import DatabaseUnavailable, DatasetsFailed, EtlError
 from etl.model.routing import Router
 from etl.model.values import RunReport, Trigger
 from etl.runtime.arrow import import_arrow
@@ -65,7 +61,7 @@ def utc_now() -> datetime:
 
 
 class DataManager:
-    """Syncs the tables with the buckets of the declared `datasets`."""
+    """Syncs the tables with the buckets of `datasets`; without any, of the installed ones."""
 
     def __init__(  # noqa: PLR0913 - tests replace each
         self,
@@ -77,7 +73,7 @@ class DataManager:
         range_objects: int = RANGE_OBJECTS,
         events_per_run: int = EVENTS_PER_RUN,
         thresholds: Thresholds = THRESHOLDS,
-        datasets: tuple[Dataset, ...] = (USERS,),
+        datasets: tuple[Dataset, ...] | None = None,
     ) -> None:
         self._settings = settings
         self._source_bucket = settings.source_bucket
@@ -102,8 +98,11 @@ class DataManager:
         *,
         allowed_retirements: runs.Allowed | None = None,
         wait_seconds: float = 0,
+        only: frozenset[str] | None = None,
     ) -> RunReport:
         """Make a full run now. It may retire as many rows by dataset as are allowed.
+
+        All datasets but those in `only` stay as they are; None: every dataset is synced.
 
         Raises:  RunAlreadyActive when another run holds the lock after `wait_seconds`;
                  any other EtlError after it was recorded as the run's error. After DatasetsFailed,
@@ -114,7 +113,7 @@ class DataManager:
             allowed = allowed_retirements or {}
             run_id = runs.begin_run(connection, trigger, allowed_retirements=allowed)
             return self._run_full(
-                CurrentRun(run_id, trigger, connection, allowed_retirements=allowed)
+                CurrentRun(run_id, trigger, connection, allowed_retirements=allowed, only=only)
             )
 
     def run_requested(self, *, wait_seconds: float = 0) -> RunReport | None:
@@ -192,7 +191,7 @@ class DataManager:
             staging_tables.empty_staging(run.connection, known.datasets)
             began = {}
             router = self._router(known)
-            for bucket in router.buckets:
+            for bucket in buckets.wanted(run, known, router.buckets, self._source_bucket):
                 began[bucket] = runs.database_now(run.connection)
                 run.connection.commit()
                 with buckets.skipping(run, known, bucket, router.buckets):
@@ -200,8 +199,9 @@ class DataManager:
                         self._range_objects, self._progress
                     )
                     known = self._stage(run, known, self._read(run, known, bucket, changed))
-            buckets.stage_former(run, known, router.buckets)
-            self._handle_listed_events(run, began)
+            if run.only is None:
+                buckets.stage_former(run, known, router.buckets)
+                self._handle_listed_events(run, began)
             failures = commit(run, known, self._source_bucket, self._thresholds)
         self._publishing.publish(run)
         return self._finish(run, failures)
@@ -256,8 +256,9 @@ class DataManager:
         if self._to_install is None:
             known = declared.load(connection, schema)
             connection.commit()
-            return known
-        known = declared.install(connection, schema, self._to_install)
+            if known.datasets:
+                return known
+        known = declared.install(connection, schema, self._to_install or (USERS,))
         run.failures.update(known.failures)
         if not known.failures:
             self._to_install = None
@@ -267,8 +268,8 @@ class DataManager:
         """The datasets of an event run; None if a full run is needed first."""
         known = declared.load(connection, self._data_schema)
         connection.commit()
-        if not known.datasets and self._to_install is not None:  # before the first run
-            known = declared.install(connection, self._data_schema, self._to_install)
+        if not known.datasets:  # before the first run
+            known = declared.install(connection, self._data_schema, self._to_install or (USERS,))
             self._to_install = None
         return None if known.is_new or known.failures else known
 
@@ -279,7 +280,7 @@ class DataManager:
         return lru_cache(_ROUTES_KEPT)(self._router(known).for_bucket(bucket))
 
     def _finder(self, run: CurrentRun, known: Declared, bucket: str) -> Finder:
-        paused = {one.name for one in known.values if one.is_paused}
+        paused = {one.name for one in known.values if run.leaves_out(one)}
         return Finder(
             store=self._store,
             engine=self._engine,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from etl.db.runs import Allowed
+    from etl.model.dataset import Dataset
     from etl.model.errors import EtlError
 
 
@@ -22,7 +23,7 @@ class CurrentRun:
     `connection` holds the run lock, and every write of the run uses it. `trigger` is None for
     a publish between runs. `allowed_retirements` are the rows by dataset that it may retire at
     once; None for any number. `failures` are the datasets that it cannot read, which stay as they
-    are.
+    are. So do all datasets but those in `only`, unless it is None.
     """
 
     id: int
@@ -32,8 +33,13 @@ class CurrentRun:
     allowed_retirements: Allowed = field(default_factory=dict)
     failures: dict[str, EtlError] = field(default_factory=dict)
     skipped_buckets: set[str] = field(default_factory=set)
+    only: frozenset[str] | None = None
 
     @property
     def is_full(self) -> bool:
         """Whether the run lists the buckets, so that it knows all changes."""
         return self.trigger is not Trigger.EVENT
+
+    def leaves_out(self, dataset: Dataset) -> bool:
+        """Whether the run leaves the dataset as it is, because it is paused or not asked for."""
+        return dataset.is_paused or (self.only is not None and dataset.name not in self.only)

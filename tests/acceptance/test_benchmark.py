@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import tools
+from bench import bare, order_data, tools
+from bench.orders import check_alike
 from bench.scale import QUICK
 from bench.scenarios import SCENARIOS
-from bench.stack import TEMPLATE, Stack
+from bench.stack import TEMPLATE, Stack, execute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,3 +67,42 @@ def test_every_scenario_measures_all_of_its_results(
         if item.baseline and "not installed" not in item.note:
             assert item.baseline_value is not None
             assert item.passed is not None
+
+
+@pytest.fixture
+def database(servers: Stack) -> Iterator[Settings]:
+    """An empty database."""
+    settings = servers.fresh(servers.bucket("alike"))
+    yield settings
+    servers.drop(settings)
+
+
+def test_copied_orders_are_those_of_the_files(database: Settings):
+    bare.sorted_copy_of_orders(database, 500)
+    found = execute(
+        database,
+        f"SELECT order_id, amount, updated_at AT TIME ZONE '{order_data.ZONE}', note, _source_line"
+        " FROM copied ORDER BY order_id",
+    )
+    assert found == [
+        (row["order_id"], row["amount"], row["updated_at"], row["note"], line)
+        for line, row in enumerate(order_data.rows(500).to_pylist(), 2)
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DROP INDEX copied_user_id_idx",
+        "ALTER TABLE copied ALTER amount TYPE double precision",
+        "ALTER TABLE copied ALTER quantity DROP NOT NULL",
+        "ALTER TABLE copied DROP COLUMN note",
+    ],
+)
+def test_a_baseline_with_less_than_our_columns_and_indexes_fails(database: Settings, change: str):
+    for name in ("orders", "copied"):
+        execute(database, order_data.TABLE.format(name))
+    check_alike(database)
+    execute(database, change)
+    with pytest.raises(RuntimeError, match="differ"):
+        check_alike(database)

@@ -50,7 +50,7 @@ def test_store_that_cannot_be_listened_to_ends_the_listener(settings: Settings, 
         without_notifications(settings, way) as without,
         pytest.raises(ConfigurationError, match="does not support listening"),
     ):
-        Listener(without).run_forever()
+        Listener(without, without.source_bucket).run_forever()
 
 
 @pytest.mark.parametrize("way", NOTIFICATION_REPLIES)

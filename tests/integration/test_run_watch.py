@@ -8,42 +8,33 @@ from sqlalchemy import Engine, make_url
 
 from etl.cli import run_watch
 from etl.cli.run_watch import await_first_run, watching_runs
-from etl.model.errors import MassRetirement
+from etl.model.errors import ConfigurationError
 from etl.model.values import RunState, Trigger
 from etl.runtime.service import StopEvent
 from etl.settings import Settings
 from etl.sync.manager import DataManager, utc_now
-from etl.sync.merge import MASS_RETIREMENT_FLOOR
 from tests.brokers import relayed
-from tests.conftest import TestBucket, wait_until
+from tests.conftest import wait_until
 
 
-def users(count: int) -> str:
-    rows = "".join(f"{number},Ann,Lee,0\n" for number in range(count))
-    return f"user_id,first_name,last_name,birthts\n{rows}"
+def fail(settings: Settings) -> None:
+    """Make a run that fails, because it cannot find its bucket."""
+    with pytest.raises(ConfigurationError):
+        DataManager(settings).run(Trigger.INTERVAL)
 
 
-def refuse(bucket: TestBucket, manager: DataManager) -> None:
-    """Make a run that is refused, because most of the users seem to be gone."""
-    bucket.remove("many.csv")
-    with pytest.raises(MassRetirement):
-        manager.run(Trigger.INTERVAL)
-
-
-def refuse_until_reported(bucket: TestBucket, manager: DataManager, reports: list[str]) -> None:
+def fail_until_reported(settings: Settings, reports: list[str]) -> None:
     """Repeat, because a run that ends before the first check counts as reported."""
     before = len(reports)
-    wait_until(lambda: refuse(bucket, manager) or len(reports) > before)
+    wait_until(lambda: fail(settings) or len(reports) > before)
 
 
-def test_refused_runs_are_reported_around_a_database_outage(
-    settings: Settings,
-    bucket: TestBucket,
-    manager: DataManager,
-    monkeypatch: pytest.MonkeyPatch,
+def test_failed_runs_are_reported_around_a_database_outage(
+    settings: Settings, manager: DataManager, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(run_watch, "POLL_SECONDS", 0.02)
     reports: list[str] = []
+    gone = settings.model_copy(update={"source_bucket": "no-such-bucket"})
     url = make_url(settings.sqlalchemy_url).set(drivername="postgresql")
     with relayed((url.host or "", url.port or 0)) as relay:
         through = url.set(port=relay.port).render_as_string(hide_password=False)
@@ -51,15 +42,14 @@ def test_refused_runs_are_reported_around_a_database_outage(
             settings.model_copy(update={"database_url": SecretStr(through)}), reports.append
         ):
             for _ in range(2):
-                bucket.put("many.csv", users(MASS_RETIREMENT_FLOOR + 1))
                 manager.run(Trigger.CLI)
-                refuse_until_reported(bucket, manager, reports)
+                fail_until_reported(gone, reports)
                 relay.cut()
                 relay.restore()
     assert len(reports) == 2
     for line in reports:
-        assert "(interval) was refused: The bucket no longer holds 101 of 101" in line
-        assert "--allow-mass-retirement" in line
+        assert "(interval) failed: " in line
+        assert "no-such-bucket" in line
 
 
 def test_long_first_run_is_reported_once(

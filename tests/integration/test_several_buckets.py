@@ -65,6 +65,7 @@ def other(settings: Settings, engine: Engine, store: ObjectStore) -> TestBucket:
     """The bucket of a second dataset, `goods`."""
     name = settings.source_bucket.replace("src-", "shop-")
     store.ensure_bucket(name)
+    declare(engine, "users", "")
     declare(engine, "goods", name)
     return TestBucket(settings.model_copy(update={"source_bucket": name}))
 

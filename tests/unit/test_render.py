@@ -9,9 +9,9 @@ from typing import Any
 
 from rich.console import Console
 
-from etl.cli import render
+from etl.cli import render, run_lines
 from etl.cli.common import print_lines
-from etl.model.values import Counts, RunReport, RunState, Trigger
+from etl.model.values import Counts, DatasetCounts, RunReport, RunState, Trigger
 from etl.settings import Settings
 from etl.storage.notifications import wanted
 from etl.verify import Difference
@@ -22,6 +22,8 @@ FACTS = {
     "objects": {"known": 108, "csv": 59, "image": 48, "other": 1, "quarantined": 3},
     "images": {"ready": 46, "corrupt": 1, "too_large": 0, "unsupported": 0, "waiting": 1},
     "problems": {"empty-file": 1, "not-an-integer": 2},
+    "datasets": {},
+    "holds": [],
     "runs": [],
     "output": None,
 }
@@ -53,6 +55,17 @@ def test_status_adds_up_in_words_and_points_to_the_problems():
     assert images == "images   46 ready, 1 corrupt, 0 too large, 0 unsupported, 1 waiting"
     assert problems.startswith("problems 3 open (`./run.sh problems` explains each): 1 empty-file")
     assert output == "output   not published yet"
+
+
+def test_status_shows_each_dataset_and_how_to_allow_what_is_held():
+    orders = {"live": 5, "retired": 2, "shadowed": 1, "objects": 3, "problems": 0}
+    held = {"dataset": "orders", "rows": 4, "live": 5, "objects": 1}
+    facts = FACTS | {"users": None, "datasets": {"orders": orders}, "holds": [held]}
+    lines = rendered(render.status, facts)
+    assert lines[0] == "orders   5 live; 2 retired, 1 shadowed row, 3 objects"
+    assert any(
+        "4 rows of orders" in line and "--allow-mass-retirement orders" in line for line in lines
+    )
 
 
 def test_status_without_problems_points_nowhere():
@@ -164,11 +177,32 @@ def test_run_report_ends_with_step_timings_in_order():
         step_seconds={"merge": 1.5, "list": 0.5, "thumbnails": 2.0},
         step_rows={"merge": 3_000, "list": 1},
     )
-    *_, header, first, second, third = rendered(render.report, run)
+    *_, header, first, second, third = rendered(run_lines.report, run)
     assert header.split() == ["step", "seconds", "share", "rows", "rows/s"]
     assert first.split() == ["list", "0.500", "12%", "1", "2"]
     assert second.split() == ["merge", "1.500", "38%", "3,000", "2,000"]
     assert third.split() == ["thumbnails", "2.000", "50%"]
+
+
+def test_run_report_counts_each_dataset_and_what_is_held():
+    run = RunReport(
+        1,
+        Trigger.CLI,
+        RunState.SUCCEEDED,
+        Counts(objects_held=1, rows_held=7),
+        requested_at=MOMENT,
+        started_at=MOMENT,
+        finished_at=MOMENT,
+        dataset_counts={"orders": DatasetCounts(live=9, retired=2, rows_held=7)},
+    )
+    held = {"dataset": "orders", "rows": 7, "live": 9, "objects": 1}
+    _, objects, rows, orders, last = rendered(run_lines.report, run, [held])
+    assert " + 1 held;" in objects
+    assert rows.endswith(" + 7 held")
+    assert orders == (
+        "  orders   9 live; 0 inserted, 0 updated, 0 restored, 2 retired; 0 rejected, 7 held"
+    )
+    assert "run --allow-mass-retirement orders" in last
 
 
 def test_subscriptions_are_listed_with_the_listening_scheduler():

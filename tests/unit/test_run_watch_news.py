@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from etl.cli.run_watch import LONG_WAIT, RunNews, RunRow
-from etl.model.errors import EtlError, MassRetirement, ObjectStoreUnavailable
+from etl.model.errors import EtlError, ListingOutOfOrder, ObjectStoreUnavailable
 from etl.model.values import RunState
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-REFUSED = MassRetirement("The bucket no longer holds 9 of 10 users.")
+REFUSED = ListingOutOfOrder("The store lists b before a.")
 DOWN = ObjectStoreUnavailable("Could not list.")
 
 

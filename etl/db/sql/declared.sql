@@ -31,3 +31,11 @@ UPDATE source_object SET reading_hash = :hash WHERE dataset = :name AND reading_
 -- name: add_columns
 -- Parameters: :name, :columns.
 UPDATE dataset SET added_columns = CAST(:columns AS text[]) WHERE name = :name
+
+-- name: keep_new
+-- Later than every run, in the same order.
+UPDATE dataset SET installed_at = installed_at + (
+    SELECT greatest(clock_timestamp(), (SELECT max(finished_at) FROM run)
+                                       + interval '1 microsecond')
+           - min(installed_at)
+    FROM dataset)

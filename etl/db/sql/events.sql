@@ -1,5 +1,13 @@
 -- Bucket events: stored on arrival, pending until a run has checked their keys.
 
+-- name: source_buckets
+-- The buckets of the installed datasets, or that of SOURCE_BUCKET before the first run.
+-- Parameter: :bucket, that of SOURCE_BUCKET.
+SELECT coalesce(nullif(declaration->>'bucket', ''), :bucket) FROM dataset
+UNION
+SELECT :bucket WHERE NOT EXISTS (SELECT FROM dataset)
+ORDER BY 1
+
 -- name: store
 -- Stores each event once, however often it is delivered. Events that need no run are stored as
 -- handled. The fixed order prevents deadlocks between clients that store the same events.
@@ -7,8 +15,10 @@
 INSERT INTO bucket_event (bucket, key, mark, sequencer, event_name, event_time, etag, size,
                           version_id, record, handled_by_run)
 SELECT bucket, key, dedup_key, sequencer, event_name, event_time, etag, size, version_id, record,
-       CASE WHEN may_change AND (bucket = :bucket OR EXISTS (
-           SELECT FROM dataset WHERE declaration->>'bucket' = received.bucket)) THEN NULL ELSE 0 END
+       CASE WHEN may_change AND bucket IN (
+           SELECT coalesce(nullif(declaration->>'bucket', ''), :bucket) FROM dataset
+           UNION
+           SELECT :bucket WHERE NOT EXISTS (SELECT FROM dataset)) THEN NULL ELSE 0 END
 FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS received (
     bucket text, key text, dedup_key text, sequencer text, event_name text, event_time timestamptz,
     etag text, size bigint, version_id text, record jsonb, may_change boolean)
@@ -52,8 +62,10 @@ WHERE handled_by_run IS NULL AND bucket = :bucket AND received_at < :began
 -- name: skip_other_buckets
 -- Marks events of former source buckets as handled. Parameters: :bucket, that of SOURCE_BUCKET.
 UPDATE bucket_event SET handled_by_run = 0
-WHERE handled_by_run IS NULL AND bucket <> :bucket
-  AND NOT EXISTS (SELECT FROM dataset WHERE declaration->>'bucket' = bucket_event.bucket)
+WHERE handled_by_run IS NULL AND bucket NOT IN (
+    SELECT coalesce(nullif(declaration->>'bucket', ''), :bucket) FROM dataset
+    UNION
+    SELECT :bucket WHERE NOT EXISTS (SELECT FROM dataset))
 
 -- name: missed_by_events
 -- Counts the staged changes without a pending event. Before the first event of a bucket, and in the

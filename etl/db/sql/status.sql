@@ -35,3 +35,16 @@ FROM run ORDER BY id DESC LIMIT 5
 
 -- name: output
 SELECT name, etag, run_id, published_at FROM publication WHERE name = 'output.csv'
+
+-- name: holds
+-- Retirements that wait for permission.
+SELECT dataset, run_id, opened_at, rows, live,
+       (SELECT count(*) FROM held_object WHERE held_object.dataset = hold.dataset) AS objects
+FROM hold
+ORDER BY dataset
+
+-- name: of_dataset
+-- Parameter: :name.
+SELECT (SELECT count(*) FROM source_object WHERE dataset = :name) AS objects,
+       (SELECT count(*) FROM problem JOIN source_object USING (bucket, key, run_id)
+        WHERE source_object.dataset = :name) AS problems

@@ -60,7 +60,8 @@ def upgrade() -> None:
     op.execute(f"SET LOCAL search_path = {state}, {old}")
     _create_state()
     _create_staging()
-    for table in ("dataset", "hold", "held_object", "staging_users", *_STAGING[1:]):
+    made = ("dataset", "datasets_file", "hold", "held_object", "staging_users", *_STAGING[1:])
+    for table in made:
         copy_grants(connection, "run", table)
     # From here on, readers of the data wait.
     live_rows.lock(connection, [f"{old}.shadowed_row", users], "ACCESS EXCLUSIVE")
@@ -210,6 +211,16 @@ def _create_state() -> None:
             reading_hash text NOT NULL,
             added_columns text[] NOT NULL DEFAULT '{}',
             installed_at timestamptz NOT NULL)
+        """
+    )
+    op.execute(
+        """
+        CREATE TABLE datasets_file (
+            id boolean PRIMARY KEY CHECK (id),
+            path text NOT NULL,
+            hash text NOT NULL,
+            read_at timestamptz NOT NULL,
+            error jsonb)
         """
     )
     op.execute(

@@ -1,0 +1,108 @@
+"""What `run` and `up` print about a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from etl.cli import render
+from etl.model.values import RunReport, RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from etl.cli.render import Lines
+    from etl.model.values import Counts
+
+STEPS = ("list", "read", "stage", "merge", "publish")
+
+
+def report(run: RunReport, holds: Sequence[Mapping[str, Any]] = ()) -> Lines:
+    """A run's report: all counters, how they add up, and the `holds` as `render.holds`."""
+    counts = run.counts
+    style = "green" if run.state is RunState.SUCCEEDED else "red"
+    lines: Lines = [
+        Text(f"Run {run.id} ({run.trigger}) {run.state} in {_duration(run)}.", style),
+        Text(
+            f"  objects  {counts.objects_listed} listed = {counts.objects_added} added"
+            f" + {counts.objects_modified} modified + {counts.objects_unchanged} unchanged"
+            f" + {counts.objects_ignored} ignored{_not_read(counts)}{_held(counts.objects_held)};"
+            f" {counts.objects_removed} removed,"
+            f" {counts.objects_quarantined} quarantined{_missed_by_events(counts)}"
+        ),
+        Text(
+            f"  rows     {counts.rows_read} read = {counts.rows_loaded} loaded"
+            f" + {counts.rows_unchanged} unchanged + {counts.rows_shadowed} shadowed"
+            f" + {counts.rows_rejected} rejected{_held(counts.rows_held)}"
+        ),
+        *_by_dataset(run),
+    ]
+    if run.step_seconds:
+        lines.append(_step_timings(run))
+    lines += render.problem_count(counts.problems)
+    lines += render.holds(holds)
+    if run.error is not None:
+        lines.append(render.sentence(f"  {run.error['message']} {run.error['hint']}", "red"))
+    return lines
+
+
+def _by_dataset(run: RunReport) -> list[Text]:
+    """The rows of users as ever; those of other datasets by name, with their counters."""
+    counts, others = run.counts, dict(run.dataset_counts)
+    lines = []
+    if others.pop("users", None) is not None or not others:
+        lines.append(
+            f"  users    {counts.users_live} live, {counts.users_with_image} with an image;"
+            f" {counts.users_inserted} inserted, {counts.users_updated} updated,"
+            f" {counts.users_restored} restored, {counts.users_retired} retired"
+        )
+    lines += [
+        f"  {name:8} {one.live} live; {one.inserted} inserted, {one.updated} updated,"
+        f" {one.restored} restored, {one.retired} retired; {one.rows_rejected} rejected"
+        f"{_held(one.rows_held, ', ')}"
+        for name, one in others.items()
+    ]
+    return [Text(line) for line in lines]
+
+
+def _held(count: int, before: str = " + ") -> str:
+    """Objects or rows that wait for permission, if there are any."""
+    return f"{before}{count} held" if count else ""
+
+
+def _step_timings(run: RunReport) -> Table:
+    """Seconds and rows by step, in the order of the steps."""
+    table = Table("  step", box=None)
+    for name in ("seconds", "share", "rows", "rows/s"):
+        table.add_column(name, justify="right")
+    total = sum(run.step_seconds.values()) or 1
+    for name in sorted(run.step_seconds, key=_position):
+        seconds, rows = run.step_seconds[name], run.step_rows.get(name, 0)
+        share, count = f"{seconds / total:.0%}", f"{rows:,}" if rows else ""
+        rate = f"{rows / seconds:,.0f}" if rows and seconds else ""
+        table.add_row(f"  {name}", f"{seconds:.3f}", share, count, rate)
+    return table
+
+
+def _position(step: str) -> int:
+    """The position of a step in a run; unknown steps come last."""
+    return STEPS.index(step) if step in STEPS else len(STEPS)
+
+
+def _not_read(counts: Counts) -> str:
+    """Objects that could not be read, if there are any."""
+    fates = {"unreadable": counts.objects_unreadable, "vanished": counts.objects_vanished}
+    return "".join(f" + {count} {fate}" for fate, count in fates.items() if count)
+
+
+def _missed_by_events(counts: Counts) -> str:
+    """Changes that no event named, if there are any."""
+    return f", {counts.found_by_reconcile} found by reconcile" if counts.found_by_reconcile else ""
+
+
+def _duration(run: RunReport) -> str:
+    if run.started_at is None or run.finished_at is None:
+        return "no time"
+    return f"{(run.finished_at - run.started_at).total_seconds():.2f} s"
