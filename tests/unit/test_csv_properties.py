@@ -15,7 +15,7 @@ from etl.read.csv import Extract, parse, parse_fully
 from etl.read.csv.encoding import physical_lines
 from etl.read.csv.header import FileHeader
 from etl.read.csv.layout import Layout
-from etl.read.csv.plain import as_plain
+from etl.read.csv.plain import as_plain, has_regular_quotes
 from etl.read.csv.records import MAX_CHARACTERS, MAX_LINES, RecordReader
 
 if TYPE_CHECKING:
@@ -82,6 +82,51 @@ def test_fast_path_and_full_parser_agree_on_plain_files(files: list[SourceFile])
 def test_fast_and_full_parser_agree_on_any_files(parts: list[tuple[str, list[str]]]):
     files = [source_file(n, f"{head}\n{''.join(body)}") for n, (head, body) in enumerate(parts)]
     assert_same(parse(files, USERS), parse_fully(files, USERS))
+
+
+QUOTED_CELLS = [
+    "a",
+    "",
+    '""',
+    '"a"',
+    '"a,b"',
+    '"a;b"',
+    '"say ""a"""',
+    '"a\nb"',
+    ' "a"',
+    'O"B',
+    '"1"',
+]
+QUOTED_ROWS = st.lists(st.lists(st.sampled_from(QUOTED_CELLS), min_size=1, max_size=5), max_size=12)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(HEADERS[:2]), QUOTED_ROWS), max_size=4),
+    st.sampled_from(["\n", "\r\n"]),
+    st.booleans(),
+)
+def test_fast_path_and_full_parser_agree_on_quoted_files(
+    parts: list[tuple[str, list[list[str]]]],
+    end: str,
+    is_quoted: bool,  # noqa: FBT001
+):
+    files = []
+    for number, (head, rows) in enumerate(parts):
+        first = ",".join(f'"{name}"' for name in head.split(",")) if is_quoted else head
+        files.append(source_file(number, end.join([first, *map(",".join, rows), ""])))
+    assert_same(parse(files, USERS), parse_fully(files, USERS))
+
+
+@given(TRICKY, st.sampled_from([",", "\t"]))
+@example(['"', "a", ",", '"', "\n"], ",")
+def test_regular_quotes_enclose_cells_of_one_line(pieces: list[str], delimiter: str):
+    body = "".join(pieces).replace("\r", "") + "\n"
+    header = FileHeader(Layout(USERS), delimiter, ("birthts",))
+    if has_regular_quotes(body.encode(), header):
+        lines = physical_lines(body)
+        found = list(RecordReader(lines, 0, header))
+        assert [start for start, _ in found] == list(range(len(lines)))
+        assert all(cells is not None for _, cells in found)
 
 
 @given(st.lists(st.binary(max_size=200), max_size=3))

@@ -26,7 +26,7 @@ from etl.read.csv.parse import (
     header_line,
     to_extract,
 )
-from etl.read.csv.plain import as_plain_lines, read_plain
+from etl.read.csv.plain import as_plain_lines, has_regular_quotes, read_plain
 from etl.read.csv.records import RecordReader
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class ChunkReader:
         if self._header is None or not body:
             return b""
         plain = as_plain_lines(body, self._layout)
-        if plain is None:
+        if plain is None or not has_regular_quotes(plain, self._header):
             return self._read_records(body, number, self._header, collector, is_last=is_last)
         read_plain([0], [plain], self._header, collector, first_line=number)
         return b""

@@ -134,7 +134,7 @@ class Layout:
     @cached_property
     def signs_of_full_parsing(self) -> tuple[bytes, ...]:
         """The bytes that the fast path cannot read."""
-        return (self.quote.encode(), b"\0") if self.quote else (b"\0",)
+        return (b"\0",) if self.quote.isascii() else (self.quote.encode(), b"\0")
 
     @cached_property
     def has_ascii_delimiter(self) -> bool:

@@ -19,7 +19,7 @@ from etl.read.csv.collect import Collector, ParsedRecord
 from etl.read.csv.encoding import Decoded, decode
 from etl.read.csv.header import FileHeader, HeaderFault, read_header
 from etl.read.csv.layout import AddedColumns, Layout
-from etl.read.csv.plain import as_plain, read_plain
+from etl.read.csv.plain import as_plain, has_regular_quotes, read_plain
 from etl.read.csv.records import RecordReader
 from etl.read.csv.storable import storable
 from etl.read.csv.table import Tables
@@ -132,11 +132,12 @@ def _parse_joined(
 ) -> None:
     written = line.decode()
     header = read_header(written, layout)
-    usable = [
-        (index, body)
-        for index, body in members
-        if accept_header(index, files[index].source.key, written, header, collector)
-    ]
+    usable = []
+    for index, body in members:
+        if isinstance(header, FileHeader) and not has_regular_quotes(body, header):
+            _parse_fully(index, files[index], layout, collector)
+        elif accept_header(index, files[index].source.key, written, header, collector):
+            usable.append((index, body))
     if usable and isinstance(header, FileHeader):
         indexes, bodies = zip(*usable, strict=True)
         read_plain(indexes, bodies, header, collector)

@@ -1,7 +1,8 @@
-"""The fast path: files without quotes that share a header, joined and parsed as one.
+"""The fast path: plain files that share a header, joined and parsed as one.
 
-A plain file is UTF-8 without quotes, NULs and lone CRs, so delimiter and newline bytes separate
-its cells and lines. NumPy finds these bytes in the joined files. Lines as wide as the header go
+A plain file is UTF-8 without NULs and lone CRs. Its quotes, if any, are regular: they enclose
+whole cells of one line. So delimiter and newline bytes outside quotes separate its cells and
+lines. NumPy finds these bytes in the joined files. Lines as wide as the header go
 through Arrow's CSV reader, all others one by one through the collector. The full parser returns
 the same for every file that this path accepts.
 """
@@ -17,6 +18,7 @@ from pyarrow import csv
 
 from etl.read.csv.collect import Block, Collector, ParsedRecord
 from etl.read.csv.encoding import is_utf8, without_marks
+from etl.read.csv.quoting import Tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,14 +34,17 @@ _NEWLINE = 10
 
 
 class PlainFile(NamedTuple):
-    """The header line of a plain file and the bytes after it, without BOM, lines ended by LF."""
+    """The header line of a file and the bytes after it, without BOM, lines ended by LF.
+
+    It is plain if `has_regular_quotes` accepts the body; the header tells the delimiter.
+    """
 
     header: bytes
     body: bytes
 
 
 def as_plain(content: bytes, layout: Layout) -> PlainFile | None:
-    """The file, split after its header; None if it is not plain or its first line is blank."""
+    """The file, split after its header; None if it cannot be plain or its first line is blank."""
     lines = as_plain_lines(content, layout)
     if lines is None:
         return None
@@ -50,7 +55,7 @@ def as_plain(content: bytes, layout: Layout) -> PlainFile | None:
 
 
 def as_plain_lines(content: bytes, layout: Layout) -> bytes | None:
-    """The lines without byte order marks, all ended by LF; None if they are not plain."""
+    """The lines without byte order marks, all ended by LF; None if they cannot be plain."""
     if not layout.has_ascii_delimiter:
         return None
     for sign in layout.signs_of_full_parsing:
@@ -67,6 +72,28 @@ def as_plain_lines(content: bytes, layout: Layout) -> bytes | None:
     return content if not content or content.endswith(b"\n") else content + b"\n"
 
 
+def has_regular_quotes(body: bytes, header: FileHeader) -> bool:
+    """Whether all quotes of these lines, ended by LF, enclose whole cells of one line."""
+    quote = header.layout.quote.encode()
+    if not quote or quote not in body:
+        return True
+    data = np.frombuffer(body, dtype=np.uint8)
+    quotes = np.flatnonzero(data == ord(quote))
+    if len(quotes) % 2:
+        return False
+    opened, closed = quotes[::2], quotes[1::2]
+    before, after = data[opened - 1], data[closed + 1]  # the byte before the first one is an LF
+    begins = (before == ord(header.delimiter)) | (before == _NEWLINE)
+    ends = (after == ord(header.delimiter)) | (after == _NEWLINE)
+    is_doubled = closed[:-1] + 1 == opened[1:]  # closes the cell and opens it again
+    begins[1:] |= is_doubled
+    ends[:-1] |= is_doubled
+    if not (begins.all() and ends.all()):
+        return False
+    newlines = np.flatnonzero(data == _NEWLINE)
+    return bool((np.searchsorted(newlines, opened) == np.searchsorted(newlines, closed)).all())
+
+
 def read_plain(
     files: Sequence[int],
     bodies: Sequence[bytes],
@@ -81,7 +108,7 @@ def read_plain(
     joined = bodies[0] if len(bodies) == 1 else b"".join(bodies)
     if not joined:
         return
-    index = _index(joined, bodies, header.delimiter, first_line)
+    index = _index(joined, bodies, header, first_line)
     regular = (index.cells == len(header.columns)) & (index.length <= _LONGEST_LINE_BYTES)
     places = np.asarray(files, dtype=np.int64)[index.file]
     if regular.any():
@@ -110,9 +137,15 @@ class _LineIndex:
     number: NDArray[np.int64]
 
 
-def _index(joined: bytes, bodies: Sequence[bytes], delimiter: str, first_line: int) -> _LineIndex:
+def _index(
+    joined: bytes, bodies: Sequence[bytes], header: FileHeader, first_line: int
+) -> _LineIndex:
     data = np.frombuffer(joined, dtype=np.uint8)
-    separators = np.flatnonzero((data == _NEWLINE) | (data == ord(delimiter)))
+    separators = np.flatnonzero((data == _NEWLINE) | (data == ord(header.delimiter)))
+    quote = header.layout.quote.encode()
+    if quote and quote in joined:
+        before = np.searchsorted(np.flatnonzero(data == ord(quote)), separators)
+        separators = separators[before % 2 == 0]
     newlines = np.flatnonzero(data[separators] == _NEWLINE)
     end = separators[newlines]
     start = np.concatenate(([0], end[:-1] + 1))
@@ -143,20 +176,25 @@ def _odd_lines(
     which: NDArray[np.int64],
     header: FileHeader,
 ) -> Iterator[ParsedRecord]:
+    tokenizer = Tokenizer(header.delimiter, header.layout.quote)
     spans = (places, index.number, index.start, index.length)
     for place, number, start, length in zip(*(x[which].tolist() for x in spans), strict=True):
         line = joined[start : start + length].decode()
-        yield ParsedRecord(place, number, line, line.split(header.delimiter))
+        yield ParsedRecord(place, number, line, tokenizer.scan_some(line).cells)
 
 
 def _split_cells(lines: bytes, header: FileHeader) -> list[Any]:
     # Column indexes as names: Arrow need not accept those of the file.
     names = [str(place) for place in range(len(header.columns))]
     text = pa.large_string()
+    quote = header.layout.quote
+    quote_char = quote if quote and quote.encode() in lines else False
     table = csv.read_csv(
         pa.BufferReader(lines),
         csv.ReadOptions(column_names=names, block_size=_BLOCK_BYTES, use_threads=False),
-        csv.ParseOptions(delimiter=header.delimiter, quote_char=False, ignore_empty_lines=False),
+        csv.ParseOptions(
+            delimiter=header.delimiter, quote_char=quote_char, ignore_empty_lines=False
+        ),
         csv.ConvertOptions(
             column_types=dict.fromkeys(names, text), strings_can_be_null=False, check_utf8=False
         ),
