@@ -60,7 +60,7 @@ def run_command(
         tasks = {step: bar.add_task(step, total=None) for step in ("list", "read")}
         manager = DataManager(
             settings,
-            datasets=datasets,
+            datasets=datasets if settings.datasets_path else None,  # None: the installed ones
             progress=lambda step, done: bar.update(tasks[step], completed=done),
         )
         report = manager.run(
