@@ -13,10 +13,13 @@ from etl.db.sql import statements
 from etl.model.errors import ConfigurationError, ObjectStoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from etl.db.events import PendingEvents
     from etl.model.errors import EtlError
+    from etl.model.values import Change
     from etl.sync.declared import Declared
+    from etl.sync.find import Finder
     from etl.sync.run import CurrentRun
 
 log = structlog.get_logger("etl.run")
@@ -80,6 +83,28 @@ def skipping(
         for one in names:
             run.connection.execute(text(f"TRUNCATE {one.staging}"))
         run.connection.commit()
+
+
+def look(
+    connection: Connection, pending: dict[str, PendingEvents], finder: Callable[[str], Finder]
+) -> dict[str, list[Change]]:
+    """The changes that the pending events name, by bucket.
+
+    A bucket that cannot be read now is left out, and removed from `pending`.
+
+    Raises:  the error of that bucket if no other has pending events.
+    """
+    changed = {}
+    for bucket, one in list(pending.items()):
+        try:
+            changed[bucket] = finder(bucket).named(connection, one.keys)
+        except (ObjectStoreUnavailable, ConfigurationError) as error:
+            connection.rollback()
+            del pending[bucket]
+            if not any(other.ids for other in pending.values()):
+                raise
+            log.warning("skipped a bucket", bucket=bucket, reason=error.message, hint=error.hint)
+    return changed
 
 
 def _naming_datasets(error: EtlError, known: Declared, bucket: str) -> EtlError:

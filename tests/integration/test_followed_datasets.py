@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Engine, insert, text
+from sqlalchemy import Connection, Engine, insert, text
 
 from api import create_app
 from etl.cli.arrivals import set_up_events
@@ -21,7 +21,7 @@ from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.sync.manager import DataManager
 from tests.api_client import get, put_run
-from tests.conftest import TestBucket, wait_until
+from tests.conftest import TestBucket, minio_client, wait_until
 from tests.integration.test_schedule import runs, scheduling_with
 from tests.user_rows import NOW
 
@@ -88,6 +88,16 @@ def pending(engine: Engine) -> dict[str, bool]:
     with engine.connect() as connection:
         statement = "SELECT bucket, handled_by_run IS NULL OR handled_by_run > 0 FROM bucket_event"
         return {row[0]: row[1] for row in connection.execute(text(statement))}
+
+
+def put_event(connection: Connection, source_bucket: str, bucket: str, key: str) -> None:
+    record = {
+        "eventName": "s3:ObjectCreated:Put",
+        "eventTime": "2026-01-01T00:00:00Z",
+        "s3": {"bucket": {"name": bucket}, "object": {"key": key}},
+    }
+    parsed = events.parse({"Records": [record]})
+    events.store(connection, parsed, source_bucket=source_bucket)
 
 
 def test_changed_file_is_installed_by_a_run_at_once(
@@ -206,6 +216,23 @@ def test_missing_bucket_fails_its_datasets_only_and_is_not_created(
     assert response.get_json()["buckets"]["no-such-bucket"]["exists"] is False
 
 
+def test_events_of_a_missing_bucket_delay_no_others(
+    filed: Settings, path: Path, engine: Engine, bucket: TestBucket, other: TestBucket
+):
+    path.write_text(USERS + goods(other.name))
+    manager = DataManager(filed, datasets=DatasetsFile(filed).datasets)
+    manager.run(Trigger.CLI)
+    minio_client(filed).remove_bucket(other.name)
+    bucket.user("1.csv")
+    with engine.begin() as connection:
+        put_event(connection, bucket.name, other.name, "goods/1.csv")
+        put_event(connection, bucket.name, bucket.name, "1.csv")
+    assert manager.run_events() is not None
+    assert count(engine, "users") == 1
+    with pytest.raises(ConfigurationError):  # the scheduler retries with back-off
+        manager.run_events()
+
+
 def test_missing_bucket_of_all_datasets_is_named(filed: Settings, path: Path):
     path.write_text(f"version = 1\n{goods('no-such-bucket')}")
     manager = DataManager(filed, datasets=DatasetsFile(filed).datasets)
@@ -221,13 +248,7 @@ def test_events_of_a_source_bucket_that_no_dataset_reads_are_not_pending(
     with engine.begin() as connection:
         assert events.source_buckets(connection, bucket.name) == [other.name]
         for name in (bucket.name, other.name):
-            record = {
-                "eventName": "s3:ObjectCreated:Put",
-                "eventTime": "2026-01-01T00:00:00Z",
-                "s3": {"bucket": {"name": name}, "object": {"key": "goods/1.csv"}},
-            }
-            parsed = events.parse({"Records": [record]})
-            events.store(connection, parsed, source_bucket=bucket.name)
+            put_event(connection, bucket.name, name, "goods/1.csv")
         assert events.count_pending(connection) == 1
     assert pending(engine) == {bucket.name: False, other.name: True}
 
