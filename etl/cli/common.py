@@ -73,8 +73,12 @@ class CallersPath(click.Path):
         ctx: click.Context | None,
     ) -> Path:
         """The path as seen from this process."""
-        given = super().convert(value, param, ctx)
-        return Path(os.environ.get(CALLERS_FOLDER, "")) / os.fsdecode(given)
+        return callers_path(os.fsdecode(super().convert(value, param, ctx)))
+
+
+def callers_path(given: str) -> Path:
+    """A path as given on the command line, as seen from this process."""
+    return Path(os.environ.get(CALLERS_FOLDER, "")) / given
 
 
 @contextmanager

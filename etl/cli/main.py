@@ -12,6 +12,7 @@ import structlog
 
 from etl import __version__, local
 from etl.cli import render
+from etl.cli.check import check_command
 from etl.cli.common import (
     EXIT_CONFIGURATION,
     EXIT_DIFFERENCES,
@@ -173,6 +174,7 @@ def status_command(*, as_json: bool) -> None:
 
 commands.add_command(problems_command)
 commands.add_command(shadowed_command)
+commands.add_command(check_command)
 
 
 @commands.command("verify")

@@ -206,14 +206,19 @@ def _run_cells(run: Mapping[str, Any]) -> tuple[object, ...]:
 def problems(found: Sequence[Mapping[str, Any]]) -> Lines:
     """Open problems, each with its place, value and hint; at most SHOWN_PROBLEMS of them."""
     lines: Lines = []
-    for problem in found[:SHOWN_PROBLEMS]:
-        style = "red" if problem["severity"] == "error" else "yellow"
-        lines += [Text(_problem(problem), style), sentence(f"  {problem['note']}")]
+    for one in found[:SHOWN_PROBLEMS]:
+        lines += problem(one)
     if len(found) > SHOWN_PROBLEMS:
         lines.append(
             Text("There are more. Filter with --dataset, --key or --code; --json prints all.")
         )
     return lines
+
+
+def problem(found: Mapping[str, Any]) -> Lines:
+    """One problem with its place and value, then its hint."""
+    style = "red" if found["severity"] == "error" else "yellow"
+    return [Text(_problem(found), style), sentence(f"  {found['note']}")]
 
 
 def no_problems(

@@ -166,6 +166,21 @@ def epoch_seconds(key: str, etag: str) -> Problem:
     )
 
 
+def unsupported(key: str, etag: str, dataset: Dataset) -> Problem:
+    """The warning of an object of a type that its dataset does not read."""
+    if dataset.is_preset:
+        hint = (
+            "Only .csv files and png, jpg, jpeg, webp and gif images are read. "
+            "Rename the object if it is one of these, or move it out of the bucket."
+        )
+    else:
+        hint = (
+            f"The dataset {dataset.name} reads .csv and .tsv files. Rename the object if it is one "
+            "of these, or add its key to `exclude` in datasets.toml."
+        )
+    return Problem(ProblemCode.UNSUPPORTED_TYPE, key, etag, hint, severity=Severity.WARNING)
+
+
 def is_refusal(problem: Problem) -> bool:
     """Whether the problem rejects the whole object."""
     is_error = problem.severity is Severity.ERROR and problem.line is None

@@ -14,7 +14,6 @@ from etl.model.values import (
     ObjectState,
     Problem,
     ProblemCode,
-    Severity,
     SourceFile,
     SourceObject,
 )
@@ -136,7 +135,11 @@ def check(fetched: Fetched, reading: BucketReading) -> Batch:
         if (staged := _entry_of(change, outcomes, reading, checked)) is not None
     ]
     problems = [problem for files in checked.values() for problem in files.problems]
-    problems += [_unsupported(item, reading) for item in objects if _is_unsupported(item)]
+    problems += [
+        file_rules.unsupported(item.key, item.etag, reading.dataset_of(item.key))
+        for item in objects
+        if _is_unsupported(item)
+    ]
     problems += refused
     return Batch(
         reading.bucket,
@@ -322,20 +325,3 @@ def _entry_of(
 
 def _is_unsupported(item: StagedObject) -> bool:
     return item.kind is ObjectKind.OTHER and item.change is not ChangeKind.REMOVED
-
-
-def _unsupported(item: StagedObject, reading: BucketReading) -> Problem:
-    dataset = reading.dataset_of(item.key)
-    if dataset.is_preset:
-        hint = (
-            "Only .csv files and png, jpg, jpeg, webp and gif images are read. "
-            "Rename the object if it is one of these, or move it out of the bucket."
-        )
-    else:
-        hint = (
-            f"The dataset {dataset.name} reads .csv and .tsv files. Rename the object if it is one "
-            "of these, or add its key to `exclude` in datasets.toml."
-        )
-    return Problem(
-        ProblemCode.UNSUPPORTED_TYPE, item.key, item.etag, hint, severity=Severity.WARNING
-    )

@@ -7,8 +7,9 @@ from sqlalchemy import Engine, text
 
 from etl.model.dataset import USERS, Dataset, Field, UnknownColumns
 from etl.model.values import RunState, Trigger
+from etl.read import pieces
 from etl.settings import Settings
-from etl.sync import batch, stream
+from etl.sync import batch
 from etl.sync.manager import DataManager
 from tests.conftest import TestBucket
 from tests.orders_data import ORDERS, OrdersFile, orders_file
@@ -28,7 +29,7 @@ def manager(
 ) -> DataManager:
     if request.param:
         monkeypatch.setattr(batch, "MAX_BYTES", 1)
-        monkeypatch.setattr(stream, "PIECE_BYTES", 2_000)
+        monkeypatch.setattr(pieces, "PIECE_BYTES", 2_000)
     return DataManager(settings, datasets=(ORDERS, FREE, USERS))
 
 

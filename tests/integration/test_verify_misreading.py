@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from etl.model.values import Trigger
+from etl.read import pieces
 from etl.read.csv import parse
 from etl.sync import batch, stream
 from etl.sync.manager import DataManager
@@ -175,7 +176,7 @@ def test_a_bucket_of_awkward_files_has_no_differences(  # noqa: PLR0913 - the wh
     if is_huge:
         monkeypatch.setattr(batch, "MAX_BYTES", 64)
         monkeypatch.setattr(stream, "PART_BYTES", 100_000)
-        monkeypatch.setattr(stream, "PIECE_BYTES", 1_000)
+        monkeypatch.setattr(pieces, "PIECE_BYTES", 1_000)
     for number, content in enumerate(CORPUS.values()):
         bucket.put(f"{number}.csv", content)
     for _ in range(2):

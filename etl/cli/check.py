@@ -1,0 +1,183 @@
+"""`check`: what a run would say of local files. Needs no server."""
+
+from __future__ import annotations
+
+import posixpath
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.text import Text
+
+from etl.cli import render
+from etl.cli.common import (
+    EXIT_FAILED,
+    callers_path,
+    print_json,
+    print_lines,
+    stdout_console,
+)
+from etl.cli.runs import check_names
+from etl.model.routing import ObjectRoute, Router
+from etl.model.safe_text import printable
+from etl.model.values import ObjectKind, ObjectState, SourceObject
+from etl.runtime.program import named
+from etl.settings import read_settings
+from etl.settings.datasets_file import declared_datasets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import date
+    from pathlib import Path
+
+    from etl.cli.render import Lines
+    from etl.model.dataset import Dataset
+    from etl.model.values import Problem
+    from etl.read.check import Checked
+
+_PART_BYTES = 2 * 1024 * 1024
+
+
+@click.command("check")
+@click.argument("files", nargs=-1, required=True, metavar="FILE…")
+@click.option("--dataset", "name", metavar="NAME", help="Read all files as data of this dataset.")
+@click.option("--json", "as_json", is_flag=True, help="Print problems and files as JSON.")
+def check_command(*, files: tuple[str, ...], name: str | None, as_json: bool) -> None:
+    """Say what a run would say of local files: problems with line and column, and counts.
+
+    Without --dataset, each path as given is taken as the object key, which decides the dataset.
+    Exits with 1 if a row or a file would be rejected. Nothing is stored, and no server is needed.
+    """
+    settings = read_settings()
+    datasets = declared_datasets(settings)
+    check_names(datasets, [] if name is None else [name])
+    paths = [(given, _readable(given)) for given in files]
+    route = Router(datasets, settings.source_bucket).for_bucket(settings.source_bucket)
+    given = next((one for one in datasets if one.name == name), None)
+    today = datetime.now(UTC).date()
+    found = FoundFiles(as_json=as_json)
+    for written, path in paths:
+        key = posixpath.normpath(written)
+        routed = route(key) if given is None else ObjectRoute(given, ObjectKind.CSV)
+        found.add(key, routed, _check_routed(_source(key, path), routed, path, today))
+    found.end()
+
+
+def _readable(given: str) -> Path:
+    path = callers_path(given)
+    try:
+        with path.open("rb"):
+            return path
+    except OSError as error:
+        message = f"{printable(given)} cannot be read: {error.strerror}."
+        raise click.BadParameter(message, param_hint="FILE") from error
+
+
+def _source(key: str, path: Path) -> SourceObject:
+    stat = path.stat()
+    modified = datetime.fromtimestamp(stat.st_mtime, UTC)
+    return SourceObject(key, "", stat.st_size, modified)
+
+
+def _check_routed(
+    source: SourceObject, route: ObjectRoute, path: Path, today: date
+) -> Checked | None:
+    """What a run says of the file; None if it does not read it."""
+    from etl.runtime.arrow import import_arrow
+
+    if route.dataset is None or route.kind is ObjectKind.IMAGE:
+        return None
+    import_arrow()
+    from etl.read import file_rules
+    from etl.read.check import Checked, check_object
+
+    if route.kind is ObjectKind.OTHER:
+        warning = file_rules.unsupported(source.key, source.etag, route.dataset)
+        return Checked(ObjectState.QUARANTINED, problems=[warning])
+    return check_object(source, route.dataset, lambda: _parts(path), today)
+
+
+def _parts(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while part := file.read(_PART_BYTES):
+            yield part
+
+
+class FoundFiles:
+    """Prints what was found of each file as it is read; as JSON at the end."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._problems: list[dict[str, Any]] = []
+        self._files: list[dict[str, Any]] = []
+        self.has_errors = False
+
+    def add(self, key: str, route: ObjectRoute, checked: Checked | None) -> None:
+        """Take what was found of one file."""
+        problems = [] if checked is None else [problem_json(one) for one in checked.problems]
+        dataset = route.dataset
+        self.has_errors |= checked is not None and checked.has_errors
+        file = file_json(key, dataset, route.kind, checked)
+        if self._as_json:
+            self._problems += problems
+            self._files.append(file)
+            return
+        lines: Lines = [line for one in problems for line in render.problem(one)]
+        print_lines(stdout_console(), [*lines, file_line(file)])
+
+    def end(self) -> None:
+        """Print the JSON, and exit with 1 if anything would be rejected."""
+        if self._as_json:
+            print_json({"problems": self._problems, "files": self._files})
+        if self.has_errors:
+            sys.exit(EXIT_FAILED)
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    """The problem as `check` and `problems` show it."""
+    return {
+        "key": problem.key,
+        "line": problem.line,
+        "column": problem.column,
+        "code": problem.code.value,
+        "severity": problem.severity.value,
+        "value": problem.value,
+        "note": named(problem.note),
+    }
+
+
+def file_json(
+    key: str, dataset: Dataset | None, kind: ObjectKind, checked: Checked | None
+) -> dict[str, Any]:
+    """The file: its dataset, kind and state, and its rows."""
+    rows_read = 0 if checked is None else checked.rows_read
+    rejected = 0 if checked is None else checked.rows_rejected
+    return {
+        "key": key,
+        "dataset": None if dataset is None else dataset.name,
+        "kind": kind.value,
+        "state": None if checked is None else checked.state.value,
+        "rows_read": rows_read,
+        "rows_good": rows_read - rejected,
+        "rows_rejected": rejected,
+        "problems": 0 if checked is None else len(checked.problems),
+    }
+
+
+def file_line(file: dict[str, Any]) -> Text:
+    """The file in one line."""
+    key = printable(file["key"])
+    if file["dataset"] is None:
+        return Text(f"{key}: no dataset includes this key, so a run ignores it", "yellow")
+    if file["kind"] == ObjectKind.OTHER:
+        return Text(f"{key} ({file['dataset']}): not read", "yellow")
+    if file["state"] is None:
+        return Text(f"{key}: an image of {file['dataset']}, which a run joins by its name")
+    rows = (
+        f"{key} ({file['dataset']}): {file['rows_read']} rows read = {file['rows_good']} good"
+        f" + {file['rows_rejected']} rejected"
+    )
+    is_refused = file["state"] == ObjectState.QUARANTINED
+    style = "red" if is_refused or file["rows_rejected"] else "green"
+    return Text(rows + ("; no row is loaded" if is_refused else ""), style)

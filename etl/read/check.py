@@ -1,0 +1,79 @@
+"""What a run would say of one object, without storing anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from etl.model.errors import Undecodable
+from etl.model.values import ObjectState, Problem, Severity
+from etl.read.csv import ChunkReader, undecodable
+from etl.read.pieces import ObjectValidator, pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import date
+
+    from etl.model.dataset import Dataset
+    from etl.model.values import SourceObject
+    from etl.read.csv import AddedColumns, Extract
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The outcome of an object: its rows and its problems, at most 1,000 of them of rows."""
+
+    state: ObjectState = ObjectState.LOADED
+    rows_read: int = 0
+    rows_rejected: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether a row or the whole object is rejected."""
+        return any(one.severity is Severity.ERROR for one in self.problems)
+
+
+def check_object(
+    source: SourceObject,
+    dataset: Dataset,
+    parts: Callable[[], Iterable[bytes]],
+    today: date,
+    added: AddedColumns | None = None,
+) -> Checked:
+    """Read the object as data of the dataset, in constant memory.
+
+    `parts` starts to read its bytes. `today` is the latest valid birthdate, and `added` are the
+    columns that files have added to the table.
+    """
+    try:
+        return _Check(source, dataset, today).read(ChunkReader(source, dataset, added), parts())
+    except Undecodable:
+        return _Check(source, dataset, today).end(undecodable(source, dataset))
+
+
+class _Check:
+    """Collects the problems of one object."""
+
+    def __init__(self, source: SourceObject, dataset: Dataset, today: date) -> None:
+        self._validator = ObjectValidator(source, dataset, today)
+        self._problems: list[Problem] = []
+
+    def read(self, reader: ChunkReader, parts: Iterable[bytes]) -> Checked:
+        for part in parts:
+            for piece in pieces(part):
+                self._add(reader.read(piece), is_without_id=reader.is_without_id)
+        return self.end(reader.finish(), is_without_id=reader.is_without_id)
+
+    def end(self, extract: Extract, *, is_without_id: bool = False) -> Checked:
+        self._add(extract, is_without_id=is_without_id)
+        found = self._validator
+        rows_read, rows_rejected, _ = found.figures
+        problems = [*self._problems, *found.object_problems()]
+        return Checked(found.state, rows_read, rows_rejected, problems)
+
+    def _add(self, extract: Extract, *, is_without_id: bool) -> None:
+        found = self._validator.validate(extract, is_without_id=is_without_id)
+        if found.rejects_object:
+            self._problems = []
+        self._problems += found.problems

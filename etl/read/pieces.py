@@ -1,0 +1,139 @@
+"""Validate one object piece by piece, in constant memory, and as a whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow as pa
+
+from etl.model.values import ObjectState, Problem, SourceObject
+from etl.read import file_rules
+from etl.read.csv import Extract, sort_problems
+from etl.read.validate import validate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import date
+
+    from etl.model.dataset import Dataset
+    from etl.read.validate import Validated
+
+PIECE_BYTES = 2 * 1024 * 1024  # parsed at once, in ten times as much memory
+PIECE_LINES = 100_000  # short lines need more memory per byte
+
+
+class FoundRows(NamedTuple):
+    """The valid rows and problems of a piece, and whether it rejects the whole object."""
+
+    rows: pa.Table
+    problems: list[Problem]
+    rejects_object: bool = False
+
+
+class ObjectValidator:
+    """Validates one object piece by piece, and as a whole."""
+
+    def __init__(self, source: SourceObject, dataset: Dataset, today: date) -> None:
+        self._source = source
+        self._dataset = dataset
+        self._timestamps = file_rules.timestamps(dataset)
+        self._today = today
+        self._limit = file_rules.ProblemLimit()
+        self._first: pa.Table | None = None  # valid row, for comparison with the others
+        self._span: file_rules.Span | None = None
+        self._rows_read = 0
+        self._rows_rejected = 0
+        self._reread_on: date | None = None
+        self._has_dates = False
+        self._rows_differ = False
+        self._is_refused = False
+
+    def validate(self, extract: Extract, *, is_without_id: bool) -> FoundRows:
+        """Validate the next rows of the object. Without an id, all of them must be equal."""
+        key = self._source.key
+        checked = validate(extract.rows, self._dataset, {key: self._source.etag}, self._today)
+        self._count(extract, checked)
+        if self._rows_differ:
+            return FoundRows(checked.rows[:0], [])
+        if is_without_id and self._differs(checked.rows):
+            self._rows_differ = True
+            return FoundRows(checked.rows[:0], [], rejects_object=True)
+        more = extract.more.get(key, Counter()) + checked.more.get(key, Counter())
+        problems = sort_problems([*extract.problems, *checked.problems])
+        self._is_refused |= any(map(file_rules.is_refusal, problems))
+        return FoundRows(checked.rows, list(self._limit.passing(problems, more)))
+
+    def object_problems(self) -> list[Problem]:
+        """The problems of the object as a whole, after its last rows."""
+        key, etag = self._source.key, self._source.etag
+        if self._rows_differ:
+            return [file_rules.rows_without_id(key, etag)]
+        day = self._day_of_seconds()
+        is_seconds = day is not None and day <= self._today
+        found = [file_rules.epoch_seconds(key, etag)] if is_seconds else []
+        if self.has_too_many_faults:
+            counts = self._rows_read, self._rows_rejected
+            found.append(file_rules.too_many_faults(key, etag, self._dataset, *counts))
+        return found + self._limit.rest(key, etag)
+
+    @property
+    def has_too_many_faults(self) -> bool:
+        """Whether the object is refused because of its faulty rows, after its last rows."""
+        return not self._rows_differ and file_rules.has_too_many_faults(
+            self._dataset, self._rows_read, self._rows_rejected
+        )
+
+    @property
+    def state(self) -> ObjectState:
+        """Quarantined if the object as a whole was rejected."""
+        is_rejected = self._is_refused or self._rows_differ or self.has_too_many_faults
+        return ObjectState.QUARANTINED if is_rejected else ObjectState.LOADED
+
+    @property
+    def figures(self) -> tuple[int, int, date | None]:
+        """As returned by Figures.of."""
+        if self._rows_differ:
+            return self._rows_read, self._rows_read, None
+        day = self._day_of_seconds()
+        days = [self._reread_on, day if day is not None and day > self._today else None]
+        reread_on = min((day for day in days if day is not None), default=None)
+        rejected = self._rows_read if self.has_too_many_faults else self._rows_rejected
+        return self._rows_read, rejected, reread_on
+
+    def _day_of_seconds(self) -> date | None:
+        """The last birthdate if all values could be seconds."""
+        if self._span is None or self._has_dates or not self._span.could_be_seconds:
+            return None
+        return self._span.last_day_of_seconds
+
+    def _count(self, extract: Extract, checked: Validated) -> None:
+        key = self._source.key
+        rejected = extract.rows_rejected, checked.rows_rejected
+        self._rows_read += extract.rows_read[key]
+        self._rows_rejected += sum(by_key.get(key, 0) for by_key in rejected)
+        self._has_dates |= bool(checked.dated)
+        if self._timestamps is not None:
+            found = file_rules.span(checked.rows[self._timestamps])
+            self._span = self._span if found is None else found.joined(self._span)
+        days = [self._reread_on, checked.reread_on.get(key)]
+        self._reread_on = min((day for day in days if day is not None), default=None)
+
+    def _differs(self, rows: pa.Table) -> bool:
+        """Whether these valid rows differ from each other or from earlier rows."""
+        if self._first is None:
+            # A copy, or it would keep all rows.
+            self._first = rows.take(pa.array([0])) if len(rows) else None
+        else:
+            rows = pa.concat_tables([self._first, rows], promote_options="default")
+        key = self._source.key
+        return bool(file_rules.keys_with_differing_rows(rows, self._dataset, [key]))
+
+
+def pieces(part: bytes) -> Iterator[bytes]:
+    """Cut the part at any byte into equal pieces of at most 2 MB and about 100,000 lines."""
+    line_ends = max(part.count(b"\n"), part.count(b"\r"))
+    count = max(-(-len(part) // PIECE_BYTES), -(-line_ends // PIECE_LINES))
+    step = -(-len(part) // count)
+    for start in range(0, len(part), step):
+        yield part[start : start + step]

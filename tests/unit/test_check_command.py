@@ -1,0 +1,128 @@
+"""`check`: local files, read as a run reads objects, without a server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from etl.cli.main import commands
+from etl.model.errors import ConfigurationError
+from etl.read import pieces
+
+USERS = "user_id,first_name,last_name,birthts\n"
+ORDERS = """
+version = 1
+
+[datasets.orders]
+include = ["orders/**/*.csv"]
+
+[datasets.orders.schema]
+primaryKey = ["id"]
+fields = [
+  { name = "id", type = "integer", constraints = { required = true } },
+  { name = "amount", type = "number", sql = "numeric(6,2)" },
+]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a declared dataset, and settings whose servers do not exist."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:p@127.0.0.1:1/none")
+    monkeypatch.setenv("S3_ENDPOINT", "http://127.0.0.1:1")
+    (tmp_path / "datasets.toml").write_text(ORDERS)
+    (tmp_path / "orders").mkdir()
+    return tmp_path
+
+
+def check(*words: str) -> Result:
+    return CliRunner().invoke(commands, ["check", *words])
+
+
+def found(*words: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(check(*words, "--json").stdout)
+    return result
+
+
+def test_a_good_file_is_routed_by_its_path(folder: Path):
+    (folder / "orders/1.csv").write_text("id,amount\n1,2.50\n2,\n")
+    result = check("./orders/1.csv")
+    assert result.exit_code == 0
+    assert result.stdout == "orders/1.csv (orders): 2 rows read = 2 good + 0 rejected\n"
+
+
+def test_each_problem_has_its_line_column_value_and_hint(folder: Path):
+    (folder / "orders/1.csv").write_text("id,amount\n1,2.50\n\nx,1\n3,1.234\n")
+    result = check("orders/1.csv", "--json")
+    assert result.exit_code == 1
+    value = json.loads(result.stdout)
+    assert [
+        (one["key"], one["line"], one["column"], one["code"], one["value"])
+        for one in value["problems"]
+    ] == [
+        ("orders/1.csv", 4, "id", "not-an-integer", "x"),
+        ("orders/1.csv", 5, "amount", "too-many-decimals", "1.234"),
+    ]
+    assert all(one["note"] and one["severity"] == "error" for one in value["problems"])
+    (file,) = value["files"]
+    assert (file["rows_read"], file["rows_good"], file["rows_rejected"]) == (3, 1, 2)
+
+
+def test_a_named_dataset_reads_a_file_of_any_name(folder: Path):
+    (folder / "new.txt").write_text("id;amount\n1;2\n")
+    assert found("new.txt")["files"][0]["dataset"] is None
+    assert found("new.txt", "--dataset", "orders")["files"][0]["rows_good"] == 1
+
+
+def test_pieces_of_a_file_give_the_same_result(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    rows = "".join(f"{n},{n if n % 7 else 'x'}\n" for n in range(500))
+    (folder / "orders/1.csv").write_text("id,amount\n" + rows)
+    whole = found("orders/1.csv")
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 100)
+    assert found("orders/1.csv") == whole
+    assert whole["files"][0]["rows_rejected"] == len(whole["problems"]) == 72
+
+
+def test_a_file_of_another_encoding_is_refused_with_its_state(folder: Path):
+    (folder / "orders/1.csv").write_bytes(b"\xff\xfeu\x00\x00\xd8")
+    value = found("orders/1.csv")
+    assert [one["code"] for one in value["problems"]] == ["undecodable"]
+    assert value["files"][0]["state"] == "quarantined"
+
+
+def test_without_a_declaration_a_file_holds_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "1.csv").write_text(USERS + "1,Ann,Lee,0\n")
+    (tmp_path / "1.png").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("?")
+    value = found("1.csv", "1.png", "notes.txt")
+    assert [one["kind"] for one in value["files"]] == ["csv", "image", "other"]
+    assert [one["code"] for one in value["problems"]] == ["unsupported-type"]
+    assert check("1.csv", "1.png", "notes.txt").exit_code == 0  # a warning rejects nothing
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_missing_file_is_wrong_use():
+    result = check("nowhere.csv")
+    assert result.exit_code == 2
+    assert "nowhere.csv cannot be read" in result.stderr
+
+
+def test_faults_of_the_declaration_are_reported_together(folder: Path):
+    (folder / "datasets.toml").write_text(ORDERS.replace("integer", "int").replace("sql", "sqll"))
+    result = check("orders/1.csv")
+    assert isinstance(result.exception, ConfigurationError)
+    assert "integer" in str(result.exception)
+    assert "sqll" in str(result.exception)
+
+
+def test_an_unknown_dataset_names_the_known_ones(folder: Path):
+    (folder / "1.csv").write_text("id\n1\n")
+    result = check("1.csv", "--dataset", "order")
+    assert isinstance(result.exception, ConfigurationError)
+    assert result.exception.hint == "The datasets: orders."
