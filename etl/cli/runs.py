@@ -134,7 +134,7 @@ def _manager(
         tasks = {step: bar.add_task(step, total=None) for step in ("list", "read")}
         yield DataManager(
             settings,
-            datasets=datasets,
+            datasets=datasets if settings.datasets_path else None,  # None: the installed ones
             progress=lambda step, done: bar.update(tasks[step], completed=done),
         )
 

@@ -178,10 +178,9 @@ class DataManager:
                 return None
             run = CurrentRun(0, Trigger.EVENT, connection, RunStats())
             with run.stats.profile.step("look"):  # the name in `step_seconds`
-                changed = {
-                    bucket: self._finder(run, known, bucket).named(connection, one.keys)
-                    for bucket, one in pending.items()
-                }
+                changed = buckets.look(
+                    connection, pending, lambda bucket: self._finder(run, known, bucket)
+                )
             if not any(changed.values()):
                 self._handle(connection, pending, events.NO_RUN)
                 connection.commit()
