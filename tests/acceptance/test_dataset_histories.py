@@ -8,7 +8,7 @@ those of a single run in a fresh database, and the independent verifier agrees a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -319,7 +319,7 @@ class History:
         return found
 
 
-def _rows(found: Iterator[dict[str, Any]] | Any) -> list[str]:
+def _rows(found: Iterable[dict[str, Any]]) -> list[str]:
     """Rows as text, without their nulls: of columns added by data, all values may be null."""
     return sorted(
         json.dumps(
