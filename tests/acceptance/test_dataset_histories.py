@@ -371,6 +371,7 @@ def test_histories_of_objects_and_declarations_equal_a_fresh_run(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(0)  # as long as its examples take
 @pytest.mark.parametrize(
     "thresholds", [THRESHOLDS, Thresholds(small=0, many=1), Thresholds(small=0)]
 )
