@@ -33,9 +33,11 @@ from etl.cli.common import (
     wait_option,
     warn,
 )
+from etl.cli.datasets import datasets_group
 from etl.cli.events import events_group
 from etl.cli.keys import keys_command
 from etl.cli.problems import problems_command
+from etl.cli.replay import replay_command
 from etl.cli.runs import run_command
 from etl.cli.seed import seed_command
 from etl.cli.shadowed import shadowed_command
@@ -175,6 +177,8 @@ def status_command(*, as_json: bool) -> None:
 commands.add_command(problems_command)
 commands.add_command(shadowed_command)
 commands.add_command(check_command)
+commands.add_command(replay_command)
+commands.add_command(datasets_group)
 
 
 @commands.command("verify")

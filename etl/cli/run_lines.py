@@ -8,13 +8,15 @@ from rich.table import Table
 from rich.text import Text
 
 from etl.cli import render
+from etl.model.safe_text import printable
 from etl.model.values import RunReport, RunState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from etl.cli.render import Lines
-    from etl.model.values import Counts
+    from etl.model.values import Counts, DatasetCounts
+    from etl.sync.preview import Previewed
 
 STEPS = ("list", "read", "stage", "merge", "publish")
 
@@ -106,3 +108,57 @@ def _duration(run: RunReport) -> str:
     if run.started_at is None or run.finished_at is None:
         return "no time"
     return f"{(run.finished_at - run.started_at).total_seconds():.2f} s"
+
+
+# -- a run that keeps nothing
+
+
+def preview(found: Previewed) -> Lines:
+    """What a run would change by dataset: the numbers of rows, and some of their keys."""
+    lines: Lines = [Text("Dry run: nothing was kept.", "green")]
+    for name, counts in found.counts.items():
+        if name in found.failures:
+            continue
+        numbers = _numbers(counts)
+        listed = ", ".join(f"{count} {outcome}" for outcome, count in numbers.items())
+        lines.append(Text(f"  {name:8} {listed}; {counts.rows_rejected} rejected"))
+        for outcome, keys in found.keys.get(name, {}).items():
+            if keys:
+                shown = ", ".join(" ".join(map(_cell, key)) for key in keys)
+                more = " …" if numbers[outcome] > len(keys) else ""
+                lines.append(Text(f"    {outcome}: {shown}{more}"))
+        if counts.objects_held:
+            held = (
+                f"    held: {counts.objects_held} objects, because too many rows would be retired."
+                f" `./run.sh run --allow-mass-retirement {name}` allows it."
+            )
+            lines.append(render.sentence(held, "red"))
+    for failure in found.failures.values():
+        lines += render.error(failure)
+    return lines
+
+
+def preview_json(found: Previewed) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "datasets": {
+            name: {"counts": counts, "keys": found.keys.get(name, {})}
+            for name, counts in found.counts.items()
+            if name not in found.failures
+        },
+        "failures": {name: failure.as_dict() for name, failure in found.failures.items()},
+    }
+
+
+def _numbers(counts: DatasetCounts) -> dict[str, int]:
+    return {
+        "inserted": counts.inserted,
+        "updated": counts.updated,
+        "restored": counts.restored,
+        "retired": counts.retired,
+        "shadowed": counts.rows_shadowed,
+    }
+
+
+def _cell(value: object) -> str:
+    return printable(str(value))

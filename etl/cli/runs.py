@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from etl.cli import render, run_lines
 from etl.cli.common import (
+    EXIT_FAILED,
     EXIT_REFUSED,
     console,
+    print_json,
+    print_lines,
     print_report,
     progress_bar,
     running_stack,
+    stdout_console,
     wait_option,
 )
 from etl.model.errors import ConfigurationError
@@ -22,9 +27,11 @@ from etl.settings import read_settings
 from etl.settings.datasets_file import declared_datasets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
     from etl.model.dataset import Dataset
+    from etl.settings import Settings
+    from etl.sync.manager import DataManager
 
 
 @click.command("run")
@@ -43,9 +50,15 @@ if TYPE_CHECKING:
     multiple=True,
     help="Retire even most rows of this dataset. Can be repeated.",
 )
+@click.option("--dry-run", is_flag=True, help="Only show what would change; keep nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def run_command(
-    *, wait_seconds: float, names: tuple[str, ...], allowed: tuple[str, ...], as_json: bool
+    *,
+    wait_seconds: float,
+    names: tuple[str, ...],
+    allowed: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Make one run now and print its report.
 
@@ -53,24 +66,37 @@ def run_command(
     """
     datasets = declared_datasets(read_settings())  # before anything starts
     check_names(datasets, [*names, *allowed])
-    from etl.cli.status import held, images_waiting
-    from etl.sync.manager import DataManager
+    asked = Asked(frozenset(names) or None, dict.fromkeys(allowed), wait_seconds)
+    if dry_run:
+        _preview(datasets, asked, as_json=as_json)
+    else:
+        with running_stack() as settings:
+            make_run(settings, datasets, asked, as_json=as_json)
 
-    with running_stack() as settings, progress_bar(hidden=as_json) as bar:
-        tasks = {step: bar.add_task(step, total=None) for step in ("list", "read")}
-        manager = DataManager(
-            settings,
-            datasets=datasets,
-            progress=lambda step, done: bar.update(tasks[step], completed=done),
-        )
+
+class Asked(NamedTuple):
+    """What a run is to do: its datasets, allowed retirements, and how long it may wait."""
+
+    only: frozenset[str] | None = None
+    allowed: Mapping[str, None] = {}
+    wait_seconds: float = 0
+
+
+def make_run(
+    settings: Settings, datasets: tuple[Dataset, ...], asked: Asked, *, as_json: bool
+) -> None:
+    """Make a run and print its report; exit with 3 if retirements are held."""
+    from etl.cli.status import held, images_waiting
+
+    with _manager(settings, datasets, as_json=as_json) as manager:
         report = manager.run(
             Trigger.CLI,
-            allowed_retirements=dict.fromkeys(allowed),
-            wait_seconds=wait_seconds,
-            only=frozenset(names) or None,
+            allowed_retirements=asked.allowed,
+            wait_seconds=asked.wait_seconds,
+            only=asked.only,
         )
-        waiting = images_waiting(settings)
-        holds = held(settings) if report.counts.objects_held else []
+    waiting = images_waiting(settings)
+    holds = held(settings) if report.counts.objects_held else []
     print_report(
         report,
         lambda run: [*run_lines.report(run, holds), *render.images_waiting(waiting)],
@@ -79,6 +105,38 @@ def run_command(
     )
     if report.counts.objects_held:
         sys.exit(EXIT_REFUSED)
+
+
+def _preview(datasets: tuple[Dataset, ...], asked: Asked, *, as_json: bool) -> None:
+    """Print what a run would change; exit with 1 after a failure, 3 if retirements are held."""
+    with running_stack() as settings, _manager(settings, datasets, as_json=as_json) as manager:
+        found = manager.preview(
+            allowed_retirements=asked.allowed, wait_seconds=asked.wait_seconds, only=asked.only
+        )
+    if as_json:
+        print_json(run_lines.preview_json(found))
+    else:
+        print_lines(stdout_console(), run_lines.preview(found))
+    if found.failures:
+        sys.exit(EXIT_FAILED)
+    if any(counts.objects_held for counts in found.counts.values()):
+        sys.exit(EXIT_REFUSED)
+
+
+@contextmanager
+def _manager(
+    settings: Settings, datasets: tuple[Dataset, ...], *, as_json: bool
+) -> Iterator[DataManager]:
+    """The manager of runs, which shows its progress while the block runs."""
+    from etl.sync.manager import DataManager
+
+    with progress_bar(hidden=as_json) as bar:
+        tasks = {step: bar.add_task(step, total=None) for step in ("list", "read")}
+        yield DataManager(
+            settings,
+            datasets=datasets if settings.datasets_path else None,  # None: the installed ones
+            progress=lambda step, done: bar.update(tasks[step], completed=done),
+        )
 
 
 def check_names(datasets: Iterable[Dataset], names: Iterable[str]) -> None:

@@ -37,7 +37,7 @@ def status(connection: Connection, settings: Settings) -> dict[str, Any]:
         "problems": {
             row.code: row.count for row in connection.execute(text(queries["open_problems"]))
         },
-        "holds": _rows(connection, "holds"),
+        "holds": holds(connection),
         "runs": _rows(connection, "last_runs"),
         "output": next(iter(_rows(connection, "output")), None),
     }
@@ -73,15 +73,20 @@ def images_waiting(settings: Settings) -> int:
         engine.dispose()
 
 
+def holds(connection: Connection) -> list[dict[str, Any]]:
+    """The open holds: dataset, rows, live rows and objects of each."""
+    return _rows(connection, "holds")
+
+
 def held(settings: Settings) -> list[dict[str, Any]]:
-    """The open holds: dataset, rows, live rows and objects of each.
+    """As `holds`, on a connection of its own.
 
     Raises:  DatabaseUnavailable.
     """
     engine = connect(settings)
     try:
         with translating(), engine.connect() as connection:
-            return _rows(connection, "holds")
+            return holds(connection)
     finally:
         engine.dispose()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from etl.db.dataset_sql import (
     RETIRED,
@@ -33,6 +34,7 @@ LOCK_TIMEOUT = "2s"  # readers of the table wait as long as we do
 _BYTE_TEXT = 'text COLLATE "C"'
 _CALM = "autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_threshold = 2147483647"
 # Whole days, rounded down, as in etl.db.tables.
+_HAS_DEPENDENTS = "2BP01"
 _DATE = "(DATE '1970-01-01' + (({0} + 8640000000000) / 86400000 - 100000)::integer)"
 
 
@@ -104,19 +106,43 @@ def add_columns(connection: Connection, sql: DatasetSql, names: Iterable[str]) -
 
 
 def drop_tables(connection: Connection, sql: DatasetSql) -> None:
-    """Drop the tables of the dataset. The caller commits."""
-    for table in (sql.table, sql.retired, sql.shadowed, sql.staging):
-        connection.execute(text(f"DROP TABLE IF EXISTS {table}"))
+    """Drop those tables of the dataset that are ours. The caller commits.
+
+    Raises:  ConfigurationError naming what depends on them.
+    """
+    table = sql.dataset.table
+    tables = {table: sql.table, table + RETIRED: sql.retired, table + SHADOWED: sql.shadowed}
+    found = _found(connection, sql, list(tables))
+    ours = [written for name, written in tables.items() if found.get(name)]
+    try:
+        for written in [*ours, sql.staging]:
+            connection.execute(text(f"DROP TABLE IF EXISTS {written}"))
+    except DBAPIError as error:
+        diag = getattr(error.orig, "diag", None)
+        if getattr(error.orig, "pgcode", None) != _HAS_DEPENDENTS:
+            raise
+        raise ConfigurationError(
+            f"Other objects depend on the tables of {sql.dataset.name!r}: {diag.message_detail}.",  # type: ignore[union-attr]
+            hint="Drop them first.",
+        ) from error
+
+
+def are_ours(connection: Connection, sql: DatasetSql) -> bool:
+    """Whether the table exists, and it and its neighbors look like ours."""
+    found = _found(connection, sql)
+    return sql.dataset.table in found and all(found.values())
 
 
 # -- what exists
 
 
-def _found(connection: Connection, sql: DatasetSql) -> dict[str, bool]:
+def _found(
+    connection: Connection, sql: DatasetSql, names: Sequence[str] | None = None
+) -> dict[str, bool]:
     """The relations with the names of the tables; whether each looks like ours."""
     rows = connection.execute(
         text(statements("dataset_tables")["found"]),
-        {"schema": sql.schema, "names": list(created(sql))},
+        {"schema": sql.schema, "names": list(names or created(sql))},
     )
     return {row.name: row.is_ours for row in rows}
 

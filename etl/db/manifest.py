@@ -110,3 +110,24 @@ def split_points(engine: Engine, bucket: str, objects: int) -> list[str]:
             {"bucket": bucket, "objects": objects, "phase": secrets.randbelow(objects)},
         )
         return list(found.scalars())
+
+
+def read_again(
+    connection: Connection, *, dataset: str | None, key: str | None, code: str | None
+) -> int:
+    """Let the next full run read the data objects that match all filters; return their number.
+
+    `code` is that of an open problem. The caller commits.
+    """
+    marked = connection.execute(
+        text(
+            "UPDATE source_object SET reread_on = DATE '1970-01-01'"
+            " WHERE kind = 'csv'"
+            " AND dataset = coalesce(:dataset, dataset) AND key = coalesce(:key, key)"
+            " AND (CAST(:code AS text) IS NULL OR EXISTS (SELECT FROM problem"
+            " WHERE problem.bucket = source_object.bucket AND problem.key = source_object.key"
+            " AND problem.run_id = source_object.run_id AND problem.code = :code))"
+        ),
+        {"dataset": dataset, "key": key, "code": code},
+    )
+    return marked.rowcount

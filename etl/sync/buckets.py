@@ -13,9 +13,13 @@ from etl.db.sql import statements
 from etl.model.errors import ConfigurationError, ObjectStoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from etl.db.events import PendingEvents
+    from etl.model.errors import EtlError
+    from etl.model.values import Change
     from etl.sync.declared import Declared
+    from etl.sync.find import Finder
     from etl.sync.run import CurrentRun
 
 log = structlog.get_logger("etl.run")
@@ -55,16 +59,17 @@ def wanted(run: CurrentRun, known: Declared, found: Sequence[str], source_bucket
 def skipping(
     run: CurrentRun, known: Declared, bucket: str, listed: Sequence[str]
 ) -> Iterator[None]:
-    """Leave out the datasets of this bucket if the store cannot list or read it now.
+    """Leave out the datasets of this bucket if it is missing, or cannot be listed or read now.
 
     An outage of the only bucket fails the run.
     """
     before = run.stats.snapshot()
     try:
         yield
-    except ObjectStoreUnavailable as error:
+    except (ObjectStoreUnavailable, ConfigurationError) as found:
+        error = _naming_datasets(found, known, bucket)
         if len(listed) == 1:
-            raise
+            raise error from found
         log.warning("skipped a bucket", bucket=bucket, reason=error.message, hint=error.hint)
         run.connection.rollback()
         run.stats.restore(before)
@@ -78,6 +83,40 @@ def skipping(
         for one in names:
             run.connection.execute(text(f"TRUNCATE {one.staging}"))
         run.connection.commit()
+
+
+def look(
+    connection: Connection, pending: dict[str, PendingEvents], finder: Callable[[str], Finder]
+) -> dict[str, list[Change]]:
+    """The changes that the pending events name, by bucket.
+
+    A bucket that cannot be read now is left out, and removed from `pending`.
+
+    Raises:  the error of that bucket if no other has pending events.
+    """
+    changed = {}
+    for bucket, one in list(pending.items()):
+        try:
+            changed[bucket] = finder(bucket).named(connection, one.keys)
+        except (ObjectStoreUnavailable, ConfigurationError) as error:
+            connection.rollback()
+            del pending[bucket]
+            if not any(other.ids for other in pending.values()):
+                raise
+            log.warning("skipped a bucket", bucket=bucket, reason=error.message, hint=error.hint)
+    return changed
+
+
+def _naming_datasets(error: EtlError, known: Declared, bucket: str) -> EtlError:
+    """The error; one of a bucket that datasets declare names them."""
+    names = ", ".join(one.name for one in known.values if one.bucket == bucket)
+    if not names or not isinstance(error, ConfigurationError):
+        return error
+    return ConfigurationError(
+        f"{error.message} It is the bucket of the datasets: {names}.",
+        hint="Create the bucket, allow access to it, or correct `bucket` in the datasets file.",
+        public_message=f"The bucket {bucket!r} of the datasets {names} cannot be read.",
+    )
 
 
 def _is_in(own: str, bucket: str, known: Declared, listed: Sequence[str]) -> bool:

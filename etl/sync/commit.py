@@ -9,8 +9,10 @@ from sqlalchemy.exc import DBAPIError
 
 from etl.db import revisions, runs
 from etl.model.errors import DatasetsFailed
+from etl.model.values import Trigger
 from etl.sync import declared, holds, staging_tables
 from etl.sync.merge_run import Merged, RunMerge, check_objects, summed, totals
+from etl.sync.preview import Previewed
 from etl.sync.retiring import is_forbidden
 
 if TYPE_CHECKING:
@@ -39,6 +41,21 @@ def commit(
             return replace(one, is_careful=True).commit()
 
 
+def preview(
+    run: CurrentRun, known: Declared, source_bucket: str, thresholds: Thresholds
+) -> Previewed:
+    """Merge staging, and undo it; return what was changed."""
+    connection = run.connection
+    run.stats.retired_before = runs.retired_by_events(connection)
+    run = replace(run, id=runs.insert_run(connection, Trigger.CLI, run.allowed_retirements))
+    one = _Commit(run, known, source_bucket, thresholds)
+    merged = one.merge_staging(runs.last_committed(connection))
+    connection.rollback()
+    staging_tables.empty_staging(connection, known.datasets)
+    keys = {} if run.preview is None else run.preview.keys
+    return Previewed(merged.committed.datasets, keys, merged.failures)
+
+
 @dataclass(frozen=True)
 class _Commit:
     """One attempt."""
@@ -52,7 +69,7 @@ class _Commit:
     def commit(self) -> DatasetsFailed | None:
         run, connection, stats = self.run, self.run.connection, self.run.stats
         has_images = staging_tables.holds_images(connection)  # the merge empties staging
-        merged = self._merge_staging(runs.last_committed(connection))
+        merged = self.merge_staging(runs.last_committed(connection))
         counts = stats.added_to(merged.committed.counts)
         check_objects(counts, merged)
         stats.profile.rows |= {
@@ -77,7 +94,8 @@ class _Commit:
         connection.commit()
         return failures
 
-    def _merge_staging(self, before: runs.Committed) -> Merged:
+    def merge_staging(self, before: runs.Committed) -> Merged:
+        """Merge all datasets that changed; the caller commits."""
         run, known = self.run, self.known
         is_empty = not (run.stats.staged or run.stats.unreadable)
         if is_empty and not (run.is_full and holds.open_holds(run.connection)):

@@ -27,17 +27,18 @@ from etl.runtime.arrow import import_arrow
 from etl.storage.client import ObjectStore
 from etl.storage.listing import RANGE_OBJECTS
 from etl.sync import buckets, declared, publish, staging_tables
-from etl.sync.commit import commit
+from etl.sync.columns import add_new_columns
+from etl.sync.commit import commit, preview
 from etl.sync.find import Finder
 from etl.sync.merge import THRESHOLDS, Thresholds
+from etl.sync.preview import Preview, Previewed, check_installed
 from etl.sync.publishing import Publishing
-from etl.sync.run import CurrentRun
+from etl.sync.run import CurrentRun, as_bug
 from etl.sync.stats import RunStats
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-    from etl.db.dataset_sql import DatasetSql
     from etl.model.routing import ObjectRoute
     from etl.model.values import Change
     from etl.settings import Settings
@@ -116,6 +117,27 @@ class DataManager:
                 CurrentRun(run_id, trigger, connection, allowed_retirements=allowed, only=only)
             )
 
+    def preview(
+        self,
+        *,
+        allowed_retirements: runs.Allowed | None = None,
+        wait_seconds: float = 0,
+        only: frozenset[str] | None = None,
+    ) -> Previewed:
+        """What `run` would change now. Nothing is kept: no row, no run and no handled event.
+
+        Raises:  as `run`; ConfigurationError when the datasets are not installed.
+        """
+        with run_lock(self._engine, wait_seconds=wait_seconds) as connection, translating():
+            known = declared.load(connection, self._data_schema)
+            connection.commit()
+            check_installed(known, self._to_install)
+            buckets.check_source(connection, known, self._source_bucket)
+            run = CurrentRun(0, Trigger.CLI, connection, only=only, preview=Preview())
+            run = replace(run, allowed_retirements=allowed_retirements or {})
+            known, _ = self._stage_all(run, known)
+            return preview(run, known, self._source_bucket, self._thresholds)
+
     def run_requested(self, *, wait_seconds: float = 0) -> RunReport | None:
         """Make the requested full run; None if none is requested.
 
@@ -156,10 +178,9 @@ class DataManager:
                 return None
             run = CurrentRun(0, Trigger.EVENT, connection, RunStats())
             with run.stats.profile.step("look"):  # the name in `step_seconds`
-                changed = {
-                    bucket: self._finder(run, known, bucket).named(connection, one.keys)
-                    for bucket, one in pending.items()
-                }
+                changed = buckets.look(
+                    connection, pending, lambda bucket: self._finder(run, known, bucket)
+                )
             if not any(changed.values()):
                 self._handle(connection, pending, events.NO_RUN)
                 connection.commit()
@@ -188,23 +209,29 @@ class DataManager:
         with self._recording_failure(run):
             known = self._install(run)
             buckets.check_source(run.connection, known, self._source_bucket)
-            staging_tables.empty_staging(run.connection, known.datasets)
-            began = {}
-            router = self._router(known)
-            for bucket in buckets.wanted(run, known, router.buckets, self._source_bucket):
-                began[bucket] = runs.database_now(run.connection)
-                run.connection.commit()
-                with buckets.skipping(run, known, bucket, router.buckets):
-                    changed = self._finder(run, known, bucket).listed(
-                        self._range_objects, self._progress
-                    )
-                    known = self._stage(run, known, self._read(run, known, bucket, changed))
+            known, began = self._stage_all(run, known)
             if run.only is None:
-                buckets.stage_former(run, known, router.buckets)
                 self._handle_listed_events(run, began)
             failures = commit(run, known, self._source_bucket, self._thresholds)
         self._publishing.publish(run)
         return self._finish(run, failures)
+
+    def _stage_all(self, run: CurrentRun, known: Declared) -> tuple[Declared, dict[str, datetime]]:
+        """Stage all changes of the buckets; return when each listing began."""
+        staging_tables.empty_staging(run.connection, known.datasets)
+        began = {}
+        router = self._router(known)
+        for bucket in buckets.wanted(run, known, router.buckets, self._source_bucket):
+            began[bucket] = runs.database_now(run.connection)
+            run.connection.commit()
+            with buckets.skipping(run, known, bucket, router.buckets):
+                changed = self._finder(run, known, bucket).listed(
+                    self._range_objects, self._progress
+                )
+                known = self._stage(run, known, self._read(run, known, bucket, changed))
+        if run.only is None:
+            buckets.stage_former(run, known, router.buckets)
+        return known, began
 
     def _run_for_events(
         self,
@@ -229,7 +256,7 @@ class DataManager:
             with translating():
                 yield
         except Exception as error:
-            recorded = error.as_dict() if isinstance(error, EtlError) else _as_bug(error)
+            recorded = error.as_dict() if isinstance(error, EtlError) else as_bug(error)
             with suppress(DatabaseUnavailable), translating():
                 runs.fail_run(run.connection, run.id, recorded)
             raise
@@ -360,7 +387,7 @@ class DataManager:
             from etl.sync.stage import stage  # pyarrow, as in `_read`
 
             with stats.profile.step("stage"):
-                known = self._add_columns(run, known, found)
+                known = add_new_columns(run, known, found.new_columns)
                 batch = found.without(run.failures)
                 stage(run.connection, batch)
             stats.profile.count("stage", batch.row_count)
@@ -370,30 +397,3 @@ class DataManager:
             self._progress("read", stats.staged)
         stats.profile.count("list", stats.listed)
         return known
-
-    @staticmethod
-    def _add_columns(run: CurrentRun, known: Declared, batch: Batch) -> Declared:
-        for name, columns in batch.new_columns.items():
-            if name in run.failures:
-                continue
-            wider: list[DatasetSql] = []
-            for sql in known.datasets:
-                changed, failure = (
-                    declared.add_columns(run.connection, sql, columns)
-                    if sql.dataset.name == name
-                    else (sql, None)
-                )
-                wider.append(changed)
-                if failure is not None:
-                    run.failures[name] = failure
-            known = replace(known, datasets=tuple(wider))
-        return known
-
-
-def _as_bug(error: Exception) -> dict[str, object]:
-    """The error's class only, because its message may contain addresses, statements and data."""
-    return {
-        "code": "Bug",
-        "message": f"{type(error).__name__}; the log has the details.",
-        "hint": "This is a bug in Bucketline. Please report it with the log.",
-    }

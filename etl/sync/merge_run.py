@@ -140,6 +140,8 @@ class RunMerge:
                 if not rule.holds(_net_retired(task, counts), counts):
                     if held.lost or is_open:
                         self._record(task, counts, held)
+                    if self.run.preview is not None:
+                        self.run.preview.collect(connection, task.sql)
                     end(connection)
                     savepoint.commit()
                     return counts, held

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from etl.db.runs import Allowed
     from etl.model.dataset import Dataset
     from etl.model.errors import EtlError
+    from etl.sync.preview import Preview
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class CurrentRun:
     `connection` holds the run lock, and every write of the run uses it. `trigger` is None for
     a publish between runs. `allowed_retirements` are the rows by dataset that it may retire at
     once; None for any number. `failures` are the datasets that it cannot read, which stay as they
-    are. So do all datasets but those in `only`, unless it is None.
+    are. So do all datasets but those in `only`, unless it is None. A `preview` collects
+    what the run changes; nothing is committed.
     """
 
     id: int
@@ -34,6 +36,7 @@ class CurrentRun:
     failures: dict[str, EtlError] = field(default_factory=dict)
     skipped_buckets: set[str] = field(default_factory=set)
     only: frozenset[str] | None = None
+    preview: Preview | None = None
 
     @property
     def is_full(self) -> bool:
@@ -43,3 +46,12 @@ class CurrentRun:
     def leaves_out(self, dataset: Dataset) -> bool:
         """Whether the run leaves the dataset as it is, because it is paused or not asked for."""
         return dataset.is_paused or (self.only is not None and dataset.name not in self.only)
+
+
+def as_bug(error: Exception) -> dict[str, object]:
+    """The error's class only, because its message may contain addresses, statements and data."""
+    return {
+        "code": "Bug",
+        "message": f"{type(error).__name__}; the log has the details.",
+        "hint": "This is a bug in Bucketline. Please report it with the log.",
+    }

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Parse = Callable[[str, list[ProblemCode]], object]
 
 _YEAR = re.compile("(?!0000)[0-9]{4}")
+_UUID = re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _LIMITED = re.compile(r"(varchar|character varying|char|character) ?\( ?([0-9]+) ?\)")
 _NO_CODES: list[ProblemCode] = []
 
@@ -40,6 +41,7 @@ class CellReader:
         missing = field.missing_values
         self._missing = frozenset(dataset.missing_values if missing is None else missing)
         self._parse = _parser(field, today)
+        self._is_text = field.type is FieldType.STRING  # limited as written, whatever its column
         is_limited = field.type is not FieldType.EPOCH_MS  # its limits are dates
         limits = Limits(field.constraints) if is_limited else None
         self._limits = limits if limits is not None and limits.are_any else None
@@ -60,7 +62,9 @@ class CellReader:
                 value = self._parse(written, warnings)
             except FaultyCell as fault:
                 return None, fault.codes
-        return value, _NO_CODES if self._limits is None else self._limits.broken(value, written)
+        if self._limits is None:
+            return value, _NO_CODES
+        return value, self._limits.broken(written if self._is_text else value, written)
 
 
 def _parser(field: Field, today: date) -> Parse | None:
@@ -83,7 +87,9 @@ def _parser(field: Field, today: date) -> Parse | None:
 
 
 def _text_parser(field: Field) -> Parse | None:
-    """Texts are limited only by the type of the column, such as varchar(20)."""
+    """Texts are limited only by the type of the column, such as varchar(20) or uuid."""
+    if is_uuid(field):
+        return lambda written, _: _uuid(written)
     limited = _LIMITED.fullmatch(" ".join((field.sql or "").lower().split()))
     if limited is None:
         return None
@@ -95,6 +101,17 @@ def _text_parser(field: Field) -> Parse | None:
         return unpadded(written) if is_padded(field) else written
 
     return parse
+
+
+def is_uuid(field: Field) -> bool:
+    """Whether the column of a field has the type uuid, which ignores letter case."""
+    return (field.sql or "").strip().lower() == "uuid"
+
+
+def _uuid(written: str) -> str:
+    if _UUID.fullmatch(written) is None:
+        raise FaultyCell(ProblemCode.PATTERN_MISMATCH)
+    return written.lower()
 
 
 def is_padded(field: Field) -> bool:

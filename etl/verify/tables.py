@@ -14,7 +14,7 @@ from etl.db.engine import schemas_of, translating
 from etl.db.tables import dataset, held_object, problem, publication, run, source_object
 from etl.model.dataset import FieldType
 from etl.model.values import IMAGE_PROBLEM_CODES, ProblemCode
-from etl.verify.cells import is_padded, unpadded
+from etl.verify.cells import is_padded, is_uuid, unpadded
 from etl.verify.documents import stored_document
 from etl.verify.expected import DatasetRows, ObjectPlace, StoredRow, identical
 from etl.verify.numbers import is_single, single
@@ -151,6 +151,8 @@ def _converters(columns: Sequence[str], layout: ObjectColumns) -> dict[int, Call
             converters[one.name] = _single if is_single(one) else identical
         elif one.type is FieldType.STRING and is_padded(one):
             converters[one.name] = lambda text: text and unpadded(text)
+        elif one.type is FieldType.STRING and is_uuid(one):
+            converters[one.name] = lambda found: None if found is None else str(found)
     return {n: converters[name] for n, name in enumerate(columns) if name in converters}
 
 

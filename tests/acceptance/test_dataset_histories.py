@@ -8,7 +8,7 @@ those of a single run in a fresh database, and the independent verifier agrees a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -204,9 +204,7 @@ class History:
         self.first, self.second = TestBucket(self.settings), second
         self.declarations = Declarations()
         self.engine = connect(self.settings)
-        self.manager = DataManager(
-            self.settings, thresholds=thresholds, datasets=self.declared
-        )
+        self.manager = DataManager(self.settings, thresholds=thresholds, datasets=self.declared)
         self.touched: set[tuple[str, str]] = set()
         self.sequence = 0
 
@@ -258,9 +256,7 @@ class History:
 
     def run(self, *, allowed: bool) -> None:
         names = [one.name for one in self.declared]
-        self.manager.run(
-            Trigger.CLI, allowed_retirements=dict.fromkeys(names) if allowed else None
-        )
+        self.manager.run(Trigger.CLI, allowed_retirements=dict.fromkeys(names) if allowed else None)
         self.touched.clear()
         found = verify(self.settings, self.engine, datasets=self.declared)
         held = self.held()
@@ -323,10 +319,12 @@ class History:
         return found
 
 
-def _rows(found: Iterator[dict[str, Any]] | Any) -> list[str]:
+def _rows(found: Iterable[dict[str, Any]]) -> list[str]:
     """Rows as text, without their nulls: of columns added by data, all values may be null."""
     return sorted(
-        json.dumps({name: value for name, value in row.items() if value is not None}, sort_keys=True)
+        json.dumps(
+            {name: value for name, value in row.items() if value is not None}, sort_keys=True
+        )
         for row in found
     )
 
@@ -373,6 +371,7 @@ def test_histories_of_objects_and_declarations_equal_a_fresh_run(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(0)  # as long as its examples take
 @pytest.mark.parametrize(
     "thresholds", [THRESHOLDS, Thresholds(small=0, many=1), Thresholds(small=0)]
 )

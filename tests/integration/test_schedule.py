@@ -38,10 +38,17 @@ def scheduling(
         retries=retries,
         poll_seconds=poll_seconds,
     )
+    with scheduling_with(scheduler):
+        yield scheduler
+
+
+@contextmanager
+def scheduling_with(scheduler: Scheduler) -> Iterator[None]:
+    """Run the scheduler in a thread while the block runs."""
     thread = threading.Thread(target=scheduler.run_forever)
     thread.start()
     try:
-        yield scheduler
+        yield
     finally:
         scheduler.stop()
         thread.join(30)

@@ -98,7 +98,8 @@ def test_all_services_but_the_one_shots_restart():
 
 def test_every_volume_is_declared_and_mounted():
     mounts = [mount for service in SERVICES.values() for mount in service.get("volumes", [])]
-    assert {mount.partition(":")[0] for mount in mounts} == set(COMPOSE["volumes"])
+    named = {re.sub(r"\$\{\w+:-(\w+)\}", r"\1", mount).partition(":")[0] for mount in mounts}
+    assert named == set(COMPOSE["volumes"])
     assert "database:/var/lib/postgresql" in mounts
 
 
@@ -145,6 +146,15 @@ def test_image_is_built_once_and_never_pulled():
 def test_image_has_no_health_check_that_services_must_disable():
     assert not arguments("HEALTHCHECK")
     assert not [name for name in SERVICES if "disable" in SERVICES[name].get("healthcheck", {})]
+
+
+def test_a_folder_with_a_datasets_file_is_optional():
+    """Without it, an empty volume is mounted and DATASETS_FILE is empty."""
+    mount = "${DATASETS_FOLDER:-datasets}:/datasets:ro"
+    for name in OURS:
+        assert mount in SERVICES[name]["volumes"]
+        file = SERVICES[name]["environment"]["DATASETS_FILE"]
+        assert file == "${DATASETS_FOLDER:+/datasets/datasets.toml}"
 
 
 def test_uploads_are_spooled_to_a_volume_and_memory_is_limited():

@@ -58,8 +58,7 @@ def arguments(command: click.Command) -> list[click.Argument]:
 def test_every_command_is_in_the_reference_and_vice_versa():
     documented = [cells[0].strip("`") for cells in rows("cli.md", "Command")]
     known = {
-        f"{name}{' NAME' if arguments(command) and name != 'seed' else ''}"
-        f"{' [PATH…]' if name == 'seed' else ''}"
+        " ".join([name, *(one.make_metavar(click.Context(command)) for one in arguments(command))])
         for name, command in leaves(commands).items()
     }
     assert sorted(documented) == sorted(known | set(LAUNCHER))

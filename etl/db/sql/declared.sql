@@ -39,3 +39,19 @@ UPDATE dataset SET installed_at = installed_at + (
                                        + interval '1 microsecond')
            - min(installed_at)
     FROM dataset)
+
+-- name: forget_hold
+-- The state of a dropped dataset. Parameter of these: :name.
+DELETE FROM hold WHERE dataset = :name
+
+-- name: forget_held
+DELETE FROM held_object WHERE dataset = :name
+
+-- name: forget_problems
+DELETE FROM problem WHERE dataset = :name
+
+-- name: forget_objects
+DELETE FROM source_object WHERE dataset = :name
+
+-- name: forget
+DELETE FROM dataset WHERE name = :name

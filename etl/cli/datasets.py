@@ -1,0 +1,252 @@
+"""`datasets`: list, check and install what datasets.toml declares."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from etl.cli import render
+from etl.cli.check import FoundFiles
+from etl.cli.common import (
+    EXIT_FAILED,
+    InOrder,
+    console,
+    database,
+    print_lines,
+    print_report,
+    print_result,
+    running_stack,
+    stdout_console,
+    wait_option,
+)
+from etl.cli.runs import check_names
+from etl.model.errors import ConfigurationError
+from etl.model.routing import Router
+from etl.model.values import ObjectKind
+from etl.settings import read_settings
+from etl.settings.datasets_file import declared_datasets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy import Connection
+
+    from etl.cli.render import Lines
+    from etl.model.dataset import Dataset
+    from etl.model.values import SourceObject
+    from etl.settings import Settings
+    from etl.storage.client import ObjectStore
+
+CHECKED_OBJECTS = 100
+_PART_BYTES = 2 * 1024 * 1024
+
+
+@click.group("datasets", cls=InOrder)
+def datasets_group() -> None:
+    """List, check and install the datasets that datasets.toml declares."""
+
+
+@datasets_group.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+def list_command(*, as_json: bool) -> None:
+    """List the datasets with table, bucket, patterns, rows, open problems and holds."""
+    datasets = declared_datasets(read_settings())
+    with database() as (settings, connection):
+        found = _listed(connection, settings, datasets)
+    print_report(found, _table, as_json=as_json, to=stdout_console())
+
+
+def _listed(
+    connection: Connection, settings: Settings, datasets: Sequence[Dataset]
+) -> list[dict[str, Any]]:
+    """The declared datasets in their order, then those that only the database still has."""
+    from etl.cli.status import dataset_counts, holds
+    from etl.db.engine import schemas_of
+    from etl.db.installed import installed
+
+    known = {
+        sql.dataset.name: sql for sql in installed(connection, schemas_of(connection.engine).data)
+    }
+    held = {one["dataset"]: one for one in holds(connection)}
+    declared = {one.name: one for one in datasets}
+    every = declared | {name: sql.dataset for name, sql in known.items() if name not in declared}
+    found = []
+    for name, dataset in every.items():
+        sql = known.get(name)
+        counts = {} if sql is None else dataset_counts(connection, sql)
+        former = None if sql is None else sql.dataset
+        found.append(
+            {
+                "name": name,
+                "table": dataset.table,
+                "bucket": dataset.bucket or settings.source_bucket,
+                "include": dataset.include,
+                "exclude": dataset.exclude,
+                "state": _state(former, declared.get(name)),
+                "rows": counts.get("live"),
+                "problems": counts.get("problems"),
+                "hold": held.get(name),
+            }
+        )
+    return found
+
+
+def _state(former: Dataset | None, declared: Dataset | None) -> str:
+    if former is None:
+        return "not installed"
+    if declared is None:
+        return "not declared"
+    if former != declared:
+        return "changed"
+    return "paused" if declared.is_paused else "installed"
+
+
+def _table(found: Sequence[dict[str, Any]]) -> Lines:
+    columns = ("name", "table", "bucket", "patterns", "state", "rows", "problems", "held")
+    table = Table(*columns, box=None)
+    for one in found:
+        patterns = [*one["include"], *(f"not {pattern}" for pattern in one["exclude"])]
+        held = "" if one["hold"] is None else str(one["hold"]["rows"])
+        numbers = ["" if one[name] is None else str(one[name]) for name in ("rows", "problems")]
+        cells = [one["name"], one["table"], one["bucket"], " ".join(patterns), one["state"]]
+        table.add_row(*map(Text, [*cells, *numbers, held]))
+    return [table, *render.holds([one["hold"] for one in found if one["hold"] is not None])]
+
+
+@datasets_group.command("check")
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print problems and objects as JSON.")
+def check_command(*, name: str | None, as_json: bool) -> None:
+    """Check the datasets file, then read up to 100 objects of each dataset, or of one.
+
+    Exits with 1 if a row or an object would be rejected, with 2 if the file has faults. Nothing is
+    stored.
+    """
+    datasets = declared_datasets(read_settings())
+    check_names(datasets, [] if name is None else [name])
+    found = FoundFiles(as_json=as_json)
+    with running_stack() as settings:
+        from etl.storage.client import ObjectStore
+
+        store = ObjectStore(settings)
+        for dataset in datasets:
+            if name not in {None, dataset.name}:
+                continue
+            count = _check_objects(store, settings, dataset, datasets, found)
+            if not as_json:
+                _print_sample(dataset, count)
+    found.end()
+
+
+def _print_sample(dataset: Dataset, count: int) -> None:
+    read = "no object matches its patterns" if not count else render.counted(count, "object")
+    first = "the first " if count == CHECKED_OBJECTS else ""
+    console.print(f"{dataset.name}: {first}{read}", markup=False, soft_wrap=True)
+
+
+def _check_objects(
+    store: ObjectStore,
+    settings: Settings,
+    dataset: Dataset,
+    datasets: Sequence[Dataset],
+    found: FoundFiles,
+) -> int:
+    """Read the first objects of the dataset; return their number."""
+    from etl.model.errors import ObjectChanged, UnreadableObject
+    from etl.runtime.arrow import import_arrow
+
+    import_arrow()
+    from etl.read.check import check_object
+
+    bucket = dataset.bucket or settings.source_bucket
+    route = Router(datasets, settings.source_bucket).for_bucket(bucket)
+    today = datetime.now(UTC).date()
+    count = 0
+    for source in islice(_objects(store, bucket, dataset, datasets, settings), CHECKED_OBJECTS):
+        count += 1
+        try:
+            checked = check_object(
+                source,
+                dataset,
+                lambda source=source: store.fetch_in_parts(bucket, source, _PART_BYTES),  # type: ignore[misc]
+                today,
+            )
+        except (ObjectChanged, UnreadableObject) as error:
+            print_lines(console, render.error(error))
+            continue
+        found.add(source.key, route(source.key), checked)
+    return count
+
+
+def _objects(
+    store: ObjectStore,
+    bucket: str,
+    dataset: Dataset,
+    datasets: Sequence[Dataset],
+    settings: Settings,
+) -> Iterator[SourceObject]:
+    route = Router(datasets, settings.source_bucket).for_bucket(bucket)
+    for source in store.list_objects(bucket):
+        routed = route(source.key)
+        if routed.kind is ObjectKind.CSV and routed.dataset == dataset:
+            yield source
+
+
+@datasets_group.command("apply")
+@click.option("--rebuild", "rebuilt", metavar="NAME", help="Rebuild the table of this dataset.")
+@click.option("--drop", "dropped", metavar="NAME", help="Drop a dataset that is not declared.")
+@click.option("--yes", "is_sure", is_flag=True, help="Drop without asking.")
+@wait_option(help="How long to wait for a run to end; by default 0: refused immediately.")
+def apply_command(
+    *, rebuilt: str | None, dropped: str | None, is_sure: bool, wait_seconds: float
+) -> None:
+    """Install the declared datasets now: create tables, add columns and indexes.
+
+    Loads no rows; the next full run does. Whatever would rewrite a table is refused.
+    """
+    datasets = declared_datasets(read_settings())
+    if rebuilt is not None:
+        check_names(datasets, [rebuilt])
+        _refuse_rebuild(rebuilt)
+    from etl.sync import apply
+
+    with running_stack(uses_store=False) as settings:
+        if dropped is not None:
+            if not is_sure:
+                _ask(dropped)
+            table = apply.drop(settings, dropped, datasets, wait_seconds=wait_seconds)
+            print_result(f"Dropped dataset {dropped} with its table {table}.")
+            return
+        changes, failures = apply.apply(settings, datasets, wait_seconds=wait_seconds)
+    for name, sentences in changes.items():
+        lines = sentences or ["Unchanged."]
+        if name in failures:
+            print_lines(console, render.error(failures[name]))
+            lines = [f"Not installed. {one}" for one in sentences]
+        for line in lines:
+            print_result(f"{name}: {line}")
+    if failures:
+        sys.exit(EXIT_FAILED)
+
+
+def _refuse_rebuild(name: str) -> None:
+    raise ConfigurationError(
+        f"The table of dataset {name!r} cannot be rebuilt in place by this version.",
+        hint=f"Remove [datasets.{name}] from the datasets file, run `./run.sh datasets apply --drop"
+        f" {name}`, declare it again and run `./run.sh run`, which loads all of its objects. Grants"
+        " on the table are lost, and views of it must be dropped first.",
+    )
+
+
+def _ask(name: str) -> None:
+    typed = click.prompt(
+        f"This deletes all rows of {name}, retired ones included. Type its name to go on", err=True
+    )
+    if typed != name:
+        raise click.UsageError("That is another name; nothing was dropped.")

@@ -1,0 +1,48 @@
+"""`replay`: read objects again, though they have not changed."""
+
+from __future__ import annotations
+
+import click
+
+from etl.cli.common import console, print_result, running_stack, wait_option
+from etl.cli.render import counted
+from etl.cli.runs import Asked, check_names, make_run
+from etl.model.values import ProblemCode
+from etl.settings import read_settings
+from etl.settings.datasets_file import declared_datasets
+
+
+@click.command("replay")
+@click.option("--dataset", metavar="NAME", help="All objects of this dataset.")
+@click.option("--key", metavar="KEY", help="The object with this key.")
+@click.option(
+    "--code",
+    metavar="CODE",
+    type=click.Choice([code.value for code in ProblemCode]),
+    help="Objects with an open problem of this code.",
+)
+@wait_option(help="How long to wait for another run to end; by default 0: refused immediately.")
+def replay_command(
+    *, dataset: str | None, key: str | None, code: str | None, wait_seconds: float
+) -> None:
+    """Read some objects again and make a run.
+
+    Several options together mean the objects to which all of them apply.
+    """
+    if dataset is key is code is None:
+        raise click.UsageError("Say which objects: --dataset, --key or --code.")
+    datasets = declared_datasets(read_settings())
+    check_names(datasets, [] if dataset is None else [dataset])
+    from etl.db.engine import connect, translating
+    from etl.db.manifest import read_again
+
+    with running_stack() as settings:
+        engine = connect(settings)
+        with translating(), engine.begin() as connection:
+            count = read_again(connection, dataset=dataset, key=key, code=code)
+        engine.dispose()
+        if count:
+            console.print(f"The run reads {counted(count, 'object')} again.", markup=False)
+            make_run(settings, datasets, Asked(wait_seconds=wait_seconds), as_json=False)
+        else:
+            print_result("No object to read again; no run was made.")

@@ -1,0 +1,107 @@
+"""Install the declared datasets at once, and drop one that is no longer declared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, text
+
+from etl.db import dataset_tables
+from etl.db.dataset_sql import DatasetSql
+from etl.db.engine import connect_unpooled, run_lock, schemas_of, translating
+from etl.db.sql import statements
+from etl.model.dataset import USERS, Dataset
+from etl.model.declaration import compare
+from etl.model.errors import ConfigurationError
+from etl.sync import declared
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from etl.model.errors import EtlError
+    from etl.settings import Settings
+
+Changes = dict[str, list[str]]
+
+
+def apply(
+    settings: Settings, datasets: Sequence[Dataset], *, wait_seconds: float = 0
+) -> tuple[Changes, dict[str, EtlError]]:
+    """Install the datasets; return what changed by dataset, in sentences, and the failures.
+
+    Raises:  RunAlreadyActive when a run holds the lock after `wait_seconds`.
+    """
+    engine = connect_unpooled(settings)
+    with run_lock(engine, wait_seconds=wait_seconds) as connection, translating():
+        schema = schemas_of(engine).data
+        before = {one.name: one for one in declared.load(connection, schema).values}
+        connection.commit()
+        changes = {one.name: _changes(before.get(one.name), one) for one in datasets}
+        changes |= {
+            name: [f"No longer declared; its table {former.table} stays as it is."]
+            for name, former in before.items()
+            if name not in changes
+        }
+        failures = dict(declared.install(connection, schema, tuple(datasets)).failures)
+    return changes, failures
+
+
+def _changes(former: Dataset | None, dataset: Dataset) -> list[str]:
+    if former is None:
+        return [f"New: the table {dataset.table}."]
+    found = [change.sentence for change in compare(former, dataset)]
+    if not found and former != dataset:
+        found.append("Changed, but neither its table nor its rows.")
+    return found
+
+
+def drop(
+    settings: Settings, name: str, datasets: Sequence[Dataset], *, wait_seconds: float = 0
+) -> str:
+    """Drop the tables and the state of a dataset that is not declared; return its table.
+
+    After the declaration was removed by a run, `name` must also be that of the table.
+
+    Raises:  ConfigurationError; RunAlreadyActive.
+    """
+    engine = connect_unpooled(settings)
+    with run_lock(engine, wait_seconds=wait_seconds) as connection, translating():
+        schema = schemas_of(engine).data
+        known = {one.dataset.name: one for one in declared.load(connection, schema).datasets}
+        sql = known.get(name) or _of_table(connection, schema, name)
+        check_droppable(sql.dataset, datasets)
+        dataset_tables.drop_tables(connection, sql)
+        for named in ("forget_hold", "forget_held", "forget_problems", "forget_objects", "forget"):
+            connection.execute(text(statements("declared")[named]), {"name": name})
+        connection.commit()
+    return sql.dataset.table
+
+
+def check_droppable(dataset: Dataset, datasets: Sequence[Dataset]) -> None:
+    """Refuse to drop users, a declared dataset, or the table of one.
+
+    Raises:  ConfigurationError.
+    """
+    if USERS.name in {dataset.name, dataset.table}:
+        raise ConfigurationError("The tables of users are built in and cannot be dropped.")
+    for one in datasets:
+        if one.name == dataset.name or one.table == dataset.table:
+            raise ConfigurationError(
+                f"Dataset {one.name!r} is declared, and its table is {one.table}.",
+                hint=f"Remove [datasets.{one.name}] from the datasets file first.",
+            )
+
+
+def _of_table(connection: Connection, schema: str, name: str) -> DatasetSql:
+    """A dataset that is not installed any more, by the name of its table.
+
+    Raises:  ConfigurationError when there is no such table, or Bucketline did not create it.
+    """
+    sql = DatasetSql(Dataset(name=name, table=name, fields=(), include=()), schema)
+    if not dataset_tables.are_ours(connection, sql):
+        raise ConfigurationError(
+            f"There is no dataset {name!r}, and no table of that name that Bucketline created.",
+            hint="`./run.sh datasets list` shows the datasets. Give the name of the table if it"
+            " differs from that of the dataset.",
+        )
+    return sql

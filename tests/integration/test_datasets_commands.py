@@ -1,0 +1,277 @@
+"""The commands on datasets, from a file to rows and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from pydantic import SecretStr
+from sqlalchemy import Engine, text
+
+from etl.cli.main import commands
+from etl.model.errors import ConfigurationError, EtlError
+from etl.settings import Settings
+from tests.conftest import TestBucket
+
+ORDERS = """
+version = 1
+
+[datasets.orders]
+include = ["orders/**/*.csv"]
+
+[datasets.orders.schema]
+primaryKey = ["id"]
+fields = [
+  { name = "id", type = "string", constraints = { required = true } },
+  { name = "amount", type = "number", sql = "numeric(6,2)" },
+]
+"""
+LOG = """
+[datasets.log]
+include = ["log/**/*.csv"]
+schema = { fields = [ { name = "line", type = "string" } ] }
+"""
+
+Command = Callable[..., Result]
+Query = Callable[[str], list[tuple[Any, ...]]]
+
+
+@pytest.fixture
+def declare(tmp_path: Path) -> Callable[[str], None]:
+    def write(declarations: str) -> None:
+        (tmp_path / "datasets.toml").write_text(declarations)
+
+    return write
+
+
+@pytest.fixture
+def command(
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    declare: Callable[[str], None],
+) -> Command:
+    """Runs a command with the test's servers and a file that declares orders and log."""
+    monkeypatch.chdir(tmp_path)
+    for name in settings.model_fields_set:
+        value = getattr(settings, name)
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if isinstance(plain, (str, int, float, Path)):
+            monkeypatch.setenv(name.upper(), str(plain))
+    declare(ORDERS + LOG)
+
+    def run(*words: str, typed: str | None = None) -> Result:
+        return CliRunner().invoke(commands, words, input=typed)
+
+    return run
+
+
+@pytest.fixture
+def query(engine: Engine) -> Query:
+    def ask(statement: str) -> list[tuple[Any, ...]]:
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(statement))]
+
+    return ask
+
+
+def failure(result: Result) -> EtlError:
+    assert isinstance(result.exception, EtlError), (result.output, result.exception)
+    return result.exception
+
+
+def put_orders(bucket: TestBucket, count: int) -> None:
+    bucket.put("orders/1.csv", "id,amount\n" + "".join(f"o{n:03},{n}.5\n" for n in range(count)))
+
+
+def test_a_file_becomes_rows_that_each_command_shows(
+    command: Command, bucket: TestBucket, query: Query
+):
+    put_orders(bucket, 2)
+    bucket.put("log/1.csv", "line\na\nb\n")
+    bucket.put("orders/2.csv", "id,amount\nx,1.234\n")
+    listed = json.loads(command("datasets", "list", "--json").stdout)
+    assert [one["state"] for one in listed] == ["not installed"] * 2
+    applied = command("datasets", "apply")
+    assert applied.exit_code == 0
+    assert applied.stdout == "orders: New: the table orders.\nlog: New: the table log.\n"
+    assert command("run").exit_code == 0
+    assert query("SELECT id, amount FROM orders ORDER BY 1")[1] == ("o001", 1.5)
+    orders, log = json.loads(command("datasets", "list", "--json").stdout)
+    assert (orders["rows"], orders["problems"], orders["state"]) == (2, 1, "installed")
+    assert (log["rows"], log["problems"], log["hold"]) == (2, 0, None)
+    facts = json.loads(command("status", "--json").stdout)
+    assert facts["users"] is None
+    assert facts["datasets"]["orders"]["live"] == 2
+    assert command("status").stdout.startswith("orders ")
+    problems = json.loads(command("problems", "--dataset", "orders", "--json").stdout)
+    assert [one["code"] for one in problems] == ["too-many-decimals"]
+    assert "No problem of dataset 'log' is open." in command("problems", "--dataset", "log").stdout
+
+
+def test_a_held_retirement_exits_with_3_until_the_printed_command_allows_it(
+    command: Command, bucket: TestBucket, query: Query
+):
+    put_orders(bucket, 200)
+    assert command("run").exit_code == 0
+    bucket.remove("orders/1.csv")
+    held = command("run")
+    assert held.exit_code == 3
+    assert "--allow-mass-retirement orders" in held.stderr
+    assert command("run", "--dry-run").exit_code == 3
+    assert command("run", "--dataset", "log").exit_code == 0
+    allowed = command("run", "--allow-mass-retirement", "orders")
+    assert allowed.exit_code == 0
+    assert query("SELECT count(*) FROM orders_retired") == [(200,)]
+
+
+def test_a_dry_run_prints_keys_and_keeps_nothing(
+    command: Command, bucket: TestBucket, query: Query
+):
+    assert failure(command("run", "--dry-run")).hint.startswith("Run `./run.sh datasets apply`")
+    command("datasets", "apply")
+    put_orders(bucket, 30)
+    found = command("run", "--dry-run")
+    assert found.exit_code == 0, found.exception
+    assert "30 inserted, 0 updated" in found.stdout
+    assert "inserted: o000, o001, " in found.stdout
+    assert found.stdout.splitlines()[2].endswith("o019 …")
+    value = json.loads(command("run", "--dry-run", "--json").stdout)
+    assert value["datasets"]["orders"]["counts"]["inserted"] == 30
+    assert query("SELECT count(*) FROM orders") == query("SELECT count(*) FROM run") == [(0,)]
+
+
+def test_a_faulty_file_stops_each_command_before_it_starts(
+    command: Command, declare: Callable[[str], None], query: Query
+):
+    declare(ORDERS.replace("numeric(6,2)", "numbers") + "[datasets.x]\ninclud = []\n")
+    for words in (["run"], ["datasets", "check"], ["datasets", "list"], ["datasets", "apply"]):
+        error = failure(command(*words))
+        assert isinstance(error, ConfigurationError)
+        assert "numbers" in str(error)
+        assert "includ" in str(error)
+    assert query("SELECT count(*) FROM run") == [(0,)]
+
+
+def test_names_of_unknown_datasets_are_refused(command: Command):
+    for words in (
+        ["run", "--dataset", "order"],
+        ["run", "--allow-mass-retirement", "order"],
+        ["replay", "--dataset", "order"],
+        ["datasets", "check", "order"],
+    ):
+        assert failure(command(*words)).hint == "The datasets: orders, log."
+
+
+def test_check_reads_objects_as_a_run_would_and_stores_nothing(
+    command: Command, bucket: TestBucket, query: Query
+):
+    put_orders(bucket, 3)
+    bucket.put("log/1.csv", "line\na\n")
+    good = command("datasets", "check")
+    assert good.exit_code == 0
+    assert "orders/1.csv (orders): 3 rows read = 3 good + 0 rejected" in good.stdout
+    bucket.put("orders/2.csv", "id,amount\n,1\n")
+    bad = command("datasets", "check", "orders", "--json")
+    assert bad.exit_code == 1
+    value = json.loads(bad.stdout)
+    (problem,) = value["problems"]
+    assert (problem["key"], problem["line"], problem["column"]) == ("orders/2.csv", 2, "id")
+    assert [one["key"] for one in value["files"]] == ["orders/1.csv", "orders/2.csv"]
+    assert query("SELECT count(*) FROM dataset") == query("SELECT count(*) FROM run") == [(0,)]
+
+
+def test_apply_adds_a_column_and_refuses_to_narrow_one(
+    command: Command, declare: Callable[[str], None], query: Query
+):
+    command("datasets", "apply")
+    declare(ORDERS.replace("fields = [", 'fields = [ { name = "note", type = "string" },') + LOG)
+    assert command("datasets", "apply").stdout.startswith("orders: The column note is new")
+    assert query("SELECT note FROM orders") == []
+    declare(ORDERS.replace("numeric(6,2)", "numeric(5,2)") + LOG)
+    refused = command("datasets", "apply")
+    assert refused.exit_code == 1
+    assert "datasets apply --rebuild orders" in refused.stderr
+    assert (
+        "cannot be rebuilt" in failure(command("datasets", "apply", "--rebuild", "orders")).message
+    )
+
+
+def test_a_dataset_that_is_not_declared_is_dropped_after_its_name_was_typed(
+    command: Command, declare: Callable[[str], None], bucket: TestBucket, query: Query
+):
+    put_orders(bucket, 1)
+    command("run")
+    assert (
+        "is declared" in failure(command("datasets", "apply", "--drop", "orders", "--yes")).message
+    )
+    declare("version = 1\n" + LOG)
+    assert command("datasets", "apply", "--drop", "orders", typed="order\n").exit_code == 2
+    assert query("SELECT id FROM orders") == [("o000",)]
+    dropped = command("datasets", "apply", "--drop", "orders", typed="orders\n")
+    assert dropped.exit_code == 0, dropped.exception
+    for name in ("orders", "orders_retired", "orders_shadowed", "staging_orders"):
+        assert query(f"SELECT to_regclass('{name}')") == [(None,)]
+    for table in ("source_object", "problem", "hold"):
+        assert query(f"SELECT count(*) FROM {table} WHERE dataset = 'orders'") == [(0,)]
+    declare(ORDERS + LOG)
+    assert command("run").exit_code == 0
+    assert query("SELECT id FROM orders") == [("o000",)]
+
+
+def test_a_table_outlives_its_declaration_until_it_is_dropped(
+    command: Command, declare: Callable[[str], None], bucket: TestBucket, query: Query
+):
+    put_orders(bucket, 1)
+    command("run")
+    declare("version = 1\n" + LOG)
+    assert command("run").exit_code == 0
+    assert query("SELECT id FROM orders") == [("o000",)]
+    assert command("datasets", "apply", "--drop", "orders", "--yes").exit_code == 0
+    assert query("SELECT to_regclass('orders')") == [(None,)]
+
+
+def test_tables_of_others_and_of_users_are_never_dropped(command: Command, engine: Engine):
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE public.theirs (id integer)"))
+        connection.execute(text("CREATE TABLE public.log_shadowed (id integer)"))
+    for name in ("theirs", "nothing"):
+        assert (
+            "There is no dataset"
+            in failure(command("datasets", "apply", "--drop", name, "--yes")).message
+        )
+    assert "built in" in failure(command("datasets", "apply", "--drop", "users", "--yes")).message
+
+
+def test_a_view_forbids_to_drop_its_table(
+    command: Command, declare: Callable[[str], None], engine: Engine, query: Query
+):
+    command("datasets", "apply")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE VIEW public.big AS SELECT id FROM orders"))
+    declare("version = 1\n" + LOG)
+    error = failure(command("datasets", "apply", "--drop", "orders", "--yes"))
+    assert "view big" in error.message
+    assert query("SELECT id FROM orders") == []
+
+
+def test_replay_reads_the_objects_again_that_match_all_options(
+    command: Command, bucket: TestBucket, query: Query
+):
+    put_orders(bucket, 1)
+    bucket.put("orders/2.csv", "id,amount\nx,1.234\n")
+    bucket.put("log/1.csv", "line\na\n")
+    command("run")
+    runs = query("SELECT count(*) FROM run")
+    none = command("replay", "--dataset", "log", "--code", "too-many-decimals")
+    assert none.stdout == "No object to read again; no run was made.\n"
+    assert query("SELECT count(*) FROM run") == runs
+    assert "reads 1 object again" in command("replay", "--code", "too-many-decimals").stderr
+    assert "reads 2 objects again" in command("replay", "--dataset", "orders").stderr
+    assert query("SELECT counts->>'objects_modified' FROM run ORDER BY id DESC LIMIT 1") == [("2",)]
+    assert "reads 1 object again" in command("replay", "--key", "log/1.csv").stderr
+    assert command("replay").exit_code == 2

@@ -1,0 +1,201 @@
+"""Runs of some datasets, and previews of runs, which keep nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from sqlalchemy import Engine, text
+
+from etl.db import events
+from etl.model.dataset import USERS, Dataset, Field, FieldType, OnRemoved, UnknownColumns
+from etl.model.errors import ConfigurationError
+from etl.model.values import Trigger
+from etl.settings import Settings
+from etl.sync.manager import DataManager
+from tests.conftest import TestBucket
+
+ITEMS = Dataset(
+    name="items",
+    table="items",
+    include=("items/**/*.csv",),
+    primary_key=("id",),
+    fields=(Field(name="id"), Field(name="n", type=FieldType.INTEGER)),
+)
+LOG = Dataset(
+    name="log",
+    table="log",
+    include=("log/**/*.csv",),
+    on_removed=OnRemoved.DELETE,
+    fields=(Field(name="line"),),
+)
+ALL = (ITEMS, LOG, USERS)
+EVERYTHING = (
+    "run",
+    *("source_object", "problem", "hold", "held_object", "staging_object", "staging_items"),
+    *("public.items", "public.items_retired", "public.items_shadowed", "public.log"),
+    *("public.users", "bucket_event", "revision"),
+)
+
+Query = Callable[[str], list[tuple[Any, ...]]]
+
+
+@pytest.fixture
+def manager(settings: Settings) -> DataManager:
+    return DataManager(settings, datasets=ALL)
+
+
+@pytest.fixture
+def query(engine: Engine) -> Query:
+    def ask(statement: str) -> list[tuple[Any, ...]]:
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(statement))]
+
+    return ask
+
+
+def contents(engine: Engine) -> dict[str, list[str]]:
+    """All rows of all tables, as text."""
+    with engine.connect() as connection:
+        return {
+            table: list(
+                connection.scalars(text(f"SELECT CAST(t AS text) FROM {table} AS t ORDER BY 1"))
+            )
+            for table in EVERYTHING
+        }
+
+
+def put_all(bucket: TestBucket, version: int) -> None:
+    bucket.put("items/1.csv", f"id,n\na,{version}\nb,{version}\n")
+    bucket.put("log/1.csv", f"line\n{version}\n")
+    bucket.put("1.csv", f"user_id,first_name,last_name,birthts\n1,Ann,{version},0\n")
+
+
+def test_a_run_of_one_dataset_leaves_the_others(
+    bucket: TestBucket, manager: DataManager, query: Query
+):
+    put_all(bucket, 1)
+    manager.run(Trigger.CLI)
+    put_all(bucket, 2)
+    bucket.remove("log/1.csv")
+    report = manager.run(Trigger.CLI, only=frozenset({"items"}))
+    assert report.dataset_counts["items"].updated == 2
+    assert query("SELECT n FROM items") == [(2,), (2,)]
+    assert query("SELECT line FROM log") == [("1",)]
+    assert query("SELECT last_name FROM users") == [("1",)]
+    rest = manager.run(Trigger.CLI)
+    assert (rest.dataset_counts["log"].retired, rest.dataset_counts["users"].updated) == (1, 1)
+    assert rest.dataset_counts["items"].changed == 0
+
+
+def test_changed_declarations_still_wait_for_the_datasets_left_out(
+    bucket: TestBucket, settings: Settings, query: Query
+):
+    put_all(bucket, 1)
+    DataManager(settings, datasets=(USERS,)).run(Trigger.CLI)
+    changed = DataManager(settings, datasets=ALL)
+    changed.run(Trigger.CLI, only=frozenset({"items"}))
+    assert query("SELECT count(*) FROM log") == [(0,)]
+    assert changed.run(Trigger.CLI).dataset_counts["log"].inserted == 1
+    assert query("SELECT name FROM dataset ORDER BY installed_at") == [
+        ("items",),
+        ("log",),
+        ("users",),
+    ]
+
+
+def test_events_of_the_datasets_left_out_stay_pending(
+    bucket: TestBucket, manager: DataManager, engine: Engine, query: Query
+):
+    put_all(bucket, 1)
+    manager.run(Trigger.CLI)
+    put_all(bucket, 2)
+    records = [
+        {
+            "eventName": "s3:ObjectCreated:Put",
+            "s3": {
+                "bucket": {"name": bucket.name},
+                "object": {"key": quote(key), "sequencer": "1"},
+            },
+        }
+        for key in ("items/1.csv", "log/1.csv", "1.csv")
+    ]
+    with engine.begin() as connection:
+        events.store(
+            connection,
+            events.parse(json.dumps({"Records": records}).encode()),
+            source_bucket=bucket.name,
+        )
+    manager.run(Trigger.CLI, only=frozenset({"items"}))
+    report = manager.run_events()
+    assert report is not None
+    assert query("SELECT line FROM log") == [("2",)]
+
+
+def test_a_preview_tells_what_the_next_run_does_and_keeps_nothing(
+    bucket: TestBucket, manager: DataManager, engine: Engine
+):
+    put_all(bucket, 1)
+    bucket.put("items/2.csv", "id,n\nc,1\nd,1\n")
+    manager.run(Trigger.CLI)
+    bucket.put("items/1.csv", "id,n\na,2\nb,x\nd,3\n")
+    bucket.put("items/0.csv", "id,n\nnew,1\n")
+    bucket.remove("items/2.csv")
+    bucket.remove("log/1.csv")
+    before = contents(engine)
+    found = manager.preview()
+    assert contents(engine) == before
+    assert found.failures == {}
+    assert found.keys["items"] == {
+        "inserted": [["new"]],
+        "updated": [["a"], ["d"]],
+        "restored": [],
+        "retired": [["b"], ["c"]],
+        "shadowed": [],
+    }
+    assert found.keys["log"]["retired"] == [["log/1.csv", 2]]
+    report = manager.run(Trigger.CLI)
+    assert report.dataset_counts == dict(found.counts)
+
+
+def test_a_preview_of_a_first_load_lists_the_first_keys(
+    bucket: TestBucket, settings: Settings, query: Query
+):
+    DataManager(settings, datasets=ALL).run(Trigger.CLI)
+    rows = "".join(f"k{n:05},{n}\n" for n in range(12_000))
+    bucket.put("items/1.csv", f"id,n\n{rows}")
+    found = DataManager(settings, datasets=ALL).preview()
+    assert found.counts["items"].inserted == 12_000
+    assert found.keys["items"]["inserted"] == [[f"k{n:05}"] for n in range(20)]
+    assert query("SELECT count(*) FROM items") == [(0,)]
+
+
+def test_a_preview_tells_what_would_be_held(
+    bucket: TestBucket, manager: DataManager, engine: Engine
+):
+    bucket.put("items/1.csv", "id,n\n" + "".join(f"{n},1\n" for n in range(150)))
+    manager.run(Trigger.CLI)
+    bucket.remove("items/1.csv")
+    before = contents(engine)
+    assert manager.preview().counts["items"].objects_held == 1
+    assert manager.preview(allowed_retirements={"items": None}).counts["items"].retired == 150
+    assert contents(engine) == before
+
+
+def test_a_preview_of_new_columns_adds_none(bucket: TestBucket, settings: Settings, query: Query):
+    free = replace(ITEMS, unknown_columns=UnknownColumns.ADD)
+    manager = DataManager(settings, datasets=(free, USERS))
+    manager.run(Trigger.CLI)
+    bucket.put("items/1.csv", "id,n,more\na,1,x\n")
+    found = manager.preview()
+    assert "more" in found.failures["items"].message
+    assert query("SELECT added_columns FROM dataset WHERE name = 'items'") == [([],)]
+
+
+def test_a_preview_of_datasets_that_are_not_installed_is_refused(manager: DataManager):
+    with pytest.raises(ConfigurationError, match="not installed"):
+        manager.preview()
