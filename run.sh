@@ -299,16 +299,19 @@ show_help() {
     cat <<'HELP'
 Usage: ./run.sh COMMAND [ARGUMENTS]
 
-Sync user CSVs and images from a bucket into a PostgreSQL table. The first use
+Sync CSVs and images from buckets into PostgreSQL tables. The first use
 installs what is needed into .venv.
 
   up        Start everything and run it until Ctrl-C.
   run       Make one run now and print its report.
   images    Process pending images and create their thumbnails now.
   seed      Upload folders and files, or the sample data/src.
-  status    Show users, objects, images, open problems and the last runs.
+  status    Show rows, objects, images, problems, holds and the last runs.
   problems  List the open problems of objects, each with a hint.
   shadowed  List the valid rows that lost to another row of the same user.
+  check     Print the problems that a run would find in local files.
+  replay    Read some objects again and make a run.
+  datasets  List, check and install the datasets of datasets.toml.
   verify    Read the whole bucket again and print every difference.
   env       Print export lines for the running stack: psql, aws and curl.
   keys      Create, list and revoke API keys.

@@ -33,7 +33,8 @@ class Attention(BaseModel):
         examples=["1200 of 2000 rows of orders would be retired, and wait for permission."]
     )
     hint: str = Field(
-        description="What to do.", examples=["./run.sh run --allow-mass-retirement orders"]
+        description="What to do.",
+        examples=["Allow it: `bucketline run --allow-mass-retirement orders`."],
     )
 
 

@@ -44,7 +44,7 @@ _PART_BYTES = 2 * 1024 * 1024
 @click.option("--dataset", "name", metavar="NAME", help="Read all files as data of this dataset.")
 @click.option("--json", "as_json", is_flag=True, help="Print problems and files as JSON.")
 def check_command(*, files: tuple[str, ...], name: str | None, as_json: bool) -> None:
-    """Say what a run would say of local files: problems with line and column, and counts.
+    """Print the problems that a run would find in local files.
 
     Without --dataset, each path as given is taken as the object key, which decides the dataset.
     Exits with 1 if a row or a file would be rejected. Nothing is stored, and no server is needed.

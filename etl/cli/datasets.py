@@ -49,7 +49,7 @@ _PART_BYTES = 2 * 1024 * 1024
 
 @click.group("datasets", cls=InOrder)
 def datasets_group() -> None:
-    """List, check and install the datasets that datasets.toml declares."""
+    """List, check and install the datasets of datasets.toml."""
 
 
 @datasets_group.command("list")

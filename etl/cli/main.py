@@ -166,7 +166,7 @@ commands.add_command(seed_command)
 @commands.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def status_command(*, as_json: bool) -> None:
-    """Show rows by dataset, objects, images, open problems, holds and the last runs."""
+    """Show rows, objects, images, problems, holds and the last runs."""
     from etl.cli.status import status
 
     with database() as (settings, connection):

@@ -234,7 +234,10 @@ def test_sender_gets_an_error_during_a_database_outage(own: Settings, start: Sta
     assert record is not None
     serve(start, api_port)
     pid = record.services["postgres"].pid
-    os.kill(pid, signal.SIGSTOP)
+    backends = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()  # of open connections
+    stopped = [pid, *map(int, backends)]
+    for one in stopped:
+        os.kill(one, signal.SIGSTOP)
     try:
         told = http.client.HTTPConnection("127.0.0.1", api_port, timeout=30)
         body = {"Records": [_record(own.source_bucket, "2.csv")]}
@@ -242,7 +245,8 @@ def test_sender_gets_an_error_during_a_database_outage(own: Settings, start: Sta
         assert told.getresponse().status == 503
         told.close()
     finally:
-        os.kill(pid, signal.SIGCONT)
+        for one in stopped:
+            os.kill(one, signal.SIGCONT)
 
 
 def _record(bucket: str, key: str) -> dict[str, object]:

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, event, text
 
 from etl.db import runs
 from etl.model.dataset import USERS, Dataset, OnRemoved
-from etl.model.errors import ConfigurationError, DatasetsFailed, ObjectStoreUnavailable
+from etl.model.errors import DatasetsFailed, ObjectStoreUnavailable
 from etl.model.values import DatasetCounts, RunState, Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
@@ -453,7 +453,7 @@ def test_unreachable_bucket_skips_its_datasets(
 def test_missing_declared_bucket_is_an_error(bucket: TestBucket, settings: Settings):
     bucket.user("1.csv")
     manager = DataManager(settings, datasets=(in_bucket(ORDERS, "no-such-bucket-here"), USERS))
-    with pytest.raises(ConfigurationError, match="no-such-bucket-here"):
+    with pytest.raises(DatasetsFailed, match=r"'no-such-bucket-here' of the datasets orders"):
         manager.run(Trigger.CLI)
     assert not minio_client(settings).bucket_exists("no-such-bucket-here")
 
