@@ -42,7 +42,8 @@ def _package(name: str) -> Path:
 def _postgres(job: Job, *statements: str) -> None:
     import psycopg2
 
-    connection = psycopg2.connect(job["database_url"])
+    # The role's own schema would come first, because it has the name of STATE_SCHEMA.
+    connection = psycopg2.connect(job["database_url"], options="-c search_path=public")
     connection.autocommit = True
     with connection.cursor() as cursor:
         for statement in statements:
