@@ -239,11 +239,13 @@ def test_sender_gets_an_error_during_a_database_outage(own: Settings, start: Sta
     for one in stopped:
         os.kill(one, signal.SIGSTOP)
     try:
-        told = http.client.HTTPConnection("127.0.0.1", api_port, timeout=30)
+        client = http.client.HTTPConnection("127.0.0.1", api_port, timeout=30)
         body = {"Records": [_record(own.source_bucket, "2.csv")]}
-        told.request("POST", "/minio-event", json.dumps(body), {"Authorization": f"Bearer {TOKEN}"})
-        assert told.getresponse().status == 503
-        told.close()
+        client.request(
+            "POST", "/minio-event", json.dumps(body), {"Authorization": f"Bearer {TOKEN}"}
+        )
+        assert client.getresponse().status == 503
+        client.close()
     finally:
         for one in stopped:
             os.kill(one, signal.SIGCONT)

@@ -214,8 +214,8 @@ def test_images_of_the_same_key_in_two_buckets_are_announced_apart(
     assert announce(announced, engine) == 2
 
     names = ("type", "bucket", "dataset", "attachment_id", "user_id")
-    told = sorted([one.get(name) for name in names] for one in heard(brokers, 4))
-    assert told == [
+    sent = sorted([one.get(name) for name in names] for one in heard(brokers, 4))
+    assert sent == [
         ["image.indexed", "shop", "goods", "A-1", None],
         ["image.indexed", "shop", "goods", "A-1", None],
         ["image.indexed", own, "users", "1", "1"],

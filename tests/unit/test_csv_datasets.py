@@ -139,6 +139,13 @@ def test_name_and_alias_in_one_header_are_a_duplicate_column():
     assert codes(read("sku,Article No\na,b\n")) == [(None, None, "duplicate-column")]
 
 
+def test_a_file_without_any_declared_column_is_rejected():
+    extract = read("c,d\n1,2\n", FREE)
+    assert codes(extract) == [(None, None, "missing-column")]
+    assert "no column that free declares" in extract.problems[0].note
+    assert codes(read("c,A\n1,2\n", FREE)) == []
+
+
 @pytest.mark.parametrize("required", [("sku",), ()])
 def test_missing_key_column_rejects_the_object(required: tuple[str, ...]):
     fields = tuple(

@@ -38,9 +38,9 @@ def names(file: DatasetsFile) -> list[str] | None:
 
 def replace(path: Path, text: str) -> None:
     """As editors save: a new file takes the name of the old one."""
-    beside = path.with_suffix(".new")
-    beside.write_text(text)
-    beside.replace(path)
+    replacement = path.with_suffix(".new")
+    replacement.write_text(text)
+    replacement.replace(path)
 
 
 def test_an_unchanged_file_is_no_change(path: Path):

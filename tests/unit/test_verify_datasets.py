@@ -62,6 +62,7 @@ def test_only_required_columns_must_be_there():
     assert values(reading("order_id\nA")) == [("A", None, None)]
     assert reading("amount,status\n1,new").faults == {"missing-column": 1}
     assert values(reading("x,status\n1,new", primary_key=())) == [(None, None, "new")]
+    assert reading("x,y\n1,new", primary_key=()).faults == {"missing-column": 1}
 
 
 def test_key_columns_are_required():
