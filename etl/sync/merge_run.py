@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from etl.db.engine import is_outage
-from etl.db.runs import Committed
+from etl.db.runs import Committed, retired_by_events
 from etl.db.sql import statements
 from etl.model.errors import AccountingMismatch, DatabaseUnavailable, DatasetRefused
 from etl.model.values import Counts, DatasetCounts
@@ -130,7 +130,10 @@ class RunMerge:
         """
         connection, name = self.run.connection, task.sql.dataset.name
         rule = holds.Rule(
-            name, is_open, self.run.stats.retired_before.get(name, 0), self.run.allowed_retirements
+            name,
+            is_open,
+            lambda: retired_by_events(connection, name),
+            self.run.allowed_retirements,
         )
         held = Held()
         for _ in range(MOST_ATTEMPTS):
@@ -154,7 +157,7 @@ class RunMerge:
                 task = replace(task, is_careful=True)
                 continue
             held = held.with_more(holds.take_out(connection, task.sql, losing))
-            rule = holds.Rule(name, is_open=True, earlier=0, allowed={})
+            rule = holds.Rule(name, is_open=True, count_earlier=lambda: 0, allowed={})
         raise AccountingMismatch(f"The retirements of dataset {name!r} could not be held.")
 
     def _record(self, task: Merge, counts: DatasetCounts, held: Held) -> None:
