@@ -102,8 +102,9 @@ class _Commit:
         run, known = self.run, self.known
         is_empty = not (run.stats.staged or run.stats.unreadable)
         if is_empty and not (run.is_full and holds.open_holds(run.connection)):
-            names = [one.name for one in known.values]  # only the totals carry over
-            same = {name: totals(before.datasets.get(name)) for name in names}
+            same = {  # only the totals carry over
+                sql.dataset.name: totals(run.connection, sql, before) for sql in known.datasets
+            }
             return Merged(runs.Committed(summed(same), same), run.failures)
         return RunMerge(
             run,
