@@ -114,14 +114,17 @@ def _duration(run: RunReport) -> str:
 
 
 def preview(found: Previewed) -> Lines:
-    """What a run would change by dataset: the numbers of rows, and some of their keys."""
+    """What a run would change by dataset: its table, numbers of rows, and some of their keys."""
     lines: Lines = [Text("Dry run: nothing was kept.", "green")]
     for name, counts in found.counts.items():
         if name in found.failures:
             continue
         numbers = _numbers(counts)
         listed = ", ".join(f"{count} {outcome}" for outcome, count in numbers.items())
-        lines.append(Text(f"  {name:8} {listed}; {counts.rows_rejected} rejected"))
+        lines.append(
+            Text(f"  {name:8} {counts.rows_read} read; {listed}; {counts.rows_rejected} rejected")
+        )
+        lines += [Text(f"    {sentence}") for sentence in found.changes.get(name, ())]
         for outcome, keys in found.keys.get(name, {}).items():
             if keys:
                 shown = ", ".join(" ".join(map(_cell, key)) for key in keys)
@@ -142,7 +145,11 @@ def preview_json(found: Previewed) -> dict[str, Any]:
     """The same for programs."""
     return {
         "datasets": {
-            name: {"counts": counts, "keys": found.keys.get(name, {})}
+            name: {
+                "changes": found.changes.get(name, []),
+                "counts": counts,
+                "keys": found.keys.get(name, {}),
+            }
             for name, counts in found.counts.items()
             if name not in found.failures
         },

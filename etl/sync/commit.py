@@ -9,7 +9,6 @@ from sqlalchemy.exc import DBAPIError
 
 from etl.db import revisions, runs
 from etl.model.errors import DatasetsFailed
-from etl.model.values import Trigger
 from etl.sync import declared, holds, staging_tables
 from etl.sync.merge_run import Merged, RunMerge, check_objects, summed, totals
 from etl.sync.preview import Previewed
@@ -44,14 +43,13 @@ def preview(
     run: CurrentRun, known: Declared, source_bucket: str, thresholds: Thresholds
 ) -> Previewed:
     """Merge staging, and undo it; return what was changed."""
-    connection = run.connection
-    run = replace(run, id=runs.insert_run(connection, Trigger.CLI, run.allowed_retirements))
-    one = _Commit(run, known, source_bucket, thresholds)
-    merged = one.merge_staging(runs.last_committed(connection))
-    connection.rollback()
-    staging_tables.empty_staging(connection, known.datasets)
-    keys = {} if run.preview is None else run.preview.keys
-    return Previewed(merged.committed.datasets, keys, merged.failures)
+    assert run.preview is not None  # noqa: S101 - the caller began one
+    extended = run.preview.extend_tables(run, known)
+    one = _Commit(run, extended, source_bucket, thresholds)
+    merged = one.merge_staging(runs.last_committed(run.connection))
+    run.connection.rollback()
+    changes = run.preview.changes(known)
+    return Previewed(changes, merged.committed.datasets, run.preview.keys, merged.failures)
 
 
 @dataclass(frozen=True)

@@ -132,17 +132,19 @@ def test_a_held_retirement_exits_with_3_until_the_printed_command_allows_it(
 def test_a_dry_run_prints_keys_and_keeps_nothing(
     command: Command, bucket: TestBucket, query: Query
 ):
-    assert failure(command("run", "--dry-run")).hint.startswith("Run `./run.sh datasets apply`")
-    command("datasets", "apply")
     put_orders(bucket, 30)
     found = command("run", "--dry-run")
     assert found.exit_code == 0, found.exception
-    assert "30 inserted, 0 updated" in found.stdout
-    assert "inserted: o000, o001, " in found.stdout
-    assert found.stdout.splitlines()[2].endswith("o019 …")
-    value = json.loads(command("run", "--dry-run", "--json").stdout)
-    assert value["datasets"]["orders"]["counts"]["inserted"] == 30
-    assert query("SELECT count(*) FROM orders") == query("SELECT count(*) FROM run") == [(0,)]
+    _, counts, change, keys, *_ = found.stdout.splitlines()
+    assert counts.startswith("  orders   30 read; 30 inserted, 0 updated")
+    assert change == "    New: the table orders."
+    assert keys.startswith("    inserted: o000, o001, ")
+    assert keys.endswith("o019 …")
+    value = json.loads(command("run", "--dry-run", "--json").stdout)["datasets"]["orders"]
+    assert value["counts"]["inserted"] == 30
+    assert value["changes"] == ["New: the table orders."]
+    assert query("SELECT to_regclass('public.orders')") == [(None,)]
+    assert query("SELECT count(*) FROM run") == [(0,)]
 
 
 def test_a_faulty_file_stops_each_command_before_it_starts(
