@@ -44,12 +44,14 @@ def preview(
 ) -> Previewed:
     """Merge staging, and undo it; return what was changed."""
     assert run.preview is not None  # noqa: S101 - the caller began one
-    extended = run.preview.extend_tables(run, known)
+    connection, found = run.connection, run.preview
+    extended = found.extend_tables(connection, known, run.failures)
+    synced = [one for one in extended.datasets if not run.leaves_out(one.dataset)]
+    run.stats.staged += found.stage_orphans(connection, synced)
     one = _Commit(run, extended, source_bucket, thresholds)
-    merged = one.merge_staging(runs.last_committed(run.connection))
-    run.connection.rollback()
-    changes = run.preview.changes(known)
-    return Previewed(changes, merged.committed.datasets, run.preview.keys, merged.failures)
+    merged = one.merge_staging(runs.last_committed(connection))
+    connection.rollback()
+    return Previewed(found.changes(known), merged.committed.datasets, found.keys, merged.failures)
 
 
 @dataclass(frozen=True)

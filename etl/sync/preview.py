@@ -16,12 +16,11 @@ from etl.db.dataset_sql import DatasetSql
 from etl.sync import declared
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from etl.model.errors import EtlError
     from etl.model.values import DatasetCounts
     from etl.sync.declared import Declarations, Declared
-    from etl.sync.run import CurrentRun
 
 MOST_KEYS = 20  # of each outcome
 _HAS_UPSERTS = "SELECT to_regclass('pg_temp.upserts') IS NOT NULL"
@@ -61,20 +60,31 @@ class Preview:
         connection.commit()
         return wider
 
-    def extend_tables(self, run: CurrentRun, known: Declared) -> Declared:
-        """The datasets whose tables could be created and altered; the others fail."""
-        connection = run.connection
+    def extend_tables(
+        self, connection: Connection, known: Declared, failures: dict[str, EtlError]
+    ) -> Declared:
+        """The datasets whose tables could be created and altered; the others join `failures`."""
         for sql in known.datasets:
             name = sql.dataset.name
-            if sql in self.before.datasets or name in run.failures:
-                continue
-            failure = declared.ensure(sql, connection, connection.begin_nested, keeps_staging=True)
-            if failure is not None:
-                run.failures[name] = failure
-            elif not run.leaves_out(sql.dataset):
-                self._stage_orphans(run, sql)
-        usable = [one for one in known.datasets if one.dataset.name not in run.failures]
+            if sql not in self.before.datasets and name not in failures:
+                begin = connection.begin_nested
+                failure = declared.ensure(sql, connection, begin, keeps_staging=True)
+                if failure is not None:
+                    failures[name] = failure
+        usable = [one for one in known.datasets if one.dataset.name not in failures]
         return replace(known, datasets=tuple(usable))
+
+    def stage_orphans(self, connection: Connection, datasets: Iterable[DatasetSql]) -> int:
+        """Stage what left the bucket while a dataset was not declared; the number of objects."""
+        before = {one.name for one in self.before.values}
+        staged = 0
+        for sql in datasets:
+            name, bucket = sql.dataset.name, sql.dataset.bucket or self.source_bucket
+            if name not in before:
+                statement = text(sql.statements("orphans")["stage"])
+                parameters = {"dataset": name, "bucket": bucket}
+                staged += connection.execute(statement, parameters).rowcount
+        return staged
 
     def collect(self, connection: Connection, sql: DatasetSql) -> None:
         """Take the first keys of each outcome while the merge still has its temporary tables."""
@@ -96,15 +106,6 @@ class Preview:
             if new:
                 found[sql.dataset.name].append(f"The data add columns: {', '.join(new)}.")
         return found
-
-    def _stage_orphans(self, run: CurrentRun, sql: DatasetSql) -> None:
-        if sql.dataset.name not in {one.name for one in self.before.values}:
-            bucket = sql.dataset.bucket or self.source_bucket
-            staged = run.connection.execute(
-                text(sql.statements("orphans")["stage"]),
-                {"dataset": sql.dataset.name, "bucket": bucket},
-            )
-            run.stats.staged += staged.rowcount
 
 
 def begin(connection: Connection, declarations: Declarations) -> tuple[Declared, Preview]:
