@@ -24,9 +24,11 @@ Changes = dict[str, list[str]]
 
 
 def apply(
-    settings: Settings, datasets: Sequence[Dataset], *, wait_seconds: float = 0
+    settings: Settings, datasets: Sequence[Dataset] | None, *, wait_seconds: float = 0
 ) -> tuple[Changes, dict[str, EtlError]]:
     """Install the datasets; return what changed by dataset, in sentences, and the failures.
+
+    None: the installed ones stay; before the first run, that is users.
 
     Raises:  RunAlreadyActive when a run holds the lock after `wait_seconds`.
     """
@@ -35,9 +37,10 @@ def apply(
         schema = schemas_of(engine).data
         before = declared.load(connection, schema)
         connection.commit()
-        wanted = declared.Declarations(schema, settings.source_bucket, tuple(datasets))
-        found = wanted.install(connection)
-    return declared.changes(before, datasets), dict(found.failures)
+        wanted = tuple(before.values or (USERS,) if datasets is None else datasets)
+        one = declared.Declarations(schema, settings.source_bucket, wanted)
+        failures = dict(one.install(connection).failures)
+    return declared.changes(before, wanted), failures
 
 
 def drop(

@@ -159,6 +159,31 @@ def test_a_faulty_file_stops_each_command_before_it_starts(
     assert query("SELECT count(*) FROM run") == [(0,)]
 
 
+def test_without_a_file_the_names_are_those_of_the_installed_datasets(
+    command: Command, bucket: TestBucket, tmp_path: Path
+):
+    (tmp_path / "datasets.toml").rename(tmp_path / "other.toml")
+    refused = failure(command("run", "--dataset", "orders"))
+    assert refused.hint == "The datasets: users."
+    (tmp_path / "other.toml").rename(tmp_path / "datasets.toml")
+    put_orders(bucket, 200)
+    assert command("run").exit_code == 0
+    (tmp_path / "datasets.toml").unlink()
+    bucket.remove("orders/1.csv")
+    assert command("run", "--dataset", "orders", "--dry-run").exit_code == 3
+    assert command("run", "--dataset", "log").exit_code == 0
+    assert failure(command("run", "--dataset", "users")).hint == "The datasets: orders, log."
+    assert command("replay", "--dataset", "log").exit_code == 0
+    listed = json.loads(command("datasets", "list", "--json").stdout)
+    assert [(one["name"], one["state"]) for one in listed] == [
+        ("orders", "installed"),
+        ("log", "installed"),
+    ]
+    assert command("datasets", "apply").stdout == "orders: Unchanged.\nlog: Unchanged.\n"
+    allowed = command("run", "--dataset", "orders", "--allow-mass-retirement", "orders")
+    assert allowed.exit_code == 0
+
+
 def test_names_of_unknown_datasets_are_refused(command: Command):
     for words in (
         ["run", "--dataset", "order"],
