@@ -54,7 +54,11 @@ def _by_dataset(run: RunReport) -> list[Text]:
     """The rows of users as ever; those of other datasets by name, with their counters."""
     counts, others = run.counts, dict(run.dataset_counts)
     lines = []
-    if others.pop("users", None) is not None or not others:
+    failed = [name for name in _failed(run) if name in others]
+    lines += [
+        f"  {name:8} {others.pop(name).live} live; failed, and stays as it was" for name in failed
+    ]
+    if others.pop("users", None) is not None or not (others or failed):
         lines.append(
             f"  users    {counts.users_live} live, {counts.users_with_image} with an image;"
             f" {counts.users_inserted} inserted, {counts.users_updated} updated,"
@@ -67,6 +71,12 @@ def _by_dataset(run: RunReport) -> list[Text]:
         for name, one in others.items()
     ]
     return [Text(line) for line in lines]
+
+
+def _failed(run: RunReport) -> list[str]:
+    """The datasets that a run did not commit."""
+    facts = (run.error or {}).get("facts")
+    return str(facts.get("failed", "")).split(", ") if isinstance(facts, dict) else []
 
 
 def _held(count: int, before: str = " + ") -> str:

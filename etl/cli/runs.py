@@ -22,8 +22,8 @@ from etl.cli.common import (
     wait_option,
 )
 from etl.model.dataset import USERS
-from etl.model.errors import ConfigurationError
-from etl.model.values import Trigger
+from etl.model.errors import ConfigurationError, DatasetsFailed
+from etl.model.values import RunState, Trigger
 from etl.settings import read_settings
 from etl.settings.datasets_file import file_datasets
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from etl.model.dataset import Dataset
+    from etl.model.values import RunReport
     from etl.settings import Settings
     from etl.sync.manager import DataManager
 
@@ -111,19 +112,14 @@ def _installed(settings: Settings) -> list[Dataset]:
 def make_run(
     settings: Settings, datasets: tuple[Dataset, ...] | None, asked: Asked, *, as_json: bool
 ) -> None:
-    """Make a run and print its report; exit with 3 if retirements are held.
+    """Make a run and print its report; exit with 1 if a dataset failed, 3 if retirements are held.
 
     Without `datasets`, it syncs those installed.
     """
     from etl.cli.status import held, images_waiting
 
     with _manager(settings, datasets, as_json=as_json) as manager:
-        report = manager.run(
-            Trigger.CLI,
-            allowed_retirements=asked.allowed,
-            wait_seconds=asked.wait_seconds,
-            only=asked.only,
-        )
+        report = _report(manager, asked)
     waiting = images_waiting(settings)
     holds = held(settings) if report.counts.objects_held else []
     print_report(
@@ -132,8 +128,25 @@ def make_run(
         as_json=as_json,
         to=console,
     )
+    if report.state is RunState.FAILED:
+        sys.exit(EXIT_FAILED)
     if report.counts.objects_held:
         sys.exit(EXIT_REFUSED)
+
+
+def _report(manager: DataManager, asked: Asked) -> RunReport:
+    """The report of a run, also of one that did not commit all datasets."""
+    try:
+        return manager.run(
+            Trigger.CLI,
+            allowed_retirements=asked.allowed,
+            wait_seconds=asked.wait_seconds,
+            only=asked.only,
+        )
+    except DatasetsFailed as error:
+        if error.report is None:
+            raise
+        return error.report
 
 
 def _preview(

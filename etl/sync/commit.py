@@ -79,7 +79,7 @@ class _Commit:
             revisions.advance(connection, revisions.noun_of(name))
         if has_images:  # a replaced image becomes pending, and changes no user
             revisions.advance(connection, revisions.Resource.IMAGES)
-        failures = _failures(merged, self.known)
+        failures = self._failures(merged)
         runs.complete_run(
             connection,
             run.id,
@@ -117,15 +117,15 @@ class _Commit:
             is_careful=self.is_careful,
         ).merge()
 
-
-def _failures(merged: Merged, known: Declared) -> DatasetsFailed | None:
-    """The error that names the datasets that were not committed, and those that were."""
-    if not merged.failures:
-        return None
-    reasons = " ".join(error.public_message for error in merged.failures.values())
-    others = [one.name for one in known.values if one.name not in merged.failures]
-    return DatasetsFailed(
-        f"{reasons} Committed: {', '.join(others) or 'no dataset'}.",
-        failed=", ".join(merged.failures),
-        committed=", ".join(others),
-    )
+    def _failures(self, merged: Merged) -> DatasetsFailed | None:
+        """The error that names the datasets that were not committed, and those that were."""
+        if not merged.failures:
+            return None
+        reasons = " ".join(error.public_message for error in merged.failures.values())
+        left = {*merged.failures, *self._left}
+        committed = ", ".join(one.name for one in self.known.values if one.name not in left)
+        return DatasetsFailed(
+            f"{reasons} Committed: {committed or 'no dataset'}.",
+            failed=", ".join(merged.failures),
+            committed=committed,
+        )

@@ -273,6 +273,7 @@ class DataManager:
         run.connection.commit()
         log.info("run ended", run=run.id, state=report.state, **report.counts.as_dict())
         if failures is not None:
+            failures.report = report
             raise failures
         return report
 

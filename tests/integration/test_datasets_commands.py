@@ -147,6 +147,30 @@ def test_a_dry_run_prints_keys_and_keeps_nothing(
     assert query("SELECT count(*) FROM run") == [(0,)]
 
 
+def test_a_run_that_commits_some_datasets_prints_its_whole_report(
+    command: Command, bucket: TestBucket, engine: Engine
+):
+    put_orders(bucket, 2)
+    assert command("run").exit_code == 0
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE orders ADD CONSTRAINT few CHECK (amount < 9)"))
+    put_orders(bucket, 20)
+    bucket.put("log/1.csv", "line\na\n")
+    shown = command("run")
+    assert shown.exit_code == 1
+    assert "Run 2 (cli) failed in" in shown.stderr
+    assert "orders   2 live; failed, and stays as it was" in shown.stderr
+    assert "log      1 live; 1 inserted" in shown.stderr
+    assert "refused the rows of dataset 'orders': constraint few. Committed: log." in shown.stderr
+    bucket.put("log/2.csv", "line\nb\n")
+    failed = command("run", "--dataset", "orders", "--json")
+    assert failed.exit_code == 1
+    report = json.loads(failed.stdout)
+    assert report["state"] == "failed"
+    assert report["error"]["facts"] == {"failed": "orders", "committed": ""}
+    assert report["dataset_counts"]["orders"]["live"] == 2
+
+
 def test_a_faulty_file_stops_each_command_before_it_starts(
     command: Command, declare: Callable[[str], None], query: Query
 ):
