@@ -31,7 +31,7 @@ from etl.local.record import running_record
 from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
-from etl.storage.notifications import subscribe, wanted
+from etl.storage.notifications import subscribe, subscriptions, wanted
 from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.awkward_keys import check_awkward_keys
@@ -273,6 +273,30 @@ def test_puts_of_bucketline_start_no_run(
     wait_until(lambda: scalar(own_engine, output))
     DataManager(own).run_events()
     assert scalar(own_engine, "SELECT count(*) FROM run WHERE trigger = 'event'") == 0
+
+
+def test_bucket_declared_while_the_scheduler_runs_is_subscribed_once_it_exists(
+    own: Settings, start: Start, own_engine: Engine, tmp_path: Path
+):
+    arn = "arn:minio:sqs::1:webhook"
+    users = 'version = 1\n[datasets.users]\npreset = "users"\n'
+    file = tmp_path / "datasets.toml"
+    file.write_text(users)
+    store = ObjectStore(own)
+    start("schedule", EVENT_ARNS=arn, ETL_INTERVAL="1s", DATASETS_FILE=str(file))
+    wait_until(lambda: subscribed(store, own.source_bucket) == [arn])
+    file.write_text(
+        f'{users}[datasets.goods]\nbucket = "goods"\ninclude = ["**/*.csv"]\n'
+        'schema = { fields = [ { name = "sku", type = "string" } ] }\n'
+    )
+    failed = "SELECT count(*) FROM run WHERE state = 'failed' AND error->>'message' LIKE '%goods%'"
+    wait_until(lambda: scalar(own_engine, failed))
+    store.ensure_bucket("goods")
+    wait_until(lambda: subscribed(store, "goods") == [arn])
+
+
+def subscribed(store: ObjectStore, bucket: str) -> list[str]:
+    return [one.arn for one in subscriptions(store, bucket)]
 
 
 def test_events_that_the_store_posts_name_awkward_keys(
