@@ -38,7 +38,8 @@ class Subscriptions:
             return False
         buckets = set(events.source_buckets(connection, self._source_bucket))
         self._covered &= buckets  # one that is declared again is subscribed again
-        return any([self._subscribe(bucket) for bucket in sorted(buckets - self._covered)])
+        new = [self._subscribe(bucket) for bucket in sorted(buckets - self._covered)]
+        return any(new)
 
     def _subscribe(self, bucket: str) -> bool:
         try:
