@@ -42,8 +42,8 @@ def apply(
             for name, former in before.items()
             if name not in changes
         }
-        failures = dict(declared.install(connection, schema, tuple(datasets)).failures)
-    return changes, failures
+        found = declared.install(connection, schema, tuple(datasets), settings.source_bucket)
+    return changes, dict(found.failures)
 
 
 def _changes(former: Dataset | None, dataset: Dataset) -> list[str]:

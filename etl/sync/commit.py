@@ -29,7 +29,6 @@ def commit(
     Deferred constraints of other clients fail the commit. It is then repeated so that they fail
     their dataset only.
     """
-    run.stats.retired_before = runs.retired_by_events(run.connection)
     one = _Commit(run, known, source_bucket, thresholds)
     with run.stats.profile.step("merge"):
         try:
@@ -46,7 +45,6 @@ def preview(
 ) -> Previewed:
     """Merge staging, and undo it; return what was changed."""
     connection = run.connection
-    run.stats.retired_before = runs.retired_by_events(connection)
     run = replace(run, id=runs.insert_run(connection, Trigger.CLI, run.allowed_retirements))
     one = _Commit(run, known, source_bucket, thresholds)
     merged = one.merge_staging(runs.last_committed(connection))
@@ -85,7 +83,7 @@ class _Commit:
         runs.complete_run(
             connection,
             run.id,
-            replace(merged.committed, counts=counts),
+            replace(merged.committed, counts=counts, left_out={*merged.failures, *self._left}),
             publish_pending=bool(changed),
             error=failures.as_dict() if failures else None,
         )
@@ -94,13 +92,19 @@ class _Commit:
         connection.commit()
         return failures
 
+    @property
+    def _left(self) -> frozenset[str]:
+        """The datasets that the run does not sync, though it could."""
+        return frozenset(one.name for one in self.known.values if self.run.leaves_out(one))
+
     def merge_staging(self, before: runs.Committed) -> Merged:
         """Merge all datasets that changed; the caller commits."""
         run, known = self.run, self.known
         is_empty = not (run.stats.staged or run.stats.unreadable)
         if is_empty and not (run.is_full and holds.open_holds(run.connection)):
-            names = [one.name for one in known.values]  # only the totals carry over
-            same = {name: totals(before.datasets.get(name)) for name in names}
+            same = {  # only the totals carry over
+                sql.dataset.name: totals(run.connection, sql, before) for sql in known.datasets
+            }
             return Merged(runs.Committed(summed(same), same), run.failures)
         return RunMerge(
             run,
@@ -108,7 +112,7 @@ class _Commit:
             self.source_bucket,
             before,
             known.hashes,
-            frozenset(one.name for one in known.values if run.leaves_out(one)),
+            self._left,
             self.thresholds,
             is_careful=self.is_careful,
         ).merge()

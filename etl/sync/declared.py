@@ -60,10 +60,13 @@ def load(connection: Connection, schema: str) -> Declared:
     )
 
 
-def install(connection: Connection, schema: str, declared: Sequence[Dataset]) -> Declared:
+def install(
+    connection: Connection, schema: str, declared: Sequence[Dataset], source_bucket: str
+) -> Declared:
     """Make the declared datasets the installed ones, with their tables; commit.
 
     A dataset whose tables cannot be made or changed is a failure, and keeps its former declaration.
+    One that is declared again finds its former rows; the next full run settles them.
     """
     before = load(connection, schema)
     connection.commit()
@@ -76,13 +79,51 @@ def install(connection: Connection, schema: str, declared: Sequence[Dataset]) ->
         if former is None or former.dataset != dataset:
             added = () if former is None else former.added
             sql = DatasetSql(dataset, schema, added)
-            failure = _ensure(connection, sql)
+            orphans_of = None if former else dataset.bucket or source_bucket
+            failure = _ensure(connection, sql, orphans_of)
             if failure is not None:
                 failures[dataset.name] = failure
     _store(connection, [one for one in declared if one.name not in failures], failures)
     found = load(connection, schema)
     connection.commit()
     return Declared(found.datasets, found.hashes, found.is_new, failures)
+
+
+@dataclass
+class Declarations:
+    """The declarations of a process, which its next run installs; without any, the installed ones.
+
+    They are installed once, or else two processes with different files would do so in turn.
+    """
+
+    schema: str
+    source_bucket: str
+    to_install: tuple[Dataset, ...] | None
+
+    def of_full_run(self, connection: Connection) -> Declared:
+        """The datasets of a full run; those of this process are installed first."""
+        if self.to_install is None and (known := self._load(connection)).datasets:
+            return known
+        known = self._install(connection)
+        if not known.failures:
+            self.to_install = None
+        return known
+
+    def of_event_run(self, connection: Connection) -> Declared | None:
+        """The datasets of an event run; None if a full run is needed first."""
+        known = self._load(connection)
+        if not known.datasets:  # before the first run
+            known = self._install(connection)
+            self.to_install = None
+        return None if known.is_new or known.failures else known
+
+    def _load(self, connection: Connection) -> Declared:
+        known = load(connection, self.schema)
+        connection.commit()
+        return known
+
+    def _install(self, connection: Connection) -> Declared:
+        return install(connection, self.schema, self.to_install or (USERS,), self.source_bucket)
 
 
 def keep_new(connection: Connection) -> None:
@@ -93,12 +134,18 @@ def keep_new(connection: Connection) -> None:
     connection.execute(text(statements("declared")["keep_new"]))
 
 
-def _ensure(connection: Connection, sql: DatasetSql) -> EtlError | None:
-    """Make the tables of the dataset; the error if that is impossible now."""
+def _ensure(connection: Connection, sql: DatasetSql, orphans_of: str | None) -> EtlError | None:
+    """Make the tables of the dataset; the error if that is impossible now.
+
+    `orphans_of` is the bucket of rows that the tables may have without the manifest.
+    """
     name = sql.dataset.name
     try:
         with connection.begin():
             dataset_tables.ensure(connection, sql)
+            if orphans_of is not None:
+                adopt = text(sql.statements("orphans")["adopt"])
+                connection.execute(adopt, {"dataset": name, "bucket": orphans_of})
     except ConfigurationError as error:
         return error
     except DBAPIError as error:
