@@ -13,10 +13,10 @@ relation `{read.key}`, of the first of two relations that has it `{read|stored.k
 - `attached_count`: how many of them are not null
 - `prefer`: the order by the preferred value
 
-Directives: `--:keyed`, `--:keyless`, `--:attached`, `--:retire` and `--:delete` begin lines that
-only some datasets have, `--:attachments` begins lines repeated for each attachment; `--:end` ends
-them. In the lines of an attachment, `{attachment}` is its column as a string, `{attached}` its
-relation and `{live.attachment_id}` the text that its images are named by.
+Directives: `--:keyed`, `--:keyless`, `--:attached`, `--:retire`, `--:delete` and `--:unsorted`
+begin lines that only some datasets have, `--:attachments` begins lines repeated for each
+attachment; `--:end` ends them. In the lines of an attachment, `{attachment}` is its column as a
+string, `{attached}` its relation and `{live.attachment_id}` the text that its images are named by.
 """
 
 from __future__ import annotations
@@ -46,11 +46,15 @@ _NAMED_BY = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True)
 class DatasetSql:
-    """The statements of one dataset. `added` are the columns that its data added."""
+    """The statements of one dataset.
+
+    `added` are the columns that its data added. `is_sorted`: staging has its rows in key order.
+    """
 
     dataset: Dataset
     schema: str
     added: tuple[str, ...] = ()
+    is_sorted: bool = False
 
     # -- names
 
@@ -176,6 +180,7 @@ class DatasetSql:
             "attached": bool(self.dataset.attachments),
             "retire": not is_deleted,
             "delete": is_deleted,
+            "unsorted": not self.is_sorted,
         }[feature]
 
     def _value(self, match: re.Match[str], attachment: tuple[int, Attachment] | None) -> str:

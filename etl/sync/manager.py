@@ -368,10 +368,9 @@ class DataManager:
                 known = add_new_columns(run, known, found.new_columns)
                 batch = found.without(run.failures)
                 stage(run.connection, batch)
-            stats.profile.count("stage", batch.row_count)
-            stats.staged += len(batch.objects)
-            stats.unreadable.update(batch.unreadable)
-            stats.vanished += batch.vanished
+                for name, rows in batch.rows.items():
+                    run.orders.add(name, rows.keys)
+            stats.add(batch)
             self._progress("read", stats.staged)
         stats.profile.count("list", stats.listed)
         return known

@@ -112,7 +112,7 @@ class RunMerge:
         name = sql.dataset.name
         return Merge(
             run_id=self.run.id,
-            sql=sql,
+            sql=replace(sql, is_sorted=self.run.orders.is_ascending(name)),
             bucket=sql.dataset.bucket or self.source_bucket,
             reading_hash=self.hashes.get(name),
             staged=staged,

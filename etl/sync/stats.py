@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from etl.model.values import Counts
+    from etl.sync.batch import Batch
 
 Item = TypeVar("Item")
 
@@ -74,6 +75,13 @@ class RunStats:
     vanished: int = 0
     missed_by_events: int = 0
     profile: Profile = field(default_factory=Profile)
+
+    def add(self, batch: Batch) -> None:
+        """Count what was staged."""
+        self.profile.count("stage", batch.row_count)
+        self.staged += len(batch.objects)
+        self.unreadable.update(batch.unreadable)
+        self.vanished += batch.vanished
 
     def snapshot(self) -> RunStats:
         """The counters as they are, for `restore`."""

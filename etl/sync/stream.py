@@ -137,7 +137,7 @@ class _HugeFileReader:
         name = self._dataset.name
         return Batch(
             self._reading.bucket,
-            {name: staged_rows(found.rows)} if len(found.rows) else {},
+            {name: staged_rows(found.rows, self._dataset)} if len(found.rows) else {},
             [],
             found.problems,
             batch.datasets_of(found.problems, self._reading),
