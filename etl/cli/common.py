@@ -82,14 +82,17 @@ def callers_path(given: str) -> Path:
 
 
 @contextmanager
-def running_stack(*, quiet: bool = True, uses_store: bool = True) -> Iterator[Settings]:
+def running_stack(
+    given: Settings | None = None, *, quiet: bool = True, uses_store: bool = True
+) -> Iterator[Settings]:
     """Start or join the stack, with its tables, while the block runs; yield its settings.
 
-    The buckets are created only for a command that `uses_store`.
+    `given` are the settings of a caller that has read them. The buckets are created only for a
+    command that `uses_store`.
     """
     from etl.cli.prepare import prepare
 
-    settings = read_settings()
+    settings = given or read_settings()
     set_up_logs(settings.log_format, quiet=quiet)
     with local.running(settings) as filled:
         prepare(

@@ -48,6 +48,7 @@ from etl.runtime.locks import is_held
 from etl.runtime.logs import set_up_logs, wants_json
 from etl.runtime.program import program
 from etl.settings import EMBEDDED_MARK, Settings, embedded_mark, read_settings
+from etl.settings.declared import declared_datasets
 from etl.settings.typos import read_misspellings
 
 if TYPE_CHECKING:
@@ -115,8 +116,6 @@ def commands() -> None:
 
 def _check_datasets(settings: Settings) -> None:
     """Raises:  ConfigurationError with each fault of the datasets file."""
-    from etl.settings.datasets_file import declared_datasets
-
     declared_datasets(settings)
 
 
@@ -208,8 +207,8 @@ def verify_command(*, as_json: bool) -> None:
             progress=lambda done, total: bar.update(task, completed=done, total=total),
             notice=notices.append,
         )
+        waiting = images_waiting(engine, settings)
         engine.dispose()
-        waiting = images_waiting(settings)
     for line in notices:
         console.print(line, markup=False, soft_wrap=True)
     print_report(

@@ -9,7 +9,7 @@ from etl.cli.render import counted
 from etl.cli.runs import Asked, check_names, make_run
 from etl.model.values import ProblemCode
 from etl.settings import read_settings
-from etl.settings.datasets_file import declared_datasets
+from etl.settings.declared import declared_datasets
 
 
 @click.command("replay")

@@ -24,7 +24,7 @@ from etl.cli.common import (
 from etl.model.errors import ConfigurationError
 from etl.model.values import Trigger
 from etl.settings import read_settings
-from etl.settings.datasets_file import declared_datasets
+from etl.settings.declared import declared_datasets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -64,13 +64,14 @@ def run_command(
 
     It exits with 3 if retirements of most rows of a dataset wait for permission.
     """
-    datasets = declared_datasets(read_settings())  # before anything starts
+    given = read_settings()
+    datasets = declared_datasets(given)  # before anything starts
     check_names(datasets, [*names, *allowed])
     asked = Asked(frozenset(names) or None, dict.fromkeys(allowed), wait_seconds)
     if dry_run:
-        _preview(datasets, asked, as_json=as_json)
+        _preview(given, datasets, asked, as_json=as_json)
     else:
-        with running_stack() as settings:
+        with running_stack(given) as settings:
             make_run(settings, datasets, asked, as_json=as_json)
 
 
@@ -95,8 +96,8 @@ def make_run(
             wait_seconds=asked.wait_seconds,
             only=asked.only,
         )
-    waiting = images_waiting(settings)
-    holds = held(settings) if report.counts.objects_held else []
+    waiting = images_waiting(manager.engine, settings)
+    holds = held(manager.engine) if report.counts.objects_held else []
     print_report(
         report,
         lambda run: [*run_lines.report(run, holds), *render.images_waiting(waiting)],
@@ -107,9 +108,11 @@ def make_run(
         sys.exit(EXIT_REFUSED)
 
 
-def _preview(datasets: tuple[Dataset, ...], asked: Asked, *, as_json: bool) -> None:
+def _preview(
+    given: Settings, datasets: tuple[Dataset, ...], asked: Asked, *, as_json: bool
+) -> None:
     """Print what a run would change; exit with 1 after a failure, 3 if retirements are held."""
-    with running_stack() as settings, _manager(settings, datasets, as_json=as_json) as manager:
+    with running_stack(given) as settings, _manager(settings, datasets, as_json=as_json) as manager:
         found = manager.preview(
             allowed_retirements=asked.allowed, wait_seconds=asked.wait_seconds, only=asked.only
         )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 
-from etl.db.engine import connect, schemas_of, translating
+from etl.db.engine import schemas_of, translating
 from etl.db.installed import installed
 from etl.db.sql import statements
 from etl.images.rows import count_pending
@@ -60,17 +60,13 @@ def dataset_counts(connection: Connection, sql: DatasetSql) -> dict[str, int]:
     return {"shadowed": 0, **counts, "objects": row.objects, "problems": row.problems}
 
 
-def images_waiting(settings: Settings) -> int:
+def images_waiting(engine: Engine, settings: Settings) -> int:
     """The number of images that are not processed yet.
 
     Raises:  DatabaseUnavailable.
     """
-    engine = connect(settings)
-    try:
-        with translating(), engine.connect() as connection:
-            return count_pending(connection, settings)
-    finally:
-        engine.dispose()
+    with translating(), engine.connect() as connection:
+        return count_pending(connection, settings)
 
 
 def holds(connection: Connection) -> list[dict[str, Any]]:
@@ -78,17 +74,13 @@ def holds(connection: Connection) -> list[dict[str, Any]]:
     return _rows(connection, "holds")
 
 
-def held(settings: Settings) -> list[dict[str, Any]]:
+def held(engine: Engine) -> list[dict[str, Any]]:
     """As `holds`, on a connection of its own.
 
     Raises:  DatabaseUnavailable.
     """
-    engine = connect(settings)
-    try:
-        with translating(), engine.connect() as connection:
-            return holds(connection)
-    finally:
-        engine.dispose()
+    with translating(), engine.connect() as connection:
+        return holds(connection)
 
 
 def _rows(connection: Connection, name: str) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -24,8 +25,14 @@ from etl.db.connection import (
 )
 from etl.db.identifiers import quoted
 from etl.db.names import Lock, NotifyChannel, channel_name, lock_key
-from etl.db.upgrade import upgrade
-from etl.model.errors import DatabaseUnavailable, ImageWorkerBusy, RunAlreadyActive, RunRefused
+from etl.model.errors import (
+    DatabaseUnavailable,
+    ImageWorkerBusy,
+    OlderSchema,
+    RightMissing,
+    RunAlreadyActive,
+    RunRefused,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +74,7 @@ def connect(
     engine = create_engine(
         opener.url,
         creator=opener.open,
+        use_native_hstore=False,
         pool_size=pool_size,
         max_overflow=0,
         pool_pre_ping=True,
@@ -81,7 +89,9 @@ def connect_unpooled(settings: Settings) -> Engine:
     Tables of another version raise NewerSchema or OlderSchema.
     """
     opener = Opener.of(settings, checks_schema=True)
-    engine = create_engine(opener.url, creator=opener.open, poolclass=NullPool)
+    engine = create_engine(
+        opener.url, creator=opener.open, use_native_hstore=False, poolclass=NullPool
+    )
     return _with_schema_check(engine, opener)
 
 
@@ -230,6 +240,10 @@ def migrate(engine: Engine) -> None:
 
     Raises:  DatabaseUnavailable; ConfigurationError when it is impossible, and nothing changed.
     """
+    if _is_current(engine):
+        return
+    from etl.db.upgrade import upgrade
+
     opener: Opener = engine.get_execution_options()[_OPENER]
     with translating(), engine.begin() as connection:
         key = lock_key(Lock.MIGRATION, opener.schemas.state)
@@ -242,8 +256,26 @@ def check_migrated(engine: Engine) -> None:
 
     Raises:  NewerSchema or OlderSchema when they do not; DatabaseUnavailable.
     """
+    if _is_current(engine):
+        return
     with translating(), engine.connect() as connection:
         schema.check(schema.versions(connection, schemas_of(engine)))
+
+
+def _is_current(engine: Engine) -> bool:
+    """Whether the tables have this version, in the one round trip that the usual case needs.
+
+    Otherwise the caller looks again, also for tables of an earlier version in another schema.
+
+    Raises:  NewerSchema; DatabaseUnavailable.
+    """
+    opener: Opener = engine.get_execution_options()[_OPENER]
+    try:
+        with translating():
+            replace(opener, checks_schema=True).check()
+    except (OlderSchema, RightMissing):
+        return False
+    return True
 
 
 def source_bucket_of(engine: Engine) -> str:

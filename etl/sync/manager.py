@@ -78,8 +78,8 @@ class DataManager:
     ) -> None:
         self._settings = settings
         self._source_bucket = settings.source_bucket
-        self._engine: Engine = connect_unpooled(settings)
-        self._data_schema = schemas_of(self._engine).data
+        self.engine: Engine = connect_unpooled(settings)
+        self._data_schema = schemas_of(self.engine).data
         self._store = store or ObjectStore(settings)
         self._clock = clock
         self._progress = progress
@@ -109,7 +109,7 @@ class DataManager:
                  any other EtlError after it was recorded as the run's error. After DatasetsFailed,
                  the datasets not named in it are committed.
         """
-        with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
+        with run_lock(self.engine, wait_seconds=wait_seconds) as connection:
             runs.close_interrupted(connection)
             allowed = allowed_retirements or {}
             run_id = runs.begin_run(connection, trigger, allowed_retirements=allowed)
@@ -128,7 +128,7 @@ class DataManager:
 
         Raises:  as `run`; ConfigurationError when the datasets are not installed.
         """
-        with run_lock(self._engine, wait_seconds=wait_seconds) as connection, translating():
+        with run_lock(self.engine, wait_seconds=wait_seconds) as connection, translating():
             known = declared.load(connection, self._data_schema)
             connection.commit()
             check_installed(known, self._declarations.to_install)
@@ -143,7 +143,7 @@ class DataManager:
 
         Raises:  as `run`.
         """
-        with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
+        with run_lock(self.engine, wait_seconds=wait_seconds) as connection:
             runs.close_interrupted(connection)
             claimed = runs.claim_run(connection)
             if claimed is None:
@@ -165,7 +165,7 @@ class DataManager:
 
         Raises:  as `run`; an error before the run began is not recorded.
         """
-        with run_lock(self._engine, wait_seconds=wait_seconds) as connection, translating():
+        with run_lock(self.engine, wait_seconds=wait_seconds) as connection, translating():
             runs.close_interrupted(connection)
             known = self._declarations.of_event_run(connection)
             if known is None:
@@ -195,7 +195,7 @@ class DataManager:
 
         Raises:  RunAlreadyActive when a run, which publishes, holds the lock after `wait_seconds`.
         """
-        with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
+        with run_lock(self.engine, wait_seconds=wait_seconds) as connection:
             run_id = publish.pending_run(connection)
             connection.commit()
             return run_id is not None and self._publishing.publish(
@@ -288,7 +288,7 @@ class DataManager:
         paused = {one.name for one in known.values if run.leaves_out(one)}
         return Finder(
             store=self._store,
-            engine=self._engine,
+            engine=self.engine,
             bucket=bucket,
             route=self._route(known, bucket),
             left_out=frozenset(paused | run.failures.keys()),
