@@ -161,7 +161,7 @@ def test_declared_outputs_are_published_and_the_parquet_also_by_its_setting(  # 
     bucket: TestBucket,
     engine: Engine,
     declared: tuple[str, ...],
-    is_parquet_set: bool,
+    is_parquet_set: bool,  # noqa: FBT001
     expected: set[str],
 ):
     """What is no longer published is deleted, and missed by no one."""
