@@ -244,7 +244,7 @@ def list_shadowed_rows(
         _refuse_filters()
         found = shadowed_rows(
             connection,
-            installed.dataset.bucket or shared.settings.source_bucket,
+            shared.bucket_of(installed.dataset),
             key=query.key,
             user_id=query.user_id,
             after=None if query.after is None else Place.parse(query.after),
@@ -273,7 +273,7 @@ def _shadowed_response(
     rows = ShadowedReader(
         installed,
         schemas_of(shared.engine).data,
-        installed.dataset.bucket or shared.settings.source_bucket,
+        shared.bucket_of(installed.dataset),
         has_json_scalar=streaming.has_json_scalar(connection, shared),
     )
     asked = row_query(

@@ -183,10 +183,11 @@ commands.add_command(datasets_group)
 @commands.command("verify")
 @click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
 def verify_command(*, as_json: bool) -> None:
-    """Read the whole bucket again and print every difference.
+    """Read the buckets again and print every difference.
 
-    The verifier is slow and shares no code with runs. It compares the bucket's contents with the
-    tables and output.csv, and the thumbnails with the image metadata.
+    The verifier is slow and shares no code with runs. It compares the contents of the buckets with
+    the tables of all datasets, the users with output.csv and output.parquet if they are published,
+    and the thumbnails with the image metadata.
     """
     from etl.cli.status import images_waiting
     from etl.db.engine import connect, schemas_of

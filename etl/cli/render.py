@@ -254,8 +254,8 @@ def _problem(problem: Mapping[str, Any]) -> str:
 def differences(found: Sequence[Difference], *, is_output_compared: bool = True) -> Lines:
     """Each difference between the bucket and what is stored, or that there is none."""
     if not found:
-        compared = "tables and output.csv are" if is_output_compared else "the tables are"
-        rest = "" if is_output_compared else " output.csv was not compared."
+        compared = "tables and output files are" if is_output_compared else "the tables are"
+        rest = "" if is_output_compared else " The output files were not compared."
         return [Text(f"No difference: {compared} in sync with the bucket.{rest}", "green")]
     held = [one for one in found if one.is_held]
     others = [one for one in found if not one.is_held]

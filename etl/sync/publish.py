@@ -18,6 +18,7 @@ from etl.model.values import Trigger
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from etl.model.types import SqlType
     from etl.storage.client import ObjectStore
     from etl.sync.outputs import Output
 
@@ -88,7 +89,7 @@ def publish(
     """
     for output in outputs:
         with connection.begin(), _copied_out(connection, output.copy) as stream:
-            content = as_parquet(stream, output.parquet_types) if output.is_parquet else stream
+            content = as_parquet(stream, output.types) if output.is_parquet else stream
             store.put_stream(bucket, output.name, content, output.media_type)
         etag = store.etag(bucket, output.name)
         if etag is None:
@@ -153,7 +154,7 @@ def _copied_out(connection: Connection, statement: str) -> Iterator[BinaryIO]:
 
 
 def as_parquet(
-    csv: BinaryIO, types: Mapping[str, str], block_bytes: int = PARQUET_BLOCK_BYTES
+    csv: BinaryIO, types: Mapping[str, SqlType], block_bytes: int = PARQUET_BLOCK_BYTES
 ) -> BinaryIO:
     """The rows of a CSV as a Parquet file with columns of these types, in the memory of a block."""
     from etl.db import columnar
