@@ -103,20 +103,14 @@ def begin_run(
     connection: Connection, trigger: Trigger, *, allowed_retirements: Allowed | None = None
 ) -> int:
     """Start a run without a request; return its id."""
-    run_id = insert_run(connection, trigger, allowed_retirements or {})
-    connection.commit()
-    return run_id
-
-
-def insert_run(connection: Connection, trigger: Trigger, allowed: Allowed) -> int:
-    """As `begin_run`; the caller commits."""
     run_id = connection.scalar(
         text(
             "INSERT INTO run (trigger, state, allowed_retirements, started_at)"
             " VALUES (:trigger, 'running', CAST(:allowed AS jsonb), now()) RETURNING id"
         ),
-        {"trigger": trigger, "allowed": _json(allowed)},
+        {"trigger": trigger, "allowed": _json(allowed_retirements or {})},
     )
+    connection.commit()
     return int(run_id or 0)
 
 

@@ -31,6 +31,7 @@ from etl.services.datasets_file import DatasetsFile
 from etl.services.image_worker import processing_images
 from etl.services.kafka import announcing
 from etl.services.listener import listening
+from etl.services.subscriptions import Subscriptions
 from etl.settings.values import duration_text
 from etl.sync import publish
 from etl.sync.manager import DataManager
@@ -93,6 +94,7 @@ class Scheduler(ServiceLoop):
         self._poll_seconds = poll_seconds
         self._engine: Engine = connect_unpooled(settings)
         self._retention = Retention(settings)
+        self._subscriptions = Subscriptions(settings)
         self._reconnect = Backoff(FIRST_RECONNECT_SECONDS, LAST_RECONNECT_SECONDS)
         self._retries = retries or Retries()
 
@@ -115,7 +117,7 @@ class Scheduler(ServiceLoop):
                 if self._retries.run.is_due():
                     self._request_run()
                 # Both in each round, so that many events cannot delay requests, or vice versa.
-                did_work = self._run_for_events(connection) | self._run_requested()
+                did_work = self._run_for_events(connection) | self._run_requested(connection)
                 self._publish_if_due(connection)
                 has_more_to_remove = self._retention.work()
                 if did_work:
@@ -181,8 +183,18 @@ class Scheduler(ServiceLoop):
         except DatabaseUnavailable as error:
             log.warning("could not request a run", reason=error.message, hint=error.hint)
 
-    def _run_requested(self) -> bool:
-        """Make one requested run; return whether there was one."""
+    def _run_requested(self, connection: Connection) -> bool:
+        """Make one requested run; return whether there was one.
+
+        It may have installed datasets of other buckets, whose events are then subscribed to. What
+        changed in them meanwhile is found by another run.
+        """
+        ran = self._make_requested_run()
+        if ran and self._subscriptions.cover(connection):
+            self._request_run()
+        return ran
+
+    def _make_requested_run(self) -> bool:
         try:
             report = self._manager.run_requested()
         except RunAlreadyActive:

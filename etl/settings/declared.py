@@ -15,9 +15,17 @@ def declared_datasets(settings: Settings) -> tuple[Dataset, ...]:
 
     Raises:  ConfigurationError.
     """
+    return file_datasets(settings) or (USERS,)
+
+
+def file_datasets(settings: Settings) -> tuple[Dataset, ...] | None:
+    """The datasets of DATASETS_FILE; None if there is no such file: runs use the installed ones.
+
+    Raises:  ConfigurationError.
+    """
     path = settings.datasets_path
     if path is None:
-        return (USERS,)
+        return None
     from etl.settings.datasets_file import read_datasets
 
     return read_datasets(path, settings)

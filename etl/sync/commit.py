@@ -9,7 +9,6 @@ from sqlalchemy.exc import DBAPIError
 
 from etl.db import revisions, runs
 from etl.model.errors import DatasetsFailed
-from etl.model.values import Trigger
 from etl.sync import declared, holds, staging_tables
 from etl.sync.merge_run import Merged, RunMerge, check_objects, summed, totals
 from etl.sync.preview import Previewed
@@ -44,14 +43,15 @@ def preview(
     run: CurrentRun, known: Declared, source_bucket: str, thresholds: Thresholds
 ) -> Previewed:
     """Merge staging, and undo it; return what was changed."""
-    connection = run.connection
-    run = replace(run, id=runs.insert_run(connection, Trigger.CLI, run.allowed_retirements))
-    one = _Commit(run, known, source_bucket, thresholds)
+    assert run.preview is not None  # noqa: S101 - the caller began one
+    connection, found = run.connection, run.preview
+    extended = found.extend_tables(connection, known, run.failures)
+    synced = [one for one in extended.datasets if not run.leaves_out(one.dataset)]
+    run.stats.staged += found.stage_orphans(connection, synced)
+    one = _Commit(run, extended, source_bucket, thresholds)
     merged = one.merge_staging(runs.last_committed(connection))
     connection.rollback()
-    staging_tables.empty_staging(connection, known.datasets)
-    keys = {} if run.preview is None else run.preview.keys
-    return Previewed(merged.committed.datasets, keys, merged.failures)
+    return Previewed(found.changes(known), merged.committed.datasets, found.keys, merged.failures)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class _Commit:
             revisions.advance(connection, revisions.noun_of(name))
         if has_images:  # a replaced image becomes pending, and changes no user
             revisions.advance(connection, revisions.Resource.IMAGES)
-        failures = _failures(merged, self.known)
+        failures = self._failures(merged)
         runs.complete_run(
             connection,
             run.id,
@@ -117,15 +117,15 @@ class _Commit:
             is_careful=self.is_careful,
         ).merge()
 
-
-def _failures(merged: Merged, known: Declared) -> DatasetsFailed | None:
-    """The error that names the datasets that were not committed, and those that were."""
-    if not merged.failures:
-        return None
-    reasons = " ".join(error.public_message for error in merged.failures.values())
-    others = [one.name for one in known.values if one.name not in merged.failures]
-    return DatasetsFailed(
-        f"{reasons} Committed: {', '.join(others) or 'no dataset'}.",
-        failed=", ".join(merged.failures),
-        committed=", ".join(others),
-    )
+    def _failures(self, merged: Merged) -> DatasetsFailed | None:
+        """The error that names the datasets that were not committed, and those that were."""
+        if not merged.failures:
+            return None
+        reasons = " ".join(error.public_message for error in merged.failures.values())
+        left = {*merged.failures, *self._left}
+        committed = ", ".join(one.name for one in self.known.values if one.name not in left)
+        return DatasetsFailed(
+            f"{reasons} Committed: {committed or 'no dataset'}.",
+            failed=", ".join(merged.failures),
+            committed=committed,
+        )

@@ -30,7 +30,8 @@ from etl.sync.columns import add_new_columns
 from etl.sync.commit import commit, preview
 from etl.sync.find import Finder
 from etl.sync.merge import THRESHOLDS, Thresholds
-from etl.sync.preview import Preview, Previewed, check_installed
+from etl.sync.preview import Previewed
+from etl.sync.preview import begin as begin_preview
 from etl.sync.publishing import Publishing
 from etl.sync.run import CurrentRun, as_bug
 from etl.sync.stats import RunStats
@@ -124,17 +125,16 @@ class DataManager:
         wait_seconds: float = 0,
         only: frozenset[str] | None = None,
     ) -> Previewed:
-        """What `run` would change now. Nothing is kept: no row, no run and no handled event.
+        """What `run` would change now. Nothing is kept: no table, no row, no run, no event handled.
 
-        Raises:  as `run`; ConfigurationError when the datasets are not installed.
+        Raises:  as `run`, but DatasetsFailed.
         """
         with run_lock(self.engine, wait_seconds=wait_seconds) as connection, translating():
-            known = declared.load(connection, self._data_schema)
-            connection.commit()
-            check_installed(known, self._declarations.to_install)
+            known, begun = begin_preview(connection, self._declarations)
             buckets.check_source(connection, known, self._source_bucket)
-            run = CurrentRun(0, Trigger.CLI, connection, only=only, preview=Preview())
+            run = CurrentRun(0, Trigger.CLI, connection, only=only, preview=begun)
             run = replace(run, allowed_retirements=allowed_retirements or {})
+            run.failures.update(known.failures)
             known, _ = self._stage_all(run, known)
             return preview(run, known, self._source_bucket, self._thresholds)
 
@@ -273,6 +273,7 @@ class DataManager:
         run.connection.commit()
         log.info("run ended", run=run.id, state=report.state, **report.counts.as_dict())
         if failures is not None:
+            failures.report = report
             raise failures
         return report
 
@@ -292,6 +293,7 @@ class DataManager:
             bucket=bucket,
             route=self._route(known, bucket),
             left_out=frozenset(paused | run.failures.keys()),
+            hashes=known.hashes,
             is_new=known.is_new,
             today=self._clock().date(),
             stats=run.stats,

@@ -1,4 +1,4 @@
-"""Runs of some datasets, and previews of runs, which keep nothing."""
+"""Runs of some datasets, which leave the others as they are."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from etl.db import events
-from etl.model.dataset import USERS, Dataset, Field, FieldType, OnRemoved, UnknownColumns
-from etl.model.errors import ConfigurationError
+from etl.model.dataset import USERS, Dataset, Field, FieldType, OnRemoved
 from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.sync.manager import DataManager
@@ -34,12 +33,6 @@ LOG = Dataset(
     fields=(Field(name="line"),),
 )
 ALL = (ITEMS, LOG, USERS)
-EVERYTHING = (
-    "run",
-    *("source_object", "problem", "hold", "held_object", "staging_object", "staging_items"),
-    *("public.items", "public.items_retired", "public.items_shadowed", "public.log"),
-    *("public.users", "bucket_event", "revision"),
-)
 
 Query = Callable[[str], list[tuple[Any, ...]]]
 
@@ -56,17 +49,6 @@ def query(engine: Engine) -> Query:
             return [tuple(row) for row in connection.execute(text(statement))]
 
     return ask
-
-
-def contents(engine: Engine) -> dict[str, list[str]]:
-    """All rows of all tables, as text."""
-    with engine.connect() as connection:
-        return {
-            table: list(
-                connection.scalars(text(f"SELECT CAST(t AS text) FROM {table} AS t ORDER BY 1"))
-            )
-            for table in EVERYTHING
-        }
 
 
 def put_all(bucket: TestBucket, version: int) -> None:
@@ -175,68 +157,3 @@ def test_retirements_by_events_count_until_a_full_run_of_their_dataset(
     half_emptied.put("log/1.csv", rows_of("line", 100, 160))
     found = manager.run(Trigger.CLI).dataset_counts
     assert (found["items"].objects_held, found["log"].objects_held) == (0, 1)
-
-
-def test_a_preview_tells_what_the_next_run_does_and_keeps_nothing(
-    bucket: TestBucket, manager: DataManager, engine: Engine
-):
-    put_all(bucket, 1)
-    bucket.put("items/2.csv", "id,n\nc,1\nd,1\n")
-    manager.run(Trigger.CLI)
-    bucket.put("items/1.csv", "id,n\na,2\nb,x\nd,3\n")
-    bucket.put("items/0.csv", "id,n\nnew,1\n")
-    bucket.remove("items/2.csv")
-    bucket.remove("log/1.csv")
-    before = contents(engine)
-    found = manager.preview()
-    assert contents(engine) == before
-    assert found.failures == {}
-    assert found.keys["items"] == {
-        "inserted": [["new"]],
-        "updated": [["a"], ["d"]],
-        "restored": [],
-        "retired": [["b"], ["c"]],
-        "shadowed": [],
-    }
-    assert found.keys["log"]["retired"] == [["log/1.csv", 2]]
-    report = manager.run(Trigger.CLI)
-    assert report.dataset_counts == dict(found.counts)
-
-
-def test_a_preview_of_a_first_load_lists_the_first_keys(
-    bucket: TestBucket, settings: Settings, query: Query
-):
-    DataManager(settings, datasets=ALL).run(Trigger.CLI)
-    rows = "".join(f"k{n:05},{n}\n" for n in range(12_000))
-    bucket.put("items/1.csv", f"id,n\n{rows}")
-    found = DataManager(settings, datasets=ALL).preview()
-    assert found.counts["items"].inserted == 12_000
-    assert found.keys["items"]["inserted"] == [[f"k{n:05}"] for n in range(20)]
-    assert query("SELECT count(*) FROM items") == [(0,)]
-
-
-def test_a_preview_tells_what_would_be_held(
-    bucket: TestBucket, manager: DataManager, engine: Engine
-):
-    bucket.put("items/1.csv", "id,n\n" + "".join(f"{n},1\n" for n in range(150)))
-    manager.run(Trigger.CLI)
-    bucket.remove("items/1.csv")
-    before = contents(engine)
-    assert manager.preview().counts["items"].objects_held == 1
-    assert manager.preview(allowed_retirements={"items": None}).counts["items"].retired == 150
-    assert contents(engine) == before
-
-
-def test_a_preview_of_new_columns_adds_none(bucket: TestBucket, settings: Settings, query: Query):
-    free = replace(ITEMS, unknown_columns=UnknownColumns.ADD)
-    manager = DataManager(settings, datasets=(free, USERS))
-    manager.run(Trigger.CLI)
-    bucket.put("items/1.csv", "id,n,more\na,1,x\n")
-    found = manager.preview()
-    assert "more" in found.failures["items"].message
-    assert query("SELECT added_columns FROM dataset WHERE name = 'items'") == [([],)]
-
-
-def test_a_preview_of_datasets_that_are_not_installed_is_refused(manager: DataManager):
-    with pytest.raises(ConfigurationError, match="not installed"):
-        manager.preview()

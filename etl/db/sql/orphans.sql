@@ -23,3 +23,21 @@ FROM (
 WHERE NOT EXISTS (SELECT FROM source_object AS known
                   WHERE known.bucket = :bucket AND known.key = found.key)
 ON CONFLICT DO NOTHING
+
+-- name: stage
+-- Stages the objects of rows as removed, unless the listing has them; of images, none. For a preview,
+-- which adopts nothing. Parameters: :dataset, :bucket.
+INSERT INTO staging_object (change, bucket, key, dataset, kind, etag, size, last_modified, state,
+                            rows_read, rows_rejected)
+SELECT 'removed', :bucket, key, :dataset, 'csv', '', 0, to_timestamp(0), 'loaded', 0, 0
+FROM (
+    SELECT _source_key AS key FROM {table}
+--:keyed
+    UNION
+    SELECT _source_key FROM {shadowed}
+--:end
+) AS found
+WHERE NOT EXISTS (SELECT FROM source_object AS known
+                  WHERE known.bucket = :bucket AND known.key = found.key)
+  AND NOT EXISTS (SELECT FROM staging_object AS staged
+                  WHERE staged.bucket = :bucket AND staged.key = found.key)
