@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import DBAPIError
 
 from etl.db import revisions, runs
+from etl.db.engine import is_outage
 from etl.model.errors import DatasetsFailed
 from etl.model.values import Trigger
 from etl.sync import declared, holds, staging_tables
 from etl.sync.merge_run import Merged, RunMerge, check_objects, summed, totals
 from etl.sync.preview import Previewed
-from etl.sync.retiring import is_forbidden
 
 if TYPE_CHECKING:
     from etl.sync.declared import Declared
@@ -26,8 +26,8 @@ def commit(
 ) -> DatasetsFailed | None:
     """Merge staging and commit; return the error that names the datasets that are not committed.
 
-    Deferred constraints of other clients fail the commit. It is then repeated so that they fail
-    their dataset only.
+    Deferred constraints and triggers of other clients fail the commit. It is then repeated so that
+    they fail their dataset only.
     """
     run.stats.retired_before = runs.retired_by_events(run.connection)
     one = _Commit(run, known, source_bucket, thresholds)
@@ -35,7 +35,7 @@ def commit(
         try:
             return one.commit()
         except DBAPIError as error:
-            if not is_forbidden(error):
+            if is_outage(error.orig):
                 raise
             run.connection.rollback()
             return replace(one, is_careful=True).commit()
@@ -118,10 +118,12 @@ def _failures(merged: Merged, known: Declared) -> DatasetsFailed | None:
     """The error that names the datasets that were not committed, and those that were."""
     if not merged.failures:
         return None
-    reasons = " ".join(error.public_message for error in merged.failures.values())
+    errors = merged.failures.values()
+    reasons = " ".join(dict.fromkeys(error.public_message for error in errors))
     others = [one.name for one in known.values if one.name not in merged.failures]
     return DatasetsFailed(
         f"{reasons} Committed: {', '.join(others) or 'no dataset'}.",
+        hint=" ".join(dict.fromkeys(error.hint for error in errors if error.hint)) or None,
         failed=", ".join(merged.failures),
         committed=", ".join(others),
     )

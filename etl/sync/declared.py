@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from etl.db import dataset_tables
+from etl.db.connection import LOCK_NOT_AVAILABLE
 from etl.db.dataset_sql import DatasetSql
 from etl.db.sql import statements
 from etl.model.dataset import USERS
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
     from etl.model.dataset import Dataset
     from etl.model.errors import EtlError
-
-_LOCK_NOT_AVAILABLE = "55P03"
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def _ensure(connection: Connection, sql: DatasetSql) -> EtlError | None:
     except ConfigurationError as error:
         return error
     except DBAPIError as error:
-        if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+        if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
             raise
         return _in_use(name)
     return None
@@ -159,7 +158,7 @@ def add_columns(
                 {"name": sql.dataset.name, "columns": list(wider.added)},
             )
     except DBAPIError as error:
-        if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+        if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
             raise
         return sql, _in_use(sql.dataset.name)
     return wider, None
