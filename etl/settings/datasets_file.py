@@ -27,8 +27,16 @@ def declared_datasets(settings: Settings) -> tuple[Dataset, ...]:
 
     Raises:  ConfigurationError.
     """
+    return file_datasets(settings) or (USERS,)
+
+
+def file_datasets(settings: Settings) -> tuple[Dataset, ...] | None:
+    """The datasets of DATASETS_FILE; None if there is no such file: runs use the installed ones.
+
+    Raises:  ConfigurationError.
+    """
     path = settings.datasets_path
-    return (USERS,) if path is None else read_datasets(path, settings)
+    return None if path is None else read_datasets(path, settings)
 
 
 def read_datasets(path: Path, settings: Settings) -> tuple[Dataset, ...]:

@@ -19,7 +19,6 @@ import structlog
 
 from etl.db import events, runs
 from etl.db.engine import connect_unpooled, run_lock, schemas_of, translating
-from etl.model.dataset import USERS, Dataset
 from etl.model.errors import DatabaseUnavailable, DatasetsFailed, EtlError
 from etl.model.routing import Router
 from etl.model.values import RunReport, Trigger
@@ -31,7 +30,8 @@ from etl.sync.columns import add_new_columns
 from etl.sync.commit import commit, preview
 from etl.sync.find import Finder
 from etl.sync.merge import THRESHOLDS, Thresholds
-from etl.sync.preview import Preview, Previewed, check_installed
+from etl.sync.preview import Previewed
+from etl.sync.preview import begin as begin_preview
 from etl.sync.publishing import Publishing
 from etl.sync.run import CurrentRun, as_bug
 from etl.sync.stats import RunStats
@@ -39,6 +39,7 @@ from etl.sync.stats import RunStats
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
+    from etl.model.dataset import Dataset
     from etl.model.routing import ObjectRoute
     from etl.model.values import Change
     from etl.settings import Settings
@@ -86,12 +87,12 @@ class DataManager:
         self._range_objects = None if settings.list_concurrency == 1 else range_objects
         self._events_per_run = events_per_run
         self._thresholds = thresholds
-        self._to_install: tuple[Dataset, ...] | None = datasets
+        self._declarations = declared.Declarations(self._data_schema, self._source_bucket, datasets)
         self._publishing = Publishing(self._store, settings, self._data_schema)
 
     def declare(self, datasets: tuple[Dataset, ...]) -> None:
         """Install these datasets with the next full run, because their file changed."""
-        self._to_install = datasets
+        self._declarations.to_install = datasets
 
     def run(
         self,
@@ -124,17 +125,16 @@ class DataManager:
         wait_seconds: float = 0,
         only: frozenset[str] | None = None,
     ) -> Previewed:
-        """What `run` would change now. Nothing is kept: no row, no run and no handled event.
+        """What `run` would change now. Nothing is kept: no table, no row, no run, no event handled.
 
-        Raises:  as `run`; ConfigurationError when the datasets are not installed.
+        Raises:  as `run`, but DatasetsFailed.
         """
         with run_lock(self._engine, wait_seconds=wait_seconds) as connection, translating():
-            known = declared.load(connection, self._data_schema)
-            connection.commit()
-            check_installed(known, self._to_install)
+            known, begun = begin_preview(connection, self._declarations)
             buckets.check_source(connection, known, self._source_bucket)
-            run = CurrentRun(0, Trigger.CLI, connection, only=only, preview=Preview())
+            run = CurrentRun(0, Trigger.CLI, connection, only=only, preview=begun)
             run = replace(run, allowed_retirements=allowed_retirements or {})
+            run.failures.update(known.failures)
             known, _ = self._stage_all(run, known)
             return preview(run, known, self._source_bucket, self._thresholds)
 
@@ -167,7 +167,7 @@ class DataManager:
         """
         with run_lock(self._engine, wait_seconds=wait_seconds) as connection, translating():
             runs.close_interrupted(connection)
-            known = self._declared_for_events(connection)
+            known = self._declarations.of_event_run(connection)
             if known is None:
                 runs.request_run(connection, Trigger.EVENT)
                 connection.commit()
@@ -207,7 +207,8 @@ class DataManager:
     def _run_full(self, run: CurrentRun) -> RunReport:
         """Sync all buckets. List, diff and read are generators that `_stage` consumes."""
         with self._recording_failure(run):
-            known = self._install(run)
+            known = self._declarations.of_full_run(run.connection)
+            run.failures.update(known.failures)
             buckets.check_source(run.connection, known, self._source_bucket)
             known, began = self._stage_all(run, known)
             if run.only is None:
@@ -272,33 +273,11 @@ class DataManager:
         run.connection.commit()
         log.info("run ended", run=run.id, state=report.state, **report.counts.as_dict())
         if failures is not None:
+            failures.report = report
             raise failures
         return report
 
     # -- datasets
-
-    def _install(self, run: CurrentRun) -> Declared:
-        """The datasets of a full run; those of this process are installed first, once."""
-        connection, schema = run.connection, self._data_schema
-        if self._to_install is None:
-            known = declared.load(connection, schema)
-            connection.commit()
-            if known.datasets:
-                return known
-        known = declared.install(connection, schema, self._to_install or (USERS,))
-        run.failures.update(known.failures)
-        if not known.failures:
-            self._to_install = None
-        return known
-
-    def _declared_for_events(self, connection: Connection) -> Declared | None:
-        """The datasets of an event run; None if a full run is needed first."""
-        known = declared.load(connection, self._data_schema)
-        connection.commit()
-        if not known.datasets:  # before the first run
-            known = declared.install(connection, self._data_schema, self._to_install or (USERS,))
-            self._to_install = None
-        return None if known.is_new or known.failures else known
 
     def _router(self, known: Declared) -> Router:
         return Router(known.values, self._source_bucket)
@@ -314,6 +293,7 @@ class DataManager:
             bucket=bucket,
             route=self._route(known, bucket),
             left_out=frozenset(paused | run.failures.keys()),
+            hashes=known.hashes,
             is_new=known.is_new,
             today=self._clock().date(),
             stats=run.stats,

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from etl.db.runs import Committed
+from etl.db.runs import Committed, retired_by_events
 from etl.db.sql import statements
 from etl.model.errors import AccountingMismatch, DatabaseUnavailable, DatasetRefused
 from etl.model.values import Counts, DatasetCounts
@@ -23,6 +23,7 @@ from etl.sync.merge import (
     configure,
     end,
     execute_all,
+    figures,
     losing_objects,
     merge,
 )
@@ -156,7 +157,10 @@ class RunMerge:
         """
         connection, name = self.run.connection, task.sql.dataset.name
         rule = holds.Rule(
-            name, is_open, self.run.stats.retired_before.get(name, 0), self.run.allowed_retirements
+            name,
+            is_open,
+            lambda: retired_by_events(connection, name),
+            self.run.allowed_retirements,
         )
         held = Held()
         for _ in range(MOST_ATTEMPTS):
@@ -185,7 +189,7 @@ class RunMerge:
                 task = replace(task, is_careful=True)
                 continue
             held = held.with_more(holds.take_out(connection, task.sql, losing))
-            rule = holds.Rule(name, is_open=True, earlier=0, allowed={})
+            rule = holds.Rule(name, is_open=True, count_earlier=lambda: 0, allowed={})
         raise AccountingMismatch(f"The retirements of dataset {name!r} could not be held.")
 
     def _is_between_datasets(self, error: DBAPIError) -> bool:
@@ -246,8 +250,8 @@ class RunMerge:
         self, merged: Mapping[str, DatasetCounts], held: Mapping[str, Held]
     ) -> Committed:
         """The counts of the run: those of the datasets merged, and the totals of all others."""
-        connection, figures = self.run.connection, statements("figures")
-        found = connection.execute(text(figures["objects"])).mappings().all()
+        connection, named = self.run.connection, statements("figures")
+        found = connection.execute(text(named["objects"])).mappings().all()
         objects = {
             row["dataset"]: {k: v for k, v in row.items() if k != "dataset"} for row in found
         }
@@ -259,9 +263,9 @@ class RunMerge:
                 by_dataset[name] = _with_held(counts, held[name])
                 _check_rows(name, by_dataset[name])
             else:
-                by_dataset[name] = totals(self.before.datasets.get(name))
+                by_dataset[name] = totals(connection, sql, self.before)
         others = DatasetCounts(**objects.get(None, {}))
-        problems = connection.scalar(text(figures["problems"]), {"run_id": self.run.id})
+        problems = connection.scalar(text(named["problems"]), {"run_id": self.run.id})
         return Committed(summed(by_dataset, others, int(problems or 0)), by_dataset)
 
 
@@ -298,10 +302,12 @@ def _staged(connection: Connection, expected: int) -> dict[str | None, int]:
 # -- counting
 
 
-def totals(before: DatasetCounts | None) -> DatasetCounts:
+def totals(connection: Connection, sql: DatasetSql, before: Committed) -> DatasetCounts:
     """The counts of a dataset that a run leaves as it is."""
-    before = before or DatasetCounts()
-    return DatasetCounts(live=before.live, attached=before.attached)
+    found = before.datasets.get(sql.dataset.name)
+    if found is None:  # its table may have rows of an earlier declaration
+        return DatasetCounts(**figures(connection, sql, "live", {}))
+    return DatasetCounts(live=found.live, attached=found.attached)
 
 
 def summed(

@@ -63,8 +63,7 @@ _END = object()
 class RunStats:
     """Counters of the listing and of staging.
 
-    `unreadable` holds keys. `missed_by_events` counts changes without an event, and
-    `retired_before` the rows by dataset that event runs retired since the last full run.
+    `unreadable` holds keys. `missed_by_events` counts changes without an event.
     """
 
     listed: int = 0
@@ -74,7 +73,6 @@ class RunStats:
     unreadable: set[str] = field(default_factory=set)
     vanished: int = 0
     missed_by_events: int = 0
-    retired_before: dict[str, int] = field(default_factory=dict)
     profile: Profile = field(default_factory=Profile)
 
     def snapshot(self) -> RunStats:
