@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from sqlalchemy.exc import DBAPIError
 
@@ -15,20 +15,30 @@ from etl.sync.merge_run import Merged, RunMerge, check_objects, summed, totals
 from etl.sync.preview import Previewed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from etl.sync.declared import Declared
     from etl.sync.merge import Thresholds
     from etl.sync.run import CurrentRun
 
+HandleEvents: TypeAlias = "Callable[[Collection[str]], None]"
+
 
 def commit(
-    run: CurrentRun, known: Declared, source_bucket: str, thresholds: Thresholds
+    run: CurrentRun,
+    known: Declared,
+    source_bucket: str,
+    thresholds: Thresholds,
+    handle_events: HandleEvents,
 ) -> DatasetsFailed | None:
     """Merge staging and commit; return the error that names the datasets that are not committed.
+
+    `handle_events` is called before the commit with the names of these datasets.
 
     Deferred constraints and triggers of other clients fail the commit. It is then repeated so that
     they fail their dataset only.
     """
-    one = _Commit(run, known, source_bucket, thresholds)
+    one = _Commit(run, known, source_bucket, thresholds, handle_events)
     with run.stats.profile.step("merge"):
         try:
             return one.commit()
@@ -54,6 +64,10 @@ def preview(
     return Previewed(found.changes(known), merged.committed.datasets, found.keys, merged.failures)
 
 
+def _handle_none(_failed: Collection[str]) -> None:
+    """Handle no events, because nothing is committed."""
+
+
 @dataclass(frozen=True)
 class _Commit:
     """One attempt."""
@@ -62,6 +76,7 @@ class _Commit:
     known: Declared
     source_bucket: str
     thresholds: Thresholds
+    handle_events: HandleEvents = _handle_none
     is_careful: bool = False
 
     def commit(self) -> DatasetsFailed | None:
@@ -89,6 +104,7 @@ class _Commit:
         )
         if run.only is not None and self.known.is_new:
             declared.keep_new(connection)
+        self.handle_events(merged.failures)
         connection.commit()
         return failures
 
