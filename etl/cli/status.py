@@ -43,17 +43,20 @@ def status(connection: Connection, settings: Settings) -> dict[str, Any]:
     }
 
 
-def dataset_counts(connection: Connection, sql: DatasetSql) -> dict[str, int]:
-    """The live, retired and shadowed rows of a dataset, its objects and its open problems."""
-    tables = {"live": sql.table}
-    if sql.dataset.on_removed is OnRemoved.RETIRE:
-        tables["retired"] = sql.retired
-    if sql.dataset.primary_key:
-        tables["shadowed"] = sql.shadowed
-    counts = {
-        name: int(connection.scalar(text(f"SELECT count(*) FROM {table}")) or 0)
-        for name, table in tables.items()
-    }
+def dataset_counts(connection: Connection, sql: DatasetSql) -> dict[str, Any]:
+    """The live, retired and shadowed rows of a dataset, its objects and its open problems.
+
+    `missing` names its tables that another client renamed or dropped.
+    """
+    named = {"schema": sql.schema, "names": sql.relations}
+    found = set(connection.scalars(text(statements("status")["existing"]), named))
+    missing = [name for name in sql.relations if name not in found]
+    counts: dict[str, Any] = {"missing": missing} if missing else {}
+    tables = (("live", sql.table), ("retired", sql.retired), ("shadowed", sql.shadowed))
+    for (what, table), name in zip(tables, sql.relations, strict=False):
+        if what != "retired" or sql.dataset.on_removed is OnRemoved.RETIRE:
+            count = f"SELECT count(*) FROM {table}"
+            counts[what] = 0 if name in missing else connection.scalar(text(count))
     row = connection.execute(
         text(statements("status")["of_dataset"]), {"name": sql.dataset.name}
     ).one()

@@ -74,6 +74,12 @@ class DatasetSql:
         return self._in_schema(self.dataset.table + SHADOWED)
 
     @property
+    def relations(self) -> list[str]:
+        """The names of the tables, without the schema."""
+        table = self.dataset.table
+        return [table, table + RETIRED, *([table + SHADOWED] if self.dataset.primary_key else [])]
+
+    @property
     def staging(self) -> str:
         """The table of rows read by a run, in the schema of the state."""
         return in_text(staging_table(self.dataset.name))

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 LOCK_POLL_SECONDS = 0.2
 CLIENT_CHECK_SECONDS = 5
+LOCK_TIMEOUT_SECONDS = 30  # a run waits so long for a table or a row that another session locked
 
 # SQLSTATE classes and codes after which the same call may succeed later; 25006: the server became a
 # replica.
@@ -187,7 +188,7 @@ def run_lock(
     Raises:  RunAlreadyActive when it is still held after `wait_seconds`; DatabaseUnavailable.
     """
     with translating(), engine.connect() as connection:
-        _enable_client_liveness_check(connection, client_check_seconds)
+        _limit_waits(connection, client_check_seconds)
         key = lock_key(Lock.RUN, schemas_of(engine).state)
         _acquire(connection, key, wait_seconds, RunAlreadyActive("Another run is active."))
         yield connection
@@ -210,17 +211,19 @@ def image_lock(engine: Engine, *, wait_seconds: float = 0) -> Iterator[Connectio
         yield connection
 
 
-def _enable_client_liveness_check(connection: Connection, interval_seconds: float) -> None:
-    """Make PostgreSQL 14 and later cancel a statement, and release its locks, if the client dies.
+def _limit_waits(connection: Connection, check_seconds: float) -> None:
+    """Limit the waits for locks, and let statements end if their client dies.
 
-    Without the check, it detects the dead client only at the end of the statement.
+    Without the check, which PostgreSQL 14 and later have, a statement and its locks outlive the
+    client.
     """
     connection.execute(
         text(
-            "SELECT set_config('client_connection_check_interval', :interval, false)"
+            "SELECT set_config('lock_timeout', :timeout, false) UNION ALL"
+            " SELECT set_config('client_connection_check_interval', :interval, false)"
             " WHERE CAST(current_setting('server_version_num') AS integer) >= 140000"
         ),
-        {"interval": f"{interval_seconds}s"},
+        {"timeout": f"{LOCK_TIMEOUT_SECONDS}s", "interval": f"{check_seconds}s"},
     )
     connection.commit()
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from etl.model.values import RunReport, Trigger
 from etl.runtime.arrow import import_arrow
 from etl.storage.client import ObjectStore
 from etl.storage.listing import RANGE_OBJECTS
-from etl.sync import buckets, declared, publish, staging_tables
+from etl.sync import buckets, declared, handling, publish, staging_tables
 from etl.sync.columns import add_new_columns
 from etl.sync.commit import commit, preview
 from etl.sync.find import Finder
@@ -182,7 +182,8 @@ class DataManager:
                     connection, pending, lambda bucket: self._finder(run, known, bucket)
                 )
             if not any(changed.values()):
-                self._handle(connection, pending, events.NO_RUN)
+                for one in pending.values():
+                    events.handle(connection, one, events.NO_RUN)
                 connection.commit()
                 return None
             run = replace(run, id=runs.begin_run(connection, Trigger.EVENT))
@@ -211,9 +212,15 @@ class DataManager:
             run.failures.update(known.failures)
             buckets.check_source(run.connection, known, self._source_bucket)
             known, began = self._stage_all(run, known)
-            if run.only is None:
-                self._handle_listed_events(run, began)
-            failures = commit(run, known, self._source_bucket, self._thresholds)
+            if run.only is None and run.stats.staged:
+                run.stats.missed_by_events = events.missed_by_events(run.connection)
+            failures = commit(
+                run,
+                known,
+                self._source_bucket,
+                self._thresholds,
+                partial(handling.handle_listed, run, began, partial(self._route, known)),
+            )
         self._publishing.publish(run)
         return self._finish(run, failures)
 
@@ -245,9 +252,15 @@ class DataManager:
         with self._recording_failure(run):
             staging_tables.empty_staging(run.connection, known.datasets)
             for bucket, found in changed.items():
-                known = self._stage(run, known, self._read(run, known, bucket, found))
-            self._handle(run.connection, pending, run.id, refused=run.stats.unreadable)
-            failures = commit(run, known, self._source_bucket, self._thresholds)
+                with buckets.skipping(run, known, bucket, self._router(known).buckets):
+                    known = self._stage(run, known, self._read(run, known, bucket, found))
+            failures = commit(
+                run,
+                known,
+                self._source_bucket,
+                self._thresholds,
+                partial(handling.handle_checked, run, pending, partial(self._route, known)),
+            )
         self._publishing.publish(run)
         return self._finish(run, failures)
 
@@ -316,26 +329,6 @@ class DataManager:
         }
         connection.commit()
         return found
-
-    @staticmethod
-    def _handle(
-        connection: Connection,
-        pending: dict[str, events.PendingEvents],
-        run_id: int,
-        refused: Iterable[str] = (),
-    ) -> None:
-        for one in pending.values():
-            if one.ids:
-                events.handle(connection, one, run_id, refused=refused)
-
-    @staticmethod
-    def _handle_listed_events(run: CurrentRun, began: dict[str, datetime]) -> None:
-        """Mark the events that the listings cover as handled, and count missed changes."""
-        if run.stats.staged:
-            run.stats.missed_by_events = events.missed_by_events(run.connection)
-        for bucket, at in began.items():
-            if bucket not in run.skipped_buckets:
-                events.handle_listed(run.connection, bucket=bucket, began=at, run_id=run.id)
 
     # -- read and stage
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import structlog
@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from etl.db.sql import statements
 from etl.model.errors import AccountingMismatch
 from etl.model.values import DatasetCounts
+from etl.sync import obstacles
 from etl.sync.retiring import Retirement
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Merge:
 
     `staged` is the number of its objects in staging. `before` are its counts after the last run;
     None if its rows have to be counted. A careful merge keeps rows that foreign keys forbid to
-    remove, and checks deferred constraints at once.
+    remove, and checks deferred constraints at once. `triggers` are those of other clients.
     """
 
     run_id: int
@@ -79,6 +80,7 @@ class Merge:
     before: DatasetCounts | None
     thresholds: Thresholds = THRESHOLDS
     is_careful: bool = False
+    triggers: obstacles.Triggers = field(default_factory=dict)
 
     @property
     def parameters(self) -> Parameters:
@@ -97,9 +99,10 @@ def merge(connection: Connection, task: Merge) -> DatasetCounts:
     The caller commits, and calls `end` first. A small merge adds its changes to the totals before
     it; a bulk merge counts all rows.
 
-    Raises:  AccountingMismatch; SQLAlchemy's errors, also for what other clients' triggers and
-             constraints reject.
+    Raises:  AccountingMismatch; DatasetRefused for what hides, skips or changes rows; SQLAlchemy's
+             errors, also for what other clients' triggers and constraints reject.
     """
+    task = replace(task, triggers=obstacles.triggers(connection, task.sql))
     keys = _small_keys(connection, task)
     strategy = BULK if keys is None else POINT
     parameters = {**task.parameters, "keys": keys}
@@ -112,7 +115,9 @@ def merge(connection: Connection, task: Merge) -> DatasetCounts:
         counts = _recounted(connection, task, counts)
     _check_objects(connection, task)
     if task.is_careful:
-        connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
+        # Deferred again, because a dataset that follows may have what this one's next rows need.
+        connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED"))
+    obstacles.check_written(connection, task.sql, task.triggers)
     return counts
 
 
@@ -144,12 +149,12 @@ def _small_keys(connection: Connection, task: Merge) -> list[str] | None:
             text("SELECT key FROM staging_object WHERE dataset = :dataset"), task.parameters
         )
     )
-    savepoint = connection.begin_nested()
-    configure(connection, POINT_PLANNER)
-    is_small = connection.scalar(
-        text(task.sql.statements("figures")["is_small"]), {"keys": keys, "small": small}
-    )
-    savepoint.rollback()
+    with connection.begin_nested() as savepoint:
+        configure(connection, POINT_PLANNER)
+        is_small = connection.scalar(
+            text(task.sql.statements("figures")["is_small"]), {"keys": keys, "small": small}
+        )
+        savepoint.rollback()
     return keys if is_small else None
 
 
@@ -180,7 +185,7 @@ def _write_rows(connection: Connection, task: Merge, parameters: Parameters) -> 
 
 def _write_rows_in_bulk(connection: Connection, task: Merge, parameters: Parameters) -> Figures:
     """As `_write_rows`, but fill an empty table directly if no key has two rows."""
-    is_first = _is_first_load(connection, task)
+    is_first = not task.triggers and _is_first_load(connection, task)
     if is_first:
         loaded = _load_first(connection, task, parameters)
         if loaded is not None:

@@ -8,7 +8,12 @@ import structlog
 
 from etl.db import runs
 from etl.db.engine import translating
-from etl.model.errors import ConfigurationError, DatabaseUnavailable, ObjectStoreUnavailable
+from etl.model.errors import (
+    ConfigurationError,
+    DatabaseUnavailable,
+    DatasetRefused,
+    ObjectStoreUnavailable,
+)
 from etl.sync import declared, publish
 from etl.sync.outputs import outputs
 
@@ -46,7 +51,7 @@ class Publishing:
                     run.stats.profile.count("publish", sum(rows))
         except DatabaseUnavailable:
             raise
-        except (ObjectStoreUnavailable, ConfigurationError) as error:
+        except (ObjectStoreUnavailable, ConfigurationError, DatasetRefused) as error:
             log.warning(
                 "publishing failed; will retry", run=run.id, reason=error.message, hint=error.hint
             )
