@@ -37,6 +37,10 @@ HOWS = (
     Writing(ending="\r\n", bom="\ufeff", extra="Bemerkung"),
 )
 ROUNDS_OF_FILE = 15  # at most: a file's first 1,000 problems are stored one by one
+OF_EACH = pytest.mark.parametrize(
+    "of_each",
+    [10, pytest.param(1_000, marks=[pytest.mark.long, pytest.mark.timeout(1_800)])],
+)
 WARNINGS = {
     "ambiguous-time",
     "no-rows",
@@ -227,7 +231,7 @@ def check_nothing_changes(command: Command, engine: Engine, settings: Settings) 
     assert list(everything(engine, settings)) == before
 
 
-@pytest.mark.parametrize("of_each", [10, pytest.param(1_000, marks=pytest.mark.long)])
+@OF_EACH
 def test_every_order_is_loaded_and_every_faulty_one_reported(
     of_each: int, command: Command, bucket: TestBucket, engine: Engine, settings: Settings
 ):
@@ -266,7 +270,7 @@ def check_outputs(settings: Settings, files: Files) -> None:
     assert [list(cells) for cells in zip(*columns, strict=True)] == lines
 
 
-@pytest.mark.parametrize("of_each", [10, pytest.param(1_000, marks=pytest.mark.long)])
+@OF_EACH
 def test_every_user_is_loaded_and_every_faulty_one_reported(
     of_each: int, command: Command, bucket: TestBucket, engine: Engine, settings: Settings
 ):
