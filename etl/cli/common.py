@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -40,6 +41,7 @@ EXIT_CONFIGURATION = 2
 EXIT_REFUSED = 3
 EXIT_DIFFERENCES = 4
 EXIT_TRY_AGAIN = 75
+SHOWN_ITEMS = 100
 
 console = Console(stderr=True, highlight=False)
 
@@ -155,6 +157,26 @@ def print_lines(to: Console, lines: Lines) -> None:
     """Print lines that `render` returned; only tables are fitted to the terminal's width."""
     for line in lines:
         to.print(line, soft_wrap=isinstance(line, Text))
+
+
+def print_found(
+    found: Iterator[Value], as_lines: Callable[[Value], Lines], *, filters: str
+) -> bool:
+    """Print the lines of each item; return whether there was one.
+
+    A terminal gets the first SHOWN_ITEMS and how to see the others; a pipe or a file gets all.
+    """
+    console = stdout_console()
+    is_any = False
+    for one in islice(found, SHOWN_ITEMS if console.is_terminal else None):
+        print_lines(console, as_lines(one))
+        is_any = True
+    if next(found, None) is not None:
+        more = (
+            f"There are more. Filter with {filters}; a pipe or a file gets all, and so does --json."
+        )
+        print_lines(console, [Text(more)])
+    return is_any
 
 
 def print_report(

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     Lines: TypeAlias = list[Text | Table]
 
 SHOWN_DIFFERENCES = 100
-SHOWN_PROBLEMS = 100
 
 
 def iso(moment: datetime) -> str:
@@ -202,18 +201,6 @@ def _run_cells(run: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 # -- problems
-
-
-def problems(found: Sequence[Mapping[str, Any]]) -> Lines:
-    """Open problems, each with its place, value and hint; at most SHOWN_PROBLEMS of them."""
-    lines: Lines = []
-    for one in found[:SHOWN_PROBLEMS]:
-        lines += problem(one)
-    if len(found) > SHOWN_PROBLEMS:
-        lines.append(
-            Text("There are more. Filter with --dataset, --key or --code; --json prints all.")
-        )
-    return lines
 
 
 def problem(found: Mapping[str, Any]) -> Lines:

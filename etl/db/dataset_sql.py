@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 RETIRED, SHADOWED = "_retired", "_shadowed"
-_PLACE = ("_source_key", "_source_line")
+PLACE = ("_source_key", "_source_line")
 _PLACEHOLDER = re.compile(
     r"\{(?P<before>,)?(?:(?P<relation>[\w|]+)\.)?(?P<name>\w+)(?:=(?P<source>\w+))?(?P<after>,)?\}"
 )
@@ -117,7 +117,7 @@ class DatasetSql:
     @cached_property
     def key(self) -> tuple[str, ...]:
         """The columns that identify a row."""
-        return self.dataset.primary_key or _PLACE
+        return self.dataset.primary_key or PLACE
 
     @cached_property
     def cells(self) -> tuple[str, ...]:
@@ -128,7 +128,7 @@ class DatasetSql:
     @cached_property
     def row(self) -> tuple[str, ...]:
         """The columns of a row read: `cells` and its place."""
-        return (*self.cells, *_PLACE)
+        return (*self.cells, *PLACE)
 
     @cached_property
     def rest(self) -> tuple[str, ...]:
@@ -289,10 +289,10 @@ class TableIndex(NamedTuple):
 
 def indexes(dataset: Dataset) -> list[TableIndex]:
     """The indexes of the table of live rows; the first is that of its primary key."""
-    key = dataset.primary_key or _PLACE
+    key = dataset.primary_key or PLACE
     others = list(dataset.indexes)
     if dataset.primary_key:
-        others.insert(0, _PLACE[:1])
+        others.insert(0, PLACE[:1])
     named = [named_by(one) for one in dataset.attachments]
     others += [(name,) for name in named if (name,) != key[:1]]
     found = {key: TableIndex(relation_name(dataset.table, (), "pkey"), key)}
