@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from etl.db.dataset_sql import (
     RETIRED,
     SHADOWED,
+    StagedIn,
     TableIndex,
     indexes,
     relation_name,
@@ -68,7 +69,7 @@ def ensure(connection: Connection, sql: DatasetSql) -> None:
              SQLAlchemy's error when a lock was not free in time.
     """
     connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
-    connection.execute(text(f"DROP TABLE IF EXISTS {sql.staging}"))
+    connection.execute(text(f"DROP TABLE IF EXISTS {sql.own_staging}"))
     connection.execute(text(create_staging(sql)))
     found = _found(connection, sql)
     _refuse_foreign(sql, found)
@@ -93,8 +94,10 @@ def add_columns(connection: Connection, sql: DatasetSql, names: Iterable[str]) -
     tables = [
         (sql.table, columns + attached),
         (sql.retired, columns + attached),
-        (sql.staging, columns),
+        (sql.own_staging, columns),
     ]
+    if sql.staged_in is StagedIn.SUCCESSOR:
+        tables.append((sql.successor, columns))
     if sql.dataset.primary_key:
         tables.append((sql.shadowed, columns))
     for table, lacking in tables:
@@ -115,7 +118,7 @@ def drop_tables(connection: Connection, sql: DatasetSql) -> None:
     found = _found(connection, sql, list(tables))
     ours = [written for name, written in tables.items() if found.get(name)]
     try:
-        for written in [*ours, sql.staging]:
+        for written in [*ours, sql.own_staging]:
             connection.execute(text(f"DROP TABLE IF EXISTS {written}"))
     except DBAPIError as error:
         diag = getattr(error.orig, "diag", None)
@@ -160,7 +163,7 @@ def _check_unchanged(connection: Connection, sql: DatasetSql) -> None:
     """Refuse columns of another type and another primary key."""
     differing = connection.execute(
         text(statements("dataset_tables")["differing"]),
-        {"table": sql.table.replace("\\:", ":"), "staging": sql.staging.replace("\\:", ":")},
+        {"table": sql.table.replace("\\:", ":"), "staging": sql.own_staging.replace("\\:", ":")},
     ).all()
     key = list(
         connection.scalars(
@@ -222,7 +225,18 @@ def created(sql: DatasetSql) -> dict[str, list[str]]:
 def create_staging(sql: DatasetSql) -> str:
     """The statement that creates the table of rows read by a run."""
     columns = ", ".join(one.sql for one in [*_cells(sql), *_PLACE])
-    return f"CREATE UNLOGGED TABLE {sql.staging} ({columns}) WITH ({_CALM})"
+    return f"CREATE UNLOGGED TABLE {sql.own_staging} ({columns}) WITH ({_CALM})"
+
+
+def create_successor(sql: DatasetSql) -> str:
+    """The statement that creates the successor of the table.
+
+    It has neither indexes nor the columns that have the same value in all rows of a run.
+    """
+    dataset = sql.dataset
+    stored = [*_cells(sql), *_derived(dataset), *_attached(dataset), *_PLACE]
+    columns = ", ".join(one.sql for one in stored)
+    return f"CREATE TABLE {sql.successor} ({columns}) WITH (autovacuum_enabled = false)"
 
 
 def _create(table: str, name: str, columns: Sequence[TableColumn], key: Sequence[str]) -> str:

@@ -32,7 +32,7 @@ def add_new_columns(
         wider: list[DatasetSql] = []
         for sql in known.datasets:
             changed, failure = (
-                declared.add_columns(run.connection, sql, columns)
+                declared.add_columns(run.connection, run.successors.staged(sql), columns)
                 if sql.dataset.name == name
                 else (sql, None)
             )

@@ -6,7 +6,7 @@ them in turn. All runs use the installed ones.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pydantic_core import to_json as as_text
@@ -146,7 +146,7 @@ def add_columns(
 
     Returns the dataset with them, or as it was and the error.
     """
-    wider = DatasetSql(sql.dataset, sql.schema, tuple(dict.fromkeys([*sql.added, *names])))
+    wider = replace(sql, added=tuple(dict.fromkeys([*sql.added, *names])))
     if wider == sql:
         return sql, None
     try:
