@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import Enum
 from functools import cache, cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 RETIRED, SHADOWED = "_retired", "_shadowed"
+SUCCESSOR_PREFIX = "successor_"
 PLACE = ("_source_key", "_source_line")
 _PLACEHOLDER = re.compile(
     r"\{(?P<before>,)?(?:(?P<relation>[\w|]+)\.)?(?P<name>\w+)(?:=(?P<source>\w+))?(?P<after>,)?\}"
@@ -44,17 +46,27 @@ _PLACEHOLDER = re.compile(
 _NAMED_BY = re.compile(r"\{(\w+)\}")
 
 
+class StagedIn(Enum):
+    """Where the rows are that a run read of a dataset: a property of DatasetSql."""
+
+    STAGING = "own_staging"
+    SUCCESSOR = "successor"
+    TABLE = "table"
+
+
 @dataclass(frozen=True)
 class DatasetSql:
     """The statements of one dataset.
 
     `added` are the columns that its data added. `is_sorted`: staging has its rows in key order.
+    `staged_in` is where the rows read by the run are.
     """
 
     dataset: Dataset
     schema: str
     added: tuple[str, ...] = ()
     is_sorted: bool = False
+    staged_in: StagedIn = StagedIn.STAGING
 
     # -- names
 
@@ -81,8 +93,27 @@ class DatasetSql:
 
     @property
     def staging(self) -> str:
+        """The table of the rows read by the run."""
+        return str(getattr(self, self.staged_in.value))
+
+    @property
+    def own_staging(self) -> str:
         """The table of rows read by a run, in the schema of the state."""
         return in_text(staging_table(self.dataset.name))
+
+    @property
+    def successor(self) -> str:
+        """The successor of the table, in the schema of the state; see etl.sync.successor."""
+        return in_text(successor_table(self.dataset.name))
+
+    @property
+    def move_successor(self) -> str:
+        """The statements that give the successor the name of the table."""
+        moved = self._in_schema(successor_table(self.dataset.name))
+        return (
+            f"ALTER TABLE {self.successor} SET SCHEMA {in_text(self.schema)};\n"
+            f"ALTER TABLE {moved} RENAME TO {in_text(self.dataset.table)}"
+        )
 
     @property
     def drop_indexes(self) -> str:
@@ -186,7 +217,7 @@ class DatasetSql:
             "attached": bool(self.dataset.attachments),
             "retire": not is_deleted,
             "delete": is_deleted,
-            "unsorted": not self.is_sorted,
+            "unsorted": not self.is_sorted or bool(self.attached),  # a join may change the order
         }[feature]
 
     def _value(self, match: re.Match[str], attachment: tuple[int, Attachment] | None) -> str:
@@ -277,7 +308,10 @@ class DatasetSql:
 
 
 _SPECIAL = frozenset({"prefer", "attached_count", "paths", "path_columns"})
-_WHOLE = frozenset({"table", "retired", "shadowed", "staging", "drop_indexes", "create_indexes"})
+_WHOLE = {
+    *("table", "retired", "shadowed", "staging", "own_staging", "successor"),
+    *("drop_indexes", "create_indexes", "move_successor"),
+}
 
 
 class TableIndex(NamedTuple):
@@ -355,3 +389,8 @@ def named_by(attachment: Attachment) -> str:
 def staging_table(name: str) -> str:
     """The name of the table of rows that a run read of the dataset with this name."""
     return f"staging_{name}"
+
+
+def successor_table(name: str) -> str:
+    """The name of the table that replaces the empty one of the dataset with this name."""
+    return f"{SUCCESSOR_PREFIX}{name}"

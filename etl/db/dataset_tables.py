@@ -69,7 +69,7 @@ def ensure(connection: Connection, sql: DatasetSql, *, keeps_staging: bool = Fal
     """
     connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
     if not keeps_staging:
-        connection.execute(text(f"DROP TABLE IF EXISTS {sql.staging}"))
+        connection.execute(text(f"DROP TABLE IF EXISTS {sql.own_staging}"))
         connection.execute(text(create_staging(sql)))
     found = _found(connection, sql)
     _refuse_foreign(sql, found)
@@ -99,8 +99,10 @@ def add_columns(connection: Connection, sql: DatasetSql, names: Iterable[str]) -
 
 
 def add_to_staging(connection: Connection, sql: DatasetSql, names: Collection[str]) -> None:
-    """Add those of the columns that the staging table lacks. The caller commits."""
-    _add_to(connection, sql.staging, [one for one in _cells(sql) if one.name in names])
+    """Add those of the columns that the tables of staged rows lack. The caller commits."""
+    columns = [one for one in _cells(sql) if one.name in names]
+    for table in {sql.own_staging, sql.staging}:
+        _add_to(connection, table, columns)
 
 
 def _add_to(connection: Connection, table: str, columns: Iterable[TableColumn]) -> None:
@@ -121,7 +123,7 @@ def drop_tables(connection: Connection, sql: DatasetSql) -> None:
     found = _found(connection, sql, list(tables))
     ours = [written for name, written in tables.items() if found.get(name)]
     try:
-        for written in [*ours, sql.staging]:
+        for written in [*ours, sql.own_staging]:
             connection.execute(text(f"DROP TABLE IF EXISTS {written}"))
     except DBAPIError as error:
         diag = getattr(error.orig, "diag", None)
@@ -166,7 +168,7 @@ def _check_unchanged(connection: Connection, sql: DatasetSql) -> None:
     """Refuse columns of another type and another primary key."""
     differing = connection.execute(
         text(statements("dataset_tables")["differing"]),
-        {"table": sql.table.replace("\\:", ":"), "staging": sql.staging.replace("\\:", ":")},
+        {"table": sql.table.replace("\\:", ":"), "staging": sql.own_staging.replace("\\:", ":")},
     ).all()
     key = list(
         connection.scalars(
@@ -228,7 +230,18 @@ def created(sql: DatasetSql) -> dict[str, list[str]]:
 def create_staging(sql: DatasetSql, *, kind: str = "UNLOGGED") -> str:
     """The statement that creates the table of rows read by a run."""
     columns = ", ".join(one.sql for one in [*_cells(sql), *_PLACE])
-    return f"CREATE {kind} TABLE {sql.staging} ({columns}) WITH ({_CALM})"
+    return f"CREATE {kind} TABLE {sql.own_staging} ({columns}) WITH ({_CALM})"
+
+
+def create_successor(sql: DatasetSql) -> str:
+    """The statement that creates the successor of the table.
+
+    It has neither indexes nor the columns that have the same value in all rows of a run.
+    """
+    dataset = sql.dataset
+    stored = [*_cells(sql), *_derived(dataset), *_attached(dataset), *_PLACE]
+    columns = ", ".join(one.sql for one in stored)
+    return f"CREATE TABLE {sql.successor} ({columns}) WITH (autovacuum_enabled = false)"
 
 
 def _create(table: str, name: str, columns: Sequence[TableColumn], key: Sequence[str]) -> str:

@@ -81,7 +81,8 @@ def skipping(
                 text(f"DELETE FROM {table} WHERE bucket = :bucket"), {"bucket": bucket}
             )
         for one in names:
-            run.connection.execute(text(f"TRUNCATE {one.staging}"))
+            run.connection.execute(text(f"TRUNCATE {one.own_staging}"))
+            run.successors.drop(run.connection, one.dataset.name)
         run.connection.commit()
 
 

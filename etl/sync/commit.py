@@ -89,6 +89,10 @@ class _Commit:
             "read": counts.rows_read,
             "merge": counts.rows_read - counts.rows_rejected,
         }
+        if taken := run.successors.taken & merged.committed.datasets.keys():
+            stats.profile.rows["swap"] = sum(
+                merged.committed.datasets[name].inserted for name in taken
+            )
         changed = [name for name, one in merged.committed.datasets.items() if one.changed]
         for name in changed:
             revisions.advance(connection, revisions.noun_of(name))

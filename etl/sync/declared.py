@@ -225,7 +225,7 @@ def add_columns(
 
     Returns the dataset with them, or as it was and the error.
     """
-    wider = DatasetSql(sql.dataset, sql.schema, tuple(dict.fromkeys([*sql.added, *names])))
+    wider = replace(sql, added=tuple(dict.fromkeys([*sql.added, *names])))
     if wider == sql:
         return sql, None
     try:

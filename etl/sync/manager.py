@@ -35,6 +35,7 @@ from etl.sync.preview import begin as begin_preview
 from etl.sync.publishing import Publishing
 from etl.sync.run import CurrentRun, as_bug
 from etl.sync.stats import RunStats
+from etl.sync.successor import Successors
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -133,7 +134,11 @@ class DataManager:
             known, begun = begin_preview(connection, self._declarations)
             buckets.check_source(connection, known, self._source_bucket)
             run = CurrentRun(0, Trigger.CLI, connection, only=only, preview=begun)
-            run = replace(run, allowed_retirements=allowed_retirements or {})
+            run = replace(
+                run,
+                allowed_retirements=allowed_retirements or {},
+                successors=Successors(is_allowed=False),
+            )
             run.failures.update(known.failures)
             known, _ = self._stage_all(run, known)
             return preview(run, known, self._source_bucket, self._thresholds)
@@ -362,9 +367,8 @@ class DataManager:
             with stats.profile.step("stage"):
                 known = add_new_columns(run, known, found.new_columns)
                 batch = found.without(run.failures)
-                stage(run.connection, batch)
-                for name, rows in batch.rows.items():
-                    run.orders.add(name, rows.keys)
+                run.successors.prepare(run.connection, known.datasets, batch, self._thresholds.many)
+                stage(run.connection, batch, run.successors.names)
             stats.add(batch)
             self._progress("read", stats.staged)
         stats.profile.count("list", stats.listed)

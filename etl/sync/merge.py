@@ -10,11 +10,13 @@ import structlog
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from etl.db.dataset_sql import StagedIn
 from etl.db.sql import statements
 from etl.model.errors import AccountingMismatch
 from etl.model.values import DatasetCounts
 from etl.sync import obstacles
 from etl.sync.retiring import Retirement
+from etl.sync.successor import Successors
 
 if TYPE_CHECKING:
     from etl.db.dataset_sql import DatasetSql
@@ -81,6 +83,7 @@ class Merge:
     thresholds: Thresholds = THRESHOLDS
     is_careful: bool = False
     triggers: obstacles.Triggers = field(default_factory=dict)
+    successors: Successors = field(default_factory=Successors)
 
     @property
     def parameters(self) -> Parameters:
@@ -110,6 +113,8 @@ def merge(connection: Connection, task: Merge) -> DatasetCounts:
     execute_all(connection, statements("manifest"), parameters, analyze_from=task.thresholds.many)
     figures = strategy.write_rows(connection, task, parameters)
     attached = figures.pop("attached")
+    if figures.pop("taken", 0):
+        task = replace(task, sql=replace(task.sql, staged_in=StagedIn.TABLE))
     counts = _with_totals(DatasetCounts.from_dict(figures), task.before, attached)
     if strategy is BULK or task.before is None:
         counts = _recounted(connection, task, counts)
@@ -220,17 +225,21 @@ def _is_first_load(connection: Connection, task: Merge) -> bool:
 
 
 def _load_first(connection: Connection, task: Merge, parameters: Parameters) -> Figures | None:
-    """Fill the empty table; None if a key has several rows, one of which must win."""
-    named = task.sql.statements("first_load")
+    """Fill or replace the empty table; None if a key has several rows, one of which must win."""
+    named = dict(task.sql.statements("first_load"))
+    find = named.pop("find_attachments", None)
     try:
         with connection.begin_nested():
-            written = execute_all(connection, named, parameters, analyze_from=0)
+            attached = connection.execute(text(find), parameters).rowcount if find else 0
+            if not attached and task.successors.take_over(connection, task.sql, task.run_id):
+                new = figures(connection, task.sql, "live", {})["live"]
+                return {"rows_loaded": new, "inserted": new, "attached": 0, "taken": 1}
+            new = execute_all(connection, named, parameters, analyze_from=0)["insert_rows"]
     except DBAPIError as error:
         if getattr(error.orig, "pgcode", None) not in _NOT_FIRST:
             raise
         return None
-    new = written["insert_rows"]
-    return {"rows_loaded": new, "inserted": new, "attached": written.get("find_attachments", 0)}
+    return {"rows_loaded": new, "inserted": new, "attached": attached}
 
 
 def execute_all(

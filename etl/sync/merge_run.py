@@ -81,6 +81,7 @@ class RunMerge:
                  AccountingMismatch. Nothing is committed then.
         """
         connection = self.run.connection
+        self.run.successors.note_transactions(connection)
         has_left = self._find_left()
         staged = _staged(connection, self.run.stats.staged)
         open_holds = holds.open_holds(connection)
@@ -96,6 +97,7 @@ class RunMerge:
             self._keep_left([*failures, *self.paused], held)
         committed = self._committed(merged, held)
         size = self.run.stats.staged + committed.counts.rows_read
+        self.run.successors.drop(connection)
         staging_tables.clear(connection, self.datasets, is_small=size <= self.thresholds.small)
         return Merged(committed, failures, sum(one.listed for one in held.values()))
 
@@ -103,7 +105,10 @@ class RunMerge:
         name = sql.dataset.name
         return Merge(
             run_id=self.run.id,
-            sql=replace(sql, is_sorted=self.run.orders.is_ascending(name)),
+            sql=self.run.successors.staged(
+                replace(sql, is_sorted=self.run.successors.orders.is_ascending(name))
+            ),
+            successors=self.run.successors,
             bucket=sql.dataset.bucket or self.source_bucket,
             reading_hash=self.hashes.get(name),
             staged=staged.get(name, 0),
