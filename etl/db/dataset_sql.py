@@ -6,6 +6,7 @@ relation `{read.key}`, of the first of two relations that has it `{read|stored.k
 
 - `key`: the identity of a row, which is its place if the dataset has no primary key
 - `rest`: all other columns that come from the file, and its place
+- `key_and_place`: `key` and the place
 - `row`: both
 - `cells`: `row` without the place
 - `compared`, `compared_cells`: `rest` and `cells`, as compared with the stored row
@@ -14,9 +15,10 @@ relation `{read.key}`, of the first of two relations that has it `{read|stored.k
 - `prefer`: the order by the preferred value
 
 Directives: `--:keyed`, `--:keyless`, `--:attached`, `--:retire` and `--:delete` begin lines that
-only some datasets have, `--:attachments` begins lines repeated for each attachment; `--:end` ends
-them. In the lines of an attachment, `{attachment}` is its column as a string, `{attached}` its
-relation and `{live.attachment_id}` the text that its images are named by.
+only some datasets have, `--:compared` those of a merge of compared objects, and `--:attachments`
+lines repeated for each attachment; `--:end` ends them. In the lines of an attachment,
+`{attachment}` is its column as a string, `{attached}` its relation and `{live.attachment_id}` the
+text that its images are named by.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from etl.db.identifiers import in_text
 from etl.db.sql import templates
 from etl.model.dataset import USERS, Attachment, Dataset, OnRemoved
 from etl.model.routing import path_names
-from etl.model.types import sql_type
+from etl.model.types import SqlType, sql_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -46,11 +48,16 @@ _NAMED_BY = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True)
 class DatasetSql:
-    """The statements of one dataset. `added` are the columns that its data added."""
+    """The statements of one dataset. `added` are the columns that its data added.
+
+    With `is_compared`, rows were compared with the stored ones before they were staged; see
+    etl.sync.unchanged.
+    """
 
     dataset: Dataset
     schema: str
     added: tuple[str, ...] = ()
+    is_compared: bool = False
 
     # -- names
 
@@ -73,6 +80,16 @@ class DatasetSql:
     def staging(self) -> str:
         """The table of rows read by a run, in the schema of the state."""
         return in_text(staging_table(self.dataset.name))
+
+    @property
+    def gone(self) -> str:
+        """The temporary table of stored rows that differ from those of compared objects."""
+        return in_text(gone_table(self.dataset.name))
+
+    @property
+    def compared_objects(self) -> str:
+        """The temporary table of compared objects."""
+        return in_text(f"compared_{self.dataset.name}")
 
     @property
     def drop_indexes(self) -> str:
@@ -110,6 +127,11 @@ class DatasetSql:
         return self.dataset.primary_key or _PLACE
 
     @cached_property
+    def key_and_place(self) -> tuple[str, ...]:
+        """The columns that identify a row, and its place."""
+        return tuple(dict.fromkeys([*self.key, *_PLACE]))
+
+    @cached_property
     def cells(self) -> tuple[str, ...]:
         """The columns that come from the file or its key, with those that data added."""
         declared = [*self.dataset.field_names, *path_names(self.dataset)]
@@ -129,6 +151,13 @@ class DatasetSql:
     def attached(self) -> tuple[str, ...]:
         """The columns of attachments."""
         return tuple(one.column for one in self.dataset.attachments)
+
+    def sql_type(self, column: str) -> SqlType:
+        """The type of one of `cells`."""
+        for one in self.dataset.fields:
+            if one.name == column:
+                return sql_type(one.type, one.sql)
+        return SqlType("jsonb" if column == "_extra" else "text")
 
     # -- rendering
 
@@ -176,6 +205,7 @@ class DatasetSql:
             "attached": bool(self.dataset.attachments),
             "retire": not is_deleted,
             "delete": is_deleted,
+            "compared": self.is_compared,
         }[feature]
 
     def _value(self, match: re.Match[str], attachment: tuple[int, Attachment] | None) -> str:
@@ -240,6 +270,7 @@ class DatasetSql:
             "cells": self.cells,
             "compared": self.rest,
             "compared_cells": self.cells,
+            "key_and_place": self.key_and_place,
             "attached": self.attached,
         }
         return lists[name]
@@ -266,7 +297,10 @@ class DatasetSql:
 
 
 _SPECIAL = frozenset({"prefer", "attached_count", "paths", "path_columns"})
-_WHOLE = frozenset({"table", "retired", "shadowed", "staging", "drop_indexes", "create_indexes"})
+_WHOLE = frozenset(
+    {"table", "retired", "shadowed", "staging", "gone", "compared_objects"}
+    | {"drop_indexes", "create_indexes"}
+)
 
 
 class TableIndex(NamedTuple):
@@ -344,3 +378,8 @@ def named_by(attachment: Attachment) -> str:
 def staging_table(name: str) -> str:
     """The name of the table of rows that a run read of the dataset with this name."""
     return f"staging_{name}"
+
+
+def gone_table(name: str) -> str:
+    """The name of the temporary table of stored rows of the dataset that differ."""
+    return f"gone_{name}"

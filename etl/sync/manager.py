@@ -373,11 +373,13 @@ class DataManager:
         from etl.read.csv import AddedColumns
         from etl.sync import stream
         from etl.sync.reading import BucketReading
+        from etl.sync.unchanged import Comparisons
 
         added = {sql.dataset.name: AddedColumns(sql.added) for sql in known.datasets}
         route, today = self._route(known, bucket), self._clock().date()
         reading = BucketReading(bucket, route, today, added)
-        batches = stream.read_changes(self._store, reading, chain([first], coming))
+        comparisons = Comparisons(known.datasets, self._engine)
+        batches = stream.read_changes(self._store, reading, chain([first], coming), comparisons)
         yield from profile.each("read", batches)  # the time that the run waits for a batch
 
     def _stage(self, run: CurrentRun, known: Declared, batches: Iterator[Batch]) -> Declared:
@@ -394,6 +396,8 @@ class DataManager:
             stats.staged += len(batch.objects)
             stats.unreadable.update(batch.unreadable)
             stats.vanished += batch.vanished
+            if batch.compared is not None:
+                stats.compared.add(batch.compared.sql.dataset.name)
             self._progress("read", stats.staged)
         stats.profile.count("list", stats.listed)
         return known

@@ -111,7 +111,7 @@ class RunMerge:
         name = sql.dataset.name
         return Merge(
             run_id=self.run.id,
-            sql=sql,
+            sql=replace(sql, is_compared=name in self.run.stats.compared),
             bucket=sql.dataset.bucket or self.source_bucket,
             reading_hash=self.hashes.get(name),
             staged=staged,

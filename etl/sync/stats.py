@@ -64,7 +64,8 @@ class RunStats:
     """Counters of the listing and of staging.
 
     `unreadable` holds keys. `missed_by_events` counts changes without an event, and
-    `retired_before` the rows by dataset that event runs retired since the last full run.
+    `retired_before` the rows by dataset that event runs retired since the last full run. `compared`
+    are the datasets with objects whose rows were compared before they were staged.
     """
 
     listed: int = 0
@@ -75,6 +76,7 @@ class RunStats:
     vanished: int = 0
     missed_by_events: int = 0
     retired_before: dict[str, int] = field(default_factory=dict)
+    compared: set[str] = field(default_factory=set)
     profile: Profile = field(default_factory=Profile)
 
     def snapshot(self) -> RunStats:
