@@ -232,6 +232,15 @@ def manager(settings: Settings) -> DataManager:
 
 
 @pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare each modified object with its stored rows, a few lines at a time."""
+    from etl.sync import batch, stream
+
+    monkeypatch.setattr(batch, "MAX_BYTES", 0)
+    monkeypatch.setattr(stream, "PART_BYTES", 40)
+
+
+@pytest.fixture
 def brokers() -> Iterator[Brokers]:
     """Kafka brokers for this test only."""
     brokers = Brokers()

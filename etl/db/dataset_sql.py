@@ -6,6 +6,7 @@ relation `{read.key}`, of the first of two relations that has it `{read|stored.k
 
 - `key`: the identity of a row, which is its place if the dataset has no primary key
 - `rest`: all other columns that come from the file, and its place
+- `key_and_place`: `key` and the place
 - `row`: both
 - `cells`: `row` without the place
 - `compared`, `compared_cells`: `rest` and `cells`, as compared with the stored row
@@ -13,10 +14,11 @@ relation `{read.key}`, of the first of two relations that has it `{read|stored.k
 - `attached_count`: how many of them are not null
 - `prefer`: the order by the preferred value
 
-Directives: `--:keyed`, `--:keyless`, `--:attached`, `--:retire`, `--:delete` and `--:unsorted`
-begin lines that only some datasets have, `--:attachments` begins lines repeated for each
-attachment; `--:end` ends them. In the lines of an attachment, `{attachment}` is its column as a
-string, `{attached}` its relation and `{live.attachment_id}` the text that its images are named by.
+Directives: `--:keyed`, `--:keyless`, `--:attached`, `--:retire`, `--:delete`, `--:unsorted` and
+`--:compared` begin lines that only some datasets and merges have, `--:attachments` begins lines
+repeated for each attachment; `--:end` ends them. In the lines of an attachment, `{attachment}` is
+its column as a string, `{attached}` its relation and `{live.attachment_id}` the text that its
+images are named by.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from etl.db.identifiers import in_text
 from etl.db.sql import templates
 from etl.model.dataset import USERS, Attachment, Dataset, OnRemoved
 from etl.model.routing import path_names
-from etl.model.types import sql_type
+from etl.model.types import SqlType, sql_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -59,7 +61,8 @@ class DatasetSql:
     """The statements of one dataset.
 
     `added` are the columns that its data added. `is_sorted`: staging has its rows in key order.
-    `staged_in` is where the rows read by the run are.
+    `staged_in` is where the rows read by the run are. With `is_compared`, rows were compared with
+    the stored ones before they were staged; see etl.sync.unchanged.
     """
 
     dataset: Dataset
@@ -67,6 +70,7 @@ class DatasetSql:
     added: tuple[str, ...] = ()
     is_sorted: bool = False
     staged_in: StagedIn = StagedIn.STAGING
+    is_compared: bool = False
 
     # -- names
 
@@ -116,6 +120,16 @@ class DatasetSql:
         )
 
     @property
+    def gone(self) -> str:
+        """The temporary table of stored rows that differ from those of compared objects."""
+        return in_text(gone_table(self.dataset.name))
+
+    @property
+    def compared_objects(self) -> str:
+        """The temporary table of compared objects."""
+        return in_text(f"compared_{self.dataset.name}")
+
+    @property
     def drop_indexes(self) -> str:
         """The statements that drop the primary key and all other indexes."""
         key, *others = indexes(self.dataset)
@@ -151,6 +165,11 @@ class DatasetSql:
         return self.dataset.primary_key or PLACE
 
     @cached_property
+    def key_and_place(self) -> tuple[str, ...]:
+        """The columns that identify a row, and its place."""
+        return tuple(dict.fromkeys([*self.key, *PLACE]))
+
+    @cached_property
     def cells(self) -> tuple[str, ...]:
         """The columns that come from the file or its key, with those that data added."""
         declared = [*self.dataset.field_names, *path_names(self.dataset)]
@@ -170,6 +189,13 @@ class DatasetSql:
     def attached(self) -> tuple[str, ...]:
         """The columns of attachments."""
         return tuple(one.column for one in self.dataset.attachments)
+
+    def sql_type(self, column: str) -> SqlType:
+        """The type of one of `cells`."""
+        for one in self.dataset.fields:
+            if one.name == column:
+                return sql_type(one.type, one.sql)
+        return SqlType("jsonb" if column == "_extra" else "text")
 
     # -- rendering
 
@@ -218,6 +244,7 @@ class DatasetSql:
             "retire": not is_deleted,
             "delete": is_deleted,
             "unsorted": not self.is_sorted or bool(self.attached),  # a join may change the order
+            "compared": self.is_compared,
         }[feature]
 
     def _value(self, match: re.Match[str], attachment: tuple[int, Attachment] | None) -> str:
@@ -282,6 +309,7 @@ class DatasetSql:
             "cells": self.cells,
             "compared": self.rest,
             "compared_cells": self.cells,
+            "key_and_place": self.key_and_place,
             "attached": self.attached,
         }
         return lists[name]
@@ -310,6 +338,7 @@ class DatasetSql:
 _SPECIAL = frozenset({"prefer", "attached_count", "paths", "path_columns"})
 _WHOLE = {
     *("table", "retired", "shadowed", "staging", "own_staging", "successor"),
+    *("gone", "compared_objects"),
     *("drop_indexes", "create_indexes", "move_successor"),
 }
 
@@ -394,3 +423,8 @@ def staging_table(name: str) -> str:
 def successor_table(name: str) -> str:
     """The name of the table that replaces the empty one of the dataset with this name."""
     return f"{SUCCESSOR_PREFIX}{name}"
+
+
+def gone_table(name: str) -> str:
+    """The name of the temporary table of stored rows of the dataset that differ."""
+    return f"gone_{name}"

@@ -351,11 +351,13 @@ class DataManager:
         from etl.read.csv import AddedColumns
         from etl.sync import stream
         from etl.sync.reading import BucketReading
+        from etl.sync.unchanged import Comparisons
 
         added = {sql.dataset.name: AddedColumns(sql.added) for sql in known.datasets}
         route, today = self._route(known, bucket), self._clock().date()
         reading = BucketReading(bucket, route, today, added)
-        batches = stream.read_changes(self._store, reading, chain([first], coming))
+        comparisons = Comparisons(known.datasets, self.engine)
+        batches = stream.read_changes(self._store, reading, chain([first], coming), comparisons)
         yield from profile.each("read", batches)  # the time that the run waits for a batch
 
     def _stage(self, run: CurrentRun, known: Declared, batches: Iterator[Batch]) -> Declared:

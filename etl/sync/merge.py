@@ -39,7 +39,7 @@ POINT_PLANNER = {
     "jit": "off",
 }
 # A small sample is enough to estimate the joins, and takes a tenth of the time.
-_SAMPLE_STAGING = "SET LOCAL default_statistics_target = 10; ANALYZE staging_object, {staging}"
+_SAMPLE_STAGING = "SET LOCAL default_statistics_target = 10; ANALYZE staging_object, {tables}"
 
 # SQLSTATEs of a first load that has to be merged: a key has two rows, or another client's
 # constraint or view needs the indexes.
@@ -195,7 +195,9 @@ def _write_rows_in_bulk(connection: Connection, task: Merge, parameters: Paramet
         loaded = _load_first(connection, task, parameters)
         if loaded is not None:
             return loaded
-    connection.execute(text(_SAMPLE_STAGING.format(staging=task.sql.staging)))
+    sql = task.sql
+    tables = [sql.staging, *([sql.gone, sql.compared_objects] if sql.is_compared else [])]
+    connection.execute(text(_SAMPLE_STAGING.format(tables=", ".join(tables))))
     written = _write_rows(connection, task, parameters)
     if is_first:
         connection.execute(text(task.sql.statements("first_load")["update_statistics"]))

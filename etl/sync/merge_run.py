@@ -106,7 +106,11 @@ class RunMerge:
         return Merge(
             run_id=self.run.id,
             sql=self.run.successors.staged(
-                replace(sql, is_sorted=self.run.successors.orders.is_ascending(name))
+                replace(
+                    sql,
+                    is_sorted=self.run.successors.orders.is_ascending(name),
+                    is_compared=name in self.run.stats.compared,
+                )
             ),
             successors=self.run.successors,
             bucket=sql.dataset.bucket or self.source_bucket,
