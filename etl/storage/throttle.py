@@ -14,7 +14,6 @@ from threading import Condition
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
-from minio.error import S3Error
 from obstore.exceptions import GenericError
 from urllib3 import exceptions as urllib3_errors
 
@@ -128,6 +127,8 @@ def max_attempts(error: BaseException) -> int:
 
 
 def _status(error: BaseException) -> int | None:
+    from minio.error import S3Error
+
     if isinstance(error, S3Error):
         return int(error.response.status)
     found = _STATUS.search(str(error)) if isinstance(error, GenericError) else None
