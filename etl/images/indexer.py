@@ -18,8 +18,6 @@ from itertools import islice
 from threading import Condition
 from typing import TYPE_CHECKING
 
-import structlog
-
 from etl.db import revisions
 from etl.db.engine import connect_unpooled, image_lock, translating
 from etl.images import rows
@@ -28,6 +26,7 @@ from etl.images.rows import IndexedImage, thumbnail_key
 from etl.images.store import ThumbnailStore
 from etl.model.errors import ConfigurationError, EtlError, ObjectStoreUnavailable, UnreadableObject
 from etl.model.values import ImageState
+from etl.runtime.logs import get_logger
 from etl.runtime.pools import map_ahead, map_in_threads
 from etl.runtime.sandbox import Killed, OutOfMemory, OutOfTime, Sandbox, WorkFailed
 from etl.storage.client import ObjectStore
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from etl.runtime.service import StopEvent
     from etl.settings import Settings
 
-log = structlog.get_logger("etl.images")
+log = get_logger("etl.images")
 
 CHUNK_IMAGES = 200  # per commit
 STORE_THREADS = 8

@@ -13,11 +13,11 @@ from itertools import count
 from threading import Condition
 from typing import TYPE_CHECKING, TypeVar
 
-import structlog
 from obstore.exceptions import GenericError
 from urllib3 import exceptions as urllib3_errors
 
 from etl.runtime.backoff import Backoff
+from etl.runtime.logs import get_logger
 from etl.storage.limit import Limit
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Response = TypeVar("Response")
 
-log = structlog.get_logger("etl.throttle")
+log = get_logger("etl.throttle")
 
 FIRST_PAUSE_SECONDS = 0.1
 LAST_PAUSE_SECONDS = 5
