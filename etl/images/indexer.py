@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from etl.db import revisions
 from etl.db.engine import connect_unpooled, image_lock, translating
-from etl.images import rows
+from etl.images import rows, waiting
 from etl.images.decode import Examined, ImageMetadata, examine
 from etl.images.rows import IndexedImage, thumbnail_key
 from etl.images.store import ThumbnailStore
@@ -131,7 +131,7 @@ class ThumbnailIndexer:
         Raises:  the first error, at the end.
         """
         with connection.begin():
-            buckets = rows.buckets(connection, self._settings)
+            buckets = waiting.buckets(connection, self._settings)
         failures: list[EtlError] = []
         with closing(self._sandbox(_cores())) as sandbox:
             for bucket in buckets:
@@ -180,7 +180,7 @@ class ThumbnailIndexer:
         after = ""
         while True:
             with translating(), self._engine.connect() as connection:
-                page = rows.pending(
+                page = waiting.pending(
                     connection, self._settings, bucket, after, limit=self._page_rows, again=again
                 )
             for source in page:
