@@ -234,10 +234,8 @@ def manager(settings: Settings) -> DataManager:
 @pytest.fixture
 def compared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare each modified object with its stored rows, a few lines at a time."""
-    from etl.sync import batch, stream
-
-    monkeypatch.setattr(batch, "MAX_BYTES", 0)
-    monkeypatch.setattr(stream, "PART_BYTES", 40)
+    monkeypatch.setattr("etl.sync.batch.MAX_BYTES", 0)
+    monkeypatch.setattr("etl.sync.stream.PART_BYTES", 40)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, text
 from etl.db.engine import schemas_of, translating
 from etl.db.installed import installed
 from etl.db.sql import statements
-from etl.images.rows import count_pending
+from etl.images.waiting import count_pending
 from etl.model.dataset import USERS, OnRemoved
 
 if TYPE_CHECKING:

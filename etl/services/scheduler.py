@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from etl.db import events, runs
@@ -27,6 +26,7 @@ from etl.model.errors import (
 )
 from etl.model.values import RunReport, Trigger
 from etl.runtime.backoff import Backoff
+from etl.runtime.logs import get_logger
 from etl.runtime.service import ServiceLoop, stop_on_signals
 from etl.services.datasets_file import DatasetsFile
 from etl.services.image_worker import processing_images
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from etl.settings import Settings
 
-log = structlog.get_logger("etl.schedule")
+log = get_logger("etl.schedule")
 
 POLL_SECONDS = 5  # in case a notification is lost
 BUSY_RETRY_SECONDS = 1  # another process holds the run lock

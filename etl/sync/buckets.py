@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import structlog
 from sqlalchemy import Connection, text
 
 from etl.db import events
 from etl.db.manifest import stored_buckets
 from etl.db.sql import statements
 from etl.model.errors import ConfigurationError, ObjectStoreUnavailable
+from etl.runtime.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from etl.sync.find import Finder
     from etl.sync.run import CurrentRun
 
-log = structlog.get_logger("etl.run")
+log = get_logger("etl.run")
 
 
 def check_source(connection: Connection, known: Declared, source_bucket: str) -> None:

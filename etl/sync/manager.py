@@ -15,14 +15,13 @@ from functools import lru_cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
-import structlog
-
 from etl.db import events, runs
 from etl.db.engine import connect_unpooled, run_lock, schemas_of, translating
 from etl.model.errors import DatabaseUnavailable, DatasetsFailed, EtlError
 from etl.model.routing import Router
 from etl.model.values import RunReport, Trigger
 from etl.runtime.arrow import import_arrow
+from etl.runtime.logs import get_logger
 from etl.storage.client import ObjectStore
 from etl.storage.listing import RANGE_OBJECTS
 from etl.sync import buckets, declared, handling, publish, staging_tables
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
     from etl.sync.batch import Batch
     from etl.sync.declared import Declared
 
-log = structlog.get_logger("etl.run")
+log = get_logger("etl.run")
 
 Progress = Callable[[str, int], None]
 EVENTS_PER_RUN = 10_000

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-import structlog
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
@@ -14,6 +13,7 @@ from etl.db.dataset_sql import StagedIn
 from etl.db.sql import statements
 from etl.model.errors import AccountingMismatch
 from etl.model.values import DatasetCounts
+from etl.runtime.logs import get_logger
 from etl.sync import obstacles
 from etl.sync.retiring import Retirement
 from etl.sync.successor import Successors
@@ -21,7 +21,7 @@ from etl.sync.successor import Successors
 if TYPE_CHECKING:
     from etl.db.dataset_sql import DatasetSql
 
-log = structlog.get_logger("etl.merge")
+log = get_logger("etl.merge")
 
 # Joins and sorts a million rows without temporary files and on every core: the joins return few
 # of the rows that they read, which PostgreSQL cannot estimate.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import structlog
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
@@ -13,6 +12,7 @@ from etl.db.runs import Committed, retired_by_events
 from etl.db.sql import statements
 from etl.model.errors import AccountingMismatch, DatabaseUnavailable, DatasetRefused
 from etl.model.values import Counts, DatasetCounts
+from etl.runtime.logs import get_logger
 from etl.sync import holds, refusals, staging_tables
 from etl.sync.holds import Held
 from etl.sync.merge import (
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from etl.model.errors import EtlError
     from etl.sync.run import CurrentRun
 
-log = structlog.get_logger("etl.merge")
+log = get_logger("etl.merge")
 
 MOST_ATTEMPTS = 20  # of a dataset; each takes at least one object out of staging, nearly always all
 

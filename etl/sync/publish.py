@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, BinaryIO
 
 import psycopg2
-import structlog
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
@@ -17,6 +16,7 @@ from etl.db.engine import driver
 from etl.db.sql import statements
 from etl.model.errors import DatasetRefused, ObjectStoreUnavailable
 from etl.model.values import Trigger
+from etl.runtime.logs import get_logger
 from etl.sync.refusals import is_refusal, refusal
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from etl.storage.client import ObjectStore
     from etl.sync.outputs import Output
 
-log = structlog.get_logger("etl.run")
+log = get_logger("etl.run")
 
 PARQUET_BLOCK_BYTES = 8 << 20  # of CSV: about 150,000 users in each row group
 READ_BYTES = 1 << 20

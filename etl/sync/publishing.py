@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
-
 from etl.db import runs
 from etl.db.engine import translating
 from etl.model.errors import (
@@ -14,6 +12,7 @@ from etl.model.errors import (
     DatasetRefused,
     ObjectStoreUnavailable,
 )
+from etl.runtime.logs import get_logger
 from etl.sync import declared, publish
 from etl.sync.outputs import outputs
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from etl.sync.outputs import Output
     from etl.sync.run import CurrentRun
 
-log = structlog.get_logger("etl.run")
+log = get_logger("etl.run")
 
 
 class Publishing:
