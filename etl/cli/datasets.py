@@ -31,7 +31,7 @@ from etl.model.errors import ConfigurationError
 from etl.model.routing import Router
 from etl.model.values import ObjectKind
 from etl.settings import read_settings
-from etl.settings.datasets_file import declared_datasets, file_datasets
+from etl.settings.declared import declared_datasets, file_datasets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -25,7 +25,7 @@ from etl.model.dataset import USERS
 from etl.model.errors import ConfigurationError, DatasetsFailed
 from etl.model.values import RunState, Trigger
 from etl.settings import read_settings
-from etl.settings.datasets_file import file_datasets
+from etl.settings.declared import file_datasets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -66,9 +66,10 @@ def run_command(
 
     It exits with 3 if retirements of most rows of a dataset wait for permission.
     """
-    datasets = file_datasets(read_settings())  # before anything starts
+    given = read_settings()
+    datasets = file_datasets(given)  # before anything starts
     asked = Asked(frozenset(names) or None, dict.fromkeys(allowed), wait_seconds)
-    with running_on(datasets, [*names, *allowed]) as settings:
+    with running_on(given, datasets, [*names, *allowed]) as settings:
         make = _preview if dry_run else make_run
         make(settings, datasets, asked, as_json=as_json)
 
@@ -82,7 +83,9 @@ class Asked(NamedTuple):
 
 
 @contextmanager
-def running_on(datasets: tuple[Dataset, ...] | None, names: Sequence[str]) -> Iterator[Settings]:
+def running_on(
+    given: Settings, datasets: tuple[Dataset, ...] | None, names: Sequence[str]
+) -> Iterator[Settings]:
     """The settings of a running stack, if each name is that of a dataset.
 
     Names of datasets without a file are those that are installed, or `users` before the first run.
@@ -91,7 +94,7 @@ def running_on(datasets: tuple[Dataset, ...] | None, names: Sequence[str]) -> It
     """
     if datasets is not None:
         check_names(datasets, names)
-    with running_stack() as settings:
+    with running_stack(given) as settings:
         if datasets is None and names:
             check_names(_installed(settings) or [USERS], names)
         yield settings
@@ -120,8 +123,8 @@ def make_run(
 
     with _manager(settings, datasets, as_json=as_json) as manager:
         report = _report(manager, asked)
-    waiting = images_waiting(settings)
-    holds = held(settings) if report.counts.objects_held else []
+    waiting = images_waiting(manager.engine, settings)
+    holds = held(manager.engine) if report.counts.objects_held else []
     print_report(
         report,
         lambda run: [*run_lines.report(run, holds), *render.images_waiting(waiting)],

@@ -79,7 +79,7 @@ def ensure(
     """
     connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
     if not keeps_staging:
-        connection.execute(text(f"DROP TABLE IF EXISTS {sql.staging}"))
+        connection.execute(text(f"DROP TABLE IF EXISTS {sql.own_staging}"))
         connection.execute(text(create_staging(sql)))
     found = _found(connection, sql)
     _refuse_foreign(sql, found)
@@ -122,8 +122,10 @@ def add_columns(connection: Connection, sql: DatasetSql, names: Iterable[str]) -
 
 
 def add_to_staging(connection: Connection, sql: DatasetSql, names: Collection[str]) -> None:
-    """Add those of the columns that the staging table lacks. The caller commits."""
-    _add_to(connection, sql.staging, [one for one in _cells(sql) if one.name in names])
+    """Add those of the columns that the tables of staged rows lack. The caller commits."""
+    columns = [one for one in _cells(sql) if one.name in names]
+    for table in {sql.own_staging, sql.staging}:
+        _add_to(connection, table, columns)
 
 
 def _add_to(connection: Connection, table: str, columns: Iterable[TableColumn]) -> None:
@@ -144,7 +146,7 @@ def drop_tables(connection: Connection, sql: DatasetSql) -> None:
     found = _found(connection, sql, list(tables))
     ours = [written for name, written in tables.items() if found.get(name)]
     try:
-        for written in [*ours, sql.staging]:
+        for written in [*ours, sql.own_staging]:
             connection.execute(text(f"DROP TABLE IF EXISTS {written}"))
     except DBAPIError as error:
         diag = getattr(error.orig, "diag", None)
@@ -233,7 +235,8 @@ def _required(connection: Connection, sql: DatasetSql) -> Sequence[Row[Any]]:
 
 def _relations(sql: DatasetSql) -> dict[str, str]:
     """The table and its staging table, as parameters."""
-    return {name: getattr(sql, name).replace("\\:", ":") for name in ("table", "staging")}
+    found = {"table": sql.table, "staging": sql.own_staging}
+    return {name: relation.replace("\\:", ":") for name, relation in found.items()}
 
 
 def _alter_columns(connection: Connection, sql: DatasetSql, altered: Mapping[str, str]) -> None:
@@ -295,7 +298,18 @@ def created(sql: DatasetSql) -> dict[str, list[str]]:
 def create_staging(sql: DatasetSql, *, kind: str = "UNLOGGED") -> str:
     """The statement that creates the table of rows read by a run."""
     columns = ", ".join(one.sql for one in [*_cells(sql), *_PLACE])
-    return f"CREATE {kind} TABLE {sql.staging} ({columns}) WITH ({_CALM})"
+    return f"CREATE {kind} TABLE {sql.own_staging} ({columns}) WITH ({_CALM})"
+
+
+def create_successor(sql: DatasetSql) -> str:
+    """The statement that creates the successor of the table.
+
+    It has neither indexes nor the columns that have the same value in all rows of a run.
+    """
+    dataset = sql.dataset
+    stored = [*_cells(sql), *_derived(dataset), *_attached(dataset), *_PLACE]
+    columns = ", ".join(one.sql for one in stored)
+    return f"CREATE TABLE {sql.successor} ({columns}) WITH (autovacuum_enabled = false)"
 
 
 def _create(table: str, name: str, columns: Sequence[TableColumn], key: Sequence[str]) -> str:

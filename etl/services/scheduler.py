@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from etl.db import events, runs
@@ -19,6 +18,7 @@ from etl.db.retention import Retention
 from etl.model.errors import (
     DatabaseMisconfigured,
     DatabaseUnavailable,
+    DatasetsFailed,
     EtlError,
     RightMissing,
     RunAlreadyActive,
@@ -26,6 +26,7 @@ from etl.model.errors import (
 )
 from etl.model.values import RunReport, Trigger
 from etl.runtime.backoff import Backoff
+from etl.runtime.logs import get_logger
 from etl.runtime.service import ServiceLoop, stop_on_signals
 from etl.services.datasets_file import DatasetsFile
 from etl.services.image_worker import processing_images
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
     from etl.settings import Settings
 
-log = structlog.get_logger("etl.schedule")
+log = get_logger("etl.schedule")
 
 POLL_SECONDS = 5  # in case a notification is lost
 BUSY_RETRY_SECONDS = 1  # another process holds the run lock
@@ -121,7 +122,8 @@ class Scheduler(ServiceLoop):
                 self._publish_if_due(connection)
                 has_more_to_remove = self._retention.work()
                 if did_work:
-                    if events.count_pending(connection) >= BURST:  # it began during the run
+                    # It began during the run.
+                    if events.count_pending(connection, include_refused=False) >= BURST:
                         self.debounce(connection)
                 elif not has_more_to_remove and self._wait(connection) is Wake.EVENTS:
                     self.debounce(connection)
@@ -228,9 +230,9 @@ class Scheduler(ServiceLoop):
     def _run_for_events(self, connection: Connection) -> bool:
         """Check the keys of pending events once; return whether they were checked.
 
-        Events whose run failed or was refused stay pending and delay all others, because the next
-        event does not remove the cause. Events whose object the store refused delay no others.
-        Both are retried with back-off.
+        Events whose run failed stay pending and delay all others, because the next event does not
+        remove the cause. Events whose object could not be synced, because the store, its bucket or
+        its dataset refused it, delay no others. Both are retried with back-off.
         """
         include_refused = not self._retries.refused.is_waiting()
         if self._retries.events.is_waiting():
@@ -238,7 +240,7 @@ class Scheduler(ServiceLoop):
         if not events.any_pending(connection, include_refused=include_refused):
             return False
         try:
-            report = self._manager.run_events(include_refused=include_refused)
+            self._manager.run_events(include_refused=include_refused)
         except RunAlreadyActive:
             self.stopping.wait(BUSY_RETRY_SECONDS)
             return False
@@ -246,16 +248,24 @@ class Scheduler(ServiceLoop):
             raise
         except EtlError as error:
             log.warning("event run failed; will retry", code=error.code, reason=error.message)
-            self._retries.events.arm()
-            return False
+            if not self._only_refused_wait(connection, error):
+                self._retries.events.arm()
+                return False
         self._retries.events.reset()
         if include_refused:  # otherwise their next attempt is already scheduled
-            self._schedule_refused(report)
+            self._schedule_refused(connection)
         return True
 
-    def _schedule_refused(self, report: RunReport | None) -> None:
-        """Retry the refused objects later if the store still refused one of them."""
-        if report is not None and report.counts.objects_unreadable:
+    @staticmethod
+    def _only_refused_wait(connection: Connection, error: EtlError) -> bool:
+        """Whether the error leaves only events pending that delay no others."""
+        return isinstance(error, DatasetsFailed) or not events.any_pending(
+            connection, include_refused=False
+        )
+
+    def _schedule_refused(self, connection: Connection) -> None:
+        """Retry the refused objects later if there still are any."""
+        if events.any_refused(connection):
             self._retries.refused.arm()
         else:
             self._retries.refused.reset()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
-
 from etl.db import events
 from etl.model.errors import EtlError
+from etl.runtime.logs import get_logger
 from etl.storage.client import ObjectStore
 from etl.storage.notifications import subscribe, wanted
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
     from etl.settings import Settings
 
-log = structlog.get_logger("etl.schedule")
+log = get_logger("etl.schedule")
 
 
 class Subscriptions:

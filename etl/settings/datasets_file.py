@@ -22,23 +22,6 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 
 
-def declared_datasets(settings: Settings) -> tuple[Dataset, ...]:
-    """The datasets of DATASETS_FILE, or only users if there is no such file.
-
-    Raises:  ConfigurationError.
-    """
-    return file_datasets(settings) or (USERS,)
-
-
-def file_datasets(settings: Settings) -> tuple[Dataset, ...] | None:
-    """The datasets of DATASETS_FILE; None if there is no such file: runs use the installed ones.
-
-    Raises:  ConfigurationError.
-    """
-    path = settings.datasets_path
-    return None if path is None else read_datasets(path, settings)
-
-
 def read_datasets(path: Path, settings: Settings) -> tuple[Dataset, ...]:
     """The datasets of a file, in its order.
 

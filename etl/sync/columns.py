@@ -35,7 +35,7 @@ def add_new_columns(
 def _with(run: CurrentRun, sql: DatasetSql, columns: tuple[str, ...]) -> DatasetSql:
     if run.preview is not None:
         return run.preview.widen(run.connection, sql, columns)
-    wider, failure = declared.add_columns(run.connection, sql, columns)
+    wider, failure = declared.add_columns(run.connection, run.successors.staged(sql), columns)
     if failure is not None:
         run.failures[sql.dataset.name] = failure
     return wider

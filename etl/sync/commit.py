@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from sqlalchemy.exc import DBAPIError
 
 from etl.db import revisions, runs
+from etl.db.engine import is_outage
 from etl.model.errors import DatasetsFailed
 from etl.sync import declared, holds, staging_tables
 from etl.sync.merge_run import Merged, RunMerge, check_objects, summed, totals
 from etl.sync.preview import Previewed
-from etl.sync.retiring import is_forbidden
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from etl.sync.declared import Declared
     from etl.sync.merge import Thresholds
     from etl.sync.run import CurrentRun
 
+HandleEvents: TypeAlias = "Callable[[Collection[str]], None]"
+
 
 def commit(
-    run: CurrentRun, known: Declared, source_bucket: str, thresholds: Thresholds
+    run: CurrentRun,
+    known: Declared,
+    source_bucket: str,
+    thresholds: Thresholds,
+    handle_events: HandleEvents,
 ) -> DatasetsFailed | None:
     """Merge staging and commit; return the error that names the datasets that are not committed.
 
-    Deferred constraints of other clients fail the commit. It is then repeated so that they fail
-    their dataset only.
+    `handle_events` is called before the commit with the names of these datasets.
+
+    Deferred constraints and triggers of other clients fail the commit. It is then repeated so that
+    they fail their dataset only.
     """
-    one = _Commit(run, known, source_bucket, thresholds)
+    one = _Commit(run, known, source_bucket, thresholds, handle_events)
     with run.stats.profile.step("merge"):
         try:
             return one.commit()
         except DBAPIError as error:
-            if not is_forbidden(error):
+            if is_outage(error.orig):
                 raise
             run.connection.rollback()
             return replace(one, is_careful=True).commit()
@@ -54,6 +64,10 @@ def preview(
     return Previewed(found.changes(known), merged.committed.datasets, found.keys, merged.failures)
 
 
+def _handle_none(_failed: Collection[str]) -> None:
+    """Handle no events, because nothing is committed."""
+
+
 @dataclass(frozen=True)
 class _Commit:
     """One attempt."""
@@ -62,6 +76,7 @@ class _Commit:
     known: Declared
     source_bucket: str
     thresholds: Thresholds
+    handle_events: HandleEvents = _handle_none
     is_careful: bool = False
 
     def commit(self) -> DatasetsFailed | None:
@@ -74,6 +89,10 @@ class _Commit:
             "read": counts.rows_read,
             "merge": counts.rows_read - counts.rows_rejected,
         }
+        if taken := run.successors.taken & merged.committed.datasets.keys():
+            stats.profile.rows["swap"] = sum(
+                merged.committed.datasets[name].inserted for name in taken
+            )
         changed = [name for name, one in merged.committed.datasets.items() if one.changed]
         for name in changed:
             revisions.advance(connection, revisions.noun_of(name))
@@ -89,6 +108,7 @@ class _Commit:
         )
         if run.only is not None and self.known.is_new:
             declared.keep_new(connection)
+        self.handle_events(merged.failures)
         connection.commit()
         return failures
 
@@ -121,11 +141,13 @@ class _Commit:
         """The error that names the datasets that were not committed, and those that were."""
         if not merged.failures:
             return None
-        reasons = " ".join(error.public_message for error in merged.failures.values())
+        errors = merged.failures.values()
+        reasons = " ".join(dict.fromkeys(error.public_message for error in errors))
         left = {*merged.failures, *self._left}
         committed = ", ".join(one.name for one in self.known.values if one.name not in left)
         return DatasetsFailed(
             f"{reasons} Committed: {committed or 'no dataset'}.",
+            hint=" ".join(dict.fromkeys(error.hint for error in errors if error.hint)) or None,
             failed=", ".join(merged.failures),
             committed=committed,
         )

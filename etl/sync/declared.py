@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from etl.db import dataset_tables
+from etl.db.connection import LOCK_NOT_AVAILABLE
 from etl.db.dataset_sql import DatasetSql
 from etl.db.sql import statements
 from etl.model.dataset import USERS
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
     from etl.model.dataset import Dataset
     from etl.model.errors import EtlError
-
-_LOCK_NOT_AVAILABLE = "55P03"
 
 Begin: TypeAlias = "Callable[[], AbstractContextManager[object]]"
 
@@ -202,7 +201,7 @@ def ensure(
     except ConfigurationError as error:
         return error
     except DBAPIError as error:
-        if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+        if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
             raise
         return _in_use(sql.dataset.name)
     return None
@@ -245,7 +244,7 @@ def add_columns(
 
     Returns the dataset with them, or as it was and the error.
     """
-    wider = DatasetSql(sql.dataset, sql.schema, tuple(dict.fromkeys([*sql.added, *names])))
+    wider = replace(sql, added=tuple(dict.fromkeys([*sql.added, *names])))
     if wider == sql:
         return sql, None
     try:
@@ -258,7 +257,7 @@ def add_columns(
                 {"name": sql.dataset.name, "columns": list(wider.added)},
             )
     except DBAPIError as error:
-        if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+        if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
             raise
         return sql, _in_use(sql.dataset.name)
     return wider, None

@@ -83,8 +83,9 @@ def take_out(connection: Connection, sql: DatasetSql, losing: Mapping[str, int])
     named = sql.statements("holds")
     parameters = {"dataset": sql.dataset.name, "keys": list(losing)}
     row = connection.execute(text(named["staged"]), parameters).one()
-    for name in ("drop_rows", "drop_problems", "drop_objects"):
-        connection.execute(text(named[name]), parameters)
+    for name in ("drop_rows", "drop_compared", "drop_problems", "drop_objects"):
+        if name in named:
+            connection.execute(text(named[name]), parameters)
     return Held(dict(losing), int(row.objects), int(row.listed), int(row.rows))
 
 

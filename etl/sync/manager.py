@@ -11,11 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING
-
-import structlog
 
 from etl.db import events, runs
 from etl.db.engine import connect_unpooled, run_lock, schemas_of, translating
@@ -23,9 +21,10 @@ from etl.model.errors import DatabaseUnavailable, DatasetsFailed, EtlError
 from etl.model.routing import Router
 from etl.model.values import RunReport, Trigger
 from etl.runtime.arrow import import_arrow
+from etl.runtime.logs import get_logger
 from etl.storage.client import ObjectStore
 from etl.storage.listing import RANGE_OBJECTS
-from etl.sync import buckets, declared, publish, staging_tables
+from etl.sync import buckets, declared, handling, publish, staging_tables
 from etl.sync.columns import add_new_columns
 from etl.sync.commit import commit, preview
 from etl.sync.find import Finder
@@ -35,6 +34,7 @@ from etl.sync.preview import begin as begin_preview
 from etl.sync.publishing import Publishing
 from etl.sync.run import CurrentRun, as_bug
 from etl.sync.stats import RunStats
+from etl.sync.successor import Successors
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from etl.sync.batch import Batch
     from etl.sync.declared import Declared
 
-log = structlog.get_logger("etl.run")
+log = get_logger("etl.run")
 
 Progress = Callable[[str, int], None]
 EVENTS_PER_RUN = 10_000
@@ -79,8 +79,8 @@ class DataManager:
     ) -> None:
         self._settings = settings
         self._source_bucket = settings.source_bucket
-        self._engine: Engine = connect_unpooled(settings)
-        self._data_schema = schemas_of(self._engine).data
+        self.engine: Engine = connect_unpooled(settings)
+        self._data_schema = schemas_of(self.engine).data
         self._store = store or ObjectStore(settings)
         self._clock = clock
         self._progress = progress
@@ -110,7 +110,7 @@ class DataManager:
                  any other EtlError after it was recorded as the run's error. After DatasetsFailed,
                  the datasets not named in it are committed.
         """
-        with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
+        with run_lock(self.engine, wait_seconds=wait_seconds) as connection:
             runs.close_interrupted(connection)
             allowed = allowed_retirements or {}
             run_id = runs.begin_run(connection, trigger, allowed_retirements=allowed)
@@ -129,11 +129,15 @@ class DataManager:
 
         Raises:  as `run`, but DatasetsFailed.
         """
-        with run_lock(self._engine, wait_seconds=wait_seconds) as connection, translating():
+        with run_lock(self.engine, wait_seconds=wait_seconds) as connection, translating():
             known, begun = begin_preview(connection, self._declarations)
             buckets.check_source(connection, known, self._source_bucket)
             run = CurrentRun(0, Trigger.CLI, connection, only=only, preview=begun)
-            run = replace(run, allowed_retirements=allowed_retirements or {})
+            run = replace(
+                run,
+                allowed_retirements=allowed_retirements or {},
+                successors=Successors(is_allowed=False),
+            )
             run.failures.update(known.failures)
             known, _ = self._stage_all(run, known)
             return preview(run, known, self._source_bucket, self._thresholds)
@@ -143,7 +147,7 @@ class DataManager:
 
         Raises:  as `run`.
         """
-        with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
+        with run_lock(self.engine, wait_seconds=wait_seconds) as connection:
             runs.close_interrupted(connection)
             claimed = runs.claim_run(connection)
             if claimed is None:
@@ -165,7 +169,7 @@ class DataManager:
 
         Raises:  as `run`; an error before the run began is not recorded.
         """
-        with run_lock(self._engine, wait_seconds=wait_seconds) as connection, translating():
+        with run_lock(self.engine, wait_seconds=wait_seconds) as connection, translating():
             runs.close_interrupted(connection)
             known = self._declarations.of_event_run(connection)
             if known is None:
@@ -182,7 +186,8 @@ class DataManager:
                     connection, pending, lambda bucket: self._finder(run, known, bucket)
                 )
             if not any(changed.values()):
-                self._handle(connection, pending, events.NO_RUN)
+                for one in pending.values():
+                    events.handle(connection, one, events.NO_RUN)
                 connection.commit()
                 return None
             run = replace(run, id=runs.begin_run(connection, Trigger.EVENT))
@@ -195,7 +200,7 @@ class DataManager:
 
         Raises:  RunAlreadyActive when a run, which publishes, holds the lock after `wait_seconds`.
         """
-        with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
+        with run_lock(self.engine, wait_seconds=wait_seconds) as connection:
             run_id = publish.pending_run(connection)
             connection.commit()
             return run_id is not None and self._publishing.publish(
@@ -211,9 +216,15 @@ class DataManager:
             run.failures.update(known.failures)
             buckets.check_source(run.connection, known, self._source_bucket)
             known, began = self._stage_all(run, known)
-            if run.only is None:
-                self._handle_listed_events(run, began)
-            failures = commit(run, known, self._source_bucket, self._thresholds)
+            if run.only is None and run.stats.staged:
+                run.stats.missed_by_events = events.missed_by_events(run.connection)
+            failures = commit(
+                run,
+                known,
+                self._source_bucket,
+                self._thresholds,
+                partial(handling.handle_listed, run, began, partial(self._route, known)),
+            )
         self._publishing.publish(run)
         return self._finish(run, failures)
 
@@ -245,9 +256,15 @@ class DataManager:
         with self._recording_failure(run):
             staging_tables.empty_staging(run.connection, known.datasets)
             for bucket, found in changed.items():
-                known = self._stage(run, known, self._read(run, known, bucket, found))
-            self._handle(run.connection, pending, run.id, refused=run.stats.unreadable)
-            failures = commit(run, known, self._source_bucket, self._thresholds)
+                with buckets.skipping(run, known, bucket, self._router(known).buckets):
+                    known = self._stage(run, known, self._read(run, known, bucket, found))
+            failures = commit(
+                run,
+                known,
+                self._source_bucket,
+                self._thresholds,
+                partial(handling.handle_checked, run, pending, partial(self._route, known)),
+            )
         self._publishing.publish(run)
         return self._finish(run, failures)
 
@@ -289,7 +306,7 @@ class DataManager:
         paused = {one.name for one in known.values if run.leaves_out(one)}
         return Finder(
             store=self._store,
-            engine=self._engine,
+            engine=self.engine,
             bucket=bucket,
             route=self._route(known, bucket),
             left_out=frozenset(paused | run.failures.keys()),
@@ -317,26 +334,6 @@ class DataManager:
         connection.commit()
         return found
 
-    @staticmethod
-    def _handle(
-        connection: Connection,
-        pending: dict[str, events.PendingEvents],
-        run_id: int,
-        refused: Iterable[str] = (),
-    ) -> None:
-        for one in pending.values():
-            if one.ids:
-                events.handle(connection, one, run_id, refused=refused)
-
-    @staticmethod
-    def _handle_listed_events(run: CurrentRun, began: dict[str, datetime]) -> None:
-        """Mark the events that the listings cover as handled, and count missed changes."""
-        if run.stats.staged:
-            run.stats.missed_by_events = events.missed_by_events(run.connection)
-        for bucket, at in began.items():
-            if bucket not in run.skipped_buckets:
-                events.handle_listed(run.connection, bucket=bucket, began=at, run_id=run.id)
-
     # -- read and stage
 
     def _read(
@@ -353,11 +350,14 @@ class DataManager:
         from etl.read.csv import AddedColumns
         from etl.sync import stream
         from etl.sync.reading import BucketReading
+        from etl.sync.unchanged import Comparisons
 
         added = {sql.dataset.name: AddedColumns(sql.added) for sql in known.datasets}
         route, today = self._route(known, bucket), self._clock().date()
         reading = BucketReading(bucket, route, today, added)
-        batches = stream.read_changes(self._store, reading, chain([first], coming))
+        # The tables of a preview may lack what is declared.
+        comparisons = Comparisons(() if run.preview else known.datasets, self.engine)
+        batches = stream.read_changes(self._store, reading, chain([first], coming), comparisons)
         yield from profile.each("read", batches)  # the time that the run waits for a batch
 
     def _stage(self, run: CurrentRun, known: Declared, batches: Iterator[Batch]) -> Declared:
@@ -369,11 +369,9 @@ class DataManager:
             with stats.profile.step("stage"):
                 known = add_new_columns(run, known, found.new_columns)
                 batch = found.without(run.failures)
-                stage(run.connection, batch)
-            stats.profile.count("stage", batch.row_count)
-            stats.staged += len(batch.objects)
-            stats.unreadable.update(batch.unreadable)
-            stats.vanished += batch.vanished
+                run.successors.prepare(run.connection, known.datasets, batch, self._thresholds.many)
+                stage(run.connection, batch, run.successors.names)
+            stats.add(batch)
             self._progress("read", stats.staged)
         stats.profile.count("list", stats.listed)
         return known

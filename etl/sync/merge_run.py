@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import structlog
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from etl.db.engine import is_outage
 from etl.db.runs import Committed, retired_by_events
 from etl.db.sql import statements
 from etl.model.errors import AccountingMismatch, DatabaseUnavailable, DatasetRefused
 from etl.model.values import Counts, DatasetCounts
-from etl.sync import holds, staging_tables
+from etl.runtime.logs import get_logger
+from etl.sync import holds, refusals, staging_tables
 from etl.sync.holds import Held
 from etl.sync.merge import (
     POINT_PLANNER,
@@ -28,7 +27,6 @@ from etl.sync.merge import (
     losing_objects,
     merge,
 )
-from etl.sync.retiring import is_forbidden
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,9 +35,13 @@ if TYPE_CHECKING:
     from etl.model.errors import EtlError
     from etl.sync.run import CurrentRun
 
-log = structlog.get_logger("etl.merge")
+log = get_logger("etl.merge")
 
 MOST_ATTEMPTS = 20  # of a dataset; each takes at least one object out of staging, nearly always all
+
+
+class _Postponed(Exception):
+    """A foreign key of a dataset's table refuses the rows until other datasets are merged."""
 
 
 @dataclass(frozen=True)
@@ -79,51 +81,84 @@ class RunMerge:
                  AccountingMismatch. Nothing is committed then.
         """
         connection = self.run.connection
+        self.run.successors.note_transactions(connection)
         has_left = self._find_left()
         staged = _staged(connection, self.run.stats.staged)
         open_holds = holds.open_holds(connection)
-        merged: dict[str, DatasetCounts] = {}
-        failures = dict(self.run.failures)
-        skipped = failures.keys() | self.paused
-        held: dict[str, Held] = {}
-        for sql in self.datasets:
-            name = sql.dataset.name
-            if name in skipped or (name not in staged and name not in open_holds):
-                continue
-            if name not in staged and not self.run.is_full:
-                continue
-            task = self._task(sql, staged.get(name, 0))
-            try:
-                merged[name], held[name] = self._merge_dataset(task, is_open=name in open_holds)
-            except DBAPIError as error:
-                if is_outage(error.orig):
-                    raise
-                log.exception("a dataset could not be merged", dataset=name)
-                failures[name] = _refusal(name, error)
+        wanted = staged.keys() | open_holds if self.run.is_full else staged.keys()
+        wanted -= self.run.failures.keys() | self.paused
+        tasks = [self._task(sql, staged) for sql in self.datasets if sql.dataset.name in wanted]
+        done, refused = self._merge_all(tasks, open_holds)
+        merged = {name: counts for name, (counts, _) in done.items()}
+        held = {name: one for name, (_, one) in done.items()}
+        failures = {**self.run.failures, **refused}
         self._merge_others(None in staged)
         if has_left:
             self._keep_left([*failures, *self.paused], held)
         committed = self._committed(merged, held)
         size = self.run.stats.staged + committed.counts.rows_read
+        self.run.successors.drop(connection)
         staging_tables.clear(connection, self.datasets, is_small=size <= self.thresholds.small)
         return Merged(committed, failures, sum(one.listed for one in held.values()))
 
-    def _task(self, sql: DatasetSql, staged: int) -> Merge:
+    def _task(self, sql: DatasetSql, staged: Mapping[str | None, int]) -> Merge:
         name = sql.dataset.name
         return Merge(
             run_id=self.run.id,
-            sql=sql,
+            sql=self.run.successors.staged(
+                replace(
+                    sql,
+                    is_sorted=self.run.successors.orders.is_ascending(name),
+                    is_compared=name in self.run.stats.compared,
+                )
+            ),
+            successors=self.run.successors,
             bucket=sql.dataset.bucket or self.source_bucket,
             reading_hash=self.hashes.get(name),
-            staged=staged,
+            staged=staged.get(name, 0),
             before=self.before.datasets.get(name) if self.before.datasets else DatasetCounts(),
             thresholds=self.thresholds,
             is_careful=self.is_careful,
         )
 
-    # -- one dataset
+    # -- each dataset
 
-    def _merge_dataset(self, task: Merge, *, is_open: bool) -> tuple[DatasetCounts, Held]:
+    def _merge_all(
+        self, tasks: Sequence[Merge], open_holds: frozenset[str]
+    ) -> tuple[dict[str, tuple[DatasetCounts, Held]], dict[str, DatasetRefused]]:
+        """Merge each dataset; return what was merged and what was refused, by dataset.
+
+        Foreign keys between the datasets may require another order than that of the datasets: those
+        that one refuses are merged again after all others.
+        """
+        merged: dict[str, tuple[DatasetCounts, Held]] = {}
+        refused: dict[str, DatasetRefused] = {}
+        may_wait = len(tasks) > 1
+        while tasks:
+            waiting = []
+            for task in tasks:
+                name = task.sql.dataset.name
+                try:
+                    merged[name] = self._merge_dataset(
+                        task, is_open=name in open_holds, may_wait=may_wait
+                    )
+                except _Postponed:
+                    waiting.append(task)
+                except DatasetRefused as error:
+                    log.warning("a dataset could not be merged", dataset=name, reason=error.message)
+                    refused[name] = error
+                except DBAPIError as error:
+                    if not refusals.is_refusal(error):
+                        raise
+                    log.exception("a dataset could not be merged", dataset=name)
+                    refused[name] = refusals.refusal(self.run.connection, task.sql, error)
+            may_wait = len(waiting) < len(tasks)
+            tasks = waiting
+        return merged, refused
+
+    def _merge_dataset(
+        self, task: Merge, *, is_open: bool, may_wait: bool
+    ) -> tuple[DatasetCounts, Held]:
         """Merge the dataset, but hold the retirements that need a permission.
 
         Objects that would lose rows are taken out of staging until none is left. Without them,
@@ -151,15 +186,25 @@ class RunMerge:
                     return counts, held
                 losing = losing_objects(connection, task)
                 savepoint.rollback()
+            except DatasetRefused:
+                savepoint.rollback()
+                raise
             except DBAPIError as error:
                 savepoint.rollback()
-                if task.is_careful or not is_forbidden(error):
+                if may_wait and not held.lost and self._is_between_datasets(error):
+                    raise _Postponed from error
+                if task.is_careful or not refusals.forbids_removal(error):
                     raise
                 task = replace(task, is_careful=True)
                 continue
             held = held.with_more(holds.take_out(connection, task.sql, losing))
             rule = holds.Rule(name, is_open=True, count_earlier=lambda: 0, allowed={})
         raise AccountingMismatch(f"The retirements of dataset {name!r} could not be held.")
+
+    def _is_between_datasets(self, error: DBAPIError) -> bool:
+        """Whether a foreign key of a dataset's table refused the statement."""
+        own = {(sql.schema, sql.dataset.table) for sql in self.datasets}
+        return refusals.referring_table(error) in own
 
     def _record(self, task: Merge, counts: DatasetCounts, held: Held) -> None:
         holds.record(
@@ -247,14 +292,6 @@ def _with_held(counts: DatasetCounts, held: Held) -> DatasetCounts:
         rows_held=held.rows,
         rows_read=counts.rows_read + held.rows,
     )
-
-
-def _refusal(name: str, error: DBAPIError) -> DatasetRefused:
-    """The error of a dataset; details of a statement, which may contain data, are in the log."""
-    diag = getattr(error.orig, "diag", None)
-    constraint = getattr(diag, "constraint_name", None)
-    cause = f"constraint {constraint}" if constraint else f"SQLSTATE {error.orig.pgcode}"  # type: ignore[union-attr]
-    return DatasetRefused(f"PostgreSQL refused the rows of dataset {name!r}: {cause}.")
 
 
 def _staged(connection: Connection, expected: int) -> dict[str | None, int]:
