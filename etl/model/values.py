@@ -237,11 +237,6 @@ class Counts(_SharedCounts):
         """The number of added, modified and removed objects."""
         return self.objects_added + self.objects_modified + self.objects_removed
 
-    @property
-    def users_changed(self) -> int:
-        """The number of inserted, updated, restored and retired users."""
-        return self.users_inserted + self.users_updated + self.users_restored + self.users_retired
-
 
 @dataclass(frozen=True, slots=True)
 class DatasetCounts(_SharedCounts):
