@@ -238,11 +238,6 @@ def last_committed(connection: Connection) -> Committed:
     return Committed(counts, _by_dataset(row.dataset_counts) or _of_users(counts))
 
 
-def last_counts(connection: Connection) -> Counts:
-    """The counts of the last run with a commit; zeros before the first."""
-    return last_committed(connection).counts
-
-
 def _by_dataset(stored: Mapping[str, Mapping[str, int]]) -> dict[str, DatasetCounts]:
     return {name: DatasetCounts.from_dict(counts) for name, counts in stored.items()}
 
