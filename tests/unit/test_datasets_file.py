@@ -30,7 +30,8 @@ from etl.model.dataset import (
 )
 from etl.model.errors import ConfigurationError
 from etl.settings import Settings
-from etl.settings.datasets_file import declared_datasets, read_datasets
+from etl.settings.datasets_file import read_datasets
+from etl.settings.declared import declared_datasets
 from tests.orders_data import DECLARATION
 
 SETTINGS = Settings(_env_file=None)
@@ -365,7 +366,7 @@ def test_a_declaration_without_patterns_does_not_load_arrow(tmp_path: Path):
     (tmp_path / "datasets.toml").write_text(written())
     code = (
         "import sys; from etl.settings import Settings;"
-        "from etl.settings.datasets_file import declared_datasets;"
+        "from etl.settings.declared import declared_datasets;"
         "assert declared_datasets(Settings(_env_file=None));"
         "assert not {'pyarrow', 'pandas', 'numpy', 'sqlalchemy'} & set(sys.modules)"
     )
