@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import structlog
 from rich.console import Console
 from rich.text import Text
 
 from etl import local
 from etl.cli import render
 from etl.runtime.allocator import resume_collection
-from etl.runtime.logs import json_line, set_up_logs, wants_json
+from etl.runtime.logs import get_logger, json_line, set_up_logs, wants_json
 from etl.runtime.program import named
 from etl.settings import Settings, read_settings
 
@@ -84,14 +83,17 @@ def callers_path(given: str) -> Path:
 
 
 @contextmanager
-def running_stack(*, quiet: bool = True, uses_store: bool = True) -> Iterator[Settings]:
+def running_stack(
+    given: Settings | None = None, *, quiet: bool = True, uses_store: bool = True
+) -> Iterator[Settings]:
     """Start or join the stack, with its tables, while the block runs; yield its settings.
 
-    The buckets are created only for a command that `uses_store`.
+    `given` are the settings of a caller that has read them. The buckets are created only for a
+    command that `uses_store`.
     """
     from etl.cli.prepare import prepare
 
-    settings = read_settings()
+    settings = given or read_settings()
     set_up_logs(settings.log_format, quiet=quiet)
     with local.running(settings) as filled:
         prepare(
@@ -116,7 +118,7 @@ def warn(sentence: str) -> None:
     """Write a warning to standard error, in the format of the logs."""
     if wants_json():
         set_up_logs("json")
-        structlog.get_logger("etl").warning(sentence)
+        get_logger("etl").warning(sentence)
     else:
         console.print(sentence, style="yellow", markup=False, soft_wrap=True)
 

@@ -138,10 +138,11 @@ def _users(counts: Mapping[str, int]) -> str:
     )
 
 
-def _rows(counts: Mapping[str, int]) -> str:
+def _rows(counts: Mapping[str, Any]) -> str:
     retired = f"{counts['retired']} retired, " if "retired" in counts else ""
     shadowed = counted(counts["shadowed"], "shadowed row")
-    return f"{counts['live']} live; {retired}{shadowed}, {counts['objects']} objects"
+    missing = "".join(f"{name} is missing; " for name in counts.get("missing", ()))
+    return f"{missing}{counts['live']} live; {retired}{shadowed}, {counts['objects']} objects"
 
 
 def holds(found: Sequence[Mapping[str, Any]]) -> Lines:

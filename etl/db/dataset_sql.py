@@ -6,6 +6,7 @@ relation `{read.key}`, of the first of two relations that has it `{read|stored.k
 
 - `key`: the identity of a row, which is its place if the dataset has no primary key
 - `rest`: all other columns that come from the file, and its place
+- `key_and_place`: `key` and the place
 - `row`: both
 - `cells`: `row` without the place
 - `compared`, `compared_cells`: `rest` and `cells`, as compared with the stored row
@@ -13,16 +14,18 @@ relation `{read.key}`, of the first of two relations that has it `{read|stored.k
 - `attached_count`: how many of them are not null
 - `prefer`: the order by the preferred value
 
-Directives: `--:keyed`, `--:keyless`, `--:attached`, `--:retire` and `--:delete` begin lines that
-only some datasets have, `--:attachments` begins lines repeated for each attachment; `--:end` ends
-them. In the lines of an attachment, `{attachment}` is its column as a string, `{attached}` its
-relation and `{live.attachment_id}` the text that its images are named by.
+Directives: `--:keyed`, `--:keyless`, `--:attached`, `--:retire`, `--:delete`, `--:unsorted` and
+`--:compared` begin lines that only some datasets and merges have, `--:attachments` begins lines
+repeated for each attachment; `--:end` ends them. In the lines of an attachment, `{attachment}` is
+its column as a string, `{attached}` its relation and `{live.attachment_id}` the text that its
+images are named by.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import Enum
 from functools import cache, cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
@@ -31,12 +34,13 @@ from etl.db.identifiers import in_text
 from etl.db.sql import templates
 from etl.model.dataset import USERS, Attachment, Dataset, OnRemoved
 from etl.model.routing import path_names
-from etl.model.types import sql_type
+from etl.model.types import SqlType, sql_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 RETIRED, SHADOWED = "_retired", "_shadowed"
+SUCCESSOR_PREFIX = "successor_"
 PLACE = ("_source_key", "_source_line")
 _PLACEHOLDER = re.compile(
     r"\{(?P<before>,)?(?:(?P<relation>[\w|]+)\.)?(?P<name>\w+)(?:=(?P<source>\w+))?(?P<after>,)?\}"
@@ -44,13 +48,29 @@ _PLACEHOLDER = re.compile(
 _NAMED_BY = re.compile(r"\{(\w+)\}")
 
 
+class StagedIn(Enum):
+    """Where the rows are that a run read of a dataset: a property of DatasetSql."""
+
+    STAGING = "own_staging"
+    SUCCESSOR = "successor"
+    TABLE = "table"
+
+
 @dataclass(frozen=True)
 class DatasetSql:
-    """The statements of one dataset. `added` are the columns that its data added."""
+    """The statements of one dataset.
+
+    `added` are the columns that its data added. `is_sorted`: staging has its rows in key order.
+    `staged_in` is where the rows read by the run are. With `is_compared`, rows were compared with
+    the stored ones before they were staged; see etl.sync.unchanged.
+    """
 
     dataset: Dataset
     schema: str
     added: tuple[str, ...] = ()
+    is_sorted: bool = False
+    staged_in: StagedIn = StagedIn.STAGING
+    is_compared: bool = False
 
     # -- names
 
@@ -70,9 +90,44 @@ class DatasetSql:
         return self._in_schema(self.dataset.table + SHADOWED)
 
     @property
+    def relations(self) -> list[str]:
+        """The names of the tables, without the schema."""
+        table = self.dataset.table
+        return [table, table + RETIRED, *([table + SHADOWED] if self.dataset.primary_key else [])]
+
+    @property
     def staging(self) -> str:
+        """The table of the rows read by the run."""
+        return str(getattr(self, self.staged_in.value))
+
+    @property
+    def own_staging(self) -> str:
         """The table of rows read by a run, in the schema of the state."""
         return in_text(staging_table(self.dataset.name))
+
+    @property
+    def successor(self) -> str:
+        """The successor of the table, in the schema of the state; see etl.sync.successor."""
+        return in_text(successor_table(self.dataset.name))
+
+    @property
+    def move_successor(self) -> str:
+        """The statements that give the successor the name of the table."""
+        moved = self._in_schema(successor_table(self.dataset.name))
+        return (
+            f"ALTER TABLE {self.successor} SET SCHEMA {in_text(self.schema)};\n"
+            f"ALTER TABLE {moved} RENAME TO {in_text(self.dataset.table)}"
+        )
+
+    @property
+    def gone(self) -> str:
+        """The temporary table of stored rows that differ from those of compared objects."""
+        return in_text(gone_table(self.dataset.name))
+
+    @property
+    def compared_objects(self) -> str:
+        """The temporary table of compared objects."""
+        return in_text(f"compared_{self.dataset.name}")
 
     @property
     def drop_indexes(self) -> str:
@@ -110,6 +165,11 @@ class DatasetSql:
         return self.dataset.primary_key or PLACE
 
     @cached_property
+    def key_and_place(self) -> tuple[str, ...]:
+        """The columns that identify a row, and its place."""
+        return tuple(dict.fromkeys([*self.key, *PLACE]))
+
+    @cached_property
     def cells(self) -> tuple[str, ...]:
         """The columns that come from the file or its key, with those that data added."""
         declared = [*self.dataset.field_names, *path_names(self.dataset)]
@@ -129,6 +189,13 @@ class DatasetSql:
     def attached(self) -> tuple[str, ...]:
         """The columns of attachments."""
         return tuple(one.column for one in self.dataset.attachments)
+
+    def sql_type(self, column: str) -> SqlType:
+        """The type of one of `cells`."""
+        for one in self.dataset.fields:
+            if one.name == column:
+                return sql_type(one.type, one.sql)
+        return SqlType("jsonb" if column == "_extra" else "text")
 
     # -- rendering
 
@@ -176,6 +243,8 @@ class DatasetSql:
             "attached": bool(self.dataset.attachments),
             "retire": not is_deleted,
             "delete": is_deleted,
+            "unsorted": not self.is_sorted or bool(self.attached),  # a join may change the order
+            "compared": self.is_compared,
         }[feature]
 
     def _value(self, match: re.Match[str], attachment: tuple[int, Attachment] | None) -> str:
@@ -240,6 +309,7 @@ class DatasetSql:
             "cells": self.cells,
             "compared": self.rest,
             "compared_cells": self.cells,
+            "key_and_place": self.key_and_place,
             "attached": self.attached,
         }
         return lists[name]
@@ -266,7 +336,11 @@ class DatasetSql:
 
 
 _SPECIAL = frozenset({"prefer", "attached_count", "paths", "path_columns"})
-_WHOLE = frozenset({"table", "retired", "shadowed", "staging", "drop_indexes", "create_indexes"})
+_WHOLE = {
+    *("table", "retired", "shadowed", "staging", "own_staging", "successor"),
+    *("gone", "compared_objects"),
+    *("drop_indexes", "create_indexes", "move_successor"),
+}
 
 
 class TableIndex(NamedTuple):
@@ -344,3 +418,13 @@ def named_by(attachment: Attachment) -> str:
 def staging_table(name: str) -> str:
     """The name of the table of rows that a run read of the dataset with this name."""
     return f"staging_{name}"
+
+
+def successor_table(name: str) -> str:
+    """The name of the table that replaces the empty one of the dataset with this name."""
+    return f"{SUCCESSOR_PREFIX}{name}"
+
+
+def gone_table(name: str) -> str:
+    """The name of the temporary table of stored rows of the dataset that differ."""
+    return f"gone_{name}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from sqlalchemy import Connection, text
 
-from etl.db.dataset_sql import staging_table
+from etl.db.dataset_sql import gone_table, staging_table, successor_table
 from etl.db.engine import driver
 from etl.db.identifiers import in_text, quoted
 from etl.model.values import Problem
@@ -18,31 +18,56 @@ from etl.sync.copy_text import copy_text
 from etl.sync.reading import StagedObject
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from etl.sync.batch import Batch, Discard
+    from etl.sync.unchanged import Compared
 
 _PROBLEM_FIELDS = tuple(spec.name for spec in fields(Problem))
 COPY_BYTES = 1 << 20  # few reads, because each may wait for the thread that parses
 
 
-def stage(connection: Connection, batch: Batch) -> None:
-    """Add one batch to staging, atomically. The tables have all columns of its rows."""
+def stage(connection: Connection, batch: Batch, in_successor: Container[str] = ()) -> None:
+    """Add one batch to staging, atomically. The tables have all columns of its rows.
+
+    The rows of the datasets `in_successor` go to the successors of their tables.
+    """
+
+    def table_of(dataset: str) -> str:
+        return (successor_table if dataset in in_successor else staging_table)(dataset)
+
     with connection.begin():
         if batch.discards is not None:
-            _discard(connection, batch.discards, batch.bucket)
+            table = table_of(batch.discards.dataset)
+            _discard(connection, batch.discards, table, batch.bucket)
+        if batch.compared is not None:
+            _stage_compared(connection, batch.compared)
         for dataset, rows in batch.rows.items():
-            _copy(connection, staging_table(dataset), rows.columns, rows.csv)
+            _copy(connection, table_of(dataset), rows.columns, rows.csv)
         _copy_table(connection, "staging_object", _table(batch.objects, StagedObject._fields))
         _copy_table(connection, "staging_problem", _problems(batch))
 
 
-def _discard(connection: Connection, discard: Discard, bucket: str) -> None:
-    rows = f"DELETE FROM {in_text(staging_table(discard.dataset))} WHERE {SOURCE_KEY} = :key"
+def _discard(connection: Connection, discard: Discard, table: str, bucket: str) -> None:
+    rows = f"DELETE FROM {in_text(table)} WHERE {SOURCE_KEY} = :key"
     connection.execute(text(rows), {"key": discard.key})
     if not discard.keeps_problems:
         problems = "DELETE FROM staging_problem WHERE bucket = :bucket AND key = :key"
         connection.execute(text(problems), {"bucket": bucket, "key": discard.key})
+
+
+def _stage_compared(connection: Connection, compared: Compared) -> None:
+    """Add what was found by comparison. The tables live as long as the connection."""
+    named, gone = compared.sql.statements("compared"), compared.gone
+    connection.execute(text(named["create"]))
+    if compared.is_first:
+        connection.execute(text(named["forget"]), {"key": compared.key})
+    if gone is not None:
+        _copy(connection, gone_table(compared.sql.dataset.name), gone.columns, gone.csv)
+    if compared.equal is not None:
+        rows, last_line = compared.equal
+        parameters = {"key": compared.key, "rows_same": rows, "last_line": last_line}
+        connection.execute(text(named["add"]), parameters)
 
 
 def _problems(batch: Batch) -> pa.Table:
