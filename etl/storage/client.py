@@ -24,6 +24,7 @@ from etl.model.errors import (
     UnreadableObject,
 )
 from etl.model.etags import bare_etag
+from etl.model.keys import is_csv_or_image
 from etl.model.values import SourceFile, SourceObject
 from etl.runtime.pools import map_ahead
 from etl.storage.bulk import BulkStores
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from obstore import GetOptions
     from obstore.store import S3Store
 
+    from etl.model.keys import IsUsed
     from etl.model.values import ListingEntry
     from etl.settings import Settings
     from etl.storage.listing import ListingPage
@@ -129,12 +131,18 @@ class ObjectStore:
 
     # -- listing
 
-    def list_pages(self, bucket: str, split_points: Iterable[str] = ()) -> Iterator[ListingPage]:
+    def list_pages(
+        self,
+        bucket: str,
+        split_points: Iterable[str] = (),
+        is_used: IsUsed = is_csv_or_image,
+    ) -> Iterator[ListingPage]:
         """Every object in the bucket, in UTF-8 byte order of the keys.
 
         Of the key ranges between the `split_points`, LIST_CONCURRENCY are listed concurrently.
+        `is_used` tells which empty objects are no folder markers.
         """
-        return self._listing.pages(bucket, split_points, self._list_concurrency)
+        return self._listing.pages(bucket, split_points, self._list_concurrency, is_used)
 
     def list_objects(self, bucket: str) -> Iterator[SourceObject]:
         """As `list_pages`, one by one, without ignored objects."""
