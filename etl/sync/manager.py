@@ -135,11 +135,8 @@ class DataManager:
             check_installed(known, self._to_install)
             buckets.check_source(connection, known, self._source_bucket)
             run = CurrentRun(0, Trigger.CLI, connection, only=only, preview=Preview())
-            run = replace(
-                run,
-                allowed_retirements=allowed_retirements or {},
-                successors=Successors(is_allowed=False),
-            )
+            run = replace(run, allowed_retirements=allowed_retirements or {})
+            run = replace(run, successors=Successors(is_allowed=False))
             known, _ = self._stage_all(run, known)
             return preview(run, known, self._source_bucket, self._thresholds)
 
