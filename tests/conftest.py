@@ -31,6 +31,7 @@ from etl.runtime.logs import set_up_logs
 from etl.runtime.program import PROGRAM
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
+from etl.sync import batch, stream
 from etl.sync.manager import DataManager
 from tests.brokers import Brokers, Consuming
 
@@ -234,8 +235,6 @@ def manager(settings: Settings) -> DataManager:
 @pytest.fixture
 def compared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare each modified object with its stored rows, a few lines at a time."""
-    from etl.sync import batch, stream
-
     monkeypatch.setattr(batch, "MAX_BYTES", 0)
     monkeypatch.setattr(stream, "PART_BYTES", 40)
 
