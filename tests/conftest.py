@@ -31,7 +31,6 @@ from etl.runtime.logs import set_up_logs
 from etl.runtime.program import PROGRAM
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
-from etl.sync import batch, stream
 from etl.sync.manager import DataManager
 from tests.brokers import Brokers, Consuming
 
@@ -235,8 +234,8 @@ def manager(settings: Settings) -> DataManager:
 @pytest.fixture
 def compared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare each modified object with its stored rows, a few lines at a time."""
-    monkeypatch.setattr(batch, "MAX_BYTES", 0)
-    monkeypatch.setattr(stream, "PART_BYTES", 40)
+    monkeypatch.setattr("etl.sync.batch.MAX_BYTES", 0)
+    monkeypatch.setattr("etl.sync.stream.PART_BYTES", 40)
 
 
 @pytest.fixture

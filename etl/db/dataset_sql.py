@@ -14,17 +14,18 @@ relation `{read.key}`, of the first of two relations that has it `{read|stored.k
 - `attached_count`: how many of them are not null
 - `prefer`: the order by the preferred value
 
-Directives: `--:keyed`, `--:keyless`, `--:attached`, `--:retire` and `--:delete` begin lines that
-only some datasets have, `--:compared` those of a merge of compared objects, and `--:attachments`
-lines repeated for each attachment; `--:end` ends them. In the lines of an attachment,
-`{attachment}` is its column as a string, `{attached}` its relation and `{live.attachment_id}` the
-text that its images are named by.
+Directives: `--:keyed`, `--:keyless`, `--:attached`, `--:retire`, `--:delete`, `--:unsorted` and
+`--:compared` begin lines that only some datasets and merges have, `--:attachments` begins lines
+repeated for each attachment; `--:end` ends them. In the lines of an attachment, `{attachment}` is
+its column as a string, `{attached}` its relation and `{live.attachment_id}` the text that its
+images are named by.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import Enum
 from functools import cache, cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,24 +40,36 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 RETIRED, SHADOWED = "_retired", "_shadowed"
-_PLACE = ("_source_key", "_source_line")
+SUCCESSOR_PREFIX = "successor_"
+PLACE = ("_source_key", "_source_line")
 _PLACEHOLDER = re.compile(
     r"\{(?P<before>,)?(?:(?P<relation>[\w|]+)\.)?(?P<name>\w+)(?:=(?P<source>\w+))?(?P<after>,)?\}"
 )
 _NAMED_BY = re.compile(r"\{(\w+)\}")
 
 
+class StagedIn(Enum):
+    """Where the rows are that a run read of a dataset: a property of DatasetSql."""
+
+    STAGING = "own_staging"
+    SUCCESSOR = "successor"
+    TABLE = "table"
+
+
 @dataclass(frozen=True)
 class DatasetSql:
-    """The statements of one dataset. `added` are the columns that its data added.
+    """The statements of one dataset.
 
-    With `is_compared`, rows were compared with the stored ones before they were staged; see
-    etl.sync.unchanged.
+    `added` are the columns that its data added. `is_sorted`: staging has its rows in key order.
+    `staged_in` is where the rows read by the run are. With `is_compared`, rows were compared with
+    the stored ones before they were staged; see etl.sync.unchanged.
     """
 
     dataset: Dataset
     schema: str
     added: tuple[str, ...] = ()
+    is_sorted: bool = False
+    staged_in: StagedIn = StagedIn.STAGING
     is_compared: bool = False
 
     # -- names
@@ -77,9 +90,34 @@ class DatasetSql:
         return self._in_schema(self.dataset.table + SHADOWED)
 
     @property
+    def relations(self) -> list[str]:
+        """The names of the tables, without the schema."""
+        table = self.dataset.table
+        return [table, table + RETIRED, *([table + SHADOWED] if self.dataset.primary_key else [])]
+
+    @property
     def staging(self) -> str:
+        """The table of the rows read by the run."""
+        return str(getattr(self, self.staged_in.value))
+
+    @property
+    def own_staging(self) -> str:
         """The table of rows read by a run, in the schema of the state."""
         return in_text(staging_table(self.dataset.name))
+
+    @property
+    def successor(self) -> str:
+        """The successor of the table, in the schema of the state; see etl.sync.successor."""
+        return in_text(successor_table(self.dataset.name))
+
+    @property
+    def move_successor(self) -> str:
+        """The statements that give the successor the name of the table."""
+        moved = self._in_schema(successor_table(self.dataset.name))
+        return (
+            f"ALTER TABLE {self.successor} SET SCHEMA {in_text(self.schema)};\n"
+            f"ALTER TABLE {moved} RENAME TO {in_text(self.dataset.table)}"
+        )
 
     @property
     def gone(self) -> str:
@@ -124,12 +162,12 @@ class DatasetSql:
     @cached_property
     def key(self) -> tuple[str, ...]:
         """The columns that identify a row."""
-        return self.dataset.primary_key or _PLACE
+        return self.dataset.primary_key or PLACE
 
     @cached_property
     def key_and_place(self) -> tuple[str, ...]:
         """The columns that identify a row, and its place."""
-        return tuple(dict.fromkeys([*self.key, *_PLACE]))
+        return tuple(dict.fromkeys([*self.key, *PLACE]))
 
     @cached_property
     def cells(self) -> tuple[str, ...]:
@@ -140,7 +178,7 @@ class DatasetSql:
     @cached_property
     def row(self) -> tuple[str, ...]:
         """The columns of a row read: `cells` and its place."""
-        return (*self.cells, *_PLACE)
+        return (*self.cells, *PLACE)
 
     @cached_property
     def rest(self) -> tuple[str, ...]:
@@ -205,6 +243,7 @@ class DatasetSql:
             "attached": bool(self.dataset.attachments),
             "retire": not is_deleted,
             "delete": is_deleted,
+            "unsorted": not self.is_sorted or bool(self.attached),  # a join may change the order
             "compared": self.is_compared,
         }[feature]
 
@@ -297,10 +336,11 @@ class DatasetSql:
 
 
 _SPECIAL = frozenset({"prefer", "attached_count", "paths", "path_columns"})
-_WHOLE = frozenset(
-    {"table", "retired", "shadowed", "staging", "gone", "compared_objects"}
-    | {"drop_indexes", "create_indexes"}
-)
+_WHOLE = {
+    *("table", "retired", "shadowed", "staging", "own_staging", "successor"),
+    *("gone", "compared_objects"),
+    *("drop_indexes", "create_indexes", "move_successor"),
+}
 
 
 class TableIndex(NamedTuple):
@@ -312,10 +352,10 @@ class TableIndex(NamedTuple):
 
 def indexes(dataset: Dataset) -> list[TableIndex]:
     """The indexes of the table of live rows; the first is that of its primary key."""
-    key = dataset.primary_key or _PLACE
+    key = dataset.primary_key or PLACE
     others = list(dataset.indexes)
     if dataset.primary_key:
-        others.insert(0, _PLACE[:1])
+        others.insert(0, PLACE[:1])
     named = [named_by(one) for one in dataset.attachments]
     others += [(name,) for name in named if (name,) != key[:1]]
     found = {key: TableIndex(relation_name(dataset.table, (), "pkey"), key)}
@@ -378,6 +418,11 @@ def named_by(attachment: Attachment) -> str:
 def staging_table(name: str) -> str:
     """The name of the table of rows that a run read of the dataset with this name."""
     return f"staging_{name}"
+
+
+def successor_table(name: str) -> str:
+    """The name of the table that replaces the empty one of the dataset with this name."""
+    return f"{SUCCESSOR_PREFIX}{name}"
 
 
 def gone_table(name: str) -> str:

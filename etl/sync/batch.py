@@ -216,7 +216,10 @@ def _check_files(
     rows = file_rules.without_keys(checked.rows, differing | faulty)
     problems += _seconds(rows, dataset, checked.dated, figures, etags, reading.today)
     return _CheckedFiles(
-        staged_rows(rows), file_rules.limit_problems(problems, more, etags), figures, extract.added
+        staged_rows(rows, dataset),
+        file_rules.limit_problems(problems, more, etags),
+        figures,
+        extract.added,
     )
 
 

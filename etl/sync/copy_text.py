@@ -6,24 +6,37 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pyarrow.compute as pc
 from pyarrow import csv
 
+from etl.read.columns import SOURCE_KEY, SOURCE_LINE
+from etl.sync.key_order import KeyRange
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pyarrow as pa
+
+    from etl.model.dataset import Dataset
 
 
 @dataclass(frozen=True, slots=True)
 class StagedRows:
-    """Valid rows of one dataset: CSV without a header, their columns, and their number."""
+    """Valid rows of one dataset: CSV without a header, their columns, and their number.
+
+    `keys` is None if they do not ascend.
+    """
 
     csv: bytes
     columns: tuple[str, ...]
     count: int
+    keys: KeyRange | None
 
 
-def staged_rows(rows: pa.Table) -> StagedRows:
+def staged_rows(rows: pa.Table, dataset: Dataset) -> StagedRows:
     """The rows as COPY takes them."""
-    return StagedRows(copy_text(rows), tuple(rows.column_names), len(rows))
+    keys = key_range(rows, dataset) if len(rows) else None
+    return StagedRows(copy_text(rows), tuple(rows.column_names), len(rows), keys)
 
 
 def copy_text(cells: pa.Table) -> bytes:
@@ -37,3 +50,25 @@ def copy_text(cells: pa.Table) -> bytes:
     # The table has one chunk, because Arrow writes 8 KB of NULs for an empty chunk.
     csv.write_csv(cells.combine_chunks(), buffer, csv.WriteOptions(include_header=False))
     return buffer.getvalue()
+
+
+def key_range(rows: pa.Table, dataset: Dataset) -> KeyRange | None:
+    """The range of the keys; None if they do not ascend. There is at least one row.
+
+    Arrow compares as PostgreSQL does: text in keys has the collation C, the order of bytes.
+    """
+    names = dataset.primary_key or (SOURCE_KEY, SOURCE_LINE)
+    columns = [rows[name].combine_chunks() for name in names]
+    if not _ascend(columns):
+        return None
+    first, last = (tuple(one[place].as_py() for one in columns) for place in (0, len(rows) - 1))
+    return KeyRange(first, last)
+
+
+def _ascend(columns: Sequence[pa.Array]) -> bool:
+    """Whether each key, one value of each column, is greater than the one before."""
+    *others, last = [(one[:-1], one[1:]) for one in columns]
+    is_less = pc.less(*last)
+    for before, after in reversed(others):
+        is_less = pc.or_(pc.less(before, after), pc.and_(pc.equal(before, after), is_less))
+    return bool(pc.all(is_less, skip_nulls=False, min_count=0).as_py())

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 from etl.db.sql import statements
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from etl.db.dataset_sql import DatasetSql
     from etl.db.runs import Allowed
@@ -55,12 +55,12 @@ def open_holds(connection: Connection) -> frozenset[str]:
 class Rule:
     """Whether a run may retire rows of a dataset.
 
-    `earlier` rows were retired by event runs since the last full run without a hold.
+    `count_earlier` counts the rows that event runs retired since its last full run without a hold.
     """
 
     name: str
     is_open: bool
-    earlier: int
+    count_earlier: Callable[[], int]
     allowed: Allowed
 
     def holds(self, retired: int, counts: DatasetCounts) -> bool:
@@ -73,8 +73,9 @@ class Rule:
         if self.is_open:
             return True
         live_before = counts.live - counts.inserted - counts.restored + counts.retired
-        together = retired + self.earlier
-        return together > FLOOR and together * 2 > live_before + self.earlier
+        earlier = self.count_earlier()
+        together = retired + earlier
+        return together > FLOOR and together * 2 > live_before + earlier
 
 
 def take_out(connection: Connection, sql: DatasetSql, losing: Mapping[str, int]) -> Held:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-import structlog
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from etl.db.dataset_sql import StagedIn
 from etl.db.sql import statements
 from etl.model.errors import AccountingMismatch
 from etl.model.values import DatasetCounts
+from etl.runtime.logs import get_logger
+from etl.sync import obstacles
 from etl.sync.retiring import Retirement
+from etl.sync.successor import Successors
 
 if TYPE_CHECKING:
     from etl.db.dataset_sql import DatasetSql
 
-log = structlog.get_logger("etl.merge")
+log = get_logger("etl.merge")
 
 # Joins and sorts a million rows without temporary files and on every core: the joins return few
 # of the rows that they read, which PostgreSQL cannot estimate.
@@ -68,7 +71,7 @@ class Merge:
 
     `staged` is the number of its objects in staging. `before` are its counts after the last run;
     None if its rows have to be counted. A careful merge keeps rows that foreign keys forbid to
-    remove, and checks deferred constraints at once.
+    remove, and checks deferred constraints at once. `triggers` are those of other clients.
     """
 
     run_id: int
@@ -79,6 +82,8 @@ class Merge:
     before: DatasetCounts | None
     thresholds: Thresholds = THRESHOLDS
     is_careful: bool = False
+    triggers: obstacles.Triggers = field(default_factory=dict)
+    successors: Successors = field(default_factory=Successors)
 
     @property
     def parameters(self) -> Parameters:
@@ -97,9 +102,10 @@ def merge(connection: Connection, task: Merge) -> DatasetCounts:
     The caller commits, and calls `end` first. A small merge adds its changes to the totals before
     it; a bulk merge counts all rows.
 
-    Raises:  AccountingMismatch; SQLAlchemy's errors, also for what other clients' triggers and
-             constraints reject.
+    Raises:  AccountingMismatch; DatasetRefused for what hides, skips or changes rows; SQLAlchemy's
+             errors, also for what other clients' triggers and constraints reject.
     """
+    task = replace(task, triggers=obstacles.triggers(connection, task.sql))
     keys = _small_keys(connection, task)
     strategy = BULK if keys is None else POINT
     parameters = {**task.parameters, "keys": keys}
@@ -107,12 +113,16 @@ def merge(connection: Connection, task: Merge) -> DatasetCounts:
     execute_all(connection, statements("manifest"), parameters, analyze_from=task.thresholds.many)
     figures = strategy.write_rows(connection, task, parameters)
     attached = figures.pop("attached")
+    if figures.pop("taken", 0):
+        task = replace(task, sql=replace(task.sql, staged_in=StagedIn.TABLE))
     counts = _with_totals(DatasetCounts.from_dict(figures), task.before, attached)
     if strategy is BULK or task.before is None:
         counts = _recounted(connection, task, counts)
     _check_objects(connection, task)
     if task.is_careful:
-        connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
+        # Deferred again, because a dataset that follows may have what this one's next rows need.
+        connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED"))
+    obstacles.check_written(connection, task.sql, task.triggers)
     return counts
 
 
@@ -144,12 +154,12 @@ def _small_keys(connection: Connection, task: Merge) -> list[str] | None:
             text("SELECT key FROM staging_object WHERE dataset = :dataset"), task.parameters
         )
     )
-    savepoint = connection.begin_nested()
-    configure(connection, POINT_PLANNER)
-    is_small = connection.scalar(
-        text(task.sql.statements("figures")["is_small"]), {"keys": keys, "small": small}
-    )
-    savepoint.rollback()
+    with connection.begin_nested() as savepoint:
+        configure(connection, POINT_PLANNER)
+        is_small = connection.scalar(
+            text(task.sql.statements("figures")["is_small"]), {"keys": keys, "small": small}
+        )
+        savepoint.rollback()
     return keys if is_small else None
 
 
@@ -180,7 +190,7 @@ def _write_rows(connection: Connection, task: Merge, parameters: Parameters) -> 
 
 def _write_rows_in_bulk(connection: Connection, task: Merge, parameters: Parameters) -> Figures:
     """As `_write_rows`, but fill an empty table directly if no key has two rows."""
-    is_first = _is_first_load(connection, task)
+    is_first = not task.triggers and _is_first_load(connection, task)
     if is_first:
         loaded = _load_first(connection, task, parameters)
         if loaded is not None:
@@ -217,17 +227,21 @@ def _is_first_load(connection: Connection, task: Merge) -> bool:
 
 
 def _load_first(connection: Connection, task: Merge, parameters: Parameters) -> Figures | None:
-    """Fill the empty table; None if a key has several rows, one of which must win."""
-    named = task.sql.statements("first_load")
+    """Fill or replace the empty table; None if a key has several rows, one of which must win."""
+    named = dict(task.sql.statements("first_load"))
+    find = named.pop("find_attachments", None)
     try:
         with connection.begin_nested():
-            written = execute_all(connection, named, parameters, analyze_from=0)
+            attached = connection.execute(text(find), parameters).rowcount if find else 0
+            if not attached and task.successors.take_over(connection, task.sql, task.run_id):
+                new = figures(connection, task.sql, "live", {})["live"]
+                return {"rows_loaded": new, "inserted": new, "attached": 0, "taken": 1}
+            new = execute_all(connection, named, parameters, analyze_from=0)["insert_rows"]
     except DBAPIError as error:
         if getattr(error.orig, "pgcode", None) not in _NOT_FIRST:
             raise
         return None
-    new = written["insert_rows"]
-    return {"rows_loaded": new, "inserted": new, "attached": written.get("find_attachments", 0)}
+    return {"rows_loaded": new, "inserted": new, "attached": attached}
 
 
 def execute_all(

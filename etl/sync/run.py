@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from etl.model.values import Trigger
 from etl.sync.stats import RunStats
+from etl.sync.successor import Successors
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -24,8 +25,9 @@ class CurrentRun:
     `connection` holds the run lock, and every write of the run uses it. `trigger` is None for
     a publish between runs. `allowed_retirements` are the rows by dataset that it may retire at
     once; None for any number. `failures` are the datasets that it cannot read, which stay as they
-    are. So do all datasets but those in `only`, unless it is None. A `preview` collects
-    what the run changes; nothing is committed.
+    are. So do all datasets but those in `only`, unless it is None. `successors` are the tables
+    that have rows instead of staging. A `preview` collects what the run changes; nothing is
+    committed.
     """
 
     id: int
@@ -35,6 +37,7 @@ class CurrentRun:
     allowed_retirements: Allowed = field(default_factory=dict)
     failures: dict[str, EtlError] = field(default_factory=dict)
     skipped_buckets: set[str] = field(default_factory=set)
+    successors: Successors = field(default_factory=Successors)
     only: frozenset[str] | None = None
     preview: Preview | None = None
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from sqlalchemy import Connection, text
 
-from etl.db.dataset_sql import gone_table, staging_table
+from etl.db.dataset_sql import gone_table, staging_table, successor_table
 from etl.db.engine import driver
 from etl.db.identifiers import in_text, quoted
 from etl.model.values import Problem
@@ -18,7 +18,7 @@ from etl.sync.copy_text import copy_text
 from etl.sync.reading import StagedObject
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from etl.sync.batch import Batch, Discard
     from etl.sync.unchanged import Compared
@@ -27,21 +27,29 @@ _PROBLEM_FIELDS = tuple(spec.name for spec in fields(Problem))
 COPY_BYTES = 1 << 20  # few reads, because each may wait for the thread that parses
 
 
-def stage(connection: Connection, batch: Batch) -> None:
-    """Add one batch to staging, atomically. The tables have all columns of its rows."""
+def stage(connection: Connection, batch: Batch, in_successor: Container[str] = ()) -> None:
+    """Add one batch to staging, atomically. The tables have all columns of its rows.
+
+    The rows of the datasets `in_successor` go to the successors of their tables.
+    """
+
+    def table_of(dataset: str) -> str:
+        return (successor_table if dataset in in_successor else staging_table)(dataset)
+
     with connection.begin():
         if batch.discards is not None:
-            _discard(connection, batch.discards, batch.bucket)
+            table = table_of(batch.discards.dataset)
+            _discard(connection, batch.discards, table, batch.bucket)
         if batch.compared is not None:
             _stage_compared(connection, batch.compared)
         for dataset, rows in batch.rows.items():
-            _copy(connection, staging_table(dataset), rows.columns, rows.csv)
+            _copy(connection, table_of(dataset), rows.columns, rows.csv)
         _copy_table(connection, "staging_object", _table(batch.objects, StagedObject._fields))
         _copy_table(connection, "staging_problem", _problems(batch))
 
 
-def _discard(connection: Connection, discard: Discard, bucket: str) -> None:
-    rows = f"DELETE FROM {in_text(staging_table(discard.dataset))} WHERE {SOURCE_KEY} = :key"
+def _discard(connection: Connection, discard: Discard, table: str, bucket: str) -> None:
+    rows = f"DELETE FROM {in_text(table)} WHERE {SOURCE_KEY} = :key"
     connection.execute(text(rows), {"key": discard.key})
     if not discard.keeps_problems:
         problems = "DELETE FROM staging_problem WHERE bucket = :bucket AND key = :key"

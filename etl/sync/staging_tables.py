@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 
+from etl.sync.successor import drop_left_over
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -16,6 +18,7 @@ _OF_ALL = ("staging_object", "staging_problem")
 
 def empty_staging(connection: Connection, datasets: Iterable[DatasetSql]) -> None:
     """Remove the rows of an interrupted run; write nothing if there are none."""
+    drop_left_over(connection)
     tables = _tables(datasets)
     questions = (
         f"SELECT {number} WHERE EXISTS (SELECT FROM {table})" for number, table in enumerate(tables)
@@ -44,4 +47,4 @@ def holds_images(connection: Connection) -> bool:
 
 
 def _tables(datasets: Iterable[DatasetSql]) -> list[str]:
-    return [*_OF_ALL, *(sql.staging for sql in datasets)]
+    return [*_OF_ALL, *(sql.own_staging for sql in datasets)]

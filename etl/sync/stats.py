@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from etl.model.values import Counts
+    from etl.sync.batch import Batch
 
 Item = TypeVar("Item")
 
@@ -63,9 +64,8 @@ _END = object()
 class RunStats:
     """Counters of the listing and of staging.
 
-    `unreadable` holds keys. `missed_by_events` counts changes without an event, and
-    `retired_before` the rows by dataset that event runs retired since the last full run. `compared`
-    are the datasets with objects whose rows were compared before they were staged.
+    `unreadable` holds keys. `missed_by_events` counts changes without an event. `compared` are the
+    datasets with objects whose rows were compared before they were staged.
     """
 
     listed: int = 0
@@ -75,9 +75,17 @@ class RunStats:
     unreadable: set[str] = field(default_factory=set)
     vanished: int = 0
     missed_by_events: int = 0
-    retired_before: dict[str, int] = field(default_factory=dict)
     compared: set[str] = field(default_factory=set)
     profile: Profile = field(default_factory=Profile)
+
+    def add(self, batch: Batch) -> None:
+        """Count what was staged."""
+        self.profile.count("stage", batch.row_count)
+        self.staged += len(batch.objects)
+        self.unreadable.update(batch.unreadable)
+        self.vanished += batch.vanished
+        if batch.compared is not None:
+            self.compared.add(batch.compared.sql.dataset.name)
 
     def snapshot(self) -> RunStats:
         """The counters as they are, for `restore`."""

@@ -167,7 +167,7 @@ class _HugeFileReader:
             rows, compared = self._comparison.compare(rows)
         return Batch(
             self._reading.bucket,
-            {name: staged_rows(rows)} if len(rows) else {},
+            {name: staged_rows(rows, self._dataset)} if len(rows) else {},
             [],
             found.problems,
             batch.datasets_of(found.problems, self._reading),

@@ -179,7 +179,7 @@ class Comparison:
             return found
         keys = pa.repeat(pa.scalar(self._key, _TEXT), len(gone))
         named = gone.append_column(SOURCE_KEY, keys).select(list(self.sql.key_and_place))
-        return found._replace(gone=staged_rows(named))
+        return found._replace(gone=staged_rows(named, self.sql.dataset))
 
 
 def _joined(one: Compared | None, other: Compared) -> Compared:
@@ -187,9 +187,8 @@ def _joined(one: Compared | None, other: Compared) -> Compared:
         return other
     if one.gone is None or other.gone is None:
         return one._replace(gone=one.gone or other.gone)
-    rows = StagedRows(
-        one.gone.csv + other.gone.csv, one.gone.columns, one.gone.count + other.gone.count
-    )
+    count = one.gone.count + other.gone.count
+    rows = StagedRows(one.gone.csv + other.gone.csv, one.gone.columns, count, keys=None)
     return one._replace(gone=rows)
 
 

@@ -31,6 +31,7 @@ from tests.processes import start
 
 OBJECTS = 500
 USERS = 20 * OBJECTS
+FIRST_LOAD = 40_000  # enough that a run can be killed while it creates the indexes
 
 MOMENTS = {
     "as it begins": "SELECT EXISTS (SELECT FROM run WHERE state = 'running')",
@@ -39,6 +40,10 @@ MOMENTS = {
     " 'users'::regclass AND mode = 'RowExclusiveLock')",
     "before it published": "SELECT EXISTS (SELECT FROM run WHERE publish_pending)",
 }
+SWAPPING = (
+    "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'users'::regclass"
+    " AND mode = 'AccessExclusiveLock')"
+)
 
 
 def start_run(settings: Settings, *options: str) -> subprocess.Popen[bytes]:
@@ -130,6 +135,26 @@ def test_run_killed_at_any_moment_is_completed_by_the_next(
             assert verify(settings, engine) == []
         engine.dispose()
     assert all(end == ends["as it begins"] for end in ends.values())
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["SELECT to_regclass('successor_users') IS NOT NULL", SWAPPING],
+    ids=["while rows are written", "while the new table replaces the empty one"],
+)
+def test_first_load_killed_at_any_moment_is_completed_by_the_next(
+    bucket: TestBucket, settings: Settings, engine: Engine, condition: str
+):
+    rows = "".join(f"{number:06},Ann,Lee,{number}\n" for number in range(FIRST_LOAD))
+    bucket.put("many.csv", f"user_id,first_name,last_name,birthts\n{rows}")
+    kill_when(engine, condition, start_run(settings))
+
+    assert not is_true(engine, "SELECT EXISTS (SELECT FROM users)")
+    report = DataManager(settings).run(Trigger.CLI, wait_seconds=30)
+
+    assert report.counts.users_live == report.step_rows["swap"] == FIRST_LOAD
+    assert not is_true(engine, "SELECT to_regclass('successor_users') IS NOT NULL")
+    assert verify(settings, engine) == []
 
 
 def test_second_of_two_simultaneous_runs_is_refused(

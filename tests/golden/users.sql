@@ -40,6 +40,7 @@ CREATE TABLE "public"."users_shadowed" (
     CONSTRAINT "users_shadowed_pkey" PRIMARY KEY ("_source_key", "_source_line"));
 CREATE INDEX "users_shadowed_user_id_idx" ON "public"."users_shadowed" ("user_id");
 CREATE UNLOGGED TABLE "staging_users" ("user_id" text COLLATE "C" NOT NULL, "first_name" text NOT NULL, "last_name" text NOT NULL, "birthts" bigint NOT NULL, "_extra" jsonb, "_source_key" text COLLATE "C" NOT NULL, "_source_line" integer NOT NULL) WITH (autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_threshold = 2147483647);
+CREATE TABLE "successor_users" ("user_id" text COLLATE "C" NOT NULL, "first_name" text NOT NULL, "last_name" text NOT NULL, "birthts" bigint NOT NULL, "birthdate" date GENERATED ALWAYS AS (DATE '1970-01-01' + (("birthts" + 8640000000000) / 86400000 - 100000)::integer) STORED, "img_path" text, "_extra" jsonb, "_source_key" text COLLATE "C" NOT NULL, "_source_line" integer NOT NULL) WITH (autovacuum_enabled = false);
 -- merge: find_changed_rows
 CREATE TEMPORARY TABLE changed_rows ON COMMIT DROP AS
 SELECT coalesce(read."user_id", stored."user_id") AS "user_id", read._source_key IS NULL AS _is_removed, read."first_name", read."last_name", read."birthts", read."_extra", read."_source_key", read."_source_line",
@@ -262,6 +263,88 @@ CREATE INDEX "users__source_key_idx" ON "public"."users" ("_source_key");
 CREATE INDEX "users_birthdate_idx" ON "public"."users" ("birthdate");
 -- first_load: update_statistics
 ANALYZE "public"."users";
+-- successor: left_over
+SELECT relname FROM pg_class
+WHERE relnamespace = to_regnamespace(quote_ident(current_schema()))
+  AND relname LIKE replace(:prefix, '_', '\_') || '%' AND relkind = 'r';
+-- successor: is_replaceable
+SELECT has_schema_privilege(to_regnamespace(quote_ident(:schema)), 'CREATE')
+   AND has_schema_privilege(to_regnamespace(quote_ident(current_schema())), 'CREATE')
+   AND relkind = 'r' AND reloptions IS NULL AND pg_has_role(relowner, 'USAGE')
+   AND NOT EXISTS (SELECT FROM pg_class AS toast
+                   WHERE toast.oid = pg_class.reltoastrelid AND toast.reloptions IS NOT NULL)
+   AND NOT EXISTS (SELECT FROM "public"."users")
+   AND NOT EXISTS (SELECT FROM "public"."users_retired")
+   AND NOT EXISTS (
+       SELECT FROM pg_depend
+       WHERE refclassid = CAST('pg_class' AS regclass) AND refobjid = pg_class.oid
+         AND NOT (
+             classid IN (CAST('pg_attrdef' AS regclass), CAST('pg_type' AS regclass))
+             OR classid = CAST('pg_constraint' AS regclass)
+                AND objid IN (SELECT oid FROM pg_constraint
+                              WHERE conrelid = pg_class.oid AND contype IN ('p', 'n'))
+             OR classid = CAST('pg_class' AS regclass)
+                AND objid IN (SELECT oid FROM pg_class WHERE relkind IN ('i', 't'))))
+   AND NOT EXISTS (
+       SELECT FROM pg_index JOIN pg_class AS index ON index.oid = indexrelid
+       WHERE indrelid = pg_class.oid
+         AND (index.reltablespace <> 0 OR index.reloptions IS NOT NULL OR indisclustered
+              OR index.relname <> ALL (CAST(:indexes AS text[]))))
+   AND NOT EXISTS (SELECT FROM pg_inherits WHERE pg_class.oid IN (inhrelid, inhparent))
+   AND NOT EXISTS (SELECT FROM pg_description
+                   WHERE classoid = CAST('pg_class' AS regclass) AND objoid = pg_class.oid)
+   AND NOT EXISTS (SELECT FROM pg_seclabel
+                   WHERE classoid = CAST('pg_class' AS regclass) AND objoid = pg_class.oid)
+   AND NOT EXISTS (SELECT FROM pg_replication_slots
+                   WHERE slot_type = 'logical' AND database = current_database())
+FROM pg_class
+WHERE oid = to_regclass(:table);
+-- successor: is_alike
+WITH relation AS (
+    SELECT to_jsonb(pg_class) - CAST(:varying AS text[]) AS traits
+    FROM pg_class WHERE oid IN (to_regclass(:table), to_regclass(:successor))
+), attribute AS (
+    SELECT to_jsonb(pg_attribute) - CAST(:varying AS text[])
+           || jsonb_build_object('default', pg_get_expr(adbin, adrelid)) AS traits
+    FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+    WHERE attrelid IN (to_regclass(:table), to_regclass(:successor))
+      AND attnum > 0 AND NOT attisdropped AND attname <> ALL (CAST(:missing AS text[]))
+)
+SELECT (SELECT count(DISTINCT traits) = 1 AND count(*) = 2 FROM relation)
+   AND (SELECT coalesce(bool_and(found.places = 2), false)
+        FROM (SELECT count(*) AS places FROM attribute GROUP BY traits) AS found);
+-- successor: take_staged
+INSERT INTO "successor_users" ("user_id", "first_name", "last_name", "birthts", "_extra", "_source_key", "_source_line") SELECT "user_id", "first_name", "last_name", "birthts", "_extra", "_source_key", "_source_line" FROM "staging_users";
+-- successor: clear_staged
+TRUNCATE "staging_users";
+-- successor: open_transactions
+SELECT virtualtransaction
+FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE locktype = 'virtualxid' AND granted AND pid <> pg_backend_pid()
+  AND datname = current_database() AND usesysid IS NOT NULL;
+-- successor: lock_table
+LOCK TABLE "public"."users" IN ACCESS EXCLUSIVE MODE;
+-- successor: complete
+ALTER TABLE "successor_users"
+    ADD COLUMN _run_id bigint NOT NULL DEFAULT :run_id,
+    ADD COLUMN _updated_at timestamptz NOT NULL DEFAULT now();
+ALTER TABLE "successor_users"
+    ALTER COLUMN _run_id DROP DEFAULT, ALTER COLUMN _updated_at DROP DEFAULT,
+    RESET (autovacuum_enabled);
+-- successor: rename_constraints
+SELECT format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', CAST(mine.conrelid AS regclass),
+              mine.conname, theirs.conname)
+FROM pg_constraint AS mine
+JOIN pg_attribute AS own ON own.attrelid = mine.conrelid AND own.attnum = mine.conkey[1]
+JOIN pg_attribute AS other ON other.attname = own.attname AND other.attrelid = to_regclass(:table)
+JOIN pg_constraint AS theirs
+     ON theirs.conrelid = other.attrelid AND theirs.conkey[1] = other.attnum
+WHERE mine.conrelid = to_regclass(:successor)
+  AND mine.contype = 'n' AND theirs.contype = 'n' AND mine.conname <> theirs.conname;
+-- successor: swap
+DROP TABLE "public"."users";
+ALTER TABLE "successor_users" SET SCHEMA "public";
+ALTER TABLE "public"."successor_users" RENAME TO "users";
 -- figures: is_small
 SELECT (SELECT count(*) FROM (SELECT FROM "staging_users" LIMIT :small + 1) AS read) <= :small
    AND (SELECT count(*) FROM (SELECT FROM "public"."users"

@@ -258,3 +258,20 @@ def test_a_large_first_load_leaves_users_analyzed(
             text("SELECT reltuples FROM pg_class WHERE relname = 'users'")
         )
     assert estimated == MANY
+
+
+@pytest.mark.parametrize("step", [1, -1], ids=["in key order", "in another order"])
+@pytest.mark.parametrize("images", [False, True], ids=["no image", "an image each"])
+def test_a_first_load_stores_rows_in_key_order(
+    bucket: TestBucket, settings: Settings, engine: Engine, step: int, *, images: bool
+):
+    rows = [f"{number:02},Ann,Lee,{number}\n" for number in range(40)][::step]
+    bucket.put("many.csv", "user_id,first_name,last_name,birthts\n" + "".join(rows))
+    for number in range(40 * images):
+        bucket.put(f"{number:02}.png", "x")
+    thresholds = merge.Thresholds(small=0, many=1)
+    manager = DataManager(settings, datasets=(USERS,), thresholds=thresholds)
+    assert manager.run(Trigger.CLI).counts.users_with_image == 40 * images
+    with engine.connect() as connection:
+        stored = connection.scalars(text("SELECT user_id FROM users ORDER BY ctid")).all()
+    assert stored == [f"{number:02}" for number in range(40)]

@@ -14,13 +14,14 @@ from etl.model.dataset import USERS, Dataset
 from tests.sample_datasets import ORDERS, PARTS, READINGS
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-FILES = ("merge", "first_load", "figures")
+FILES = ("merge", "first_load", "successor", "figures")
 
 
 def rendered(dataset: Dataset) -> str:
     sql = DatasetSql(dataset, "public")
     tables = [one for made in dataset_tables.created(sql).values() for one in made]
-    parts = ["-- tables", *(f"{one};" for one in [*tables, dataset_tables.create_staging(sql)])]
+    tables += [dataset_tables.create_staging(sql), dataset_tables.create_successor(sql)]
+    parts = ["-- tables", *(f"{one};" for one in tables)]
     for file in FILES:
         for name, statement in sql.statements(file).items():
             parts += [f"-- {file}: {name}", f"{statement};"]

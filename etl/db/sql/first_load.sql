@@ -30,7 +30,7 @@ CREATE TEMPORARY TABLE attachment ON COMMIT DROP AS
 {drop_indexes}
 
 -- name: insert_rows
--- In key order, in which most queries read them.
+-- In key order, in which most queries read them and in which most files have them.
 INSERT INTO {table} ({row}{,attached}, _run_id, _updated_at)
 SELECT {read.row}{,paths}, :run_id, now()
 FROM {staging} AS read
@@ -38,7 +38,9 @@ FROM {staging} AS read
 LEFT JOIN attachment AS {attached}
      ON {attached}._attachment = {attachment} AND ({attached.key}) = ({read.key})
 --:end
+--:unsorted
 ORDER BY {read.key}
+--:end
 
 -- name: create_indexes
 {create_indexes}

@@ -1,0 +1,221 @@
+"""The successor of an empty table: a first load writes its rows there, not to staging.
+
+It then takes the place of the table, and gets its indexes after the rows, which spares writing each
+row twice. It has the table's columns, and the merge can read it as it reads staging. So the usual
+merge remains possible, and is made
+
+- when the rows are not in key order, in which the table should have them, or have images,
+- when another client has made anything of the table that its successor would not have: a grant, an
+  index, a trigger, a view, a comment,
+- when a transaction is open that began before the last row was written. Batches are committed one
+  by one, and its snapshot may contain some of them.
+
+A run that is killed leaves the successor in the schema of the state; the next run drops it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from etl.db import dataset_tables
+from etl.db.dataset_sql import SUCCESSOR_PREFIX, DatasetSql, StagedIn, indexes
+from etl.db.engine import is_outage
+from etl.db.identifiers import in_text
+from etl.db.sql import statements
+from etl.runtime.logs import get_logger
+from etl.sync.key_order import KeyOrders
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from etl.sync.batch import Batch
+
+log = get_logger("etl.merge")
+
+# Of pg_class and pg_attribute, what differs between tables that are alike.
+_VARYING = [
+    *("oid", "relname", "relnamespace", "reltype", "relfilenode", "reltoastrelid", "reloptions"),
+    *("relpages", "reltuples", "relallvisible", "relallfrozen", "relfrozenxid", "relminmxid"),
+    *("relhasindex", "relnatts", "attrelid", "attnum", "atthasmissing", "attmissingval"),
+]
+_ADDED_LAST = ["_run_id", "_updated_at"]
+WAIT_SECONDS = 2.0  # for short transactions of other clients, before the usual merge
+_POLL_SECONDS = 0.05
+
+
+@dataclass
+class Successors:
+    """The datasets of a run whose rows are in the successors of their tables.
+
+    `taken` are those whose successor has taken the place of the table. `orders` are those of the
+    rows, wherever they are.
+    """
+
+    is_allowed: bool = True
+    orders: KeyOrders = field(default_factory=KeyOrders)
+    names: set[str] = field(default_factory=set)
+    taken: set[str] = field(default_factory=set)
+    _considered: set[str] = field(default_factory=set)
+    _earlier: list[str] = field(default_factory=list)
+
+    def prepare(
+        self, connection: Connection, datasets: Iterable[DatasetSql], batch: Batch, many: int
+    ) -> None:
+        """Create the successors for the rows of a batch that has `many` of a dataset; commit."""
+        if batch.discards is not None:  # whose rows leave gaps
+            self.orders.add(batch.discards.dataset, None)
+        for name, rows in batch.rows.items():
+            self.orders.add(name, rows.keys)
+            if self.is_allowed and rows.count >= many and name not in self._considered:
+                self._considered.add(name)
+                (sql,) = (one for one in datasets if one.dataset.name == name)
+                if self.orders.is_ascending(name) and _create(connection, sql):
+                    self.names.add(name)
+
+    def staged(self, sql: DatasetSql) -> DatasetSql:
+        """The statements that read the rows of the dataset where they are."""
+        is_in = sql.dataset.name in self.names
+        return replace(sql, staged_in=StagedIn.SUCCESSOR if is_in else StagedIn.STAGING)
+
+    def drop(self, connection: Connection, name: str | None = None) -> None:
+        """Drop the successors that are left, or that of one dataset. The caller commits."""
+        for one in [name] if name else sorted(self.names):
+            if one in self.names:
+                _drop(connection, f"{SUCCESSOR_PREFIX}{one}")
+        self.names -= {name} if name else self.names
+
+    def note_transactions(self, connection: Connection) -> None:
+        """Note the transactions of other clients that are open after the last batch."""
+        if self.names:
+            self._earlier = list(connection.scalars(text(_named()["open_transactions"])))
+
+    def take_over(self, connection: Connection, sql: DatasetSql, run_id: int) -> bool:
+        """Let the successor take the place of the empty table, with all rows and all indexes.
+
+        Returns False if the rows have to be merged; nothing is changed then.
+        """
+        if sql.staged_in is not StagedIn.SUCCESSOR or not sql.is_sorted:
+            return False
+        reason = "a transaction of another client is open"
+        if self._have_ended(connection):
+            reason = _replace(connection, sql, run_id)
+        log.info(
+            "the rows have to be inserted" if reason else "the new table replaces the empty one",
+            dataset=sql.dataset.name,
+            **({"reason": reason} if reason else {}),
+        )
+        if not reason:
+            self.taken.add(sql.dataset.name)
+        return not reason
+
+    def _have_ended(self, connection: Connection) -> bool:
+        """Whether the transactions that may see some of the rows end in time."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while self._earlier:
+            found = set(connection.scalars(text(_named()["open_transactions"])))
+            self._earlier = [one for one in self._earlier if one in found]
+            if self._earlier and time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_SECONDS if self._earlier else 0)
+        return True
+
+
+def drop_left_over(connection: Connection) -> None:
+    """Drop the successors that a killed run has left. The caller commits."""
+    found = connection.scalars(text(_named()["left_over"]), {"prefix": SUCCESSOR_PREFIX})
+    for name in found.all():
+        _drop(connection, name)
+
+
+def _named() -> Mapping[str, str]:
+    return statements("successor")
+
+
+def _drop(connection: Connection, name: str) -> None:
+    """Drop a table in the schema of the state, never one with this name in another schema."""
+    schema = connection.scalar(text("SELECT current_schema()"))
+    connection.execute(text(f"DROP TABLE IF EXISTS {in_text(str(schema))}.{in_text(name)}"))
+
+
+def _create(connection: Connection, sql: DatasetSql) -> bool:
+    """Create the successor, with the rows staged so far; whether it may replace the table."""
+    named = sql.statements("successor")
+    try:
+        with connection.begin() as transaction:
+            _limit_waiting(connection)
+            if not is_replaceable(connection, sql):
+                return False
+            connection.execute(text(dataset_tables.create_successor(sql)))
+            if not is_alike(connection, sql, missing=_ADDED_LAST):
+                transaction.rollback()
+                return False
+            if connection.execute(text(named["take_staged"])).rowcount:
+                connection.execute(text(named["clear_staged"]))
+    except DBAPIError as error:
+        if is_outage(error.orig):
+            raise
+        log.info("no new table for the rows", dataset=sql.dataset.name, reason=_cause(error))
+        return False
+    return True
+
+
+def _replace(connection: Connection, sql: DatasetSql, run_id: int) -> str:
+    """Replace the table by its successor; if that is impossible, change nothing, and say why."""
+    named, first_load = sql.statements("successor"), sql.statements("first_load")
+    savepoint = connection.begin_nested()
+    try:
+        _limit_waiting(connection)
+        connection.execute(text(named["lock_table"]))
+        connection.execute(text(named["complete"]), {"run_id": run_id})
+        if not (is_replaceable(connection, sql) and is_alike(connection, sql)):
+            savepoint.rollback()
+            return "another client has changed the table"
+        for statement in connection.scalars(text(named["rename_constraints"]), _both(sql)).all():
+            connection.exec_driver_sql(statement)
+        connection.execute(text(named["swap"]))
+        connection.execute(text(first_load["create_indexes"]))
+        connection.execute(text(first_load["update_statistics"]))
+        connection.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
+        savepoint.commit()
+    except DBAPIError as error:
+        if is_outage(error.orig):
+            raise
+        savepoint.rollback()
+        return _cause(error)
+    return ""
+
+
+def _limit_waiting(connection: Connection) -> None:
+    connection.execute(text(f"SET LOCAL lock_timeout = '{dataset_tables.LOCK_TIMEOUT}'"))
+
+
+def is_replaceable(connection: Connection, sql: DatasetSql) -> bool:
+    """Whether nothing is lost when the table is dropped, and the successor may be created."""
+    names = [index.name for index in indexes(sql.dataset)]
+    parameters = {"schema": sql.schema, "table": _plain(sql.table), "indexes": names}
+    return bool(connection.scalar(text(sql.statements("successor")["is_replaceable"]), parameters))
+
+
+def is_alike(connection: Connection, sql: DatasetSql, missing: Iterable[str] = ()) -> bool:
+    """Whether the successor has all that the table has, but some columns that are `missing`."""
+    parameters = {**_both(sql), "missing": list(missing), "varying": _VARYING}
+    return bool(connection.scalar(text(_named()["is_alike"]), parameters))
+
+
+def _both(sql: DatasetSql) -> dict[str, str]:
+    return {"table": _plain(sql.table), "successor": _plain(sql.successor)}
+
+
+def _plain(name: str) -> str:
+    """The quoted name as a value of a parameter."""
+    return name.replace("\\:", ":")
+
+
+def _cause(error: DBAPIError) -> str:
+    """The SQLSTATE only, because the message may contain data."""
+    return f"SQLSTATE {getattr(error.orig, 'pgcode', None)}"
