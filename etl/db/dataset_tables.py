@@ -235,8 +235,8 @@ def _required(connection: Connection, sql: DatasetSql) -> Sequence[Row[Any]]:
 
 def _relations(sql: DatasetSql) -> dict[str, str]:
     """The table and its staging table, as parameters."""
-    found = {"table": sql.table, "staging": sql.own_staging}
-    return {name: relation.replace("\\:", ":") for name, relation in found.items()}
+    names = {"table": sql.table, "staging": sql.own_staging}
+    return {relation: name.replace("\\:", ":") for relation, name in names.items()}
 
 
 def _alter_columns(connection: Connection, sql: DatasetSql, altered: Mapping[str, str]) -> None:
