@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, text
 
 from etl.db.engine import notify
 from etl.db.names import NotifyChannel
+from etl.db.sql import statements
 from etl.model.values import Counts, DatasetCounts, RunReport, RunState, Trigger
 
 if TYPE_CHECKING:
@@ -245,6 +246,12 @@ def _by_dataset(stored: Mapping[str, Mapping[str, int]]) -> dict[str, DatasetCou
 def _of_users(counts: Counts) -> dict[str, DatasetCounts]:
     """The totals of a run by a version that had only users."""
     return {"users": DatasetCounts(live=counts.users_live, attached=counts.users_with_image)}
+
+
+def failing_datasets(connection: Connection) -> dict[str, dict[str, Any]]:
+    """The datasets that the last run which tried to sync them did not commit; its error."""
+    rows = connection.execute(text(statements("status")["failing_datasets"]))
+    return {row.name: row.error for row in rows}
 
 
 def objects_listed_last(connection: Connection) -> int:
