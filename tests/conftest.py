@@ -39,12 +39,13 @@ if TYPE_CHECKING:
 
 TEST_DIR = "BUCKETLINE_TEST_DIR"
 
-hypothesis_settings.register_profile(
-    "suite",
+_SUITE = hypothesis_settings(
     deadline=None,
     derandomize=bool(os.environ.get("CI")),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+hypothesis_settings.register_profile("suite", _SUITE)
+hypothesis_settings.register_profile("long", _SUITE, max_examples=500)
 hypothesis_settings.load_profile("suite")
 
 
@@ -54,6 +55,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     set_up_logs("console", quiet=True)
+    if config.getoption("--long"):
+        hypothesis_settings.load_profile("long")
     config.addinivalue_line("markers", "long: runs only with --long")
     config.addinivalue_line("markers", "planner: asserts plans or statistics of PostgreSQL")
     for name in Settings.model_fields:

@@ -274,7 +274,7 @@ _FILTERS: Json = {
     "explode": True,
     "schema": {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}},
 }
-_FILTERED = ("/datasets/{dataset}/rows", "/datasets/{dataset}/retired")
+_FILTERED = tuple(f"/datasets/{{dataset}}/{one}" for one in ("rows", "retired", "shadowed"))
 
 BINARY_ROW_FORMATS: Json = {
     "application/vnd.apache.parquet": {
