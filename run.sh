@@ -308,11 +308,11 @@ installs what is needed into .venv.
   seed      Upload folders and files, or the sample data/src.
   status    Show rows, objects, images, problems, holds and the last runs.
   problems  List the open problems of objects, each with a hint.
-  shadowed  List the valid rows that lost to another row of the same user.
+  shadowed  List the valid rows that lost to another row with the same key.
   check     Print the problems that a run would find in local files.
   replay    Read some objects again and make a run.
   datasets  List, check and install the datasets of datasets.toml.
-  verify    Read the whole bucket again and print every difference.
+  verify    Read the buckets again and print every difference.
   env       Print export lines for the running stack: psql, aws and curl.
   keys      Create, list and revoke API keys.
   schedule  Make runs on the interval, on request and for events.

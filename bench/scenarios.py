@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bench.big import big
 from bench.event_latency import events
 from bench.growth import growth
-from bench.orders import orders
+from bench.orders import checks, orders
 from bench.serving import reading
 from bench.stack import EMBEDDED
 from bench.thumbnails import thumbnails
@@ -46,7 +46,8 @@ SCENARIOS = {
     "tiny": Scenario(tiny, 0.4, 12, on_every_store=True),
     "glob": Scenario(glob, 0.2, 3, on_every_store=True),
     "big": Scenario(big, 0.6, 6, on_every_store=True),
-    "orders": Scenario(orders, 1.0, 8),
+    "orders": Scenario(orders, 0.6, 6),
+    "checks": Scenario(checks, 0.5, 4),
     "serving": Scenario(reading, 0.4, 4),
     "growth": Scenario(growth, 0.6, 30),
     "events": Scenario(events, 0.6, 1.5),

@@ -6,4 +6,7 @@ gc.disable()  # imports create hardly any garbage; `resume_collection` enables i
 
 from etl.cli.main import main
 
-main()
+try:
+    main()
+finally:
+    gc.freeze()  # at exit, the interpreter would search all imported modules for garbage

@@ -232,6 +232,13 @@ def manager(settings: Settings) -> DataManager:
 
 
 @pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare each modified object with its stored rows, a few lines at a time."""
+    monkeypatch.setattr("etl.sync.batch.MAX_BYTES", 0)
+    monkeypatch.setattr("etl.sync.stream.PART_BYTES", 40)
+
+
+@pytest.fixture
 def brokers() -> Iterator[Brokers]:
     """Kafka brokers for this test only."""
     brokers = Brokers()

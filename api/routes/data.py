@@ -153,18 +153,17 @@ def show_user(user_id: str, query_data: NoQuery) -> dict[str, Any]:  # noqa: ARG
 
 
 def _user(row: Row[Any]) -> dict[str, Any]:
-    shared = services()
     return {
         "user_id": row.user_id,
         "first_name": row.first_name,
         "last_name": row.last_name,
         "birthts": row.birthts,
         "birthdate": row.birthdate,
-        "age": age_on(shared.today(), row.birthdate),
+        "age": age_on(services().today(), row.birthdate),
         "img_path": row.img_path,
         "extra": row._extra,
         "lineage": {
-            "bucket": shared.settings.source_bucket,
+            "bucket": row.bucket,
             "key": row._source_key,
             "etag": row.etag,
             "line": row._source_line,

@@ -193,7 +193,7 @@ def show_row(dataset: str, row_key: str, query_data: NoQuery) -> Response:  # no
         if cells is None:
             raise _unknown_row(connection, installed, key, row_key)
         found = _Found(*cells)
-        bucket = installed.dataset.bucket or shared.settings.source_bucket
+        bucket = shared.bucket_of(installed.dataset)
         etag = connection.scalar(
             select(source_object.c.etag).where(
                 source_object.c.bucket == bucket, source_object.c.key == found.source_key

@@ -31,8 +31,9 @@ from api.schemas.runs import OpenProblems, OpenProblemsQuery
 from api.security.auth import OF_CALLER, OF_PATH, caller, needs
 from api.spec import openapi
 from api.state.services import services
+from etl.db.dataset_sql import DatasetSql
 from etl.db.engine import schemas_of
-from etl.db.shadowed import Place, shadowed_rows
+from etl.db.shadowed import Place, as_user, shadowed_rows
 from etl.db.tables import hold
 from etl.model.dataset import USERS
 from etl.model.roles import Role
@@ -244,13 +245,14 @@ def list_shadowed_rows(
         _refuse_filters()
         found = shadowed_rows(
             connection,
-            installed.dataset.bucket or shared.settings.source_bucket,
+            DatasetSql(installed.dataset, schemas_of(shared.engine).data),
+            shared.bucket_of(installed.dataset),
             key=query.key,
             user_id=query.user_id,
             after=None if query.after is None else Place.parse(query.after),
             limit=query.limit + 1,
         )
-        rows = list(found)
+        rows = [as_user(one) for one in found]
     page, headers = paging.page(rows, query.limit, lambda row: Place(row["key"], row["line"]))
     return {"shadowed": page}, headers
 
@@ -273,7 +275,7 @@ def _shadowed_response(
     rows = ShadowedReader(
         installed,
         schemas_of(shared.engine).data,
-        installed.dataset.bucket or shared.settings.source_bucket,
+        shared.bucket_of(installed.dataset),
         has_json_scalar=streaming.has_json_scalar(connection, shared),
     )
     asked = row_query(

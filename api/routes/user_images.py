@@ -54,13 +54,12 @@ def show_image(user_id: str, query_data: NoQuery) -> Response:  # noqa: ARG001
     could not be decoded are sent as `application/octet-stream`, as a file to save.
     """
     found, _ = _find(user_id)
-    bucket = services().settings.source_bucket
 
     def headers_of(info: ObjectInfo) -> dict[str, str]:
         # The format of a version that was not processed yet is unknown.
         return _CACHE | images.content_headers(found.format if info.etag == found.etag else None)
 
-    response = downloads.send(bucket, found.key, headers_of)
+    response = downloads.send(found.bucket, found.key, headers_of)
     if response is None:
         raise NotFound(
             "no-image",

@@ -13,17 +13,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Integer, and_, bindparam, cast, extract, or_
 
 from etl.db.identifiers import quoted
-from etl.model.types import TIMESTAMP_FORMAT, SqlType
 
 if TYPE_CHECKING:
     from datetime import date
 
-# CSV cells as in the JSON, so that the files that Bucketline writes are files that it reads.
-_CELLS = {
-    "boolean": "{column}::text",
-    "timestamptz": f"to_char({{column}} AT TIME ZONE 'UTC', '{TIMESTAMP_FORMAT}')",
-    "timestamp": f"to_char({{column}}, '{TIMESTAMP_FORMAT}')",
-}
+    from etl.model.types import SqlType
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,10 +48,7 @@ class Column:
     @property
     def cell(self) -> str:
         """The SQL of its cell in CSV, over the subquery `chosen`."""
-        template = _CELLS.get(self.type.name)
-        if template is None:
-            return self._chosen
-        return f"{template.format(column=self._chosen)} AS {quoted(self.name)}"
+        return f"{self.type.traits.cell.format(column=self._chosen)} AS {quoted(self.name)}"
 
     @property
     def _chosen(self) -> str:

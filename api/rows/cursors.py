@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_to_bytes
 
-from api.rows.shapes import PLACE
 from api.rows.values import WrongValue, parse
+from etl.db.dataset_sql import PLACE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -38,13 +38,14 @@ def content_headers(image_format: str | None) -> dict[str, str]:
 
 
 def find(connection: Connection, user_id: str) -> Row[Any] | None:
-    """The user's image: the key, ETag and size of its object, and its metadata.
+    """The user's image: the bucket, key, ETag and size of its object, and its metadata.
 
     The metadata is null until the image is processed. Returns None if the user has no image.
     """
     metadata = ("state", "format", "mode", "width", "height", "sha256", "note")
     statement = (
         select(
+            source_object.c.bucket,
             source_object.c.key,
             source_object.c.etag,
             source_object.c.size,
@@ -53,10 +54,7 @@ def find(connection: Connection, user_id: str) -> Row[Any] | None:
         .select_from(users)
         .join(source_object, is_image_of_user())
         .join(image, is_current_metadata(), isouter=True)
-        .where(
-            users.c.user_id == user_id,
-            source_object.c.bucket == services().settings.source_bucket,
-        )
+        .where(users.c.user_id == user_id)
     )
     return connection.execute(statement).one_or_none()
 
@@ -73,8 +71,7 @@ def thumbnail_keys(connection: Connection, sha256: str | None) -> dict[int, str]
 
 def as_json(found: Row[Any], keys: Mapping[int, str]) -> dict[str, Any]:
     """The image as part of GET /data/<user_id>."""
-    settings = services().settings
-    objects = _objects()
+    objects, thumbnails = _objects(), services().settings.thumbnail_bucket
     is_ready = found.state == ImageState.READY
     return {
         "state": found.state or WAITING,
@@ -86,11 +83,9 @@ def as_json(found: Row[Any], keys: Mapping[int, str]) -> dict[str, Any]:
         "height": found.height,
         "bytes": found.size,
         "sha256": found.sha256,
-        "url": _url(objects, settings.source_bucket, found.key, content_headers(found.format)),
+        "url": _url(objects, found.bucket, found.key, content_headers(found.format)),
         "thumbnails": {
-            str(size): _url(
-                objects, settings.thumbnail_bucket, key, {"Content-Type": THUMBNAIL_TYPE}
-            )
+            str(size): _url(objects, thumbnails, key, {"Content-Type": THUMBNAIL_TYPE})
             for size, key in keys.items()
         },
         "urls_expire_in": int(URL_LIFETIME.total_seconds()),

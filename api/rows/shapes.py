@@ -9,25 +9,23 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Date, TableClause, cast, column, func, literal_column, table
-from sqlalchemy.sql.elements import quoted_name
+from sqlalchemy import ColumnElement, Date, cast, func, literal_column
 
 from api.rows.columns import Column
 from api.state.catalog import ONLY_USERS
+from etl.db.dataset_sql import PLACE
+from etl.db.identifiers import table_of
 from etl.db.tables import users
 from etl.model.dataset import USERS, DerivedAs, FieldType
 from etl.model.routing import path_names
 from etl.model.types import DERIVED_SQL, SqlType, sql_type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sqlalchemy import FromClause
+    from sqlalchemy import FromClause, TableClause
 
     from api.state.catalog import Installed
     from etl.model.dataset import Dataset, Derived
 
-PLACE = ("_source_key", "_source_line")
 RETIRED_AT = "_retired_at"
 _TEXT = SqlType("text")
 _DATE = SqlType("date")
@@ -91,7 +89,7 @@ def _shape(installed: Installed, schema: str, suffix: str, named: dict[str, SqlT
     system = _LIVE[:-1] if is_shadowed else _LIVE
     types = named | {name: _SYSTEM[name] for name in system}
     ages = {} if is_shadowed else _ages(dataset)
-    source = _table(dataset.table + suffix, schema, [name for name in types if name not in ages])
+    source = table_of(dataset.table + suffix, schema, [name for name in types if name not in ages])
     is_not_null = {*dataset.primary_key, *system, RETIRED_AT} - {"_extra"}
     columns = {
         name: Column(
@@ -115,14 +113,6 @@ def _types(installed: Installed) -> dict[str, SqlType]:
     attached = dict.fromkeys((one.column for one in dataset.attachments), _TEXT)
     declared = fields | {name: one for name, one in paths.items() if name not in fields}
     return {**declared, **derived, **attached, **dict.fromkeys(installed.added, _TEXT)}
-
-
-def _table(name: str, schema: str, columns: Iterable[str]) -> TableClause:
-    return table(
-        quoted_name(name, quote=True),
-        *(column(quoted_name(one, quote=True)) for one in columns),
-        schema=quoted_name(schema, quote=True),
-    )
 
 
 # -- ages

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import and_, literal, select
 
 from api.http.errors import NotFound
 from api.rows import etags
 from api.state.services import services
-from etl.db.tables import dataset, source_object, users, users_retired
+from etl.db.tables import source_object, users, users_retired
 from etl.model.dataset import USERS
 
 if TYPE_CHECKING:
@@ -42,13 +42,15 @@ def _switched_off() -> NotFound:
 
 
 def current_user(connection: Connection, user_id: str) -> Row[Any]:
-    """The user's row and the ETag of its source object.
+    """The user's row, and the bucket and ETag of its source object.
 
     Raises:  NotFound for a user who is unknown or retired, and without the dataset.
     """
-    row = None if "\0" in user_id else _find(connection, user_id)
-    if row is not None and not row.is_declared:
+    installed = services().catalog.read(connection).datasets.get(USERS.name)
+    if installed is None:
         raise _switched_off()
+    bucket = services().bucket_of(installed.dataset)
+    row = None if "\0" in user_id else _find(connection, bucket, user_id)
     if row is None:
         raise _retired(connection, user_id) or NotFound(
             "unknown-user",
@@ -75,12 +77,10 @@ def _retired(connection: Connection, user_id: str) -> NotFound | None:
     )
 
 
-def _find(connection: Connection, user_id: str) -> Row[Any] | None:
-    bucket = services().settings.source_bucket
+def _find(connection: Connection, bucket: str, user_id: str) -> Row[Any] | None:
     is_source = and_(source_object.c.bucket == bucket, source_object.c.key == users.c._source_key)
-    is_declared = or_(exists().where(dataset.c.name == USERS.name), ~exists(select(dataset.c.name)))
     statement = (
-        select(users, source_object.c.etag, is_declared.label("is_declared"))
+        select(users, literal(bucket).label("bucket"), source_object.c.etag)
         .join(source_object, is_source, isouter=True)
         .where(users.c.user_id == user_id)
     )

@@ -105,17 +105,19 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         """Sort key of waiting connections; the first ones are closed first.
 
         In order: heads, oldest first; slow bodies; new connections; bodies that arrive fast
-        enough; connections not read yet, which may hold a complete request.
+        enough, which a new one can show as well; connections not read yet, which may hold a
+        complete request.
         """
         waited = self._waited_seconds()
         if not self._was_polled:
             return 4, -waited
-        if waited < NEW_SECONDS:
-            return 2, -waited
-        if not self.is_in_body:
-            return 0, -waited
-        rate = float(self.request.body_bytes_received) / waited
-        return 1 if rate < self._timeouts.body_bytes_per_second else 3, rate
+        if self.is_in_body:
+            rate = float(self.request.body_bytes_received) / max(waited, NEW_SECONDS)
+            if rate >= self._timeouts.body_bytes_per_second:
+                return 3, rate
+            if waited >= NEW_SECONDS:
+                return 1, rate
+        return 2 if waited < NEW_SECONDS else 0, -waited
 
     def _waited_seconds(self) -> float:
         began_at = self._began_at  # read once: the thread of a response may change it

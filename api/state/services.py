@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from sqlalchemy import Connection, Engine
 
+    from etl.model.dataset import Dataset
     from etl.settings import Settings
 
 IDLE_TIMEOUT_SECONDS = 30
@@ -125,6 +126,10 @@ class Services:
                 return events.source_buckets(connection, self.settings.source_bucket)
 
         self.sources = SourceBuckets(sources, (self.settings.source_bucket,))
+
+    def bucket_of(self, dataset: Dataset) -> str:
+        """The bucket that a dataset is read from."""
+        return dataset.bucket or self.settings.source_bucket
 
     @cached_property
     def store(self) -> ObjectStore:

@@ -24,7 +24,7 @@ from etl.model.safe_text import printable
 from etl.model.values import ObjectKind, ObjectState, SourceObject
 from etl.runtime.program import named
 from etl.settings import read_settings
-from etl.settings.datasets_file import declared_datasets
+from etl.settings.declared import declared_datasets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,18 +8,18 @@ from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import structlog
 from rich.console import Console
 from rich.text import Text
 
 from etl import local
 from etl.cli import render
 from etl.runtime.allocator import resume_collection
-from etl.runtime.logs import json_line, set_up_logs, wants_json
+from etl.runtime.logs import get_logger, json_line, set_up_logs, wants_json
 from etl.runtime.program import named
 from etl.settings import Settings, read_settings
 
@@ -40,6 +40,7 @@ EXIT_CONFIGURATION = 2
 EXIT_REFUSED = 3
 EXIT_DIFFERENCES = 4
 EXIT_TRY_AGAIN = 75
+SHOWN_ITEMS = 100
 
 console = Console(stderr=True, highlight=False)
 
@@ -82,14 +83,17 @@ def callers_path(given: str) -> Path:
 
 
 @contextmanager
-def running_stack(*, quiet: bool = True, uses_store: bool = True) -> Iterator[Settings]:
+def running_stack(
+    given: Settings | None = None, *, quiet: bool = True, uses_store: bool = True
+) -> Iterator[Settings]:
     """Start or join the stack, with its tables, while the block runs; yield its settings.
 
-    The buckets are created only for a command that `uses_store`.
+    `given` are the settings of a caller that has read them. The buckets are created only for a
+    command that `uses_store`.
     """
     from etl.cli.prepare import prepare
 
-    settings = read_settings()
+    settings = given or read_settings()
     set_up_logs(settings.log_format, quiet=quiet)
     with local.running(settings) as filled:
         prepare(
@@ -114,7 +118,7 @@ def warn(sentence: str) -> None:
     """Write a warning to standard error, in the format of the logs."""
     if wants_json():
         set_up_logs("json")
-        structlog.get_logger("etl").warning(sentence)
+        get_logger("etl").warning(sentence)
     else:
         console.print(sentence, style="yellow", markup=False, soft_wrap=True)
 
@@ -152,6 +156,26 @@ def print_lines(to: Console, lines: Lines) -> None:
     """Print lines that `render` returned; only tables are fitted to the terminal's width."""
     for line in lines:
         to.print(line, soft_wrap=isinstance(line, Text))
+
+
+def print_found(
+    found: Iterator[Value], as_lines: Callable[[Value], Lines], *, filters: str
+) -> bool:
+    """Print the lines of each item; return whether there was one.
+
+    A terminal gets the first SHOWN_ITEMS and how to see the others; a pipe or a file gets all.
+    """
+    console = stdout_console()
+    is_any = False
+    for one in islice(found, SHOWN_ITEMS if console.is_terminal else None):
+        print_lines(console, as_lines(one))
+        is_any = True
+    if next(found, None) is not None:
+        more = (
+            f"There are more. Filter with {filters}; a pipe or a file gets all, and so does --json."
+        )
+        print_lines(console, [Text(more)])
+    return is_any
 
 
 def print_report(

@@ -26,11 +26,12 @@ from etl.cli.common import (
     wait_option,
 )
 from etl.cli.runs import check_names
+from etl.model.dataset import USERS
 from etl.model.errors import ConfigurationError
 from etl.model.routing import Router
 from etl.model.values import ObjectKind
 from etl.settings import read_settings
-from etl.settings.datasets_file import declared_datasets
+from etl.settings.declared import declared_datasets, file_datasets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,16 +57,19 @@ def datasets_group() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def list_command(*, as_json: bool) -> None:
     """List the datasets with table, bucket, patterns, rows, open problems and holds."""
-    datasets = declared_datasets(read_settings())
+    datasets = file_datasets(read_settings())
     with database() as (settings, connection):
         found = _listed(connection, settings, datasets)
     print_report(found, _table, as_json=as_json, to=stdout_console())
 
 
 def _listed(
-    connection: Connection, settings: Settings, datasets: Sequence[Dataset]
+    connection: Connection, settings: Settings, datasets: Sequence[Dataset] | None
 ) -> list[dict[str, Any]]:
-    """The declared datasets in their order, then those that only the database still has."""
+    """The declared datasets in their order, then those that only the database still has.
+
+    Without a file, those that the database has are the declared ones.
+    """
     from etl.cli.status import dataset_counts, holds
     from etl.db.engine import schemas_of
     from etl.db.installed import installed
@@ -74,6 +78,8 @@ def _listed(
         sql.dataset.name: sql for sql in installed(connection, schemas_of(connection.engine).data)
     }
     held = {one["dataset"]: one for one in holds(connection)}
+    if datasets is None:
+        datasets = [sql.dataset for sql in known.values()] or [USERS]
     declared = {one.name: one for one in datasets}
     every = declared | {name: sql.dataset for name, sql in known.items() if name not in declared}
     found = []
@@ -210,9 +216,9 @@ def apply_command(
 
     Loads no rows; the next full run does. Whatever would rewrite a table is refused.
     """
-    datasets = declared_datasets(read_settings())
+    datasets = file_datasets(read_settings())
     if rebuilt is not None:
-        check_names(datasets, [rebuilt])
+        check_names(datasets or (USERS,), [rebuilt])
         _refuse_rebuild(rebuilt)
     from etl.sync import apply
 
@@ -220,7 +226,7 @@ def apply_command(
         if dropped is not None:
             if not is_sure:
                 _ask(dropped)
-            table = apply.drop(settings, dropped, datasets, wait_seconds=wait_seconds)
+            table = apply.drop(settings, dropped, datasets or (), wait_seconds=wait_seconds)
             print_result(f"Dropped dataset {dropped} with its table {table}.")
             return
         changes, failures = apply.apply(settings, datasets, wait_seconds=wait_seconds)

@@ -75,7 +75,7 @@ def subscriptions_command(*, as_json: bool) -> None:
 
 
 @events_group.command("unsubscribe")
-@_arns
+@click.option("--arn", "arns", multiple=True, metavar="ARN", help="Only those of this target.")
 def unsubscribe_command(*, arns: tuple[str, ...]) -> None:
     """Remove our subscriptions of these targets, or all of ours."""
     from etl.services.sources import source_buckets

@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 import click
-import structlog
 
 from etl import __version__, local
 from etl.cli import render
@@ -45,9 +44,10 @@ from etl.model.errors import ConfigurationError, EtlError, RunRefused, Transient
 from etl.runtime.allocator import choose_allocator
 from etl.runtime.files import write_private
 from etl.runtime.locks import is_held
-from etl.runtime.logs import set_up_logs, wants_json
+from etl.runtime.logs import get_logger, set_up_logs, wants_json
 from etl.runtime.program import program
 from etl.settings import EMBEDDED_MARK, Settings, embedded_mark, read_settings
+from etl.settings.declared import declared_datasets
 from etl.settings.typos import read_misspellings
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 # Modules that only one command needs are imported when it runs: pandas alone takes 0.4 s.
 
-log = structlog.get_logger("etl")
+log = get_logger("etl")
 
 
 def main() -> NoReturn:
@@ -115,8 +115,6 @@ def commands() -> None:
 
 def _check_datasets(settings: Settings) -> None:
     """Raises:  ConfigurationError with each fault of the datasets file."""
-    from etl.settings.datasets_file import declared_datasets
-
     declared_datasets(settings)
 
 
@@ -184,10 +182,11 @@ commands.add_command(datasets_group)
 @commands.command("verify")
 @click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
 def verify_command(*, as_json: bool) -> None:
-    """Read the whole bucket again and print every difference.
+    """Read the buckets again and print every difference.
 
-    The verifier is slow and shares no code with runs. It compares the bucket's contents with the
-    tables and output.csv, and the thumbnails with the image metadata.
+    The verifier is slow and shares no code with runs. It compares the contents of the buckets with
+    the tables of all datasets, the users with output.csv and output.parquet if they are published,
+    and the thumbnails with the image metadata.
     """
     from etl.cli.status import images_waiting
     from etl.db.engine import connect, schemas_of
@@ -208,8 +207,8 @@ def verify_command(*, as_json: bool) -> None:
             progress=lambda done, total: bar.update(task, completed=done, total=total),
             notice=notices.append,
         )
+        waiting = images_waiting(engine, settings)
         engine.dispose()
-        waiting = images_waiting(settings)
     for line in notices:
         console.print(line, markup=False, soft_wrap=True)
     print_report(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import click
 
 from etl.cli import render
-from etl.cli.common import database, print_json_list, print_lines, stdout_console
+from etl.cli.common import database, print_found, print_json_list, print_lines, stdout_console
 from etl.model.values import ProblemCode
 from etl.runtime.program import naming
 
@@ -27,20 +25,18 @@ def problems_command(
 ) -> None:
     """List the open problems of objects, each with a hint.
 
-    A problem is closed by the next run after its object was corrected or removed.
+    A terminal shows the first 100. A problem is closed by the next run after its object was
+    corrected or removed.
     """
+    from etl.cli.installed import chosen
     from etl.db.problems import count_open_problems, open_problems
 
     with database() as (_, connection):
+        chosen(connection, dataset)
         found = open_problems(connection, dataset=dataset, key=key, code=code)
         if as_json:
             print_json_list(naming("note", problem) for problem in found)
-            return
-        first = list(islice(found, render.SHOWN_PROBLEMS + 1))
-        others = 0 if first else count_open_problems(connection)
-    lines = (
-        render.problems(first)
-        if first
-        else render.no_problems(dataset=dataset, key=key, code=code, others=others)
-    )
-    print_lines(stdout_console(), lines)
+        elif not print_found(found, render.problem, filters="--dataset, --key or --code"):
+            others = count_open_problems(connection)
+            lines = render.no_problems(dataset=dataset, key=key, code=code, others=others)
+            print_lines(stdout_console(), lines)

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     Lines: TypeAlias = list[Text | Table]
 
 SHOWN_DIFFERENCES = 100
-SHOWN_PROBLEMS = 100
 
 
 def iso(moment: datetime) -> str:
@@ -139,10 +138,11 @@ def _users(counts: Mapping[str, int]) -> str:
     )
 
 
-def _rows(counts: Mapping[str, int]) -> str:
+def _rows(counts: Mapping[str, Any]) -> str:
     retired = f"{counts['retired']} retired, " if "retired" in counts else ""
     shadowed = counted(counts["shadowed"], "shadowed row")
-    return f"{counts['live']} live; {retired}{shadowed}, {counts['objects']} objects"
+    missing = "".join(f"{name} is missing; " for name in counts.get("missing", ()))
+    return f"{missing}{counts['live']} live; {retired}{shadowed}, {counts['objects']} objects"
 
 
 def holds(found: Sequence[Mapping[str, Any]]) -> Lines:
@@ -203,18 +203,6 @@ def _run_cells(run: Mapping[str, Any]) -> tuple[object, ...]:
 # -- problems
 
 
-def problems(found: Sequence[Mapping[str, Any]]) -> Lines:
-    """Open problems, each with its place, value and hint; at most SHOWN_PROBLEMS of them."""
-    lines: Lines = []
-    for one in found[:SHOWN_PROBLEMS]:
-        lines += problem(one)
-    if len(found) > SHOWN_PROBLEMS:
-        lines.append(
-            Text("There are more. Filter with --dataset, --key or --code; --json prints all.")
-        )
-    return lines
-
-
 def problem(found: Mapping[str, Any]) -> Lines:
     """One problem with its place and value, then its hint."""
     style = "red" if found["severity"] == "error" else "yellow"
@@ -254,8 +242,8 @@ def _problem(problem: Mapping[str, Any]) -> str:
 def differences(found: Sequence[Difference], *, is_output_compared: bool = True) -> Lines:
     """Each difference between the bucket and what is stored, or that there is none."""
     if not found:
-        compared = "tables and output.csv are" if is_output_compared else "the tables are"
-        rest = "" if is_output_compared else " output.csv was not compared."
+        compared = "tables and output files are" if is_output_compared else "the tables are"
+        rest = "" if is_output_compared else " The output files were not compared."
         return [Text(f"No difference: {compared} in sync with the bucket.{rest}", "green")]
     held = [one for one in found if one.is_held]
     others = [one for one in found if not one.is_held]

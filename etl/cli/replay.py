@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from etl.cli.common import console, print_result, running_stack, wait_option
+from etl.cli.common import console, print_result, wait_option
 from etl.cli.render import counted
-from etl.cli.runs import Asked, check_names, make_run
+from etl.cli.runs import Asked, make_run, running_on
 from etl.model.values import ProblemCode
 from etl.settings import read_settings
-from etl.settings.datasets_file import declared_datasets
+from etl.settings.declared import file_datasets
 
 
 @click.command("replay")
@@ -31,12 +31,12 @@ def replay_command(
     """
     if dataset is key is code is None:
         raise click.UsageError("Say which objects: --dataset, --key or --code.")
-    datasets = declared_datasets(read_settings())
-    check_names(datasets, [] if dataset is None else [dataset])
+    given = read_settings()
+    datasets = file_datasets(given)
     from etl.db.engine import connect, translating
     from etl.db.manifest import read_again
 
-    with running_stack() as settings:
+    with running_on(given, datasets, [] if dataset is None else [dataset]) as settings:
         engine = connect(settings)
         with translating(), engine.begin() as connection:
             count = read_again(connection, dataset=dataset, key=key, code=code)

@@ -54,7 +54,11 @@ def _by_dataset(run: RunReport) -> list[Text]:
     """The rows of users as ever; those of other datasets by name, with their counters."""
     counts, others = run.counts, dict(run.dataset_counts)
     lines = []
-    if others.pop("users", None) is not None or not others:
+    failed = [name for name in _failed(run) if name in others]
+    lines += [
+        f"  {name:8} {others.pop(name).live} live; failed, and stays as it was" for name in failed
+    ]
+    if others.pop("users", None) is not None or not (others or failed):
         lines.append(
             f"  users    {counts.users_live} live, {counts.users_with_image} with an image;"
             f" {counts.users_inserted} inserted, {counts.users_updated} updated,"
@@ -67,6 +71,12 @@ def _by_dataset(run: RunReport) -> list[Text]:
         for name, one in others.items()
     ]
     return [Text(line) for line in lines]
+
+
+def _failed(run: RunReport) -> list[str]:
+    """The datasets that a run did not commit."""
+    facts = (run.error or {}).get("facts")
+    return str(facts.get("failed", "")).split(", ") if isinstance(facts, dict) else []
 
 
 def _held(count: int, before: str = " + ") -> str:
@@ -114,14 +124,17 @@ def _duration(run: RunReport) -> str:
 
 
 def preview(found: Previewed) -> Lines:
-    """What a run would change by dataset: the numbers of rows, and some of their keys."""
+    """What a run would change by dataset: its table, numbers of rows, and some of their keys."""
     lines: Lines = [Text("Dry run: nothing was kept.", "green")]
     for name, counts in found.counts.items():
         if name in found.failures:
             continue
         numbers = _numbers(counts)
         listed = ", ".join(f"{count} {outcome}" for outcome, count in numbers.items())
-        lines.append(Text(f"  {name:8} {listed}; {counts.rows_rejected} rejected"))
+        lines.append(
+            Text(f"  {name:8} {counts.rows_read} read; {listed}; {counts.rows_rejected} rejected")
+        )
+        lines += [Text(f"    {sentence}") for sentence in found.changes.get(name, ())]
         for outcome, keys in found.keys.get(name, {}).items():
             if keys:
                 shown = ", ".join(" ".join(map(_cell, key)) for key in keys)
@@ -142,7 +155,11 @@ def preview_json(found: Previewed) -> dict[str, Any]:
     """The same for programs."""
     return {
         "datasets": {
-            name: {"counts": counts, "keys": found.keys.get(name, {})}
+            name: {
+                "changes": found.changes.get(name, []),
+                "counts": counts,
+                "keys": found.keys.get(name, {}),
+            }
             for name, counts in found.counts.items()
             if name not in found.failures
         },

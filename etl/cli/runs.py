@@ -21,15 +21,17 @@ from etl.cli.common import (
     stdout_console,
     wait_option,
 )
-from etl.model.errors import ConfigurationError
-from etl.model.values import Trigger
+from etl.model.dataset import USERS
+from etl.model.errors import ConfigurationError, DatasetsFailed
+from etl.model.values import RunState, Trigger
 from etl.settings import read_settings
-from etl.settings.datasets_file import declared_datasets
+from etl.settings.declared import file_datasets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from etl.model.dataset import Dataset
+    from etl.model.values import RunReport
     from etl.settings import Settings
     from etl.sync.manager import DataManager
 
@@ -64,14 +66,12 @@ def run_command(
 
     It exits with 3 if retirements of most rows of a dataset wait for permission.
     """
-    datasets = declared_datasets(read_settings())  # before anything starts
-    check_names(datasets, [*names, *allowed])
+    given = read_settings()
+    datasets = file_datasets(given)  # before anything starts
     asked = Asked(frozenset(names) or None, dict.fromkeys(allowed), wait_seconds)
-    if dry_run:
-        _preview(datasets, asked, as_json=as_json)
-    else:
-        with running_stack() as settings:
-            make_run(settings, datasets, asked, as_json=as_json)
+    with running_on(given, datasets, [*names, *allowed]) as settings:
+        make = _preview if dry_run else make_run
+        make(settings, datasets, asked, as_json=as_json)
 
 
 class Asked(NamedTuple):
@@ -82,34 +82,81 @@ class Asked(NamedTuple):
     wait_seconds: float = 0
 
 
+@contextmanager
+def running_on(
+    given: Settings, datasets: tuple[Dataset, ...] | None, names: Sequence[str]
+) -> Iterator[Settings]:
+    """The settings of a running stack, if each name is that of a dataset.
+
+    Names of datasets without a file are those that are installed, or `users` before the first run.
+
+    Raises:  ConfigurationError, with a file before anything starts.
+    """
+    if datasets is not None:
+        check_names(datasets, names)
+    with running_stack(given) as settings:
+        if datasets is None and names:
+            check_names(_installed(settings) or [USERS], names)
+        yield settings
+
+
+def _installed(settings: Settings) -> list[Dataset]:
+    from etl.db.engine import connect, schemas_of, translating
+    from etl.db.installed import installed
+
+    engine = connect(settings)
+    try:
+        with translating(), engine.connect() as connection:
+            return [sql.dataset for sql in installed(connection, schemas_of(engine).data)]
+    finally:
+        engine.dispose()
+
+
 def make_run(
-    settings: Settings, datasets: tuple[Dataset, ...], asked: Asked, *, as_json: bool
+    settings: Settings, datasets: tuple[Dataset, ...] | None, asked: Asked, *, as_json: bool
 ) -> None:
-    """Make a run and print its report; exit with 3 if retirements are held."""
+    """Make a run and print its report; exit with 1 if a dataset failed, 3 if retirements are held.
+
+    Without `datasets`, it syncs those installed.
+    """
     from etl.cli.status import held, images_waiting
 
     with _manager(settings, datasets, as_json=as_json) as manager:
-        report = manager.run(
-            Trigger.CLI,
-            allowed_retirements=asked.allowed,
-            wait_seconds=asked.wait_seconds,
-            only=asked.only,
-        )
-    waiting = images_waiting(settings)
-    holds = held(settings) if report.counts.objects_held else []
+        report = _report(manager, asked)
+    waiting = images_waiting(manager.engine, settings)
+    holds = held(manager.engine) if report.counts.objects_held else []
     print_report(
         report,
         lambda run: [*run_lines.report(run, holds), *render.images_waiting(waiting)],
         as_json=as_json,
         to=console,
     )
+    if report.state is RunState.FAILED:
+        sys.exit(EXIT_FAILED)
     if report.counts.objects_held:
         sys.exit(EXIT_REFUSED)
 
 
-def _preview(datasets: tuple[Dataset, ...], asked: Asked, *, as_json: bool) -> None:
+def _report(manager: DataManager, asked: Asked) -> RunReport:
+    """The report of a run, also of one that did not commit all datasets."""
+    try:
+        return manager.run(
+            Trigger.CLI,
+            allowed_retirements=asked.allowed,
+            wait_seconds=asked.wait_seconds,
+            only=asked.only,
+        )
+    except DatasetsFailed as error:
+        if error.report is None:
+            raise
+        return error.report
+
+
+def _preview(
+    settings: Settings, datasets: tuple[Dataset, ...] | None, asked: Asked, *, as_json: bool
+) -> None:
     """Print what a run would change; exit with 1 after a failure, 3 if retirements are held."""
-    with running_stack() as settings, _manager(settings, datasets, as_json=as_json) as manager:
+    with _manager(settings, datasets, as_json=as_json) as manager:
         found = manager.preview(
             allowed_retirements=asked.allowed, wait_seconds=asked.wait_seconds, only=asked.only
         )
@@ -125,7 +172,7 @@ def _preview(datasets: tuple[Dataset, ...], asked: Asked, *, as_json: bool) -> N
 
 @contextmanager
 def _manager(
-    settings: Settings, datasets: tuple[Dataset, ...], *, as_json: bool
+    settings: Settings, datasets: tuple[Dataset, ...] | None, *, as_json: bool
 ) -> Iterator[DataManager]:
     """The manager of runs, which shows its progress while the block runs."""
     from etl.sync.manager import DataManager
@@ -134,7 +181,7 @@ def _manager(
         tasks = {step: bar.add_task(step, total=None) for step in ("list", "read")}
         yield DataManager(
             settings,
-            datasets=datasets if settings.datasets_path else None,  # None: the installed ones
+            datasets=datasets,
             progress=lambda step, done: bar.update(tasks[step], completed=done),
         )
 

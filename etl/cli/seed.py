@@ -11,12 +11,11 @@ from etl.cli import render
 from etl.cli.common import CallersPath, print_result, progress_bar, running_stack, warn
 from etl.model.errors import ConfigurationError, FilesNotUploaded
 from etl.settings import Settings, read_settings
-from etl.storage.folder import LeftOut, files_of, printable_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from etl.storage.folder import LocalFiles
+    from etl.storage.folder import LeftOut, LocalFiles
 
 SHOWN = 20
 
@@ -41,12 +40,15 @@ def seed_command(sources: tuple[Path, ...], *, if_empty: bool, remove_sample: bo
     if remove_sample:
         _remove_sample(sources, if_empty=if_empty)
         return
+    from etl.storage.folder import files_of
+
     settings = read_settings()
     sources = sources or (_sample(settings),)
     _upload(files_of(sources, own=(settings.local_dir, Path(".env"))), if_empty=if_empty)
 
 
 def _sample(settings: Settings) -> Path:
+    from etl.storage.folder import printable_path
     from etl.storage.seed import SAMPLE
 
     if settings.embeds_object_store:
@@ -80,6 +82,7 @@ def _upload(found: LocalFiles, *, if_empty: bool) -> None:
 
 def _remove_sample(sources: tuple[Path, ...], *, if_empty: bool) -> None:
     from etl.storage.client import ObjectStore
+    from etl.storage.folder import LeftOut, printable_path
     from etl.storage.seed import remove_sample
 
     if sources or if_empty:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 
-from etl.db.engine import connect, schemas_of, translating
+from etl.db.engine import schemas_of, translating
 from etl.db.installed import installed
 from etl.db.sql import statements
-from etl.images.rows import count_pending
+from etl.images.waiting import count_pending
 from etl.model.dataset import USERS, OnRemoved
 
 if TYPE_CHECKING:
@@ -43,34 +43,33 @@ def status(connection: Connection, settings: Settings) -> dict[str, Any]:
     }
 
 
-def dataset_counts(connection: Connection, sql: DatasetSql) -> dict[str, int]:
-    """The live, retired and shadowed rows of a dataset, its objects and its open problems."""
-    tables = {"live": sql.table}
-    if sql.dataset.on_removed is OnRemoved.RETIRE:
-        tables["retired"] = sql.retired
-    if sql.dataset.primary_key:
-        tables["shadowed"] = sql.shadowed
-    counts = {
-        name: int(connection.scalar(text(f"SELECT count(*) FROM {table}")) or 0)
-        for name, table in tables.items()
-    }
+def dataset_counts(connection: Connection, sql: DatasetSql) -> dict[str, Any]:
+    """The live, retired and shadowed rows of a dataset, its objects and its open problems.
+
+    `missing` names its tables that another client renamed or dropped.
+    """
+    named = {"schema": sql.schema, "names": sql.relations}
+    found = set(connection.scalars(text(statements("status")["existing"]), named))
+    missing = [name for name in sql.relations if name not in found]
+    counts: dict[str, Any] = {"missing": missing} if missing else {}
+    tables = (("live", sql.table), ("retired", sql.retired), ("shadowed", sql.shadowed))
+    for (what, table), name in zip(tables, sql.relations, strict=False):
+        if what != "retired" or sql.dataset.on_removed is OnRemoved.RETIRE:
+            count = f"SELECT count(*) FROM {table}"
+            counts[what] = 0 if name in missing else connection.scalar(text(count))
     row = connection.execute(
         text(statements("status")["of_dataset"]), {"name": sql.dataset.name}
     ).one()
     return {"shadowed": 0, **counts, "objects": row.objects, "problems": row.problems}
 
 
-def images_waiting(settings: Settings) -> int:
+def images_waiting(engine: Engine, settings: Settings) -> int:
     """The number of images that are not processed yet.
 
     Raises:  DatabaseUnavailable.
     """
-    engine = connect(settings)
-    try:
-        with translating(), engine.connect() as connection:
-            return count_pending(connection, settings)
-    finally:
-        engine.dispose()
+    with translating(), engine.connect() as connection:
+        return count_pending(connection, settings)
 
 
 def holds(connection: Connection) -> list[dict[str, Any]]:
@@ -78,17 +77,13 @@ def holds(connection: Connection) -> list[dict[str, Any]]:
     return _rows(connection, "holds")
 
 
-def held(settings: Settings) -> list[dict[str, Any]]:
+def held(engine: Engine) -> list[dict[str, Any]]:
     """As `holds`, on a connection of its own.
 
     Raises:  DatabaseUnavailable.
     """
-    engine = connect(settings)
-    try:
-        with translating(), engine.connect() as connection:
-            return holds(connection)
-    finally:
-        engine.dispose()
+    with translating(), engine.connect() as connection:
+        return holds(connection)
 
 
 def _rows(connection: Connection, name: str) -> list[dict[str, Any]]:

@@ -1,10 +1,11 @@
-"""Parquet and Arrow from the CSV that COPY writes, block by block. Imports pyarrow."""
+"""Parquet and Arrow from CSV, whose cells are those of `ColumnTraits.cell`. Imports pyarrow."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 from pyarrow import csv as arrow_csv
 from pyarrow import ipc
 from pyarrow import parquet as arrow_parquet
@@ -15,13 +16,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import IO
 
-    import pyarrow as pa
+    from etl.model.types import SqlType
 
 BLOCK_BYTES = 4 << 20  # of CSV, at most; each block makes one batch, and one row group
 
+# Other types are texts: a numeric without precision has no exact type.
+_TYPES = {
+    "smallint": pa.int16(),
+    "integer": pa.int32(),
+    "bigint": pa.int64(),
+    "real": pa.float32(),
+    "double precision": pa.float64(),
+    "boolean": pa.bool_(),
+    "date": pa.date32(),
+    "time": pa.time64("us"),
+    "timestamptz": pa.timestamp("us", "UTC"),
+    "timestamp": pa.timestamp("us", "UTC"),
+}
+_MAX_PRECISION = 38
+
 
 def parquet(
-    csv: IO[bytes], types: Mapping[str, pa.DataType | str], *, block_bytes: int = BLOCK_BYTES
+    csv: IO[bytes], types: Mapping[str, SqlType], *, block_bytes: int = BLOCK_BYTES
 ) -> Iterator[bytes]:
     """The rows of a CSV with a header as a Parquet file, one row group per block."""
     new_file = partial(arrow_parquet.ParquetWriter, compression="zstd", store_schema=False)
@@ -29,7 +45,7 @@ def parquet(
 
 
 def arrow_stream(
-    csv: IO[bytes], types: Mapping[str, pa.DataType | str], *, block_bytes: int = BLOCK_BYTES
+    csv: IO[bytes], types: Mapping[str, SqlType], *, block_bytes: int = BLOCK_BYTES
 ) -> Iterator[bytes]:
     """The rows of a CSV with a header as an Arrow IPC stream, one batch per block."""
     return _written(csv, types, block_bytes, ipc.new_stream)
@@ -37,7 +53,7 @@ def arrow_stream(
 
 def _written(
     csv: IO[bytes],
-    types: Mapping[str, pa.DataType | str],
+    types: Mapping[str, SqlType],
     block_bytes: int,
     new_file: Callable[..., Any],
 ) -> Iterator[bytes]:
@@ -51,16 +67,22 @@ def _written(
     yield b"".join(chunks)
 
 
-def _batches(csv: IO[bytes], types: Mapping[str, pa.DataType | str], block_bytes: int) -> Any:  # noqa: ANN401 - Arrow's
+def _batches(csv: IO[bytes], types: Mapping[str, SqlType], block_bytes: int) -> Any:  # noqa: ANN401 - Arrow's
     """Read COPY's CSV, in which an empty text is quoted and a null is not."""
     return arrow_csv.open_csv(
         csv,
         arrow_csv.ReadOptions(use_threads=False, block_size=block_bytes),
         arrow_csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
         arrow_csv.ConvertOptions(
-            column_types=dict(types),
+            column_types={name: _type(one) for name, one in types.items()},
             null_values=[""],
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
         ),
     )
+
+
+def _type(sql: SqlType) -> pa.DataType:
+    if sql.name == "numeric" and sql.precision is not None and sql.precision <= _MAX_PRECISION:
+        return pa.decimal128(sql.precision, sql.scale or 0)
+    return _TYPES.get(sql.name, pa.string())

@@ -57,6 +57,7 @@ _SESSION = {
 UNDEFINED_TABLE = "42P01"
 UNDEFINED = (UNDEFINED_TABLE, "42703", "3F000")  # table, column, schema
 FORBIDDEN = "42501"
+LOCK_NOT_AVAILABLE = "55P03"
 
 # SQLSTATE classes of connections that will be refused again: login, database, role or options. The
 # others (too many connections, starting up, shutting down) are temporary.

@@ -6,6 +6,7 @@ relation `{read.key}`, of the first of two relations that has it `{read|stored.k
 
 - `key`: the identity of a row, which is its place if the dataset has no primary key
 - `rest`: all other columns that come from the file, and its place
+- `key_and_place`: `key` and the place
 - `row`: both
 - `cells`: `row` without the place
 - `compared`, `compared_cells`: `rest` and `cells`, as compared with the stored row
@@ -13,10 +14,11 @@ relation `{read.key}`, of the first of two relations that has it `{read|stored.k
 - `attached_count`: how many of them are not null
 - `prefer`: the order by the preferred value
 
-Directives: `--:keyed`, `--:keyless`, `--:attached`, `--:retire`, `--:delete` and `--:unsorted`
-begin lines that only some datasets have, `--:attachments` begins lines repeated for each
-attachment; `--:end` ends them. In the lines of an attachment, `{attachment}` is its column as a
-string, `{attached}` its relation and `{live.attachment_id}` the text that its images are named by.
+Directives: `--:keyed`, `--:keyless`, `--:attached`, `--:retire`, `--:delete`, `--:unsorted` and
+`--:compared` begin lines that only some datasets and merges have, `--:attachments` begins lines
+repeated for each attachment; `--:end` ends them. In the lines of an attachment, `{attachment}` is
+its column as a string, `{attached}` its relation and `{live.attachment_id}` the text that its
+images are named by.
 """
 
 from __future__ import annotations
@@ -32,14 +34,14 @@ from etl.db.identifiers import in_text
 from etl.db.sql import templates
 from etl.model.dataset import USERS, Attachment, Dataset, OnRemoved
 from etl.model.routing import path_names
-from etl.model.types import sql_type
+from etl.model.types import SqlType, sql_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 RETIRED, SHADOWED = "_retired", "_shadowed"
 SUCCESSOR_PREFIX = "successor_"
-_PLACE = ("_source_key", "_source_line")
+PLACE = ("_source_key", "_source_line")
 _PLACEHOLDER = re.compile(
     r"\{(?P<before>,)?(?:(?P<relation>[\w|]+)\.)?(?P<name>\w+)(?:=(?P<source>\w+))?(?P<after>,)?\}"
 )
@@ -59,7 +61,8 @@ class DatasetSql:
     """The statements of one dataset.
 
     `added` are the columns that its data added. `is_sorted`: staging has its rows in key order.
-    `staged_in` is where the rows read by the run are.
+    `staged_in` is where the rows read by the run are. With `is_compared`, rows were compared with
+    the stored ones before they were staged; see etl.sync.unchanged.
     """
 
     dataset: Dataset
@@ -67,6 +70,7 @@ class DatasetSql:
     added: tuple[str, ...] = ()
     is_sorted: bool = False
     staged_in: StagedIn = StagedIn.STAGING
+    is_compared: bool = False
 
     # -- names
 
@@ -84,6 +88,12 @@ class DatasetSql:
     def shadowed(self) -> str:
         """The table of shadowed rows; a dataset without a primary key has none."""
         return self._in_schema(self.dataset.table + SHADOWED)
+
+    @property
+    def relations(self) -> list[str]:
+        """The names of the tables, without the schema."""
+        table = self.dataset.table
+        return [table, table + RETIRED, *([table + SHADOWED] if self.dataset.primary_key else [])]
 
     @property
     def staging(self) -> str:
@@ -108,6 +118,16 @@ class DatasetSql:
             f"ALTER TABLE {self.successor} SET SCHEMA {in_text(self.schema)};\n"
             f"ALTER TABLE {moved} RENAME TO {in_text(self.dataset.table)}"
         )
+
+    @property
+    def gone(self) -> str:
+        """The temporary table of stored rows that differ from those of compared objects."""
+        return in_text(gone_table(self.dataset.name))
+
+    @property
+    def compared_objects(self) -> str:
+        """The temporary table of compared objects."""
+        return in_text(f"compared_{self.dataset.name}")
 
     @property
     def drop_indexes(self) -> str:
@@ -142,7 +162,12 @@ class DatasetSql:
     @cached_property
     def key(self) -> tuple[str, ...]:
         """The columns that identify a row."""
-        return self.dataset.primary_key or _PLACE
+        return self.dataset.primary_key or PLACE
+
+    @cached_property
+    def key_and_place(self) -> tuple[str, ...]:
+        """The columns that identify a row, and its place."""
+        return tuple(dict.fromkeys([*self.key, *PLACE]))
 
     @cached_property
     def cells(self) -> tuple[str, ...]:
@@ -153,7 +178,7 @@ class DatasetSql:
     @cached_property
     def row(self) -> tuple[str, ...]:
         """The columns of a row read: `cells` and its place."""
-        return (*self.cells, *_PLACE)
+        return (*self.cells, *PLACE)
 
     @cached_property
     def rest(self) -> tuple[str, ...]:
@@ -164,6 +189,13 @@ class DatasetSql:
     def attached(self) -> tuple[str, ...]:
         """The columns of attachments."""
         return tuple(one.column for one in self.dataset.attachments)
+
+    def sql_type(self, column: str) -> SqlType:
+        """The type of one of `cells`."""
+        for one in self.dataset.fields:
+            if one.name == column:
+                return sql_type(one.type, one.sql)
+        return SqlType("jsonb" if column == "_extra" else "text")
 
     # -- rendering
 
@@ -212,6 +244,7 @@ class DatasetSql:
             "retire": not is_deleted,
             "delete": is_deleted,
             "unsorted": not self.is_sorted or bool(self.attached),  # a join may change the order
+            "compared": self.is_compared,
         }[feature]
 
     def _value(self, match: re.Match[str], attachment: tuple[int, Attachment] | None) -> str:
@@ -276,6 +309,7 @@ class DatasetSql:
             "cells": self.cells,
             "compared": self.rest,
             "compared_cells": self.cells,
+            "key_and_place": self.key_and_place,
             "attached": self.attached,
         }
         return lists[name]
@@ -304,6 +338,7 @@ class DatasetSql:
 _SPECIAL = frozenset({"prefer", "attached_count", "paths", "path_columns"})
 _WHOLE = {
     *("table", "retired", "shadowed", "staging", "own_staging", "successor"),
+    *("gone", "compared_objects"),
     *("drop_indexes", "create_indexes", "move_successor"),
 }
 
@@ -317,10 +352,10 @@ class TableIndex(NamedTuple):
 
 def indexes(dataset: Dataset) -> list[TableIndex]:
     """The indexes of the table of live rows; the first is that of its primary key."""
-    key = dataset.primary_key or _PLACE
+    key = dataset.primary_key or PLACE
     others = list(dataset.indexes)
     if dataset.primary_key:
-        others.insert(0, _PLACE[:1])
+        others.insert(0, PLACE[:1])
     named = [named_by(one) for one in dataset.attachments]
     others += [(name,) for name in named if (name,) != key[:1]]
     found = {key: TableIndex(relation_name(dataset.table, (), "pkey"), key)}
@@ -388,3 +423,8 @@ def staging_table(name: str) -> str:
 def successor_table(name: str) -> str:
     """The name of the table that replaces the empty one of the dataset with this name."""
     return f"{SUCCESSOR_PREFIX}{name}"
+
+
+def gone_table(name: str) -> str:
+    """The name of the temporary table of stored rows of the dataset that differ."""
+    return f"gone_{name}"

@@ -14,7 +14,6 @@ from sqlalchemy.exc import DBAPIError
 from etl.db.dataset_sql import (
     RETIRED,
     SHADOWED,
-    StagedIn,
     TableIndex,
     indexes,
     relation_name,
@@ -27,7 +26,7 @@ from etl.model.routing import path_names
 from etl.model.types import column_type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from etl.db.dataset_sql import DatasetSql
 
@@ -60,17 +59,18 @@ _WRITTEN = [_RUN_COLUMN, TableColumn("_updated_at", "timestamptz", is_required=T
 _RETIRED_AT = TableColumn("_retired_at", "timestamptz", is_required=True)
 
 
-def ensure(connection: Connection, sql: DatasetSql) -> None:
+def ensure(connection: Connection, sql: DatasetSql, *, keeps_staging: bool = False) -> None:
     """Create the tables of the dataset, or add the columns that they lack. The caller commits.
 
-    The staging table is created again.
+    The staging table is created again, unless it is to be kept.
 
     Raises:  ConfigurationError when a table is not Bucketline's, or would have to be rewritten.
              SQLAlchemy's error when a lock was not free in time.
     """
     connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
-    connection.execute(text(f"DROP TABLE IF EXISTS {sql.own_staging}"))
-    connection.execute(text(create_staging(sql)))
+    if not keeps_staging:
+        connection.execute(text(f"DROP TABLE IF EXISTS {sql.own_staging}"))
+        connection.execute(text(create_staging(sql)))
     found = _found(connection, sql)
     _refuse_foreign(sql, found)
     missing = {name: made for name, made in created(sql).items() if name not in found}
@@ -91,21 +91,26 @@ def add_columns(connection: Connection, sql: DatasetSql, names: Iterable[str]) -
     wanted = set(names)
     columns = [one for one in _cells(sql) if one.name in wanted]
     attached = [one for one in _attached(sql.dataset) if one.name in wanted]
-    tables = [
-        (sql.table, columns + attached),
-        (sql.retired, columns + attached),
-        (sql.own_staging, columns),
-    ]
-    if sql.staged_in is StagedIn.SUCCESSOR:
-        tables.append((sql.successor, columns))
+    for table in (sql.table, sql.retired):
+        _add_to(connection, table, columns + attached)
     if sql.dataset.primary_key:
-        tables.append((sql.shadowed, columns))
-    for table, lacking in tables:
-        added = ", ".join(
-            f"ADD COLUMN IF NOT EXISTS {one._replace(is_required=False).sql}" for one in lacking
-        )
-        if added:
-            connection.execute(text(f"ALTER TABLE {table} {added}"))
+        _add_to(connection, sql.shadowed, columns)
+    add_to_staging(connection, sql, wanted)
+
+
+def add_to_staging(connection: Connection, sql: DatasetSql, names: Collection[str]) -> None:
+    """Add those of the columns that the tables of staged rows lack. The caller commits."""
+    columns = [one for one in _cells(sql) if one.name in names]
+    for table in {sql.own_staging, sql.staging}:
+        _add_to(connection, table, columns)
+
+
+def _add_to(connection: Connection, table: str, columns: Iterable[TableColumn]) -> None:
+    added = ", ".join(
+        f"ADD COLUMN IF NOT EXISTS {one._replace(is_required=False).sql}" for one in columns
+    )
+    if added:
+        connection.execute(text(f"ALTER TABLE {table} {added}"))
 
 
 def drop_tables(connection: Connection, sql: DatasetSql) -> None:
@@ -222,10 +227,10 @@ def created(sql: DatasetSql) -> dict[str, list[str]]:
     return found
 
 
-def create_staging(sql: DatasetSql) -> str:
+def create_staging(sql: DatasetSql, *, kind: str = "UNLOGGED") -> str:
     """The statement that creates the table of rows read by a run."""
     columns = ", ".join(one.sql for one in [*_cells(sql), *_PLACE])
-    return f"CREATE UNLOGGED TABLE {sql.own_staging} ({columns}) WITH ({_CALM})"
+    return f"CREATE {kind} TABLE {sql.own_staging} ({columns}) WITH ({_CALM})"
 
 
 def create_successor(sql: DatasetSql) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -24,8 +25,14 @@ from etl.db.connection import (
 )
 from etl.db.identifiers import quoted
 from etl.db.names import Lock, NotifyChannel, channel_name, lock_key
-from etl.db.upgrade import upgrade
-from etl.model.errors import DatabaseUnavailable, ImageWorkerBusy, RunAlreadyActive, RunRefused
+from etl.model.errors import (
+    DatabaseUnavailable,
+    ImageWorkerBusy,
+    OlderSchema,
+    RightMissing,
+    RunAlreadyActive,
+    RunRefused,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +43,7 @@ if TYPE_CHECKING:
 
 LOCK_POLL_SECONDS = 0.2
 CLIENT_CHECK_SECONDS = 5
+LOCK_TIMEOUT_SECONDS = 30  # a run waits so long for a table or a row that another session locked
 
 # SQLSTATE classes and codes after which the same call may succeed later; 25006: the server became a
 # replica.
@@ -67,6 +75,7 @@ def connect(
     engine = create_engine(
         opener.url,
         creator=opener.open,
+        use_native_hstore=False,
         pool_size=pool_size,
         max_overflow=0,
         pool_pre_ping=True,
@@ -81,7 +90,9 @@ def connect_unpooled(settings: Settings) -> Engine:
     Tables of another version raise NewerSchema or OlderSchema.
     """
     opener = Opener.of(settings, checks_schema=True)
-    engine = create_engine(opener.url, creator=opener.open, poolclass=NullPool)
+    engine = create_engine(
+        opener.url, creator=opener.open, use_native_hstore=False, poolclass=NullPool
+    )
     return _with_schema_check(engine, opener)
 
 
@@ -177,7 +188,7 @@ def run_lock(
     Raises:  RunAlreadyActive when it is still held after `wait_seconds`; DatabaseUnavailable.
     """
     with translating(), engine.connect() as connection:
-        _enable_client_liveness_check(connection, client_check_seconds)
+        _limit_waits(connection, client_check_seconds)
         key = lock_key(Lock.RUN, schemas_of(engine).state)
         _acquire(connection, key, wait_seconds, RunAlreadyActive("Another run is active."))
         yield connection
@@ -200,17 +211,19 @@ def image_lock(engine: Engine, *, wait_seconds: float = 0) -> Iterator[Connectio
         yield connection
 
 
-def _enable_client_liveness_check(connection: Connection, interval_seconds: float) -> None:
-    """Make PostgreSQL 14 and later cancel a statement, and release its locks, if the client dies.
+def _limit_waits(connection: Connection, check_seconds: float) -> None:
+    """Limit the waits for locks, and let statements end if their client dies.
 
-    Without the check, it detects the dead client only at the end of the statement.
+    Without the check, which PostgreSQL 14 and later have, a statement and its locks outlive the
+    client.
     """
     connection.execute(
         text(
-            "SELECT set_config('client_connection_check_interval', :interval, false)"
+            "SELECT set_config('lock_timeout', :timeout, false) UNION ALL"
+            " SELECT set_config('client_connection_check_interval', :interval, false)"
             " WHERE CAST(current_setting('server_version_num') AS integer) >= 140000"
         ),
-        {"interval": f"{interval_seconds}s"},
+        {"timeout": f"{LOCK_TIMEOUT_SECONDS}s", "interval": f"{check_seconds}s"},
     )
     connection.commit()
 
@@ -230,6 +243,10 @@ def migrate(engine: Engine) -> None:
 
     Raises:  DatabaseUnavailable; ConfigurationError when it is impossible, and nothing changed.
     """
+    if _is_current(engine):
+        return
+    from etl.db.upgrade import upgrade
+
     opener: Opener = engine.get_execution_options()[_OPENER]
     with translating(), engine.begin() as connection:
         key = lock_key(Lock.MIGRATION, opener.schemas.state)
@@ -242,8 +259,26 @@ def check_migrated(engine: Engine) -> None:
 
     Raises:  NewerSchema or OlderSchema when they do not; DatabaseUnavailable.
     """
+    if _is_current(engine):
+        return
     with translating(), engine.connect() as connection:
         schema.check(schema.versions(connection, schemas_of(engine)))
+
+
+def _is_current(engine: Engine) -> bool:
+    """Whether the tables have this version, in the one round trip that the usual case needs.
+
+    Otherwise the caller looks again, also for tables of an earlier version in another schema.
+
+    Raises:  NewerSchema; DatabaseUnavailable.
+    """
+    opener: Opener = engine.get_execution_options()[_OPENER]
+    try:
+        with translating():
+            replace(opener, checks_schema=True).check()
+    except (OlderSchema, RightMissing):
+        return False
+    return True
 
 
 def source_bucket_of(engine: Engine) -> str:

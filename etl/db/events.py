@@ -22,7 +22,7 @@ from pydantic import (
     ValidationInfo,
 )
 from pydantic_core import from_json, to_json
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from etl.db.engine import notify, source_bucket_of
 from etl.db.names import NotifyChannel
@@ -258,15 +258,21 @@ class PendingEvents:
     keys: list[str]
 
 
+def any_refused(connection: Connection) -> bool:
+    """Whether an event is pending because its object could not be synced."""
+    return bool(connection.scalar(text(statements("events")["any_refused"])))
+
+
 def any_pending(connection: Connection, *, include_refused: bool = True) -> bool:
     """Whether an event is pending; `include_refused` includes those whose object was refused."""
     question = text(statements("events")["any_pending"])
     return bool(connection.scalar(question, {"include_refused": include_refused}))
 
 
-def count_pending(connection: Connection) -> int:
-    """The number of pending events."""
-    return int(connection.scalar(text(statements("events")["count_pending"])) or 0)
+def count_pending(connection: Connection, *, include_refused: bool = True) -> int:
+    """The number of pending events; `include_refused` as in `any_pending`."""
+    question = text(statements("events")["count_pending"])
+    return int(connection.scalar(question, {"include_refused": include_refused}) or 0)
 
 
 def oldest_pending(
@@ -282,8 +288,23 @@ def oldest_pending(
     connection.execute(text(named["skip_other_buckets"]), source)
     parameters = {"bucket": bucket, "limit": limit, "include_refused": include_refused}
     found = connection.execute(text(named["oldest_pending"]), parameters).all()
+    return _pending(found)
+
+
+def listed(connection: Connection, *, bucket: str, began: datetime) -> PendingEvents:
+    """The pending events that a listing which began then covers. The caller commits."""
+    parameters = {"bucket": bucket, "began": began}
+    return _pending(connection.execute(text(statements("events")["listed"]), parameters).all())
+
+
+def _pending(found: Sequence[Row[Any]]) -> PendingEvents:
     keys = {spelling for row in found for spelling in spellings(row.key)}
     return PendingEvents([row.id for row in found], sorted(keys))
+
+
+def refuse(connection: Connection, pending: PendingEvents) -> None:
+    """Let the events wait with those of refused objects. The caller commits."""
+    connection.execute(text(statements("events")["refuse"]), {"ids": pending.ids, "run_id": NO_RUN})
 
 
 def handle(
@@ -291,7 +312,7 @@ def handle(
 ) -> None:
     """Record the run that handled the events, NO_RUN if none was needed. The caller commits.
 
-    Events of `refused` keys, whose objects could not be read, stay pending.
+    Events of `refused` keys, whose objects could not be synced, stay pending.
     """
     connection.execute(
         text(statements("events")["handle"]),

@@ -12,7 +12,7 @@ from etl.db.engine import driver, translating
 from etl.model.values import SourceObject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import date
 
     from sqlalchemy import Connection, Engine
@@ -28,7 +28,10 @@ _ENTRY = (
     " OR source_object.reading_hash IS DISTINCT FROM dataset.reading_hash"
     " THEN '' ELSE etag END, size, last_modified"
 )
-_TABLES = "source_object LEFT JOIN dataset ON dataset.name = source_object.dataset"
+_TABLES = (
+    "source_object LEFT JOIN unnest(CAST({names} AS text[]), CAST({hashes} AS text[]))"
+    " AS dataset (name, reading_hash) ON dataset.name = source_object.dataset"
+)
 _ROUTE = ", source_object.dataset, kind, attachment, attachment_id"
 _PAGES = "SELECT {entry} FROM {tables} WHERE bucket = %(bucket)s ORDER BY source_object.key"
 
@@ -40,13 +43,14 @@ def manifest(
     engine: Engine,
     bucket: str,
     today: date,
+    hashes: Mapping[str, str],
     route: Callable[[str], StoredRoute] | None = None,
 ) -> Iterator[Iterator[list[ListingEntry]]]:
     """The committed source objects, from a server-side cursor.
 
-    With `route`, the dataset, kind, attachment and attachment id of a key, objects of which these
-    are stored otherwise are read again. The cursor is the driver's, because SQLAlchemy doubles the
-    time per row.
+    `hashes` stand for the declarations by dataset. With `route`, the dataset, kind, attachment and
+    attachment id of a key, objects of which these are stored otherwise are read again. The cursor
+    is the driver's, because SQLAlchemy doubles the time per row.
     """
     entry = _ENTRY.format(today="%(today)s") + (_ROUTE if route else "")
     with (
@@ -54,8 +58,10 @@ def manifest(
         engine.connect() as connection,
         driver(connection).cursor(name="manifest") as cursor,
     ):
-        statement = _PAGES.format(entry=entry, tables=_TABLES)
-        cursor.execute(statement, {"bucket": bucket, "today": today})
+        tables = _TABLES.format(names="%(names)s", hashes="%(hashes)s")
+        statement = _PAGES.format(entry=entry, tables=tables)
+        parameters = {"bucket": bucket, "today": today}
+        cursor.execute(statement, parameters | _arrays(hashes))
         pages = iter(lambda: cursor.fetchmany(PAGE_OBJECTS), [])
         yield pages if route is None else (_rerouted(page, route) for page in pages)
 
@@ -67,17 +73,26 @@ def _rerouted(
 
 
 def known(
-    connection: Connection, bucket: str, keys: Sequence[str], today: date
+    connection: Connection,
+    bucket: str,
+    keys: Sequence[str],
+    today: date,
+    hashes: Mapping[str, str],
 ) -> list[SourceObject]:
     """The manifest entries of these keys, in key order."""
+    tables = _TABLES.format(names=":names", hashes=":hashes")
     rows = connection.execute(
         text(
-            f"SELECT {_ENTRY.format(today=':today')} FROM {_TABLES}"
+            f"SELECT {_ENTRY.format(today=':today')} FROM {tables}"
             " WHERE bucket = :bucket AND key = ANY(CAST(:keys AS text[])) ORDER BY key"
         ),
-        {"bucket": bucket, "keys": list(keys), "today": today},
+        {"bucket": bucket, "keys": list(keys), "today": today, **_arrays(hashes)},
     )
     return [SourceObject(*row) for row in rows]
+
+
+def _arrays(hashes: Mapping[str, str]) -> dict[str, list[str]]:
+    return {"names": list(hashes), "hashes": list(hashes.values())}
 
 
 def stored_buckets(connection: Connection) -> list[str]:

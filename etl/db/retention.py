@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from etl.db.engine import connect, translating
 from etl.db.sql import statements
+from etl.runtime.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from etl.settings import Settings
 
-log = structlog.get_logger("etl.retention")
+log = get_logger("etl.retention")
 
 EVERY_SECONDS = 3600
 SLICE_SECONDS = 1.0  # a run requested meanwhile waits at most this and one page

@@ -16,7 +16,7 @@ from etl.db.names import NotifyChannel
 from etl.model.values import Counts, DatasetCounts, RunReport, RunState, Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from etl.model.errors import EtlError
@@ -41,25 +41,15 @@ _COLUMNS = (
 Allowed: TypeAlias = "Mapping[str, int | None]"
 
 _RETIRED_BY_EVENTS = f"""
-WITH recent AS (
-    SELECT trigger, finished_at, dataset_counts
-    FROM run
-    WHERE {_IS_COMMITTED}
-      AND finished_at >= coalesce(
-          (SELECT max(finished_at) FROM run
-           WHERE trigger <> 'event' AND {_IS_COMMITTED}
-             AND coalesce(CAST(counts->>'objects_held' AS bigint), 0) = 0), '-infinity')
-)
-SELECT one.key AS dataset, sum(CAST(one.value->>'retired' AS bigint)
-                               - CAST(one.value->>'restored' AS bigint)) AS retired
-FROM recent CROSS JOIN LATERAL jsonb_each(recent.dataset_counts) AS one
-WHERE recent.trigger = 'event'
-  AND recent.finished_at > coalesce(
-      (SELECT max(complete.finished_at) FROM recent AS complete
-       WHERE complete.trigger <> 'event'
-         AND coalesce(CAST(complete.dataset_counts->one.key->>'objects_held' AS bigint), 0) = 0),
-      '-infinity')
-GROUP BY one.key
+SELECT coalesce(sum(CAST(dataset_counts->:dataset->>'retired' AS bigint)
+                    - CAST(dataset_counts->:dataset->>'restored' AS bigint)), 0)
+FROM run
+WHERE trigger = 'event' AND {_IS_COMMITTED}
+  AND finished_at > coalesce(
+      (SELECT finished_at FROM run
+       WHERE trigger <> 'event' AND {_IS_COMMITTED} AND :dataset <> ALL (left_out)
+         AND coalesce(CAST(dataset_counts->:dataset->>'objects_held' AS bigint), 0) = 0
+       ORDER BY finished_at DESC LIMIT 1), '-infinity')
 """
 
 # Of two permissions for a dataset, the larger one.
@@ -113,20 +103,14 @@ def begin_run(
     connection: Connection, trigger: Trigger, *, allowed_retirements: Allowed | None = None
 ) -> int:
     """Start a run without a request; return its id."""
-    run_id = insert_run(connection, trigger, allowed_retirements or {})
-    connection.commit()
-    return run_id
-
-
-def insert_run(connection: Connection, trigger: Trigger, allowed: Allowed) -> int:
-    """As `begin_run`; the caller commits."""
     run_id = connection.scalar(
         text(
             "INSERT INTO run (trigger, state, allowed_retirements, started_at)"
             " VALUES (:trigger, 'running', CAST(:allowed AS jsonb), now()) RETURNING id"
         ),
-        {"trigger": trigger, "allowed": _json(allowed)},
+        {"trigger": trigger, "allowed": _json(allowed_retirements or {})},
     )
+    connection.commit()
     return int(run_id or 0)
 
 
@@ -144,10 +128,15 @@ def close_interrupted(connection: Connection) -> None:
 
 @dataclass(frozen=True)
 class Committed:
-    """What a run commits: its counts, in total and by dataset."""
+    """What a run commits: its counts, in total and by dataset.
+
+    The datasets in `left_out` stayed as they were, because they failed, are paused or were not
+    asked for.
+    """
 
     counts: Counts = field(default_factory=Counts)
     datasets: Mapping[str, DatasetCounts] = field(default_factory=dict)
+    left_out: Collection[str] = ()
 
 
 def complete_run(
@@ -170,10 +159,12 @@ def complete_run(
             " (SELECT max(finished_at) + interval '1 microsecond' FROM run"
             f" WHERE {_IS_COMMITTED})),"
             " counts = CAST(:counts AS jsonb), dataset_counts = CAST(:datasets AS jsonb),"
+            " left_out = CAST(:left_out AS text[]),"
             " publish_pending = :pending, error = CAST(:error AS jsonb) WHERE id = :id"
         ),
         {
             "id": run_id,
+            "left_out": sorted(committed.left_out),
             "state": RunState.FAILED if error else RunState.SUCCEEDED,
             "counts": _json(committed.counts.as_dict()),
             "datasets": _json({k: v.as_dict() for k, v in committed.datasets.items()}),
@@ -275,14 +266,14 @@ def objects_listed_last(connection: Connection) -> int:
     )
 
 
-def retired_by_events(connection: Connection) -> dict[str, int]:
-    """By dataset, the rows that event runs retired, less those restored.
+def retired_by_events(connection: Connection, dataset: str) -> int:
+    """The rows of a dataset that event runs retired, less those restored.
 
-    It counts since the last full run that held no object of the dataset. Emptying a bucket produces
-    one event per object, which may be spread over many runs.
+    It counts since the last full run that synced the dataset and held none of its objects. Emptying
+    a bucket produces one event per object, which may be spread over many runs.
     """
-    rows = connection.execute(text(_RETIRED_BY_EVENTS))
-    return {row.dataset: max(0, int(row.retired)) for row in rows}
+    retired = connection.scalar(text(_RETIRED_BY_EVENTS), {"dataset": dataset})
+    return max(0, int(retired or 0))
 
 
 def database_now(connection: Connection) -> datetime:

@@ -63,6 +63,8 @@ run = Table(
     # By dataset, how many rows may be retired at once; null for any number.
     Column("allowed_retirements", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("dataset_counts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    # The datasets that the run left as they were: failed, paused or not asked for.
+    Column("left_out", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     # At most one pending request; further requests join it.
     Index("run_one_requested", "state", unique=True, postgresql_where=text("state = 'requested'")),
     # For the queries of each run about earlier runs, which may be many.

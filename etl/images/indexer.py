@@ -18,16 +18,15 @@ from itertools import islice
 from threading import Condition
 from typing import TYPE_CHECKING
 
-import structlog
-
 from etl.db import revisions
 from etl.db.engine import connect_unpooled, image_lock, translating
-from etl.images import rows
+from etl.images import rows, waiting
 from etl.images.decode import Examined, ImageMetadata, examine
 from etl.images.rows import IndexedImage, thumbnail_key
 from etl.images.store import ThumbnailStore
 from etl.model.errors import ConfigurationError, EtlError, ObjectStoreUnavailable, UnreadableObject
 from etl.model.values import ImageState
+from etl.runtime.logs import get_logger
 from etl.runtime.pools import map_ahead, map_in_threads
 from etl.runtime.sandbox import Killed, OutOfMemory, OutOfTime, Sandbox, WorkFailed
 from etl.storage.client import ObjectStore
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from etl.runtime.service import StopEvent
     from etl.settings import Settings
 
-log = structlog.get_logger("etl.images")
+log = get_logger("etl.images")
 
 CHUNK_IMAGES = 200  # per commit
 STORE_THREADS = 8
@@ -132,7 +131,7 @@ class ThumbnailIndexer:
         Raises:  the first error, at the end.
         """
         with connection.begin():
-            buckets = rows.buckets(connection, self._settings)
+            buckets = waiting.buckets(connection, self._settings)
         failures: list[EtlError] = []
         with closing(self._sandbox(_cores())) as sandbox:
             for bucket in buckets:
@@ -181,7 +180,7 @@ class ThumbnailIndexer:
         after = ""
         while True:
             with translating(), self._engine.connect() as connection:
-                page = rows.pending(
+                page = waiting.pending(
                     connection, self._settings, bucket, after, limit=self._page_rows, again=again
                 )
             for source in page:

@@ -9,24 +9,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import (
-    ColumnElement,
-    CompoundSelect,
-    Connection,
-    Select,
-    and_,
-    func,
-    literal,
-    or_,
-    select,
-    text,
-    union,
-)
-from sqlalchemy.dialects.postgresql import array, insert
+from sqlalchemy import Connection, func, select, text
+from sqlalchemy.dialects.postgresql import insert
 
 from etl.db.names import NotifyChannel
 from etl.db.sql import statements
-from etl.db.tables import dataset, image, source_object, thumbnail
+from etl.db.tables import image, thumbnail
 from etl.model.values import IMAGE_PROBLEM_CODES, ImageState, SourceObject
 
 if TYPE_CHECKING:
@@ -34,7 +22,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from etl.images.decode import ImageMetadata
-    from etl.settings import Settings
 
 CHANNEL = NotifyChannel.IMAGES_WAITING
 PAGE_ROWS = 1_000
@@ -53,76 +40,6 @@ class IndexedImage:
     source: SourceObject
     metadata: ImageMetadata
     sizes: tuple[int, ...]
-
-
-# -- pending images
-
-
-def buckets(connection: Connection, settings: Settings) -> list[str]:
-    """The buckets that may have images: that of SOURCE_BUCKET and those of datasets, sorted."""
-    return sorted(connection.scalars(_buckets(settings)))
-
-
-def _buckets(settings: Settings) -> CompoundSelect[Any]:
-    declared = dataset.c.declaration["bucket"].astext
-    is_named = and_(declared.is_not(None), declared != "")
-    return union(select(literal(settings.source_bucket)), select(declared).where(is_named))
-
-
-def count_pending(connection: Connection, settings: Settings) -> int:
-    """Return the number of images that are not processed yet."""
-    query = (
-        _pending(settings, again=False)
-        .where(source_object.c.bucket.in_(_buckets(settings)))
-        .with_only_columns(func.count())
-    )
-    return connection.scalar(query) or 0
-
-
-def pending(  # noqa: PLR0913 - a page of a bucket
-    connection: Connection,
-    settings: Settings,
-    bucket: str,
-    after: str,
-    *,
-    limit: int,
-    again: bool,
-) -> list[SourceObject]:
-    """Return the next images that are new, changed or lack a thumbnail; if `again`, also faulty."""
-    rows = connection.execute(
-        _pending(settings, again=again)
-        .where(source_object.c.bucket == bucket, source_object.c.key > after)
-        .order_by(source_object.c.key)
-        .limit(limit)
-    )
-    return [SourceObject(*row) for row in rows]
-
-
-def _pending(settings: Settings, *, again: bool) -> Select[Any]:
-    columns = ("key", "etag", "size", "last_modified")
-    same_object = and_(image.c.bucket == source_object.c.bucket, image.c.key == source_object.c.key)
-    return (
-        select(*(source_object.c[name] for name in columns))
-        .join(image, same_object, isouter=True)
-        .where(
-            source_object.c.kind == "image",
-            or_(
-                image.c.key.is_(None),
-                image.c.etag != source_object.c.etag,
-                and_(image.c.state == ImageState.READY, _lacks_thumbnail(settings)),
-                *([image.c.state != ImageState.READY] if again else []),
-            ),
-        )
-    )
-
-
-def _lacks_thumbnail(settings: Settings) -> ColumnElement[bool]:
-    """Whether a ready image lacks a size, or one of its thumbnails is not known to be put."""
-    sizes = settings.thumbnail_sizes
-    not_put = select(thumbnail.c.sha256).where(
-        thumbnail.c.put_at.is_(None), thumbnail.c.size.in_(sizes)
-    )
-    return or_(~image.c.sizes.contains(array(sizes)), image.c.sha256.in_(not_put))
 
 
 # -- thumbnails

@@ -32,6 +32,9 @@ _SERVER_SETTINGS = {
     "log_timezone": "UTC",
     "log_destination": "stderr",
     "logging_collector": "off",
+    # Not "$user" first: ROLE has the name of the schema of the state, where psql would then create
+    # and find tables before those of the data. Sessions of ours set a path of their own.
+    "search_path": "public",
 }
 
 

@@ -23,6 +23,11 @@ is reported as one.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from etl.model.values import RunReport
+
 
 class EtlError(Exception):
     """Base class of expected failures: a message, a hint, and facts for the log.
@@ -157,9 +162,10 @@ class DatasetRefused(EtlError):
 
 
 class DatasetsFailed(EtlError):
-    """A run committed some datasets, but not all."""
+    """A run committed some datasets, but not all. `report` is that of the run, once it ended."""
 
     hint = "The next full run tries again; see the errors of the datasets."
+    report: RunReport | None = None
 
 
 class WrongEvent(EtlError):

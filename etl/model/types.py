@@ -62,22 +62,24 @@ _TEXT = _ORDER | {Operator.LIKE}
 _SCALAR = "json_scalar({column})::text"
 _PLAIN = "{column}::text"
 _QUOTED = "'\"' || {column}::text || '\"'"  # for digits and punctuation that need no escaping
-_INSTANT = f"'\"' || to_char({{column}} AT TIME ZONE 'UTC', '{TIMESTAMP_FORMAT}') || '\"'"
-_TIMESTAMP = f"'\"' || to_char({{column}}, '{TIMESTAMP_FORMAT}') || '\"'"
+_INSTANT = f"to_char({{column}} AT TIME ZONE 'UTC', '{TIMESTAMP_FORMAT}')"
+_TIMESTAMP = f"to_char({{column}}, '{TIMESTAMP_FORMAT}')"
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnTraits:
-    """A column type: the SQL of its JSON, and its filters.
+    """A column type: the SQL of its JSON and of its cell in CSV, and its filters.
 
     In `json`, {column} is a quoted identifier of a column that is not null. `is_quoted`: the JSON
     is a string; NaN and the infinities of floats are strings although floats are not quoted.
+    Cells have the texts of the JSON, so that the files that Bucketline writes are files it reads.
     """
 
     json: str
     is_quoted: bool
     operators: frozenset[Operator]
     is_text: bool = False
+    cell: str = "{column}"
 
 
 COLUMN_TRAITS: dict[str, ColumnTraits] = {
@@ -91,11 +93,15 @@ COLUMN_TRAITS: dict[str, ColumnTraits] = {
     "numeric": ColumnTraits(_PLAIN, is_quoted=False, operators=_ORDER),
     "real": ColumnTraits(_SCALAR, is_quoted=False, operators=_ORDER),
     "double precision": ColumnTraits(_SCALAR, is_quoted=False, operators=_ORDER),
-    "boolean": ColumnTraits(_PLAIN, is_quoted=False, operators=_EQUALITY),
+    "boolean": ColumnTraits(_PLAIN, is_quoted=False, operators=_EQUALITY, cell=_PLAIN),
     "date": ColumnTraits(_SCALAR, is_quoted=True, operators=_ORDER),
     "time": ColumnTraits(_QUOTED, is_quoted=True, operators=_ORDER),
-    "timestamptz": ColumnTraits(_INSTANT, is_quoted=True, operators=_ORDER),
-    "timestamp": ColumnTraits(_TIMESTAMP, is_quoted=True, operators=_ORDER),
+    "timestamptz": ColumnTraits(
+        f"'\"' || {_INSTANT} || '\"'", is_quoted=True, operators=_ORDER, cell=_INSTANT
+    ),
+    "timestamp": ColumnTraits(
+        f"'\"' || {_TIMESTAMP} || '\"'", is_quoted=True, operators=_ORDER, cell=_TIMESTAMP
+    ),
     "jsonb": ColumnTraits(_PLAIN, is_quoted=False, operators=frozenset({Operator.IS})),
 }
 

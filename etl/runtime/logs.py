@@ -1,7 +1,9 @@
 """Logging, set up once per process: readable lines, or JSON for a log collector.
 
 In JSON, each line of standard error is one object: our own events, records of libraries that use
-`logging`, warnings, and uncaught exceptions.
+`logging`, warnings, and uncaught exceptions. `log_lines` writes them with structlog, which takes
+longer to import than most commands to do their work. So a command that only shows warnings
+imports it with the first one.
 """
 
 from __future__ import annotations
@@ -10,34 +12,49 @@ import logging
 import os
 import sys
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-import structlog
-
-from etl.runtime.program import naming
-
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
     from types import TracebackType
 
-    from structlog.typing import Processor
+
+class Logger:
+    """Writes the events of one part of the program."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def info(self, event: str, **values: object) -> None:
+        """Write an event, unless logs are quiet."""
+        if not _set_up.is_postponed:
+            self._write("info", event, values)
+
+    def warning(self, event: str, **values: object) -> None:
+        """Write something that the operator should look at."""
+        self._write("warning", event, values)
+
+    def error(self, event: str, **values: object) -> None:
+        """Write a failure."""
+        self._write("error", event, values)
+
+    def exception(self, event: str, **values: object) -> None:
+        """Write a failure with the traceback of the exception that is being handled."""
+        self._write("exception", event, values)
+
+    def critical(self, event: str, **values: object) -> None:
+        """Write a failure that ends the process or one of its threads."""
+        self._write("critical", event, values)
+
+    def _write(self, method: str, event: str, values: dict[str, Any]) -> None:
+        import structlog
+
+        _set_up.complete()
+        getattr(structlog.get_logger(self._name), method)(event, **values)
 
 
-def _name_commands(
-    _logger: object, _method: str, event: MutableMapping[str, Any]
-) -> dict[str, Any]:
-    """A processor that replaces commands in hints with the form the user has to enter."""
-    return naming("hint", event)
-
-
-_COMMON: list[Processor] = [
-    structlog.contextvars.merge_contextvars,
-    structlog.processors.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-    structlog.processors.format_exc_info,
-    _name_commands,
-]
+def get_logger(name: str) -> Logger:
+    """The logger of a part of the program, such as `etl.run`."""
+    return Logger(name)
 
 
 def set_up_logs(log_format: Literal["console", "json"], *, quiet: bool = False) -> None:
@@ -45,15 +62,10 @@ def set_up_logs(log_format: Literal["console", "json"], *, quiet: bool = False) 
 
     Libraries' own logs always start at level warning.
     """
-    renderer = _renderer(log_format)
-    structlog.configure(
-        processors=[*_COMMON, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.WARNING if quiet else logging.INFO
-        ),
-        logger_factory=_to_standard_error,
-    )
-    _route_library_logs(renderer)
+    logging.getLogger().addHandler(_libraries)  # adding it again has no effect
+    # urllib3 warns about each attempt; if all fail, our own error is logged.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    _set_up.choose(log_format, quiet=quiet)
     if log_format == "json":
         logging.captureWarnings(capture=True)
         sys.excepthook = _log_uncaught
@@ -70,34 +82,30 @@ def wants_json() -> bool:
 
 def json_line(event: str) -> str:
     """An event as `set_up_logs("json")` would write it, for standard output."""
-    logger = structlog.wrap_logger(
-        structlog.ReturnLogger(),
-        processors=[*_COMMON, structlog.processors.JSONRenderer()],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-    )
-    return str(logger.info(event))
+    from etl.runtime import log_lines
+
+    return log_lines.json_line(event)
 
 
-def _renderer(log_format: Literal["console", "json"]) -> Processor:
-    if log_format == "json":
-        return structlog.processors.JSONRenderer()
-    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+class _SetUp:
+    """How logs are written; while they are quiet, structlog is configured with the first one."""
 
+    def __init__(self) -> None:
+        self.is_postponed = False
 
-def _to_standard_error(*_: object) -> structlog.PrintLogger:
-    """A logger for the current sys.stderr, which may have changed since logs were set up."""
-    return _Lines(sys.stderr)
+    def choose(self, log_format: Literal["console", "json"], *, quiet: bool) -> None:
+        self._log_format, self._quiet = log_format, quiet
+        self.is_postponed = True
+        if not quiet or "structlog" in sys.modules:
+            self.complete()
 
+    def complete(self) -> None:
+        """Configure structlog, unless that is done."""
+        if self.is_postponed:
+            from etl.runtime import log_lines
 
-class _Lines(structlog.PrintLogger):
-    """Prints lines, and ignores write errors, such as a full disk."""
-
-    def msg(self, message: str) -> None:
-        with suppress(OSError):
-            super().msg(message)
-
-    log = debug = info = warn = warning = msg
-    fatal = failure = err = error = critical = exception = msg
+            _libraries.setFormatter(log_lines.configure(self._log_format, quiet=self._quiet))
+            self.is_postponed = False
 
 
 class _StandardError(logging.StreamHandler[TextIO]):
@@ -110,24 +118,17 @@ class _StandardError(logging.StreamHandler[TextIO]):
     def stream(self) -> TextIO:  # type: ignore[override]
         return sys.stderr
 
+    def format(self, record: logging.LogRecord) -> str:
+        """The record like one of our own events."""
+        _set_up.complete()
+        return super().format(record)
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """Ignore write errors, such as a full disk, without a traceback."""
 
 
+_set_up = _SetUp()
 _libraries = _StandardError()
-
-
-def _route_library_logs(renderer: Processor) -> None:
-    """Format libraries' log records like our own events."""
-    _libraries.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=_COMMON,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        )
-    )
-    logging.getLogger().addHandler(_libraries)  # adding it again has no effect
-    # urllib3 warns about each attempt; if all fail, our own error is logged.
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
 def _log_uncaught(
@@ -135,7 +136,7 @@ def _log_uncaught(
 ) -> None:
     if issubclass(kind, KeyboardInterrupt):
         return
-    structlog.get_logger("etl").critical("uncaught error", exc_info=(kind, error, trace))
+    get_logger("etl").critical("uncaught error", exc_info=(kind, error, trace))
 
 
 def _log_uncaught_of_thread(args: threading.ExceptHookArgs) -> None:

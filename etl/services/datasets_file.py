@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-import structlog
-
 from etl.db import datasets_file as stored
 from etl.model.errors import ConfigurationError
+from etl.runtime.logs import get_logger
 from etl.settings.datasets_file import read_datasets
 from etl.settings.model import DATASETS_FILE
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from etl.model.dataset import Dataset
     from etl.settings import Settings
 
-log = structlog.get_logger("etl.datasets")
+log = get_logger("etl.datasets")
 
 _UNSETTLED_NS = 2_000_000_000  # a file this young may change without a new time of change
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
-
 from etl.db.engine import connect_unpooled, driver, listen, translating
 from etl.images import rows
 from etl.images.indexer import ThumbnailIndexer
 from etl.model.errors import EtlError, ImageWorkerBusy
 from etl.runtime.backoff import Backoff
+from etl.runtime.logs import get_logger
 from etl.runtime.service import ServiceLoop, in_thread
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from etl.settings import Settings
 
-log = structlog.get_logger("etl.images")
+log = get_logger("etl.images")
 
 POLL_SECONDS = 600  # in case a notification is lost; a lost connection raises
 BUSY_RETRY_SECONDS = 5  # another process holds the lock

@@ -13,7 +13,6 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
-import structlog
 from minio.error import MinioException
 
 from etl.db import events, runs
@@ -27,6 +26,7 @@ from etl.model.errors import (
 )
 from etl.model.values import Trigger
 from etl.runtime.backoff import Backoff
+from etl.runtime.logs import get_logger
 from etl.runtime.service import ServiceLoop, in_thread, stop_on_signals
 from etl.settings.values import duration_text
 from etl.storage.client import ObjectStore
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     # One line; the error that ended the response; None when it ended, or on stop().
     _Received = bytes | Exception | None
 
-log = structlog.get_logger("etl.listen")
+log = get_logger("etl.listen")
 
 FIRST_RECONNECT_SECONDS = 0.5
 LAST_RECONNECT_SECONDS = 30

@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from etl.db import events, runs
@@ -19,6 +18,7 @@ from etl.db.retention import Retention
 from etl.model.errors import (
     DatabaseMisconfigured,
     DatabaseUnavailable,
+    DatasetsFailed,
     EtlError,
     RightMissing,
     RunAlreadyActive,
@@ -26,11 +26,13 @@ from etl.model.errors import (
 )
 from etl.model.values import RunReport, Trigger
 from etl.runtime.backoff import Backoff
+from etl.runtime.logs import get_logger
 from etl.runtime.service import ServiceLoop, stop_on_signals
 from etl.services.datasets_file import DatasetsFile
 from etl.services.image_worker import processing_images
 from etl.services.kafka import announcing
 from etl.services.listener import listening
+from etl.services.subscriptions import Subscriptions
 from etl.settings.values import duration_text
 from etl.sync import publish
 from etl.sync.manager import DataManager
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 
     from etl.settings import Settings
 
-log = structlog.get_logger("etl.schedule")
+log = get_logger("etl.schedule")
 
 POLL_SECONDS = 5  # in case a notification is lost
 BUSY_RETRY_SECONDS = 1  # another process holds the run lock
@@ -93,6 +95,7 @@ class Scheduler(ServiceLoop):
         self._poll_seconds = poll_seconds
         self._engine: Engine = connect_unpooled(settings)
         self._retention = Retention(settings)
+        self._subscriptions = Subscriptions(settings)
         self._reconnect = Backoff(FIRST_RECONNECT_SECONDS, LAST_RECONNECT_SECONDS)
         self._retries = retries or Retries()
 
@@ -115,11 +118,12 @@ class Scheduler(ServiceLoop):
                 if self._retries.run.is_due():
                     self._request_run()
                 # Both in each round, so that many events cannot delay requests, or vice versa.
-                did_work = self._run_for_events(connection) | self._run_requested()
+                did_work = self._run_for_events(connection) | self._run_requested(connection)
                 self._publish_if_due(connection)
                 has_more_to_remove = self._retention.work()
                 if did_work:
-                    if events.count_pending(connection) >= BURST:  # it began during the run
+                    # It began during the run.
+                    if events.count_pending(connection, include_refused=False) >= BURST:
                         self.debounce(connection)
                 elif not has_more_to_remove and self._wait(connection) is Wake.EVENTS:
                     self.debounce(connection)
@@ -181,8 +185,18 @@ class Scheduler(ServiceLoop):
         except DatabaseUnavailable as error:
             log.warning("could not request a run", reason=error.message, hint=error.hint)
 
-    def _run_requested(self) -> bool:
-        """Make one requested run; return whether there was one."""
+    def _run_requested(self, connection: Connection) -> bool:
+        """Make one requested run; return whether there was one.
+
+        It may have installed datasets of other buckets, whose events are then subscribed to. What
+        changed in them meanwhile is found by another run.
+        """
+        ran = self._make_requested_run()
+        if ran and self._subscriptions.cover(connection):
+            self._request_run()
+        return ran
+
+    def _make_requested_run(self) -> bool:
         try:
             report = self._manager.run_requested()
         except RunAlreadyActive:
@@ -216,9 +230,9 @@ class Scheduler(ServiceLoop):
     def _run_for_events(self, connection: Connection) -> bool:
         """Check the keys of pending events once; return whether they were checked.
 
-        Events whose run failed or was refused stay pending and delay all others, because the next
-        event does not remove the cause. Events whose object the store refused delay no others.
-        Both are retried with back-off.
+        Events whose run failed stay pending and delay all others, because the next event does not
+        remove the cause. Events whose object could not be synced, because the store, its bucket or
+        its dataset refused it, delay no others. Both are retried with back-off.
         """
         include_refused = not self._retries.refused.is_waiting()
         if self._retries.events.is_waiting():
@@ -226,7 +240,7 @@ class Scheduler(ServiceLoop):
         if not events.any_pending(connection, include_refused=include_refused):
             return False
         try:
-            report = self._manager.run_events(include_refused=include_refused)
+            self._manager.run_events(include_refused=include_refused)
         except RunAlreadyActive:
             self.stopping.wait(BUSY_RETRY_SECONDS)
             return False
@@ -234,16 +248,24 @@ class Scheduler(ServiceLoop):
             raise
         except EtlError as error:
             log.warning("event run failed; will retry", code=error.code, reason=error.message)
-            self._retries.events.arm()
-            return False
+            if not self._only_refused_wait(connection, error):
+                self._retries.events.arm()
+                return False
         self._retries.events.reset()
         if include_refused:  # otherwise their next attempt is already scheduled
-            self._schedule_refused(report)
+            self._schedule_refused(connection)
         return True
 
-    def _schedule_refused(self, report: RunReport | None) -> None:
-        """Retry the refused objects later if the store still refused one of them."""
-        if report is not None and report.counts.objects_unreadable:
+    @staticmethod
+    def _only_refused_wait(connection: Connection, error: EtlError) -> bool:
+        """Whether the error leaves only events pending that delay no others."""
+        return isinstance(error, DatasetsFailed) or not events.any_pending(
+            connection, include_refused=False
+        )
+
+    def _schedule_refused(self, connection: Connection) -> None:
+        """Retry the refused objects later if there still are any."""
+        if events.any_refused(connection):
             self._retries.refused.arm()
         else:
             self._retries.refused.reset()

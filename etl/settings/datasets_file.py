@@ -22,15 +22,6 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 
 
-def declared_datasets(settings: Settings) -> tuple[Dataset, ...]:
-    """The datasets of DATASETS_FILE, or only users if there is no such file.
-
-    Raises:  ConfigurationError.
-    """
-    path = settings.datasets_path
-    return (USERS,) if path is None else read_datasets(path, settings)
-
-
 def read_datasets(path: Path, settings: Settings) -> tuple[Dataset, ...]:
     """The datasets of a file, in its order.
 

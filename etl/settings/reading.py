@@ -42,7 +42,7 @@ def read_settings() -> Settings:
     """
     refuse_broken_lines(read_env_text())
     try:
-        return Settings(**_without_embedded(Settings().local_dir))
+        return Settings(**_without_embedded())
     except ValidationError as error:
         faults = [
             _assignment(str(fault["loc"][0]), fault["input"]) + ": " + _hint(fault)
@@ -67,13 +67,13 @@ def embedded_mark(settings: Settings) -> str:
     return f"{','.join(names)}:{settings.local_dir.resolve()}"
 
 
-def _without_embedded(local_dir: Path) -> dict[str, Any]:
+def _without_embedded() -> dict[str, Any]:
     """Unset the addresses that `env` exported for the embedded servers of this LOCAL_DIR.
 
     Otherwise they would count as external servers, and the embedded ones would never start.
     """
     names, _, where = os.environ.get(EMBEDDED_MARK, "").partition(":")
-    if not where or Path(where) != local_dir.resolve():
+    if not where or Path(where) != Settings().local_dir.resolve():
         return {}
     return {field: None for name in names.split(",") for field in _ADDRESSES.get(name, ())}
 

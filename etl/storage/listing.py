@@ -19,8 +19,8 @@ from etl.model.errors import ObjectStoreUnavailable
 from etl.model.keys import without_ignored
 from etl.runtime.pools import flat_map_ahead
 from etl.storage.bulk_lister import PLAIN_KEY, are_trusted
-from etl.storage.exact_lister import PAGE_OBJECTS
 from etl.storage.order import check_order
+from etl.storage.requests import PAGE_OBJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -13,12 +13,11 @@ from itertools import count
 from threading import Condition
 from typing import TYPE_CHECKING, TypeVar
 
-import structlog
-from minio.error import S3Error
 from obstore.exceptions import GenericError
 from urllib3 import exceptions as urllib3_errors
 
 from etl.runtime.backoff import Backoff
+from etl.runtime.logs import get_logger
 from etl.storage.limit import Limit
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 Response = TypeVar("Response")
 
-log = structlog.get_logger("etl.throttle")
+log = get_logger("etl.throttle")
 
 FIRST_PAUSE_SECONDS = 0.1
 LAST_PAUSE_SECONDS = 5
@@ -128,6 +127,8 @@ def max_attempts(error: BaseException) -> int:
 
 
 def _status(error: BaseException) -> int | None:
+    from minio.error import S3Error
+
     if isinstance(error, S3Error):
         return int(error.response.status)
     found = _STATUS.search(str(error)) if isinstance(error, GenericError) else None

@@ -11,7 +11,6 @@ from etl.db.dataset_sql import DatasetSql
 from etl.db.engine import connect_unpooled, run_lock, schemas_of, translating
 from etl.db.sql import statements
 from etl.model.dataset import USERS, Dataset
-from etl.model.declaration import compare
 from etl.model.errors import ConfigurationError
 from etl.sync import declared
 
@@ -25,34 +24,23 @@ Changes = dict[str, list[str]]
 
 
 def apply(
-    settings: Settings, datasets: Sequence[Dataset], *, wait_seconds: float = 0
+    settings: Settings, datasets: Sequence[Dataset] | None, *, wait_seconds: float = 0
 ) -> tuple[Changes, dict[str, EtlError]]:
     """Install the datasets; return what changed by dataset, in sentences, and the failures.
+
+    None: the installed ones stay; before the first run, that is users.
 
     Raises:  RunAlreadyActive when a run holds the lock after `wait_seconds`.
     """
     engine = connect_unpooled(settings)
     with run_lock(engine, wait_seconds=wait_seconds) as connection, translating():
         schema = schemas_of(engine).data
-        before = {one.name: one for one in declared.load(connection, schema).values}
+        before = declared.load(connection, schema)
         connection.commit()
-        changes = {one.name: _changes(before.get(one.name), one) for one in datasets}
-        changes |= {
-            name: [f"No longer declared; its table {former.table} stays as it is."]
-            for name, former in before.items()
-            if name not in changes
-        }
-        failures = dict(declared.install(connection, schema, tuple(datasets)).failures)
-    return changes, failures
-
-
-def _changes(former: Dataset | None, dataset: Dataset) -> list[str]:
-    if former is None:
-        return [f"New: the table {dataset.table}."]
-    found = [change.sentence for change in compare(former, dataset)]
-    if not found and former != dataset:
-        found.append("Changed, but neither its table nor its rows.")
-    return found
+        wanted = tuple(before.values or (USERS,) if datasets is None else datasets)
+        one = declared.Declarations(schema, settings.source_bucket, wanted)
+        failures = dict(one.install(connection).failures)
+    return declared.changes(before, wanted), failures
 
 
 def drop(

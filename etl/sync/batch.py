@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from etl.read.csv import Extract
     from etl.read.validate import Validated
     from etl.storage.client import ObjectStore
+    from etl.sync.unchanged import Compared
 
 MAX_OBJECTS = 5_000
 MAX_BYTES = 2 * 1024 * 1024  # a batch needs about 20 times that; three exist at once
@@ -58,6 +59,7 @@ class Batch:
              vanished: the number of objects that were listed, but gone when fetched.
              discards: the object whose rows from earlier batches are invalid.
              new_columns: by dataset, the columns that these files add to its table.
+             compared: of an object whose rows are compared, the stored rows that differ.
     """
 
     bucket: str
@@ -69,6 +71,7 @@ class Batch:
     vanished: int = 0
     discards: Discard | None = None
     new_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    compared: Compared | None = None
 
     def without(self, datasets: Container[str]) -> Batch:
         """The batch without the objects, rows and problems of some datasets."""
@@ -77,6 +80,9 @@ class Batch:
             rows={name: rows for name, rows in self.rows.items() if name not in datasets},
             objects=[one for one in self.objects if one.dataset not in datasets],
             problems=[one for one in self.problems if self.datasets.get(one.key) not in datasets],
+            compared=None
+            if self.compared is not None and self.compared.sql.dataset.name in datasets
+            else self.compared,
         )
 
     @property

@@ -5,24 +5,24 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import structlog
 from sqlalchemy import Connection, text
 
+from etl.db import events
 from etl.db.manifest import stored_buckets
 from etl.db.sql import statements
 from etl.model.errors import ConfigurationError, ObjectStoreUnavailable
+from etl.runtime.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from etl.db.events import PendingEvents
     from etl.model.errors import EtlError
     from etl.model.values import Change
     from etl.sync.declared import Declared
     from etl.sync.find import Finder
     from etl.sync.run import CurrentRun
 
-log = structlog.get_logger("etl.run")
+log = get_logger("etl.run")
 
 
 def check_source(connection: Connection, known: Declared, source_bucket: str) -> None:
@@ -87,20 +87,28 @@ def skipping(
 
 
 def look(
-    connection: Connection, pending: dict[str, PendingEvents], finder: Callable[[str], Finder]
+    connection: Connection,
+    pending: dict[str, events.PendingEvents],
+    finder: Callable[[str], Finder],
 ) -> dict[str, list[Change]]:
     """The changes that the pending events name, by bucket.
 
-    A bucket that cannot be read now is left out, and removed from `pending`.
+    A bucket of several that cannot be read now is removed from `pending`. Its events wait with
+    those of refused objects, so that they delay no others.
 
     Raises:  the error of that bucket if no other has pending events.
     """
     changed = {}
+    is_only = len(pending) == 1
     for bucket, one in list(pending.items()):
         try:
             changed[bucket] = finder(bucket).named(connection, one.keys)
         except (ObjectStoreUnavailable, ConfigurationError) as error:
             connection.rollback()
+            if is_only:
+                raise
+            events.refuse(connection, one)
+            connection.commit()
             del pending[bucket]
             if not any(other.ids for other in pending.values()):
                 raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from etl.model.errors import DatasetRefused
 from etl.sync import declared
 
 if TYPE_CHECKING:
@@ -21,30 +20,22 @@ def add_new_columns(
 ) -> Declared:
     """The datasets with the columns added; those where it is impossible are failures of the run.
 
-    A preview adds none, so it ends for the datasets concerned.
+    A preview adds them to staging only.
     """
     for name, columns in new_columns.items():
         if name in run.failures:
             continue
-        if run.preview is not None:
-            run.failures[name] = _not_previewed(name, columns)
-            continue
-        wider: list[DatasetSql] = []
-        for sql in known.datasets:
-            changed, failure = (
-                declared.add_columns(run.connection, run.successors.staged(sql), columns)
-                if sql.dataset.name == name
-                else (sql, None)
-            )
-            wider.append(changed)
-            if failure is not None:
-                run.failures[name] = failure
+        wider = [
+            _with(run, sql, columns) if sql.dataset.name == name else sql for sql in known.datasets
+        ]
         known = replace(known, datasets=tuple(wider))
     return known
 
 
-def _not_previewed(name: str, columns: tuple[str, ...]) -> DatasetRefused:
-    return DatasetRefused(
-        f"A run would add columns to the table of dataset {name!r}: {', '.join(columns)}.",
-        hint="A dry run does not add columns, so it cannot show the rows of this dataset.",
-    )
+def _with(run: CurrentRun, sql: DatasetSql, columns: tuple[str, ...]) -> DatasetSql:
+    if run.preview is not None:
+        return run.preview.widen(run.connection, sql, columns)
+    wider, failure = declared.add_columns(run.connection, run.successors.staged(sql), columns)
+    if failure is not None:
+        run.failures[sql.dataset.name] = failure
+    return wider

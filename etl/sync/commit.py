@@ -3,39 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from sqlalchemy.exc import DBAPIError
 
 from etl.db import revisions, runs
+from etl.db.engine import is_outage
 from etl.model.errors import DatasetsFailed
-from etl.model.values import Trigger
 from etl.sync import declared, holds, staging_tables
 from etl.sync.merge_run import Merged, RunMerge, check_objects, summed, totals
 from etl.sync.preview import Previewed
-from etl.sync.retiring import is_forbidden
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from etl.sync.declared import Declared
     from etl.sync.merge import Thresholds
     from etl.sync.run import CurrentRun
 
+HandleEvents: TypeAlias = "Callable[[Collection[str]], None]"
+
 
 def commit(
-    run: CurrentRun, known: Declared, source_bucket: str, thresholds: Thresholds
+    run: CurrentRun,
+    known: Declared,
+    source_bucket: str,
+    thresholds: Thresholds,
+    handle_events: HandleEvents,
 ) -> DatasetsFailed | None:
     """Merge staging and commit; return the error that names the datasets that are not committed.
 
-    Deferred constraints of other clients fail the commit. It is then repeated so that they fail
-    their dataset only.
+    `handle_events` is called before the commit with the names of these datasets.
+
+    Deferred constraints and triggers of other clients fail the commit. It is then repeated so that
+    they fail their dataset only.
     """
-    run.stats.retired_before = runs.retired_by_events(run.connection)
-    one = _Commit(run, known, source_bucket, thresholds)
+    one = _Commit(run, known, source_bucket, thresholds, handle_events)
     with run.stats.profile.step("merge"):
         try:
             return one.commit()
         except DBAPIError as error:
-            if not is_forbidden(error):
+            if is_outage(error.orig):
                 raise
             run.connection.rollback()
             return replace(one, is_careful=True).commit()
@@ -45,15 +53,19 @@ def preview(
     run: CurrentRun, known: Declared, source_bucket: str, thresholds: Thresholds
 ) -> Previewed:
     """Merge staging, and undo it; return what was changed."""
-    connection = run.connection
-    run.stats.retired_before = runs.retired_by_events(connection)
-    run = replace(run, id=runs.insert_run(connection, Trigger.CLI, run.allowed_retirements))
-    one = _Commit(run, known, source_bucket, thresholds)
+    assert run.preview is not None  # noqa: S101 - the caller began one
+    connection, found = run.connection, run.preview
+    extended = found.extend_tables(connection, known, run.failures)
+    synced = [one for one in extended.datasets if not run.leaves_out(one.dataset)]
+    run.stats.staged += found.stage_orphans(connection, synced)
+    one = _Commit(run, extended, source_bucket, thresholds)
     merged = one.merge_staging(runs.last_committed(connection))
     connection.rollback()
-    staging_tables.empty_staging(connection, known.datasets)
-    keys = {} if run.preview is None else run.preview.keys
-    return Previewed(merged.committed.datasets, keys, merged.failures)
+    return Previewed(found.changes(known), merged.committed.datasets, found.keys, merged.failures)
+
+
+def _handle_none(_failed: Collection[str]) -> None:
+    """Handle no events, because nothing is committed."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,7 @@ class _Commit:
     known: Declared
     source_bucket: str
     thresholds: Thresholds
+    handle_events: HandleEvents = _handle_none
     is_careful: bool = False
 
     def commit(self) -> DatasetsFailed | None:
@@ -85,26 +98,33 @@ class _Commit:
             revisions.advance(connection, revisions.noun_of(name))
         if has_images:  # a replaced image becomes pending, and changes no user
             revisions.advance(connection, revisions.Resource.IMAGES)
-        failures = _failures(merged, self.known)
+        failures = self._failures(merged)
         runs.complete_run(
             connection,
             run.id,
-            replace(merged.committed, counts=counts),
+            replace(merged.committed, counts=counts, left_out={*merged.failures, *self._left}),
             publish_pending=bool(changed),
             error=failures.as_dict() if failures else None,
         )
         if run.only is not None and self.known.is_new:
             declared.keep_new(connection)
+        self.handle_events(merged.failures)
         connection.commit()
         return failures
+
+    @property
+    def _left(self) -> frozenset[str]:
+        """The datasets that the run does not sync, though it could."""
+        return frozenset(one.name for one in self.known.values if self.run.leaves_out(one))
 
     def merge_staging(self, before: runs.Committed) -> Merged:
         """Merge all datasets that changed; the caller commits."""
         run, known = self.run, self.known
         is_empty = not (run.stats.staged or run.stats.unreadable)
         if is_empty and not (run.is_full and holds.open_holds(run.connection)):
-            names = [one.name for one in known.values]  # only the totals carry over
-            same = {name: totals(before.datasets.get(name)) for name in names}
+            same = {  # only the totals carry over
+                sql.dataset.name: totals(run.connection, sql, before) for sql in known.datasets
+            }
             return Merged(runs.Committed(summed(same), same), run.failures)
         return RunMerge(
             run,
@@ -112,20 +132,22 @@ class _Commit:
             self.source_bucket,
             before,
             known.hashes,
-            frozenset(one.name for one in known.values if run.leaves_out(one)),
+            self._left,
             self.thresholds,
             is_careful=self.is_careful,
         ).merge()
 
-
-def _failures(merged: Merged, known: Declared) -> DatasetsFailed | None:
-    """The error that names the datasets that were not committed, and those that were."""
-    if not merged.failures:
-        return None
-    reasons = " ".join(error.public_message for error in merged.failures.values())
-    others = [one.name for one in known.values if one.name not in merged.failures]
-    return DatasetsFailed(
-        f"{reasons} Committed: {', '.join(others) or 'no dataset'}.",
-        failed=", ".join(merged.failures),
-        committed=", ".join(others),
-    )
+    def _failures(self, merged: Merged) -> DatasetsFailed | None:
+        """The error that names the datasets that were not committed, and those that were."""
+        if not merged.failures:
+            return None
+        errors = merged.failures.values()
+        reasons = " ".join(dict.fromkeys(error.public_message for error in errors))
+        left = {*merged.failures, *self._left}
+        committed = ", ".join(one.name for one in self.known.values if one.name not in left)
+        return DatasetsFailed(
+            f"{reasons} Committed: {committed or 'no dataset'}.",
+            hint=" ".join(dict.fromkeys(error.hint for error in errors if error.hint)) or None,
+            failed=", ".join(merged.failures),
+            committed=committed,
+        )

@@ -7,26 +7,28 @@ them in turn. All runs use the installed ones.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from pydantic_core import to_json as as_text
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from etl.db import dataset_tables
+from etl.db.connection import LOCK_NOT_AVAILABLE
 from etl.db.dataset_sql import DatasetSql
 from etl.db.sql import statements
 from etl.model.dataset import USERS
-from etl.model.declaration import from_json, reading_hash, to_json
+from etl.model.declaration import compare, from_json, reading_hash, to_json
 from etl.model.errors import ConfigurationError, DatasetRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from etl.model.dataset import Dataset
     from etl.model.errors import EtlError
 
-_LOCK_NOT_AVAILABLE = "55P03"
+Begin: TypeAlias = "Callable[[], AbstractContextManager[object]]"
 
 
 @dataclass(frozen=True)
@@ -60,29 +62,106 @@ def load(connection: Connection, schema: str) -> Declared:
     )
 
 
-def install(connection: Connection, schema: str, declared: Sequence[Dataset]) -> Declared:
-    """Make the declared datasets the installed ones, with their tables; commit.
+@dataclass
+class Declarations:
+    """The declarations of a process, which its next run installs; without any, the installed ones.
 
-    A dataset whose tables cannot be made or changed is a failure, and keeps its former declaration.
+    They are installed once, or else two processes with different files would do so in turn.
     """
-    before = load(connection, schema)
-    connection.commit()
-    if before.values == tuple(declared):
-        return before
-    known = {sql.dataset.name: sql for sql in before.datasets}
-    failures: dict[str, EtlError] = {}
-    for dataset in declared:
-        former = known.get(dataset.name)
-        if former is None or former.dataset != dataset:
-            added = () if former is None else former.added
-            sql = DatasetSql(dataset, schema, added)
-            failure = _ensure(connection, sql)
-            if failure is not None:
-                failures[dataset.name] = failure
-    _store(connection, [one for one in declared if one.name not in failures], failures)
-    found = load(connection, schema)
-    connection.commit()
-    return Declared(found.datasets, found.hashes, found.is_new, failures)
+
+    schema: str
+    source_bucket: str
+    to_install: tuple[Dataset, ...] | None
+
+    def of_full_run(self, connection: Connection) -> Declared:
+        """The datasets of a full run; those of this process are installed first."""
+        if self.to_install is None and (known := self._load(connection)).datasets:
+            return known
+        known = self.install(connection)
+        if not known.failures:
+            self.to_install = None
+        return known
+
+    def of_event_run(self, connection: Connection) -> Declared | None:
+        """The datasets of an event run; None if a full run is needed first."""
+        known = self._load(connection)
+        if not known.datasets:  # before the first run
+            known = self.install(connection)
+            self.to_install = None
+        return None if known.is_new or known.failures else known
+
+    def planned(self, connection: Connection) -> Declared:
+        """What `of_full_run` would return. Nothing is kept."""
+        if self.to_install is None and (known := self._load(connection)).datasets:
+            return known
+        with connection.begin() as transaction:
+            known = self.install(connection, connection.begin_nested)
+            transaction.rollback()
+        return known
+
+    def install(self, connection: Connection, begin: Begin | None = None) -> Declared:
+        """Make the declared datasets the installed ones, with their tables; commit.
+
+        A dataset whose tables cannot be made or changed is a failure, and keeps its former
+        declaration. One that is declared again finds its former rows; the next full run settles
+        them. `begin` begins each transaction.
+        """
+        begin = begin or connection.begin
+        declared = self.to_install or (USERS,)
+        with begin():
+            before = load(connection, self.schema)
+        if before.values == declared:
+            return before
+        known = {sql.dataset.name: sql for sql in before.datasets}
+        failures: dict[str, EtlError] = {}
+        for dataset in declared:
+            former = known.get(dataset.name)
+            if former is None or former.dataset != dataset:
+                added = () if former is None else former.added
+                sql = DatasetSql(dataset, self.schema, added)
+                failure = ensure(sql, connection, begin)
+                if failure is not None:
+                    failures[dataset.name] = failure
+                elif former is None:
+                    with begin():
+                        self._adopt_orphans(connection, sql)
+        with begin():
+            installed = [one for one in declared if one.name not in failures]
+            _store(connection, installed, failures)
+            found = load(connection, self.schema)
+        return replace(found, failures=failures)
+
+    def _adopt_orphans(self, connection: Connection, sql: DatasetSql) -> None:
+        bucket = sql.dataset.bucket or self.source_bucket
+        connection.execute(
+            text(sql.statements("orphans")["adopt"]),
+            {"dataset": sql.dataset.name, "bucket": bucket},
+        )
+
+    def _load(self, connection: Connection) -> Declared:
+        known = load(connection, self.schema)
+        connection.commit()
+        return known
+
+
+def changes(before: Declared, datasets: Sequence[Dataset]) -> dict[str, list[str]]:
+    """By dataset, in sentences, what it means that these datasets are declared now."""
+    former = {one.name: one for one in before.values}
+    found = {one.name: _changes(former.get(one.name), one) for one in datasets}
+    return found | {
+        name: [f"No longer declared; its table {one.table} stays as it is."]
+        for name, one in former.items()
+        if name not in found
+    }
+
+
+def _changes(former: Dataset | None, dataset: Dataset) -> list[str]:
+    if former is None:
+        return [f"New: the table {dataset.table}."]
+    found = [change.sentence for change in compare(former, dataset)]
+    if not found and former != dataset:
+        found.append("Changed, but neither its table nor its rows.")
+    return found
 
 
 def keep_new(connection: Connection) -> None:
@@ -93,18 +172,19 @@ def keep_new(connection: Connection) -> None:
     connection.execute(text(statements("declared")["keep_new"]))
 
 
-def _ensure(connection: Connection, sql: DatasetSql) -> EtlError | None:
-    """Make the tables of the dataset; the error if that is impossible now."""
-    name = sql.dataset.name
+def ensure(
+    sql: DatasetSql, connection: Connection, begin: Begin, *, keeps_staging: bool = False
+) -> EtlError | None:
+    """Make the tables of the dataset in a transaction; the error if that is impossible now."""
     try:
-        with connection.begin():
-            dataset_tables.ensure(connection, sql)
+        with begin():
+            dataset_tables.ensure(connection, sql, keeps_staging=keeps_staging)
     except ConfigurationError as error:
         return error
     except DBAPIError as error:
-        if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+        if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
             raise
-        return _in_use(name)
+        return _in_use(sql.dataset.name)
     return None
 
 
@@ -120,23 +200,22 @@ def _store(
 ) -> None:
     """Write the declarations, in their order, and delete all others but those of failures."""
     named = statements("declared")
-    with connection.begin():
-        names = [one.name for one in datasets]
-        connection.execute(text(named["delete_others"]), {"names": [*names, *failures]})
-        for place, dataset in enumerate(datasets):
-            connection.execute(
-                text(named["write"]),
-                {
-                    "name": dataset.name,
-                    "declaration": as_text(to_json(dataset)).decode(),
-                    "reading_hash": reading_hash(dataset),
-                    "place": place,
-                },
-            )
-        # The manifest of earlier versions, which read all objects in this way.
-        users = reading_hash(USERS)
-        if users in {reading_hash(one) for one in datasets if one.name == USERS.name}:
-            connection.execute(text(named["adopt"]), {"hash": users, "name": USERS.name})
+    names = [one.name for one in datasets]
+    connection.execute(text(named["delete_others"]), {"names": [*names, *failures]})
+    for place, dataset in enumerate(datasets):
+        connection.execute(
+            text(named["write"]),
+            {
+                "name": dataset.name,
+                "declaration": as_text(to_json(dataset)).decode(),
+                "reading_hash": reading_hash(dataset),
+                "place": place,
+            },
+        )
+    # The manifest of earlier versions, which read all objects in this way.
+    users = reading_hash(USERS)
+    if users in {reading_hash(one) for one in datasets if one.name == USERS.name}:
+        connection.execute(text(named["adopt"]), {"hash": users, "name": USERS.name})
 
 
 def add_columns(
@@ -159,7 +238,7 @@ def add_columns(
                 {"name": sql.dataset.name, "columns": list(wider.added)},
             )
     except DBAPIError as error:
-        if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+        if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
             raise
         return sql, _in_use(sql.dataset.name)
     return wider, None

@@ -13,7 +13,7 @@ from etl.sync.diff import changes, changes_by_page
 from etl.sync.probe import confirm_removals, stat_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import date
 
     from sqlalchemy import Connection, Engine
@@ -29,7 +29,8 @@ class Finder:
     """Finds the changes of one bucket and counts its objects in `stats`.
 
     `route` gives the dataset of a key; objects of the datasets in `left_out` stay as they are.
-    With `is_new`, the manifest may have objects of other datasets than `route` gives them.
+    `hashes` stand for the declarations. With `is_new`, the manifest may have objects of other
+    datasets than `route` gives them.
     """
 
     store: ObjectStore
@@ -37,6 +38,7 @@ class Finder:
     bucket: str
     route: Callable[[str], ObjectRoute]
     left_out: frozenset[str]
+    hashes: Mapping[str, str]
     is_new: bool
     today: date
     stats: RunStats
@@ -49,7 +51,7 @@ class Finder:
         Ranges of about `range_objects` are listed concurrently; None: one after the other.
         """
         stored_route = self._stored_route if self.is_new else None
-        with manifest(self.engine, self.bucket, self.today, stored_route) as committed:
+        with manifest(self.engine, self.bucket, self.today, self.hashes, stored_route) as committed:
             found = changes_by_page(self._pages(range_objects, progress), committed)
             for change in confirm_removals(self.store, self.bucket, found, self.stats):
                 if isinstance(change, int):
@@ -65,7 +67,7 @@ class Finder:
         stats = self.stats
         objects_known = runs.objects_listed_last(connection)
         stored = stat_keys(self.store, self.bucket, keys, objects_known=objects_known)
-        committed = known(connection, self.bucket, keys, self.today)
+        committed = known(connection, self.bucket, keys, self.today, self.hashes)
         connection.commit()
         relevant = [source for source in stored if not is_ignored(source)]
         found = list(changes(relevant, committed))

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 from etl.db.sql import statements
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from etl.db.dataset_sql import DatasetSql
     from etl.db.runs import Allowed
@@ -55,12 +55,12 @@ def open_holds(connection: Connection) -> frozenset[str]:
 class Rule:
     """Whether a run may retire rows of a dataset.
 
-    `earlier` rows were retired by event runs since the last full run without a hold.
+    `count_earlier` counts the rows that event runs retired since its last full run without a hold.
     """
 
     name: str
     is_open: bool
-    earlier: int
+    count_earlier: Callable[[], int]
     allowed: Allowed
 
     def holds(self, retired: int, counts: DatasetCounts) -> bool:
@@ -73,8 +73,9 @@ class Rule:
         if self.is_open:
             return True
         live_before = counts.live - counts.inserted - counts.restored + counts.retired
-        together = retired + self.earlier
-        return together > FLOOR and together * 2 > live_before + self.earlier
+        earlier = self.count_earlier()
+        together = retired + earlier
+        return together > FLOOR and together * 2 > live_before + earlier
 
 
 def take_out(connection: Connection, sql: DatasetSql, losing: Mapping[str, int]) -> Held:
@@ -82,8 +83,9 @@ def take_out(connection: Connection, sql: DatasetSql, losing: Mapping[str, int])
     named = sql.statements("holds")
     parameters = {"dataset": sql.dataset.name, "keys": list(losing)}
     row = connection.execute(text(named["staged"]), parameters).one()
-    for name in ("drop_rows", "drop_problems", "drop_objects"):
-        connection.execute(text(named[name]), parameters)
+    for name in ("drop_rows", "drop_compared", "drop_problems", "drop_objects"):
+        if name in named:
+            connection.execute(text(named[name]), parameters)
     return Held(dict(losing), int(row.objects), int(row.listed), int(row.rows))
 
 

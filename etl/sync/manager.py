@@ -11,27 +11,26 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
-import structlog
-
 from etl.db import events, runs
 from etl.db.engine import connect_unpooled, run_lock, schemas_of, translating
-from etl.model.dataset import USERS, Dataset
 from etl.model.errors import DatabaseUnavailable, DatasetsFailed, EtlError
 from etl.model.routing import Router
 from etl.model.values import RunReport, Trigger
 from etl.runtime.arrow import import_arrow
+from etl.runtime.logs import get_logger
 from etl.storage.client import ObjectStore
 from etl.storage.listing import RANGE_OBJECTS
-from etl.sync import buckets, declared, publish, staging_tables
+from etl.sync import buckets, declared, handling, publish, staging_tables
 from etl.sync.columns import add_new_columns
 from etl.sync.commit import commit, preview
 from etl.sync.find import Finder
 from etl.sync.merge import THRESHOLDS, Thresholds
-from etl.sync.preview import Preview, Previewed, check_installed
+from etl.sync.preview import Previewed
+from etl.sync.preview import begin as begin_preview
 from etl.sync.publishing import Publishing
 from etl.sync.run import CurrentRun, as_bug
 from etl.sync.stats import RunStats
@@ -40,13 +39,14 @@ from etl.sync.successor import Successors
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
+    from etl.model.dataset import Dataset
     from etl.model.routing import ObjectRoute
     from etl.model.values import Change
     from etl.settings import Settings
     from etl.sync.batch import Batch
     from etl.sync.declared import Declared
 
-log = structlog.get_logger("etl.run")
+log = get_logger("etl.run")
 
 Progress = Callable[[str, int], None]
 EVENTS_PER_RUN = 10_000
@@ -79,20 +79,20 @@ class DataManager:
     ) -> None:
         self._settings = settings
         self._source_bucket = settings.source_bucket
-        self._engine: Engine = connect_unpooled(settings)
-        self._data_schema = schemas_of(self._engine).data
+        self.engine: Engine = connect_unpooled(settings)
+        self._data_schema = schemas_of(self.engine).data
         self._store = store or ObjectStore(settings)
         self._clock = clock
         self._progress = progress
         self._range_objects = None if settings.list_concurrency == 1 else range_objects
         self._events_per_run = events_per_run
         self._thresholds = thresholds
-        self._to_install: tuple[Dataset, ...] | None = datasets
+        self._declarations = declared.Declarations(self._data_schema, self._source_bucket, datasets)
         self._publishing = Publishing(self._store, settings, self._data_schema)
 
     def declare(self, datasets: tuple[Dataset, ...]) -> None:
         """Install these datasets with the next full run, because their file changed."""
-        self._to_install = datasets
+        self._declarations.to_install = datasets
 
     def run(
         self,
@@ -110,7 +110,7 @@ class DataManager:
                  any other EtlError after it was recorded as the run's error. After DatasetsFailed,
                  the datasets not named in it are committed.
         """
-        with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
+        with run_lock(self.engine, wait_seconds=wait_seconds) as connection:
             runs.close_interrupted(connection)
             allowed = allowed_retirements or {}
             run_id = runs.begin_run(connection, trigger, allowed_retirements=allowed)
@@ -125,18 +125,20 @@ class DataManager:
         wait_seconds: float = 0,
         only: frozenset[str] | None = None,
     ) -> Previewed:
-        """What `run` would change now. Nothing is kept: no row, no run and no handled event.
+        """What `run` would change now. Nothing is kept: no table, no row, no run, no event handled.
 
-        Raises:  as `run`; ConfigurationError when the datasets are not installed.
+        Raises:  as `run`, but DatasetsFailed.
         """
-        with run_lock(self._engine, wait_seconds=wait_seconds) as connection, translating():
-            known = declared.load(connection, self._data_schema)
-            connection.commit()
-            check_installed(known, self._to_install)
+        with run_lock(self.engine, wait_seconds=wait_seconds) as connection, translating():
+            known, begun = begin_preview(connection, self._declarations)
             buckets.check_source(connection, known, self._source_bucket)
-            run = CurrentRun(0, Trigger.CLI, connection, only=only, preview=Preview())
-            run = replace(run, allowed_retirements=allowed_retirements or {})
-            run = replace(run, successors=Successors(is_allowed=False))
+            run = CurrentRun(0, Trigger.CLI, connection, only=only, preview=begun)
+            run = replace(
+                run,
+                allowed_retirements=allowed_retirements or {},
+                successors=Successors(is_allowed=False),
+            )
+            run.failures.update(known.failures)
             known, _ = self._stage_all(run, known)
             return preview(run, known, self._source_bucket, self._thresholds)
 
@@ -145,7 +147,7 @@ class DataManager:
 
         Raises:  as `run`.
         """
-        with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
+        with run_lock(self.engine, wait_seconds=wait_seconds) as connection:
             runs.close_interrupted(connection)
             claimed = runs.claim_run(connection)
             if claimed is None:
@@ -167,9 +169,9 @@ class DataManager:
 
         Raises:  as `run`; an error before the run began is not recorded.
         """
-        with run_lock(self._engine, wait_seconds=wait_seconds) as connection, translating():
+        with run_lock(self.engine, wait_seconds=wait_seconds) as connection, translating():
             runs.close_interrupted(connection)
-            known = self._declared_for_events(connection)
+            known = self._declarations.of_event_run(connection)
             if known is None:
                 runs.request_run(connection, Trigger.EVENT)
                 connection.commit()
@@ -184,7 +186,8 @@ class DataManager:
                     connection, pending, lambda bucket: self._finder(run, known, bucket)
                 )
             if not any(changed.values()):
-                self._handle(connection, pending, events.NO_RUN)
+                for one in pending.values():
+                    events.handle(connection, one, events.NO_RUN)
                 connection.commit()
                 return None
             run = replace(run, id=runs.begin_run(connection, Trigger.EVENT))
@@ -197,7 +200,7 @@ class DataManager:
 
         Raises:  RunAlreadyActive when a run, which publishes, holds the lock after `wait_seconds`.
         """
-        with run_lock(self._engine, wait_seconds=wait_seconds) as connection:
+        with run_lock(self.engine, wait_seconds=wait_seconds) as connection:
             run_id = publish.pending_run(connection)
             connection.commit()
             return run_id is not None and self._publishing.publish(
@@ -209,12 +212,19 @@ class DataManager:
     def _run_full(self, run: CurrentRun) -> RunReport:
         """Sync all buckets. List, diff and read are generators that `_stage` consumes."""
         with self._recording_failure(run):
-            known = self._install(run)
+            known = self._declarations.of_full_run(run.connection)
+            run.failures.update(known.failures)
             buckets.check_source(run.connection, known, self._source_bucket)
             known, began = self._stage_all(run, known)
-            if run.only is None:
-                self._handle_listed_events(run, began)
-            failures = commit(run, known, self._source_bucket, self._thresholds)
+            if run.only is None and run.stats.staged:
+                run.stats.missed_by_events = events.missed_by_events(run.connection)
+            failures = commit(
+                run,
+                known,
+                self._source_bucket,
+                self._thresholds,
+                partial(handling.handle_listed, run, began, partial(self._route, known)),
+            )
         self._publishing.publish(run)
         return self._finish(run, failures)
 
@@ -246,9 +256,15 @@ class DataManager:
         with self._recording_failure(run):
             staging_tables.empty_staging(run.connection, known.datasets)
             for bucket, found in changed.items():
-                known = self._stage(run, known, self._read(run, known, bucket, found))
-            self._handle(run.connection, pending, run.id, refused=run.stats.unreadable)
-            failures = commit(run, known, self._source_bucket, self._thresholds)
+                with buckets.skipping(run, known, bucket, self._router(known).buckets):
+                    known = self._stage(run, known, self._read(run, known, bucket, found))
+            failures = commit(
+                run,
+                known,
+                self._source_bucket,
+                self._thresholds,
+                partial(handling.handle_checked, run, pending, partial(self._route, known)),
+            )
         self._publishing.publish(run)
         return self._finish(run, failures)
 
@@ -274,33 +290,11 @@ class DataManager:
         run.connection.commit()
         log.info("run ended", run=run.id, state=report.state, **report.counts.as_dict())
         if failures is not None:
+            failures.report = report
             raise failures
         return report
 
     # -- datasets
-
-    def _install(self, run: CurrentRun) -> Declared:
-        """The datasets of a full run; those of this process are installed first, once."""
-        connection, schema = run.connection, self._data_schema
-        if self._to_install is None:
-            known = declared.load(connection, schema)
-            connection.commit()
-            if known.datasets:
-                return known
-        known = declared.install(connection, schema, self._to_install or (USERS,))
-        run.failures.update(known.failures)
-        if not known.failures:
-            self._to_install = None
-        return known
-
-    def _declared_for_events(self, connection: Connection) -> Declared | None:
-        """The datasets of an event run; None if a full run is needed first."""
-        known = declared.load(connection, self._data_schema)
-        connection.commit()
-        if not known.datasets:  # before the first run
-            known = declared.install(connection, self._data_schema, self._to_install or (USERS,))
-            self._to_install = None
-        return None if known.is_new or known.failures else known
 
     def _router(self, known: Declared) -> Router:
         return Router(known.values, self._source_bucket)
@@ -312,10 +306,11 @@ class DataManager:
         paused = {one.name for one in known.values if run.leaves_out(one)}
         return Finder(
             store=self._store,
-            engine=self._engine,
+            engine=self.engine,
             bucket=bucket,
             route=self._route(known, bucket),
             left_out=frozenset(paused | run.failures.keys()),
+            hashes=known.hashes,
             is_new=known.is_new,
             today=self._clock().date(),
             stats=run.stats,
@@ -339,26 +334,6 @@ class DataManager:
         connection.commit()
         return found
 
-    @staticmethod
-    def _handle(
-        connection: Connection,
-        pending: dict[str, events.PendingEvents],
-        run_id: int,
-        refused: Iterable[str] = (),
-    ) -> None:
-        for one in pending.values():
-            if one.ids:
-                events.handle(connection, one, run_id, refused=refused)
-
-    @staticmethod
-    def _handle_listed_events(run: CurrentRun, began: dict[str, datetime]) -> None:
-        """Mark the events that the listings cover as handled, and count missed changes."""
-        if run.stats.staged:
-            run.stats.missed_by_events = events.missed_by_events(run.connection)
-        for bucket, at in began.items():
-            if bucket not in run.skipped_buckets:
-                events.handle_listed(run.connection, bucket=bucket, began=at, run_id=run.id)
-
     # -- read and stage
 
     def _read(
@@ -375,11 +350,13 @@ class DataManager:
         from etl.read.csv import AddedColumns
         from etl.sync import stream
         from etl.sync.reading import BucketReading
+        from etl.sync.unchanged import Comparisons
 
         added = {sql.dataset.name: AddedColumns(sql.added) for sql in known.datasets}
         route, today = self._route(known, bucket), self._clock().date()
         reading = BucketReading(bucket, route, today, added)
-        batches = stream.read_changes(self._store, reading, chain([first], coming))
+        comparisons = Comparisons(known.datasets, self.engine)
+        batches = stream.read_changes(self._store, reading, chain([first], coming), comparisons)
         yield from profile.each("read", batches)  # the time that the run waits for a batch
 
     def _stage(self, run: CurrentRun, known: Declared, batches: Iterator[Batch]) -> Declared:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-import structlog
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
@@ -14,13 +13,15 @@ from etl.db.dataset_sql import StagedIn
 from etl.db.sql import statements
 from etl.model.errors import AccountingMismatch
 from etl.model.values import DatasetCounts
+from etl.runtime.logs import get_logger
+from etl.sync import obstacles
 from etl.sync.retiring import Retirement
 from etl.sync.successor import Successors
 
 if TYPE_CHECKING:
     from etl.db.dataset_sql import DatasetSql
 
-log = structlog.get_logger("etl.merge")
+log = get_logger("etl.merge")
 
 # Joins and sorts a million rows without temporary files and on every core: the joins return few
 # of the rows that they read, which PostgreSQL cannot estimate.
@@ -38,7 +39,7 @@ POINT_PLANNER = {
     "jit": "off",
 }
 # A small sample is enough to estimate the joins, and takes a tenth of the time.
-_SAMPLE_STAGING = "SET LOCAL default_statistics_target = 10; ANALYZE staging_object, {staging}"
+_SAMPLE_STAGING = "SET LOCAL default_statistics_target = 10; ANALYZE staging_object, {tables}"
 
 # SQLSTATEs of a first load that has to be merged: a key has two rows, or another client's
 # constraint or view needs the indexes, or its deferred constraint has yet to check the rows.
@@ -70,7 +71,7 @@ class Merge:
 
     `staged` is the number of its objects in staging. `before` are its counts after the last run;
     None if its rows have to be counted. A careful merge keeps rows that foreign keys forbid to
-    remove, and checks deferred constraints at once.
+    remove, and checks deferred constraints at once. `triggers` are those of other clients.
     """
 
     run_id: int
@@ -81,6 +82,7 @@ class Merge:
     before: DatasetCounts | None
     thresholds: Thresholds = THRESHOLDS
     is_careful: bool = False
+    triggers: obstacles.Triggers = field(default_factory=dict)
     successors: Successors = field(default_factory=Successors)
 
     @property
@@ -100,9 +102,10 @@ def merge(connection: Connection, task: Merge) -> DatasetCounts:
     The caller commits, and calls `end` first. A small merge adds its changes to the totals before
     it; a bulk merge counts all rows.
 
-    Raises:  AccountingMismatch; SQLAlchemy's errors, also for what other clients' triggers and
-             constraints reject.
+    Raises:  AccountingMismatch; DatasetRefused for what hides, skips or changes rows; SQLAlchemy's
+             errors, also for what other clients' triggers and constraints reject.
     """
+    task = replace(task, triggers=obstacles.triggers(connection, task.sql))
     keys = _small_keys(connection, task)
     strategy = BULK if keys is None else POINT
     parameters = {**task.parameters, "keys": keys}
@@ -117,7 +120,9 @@ def merge(connection: Connection, task: Merge) -> DatasetCounts:
         counts = _recounted(connection, task, counts)
     _check_objects(connection, task)
     if task.is_careful:
-        connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
+        # Deferred again, because a dataset that follows may have what this one's next rows need.
+        connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED"))
+    obstacles.check_written(connection, task.sql, task.triggers)
     return counts
 
 
@@ -149,12 +154,12 @@ def _small_keys(connection: Connection, task: Merge) -> list[str] | None:
             text("SELECT key FROM staging_object WHERE dataset = :dataset"), task.parameters
         )
     )
-    savepoint = connection.begin_nested()
-    configure(connection, POINT_PLANNER)
-    is_small = connection.scalar(
-        text(task.sql.statements("figures")["is_small"]), {"keys": keys, "small": small}
-    )
-    savepoint.rollback()
+    with connection.begin_nested() as savepoint:
+        configure(connection, POINT_PLANNER)
+        is_small = connection.scalar(
+            text(task.sql.statements("figures")["is_small"]), {"keys": keys, "small": small}
+        )
+        savepoint.rollback()
     return keys if is_small else None
 
 
@@ -185,12 +190,14 @@ def _write_rows(connection: Connection, task: Merge, parameters: Parameters) -> 
 
 def _write_rows_in_bulk(connection: Connection, task: Merge, parameters: Parameters) -> Figures:
     """As `_write_rows`, but fill an empty table directly if no key has two rows."""
-    is_first = _is_first_load(connection, task)
+    is_first = not task.triggers and _is_first_load(connection, task)
     if is_first:
         loaded = _load_first(connection, task, parameters)
         if loaded is not None:
             return loaded
-    connection.execute(text(_SAMPLE_STAGING.format(staging=task.sql.staging)))
+    sql = task.sql
+    tables = [sql.staging, *([sql.gone, sql.compared_objects] if sql.is_compared else [])]
+    connection.execute(text(_SAMPLE_STAGING.format(tables=", ".join(tables))))
     written = _write_rows(connection, task, parameters)
     if is_first:
         connection.execute(text(task.sql.statements("first_load")["update_statistics"]))

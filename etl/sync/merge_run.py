@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import structlog
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from etl.db.engine import is_outage
-from etl.db.runs import Committed
+from etl.db.runs import Committed, retired_by_events
 from etl.db.sql import statements
 from etl.model.errors import AccountingMismatch, DatabaseUnavailable, DatasetRefused
 from etl.model.values import Counts, DatasetCounts
-from etl.sync import holds, staging_tables
+from etl.runtime.logs import get_logger
+from etl.sync import holds, refusals, staging_tables
 from etl.sync.holds import Held
 from etl.sync.merge import (
     POINT_PLANNER,
@@ -24,10 +23,10 @@ from etl.sync.merge import (
     configure,
     end,
     execute_all,
+    figures,
     losing_objects,
     merge,
 )
-from etl.sync.retiring import is_forbidden
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,9 +35,13 @@ if TYPE_CHECKING:
     from etl.model.errors import EtlError
     from etl.sync.run import CurrentRun
 
-log = structlog.get_logger("etl.merge")
+log = get_logger("etl.merge")
 
 MOST_ATTEMPTS = 20  # of a dataset; each takes at least one object out of staging, nearly always all
+
+
+class _Postponed(Exception):
+    """A foreign key of a dataset's table refuses the rows until other datasets are merged."""
 
 
 @dataclass(frozen=True)
@@ -82,24 +85,13 @@ class RunMerge:
         has_left = self._find_left()
         staged = _staged(connection, self.run.stats.staged)
         open_holds = holds.open_holds(connection)
-        merged: dict[str, DatasetCounts] = {}
-        failures = dict(self.run.failures)
-        skipped = failures.keys() | self.paused
-        held: dict[str, Held] = {}
-        for sql in self.datasets:
-            name = sql.dataset.name
-            if name in skipped or (name not in staged and name not in open_holds):
-                continue
-            if name not in staged and not self.run.is_full:
-                continue
-            task = self._task(sql, staged.get(name, 0))
-            try:
-                merged[name], held[name] = self._merge_dataset(task, is_open=name in open_holds)
-            except DBAPIError as error:
-                if is_outage(error.orig):
-                    raise
-                log.exception("a dataset could not be merged", dataset=name)
-                failures[name] = _refusal(name, error)
+        wanted = staged.keys() | open_holds if self.run.is_full else staged.keys()
+        wanted -= self.run.failures.keys() | self.paused
+        tasks = [self._task(sql, staged) for sql in self.datasets if sql.dataset.name in wanted]
+        done, refused = self._merge_all(tasks, open_holds)
+        merged = {name: counts for name, (counts, _) in done.items()}
+        held = {name: one for name, (_, one) in done.items()}
+        failures = {**self.run.failures, **refused}
         self._merge_others(None in staged)
         if has_left:
             self._keep_left([*failures, *self.paused], held)
@@ -109,25 +101,64 @@ class RunMerge:
         staging_tables.clear(connection, self.datasets, is_small=size <= self.thresholds.small)
         return Merged(committed, failures, sum(one.listed for one in held.values()))
 
-    def _task(self, sql: DatasetSql, staged: int) -> Merge:
+    def _task(self, sql: DatasetSql, staged: Mapping[str | None, int]) -> Merge:
         name = sql.dataset.name
         return Merge(
             run_id=self.run.id,
             sql=self.run.successors.staged(
-                replace(sql, is_sorted=self.run.successors.orders.is_ascending(name))
+                replace(
+                    sql,
+                    is_sorted=self.run.successors.orders.is_ascending(name),
+                    is_compared=name in self.run.stats.compared,
+                )
             ),
             successors=self.run.successors,
             bucket=sql.dataset.bucket or self.source_bucket,
             reading_hash=self.hashes.get(name),
-            staged=staged,
+            staged=staged.get(name, 0),
             before=self.before.datasets.get(name) if self.before.datasets else DatasetCounts(),
             thresholds=self.thresholds,
             is_careful=self.is_careful,
         )
 
-    # -- one dataset
+    # -- each dataset
 
-    def _merge_dataset(self, task: Merge, *, is_open: bool) -> tuple[DatasetCounts, Held]:
+    def _merge_all(
+        self, tasks: Sequence[Merge], open_holds: frozenset[str]
+    ) -> tuple[dict[str, tuple[DatasetCounts, Held]], dict[str, DatasetRefused]]:
+        """Merge each dataset; return what was merged and what was refused, by dataset.
+
+        Foreign keys between the datasets may require another order than that of the datasets: those
+        that one refuses are merged again after all others.
+        """
+        merged: dict[str, tuple[DatasetCounts, Held]] = {}
+        refused: dict[str, DatasetRefused] = {}
+        may_wait = len(tasks) > 1
+        while tasks:
+            waiting = []
+            for task in tasks:
+                name = task.sql.dataset.name
+                try:
+                    merged[name] = self._merge_dataset(
+                        task, is_open=name in open_holds, may_wait=may_wait
+                    )
+                except _Postponed:
+                    waiting.append(task)
+                except DatasetRefused as error:
+                    log.warning("a dataset could not be merged", dataset=name, reason=error.message)
+                    refused[name] = error
+                except DBAPIError as error:
+                    if not refusals.is_refusal(error):
+                        raise
+                    log.exception("a dataset could not be merged", dataset=name)
+                    refused[name] = refusals.refusal(self.run.connection, task.sql, error)
+            may_wait = len(waiting) < len(tasks)
+            tasks = waiting
+        return merged, refused
+
+    def _merge_dataset(
+        self, task: Merge, *, is_open: bool, may_wait: bool
+    ) -> tuple[DatasetCounts, Held]:
         """Merge the dataset, but hold the retirements that need a permission.
 
         Objects that would lose rows are taken out of staging until none is left. Without them,
@@ -135,7 +166,10 @@ class RunMerge:
         """
         connection, name = self.run.connection, task.sql.dataset.name
         rule = holds.Rule(
-            name, is_open, self.run.stats.retired_before.get(name, 0), self.run.allowed_retirements
+            name,
+            is_open,
+            lambda: retired_by_events(connection, name),
+            self.run.allowed_retirements,
         )
         held = Held()
         for _ in range(MOST_ATTEMPTS):
@@ -152,15 +186,25 @@ class RunMerge:
                     return counts, held
                 losing = losing_objects(connection, task)
                 savepoint.rollback()
+            except DatasetRefused:
+                savepoint.rollback()
+                raise
             except DBAPIError as error:
                 savepoint.rollback()
-                if task.is_careful or not is_forbidden(error):
+                if may_wait and not held.lost and self._is_between_datasets(error):
+                    raise _Postponed from error
+                if task.is_careful or not refusals.forbids_removal(error):
                     raise
                 task = replace(task, is_careful=True)
                 continue
             held = held.with_more(holds.take_out(connection, task.sql, losing))
-            rule = holds.Rule(name, is_open=True, earlier=0, allowed={})
+            rule = holds.Rule(name, is_open=True, count_earlier=lambda: 0, allowed={})
         raise AccountingMismatch(f"The retirements of dataset {name!r} could not be held.")
+
+    def _is_between_datasets(self, error: DBAPIError) -> bool:
+        """Whether a foreign key of a dataset's table refused the statement."""
+        own = {(sql.schema, sql.dataset.table) for sql in self.datasets}
+        return refusals.referring_table(error) in own
 
     def _record(self, task: Merge, counts: DatasetCounts, held: Held) -> None:
         holds.record(
@@ -215,8 +259,8 @@ class RunMerge:
         self, merged: Mapping[str, DatasetCounts], held: Mapping[str, Held]
     ) -> Committed:
         """The counts of the run: those of the datasets merged, and the totals of all others."""
-        connection, figures = self.run.connection, statements("figures")
-        found = connection.execute(text(figures["objects"])).mappings().all()
+        connection, named = self.run.connection, statements("figures")
+        found = connection.execute(text(named["objects"])).mappings().all()
         objects = {
             row["dataset"]: {k: v for k, v in row.items() if k != "dataset"} for row in found
         }
@@ -228,9 +272,9 @@ class RunMerge:
                 by_dataset[name] = _with_held(counts, held[name])
                 _check_rows(name, by_dataset[name])
             else:
-                by_dataset[name] = totals(self.before.datasets.get(name))
+                by_dataset[name] = totals(connection, sql, self.before)
         others = DatasetCounts(**objects.get(None, {}))
-        problems = connection.scalar(text(figures["problems"]), {"run_id": self.run.id})
+        problems = connection.scalar(text(named["problems"]), {"run_id": self.run.id})
         return Committed(summed(by_dataset, others, int(problems or 0)), by_dataset)
 
 
@@ -250,14 +294,6 @@ def _with_held(counts: DatasetCounts, held: Held) -> DatasetCounts:
     )
 
 
-def _refusal(name: str, error: DBAPIError) -> DatasetRefused:
-    """The error of a dataset; details of a statement, which may contain data, are in the log."""
-    diag = getattr(error.orig, "diag", None)
-    constraint = getattr(diag, "constraint_name", None)
-    cause = f"constraint {constraint}" if constraint else f"SQLSTATE {error.orig.pgcode}"  # type: ignore[union-attr]
-    return DatasetRefused(f"PostgreSQL refused the rows of dataset {name!r}: {cause}.")
-
-
 def _staged(connection: Connection, expected: int) -> dict[str | None, int]:
     """The number of objects in staging by dataset, also of those with nothing but problems.
 
@@ -275,10 +311,12 @@ def _staged(connection: Connection, expected: int) -> dict[str | None, int]:
 # -- counting
 
 
-def totals(before: DatasetCounts | None) -> DatasetCounts:
+def totals(connection: Connection, sql: DatasetSql, before: Committed) -> DatasetCounts:
     """The counts of a dataset that a run leaves as it is."""
-    before = before or DatasetCounts()
-    return DatasetCounts(live=before.live, attached=before.attached)
+    found = before.datasets.get(sql.dataset.name)
+    if found is None:  # its table may have rows of an earlier declaration
+        return DatasetCounts(**figures(connection, sql, "live", {}))
+    return DatasetCounts(live=found.live, attached=found.attached)
 
 
 def summed(

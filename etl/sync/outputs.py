@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from etl.db.identifiers import quoted
-from etl.model.dataset import USERS, DerivedAs, FieldType
+from etl.model.dataset import USERS, DerivedAs
 from etl.model.routing import path_names
+from etl.model.types import DERIVED_SQL, SqlType, sql_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,14 +21,8 @@ OUTPUT_NAME = "output.csv"
 PARQUET_NAME = "output.parquet"
 OUTPUT_COLUMNS = ("user_id", "first_name", "last_name", "birthts", "img_path")
 PARQUET_SUFFIX = ".parquet"
-
-# Parquet types of columns of which COPY writes the text that Arrow reads; all others are strings.
-_PARQUET = {
-    FieldType.EPOCH_MS: "int64",
-    FieldType.INTEGER: "int64",
-    FieldType.YEAR: "int64",
-}
-_WHOLE_NUMBERS = ("bigint", "integer", "smallint", "int", "int2", "int4", "int8")
+_TEXT = SqlType("text")
+_DATE = SqlType(DERIVED_SQL[DerivedAs.DATE])
 
 
 @dataclass(frozen=True)
@@ -53,25 +48,29 @@ class Output:
         return self.sql.dataset.name
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        """The declared, path and stored derived columns; those of users are older than datasets."""
-        dataset = self.sql.dataset
-        if dataset.name == USERS.name:
-            return OUTPUT_COLUMNS
-        derived = [one.name for one in dataset.derived if one.computed_as is DerivedAs.DATE]
-        return tuple(dict.fromkeys([*dataset.field_names, *path_names(dataset), *derived]))
+    def types(self) -> dict[str, SqlType]:
+        """The columns, which are the declared, path and stored derived ones, and their types.
 
-    @property
-    def parquet_types(self) -> dict[str, str]:
-        """The type of each column in Parquet."""
-        return dict.fromkeys(self.columns, "string") | _parquet_types(self.sql.dataset)
+        Those of users are older than datasets.
+        """
+        dataset = self.sql.dataset
+        found = {one.name: sql_type(one.type, one.sql) for one in dataset.fields}
+        found = dict.fromkeys(path_names(dataset), _TEXT) | found
+        if dataset.name == USERS.name:
+            return {name: found.get(name, _TEXT) for name in OUTPUT_COLUMNS}
+        derived = [one.name for one in dataset.derived if one.computed_as is DerivedAs.DATE]
+        order = dict.fromkeys([*dataset.field_names, *path_names(dataset)])
+        return {name: found[name] for name in order} | dict.fromkeys(derived, _DATE)
 
     @property
     def copy(self) -> str:
-        """The statement that writes its rows, for the driver."""
-        columns = ", ".join(map(quoted, self.columns))
-        order = ", ".join(map(quoted, self.sql.key))
-        table = f"{quoted(self.sql.schema)}.{quoted(self.sql.dataset.table)}"
+        """The statement that writes its rows, for the driver; cells are as in the API's CSV."""
+        columns = ", ".join(
+            f"{one.traits.cell.format(column=quoted(name))} AS {quoted(name)}"
+            for name, one in self.types.items()
+        )
+        order = ", ".join(f"stored.{quoted(name)}" for name in self.sql.key)
+        table = f"{quoted(self.sql.schema)}.{quoted(self.sql.dataset.table)} AS stored"
         return (
             f"COPY (SELECT {columns} FROM {table} ORDER BY {order}) TO STDOUT (FORMAT csv, HEADER)"
         )
@@ -87,11 +86,3 @@ def _names(dataset: Dataset, settings: Settings) -> Sequence[str]:
         return dataset.publish
     more = [PARQUET_NAME] if settings.output_parquet else []
     return list(dict.fromkeys([*dataset.publish, *more]))
-
-
-def _parquet_types(dataset: Dataset) -> dict[str, str]:
-    return {
-        one.name: _PARQUET[one.type]
-        for one in dataset.fields
-        if one.type in _PARQUET and (one.sql is None or one.sql.lower() in _WHOLE_NUMBERS)
-    }

@@ -1,25 +1,31 @@
-"""What a run would change, found by a merge that is rolled back."""
+"""What a run would change, found by a merge that is rolled back.
+
+All that a run writes before its merge is written to temporary tables, which hide the real ones.
+Tables of datasets that are new or changed are created and altered in the transaction of the merge.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, text
 
-from etl.model.errors import ConfigurationError
+from etl.db import dataset_tables
+from etl.db.dataset_sql import DatasetSql
+from etl.sync import declared
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from etl.db.dataset_sql import DatasetSql
-    from etl.model.dataset import Dataset
     from etl.model.errors import EtlError
     from etl.model.values import DatasetCounts
-    from etl.sync.declared import Declared
+    from etl.sync.declared import Declarations, Declared
 
 MOST_KEYS = 20  # of each outcome
 _HAS_UPSERTS = "SELECT to_regclass('pg_temp.upserts') IS NOT NULL"
+# The sequence of the real `problem` would not be rolled back.
+_HIDDEN = ("staging_object", "staging_problem", "problem")
 
 Keys = dict[str, list[list[Any]]]
 
@@ -28,10 +34,12 @@ Keys = dict[str, list[list[Any]]]
 class Previewed:
     """What a run would commit by dataset, and the datasets that it could not merge.
 
-    `keys` are, by dataset and outcome, the first keys of the rows concerned, as lists of values:
-    those of the primary key, or object and line. Those of shadowed rows are object and line.
+    `changes` are those of the declarations and tables, in sentences. `keys` are, by dataset and
+    outcome, the first keys of the rows concerned, as lists of values: those of the primary key, or
+    object and line. Those of shadowed rows are object and line.
     """
 
+    changes: Mapping[str, Sequence[str]]
     counts: Mapping[str, DatasetCounts]
     keys: Mapping[str, Keys]
     failures: Mapping[str, EtlError]
@@ -39,12 +47,47 @@ class Previewed:
 
 @dataclass
 class Preview:
-    """Collects the keys of each dataset while its merge still has its temporary tables."""
+    """Collects what a run would change. `before` are the installed datasets."""
 
+    before: Declared
+    source_bucket: str
     keys: dict[str, Keys] = field(default_factory=dict)
 
+    def widen(self, connection: Connection, sql: DatasetSql, names: Sequence[str]) -> DatasetSql:
+        """The dataset with columns that its data have, in staging only; commit."""
+        wider = DatasetSql(sql.dataset, sql.schema, tuple(dict.fromkeys([*sql.added, *names])))
+        dataset_tables.add_to_staging(connection, wider, names)
+        connection.commit()
+        return wider
+
+    def extend_tables(
+        self, connection: Connection, known: Declared, failures: dict[str, EtlError]
+    ) -> Declared:
+        """The datasets whose tables could be created and altered; the others join `failures`."""
+        for sql in known.datasets:
+            name = sql.dataset.name
+            if sql not in self.before.datasets and name not in failures:
+                begin = connection.begin_nested
+                failure = declared.ensure(sql, connection, begin, keeps_staging=True)
+                if failure is not None:
+                    failures[name] = failure
+        usable = [one for one in known.datasets if one.dataset.name not in failures]
+        return replace(known, datasets=tuple(usable))
+
+    def stage_orphans(self, connection: Connection, datasets: Iterable[DatasetSql]) -> int:
+        """Stage what left the bucket while a dataset was not declared; the number of objects."""
+        before = {one.name for one in self.before.values}
+        staged = 0
+        for sql in datasets:
+            name, bucket = sql.dataset.name, sql.dataset.bucket or self.source_bucket
+            if name not in before:
+                statement = text(sql.statements("orphans")["stage"])
+                parameters = {"dataset": name, "bucket": bucket}
+                staged += connection.execute(statement, parameters).rowcount
+        return staged
+
     def collect(self, connection: Connection, sql: DatasetSql) -> None:
-        """Take the first keys of each outcome."""
+        """Take the first keys of each outcome while the merge still has its temporary tables."""
         named = sql.statements("preview")
         is_merged = connection.scalar(text(_HAS_UPSERTS))
         names = [name for name in named if (name == "first_inserted") != is_merged]
@@ -54,14 +97,26 @@ class Preview:
             found[name.removeprefix("first_")] = [list(row) for row in rows]
         self.keys[sql.dataset.name] = found
 
+    def changes(self, known: Declared) -> dict[str, list[str]]:
+        """The changes of declarations, and the columns that the data add."""
+        found = declared.changes(self.before, known.values)
+        before = {sql.dataset.name: sql.added for sql in self.before.datasets}
+        for sql in known.datasets:
+            new = sorted(set(sql.added) - set(before.get(sql.dataset.name, ())))
+            if new:
+                found[sql.dataset.name].append(f"The data add columns: {', '.join(new)}.")
+        return found
 
-def check_installed(known: Declared, declared: tuple[Dataset, ...] | None) -> None:
-    """Refuse a preview of datasets that are not installed, because it creates no table.
 
-    Raises:  ConfigurationError.
-    """
-    if declared is not None and known.values != declared:
-        raise ConfigurationError(
-            "The declared datasets are not installed, so a dry run cannot compare them.",
-            hint="Run `./run.sh datasets apply`, which changes tables but loads no row.",
-        )
+def begin(connection: Connection, declarations: Declarations) -> tuple[Declared, Preview]:
+    """The datasets that a run would use, with temporary tables for what it writes."""
+    before = declared.load(connection, declarations.schema)
+    connection.commit()
+    known = declarations.planned(connection)
+    with connection.begin():
+        for table in _HIDDEN:
+            connection.execute(text(f"CREATE TEMPORARY TABLE {table} (LIKE {table} INCLUDING ALL)"))
+        for sql in known.datasets:
+            created = dataset_tables.create_staging(sql, kind="TEMPORARY")
+            connection.execute(text(created))
+    return known, Preview(before, declarations.source_bucket)

@@ -7,19 +7,26 @@ from contextlib import closing, contextmanager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, BinaryIO
 
+import psycopg2
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from etl.db.copy_stream import ChunkFile, CopyStream
 from etl.db.engine import driver
 from etl.db.sql import statements
-from etl.model.errors import ObjectStoreUnavailable
+from etl.model.errors import DatasetRefused, ObjectStoreUnavailable
 from etl.model.values import Trigger
+from etl.runtime.logs import get_logger
+from etl.sync.refusals import is_refusal, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from etl.model.types import SqlType
     from etl.storage.client import ObjectStore
     from etl.sync.outputs import Output
+
+log = get_logger("etl.run")
 
 PARQUET_BLOCK_BYTES = 8 << 20  # of CSV: about 150,000 users in each row group
 READ_BYTES = 1 << 20
@@ -84,18 +91,38 @@ def publish(
     The old object stays until the new one is complete. After a crash, the next run publishes
     again. The caller holds the run lock, so all outputs show the same state.
 
-    Raises:  ObjectStoreUnavailable; DatabaseUnavailable through the caller's connection.
+    Raises:  ObjectStoreUnavailable; DatabaseUnavailable through the caller's connection;
+             DatasetRefused, after all others were published, for a table that cannot be read now.
     """
+    refused: DatasetRefused | None = None
     for output in outputs:
-        with connection.begin(), _copied_out(connection, output.copy) as stream:
-            content = as_parquet(stream, output.parquet_types) if output.is_parquet else stream
+        try:
+            _publish(connection, store, bucket, run_id, output)
+        except (DBAPIError, psycopg2.Error) as error:
+            if not is_refusal(error):
+                raise
+            log.warning("could not publish", output=output.name, exc_info=error)
+            refused = refusal(connection, output.sql, error)
+            connection.commit()
+    if refused is not None:
+        raise refused
+
+
+def _publish(
+    connection: Connection, store: ObjectStore, bucket: str, run_id: int, output: Output
+) -> None:
+    with connection.begin():
+        # Separately, because COPY would wait for the lock while the store waits for its rows.
+        connection.execute(text(f"LOCK TABLE {output.sql.table} IN ACCESS SHARE MODE"))
+        with _copied_out(connection, output.copy) as stream:
+            content = as_parquet(stream, output.types) if output.is_parquet else stream
             store.put_stream(bucket, output.name, content, output.media_type)
-        etag = store.etag(bucket, output.name)
-        if etag is None:
-            raise ObjectStoreUnavailable(
-                f"{bucket}/{output.name} disappeared right after it was written."
-            )
-        _record(connection, output, etag, run_id)
+    etag = store.etag(bucket, output.name)
+    if etag is None:
+        raise ObjectStoreUnavailable(
+            f"{bucket}/{output.name} disappeared right after it was written."
+        )
+    _record(connection, output, etag, run_id)
 
 
 def remove_unconfigured(
@@ -153,7 +180,7 @@ def _copied_out(connection: Connection, statement: str) -> Iterator[BinaryIO]:
 
 
 def as_parquet(
-    csv: BinaryIO, types: Mapping[str, str], block_bytes: int = PARQUET_BLOCK_BYTES
+    csv: BinaryIO, types: Mapping[str, SqlType], block_bytes: int = PARQUET_BLOCK_BYTES
 ) -> BinaryIO:
     """The rows of a CSV as a Parquet file with columns of these types, in the memory of a block."""
     from etl.db import columnar

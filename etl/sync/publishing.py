@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
-
 from etl.db import runs
 from etl.db.engine import translating
-from etl.model.errors import ConfigurationError, DatabaseUnavailable, ObjectStoreUnavailable
+from etl.model.errors import (
+    ConfigurationError,
+    DatabaseUnavailable,
+    DatasetRefused,
+    ObjectStoreUnavailable,
+)
+from etl.runtime.logs import get_logger
 from etl.sync import declared, publish
 from etl.sync.outputs import outputs
 
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
     from etl.sync.outputs import Output
     from etl.sync.run import CurrentRun
 
-log = structlog.get_logger("etl.run")
+log = get_logger("etl.run")
 
 
 class Publishing:
@@ -46,7 +50,7 @@ class Publishing:
                     run.stats.profile.count("publish", sum(rows))
         except DatabaseUnavailable:
             raise
-        except (ObjectStoreUnavailable, ConfigurationError) as error:
+        except (ObjectStoreUnavailable, ConfigurationError, DatasetRefused) as error:
             log.warning(
                 "publishing failed; will retry", run=run.id, reason=error.message, hint=error.hint
             )

@@ -1,7 +1,7 @@
-"""Retire rows of which foreign keys of other tables forbid some to be removed.
+"""Retire rows of which foreign keys of other tables, or triggers, forbid some to be removed.
 
-A blocked row stays, and only it. The rows are removed in ranges, which are halved as long as a
-foreign key forbids it, so that a few blocked rows cost little.
+A blocked row stays, and only it. The rows are removed in ranges, which are halved as long as
+something forbids it, so that a few blocked rows cost little.
 """
 
 from __future__ import annotations
@@ -12,18 +12,15 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from etl.sync.refusals import forbids_removal, reason
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from etl.db.dataset_sql import DatasetSql
+    from etl.sync.refusals import Reason
 
 MOST_PROBLEMS = 1_000  # of one object
-_FORBIDDEN = ("23001", "23503")  # by RESTRICT and by NO ACTION
-
-
-def is_forbidden(error: DBAPIError) -> bool:
-    """Whether a foreign key forbids what the statement removes or writes."""
-    return getattr(error.orig, "pgcode", None) in _FORBIDDEN
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class Retirement:
     parameters: Mapping[str, object]
 
     def retire(self) -> int:
-        """Retire the rows that no foreign key blocks; return the number of blocked ones.
+        """Retire the rows that nothing blocks; return the number of blocked ones.
 
         Their objects stay in the manifest, and get a problem for each.
         """
@@ -45,7 +42,8 @@ class Retirement:
         if blocked:
             values = {
                 "numbers": list(blocked),
-                "constraints": list(blocked.values()),
+                "names": [one.name for one in blocked.values()],
+                "causes": [one.cause for one in blocked.values()],
                 "most": MOST_PROBLEMS,
             }
             for name in ("keep_blocked", "keep_removed_objects", "reread_objects"):
@@ -54,8 +52,8 @@ class Retirement:
         self.connection.execute(text("DROP TABLE doomed"))
         return len(blocked)
 
-    def _retire_range(self, first: int, last: int) -> dict[int, str]:
-        """Retire the rows of a range; the constraint that blocks each of the others."""
+    def _retire_range(self, first: int, last: int) -> dict[int, Reason]:
+        """Retire the rows of a range; what blocks each of the others."""
         try:
             with self.connection.begin_nested():
                 self._execute("take", first=first, last=last)
@@ -64,10 +62,10 @@ class Retirement:
                 self.connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
                 self._execute("give_back")
         except DBAPIError as error:
-            if not is_forbidden(error):
+            if not forbids_removal(error):
                 raise
             if first == last:
-                return {first: str(error.orig.diag.constraint_name)}  # type: ignore[union-attr]
+                return {first: reason(error, self.sql.dataset.name)}
             middle = (first + last) // 2
             return self._retire_range(first, middle) | self._retire_range(middle + 1, last)
         return {}

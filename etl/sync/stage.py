@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from sqlalchemy import Connection, text
 
-from etl.db.dataset_sql import staging_table, successor_table
+from etl.db.dataset_sql import gone_table, staging_table, successor_table
 from etl.db.engine import driver
 from etl.db.identifiers import in_text, quoted
 from etl.model.values import Problem
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
     from etl.sync.batch import Batch, Discard
+    from etl.sync.unchanged import Compared
 
 _PROBLEM_FIELDS = tuple(spec.name for spec in fields(Problem))
 COPY_BYTES = 1 << 20  # few reads, because each may wait for the thread that parses
@@ -39,6 +40,8 @@ def stage(connection: Connection, batch: Batch, in_successor: Container[str] = (
         if batch.discards is not None:
             table = table_of(batch.discards.dataset)
             _discard(connection, batch.discards, table, batch.bucket)
+        if batch.compared is not None:
+            _stage_compared(connection, batch.compared)
         for dataset, rows in batch.rows.items():
             _copy(connection, table_of(dataset), rows.columns, rows.csv)
         _copy_table(connection, "staging_object", _table(batch.objects, StagedObject._fields))
@@ -51,6 +54,20 @@ def _discard(connection: Connection, discard: Discard, table: str, bucket: str) 
     if not discard.keeps_problems:
         problems = "DELETE FROM staging_problem WHERE bucket = :bucket AND key = :key"
         connection.execute(text(problems), {"bucket": bucket, "key": discard.key})
+
+
+def _stage_compared(connection: Connection, compared: Compared) -> None:
+    """Add what was found by comparison. The tables live as long as the connection."""
+    named, gone = compared.sql.statements("compared"), compared.gone
+    connection.execute(text(named["create"]))
+    if compared.is_first:
+        connection.execute(text(named["forget"]), {"key": compared.key})
+    if gone is not None:
+        _copy(connection, gone_table(compared.sql.dataset.name), gone.columns, gone.csv)
+    if compared.equal is not None:
+        rows, last_line = compared.equal
+        parameters = {"key": compared.key, "rows_same": rows, "last_line": last_line}
+        connection.execute(text(named["add"]), parameters)
 
 
 def _problems(batch: Batch) -> pa.Table:

@@ -64,8 +64,8 @@ _END = object()
 class RunStats:
     """Counters of the listing and of staging.
 
-    `unreadable` holds keys. `missed_by_events` counts changes without an event, and
-    `retired_before` the rows by dataset that event runs retired since the last full run.
+    `unreadable` holds keys. `missed_by_events` counts changes without an event. `compared` are the
+    datasets with objects whose rows were compared before they were staged.
     """
 
     listed: int = 0
@@ -75,7 +75,7 @@ class RunStats:
     unreadable: set[str] = field(default_factory=set)
     vanished: int = 0
     missed_by_events: int = 0
-    retired_before: dict[str, int] = field(default_factory=dict)
+    compared: set[str] = field(default_factory=set)
     profile: Profile = field(default_factory=Profile)
 
     def add(self, batch: Batch) -> None:
@@ -84,6 +84,8 @@ class RunStats:
         self.staged += len(batch.objects)
         self.unreadable.update(batch.unreadable)
         self.vanished += batch.vanished
+        if batch.compared is not None:
+            self.compared.add(batch.compared.sql.dataset.name)
 
     def snapshot(self) -> RunStats:
         """The counters as they are, for `restore`."""

@@ -25,6 +25,7 @@ from etl.sync import batch
 from etl.sync.batch import Batch, Discard, Fetched
 from etl.sync.copy_text import staged_rows
 from etl.sync.reading import BucketReading, entry
+from etl.sync.unchanged import Comparison, Comparisons
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,29 +50,44 @@ def fetch(store: ObjectStore, reading: BucketReading, changes: Sequence[Change])
     )
 
 
-def read(store: ObjectStore, reading: BucketReading, fetched: Fetched) -> Iterator[Batch]:
-    """Parse and validate the batch; a huge CSV is fetched meanwhile.
+def read(
+    store: ObjectStore,
+    reading: BucketReading,
+    fetched: Fetched,
+    comparisons: Comparisons | None = None,
+) -> Iterator[Batch]:
+    """Parse and validate the batch; a huge CSV is fetched meanwhile, and compared if it is known.
 
     Raises:  as `batch.fetch`.
     """
+    comparisons = comparisons or Comparisons()
     if batch.is_huge(fetched.changes, reading):
-        return _HugeFileReader(store, reading, fetched.changes[0]).batches()
-    return iter((batch.check(fetched, reading),))
+        return _HugeFileReader(store, reading, fetched.changes[0], comparisons).batches()
+    found = batch.check(fetched, reading)
+    comparisons.leave(found.new_columns)
+    return iter((found,))
 
 
 def read_changes(
-    store: ObjectStore, reading: BucketReading, changes: Iterator[Change]
+    store: ObjectStore,
+    reading: BucketReading,
+    changes: Iterator[Change],
+    comparisons: Comparisons | None = None,
 ) -> Iterator[Batch]:
     """Fetch and parse the changes in batches, one batch ahead of the caller."""
+    comparisons = comparisons or Comparisons()
 
     def fetch_batch(items: list[Change]) -> Fetched:
         return fetch(store, reading, items)
 
     def read_batch(fetched: Fetched) -> Iterator[Batch]:
-        return read(store, reading, fetched)
+        return read(store, reading, fetched, comparisons)
 
     fetched = map_ahead(fetch_batch, batch.cut(changes, reading), BATCHES_AHEAD)
-    with closing(flat_map_ahead(read_batch, fetched, BATCHES_AHEAD)) as batches:
+    with (
+        closing(comparisons),
+        closing(flat_map_ahead(read_batch, fetched, BATCHES_AHEAD)) as batches,
+    ):
         for number, done in enumerate(batches, 1):
             yield done
             if number % RELEASE_EVERY == 0:  # each time would take a tenth of the reading
@@ -79,13 +95,21 @@ def read_changes(
 
 
 class _HugeFileReader:
-    """Reads one huge CSV in batches."""
+    """Reads one huge CSV in batches, and compares a modified one with the stored rows."""
 
-    def __init__(self, store: ObjectStore, reading: BucketReading, change: Change) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        reading: BucketReading,
+        change: Change,
+        comparisons: Comparisons,
+    ) -> None:
         self._store = store
         self._reading = reading
         self._dataset = reading.dataset_of(change.source.key)
         self._change = change
+        self._comparisons = comparisons
+        self._comparison: Comparison | None = None
         self._discards: Discard | None = None
 
     def batches(self) -> Iterator[Batch]:
@@ -111,6 +135,7 @@ class _HugeFileReader:
     def _read_version(self, source: SourceObject) -> Iterator[Batch]:
         """Read this version of the object, or reject it if it is not valid UTF-16."""
         added = self._reading.added[self._dataset.name]
+        self._comparison = self._comparisons.begin(self._change, self._dataset.name)
         try:
             yield from self._read_parts(source, ChunkReader(source, self._dataset, added))
         except Undecodable:
@@ -135,14 +160,20 @@ class _HugeFileReader:
         if found.rejects_object:
             self._discards = self._discard()
         name = self._dataset.name
+        if added:
+            self._comparisons.leave([name])
+        rows, compared = found.rows, None
+        if self._comparison is not None:
+            rows, compared = self._comparison.compare(rows)
         return Batch(
             self._reading.bucket,
-            {name: staged_rows(found.rows, self._dataset)} if len(found.rows) else {},
+            {name: staged_rows(rows, self._dataset)} if len(rows) else {},
             [],
             found.problems,
             batch.datasets_of(found.problems, self._reading),
             discards=self._take_discards(),
             new_columns={name: added} if added else {},
+            compared=compared,
         )
 
     def _last_batch(
@@ -157,9 +188,12 @@ class _HugeFileReader:
         problems = [*found.problems, *validator.object_problems()]
         if validator.has_too_many_faults:
             found = found._replace(rows=found.rows[:0])
-            self._discards = self._discards or self._discard(keeps_problems=True)
+            discard = self._discard(keeps_problems=True)
+            self._discards = self._discards or discard
         last = self._batch(found._replace(problems=problems), extract.added)
         staged = entry(self._change.kind, source, self._reading, validator.state, validator.figures)
+        if self._comparison is not None:
+            last = replace(last, compared=self._comparison.finish(last.compared))
         return replace(last, objects=[staged])
 
     def _removal(self, source: SourceObject) -> Batch:
@@ -183,6 +217,10 @@ class _HugeFileReader:
         )
 
     def _discard(self, *, keeps_problems: bool = False) -> Discard:
+        """Discard the rows staged so far; what comparison found is then not used."""
+        if self._comparison is not None:
+            self._comparison.stop()
+            self._comparison = None
         return Discard(self._dataset.name, self._change.source.key, keeps_problems)
 
     def _take_discards(self) -> Discard | None:

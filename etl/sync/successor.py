@@ -19,7 +19,6 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import structlog
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
@@ -28,6 +27,7 @@ from etl.db.dataset_sql import SUCCESSOR_PREFIX, DatasetSql, StagedIn, indexes, 
 from etl.db.engine import is_outage
 from etl.db.identifiers import in_text
 from etl.db.sql import statements
+from etl.runtime.logs import get_logger
 from etl.sync.key_order import KeyOrders
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from etl.sync.batch import Batch
 
-log = structlog.get_logger("etl.merge")
+log = get_logger("etl.merge")
 
 # Of pg_class and pg_attribute, what differs between tables that are alike.
 _VARYING = [

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from etl.verify.expected import Expected, ObjectPlace
     from etl.verify.tables import TableState
 
-OUTPUT_NAME = "output.csv"
-PARQUET_NAME = "output.parquet"
+# The files that the dataset users may publish, and how each is compared.
+_OUTPUTS = {"output.csv": compare_output, "output.parquet": compare_parquet}
 
 _Problem = TypeVar("_Problem", tuple[str, str, str], tuple[str, str, int, str])
 
@@ -101,20 +101,21 @@ def _compare_outputs(  # noqa: PLR0913, PLR0917
 ) -> list[Difference]:
     """Compare the output files of users."""
     differences: list[Difference] = []
-    if found.is_publish_pending:
-        if notice is not None:
-            notice(f"{OUTPUT_NAME} was not compared, because its publication is pending.")
-    else:
-        outputs = {OUTPUT_NAME: compare_output}
-        if settings.output_parquet:
-            outputs[PARQUET_NAME] = compare_parquet
-        rows = output_rows(expected.datasets[USERS.name])
-        for name, compare in outputs.items():
+    rows = output_rows(expected.datasets[USERS.name])
+    for name, compare in _OUTPUTS.items():
+        is_wanted = name in layout.dataset.publish or (
+            name == "output.parquet" and settings.output_parquet
+        )
+        if not is_wanted:
+            if name in found.published:
+                differences += _find_obsolete_output(client, settings.processed_bucket, name)
+        elif found.is_publish_pending:
+            if notice is not None:
+                notice(f"{name} was not compared, because its publication is pending.")
+        else:
             output = store.fetch(client, settings.processed_bucket, name)
             content = None if output is None else output.content
             differences += compare(rows, content, f"{settings.processed_bucket}/{name}")
-    if PARQUET_NAME in found.published and not settings.output_parquet:
-        differences += _find_obsolete_output(client, settings.processed_bucket, PARQUET_NAME)
     comparison = DatasetComparison(layout, layout.dataset.bucket or settings.source_bucket, found)
     held = comparison.held_identities(expected.datasets[USERS.name], found.datasets[USERS.name])
     return [replace(each, is_held=(each.name,) in held) for each in differences]
@@ -124,7 +125,7 @@ def _find_obsolete_output(client: Minio, bucket: str, name: str) -> list[Differe
     """Report an output file that is no longer published, but still in the bucket."""
     if store.fetch(client, bucket, name) is None:
         return []
-    note = "OUTPUT_PARQUET is off, but the file still exists; the next publication removes it."
+    note = "It is no longer published, but still exists; the next publication removes it."
     return [Difference("output-surplus", f"{bucket}/{name}", None, None, note)]
 
 

@@ -183,6 +183,18 @@ def test_bulk_merge_equals_a_fresh_run(
     check_history(steps, fresh_database, Thresholds(small=0))
 
 
+@pytest.mark.usefixtures("compared")
+@pytest.mark.parametrize("thresholds", [THRESHOLDS, Thresholds(small=0)])
+@given(steps=st.lists(STEPS, min_size=3, max_size=14))
+@hypothesis_settings(max_examples=5, suppress_health_check=list(HealthCheck))
+def test_comparison_with_stored_rows_equals_a_fresh_run(
+    thresholds: Thresholds,
+    steps: list[tuple[str, str, str]],
+    fresh_database: Callable[[], Settings],
+):
+    check_history(steps, fresh_database, thresholds)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     "thresholds", [THRESHOLDS, Thresholds(small=0, many=1), Thresholds(small=0)]

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 from sqlalchemy import Engine, text
 
+from api import create_app
+from etl.model.dataset import USERS
 from etl.model.values import RunState, Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
@@ -16,7 +24,9 @@ from etl.storage.folder import files_of
 from etl.storage.seed import seed
 from etl.sync.manager import DataManager
 from etl.verify import verify
+from tests.api_client import TODAY
 from tests.conftest import TestBucket, minio_client
+from tests.orders_data import ORDERS
 
 ORIGINAL = Path(__file__).parents[3] / "shared" / "provectus-2022"
 WITHOUT_IMAGE = {"1005", "1010", "1017", "1024", "1033", "1099"}
@@ -133,3 +143,79 @@ def everything(engine: Engine) -> dict[str, list[tuple[object, ...]]]:
             ]
             for table in tables
         }
+
+
+def expected_users(settings: Settings, original: dict[str, tuple[str, str, int]]) -> dict[str, Any]:
+    """The users with their image paths, in byte order of their ids."""
+    return {
+        user_id: {
+            "first_name": first,
+            "last_name": last,
+            "birthts": birthts,
+            "img_path": None
+            if user_id in WITHOUT_IMAGE
+            else f"{settings.source_bucket}/{user_id}.png",
+        }
+        for user_id, (first, last, birthts) in sorted(
+            original.items(), key=lambda item: item[0].encode()
+        )
+    }
+
+
+def age(user: dict[str, Any]) -> int:
+    """The user's whole years on TODAY."""
+    born = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=user["birthts"])
+    return TODAY.year - born.year - ((TODAY.month, TODAY.day) < (born.month, born.day))
+
+
+def stats(users: dict[str, Any]) -> dict[str, Any]:
+    """What /stats says of these users."""
+    ages = Decimal(sum(map(age, users.values()))) / len(users)
+    with_image = sum(user["img_path"] is not None for user in users.values())
+    return {
+        "count": len(users),
+        "average_age": float(ages.quantize(Decimal("0.01"), ROUND_HALF_UP)),
+        "with_image": with_image,
+        "without_image": len(users) - with_image,
+    }
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[FlaskClient]:
+    app = create_app(settings, today=lambda: TODAY)
+    yield app.test_client()
+    app.extensions["bucketline"].engine.dispose()
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("datasets", [None, (USERS, ORDERS)], ids=["users alone", "declared"])
+def test_outputs_and_responses_are_those_of_the_original_task(
+    datasets: Any,  # noqa: ANN401
+    settings: Settings,
+    client: FlaskClient,
+    original: dict[str, tuple[str, str, int]],
+):
+    DataManager(settings, datasets=datasets).run(Trigger.CLI)
+    users = expected_users(settings, original)
+
+    written = io.StringIO(newline="")
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(["user_id", "first_name", "last_name", "birthts", "img_path"])
+    writer.writerows([user_id, *user.values()] for user_id, user in users.items())
+    assert output_csv(settings) == written.getvalue()
+
+    filters = {
+        "": lambda _: True,
+        "?is_image_exists=true": lambda user: user["img_path"] is not None,
+        "?is_image_exists=False": lambda user: user["img_path"] is None,
+        "?min_age=30": lambda user: age(user) >= 30,
+        "?min_age=25&max_age=40&is_image_exists=True": lambda user: (
+            25 <= age(user) <= 40 and user["img_path"] is not None
+        ),
+    }
+    for query, is_wanted in filters.items():
+        some = {user_id: user for user_id, user in users.items() if is_wanted(user)}
+        # In the same order of users and of fields.
+        assert json.dumps(client.get(f"/data{query}").json) == json.dumps(some)
+        if some:
+            assert client.get(f"/stats{query}").json == stats(some)

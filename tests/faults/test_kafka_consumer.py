@@ -21,6 +21,8 @@ from tests.conftest import wait_until
 PATIENCE_SECONDS = 90
 # Long enough that the group removes a member without polls and heartbeats.
 OUTAGE_SECONDS = SESSION_SECONDS + 1
+# Between two bursts of 100 messages.
+PAUSE_SECONDS = 0.15
 # Long enough for many connection attempts of the client.
 MANY_TRIES_SECONDS = 3
 
@@ -44,31 +46,32 @@ def sleep_briefly(rng: random.Random) -> None:
 
 
 @contextmanager
-def sending(brokers: Brokers, sent_keys: list[str], seconds: float) -> Iterator[threading.Thread]:
-    """Send a notification for each key, some twice, spread over the given seconds."""
-    pause_seconds = seconds * 100 / len(sent_keys)
+def sending(brokers: Brokers) -> Iterator[list[str]]:
+    """Send notifications for the duration of the block, some twice; yields the keys sent so far."""
+    sent_keys: list[str] = []
+    over = threading.Event()
 
     def send() -> None:
-        for start in range(0, len(sent_keys), 100):
-            part = [notification(key) for key in sent_keys[start : start + 100]]
+        while not over.wait(PAUSE_SECONDS):
+            new = [f"{len(sent_keys) + number}.csv" for number in range(100)]
+            sent_keys.extend(new)
+            part = [notification(key) for key in new]
             brokers.send(TOPIC, [*part, *part[:5]])
-            time.sleep(pause_seconds)
 
     thread = threading.Thread(target=send)
     thread.start()
     try:
-        yield thread
+        yield sent_keys
     finally:
+        over.set()
         thread.join()
 
 
-def killed_in_work(
-    start: Start, settings: Settings, engine: Engine, rng: random.Random, total: int
-) -> None:
+def killed_in_work(start: Start, settings: Settings, engine: Engine, rng: random.Random) -> None:
     """Start a consumer, and kill it at a random moment after it has stored a new event."""
     before = count(engine)
     consumer = start(settings)
-    wait_until(lambda: count(engine) > before or count(engine) == total, pause=0.005)
+    wait_until(lambda: count(engine) > before, seconds=PATIENCE_SECONDS, pause=0.005)
     sleep_briefly(rng)
     consumer.kill()
 
@@ -91,10 +94,9 @@ def test_consumer_killed_at_random_loses_and_repeats_no_event(  # noqa: PLR0913,
 ):
     settings = brokers.settings(settings)
     rng = random.Random(seed)  # noqa: S311 - no secret hangs on it
-    sent_keys = [f"{seed}/{number}.csv" for number in range(3000 * rounds)]
-    with sending(brokers, sent_keys, seconds=5 * rounds):
+    with sending(brokers) as sent_keys:
         for _ in range(rounds):
-            killed_in_work(consuming, settings, engine, rng, len(sent_keys))
+            killed_in_work(consuming, settings, engine, rng)
             assert_committed_is_stored(brokers, settings, engine)
     consuming(settings)
     wait_until(lambda: count(engine) >= len(sent_keys), seconds=PATIENCE_SECONDS)
@@ -105,8 +107,7 @@ def test_consumers_that_join_and_leave_lose_no_event(
     brokers: Brokers, consuming: Start, settings: Settings, engine: Engine
 ):
     settings = brokers.settings(settings)
-    sent_keys = [f"{number}.csv" for number in range(6000)]
-    with sending(brokers, sent_keys, seconds=12):
+    with sending(brokers) as sent_keys:
         first = consuming(settings)
         wait_until(first.is_assigned, seconds=PATIENCE_SECONDS)
         second = consuming(settings)

@@ -31,7 +31,7 @@ from etl.local.record import running_record
 from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
-from etl.storage.notifications import subscribe, wanted
+from etl.storage.notifications import subscribe, subscriptions, wanted
 from etl.sync.manager import DataManager
 from etl.verify import verify
 from tests.awkward_keys import check_awkward_keys
@@ -39,6 +39,7 @@ from tests.conftest import minio_client, wait_until
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "sixteen letters or more"  # noqa: S105 - of servers of the tests' own
+ARN = "arn:minio:sqs::1:webhook"
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
@@ -264,7 +265,7 @@ def test_puts_of_bucketline_start_no_run(
 ):
     store = ObjectStore(own)
     for bucket in (own.source_bucket, own.processed_bucket, own.thumbnail_bucket):
-        subscribe(store, bucket, wanted(["arn:minio:sqs::1:webhook"]))
+        subscribe(store, bucket, wanted([ARN]))
     serve(start, api_port)
     assert put(own, "1.csv")
     wait_until(lambda: scalar(own_engine, "SELECT count(*) FROM bucket_event"))
@@ -275,10 +276,33 @@ def test_puts_of_bucketline_start_no_run(
     assert scalar(own_engine, "SELECT count(*) FROM run WHERE trigger = 'event'") == 0
 
 
+def test_bucket_declared_while_the_scheduler_runs_is_subscribed_once_it_exists(
+    own: Settings, start: Start, own_engine: Engine, tmp_path: Path
+):
+    users = 'version = 1\n[datasets.users]\npreset = "users"\n'
+    file = tmp_path / "datasets.toml"
+    file.write_text(users)
+    store = ObjectStore(own)
+    start("schedule", EVENT_ARNS=ARN, ETL_INTERVAL="1s", DATASETS_FILE=str(file))
+    wait_until(lambda: is_subscribed(store, own.source_bucket))
+    file.write_text(
+        f'{users}[datasets.goods]\nbucket = "goods"\ninclude = ["**/*.csv"]\n'
+        'schema = { fields = [ { name = "sku", type = "string" } ] }\n'
+    )
+    failed = "SELECT count(*) FROM run WHERE state = 'failed' AND error->>'message' LIKE '%goods%'"
+    wait_until(lambda: scalar(own_engine, failed))
+    store.ensure_bucket("goods")
+    wait_until(lambda: is_subscribed(store, "goods"))
+
+
+def is_subscribed(store: ObjectStore, bucket: str) -> bool:
+    return any(one.is_ours for one in subscriptions(store, bucket))
+
+
 def test_events_that_the_store_posts_name_awkward_keys(
     own: Settings, start: Start, own_engine: Engine, api_port: int
 ):
-    subscribe(ObjectStore(own), own.source_bucket, wanted(["arn:minio:sqs::1:webhook"]))
+    subscribe(ObjectStore(own), own.source_bucket, wanted([ARN]))
     serve(start, api_port)
     check_awkward_keys(own, own_engine)
 

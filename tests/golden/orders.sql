@@ -46,7 +46,8 @@ SELECT coalesce(read."order_id", stored."order_id") AS "order_id", read._source_
 FROM "staging_orders" AS read
 FULL JOIN (
     SELECT live.* FROM "public"."orders" AS live
-    WHERE live._source_key IN (SELECT key FROM staging_object WHERE dataset = :dataset)
+    WHERE live._source_key IN (SELECT key FROM staging_object WHERE dataset = :dataset
+                              )
       AND (CAST(:keys AS text[]) IS NULL OR live._source_key = ANY (CAST(:keys AS text[])))
 ) AS stored ON (stored."order_id") = (read."order_id")
 WHERE read._source_key IS NULL
@@ -290,8 +291,13 @@ SELECT (SELECT count(*) FROM (SELECT FROM "staging_orders" LIMIT :small + 1) AS 
 WITH unbalanced AS MATERIALIZED (
     SELECT staged.key, staged.rows_read, staged.rows_rejected, coalesce(good.rows, 0) AS rows_staged
     FROM staging_object AS staged
-    LEFT JOIN (SELECT _source_key, count(*) AS rows FROM "staging_orders" GROUP BY _source_key) AS good
-         ON good._source_key = staged.key
+    LEFT JOIN (
+        SELECT _source_key, sum(rows) AS rows
+        FROM (
+            SELECT _source_key, count(*) AS rows FROM "staging_orders" GROUP BY _source_key
+        ) AS parts
+        GROUP BY _source_key
+    ) AS good ON good._source_key = staged.key
     WHERE staged.dataset = :dataset AND staged.change <> 'left'
       AND staged.rows_read <> staged.rows_rejected + coalesce(good.rows, 0)
 )

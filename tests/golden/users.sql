@@ -49,7 +49,8 @@ SELECT coalesce(read."user_id", stored."user_id") AS "user_id", read._source_key
 FROM "staging_users" AS read
 FULL JOIN (
     SELECT live.* FROM "public"."users" AS live
-    WHERE live._source_key IN (SELECT key FROM staging_object WHERE dataset = :dataset)
+    WHERE live._source_key IN (SELECT key FROM staging_object WHERE dataset = :dataset
+                              )
       AND (CAST(:keys AS text[]) IS NULL OR live._source_key = ANY (CAST(:keys AS text[])))
 ) AS stored ON (stored."user_id") = (read."user_id")
 WHERE read._source_key IS NULL
@@ -356,8 +357,13 @@ SELECT (SELECT count(*) FROM (SELECT FROM "staging_users" LIMIT :small + 1) AS r
 WITH unbalanced AS MATERIALIZED (
     SELECT staged.key, staged.rows_read, staged.rows_rejected, coalesce(good.rows, 0) AS rows_staged
     FROM staging_object AS staged
-    LEFT JOIN (SELECT _source_key, count(*) AS rows FROM "staging_users" GROUP BY _source_key) AS good
-         ON good._source_key = staged.key
+    LEFT JOIN (
+        SELECT _source_key, sum(rows) AS rows
+        FROM (
+            SELECT _source_key, count(*) AS rows FROM "staging_users" GROUP BY _source_key
+        ) AS parts
+        GROUP BY _source_key
+    ) AS good ON good._source_key = staged.key
     WHERE staged.dataset = :dataset AND staged.change <> 'left'
       AND staged.rows_read <> staged.rows_rejected + coalesce(good.rows, 0)
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import ProgrammingError
 
 from etl.db.engine import check_migrated, connect, migrate, translating
@@ -40,6 +40,17 @@ def test_difference_in_either_schema_is_found(engine: Engine, table: str):
     with engine.connect() as connection:
         connection.execute(text(f"ALTER TABLE {table} ADD COLUMN odd text"))
         assert compare_metadata(MigrationContext.configure(connection), metadata) != []
+
+
+def test_plain_clients_of_the_embedded_database_use_the_schema_of_the_data(settings: Settings):
+    """Although its role has the name of the schema of the state."""
+    engine = create_engine(settings.sqlalchemy_url)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT current_user")) == settings.state_schema
+        assert connection.scalar(text("SELECT current_schema()")) == "public"
+        assert connection.scalar(text("SELECT to_regclass('users')")) == "users"
+        assert connection.scalar(text("SELECT to_regclass('run')")) is None
+    engine.dispose()
 
 
 def test_new_rows_draw_autovacuum_to_no_staging_table(engine: Engine):

@@ -132,17 +132,43 @@ def test_a_held_retirement_exits_with_3_until_the_printed_command_allows_it(
 def test_a_dry_run_prints_keys_and_keeps_nothing(
     command: Command, bucket: TestBucket, query: Query
 ):
-    assert failure(command("run", "--dry-run")).hint.startswith("Run `./run.sh datasets apply`")
-    command("datasets", "apply")
     put_orders(bucket, 30)
     found = command("run", "--dry-run")
     assert found.exit_code == 0, found.exception
-    assert "30 inserted, 0 updated" in found.stdout
-    assert "inserted: o000, o001, " in found.stdout
-    assert found.stdout.splitlines()[2].endswith("o019 …")
-    value = json.loads(command("run", "--dry-run", "--json").stdout)
-    assert value["datasets"]["orders"]["counts"]["inserted"] == 30
-    assert query("SELECT count(*) FROM orders") == query("SELECT count(*) FROM run") == [(0,)]
+    _, counts, change, keys, *_ = found.stdout.splitlines()
+    assert counts.startswith("  orders   30 read; 30 inserted, 0 updated")
+    assert change == "    New: the table orders."
+    assert keys.startswith("    inserted: o000, o001, ")
+    assert keys.endswith("o019 …")
+    value = json.loads(command("run", "--dry-run", "--json").stdout)["datasets"]["orders"]
+    assert value["counts"]["inserted"] == 30
+    assert value["changes"] == ["New: the table orders."]
+    assert query("SELECT to_regclass('public.orders')") == [(None,)]
+    assert query("SELECT count(*) FROM run") == [(0,)]
+
+
+def test_a_run_that_commits_some_datasets_prints_its_whole_report(
+    command: Command, bucket: TestBucket, engine: Engine
+):
+    put_orders(bucket, 2)
+    assert command("run").exit_code == 0
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE orders ADD CONSTRAINT few CHECK (amount < 9)"))
+    put_orders(bucket, 20)
+    bucket.put("log/1.csv", "line\na\n")
+    shown = command("run")
+    assert shown.exit_code == 1
+    assert "Run 2 (cli) failed in" in shown.stderr
+    assert "orders   2 live; failed, and stays as it was" in shown.stderr
+    assert "log      1 live; 1 inserted" in shown.stderr
+    assert "refused the rows of dataset 'orders': constraint few. Committed: log." in shown.stderr
+    bucket.put("log/2.csv", "line\nb\n")
+    failed = command("run", "--dataset", "orders", "--json")
+    assert failed.exit_code == 1
+    report = json.loads(failed.stdout)
+    assert report["state"] == "failed"
+    assert report["error"]["facts"] == {"failed": "orders", "committed": ""}
+    assert report["dataset_counts"]["orders"]["live"] == 2
 
 
 def test_a_faulty_file_stops_each_command_before_it_starts(
@@ -155,6 +181,31 @@ def test_a_faulty_file_stops_each_command_before_it_starts(
         assert "numbers" in str(error)
         assert "includ" in str(error)
     assert query("SELECT count(*) FROM run") == [(0,)]
+
+
+def test_without_a_file_the_names_are_those_of_the_installed_datasets(
+    command: Command, bucket: TestBucket, tmp_path: Path
+):
+    (tmp_path / "datasets.toml").rename(tmp_path / "other.toml")
+    refused = failure(command("run", "--dataset", "orders"))
+    assert refused.hint == "The datasets: users."
+    (tmp_path / "other.toml").rename(tmp_path / "datasets.toml")
+    put_orders(bucket, 200)
+    assert command("run").exit_code == 0
+    (tmp_path / "datasets.toml").unlink()
+    bucket.remove("orders/1.csv")
+    assert command("run", "--dataset", "orders", "--dry-run").exit_code == 3
+    assert command("run", "--dataset", "log").exit_code == 0
+    assert failure(command("run", "--dataset", "users")).hint == "The datasets: orders, log."
+    assert command("replay", "--dataset", "log").exit_code == 0
+    listed = json.loads(command("datasets", "list", "--json").stdout)
+    assert [(one["name"], one["state"]) for one in listed] == [
+        ("orders", "installed"),
+        ("log", "installed"),
+    ]
+    assert command("datasets", "apply").stdout == "orders: Unchanged.\nlog: Unchanged.\n"
+    allowed = command("run", "--dataset", "orders", "--allow-mass-retirement", "orders")
+    assert allowed.exit_code == 0
 
 
 def test_names_of_unknown_datasets_are_refused(command: Command):

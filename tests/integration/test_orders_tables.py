@@ -12,7 +12,8 @@ from etl.settings import Settings
 from etl.sync import batch
 from etl.sync.manager import DataManager
 from tests.conftest import TestBucket
-from tests.orders_data import ORDERS, OrdersFile, orders_file
+from tests.orders_data import ORDERS, orders_file
+from tests.planted import PlantedFile
 
 FREE = Dataset(
     name="free",
@@ -43,7 +44,7 @@ def stored(engine: Engine) -> dict[int, tuple[object, ...]]:
         return {line: tuple(values) for line, *values in connection.execute(text(statement))}
 
 
-def expected(made: OrdersFile) -> dict[int, tuple[object, ...]]:
+def expected(made: PlantedFile) -> dict[int, tuple[object, ...]]:
     return {
         line: (*values[:4], values[4] and values[4].replace(tzinfo=None))
         for line, values in made.rows.items()

@@ -1,4 +1,4 @@
-"""Runs of some datasets, and previews of runs, which keep nothing."""
+"""Runs of some datasets, which leave the others as they are."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from etl.db import events
-from etl.model.dataset import USERS, Dataset, Field, FieldType, OnRemoved, UnknownColumns
-from etl.model.errors import ConfigurationError
+from etl.model.dataset import USERS, Dataset, Field, FieldType, OnRemoved
 from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.sync.manager import DataManager
@@ -34,12 +33,6 @@ LOG = Dataset(
     fields=(Field(name="line"),),
 )
 ALL = (ITEMS, LOG, USERS)
-EVERYTHING = (
-    "run",
-    *("source_object", "problem", "hold", "held_object", "staging_object", "staging_items"),
-    *("public.items", "public.items_retired", "public.items_shadowed", "public.log"),
-    *("public.users", "bucket_event", "revision"),
-)
 
 Query = Callable[[str], list[tuple[Any, ...]]]
 
@@ -58,21 +51,30 @@ def query(engine: Engine) -> Query:
     return ask
 
 
-def contents(engine: Engine) -> dict[str, list[str]]:
-    """All rows of all tables, as text."""
-    with engine.connect() as connection:
-        return {
-            table: list(
-                connection.scalars(text(f"SELECT CAST(t AS text) FROM {table} AS t ORDER BY 1"))
-            )
-            for table in EVERYTHING
-        }
-
-
 def put_all(bucket: TestBucket, version: int) -> None:
     bucket.put("items/1.csv", f"id,n\na,{version}\nb,{version}\n")
     bucket.put("log/1.csv", f"line\n{version}\n")
     bucket.put("1.csv", f"user_id,first_name,last_name,birthts\n1,Ann,{version},0\n")
+
+
+def notify(engine: Engine, bucket: TestBucket, *keys: str) -> None:
+    """Store an event of each key."""
+    records = [
+        {
+            "eventName": "s3:ObjectCreated:Put",
+            "s3": {
+                "bucket": {"name": bucket.name},
+                "object": {"key": quote(key), "sequencer": "1"},
+            },
+        }
+        for key in keys
+    ]
+    with engine.begin() as connection:
+        events.store(
+            connection,
+            events.parse(json.dumps({"Records": records}).encode()),
+            source_bucket=bucket.name,
+        )
 
 
 def test_a_run_of_one_dataset_leaves_the_others(
@@ -114,88 +116,44 @@ def test_events_of_the_datasets_left_out_stay_pending(
     put_all(bucket, 1)
     manager.run(Trigger.CLI)
     put_all(bucket, 2)
-    records = [
-        {
-            "eventName": "s3:ObjectCreated:Put",
-            "s3": {
-                "bucket": {"name": bucket.name},
-                "object": {"key": quote(key), "sequencer": "1"},
-            },
-        }
-        for key in ("items/1.csv", "log/1.csv", "1.csv")
-    ]
-    with engine.begin() as connection:
-        events.store(
-            connection,
-            events.parse(json.dumps({"Records": records}).encode()),
-            source_bucket=bucket.name,
-        )
+    notify(engine, bucket, "items/1.csv", "log/1.csv", "1.csv")
     manager.run(Trigger.CLI, only=frozenset({"items"}))
     report = manager.run_events()
     assert report is not None
     assert query("SELECT line FROM log") == [("2",)]
 
 
-def test_a_preview_tells_what_the_next_run_does_and_keeps_nothing(
-    bucket: TestBucket, manager: DataManager, engine: Engine
-):
-    put_all(bucket, 1)
-    bucket.put("items/2.csv", "id,n\nc,1\nd,1\n")
+def rows_of(name: str, first: int, last: int) -> str:
+    return f"{name}\n" + "".join(f"{number}\n" for number in range(first, last))
+
+
+@pytest.fixture
+def half_emptied(bucket: TestBucket, manager: DataManager, engine: Engine) -> TestBucket:
+    """`items` and `log` of 200 rows each in two objects, one of which an event run retired."""
+    for name, column in (("items", "id"), ("log", "line")):
+        for half in (0, 1):
+            bucket.put(f"{name}/{half}.csv", rows_of(column, 100 * half, 100 * half + 100))
     manager.run(Trigger.CLI)
-    bucket.put("items/1.csv", "id,n\na,2\nb,x\nd,3\n")
-    bucket.put("items/0.csv", "id,n\nnew,1\n")
-    bucket.remove("items/2.csv")
-    bucket.remove("log/1.csv")
-    before = contents(engine)
-    found = manager.preview()
-    assert contents(engine) == before
-    assert found.failures == {}
-    assert found.keys["items"] == {
-        "inserted": [["new"]],
-        "updated": [["a"], ["d"]],
-        "restored": [],
-        "retired": [["b"], ["c"]],
-        "shadowed": [],
-    }
-    assert found.keys["log"]["retired"] == [["log/1.csv", 2]]
-    report = manager.run(Trigger.CLI)
-    assert report.dataset_counts == dict(found.counts)
+    for key in ("items/0.csv", "log/0.csv"):
+        bucket.remove(key)
+        notify(engine, bucket, key)
+    report = manager.run_events()
+    assert report is not None
+    assert report.dataset_counts["items"].retired == report.dataset_counts["log"].retired == 100
+    return bucket
 
 
-def test_a_preview_of_a_first_load_lists_the_first_keys(
-    bucket: TestBucket, settings: Settings, query: Query
+@pytest.mark.parametrize("reason", ["not asked for", "paused"])
+def test_retirements_by_events_count_until_a_full_run_of_their_dataset(
+    half_emptied: TestBucket, settings: Settings, manager: DataManager, reason: str
 ):
-    DataManager(settings, datasets=ALL).run(Trigger.CLI)
-    rows = "".join(f"k{n:05},{n}\n" for n in range(12_000))
-    bucket.put("items/1.csv", f"id,n\n{rows}")
-    found = DataManager(settings, datasets=ALL).preview()
-    assert found.counts["items"].inserted == 12_000
-    assert found.keys["items"]["inserted"] == [[f"k{n:05}"] for n in range(20)]
-    assert query("SELECT count(*) FROM items") == [(0,)]
-
-
-def test_a_preview_tells_what_would_be_held(
-    bucket: TestBucket, manager: DataManager, engine: Engine
-):
-    bucket.put("items/1.csv", "id,n\n" + "".join(f"{n},1\n" for n in range(150)))
-    manager.run(Trigger.CLI)
-    bucket.remove("items/1.csv")
-    before = contents(engine)
-    assert manager.preview().counts["items"].objects_held == 1
-    assert manager.preview(allowed_retirements={"items": None}).counts["items"].retired == 150
-    assert contents(engine) == before
-
-
-def test_a_preview_of_new_columns_adds_none(bucket: TestBucket, settings: Settings, query: Query):
-    free = replace(ITEMS, unknown_columns=UnknownColumns.ADD)
-    manager = DataManager(settings, datasets=(free, USERS))
-    manager.run(Trigger.CLI)
-    bucket.put("items/1.csv", "id,n,more\na,1,x\n")
-    found = manager.preview()
-    assert "more" in found.failures["items"].message
-    assert query("SELECT added_columns FROM dataset WHERE name = 'items'") == [([],)]
-
-
-def test_a_preview_of_datasets_that_are_not_installed_is_refused(manager: DataManager):
-    with pytest.raises(ConfigurationError, match="not installed"):
-        manager.preview()
+    if reason == "paused":
+        datasets = (ITEMS, replace(LOG, is_paused=True), USERS)
+        DataManager(settings, datasets=datasets).run(Trigger.CLI)
+        manager = DataManager(settings, datasets=ALL)
+    else:
+        manager.run(Trigger.CLI, only=frozenset({"items"}))
+    half_emptied.put("items/1.csv", rows_of("id", 100, 160))
+    half_emptied.put("log/1.csv", rows_of("line", 100, 160))
+    found = manager.run(Trigger.CLI).dataset_counts
+    assert (found["items"].objects_held, found["log"].objects_held) == (0, 1)

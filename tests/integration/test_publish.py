@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from sqlalchemy import Engine, text
 from etl.cli import render
 from etl.cli.main import commands
 from etl.db.engine import connect_unpooled, run_lock
+from etl.model.dataset import USERS
 from etl.model.errors import RunAlreadyActive
 from etl.model.values import Trigger
 from etl.settings import Settings
@@ -142,6 +144,37 @@ def test_parquet_is_removed_once_disabled(
     assert [user["user_id"] for user in users_in_parquet(settings)] == ["1"]
 
 
+@pytest.mark.parametrize(
+    ("declared", "is_parquet_set", "expected"),
+    [
+        (("output.csv",), False, {"output.csv"}),
+        (("output.csv",), True, {"output.csv", "output.parquet"}),
+        (("output.parquet",), False, {"output.parquet"}),
+        (("output.parquet", "output.csv"), True, {"output.csv", "output.parquet"}),
+        ((), True, {"output.parquet"}),
+        ((), False, set()),
+    ],
+)
+def test_declared_outputs_are_published_and_the_parquet_also_by_its_setting(  # noqa: PLR0913, PLR0917
+    settings: Settings,
+    manager: DataManager,
+    bucket: TestBucket,
+    engine: Engine,
+    declared: tuple[str, ...],
+    is_parquet_set: bool,  # noqa: FBT001
+    expected: set[str],
+):
+    """What is no longer published is deleted, and missed by no one."""
+    bucket.user("1.csv")
+    manager.run(Trigger.CLI)
+    users = replace(USERS, publish=declared)
+    own = settings.model_copy(update={"output_parquet": is_parquet_set})
+    DataManager(own, datasets=(users,)).run(Trigger.CLI)
+    published = minio_client(settings).list_objects(settings.processed_bucket)
+    assert {one.object_name for one in published} == expected
+    assert verify(own, engine, datasets=(users,)) == []
+
+
 def test_parquet_of_another_client_is_not_removed(
     settings: Settings, manager: DataManager, bucket: TestBucket, engine: Engine
 ):
@@ -261,12 +294,12 @@ def test_the_command_claims_no_more_than_was_compared(
 ):
     bucket.user("1.csv")
     manager.run(Trigger.CLI)
-    assert "output.csv are in sync" in verified(settings).stdout
+    assert "output files are in sync" in verified(settings).stdout
     bucket.user("2.csv")
     manager.run(Trigger.EVENT)
     found = verified(settings)
     assert "the tables are in sync with the bucket" in found.stdout
-    assert "output.csv was not compared" in found.stdout
+    assert "output files were not compared" in found.stdout
     assert "its publication is pending" in found.stderr
 
 

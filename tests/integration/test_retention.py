@@ -164,7 +164,7 @@ def test_runs_needed_by_the_next_run_are_kept(
     remove(keep_all, run_retention=HOUR)
     assert count(engine, "run") == 151
     with engine.connect() as connection:
-        assert runs.retired_by_events(connection) == {"users": 300}
+        assert runs.retired_by_events(connection, "users") == 300
         assert runs.last_counts(connection).users_live == 7
 
 

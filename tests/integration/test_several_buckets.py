@@ -11,7 +11,7 @@ from etl.db import events, retention
 from etl.db.events import BucketEvent
 from etl.db.problems import count_open_problems, open_problems
 from etl.images.indexer import ThumbnailIndexer
-from etl.images.rows import count_pending
+from etl.images.waiting import count_pending
 from etl.model.errors import ConfigurationError
 from etl.settings import Settings
 from etl.storage.client import ObjectStore

@@ -480,7 +480,7 @@ def statements_of_event_run(
     bucket.user("1.csv", "Ann")
     manager.run(Trigger.CLI)
     bucket.user("1.csv", "Bob")
-    engine = manager._engine  # noqa: SLF001 - to count what it executes
+    engine = manager.engine
     with engine.begin() as connection:
         connection.execute(
             text(

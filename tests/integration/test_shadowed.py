@@ -6,19 +6,25 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
+from rich.text import Text
 from sqlalchemy import Engine, text
 
 from api import create_app
+from etl.cli.common import SHOWN_ITEMS, print_found
+from etl.model.dataset import USERS
 from etl.model.values import Trigger
 from etl.settings import Settings
+from etl.storage.client import ObjectStore
 from etl.sync.manager import DataManager
 from tests.conftest import TestBucket
 from tests.processes import ROOT, environment
+from tests.sample_datasets import ORDERS, READINGS
 
 HEADER = "user_id,first_name,last_name,birthts,city\n"
 PATH = "/datasets/users/shadowed"
@@ -157,9 +163,9 @@ def test_a_line_of_any_size_is_a_place(client: FlaskClient):
 # -- the command
 
 
-def shadowed(settings: Settings, *options: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "etl", "shadowed", *options],
+def run(settings: Settings, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "etl", *command],
         cwd=ROOT,
         env=environment(settings) | {"COLUMNS": "160"},
         capture_output=True,
@@ -167,6 +173,10 @@ def shadowed(settings: Settings, *options: str) -> str:
         timeout=60,
         check=False,
     )
+
+
+def shadowed(settings: Settings, *options: str) -> str:
+    done = run(settings, "shadowed", *options)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -188,6 +198,67 @@ def test_command_lists_rows_with_their_superseding_object(settings: Settings):
     assert none == (
         "No row of user '4' in 'a.csv' is shadowed.\n3 other rows are: `./run.sh shadowed`.\n"
     )
+
+
+ORDERS_FILE = "order_id,amount,rank,updated\nA,12.50,1,5\nA,1,,7\n"
+
+
+def test_command_lists_rows_of_every_dataset(settings: Settings, bucket: TestBucket):
+    own = settings.source_bucket.replace("src-", "shop-")
+    ObjectStore(settings).ensure_bucket(own)
+    shop = TestBucket(settings.model_copy(update={"source_bucket": own}))
+    shop.put("orders/1.csv", ORDERS_FILE)
+    bucket.put("orders/1.csv", ORDERS_FILE)  # another object, which is no source
+    bucket.put("team.csv", HEADER + "3,First,Lee,0,\n3,Last,Lee,0,\n")
+    declared = (replace(ORDERS, bucket=own), READINGS, replace(USERS, exclude=("orders/**",)))
+    DataManager(settings, datasets=declared).run(Trigger.CLI)
+    assert shadowed(settings).splitlines() == [
+        "orders/1.csv, line 2: orders A, amount 12.50, rank 1, updated 5",
+        "  lost to orders/1.csv, line 3: its updated is greater",
+        "team.csv, line 2: user 3, First Lee, 0",
+        "  lost to team.csv, line 3: that line is later",
+    ]
+    order, user = json.loads(shadowed(settings, "--json"))
+    assert (user["dataset"], user["user_id"]) == ("users", "3")
+    assert (order["dataset"], order["lost_by"], order["lost_to"]["line"]) == ("orders", "prefer", 3)
+    assert order["row"] == {"order_id": "A", "amount": "12.50", "rank": 1, "updated": 5}
+    assert len(shadowed(settings, "--user", "3").splitlines()) == 2
+    assert len(shadowed(settings, "--dataset", "orders").splitlines()) == 2
+    assert shadowed(settings, "--dataset", "readings").splitlines() == [
+        "No row of dataset 'readings' is shadowed.",
+        "2 other rows are: `./run.sh shadowed`.",
+    ]
+
+
+def test_unknown_dataset_is_refused_with_the_known_ones(settings: Settings):
+    for command in ("shadowed", "problems"):
+        done = run(settings, command, "--dataset", "orders")
+        assert done.returncode == 2
+        assert "There is no dataset 'orders'.\nThe datasets: users." in done.stderr
+    done = run(settings, "shadowed", "--dataset", "orders", "--user", "1")
+    assert (done.returncode, "--user" in done.stderr) == (2, True)
+
+
+def test_a_pipe_gets_every_row_and_problem(
+    settings: Settings, bucket: TestBucket, manager: DataManager
+):
+    count = SHOWN_ITEMS + 2
+    bucket.put("a.csv", HEADER + "1,Ann,Lee,0,\n" * (count + 1) + "2,Ann,Lee,x,\n" * count)
+    manager.run(Trigger.CLI)
+    assert shadowed(settings).count("lost to a.csv") == count
+    assert run(settings, "problems").stdout.count("not-an-integer") == count
+
+
+def test_a_terminal_gets_the_first_ones_and_how_to_get_the_others(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    for found, is_more in ((SHOWN_ITEMS, False), (SHOWN_ITEMS + 1, True)):
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        assert print_found(iter(range(found)), lambda one: [Text(f"- {one}")], filters="--key")
+        shown = capsys.readouterr().out.splitlines()
+        assert sum(line.startswith("- ") for line in shown) == SHOWN_ITEMS
+        assert ("Filter with --key" in shown[-1]) == is_more
+    assert not print_found(iter(()), lambda _: [], filters="")
 
 
 def test_row_values_cannot_forge_an_output_line(

@@ -348,6 +348,22 @@ def test_health_answers_when_descriptors_run_out(serve: Callable[..., Serving]):
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="another process's limits: Linux")
+def test_a_new_upload_survives_newer_drips(serve: Callable[..., Serving], bucket: TestBucket):
+    """All connections are new when the server closes some of them, and the upload is the oldest."""
+    api = serve()
+    assert api.client(put(bucket) + b"Content-Length: 1\r\n\r\nx").status() == 200
+    assert api.health() == 200
+    _, hard = resource.prlimit(api.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(api.process.pid, resource.RLIMIT_NOFILE, (150, hard))
+    upload = api.client(put(bucket) + b"Content-Length: 100000\r\n\r\n" + bytes(50_000))
+    for _ in range(300):
+        api.client(POST + b"Content-Length: 60000\r\n\r\nx")
+    assert api.health() == 200
+    upload.send(bytes(50_000))
+    assert upload.status() == 200
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="another process's limits: Linux")
 def test_the_server_raises_its_limit_of_descriptors(serve: Callable[..., Serving]):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))

@@ -14,7 +14,7 @@ from etl.db.engine import connect_unpooled, image_lock
 from etl.db.problems import open_problems
 from etl.db.revisions import Resource, current
 from etl.images.indexer import IndexReport, ThumbnailIndexer
-from etl.images.rows import count_pending
+from etl.images.waiting import count_pending
 from etl.model.errors import (
     ConfigurationError,
     DatabaseUnavailable,

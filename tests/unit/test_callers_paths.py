@@ -67,7 +67,7 @@ def test_seed_names_the_path_it_did_not_find(tmp_path: Path, monkeypatch: pytest
 
 def collected(folder: Path, *words: str) -> list[str]:
     """The tests that `./run.sh test` would run when it is called in the folder."""
-    command = [sys.executable, "-m", "pytest", "-p", "tests.callers_paths"]
+    command = [sys.executable, "-m", "pytest", "-p", "tests.callers_paths", "--noconftest"]
     found = subprocess.run(
         [*command, "--collect-only", "-q", "-p", "no:cacheprovider", *words],
         cwd=ROOT,

@@ -30,40 +30,13 @@ from etl.model.dataset import (
 )
 from etl.model.errors import ConfigurationError
 from etl.settings import Settings
-from etl.settings.datasets_file import declared_datasets, read_datasets
+from etl.settings.datasets_file import read_datasets
+from etl.settings.declared import declared_datasets
+from tests.orders_data import DECLARATION
 
 SETTINGS = Settings(_env_file=None)
 
-EXAMPLE = """\
-version = 1
-
-[datasets.users]
-preset = "users"                    # CSV + images by base name -> table users; /data and /stats serve it
-
-[datasets.orders]
-include = ["orders/**/*.csv", "orders/**/*.csv.gz"]   # globs with ** * ? {a,b}; letter case ignored
-exclude = ["orders/tmp/**"]
-table = "orders"                                       # default: the dataset's name
-prefer = "updated_at"                                  # which row of a key wins; default: newest object
-on_removed = "retire"                                  # retire | delete
-refuse_object_above = "10%"                            # an object with more faulty rows is refused whole; default 100%
-unknown_columns = "extra"                              # extra | add | refuse
-short_rows = "refuse"                                  # refuse | pad (missing trailing cells of optional fields are null, one warning per object)
-indexes = [["user_id"], ["updated_at"]]                # what dashboard pages sort and filter by
-publish = ["orders.csv", "orders.parquet"]             # into PROCESSED_BUCKET; default none
-dialect = { delimiter = ";" }                          # default: detected
-
-[datasets.orders.schema]
-primaryKey = ["order_id"]
-missingValues = ["", "NULL"]
-fields = [
-  { name = "order_id",   type = "string",   aliases = ["Order No", "Bestellnummer"], constraints = { required = true, pattern = "[A-Z]{2}-[0-9]{6}" } },
-  { name = "user_id",    type = "string",   constraints = { required = true } },
-  { name = "amount",     type = "number",   decimalChar = ",", groupChar = ".", sql = "numeric(12,2)", constraints = { minimum = 0 } },
-  { name = "status",     type = "string",   constraints = { enum = ["new", "paid", "sent", "returned"] } },
-  { name = "updated_at", type = "datetime", format = "%d.%m.%Y %H:%M:%S", timezone = "Europe/Berlin" },
-]
-"""  # noqa: E501 - the text of the contract, word for word
+EXAMPLE = DECLARATION.read_text("utf-8")
 
 ORDERS = Dataset(
     name="orders",
@@ -393,7 +366,7 @@ def test_a_declaration_without_patterns_does_not_load_arrow(tmp_path: Path):
     (tmp_path / "datasets.toml").write_text(written())
     code = (
         "import sys; from etl.settings import Settings;"
-        "from etl.settings.datasets_file import declared_datasets;"
+        "from etl.settings.declared import declared_datasets;"
         "assert declared_datasets(Settings(_env_file=None));"
         "assert not {'pyarrow', 'pandas', 'numpy', 'sqlalchemy'} & set(sys.modules)"
     )

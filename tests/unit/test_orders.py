@@ -16,7 +16,8 @@ from etl.model.values import Change, ChangeKind, ObjectState, SourceFile, Source
 from etl.sync import batch, stream
 from etl.sync.batch import Batch, Fetched
 from etl.sync.reading import BucketReading
-from tests.orders_data import FAULTS, ORDERS, OrdersFile, orders_file
+from tests.orders_data import FAULTS, ORDERS, orders_file
+from tests.planted import PlantedFile
 from tests.reader_outcomes import SplittingStore
 
 KEY = "orders/2024/1.csv"
@@ -72,14 +73,14 @@ def test_every_value_is_read_exactly():
     assert (entry.dataset, entry.rows_read, entry.rows_rejected) == ("orders", 2_000, 0)
 
 
-def faulty() -> OrdersFile:
+def faulty() -> PlantedFile:
     return orders_file(600, fault_every=12)
 
 
 def test_every_planted_fault_is_found_on_its_line():
     made = faulty()
     done = read_whole(made.content)
-    assert {code for _, _, code in made.problems} > {code for _, code, _ in FAULTS}
+    assert made.planted.keys() == {kind.raw for kind in FAULTS}
     assert problems([done]) == made.problems
     assert values(done) == made.rows
     (entry,) = done.objects

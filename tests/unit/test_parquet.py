@@ -16,7 +16,7 @@ from etl.model.dataset import USERS
 from etl.sync.outputs import OUTPUT_COLUMNS, PARQUET_NAME, Output
 from etl.sync.publish import as_parquet
 
-PARQUET_TYPES = Output(PARQUET_NAME, DatasetSql(USERS, "public")).parquet_types
+TYPES = Output(PARQUET_NAME, DatasetSql(USERS, "public")).types
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 ROWS = st.lists(
@@ -42,7 +42,7 @@ def _quoted(text: str) -> str:
 
 
 def read(rows: list[tuple[object, ...]]) -> pa.Table:
-    with as_parquet(io.BytesIO(copied(rows)), PARQUET_TYPES) as stream:
+    with as_parquet(io.BytesIO(copied(rows)), TYPES) as stream:
         return arrow_parquet.read_table(io.BytesIO(stream.read()))
 
 
@@ -57,12 +57,14 @@ def test_no_users_give_a_file_with_columns_and_no_rows():
     table = read([])
     assert table.num_rows == 0
     types = [str(column) for column in table.schema.types]
-    assert dict(zip(table.column_names, types, strict=True)) == PARQUET_TYPES
+    assert dict(zip(table.column_names, types, strict=True)) == dict.fromkeys(TYPES, "string") | {
+        "birthts": "int64"
+    }
 
 
 def test_a_row_group_is_written_for_each_block():
     rows: list[tuple[object, ...]] = [(f"{n:05}", "Ann", "Lee", n, None) for n in range(2_000)]
-    with as_parquet(io.BytesIO(copied(rows)), PARQUET_TYPES, 1 << 12) as stream:
+    with as_parquet(io.BytesIO(copied(rows)), TYPES, 1 << 12) as stream:
         file = arrow_parquet.ParquetFile(io.BytesIO(stream.read()))
     assert file.num_row_groups > 5
     assert [tuple(row.values()) for row in file.read().to_pylist()] == rows
@@ -77,4 +79,4 @@ def test_a_source_that_fails_fails_the_file():
             raise ConnectionError("gone")
 
     with pytest.raises(ConnectionError):
-        as_parquet(io.BufferedReader(Broken()), PARQUET_TYPES).read()
+        as_parquet(io.BufferedReader(Broken()), TYPES).read()

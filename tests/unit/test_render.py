@@ -73,7 +73,7 @@ def test_status_without_problems_points_nowhere():
 
 
 def test_problem_shows_place_code_value_and_hint():
-    assert rendered(render.problems, [PROBLEM]) == [
+    assert rendered(render.problem, PROBLEM) == [
         "1054.csv, line 2, column birthts: error not-an-integer: 31.12.1999",
         "  Write milliseconds.",
     ]
@@ -81,19 +81,13 @@ def test_problem_shows_place_code_value_and_hint():
 
 def test_a_problem_of_a_whole_object_has_no_line():
     whole = PROBLEM | {"line": None, "column": None, "value": None, "code": "empty-file"}
-    assert rendered(render.problems, [whole])[0] == "1054.csv: error empty-file"
+    assert rendered(render.problem, whole)[0] == "1054.csv: error empty-file"
 
 
 def test_a_key_cannot_forge_a_line_or_move_the_cursor():
-    lines = rendered(render.problems, [PROBLEM | {"key": "a\n\x1b[2Jb.csv"}])
+    lines = rendered(render.problem, PROBLEM | {"key": "a\n\x1b[2Jb.csv"})
     assert lines[0].startswith("a\\n\\x1b[2Jb.csv, line 2")
     assert len(lines) == 2
-
-
-def test_first_problems_are_shown_and_the_rest_counted():
-    lines = rendered(render.problems, [PROBLEM] * (render.SHOWN_PROBLEMS + 1))
-    assert len(lines) == 2 * render.SHOWN_PROBLEMS + 1
-    assert "--json prints all" in lines[-1]
 
 
 def test_absence_of_problems_is_shown():

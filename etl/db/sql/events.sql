@@ -31,19 +31,26 @@ RETURNING handled_by_run IS NULL AS is_pending
 SELECT EXISTS (SELECT FROM bucket_event
                WHERE handled_by_run IS NULL AND (:include_refused OR refused_by_run IS NULL))
 
+-- name: any_refused
+SELECT EXISTS (SELECT FROM bucket_event
+               WHERE handled_by_run IS NULL AND refused_by_run IS NOT NULL)
+
 -- name: count_pending
-SELECT count(*) FROM bucket_event WHERE handled_by_run IS NULL
+-- Parameters: :include_refused.
+SELECT count(*) FROM bucket_event
+WHERE handled_by_run IS NULL AND (:include_refused OR refused_by_run IS NULL)
 
 -- name: oldest_pending
--- The oldest pending events; keys may repeat. Events whose object the store refused are included
+-- The oldest pending events; keys may repeat. Events whose object could not be synced are included
 -- only with :include_refused. Parameters: :bucket, :limit, :include_refused.
 SELECT id, key FROM bucket_event
 WHERE handled_by_run IS NULL AND bucket = :bucket AND (:include_refused OR refused_by_run IS NULL)
 ORDER BY id LIMIT :limit
 
 -- name: handle
--- Marks events whose keys a run has checked as handled. Events of refused objects stay pending; a
--- file-based store may list a refused key in another form. Parameters: :ids, :run_id, :refused.
+-- Marks events whose keys a run has checked as handled. Events of refused objects, and of datasets
+-- that it did not commit, stay pending; a file-based store may list such a key in another form.
+-- Parameters: :ids, :run_id, :refused.
 UPDATE bucket_event AS event
 SET handled_by_run = CASE WHEN checked.is_refused THEN NULL ELSE :run_id END,
     refused_by_run = CASE WHEN checked.is_refused THEN :run_id END
@@ -58,6 +65,16 @@ WHERE event.id = checked.id
 -- Parameters: :began, :bucket, :run_id.
 UPDATE bucket_event SET handled_by_run = :run_id
 WHERE handled_by_run IS NULL AND bucket = :bucket AND received_at < :began
+
+-- name: listed
+-- The events that `handle_listed` marks. Parameters: :began, :bucket.
+SELECT id, key FROM bucket_event
+WHERE handled_by_run IS NULL AND bucket = :bucket AND received_at < :began
+
+-- name: refuse
+-- Events of a bucket that cannot be read now. Parameters: :ids, :run_id.
+UPDATE bucket_event SET refused_by_run = :run_id
+WHERE id = ANY (CAST(:ids AS bigint[])) AND handled_by_run IS NULL
 
 -- name: skip_other_buckets
 -- Marks events of former source buckets as handled. Parameters: :bucket, that of SOURCE_BUCKET.

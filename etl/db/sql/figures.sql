@@ -21,8 +21,17 @@ SELECT (SELECT count(*) FROM (SELECT FROM {staging} LIMIT :small + 1) AS read) <
 WITH unbalanced AS MATERIALIZED (
     SELECT staged.key, staged.rows_read, staged.rows_rejected, coalesce(good.rows, 0) AS rows_staged
     FROM staging_object AS staged
-    LEFT JOIN (SELECT _source_key, count(*) AS rows FROM {staging} GROUP BY _source_key) AS good
-         ON good._source_key = staged.key
+    LEFT JOIN (
+        SELECT _source_key, sum(rows) AS rows
+        FROM (
+            SELECT _source_key, count(*) AS rows FROM {staging} GROUP BY _source_key
+--:compared
+            UNION ALL
+            SELECT key, rows_same FROM {compared_objects}
+--:end
+        ) AS parts
+        GROUP BY _source_key
+    ) AS good ON good._source_key = staged.key
     WHERE staged.dataset = :dataset AND staged.change <> 'left'
       AND staged.rows_read <> staged.rows_rejected + coalesce(good.rows, 0)
 )

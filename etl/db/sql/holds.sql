@@ -15,6 +15,11 @@ WHERE dataset = :dataset AND key = ANY (CAST(:keys AS text[]))
 -- name: drop_rows
 DELETE FROM {staging} WHERE _source_key = ANY (CAST(:keys AS text[]))
 
+-- name: drop_compared
+--:compared
+DELETE FROM {compared_objects} WHERE key = ANY (CAST(:keys AS text[]))
+--:end
+
 -- name: drop_problems
 DELETE FROM staging_problem
 WHERE dataset = :dataset AND key = ANY (CAST(:keys AS text[]))

@@ -5,6 +5,8 @@
 -- rows of a literal key from statistics, and assumes an average for keys that it reads from a
 -- table.
 -- Every statement depends only on staging and the tables, never on the order of earlier runs.
+-- Rows that were compared while they were read, and are equal to the stored ones, are not in staging;
+-- see compared.sql.
 -- An `analyze_` statement runs only if the statement before it wrote many rows. It also creates
 -- indexes: if the statistics of the table are stale, PostgreSQL looks the rows up one by one.
 
@@ -20,8 +22,23 @@ SELECT {read|stored.key}, read._source_key IS NULL AS _is_removed, {read.rest},
 FROM {staging} AS read
 FULL JOIN (
     SELECT live.* FROM {table} AS live
-    WHERE live._source_key IN (SELECT key FROM staging_object WHERE dataset = :dataset)
+    WHERE live._source_key IN (SELECT key FROM staging_object WHERE dataset = :dataset
+--:compared
+                               EXCEPT SELECT key FROM {compared_objects}
+--:end
+                              )
       AND (CAST(:keys AS text[]) IS NULL OR live._source_key = ANY (CAST(:keys AS text[])))
+--:compared
+    UNION ALL
+    SELECT live.*
+    FROM {gone} AS gone
+    JOIN {compared_objects} AS compared ON compared.key = gone._source_key
+    JOIN {table} AS live ON ({live.key}) = ({gone.key}) AND live._source_key = gone._source_key
+    UNION ALL
+    SELECT live.*
+    FROM {compared_objects} AS compared JOIN {table} AS live ON live._source_key = compared.key
+    WHERE live._source_line > compared.last_line
+--:end
 ) AS stored ON ({stored.key}) = ({read.key})
 WHERE read._source_key IS NULL
    OR stored._source_key IS NULL
@@ -48,6 +65,13 @@ WHERE (moved._source_key, moved._source_line) <> (moved._stored_key, moved._stor
 UNION
 SELECT {shadow.key}
 FROM {shadowed} AS shadow JOIN {staging} AS read ON ({read.key}) = ({shadow.key})
+--:compared
+UNION
+SELECT {shadow.key}
+FROM {shadowed} AS shadow
+JOIN {table} AS live ON ({live.key}) = ({shadow.key})
+JOIN {compared_objects} AS compared ON compared.key = live._source_key
+--:end
 UNION
 SELECT {changed_rows.key}
 FROM changed_rows JOIN {table} AS live ON ({live.key}) = ({changed_rows.key})
@@ -94,6 +118,15 @@ SELECT valid_row.*,
 FROM (
     SELECT {row}, true AS _from_this_run
     FROM {staging} JOIN conflicts USING ({key})
+--:compared
+    UNION ALL
+    SELECT {row}, true
+    FROM {table} AS live JOIN conflicts USING ({key})
+    WHERE EXISTS (SELECT FROM {compared_objects} AS compared
+                  WHERE compared.key = live._source_key
+                    AND live._source_line <= coalesce(compared.last_line, live._source_line))
+      AND NOT EXISTS (SELECT FROM {gone} AS gone WHERE ({gone.key}) = ({live.key}))
+--:end
     UNION ALL
     SELECT {row}, false
     FROM {table} AS live JOIN conflicts USING ({key})

@@ -43,16 +43,26 @@ ORDER BY relname
 
 -- name: old_runs
 -- Old runs, except: the last :kept runs; runs with problems; runs still to be published; and the
--- last full run and all later runs, whose counts the next run uses.
+-- last full run of each dataset and all later runs, whose counts the next run uses. A paused dataset
+-- has none.
 SELECT max(id) AS last, coalesce(bool_or(is_old), false) AS may_be_more,
        coalesce(array_agg(id) FILTER (WHERE is_old AND NOT is_needed), '{}') AS ids
 FROM (
     SELECT id, finished_at < now() - :age AS is_old,
            publish_pending
            OR EXISTS (SELECT FROM problem WHERE problem.run_id = run.id)
-           OR (state = 'succeeded' AND finished_at >= coalesce(
-               (SELECT max(finished_at) FROM run WHERE trigger <> 'event' AND state = 'succeeded'),
-               '-infinity')) AS is_needed
+           OR ((state = 'succeeded' OR dataset_counts <> '{}'::jsonb) AND finished_at >= coalesce(
+               (SELECT min(last.finished_at)
+                FROM (SELECT NULL UNION ALL
+                      SELECT name FROM dataset WHERE declaration->>'is_paused' IS NULL)
+                     AS synced (name)
+                CROSS JOIN LATERAL (
+                    SELECT finished_at FROM run
+                    WHERE trigger <> 'event'
+                      AND (state = 'succeeded'
+                           OR (state = 'failed' AND dataset_counts <> '{}'::jsonb))
+                      AND coalesce(synced.name <> ALL (left_out), true)
+                    ORDER BY finished_at DESC LIMIT 1) AS last), '-infinity')) AS is_needed
     FROM run
     WHERE id > :after
       AND id < (SELECT min(id) FROM (SELECT id FROM run ORDER BY id DESC LIMIT :kept) AS kept)

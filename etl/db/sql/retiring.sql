@@ -1,4 +1,4 @@
--- Retires rows although foreign keys of other tables may forbid it for some; see etl.sync.retiring.
+-- Retires rows although foreign keys or triggers may forbid it for some; see etl.sync.retiring.
 -- The statements are templates, as those of merge.sql. Parameters: as named.
 
 -- name: find_doomed
@@ -52,15 +52,17 @@ WHERE staged.dataset = :dataset AND staged.change IN ('added', 'modified')
 
 -- name: write_problems
 -- One problem for each blocked row, of at most :most in an object. Parameters: :run_id, :dataset,
--- :bucket, :most; :numbers and :constraints, of one length.
+-- :bucket, :most; :numbers, :names and :causes of what blocks them, of one length.
 INSERT INTO problem (run_id, bucket, key, dataset, etag, line, code, severity, value, note)
 SELECT :run_id, :bucket, key, :dataset, etag, line, 'retirement-blocked', 'warning', name,
-       'The row is no longer in the bucket, but the foreign key ' || name || ' of another table'
-       || ' forbids to remove it. Every run tries again. Remove the rows that refer to it.'
+       'The row is no longer in the bucket, but ' || cause || ' forbids to remove it. Every run'
+       || ' tries again. Remove the rows that refer to it, or what forbids it.'
 FROM (
     SELECT source_object.key, source_object.etag, doomed._stored_line AS line, blocked.name,
+           blocked.cause,
            row_number() OVER (PARTITION BY source_object.key ORDER BY doomed._stored_line) AS place
-    FROM unnest(CAST(:numbers AS bigint[]), CAST(:constraints AS text[])) AS blocked (number, name)
+    FROM unnest(CAST(:numbers AS bigint[]), CAST(:names AS text[]), CAST(:causes AS text[]))
+         AS blocked (number, name, cause)
     JOIN doomed ON doomed._number = blocked.number
     JOIN source_object
          ON source_object.bucket = :bucket AND source_object.key = doomed._stored_key

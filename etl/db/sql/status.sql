@@ -48,3 +48,9 @@ ORDER BY dataset
 SELECT (SELECT count(*) FROM source_object WHERE dataset = :name) AS objects,
        (SELECT count(*) FROM problem JOIN source_object USING (bucket, key, run_id)
         WHERE source_object.dataset = :name) AS problems
+
+-- name: existing
+-- Which of the tables exist. Parameters: :schema, :names.
+SELECT relname FROM pg_class
+WHERE relnamespace = to_regnamespace(quote_ident(:schema))
+  AND relname = ANY (CAST(:names AS text[]))

@@ -89,14 +89,18 @@ def _null_if_blank(cells: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _extra(block: Block) -> pa.Array:
-    """A JSON object of the nonblank cells of the columns that have no other place, or null."""
+    """A JSON object of the nonblank cells of the columns that have no other place, or null.
+
+    Its text is that of PostgreSQL's jsonb, which orders shorter names first.
+    """
     header = block.header
     placed = {*header.layout.columns, *dict(header.added)}
-    members = [
-        _json_members(name, cells)
+    others = {
+        name: cells
         for name, cells in zip(header.columns, block.cells, strict=True)
         if name not in placed
-    ]
+    }
+    members = [_json_members(name, others[name]) for name in sorted(others, key=_place_in_jsonb)]
     if not members:
         return pa.nulls(len(block.line), _TEXT)
     # null_handling="skip" would be simpler, but Arrow drops all-null rows with it.
@@ -104,6 +108,11 @@ def _extra(block: Block) -> pa.Array:
     inner = pc.utf8_slice_codeunits(listed, len(_COMMA))
     objects = pc.binary_join_element_wise(_text("{"), inner, _text("}"), _text(""))
     return pc.if_else(_is_blank(listed), pa.scalar(None, _TEXT), objects)
+
+
+def _place_in_jsonb(name: str) -> tuple[int, bytes]:
+    encoded = name.encode()
+    return len(encoded), encoded
 
 
 def _json_members(name: str, cells: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import structlog
 from pydantic_core import to_json
 from sqlalchemy import Connection, Row, text
 
@@ -19,6 +18,7 @@ from etl.db.revisions import Resource, current
 from etl.db.sql import statements
 from etl.model.dataset import USERS
 from etl.model.errors import TransientError
+from etl.runtime.logs import get_logger
 from etl.runtime.service import ServiceLoop, in_thread
 from etl.services.kafka.client import Sender, ThrottledLog
 from etl.services.kafka.messages import ImageIndexed, ImageRemoved, Thumbnail, ThumbnailReady
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from etl.services.kafka.client import Outgoing
     from etl.settings import Settings
 
-log = structlog.get_logger("etl.kafka")
+log = get_logger("etl.kafka")
 
 PAGE_ROWS = 1000
 POLL_SECONDS = 1.0

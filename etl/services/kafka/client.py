@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from etl.model.errors import ConfigurationError, KafkaUnavailable
+from etl.runtime.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from etl.settings import Settings
 
-log = structlog.get_logger("etl.kafka")
+log = get_logger("etl.kafka")
 
 Headers = list[tuple[str, str | bytes | None]]
 

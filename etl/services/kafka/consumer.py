@@ -10,7 +10,6 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-import structlog
 from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from sqlalchemy.exc import DBAPIError
@@ -19,6 +18,7 @@ from etl.db import events
 from etl.db.engine import connect, translating
 from etl.model.errors import KafkaUnavailable, TransientError, WrongEvent
 from etl.runtime.backoff import Backoff
+from etl.runtime.logs import get_logger
 from etl.runtime.service import ServiceLoop, stop_on_signals
 from etl.services.kafka import letters
 from etl.services.kafka.client import Sender, ThrottledLog, configuring, connection_options, reason
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from etl.services.kafka.client import Headers
     from etl.settings import Settings
 
-log = structlog.get_logger("etl.kafka")
+log = get_logger("etl.kafka")
 
 BATCH = 1000  # messages
 POLL_SECONDS = 0.5

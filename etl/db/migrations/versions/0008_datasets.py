@@ -179,7 +179,8 @@ def _bucket(connection: sa.Connection, source_bucket: str) -> str:
 def _change_runs() -> None:
     op.execute(
         "ALTER TABLE run ADD COLUMN allowed_retirements jsonb NOT NULL DEFAULT '{}',"
-        " ADD COLUMN dataset_counts jsonb NOT NULL DEFAULT '{}'"
+        " ADD COLUMN dataset_counts jsonb NOT NULL DEFAULT '{}',"
+        " ADD COLUMN left_out text[] NOT NULL DEFAULT '{}'"
     )
     op.execute(
         "UPDATE run SET allowed_retirements = '{\"users\": null}' WHERE allow_mass_retirement"

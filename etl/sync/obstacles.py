@@ -1,0 +1,64 @@
+"""What other clients put on the tables of a dataset: row-level security, triggers and rules.
+
+Row-level security hides rows, so a dataset whose tables it filters is not merged. Triggers and
+rules may skip or change rows without an error, so the rows of a table with any are compared after
+they were written.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, text
+
+from etl.db.sql import statements
+from etl.model.errors import DatasetRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from etl.db.dataset_sql import DatasetSql
+
+Triggers = dict[str, list[str]]
+
+
+def triggers(connection: Connection, sql: DatasetSql) -> Triggers:
+    """By table, the triggers and rules that other clients defined; tables without any are absent.
+
+    Raises:  DatasetRefused when row-level security hides rows from our role.
+    """
+    named = {"schema": sql.schema, "names": sql.relations}
+    found = connection.execute(text(statements("obstacles")["find"]), named).all()
+    filtered = [row.name for row in found if row.is_filtered]
+    if filtered:
+        raise DatasetRefused(
+            f"Row-level security of table {', '.join(filtered)} hides rows of dataset"
+            f" {sql.dataset.name!r}.",
+            hint="Make the role in DATABASE_URL the owner of the table without FORCE ROW LEVEL"
+            " SECURITY, or give it BYPASSRLS. Every full run tries again.",
+        )
+    return {row.name: row.triggers for row in found if row.triggers}
+
+
+def check_written(
+    connection: Connection, sql: DatasetSql, defined: Mapping[str, Sequence[str]]
+) -> None:
+    """Check that the triggers and rules let all rows of the merge through as they are.
+
+    Raises:  DatasetRefused.
+    """
+    if not defined:
+        return
+    dataset = sql.dataset
+    counts = connection.execute(text(sql.statements("obstacles")["unfaithful"])).all()
+    for suffix, rows in counts:
+        if rows:
+            table = dataset.table + suffix
+            names = ", ".join(defined.get(table) or chain(*defined.values()))
+            raise DatasetRefused(
+                f"{rows} rows of dataset {dataset.name!r} are not in table {table} as they were"
+                f" written; it has the triggers or rules: {names}.",
+                hint="Disable or drop the one that skips or changes rows: the table must equal the"
+                " bucket. Every full run tries again.",
+            )
