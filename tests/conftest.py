@@ -69,6 +69,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: os.environ.pop(TEST_DIR, None))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than cores, because tests often wait for servers and processes."""
+    return (os.cpu_count() or 1) + 1
+
+
 def _remove(directory: Path) -> None:
     """Remove the folder once its servers have ended, which they do by themselves."""
     deadline = time.monotonic() + 15
@@ -89,16 +95,20 @@ def stack() -> Iterator[Settings]:
     """The embedded servers, shared by all workers, held for this worker's whole session."""
     settings = Settings(_env_file=None, local_dir=Path(os.environ[TEST_DIR]) / "local")
     with local.running(settings) as filled:
-        _disable_fsync(filled)
+        _make_quick(filled)
         yield filled
 
 
-def _disable_fsync(stack: Settings) -> None:
-    """Skip flushing to disk: no test of the shared stack survives a crash of the machine."""
+def _make_quick(stack: Settings) -> None:
+    """Skip flushing to disk, and let the kernel copy databases.
+
+    No test of the shared stack survives a crash of the machine.
+    """
     engine = create_engine(stack.sqlalchemy_url, isolation_level="AUTOCOMMIT")
     for statement in (
         "ALTER SYSTEM SET fsync = off",
         "ALTER SYSTEM SET full_page_writes = off",
+        "ALTER SYSTEM SET file_copy_method = clone",
         "SELECT pg_reload_conf()",
     ):
         _execute(engine, statement)
@@ -144,7 +154,8 @@ class Databases:
 
     def _create(self) -> str:
         name = f"test_{uuid.uuid4().hex[:12]}"
-        _execute(self._admin, f"CREATE DATABASE {name} TEMPLATE {self._template}")
+        copied = f"TEMPLATE {self._template} STRATEGY FILE_COPY"
+        _execute(self._admin, f"CREATE DATABASE {name} {copied}")
         return name
 
 

@@ -79,7 +79,8 @@ class Run(BaseModel):
         examples=[{"list": 0.02, "read": 0.05, "stage": 0.02, "merge": 0.1, "publish": 0.1}],
     )
     step_rows: dict[str, int] = Field(
-        description="Items per step: objects listed, and rows read, staged, merged and published.",
+        description="Items per step: objects listed, and rows read, staged, merged and published."
+        " `swap` counts the rows of new tables that replaced empty ones.",
         examples=[{"list": 2, "read": 2, "stage": 2, "merge": 2, "publish": 2}],
     )
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from etl.model.dataset import Dataset
     from etl.read.validate import Validated
 
-PIECE_BYTES = 2 * 1024 * 1024  # parsed at once, in ten times as much memory
-PIECE_LINES = 100_000  # short lines need more memory per byte
+PIECE_BYTES = 1024 * 1024  # parsed at once, in ten times as much memory
+PIECE_LINES = 50_000  # short lines need more memory per byte
 
 
 class FoundRows(NamedTuple):
@@ -131,7 +131,7 @@ class ObjectValidator:
 
 
 def pieces(part: bytes) -> Iterator[bytes]:
-    """Cut the part at any byte into equal pieces of at most 2 MB and about 100,000 lines."""
+    """Cut the part at any byte into equal pieces of at most 1 MB and about 50,000 lines."""
     line_ends = max(part.count(b"\n"), part.count(b"\r"))
     count = max(-(-len(part) // PIECE_BYTES), -(-line_ends // PIECE_LINES))
     step = -(-len(part) // count)

@@ -82,7 +82,7 @@ def skipping(
             )
         for one in names:
             run.connection.execute(text(f"TRUNCATE {one.own_staging}"))
-            run.successors.drop(run.connection, one.dataset.name)
+            run.successors.leave_out(run.connection, one.dataset.name)
         run.connection.commit()
 
 

@@ -45,8 +45,8 @@ POINT_PLANNER = {
 _SAMPLE_STAGING = "SET LOCAL default_statistics_target = 10; ANALYZE staging_object, {tables}"
 
 # SQLSTATEs of a first load that has to be merged: a key has two rows, or another client's
-# constraint or view needs the indexes.
-_NOT_FIRST = ("23505", "2BP01")
+# constraint or view needs the indexes, or its deferred constraint has yet to check the rows.
+_NOT_FIRST = ("23505", "2BP01", "55006")
 
 _TEMPORARY = ("changed_rows", "conflicts", "candidate", "attachment", "upserts")
 
@@ -237,7 +237,9 @@ def _load_first(connection: Connection, task: Merge, parameters: Parameters) -> 
     try:
         with connection.begin_nested():
             attached = connection.execute(text(find), parameters).rowcount if find else 0
-            if not attached and task.successors.take_over(connection, task.sql, task.run_id):
+            if task.successors.take_over(
+                connection, task.sql, task.run_id, with_images=bool(attached)
+            ):
                 new = figures(connection, task.sql, "live", {})["live"]
                 return {"rows_loaded": new, "inserted": new, "attached": 0, "taken": 1}
             new = execute_all(connection, named, parameters, analyze_from=0)["insert_rows"]

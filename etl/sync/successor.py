@@ -23,7 +23,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from etl.db import dataset_tables
-from etl.db.dataset_sql import SUCCESSOR_PREFIX, DatasetSql, StagedIn, indexes
+from etl.db.dataset_sql import SUCCESSOR_PREFIX, DatasetSql, StagedIn, indexes, successor_table
 from etl.db.engine import is_outage
 from etl.db.identifiers import in_text
 from etl.db.sql import statements
@@ -44,6 +44,8 @@ _VARYING = [
     *("relhasindex", "relnatts", "attrelid", "attnum", "atthasmissing", "attmissingval"),
 ]
 _ADDED_LAST = ["_run_id", "_updated_at"]
+_NOT_IN_ORDER = "the rows are not in key order"
+_NOT_REPLACEABLE = "the table has rows, or another client has changed it"
 WAIT_SECONDS = 2.0  # for short transactions of other clients, before the usual merge
 _POLL_SECONDS = 0.05
 
@@ -74,43 +76,56 @@ class Successors:
             if self.is_allowed and rows.count >= many and name not in self._considered:
                 self._considered.add(name)
                 (sql,) = (one for one in datasets if one.dataset.name == name)
-                if self.orders.is_ascending(name) and _create(connection, sql):
+                in_order = self.orders.is_ascending(name)
+                reason = _create(connection, sql) if in_order else _NOT_IN_ORDER
+                if not reason:
                     self.names.add(name)
+                else:
+                    log.info("the rows go to staging", dataset=name, reason=reason)
 
     def staged(self, sql: DatasetSql) -> DatasetSql:
         """The statements that read the rows of the dataset where they are."""
         is_in = sql.dataset.name in self.names
         return replace(sql, staged_in=StagedIn.SUCCESSOR if is_in else StagedIn.STAGING)
 
-    def drop(self, connection: Connection, name: str | None = None) -> None:
-        """Drop the successors that are left, or that of one dataset. The caller commits."""
-        for one in [name] if name else sorted(self.names):
-            if one in self.names:
-                _drop(connection, f"{SUCCESSOR_PREFIX}{one}")
-        self.names -= {name} if name else self.names
+    def drop(self, connection: Connection) -> None:
+        """Drop the successors that are left. The caller commits, or tries the merge again."""
+        for name in sorted(self.names):
+            _drop(connection, successor_table(name))
+
+    def leave_out(self, connection: Connection, name: str) -> None:
+        """Drop the successor of a dataset, if it has one. The caller commits."""
+        if name in self.names:
+            self.names.remove(name)
+            _drop(connection, successor_table(name))
 
     def note_transactions(self, connection: Connection) -> None:
         """Note the transactions of other clients that are open after the last batch."""
         if self.names:
             self._earlier = list(connection.scalars(text(_named()["open_transactions"])))
 
-    def take_over(self, connection: Connection, sql: DatasetSql, run_id: int) -> bool:
+    def take_over(
+        self, connection: Connection, sql: DatasetSql, run_id: int, *, with_images: bool
+    ) -> bool:
         """Let the successor take the place of the empty table, with all rows and all indexes.
 
-        Returns False if the rows have to be merged; nothing is changed then.
+        Returns False if the rows have to be inserted or merged; nothing is changed then.
         """
-        if sql.staged_in is not StagedIn.SUCCESSOR or not sql.is_sorted:
+        name = sql.dataset.name
+        self.taken.discard(name)
+        if sql.staged_in is not StagedIn.SUCCESSOR:
             return False
-        reason = "a transaction of another client is open"
-        if self._have_ended(connection):
+        if with_images or not sql.is_sorted:
+            reason = "rows have images" if with_images else _NOT_IN_ORDER
+        elif not self._have_ended(connection):
+            reason = "a transaction of another client is open"
+        else:
             reason = _replace(connection, sql, run_id)
-        log.info(
-            "the rows have to be inserted" if reason else "the new table replaces the empty one",
-            dataset=sql.dataset.name,
-            **({"reason": reason} if reason else {}),
-        )
-        if not reason:
-            self.taken.add(sql.dataset.name)
+        if reason:
+            log.info("the rows go to the empty table", dataset=name, reason=reason)
+        else:
+            log.info("the new table replaces the empty one", dataset=name)
+            self.taken.add(name)
         return not reason
 
     def _have_ended(self, connection: Connection) -> bool:
@@ -142,26 +157,25 @@ def _drop(connection: Connection, name: str) -> None:
     connection.execute(text(f"DROP TABLE IF EXISTS {in_text(str(schema))}.{in_text(name)}"))
 
 
-def _create(connection: Connection, sql: DatasetSql) -> bool:
-    """Create the successor, with the rows staged so far; whether it may replace the table."""
+def _create(connection: Connection, sql: DatasetSql) -> str:
+    """Create the successor, with the rows staged so far; if that is impossible, say why."""
     named = sql.statements("successor")
     try:
         with connection.begin() as transaction:
             _limit_waiting(connection)
             if not is_replaceable(connection, sql):
-                return False
+                return _NOT_REPLACEABLE
             connection.execute(text(dataset_tables.create_successor(sql)))
             if not is_alike(connection, sql, missing=_ADDED_LAST):
                 transaction.rollback()
-                return False
+                return _NOT_REPLACEABLE
             if connection.execute(text(named["take_staged"])).rowcount:
                 connection.execute(text(named["clear_staged"]))
     except DBAPIError as error:
         if is_outage(error.orig):
             raise
-        log.info("no new table for the rows", dataset=sql.dataset.name, reason=_cause(error))
-        return False
-    return True
+        return _cause(error)
+    return ""
 
 
 def _replace(connection: Connection, sql: DatasetSql, run_id: int) -> str:
@@ -174,7 +188,7 @@ def _replace(connection: Connection, sql: DatasetSql, run_id: int) -> str:
         connection.execute(text(named["complete"]), {"run_id": run_id})
         if not (is_replaceable(connection, sql) and is_alike(connection, sql)):
             savepoint.rollback()
-            return "another client has changed the table"
+            return _NOT_REPLACEABLE
         for statement in connection.scalars(text(named["rename_constraints"]), _both(sql)).all():
             connection.exec_driver_sql(statement)
         connection.execute(text(named["swap"]))

@@ -13,8 +13,10 @@ from etl.db import dataset_tables
 from etl.db.dataset_sql import DatasetSql
 from etl.db.engine import connect, connect_unpooled, migrate
 from etl.model.dataset import USERS, Dataset, UnknownColumns
+from etl.model.errors import DatasetsFailed, ObjectStoreUnavailable
 from etl.model.values import RunReport, Trigger
 from etl.settings import Settings
+from etl.storage.client import ObjectStore
 from etl.sync import batch, stream, successor
 from etl.sync.manager import DataManager
 from etl.sync.merge import Thresholds
@@ -425,7 +427,42 @@ def test_a_transaction_sees_all_rows_or_none(
     assert first.query("SELECT count(*) FROM orders") == [8]
 
 
+def test_commit_that_is_tried_again_replaces_the_table_again(first: FirstLoad):
+    """A deferred foreign key of orders fails the commit of both datasets; then only its own."""
+    first.query("CREATE TABLE public.ranks (rank bigint PRIMARY KEY)")
+    first.query(
+        "ALTER TABLE orders ADD FOREIGN KEY (rank) REFERENCES ranks DEFERRABLE INITIALLY DEFERRED"
+    )
+    first.bucket.put("orders/1.csv", orders("A", "B"))
+    first.bucket.put("many.csv", users("1", "2", "3"))
+    with pytest.raises(DatasetsFailed, match="orders_rank_fkey"):
+        first.run()
+    assert first.query("SELECT step_rows->>'swap' FROM run ORDER BY id DESC LIMIT 1") == ["3"]
+    assert first.query("SELECT count(*) FROM users") == [3]
+
+
 # -- runs that end early
+
+
+def test_successor_of_an_unreachable_bucket_is_dropped(
+    first: FirstLoad, store: ObjectStore, settings: Settings
+):
+    def fail(step: str, _done: int) -> None:
+        if step == "read" and "successor_orders" in first.query(LEFT_OVER):
+            raise ObjectStoreUnavailable("The bucket did not respond.")
+
+    name = settings.source_bucket.replace("src-", "plant-")
+    store.ensure_bucket(name)
+    second = TestBucket(settings.model_copy(update={"source_bucket": name}))
+    second.put("orders/1.csv", orders("A"))
+    first.bucket.put("many.csv", users("1", "2"))
+    datasets = (replace(ORDERS, bucket=name), USERS)
+    manager = DataManager(settings, thresholds=ALWAYS, datasets=datasets, progress=fail)
+    with pytest.raises(DatasetsFailed, match="did not respond"):
+        manager.run(Trigger.CLI)
+    assert first.query("SELECT count(*) FROM users") == [2]
+    assert first.query("SELECT count(*) FROM orders") == [0]
+    assert first.query(LEFT_OVER) == []
 
 
 def test_successor_of_a_failed_run_is_dropped_by_the_next(first: FirstLoad):

@@ -165,7 +165,7 @@ def test_runs_needed_by_the_next_run_are_kept(
     assert count(engine, "run") == 151
     with engine.connect() as connection:
         assert runs.retired_by_events(connection, "users") == 300
-        assert runs.last_counts(connection).users_live == 7
+        assert runs.last_committed(connection).counts.users_live == 7
 
 
 def test_a_run_still_to_be_published_stays(keep_all: Settings, engine: Engine):
