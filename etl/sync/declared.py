@@ -127,7 +127,8 @@ class Declarations:
                         self._adopt_orphans(connection, sql)
         with begin():
             installed = [one for one in declared if one.name not in failures]
-            _store(connection, installed, failures)
+            if installed != [one for one in before.values if one.name not in failures]:
+                _store(connection, installed, failures)
             found = load(connection, self.schema)
         return replace(found, failures=failures)
 

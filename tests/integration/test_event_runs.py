@@ -14,7 +14,9 @@ from sqlalchemy import Engine, text
 
 from etl.db import events
 from etl.db.engine import connect_unpooled, run_lock
+from etl.model.dataset import USERS
 from etl.model.errors import (
+    DatasetsFailed,
     ObjectStoreUnavailable,
     RunAlreadyActive,
     UnreadableObject,
@@ -30,6 +32,7 @@ from etl.sync.probe import stat_keys
 from etl.verify import Difference, verify
 from tests.conftest import TestBucket, wait_until
 from tests.integration.test_schedule import ask, runs, scheduling
+from tests.sample_datasets import ORDERS
 
 Notify = Callable[..., int]
 
@@ -98,6 +101,23 @@ def test_an_event_brings_its_object_in(
     assert handled(engine) == [report.id]
     assert (report.counts.objects_listed, report.counts.objects_added) == (1, 1)
     assert manager.run_events() is None
+
+
+def test_a_dataset_that_cannot_be_synced_leaves_events_of_others_their_runs(
+    bucket: TestBucket, settings: Settings, engine: Engine, notify: Notify
+):
+    """Otherwise each event would request a full run, and none would end the wait."""
+    bucket.user("1.csv", "Ann")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE public.orders (a int)"))  # of another client
+    manager = DataManager(settings, datasets=(ORDERS, USERS))
+    for _ in range(2):  # the second run tries to install it again
+        with pytest.raises(DatasetsFailed):
+            manager.run(Trigger.CLI)
+    bucket.user("1.csv", "Bob")
+    notify("1.csv")
+    made(manager.run_events())
+    assert users(engine) == {"1": "Bob"}
 
 
 def test_added_modified_and_removed_in_one_run(

@@ -1,12 +1,14 @@
 -- The installed datasets. Parameters: none, or as named.
 
 -- name: load
--- In the order of the declaration, which `installed_at` keeps. `is_new`: no run has completed since
--- they were changed, and the manifest has objects of before. Event runs wait for a full run then.
+-- In the order of the declaration, which `installed_at` keeps. `is_new`: no run has committed since
+-- they were changed, and the manifest has objects of before. Event runs wait for a full run then, but
+-- not for datasets that it could not sync, or they would request one for each event.
 SELECT name, declaration, reading_hash, added_columns,
        EXISTS (SELECT FROM source_object)
        AND installed_at > coalesce((SELECT max(finished_at) FROM run
-                                    WHERE state = 'succeeded'),
+                                    WHERE state = 'succeeded'
+                                       OR state = 'failed' AND dataset_counts <> '{}'::jsonb),
                                    '-infinity') AS is_new
 FROM dataset
 ORDER BY installed_at
