@@ -39,12 +39,13 @@ if TYPE_CHECKING:
 
 TEST_DIR = "BUCKETLINE_TEST_DIR"
 
-hypothesis_settings.register_profile(
-    "suite",
+_SUITE = hypothesis_settings(
     deadline=None,
     derandomize=bool(os.environ.get("CI")),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+hypothesis_settings.register_profile("suite", _SUITE)
+hypothesis_settings.register_profile("long", _SUITE, max_examples=500)
 hypothesis_settings.load_profile("suite")
 
 
@@ -54,6 +55,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     set_up_logs("console", quiet=True)
+    if config.getoption("--long"):
+        hypothesis_settings.load_profile("long")
     config.addinivalue_line("markers", "long: runs only with --long")
     config.addinivalue_line("markers", "planner: asserts plans or statistics of PostgreSQL")
     for name in Settings.model_fields:
@@ -67,6 +70,12 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[TEST_DIR] = str(directory)
         config.add_cleanup(lambda: _remove(directory))
         config.add_cleanup(lambda: os.environ.pop(TEST_DIR, None))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than cores, because tests often wait for servers and processes."""
+    return (os.cpu_count() or 1) + 1
 
 
 def _remove(directory: Path) -> None:
@@ -89,16 +98,20 @@ def stack() -> Iterator[Settings]:
     """The embedded servers, shared by all workers, held for this worker's whole session."""
     settings = Settings(_env_file=None, local_dir=Path(os.environ[TEST_DIR]) / "local")
     with local.running(settings) as filled:
-        _disable_fsync(filled)
+        _make_quick(filled)
         yield filled
 
 
-def _disable_fsync(stack: Settings) -> None:
-    """Skip flushing to disk: no test of the shared stack survives a crash of the machine."""
+def _make_quick(stack: Settings) -> None:
+    """Skip flushing to disk, and let the kernel copy databases.
+
+    No test of the shared stack survives a crash of the machine.
+    """
     engine = create_engine(stack.sqlalchemy_url, isolation_level="AUTOCOMMIT")
     for statement in (
         "ALTER SYSTEM SET fsync = off",
         "ALTER SYSTEM SET full_page_writes = off",
+        "ALTER SYSTEM SET file_copy_method = clone",
         "SELECT pg_reload_conf()",
     ):
         _execute(engine, statement)
@@ -144,7 +157,8 @@ class Databases:
 
     def _create(self) -> str:
         name = f"test_{uuid.uuid4().hex[:12]}"
-        _execute(self._admin, f"CREATE DATABASE {name} TEMPLATE {self._template}")
+        copied = f"TEMPLATE {self._template} STRATEGY FILE_COPY"
+        _execute(self._admin, f"CREATE DATABASE {name} {copied}")
         return name
 
 

@@ -160,7 +160,10 @@ def _count(fuse: _Fuse) -> None:
     for name in REQUESTS:
         setattr(ObjectStore, name, _counted(getattr(ObjectStore, name), fuse))
     Profile.step = _followed(Profile.step, fuse)  # type: ignore[method-assign]
-    declared.install = _within("install", declared.install, fuse)
+    installing = declared.Declarations
+    installing.of_full_run = _within(  # type: ignore[method-assign]
+        "install", installing.of_full_run, fuse
+    )
     staging._copy = _counted(staging._copy, fuse)  # noqa: SLF001 - the driver's, not SQLAlchemy's
 
 

@@ -50,14 +50,7 @@ _OTHER_FORMATS = {
         },
         "example": "user_id,first_name,last_name,birthts,img_path\n1001,Bo,Li,0,\n",
     },
-    "application/vnd.apache.parquet": {
-        "schema": {"type": "string", "format": "binary", "description": "A Parquet file."},
-        "example": "PAR1",
-    },
-    "application/vnd.apache.arrow.stream": {
-        "schema": {"type": "string", "format": "binary", "description": "An Arrow IPC stream."},
-        "example": "ARROW",
-    },
+    **openapi.BINARY_ROW_FORMATS,
 }
 _REQUESTED_RUN = {
     "id": 2,

@@ -20,7 +20,7 @@ from api.rows.shadowed import ShadowedReader
 from api.rows.shapes import live_rows, retired_rows
 from api.rows.values import WrongValue
 from api.schemas.query import NoQuery
-from api.schemas.rows import DatasetRow, RowArray, RowsQuery
+from api.schemas.rows import DatasetRow, RetiredRowArray, RowArray, RowsQuery
 from api.security.auth import OF_PATH, needs
 from api.spec import openapi
 from api.state.services import services
@@ -88,7 +88,7 @@ def list_rows(dataset: str, query_data: RowsQuery) -> Response:
 @needs(Role.READER, dataset=OF_PATH)
 @repeatable(is_filter)
 @bp.input(RowsQuery, location="query")
-@bp.output(RowArray, description="The matching retired rows, ordered by key.")
+@bp.output(RetiredRowArray, description="The matching retired rows, ordered by key.")
 @bp.doc(
     responses={
         200: {"headers": openapi.LINK_HEADER, "content": openapi.OTHER_ROW_FORMATS},

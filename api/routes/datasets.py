@@ -269,9 +269,8 @@ def _refuse_filters() -> None:
 def _shadowed_response(
     connection: Connection, installed: Installed, query: ShadowedQuery
 ) -> Response:
+    """The page; without a primary key there is no row, nor a table of them."""
     shared = services()
-    if not installed.dataset.primary_key:
-        return _as_response([])
     rows = ShadowedReader(
         installed,
         schemas_of(shared.engine).data,
@@ -289,6 +288,8 @@ def _shadowed_response(
     filters = cast("ColumnFilters", asked.filters)
     if query.key is not None:
         filters = filters.with_condition(Condition("_source_key", Operator.EQ, value=query.key))
+    if not installed.dataset.primary_key:
+        return _as_response([])
     found = rows.read(connection, filters, after=asked.after, limit=query.limit + 1)
     response = _as_response([one for _, one in found[: query.limit]])
     if len(found) > query.limit:

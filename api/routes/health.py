@@ -116,7 +116,7 @@ def _facts(shared: Services) -> tuple[dict[str, Any] | None, list[dict[str, Any]
         schema.check(schema.versions(connection, schemas_of(shared.engine)))
         row = connection.execute(statement).mappings().one_or_none()
         last_run = None if row is None else dict(row)
-        return last_run, attention(connection, last_run)
+        return last_run, attention(connection)
 
 
 def _status(

@@ -30,7 +30,7 @@ Page = tuple[dict[str, Any], dict[str, str]]
 @bp.output(OpenProblems, description="A page of open problems.")
 @bp.doc(responses={200: {"headers": openapi.LINK_HEADER}, **openapi.problems(404, 422, 503)})
 def list_open_problems(query_data: AllProblemsQuery) -> Page:
-    """List the problems with the current objects of the bucket."""
+    """List the problems with the current objects of all source buckets."""
     dataset, limits = query_data.dataset, caller().datasets
     if dataset is not None and not caller().may_see(dataset):
         raise limited(dataset)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from math import isfinite, isinf
+from struct import pack, unpack
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ def parse(text: str, type_: SqlType) -> object:
     parser, name, example = _PARSERS[type_.name]
     try:
         return parser(text)
+    except OverflowError as error:
+        raise WrongValue(f"is {type_}, whose range does not include {text[:50]!r}") from error
     except ValueError as error:
         hint = "; percent-encode + as %2B" if type_.name.startswith("timestamp") else ""
         raise WrongValue(
@@ -53,9 +57,25 @@ def _numeric(text: str) -> Decimal:
 
 
 def _float(text: str) -> float:
+    """As PostgreSQL, it accepts no number that would become infinite or zero."""
     if _NOT_FINITE.fullmatch(text):
         return float(text)
-    return float(_matching(_NUMBER, text))
+    exact = Decimal(_matching(_NUMBER, text))
+    found = float(exact)
+    _check_range(exact, found)
+    return found
+
+
+def _real(text: str) -> float:
+    found = _float(text)
+    if isfinite(found):
+        _check_range(found, unpack("f", pack("f", found))[0])
+    return found
+
+
+def _check_range(exact: Decimal | float, stored: float) -> None:
+    if isinf(stored) or (exact and not stored):
+        raise OverflowError
 
 
 def _boolean(text: str) -> bool:
@@ -73,14 +93,13 @@ def _time(text: str) -> time:
 
 
 def _instant(text: str) -> datetime:
-    """A time without an offset is in UTC."""
+    """In UTC, as is a time without an offset, because PostgreSQL does not accept every offset."""
     found = datetime.fromisoformat(text)
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def _timestamp(text: str) -> datetime:
-    found = datetime.fromisoformat(text)
-    return found if found.tzinfo is None else found.astimezone(UTC).replace(tzinfo=None)
+    return _instant(text).replace(tzinfo=None)
 
 
 def _uuid(text: str) -> str:
@@ -103,7 +122,7 @@ _PARSERS: dict[str, _Parser] = {
     "integer": _WHOLE,
     "bigint": _WHOLE,
     "numeric": (_numeric, "a number", "12.50"),
-    "real": _ANY_NUMBER,
+    "real": (_real, *_ANY_NUMBER[1:]),
     "double precision": _ANY_NUMBER,
     "boolean": (_boolean, "a boolean", "true"),
     "date": (date.fromisoformat, "a date", "2026-01-31"),

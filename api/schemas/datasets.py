@@ -112,10 +112,10 @@ class RowCounts(BaseModel):
 
 
 class DatasetRun(BaseModel):
-    """The last run that committed a dataset."""
+    """The last run that finished, with what it did to a dataset."""
 
     id: int = Field(examples=[2])
-    state: RunState
+    state: RunState = Field(examples=["succeeded"])
     finished_at: datetime = Field(examples=["2026-01-02T03:04:05.300000Z"])
     counts: dict[str, int] = Field(
         description="Its counters for this dataset.",

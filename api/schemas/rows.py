@@ -57,6 +57,14 @@ class RowArray(RootModel[list[dict[str, Any]]]):
     model_config = ConfigDict(json_schema_extra={"examples": [[_ROW]]})
 
 
+class RetiredRowArray(RootModel[list[dict[str, Any]]]):
+    """Retired rows: the values of their columns by name, and the time of their retirement."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [[_ROW | {"_retired_at": "2026-01-03T03:04:05.000000Z"}]]}
+    )
+
+
 class RowLineage(BaseModel):
     """The source of a row's values."""
 

@@ -108,11 +108,13 @@ class RunProblem(BaseModel):
     )
     column: str | None = Field(examples=["birthts"])
     value: str | None = Field(
-        description="The raw value, truncated and escaped.", examples=["1990-01-01"]
+        description="The raw value, truncated and escaped.", examples=["31.12.1999"]
     )
     note: _Note = Field(
         description="The problem and how to fix it.",
-        examples=["Write birthts as milliseconds since 1970-01-01T00:00:00Z."],
+        examples=[
+            "Write birthts as integer milliseconds since 1970-01-01 UTC, or as an ISO 8601 date."
+        ],
     )
 
 

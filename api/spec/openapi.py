@@ -274,8 +274,18 @@ _FILTERS: Json = {
     "explode": True,
     "schema": {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}},
 }
-_FILTERED = ("/datasets/{dataset}/rows", "/datasets/{dataset}/retired")
+_FILTERED = tuple(f"/datasets/{{dataset}}/{one}" for one in ("rows", "retired", "shadowed"))
 
+BINARY_ROW_FORMATS: Json = {
+    "application/vnd.apache.parquet": {
+        "schema": {"type": "string", "format": "binary", "description": "A Parquet file."},
+        "example": "PAR1",
+    },
+    "application/vnd.apache.arrow.stream": {
+        "schema": {"type": "string", "format": "binary", "description": "An Arrow IPC stream."},
+        "example": "ARROW",
+    },
+}
 OTHER_ROW_FORMATS: Json = {
     "application/x-ndjson": {
         "schema": {"type": "string", "description": "One JSON object per line."},
@@ -285,14 +295,7 @@ OTHER_ROW_FORMATS: Json = {
         "schema": {"type": "string", "description": "A header line, and one line per row."},
         "example": "order_id,status\nDE-000017,paid\n",
     },
-    "application/vnd.apache.parquet": {
-        "schema": {"type": "string", "format": "binary", "description": "A Parquet file."},
-        "example": "PAR1",
-    },
-    "application/vnd.apache.arrow.stream": {
-        "schema": {"type": "string", "format": "binary", "description": "An Arrow IPC stream."},
-        "example": "ARROW",
-    },
+    **BINARY_ROW_FORMATS,
 }
 
 LINK_HEADER = {

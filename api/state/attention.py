@@ -6,22 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select
 
-from etl.db import datasets_file
+from etl.db import datasets_file, runs
 from etl.db.tables import hold
-from etl.model.errors import DatasetsFailed
 from etl.runtime.program import program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from sqlalchemy import Row
 
 
-def attention(connection: Connection, last_run: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """All of it, from the database; `last_run` is the run that started last."""
+def attention(connection: Connection) -> list[dict[str, Any]]:
+    """All of it, from the database."""
     held = connection.execute(select(hold).order_by(hold.c.dataset)).all()
     found = [_hold(row) for row in held]
-    found += _failed(last_run or {})
+    for name, error in runs.failing_datasets(connection).items():
+        found.append(_item("dataset-failed", error["message"], error["hint"], dataset=name))
     fault = datasets_file.fault(connection)
     if fault is not None:
         found.append(_item("datasets-file", fault["message"], fault["hint"]))
@@ -37,15 +35,6 @@ def _hold(row: Row[Any]) -> dict[str, Any]:
         dataset=row.dataset,
         rows=row.rows,
     )
-
-
-def _failed(run: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The datasets that the run did not commit."""
-    error = run.get("error") or {}
-    if error.get("code") != DatasetsFailed.__name__:
-        return
-    for name in error["facts"]["failed"].split(", "):
-        yield _item("dataset-failed", error["message"], error["hint"], dataset=name)
 
 
 def _item(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -46,14 +47,16 @@ _PART_BYTES = 2 * 1024 * 1024
 def check_command(*, files: tuple[str, ...], name: str | None, as_json: bool) -> None:
     """Print the problems that a run would find in local files.
 
-    Without --dataset, each path as given is taken as the object key, which decides the dataset.
+    Without --dataset, each path as given is taken as the object key, which decides the dataset,
+    whatever its bucket is.
     Exits with 1 if a row or a file would be rejected. Nothing is stored, and no server is needed.
     """
     settings = read_settings()
     datasets = declared_datasets(settings)
     check_names(datasets, [] if name is None else [name])
     paths = [(given, _readable(given)) for given in files]
-    route = Router(datasets, settings.source_bucket).for_bucket(settings.source_bucket)
+    anywhere = [replace(one, bucket="") for one in datasets]  # a path does not name a bucket
+    route = Router(anywhere, settings.source_bucket).for_bucket(settings.source_bucket)
     given = next((one for one in datasets if one.name == name), None)
     today = datetime.now(UTC).date()
     found = FoundFiles(as_json=as_json)

@@ -126,6 +126,7 @@ def status(facts: Mapping[str, Any]) -> Lines:
     return [
         *(sentence(f"{noun:{width}}{line}") for noun, line in lines.items()),
         *holds(facts["holds"]),
+        *_failed_datasets(facts["failed_datasets"]),
         table,
     ]
 
@@ -143,6 +144,17 @@ def _rows(counts: Mapping[str, Any]) -> str:
     shadowed = counted(counts["shadowed"], "shadowed row")
     missing = "".join(f"{name} is missing; " for name in counts.get("missing", ()))
     return f"{missing}{counts['live']} live; {retired}{shadowed}, {counts['objects']} objects"
+
+
+def _failed_datasets(found: Sequence[Mapping[str, Any]]) -> Lines:
+    """The datasets that the last run did not commit, and the remedy; each message once."""
+    by_message: dict[tuple[str, str], list[str]] = {}
+    for one in found:
+        by_message.setdefault((one["message"], one["hint"]), []).append(one["dataset"])
+    return [
+        sentence(f"Not committed: {', '.join(names)}. {message} {hint}")
+        for (message, hint), names in by_message.items()
+    ]
 
 
 def holds(found: Sequence[Mapping[str, Any]]) -> Lines:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine, text
 
 from etl.db.engine import schemas_of, translating
 from etl.db.installed import installed
+from etl.db.runs import failing_datasets
 from etl.db.sql import statements
 from etl.images.waiting import count_pending
 from etl.model.dataset import USERS, OnRemoved
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def status(connection: Connection, settings: Settings) -> dict[str, Any]:
-    """Rows by dataset, objects, images, problems by code, holds, last runs and output, for JSON.
+    """Rows by dataset, objects, images, problems, holds, failures, runs and output, for JSON.
 
     `users` are the rows of that dataset, None if it is not declared; `datasets` are all others.
     """
@@ -38,6 +39,9 @@ def status(connection: Connection, settings: Settings) -> dict[str, Any]:
             row.code: row.count for row in connection.execute(text(queries["open_problems"]))
         },
         "holds": holds(connection),
+        "failed_datasets": [
+            {"dataset": name, **error} for name, error in failing_datasets(connection).items()
+        ],
         "runs": _rows(connection, "last_runs"),
         "output": next(iter(_rows(connection, "output")), None),
     }

@@ -6,9 +6,9 @@ that would rewrite a table is refused.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import DBAPIError
 
 from etl.db.dataset_sql import (
@@ -21,20 +21,23 @@ from etl.db.dataset_sql import (
 from etl.db.identifiers import in_text
 from etl.db.sql import statements
 from etl.model.dataset import Dataset, DerivedAs
+from etl.model.declaration import Alteration
 from etl.model.errors import ConfigurationError
 from etl.model.routing import path_names
 from etl.model.types import column_type
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from etl.db.dataset_sql import DatasetSql
+    from etl.model.declaration import DeclarationChange
 
 LOCK_TIMEOUT = "2s"  # readers of the table wait as long as we do
 _BYTE_TEXT = 'text COLLATE "C"'
 _CALM = "autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_threshold = 2147483647"
 # Whole days, rounded down, as in etl.db.tables.
 _HAS_DEPENDENTS = "2BP01"
+_NOT_SUPPORTED = "0A000"  # a view has the column
 _DATE = "(DATE '1970-01-01' + (({0} + 8640000000000) / 86400000 - 100000)::integer)"
 
 
@@ -59,10 +62,17 @@ _WRITTEN = [_RUN_COLUMN, TableColumn("_updated_at", "timestamptz", is_required=T
 _RETIRED_AT = TableColumn("_retired_at", "timestamptz", is_required=True)
 
 
-def ensure(connection: Connection, sql: DatasetSql, *, keeps_staging: bool = False) -> None:
-    """Create the tables of the dataset, or add the columns that they lack. The caller commits.
+def ensure(
+    connection: Connection,
+    sql: DatasetSql,
+    changes: Sequence[DeclarationChange] = (),
+    *,
+    keeps_staging: bool = False,
+) -> None:
+    """Create the tables of the dataset, or alter them in place. The caller commits.
 
-    The staging table is created again, unless it is to be kept.
+    Columns that are missing are added, and `changes` of the declaration are made. The staging table
+    is created again, unless it is to be kept.
 
     Raises:  ConfigurationError when a table is not Bucketline's, or would have to be rewritten.
              SQLAlchemy's error when a lock was not free in time.
@@ -77,9 +87,22 @@ def ensure(connection: Connection, sql: DatasetSql, *, keeps_staging: bool = Fal
     for statement in (one for made in missing.values() for one in made):
         connection.execute(text(statement))
     if sql.dataset.table not in missing:
+        _alter(connection, sql, changes)
         _check_unchanged(connection, sql)
+        _drop_not_null(connection, sql)
         add_columns(connection, sql, [*sql.cells, *sql.attached])
-        _create_indexes(connection, sql)
+    connection.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
+
+
+def ensure_indexes(connection: Connection, sql: DatasetSql) -> None:
+    """Create the declared indexes that are missing, while the table is read. The caller commits.
+
+    Raises:  SQLAlchemy's error when a lock was not free in time.
+    """
+    connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+    _, *others = indexes(sql.dataset)
+    for index in others:
+        connection.execute(text(sql.create_index(index, if_missing=True)))
     connection.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
 
 
@@ -165,18 +188,16 @@ def _refuse_foreign(sql: DatasetSql, found: dict[str, bool]) -> None:
 
 
 def _check_unchanged(connection: Connection, sql: DatasetSql) -> None:
-    """Refuse columns of another type and another primary key."""
-    differing = connection.execute(
-        text(statements("dataset_tables")["differing"]),
-        {"table": sql.table.replace("\\:", ":"), "staging": sql.own_staging.replace("\\:", ":")},
-    ).all()
-    key = list(
-        connection.scalars(
-            text(statements("dataset_tables")["primary_key"]),
-            {"table": sql.table.replace("\\:", ":")},
-        )
-    )
+    """Refuse columns of another type, undeclared ones that rows must have, and another key."""
+    named, relations = statements("dataset_tables"), _relations(sql)
+    differing = connection.execute(text(named["differing"]), relations).all()
+    key = list(connection.scalars(text(named["primary_key"]), relations))
     faults = [f"column {row.name} is {row.stored}, not {row.declared}" for row in differing]
+    faults += [
+        f"column {row.name} must not be null, but is not declared"
+        for row in _required(connection, sql)
+        if not row.is_declared
+    ]
     if key != list(sql.key):
         faults.append(f"the primary key is {', '.join(key) or 'missing'}, not {', '.join(sql.key)}")
     if faults:
@@ -188,11 +209,58 @@ def _check_unchanged(connection: Connection, sql: DatasetSql) -> None:
         )
 
 
-def _create_indexes(connection: Connection, sql: DatasetSql) -> None:
-    """Create the declared indexes that are missing; those no longer declared stay."""
-    _, *others = indexes(sql.dataset)
-    for index in others:
-        connection.execute(text(sql.create_index(index, if_missing=True)))
+def _alter(connection: Connection, sql: DatasetSql, changes: Iterable[DeclarationChange]) -> None:
+    """Make the changes that PostgreSQL makes without a rewrite of the table."""
+    types = {one.name: one.type for one in _cells(sql)}
+    kept = {index.columns for index in indexes(sql.dataset)}
+    for change in changes:
+        if change.alteration is Alteration.DROP_INDEX and change.columns not in kept:
+            connection.execute(text(sql.drop_index(change.columns)))
+        elif change.alteration is Alteration.WIDEN_TYPE:
+            altered = {name: f"TYPE {types[name]}" for name in change.columns}
+            _alter_columns(connection, sql, altered)
+
+
+def _drop_not_null(connection: Connection, sql: DatasetSql) -> None:
+    """Let the columns be null that are no longer declared as required."""
+    loosened = [row.name for row in _required(connection, sql) if row.is_declared]
+    _alter_columns(connection, sql, dict.fromkeys(loosened, "DROP NOT NULL"))
+
+
+def _required(connection: Connection, sql: DatasetSql) -> Sequence[Row[Any]]:
+    """The columns without null that are not declared so."""
+    named = text(statements("dataset_tables")["required"])
+    return connection.execute(named, _relations(sql)).all()
+
+
+def _relations(sql: DatasetSql) -> dict[str, str]:
+    """The table and its staging table, as parameters."""
+    names = {"table": sql.table, "staging": sql.own_staging}
+    return {relation: name.replace("\\:", ":") for relation, name in names.items()}
+
+
+def _alter_columns(connection: Connection, sql: DatasetSql, altered: Mapping[str, str]) -> None:
+    """Alter the columns of the file in all tables but staging.
+
+    Raises:  ConfigurationError naming what depends on the column.
+    """
+    if not altered:
+        return
+    actions = ", ".join(f"ALTER COLUMN {in_text(name)} {how}" for name, how in altered.items())
+    tables = [sql.table, sql.retired, *([sql.shadowed] if sql.dataset.primary_key else [])]
+    try:
+        for table in tables:
+            connection.execute(text(f"ALTER TABLE {table} {actions}"))
+    except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) != _NOT_SUPPORTED:
+            raise
+        diag = error.orig.diag  # type: ignore[union-attr]
+        raise ConfigurationError(
+            f"The table of dataset {sql.dataset.name!r} cannot be changed:"
+            f" {diag.message_primary}: {diag.message_detail}.",
+            hint="Drop what depends on the column, apply the change and create it again, or set the"
+            " declaration back.",
+        ) from error
 
 
 # -- definitions

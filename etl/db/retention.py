@@ -1,4 +1,4 @@
-"""Remove old rows: closed problems, runs that no data refers to, handled events.
+"""Remove old rows: closed problems, runs that no data refers to, handled events, retired rows.
 
 Each page is a separate transaction that locks only the rows it removes, so that runs and queries
 continue. Open problems, the last runs and pending events are always kept.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from etl.db import revisions
 from etl.db.engine import connect, translating
 from etl.db.sql import statements
 from etl.runtime.logs import get_logger
@@ -33,6 +34,7 @@ EVERY_SECONDS = 3600
 SLICE_SECONDS = 1.0  # a run requested meanwhile waits at most this and one page
 STATEMENT_TIMEOUT_SECONDS = 60
 PAGE = 5_000
+PAGE_BLOCKS = 200  # of a table without an index for its old rows
 KEPT_RUNS = 100
 # PostgreSQL's statistics predate the removal of rows, so it would scan a whole table with its dead
 # rows for each row of a page, also for the foreign key's check.
@@ -52,7 +54,7 @@ class RemovedPage:
 
 
 class Retention:
-    """Applies PROBLEM_RETENTION, RUN_RETENTION and EVENT_RETENTION, in slices of a second."""
+    """Applies the retention settings, such as RUN_RETENTION, in slices of a second."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -118,6 +120,14 @@ class Retention:
             remove = partial(remove_events, age=settings.event_retention, bucket=bucket)
             yield from self._pages("events", remove, removed)
 
+        if settings.retired_retention:
+            for dataset, table in self._retired_tables():
+                yield
+                remove = partial(
+                    remove_retired, dataset=dataset, table=table, age=settings.retired_retention
+                )
+                yield from self._pages("retired_rows", remove, removed)
+
     def _pages(
         self, name: str, remove: Callable[[Connection, int], RemovedPage], removed: Counter[str]
     ) -> Iterator[None]:
@@ -134,6 +144,14 @@ class Retention:
     def _used_runs(self) -> set[int]:
         with translating(), self._engine.begin() as connection:
             return used_runs(connection, self._settings.database_schema)
+
+    def _retired_tables(self) -> list[tuple[str, str]]:
+        with translating(), self._engine.begin() as connection:
+            rows = connection.execute(
+                text(statements("retention")["retired_tables"]),
+                {"schema": self._settings.database_schema},
+            )
+            return [(row.name, row.table_name) for row in rows]
 
 
 def used_runs(connection: Connection, data_schema: str) -> set[int]:
@@ -170,6 +188,21 @@ def remove_events(
     """Remove the handled events that are older than `age`."""
     parameters = {"after": after, "page": PAGE, "age": age, "bucket": bucket}
     return RemovedPage(*_row(connection, "events", parameters))
+
+
+def remove_retired(
+    connection: Connection, after: int, *, dataset: str, table: str, age: timedelta
+) -> RemovedPage:
+    """Remove the rows from a table of retired rows that are older than `age`, from a block on."""
+    last = after + PAGE_BLOCKS
+    connection.execute(text(_BY_INDEX))
+    row = connection.execute(
+        text(statements("retention")["retired"].format(table=table)),
+        {"first": f"({after},0)", "last": f"({last},0)", "table": table, "age": age},
+    ).one()
+    if row.removed:
+        revisions.advance(connection, revisions.noun_of(dataset))
+    return RemovedPage(last, last < row.blocks, row.removed)
 
 
 def _row(connection: Connection, name: str, parameters: Mapping[str, object]) -> Any:  # noqa: ANN401

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, text
 
 from etl.db.engine import notify
 from etl.db.names import NotifyChannel
+from etl.db.sql import statements
 from etl.model.values import Counts, DatasetCounts, RunReport, RunState, Trigger
 
 if TYPE_CHECKING:
@@ -238,11 +239,6 @@ def last_committed(connection: Connection) -> Committed:
     return Committed(counts, _by_dataset(row.dataset_counts) or _of_users(counts))
 
 
-def last_counts(connection: Connection) -> Counts:
-    """The counts of the last run with a commit; zeros before the first."""
-    return last_committed(connection).counts
-
-
 def _by_dataset(stored: Mapping[str, Mapping[str, int]]) -> dict[str, DatasetCounts]:
     return {name: DatasetCounts.from_dict(counts) for name, counts in stored.items()}
 
@@ -250,6 +246,12 @@ def _by_dataset(stored: Mapping[str, Mapping[str, int]]) -> dict[str, DatasetCou
 def _of_users(counts: Counts) -> dict[str, DatasetCounts]:
     """The totals of a run by a version that had only users."""
     return {"users": DatasetCounts(live=counts.users_live, attached=counts.users_with_image)}
+
+
+def failing_datasets(connection: Connection) -> dict[str, dict[str, Any]]:
+    """The datasets that the last run which tried to sync them did not commit; its error."""
+    rows = connection.execute(text(statements("status")["failing_datasets"]))
+    return {row.name: row.error for row in rows}
 
 
 def objects_listed_last(connection: Connection) -> int:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from etl.local.ports import LOOPBACK, any_free_port
 from etl.local.processes import Launch, run
 from etl.local.server import Readiness, Service
+from etl.local.signing import list_buckets_headers
 from etl.model.errors import ConfigurationError, ObjectStoreUnavailable, TransientError
 from etl.runtime.files import last_lines, open_log, write_private
-from etl.runtime.signing import signed_headers
 
 if TYPE_CHECKING:
     from etl.local.credentials import Credentials
@@ -105,13 +105,8 @@ class EmbeddedObjectStore:
 
     def _headers(self, host: str) -> dict[str, str]:
         keys = self.credentials
-        return signed_headers(
-            "GET",
-            f"http://{host}/",
-            access_key=keys.s3_access_key,
-            secret_key=keys.s3_secret_key,
-            region=self.region,
-            now=datetime.now(UTC),
+        return list_buckets_headers(
+            host, keys.s3_access_key, keys.s3_secret_key, self.region, datetime.now(UTC)
         )
 
     def _administer(self, *arguments: str) -> None:

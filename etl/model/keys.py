@@ -10,7 +10,13 @@ from unicodedata import normalize
 from etl.model.values import ObjectKind, SourceObject
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
     from etl.model.values import ListingEntry
+
+    # Whether the object with this key is data or an image of a dataset.
+    IsUsed: TypeAlias = Callable[[str], bool]
 
 IMAGE_EXTENSIONS = frozenset({"png", "jpg", "jpeg", "webp", "gif"})
 _KINDS = {"csv": ObjectKind.CSV, **dict.fromkeys(IMAGE_EXTENSIONS, ObjectKind.IMAGE)}
@@ -75,11 +81,17 @@ def kind_of(key: str) -> ObjectKind:
     return _KINDS.get(extension.lower(), ObjectKind.OTHER) if dot else ObjectKind.OTHER
 
 
-def is_ignored(source: SourceObject) -> bool:
-    """Whether an object is operating system or program metadata, or a folder marker."""
-    return has_ignored_name(source.key) or (
-        source.size == 0 and kind_of(source.key) is ObjectKind.OTHER
-    )
+def is_csv_or_image(key: str) -> bool:
+    """Whether the name is that of a CSV file or an image."""
+    return kind_of(key) is not ObjectKind.OTHER
+
+
+def is_ignored(source: SourceObject, is_used: IsUsed = is_csv_or_image) -> bool:
+    """Whether an object is operating system or program metadata, or a folder marker.
+
+    An empty object is a marker unless its key is that of data or of an image, which `is_used` says.
+    """
+    return has_ignored_name(source.key) or (source.size == 0 and not is_used(source.key))
 
 
 def has_ignored_name(key: str) -> bool:
@@ -99,9 +111,11 @@ def may_have_ignored_name(key: str) -> bool:
     return _IGNORED_SIGN.search(f"/{key}\n") is not None
 
 
-def without_ignored(rows: list[ListingEntry]) -> list[ListingEntry]:
+def without_ignored(
+    rows: list[ListingEntry], is_used: IsUsed = is_csv_or_image
+) -> list[ListingEntry]:
     """The rows without ignored objects. One check of all rows suffices if there are none."""
     names = "\n/".join(["", *[row[0] for row in rows], ""]).lower()
     if all(map(itemgetter(2), rows)) and not any(sign in names for sign in _IGNORED_SIGNS):
         return rows
-    return [row for row in rows if not is_ignored(SourceObject(*row))]
+    return [row for row in rows if not is_ignored(SourceObject(*row), is_used)]

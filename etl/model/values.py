@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
-    from typing import TypeAlias
+    from typing import Self, TypeAlias
 
     # The fields of a SourceObject in order; listings have hundreds of thousands.
     ListingEntry: TypeAlias = tuple[str, str, int, datetime]
@@ -178,34 +178,52 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """The counters of a run.
+class _SharedCounts:
+    """The counters that a run and each of its datasets have.
 
-    Rows read = loaded + unchanged + shadowed + rejected + held. Objects listed = added + modified +
-    unchanged + ignored + unreadable + vanished (removed before they were fetched) + held, less the
-    held ones that were removed. `objects_` and `rows_` are totals over all datasets, `users_` are
-    those of `users`. Live users = those before + inserted + restored - retired.
-    `found_by_reconcile` counts the changes that events missed; see
-    docs/explanation/events-and-consistency.md.
+    Rows read = loaded + unchanged + shadowed + rejected + held.
     """
 
-    objects_listed: int = 0
-    objects_ignored: int = 0
-    objects_unchanged: int = 0
     objects_added: int = 0
     objects_modified: int = 0
     objects_removed: int = 0
     objects_quarantined: int = 0
     objects_held: int = 0
-    objects_unreadable: int = 0
-    objects_vanished: int = 0
-    found_by_reconcile: int = 0
     rows_read: int = 0
     rows_loaded: int = 0
     rows_unchanged: int = 0
     rows_shadowed: int = 0
     rows_rejected: int = 0
     rows_held: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """The counters by name, as table `run` stores them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, int]) -> Self:
+        """The stored counters, without those unknown to this version."""
+        known = {spec.name for spec in fields(cls)}
+        return cls(**{name: value for name, value in stored.items() if name in known})
+
+
+@dataclass(frozen=True, slots=True)
+class Counts(_SharedCounts):
+    """The counters of a run.
+
+    Objects listed = added + modified + unchanged + ignored + unreadable + vanished (removed before
+    they were fetched) + held, less the held ones that were removed. `objects_` and `rows_` are
+    totals over all datasets, `users_` are those of `users`. Live users = those before + inserted +
+    restored - retired. `found_by_reconcile` counts the changes that events missed; see
+    docs/explanation/events-and-consistency.md.
+    """
+
+    objects_listed: int = 0
+    objects_ignored: int = 0
+    objects_unchanged: int = 0
+    objects_unreadable: int = 0
+    objects_vanished: int = 0
+    found_by_reconcile: int = 0
     users_inserted: int = 0
     users_updated: int = 0
     users_restored: int = 0
@@ -214,61 +232,25 @@ class Counts:
     users_with_image: int = 0
     problems: int = 0
 
-    def as_dict(self) -> dict[str, int]:
-        """The counters by name, as `run.counts` stores them."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, stored: dict[str, int]) -> Counts:
-        """The counters stored in `run.counts`, without those unknown to this version."""
-        known = {spec.name for spec in fields(cls)}
-        return cls(**{name: value for name, value in stored.items() if name in known})
-
     @property
     def objects_changed(self) -> int:
         """The number of added, modified and removed objects."""
         return self.objects_added + self.objects_modified + self.objects_removed
 
-    @property
-    def users_changed(self) -> int:
-        """The number of inserted, updated, restored and retired users."""
-        return self.users_inserted + self.users_updated + self.users_restored + self.users_retired
-
 
 @dataclass(frozen=True, slots=True)
-class DatasetCounts:
-    """The counters of a run for one dataset, as `Counts`.
+class DatasetCounts(_SharedCounts):
+    """The counters of a run for one dataset.
 
     `live` and `attached` are totals after the run: its rows, and their attachments.
     """
 
-    objects_added: int = 0
-    objects_modified: int = 0
-    objects_removed: int = 0
-    objects_quarantined: int = 0
-    objects_held: int = 0
-    rows_read: int = 0
-    rows_loaded: int = 0
-    rows_unchanged: int = 0
-    rows_shadowed: int = 0
-    rows_rejected: int = 0
-    rows_held: int = 0
     inserted: int = 0
     updated: int = 0
     restored: int = 0
     retired: int = 0
     live: int = 0
     attached: int = 0
-
-    def as_dict(self) -> dict[str, int]:
-        """The counters by name, as `run.dataset_counts` stores them."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, stored: Mapping[str, int]) -> DatasetCounts:
-        """The stored counters, without those unknown to this version."""
-        known = {spec.name for spec in fields(cls)}
-        return cls(**{name: value for name, value in stored.items() if name in known})
 
     @property
     def changed(self) -> int:

@@ -93,6 +93,9 @@ class Settings(BaseSettings):
     event_retention: Retention = Field(
         default=timedelta(days=30), description="how long handled events are kept, or forever"
     )
+    retired_retention: Retention = Field(
+        default=None, description="how long retired rows are kept; by default forever"
+    )
     thumbnail_sizes: Sizes = Field(
         default=(256, 64), description="longest sides of the thumbnails, in pixels"
     )

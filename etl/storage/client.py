@@ -1,19 +1,20 @@
 """The object store: list, fetch and put objects, with client errors translated to EtlError.
 
-obstore lists and fetches in bulk; the keys that it changes (see `listing`) are listed by `requests`
-and fetched by minio, which does the rest. minio is imported when it is first needed, because a run
-without changes does not need it.
+obstore lists and fetches in bulk. minio does the rest, and handles the keys that obstore changes
+(see `listing`).
 """
 
 from __future__ import annotations
 
 import time
-from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
 import obstore
 import urllib3
+from minio import Minio
+from minio.credentials.credentials import Credentials
+from minio.error import S3Error
 from obstore.exceptions import InvalidPathError, NotFoundError
 
 from etl.model.errors import (
@@ -23,27 +24,27 @@ from etl.model.errors import (
     UnreadableObject,
 )
 from etl.model.etags import bare_etag
+from etl.model.keys import is_csv_or_image
 from etl.model.values import SourceFile, SourceObject
 from etl.runtime.pools import map_ahead
 from etl.storage.bulk import BulkStores
 from etl.storage.bulk_lister import BulkLister
 from etl.storage.exact_lister import ExactLister
 from etl.storage.listing import FIRST_PAGE_SIZES, BucketListing
-from etl.storage.requests import StoreRequests
+from etl.storage.put import SignedPut
 from etl.storage.store_errors import StoreErrors
 from etl.storage.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
 
-    from minio import Minio
     from obstore import GetOptions
     from obstore.store import S3Store
 
+    from etl.model.keys import IsUsed
     from etl.model.values import ListingEntry
     from etl.settings import Settings
     from etl.storage.listing import ListingPage
-    from etl.storage.put import SignedPut
 
 CONNECT_TIMEOUT_SECONDS = 2
 READ_TIMEOUT_SECONDS = 30
@@ -74,38 +75,31 @@ class ObjectStore:
         self.fetch_concurrency = settings.fetch_concurrency
         self.throttle = Throttle(settings.fetch_concurrency)
         self.translating = StoreErrors(self._endpoint).translating
-        self._http = _pool(READ_TIMEOUT_SECONDS, RETRIES)
-        self._requests = StoreRequests(
-            self._endpoint, self._access_key, self._secret_key, self._region, self._http
-        )
+        self._minio = self._minio_client(READ_TIMEOUT_SECONDS, RETRIES)
         self._bulk = BulkStores(
             *(self._endpoint, self._access_key, self._secret_key, self._region),
             *(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
         )
-        self._exact = ExactLister(self._requests, self.translating)
+        self._exact = ExactLister(self._minio, self.translating)
         self._listing = BucketListing(
             self._exact, BulkLister(self._bulk_store, self.translating), first_page_sizes
         )
 
-    @cached_property
+    @property
     def client(self) -> Minio:
         """The client for single objects, with timeouts; wrap its calls in `translating`."""
-        return self._minio_client(self._http)
+        return self._minio
 
     def signing_client(self, endpoint: str | None) -> Minio:
         """A client that signs URLs for this address of the store, or for S3_ENDPOINT."""
-        return self._minio_client(self._http, endpoint)
+        return self._minio_client(READ_TIMEOUT_SECONDS, RETRIES, endpoint)
 
     def probing_client(self) -> Minio:
         """A client with a timeout of 3 s and no retries."""
-        return self._minio_client(_pool(CHECK_TIMEOUT_SECONDS, 0))
+        return self._minio_client(CHECK_TIMEOUT_SECONDS, 0)
 
     def sender(self) -> SignedPut:
         """A client that streams single PUTs, with timeouts."""
-        from minio.credentials.credentials import Credentials
-
-        from etl.storage.put import SignedPut
-
         credentials = Credentials(self._access_key, self._secret_key)
         pool = _pool(READ_TIMEOUT_SECONDS, RETRIES)
         return SignedPut(self._endpoint, credentials, self._region, pool)
@@ -122,29 +116,33 @@ class ObjectStore:
     def has_bucket(self, bucket: str) -> bool:
         """Whether the bucket exists."""
         with self.translating(f"check bucket {bucket}"):
-            return self._requests.head(bucket) is not None
+            return bool(self._minio.bucket_exists(bucket))
 
     def ensure_bucket(self, bucket: str) -> None:
         """Create the bucket unless it exists."""
         if self.has_bucket(bucket):
             return
-        from minio.error import S3Error
-
         with self.translating(f"create bucket {bucket}"):
             try:
-                self.client.make_bucket(bucket)
+                self._minio.make_bucket(bucket)
             except S3Error as error:  # another client was faster
                 if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                     raise
 
     # -- listing
 
-    def list_pages(self, bucket: str, split_points: Iterable[str] = ()) -> Iterator[ListingPage]:
+    def list_pages(
+        self,
+        bucket: str,
+        split_points: Iterable[str] = (),
+        is_used: IsUsed = is_csv_or_image,
+    ) -> Iterator[ListingPage]:
         """Every object in the bucket, in UTF-8 byte order of the keys.
 
         Of the key ranges between the `split_points`, LIST_CONCURRENCY are listed concurrently.
+        `is_used` tells which empty objects are no folder markers.
         """
-        return self._listing.pages(bucket, split_points, self._list_concurrency)
+        return self._listing.pages(bucket, split_points, self._list_concurrency, is_used)
 
     def list_objects(self, bucket: str) -> Iterator[SourceObject]:
         """As `list_pages`, one by one, without ignored objects."""
@@ -204,10 +202,8 @@ class ObjectStore:
     def _get_exactly(
         self, bucket: str, key: str, start: int, size: int
     ) -> tuple[bytes, str] | None:
-        from minio.error import S3Error
-
         try:
-            response = self.client.get_object(bucket, key, offset=start, length=size)
+            response = self._minio.get_object(bucket, key, offset=start, length=size)
         except S3Error as error:
             if error.code in _NO_SUCH_KEY | {"InvalidRange"}:
                 return None
@@ -250,26 +246,29 @@ class ObjectStore:
     def etag(self, bucket: str, key: str) -> str | None:
         """The object's ETag, or None if the object does not exist."""
         with self.translating(f"check {bucket}/{key}", bucket):
-            found = self._requests.head(bucket, key)
-        return None if found is None else bare_etag(found.get("ETag"))
+            try:
+                return bare_etag(self._minio.stat_object(bucket, key).etag)
+            except S3Error as error:
+                if error.code in _NO_SUCH_KEY:
+                    return None
+                raise
 
     def is_gone(self, bucket: str, key: str) -> bool:
         """Whether a HEAD request confirms that the object does not exist.
 
         A listing may be outdated; the response to HEAD is current.
         """
-        from minio.error import S3Error
-
         with self.translating(f"check {bucket}/{key}", bucket):
             try:
-                return self._requests.head(bucket, key) is None
-            except S3Error:  # HEAD may be denied, so list the object
-                return self.stat(bucket, key) is None
+                self._minio.stat_object(bucket, key)
+            except S3Error as error:  # HEAD may be denied, so list the object
+                return error.code in _NO_SUCH_KEY or self.stat(bucket, key) is None
+        return False
 
     def put_stream(self, bucket: str, key: str, stream: BinaryIO, content_type: str) -> None:
         """Write a stream of unknown length in parts; the object appears complete or not at all."""
         with self.translating(f"put {bucket}/{key}", bucket):
-            self.client.put_object(
+            self._minio.put_object(
                 bucket,
                 key,
                 stream,
@@ -282,13 +281,13 @@ class ObjectStore:
     def remove(self, bucket: str, key: str) -> None:
         """Remove an object, if it exists."""
         with self.translating(f"remove {bucket}/{key}", bucket):
-            self.client.remove_object(bucket, key)
+            self._minio.remove_object(bucket, key)
 
     # -- clients
 
-    def _minio_client(self, http: urllib3.PoolManager, endpoint: str | None = None) -> Minio:
-        from minio import Minio
-
+    def _minio_client(
+        self, read_timeout_seconds: float, retries: int, endpoint: str | None = None
+    ) -> Minio:
         endpoint = endpoint or self._endpoint
         return Minio(
             urlsplit(endpoint).netloc,
@@ -296,7 +295,7 @@ class ObjectStore:
             self._secret_key,
             secure=endpoint.startswith("https://"),
             region=self._region,
-            http_client=http,
+            http_client=_pool(read_timeout_seconds, retries),
         )
 
     def _bulk_store(self, bucket: str) -> S3Store:

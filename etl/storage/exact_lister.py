@@ -1,21 +1,26 @@
-"""List a bucket page by page, every key as the store spells it."""
+"""List a bucket with minio, which returns every key as the store spells it."""
 
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+from minio.error import S3Error
 
 from etl.model.errors import ObjectStoreUnavailable
+from etl.model.etags import bare_etag
 from etl.model.values import SourceObject
-from etl.storage.requests import PAGE_OBJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from etl.model.values import ListingEntry
-    from etl.storage.requests import StoreRequests
+    from minio import Minio
+    from minio.datatypes import Object
 
+    from etl.model.values import ListingEntry
+
+PAGE_OBJECTS = 1000  # the most that S3 returns per request
 _INVALID_KEY_CODES = {"KeyTooLongError", "XMinioInvalidObjectName", "XMinioInvalidResourceName"}
 
 
@@ -26,11 +31,9 @@ class ExactLister:
     """
 
     def __init__(
-        self,
-        requests: StoreRequests,
-        translating: Callable[[str, str], AbstractContextManager[None]],
+        self, minio: Minio, translating: Callable[[str, str], AbstractContextManager[None]]
     ) -> None:
-        self._requests = requests
+        self._minio = minio
         self._translating = translating
 
     def pages(self, bucket: str, after: str | None) -> Iterator[list[ListingEntry]]:
@@ -42,16 +45,23 @@ class ExactLister:
     def entries(self, bucket: str, *, after: str | None = None) -> Iterator[ListingEntry]:
         """Every object after the key `after`."""
         with self._translating(f"list bucket {bucket}", bucket):
-            yield from self._requests.list(bucket, after=after)
+            for entry in self._minio.list_objects(bucket, recursive=True, start_after=after):
+                yield _entry(entry)
 
     def first(self, bucket: str, *, prefix: str = "") -> ListingEntry | None:
         """The first object whose key begins with `prefix`."""
         return next(iter(self.first_entries(bucket, 1, prefix=prefix)), None)
 
     def first_entries(self, bucket: str, count: int, *, prefix: str = "") -> list[ListingEntry]:
-        """The first `count` objects whose keys begin with `prefix`."""
+        """The first `count` objects whose keys begin with `prefix`.
+
+        The client's public method would always request 1,000.
+        """
         with self._translating(f"list bucket {bucket}", bucket):
-            return list(islice(self._requests.list(bucket, prefix=prefix, most=count), count))
+            found = self._minio._list_objects(  # noqa: SLF001
+                bucket, prefix=prefix, encoding_type="url", max_keys=count
+            )
+            return [_entry(entry) for entry in islice(found, count)]
 
     def has_leading_slash(self, bucket: str) -> bool:
         """Whether a key begins with a slash. Some stores list everything for the prefix `/`."""
@@ -70,6 +80,9 @@ class ExactLister:
 
 
 def _is_invalid_key(error: BaseException | None) -> bool:
-    from minio.error import S3Error
-
     return isinstance(error, S3Error) and error.code in _INVALID_KEY_CODES
+
+
+def _entry(entry: Object) -> ListingEntry:
+    row = entry.object_name, bare_etag(entry.etag), entry.size, entry.last_modified
+    return cast("ListingEntry", row)  # a listing always has all four

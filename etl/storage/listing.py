@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING
 from obstore.exceptions import InvalidPathError
 
 from etl.model.errors import ObjectStoreUnavailable
-from etl.model.keys import without_ignored
+from etl.model.keys import is_csv_or_image, without_ignored
 from etl.runtime.pools import flat_map_ahead
 from etl.storage.bulk_lister import PLAIN_KEY, are_trusted
+from etl.storage.exact_lister import PAGE_OBJECTS
 from etl.storage.order import check_order
-from etl.storage.requests import PAGE_OBJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from etl.model.keys import IsUsed
     from etl.model.values import ListingEntry
     from etl.storage.bulk_lister import BulkLister
     from etl.storage.exact_lister import ExactLister
@@ -61,7 +62,11 @@ class BucketListing:
         self._first_page_sizes = first_page_sizes
 
     def pages(
-        self, bucket: str, split_points: Iterable[str] = (), at_once: int = 1
+        self,
+        bucket: str,
+        split_points: Iterable[str] = (),
+        at_once: int = 1,
+        is_used: IsUsed = is_csv_or_image,
     ) -> Iterator[ListingPage]:
         """The whole bucket, in the order the store lists: UTF-8 bytes of the key.
 
@@ -70,18 +75,21 @@ class BucketListing:
         The next page is listed while the caller processes one.
 
         `split_points` are keys in that order, which need not exist. They divide the bucket into
-        key ranges, of which `at_once` are listed concurrently.
+        key ranges, of which `at_once` are listed concurrently. `is_used` tells which empty objects
+        are no folder markers.
         """
         head = self._head(bucket)
         if head:
-            yield _page(head)
+            yield _page(head, is_used)
         elif self._exact.has_leading_slash(bucket):
-            yield from self._exact_pages(bucket, None, None)
+            yield from self._exact_pages(bucket, None, None, is_used)
             return
         start = head[-1][0] if head else None
         inner = [key for key in split_points if PLAIN_KEY.fullmatch(key) and key > (start or "")]
         ranges = pairwise([start, *inner, None])
-        yield from flat_map_ahead(lambda ends: self._key_range(bucket, *ends), ranges, at_once)
+        yield from flat_map_ahead(
+            lambda ends: self._key_range(bucket, *ends, is_used), ranges, at_once
+        )
 
     def all_rows(self, bucket: str, after: str | None = None) -> Iterator[list[ListingEntry]]:
         """The objects after the key `after`, ignored ones included, with exact keys.
@@ -119,7 +127,7 @@ class BucketListing:
         return are_trusted(rows, last) and all(self._exists(bucket, row) for row in rows)
 
     def _key_range(
-        self, bucket: str, after: str | None, through: str | None
+        self, bucket: str, after: str | None, through: str | None, is_used: IsUsed
     ) -> Iterator[ListingPage]:
         """The keys after `after`, up to and including `through`; None is the end of the bucket."""
         # A range with an end is one page: no more of it is listed before the caller asks for it.
@@ -127,35 +135,35 @@ class BucketListing:
         last = after
         try:
             for rows in self._bulk.pages(bucket, after, page_objects):
-                kept = without_ignored(rows)
+                kept = without_ignored(rows, is_used)
                 if kept:
                     if not are_trusted(kept, last):
                         break
                     last = kept[-1][0]
                 inside = rows if through is None else self._inside(bucket, rows, through)
-                yield self._bulk_page(bucket, inside)
+                yield self._bulk_page(bucket, inside, is_used)
                 if len(inside) < len(rows):
                     return
             else:
                 return
         except (InvalidPathError, ObjectStoreUnavailable):
             pass
-        yield from self._exact_pages(bucket, last, through)
+        yield from self._exact_pages(bucket, last, through, is_used)
 
     def _exact_pages(
-        self, bucket: str, after: str | None, through: str | None
+        self, bucket: str, after: str | None, through: str | None, is_used: IsUsed
     ) -> Iterator[ListingPage]:
         last = after
         for rows in self._exact.pages(bucket, after):
             check_order(rows, last)  # in any other order, keys of this range could follow its end
             last = rows[-1][0]
             inside = [row for row in rows if through is None or row[0] <= through]
-            yield _page(inside)
+            yield _page(inside, is_used)
             if len(inside) < len(rows):
                 return
 
-    def _bulk_page(self, bucket: str, rows: list[ListingEntry]) -> ListingPage:
-        existing = [row for row in without_ignored(rows) if self._exists(bucket, row)]
+    def _bulk_page(self, bucket: str, rows: list[ListingEntry], is_used: IsUsed) -> ListingPage:
+        existing = [row for row in without_ignored(rows, is_used) if self._exists(bucket, row)]
         return ListingPage(existing, len(rows) - len(existing))
 
     def _inside(self, bucket: str, rows: list[ListingEntry], through: str) -> list[ListingEntry]:
@@ -188,6 +196,6 @@ class BucketListing:
         return rows
 
 
-def _page(rows: list[ListingEntry]) -> ListingPage:
-    kept = without_ignored(rows)
+def _page(rows: list[ListingEntry], is_used: IsUsed) -> ListingPage:
+    kept = without_ignored(rows, is_used)
     return ListingPage(kept, len(rows) - len(kept))

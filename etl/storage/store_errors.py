@@ -1,13 +1,12 @@
-"""Errors of the object store's clients, translated to EtlError.
-
-minio, which takes long to import, is imported when there is an error.
-"""
+"""Errors of the object store's clients, translated to EtlError."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import urllib3
+from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 from obstore.exceptions import (
     BaseError,
     InvalidPathError,
@@ -20,8 +19,6 @@ from etl.model.errors import ConfigurationError, ObjectStoreUnavailable, Unreada
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from minio.error import S3Error
 
 _ACCESS_DENIED = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"}
 
@@ -39,32 +36,25 @@ class StoreErrors:
         """Translate client errors; a denial for `key` concerns only that object."""
         try:
             yield
+        except S3Error as error:
+            raise self._translated(error, operation, bucket, key) from error
+        except (PermissionDeniedError, UnauthenticatedError, PermissionError) as error:
+            raise self._denied(operation, key) from error
         except InvalidPathError:
             raise
-        except Exception as error:
-            translated = self._translated(error, operation, bucket, key)
-            if translated is None:
-                raise
-            raise translated from error
+        except (NotFoundError, FileNotFoundError) as error:
+            raise _missing(bucket or "?") from error
+        except (
+            BaseError,
+            ServerError,
+            InvalidResponseError,
+            MinioException,
+            urllib3.exceptions.HTTPError,
+            OSError,
+        ) as error:
+            raise self._unavailable(operation, error) from error
 
     def _translated(
-        self, error: Exception, operation: str, bucket: str | None, key: str | None
-    ) -> Exception | None:
-        """The error for the caller; None for one that is not the store's."""
-        from minio.error import MinioException, S3Error
-        from urllib3.exceptions import HTTPError
-
-        if isinstance(error, S3Error):
-            return self._rejected(error, operation, bucket, key)
-        if isinstance(error, PermissionDeniedError | UnauthenticatedError | PermissionError):
-            return self._denied(operation, key)
-        if isinstance(error, NotFoundError | FileNotFoundError):
-            return _missing(bucket or "?")
-        if isinstance(error, BaseError | MinioException | HTTPError | OSError):
-            return self._unavailable(operation, error)
-        return None
-
-    def _rejected(
         self, error: S3Error, operation: str, bucket: str | None, key: str | None
     ) -> Exception:
         if error.code == "NoSuchBucket":
@@ -96,9 +86,7 @@ class StoreErrors:
 
 def _innermost(error: BaseException) -> BaseException:
     """The cause of the last failure; its text, unlike MaxRetryError's, contains no URL."""
-    from urllib3.exceptions import MaxRetryError
-
-    while isinstance(error, MaxRetryError) and error.reason is not None:
+    while isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
         error = error.reason
     return error
 

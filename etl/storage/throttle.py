@@ -13,6 +13,7 @@ from itertools import count
 from threading import Condition
 from typing import TYPE_CHECKING, TypeVar
 
+from minio.error import S3Error
 from obstore.exceptions import GenericError
 from urllib3 import exceptions as urllib3_errors
 
@@ -127,8 +128,6 @@ def max_attempts(error: BaseException) -> int:
 
 
 def _status(error: BaseException) -> int | None:
-    from minio.error import S3Error
-
     if isinstance(error, S3Error):
         return int(error.response.status)
     found = _STATUS.search(str(error)) if isinstance(error, GenericError) else None

@@ -18,7 +18,7 @@ from etl.db.connection import LOCK_NOT_AVAILABLE
 from etl.db.dataset_sql import DatasetSql
 from etl.db.sql import statements
 from etl.model.dataset import USERS
-from etl.model.declaration import compare, from_json, reading_hash, to_json
+from etl.model.declaration import Effect, compare, from_json, reading_hash, to_json
 from etl.model.errors import ConfigurationError, DatasetRefused
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Declarations:
             if former is None or former.dataset != dataset:
                 added = () if former is None else former.added
                 sql = DatasetSql(dataset, self.schema, added)
-                failure = ensure(sql, connection, begin)
+                failure = ensure(connection, begin, sql, former)
                 if failure is not None:
                     failures[dataset.name] = failure
                 elif former is None:
@@ -173,12 +173,31 @@ def keep_new(connection: Connection) -> None:
 
 
 def ensure(
-    sql: DatasetSql, connection: Connection, begin: Begin, *, keeps_staging: bool = False
+    connection: Connection,
+    begin: Begin,
+    sql: DatasetSql,
+    former: DatasetSql | None,
+    *,
+    keeps_staging: bool = False,
 ) -> EtlError | None:
-    """Make the tables of the dataset in a transaction; the error if that is impossible now."""
+    """Make the tables of the dataset, or alter those of its former declaration, in transactions.
+
+    Returns the error if that is impossible, or is now. Indexes come last, because the tables are
+    locked until the end of the transaction that alters them.
+    """
+    changes = [] if former is None else compare(former.dataset, sql.dataset)
+    refused = [one for one in changes if one.effect is Effect.REFUSED]
+    if refused:
+        return ConfigurationError(
+            f"The table of dataset {sql.dataset.name!r} cannot be changed in place:"
+            f" {' '.join(one.sentence for one in refused)}",
+            hint=refused[0].remedy,
+        )
     try:
         with begin():
-            dataset_tables.ensure(connection, sql, keeps_staging=keeps_staging)
+            dataset_tables.ensure(connection, sql, changes, keeps_staging=keeps_staging)
+        with begin():
+            dataset_tables.ensure_indexes(connection, sql)
     except ConfigurationError as error:
         return error
     except DBAPIError as error:

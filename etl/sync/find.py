@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from etl.db import runs
 from etl.db.manifest import StoredRoute, known, manifest, split_points
 from etl.model.keys import is_ignored
-from etl.model.values import Change, ChangeKind
+from etl.model.values import Change, ChangeKind, ObjectKind
 from etl.sync.diff import changes, changes_by_page
 from etl.sync.probe import confirm_removals, stat_keys
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from etl.model.routing import ObjectRoute
-    from etl.model.values import ListingEntry
+    from etl.model.values import ListingEntry, SourceObject
     from etl.storage.client import ObjectStore
     from etl.sync.stats import RunStats
 
@@ -53,7 +53,8 @@ class Finder:
         stored_route = self._stored_route if self.is_new else None
         with manifest(self.engine, self.bucket, self.today, self.hashes, stored_route) as committed:
             found = changes_by_page(self._pages(range_objects, progress), committed)
-            for change in confirm_removals(self.store, self.bucket, found, self.stats):
+            confirmed = confirm_removals(self.store, self.bucket, found, self.stats, self._ignores)
+            for change in confirmed:
                 if isinstance(change, int):
                     self.stats.unchanged += change
                 else:
@@ -69,7 +70,7 @@ class Finder:
         stored = stat_keys(self.store, self.bucket, keys, objects_known=objects_known)
         committed = known(connection, self.bucket, keys, self.today, self.hashes)
         connection.commit()
-        relevant = [source for source in stored if not is_ignored(source)]
+        relevant = [source for source in stored if not self._ignores(source)]
         found = list(changes(relevant, committed))
         stats.listed += len(stored)
         stats.ignored += len(stored) - len(relevant)
@@ -77,11 +78,18 @@ class Finder:
         differing: Iterable[Change] = (change for change in found if change is not None)
         return [one for change in differing for one in self._routed(change)]
 
+    def _ignores(self, source: SourceObject) -> bool:
+        """Whether the object is none, but metadata of a system or a folder marker."""
+        return is_ignored(source, self._is_used)
+
+    def _is_used(self, key: str) -> bool:
+        return self.route(key).kind is not ObjectKind.OTHER
+
     def _pages(
         self, range_objects: int | None, progress: Callable[[str, int], None]
     ) -> Iterator[list[ListingEntry]]:
         points = split_points(self.engine, self.bucket, range_objects) if range_objects else []
-        for page in self.store.list_pages(self.bucket, points):
+        for page in self.store.list_pages(self.bucket, points, self._is_used):
             self.stats.listed += len(page.rows) + page.ignored
             self.stats.ignored += page.ignored
             progress("list", self.stats.listed)

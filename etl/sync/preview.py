@@ -64,11 +64,14 @@ class Preview:
         self, connection: Connection, known: Declared, failures: dict[str, EtlError]
     ) -> Declared:
         """The datasets whose tables could be created and altered; the others join `failures`."""
+        before = {sql.dataset.name: sql for sql in self.before.datasets}
         for sql in known.datasets:
             name = sql.dataset.name
             if sql not in self.before.datasets and name not in failures:
                 begin = connection.begin_nested
-                failure = declared.ensure(sql, connection, begin, keeps_staging=True)
+                failure = declared.ensure(
+                    connection, begin, sql, before.get(name), keeps_staging=True
+                )
                 if failure is not None:
                     failures[name] = failure
         usable = [one for one in known.datasets if one.dataset.name not in failures]

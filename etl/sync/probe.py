@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from etl.model.keys import is_ignored
 from etl.model.values import Change, ChangeKind
 from etl.runtime.pools import map_in_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import TypeAlias
 
     from etl.model.values import SourceObject
     from etl.storage.client import ObjectStore
     from etl.sync.stats import RunStats
+
+    Ignores: TypeAlias = Callable[[SourceObject], bool]
 
 THREADS = 16
 KEYS_PER_CHECK = 1_000
@@ -51,14 +53,18 @@ def _list_and_filter(store: ObjectStore, bucket: str, keys: set[str]) -> list[So
 
 
 def confirm_removals(
-    store: ObjectStore, bucket: str, changes: Iterable[Change | int], stats: RunStats
+    store: ObjectStore,
+    bucket: str,
+    changes: Iterable[Change | int],
+    stats: RunStats,
+    ignores: Ignores,
 ) -> Iterator[Change | int]:
     """The changes, where the store confirms each removal with a check of its key.
 
     Some stores return the stale remainder of an unfinished listing, which must not retire users.
     An object that still exists counts as listed: it is modified, or unchanged, which a number
-    stands for as in `changes_by_page`. An ignored object that still exists is removed; the
-    listing counted it as ignored.
+    stands for as in `changes_by_page`. An object that still exists, but which the listing
+    `ignores`, is removed; the listing counted it as ignored.
     """
     removed: list[Change] = []
     for change in changes:
@@ -67,17 +73,21 @@ def confirm_removals(
             continue
         removed.append(change)
         if len(removed) == KEYS_PER_CHECK:
-            yield from _confirm(store, bucket, removed, stats)
+            yield from _confirm(store, bucket, removed, stats, ignores)
             removed = []
-    yield from _confirm(store, bucket, removed, stats)
+    yield from _confirm(store, bucket, removed, stats, ignores)
 
 
 def _confirm(
-    store: ObjectStore, bucket: str, removed: Sequence[Change], stats: RunStats
+    store: ObjectStore,
+    bucket: str,
+    removed: Sequence[Change],
+    stats: RunStats,
+    ignores: Ignores,
 ) -> Iterator[Change | int]:
     keys = [change.source.key for change in removed]
     for change, found in zip(removed, recheck_missing(store, bucket, keys), strict=True):
-        if found is None or is_ignored(found):
+        if found is None or ignores(found):
             yield change
         else:
             stats.listed += 1

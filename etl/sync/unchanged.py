@@ -325,11 +325,12 @@ def _equal_rows(rows: pa.Table, stored: pa.Table, sql: DatasetSql) -> NDArray[np
 
 def _as_stored(cells: pa.ChunkedArray, sql: SqlType, type_: pa.DataType) -> pa.ChunkedArray | None:
     """The cells as the table returns them; None if they are not of its type."""
-    if sql.name == "timestamptz":
+    own = cells.type
+    if sql.name == "timestamptz" or pa.types.is_integer(own) or pa.types.is_decimal256(own):
         return cells.cast(type_)
     if sql.name == "uuid":
         return pc.ascii_lower(cells)
-    if cells.type != type_:
+    if own != type_:
         return None
     return _trimmed(cells, sql)
 

@@ -370,6 +370,26 @@ def test_histories_of_objects_and_declarations_equal_a_fresh_run(
     check(steps, fresh_database, second, THRESHOLDS)
 
 
+@pytest.mark.usefixtures("compared")
+@given(steps=st.lists(STEPS, min_size=4, max_size=16))
+@hypothesis_settings(max_examples=5, suppress_health_check=list(HealthCheck))
+def test_comparison_with_stored_rows_equals_a_fresh_run(
+    steps: list[Step], fresh_database: Callable[[], Settings], second: TestBucket
+):
+    check(steps, fresh_database, second, Thresholds(small=0))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0)  # as long as its examples take
+@pytest.mark.usefixtures("compared")
+@given(steps=st.lists(STEPS, min_size=4, max_size=40))
+@hypothesis_settings(max_examples=300, suppress_health_check=list(HealthCheck))
+def test_long_histories_with_comparison_equal_a_fresh_run(
+    steps: list[Step], fresh_database: Callable[[], Settings], second: TestBucket
+):
+    check(steps, fresh_database, second, THRESHOLDS)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(0)  # as long as its examples take
 @pytest.mark.parametrize(

@@ -184,10 +184,20 @@ def test_bulk_merge_equals_a_fresh_run(
 
 
 @pytest.mark.usefixtures("compared")
-@pytest.mark.parametrize("thresholds", [THRESHOLDS, Thresholds(small=0)])
 @given(steps=st.lists(STEPS, min_size=3, max_size=14))
 @hypothesis_settings(max_examples=5, suppress_health_check=list(HealthCheck))
 def test_comparison_with_stored_rows_equals_a_fresh_run(
+    steps: list[tuple[str, str, str]], fresh_database: Callable[[], Settings]
+):
+    check_history(steps, fresh_database, Thresholds(small=0))
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("compared")
+@pytest.mark.parametrize("thresholds", [THRESHOLDS, Thresholds(small=0)])
+@given(steps=st.lists(STEPS, min_size=3, max_size=40))
+@hypothesis_settings(max_examples=400, suppress_health_check=list(HealthCheck))
+def test_long_histories_with_comparison_equal_a_fresh_run(
     thresholds: Thresholds,
     steps: list[tuple[str, str, str]],
     fresh_database: Callable[[], Settings],

@@ -21,11 +21,13 @@ from click.testing import CliRunner, Result
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
+from bench import tools
+from bench.faults import ask_duckdb
 from etl.cli.main import commands
 from etl.settings import Settings
 from tests import orders_data, users_data
 from tests.conftest import TestBucket, minio_client
-from tests.planted import CRLF, Fault, PlantedFile, Writing
+from tests.planted import CRLF, LF, Fault, PlantedFile, Writing
 
 Command = Callable[..., Result]
 Files = dict[str, PlantedFile]
@@ -37,6 +39,9 @@ HOWS = (
     Writing(ending="\r\n", bom="\ufeff", extra="Bemerkung"),
 )
 ROUNDS_OF_FILE = 15  # at most: a file's first 1,000 problems are stored one by one
+# After a quote that is not closed, DuckDB takes the next lines for the cell, and rejects the rest
+# of the valid row that has the next quote.
+FAULTS_FOR_DUCKDB = tuple(kind for kind in orders_data.FAULTS if kind.raw.count('"') % 2 == 0)
 OF_EACH = pytest.mark.parametrize(
     "of_each",
     [10, pytest.param(1_000, marks=[pytest.mark.long, pytest.mark.timeout(1_800)])],
@@ -303,3 +308,32 @@ def test_check_reports_the_same_of_local_files(command: Command, tmp_path: Path)
         one["key"]: (one["rows_read"], one["rows_good"], one["rows_rejected"])
         for one in found["files"]
     } == {key: (file.rows_read, len(file.rows), len(file.rejected)) for key, file in files.items()}
+
+
+@OF_EACH
+@pytest.mark.skipif(not tools.PYTHON.exists(), reason="The baseline tools are not installed.")
+def test_check_reports_all_lines_that_duckdb_rejects_and_more(
+    of_each: int, command: Command, tmp_path: Path
+):
+    counts: Counter[str] = Counter()
+    rounds = min(of_each, ROUNDS_OF_FILE)
+    count = 9 * rounds * len(FAULTS_FOR_DUCKDB)
+    for number in range(-(-of_each // rounds)):
+        file = orders_data.orders_file(
+            count,
+            fault_every=9,
+            start=number * count,
+            how=LF,
+            faults=FAULTS_FOR_DUCKDB,
+        )
+        path = tmp_path / f"{number}.csv"
+        path.write_bytes(file.content)
+        found = json.loads(command("check", "--json", "--dataset", "orders", str(path)).stdout)
+        ours = {one["line"] for one in found["problems"] if one["severity"] == "error"}
+        rejected = ask_duckdb(path, orders_data.COLUMNS)
+        theirs = set().union(*rejected.values())
+        assert theirs < ours, sorted(theirs - ours)[:10]
+        assert ours == file.rejected
+        counts += Counter({"ours": len(ours), "DuckDB's": len(theirs)})
+        counts += Counter({name: len(lines) for name, lines in rejected.items()})
+    print(dict(counts))  # noqa: T201

@@ -24,8 +24,7 @@ except SystemExit as end:
 """
 SYNC = {"pandas", "pyarrow", "numpy"}
 MIGRATIONS = {"alembic"}
-S3_CLIENT = {"minio"}
-STORE = S3_CLIENT | {"obstore", "urllib3"}
+STORE = {"minio", "obstore", "urllib3"}
 LOGS = {"structlog"}  # quiet commands write no event
 FILE = {"etl.settings.datasets_file"}  # no datasets.toml
 UPGRADE = {"etl.db.upgrade"}  # the tables have this version
@@ -93,7 +92,7 @@ def test_a_run_without_changes_does_not_import_packages_it_does_not_need(
     run(settings, tmp_path, ["run"])  # publishes the first output
     _, loaded = run(settings, tmp_path, ["run"])
     assert "etl.sync.manager" in loaded
-    assert (SYNC | S3_CLIENT | TABLES | OTHERS).isdisjoint(loaded)
+    assert (SYNC | TABLES | OTHERS).isdisjoint(loaded)
 
 
 def test_garbage_collector_is_disabled_only_during_startup(settings: Settings, tmp_path: Path):

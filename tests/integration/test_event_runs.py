@@ -467,9 +467,9 @@ def test_events_during_a_full_listing_wait_for_an_event_run(
 ):
     class NotifiesMeanwhile(ObjectStore):
         def list_pages(
-            self, bucket: str, split_points: Iterable[str] = ()
+            self, bucket: str, split_points: Iterable[str] = (), *more: Callable[[str], bool]
         ) -> Iterator[ListingPage]:
-            yield from list(super().list_pages(bucket, split_points))
+            yield from list(super().list_pages(bucket, split_points, *more))
             notify("1.csv")
 
     bucket.user("1.csv")

@@ -19,9 +19,10 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from pyarrow import csv as arrow_csv
 from sqlalchemy import Engine
 
-from etl.db.engine import driver
+from etl.db.engine import connect, driver
 from etl.model.dataset import Field, FieldType
 from etl.model.types import TYPE_TRAITS, column_type, json_of
+from etl.settings import Settings
 from tests.field_texts import CLOCKS, DATETIMES, DAYS, DOCUMENTS, FLOATS, INTEGERS, NUMBERS
 from tests.field_types import check, plain_date, plain_datetime, plain_time
 
@@ -42,14 +43,23 @@ def type_of(value: object) -> str | None:
     return f"{value.type} {value.sql or ''}" if isinstance(value, Field) else None
 
 
+@pytest.fixture(scope="module")
+def shared(stack: Settings) -> Iterator[Engine]:
+    """An engine on a database without tables; each test has only temporary ones."""
+    engine = connect(stack)
+    yield engine
+    engine.dispose()
+
+
 @pytest.fixture
-def session(engine: Engine) -> Iterator[Connection]:
+def session(shared: Engine) -> Iterator[Connection]:
     """A session whose time zone and date style must not matter."""
-    with engine.connect() as connection:
+    with shared.connect() as connection:
         raw = driver(connection)
         with raw.cursor() as cursor:
             cursor.execute("SET timezone = 'Asia/Kathmandu'; SET datestyle = 'SQL, DMY'")
             cursor.execute("SET extra_float_digits = 1")
+        raw.commit()  # a rollback would undo the settings
         yield raw
 
 

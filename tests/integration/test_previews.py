@@ -15,6 +15,7 @@ from etl.model.dataset import USERS, Dataset, Field, UnknownColumns
 from etl.model.errors import EtlError
 from etl.model.values import Trigger
 from etl.settings import Settings
+from etl.sync import batch
 from etl.sync.manager import DataManager
 from etl.sync.preview import Previewed
 from tests.conftest import TestBucket
@@ -198,3 +199,17 @@ def test_a_preview_that_fails_leaves_nothing(
         DataManager(settings, datasets=ALL, progress=fail).preview()
     assert dump() == before
     assert manager.run(Trigger.CLI).dataset_counts["items"].live == 2
+
+
+def test_a_preview_reads_huge_objects_by_the_changed_declaration(
+    bucket: TestBucket, preview: Preview, run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(batch, "MAX_BYTES", 1_000)
+    rows = "".join(f"k{number:03},{number},s\n" for number in range(300))
+    bucket.put("items/1.csv", f"id,n,size\n{rows}")
+    run(ITEMS, USERS)
+    sized = replace(ITEMS, fields=(*ITEMS.fields, Field(name="size")))
+    found = preview(sized, USERS)
+    assert found.failures == {}
+    assert found.counts["items"].updated == 300
+    assert run(sized, USERS)["items"].updated == 300

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import pytest
 from sqlalchemy import Engine, text
 
+from api import create_app
+from etl.cli.status import status
 from etl.db import events
 from etl.model.dataset import USERS, Dataset
 from etl.model.errors import DatasetsFailed, ObjectStoreUnavailable
@@ -17,6 +19,7 @@ from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.storage.listing import ListingPage
 from etl.sync.manager import DataManager
+from tests.api_client import get
 from tests.conftest import TestBucket, wait_until
 from tests.integration.test_schedule import runs, scheduling
 from tests.integration.test_several_datasets import orders
@@ -220,3 +223,32 @@ def test_many_refused_events_do_not_extend_the_debounce(site: Site):
         connection.execute(text("UPDATE bucket_event SET refused_by_run = 0"))
         assert events.count_pending(connection) == 20
         assert events.count_pending(connection, include_refused=False) == 0
+
+
+def test_failure_is_shown_until_a_run_commits_the_dataset(site: Site):
+    """Runs of other datasets, and one that has just begun, do not hide it."""
+    client = create_app(site.settings).test_client()
+
+    def failed() -> list[str]:
+        with site.engine.connect() as connection:
+            names = [one["dataset"] for one in status(connection, site.settings)["failed_datasets"]]
+        assert [one["dataset"] for one in get(client, "/health")["attention"]] == names
+        return names
+
+    manager = DataManager(site.settings, datasets=site.datasets())
+    manager.run(Trigger.CLI)
+    site.execute(FORBID)
+    site.add(1)
+    with pytest.raises(DatasetsFailed):
+        manager.run_events()
+    site.first.user("2.csv")
+    site.notify(site.first, "2.csv")
+    manager.run_events(include_refused=False)
+    assert failed() == ["orders"]
+    manager.run(Trigger.CLI, only=frozenset({"users"}))
+    assert failed() == ["orders"]
+    site.execute("INSERT INTO run (trigger, state, started_at) VALUES ('cli', 'running', now())")
+    assert failed() == ["orders"]
+    site.execute(ALLOW)
+    manager.run_events()
+    assert failed() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,14 +12,18 @@ from etl.db import retention, runs
 from etl.db.engine import connect
 from etl.db.problems import open_problems
 from etl.db.retention import Retention, remove_problems, remove_runs
+from etl.model.dataset import USERS
 from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.sync.manager import DataManager
 from tests.conftest import TestBucket, wait_until
 from tests.integration.test_schedule import scheduling
+from tests.sample_datasets import ORDERS
 
 UNDATED = "first_name,last_name,birthts\nAnn,Lee,soon\n"
-ALL = {"problem_retention": None, "run_retention": None, "event_retention": None}
+ALL = dict.fromkeys(
+    ("problem_retention", "run_retention", "event_retention", "retired_retention"), None
+)
 HOUR = timedelta(hours=1)
 
 
@@ -109,6 +114,48 @@ def test_many_problems_are_removed_in_pages(
     assert count(engine, "problem") == last > 9_999
 
 
+# -- retired rows
+
+
+def test_old_retired_rows_of_every_dataset_are_removed(
+    keep_all: Settings, bucket: TestBucket, engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    """In pages; those of a dataset that is not declared stay."""
+    monkeypatch.setattr(retention, "PAGE_BLOCKS", 1)
+    gone = replace(ORDERS, name="gone", table="gone", include=("gone/*.csv",), publish=())
+    datasets = (ORDERS, gone, USERS)
+    rows = "".join(f"o{number:03}\n" for number in range(300))
+    for name in ("orders", "gone"):
+        bucket.put(f"{name}/1.csv", f"order_id\n{rows}")
+    bucket.user("1.csv")
+    DataManager(keep_all, datasets=datasets).run(Trigger.CLI)
+    for key in ("orders/1.csv", "gone/1.csv", "1.csv"):
+        bucket.remove(key)
+    allowed = {"orders": None, "gone": None}
+    DataManager(keep_all, datasets=datasets).run(Trigger.CLI, allowed_retirements=allowed)
+    DataManager(keep_all, datasets=(ORDERS, USERS)).run(Trigger.CLI)
+    for name in ("orders", "gone", "users"):
+        execute(engine, f"UPDATE {name}_retired SET _retired_at = _retired_at - interval '2 hours'")
+    execute(engine, "UPDATE orders_retired SET _retired_at = now() WHERE order_id = 'o007'")
+    remove(keep_all, retired_retention=3 * HOUR)
+    assert count(engine, "orders_retired") == 300
+    before = count_revision(engine, "dataset:orders")
+    remove(keep_all, retired_retention=HOUR)
+    assert count(engine, "orders_retired") == 1
+    assert (count(engine, "users_retired"), count(engine, "gone_retired")) == (0, 300)
+    assert count_revision(engine, "dataset:orders") > before
+    bucket.put("orders/1.csv", "order_id\no007\no008\n")
+    found = DataManager(keep_all, datasets=(ORDERS, USERS)).run(Trigger.CLI)
+    assert found.dataset_counts["orders"].restored == 1
+    assert found.dataset_counts["orders"].inserted == 1
+
+
+def count_revision(engine: Engine, noun: str) -> int:
+    with engine.connect() as connection:
+        query = text("SELECT number FROM revision WHERE noun = :noun")
+        return int(connection.scalar(query, {"noun": noun}) or 0)
+
+
 # -- runs
 
 
@@ -165,7 +212,7 @@ def test_runs_needed_by_the_next_run_are_kept(
     assert count(engine, "run") == 151
     with engine.connect() as connection:
         assert runs.retired_by_events(connection, "users") == 300
-        assert runs.last_counts(connection).users_live == 7
+        assert runs.last_committed(connection).counts.users_live == 7
 
 
 def test_a_run_still_to_be_published_stays(keep_all: Settings, engine: Engine):

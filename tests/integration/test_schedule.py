@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import pairwise
@@ -146,12 +146,12 @@ def test_run_failed_by_an_outage_is_retried_before_the_interval(
         attempts = 0
 
         def list_pages(
-            self, bucket: str, split_points: Iterable[str] = ()
+            self, bucket: str, split_points: Iterable[str] = (), *more: Callable[[str], bool]
         ) -> Iterator[ListingPage]:
             self.attempts += 1
             if self.attempts == 1:
                 raise ObjectStoreUnavailable("The store is starting.")
-            return super().list_pages(bucket, split_points)
+            return super().list_pages(bucket, split_points, *more)
 
     bucket.user("1.csv")
     manager = DataManager(settings, store=DownAtFirst(settings))

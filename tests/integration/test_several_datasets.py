@@ -428,9 +428,9 @@ def test_unreachable_bucket_skips_its_datasets(
 ):
     class Partial(ObjectStore):
         def list_pages(
-            self, bucket: str, split_points: Iterable[str] = ()
+            self, bucket: str, split_points: Iterable[str] = (), *more: Callable[[str], bool]
         ) -> Iterator[ListingPage]:
-            yield from super().list_pages(bucket, split_points)
+            yield from super().list_pages(bucket, split_points, *more)
             if bucket == second.name and is_down:
                 raise ObjectStoreUnavailable("The bucket did not respond.")
 

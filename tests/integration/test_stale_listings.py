@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 from sqlalchemy import Engine, text
@@ -22,8 +22,10 @@ HIDDEN = "2.csv"
 class StaleListing(ObjectStore):
     """Lists every object except `2.csv`."""
 
-    def list_pages(self, bucket: str, split_points: Iterable[str] = ()) -> Iterator[ListingPage]:
-        for page in super().list_pages(bucket, split_points):
+    def list_pages(
+        self, bucket: str, split_points: Iterable[str] = (), *more: Callable[[str], bool]
+    ) -> Iterator[ListingPage]:
+        for page in super().list_pages(bucket, split_points, *more):
             yield ListingPage([row for row in page.rows if row[0] != HIDDEN], page.ignored)
 
 

@@ -56,6 +56,13 @@ def test_a_good_file_is_routed_by_its_path(folder: Path):
     assert result.stdout == "orders/1.csv (orders): 2 rows read = 2 good + 0 rejected\n"
 
 
+def test_a_dataset_in_a_bucket_of_its_own_is_found_by_the_path(folder: Path):
+    declared = ORDERS.replace("include", 'bucket = "shop"\ninclude')
+    (folder / "datasets.toml").write_text(f'{declared}\n[datasets.users]\npreset = "users"\n')
+    (folder / "orders/1.csv").write_text("id,amount\n1,2.50\n")
+    assert check("orders/1.csv").stdout.startswith("orders/1.csv (orders): 1 row")
+
+
 def test_each_problem_has_its_line_column_value_and_hint(folder: Path):
     (folder / "orders/1.csv").write_text("id,amount\n1,2.50\n\nx,1\n3,1.234\n")
     result = check("orders/1.csv", "--json")

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 from hypothesis import example, given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from etl.model.dataset import USERS
@@ -105,7 +104,6 @@ def contents(draw: st.DrawFn) -> bytes:
 
 
 @given(contents(), SIZES)
-@hypothesis_settings(max_examples=400)
 @example(b"\xa0\r\nfirst_name,last_name,birthts\r\na,b,\xe9", [3])
 @example(b'first_name,last_name,birthts\n"a,b,1\n"c,d,2\ne,"f\r\ng",3', [1])
 @example(b"first_name,last_name,birthts\r\n\xe2\x82\xac,b,1\r\r\na,b,1", [1])

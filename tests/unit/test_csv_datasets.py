@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from etl.model.dataset import (
@@ -394,7 +393,6 @@ def cases(draw: st.DrawFn) -> tuple[Dataset, bytes]:
 
 
 @given(cases(), st.lists(st.integers(1, 30), min_size=1, max_size=5))
-@hypothesis_settings(max_examples=500)
 def test_every_way_of_reading_gives_the_same_rows(case: tuple[Dataset, bytes], sizes: list[int]):
     dataset, content = case
     file = file_of(content)

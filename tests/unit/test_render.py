@@ -24,6 +24,7 @@ FACTS = {
     "problems": {"empty-file": 1, "not-an-integer": 2},
     "datasets": {},
     "holds": [],
+    "failed_datasets": [],
     "runs": [],
     "output": None,
 }

@@ -104,6 +104,23 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def own_installed(installed: Path, tmp_path: Path) -> Path:
+    """A copy of that project, for tests that change it."""
+    return shutil.copytree(installed, tmp_path / "a copy", symlinks=True)
+
+
+@pytest.fixture(scope="module")
+def with_tools(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with installed test tools, for tests that do not change it."""
+    folder = shutil.copytree(
+        installed, tmp_path_factory.mktemp("tools") / "a project", symlinks=True
+    )
+    first = call(folder / "run.sh", "test")
+    assert first.returncode == 0, first.stderr
+    return folder
+
+
 def environment(**changes: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if "BUCKETLINE_" not in name}
     return inherited | {"PIP_NO_INDEX": "1", "PIP_NO_CACHE_DIR": "1"} | changes
@@ -166,39 +183,36 @@ def has_kafka_client(project: Path) -> bool:
     return subprocess.run([python, "-c", "import brokers"], check=False).returncode == 0
 
 
-def test_the_kafka_client_is_installed_where_it_is_used(project: Path):
-    assert call(project / "run.sh", "status").returncode == 0
-    assert not has_kafka_client(project)
-    assert call(project / "run.sh", "events", "kafka").returncode == 0
-    assert has_kafka_client(project)
+def test_the_kafka_client_is_installed_where_it_is_used(own_installed: Path):
+    assert not has_kafka_client(own_installed)
+    assert call(own_installed / "run.sh", "events", "kafka").returncode == 0
+    assert has_kafka_client(own_installed)
 
 
-def test_kafka_client_is_installed_when_brokers_are_set(project: Path):
-    (project / ".env").write_text("KAFKA_BOOTSTRAP_SERVERS=broker:9092\n")
-    assert call(project / "run.sh", "schedule").returncode == 0
-    assert has_kafka_client(project)
+def test_kafka_client_is_installed_when_brokers_are_set(own_installed: Path):
+    (own_installed / ".env").write_text("KAFKA_BOOTSTRAP_SERVERS=broker:9092\n")
+    assert call(own_installed / "run.sh", "schedule").returncode == 0
+    assert has_kafka_client(own_installed)
 
 
-def test_a_changed_lock_is_installed_at_the_next_start(project: Path):
-    call(project / "run.sh", "status")
-    lock_parcel(project, "2.0")
-    assert '"parcel": "2.0"' in call(project / "run.sh", "status").stdout
+def test_a_changed_lock_is_installed_at_the_next_start(own_installed: Path):
+    lock_parcel(own_installed, "2.0")
+    assert '"parcel": "2.0"' in call(own_installed / "run.sh", "status").stdout
 
 
-def test_package_that_a_lock_no_longer_names_is_removed(project: Path):
-    call(project / "run.sh", "events", "kafka")
-    assert has_kafka_client(project)
-    lock_parcel(project, "2.0")
-    assert '"parcel": "2.0"' in call(project / "run.sh", "status").stdout
-    assert not has_kafka_client(project)
+def test_package_that_a_lock_no_longer_names_is_removed(own_installed: Path):
+    call(own_installed / "run.sh", "events", "kafka")
+    assert has_kafka_client(own_installed)
+    lock_parcel(own_installed, "2.0")
+    assert '"parcel": "2.0"' in call(own_installed / "run.sh", "status").stdout
+    assert not has_kafka_client(own_installed)
 
 
-def test_further_lock_is_added_to_the_installed_ones(project: Path):
-    call(project / "run.sh", "status")
-    (project / ".venv/lib/kept").touch()
-    call(project / "run.sh", "events", "kafka")
-    assert has_kafka_client(project)
-    assert (project / ".venv/lib/kept").exists()
+def test_further_lock_is_added_to_the_installed_ones(own_installed: Path):
+    (own_installed / ".venv/lib/kept").touch()
+    call(own_installed / "run.sh", "events", "kafka")
+    assert has_kafka_client(own_installed)
+    assert (own_installed / ".venv/lib/kept").exists()
 
 
 def old_pip(project: Path, *, has_ensurepip: bool) -> str:
@@ -268,12 +282,11 @@ def test_killed_installation_is_started_again(project: Path, tmp_path: Path):
     assert not (project / ".venv/lib/left-over").exists()
 
 
-def test_venv_with_a_missing_python_is_recreated(project: Path):
-    call(project / "run.sh", "status")
-    python = project / ".venv/bin/python"
+def test_venv_with_a_missing_python_is_recreated(own_installed: Path):
+    python = own_installed / ".venv/bin/python"
     python.unlink()
     python.symlink_to("/nonexistent/python3")
-    again = call(project / "run.sh", "status")
+    again = call(own_installed / "run.sh", "status")
     assert '"parcel": "1.0"' in again.stdout, again.stderr
     assert "its Python is gone" in again.stderr
 
@@ -419,40 +432,39 @@ def test_a_python_without_pip_is_refused_with_the_remedy(project: Path, tmp_path
     assert "apt install python3-pip" in result.stderr
 
 
-def test_command_test_passes_its_arguments_to_pytest(project: Path):
-    result = call(project / "run.sh", "test", "-k", "some name")
+def test_command_test_passes_its_arguments_to_pytest(with_tools: Path):
+    result = call(with_tools / "run.sh", "test", "-k", "some name")
     assert result.stdout.startswith("pytest ")
     assert result.stdout.endswith("-k some name\n")
 
 
-def test_the_help_of_test_is_that_of_pytest_once_it_is_installed(project: Path):
+def test_the_help_of_test_is_that_of_pytest_once_it_is_installed(project: Path, with_tools: Path):
     assert "pytest's" in call(project / "run.sh", "test", "--help").stdout
-    call(project / "run.sh", "test")
-    result = call(project / "run.sh", "test", "--help")
+    result = call(with_tools / "run.sh", "test", "--help")
     assert result.stdout.startswith("pytest ")
     assert result.stdout.endswith("--help\n")
 
 
-def test_lint_runs_every_linter_and_fails_if_one_fails(project: Path):
-    good = call(project / "run.sh", "lint")
+def test_lint_runs_every_linter_and_fails_if_one_fails(with_tools: Path):
+    good = call(with_tools / "run.sh", "lint")
     assert good.returncode == 0, good.stderr
     assert good.stdout.splitlines() == [
         *("ruff check", "ruff format --check", "mypy", "import-linter"),
     ]
-    bad = call(project / "run.sh", "lint", TOOL_RESULT="1")
+    bad = call(with_tools / "run.sh", "lint", TOOL_RESULT="1")
     assert bad.returncode == 1
     assert bad.stdout == good.stdout
 
 
 @pytest.fixture
-def benchmark(project: Path) -> Path:
+def benchmark(own_installed: Path) -> Path:
     """Add a benchmark that prints its arguments, and one baseline tool."""
-    (project / "bench").mkdir()
-    (project / "bench/__init__.py").touch()
-    (project / "bench/__main__.py").write_text(SHOW_CALL)
-    line = make_wheel(project, "baseline", "1.0", {"baseline.py": ""})
-    (project / "bench/requirements.txt").write_text(line.partition(" --hash")[0] + "\n")
-    return project
+    (own_installed / "bench").mkdir()
+    (own_installed / "bench/__init__.py").touch()
+    (own_installed / "bench/__main__.py").write_text(SHOW_CALL)
+    line = make_wheel(own_installed, "baseline", "1.0", {"baseline.py": ""})
+    (own_installed / "bench/requirements.txt").write_text(line.partition(" --hash")[0] + "\n")
+    return own_installed
 
 
 def has_baseline_tool(project: Path) -> bool:

@@ -39,3 +39,15 @@ CROSS JOIN LATERAL unnest(indkey) WITH ORDINALITY AS part (number, place)
 JOIN pg_attribute ON attrelid = indrelid AND attnum = part.number
 WHERE indrelid = to_regclass(:table) AND indisprimary
 ORDER BY part.place
+
+-- name: required
+-- Columns that a row must have, though they are not declared so, or not at all. Parameters: :table,
+-- :staging.
+SELECT stored.attname AS name, declared.attname IS NOT NULL AS is_declared
+FROM pg_attribute AS stored
+LEFT JOIN pg_attribute AS declared
+     ON declared.attrelid = to_regclass(:staging) AND declared.attname = stored.attname
+WHERE stored.attrelid = to_regclass(:table) AND stored.attnum > 0 AND NOT stored.attisdropped
+  AND stored.attnotnull AND NOT stored.atthasdef AND NOT starts_with(stored.attname, '_')
+  AND declared.attnotnull IS NOT TRUE
+ORDER BY stored.attnum

@@ -29,6 +29,9 @@ FULL JOIN (
                               )
       AND (CAST(:keys AS text[]) IS NULL OR live._source_key = ANY (CAST(:keys AS text[])))
 --:compared
+      -- Evaluated once, before the table is read; so is the other EXISTS.
+      AND (SELECT EXISTS (SELECT key FROM staging_object WHERE dataset = :dataset
+                          EXCEPT SELECT key FROM {compared_objects}))
     UNION ALL
     SELECT live.*
     FROM {gone} AS gone
@@ -38,6 +41,7 @@ FULL JOIN (
     SELECT live.*
     FROM {compared_objects} AS compared JOIN {table} AS live ON live._source_key = compared.key
     WHERE live._source_line > compared.last_line
+      AND (SELECT EXISTS (SELECT FROM {compared_objects} WHERE last_line IS NOT NULL))
 --:end
 ) AS stored ON ({stored.key}) = ({read.key})
 WHERE read._source_key IS NULL

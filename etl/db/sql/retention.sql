@@ -93,3 +93,24 @@ WITH page AS (
 SELECT max(id) AS last, coalesce(bool_or(is_old), false) AS may_be_more,
        (SELECT count(*) FROM removed) AS removed
 FROM page
+
+-- name: retired_tables
+-- The declared datasets and their tables of retired rows, quoted. Parameter: :schema.
+SELECT dataset.name, quote_ident(nspname) || '.' || quote_ident(relname) AS table_name
+FROM dataset
+JOIN pg_class ON relname = (declaration->>'table') || '_retired' AND relkind = 'r'
+JOIN pg_namespace ON pg_namespace.oid = relnamespace AND nspname = :schema
+JOIN pg_attribute ON attrelid = pg_class.oid AND attname = '_retired_at' AND NOT attisdropped
+ORDER BY dataset.name
+
+-- name: retired
+-- A page of a table is a range of its blocks, which needs no index. Parameters: :first and :last,
+-- the row ids of its ends; :table, as text; :age.
+WITH removed AS (
+    DELETE FROM {table}
+    WHERE ctid >= CAST(:first AS tid) AND ctid < CAST(:last AS tid) AND _retired_at < now() - :age
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM removed) AS removed,
+       pg_relation_size(CAST(:table AS regclass))
+       / CAST(current_setting('block_size') AS bigint) AS blocks

@@ -54,3 +54,27 @@ SELECT (SELECT count(*) FROM source_object WHERE dataset = :name) AS objects,
 SELECT relname FROM pg_class
 WHERE relnamespace = to_regnamespace(quote_ident(:schema))
   AND relname = ANY (CAST(:names AS text[]))
+
+-- name: failing_datasets
+-- Datasets that a run did not commit, and no later one did. A full run syncs every dataset that it
+-- does not leave out, an event run those with changed objects. No parameters.
+SELECT DISTINCT ON (name) name, failed.error
+FROM run AS failed
+CROSS JOIN LATERAL unnest(string_to_array(failed.error->'facts'->>'failed', ', ')) AS name
+WHERE failed.state = 'failed' AND failed.dataset_counts <> '{}'::jsonb
+  AND failed.error->>'code' = 'DatasetsFailed'
+  AND failed.finished_at > coalesce(
+      (SELECT finished_at FROM run
+       WHERE state = 'succeeded' AND trigger <> 'event' AND left_out = '{}'
+       ORDER BY finished_at DESC LIMIT 1), '-infinity')
+  AND NOT EXISTS (
+      SELECT FROM run AS later
+      WHERE (later.state = 'succeeded'
+             OR (later.state = 'failed' AND later.dataset_counts <> '{}'::jsonb))
+        AND later.finished_at > failed.finished_at AND name <> ALL (later.left_out)
+        AND (later.trigger <> 'event'
+             OR (SELECT sum(CAST(counted.value AS bigint))
+                 FROM jsonb_each_text(later.dataset_counts->name) AS counted
+                 WHERE counted.key IN ('objects_added', 'objects_modified', 'objects_removed')
+                ) > 0))
+ORDER BY name, failed.finished_at DESC

@@ -144,8 +144,7 @@ def _index(
     separators = np.flatnonzero((data == _NEWLINE) | (data == ord(header.delimiter)))
     quote = header.layout.quote.encode()
     if quote and quote in joined:
-        before = np.searchsorted(np.flatnonzero(data == ord(quote)), separators)
-        separators = separators[before % 2 == 0]
+        separators = _outside_quotes(separators, np.flatnonzero(data == ord(quote)))
     newlines = np.flatnonzero(data[separators] == _NEWLINE)
     end = separators[newlines]
     start = np.concatenate(([0], end[:-1] + 1))
@@ -160,6 +159,14 @@ def _index(
         file=file,
         number=np.arange(len(end)) - first_lines[file] + first_line,
     )
+
+
+def _outside_quotes(separators: NDArray[np.int64], quotes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The separators that follow an even number of the quotes, whose number is even."""
+    first, end = np.searchsorted(separators, quotes[::2]), np.searchsorted(separators, quotes[1::2])
+    counts = end - first
+    inside = np.arange(counts.sum()) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+    return np.delete(separators, inside)
 
 
 def _keep_lines(joined: bytes, index: _LineIndex, wanted: NDArray[np.bool_]) -> bytes:
