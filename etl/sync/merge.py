@@ -30,6 +30,9 @@ BULK_PLANNER = {
     "parallel_setup_cost": "100",
     "parallel_tuple_cost": "0.001",
 }
+# Looks up the stored rows that differ from those of a compared object, unless they are many. The
+# comparison has just read the table, so its pages are in memory.
+COMPARED_PLANNER = {**BULK_PLANNER, "random_page_cost": "0.5"}
 # Prevents table scans for a few rows, even if a table was never analyzed.
 POINT_PLANNER = {
     "enable_seqscan": "off",
@@ -109,7 +112,8 @@ def merge(connection: Connection, task: Merge) -> DatasetCounts:
     keys = _small_keys(connection, task)
     strategy = BULK if keys is None else POINT
     parameters = {**task.parameters, "keys": keys}
-    configure(connection, strategy.planner)
+    is_compared = strategy is BULK and task.sql.is_compared
+    configure(connection, COMPARED_PLANNER if is_compared else strategy.planner)
     execute_all(connection, statements("manifest"), parameters, analyze_from=task.thresholds.many)
     figures = strategy.write_rows(connection, task, parameters)
     attached = figures.pop("attached")
@@ -165,7 +169,7 @@ def _small_keys(connection: Connection, task: Merge) -> list[str] | None:
 
 def configure(connection: Connection, planner: Mapping[str, str]) -> None:
     """Set the planner's settings for this transaction, and reset those of the other strategy."""
-    others = (BULK_PLANNER | POINT_PLANNER).keys() - planner.keys()
+    others = (COMPARED_PLANNER | POINT_PLANNER).keys() - planner.keys()
     lines = [f"SET LOCAL {name} = '{value}'" for name, value in planner.items()]
     lines += [f"SET LOCAL {name} TO DEFAULT" for name in sorted(others)]
     connection.execute(text("; ".join(lines)))

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 1 << 18  # of COPY's output, parsed at once
 MOST_REMOVED = 50_000  # rows after the last line that are listed one by one
+MANY_DIFFERENT = 1_000  # rows of a batch; if they are also most of it, its lines have moved
 _PLANNER = "SET LOCAL jit = off; SET LOCAL work_mem = '128MB'"
 
 _TEXT = pa.large_string()
@@ -119,12 +120,11 @@ class Comparison:
         self._is_first = True
         self._rows_same = 0
         self._last_line = 0
-        self._was_different = False
 
     def compare(self, rows: pa.Table) -> tuple[pa.Table, Compared | None]:
         """Of the next valid rows, those that differ; the stored rows that differ.
 
-        It stops when most rows of two batches in a row differ, because lines have moved.
+        It stops when most of many rows differ, because lines have moved.
 
         Raises:  the errors of COPY.
         """
@@ -141,12 +141,12 @@ class Comparison:
         differs, gone = np.ones(len(rows), np.bool_), np.ones(len(stored), np.bool_)
         differs[here[both]] = gone[there[both]] = False
         self._last_line = int(lines[-1])
-        self._rows_same += len(rows) - int(differs.sum())
-        is_different = bool(differs.mean() > 0.5)  # noqa: PLR2004 - half
-        if is_different and self._was_different:
+        different = int(differs.sum())
+        self._rows_same += len(rows) - different
+        found = self._compared(stored.filter(pa.array(gone)))
+        if different >= MANY_DIFFERENT and different * 2 > len(rows):
             self.stop()
-        self._was_different = is_different
-        return rows.filter(pa.array(differs)), self._compared(stored.filter(pa.array(gone)))
+        return rows.filter(pa.array(differs)), found
 
     def finish(self, compared: Compared | None) -> Compared:
         """The outcome with the last batch: what is equal, and the stored rows that are left.

@@ -271,8 +271,11 @@ def check_outputs(settings: Settings, files: Files) -> None:
         assert (datetime.fromisoformat(cells[4]) if cells[4] else None) == moment
     table = pq.read_table(io.BytesIO(content["orders.parquet"]))
     assert tuple(table.column_names) == orders_data.COLUMNS
-    columns = [[value or "" for value in column.to_pylist()] for column in table.columns]
-    assert [list(cells) for cells in zip(*columns, strict=True)] == lines
+    columns = [column.to_pylist() for column in table.columns]
+    stored = zip(*columns, strict=True)
+    assert [tuple(map(exact, row)) for row in stored] == [
+        tuple(map(exact, row)) for row in expected
+    ]
 
 
 @OF_EACH

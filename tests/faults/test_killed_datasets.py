@@ -389,6 +389,7 @@ def test_killed_runs_over_several_datasets_equal_their_twin(seed: int, histories
 
 
 @pytest.mark.long
+@pytest.mark.timeout(0)  # as long as its steps take
 @pytest.mark.parametrize("seed", range(100, 160))
 def test_killed_runs_of_long_histories_equal_their_twin(seed: int, histories: Histories):
     check(histories.history(seed), 6)

@@ -53,6 +53,34 @@ FULL JOIN (
 WHERE read._source_key IS NULL
    OR stored._source_key IS NULL
    OR (stored."amount", stored."rank", stored."updated", stored."_extra", stored."_source_key", stored."_source_line") IS DISTINCT FROM (read."amount", read."rank", read."updated", read."_extra", read."_source_key", read."_source_line");
+-- merge: find_changed_rows, of compared objects
+CREATE TEMPORARY TABLE changed_rows ON COMMIT DROP AS
+SELECT coalesce(read."order_id", stored."order_id") AS "order_id", read._source_key IS NULL AS _is_removed, read."amount", read."rank", read."updated", read."_extra", read."_source_key", read."_source_line",
+       stored._source_key AS _stored_key, stored._source_line AS _stored_line,
+       0 AS _stored_attached
+FROM "staging_orders" AS read
+FULL JOIN (
+    SELECT live.* FROM "public"."orders" AS live
+    WHERE live._source_key IN (SELECT key FROM staging_object WHERE dataset = :dataset
+                               EXCEPT SELECT key FROM "compared_orders"
+                              )
+      AND (CAST(:keys AS text[]) IS NULL OR live._source_key = ANY (CAST(:keys AS text[])))
+      AND (SELECT EXISTS (SELECT key FROM staging_object WHERE dataset = :dataset
+                          EXCEPT SELECT key FROM "compared_orders"))
+    UNION ALL
+    SELECT live.*
+    FROM "gone_orders" AS gone
+    JOIN "compared_orders" AS compared ON compared.key = gone._source_key
+    JOIN "public"."orders" AS live ON (live."order_id") = (gone."order_id") AND live._source_key = gone._source_key
+    UNION ALL
+    SELECT live.*
+    FROM "compared_orders" AS compared JOIN "public"."orders" AS live ON live._source_key = compared.key
+    WHERE live._source_line > compared.last_line
+      AND (SELECT EXISTS (SELECT FROM "compared_orders" WHERE last_line IS NOT NULL))
+) AS stored ON (stored."order_id") = (read."order_id")
+WHERE read._source_key IS NULL
+   OR stored._source_key IS NULL
+   OR (stored."amount", stored."rank", stored."updated", stored."_extra", stored."_source_key", stored."_source_line") IS DISTINCT FROM (read."amount", read."rank", read."updated", read."_extra", read."_source_key", read."_source_line");
 -- merge: analyze_changed_rows
 CREATE INDEX ON changed_rows ("order_id");
 ANALYZE changed_rows;
@@ -77,6 +105,32 @@ UNION
 SELECT shadow."order_id"
 FROM staging_object JOIN "public"."orders_shadowed" AS shadow ON shadow._source_key = staging_object.key
 WHERE staging_object.dataset = :dataset AND staging_object.kind <> 'image';
+-- merge: find_conflicts, of compared objects
+CREATE TEMPORARY TABLE conflicts ON COMMIT DROP AS
+SELECT "order_id" FROM changed_rows GROUP BY "order_id" HAVING count(*) > 1 OR bool_or(_is_removed)
+UNION
+SELECT moved."order_id"
+FROM changed_rows AS moved
+JOIN "staging_orders" AS kept
+     ON (kept."order_id") = (moved."order_id")
+        AND kept._source_key = moved._stored_key AND kept._source_line = moved._stored_line
+WHERE (moved._source_key, moved._source_line) <> (moved._stored_key, moved._stored_line)
+UNION
+SELECT shadow."order_id"
+FROM "public"."orders_shadowed" AS shadow JOIN "staging_orders" AS read ON (read."order_id") = (shadow."order_id")
+UNION
+SELECT shadow."order_id"
+FROM "public"."orders_shadowed" AS shadow
+JOIN "public"."orders" AS live ON (live."order_id") = (shadow."order_id")
+JOIN "compared_orders" AS compared ON compared.key = live._source_key
+UNION
+SELECT changed_rows."order_id"
+FROM changed_rows JOIN "public"."orders" AS live ON (live."order_id") = (changed_rows."order_id")
+WHERE changed_rows._stored_key IS NULL
+UNION
+SELECT shadow."order_id"
+FROM staging_object JOIN "public"."orders_shadowed" AS shadow ON shadow._source_key = staging_object.key
+WHERE staging_object.dataset = :dataset AND staging_object.kind <> 'image';
 -- merge: analyze_conflicts
 CREATE INDEX ON conflicts ("order_id");
 ANALYZE conflicts;
@@ -91,6 +145,38 @@ SELECT valid_row.*,
 FROM (
     SELECT "order_id", "amount", "rank", "updated", "_extra", "_source_key", "_source_line", true AS _from_this_run
     FROM "staging_orders" JOIN conflicts USING ("order_id")
+    UNION ALL
+    SELECT "order_id", "amount", "rank", "updated", "_extra", "_source_key", "_source_line", false
+    FROM "public"."orders" AS live JOIN conflicts USING ("order_id")
+    WHERE NOT EXISTS (SELECT FROM staging_object
+                      WHERE staging_object.key = live._source_key
+                        AND staging_object.dataset = :dataset)
+    UNION ALL
+    SELECT "order_id", "amount", "rank", "updated", "_extra", "_source_key", "_source_line", false
+    FROM "public"."orders_shadowed" AS shadow JOIN conflicts USING ("order_id")
+    WHERE NOT EXISTS (SELECT FROM staging_object
+                      WHERE staging_object.key = shadow._source_key
+                        AND staging_object.dataset = :dataset)
+) AS valid_row
+JOIN source_object ON source_object.bucket = :bucket AND source_object.key = valid_row._source_key;
+-- merge: find_candidates, of compared objects
+CREATE TEMPORARY TABLE candidate ON COMMIT DROP AS
+SELECT valid_row.*,
+       row_number() OVER (
+           PARTITION BY valid_row."order_id"
+           ORDER BY valid_row."updated" DESC NULLS LAST, source_object.last_modified DESC, valid_row._source_key,
+                    valid_row._source_line DESC
+       ) AS _rank
+FROM (
+    SELECT "order_id", "amount", "rank", "updated", "_extra", "_source_key", "_source_line", true AS _from_this_run
+    FROM "staging_orders" JOIN conflicts USING ("order_id")
+    UNION ALL
+    SELECT "order_id", "amount", "rank", "updated", "_extra", "_source_key", "_source_line", true
+    FROM "public"."orders" AS live JOIN conflicts USING ("order_id")
+    WHERE EXISTS (SELECT FROM "compared_orders" AS compared
+                  WHERE compared.key = live._source_key
+                    AND live._source_line <= coalesce(compared.last_line, live._source_line))
+      AND NOT EXISTS (SELECT FROM "gone_orders" AS gone WHERE (gone."order_id") = (live."order_id"))
     UNION ALL
     SELECT "order_id", "amount", "rank", "updated", "_extra", "_source_key", "_source_line", false
     FROM "public"."orders" AS live JOIN conflicts USING ("order_id")
@@ -295,6 +381,23 @@ WITH unbalanced AS MATERIALIZED (
         SELECT _source_key, sum(rows) AS rows
         FROM (
             SELECT _source_key, count(*) AS rows FROM "staging_orders" GROUP BY _source_key
+        ) AS parts
+        GROUP BY _source_key
+    ) AS good ON good._source_key = staged.key
+    WHERE staged.dataset = :dataset AND staged.change <> 'left'
+      AND staged.rows_read <> staged.rows_rejected + coalesce(good.rows, 0)
+)
+SELECT * FROM unbalanced LIMIT 1;
+-- figures: unbalanced, of compared objects
+WITH unbalanced AS MATERIALIZED (
+    SELECT staged.key, staged.rows_read, staged.rows_rejected, coalesce(good.rows, 0) AS rows_staged
+    FROM staging_object AS staged
+    LEFT JOIN (
+        SELECT _source_key, sum(rows) AS rows
+        FROM (
+            SELECT _source_key, count(*) AS rows FROM "staging_orders" GROUP BY _source_key
+            UNION ALL
+            SELECT key, rows_same FROM "compared_orders"
         ) AS parts
         GROUP BY _source_key
     ) AS good ON good._source_key = staged.key

@@ -56,6 +56,34 @@ FULL JOIN (
 WHERE read._source_key IS NULL
    OR stored._source_key IS NULL
    OR (stored."first_name", stored."last_name", stored."birthts", stored."_extra", stored."_source_key", stored."_source_line") IS DISTINCT FROM (read."first_name", read."last_name", read."birthts", read."_extra", read."_source_key", read."_source_line");
+-- merge: find_changed_rows, of compared objects
+CREATE TEMPORARY TABLE changed_rows ON COMMIT DROP AS
+SELECT coalesce(read."user_id", stored."user_id") AS "user_id", read._source_key IS NULL AS _is_removed, read."first_name", read."last_name", read."birthts", read."_extra", read."_source_key", read."_source_line",
+       stored._source_key AS _stored_key, stored._source_line AS _stored_line,
+       CAST(stored."img_path" IS NOT NULL AS integer) AS _stored_attached
+FROM "staging_users" AS read
+FULL JOIN (
+    SELECT live.* FROM "public"."users" AS live
+    WHERE live._source_key IN (SELECT key FROM staging_object WHERE dataset = :dataset
+                               EXCEPT SELECT key FROM "compared_users"
+                              )
+      AND (CAST(:keys AS text[]) IS NULL OR live._source_key = ANY (CAST(:keys AS text[])))
+      AND (SELECT EXISTS (SELECT key FROM staging_object WHERE dataset = :dataset
+                          EXCEPT SELECT key FROM "compared_users"))
+    UNION ALL
+    SELECT live.*
+    FROM "gone_users" AS gone
+    JOIN "compared_users" AS compared ON compared.key = gone._source_key
+    JOIN "public"."users" AS live ON (live."user_id") = (gone."user_id") AND live._source_key = gone._source_key
+    UNION ALL
+    SELECT live.*
+    FROM "compared_users" AS compared JOIN "public"."users" AS live ON live._source_key = compared.key
+    WHERE live._source_line > compared.last_line
+      AND (SELECT EXISTS (SELECT FROM "compared_users" WHERE last_line IS NOT NULL))
+) AS stored ON (stored."user_id") = (read."user_id")
+WHERE read._source_key IS NULL
+   OR stored._source_key IS NULL
+   OR (stored."first_name", stored."last_name", stored."birthts", stored."_extra", stored."_source_key", stored."_source_line") IS DISTINCT FROM (read."first_name", read."last_name", read."birthts", read."_extra", read."_source_key", read."_source_line");
 -- merge: analyze_changed_rows
 CREATE INDEX ON changed_rows ("user_id");
 ANALYZE changed_rows;
@@ -96,6 +124,48 @@ WHERE image.kind = 'image' AND image.dataset = :dataset AND image.attachment = '
   AND (SELECT EXISTS (SELECT FROM staging_object
                       WHERE kind = 'image' AND dataset = :dataset AND attachment = 'img_path'
                         AND octet_length(attachment_id) <> char_length(attachment_id)));
+-- merge: find_conflicts, of compared objects
+CREATE TEMPORARY TABLE conflicts ON COMMIT DROP AS
+SELECT "user_id" FROM changed_rows GROUP BY "user_id" HAVING count(*) > 1 OR bool_or(_is_removed)
+UNION
+SELECT moved."user_id"
+FROM changed_rows AS moved
+JOIN "staging_users" AS kept
+     ON (kept."user_id") = (moved."user_id")
+        AND kept._source_key = moved._stored_key AND kept._source_line = moved._stored_line
+WHERE (moved._source_key, moved._source_line) <> (moved._stored_key, moved._stored_line)
+UNION
+SELECT shadow."user_id"
+FROM "public"."users_shadowed" AS shadow JOIN "staging_users" AS read ON (read."user_id") = (shadow."user_id")
+UNION
+SELECT shadow."user_id"
+FROM "public"."users_shadowed" AS shadow
+JOIN "public"."users" AS live ON (live."user_id") = (shadow."user_id")
+JOIN "compared_users" AS compared ON compared.key = live._source_key
+UNION
+SELECT changed_rows."user_id"
+FROM changed_rows JOIN "public"."users" AS live ON (live."user_id") = (changed_rows."user_id")
+WHERE changed_rows._stored_key IS NULL
+UNION
+SELECT shadow."user_id"
+FROM staging_object JOIN "public"."users_shadowed" AS shadow ON shadow._source_key = staging_object.key
+WHERE staging_object.dataset = :dataset AND staging_object.kind <> 'image'
+UNION
+SELECT live."user_id"
+FROM staging_object AS image JOIN "public"."users" AS live ON live."user_id" = image.attachment_id
+WHERE image.kind = 'image' AND image.dataset = :dataset AND image.attachment = 'img_path'
+  AND NOT EXISTS (SELECT FROM changed_rows WHERE (changed_rows."user_id") = (live."user_id"))
+UNION
+SELECT live."user_id"
+FROM staging_object AS image
+JOIN "public"."users" AS live ON image.attachment_id = normalize(live."user_id")
+WHERE image.kind = 'image' AND image.dataset = :dataset AND image.attachment = 'img_path'
+  AND octet_length(image.attachment_id) <> char_length(image.attachment_id)
+  AND octet_length(live."user_id") <> char_length(live."user_id")
+  AND live."user_id" IS NOT NFC NORMALIZED
+  AND (SELECT EXISTS (SELECT FROM staging_object
+                      WHERE kind = 'image' AND dataset = :dataset AND attachment = 'img_path'
+                        AND octet_length(attachment_id) <> char_length(attachment_id)));
 -- merge: analyze_conflicts
 CREATE INDEX ON conflicts ("user_id");
 ANALYZE conflicts;
@@ -110,6 +180,38 @@ SELECT valid_row.*,
 FROM (
     SELECT "user_id", "first_name", "last_name", "birthts", "_extra", "_source_key", "_source_line", true AS _from_this_run
     FROM "staging_users" JOIN conflicts USING ("user_id")
+    UNION ALL
+    SELECT "user_id", "first_name", "last_name", "birthts", "_extra", "_source_key", "_source_line", false
+    FROM "public"."users" AS live JOIN conflicts USING ("user_id")
+    WHERE NOT EXISTS (SELECT FROM staging_object
+                      WHERE staging_object.key = live._source_key
+                        AND staging_object.dataset = :dataset)
+    UNION ALL
+    SELECT "user_id", "first_name", "last_name", "birthts", "_extra", "_source_key", "_source_line", false
+    FROM "public"."users_shadowed" AS shadow JOIN conflicts USING ("user_id")
+    WHERE NOT EXISTS (SELECT FROM staging_object
+                      WHERE staging_object.key = shadow._source_key
+                        AND staging_object.dataset = :dataset)
+) AS valid_row
+JOIN source_object ON source_object.bucket = :bucket AND source_object.key = valid_row._source_key;
+-- merge: find_candidates, of compared objects
+CREATE TEMPORARY TABLE candidate ON COMMIT DROP AS
+SELECT valid_row.*,
+       row_number() OVER (
+           PARTITION BY valid_row."user_id"
+           ORDER BY source_object.last_modified DESC, valid_row._source_key,
+                    valid_row._source_line DESC
+       ) AS _rank
+FROM (
+    SELECT "user_id", "first_name", "last_name", "birthts", "_extra", "_source_key", "_source_line", true AS _from_this_run
+    FROM "staging_users" JOIN conflicts USING ("user_id")
+    UNION ALL
+    SELECT "user_id", "first_name", "last_name", "birthts", "_extra", "_source_key", "_source_line", true
+    FROM "public"."users" AS live JOIN conflicts USING ("user_id")
+    WHERE EXISTS (SELECT FROM "compared_users" AS compared
+                  WHERE compared.key = live._source_key
+                    AND live._source_line <= coalesce(compared.last_line, live._source_line))
+      AND NOT EXISTS (SELECT FROM "gone_users" AS gone WHERE (gone."user_id") = (live."user_id"))
     UNION ALL
     SELECT "user_id", "first_name", "last_name", "birthts", "_extra", "_source_key", "_source_line", false
     FROM "public"."users" AS live JOIN conflicts USING ("user_id")
@@ -361,6 +463,23 @@ WITH unbalanced AS MATERIALIZED (
         SELECT _source_key, sum(rows) AS rows
         FROM (
             SELECT _source_key, count(*) AS rows FROM "staging_users" GROUP BY _source_key
+        ) AS parts
+        GROUP BY _source_key
+    ) AS good ON good._source_key = staged.key
+    WHERE staged.dataset = :dataset AND staged.change <> 'left'
+      AND staged.rows_read <> staged.rows_rejected + coalesce(good.rows, 0)
+)
+SELECT * FROM unbalanced LIMIT 1;
+-- figures: unbalanced, of compared objects
+WITH unbalanced AS MATERIALIZED (
+    SELECT staged.key, staged.rows_read, staged.rows_rejected, coalesce(good.rows, 0) AS rows_staged
+    FROM staging_object AS staged
+    LEFT JOIN (
+        SELECT _source_key, sum(rows) AS rows
+        FROM (
+            SELECT _source_key, count(*) AS rows FROM "staging_users" GROUP BY _source_key
+            UNION ALL
+            SELECT key, rows_same FROM "compared_users"
         ) AS parts
         GROUP BY _source_key
     ) AS good ON good._source_key = staged.key

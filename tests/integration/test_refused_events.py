@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
@@ -154,9 +155,9 @@ class Unreachable(ObjectStore):
         if bucket == self.bucket:
             raise ObjectStoreUnavailable(f"{bucket} did not respond.")
 
-    def list_pages(self, bucket: str, split_points: Iterable[str] = ()) -> Iterator[ListingPage]:
+    def list_pages(self, bucket: str, *others: Any) -> Iterator[ListingPage]:  # noqa: ANN401
         self.check_reachable(bucket)
-        yield from super().list_pages(bucket, split_points)
+        yield from super().list_pages(bucket, *others)
 
     def stat(self, bucket: str, key: str) -> SourceObject | None:
         self.check_reachable(bucket)

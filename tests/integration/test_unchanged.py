@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
+from etl.db import events
 from etl.db.engine import connect
 from etl.model.dataset import USERS, Dataset, Field, FieldType, UnknownColumns
 from etl.model.errors import DatabaseUnavailable
@@ -19,6 +21,7 @@ from etl.model.values import RunReport, Trigger
 from etl.settings import Settings
 from etl.sync import holds, unchanged
 from etl.sync.manager import DataManager
+from etl.sync.merge import Thresholds
 from tests.conftest import TestBucket
 from tests.sample_datasets import ORDERS, READINGS, REQUIRED
 
@@ -214,18 +217,47 @@ def test_edited_objects_equal_a_fresh_run(
     assert state(settings) == state(fresh)
 
 
-def test_a_stored_row_shows_again_when_its_object_becomes_older(
+def test_an_equal_row_loses_if_its_object_is_now_the_older_one(
     settings: Settings, bucket: TestBucket, engine: Engine
 ):
-    """An equal row may win or lose by the time of its object alone."""
+    """As after a backup of the bucket was restored. The event run reads one of the objects only."""
     bucket.put("orders/1.csv", HEADER + "A1,1,1,1,n\n")
     bucket.put("orders/2.csv", HEADER + "A1,2,1,1,n\n")
     run(settings)
-    bucket.put("orders/1.csv", bucket.get("orders/1.csv"))
-    run(settings)
+    with engine.begin() as connection:
+        later = "UPDATE source_object SET last_modified = '2100-01-01' WHERE key = 'orders/1.csv'"
+        connection.execute(text(later))
+    bucket.put("orders/2.csv", bucket.get("orders/2.csv"))
+    record = {
+        "eventName": "s3:ObjectCreated:Put",
+        "s3": {
+            "bucket": {"name": bucket.name},
+            "object": {"key": "orders/2.csv", "sequencer": "1"},
+        },
+    }
+    with engine.begin() as connection:
+        found = events.parse(json.dumps({"Records": [record]}).encode())
+        events.store(connection, found, source_bucket=bucket.name)
+    report = DataManager(settings).run_events()
+    assert report is not None
+    assert (report.counts.rows_read, report.counts.rows_shadowed) == (1, 1)
     with engine.connect() as connection:
-        key = connection.scalar(text("SELECT _source_key FROM orders"))
-    assert key == "orders/1.csv"
+        keys = connection.scalars(
+            text("SELECT _source_key FROM orders UNION ALL SELECT _source_key FROM orders_shadowed")
+        ).all()
+    assert keys == ["orders/1.csv", "orders/2.csv"]
+
+
+def test_an_emptied_table_is_filled_again(settings: Settings, bucket: TestBucket, engine: Engine):
+    bucket.put("orders/1.csv", HEADER + "".join(ROWS))
+    thresholds = Thresholds(small=0, many=1)
+    DataManager(settings, datasets=DATASETS, thresholds=thresholds).run(Trigger.CLI)
+    with engine.begin() as connection:
+        connection.execute(text("TRUNCATE orders"))
+    bucket.put("orders/1.csv", bucket.get("orders/1.csv"))
+    manager = DataManager(settings, datasets=DATASETS, thresholds=thresholds)
+    counts = manager.run(Trigger.CLI).dataset_counts["orders"]
+    assert (counts.inserted, counts.live) == (40, 40)
 
 
 def test_a_changed_cell_of_each_type_is_found(
