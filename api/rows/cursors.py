@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_to_bytes
 
 from api.rows.values import WrongValue, parse
-from etl.db.dataset_sql import PLACE
+from etl.db.dataset_names import PLACE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ from sqlalchemy.sql.elements import quoted_name
 
 from api.rows.columns import concatenated, json_object
 from api.rows.shapes import live_rows, shadowed_rows
-from etl.db.dataset_sql import PLACE
+from etl.db.dataset_names import PLACE
 from etl.db.shadowed import Outcome, with_winner
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Date, cast, func, literal_column
 
 from api.rows.columns import Column
 from api.state.catalog import ONLY_USERS
-from etl.db.dataset_sql import PLACE
+from etl.db.dataset_names import PLACE
 from etl.db.identifiers import table_of
 from etl.db.tables import users
 from etl.model.dataset import USERS, DerivedAs, FieldType

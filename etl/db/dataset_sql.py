@@ -27,25 +27,33 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache, cached_property
-from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from etl.db.dataset_names import (
+    PLACE,
+    RETIRED,
+    SHADOWED,
+    gone_table,
+    indexes,
+    named_by,
+    relation_name,
+    staging_table,
+    successor_table,
+)
 from etl.db.identifiers import in_text
 from etl.db.sql import templates
-from etl.model.dataset import USERS, Attachment, Dataset, OnRemoved
+from etl.model.dataset import Attachment, Dataset, OnRemoved
 from etl.model.routing import path_names
 from etl.model.types import SqlType, sql_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-RETIRED, SHADOWED = "_retired", "_shadowed"
-SUCCESSOR_PREFIX = "successor_"
-PLACE = ("_source_key", "_source_line")
+    from etl.db.dataset_names import TableIndex
+
 _PLACEHOLDER = re.compile(
     r"\{(?P<before>,)?(?:(?P<relation>[\w|]+)\.)?(?P<name>\w+)(?:=(?P<source>\w+))?(?P<after>,)?\}"
 )
-_NAMED_BY = re.compile(r"\{(\w+)\}")
 
 
 class StagedIn(Enum):
@@ -340,50 +348,13 @@ class DatasetSql:
             yield f"attached_{number}._path{name}"
 
 
+_INEXACT = frozenset({"jsonb", "real", "double precision"})
 _SPECIAL = frozenset({"prefer", "attached_count", "paths", "path_columns"})
 _WHOLE = {
     *("table", "retired", "shadowed", "staging", "own_staging", "successor"),
     *("gone", "compared_objects"),
     *("drop_indexes", "create_indexes", "move_successor"),
 }
-
-
-class TableIndex(NamedTuple):
-    """An index of a dataset's table."""
-
-    name: str
-    columns: tuple[str, ...]
-
-
-def indexes(dataset: Dataset) -> list[TableIndex]:
-    """The indexes of the table of live rows; the first is that of its primary key."""
-    key = dataset.primary_key or PLACE
-    others = list(dataset.indexes)
-    if dataset.primary_key:
-        others.insert(0, PLACE[:1])
-    named = [named_by(one) for one in dataset.attachments]
-    others += [(name,) for name in named if (name,) != key[:1]]
-    found = {key: TableIndex(relation_name(dataset.table, (), "pkey"), key)}
-    for columns in others:
-        found.setdefault(columns, TableIndex(relation_name(dataset.table, columns, "idx"), columns))
-    return list(found.values())
-
-
-def relation_name(table: str, columns: Sequence[str], kind: str) -> str:
-    """The name of an index, or of the constraint that it belongs to.
-
-    Two tables, or two lists of columns, never have the same. Those of `users` are older than this.
-    """
-    plain = "_".join([table, *columns, kind])
-    if table in _USERS:
-        return plain
-    digest = sha256("/".join([table, *columns, kind]).encode()).hexdigest()[:_DIGEST]
-    return f"{plain.removesuffix(kind)[: 63 - _DIGEST - len(kind) - 2].rstrip('_')}_{digest}_{kind}"
-
-
-_USERS = frozenset(f"{USERS.table}{suffix}" for suffix in ("", RETIRED, SHADOWED))
-_DIGEST = 8
-_INEXACT = frozenset({"jsonb", "real", "double precision"})
 
 
 @cache
@@ -412,24 +383,3 @@ def _names(columns: Sequence[str]) -> str:
 
 def _qualified(column: str, relation: str | None) -> str:
     return f"{relation}.{in_text(column)}" if relation else in_text(column)
-
-
-def named_by(attachment: Attachment) -> str:
-    """The field whose values name the images of the attachment."""
-    (found,) = (name for name in _NAMED_BY.findall(attachment.match))
-    return str(found)
-
-
-def staging_table(name: str) -> str:
-    """The name of the table of rows that a run read of the dataset with this name."""
-    return f"staging_{name}"
-
-
-def successor_table(name: str) -> str:
-    """The name of the table that replaces the empty one of the dataset with this name."""
-    return f"{SUCCESSOR_PREFIX}{name}"
-
-
-def gone_table(name: str) -> str:
-    """The name of the temporary table of stored rows of the dataset that differ."""
-    return f"gone_{name}"

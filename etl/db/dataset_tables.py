@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import DBAPIError
 
-from etl.db.dataset_sql import (
+from etl.db.dataset_names import (
     RETIRED,
     SHADOWED,
     TableIndex,

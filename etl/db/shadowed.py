@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, FromClause, Row, Select, and_, case, func, select, tuple_
 
-from etl.db.dataset_sql import PLACE, SHADOWED
+from etl.db.dataset_names import PLACE, SHADOWED
 from etl.db.identifiers import table_of
 from etl.db.tables import source_object
 

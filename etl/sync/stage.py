@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from sqlalchemy import Connection, text
 
-from etl.db.dataset_sql import gone_table, staging_table, successor_table
+from etl.db.dataset_names import gone_table, staging_table, successor_table
 from etl.db.engine import driver
 from etl.db.identifiers import in_text, quoted
 from etl.model.values import Problem

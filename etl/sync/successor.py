@@ -23,7 +23,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from etl.db import dataset_tables
-from etl.db.dataset_sql import SUCCESSOR_PREFIX, DatasetSql, StagedIn, indexes, successor_table
+from etl.db.dataset_names import SUCCESSOR_PREFIX, indexes, successor_table
+from etl.db.dataset_sql import DatasetSql, StagedIn
 from etl.db.engine import is_outage
 from etl.db.identifiers import in_text
 from etl.db.sql import statements

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from etl.db import dataset_tables
-from etl.db.dataset_sql import DatasetSql, indexes, relation_name
+from etl.db.dataset_names import indexes, relation_name
+from etl.db.dataset_sql import DatasetSql
 from etl.model.dataset import USERS, Dataset, Field, FieldType, OnRemoved
 from etl.model.errors import ConfigurationError
 from tests.sample_datasets import ORDERS, PARTS, READINGS

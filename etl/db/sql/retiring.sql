@@ -55,8 +55,8 @@ WHERE staged.dataset = :dataset AND staged.change IN ('added', 'modified')
 -- :bucket, :most; :numbers, :names and :causes of what blocks them, of one length.
 INSERT INTO problem (run_id, bucket, key, dataset, etag, line, code, severity, value, note)
 SELECT :run_id, :bucket, key, :dataset, etag, line, 'retirement-blocked', 'warning', name,
-       'The row is no longer in the bucket, but ' || cause || ' forbids to remove it. Every run'
-       || ' tries again. Remove the rows that refer to it, or what forbids it.'
+       'The row is no longer in the bucket, but ' || cause || ' prevents its removal. Every'
+       || ' run tries again. Remove the rows that refer to it, or drop the foreign key or trigger.'
 FROM (
     SELECT source_object.key, source_object.etag, doomed._stored_line AS line, blocked.name,
            blocked.cause,
