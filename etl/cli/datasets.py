@@ -28,7 +28,7 @@ from etl.cli.common import (
 )
 from etl.cli.runs import check_names
 from etl.model.dataset import USERS
-from etl.model.errors import ConfigurationError, EtlError
+from etl.model.errors import EtlError
 from etl.model.routing import Router
 from etl.model.values import ObjectKind
 from etl.settings import read_settings
@@ -206,21 +206,15 @@ def _objects(
 
 
 @datasets_group.command("apply")
-@click.option("--rebuild", "rebuilt", metavar="NAME", help="Rebuild the table of this dataset.")
 @click.option("--drop", "dropped", metavar="NAME", help="Drop a dataset that is not declared.")
 @click.option("--yes", "is_sure", is_flag=True, help="Drop without asking.")
 @wait_option(help="How long to wait for a run to end; by default 0: refused immediately.")
-def apply_command(
-    *, rebuilt: str | None, dropped: str | None, is_sure: bool, wait_seconds: float
-) -> None:
+def apply_command(*, dropped: str | None, is_sure: bool, wait_seconds: float) -> None:
     """Install the declared datasets now: create tables, add columns and indexes.
 
     Loads no rows; the next full run does. Whatever would rewrite a table is refused.
     """
     datasets = file_datasets(read_settings())
-    if rebuilt is not None:
-        check_names(datasets or (USERS,), [rebuilt])
-        _refuse_rebuild(rebuilt)
     from etl.sync import apply
 
     with running_stack(uses_store=False) as settings:
@@ -233,11 +227,11 @@ def apply_command(
         changes, failures = apply.apply(settings, datasets, wait_seconds=wait_seconds)
         missing = _missing_buckets(settings, datasets or ())
     for name, sentences in changes.items():
-        lines = sentences or ["Unchanged."]
         if name in failures:
             print_lines(console, render.error(failures[name]))
-            lines = [f"Not installed. {one}" for one in sentences]
-        for line in lines:
+            print_result(f"{name}: Not installed.")
+            continue
+        for line in sentences or ["Unchanged."]:
             print_result(f"{name}: {line}")
     for line in missing:
         warn(line)
@@ -270,15 +264,6 @@ def _missing_buckets(settings: Settings, datasets: Sequence[Dataset]) -> list[st
         f" {bucket_remedy(bucket, settings.buckets)}"
         for bucket in missing
     ]
-
-
-def _refuse_rebuild(name: str) -> None:
-    raise ConfigurationError(
-        f"The table of dataset {name!r} cannot be rebuilt in place by this version.",
-        hint=f"Remove [datasets.{name}] from the datasets file, run `./run.sh datasets apply --drop"
-        f" {name}`, declare it again and run `./run.sh run`, which loads all of its objects. Grants"
-        " on the table are lost, and views of it must be dropped first.",
-    )
 
 
 def _ask(name: str) -> None:

@@ -21,7 +21,7 @@ from etl.db.dataset_names import (
 from etl.db.identifiers import in_text
 from etl.db.sql import statements
 from etl.model.dataset import Dataset, DerivedAs
-from etl.model.declaration import Alteration
+from etl.model.declaration import Alteration, redeclaring
 from etl.model.errors import ConfigurationError
 from etl.model.routing import path_names
 from etl.model.types import column_type
@@ -204,8 +204,7 @@ def _check_unchanged(connection: Connection, sql: DatasetSql) -> None:
         raise ConfigurationError(
             f"The table of dataset {sql.dataset.name!r} does not match its declaration:"
             f" {'; '.join(faults)}.",
-            hint=f"Run `./run.sh datasets apply --rebuild {sql.dataset.name}`, or set the"
-            " declaration back.",
+            hint=redeclaring(sql.dataset.name),
         )
 
 
