@@ -158,6 +158,11 @@ def drop_tables(connection: Connection, sql: DatasetSql) -> None:
         ) from error
 
 
+def check_names(connection: Connection, sql: DatasetSql) -> None:
+    """Raises:  ConfigurationError when another program has a relation with the name of a table."""
+    _refuse_foreign(sql, _found(connection, sql))
+
+
 def are_ours(connection: Connection, sql: DatasetSql) -> bool:
     """Whether the table exists, and it and its neighbors look like ours."""
     found = _found(connection, sql)
