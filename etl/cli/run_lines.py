@@ -120,12 +120,12 @@ def _duration(run: RunReport) -> str:
     return f"{(run.finished_at - run.started_at).total_seconds():.2f} s"
 
 
-# -- a run that keeps nothing
+# -- a dry run
 
 
 def preview(found: Previewed) -> Lines:
     """What a run would change by dataset: its table, numbers of rows, and some of their keys."""
-    lines: Lines = [Text("Dry run: nothing was kept.", "green")]
+    lines: Lines = [Text("Dry run: nothing was changed.", "green")]
     for name, counts in found.counts.items():
         if name in found.failures:
             continue
