@@ -51,7 +51,7 @@ def report(run: RunReport, holds: Sequence[Mapping[str, Any]] = ()) -> Lines:
 
 
 def _by_dataset(run: RunReport) -> list[Text]:
-    """The rows of users as ever; those of other datasets by name, with their counters."""
+    """A line for each failed dataset, for users, and for each other dataset."""
     counts, others = run.counts, dict(run.dataset_counts)
     lines = []
     failed = [name for name in _failed(run) if name in others]
