@@ -205,7 +205,9 @@ def _objects(
 
 
 @datasets_group.command("apply")
-@click.option("--rebuild", "rebuilt", metavar="NAME", help="Rebuild the table of this dataset.")
+@click.option(
+    "--rebuild", "rebuilt", metavar="NAME", help="Not supported yet: print the steps instead."
+)
 @click.option("--drop", "dropped", metavar="NAME", help="Drop a dataset that is not declared.")
 @click.option("--yes", "is_sure", is_flag=True, help="Drop without asking.")
 @wait_option(help="How long to wait for a run to end; by default 0: refused immediately.")
