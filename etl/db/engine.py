@@ -266,9 +266,9 @@ def check_migrated(engine: Engine) -> None:
 
 
 def _is_current(engine: Engine) -> bool:
-    """Whether the tables have this version, in the one round trip that the usual case needs.
+    """Whether the tables have the version of this program, checked in one round trip.
 
-    Otherwise the caller looks again, also for tables of an earlier version in another schema.
+    If not, the caller checks in detail, also for tables of an earlier version in another schema.
 
     Raises:  NewerSchema; DatabaseUnavailable.
     """

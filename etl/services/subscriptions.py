@@ -1,4 +1,4 @@
-"""Subscriptions of EVENT_ARNS to the source buckets, also to those declared while it runs."""
+"""Subscriptions of EVENT_ARNS to the source buckets, including those declared later."""
 
 from __future__ import annotations
 
