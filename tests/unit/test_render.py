@@ -25,6 +25,7 @@ FACTS = {
     "datasets": {},
     "holds": [],
     "failed_datasets": [],
+    "datasets_file": None,
     "runs": [],
     "output": None,
 }
@@ -67,6 +68,12 @@ def test_status_shows_each_dataset_and_how_to_allow_what_is_held():
     assert any(
         "4 rows of orders" in line and "--allow-mass-retirement orders" in line for line in lines
     )
+
+
+def test_status_shows_each_fault_of_the_datasets_file():
+    fault = {"message": "datasets.toml has 2 faults.\nline 1\nline 2", "hint": "Correct it."}
+    lines = rendered(render.status, FACTS | {"datasets_file": fault})
+    assert lines[5:9] == ["datasets.toml has 2 faults.", "line 1", "line 2", "Correct it."]
 
 
 def test_status_without_problems_points_nowhere():
