@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def attention(connection: Connection) -> list[dict[str, Any]]:
-    """All of it, from the database."""
+    """The items for `attention` in GET /health, read from the database."""
     held = connection.execute(select(hold).order_by(hold.c.dataset)).all()
     found = [_hold(row) for row in held]
     for name, error in runs.failing_datasets(connection).items():

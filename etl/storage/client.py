@@ -140,7 +140,7 @@ class ObjectStore:
         """Every object in the bucket, in UTF-8 byte order of the keys.
 
         Of the key ranges between the `split_points`, LIST_CONCURRENCY are listed concurrently.
-        `is_used` tells which empty objects are no folder markers.
+        `is_used` tells empty data and image objects from folder markers.
         """
         return self._listing.pages(bucket, split_points, self._list_concurrency, is_used)
 

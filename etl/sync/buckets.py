@@ -93,8 +93,8 @@ def look(
 ) -> dict[str, list[Change]]:
     """The changes that the pending events name, by bucket.
 
-    A bucket of several that cannot be read now is removed from `pending`. Its events wait with
-    those of refused objects, so that they delay no others.
+    If one of several buckets cannot be read now, it is removed from `pending`. Its events are
+    marked as refused, so that they delay no others.
 
     Raises:  the error of that bucket if no other has pending events.
     """

@@ -254,6 +254,7 @@ def test_mass_retirement_waits_for_permission(
     assert query("SELECT user_id FROM users") == [("2",)]
     assert query("SELECT dataset, rows, live FROM hold") == [("orders", 300, 400)]
     assert len(query("SELECT FROM held_object")) == 3
+    assert (report.counts.rows_held, report.counts.retirements_held) == (0, 300)
     still = several.run(Trigger.CLI)
     assert still.counts.objects_held == 3
     few = several.run(Trigger.CLI, allowed_retirements={"orders": 299})

@@ -191,18 +191,21 @@ def test_run_report_counts_each_dataset_and_what_is_held():
         1,
         Trigger.CLI,
         RunState.SUCCEEDED,
-        Counts(objects_held=1, rows_held=7),
+        Counts(objects_held=1, rows_held=7, retirements_held=5),
         requested_at=MOMENT,
         started_at=MOMENT,
         finished_at=MOMENT,
-        dataset_counts={"orders": DatasetCounts(live=9, retired=2, rows_held=7)},
+        dataset_counts={
+            "orders": DatasetCounts(live=9, retired=2, rows_held=7, retirements_held=5)
+        },
     )
-    held = {"dataset": "orders", "rows": 7, "live": 9, "objects": 1}
+    held = {"dataset": "orders", "rows": 5, "live": 9, "objects": 1}
     _, objects, rows, orders, last = rendered(run_lines.report, run, [held])
     assert " + 1 held;" in objects
-    assert rows.endswith(" + 7 held")
+    assert rows.endswith(" + 7 held; 5 retirements held")
     assert orders == (
-        "  orders   9 live; 0 inserted, 0 updated, 0 restored, 2 retired; 0 rejected, 7 held"
+        "  orders   9 live; 0 inserted, 0 updated, 0 restored, 2 retired; 0 rejected;"
+        " 5 retirements held"
     )
     assert "run --allow-mass-retirement orders" in last
 
