@@ -269,6 +269,75 @@ def test_extension_tsv_means_tabs():
     assert cells(read("sku\tcount;x,y,z\na;b\t1\n", dataset, "1.tsv"), "sku") == [["a;b"]]
 
 
+def missing_note(content: str, dataset: Dataset = ITEMS, key: str = "x/1.csv") -> str:
+    """The note of the only problem, a missing column."""
+    (problem,) = read(content, dataset, key).problems
+    assert (problem.code, problem.severity) == ("missing-column", Severity.ERROR)
+    return problem.note
+
+
+def test_missing_columns_are_named_with_all_their_headers_and_those_of_the_file():
+    assert missing_note("Artikel,COUNT,,x\n") == (
+        "The header lacks sku (aliases: Article No, Größe); its columns are Artikel, COUNT, "
+        "column_3, x. Add the missing columns, or add the headers of the columns that contain "
+        "their values to `aliases`."
+    )
+    keyed = replace(ITEMS, primary_key=("sku", "count"))
+    assert "lacks sku (aliases: Article No, Größe), count;" in missing_note("x,y\n", keyed)
+    optional = replace(FREE, fields=(Field(name="a", aliases=("Ah",)), Field(name="b")))
+    assert missing_note("X,y\n", optional) == (
+        "The header has no column that free declares: a (aliases: Ah), b. Its columns are X, y. "
+        "Move the file, or declare its columns."
+    )
+
+
+READ_AS_ONE = "The whole header was read as one column, because the delimiter is"
+TABS, SEMICOLONS = Dialect(delimiter="\t"), Dialect(delimiter=";")
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "header", "words"),
+    [
+        (
+            {},
+            "1.tsv",
+            "sku,count",
+            'tab; the file seems to have commas. Rename the file to .csv, or set format = "csv"',
+        ),
+        ({"format": "tsv"}, "1.csv", "sku|count", 'seems to have pipes. Set format = "csv", so'),
+        (
+            {"dialect": SEMICOLONS},
+            "1.csv",
+            "sku\tnote",
+            "semicolon; the file seems to have tabs. Correct `delimiter` in the dialect of items.",
+        ),
+        (
+            {"dialect": Dialect(delimiter="§")},
+            "1.csv",
+            "a;b",
+            f'{READ_AS_ONE} "§"; the file seems to have',
+        ),
+        ({"dialect": TABS}, "1.csv", "Article No;Größe", "the file seems to have semicolons."),
+        ({}, "1.csv", "sku:count", "Add the missing columns, or"),
+        ({}, "1.tsv", "sep=;", "Remove the sep= line"),
+        ({}, "1.tsv", "7", "seems to be a row of data"),
+        ({}, "1.tsv", "name", "Add the missing columns, or"),
+    ],
+)
+def test_a_header_with_another_delimiter_is_named(
+    changes: dict[str, Any], key: str, header: str, words: str
+):
+    dataset = replace(ITEMS, **{"format": None} | changes)
+    note = missing_note(f"{header}\n", dataset, key)
+    assert words in note
+    assert (READ_AS_ONE in note) == ("seems to have" in words)
+    optional = tuple(replace(one, constraints=Constraints()) for one in dataset.fields)
+    if "seems to have" in words:
+        assert words in missing_note(
+            f"{header}\n", replace(dataset, fields=optional, primary_key=()), key
+        )
+
+
 def test_space_is_kept_where_it_is_declared():
     extract = read('sku,note\n a ,  x \n b ," y "\n')
     assert cells(extract, "sku", "note") == [["a", "  x "], ["b", " y "]]

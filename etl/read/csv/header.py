@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 from etl.model.dataset import UnknownColumns
 from etl.model.values import ProblemCode
-from etl.read.csv.header_hints import absent_hint, not_added_hint, shown
+from etl.read.csv.header_hints import (
+    absent_hint,
+    missing_hint,
+    missing_remedy,
+    not_added_hint,
+    one_column_hint,
+    shown,
+)
 from etl.read.csv.layout import LONGEST_NAME_BYTES
 from etl.read.csv.quoting import Scan, Tokenizer
 
@@ -96,19 +103,27 @@ def read_header(line: str, layout: Layout) -> FileHeader | HeaderFault:
             "quote on the same line, just before the delimiter.",
         )
     columns = _names(scan.cells, layout)
-    fault = _duplicate(columns) or _missing(columns, layout) or _unknown(columns, layout)
+    fault = (
+        _duplicate(columns)
+        or _missing(columns, scan.cells, line, layout)
+        or _unknown(columns, layout)
+    )
     return fault or _with_added(FileHeader(layout, delimiter, columns), scan.cells)
 
 
 def _split(line: str, layout: Layout) -> tuple[str, Scan]:
-    """The delimiter, and the header split by it.
-
-    If it is not given, it is the first one that yields all required columns. If none does, or no
-    column is required, it is the one that yields the most declared columns, among those the one
-    that occurs most often outside quotes.
-    """
+    """The delimiter, which may be given, and the header split by it."""
     if layout.delimiter is not None:
         return layout.delimiter, _scan(line, layout.delimiter, layout.quote)
+    return _detect(line, layout)
+
+
+def _detect(line: str, layout: Layout) -> tuple[str, Scan]:
+    """The first delimiter that yields all required columns, and the header split by it.
+
+    If none does, or no column is required, it is the one that yields the most declared columns,
+    among those the one that occurs most often outside quotes.
+    """
     scans = {delimiter: _scan(line, delimiter, layout.quote) for delimiter in DELIMITERS}
     found = {delimiter: _declared(scan.cells, layout) for delimiter, scan in scans.items()}
     for delimiter in DELIMITERS if layout.required else ():
@@ -154,33 +169,36 @@ def _duplicate(columns: tuple[str, ...]) -> HeaderFault | None:
     )
 
 
-def _missing(columns: tuple[str, ...], layout: Layout) -> HeaderFault | None:
-    required = layout.required
-    missing = [name for name in required if name not in columns]
-    if not missing:
-        return _undeclared(columns, layout)
-    if len(missing) == len(required) and columns[0].casefold().startswith("sep="):
+def _missing(
+    columns: tuple[str, ...], cells: Sequence[str], line: str, layout: Layout
+) -> HeaderFault | None:
+    """The fault of a header without a required column, or without any declared one.
+
+    The latter is the header of something else.
+    """
+    missing = [name for name in layout.required if name not in columns]
+    if not missing and not (layout.expected and set(layout.expected).isdisjoint(columns)):
+        return None
+    written = [cell.strip() or _nameless(place) for place, cell in enumerate(cells, 1)]
+    lacks_all = len(missing) == len(layout.required)
+    if lacks_all and columns[0].casefold().startswith("sep="):
         action = "Remove the sep= line, which only Excel uses; the header must come first."
-    elif len(missing) == len(required) and any(map(_is_number, columns)):
+    elif len(columns) == 1 and (reason := _one_column(line, layout)):
+        action = reason
+    elif missing and lacks_all and any(map(_is_number, columns)):
         action = "The first line seems to be a row of data; insert the header above it."
     else:
-        action = "Add the missing columns, or rename the columns that contain their values."
-    return HeaderFault(
-        ProblemCode.MISSING_COLUMN,
-        f"The header lacks {', '.join(missing)}; its columns are {shown(columns)}. {action}",
-    )
+        action = missing_remedy(layout.dataset, missing)
+    hint = missing_hint(layout, missing, written)
+    return HeaderFault(ProblemCode.MISSING_COLUMN, f"{hint} {action}")
 
 
-def _undeclared(columns: tuple[str, ...], layout: Layout) -> HeaderFault | None:
-    """The fault of a header without any declared column: the file is of something else."""
-    own = set(layout.dataset.field_names) - set(layout.path)
-    if not own or not own.isdisjoint(columns):
-        return None
-    return HeaderFault(
-        ProblemCode.MISSING_COLUMN,
-        f"The header has no column that {layout.dataset.name} declares; its columns are"
-        f" {shown(columns)}. Move the file, or declare its columns.",
-    )
+def _one_column(line: str, layout: Layout) -> str:
+    """Why the header was read as one column, if a delimiter other than the given one splits it."""
+    if layout.delimiter is None:
+        return ""
+    other, scan = _detect(line, layout)
+    return one_column_hint(layout, other) if len(scan.cells) > 1 else ""
 
 
 def _unknown(columns: tuple[str, ...], layout: Layout) -> HeaderFault | None:
@@ -193,7 +211,7 @@ def _unknown(columns: tuple[str, ...], layout: Layout) -> HeaderFault | None:
     return HeaderFault(
         ProblemCode.UNKNOWN_COLUMN,
         f"The header has columns that {dataset.name} does not declare: {shown(unknown)}. "
-        "Remove or rename them, or declare them.",
+        "Remove or rename them, declare them, or add them to the `aliases` of fields.",
     )
 
 
