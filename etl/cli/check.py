@@ -28,7 +28,7 @@ from etl.settings import read_settings
 from etl.settings.declared import declared_datasets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import date
     from pathlib import Path
 
@@ -43,14 +43,19 @@ _PART_BYTES = 2 * 1024 * 1024
 @click.command("check")
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
 @click.option("--dataset", "name", metavar="NAME", help="Read all files as data of this dataset.")
+@click.option("--key", metavar="KEY", help="Check one file as the object with this key.")
 @click.option("--json", "as_json", is_flag=True, help="Print problems and files as JSON.")
-def check_command(*, files: tuple[str, ...], name: str | None, as_json: bool) -> None:
+def check_command(
+    *, files: tuple[str, ...], name: str | None, key: str | None, as_json: bool
+) -> None:
     """Print the problems that a run would find in local files.
 
-    Without --dataset, each path as given is taken as the object key, which decides the dataset,
-    whatever its bucket is.
-    Exits with 1 if a row or a file would be rejected. Nothing is stored, and no server is needed.
+    The key decides the dataset, whatever its bucket is. Without --key, it is the path as given.
+    Exits with 1 if a row or a file would be rejected, or if no dataset reads a file. Nothing is
+    stored, and no server is needed.
     """
+    if key is not None and len(files) > 1:
+        raise click.UsageError("--key takes one FILE.")
     settings = read_settings()
     datasets = declared_datasets(settings)
     check_names(datasets, [] if name is None else [name])
@@ -61,10 +66,51 @@ def check_command(*, files: tuple[str, ...], name: str | None, as_json: bool) ->
     today = datetime.now(UTC).date()
     found = FoundFiles(as_json=as_json)
     for written, path in paths:
-        key = posixpath.normpath(written)
-        routed = route(key) if given is None else ObjectRoute(given, ObjectKind.CSV)
-        found.add(key, routed, _check_routed(_source(key, path), routed, path, today))
+        as_key = posixpath.normpath(written) if key is None else key
+        routed = route(as_key) if given is None else ObjectRoute(given, ObjectKind.CSV)
+        found.add(
+            as_key,
+            routed,
+            _check_routed(_source(as_key, path), routed, path, today),
+            note=_note(as_key, routed, route),
+        )
     found.end()
+
+
+def _is_unread(route: ObjectRoute) -> bool:
+    """Whether no dataset reads the file; `users` may cover the bucket without reading it."""
+    is_declared = route.dataset is not None and not route.dataset.is_preset
+    return route.kind is ObjectKind.OTHER and not is_declared
+
+
+def _note(key: str, routed: ObjectRoute, route: Callable[[str], ObjectRoute]) -> str | None:
+    """How to name the dataset, if none reads the file or another one may be meant."""
+    if routed.dataset is not None and not routed.dataset.is_preset:
+        return None
+    others = "".join(
+        f" The dataset {name} reads {printable(end)}: `--key {printable(end)}`."
+        for name, end in _by_ends(key, route).items()
+    )
+    if _is_unread(routed):
+        return (
+            f"No dataset reads the key {printable(key)}.{others} Name the dataset with"
+            " `--dataset NAME`, or the key that the object will have with `--key KEY`."
+        )
+    return others.strip() or None
+
+
+def _by_ends(key: str, route: Callable[[str], ObjectRoute]) -> dict[str, str]:
+    """The declared datasets that read an end of the path as a key, with the longest such end.
+
+    Presets are catch-alls and say nothing about the key.
+    """
+    folders = key.split("/")
+    found: dict[str, str] = {}
+    for end in ("/".join(folders[n:]) for n in range(1, len(folders))):
+        dataset = route(end).dataset
+        if dataset is not None and not dataset.is_preset:
+            found.setdefault(dataset.name, end)
+    return found
 
 
 def _readable(given: str) -> Path:
@@ -89,7 +135,7 @@ def _check_routed(
     """What a run says of the file; None if it does not read it."""
     from etl.runtime.arrow import import_arrow
 
-    if route.dataset is None or route.kind is ObjectKind.IMAGE:
+    if route.dataset is None or route.kind is ObjectKind.IMAGE or _is_unread(route):
         return None
     import_arrow()
     from etl.read import file_rules
@@ -116,18 +162,21 @@ class FoundFiles:
         self._files: list[dict[str, Any]] = []
         self.has_errors = False
 
-    def add(self, key: str, route: ObjectRoute, checked: Checked | None) -> None:
-        """Take what was found of one file."""
+    def add(
+        self, key: str, route: ObjectRoute, checked: Checked | None, *, note: str | None = None
+    ) -> None:
+        """Take what was found of one file; the `note` helps if its dataset is not the one meant."""
         problems = [] if checked is None else [problem_json(one) for one in checked.problems]
-        dataset = route.dataset
+        dataset = None if _is_unread(route) else route.dataset
+        self.has_errors |= route.kind is ObjectKind.OTHER
         self.has_errors |= checked is not None and checked.has_errors
-        file = file_json(key, dataset, route.kind, checked)
+        file = file_json(key, dataset, route.kind, checked) | {"note": note}
         if self._as_json:
             self._problems += problems
             self._files.append(file)
             return
         lines: Lines = [line for one in problems for line in render.problem(one)]
-        print_lines(stdout_console(), [*lines, file_line(file)])
+        print_lines(stdout_console(), [*lines, *file_lines(file)])
 
     def end(self) -> None:
         """Print the JSON, and exit with 1 if anything would be rejected."""
@@ -168,13 +217,18 @@ def file_json(
     }
 
 
-def file_line(file: dict[str, Any]) -> Text:
-    """The file in one line."""
-    key = printable(file["key"])
+def file_lines(file: dict[str, Any]) -> Lines:
+    """The file in one line, and its note."""
+    notes = [] if file["note"] is None else [Text(file["note"], "yellow")]
     if file["dataset"] is None:
-        return Text(f"{key}: no dataset includes this key, so a run ignores it", "yellow")
+        return [Text(f"{printable(file['key'])}: not read", "red"), *notes]
+    return [_file_line(file), *notes]
+
+
+def _file_line(file: dict[str, Any]) -> Text:
+    key = printable(file["key"])
     if file["kind"] == ObjectKind.OTHER:
-        return Text(f"{key} ({file['dataset']}): not read", "yellow")
+        return Text(f"{key} ({file['dataset']}): not read", "red")
     if file["state"] is None:
         return Text(f"{key}: an image of {file['dataset']}, which a run joins by its name")
     rows = (

@@ -38,6 +38,7 @@ def report(run: RunReport, holds: Sequence[Mapping[str, Any]] = ()) -> Lines:
             f"  rows     {counts.rows_read} read = {counts.rows_loaded} loaded"
             f" + {counts.rows_unchanged} unchanged + {counts.rows_shadowed} shadowed"
             f" + {counts.rows_rejected} rejected{_held(counts.rows_held)}"
+            f"{_waiting(counts.retirements_held)}"
         ),
         *_by_dataset(run),
     ]
@@ -51,7 +52,7 @@ def report(run: RunReport, holds: Sequence[Mapping[str, Any]] = ()) -> Lines:
 
 
 def _by_dataset(run: RunReport) -> list[Text]:
-    """The rows of users as ever; those of other datasets by name, with their counters."""
+    """A line for each failed dataset, for users, and for each other dataset."""
     counts, others = run.counts, dict(run.dataset_counts)
     lines = []
     failed = [name for name in _failed(run) if name in others]
@@ -67,7 +68,7 @@ def _by_dataset(run: RunReport) -> list[Text]:
     lines += [
         f"  {name:8} {one.live} live; {one.inserted} inserted, {one.updated} updated,"
         f" {one.restored} restored, {one.retired} retired; {one.rows_rejected} rejected"
-        f"{_held(one.rows_held, ', ')}"
+        f"{_waiting(one.retirements_held)}"
         for name, one in others.items()
     ]
     return [Text(line) for line in lines]
@@ -79,9 +80,14 @@ def _failed(run: RunReport) -> list[str]:
     return str(facts.get("failed", "")).split(", ") if isinstance(facts, dict) else []
 
 
-def _held(count: int, before: str = " + ") -> str:
-    """Objects or rows that wait for permission, if there are any."""
-    return f"{before}{count} held" if count else ""
+def _held(count: int) -> str:
+    """Held objects, or the rows read of them, if there are any."""
+    return f" + {count} held" if count else ""
+
+
+def _waiting(count: int) -> str:
+    """Rows of tables whose retirement waits for permission, if there are any."""
+    return f"; {render.counted(count, 'retirement')} held" if count else ""
 
 
 def _step_timings(run: RunReport) -> Table:
@@ -120,12 +126,12 @@ def _duration(run: RunReport) -> str:
     return f"{(run.finished_at - run.started_at).total_seconds():.2f} s"
 
 
-# -- a run that keeps nothing
+# -- a dry run
 
 
 def preview(found: Previewed) -> Lines:
     """What a run would change by dataset: its table, numbers of rows, and some of their keys."""
-    lines: Lines = [Text("Dry run: nothing was kept.", "green")]
+    lines: Lines = [Text("Dry run: nothing was changed.", "green")]
     for name, counts in found.counts.items():
         if name in found.failures:
             continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,42 +11,62 @@ import click
 
 from etl.cli import render
 from etl.cli.common import CallersPath, print_result, progress_bar, running_stack, warn
-from etl.model.errors import ConfigurationError, FilesNotUploaded
+from etl.model.errors import ConfigurationError, EtlError, FilesNotUploaded
+from etl.model.routing import Router
+from etl.model.safe_text import printable
+from etl.model.values import ObjectKind
 from etl.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-    from etl.storage.folder import LeftOut, LocalFiles
+    from etl.model.dataset import Dataset
+    from etl.model.routing import ObjectRoute
+    from etl.storage.folder import File, LeftOut, LocalFiles
 
 SHOWN = 20
+SHOWN_KEYS = 10
 
 # Modules that only one command needs are imported when it runs.
 
 
 @click.command("seed")
 @click.argument("sources", metavar="[PATH…]", type=CallersPath(), nargs=-1, required=False)
+@click.option("--prefix", default="", metavar="PREFIX", help="Put the keys below this prefix.")
 @click.option("--if-empty", is_flag=True, help="Upload only if the bucket is empty.")
 @click.option(
     "--remove-sample",
     is_flag=True,
     help="Remove the sample's objects instead, if their content is unchanged.",
 )
-def seed_command(sources: tuple[Path, ...], *, if_empty: bool, remove_sample: bool) -> None:
+def seed_command(
+    sources: tuple[Path, ...], *, prefix: str, if_empty: bool, remove_sample: bool
+) -> None:
     """Upload folders and files, or the sample data/src.
 
-    Files in a folder keep their paths relative to it; a single file keeps its name. Links out of
-    the folder are skipped. Without a PATH the sample is uploaded, but only into the embedded
-    object store.
+    The key of a file in a folder is its path relative to the folder, that of a single file its
+    name, below --prefix. Prints the first keys with their datasets. Links out of the folder are
+    skipped. Without a PATH the sample is uploaded, but only into the embedded object store.
     """
     if remove_sample:
-        _remove_sample(sources, if_empty=if_empty)
+        if sources or if_empty or prefix:
+            raise click.UsageError("--remove-sample takes neither a PATH nor another option.")
+        _remove_sample()
         return
     from etl.storage.folder import files_of
 
     settings = read_settings()
     sources = sources or (_sample(settings),)
-    _upload(files_of(sources, own=(settings.local_dir, Path(".env"))), if_empty=if_empty)
+    found = files_of(sources, own=(settings.local_dir, Path(".env")))
+    _upload(_below(prefix, found), if_empty=if_empty)
+
+
+def _below(prefix: str, found: LocalFiles) -> LocalFiles:
+    """The same files, with keys below the prefix."""
+    folder = prefix.rstrip("/")
+    if not folder:
+        return found
+    return replace(found, files=[replace(one, key=f"{folder}/{one.key}") for one in found.files])
 
 
 def _sample(settings: Settings) -> Path:
@@ -72,7 +94,9 @@ def _upload(found: LocalFiles, *, if_empty: bool) -> None:
             return
         task = bar.add_task("upload", total=len(found.files))
         done = seed(store, settings, found.files, uploaded=lambda: bar.advance(task))
+        datasets = _datasets(settings)
     print_result(f"{render.counted(done.count, 'object')} uploaded to {bucket}.")
+    _print_keys(found.files, {one.name for one in done.failed}, datasets, bucket)
     _name_each("Skipped", found.skipped)
     failed = [*found.refused, *done.failed]
     _name_each("Not uploaded", failed)
@@ -80,13 +104,52 @@ def _upload(found: LocalFiles, *, if_empty: bool) -> None:
         raise FilesNotUploaded(f"{render.counted(len(failed), 'file')} could not be uploaded.")
 
 
-def _remove_sample(sources: tuple[Path, ...], *, if_empty: bool) -> None:
+def _datasets(settings: Settings) -> Sequence[Dataset]:
+    """The declared datasets or, without a file, the installed ones; none if unknown.
+
+    The upload itself needs neither a valid file nor the database.
+    """
+    from etl.cli.installed import chosen
+    from etl.db.engine import connect, translating
+    from etl.settings.declared import file_datasets
+
+    with suppress(EtlError):
+        if (declared := file_datasets(settings)) is not None:
+            return declared
+        engine = connect(settings)
+        try:
+            with translating(), engine.connect() as connection:
+                return [sql.dataset for sql in chosen(connection, None)]
+        finally:
+            engine.dispose()
+    return []
+
+
+def _print_keys(
+    files: Sequence[File], failed: Collection[str], datasets: Sequence[Dataset], bucket: str
+) -> None:
+    """Print the first uploaded keys, each with its dataset."""
+    uploaded = [one.key for one in files if one.name not in failed]
+    route = Router(datasets, bucket).for_bucket(bucket)
+    for key in uploaded[:SHOWN_KEYS]:
+        print_result(f"  {printable(key)}{f' ({_place(route(key))})' if datasets else ''}")
+    if len(uploaded) > SHOWN_KEYS:
+        print_result(f"  and {len(uploaded) - SHOWN_KEYS} more")
+
+
+def _place(route: ObjectRoute) -> str:
+    """Which dataset reads the object."""
+    if route.dataset is None or route.kind is ObjectKind.OTHER:
+        return "read by no dataset"
+    name = route.dataset.name
+    return name if route.kind is ObjectKind.CSV else f"image of {name}"
+
+
+def _remove_sample() -> None:
     from etl.storage.client import ObjectStore
     from etl.storage.folder import LeftOut, printable_path
     from etl.storage.seed import remove_sample
 
-    if sources or if_empty:
-        raise click.UsageError("--remove-sample takes neither a PATH nor --if-empty.")
     with running_stack() as settings:
         removed = remove_sample(ObjectStore(settings), settings)
     noun = render.counted(removed.count, "sample object")

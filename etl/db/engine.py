@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 LOCK_POLL_SECONDS = 0.2
 CLIENT_CHECK_SECONDS = 5
-LOCK_TIMEOUT_SECONDS = 30  # a run waits so long for a table or a row that another session locked
+LOCK_TIMEOUT_SECONDS = 30  # how long a run waits for a table or row that another session locked
 
 # SQLSTATE classes and codes after which the same call may succeed later; 25006: the server became a
 # replica.

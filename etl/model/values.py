@@ -182,7 +182,8 @@ class Problem:
 class _SharedCounts:
     """The counters that a run and each of its datasets have.
 
-    Rows read = loaded + unchanged + shadowed + rejected + held.
+    Rows read = loaded + unchanged + shadowed + rejected + held, where `rows_held` were read from
+    held objects. `retirements_held` are the live rows of the table that stay because of a hold.
     """
 
     objects_added: int = 0
@@ -196,6 +197,7 @@ class _SharedCounts:
     rows_shadowed: int = 0
     rows_rejected: int = 0
     rows_held: int = 0
+    retirements_held: int = 0
 
     def as_dict(self) -> dict[str, int]:
         """The counters by name, as table `run` stores them."""

@@ -46,8 +46,12 @@ class Subscriptions:
         except EtlError as error:
             if bucket not in self._reported:
                 self._reported.add(bucket)
-                reasons = {"reason": error.message, "hint": error.hint}
-                log.warning("could not subscribe; only full runs find changes", **reasons)
+                log.warning(
+                    "could not subscribe; only full runs find changes",
+                    bucket=bucket,
+                    reason=error.message,
+                    hint=error.hint,
+                )
             return False
         self._covered.add(bucket)
         self._reported.discard(bucket)

@@ -118,13 +118,14 @@ def look(
 
 def _naming_datasets(error: EtlError, known: Declared, bucket: str) -> EtlError:
     """The error; one of a bucket that datasets declare names them."""
-    names = ", ".join(one.name for one in known.values if one.bucket == bucket)
-    if not names or not isinstance(error, ConfigurationError):
+    found = [one.name for one in known.values if one.bucket == bucket]
+    names = f"dataset{'s' if len(found) > 1 else ''} {', '.join(found)}"
+    if not found or not isinstance(error, ConfigurationError):
         return error
     return ConfigurationError(
-        f"{error.message} It is the bucket of the datasets: {names}.",
+        f"{error.message} It is the bucket of {names}.",
         hint="Create the bucket, allow access to it, or correct `bucket` in the datasets file.",
-        public_message=f"The bucket {bucket!r} of the datasets {names} cannot be read.",
+        public_message=f"The bucket {bucket!r} of {names} cannot be read.",
     )
 
 

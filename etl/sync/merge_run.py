@@ -291,6 +291,7 @@ def _with_held(counts: DatasetCounts, held: Held) -> DatasetCounts:
         counts,
         objects_held=held.objects,
         rows_held=held.rows,
+        retirements_held=sum(held.lost.values()),
         rows_read=counts.rows_read + held.rows,
     )
 
@@ -330,7 +331,7 @@ def summed(
     sums = {
         name: sum(part[name] for part in parts)
         for name in parts[0]
-        if name.startswith(("objects_", "rows_"))
+        if name.startswith(("objects_", "rows_", "retirements_"))
     }
     users = by_dataset.get("users", DatasetCounts())
     return Counts(

@@ -223,7 +223,7 @@ class _StoredRows:
         return found.slice(0, end)
 
     def rest(self, most: int) -> pa.Table | None:
-        """All other rows; None if there are more than so many.
+        """All other rows; None if there are many more than `most`.
 
         Raises:  as `up_to`.
         """

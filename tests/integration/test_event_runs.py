@@ -445,8 +445,10 @@ def test_full_run_counts_retirements_of_event_runs(
     half_emptied: TestBucket, manager: DataManager, engine: Engine
 ):
     half_emptied.remove("2.csv")
-    assert manager.run(Trigger.INTERVAL).counts.objects_held == 1
+    counts = manager.run(Trigger.INTERVAL).counts
+    assert (counts.objects_held, counts.retirements_held, counts.found_by_reconcile) == (1, 100, 1)
     assert len(users(engine)) == 200
+    assert manager.run(Trigger.INTERVAL).counts.found_by_reconcile == 0  # held, not missed
     manager.run(Trigger.CLI, allowed_retirements={"users": None})
     assert len(users(engine)) == 100
 

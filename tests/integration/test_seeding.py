@@ -9,8 +9,11 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+from click.testing import CliRunner, Result
+from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
+from etl.cli.main import commands
 from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
@@ -186,3 +189,69 @@ def test_sample_has_the_same_winners_each_time(
         ("1005", "1005.csv", "1005.JPG"),
         ("1007", "1007.csv", "1007.jpg"),
     ]
+
+
+ORDERS = """
+version = 1
+
+[datasets.users]
+preset = "users"
+
+[datasets.orders]
+include = ["orders/**/*.tsv"]
+schema = { fields = [ { name = "id", type = "string" } ] }
+"""
+
+
+@pytest.fixture
+def command(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """Runs `seed` with the test's servers, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    for name in settings.model_fields_set:
+        value = getattr(settings, name)
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if isinstance(plain, (str, int, float, Path)):
+            monkeypatch.setenv(name.upper(), str(plain))
+    return lambda *words: CliRunner().invoke(commands, ["seed", *words])
+
+
+def test_seed_prints_each_key_with_its_dataset(
+    command: Callable[..., Result], bucket: TestBucket, tmp_path: Path
+):
+    (tmp_path / "datasets.toml").write_text(ORDERS)
+    (tmp_path / "up/orders").mkdir(parents=True)
+    for name in ("1.csv", "1.png", "notes.txt", "orders/1.tsv"):
+        (tmp_path / "up" / name).write_text(HEADER)
+    assert command("up").stdout == (
+        f"4 objects uploaded to {bucket.name}.\n"
+        "  1.csv (users)\n"
+        "  1.png (image of users)\n"
+        "  notes.txt (read by no dataset)\n"
+        "  orders/1.tsv (orders)\n"
+    )
+    shown = command("--prefix", "orders/2026/", "up/orders/1.tsv").stdout
+    assert "  orders/2026/1.tsv (orders)\n" in shown
+    assert bucket.get("orders/2026/1.tsv") == HEADER.encode()
+
+
+@pytest.mark.usefixtures("bucket")
+def test_seed_counts_the_keys_after_the_first_ones(command: Callable[..., Result], tmp_path: Path):
+    (tmp_path / "up").mkdir()
+    for number in range(13):
+        (tmp_path / f"up/{number:02}.csv").write_text(HEADER)
+    lines = command("up").stdout.splitlines()
+    assert lines[1:] == [f"  {number:02}.csv (users)" for number in range(10)] + ["  and 3 more"]
+
+
+def test_seed_uploads_with_a_faulty_datasets_file(
+    command: Callable[..., Result], bucket: TestBucket, tmp_path: Path
+):
+    (tmp_path / "datasets.toml").write_text("version = 2\n")
+    (tmp_path / "1.csv").write_text(HEADER)
+    assert command("1.csv").stdout == f"1 object uploaded to {bucket.name}.\n  1.csv\n"
+
+
+def test_removal_of_the_sample_takes_no_prefix(command: Callable[..., Result]):
+    assert command("--remove-sample", "--prefix", "a").exit_code == 2

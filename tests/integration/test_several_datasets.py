@@ -254,6 +254,7 @@ def test_mass_retirement_waits_for_permission(
     assert query("SELECT user_id FROM users") == [("2",)]
     assert query("SELECT dataset, rows, live FROM hold") == [("orders", 300, 400)]
     assert len(query("SELECT FROM held_object")) == 3
+    assert (report.counts.rows_held, report.counts.retirements_held) == (0, 300)
     still = several.run(Trigger.CLI)
     assert still.counts.objects_held == 3
     few = several.run(Trigger.CLI, allowed_retirements={"orders": 299})
@@ -453,7 +454,7 @@ def test_unreachable_bucket_skips_its_datasets(
 def test_missing_declared_bucket_is_an_error(bucket: TestBucket, settings: Settings):
     bucket.user("1.csv")
     manager = DataManager(settings, datasets=(in_bucket(ORDERS, "no-such-bucket-here"), USERS))
-    with pytest.raises(DatasetsFailed, match=r"'no-such-bucket-here' of the datasets orders"):
+    with pytest.raises(DatasetsFailed, match=r"'no-such-bucket-here' of dataset orders"):
         manager.run(Trigger.CLI)
     assert not minio_client(settings).bucket_exists("no-such-bucket-here")
 

@@ -348,3 +348,4 @@ def test_held_objects_keep_their_rows(
     bucket.put("orders/2.csv", HEADER + "B1,1,1,1,n\nB2,2,1,1,n\n")
     counts = run(settings).dataset_counts["orders"]
     assert (counts.objects_held, counts.rows_held, counts.updated, counts.live) == (1, 10, 1, 42)
+    assert counts.retirements_held == 30

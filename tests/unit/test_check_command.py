@@ -109,8 +109,53 @@ def test_without_a_declaration_a_file_holds_users(tmp_path: Path, monkeypatch: p
     (tmp_path / "notes.txt").write_text("?")
     value = found("1.csv", "1.png", "notes.txt")
     assert [one["kind"] for one in value["files"]] == ["csv", "image", "other"]
-    assert [one["code"] for one in value["problems"]] == ["unsupported-type"]
-    assert check("1.csv", "1.png", "notes.txt").exit_code == 0  # a warning rejects nothing
+    assert [one["dataset"] for one in value["files"]] == ["users", "users", None]
+    assert value["problems"] == []
+    assert check("1.csv", "1.png").exit_code == 0
+    assert check("1.csv", "1.png", "notes.txt").exit_code == 1
+
+
+@pytest.mark.parametrize("others", ["", '\n[datasets.users]\npreset = "users"\n'])
+def test_a_file_that_no_dataset_reads_fails_and_names_the_datasets_meant(folder: Path, others: str):
+    (folder / "datasets.toml").write_text(ORDERS.replace("*.csv", "*.tsv") + others)
+    (folder / "upload/orders").mkdir(parents=True)
+    (folder / "upload/orders/1.tsv").write_text("id\tamount\n1\t2\n")
+    result = check("upload/orders/1.tsv")
+    assert result.exit_code == 1
+    assert result.stdout == (
+        "upload/orders/1.tsv: not read\n"
+        "No dataset reads the key upload/orders/1.tsv. The dataset orders reads orders/1.tsv:"
+        " `--key orders/1.tsv`. Name the dataset with `--dataset NAME`, or the key that the object"
+        " will have with `--key KEY`.\n"
+    )
+    assert found("upload/orders/1.tsv")["files"][0]["dataset"] is None
+    for option in (("--key", "orders/1.tsv"), ("--dataset", "orders")):
+        named = check("upload/orders/1.tsv", *option)
+        assert (named.exit_code, "1 good" in named.stdout) == (0, True)
+
+
+def test_a_file_that_users_take_names_the_dataset_that_may_be_meant(folder: Path):
+    (folder / "datasets.toml").write_text(ORDERS + '\n[datasets.users]\npreset = "users"\n')
+    (folder / "upload/orders").mkdir(parents=True)
+    (folder / "upload/orders/1.csv").write_text("id,amount\n1,2\n")
+    result = check("upload/orders/1.csv")
+    assert result.exit_code == 1
+    assert "(users)" in result.stdout
+    assert "The dataset orders reads orders/1.csv: `--key orders/1.csv`." in result.stdout
+
+
+def test_a_file_that_its_dataset_does_not_read_fails(folder: Path):
+    (folder / "datasets.toml").write_text(ORDERS.replace("*.csv", "*"))
+    (folder / "orders/1.xls").write_text("id\n1\n")
+    result = check("orders/1.xls")
+    assert result.exit_code == 1
+    assert "unsupported-type" in result.stdout
+    assert "orders/1.xls (orders): not read" in result.stdout
+
+
+def test_a_key_is_for_one_file(folder: Path):
+    (folder / "1.csv").write_text("id\n1\n")
+    assert check("1.csv", "1.csv", "--key", "orders/1.csv").exit_code == 2
 
 
 @pytest.mark.usefixtures("folder")

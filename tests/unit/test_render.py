@@ -25,6 +25,7 @@ FACTS = {
     "datasets": {},
     "holds": [],
     "failed_datasets": [],
+    "datasets_file": None,
     "runs": [],
     "output": None,
 }
@@ -67,6 +68,12 @@ def test_status_shows_each_dataset_and_how_to_allow_what_is_held():
     assert any(
         "4 rows of orders" in line and "--allow-mass-retirement orders" in line for line in lines
     )
+
+
+def test_status_shows_each_fault_of_the_datasets_file():
+    fault = {"message": "datasets.toml has 2 faults.\nline 1\nline 2", "hint": "Correct it."}
+    lines = rendered(render.status, FACTS | {"datasets_file": fault})
+    assert lines[5:9] == ["datasets.toml has 2 faults.", "line 1", "line 2", "Correct it."]
 
 
 def test_status_without_problems_points_nowhere():
@@ -184,18 +191,21 @@ def test_run_report_counts_each_dataset_and_what_is_held():
         1,
         Trigger.CLI,
         RunState.SUCCEEDED,
-        Counts(objects_held=1, rows_held=7),
+        Counts(objects_held=1, rows_held=7, retirements_held=5),
         requested_at=MOMENT,
         started_at=MOMENT,
         finished_at=MOMENT,
-        dataset_counts={"orders": DatasetCounts(live=9, retired=2, rows_held=7)},
+        dataset_counts={
+            "orders": DatasetCounts(live=9, retired=2, rows_held=7, retirements_held=5)
+        },
     )
-    held = {"dataset": "orders", "rows": 7, "live": 9, "objects": 1}
+    held = {"dataset": "orders", "rows": 5, "live": 9, "objects": 1}
     _, objects, rows, orders, last = rendered(run_lines.report, run, [held])
     assert " + 1 held;" in objects
-    assert rows.endswith(" + 7 held")
+    assert rows.endswith(" + 7 held; 5 retirements held")
     assert orders == (
-        "  orders   9 live; 0 inserted, 0 updated, 0 restored, 2 retired; 0 rejected, 7 held"
+        "  orders   9 live; 0 inserted, 0 updated, 0 restored, 2 retired; 0 rejected;"
+        " 5 retirements held"
     )
     assert "run --allow-mass-retirement orders" in last
 

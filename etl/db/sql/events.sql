@@ -87,12 +87,15 @@ WHERE handled_by_run IS NULL AND bucket NOT IN (
 -- name: missed_by_events
 -- Counts the staged changes without a pending event. Before the first event of a bucket, and in the
 -- first run, nothing can be missed. An object that is reread only because of its date has not
--- changed. Must run before the manifest is written. No parameters.
+-- changed, and a held one is found again by each listing. Must run before the manifest is written.
+-- No parameters.
 SELECT count(*)
 FROM staging_object AS staged
 LEFT JOIN source_object AS known USING (bucket, key)
 WHERE EXISTS (SELECT FROM bucket_event WHERE bucket_event.bucket = staged.bucket)
   AND EXISTS (SELECT FROM run WHERE state = 'succeeded' AND trigger <> 'event')
+  AND NOT EXISTS (SELECT FROM held_object AS held
+                  WHERE held.bucket = staged.bucket AND held.key = staged.key)
   AND NOT EXISTS (
       SELECT FROM (
           SELECT bucket, key FROM bucket_event WHERE handled_by_run IS NULL
