@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     Lines: TypeAlias = list[Text | Table]
 
 SHOWN_DIFFERENCES = 100
+# The counts of rows in the table of runs, over all datasets; more do not fit into 80 columns.
+_RUN_COUNTS = ("read", "loaded", "rejected", "retired")
 
 
 def iso(moment: datetime) -> str:
@@ -118,7 +120,7 @@ def status(facts: Mapping[str, Any]) -> Lines:
         "problems": _open_problems(facts["problems"]),
         "output": _output(facts["output"]),
     }
-    columns = ("run", "trigger", "state", "started (UTC)", "read", "loaded", "rejected")
+    columns = ("run", "trigger", "state", "started (UTC)", *_RUN_COUNTS)
     table = Table(*columns, box=None)
     for run in facts["runs"]:
         table.add_row(*map(str, _run_cells(run)))
@@ -206,9 +208,7 @@ def _run_cells(run: Mapping[str, Any]) -> tuple[object, ...]:
         run["trigger"],
         run["error"]["code"] if run["error"] else run["state"],
         f"{run['started_at']:%m-%d %H:%M:%S}" if run["started_at"] else "",
-        counts.get("rows_read", ""),
-        counts.get("rows_loaded", ""),
-        counts.get("rows_rejected", ""),
+        *(counts.get(f"rows_{name}", "") for name in _RUN_COUNTS),
     )
 
 

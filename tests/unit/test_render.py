@@ -69,6 +69,20 @@ def test_status_shows_each_dataset_and_how_to_allow_what_is_held():
     )
 
 
+def test_status_shows_the_rows_that_runs_retired_within_80_columns():
+    run = {
+        "id": 1_234_567,
+        "trigger": "interval",
+        "state": "succeeded",
+        "error": None,
+        "started_at": MOMENT,
+        "counts": {"rows_read": 12_345, "rows_loaded": 5, "rows_rejected": 0, "rows_retired": 80},
+    }
+    *_, heading, line = rendered(render.status, FACTS | {"runs": [run]})
+    assert heading.split()[-4:] == ["read", "loaded", "rejected", "retired"]
+    assert line.split()[-4:] == ["12345", "5", "0", "80"]
+
+
 def test_status_without_problems_points_nowhere():
     assert rendered(render.status, FACTS | {"problems": {}})[3] == "problems none"
 
