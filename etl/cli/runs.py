@@ -96,11 +96,15 @@ def running_on(
         check_names(datasets, names)
     with running_stack(given) as settings:
         if datasets is None and names:
-            check_names(_installed(settings) or [USERS], names)
+            check_names(installed_datasets(settings) or [USERS], names)
         yield settings
 
 
-def _installed(settings: Settings) -> list[Dataset]:
+def installed_datasets(settings: Settings) -> list[Dataset]:
+    """The installed datasets; none before the first run.
+
+    Raises:  DatabaseUnavailable.
+    """
     from etl.db.engine import connect, schemas_of, translating
     from etl.db.installed import installed
 
