@@ -303,7 +303,7 @@ Sync CSVs and images from buckets into PostgreSQL tables. The first use
 installs what is needed into .venv.
 
   up        Start everything and run it until Ctrl-C.
-  run       Make one run now and print its report.
+  run       Make one full run now and print its report.
   images    Process pending images and create their thumbnails now.
   seed      Upload folders and files, or the sample data/src.
   status    Show rows, objects, images, problems, holds and the last runs.

@@ -164,8 +164,8 @@ def read_orders(place: str, more: str = "", columns: Iterable[str] = ()) -> str:
 def rejects(path: str, *columns: str) -> dict[str, list[int]]:
     """The lines of a CSV of these columns that DuckDB rejects, by its name of the fault.
 
-    Its own line numbers count a record of several lines once; its positions are exact if lines end
-    in a line feed alone.
+    DuckDB counts a record of several lines as one line. Its byte positions are exact if lines end
+    in line feeds.
     """
     import duckdb
 

@@ -36,7 +36,7 @@ K = 1_000
 
 
 class Orders:
-    """One bucket of orders in so many files."""
+    """One bucket with all orders in a number of files."""
 
     def __init__(self, stack: Stack, scale: Scale, files: int) -> None:
         self._stack = stack
@@ -118,10 +118,10 @@ def check_alike(settings: Settings) -> None:
 
 
 class Checks:
-    """The check of a file of so many orders, by the command `check`.
+    """The command `check` with a file of `count` orders.
 
-    The check of a single order is subtracted: what remains is reading and checking. Each check is
-    followed by pyarrow's reading of the same orders.
+    The time for a file of one order is subtracted, so that reading and checking remain. After each
+    check, pyarrow reads the same orders.
     """
 
     def __init__(self, folder: Path, count: int, *, quotes: bool) -> None:
@@ -218,7 +218,7 @@ def arrow_seconds(content: bytes) -> float:
 
 
 def faults_found(settings: Settings) -> Iterator[Figure]:
-    """The faulty lines that Bucketline reports of a file, and those that DuckDB does."""
+    """The faulty lines of a file that Bucketline reports, and those that DuckDB reports."""
     planted = faults.faulty_orders()
     with tempfile.TemporaryDirectory(prefix="bucketline-bench-") as folder:
         path = Path(folder) / "faulty.csv"

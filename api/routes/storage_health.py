@@ -12,10 +12,12 @@ from api.routes.health import check_health, reason_for_caller
 from api.schemas.health import StorageHealth
 from api.security.auth import needs
 from api.spec import openapi
+from api.state.attention import item
 from api.state.services import Services, services
 from etl.model.errors import ConfigurationError, DatabaseUnavailable, EtlError
 from etl.model.roles import Role
-from etl.runtime.program import program
+from etl.runtime.program import named
+from etl.storage.store_errors import bucket_remedy
 
 bp = APIBlueprint("storage", __name__, tag="Health")
 
@@ -28,16 +30,22 @@ _DOWN = {
         "reason": "Could not list the buckets at http://127.0.0.1:9000: Connection refused.",
     },
     "buckets": {},
+    "attention": [],
 }
+
+
+_HINT = "Its datasets are not synced until it can be used; all others are."
 
 
 @bp.get("/storage/health")
 @needs(Role.READER)
-@bp.output(StorageHealth, description="The database and all buckets are available and writable.")
+@bp.output(
+    StorageHealth, description="The database and our own buckets are available and writable."
+)
 @bp.doc(
     responses={
         503: {
-            "description": "A service or a bucket is unavailable; `reason` names the cause.",
+            "description": "A service or one of our own buckets is unavailable; `reason` says why.",
             "headers": openapi.RETRY_AFTER,
             "content": {
                 "application/json": {
@@ -53,20 +61,25 @@ def show_storage_health() -> tuple[dict[str, Any], int, dict[str, str]]:
     """Check whether the object store and the database are available and writable.
 
     The check writes a small object to each bucket at most once per minute, but never to a source
-    bucket.
+    bucket. A bucket that only datasets name and that cannot be used is listed in `attention`.
     """
     shared = services()
     _, database = check_health(lambda: shared.database_probe.run(lambda: _check_database(shared)))
     _, store = check_health(shared.store_latency)
     buckets = _buckets(shared) if store["status"] == "ok" else {}
-    is_healthy = database["status"] == store["status"] == "ok" and all(
-        bucket["reason"] is None for bucket in buckets.values()
-    )
+    failed = {name: one["reason"] for name, one in buckets.items() if one["reason"] is not None}
+    own = shared.settings.buckets
+    is_healthy = database["status"] == store["status"] == "ok" and failed.keys().isdisjoint(own)
     body = {
         "status": "ok" if is_healthy else "down",
         "database": database,
         "object_store": store,
         "buckets": buckets,
+        "attention": [
+            item("bucket-failed", reason, _HINT)
+            for name, reason in failed.items()
+            if name not in own
+        ],
     }
     if is_healthy:
         return body, 200, {}
@@ -96,18 +109,11 @@ def _buckets(shared: Services) -> dict[str, dict[str, Any]]:
 def _bucket(shared: Services, name: str, *, is_checked: bool) -> dict[str, Any]:
     try:
         if not shared.store.has_bucket(name):
-            raise ConfigurationError(f"There is no bucket {name!r}. {_missing(shared, name)}")
+            remedy = named(bucket_remedy(name, shared.settings.buckets))
+            raise ConfigurationError(f"There is no bucket {name!r}. {remedy}")
         if is_checked:
             shared.write_checks.check(name)
     except EtlError as error:
         exists = not isinstance(error, ConfigurationError)
         return {"exists": exists, "writable": False, "reason": reason_for_caller(error)}
     return {"exists": True, "writable": True if is_checked else None, "reason": None}
-
-
-def _missing(shared: Services, name: str) -> str:
-    if name in shared.settings.buckets:
-        return (
-            f"Create it with `{program()} migrate`, or correct the *_BUCKET setting that names it."
-        )
-    return "Create it, or correct `bucket` in the datasets file."

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 RETIRED_AT = "_retired_at"
 _TEXT = SqlType("text")
-_DATE = SqlType("date")
 _SYSTEM = {
     "_extra": SqlType("jsonb"),
     "_source_key": _TEXT,

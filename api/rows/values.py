@@ -57,7 +57,7 @@ def _numeric(text: str) -> Decimal:
 
 
 def _float(text: str) -> float:
-    """As PostgreSQL, it accepts no number that would become infinite or zero."""
+    """Like PostgreSQL, reject numbers that would overflow to infinity or underflow to zero."""
     if _NOT_FINITE.fullmatch(text):
         return float(text)
     exact = Decimal(_matching(_NUMBER, text))
@@ -93,7 +93,7 @@ def _time(text: str) -> time:
 
 
 def _instant(text: str) -> datetime:
-    """In UTC, as is a time without an offset, because PostgreSQL does not accept every offset."""
+    """The time in UTC, also without an offset. PostgreSQL does not accept every offset."""
     found = datetime.fromisoformat(text)
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 

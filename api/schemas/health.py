@@ -22,12 +22,15 @@ class ServiceHealth(BaseModel):
 class Attention(BaseModel):
     """Something that waits for the operator, while the service works."""
 
-    kind: Literal["hold", "dataset-failed", "datasets-file"] = Field(
+    kind: Literal["hold", "dataset-failed", "datasets-file", "bucket-failed"] = Field(
         description="`hold`: retirements wait for permission. `dataset-failed`: the last run did"
         " not commit the dataset. `datasets-file`: its newest version has faults, and runs use the"
-        " one before."
+        " one before. `bucket-failed`, in /storage/health only: a bucket of datasets cannot"
+        " be used."
     )
-    dataset: str | None = Field(description="Null for `datasets-file`.", examples=["orders"])
+    dataset: str | None = Field(
+        description="Null for `datasets-file` and `bucket-failed`.", examples=["orders"]
+    )
     rows: int | None = Field(None, description="The rows of a hold.", examples=[1200])
     message: str = Field(
         examples=["1200 of 2000 rows of orders would be retired, and wait for permission."]
@@ -82,4 +85,8 @@ class StorageHealth(BaseModel):
                 "processed-data": {"exists": True, "writable": True, "reason": None},
             }
         ],
+    )
+    attention: list[Attention] = Field(
+        description="Buckets of datasets that cannot be used; they do not change `status`.",
+        examples=[[]],
     )

@@ -104,9 +104,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     def closing_order(self) -> tuple[int, float]:
         """Sort key of waiting connections; the first ones are closed first.
 
-        In order: heads, oldest first; slow bodies; new connections; bodies that arrive fast
-        enough, which a new one can show as well; connections not read yet, which may hold a
-        complete request.
+        In order: heads, oldest first; slow bodies; new connections; bodies that arrive fast enough,
+        also on new connections; connections not read yet, which may hold a complete request.
         """
         waited = self._waited_seconds()
         if not self._was_polled:

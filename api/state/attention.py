@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 def attention(connection: Connection) -> list[dict[str, Any]]:
-    """All of it, from the database."""
+    """The items for `attention` in GET /health, read from the database."""
     held = connection.execute(select(hold).order_by(hold.c.dataset)).all()
     found = [_hold(row) for row in held]
     for name, error in runs.failing_datasets(connection).items():
-        found.append(_item("dataset-failed", error["message"], error["hint"], dataset=name))
+        found.append(item("dataset-failed", error["message"], error["hint"], dataset=name))
     fault = datasets_file.fault(connection)
     if fault is not None:
-        found.append(_item("datasets-file", fault["message"], fault["hint"]))
+        found.append(item("datasets-file", fault["message"], fault["hint"]))
     return found
 
 
 def _hold(row: Row[Any]) -> dict[str, Any]:
-    return _item(
+    return item(
         "hold",
         f"{row.rows} of {row.live} rows of {row.dataset} would be retired, and wait for"
         " permission.",
@@ -37,7 +37,8 @@ def _hold(row: Row[Any]) -> dict[str, Any]:
     )
 
 
-def _item(
+def item(
     kind: str, message: str, hint: str, *, dataset: str | None = None, rows: int | None = None
 ) -> dict[str, Any]:
+    """One entry of `attention`."""
     return {"kind": kind, "dataset": dataset, "rows": rows, "message": message, "hint": hint}

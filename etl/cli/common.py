@@ -171,9 +171,7 @@ def print_found(
         print_lines(console, as_lines(one))
         is_any = True
     if next(found, None) is not None:
-        more = (
-            f"There are more. Filter with {filters}; a pipe or a file gets all, and so does --json."
-        )
+        more = f"There are more. Filter with {filters}, or print all with --json or into a file."
         print_lines(console, [Text(more)])
     return is_any
 

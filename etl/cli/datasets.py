@@ -24,10 +24,11 @@ from etl.cli.common import (
     running_stack,
     stdout_console,
     wait_option,
+    warn,
 )
 from etl.cli.runs import check_names
 from etl.model.dataset import USERS
-from etl.model.errors import ConfigurationError
+from etl.model.errors import ConfigurationError, EtlError
 from etl.model.routing import Router
 from etl.model.values import ObjectKind
 from etl.settings import read_settings
@@ -205,7 +206,9 @@ def _objects(
 
 
 @datasets_group.command("apply")
-@click.option("--rebuild", "rebuilt", metavar="NAME", help="Rebuild the table of this dataset.")
+@click.option(
+    "--rebuild", "rebuilt", metavar="NAME", help="Not supported yet: print the steps instead."
+)
 @click.option("--drop", "dropped", metavar="NAME", help="Drop a dataset that is not declared.")
 @click.option("--yes", "is_sure", is_flag=True, help="Drop without asking.")
 @wait_option(help="How long to wait for a run to end; by default 0: refused immediately.")
@@ -230,6 +233,7 @@ def apply_command(
             print_result(f"Dropped dataset {dropped} with its table {table}.")
             return
         changes, failures = apply.apply(settings, datasets, wait_seconds=wait_seconds)
+        missing = _missing_buckets(settings, datasets or ())
     for name, sentences in changes.items():
         lines = sentences or ["Unchanged."]
         if name in failures:
@@ -237,8 +241,37 @@ def apply_command(
             lines = [f"Not installed. {one}" for one in sentences]
         for line in lines:
             print_result(f"{name}: {line}")
+    for line in missing:
+        warn(line)
     if failures:
         sys.exit(EXIT_FAILED)
+
+
+def _missing_buckets(settings: Settings, datasets: Sequence[Dataset]) -> list[str]:
+    """A sentence for each bucket that only datasets name and that does not exist.
+
+    Nothing while the store does not respond: tables are made without it.
+    """
+    by_bucket: dict[str, list[str]] = {}
+    for one in datasets:
+        if one.bucket and one.bucket not in settings.buckets:
+            by_bucket.setdefault(one.bucket, []).append(one.name)
+    if not by_bucket:
+        return []
+    from etl.storage.client import ObjectStore
+    from etl.storage.store_errors import bucket_remedy
+
+    try:
+        store = ObjectStore(settings)
+        store.check()
+        missing = [bucket for bucket in by_bucket if not store.has_bucket(bucket)]
+    except EtlError:
+        return []
+    return [
+        f"{', '.join(by_bucket[bucket])}: the bucket {bucket!r} does not exist, so runs fail."
+        f" {bucket_remedy(bucket, settings.buckets)}"
+        for bucket in missing
+    ]
 
 
 def _refuse_rebuild(name: str) -> None:

@@ -1,4 +1,4 @@
-"""The installed datasets that a command lists."""
+"""The installed datasets that a command reports on."""
 
 from __future__ import annotations
 

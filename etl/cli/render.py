@@ -129,6 +129,7 @@ def status(facts: Mapping[str, Any]) -> Lines:
         *(sentence(f"{noun:{width}}{line}") for noun, line in lines.items()),
         *holds(facts["holds"]),
         *_failed_datasets(facts["failed_datasets"]),
+        *_file_fault(facts["datasets_file"]),
         table,
     ]
 
@@ -161,17 +162,25 @@ def _failed_datasets(found: Sequence[Mapping[str, Any]]) -> Lines:
 
 def holds(found: Sequence[Mapping[str, Any]]) -> Lines:
     """Retirements that wait for permission: which, why, and the command that allows them."""
-    return [
-        sentence(
-            f"Held: {counted(one['rows'], 'row')} of {one['dataset']}, of {one['live']} live, would"
-            f" be retired by {counted(one['objects'], 'object')}, because more than half of the"
-            " rows have left the bucket. If that is right, allow it:"
-            f" `./run.sh run --allow-mass-retirement {one['dataset']}`. If not, upload the objects"
-            " again.",
-            "red",
-        )
-        for one in found
-    ]
+    return [sentence(hold(one), "red") for one in found]
+
+
+def hold(one: Mapping[str, Any]) -> str:
+    """One open hold in a line."""
+    return (
+        f"Held: {counted(one['rows'], 'row')} of {one['dataset']}, of {one['live']} live, would be"
+        f" retired by {counted(one['objects'], 'object')}, because more than half of the rows have"
+        " left the bucket. If that is right, allow it:"
+        f" `./run.sh run --allow-mass-retirement {one['dataset']}`. If not, upload the objects"
+        " again."
+    )
+
+
+def _file_fault(fault: Mapping[str, Any] | None) -> Lines:
+    """The faults of the datasets file, one in each line."""
+    if fault is None:
+        return []
+    return [sentence(line, "red") for line in (*fault["message"].splitlines(), fault["hint"])]
 
 
 def _objects(counts: Mapping[str, int]) -> str:

@@ -52,7 +52,7 @@ def report(run: RunReport, holds: Sequence[Mapping[str, Any]] = ()) -> Lines:
 
 
 def _by_dataset(run: RunReport) -> list[Text]:
-    """The rows of users as ever; those of other datasets by name, with their counters."""
+    """A line for each failed dataset, for users, and for each other dataset."""
     counts, others = run.counts, dict(run.dataset_counts)
     lines = []
     failed = [name for name in _failed(run) if name in others]
@@ -126,12 +126,12 @@ def _duration(run: RunReport) -> str:
     return f"{(run.finished_at - run.started_at).total_seconds():.2f} s"
 
 
-# -- a run that keeps nothing
+# -- a dry run
 
 
 def preview(found: Previewed) -> Lines:
     """What a run would change by dataset: its table, numbers of rows, and some of their keys."""
-    lines: Lines = [Text("Dry run: nothing was kept.", "green")]
+    lines: Lines = [Text("Dry run: nothing was changed.", "green")]
     for name, counts in found.counts.items():
         if name in found.failures:
             continue

@@ -1,4 +1,7 @@
-"""What `up` reports about runs: the first one, then those that failed, were refused or wait."""
+"""What `up` reports: the first run, then runs that failed, were refused or wait.
+
+Holds and faults of the datasets file are reported when they begin and, faults, when they end.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
+from etl.cli import render
+from etl.cli.status import holds
+from etl.db import datasets_file
 from etl.db.engine import connect, translating
 from etl.db.runs import database_now, report
 from etl.model.errors import DatabaseUnavailable, RunRefused
@@ -101,8 +107,31 @@ class RunNews:
         return [line]
 
 
+class StateNews:
+    """The holds and the fault of the datasets file that were reported last."""
+
+    def __init__(self) -> None:
+        self._held: set[str] = set()
+        self._fault: dict[str, Any] | None = None
+
+    def lines(self, holds: list[dict[str, Any]], fault: dict[str, Any] | None) -> list[str]:
+        """A line for each new hold, and for the datasets file if its fault is another or gone."""
+        new = [one for one in holds if one["dataset"] not in self._held]
+        self._held = {one["dataset"] for one in holds}
+        before, self._fault = self._fault, fault
+        return [*(render.hold(one) for one in new), *self._changed(before, fault)]
+
+    @staticmethod
+    def _changed(before: dict[str, Any] | None, fault: dict[str, Any] | None) -> list[str]:
+        if fault == before:
+            return []
+        if fault is None:
+            return ["The datasets file is valid again, and runs use it."]
+        return [f"{' '.join(fault['message'].splitlines())} {fault['hint']}"]
+
+
 class RunWatch(ServiceLoop):
-    """Polls the table of runs until stopped."""
+    """Polls the runs, holds and faults of the datasets file until stopped."""
 
     def __init__(self, settings: Settings, report_line: Callable[[str], object]) -> None:
         super().__init__()
@@ -110,21 +139,25 @@ class RunWatch(ServiceLoop):
         self._report_line = report_line
 
     def serve(self) -> None:
-        """Report new failures and waits; skip polls while the database is unavailable."""
+        """Report what is new; skip polls while the database is unavailable."""
         news: RunNews | None = None
+        state = StateNews()
         while not self.stopping.wait(POLL_SECONDS):
             with suppress(DatabaseUnavailable):
-                runs, now = self._newest()
+                runs, now, held, fault = self._newest()
                 if news is None:
                     news = RunNews(runs)
-                for line in news.lines(runs, now):
+                for line in (*news.lines(runs, now), *state.lines(held, fault)):
                     self._report_line(line)
         self._engine.dispose()
 
-    def _newest(self) -> tuple[list[RunRow], datetime]:
+    def _newest(
+        self,
+    ) -> tuple[list[RunRow], datetime, list[dict[str, Any]], dict[str, Any] | None]:
         with translating(), self._engine.connect() as connection:
             runs = [RunRow(*row) for row in connection.execute(text(_NEWEST))]
-            return runs, database_now(connection)
+            held, fault = holds(connection), datasets_file.fault(connection)
+            return runs, database_now(connection), held, fault
 
 
 def await_first_run(

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Retire even most rows of this dataset. Can be repeated.",
 )
-@click.option("--dry-run", is_flag=True, help="Only show what would change; keep nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def run_command(
     *,
@@ -62,9 +62,10 @@ def run_command(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Make one run now and print its report.
+    """Make one full run now and print its report.
 
-    It exits with 3 if retirements of most rows of a dataset wait for permission.
+    Exits with 1 if the run failed for any dataset, with 3 if retirements of most rows of a dataset
+    wait for permission.
     """
     given = read_settings()
     datasets = file_datasets(given)  # before anything starts

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, text
 
+from etl.db import datasets_file
 from etl.db.engine import schemas_of, translating
 from etl.db.installed import installed
 from etl.db.runs import failing_datasets
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 def status(connection: Connection, settings: Settings) -> dict[str, Any]:
     """Rows by dataset, objects, images, problems, holds, failures, runs and output, for JSON.
+
+    `datasets_file` is the error of the datasets file's newest version, None if it has none.
 
     `users` are the rows of that dataset, None if it is not declared; `datasets` are all others.
     """
@@ -42,6 +45,7 @@ def status(connection: Connection, settings: Settings) -> dict[str, Any]:
         "failed_datasets": [
             {"dataset": name, **error} for name, error in failing_datasets(connection).items()
         ],
+        "datasets_file": datasets_file.fault(connection),
         "runs": _rows(connection, "last_runs"),
         "output": next(iter(_rows(connection, "output")), None),
     }

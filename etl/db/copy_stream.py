@@ -58,7 +58,7 @@ class CopyStream:
         self._thread.start()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for a chunk or the end; False after so many seconds."""
+        """Wait for a chunk or the end; return False after `seconds`."""
         with self._changed:
             return self._changed.wait_for(self._is_ready, seconds)
 

@@ -328,12 +328,12 @@ class DatasetSql:
         return lists[name]
 
     def _compared(self, column: str, relation: str | None) -> str:
-        """The column as compared: equal numbers may have different texts, as 1.0 and 1.00."""
+        """The column as compared; equal numbers may differ as text, such as 1.0 and 1.00."""
         name = _qualified(column, relation)
-        return f"CAST({name} AS text)" if column in self._written_in_ways else name
+        return f"CAST({name} AS text)" if column in self._compared_as_text else name
 
     @cached_property
-    def _written_in_ways(self) -> frozenset[str]:
+    def _compared_as_text(self) -> frozenset[str]:
         """The columns of types in which equal values may differ as text."""
         types = {one.name: sql_type(one.type, one.sql) for one in self.dataset.fields}
         return frozenset(

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT = "2s"  # readers of the table wait as long as we do
 _BYTE_TEXT = 'text COLLATE "C"'
 _CALM = "autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_threshold = 2147483647"
-# Whole days, rounded down, as in etl.db.tables.
 _HAS_DEPENDENTS = "2BP01"
 _NOT_SUPPORTED = "0A000"  # a view has the column
+# Whole days, rounded down, as in etl.db.tables.
 _DATE = "(DATE '1970-01-01' + (({0} + 8640000000000) / 86400000 - 100000)::integer)"
 
 
@@ -159,7 +159,7 @@ def drop_tables(connection: Connection, sql: DatasetSql) -> None:
 
 
 def are_ours(connection: Connection, sql: DatasetSql) -> bool:
-    """Whether the table exists, and it and its neighbors look like ours."""
+    """Whether the table exists, and all existing tables of the dataset look like ours."""
     found = _found(connection, sql)
     return sql.dataset.table in found and all(found.values())
 
@@ -222,13 +222,13 @@ def _alter(connection: Connection, sql: DatasetSql, changes: Iterable[Declaratio
 
 
 def _drop_not_null(connection: Connection, sql: DatasetSql) -> None:
-    """Let the columns be null that are no longer declared as required."""
+    """Drop NOT NULL from columns that are no longer declared as required."""
     loosened = [row.name for row in _required(connection, sql) if row.is_declared]
     _alter_columns(connection, sql, dict.fromkeys(loosened, "DROP NOT NULL"))
 
 
 def _required(connection: Connection, sql: DatasetSql) -> Sequence[Row[Any]]:
-    """The columns without null that are not declared so."""
+    """The NOT NULL columns that are not declared as required."""
     named = text(statements("dataset_tables")["required"])
     return connection.execute(named, _relations(sql)).all()
 
@@ -267,7 +267,7 @@ def _alter_columns(connection: Connection, sql: DatasetSql, altered: Mapping[str
 
 
 def created(sql: DatasetSql) -> dict[str, list[str]]:
-    """By table, the statements that create it with its indexes."""
+    """The statements that create each table with its indexes, by table name."""
     dataset = sql.dataset
     table, key = dataset.table, sql.key
     columns, attached = _cells(sql), _attached(dataset)

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 LOCK_POLL_SECONDS = 0.2
 CLIENT_CHECK_SECONDS = 5
-LOCK_TIMEOUT_SECONDS = 30  # a run waits so long for a table or a row that another session locked
+LOCK_TIMEOUT_SECONDS = 30  # how long a run waits for a table or row that another session locked
 
 # SQLSTATE classes and codes after which the same call may succeed later; 25006: the server became a
 # replica.
@@ -266,9 +266,9 @@ def check_migrated(engine: Engine) -> None:
 
 
 def _is_current(engine: Engine) -> bool:
-    """Whether the tables have this version, in the one round trip that the usual case needs.
+    """Whether the tables have the version of this program, checked in one round trip.
 
-    Otherwise the caller looks again, also for tables of an earlier version in another schema.
+    If not, the caller checks in detail, also for tables of an earlier version in another schema.
 
     Raises:  NewerSchema; DatabaseUnavailable.
     """

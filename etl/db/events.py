@@ -303,7 +303,7 @@ def _pending(found: Sequence[Row[Any]]) -> PendingEvents:
 
 
 def refuse(connection: Connection, pending: PendingEvents) -> None:
-    """Let the events wait with those of refused objects. The caller commits."""
+    """Mark the events as refused, so that they delay no others. The caller commits."""
     connection.execute(text(statements("events")["refuse"]), {"ids": pending.ids, "run_id": NO_RUN})
 
 

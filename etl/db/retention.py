@@ -119,7 +119,6 @@ class Retention:
             bucket = settings.source_bucket
             remove = partial(remove_events, age=settings.event_retention, bucket=bucket)
             yield from self._pages("events", remove, removed)
-
         if settings.retired_retention:
             for dataset, table in self._retired_tables():
                 yield
@@ -193,7 +192,7 @@ def remove_events(
 def remove_retired(
     connection: Connection, after: int, *, dataset: str, table: str, age: timedelta
 ) -> RemovedPage:
-    """Remove the rows from a table of retired rows that are older than `age`, from a block on."""
+    """Remove rows older than `age` from the blocks of a table of retired rows, from `after` on."""
     last = after + PAGE_BLOCKS
     connection.execute(text(_BY_INDEX))
     row = connection.execute(

@@ -189,7 +189,7 @@ def fail_run(connection: Connection, run_id: int, error: Mapping[str, object]) -
 
 
 def record_publish_error(connection: Connection, run_id: int, error: EtlError) -> None:
-    """Record why output.csv could not be published; the state of the run stays as it is.
+    """Record why an output could not be published; the state of the run stays as it is.
 
     A failed run keeps its error.
     """
@@ -249,7 +249,7 @@ def _of_users(counts: Counts) -> dict[str, DatasetCounts]:
 
 
 def failing_datasets(connection: Connection) -> dict[str, dict[str, Any]]:
-    """The datasets that the last run which tried to sync them did not commit; its error."""
+    """By name, the datasets that the last run that tried to sync them did not commit; its error."""
     rows = connection.execute(text(statements("status")["failing_datasets"]))
     return {row.name: row.error for row in rows}
 

@@ -131,7 +131,7 @@ def with_winner(
 
 
 def as_user(found: Mapping[str, Any]) -> dict[str, Any]:
-    """A shadowed row of `users` as the API and `shadowed --json` show it: older than datasets."""
+    """A shadowed row of `users` for the API and `--json`, in a form older than datasets."""
     row = found["row"]
     return {
         "user_id": row["user_id"],

@@ -1,7 +1,7 @@
 """The images that wait to be processed: new, changed, or without one of their thumbnails.
 
-Apart from `rows`, because every report of a run counts them: this module does not import the tables
-of SQLAlchemy.
+Every run report counts these images. This module is separate from `rows`, because it does not need
+the table definitions of SQLAlchemy, which take time to import.
 
 Every function runs in its caller's transaction.
 """

@@ -89,7 +89,7 @@ def is_csv_or_image(key: str) -> bool:
 def is_ignored(source: SourceObject, is_used: IsUsed = is_csv_or_image) -> bool:
     """Whether an object is operating system or program metadata, or a folder marker.
 
-    An empty object is a marker unless its key is that of data or of an image, which `is_used` says.
+    An empty object is a folder marker, unless `is_used` is true for its key.
     """
     return has_ignored_name(source.key) or (source.size == 0 and not is_used(source.key))
 

@@ -221,15 +221,6 @@ def column_type(field: Field, *, is_key: bool = False) -> str:
     return f"{parsed} {_COLLATION}" if is_key and parsed.traits.is_text else str(parsed)
 
 
-def json_of(field: Field, column: str, *, is_not_null: bool = False) -> str:
-    """The SQL of the JSON of a field's column; `column` is a quoted identifier.
-
-    It contains colons, which must be escaped where SQLAlchemy's text() reads it.
-    """
-    encoded = sql_type(field.type, field.sql).traits.json.format(column=column)
-    return encoded if is_not_null else f"coalesce({encoded}, 'null')"
-
-
 def _with_numbers(name: str, numbers: list[int]) -> SqlType | None:
     if not numbers:
         return SqlType(name, length=1) if name == "char" else SqlType(name)

@@ -1,9 +1,9 @@
 """Logging, set up once per process: readable lines, or JSON for a log collector.
 
 In JSON, each line of standard error is one object: our own events, records of libraries that use
-`logging`, warnings, and uncaught exceptions. `log_lines` writes them with structlog, which takes
-longer to import than most commands to do their work. So a command that only shows warnings
-imports it with the first one.
+`logging`, warnings, and uncaught exceptions. `log_lines` writes them with structlog, whose import
+takes longer than the work of most commands. A command that only logs warnings therefore imports it
+with the first warning.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Logger:
             self._write("info", event, values)
 
     def warning(self, event: str, **values: object) -> None:
-        """Write something that the operator should look at."""
+        """Write something that the operator should check."""
         self._write("warning", event, values)
 
     def error(self, event: str, **values: object) -> None:
@@ -88,7 +88,7 @@ def json_line(event: str) -> str:
 
 
 class _SetUp:
-    """How logs are written; while they are quiet, structlog is configured with the first one."""
+    """How logs are written. If they are quiet, the first line configures structlog."""
 
     def __init__(self) -> None:
         self.is_postponed = False
@@ -100,7 +100,7 @@ class _SetUp:
             self.complete()
 
     def complete(self) -> None:
-        """Configure structlog, unless that is done."""
+        """Configure structlog if that was postponed."""
         if self.is_postponed:
             from etl.runtime import log_lines
 

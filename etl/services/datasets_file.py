@@ -80,10 +80,12 @@ class DatasetsFile:
             self.fault = error
             log.error(
                 "the datasets file has faults; runs use the datasets declared before",
-                reason=error.message,
+                reason=" ".join(error.message.splitlines()),
                 hint=error.hint,
             )
             return None
+        if self.fault is not None:
+            log.info("the datasets file is valid again")
         self.fault = None
         if found == self.datasets:
             return None

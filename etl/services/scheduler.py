@@ -122,7 +122,7 @@ class Scheduler(ServiceLoop):
                 self._publish_if_due(connection)
                 has_more_to_remove = self._retention.work()
                 if did_work:
-                    # It began during the run.
+                    # The burst began during the run.
                     if events.count_pending(connection, include_refused=False) >= BURST:
                         self.debounce(connection)
                 elif not has_more_to_remove and self._wait(connection) is Wake.EVENTS:
@@ -188,8 +188,8 @@ class Scheduler(ServiceLoop):
     def _run_requested(self, connection: Connection) -> bool:
         """Make one requested run; return whether there was one.
 
-        It may have installed datasets of other buckets, whose events are then subscribed to. What
-        changed in them meanwhile is found by another run.
+        The run may have installed datasets of other buckets. Their events are then subscribed to,
+        and another run finds what changed in the meantime.
         """
         ran = self._make_requested_run()
         if ran and self._subscriptions.cover(connection):

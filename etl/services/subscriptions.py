@@ -1,4 +1,4 @@
-"""Subscriptions of EVENT_ARNS to the source buckets, also to those declared while it runs."""
+"""Subscriptions of EVENT_ARNS to the source buckets, including those declared later."""
 
 from __future__ import annotations
 
@@ -46,8 +46,12 @@ class Subscriptions:
         except EtlError as error:
             if bucket not in self._reported:
                 self._reported.add(bucket)
-                reasons = {"reason": error.message, "hint": error.hint}
-                log.warning("could not subscribe; only full runs find changes", **reasons)
+                log.warning(
+                    "could not subscribe; only full runs find changes",
+                    bucket=bucket,
+                    reason=error.message,
+                    hint=error.hint,
+                )
             return False
         self._covered.add(bucket)
         self._reported.discard(bucket)

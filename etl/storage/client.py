@@ -74,7 +74,7 @@ class ObjectStore:
         self._list_concurrency = settings.list_concurrency
         self.fetch_concurrency = settings.fetch_concurrency
         self.throttle = Throttle(settings.fetch_concurrency)
-        self.translating = StoreErrors(self._endpoint).translating
+        self.translating = StoreErrors(self._endpoint, settings.buckets).translating
         self._minio = self._minio_client(READ_TIMEOUT_SECONDS, RETRIES)
         self._bulk = BulkStores(
             *(self._endpoint, self._access_key, self._secret_key, self._region),
@@ -140,7 +140,7 @@ class ObjectStore:
         """Every object in the bucket, in UTF-8 byte order of the keys.
 
         Of the key ranges between the `split_points`, LIST_CONCURRENCY are listed concurrently.
-        `is_used` tells which empty objects are no folder markers.
+        `is_used` tells empty data and image objects from folder markers.
         """
         return self._listing.pages(bucket, split_points, self._list_concurrency, is_used)
 

@@ -75,8 +75,8 @@ class BucketListing:
         The next page is listed while the caller processes one.
 
         `split_points` are keys in that order, which need not exist. They divide the bucket into
-        key ranges, of which `at_once` are listed concurrently. `is_used` tells which empty objects
-        are no folder markers.
+        key ranges, of which `at_once` are listed concurrently. `is_used` tells empty data and
+        image objects from folder markers.
         """
         head = self._head(bucket)
         if head:

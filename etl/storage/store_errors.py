@@ -18,16 +18,17 @@ from obstore.exceptions import (
 from etl.model.errors import ConfigurationError, ObjectStoreUnavailable, UnreadableObject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 _ACCESS_DENIED = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"}
 
 
 class StoreErrors:
-    """The errors of the store at one endpoint."""
+    """The errors of the store at one endpoint; `own_buckets` are those of the settings."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, own_buckets: Collection[str] = ()) -> None:
         self._endpoint = endpoint
+        self._own_buckets = own_buckets
 
     @contextmanager
     def translating(
@@ -43,7 +44,7 @@ class StoreErrors:
         except InvalidPathError:
             raise
         except (NotFoundError, FileNotFoundError) as error:
-            raise _missing(bucket or "?") from error
+            raise self._missing(bucket or "?") from error
         except (
             BaseError,
             ServerError,
@@ -58,7 +59,7 @@ class StoreErrors:
         self, error: S3Error, operation: str, bucket: str | None, key: str | None
     ) -> Exception:
         if error.code == "NoSuchBucket":
-            return _missing(bucket or error.bucket_name or "?")
+            return self._missing(bucket or error.bucket_name or "?")
         if error.code in _ACCESS_DENIED:
             return self._denied(operation, key)
         return self._unavailable(operation, error)
@@ -72,6 +73,11 @@ class StoreErrors:
             f"The object store at {self._endpoint} denied access: could not {operation}.",
             hint="Check S3_ACCESS_KEY, S3_SECRET_KEY and the permissions of that user.",
             public_message=f"The object store denied access: could not {operation}.",
+        )
+
+    def _missing(self, bucket: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"Bucket {bucket!r} does not exist.", hint=bucket_remedy(bucket, self._own_buckets)
         )
 
     def _unavailable(self, operation: str, error: BaseException) -> ObjectStoreUnavailable:
@@ -91,8 +97,8 @@ def _innermost(error: BaseException) -> BaseException:
     return error
 
 
-def _missing(bucket: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"Bucket {bucket!r} does not exist.",
-        hint="Create it with `./run.sh migrate`, or correct the *_BUCKET setting that names it.",
-    )
+def bucket_remedy(bucket: str, own_buckets: Collection[str]) -> str:
+    """What to do about a missing bucket: one of the settings, or one that a dataset names."""
+    if bucket in own_buckets:
+        return "Create it with `./run.sh migrate`, or correct the *_BUCKET setting that names it."
+    return "Create it in the object store, or correct `bucket` in the datasets file."

@@ -93,8 +93,8 @@ def look(
 ) -> dict[str, list[Change]]:
     """The changes that the pending events name, by bucket.
 
-    A bucket of several that cannot be read now is removed from `pending`. Its events wait with
-    those of refused objects, so that they delay no others.
+    If one of several buckets cannot be read now, it is removed from `pending`. Its events are
+    marked as refused, so that they delay no others.
 
     Raises:  the error of that bucket if no other has pending events.
     """
@@ -118,13 +118,14 @@ def look(
 
 def _naming_datasets(error: EtlError, known: Declared, bucket: str) -> EtlError:
     """The error; one of a bucket that datasets declare names them."""
-    names = ", ".join(one.name for one in known.values if one.bucket == bucket)
-    if not names or not isinstance(error, ConfigurationError):
+    found = [one.name for one in known.values if one.bucket == bucket]
+    names = f"dataset{'s' if len(found) > 1 else ''} {', '.join(found)}"
+    if not found or not isinstance(error, ConfigurationError):
         return error
     return ConfigurationError(
-        f"{error.message} It is the bucket of the datasets: {names}.",
+        f"{error.message} It is the bucket of {names}.",
         hint="Create the bucket, allow access to it, or correct `bucket` in the datasets file.",
-        public_message=f"The bucket {bucket!r} of the datasets {names} cannot be read.",
+        public_message=f"The bucket {bucket!r} of {names} cannot be read.",
     )
 
 

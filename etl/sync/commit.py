@@ -52,7 +52,7 @@ def commit(
 def preview(
     run: CurrentRun, known: Declared, source_bucket: str, thresholds: Thresholds
 ) -> Previewed:
-    """Merge staging, and undo it; return what was changed."""
+    """Merge staging and roll back; return what the merge changed."""
     assert run.preview is not None  # noqa: S101 - the caller began one
     connection, found = run.connection, run.preview
     extended = found.extend_tables(connection, known, run.failures)
@@ -70,7 +70,7 @@ def _handle_none(_failed: Collection[str]) -> None:
 
 @dataclass(frozen=True)
 class _Commit:
-    """One attempt."""
+    """One attempt to merge and commit."""
 
     run: CurrentRun
     known: Declared
@@ -114,7 +114,7 @@ class _Commit:
 
     @property
     def _left(self) -> frozenset[str]:
-        """The datasets that the run does not sync, though it could."""
+        """The datasets that the run does not sync: those paused and those not asked for."""
         return frozenset(one.name for one in self.known.values if self.run.leaves_out(one))
 
     def merge_staging(self, before: runs.Committed) -> Merged:

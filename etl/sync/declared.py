@@ -91,7 +91,7 @@ class Declarations:
         return None if known.is_new or known.failures else known
 
     def planned(self, connection: Connection) -> Declared:
-        """What `of_full_run` would return. Nothing is kept."""
+        """What `of_full_run` would return; the tables are not changed."""
         if self.to_install is None and (known := self._load(connection)).datasets:
             return known
         with connection.begin() as transaction:
@@ -102,8 +102,8 @@ class Declarations:
     def install(self, connection: Connection, begin: Begin | None = None) -> Declared:
         """Make the declared datasets the installed ones, with their tables; commit.
 
-        A dataset whose tables cannot be made or changed is a failure, and keeps its former
-        declaration. One that is declared again finds its former rows; the next full run settles
+        A dataset whose tables cannot be created or altered is a failure, and keeps its former
+        declaration. A dataset that is declared again has its former rows; the next full run updates
         them. `begin` begins each transaction.
         """
         begin = begin or connection.begin
@@ -146,7 +146,7 @@ class Declarations:
 
 
 def changes(before: Declared, datasets: Sequence[Dataset]) -> dict[str, list[str]]:
-    """By dataset, in sentences, what it means that these datasets are declared now."""
+    """By dataset, sentences that describe what these declarations change."""
     former = {one.name: one for one in before.values}
     found = {one.name: _changes(former.get(one.name), one) for one in datasets}
     return found | {
@@ -161,14 +161,14 @@ def _changes(former: Dataset | None, dataset: Dataset) -> list[str]:
         return [f"New: the table {dataset.table}."]
     found = [change.sentence for change in compare(former, dataset)]
     if not found and former != dataset:
-        found.append("Changed, but neither its table nor its rows.")
+        found.append("Changed; its table and its rows stay as they are.")
     return found
 
 
 def keep_new(connection: Connection) -> None:
     """Let the next run compare all objects with the changed declarations. The caller commits.
 
-    A run of some datasets, which has just ended, did so for them only.
+    A run that is limited to some datasets has done so only for them.
     """
     connection.execute(text(statements("declared")["keep_new"]))
 
@@ -181,10 +181,10 @@ def ensure(
     *,
     keeps_staging: bool = False,
 ) -> EtlError | None:
-    """Make the tables of the dataset, or alter those of its former declaration, in transactions.
+    """Create the tables of the dataset, or alter those of its former declaration, and commit.
 
-    Returns the error if that is impossible, or is now. Indexes come last, because the tables are
-    locked until the end of the transaction that alters them.
+    Returns the error if that is refused, or if a table is in use. Indexes have a transaction of
+    their own, because the tables are locked until the end of the one that alters them.
     """
     changes = [] if former is None else compare(former.dataset, sql.dataset)
     refused = [one for one in changes if one.effect is Effect.REFUSED]
@@ -241,9 +241,9 @@ def _store(
 def add_columns(
     connection: Connection, sql: DatasetSql, names: Sequence[str]
 ) -> tuple[DatasetSql, EtlError | None]:
-    """Add columns that the data have to the tables of a dataset; commit.
+    """Add the columns found in the data to the tables of a dataset; commit.
 
-    Returns the dataset with them, or as it was and the error.
+    Returns the dataset with these columns, or as it was and the error.
     """
     wider = replace(sql, added=tuple(dict.fromkeys([*sql.added, *names])))
     if wider == sql:

@@ -79,7 +79,7 @@ class Finder:
         return [one for change in differing for one in self._routed(change)]
 
     def _ignores(self, source: SourceObject) -> bool:
-        """Whether the object is none, but metadata of a system or a folder marker."""
+        """Whether the object is operating system metadata or a folder marker."""
         return is_ignored(source, self._is_used)
 
     def _is_used(self, key: str) -> bool:

@@ -1,4 +1,4 @@
-"""Mark bucket events as handled, in the transaction of the run that did what they report.
+"""Mark bucket events as handled, in the transaction of the run that synced their objects.
 
 Events of objects that the run could not sync stay pending, and are retried with back-off.
 """
@@ -26,7 +26,7 @@ def handle_checked(
     route_of: RouteOf,
     failed: Collection[str],
 ) -> None:
-    """Handle the events of an event run by bucket. It did not commit the `failed` datasets."""
+    """Mark the events of an event run, by bucket. It did not commit the `failed` datasets."""
     for bucket, one in pending.items():
         refused = run.stats.unreadable | _keys_of(failed, one.keys, route_of(bucket))
         events.handle(run.connection, one, run.id, refused=refused)
@@ -35,9 +35,9 @@ def handle_checked(
 def handle_listed(
     run: CurrentRun, began: Mapping[str, datetime], route_of: RouteOf, failed: Collection[str]
 ) -> None:
-    """Handle the events that the listings of a full run cover; `began` is when each did.
+    """Mark the events that a full run covers; `began` is when the listing of each bucket began.
 
-    A run of some datasets handles none.
+    A run that is limited to some datasets handles none.
     """
     if run.only is not None:
         return

@@ -64,7 +64,7 @@ class Rule:
     allowed: Allowed
 
     def holds(self, retired: int, counts: DatasetCounts) -> bool:
-        """Whether the retirement of so many rows has to wait; `counts` are those with it."""
+        """Whether retiring `retired` rows has to wait; `counts` include this retirement."""
         if not retired:
             return False
         if self.name in self.allowed:

@@ -1,6 +1,6 @@
 """Whether the rows that a run stages of a dataset arrive in the order of their keys.
 
-A first load need not sort them then.
+If they do, a first load need not sort them.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ class DataManager:
         wait_seconds: float = 0,
         only: frozenset[str] | None = None,
     ) -> Previewed:
-        """What `run` would change now. Nothing is kept: no table, no row, no run, no event handled.
+        """Find what `run` would change now, and change nothing: no table, row, run or event.
 
         Raises:  as `run`, but DatasetsFailed.
         """

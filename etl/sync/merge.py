@@ -73,8 +73,8 @@ class Merge:
     """What the merge of one dataset needs to know.
 
     `staged` is the number of its objects in staging. `before` are its counts after the last run;
-    None if its rows have to be counted. A careful merge keeps rows that foreign keys forbid to
-    remove, and checks deferred constraints at once. `triggers` are those of other clients.
+    None if its rows have to be counted. A careful merge keeps rows whose removal a foreign key or a
+    trigger blocks, and checks deferred constraints at once. `triggers` are those of other clients.
     """
 
     run_id: int

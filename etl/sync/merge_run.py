@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 log = get_logger("etl.merge")
 
-MOST_ATTEMPTS = 20  # of a dataset; each takes at least one object out of staging, nearly always all
+MOST_ATTEMPTS = 20  # per dataset; each holds at least one object, nearly always all
 
 
 class _Postponed(Exception):
@@ -60,9 +60,9 @@ class Merged:
 class RunMerge:
     """The merge of all datasets of a run.
 
-    `before` is what the last run committed. A full run knows all changes of the bucket. A careful
-    one checks deferred constraints of other clients for each dataset; otherwise they fail the
-    commit. Paused datasets stay as they are.
+    `before` is what the last run committed. A careful merge checks deferred constraints of other
+    clients for each dataset; otherwise they fail the commit. The `paused` datasets stay as they
+    are.
     """
 
     run: CurrentRun
@@ -92,7 +92,8 @@ class RunMerge:
         merged = {name: counts for name, (counts, _) in done.items()}
         held = {name: one for name, (_, one) in done.items()}
         failures = {**self.run.failures, **refused}
-        self._merge_others(None in staged)
+        if None in staged:
+            self._merge_others()
         if has_left:
             self._keep_left([*failures, *self.paused], held)
         committed = self._committed(merged, held)
@@ -128,8 +129,8 @@ class RunMerge:
     ) -> tuple[dict[str, tuple[DatasetCounts, Held]], dict[str, DatasetRefused]]:
         """Merge each dataset; return what was merged and what was refused, by dataset.
 
-        Foreign keys between the datasets may require another order than that of the datasets: those
-        that one refuses are merged again after all others.
+        Foreign keys between datasets may require another order: a dataset whose rows one of them
+        refuses is merged again after all others.
         """
         merged: dict[str, tuple[DatasetCounts, Held]] = {}
         refused: dict[str, DatasetRefused] = {}
@@ -145,12 +146,12 @@ class RunMerge:
                 except _Postponed:
                     waiting.append(task)
                 except DatasetRefused as error:
-                    log.warning("a dataset could not be merged", dataset=name, reason=error.message)
+                    log.warning("could not merge a dataset", dataset=name, reason=error.message)
                     refused[name] = error
                 except DBAPIError as error:
                     if not refusals.is_refusal(error):
                         raise
-                    log.exception("a dataset could not be merged", dataset=name)
+                    log.exception("could not merge a dataset", dataset=name)
                     refused[name] = refusals.refusal(self.run.connection, task.sql, error)
             may_wait = len(waiting) < len(tasks)
             tasks = waiting
@@ -159,10 +160,10 @@ class RunMerge:
     def _merge_dataset(
         self, task: Merge, *, is_open: bool, may_wait: bool
     ) -> tuple[DatasetCounts, Held]:
-        """Merge the dataset, but hold the retirements that need a permission.
+        """Merge the dataset, but hold the retirements that need permission.
 
-        Objects that would lose rows are taken out of staging until none is left. Without them,
-        another may lose a row: one that had moved to an object taken out.
+        Objects that would lose rows are taken out of staging until no object loses any. This may
+        take several attempts, because a row may have moved to an object that was taken out.
         """
         connection, name = self.run.connection, task.sql.dataset.name
         rule = holds.Rule(
@@ -177,11 +178,7 @@ class RunMerge:
             try:
                 counts = merge(connection, task)
                 if not rule.holds(_net_retired(task, counts), counts):
-                    if held.lost or is_open:
-                        self._record(task, counts, held)
-                    if self.run.preview is not None:
-                        self.run.preview.collect(connection, task.sql)
-                    end(connection)
+                    self._complete(task, counts, held, is_open=is_open)
                     savepoint.commit()
                     return counts, held
                 losing = losing_objects(connection, task)
@@ -206,29 +203,33 @@ class RunMerge:
         own = {(sql.schema, sql.dataset.table) for sql in self.datasets}
         return refusals.referring_table(error) in own
 
-    def _record(self, task: Merge, counts: DatasetCounts, held: Held) -> None:
-        holds.record(
-            self.run.connection,
-            run_id=self.run.id,
-            sql=task.sql,
-            bucket=task.bucket,
-            live=counts.live,
-            held=held,
-            is_full=self.run.is_full,
-        )
-
-    # -- objects of no dataset, and of another one than before
-
-    def _merge_others(self, is_staged: bool) -> None:  # noqa: FBT001 - a fact
-        """Write the manifest of the objects of no dataset."""
-        if is_staged:
-            parameters = {"run_id": self.run.id, "dataset": None, "reading_hash": None}
-            execute_all(
-                self.run.connection,
-                statements("manifest"),
-                parameters,
-                analyze_from=self.thresholds.many,
+    def _complete(self, task: Merge, counts: DatasetCounts, held: Held, *, is_open: bool) -> None:
+        """Record the hold, if there is one, and drop the temporary tables of the merge."""
+        connection = self.run.connection
+        if held.lost or is_open:
+            holds.record(
+                connection,
+                run_id=self.run.id,
+                sql=task.sql,
+                bucket=task.bucket,
+                live=counts.live,
+                held=held,
+                is_full=self.run.is_full,
             )
+        if self.run.preview is not None:
+            self.run.preview.collect(connection, task.sql)
+        end(connection)
+
+    # -- objects that belong to no dataset, or to another one than before
+
+    def _merge_others(self) -> None:
+        """Write the manifest of the objects of no dataset."""
+        execute_all(
+            self.run.connection,
+            statements("manifest"),
+            {"run_id": self.run.id, "dataset": None, "reading_hash": None},
+            analyze_from=self.thresholds.many,
+        )
 
     def _find_left(self) -> bool:
         """Stage the objects that leave their dataset; return whether there are any."""

@@ -1,8 +1,8 @@
 """What other clients put on the tables of a dataset: row-level security, triggers and rules.
 
 Row-level security hides rows, so a dataset whose tables it filters is not merged. Triggers and
-rules may skip or change rows without an error, so the rows of a table with any are compared after
-they were written.
+rules may skip or change rows without an error. The rows of a table that has any are therefore
+compared after they were written.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def triggers(connection: Connection, sql: DatasetSql) -> Triggers:
 def check_written(
     connection: Connection, sql: DatasetSql, defined: Mapping[str, Sequence[str]]
 ) -> None:
-    """Check that the triggers and rules let all rows of the merge through as they are.
+    """Check that triggers and rules have neither skipped nor changed rows of the merge.
 
     Raises:  DatasetRefused.
     """

@@ -1,7 +1,7 @@
 """What a run would change, found by a merge that is rolled back.
 
-All that a run writes before its merge is written to temporary tables, which hide the real ones.
-Tables of datasets that are new or changed are created and altered in the transaction of the merge.
+Temporary tables hide those that a run writes before its merge. The tables of new and changed
+datasets are created and altered in the transaction of the merge.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Preview:
     keys: dict[str, Keys] = field(default_factory=dict)
 
     def widen(self, connection: Connection, sql: DatasetSql, names: Sequence[str]) -> DatasetSql:
-        """The dataset with columns that its data have, in staging only; commit."""
+        """Add columns found in the data to staging only; commit. Returns the dataset with them."""
         wider = DatasetSql(sql.dataset, sql.schema, tuple(dict.fromkeys([*sql.added, *names])))
         dataset_tables.add_to_staging(connection, wider, names)
         connection.commit()
@@ -63,7 +63,7 @@ class Preview:
     def extend_tables(
         self, connection: Connection, known: Declared, failures: dict[str, EtlError]
     ) -> Declared:
-        """The datasets whose tables could be created and altered; the others join `failures`."""
+        """Create and alter tables; return the datasets without those added to `failures`."""
         before = {sql.dataset.name: sql for sql in self.before.datasets}
         for sql in known.datasets:
             name = sql.dataset.name
@@ -78,7 +78,7 @@ class Preview:
         return replace(known, datasets=tuple(usable))
 
     def stage_orphans(self, connection: Connection, datasets: Iterable[DatasetSql]) -> int:
-        """Stage what left the bucket while a dataset was not declared; the number of objects."""
+        """Stage objects removed while their dataset was not declared; return their number."""
         before = {one.name for one in self.before.values}
         staged = 0
         for sql in datasets:

@@ -1,7 +1,7 @@
-"""Retire rows of which foreign keys of other tables, or triggers, forbid some to be removed.
+"""Retire rows although foreign keys of other tables, or triggers, may block some of them.
 
-A blocked row stays, and only it. The rows are removed in ranges, which are halved as long as
-something forbids it, so that a few blocked rows cost little.
+Only blocked rows stay. The rows are removed in ranges; a range with a blocked row is halved, so
+that a few blocked rows cost little.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Retirement:
         return len(blocked)
 
     def _retire_range(self, first: int, last: int) -> dict[int, Reason]:
-        """Retire the rows of a range; what blocks each of the others."""
+        """Retire the rows of a range; return what blocks each of the others, by its number."""
         try:
             with self.connection.begin_nested():
                 self._execute("take", first=first, last=last)

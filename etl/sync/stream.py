@@ -64,7 +64,7 @@ def read(
     if batch.is_huge(fetched.changes, reading):
         return _HugeFileReader(store, reading, fetched.changes[0], comparisons).batches()
     found = batch.check(fetched, reading)
-    comparisons.leave(found.new_columns)
+    comparisons.end_for(found.new_columns)
     return iter((found,))
 
 
@@ -161,7 +161,7 @@ class _HugeFileReader:
             self._discards = self._discard()
         name = self._dataset.name
         if added:
-            self._comparisons.leave([name])
+            self._comparisons.end_for([name])
         rows, compared = found.rows, None
         if self._comparison is not None:
             rows, compared = self._comparison.compare(rows)
@@ -217,7 +217,7 @@ class _HugeFileReader:
         )
 
     def _discard(self, *, keeps_problems: bool = False) -> Discard:
-        """Discard the rows staged so far; what comparison found is then not used."""
+        """Discard the rows staged so far; what the comparison found is not used."""
         if self._comparison is not None:
             self._comparison.stop()
             self._comparison = None

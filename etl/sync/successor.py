@@ -1,16 +1,15 @@
-"""The successor of an empty table: a first load writes its rows there, not to staging.
+"""The successor of an empty table: a new table that a first load fills instead of staging.
 
-It then takes the place of the table, and gets its indexes after the rows, which spares writing each
-row twice. It has the table's columns, and the merge can read it as it reads staging. So the usual
-merge remains possible, and is made
+The successor then replaces the table and gets its indexes, so that each row is written only once.
+The merge can also read it as it reads staging. It inserts the rows into the table as usual
 
-- when the rows are not in key order, in which the table should have them, or have images,
-- when another client has made anything of the table that its successor would not have: a grant, an
+- if the rows are not in key order, in which the table should have them, or have images,
+- if another client added something to the table that its successor would not have: a grant, an
   index, a trigger, a view, a comment,
-- when a transaction is open that began before the last row was written. Batches are committed one
+- if a transaction is open that began before the last row was written. Batches are committed one
   by one, and its snapshot may contain some of them.
 
-A run that is killed leaves the successor in the schema of the state; the next run drops it.
+A killed run leaves the successor in the schema of the state; the next run drops it.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 
 log = get_logger("etl.merge")
 
-# Of pg_class and pg_attribute, what differs between tables that are alike.
+# Columns of pg_class and pg_attribute in which tables that are alike may differ.
 _VARYING = [
     *("oid", "relname", "relnamespace", "reltype", "relfilenode", "reltoastrelid", "reloptions"),
     *("relpages", "reltuples", "relallvisible", "relallfrozen", "relfrozenxid", "relminmxid"),
@@ -55,8 +54,8 @@ _POLL_SECONDS = 0.05
 class Successors:
     """The datasets of a run whose rows are in the successors of their tables.
 
-    `taken` are those whose successor has taken the place of the table. `orders` are those of the
-    rows, wherever they are.
+    `taken` are those whose successor has replaced the table. `orders` tells for all datasets of the
+    run whether their rows arrive in key order.
     """
 
     is_allowed: bool = True
@@ -69,8 +68,8 @@ class Successors:
     def prepare(
         self, connection: Connection, datasets: Iterable[DatasetSql], batch: Batch, many: int
     ) -> None:
-        """Create the successors for the rows of a batch that has `many` of a dataset; commit."""
-        if batch.discards is not None:  # whose rows leave gaps
+        """Create the successor of each dataset with at least `many` rows in the batch; commit."""
+        if batch.discards is not None:  # the discarded rows leave gaps
             self.orders.add(batch.discards.dataset, None)
         for name, rows in batch.rows.items():
             self.orders.add(name, rows.keys)
@@ -82,10 +81,10 @@ class Successors:
                 if not reason:
                     self.names.add(name)
                 else:
-                    log.info("the rows go to staging", dataset=name, reason=reason)
+                    log.info("staging the rows of a first load", dataset=name, reason=reason)
 
     def staged(self, sql: DatasetSql) -> DatasetSql:
-        """The statements that read the rows of the dataset where they are."""
+        """The statements of the dataset, which read its rows from the successor or from staging."""
         is_in = sql.dataset.name in self.names
         return replace(sql, staged_in=StagedIn.SUCCESSOR if is_in else StagedIn.STAGING)
 
@@ -108,7 +107,7 @@ class Successors:
     def take_over(
         self, connection: Connection, sql: DatasetSql, run_id: int, *, with_images: bool
     ) -> bool:
-        """Let the successor take the place of the empty table, with all rows and all indexes.
+        """Replace the empty table by its successor, with all rows and all indexes.
 
         Returns False if the rows have to be inserted or merged; nothing is changed then.
         """
@@ -123,9 +122,9 @@ class Successors:
         else:
             reason = _replace(connection, sql, run_id)
         if reason:
-            log.info("the rows go to the empty table", dataset=name, reason=reason)
+            log.info("inserting the rows into the empty table", dataset=name, reason=reason)
         else:
-            log.info("the new table replaces the empty one", dataset=name)
+            log.info("replaced the empty table by the new one", dataset=name)
             self.taken.add(name)
         return not reason
 
@@ -142,7 +141,7 @@ class Successors:
 
 
 def drop_left_over(connection: Connection) -> None:
-    """Drop the successors that a killed run has left. The caller commits."""
+    """Drop the successors that a killed run left. The caller commits."""
     found = connection.scalars(text(_named()["left_over"]), {"prefix": SUCCESSOR_PREFIX})
     for name in found.all():
         _drop(connection, name)
@@ -159,7 +158,7 @@ def _drop(connection: Connection, name: str) -> None:
 
 
 def _create(connection: Connection, sql: DatasetSql) -> str:
-    """Create the successor, with the rows staged so far; if that is impossible, say why."""
+    """Create the successor with the rows staged so far; return why not, or an empty text."""
     named = sql.statements("successor")
     try:
         with connection.begin() as transaction:
@@ -180,7 +179,7 @@ def _create(connection: Connection, sql: DatasetSql) -> str:
 
 
 def _replace(connection: Connection, sql: DatasetSql, run_id: int) -> str:
-    """Replace the table by its successor; if that is impossible, change nothing, and say why."""
+    """Replace the table by its successor; return why nothing was changed, or an empty text."""
     named, first_load = sql.statements("successor"), sql.statements("first_load")
     savepoint = connection.begin_nested()
     try:
@@ -217,7 +216,7 @@ def is_replaceable(connection: Connection, sql: DatasetSql) -> bool:
 
 
 def is_alike(connection: Connection, sql: DatasetSql, missing: Iterable[str] = ()) -> bool:
-    """Whether the successor has all that the table has, but some columns that are `missing`."""
+    """Whether the successor is like the table, apart from the columns that are still `missing`."""
     parameters = {**_both(sql), "missing": list(missing), "varying": _VARYING}
     return bool(connection.scalar(text(_named()["is_alike"]), parameters))
 

@@ -1,10 +1,11 @@
 """Compare a replaced object with its stored rows while it is read, so that only changes are staged.
 
-Of a large object that was uploaded again, nearly all rows are stored already. They are copied out
-in the order of their lines, and a row that is equal on the same line is only counted. The merge
-gets the rows that differ, and the keys of the stored rows that they replace or that are gone.
+Most rows of a large object that was uploaded again are stored already. The stored rows are copied
+out in the order of their lines. A row that equals the stored row of its line is only counted. The
+merge gets the rows that differ, and the keys of the stored rows that were replaced or are gone.
 
-Rows that are equal may be taken for different ones, which costs time. The opposite never happens.
+Equal rows may be taken for different ones, which only costs time. Different rows are never taken
+for equal ones.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ _BITS: dict[pa.DataType, type[np.signedinteger]] = {pa.float32(): np.int32, pa.f
 
 
 class Equal(NamedTuple):
-    """How many rows of an object are equal to the stored ones, up to which line.
+    """The number of rows of an object that equal the stored ones, and the last line compared.
 
     `last_line` is None if all stored rows were compared.
     """
@@ -68,8 +69,8 @@ class Equal(NamedTuple):
 class Compared(NamedTuple):
     """What the comparison of one object found in one batch.
 
-    `gone` are the keys and places of stored rows that differ or are gone. The first batch makes
-    what an earlier attempt found invalid, and the last one has `equal`.
+    `gone` are the keys and places of stored rows that differ or are gone. The first batch
+    invalidates what an earlier attempt found; the last batch has `equal`.
     """
 
     sql: DatasetSql
@@ -80,7 +81,7 @@ class Compared(NamedTuple):
 
 
 class Comparisons:
-    """The comparisons of one run, whose readers are in one thread. The caller closes it."""
+    """The comparisons of one run, used by one thread. The caller closes them."""
 
     def __init__(self, datasets: Iterable[DatasetSql] = (), engine: Engine | None = None) -> None:
         self._engine = engine
@@ -96,8 +97,8 @@ class Comparisons:
         self._open.append(begun)
         return begun
 
-    def leave(self, datasets: Iterable[str]) -> None:
-        """End the comparisons of datasets whose tables get columns, because they lock the table."""
+    def end_for(self, datasets: Iterable[str]) -> None:
+        """End the comparisons of datasets that get columns: reading locks the table."""
         for name in datasets:
             if self._datasets.pop(name, None) is not None:
                 for one in self._open:
@@ -122,9 +123,9 @@ class Comparison:
         self._last_line = 0
 
     def compare(self, rows: pa.Table) -> tuple[pa.Table, Compared | None]:
-        """Of the next valid rows, those that differ; the stored rows that differ.
+        """Compare the next valid rows; return those that differ, and the stored rows that differ.
 
-        It stops when most of many rows differ, because lines have moved.
+        It ends after a batch in which many rows, and most of them, differ: lines have moved.
 
         Raises:  the errors of COPY.
         """
@@ -149,7 +150,7 @@ class Comparison:
         return rows.filter(pa.array(differs)), found
 
     def finish(self, compared: Compared | None) -> Compared:
-        """The outcome with the last batch: what is equal, and the stored rows that are left.
+        """The outcome, with the last batch: the equal rows, and the stored rows that are left.
 
         Raises:  the errors of COPY.
         """
@@ -222,7 +223,7 @@ class _StoredRows:
         return found.slice(0, end)
 
     def rest(self, most: int) -> pa.Table | None:
-        """All other rows; None if there are more than so many.
+        """All other rows; None if there are many more than `most`.
 
         Raises:  as `up_to`.
         """
@@ -249,7 +250,7 @@ class _StoredRows:
 
 
 def _statement(sql: DatasetSql, key: str) -> str:
-    """COPY of the stored rows; `key` is a literal. The header has places, as names may be long."""
+    """COPY of the stored rows; `key` is a literal. The header has numbers instead of long names."""
     columns = ", ".join(
         f"{quoted(name)} AS {quoted(str(place))}" for place, name in enumerate(_types(sql))
     )
@@ -295,7 +296,7 @@ def _type(sql: SqlType) -> pa.DataType:
 def _common(
     lines: NDArray[np.int64], stored: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The places of the lines that both have."""
+    """The indexes, in each array, of the lines that both have."""
     if len(lines) == len(stored) and (lines == stored).all():
         places = np.arange(len(lines))
         return places, places
@@ -304,7 +305,7 @@ def _common(
 
 
 def _taken(rows: pa.Table, places: NDArray[np.int64]) -> pa.Table:
-    """The rows at these places, which rise."""
+    """The rows at these indexes, which ascend."""
     return rows if len(places) == len(rows) else rows.take(pa.array(places))
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from etl.model.errors import UnreadableObject
+from etl.model.errors import ConfigurationError, UnreadableObject
 from etl.model.values import ObjectKind, ProblemCode
 from etl.verify import names, store
 from etl.verify.expected import Expectation, Listed, ObjectPlace
 from etl.verify.routes import Routes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from datetime import date
 
     from minio import Minio
@@ -25,18 +25,27 @@ if TYPE_CHECKING:
 class BucketReader:
     """Reads the objects of all datasets; `listing` is updated for those that change meanwhile.
 
-    `paused` holds the places of objects of paused datasets, which are not read.
+    `paused` holds the places of objects of paused datasets, which are not read. `unreadable` has
+    the errors of buckets that do not exist or may not be listed; `buckets` are all others.
     """
 
     def __init__(self, client: Minio, layouts: Sequence[ObjectColumns], source_bucket: str) -> None:
         self._client = client
         self._layouts = layouts
         datasets = [layout.dataset for layout in layouts]
-        self.buckets = sorted({dataset.bucket or source_bucket for dataset in datasets})
         self.listing: dict[ObjectPlace, Listed] = {}
         self.paused: set[ObjectPlace] = set()
-        for bucket in self.buckets:
-            self._list(bucket, Routes(datasets, bucket, source_bucket))
+        self.buckets: list[str] = []
+        self.unreadable: dict[str, ConfigurationError] = {}
+        for bucket in sorted({dataset.bucket or source_bucket for dataset in datasets}):
+            try:
+                self._list(bucket, Routes(datasets, bucket, source_bucket))
+                self.buckets.append(bucket)
+            except ConfigurationError as error:
+                self.unreadable[bucket] = error
+        if not self.buckets and self.unreadable:
+            raise next(iter(self.unreadable.values()))
+        self._forget(self.unreadable)
 
     def _list(self, bucket: str, routes: Routes) -> None:
         for source in store.list_objects(self._client, bucket):
@@ -48,6 +57,13 @@ class BucketReader:
                 self.paused.add(place)
             else:
                 self.listing[place] = Listed(place, source, route)
+
+    def _forget(self, buckets: Collection[str]) -> None:
+        """Leave out what was listed before a listing failed."""
+        self.paused = {place for place in self.paused if place.bucket not in buckets}
+        self.listing = {
+            place: one for place, one in self.listing.items() if place.bucket not in buckets
+        }
 
     def expect(self, today: date, progress: ProgressCallback) -> Expected:
         """Read all data objects; `progress` receives their number read and their total."""

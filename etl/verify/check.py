@@ -18,7 +18,7 @@ from etl.verify.output import compare_output, compare_parquet, output_rows
 from etl.verify.tables import ManifestEntry, read_added_columns, read_tables, to_millisecond
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from minio import Minio
     from sqlalchemy import Engine
@@ -48,8 +48,9 @@ def verify(  # noqa: PLR0913  # the optional parts are named
     `datasets` are those that runs load; paused ones are not compared. `today` is the last
     birthdate allowed, by default today in UTC. `progress` receives the number of files read and
     their total. Only one file is in memory at a time. A run that commits meanwhile causes
-    differences. Output files with a pending publication after event runs are not compared;
-    `notice` then receives a message.
+    differences. The datasets of a bucket that does not exist or may not be listed are not compared;
+    the bucket is a difference, or an error if it is the only one. Output files with a pending
+    publication after event runs are not compared; `notice` then receives a message.
 
     Raises:  ObjectStoreUnavailable, DatabaseUnavailable, ConfigurationError; UnreadableObject
              if access to an output file is denied.
@@ -59,14 +60,37 @@ def verify(  # noqa: PLR0913  # the optional parts are named
     layouts = [ObjectColumns(dataset, added.get(dataset.name, ())) for dataset in datasets]
     reader = BucketReader(client, layouts, settings.source_bucket)
     expected = reader.expect(today or datetime.now(UTC).date(), progress or _ignore_progress)
-    active = [layout for layout in layouts if not layout.dataset.is_paused]
+    unread = {
+        layout.dataset.name
+        for layout in layouts
+        if (layout.dataset.bucket or settings.source_bucket) in reader.unreadable
+    }
+    active = [
+        layout
+        for layout in layouts
+        if not layout.dataset.is_paused and layout.dataset.name not in unread
+    ]
     found = _compared(read_tables(engine, active, reader.buckets), reader, datasets)
     manifest = _expected_manifest(reader, expected)
     differences = compare_tables(expected, manifest, found, active, settings.source_bucket)
     users = next((layout for layout in active if layout.dataset.name == USERS.name), None)
     if users is not None:
         differences += _compare_outputs(settings, client, users, expected, found, notice)
-    return [*differences, *compare_images(settings, engine, client, reader.buckets)]
+    return [
+        *_unreadable(reader, datasets, settings.source_bucket),
+        *differences,
+        *compare_images(settings, engine, client, reader.buckets),
+    ]
+
+
+def _unreadable(
+    reader: BucketReader, datasets: Sequence[Dataset], source_bucket: str
+) -> Iterator[Difference]:
+    """One difference for each bucket that cannot be listed, naming its datasets."""
+    for bucket, error in reader.unreadable.items():
+        names = [one.name for one in datasets if (one.bucket or source_bucket) == bucket]
+        note = f"{error.message} Not compared: {', '.join(names)}. {error.hint}"
+        yield Difference("bucket-unreadable", bucket, None, None, note)
 
 
 def _compared(found: TableState, reader: BucketReader, datasets: Iterable[Dataset]) -> TableState:

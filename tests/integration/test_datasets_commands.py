@@ -327,3 +327,25 @@ def test_replay_reads_the_objects_again_that_match_all_options(
     assert query("SELECT counts->>'objects_modified' FROM run ORDER BY id DESC LIMIT 1") == [("2",)]
     assert "reads 1 object again" in command("replay", "--key", "log/1.csv").stderr
     assert command("replay").exit_code == 2
+
+
+def test_a_missing_bucket_stops_only_its_datasets(
+    command: Command, declare: Callable[[str], None], bucket: TestBucket
+):
+    declare(ORDERS + LOG.replace("include", 'bucket = "no-such-bucket"\ninclude'))
+    put_orders(bucket, 2)
+    applied = command("datasets", "apply")
+    assert applied.exit_code == 0
+    assert applied.stderr == (
+        "log: the bucket 'no-such-bucket' does not exist, so runs fail."
+        " Create it in the object store, or correct `bucket` in the datasets file.\n"
+    )
+    assert command("run").exit_code == 1
+    verified = command("verify")
+    assert verified.exit_code == 4
+    first, count, *_ = verified.stdout.splitlines()
+    assert first.startswith("bucket-unreadable no-such-bucket: The object store cannot list")
+    assert "Not compared: log." in first
+    assert count.startswith("1 difference.")
+    bucket.put("orders/2.csv", "id,amount\nx,1\n")
+    assert "orders row-missing x" in command("verify").stdout

@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 
 from etl.db.engine import connect, driver
 from etl.model.dataset import Field, FieldType
-from etl.model.types import TYPE_TRAITS, column_type, json_of
+from etl.model.types import TYPE_TRAITS, column_type, sql_type
 from etl.settings import Settings
 from tests.field_texts import CLOCKS, DATETIMES, DAYS, DOCUMENTS, FLOATS, INTEGERS, NUMBERS
 from tests.field_types import check, plain_date, plain_datetime, plain_time
@@ -74,7 +74,8 @@ def stored(session: Connection, field: Field, texts: list[str]) -> list[tuple[ob
         cursor.execute(f"CREATE TEMPORARY TABLE copied (line integer, value {column_type(field)})")
         try:
             cursor.copy_expert("COPY copied FROM STDIN (FORMAT csv)", buffer)
-            cursor.execute(f"SELECT {json_of(field, 'value')} FROM copied ORDER BY line")
+            encode = sql_type(field.type, field.sql).traits.json.format(column="value")
+            cursor.execute(f"SELECT coalesce({encode}, 'null') FROM copied ORDER BY line")
             encoded = [row[0] for row in cursor]
             # The driver reads no other style, and no time after the year 9999 in the time zone.
             cursor.execute("SET LOCAL datestyle = 'ISO'; SET LOCAL timezone = 'UTC'")

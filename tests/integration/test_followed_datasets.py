@@ -211,9 +211,12 @@ def test_missing_bucket_fails_its_datasets_only_and_is_not_created(
     (item,) = body["attention"]
     assert (item["kind"], item["dataset"]) == ("dataset-failed", "goods")
     assert "no-such-bucket" in item["message"]
-    response = client.get("/storage/health")
-    assert response.status_code == 503
-    assert response.get_json()["buckets"]["no-such-bucket"]["exists"] is False
+    body = get(client, "/storage/health")
+    assert body["status"] == "ok"
+    assert body["buckets"]["no-such-bucket"]["exists"] is False
+    (item,) = body["attention"]
+    assert (item["kind"], item["dataset"]) == ("bucket-failed", None)
+    assert "'no-such-bucket'. Create it in the object store, or" in item["message"]
 
 
 def test_events_of_a_missing_bucket_delay_no_others(

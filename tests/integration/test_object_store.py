@@ -275,8 +275,9 @@ def test_a_stream_of_unknown_length_is_put_whole(store: ObjectStore, bucket: Tes
 
 
 def test_a_missing_bucket_is_named(store: ObjectStore):
-    with pytest.raises(ConfigurationError, match="no-such-bucket"):
+    with pytest.raises(ConfigurationError, match="no-such-bucket") as caught:
         list(store.list_objects("no-such-bucket"))
+    assert "datasets file" in caught.value.hint
     with pytest.raises(ConfigurationError, match="no-such-bucket"):
         store.fetch("no-such-bucket", SourceObject("1.csv", "e", 1, datetime.now(UTC)))
 

@@ -455,7 +455,7 @@ def test_unreachable_bucket_skips_its_datasets(
 def test_missing_declared_bucket_is_an_error(bucket: TestBucket, settings: Settings):
     bucket.user("1.csv")
     manager = DataManager(settings, datasets=(in_bucket(ORDERS, "no-such-bucket-here"), USERS))
-    with pytest.raises(DatasetsFailed, match=r"'no-such-bucket-here' of the datasets orders"):
+    with pytest.raises(DatasetsFailed, match=r"'no-such-bucket-here' of dataset orders"):
         manager.run(Trigger.CLI)
     assert not minio_client(settings).bucket_exists("no-such-bucket-here")
 

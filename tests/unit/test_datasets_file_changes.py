@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from etl.model.errors import ConfigurationError
+from etl.runtime.logs import set_up_logs
 from etl.services.datasets_file import DatasetsFile
 from etl.settings import Settings
 
@@ -92,6 +93,7 @@ def test_a_faulty_version_keeps_the_last_valid_one_and_is_logged_once(path: Path
     assert line["log_level"] == "error"
     assert "text" in line["reason"]
     assert "includes" in line["reason"]
+    assert "\n" not in line["reason"]
     assert [one.name for one in file.datasets or ()] == ["users"]
     assert file.fault is not None
 
@@ -101,12 +103,16 @@ def test_a_faulty_version_keeps_the_last_valid_one_and_is_logged_once(path: Path
 
 
 def test_the_former_version_after_a_faulty_one_is_no_change(path: Path):
+    set_up_logs("console")
     path.write_text(USERS)
     file = followed(path)
     path.write_text("[datasets")
     assert names(file) is None
     path.write_text(USERS)
-    assert names(file) is None
+    with capture_logs() as logs:
+        assert names(file) is None
+    set_up_logs("console", quiet=True)
+    assert [line["event"] for line in logs] == ["the datasets file is valid again"]
     assert file.fault is None
 
 

@@ -163,10 +163,14 @@ def test_bounds_of_integers_may_exceed_their_column(sql: str):
         (number(None), "1,5", '"," is the decimal separator'),
         (number(None), "1.234,56", "declare them as groupChar and decimalChar"),
         (number(None), "1 234 567", '" " separates thousands'),
-        (number(None, ",", "."), "12.34", "exactly three digits"),
+        (number(None), "1.234.567", "as groupChar and another character as decimalChar"),
+        (number(None), "1.299.50", '"." separates the decimals, so it occurs only once'),
+        (number(None), "1'299,50 Fr.", """"'" separates thousands and "," decimals"""),
         (number(None), "NaN", "need the column type double precision"),
         (number(None), "12 EUR", 'Remove "EUR"'),
         (number(None), "$5", 'Remove "$"'),
+        (number(None), "5-", "the sign before its digits"),
+        (number(None), "(5)", "the sign before its digits"),
         (number("numeric(12,2)"), "1.255", "2 decimals in its column type numeric(12,2)"),
         (number("numeric(12,2)"), "1e11", "10 digits before the decimal point"),
         (number("real"), "1e39", "out of range"),
@@ -176,3 +180,42 @@ def test_bounds_of_integers_may_exceed_their_column(sql: str):
 def test_hints_name_what_was_expected(field: Field, text: str, words: str):
     (fault,) = check([text], field).faults
     assert words in fault.note(text)
+
+
+THOUSANDS = (
+    ' "." separates thousands: one to three digits come before the first one and exactly three '
+    'digits after each. Decimals follow ",".'
+)
+SWAPPED = ' If "," separates thousands and "." decimals, declare them as groupChar and decimalChar.'
+
+
+def remove(unit: str) -> str:
+    return f' Remove "{unit}": units and currencies do not belong in a number.'
+
+
+@pytest.mark.parametrize(
+    ("text", "remark"),
+    [
+        ("1.299,50 \u20ac", remove("\u20ac")),
+        ("\u20ac\u00a0-1.299,50", remove("\u20ac")),
+        ("1.299,5x", remove("x")),
+        ("5 Std.", remove("Std.")),
+        ("Fr. 5", remove("Fr.")),
+        ("5,-", remove("-")),
+        ("1.29,5 EUR", THOUSANDS + remove("EUR")),
+        ("1.299.50", THOUSANDS),
+        ("1299.500", THOUSANDS),
+        ("12.34", THOUSANDS),
+        ("1.29e5", THOUSANDS),
+        ("1.299,5.0", ' "." separates thousands and cannot be among the decimals.'),
+        ("1,2,3", ' "," separates the decimals, so it occurs only once.'),
+        ("1,299.50", SWAPPED),
+        ("a.b", ""),
+        ("1.299x5", ""),
+        (".", ""),
+        ("1" * 1_000_000 + "x", ""),
+    ],
+)
+def test_hints_fit_the_declared_separators(text: str, remark: str):
+    (fault,) = check([text], number(None, ",", ".")).faults
+    assert fault.note(text) == f"Write n as a number, for example 1.234,5.{remark}"

@@ -19,7 +19,6 @@ from etl.model.types import (
     Operator,
     UnsupportedSqlType,
     column_type,
-    json_of,
     sql_type,
 )
 from etl.read.types.check import PARSERS
@@ -88,12 +87,6 @@ def test_texts_of_keys_compare_in_byte_order():
     assert column_type(Field(name="x"), is_key=True) == 'text COLLATE "C"'
     assert column_type(Field(name="x", sql="varchar(5)"), is_key=True) == 'varchar(5) COLLATE "C"'
     assert column_type(Field(name="x", sql="uuid"), is_key=True) == "uuid"
-
-
-def test_json_of_a_column_that_may_be_null():
-    field = Field(name="x", type=FieldType.INTEGER)
-    assert json_of(field, 'chosen."x"', is_not_null=True) == 'chosen."x"::text'
-    assert json_of(field, 'chosen."x"') == "coalesce(chosen.\"x\"::text, 'null')"
 
 
 def documented(heading: str) -> dict[str, str]:

@@ -210,6 +210,10 @@ def test_example_of_a_format_is_valid(format_: str | None):
     [
         (Field(name="d", type=FieldType.DATE), "2023-02-29", "no such day"),
         (Field(name="d", type=FieldType.DATE), "03.05.2024", 'looks like "%d.%m.%Y"'),
+        (Field(name="d", type=FieldType.DATE), "01.03.26", 'looks like "%d.%m.%y"'),
+        (Field(name="d", type=FieldType.DATE, format="%d.%m.%Y"), "01.03.26", '"%d.%m.%y"'),
+        (Field(name="d", type=FieldType.DATE), "01/03/26", '"%d/%m/%y", with day and month'),
+        (Field(name="m", type=FieldType.DATETIME), "01.03.26 12:30", '"%d.%m.%y %H:%M"'),
         (Field(name="d", type=FieldType.DATE), "03/05/2024", "day and month possibly swapped"),
         (Field(name="d", type=FieldType.DATE), "12/31/2024", "day and month possibly swapped"),
         (Field(name="d", type=FieldType.DATE), "45292", "serial number of a spreadsheet"),

@@ -25,6 +25,7 @@ FACTS = {
     "datasets": {},
     "holds": [],
     "failed_datasets": [],
+    "datasets_file": None,
     "runs": [],
     "output": None,
 }
@@ -81,6 +82,12 @@ def test_status_shows_the_rows_that_runs_retired_within_80_columns():
     *_, heading, line = rendered(render.status, FACTS | {"runs": [run]})
     assert heading.split()[-4:] == ["read", "loaded", "rejected", "retired"]
     assert line.split()[-4:] == ["12345", "5", "0", "80"]
+
+
+def test_status_shows_each_fault_of_the_datasets_file():
+    fault = {"message": "datasets.toml has 2 faults.\nline 1\nline 2", "hint": "Correct it."}
+    lines = rendered(render.status, FACTS | {"datasets_file": fault})
+    assert lines[5:9] == ["datasets.toml has 2 faults.", "line 1", "line 2", "Correct it."]
 
 
 def test_status_without_problems_points_nowhere():

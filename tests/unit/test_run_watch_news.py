@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from etl.cli.run_watch import LONG_WAIT, RunNews, RunRow
+from etl.cli.run_watch import LONG_WAIT, RunNews, RunRow, StateNews
 from etl.model.errors import EtlError, ListingOutOfOrder, ObjectStoreUnavailable
 from etl.model.values import RunState
 
@@ -80,3 +80,26 @@ def test_long_wait_for_another_run_is_reported_once():
 )
 def test_other_waits_are_not_reported(runs: list[RunRow], now: datetime):
     assert RunNews([]).lines(runs, now) == []
+
+
+def test_a_hold_is_reported_when_it_opens_and_not_when_it_grows():
+    news = StateNews()
+    hold = {"dataset": "orders", "rows": 200, "live": 200, "objects": 1}
+    (line,) = news.lines([hold], None)
+    assert line.startswith("Held: 200 rows of orders")
+    assert "--allow-mass-retirement orders" in line
+    assert news.lines([hold | {"rows": 201}], None) == []
+    assert news.lines([], None) == []
+    assert len(news.lines([hold], None)) == 1
+
+
+def test_each_faulty_version_of_the_datasets_file_is_one_line_until_it_is_valid_again():
+    news = StateNews()
+    fault = {"message": "datasets.toml has 2 faults.\nline 1.\nline 2.", "hint": "Correct it."}
+    gone = {"message": "datasets.toml is gone.", "hint": "Restore it."}
+    assert news.lines([], None) == []
+    assert news.lines([], fault) == ["datasets.toml has 2 faults. line 1. line 2. Correct it."]
+    assert news.lines([], fault) == []
+    assert news.lines([], gone) == ["datasets.toml is gone. Restore it."]
+    assert news.lines([], None) == ["The datasets file is valid again, and runs use it."]
+    assert news.lines([], None) == []

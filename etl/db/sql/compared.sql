@@ -3,9 +3,9 @@
 -- statements are templates, as those of merge.sql. Parameters: as named.
 
 -- name: create
--- {gone}: stored rows that differ from the row read, or whose line has none. {compared_objects}: the objects
--- whose stored rows up to `last_line` are either in {gone} or equal to the row read; all of them if
--- it is null.
+-- {gone}: stored rows that differ from the row read, or whose line has none. {compared_objects}:
+-- objects whose stored rows up to `last_line`, or all if it is null, are in {gone} or equal to the
+-- row read.
 CREATE TEMPORARY TABLE IF NOT EXISTS {gone} AS SELECT {key_and_place} FROM {staging} WITH NO DATA;
 CREATE TEMPORARY TABLE IF NOT EXISTS {compared_objects} (
     key text COLLATE "C" PRIMARY KEY, rows_same bigint NOT NULL, last_line integer

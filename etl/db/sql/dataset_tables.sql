@@ -41,7 +41,7 @@ WHERE indrelid = to_regclass(:table) AND indisprimary
 ORDER BY part.place
 
 -- name: required
--- Columns that a row must have, though they are not declared so, or not at all. Parameters: :table,
+-- NOT NULL columns that are not declared as required, or not declared at all. Parameters: :table,
 -- :staging.
 SELECT stored.attname AS name, declared.attname IS NOT NULL AS is_declared
 FROM pg_attribute AS stored

@@ -2,8 +2,8 @@
 
 -- name: load
 -- In the order of the declaration, which `installed_at` keeps. `is_new`: no run has committed since
--- they were changed, and the manifest has objects of before. Event runs wait for a full run then, but
--- not for datasets that it could not sync, or they would request one for each event.
+-- they were changed, and the manifest has objects from before. Event runs then wait for a full run,
+-- but not for datasets that it could not sync, or they would request one for each event.
 SELECT name, declaration, reading_hash, added_columns,
        EXISTS (SELECT FROM source_object)
        AND installed_at > coalesce((SELECT max(finished_at) FROM run
@@ -35,7 +35,7 @@ UPDATE source_object SET reading_hash = :hash WHERE dataset = :name AND reading_
 UPDATE dataset SET added_columns = CAST(:columns AS text[]) WHERE name = :name
 
 -- name: keep_new
--- Later than every run, in the same order.
+-- Makes the installation later than every run; the order stays.
 UPDATE dataset SET installed_at = installed_at + (
     SELECT greatest(clock_timestamp(), (SELECT max(finished_at) FROM run)
                                        + interval '1 microsecond')

@@ -72,7 +72,7 @@ SELECT id, key FROM bucket_event
 WHERE handled_by_run IS NULL AND bucket = :bucket AND received_at < :began
 
 -- name: refuse
--- Events of a bucket that cannot be read now. Parameters: :ids, :run_id.
+-- Marks events of a bucket that cannot be read now. Parameters: :ids, :run_id.
 UPDATE bucket_event SET refused_by_run = :run_id
 WHERE id = ANY (CAST(:ids AS bigint[])) AND handled_by_run IS NULL
 

@@ -1,5 +1,5 @@
--- What other clients put on the tables of a dataset that decides which rows a merge can see and
--- write; see etl.sync.obstacles.
+-- What other clients put on the tables of a dataset, and what it does to the rows of a merge; see
+-- etl.sync.obstacles.
 
 -- name: find
 -- By table, whether row-level security applies to our role, and the triggers and rules. Foreign
@@ -17,8 +17,8 @@ WHERE relnamespace = to_regnamespace(quote_ident(:schema))
 ORDER BY relname
 
 -- name: unfaithful
--- By suffix of the table, the rows that are not as the merge wrote or removed them. Runs after the
--- statements of merge.sql, whose tables it reads. A template, without parameters.
+-- By suffix of the table, the number of rows that are not as the merge wrote or removed them. Runs
+-- after the statements of merge.sql, whose tables it reads. A template, without parameters.
 SELECT '' AS suffix, (
     SELECT count(*)
     FROM upserts LEFT JOIN {table} AS stored ON ({stored.key}) = ({upserts.key})

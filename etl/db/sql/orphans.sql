@@ -1,5 +1,5 @@
--- What the tables of a dataset have of objects that the manifest does not know, because the dataset
--- was not declared for some time. The statement is a template, as those of merge.sql.
+-- Objects with rows in the tables of a dataset, but without an entry in the manifest, because the
+-- dataset was not declared for some time. The statements are templates, as those of merge.sql.
 
 -- name: adopt
 -- Enters the objects as unknown versions, so that the next full run reads or removes them.
@@ -25,8 +25,8 @@ WHERE NOT EXISTS (SELECT FROM source_object AS known
 ON CONFLICT DO NOTHING
 
 -- name: stage
--- Stages the objects of rows as removed, unless the listing has them; of images, none. For a preview,
--- which adopts nothing. Parameters: :dataset, :bucket.
+-- Stages the objects of rows, but not those of images, as removed, unless the listing has them. For
+-- a preview, which adopts nothing. Parameters: :dataset, :bucket.
 INSERT INTO staging_object (change, bucket, key, dataset, kind, etag, size, last_modified, state,
                             rows_read, rows_rejected)
 SELECT 'removed', :bucket, key, :dataset, 'csv', '', 0, to_timestamp(0), 'loaded', 0, 0

@@ -1,5 +1,4 @@
--- The images that wait to be processed.
--- Parameters: as named under each.
+-- The images that wait to be processed. Parameters: as named.
 
 -- name: buckets
 -- The buckets that may have images: that of SOURCE_BUCKET and those of datasets.
@@ -9,8 +8,8 @@ UNION
 SELECT declaration ->> 'bucket' FROM dataset WHERE declaration ->> 'bucket' <> ''
 
 -- name: pending
--- The images that are new, changed, or lack a thumbnail: one of the :sizes that they have none of,
--- or one that is not known to be in the bucket. If :again, faulty images too. Ends with a condition.
+-- The images that are new or changed, or lack a thumbnail: it was not made in one of the :sizes, or
+-- is not known to be in the bucket. If :again, faulty images too. The caller may add conditions.
 -- Parameters: :sizes, :again.
 SELECT source_object.bucket, source_object.key, source_object.etag, source_object.size,
        source_object.last_modified

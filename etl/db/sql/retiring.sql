@@ -1,4 +1,4 @@
--- Retires rows although foreign keys or triggers may forbid it for some; see etl.sync.retiring.
+-- Retires rows although foreign keys or triggers may block some of them; see etl.sync.retiring.
 -- The statements are templates, as those of merge.sql. Parameters: as named.
 
 -- name: find_doomed

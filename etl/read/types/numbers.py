@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 _FLOATS = {"real": pa.float32(), "double precision": pa.float64()}
 # Arrow's decimals, and how many digits they hold
 _DECIMALS = ((38, pa.decimal128), (76, pa.decimal256))
-_EXACT_LENGTH = 15  # numbers of so many characters differ as floats if they differ at all
+_EXACT_LENGTH = 15  # up to this length, different numbers are different floats
 
 
 def parse_numbers(texts: pa.Array, field: Field, _: date) -> Parsed:
@@ -115,7 +115,7 @@ def _as_decimals(numbers: pa.Array, sql: SqlType) -> pa.Array | None:
 
 
 def _cast_exactly(texts: pa.Array, type_: pa.DataType, digits: int) -> pa.Array | None:
-    """The texts as decimals of a type that holds so many digits, None unless all are exact.
+    """The texts as decimals of a type with this number of digits; None unless all are exact.
 
     Arrow silently takes long texts, and small numbers with exponents, for 0 or for others.
     """
