@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Lines: TypeAlias = list[Text | Table]
 
 SHOWN_DIFFERENCES = 100
+LABEL_WIDTH = 8  # of the first column of reports; longer names of datasets widen it
 # The counts of rows in the table of runs, over all datasets; more do not fit into 80 columns.
 _RUN_COUNTS = ("read", "loaded", "rejected", "retired")
 
@@ -57,10 +58,10 @@ def error(failure: EtlError) -> Lines:
 # -- images
 
 
-def images_waiting(count: int) -> Lines:
+def images_waiting(count: int, width: int = LABEL_WIDTH) -> Lines:
     """The number of pending images, if there are any."""
     line = (
-        f"  images   {count} waiting (`up` and `schedule` process them;"
+        f"  {'images':{width}} {count} waiting (`up` and `schedule` process them;"
         " `./run.sh images` does it now)"
     )
     return [sentence(line)] if count else []
@@ -80,9 +81,9 @@ def index_report(done: IndexReport) -> Lines:
     ]
 
 
-def problem_count(count: int) -> Lines:
+def problem_count(count: int, width: int = LABEL_WIDTH) -> Lines:
     """The number of problems, if there are any."""
-    line = f"  problems {count} (`./run.sh problems` explains each)"
+    line = f"  {'problems':{width}} {count} (`./run.sh problems` explains each)"
     return [sentence(line, "yellow")] if count else []
 
 

@@ -224,6 +224,29 @@ def test_run_report_counts_each_dataset_and_what_is_held():
     assert "run --allow-mass-retirement orders" in last
 
 
+def test_run_report_aligns_long_names_and_lists_users_first():
+    names = ["log", "users", "customer_addresses", "a"]  # as JSONB orders no names
+    run = RunReport(
+        1,
+        Trigger.CLI,
+        RunState.SUCCEEDED,
+        Counts(problems=3),
+        requested_at=MOMENT,
+        started_at=MOMENT,
+        finished_at=MOMENT,
+        dataset_counts={name: DatasetCounts() for name in names},
+    )
+    _, *lines = rendered(run_lines.report, run)
+    labels = [line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "]
+    assert labels == ["objects", "rows", "users", "a", "customer_addresses", "log", "problems"]
+    starts = {
+        len(line) - len(line[2:].lstrip("abcdefghijklmnopqrstuvwxyz_").lstrip())
+        for line in lines
+        if line.startswith("  ") and line[2] != " "
+    }
+    assert starts == {2 + len("customer_addresses") + 1}
+
+
 def test_subscriptions_are_listed_with_the_listening_scheduler():
     alone = partial(render.subscriptions, event_listen=False)
     while_listening = partial(render.subscriptions, event_listen=True)
