@@ -76,7 +76,8 @@ def _by_dataset(run: RunReport, label: int) -> list[Text]:
         lines.append(
             f"  {'users':{label}} {counts.users_live} live,"
             f" {counts.users_with_image} with an image; {counts.users_inserted} inserted,"
-            f" {counts.users_updated} updated, {counts.users_restored} restored, {counts.users_retired} retired"
+            f" {counts.users_updated} updated, {counts.users_restored} restored,"
+            f" {counts.users_retired} retired"
         )
     lines += [
         f"  {name:{label}} {one.live} live; {one.inserted} inserted, {one.updated} updated,"
