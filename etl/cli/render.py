@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from etl.images.indexer import IndexReport
+    from etl.model.dataset import Dataset
     from etl.model.errors import EtlError
     from etl.settings import Settings
     from etl.storage.notifications import Subscription
@@ -90,15 +91,24 @@ def problem_count(count: int, width: int = LABEL_WIDTH) -> Lines:
 # -- up
 
 
-def welcome(settings: Settings, url: str) -> Lines:
-    """Commands to try, each of which works as printed."""
+def welcome(settings: Settings, url: str, datasets: Sequence[Dataset]) -> Lines:
+    """Commands to try, each of which works as printed: of users and of one other dataset."""
     needs_key = bool(settings.key_entries) or settings.key_file.exists()
     key = ' -H "X-API-Key: $KEY"' if needs_key else ""
+    has_users = any(one.is_preset for one in datasets)
+    other = next((one for one in datasets if not one.is_preset), None)
+    reads, queries = [], []
+    if has_users:
+        reads.append(f"{url}/data?min_age=30&is_image_exists=true&limit=3")
+        queries.append("SELECT * FROM users LIMIT 3")
+    if other is not None:
+        reads.append(f"{url}/datasets/{other.name}/rows?limit=3")
+        queries.append(f'SELECT * FROM "{other.table}" LIMIT 3')
     commands = (
-        f"curl{key} '{url}/data?min_age=30&is_image_exists=true&limit=3'",
+        *(f"curl{key} '{address}'" for address in reads),
         f"curl{key} -X POST '{url}/data?wait=10'",
         f'eval "$({program()} env)"',
-        "psql -c 'SELECT * FROM users LIMIT 3'",
+        *(f"psql -c '{query}'" for query in queries),
         f'aws --endpoint-url "$S3_ENDPOINT" s3 ls s3://{settings.source_bucket}',
     )
     return [

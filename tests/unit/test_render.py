@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from etl.cli import render, run_lines
 from etl.cli.common import print_lines
+from etl.model.dataset import USERS
 from etl.model.values import Counts, DatasetCounts, RunReport, RunState, Trigger
 from etl.settings import Settings
 from etl.storage.notifications import wanted
@@ -257,3 +261,30 @@ def test_subscriptions_are_listed_with_the_listening_scheduler():
     target = "arn:minio:sqs::1:webhook: s3:ObjectCreated:*, s3:ObjectRemoved:* of *"
     assert rendered(alone, [one]) == [target]
     assert rendered(while_listening, [one]) == [target, scheduler]
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["users"], ["/data?", "FROM users "]),
+        (
+            ["orders", "users"],
+            ["/data?", "/datasets/orders/rows?", "FROM users ", 'FROM "orders" '],
+        ),
+        (["orders", "log"], ["/datasets/orders/rows?", 'FROM "orders" ']),
+    ],
+)
+def test_up_suggests_queries_of_the_datasets_that_exist(
+    tmp_path: Path, names: list[str], shown: list[str]
+):
+    datasets = [
+        USERS
+        if name == "users"
+        else replace(USERS, name=name, table=name, is_preset=False, publish=())
+        for name in names
+    ]
+    settings = Settings(key_file=tmp_path / "none")
+    lines = rendered(lambda: render.welcome(settings, "http://x", datasets))
+    queries = [line for line in lines if "GET" in line or "curl '" in line or "psql" in line]
+    assert len(queries) == len(shown)
+    assert all(part in line for part, line in zip(shown, queries, strict=True))
