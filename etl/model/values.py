@@ -227,6 +227,10 @@ class Counts(_SharedCounts):
     objects_unreadable: int = 0
     objects_vanished: int = 0
     found_by_reconcile: int = 0
+    rows_inserted: int = 0
+    rows_updated: int = 0
+    rows_restored: int = 0
+    rows_retired: int = 0
     users_inserted: int = 0
     users_updated: int = 0
     users_restored: int = 0
