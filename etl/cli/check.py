@@ -252,8 +252,8 @@ def _file_line(file: dict[str, Any]) -> Text:
     if file["state"] is None:
         return Text(f"{key}: an image of {file['dataset']}, which a run joins by its name")
     rows = (
-        f"{key} ({file['dataset']}): {file['rows_read']} rows read = {file['rows_good']} good"
-        f" + {file['rows_rejected']} rejected"
+        f"{key} ({file['dataset']}): {render.counted(file['rows_read'], 'row')} read"
+        f" = {file['rows_good']} good + {file['rows_rejected']} rejected"
     )
     is_quarantined = file["state"] == ObjectState.QUARANTINED
     style = "red" if is_quarantined or file["rows_rejected"] else "green"

@@ -240,7 +240,7 @@ def test_check_reads_objects_as_a_run_would_and_stores_nothing(
     assert [(one["dataset"], one["objects"]) for one in value["datasets"]] == [("orders", 2)]
     faulty, _, file, orders, log = command("datasets", "check").stdout.splitlines()
     assert faulty.startswith("orders/2.csv, line 2, column id: error ")
-    assert file == "orders/2.csv (orders): 1 rows read = 0 good + 1 rejected"
+    assert file == "orders/2.csv (orders): 1 row read = 0 good + 1 rejected"
     assert orders == "orders: 2 objects, 4 rows read = 3 good + 1 rejected"
     assert log.startswith("log: 1 object")
     assert query("SELECT count(*) FROM dataset") == query("SELECT count(*) FROM run") == [(0,)]
@@ -417,3 +417,9 @@ def test_checks_without_a_file_use_the_installed_datasets_or_say_why_not(
     error = failure(command("check", str(local), "--dataset", "orders"))
     assert "no datasets file" in error.message
     assert "DATASETS_FILE" in error.hint
+
+
+def test_a_piped_list_has_whole_patterns(command: Command, declare: Callable[[str], None]):
+    patterns = [f"orders/of-a-long-name/{number}/**/*.csv" for number in range(9)]
+    declare(ORDERS.replace('["orders/**/*.csv"]', json.dumps(patterns)))
+    assert " ".join(patterns) in command("datasets", "list").stdout
