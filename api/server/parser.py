@@ -123,7 +123,7 @@ def _check_url(url: str) -> None:
     if _UNSAFE.search(url):
         raise ParsingError(
             "The URL has a character that must be percent-encoded: `#` (%23), a control"
-            " character, or a non-ASCII character."
+            " character, or a non-ASCII character such as `ö` (%C3%B6)."
         )
 
 

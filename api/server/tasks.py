@@ -31,7 +31,7 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]
         """Write the response, and close the connection."""
         error = self.request.error
         name = request_id(self.request.headers.get("X_REQUEST_ID"))
-        hint = _body_hint(self.request) if error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else ""
+        hint = _hint(self.request, error.code)
         kind = getattr(error, "kind", "")
         details = problem_details(
             error.code, str(error.body), kind=kind, hint=hint, request_id=name
@@ -46,6 +46,14 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]
         self.set_close_on_finish()
         self.content_length = len(body)
         self.write(body)
+
+
+def _hint(request: Any, code: int) -> str:  # noqa: ANN401 - a parser of waitress
+    """What to do; "" for the usual hint of the status."""
+    if code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return _body_hint(request)
+    # The parser reads no JSON, which the usual hint names.
+    return "Correct the URL, headers or chunks." if code == HTTPStatus.BAD_REQUEST else ""
 
 
 def _body_hint(request: Any) -> str:  # noqa: ANN401 - a parser of waitress

@@ -255,6 +255,6 @@ def _file_line(file: dict[str, Any]) -> Text:
         f"{key} ({file['dataset']}): {render.counted(file['rows_read'], 'row')} read"
         f" = {file['rows_good']} good + {file['rows_rejected']} rejected"
     )
-    is_refused = file["state"] == ObjectState.QUARANTINED
-    style = "red" if is_refused or file["rows_rejected"] else "green"
-    return Text(rows + ("; no row is loaded" if is_refused else ""), style)
+    is_quarantined = file["state"] == ObjectState.QUARANTINED
+    style = "red" if is_quarantined or file["rows_rejected"] else "green"
+    return Text(rows + ("; quarantined: no row is loaded" if is_quarantined else ""), style)

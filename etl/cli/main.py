@@ -135,6 +135,7 @@ def up_command(*, no_seed: bool) -> None:
     with running_stack() as settings:
         notes = local.notes(given)
         up(settings, console, notes=notes, sample=sample, embeds_store=embeds_store)
+    console.print("Stopped.")
 
 
 commands.add_command(run_command)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from etl.images.indexer import IndexReport
+    from etl.model.dataset import Dataset
     from etl.model.errors import EtlError
     from etl.settings import Settings
     from etl.storage.notifications import Subscription
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     Lines: TypeAlias = list[Text | Table]
 
 SHOWN_DIFFERENCES = 100
+LABEL_WIDTH = 8  # of the first column of reports; longer names of datasets widen it
+# The counts of rows in the table of runs, over all datasets; more do not fit into 80 columns.
+_RUN_COUNTS = ("read", "loaded", "rejected", "retired")
 
 
 def iso(moment: datetime) -> str:
@@ -60,10 +64,10 @@ def error(failure: EtlError) -> Lines:
 # -- images
 
 
-def images_waiting(count: int) -> Lines:
+def images_waiting(count: int, width: int = LABEL_WIDTH) -> Lines:
     """The number of pending images, if there are any."""
     line = (
-        f"  images   {count} waiting (`up` and `schedule` process them;"
+        f"  {'images':{width}} {count} waiting (`up` and `schedule` process them;"
         " `./run.sh images` does it now)"
     )
     return [sentence(line)] if count else []
@@ -83,24 +87,33 @@ def index_report(done: IndexReport) -> Lines:
     ]
 
 
-def problem_count(count: int) -> Lines:
+def problem_count(count: int, width: int = LABEL_WIDTH) -> Lines:
     """The number of problems, if there are any."""
-    line = f"  problems {count} (`./run.sh problems` explains each)"
+    line = f"  {'problems':{width}} {count} (`./run.sh problems` explains each)"
     return [sentence(line, "yellow")] if count else []
 
 
 # -- up
 
 
-def welcome(settings: Settings, url: str) -> Lines:
-    """Commands to try, each of which works as printed."""
+def welcome(settings: Settings, url: str, datasets: Sequence[Dataset]) -> Lines:
+    """Commands to try, each of which works as printed: of users and of one other dataset."""
     needs_key = bool(settings.key_entries) or settings.key_file.exists()
     key = ' -H "X-API-Key: $KEY"' if needs_key else ""
+    has_users = any(one.is_preset for one in datasets)
+    other = next((one for one in datasets if not one.is_preset), None)
+    reads, queries = [], []
+    if has_users:
+        reads.append(f"{url}/data?min_age=30&is_image_exists=true&limit=3")
+        queries.append("SELECT * FROM users LIMIT 3")
+    if other is not None:
+        reads.append(f"{url}/datasets/{other.name}/rows?limit=3")
+        queries.append(f'SELECT * FROM "{other.table}" LIMIT 3')
     commands = (
-        f"curl{key} '{url}/data?min_age=30&is_image_exists=true&limit=3'",
+        *(f"curl{key} '{address}'" for address in reads),
         f"curl{key} -X POST '{url}/data?wait=10'",
         f'eval "$({program()} env)"',
-        "psql -c 'SELECT * FROM users LIMIT 3'",
+        *(f"psql -c '{query}'" for query in queries),
         f'aws --endpoint-url "$S3_ENDPOINT" s3 ls s3://{settings.source_bucket}',
     )
     return [
@@ -123,7 +136,7 @@ def status(facts: Mapping[str, Any]) -> Lines:
         "problems": _open_problems(facts["problems"]),
         "output": _output(facts["output"]),
     }
-    columns = ("run", "trigger", "state", "started (UTC)", "read", "loaded", "rejected")
+    columns = ("run", "trigger", "state", "started (UTC)", *_RUN_COUNTS)
     table = Table(*columns, box=None)
     for run in facts["runs"]:
         table.add_row(*map(str, _run_cells(run)))
@@ -220,9 +233,7 @@ def _run_cells(run: Mapping[str, Any]) -> tuple[object, ...]:
         run["trigger"],
         run["error"]["code"] if run["error"] else run["state"],
         f"{run['started_at']:%m-%d %H:%M:%S}" if run["started_at"] else "",
-        counts.get("rows_read", ""),
-        counts.get("rows_loaded", ""),
-        counts.get("rows_rejected", ""),
+        *(counts.get(f"rows_{name}", "") for name in _RUN_COUNTS),
     )
 
 

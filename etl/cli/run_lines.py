@@ -8,11 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from etl.cli import render
+from etl.model.dataset import USERS
 from etl.model.safe_text import printable
 from etl.model.values import RunReport, RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from etl.cli.render import Lines
     from etl.model.values import Counts, DatasetCounts
@@ -23,50 +24,63 @@ STEPS = ("list", "read", "stage", "merge", "publish")
 
 def report(run: RunReport, holds: Sequence[Mapping[str, Any]] = ()) -> Lines:
     """A run's report: all counters, how they add up, and the `holds` as `render.holds`."""
-    counts = run.counts
+    counts, label = run.counts, width(run.dataset_counts)
     style = "green" if run.state is RunState.SUCCEEDED else "red"
     lines: Lines = [
         Text(f"Run {run.id} ({run.trigger}) {run.state} in {_duration(run)}.", style),
         Text(
-            f"  objects  {counts.objects_listed} listed = {counts.objects_added} added"
+            f"  {'objects':{label}} {counts.objects_listed} listed = {counts.objects_added} added"
             f" + {counts.objects_modified} modified + {counts.objects_unchanged} unchanged"
             f" + {counts.objects_ignored} ignored{_not_read(counts)}{_held(counts.objects_held)};"
             f" {counts.objects_removed} removed,"
             f" {counts.objects_quarantined} quarantined{_missed_by_events(counts)}"
         ),
         Text(
-            f"  rows     {counts.rows_read} read = {counts.rows_loaded} loaded"
+            f"  {'rows':{label}} {counts.rows_read} read = {counts.rows_loaded} loaded"
             f" + {counts.rows_unchanged} unchanged + {counts.rows_shadowed} shadowed"
             f" + {counts.rows_rejected} rejected{_held(counts.rows_held)}"
             f"{_waiting(counts.retirements_held)}"
         ),
-        *_by_dataset(run),
+        *_by_dataset(run, label),
     ]
     if run.step_seconds:
         lines.append(_step_timings(run))
-    lines += render.problem_count(counts.problems)
+    lines += render.problem_count(counts.problems, label)
     lines += render.holds(holds)
     if run.error is not None:
         lines.append(render.sentence(f"  {run.error['message']} {run.error['hint']}", "red"))
     return lines
 
 
-def _by_dataset(run: RunReport) -> list[Text]:
+def width(names: Iterable[str]) -> int:
+    """The width of the first column of a report about these datasets."""
+    return max([render.LABEL_WIDTH, *map(len, names)])
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    """Users first, then the others by name: stored counts have no order of their own."""
+    return sorted(names, key=lambda name: (name != USERS.name, name))
+
+
+def _by_dataset(run: RunReport, label: int) -> list[Text]:
     """A line for each failed dataset, for users, and for each other dataset."""
-    counts, others = run.counts, dict(run.dataset_counts)
+    counts = run.counts
+    others = {name: run.dataset_counts[name] for name in _in_order(run.dataset_counts)}
     lines = []
     failed = [name for name in _failed(run) if name in others]
     lines += [
-        f"  {name:8} {others.pop(name).live} live; failed, and stays as it was" for name in failed
+        f"  {name:{label}} {others.pop(name).live} live; failed, and stays as it was"
+        for name in failed
     ]
     if others.pop("users", None) is not None or not (others or failed):
         lines.append(
-            f"  users    {counts.users_live} live, {counts.users_with_image} with an image;"
-            f" {counts.users_inserted} inserted, {counts.users_updated} updated,"
-            f" {counts.users_restored} restored, {counts.users_retired} retired"
+            f"  {'users':{label}} {counts.users_live} live,"
+            f" {counts.users_with_image} with an image; {counts.users_inserted} inserted,"
+            f" {counts.users_updated} updated, {counts.users_restored} restored,"
+            f" {counts.users_retired} retired"
         )
     lines += [
-        f"  {name:8} {one.live} live; {one.inserted} inserted, {one.updated} updated,"
+        f"  {name:{label}} {one.live} live; {one.inserted} inserted, {one.updated} updated,"
         f" {one.restored} restored, {one.retired} retired; {one.rows_rejected} rejected"
         f"{_waiting(one.retirements_held)}"
         for name, one in others.items()
@@ -132,13 +146,16 @@ def _duration(run: RunReport) -> str:
 def preview(found: Previewed) -> Lines:
     """What a run would change by dataset: its table, numbers of rows, and some of their keys."""
     lines: Lines = [Text("Dry run: nothing was changed.", "green")]
-    for name, counts in found.counts.items():
-        if name in found.failures:
-            continue
+    label = width(found.counts)
+    for name in _in_order(found.counts.keys() - found.failures.keys()):
+        counts = found.counts[name]
         numbers = _numbers(counts)
         listed = ", ".join(f"{count} {outcome}" for outcome, count in numbers.items())
         lines.append(
-            Text(f"  {name:8} {counts.rows_read} read; {listed}; {counts.rows_rejected} rejected")
+            Text(
+                f"  {name:{label}} {counts.rows_read} read; {listed};"
+                f" {counts.rows_rejected} rejected"
+            )
         )
         lines += [Text(f"    {sentence}") for sentence in found.changes.get(name, ())]
         for outcome, keys in found.keys.get(name, {}).items():

@@ -132,7 +132,10 @@ def make_run(
     holds = held(manager.engine) if report.counts.objects_held else []
     print_report(
         report,
-        lambda run: [*run_lines.report(run, holds), *render.images_waiting(waiting)],
+        lambda run: [
+            *run_lines.report(run, holds),
+            *render.images_waiting(waiting, run_lines.width(run.dataset_counts)),
+        ],
         as_json=as_json,
         to=console,
     )

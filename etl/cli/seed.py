@@ -11,6 +11,7 @@ import click
 
 from etl.cli import render
 from etl.cli.common import CallersPath, print_result, progress_bar, running_stack, warn
+from etl.model.dataset import USERS
 from etl.model.errors import ConfigurationError, EtlError, FilesNotUploaded
 from etl.model.routing import Router
 from etl.model.safe_text import printable
@@ -109,19 +110,12 @@ def _datasets(settings: Settings) -> Sequence[Dataset]:
 
     The upload itself needs neither a valid file nor the database.
     """
-    from etl.cli.installed import chosen
-    from etl.db.engine import connect, translating
+    from etl.cli.runs import installed_datasets
     from etl.settings.declared import file_datasets
 
     with suppress(EtlError):
-        if (declared := file_datasets(settings)) is not None:
-            return declared
-        engine = connect(settings)
-        try:
-            with translating(), engine.connect() as connection:
-                return [sql.dataset for sql in chosen(connection, None)]
-        finally:
-            engine.dispose()
+        declared = file_datasets(settings)
+        return installed_datasets(settings) or [USERS] if declared is None else declared
     return []
 
 
@@ -158,8 +152,8 @@ def _remove_sample() -> None:
     _name_each("Kept", kept)
     if removed.count:
         print_result(
-            "The next run retires their users: `./run.sh run`. If it is refused as a mass"
-            " retirement, check which other objects were removed before you allow it."
+            "The next run retires their users: `./run.sh run`. If it holds them, check which other"
+            " objects were removed before you allow it."
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,10 @@ from etl.cli.arrivals import set_up_events
 from etl.cli.children import Children
 from etl.cli.common import print_lines
 from etl.cli.run_watch import await_first_run, watching_runs
+from etl.cli.runs import installed_datasets
 from etl.db.engine import connect, translating
-from etl.model.errors import ConfigurationError
+from etl.model.dataset import USERS
+from etl.model.errors import ConfigurationError, DatabaseUnavailable
 from etl.runtime.files import check_writable
 from etl.runtime.locks import FileLock
 from etl.runtime.program import named, program
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from etl.cli.arrivals import Arrivals
+    from etl.model.dataset import Dataset
     from etl.settings import Settings
 
 START_SECONDS = 30
@@ -140,7 +143,15 @@ def _report_first_run(context: _Context, engine: Engine, started: datetime, url:
     if report is not None:
         print_lines(context.console, run_lines.report(report))
     if not context.stopping.is_set():
-        print_lines(context.console, render.welcome(context.settings, url))
+        datasets = _datasets(context.settings)
+        print_lines(context.console, render.welcome(context.settings, url, datasets))
+
+
+def _datasets(settings: Settings) -> list[Dataset]:
+    """The installed datasets; only users before the first run, or if the database is down."""
+    with suppress(DatabaseUnavailable):
+        return installed_datasets(settings) or [USERS]
+    return [USERS]
 
 
 @contextmanager

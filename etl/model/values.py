@@ -85,6 +85,7 @@ class ProblemCode(StrEnum):
     TOO_MANY_COLUMNS = "too-many-columns"
     DUPLICATE_COLUMN = "duplicate-column"
     UNKNOWN_COLUMN = "unknown-column"
+    DECLARED_COLUMN_ABSENT = "declared-column-absent"
     COLUMN_KEPT_IN_EXTRA = "column-kept-in-extra"
     TOO_MANY_FAULTS = "too-many-faults"
     ROWS_WITHOUT_ID = "rows-without-id"
@@ -226,6 +227,10 @@ class Counts(_SharedCounts):
     objects_unreadable: int = 0
     objects_vanished: int = 0
     found_by_reconcile: int = 0
+    rows_inserted: int = 0
+    rows_updated: int = 0
+    rows_restored: int = 0
+    rows_retired: int = 0
     users_inserted: int = 0
     users_updated: int = 0
     users_restored: int = 0

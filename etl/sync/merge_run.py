@@ -333,9 +333,14 @@ def summed(
         for name in parts[0]
         if name.startswith(("objects_", "rows_", "retirements_"))
     }
+    changes = {
+        f"rows_{name}": sum(part[name] for part in parts)
+        for name in ("inserted", "updated", "restored", "retired")
+    }
     users = by_dataset.get("users", DatasetCounts())
     return Counts(
         **sums,
+        **changes,
         users_inserted=users.inserted,
         users_updated=users.updated,
         users_restored=users.restored,

@@ -99,6 +99,7 @@ def up(local_dir: Path) -> Iterator[str]:
         yield (local_dir / "api.url").read_text("utf-8").strip()
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0, text()
+        assert text().endswith("Stopping …\nStopped.\n")
 
 
 def get(url: str) -> dict[str, object]:

@@ -135,7 +135,7 @@ def test_a_dry_run_prints_keys_and_keeps_nothing(
     put_orders(bucket, 30)
     found = command("run", "--dry-run")
     assert found.exit_code == 0, found.exception
-    _, counts, change, keys, *_ = found.stdout.splitlines()
+    _, _, _, counts, change, keys, *_ = found.stdout.splitlines()  # log comes first
     assert counts.startswith("  orders   30 read; 30 inserted, 0 updated")
     assert change == "    New: the table orders."
     assert keys.startswith("    inserted: o000, o001, ")

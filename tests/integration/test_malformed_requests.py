@@ -238,6 +238,7 @@ def test_an_address_that_would_name_another_object_is_refused(
                 head = b"PUT " + path + b" HTTP/1.1\r\nContent-Length: 1"
                 status, answer = ask((host, port), head, b"y")
                 assert (status, reason in answer["detail"]) == (400, True), (path, answer)
+                assert "JSON" not in answer["hint"], (path, answer)
         assert ask((host, port), b"GET http://[a/ HTTP/1.1")[0] == 400
         assert ask((host, port), b"GET /health HTTP/1.1")[0] == 200
     assert [bucket.get(key) for key in bucket.keys()] == [b"x", b"x"]  # noqa: SIM118

@@ -261,6 +261,7 @@ def test_mass_retirement_waits_for_permission(
     assert few.counts.objects_held == 3
     allowed = several.run(Trigger.CLI, allowed_retirements={"orders": 300})
     assert allowed.dataset_counts["orders"].retired == 300
+    assert (allowed.counts.rows_retired, allowed.counts.users_retired) == (300, 0)
     assert query("SELECT count(*) FROM hold") == query("SELECT count(*) FROM held_object") == [(0,)]
     assert several.run(Trigger.CLI).counts.objects_changed == 0
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from etl.cli import render, run_lines
 from etl.cli.common import print_lines
+from etl.model.dataset import USERS
 from etl.model.values import Counts, DatasetCounts, RunReport, RunState, Trigger
 from etl.settings import Settings
 from etl.storage.notifications import wanted
@@ -68,6 +72,20 @@ def test_status_shows_each_dataset_and_how_to_allow_what_is_held():
     assert any(
         "4 rows of orders" in line and "--allow-mass-retirement orders" in line for line in lines
     )
+
+
+def test_status_shows_the_rows_that_runs_retired_within_80_columns():
+    run = {
+        "id": 1_234_567,
+        "trigger": "interval",
+        "state": "succeeded",
+        "error": None,
+        "started_at": MOMENT,
+        "counts": {"rows_read": 12_345, "rows_loaded": 5, "rows_rejected": 0, "rows_retired": 80},
+    }
+    *_, heading, line = rendered(render.status, FACTS | {"runs": [run]})
+    assert heading.split()[-4:] == ["read", "loaded", "rejected", "retired"]
+    assert line.split()[-4:] == ["12345", "5", "0", "80"]
 
 
 def test_status_shows_each_fault_of_the_datasets_file():
@@ -210,6 +228,29 @@ def test_run_report_counts_each_dataset_and_what_is_held():
     assert "run --allow-mass-retirement orders" in last
 
 
+def test_run_report_aligns_long_names_and_lists_users_first():
+    names = ["log", "users", "customer_addresses", "a"]  # as JSONB orders no names
+    run = RunReport(
+        1,
+        Trigger.CLI,
+        RunState.SUCCEEDED,
+        Counts(problems=3),
+        requested_at=MOMENT,
+        started_at=MOMENT,
+        finished_at=MOMENT,
+        dataset_counts={name: DatasetCounts() for name in names},
+    )
+    _, *lines = rendered(run_lines.report, run)
+    labels = [line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "]
+    assert labels == ["objects", "rows", "users", "a", "customer_addresses", "log", "problems"]
+    starts = {
+        len(line) - len(line[2:].lstrip("abcdefghijklmnopqrstuvwxyz_").lstrip())
+        for line in lines
+        if line.startswith("  ") and line[2] != " "
+    }
+    assert starts == {2 + len("customer_addresses") + 1}
+
+
 def test_subscriptions_are_listed_with_the_listening_scheduler():
     alone = partial(render.subscriptions, event_listen=False)
     while_listening = partial(render.subscriptions, event_listen=True)
@@ -220,3 +261,30 @@ def test_subscriptions_are_listed_with_the_listening_scheduler():
     target = "arn:minio:sqs::1:webhook: s3:ObjectCreated:*, s3:ObjectRemoved:* of *"
     assert rendered(alone, [one]) == [target]
     assert rendered(while_listening, [one]) == [target, scheduler]
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["users"], ["/data?", "FROM users "]),
+        (
+            ["orders", "users"],
+            ["/data?", "/datasets/orders/rows?", "FROM users ", 'FROM "orders" '],
+        ),
+        (["orders", "log"], ["/datasets/orders/rows?", 'FROM "orders" ']),
+    ],
+)
+def test_up_suggests_queries_of_the_datasets_that_exist(
+    tmp_path: Path, names: list[str], shown: list[str]
+):
+    datasets = [
+        USERS
+        if name == "users"
+        else replace(USERS, name=name, table=name, is_preset=False, publish=())
+        for name in names
+    ]
+    settings = Settings(key_file=tmp_path / "none")
+    lines = rendered(lambda: render.welcome(settings, "http://x", datasets))
+    queries = [line for line in lines if "GET" in line or "curl '" in line or "psql" in line]
+    assert len(queries) == len(shown)
+    assert all(part in line for part, line in zip(shown, queries, strict=True))
