@@ -250,9 +250,10 @@ def handle_refused(error: Refused) -> Response:
 
 def handle_wrong_parameters(error: WrongParameters) -> Response:
     """422, with each invalid parameter."""
+    detail = "; ".join(f"{name} {message}" for name, message in error.faults)
     return problem(
         422,
-        "; ".join(f"{name} {message}" for name, message in error.faults) + ".",
+        detail if detail.endswith("?") else f"{detail}.",
         kind="wrong-parameters",
         errors=[{"parameter": name, "message": message} for name, message in error.faults],
     )

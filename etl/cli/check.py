@@ -20,6 +20,8 @@ from etl.cli.common import (
     stdout_console,
 )
 from etl.cli.runs import check_names
+from etl.model.dataset import USERS
+from etl.model.errors import ConfigurationError
 from etl.model.routing import ObjectRoute, Router
 from etl.model.safe_text import printable
 from etl.model.values import ObjectKind, ObjectState, SourceObject
@@ -28,7 +30,7 @@ from etl.settings import read_settings
 from etl.settings.declared import declared_datasets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import date
     from pathlib import Path
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from etl.model.dataset import Dataset
     from etl.model.values import Problem
     from etl.read.check import Checked
+    from etl.settings import Settings
 
 _PART_BYTES = 2 * 1024 * 1024
 
@@ -58,7 +61,7 @@ def check_command(
         raise click.UsageError("--key takes one FILE.")
     settings = read_settings()
     datasets = declared_datasets(settings)
-    check_names(datasets, [] if name is None else [name])
+    _check_name(settings, datasets, name)
     paths = [(given, _readable(given)) for given in files]
     anywhere = [replace(one, bucket="") for one in datasets]  # a path does not name a bucket
     route = Router(anywhere, settings.source_bucket).for_bucket(settings.source_bucket)
@@ -75,6 +78,18 @@ def check_command(
             note=_note(as_key, routed, route),
         )
     found.end()
+
+
+def _check_name(settings: Settings, datasets: Sequence[Dataset], name: str | None) -> None:
+    """Raises:  ConfigurationError when there is no such dataset here."""
+    if name is not None and settings.datasets_path is None and name != USERS.name:
+        raise ConfigurationError(
+            f"There is no datasets file here, so the dataset {name!r} is not known: `check` does"
+            " not read the database.",
+            hint="Set DATASETS_FILE to the file that declares it. `./run.sh datasets check` needs"
+            " no file, because it reads the installed datasets.",
+        )
+    check_names(datasets, [] if name is None else [name])
 
 
 def _is_unread(route: ObjectRoute) -> bool:
@@ -154,10 +169,14 @@ def _parts(path: Path) -> Iterator[bytes]:
 
 
 class FoundFiles:
-    """Prints what was found of each file as it is read; as JSON at the end."""
+    """Prints what was found of each file as it is read; as JSON at the end.
 
-    def __init__(self, *, as_json: bool) -> None:
+    `shows_good`: also a line for each file without a problem.
+    """
+
+    def __init__(self, *, as_json: bool, shows_good: bool = True) -> None:
         self._as_json = as_json
+        self._shows_good = shows_good
         self._problems: list[dict[str, Any]] = []
         self._files: list[dict[str, Any]] = []
         self.has_errors = False
@@ -176,12 +195,13 @@ class FoundFiles:
             self._files.append(file)
             return
         lines: Lines = [line for one in problems for line in render.problem(one)]
-        print_lines(stdout_console(), [*lines, *file_lines(file)])
+        if problems or self._shows_good:
+            print_lines(stdout_console(), [*lines, *file_lines(file)])
 
-    def end(self) -> None:
-        """Print the JSON, and exit with 1 if anything would be rejected."""
+    def end(self, **more: object) -> None:
+        """Print the JSON, with `more`, and exit with 1 if anything would be rejected."""
         if self._as_json:
-            print_json({"problems": self._problems, "files": self._files})
+            print_json({"problems": self._problems, "files": self._files, **more})
         if self.has_errors:
             sys.exit(EXIT_FAILED)
 
@@ -232,8 +252,8 @@ def _file_line(file: dict[str, Any]) -> Text:
     if file["state"] is None:
         return Text(f"{key}: an image of {file['dataset']}, which a run joins by its name")
     rows = (
-        f"{key} ({file['dataset']}): {file['rows_read']} rows read = {file['rows_good']} good"
-        f" + {file['rows_rejected']} rejected"
+        f"{key} ({file['dataset']}): {render.counted(file['rows_read'], 'row')} read"
+        f" = {file['rows_good']} good + {file['rows_rejected']} rejected"
     )
     is_quarantined = file["state"] == ObjectState.QUARANTINED
     style = "red" if is_quarantined or file["rows_rejected"] else "green"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
@@ -41,6 +42,7 @@ EXIT_REFUSED = 3
 EXIT_DIFFERENCES = 4
 EXIT_TRY_AGAIN = 75
 SHOWN_ITEMS = 100
+_PIPE_WIDTH = 10_000
 
 console = Console(stderr=True, highlight=False)
 
@@ -148,8 +150,8 @@ def database() -> Iterator[tuple[Settings, Connection]]:
 
 
 def stdout_console() -> Console:
-    """The console for what a command was asked to list."""
-    return Console(highlight=False)
+    """The console for what a command was asked to list; in a pipe or a file, tables are not cut."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def print_lines(to: Console, lines: Lines) -> None:

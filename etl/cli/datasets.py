@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from etl.cli import render
-from etl.cli.check import FoundFiles
 from etl.cli.common import (
     EXIT_FAILED,
     InOrder,
@@ -26,27 +23,20 @@ from etl.cli.common import (
     wait_option,
     warn,
 )
-from etl.cli.runs import check_names
+from etl.cli.datasets_check import check_command
 from etl.model.dataset import USERS
-from etl.model.errors import ConfigurationError, EtlError
-from etl.model.routing import Router
-from etl.model.values import ObjectKind
+from etl.model.errors import EtlError
 from etl.settings import read_settings
-from etl.settings.declared import declared_datasets, file_datasets
+from etl.settings.declared import file_datasets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy import Connection
 
     from etl.cli.render import Lines
     from etl.model.dataset import Dataset
-    from etl.model.values import SourceObject
     from etl.settings import Settings
-    from etl.storage.client import ObjectStore
-
-CHECKED_OBJECTS = 100
-_PART_BYTES = 2 * 1024 * 1024
 
 
 @click.group("datasets", cls=InOrder)
@@ -126,103 +116,19 @@ def _table(found: Sequence[dict[str, Any]]) -> Lines:
     return [table, *render.holds([one["hold"] for one in found if one["hold"] is not None])]
 
 
-@datasets_group.command("check")
-@click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print problems and objects as JSON.")
-def check_command(*, name: str | None, as_json: bool) -> None:
-    """Check the datasets file, then read up to 100 objects of each dataset, or of one.
-
-    Exits with 1 if a row or an object would be rejected, with 2 if the file has faults. Nothing is
-    stored.
-    """
-    datasets = declared_datasets(read_settings())
-    check_names(datasets, [] if name is None else [name])
-    found = FoundFiles(as_json=as_json)
-    with running_stack() as settings:
-        from etl.storage.client import ObjectStore
-
-        store = ObjectStore(settings)
-        for dataset in datasets:
-            if name not in {None, dataset.name}:
-                continue
-            count = _check_objects(store, settings, dataset, datasets, found)
-            if not as_json:
-                _print_sample(dataset, count)
-    found.end()
-
-
-def _print_sample(dataset: Dataset, count: int) -> None:
-    read = "no object matches its patterns" if not count else render.counted(count, "object")
-    first = "the first " if count == CHECKED_OBJECTS else ""
-    console.print(f"{dataset.name}: {first}{read}", markup=False, soft_wrap=True)
-
-
-def _check_objects(
-    store: ObjectStore,
-    settings: Settings,
-    dataset: Dataset,
-    datasets: Sequence[Dataset],
-    found: FoundFiles,
-) -> int:
-    """Read the first objects of the dataset; return their number."""
-    from etl.model.errors import ObjectChanged, UnreadableObject
-    from etl.runtime.arrow import import_arrow
-
-    import_arrow()
-    from etl.read.check import check_object
-
-    bucket = dataset.bucket or settings.source_bucket
-    route = Router(datasets, settings.source_bucket).for_bucket(bucket)
-    today = datetime.now(UTC).date()
-    count = 0
-    for source in islice(_objects(store, bucket, dataset, datasets, settings), CHECKED_OBJECTS):
-        count += 1
-        try:
-            checked = check_object(
-                source,
-                dataset,
-                lambda source=source: store.fetch_in_parts(bucket, source, _PART_BYTES),  # type: ignore[misc]
-                today,
-            )
-        except (ObjectChanged, UnreadableObject) as error:
-            print_lines(console, render.error(error))
-            continue
-        found.add(source.key, route(source.key), checked)
-    return count
-
-
-def _objects(
-    store: ObjectStore,
-    bucket: str,
-    dataset: Dataset,
-    datasets: Sequence[Dataset],
-    settings: Settings,
-) -> Iterator[SourceObject]:
-    route = Router(datasets, settings.source_bucket).for_bucket(bucket)
-    for source in store.list_objects(bucket):
-        routed = route(source.key)
-        if routed.kind is ObjectKind.CSV and routed.dataset == dataset:
-            yield source
+datasets_group.add_command(check_command)
 
 
 @datasets_group.command("apply")
-@click.option(
-    "--rebuild", "rebuilt", metavar="NAME", help="Not supported yet: print the steps instead."
-)
 @click.option("--drop", "dropped", metavar="NAME", help="Drop a dataset that is not declared.")
 @click.option("--yes", "is_sure", is_flag=True, help="Drop without asking.")
 @wait_option(help="How long to wait for a run to end; by default 0: refused immediately.")
-def apply_command(
-    *, rebuilt: str | None, dropped: str | None, is_sure: bool, wait_seconds: float
-) -> None:
+def apply_command(*, dropped: str | None, is_sure: bool, wait_seconds: float) -> None:
     """Install the declared datasets now: create tables, add columns and indexes.
 
     Loads no rows; the next full run does. Whatever would rewrite a table is refused.
     """
     datasets = file_datasets(read_settings())
-    if rebuilt is not None:
-        check_names(datasets or (USERS,), [rebuilt])
-        _refuse_rebuild(rebuilt)
     from etl.sync import apply
 
     with running_stack(uses_store=False) as settings:
@@ -235,11 +141,11 @@ def apply_command(
         changes, failures = apply.apply(settings, datasets, wait_seconds=wait_seconds)
         missing = _missing_buckets(settings, datasets or ())
     for name, sentences in changes.items():
-        lines = sentences or ["Unchanged."]
         if name in failures:
             print_lines(console, render.error(failures[name]))
-            lines = [f"Not installed. {one}" for one in sentences]
-        for line in lines:
+            print_result(f"{name}: Not installed.")
+            continue
+        for line in sentences or ["Unchanged."]:
             print_result(f"{name}: {line}")
     for line in missing:
         warn(line)
@@ -272,15 +178,6 @@ def _missing_buckets(settings: Settings, datasets: Sequence[Dataset]) -> list[st
         f" {bucket_remedy(bucket, settings.buckets)}"
         for bucket in missing
     ]
-
-
-def _refuse_rebuild(name: str) -> None:
-    raise ConfigurationError(
-        f"The table of dataset {name!r} cannot be rebuilt in place by this version.",
-        hint=f"Remove [datasets.{name}] from the datasets file, run `./run.sh datasets apply --drop"
-        f" {name}`, declare it again and run `./run.sh run`, which loads all of its objects. Grants"
-        " on the table are lost, and views of it must be dropped first.",
-    )
 
 
 def _ask(name: str) -> None:

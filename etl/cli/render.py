@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from etl.model.errors import ConfigurationError
 from etl.model.safe_text import printable
 from etl.runtime.program import named, program
 from etl.settings.database_url import for_libpq
@@ -51,8 +52,12 @@ def sentence(text: str, style: str = "") -> Text:
 
 
 def error(failure: EtlError) -> Lines:
-    """The failure in one sentence, then its hint."""
-    first = sentence(f"{failure.code}: {failure.message}", "red")
+    """The failure in one sentence, then its hint.
+
+    Wrong settings need no code: the message names them.
+    """
+    prefix = "" if failure.code == ConfigurationError.__name__ else f"{failure.code}: "
+    first = sentence(f"{prefix}{failure.message}", "red")
     return [first, sentence(failure.hint)] if failure.hint else [first]
 
 

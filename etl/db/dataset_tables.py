@@ -21,7 +21,7 @@ from etl.db.dataset_names import (
 from etl.db.identifiers import in_text
 from etl.db.sql import statements
 from etl.model.dataset import Dataset, DerivedAs
-from etl.model.declaration import Alteration
+from etl.model.declaration import Alteration, redeclaring
 from etl.model.errors import ConfigurationError
 from etl.model.routing import path_names
 from etl.model.types import column_type
@@ -158,6 +158,11 @@ def drop_tables(connection: Connection, sql: DatasetSql) -> None:
         ) from error
 
 
+def check_names(connection: Connection, sql: DatasetSql) -> None:
+    """Raises:  ConfigurationError when another program has a relation with the name of a table."""
+    _refuse_foreign(sql, _found(connection, sql))
+
+
 def are_ours(connection: Connection, sql: DatasetSql) -> bool:
     """Whether the table exists, and all existing tables of the dataset look like ours."""
     found = _found(connection, sql)
@@ -204,8 +209,7 @@ def _check_unchanged(connection: Connection, sql: DatasetSql) -> None:
         raise ConfigurationError(
             f"The table of dataset {sql.dataset.name!r} does not match its declaration:"
             f" {'; '.join(faults)}.",
-            hint=f"Run `./run.sh datasets apply --rebuild {sql.dataset.name}`, or set the"
-            " declaration back.",
+            hint=redeclaring(sql.dataset.name),
         )
 
 

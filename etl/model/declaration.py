@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from etl.model.dataset import (
+    USERS,
     Attachment,
     Constraints,
     Dataset,
@@ -51,6 +52,7 @@ _DECIDES_ROWS = (
     *("id_from_name", "unknown_columns", "short_rows", "refuse_object_above"),
     *("primary_key", "prefer", "attachments"),
 )
+_KEYS = {"missing_values": "missingValues", "primary_key": "primaryKey"}  # as in the datasets file
 _UNORDERED = frozenset(
     {"include", "exclude", "missing_values", "aliases", "true_values", "false_values", "enum"}
 )
@@ -250,7 +252,19 @@ def _refused(dataset: Dataset, sentence: str, *columns: str) -> DeclarationChang
         effect=Effect.REFUSED,
         sentence=sentence,
         columns=columns,
-        remedy=f"Run `./run.sh datasets apply --rebuild {dataset.name}`, or undo the change.",
+        remedy=redeclaring(dataset.name),
+    )
+
+
+def redeclaring(name: str) -> str:
+    """How a table gets another shape that PostgreSQL cannot give it in place."""
+    if name == USERS.name:
+        return "Undo the change. The tables of users cannot be dropped."
+    return (
+        f"Undo the change, or create the table again: remove [datasets.{name}] from the datasets"
+        f" file, run `./run.sh datasets apply --drop {name}`, declare it again, and make a run with"
+        " `./run.sh run`. This deletes retired rows and grants on the table, and views of it must"
+        " be dropped first. Until then the dataset is not synced."
     )
 
 
@@ -360,6 +374,6 @@ def _changed_reading(old: Dataset, new: Dataset) -> list[DeclarationChange]:
     names = [name for name in _DECIDES_ROWS if before.get(name) != after.get(name)]
     if not names:
         return []
-    words = ", ".join(name.replace("_", " ") for name in names)
+    words = ", ".join(_KEYS.get(name, name) for name in names)
     sentence = f"The next full run reads all objects of {new.name} again. Changed: {words}."
     return [DeclarationChange(effect=Effect.REREAD, sentence=sentence)]

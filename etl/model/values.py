@@ -85,6 +85,7 @@ class ProblemCode(StrEnum):
     TOO_MANY_COLUMNS = "too-many-columns"
     DUPLICATE_COLUMN = "duplicate-column"
     UNKNOWN_COLUMN = "unknown-column"
+    DECLARED_COLUMN_ABSENT = "declared-column-absent"
     COLUMN_KEPT_IN_EXTRA = "column-kept-in-extra"
     TOO_MANY_FAULTS = "too-many-faults"
     ROWS_WITHOUT_ID = "rows-without-id"

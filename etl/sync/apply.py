@@ -11,6 +11,7 @@ from etl.db.dataset_sql import DatasetSql
 from etl.db.engine import connect_unpooled, run_lock, schemas_of, translating
 from etl.db.sql import statements
 from etl.model.dataset import USERS, Dataset
+from etl.model.declaration import compare
 from etl.model.errors import ConfigurationError
 from etl.sync import declared
 
@@ -41,6 +42,28 @@ def apply(
         one = declared.Declarations(schema, settings.source_bucket, wanted)
         failures = dict(one.install(connection).failures)
     return declared.changes(before, wanted), failures
+
+
+def refusals(settings: Settings, datasets: Sequence[Dataset]) -> dict[str, EtlError]:
+    """Why `apply` would refuse datasets, by name, found without a lock or a change.
+
+    It does not find tables that another program altered.
+    """
+    engine = connect_unpooled(settings)
+    found: dict[str, EtlError] = {}
+    with translating(), engine.connect() as connection:
+        schema = schemas_of(engine).data
+        known = {one.name: one for one in declared.load(connection, schema).values}
+        for dataset in datasets:
+            former = known.get(dataset.name, dataset)
+            refusal = declared.refused(compare(former, dataset), dataset.name)
+            try:
+                dataset_tables.check_names(connection, DatasetSql(dataset, schema))
+            except ConfigurationError as error:
+                refusal = refusal or error
+            if refusal is not None:
+                found[dataset.name] = refusal
+    return found
 
 
 def drop(

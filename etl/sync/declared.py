@@ -22,10 +22,11 @@ from etl.model.declaration import Effect, compare, from_json, reading_hash, to_j
 from etl.model.errors import ConfigurationError, DatasetRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from etl.model.dataset import Dataset
+    from etl.model.declaration import DeclarationChange
     from etl.model.errors import EtlError
 
 Begin: TypeAlias = "Callable[[], AbstractContextManager[object]]"
@@ -187,13 +188,9 @@ def ensure(
     their own, because the tables are locked until the end of the one that alters them.
     """
     changes = [] if former is None else compare(former.dataset, sql.dataset)
-    refused = [one for one in changes if one.effect is Effect.REFUSED]
-    if refused:
-        return ConfigurationError(
-            f"The table of dataset {sql.dataset.name!r} cannot be changed in place:"
-            f" {' '.join(one.sentence for one in refused)}",
-            hint=refused[0].remedy,
-        )
+    refusal = refused(changes, sql.dataset.name)
+    if refusal is not None:
+        return refusal
     try:
         with begin():
             dataset_tables.ensure(connection, sql, changes, keeps_staging=keeps_staging)
@@ -206,6 +203,18 @@ def ensure(
             raise
         return _in_use(sql.dataset.name)
     return None
+
+
+def refused(changes: Iterable[DeclarationChange], name: str) -> ConfigurationError | None:
+    """The error of those changes of a dataset that would rewrite its table; None without any."""
+    found = [one for one in changes if one.effect is Effect.REFUSED]
+    if not found:
+        return None
+    return ConfigurationError(
+        f"The table of dataset {name!r} cannot be changed in place:"
+        f" {' '.join(one.sentence for one in found)}",
+        hint=found[0].remedy,
+    )
 
 
 def _in_use(name: str) -> DatasetRefused:

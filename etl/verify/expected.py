@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _WARNINGS = frozenset(
     {
         ProblemCode.COLUMN_KEPT_IN_EXTRA,
+        ProblemCode.DECLARED_COLUMN_ABSENT,
         ProblemCode.EPOCH_SECONDS,
         ProblemCode.GUESSED_ENCODING,
         ProblemCode.MISSING_TRAILING_CELLS,

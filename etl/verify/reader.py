@@ -16,7 +16,7 @@ from etl.verify.records import read_records
 from etl.verify.text import FileError, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from datetime import date
 
     from etl.verify.header import Header
@@ -115,6 +115,16 @@ def _refuse_unknown(header: Header) -> None:
         raise FileError(ProblemCode.UNKNOWN_COLUMN)
 
 
+def _lacks_declared(header: Header, found: Collection[str]) -> bool:
+    """Whether declared columns are absent that may have another name, or that choose the winner."""
+    dataset = header.layout.dataset
+    absent = {field.name for field in dataset.fields}.difference(header.names, found)
+    if dataset.is_preset or not absent:
+        return False
+    has_unknown = any(name != f"column_{place + 1}" for place, name in _unknown(header))
+    return has_unknown or dataset.prefer in absent
+
+
 class _Columns:
     """What becomes of the cells of a file, and of the texts that its key has."""
 
@@ -138,6 +148,7 @@ class _Columns:
         rooms = layout.longest_bytes
         self.limited = [(n, rooms[name]) for n, name in enumerate(self.names) if name in rooms]
         self._sort_unknown(header)
+        self.are_absent = _lacks_declared(header, found)
 
     def _sort_unknown(self, header: Header) -> None:
         self.extra: list[tuple[int, str]] = []
@@ -184,6 +195,8 @@ class _Rows:
             reading.note(ProblemCode.EPOCH_SECONDS)
         if self._columns.are_kept:
             reading.note(ProblemCode.COLUMN_KEPT_IN_EXTRA)
+        if self._columns.are_absent:
+            reading.note(ProblemCode.DECLARED_COLUMN_ABSENT)
         if reading.rows_rejected > dataset.refuse_object_above * rows_read:
             reading.note(ProblemCode.TOO_MANY_FAULTS)
             reading.rows, reading.rows_rejected = [], rows_read

@@ -114,7 +114,7 @@ def test_relation_of_another_program_is_refused_by_name(engine: Engine, name: st
             dataset_tables.ensure(connection, sql_of(ORDERS))
 
 
-def test_other_type_or_key_is_refused_with_the_command_that_rebuilds(engine: Engine):
+def test_other_type_or_key_is_refused_with_the_steps_that_create_it_again(engine: Engine):
     narrowed = tuple(
         Field(name=one.name, type=FieldType.INTEGER) if one.name == "amount" else one
         for one in ORDERS.fields
@@ -126,7 +126,7 @@ def test_other_type_or_key_is_refused_with_the_command_that_rebuilds(engine: Eng
             dataset_tables.ensure(connection, sql_of(changed))
     assert "column amount is numeric(12,2), not bigint" in caught.value.message
     assert "the primary key is order_id, not rank" in caught.value.message
-    assert "datasets apply --rebuild orders" in caught.value.hint
+    assert "datasets apply --drop orders" in caught.value.hint
 
 
 def test_a_table_in_use_is_not_waited_for(engine: Engine):

@@ -226,7 +226,10 @@ def test_check_reads_objects_as_a_run_would_and_stores_nothing(
     bucket.put("log/1.csv", "line\na\n")
     good = command("datasets", "check")
     assert good.exit_code == 0
-    assert "orders/1.csv (orders): 3 rows read = 3 good + 0 rejected" in good.stdout
+    assert good.stdout == (
+        "orders: 1 object, 3 rows read = 3 good + 0 rejected\n"
+        "log: 1 object, 1 row read = 1 good + 0 rejected\n"
+    )
     bucket.put("orders/2.csv", "id,amount\n,1\n")
     bad = command("datasets", "check", "orders", "--json")
     assert bad.exit_code == 1
@@ -234,6 +237,12 @@ def test_check_reads_objects_as_a_run_would_and_stores_nothing(
     (problem,) = value["problems"]
     assert (problem["key"], problem["line"], problem["column"]) == ("orders/2.csv", 2, "id")
     assert [one["key"] for one in value["files"]] == ["orders/1.csv", "orders/2.csv"]
+    assert [(one["dataset"], one["objects"]) for one in value["datasets"]] == [("orders", 2)]
+    faulty, _, file, orders, log = command("datasets", "check").stdout.splitlines()
+    assert faulty.startswith("orders/2.csv, line 2, column id: error ")
+    assert file == "orders/2.csv (orders): 1 row read = 0 good + 1 rejected"
+    assert orders == "orders: 2 objects, 4 rows read = 3 good + 1 rejected"
+    assert log.startswith("log: 1 object")
     assert query("SELECT count(*) FROM dataset") == query("SELECT count(*) FROM run") == [(0,)]
 
 
@@ -247,10 +256,8 @@ def test_apply_adds_a_column_and_refuses_to_narrow_one(
     declare(ORDERS.replace("numeric(6,2)", "numeric(5,2)") + LOG)
     refused = command("datasets", "apply")
     assert refused.exit_code == 1
-    assert "datasets apply --rebuild orders" in refused.stderr
-    assert (
-        "cannot be rebuilt" in failure(command("datasets", "apply", "--rebuild", "orders")).message
-    )
+    assert "datasets apply --drop orders" in refused.stderr
+    assert refused.stdout == "orders: Not installed.\nlog: Unchanged.\n"
 
 
 def test_a_dataset_that_is_not_declared_is_dropped_after_its_name_was_typed(
@@ -349,3 +356,70 @@ def test_a_missing_bucket_stops_only_its_datasets(
     assert count.startswith("1 difference.")
     bucket.put("orders/2.csv", "id,amount\nx,1\n")
     assert "orders row-missing x" in command("verify").stdout
+
+
+def test_check_reports_what_apply_would_refuse(
+    command: Command, declare: Callable[[str], None], engine: Engine
+):
+    command("datasets", "apply")
+    assert command("datasets", "check").exit_code == 0
+    declare(ORDERS.replace("numeric(6,2)", "numeric(5,2)") + LOG.replace("log]", "view]"))
+    with engine.begin() as connection:
+        connection.execute(text("CREATE VIEW public.view_retired AS SELECT 1 AS one"))
+    checked = command("datasets", "check")
+    assert checked.exit_code == 1
+    assert "The type of amount is numeric(5,2) instead of numeric(6,2)." in checked.stdout
+    assert "already contains view_retired, which Bucketline did not create." in checked.stdout
+    assert checked.stdout.endswith("view: no object matches its patterns\n")
+    applied = command("datasets", "apply")
+    assert applied.exit_code == 1
+    assert "orders: Not installed.\nview: Not installed.\n" in applied.stdout
+    declare(ORDERS)
+    value = json.loads(command("datasets", "check", "--json").stdout)
+    assert value["datasets"][0]["errors"] == []
+
+
+def test_check_names_the_dataset_that_takes_all_objects_of_another(
+    command: Command, declare: Callable[[str], None], bucket: TestBucket
+):
+    declare(ORDERS + LOG.replace("log/**", "orders/**"))
+    put_orders(bucket, 2)
+    bucket.put("orders/2.csv", "id,amount\nx,1\n")
+    checked = command("datasets", "check", "log")
+    assert checked.exit_code == 0
+    assert checked.stdout == (
+        "log: 2 objects match its patterns and go to orders, which comes first\n"
+    )
+
+
+def test_check_of_a_missing_bucket_goes_on_with_the_other_datasets(
+    command: Command, declare: Callable[[str], None], bucket: TestBucket
+):
+    declare(ORDERS.replace("include", 'bucket = "no-such-bucket"\ninclude') + LOG)
+    bucket.put("log/1.csv", "line\na\n")
+    checked = command("datasets", "check")
+    assert checked.exit_code == 1
+    assert "Bucket 'no-such-bucket' does not exist." in checked.stdout
+    assert "correct `bucket` in the datasets file." in checked.stdout
+    assert checked.stdout.endswith("log: 1 object, 1 row read = 1 good + 0 rejected\n")
+
+
+def test_checks_without_a_file_use_the_installed_datasets_or_say_why_not(
+    command: Command, bucket: TestBucket, tmp_path: Path
+):
+    put_orders(bucket, 1)
+    assert command("run").exit_code == 0
+    (tmp_path / "datasets.toml").unlink()
+    assert command("datasets", "check", "orders").stdout.startswith("orders: 1 object")
+    assert failure(command("datasets", "check", "users")).hint == "The datasets: orders, log."
+    local = tmp_path / "a.csv"
+    local.write_text("id,amount\nx,1\n")
+    error = failure(command("check", str(local), "--dataset", "orders"))
+    assert "no datasets file" in error.message
+    assert "DATASETS_FILE" in error.hint
+
+
+def test_a_piped_list_has_whole_patterns(command: Command, declare: Callable[[str], None]):
+    patterns = [f"orders/of-a-long-name/{number}/**/*.csv" for number in range(9)]
+    declare(ORDERS.replace('["orders/**/*.csv"]', json.dumps(patterns)))
+    assert " ".join(patterns) in command("datasets", "list").stdout

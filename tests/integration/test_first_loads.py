@@ -49,7 +49,10 @@ class FirstLoad:
         self.connection = connection
 
     def run(self, during: Callable[[], object] = lambda: None) -> RunReport:
-        """Run; call the function once, as soon as the rows of one batch are written."""
+        """Run; call the function once, as soon as the rows of one batch are written.
+
+        PostgreSQL may need a moment to release the lock of a failed run.
+        """
         waiting = [during]
 
         def call(step: str, _done: int) -> None:
@@ -57,7 +60,7 @@ class FirstLoad:
                 waiting.pop()()
 
         manager = DataManager(self.settings, thresholds=ALWAYS, datasets=DATASETS, progress=call)
-        return manager.run(Trigger.CLI)
+        return manager.run(Trigger.CLI, wait_seconds=10)
 
     def swapped(self, during: Callable[[], object] = lambda: None) -> int:
         """Run; the number of rows in tables that took the place of empty ones."""

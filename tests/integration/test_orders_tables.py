@@ -11,6 +11,7 @@ from etl.read import pieces
 from etl.settings import Settings
 from etl.sync import batch
 from etl.sync.manager import DataManager
+from etl.verify import verify
 from tests.conftest import TestBucket
 from tests.orders_data import ORDERS, orders_file
 from tests.planted import PlantedFile
@@ -77,6 +78,23 @@ def test_an_object_with_too_many_faults_leaves_no_row(
     manager.run(Trigger.CLI)
     assert stored(engine) == expected(good)
     assert problems(engine) == good.problems | bad.problems | {(None, None, "too-many-faults")}
+
+
+def test_a_renamed_column_is_a_warning_until_its_file_is_replaced(
+    manager: DataManager, bucket: TestBucket, engine: Engine, settings: Settings
+):
+    made = orders_file(20)
+    bucket.put("orders/1.csv", made.content.replace(b"updated_at", b"changed_at", 1))
+    report = manager.run(Trigger.CLI)
+    assert (report.counts.objects_quarantined, report.counts.rows_loaded) == (0, 20)
+    assert problems(engine) == {(None, None, "declared-column-absent")}
+    assert {values[4] for values in stored(engine).values()} == {None}
+    datasets = (ORDERS, FREE, USERS)
+    assert list(verify(settings, engine, datasets=datasets)) == []
+    bucket.put("orders/1.csv", made.content)
+    manager.run(Trigger.CLI)
+    assert stored(engine) == expected(made)
+    assert list(verify(settings, engine, datasets=datasets)) == []
 
 
 def test_new_columns_reach_the_table(manager: DataManager, bucket: TestBucket, engine: Engine):

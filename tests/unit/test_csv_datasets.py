@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etl.model.dataset import (
+    USERS,
     Attachment,
     Constraints,
     Dataset,
@@ -25,7 +27,8 @@ from etl.model.dataset import (
     UnknownColumns,
 )
 from etl.model.errors import Undecodable
-from etl.model.values import Severity, SourceFile, SourceObject
+from etl.model.values import ObjectState, Severity, SourceFile, SourceObject
+from etl.read.check import check_object
 from etl.read.csv import (
     AddedColumns,
     ChunkReader,
@@ -142,7 +145,7 @@ def test_a_file_without_any_declared_column_is_rejected():
     extract = read("c,d\n1,2\n", FREE)
     assert codes(extract) == [(None, None, "missing-column")]
     assert "no column that free declares" in extract.problems[0].note
-    assert codes(read("c,A\n1,2\n", FREE)) == []
+    assert codes(read("c,A,b\n1,2,3\n", FREE)) == []
 
 
 @pytest.mark.parametrize("required", [("sku",), ()])
@@ -162,6 +165,69 @@ def test_missing_optional_column_is_null():
         found.rows.schema.field("count").type
         == check(read("sku,count\na,1\n")).rows.schema.field("count").type
     )
+
+
+def absent_note(content: str, dataset: Dataset = ITEMS, key: str = "x/1.csv") -> str:
+    """The note of the only problem, a warning of an absent column; empty without any problem."""
+    extract = read(content, dataset, key)
+    if not extract.problems:
+        return ""
+    (problem,) = extract.problems
+    assert (problem.code, problem.severity) == ("declared-column-absent", Severity.WARNING)
+    assert (problem.line, problem.column, extract.rows_rejected) == (None, None, {})
+    return problem.note
+
+
+def test_a_declared_column_that_may_have_another_name_is_a_warning():
+    note = absent_note("sku,Cuont,x,note\na,1,2,3\n")
+    assert note == (
+        "The file has no column for count, so all of its rows are null there. items does not "
+        "declare its columns Cuont, x. If one of these has the missing values, add its header to "
+        "`aliases` of the field; otherwise declare it."
+    )
+    assert "no column for count, note," in absent_note("Article No,City\na,Rome\n")
+    adding = replace(ITEMS, unknown_columns=UnknownColumns.ADD)
+    assert "its columns City." in absent_note("sku,City\na,Rome\n", adding)
+
+
+@pytest.mark.parametrize("header", ["sku", "sku,count", "sku,", "sku,count,,", "sku,count,note,x"])
+def test_columns_that_a_file_simply_lacks_are_no_warning(header: str):
+    cells_of_row = ",".join("1" * len(header.split(",")))
+    assert absent_note(f"{header}\n{cells_of_row}\n") == ""
+
+
+def test_columns_of_the_path_are_not_absent():
+    dataset = replace(ITEMS, path_columns="{site}/{count}-*", prefer="count")
+    assert absent_note("sku,note,x\na,b,c\n", dataset, "Rome/7-b.csv") == ""
+
+
+def test_users_may_lack_and_have_any_other_column():
+    assert absent_note("first_name,last_name,birthts,x\nA,B,0,1\n", USERS) == ""
+
+
+def test_an_absent_column_of_prefer_is_always_a_warning():
+    dataset = replace(ITEMS, prefer="count", unknown_columns=UnknownColumns.REFUSE)
+    lost = "Because prefer = count, its rows lose to all rows of the same key that have a value"
+    assert absent_note("sku,note\na,b\n", dataset).startswith(
+        f"The file has no column count. {lost}"
+    )
+    assert lost in absent_note("sku,note,x\na,b,c\n", replace(ITEMS, prefer="count"))
+    assert lost not in absent_note("sku,note,x\na,b,c\n", replace(ITEMS, prefer="note"))
+    assert absent_note("sku,count\na,1\n", dataset) == ""
+
+
+def test_a_warning_of_an_absent_column_survives_thousands_of_faulty_rows():
+    content = "sku,Cuont\n" + ",1\n" * 1_500 + "a,1\n"
+    found = check_object(file_of(content).source, ITEMS, lambda: [content.encode()], TODAY)
+    assert found.state is ObjectState.LOADED
+    assert (found.rows_read, found.rows_rejected) == (1_501, 1_500)
+    listed = Counter(problem.code for problem in found.problems)
+    assert listed == {"declared-column-absent": 1, "missing-cell": 1_000, "more-problems": 1}
+
+
+def test_each_file_with_the_header_has_its_own_warning():
+    files = [file_of("sku,Cuont\na,1\n", key) for key in ("1.csv", "2.csv")]
+    assert [problem.key for problem in parse(files, ITEMS).problems] == ["1.csv", "2.csv"]
 
 
 def test_key_column_is_never_null():
@@ -201,6 +267,75 @@ def test_extension_tsv_means_tabs():
     dataset = replace(ITEMS, format=None)
     assert codes(read(content, dataset, "1.TSV")) == [(None, None, "missing-column")]
     assert cells(read("sku\tcount;x,y,z\na;b\t1\n", dataset, "1.tsv"), "sku") == [["a;b"]]
+
+
+def missing_note(content: str, dataset: Dataset = ITEMS, key: str = "x/1.csv") -> str:
+    """The note of the only problem, a missing column."""
+    (problem,) = read(content, dataset, key).problems
+    assert (problem.code, problem.severity) == ("missing-column", Severity.ERROR)
+    return problem.note
+
+
+def test_missing_columns_are_named_with_all_their_headers_and_those_of_the_file():
+    assert missing_note("Artikel,COUNT,,x\n") == (
+        "The header lacks sku (aliases: Article No, Größe); its columns are Artikel, COUNT, "
+        "column_3, x. Add the missing columns, or add the headers of the columns that contain "
+        "their values to `aliases`."
+    )
+    keyed = replace(ITEMS, primary_key=("sku", "count"))
+    assert "lacks sku (aliases: Article No, Größe), count;" in missing_note("x,y\n", keyed)
+    optional = replace(FREE, fields=(Field(name="a", aliases=("Ah",)), Field(name="b")))
+    assert missing_note("X,y\n", optional) == (
+        "The header has no column that free declares: a (aliases: Ah), b. Its columns are X, y. "
+        "Move the file, or declare its columns."
+    )
+
+
+READ_AS_ONE = "The whole header was read as one column, because the delimiter is"
+TABS, SEMICOLONS = Dialect(delimiter="\t"), Dialect(delimiter=";")
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "header", "words"),
+    [
+        (
+            {},
+            "1.tsv",
+            "sku,count",
+            'tab; the file seems to have commas. Rename the file to .csv, or set format = "csv"',
+        ),
+        ({"format": "tsv"}, "1.csv", "sku|count", 'seems to have pipes. Set format = "csv", so'),
+        (
+            {"dialect": SEMICOLONS},
+            "1.csv",
+            "sku\tnote",
+            "semicolon; the file seems to have tabs. Correct `delimiter` in the dialect of items.",
+        ),
+        (
+            {"dialect": Dialect(delimiter="§")},
+            "1.csv",
+            "a;b",
+            f'{READ_AS_ONE} "§"; the file seems to have',
+        ),
+        ({"dialect": TABS}, "1.csv", "Article No;Größe", "the file seems to have semicolons."),
+        ({}, "1.csv", "sku:count", "Add the missing columns, or"),
+        ({}, "1.tsv", "sep=;", "Remove the sep= line"),
+        ({}, "1.tsv", "7", "seems to be a row of data"),
+        ({}, "1.tsv", "name", "Add the missing columns, or"),
+    ],
+)
+def test_a_header_with_another_delimiter_is_named(
+    changes: dict[str, Any], key: str, header: str, words: str
+):
+    dataset = replace(ITEMS, **{"format": None} | changes)
+    note = missing_note(f"{header}\n", dataset, key)
+    assert words in note
+    assert (READ_AS_ONE in note) == ("seems to have" in words)
+    optional = tuple(replace(one, constraints=Constraints()) for one in dataset.fields)
+    if "seems to have" in words:
+        assert words in missing_note(
+            f"{header}\n", replace(dataset, fields=optional, primary_key=()), key
+        )
 
 
 def test_space_is_kept_where_it_is_declared():
@@ -244,7 +379,7 @@ def test_repeated_header_is_found_by_any_spelling_of_its_name(name: str, how: Ca
 
 
 def test_short_row_is_rejected_up_to_the_last_declared_column():
-    extract = read("sku,count,more\na\nb,1\n")
+    extract = read("sku,note,count,more\na\nb,,1\n")
     assert codes(extract) == [(None, None, "missing-trailing-cells"), (2, None, "short-row")]
     assert cells(extract, "sku", "_extra") == [["b", None]]
 
@@ -290,9 +425,9 @@ def test_impossible_columns_stay_in_extra_with_a_warning(name: str):
         derived=(Derived(name="made_on", source="a", computed_as=DerivedAs.DATE),),
         attachments=(Attachment(column="photo", match="{a}.png"),),
     )
-    extract = read(f"a,city,{name}\n1,Rome,x\n", dataset)
+    extract = read(f"a,b,city,{name}\n1,2,Rome,x\n", dataset)
     assert extract.added == ("city",)
-    assert json.loads(extract.rows["_extra"][0].as_py()) == {name or "column_3": "x"}
+    assert json.loads(extract.rows["_extra"][0].as_py()) == {name or "column_4": "x"}
     (problem,) = extract.problems
     assert (problem.code, problem.severity) == ("column-kept-in-extra", Severity.WARNING)
 

@@ -378,6 +378,18 @@ def test_a_declaration_without_patterns_does_not_load_arrow(tmp_path: Path):
     )
 
 
+def test_a_misspelled_key_is_one_fault(tmp_path: Path):
+    text = """
+    version = 1
+    [datasets.orders]
+    include = ["orders/**"]
+    [datasets.orders.schema]
+    fields = [{ name = "amount", type = "number", decimalChr = ",", groupChar = "." }]
+    """
+    (fault,) = faults(tmp_path, text)
+    assert fault.endswith("decimalChr is not a key of this table. Did you mean decimalChar?")
+
+
 def test_all_faults_are_reported_at_once(tmp_path: Path):
     text = """\
 version = 1
@@ -393,10 +405,6 @@ fields = [
 [datasets.other]
 """
     assert faults(tmp_path, text) == [
-        (
-            "datasets.toml, line 2, datasets.orders.include: include is missing."
-            ' Write include = ["orders/**/*.csv"].'
-        ),
         (
             "datasets.toml, line 3, datasets.orders.includes: includes is not a key of this table."
             " Did you mean include?"

@@ -34,6 +34,7 @@ from etl.model.declaration import (
     compare,
     from_json,
     reading_hash,
+    redeclaring,
     to_json,
 )
 
@@ -250,7 +251,7 @@ def test_hash_does_not_depend_on_how_a_type_is_written(one: str | None, other: s
     assert reading_hash(with_field("id", sql=one)) == reading_hash(with_field("id", sql=other))
 
 
-REBUILD = "Run `./run.sh datasets apply --rebuild orders`, or undo the change."
+REBUILD = redeclaring("orders")
 
 
 def effects(new: Dataset, old: Dataset = ORDERS) -> list[tuple[str, tuple[str, ...]]]:
@@ -345,13 +346,15 @@ def test_changes_without_a_rebuild(new: Dataset, expected: list[tuple[str, tuple
         ),
     ],
 )  # fmt: skip
-def test_changes_that_need_a_rebuild_come_first_with_the_command(
+def test_changes_that_need_a_rebuild_come_first_with_the_steps(
     new: Dataset, columns: tuple[str, ...]
 ):
     first = compare(ORDERS, new)[0]
     assert first.effect is Effect.REFUSED
     assert first.columns == columns
     assert first.remedy == REBUILD
+    assert "`./run.sh datasets apply --drop orders`" in REBUILD
+    assert "--drop" not in redeclaring("users")
 
 
 def test_a_narrowed_field_is_described():

@@ -151,5 +151,5 @@ def test_a_broken_file_is_an_exit_code_and_no_words_of_a_library(env_file: Path)
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("ConfigurationError: .env, line 1: ETL_INTERVAL")
+    assert done.stderr.startswith(".env, line 1: ETL_INTERVAL")
     assert "dotenv" not in done.stderr

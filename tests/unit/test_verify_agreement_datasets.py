@@ -87,6 +87,7 @@ def datasets(draw: st.DrawFn) -> Dataset:
         include=("**",),
         fields=(*fields[:place], *key, *fields[place:]),
         primary_key=("id",) if has_key else (),
+        prefer=draw(st.sampled_from([None, "f0"])) if has_key else None,
         missing_values=draw(st.sampled_from([("",), ("", "NULL"), ("-",)])),
         unknown_columns=draw(st.sampled_from(UnknownColumns)),
         short_rows=draw(st.sampled_from(ShortRows)),

@@ -128,17 +128,32 @@ def test_unknown_columns_are_added_under_their_lowercase_name():
 
 @pytest.mark.parametrize("name", ["_x", "", "x" * 64, "\u00e9" * 32])
 def test_columns_without_a_possible_name_are_kept_in_extra(name: str):
-    found = reading(f"order_id,{name}\nA,1", unknown_columns=UnknownColumns.ADD)
+    found = reading(f"order_id,amount,status,{name}\nA,,,1", unknown_columns=UnknownColumns.ADD)
     assert found.faults == {"column-kept-in-extra": 1}
     assert found.rows[0].added is None
-    assert found.rows[0].extra == {name or "column_2": "1"}
+    assert found.rows[0].extra == {name or "column_4": "1"}
 
 
 def test_columns_beyond_the_two_hundredth_are_kept_in_extra():
     added = tuple(f"c{n}" for n in range(200))
-    found = reading("order_id,c7,d\nA,1,2", added=added, unknown_columns=UnknownColumns.ADD)
+    head = "order_id,amount,status"
+    found = reading(f"{head},c7,d\nA,,,1,2", added=added, unknown_columns=UnknownColumns.ADD)
     assert (found.rows[0].added, found.rows[0].extra) == ({"c7": "1"}, {"d": "2"})
     assert found.faults == {"column-kept-in-extra": 1}
+
+
+def test_declared_columns_that_are_absent_may_have_another_name():
+    assert reading("order_id\nA").faults == {}
+    assert reading("order_id,,\nA,1,2").faults == {}
+    assert reading("order_id,Sttaus\nA,new").faults == {"declared-column-absent": 1}
+    assert reading("order_id,x,status,amount\nA,,,").faults == {}
+    in_path = {"path_columns": "{status}/*", "key": "new/a.csv"}
+    assert reading("order_id,x,amount\nA,,", **in_path).faults == {}
+
+
+def test_rows_without_their_preferred_column_are_a_warning():
+    assert reading("order_id\nA", prefer="amount").faults == {"declared-column-absent": 1}
+    assert reading("order_id,amount\nA,1", prefer="amount").faults == {}
 
 
 SHORT = "order_id,amount,status,city\nA,1,new\nB,1\nC\n"

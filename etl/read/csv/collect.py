@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 from etl.model.safe_text import safe_value
 from etl.model.values import Problem, ProblemCode, Severity, SourceObject
 from etl.read.arrow import strip, to_mask
-from etl.read.csv.header import not_added_hint
 from etl.read.csv.notices import Notices
 from etl.read.csv.repeated import repeated_headers
 
@@ -139,8 +138,7 @@ class Collector:
         name = header.layout.dataset.id_from_name
         if name is not None and name not in header.columns:
             self.without_id.add(file)
-        if header.not_added:
-            code, hint = ProblemCode.COLUMN_KEPT_IN_EXTRA, not_added_hint(header.not_added)
+        for code, hint in header.warnings:
             self.add_object_problem(file, code, hint, severity=Severity.WARNING)
 
     def add_cell_problems(

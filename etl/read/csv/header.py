@@ -7,19 +7,25 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from etl.model.dataset import UnknownColumns
-from etl.model.safe_text import safe_value
 from etl.model.values import ProblemCode
+from etl.read.csv.header_hints import (
+    absent_hint,
+    missing_hint,
+    missing_remedy,
+    not_added_hint,
+    one_column_hint,
+    shown,
+)
 from etl.read.csv.layout import LONGEST_NAME_BYTES
 from etl.read.csv.quoting import Scan, Tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from etl.read.csv.layout import Layout
 
 DELIMITERS = (",", ";", "\t", "|")
 MOST_COLUMNS = 1_000
-SHOWN_NAMES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +34,8 @@ class FileHeader:
 
     Declared columns have their declared name, others are spelled as in the file, and nameless ones
     are called `column_<n>`, counted from 1. All names differ. `added` maps those that the table
-    gets to their names there. `not_added` are those that it cannot get.
+    gets to their names there. `not_added` are those that it cannot get. `warnings` are the codes
+    and hints of each file with this header.
     """
 
     layout: Layout
@@ -37,16 +44,35 @@ class FileHeader:
     added: tuple[tuple[str, str], ...] = ()
     not_added: tuple[str, ...] = ()
     fewest_cells: int = field(init=False)
+    warnings: tuple[tuple[ProblemCode, str], ...] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         """Compute the fewest cells that a row may have: the rest are of columns it may lack."""
         unlackable = self.layout.unlackable
         needed = [place for place, name in enumerate(self.columns, 1) if name in unlackable]
         object.__setattr__(self, "fewest_cells", max(needed, default=0))
+        object.__setattr__(self, "warnings", tuple(self._warnings()))
 
     def is_repeated(self, cells: Sequence[str]) -> bool:
         """Whether the stripped cells of a row are the column names, in any case."""
         return _folded(_names(cells, self.layout)) == _folded(self.columns)
+
+    def _warnings(self) -> Iterator[tuple[ProblemCode, str]]:
+        layout = self.layout
+        undeclared = [
+            name
+            for place, name in enumerate(self.columns, 1)
+            if name not in layout.columns and name != _nameless(place)
+        ]
+        absent = [name for name in layout.expected if name not in self.columns]
+        is_renamed = bool(absent and undeclared)
+        if is_renamed or layout.dataset.prefer in absent:
+            yield (
+                ProblemCode.DECLARED_COLUMN_ABSENT,
+                absent_hint(layout.dataset, absent, undeclared),
+            )
+        if self.not_added:
+            yield ProblemCode.COLUMN_KEPT_IN_EXTRA, not_added_hint(self.not_added)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +103,27 @@ def read_header(line: str, layout: Layout) -> FileHeader | HeaderFault:
             "quote on the same line, just before the delimiter.",
         )
     columns = _names(scan.cells, layout)
-    fault = _duplicate(columns) or _missing(columns, layout) or _unknown(columns, layout)
+    fault = (
+        _duplicate(columns)
+        or _missing(columns, scan.cells, line, layout)
+        or _unknown(columns, layout)
+    )
     return fault or _with_added(FileHeader(layout, delimiter, columns), scan.cells)
 
 
 def _split(line: str, layout: Layout) -> tuple[str, Scan]:
-    """The delimiter, and the header split by it.
-
-    If it is not given, it is the first one that yields all required columns. If none does, or no
-    column is required, it is the one that yields the most declared columns, among those the one
-    that occurs most often outside quotes.
-    """
+    """The delimiter, which may be given, and the header split by it."""
     if layout.delimiter is not None:
         return layout.delimiter, _scan(line, layout.delimiter, layout.quote)
+    return _detect(line, layout)
+
+
+def _detect(line: str, layout: Layout) -> tuple[str, Scan]:
+    """The first delimiter that yields all required columns, and the header split by it.
+
+    If none does, or no column is required, it is the one that yields the most declared columns,
+    among those the one that occurs most often outside quotes.
+    """
     scans = {delimiter: _scan(line, delimiter, layout.quote) for delimiter in DELIMITERS}
     found = {delimiter: _declared(scan.cells, layout) for delimiter, scan in scans.items()}
     for delimiter in DELIMITERS if layout.required else ():
@@ -117,7 +151,11 @@ def _folded(names: Sequence[str]) -> list[str]:
 
 
 def _name(written: str, place: int, layout: Layout) -> str:
-    return layout.names.get(written.casefold()) or written or f"column_{place}"
+    return layout.names.get(written.casefold()) or written or _nameless(place)
+
+
+def _nameless(place: int) -> str:
+    return f"column_{place}"
 
 
 def _duplicate(columns: tuple[str, ...]) -> HeaderFault | None:
@@ -126,38 +164,41 @@ def _duplicate(columns: tuple[str, ...]) -> HeaderFault | None:
         return None
     return HeaderFault(
         ProblemCode.DUPLICATE_COLUMN,
-        f"The header has more than one column named {_shown(repeated)}. "
+        f"The header has more than one column named {shown(repeated)}. "
         "Rename or remove columns until every name is unique.",
     )
 
 
-def _missing(columns: tuple[str, ...], layout: Layout) -> HeaderFault | None:
-    required = layout.required
-    missing = [name for name in required if name not in columns]
-    if not missing:
-        return _undeclared(columns, layout)
-    if len(missing) == len(required) and columns[0].casefold().startswith("sep="):
+def _missing(
+    columns: tuple[str, ...], cells: Sequence[str], line: str, layout: Layout
+) -> HeaderFault | None:
+    """The fault of a header without a required column, or without any declared one.
+
+    The latter is the header of something else.
+    """
+    missing = [name for name in layout.required if name not in columns]
+    if not missing and not (layout.expected and set(layout.expected).isdisjoint(columns)):
+        return None
+    written = [cell.strip() or _nameless(place) for place, cell in enumerate(cells, 1)]
+    lacks_all = len(missing) == len(layout.required)
+    if lacks_all and columns[0].casefold().startswith("sep="):
         action = "Remove the sep= line, which only Excel uses; the header must come first."
-    elif len(missing) == len(required) and any(map(_is_number, columns)):
+    elif len(columns) == 1 and (reason := _one_column(line, layout)):
+        action = reason
+    elif missing and lacks_all and any(map(_is_number, columns)):
         action = "The first line seems to be a row of data; insert the header above it."
     else:
-        action = "Add the missing columns, or rename the columns that contain their values."
-    return HeaderFault(
-        ProblemCode.MISSING_COLUMN,
-        f"The header lacks {', '.join(missing)}; its columns are {_shown(columns)}. {action}",
-    )
+        action = missing_remedy(layout.dataset, missing)
+    hint = missing_hint(layout, missing, written)
+    return HeaderFault(ProblemCode.MISSING_COLUMN, f"{hint} {action}")
 
 
-def _undeclared(columns: tuple[str, ...], layout: Layout) -> HeaderFault | None:
-    """The fault of a header without any declared column: the file is of something else."""
-    own = set(layout.dataset.field_names) - set(layout.path)
-    if not own or not own.isdisjoint(columns):
-        return None
-    return HeaderFault(
-        ProblemCode.MISSING_COLUMN,
-        f"The header has no column that {layout.dataset.name} declares; its columns are"
-        f" {_shown(columns)}. Move the file, or declare its columns.",
-    )
+def _one_column(line: str, layout: Layout) -> str:
+    """Why the header was read as one column, if a delimiter other than the given one splits it."""
+    if layout.delimiter is None:
+        return ""
+    other, scan = _detect(line, layout)
+    return one_column_hint(layout, other) if len(scan.cells) > 1 else ""
 
 
 def _unknown(columns: tuple[str, ...], layout: Layout) -> HeaderFault | None:
@@ -169,8 +210,8 @@ def _unknown(columns: tuple[str, ...], layout: Layout) -> HeaderFault | None:
         return None
     return HeaderFault(
         ProblemCode.UNKNOWN_COLUMN,
-        f"The header has columns that {dataset.name} does not declare: {_shown(unknown)}. "
-        "Remove or rename them, or declare them.",
+        f"The header has columns that {dataset.name} does not declare: {shown(unknown)}. "
+        "Remove or rename them, declare them, or add them to the `aliases` of fields.",
     )
 
 
@@ -201,20 +242,5 @@ def _is_possible(name: str) -> bool:
     return 0 < len(name.encode()) <= LONGEST_NAME_BYTES and not name.startswith("_")
 
 
-def not_added_hint(names: Sequence[str]) -> str:
-    """The hint about columns that the table cannot get."""
-    return (
-        f"The table gets no columns for {_shown(names)}; their cells are in _extra. A new column "
-        f"needs a name of at most {LONGEST_NAME_BYTES} bytes that is unique in lower case, does "
-        "not begin with _ and is not reserved, and a table gets at most 200 of them."
-    )
-
-
 def _is_number(name: str) -> bool:
     return name.removeprefix("-").isdecimal()
-
-
-def _shown(names: Sequence[str]) -> str:
-    """The first names, shortened and safe to display, and the number of the others."""
-    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
-    return ", ".join(map(safe_value, names[:SHOWN_NAMES])) + more

@@ -87,6 +87,13 @@ class Layout:
         return tuple(name for name in self._filled if name not in elsewhere)
 
     @cached_property
+    def expected(self) -> tuple[str, ...]:
+        """The columns that a file normally has; a preset leaves that open."""
+        if self.dataset.is_preset:
+            return ()
+        return tuple(name for name in self.dataset.field_names if name not in self.path)
+
+    @cached_property
     def unlackable(self) -> frozenset[str]:
         """The columns whose cell a row must have, if the header has them."""
         is_padded = self.dataset.short_rows is ShortRows.PAD

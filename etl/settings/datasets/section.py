@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from etl.settings.datasets.faults import shown, suggestion
+from etl.settings.datasets.faults import did_you_mean, shown, suggestion
 from etl.settings.datasets.keys import ValueKind
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def _is_labelled(value: object) -> bool:
 class Section:
     """The values of the known keys of one table that have the right type.
 
-    All other keys, and required ones that are missing, are reported.
+    All other keys, and required ones that are missing, are reported. `misspelled` are the known
+    keys that unknown ones probably mean; what their lack causes is not reported as well.
     """
 
     def __init__(
@@ -71,11 +72,12 @@ class Section:
     ) -> None:
         self.path = path
         self.report = report
+        self.misspelled: set[str | None] = set()
         self._values: dict[str, Any] = {}
         for key, value in table.items():
             self._take(key, value, rules)
         for key in rules.required:
-            if key not in table:
+            if key not in table and key not in self.misspelled:
                 self.fault(key, f"{key} is missing.", f"Write {_written(key, rules.keys[key])}.")
 
     def __contains__(self, key: str) -> bool:
@@ -105,6 +107,7 @@ class Section:
             if (type(value), value) not in [(type(one), one) for one in refusal.harmless]:
                 self.fault(key, f"{key} is not supported.", refusal.remedy)
         elif key not in rules.informational:
+            self.misspelled.add(did_you_mean(key, rules.keys))
             self.fault(
                 key,
                 f"{shown(key)} is not a key of this table.",

@@ -1,0 +1,178 @@
+"""`datasets check`: what a run would say of the declarations, and of some objects of each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from etl.cli import render
+from etl.cli.check import FoundFiles
+from etl.cli.common import print_lines, stdout_console
+from etl.cli.runs import installed_datasets, running_on
+from etl.model.dataset import USERS
+from etl.model.errors import ConfigurationError
+from etl.model.routing import Router
+from etl.model.values import ObjectKind
+from etl.settings import read_settings
+from etl.settings.declared import file_datasets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from etl.model.dataset import Dataset
+    from etl.model.errors import EtlError
+    from etl.model.values import SourceObject
+    from etl.settings import Settings
+    from etl.storage.client import ObjectStore
+
+CHECKED_OBJECTS = 100
+_PART_BYTES = 2 * 1024 * 1024
+
+
+@click.command("check")
+@click.argument("name", required=False)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print problems, objects and datasets as JSON."
+)
+def check_command(*, name: str | None, as_json: bool) -> None:
+    """Check the datasets file, then read up to 100 objects of each dataset, or of one.
+
+    Without a file, the installed datasets are checked. Exits with 1 if `datasets apply` would
+    refuse a dataset, its bucket cannot be read, or a row or an object would be rejected; with 2 if
+    the file has faults. Nothing is stored.
+    """
+    given = read_settings()
+    datasets = file_datasets(given)
+    found = FoundFiles(as_json=as_json, shows_good=False)
+    samples = []
+    with running_on(given, datasets, [] if name is None else [name]) as settings:
+        from etl.storage.client import ObjectStore
+        from etl.sync.apply import refusals
+
+        every = datasets or tuple(installed_datasets(settings)) or (USERS,)
+        refused = refusals(settings, every)
+        checker = _Checker(ObjectStore(settings), settings, every, found)
+        for dataset in every:
+            if name in {None, dataset.name}:
+                sample = checker.check(dataset, refused.get(dataset.name))
+                samples.append(sample)
+                if not as_json:
+                    print_lines(stdout_console(), sample.lines())
+    found.has_errors |= any(one.errors for one in samples)
+    found.end(datasets=[one.as_json() for one in samples])
+
+
+@dataclass
+class _Sample:
+    """What was found of one dataset: the first objects, their rows, and its own errors.
+
+    `taken` counts, by dataset, the objects that its patterns match, but that go to an earlier one.
+    """
+
+    dataset: str
+    objects: int = 0
+    rows_read: int = 0
+    rows_rejected: int = 0
+    taken: Counter[str] = field(default_factory=Counter)
+    errors: list[EtlError] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "dataset": self.dataset,
+            "objects": self.objects,
+            "rows_read": self.rows_read,
+            "rows_rejected": self.rows_rejected,
+            "taken": dict(self.taken),
+            "errors": [error.as_dict() for error in self.errors],
+        }
+
+    def lines(self) -> render.Lines:
+        errors = [line for error in self.errors for line in render.error(error)]
+        return [*errors, render.sentence(f"{self.dataset}: {self._summary()}")]
+
+    def _summary(self) -> str:
+        if not self.objects:
+            return "; ".join(map(self._taken_by, self.taken)) or "no object matches its patterns"
+        first = "the first " if self.objects == CHECKED_OBJECTS else ""
+        good = self.rows_read - self.rows_rejected
+        return (
+            f"{first}{render.counted(self.objects, 'object')},"
+            f" {render.counted(self.rows_read, 'row')} read = {good} good"
+            f" + {self.rows_rejected} rejected"
+        )
+
+    def _taken_by(self, other: str) -> str:
+        count = self.taken[other]
+        verb = "matches its patterns and goes" if count == 1 else "match its patterns and go"
+        return f"{render.counted(count, 'object')} {verb} to {other}, which comes first"
+
+
+class _Checker:
+    """Reads the first objects of datasets."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        settings: Settings,
+        datasets: Sequence[Dataset],
+        found: FoundFiles,
+    ) -> None:
+        self._store = store
+        self._source_bucket = settings.source_bucket
+        self._router = Router(datasets, settings.source_bucket)
+        self._found = found
+        self._today = datetime.now(UTC).date()
+
+    def check(self, dataset: Dataset, refusal: EtlError | None) -> _Sample:
+        """Read the first objects of the dataset."""
+        sample = _Sample(dataset.name)
+        if refusal is not None:
+            sample.errors.append(refusal)
+        try:
+            for source in self._objects(dataset, sample):
+                self._check_object(dataset, source, sample)
+                if sample.objects == CHECKED_OBJECTS:
+                    break
+        except ConfigurationError as error:  # the bucket is missing, or may not be listed
+            sample.errors.append(error)
+        return sample
+
+    def _objects(self, dataset: Dataset, sample: _Sample) -> Iterator[SourceObject]:
+        bucket = dataset.bucket or self._source_bucket
+        route = self._router.for_bucket(bucket)
+        own = Router([dataset], self._source_bucket).for_bucket(bucket)
+        for source in self._store.list_objects(bucket):
+            if own(source.key).kind is not ObjectKind.CSV:
+                continue
+            routed = route(source.key).dataset
+            if routed == dataset:
+                yield source
+            elif routed is not None:
+                sample.taken[routed.name] += 1
+
+    def _check_object(self, dataset: Dataset, source: SourceObject, sample: _Sample) -> None:
+        from etl.model.errors import ObjectChanged, UnreadableObject
+        from etl.runtime.arrow import import_arrow
+
+        import_arrow()
+        from etl.read.check import check_object
+
+        bucket = dataset.bucket or self._source_bucket
+        sample.objects += 1
+        try:
+            checked = check_object(
+                source,
+                dataset,
+                lambda: self._store.fetch_in_parts(bucket, source, _PART_BYTES),
+                self._today,
+            )
+        except (ObjectChanged, UnreadableObject) as error:
+            sample.errors.append(error)
+            return
+        sample.rows_read += checked.rows_read
+        sample.rows_rejected += checked.rows_rejected
+        self._found.add(source.key, self._router.for_bucket(bucket)(source.key), checked)
