@@ -1,7 +1,7 @@
 """Files with planted faults, written with the standard library alone.
 
-Whoever writes a file knows the values of each valid row, and of each fault its line, code, column,
-value and words of its note. Nothing here comes from the readers under test.
+The generator records the values of each valid row and, for each fault, the line, code, column,
+value and words of the note. Nothing here comes from the readers under test.
 """
 
 from __future__ import annotations

@@ -131,13 +131,18 @@ class Successors:
     def _have_ended(self, connection: Connection) -> bool:
         """Whether the transactions that may see some of the rows end in time."""
         deadline = time.monotonic() + WAIT_SECONDS
-        while self._earlier:
+        while self._are_open(connection):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_SECONDS)  # PostgreSQL does not notify of the end of a transaction
+        return True
+
+    def _are_open(self, connection: Connection) -> bool:
+        """Whether some of the transactions that may see some of the rows are still open."""
+        if self._earlier:
             found = set(connection.scalars(text(_named()["open_transactions"])))
             self._earlier = [one for one in self._earlier if one in found]
-            if self._earlier and time.monotonic() > deadline:
-                return False
-            time.sleep(_POLL_SECONDS if self._earlier else 0)
-        return True
+        return bool(self._earlier)
 
 
 def drop_left_over(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Previews of runs: what a run would change. They leave nothing behind."""
+"""Previews report what a run would change, and keep nothing."""
 
 from __future__ import annotations
 

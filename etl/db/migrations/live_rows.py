@@ -150,7 +150,7 @@ def lock(connection: Connection, tables: Sequence[str], mode: str) -> None:
             nested.rollback()
             if getattr(error.orig, "pgcode", None) not in _LOCK_FAILED:
                 raise
-            time.sleep(LOCK_PAUSE_SECONDS)  # readers that waited for the attempt go on
+            time.sleep(LOCK_PAUSE_SECONDS)  # so that readers queued after the attempt can run
         else:
             nested.commit()
             connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
