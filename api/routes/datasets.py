@@ -214,7 +214,7 @@ def list_dataset_problems(
     shared = services()
     with shared.database() as connection:
         find(shared.catalog.read(connection), dataset)
-        return page_of_problems(connection, query_data, dataset)
+        return page_of_problems(connection, query_data, (dataset,))
 
 
 # -- GET /datasets/<dataset>/shadowed

@@ -21,7 +21,7 @@ from api.security.keyring import LiveKeyring
 from api.security.limits import RateLimits, rate_limit_key
 from api.security.origins import is_trusted_host
 from api.state.services import services
-from etl.model.roles import DATASETS_FORM, Role
+from etl.model.roles import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -299,8 +299,8 @@ def limited(dataset: str | None) -> Refused:
         "dataset-limited",
         f"This API key is limited to {', '.join(caller().datasets)}, which does not include"
         f" {what}.",
-        "Use a key without such a limit, or one for this dataset; its entry in API_KEYS is"
-        f" name:{DATASETS_FORM}:sha256.",
+        "Use a key without such a limit, or one for this dataset:"
+        f" `./run.sh keys new NAME --role ROLE --dataset {dataset or 'DATASET'}`.",
     )
 
 
