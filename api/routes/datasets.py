@@ -33,6 +33,7 @@ from api.spec import openapi
 from api.state.services import services
 from etl.db.dataset_sql import DatasetSql
 from etl.db.engine import schemas_of
+from etl.db.names import dataset_channel
 from etl.db.shadowed import Place, as_user, shadowed_rows
 from etl.db.tables import hold
 from etl.model.dataset import USERS
@@ -96,6 +97,7 @@ def show_dataset(dataset: str, query_data: NoQuery) -> dict[str, Any]:  # noqa: 
         return facts.summary(installed) | {
             "declaration": installed.declaration,
             "columns": _columns(installed),
+            "channel": dataset_channel(dataset, schemas_of(shared.engine).state),
             "problems": facts.problems.get(dataset, {}),
         }
 

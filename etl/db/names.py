@@ -39,6 +39,13 @@ def lock_key(lock: Lock, state_schema: str = DEFAULT_SCHEMA) -> int:
     return -int.from_bytes(digest[:7], "big") * len(Lock) - lock - 1
 
 
+def dataset_channel(dataset: str, state_schema: str = DEFAULT_SCHEMA) -> str:
+    """The name of the channel that announces changed rows of a dataset, at most 63 bytes."""
+    if state_schema == DEFAULT_SCHEMA:
+        return f"bucketline_{dataset}"
+    return f"bl_{hashlib.sha256(state_schema.encode()).hexdigest()[:8]}_{dataset}"
+
+
 def channel_name(channel: NotifyChannel, state_schema: str = DEFAULT_SCHEMA) -> str:
     """The name of a channel, at most 63 bytes."""
     if state_schema == DEFAULT_SCHEMA:

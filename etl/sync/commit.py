@@ -93,9 +93,9 @@ class _Commit:
             stats.profile.rows["swap"] = sum(
                 merged.committed.datasets[name].inserted for name in taken
             )
-        changed = [name for name, one in merged.committed.datasets.items() if one.changed]
-        for name in changed:
-            revisions.advance(connection, revisions.noun_of(name))
+        changed = {n: one for n, one in merged.committed.datasets.items() if one.changed}
+        for name, one in changed.items():
+            revisions.announce(connection, name, run.id, one.changes)
         if has_images:  # a replaced image becomes pending, and changes no user
             revisions.advance(connection, revisions.Resource.IMAGES)
         failures = self._failures(merged)
