@@ -13,6 +13,7 @@ from api.http import checks, errors, methods, ranges
 from api.http.addresses import RawPathFlask
 from api.http.converters import AnyTextConverter, DocumentNameConverter, RunIdConverter
 from api.routes import (
+    check,
     data,
     dataset_rows,
     datasets,
@@ -95,6 +96,7 @@ def create_app(
         problems,
         datasets,
         dataset_rows,
+        check,
         runs,
         events,
         documents,

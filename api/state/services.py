@@ -15,6 +15,7 @@ from flask import current_app
 from sqlalchemy.exc import DBAPIError
 
 from api.state.catalog import Catalog
+from api.state.checks import FileChecks
 from api.state.figures import FigureCache
 from api.state.group_commit import GroupCommit
 from api.state.sources import SourceBuckets
@@ -101,12 +102,14 @@ class Services:
     document_locks: StripedLocks = field(default_factory=StripedLocks)
     catalog: Catalog = field(default_factory=Catalog)
     figures: FigureCache = field(default_factory=FigureCache)
+    checks: FileChecks = field(init=False)
     database_probe: Probe = field(init=False)
     event_commits: GroupCommit = field(init=False)
     sources: SourceBuckets = field(init=False)
 
     def __post_init__(self) -> None:
         """Connect separately for events, so that a burst of them cannot block other requests."""
+        self.checks = FileChecks(self.settings)
         self.database_probe = Probe(self.timeouts.probe)
         engine = connect(
             self.settings,

@@ -37,8 +37,12 @@ KEYS = {role: new_key() for role in Role}
 WRONG = new_key()
 PUBLIC = {"GET /", "GET /health", "GET /openapi.json", "GET /docs", "GET /docs/<name>"}
 PUBLIC |= {"GET /static/<path:filename>", "GET /minio-event"}
-# Presigning a download needs the role reader; for an upload, the route checks for a writer.
-MILDER = {"POST /objects/<bucket>/<object_key:key>/presign": Role.READER}
+# A check stores nothing. Presigning a download needs the role reader; for an upload, the route checks
+# for a writer.
+MILDER = {
+    "POST /check": Role.READER,
+    "POST /objects/<bucket>/<object_key:key>/presign": Role.READER,
+}
 LEAST = {"POST": Role.WRITER, "PUT": Role.WRITER, "PATCH": Role.WRITER, "DELETE": Role.ADMIN}
 
 Answers = Iterator[tuple[str, str, dict[str, Any]]]
@@ -163,7 +167,7 @@ OF_ITS_DATASET = {
     "GET /datasets/{dataset}/shadowed",
     "GET /datasets/{dataset}/retired",
 }
-OF_ALL = {"GET /datasets", "GET /problems"}
+OF_ALL = {"GET /datasets", "GET /problems", "POST /check"}
 
 
 @pytest.fixture

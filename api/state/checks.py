@@ -1,0 +1,54 @@
+"""Checks of files in processes of their own, of which only a few run at a time."""
+
+from __future__ import annotations
+
+import pickle
+from contextlib import closing
+from dataclasses import dataclass, field
+from threading import BoundedSemaphore
+from typing import TYPE_CHECKING
+
+from etl.checks.file import CheckedFile, FileCheck, check_pickled
+from etl.model.errors import TransientError
+from etl.runtime.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from etl.settings import Settings
+
+MAX_CHECKS = 2
+
+
+@dataclass
+class FileChecks:
+    """Checks each file in a new process with the memory limit of image work."""
+
+    settings: Settings
+    check: Callable[[bytes], CheckedFile] = check_pickled
+    free: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_CHECKS))
+
+    def run(self, task: FileCheck) -> CheckedFile:
+        """What was found in the file.
+
+        Raises:  TransientError if too many checks are running; WorkFailed if the process exceeded a
+                 limit or crashed.
+        """
+        if not self.free.acquire(blocking=False):
+            raise TransientError(
+                f"The API is already checking {MAX_CHECKS} files.",
+                hint="Try again in a few seconds.",
+            )
+        try:
+            with closing(self._sandbox()) as sandbox:
+                return sandbox.call(pickle.dumps(task))
+        finally:
+            self.free.release()
+
+    def _sandbox(self) -> Sandbox[CheckedFile]:
+        return Sandbox(
+            self.check,
+            processes=1,
+            seconds=self.settings.check_timeout.total_seconds(),
+            memory_bytes=self.settings.image_memory_mb * 1024 * 1024,
+        )

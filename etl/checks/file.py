@@ -1,0 +1,91 @@
+"""Check one local file, in this process or in one with limits of memory and time."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from etl.model.values import ObjectKind, ObjectState, SourceObject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import date
+
+    from etl.model.dataset import Dataset
+    from etl.read.check import Checked
+
+_PART_BYTES = 2 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FileCheck:
+    """What to check: a file, as an object that a dataset reads or, of kind OTHER, cannot read.
+
+    `today` is the latest valid birthdate, and `added` are the columns that files have added to the
+    table.
+    """
+
+    path: str
+    key: str
+    dataset: Dataset
+    kind: ObjectKind
+    today: date
+    added: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedFile:
+    """What was found, and the lines of the file that problems name, by number."""
+
+    checked: Checked
+    raw_lines: dict[int, str] = field(default_factory=dict)
+
+
+def check_pickled(message: bytes) -> CheckedFile:
+    """Check the file of a `FileCheck` that the parent of this sandbox has pickled.
+
+    Raises:  OSError when it cannot be read.
+    """
+    task: FileCheck = pickle.loads(message)  # noqa: S301
+    checked = check_file(task)
+    numbers = {one.line for one in checked.problems if one.line is not None}
+    from etl.read.raw_lines import raw_lines
+
+    parts = partial(file_parts, Path(task.path))
+    return CheckedFile(checked, raw_lines(_source(task), task.dataset, parts, numbers))
+
+
+def check_file(task: FileCheck) -> Checked:
+    """Check the file in constant memory.
+
+    Raises:  OSError when it cannot be read.
+    """
+    from etl.runtime.arrow import import_arrow
+
+    import_arrow()
+    from etl.read import file_rules
+    from etl.read.check import Checked, check_object
+    from etl.read.csv import AddedColumns
+
+    if task.kind is ObjectKind.OTHER:
+        warning = file_rules.unsupported(task.key, "", task.dataset)
+        return Checked(ObjectState.QUARANTINED, problems=[warning])
+    parts = partial(file_parts, Path(task.path))
+    return check_object(_source(task), task.dataset, parts, task.today, AddedColumns(task.added))
+
+
+def _source(task: FileCheck) -> SourceObject:
+    stat = Path(task.path).stat()
+    modified = datetime.fromtimestamp(stat.st_mtime, UTC)
+    return SourceObject(task.key, "", stat.st_size, modified)
+
+
+def file_parts(path: Path) -> Iterator[bytes]:
+    """The bytes of a file, a few megabytes at a time."""
+    with path.open("rb") as file:
+        while part := file.read(_PART_BYTES):
+            yield part
