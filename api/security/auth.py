@@ -37,7 +37,7 @@ _REALM = "bucketline"
 # limits its response.
 OF_PATH = "<dataset>"
 OF_CALLER = "*"
-_LIBRARY_ROUTES = ("static", "openapi.spec")  # added by Flask and APIFlask; public
+_LIBRARY_ROUTES = ("static",)  # added by Flask; public
 
 log = structlog.get_logger("api")
 

@@ -37,8 +37,8 @@ KEYS = {role: new_key() for role in Role}
 WRONG = new_key()
 PUBLIC = {"GET /", "GET /health", "GET /openapi.json", "GET /docs", "GET /docs/<name>"}
 PUBLIC |= {"GET /static/<path:filename>", "GET /minio-event"}
-# A check stores nothing. Presigning a download needs the role reader; for an upload, the route checks
-# for a writer.
+# A check stores nothing. Presigning a download needs the role reader; for an upload, the route
+# checks for a writer.
 MILDER = {
     "POST /check": Role.READER,
     "POST /objects/<bucket>/<object_key:key>/presign": Role.READER,
