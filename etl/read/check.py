@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from etl.model.dataset import Dataset
     from etl.model.values import SourceObject
-    from etl.read.csv import AddedColumns, Extract
+    from etl.read.rows.extract import Extract
+    from etl.read.rows.layout import AddedColumns
 
 
 @dataclass(frozen=True)

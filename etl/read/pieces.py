@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from etl.model.values import ObjectState, Problem, SourceObject
 from etl.read import file_rules
-from etl.read.csv import Extract, sort_problems
+from etl.read.rows.extract import Extract, sort_problems
 from etl.read.validate import validate
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from etl.model.dataset import Dataset
-    from etl.read.csv import Extract
+    from etl.read.rows.extract import Extract
     from etl.read.validate import Validated
     from etl.storage.client import ObjectStore
     from etl.sync.unchanged import Compared

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from etl.model.declaration import reading_hash
 from etl.model.routing import Router
 from etl.model.values import Change, ChangeKind, ObjectKind, ObjectState, SourceObject
-from etl.read.csv import AddedColumns
+from etl.read.rows.layout import AddedColumns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

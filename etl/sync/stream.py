@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from etl.model.errors import ObjectChanged, Undecodable, UnreadableObject
 from etl.model.values import Change, ChangeKind, ObjectState, SourceObject
-from etl.read.csv import ChunkReader, Extract, undecodable
+from etl.read.csv import ChunkReader, undecodable
 from etl.read.pieces import ObjectValidator, pieces
 from etl.runtime.pools import flat_map_ahead, map_ahead
 from etl.storage.client import FETCH_ATTEMPTS, always_replaced
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from etl.read.pieces import FoundRows
+    from etl.read.rows.extract import Extract
     from etl.storage.client import ObjectStore
 
 BATCHES_AHEAD = 1

@@ -13,15 +13,8 @@ from hypothesis import strategies as st
 from etl.model.dataset import USERS
 from etl.model.errors import Undecodable
 from etl.model.values import ProblemCode, SourceFile, SourceObject
-from etl.read.csv import (
-    ChunkReader,
-    Extract,
-    parse,
-    parse_fully,
-    records,
-    sort_problems,
-    undecodable,
-)
+from etl.read.csv import ChunkReader, parse, parse_fully, records, undecodable
+from etl.read.rows.extract import Extract, sort_problems
 
 HEADERS = (
     "first_name,last_name,birthts",

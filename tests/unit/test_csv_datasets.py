@@ -29,15 +29,9 @@ from etl.model.dataset import (
 from etl.model.errors import Undecodable
 from etl.model.values import ObjectState, Severity, SourceFile, SourceObject
 from etl.read.check import check_object
-from etl.read.csv import (
-    AddedColumns,
-    ChunkReader,
-    Extract,
-    parse,
-    parse_fully,
-    sort_problems,
-    undecodable,
-)
+from etl.read.csv import ChunkReader, parse, parse_fully, undecodable
+from etl.read.rows.extract import Extract, sort_problems
+from etl.read.rows.layout import AddedColumns
 from etl.read.validate import Validated, validate
 from tests.arrow_rows import rows_of
 
