@@ -8,7 +8,7 @@ chunks    a huge file, chunk by chunk
 
 from __future__ import annotations
 
-from etl.read.csv.chunks import ChunkReader, undecodable
+from etl.read.csv.chunks import ChunkReader
 from etl.read.csv.parse import parse, parse_fully
 
-__all__ = ["ChunkReader", "parse", "parse_fully", "undecodable"]
+__all__ = ["ChunkReader", "parse", "parse_fully"]

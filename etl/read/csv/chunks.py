@@ -63,7 +63,7 @@ class ChunkReader:
     def read(self, chunk: bytes) -> Extract:
         """The rows and problems that the chunk completes.
 
-        Raises:  Undecodable; discard all earlier Extracts and use `undecodable` instead.
+        Raises:  RefusedObject; discard all earlier Extracts and use `refused_extract` instead.
         """
         return self._take(chunk, is_last=False)
 
@@ -149,13 +149,6 @@ def _until(decoded: Decoded, end: int) -> Decoded:
         return decoded
     guessed = decoded.guessed[: bisect_right(decoded.guessed, end)]
     return decoded._replace(guessed=guessed)
-
-
-def undecodable(source: SourceObject, dataset: Dataset) -> Extract:
-    """The Extract of an object that no encoding fits."""
-    collector = Collector([source])
-    add_undecodable(0, collector)
-    return to_extract([source], Layouts(dataset, None).first, collector)
 
 
 class _Pending:

@@ -11,10 +11,11 @@ from bisect import bisect_right
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from etl.model.formats import SourceFormat, format_of
 from etl.model.keys import user_id_of
-from etl.model.routing import format_of, path_names
+from etl.model.routing import path_names
 from etl.model.values import ProblemCode, Severity, SourceFile, SourceObject
-from etl.read.csv.encoding import Decoded, decode
+from etl.read.csv.encoding import UNDECODABLE_HINT, Decoded, decode
 from etl.read.csv.header import read_header
 from etl.read.csv.plain import as_plain, has_regular_quotes, read_plain
 from etl.read.csv.records import RecordReader
@@ -82,11 +83,13 @@ class Layouts:
     def of(self, key: str) -> Layout:
         """The layout of the object."""
         if self.first.delimiter is None and self._may_be_tsv(key):
-            return self._layout("\t" if format_of(self._dataset, key) == "tsv" else None)
+            found = format_of(self._dataset, key)
+            is_tsv = found is not None and found.format is SourceFormat.TSV
+            return self._layout("\t" if is_tsv else None)
         return self.first
 
     def _may_be_tsv(self, key: str) -> bool:
-        return self._dataset.format is not None or key[-len(_TSV) :].lower() == _TSV
+        return self._dataset.format is not None or _TSV in key[-2 * len(_TSV) :].lower()
 
     def _layout(self, delimiter: str | None) -> Layout:
         if delimiter not in self._found:
@@ -193,7 +196,7 @@ def add_undecodable(index: int, collector: Collector) -> None:
     collector.add_object_problem(
         index,
         ProblemCode.UNDECODABLE,
-        "The file is not UTF-8, UTF-16 or cp1252 text. Save it as UTF-8.",
+        UNDECODABLE_HINT,
     )
 
 

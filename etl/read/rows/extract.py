@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
+from etl.model.routing import path_names
 from etl.model.values import Problem, ProblemCode, Severity, SourceObject
+from etl.read.columns import EXTRA
+from etl.read.rows.collect import Collector
+from etl.read.rows.layout import Layout
 from etl.read.rows.storable import storable
 from etl.read.rows.table import Tables
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Iterable, Sequence
 
-    import pyarrow as pa
-
-    from etl.read.rows.collect import Collector
-    from etl.read.rows.layout import Layout
+    from etl.model.dataset import Dataset
+    from etl.model.errors import RefusedObject
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,8 @@ class Extract:
     Shapes:  rows (n, …): _source_key, _source_line (int64, from 1), then texts: the declared
              columns and those of the path; the columns that the files add; _extra (JSON object
              of the nonblank cells of all other columns, or null). Null where a file has no such
-             cell. In the order of the files and of their lines.
+             cell. In the order of the files and of their lines. Declared columns of a typed
+             format may have its types in place of texts.
              problems: sorted by key, line, column and code; at least the first 1,000 row
              problems of each object. more: by key, how many of each code are left out.
              rows_read: by key, the number of data rows, including rejected ones.
@@ -84,3 +89,40 @@ def add_no_rows(index: int, collector: Collector) -> None:
         "The file has a header but no rows. Add rows, or remove the file from the bucket.",
         severity=Severity.WARNING,
     )
+
+
+def refused_extract(source: SourceObject, dataset: Dataset, refused: RefusedObject) -> Extract:
+    """The Extract of an object whose content cannot be read."""
+    collector = Collector([source])
+    collector.add_object_problem(0, refused.problem_code, refused.message, refused.value)
+    return to_extract([source], Layout(dataset, path_names(dataset)), collector)
+
+
+def joined(extracts: Sequence[Extract]) -> Extract:
+    """The Extracts of consecutive parts of one object, at least one, as one."""
+    if len(extracts) == 1:
+        return extracts[0]
+    rows_read: Counter[str] = Counter()
+    rows_rejected: Counter[str] = Counter()
+    more: defaultdict[str, Counter[ProblemCode]] = defaultdict(Counter)
+    for one in extracts:
+        rows_read.update(one.rows_read)
+        rows_rejected.update(one.rows_rejected)
+        for key, counted in one.more.items():
+            more[key].update(counted)
+    return Extract(
+        rows=_concatenated([one.rows for one in extracts]),
+        problems=sort_problems(problem for one in extracts for problem in one.problems),
+        rows_read=dict(rows_read),
+        rows_rejected=dict(rows_rejected),
+        more=dict(more),
+        without_id=frozenset().union(*(one.without_id for one in extracts)),
+        added=tuple(dict.fromkeys(name for one in extracts for name in one.added)),
+    )
+
+
+def _concatenated(tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of all tables, with _extra last; a column that a table lacks is null in its rows."""
+    rows = pa.concat_tables(tables, promote_options="default")
+    others = [name for name in rows.column_names if name != EXTRA]
+    return rows.select([*others, EXTRA])
