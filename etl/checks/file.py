@@ -69,7 +69,7 @@ def check_file(task: FileCheck) -> Checked:
     import_arrow()
     from etl.read import file_rules
     from etl.read.check import Checked, check_object
-    from etl.read.csv import AddedColumns
+    from etl.read.rows.layout import AddedColumns
 
     if task.kind is ObjectKind.OTHER:
         warning = file_rules.unsupported(task.key, "", task.dataset)

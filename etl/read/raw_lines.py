@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from etl.model.errors import Undecodable
-from etl.model.routing import format_of
+from etl.model.errors import RefusedObject
+from etl.model.formats import FileFormat, SourceFormat, format_of
 from etl.read.csv.encoding import Transcoder, count_line_endings, decode_lines, end_of_lines
 
 if TYPE_CHECKING:
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 MOST_CHARACTERS = 1_000  # of a line
 
-_OF_LINES = ("csv", "tsv")
+_OF_LINES = tuple(
+    FileFormat(one) for one in (SourceFormat.CSV, SourceFormat.TSV, SourceFormat.NDJSON)
+)
 
 
 def raw_lines(
@@ -61,7 +63,7 @@ def _whole_lines(source: SourceObject, parts: Iterable[bytes]) -> Iterator[bytes
             if end:
                 yield text[:end]
         yield rest + transcoder.transcode(b"", is_last=True)
-    except Undecodable:
+    except RefusedObject:
         return
 
 

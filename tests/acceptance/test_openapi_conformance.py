@@ -33,8 +33,8 @@ SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 KEY = new_key()
 
 # A schema cannot express that max_age must not be below min_age, which object keys are valid, that
-# a file to check needs a key unless it is in a form, which columns a dataset has, nor everything that
-# makes a valid event. There, 422 and 400 are valid responses too.
+# a file to check needs a key unless it is in a form, which columns a dataset has, nor everything
+# that makes a valid event. There, 422 and 400 are valid responses too.
 CONFIGURATION = """
 request-timeout = 60
 [[operations]]
