@@ -186,19 +186,22 @@ def show_dataset_stats(
 ) -> tuple[dict[str, Any], int, dict[str, str]] | Response:
     """Count the rows of a dataset and describe the values of each column.
 
-    The statistics are computed when they are first requested after a change.
+    The statistics are computed when they are first requested after a change, for at most a minute;
+    the response is then 503, and the next request goes on.
     """
     shared = services()
     with shared.database() as connection:
         state = shared.catalog.read(connection)
         installed = find(state, dataset)
-        today = shared.today()
-        names = (dataset, installed.installed_at.isoformat(), installed.added)
-        tag = etags.of(state.revision(installed), *names, "stats", today)
-        if etags.is_known(tag):
-            return etags.not_modified(tag)
-        found = figures.statistics(connection, state, installed, today)
-    return found, 200, etags.headers(tag)
+    today = shared.today()
+    names = (dataset, installed.installed_at.isoformat(), installed.added)
+    has_ages = any(
+        one.is_age for one in live_rows(installed, schemas_of(shared.engine).data).columns.values()
+    )
+    tag = etags.of(state.revision(installed), *names, "stats", today if has_ages else None)
+    if etags.is_known(tag):
+        return etags.not_modified(tag)
+    return figures.describe(installed, tag, today), 200, etags.headers(tag)
 
 
 # -- GET /datasets/<dataset>/problems

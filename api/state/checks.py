@@ -5,9 +5,9 @@ from __future__ import annotations
 import pickle
 from contextlib import closing
 from dataclasses import dataclass, field
-from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
+from api.state.slots import Slots
 from etl.checks.file import CheckedFile, FileCheck, check_pickled
 from etl.model.errors import TransientError
 from etl.runtime.sandbox import Sandbox
@@ -26,7 +26,7 @@ class FileChecks:
 
     settings: Settings
     check: Callable[[bytes], CheckedFile] = check_pickled
-    free: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_CHECKS))
+    slots: Slots = field(default_factory=lambda: Slots(MAX_CHECKS))
 
     def run(self, task: FileCheck) -> CheckedFile:
         """What was found in the file.
@@ -34,16 +34,14 @@ class FileChecks:
         Raises:  TransientError if too many checks are running; WorkFailed if the process exceeded a
                  limit or crashed.
         """
-        if not self.free.acquire(blocking=False):
-            raise TransientError(
-                f"The API is already checking {MAX_CHECKS} files.",
-                hint="Try again in a few seconds.",
-            )
-        try:
+        with self.slots.try_acquire() as is_free:
+            if not is_free:
+                raise TransientError(
+                    f"The API is already checking {MAX_CHECKS} files.",
+                    hint="Try again in a few seconds.",
+                )
             with closing(self._sandbox()) as sandbox:
                 return sandbox.call(pickle.dumps(task))
-        finally:
-            self.free.release()
 
     def _sandbox(self) -> Sandbox[CheckedFile]:
         return Sandbox(

@@ -6,6 +6,7 @@ import http.client
 import io
 import json
 import tempfile
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -237,15 +238,14 @@ def test_limits_and_crashes_of_the_process_are_explained(
 
 
 def test_only_a_few_checks_run_at_a_time(app: APIFlask, client: FlaskClient):
-    free = services_of(app).checks.free
-    for _ in range(MAX_CHECKS):
-        assert free.acquire(blocking=False)
-    busy = client.post("/check?key=1.csv", data=USER)
-    assert expect_problem(busy, 503)
-    assert busy.headers["Retry-After"]
-    free.release()
+    slots = services_of(app).checks.slots
+    with ExitStack() as others:
+        for _ in range(MAX_CHECKS):
+            assert others.enter_context(slots.try_acquire())
+        busy = client.post("/check?key=1.csv", data=USER)
+        assert expect_problem(busy, 503)
+        assert busy.headers["Retry-After"]
     assert client.post("/check?key=1.csv", data=USER).status_code == 200
-    assert free.acquire(blocking=False)
 
 
 def test_full_disk_is_reported(
