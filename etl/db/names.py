@@ -40,7 +40,7 @@ def lock_key(lock: Lock, state_schema: str = DEFAULT_SCHEMA) -> int:
 
 
 def statistics_key(dataset: str, state_schema: str = DEFAULT_SCHEMA) -> int:
-    """The key of the advisory lock of whoever computes the statistics of a dataset.
+    """The key of the advisory lock for computing the statistics of a dataset.
 
     In a range of its own: positive as those of the default schema, but greater than any of them.
     """
