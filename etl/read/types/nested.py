@@ -48,8 +48,8 @@ def json_texts(cells: pa.Array, texts_of: Texts) -> pa.Array:
     return texts
 
 
-def json_strings(texts: pa.Array) -> pa.Array:
-    """Texts as JSON strings."""
+def json_strings(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Texts as JSON strings; null where the text is."""
     needs_escape = pc.match_substring_regex(texts, _ESCAPED)
     if pc.any(needs_escape).as_py():
         found = [None if text is None else quote(text) for text in texts.to_pylist()]
