@@ -96,7 +96,8 @@ def test_the_schema_agrees_with_the_parser_on_documents(found: dict[str, object]
 def declarations() -> list[str]:
     """The declarations of the reference and of the tests."""
     texts = [DECLARATION.read_text("utf-8")]
-    texts += re.findall(r"```toml\n(.*?)```", (REFERENCE / "datasets.md").read_text("utf-8"), re.S)
+    reference = (REFERENCE / "datasets.md").read_text("utf-8")
+    texts += re.findall(r"```toml\n(.*?)```", reference, re.DOTALL)
     return [text for text in texts if "version" in text]
 
 
