@@ -22,6 +22,7 @@ from etl.cli.common import (
 from etl.cli.runs import check_names
 from etl.model.dataset import USERS
 from etl.model.errors import ConfigurationError
+from etl.model.formats import SourceFormat, format_of
 from etl.model.routing import ObjectRoute, Router
 from etl.model.safe_text import printable
 from etl.model.values import ObjectKind, ObjectState, SourceObject
@@ -70,7 +71,7 @@ def check_command(
     found = FoundFiles(as_json=as_json)
     for written, path in paths:
         as_key = posixpath.normpath(written) if key is None else key
-        routed = route(as_key) if given is None else ObjectRoute(given, ObjectKind.CSV)
+        routed = route(as_key) if given is None else _as_data_of(given, as_key)
         found.add(
             as_key,
             routed,
@@ -78,6 +79,13 @@ def check_command(
             note=_note(as_key, routed, route),
         )
     found.end()
+
+
+def _as_data_of(dataset: Dataset, key: str) -> ObjectRoute:
+    """The route of a file that is read as data of the dataset; without an extension, as CSV."""
+    is_read = format_of(dataset, key) is not None
+    read = dataset if is_read else replace(dataset, format=SourceFormat.CSV)
+    return ObjectRoute(read, ObjectKind.CSV)
 
 
 def _check_name(settings: Settings, datasets: Sequence[Dataset], name: str | None) -> None:

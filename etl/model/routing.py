@@ -10,6 +10,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from etl.model.formats import format_of
 from etl.model.keys import has_ignored_name, in_nfc, may_have_ignored_name
 from etl.model.patterns import Patterns, Template, folded, percent_decoded
 from etl.model.values import ObjectKind
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from etl.model.dataset import Attachment, Dataset
 
 HIVE = "hive"
-READ_FORMATS = ("csv", "tsv")
-_READ = tuple(f".{name}" for name in READ_FORMATS)
-_COMPRESSED = (".gz", ".zst", ".bz2", ".zip")
 _HIVE_NULL = "__hive_default_partition__"
 _HIVE_SEGMENT = re.compile(r"([A-Za-z][A-Za-z0-9_]{0,47})=")
 
@@ -74,14 +72,6 @@ class Router:
         """The function that routes the keys of one bucket, for loops over a listing."""
         found = self._buckets.get(bucket)
         return (lambda _key: _IGNORED) if found is None else found.route
-
-
-def format_of(dataset: Dataset, key: str) -> str | None:
-    """How the object is read as data of the dataset: `csv` or `tsv`; None: not at all."""
-    name = folded(key)
-    if dataset.format is not None:
-        return None if name.endswith(_COMPRESSED) else dataset.format
-    return next((one for one in READ_FORMATS if name.endswith(f".{one}")), None)
 
 
 def path_names(dataset: Dataset) -> tuple[str, ...]:
@@ -170,9 +160,7 @@ class _Rules:
 
     def as_data(self, name: str) -> ObjectRoute:
         """The route of a folded key that the patterns include."""
-        if self._dataset.format is None:
-            return self._data if name.endswith(_READ) else self.unsupported
-        return self.unsupported if name.endswith(_COMPRESSED) else self._data
+        return self.unsupported if format_of(self._dataset, name) is None else self._data
 
 
 def _union(sets: Iterable[frozenset[str] | None]) -> frozenset[str] | None:

@@ -347,7 +347,7 @@ class DataManager:
         if first is None:
             return
         import_arrow()  # which a run without changes does not need
-        from etl.read.csv import AddedColumns
+        from etl.read.rows.layout import AddedColumns
         from etl.sync import stream
         from etl.sync.reading import BucketReading
         from etl.sync.unchanged import Comparisons
