@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etl.model.dataset import USERS, DerivedAs, FieldType, OnRemoved, ShortRows, UnknownColumns
-from etl.model.routing import READ_FORMATS
+from etl.model.formats import FORMATS
 from etl.settings.datasets import keys
 from etl.settings.datasets.keys import TableRules, ValueKind
 from etl.settings.datasets_file import FORMAT_VERSION
@@ -37,7 +37,7 @@ TABLES: dict[str, TableRules] = {
 _CHOICES: dict[str, Collection[object]] = {
     "version": [FORMAT_VERSION],
     "preset": [USERS.name],
-    "format": READ_FORMATS,
+    "format": FORMATS,
     "on_removed": OnRemoved,
     "unknown_columns": UnknownColumns,
     "short_rows": ShortRows,
