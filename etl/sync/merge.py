@@ -20,6 +20,7 @@ from etl.sync.successor import Successors
 
 if TYPE_CHECKING:
     from etl.db.dataset_sql import DatasetSql
+    from etl.sync.rebuild import Rebuild
 
 log = get_logger("etl.merge")
 
@@ -48,6 +49,9 @@ _SAMPLE_STAGING = "SET LOCAL default_statistics_target = 10; ANALYZE staging_obj
 # constraint or view needs the indexes, or its deferred constraint has yet to check the rows.
 _NOT_FIRST = ("23505", "2BP01", "55006")
 
+# Statements of merge.sql that only read the tables; they come before all others.
+_FINDING = ("find_", "analyze_")
+
 _TEMPORARY = ("changed_rows", "conflicts", "candidate", "attachment", "upserts")
 
 Parameters: TypeAlias = Mapping[str, object]
@@ -75,6 +79,7 @@ class Merge:
     `staged` is the number of its objects in staging. `before` are its counts after the last run;
     None if its rows have to be counted. A careful merge keeps rows whose removal a foreign key or a
     trigger blocks, and checks deferred constraints at once. `triggers` are those of other clients.
+    A `rebuild` alters the tables before they are written.
     """
 
     run_id: int
@@ -87,6 +92,7 @@ class Merge:
     is_careful: bool = False
     triggers: obstacles.Triggers = field(default_factory=dict)
     successors: Successors = field(default_factory=Successors)
+    rebuild: Rebuild | None = None
 
     @property
     def parameters(self) -> Parameters:
@@ -108,8 +114,9 @@ def merge(connection: Connection, task: Merge) -> DatasetCounts:
     Raises:  AccountingMismatch; DatasetRefused for what hides, skips or changes rows; SQLAlchemy's
              errors, also for what other clients' triggers and constraints reject.
     """
-    task = replace(task, triggers=obstacles.triggers(connection, task.sql))
-    keys = _small_keys(connection, task)
+    before = task.sql if task.rebuild is None else task.rebuild.before
+    task = replace(task, triggers=obstacles.triggers(connection, before))
+    keys = _small_keys(connection, task) if task.rebuild is None else None
     strategy = BULK if keys is None else POINT
     parameters = {**task.parameters, "keys": keys}
     is_compared = strategy is BULK and task.sql.is_compared
@@ -179,11 +186,19 @@ def _write_rows(connection: Connection, task: Merge, parameters: Parameters) -> 
     """Write the live, retired and shadowed rows that changed; count them."""
     named = dict(task.sql.statements("merge"))
     blocked = 0
+    if task.rebuild is not None:
+        as_wanted = task.rebuild.reading(connection, task.sql).statements("merge")
+        finding = {name: one for name, one in as_wanted.items() if name.startswith(_FINDING)}
+        execute_all(connection, finding, parameters, analyze_from=task.thresholds.small)
+        task.rebuild.alter(connection, task.sql)
+        named = {name: one for name, one in named.items() if name not in finding}
     if task.is_careful:
         del named["retire_rows"]
     execute_all(connection, named, parameters, analyze_from=task.thresholds.small)
     if task.is_careful:
         blocked = Retirement(connection, task.sql, parameters).retire()
+    if task.rebuild is not None:
+        task.rebuild.finish(connection, task.sql)
     written = figures(connection, task.sql, "merged_rows", parameters)
     written["rows_unchanged"] -= blocked  # blocked rows are stored, but were not read
     upserted = figures(connection, task.sql, "upserted", parameters)
@@ -194,7 +209,7 @@ def _write_rows(connection: Connection, task: Merge, parameters: Parameters) -> 
 
 def _write_rows_in_bulk(connection: Connection, task: Merge, parameters: Parameters) -> Figures:
     """As `_write_rows`, but fill an empty table directly if no key has two rows."""
-    is_first = not task.triggers and _is_first_load(connection, task)
+    is_first = task.rebuild is None and not task.triggers and _is_first_load(connection, task)
     if is_first:
         loaded = _load_first(connection, task, parameters)
         if loaded is not None:
