@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from etl.db import schema
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy.engine import ExceptionContext
+    from sqlalchemy.pool import ConnectionPoolEntry
 
     from etl.settings import Settings
 
@@ -93,6 +94,38 @@ def connect_unpooled(settings: Settings) -> Engine:
     engine = create_engine(
         opener.url, creator=opener.open, use_native_hstore=False, poolclass=NullPool
     )
+    return _with_schema_check(engine, opener)
+
+
+def connect_keeping_one(settings: Settings) -> Engine:
+    """As `connect_unpooled`, but one connection stays open and is set up again for the next use.
+
+    Returning it releases its locks and drops its temporary tables. PostgreSQL reads its catalogs
+    once per connection, which takes longer than many a run.
+    """
+    opener = Opener.of(settings, checks_schema=True)
+    engine = create_engine(
+        opener.url,
+        creator=opener.open,
+        use_native_hstore=False,
+        pool_size=1,
+        max_overflow=-1,
+        pool_reset_on_return=None,
+    )
+
+    @event.listens_for(engine, "reset")
+    def on_return(connection: Any, _record: object, _state: object) -> None:  # noqa: ANN401
+        opener.reset(connection)
+
+    @event.listens_for(engine, "checkout")
+    def on_use(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:  # noqa: ANN401
+        if record.info.get("was_used"):
+            try:
+                opener.set_up(connection)
+            except psycopg2.Error as error:
+                raise DisconnectionError from error  # SQLAlchemy then opens another one
+        record.info["was_used"] = True
+
     return _with_schema_check(engine, opener)
 
 

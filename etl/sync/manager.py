@@ -16,7 +16,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from etl.db import events, runs
-from etl.db.engine import connect_unpooled, run_lock, schemas_of, translating
+from etl.db.engine import connect_keeping_one, connect_unpooled, run_lock, schemas_of, translating
 from etl.model.errors import DatabaseUnavailable, DatasetsFailed, EtlError
 from etl.model.routing import Router
 from etl.model.values import RunReport, Trigger
@@ -80,6 +80,7 @@ class DataManager:
         self._settings = settings
         self._source_bucket = settings.source_bucket
         self.engine: Engine = connect_unpooled(settings)
+        self.run_engine: Engine = connect_keeping_one(settings)  # a run may follow at once
         self._data_schema = schemas_of(self.engine).data
         self._store = store or ObjectStore(settings)
         self._clock = clock
@@ -110,7 +111,7 @@ class DataManager:
                  any other EtlError after it was recorded as the run's error. After DatasetsFailed,
                  the datasets not named in it are committed.
         """
-        with run_lock(self.engine, wait_seconds=wait_seconds) as connection:
+        with run_lock(self.run_engine, wait_seconds=wait_seconds) as connection:
             runs.close_interrupted(connection)
             allowed = allowed_retirements or {}
             run_id = runs.begin_run(connection, trigger, allowed_retirements=allowed)
@@ -147,7 +148,7 @@ class DataManager:
 
         Raises:  as `run`.
         """
-        with run_lock(self.engine, wait_seconds=wait_seconds) as connection:
+        with run_lock(self.run_engine, wait_seconds=wait_seconds) as connection:
             runs.close_interrupted(connection)
             claimed = runs.claim_run(connection)
             if claimed is None:
@@ -169,7 +170,7 @@ class DataManager:
 
         Raises:  as `run`; an error before the run began is not recorded.
         """
-        with run_lock(self.engine, wait_seconds=wait_seconds) as connection, translating():
+        with run_lock(self.run_engine, wait_seconds=wait_seconds) as connection, translating():
             runs.close_interrupted(connection)
             known = self._declarations.of_event_run(connection)
             if known is None:
@@ -200,7 +201,7 @@ class DataManager:
 
         Raises:  RunAlreadyActive when a run, which publishes, holds the lock after `wait_seconds`.
         """
-        with run_lock(self.engine, wait_seconds=wait_seconds) as connection:
+        with run_lock(self.run_engine, wait_seconds=wait_seconds) as connection:
             run_id = publish.pending_run(connection)
             connection.commit()
             return run_id is not None and self._publishing.publish(
