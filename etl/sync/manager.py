@@ -132,7 +132,6 @@ class DataManager:
         """
         with run_lock(self.engine, wait_seconds=wait_seconds) as connection, translating():
             known, begun = begin_preview(connection, self._declarations)
-            buckets.check_source(connection, known, self._source_bucket)
             run = CurrentRun(0, Trigger.CLI, connection, only=only, preview=begun)
             run = replace(
                 run,
@@ -215,7 +214,6 @@ class DataManager:
         with self._recording_failure(run):
             known = self._declarations.of_full_run(run.connection)
             run.failures.update(known.failures)
-            buckets.check_source(run.connection, known, self._source_bucket)
             known, began = self._stage_all(run, known)
             if run.only is None and run.stats.staged:
                 run.stats.missed_by_events = events.missed_by_events(run.connection)
@@ -226,11 +224,12 @@ class DataManager:
                 self._thresholds,
                 partial(handling.handle_listed, run, began, partial(self._route, known)),
             )
-        self._publishing.publish(run)
+        self._publishing.publish(run, known.datasets)
         return self._finish(run, failures)
 
     def _stage_all(self, run: CurrentRun, known: Declared) -> tuple[Declared, dict[str, datetime]]:
         """Stage all changes of the buckets; return when each listing began."""
+        stored = buckets.check_source(run.connection, known, self._source_bucket)
         staging_tables.empty_staging(run.connection, known.datasets)
         began = {}
         router = self._router(known)
@@ -243,7 +242,7 @@ class DataManager:
                 )
                 known = self._stage(run, known, self._read(run, known, bucket, changed))
         if run.only is None:
-            buckets.stage_former(run, known, router.buckets)
+            buckets.stage_former(run, known, stored, router.buckets)
         return known, began
 
     def _run_for_events(
@@ -266,7 +265,7 @@ class DataManager:
                 self._thresholds,
                 partial(handling.handle_checked, run, pending, partial(self._route, known)),
             )
-        self._publishing.publish(run)
+        self._publishing.publish(run, known.datasets)
         return self._finish(run, failures)
 
     @contextmanager
@@ -286,9 +285,7 @@ class DataManager:
         Raises:  DatasetsFailed, already recorded.
         """
         profile = run.stats.profile
-        runs.record_steps(run.connection, run.id, profile.seconds, profile.rows)
-        report = runs.report(run.connection, run.id)
-        run.connection.commit()
+        report = runs.record_steps(run.connection, run.id, profile.seconds, profile.rows)
         log.info("run ended", run=run.id, state=report.state, **report.counts.as_dict())
         if failures is not None:
             failures.report = report
