@@ -88,11 +88,13 @@ def _null_if_blank(cells: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(_is_blank(cells), pa.scalar(None, _TEXT), cells)
 
 
-def _extra(block: Block) -> pa.Array:
+def _extra(block: Block) -> pa.Array | pa.ChunkedArray:
     """A JSON object of the nonblank cells of the columns that have no other place, or null.
 
     Its text is that of PostgreSQL's jsonb, which orders shorter names first.
     """
+    if block.extra is not None:
+        return block.extra
     header = block.header
     placed = {*header.layout.columns, *dict(header.added)}
     others = {
@@ -100,7 +102,7 @@ def _extra(block: Block) -> pa.Array:
         for name, cells in zip(header.columns, block.cells, strict=True)
         if name not in placed
     }
-    members = [_json_members(name, others[name]) for name in sorted(others, key=_place_in_jsonb)]
+    members = [_json_members(name, others[name]) for name in sorted(others, key=place_in_jsonb)]
     if not members:
         return pa.nulls(len(block.line), _TEXT)
     # null_handling="skip" would be simpler, but Arrow drops all-null rows with it.
@@ -110,7 +112,8 @@ def _extra(block: Block) -> pa.Array:
     return pc.if_else(_is_blank(listed), pa.scalar(None, _TEXT), objects)
 
 
-def _place_in_jsonb(name: str) -> tuple[int, bytes]:
+def place_in_jsonb(name: str) -> tuple[int, bytes]:
+    """The sort key by which jsonb orders the names of members."""
     encoded = name.encode()
     return len(encoded), encoded
 
