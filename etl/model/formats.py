@@ -48,7 +48,7 @@ class FileFormat(NamedTuple):
         return 1 if self.is_text and self.compression is None else 10
 
 
-FORMATS = (SourceFormat.CSV, SourceFormat.TSV)
+FORMATS = (SourceFormat.CSV, SourceFormat.TSV, SourceFormat.NDJSON, SourceFormat.JSON)
 COMPRESSIONS: tuple[Compression, ...] = ()
 PRESET_FORMATS = (SourceFormat.CSV, SourceFormat.TSV)
 
@@ -56,6 +56,7 @@ _OTHER_EXTENSIONS = {"jsonl": SourceFormat.NDJSON}
 _BY_EXTENSION = {one.value: one for one in FORMATS} | {
     extension: one for extension, one in _OTHER_EXTENSIONS.items() if one in FORMATS
 }
+EXTENSIONS = tuple(f".{one}" for one in _BY_EXTENSION)  # of the files that can be read
 
 
 def format_of(dataset: Dataset, key: str) -> FileFormat | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from etl.model.errors import RefusedObject
 from etl.model.formats import SourceFormat, format_of
-from etl.read import csv
+from etl.read import csv, json
 from etl.read.pieces import pieces
 from etl.read.rows.extract import Extract, joined, refused_extract
 
@@ -39,8 +39,8 @@ def read_files(
         by_reader[_reader(dataset, file.source.key)].append(file)
     found = []
     for reader, alike in by_reader.items():
-        if reader is _read_csv:
-            found.append(csv.parse(alike, dataset, added))
+        if reader in _PARSERS:
+            found.append(_PARSERS[reader](alike, dataset, added))
         else:
             found += [_read_file(reader, file, dataset, added) for file in alike]
     return found
@@ -93,4 +93,11 @@ def _read_csv(
     yield marked(reader.finish())
 
 
-_READERS: dict[SourceFormat, Reader] = {SourceFormat.CSV: _read_csv, SourceFormat.TSV: _read_csv}
+_READERS: dict[SourceFormat, Reader] = {
+    SourceFormat.CSV: _read_csv,
+    SourceFormat.TSV: _read_csv,
+    SourceFormat.NDJSON: json.read,
+    SourceFormat.JSON: json.read,
+}
+# Those that read some files at once
+_PARSERS: dict[Reader, Callable[..., Extract]] = {_read_csv: csv.parse, json.read: json.parse}

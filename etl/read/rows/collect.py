@@ -41,6 +41,7 @@ class Block:
              a whole column of a typed format, another type; null if the row lacks the cell. json:
              the columns whose texts are JSON values. most_bytes: no text has more, or a NUL; None
              if that is unknown.
+             extra (n,): the JSON of _extra, if it is not that of the header's other columns.
     """
 
     header: FileHeader
@@ -49,6 +50,7 @@ class Block:
     cells: list[pa.ChunkedArray]
     most_bytes: int | None = None
     json: frozenset[str] = frozenset()
+    extra: pa.ChunkedArray | None = None
 
     def without(self, unwanted: NDArray[np.bool_]) -> Block:
         """The block without the rows of the mask."""
@@ -58,6 +60,7 @@ class Block:
             file=self.file[keep],
             line=self.line[keep],
             cells=[cells.filter(pa.array(keep)) for cells in self.cells],
+            extra=None if self.extra is None else self.extra.filter(pa.array(keep)),
         )
 
 
@@ -97,7 +100,13 @@ class Collector:
 
     def add_block(self, block: Block) -> None:
         """Add rows as wide as the header, without blank rows and repeated headers."""
-        block = self._without_headers(_without_blank_rows(_stripped(block)))
+        self._add(self._without_headers(_without_blank_rows(_stripped(block))))
+
+    def add_typed_block(self, block: Block) -> None:
+        """Add rows of a format with values: blank ones are rows, and none repeats the header."""
+        self._add(_stripped(block))
+
+    def _add(self, block: Block) -> None:
         files, counts = np.unique(block.file, return_counts=True)
         for file, count in zip(files.tolist(), counts.tolist(), strict=True):
             self.rows_read[file] += count
@@ -159,6 +168,28 @@ class Collector:
             line = int(block.line[index])
             self.problems.append(Problem(code, source.key, source.etag, hint, line, column, value))
 
+    def reject_row(  # noqa: PLR0913, PLR0917 - what a problem says
+        self,
+        file: int,
+        line: int,
+        code: ProblemCode,
+        hint: str,
+        value: str,
+        column: str | None = None,
+    ) -> None:
+        """Count a row that is in no block as read and rejected, and add its problem."""
+        self.rows_read[file] += 1
+        self.rows_rejected[file] += 1
+        self._malformed_rows[file] += 1
+        if self._malformed_rows[file] > MOST_PROBLEMS:
+            self.more[file][code] += 1
+            return
+        source = self._sources[file]
+        shown = None if column is None else safe_value(column)
+        self.problems.append(
+            Problem(code, source.key, source.etag, hint, line, shown, safe_value(value))
+        )
+
     def reject_rows(self, block: Block, rejected: NDArray[np.bool_]) -> Block:
         """Count the rows of the mask as rejected, and return the block without them."""
         files, counts = np.unique(block.file[rejected], return_counts=True)
@@ -190,8 +221,6 @@ class Collector:
 
     def _without_headers(self, block: Block) -> Block:
         """The block without repeated headers; a notice records them."""
-        if not block.header.delimiter:
-            return block  # a format without header lines
         repeated = repeated_headers(block.header, block.cells)
         if not repeated:
             return block
@@ -208,17 +237,8 @@ class Collector:
         """Reject a record with broken encoding, quotes or width, unless it is blank."""
         if record.is_decodable and record.cells is not None and not _any_filled(record.cells):
             return
-        file = record.file
-        self.rows_read[file] += 1
-        self.rows_rejected[file] += 1
-        self._malformed_rows[file] += 1
         code, hint = _malformed_fault(record, width)
-        if self._malformed_rows[file] > MOST_PROBLEMS:
-            self.more[file][code] += 1
-            return
-        source = self._sources[file]
-        value = safe_value(record.raw_line.rstrip("\r\n"))
-        self.problems.append(Problem(code, source.key, source.etag, hint, record.line, value=value))
+        self.reject_row(record.file, record.line, code, hint, record.raw_line.rstrip("\r\n"))
 
 
 def first_of_each(groups: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
@@ -245,14 +265,10 @@ def _stripped(block: Block) -> Block:
 
 def _without_blank_rows(block: Block) -> Block:
     blank: NDArray[np.bool_] = np.ones(len(block.line), dtype=np.bool_)
-    named = zip(block.header.columns, block.cells, strict=True)
-    for name, cells in sorted(named, key=lambda pair: is_text(pair[1])):  # texts take longer
-        if not is_text(cells):
-            blank &= to_mask(cells.is_null())
-        else:
-            is_untrimmed = name in block.header.layout.untrimmed
-            size = pc.binary_length(strip(cells) if is_untrimmed else cells)
-            blank &= to_mask(pc.equal(size, 0).fill_null(fill_value=True))
+    for name, cells in zip(block.header.columns, block.cells, strict=True):
+        is_untrimmed = name in block.header.layout.untrimmed
+        size = pc.binary_length(strip(cells) if is_untrimmed else cells)
+        blank &= to_mask(pc.equal(size, 0).fill_null(fill_value=True))
         if not blank.any():
             return block
     return block.without(blank)

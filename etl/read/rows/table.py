@@ -101,11 +101,13 @@ def _null_if_blank(cells: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(_is_blank(cells), pa.scalar(None, _TEXT), cells)
 
 
-def _extra(block: Block) -> pa.Array:
+def _extra(block: Block) -> pa.Array | pa.ChunkedArray:
     """A JSON object of the nonblank cells of the columns that have no other place, or null.
 
     Its text is that of PostgreSQL's jsonb, which orders shorter names first.
     """
+    if block.extra is not None:
+        return block.extra
     header = block.header
     placed = {*header.layout.columns, *dict(header.added)}
     others = {
