@@ -347,6 +347,7 @@ class DataManager:
         if first is None:
             return
         import_arrow()  # which a run without changes does not need
+        from etl.read.limits import Limits
         from etl.read.rows.layout import AddedColumns
         from etl.sync import stream
         from etl.sync.reading import BucketReading
@@ -354,7 +355,8 @@ class DataManager:
 
         added = {sql.dataset.name: AddedColumns(sql.added) for sql in known.datasets}
         route, today = self._route(known, bucket), self._clock().date()
-        reading = BucketReading(bucket, route, today, added)
+        limits = Limits(self._settings.expanded_max_size)
+        reading = BucketReading(bucket, route, today, added, limits)
         # The tables of a preview may lack what is declared.
         comparisons = Comparisons(() if run.preview else known.datasets, self.engine)
         batches = stream.read_changes(self._store, reading, chain([first], coming), comparisons)
