@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from etl.model.errors import RefusedObject
 from etl.model.formats import SourceFormat, format_of
-from etl.read import csv
+from etl.read import csv, json
 from etl.read.compression import expanded
 from etl.read.limits import DEFAULT_LIMITS, Limits
 from etl.read.pieces import pieces
@@ -50,8 +50,8 @@ def read_files(
         else:
             by_reader[_READERS[format_.format]].append(file)
     for reader, alike in by_reader.items():
-        if reader is _read_csv:
-            found.append(csv.parse(alike, dataset, added))
+        if reader in _PARSERS:
+            found.append(_PARSERS[reader](alike, dataset, added))
         else:
             found += [_read_file(reader, file, dataset, added) for file in alike]
     return found
@@ -142,4 +142,11 @@ def _read_csv(
     yield marked(reader.finish())
 
 
-_READERS: dict[SourceFormat, Reader] = {SourceFormat.CSV: _read_csv, SourceFormat.TSV: _read_csv}
+_READERS: dict[SourceFormat, Reader] = {
+    SourceFormat.CSV: _read_csv,
+    SourceFormat.TSV: _read_csv,
+    SourceFormat.NDJSON: json.read,
+    SourceFormat.JSON: json.read,
+}
+# Those that read some files at once
+_PARSERS: dict[Reader, Callable[..., Extract]] = {_read_csv: csv.parse, json.read: json.parse}
