@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from etl.model.dataset import USERS, Attachment, Dataset, Field
 from etl.model.formats import format_of
 from etl.model.keys import has_ignored_name, image_id_of, kind_of
-from etl.model.routing import ObjectRoute, Router, path_names, path_values
+from etl.model.routing import (
+    ObjectRoute,
+    Router,
+    path_names,
+    path_values,
+    unnamed_folders,
+)
 from etl.model.values import ObjectKind
 
 BUCKET = "src-data"
@@ -194,6 +200,19 @@ def test_path_columns_of_hive_are_the_named_folders(
 ):
     assert path_names(HIVE) == ("Year", "month")
     assert tuple(path_values(HIVE, key).values()) == values
+
+
+@pytest.mark.parametrize(
+    ("key", "folders"),
+    [
+        ("sales/year=2024/month=05/1.csv", ()),
+        ("sales/site=N/Day=5/year=2024/month=05/x=1.csv", ("site", "Day")),
+        ("sales/=1/a b=2/plain/year=2024/month=5/1.csv", ()),
+    ],
+)
+def test_hive_folders_that_no_pattern_names_are_known(key: str, folders: tuple[str, ...]):
+    assert unnamed_folders(HIVE, key) == folders
+    assert unnamed_folders(ORDERS, key) == ()
 
 
 def test_a_dataset_without_path_columns_has_none():

@@ -23,8 +23,8 @@ from etl.read.json.objects import (
 from etl.read.rows.collect import Block, Collector
 from etl.read.rows.header import FileHeader, added_column
 from etl.read.rows.header_hints import no_column_hint
-from etl.read.rows.table import place_in_jsonb
 from etl.read.types.documents import NotStorable, load
+from etl.read.types.nested import place_in_jsonb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from etl.model.safe_text import safe_value
 from etl.model.values import Problem, ProblemCode, Severity, SourceObject
-from etl.read.arrow import strip, to_mask
+from etl.read.arrow import is_text, strip, to_mask
 from etl.read.rows.notices import Notices
 from etl.read.rows.repeated import repeated_headers
 
@@ -36,10 +36,11 @@ _BLOCK_ROWS = 100_000
 class Block:
     """Rows under one header, column by column.
 
-    Shapes:  file (n,) index of the row's file in the batch; line (n,) physical line, from 1;
-             cells: one Arrow large_string array (n,) for each column of the header; null if the
-             row lacks the cell. most_bytes: no cell has more, or a NUL; None if that is unknown.
-             extra (n,): the JSON of _extra, if it is not that of the header's other columns.
+    Shapes:  file (n,) index of the row's file in the batch; line (n,) physical line or row, from
+             1; cells: one Arrow array (n,) for each column of the header, of large_string or, for
+             a whole column of a typed format, another type; null if the row lacks the cell. json:
+             the columns whose texts are JSON values. most_bytes: no text has more, or a NUL; None
+             if that is unknown. extra (n,): the JSON of _extra, if no column is in it.
     """
 
     header: FileHeader
@@ -47,6 +48,7 @@ class Block:
     line: NDArray[np.int64]
     cells: list[pa.ChunkedArray]
     most_bytes: int | None = None
+    json: frozenset[str] = frozenset()
     extra: pa.ChunkedArray | None = None
 
     def without(self, unwanted: NDArray[np.bool_]) -> Block:
@@ -218,6 +220,8 @@ class Collector:
 
     def _without_headers(self, block: Block) -> Block:
         """The block without repeated headers; a notice records them."""
+        if not block.header.delimiter:
+            return block  # a format without header lines
         repeated = repeated_headers(block.header, block.cells)
         if not repeated:
             return block
@@ -252,16 +256,24 @@ def _stripped(block: Block) -> Block:
     untrimmed = block.header.layout.untrimmed
     named = zip(block.header.columns, block.cells, strict=True)
     return replace(
-        block, cells=[cells if name in untrimmed else strip(cells) for name, cells in named]
+        block,
+        cells=[
+            cells if name in untrimmed or not is_text(cells) else strip(cells)
+            for name, cells in named
+        ],
     )
 
 
 def _without_blank_rows(block: Block) -> Block:
     blank: NDArray[np.bool_] = np.ones(len(block.line), dtype=np.bool_)
-    for name, cells in zip(block.header.columns, block.cells, strict=True):
-        is_untrimmed = name in block.header.layout.untrimmed
-        size = pc.binary_length(strip(cells) if is_untrimmed else cells)
-        blank &= to_mask(pc.equal(size, 0).fill_null(fill_value=True))
+    named = zip(block.header.columns, block.cells, strict=True)
+    for name, cells in sorted(named, key=lambda pair: is_text(pair[1])):  # texts take longer
+        if not is_text(cells):
+            blank &= to_mask(cells.is_null())
+        else:
+            is_untrimmed = name in block.header.layout.untrimmed
+            size = pc.binary_length(strip(cells) if is_untrimmed else cells)
+            blank &= to_mask(pc.equal(size, 0).fill_null(fill_value=True))
         if not blank.any():
             return block
     return block.without(blank)
