@@ -220,8 +220,6 @@ class Collector:
 
     def _without_headers(self, block: Block) -> Block:
         """The block without repeated headers; a notice records them."""
-        if not block.header.delimiter:
-            return block  # a format without header lines
         repeated = repeated_headers(block.header, block.cells)
         if not repeated:
             return block
@@ -266,14 +264,10 @@ def _stripped(block: Block) -> Block:
 
 def _without_blank_rows(block: Block) -> Block:
     blank: NDArray[np.bool_] = np.ones(len(block.line), dtype=np.bool_)
-    named = zip(block.header.columns, block.cells, strict=True)
-    for name, cells in sorted(named, key=lambda pair: is_text(pair[1])):  # texts take longer
-        if not is_text(cells):
-            blank &= to_mask(cells.is_null())
-        else:
-            is_untrimmed = name in block.header.layout.untrimmed
-            size = pc.binary_length(strip(cells) if is_untrimmed else cells)
-            blank &= to_mask(pc.equal(size, 0).fill_null(fill_value=True))
+    for name, cells in zip(block.header.columns, block.cells, strict=True):
+        is_untrimmed = name in block.header.layout.untrimmed
+        size = pc.binary_length(strip(cells) if is_untrimmed else cells)
+        blank &= to_mask(pc.equal(size, 0).fill_null(fill_value=True))
         if not blank.any():
             return block
     return block.without(blank)
