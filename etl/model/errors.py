@@ -4,7 +4,7 @@ EtlError
 ├─ TransientError        retry with back-off: ObjectStoreUnavailable, DatabaseUnavailable,
 │                        KafkaUnavailable
 ├─ SourceError           quarantine this object and continue: UnreadableObject,
-│                        Undecodable; read it again: ObjectChanged; choose another key:
+│                        RefusedObject; read it again: ObjectChanged; choose another key:
 │                        ObjectExists, KeyConflict, InvalidKey; upload it again: FilesNotUploaded
 ├─ RunRefused            nothing was changed: RunAlreadyActive, ImageWorkerBusy, ListingOutOfOrder,
 │                        RebuildRefused
@@ -27,7 +27,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from etl.model.values import RunReport
+    from etl.model.values import ProblemCode, RunReport
 
 
 class EtlError(Exception):
@@ -130,8 +130,16 @@ class ObjectChanged(SourceError):
     """The object was replaced or removed while it was read in parts, or before it was written."""
 
 
-class Undecodable(SourceError):
-    """No encoding fits the bytes of the object."""
+class RefusedObject(SourceError):
+    """The content of the object cannot be read, so none of its rows is loaded.
+
+    `problem_code` and the message, a hint, are those of its problem; `value` is what is shown.
+    """
+
+    def __init__(self, problem_code: ProblemCode, message: str, value: str | None = None) -> None:
+        super().__init__(message)
+        self.problem_code = problem_code
+        self.value = value
 
 
 class RunRefused(EtlError):

@@ -18,7 +18,8 @@ from etl.model.dataset import Dataset, FieldType
 from etl.model.dates import DAY_MS, DAY_SECONDS, EPOCH
 from etl.model.values import Problem, ProblemCode, Severity
 from etl.read.columns import SOURCE_KEY, SOURCE_LINE
-from etl.read.csv import MOST_PROBLEMS, sort_problems
+from etl.read.rows.collect import MOST_PROBLEMS
+from etl.read.rows.extract import sort_problems
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping

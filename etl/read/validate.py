@@ -15,7 +15,8 @@ from etl.model.dataset import Dataset, Field
 from etl.model.safe_text import safe_value
 from etl.model.values import Problem, ProblemCode, Severity
 from etl.read.columns import SOURCE_KEY, SOURCE_LINE
-from etl.read.csv import MOST_PROBLEMS, first_of_each, sort_problems
+from etl.read.rows.collect import MOST_PROBLEMS, first_of_each
+from etl.read.rows.extract import sort_problems
 from etl.read.types import CheckedColumn, Fault, check_column
 
 if TYPE_CHECKING:

@@ -81,7 +81,8 @@ class _Commit:
 
     def commit(self) -> DatasetsFailed | None:
         run, connection, stats = self.run, self.run.connection, self.run.stats
-        has_images = staging_tables.holds_images(connection)  # the merge empties staging
+        # The merge empties staging.
+        has_images = stats.staged > 0 and staging_tables.holds_images(connection)
         merged = self.merge_staging(runs.last_committed(connection))
         counts = stats.added_to(merged.committed.counts)
         check_objects(counts, merged)

@@ -16,7 +16,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from etl.db import events, runs
-from etl.db.engine import connect_unpooled, run_lock, schemas_of, translating
+from etl.db.engine import connect_keeping_one, connect_unpooled, run_lock, schemas_of, translating
 from etl.model.errors import DatabaseUnavailable, DatasetsFailed, EtlError
 from etl.model.routing import Router
 from etl.model.values import RunReport, Trigger
@@ -81,6 +81,7 @@ class DataManager:
         self._settings = settings
         self._source_bucket = settings.source_bucket
         self.engine: Engine = connect_unpooled(settings)
+        self.run_engine: Engine = connect_keeping_one(settings)  # a run may follow at once
         self._data_schema = schemas_of(self.engine).data
         self._store = store or ObjectStore(settings)
         self._clock = clock
@@ -111,7 +112,7 @@ class DataManager:
                  any other EtlError after it was recorded as the run's error. After DatasetsFailed,
                  the datasets not named in it are committed.
         """
-        with run_lock(self.engine, wait_seconds=wait_seconds) as connection:
+        with run_lock(self.run_engine, wait_seconds=wait_seconds) as connection:
             runs.close_interrupted(connection)
             allowed = allowed_retirements or {}
             run_id = runs.begin_run(connection, trigger, allowed_retirements=allowed)
@@ -152,7 +153,6 @@ class DataManager:
         """
         with run_lock(self.engine, wait_seconds=wait_seconds) as connection, translating():
             known, begun = begin_preview(connection, self._declarations)
-            buckets.check_source(connection, known, self._source_bucket)
             run = CurrentRun(0, Trigger.CLI, connection, only=only, preview=begun)
             run = replace(
                 run,
@@ -168,7 +168,7 @@ class DataManager:
 
         Raises:  as `run`.
         """
-        with run_lock(self.engine, wait_seconds=wait_seconds) as connection:
+        with run_lock(self.run_engine, wait_seconds=wait_seconds) as connection:
             runs.close_interrupted(connection)
             claimed = runs.claim_run(connection)
             if claimed is None:
@@ -190,7 +190,7 @@ class DataManager:
 
         Raises:  as `run`; an error before the run began is not recorded.
         """
-        with run_lock(self.engine, wait_seconds=wait_seconds) as connection, translating():
+        with run_lock(self.run_engine, wait_seconds=wait_seconds) as connection, translating():
             runs.close_interrupted(connection)
             known = self._declarations.of_event_run(connection)
             if known is None:
@@ -221,7 +221,7 @@ class DataManager:
 
         Raises:  RunAlreadyActive when a run, which publishes, holds the lock after `wait_seconds`.
         """
-        with run_lock(self.engine, wait_seconds=wait_seconds) as connection:
+        with run_lock(self.run_engine, wait_seconds=wait_seconds) as connection:
             run_id = publish.pending_run(connection)
             connection.commit()
             return run_id is not None and self._publishing.publish(
@@ -236,7 +236,6 @@ class DataManager:
             begin = self._declarations.of_full_run if run.rebuild is None else run.rebuild.begin
             known = begin(run.connection)
             run.failures.update(known.failures)
-            buckets.check_source(run.connection, known, self._source_bucket)
             known, began = self._stage_all(run, known)
             if run.only is None and run.stats.staged:
                 run.stats.missed_by_events = events.missed_by_events(run.connection)
@@ -247,11 +246,12 @@ class DataManager:
                 self._thresholds,
                 partial(handling.handle_listed, run, began, partial(self._route, known)),
             )
-        self._publishing.publish(run)
+        self._publishing.publish(run, known.datasets)
         return self._finish(run, failures)
 
     def _stage_all(self, run: CurrentRun, known: Declared) -> tuple[Declared, dict[str, datetime]]:
         """Stage all changes of the buckets; return when each listing began."""
+        stored = buckets.check_source(run.connection, known, self._source_bucket)
         staging_tables.empty_staging(run.connection, known.datasets)
         began = {}
         router = self._router(known)
@@ -264,7 +264,7 @@ class DataManager:
                 )
                 known = self._stage(run, known, self._read(run, known, bucket, changed))
         if run.only is None:
-            buckets.stage_former(run, known, router.buckets)
+            buckets.stage_former(run, known, stored, router.buckets)
         if run.rebuild is not None:
             run.stats.staged += run.rebuild.stage_rest(run.connection, run.stats.unreadable)
         return known, began
@@ -289,7 +289,7 @@ class DataManager:
                 self._thresholds,
                 partial(handling.handle_checked, run, pending, partial(self._route, known)),
             )
-        self._publishing.publish(run)
+        self._publishing.publish(run, known.datasets)
         return self._finish(run, failures)
 
     @contextmanager
@@ -309,9 +309,7 @@ class DataManager:
         Raises:  DatasetsFailed, already recorded.
         """
         profile = run.stats.profile
-        runs.record_steps(run.connection, run.id, profile.seconds, profile.rows)
-        report = runs.report(run.connection, run.id)
-        run.connection.commit()
+        report = runs.record_steps(run.connection, run.id, profile.seconds, profile.rows)
         log.info("run ended", run=run.id, state=report.state, **report.counts.as_dict())
         if failures is not None:
             failures.report = report
@@ -371,7 +369,7 @@ class DataManager:
         if first is None:
             return
         import_arrow()  # which a run without changes does not need
-        from etl.read.csv import AddedColumns
+        from etl.read.rows.layout import AddedColumns
         from etl.sync import stream
         from etl.sync.reading import BucketReading
         from etl.sync.unchanged import Comparisons

@@ -21,7 +21,7 @@ from etl.sync.merge import (
     THRESHOLDS,
     Merge,
     Thresholds,
-    configure,
+    configuration,
     end,
     execute_all,
     figures,
@@ -84,8 +84,7 @@ class RunMerge:
         connection = self.run.connection
         self.run.successors.note_transactions(connection)
         has_left = self._find_left()
-        staged = _staged(connection, self.run.stats.staged)
-        open_holds = holds.open_holds(connection)
+        staged, open_holds = _staged(connection, self.run.stats.staged)
         wanted = staged.keys() | open_holds if self.run.is_full else staged.keys()
         if self.run.rebuild is not None:  # of which no object may be left
             wanted |= {self.run.rebuild.name}
@@ -144,6 +143,8 @@ class RunMerge:
             waiting = []
             for task in tasks:
                 name = task.sql.dataset.name
+                if merged:
+                    end(self.run.connection)
                 try:
                     merged[name] = self._merge_dataset(
                         task, is_open=name in open_holds, may_wait=may_wait
@@ -212,7 +213,7 @@ class RunMerge:
         return refusals.referring_table(error) in own
 
     def _complete(self, task: Merge, counts: DatasetCounts, held: Held, *, is_open: bool) -> None:
-        """Record the hold, if there is one, and drop the temporary tables of the merge."""
+        """Record the hold, if there is one."""
         connection = self.run.connection
         if held.lost or is_open:
             holds.record(
@@ -228,7 +229,6 @@ class RunMerge:
             self.run.preview.collect(connection, task.sql)
         if task.rebuild is not None:
             task.rebuild.replace_staging(connection, task.sql)
-        end(connection)
 
     # -- objects that belong to no dataset, or to another one than before
 
@@ -244,10 +244,10 @@ class RunMerge:
     def _find_left(self) -> bool:
         """Stage the objects that leave their dataset; return whether there are any."""
         named = statements("left")
-        connection = self.run.connection
+        connection, stage = self.run.connection, named["stage"]
         if self.run.stats.staged <= self.thresholds.small:
-            configure(connection, POINT_PLANNER)
-        found = connection.execute(text(named["stage"])).rowcount
+            stage = f"{configuration(POINT_PLANNER)}; {stage}"
+        found = connection.execute(text(stage)).rowcount
         if found:
             connection.execute(text(named["remember"]))
         return bool(found)
@@ -270,10 +270,13 @@ class RunMerge:
         self, merged: Mapping[str, DatasetCounts], held: Mapping[str, Held]
     ) -> Committed:
         """The counts of the run: those of the datasets merged, and the totals of all others."""
-        connection, named = self.run.connection, statements("figures")
-        found = connection.execute(text(named["objects"])).mappings().all()
+        connection, question = self.run.connection, statements("figures")["objects"]
+        found = connection.execute(text(question), {"run_id": self.run.id}).mappings().all()
+        problems = int(found[0]["problems"])
         objects = {
-            row["dataset"]: {k: v for k, v in row.items() if k != "dataset"} for row in found
+            row["dataset"]: {k: v for k, v in row.items() if k not in ("dataset", "problems")}
+            for row in found
+            if row["objects_added"] is not None
         }
         by_dataset: dict[str, DatasetCounts] = {}
         for sql in self.datasets:
@@ -285,8 +288,7 @@ class RunMerge:
             else:
                 by_dataset[name] = totals(connection, sql, self.before)
         others = DatasetCounts(**objects.get(None, {}))
-        problems = connection.scalar(text(named["problems"]), {"run_id": self.run.id})
-        return Committed(summed(by_dataset, others, int(problems or 0)), by_dataset)
+        return Committed(summed(by_dataset, others, problems), by_dataset)
 
 
 def _lost(task: Merge, counts: DatasetCounts) -> tuple[int, int]:
@@ -312,8 +314,10 @@ def _with_held(counts: DatasetCounts, held: Held) -> DatasetCounts:
     )
 
 
-def _staged(connection: Connection, expected: int) -> dict[str | None, int]:
+def _staged(connection: Connection, expected: int) -> tuple[dict[str | None, int], frozenset[str]]:
     """The number of objects in staging by dataset, also of those with nothing but problems.
+
+    Also returns the datasets with an open hold.
 
     Raises:  DatabaseUnavailable after a crash of PostgreSQL, which empties unlogged tables.
     """
@@ -323,7 +327,8 @@ def _staged(connection: Connection, expected: int) -> dict[str | None, int]:
         raise DatabaseUnavailable(
             f"Staging holds {found} of the {expected} objects written: PostgreSQL was restarted."
         )
-    return {row.dataset: int(row.objects + row.gone) for row in rows}
+    staged = {row.dataset: int(row.objects + row.gone) for row in rows if row.in_staging}
+    return staged, frozenset(row.dataset for row in rows if row.is_held)
 
 
 # -- counting

@@ -10,31 +10,28 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from etl.read.csv.collect import Collector
 from etl.read.csv.encoding import Transcoder, count_line_endings, decode_lines
 from etl.read.csv.header import read_header
-from etl.read.csv.notices import Notices
 from etl.read.csv.parse import (
-    Extract,
     Layouts,
     accept_header,
-    add_empty_file,
     add_guessed_lines,
-    add_no_rows,
     add_undecodable,
     as_records,
     header_line,
-    to_extract,
 )
 from etl.read.csv.plain import as_plain_lines, has_regular_quotes, read_plain
 from etl.read.csv.records import RecordReader
+from etl.read.rows.collect import Collector
+from etl.read.rows.extract import Extract, add_empty_file, add_no_rows, to_extract
+from etl.read.rows.notices import Notices
 
 if TYPE_CHECKING:
     from etl.model.dataset import Dataset
     from etl.model.values import SourceObject
     from etl.read.csv.encoding import Decoded
-    from etl.read.csv.header import FileHeader
-    from etl.read.csv.layout import AddedColumns
+    from etl.read.rows.header import FileHeader
+    from etl.read.rows.layout import AddedColumns
 
 
 class ChunkReader:
@@ -66,7 +63,7 @@ class ChunkReader:
     def read(self, chunk: bytes) -> Extract:
         """The rows and problems that the chunk completes.
 
-        Raises:  Undecodable; discard all earlier Extracts and use `undecodable` instead.
+        Raises:  RefusedObject; discard all earlier Extracts and use `refused_extract` instead.
         """
         return self._take(chunk, is_last=False)
 
@@ -152,13 +149,6 @@ def _until(decoded: Decoded, end: int) -> Decoded:
         return decoded
     guessed = decoded.guessed[: bisect_right(decoded.guessed, end)]
     return decoded._replace(guessed=guessed)
-
-
-def undecodable(source: SourceObject, dataset: Dataset) -> Extract:
-    """The Extract of an object that no encoding fits."""
-    collector = Collector([source])
-    add_undecodable(0, collector)
-    return to_extract([source], Layouts(dataset, None).first, collector)
 
 
 class _Pending:

@@ -13,7 +13,8 @@ import io
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from etl.model.errors import Undecodable
+from etl.model.errors import RefusedObject
+from etl.model.values import ProblemCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,6 +114,9 @@ def _as_cp1252(line: bytes) -> str | None:
         return None
 
 
+UNDECODABLE_HINT = "The file is not UTF-8, UTF-16 or cp1252 text. Save it as UTF-8."
+
+
 class Transcoder:
     """Converts the chunks of a file, which may end anywhere, to input for `decode_lines`.
 
@@ -127,7 +131,7 @@ class Transcoder:
     def transcode(self, chunk: bytes, *, is_last: bool = False) -> bytes:
         """The complete characters so far: UTF-16 as UTF-8, anything else unchanged.
 
-        Raises:  Undecodable if it looks like UTF-16 but is not.
+        Raises:  RefusedObject if it looks like UTF-16 but is not.
         """
         content = self._rest + chunk
         if self._encoding is None:
@@ -142,7 +146,7 @@ class Transcoder:
         try:
             text, end = _decoded(content, self._encoding, is_last=is_last)
         except UnicodeDecodeError as error:
-            raise Undecodable("The file is not valid UTF-16.") from error
+            raise RefusedObject(ProblemCode.UNDECODABLE, UNDECODABLE_HINT) from error
         self._rest = content[end:]
         return text.encode()
 

@@ -8,9 +8,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from etl.model.dataset import Attachment, Derived, DerivedAs, Dialect, FieldType
+from etl.model.formats import FORMATS
 from etl.model.keys import IMAGE_EXTENSIONS
 from etl.model.patterns import PatternFault, Patterns, Template, alternatives, folded
-from etl.model.routing import HIVE, READ_FORMATS, hive_names
+from etl.model.routing import HIVE, hive_names
 from etl.settings.datasets.faults import suggestion
 from etl.settings.datasets.fields import check_column_name
 from etl.settings.datasets.keys import ATTACHMENT, DERIVED, DIALECT, UNSUPPORTED_FORMATS
@@ -72,7 +73,7 @@ def include(section: Section, format_: str | None) -> tuple[str, ...]:
                 section.fault(
                     "include",
                     f"The format {ending} of {pattern!r} is not supported yet.",
-                    f"Use {' or '.join(READ_FORMATS)}.",
+                    f"Use {' or '.join(FORMATS)}.",
                     place,
                 )
     return found
@@ -85,11 +86,11 @@ def _has_ending(pattern: str, ending: str) -> bool:
 def format_name(section: Section) -> str | None:
     """The format; None when it is that of the extension."""
     written: str | None = section.get("format")
-    if written is None or written in READ_FORMATS:
+    if written is None or written in FORMATS:
         return written
     is_planned = written in UNSUPPORTED_FORMATS
     fault = "is not supported yet" if is_planned else "is not a format"
-    section.fault("format", f"{written!r} {fault}.", f"Use {' or '.join(READ_FORMATS)}.")
+    section.fault("format", f"{written!r} {fault}.", f"Use {' or '.join(FORMATS)}.")
     return None
 
 

@@ -16,8 +16,8 @@ from etl.read.columns import EXTRA, SOURCE_KEY, SOURCE_LINE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from etl.read.csv.collect import Block
-    from etl.read.csv.layout import Layout
+    from etl.read.rows.collect import Block
+    from etl.read.rows.layout import Layout
 
 _TEXT = pa.large_string()
 _FILE = "_file"

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from etl.read.csv.collect import Block, Collector
-    from etl.read.csv.layout import Layout
+    from etl.read.rows.collect import Block, Collector
+    from etl.read.rows.layout import Layout
 
 MOST_ROW_BYTES = 100 << 20  # of all cells; PostgreSQL stores at most 256 MB as one JSON object
 

@@ -17,15 +17,15 @@ import pyarrow.compute as pc
 from etl.model.safe_text import safe_value
 from etl.model.values import Problem, ProblemCode, Severity, SourceObject
 from etl.read.arrow import strip, to_mask
-from etl.read.csv.notices import Notices
-from etl.read.csv.repeated import repeated_headers
+from etl.read.rows.notices import Notices
+from etl.read.rows.repeated import repeated_headers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from etl.read.csv.header import FileHeader
+    from etl.read.rows.header import FileHeader
 
 MOST_PROBLEMS = 1_000  # row problems of one object that are stored individually
 

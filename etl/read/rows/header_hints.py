@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from etl.model.safe_text import safe_value
-from etl.read.csv.layout import LONGEST_NAME_BYTES
+from etl.read.rows.layout import LONGEST_NAME_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from etl.model.dataset import Dataset
-    from etl.read.csv.layout import Layout
+    from etl.read.rows.layout import Layout
 
 _SHOWN_NAMES = 10
 _DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
