@@ -55,13 +55,15 @@ class Rebuilt(NamedTuple):
 class Rebuild:
     """A rebuild of the dataset `name`, in the terms of `declarations`.
 
-    `live` is the number of rows that the table had. `before` is the dataset as it is installed or,
+    `live` is the number of rows that the table had. After the merge, `is_change` tells whether the
+    declaration or the columns changed. `before` is the dataset as it is installed or,
     if it is not, as it is declared.
     """
 
     name: str
     declarations: Declarations
     live: int = 0
+    is_change: bool = False
     before: DatasetSql = field(init=False)
     _others: Mapping[str, EtlError] = field(default_factory=dict)
     _notes: list[str] = field(default_factory=list)
@@ -277,7 +279,9 @@ class Rebuild:
         named = sql.statements("rebuild")
         if any(one.is_new_key for one in self._shapes.values()):
             connection.execute(text(named["drop_returned"]))
-        connection.execute(text(named["outdate_files"]), {"dataset": self.name})
+        self.is_change = (self.before.dataset, self.before.added) != (sql.dataset, sql.added)
+        if self.is_change:
+            connection.execute(text(named["outdate_files"]), {"dataset": self.name})
         declared.replace_one(connection, self._order, sql)
 
     def replace_staging(self, connection: Connection, sql: DatasetSql) -> None:
