@@ -19,7 +19,7 @@ from etl.model.errors import ConfigurationError
 from etl.model.values import SourceObject
 from etl.read.check import check_object
 from etl.read.describe import sample
-from etl.read.describe.block import Place
+from etl.read.describe.block import DatasetPlace
 from etl.read.describe.candidate import Context
 from etl.read.describe.guess import guess
 from etl.read.describe.place import dataset_name, include_of, with_hive_folders
@@ -40,7 +40,7 @@ NO_FILE = Existing()
 
 
 def described(files: dict[str, bytes], *, before: Existing = NO_FILE, **more: str) -> Described:
-    place = Place(name="", include=include_of(list(files)), **more)
+    place = DatasetPlace(name="", include=include_of(list(files)), **more)
     place = named_place(place, before, list(files))
     return describe_objects(
         [sampled(key, content) for key, content in files.items()], place, SETTINGS, before
@@ -460,7 +460,7 @@ def test_a_long_file_is_described_by_its_first_rows(monkeypatch: pytest.MonkeyPa
     content = "id,day\n" + "\n".join(rows) + "\n,x\n"
     parts = [content[start : start + 10_000].encode() for start in range(0, len(content), 10_000)]
     source = SourceObject("long.csv", "", len(content), MODIFIED)
-    place = Place(name="long", include=("**",))
+    place = DatasetPlace(name="long", include=("**",))
     found = describe_objects([Sampled(source, lambda: parts)], place, SETTINGS, NO_FILE)
     assert found.dataset.primary_key == ("id",)
     assert fields(found)["day"] is FieldType.DATE
