@@ -6,7 +6,8 @@ EtlError
 ├─ SourceError           quarantine this object and continue: UnreadableObject,
 │                        RefusedObject; read it again: ObjectChanged; choose another key:
 │                        ObjectExists, KeyConflict, InvalidKey; upload it again: FilesNotUploaded
-├─ RunRefused            nothing was changed: RunAlreadyActive, ImageWorkerBusy, ListingOutOfOrder
+├─ RunRefused            nothing was changed: RunAlreadyActive, ImageWorkerBusy, ListingOutOfOrder,
+│                        RebuildRefused
 ├─ DatasetRefused        one dataset stays as it was; the run ends as DatasetsFailed and commits
 │                        the others
 ├─ WrongEvent            a message that is not a bucket notification; nothing was stored
@@ -161,6 +162,10 @@ class ListingOutOfOrder(RunRefused):
     """The store does not list keys in UTF-8 byte order."""
 
     hint = "Use a store that lists keys in UTF-8 byte order, as S3 does, so that none is missed."
+
+
+class RebuildRefused(RunRefused):
+    """A rebuild would retire most rows of its dataset."""
 
 
 class DatasetRefused(EtlError):
