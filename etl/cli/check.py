@@ -75,7 +75,7 @@ def check_command(
         found.add(
             as_key,
             routed,
-            _check_routed(local_source(as_key, path), routed, path, today),
+            _check_routed(local_source(as_key, path), routed, path, today, settings),
             note=_note(as_key, routed, route),
         )
     found.end()
@@ -158,7 +158,7 @@ def local_source(key: str, path: Path) -> SourceObject:
 
 
 def _check_routed(
-    source: SourceObject, route: ObjectRoute, path: Path, today: date
+    source: SourceObject, route: ObjectRoute, path: Path, today: date, settings: Settings
 ) -> Checked | None:
     """What a run says of the file; None if it does not read it."""
     from etl.runtime.arrow import import_arrow
@@ -168,11 +168,13 @@ def _check_routed(
     import_arrow()
     from etl.read import file_rules
     from etl.read.check import Checked, check_object
+    from etl.read.limits import Limits
 
     if route.kind is ObjectKind.OTHER:
         warning = file_rules.unsupported(source.key, source.etag, route.dataset)
         return Checked(ObjectState.QUARANTINED, problems=[warning])
-    return check_object(source, route.dataset, lambda: local_parts(path), today)
+    limits = Limits(settings.expanded_max_size)
+    return check_object(source, route.dataset, lambda: local_parts(path), today, limits=limits)
 
 
 def local_parts(path: Path) -> Iterator[bytes]:

@@ -135,6 +135,7 @@ class _Checker:
     ) -> None:
         self._store = store
         self._source_bucket = settings.source_bucket
+        self._expanded_max_size = settings.expanded_max_size
         self._router = Router(datasets, settings.source_bucket)
         self._found = found
         self._today = datetime.now(UTC).date()
@@ -172,6 +173,7 @@ class _Checker:
 
         import_arrow()
         from etl.read.check import check_object
+        from etl.read.limits import Limits
 
         bucket = dataset.bucket or self._source_bucket
         sample.objects += 1
@@ -182,6 +184,7 @@ class _Checker:
                 dataset,
                 lambda: self._store.fetch_in_parts(bucket, source, _PART_BYTES),
                 self._today,
+                limits=Limits(self._expanded_max_size),
             )
         except (ObjectChanged, UnreadableObject) as error:
             sample.errors.append(error)

@@ -2,7 +2,7 @@
 
 EtlError
 ├─ TransientError        retry with back-off: ObjectStoreUnavailable, DatabaseUnavailable,
-│                        KafkaUnavailable
+│                        KafkaUnavailable, TemporaryFileFailed
 ├─ SourceError           quarantine this object and continue: UnreadableObject,
 │                        RefusedObject; read it again: ObjectChanged; choose another key:
 │                        ObjectExists, KeyConflict, InvalidKey; upload it again: FilesNotUploaded
@@ -69,7 +69,7 @@ class EtlError(Exception):
 
 
 class TransientError(EtlError):
-    """An external service is down; the same call may succeed later."""
+    """An external service is down, or a disk full; the same call may succeed later."""
 
 
 class ObjectStoreUnavailable(TransientError):
@@ -88,6 +88,15 @@ class KafkaUnavailable(TransientError):
     """No Kafka broker responded, or it did not accept a message."""
 
     hint = "Check that KAFKA_BOOTSTRAP_SERVERS is reachable and this user has access to the topics."
+
+
+class TemporaryFileFailed(TransientError):
+    """The disk of the temporary files takes no more."""
+
+    hint = (
+        "Free space in the folder of temporary files, or set TMPDIR to one on a larger disk. The "
+        "next run tries again; nothing is lost."
+    )
 
 
 class SourceError(EtlError):

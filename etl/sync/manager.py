@@ -369,6 +369,7 @@ class DataManager:
         if first is None:
             return
         import_arrow()  # which a run without changes does not need
+        from etl.read.limits import Limits
         from etl.read.rows.layout import AddedColumns
         from etl.sync import stream
         from etl.sync.reading import BucketReading
@@ -376,7 +377,8 @@ class DataManager:
 
         added = {sql.dataset.name: AddedColumns(sql.added) for sql in known.datasets}
         route, today = self._route(known, bucket), self._clock().date()
-        reading = BucketReading(bucket, route, today, added)
+        limits = Limits(self._settings.expanded_max_size)
+        reading = BucketReading(bucket, route, today, added, limits)
         # The tables may lack what is declared.
         is_altered = run.preview is not None or run.rebuild is not None
         comparisons = Comparisons(() if is_altered else known.datasets, self.engine)

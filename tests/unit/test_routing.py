@@ -149,18 +149,24 @@ def test_attachments_of_a_dataset_go_before_its_data_and_before_presets():
         (None, "a.csv", "csv"),
         (None, "a.TSV", "tsv"),
         (None, "csv", None),
-        (None, "a.csv.gz", None),
+        (None, "a.csv.gz", "csv.gz"),
+        (None, "a.TSV.Zst", "tsv.zst"),
+        (None, "a.csv.bz2", "csv.bz2"),
+        (None, "a.csv.zip", "csv.zip"),
+        (None, "a.gz", None),
         (None, "a.parquet", None),
         ("csv", "a.txt", "csv"),
         ("tsv", "a", "tsv"),
-        ("csv", "a.csv.gz", None),
+        ("csv", "a.csv.gz", "csv.gz"),
+        ("csv", "a.gz", "csv.gz"),
     ],
 )
 def test_format_is_declared_or_follows_from_the_extension(
     given_format: str | None, key: str, found: str | None
 ):
     one = dataset("one", "**", format=given_format)
-    assert format_of(one, key) == (None if found is None else (found, None))
+    format_ = format_of(one, key)
+    assert (None if format_ is None else ".".join(filter(None, format_))) == found
     assert routed([one], key) == ("one", "csv" if found else "other")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
+from etl.model.formats import content_size
 from etl.read.csv.encoding import Transcoder, count_line_endings, decode_lines
 from etl.read.csv.header import read_header
 from etl.read.csv.parse import (
@@ -46,7 +47,7 @@ class ChunkReader:
     ) -> None:
         self._source = source
         self._layout = Layouts(dataset, added).of(source.key)
-        self._transcoder = Transcoder(source.size)
+        self._transcoder = Transcoder(content_size(dataset, source))
         self._pending = _Pending()
         self._line = 1  # number of the first pending line
         self._header: FileHeader | None = None

@@ -104,11 +104,11 @@ class Layout:
         return frozenset(one.name for one in self.dataset.fields if not one.trim)
 
     @cached_property
-    def reserved(self) -> frozenset[str]:
+    def unaddable(self) -> frozenset[str]:
         """The lower-case names that no added column can have."""
         others = [one.name for one in self.dataset.derived]
         others += [one.column for one in self.dataset.attachments]
-        return frozenset(name.lower() for name in (*others, *SYSTEM_COLUMNS))
+        return frozenset(name.lower() for name in (*self.columns, *others, *SYSTEM_COLUMNS))
 
     @cached_property
     def most_characters(self) -> int:
