@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from etl.cli.render import counted
-from etl.model.errors import ConfigurationError
+from etl.model.errors import ConfigurationError, RefusedObject
 from etl.model.formats import FORMATS, SourceFormat, format_of
 from etl.model.routing import HIVE, path_values
 from etl.model.safe_text import printable
 from etl.model.values import Problem
+from etl.read.compression import expanded
 from etl.read.describe.block import DatasetPlace, block, comment
 from etl.read.describe.columns import Correction, describe
 from etl.read.describe.correct import corrected, errors
@@ -90,11 +91,8 @@ def describe_objects(
     objects, unread = _read(sampled, place)
     if not objects:
         raise _unreadable(unread[0])
-    if not any(one.rows for one in objects):
-        raise ConfigurationError(
-            f"{printable(objects[0].key)} has no rows, so its types cannot be guessed.",
-            hint="Name a file with rows.",
-        )
+    if not any(one.rows and one.columns for one in objects):
+        raise _without_rows(objects[0])
     place = _with_delimiter(_with_hive(place, objects), objects)
     objects = _with_path_columns(place, objects)
     place = replace(place, notes=(_sampled_note(objects), *place.notes))
@@ -127,11 +125,27 @@ def _with_format(place: DatasetPlace, sampled: Sequence[Sampled]) -> DatasetPlac
 
 def _sniffed(one: Sampled) -> SourceFormat:
     """The format of the content, if the key has no extension of one."""
-    head = next(iter(one.parts()), b"")
+    head = _first_bytes(one)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     found = next((format_ for mark, format_ in _BYTES if head.startswith(mark)), None)
     found = found or next((format_ for mark, format_ in _TEXTS if text.startswith(mark)), None)
     return found or SourceFormat.CSV
+
+
+def _first_bytes(one: Sampled) -> bytes:
+    """The first part of the content, expanded if the key says that it is compressed.
+
+    Raises:  ConfigurationError when it cannot be expanded.
+    """
+    found = format_of(probe(SourceFormat.CSV), one.source.key)
+    compression = None if found is None else found.compression
+    try:
+        parts = one.parts() if compression is None else expanded(one.parts(), compression)
+        return next(iter(parts), b"")
+    except RefusedObject as error:
+        raise ConfigurationError(
+            f"{printable(one.source.key)} cannot be read.", hint=error.message
+        ) from error
 
 
 def _read(
@@ -149,6 +163,19 @@ def _read(
 
 def _unreadable(problem: Problem) -> ConfigurationError:
     return ConfigurationError(f"{printable(problem.key)} cannot be read.", hint=problem.note)
+
+
+def _without_rows(one: SampledObject) -> ConfigurationError:
+    key = printable(one.key)
+    if one.problem is not None:
+        where = f"{key}, line {one.problem.line}"
+        return ConfigurationError(
+            f"No row of {key} can be read, so its types cannot be guessed.",
+            hint=f"{where}: {one.problem.note}",
+        )
+    return ConfigurationError(
+        f"{key} has no rows, so its types cannot be guessed.", hint="Name a file with rows."
+    )
 
 
 def _with_delimiter(place: DatasetPlace, objects: Sequence[SampledObject]) -> DatasetPlace:

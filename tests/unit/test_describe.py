@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
+import gzip
 import io
+import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -271,12 +275,61 @@ def test_a_file_without_an_extension_gets_a_format():
         (b"a,a\n1,2\n", "more than one column named a"),
         (b"a,b\n", "no rows"),
         (b'a,"b\n1,2\n', "not closed"),
+        (b"a,b\n1,2,3\n", "No row of a.csv can be read"),
+        (b"Orders of May\n\nid;n;day\n1;2;3\n2;3;4\n", "Line 2 of those"),
+        (b"Orders of May;;;\nid;n;day;x\n1;2;3;4\n2;3;4;\n", "Line 2 of those"),
+        (b"sep=;\nid;n\n1;2\n", "Line 2 of those"),
+        (b"PAR1\x15\x04", "a.csv cannot be read"),
     ],
 )
 def test_a_file_that_no_declaration_reads_is_an_error(content: bytes, said: str):
     with pytest.raises(ConfigurationError) as caught:
         described({"a.csv": content})
     assert said in f"{caught.value.message} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        (b"text\nHello, world\nYes\nA, b, c\n", ["text"]),
+        (b"price\n1,5\n2,5\n", ["price"]),
+        (b"a:b\n1:2\n", ["a", "b"]),
+        (b"a^b\n1^2\n", ["a", "b"]),
+        (b'"a;b",c\n"1;2",3\n', ["a_b", "c"]),
+        ("a;b\n1;2\n".encode("utf-16"), ["a", "b"]),
+    ],
+)
+def test_the_delimiter_is_found_by_the_rows(content: bytes, columns: list[str]):
+    found = described({"a.csv": content})
+    assert list(fields(found)) == columns
+    assert errors_of(found, {"a.csv": content}) == []
+
+
+DUMP = """\
+{"_id": {"$oid": "a1"}, "orderId": 1, "total": 12.5, "paid": true, "at": "2026-01-01T00:00:00Z"}
+{"_id": {"$oid": "a2"}, "orderId": 2, "total": 3, "paid": false, "items": [{"sku": "x"}]}
+{"_id": {"$oid": "a3"}, "orderId": 3, "total": null, "paid": true, "zip": "01234", "at": null}
+"""
+
+
+@pytest.mark.parametrize("key", ["dump.ndjson", "dump.ndjson.gz", "dump.json", "dump"])
+def test_a_dump_of_an_api_is_described(key: str):
+    text = f"[{','.join(DUMP.splitlines())}]" if key.endswith("json") and "nd" not in key else DUMP
+    content = gzip.compress(text.encode()) if key.endswith(".gz") else text.encode()
+    found = described({key: content})
+    assert errors_of(found, {key: content}) == []
+    assert fields(found) == {
+        "id": FieldType.OBJECT,
+        "order_id": FieldType.INTEGER,
+        "total": FieldType.NUMBER,
+        "paid": FieldType.BOOLEAN,
+        "at": FieldType.DATETIME,
+        "items": FieldType.ARRAY,
+        "zip": FieldType.STRING,
+    }
+    assert found.dataset.primary_key == ("order_id",)
+    assert found.dataset.format == ("ndjson" if key == "dump" else None)
+    assert found.dataset.field("order_id").aliases == ("orderId",)
 
 
 def test_a_file_that_cannot_be_read_is_left_out():
@@ -428,11 +481,52 @@ def test_generated_csv_files_have_no_errors_with_their_description(
     check_law(table, {"generated.csv": as_csv(table, delimiter, ending)})
 
 
+@settings(max_examples=30)
+@given(tables(), st.data())
+def test_generated_json_files_have_no_errors_with_their_description(
+    table: Table, data: st.DataObject
+):
+    key, content = as_json(table, data.draw)
+    check_law(table, {key: content})
+
+
 @pytest.mark.long
 @settings(max_examples=3_000)
-@given(tables(), st.sampled_from(",;\t|"), st.sampled_from(["\n", "\r\n"]))
-def test_many_generated_csv_files_have_no_errors(table: Table, delimiter: str, ending: str):
+@given(tables(), st.sampled_from(",;\t|"), st.sampled_from(["\n", "\r\n"]), st.data())
+def test_many_generated_files_have_no_errors(
+    table: Table, delimiter: str, ending: str, data: st.DataObject
+):
     check_law(table, {"generated.csv": as_csv(table, delimiter, ending)})
+    key, content = as_json(table, data.draw)
+    check_law(table, {key: content})
+
+
+def as_json(table: Table, draw: Callable[[st.SearchStrategy[str]], str]) -> tuple[str, bytes]:
+    """The table as NDJSON or as an array, also compressed; numbers and booleans are JSON's own."""
+    rows = [
+        {
+            header: _json_value(cell)
+            for header, cell in zip(table.headers, row, strict=True)
+            if cell.strip()
+        }
+        for row in table.rows
+    ]
+    key = draw(st.sampled_from(["x.ndjson", "x.json", "x.jsonl.gz", "x.json.bz2"]))
+    texts = [json.dumps(row, ensure_ascii=False) for row in rows]
+    text = f"[{','.join(texts)}]" if ".json" in key and ".jsonl" not in key else "\n".join(texts)
+    content = text.encode()
+    if key.endswith(".gz"):
+        return key, gzip.compress(content)
+    return key, bz2.compress(content) if key.endswith(".bz2") else content
+
+
+def _json_value(cell: str) -> object:
+    """The cell as a number or a document, if it is one of JSON."""
+    try:
+        value = json.loads(cell, parse_constant=str)
+    except ValueError:
+        return cell
+    return cell if isinstance(value, str) or value is None else value
 
 
 def check_law(table: Table, files: dict[str, bytes]) -> None:
