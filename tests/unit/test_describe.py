@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from etl.cli.describing import Described, Existing, Sampled, describe_objects, named_place
 from etl.model.dataset import Dataset, FieldType
@@ -518,6 +520,53 @@ def as_json(table: Table, draw: Callable[[st.SearchStrategy[str]], str]) -> tupl
     if key.endswith(".gz"):
         return key, gzip.compress(content)
     return key, bz2.compress(content) if key.endswith(".bz2") else content
+
+
+ARROW = {
+    "whole": (pa.int64(), st.integers(-(2**63), 2**63 - 1)),
+    "float": (pa.float64(), st.floats()),
+    "float_id": (pa.float64(), st.integers(0, 10**9).map(float)),
+    "single": (pa.float32(), st.floats(width=32)),
+    "text": (pa.string(), EVIL),
+    "utc": (pa.timestamp("us", "UTC"), MOMENTS),
+    "local": (pa.timestamp("ms"), MOMENTS.map(lambda one: one.replace(microsecond=0))),
+    "day": (pa.date32(), DAYS),
+    "flag": (pa.bool_(), st.booleans()),
+    "price": (pa.decimal128(12, 2), st.decimals(-1000, 1000, places=2)),
+    "list": (pa.list_(pa.int32()), st.lists(st.integers(0, 9), max_size=2)),
+    "struct": (pa.struct({"a": pa.string()}), st.fixed_dictionaries({"a": EVIL})),
+    "kind": (pa.dictionary(pa.int8(), pa.string()), st.sampled_from(["a", "b"])),
+}
+ARROW_TYPES = {
+    "float_id": FieldType.INTEGER,
+    "whole": FieldType.INTEGER,
+    "utc": FieldType.DATETIME,
+    "local": FieldType.DATETIME,
+    "day": FieldType.DATE,
+    "flag": FieldType.BOOLEAN,
+    "price": FieldType.NUMBER,
+    "list": FieldType.ARRAY,
+    "struct": FieldType.OBJECT,
+}
+
+
+@settings(max_examples=40)
+@given(st.lists(st.sampled_from(sorted(ARROW)), min_size=1, unique=True), st.data())
+def test_parquet_files_have_no_errors_with_their_description(names: list[str], data: st.DataObject):
+    count = data.draw(st.integers(1, 4))
+    columns = {}
+    for name in names:
+        type_, values = ARROW[name]
+        cells = st.lists(st.none() | values, min_size=count, max_size=count)
+        columns[name] = pa.array(data.draw(cells), type_)
+    content = io.BytesIO()
+    parquet.write_table(pa.table(columns), content)
+    files = {"x.parquet": content.getvalue()}
+    found = described(files)
+    assert errors_of(found, files) == []
+    for name, type_ in ARROW_TYPES.items():
+        if name in columns and columns[name].null_count < count:
+            assert fields(found)[name] in {type_, FieldType.STRING if name == "whole" else type_}
 
 
 def _json_value(cell: str) -> object:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from pyarrow import parquet
 
 from etl.model.dataset import Dataset, Dialect, UnknownColumns
 from etl.model.errors import RefusedObject
@@ -21,6 +22,7 @@ from etl.read.formats import expanded_parts, read_object
 from etl.read.rows.extract import Extract, joined, refused_extract
 from etl.read.rows.header import FileHeader
 from etl.read.rows.layout import AddedColumns, Layout
+from etl.read.spool import spooled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -50,6 +52,7 @@ class SampledObject:
     rows: int
     is_cut: bool = False
     delimiter: str = ""
+    floats: frozenset[str] = frozenset()
     problem: Problem | None = None  # the first one of a row
 
 
@@ -60,6 +63,7 @@ class SampledColumn:
     header: str
     texts: pa.ChunkedArray
     is_everywhere: bool
+    is_float: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +126,18 @@ def sample_object(
     if refusal is not None:
         return refusal
     header = _csv_header(source, probe, parts)
+    schema = _parquet_schema(source, probe, parts)
     headers = _json_names(source, probe, parts) if header is None else header.columns
-    delimiter = "" if header is None else header.delimiter
-    columns = _columns(whole, headers, has_all=header is not None)
-    problem = next((one for one in whole.problems if one.line is not None), None)
-    return SampledObject(source.key, columns, len(whole.rows), limit.is_cut, delimiter, problem)
+    headers = headers if schema is None else schema.names
+    return SampledObject(
+        source.key,
+        _columns(whole, headers, has_all=header is not None),
+        len(whole.rows),
+        limit.is_cut,
+        "" if header is None else header.delimiter,
+        frozenset() if schema is None else _floats(schema),
+        next((one for one in whole.problems if one.line is not None), None),
+    )
 
 
 def _title(source: SourceObject, probe: Dataset, parts: Parts) -> Problem | None:
@@ -187,7 +198,8 @@ def joined_sample(objects: Sequence[SampledObject]) -> Sample:
             for one, chunk in zip(objects, chunks, strict=True)
         ]
         whole = pa.chunked_array([piece for one in texts for piece in one.chunks], _TEXT)
-        columns.append(SampledColumn(header, whole, is_everywhere=None not in chunks))
+        is_float = any(header in one.floats for one in objects)
+        columns.append(SampledColumn(header, whole, None not in chunks, is_float))
     return Sample(tuple(columns), tuple(one.rows for one in objects))
 
 
@@ -253,6 +265,19 @@ def _json_names(source: SourceObject, probe: Dataset, parts: Parts) -> list[str]
         return []
     text = "\n".join(first_lines(source, probe, parts))
     return list(dict.fromkeys(_JSON_NAME.findall(text)))
+
+
+def _parquet_schema(source: SourceObject, probe: Dataset, parts: Parts) -> pa.Schema | None:
+    """The schema of a Parquet file that could be read; None for other formats."""
+    found = format_of(probe, source.key)
+    if found is None or found.format is not SourceFormat.PARQUET:
+        return None
+    with spooled(expanded_parts(source, probe, parts())) as content:
+        return parquet.read_schema(content)
+
+
+def _floats(schema: pa.Schema) -> frozenset[str]:
+    return frozenset(one.name for one in schema if pa.types.is_floating(one.type))
 
 
 def _is_csv(source: SourceObject, probe: Dataset) -> bool:
