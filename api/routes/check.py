@@ -35,6 +35,7 @@ bp = APIBlueprint("check", __name__, tag="Datasets")
 
 _KINDS = {ObjectKind.CSV: "rows", ObjectKind.IMAGE: "image", ObjectKind.OTHER: "other"}
 _COPY_BYTES = 1024 * 1024
+MOST_EXPANSION = 20  # of compressed files, as a multiple of CHECK_MAX_SIZE; they need time and disk
 
 
 @bp.post("/check")
@@ -85,6 +86,7 @@ def _report(key: str, body: IO[bytes]) -> dict[str, Any]:
         raise limited(None, f"the dataset that reads {key!r}")
     if routed.dataset is None or routed.kind is ObjectKind.IMAGE or routed.is_unread:
         return _without_rows(key, routed, route)
+    most_expanded = MOST_EXPANSION * int(shared.settings.check_max_size)
     with _temporary(body) as path:
         task = FileCheck(
             path,
@@ -92,6 +94,7 @@ def _report(key: str, body: IO[bytes]) -> dict[str, Any]:
             routed.dataset,
             routed.kind,
             shared.today(),
+            min(int(shared.settings.expanded_max_size), most_expanded),
             state.datasets[routed.dataset.name].added,
         )
         try:

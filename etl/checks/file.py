@@ -26,7 +26,7 @@ class FileCheck:
     """What to check: a file, as an object that a dataset reads or, of kind OTHER, cannot read.
 
     `today` is the latest valid birthdate, and `added` are the columns that files have added to the
-    table.
+    table. A compressed file may expand to `expanded_bytes`.
     """
 
     path: str
@@ -34,6 +34,7 @@ class FileCheck:
     dataset: Dataset
     kind: ObjectKind
     today: date
+    expanded_bytes: int
     added: tuple[str, ...] = ()
 
 
@@ -52,11 +53,18 @@ def check_pickled(message: bytes) -> CheckedFile:
     """
     task: FileCheck = pickle.loads(message)  # noqa: S301
     checked = check_file(task)
-    numbers = {one.line for one in checked.problems if one.line is not None}
+    if task.kind is ObjectKind.OTHER:
+        return CheckedFile(checked)
+    from etl.read.formats import expanded_parts
+    from etl.read.limits import Limits
     from etl.read.raw_lines import raw_lines
 
-    parts = partial(file_parts, Path(task.path))
-    return CheckedFile(checked, raw_lines(_source(task), task.dataset, parts, numbers))
+    path = Path(task.path)
+    source = local_source(task.key, path)
+    numbers = {one.line for one in checked.problems if one.line is not None}
+    limits = Limits(task.expanded_bytes)
+    expanded = expanded_parts(source, task.dataset, local_parts(path), limits)
+    return CheckedFile(checked, raw_lines(source, task.dataset, expanded, numbers))
 
 
 def check_file(task: FileCheck) -> Checked:
@@ -69,23 +77,33 @@ def check_file(task: FileCheck) -> Checked:
     import_arrow()
     from etl.read import file_rules
     from etl.read.check import Checked, check_object
+    from etl.read.limits import Limits
     from etl.read.rows.layout import AddedColumns
 
+    path = Path(task.path)
+    source = local_source(task.key, path)
     if task.kind is ObjectKind.OTHER:
-        warning = file_rules.unsupported(task.key, "", task.dataset)
+        warning = file_rules.unsupported(task.key, source.etag, task.dataset)
         return Checked(ObjectState.QUARANTINED, problems=[warning])
-    parts = partial(file_parts, Path(task.path))
-    return check_object(_source(task), task.dataset, parts, task.today, AddedColumns(task.added))
+    return check_object(
+        source,
+        task.dataset,
+        partial(local_parts, path),
+        task.today,
+        added=AddedColumns(task.added),
+        limits=Limits(task.expanded_bytes),
+    )
 
 
-def _source(task: FileCheck) -> SourceObject:
-    stat = Path(task.path).stat()
+def local_source(key: str, path: Path) -> SourceObject:
+    """A local file as the object with a key."""
+    stat = path.stat()
     modified = datetime.fromtimestamp(stat.st_mtime, UTC)
-    return SourceObject(task.key, "", stat.st_size, modified)
+    return SourceObject(key, "", stat.st_size, modified)
 
 
-def file_parts(path: Path) -> Iterator[bytes]:
-    """The bytes of a file, a few megabytes at a time."""
+def local_parts(path: Path) -> Iterator[bytes]:
+    """The content of a local file in parts."""
     with path.open("rb") as file:
         while part := file.read(_PART_BYTES):
             yield part

@@ -62,7 +62,7 @@ def check_command(
     settings = read_settings()
     datasets = declared_datasets(settings)
     _check_name(settings, datasets, name)
-    paths = [(given, _readable(given)) for given in files]
+    paths = [(given, readable_file(given)) for given in files]
     anywhere = [replace(one, bucket="") for one in datasets]  # a path does not name a bucket
     route = Router(anywhere, settings.source_bucket).for_bucket(settings.source_bucket)
     given = next((one for one in datasets if one.name == name), None)
@@ -74,7 +74,7 @@ def check_command(
         found.add(
             as_key,
             routed,
-            _check_routed(as_key, routed, path, today),
+            _check_routed(as_key, routed, path, today, settings),
             note=_note(as_key, routed, route),
         )
     found.end()
@@ -115,7 +115,11 @@ def _note(key: str, routed: ObjectRoute, route: Callable[[str], ObjectRoute]) ->
     return others.strip() or None
 
 
-def _readable(given: str) -> Path:
+def readable_file(given: str) -> Path:
+    """The local file of an argument.
+
+    Raises:  click.BadParameter when it cannot be read.
+    """
     path = callers_path(given)
     try:
         with path.open("rb"):
@@ -125,11 +129,14 @@ def _readable(given: str) -> Path:
         raise click.BadParameter(message, param_hint="FILE") from error
 
 
-def _check_routed(key: str, route: ObjectRoute, path: Path, today: date) -> Checked | None:
+def _check_routed(
+    key: str, route: ObjectRoute, path: Path, today: date, settings: Settings
+) -> Checked | None:
     """What a run says of the file; None if it does not read it."""
     if route.dataset is None or route.kind is ObjectKind.IMAGE or route.is_unread:
         return None
-    return check_file(FileCheck(str(path), key, route.dataset, route.kind, today))
+    most = int(settings.expanded_max_size)
+    return check_file(FileCheck(str(path), key, route.dataset, route.kind, today, most))
 
 
 class FoundFiles:

@@ -81,7 +81,8 @@ class _Commit:
 
     def commit(self) -> DatasetsFailed | None:
         run, connection, stats = self.run, self.run.connection, self.run.stats
-        has_images = staging_tables.holds_images(connection)  # the merge empties staging
+        # The merge empties staging.
+        has_images = stats.staged > 0 and staging_tables.holds_images(connection)
         merged = self.merge_staging(runs.last_committed(connection))
         counts = stats.added_to(merged.committed.counts)
         check_objects(counts, merged)
@@ -93,9 +94,18 @@ class _Commit:
             stats.profile.rows["swap"] = sum(
                 merged.committed.datasets[name].inserted for name in taken
             )
-        changed = {n: one for n, one in merged.committed.datasets.items() if one.changed}
-        for name, one in changed.items():
-            revisions.announce(connection, name, run.id, one.changes)
+        rebuilt = {run.rebuild.name} if run.rebuild and run.rebuild.is_change else set()
+        changed = [
+            name
+            for name, one in merged.committed.datasets.items()
+            if one.changed or (name in rebuilt and name not in merged.failures)
+        ]
+        for name in changed:
+            one = merged.committed.datasets[name]
+            if one.changed:
+                revisions.announce(connection, name, run.id, one.changes)
+            else:
+                revisions.advance(connection, revisions.noun_of(name))
         if has_images:  # a replaced image becomes pending, and changes no user
             revisions.advance(connection, revisions.Resource.IMAGES)
         failures = self._failures(merged)
@@ -120,7 +130,7 @@ class _Commit:
     def merge_staging(self, before: runs.Committed) -> Merged:
         """Merge all datasets that changed; the caller commits."""
         run, known = self.run, self.known
-        is_empty = not (run.stats.staged or run.stats.unreadable)
+        is_empty = not (run.stats.staged or run.stats.unreadable or run.rebuild)
         if is_empty and not (run.is_full and holds.open_holds(run.connection)):
             same = {  # only the totals carry over
                 sql.dataset.name: totals(run.connection, sql, before) for sql in known.datasets
