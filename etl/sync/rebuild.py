@@ -243,7 +243,7 @@ class Rebuild:
         if self._loses_shadowed(sql):
             connection.execute(text(f"DROP TABLE IF EXISTS {self.before.shadowed}"))
         for suffix, one in shapes.items():
-            lost = one.apply(connection)
+            lost = one.apply(connection, writes_most=not suffix and self._writes_most(connection))
             if lost and suffix == RETIRED:
                 self._notes.append(
                     f"{lost} retired rows are dropped: they lack a part of the new key, or a"
@@ -253,6 +253,10 @@ class Rebuild:
         for name, made in dataset_tables.created(sql).items():
             for statement in made if name not in existing else ():
                 connection.execute(text(statement))
+
+    def _writes_most(self, connection: Connection) -> bool:
+        """Whether the merge found that it writes more rows than it keeps."""
+        return 2 * int(connection.scalar(text("SELECT count(*) FROM upserts")) or 0) > self.live
 
     def _lock(self, connection: Connection, tables: list[str]) -> None:
         users = table_locks.lock(connection, tables, "ACCESS EXCLUSIVE", LOCK_PATIENCE)
