@@ -44,15 +44,11 @@ DERIVED = Derived(name="day", source="born", computed_as=DerivedAs.DATE)
 PHOTO = Attachment(column="photo", match="photos/{id}.png")
 # By name, the former declaration and the new one.
 CHANGES: dict[str, tuple[Dataset, Dataset]] = {
-    **{name: (GOODS, changed) for name, (changed, _) in REFUSED.items()},
+    **{name: (GOODS, changed) for name, (changed, _) in REFUSED.items() if "er text" not in name},
     "no change": (GOODS, GOODS),
     "a text that becomes a number": (
         GOODS,
         with_fields(Field(name="code", type=FieldType.INTEGER)),
-    ),
-    "a number that becomes a text": (
-        GOODS,
-        with_fields(Field(name="price", sql="varchar(9)")),
     ),
     "a key of another type": (
         GOODS,
@@ -68,7 +64,6 @@ CHANGES: dict[str, tuple[Dataset, Dataset]] = {
         GOODS,
         replace(GOODS, path_columns="goods/{shop}/**", primary_key=("shop", "id")),
     ),
-    "a derived column less": (replace(GOODS, derived=(DERIVED,)), GOODS),
     "a derived column whose source has gone": (
         replace(GOODS, derived=(DERIVED,)),
         without("born"),
@@ -77,10 +72,6 @@ CHANGES: dict[str, tuple[Dataset, Dataset]] = {
     "another attachment": (
         replace(GOODS, attachments=(PHOTO,)),
         replace(GOODS, attachments=(replace(PHOTO, column="image"),)),
-    ),
-    "columns of the data less": (
-        replace(GOODS, unknown_columns=UnknownColumns.ADD),
-        without("code"),
     ),
     "columns of the data again": (
         replace(GOODS, unknown_columns=UnknownColumns.ADD),
@@ -197,10 +188,9 @@ def test_a_rebuilt_dataset_equals_a_new_one(
         done.report.dataset_counts["goods"].live
         == query(f"SELECT count(*) FROM {after.table}")[0][0]
     )
-    run(settings, after, USERS)
-    assert state(settings, after.table) == expected
-    counts = DataManager(settings).run(Trigger.CLI).dataset_counts["goods"]
+    counts = DataManager(settings, datasets=(after, USERS)).run(Trigger.CLI).dataset_counts["goods"]
     assert (counts.rows_read, counts.changed) == (0, 0)
+    assert state(settings, after.table) == expected
 
 
 # -- what others made of the tables
@@ -482,7 +472,7 @@ def test_an_open_hold_refuses_a_rebuild_that_retires_rows(
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("etl.sync.rebuild.LOCK_PATIENCE", Patience(0.05, 2, 0.05))
+    monkeypatch.setattr("etl.db.table_locks.PATIENCE", Patience(0.05, 2, 0.05))
 
 
 @pytest.mark.usefixtures("objects", "impatient")
