@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 from sqlalchemy import Connection, Engine, event, text
 
 from etl.db.engine import connect
@@ -597,6 +598,34 @@ def test_an_object_that_cannot_be_read_stops_the_rebuild(
     assert state(settings, "goods") == before
     objects.remove("goods/b/2.csv")
     assert rebuild(settings, FEWER, USERS).report.dataset_counts["goods"].retired == 2
+
+
+@pytest.mark.usefixtures("objects")
+def test_a_request_that_finds_other_columns_can_be_repeated(
+    settings: Settings, client: FlaskClient, execute: Execute
+):
+    """As one does that began before a rebuild and waited for its lock."""
+    run(settings, GOODS, USERS)
+    execute("ALTER TABLE goods RENAME price TO cost")
+    refused = client.get("/datasets/goods/rows")
+    assert refused.status_code == 503
+    assert "rebuilt" in refused.get_json()["hint"]
+    rebuild(settings, GOODS, USERS)
+    rows = client.get("/datasets/goods/rows").get_json()
+    assert [row["price"] for row in rows] == [7, 2, 3, 3.25, 8]
+
+
+@pytest.mark.usefixtures("objects")
+def test_a_dataset_that_waits_for_a_rebuild_has_attention(settings: Settings, client: FlaskClient):
+    run(settings, GOODS, USERS)
+    with pytest.raises(DatasetsFailed):
+        run(settings, FEWER, USERS)
+    (item,) = client.get("/health").get_json()["attention"]
+    assert (item["kind"], item["dataset"]) == ("dataset-failed", "goods")
+    assert "needs a rebuild: The column code is no longer declared." in item["message"]
+    assert "`./run.sh datasets apply --rebuild goods`" in item["hint"]
+    rebuild(settings, FEWER, USERS)
+    assert client.get("/health").get_json()["attention"] == []
 
 
 # -- datasets that are not installed as they were
