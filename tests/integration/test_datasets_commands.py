@@ -560,3 +560,37 @@ def test_folders_of_a_lake_are_typed_columns_and_part_of_the_key(
     again = json.loads(command("run", "--json").stdout)
     assert again["counts"]["objects_modified"] == 0
     assert query(rows) == expected
+
+
+def test_objects_are_described_and_loaded_as_described(
+    command: Command, declare: Callable[[str], None], bucket: TestBucket, query: Query
+):
+    for month in range(1, 4):
+        rows = "".join(f"S{n:03};{n},5;0{n}.0{month}.2024\n" for n in range(1, 6))
+        bucket.put(f"shop/2024/{month:02}.csv", f"Sale No;Betrag;Datum\n{rows}")
+    bucket.put("shop/empty.csv", "")
+    bucket.put("other/1.csv", "a,b\n1,2\n")
+    described = command("datasets", "describe", "shop/**/*.csv", "--sample", "2")
+    assert described.exit_code == 0, described.exception
+    assert 'include = ["shop/**/*.csv"]' in described.stdout
+    assert "datasets check shop`" in described.stderr
+    declare("")
+    whole = command("datasets", "describe", "shop/**/*.csv", "--name", "sales")
+    assert "shop/empty.csv was left out" not in whole.stderr  # empty objects are not sampled
+    declare(whole.stdout)
+    bucket.remove("shop/empty.csv")
+    checked = command("datasets", "check", "sales")
+    assert checked.stdout.endswith("sales: 3 objects, 15 rows read = 15 good + 0 rejected\n")
+    assert command("run").exit_code == 0
+    rows = "SELECT sale_no, betrag::text, datum::text FROM sales ORDER BY 1"
+    assert query(rows)[0] == ("S001", "1.5", "2024-03-01")
+    assert len(query(rows)) == 5
+
+
+def test_a_pattern_without_objects_and_a_missing_bucket_are_errors(command: Command):
+    error = failure(command("datasets", "describe", "nothing/*.csv"))
+    assert isinstance(error, ConfigurationError)
+    assert "Nothing matches nothing/*.csv" in error.message
+    error = failure(command("datasets", "describe", "a/*.csv", "--bucket", "no-such-bucket"))
+    assert isinstance(error, ConfigurationError)
+    assert "no-such-bucket" in error.message
