@@ -298,6 +298,7 @@ def test_a_file_that_no_declaration_reads_is_an_error(content: bytes, said: str)
         (b"a:b\n1:2\n", ["a", "b"]),
         (b"a^b\n1^2\n", ["a", "b"]),
         (b'"a;b",c\n"1;2",3\n', ["a_b", "c"]),
+        (b'a,"b;c",e\n"1,0","\n\n;",2\n', ["a", "b_c", "e"]),
         ("a;b\n1;2\n".encode("utf-16"), ["a", "b"]),
     ],
 )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections import Counter
+from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from etl.read.csv.header import DELIMITERS
-from etl.read.csv.quoting import Tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _RARE = (":", "^", "~", "#", "&", "!")
 _MOST_LINES = 100
-_MOST_CELLS = 1_000
 _QUOTE = '"'
 _ALIKE = 0.8  # of the lines
 _NUMBER = re.compile(r"\s*[+-]?[0-9][0-9.,]*\s*")
@@ -25,13 +26,10 @@ def detected_delimiter(lines: Sequence[str]) -> str:
 
     If none does, there is one column, and the delimiter is one that occurs in no line.
     """
-    some = lines[:_MOST_LINES]
-    for candidates in (DELIMITERS, _RARE):
-        widths = {one: _widths(some, one) for one in candidates}
-        fitting = [one for one in candidates if _fits(widths[one])]
-        if fitting:
-            return max(fitting, key=lambda one: widths[one][0])
-    text = "\n".join(some)
+    found = _fitting(lines, DELIMITERS) or _fitting(lines, _RARE)
+    if found is not None:
+        return found
+    text = "\n".join(lines)
     if text.count(_QUOTE) % 2:  # a quote is not closed, which the reader reports
         return DELIMITERS[0]
     return next((one for one in DELIMITERS if one not in text), DELIMITERS[0])
@@ -42,8 +40,9 @@ def header_after_titles(lines: Sequence[str]) -> int | None:
 
     Such lines are titles. The header has no numbers, and the lines after it as many cells.
     """
-    for delimiter in DELIMITERS:
-        rows = _cells(lines[:_MOST_LINES], delimiter)
+    fitting = _fitting(lines, DELIMITERS)
+    for delimiter in DELIMITERS if fitting is None else (fitting,):
+        rows = _cells(lines, delimiter)
         filled = [sum(1 for cell in cells if cell.strip()) for cells in rows]
         usual = Counter(filled).most_common(1)[0][0] if filled else 0
         first = next((place for place, count in enumerate(filled) if count >= usual), 0)
@@ -55,13 +54,24 @@ def header_after_titles(lines: Sequence[str]) -> int | None:
     return None
 
 
+def _fitting(lines: Sequence[str], candidates: Sequence[str]) -> str | None:
+    """The delimiter of the most columns of those that cut header and rows alike."""
+    widths = {one: _widths(lines, one) for one in candidates}
+    fitting = [one for one in candidates if _fits(widths[one])]
+    return max(fitting, key=lambda one: widths[one][0]) if fitting else None
+
+
 def _widths(lines: Sequence[str], delimiter: str) -> list[int]:
     return [len(cells) for cells in _cells(lines, delimiter)]
 
 
 def _cells(lines: Sequence[str], delimiter: str) -> list[list[str]]:
-    tokenizer = Tokenizer(delimiter, _QUOTE)
-    return [tokenizer.scan_some(line, most=_MOST_CELLS).cells for line in lines]
+    """The cells of the first records; a quoted cell may span lines."""
+    found: list[list[str]] = []
+    records = csv.reader((f"{line}\n" for line in lines), delimiter=delimiter)
+    with suppress(csv.Error):  # a cell is too large for the csv module
+        found += islice(records, _MOST_LINES)
+    return found
 
 
 def _fits(widths: Sequence[int]) -> bool:
