@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import openpyxl
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -278,9 +279,6 @@ def test_a_file_without_an_extension_gets_a_format():
         (b"a,b\n", "no rows"),
         (b'a,"b\n1,2\n', "not closed"),
         (b"a,b\n1,2,3\n", "No row of a.csv can be read"),
-        (b"Orders of May\n\nid;n;day\n1;2;3\n2;3;4\n", "Line 2 of those"),
-        (b"Orders of May;;;\nid;n;day;x\n1;2;3;4\n2;3;4;\n", "Line 2 of those"),
-        (b"sep=;\nid;n\n1;2\n", "Line 2 of those"),
         (b"PAR1\x15\x04", "a.csv cannot be read"),
     ],
 )
@@ -306,6 +304,64 @@ def test_the_delimiter_is_found_by_the_rows(content: bytes, columns: list[str]):
     found = described({"a.csv": content})
     assert list(fields(found)) == columns
     assert errors_of(found, {"a.csv": content}) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "row"),
+    [
+        (b"Orders of May\n\nid;n;day\n1;2;3\n2;3;4\n", 3),
+        (b"Orders;;;\nof May;;;\n\n\nid;n;day;x\n1;2;3;4\n2;3;4;\n", 5),
+        (b'"Orders, May"\n"id","n"\n"1","2"\n', 2),
+        (b"sep=;\nid;n\n1;2\n", 2),
+        (b"id;n\n1;\n2;3\n", 1),
+    ],
+)
+def test_titles_above_the_header_are_skipped(content: bytes, row: int):
+    found = described({"a.csv": content})
+    assert found.dataset.dialect.header_row == row
+    assert list(fields(found))[:2] == ["id", "n"]
+    assert errors_of(found, {"a.csv": content}) == []
+
+
+def test_a_file_with_its_header_in_another_row_is_left_out():
+    found = described({"x1.csv": b"a;b\n1;2\n", "x2.csv": b"title\na;b\n1;2\n"})
+    assert [one.key for one in found.unread] == ["x2.csv"]
+    assert "line 2" in found.unread[0].note
+
+
+def workbook(rows: list[list[object]]) -> bytes:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for row in rows:
+        sheet.append(row)
+    content = io.BytesIO()
+    book.save(content)
+    return content.getvalue()
+
+
+def test_a_workbook_with_a_title_is_described():
+    rows: list[list[object]] = [
+        ["Orders of May"],
+        [],
+        ["Order No", "Total", "Placed on", "Paid", "Zip"],
+        ["A-1", 12.5, date(2026, 5, 1), True, "01234"],
+        ["A-2", 3, date(2026, 5, 2), False, "99999"],
+        ["A-3", None, date(2026, 5, 3), True, "10115"],
+    ]
+    files = {"orders.xlsx": workbook(rows)}
+    found = described(files)
+    assert errors_of(found, files) == []
+    assert found.dataset.dialect.header_row == 3
+    assert fields(found) == {
+        "order_no": FieldType.STRING,
+        "total": FieldType.NUMBER,
+        "placed_on": FieldType.DATE,
+        "paid": FieldType.BOOLEAN,
+        "zip": FieldType.STRING,
+    }
+    assert found.dataset.field("order_no").aliases == ("Order No",)
+    assert found.dataset.primary_key == ("order_no",)
 
 
 DUMP = """\
