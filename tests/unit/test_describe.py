@@ -43,6 +43,8 @@ GUESSES = [
     ("year", ["2024", "1999"], "year"),
     ("created_at", ["1700000000000"], "epoch-ms"),
     ("created_at", ["1700000000"], "integer"),
+    ("at", ["1700000000000"], "epoch-ms"),
+    ("number", ["1700000000000"], "integer"),
     ("ean", ["4006381333931"], "integer"),
     ("is_paid", ["0", "1"], "boolean"),
     ("pages", ["0", "1"], "integer"),
@@ -101,6 +103,7 @@ def test_the_guess_of_a_column_has_its_type_and_format(
         ("plz", ["01234"], "leading zeros"),
         ("id", ["1.0"], "pandas"),
         ("created", ["1700000000"], "seconds"),
+        ("number", ["1700000000000"], "epoch-ms"),
         ("is_x", ["0", "1"], "integer"),
     ],
 )
