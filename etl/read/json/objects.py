@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MOST_OBJECT_BYTES = 4 << 20  # of one row; parsed, it may need twenty times as much
 MOST_MEMBERS = 1_000
 SHOWN_BYTES = 1_000  # of a faulty row; its problem shows even less of it
+SPACE = b" \t\r\n"  # what JSON allows between values
 
 _START_OF_ARRAY = re.compile(rb"\s*\[\s*(?:\{|\Z)")
 

@@ -12,8 +12,8 @@ from etl.model.routing import path_names
 from etl.model.safe_text import safe_value
 from etl.model.values import ProblemCode, Severity
 from etl.read.csv.encoding import Transcoder
-from etl.read.json.elements import ElementCutter
-from etl.read.json.lines import LineCutter
+from etl.read.json.elements import ElementCutter, Elements
+from etl.read.json.lines import LineCutter, Lines
 from etl.read.json.objects import is_start_of_array, shown
 from etl.read.json.rows import Columns, FileRows, RowBuffer, RowReader
 from etl.read.pieces import PIECE_LINES, pieces
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from etl.model.dataset import Dataset
     from etl.model.values import SourceFile, SourceObject
-    from etl.read.json.objects import Text
     from etl.read.rows.header import FileHeader
 
 
@@ -123,14 +122,24 @@ class _Reader(ABC):
             self._add_no_rows(index, collector)
 
     def _take(self, text: bytes, *, is_last: bool = False) -> Iterator[FileRows]:
-        texts = iter(self._cut(text, is_last=is_last))
+        cut = self._cut(text, is_last=is_last)
+        block = cut.block()
+        found = None if block is None else self._rows.read_block(block)
+        if block is not None and found is not None:
+            self._count += len(block.numbers)
+            yield found
+            return
+        texts = iter(cut.texts())
         while some := list(islice(texts, PIECE_LINES)):
             self._count += len(some)
             yield self._rows.read(some)
 
     @abstractmethod
-    def _cut(self, text: bytes, *, is_last: bool) -> Iterable[Text]:
-        """The texts of the rows that the next text of the file completes."""
+    def _cut(self, text: bytes, *, is_last: bool) -> Lines | Elements:
+        """The rows that the next text of the file completes.
+
+        Raises:  RefusedObject
+        """
 
     @abstractmethod
     def _add_no_rows(self, index: int, collector: Collector) -> None:
@@ -144,11 +153,12 @@ class _LineReader(_Reader):
         super().__init__(size, columns)
         self._cutter = LineCutter()
 
-    def _cut(self, text: bytes, *, is_last: bool) -> Iterator[Text]:
-        for row in self._cutter.take(text, is_last=is_last).texts():
-            if not self._count and is_start_of_array(row.content):
-                raise RefusedObject(ProblemCode.NOT_JSON, _ARRAY_HINT, shown(row))
-            yield row
+    def _cut(self, text: bytes, *, is_last: bool) -> Lines:
+        lines = self._cutter.take(text, is_last=is_last)
+        first = None if self._count else next(lines.texts(), None)
+        if first is not None and is_start_of_array(first.content):
+            raise RefusedObject(ProblemCode.NOT_JSON, _ARRAY_HINT, shown(first))
+        return lines
 
     def _add_no_rows(self, index: int, collector: Collector) -> None:
         add_empty_file(index, collector)
@@ -172,10 +182,11 @@ class _DocumentReader(_Reader):
             hint = f"{refused.message} {_WRAPPED_HINT.format(name=safe_value(name))}"
             raise RefusedObject(refused.problem_code, hint) from refused
 
-    def _cut(self, text: bytes, *, is_last: bool) -> Iterator[Text]:
-        yield from self._cutter.take(text)
+    def _cut(self, text: bytes, *, is_last: bool) -> Elements:
+        elements = self._cutter.take(text)
         if is_last:
             self._has_array = self._cutter.finish()
+        return elements
 
     def _add_no_rows(self, index: int, collector: Collector) -> None:
         if self._has_array:

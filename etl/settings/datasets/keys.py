@@ -233,4 +233,3 @@ UNSUPPORTED_TYPES = {
     "geojson": "Use object.",
     "list": "Use string, or array for JSON.",
 }
-UNSUPPORTED_FORMATS = ("parquet",)
