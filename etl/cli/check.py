@@ -168,12 +168,12 @@ def _check_routed(
     import_arrow()
     from etl.read import file_rules
     from etl.read.check import Checked, check_object
-    from etl.read.limits import Limits
+    from etl.read.limits import ExpansionLimits
 
     if route.kind is ObjectKind.OTHER:
         warning = file_rules.unsupported(source.key, source.etag, route.dataset)
         return Checked(ObjectState.QUARANTINED, problems=[warning])
-    limits = Limits(settings.expanded_max_size)
+    limits = ExpansionLimits(settings.expanded_max_size)
     return check_object(source, route.dataset, lambda: local_parts(path), today, limits=limits)
 
 
