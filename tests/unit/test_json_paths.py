@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl.model.dataset import Constraints, Dataset, Field, FieldType, Moment, UnknownColumns
-from tests.json_sources import dataset_of, reading_of, source_file
+from tests.json_sources import dataset_of, reading_of, readings_together, source_file
 
 REQUIRED = Constraints(required=True)
 FIELDS = (
@@ -146,7 +147,28 @@ def check_bytes(content: bytes, dataset: Dataset, sizes: list[int]) -> None:
     assert_same_readings(content, dataset, "a.ndjson", sizes)
 
 
-CHECKS = (check_lines, check_typed_lines, check_elements, check_bytes)
+WHOLE_FILES = st.one_of(
+    st.lists(LINES, max_size=3).map(lambda some: ("ndjson", "\n".join(some))),
+    st.lists(LINES, max_size=3).map(lambda some: ("json", f"[{','.join(some)}]")),
+    st.tuples(st.just("json"), LINES),
+    st.lists(TYPED, max_size=3).map(lambda some: ("ndjson", "\n".join(some))),
+    st.lists(TYPED, max_size=3).map(lambda some: ("json", f" [{' ,'.join(some)}]")),
+    st.tuples(st.just("json"), TYPED),
+)
+
+
+@given(st.lists(WHOLE_FILES, max_size=8), st.sampled_from(DATASETS))
+def check_small_files(written: list[tuple[str, str]], dataset: Dataset) -> None:
+    dataset = replace(dataset, prefer="s", unknown_columns=UnknownColumns.EXTRA)
+    files = [
+        source_file(text.encode("utf-8", "surrogatepass"), f"{place}.{kind}")
+        for place, (kind, text) in enumerate(written)
+    ]
+    alone = [reading_of(file, dataset, is_fast=False) for file in files]
+    assert readings_together(files, dataset) == alone
+
+
+CHECKS = (check_small_files, check_lines, check_typed_lines, check_elements, check_bytes)
 
 
 @pytest.mark.parametrize("check", CHECKS)
