@@ -157,7 +157,26 @@ WHOLE_FILES = st.one_of(
 )
 
 
-@given(st.lists(WHOLE_FILES, max_size=8), st.sampled_from(DATASETS))
+PLAIN = st.fixed_dictionaries(
+    {},
+    optional={
+        "s": st.sampled_from(['"a"', '" b "', "null", '""', r'"\u00e9"']),
+        "i": st.integers(-9, 9).map(str),
+        "d": st.sampled_from(["1.5", "0", "-1e3", "null"]),
+        "u": st.just('"x"'),
+    },
+).map(lambda members: "{" + ", ".join(f'"{name}": {one}' for name, one in members.items()) + "}")
+PLAIN_FILES = st.one_of(
+    st.lists(PLAIN, min_size=1, max_size=3).map(lambda some: ("ndjson", "\r\n".join(some))),
+    st.lists(PLAIN, min_size=1, max_size=3).map(lambda some: ("json", f"[{', '.join(some)}]")),
+    st.tuples(st.just("json"), PLAIN),
+)
+
+
+@given(
+    st.lists(WHOLE_FILES, max_size=8) | st.lists(PLAIN_FILES, min_size=2, max_size=8),
+    st.sampled_from(DATASETS),
+)
 def check_small_files(written: list[tuple[str, str]], dataset: Dataset) -> None:
     dataset = replace(dataset, prefer="s", unknown_columns=UnknownColumns.EXTRA)
     files = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -94,8 +95,8 @@ class RowReader:
         new = {name: place for name, place in places.items() if name not in self._seen}
         for name in new.keys() - members.keys():
             if columns[name].null_count == len(block.numbers):
-                if b"\\" in block.content or name.encode() in block.content:
-                    return None  # it may be there with nulls
+                if _may_have_member(block.content, name):
+                    return None  # perhaps with nulls, so it is not absent
                 del new[name]
         self._seen |= new
         self._has_objects = True
@@ -199,6 +200,14 @@ class RowBuffer:
         header = self._columns.header(rows.cells)
         cells = [rows.cells[name] for name in header.columns]
         collector.add_typed_block(Block(header, files, rows.numbers, cells, rows.most_bytes))
+
+
+def _may_have_member(content: bytes, name: str) -> bool:
+    """Whether objects may have a member of this name."""
+    if b"\\" in content:  # it may be written with escapes
+        return True
+    written = f'"{name}"'.encode()
+    return written in content and re.search(re.escape(written) + rb"\s*:", content) is not None
 
 
 def _is_array_of_objects(value: Value) -> bool:
