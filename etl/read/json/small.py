@@ -103,10 +103,7 @@ def _are_usual(rows: TypedRows, sizes: Sequence[int], columns: Columns) -> bool:
     starts = np.cumsum([0, *sizes[:-1]])
     layout = columns.layout
     filled = {name: rows.cells[name].is_valid().to_numpy() for name in layout.expected}
-    if (
-        filled
-        and not np.logical_or.reduceat(np.logical_or.reduce([*filled.values()]), starts).all()
-    ):
-        return False
-    prefer = layout.dataset.prefer
-    return prefer not in filled or bool(np.logical_or.reduceat(filled[prefer], starts).all())
+    needed = [np.logical_or.reduce([*filled.values()])] if filled else []
+    if layout.dataset.prefer in filled:
+        needed.append(filled[layout.dataset.prefer])
+    return all(np.logical_or.reduceat(mask, starts).all() for mask in needed)
