@@ -1,0 +1,40 @@
+"""The tutorial of declared tables, and the programs that read them, run as printed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.documents import Shell, run_steps, shell_next_to_up, steps
+from tests.processes import ROOT
+
+PROGRAMS = re.findall(
+    r"^```python\n(.*?)^```",
+    (ROOT / "docs/how-to/analyze-with-python.md").read_text("utf-8"),
+    re.DOTALL | re.MULTILINE,
+)
+
+
+@pytest.fixture(scope="module")
+def shell() -> Iterator[Shell]:
+    """A shell in which the table of the tutorial exists."""
+    with shell_next_to_up() as shell:
+        _, *others = steps("docs/tutorial/your-own-table.md", "Start")
+        assert len(others) == 15
+        run_steps(shell, others)
+        yield shell
+
+
+def test_examples_of_the_tutorial_print_what_it_shows(shell: Shell):
+    assert (shell.folder / "datasets.toml").exists()
+
+
+@pytest.mark.parametrize("number", range(len(PROGRAMS)))
+def test_programs_that_read_the_table_print_its_sums(shell: Shell, number: int):
+    program = f"{shlex.quote(sys.executable)} -c {shlex.quote(PROGRAMS[number])}"
+    printed = shell.run(shell.run("./run.sh env"), program)
+    assert re.search(r"1421.9|1399.4|1389.4|\b8\b", printed), printed
