@@ -103,8 +103,9 @@ def _rows(dataset: Dataset, done: Batch) -> Iterator[tuple[int, dict[str, object
         return
     rows = done.rows[dataset.name]
     types = {one.name: one for one in dataset.fields}
-    for cells in _records(rows.csv.decode(), len(rows.columns)):
-        named = dict(zip(rows.columns, cells, strict=True))
+    ((columns, text),) = rows.texts
+    for cells in _records(text.decode(), len(columns)):
+        named = dict(zip(columns, cells, strict=True))
         line, extra = named.pop("_source_line"), named.pop("_extra")
         assert named.pop("_source_key")
         assert line

@@ -120,8 +120,8 @@ def staged_rows(done: Batch) -> list[tuple[Any, ...]]:
     """The staged users: key, line, user_id, first_name, last_name, birthts, extra."""
     if not done.rows:
         return []
-    rows = done.rows["users"]
-    found = csv.DictReader(io.StringIO(rows.csv.decode(), newline=""), rows.columns)
+    ((columns, text),) = done.rows["users"].texts
+    found = csv.DictReader(io.StringIO(text.decode(), newline=""), columns)
     return [
         (
             row["_source_key"],

@@ -22,6 +22,7 @@ from etl.cli.common import (
 from etl.cli.runs import check_names
 from etl.model.dataset import USERS
 from etl.model.errors import ConfigurationError
+from etl.model.formats import SourceFormat, format_of
 from etl.model.routing import ObjectRoute, Router
 from etl.model.safe_text import printable
 from etl.model.values import ObjectKind, ObjectState, SourceObject
@@ -62,7 +63,7 @@ def check_command(
     settings = read_settings()
     datasets = declared_datasets(settings)
     _check_name(settings, datasets, name)
-    paths = [(given, _readable(given)) for given in files]
+    paths = [(given, readable_file(given)) for given in files]
     anywhere = [replace(one, bucket="") for one in datasets]  # a path does not name a bucket
     route = Router(anywhere, settings.source_bucket).for_bucket(settings.source_bucket)
     given = next((one for one in datasets if one.name == name), None)
@@ -70,14 +71,21 @@ def check_command(
     found = FoundFiles(as_json=as_json)
     for written, path in paths:
         as_key = posixpath.normpath(written) if key is None else key
-        routed = route(as_key) if given is None else ObjectRoute(given, ObjectKind.CSV)
+        routed = route(as_key) if given is None else _as_data_of(given, as_key)
         found.add(
             as_key,
             routed,
-            _check_routed(_source(as_key, path), routed, path, today),
+            _check_routed(local_source(as_key, path), routed, path, today, settings),
             note=_note(as_key, routed, route),
         )
     found.end()
+
+
+def _as_data_of(dataset: Dataset, key: str) -> ObjectRoute:
+    """The route of a file that is read as data of the dataset; without an extension, as CSV."""
+    is_read = format_of(dataset, key) is not None
+    read = dataset if is_read else replace(dataset, format=SourceFormat.CSV)
+    return ObjectRoute(read, ObjectKind.CSV)
 
 
 def _check_name(settings: Settings, datasets: Sequence[Dataset], name: str | None) -> None:
@@ -128,7 +136,11 @@ def _by_ends(key: str, route: Callable[[str], ObjectRoute]) -> dict[str, str]:
     return found
 
 
-def _readable(given: str) -> Path:
+def readable_file(given: str) -> Path:
+    """The local file of an argument.
+
+    Raises:  click.BadParameter when it cannot be read.
+    """
     path = callers_path(given)
     try:
         with path.open("rb"):
@@ -138,14 +150,15 @@ def _readable(given: str) -> Path:
         raise click.BadParameter(message, param_hint="FILE") from error
 
 
-def _source(key: str, path: Path) -> SourceObject:
+def local_source(key: str, path: Path) -> SourceObject:
+    """A local file as the object with a key."""
     stat = path.stat()
     modified = datetime.fromtimestamp(stat.st_mtime, UTC)
     return SourceObject(key, "", stat.st_size, modified)
 
 
 def _check_routed(
-    source: SourceObject, route: ObjectRoute, path: Path, today: date
+    source: SourceObject, route: ObjectRoute, path: Path, today: date, settings: Settings
 ) -> Checked | None:
     """What a run says of the file; None if it does not read it."""
     from etl.runtime.arrow import import_arrow
@@ -155,14 +168,17 @@ def _check_routed(
     import_arrow()
     from etl.read import file_rules
     from etl.read.check import Checked, check_object
+    from etl.read.limits import Limits
 
     if route.kind is ObjectKind.OTHER:
         warning = file_rules.unsupported(source.key, source.etag, route.dataset)
         return Checked(ObjectState.QUARANTINED, problems=[warning])
-    return check_object(source, route.dataset, lambda: _parts(path), today)
+    limits = Limits(settings.expanded_max_size)
+    return check_object(source, route.dataset, lambda: local_parts(path), today, limits=limits)
 
 
-def _parts(path: Path) -> Iterator[bytes]:
+def local_parts(path: Path) -> Iterator[bytes]:
+    """The content of a local file in parts."""
     with path.open("rb") as file:
         while part := file.read(_PART_BYTES):
             yield part

@@ -10,6 +10,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from etl.model.formats import format_of
 from etl.model.keys import has_ignored_name, in_nfc, may_have_ignored_name
 from etl.model.patterns import Patterns, Template, folded, percent_decoded
 from etl.model.values import ObjectKind
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from etl.model.dataset import Attachment, Dataset
 
 HIVE = "hive"
-READ_FORMATS = ("csv", "tsv")
-_READ = tuple(f".{name}" for name in READ_FORMATS)
-_COMPRESSED = (".gz", ".zst", ".bz2", ".zip")
 _HIVE_NULL = "__hive_default_partition__"
 _HIVE_SEGMENT = re.compile(r"([A-Za-z][A-Za-z0-9_]{0,47})=")
 
@@ -76,14 +74,6 @@ class Router:
         return (lambda _key: _IGNORED) if found is None else found.route
 
 
-def format_of(dataset: Dataset, key: str) -> str | None:
-    """How the object is read as data of the dataset: `csv` or `tsv`; None: not at all."""
-    name = folded(key)
-    if dataset.format is not None:
-        return None if name.endswith(_COMPRESSED) else dataset.format
-    return next((one for one in READ_FORMATS if name.endswith(f".{one}")), None)
-
-
 def path_names(dataset: Dataset) -> tuple[str, ...]:
     """The path columns of the dataset: the placeholders of its template, or those of hive.
 
@@ -115,6 +105,17 @@ def hive_names(include: Iterable[str]) -> tuple[str, ...]:
             if match := _HIVE_SEGMENT.match(folder):
                 found.setdefault(folded(match[1]), match[1])
     return tuple(found.values())
+
+
+def unnamed_folders(dataset: Dataset, key: str) -> tuple[str, ...]:
+    """The names in the folders `name=…` of a key that the patterns of a hive dataset do not name.
+
+    They match `*` or `**`, and are not columns.
+    """
+    if dataset.path_columns != HIVE:
+        return ()
+    named = set(map(folded, hive_names(dataset.include)))
+    return tuple(name for name in hive_names([key]) if folded(name) not in named)
 
 
 def _hive_values(names: tuple[str, ...], key: str) -> dict[str, str | None]:
@@ -159,9 +160,7 @@ class _Rules:
 
     def as_data(self, name: str) -> ObjectRoute:
         """The route of a folded key that the patterns include."""
-        if self._dataset.format is None:
-            return self._data if name.endswith(_READ) else self.unsupported
-        return self.unsupported if name.endswith(_COMPRESSED) else self._data
+        return self.unsupported if format_of(self._dataset, name) is None else self._data
 
 
 def _union(sets: Iterable[frozenset[str] | None]) -> frozenset[str] | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from etl.model.errors import Undecodable
+from etl.model.errors import RefusedObject
 from etl.model.values import ObjectState, Problem, Severity
-from etl.read.csv import ChunkReader, undecodable
-from etl.read.pieces import ObjectValidator, pieces
+from etl.read.formats import expanded_parts, read_object
+from etl.read.limits import DEFAULT_LIMITS, Limits
+from etl.read.pieces import ObjectValidator
+from etl.read.rows.extract import refused_extract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 
     from etl.model.dataset import Dataset
     from etl.model.values import SourceObject
-    from etl.read.csv import AddedColumns, Extract
+    from etl.read.rows.extract import Extract
+    from etl.read.rows.layout import AddedColumns
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,14 @@ class Checked:
         return any(one.severity is Severity.ERROR for one in self.problems)
 
 
-def check_object(
+def check_object(  # noqa: PLR0913 - all that decides what a run says
     source: SourceObject,
     dataset: Dataset,
     parts: Callable[[], Iterable[bytes]],
     today: date,
+    *,
     added: AddedColumns | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Checked:
     """Read the object as data of the dataset, in constant memory.
 
@@ -47,9 +52,11 @@ def check_object(
     columns that files have added to the table.
     """
     try:
-        return _Check(source, dataset, today).read(ChunkReader(source, dataset, added), parts())
-    except Undecodable:
-        return _Check(source, dataset, today).end(undecodable(source, dataset))
+        expanded = expanded_parts(source, dataset, parts(), limits)
+        extracts = read_object(source, dataset, added, expanded)
+        return _Check(source, dataset, today).take(extracts)
+    except RefusedObject as refused:
+        return _Check(source, dataset, today).take([refused_extract(source, dataset, refused)])
 
 
 class _Check:
@@ -59,21 +66,13 @@ class _Check:
         self._validator = ObjectValidator(source, dataset, today)
         self._problems: list[Problem] = []
 
-    def read(self, reader: ChunkReader, parts: Iterable[bytes]) -> Checked:
-        for part in parts:
-            for piece in pieces(part):
-                self._add(reader.read(piece), is_without_id=reader.is_without_id)
-        return self.end(reader.finish(), is_without_id=reader.is_without_id)
-
-    def end(self, extract: Extract, *, is_without_id: bool = False) -> Checked:
-        self._add(extract, is_without_id=is_without_id)
-        found = self._validator
-        rows_read, rows_rejected, _ = found.figures
-        problems = [*self._problems, *found.object_problems()]
-        return Checked(found.state, rows_read, rows_rejected, problems)
-
-    def _add(self, extract: Extract, *, is_without_id: bool) -> None:
-        found = self._validator.validate(extract, is_without_id=is_without_id)
-        if found.rejects_object:
-            self._problems = []
-        self._problems += found.problems
+    def take(self, extracts: Iterable[Extract]) -> Checked:
+        for extract in extracts:
+            found = self._validator.validate(extract)
+            if found.rejects_object:
+                self._problems = []
+            self._problems += found.problems
+        whole = self._validator
+        rows_read, rows_rejected, _ = whole.figures
+        problems = [*self._problems, *whole.object_problems()]
+        return Checked(whole.state, rows_read, rows_rejected, problems)

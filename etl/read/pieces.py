@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from etl.model.values import ObjectState, Problem, SourceObject
 from etl.read import file_rules
-from etl.read.csv import Extract, sort_problems
+from etl.read.rows.extract import Extract, sort_problems
 from etl.read.validate import validate
 
 if TYPE_CHECKING:
@@ -49,14 +49,14 @@ class ObjectValidator:
         self._rows_differ = False
         self._is_refused = False
 
-    def validate(self, extract: Extract, *, is_without_id: bool) -> FoundRows:
+    def validate(self, extract: Extract) -> FoundRows:
         """Validate the next rows of the object. Without an id, all of them must be equal."""
         key = self._source.key
         checked = validate(extract.rows, self._dataset, {key: self._source.etag}, self._today)
         self._count(extract, checked)
         if self._rows_differ:
             return FoundRows(checked.rows[:0], [])
-        if is_without_id and self._differs(checked.rows):
+        if key in extract.without_id and self._differs(checked.rows):
             self._rows_differ = True
             return FoundRows(checked.rows[:0], [], rejects_object=True)
         more = extract.more.get(key, Counter()) + checked.more.get(key, Counter())
@@ -132,6 +132,8 @@ class ObjectValidator:
 
 def pieces(part: bytes) -> Iterator[bytes]:
     """Cut the part at any byte into equal pieces of at most 1 MB and about 50,000 lines."""
+    if not part:
+        return
     line_ends = max(part.count(b"\n"), part.count(b"\r"))
     count = max(-(-len(part) // PIECE_BYTES), -(-line_ends // PIECE_LINES))
     step = -(-len(part) // count)

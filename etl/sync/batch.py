@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import ChainMap, Counter
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from etl.model.errors import UnreadableObject
+from etl.model.errors import RefusedObject, UnreadableObject
 from etl.model.values import (
     Change,
     ChangeKind,
@@ -18,10 +19,10 @@ from etl.model.values import (
     SourceObject,
 )
 from etl.read import file_rules
-from etl.read.csv import parse
+from etl.read.formats import expand_file, read_files
 from etl.read.validate import validate
 from etl.runtime.pools import map_in_threads
-from etl.sync.copy_text import StagedRows, staged_rows
+from etl.sync.copy_text import StagedRows, joined_rows, staged_rows
 from etl.sync.reading import BucketReading, StagedObject, entry
 
 if TYPE_CHECKING:
@@ -31,13 +32,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from etl.model.dataset import Dataset
-    from etl.read.csv import Extract
+    from etl.read.rows.extract import Extract
     from etl.read.validate import Validated
     from etl.storage.client import ObjectStore
     from etl.sync.unchanged import Compared
 
 MAX_OBJECTS = 5_000
 MAX_BYTES = 2 * 1024 * 1024  # a batch needs about 20 times that; three exist at once
+MAX_EXPANDED_BYTES = 2 * MAX_BYTES  # of the compressed files that are read together
 
 
 class Discard(NamedTuple):
@@ -100,11 +102,11 @@ class Fetched:
 
 
 def cut(changes: Iterable[Change], reading: BucketReading) -> Iterator[list[Change]]:
-    """Cut changes into batches of at most 5,000 objects and 2 MB of CSV, or one larger CSV."""
+    """Cut changes into batches of at most 5,000 objects and 2 MB of files, or one larger file."""
     batch: list[Change] = []
     size = 0
     for change in changes:
-        weight = change.source.size if reading.is_read(change) else 0
+        weight = _weight(change, reading)
         if batch and (len(batch) >= MAX_OBJECTS or size + weight > MAX_BYTES):
             yield batch
             batch, size = [], 0
@@ -114,25 +116,37 @@ def cut(changes: Iterable[Change], reading: BucketReading) -> Iterator[list[Chan
         yield batch
 
 
+def _weight(change: Change, reading: BucketReading) -> int:
+    """About how many bytes the contents have when they are not compressed."""
+    if not reading.is_read(change):
+        return 0
+    return change.source.size * reading.format_of(change.source.key).growth
+
+
 def fetch(store: ObjectStore, reading: BucketReading, changes: Sequence[Change]) -> Fetched:
-    """Fetch the batch's CSVs; for other objects, the key is enough.
+    """Fetch the batch's files of rows; for other objects, the key is enough.
 
     Raises:  ObjectStoreUnavailable. An error of one object is a problem, not an exception.
     """
-    csvs = [change for change in changes if reading.is_read(change)]
+    files = [change for change in changes if reading.is_read(change)]
     found = map_in_threads(
-        lambda change: _fetch(store, reading.bucket, change), csvs, store.fetch_concurrency
+        lambda change: _fetch(store, reading.bucket, change), files, store.fetch_concurrency
     )
-    keys = (change.source.key for change in csvs)
+    keys = (change.source.key for change in files)
     return Fetched(changes, dict(zip(keys, found, strict=True)))
 
 
 def check(fetched: Fetched, reading: BucketReading) -> Batch:
     """Parse and validate the fetched files."""
-    changes, outcomes = fetched.changes, fetched.outcomes
+    changes = fetched.changes
+    outcomes = {
+        one.source.key: fetched.outcomes[one.source.key]
+        for one in changes
+        if one.source.key in fetched.outcomes
+    }
     refused = [found for found in outcomes.values() if isinstance(found, Problem)]
     checked = {
-        dataset.name: _check_files(files, dataset, reading)
+        dataset.name: _joined(_check_files(files, dataset, reading))
         for dataset, files in _by_dataset(outcomes.values(), reading)
     }
     objects = [
@@ -160,8 +174,44 @@ def check(fetched: Fetched, reading: BucketReading) -> Batch:
 
 
 def is_huge(changes: Sequence[Change], reading: BucketReading) -> bool:
-    """Whether this is one CSV that is too large for memory."""
-    return len(changes) == 1 and changes[0].source.size > MAX_BYTES and reading.is_read(changes[0])
+    """Whether this is one file that is too large for memory."""
+    return len(changes) == 1 and _weight(changes[0], reading) > MAX_BYTES
+
+
+def split(fetched: Fetched, reading: BucketReading) -> tuple[Fetched, list[tuple[Change, bytes]]]:
+    """The changes to check together, and those of files that are read one by one, with contents.
+
+    Compressed files of text are expanded for the former, until there is enough text.
+    """
+    alone: list[tuple[Change, bytes]] = []
+    together = []
+    outcomes = dict(fetched.outcomes)
+    most_bytes = MAX_EXPANDED_BYTES
+    for change in fetched.changes:
+        key = change.source.key
+        found = outcomes.get(key)
+        if isinstance(found, SourceFile):
+            file = _as_text(found, reading, most_bytes)
+            if file is None:
+                alone.append((replace(change, source=found.source), found.content))
+                del outcomes[key]
+                continue
+            if file is not found:
+                most_bytes -= len(file.content)
+            outcomes[key] = file
+        together.append(change)
+    return Fetched(together, outcomes), alone
+
+
+def _as_text(file: SourceFile, reading: BucketReading, most_bytes: int) -> SourceFile | None:
+    """The file expanded to text of at most that size; None if it must be read by itself."""
+    key = file.source.key
+    if not reading.format_of(key).is_text:
+        return None
+    try:
+        return expand_file(file, reading.dataset_of(key), most_bytes, reading.limits)
+    except RefusedObject:
+        return None
 
 
 def datasets_of(problems: Iterable[Problem], reading: BucketReading) -> dict[str, str]:
@@ -182,20 +232,36 @@ def _by_dataset(
 
 
 class _CheckedFiles(NamedTuple):
-    """The valid rows of files, their problems, the figures for the manifest, added columns."""
+    """The valid rows of files, their problems, by key the figures for the manifest, new columns."""
 
     rows: StagedRows
     problems: list[Problem]
-    figures: Figures
+    figures: Mapping[str, Figures]
     added: tuple[str, ...]
+
+
+def _joined(checked: Iterable[_CheckedFiles]) -> _CheckedFiles:
+    rows, problems, figures, added = zip(*checked, strict=True)
+    return _CheckedFiles(
+        joined_rows(rows),
+        list(chain(*problems)),
+        ChainMap(*figures),
+        tuple(dict.fromkeys(chain(*added))),
+    )
 
 
 def _check_files(
     files: Sequence[SourceFile], dataset: Dataset, reading: BucketReading
-) -> _CheckedFiles:
-    """Parse the files, then validate each row, then each file as a whole."""
+) -> Iterator[_CheckedFiles]:
     etags = {file.source.key: file.source.etag for file in files}
-    extract = parse(files, dataset, reading.added[dataset.name])
+    for extract in read_files(files, dataset, reading.added[dataset.name]):
+        yield _check_extract(extract, dataset, reading, etags)
+
+
+def _check_extract(
+    extract: Extract, dataset: Dataset, reading: BucketReading, etags: Mapping[str, str]
+) -> _CheckedFiles:
+    """Validate each row, then each file as a whole."""
     checked = validate(extract.rows, dataset, etags, reading.today)
     problems = [*extract.problems, *checked.problems]
     more = _merged_counts(extract.more, checked.more)
@@ -218,7 +284,7 @@ def _check_files(
     return _CheckedFiles(
         staged_rows(rows, dataset),
         file_rules.limit_problems(problems, more, etags),
-        figures,
+        dict.fromkeys(extract.rows_read, figures),
         extract.added,
     )
 
@@ -324,7 +390,7 @@ def _entry_of(
     outcome = outcomes.get(key)
     dataset = reading.route(key).dataset
     if isinstance(outcome, SourceFile) and dataset is not None:
-        figures = checked[dataset.name].figures
+        figures = checked[dataset.name].figures[key]
         state = figures.state(key)
         return entry(change.kind, outcome.source, reading, state, figures.of(key))
     if outcome is None and change.kind is ChangeKind.MODIFIED:  # gone since the listing

@@ -94,7 +94,12 @@ class _Commit:
             stats.profile.rows["swap"] = sum(
                 merged.committed.datasets[name].inserted for name in taken
             )
-        changed = [name for name, one in merged.committed.datasets.items() if one.changed]
+        rebuilt = {run.rebuild.name} if run.rebuild and run.rebuild.is_change else set()
+        changed = [
+            name
+            for name, one in merged.committed.datasets.items()
+            if one.changed or (name in rebuilt and name not in merged.failures)
+        ]
         for name in changed:
             revisions.advance(connection, revisions.noun_of(name))
         if has_images:  # a replaced image becomes pending, and changes no user
@@ -121,7 +126,7 @@ class _Commit:
     def merge_staging(self, before: runs.Committed) -> Merged:
         """Merge all datasets that changed; the caller commits."""
         run, known = self.run, self.known
-        is_empty = not (run.stats.staged or run.stats.unreadable)
+        is_empty = not (run.stats.staged or run.stats.unreadable or run.rebuild)
         if is_empty and not (run.is_full and holds.open_holds(run.connection)):
             same = {  # only the totals carry over
                 sql.dataset.name: totals(run.connection, sql, before) for sql in known.datasets

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import chain, groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow.compute as pc
 from pyarrow import csv
@@ -13,22 +15,25 @@ from etl.read.columns import SOURCE_KEY, SOURCE_LINE
 from etl.sync.key_order import KeyRange
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import pyarrow as pa
 
     from etl.model.dataset import Dataset
 
 
+class CopyText(NamedTuple):
+    """CSV without a header, and its columns."""
+
+    columns: tuple[str, ...]
+    csv: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class StagedRows:
-    """Valid rows of one dataset: CSV without a header, their columns, and their number.
+    """Valid rows of one dataset, and their number; `keys` is None if they do not ascend."""
 
-    `keys` is None if they do not ascend.
-    """
-
-    csv: bytes
-    columns: tuple[str, ...]
+    texts: tuple[CopyText, ...]
     count: int
     keys: KeyRange | None
 
@@ -36,7 +41,19 @@ class StagedRows:
 def staged_rows(rows: pa.Table, dataset: Dataset) -> StagedRows:
     """The rows as COPY takes them."""
     keys = key_range(rows, dataset) if len(rows) else None
-    return StagedRows(copy_text(rows), tuple(rows.column_names), len(rows), keys)
+    return StagedRows((CopyText(tuple(rows.column_names), copy_text(rows)),), len(rows), keys)
+
+
+def joined_rows(staged: Iterable[StagedRows]) -> StagedRows:
+    """All of the rows, one after the other."""
+    some = [one for one in staged if one.count]
+    if len(some) == 1:
+        return some[0]
+    texts = tuple(
+        CopyText(columns, b"".join(csv for _, csv in alike))
+        for columns, alike in groupby(chain(*(one.texts for one in some)), attrgetter("columns"))
+    )
+    return StagedRows(texts, sum(one.count for one in some), None)
 
 
 def copy_text(cells: pa.Table) -> bytes:

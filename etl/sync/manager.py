@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from etl.settings import Settings
     from etl.sync.batch import Batch
     from etl.sync.declared import Declared
+    from etl.sync.rebuild import Rebuilt
 
 log = get_logger("etl.run")
 
@@ -118,6 +119,26 @@ class DataManager:
             return self._run_full(
                 CurrentRun(run_id, trigger, connection, allowed_retirements=allowed, only=only)
             )
+
+    def rebuild(
+        self, name: str, *, allowed_retirements: runs.Allowed | None = None, wait_seconds: float = 0
+    ) -> Rebuilt:
+        """Rebuild the tables of a dataset now, by a full run of it alone.
+
+        Raises:  RebuildRefused when it would retire most rows without being allowed to; else as
+                 `run`. Nothing is changed then.
+        """
+        with run_lock(self.engine, wait_seconds=wait_seconds) as connection:
+            runs.close_interrupted(connection)
+            allowed = allowed_retirements or {}
+            run_id = runs.begin_run(connection, Trigger.CLI, allowed_retirements=allowed)
+            run = CurrentRun(run_id, Trigger.CLI, connection, allowed_retirements=allowed)
+            from etl.sync.rebuild import Rebuild
+
+            rebuild = Rebuild(name, self._declarations)
+            none = Successors(is_allowed=False)
+            run = replace(run, only=frozenset({name}), rebuild=rebuild, successors=none)
+            return rebuild.ended(self._run_full(run))
 
     def preview(
         self,
@@ -212,7 +233,8 @@ class DataManager:
     def _run_full(self, run: CurrentRun) -> RunReport:
         """Sync all buckets. List, diff and read are generators that `_stage` consumes."""
         with self._recording_failure(run):
-            known = self._declarations.of_full_run(run.connection)
+            begin = self._declarations.of_full_run if run.rebuild is None else run.rebuild.begin
+            known = begin(run.connection)
             run.failures.update(known.failures)
             known, began = self._stage_all(run, known)
             if run.only is None and run.stats.staged:
@@ -243,6 +265,8 @@ class DataManager:
                 known = self._stage(run, known, self._read(run, known, bucket, changed))
         if run.only is None:
             buckets.stage_former(run, known, stored, router.buckets)
+        if run.rebuild is not None:
+            run.stats.staged += run.rebuild.stage_rest(run.connection, run.stats.unreadable)
         return known, began
 
     def _run_for_events(
@@ -345,16 +369,19 @@ class DataManager:
         if first is None:
             return
         import_arrow()  # which a run without changes does not need
-        from etl.read.csv import AddedColumns
+        from etl.read.limits import Limits
+        from etl.read.rows.layout import AddedColumns
         from etl.sync import stream
         from etl.sync.reading import BucketReading
         from etl.sync.unchanged import Comparisons
 
         added = {sql.dataset.name: AddedColumns(sql.added) for sql in known.datasets}
         route, today = self._route(known, bucket), self._clock().date()
-        reading = BucketReading(bucket, route, today, added)
-        # The tables of a preview may lack what is declared.
-        comparisons = Comparisons(() if run.preview else known.datasets, self.engine)
+        limits = Limits(self._settings.expanded_max_size)
+        reading = BucketReading(bucket, route, today, added, limits)
+        # The tables may lack what is declared.
+        is_altered = run.preview is not None or run.rebuild is not None
+        comparisons = Comparisons(() if is_altered else known.datasets, self.engine)
         batches = stream.read_changes(self._store, reading, chain([first], coming), comparisons)
         yield from profile.each("read", batches)  # the time that the run waits for a batch
 

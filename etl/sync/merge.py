@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from etl.db.dataset_sql import DatasetSql
+    from etl.sync.rebuild import Rebuild
 
 log = get_logger("etl.merge")
 
@@ -49,6 +50,9 @@ _SAMPLE_STAGING = "SET LOCAL default_statistics_target = 10; ANALYZE staging_obj
 # SQLSTATEs of a first load that has to be merged: a key has two rows, or another client's
 # constraint or view needs the indexes, or its deferred constraint has yet to check the rows.
 _NOT_FIRST = ("23505", "2BP01", "55006")
+
+# Statements of merge.sql that only read the tables; they come before all others.
+_FINDING = ("find_", "analyze_")
 
 _OF_MERGE = ("merged_rows", "upserted", "retired", "unbalanced")
 _TEMPORARY = ("changed_rows", "conflicts", "candidate", "attachment", "upserts")
@@ -78,6 +82,7 @@ class Merge:
     `staged` is the number of its objects in staging. `before` are its counts after the last run;
     None if its rows have to be counted. A careful merge keeps rows whose removal a foreign key or a
     trigger blocks, and checks deferred constraints at once. `triggers` are those of other clients.
+    A `rebuild` alters the tables before they are written.
     """
 
     run_id: int
@@ -90,6 +95,7 @@ class Merge:
     is_careful: bool = False
     triggers: obstacles.Triggers = field(default_factory=dict)
     successors: Successors = field(default_factory=Successors)
+    rebuild: Rebuild | None = None
 
     @property
     def parameters(self) -> Parameters:
@@ -111,8 +117,9 @@ def merge(connection: Connection, task: Merge) -> DatasetCounts:
     Raises:  AccountingMismatch; DatasetRefused for what hides, skips or changes rows; SQLAlchemy's
              errors, also for what other clients' triggers and constraints reject.
     """
-    task = replace(task, triggers=obstacles.triggers(connection, task.sql))
-    keys = _small_keys(connection, task)
+    before = task.sql if task.rebuild is None else task.rebuild.before
+    task = replace(task, triggers=obstacles.triggers(connection, before))
+    keys = _small_keys(connection, task) if task.rebuild is None else None
     parameters = {**task.parameters, "keys": keys}
     if keys is None:
         configure(connection, COMPARED_PLANNER if task.sql.is_compared else BULK_PLANNER)
@@ -178,6 +185,12 @@ def _write_rows(connection: Connection, task: Merge, parameters: Parameters) -> 
     """Write the live, retired and shadowed rows that changed; check the objects; count the rows."""
     named = dict(task.sql.statements("merge"))
     blocked = 0
+    if task.rebuild is not None:
+        as_wanted = task.rebuild.reading(connection, task.sql).statements("merge")
+        finding = {name: one for name, one in as_wanted.items() if name.startswith(_FINDING)}
+        execute_all(connection, finding, parameters, analyze_from=task.thresholds.small)
+        task.rebuild.alter(connection, task.sql)
+        named = {name: one for name, one in named.items() if name not in finding}
     if task.is_careful:
         del named["retire_rows"]
     if parameters["keys"] is None:
@@ -186,6 +199,8 @@ def _write_rows(connection: Connection, task: Merge, parameters: Parameters) -> 
         execute_at_once(connection, named, parameters)
     if task.is_careful:
         blocked = Retirement(connection, task.sql, parameters).retire()
+    if task.rebuild is not None:
+        task.rebuild.finish(connection, task.sql)
     found = _figures_at_once(connection, task.sql, _OF_MERGE, parameters)
     _check_balanced(found["unbalanced"])
     written, upserted, retired = (found[name] for name in _OF_MERGE[:3])
@@ -196,7 +211,7 @@ def _write_rows(connection: Connection, task: Merge, parameters: Parameters) -> 
 
 def _write_rows_in_bulk(connection: Connection, task: Merge, parameters: Parameters) -> Figures:
     """As `_write_rows`, but fill an empty table directly if no key has two rows."""
-    is_first = not task.triggers and _is_first_load(connection, task)
+    is_first = task.rebuild is None and not task.triggers and _is_first_load(connection, task)
     if is_first:
         loaded = _load_first(connection, task, parameters)
         if loaded is not None:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from etl.db.runs import Committed, retired_by_events
 from etl.db.sql import statements
+from etl.model.declaration import reading_hash
 from etl.model.errors import AccountingMismatch, DatabaseUnavailable, DatasetRefused
 from etl.model.values import Counts, DatasetCounts
 from etl.runtime.logs import get_logger
@@ -85,6 +86,8 @@ class RunMerge:
         has_left = self._find_left()
         staged, open_holds = _staged(connection, self.run.stats.staged)
         wanted = staged.keys() | open_holds if self.run.is_full else staged.keys()
+        if self.run.rebuild is not None:  # of which no object may be left
+            wanted |= {self.run.rebuild.name}
         wanted -= self.run.failures.keys() | self.paused
         tasks = [self._task(sql, staged) for sql in self.datasets if sql.dataset.name in wanted]
         done, refused = self._merge_all(tasks, open_holds)
@@ -102,7 +105,8 @@ class RunMerge:
         return Merged(committed, failures, sum(one.listed for one in held.values()))
 
     def _task(self, sql: DatasetSql, staged: Mapping[str | None, int]) -> Merge:
-        name = sql.dataset.name
+        name, rebuild = sql.dataset.name, self.run.rebuild
+        before = self.before.datasets.get(name) if self.before.datasets else DatasetCounts()
         return Merge(
             run_id=self.run.id,
             sql=self.run.successors.staged(
@@ -114,9 +118,10 @@ class RunMerge:
             ),
             successors=self.run.successors,
             bucket=sql.dataset.bucket or self.source_bucket,
-            reading_hash=self.hashes.get(name),
+            reading_hash=self.hashes.get(name) if rebuild is None else reading_hash(sql.dataset),
             staged=staged.get(name, 0),
-            before=self.before.datasets.get(name) if self.before.datasets else DatasetCounts(),
+            before=before if rebuild is None else None,
+            rebuild=rebuild,
             thresholds=self.thresholds,
             is_careful=self.is_careful,
         )
@@ -178,10 +183,13 @@ class RunMerge:
             savepoint = connection.begin_nested()
             try:
                 counts = merge(connection, task)
-                if not rule.holds(_net_retired(task, counts), counts):
+                lost, live = _lost(task, counts)
+                if not rule.holds(lost, live):
                     self._complete(task, counts, held, is_open=is_open)
                     savepoint.commit()
                     return counts, held
+                if task.rebuild is not None:
+                    raise task.rebuild.refusal(lost, counts)
                 losing = losing_objects(connection, task)
                 savepoint.rollback()
             except DatasetRefused:
@@ -219,6 +227,8 @@ class RunMerge:
             )
         if self.run.preview is not None:
             self.run.preview.collect(connection, task.sql)
+        if task.rebuild is not None:
+            task.rebuild.replace_staging(connection, task.sql)
 
     # -- objects that belong to no dataset, or to another one than before
 
@@ -281,11 +291,17 @@ class RunMerge:
         return Committed(summed(by_dataset, others, problems), by_dataset)
 
 
-def _net_retired(task: Merge, counts: DatasetCounts) -> int:
-    """The rows that the dataset loses; rows without a key are replaced by others."""
-    if task.sql.dataset.primary_key:
-        return counts.retired
-    return max(0, counts.retired - counts.inserted - counts.restored)
+def _lost(task: Merge, counts: DatasetCounts) -> tuple[int, int]:
+    """The rows that the dataset loses, and the rows that it had.
+
+    Rows without a key are replaced by others.
+    """
+    added = counts.inserted + counts.restored
+    has_key = bool(task.sql.dataset.primary_key)
+    lost = counts.retired if has_key else max(0, counts.retired - added)
+    if task.rebuild is not None:
+        return task.rebuild.lost(lost, counts), task.rebuild.live
+    return lost, counts.live - added + counts.retired
 
 
 def _with_held(counts: DatasetCounts, held: Held) -> DatasetCounts:

@@ -8,9 +8,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from etl.model.declaration import reading_hash
+from etl.model.formats import FileFormat, format_of
 from etl.model.routing import Router
 from etl.model.values import Change, ChangeKind, ObjectKind, ObjectState, SourceObject
-from etl.read.csv import AddedColumns
+from etl.read.limits import DEFAULT_LIMITS, Limits
+from etl.read.rows.layout import AddedColumns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -27,13 +29,15 @@ class BucketReading:
     """How a run reads the objects of one bucket.
 
     `route` gives the dataset and the kind of an object key. `today` is the latest valid
-    birthdate. `added` are, by dataset, the columns that files have added to its table.
+    birthdate. `added` are, by dataset, the columns that files have added to its table. `limits`
+    are those of each object.
     """
 
     bucket: str
     route: Callable[[str], ObjectRoute]
     today: date
     added: Mapping[str, AddedColumns] = field(default_factory=lambda: defaultdict(AddedColumns))
+    limits: Limits = DEFAULT_LIMITS
     _hashes: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -64,6 +68,16 @@ class BucketReading:
         if dataset.name not in self._hashes:
             self._hashes[dataset.name] = reading_hash(dataset)
         return self._hashes[dataset.name]
+
+    def format_of(self, key: str) -> FileFormat:
+        """The format of an object that is read.
+
+        Raises:  LookupError when it is not.
+        """
+        found = format_of(self.dataset_of(key), key)
+        if found is None:
+            raise LookupError(key)
+        return found
 
     def is_read(self, change: Change) -> bool:
         """Whether the contents of the object are needed."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
     from etl.sync.batch import Batch, Discard
+    from etl.sync.copy_text import StagedRows
     from etl.sync.unchanged import Compared
 
 _PROBLEM_FIELDS = tuple(spec.name for spec in fields(Problem))
@@ -43,7 +44,7 @@ def stage(connection: Connection, batch: Batch, in_successor: Container[str] = (
         if batch.compared is not None:
             _stage_compared(connection, batch.compared)
         for dataset, rows in batch.rows.items():
-            _copy(connection, table_of(dataset), rows.columns, rows.csv)
+            _copy_rows(connection, table_of(dataset), rows)
         _copy_table(connection, "staging_object", _table(batch.objects, StagedObject._fields))
         _copy_table(connection, "staging_problem", _problems(batch))
 
@@ -63,7 +64,7 @@ def _stage_compared(connection: Connection, compared: Compared) -> None:
     if compared.is_first:
         connection.execute(text(named["forget"]), {"key": compared.key})
     if gone is not None:
-        _copy(connection, gone_table(compared.sql.dataset.name), gone.columns, gone.csv)
+        _copy_rows(connection, gone_table(compared.sql.dataset.name), gone)
     if compared.equal is not None:
         rows, last_line = compared.equal
         parameters = {"key": compared.key, "rows_same": rows, "last_line": last_line}
@@ -82,6 +83,11 @@ def _problems(batch: Batch) -> pa.Table:
 
 def _table(values: Sequence[object], names: Sequence[str]) -> pa.Table:
     return pa.table({name: [getattr(value, name) for value in values] for name in names})
+
+
+def _copy_rows(connection: Connection, table: str, rows: StagedRows) -> None:
+    for columns, csv in rows.texts:
+        _copy(connection, table, columns, csv)
 
 
 def _copy_table(connection: Connection, table: str, cells: pa.Table) -> None:

@@ -1,10 +1,11 @@
-"""Read a batch of changes as one Batch, or one huge CSV as many small batches.
+"""Read a batch of changes as one Batch, or one huge file as many small batches.
 
 A huge object is never in memory as a whole: its parts are fetched, parsed, validated and staged
-one after the other. Its manifest entry comes last, so an incomplete object is never merged. If
-the object changes meanwhile, the first batch of the next attempt discards the rows staged so
-far. So does the batch that finds different users in a file of one user; the remaining rows are
-then only counted.
+one after the other. Small files whose rows may be many, such as Parquet, are read like that too.
+The manifest entry of the object comes last, so an incomplete object is never merged. If the
+object changes meanwhile, the first batch of the next attempt discards the rows staged so far. So
+does the batch that finds different users in a file of one user; the remaining rows are then only
+counted.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from etl.model.errors import ObjectChanged, Undecodable, UnreadableObject
+from etl.model.errors import ObjectChanged, RefusedObject, UnreadableObject
 from etl.model.values import Change, ChangeKind, ObjectState, SourceObject
-from etl.read.csv import ChunkReader, Extract, undecodable
-from etl.read.pieces import ObjectValidator, pieces
+from etl.read.formats import expanded_parts, read_object
+from etl.read.pieces import FoundRows, ObjectValidator
+from etl.read.rows.extract import refused_extract
 from etl.runtime.pools import flat_map_ahead, map_ahead
 from etl.storage.client import FETCH_ATTEMPTS, always_replaced
 from etl.sync import batch
@@ -28,9 +30,9 @@ from etl.sync.reading import BucketReading, entry
 from etl.sync.unchanged import Comparison, Comparisons
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
-    from etl.read.pieces import FoundRows
+    from etl.read.rows.extract import Extract
     from etl.storage.client import ObjectStore
 
 BATCHES_AHEAD = 1
@@ -39,7 +41,7 @@ RELEASE_EVERY = 16  # batches, after which Arrow returns memory to the system
 
 
 def fetch(store: ObjectStore, reading: BucketReading, changes: Sequence[Change]) -> Fetched:
-    """Fetch a batch from `batch.cut`, but not a huge CSV.
+    """Fetch a batch from `batch.cut`, but not a huge file.
 
     Raises:  as `batch.fetch`.
     """
@@ -56,16 +58,21 @@ def read(
     fetched: Fetched,
     comparisons: Comparisons | None = None,
 ) -> Iterator[Batch]:
-    """Parse and validate the batch; a huge CSV is fetched meanwhile, and compared if it is known.
+    """Parse and validate the batch; a huge file is fetched meanwhile, and compared if it is known.
 
     Raises:  as `batch.fetch`.
     """
     comparisons = comparisons or Comparisons()
     if batch.is_huge(fetched.changes, reading):
-        return _HugeFileReader(store, reading, fetched.changes[0], comparisons).batches()
-    found = batch.check(fetched, reading)
-    comparisons.end_for(found.new_columns)
-    return iter((found,))
+        yield from _ObjectReader(store, reading, fetched.changes[0], comparisons).batches()
+        return
+    together, alone = batch.split(fetched, reading)
+    if together.changes:
+        found = batch.check(together, reading)
+        comparisons.end_for(found.new_columns)
+        yield found
+    for change, content in alone:
+        yield from _ObjectReader(store, reading, change, comparisons, content).batches()
 
 
 def read_changes(
@@ -94,8 +101,11 @@ def read_changes(
                 pa.default_memory_pool().release_unused()
 
 
-class _HugeFileReader:
-    """Reads one huge CSV in batches, and compares a modified one with the stored rows."""
+class _ObjectReader:
+    """Reads one file in batches, and compares a modified one with the stored rows.
+
+    `content` is the file, if it is fetched already.
+    """
 
     def __init__(
         self,
@@ -103,8 +113,10 @@ class _HugeFileReader:
         reading: BucketReading,
         change: Change,
         comparisons: Comparisons,
+        content: bytes | None = None,
     ) -> None:
         self._store = store
+        self._content = content
         self._reading = reading
         self._dataset = reading.dataset_of(change.source.key)
         self._change = change
@@ -133,28 +145,34 @@ class _HugeFileReader:
         yield self._refusal(source, always_replaced(source))
 
     def _read_version(self, source: SourceObject) -> Iterator[Batch]:
-        """Read this version of the object, or reject it if it is not valid UTF-16."""
-        added = self._reading.added[self._dataset.name]
+        """Read this version of the object; if it is refused, discard the rows of it so far."""
         self._comparison = self._comparisons.begin(self._change, self._dataset.name)
         try:
-            yield from self._read_parts(source, ChunkReader(source, self._dataset, added))
-        except Undecodable:
+            limits = self._reading.limits
+            with (
+                closing(self._parts(source)) as parts,
+                closing(expanded_parts(source, self._dataset, parts, limits)) as expanded,
+            ):
+                added = self._reading.added[self._dataset.name]
+                extracts = read_object(source, self._dataset, added, expanded)
+                yield from self._read_extracts(source, extracts)
+        except RefusedObject as refused:
             self._discards = self._discard()
-            validator = ObjectValidator(source, self._dataset, self._reading.today)
-            extract = undecodable(source, self._dataset)
-            yield self._last_batch(source, extract, validator, is_without_id=False)
+            yield from self._read_extracts(
+                source, [refused_extract(source, self._dataset, refused)]
+            )
 
-    def _read_parts(self, source: SourceObject, reader: ChunkReader) -> Iterator[Batch]:
+    def _parts(self, source: SourceObject) -> Generator[bytes, None, None]:
+        if self._content is not None:
+            return (content for content in [self._content])
+        return self._store.fetch_in_parts(self._reading.bucket, source, PART_BYTES)
+
+    def _read_extracts(self, source: SourceObject, extracts: Iterable[Extract]) -> Iterator[Batch]:
         validator = ObjectValidator(source, self._dataset, self._reading.today)
-        parts = self._store.fetch_in_parts(self._reading.bucket, source, PART_BYTES)
-        with closing(parts):
-            for part in parts:
-                for piece in pieces(part):
-                    extract = reader.read(piece)
-                    found = validator.validate(extract, is_without_id=reader.is_without_id)
-                    yield self._batch(found, extract.added)
-        extract = reader.finish()
-        yield self._last_batch(source, extract, validator, is_without_id=reader.is_without_id)
+        for extract in extracts:
+            found = validator.validate(extract)
+            yield self._batch(found, extract.added)
+        yield self._last_batch(source, found, validator)
 
     def _batch(self, found: FoundRows, added: tuple[str, ...]) -> Batch:
         if found.rejects_object:
@@ -177,24 +195,17 @@ class _HugeFileReader:
         )
 
     def _last_batch(
-        self,
-        source: SourceObject,
-        extract: Extract,
-        validator: ObjectValidator,
-        *,
-        is_without_id: bool,
+        self, source: SourceObject, last: FoundRows, validator: ObjectValidator
     ) -> Batch:
-        found = validator.validate(extract, is_without_id=is_without_id)
-        problems = [*found.problems, *validator.object_problems()]
+        """The batch after the last rows, without rows: what concerns the whole object."""
         if validator.has_too_many_faults:
-            found = found._replace(rows=found.rows[:0])
             discard = self._discard(keeps_problems=True)
             self._discards = self._discards or discard
-        last = self._batch(found._replace(problems=problems), extract.added)
+        ended = self._batch(FoundRows(last.rows[:0], validator.object_problems()), ())
         staged = entry(self._change.kind, source, self._reading, validator.state, validator.figures)
         if self._comparison is not None:
-            last = replace(last, compared=self._comparison.finish(last.compared))
-        return replace(last, objects=[staged])
+            ended = replace(ended, compared=self._comparison.finish(ended.compared))
+        return replace(ended, objects=[staged])
 
     def _removal(self, source: SourceObject) -> Batch:
         """The batch for an object that was deleted meanwhile: a removal if it was known."""

@@ -23,7 +23,7 @@ from etl.db.engine import driver
 from etl.db.identifiers import quoted
 from etl.model.values import Change, ChangeKind
 from etl.read.columns import SOURCE_KEY, SOURCE_LINE
-from etl.sync.copy_text import StagedRows, staged_rows
+from etl.sync.copy_text import StagedRows, joined_rows, staged_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -188,9 +188,7 @@ def _joined(one: Compared | None, other: Compared) -> Compared:
         return other
     if one.gone is None or other.gone is None:
         return one._replace(gone=one.gone or other.gone)
-    count = one.gone.count + other.gone.count
-    rows = StagedRows(one.gone.csv + other.gone.csv, one.gone.columns, count, keys=None)
-    return one._replace(gone=rows)
+    return one._replace(gone=joined_rows([one.gone, other.gone]))
 
 
 class _StoredRows:

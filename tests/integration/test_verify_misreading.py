@@ -23,7 +23,7 @@ from tests.csv_corpus import CORPUS, HEADER, MARK
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from etl.read.csv import Extract
+    from etl.read.rows.extract import Extract
     from etl.settings import Settings
 
 Misread = Callable[[bytes], bytes]

@@ -11,17 +11,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from etl.model.dataset import USERS
-from etl.model.errors import Undecodable
+from etl.model.errors import RefusedObject
 from etl.model.values import ProblemCode, SourceFile, SourceObject
-from etl.read.csv import (
-    ChunkReader,
-    Extract,
-    parse,
-    parse_fully,
-    records,
-    sort_problems,
-    undecodable,
-)
+from etl.read.csv import ChunkReader, parse, parse_fully, records
+from etl.read.rows.extract import Extract, refused_extract, sort_problems
 
 HEADERS = (
     "first_name,last_name,birthts",
@@ -62,8 +55,8 @@ def cut(content: bytes, sizes: list[int]) -> list[bytes]:
 def in_pieces(file: SourceFile, sizes: list[int]) -> Extract:
     try:
         return one_pass(file, sizes, ChunkReader(file.source, USERS))
-    except Undecodable:
-        return undecodable(file.source, USERS)
+    except RefusedObject as refused:
+        return refused_extract(file.source, USERS, refused)
 
 
 def one_pass(file: SourceFile, sizes: list[int], reader: ChunkReader) -> Extract:

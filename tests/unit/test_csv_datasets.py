@@ -26,18 +26,12 @@ from etl.model.dataset import (
     ShortRows,
     UnknownColumns,
 )
-from etl.model.errors import Undecodable
+from etl.model.errors import RefusedObject
 from etl.model.values import ObjectState, Severity, SourceFile, SourceObject
 from etl.read.check import check_object
-from etl.read.csv import (
-    AddedColumns,
-    ChunkReader,
-    Extract,
-    parse,
-    parse_fully,
-    sort_problems,
-    undecodable,
-)
+from etl.read.csv import ChunkReader, parse, parse_fully
+from etl.read.rows.extract import Extract, refused_extract, sort_problems
+from etl.read.rows.layout import AddedColumns
 from etl.read.validate import Validated, validate
 from tests.arrow_rows import rows_of
 
@@ -90,8 +84,8 @@ def in_chunks(file: SourceFile, sizes: list[int], dataset: Dataset) -> Extract:
             extracts.append(reader.read(file.content[start : start + size]))
             start += size
         extracts.append(reader.finish())
-    except Undecodable:
-        return undecodable(file.source, dataset)
+    except RefusedObject as refused:
+        return refused_extract(file.source, dataset, refused)
     key = file.source.key
     rejected = sum(extract.rows_rejected.get(key, 0) for extract in extracts)
     rows_read = sum(extract.rows_read[key] for extract in extracts)

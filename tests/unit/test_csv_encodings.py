@@ -9,7 +9,8 @@ import pytest
 
 from etl.model.dataset import USERS
 from etl.model.values import Severity, SourceFile, SourceObject
-from etl.read.csv import Extract, parse
+from etl.read.csv import parse
+from etl.read.rows.extract import Extract
 from tests.arrow_rows import rows_of
 
 ROWS = [["Zoë", "Müller", "612302400000"], ["José", "Peña", "-1"]]

@@ -13,7 +13,8 @@ import pytest
 from etl.model.dataset import USERS, Dataset
 from etl.model.values import Problem, ProblemCode, Severity, SourceFile, SourceObject
 from etl.read.arrow import WHITESPACE
-from etl.read.csv import Extract, parse, parse_fully
+from etl.read.csv import parse, parse_fully
+from etl.read.rows.extract import Extract
 from tests.arrow_rows import rows_of
 
 if TYPE_CHECKING:

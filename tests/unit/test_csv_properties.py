@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from etl.model.dataset import USERS
 from etl.model.values import SourceFile, SourceObject
-from etl.read.csv import Extract, parse, parse_fully
+from etl.read.csv import parse, parse_fully
 from etl.read.csv.encoding import physical_lines
-from etl.read.csv.header import FileHeader
-from etl.read.csv.layout import Layout
 from etl.read.csv.plain import as_plain, has_regular_quotes
 from etl.read.csv.records import MAX_CHARACTERS, MAX_LINES, RecordReader
+from etl.read.rows.extract import Extract
+from etl.read.rows.header import FileHeader
+from etl.read.rows.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

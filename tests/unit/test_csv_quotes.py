@@ -8,10 +8,11 @@ import pytest
 
 from etl.model.dataset import USERS
 from etl.model.values import SourceFile, SourceObject
-from etl.read.csv import Extract, parse
-from etl.read.csv.header import FileHeader
-from etl.read.csv.layout import Layout
+from etl.read.csv import parse
 from etl.read.csv.records import RecordReader
+from etl.read.rows.extract import Extract
+from etl.read.rows.header import FileHeader
+from etl.read.rows.layout import Layout
 from tests.arrow_rows import rows_of
 
 HEADER = "first_name,last_name,birthts\n"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
+from itertools import chain
 
 import pytest
 
@@ -47,8 +48,8 @@ def read_in_parts(content: bytes, part: int, dataset: Dataset = ORDERS) -> list[
 def values(done: Batch) -> dict[int, tuple[object, ...]]:
     """The staged rows by line, with the types that PostgreSQL gives them."""
     found: dict[int, tuple[object, ...]] = {}
-    for rows in done.rows.values():
-        for row in csv.DictReader(io.StringIO(rows.csv.decode(), newline=""), rows.columns):
+    for columns, text in chain(*(rows.texts for rows in done.rows.values())):
+        for row in csv.DictReader(io.StringIO(text.decode(), newline=""), columns):
             amount, moment = row["amount"], row["updated_at"]
             found[int(row["_source_line"])] = (
                 row["order_id"],

@@ -8,55 +8,35 @@ the encoding, the header, the number of cells, and cells that PostgreSQL cannot 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from etl.model.formats import SourceFormat, format_of
 from etl.model.keys import user_id_of
-from etl.model.routing import format_of, path_names
-from etl.model.values import Problem, ProblemCode, Severity, SourceFile, SourceObject
-from etl.read.csv.collect import Collector, ParsedRecord
-from etl.read.csv.encoding import Decoded, decode
-from etl.read.csv.header import FileHeader, HeaderFault, read_header
-from etl.read.csv.layout import AddedColumns, Layout
+from etl.model.routing import path_names
+from etl.model.values import ProblemCode, Severity, SourceFile, SourceObject
+from etl.read.csv.encoding import UNDECODABLE_HINT, Decoded, decode
+from etl.read.csv.header import LinesBelow, read_header
 from etl.read.csv.plain import as_plain, has_regular_quotes, read_plain
 from etl.read.csv.records import RecordReader
-from etl.read.csv.storable import storable
-from etl.read.csv.table import Tables
+from etl.read.rows.collect import Collector, ParsedRecord
+from etl.read.rows.extract import (
+    Extract,
+    add_empty_file,
+    add_no_rows,
+    to_extract,
+)
+from etl.read.rows.header import FileHeader, HeaderFault
+from etl.read.rows.layout import AddedColumns, Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    import pyarrow as pa
+    from collections.abc import Iterator, Sequence
 
     from etl.model.dataset import Dataset
 
+MOST_BELOW = 20
+_MOST_BELOW_CHARACTERS = 65_536
 _TSV = ".tsv"
-
-
-@dataclass(frozen=True)
-class Extract:
-    """The rows and problems of a batch of files of one dataset.
-
-    Shapes:  rows (n, …): _source_key, _source_line (int64, from 1), then texts: the declared
-             columns and those of the path; the columns that the files add; _extra (JSON object
-             of the nonblank cells of all other columns, or null). Null where a file has no such
-             cell. In the order of the files and of their lines.
-             problems: sorted by key, line, column and code; at least the first 1,000 row
-             problems of each object. more: by key, how many of each code are left out.
-             rows_read: by key, the number of data rows, including rejected ones.
-             rows_rejected: by key, the number of rejected rows, if any.
-             without_id: keys of files with several rows, which all take their key from the name.
-             added: the columns that the files add.
-    """
-
-    rows: pa.Table
-    problems: list[Problem]
-    rows_read: dict[str, int]
-    rows_rejected: dict[str, int] = field(default_factory=dict)
-    more: dict[str, Counter[ProblemCode]] = field(default_factory=dict)
-    without_id: frozenset[str] = frozenset()
-    added: tuple[str, ...] = ()
 
 
 def parse(
@@ -92,11 +72,6 @@ def parse_fully(
     return _whole_extract(files, layouts.first, collector)
 
 
-def sort_problems(problems: Iterable[Problem]) -> list[Problem]:
-    """Problems by key, line (those of the whole object first), column and code."""
-    return sorted(problems, key=lambda p: (p.key, p.line or 0, p.column or "", p.code))
-
-
 class Layouts:
     """The layouts of a dataset's files, which differ in the delimiter that their key implies."""
 
@@ -110,11 +85,13 @@ class Layouts:
     def of(self, key: str) -> Layout:
         """The layout of the object."""
         if self.first.delimiter is None and self._may_be_tsv(key):
-            return self._layout("\t" if format_of(self._dataset, key) == "tsv" else None)
+            found = format_of(self._dataset, key)
+            is_tsv = found is not None and found.format is SourceFormat.TSV
+            return self._layout("\t" if is_tsv else None)
         return self.first
 
     def _may_be_tsv(self, key: str) -> bool:
-        return self._dataset.format is not None or key[-len(_TSV) :].lower() == _TSV
+        return self._dataset.format is not None or _TSV in key[-2 * len(_TSV) :].lower()
 
     def _layout(self, delimiter: str | None) -> Layout:
         if delimiter not in self._found:
@@ -132,15 +109,17 @@ def _parse_joined(
 ) -> None:
     written = line.decode()
     header = read_header(written, layout)
+    # The hint about missing columns depends on the lines below.
+    is_title = isinstance(header, HeaderFault) and header.code is ProblemCode.MISSING_COLUMN
     usable = []
     for index, body in members:
-        if isinstance(header, FileHeader) and not has_regular_quotes(body, header):
+        if is_title or (isinstance(header, FileHeader) and not has_regular_quotes(body, header)):
             _parse_fully(index, files[index], layout, collector)
         elif accept_header(index, files[index].source.key, written, header, collector):
             usable.append((index, body))
     if usable and isinstance(header, FileHeader):
         indexes, bodies = zip(*usable, strict=True)
-        read_plain(indexes, bodies, header, collector)
+        read_plain(indexes, bodies, header, collector, layout.header_row + 1)
 
 
 def _parse_fully(index: int, file: SourceFile, layout: Layout, collector: Collector) -> None:
@@ -148,7 +127,7 @@ def _parse_fully(index: int, file: SourceFile, layout: Layout, collector: Collec
     if decoded is None:
         add_undecodable(index, collector)
         return
-    first = header_line(decoded.lines)
+    first = header_line(decoded.lines, layout.header_row)
     if first is None:
         add_empty_file(index, collector)
         return
@@ -156,7 +135,7 @@ def _parse_fully(index: int, file: SourceFile, layout: Layout, collector: Collec
         add_undecodable(index, collector)
         return
     written = decoded.lines[first].rstrip("\r\n")
-    found = read_header(written, layout)
+    found = read_header(written, layout, lines_below(decoded.lines, first))
     header = accept_header(index, file.source.key, written, found, collector)
     if header is not None:
         add_guessed_lines(index, decoded, collector)
@@ -164,9 +143,24 @@ def _parse_fully(index: int, file: SourceFile, layout: Layout, collector: Collec
         collector.add_records(header, as_records(index, decoded, records))
 
 
-def header_line(lines: Sequence[str]) -> int | None:
-    """The index of the first line that is not blank."""
-    return next((index for index, line in enumerate(lines) if line.strip()), None)
+def header_line(lines: Sequence[str], header_row: int) -> int | None:
+    """The index of the first line that is not blank, from the line with that number on."""
+    indexes = range(header_row - 1, len(lines))
+    return next((index for index in indexes if lines[index].strip()), None)
+
+
+def lines_below(lines: Sequence[str], first: int, first_line: int = 1) -> LinesBelow:
+    """The lines below a header at this index, as many as are searched for another one.
+
+    `first_line` is the number of the first line.
+    """
+    size, end = 0, first + 1
+    while end < len(lines) and end <= first + MOST_BELOW and size <= _MOST_BELOW_CHARACTERS:
+        size += len(lines[end])
+        end += 1
+    is_complete = end > first + MOST_BELOW or size > _MOST_BELOW_CHARACTERS
+    found = [(at + first_line, lines[at].rstrip("\r\n")) for at in range(first + 1, end)]
+    return LinesBelow(found, is_complete)
 
 
 def as_records(
@@ -216,31 +210,12 @@ def accept_header(
     return header
 
 
-def add_empty_file(index: int, collector: Collector) -> None:
-    """Add the problem of a file without text."""
-    collector.add_object_problem(
-        index,
-        ProblemCode.EMPTY_FILE,
-        "The file is empty. Upload it again, or remove it from the bucket.",
-    )
-
-
 def add_undecodable(index: int, collector: Collector) -> None:
     """Add the problem of a file that no encoding fits."""
     collector.add_object_problem(
         index,
         ProblemCode.UNDECODABLE,
-        "The file is not UTF-8, UTF-16 or cp1252 text. Save it as UTF-8.",
-    )
-
-
-def add_no_rows(index: int, collector: Collector) -> None:
-    """Add the warning of a file with a valid header and no rows."""
-    collector.add_object_problem(
-        index,
-        ProblemCode.NO_ROWS,
-        "The file has a header but no rows. Add rows, or remove the file from the bucket.",
-        severity=Severity.WARNING,
+        UNDECODABLE_HINT,
     )
 
 
@@ -250,24 +225,6 @@ def _whole_extract(files: Sequence[SourceFile], layout: Layout, collector: Colle
     _add_files_without_rows(sources, collector)
     collector.add_warnings()
     return to_extract(sources, layout, collector)
-
-
-def to_extract(sources: Sequence[SourceObject], layout: Layout, collector: Collector) -> Extract:
-    """The collector's rows and problems of these objects."""
-    keys = [source.key for source in sources]
-    blocks = [storable(block, collector) for block in collector.blocks()]
-    rejected = collector.rows_rejected
-    return Extract(
-        rows=Tables(keys, layout).joined(blocks),
-        problems=sort_problems(collector.problems),
-        rows_read=dict(zip(keys, collector.rows_read, strict=True)),
-        rows_rejected={key: count for key, count in zip(keys, rejected, strict=True) if count},
-        more={keys[index]: counted for index, counted in collector.more.items()},
-        without_id=frozenset(
-            keys[index] for index in collector.without_id if collector.rows_read[index] > 1
-        ),
-        added=tuple(dict.fromkeys(name for block in blocks for _, name in block.header.added)),
-    )
 
 
 def _add_files_without_rows(sources: Sequence[SourceObject], collector: Collector) -> None:

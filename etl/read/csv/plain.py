@@ -16,17 +16,17 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from etl.read.csv.collect import Block, Collector, ParsedRecord
 from etl.read.csv.encoding import is_utf8, without_marks
 from etl.read.csv.quoting import Tokenizer
+from etl.read.rows.collect import Block, Collector, ParsedRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from etl.read.csv.header import FileHeader
-    from etl.read.csv.layout import Layout
+    from etl.read.rows.header import FileHeader
+    from etl.read.rows.layout import Layout
 
 _LONGEST_LINE_BYTES = 1 << 20
 _BLOCK_BYTES = 4 << 20
@@ -44,10 +44,14 @@ class PlainFile(NamedTuple):
 
 
 def as_plain(content: bytes, layout: Layout) -> PlainFile | None:
-    """The file, split after its header; None if it cannot be plain or its first line is blank."""
+    """The file, split after its header; None if it cannot be plain or its header line is blank."""
     lines = as_plain_lines(content, layout)
     if lines is None:
         return None
+    if layout.header_row > 1:
+        *above, lines = lines.split(b"\n", layout.header_row - 1)
+        if len(above) < layout.header_row - 1:
+            return None
     header, newline, body = lines.partition(b"\n")
     if not newline or not header.decode().strip():
         return None

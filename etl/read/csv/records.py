@@ -15,7 +15,7 @@ from etl.read.csv.quoting import Scan, Tokenizer
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from etl.read.csv.header import FileHeader
+    from etl.read.rows.header import FileHeader
 
 MAX_LINES = 1_000
 MAX_CHARACTERS = 1_048_576

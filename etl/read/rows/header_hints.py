@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from etl.model.safe_text import safe_value
-from etl.read.csv.layout import LONGEST_NAME_BYTES
+from etl.read.rows.layout import LONGEST_NAME_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from etl.model.dataset import Dataset
-    from etl.read.csv.layout import Layout
+    from etl.read.rows.layout import Layout
 
 _SHOWN_NAMES = 10
 _DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
@@ -19,15 +19,39 @@ _DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 
 def missing_hint(layout: Layout, missing: Sequence[str], written: Sequence[str]) -> str:
     """Which required columns a header lacks, or that it has no declared one, and what it has."""
-    names = missing or layout.expected
-    accepted = (_accepted(layout.dataset, name) for name in names[:_SHOWN_NAMES])
-    listed = ", ".join(accepted) + _more(names)
+    listed = _all_accepted(layout.dataset, missing or layout.expected)
     if missing:
         return f"The header lacks {listed}; its columns are {shown(written)}."
     return (
         f"The header has no column that {layout.dataset.name} declares: {listed}. Its columns are "
         f"{shown(written)}."
     )
+
+
+def no_column_hint(layout: Layout, written: Sequence[str]) -> str:
+    """The hint about a file without a header, no row of which has a declared column."""
+    dataset = layout.dataset
+    return (
+        f"No row has a column that {dataset.name} declares: "
+        f"{_all_accepted(dataset, layout.expected)}. The columns of the rows are "
+        f"{shown(written) or 'none'}. {missing_remedy(dataset, [])}"
+    )
+
+
+def looks_like_header(
+    layout: Layout, rows: Iterable[tuple[int, Sequence[str]]], noun: str = "line"
+) -> str:
+    """Which of the rows below a useless header, by number, seems to be the header; "" if none."""
+    wanted = set(layout.required or layout.expected)
+    for number, cells in rows:
+        found = {layout.names.get(cell.strip().casefold()) for cell in cells}
+        if wanted <= found and wanted:
+            return (
+                f"{noun.capitalize()} {number} looks like the header. Declare "
+                f"`dialect = {{ headerRows = [{number}] }}` for {layout.dataset.name}, or remove "
+                "what is above it."
+            )
+    return ""
 
 
 def missing_remedy(dataset: Dataset, missing: Sequence[str]) -> str:
@@ -58,6 +82,10 @@ def one_column_hint(layout: Layout, other: str) -> str:
 
 def _named(delimiter: str) -> str:
     return _DELIMITER_NAMES.get(delimiter, f'"{safe_value(delimiter)}"')
+
+
+def _all_accepted(dataset: Dataset, names: Sequence[str]) -> str:
+    return ", ".join(_accepted(dataset, name) for name in names[:_SHOWN_NAMES]) + _more(names)
 
 
 def _accepted(dataset: Dataset, name: str) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from etl.read.csv.header import FileHeader
+    from etl.read.rows.header import FileHeader
 
 # Letters that casefold() turns into several, the first of which is f or s.
 _LIGATURES = {"f": "\ufb00-\ufb04", "s": "\xdf\u1e9e\ufb05\ufb06"}
