@@ -21,6 +21,7 @@ from etl.model.formats import FORMATS
 from etl.model.patterns import NAME, PatternFault, Patterns, folded
 from etl.model.routing import Router
 from etl.model.safe_text import printable
+from etl.runtime.arrow import import_arrow
 from etl.settings import read_settings
 from etl.settings.declared import file_datasets
 
@@ -73,6 +74,7 @@ def describe_command(
     """
     if name is not None and not NAME.fullmatch(name):
         raise click.BadParameter("Use 1 to 48 letters, digits and _.", param_hint="--name")
+    import_arrow()
     settings = read_settings()
     files = [one for one in given if callers_path(one).exists()]
     patterns = [one for one in given if one not in files]
@@ -92,9 +94,6 @@ def _describe(
     patterns: Sequence[str],
     options: tuple[str | None, str | None, str | None],
 ) -> Described:
-    from etl.runtime.arrow import import_arrow
-
-    import_arrow()
     from etl.cli.describing import describe_objects, existing, named_place
     from etl.read.describe.block import DatasetPlace
     from etl.read.describe.place import include_of
