@@ -9,7 +9,7 @@ import pytest
 
 from etl.cli.describing import Existing, Sampled, describe_objects
 from etl.model.dataset import FieldType
-from etl.model.errors import ConfigurationError
+from etl.model.errors import ConfigurationError, UnreadableObject
 from etl.model.values import SourceObject
 from etl.read.describe import sample
 from etl.read.describe.block import DatasetPlace
@@ -23,6 +23,7 @@ from tests.described_files import (
     described,
     errors_of,
     fields,
+    sampled,
     workbook,
 )
 
@@ -341,6 +342,19 @@ def test_a_file_that_cannot_be_read_is_left_out():
     files = {"x1.csv": b"a,b\n1,2\n", "x2.csv": b""}
     found = described(files)
     assert [one.key for one in found.unread] == ["x2.csv"]
+
+
+def test_an_object_that_the_store_does_not_return_is_left_out():
+    def denied() -> list[bytes]:
+        raise UnreadableObject("Access to b.csv is denied.", hint="Allow it.")
+
+    refused = Sampled(SourceObject("b.csv", "", 9, MODIFIED), denied)
+    place = DatasetPlace(name="a", include=("**",))
+    readable = sampled("a.csv", b"a,b\n1,2\n")
+    found = describe_objects([readable, refused], place, SETTINGS, NO_FILE)
+    assert [one.note for one in found.unread] == ["Access to b.csv is denied. Allow it."]
+    with pytest.raises(ConfigurationError, match=r"b\.csv cannot be read"):
+        describe_objects([refused], place, SETTINGS, NO_FILE)
 
 
 def test_a_block_for_a_file_with_datasets_has_no_version_and_a_free_name():

@@ -86,10 +86,8 @@ def identifier(values: Sequence[str]) -> Guess | None:
 
 def integer(values: Sequence[str], context: Context) -> Guess | None:
     """Whole numbers, also years and times since 1970."""
-    if not all(map(_DIGITS.fullmatch, values)):
-        return None
     field = Field(name="", type=FieldType.INTEGER)
-    if not accepts(field, values):
+    if not all(map(_DIGITS.fullmatch, values)) or not accepts(field, values):
         return None
     numbers = [int(value) for value in values]
     if context.names(*_YEAR_WORDS) and accepts(Field(name="", type=FieldType.YEAR), values):
@@ -97,11 +95,12 @@ def integer(values: Sequence[str], context: Context) -> Guess | None:
     since = _since_1970(numbers)
     if since is not None and (context.names(*_TIME_WORDS) or context.header in _TIME_NAMES):
         return since
+    note = ""
     if since is not None and since.field.type is FieldType.EPOCH_MS:
-        return Guess(field, "if these are milliseconds since 1970, use epoch-ms")
-    if set(numbers) == {0, 1}:
-        return Guess(field, "only 0 and 1 in the sample: boolean?")
-    return Guess(field)
+        note = "if these are milliseconds since 1970, use epoch-ms"
+    elif set(numbers) == {0, 1}:
+        note = "only 0 and 1 in the sample: boolean?"
+    return Guess(field, note)
 
 
 def _since_1970(numbers: Sequence[int]) -> Guess | None:
