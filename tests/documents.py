@@ -113,10 +113,13 @@ def shell_next_to_up() -> Iterator[Shell]:
         )
         printed = output.read_text("utf-8")
         assert process.poll() is None, printed
-        yield Shell(folder, printed)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
-        wait_until(lambda: running_record(folder / ".local") is None)
+        try:
+            yield Shell(folder, printed)
+        finally:
+            process.send_signal(signal.SIGINT)
+            ended = process.wait(60)
+            wait_until(lambda: running_record(folder / ".local") is None)
+        assert ended == 0
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,13 @@ def test_examples_of_the_tutorial_print_what_it_shows(shell: Shell):
     assert (shell.folder / "datasets.toml").exists()
 
 
-@pytest.mark.parametrize("number", range(len(PROGRAMS)))
-def test_programs_that_read_the_table_print_its_sums(shell: Shell, number: int):
+@pytest.mark.parametrize(
+    ("number", "expected"), enumerate(["1421.9", "1389.40", "1389.40", "1389.40", "4"])
+)
+def test_programs_that_read_the_table_print_its_sums(shell: Shell, number: int, expected: str):
     program = f"{shlex.quote(sys.executable)} -c {shlex.quote(PROGRAMS[number])}"
-    printed = shell.run(shell.run("./run.sh env"), program)
-    assert re.search(r"1421.9|1399.4|1389.4|\b8\b", printed), printed
+    assert expected in shell.run(shell.run("./run.sh env"), program)
+
+
+def test_all_programs_of_the_page_are_run():
+    assert len(PROGRAMS) == 5

@@ -28,12 +28,13 @@ from tests.described_files import (
 )
 
 GUESSES = [
-    ("betrag", ["1.234,56", "12,5", "0,99"], 'number decimalChar="," groupChar="."'),
-    ("amount", ["1,234.56", "12.5"], 'number groupChar=","'),
-    ("amount", ["1'234.50", "7"], 'number groupChar="\'"'),
-    ("amount", ["1\u00a0234,5"], 'number decimalChar="," groupChar="\u00a0"'),
+    ("betrag", ["1.234,56", "12,5", "0,99"], 'number numeric(18,2) decimalChar="," groupChar="."'),
+    ("amount", ["1,234.56", "12.5"], 'number numeric(18,2) groupChar=","'),
+    ("amount", ["1'234.50", "7"], 'number numeric(18,2) groupChar="\'"'),
+    ("amount", ["1\u00a0234,5"], 'number numeric(18,2) decimalChar="," groupChar="\u00a0"'),
     ("amount", ["1.234.567", "1"], 'integer groupChar="."'),
-    ("price", ["1.5", "-2", "0.25"], "number"),
+    ("price", ["1.5", "-2", "0.25"], "number numeric(18,2)"),
+    ("rate", ["1.12345678"], "number"),
     ("score", ["1e5", "2.5"], "number double precision"),
     ("share", ["0.30000000000000004"], "number double precision"),
     ("user_id", ["1000.0", "1001.0"], "number numeric(18,0)"),
