@@ -34,7 +34,7 @@ def test_examples_of_the_tutorial_print_what_it_shows(shell: Shell):
 
 
 @pytest.mark.parametrize(
-    ("number", "expected"), enumerate(["1421.9", "1389.40", "1389.40", "1389.40", "4"])
+    ("number", "expected"), list(enumerate(["1421.9", "1389.40", "1389.40", "1389.40", "4"]))
 )
 def test_programs_that_read_the_table_print_its_sums(shell: Shell, number: int, expected: str):
     program = f"{shlex.quote(sys.executable)} -c {shlex.quote(PROGRAMS[number])}"
