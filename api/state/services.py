@@ -47,7 +47,7 @@ _KEY = "bucketline"
 
 # SQLSTATEs that report the state of the database rather than a bug.
 QUERY_CANCELED = "57014"
-_UNDEFINED_TABLE = "42P01"
+_UNDEFINED_TABLE, _UNDEFINED_COLUMN = "42P01", "42703"
 _OUTAGE_HINT = (
     "Try again in a few seconds. If the error persists, check that PostgreSQL is reachable at"
     " DATABASE_URL."
@@ -230,6 +230,12 @@ class Services:
             return DatabaseUnavailable(
                 "The tables are missing.",
                 hint="Run `./run.sh migrate` or `./run.sh up`; both create them.",
+            )
+        if sqlstate == _UNDEFINED_COLUMN:
+            return DatabaseUnavailable(
+                "A table does not have the columns that its dataset had when the request began.",
+                hint="Send the request again: the dataset may have been rebuilt. If it fails again,"
+                " another client changed the table, and the dataset has to be rebuilt.",
             )
         return None
 
