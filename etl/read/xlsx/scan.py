@@ -14,8 +14,7 @@ from etl.read.archive import corrupt
 
 MOST_CELLS = 20_000_000  # of a sheet; all rows of Excel with 19 columns
 MOST_FAULTY = 200_000  # cells, whose texts are kept
-MOST_PENDING_BYTES = 64 << 20  # of a row
-MOST_COLUMNS = 16_384
+MOST_PENDING_BYTES = 16 << 20  # of a row
 _SHOWN_FORMULA = 100
 _LONGEST_ERROR_BYTES = 10_000  # of the cell, with its formula
 
@@ -32,10 +31,11 @@ _FORMULA = re.compile(
     rb"(?=</" + _PREFIX + rb"c>))"
 )
 _IS_TEXT = re.compile(rb"\bt\s*=\s*[\"']str[\"']")
+_ROW_END = b"row>"
 _END_OF_ROW = re.compile(rb"</" + _PREFIX + rb"row>")
+# The others are stored as #VALUE!; calamine refuses unknown ones.
 _KNOWN_ERRORS = frozenset(
     {"#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!", "#GETTING_DATA"}
-    | {"#SPILL!", "#CALC!", "#FIELD!", "#BLOCKED!", "#CONNECT!", "#BUSY!", "#UNKNOWN!", "#PYTHON!"}
 )
 
 
@@ -49,27 +49,28 @@ class SheetScan:
     def __init__(self) -> None:
         self.errors: dict[tuple[int, int], str] = {}
         self.formulas: dict[tuple[int, int], str] = {}
-        self._pending = b""
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
         self._columns: set[bytes] = set()
         self._least_row = self._last_row = 0
 
     def add(self, part: bytes) -> None:
         """Scan the complete rows so far."""
-        text = self._pending + part
-        end = text.rfind(b"</row>")
-        if end >= 0:
-            end += len(b"</row>")
-        elif len(text) > MOST_PENDING_BYTES // 8:  # seldom; other names of elements are rare
-            end = max((found.end() for found in _END_OF_ROW.finditer(text)), default=0)
-        self._pending = text[max(end, 0) :]
-        if len(self._pending) > MOST_PENDING_BYTES:
+        last = self._pending[-1][-len(_ROW_END) :] if self._pending else b""
+        self._pending.append(part)
+        self._pending_bytes += len(part)
+        if _ROW_END in last + part:
+            text = b"".join(self._pending)
+            end = _end_of_rows(text)
+            self._scan(text[:end])
+            self._pending, self._pending_bytes = [text[end:]], len(text) - end
+        if self._pending_bytes > MOST_PENDING_BYTES:
             raise corrupt(f"has a row of more than {MOST_PENDING_BYTES >> 20} MB", "workbook")
-        self._scan(text[: max(end, 0)])
 
     def finish(self) -> None:
         """Scan the rest, after the last part."""
-        self._scan(self._pending)
-        self._pending = b""
+        self._scan(b"".join(self._pending))
+        self._pending = []
 
     @property
     def area(self) -> int:
@@ -110,6 +111,14 @@ class SheetScan:
         if reference is None:
             raise corrupt("has cells without a reference and with errors", "workbook")
         found[int(reference[2]) - 1, _column(reference[1])] = text
+
+
+def _end_of_rows(text: bytes) -> int:
+    """The end of the last complete row."""
+    end = text.rfind(b"</row>")
+    if end >= 0:
+        return end + len(b"</row>")
+    return max((found.end() for found in _END_OF_ROW.finditer(text)), default=0)
 
 
 def _column(letters: bytes) -> int:

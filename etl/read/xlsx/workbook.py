@@ -209,11 +209,12 @@ class _Package:
         except (ET.ParseError, ValueError) as error:
             raise archive.corrupt("is damaged", "workbook") from error
 
-    def _read(self, name: str, most_bytes: int = MOST_PART_BYTES) -> Iterator[bytes]:
+    def _read(self, name: str, most_bytes: int | None = None) -> Iterator[bytes]:
         """The XML of a part.
 
         Raises:  RefusedObject also when it is too large, or has a DOCTYPE.
         """
+        most_bytes = MOST_PART_BYTES if most_bytes is None else most_bytes
         member, size, end = self._members[name], 0, b""
         for part in archive.read_member(self._opened, member, "workbook"):
             if not size and part.startswith(_UNSAFE_BEGINNINGS):
