@@ -38,7 +38,7 @@ class Opened(NamedTuple):
 
     `places` are those of the columns in the file. `rows` is the number to read at once. `int96` are
     the places of columns with times of 96 bits, which are read in microseconds; `exact` is the
-    same file with these in nanoseconds. `is_coded`: some nested texts are codes.
+    same file with these in nanoseconds. `is_coded`: some texts are codes. `size` is in bytes.
     """
 
     file: pq.ParquetFile
@@ -48,6 +48,7 @@ class Opened(NamedTuple):
     int96: tuple[int, ...] = ()
     exact: pq.ParquetFile | None = None
     is_coded: bool = False
+    size: int = 0
 
 
 def open_file(content: BinaryIO, layout: Layout) -> Opened:
@@ -55,7 +56,7 @@ def open_file(content: BinaryIO, layout: Layout) -> Opened:
 
     Raises:  RefusedObject.
     """
-    _check_footer(content)
+    size = _check_footer(content)
     with faults():
         first = _opened(content)
         schema = first.schema_arrow
@@ -74,7 +75,7 @@ def open_file(content: BinaryIO, layout: Layout) -> Opened:
         int96 = tuple(place for place in places if names[place] in found.int96)
         exact = _opened(content, first, unit="ns") if int96 else None
     columns = tuple(names[place] for place in places)
-    return Opened(file, columns, tuple(places), found.rows, int96, exact, bool(found.coded))
+    return Opened(file, columns, tuple(places), found.rows, int96, exact, bool(found.coded), size)
 
 
 def _opened(
@@ -124,7 +125,8 @@ def damaged(fault: str) -> RefusedObject:
     )
 
 
-def _check_footer(content: BinaryIO) -> None:
+def _check_footer(content: BinaryIO) -> int:
+    """Refuse content without a footer; return its size."""
     size = content.seek(0, 2)
     if not size:
         raise RefusedObject(
@@ -148,6 +150,7 @@ def _check_footer(content: BinaryIO) -> None:
             f"The footer of the Parquet file has more than {MOST_FOOTER_BYTES >> 20} MB. Write "
             "the file with larger row groups.",
         )
+    return size
 
 
 def _check_types(schema: pa.Schema) -> None:

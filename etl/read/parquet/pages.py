@@ -33,6 +33,7 @@ _LONG = 15  # the size of a list that has its own number
 class Page(NamedTuple):
     """A page of a column, as its header describes it."""
 
+    compressed_bytes: int
     expanded_bytes: int
     values: int
     encoding: int
@@ -57,7 +58,8 @@ def pages(file: BinaryIO, start: int, end: int) -> Iterator[Page]:
             part = header.get(kind)
             if isinstance(part, dict):
                 is_dictionary = _number(header, 1) == _DICTIONARY_PAGE
-                yield Page(expanded, _number(part, 1), _number(part, encoding), is_dictionary)
+                values, code = _number(part, 1), _number(part, encoding)
+                yield Page(compressed, expanded, values, code, is_dictionary)
                 break
         start += size + compressed
 
