@@ -183,9 +183,9 @@ def text_bytes_of(column: pa.Array) -> NDArray[np.int64]:
         return _bytes_of_lists(column) + _each(column)
     if not _is_binary(type_):
         return _each(column)
-    lengths: NDArray[np.int64] = (
-        pc.binary_length(column).fill_null(0).to_numpy(zero_copy_only=False)
-    )
+    if not pa.types.is_fixed_size_binary(type_):
+        column = column.cast(pa.large_binary())  # views have no lengths in Arrow
+    lengths: NDArray[np.int64] = pc.binary_length(column).fill_null(0).to_numpy()
     return _each(column) + lengths
 
 

@@ -30,6 +30,7 @@ from etl.read.spool import spooled
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    import pyarrow.parquet as pq
     from numpy.typing import NDArray
 
     from etl.model.dataset import Dataset
@@ -79,8 +80,8 @@ def _batches(opened: Opened) -> Iterator[pa.RecordBatch]:
     Raises:  RefusedObject.
     """
     with faults():
-        batches = opened.file.iter_batches(opened.rows, use_threads=False)
-        exact = (opened.exact or opened.file).iter_batches(opened.rows, use_threads=False)
+        batches = _iterate(opened.file, opened)
+        exact = _iterate(opened.exact or opened.file, opened)
     while True:
         with faults():
             batch = next(batches, None)
@@ -92,6 +93,14 @@ def _batches(opened: Opened) -> Iterator[pa.RecordBatch]:
                 inexact = _inexact(batch.column(place), in_ns.column(place))
                 found = found.append_column(f"{place} is inexact", pa.array(inexact))
         yield found
+
+
+def _iterate(file: pq.ParquetFile, opened: Opened) -> Iterator[pa.RecordBatch]:
+    """All rows; codes of one row group at a time, because each has its own dictionary."""
+    count = file.metadata.num_row_groups
+    groups = [[group] for group in range(count)] if opened.is_coded else [range(count)]
+    for some in groups:
+        yield from file.iter_batches(opened.rows, row_groups=list(some), use_threads=False)
 
 
 def _joined(batches: Iterable[pa.RecordBatch], opened: Opened) -> Iterator[pa.RecordBatch]:
