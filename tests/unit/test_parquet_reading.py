@@ -206,14 +206,15 @@ def test_undeclared_columns_stay_json_values_in_extra():
         "sensor": ["a", "b"],
         "n": [5, None],
         "x": pa.array([1.5, float("nan")]),
+        "y": pa.array([float("-inf"), float("inf")], pa.float32()),
         "tags": [["q"], None],
         "at": pa.array([0, 1], pa.timestamp("s", "UTC")),
         "s": [' "', ""],
     })  # fmt: skip
     extra = read(written(table), dataset(SENSOR)).rows["_extra"].to_pylist()
     assert [json.loads(one) for one in extra] == [
-        {"n": 5, "x": 1.5, "tags": ["q"], "at": "1970-01-01T00:00:00Z", "s": '"'},
-        {"x": "NaN", "at": "1970-01-01T00:00:01Z"},
+        {"n": 5, "x": 1.5, "y": "-Infinity", "tags": ["q"], "at": "1970-01-01T00:00:00Z", "s": '"'},
+        {"x": "NaN", "y": "Infinity", "at": "1970-01-01T00:00:01Z"},
     ]
 
 
@@ -441,6 +442,17 @@ def test_damaged_files_are_refused_or_read():
 @pytest.mark.parametrize("seed", range(10))
 def test_many_damaged_files_are_refused_or_read(seed: int):
     fuzz(20_000, seed)
+
+
+def test_no_byte_of_a_footer_can_end_the_process():
+    """Arrow's metadata do, with wrong statistics of sizes."""
+    table = pa.table({"sensor": ["a", None], "tags": [["x"], []]})
+    content = written(table, write_page_index=True, store_schema=False)
+    of = dataset(Field(name="sensor"))
+    for place in range(len(content) - int.from_bytes(content[-8:-4], "little"), len(content)):
+        for change in (1, 0xFF):
+            changed = bytes([(content[place] + change) % 256])
+            expect_rows_or_a_refusal(content[:place] + changed + content[place + 1 :], of)
 
 
 def test_every_file_that_is_cut_short_is_refused():

@@ -14,6 +14,7 @@ from etl.model.errors import RefusedObject, TemporaryFileFailed
 from etl.model.safe_text import safe_value
 from etl.model.values import ProblemCode
 from etl.read.parquet.columns import is_readable
+from etl.read.parquet.pages import END_BYTES
 from etl.read.parquet.plan import plan
 
 if TYPE_CHECKING:
@@ -23,11 +24,10 @@ if TYPE_CHECKING:
     from etl.read.rows.layout import Layout
 
 MAGIC, ENCRYPTED_MAGIC = b"PAR1", b"PARE"
-MOST_FOOTER_BYTES = 64 << 20
+MOST_FOOTER_BYTES = 32 << 20
 
 _BUFFERS_BYTES = 16 << 20  # of all columns together
 _LEAST_BUFFER_BYTES, _MOST_BUFFER_BYTES = 1 << 12, 1 << 18
-_END_BYTES = 8  # the length of the footer, and the magic bytes
 _LONGEST_MESSAGE = 200
 _UNNAMED_INDEX = re.compile(r"__index_level_[0-9]+__")
 _AGAIN = "Upload it again from its origin; if that does not help, export it again."
@@ -133,7 +133,7 @@ def _check_footer(content: BinaryIO) -> int:
             ProblemCode.EMPTY_FILE,
             "The file is empty. Upload it again, or remove it from the bucket.",
         )
-    content.seek(max(size - _END_BYTES, 0))
+    content.seek(max(size - END_BYTES, 0))
     end = content.read()
     content.seek(0)
     if end[-4:] == ENCRYPTED_MAGIC or content.read(4) == ENCRYPTED_MAGIC:

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from etl.model.errors import RefusedObject
 from etl.model.values import ProblemCode
 from etl.read.limits import FREE_BYTES, MOST_RATIO
-from etl.read.parquet.pages import DELTA_BYTE_ARRAY, Page, pages
+from etl.read.parquet.pages import DELTA_BYTE_ARRAY, Chunk, Group, Page, groups, pages
+from etl.read.parquet.thrift import WrongStruct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,17 +61,18 @@ class _Leaf(NamedTuple):
 def plan(file: pq.ParquetFile, content: BinaryIO, reopen: Reopen) -> Plan:
     """How to read the file.
 
-    Raises:  RefusedObject, WrongHeader; the errors of Arrow.
+    Raises:  RefusedObject, WrongStruct; the errors of Arrow.
     """
-    _check_counts(file, content.seek(0, 2))
+    found_groups = groups(content)
+    _check_counts(file, found_groups, content.seek(0, 2))
     leaves = [_leaf(file, place) for place in range(file.metadata.num_columns)]
     texts = [leaf for leaf in leaves if leaf.width is None]
     probe = reopen([leaf.path for leaf in texts if not leaf.is_nested])
     rows = max(min(BATCH_ROWS, _MOST_CELLS // max(len(leaves), 1)), 1)
     coded = set()
-    for group in range(file.metadata.num_row_groups):
-        for leaf in leaves:
-            found = _pages(file, content, group, leaf)
+    for group, (_, chunks) in enumerate(found_groups):
+        for leaf, chunk in zip(leaves, chunks, strict=True):
+            found = _pages(content, chunk, leaf)
             rows = min(rows, _rows(found, leaf))
             if leaf.width is None and _is_coded(found, leaf, partial(_longest, probe, group, leaf)):
                 coded.add(leaf.path)
@@ -81,16 +83,18 @@ def plan(file: pq.ParquetFile, content: BinaryIO, reopen: Reopen) -> Plan:
     )
 
 
-def _check_counts(file: pq.ParquetFile, size: int) -> None:
+def _check_counts(file: pq.ParquetFile, found: list[Group], size: int) -> None:
     metadata = file.metadata
     if metadata.num_columns > MOST_COLUMNS:
         raise RefusedObject(
             ProblemCode.TOO_MANY_COLUMNS,
             f"The file has more than {MOST_COLUMNS:,} columns. Remove columns you do not need.",
         )
-    rows = sum(metadata.row_group(n).num_rows for n in range(metadata.num_row_groups))
-    if rows != metadata.num_rows or rows < 0:
-        raise ValueError("its numbers of rows do not agree")
+    if len(found) != metadata.num_row_groups:
+        raise WrongStruct("its numbers of row groups do not agree")
+    if any(len(chunks) != metadata.num_columns for _, chunks in found):
+        raise WrongStruct("its numbers of columns do not agree")
+    rows = sum(rows for rows, _ in found)
     if is_bomb(rows * _ROW_BYTES, size):
         raise too_large(f"Its {size:,} bytes stand for {rows:,} rows")
 
@@ -105,21 +109,15 @@ def _leaf(file: pq.ParquetFile, place: int) -> _Leaf:
     return _Leaf(place, path, kind, None if kind == "BYTE_ARRAY" else width, is_nested)
 
 
-def _pages(file: pq.ParquetFile, content: BinaryIO, group: int, leaf: _Leaf) -> list[Page]:
-    chunk = file.metadata.row_group(group).column(leaf.place)
-    start = chunk.data_page_offset
-    if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
-        start = chunk.dictionary_page_offset
-    if start < 0 or chunk.total_compressed_size < 0:
-        raise ValueError("the place of a column is negative")
-    found = list(pages(content, start, start + chunk.total_compressed_size))
+def _pages(content: BinaryIO, chunk: Chunk, leaf: _Leaf) -> list[Page]:
+    found = list(pages(content, chunk))
     for page in found:
         _check_size(page.expanded_bytes, page.compressed_bytes, "A page expands to")
     if leaf.is_nested:
         # One row may have all elements.
         values = sum(page.values for page in found if not page.is_dictionary)
         size = values * (leaf.width or _CODE_BYTES)
-        _check_size(size, chunk.total_compressed_size, "The lists of one row group expand to")
+        _check_size(size, chunk.end - chunk.start, "The lists of one row group expand to")
     return found
 
 
