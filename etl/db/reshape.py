@@ -207,6 +207,15 @@ class Reshape:
         present = " AND ".join(f"{in_text(name)} IS NOT NULL" for name in self.wish.shape.key)
         return f"{present} AND _number = 1"
 
+    @property
+    def others(self) -> list[str]:
+        """The columns that no declaration names, which stay as they are."""
+        return [
+            name
+            for name, row in self.found.items()
+            if row.wanted_type is None and name not in self.dropped
+        ]
+
     def lost_values(self, connection: Connection) -> dict[str, int]:
         """How many values of each column have none of the new type."""
         if not self.unlike:
@@ -223,13 +232,14 @@ class Reshape:
 
     def dependents(self, connection: Connection) -> list[Dependent]:
         """What others must drop first, in this order."""
-        own = self._own(connection)
+        own, constraints = self._own(connection)
         if self.is_replaced:
             return dependents(connection, _plain(self.table), own=own, with_automatic=True)
         listed: list[Dependent] = []
         if self.dropped:
             listed += dependents(connection, _plain(self.table), self.dropped, own=own)
         if self.unlike:
+            own |= constraints
             listed += dependents(
                 connection, _plain(self.table), self.unlike, own=own, with_automatic=False
             )
@@ -239,7 +249,8 @@ class Reshape:
                     listed += dependents(connection, one.qualified)
         return list(dict.fromkeys(listed))
 
-    def _own(self, connection: Connection) -> set[str]:
+    def _own(self, connection: Connection) -> tuple[set[str], set[str]]:
+        """Descriptions of what is Bucketline's, and of all constraints of the table."""
         named = statements("reshape")
         nested = connection.begin_nested()
         # Without a search_path, PostgreSQL shows all names with their schemas.
@@ -250,8 +261,9 @@ class Reshape:
         own |= {row.constraint_description for row in rows if row.is_key}
         generated = {**table, "names": [*self.columns, *self.wish.droppable]}
         own.update(connection.scalars(text(named["generated"]), generated))
+        constraints = set(connection.scalars(text(named["constraints"]), table))
         nested.rollback()
-        return own
+        return own, constraints
 
     def _is_own(self, index: Row[Any]) -> bool:
         """Whether Bucketline created the index, which then has the name of its columns."""
@@ -259,10 +271,11 @@ class Reshape:
 
     # -- altering
 
-    def apply(self, connection: Connection) -> int:
+    def apply(self, connection: Connection, *, writes_most: bool = False) -> int:
         """Alter the table, whose rows may lack required values then; return how many rows it lost.
 
-        The caller has locked it, and calls `finish` once all rows are written.
+        The caller has locked it, and calls `finish` once all rows are written. If it `writes_most`
+        of them, the indexes but that of the key are created then.
         """
         lost = 0
         if self.is_new_key:
@@ -271,6 +284,7 @@ class Reshape:
         if self.is_replaced:
             self._replace(connection)
         else:
+            self._alter_indexes(connection, keeps=not writes_most)
             self._alter(connection)
         return lost
 
@@ -285,7 +299,6 @@ class Reshape:
             connection.execute(text(made))
 
     def _alter(self, connection: Connection) -> None:
-        self._alter_indexes(connection)
         first = [f"DROP COLUMN {in_text(name)}" for name in self.dropped]
         then = [
             f"ALTER COLUMN {in_text(name)} TYPE {self.columns[name].type}"
@@ -306,9 +319,9 @@ class Reshape:
                 text(f"ALTER TABLE {self.table} RENAME TO {in_text(self.wish.name)}")
             )
 
-    def _alter_indexes(self, connection: Connection) -> None:
+    def _alter_indexes(self, connection: Connection, *, keeps: bool) -> None:
         """Drop the indexes that are not wanted, and rename the others with the table."""
-        wanted = {one.name for one in self.wish.shape.indexes}
+        wanted = {one.name for one in self.wish.shape.indexes} if keeps else set()
         for index in self.found_indexes:
             if index.is_key:
                 name = relation_name(self.wish.name, (), "pkey")

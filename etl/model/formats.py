@@ -9,6 +9,7 @@ from etl.model.patterns import folded
 
 if TYPE_CHECKING:
     from etl.model.dataset import Dataset
+    from etl.model.values import SourceObject
 
 
 class SourceFormat(StrEnum):
@@ -48,19 +49,10 @@ class FileFormat(NamedTuple):
         return 1 if self.is_text and self.compression is None else 10
 
 
-FORMATS = (
-    SourceFormat.CSV,
-    SourceFormat.TSV,
-    SourceFormat.NDJSON,
-    SourceFormat.JSON,
-    SourceFormat.PARQUET,
-)
+FORMATS = tuple(SourceFormat)
 PRESET_FORMATS = (SourceFormat.CSV, SourceFormat.TSV)
 
-_OTHER_EXTENSIONS = {"jsonl": SourceFormat.NDJSON}
-_BY_EXTENSION = {one.value: one for one in FORMATS} | {
-    extension: one for extension, one in _OTHER_EXTENSIONS.items() if one in FORMATS
-}
+_BY_EXTENSION = {one.value: one for one in FORMATS} | {"jsonl": SourceFormat.NDJSON}
 EXTENSIONS = tuple(f".{one}" for one in _BY_EXTENSION)  # of the files that can be read
 
 
@@ -81,6 +73,13 @@ def format_of(dataset: Dataset, key: str) -> FileFormat | None:
     if dataset.is_preset and (found not in PRESET_FORMATS or compression is not None):
         return None
     return FileFormat(found, compression)
+
+
+def content_size(dataset: Dataset, source: SourceObject) -> int | None:
+    """The size of the object's content in bytes; None if it is compressed."""
+    found = format_of(dataset, source.key)
+    is_compressed = found is not None and found.compression is not None
+    return None if is_compressed else source.size
 
 
 def _extension(name: str) -> str:

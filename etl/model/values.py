@@ -83,6 +83,7 @@ class ProblemCode(StrEnum):
     ENCRYPTED_ARCHIVE = "encrypted-archive"
     UNSUPPORTED_ARCHIVE = "unsupported-archive"
     ARCHIVE_TOO_LARGE = "archive-too-large"
+    UNKNOWN_SHEET = "unknown-sheet"
     NO_ROWS = "no-rows"
     UNDECODABLE = "undecodable"
     GUESSED_ENCODING = "guessed-encoding"
@@ -110,6 +111,8 @@ class ProblemCode(StrEnum):
     NUL_BYTE = "nul-byte"
     CELL_TOO_LONG = "cell-too-long"
     MISSING_CELL = "missing-cell"
+    ERROR_VALUE = "error-value"
+    FORMULA_WITHOUT_VALUE = "formula-without-value"
     NOT_AN_INTEGER = "not-an-integer"
     NOT_A_NUMBER = "not-a-number"
     TOO_MANY_DECIMALS = "too-many-decimals"
@@ -267,7 +270,13 @@ class DatasetCounts(_SharedCounts):
     @property
     def changed(self) -> int:
         """The number of inserted, updated, restored and retired rows."""
-        return self.inserted + self.updated + self.restored + self.retired
+        return sum(self.changes.values())
+
+    @property
+    def changes(self) -> dict[str, int]:
+        """The numbers of rows by what the run did to them."""
+        names = ("inserted", "updated", "restored", "retired")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,20 +17,20 @@ from etl.model.errors import RefusedObject
 from etl.model.formats import Compression
 from etl.model.values import ProblemCode
 from etl.read import archive
-from etl.read.limits import DEFAULT_LIMITS, Limits, too_large
+from etl.read.limits import DEFAULT_LIMITS, ExpansionLimits, too_large
 from etl.read.signatures import check_compression, peeked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
-PART_BYTES = 1 << 20  # of expanded content
+PART_BYTES = 1 << 20  # of expanded content; the CSV reader takes as much at once
 _STEP_BYTES = 32 << 10  # of compressed content; each end of a member copies the rest of them
 _MORE_BYTES = "is damaged, or has other bytes after its end"
 _GZIP_WITH_HEADER = zlib.MAX_WBITS | 16
 
 
 def expanded(
-    parts: Iterable[bytes], compression: Compression, limits: Limits = DEFAULT_LIMITS
+    parts: Iterable[bytes], compression: Compression, limits: ExpansionLimits = DEFAULT_LIMITS
 ) -> Generator[bytes, None, None]:
     """The content of a compressed file, in parts of about 1 MB.
 
@@ -49,9 +49,11 @@ def expanded(
         waiting.append(part)
         waiting_bytes += len(part)
         if waiting_bytes >= PART_BYTES:
-            yield b"".join(waiting)
-            waiting, waiting_bytes = [], 0
-    if waiting:
+            found = b"".join(waiting)
+            end = waiting_bytes - waiting_bytes % PART_BYTES
+            waiting, waiting_bytes = [found[end:]], waiting_bytes - end
+            yield found[:end]
+    if waiting_bytes:
         yield b"".join(waiting)
 
 
@@ -129,19 +131,20 @@ def _members(start: Callable[[], _Member], name: Compression) -> _Expander:
     def expand(parts: Iterable[bytes]) -> Iterator[bytes]:
         member = start()
         ended, is_begun, is_padding = 0, False, False
-        for data in _steps(parts):
-            while data:
-                if not is_begun and data[0] == 0:
-                    data, is_padding = data.lstrip(b"\0"), True
+        for step in _steps(parts):
+            left = step
+            while left:
+                if not is_begun and left[0] == 0:
+                    left, is_padding = left.lstrip(b"\0"), True
                     continue
                 if is_padding:
                     raise _corrupt(name, _MORE_BYTES)
                 is_begun = True
                 try:
-                    yield from member.expand(data)
+                    yield from member.expand(left)
                 except (zlib.error, OSError) as error:
                     raise _corrupt(name, _MORE_BYTES if ended else "is damaged") from error
-                data = member.unused_data
+                left = member.unused_data
                 if member.eof:
                     member, is_begun = start(), False
                     ended += 1

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from etl.model.errors import RefusedObject
 from etl.model.formats import SourceFormat, format_of
-from etl.read import csv, json, parquet
+from etl.read import csv, json, parquet, xlsx
 from etl.read.compression import expanded
-from etl.read.limits import DEFAULT_LIMITS, Limits
+from etl.read.limits import DEFAULT_LIMITS, ExpansionLimits
 from etl.read.pieces import pieces
 from etl.read.rows.extract import Extract, joined, refused_extract
 from etl.read.signatures import HEAD_BYTES, check_format, peeked
@@ -51,14 +51,14 @@ def read_files(
             by_reader[_READERS[format_.format]].append(file)
     for reader, alike in by_reader.items():
         if reader in _PARSERS:
-            found.append(_PARSERS[reader](alike, dataset, added))
+            found += _PARSERS[reader](alike, dataset, added)
         else:
             found += [_read_file(reader, file, dataset, added) for file in alike]
     return found
 
 
 def expand_file(
-    file: SourceFile, dataset: Dataset, most_bytes: int, limits: Limits
+    file: SourceFile, dataset: Dataset, most_bytes: int, limits: ExpansionLimits
 ) -> SourceFile | None:
     """The file with its content expanded if it is compressed; None if it is larger.
 
@@ -81,7 +81,7 @@ def expanded_parts(
     source: SourceObject,
     dataset: Dataset,
     parts: Iterable[bytes],
-    limits: Limits = DEFAULT_LIMITS,
+    limits: ExpansionLimits = DEFAULT_LIMITS,
 ) -> Generator[bytes, None, None]:
     """The content of an object, expanded if it is compressed, for `read_object`.
 
@@ -142,12 +142,22 @@ def _read_csv(
     yield marked(reader.finish())
 
 
+def _parse_csv(
+    files: Sequence[SourceFile], dataset: Dataset, added: AddedColumns | None
+) -> list[Extract]:
+    return [csv.parse(files, dataset, added)]
+
+
 _READERS: dict[SourceFormat, Reader] = {
     SourceFormat.CSV: _read_csv,
     SourceFormat.TSV: _read_csv,
     SourceFormat.NDJSON: json.read,
     SourceFormat.JSON: json.read,
+    SourceFormat.XLSX: xlsx.read,
     SourceFormat.PARQUET: parquet.read,
 }
 # Those that read some files at once
-_PARSERS: dict[Reader, Callable[..., Extract]] = {_read_csv: csv.parse, json.read: json.parse}
+_PARSERS: dict[Reader, Callable[..., list[Extract]]] = {
+    _read_csv: _parse_csv,
+    json.read: json.parse,
+}

@@ -94,14 +94,18 @@ class _Commit:
             stats.profile.rows["swap"] = sum(
                 merged.committed.datasets[name].inserted for name in taken
             )
-        rebuilt = {run.rebuild.name} - merged.failures.keys() if run.rebuild else set()
+        rebuilt = {run.rebuild.name} if run.rebuild and run.rebuild.is_change else set()
         changed = [
             name
             for name, one in merged.committed.datasets.items()
-            if one.changed or name in rebuilt
+            if one.changed or (name in rebuilt and name not in merged.failures)
         ]
         for name in changed:
-            revisions.advance(connection, revisions.noun_of(name))
+            one = merged.committed.datasets[name]
+            if one.changed:
+                revisions.announce(connection, name, run.id, one.changes)
+            else:
+                revisions.advance(connection, revisions.noun_of(name))
         if has_images:  # a replaced image becomes pending, and changes no user
             revisions.advance(connection, revisions.Resource.IMAGES)
         failures = self._failures(merged)

@@ -17,11 +17,12 @@ from sqlalchemy import Connection, text
 from etl.db import dataset_tables, table_locks
 from etl.db.dataset_names import RETIRED, SHADOWED
 from etl.db.dataset_sql import DatasetSql
-from etl.db.dependents import dependents
+from etl.db.dependents import dependents, refuse
 from etl.db.identifiers import in_text
 from etl.db.reshape import Reshape, Wish, find
 from etl.db.stored_as import StoredAs
 from etl.model.dataset import UnknownColumns
+from etl.model.declaration import Effect, compare
 from etl.model.errors import ConfigurationError, DatasetRefused, RebuildRefused
 from etl.sync import declared
 
@@ -34,13 +35,15 @@ if TYPE_CHECKING:
     from etl.model.values import DatasetCounts, RunReport
     from etl.sync.declared import Declarations, Declared
 
-LOCK_PATIENCE = table_locks.Patience(seconds=2, attempts=5, pause_seconds=1)
 _ORDERS = {"": "", RETIRED: "_retired_at DESC, ", SHADOWED: ""}
 _NAMED_OBJECTS = 3
 
 
 class Rebuilt(NamedTuple):
-    """The run of a rebuild, what became of retired rows, and the datasets not installed."""
+    """The run of a rebuild, and the errors of datasets that it could not install.
+
+    `notes` are the changes of the declaration, and what became of retired rows, in sentences.
+    """
 
     report: RunReport
     notes: list[str]
@@ -51,16 +54,19 @@ class Rebuilt(NamedTuple):
 class Rebuild:
     """A rebuild of the dataset `name`, in the terms of `declarations`.
 
-    `live` is the number of rows that the table had. `before` is the dataset as it is installed or,
+    `live` is the number of rows that the table had. After the merge, `is_change` tells whether the
+    declaration or the columns changed. `before` is the dataset as it is installed or,
     if it is not, as it is declared.
     """
 
     name: str
     declarations: Declarations
     live: int = 0
+    is_change: bool = False
     before: DatasetSql = field(init=False)
     _others: Mapping[str, EtlError] = field(default_factory=dict)
     _notes: list[str] = field(default_factory=list)
+    _changes: list[str] = field(default_factory=list)
     _order: tuple[Dataset, ...] = ()
     _bucket: str = ""
     _shapes: dict[str, Reshape] = field(default_factory=dict)
@@ -81,6 +87,8 @@ class Rebuild:
         sqls = {sql.dataset.name: sql for sql in known.datasets}
         sql = DatasetSql(self._declared(), self.declarations.schema)
         self.before, self._bucket = sqls.get(self.name, sql), sql.dataset.bucket
+        changes = compare(self.before.dataset, sql.dataset)
+        self._changes = [one.sentence for one in changes if one.effect is not Effect.REREAD]
         with connection.begin():
             self._check(connection, sql)
             connection.execute(text(dataset_tables.create_staging(sql, kind="TEMPORARY")))
@@ -95,7 +103,7 @@ class Rebuild:
 
     def ended(self, report: RunReport) -> Rebuilt:
         """What the run did."""
-        return Rebuilt(report, self._notes, self._others)
+        return Rebuilt(report, [*self._changes, *self._notes], self._others)
 
     def _declared(self) -> Dataset:
         for one in self._order:
@@ -138,13 +146,11 @@ class Rebuild:
             found += one.dependents(connection)
         if self._loses_shadowed(sql):
             found += dependents(connection, _plain(self.before.shadowed))
-        if found:
-            lines = "\n".join(line for one in dict.fromkeys(found) for line in one.lines())
-            raise ConfigurationError(
-                f"Other objects depend on what a rebuild of dataset {self.name!r} changes. Nothing"
-                " was changed.",
-                hint=f"Run these statements, and then the command again:\n{lines}",
-            )
+        refuse(
+            found,
+            f"Other objects depend on what a rebuild of dataset {self.name!r} changes. Nothing was"
+            " changed.",
+        )
 
     def _loses_shadowed(self, sql: DatasetSql) -> bool:
         return bool(self.before.dataset.primary_key) and not sql.dataset.primary_key
@@ -219,8 +225,14 @@ class Rebuild:
         """
         shapes = self._shapes
         self._refuse_dependents(connection, sql, shapes)
-        self._lock(connection, [_plain(one.table) for one in shapes.values()])
+        tables = [_plain(one.table) for one in shapes.values()]
+        table_locks.lock_dataset(connection, self.name, tables)
         self._notes.clear()
+        if "" in shapes and (others := shapes[""].others):
+            self._notes.append(
+                f"No declaration names these columns of {sql.dataset.table}, which stay as they"
+                f" were: {', '.join(others)}."
+            )
         if RETIRED in shapes:
             self._note_values(shapes[RETIRED].lost_values(connection))
         if SHADOWED in shapes:  # all of its rows are staged
@@ -228,7 +240,7 @@ class Rebuild:
         if self._loses_shadowed(sql):
             connection.execute(text(f"DROP TABLE IF EXISTS {self.before.shadowed}"))
         for suffix, one in shapes.items():
-            lost = one.apply(connection)
+            lost = one.apply(connection, writes_most=not suffix and self._writes_most(connection))
             if lost and suffix == RETIRED:
                 self._notes.append(
                     f"{lost} retired rows are dropped: they lack a part of the new key, or a"
@@ -239,15 +251,9 @@ class Rebuild:
             for statement in made if name not in existing else ():
                 connection.execute(text(statement))
 
-    def _lock(self, connection: Connection, tables: list[str]) -> None:
-        users = table_locks.lock(connection, tables, "ACCESS EXCLUSIVE", LOCK_PATIENCE)
-        if users:
-            raise DatasetRefused(
-                f"The tables of dataset {self.name!r} stay in use by other sessions, so they were"
-                f" not changed: {', '.join(users)}.",
-                hint="End these sessions, for example by `SELECT pg_terminate_backend(PROCESS)`,"
-                " and rebuild again.",
-            )
+    def _writes_most(self, connection: Connection) -> bool:
+        """Whether the merge found that it writes more rows than it keeps."""
+        return 2 * int(connection.scalar(text("SELECT count(*) FROM upserts")) or 0) > self.live
 
     def _note_values(self, lost: Mapping[str, int]) -> None:
         self._notes += [
@@ -264,7 +270,9 @@ class Rebuild:
         named = sql.statements("rebuild")
         if any(one.is_new_key for one in self._shapes.values()):
             connection.execute(text(named["drop_returned"]))
-        connection.execute(text(named["outdate_files"]), {"dataset": self.name})
+        self.is_change = (self.before.dataset, self.before.added) != (sql.dataset, sql.added)
+        if self.is_change:
+            connection.execute(text(named["outdate_files"]), {"dataset": self.name})
         declared.replace_one(connection, self._order, sql)
 
     def replace_staging(self, connection: Connection, sql: DatasetSql) -> None:

@@ -22,7 +22,7 @@ from etl.model.values import ProblemCode, SourceFile
 from etl.read.check import check_object
 from etl.read.compression import expanded
 from etl.read.formats import expanded_parts, read_files, read_object
-from etl.read.limits import FREE_BYTES, Limits
+from etl.read.limits import FREE_BYTES, ExpansionLimits
 from tests.compressed import compressed, zipped
 from tests.reader_outcomes import source_of
 from tests.sample_datasets import READINGS
@@ -206,9 +206,9 @@ def test_content_that_expands_too_much_is_refused(compression: Compression):
 
 def test_content_is_limited_by_the_setting():
     packed = gzip.compress(CSV)
-    assert b"".join(expanded([packed], Compression.GZIP, Limits(len(CSV)))) == CSV
+    assert b"".join(expanded([packed], Compression.GZIP, ExpansionLimits(len(CSV)))) == CSV
     with pytest.raises(RefusedObject, match="EXPANDED_MAX_SIZE") as caught:
-        list(expanded([packed], Compression.GZIP, Limits(len(CSV) - 1)))
+        list(expanded([packed], Compression.GZIP, ExpansionLimits(len(CSV) - 1)))
     assert caught.value.problem_code == "archive-too-large"
 
 
@@ -241,6 +241,7 @@ def test_utf16_without_a_mark_is_found_in_compressed_files():
         (gzip.compress(zipped({"a.csv": CSV})), "Compress the file once only."),
         (gzip.compress(b"PAR1\x15\x04\x15"), "seems to be a Parquet file"),
     ],
+    ids=["gz in gz", "zip in gz", "Parquet in gz"],
 )
 def test_the_content_of_a_compressed_file_must_be_of_its_format(content: bytes, hint: str):
     source = source_of("a.csv.gz", content)

@@ -173,7 +173,7 @@ def _detect(head: bytes, size: int | None) -> tuple[str, int]:
 def _utf16_by_nul_pattern(head: bytes, size: int | None) -> str | None:
     """Only Western text in UTF-16 has a NUL in nearly every second byte."""
     if size is None:
-        size = len(head) if len(head) < _SAMPLE_BYTES else _SAMPLE_BYTES
+        size = min(_SAMPLE_BYTES, len(head))
     if size < _SHORTEST_UTF16 or size % 2:
         return None
     even, odd = head[:_SAMPLE_BYTES:2], head[1:_SAMPLE_BYTES:2]
@@ -195,3 +195,10 @@ def count_line_endings(content: bytes) -> int:
     if b"\r" not in content:  # searching for two bytes is slow
         return content.count(b"\n")
     return content.count(b"\n") + content.count(b"\r") - content.count(b"\r\n")
+
+
+def end_of_lines(content: bytes) -> int:
+    """The end of the last complete line. A CR at the very end may be half of a CRLF."""
+    certain = len(content) - content.endswith(b"\r")
+    newline = content.rfind(b"\n", 0, certain)
+    return max(newline, content.rfind(b"\r", newline + 1, certain)) + 1

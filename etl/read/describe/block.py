@@ -19,7 +19,7 @@ _INDENT = "  "
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DatasetPlace:
     """Where the objects of a dataset are, and how they are written, if not by their extension."""
 
     name: str
@@ -27,11 +27,12 @@ class Place:
     bucket: str = ""
     format: str | None = None
     delimiter: str = ""
+    header_row: int = 1
     path_columns: str | None = None
     notes: tuple[str, ...] = ()
 
 
-def block(place: Place, found: Description) -> str:
+def block(place: DatasetPlace, found: Description) -> str:
     """The tables [datasets.NAME] and [datasets.NAME.schema], with comments."""
     lines = [*map(comment, place.notes), f"[datasets.{place.name}]", *_options(place, found), ""]
     lines += [f"[datasets.{place.name}.schema]", *_key(found)]
@@ -45,7 +46,7 @@ def block(place: Place, found: Description) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _options(place: Place, found: Description) -> Iterator[str]:
+def _options(place: DatasetPlace, found: Description) -> Iterator[str]:
     yield f"include = {toml(place.include)}"
     for key, value in (
         ("bucket", place.bucket),
@@ -58,8 +59,10 @@ def _options(place: Place, found: Description) -> Iterator[str]:
     if found.pads_rows:
         yield comment("some rows lack their last cells")
         yield 'short_rows = "pad"'
-    if place.delimiter:
-        yield f"dialect = {{ delimiter = {toml(place.delimiter)} }}"
+    dialect = [f"delimiter = {toml(place.delimiter)}"] if place.delimiter else []
+    dialect += [f"headerRows = [{place.header_row}]"] if place.header_row > 1 else []
+    if dialect:
+        yield f"dialect = {{ {', '.join(dialect)} }}"
 
 
 def _key(found: Description) -> Iterator[str]:

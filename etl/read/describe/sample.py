@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,21 +11,18 @@ import pyarrow as pa
 
 from etl.model.dataset import Dataset, Dialect, UnknownColumns
 from etl.model.errors import RefusedObject
-from etl.model.formats import SourceFormat, format_of
-from etl.model.values import Severity
+from etl.model.values import Problem, Severity
 from etl.read.columns import EXTRA, SOURCE_KEY, SOURCE_LINE
-from etl.read.csv.encoding import Transcoder, decode_lines
-from etl.read.csv.header import read_header
-from etl.read.describe.delimiter import detected_delimiter
-from etl.read.formats import read_object
+from etl.read.describe.head import Head, head_of
+from etl.read.formats import expanded_parts, read_object
 from etl.read.rows.extract import Extract, joined, refused_extract
-from etl.read.rows.header import FileHeader
-from etl.read.rows.layout import AddedColumns, Layout
+from etl.read.rows.layout import AddedColumns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from etl.model.values import Problem, SourceObject
+    from etl.model.formats import SourceFormat
+    from etl.model.values import SourceObject
 
     Parts = Callable[[], Iterable[bytes]]
 
@@ -32,6 +30,7 @@ MOST_ROWS = 100_000  # of all sampled objects together
 FEWEST_ROWS = 1_000  # of each of them
 MOST_BYTES = 64 * 1024 * 1024  # of each of them
 _HEAD_BYTES = 64 * 1024
+_JSON_NAME = re.compile(r'"([^"\\\x00-\x1f]+)"[ \t\r\n]*:')
 _TEXT = pa.large_string()
 
 
@@ -46,8 +45,9 @@ class SampledObject:
     key: str
     columns: dict[str, pa.ChunkedArray]
     rows: int
+    head: Head
     is_cut: bool = False
-    delimiter: str = ""
+    problem: Problem | None = None  # the first one of a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,7 @@ class SampledColumn:
     header: str
     texts: pa.ChunkedArray
     is_everywhere: bool
+    is_float: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,8 @@ class Bounds:
         """The Extracts of the object until there are enough; of a refused object, its problem."""
         rows = 0
         try:
-            for extract in read_object(source, dataset, AddedColumns(), self._counted(parts())):
+            content = self._counted(expanded_parts(source, dataset, parts()))
+            for extract in read_object(source, dataset, AddedColumns(), content):
                 yield extract
                 rows += sum(extract.rows_read.values())
                 if rows >= self._most_rows or self._bytes >= MOST_BYTES:
@@ -104,30 +106,23 @@ def sample_object(
 ) -> SampledObject | Problem:
     """The first rows of the object, or why it has none.
 
-    `probe` declares no fields; only its format and dialect matter.
+    `probe` declares no fields; only its format matters.
     """
-    if _is_csv(source, probe) and probe.dialect.delimiter is None:
-        probe = _with_delimiter(source, probe, parts)
-    found = list(limit.extracts(source, probe, parts))
+    head = head_of(source, probe, parts)
+    dialect = Dialect(delimiter=head.delimiter or None, header_row=head.header_row)
+    found = list(limit.extracts(source, replace(probe, dialect=dialect), parts))
     whole = joined(found)
-    refusal = next(
-        (one for one in whole.problems if one.line is None and one.severity is Severity.ERROR), None
+    for one in whole.problems:
+        if one.line is None and one.severity is Severity.ERROR:
+            return one
+    return SampledObject(
+        source.key,
+        _columns(whole, head),
+        len(whole.rows),
+        head,
+        limit.is_cut,
+        next((one for one in whole.problems if one.line is not None), None),
     )
-    if refusal is not None:
-        return refusal
-    head = _csv_header(source, probe, parts)
-    headers = () if head is None else head.columns
-    spelled = {one.strip().lower(): one for one in reversed(headers)}  # the first is the added one
-    columns = _columns(whole, spelled, headers)
-    delimiter = "" if head is None else head.delimiter
-    return SampledObject(source.key, columns, len(whole.rows), limit.is_cut, delimiter)
-
-
-def _with_delimiter(source: SourceObject, probe: Dataset, parts: Parts) -> Dataset:
-    found = format_of(probe, source.key)
-    is_tsv = found is not None and found.format is SourceFormat.TSV
-    delimiter = "\t" if is_tsv else detected_delimiter(first_lines(source, parts))
-    return replace(probe, dialect=Dialect(delimiter=delimiter))
 
 
 def probe(format_: SourceFormat | None) -> Dataset:
@@ -168,7 +163,8 @@ def joined_sample(objects: Sequence[SampledObject]) -> Sample:
             for one, chunk in zip(objects, chunks, strict=True)
         ]
         whole = pa.chunked_array([piece for one in texts for piece in one.chunks], _TEXT)
-        columns.append(SampledColumn(header, whole, is_everywhere=None not in chunks))
+        is_float = any(header in one.head.floats for one in objects)
+        columns.append(SampledColumn(header, whole, None not in chunks, is_float))
     return Sample(tuple(columns), tuple(one.rows for one in objects))
 
 
@@ -179,10 +175,9 @@ def _column_of(one: SampledObject, name: str) -> pa.ChunkedArray | None:
     return one.columns[found[0]] if len(found) == 1 else None
 
 
-def _columns(
-    whole: Extract, spelled: dict[str, str], order: Sequence[str]
-) -> dict[str, pa.ChunkedArray]:
-    """The added columns and those in _extra, in the order of the header if that is known."""
+def _columns(whole: Extract, head: Head) -> dict[str, pa.ChunkedArray]:
+    """The added columns, which are in lower case, and those in _extra, by their headers."""
+    spelled = {one.strip().lower(): one for one in reversed(head.names)}  # the first is the added
     own = {SOURCE_KEY, SOURCE_LINE, EXTRA}
     found = {
         spelled.get(name, name): whole.rows[name].cast(_TEXT)
@@ -191,7 +186,8 @@ def _columns(
     }
     found |= _extra_columns(whole.rows[EXTRA])
     blank = pa.chunked_array([pa.nulls(len(whole.rows), _TEXT)])
-    return {name: found.get(name, blank) for name in order} | found
+    known = {name: found.get(name, blank) for name in head.names if head.has_all or name in found}
+    return known | found
 
 
 def _extra_columns(extra: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
@@ -209,35 +205,3 @@ def _text(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value or None
     return json.dumps(value, ensure_ascii=False)
-
-
-def _csv_header(source: SourceObject, probe: Dataset, parts: Parts) -> FileHeader | None:
-    """The header of a CSV as it is written; None for other formats."""
-    if not _is_csv(source, probe):
-        return None
-    lines = first_lines(source, parts)
-    if not lines:
-        return None
-    header = read_header(lines[0], Layout(probe, (), probe.dialect.delimiter))
-    return header if isinstance(header, FileHeader) else None
-
-
-def _is_csv(source: SourceObject, probe: Dataset) -> bool:
-    found = format_of(probe, source.key)
-    return found is not None and found.format in {SourceFormat.CSV, SourceFormat.TSV}
-
-
-def first_lines(source: SourceObject, parts: Parts) -> list[str]:
-    """The first lines of a text that are not blank, without their endings."""
-    transcoder = Transcoder(source.size)
-    text = b""
-    for part in parts():
-        text += transcoder.transcode(part[:_HEAD_BYTES])
-        if len(text) >= _HEAD_BYTES:
-            break
-    else:
-        text += transcoder.transcode(b"", is_last=True)
-    lines = decode_lines(text).lines
-    if len(text) >= _HEAD_BYTES and len(lines) > 1:
-        lines.pop()  # it may be cut
-    return [line.rstrip("\r\n") for line in lines if line.strip()]

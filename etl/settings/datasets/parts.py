@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from etl.model.dataset import Attachment, Derived, DerivedAs, Dialect, FieldType
 from etl.model.formats import FORMATS
 from etl.model.keys import IMAGE_EXTENSIONS
-from etl.model.patterns import PatternFault, Patterns, Template, alternatives, folded
+from etl.model.patterns import PatternFault, Patterns, Template
 from etl.model.routing import HIVE, hive_names
 from etl.settings.datasets.faults import suggestion
 from etl.settings.datasets.fields import check_column_name
-from etl.settings.datasets.keys import ATTACHMENT, DERIVED, DIALECT, UNSUPPORTED_FORMATS
+from etl.settings.datasets.keys import ATTACHMENT, DERIVED, DIALECT
 from etl.settings.datasets.section import Section
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     Choice = TypeVar("Choice", bound=StrEnum)
 
+_LAST_HEADER_ROW = 1_000
 _IMAGE_ENDINGS = tuple(f".{name}" for name in sorted(IMAGE_EXTENSIONS))
 _COMPRESSED = re.compile(r"\.(gz|zst|bz2|zip)\Z")
 _BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -62,25 +63,11 @@ def patterns(section: Section, key: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def include(section: Section, format_: str | None) -> tuple[str, ...]:
-    """The patterns of the objects to read; those of formats that cannot be read are reported."""
-    found = patterns(section, "include")
+def include(section: Section) -> tuple[str, ...]:
+    """The patterns of the objects to read."""
     if not section.get("include", ["**"]):
         section.fault("include", "include is empty, so no object is read.", "Write a pattern.")
-    for place, pattern in enumerate(section.get("include", []) if format_ is None else []):
-        for ending in UNSUPPORTED_FORMATS if pattern in found else ():
-            if any(_has_ending(one, ending) for one in alternatives(pattern)):
-                section.fault(
-                    "include",
-                    f"The format {ending} of {pattern!r} is not supported yet.",
-                    f"Use {' or '.join(FORMATS)}.",
-                    place,
-                )
-    return found
-
-
-def _has_ending(pattern: str, ending: str) -> bool:
-    return _COMPRESSED.sub("", folded(pattern)).endswith(f".{ending}")
+    return patterns(section, "include")
 
 
 def format_name(section: Section) -> str | None:
@@ -88,9 +75,7 @@ def format_name(section: Section) -> str | None:
     written: str | None = section.get("format")
     if written is None or written in FORMATS:
         return written
-    is_planned = written in UNSUPPORTED_FORMATS
-    fault = "is not supported yet" if is_planned else "is not a format"
-    section.fault("format", f"{written!r} {fault}.", f"Use {' or '.join(FORMATS)}.")
+    section.fault("format", f"{written!r} is not a format.", f"Use {', '.join(FORMATS)}.")
     return None
 
 
@@ -149,7 +134,31 @@ def dialect(section: Section, format_: str | None) -> Dialect:
         )
     if delimiter == quote:
         inner.fault("delimiter", "delimiter and quoteChar are the same.", "Change one of them.")
-    return Dialect(delimiter=delimiter, quote_char=quote)
+    return Dialect(delimiter=delimiter, quote_char=quote, header_row=_header_row(inner))
+
+
+def _header_row(inner: Section) -> int:
+    rows: list[int] = inner.get("headerRows", [1])
+    if len(rows) == 1 and 1 <= rows[0] <= _LAST_HEADER_ROW:
+        return rows[0]
+    inner.fault(
+        "headerRows",
+        f"{rows} is not the row of a header.",
+        f"Write one number from 1 to {_LAST_HEADER_ROW:,}, such as [3].",
+    )
+    return 1
+
+
+def sheet(section: Section) -> str | int | None:
+    """The sheet of workbooks, by name or by place; None for the first one."""
+    written: str | int | None = section.get("sheet")
+    if isinstance(written, str) and not written.strip():
+        section.fault("sheet", "sheet is blank.", "Write the name of a sheet, or remove it.")
+        return None
+    if isinstance(written, int) and written < 1:
+        section.fault("sheet", f"{written} is not the place of a sheet.", "The first one is 1.")
+        return None
+    return written
 
 
 def _is_punctuation(text: str) -> bool:
