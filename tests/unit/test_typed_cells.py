@@ -88,6 +88,20 @@ def test_texts_are_those_of_python(array: pa.Array):
             assert len(text) <= len(str(kind(text))) + len("e+15")
 
 
+def test_large_floats_have_no_exponent_where_whole_numbers_are_exact():
+    floats = [1e10, -12345678901.0, 12345678901.5, 2.0**53 - 1, 1e16, 0.1, -0.0]
+    texts = [
+        "10000000000",
+        "-12345678901",
+        "12345678901.5",
+        "9007199254740991",
+        "1e+16",
+        "0.1",
+        "0",
+    ]
+    assert texts_of(pa.array(floats)).to_pylist() == texts
+
+
 @given(COLUMNS)
 def test_nulls_have_no_text(array: pa.Array):
     places = pa.array(
