@@ -103,7 +103,7 @@ class SyncedTables:
         with self.engine.begin() as connection:
             connection.execute(
                 insert(source_object).values(
-                    bucket=self.settings.source_bucket, key=key, kind="csv", run_id=2,
+                    bucket=self.settings.source_bucket, key=key, kind="data", run_id=2,
                     dataset="users", etag=source.etag, size=source.size,
                     last_modified=source.last_modified, state=state, rows_read=rows_read,
                     rows_rejected=rows_rejected,
