@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 from unittest.mock import patch
 
 from etl.model.dataset import Dataset, Field
 from etl.model.errors import RefusedObject
 from etl.model.values import Problem, SourceFile, SourceObject
-from etl.read.formats import read_files, read_object
-from etl.read.json import typed
-from etl.read.rows.extract import Extract, joined, refused_extract
+from etl.read.columns import SOURCE_KEY
+from etl.read.formats import expanded_parts, read_files, read_object
+from etl.read.json import reader, typed
+from etl.read.rows.extract import Extract, refused_extract, sort_problems
 from etl.read.rows.layout import AddedColumns
+from etl.read.types.numerals import canonical
 from etl.read.validate import validate
-from etl.sync.copy_text import copy_text
 
 TODAY = date(2026, 1, 1)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The outcome of a file: the text of COPY, columns, problems, and rows read and rejected."""
+    """The outcome of a file: its valid rows, problems, rows read and rejected, new columns."""
 
-    rows: bytes
-    columns: tuple[str, ...]
+    rows: list[dict[str, object]]
     problems: list[Problem]
     counts: tuple[int, int]
     added: frozenset[str]
@@ -37,7 +39,7 @@ def source_file(content: bytes | str, key: str = "a.ndjson") -> SourceFile:
     return SourceFile(SourceObject(key, "etag", len(body), datetime(2026, 1, 1, tzinfo=UTC)), body)
 
 
-def dataset_of(*fields: Field, **options: Any) -> Dataset:
+def dataset_of(*fields: Field, **options: Any) -> Dataset:  # noqa: ANN401 - those of Dataset
     return Dataset(name="items", table="items", include=("**",), fields=fields, **options)
 
 
@@ -51,32 +53,68 @@ def parts_of(content: bytes, sizes: Sequence[int]) -> list[bytes]:
     return parts
 
 
-def extract_of(file: SourceFile, dataset: Dataset, sizes: Sequence[int] | None = None) -> Extract:
+def extracts_of(
+    file: SourceFile, dataset: Dataset, sizes: Sequence[int] | None = None
+) -> list[Extract]:
     """The rows of a file that is read at once, or in parts."""
     if sizes is None:
-        (found,) = read_files([file], dataset, AddedColumns())
-        return found
+        return read_files([file], dataset, AddedColumns())
     try:
-        parts = parts_of(file.content, sizes)
-        return joined(list(read_object(file.source, dataset, AddedColumns(), parts)))
+        parts = expanded_parts(file.source, dataset, parts_of(file.content, sizes))
+        return list(read_object(file.source, dataset, AddedColumns(), parts))
     except RefusedObject as refused:
-        return refused_extract(file.source, dataset, refused)
+        return [refused_extract(file.source, dataset, refused)]
 
 
 def reading_of(
     file: SourceFile, dataset: Dataset, sizes: Sequence[int] | None = None, *, is_fast: bool
 ) -> Reading:
     """The outcome of a file by the fast path where it can be used, or without it."""
-    with patch.object(typed, "LEAST_BYTES", 1 if is_fast else 1 << 40):
-        found = extract_of(file, dataset, sizes)
+    with paths(is_fast=is_fast):
+        return _reading(file, extracts_of(file, dataset, sizes), dataset)
+
+
+def readings_together(files: Sequence[SourceFile], dataset: Dataset) -> list[Reading]:
+    """The outcomes of small files that are read at once."""
+    extracts = read_files(files, dataset, AddedColumns())
+    return [
+        _reading(file, [one for one in extracts if file.source.key in one.rows_read], dataset)
+        for file in files
+    ]
+
+
+@contextmanager
+def paths(*, is_fast: bool) -> Iterator[None]:
+    """Use the fast path even for short texts, or never."""
+    with (
+        patch.object(typed, "LEAST_BYTES", 1 if is_fast else 1 << 40),
+        patch.object(reader, "MOST_BYTES", reader.MOST_BYTES if is_fast else -1),
+    ):
+        yield
+
+
+def _reading(file: SourceFile, extracts: Sequence[Extract], dataset: Dataset) -> Reading:
     key = file.source.key
-    checked = validate(found.rows, dataset, {key: "etag"}, TODAY)
-    rejected = found.rows_rejected.get(key, 0) + checked.rows_rejected.get(key, 0)
-    problems = [*found.problems, *checked.problems]
-    return Reading(
-        copy_text(checked.rows),
-        tuple(sorted(checked.rows.column_names)),
-        sorted(problems, key=lambda one: (one.line or 0, one.column or "", one.code)),
-        (found.rows_read[key], rejected),
-        frozenset(found.added),
-    )
+    rows: list[dict[str, object]] = []
+    problems: list[Problem] = []
+    added: set[str] = set()
+    read = rejected = 0
+    for extract in extracts:
+        etags = dict.fromkeys(extract.rows_read, "etag")
+        checked = validate(extract.rows, dataset, etags, TODAY)
+        rows += [_plain(row) for row in checked.rows.to_pylist() if row[SOURCE_KEY] == key]
+        found = [*extract.problems, *checked.problems]
+        problems += [problem for problem in found if problem.key == key]
+        read += extract.rows_read[key]
+        rejected += extract.rows_rejected.get(key, 0) + checked.rows_rejected.get(key, 0)
+        added |= {*extract.added}
+    return Reading(rows, sort_problems(problems), (read, rejected), frozenset(added))
+
+
+def _plain(row: dict[str, object]) -> dict[str, object]:
+    """A row as COPY takes it, without nulls: decimals are texts."""
+    return {
+        name: canonical(value) if isinstance(value, Decimal) else value
+        for name, value in row.items()
+        if value is not None
+    }
