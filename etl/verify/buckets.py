@@ -70,13 +70,13 @@ class BucketReader:
         expectation = Expectation(
             (layout for layout in self._layouts if not layout.dataset.is_paused), today
         )
-        files = [one for one in self.listing.values() if one.route.kind is ObjectKind.CSV]
+        files = [one for one in self.listing.values() if one.route.kind is ObjectKind.DATA]
         progress(0, len(files))
         for done, listed in enumerate(files, start=1):
             self._add(listed, expectation)
             progress(done, len(files))
         for listed in self.listing.values():
-            if listed.route.kind is not ObjectKind.CSV:
+            if listed.route.kind is not ObjectKind.DATA:
                 expectation.add_unopened(listed)
         return expectation.finish()
 

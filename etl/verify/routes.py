@@ -68,7 +68,7 @@ def _within(dataset: Dataset, key: str) -> Destination | None:
             return Destination(ObjectKind.IMAGE, dataset, attachment, names.join_name(value))
     if not _matches_any(dataset.include, key):
         return None
-    return Destination(ObjectKind.CSV if _is_readable(dataset, key) else ObjectKind.OTHER, dataset)
+    return Destination(ObjectKind.DATA if _is_readable(dataset, key) else ObjectKind.OTHER, dataset)
 
 
 def _is_readable(dataset: Dataset, key: str) -> bool:
