@@ -5,7 +5,6 @@ The values that a run writes as COPY text are parsed by the types of their colum
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from etl.model.values import Change, ChangeKind, SourceFile
 from etl.sync import batch
 from etl.sync.batch import Batch, Fetched
 from etl.sync.reading import BucketReading
-from etl.verify.documents import stored_document
+from etl.verify.documents import stored_document, stored_members
 from etl.verify.expected import Expected, identical
 from etl.verify.layout import ObjectColumns
 from etl.verify.numbers import is_single, single
@@ -113,7 +112,7 @@ def _rows(dataset: Dataset, done: Batch) -> Iterator[tuple[int, dict[str, object
             name: None if text is None else _value(types.get(name), text)
             for name, text in named.items()
         }
-        values["_extra"] = None if extra is None else json.loads(extra)
+        values["_extra"] = stored_members(extra)
         yield int(line), _without_nulls(values)
 
 

@@ -78,6 +78,11 @@ class ProblemCode(StrEnum):
     # of an object
     ACCESS_REFUSED = "access-refused"
     EMPTY_FILE = "empty-file"
+    WRONG_FORMAT = "wrong-format"
+    CORRUPT_ARCHIVE = "corrupt-archive"
+    ENCRYPTED_ARCHIVE = "encrypted-archive"
+    UNSUPPORTED_ARCHIVE = "unsupported-archive"
+    ARCHIVE_TOO_LARGE = "archive-too-large"
     NO_ROWS = "no-rows"
     UNDECODABLE = "undecodable"
     GUESSED_ENCODING = "guessed-encoding"

@@ -57,7 +57,7 @@ class StoredRow:
     """A row of a data table or a table of shadowed rows; `values` in the order of its columns."""
 
     values: tuple[object, ...]
-    extra: dict[str, str] | None
+    extra: dict[str, object] | None
     source_key: str
     source_line: int
 
