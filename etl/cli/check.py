@@ -63,7 +63,7 @@ def check_command(
     settings = read_settings()
     datasets = declared_datasets(settings)
     _check_name(settings, datasets, name)
-    paths = [(given, _readable(given)) for given in files]
+    paths = [(given, readable_file(given)) for given in files]
     anywhere = [replace(one, bucket="") for one in datasets]  # a path does not name a bucket
     route = Router(anywhere, settings.source_bucket).for_bucket(settings.source_bucket)
     given = next((one for one in datasets if one.name == name), None)
@@ -75,7 +75,7 @@ def check_command(
         found.add(
             as_key,
             routed,
-            _check_routed(_source(as_key, path), routed, path, today),
+            _check_routed(local_source(as_key, path), routed, path, today, settings),
             note=_note(as_key, routed, route),
         )
     found.end()
@@ -136,7 +136,11 @@ def _by_ends(key: str, route: Callable[[str], ObjectRoute]) -> dict[str, str]:
     return found
 
 
-def _readable(given: str) -> Path:
+def readable_file(given: str) -> Path:
+    """The local file of an argument.
+
+    Raises:  click.BadParameter when it cannot be read.
+    """
     path = callers_path(given)
     try:
         with path.open("rb"):
@@ -146,14 +150,15 @@ def _readable(given: str) -> Path:
         raise click.BadParameter(message, param_hint="FILE") from error
 
 
-def _source(key: str, path: Path) -> SourceObject:
+def local_source(key: str, path: Path) -> SourceObject:
+    """A local file as the object with a key."""
     stat = path.stat()
     modified = datetime.fromtimestamp(stat.st_mtime, UTC)
     return SourceObject(key, "", stat.st_size, modified)
 
 
 def _check_routed(
-    source: SourceObject, route: ObjectRoute, path: Path, today: date
+    source: SourceObject, route: ObjectRoute, path: Path, today: date, settings: Settings
 ) -> Checked | None:
     """What a run says of the file; None if it does not read it."""
     from etl.runtime.arrow import import_arrow
@@ -163,14 +168,17 @@ def _check_routed(
     import_arrow()
     from etl.read import file_rules
     from etl.read.check import Checked, check_object
+    from etl.read.limits import Limits
 
     if route.kind is ObjectKind.OTHER:
         warning = file_rules.unsupported(source.key, source.etag, route.dataset)
         return Checked(ObjectState.QUARANTINED, problems=[warning])
-    return check_object(source, route.dataset, lambda: _parts(path), today)
+    limits = Limits(settings.expanded_max_size)
+    return check_object(source, route.dataset, lambda: local_parts(path), today, limits=limits)
 
 
-def _parts(path: Path) -> Iterator[bytes]:
+def local_parts(path: Path) -> Iterator[bytes]:
+    """The content of a local file in parts."""
     with path.open("rb") as file:
         while part := file.read(_PART_BYTES):
             yield part

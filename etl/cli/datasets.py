@@ -24,6 +24,7 @@ from etl.cli.common import (
     warn,
 )
 from etl.cli.datasets_check import check_command
+from etl.cli.datasets_describe import describe_command
 from etl.model.dataset import USERS
 from etl.model.errors import EtlError
 from etl.settings import read_settings
@@ -116,6 +117,7 @@ def _table(found: Sequence[dict[str, Any]]) -> Lines:
     return [table, *render.holds([one["hold"] for one in found if one["hold"] is not None])]
 
 
+datasets_group.add_command(describe_command)
 datasets_group.add_command(check_command)
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.text import Text
 
 from etl.cli import render
 from etl.cli.check import FoundFiles
@@ -15,7 +16,7 @@ from etl.cli.common import print_lines, stdout_console
 from etl.cli.runs import installed_datasets, running_on
 from etl.model.dataset import USERS
 from etl.model.errors import ConfigurationError
-from etl.model.routing import Router
+from etl.model.routing import Router, unnamed_folders
 from etl.model.values import ObjectKind
 from etl.settings import read_settings
 from etl.settings.declared import file_datasets
@@ -71,6 +72,7 @@ class _Sample:
     """What was found of one dataset: the first objects, their rows, and its own errors.
 
     `taken` counts, by dataset, the objects that its patterns match, but that go to an earlier one.
+    `folders` are the names in folders such as `year=2026` that are not path columns.
     """
 
     dataset: str
@@ -78,6 +80,7 @@ class _Sample:
     rows_read: int = 0
     rows_rejected: int = 0
     taken: Counter[str] = field(default_factory=Counter)
+    folders: dict[str, None] = field(default_factory=dict)
     errors: list[EtlError] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -87,12 +90,21 @@ class _Sample:
             "rows_read": self.rows_read,
             "rows_rejected": self.rows_rejected,
             "taken": dict(self.taken),
+            "unnamed_folders": list(self.folders),
             "errors": [error.as_dict() for error in self.errors],
         }
 
     def lines(self) -> render.Lines:
         errors = [line for error in self.errors for line in render.error(error)]
-        return [*errors, render.sentence(f"{self.dataset}: {self._summary()}")]
+        warnings = [Text(self._unnamed(), "yellow")] if self.folders else []
+        return [*errors, *warnings, render.sentence(f"{self.dataset}: {self._summary()}")]
+
+    def _unnamed(self) -> str:
+        named = "/".join(f"{name}=*" for name in self.folders)
+        return (
+            f"{self.dataset}: the folders {named} of its keys are not columns, because no pattern"
+            " of include names them."
+        )
 
     def _summary(self) -> str:
         if not self.objects:
@@ -123,6 +135,7 @@ class _Checker:
     ) -> None:
         self._store = store
         self._source_bucket = settings.source_bucket
+        self._expanded_max_size = settings.expanded_max_size
         self._router = Router(datasets, settings.source_bucket)
         self._found = found
         self._today = datetime.now(UTC).date()
@@ -160,15 +173,18 @@ class _Checker:
 
         import_arrow()
         from etl.read.check import check_object
+        from etl.read.limits import Limits
 
         bucket = dataset.bucket or self._source_bucket
         sample.objects += 1
+        sample.folders |= dict.fromkeys(unnamed_folders(dataset, source.key))
         try:
             checked = check_object(
                 source,
                 dataset,
                 lambda: self._store.fetch_in_parts(bucket, source, _PART_BYTES),
                 self._today,
+                limits=Limits(self._expanded_max_size),
             )
         except (ObjectChanged, UnreadableObject) as error:
             sample.errors.append(error)

@@ -115,7 +115,7 @@ class Opener:
         """
         connection = self._connect()
         try:
-            self._set_up(connection)
+            self.set_up(connection)
         except BaseException:
             connection.close()
             raise
@@ -127,6 +127,33 @@ class Opener:
         Raises:  as `open`.
         """
         self.open().close()
+
+    def set_up(self, connection: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
+        """Set the session and check the version of the tables, in one round trip.
+
+        Raises:  as `open`.
+        """
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            if self.checks_schema:
+                schema.check(self._versions(cursor))
+            else:
+                cursor.execute(self._settings(cursor))
+        connection.autocommit = False
+
+    @staticmethod
+    def reset(connection: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
+        """Release the locks of the session, and drop its temporary tables and settings.
+
+        Raises:  the driver's error when PostgreSQL does not answer.
+        """
+        if connection.closed:
+            return
+        connection.rollback()
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("DISCARD ALL")
+        connection.autocommit = False
 
     # -- connecting
 
@@ -166,16 +193,6 @@ class Opener:
         )
 
     # -- the session
-
-    def _set_up(self, connection: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
-        """Set the session and read the version of the tables, in one round trip."""
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            if self.checks_schema:
-                schema.check(self._versions(cursor))
-            else:
-                cursor.execute(self._settings(cursor))
-        connection.autocommit = False
 
     def _versions(self, cursor: Any) -> list[str]:  # noqa: ANN401 - psycopg2 has no types
         """The versions in `alembic_version`; none if that table is missing."""

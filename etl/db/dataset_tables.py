@@ -270,13 +270,20 @@ def _alter_columns(connection: Connection, sql: DatasetSql, altered: Mapping[str
 # -- definitions
 
 
-def created(sql: DatasetSql) -> dict[str, list[str]]:
-    """The statements that create each table with its indexes, by table name."""
+class TableShape(NamedTuple):
+    """The columns, the primary key and the other indexes of a table."""
+
+    columns: Sequence[TableColumn]
+    key: tuple[str, ...]
+    indexes: Sequence[TableIndex] = ()
+
+
+def shapes(sql: DatasetSql) -> dict[str, TableShape]:
+    """The tables of the dataset, by name: of live, retired and shadowed rows."""
     dataset = sql.dataset
     table, key = dataset.table, sql.key
-    columns, attached = _cells(sql), _attached(dataset)
-    stored = [*columns, *_derived(dataset), *attached]
-    live = _create(sql.table, table, [*stored, *_PLACE, *_WRITTEN], key)
+    columns = _cells(sql)
+    stored = [*columns, *_derived(dataset), *_attached(dataset)]
     _, *others = indexes(dataset)
     lasting = [
         *(one._replace(is_required=one.name in key) for one in stored),
@@ -285,18 +292,27 @@ def created(sql: DatasetSql) -> dict[str, list[str]]:
         _RETIRED_AT,
     ]
     found = {
-        table: [live, *map(sql.create_index, others)],
-        table + RETIRED: [_create(sql.retired, table + RETIRED, lasting, key)],
+        table: TableShape([*stored, *_PLACE, *_WRITTEN], key, others),
+        table + RETIRED: TableShape(lasting, key),
     }
     if dataset.primary_key:
         name = table + SHADOWED
         by_key = TableIndex(relation_name(name, key, "idx"), key)
         place = ("_source_key", "_source_line")
-        found[name] = [
-            _create(sql.shadowed, name, [*columns, *_PLACE, _RUN_COLUMN], place),
-            sql.create_index(by_key, sql.shadowed),
-        ]
+        found[name] = TableShape([*columns, *_PLACE, _RUN_COLUMN], place, [by_key])
     return found
+
+
+def created(sql: DatasetSql) -> dict[str, list[str]]:
+    """The statements that create each table with its indexes, by table name."""
+    tables = dict(zip(sql.relations, (sql.table, sql.retired, sql.shadowed), strict=False))
+    return {
+        name: [
+            _create(tables[name], name, shape.columns, shape.key),
+            *(sql.create_index(one, tables[name]) for one in shape.indexes),
+        ]
+        for name, shape in shapes(sql).items()
+    }
 
 
 def create_staging(sql: DatasetSql, *, kind: str = "UNLOGGED") -> str:

@@ -54,17 +54,20 @@ def dependents(
     columns: Collection[str] = (),
     *,
     own: Collection[str] = (),
+    with_automatic: bool | None = None,
 ) -> list[Dependent]:
     """What depends on columns of a table, directly or through others, in the order to drop it.
 
     Without `columns`, what depends on the whole table or index, except what PostgreSQL drops with
-    it. `relation` is quoted. `own` are descriptions, with schemas, of objects to leave out.
+    it; `with_automatic` includes or excludes that in both cases. `relation` is quoted. `own` are
+    descriptions, with schemas, of objects to leave out.
     """
     nested = connection.begin_nested()
     given = _given(connection, relation, columns)
     # Without a search_path, PostgreSQL shows all names with their schemas.
     connection.exec_driver_sql("SET LOCAL search_path = pg_catalog")
-    listed = _all(connection, given, own, with_automatic=bool(columns))
+    is_with = bool(columns) if with_automatic is None else with_automatic
+    listed = _all(connection, given, own, with_automatic=is_with)
     nested.rollback()
     return listed
 

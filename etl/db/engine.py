@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from etl.db import schema
@@ -35,9 +35,10 @@ from etl.model.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from sqlalchemy.engine import ExceptionContext
+    from sqlalchemy.pool import ConnectionPoolEntry
 
     from etl.settings import Settings
 
@@ -49,6 +50,15 @@ LOCK_TIMEOUT_SECONDS = 30  # how long a run waits for a table or row that anothe
 # replica.
 _TRANSIENT = ("08", "25006", "53", "57P", "55P03", "40001", "40P01")
 _OPENER = "bucketline_opener"
+
+# Limits the waits for locks, and lets statements end if their client dies. Without this check,
+# which PostgreSQL 14 and later have, a statement and its locks outlive the client.
+_LIMIT_WAITS = (
+    "SELECT set_config('lock_timeout', :timeout, false) UNION ALL"
+    " SELECT set_config('client_connection_check_interval', :interval, false)"
+    " WHERE CAST(current_setting('server_version_num') AS integer) >= 140000"
+)
+_TRY_LOCK = "SELECT pg_try_advisory_lock(:lock)"
 
 
 def connect(
@@ -93,6 +103,38 @@ def connect_unpooled(settings: Settings) -> Engine:
     engine = create_engine(
         opener.url, creator=opener.open, use_native_hstore=False, poolclass=NullPool
     )
+    return _with_schema_check(engine, opener)
+
+
+def connect_keeping_one(settings: Settings) -> Engine:
+    """As `connect_unpooled`, but one connection stays open and is set up again for the next use.
+
+    Returning it releases its locks and drops its temporary tables. PostgreSQL reads its catalogs
+    once per connection, which takes longer than many a run.
+    """
+    opener = Opener.of(settings, checks_schema=True)
+    engine = create_engine(
+        opener.url,
+        creator=opener.open,
+        use_native_hstore=False,
+        pool_size=1,
+        max_overflow=-1,
+        pool_reset_on_return=None,
+    )
+
+    @event.listens_for(engine, "reset")
+    def on_return(connection: Any, _record: object, _state: object) -> None:  # noqa: ANN401
+        opener.reset(connection)
+
+    @event.listens_for(engine, "checkout")
+    def on_use(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:  # noqa: ANN401
+        if record.info.get("was_used"):
+            try:
+                opener.set_up(connection)
+            except psycopg2.Error as error:
+                raise DisconnectionError from error  # SQLAlchemy then opens another one
+        record.info["was_used"] = True
+
     return _with_schema_check(engine, opener)
 
 
@@ -183,14 +225,21 @@ def run_lock(
     """Hold the run lock across all hosts; yield the connection that holds it.
 
     A run writes only through this connection, so a run that lost its lock cannot commit.
-    `engine` must be unpooled, so that closing the connection releases the lock.
+    `engine` must be from `connect_unpooled` or `connect_keeping_one`: returning the connection
+    releases the lock, also after an error.
 
     Raises:  RunAlreadyActive when it is still held after `wait_seconds`; DatabaseUnavailable.
     """
     with translating(), engine.connect() as connection:
-        _limit_waits(connection, client_check_seconds)
         key = lock_key(Lock.RUN, schemas_of(engine).state)
-        _acquire(connection, key, wait_seconds, RunAlreadyActive("Another run is active."))
+        refusal = RunAlreadyActive("Another run is active.")
+        parameters = {
+            "lock": key,
+            "timeout": f"{LOCK_TIMEOUT_SECONDS}s",
+            "interval": f"{client_check_seconds}s",
+        }
+        statement = f"{_LIMIT_WAITS}; {_TRY_LOCK}"
+        _acquire(connection, statement, parameters, wait_seconds, refusal)
         yield connection
         # PostgreSQL detects a closed connection with a delay, and the next run may start at once.
         connection.rollback()
@@ -207,30 +256,19 @@ def image_lock(engine: Engine, *, wait_seconds: float = 0) -> Iterator[Connectio
     with translating(), engine.connect() as connection:
         busy = ImageWorkerBusy("Another process is processing the images.")
         key = lock_key(Lock.IMAGES, schemas_of(engine).state)
-        _acquire(connection, key, wait_seconds, busy)
+        _acquire(connection, _TRY_LOCK, {"lock": key}, wait_seconds, busy)
         yield connection
 
 
-def _limit_waits(connection: Connection, check_seconds: float) -> None:
-    """Limit the waits for locks, and let statements end if their client dies.
-
-    Without the check, which PostgreSQL 14 and later have, a statement and its locks outlive the
-    client.
-    """
-    connection.execute(
-        text(
-            "SELECT set_config('lock_timeout', :timeout, false) UNION ALL"
-            " SELECT set_config('client_connection_check_interval', :interval, false)"
-            " WHERE CAST(current_setting('server_version_num') AS integer) >= 140000"
-        ),
-        {"timeout": f"{LOCK_TIMEOUT_SECONDS}s", "interval": f"{check_seconds}s"},
-    )
-    connection.commit()
-
-
-def _acquire(connection: Connection, key: int, wait_seconds: float, refusal: RunRefused) -> None:
+def _acquire(
+    connection: Connection,
+    statement: str,
+    parameters: Mapping[str, object],
+    wait_seconds: float,
+    refusal: RunRefused,
+) -> None:
     deadline = time.monotonic() + wait_seconds
-    while not connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": key}):
+    while not connection.scalar(text(statement), parameters):
         connection.rollback()
         if not time.monotonic() < deadline:  # also when it is NaN
             raise refusal

@@ -283,11 +283,13 @@ def oldest_pending(
     `include_refused` includes events whose object a run could not read. Events of former source
     buckets are marked as handled.
     """
-    named = statements("events")
-    source = {"bucket": source_bucket_of(connection.engine)}
-    connection.execute(text(named["skip_other_buckets"]), source)
-    parameters = {"bucket": bucket, "limit": limit, "include_refused": include_refused}
-    found = connection.execute(text(named["oldest_pending"]), parameters).all()
+    parameters = {
+        "bucket": bucket,
+        "limit": limit,
+        "include_refused": include_refused,
+        "source_bucket": source_bucket_of(connection.engine),
+    }
+    found = connection.execute(text(statements("events")["oldest_pending"]), parameters).all()
     return _pending(found)
 
 

@@ -206,20 +206,21 @@ def record_steps(
     run_id: int,
     step_seconds: Mapping[str, float],
     step_rows: Mapping[str, int],
-) -> None:
-    """Store the seconds of each step, and how many rows or objects it processed."""
-    connection.execute(
+) -> RunReport:
+    """Store the seconds of each step, and how many rows or objects it processed; report the run."""
+    row = connection.execute(
         text(
             "UPDATE run SET step_seconds = CAST(:seconds AS jsonb),"
-            " step_rows = CAST(:rows AS jsonb) WHERE id = :id"
+            f" step_rows = CAST(:rows AS jsonb) WHERE id = :id RETURNING {_COLUMNS}"
         ),
         {
             "id": run_id,
             "seconds": _json({k: round(v, 4) for k, v in step_seconds.items()}),
             "rows": _json(step_rows),
         },
-    )
+    ).one()
     connection.commit()
+    return _as_report(row)
 
 
 def last_committed(connection: Connection) -> Committed:

@@ -2,11 +2,12 @@
 
 EtlError
 ├─ TransientError        retry with back-off: ObjectStoreUnavailable, DatabaseUnavailable,
-│                        KafkaUnavailable
+│                        KafkaUnavailable, TemporaryFileFailed
 ├─ SourceError           quarantine this object and continue: UnreadableObject,
 │                        RefusedObject; read it again: ObjectChanged; choose another key:
 │                        ObjectExists, KeyConflict, InvalidKey; upload it again: FilesNotUploaded
-├─ RunRefused            nothing was changed: RunAlreadyActive, ImageWorkerBusy, ListingOutOfOrder
+├─ RunRefused            nothing was changed: RunAlreadyActive, ImageWorkerBusy, ListingOutOfOrder,
+│                        RebuildRefused
 ├─ DatasetRefused        one dataset stays as it was; the run ends as DatasetsFailed and commits
 │                        the others
 ├─ WrongEvent            a message that is not a bucket notification; nothing was stored
@@ -68,7 +69,7 @@ class EtlError(Exception):
 
 
 class TransientError(EtlError):
-    """An external service is down; the same call may succeed later."""
+    """An external service is down, or a disk full; the same call may succeed later."""
 
 
 class ObjectStoreUnavailable(TransientError):
@@ -87,6 +88,15 @@ class KafkaUnavailable(TransientError):
     """No Kafka broker responded, or it did not accept a message."""
 
     hint = "Check that KAFKA_BOOTSTRAP_SERVERS is reachable and this user has access to the topics."
+
+
+class TemporaryFileFailed(TransientError):
+    """The disk of the temporary files takes no more."""
+
+    hint = (
+        "Free space in the folder of temporary files, or set TMPDIR to one on a larger disk. The "
+        "next run tries again; nothing is lost."
+    )
 
 
 class SourceError(EtlError):
@@ -161,6 +171,10 @@ class ListingOutOfOrder(RunRefused):
     """The store does not list keys in UTF-8 byte order."""
 
     hint = "Use a store that lists keys in UTF-8 byte order, as S3 does, so that none is missed."
+
+
+class RebuildRefused(RunRefused):
+    """A rebuild would retire most rows of its dataset."""
 
 
 class DatasetRefused(EtlError):

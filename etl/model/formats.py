@@ -48,14 +48,14 @@ class FileFormat(NamedTuple):
         return 1 if self.is_text and self.compression is None else 10
 
 
-FORMATS = (SourceFormat.CSV, SourceFormat.TSV)
-COMPRESSIONS: tuple[Compression, ...] = ()
+FORMATS = (SourceFormat.CSV, SourceFormat.TSV, SourceFormat.NDJSON, SourceFormat.JSON)
 PRESET_FORMATS = (SourceFormat.CSV, SourceFormat.TSV)
 
 _OTHER_EXTENSIONS = {"jsonl": SourceFormat.NDJSON}
 _BY_EXTENSION = {one.value: one for one in FORMATS} | {
     extension: one for extension, one in _OTHER_EXTENSIONS.items() if one in FORMATS
 }
+EXTENSIONS = tuple(f".{one}" for one in _BY_EXTENSION)  # of the files that can be read
 
 
 def format_of(dataset: Dataset, key: str) -> FileFormat | None:
@@ -70,10 +70,11 @@ def format_of(dataset: Dataset, key: str) -> FileFormat | None:
         name = name.removesuffix(f".{compression}")
     given = dataset.format or _extension(name)
     found = _BY_EXTENSION.get(given)
-    is_read = found is not None and (compression is None or compression in COMPRESSIONS)
-    if dataset.is_preset:
-        is_read = is_read and found in PRESET_FORMATS and compression is None
-    return FileFormat(found, compression) if found is not None and is_read else None
+    if found is None:
+        return None
+    if dataset.is_preset and (found not in PRESET_FORMATS or compression is not None):
+        return None
+    return FileFormat(found, compression)
 
 
 def _extension(name: str) -> str:

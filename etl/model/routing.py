@@ -107,6 +107,17 @@ def hive_names(include: Iterable[str]) -> tuple[str, ...]:
     return tuple(found.values())
 
 
+def unnamed_folders(dataset: Dataset, key: str) -> tuple[str, ...]:
+    """The names in the folders `name=…` of a key that the patterns of a hive dataset do not name.
+
+    They match `*` or `**`, and are not columns.
+    """
+    if dataset.path_columns != HIVE:
+        return ()
+    named = set(map(folded, hive_names(dataset.include)))
+    return tuple(name for name in hive_names([key]) if folded(name) not in named)
+
+
 def _hive_values(names: tuple[str, ...], key: str) -> dict[str, str | None]:
     """Of several folders with the same name, the innermost counts."""
     found = {}

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from etl.model.errors import RefusedObject
 from etl.model.values import ObjectState, Problem, Severity
-from etl.read.formats import read_object
+from etl.read.formats import expanded_parts, read_object
+from etl.read.limits import DEFAULT_LIMITS, Limits
 from etl.read.pieces import ObjectValidator
 from etl.read.rows.extract import refused_extract
 
@@ -42,6 +43,7 @@ def check_object(
     parts: Callable[[], Iterable[bytes]],
     today: date,
     added: AddedColumns | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Checked:
     """Read the object as data of the dataset, in constant memory.
 
@@ -49,7 +51,8 @@ def check_object(
     columns that files have added to the table.
     """
     try:
-        extracts = read_object(source, dataset, added, parts())
+        expanded = expanded_parts(source, dataset, parts(), limits)
+        extracts = read_object(source, dataset, added, expanded)
         return _Check(source, dataset, today).take(extracts)
     except RefusedObject as refused:
         return _Check(source, dataset, today).take([refused_extract(source, dataset, refused)])

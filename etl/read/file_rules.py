@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from etl.model.dataset import Dataset, FieldType
 from etl.model.dates import DAY_MS, DAY_SECONDS, EPOCH
+from etl.model.formats import EXTENSIONS
 from etl.model.values import Problem, ProblemCode, Severity
 from etl.read.columns import SOURCE_KEY, SOURCE_LINE
 from etl.read.rows.collect import MOST_PROBLEMS
@@ -176,8 +177,8 @@ def unsupported(key: str, etag: str, dataset: Dataset) -> Problem:
         )
     else:
         hint = (
-            f"The dataset {dataset.name} reads .csv and .tsv files. Rename the object if it is one "
-            "of these, or add its key to `exclude` in datasets.toml."
+            f"The dataset {dataset.name} reads {', '.join(EXTENSIONS)} files. Rename the object if "
+            "it is one of these, or add its key to `exclude` in datasets.toml."
         )
     return Problem(ProblemCode.UNSUPPORTED_TYPE, key, etag, hint, severity=Severity.WARNING)
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from etl.model.errors import RefusedObject
 from etl.model.formats import SourceFormat, format_of
-from etl.read import csv
+from etl.read import csv, json
+from etl.read.compression import expanded
+from etl.read.limits import DEFAULT_LIMITS, Limits
 from etl.read.pieces import pieces
 from etl.read.rows.extract import Extract, joined, refused_extract
+from etl.read.signatures import HEAD_BYTES, check_format, peeked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from typing import TypeAlias
 
     from etl.model.dataset import Dataset
+    from etl.model.formats import FileFormat
     from etl.model.values import SourceFile, SourceObject
     from etl.read.rows.layout import AddedColumns
 
@@ -31,39 +36,83 @@ def read_files(
 ) -> list[Extract]:
     """The rows of small files of text: one Extract for all of those that can be parsed as one.
 
-    Their contents are not compressed, whatever their keys. A file that is refused as a whole has
+    Their contents are expanded already, whatever their keys. A file that is refused as a whole has
     an Extract with that problem.
     """
     by_reader: dict[Reader, list[SourceFile]] = defaultdict(list)
-    for file in files:
-        by_reader[_reader(dataset, file.source.key)].append(file)
     found = []
+    for file in files:
+        format_ = _format(dataset, file.source.key)
+        try:
+            check_format(file.content[:HEAD_BYTES], format_.format, within=format_.compression)
+        except RefusedObject as refused:
+            found.append(refused_extract(file.source, dataset, refused))
+        else:
+            by_reader[_READERS[format_.format]].append(file)
     for reader, alike in by_reader.items():
-        if reader is _read_csv:
-            found.append(csv.parse(alike, dataset, added))
+        if reader in _PARSERS:
+            found.append(_PARSERS[reader](alike, dataset, added))
         else:
             found += [_read_file(reader, file, dataset, added) for file in alike]
     return found
 
 
+def expand_file(
+    file: SourceFile, dataset: Dataset, most_bytes: int, limits: Limits
+) -> SourceFile | None:
+    """The file with its content expanded if it is compressed; None if it is larger.
+
+    Raises:  RefusedObject.
+    """
+    compression = _format(dataset, file.source.key).compression
+    if compression is None:
+        return file
+    parts, size = [], 0
+    with closing(expanded([file.content], compression, limits)) as coming:
+        for part in coming:
+            parts.append(part)
+            size += len(part)
+            if size > most_bytes:
+                return None
+    return replace(file, content=b"".join(parts))
+
+
+def expanded_parts(
+    source: SourceObject,
+    dataset: Dataset,
+    parts: Iterable[bytes],
+    limits: Limits = DEFAULT_LIMITS,
+) -> Generator[bytes, None, None]:
+    """The content of an object, expanded if it is compressed, for `read_object`.
+
+    Raises:  RefusedObject if it is not what the key says, or cannot be expanded.
+    """
+    format_ = _format(dataset, source.key)
+    if format_.compression is not None:
+        parts = expanded(parts, format_.compression, limits)
+    head, parts = peeked(parts)
+    check_format(head[:HEAD_BYTES], format_.format, within=format_.compression)
+    yield from parts
+
+
 def read_object(
     source: SourceObject, dataset: Dataset, added: AddedColumns | None, parts: Iterable[bytes]
 ) -> Iterator[Extract]:
-    """The rows of one object, as its content arrives; at least one Extract.
+    """The rows of one object, as its content arrives from `expanded_parts`; at least one Extract.
 
     The last one has the problems that depend on the end of the object. Each one names the object
     in `without_id` if all rows have the same key, which is taken from the object's name.
 
     Raises:  RefusedObject; discard all earlier Extracts and use `refused_extract` instead.
     """
-    return _reader(dataset, source.key)(source, dataset, added, parts)
+    return _READERS[_format(dataset, source.key).format](source, dataset, added, parts)
 
 
-def _reader(dataset: Dataset, key: str) -> Reader:
+def _format(dataset: Dataset, key: str) -> FileFormat:
     found = format_of(dataset, key)
     if found is None:
         raise LookupError(key)
-    return _READERS[found.format]
+    return found
 
 
 def _read_file(
@@ -93,4 +142,11 @@ def _read_csv(
     yield marked(reader.finish())
 
 
-_READERS: dict[SourceFormat, Reader] = {SourceFormat.CSV: _read_csv, SourceFormat.TSV: _read_csv}
+_READERS: dict[SourceFormat, Reader] = {
+    SourceFormat.CSV: _read_csv,
+    SourceFormat.TSV: _read_csv,
+    SourceFormat.NDJSON: json.read,
+    SourceFormat.JSON: json.read,
+}
+# Those that read some files at once
+_PARSERS: dict[Reader, Callable[..., Extract]] = {_read_csv: csv.parse, json.read: json.parse}

@@ -18,6 +18,7 @@ from etl.read.columns import SOURCE_KEY, SOURCE_LINE
 from etl.read.rows.collect import MOST_PROBLEMS, first_of_each
 from etl.read.rows.extract import sort_problems
 from etl.read.types import CheckedColumn, Fault, check_column
+from etl.read.types.typed_texts import texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -87,14 +88,14 @@ def _fields(dataset: Dataset, rows: pa.Table) -> Iterator[Field]:
             yield one
 
 
-def _check(texts: pa.ChunkedArray, one: Field, dataset: Dataset, today: date) -> CheckedColumn:
+def _check(cells: pa.ChunkedArray, one: Field, dataset: Dataset, today: date) -> CheckedColumn:
     """The checked column; cells that the file does not have are missing."""
     missing_values = dataset.missing_values
     noun = "user" if dataset.is_preset else "row"
-    if not texts.null_count:
-        return check_column(texts, one, missing_values, today, noun=noun)
-    is_absent: NDArray[np.bool_] = texts.is_null().to_numpy()
-    checked = check_column(texts.drop_null(), one, missing_values, today, noun=noun)
+    if not cells.null_count:
+        return check_column(cells, one, missing_values, today, noun=noun)
+    is_absent: NDArray[np.bool_] = cells.is_null().to_numpy()
+    checked = check_column(cells.drop_null(), one, missing_values, today, noun=noun)
     faults = [
         replace(fault, rows=_spread(fault.rows, is_absent, filler=False))
         for fault in checked.faults
@@ -167,7 +168,8 @@ class _Faults:
 
     def _cells(self, where: NDArray[np.int64], column: str) -> Iterator[tuple[str, int, str]]:
         found = self._rows.select([SOURCE_KEY, SOURCE_LINE, column]).take(pa.array(where))
-        keys, lines, values = (one.to_pylist() for one in found.columns)
+        values = texts_of(found[column].combine_chunks()).to_pylist()
+        keys, lines = (found[name].to_pylist() for name in (SOURCE_KEY, SOURCE_LINE))
         return zip(keys, lines, (value or "" for value in values), strict=True)
 
 

@@ -274,7 +274,7 @@ class Scheduler(ServiceLoop):
         """Publish what event runs committed once it is due, with back-off while that fails."""
         if self._retries.publish.is_waiting() or publish.pending_run(connection) is None:
             return
-        since = publish.since_last(connection)
+        since = publish.published(connection).since_last
         if publish.is_due(None, since, self._settings.publish_interval):
             with suppress(RunAlreadyActive):  # that run publishes
                 if self._manager.publish_if_due():

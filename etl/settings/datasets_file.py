@@ -27,7 +27,14 @@ def read_datasets(path: Path, settings: Settings) -> tuple[Dataset, ...]:
 
     Raises:  ConfigurationError with each fault, its line, its key and its remedy.
     """
-    text = _text(path)
+    return parse_datasets(path, _text(path), settings)
+
+
+def parse_datasets(path: Path, text: str, settings: Settings) -> tuple[Dataset, ...]:
+    """The datasets of a text that is, or could be, the content of a file.
+
+    Raises:  as read_datasets.
+    """
     document = _parsed(path, text)
     report = FaultReport(str(path), toml_lines(text))
     root = Section(document, (), report, ROOT)

@@ -96,6 +96,11 @@ class Settings(BaseSettings):
     retired_retention: Retention = Field(
         default=None, description="how long retired rows are kept; by default forever"
     )
+    expanded_max_size: ByteSize = Field(
+        default=ByteSize(100_000_000_000),
+        ge=1,
+        description="compressed files with more content are refused, such as 100GB",
+    )
     thumbnail_sizes: Sizes = Field(
         default=(256, 64), description="longest sides of the thumbnails, in pixels"
     )

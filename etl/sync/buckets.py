@@ -25,14 +25,16 @@ if TYPE_CHECKING:
 log = get_logger("etl.run")
 
 
-def check_source(connection: Connection, known: Declared, source_bucket: str) -> None:
+def check_source(connection: Connection, known: Declared, source_bucket: str) -> list[str]:
     """Refuse a SOURCE_BUCKET that is not the one whose objects the tables contain.
+
+    Returns the buckets of the manifest. The caller ends the transaction.
 
     Raises:  ConfigurationError.
     """
     named = {one.bucket for one in known.values}
-    others = [one for one in stored_buckets(connection) if one not in {source_bucket, *named}]
-    for other in others:
+    stored = stored_buckets(connection)
+    for other in (one for one in stored if one not in {source_bucket, *named}):
         found = connection.scalars(
             text(statements("buckets")["datasets_of"]), {"bucket": other}
         ).all()
@@ -44,7 +46,7 @@ def check_source(connection: Connection, known: Declared, source_bucket: str) ->
                 f" but SOURCE_BUCKET is {source_bucket!r}.",
                 hint="Set SOURCE_BUCKET back, or use a separate database for the other bucket.",
             )
-    connection.commit()
+    return stored
 
 
 def wanted(run: CurrentRun, known: Declared, found: Sequence[str], source_bucket: str) -> list[str]:
@@ -135,9 +137,11 @@ def _is_in(own: str, bucket: str, known: Declared, listed: Sequence[str]) -> boo
     return own == bucket or (not own and bucket not in named and bucket in listed)
 
 
-def stage_former(run: CurrentRun, known: Declared, listed: Sequence[str]) -> None:
-    """Stage the objects of buckets that are no longer sources as removed."""
-    former = [one for one in stored_buckets(run.connection) if one not in listed]
+def stage_former(
+    run: CurrentRun, known: Declared, stored: Sequence[str], listed: Sequence[str]
+) -> None:
+    """Stage the `stored` objects of buckets that are no longer sources as removed."""
+    former = [one for one in stored if one not in listed]
     if former:
         staged = run.connection.execute(
             text(statements("buckets")["stage_former"]),

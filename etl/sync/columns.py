@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from etl.db import dataset_tables
 from etl.sync import declared
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def add_new_columns(
 ) -> Declared:
     """The datasets with the columns added; those where it is impossible are failures of the run.
 
-    A preview adds them to staging only.
+    A preview and a rebuild add them to staging only.
     """
     for name, columns in new_columns.items():
         if name in run.failures:
@@ -33,8 +34,11 @@ def add_new_columns(
 
 
 def _with(run: CurrentRun, sql: DatasetSql, columns: tuple[str, ...]) -> DatasetSql:
-    if run.preview is not None:
-        return run.preview.widen(run.connection, sql, columns)
+    if run.preview is not None or run.rebuild is not None:
+        wider = replace(sql, added=tuple(dict.fromkeys([*sql.added, *columns])))
+        dataset_tables.add_to_staging(run.connection, wider, columns)
+        run.connection.commit()
+        return wider
     wider, failure = declared.add_columns(run.connection, run.successors.staged(sql), columns)
     if failure is not None:
         run.failures[sql.dataset.name] = failure

@@ -81,7 +81,8 @@ class _Commit:
 
     def commit(self) -> DatasetsFailed | None:
         run, connection, stats = self.run, self.run.connection, self.run.stats
-        has_images = staging_tables.holds_images(connection)  # the merge empties staging
+        # The merge empties staging.
+        has_images = stats.staged > 0 and staging_tables.holds_images(connection)
         merged = self.merge_staging(runs.last_committed(connection))
         counts = stats.added_to(merged.committed.counts)
         check_objects(counts, merged)
@@ -93,7 +94,12 @@ class _Commit:
             stats.profile.rows["swap"] = sum(
                 merged.committed.datasets[name].inserted for name in taken
             )
-        changed = [name for name, one in merged.committed.datasets.items() if one.changed]
+        rebuilt = {run.rebuild.name} - merged.failures.keys() if run.rebuild else set()
+        changed = [
+            name
+            for name, one in merged.committed.datasets.items()
+            if one.changed or name in rebuilt
+        ]
         for name in changed:
             revisions.advance(connection, revisions.noun_of(name))
         if has_images:  # a replaced image becomes pending, and changes no user
@@ -120,7 +126,7 @@ class _Commit:
     def merge_staging(self, before: runs.Committed) -> Merged:
         """Merge all datasets that changed; the caller commits."""
         run, known = self.run, self.known
-        is_empty = not (run.stats.staged or run.stats.unreadable)
+        is_empty = not (run.stats.staged or run.stats.unreadable or run.rebuild)
         if is_empty and not (run.is_full and holds.open_holds(run.connection)):
             same = {  # only the totals carry over
                 sql.dataset.name: totals(run.connection, sql, before) for sql in known.datasets

@@ -247,6 +247,26 @@ def _store(
         connection.execute(text(named["adopt"]), {"hash": users, "name": USERS.name})
 
 
+def replace_one(connection: Connection, datasets: Sequence[Dataset], sql: DatasetSql) -> None:
+    """Install a dataset whose tables are as it declares. The caller commits.
+
+    All others keep their declarations; `datasets` has the order. `is_new` stays true until the next
+    full run.
+    """
+    known = {one.dataset.name: one.dataset for one in load(connection, sql.schema).datasets}
+    known[sql.dataset.name] = sql.dataset
+    order = dict.fromkeys([*(one.name for one in datasets), *known])
+    _store(connection, [known[name] for name in order if name in known], {})
+    _store_columns(connection, sql)
+
+
+def _store_columns(connection: Connection, sql: DatasetSql) -> None:
+    connection.execute(
+        text(statements("declared")["add_columns"]),
+        {"name": sql.dataset.name, "columns": list(sql.added)},
+    )
+
+
 def add_columns(
     connection: Connection, sql: DatasetSql, names: Sequence[str]
 ) -> tuple[DatasetSql, EtlError | None]:
@@ -262,10 +282,7 @@ def add_columns(
             timeout = dataset_tables.LOCK_TIMEOUT
             connection.execute(text(f"SET LOCAL lock_timeout = '{timeout}'"))
             dataset_tables.add_columns(connection, wider, names)
-            connection.execute(
-                text(statements("declared")["add_columns"]),
-                {"name": sql.dataset.name, "columns": list(wider.added)},
-            )
+            _store_columns(connection, wider)
     except DBAPIError as error:
         if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
             raise

@@ -10,7 +10,7 @@ from etl.db.manifest import StoredRoute, known, manifest, split_points
 from etl.model.keys import is_ignored
 from etl.model.values import Change, ChangeKind, ObjectKind
 from etl.sync.diff import changes, changes_by_page
-from etl.sync.probe import confirm_removals, stat_keys
+from etl.sync.probe import THREADS, confirm_removals, stat_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -66,7 +66,8 @@ class Finder:
         Only the keys come from events; everything else comes from the store.
         """
         stats = self.stats
-        objects_known = runs.objects_listed_last(connection)
+        # Without it, the first keys are checked one by one as well.
+        objects_known = runs.objects_listed_last(connection) if len(keys) > THREADS else 0
         stored = stat_keys(self.store, self.bucket, keys, objects_known=objects_known)
         committed = known(connection, self.bucket, keys, self.today, self.hashes)
         connection.commit()

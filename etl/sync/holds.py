@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from etl.db.dataset_sql import DatasetSql
     from etl.db.runs import Allowed
-    from etl.model.values import DatasetCounts
 
 FLOOR = 100
 
@@ -63,8 +62,8 @@ class Rule:
     count_earlier: Callable[[], int]
     allowed: Allowed
 
-    def holds(self, retired: int, counts: DatasetCounts) -> bool:
-        """Whether retiring `retired` rows has to wait; `counts` include this retirement."""
+    def holds(self, retired: int, live: int) -> bool:
+        """Whether retiring `retired` of the `live` rows has to wait."""
         if not retired:
             return False
         if self.name in self.allowed:
@@ -72,10 +71,9 @@ class Rule:
             return at_most is not None and retired > at_most
         if self.is_open:
             return True
-        live_before = counts.live - counts.inserted - counts.restored + counts.retired
         earlier = self.count_earlier()
         together = retired + earlier
-        return together > FLOOR and together * 2 > live_before + earlier
+        return together > FLOOR and together * 2 > live + earlier
 
 
 def take_out(connection: Connection, sql: DatasetSql, losing: Mapping[str, int]) -> Held:

@@ -16,7 +16,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from etl.db import events, runs
-from etl.db.engine import connect_unpooled, run_lock, schemas_of, translating
+from etl.db.engine import connect_keeping_one, connect_unpooled, run_lock, schemas_of, translating
 from etl.model.errors import DatabaseUnavailable, DatasetsFailed, EtlError
 from etl.model.routing import Router
 from etl.model.values import RunReport, Trigger
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from etl.settings import Settings
     from etl.sync.batch import Batch
     from etl.sync.declared import Declared
+    from etl.sync.rebuild import Rebuilt
 
 log = get_logger("etl.run")
 
@@ -80,6 +81,7 @@ class DataManager:
         self._settings = settings
         self._source_bucket = settings.source_bucket
         self.engine: Engine = connect_unpooled(settings)
+        self.run_engine: Engine = connect_keeping_one(settings)  # a run may follow at once
         self._data_schema = schemas_of(self.engine).data
         self._store = store or ObjectStore(settings)
         self._clock = clock
@@ -110,13 +112,33 @@ class DataManager:
                  any other EtlError after it was recorded as the run's error. After DatasetsFailed,
                  the datasets not named in it are committed.
         """
-        with run_lock(self.engine, wait_seconds=wait_seconds) as connection:
+        with run_lock(self.run_engine, wait_seconds=wait_seconds) as connection:
             runs.close_interrupted(connection)
             allowed = allowed_retirements or {}
             run_id = runs.begin_run(connection, trigger, allowed_retirements=allowed)
             return self._run_full(
                 CurrentRun(run_id, trigger, connection, allowed_retirements=allowed, only=only)
             )
+
+    def rebuild(
+        self, name: str, *, allowed_retirements: runs.Allowed | None = None, wait_seconds: float = 0
+    ) -> Rebuilt:
+        """Rebuild the tables of a dataset now, by a full run of it alone.
+
+        Raises:  RebuildRefused when it would retire most rows without being allowed to; else as
+                 `run`. Nothing is changed then.
+        """
+        with run_lock(self.engine, wait_seconds=wait_seconds) as connection:
+            runs.close_interrupted(connection)
+            allowed = allowed_retirements or {}
+            run_id = runs.begin_run(connection, Trigger.CLI, allowed_retirements=allowed)
+            run = CurrentRun(run_id, Trigger.CLI, connection, allowed_retirements=allowed)
+            from etl.sync.rebuild import Rebuild
+
+            rebuild = Rebuild(name, self._declarations)
+            none = Successors(is_allowed=False)
+            run = replace(run, only=frozenset({name}), rebuild=rebuild, successors=none)
+            return rebuild.ended(self._run_full(run))
 
     def preview(
         self,
@@ -131,7 +153,6 @@ class DataManager:
         """
         with run_lock(self.engine, wait_seconds=wait_seconds) as connection, translating():
             known, begun = begin_preview(connection, self._declarations)
-            buckets.check_source(connection, known, self._source_bucket)
             run = CurrentRun(0, Trigger.CLI, connection, only=only, preview=begun)
             run = replace(
                 run,
@@ -147,7 +168,7 @@ class DataManager:
 
         Raises:  as `run`.
         """
-        with run_lock(self.engine, wait_seconds=wait_seconds) as connection:
+        with run_lock(self.run_engine, wait_seconds=wait_seconds) as connection:
             runs.close_interrupted(connection)
             claimed = runs.claim_run(connection)
             if claimed is None:
@@ -169,7 +190,7 @@ class DataManager:
 
         Raises:  as `run`; an error before the run began is not recorded.
         """
-        with run_lock(self.engine, wait_seconds=wait_seconds) as connection, translating():
+        with run_lock(self.run_engine, wait_seconds=wait_seconds) as connection, translating():
             runs.close_interrupted(connection)
             known = self._declarations.of_event_run(connection)
             if known is None:
@@ -200,7 +221,7 @@ class DataManager:
 
         Raises:  RunAlreadyActive when a run, which publishes, holds the lock after `wait_seconds`.
         """
-        with run_lock(self.engine, wait_seconds=wait_seconds) as connection:
+        with run_lock(self.run_engine, wait_seconds=wait_seconds) as connection:
             run_id = publish.pending_run(connection)
             connection.commit()
             return run_id is not None and self._publishing.publish(
@@ -212,9 +233,9 @@ class DataManager:
     def _run_full(self, run: CurrentRun) -> RunReport:
         """Sync all buckets. List, diff and read are generators that `_stage` consumes."""
         with self._recording_failure(run):
-            known = self._declarations.of_full_run(run.connection)
+            begin = self._declarations.of_full_run if run.rebuild is None else run.rebuild.begin
+            known = begin(run.connection)
             run.failures.update(known.failures)
-            buckets.check_source(run.connection, known, self._source_bucket)
             known, began = self._stage_all(run, known)
             if run.only is None and run.stats.staged:
                 run.stats.missed_by_events = events.missed_by_events(run.connection)
@@ -225,11 +246,12 @@ class DataManager:
                 self._thresholds,
                 partial(handling.handle_listed, run, began, partial(self._route, known)),
             )
-        self._publishing.publish(run)
+        self._publishing.publish(run, known.datasets)
         return self._finish(run, failures)
 
     def _stage_all(self, run: CurrentRun, known: Declared) -> tuple[Declared, dict[str, datetime]]:
         """Stage all changes of the buckets; return when each listing began."""
+        stored = buckets.check_source(run.connection, known, self._source_bucket)
         staging_tables.empty_staging(run.connection, known.datasets)
         began = {}
         router = self._router(known)
@@ -242,7 +264,9 @@ class DataManager:
                 )
                 known = self._stage(run, known, self._read(run, known, bucket, changed))
         if run.only is None:
-            buckets.stage_former(run, known, router.buckets)
+            buckets.stage_former(run, known, stored, router.buckets)
+        if run.rebuild is not None:
+            run.stats.staged += run.rebuild.stage_rest(run.connection, run.stats.unreadable)
         return known, began
 
     def _run_for_events(
@@ -265,7 +289,7 @@ class DataManager:
                 self._thresholds,
                 partial(handling.handle_checked, run, pending, partial(self._route, known)),
             )
-        self._publishing.publish(run)
+        self._publishing.publish(run, known.datasets)
         return self._finish(run, failures)
 
     @contextmanager
@@ -285,9 +309,7 @@ class DataManager:
         Raises:  DatasetsFailed, already recorded.
         """
         profile = run.stats.profile
-        runs.record_steps(run.connection, run.id, profile.seconds, profile.rows)
-        report = runs.report(run.connection, run.id)
-        run.connection.commit()
+        report = runs.record_steps(run.connection, run.id, profile.seconds, profile.rows)
         log.info("run ended", run=run.id, state=report.state, **report.counts.as_dict())
         if failures is not None:
             failures.report = report
@@ -347,6 +369,7 @@ class DataManager:
         if first is None:
             return
         import_arrow()  # which a run without changes does not need
+        from etl.read.limits import Limits
         from etl.read.rows.layout import AddedColumns
         from etl.sync import stream
         from etl.sync.reading import BucketReading
@@ -354,9 +377,11 @@ class DataManager:
 
         added = {sql.dataset.name: AddedColumns(sql.added) for sql in known.datasets}
         route, today = self._route(known, bucket), self._clock().date()
-        reading = BucketReading(bucket, route, today, added)
-        # The tables of a preview may lack what is declared.
-        comparisons = Comparisons(() if run.preview else known.datasets, self.engine)
+        limits = Limits(self._settings.expanded_max_size)
+        reading = BucketReading(bucket, route, today, added, limits)
+        # The tables may lack what is declared.
+        is_altered = run.preview is not None or run.rebuild is not None
+        comparisons = Comparisons(() if is_altered else known.datasets, self.engine)
         batches = stream.read_changes(self._store, reading, chain([first], coming), comparisons)
         yield from profile.each("read", batches)  # the time that the run waits for a batch
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
@@ -19,7 +19,10 @@ from etl.sync.retiring import Retirement
 from etl.sync.successor import Successors
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from etl.db.dataset_sql import DatasetSql
+    from etl.sync.rebuild import Rebuild
 
 log = get_logger("etl.merge")
 
@@ -48,6 +51,10 @@ _SAMPLE_STAGING = "SET LOCAL default_statistics_target = 10; ANALYZE staging_obj
 # constraint or view needs the indexes, or its deferred constraint has yet to check the rows.
 _NOT_FIRST = ("23505", "2BP01", "55006")
 
+# Statements of merge.sql that only read the tables; they come before all others.
+_FINDING = ("find_", "analyze_")
+
+_OF_MERGE = ("merged_rows", "upserted", "retired", "unbalanced")
 _TEMPORARY = ("changed_rows", "conflicts", "candidate", "attachment", "upserts")
 
 Parameters: TypeAlias = Mapping[str, object]
@@ -75,6 +82,7 @@ class Merge:
     `staged` is the number of its objects in staging. `before` are its counts after the last run;
     None if its rows have to be counted. A careful merge keeps rows whose removal a foreign key or a
     trigger blocks, and checks deferred constraints at once. `triggers` are those of other clients.
+    A `rebuild` alters the tables before they are written.
     """
 
     run_id: int
@@ -87,6 +95,7 @@ class Merge:
     is_careful: bool = False
     triggers: obstacles.Triggers = field(default_factory=dict)
     successors: Successors = field(default_factory=Successors)
+    rebuild: Rebuild | None = None
 
     @property
     def parameters(self) -> Parameters:
@@ -102,27 +111,28 @@ class Merge:
 def merge(connection: Connection, task: Merge) -> DatasetCounts:
     """Make the tables of the dataset match staging, and count the changes.
 
-    The caller commits, and calls `end` first. A small merge adds its changes to the totals before
-    it; a bulk merge counts all rows.
+    The caller commits, or calls `end` before the next merge. A small merge adds its changes to the
+    totals before it; a bulk merge counts all rows.
 
     Raises:  AccountingMismatch; DatasetRefused for what hides, skips or changes rows; SQLAlchemy's
              errors, also for what other clients' triggers and constraints reject.
     """
-    task = replace(task, triggers=obstacles.triggers(connection, task.sql))
-    keys = _small_keys(connection, task)
-    strategy = BULK if keys is None else POINT
+    before = task.sql if task.rebuild is None else task.rebuild.before
+    task = replace(task, triggers=obstacles.triggers(connection, before))
+    keys = _small_keys(connection, task) if task.rebuild is None else None
     parameters = {**task.parameters, "keys": keys}
-    is_compared = strategy is BULK and task.sql.is_compared
-    configure(connection, COMPARED_PLANNER if is_compared else strategy.planner)
-    execute_all(connection, statements("manifest"), parameters, analyze_from=task.thresholds.many)
-    figures = strategy.write_rows(connection, task, parameters)
+    if keys is None:
+        configure(connection, COMPARED_PLANNER if task.sql.is_compared else BULK_PLANNER)
+        many = task.thresholds.many
+        execute_all(connection, statements("manifest"), parameters, analyze_from=many)
+        figures = _write_rows_in_bulk(connection, task, parameters)
+    else:
+        execute_at_once(connection, statements("manifest"), parameters)
+        figures = _write_rows(connection, task, parameters)
     attached = figures.pop("attached")
-    if figures.pop("taken", 0):
-        task = replace(task, sql=replace(task.sql, staged_in=StagedIn.TABLE))
     counts = _with_totals(DatasetCounts.from_dict(figures), task.before, attached)
-    if strategy is BULK or task.before is None:
+    if keys is None or task.before is None:
         counts = _recounted(connection, task, counts)
-    _check_objects(connection, task)
     if task.is_careful:
         # Deferred again, because a dataset that follows may have what this one's next rows need.
         connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED"))
@@ -141,11 +151,11 @@ def end(connection: Connection) -> None:
     connection.execute(text(f"DROP TABLE IF EXISTS {', '.join(_TEMPORARY)}"))
 
 
-# -- the two strategies
+# -- the two strategies, which run the same SQL
 
 
 def _small_keys(connection: Connection, task: Merge) -> list[str] | None:
-    """The keys in staging if the merge is small, else None.
+    """The keys in staging if the merge is small, else None; then the point planner is set.
 
     Rows stored for these objects count too, because removing them is work as well. The check
     uses the point planner, or a table might be scanned for a key that it does not contain.
@@ -153,51 +163,63 @@ def _small_keys(connection: Connection, task: Merge) -> list[str] | None:
     small = task.thresholds.small
     if task.staged > small:
         return None
-    keys = list(
-        connection.scalars(
-            text("SELECT key FROM staging_object WHERE dataset = :dataset"), task.parameters
-        )
-    )
-    with connection.begin_nested() as savepoint:
-        configure(connection, POINT_PLANNER)
-        is_small = connection.scalar(
-            text(task.sql.statements("figures")["is_small"]), {"keys": keys, "small": small}
-        )
-        savepoint.rollback()
-    return keys if is_small else None
+    question = f"{configuration(POINT_PLANNER)}; {task.sql.statements('figures')['small_keys']}"
+    keys: list[str] | None = connection.scalar(text(question), {**task.parameters, "small": small})
+    return keys
 
 
 def configure(connection: Connection, planner: Mapping[str, str]) -> None:
     """Set the planner's settings for this transaction, and reset those of the other strategy."""
+    connection.execute(text(configuration(planner)))
+
+
+def configuration(planner: Mapping[str, str]) -> str:
+    """The statements of `configure`, to be sent with the first one that needs it."""
     others = (COMPARED_PLANNER | POINT_PLANNER).keys() - planner.keys()
     lines = [f"SET LOCAL {name} = '{value}'" for name, value in planner.items()]
     lines += [f"SET LOCAL {name} TO DEFAULT" for name in sorted(others)]
-    connection.execute(text("; ".join(lines)))
+    return "; ".join(lines)
 
 
 def _write_rows(connection: Connection, task: Merge, parameters: Parameters) -> Figures:
-    """Write the live, retired and shadowed rows that changed; count them."""
+    """Write the live, retired and shadowed rows that changed; check the objects; count the rows."""
     named = dict(task.sql.statements("merge"))
     blocked = 0
+    if task.rebuild is not None:
+        as_wanted = task.rebuild.reading(connection, task.sql).statements("merge")
+        finding = {name: one for name, one in as_wanted.items() if name.startswith(_FINDING)}
+        execute_all(connection, finding, parameters, analyze_from=task.thresholds.small)
+        task.rebuild.alter(connection, task.sql)
+        named = {name: one for name, one in named.items() if name not in finding}
     if task.is_careful:
         del named["retire_rows"]
-    execute_all(connection, named, parameters, analyze_from=task.thresholds.small)
+    if parameters["keys"] is None:
+        execute_all(connection, named, parameters, analyze_from=task.thresholds.small)
+    else:
+        execute_at_once(connection, named, parameters)
     if task.is_careful:
         blocked = Retirement(connection, task.sql, parameters).retire()
-    written = figures(connection, task.sql, "merged_rows", parameters)
+    if task.rebuild is not None:
+        task.rebuild.finish(connection, task.sql)
+    found = _figures_at_once(connection, task.sql, _OF_MERGE, parameters)
+    _check_balanced(found["unbalanced"])
+    written, upserted, retired = (found[name] for name in _OF_MERGE[:3])
     written["rows_unchanged"] -= blocked  # blocked rows are stored, but were not read
-    upserted = figures(connection, task.sql, "upserted", parameters)
-    retired = figures(connection, task.sql, "retired", parameters)
     attached = upserted.pop("attached") - retired.pop("attached")
     return {**written, **upserted, **retired, "attached": attached}
 
 
 def _write_rows_in_bulk(connection: Connection, task: Merge, parameters: Parameters) -> Figures:
     """As `_write_rows`, but fill an empty table directly if no key has two rows."""
-    is_first = not task.triggers and _is_first_load(connection, task)
+    is_first = task.rebuild is None and not task.triggers and _is_first_load(connection, task)
     if is_first:
         loaded = _load_first(connection, task, parameters)
         if loaded is not None:
+            is_taken = loaded.pop("taken", 0)
+            sql = replace(task.sql, staged_in=StagedIn.TABLE) if is_taken else task.sql
+            _check_balanced(
+                _figures_at_once(connection, sql, ["unbalanced"], parameters)["unbalanced"]
+            )
             return loaded
     sql = task.sql
     tables = [sql.staging, *([sql.gone, sql.compared_objects] if sql.is_compared else [])]
@@ -206,18 +228,6 @@ def _write_rows_in_bulk(connection: Connection, task: Merge, parameters: Paramet
     if is_first:
         connection.execute(text(task.sql.statements("first_load")["update_statistics"]))
     return written
-
-
-@dataclass(frozen=True)
-class Strategy:
-    """How a merge is planned; both strategies run the same SQL."""
-
-    planner: Mapping[str, str]
-    write_rows: Callable[[Connection, Merge, Parameters], Figures]
-
-
-POINT = Strategy(POINT_PLANNER, _write_rows)
-BULK = Strategy(BULK_PLANNER, _write_rows_in_bulk)
 
 
 def _is_first_load(connection: Connection, task: Merge) -> bool:
@@ -270,6 +280,14 @@ def execute_all(
     return written
 
 
+def execute_at_once(
+    connection: Connection, named: Mapping[str, str], parameters: Parameters
+) -> None:
+    """Execute the statements for a few rows in one round trip, without the `analyze_` ones."""
+    parts = [one for name, one in named.items() if not name.startswith("analyze_")]
+    connection.execute(text(";\n".join(parts)), parameters)
+
+
 # -- counting
 
 
@@ -296,14 +314,22 @@ def _recounted(connection: Connection, task: Merge, counts: DatasetCounts) -> Da
     return found
 
 
-def _check_objects(connection: Connection, task: Merge) -> None:
-    """Check that every row of each object was staged or rejected."""
-    named = task.sql.statements("figures")
-    row = connection.execute(text(named["unbalanced"]), task.parameters).mappings().one_or_none()
+def _check_balanced(row: Mapping[str, Any] | None) -> None:
+    """Check that every row of each object was staged or rejected; `row` is an object without."""
     if row is not None:
         raise AccountingMismatch(
             f"The rows of {row['key']!r} do not add up: {dict(row)}.", key=row["key"]
         )
+
+
+def _figures_at_once(
+    connection: Connection, sql: DatasetSql, names: Sequence[str], parameters: Parameters
+) -> dict[str, Any]:
+    """The row of each of some statements of figures.sql, in one round trip; None: no row."""
+    named = sql.statements("figures")
+    parts = (f"(SELECT to_jsonb(found) FROM ({named[name]}) AS found) AS {name}" for name in names)
+    found = connection.execute(text(f"SELECT {', '.join(parts)}"), parameters)
+    return dict(found.mappings().one())
 
 
 def figures(connection: Connection, sql: DatasetSql, name: str, parameters: Parameters) -> Figures:

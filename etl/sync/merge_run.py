@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from etl.db.runs import Committed, retired_by_events
 from etl.db.sql import statements
+from etl.model.declaration import reading_hash
 from etl.model.errors import AccountingMismatch, DatabaseUnavailable, DatasetRefused
 from etl.model.values import Counts, DatasetCounts
 from etl.runtime.logs import get_logger
@@ -20,7 +21,7 @@ from etl.sync.merge import (
     THRESHOLDS,
     Merge,
     Thresholds,
-    configure,
+    configuration,
     end,
     execute_all,
     figures,
@@ -83,9 +84,10 @@ class RunMerge:
         connection = self.run.connection
         self.run.successors.note_transactions(connection)
         has_left = self._find_left()
-        staged = _staged(connection, self.run.stats.staged)
-        open_holds = holds.open_holds(connection)
+        staged, open_holds = _staged(connection, self.run.stats.staged)
         wanted = staged.keys() | open_holds if self.run.is_full else staged.keys()
+        if self.run.rebuild is not None:  # of which no object may be left
+            wanted |= {self.run.rebuild.name}
         wanted -= self.run.failures.keys() | self.paused
         tasks = [self._task(sql, staged) for sql in self.datasets if sql.dataset.name in wanted]
         done, refused = self._merge_all(tasks, open_holds)
@@ -103,7 +105,8 @@ class RunMerge:
         return Merged(committed, failures, sum(one.listed for one in held.values()))
 
     def _task(self, sql: DatasetSql, staged: Mapping[str | None, int]) -> Merge:
-        name = sql.dataset.name
+        name, rebuild = sql.dataset.name, self.run.rebuild
+        before = self.before.datasets.get(name) if self.before.datasets else DatasetCounts()
         return Merge(
             run_id=self.run.id,
             sql=self.run.successors.staged(
@@ -115,9 +118,10 @@ class RunMerge:
             ),
             successors=self.run.successors,
             bucket=sql.dataset.bucket or self.source_bucket,
-            reading_hash=self.hashes.get(name),
+            reading_hash=self.hashes.get(name) if rebuild is None else reading_hash(sql.dataset),
             staged=staged.get(name, 0),
-            before=self.before.datasets.get(name) if self.before.datasets else DatasetCounts(),
+            before=before if rebuild is None else None,
+            rebuild=rebuild,
             thresholds=self.thresholds,
             is_careful=self.is_careful,
         )
@@ -139,6 +143,8 @@ class RunMerge:
             waiting = []
             for task in tasks:
                 name = task.sql.dataset.name
+                if merged:
+                    end(self.run.connection)
                 try:
                     merged[name] = self._merge_dataset(
                         task, is_open=name in open_holds, may_wait=may_wait
@@ -177,10 +183,13 @@ class RunMerge:
             savepoint = connection.begin_nested()
             try:
                 counts = merge(connection, task)
-                if not rule.holds(_net_retired(task, counts), counts):
+                lost, live = _lost(task, counts)
+                if not rule.holds(lost, live):
                     self._complete(task, counts, held, is_open=is_open)
                     savepoint.commit()
                     return counts, held
+                if task.rebuild is not None:
+                    raise task.rebuild.refusal(lost, counts)
                 losing = losing_objects(connection, task)
                 savepoint.rollback()
             except DatasetRefused:
@@ -204,7 +213,7 @@ class RunMerge:
         return refusals.referring_table(error) in own
 
     def _complete(self, task: Merge, counts: DatasetCounts, held: Held, *, is_open: bool) -> None:
-        """Record the hold, if there is one, and drop the temporary tables of the merge."""
+        """Record the hold, if there is one."""
         connection = self.run.connection
         if held.lost or is_open:
             holds.record(
@@ -218,7 +227,8 @@ class RunMerge:
             )
         if self.run.preview is not None:
             self.run.preview.collect(connection, task.sql)
-        end(connection)
+        if task.rebuild is not None:
+            task.rebuild.replace_staging(connection, task.sql)
 
     # -- objects that belong to no dataset, or to another one than before
 
@@ -234,10 +244,10 @@ class RunMerge:
     def _find_left(self) -> bool:
         """Stage the objects that leave their dataset; return whether there are any."""
         named = statements("left")
-        connection = self.run.connection
+        connection, stage = self.run.connection, named["stage"]
         if self.run.stats.staged <= self.thresholds.small:
-            configure(connection, POINT_PLANNER)
-        found = connection.execute(text(named["stage"])).rowcount
+            stage = f"{configuration(POINT_PLANNER)}; {stage}"
+        found = connection.execute(text(stage)).rowcount
         if found:
             connection.execute(text(named["remember"]))
         return bool(found)
@@ -260,10 +270,13 @@ class RunMerge:
         self, merged: Mapping[str, DatasetCounts], held: Mapping[str, Held]
     ) -> Committed:
         """The counts of the run: those of the datasets merged, and the totals of all others."""
-        connection, named = self.run.connection, statements("figures")
-        found = connection.execute(text(named["objects"])).mappings().all()
+        connection, question = self.run.connection, statements("figures")["objects"]
+        found = connection.execute(text(question), {"run_id": self.run.id}).mappings().all()
+        problems = int(found[0]["problems"])
         objects = {
-            row["dataset"]: {k: v for k, v in row.items() if k != "dataset"} for row in found
+            row["dataset"]: {k: v for k, v in row.items() if k not in ("dataset", "problems")}
+            for row in found
+            if row["objects_added"] is not None
         }
         by_dataset: dict[str, DatasetCounts] = {}
         for sql in self.datasets:
@@ -275,15 +288,20 @@ class RunMerge:
             else:
                 by_dataset[name] = totals(connection, sql, self.before)
         others = DatasetCounts(**objects.get(None, {}))
-        problems = connection.scalar(text(named["problems"]), {"run_id": self.run.id})
-        return Committed(summed(by_dataset, others, int(problems or 0)), by_dataset)
+        return Committed(summed(by_dataset, others, problems), by_dataset)
 
 
-def _net_retired(task: Merge, counts: DatasetCounts) -> int:
-    """The rows that the dataset loses; rows without a key are replaced by others."""
-    if task.sql.dataset.primary_key:
-        return counts.retired
-    return max(0, counts.retired - counts.inserted - counts.restored)
+def _lost(task: Merge, counts: DatasetCounts) -> tuple[int, int]:
+    """The rows that the dataset loses, and the rows that it had.
+
+    Rows without a key are replaced by others.
+    """
+    added = counts.inserted + counts.restored
+    has_key = bool(task.sql.dataset.primary_key)
+    lost = counts.retired if has_key else max(0, counts.retired - added)
+    if task.rebuild is not None:
+        return task.rebuild.lost(lost, counts), task.rebuild.live
+    return lost, counts.live - added + counts.retired
 
 
 def _with_held(counts: DatasetCounts, held: Held) -> DatasetCounts:
@@ -296,8 +314,10 @@ def _with_held(counts: DatasetCounts, held: Held) -> DatasetCounts:
     )
 
 
-def _staged(connection: Connection, expected: int) -> dict[str | None, int]:
+def _staged(connection: Connection, expected: int) -> tuple[dict[str | None, int], frozenset[str]]:
     """The number of objects in staging by dataset, also of those with nothing but problems.
+
+    Also returns the datasets with an open hold.
 
     Raises:  DatabaseUnavailable after a crash of PostgreSQL, which empties unlogged tables.
     """
@@ -307,7 +327,8 @@ def _staged(connection: Connection, expected: int) -> dict[str | None, int]:
         raise DatabaseUnavailable(
             f"Staging holds {found} of the {expected} objects written: PostgreSQL was restarted."
         )
-    return {row.dataset: int(row.objects + row.gone) for row in rows}
+    staged = {row.dataset: int(row.objects + row.gone) for row in rows if row.in_staging}
+    return staged, frozenset(row.dataset for row in rows if row.is_held)
 
 
 # -- counting

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, text
 
 from etl.db import dataset_tables
-from etl.db.dataset_sql import DatasetSql
 from etl.sync import declared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from etl.db.dataset_sql import DatasetSql
     from etl.model.errors import EtlError
     from etl.model.values import DatasetCounts
     from etl.sync.declared import Declarations, Declared
@@ -52,13 +52,6 @@ class Preview:
     before: Declared
     source_bucket: str
     keys: dict[str, Keys] = field(default_factory=dict)
-
-    def widen(self, connection: Connection, sql: DatasetSql, names: Sequence[str]) -> DatasetSql:
-        """Add columns found in the data to staging only; commit. Returns the dataset with them."""
-        wider = DatasetSql(sql.dataset, sql.schema, tuple(dict.fromkeys([*sql.added, *names])))
-        dataset_tables.add_to_staging(connection, wider, names)
-        connection.commit()
-        return wider
 
     def extend_tables(
         self, connection: Connection, known: Declared, failures: dict[str, EtlError]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -57,25 +58,38 @@ def pending_datasets(connection: Connection) -> set[str]:
     return set(connection.scalars(text(statements("publish")["pending_datasets"])))
 
 
-def since_last(connection: Connection) -> timedelta | None:
-    """The time since an output was last published; None if none ever was."""
-    ago: timedelta | None = connection.scalar(
-        text("SELECT clock_timestamp() - max(published_at) FROM publication")
+@dataclass(frozen=True)
+class Published:
+    """The published outputs: the ETag of each, by name and dataset.
+
+    `since_last` is the time since one was last published; None if none ever was.
+    """
+
+    etags: Mapping[tuple[str, str], str]
+    since_last: timedelta | None
+
+
+def published(connection: Connection) -> Published:
+    """What was published. The caller ends the transaction."""
+    question = (
+        "SELECT name, dataset, etag, clock_timestamp() - published_at AS ago FROM publication"
     )
-    return ago
+    rows = connection.execute(text(question)).all()
+    return Published(
+        {(row.name, row.dataset): row.etag for row in rows},
+        min((row.ago for row in rows), default=None),
+    )
 
 
 def missing_outputs(
-    connection: Connection, store: ObjectStore, bucket: str, outputs: Sequence[Output]
+    store: ObjectStore, bucket: str, before: Published, outputs: Sequence[Output]
 ) -> list[Output]:
     """The outputs that are missing from the bucket, were overwritten, or are of another dataset."""
-    rows = connection.execute(text("SELECT name, dataset, etag FROM publication"))
-    ours = {(row.name, row.dataset): row.etag for row in rows}
     return [
         one
         for one in outputs
-        if (one.name, one.dataset) not in ours
-        or store.etag(bucket, one.name) != ours[one.name, one.dataset]
+        if (one.name, one.dataset) not in before.etags
+        or store.etag(bucket, one.name) != before.etags[one.name, one.dataset]
     ]
 
 
@@ -126,18 +140,20 @@ def _publish(
 
 
 def remove_unconfigured(
-    connection: Connection, store: ObjectStore, bucket: str, outputs: Sequence[Output]
+    connection: Connection,
+    store: ObjectStore,
+    bucket: str,
+    before: Published,
+    outputs: Sequence[Output],
 ) -> None:
     """Remove outputs that are no longer declared, because they would become outdated.
 
     Raises:  ObjectStoreUnavailable, ConfigurationError.
     """
-    names = [one.name for one in outputs]
-    rows = connection.scalars(
-        text("SELECT name FROM publication WHERE name <> ALL(:names)"), {"names": names}
-    ).all()
-    connection.commit()
-    for name in rows:
+    declared = {one.name for one in outputs}
+    for name, _ in before.etags:
+        if name in declared:
+            continue
         store.remove(bucket, name)
         connection.execute(text("DELETE FROM publication WHERE name = :name"), {"name": name})
         connection.commit()

@@ -17,6 +17,9 @@ from etl.sync import declared, publish
 from etl.sync.outputs import outputs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from etl.db.dataset_sql import DatasetSql
     from etl.settings import Settings
     from etl.storage.client import ObjectStore
     from etl.sync.outputs import Output
@@ -33,12 +36,15 @@ class Publishing:
         self._settings = settings
         self._schema = schema
 
-    def publish(self, run: CurrentRun) -> bool:
-        """Publish the outputs that are due. If the store is unavailable, a later call does it."""
+    def publish(self, run: CurrentRun, datasets: Sequence[DatasetSql] | None = None) -> bool:
+        """Publish the outputs that are due. If the store is unavailable, a later call does it.
+
+        `datasets` are the installed ones; None: they are read from the database.
+        """
         connection = run.connection
         try:
             with run.stats.profile.step("publish"), translating():
-                found = self._outputs_to_publish(run)
+                found = self._outputs_to_publish(run, datasets)
                 if found is None:
                     return False
                 bucket = self._settings.processed_bucket
@@ -58,20 +64,21 @@ class Publishing:
             return False
         return bool(found)
 
-    def _outputs_to_publish(self, run: CurrentRun) -> list[Output] | None:
+    def _outputs_to_publish(
+        self, run: CurrentRun, datasets: Sequence[DatasetSql] | None
+    ) -> list[Output] | None:
         """The outputs of changed datasets, and those missing from the bucket; None: not yet due."""
         settings, connection = self._settings, run.connection
-        since = publish.since_last(connection)
-        known = declared.load(connection, self._schema)
-        connection.commit()
-        if not publish.is_due(run.trigger, since, settings.publish_interval):
+        published = publish.published(connection)
+        if not publish.is_due(run.trigger, published.since_last, settings.publish_interval):
+            connection.commit()
             return None
-        bucket, found = settings.processed_bucket, outputs(known.datasets, settings)
-        publish.remove_unconfigured(connection, self._store, bucket, found)
+        if datasets is None:
+            datasets = declared.load(connection, self._schema).datasets
         pending = publish.pending_datasets(connection)
         connection.commit()
+        bucket, found = settings.processed_bucket, outputs(datasets, settings)
+        publish.remove_unconfigured(connection, self._store, bucket, published, found)
         due = [one for one in found if one.dataset in pending]
         others = [one for one in found if one.dataset not in pending]
-        due += publish.missing_outputs(connection, self._store, bucket, others)
-        connection.commit()
-        return due
+        return due + publish.missing_outputs(self._store, bucket, published, others)

@@ -11,6 +11,7 @@ from etl.model.declaration import reading_hash
 from etl.model.formats import FileFormat, format_of
 from etl.model.routing import Router
 from etl.model.values import Change, ChangeKind, ObjectKind, ObjectState, SourceObject
+from etl.read.limits import DEFAULT_LIMITS, Limits
 from etl.read.rows.layout import AddedColumns
 
 if TYPE_CHECKING:
@@ -28,13 +29,15 @@ class BucketReading:
     """How a run reads the objects of one bucket.
 
     `route` gives the dataset and the kind of an object key. `today` is the latest valid
-    birthdate. `added` are, by dataset, the columns that files have added to its table.
+    birthdate. `added` are, by dataset, the columns that files have added to its table. `limits`
+    are those of each object.
     """
 
     bucket: str
     route: Callable[[str], ObjectRoute]
     today: date
     added: Mapping[str, AddedColumns] = field(default_factory=lambda: defaultdict(AddedColumns))
+    limits: Limits = DEFAULT_LIMITS
     _hashes: dict[str, str] = field(default_factory=dict)
 
     @classmethod

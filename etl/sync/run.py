@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from etl.model.dataset import Dataset
     from etl.model.errors import EtlError
     from etl.sync.preview import Preview
+    from etl.sync.rebuild import Rebuild
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class CurrentRun:
     once; None for any number. `failures` are the datasets that it cannot read, which stay as they
     are. So do all datasets but those in `only`, unless it is None. `successors` are the tables
     that have rows instead of staging. A `preview` collects what the run changes; nothing is
-    committed.
+    committed. A `rebuild` is that of the only dataset of the run.
     """
 
     id: int
@@ -40,6 +41,7 @@ class CurrentRun:
     successors: Successors = field(default_factory=Successors)
     only: frozenset[str] | None = None
     preview: Preview | None = None
+    rebuild: Rebuild | None = None
 
     @property
     def is_full(self) -> bool:

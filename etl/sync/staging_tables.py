@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 
-from etl.sync.successor import drop_left_over
+from etl.sync import successor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,14 +18,20 @@ _OF_ALL = ("staging_object", "staging_problem")
 
 def empty_staging(connection: Connection, datasets: Iterable[DatasetSql]) -> None:
     """Remove the rows of an interrupted run; write nothing if there are none."""
-    drop_left_over(connection)
     tables = _tables(datasets)
-    questions = (
-        f"SELECT {number} WHERE EXISTS (SELECT FROM {table})" for number, table in enumerate(tables)
-    )
-    filled = connection.scalars(text(" UNION ALL ".join(questions))).all()
+    questions = [
+        f"SELECT {number} AS number, CAST(NULL AS text) AS successor"
+        f" WHERE EXISTS (SELECT FROM {table})"
+        for number, table in enumerate(tables)
+    ]
+    questions.append(f"SELECT NULL, relname FROM ({successor.LEFT_OVER}) AS left_over")
+    found = connection.execute(text(" UNION ALL ".join(questions))).all()
+    filled = [tables[row.number] for row in found if row.number is not None]
     if filled:
-        connection.execute(text(f"TRUNCATE {', '.join(tables[number] for number in filled)}"))
+        connection.execute(text(f"TRUNCATE {', '.join(filled)}"))
+    for row in found:
+        if row.successor is not None:
+            successor.drop(connection, row.successor)
     connection.commit()
 
 

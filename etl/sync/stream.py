@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from etl.model.errors import ObjectChanged, RefusedObject, UnreadableObject
 from etl.model.values import Change, ChangeKind, ObjectState, SourceObject
-from etl.read.formats import read_object
+from etl.read.formats import expanded_parts, read_object
 from etl.read.pieces import FoundRows, ObjectValidator
 from etl.read.rows.extract import refused_extract
 from etl.runtime.pools import flat_map_ahead, map_ahead
@@ -148,9 +148,13 @@ class _ObjectReader:
         """Read this version of the object; if it is refused, discard the rows of it so far."""
         self._comparison = self._comparisons.begin(self._change, self._dataset.name)
         try:
-            with closing(self._parts(source)) as parts:
+            limits = self._reading.limits
+            with (
+                closing(self._parts(source)) as parts,
+                closing(expanded_parts(source, self._dataset, parts, limits)) as expanded,
+            ):
                 added = self._reading.added[self._dataset.name]
-                extracts = read_object(source, self._dataset, added, parts)
+                extracts = read_object(source, self._dataset, added, expanded)
                 yield from self._read_extracts(source, extracts)
         except RefusedObject as refused:
             self._discards = self._discard()

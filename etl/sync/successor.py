@@ -46,6 +46,12 @@ _VARYING = [
 _ADDED_LAST = ["_run_id", "_updated_at"]
 _NOT_IN_ORDER = "the rows are not in key order"
 _NOT_REPLACEABLE = "the table has rows, or another client has changed it"
+# The successors that a killed run left.
+LEFT_OVER = (
+    "SELECT CAST(relname AS text) FROM pg_class"
+    " WHERE relnamespace = to_regnamespace(quote_ident(current_schema()))"
+    f" AND starts_with(CAST(relname AS text), '{SUCCESSOR_PREFIX}') AND relkind = 'r'"
+)
 WAIT_SECONDS = 2.0  # for short transactions of other clients, before the usual merge
 _POLL_SECONDS = 0.05
 
@@ -91,13 +97,13 @@ class Successors:
     def drop(self, connection: Connection) -> None:
         """Drop the successors that are left. The caller commits, or tries the merge again."""
         for name in sorted(self.names):
-            _drop(connection, successor_table(name))
+            drop(connection, successor_table(name))
 
     def leave_out(self, connection: Connection, name: str) -> None:
         """Drop the successor of a dataset, if it has one. The caller commits."""
         if name in self.names:
             self.names.remove(name)
-            _drop(connection, successor_table(name))
+            drop(connection, successor_table(name))
 
     def note_transactions(self, connection: Connection) -> None:
         """Note the transactions of other clients that are open after the last batch."""
@@ -145,18 +151,11 @@ class Successors:
         return bool(self._earlier)
 
 
-def drop_left_over(connection: Connection) -> None:
-    """Drop the successors that a killed run left. The caller commits."""
-    found = connection.scalars(text(_named()["left_over"]), {"prefix": SUCCESSOR_PREFIX})
-    for name in found.all():
-        _drop(connection, name)
-
-
 def _named() -> Mapping[str, str]:
     return statements("successor")
 
 
-def _drop(connection: Connection, name: str) -> None:
+def drop(connection: Connection, name: str) -> None:
     """Drop a table in the schema of the state, never one with this name in another schema."""
     schema = connection.scalar(text("SELECT current_schema()"))
     connection.execute(text(f"DROP TABLE IF EXISTS {in_text(str(schema))}.{in_text(name)}"))

@@ -31,6 +31,7 @@ from etl.model.dataset import (
     ShortRows,
     UnknownColumns,
 )
+from etl.model.routing import Router
 from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
@@ -296,27 +297,33 @@ class History:
                             )
                         )
                     )
-            others = {"names": sorted(left_out) or [""]}
-            found["source_object"] = _rows(
-                connection.scalars(
-                    text(
-                        "SELECT to_jsonb(o) - 'run_id' FROM source_object o"
-                        " WHERE dataset IS NULL OR dataset <> ALL(:names)"
-                    ),
-                    others,
-                )
+            found["source_object"] = self._of_others(
+                left_out,
+                connection.scalars(text("SELECT to_jsonb(o) - 'run_id' FROM source_object o")),
             )
-            found["problem"] = _rows(
+            found["problem"] = self._of_others(
+                left_out,
                 connection.scalars(
                     text(
                         "SELECT to_jsonb(p) - 'run_id' - 'id' - 'created_at' FROM problem p"
                         " JOIN source_object o USING (bucket, key, run_id)"
-                        " WHERE o.dataset IS NULL OR o.dataset <> ALL(:names)"
-                    ),
-                    others,
-                )
+                    )
+                ),
             )
         return found
+
+    def _of_others(self, left_out: set[str], rows: Iterable[dict[str, Any]]) -> list[str]:
+        """The rows about objects that the datasets left out neither have nor would get.
+
+        What a paused dataset would take over from one that is no longer declared stays as it is.
+        """
+        router = Router(self.declared, self.settings.source_bucket)
+
+        def names(row: dict[str, Any]) -> set[str | None]:
+            routed = router.route(row["bucket"], row["key"]).dataset
+            return {row["dataset"], None if routed is None else routed.name}
+
+        return _rows(row for row in rows if left_out.isdisjoint(names(row)))
 
 
 def _rows(found: Iterable[dict[str, Any]]) -> list[str]:

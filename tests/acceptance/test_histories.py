@@ -193,6 +193,7 @@ def test_comparison_with_stored_rows_equals_a_fresh_run(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(0)  # as long as its examples take
 @pytest.mark.usefixtures("compared")
 @pytest.mark.parametrize("thresholds", [THRESHOLDS, Thresholds(small=0)])
 @given(steps=st.lists(STEPS, min_size=3, max_size=40))
@@ -206,6 +207,7 @@ def test_long_histories_with_comparison_equal_a_fresh_run(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(0)  # as long as its examples take
 @pytest.mark.parametrize(
     "thresholds", [THRESHOLDS, Thresholds(small=0, many=1), Thresholds(small=0)]
 )

@@ -283,10 +283,6 @@ CREATE INDEX "orders_amount_a13edce6_idx" ON "public"."orders" ("amount");
 CREATE INDEX "orders_updated_rank_92ca7dd2_idx" ON "public"."orders" ("updated", "rank");
 -- first_load: update_statistics
 ANALYZE "public"."orders";
--- successor: left_over
-SELECT relname FROM pg_class
-WHERE relnamespace = to_regnamespace(quote_ident(current_schema()))
-  AND relname LIKE replace(:prefix, '_', '\_') || '%' AND relkind = 'r';
 -- successor: is_replaceable
 SELECT has_schema_privilege(to_regnamespace(quote_ident(:schema)), 'CREATE')
    AND has_schema_privilege(to_regnamespace(quote_ident(current_schema())), 'CREATE')
@@ -365,14 +361,14 @@ WHERE mine.conrelid = to_regclass(:successor)
 DROP TABLE "public"."orders";
 ALTER TABLE "successor_orders" SET SCHEMA "public";
 ALTER TABLE "public"."successor_orders" RENAME TO "orders";
--- figures: is_small
-SELECT (SELECT count(*) FROM (SELECT FROM "staging_orders" LIMIT :small + 1) AS read) <= :small
-   AND (SELECT count(*) FROM (SELECT FROM "public"."orders"
-                              WHERE _source_key = ANY (CAST(:keys AS text[]))
-                              LIMIT :small + 1) AS stored) <= :small
-   AND (SELECT count(*) FROM (SELECT FROM "public"."orders_shadowed"
-                              WHERE _source_key = ANY (CAST(:keys AS text[]))
-                              LIMIT :small + 1) AS shadowed) <= :small;
+-- figures: small_keys
+SELECT staged.keys
+FROM (SELECT ARRAY(SELECT key FROM staging_object WHERE dataset = :dataset) AS keys) AS staged
+WHERE (SELECT count(*) FROM (SELECT FROM "staging_orders" LIMIT :small + 1) AS read) <= :small
+  AND (SELECT count(*) FROM (SELECT FROM "public"."orders" WHERE _source_key = ANY (staged.keys)
+                             LIMIT :small + 1) AS stored) <= :small
+  AND (SELECT count(*) FROM (SELECT FROM "public"."orders_shadowed" WHERE _source_key = ANY (staged.keys)
+                             LIMIT :small + 1) AS shadowed) <= :small;
 -- figures: unbalanced
 WITH unbalanced AS MATERIALIZED (
     SELECT staged.key, staged.rows_read, staged.rows_rejected, coalesce(good.rows, 0) AS rows_staged
@@ -437,23 +433,28 @@ FROM (
 -- figures: live
 SELECT count(*) AS live, coalesce(sum(0), 0)::bigint AS attached FROM "public"."orders";
 -- figures: staged
-SELECT dataset, sum(objects) AS objects, sum(gone) AS gone
+SELECT dataset, sum(objects) AS objects, sum(gone) AS gone, bool_or(in_staging) AS in_staging,
+       bool_or(is_held) AS is_held
 FROM (SELECT dataset, count(*) FILTER (WHERE change <> 'left') AS objects,
-             count(*) FILTER (WHERE change = 'left') AS gone
+             count(*) FILTER (WHERE change = 'left') AS gone, true AS in_staging, false AS is_held
       FROM staging_object GROUP BY dataset
       UNION ALL
-      SELECT DISTINCT dataset, 0, 0 FROM staging_problem) AS found
+      SELECT DISTINCT dataset, 0, 0, true, false FROM staging_problem
+      UNION ALL
+      SELECT dataset, 0, 0, false, true FROM hold) AS found
 GROUP BY dataset;
 -- figures: objects
-SELECT dataset,
-       count(*) FILTER (WHERE change = 'added') AS objects_added,
-       count(*) FILTER (WHERE change = 'modified') AS objects_modified,
-       count(*) FILTER (WHERE change = 'removed') AS objects_removed,
-       count(*) FILTER (WHERE state = 'quarantined') AS objects_quarantined,
-       coalesce(sum(rows_read), 0)::bigint AS rows_read,
-       coalesce(sum(rows_rejected), 0)::bigint AS rows_rejected
-FROM staging_object
-WHERE change <> 'left'
-GROUP BY dataset;
--- figures: problems
-SELECT count(*) AS problems FROM problem WHERE run_id = :run_id;
+SELECT objects.*, problem.problems
+FROM (SELECT count(*) AS problems FROM problem WHERE run_id = :run_id) AS problem
+LEFT JOIN (
+    SELECT dataset,
+           count(*) FILTER (WHERE change = 'added') AS objects_added,
+           count(*) FILTER (WHERE change = 'modified') AS objects_modified,
+           count(*) FILTER (WHERE change = 'removed') AS objects_removed,
+           count(*) FILTER (WHERE state = 'quarantined') AS objects_quarantined,
+           coalesce(sum(rows_read), 0)::bigint AS rows_read,
+           coalesce(sum(rows_rejected), 0)::bigint AS rows_rejected
+    FROM staging_object
+    WHERE change <> 'left'
+    GROUP BY dataset
+) AS objects ON true;

@@ -365,10 +365,6 @@ CREATE INDEX "users__source_key_idx" ON "public"."users" ("_source_key");
 CREATE INDEX "users_birthdate_idx" ON "public"."users" ("birthdate");
 -- first_load: update_statistics
 ANALYZE "public"."users";
--- successor: left_over
-SELECT relname FROM pg_class
-WHERE relnamespace = to_regnamespace(quote_ident(current_schema()))
-  AND relname LIKE replace(:prefix, '_', '\_') || '%' AND relkind = 'r';
 -- successor: is_replaceable
 SELECT has_schema_privilege(to_regnamespace(quote_ident(:schema)), 'CREATE')
    AND has_schema_privilege(to_regnamespace(quote_ident(current_schema())), 'CREATE')
@@ -447,14 +443,14 @@ WHERE mine.conrelid = to_regclass(:successor)
 DROP TABLE "public"."users";
 ALTER TABLE "successor_users" SET SCHEMA "public";
 ALTER TABLE "public"."successor_users" RENAME TO "users";
--- figures: is_small
-SELECT (SELECT count(*) FROM (SELECT FROM "staging_users" LIMIT :small + 1) AS read) <= :small
-   AND (SELECT count(*) FROM (SELECT FROM "public"."users"
-                              WHERE _source_key = ANY (CAST(:keys AS text[]))
-                              LIMIT :small + 1) AS stored) <= :small
-   AND (SELECT count(*) FROM (SELECT FROM "public"."users_shadowed"
-                              WHERE _source_key = ANY (CAST(:keys AS text[]))
-                              LIMIT :small + 1) AS shadowed) <= :small;
+-- figures: small_keys
+SELECT staged.keys
+FROM (SELECT ARRAY(SELECT key FROM staging_object WHERE dataset = :dataset) AS keys) AS staged
+WHERE (SELECT count(*) FROM (SELECT FROM "staging_users" LIMIT :small + 1) AS read) <= :small
+  AND (SELECT count(*) FROM (SELECT FROM "public"."users" WHERE _source_key = ANY (staged.keys)
+                             LIMIT :small + 1) AS stored) <= :small
+  AND (SELECT count(*) FROM (SELECT FROM "public"."users_shadowed" WHERE _source_key = ANY (staged.keys)
+                             LIMIT :small + 1) AS shadowed) <= :small;
 -- figures: unbalanced
 WITH unbalanced AS MATERIALIZED (
     SELECT staged.key, staged.rows_read, staged.rows_rejected, coalesce(good.rows, 0) AS rows_staged
@@ -519,23 +515,28 @@ FROM (
 -- figures: live
 SELECT count(*) AS live, coalesce(sum(CAST("img_path" IS NOT NULL AS integer)), 0)::bigint AS attached FROM "public"."users";
 -- figures: staged
-SELECT dataset, sum(objects) AS objects, sum(gone) AS gone
+SELECT dataset, sum(objects) AS objects, sum(gone) AS gone, bool_or(in_staging) AS in_staging,
+       bool_or(is_held) AS is_held
 FROM (SELECT dataset, count(*) FILTER (WHERE change <> 'left') AS objects,
-             count(*) FILTER (WHERE change = 'left') AS gone
+             count(*) FILTER (WHERE change = 'left') AS gone, true AS in_staging, false AS is_held
       FROM staging_object GROUP BY dataset
       UNION ALL
-      SELECT DISTINCT dataset, 0, 0 FROM staging_problem) AS found
+      SELECT DISTINCT dataset, 0, 0, true, false FROM staging_problem
+      UNION ALL
+      SELECT dataset, 0, 0, false, true FROM hold) AS found
 GROUP BY dataset;
 -- figures: objects
-SELECT dataset,
-       count(*) FILTER (WHERE change = 'added') AS objects_added,
-       count(*) FILTER (WHERE change = 'modified') AS objects_modified,
-       count(*) FILTER (WHERE change = 'removed') AS objects_removed,
-       count(*) FILTER (WHERE state = 'quarantined') AS objects_quarantined,
-       coalesce(sum(rows_read), 0)::bigint AS rows_read,
-       coalesce(sum(rows_rejected), 0)::bigint AS rows_rejected
-FROM staging_object
-WHERE change <> 'left'
-GROUP BY dataset;
--- figures: problems
-SELECT count(*) AS problems FROM problem WHERE run_id = :run_id;
+SELECT objects.*, problem.problems
+FROM (SELECT count(*) AS problems FROM problem WHERE run_id = :run_id) AS problem
+LEFT JOIN (
+    SELECT dataset,
+           count(*) FILTER (WHERE change = 'added') AS objects_added,
+           count(*) FILTER (WHERE change = 'modified') AS objects_modified,
+           count(*) FILTER (WHERE change = 'removed') AS objects_removed,
+           count(*) FILTER (WHERE state = 'quarantined') AS objects_quarantined,
+           coalesce(sum(rows_read), 0)::bigint AS rows_read,
+           coalesce(sum(rows_rejected), 0)::bigint AS rows_rejected
+    FROM staging_object
+    WHERE change <> 'left'
+    GROUP BY dataset
+) AS objects ON true;

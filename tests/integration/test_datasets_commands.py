@@ -423,3 +423,54 @@ def test_a_piped_list_has_whole_patterns(command: Command, declare: Callable[[st
     patterns = [f"orders/of-a-long-name/{number}/**/*.csv" for number in range(9)]
     declare(ORDERS.replace('["orders/**/*.csv"]', json.dumps(patterns)))
     assert " ".join(patterns) in command("datasets", "list").stdout
+
+
+LAKE = """
+version = 1
+
+[datasets.sales]
+include = ["lake/sales/year=*/month=*/**/*.csv"]
+path_columns = "hive"
+
+[datasets.sales.schema]
+primaryKey = ["year", "month", "sku"]
+fields = [
+  { name = "sku", type = "string" },
+  { name = "year", type = "integer", constraints = { minimum = 2000 } },
+  { name = "units", type = "integer" },
+]
+"""
+
+
+def test_folders_of_a_lake_are_typed_columns_and_part_of_the_key(
+    command: Command, declare: Callable[[str], None], bucket: TestBucket, query: Query
+):
+    declare(LAKE)
+    bucket.put("lake/sales/year=2024/month=05/part-0.csv", "sku,units\na,1\nb,2\n")
+    bucket.put("lake/sales/year=2024/month=05/region=N/part-1.csv", "sku,units,year\nc,3,1999\n")
+    bucket.put("lake/sales/Year=2025/month=05/part-0.csv", "sku,units\na,4\n")
+    bucket.put("lake/sales/year=2025/month=M%C3%A4rz%202/part-0.csv", "sku,units\na,5\n")
+    bucket.put("lake/sales/year=2025/month=__HIVE_DEFAULT_PARTITION__/0.csv", "sku,units\na,6\n")
+    bucket.put("lake/sales/year=none/month=01/part-0.csv", "sku,units\na,7\n")
+    bucket.put("lake/sales/_SUCCESS", "")
+    checked = command("datasets", "check", "sales")
+    assert "sales: the folders region=* of its keys are not columns" in checked.stdout
+    assert command("run").exit_code == 0
+    expected = [
+        (2024, "05", "a", 1),
+        (2024, "05", "b", 2),
+        (2024, "05", "c", 3),
+        (2025, "05", "a", 4),
+        (2025, "März 2", "a", 5),
+    ]
+    rows = "SELECT year, month, sku, units FROM sales ORDER BY 1, 2, 3"
+    assert query(rows) == expected
+    problems = json.loads(command("problems", "--json").stdout)
+    assert [(one["code"], one["column"], one["value"]) for one in problems] == [
+        ("missing-cell", "month", ""),
+        ("not-an-integer", "year", "none"),
+    ]
+    assert command("verify").exit_code == 0
+    again = json.loads(command("run", "--json").stdout)
+    assert again["counts"]["objects_modified"] == 0
+    assert query(rows) == expected

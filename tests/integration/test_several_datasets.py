@@ -492,7 +492,9 @@ def statements_of_event_run(
             {"bucket": settings.source_bucket},
         )
     executed: list[str] = []
-    event.listen(engine, "before_cursor_execute", lambda *found: executed.append(found[2]))
+    event.listen(
+        manager.run_engine, "before_cursor_execute", lambda *found: executed.append(found[2])
+    )
     assert manager.run_events() is not None
     return len(executed)
 

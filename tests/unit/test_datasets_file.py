@@ -771,21 +771,70 @@ def test_faults_in_a_json_schema_have_their_line_in_it(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "at", "said"),
     [
-        ("{", "line 1"),
-        ("[1,\n}", "line 2"),
-        ("[]", "no Table Schema"),
-        ('{"resources": []}', "no Table Schema"),
-        ('{"fields": [], "fields": []}', "occurs twice"),
-        ("[" * 100_000, "not valid JSON"),
+        ("{", "line 1: ", "not valid JSON"),
+        ("[1,\n}", "line 2: ", "not valid JSON in column 1"),
+        ("[]", "line 1: ", "no Table Schema"),
+        ('{"resources": []}', "line 1: ", "no Table Schema"),
+        ('{"resources": [{"name": "a",\n"schema": "b.json"}]}', "line 1, ", "no Table Schema"),
+        ('{\n"resources": [{"schema": {}}, {}]}', "line 2, resources: ", "2 resources"),
+        ('{"fields": [],\n "fields": []}', "line 2, fields: ", "occurs twice"),
+        ('{"fields": [{"a": 1,\n "a": 2}]}', "line 2, fields[0].a: ", "occurs twice"),
+        ("[" * 100_000, "line 1: ", "not valid JSON"),
     ],
 )
-def test_a_file_that_is_not_a_schema_is_reported(tmp_path: Path, text: str, said: str):
+def test_a_file_that_is_not_a_schema_is_reported(tmp_path: Path, text: str, at: str, said: str):
     found = faults(tmp_path, with_schema(tmp_path, text))
     assert len(found) == 1
-    assert found[0].startswith("datasets.toml, line 4, datasets.orders.schema: ")
+    assert found[0].startswith(f"schemas/orders.json, {at}")
     assert said in found[0]
+
+
+PACKAGE = {"resources": [DESCRIBED]}
+WITH_STATS = DESCRIBED | {"hash": "sha256:05c5", "bytes": 156, "fields": 3, "rows": 2}
+
+
+@pytest.mark.parametrize("described", [PACKAGE, WITH_STATS, {"resources": [WITH_STATS]}])
+def test_packages_and_statistics_of_frictionless_are_read(tmp_path: Path, described: object):
+    found = orders(tmp_path, with_schema(tmp_path, json.dumps(described)))
+    assert found.field_names == ("id", "price", "day")
+
+
+def test_a_fault_in_a_package_has_its_path(tmp_path: Path):
+    text = '{"resources": [{"schema":\n{"fields":\n[{"name": "a"}]}}]}'
+    (found,) = faults(tmp_path, with_schema(tmp_path, text))
+    assert found == (
+        "schemas/orders.json, line 3, resources[0].schema.fields[0].type: type is missing."
+        ' Write type = "string".'
+    )
+
+
+def test_names_in_a_json_schema_become_columns_and_aliases(tmp_path: Path):
+    schema = {
+        "fields": [
+            {"name": "Order No", "type": "string"},
+            {"name": "_id", "type": "string", "aliases": ["Nr."]},
+            {"name": "placedOn", "type": "date"},
+        ],
+        "primaryKey": ["Order No", "_id"],
+    }
+    found = orders(tmp_path, with_schema(tmp_path, json.dumps(schema)))
+    assert [(one.name, one.aliases) for one in found.fields] == [
+        ("order_no", ("Order No",)),
+        ("id", ("_id", "Nr.")),
+        ("placedOn", ()),
+    ]
+    assert found.primary_key == ("order_no", "id")
+
+
+def test_names_in_a_json_schema_that_become_the_same_are_reported(tmp_path: Path):
+    text = json.dumps(
+        {"fields": [{"name": name, "type": "string"} for name in ("Order No", "Order-No")]},
+        indent=1,
+    )
+    (found,) = faults(tmp_path, with_schema(tmp_path, text))
+    assert found.startswith("schemas/orders.json, line 8, fields[1].name: 'order_no' is the same")
 
 
 @pytest.mark.parametrize(

@@ -9,20 +9,11 @@ from etl.model.dataset import Constraints, Dataset, Dialect, Field, FieldType
 from etl.model.types import TYPE_TRAITS, Constraint
 from etl.settings import Settings
 from etl.settings.datasets import keys
-from etl.settings.datasets.keys import TableRules, ValueKind
+from etl.settings.datasets.keys import ValueKind
 from etl.settings.datasets_file import read_datasets
+from tests.declaration_schema import TABLES
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "datasets.md").read_text("utf-8")
-TABLES: dict[str, TableRules] = {
-    "": keys.ROOT,
-    "dataset": keys.DATASET,
-    "dialect": keys.DIALECT,
-    "schema": keys.SCHEMA,
-    "fields": keys.FIELD,
-    "constraints": keys.CONSTRAINTS,
-    "derived": keys.DERIVED,
-    "attachments": keys.ATTACHMENT,
-}
 TYPES = {
     ValueKind.TEXT: "text",
     ValueKind.TEXTS: "list of texts",
@@ -125,7 +116,7 @@ def test_types_are_those_of_the_parser():
 
 
 def test_the_example_can_be_used(tmp_path: Path):
-    (example,) = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
+    (example,) = re.findall(r"```toml\n(version.*?)```", TEXT, re.DOTALL)
     (tmp_path / "datasets.toml").write_text(example)
     found = read_datasets(tmp_path / "datasets.toml", Settings(_env_file=None))
     assert [one.name for one in found] == ["users", "orders"]

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from etl.model.dataset import USERS, Attachment, Dataset, Field
 from etl.model.formats import format_of
 from etl.model.keys import has_ignored_name, image_id_of, kind_of
-from etl.model.routing import ObjectRoute, Router, path_names, path_values
+from etl.model.routing import (
+    ObjectRoute,
+    Router,
+    path_names,
+    path_values,
+    unnamed_folders,
+)
 from etl.model.values import ObjectKind
 
 BUCKET = "src-data"
@@ -143,18 +149,24 @@ def test_attachments_of_a_dataset_go_before_its_data_and_before_presets():
         (None, "a.csv", "csv"),
         (None, "a.TSV", "tsv"),
         (None, "csv", None),
-        (None, "a.csv.gz", None),
+        (None, "a.csv.gz", "csv.gz"),
+        (None, "a.TSV.Zst", "tsv.zst"),
+        (None, "a.csv.bz2", "csv.bz2"),
+        (None, "a.csv.zip", "csv.zip"),
+        (None, "a.gz", None),
         (None, "a.parquet", None),
         ("csv", "a.txt", "csv"),
         ("tsv", "a", "tsv"),
-        ("csv", "a.csv.gz", None),
+        ("csv", "a.csv.gz", "csv.gz"),
+        ("csv", "a.gz", "csv.gz"),
     ],
 )
 def test_format_is_declared_or_follows_from_the_extension(
     given_format: str | None, key: str, found: str | None
 ):
     one = dataset("one", "**", format=given_format)
-    assert format_of(one, key) == (None if found is None else (found, None))
+    format_ = format_of(one, key)
+    assert (None if format_ is None else ".".join(filter(None, format_))) == found
     assert routed([one], key) == ("one", "csv" if found else "other")
 
 
@@ -194,6 +206,19 @@ def test_path_columns_of_hive_are_the_named_folders(
 ):
     assert path_names(HIVE) == ("Year", "month")
     assert tuple(path_values(HIVE, key).values()) == values
+
+
+@pytest.mark.parametrize(
+    ("key", "folders"),
+    [
+        ("sales/year=2024/month=05/1.csv", ()),
+        ("sales/site=N/Day=5/year=2024/month=05/x=1.csv", ("site", "Day")),
+        ("sales/=1/a b=2/plain/year=2024/month=5/1.csv", ()),
+    ],
+)
+def test_hive_folders_that_no_pattern_names_are_known(key: str, folders: tuple[str, ...]):
+    assert unnamed_folders(HIVE, key) == folders
+    assert unnamed_folders(ORDERS, key) == ()
 
 
 def test_a_dataset_without_path_columns_has_none():

@@ -5,13 +5,12 @@ Names of schemas are quoted. The connection's search_path is the schema of the t
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, text
-from sqlalchemy.exc import DBAPIError
 
+from etl.db import table_locks
 from etl.db.dependents import Dependent, dependents
 from etl.db.sql import statements
 from etl.model.errors import ConfigurationError
@@ -23,7 +22,6 @@ LOCK_SECONDS = 0.5  # so long do readers wait when a lock is not free
 LOCK_ATTEMPTS = 60
 LOCK_PAUSE_SECONDS = 0.5
 _MOST_SCANNED_BYTES = 1_000_000  # of a table that references `users` without an index
-_LOCK_FAILED = ("55P03", "40P01")
 _COLUMNS = "user_id, first_name, last_name, birthts, img_path"
 _RENAMED = ("extra", "source_key", "source_line", "run_id", "updated_at")
 
@@ -136,32 +134,15 @@ def _without_triggers(connection: Connection, table: str) -> Iterator[None]:
 def lock(connection: Connection, tables: Sequence[str], mode: str) -> None:
     """Lock the tables, in this order, without stopping their readers for long.
 
-    While the lock is not free, readers that come later wait for it too; so the attempt is given up
-    soon, and repeated after a pause.
-
     Raises:  ConfigurationError when the tables stay in use.
     """
-    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{int(LOCK_SECONDS * 1000)}ms'")
-    for _ in range(LOCK_ATTEMPTS):
-        nested = connection.begin_nested()
-        try:
-            connection.exec_driver_sql(f"LOCK TABLE {', '.join(tables)} IN {mode} MODE")
-        except DBAPIError as error:
-            nested.rollback()
-            if getattr(error.orig, "pgcode", None) not in _LOCK_FAILED:
-                raise
-            time.sleep(LOCK_PAUSE_SECONDS)  # so that readers queued after the attempt can run
-        else:
-            nested.commit()
-            connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
-            return
-    users = text(statements("dependents")["users_of"])
-    sessions = ", ".join(
-        f"{one.pid} ({one.application_name or one.usename})"
-        for one in connection.execute(users, {"tables": list(tables)})
-    )
+    patience = table_locks.Patience(LOCK_SECONDS, LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS)
+    sessions = table_locks.lock(connection, tables, mode, patience)
+    if not sessions:
+        return
     raise ConfigurationError(
-        f"The tables stay in use by other sessions, so they were not migrated: {sessions}.",
+        "The tables stay in use by other sessions, so they were not migrated:"
+        f" {', '.join(sessions)}.",
         hint="End these sessions, for example by `SELECT pg_terminate_backend(pid)`, and migrate"
         " again.",
     )

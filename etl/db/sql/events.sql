@@ -42,7 +42,15 @@ WHERE handled_by_run IS NULL AND (:include_refused OR refused_by_run IS NULL)
 
 -- name: oldest_pending
 -- The oldest pending events; keys may repeat. Events whose object could not be synced are included
--- only with :include_refused. Parameters: :bucket, :limit, :include_refused.
+-- only with :include_refused. Marks events of former source buckets as handled.
+-- Parameters: :bucket, :limit, :include_refused; :source_bucket, that of SOURCE_BUCKET.
+WITH former AS (
+    UPDATE bucket_event SET handled_by_run = 0
+    WHERE handled_by_run IS NULL AND bucket NOT IN (
+        SELECT coalesce(nullif(declaration->>'bucket', ''), :source_bucket) FROM dataset
+        UNION
+        SELECT :source_bucket WHERE NOT EXISTS (SELECT FROM dataset))
+)
 SELECT id, key FROM bucket_event
 WHERE handled_by_run IS NULL AND bucket = :bucket AND (:include_refused OR refused_by_run IS NULL)
 ORDER BY id LIMIT :limit
@@ -75,14 +83,6 @@ WHERE handled_by_run IS NULL AND bucket = :bucket AND received_at < :began
 -- Marks events of a bucket that cannot be read now. Parameters: :ids, :run_id.
 UPDATE bucket_event SET refused_by_run = :run_id
 WHERE id = ANY (CAST(:ids AS bigint[])) AND handled_by_run IS NULL
-
--- name: skip_other_buckets
--- Marks events of former source buckets as handled. Parameters: :bucket, that of SOURCE_BUCKET.
-UPDATE bucket_event SET handled_by_run = 0
-WHERE handled_by_run IS NULL AND bucket NOT IN (
-    SELECT coalesce(nullif(declaration->>'bucket', ''), :bucket) FROM dataset
-    UNION
-    SELECT :bucket WHERE NOT EXISTS (SELECT FROM dataset))
 
 -- name: missed_by_events
 -- Counts the staged changes without a pending event. Before the first event of a bucket, and in the

@@ -1,17 +1,17 @@
 -- Counts of a merge, taken from its tables. The statements are templates, as those of merge.sql.
 -- Parameters: :dataset, or as named.
 
--- name: is_small
--- Whether staging and each table have at most :small rows of the staged objects. Counting stops
--- there. Parameters: :keys, the keys in staging; :small.
-SELECT (SELECT count(*) FROM (SELECT FROM {staging} LIMIT :small + 1) AS read) <= :small
-   AND (SELECT count(*) FROM (SELECT FROM {table}
-                              WHERE _source_key = ANY (CAST(:keys AS text[]))
-                              LIMIT :small + 1) AS stored) <= :small
+-- name: small_keys
+-- The keys in staging, if it and each table have at most :small rows of their objects, else no row.
+-- Counting stops there. Parameters: :dataset, :small.
+SELECT staged.keys
+FROM (SELECT ARRAY(SELECT key FROM staging_object WHERE dataset = :dataset) AS keys) AS staged
+WHERE (SELECT count(*) FROM (SELECT FROM {staging} LIMIT :small + 1) AS read) <= :small
+  AND (SELECT count(*) FROM (SELECT FROM {table} WHERE _source_key = ANY (staged.keys)
+                             LIMIT :small + 1) AS stored) <= :small
 --:keyed
-   AND (SELECT count(*) FROM (SELECT FROM {shadowed}
-                              WHERE _source_key = ANY (CAST(:keys AS text[]))
-                              LIMIT :small + 1) AS shadowed) <= :small
+  AND (SELECT count(*) FROM (SELECT FROM {shadowed} WHERE _source_key = ANY (staged.keys)
+                             LIMIT :small + 1) AS shadowed) <= :small
 --:end
 
 -- name: unbalanced
@@ -92,29 +92,33 @@ WHERE lost.rows > coalesce(gained.rows, 0)
 SELECT count(*) AS live, coalesce(sum({attached_count}), 0)::bigint AS attached FROM {table}
 
 -- name: staged
--- By dataset, the objects in staging; also of datasets with nothing but problems. No parameters.
--- `gone` are those that left the dataset for another.
-SELECT dataset, sum(objects) AS objects, sum(gone) AS gone
+-- By dataset, the objects in staging; also of datasets with nothing but problems, or an open hold.
+-- `gone` are the objects that left the dataset for another. No parameters.
+SELECT dataset, sum(objects) AS objects, sum(gone) AS gone, bool_or(in_staging) AS in_staging,
+       bool_or(is_held) AS is_held
 FROM (SELECT dataset, count(*) FILTER (WHERE change <> 'left') AS objects,
-             count(*) FILTER (WHERE change = 'left') AS gone
+             count(*) FILTER (WHERE change = 'left') AS gone, true AS in_staging, false AS is_held
       FROM staging_object GROUP BY dataset
       UNION ALL
-      SELECT DISTINCT dataset, 0, 0 FROM staging_problem) AS found
+      SELECT DISTINCT dataset, 0, 0, true, false FROM staging_problem
+      UNION ALL
+      SELECT dataset, 0, 0, false, true FROM hold) AS found
 GROUP BY dataset
 
 -- name: objects
--- By dataset, the objects and rows of staging. No parameters.
-SELECT dataset,
-       count(*) FILTER (WHERE change = 'added') AS objects_added,
-       count(*) FILTER (WHERE change = 'modified') AS objects_modified,
-       count(*) FILTER (WHERE change = 'removed') AS objects_removed,
-       count(*) FILTER (WHERE state = 'quarantined') AS objects_quarantined,
-       coalesce(sum(rows_read), 0)::bigint AS rows_read,
-       coalesce(sum(rows_rejected), 0)::bigint AS rows_rejected
-FROM staging_object
-WHERE change <> 'left'
-GROUP BY dataset
-
--- name: problems
--- Problems found by this run, and known problems of its images. Parameter: :run_id.
-SELECT count(*) AS problems FROM problem WHERE run_id = :run_id
+-- By dataset, the objects and rows of staging, and the problems found by this run with the known
+-- ones of its images. Without objects, there is one row with the problems. Parameter: :run_id.
+SELECT objects.*, problem.problems
+FROM (SELECT count(*) AS problems FROM problem WHERE run_id = :run_id) AS problem
+LEFT JOIN (
+    SELECT dataset,
+           count(*) FILTER (WHERE change = 'added') AS objects_added,
+           count(*) FILTER (WHERE change = 'modified') AS objects_modified,
+           count(*) FILTER (WHERE change = 'removed') AS objects_removed,
+           count(*) FILTER (WHERE state = 'quarantined') AS objects_quarantined,
+           coalesce(sum(rows_read), 0)::bigint AS rows_read,
+           coalesce(sum(rows_rejected), 0)::bigint AS rows_rejected
+    FROM staging_object
+    WHERE change <> 'left'
+    GROUP BY dataset
+) AS objects ON true

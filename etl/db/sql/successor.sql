@@ -2,12 +2,6 @@
 -- place of the table. See etl.sync.successor. Some statements are templates, as those of merge.sql.
 -- Parameters: as named; :table and :successor with schemas, quoted.
 
--- name: left_over
--- The successors that earlier runs have left. Parameter: :prefix.
-SELECT relname FROM pg_class
-WHERE relnamespace = to_regnamespace(quote_ident(current_schema()))
-  AND relname LIKE replace(:prefix, '_', '\_') || '%' AND relkind = 'r'
-
 -- name: is_replaceable
 -- Whether dropping the table loses nothing: it is empty, ours, and no object of another client
 -- belongs to it. DROP TABLE itself refuses what depends on the table in another way, as views do.

@@ -120,10 +120,10 @@ UNDECODABLE_HINT = "The file is not UTF-8, UTF-16 or cp1252 text. Save it as UTF
 class Transcoder:
     """Converts the chunks of a file, which may end anywhere, to input for `decode_lines`.
 
-    `size` is the size of the whole file in bytes.
+    `size` is the size of the whole file in bytes, if it is known.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int | None) -> None:
         self._size = size
         self._encoding: str | None = None
         self._rest = b""
@@ -158,10 +158,11 @@ def _decoded(content: bytes, encoding: str, *, is_last: bool) -> tuple[str, int]
     return codecs.utf_16_be_decode(content, "strict", is_last)
 
 
-def _detect(head: bytes, size: int) -> tuple[str, int]:
+def _detect(head: bytes, size: int | None) -> tuple[str, int]:
     """The encoding and the length of the BOM; UTF-8 unless a BOM or NULs show another.
 
-    `head` is the beginning of the file, at least 512 bytes of it; `size` is its whole size.
+    `head` is the beginning of the file, at least 512 bytes of it; `size` is its whole size, if it
+    is known.
     """
     for mark, encoding in _MARKS:
         if head.startswith(mark):
@@ -169,8 +170,10 @@ def _detect(head: bytes, size: int) -> tuple[str, int]:
     return _utf16_by_nul_pattern(head, size) or "utf-8", 0
 
 
-def _utf16_by_nul_pattern(head: bytes, size: int) -> str | None:
+def _utf16_by_nul_pattern(head: bytes, size: int | None) -> str | None:
     """Only Western text in UTF-16 has a NUL in nearly every second byte."""
+    if size is None:
+        size = len(head) if len(head) < _SAMPLE_BYTES else _SAMPLE_BYTES
     if size < _SHORTEST_UTF16 or size % 2:
         return None
     even, odd = head[:_SAMPLE_BYTES:2], head[1:_SAMPLE_BYTES:2]

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from etl.model.safe_text import safe_value
 from etl.model.values import Problem, ProblemCode, Severity, SourceObject
-from etl.read.arrow import strip, to_mask
+from etl.read.arrow import is_text, strip, to_mask
 from etl.read.rows.notices import Notices
 from etl.read.rows.repeated import repeated_headers
 
@@ -36,9 +36,12 @@ _BLOCK_ROWS = 100_000
 class Block:
     """Rows under one header, column by column.
 
-    Shapes:  file (n,) index of the row's file in the batch; line (n,) physical line, from 1;
-             cells: one Arrow large_string array (n,) for each column of the header; null if the
-             row lacks the cell. most_bytes: no cell has more, or a NUL; None if that is unknown.
+    Shapes:  file (n,) index of the row's file in the batch; line (n,) physical line or row, from
+             1; cells: one Arrow array (n,) for each column of the header, of large_string or, for
+             a whole column of a typed format, another type; null if the row lacks the cell. json:
+             the columns whose texts are JSON values. most_bytes: no text has more, or a NUL; None
+             if that is unknown.
+             extra (n,): the JSON of _extra, if it is not that of the header's other columns.
     """
 
     header: FileHeader
@@ -46,6 +49,8 @@ class Block:
     line: NDArray[np.int64]
     cells: list[pa.ChunkedArray]
     most_bytes: int | None = None
+    json: frozenset[str] = frozenset()
+    extra: pa.ChunkedArray | None = None
 
     def without(self, unwanted: NDArray[np.bool_]) -> Block:
         """The block without the rows of the mask."""
@@ -55,6 +60,7 @@ class Block:
             file=self.file[keep],
             line=self.line[keep],
             cells=[cells.filter(pa.array(keep)) for cells in self.cells],
+            extra=None if self.extra is None else self.extra.filter(pa.array(keep)),
         )
 
 
@@ -94,7 +100,13 @@ class Collector:
 
     def add_block(self, block: Block) -> None:
         """Add rows as wide as the header, without blank rows and repeated headers."""
-        block = self._without_headers(_without_blank_rows(_stripped(block)))
+        self._add(self._without_headers(_without_blank_rows(_stripped(block))))
+
+    def add_typed_block(self, block: Block) -> None:
+        """Add rows of a format with values: blank ones are rows, and none repeats the header."""
+        self._add(_stripped(block))
+
+    def _add(self, block: Block) -> None:
         files, counts = np.unique(block.file, return_counts=True)
         for file, count in zip(files.tolist(), counts.tolist(), strict=True):
             self.rows_read[file] += count
@@ -156,6 +168,28 @@ class Collector:
             line = int(block.line[index])
             self.problems.append(Problem(code, source.key, source.etag, hint, line, column, value))
 
+    def reject_row(  # noqa: PLR0913, PLR0917 - what a problem says
+        self,
+        file: int,
+        line: int,
+        code: ProblemCode,
+        hint: str,
+        value: str,
+        column: str | None = None,
+    ) -> None:
+        """Count a row that is in no block as read and rejected, and add its problem."""
+        self.rows_read[file] += 1
+        self.rows_rejected[file] += 1
+        self._malformed_rows[file] += 1
+        if self._malformed_rows[file] > MOST_PROBLEMS:
+            self.more[file][code] += 1
+            return
+        source = self._sources[file]
+        shown = None if column is None else safe_value(column)
+        self.problems.append(
+            Problem(code, source.key, source.etag, hint, line, shown, safe_value(value))
+        )
+
     def reject_rows(self, block: Block, rejected: NDArray[np.bool_]) -> Block:
         """Count the rows of the mask as rejected, and return the block without them."""
         files, counts = np.unique(block.file[rejected], return_counts=True)
@@ -203,17 +237,8 @@ class Collector:
         """Reject a record with broken encoding, quotes or width, unless it is blank."""
         if record.is_decodable and record.cells is not None and not _any_filled(record.cells):
             return
-        file = record.file
-        self.rows_read[file] += 1
-        self.rows_rejected[file] += 1
-        self._malformed_rows[file] += 1
         code, hint = _malformed_fault(record, width)
-        if self._malformed_rows[file] > MOST_PROBLEMS:
-            self.more[file][code] += 1
-            return
-        source = self._sources[file]
-        value = safe_value(record.raw_line.rstrip("\r\n"))
-        self.problems.append(Problem(code, source.key, source.etag, hint, record.line, value=value))
+        self.reject_row(record.file, record.line, code, hint, record.raw_line.rstrip("\r\n"))
 
 
 def first_of_each(groups: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
@@ -230,7 +255,11 @@ def _stripped(block: Block) -> Block:
     untrimmed = block.header.layout.untrimmed
     named = zip(block.header.columns, block.cells, strict=True)
     return replace(
-        block, cells=[cells if name in untrimmed else strip(cells) for name, cells in named]
+        block,
+        cells=[
+            cells if name in untrimmed or not is_text(cells) else strip(cells)
+            for name, cells in named
+        ],
     )
 
 

@@ -22,7 +22,7 @@ from etl.read.rows.header_hints import (
 from etl.read.rows.layout import LONGEST_NAME_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from etl.read.rows.layout import Layout
 
@@ -166,19 +166,28 @@ def _with_added(header: FileHeader, cells: Sequence[str]) -> FileHeader:
         return header
     added: dict[str, str] = {}
     not_added = []
-    taken = {*layout.reserved, *map(str.lower, layout.columns)}
     for name, written in zip(header.columns, cells, strict=True):
         if name in layout.columns:
             continue
-        lowered = written.strip().lower()
-        if lowered not in taken and _is_possible(lowered) and layout.added.accept(lowered):
-            added[name] = lowered
-            taken.add(lowered)
-        else:
+        column = added_column(written, layout, added.values())
+        if column is None:
             not_added.append(name)
+        else:
+            added[name] = column
     return FileHeader(
         layout, header.delimiter, header.columns, tuple(added.items()), tuple(not_added)
     )
+
+
+def added_column(written: str, layout: Layout, others: Container[str] = ()) -> str | None:
+    """The column that the table gets for a name in a file; None if it cannot get one.
+
+    `others` are the columns that the table gets for the other names.
+    """
+    name = written.strip().lower()
+    if name in others or name in layout.unaddable or not _is_possible(name):
+        return None
+    return name if layout.added.accept(name) else None
 
 
 def _is_possible(name: str) -> bool:

@@ -19,14 +19,22 @@ _DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 
 def missing_hint(layout: Layout, missing: Sequence[str], written: Sequence[str]) -> str:
     """Which required columns a header lacks, or that it has no declared one, and what it has."""
-    names = missing or layout.expected
-    accepted = (_accepted(layout.dataset, name) for name in names[:_SHOWN_NAMES])
-    listed = ", ".join(accepted) + _more(names)
+    listed = _all_accepted(layout.dataset, missing or layout.expected)
     if missing:
         return f"The header lacks {listed}; its columns are {shown(written)}."
     return (
         f"The header has no column that {layout.dataset.name} declares: {listed}. Its columns are "
         f"{shown(written)}."
+    )
+
+
+def no_column_hint(layout: Layout, written: Sequence[str]) -> str:
+    """The hint about a file without a header, no row of which has a declared column."""
+    dataset = layout.dataset
+    return (
+        f"No row has a column that {dataset.name} declares: "
+        f"{_all_accepted(dataset, layout.expected)}. The columns of the rows are "
+        f"{shown(written) or 'none'}. {missing_remedy(dataset, [])}"
     )
 
 
@@ -58,6 +66,10 @@ def one_column_hint(layout: Layout, other: str) -> str:
 
 def _named(delimiter: str) -> str:
     return _DELIMITER_NAMES.get(delimiter, f'"{safe_value(delimiter)}"')
+
+
+def _all_accepted(dataset: Dataset, names: Sequence[str]) -> str:
+    return ", ".join(_accepted(dataset, name) for name in names[:_SHOWN_NAMES]) + _more(names)
 
 
 def _accepted(dataset: Dataset, name: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from etl.model.column_names import SYSTEM_COLUMNS
 from etl.model.dataset import Dataset, FieldType, ShortRows
 
 if TYPE_CHECKING:
@@ -31,9 +32,6 @@ _OBJECT_KEY_BYTES = 1_024
 _OF_VARIABLE_SIZE = frozenset(
     {FieldType.STRING, FieldType.NUMBER, FieldType.OBJECT, FieldType.ARRAY, FieldType.ANY}
 )
-
-# Columns that PostgreSQL itself has in every table.
-_SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 
 
 class AddedColumns:
@@ -106,11 +104,11 @@ class Layout:
         return frozenset(one.name for one in self.dataset.fields if not one.trim)
 
     @cached_property
-    def reserved(self) -> frozenset[str]:
+    def unaddable(self) -> frozenset[str]:
         """The lower-case names that no added column can have."""
         others = [one.name for one in self.dataset.derived]
         others += [one.column for one in self.dataset.attachments]
-        return frozenset(name.lower() for name in (*others, *_SYSTEM_COLUMNS))
+        return frozenset(name.lower() for name in (*self.columns, *others, *SYSTEM_COLUMNS))
 
     @cached_property
     def most_characters(self) -> int:

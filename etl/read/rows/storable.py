@@ -1,4 +1,7 @@
-"""Reject the rows that PostgreSQL cannot store: a NUL in a cell, or too long a cell."""
+"""Reject the rows that PostgreSQL cannot store: a NUL in a cell, or too long a cell.
+
+Only texts can be either.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ import numpy as np
 import pyarrow.compute as pc
 
 from etl.model.values import ProblemCode
-from etl.read.arrow import to_mask
+from etl.read.arrow import is_text, to_mask
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
 
 MOST_ROW_BYTES = 100 << 20  # of all cells; PostgreSQL stores at most 256 MB as one JSON object
 
+_ESCAPED_NUL = r"(?:^|[^\\])(?:\\\\)*\\u0000"
 _NUL_HINT = "Remove the NUL character from the cell; PostgreSQL cannot store it."
 
 
@@ -28,8 +34,8 @@ def storable(block: Block, collector: Collector) -> Block:
     is_checked = _are_sizes_checked(block, layout)
     rejected: NDArray[np.bool_] = np.zeros(len(block.line), dtype=np.bool_)
     if block.most_bytes is None:
-        for place, cells in enumerate(block.cells):
-            has_nul = to_mask(pc.match_substring(cells, "\0").fill_null(fill_value=False))
+        for place in _texts(block):
+            has_nul = _has_nul(block, place)
             if has_nul.any():
                 collector.add_cell_problems(block, place, has_nul, ProblemCode.NUL_BYTE, _NUL_HINT)
                 rejected |= has_nul
@@ -37,6 +43,20 @@ def storable(block: Block, collector: Collector) -> Block:
         rejected |= _reject_long_cells(block, ~rejected, collector)
         rejected |= _reject_long_rows(block, ~rejected, collector)
     return collector.reject_rows(block, rejected) if rejected.any() else block
+
+
+def _texts(block: Block) -> Iterator[int]:
+    """The places of the columns of texts."""
+    return (place for place, cells in enumerate(block.cells) if is_text(cells))
+
+
+def _has_nul(block: Block, place: int) -> NDArray[np.bool_]:
+    """Which cells have a NUL; that of JSON, which is escaped, is one in _extra only."""
+    name, cells = block.header.columns[place], block.cells[place]
+    has_nul = pc.match_substring(cells, "\0")
+    if name in block.json and name not in {*block.header.layout.columns, *dict(block.header.added)}:
+        has_nul = pc.or_(has_nul, pc.match_substring_regex(cells, _ESCAPED_NUL))
+    return to_mask(has_nul.fill_null(fill_value=False))
 
 
 def _are_sizes_checked(block: Block, layout: Layout) -> bool:
@@ -52,7 +72,8 @@ def _reject_long_cells(
     rejected: NDArray[np.bool_] = np.zeros(len(others), dtype=np.bool_)
     layout = block.header.layout
     hint = _length_hint(layout)
-    for place, name in enumerate(block.header.columns):
+    for place in _texts(block):
+        name = block.header.columns[place]
         is_too_long = _is_too_long(block.cells[place], name, layout) & others
         if is_too_long.any():
             code = ProblemCode.CELL_TOO_LONG
@@ -75,10 +96,14 @@ def _reject_long_rows(
     block: Block, others: NDArray[np.bool_], collector: Collector
 ) -> NDArray[np.bool_]:
     """The other rows whose cells are too long together; a problem is added for each."""
-    sizes = [pc.binary_length(cells).fill_null(0).to_numpy() for cells in block.cells]
-    is_too_long: NDArray[np.bool_] = others & (np.sum(sizes, axis=0) > MOST_ROW_BYTES)
+    sizes = {
+        place: pc.binary_length(block.cells[place]).fill_null(0).to_numpy()
+        for place in _texts(block)
+    }
+    total = sum(sizes.values(), np.zeros(len(others), np.int64))
+    is_too_long: NDArray[np.bool_] = others & (total > MOST_ROW_BYTES)
     if is_too_long.any():
-        longest = int(np.argmax([size[is_too_long].max() for size in sizes]))
+        longest = max(sizes, key=lambda place: sizes[place][is_too_long].max())
         code = ProblemCode.CELL_TOO_LONG
         hint = f"Shorten the cells of the row to {MOST_ROW_BYTES:,} bytes together."
         collector.add_cell_problems(block, longest, is_too_long, code, hint)

@@ -4,6 +4,7 @@ check        one column: missing values, the type, its constraints
 column       the result, and conversions that the types share
 constraints  bounds, lengths, patterns and enumerations, and their hints
 strings, integers, numbers, booleans, years, documents (JSON), epoch_ms: one type each
+typed        cells that have a type already; `typed_texts` and `nested` give their texts
 times        date, time and datetime; `layouts` reads their digits, `zones` their time zones
 """
 

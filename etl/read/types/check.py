@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from etl.read.types.column import (
     CheckedColumn,
     Fault,
     Parsed,
+    all_true,
     mask_of,
     spread,
     spread_mask,
@@ -28,6 +30,7 @@ from etl.read.types.integers import parse_integers
 from etl.read.types.numbers import parse_numbers
 from etl.read.types.strings import parse_strings
 from etl.read.types.times import parse_dates, parse_datetimes, parse_times
+from etl.read.types.typed import as_written, parse_typed, texts_for, unfit
 from etl.read.types.years import parse_years
 
 if TYPE_CHECKING:
@@ -55,28 +58,34 @@ PARSERS: dict[FieldType, Callable[[pa.Array, Field, date], Parsed]] = {
 
 
 def check_column(
-    texts: pa.ChunkedArray,
+    cells: pa.ChunkedArray,
     field: Field,
     missing_values: tuple[str, ...],
     today: date,
     *,
     noun: str = "row",
 ) -> CheckedColumn:
-    """Check the texts of a column against its field.
+    """Check the cells of a column, without nulls, against its field.
 
-    The texts are large_string without nulls, already stripped if the field is trimmed.
+    Texts are large_string, already stripped if the field is trimmed. Cells of another type are
+    checked as `typed` says.
     `missing_values` are those of the dataset; the field's own take precedence. `today` is the
     greatest value of a bound that is Moment.TODAY. `noun` names a row in the hint for a missing
     value. Each accepted value can be stored in the field's column type without loss.
 
-    Raises:  UnsupportedSqlType, InvalidFormat when the declaration is not valid.
+    Raises:  UnsupportedSqlType, InvalidFormat when the declaration is not valid; TypeError when
+             the cells have a type that no field takes.
     """
-    cells = _one_array(texts)
-    if field.missing_values is not None:
-        missing_values = field.missing_values
-    is_present = ~_is_missing(cells, missing_values)
-    present = cells if is_present.all() else cells.filter(pa.array(is_present))
-    parsed = PARSERS[field.type](present, field, today)
+    array = _one_array(cells)
+    if array.type == TEXT:
+        if field.missing_values is not None:
+            missing_values = field.missing_values
+        is_present = ~_is_missing(array, missing_values)
+        present = array if is_present.all() else array.filter(pa.array(is_present))
+        parsed = PARSERS[field.type](present, field, today)
+    else:
+        is_present = all_true(len(array))
+        parsed, present = _parse_typed(array, as_written(field), today)
     faults = parsed.faults + check_constraints(parsed, present, field)
     values = spread(_without_faulty(parsed, faults), is_present)
     all_faults = [
@@ -94,14 +103,31 @@ def check_column(
     )
 
 
-def _one_array(texts: pa.ChunkedArray) -> pa.Array:
-    if texts.type != TEXT:
-        raise TypeError(f"texts must be large_string, not {texts.type}")
-    if texts.num_chunks == 1:
-        return texts.chunk(0)
-    combined = texts.combine_chunks()
+def _one_array(cells: pa.ChunkedArray) -> pa.Array:
+    if cells.num_chunks == 1:
+        return cells.chunk(0)
+    combined = cells.combine_chunks()
     # Without chunks, Arrow gives a chunked array.
-    return combined if isinstance(combined, pa.Array) else pa.array([], TEXT)
+    return combined if isinstance(combined, pa.Array) else pa.array([], cells.type)
+
+
+def _parse_typed(cells: pa.Array, field: Field, today: date) -> tuple[Parsed, pa.Array]:
+    """The parsed cells, and their texts if the type of the field is checked by these."""
+    parsed = parse_typed(cells, field)
+    if parsed is not None:
+        return parsed, cells
+    texts = texts_for(cells, field)
+    parsed = PARSERS[field.type](texts, field, today)
+    found = [replace(one, note=_with_type(one.note, cells.type)) for one in parsed.faults]
+    is_unfit = unfit(cells, field)
+    if is_unfit is None:
+        return replace(parsed, faults=found), texts
+    is_valid = parsed.is_valid & ~is_unfit.rows
+    return replace(parsed, faults=[is_unfit, *found], is_valid=is_valid), texts
+
+
+def _with_type(note: Callable[[str], str], type_: pa.DataType) -> Callable[[str], str]:
+    return lambda value: f"{note(value)} The column has the type {type_} in the file."
 
 
 def _is_missing(cells: pa.Array, missing_values: tuple[str, ...]) -> NDArray[np.bool_]:

@@ -34,12 +34,13 @@ _EXPECTED: dict[FieldType, tuple[str, type]] = {
     FieldType.ARRAY: ("a JSON array, for example [1, 2]", list),
     FieldType.ANY: ('a JSON value, for example "red" with its quotes, 5 or [1, 2]', object),
 }
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+# Strings, also one without its end, and all else that does not nest.
+_FLAT = re.compile(r'(?:"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[^"\[\]{}]++)++', re.DOTALL)
 _FAR = 1_000_000  # an exponent that PostgreSQL may refuse even for 0
 
 
-class _Refused(ValueError):
+class NotStorable(ValueError):
     """A document that JSON allows; the message says why it cannot be stored."""
 
 
@@ -74,45 +75,58 @@ def load(text: str) -> Any:  # noqa: ANN401
 
     Raises:  ValueError when it is not JSON or cannot be stored; the message says why.
     """
-    if text.count("[") + text.count("{") > MAX_DEPTH:
-        _check_depth(text)
+    check_depth(text)
     value = _DECODER.decode(text)
     if "\\u" in text:
         _check_characters(text, value)
     return value
 
 
-def _check_depth(text: str) -> None:
+def check_depth(text: str) -> None:
+    """Refuse arrays and objects that are nested too deep, before a parser runs out of stack.
+
+    Raises:  NotStorable
+    """
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
     depth = 0
-    for one in _STRING.sub("", text):
-        depth += (one in "[{") - (one in "]}")
+    for one in _FLAT.sub("", text):
+        depth += 1 if one in "[{" else -1
         if depth > MAX_DEPTH:
-            raise _Refused(f"it is nested deeper than {MAX_DEPTH} levels")
+            raise NotStorable(f"it is nested deeper than {MAX_DEPTH} levels")
 
 
 def _check_characters(text: str, value: object) -> None:
-    if "\\u0000" not in text and not _SURROGATE.search(text):
+    if "\\u0000" not in text and not SURROGATE.search(text):
         return
     decoded = json.dumps(value, ensure_ascii=False)
     if re.search(r"(?<!\\)(?:\\\\)*\\u0000", decoded):
-        raise _Refused(r"it contains the character \u0000")
+        raise NotStorable(r"it contains the character \u0000")
     try:
         decoded.encode()
     except UnicodeEncodeError as error:
-        raise _Refused("it contains half of a surrogate pair") from error
+        raise NotStorable("it contains half of a surrogate pair") from error
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise _Refused(f'its key "{twice}" occurs twice')
+        raise NotStorable(f'its key "{doubled(pairs)[0]}" occurs twice')
     return members
 
 
+def doubled(pairs: list[tuple[str, Any]]) -> tuple[str, Any]:
+    """The first pair whose name occurred before; there is one."""
+    seen: set[str] = set()
+    for name, value in pairs:
+        if name in seen:
+            return name, value
+        seen.add(name)
+    raise LookupError(pairs)
+
+
 def _constant(name: str) -> None:
-    raise _Refused(f"{name} is not a number of JSON; write null")
+    raise NotStorable(f"{name} is not a number of JSON; write null")
 
 
 def _integer(text: str) -> str:
@@ -135,7 +149,7 @@ def _check_number(text: str) -> None:
     significant = Decimal(mantissa)
     whole = significant.adjusted() + 1 + power if significant else 0
     if abs(power) >= _FAR or whole > MAX_INTEGER_DIGITS or decimals - power > MAX_DECIMALS:
-        raise _Refused("it contains a number with too many digits")
+        raise NotStorable("it contains a number with too many digits")
 
 
 def _bounded(exponent: str) -> int:
@@ -157,14 +171,15 @@ def _note(value: str, field: Field) -> str:
     expected = f"Write {field.name} as {expected}."
     try:
         load(value)
-    except _Refused as error:
+    except NotStorable as error:
         return f"{expected} This value cannot be stored: {error}."
     except json.JSONDecodeError as error:
-        return f"{expected} {_remark(value)}The error is at character {error.pos + 1}: {error.msg}."
+        return f"{expected} {remark(value)}The error is at character {error.pos + 1}: {error.msg}."
     return f"{expected} This value is JSON of another type."
 
 
-def _remark(value: str) -> str:
+def remark(value: str) -> str:
+    """What a text that is not JSON probably comes from; empty if that is unclear."""
     if re.search(r"[{\[,]\s*'", value):
         return "JSON has double quotes, not single quotes. "
     if re.search(r"\b(?:True|False|None)\b", value):

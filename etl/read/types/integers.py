@@ -40,18 +40,30 @@ def parse_integers(texts: pa.Array, field: Field, _: date) -> Parsed:
         return parse_numeric(
             texts, field, integer_pattern(field), ProblemCode.NOT_AN_INTEGER, integer_note(field)
         )
-    limit = _LIMITS[sql.name]
     numbers = None if field.group_char else _all_integers(texts)
     if numbers is not None:
         is_integer = fits = all_true(len(texts))
     else:
         is_integer = matches(texts, integer_pattern(field))
         numbers, fits = _integers(texts, is_integer, field)
-    values = numbers.to_numpy()
-    fits = fits & (values >= -limit) & (values <= limit - 1)
     faults = []
     if not is_integer.all():
         faults.append(Fault(~is_integer, ProblemCode.NOT_AN_INTEGER, integer_note(field)))
+    return bounded_integers(numbers, is_integer, fits, field, faults)
+
+
+def bounded_integers(
+    numbers: pa.Array,
+    is_integer: NDArray[np.bool_],
+    fits: NDArray[np.bool_],
+    field: Field,
+    faults: list[Fault],
+) -> Parsed:
+    """The integers within the range of the column type; `fits` are those that fit 64 bits."""
+    sql = sql_type(field.type, field.sql)
+    limit = _LIMITS[sql.name]
+    values = numbers.to_numpy()
+    fits = fits & (values >= -limit) & (values <= limit - 1)
     if not fits[is_integer].all():
         note = (
             f"{field.name} must be between {-limit} and {limit - 1}, the range of its column "

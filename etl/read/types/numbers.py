@@ -75,13 +75,13 @@ def parse_numeric(
     if is_plain(field) and field.type is FieldType.NUMBER:
         values = _as_decimals(texts, sql)  # it accepts the same texts as the pattern
         if values is not None:
-            return _decimals(values, all_true(len(texts)), [])
+            return parsed_decimals(values, all_true(len(texts)), [])
     is_number = matches(texts, pattern)
     numbers = to_plain(_only(texts, is_number), field)
     faults = [] if is_number.all() else [Fault(~is_number, code, note)]
     values = _as_decimals(numbers, sql)
     if values is not None:
-        return _decimals(values, is_number, faults)
+        return parsed_decimals(values, is_number, faults)
     numbers = to_canonical(numbers)
     has_decimals, is_large = _oversized(numbers, sql)
     if has_decimals.any():
@@ -94,7 +94,7 @@ def parse_numeric(
     numbers = _only(numbers, is_valid)
     values = _as_decimals(numbers, sql)
     if values is not None:
-        return _decimals(values, is_valid, faults)
+        return parsed_decimals(values, is_valid, faults)
     return Parsed(numbers, is_valid, faults, compare=lambda bound: _compare_texts(numbers, bound))
 
 
@@ -128,7 +128,8 @@ def _cast_exactly(texts: pa.Array, type_: pa.DataType, digits: int) -> pa.Array 
         return None
 
 
-def _decimals(values: pa.Array, is_valid: NDArray[np.bool_], faults: list[Fault]) -> Parsed:
+def parsed_decimals(values: pa.Array, is_valid: NDArray[np.bool_], faults: list[Fault]) -> Parsed:
+    """Decimals of the column type as a parsed column."""
     return Parsed(values, is_valid, faults, compare=lambda bound: _compare_decimals(values, bound))
 
 
@@ -198,12 +199,16 @@ def _parse_floats(texts: pa.Array, field: Field, sql: SqlType) -> Parsed:
         is_lost |= is_zero & mask_of(pc.match_substring_regex(numbers, r"\A[+-]?[0.]*[1-9]"))
     if is_lost.any():
         faults.append(Fault(is_lost, ProblemCode.NUMBER_OUT_OF_RANGE, out_of_range(field, sql)))
+    return parsed_floats(floats, is_number & ~is_lost, faults)
+
+
+def parsed_floats(
+    floats: NDArray[np.floating], is_valid: NDArray[np.bool_], faults: list[Fault]
+) -> Parsed:
+    """Floats of the column type as a parsed column."""
     floats = floats + floats.dtype.type(0)  # -0 to 0: equal numbers have equal texts
     return Parsed(
-        pa.array(floats),
-        is_number & ~is_lost,
-        faults,
-        compare=lambda bound: _compare_floats(floats, bound),
+        pa.array(floats), is_valid, faults, compare=lambda bound: _compare_floats(floats, bound)
     )
 
 

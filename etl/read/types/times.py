@@ -50,7 +50,11 @@ def parse_dates(texts: pa.Array, field: Field, _: date) -> Parsed:
     """Parse the texts to date32."""
     is_valid, numbers = read_numbers(texts, time_pattern(FieldType.DATE, field.format))
     exists, day = days(numbers)
-    is_valid = is_valid & exists
+    return parsed_days(day, is_valid & exists, field)
+
+
+def parsed_days(day: NDArray[np.int64], is_valid: NDArray[np.bool_], field: Field) -> Parsed:
+    """Days since 1970 as a parsed column of date32."""
     return Parsed(
         pa.array(np.where(is_valid, day, 0).astype(np.int32)).cast(pa.date32()),
         is_valid,
@@ -63,7 +67,11 @@ def parse_times(texts: pa.Array, field: Field, _: date) -> Parsed:
     """Parse the texts to time64, in microseconds."""
     is_valid, numbers = read_numbers(texts, time_pattern(FieldType.TIME, field.format))
     exists, moment = time_of_day(numbers)
-    is_valid = is_valid & exists
+    return parsed_times(moment, is_valid & exists, field)
+
+
+def parsed_times(moment: NDArray[np.int64], is_valid: NDArray[np.bool_], field: Field) -> Parsed:
+    """Microseconds of a day as a parsed column of time64."""
     return Parsed(
         pa.array(np.where(is_valid, moment, 0)).cast(pa.time64("us")),
         is_valid,
@@ -78,6 +86,20 @@ def parse_datetimes(texts: pa.Array, field: Field, _: date) -> Parsed:
     exists, local = _local_times(numbers)
     is_valid = is_valid & exists
     utc, is_gap, is_twice = _to_utc(local, numbers, is_valid, field.timezone)
+    return parsed_datetimes(utc, is_valid, is_gap, is_twice, field)
+
+
+def parsed_datetimes(
+    utc: NDArray[np.int64],
+    is_valid: NDArray[np.bool_],
+    is_gap: NDArray[np.bool_],
+    is_twice: NDArray[np.bool_],
+    field: Field,
+) -> Parsed:
+    """Microseconds since 1970 in UTC as a parsed column.
+
+    `is_gap` are local times that do not exist, `is_twice` those that occur twice.
+    """
     is_form = is_valid & ~is_gap & (utc >= _FIRST_US) & (utc < _END_US)
     is_valid = is_valid & (is_form | is_gap)
     faults = _faults(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
+from etl.model.column_names import SYSTEM_COLUMNS
 from etl.model.dataset import Constraints, Field, FieldType, Moment
 from etl.model.patterns import NAME
 from etl.model.time_formats import InvalidFormat, time_pattern
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from etl.settings.datasets.lines import KeyPath
 
 NAME_RULE = "Use 1 to 48 letters, digits and _, beginning with a letter"
-_SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 _TIMES = frozenset({FieldType.DATE, FieldType.TIME, FieldType.DATETIME})
 _ONLY_FOR = {
     "timezone": frozenset({FieldType.DATETIME}),
@@ -75,7 +75,7 @@ def check_column_name(section: Section, key: str, name: str) -> bool:
         fault, remedy = f"{name!r} begins with _, as only Bucketline's own columns do.", NAME_RULE
     elif not NAME.fullmatch(name):
         fault, remedy = f"{name!r} cannot be the name of a column.", NAME_RULE
-    elif name in _SYSTEM_COLUMNS:
+    elif name in SYSTEM_COLUMNS:
         fault, remedy = f"PostgreSQL uses the name {name} itself.", "Choose another name"
     else:
         return True

@@ -42,11 +42,19 @@ def json_lines(text: str) -> dict[KeyPath, int]:
     return finder.lines
 
 
+def repeated_json_key(text: str) -> tuple[KeyPath, int] | None:
+    """The path and line of the first key that its object has had before."""
+    finder = _Finder(text, is_json=True)
+    finder.scan_value(())
+    return finder.repeated
+
+
 class _Finder:
     """Walks through a text once and notes where each path begins."""
 
     def __init__(self, text: str, *, is_json: bool = False) -> None:
         self.lines: dict[KeyPath, int] = {}
+        self.repeated: tuple[KeyPath, int] | None = None
         self._text = text
         self._is_json = is_json
         self._place = 0
@@ -91,6 +99,8 @@ class _Finder:
         path, start = table, self._place
         for name in self._keys():
             path = (*path, name)
+            if path in self.lines and self.repeated is None:
+                self.repeated = (path, self._line(start))
             self._note(path, start)
         self._next()
         self._place += 1  # = or :

@@ -1,0 +1,203 @@
+"""`datasets describe`: a declaration for datasets.toml, guessed from objects or local files."""
+
+from __future__ import annotations
+
+import posixpath
+import random
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from etl.cli import render
+from etl.cli.check import local_parts, local_source, readable_file
+from etl.cli.common import callers_path, console, print_lines, running_stack, warn
+from etl.model.errors import ConfigurationError, ObjectStoreUnavailable
+from etl.model.formats import FORMATS
+from etl.model.patterns import NAME, PatternFault, Patterns, folded
+from etl.model.safe_text import printable
+from etl.settings import read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from etl.cli.describing import Described, Sampled
+    from etl.model.values import Problem, SourceObject
+    from etl.settings import Settings
+    from etl.storage.client import ObjectStore
+
+DEFAULT_OBJECTS = 20
+_SHOWN = 5
+_PART_BYTES = 2 * 1024 * 1024
+
+
+@click.command("describe")
+@click.argument("given", nargs=-1, required=True, metavar="PATTERN|FILE…")
+@click.option("--name", metavar="NAME", help="Name of the dataset; by default that of the files.")
+@click.option("--bucket", metavar="BUCKET", help="Bucket of the objects; default SOURCE_BUCKET.")
+@click.option("--format", "format_", type=click.Choice([*FORMATS]), help="Format of all files.")
+@click.option(
+    "--sample",
+    "count",
+    type=click.IntRange(min=1),
+    default=DEFAULT_OBJECTS,
+    show_default=True,
+    metavar="N",
+    help="How many of the objects are read.",
+)
+def describe_command(
+    *,
+    given: tuple[str, ...],
+    name: str | None,
+    bucket: str | None,
+    format_: str | None,
+    count: int,
+) -> None:
+    """Print a declaration for datasets.toml, guessed from objects or local files.
+
+    An argument that exists as a local file is that file; all others are patterns of object keys.
+    Reads up to 100,000 rows. Comments mark what is uncertain. The sampled rows are checked against
+    the declaration before it is printed. Nothing is stored.
+    """
+    if name is not None and not NAME.fullmatch(name):
+        raise click.BadParameter("Use 1 to 48 letters, digits and _.", param_hint="--name")
+    settings = read_settings()
+    files = [one for one in given if callers_path(one).exists()]
+    patterns = [one for one in given if one not in files]
+    with ExitStack() as stack:
+        sampled = [_local(one) for one in files[:count]]
+        if patterns:
+            sampled += _objects(stack, settings, patterns, bucket, count)
+        described = _describe(settings, sampled, files, patterns, (name, bucket, format_))
+    click.echo(described.text, nl=False)
+    _report(described, files)
+
+
+def _describe(
+    settings: Settings,
+    sampled: Sequence[Sampled],
+    files: Sequence[str],
+    patterns: Sequence[str],
+    options: tuple[str | None, str | None, str | None],
+) -> Described:
+    from etl.runtime.arrow import import_arrow
+
+    import_arrow()
+    from etl.cli.describing import describe_objects, existing, named_place
+    from etl.read.describe.block import Place
+    from etl.read.describe.place import include_of
+
+    name, bucket, format_ = options
+    keys = [posixpath.normpath(one) for one in files]
+    include = (*patterns, *(include_of(keys) if keys else ()))
+    own = "" if bucket in {None, settings.source_bucket} else str(bucket)
+    before = existing(settings.datasets_path)
+    place = Place(name=name or "", include=include, bucket=own, format=format_)
+    place = named_place(place, before, [*keys, *patterns])
+    return describe_objects(sampled, place, settings, before)
+
+
+def _local(given: str) -> Sampled:
+    from etl.cli.describing import Sampled
+
+    path = callers_path(given)
+    if path.is_dir():
+        raise ConfigurationError(
+            f"{printable(given)} is a folder.",
+            hint="Name its files, or write a pattern of object keys, such as orders/**/*.csv.",
+        )
+    path = readable_file(given)
+    return Sampled(local_source(posixpath.normpath(given), path), partial(local_parts, path))
+
+
+def _objects(
+    stack: ExitStack, settings: Settings, patterns: Sequence[str], bucket: str | None, count: int
+) -> list[Sampled]:
+    """Some objects that match the patterns, each of which must match one.
+
+    Raises:  ConfigurationError.
+    """
+    from etl.cli.describing import Sampled
+
+    compiled = [_compiled(one) for one in patterns]
+    try:
+        filled = stack.enter_context(running_stack(settings))
+        from etl.storage.client import ObjectStore
+
+        store = ObjectStore(filled)
+        place = bucket or filled.source_bucket
+        found = _matching(store.list_objects(place), patterns, compiled, place, count)
+    except ObjectStoreUnavailable as error:
+        raise ConfigurationError(
+            f"There is no local file {printable(patterns[0])}, and the objects cannot be listed:"
+            f" {error.message}",
+            hint="Correct the path of the file, or check S3_ENDPOINT and start the object store.",
+        ) from error
+    return [Sampled(one, partial(_fetched, store, place, one)) for one in found]
+
+
+def _fetched(store: ObjectStore, bucket: str, source: SourceObject) -> Iterable[bytes]:
+    return store.fetch_in_parts(bucket, source, _PART_BYTES)
+
+
+def _compiled(pattern: str) -> Patterns:
+    try:
+        return Patterns([pattern])
+    except PatternFault as error:
+        raise ConfigurationError(error.fault, hint=error.remedy) from error
+
+
+def _matching(
+    listed: Iterable[SourceObject],
+    patterns: Sequence[str],
+    compiled: Sequence[Patterns],
+    bucket: str,
+    count: int,
+) -> list[SourceObject]:
+    """A random sample of the objects that match, the same for the same listing."""
+    chance = random.Random(0)  # noqa: S311 - not for secrets
+    unmatched = dict(zip(patterns, compiled, strict=True))
+    found: list[SourceObject] = []
+    seen = 0
+    for source in listed:
+        name = folded(source.key)
+        matched = [one for one in compiled if one.matches(name)]
+        if not matched or not source.size:
+            continue
+        unmatched = {one: of for one, of in unmatched.items() if of not in matched}
+        seen += 1
+        place = len(found) if len(found) < count else chance.randrange(seen)
+        if place < count:
+            found[place : place + 1] = [source]
+    if unmatched:
+        raise ConfigurationError(
+            f"Nothing matches {printable(next(iter(unmatched)))}: there is no such local file, and"
+            f" no such object in the bucket {bucket}.",
+            hint="Correct the path or the pattern, or name another bucket with --bucket.",
+        )
+    return sorted(found, key=lambda one: one.key)
+
+
+def _report(described: Described, files: Sequence[str]) -> None:
+    """What is wrong with the objects, and the next commands, to standard error."""
+    for problem in described.unread:
+        warn(f"{printable(problem.key)} was left out: {problem.note}")
+    _report_rejected(described.rejected)
+    name = described.dataset.name
+    check = f"`./run.sh check {' '.join(files)} --dataset {name}`" if files else ""
+    steps = [
+        "Next: append the block to datasets.toml, and correct it where a comment says so. Then:",
+        f"  {check or f'`./run.sh datasets check {name}`'}  checks files against it",
+        "  `./run.sh run`  loads the table",
+    ]
+    print_lines(console, [render.sentence(one) for one in steps])
+
+
+def _report_rejected(rejected: Sequence[Problem]) -> None:
+    if not rejected:
+        return
+    warn(f"{render.counted(len(rejected), 'row')} of the sample would be rejected:")
+    for one in rejected[:_SHOWN]:
+        where = f"{printable(one.key)}, line {one.line}" if one.line else printable(one.key)
+        warn(f"  {where}: {one.code}: {one.note}")

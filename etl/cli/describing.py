@@ -1,0 +1,215 @@
+"""Describe sampled objects: guess a declaration, check them against it, and correct the guess."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from etl.model.errors import ConfigurationError
+from etl.model.formats import FORMATS, SourceFormat, format_of
+from etl.model.routing import HIVE, path_values
+from etl.model.safe_text import printable
+from etl.model.values import Problem
+from etl.read.describe.block import Place, block, comment
+from etl.read.describe.columns import Correction, describe
+from etl.read.describe.correct import corrected, errors
+from etl.read.describe.place import dataset_name, with_hive_folders
+from etl.read.describe.sample import (
+    SampledObject,
+    bounds,
+    joined_sample,
+    probe,
+    sample_object,
+    with_columns,
+)
+from etl.settings.datasets_file import parse_datasets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from etl.model.dataset import Dataset
+    from etl.model.values import SourceObject
+    from etl.settings import Settings
+
+_MOST_ROUNDS = 10
+_BYTES = ((b"PAR1", SourceFormat.PARQUET), (b"PK\x03\x04", SourceFormat.XLSX))
+_TEXTS = ((b"{", SourceFormat.NDJSON), (b"[", SourceFormat.JSON))
+_DETECTED = ","  # the delimiter that need not be declared
+
+
+class Sampled(NamedTuple):
+    """An object or a local file, and how to read it."""
+
+    source: SourceObject
+    parts: Callable[[], Iterable[bytes]]
+
+
+class Existing(NamedTuple):
+    """The datasets file as it is: whether it has content, and the names of its datasets."""
+
+    has_content: bool = False
+    names: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A declaration in TOML, what it declares, and what is wrong with the sampled objects.
+
+    `unread` are objects that no declaration can read, `rejected` errors in rows of the others.
+    """
+
+    text: str
+    dataset: Dataset
+    unread: list[Problem]
+    rejected: list[Problem]
+
+
+def existing(path: Path | None) -> Existing:
+    """What the datasets file contains, even if it has faults."""
+    try:
+        text = "" if path is None else path.read_text("utf-8-sig")
+        datasets = tomllib.loads(text).get("datasets", {})
+    except (OSError, ValueError, RecursionError):
+        return Existing(has_content=True)
+    names = frozenset(datasets) if isinstance(datasets, dict) else frozenset()
+    return Existing(bool(text.strip()), names)
+
+
+def describe_objects(
+    sampled: Sequence[Sampled], place: Place, settings: Settings, before: Existing
+) -> Described:
+    """Describe the objects as one dataset.
+
+    Raises:  ConfigurationError when none of them can be read, or none has a row.
+    """
+    place = _with_format(place, sampled)
+    objects, unread = _read(sampled, place)
+    if not objects:
+        raise _unreadable(unread[0])
+    if not any(one.rows for one in objects):
+        raise ConfigurationError(
+            f"{printable(objects[0].key)} has no rows, so its types cannot be guessed.",
+            hint="Name a file with rows.",
+        )
+    place = _with_delimiter(_with_hive(place, objects), objects)
+    objects = _with_path_columns(place, objects)
+    place = replace(place, notes=(_sampled_note(objects), *place.notes))
+    readable = {one.key for one in objects}
+    kept = [one for one in sampled if one.source.key in readable]
+    text, dataset, rejected = _corrected(kept, objects, place, settings)
+    return Described(_head(before) + text, dataset, unread, rejected)
+
+
+def named_place(place: Place, before: Existing, places: Sequence[str]) -> Place:
+    """The place with a name that its keys suggest, unless it has one."""
+    return place if place.name else replace(place, name=dataset_name(places, before.names))
+
+
+def _with_format(place: Place, sampled: Sequence[Sampled]) -> Place:
+    """The place with a format, if it is given or an object has no extension of one."""
+    if place.format is None:
+        unknown = [one for one in sampled if format_of(probe(None), one.source.key) is None]
+        if not unknown:
+            return place
+        place = replace(place, format=_sniffed(unknown[0]))
+    for one in sampled:
+        if format_of(_probe(place), one.source.key) is None:
+            raise ConfigurationError(
+                f"{printable(one.source.key)} cannot be read as {place.format}.",
+                hint=f"The formats are {', '.join(FORMATS)}.",
+            )
+    return place
+
+
+def _sniffed(one: Sampled) -> SourceFormat:
+    """The format of the content, if the key has no extension of one."""
+    head = next(iter(one.parts()), b"")
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    found = next((format_ for mark, format_ in _BYTES if head.startswith(mark)), None)
+    found = found or next((format_ for mark, format_ in _TEXTS if text.startswith(mark)), None)
+    return found or SourceFormat.CSV
+
+
+def _read(sampled: Sequence[Sampled], place: Place) -> tuple[list[SampledObject], list[Problem]]:
+    objects, unread = [], []
+    for one in sampled:
+        found = sample_object(one.source, _probe(place), one.parts, bounds(len(sampled)))
+        if isinstance(found, Problem):
+            unread.append(found)
+        else:
+            objects.append(found)
+    return objects, unread
+
+
+def _unreadable(problem: Problem) -> ConfigurationError:
+    return ConfigurationError(f"{printable(problem.key)} cannot be read.", hint=problem.note)
+
+
+def _with_delimiter(place: Place, objects: Sequence[SampledObject]) -> Place:
+    """The place with the delimiter that all files of text have, unless it is a comma."""
+    found = {one.delimiter for one in objects}
+    delimiter = found.pop()
+    is_implied = delimiter == _DETECTED or all(_is_tsv(place, one.key) for one in objects)
+    return place if found or is_implied else replace(place, delimiter=delimiter)
+
+
+def _is_tsv(place: Place, key: str) -> bool:
+    found = format_of(_probe(place), key)
+    return found is not None and found.format is SourceFormat.TSV
+
+
+def _probe(place: Place) -> Dataset:
+    return probe(None if place.format is None else SourceFormat(place.format))
+
+
+def _with_hive(place: Place, objects: Sequence[SampledObject]) -> Place:
+    """The place with path columns, if all keys have the same folders such as `year=2026`."""
+    include = with_hive_folders(place.include, [one.key for one in objects])
+    return place if include is None else replace(place, include=include, path_columns=HIVE)
+
+
+def _with_path_columns(place: Place, objects: Sequence[SampledObject]) -> list[SampledObject]:
+    if place.path_columns is None:
+        return list(objects)
+    patterns = replace(probe(None), include=place.include, path_columns=place.path_columns)
+    return [with_columns(one, path_values(patterns, one.key)) for one in objects]
+
+
+def _corrected(
+    sampled: Sequence[Sampled], objects: Sequence[SampledObject], place: Place, settings: Settings
+) -> tuple[str, Dataset, list[Problem]]:
+    """The declaration that rejects the fewest rows of the objects, and what it rejects."""
+    sample, correction = joined_sample(objects), Correction()
+    today = datetime.now(UTC).date()
+    for _ in range(_MOST_ROUNDS):
+        text = block(place, describe(sample, correction))
+        (dataset,) = parse_datasets(Path("datasets.toml"), f"version = 1\n{text}", settings)
+        found = [
+            problem
+            for one in sampled
+            for problem in errors(one.source, dataset, one.parts, bounds(len(sampled)), today)
+        ]
+        better = corrected(correction, found)
+        if better == correction:
+            break
+        correction = better
+    return text, dataset, found
+
+
+def _sampled_note(objects: Sequence[SampledObject]) -> str:
+    rows = sum(one.rows for one in objects)
+    more = " (there are more)" if any(one.is_cut for one in objects) else ""
+    noun = "file" if len(objects) == 1 else "files"
+    return f"Guessed from {rows:,} rows{more} of {len(objects)} {noun}. Check what has a comment."
+
+
+def _head(before: Existing) -> str:
+    """The beginning of a new file; a block that follows others begins with a blank line."""
+    if before.has_content:
+        return "\n"
+    users = "Without the dataset users, the built-in one is switched off. To keep it, add:"
+    lines = [comment(users), comment("[datasets.users]"), comment('preset = "users"')]
+    return "\n".join(["version = 1", "", *lines, "", ""])

@@ -1,0 +1,392 @@
+"""A table of a dataset gets other columns and another primary key, in place if possible.
+
+PostgreSQL alters nearly every table in place, so that views, grants, indexes and the table's OID
+stay. A table that has had too many columns is replaced by a new one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import Connection, Row, text
+
+from etl.db.conversions import converted
+from etl.db.dataset_names import SUCCESSOR_PREFIX, relation_name
+from etl.db.dependents import dependents
+from etl.db.grants import copy_grants
+from etl.db.identifiers import in_text, quoted
+from etl.db.sql import statements
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from etl.db.dataset_tables import TableColumn, TableShape
+    from etl.db.dependents import Dependent
+
+MOST_COLUMNS = 1_600  # of a table in PostgreSQL, with all that were dropped
+
+
+@dataclass(frozen=True)
+class Reshape:
+    """How a table gets the shape that a declaration gives it.
+
+    `stored` is its name as it is. `found` are all columns of the table and of its new shape;
+    `last_column` counts those that were ever dropped.
+    """
+
+    schema: str
+    stored: str
+    wish: Wish
+    found: Mapping[str, Row[Any]]
+    found_key: tuple[str, ...]
+    found_indexes: Sequence[Row[Any]]
+    last_column: int
+
+    # -- what differs
+
+    @cached_property
+    def columns(self) -> Mapping[str, TableColumn]:
+        """The columns that the table should have, by name."""
+        return {one.name: one for one in self.wish.shape.columns}
+
+    @property
+    def table(self) -> str:
+        """The table as it is named before it is altered."""
+        return f"{in_text(self.schema)}.{in_text(self.stored)}"
+
+    @property
+    def renamed(self) -> str:
+        """The table as it is named afterwards."""
+        return f"{in_text(self.schema)}.{in_text(self.wish.name)}"
+
+    @property
+    def added(self) -> list[TableColumn]:
+        """The columns that the table lacks, or that are dropped and added again."""
+        replaced = {*self._regenerated}
+        return [
+            column
+            for name, column in self.columns.items()
+            if self.found[name].stored_type is None or name in replaced
+        ]
+
+    @property
+    def dropped(self) -> list[str]:
+        """The columns to drop, also those added again; generated ones before their sources."""
+        unwanted = [
+            name
+            for name, row in self.found.items()
+            if row.wanted_type is None and name in self.wish.droppable
+        ]
+        found = [*unwanted, *self._regenerated]
+        return sorted(found, key=lambda name: self.found[name].stored_generated is None)
+
+    @property
+    def _regenerated(self) -> list[str]:
+        """Columns whose expression differs, or whose source gets another type."""
+        sources = {in_text(name) for name in self.unlike}
+        return [
+            name
+            for name, row in self.found.items()
+            if row.stored_type is not None
+            and row.wanted_type is not None
+            and (
+                row.stored_generated != row.wanted_generated
+                or (row.wanted_generated and any(s in self.columns[name].type for s in sources))
+            )
+        ]
+
+    @property
+    def unlike(self) -> list[str]:
+        """The columns of another type or collation."""
+        return [
+            name
+            for name, row in self.found.items()
+            if row.stored_type is not None
+            and row.wanted_type is not None
+            and not row.is_same
+            and row.stored_generated is None
+            and row.wanted_generated is None
+        ]
+
+    @property
+    def is_new_key(self) -> bool:
+        """Whether rows are identified by other columns or values."""
+        return self.found_key != self.wish.shape.key or bool(
+            {*self.wish.shape.key} & {*self.unlike}
+        )
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether PostgreSQL cannot alter the table in place."""
+        return self.last_column + len(self.added) > MOST_COLUMNS
+
+    @property
+    def loosened(self) -> list[str]:
+        """The NOT NULL columns that stored rows, or those written now, may lack for the moment.
+
+        A column that no declaration names must not be required either.
+        """
+        return [
+            name
+            for name, row in self.found.items()
+            if row.is_required
+            and row.stored_generated is None
+            and name not in self.dropped
+            and name not in self.wish.shape.key
+            and not name.startswith("_")
+            and (
+                not row.has_default
+                if row.wanted_type is None
+                else name in self.unlike or not self.columns[name].is_required
+            )
+        ]
+
+    @property
+    def tightened(self) -> list[str]:
+        """The columns that become NOT NULL once all rows are written."""
+        return [
+            name
+            for name, one in self.columns.items()
+            if one.is_required
+            and name not in self.wish.shape.key
+            and (not self.found[name].is_required or name in self.loosened or self.is_replaced)
+        ]
+
+    # -- stored rows as rows of the new shape
+
+    def converted(self, name: str) -> str:
+        """The SQL of the stored value of a column; null if it has none of the new type."""
+        row, column = self.found[name], self.columns[name]
+        collation = ' COLLATE "C"' if column.type.endswith('COLLATE "C"') else ""
+        value = None
+        if row.stored_type is not None and name not in self.dropped:
+            if row.is_same:
+                return in_text(name)
+            value = converted(
+                in_text(name),
+                row.stored_type,
+                row.wanted_type,
+                is_plain=name not in self.wish.formatted,
+            )
+        return (value or f"CAST(NULL AS {row.wanted_type})") + collation
+
+    @property
+    def relation(self) -> str:
+        """The rows as a subquery with the columns of the new shape, but no generated ones.
+
+        With a new key, only one row of each, and none that lacks a part of it.
+        """
+        names = [name for name in self.columns if self.found[name].wanted_generated is None]
+        listed = ", ".join(f"{self.converted(name)} AS {in_text(name)}" for name in names)
+        if not self.is_new_key:
+            return f"(SELECT {listed} FROM {self.table})"
+        numbered = f"SELECT {listed}, {self._number} AS _number FROM {self.table}"
+        listed = ", ".join(map(in_text, names))
+        return f"(SELECT {listed} FROM ({numbered}) AS numbered WHERE {self._is_kept})"
+
+    @property
+    def surplus(self) -> str:
+        """The condition of the rows that `relation` lacks."""
+        keys = ", ".join(
+            f"{self.converted(name)} AS {in_text(name)}" for name in self.wish.shape.key
+        )
+        return (
+            f"ctid IN (SELECT _place FROM (SELECT ctid AS _place, {keys}, {self._number} AS _number"
+            f" FROM {self.table}) AS numbered WHERE NOT ({self._is_kept}))"
+        )
+
+    @property
+    def _number(self) -> str:
+        parts = ", ".join(map(self.converted, self.wish.shape.key))
+        return f"row_number() OVER (PARTITION BY {parts} ORDER BY {self.wish.order})"
+
+    @property
+    def _is_kept(self) -> str:
+        present = " AND ".join(f"{in_text(name)} IS NOT NULL" for name in self.wish.shape.key)
+        return f"{present} AND _number = 1"
+
+    def lost_values(self, connection: Connection) -> dict[str, int]:
+        """How many values of each column have none of the new type."""
+        if not self.unlike:
+            return {}
+        counts = ", ".join(
+            f"count(*) FILTER (WHERE {in_text(name)} IS NOT NULL"
+            f" AND ({self.converted(name)}) IS NULL) AS {in_text(name)}"
+            for name in self.unlike
+        )
+        row = connection.execute(text(f"SELECT {counts} FROM {self.table}")).one()
+        return {name: rows for name, rows in zip(self.unlike, row, strict=True) if rows}
+
+    # -- what depends on it
+
+    def dependents(self, connection: Connection) -> list[Dependent]:
+        """What others must drop first, in this order."""
+        own = self._own(connection)
+        if self.is_replaced:
+            return dependents(connection, _plain(self.table), own=own, with_automatic=True)
+        listed: list[Dependent] = []
+        if self.dropped:
+            listed += dependents(connection, _plain(self.table), self.dropped, own=own)
+        if self.unlike:
+            listed += dependents(
+                connection, _plain(self.table), self.unlike, own=own, with_automatic=False
+            )
+        if self.is_new_key:
+            for one in self.found_indexes:
+                if one.is_key:
+                    listed += dependents(connection, one.qualified)
+        return list(dict.fromkeys(listed))
+
+    def _own(self, connection: Connection) -> set[str]:
+        named = statements("reshape")
+        nested = connection.begin_nested()
+        # Without a search_path, PostgreSQL shows all names with their schemas.
+        connection.exec_driver_sql("SET LOCAL search_path = pg_catalog")
+        table = {"table": _plain(self.table)}
+        rows = connection.execute(text(named["indexes"]), table).all()
+        own = {row.description for row in rows if row.is_key or self._is_own(row)}
+        own |= {row.constraint_description for row in rows if row.is_key}
+        generated = {**table, "names": [*self.columns, *self.wish.droppable]}
+        own.update(connection.scalars(text(named["generated"]), generated))
+        nested.rollback()
+        return own
+
+    def _is_own(self, index: Row[Any]) -> bool:
+        """Whether Bucketline created the index, which then has the name of its columns."""
+        return str(index.name) == relation_name(self.stored, index.columns, "idx")
+
+    # -- altering
+
+    def apply(self, connection: Connection) -> int:
+        """Alter the table, whose rows may lack required values then; return how many rows it lost.
+
+        The caller has locked it, and calls `finish` once all rows are written.
+        """
+        lost = 0
+        if self.is_new_key:
+            surplus = text(f"DELETE FROM {self.table} WHERE {self.surplus}")
+            lost = connection.execute(surplus).rowcount
+        if self.is_replaced:
+            self._replace(connection)
+        else:
+            self._alter(connection)
+        return lost
+
+    def finish(self, connection: Connection) -> None:
+        """Require the values of required columns, and create the indexes that are missing."""
+        if self.tightened:
+            required = ", ".join(f"ALTER COLUMN {in_text(n)} SET NOT NULL" for n in self.tightened)
+            connection.execute(text(f"ALTER TABLE {self.renamed} {required}"))
+        for index in self.wish.shape.indexes:
+            listed = ", ".join(map(in_text, index.columns))
+            made = f"CREATE INDEX IF NOT EXISTS {in_text(index.name)} ON {self.renamed} ({listed})"
+            connection.execute(text(made))
+
+    def _alter(self, connection: Connection) -> None:
+        self._alter_indexes(connection)
+        first = [f"DROP COLUMN {in_text(name)}" for name in self.dropped]
+        then = [
+            f"ALTER COLUMN {in_text(name)} TYPE {self.columns[name].type}"
+            f" USING {self.converted(name)}"
+            for name in self.unlike
+        ]
+        then += [f"ADD COLUMN {one._replace(is_required=False).sql}" for one in self.added]
+        if self.is_new_key:
+            keys = [str(one.name) for one in self.found_indexes if one.is_key]
+            first = [*(f"DROP CONSTRAINT {in_text(key)}" for key in keys), *first]
+            then.append(self._add_key)
+        first += [f"ALTER COLUMN {in_text(name)} DROP NOT NULL" for name in self.loosened]
+        for actions in (first, then):
+            if actions:
+                connection.execute(text(f"ALTER TABLE {self.table} {', '.join(actions)}"))
+        if self.wish.name != self.stored:
+            connection.execute(
+                text(f"ALTER TABLE {self.table} RENAME TO {in_text(self.wish.name)}")
+            )
+
+    def _alter_indexes(self, connection: Connection) -> None:
+        """Drop the indexes that are not wanted, and rename the others with the table."""
+        wanted = {one.name for one in self.wish.shape.indexes}
+        for index in self.found_indexes:
+            if index.is_key:
+                name = relation_name(self.wish.name, (), "pkey")
+            elif self._is_own(index):
+                name = relation_name(self.wish.name, index.columns, "idx")
+            else:
+                continue
+            if not index.is_key and name not in wanted:
+                connection.exec_driver_sql(f"DROP INDEX {index.qualified}")
+            elif name != index.name and not (index.is_key and self.is_new_key):
+                renamed = f"ALTER INDEX {index.qualified} RENAME TO {quoted(name)}"
+                connection.exec_driver_sql(renamed)
+
+    @property
+    def _add_key(self) -> str:
+        listed = ", ".join(map(in_text, self.wish.shape.key))
+        name = in_text(relation_name(self.wish.name, (), "pkey"))
+        return f"ADD CONSTRAINT {name} PRIMARY KEY ({listed})"
+
+    def _replace(self, connection: Connection) -> None:
+        """Put a new table in the place of the table."""
+        name = f"{SUCCESSOR_PREFIX}{self.wish.name}"
+        new = f"{in_text(self.schema)}.{in_text(name)}"
+        listed = ", ".join(one._replace(is_required=False).sql for one in self.wish.shape.columns)
+        connection.execute(text(f"CREATE TABLE {new} ({listed})"))
+        names = [name for name in self.columns if self.found[name].wanted_generated is None]
+        columns = ", ".join(map(in_text, names))
+        values = ", ".join(map(self.converted, names))
+        connection.execute(text(f"INSERT INTO {new} ({columns}) SELECT {values} FROM {self.table}"))
+        copy_grants(connection, _plain(self.table), _plain(new))
+        both = {"table": _plain(self.table), "target": _plain(new)}
+        copied = statements("reshape")["copied_traits"]
+        for statement in connection.scalars(text(copied), both).all():
+            connection.exec_driver_sql(statement)
+        connection.execute(text(f"DROP TABLE {self.table}"))
+        connection.execute(text(f"ALTER TABLE {new} RENAME TO {in_text(self.wish.name)}"))
+        connection.execute(text(f"ALTER TABLE {self.renamed} {self._add_key}"))
+
+
+class Wish(NamedTuple):
+    """What a table is to become: its name and shape.
+
+    `droppable` are the columns to drop unless they are in the shape; all others stay. `order`
+    sorts the rows of which a new key keeps the first. Texts of the columns `formatted` are not
+    converted to numbers.
+    """
+
+    name: str
+    shape: TableShape
+    order: str
+    droppable: Collection[str] = ()
+    formatted: frozenset[str] = frozenset()
+
+
+def find(connection: Connection, schema: str, stored: str, wish: Wish) -> Reshape | None:
+    """How the table `stored` becomes what is wished; None if it does not exist."""
+    named = statements("reshape")
+    table = _plain(f"{in_text(schema)}.{in_text(stored)}")
+    if connection.scalar(text("SELECT to_regclass(:table)"), {"table": table}) is None:
+        return None
+    nested = connection.begin_nested()
+    columns = ", ".join(one.sql for one in wish.shape.columns)
+    connection.execute(text(f"CREATE TEMPORARY TABLE wanted_shape ({columns})"))
+    both = {"table": table, "wanted": "pg_temp.wanted_shape"}
+    found = {row.name: row for row in connection.execute(text(named["columns"]), both)}
+    nested.rollback()
+    key = statements("dataset_tables")["primary_key"]
+    return Reshape(
+        schema=schema,
+        stored=stored,
+        wish=wish,
+        found=found,
+        found_key=tuple(connection.scalars(text(key), both)),
+        found_indexes=connection.execute(text(named["indexes"]), both).all(),
+        last_column=int(connection.scalar(text(named["last_column"]), both) or 0),
+    )
+
+
+def _plain(name: str) -> str:
+    """The quoted name as a value of a parameter."""
+    return name.replace("\\:", ":")

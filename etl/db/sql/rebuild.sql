@@ -1,0 +1,35 @@
+-- The objects of a dataset whose tables are rebuilt; see etl.sync.rebuild. Templates, as those of
+-- merge.sql. Parameters: as named.
+
+-- name: stage_rest
+-- Stages as removed the objects that the manifest has of the dataset, but that were not read: they
+-- are gone, or now belong to another dataset. Parameter: :dataset.
+INSERT INTO staging_object (change, bucket, key, dataset, kind, attachment, attachment_id, etag,
+                            size, last_modified, state, rows_read, rows_rejected)
+SELECT 'removed', bucket, key, dataset, kind, attachment, attachment_id, etag, size,
+       last_modified, state, 0, 0
+FROM source_object AS known
+WHERE dataset = :dataset
+  AND NOT EXISTS (SELECT FROM staging_object AS staged
+                  WHERE staged.bucket = known.bucket AND staged.key = known.key)
+
+-- name: stage_orphans
+-- As `orphans.stage`, but of a table that may have another name and other columns. Parameters:
+-- :dataset, :bucket.
+INSERT INTO staging_object (change, bucket, key, dataset, kind, etag, size, last_modified, state,
+                            rows_read, rows_rejected)
+SELECT 'removed', :bucket, key, :dataset, 'csv', '', 0, to_timestamp(0), 'loaded', 0, 0
+FROM (SELECT DISTINCT _source_key AS key FROM {table}) AS found
+WHERE NOT EXISTS (SELECT FROM staging_object AS staged
+                  WHERE staged.key = found.key AND staged.dataset = :dataset)
+  AND NOT EXISTS (SELECT FROM source_object AS known
+                  WHERE known.key = found.key AND known.dataset = :dataset)
+ON CONFLICT DO NOTHING
+
+-- name: drop_returned
+-- Retired rows whose new key is that of a live row.
+DELETE FROM {retired} AS retired USING {table} AS live WHERE ({live.key}) = ({retired.key})
+
+-- name: outdate_files
+-- Lets the published files of the dataset be written again. Parameter: :dataset.
+UPDATE publication SET etag = '' WHERE dataset = :dataset

@@ -1,0 +1,105 @@
+"""Write a description as a block of datasets.toml."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from etl.model.dataset import Field
+from etl.model.safe_text import printable, safe_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from etl.read.describe.columns import DescribedField, Description
+
+_PLAIN = Field(name="")
+_INDENT = "  "
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the objects of a dataset are, and how they are written, if not by their extension."""
+
+    name: str
+    include: tuple[str, ...]
+    bucket: str = ""
+    format: str | None = None
+    delimiter: str = ""
+    path_columns: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def block(place: Place, found: Description) -> str:
+    """The tables [datasets.NAME] and [datasets.NAME.schema], with comments."""
+    lines = [*map(comment, place.notes), f"[datasets.{place.name}]", *_options(place, found), ""]
+    lines += [f"[datasets.{place.name}.schema]", *_key(found)]
+    if found.missing_values != ("",):
+        lines.append(f"missingValues = {toml(found.missing_values)}")
+    lines += ["fields = [", *(line for one in found.fields for line in _field(one)), "]"]
+    lines += [
+        comment(f"{safe_value(name)} is not declared: {why}")
+        for name, why in found.undeclared.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _options(place: Place, found: Description) -> Iterator[str]:
+    yield f"include = {toml(place.include)}"
+    for key, value in (
+        ("bucket", place.bucket),
+        ("format", place.format),
+        ("path_columns", place.path_columns),
+        ("prefer", found.prefer),
+    ):
+        if value:
+            yield f"{key} = {toml(str(value))}"
+    if found.pads_rows:
+        yield comment("some rows lack their last cells")
+        yield 'short_rows = "pad"'
+    if place.delimiter:
+        yield f"dialect = {{ delimiter = {toml(place.delimiter)} }}"
+
+
+def _key(found: Description) -> Iterator[str]:
+    yield comment(found.key_note)
+    if found.primary_key:
+        yield f"primaryKey = {toml(found.primary_key)}"
+
+
+def _field(one: DescribedField) -> Iterator[str]:
+    for note in one.notes:
+        yield comment(note, before=_INDENT)
+    pairs = ", ".join(f"{key} = {value}" for key, value in _pairs(one.field))
+    yield f"{_INDENT}{{ {pairs} }},"
+
+
+def _pairs(one: Field) -> Iterator[tuple[str, str]]:
+    yield "name", toml(one.name)
+    yield "type", toml(one.type.value)
+    for key, value, default in (
+        ("aliases", one.aliases, ()),
+        ("sql", one.sql, None),
+        ("format", one.format, None),
+        ("decimalChar", one.decimal_char, _PLAIN.decimal_char),
+        ("groupChar", one.group_char, _PLAIN.group_char),
+        ("trueValues", one.true_values, _PLAIN.true_values),
+        ("falseValues", one.false_values, _PLAIN.false_values),
+    ):
+        if value != default and value is not None:
+            yield key, toml(value)
+    if one.constraints.required:
+        yield "constraints", "{ required = true }"
+
+
+def toml(value: str | Sequence[str]) -> str:
+    """A text or a list of texts in TOML."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return f"[{', '.join(map(toml, value))}]"
+
+
+def comment(text: str, *, before: str = "") -> str:
+    """A comment of one line."""
+    return f"{before}# {printable(text)}"

@@ -1,0 +1,243 @@
+"""Read the first rows of objects of any format as columns of texts, by the readers of runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from etl.model.dataset import Dataset, Dialect, UnknownColumns
+from etl.model.errors import RefusedObject
+from etl.model.formats import SourceFormat, format_of
+from etl.model.values import Severity
+from etl.read.columns import EXTRA, SOURCE_KEY, SOURCE_LINE
+from etl.read.csv.encoding import Transcoder, decode_lines
+from etl.read.csv.header import read_header
+from etl.read.describe.delimiter import detected_delimiter
+from etl.read.formats import read_object
+from etl.read.rows.extract import Extract, joined, refused_extract
+from etl.read.rows.header import FileHeader
+from etl.read.rows.layout import AddedColumns, Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from etl.model.values import Problem, SourceObject
+
+    Parts = Callable[[], Iterable[bytes]]
+
+MOST_ROWS = 100_000  # of all sampled objects together
+FEWEST_ROWS = 1_000  # of each of them
+MOST_BYTES = 64 * 1024 * 1024  # of each of them
+_HEAD_BYTES = 64 * 1024
+_TEXT = pa.large_string()
+
+
+@dataclass(frozen=True, slots=True)
+class SampledObject:
+    """The first rows of an object, as texts by header.
+
+    Shapes:  each of columns (rows,), large_string, null where blank. `is_cut`: there are more
+             rows. `delimiter` is that of a CSV.
+    """
+
+    key: str
+    columns: dict[str, pa.ChunkedArray]
+    rows: int
+    is_cut: bool = False
+    delimiter: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SampledColumn:
+    """A column over all sampled objects; texts are null where blank or where there is none."""
+
+    header: str
+    texts: pa.ChunkedArray
+    is_everywhere: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Sampled objects as one: their columns, and how many rows each has."""
+
+    columns: tuple[SampledColumn, ...]
+    row_counts: tuple[int, ...]
+
+
+class Bounds:
+    """Reads an object until enough of it is read; `is_cut` tells whether that was not all."""
+
+    def __init__(self, most_rows: int) -> None:
+        self._most_rows = most_rows
+        self._bytes = 0
+        self.is_cut = False
+
+    def extracts(self, source: SourceObject, dataset: Dataset, parts: Parts) -> Iterator[Extract]:
+        """The Extracts of the object until there are enough; of a refused object, its problem."""
+        rows = 0
+        try:
+            for extract in read_object(source, dataset, AddedColumns(), self._counted(parts())):
+                yield extract
+                rows += sum(extract.rows_read.values())
+                if rows >= self._most_rows or self._bytes >= MOST_BYTES:
+                    self.is_cut = True
+                    return
+        except RefusedObject as refused:
+            yield refused_extract(source, dataset, refused)
+
+    def _counted(self, parts: Iterable[bytes]) -> Iterator[bytes]:
+        for part in parts:
+            self._bytes += len(part)
+            yield part
+
+
+def bounds(objects: int) -> Bounds:
+    """The bounds of one of some objects."""
+    return Bounds(max(MOST_ROWS // max(objects, 1), FEWEST_ROWS))
+
+
+def sample_object(
+    source: SourceObject, probe: Dataset, parts: Parts, limit: Bounds
+) -> SampledObject | Problem:
+    """The first rows of the object, or why it has none.
+
+    `probe` declares no fields; only its format and dialect matter.
+    """
+    if _is_csv(source, probe) and probe.dialect.delimiter is None:
+        probe = _with_delimiter(source, probe, parts)
+    found = list(limit.extracts(source, probe, parts))
+    whole = joined(found)
+    refusal = next(
+        (one for one in whole.problems if one.line is None and one.severity is Severity.ERROR), None
+    )
+    if refusal is not None:
+        return refusal
+    head = _csv_header(source, probe, parts)
+    headers = () if head is None else head.columns
+    spelled = {one.strip().lower(): one for one in reversed(headers)}  # the first is the added one
+    columns = _columns(whole, spelled, headers)
+    delimiter = "" if head is None else head.delimiter
+    return SampledObject(source.key, columns, len(whole.rows), limit.is_cut, delimiter)
+
+
+def _with_delimiter(source: SourceObject, probe: Dataset, parts: Parts) -> Dataset:
+    found = format_of(probe, source.key)
+    is_tsv = found is not None and found.format is SourceFormat.TSV
+    delimiter = "\t" if is_tsv else detected_delimiter(first_lines(source, parts))
+    return replace(probe, dialect=Dialect(delimiter=delimiter))
+
+
+def probe(format_: SourceFormat | None) -> Dataset:
+    """A dataset that reads all columns as texts."""
+    return Dataset(
+        name="sample",
+        table="sample",
+        fields=(),
+        include=("**",),
+        format=format_,
+        unknown_columns=UnknownColumns.ADD,
+    )
+
+
+def with_columns(one: SampledObject, values: Mapping[str, str | None]) -> SampledObject:
+    """The object with columns that have one value, also in place of its own columns."""
+    own = {name: texts for name, texts in one.columns.items() if name.lower() not in values}
+    more = {
+        name: pa.chunked_array([pa.array([value] * one.rows, _TEXT)])
+        for name, value in values.items()
+    }
+    return replace(one, columns=own | more)
+
+
+def joined_sample(objects: Sequence[SampledObject]) -> Sample:
+    """The sample of all objects; columns in the order in which the objects have them."""
+    by_folded: dict[str, str] = {}
+    for one in objects:
+        headers = list(one.columns)
+        folded = [header.strip().casefold() for header in headers]
+        for header, name in zip(headers, folded, strict=True):
+            by_folded.setdefault(header if folded.count(name) > 1 else name, header)
+    columns = []
+    for name, header in by_folded.items():
+        chunks = [_column_of(one, name) for one in objects]
+        texts = [
+            pa.chunked_array([pa.nulls(one.rows, _TEXT)]) if chunk is None else chunk
+            for one, chunk in zip(objects, chunks, strict=True)
+        ]
+        whole = pa.chunked_array([piece for one in texts for piece in one.chunks], _TEXT)
+        columns.append(SampledColumn(header, whole, is_everywhere=None not in chunks))
+    return Sample(tuple(columns), tuple(one.rows for one in objects))
+
+
+def _column_of(one: SampledObject, name: str) -> pa.ChunkedArray | None:
+    if name in one.columns:
+        return one.columns[name]
+    found = [header for header in one.columns if header.strip().casefold() == name]
+    return one.columns[found[0]] if len(found) == 1 else None
+
+
+def _columns(
+    whole: Extract, spelled: dict[str, str], order: Sequence[str]
+) -> dict[str, pa.ChunkedArray]:
+    """The added columns and those in _extra, in the order of the header if that is known."""
+    own = {SOURCE_KEY, SOURCE_LINE, EXTRA}
+    found = {
+        spelled.get(name, name): whole.rows[name].cast(_TEXT)
+        for name in whole.rows.column_names
+        if name not in own
+    }
+    found |= _extra_columns(whole.rows[EXTRA])
+    blank = pa.chunked_array([pa.nulls(len(whole.rows), _TEXT)])
+    return {name: found.get(name, blank) for name in order} | found
+
+
+def _extra_columns(extra: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
+    if extra.null_count == len(extra):
+        return {}
+    rows = [{} if text is None else json.loads(text) for text in extra.to_pylist()]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {
+        name: pa.chunked_array([pa.array([_text(row.get(name)) for row in rows], _TEXT)])
+        for name in names
+    }
+
+
+def _text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value or None
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _csv_header(source: SourceObject, probe: Dataset, parts: Parts) -> FileHeader | None:
+    """The header of a CSV as it is written; None for other formats."""
+    if not _is_csv(source, probe):
+        return None
+    lines = first_lines(source, parts)
+    if not lines:
+        return None
+    header = read_header(lines[0], Layout(probe, (), probe.dialect.delimiter))
+    return header if isinstance(header, FileHeader) else None
+
+
+def _is_csv(source: SourceObject, probe: Dataset) -> bool:
+    found = format_of(probe, source.key)
+    return found is not None and found.format in {SourceFormat.CSV, SourceFormat.TSV}
+
+
+def first_lines(source: SourceObject, parts: Parts) -> list[str]:
+    """The first lines of a text that are not blank, without their endings."""
+    transcoder = Transcoder(source.size)
+    text = b""
+    for part in parts():
+        text += transcoder.transcode(part[:_HEAD_BYTES])
+        if len(text) >= _HEAD_BYTES:
+            break
+    else:
+        text += transcoder.transcode(b"", is_last=True)
+    lines = decode_lines(text).lines
+    if len(text) >= _HEAD_BYTES and len(lines) > 1:
+        lines.pop()  # it may be cut
+    return [line.rstrip("\r\n") for line in lines if line.strip()]

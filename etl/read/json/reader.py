@@ -1,0 +1,195 @@
+"""Read NDJSON, and JSON arrays and objects: one file in parts, or some small files at once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from etl.model.errors import RefusedObject
+from etl.model.formats import SourceFormat, format_of
+from etl.model.routing import path_names
+from etl.model.safe_text import safe_value
+from etl.model.values import ProblemCode, Severity
+from etl.read.csv.encoding import Transcoder
+from etl.read.json.elements import ElementCutter
+from etl.read.json.lines import LineCutter
+from etl.read.json.objects import is_start_of_array, shown
+from etl.read.json.rows import Columns, FileRows, RowBuffer, RowReader
+from etl.read.pieces import PIECE_LINES, pieces
+from etl.read.rows.collect import Collector
+from etl.read.rows.extract import Extract, add_empty_file, to_extract
+from etl.read.rows.layout import AddedColumns, Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from etl.model.dataset import Dataset
+    from etl.model.values import SourceFile, SourceObject
+    from etl.read.json.objects import Text
+    from etl.read.rows.header import FileHeader
+
+
+def parse(
+    files: Sequence[SourceFile], dataset: Dataset, added: AddedColumns | None = None
+) -> Extract:
+    """The rows of small files of one dataset. Faults are returned as problems, not raised.
+
+    `added` are the columns that earlier files added; those of these files are noted in it.
+    """
+    columns = _columns(dataset, added)
+    collector = Collector([file.source for file in files])
+    buffer = RowBuffer(columns)
+    for index, file in enumerate(files):
+        reader = _reader(file.source, dataset, columns)
+        try:
+            found = list(reader.read([file.content]))
+            header = reader.header()
+        except RefusedObject as refused:
+            collector.add_object_problem(
+                index, refused.problem_code, refused.message, refused.value
+            )
+            continue
+        for rows in found:
+            buffer.add(index, rows, collector)
+        reader.add_file_problems(index, header, collector)
+        if len(buffer) >= PIECE_LINES:
+            buffer.flush(collector)
+    buffer.flush(collector)
+    return to_extract([file.source for file in files], columns.layout, collector)
+
+
+def read(
+    source: SourceObject, dataset: Dataset, added: AddedColumns | None, parts: Iterable[bytes]
+) -> Iterator[Extract]:
+    """The rows of one object, as `etl.read.formats.read_object` returns them.
+
+    Raises:  as there.
+    """
+    columns = _columns(dataset, added)
+    reader = _reader(source, dataset, columns)
+    buffer = RowBuffer(columns)
+    for rows in reader.read(parts):
+        collector = Collector([source])
+        buffer.add(0, rows, collector)
+        buffer.flush(collector)
+        yield to_extract([source], columns.layout, collector)
+    collector = Collector([source])
+    reader.add_file_problems(0, reader.header(), collector)
+    yield to_extract([source], columns.layout, collector)
+
+
+def _columns(dataset: Dataset, added: AddedColumns | None) -> Columns:
+    added = AddedColumns() if added is None else added
+    return Columns(Layout(dataset, path_names(dataset), added=added))
+
+
+def _reader(source: SourceObject, dataset: Dataset, columns: Columns) -> _Reader:
+    found = format_of(dataset, source.key)
+    is_lines = found is not None and found.format is SourceFormat.NDJSON
+    return _LineReader(source, columns) if is_lines else _DocumentReader(source, columns)
+
+
+class _Reader(ABC):
+    """Reads the rows of one file in parts."""
+
+    def __init__(self, source: SourceObject, columns: Columns) -> None:
+        self._transcoder = Transcoder(source.size)
+        self._rows = RowReader(columns)
+        self._count = 0
+
+    def read(self, parts: Iterable[bytes]) -> Iterator[FileRows]:
+        """The rows and faults of the file.
+
+        Raises:  RefusedObject
+        """
+        for part in parts:
+            for piece in pieces(part):
+                yield from self._take(self._transcoder.transcode(piece))
+        yield from self._take(self._transcoder.transcode(b"", is_last=True), is_last=True)
+
+    def header(self) -> FileHeader:
+        """The columns of the file, after its last row.
+
+        Raises:  RefusedObject when there are rows, but none has a declared column.
+        """
+        return self._rows.header()
+
+    def add_file_problems(self, index: int, header: FileHeader, collector: Collector) -> None:
+        """Add the problems of the file as a whole, after its last row."""
+        collector.accept(index, header)
+        if not self._count:
+            self._add_no_rows(index, collector)
+
+    def _take(self, text: bytes, *, is_last: bool = False) -> Iterator[FileRows]:
+        texts = iter(self._cut(text, is_last=is_last))
+        while some := list(islice(texts, PIECE_LINES)):
+            self._count += len(some)
+            yield self._rows.read(some)
+
+    @abstractmethod
+    def _cut(self, text: bytes, *, is_last: bool) -> Iterable[Text]:
+        """The texts of the rows that the next text of the file completes."""
+
+    @abstractmethod
+    def _add_no_rows(self, index: int, collector: Collector) -> None:
+        """Add the problem of a file without rows."""
+
+
+class _LineReader(_Reader):
+    """Reads NDJSON."""
+
+    def __init__(self, source: SourceObject, columns: Columns) -> None:
+        super().__init__(source, columns)
+        self._cutter = LineCutter()
+
+    def _cut(self, text: bytes, *, is_last: bool) -> Iterator[Text]:
+        for row in self._cutter.take(text, is_last=is_last).texts():
+            if not self._count and is_start_of_array(row.content):
+                raise RefusedObject(ProblemCode.NOT_JSON, _ARRAY_HINT, shown(row))
+            yield row
+
+    def _add_no_rows(self, index: int, collector: Collector) -> None:
+        add_empty_file(index, collector)
+
+
+class _DocumentReader(_Reader):
+    """Reads a JSON array of objects, or one object."""
+
+    def __init__(self, source: SourceObject, columns: Columns) -> None:
+        super().__init__(source, columns)
+        self._cutter = ElementCutter()
+        self._has_array = False
+
+    def header(self) -> FileHeader:
+        try:
+            return super().header()
+        except RefusedObject as refused:
+            name = self._rows.array_name if self._cutter.is_object else None
+            if name is None:
+                raise
+            hint = f"{refused.message} {_WRAPPED_HINT.format(name=safe_value(name))}"
+            raise RefusedObject(refused.problem_code, hint) from refused
+
+    def _cut(self, text: bytes, *, is_last: bool) -> Iterator[Text]:
+        yield from self._cutter.take(text)
+        if is_last:
+            self._has_array = self._cutter.finish()
+
+    def _add_no_rows(self, index: int, collector: Collector) -> None:
+        if self._has_array:
+            code, severity = ProblemCode.NO_ROWS, Severity.WARNING
+            collector.add_object_problem(index, code, _NO_ROWS_HINT, severity=severity)
+        else:
+            add_empty_file(index, collector)
+
+
+_ARRAY_HINT = (
+    "The file is a JSON array, not NDJSON, which has one object on each line. "
+    'Rename it to .json, or set format = "json".'
+)
+_NO_ROWS_HINT = "The array has no elements. Add rows, or remove the file from the bucket."
+_WRAPPED_HINT = (
+    "The file is one JSON object, which is one row; if its member {name} has the rows, export that "
+    "array alone."
+)

@@ -1,0 +1,305 @@
+"""The rebuild of a dataset: its tables get a shape that PostgreSQL cannot give them in passing.
+
+A rebuild is a full run of one dataset that reads all of its objects. It stages their rows in a
+temporary table, which has the columns of the new declaration, and finds what to write while the
+old tables are read as usual: `reading` shows their rows as if they had the new columns. Only then
+are the tables locked, altered and written. The declaration is installed in the same transaction,
+so that a rebuild that is killed changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import Connection, text
+
+from etl.db import dataset_tables, table_locks
+from etl.db.dataset_names import RETIRED, SHADOWED
+from etl.db.dataset_sql import DatasetSql
+from etl.db.dependents import dependents
+from etl.db.identifiers import in_text
+from etl.db.reshape import Reshape, Wish, find
+from etl.db.stored_as import StoredAs
+from etl.model.dataset import UnknownColumns
+from etl.model.errors import ConfigurationError, DatasetRefused, RebuildRefused
+from etl.sync import declared
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from etl.db.dependents import Dependent
+    from etl.model.dataset import Dataset
+    from etl.model.errors import EtlError
+    from etl.model.values import DatasetCounts, RunReport
+    from etl.sync.declared import Declarations, Declared
+
+LOCK_PATIENCE = table_locks.Patience(seconds=2, attempts=5, pause_seconds=1)
+_ORDERS = {"": "", RETIRED: "_retired_at DESC, ", SHADOWED: ""}
+_NAMED_OBJECTS = 3
+
+
+class Rebuilt(NamedTuple):
+    """The run of a rebuild, what became of retired rows, and the datasets not installed."""
+
+    report: RunReport
+    notes: list[str]
+    others: Mapping[str, EtlError]
+
+
+@dataclass
+class Rebuild:
+    """A rebuild of the dataset `name`, in the terms of `declarations`.
+
+    `live` is the number of rows that the table had. `before` is the dataset as it is installed or,
+    if it is not, as it is declared.
+    """
+
+    name: str
+    declarations: Declarations
+    live: int = 0
+    before: DatasetSql = field(init=False)
+    _others: Mapping[str, EtlError] = field(default_factory=dict)
+    _notes: list[str] = field(default_factory=list)
+    _order: tuple[Dataset, ...] = ()
+    _bucket: str = ""
+    _shapes: dict[str, Reshape] = field(default_factory=dict)
+
+    # -- before objects are read
+
+    def begin(self, connection: Connection) -> Declared:
+        """Install all other datasets; return them with the one to rebuild as it is declared.
+
+        Its hash is none that the manifest has, so that all of its objects are read.
+
+        Raises:  ConfigurationError, also with the statements that drop what depends on the tables.
+        """
+        wanted = self.declarations.to_install
+        known = self.declarations.of_full_run(connection)
+        self._others = {name: one for name, one in known.failures.items() if name != self.name}
+        self._order = known.values if wanted is None else wanted
+        sqls = {sql.dataset.name: sql for sql in known.datasets}
+        sql = DatasetSql(self._declared(), self.declarations.schema)
+        self.before, self._bucket = sqls.get(self.name, sql), sql.dataset.bucket
+        with connection.begin():
+            self._check(connection, sql)
+            connection.execute(text(dataset_tables.create_staging(sql, kind="TEMPORARY")))
+        sqls[self.name] = sql
+        return replace(
+            known,
+            datasets=tuple(sqls[one.name] for one in self._order if one.name in sqls),
+            hashes={**known.hashes, self.name: ""},
+            is_new=True,
+            failures={},
+        )
+
+    def ended(self, report: RunReport) -> Rebuilt:
+        """What the run did."""
+        return Rebuilt(report, self._notes, self._others)
+
+    def _declared(self) -> Dataset:
+        for one in self._order:
+            if one.name == self.name and not one.is_paused:
+                return one
+            if one.name == self.name:
+                raise ConfigurationError(
+                    f"Dataset {self.name!r} is paused, so nothing of it is read.",
+                    hint="Remove `paused` from the datasets file to rebuild it.",
+                )
+        raise ConfigurationError(
+            f"There is no dataset {self.name!r}.",
+            hint=f"The datasets: {', '.join(one.name for one in self._order)}.",
+        )
+
+    def _check(self, connection: Connection, sql: DatasetSql) -> None:
+        dataset_tables.check_names(connection, sql)
+        table = sql.dataset.table
+        if table != self.before.dataset.table and dataset_tables.are_ours(connection, sql):
+            raise ConfigurationError(
+                f"The table {table} has the rows of an earlier declaration, so dataset"
+                f" {self.name!r} cannot use the name.",
+                hint=f"Drop that table with `./run.sh datasets apply --drop {table}`, or give the"
+                " dataset another `table`.",
+            )
+        # The data may add the same columns again.
+        is_added = sql.dataset.unknown_columns is UnknownColumns.ADD
+        sql = replace(sql, added=self.before.added if is_added else ())
+        shapes = self._find_shapes(connection, sql)
+        self._refuse_dependents(connection, sql, shapes)
+        if "" in shapes:
+            count = connection.scalar(text(f"SELECT count(*) FROM {shapes[''].table}"))
+            self.live = int(count or 0)
+
+    def _refuse_dependents(
+        self, connection: Connection, sql: DatasetSql, shapes: Mapping[str, Reshape]
+    ) -> None:
+        found: list[Dependent] = []
+        for one in shapes.values():
+            found += one.dependents(connection)
+        if self._loses_shadowed(sql):
+            found += dependents(connection, _plain(self.before.shadowed))
+        if found:
+            lines = "\n".join(line for one in dict.fromkeys(found) for line in one.lines())
+            raise ConfigurationError(
+                f"Other objects depend on what a rebuild of dataset {self.name!r} changes. Nothing"
+                " was changed.",
+                hint=f"Run these statements, and then the command again:\n{lines}",
+            )
+
+    def _loses_shadowed(self, sql: DatasetSql) -> bool:
+        return bool(self.before.dataset.primary_key) and not sql.dataset.primary_key
+
+    def _find_shapes(self, connection: Connection, sql: DatasetSql) -> dict[str, Reshape]:
+        """By suffix, how the existing tables get the shape that the dataset declares."""
+        table, before = self.before.dataset.table, dataset_tables.shapes(self.before)
+        found = {}
+        for name, shape in dataset_tables.shapes(sql).items():
+            suffix = name.removeprefix(sql.dataset.table)
+            former = before.get(table + suffix)
+            wish = Wish(
+                name,
+                shape,
+                f"{_ORDERS[suffix]}_source_key, _source_line",
+                droppable=[one.name for one in former.columns] if former else (),
+                formatted=frozenset(
+                    one.name
+                    for one in sql.dataset.fields
+                    if one.decimal_char != "." or one.group_char
+                ),
+            )
+            reshape = find(connection, sql.schema, table + suffix, wish)
+            if reshape is not None:
+                found[suffix] = reshape
+        return found
+
+    # -- after they were read
+
+    def stage_rest(self, connection: Connection, unreadable: Collection[str]) -> int:
+        """Stage the objects of stored rows that were not read as removed; return their number.
+
+        Raises:  DatasetRefused when objects could not be read, because their rows would be lost.
+        """
+        if unreadable:
+            some = ", ".join(map(repr, sorted(unreadable)[:_NAMED_OBJECTS]))
+            raise DatasetRefused(
+                f"{len(unreadable)} objects of dataset {self.name!r} could not be read, among them"
+                f" {some}. Nothing was changed.",
+                hint="Allow Bucketline to read them, or remove them, and rebuild again.",
+            )
+        bucket = self._bucket or self.declarations.source_bucket
+        parameters = {"dataset": self.name, "bucket": bucket}
+        named = self.before.statements("rebuild")
+        staged = connection.execute(text(named["stage_rest"]), parameters).rowcount
+        if dataset_tables.are_ours(connection, self.before):
+            staged += connection.execute(text(named["stage_orphans"]), parameters).rowcount
+        connection.commit()
+        return staged
+
+    # -- in the merge
+
+    def reading(self, connection: Connection, sql: DatasetSql) -> DatasetSql:
+        """The dataset with its stored rows as they will be; nothing is shadowed."""
+        self._shapes = self._find_shapes(connection, sql)
+        declared_shapes = dataset_tables.shapes(sql)
+        live, retired = (
+            self._shapes[suffix].relation
+            if suffix in self._shapes
+            else _no_rows(declared_shapes[sql.dataset.table + suffix])
+            for suffix in ("", RETIRED)
+        )
+        shadowed = f"(SELECT * FROM {sql.own_staging} WHERE false)"
+        attributes = {name: getattr(sql, name) for name in DatasetSql.__dataclass_fields__}
+        return StoredAs(**attributes, relations_as=(live, retired, shadowed))
+
+    def alter(self, connection: Connection, sql: DatasetSql) -> None:
+        """Lock the tables and give them their new shape.
+
+        Raises:  DatasetRefused when another session uses them for too long; ConfigurationError as
+                 `begin`.
+        """
+        shapes = self._shapes
+        self._refuse_dependents(connection, sql, shapes)
+        self._lock(connection, [_plain(one.table) for one in shapes.values()])
+        self._notes.clear()
+        if RETIRED in shapes:
+            self._note_values(shapes[RETIRED].lost_values(connection))
+        if SHADOWED in shapes:  # all of its rows are staged
+            connection.execute(text(f"TRUNCATE {shapes[SHADOWED].table}"))
+        if self._loses_shadowed(sql):
+            connection.execute(text(f"DROP TABLE IF EXISTS {self.before.shadowed}"))
+        for suffix, one in shapes.items():
+            lost = one.apply(connection)
+            if lost and suffix == RETIRED:
+                self._notes.append(
+                    f"{lost} retired rows are dropped: they lack a part of the new key, or a"
+                    " newer one has the same."
+                )
+        existing = {one.wish.name for one in shapes.values()}
+        for name, made in dataset_tables.created(sql).items():
+            for statement in made if name not in existing else ():
+                connection.execute(text(statement))
+
+    def _lock(self, connection: Connection, tables: list[str]) -> None:
+        users = table_locks.lock(connection, tables, "ACCESS EXCLUSIVE", LOCK_PATIENCE)
+        if users:
+            raise DatasetRefused(
+                f"The tables of dataset {self.name!r} stay in use by other sessions, so they were"
+                f" not changed: {', '.join(users)}.",
+                hint="End these sessions, for example by `SELECT pg_terminate_backend(PROCESS)`,"
+                " and rebuild again.",
+            )
+
+    def _note_values(self, lost: Mapping[str, int]) -> None:
+        self._notes += [
+            f"{rows} retired rows lose their value of {name}, which is none of the new type."
+            for name, rows in lost.items()
+        ]
+
+    def finish(self, connection: Connection, sql: DatasetSql) -> None:
+        """Complete the tables, which have their rows, and install the declaration."""
+        # What a deferred constraint has yet to check forbids to alter the table.
+        connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED"))
+        for one in self._shapes.values():
+            one.finish(connection)
+        named = sql.statements("rebuild")
+        if any(one.is_new_key for one in self._shapes.values()):
+            connection.execute(text(named["drop_returned"]))
+        connection.execute(text(named["outdate_files"]), {"dataset": self.name})
+        declared.replace_one(connection, self._order, sql)
+
+    def replace_staging(self, connection: Connection, sql: DatasetSql) -> None:
+        """Create the staging table of later runs, once the temporary one is not needed."""
+        connection.execute(text(f"DROP TABLE pg_temp.{sql.own_staging}"))
+        connection.execute(text(f"DROP TABLE IF EXISTS {sql.own_staging}"))
+        connection.execute(text(dataset_tables.create_staging(sql)))
+
+    # -- retirements
+
+    def lost(self, retired: int, counts: DatasetCounts) -> int:
+        """The rows that the table loses: retired ones, or those for which a new key has no room."""
+        return max(retired, self.live - counts.live)
+
+    def refusal(self, lost: int, counts: DatasetCounts) -> RebuildRefused:
+        """The error of a rebuild that would lose most rows."""
+        return RebuildRefused(
+            f"The rebuild of dataset {self.name!r} would retire {lost} of {self.live} rows and"
+            f" leave {counts.live}. Nothing was changed.",
+            hint=f"If they are to go: `./run.sh datasets apply --rebuild {self.name}"
+            f" --allow-mass-retirement {self.name}`",
+            dataset=self.name,
+            rows=lost,
+        )
+
+
+def _no_rows(shape: dataset_tables.TableShape) -> str:
+    columns = ", ".join(
+        f"CAST(NULL AS {one.type.partition(' COLLATE')[0]}) AS {in_text(one.name)}"
+        for one in shape.columns
+        if " GENERATED " not in one.type
+    )
+    return f"(SELECT {columns} WHERE false)"
+
+
+def _plain(name: str) -> str:
+    """The quoted name as a value of a parameter."""
+    return name.replace("\\:", ":")
