@@ -9,6 +9,7 @@ from etl.model.patterns import folded
 
 if TYPE_CHECKING:
     from etl.model.dataset import Dataset
+    from etl.model.values import SourceObject
 
 
 class SourceFormat(StrEnum):
@@ -75,6 +76,13 @@ def format_of(dataset: Dataset, key: str) -> FileFormat | None:
     if dataset.is_preset and (found not in PRESET_FORMATS or compression is not None):
         return None
     return FileFormat(found, compression)
+
+
+def content_size(dataset: Dataset, source: SourceObject) -> int | None:
+    """The size of the object's content in bytes; None if it is compressed."""
+    found = format_of(dataset, source.key)
+    is_compressed = found is not None and found.compression is not None
+    return None if is_compressed else source.size
 
 
 def _extension(name: str) -> str:

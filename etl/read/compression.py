@@ -23,7 +23,7 @@ from etl.read.signatures import check_compression, peeked
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
-PART_BYTES = 1 << 20  # of expanded content
+PART_BYTES = 1 << 20  # of expanded content; the CSV reader takes as much at once
 _STEP_BYTES = 32 << 10  # of compressed content; each end of a member copies the rest of them
 _MORE_BYTES = "is damaged, or has other bytes after its end"
 _GZIP_WITH_HEADER = zlib.MAX_WBITS | 16
@@ -49,9 +49,11 @@ def expanded(
         waiting.append(part)
         waiting_bytes += len(part)
         if waiting_bytes >= PART_BYTES:
-            yield b"".join(waiting)
-            waiting, waiting_bytes = [], 0
-    if waiting:
+            found = b"".join(waiting)
+            end = waiting_bytes - waiting_bytes % PART_BYTES
+            waiting, waiting_bytes = [found[end:]], waiting_bytes - end
+            yield found[:end]
+    if waiting_bytes:
         yield b"".join(waiting)
 
 

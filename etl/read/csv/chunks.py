@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from etl.model.formats import format_of
+from etl.model.formats import content_size
 from etl.read.csv.encoding import Transcoder, count_line_endings, decode_lines
 from etl.read.csv.header import read_header
 from etl.read.csv.parse import (
@@ -46,10 +46,8 @@ class ChunkReader:
         self, source: SourceObject, dataset: Dataset, added: AddedColumns | None = None
     ) -> None:
         self._source = source
-        found = format_of(dataset, source.key)
-        is_compressed = found is not None and found.compression is not None
         self._layout = Layouts(dataset, added).of(source.key)
-        self._transcoder = Transcoder(None if is_compressed else source.size)
+        self._transcoder = Transcoder(content_size(dataset, source))
         self._pending = _Pending()
         self._line = 1  # number of the first pending line
         self._header: FileHeader | None = None

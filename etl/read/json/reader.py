@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from etl.model.errors import RefusedObject
-from etl.model.formats import SourceFormat, format_of
+from etl.model.formats import SourceFormat, content_size, format_of
 from etl.model.routing import path_names
 from etl.model.safe_text import safe_value
 from etl.model.values import ProblemCode, Severity
@@ -87,14 +87,15 @@ def _columns(dataset: Dataset, added: AddedColumns | None) -> Columns:
 def _reader(source: SourceObject, dataset: Dataset, columns: Columns) -> _Reader:
     found = format_of(dataset, source.key)
     is_lines = found is not None and found.format is SourceFormat.NDJSON
-    return _LineReader(source, columns) if is_lines else _DocumentReader(source, columns)
+    size = content_size(dataset, source)
+    return _LineReader(size, columns) if is_lines else _DocumentReader(size, columns)
 
 
 class _Reader(ABC):
     """Reads the rows of one file in parts."""
 
-    def __init__(self, source: SourceObject, columns: Columns) -> None:
-        self._transcoder = Transcoder(source.size)
+    def __init__(self, size: int | None, columns: Columns) -> None:
+        self._transcoder = Transcoder(size)
         self._rows = RowReader(columns)
         self._count = 0
 
@@ -139,8 +140,8 @@ class _Reader(ABC):
 class _LineReader(_Reader):
     """Reads NDJSON."""
 
-    def __init__(self, source: SourceObject, columns: Columns) -> None:
-        super().__init__(source, columns)
+    def __init__(self, size: int | None, columns: Columns) -> None:
+        super().__init__(size, columns)
         self._cutter = LineCutter()
 
     def _cut(self, text: bytes, *, is_last: bool) -> Iterator[Text]:
@@ -156,8 +157,8 @@ class _LineReader(_Reader):
 class _DocumentReader(_Reader):
     """Reads a JSON array of objects, or one object."""
 
-    def __init__(self, source: SourceObject, columns: Columns) -> None:
-        super().__init__(source, columns)
+    def __init__(self, size: int | None, columns: Columns) -> None:
+        super().__init__(size, columns)
         self._cutter = ElementCutter()
         self._has_array = False
 
