@@ -40,8 +40,7 @@ class Block:
              1; cells: one Arrow array (n,) for each column of the header, of large_string or, for
              a whole column of a typed format, another type; null if the row lacks the cell. json:
              the columns whose texts are JSON values. most_bytes: no text has more, or a NUL; None
-             if that is unknown.
-             extra (n,): the JSON of _extra, if it is not that of the header's other columns.
+             if that is unknown. extra (n,): the JSON of _extra, if no column is in it.
     """
 
     header: FileHeader
