@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from datetime import date
@@ -9,6 +10,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
 from etl.model.dataset import (
@@ -196,3 +199,85 @@ def _encoded(draw: st.DrawFn, content: bytes) -> bytes:
         return content if encoding == "utf-8" else content.decode().encode(encoding)
     except UnicodeDecodeError:
         return content
+
+
+def _column(type_: pa.DataType, *values: object) -> tuple[pa.DataType, list[object]]:
+    return type_, [None, *values]
+
+
+_INSTANTS = [0, 1, -1, 86_400_000_000_000_000, 1_711_848_600, 1_729_989_000, 1_577_836_800]
+_FLOATS = [0.0, -0.0, 1.0, 7.5, 0.1, 1e-7, 1e-6, 1.25e-5, 2024.0, 1e14, 2.0**53 - 1, 2.0**53]
+_FLOATS += [
+    1e16,
+    1e22,
+    1.5e300,
+    5e-324,
+    float("nan"),
+    float("inf"),
+    float("-inf"),
+    12.505,
+    99999.99,
+]
+_DECIMALS = [
+    Decimal(one).scaleb(-3) for one in (0, 1, -7000, 1234, 12500, 99999990, 10**15, 10**30)
+]
+_BYTES = [one.encode("utf-8", "replace") for one in TEXTS] + [
+    b"\xff",
+    b"\x00a",
+    b"0123456789abcdef",
+]
+ARROW_COLUMNS = [
+    _column(pa.string(), *TEXTS),
+    _column(pa.string(), *TEXTS),
+    _column(pa.large_string(), *TEXTS),
+    _column(pa.dictionary(pa.int32(), pa.string()), "a", "b", " a ", "7"),
+    _column(pa.binary(), *_BYTES),
+    _column(pa.binary(16), b"0123456789abcdef", b"\xff" * 16),
+    _column(pa.bool_(), True, False),
+    _column(pa.int8(), 0, 1, 7, -7, 99, 100),
+    _column(pa.int64(), 0, 1, 2024, 32768, 2**53 + 1, -(2**63), 612302400000),
+    _column(pa.uint64(), 0, 99, 2**63, 2**64 - 1),
+    _column(pa.float64(), *_FLOATS),
+    _column(pa.float32(), *(one for one in _FLOATS if not 1e38 < one < 1e301)),
+    _column(pa.float16(), 0.0, 1.0, 7.5, 0.1, 2048.0, 2047.0, 65504.0, float("nan")),
+    _column(pa.decimal128(38, 3), *_DECIMALS),
+    _column(pa.decimal128(5, 0), Decimal(7), Decimal(2024)),
+    _column(pa.decimal256(76, 20), Decimal("1e-20"), Decimal("-1.5"), Decimal(7)),
+    _column(pa.date32(), date(2024, 2, 29), date(1999, 12, 31), date(1, 1, 1), date(9999, 12, 31)),
+    *(_column(pa.timestamp(unit), *_INSTANTS) for unit in ("s", "ms", "us", "ns")),
+    _column(pa.timestamp("us"), *(1_000_000 * one for one in _INSTANTS if abs(one) < 10**12)),
+    _column(pa.timestamp("us", "UTC"), *(1_000_000 * one for one in _INSTANTS if one < 10**12)),
+    _column(pa.timestamp("ms", "Europe/Berlin"), 0, 1, 10**17),
+    _column(pa.time32("ms"), 0, 1, 86_399_999),
+    _column(pa.time64("ns"), 0, 1, 1_000, 86_399_999_999_000),
+    _column(pa.duration("ms"), 0, 1, -1, 86_400_000, 1_500),
+    _column(pa.list_(pa.string()), [], ["a", None, '"'], ["\0"]),
+    _column(pa.list_(pa.float64()), [1.0, float("nan"), 0.1], [None]),
+    _column(pa.struct([("bb", pa.int64()), ("a", pa.date32())]), {"bb": 1, "a": date(2024, 1, 1)}),
+    _column(pa.struct([("a", pa.list_(pa.bool_()))]), {"a": [True]}, {"a": None}),
+    _column(pa.map_(pa.string(), pa.decimal128(5, 2)), [("k", Decimal("1.50"))], [], [("k", None)]),
+    _column(pa.null()),
+]
+
+
+@st.composite
+def parquet_files(draw: st.DrawFn, dataset: Dataset) -> bytes:
+    """A file with most columns of the dataset and some others, of any type."""
+    names = [*dataset.field_names]
+    if draw(st.booleans()):
+        names += draw(st.lists(st.sampled_from([*OTHER_NAMES, "__index_level_0__"]), max_size=2))
+    if draw(st.integers(0, 4)) == 0:
+        names.pop(draw(st.integers(0, len(names) - 1)))
+    count = draw(st.integers(0, 5))
+    columns = []
+    for name in names:
+        type_, values = draw(st.sampled_from(ARROW_COLUMNS))
+        if name == "id":
+            type_, values = pa.string(), TEXTS_OF_KEYS
+        column = [draw(st.sampled_from(values)) for _ in range(count)]
+        columns.append(pa.array(column, type_))
+    cased = [draw(_cased(name)) for name in names]
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns, names=cased), sink, row_group_size=draw(st.integers(1, 3)))
+    content = sink.getvalue()
+    return content[: draw(st.sampled_from([len(content)] * 9 + [len(content) // 2, 3]))]

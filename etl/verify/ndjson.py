@@ -159,7 +159,7 @@ class _JsonRows:
     def _cell(self, name: str, value: object) -> object:
         if not isinstance(value, str):
             return value
-        text = value if name in self._columns.untrimmed else value.strip()
+        text = str(self._columns.trimmed(self._index[name], value))
         if name not in self._missing_of_any or text in self._missing_of_any[name]:
             return text
         return JsonText(text)

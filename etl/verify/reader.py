@@ -10,7 +10,8 @@ from etl.verify.faults import FileError
 from etl.verify.file import File
 from etl.verify.formats import format_of
 from etl.verify.rows import Reading, Row
-from etl.verify.unpack import unpack
+from etl.verify.signatures import check_format
+from etl.verify.unpack import MAX_EXPANDED, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,13 +31,23 @@ _READERS: dict[str, Callable[[File], Reading]] = {
 }
 
 
-def read(content: bytes, layout: ObjectColumns, key: str, today: date) -> Reading:
-    """Parse a file; `today` is the last birthdate allowed."""
+def read(
+    content: bytes,
+    layout: ObjectColumns,
+    key: str,
+    today: date,
+    most_expanded: int = MAX_EXPANDED,
+) -> Reading:
+    """Parse a file; `today` is the last birthdate allowed.
+
+    `most_expanded` is the number of bytes to which a compressed file may expand.
+    """
     found = format_of(layout.dataset, key)
     if found is None:
         raise LookupError(key)
     try:
-        content = unpack(content, found.compression)
+        content = unpack(content, found.compression, most_expanded)
+        check_format(content, found.name)
         return _READERS[found.name](File(found.name, content, layout, key, today))
     except FileError as error:
         return Reading(faults=Counter([error.code.value]))

@@ -78,7 +78,8 @@ class Columns:
         self.layout = layout
         self.in_file = list(in_file)
         self.names = [*in_file, *found]
-        self.untrimmed = {field.name for field in layout.dataset.fields if not field.trim}
+        untrimmed = {field.name for field in layout.dataset.fields if not field.trim}
+        self._are_trimmed = [name not in untrimmed for name in in_file]
         self.path_cells = list(found.values())
         self.constants: dict[int, object] = {}
         self.read: list[tuple[int, int | None, CellReader]] = []  # to, from
@@ -95,6 +96,10 @@ class Columns:
         self.limited = [(n, rooms[name]) for n, name in enumerate(self.names) if name in rooms]
         self._sort_unknown()
         self.are_absent = self._lacks_declared(found)
+
+    def trimmed(self, place: int, cell: object) -> object:
+        """The cell of a typed file, without space around it if it is a text."""
+        return cell.strip() if isinstance(cell, str) and self._are_trimmed[place] else cell
 
     def _unknown(self) -> Iterator[tuple[int, str]]:
         known = set(self.layout.names)
@@ -193,8 +198,14 @@ class Rows:
         return any(replace(row, line=rows[0].line) != rows[0] for row in rows)
 
     def _unreadable(self, cells: list[object]) -> list[_Fault]:
-        """The cells that are not parsed; a NUL hides lengths, and both hide other faults."""
+        """The cells that are not parsed.
+
+        Bytes that are not UTF-8 hide a NUL, which hides lengths, and all of them other faults.
+        """
         all_names = self._columns.names
+        undecodable = [n for n, cell in enumerate(cells) if isinstance(cell, bytes)]
+        if undecodable:
+            return [_Fault(all_names[n], ProblemCode.UNDECODABLE) for n in undecodable]
         texts = [cell if isinstance(cell, str) else written_in_json(cell) for cell in cells]
         with_nul = [n for n, text in enumerate(texts) if "\0" in text]
         if with_nul:

@@ -49,8 +49,10 @@ CHANGES: dict[str, tuple[Dataset, Dataset]] = {
         with_fields(Field(name="id", sql="varchar(20)", constraints=REQUIRED)),
     ),
     "a key that many rows share": (GOODS, replace(GOODS, primary_key=("state",))),
-    "a key that rows lack": (GOODS, replace(with_fields(
-        Field(name="code", constraints=REQUIRED)), primary_key=("code",))),
+    "a key that rows lack": (
+        GOODS,
+        replace(with_fields(Field(name="code", constraints=REQUIRED)), primary_key=("code",)),
+    ),
     "a key where was none": (replace(GOODS, primary_key=()), GOODS),
     "a new key of the path": (
         GOODS,
@@ -151,7 +153,9 @@ def state(settings: Settings, table: str) -> dict[str, list[str]]:
     with engine.connect() as connection:
         tables = [table, *([f"{table}_shadowed"] if _has(connection, f"{table}_shadowed") else [])]
         for name in tables:
-            queries[name] = f"SELECT to_jsonb(t) - CAST('{VOLATILE}' AS text[]) FROM public.{name} t"
+            queries[name] = (
+                f"SELECT to_jsonb(t) - CAST('{VOLATILE}' AS text[]) FROM public.{name} t"
+            )
         found = {
             name: sorted(str(tuple(row)) for row in connection.execute(text(one)))
             for name, one in queries.items()
@@ -185,9 +189,10 @@ def test_a_rebuilt_dataset_equals_a_new_one(
     # The next run reads the objects that go to another dataset.
     moved = {name: expected[name] for name in ("objects", "problems")}
     assert state(settings, after.table) | moved == expected
-    assert done.report.dataset_counts["goods"].live == query(
-        f"SELECT count(*) FROM {after.table}"
-    )[0][0]
+    assert (
+        done.report.dataset_counts["goods"].live
+        == query(f"SELECT count(*) FROM {after.table}")[0][0]
+    )
     run(settings, after, USERS)
     assert state(settings, after.table) == expected
     counts = DataManager(settings).run(Trigger.CLI).dataset_counts["goods"]
