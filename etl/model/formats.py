@@ -49,7 +49,13 @@ class FileFormat(NamedTuple):
         return 1 if self.is_text and self.compression is None else 10
 
 
-FORMATS = (SourceFormat.CSV, SourceFormat.TSV, SourceFormat.NDJSON, SourceFormat.JSON)
+FORMATS = (
+    SourceFormat.CSV,
+    SourceFormat.TSV,
+    SourceFormat.NDJSON,
+    SourceFormat.JSON,
+    SourceFormat.PARQUET,
+)
 PRESET_FORMATS = (SourceFormat.CSV, SourceFormat.TSV)
 
 _OTHER_EXTENSIONS = {"jsonl": SourceFormat.NDJSON}

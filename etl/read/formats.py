@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from etl.model.errors import RefusedObject
 from etl.model.formats import SourceFormat, format_of
-from etl.read import csv, json
+from etl.read import csv, json, parquet
 from etl.read.compression import expanded
 from etl.read.limits import DEFAULT_LIMITS, Limits
 from etl.read.pieces import pieces
@@ -147,6 +147,7 @@ _READERS: dict[SourceFormat, Reader] = {
     SourceFormat.TSV: _read_csv,
     SourceFormat.NDJSON: json.read,
     SourceFormat.JSON: json.read,
+    SourceFormat.PARQUET: parquet.read,
 }
 # Those that read some files at once
 _PARSERS: dict[Reader, Callable[..., Extract]] = {_read_csv: csv.parse, json.read: json.parse}

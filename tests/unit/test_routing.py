@@ -154,7 +154,7 @@ def test_attachments_of_a_dataset_go_before_its_data_and_before_presets():
         (None, "a.csv.bz2", "csv.bz2"),
         (None, "a.csv.zip", "csv.zip"),
         (None, "a.gz", None),
-        (None, "a.parquet", None),
+        (None, "a.parquet", "parquet"),
         ("csv", "a.txt", "csv"),
         ("tsv", "a", "tsv"),
         ("csv", "a.csv.gz", "csv.gz"),

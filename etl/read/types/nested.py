@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from etl.read.types.column import TEXT, mask_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import TypeAlias
 
     Texts: TypeAlias = Callable[[pa.Array], pa.Array]
@@ -97,8 +97,9 @@ def _of_maps(cells: pa.Array, texts_of: Texts) -> pa.Array:
 
 
 def _of_lists(cells: pa.Array, texts_of: Texts) -> pa.Array:
-    if pa.types.is_fixed_size_list(cells.type):
-        cells = cells.cast(pa.large_list(cells.type.value_type))
+    type_ = cells.type
+    if not (pa.types.is_list(type_) or pa.types.is_large_list(type_)):
+        cells = cells.cast(pa.large_list(type_.value_type))
     return _listed(cells, cells.offsets, _members(cells.values, texts_of), "[]")
 
 
@@ -121,11 +122,3 @@ def _join(*parts: pa.Array | pa.Scalar) -> pa.Array:
 
 def _text(value: str) -> pa.Scalar:
     return pa.scalar(value, TEXT)
-
-
-def all_names(type_: pa.DataType) -> Sequence[str]:
-    """The names of all members, at any depth.
-
-    Raises:  UnicodeDecodeError when one is not UTF-8.
-    """
-    return [name for field in type_.fields for name in (field.name, *all_names(field.type))]

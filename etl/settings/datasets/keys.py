@@ -228,4 +228,4 @@ UNSUPPORTED_TYPES = {
     "geojson": "Use object.",
     "list": "Use string, or array for JSON.",
 }
-UNSUPPORTED_FORMATS = ("parquet", "xlsx")
+UNSUPPORTED_FORMATS = ("xlsx",)

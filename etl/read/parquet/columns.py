@@ -1,0 +1,137 @@
+"""The columns of a Parquet file as cells of a block: texts, JSON, or values of a type.
+
+Arrow does not check that texts are UTF-8, so this is done here. Binary columns are read as texts
+too, apart from UUIDs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from etl.read.types.column import TEXT
+from etl.read.types.nested import is_nested, json_texts
+from etl.read.types.typed_texts import texts_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_UUID_BYTES = 16
+_UUID_PARTS = (8, 4, 4, 4, 12)
+_TYPED = (
+    pa.types.is_null,
+    pa.types.is_boolean,
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_decimal,
+    pa.types.is_date,
+    pa.types.is_time,
+    pa.types.is_timestamp,
+    pa.types.is_duration,
+)
+_BINARY = (
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_string_view,
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_binary_view,
+    pa.types.is_fixed_size_binary,
+)
+_LISTS = (
+    pa.types.is_list,
+    pa.types.is_large_list,
+    pa.types.is_fixed_size_list,
+    pa.types.is_list_view,
+    pa.types.is_large_list_view,
+)
+
+
+class Cells(NamedTuple):
+    """The cells of a column: large_string, or a type of `texts_of` that is not nested.
+
+    Shapes:  undecodable (n,): the cells that are not UTF-8, whose text is hexadecimal; None if
+             there are none.
+    """
+
+    values: pa.Array
+    is_json: bool = False
+    undecodable: NDArray[np.bool_] | None = None
+
+
+def is_readable(type_: pa.DataType) -> bool:
+    """Whether columns of the type can be read."""
+    if isinstance(type_, pa.BaseExtensionType):
+        return is_readable(type_.storage_type)
+    if pa.types.is_dictionary(type_) or _is_list(type_):
+        return is_readable(type_.value_type)
+    if pa.types.is_struct(type_):
+        return all(is_readable(field.type) for field in type_.fields)
+    if pa.types.is_map(type_):
+        return is_readable(type_.key_type) and is_readable(type_.item_type)
+    return any(applies(type_) for applies in (*_TYPED, *_BINARY))
+
+
+def to_cells(column: pa.Array, *, is_uuid: bool = False) -> Cells:
+    """The cells of a column. `is_uuid`: 16 bytes are a UUID even if the file does not say so."""
+    type_ = column.type
+    if isinstance(type_, pa.BaseExtensionType):
+        return to_cells(column.storage, is_uuid=isinstance(type_, pa.UuidType))
+    if pa.types.is_dictionary(type_):
+        return to_cells(column.dictionary_decode(), is_uuid=is_uuid)
+    if is_nested(type_):
+        return Cells(json_texts(column, _leaf_texts), is_json=True)
+    if not _is_binary(type_):
+        return Cells(column)
+    if is_uuid and pa.types.is_fixed_size_binary(type_) and type_.byte_width == _UUID_BYTES:
+        return Cells(_uuids(column))
+    return _decoded(column)
+
+
+def _is_list(type_: pa.DataType) -> bool:
+    return any(applies(type_) for applies in _LISTS)
+
+
+def _is_binary(type_: pa.DataType) -> bool:
+    return any(applies(type_) for applies in _BINARY)
+
+
+def _decoded(column: pa.Array) -> Cells:
+    """The texts of bytes that should be UTF-8."""
+    texts = column.cast(pa.large_binary()).view(TEXT)
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        return _partly_decoded(texts.view(pa.large_binary()))
+    return Cells(texts)
+
+
+def _partly_decoded(data: pa.Array) -> Cells:
+    found: list[str | None] = []
+    undecodable = np.zeros(len(data), np.bool_)
+    for row, value in enumerate(data):
+        content = value.as_py()
+        try:
+            found.append(None if content is None else content.decode())
+        except UnicodeDecodeError:
+            found.append(f"\\x{content.hex()}")
+            undecodable[row] = True
+    return Cells(pa.array(found, TEXT), undecodable=undecodable)
+
+
+def _uuids(column: pa.Array) -> pa.Array:
+    digits = pa.array([None if one is None else one.hex() for one in column.to_pylist()], TEXT)
+    ends = np.cumsum(_UUID_PARTS)
+    parts = [
+        pc.utf8_slice_codeunits(digits, int(end - size), int(end))
+        for end, size in zip(ends, _UUID_PARTS, strict=True)
+    ]
+    return pc.binary_join_element_wise(*parts, pa.scalar("-", TEXT))
+
+
+def _leaf_texts(column: pa.Array) -> pa.Array:
+    """The texts of the values in nested cells; bytes that are not UTF-8 are hexadecimal."""
+    return texts_of(to_cells(column).values)

@@ -1,0 +1,145 @@
+"""Open a Parquet file: refuse what cannot be read, and say which columns it has."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from etl.model.errors import RefusedObject, TemporaryFileFailed
+from etl.model.safe_text import safe_value
+from etl.model.values import ProblemCode
+from etl.read.parquet.columns import is_readable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    from etl.read.rows.layout import Layout
+
+MAGIC, ENCRYPTED_MAGIC = b"PAR1", b"PARE"
+MOST_FOOTER_BYTES = 64 << 20
+
+_END_BYTES = 8  # the length of the footer, and the magic bytes
+_LONGEST_MESSAGE = 200
+_UNNAMED_INDEX = re.compile(r"__index_level_[0-9]+__")
+_AGAIN = "Upload it again from its origin; if that does not help, export it again."
+
+
+class Opened(NamedTuple):
+    """A file, the names of the columns to read in their order, and their places in the file."""
+
+    file: pq.ParquetFile
+    names: tuple[str, ...]
+    places: tuple[int, ...]
+
+
+def open_file(content: BinaryIO, layout: Layout) -> Opened:
+    """Open the content.
+
+    Raises:  RefusedObject.
+    """
+    _check_footer(content)
+    with faults():
+        file = pq.ParquetFile(
+            content,
+            memory_map=False,
+            pre_buffer=False,
+            buffer_size=BUFFER_BYTES,
+            coerce_int96_timestamp_unit="us",
+            thrift_string_size_limit=MOST_FOOTER_BYTES,
+            page_checksum_verification=True,
+        )
+        schema = file.schema_arrow
+        ignored = _index_columns(schema, layout)
+        places = [place for place, name in enumerate(schema.names) if name not in ignored]
+        names = [schema.names[place] for place in places]
+    if any("\0" in name for name in names):
+        raise RefusedObject(
+            ProblemCode.NUL_BYTE,
+            "The name of a column has a NUL character, which PostgreSQL cannot store. Rename it.",
+        )
+    _check_types(schema)
+    return Opened(file, tuple(names), tuple(places))
+
+
+BUFFER_BYTES = 1 << 18  # of each column that are read at once
+
+
+@contextmanager
+def faults() -> Iterator[None]:
+    """Turn what Arrow raises about damaged content into a refusal.
+
+    Raises:  RefusedObject, TemporaryFileFailed.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            raise TemporaryFileFailed(
+                f"A temporary file cannot be read: {error.strerror}."
+            ) from error
+        raise damaged(str(error)) from error
+    except (pa.ArrowException, UnicodeError, OverflowError, ValueError) as error:
+        raise damaged(str(error)) from error
+
+
+def damaged(fault: str) -> RefusedObject:
+    """The refusal of a file that cannot be read."""
+    shown = safe_value(fault.partition("\n")[0])[:_LONGEST_MESSAGE].rstrip(".")
+    return RefusedObject(
+        ProblemCode.CORRUPT_ARCHIVE, f"The Parquet file is damaged or cut short: {shown}. {_AGAIN}"
+    )
+
+
+def _check_footer(content: BinaryIO) -> None:
+    size = content.seek(0, 2)
+    if not size:
+        raise RefusedObject(
+            ProblemCode.EMPTY_FILE,
+            "The file is empty. Upload it again, or remove it from the bucket.",
+        )
+    content.seek(max(size - _END_BYTES, 0))
+    end = content.read()
+    content.seek(0)
+    if end[-4:] == ENCRYPTED_MAGIC or content.read(4) == ENCRYPTED_MAGIC:
+        raise RefusedObject(
+            ProblemCode.ENCRYPTED_ARCHIVE,
+            "The Parquet file is encrypted. Upload it without encryption.",
+        )
+    if end[-4:] != MAGIC:
+        raise damaged("its end is missing")
+    footer_bytes = int.from_bytes(end[:4], "little")
+    if footer_bytes > MOST_FOOTER_BYTES:
+        raise RefusedObject(
+            ProblemCode.ARCHIVE_TOO_LARGE,
+            f"The footer of the Parquet file has more than {MOST_FOOTER_BYTES >> 20} MB. Write "
+            "the file with larger row groups.",
+        )
+
+
+def _check_types(schema: pa.Schema) -> None:
+    for field in schema:
+        if not is_readable(field.type):
+            raise RefusedObject(
+                ProblemCode.UNSUPPORTED_ARCHIVE,
+                f"The column {safe_value(field.name)} has the type {safe_value(str(field.type))}, "
+                "which is not read. Write it as another type.",
+            )
+
+
+def _index_columns(schema: pa.Schema, layout: Layout) -> set[str]:
+    """The columns of an index of pandas that has no name: they only number the rows."""
+    unnamed = {name for name in schema.names if _UNNAMED_INDEX.fullmatch(name)}
+    if not unnamed or not schema.metadata or b"pandas" not in schema.metadata:
+        return set()
+    try:
+        listed = json.loads(schema.metadata[b"pandas"])["index_columns"]
+        index = {name for name in listed if isinstance(name, str)}
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return set()
+    return {name for name in unnamed & index if name.casefold() not in layout.names}
