@@ -205,21 +205,26 @@ def _column(type_: pa.DataType, *values: object) -> tuple[pa.DataType, list[obje
     return type_, [None, *values]
 
 
-_INSTANTS = [0, 1, -1, 86_400_000_000_000_000, 1_711_848_600, 1_729_989_000, 1_577_836_800]
-_FLOATS = [0.0, -0.0, 1.0, 7.5, 0.1, 1e-7, 1e-6, 1.25e-5, 2024.0, 1e14, 2.0**53 - 1, 2.0**53]
-_FLOATS += [
-    1e16,
-    1e22,
-    1.5e300,
-    5e-324,
-    float("nan"),
-    float("inf"),
-    float("-inf"),
-    12.505,
-    99999.99,
+_INSTANTS = [0, 1, -1, 1_711_848_600, 1_729_989_000, 1_577_836_800, 86_400, 10**15]
+_FLOATS = [
+    0.0,
+    -0.0,
+    1.0,
+    1e10,
+    612302400000.0,
+    7.5,
+    0.1,
+    1e-7,
+    1e-6,
+    1.25e-5,
+    2024.0,
+    1e14,
+    2.0**53 - 1,
+    2.0**53,
 ]
+_FLOATS += [1e16, 1e22, 1.5e300, 5e-324, 12.505, 99999.99, *map(float, ("nan", "inf", "-inf"))]
 _DECIMALS = [
-    Decimal(one).scaleb(-3) for one in (0, 1, -7000, 1234, 12500, 99999990, 10**15, 10**30)
+    Decimal(one).scaleb(-3) for one in (0, 1, -7_000, 1_234, 12_500, 99_999_990, 10**15, 10**30)
 ]
 _BYTES = [one.encode("utf-8", "replace") for one in TEXTS] + [
     b"\xff",
@@ -233,7 +238,7 @@ ARROW_COLUMNS = [
     _column(pa.dictionary(pa.int32(), pa.string()), "a", "b", " a ", "7"),
     _column(pa.binary(), *_BYTES),
     _column(pa.binary(16), b"0123456789abcdef", b"\xff" * 16),
-    _column(pa.bool_(), True, False),
+    _column(pa.bool_(), *(True, False)),
     _column(pa.int8(), 0, 1, 7, -7, 99, 100),
     _column(pa.int64(), 0, 1, 2024, 32768, 2**53 + 1, -(2**63), 612302400000),
     _column(pa.uint64(), 0, 99, 2**63, 2**64 - 1),
@@ -244,7 +249,8 @@ ARROW_COLUMNS = [
     _column(pa.decimal128(5, 0), Decimal(7), Decimal(2024)),
     _column(pa.decimal256(76, 20), Decimal("1e-20"), Decimal("-1.5"), Decimal(7)),
     _column(pa.date32(), date(2024, 2, 29), date(1999, 12, 31), date(1, 1, 1), date(9999, 12, 31)),
-    *(_column(pa.timestamp(unit), *_INSTANTS) for unit in ("s", "ms", "us", "ns")),
+    _column(pa.timestamp("s"), *_INSTANTS[:-1]),
+    *(_column(pa.timestamp(unit), *_INSTANTS) for unit in ("ms", "us", "ns")),
     _column(pa.timestamp("us"), *(1_000_000 * one for one in _INSTANTS if abs(one) < 10**12)),
     _column(pa.timestamp("us", "UTC"), *(1_000_000 * one for one in _INSTANTS if one < 10**12)),
     _column(pa.timestamp("ms", "Europe/Berlin"), 0, 1, 10**17),

@@ -129,6 +129,15 @@ def json_text(value: object) -> str:
     return str(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False)
 
 
+def has_nul(value: object) -> bool:
+    """Whether a text has a NUL, or an array or object a text with one."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(has_nul(key) or has_nul(each) for key, each in value.items())
+    return isinstance(value, list | tuple) and any(map(has_nul, value))
+
+
 def moment_text(value: date | time) -> str:
     """The moment in ISO 8601, without zeros at the end of a fraction; one in UTC ends in Z."""
     text = value.isoformat()

@@ -10,6 +10,7 @@ from etl.model.dataset import UnknownColumns
 from etl.model.values import ProblemCode
 from etl.verify import names
 from etl.verify.cells import CellReader
+from etl.verify.documents import has_nul
 from etl.verify.typed import extra_value, plain_text, written_in_json
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ class Rows:
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
         self._dataset = columns.layout.dataset
+        self._extra = frozenset(place for place, _ in columns.extra)
         self._reading = Reading()
 
     def note(self, code: ProblemCode) -> None:
@@ -207,7 +209,7 @@ class Rows:
         if undecodable:
             return [_Fault(all_names[n], ProblemCode.UNDECODABLE) for n in undecodable]
         texts = [cell if isinstance(cell, str) else written_in_json(cell) for cell in cells]
-        with_nul = [n for n, text in enumerate(texts) if "\0" in text]
+        with_nul = [n for n, cell in enumerate(cells) if self._has_nul(n, cell)]
         if with_nul:
             return [_Fault(all_names[n], ProblemCode.NUL_BYTE) for n in with_nul]
         longest = self._columns.layout.longest_cell
@@ -216,6 +218,12 @@ class Rows:
             if len(texts[place].encode()) > room and place not in too_long:
                 too_long.append(place)
         return [_Fault(all_names[n], ProblemCode.CELL_TOO_LONG) for n in too_long]
+
+    def _has_nul(self, place: int, cell: object) -> bool:
+        """Whether a text has a NUL; in `_extra`, also one in an array or object."""
+        if isinstance(cell, str):
+            return "\0" in cell
+        return isinstance(cell, list | dict) and place in self._extra and has_nul(cell)
 
     def _reject(self, line: int, faults: list[_Fault]) -> None:
         self._reading.rows_rejected += 1

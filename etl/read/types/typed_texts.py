@@ -27,6 +27,7 @@ UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _FIRST_SECOND = int(np.datetime64("0001-01-01", "s").astype(np.int64))
 _END_SECOND = int(np.datetime64("10000-01-01", "s").astype(np.int64))
 _INT32 = 2**31
+_LEAST_WITH_EXPONENT = 10**10  # of whole numbers
 _WHOLE_LIMITS = {16: 2**11, 32: 2**24, 64: 2**53}
 _SPECIAL = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
@@ -89,12 +90,12 @@ def are_in_calendar(moments: NDArray[np.int64], unit: str) -> NDArray[np.bool_]:
 def _of_floats(cells: pa.Array) -> pa.Array:
     if pa.types.is_float16(cells.type):
         written = [None if one is None else str(np.float16(one)) for one in cells.to_pylist()]
-        texts = pa.array(written, TEXT)
+        texts = pc.replace_substring_regex(pa.array(written, TEXT), r"(e[+-])0", r"\1")
     else:
         texts = cells.cast(TEXT)
     is_whole, numbers = whole_numbers(cells)
-    # Arrow writes -0, and an exponent from 1e15 on; numpy writes half floats with `.0`.
-    is_odd = is_whole & ((numbers == 0) | (np.abs(numbers) >= 10**15))
+    # Arrow writes -0, and an exponent for 1e10 and for others; numpy writes half floats with `.0`.
+    is_odd = is_whole & ((numbers == 0) | (np.abs(numbers) >= _LEAST_WITH_EXPONENT))
     if pa.types.is_float16(cells.type):
         is_odd = is_whole
     if is_odd.any():
