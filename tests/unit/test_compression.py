@@ -241,6 +241,7 @@ def test_utf16_without_a_mark_is_found_in_compressed_files():
         (gzip.compress(zipped({"a.csv": CSV})), "Compress the file once only."),
         (gzip.compress(b"PAR1\x15\x04\x15"), "seems to be a Parquet file"),
     ],
+    ids=["gz in gz", "zip in gz", "Parquet in gz"],
 )
 def test_the_content_of_a_compressed_file_must_be_of_its_format(content: bytes, hint: str):
     source = source_of("a.csv.gz", content)
