@@ -51,7 +51,7 @@ def read_files(
             by_reader[_READERS[format_.format]].append(file)
     for reader, alike in by_reader.items():
         if reader in _PARSERS:
-            found.append(_PARSERS[reader](alike, dataset, added))
+            found += _PARSERS[reader](alike, dataset, added)
         else:
             found += [_read_file(reader, file, dataset, added) for file in alike]
     return found
@@ -142,6 +142,12 @@ def _read_csv(
     yield marked(reader.finish())
 
 
+def _parse_csv(
+    files: Sequence[SourceFile], dataset: Dataset, added: AddedColumns | None
+) -> list[Extract]:
+    return [csv.parse(files, dataset, added)]
+
+
 _READERS: dict[SourceFormat, Reader] = {
     SourceFormat.CSV: _read_csv,
     SourceFormat.TSV: _read_csv,
@@ -150,4 +156,7 @@ _READERS: dict[SourceFormat, Reader] = {
     SourceFormat.PARQUET: parquet.read,
 }
 # Those that read some files at once
-_PARSERS: dict[Reader, Callable[..., Extract]] = {_read_csv: csv.parse, json.read: json.parse}
+_PARSERS: dict[Reader, Callable[..., list[Extract]]] = {
+    _read_csv: _parse_csv,
+    json.read: json.parse,
+}

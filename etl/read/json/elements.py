@@ -13,12 +13,14 @@ import numpy as np
 
 from etl.model.errors import RefusedObject
 from etl.model.values import ProblemCode
-from etl.read.json.objects import MOST_OBJECT_BYTES, SHOWN_BYTES, Text, shown
+from etl.read.json.objects import MOST_OBJECT_BYTES, SHOWN_BYTES, SPACE, Text, shown
+from etl.read.json.typed import element_block
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_SPACE = b" \t\r\n"
+    from etl.read.json.typed import ObjectBlock
+
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 _QUOTE, _COMMA = ord('"'), ord(",")
 _DEPTHS = np.zeros(256, np.int64)
@@ -26,6 +28,20 @@ _DEPTHS[list(b"[{")] = 1
 _DEPTHS[list(b"]}")] = -1
 _IS_STRUCTURE = _DEPTHS != 0
 _IS_STRUCTURE[_COMMA] = True
+
+
+class Elements(NamedTuple):
+    """Consecutive elements of an array."""
+
+    found: list[Text]
+
+    def block(self) -> ObjectBlock | None:
+        """All elements as a block, if they can be one."""
+        return element_block(self.found)
+
+    def texts(self) -> list[Text]:
+        """The elements."""
+        return self.found
 
 
 class _State(Enum):
@@ -48,7 +64,7 @@ class ElementCutter:
         self._count = 0
         self.is_object = False
 
-    def take(self, text: bytes) -> list[Text]:
+    def take(self, text: bytes) -> Elements:
         """The elements that the next text completes.
 
         Raises:  RefusedObject
@@ -56,11 +72,11 @@ class ElementCutter:
         if self._state is _State.START:
             text = self._started(text)
         if self._state is _State.START or not text:
-            return []
+            return Elements([])
         if self._state is _State.END:
             self._check_rest(text)
-            return []
-        return self._cut(text)
+            return Elements([])
+        return Elements(self._cut(text))
 
     def finish(self) -> bool:
         """Check the end of the content; return whether there was any.
@@ -80,7 +96,7 @@ class ElementCutter:
 
     def _started(self, text: bytes) -> bytes:
         """The text from the first element on."""
-        text = text.lstrip(_SPACE)
+        text = text.lstrip(SPACE)
         if text.startswith(b"["):
             self._state = _State.ARRAY
             self._scanner.depth = 1
@@ -127,12 +143,12 @@ class ElementCutter:
             )
         else:
             last = self._element(text[start:end])
-            if last.content.strip(_SPACE) or self._count > 1:
+            if last.content.strip(SPACE) or self._count > 1:
                 found.append(last)
         self._check_rest(text[end + 1 :])
 
     def _check_rest(self, text: bytes) -> None:
-        text = text.lstrip(_SPACE)
+        text = text.lstrip(SPACE)
         if not text:
             return
         if self.is_object:

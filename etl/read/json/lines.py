@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from etl.read.csv.encoding import count_line_endings, without_marks
 from etl.read.json.objects import MOST_OBJECT_BYTES, Text
+from etl.read.json.typed import line_block
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from etl.read.json.typed import ObjectBlock
 
 _CR = b"\r"  # at the end of a text, it may be half of a CRLF
 
@@ -18,6 +21,10 @@ class Lines(NamedTuple):
 
     number: int
     content: bytes
+
+    def block(self) -> ObjectBlock | None:
+        """All lines as a block, if they can be one."""
+        return line_block(self.content, self.number)
 
     def texts(self) -> Iterator[Text]:
         """The lines that are not blank."""

@@ -7,7 +7,6 @@ something of it would be lost. So is half of a surrogate pair, `\ud800`.
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeAlias
 
 from etl.model.values import ProblemCode
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 MOST_OBJECT_BYTES = 4 << 20  # of one row; parsed, it may need twenty times as much
 MOST_MEMBERS = 1_000
 SHOWN_BYTES = 1_000  # of a faulty row; its problem shows even less of it
-
-_START_OF_ARRAY = re.compile(rb"\s*\[\s*(?:\{|\Z)")
+SPACE = b" \t\r\n"  # what JSON allows between values
 
 
 class Text(NamedTuple):
@@ -96,11 +94,6 @@ def parse_object(row: Text) -> Mapping[str, Value]:
 def shown(row: Text) -> str:
     """The beginning of the text of a row, for its problem."""
     return row.content[:SHOWN_BYTES].decode("utf-8", "backslashreplace").strip()
-
-
-def is_start_of_array(line: bytes) -> bool:
-    """Whether the first line of a file is that of an array of objects."""
-    return _START_OF_ARRAY.match(line) is not None
 
 
 def _parsed(text: str) -> Value:

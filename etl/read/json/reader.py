@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from etl.model.errors import RefusedObject
 from etl.model.formats import SourceFormat, content_size, format_of
@@ -12,9 +12,8 @@ from etl.model.routing import path_names
 from etl.model.safe_text import safe_value
 from etl.model.values import ProblemCode, Severity
 from etl.read.csv.encoding import Transcoder
-from etl.read.json.elements import ElementCutter
-from etl.read.json.lines import LineCutter
-from etl.read.json.objects import is_start_of_array, shown
+from etl.read.json.elements import ElementCutter, Elements
+from etl.read.json.lines import LineCutter, Lines
 from etl.read.json.rows import Columns, FileRows, RowBuffer, RowReader
 from etl.read.pieces import PIECE_LINES, pieces
 from etl.read.rows.collect import Collector
@@ -26,37 +25,67 @@ if TYPE_CHECKING:
 
     from etl.model.dataset import Dataset
     from etl.model.values import SourceFile, SourceObject
-    from etl.read.json.objects import Text
     from etl.read.rows.header import FileHeader
 
 
 def parse(
     files: Sequence[SourceFile], dataset: Dataset, added: AddedColumns | None = None
-) -> Extract:
+) -> list[Extract]:
     """The rows of small files of one dataset. Faults are returned as problems, not raised.
 
     `added` are the columns that earlier files added; those of these files are noted in it.
     """
     columns = _columns(dataset, added)
-    collector = Collector([file.source for file in files])
+    groups: dict[bool, list[_ReadFile]] = {True: [], False: []}
+    for file in files:
+        found = _read_file(file, dataset, columns)
+        groups[found.is_typed].append(found)
+    return [_extract(group, columns) for group in groups.values() if group]
+
+
+class _ReadFile(NamedTuple):
+    """What was read of a small file; or why it is refused."""
+
+    source: SourceObject
+    reader: _Reader
+    rows: Sequence[FileRows] = ()
+    header: FileHeader | None = None
+    refused: RefusedObject | None = None
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether its columns have types, so that they cannot be joined with texts."""
+        return any(one.typed is not None for one in self.rows)
+
+
+def _read_file(file: SourceFile, dataset: Dataset, columns: Columns) -> _ReadFile:
+    reader = _reader(file.source, dataset, columns)
+    try:
+        rows = list(reader.read([file.content]))
+        if len({one.typed is None for one in rows}) > 1:
+            reader = _reader(file.source, dataset, columns)
+            rows = list(reader.read([file.content], is_fast=False))
+        return _ReadFile(file.source, reader, rows, reader.header())
+    except RefusedObject as refused:
+        return _ReadFile(file.source, reader, refused=refused)
+
+
+def _extract(files: Sequence[_ReadFile], columns: Columns) -> Extract:
+    sources = [file.source for file in files]
+    collector = Collector(sources)
     buffer = RowBuffer(columns)
     for index, file in enumerate(files):
-        reader = _reader(file.source, dataset, columns)
-        try:
-            found = list(reader.read([file.content]))
-            header = reader.header()
-        except RefusedObject as refused:
-            collector.add_object_problem(
-                index, refused.problem_code, refused.message, refused.value
-            )
-            continue
-        for rows in found:
-            buffer.add(index, rows, collector)
-        reader.add_file_problems(index, header, collector)
+        if file.header is not None:
+            for rows in file.rows:
+                buffer.add(index, rows, collector)
+            file.reader.add_file_problems(index, file.header, collector)
+        if file.refused is not None:
+            one = file.refused
+            collector.add_object_problem(index, one.problem_code, one.message, one.value)
         if len(buffer) >= PIECE_LINES:
             buffer.flush(collector)
     buffer.flush(collector)
-    return to_extract([file.source for file in files], columns.layout, collector)
+    return to_extract(sources, columns.layout, collector)
 
 
 def read(
@@ -98,12 +127,14 @@ class _Reader(ABC):
         self._transcoder = Transcoder(size)
         self._rows = RowReader(columns)
         self._count = 0
+        self._is_fast = True
 
-    def read(self, parts: Iterable[bytes]) -> Iterator[FileRows]:
-        """The rows and faults of the file.
+    def read(self, parts: Iterable[bytes], *, is_fast: bool = True) -> Iterator[FileRows]:
+        """The rows and faults of the file, by the fast path if that can be used.
 
         Raises:  RefusedObject
         """
+        self._is_fast = is_fast
         for part in parts:
             for piece in pieces(part):
                 yield from self._take(self._transcoder.transcode(piece))
@@ -123,14 +154,24 @@ class _Reader(ABC):
             self._add_no_rows(index, collector)
 
     def _take(self, text: bytes, *, is_last: bool = False) -> Iterator[FileRows]:
-        texts = iter(self._cut(text, is_last=is_last))
+        cut = self._cut(text, is_last=is_last)
+        block = cut.block() if self._is_fast else None
+        found = None if block is None else self._rows.read_block(block)
+        if block is not None and found is not None:
+            self._count += len(block.numbers)
+            yield found
+            return
+        texts = iter(cut.texts())
         while some := list(islice(texts, PIECE_LINES)):
             self._count += len(some)
             yield self._rows.read(some)
 
     @abstractmethod
-    def _cut(self, text: bytes, *, is_last: bool) -> Iterable[Text]:
-        """The texts of the rows that the next text of the file completes."""
+    def _cut(self, text: bytes, *, is_last: bool) -> Lines | Elements:
+        """The rows that the next text of the file completes.
+
+        Raises:  RefusedObject
+        """
 
     @abstractmethod
     def _add_no_rows(self, index: int, collector: Collector) -> None:
@@ -144,11 +185,8 @@ class _LineReader(_Reader):
         super().__init__(size, columns)
         self._cutter = LineCutter()
 
-    def _cut(self, text: bytes, *, is_last: bool) -> Iterator[Text]:
-        for row in self._cutter.take(text, is_last=is_last).texts():
-            if not self._count and is_start_of_array(row.content):
-                raise RefusedObject(ProblemCode.NOT_JSON, _ARRAY_HINT, shown(row))
-            yield row
+    def _cut(self, text: bytes, *, is_last: bool) -> Lines:
+        return self._cutter.take(text, is_last=is_last)
 
     def _add_no_rows(self, index: int, collector: Collector) -> None:
         add_empty_file(index, collector)
@@ -172,10 +210,11 @@ class _DocumentReader(_Reader):
             hint = f"{refused.message} {_WRAPPED_HINT.format(name=safe_value(name))}"
             raise RefusedObject(refused.problem_code, hint) from refused
 
-    def _cut(self, text: bytes, *, is_last: bool) -> Iterator[Text]:
-        yield from self._cutter.take(text)
+    def _cut(self, text: bytes, *, is_last: bool) -> Elements:
+        elements = self._cutter.take(text)
         if is_last:
             self._has_array = self._cutter.finish()
+        return elements
 
     def _add_no_rows(self, index: int, collector: Collector) -> None:
         if self._has_array:
@@ -185,10 +224,6 @@ class _DocumentReader(_Reader):
             add_empty_file(index, collector)
 
 
-_ARRAY_HINT = (
-    "The file is a JSON array, not NDJSON, which has one object on each line. "
-    'Rename it to .json, or set format = "json".'
-)
 _NO_ROWS_HINT = "The array has no elements. Add rows, or remove the file from the bucket."
 _WRAPPED_HINT = (
     "The file is one JSON object, which is one row; if its member {name} has the rows, export that "

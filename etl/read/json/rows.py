@@ -20,6 +20,7 @@ from etl.read.json.objects import (
     parse_object,
     shown,
 )
+from etl.read.json.typed import read_columns
 from etl.read.rows.collect import Block, Collector
 from etl.read.rows.header import FileHeader, added_column
 from etl.read.rows.header_hints import no_column_hint
@@ -29,8 +30,11 @@ from etl.read.types.nested import place_in_jsonb
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from numpy.typing import NDArray
+
     from etl.model.dataset import Field
     from etl.read.json.objects import Value
+    from etl.read.json.typed import ObjectBlock
     from etl.read.rows.layout import Layout
 
 _MOST_KNOWN = 10_000  # names whose columns are remembered
@@ -56,12 +60,21 @@ class Row(NamedTuple):
     extra: str | None
 
 
+class TypedRows(NamedTuple):
+    """Rows that Arrow has read: their numbers, and whole columns. No text has more bytes."""
+
+    numbers: NDArray[np.int64]
+    cells: dict[str, pa.ChunkedArray]
+    most_bytes: int | None
+
+
 @dataclass
 class FileRows:
-    """The rows of a file, or of a part of it, and the faulty ones."""
+    """The rows of a file, or of a part of it, and the faulty ones; or typed rows."""
 
     rows: list[Row] = field(default_factory=list)
     faults: list[tuple[Text, RowFault]] = field(default_factory=list)
+    typed: TypedRows | None = None
 
 
 class Columns:
@@ -110,6 +123,12 @@ class Columns:
             else:
                 cells[column] = cell(value, one, self._missing[column])
         return Row(number, cells, self._extra(extra) if extra else None)
+
+    def header(self, names: Iterable[str]) -> FileHeader:
+        """The header of rows with these columns: all declared ones, then those added."""
+        added = [name for name in names if name not in self.layout.columns]
+        columns = (*self.declared, *added)
+        return FileHeader(self.layout, "", columns, tuple((name, name) for name in added))
 
     def _find(self, name: str) -> _Place:
         written = name.strip()
@@ -192,6 +211,54 @@ class RowReader:
                 self._has_objects = True
         return found
 
+    def read_block(self, block: ObjectBlock) -> FileRows | None:
+        """The rows of a block; None if they must be read row by row, with `read`.
+
+        Raises:  RefusedObject
+        """
+        try:
+            members = parse_object(Text(0, block.first))
+            places = self._places(members)
+        except RowFault:
+            return None
+        if places is None:
+            return None
+        fields = {name: place.field for name, place in places.items()}
+        columns = read_columns(block, fields, self._columns.layout.dataset)
+        if columns is None:
+            return None
+        new = {name: place for name, place in places.items() if name not in self._seen}
+        for name in new.keys() - members.keys():
+            if columns[name].null_count == len(block.numbers):
+                if b"\\" in block.content or name.encode() in block.content:
+                    return None  # it may be there with nulls
+                del new[name]
+        self._seen |= new
+        self._has_objects = True
+        cells = {place.column: columns[name] for name, place in places.items()}
+        has_nul = rb"\u0000" in block.content
+        typed = TypedRows(block.numbers, cells, None if has_nul else block.most_bytes)
+        return FileRows(typed=typed)
+
+    def _places(self, members: Mapping[str, Value]) -> dict[str, _Place] | None:
+        """The columns of a block by their names in it; None if there are others.
+
+        The first object tells how names are written, then earlier objects.
+        """
+        places = {name: self._columns.place(name) for name in members}
+        names = (*self._seen, *self._columns.declared)
+        taken = {place.column for place in places.values()}
+        if len(taken) < len(places):
+            return None
+        for name in names:
+            place = self._columns.place(name)
+            if place.column not in taken and not place.is_extra:
+                taken.add(place.column)
+                places[name] = place
+        path = self._columns.layout.path
+        is_plain = all(not one.is_extra and one.column not in path for one in places.values())
+        return places if is_plain else None
+
     def header(self) -> FileHeader:
         """The columns that occurred, for the warnings about them.
 
@@ -235,6 +302,10 @@ class RowBuffer:
 
     def add(self, file: int, found: FileRows, collector: Collector) -> None:
         """Add what was read of a file; its faults go to the collector."""
+        if found.typed is not None:
+            self.flush(collector)
+            self._add_typed(file, found.typed, collector)
+            return
         self._files += [file] * len(found.rows)
         self._rows += found.rows
         for text, fault in found.faults:
@@ -247,22 +318,22 @@ class RowBuffer:
             return
         rows, files = self._rows, self._files
         self._rows, self._files = [], []
-        names = dict.fromkeys(name for row in rows for name in row.cells)
-        declared = self._columns.declared
-        added = [name for name in names if name not in self._columns.layout.columns]
-        columns = (*declared, *added)
-        header = FileHeader(
-            self._columns.layout, "", columns, tuple((name, name) for name in added)
-        )
+        header = self._columns.header(dict.fromkeys(name for row in rows for name in row.cells))
         collector.add_typed_block(
             Block(
                 header,
                 np.array(files, np.int64),
                 np.array([row.number for row in rows], np.int64),
-                [_column([row.cells.get(name) for row in rows]) for name in columns],
+                [_column([row.cells.get(name) for row in rows]) for name in header.columns],
                 extra=_column([row.extra for row in rows]),
             )
         )
+
+    def _add_typed(self, file: int, rows: TypedRows, collector: Collector) -> None:
+        header = self._columns.header(rows.cells)
+        cells = [rows.cells[name] for name in header.columns]
+        files = np.full(len(rows.numbers), file)
+        collector.add_typed_block(Block(header, files, rows.numbers, cells, rows.most_bytes))
 
 
 def _is_array_of_objects(value: Value) -> bool:
