@@ -117,10 +117,15 @@ class Field:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """How the files of a dataset are written. No delimiter: detected in each file."""
+    """How the files of a dataset are written. No delimiter: detected in each file.
+
+    `header_row` is the line or row, from 1, from which on the header is searched: it is the first
+    one that is not blank.
+    """
 
     delimiter: str | None = None
     quote_char: str = '"'
+    header_row: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +164,7 @@ class Dataset:
     exclude: tuple[str, ...] = ()
     bucket: str = ""
     format: str | None = None
+    sheet: str | int | None = None
     is_preset: bool = False
     primary_key: tuple[str, ...] = ()
     missing_values: tuple[str, ...] = ("",)

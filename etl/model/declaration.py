@@ -48,8 +48,8 @@ _BOUND_READERS: dict[FieldType, Callable[[Any], Hashable]] = {
     ),
 }
 _DECIDES_ROWS = (
-    *("include", "exclude", "format", "dialect", "path_columns", "fields", "missing_values"),
-    *("id_from_name", "unknown_columns", "short_rows", "refuse_object_above"),
+    *("include", "exclude", "format", "sheet", "dialect", "path_columns", "fields"),
+    *("missing_values", "id_from_name", "unknown_columns", "short_rows", "refuse_object_above"),
     *("primary_key", "prefer", "attachments"),
 )
 _KEYS = {"missing_values": "missingValues", "primary_key": "primaryKey"}  # as in the datasets file

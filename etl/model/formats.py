@@ -49,19 +49,10 @@ class FileFormat(NamedTuple):
         return 1 if self.is_text and self.compression is None else 10
 
 
-FORMATS = (
-    SourceFormat.CSV,
-    SourceFormat.TSV,
-    SourceFormat.NDJSON,
-    SourceFormat.JSON,
-    SourceFormat.PARQUET,
-)
+FORMATS = tuple(SourceFormat)
 PRESET_FORMATS = (SourceFormat.CSV, SourceFormat.TSV)
 
-_OTHER_EXTENSIONS = {"jsonl": SourceFormat.NDJSON}
-_BY_EXTENSION = {one.value: one for one in FORMATS} | {
-    extension: one for extension, one in _OTHER_EXTENSIONS.items() if one in FORMATS
-}
+_BY_EXTENSION = {one.value: one for one in FORMATS} | {"jsonl": SourceFormat.NDJSON}
 EXTENSIONS = tuple(f".{one}" for one in _BY_EXTENSION)  # of the files that can be read
 
 

@@ -50,20 +50,22 @@ def only_member(parts: Iterable[bytes]) -> Iterator[bytes]:
         yield from read_member(archive, _choose(archive))
 
 
-def opened(file: BinaryIO) -> zipfile.ZipFile:
-    """The archive in the file.
+def opened(file: BinaryIO, noun: str = "zip archive") -> zipfile.ZipFile:
+    """The archive in the file; the noun names it in hints.
 
     Raises:  RefusedObject.
     """
     try:
-        return zipfile.ZipFile(_IndexReader(file))  # type: ignore[arg-type]
+        return zipfile.ZipFile(_IndexReader(file))
     except RefusedObject:
         raise
     except FAULTS as error:
-        raise corrupt("has no valid index; it may be cut short") from error
+        raise corrupt("has no valid index; it may be cut short", noun) from error
 
 
-def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
+def read_member(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, noun: str = "zip archive"
+) -> Iterator[bytes]:
     """The content of one file in the archive, whose checksum is verified at the end.
 
     Raises:  RefusedObject.
@@ -71,12 +73,12 @@ def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[b
     if member.flag_bits & _IS_ENCRYPTED:
         raise RefusedObject(
             ProblemCode.ENCRYPTED_ARCHIVE,
-            "The archive is protected by a password. Upload it without one.",
+            f"The {noun} is protected by a password. Upload it without one.",
         )
     if member.compress_type not in _METHODS:
         raise RefusedObject(
             ProblemCode.UNSUPPORTED_ARCHIVE,
-            f"The archive uses the compression method {member.compress_type}. Make it again with "
+            f"The {noun} uses the compression method {member.compress_type}. Make it again with "
             "the method deflate.",
         )
     try:
@@ -84,15 +86,15 @@ def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[b
             while part := content.read(PART_BYTES):
                 yield part
     except FAULTS as error:
-        raise corrupt("is damaged or cut short") from error
+        raise corrupt("is damaged or cut short", noun) from error
 
 
-def corrupt(fault: str) -> RefusedObject:
+def corrupt(fault: str, noun: str = "zip archive") -> RefusedObject:
     """The refusal of an archive that cannot be read."""
     return RefusedObject(
         ProblemCode.CORRUPT_ARCHIVE,
-        f"The zip archive {fault}. Upload it again from its origin; if that does not help, make "
-        "the archive again.",
+        f"The {noun} {fault}. Upload it again from its origin; if that does not help, make the "
+        f"{noun} again.",
     )
 
 

@@ -37,11 +37,12 @@ class Checked:
         return any(one.severity is Severity.ERROR for one in self.problems)
 
 
-def check_object(
+def check_object(  # noqa: PLR0913 - all that decides what a run says
     source: SourceObject,
     dataset: Dataset,
     parts: Callable[[], Iterable[bytes]],
     today: date,
+    *,
     added: AddedColumns | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Checked:

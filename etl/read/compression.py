@@ -131,19 +131,20 @@ def _members(start: Callable[[], _Member], name: Compression) -> _Expander:
     def expand(parts: Iterable[bytes]) -> Iterator[bytes]:
         member = start()
         ended, is_begun, is_padding = 0, False, False
-        for data in _steps(parts):
-            while data:
-                if not is_begun and data[0] == 0:
-                    data, is_padding = data.lstrip(b"\0"), True
+        for step in _steps(parts):
+            left = step
+            while left:
+                if not is_begun and left[0] == 0:
+                    left, is_padding = left.lstrip(b"\0"), True
                     continue
                 if is_padding:
                     raise _corrupt(name, _MORE_BYTES)
                 is_begun = True
                 try:
-                    yield from member.expand(data)
+                    yield from member.expand(left)
                 except (zlib.error, OSError) as error:
                     raise _corrupt(name, _MORE_BYTES if ended else "is damaged") from error
-                data = member.unused_data
+                left = member.unused_data
                 if member.eof:
                     member, is_begun = start(), False
                     ended += 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from etl.model.errors import RefusedObject
 from etl.model.formats import SourceFormat, format_of
-from etl.read import csv, json, parquet
+from etl.read import csv, json, parquet, xlsx
 from etl.read.compression import expanded
 from etl.read.limits import DEFAULT_LIMITS, Limits
 from etl.read.pieces import pieces
@@ -153,6 +153,7 @@ _READERS: dict[SourceFormat, Reader] = {
     SourceFormat.TSV: _read_csv,
     SourceFormat.NDJSON: json.read,
     SourceFormat.JSON: json.read,
+    SourceFormat.XLSX: xlsx.read,
     SourceFormat.PARQUET: parquet.read,
 }
 # Those that read some files at once

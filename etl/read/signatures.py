@@ -66,7 +66,7 @@ _EXPECTED: dict[SourceFormat | Compression, frozenset[str]] = {
     SourceFormat.NDJSON: frozenset({_JSON}),
     SourceFormat.JSON: frozenset({_JSON, _JSON_ARRAY}),
     SourceFormat.PARQUET: frozenset({_PARQUET}),
-    SourceFormat.XLSX: frozenset({_WORKBOOK, _ZIP}),
+    SourceFormat.XLSX: frozenset({_WORKBOOK, _ZIP, _OLD_WORKBOOK}),  # its reader says more
     **{one: frozenset({name}) for one, name in _BY_COMPRESSION.items()},
 }
 _BEGINNINGS = (SourceFormat.PARQUET, SourceFormat.XLSX, *Compression)  # that content always has

@@ -20,17 +20,20 @@ from etl.read.csv.parse import (
     add_undecodable,
     as_records,
     header_line,
+    lines_below,
 )
 from etl.read.csv.plain import as_plain_lines, has_regular_quotes, read_plain
 from etl.read.csv.records import RecordReader
 from etl.read.rows.collect import Collector
 from etl.read.rows.extract import Extract, add_empty_file, add_no_rows, to_extract
+from etl.read.rows.header import HeaderFault
 from etl.read.rows.notices import Notices
 
 if TYPE_CHECKING:
     from etl.model.dataset import Dataset
     from etl.model.values import SourceObject
     from etl.read.csv.encoding import Decoded
+    from etl.read.csv.header import LinesBelow
     from etl.read.rows.header import FileHeader
     from etl.read.rows.layout import AddedColumns
 
@@ -93,7 +96,10 @@ class ChunkReader:
         """Parse whole lines; return the last ones if they depend on the next chunk."""
         body, number = lines, self._line
         if self._header is None and not self._is_rejected:
-            body = self._find_header(lines, collector)
+            found = self._find_header(lines, collector, is_last=is_last)
+            if found is None:
+                return lines
+            body = found
             number += count_line_endings(lines[: len(lines) - len(body)])
         if self._header is None or not body:
             return b""
@@ -113,25 +119,42 @@ class ChunkReader:
         add_guessed_lines(0, _until(decoded, end), collector, number)
         return b"" if end == len(decoded.lines) else b"".join(body.splitlines(keepends=True)[end:])
 
-    def _find_header(self, lines: bytes, collector: Collector) -> bytes:
-        """Read the header from the first line that is not blank; return the lines after it."""
+    def _find_header(self, lines: bytes, collector: Collector, *, is_last: bool) -> bytes | None:
+        """Read the header from the first line that is not blank; return the lines after it.
+
+        None if it is not valid, and more lines are needed to say why.
+        """
         decoded = decode_lines(lines)
-        first = header_line(decoded.lines)
+        first = header_line(decoded.lines, max(self._layout.header_row - self._line + 1, 1))
         end = len(decoded.lines) if first is None else first + 1
         if first is not None:
-            self._read_header(decoded, first, collector)
+            below = lines_below(decoded.lines, first, self._line)
+            if not self._read_header(decoded, first, below, collector, is_last=is_last):
+                return None
         if not self._is_rejected:
             add_guessed_lines(0, _until(decoded, end), collector, self._line)
         return b"".join(lines.splitlines(keepends=True)[end:])
 
-    def _read_header(self, decoded: Decoded, first: int, collector: Collector) -> None:
+    def _read_header(
+        self,
+        decoded: Decoded,
+        first: int,
+        below: LinesBelow,
+        collector: Collector,
+        *,
+        is_last: bool,
+    ) -> bool:
+        """Read or reject the header; False if more lines below are needed to say why."""
         if first + 1 in decoded.undecodable:
             add_undecodable(0, collector)
         else:
             written = decoded.lines[first].rstrip("\r\n")
-            found = read_header(written, self._layout)
+            found = read_header(written, self._layout, below)
+            if isinstance(found, HeaderFault) and not (is_last or below.is_complete):
+                return False
             self._header = accept_header(0, self._source.key, written, found, collector)
         self._is_rejected = self._header is None
+        return True
 
     def _add_file_problems(self, collector: Collector) -> None:
         if self._is_rejected:

@@ -173,7 +173,7 @@ def _detect(head: bytes, size: int | None) -> tuple[str, int]:
 def _utf16_by_nul_pattern(head: bytes, size: int | None) -> str | None:
     """Only Western text in UTF-16 has a NUL in nearly every second byte."""
     if size is None:
-        size = len(head) if len(head) < _SAMPLE_BYTES else _SAMPLE_BYTES
+        size = min(_SAMPLE_BYTES, len(head))
     if size < _SHORTEST_UTF16 or size % 2:
         return None
     even, odd = head[:_SAMPLE_BYTES:2], head[1:_SAMPLE_BYTES:2]

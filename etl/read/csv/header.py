@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from etl.model.values import ProblemCode
 from etl.read.csv.quoting import Scan, Tokenizer
 from etl.read.rows.header import FileHeader, HeaderFault, header_of
-from etl.read.rows.header_hints import one_column_hint
+from etl.read.rows.header_hints import looks_like_header, one_column_hint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +18,20 @@ DELIMITERS = (",", ";", "\t", "|")
 MOST_COLUMNS = 1_000
 
 
-def read_header(line: str, layout: Layout) -> FileHeader | HeaderFault:
-    """The header of a line (without its line ending), or its first fault."""
+class LinesBelow(NamedTuple):
+    """The lines below a header and their numbers, and whether no more of them are needed."""
+
+    lines: Sequence[tuple[int, str]]
+    is_complete: bool
+
+
+def read_header(
+    line: str, layout: Layout, below: LinesBelow | None = None
+) -> FileHeader | HeaderFault:
+    """The header of a line (without its line ending), or its first fault.
+
+    If the line seems to be a title, one `below` may be the header.
+    """
     if "\0" in line:
         return HeaderFault(
             ProblemCode.NUL_BYTE,
@@ -38,8 +50,17 @@ def read_header(line: str, layout: Layout) -> FileHeader | HeaderFault:
             "quote on the same line, just before the delimiter.",
         )
     return header_of(
-        scan.cells, layout, delimiter, lambda *found: _remedy(*found, line=line, layout=layout)
+        scan.cells,
+        layout,
+        delimiter,
+        lambda *found: _remedy(*found, line=line, layout=layout) or _further_down(below, layout),
     )
+
+
+def _further_down(below: LinesBelow | None, layout: Layout) -> str:
+    lines = () if below is None else below.lines
+    rows = ((number, _split(line, layout)[1].cells) for number, line in lines)
+    return looks_like_header(layout, rows)
 
 
 def _split(line: str, layout: Layout) -> tuple[str, Scan]:

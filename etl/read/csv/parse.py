@@ -16,7 +16,7 @@ from etl.model.keys import user_id_of
 from etl.model.routing import path_names
 from etl.model.values import ProblemCode, Severity, SourceFile, SourceObject
 from etl.read.csv.encoding import UNDECODABLE_HINT, Decoded, decode
-from etl.read.csv.header import read_header
+from etl.read.csv.header import LinesBelow, read_header
 from etl.read.csv.plain import as_plain, has_regular_quotes, read_plain
 from etl.read.csv.records import RecordReader
 from etl.read.rows.collect import Collector, ParsedRecord
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from etl.model.dataset import Dataset
 
+MOST_BELOW = 20
+_MOST_BELOW_CHARACTERS = 65_536
 _TSV = ".tsv"
 
 
@@ -107,15 +109,17 @@ def _parse_joined(
 ) -> None:
     written = line.decode()
     header = read_header(written, layout)
+    # The hint about missing columns depends on the lines below.
+    is_title = isinstance(header, HeaderFault) and header.code is ProblemCode.MISSING_COLUMN
     usable = []
     for index, body in members:
-        if isinstance(header, FileHeader) and not has_regular_quotes(body, header):
+        if is_title or (isinstance(header, FileHeader) and not has_regular_quotes(body, header)):
             _parse_fully(index, files[index], layout, collector)
         elif accept_header(index, files[index].source.key, written, header, collector):
             usable.append((index, body))
     if usable and isinstance(header, FileHeader):
         indexes, bodies = zip(*usable, strict=True)
-        read_plain(indexes, bodies, header, collector)
+        read_plain(indexes, bodies, header, collector, layout.header_row + 1)
 
 
 def _parse_fully(index: int, file: SourceFile, layout: Layout, collector: Collector) -> None:
@@ -123,7 +127,7 @@ def _parse_fully(index: int, file: SourceFile, layout: Layout, collector: Collec
     if decoded is None:
         add_undecodable(index, collector)
         return
-    first = header_line(decoded.lines)
+    first = header_line(decoded.lines, layout.header_row)
     if first is None:
         add_empty_file(index, collector)
         return
@@ -131,7 +135,7 @@ def _parse_fully(index: int, file: SourceFile, layout: Layout, collector: Collec
         add_undecodable(index, collector)
         return
     written = decoded.lines[first].rstrip("\r\n")
-    found = read_header(written, layout)
+    found = read_header(written, layout, lines_below(decoded.lines, first))
     header = accept_header(index, file.source.key, written, found, collector)
     if header is not None:
         add_guessed_lines(index, decoded, collector)
@@ -139,9 +143,24 @@ def _parse_fully(index: int, file: SourceFile, layout: Layout, collector: Collec
         collector.add_records(header, as_records(index, decoded, records))
 
 
-def header_line(lines: Sequence[str]) -> int | None:
-    """The index of the first line that is not blank."""
-    return next((index for index, line in enumerate(lines) if line.strip()), None)
+def header_line(lines: Sequence[str], header_row: int) -> int | None:
+    """The index of the first line that is not blank, from the line with that number on."""
+    indexes = range(header_row - 1, len(lines))
+    return next((index for index in indexes if lines[index].strip()), None)
+
+
+def lines_below(lines: Sequence[str], first: int, first_line: int = 1) -> LinesBelow:
+    """The lines below a header at this index, as many as are searched for another one.
+
+    `first_line` is the number of the first line.
+    """
+    size, end = 0, first + 1
+    while end < len(lines) and end <= first + MOST_BELOW and size <= _MOST_BELOW_CHARACTERS:
+        size += len(lines[end])
+        end += 1
+    is_complete = end > first + MOST_BELOW or size > _MOST_BELOW_CHARACTERS
+    found = [(at + first_line, lines[at].rstrip("\r\n")) for at in range(first + 1, end)]
+    return LinesBelow(found, is_complete)
 
 
 def as_records(

@@ -44,10 +44,14 @@ class PlainFile(NamedTuple):
 
 
 def as_plain(content: bytes, layout: Layout) -> PlainFile | None:
-    """The file, split after its header; None if it cannot be plain or its first line is blank."""
+    """The file, split after its header; None if it cannot be plain or its header line is blank."""
     lines = as_plain_lines(content, layout)
     if lines is None:
         return None
+    if layout.header_row > 1:
+        *above, lines = lines.split(b"\n", layout.header_row - 1)
+        if len(above) < layout.header_row - 1:
+            return None
     header, newline, body = lines.partition(b"\n")
     if not newline or not header.decode().strip():
         return None

@@ -8,7 +8,7 @@ from etl.model.safe_text import safe_value
 from etl.read.rows.layout import LONGEST_NAME_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from etl.model.dataset import Dataset
     from etl.read.rows.layout import Layout
@@ -36,6 +36,22 @@ def no_column_hint(layout: Layout, written: Sequence[str]) -> str:
         f"{_all_accepted(dataset, layout.expected)}. The columns of the rows are "
         f"{shown(written) or 'none'}. {missing_remedy(dataset, [])}"
     )
+
+
+def looks_like_header(
+    layout: Layout, rows: Iterable[tuple[int, Sequence[str]]], noun: str = "line"
+) -> str:
+    """Which of the rows below a useless header, by number, seems to be the header; "" if none."""
+    wanted = set(layout.required or layout.expected)
+    for number, cells in rows:
+        found = {layout.names.get(cell.strip().casefold()) for cell in cells}
+        if wanted <= found and wanted:
+            return (
+                f"{noun.capitalize()} {number} looks like the header. Declare "
+                f"`dialect = {{ headerRows = [{number}] }}` for {layout.dataset.name}, or remove "
+                "what is above it."
+            )
+    return ""
 
 
 def missing_remedy(dataset: Dataset, missing: Sequence[str]) -> str:

@@ -136,6 +136,11 @@ class Layout:
         """The character that quotes cells; empty if none does."""
         return self.dataset.dialect.quote_char
 
+    @property
+    def header_row(self) -> int:
+        """The line, from 1, from which on the header is searched."""
+        return self.dataset.dialect.header_row
+
     @cached_property
     def signs_of_full_parsing(self) -> tuple[bytes, ...]:
         """The bytes that the fast path cannot read."""

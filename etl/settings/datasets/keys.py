@@ -25,6 +25,8 @@ class ValueKind(Enum):
     TABLE = "a table"
     TABLES = "a list of tables"
     TEXT_OR_TABLE = "a table or the name of a JSON file"
+    TEXT_OR_INTEGER = "a text or a whole number"
+    INTEGERS = "a list of whole numbers"
     MISSING_VALUES = "a list of texts, or of tables with a value"
     ANY = "a value"
     LIST = "a list"
@@ -89,6 +91,7 @@ DATASET = TableRules(
         **_PRESET_KEYS,
         "table": KeyRule(_TEXT, '"orders"'),
         "format": KeyRule(_TEXT, '"csv"'),
+        "sheet": KeyRule(ValueKind.TEXT_OR_INTEGER, '"Orders"'),
         "prefer": KeyRule(_TEXT, '"updated_at"'),
         "unknown_columns": KeyRule(_TEXT, '"extra"'),
         "short_rows": KeyRule(_TEXT, '"refuse"'),
@@ -103,7 +106,6 @@ DATASET = TableRules(
         ),
     },
     required=("include", "schema"),
-    refused={"sheet": Refusal("Remove it; workbooks are not supported yet.")},
 )
 
 PRESET = TableRules(
@@ -116,10 +118,13 @@ PRESET = TableRules(
 )
 
 DIALECT = TableRules(
-    keys={"delimiter": KeyRule(_TEXT, '";"'), "quoteChar": KeyRule(_TEXT, '"\'"')},
+    keys={
+        "delimiter": KeyRule(_TEXT, '";"'),
+        "quoteChar": KeyRule(_TEXT, '"\'"'),
+        "headerRows": KeyRule(ValueKind.INTEGERS, "[3]"),
+    },
     refused={
         "header": Refusal("Add a header line to the files.", (True,)),
-        "headerRows": Refusal("The header must be the first line.", ([1],)),
         "headerJoin": Refusal("The header must be one line."),
         "commentRows": Refusal("Remove the comments from the files.", ([],)),
         "commentChar": Refusal("Remove the comments from the files.", ("",)),
@@ -133,8 +138,8 @@ DIALECT = TableRules(
         "property": Refusal("Remove it; JSON is not supported yet."),
         "itemType": Refusal("Remove it; JSON is not supported yet."),
         "itemKeys": Refusal("Remove it; JSON is not supported yet."),
-        "sheetNumber": Refusal("Remove it; workbooks are not supported yet."),
-        "sheetName": Refusal("Remove it; workbooks are not supported yet."),
+        "sheetNumber": Refusal("Use sheet of the dataset.", (1,)),
+        "sheetName": Refusal("Use sheet of the dataset."),
         "table": Refusal("Remove it; databases are not read."),
     },
     informational=_INFORMATIONAL,
@@ -228,4 +233,3 @@ UNSUPPORTED_TYPES = {
     "geojson": "Use object.",
     "list": "Use string, or array for JSON.",
 }
-UNSUPPORTED_FORMATS = ("xlsx",)

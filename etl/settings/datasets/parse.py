@@ -83,6 +83,7 @@ def parse_dataset(
         unknown_columns=parts.choice(section, "unknown_columns", UnknownColumns.EXTRA),
         short_rows=parts.choice(section, "short_rows", ShortRows.REFUSE),
         refuse_object_above=parts.share(section),
+        sheet=parts.sheet(section),
         dialect=parts.dialect(section, format_),
         path_columns=template,
         derived=derived,

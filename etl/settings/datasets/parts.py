@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     Choice = TypeVar("Choice", bound=StrEnum)
 
+_LAST_HEADER_ROW = 1_000
 _IMAGE_ENDINGS = tuple(f".{name}" for name in sorted(IMAGE_EXTENSIONS))
 _COMPRESSED = re.compile(r"\.(gz|zst|bz2|zip)\Z")
 _BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -149,7 +150,31 @@ def dialect(section: Section, format_: str | None) -> Dialect:
         )
     if delimiter == quote:
         inner.fault("delimiter", "delimiter and quoteChar are the same.", "Change one of them.")
-    return Dialect(delimiter=delimiter, quote_char=quote)
+    return Dialect(delimiter=delimiter, quote_char=quote, header_row=_header_row(inner))
+
+
+def _header_row(inner: Section) -> int:
+    rows: list[int] = inner.get("headerRows", [1])
+    if len(rows) == 1 and 1 <= rows[0] <= _LAST_HEADER_ROW:
+        return rows[0]
+    inner.fault(
+        "headerRows",
+        f"{rows} is not the row of a header.",
+        f"Write one number from 1 to {_LAST_HEADER_ROW:,}, such as [3].",
+    )
+    return 1
+
+
+def sheet(section: Section) -> str | int | None:
+    """The sheet of workbooks, by name or by place; None for the first one."""
+    written: str | int | None = section.get("sheet")
+    if isinstance(written, str) and not written.strip():
+        section.fault("sheet", "sheet is blank.", "Write the name of a sheet, or remove it.")
+        return None
+    if isinstance(written, int) and written < 1:
+        section.fault("sheet", f"{written} is not the place of a sheet.", "The first one is 1.")
+        return None
+    return written
 
 
 def _is_punctuation(text: str) -> bool:

@@ -43,6 +43,8 @@ _CHECKS: dict[ValueKind, Callable[[Any], bool]] = {
     ValueKind.TABLE: lambda value: isinstance(value, dict),
     ValueKind.TABLES: _is_list_of(dict),
     ValueKind.TEXT_OR_TABLE: lambda value: isinstance(value, (str, dict)),
+    ValueKind.TEXT_OR_INTEGER: lambda value: isinstance(value, str) or _is_integer(value),
+    ValueKind.INTEGERS: lambda value: isinstance(value, list) and all(map(_is_integer, value)),
     ValueKind.MISSING_VALUES: lambda value: (
         isinstance(value, list) and all(isinstance(one, str) or _is_labelled(one) for one in value)
     ),
