@@ -45,6 +45,7 @@ class Work(Enum):
 
     FULL = auto()
     EVENTS = auto()
+    REBUILD = auto()  # of the dataset named `rebuilt`
     PUBLISH = auto()  # between runs, what event runs committed
 
 
@@ -54,10 +55,11 @@ class Job:
 
     work: Work
     settings: Settings
-    datasets: tuple[Dataset, ...]
+    datasets: tuple[Dataset, ...] | None
     thresholds: Thresholds
     floor: int  # of held retirements
     allowed: tuple[str, ...] = ()
+    rebuilt: str = ""
 
     def do(self) -> None:
         """Do the work in this process."""
@@ -65,6 +67,10 @@ class Job:
         if self.work is Work.FULL:
             manager.run(
                 Trigger.CLI, wait_seconds=60, allowed_retirements=dict.fromkeys(self.allowed)
+            )
+        elif self.work is Work.REBUILD:
+            manager.rebuild(
+                self.rebuilt, wait_seconds=60, allowed_retirements=dict.fromkeys(self.allowed)
             )
         elif self.work is Work.EVENTS:
             manager.run_events(wait_seconds=60)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,22 +10,16 @@ from rich.text import Text
 
 from etl.cli import render
 from etl.cli.common import (
-    EXIT_FAILED,
     InOrder,
-    console,
     database,
-    print_lines,
     print_report,
-    print_result,
-    running_stack,
     stdout_console,
-    wait_option,
-    warn,
 )
+from etl.cli.datasets_apply import apply_command
 from etl.cli.datasets_check import check_command
 from etl.cli.datasets_describe import describe_command
 from etl.model.dataset import USERS
-from etl.model.errors import EtlError
+from etl.model.declaration import Effect, compare
 from etl.settings import read_settings
 from etl.settings.declared import file_datasets
 
@@ -101,7 +94,9 @@ def _state(former: Dataset | None, declared: Dataset | None) -> str:
     if declared is None:
         return "not declared"
     if former != declared:
-        return "changed"
+        changes = compare(former, declared)
+        needs_rebuild = any(one.effect is Effect.REFUSED for one in changes)
+        return "needs a rebuild" if needs_rebuild else "changed"
     return "paused" if declared.is_paused else "installed"
 
 
@@ -119,72 +114,4 @@ def _table(found: Sequence[dict[str, Any]]) -> Lines:
 
 datasets_group.add_command(describe_command)
 datasets_group.add_command(check_command)
-
-
-@datasets_group.command("apply")
-@click.option("--drop", "dropped", metavar="NAME", help="Drop a dataset that is not declared.")
-@click.option("--yes", "is_sure", is_flag=True, help="Drop without asking.")
-@wait_option(help="How long to wait for a run to end; by default 0: refused immediately.")
-def apply_command(*, dropped: str | None, is_sure: bool, wait_seconds: float) -> None:
-    """Install the declared datasets now: create tables, add columns and indexes.
-
-    Loads no rows; the next full run does. Whatever would rewrite a table is refused.
-    """
-    datasets = file_datasets(read_settings())
-    from etl.sync import apply
-
-    with running_stack(uses_store=False) as settings:
-        if dropped is not None:
-            if not is_sure:
-                _ask(dropped)
-            table = apply.drop(settings, dropped, datasets or (), wait_seconds=wait_seconds)
-            print_result(f"Dropped dataset {dropped} with its table {table}.")
-            return
-        changes, failures = apply.apply(settings, datasets, wait_seconds=wait_seconds)
-        missing = _missing_buckets(settings, datasets or ())
-    for name, sentences in changes.items():
-        if name in failures:
-            print_lines(console, render.error(failures[name]))
-            print_result(f"{name}: Not installed.")
-            continue
-        for line in sentences or ["Unchanged."]:
-            print_result(f"{name}: {line}")
-    for line in missing:
-        warn(line)
-    if failures:
-        sys.exit(EXIT_FAILED)
-
-
-def _missing_buckets(settings: Settings, datasets: Sequence[Dataset]) -> list[str]:
-    """A sentence for each bucket that only datasets name and that does not exist.
-
-    Nothing while the store does not respond: tables are made without it.
-    """
-    by_bucket: dict[str, list[str]] = {}
-    for one in datasets:
-        if one.bucket and one.bucket not in settings.buckets:
-            by_bucket.setdefault(one.bucket, []).append(one.name)
-    if not by_bucket:
-        return []
-    from etl.storage.client import ObjectStore
-    from etl.storage.store_errors import bucket_remedy
-
-    try:
-        store = ObjectStore(settings)
-        store.check()
-        missing = [bucket for bucket in by_bucket if not store.has_bucket(bucket)]
-    except EtlError:
-        return []
-    return [
-        f"{', '.join(by_bucket[bucket])}: the bucket {bucket!r} does not exist, so runs fail."
-        f" {bucket_remedy(bucket, settings.buckets)}"
-        for bucket in missing
-    ]
-
-
-def _ask(name: str) -> None:
-    typed = click.prompt(
-        f"This deletes all rows of {name}, retired ones included. Type its name to go on", err=True
-    )
-    if typed != name:
-        raise click.UsageError("That is another name; nothing was dropped.")
+datasets_group.add_command(apply_command)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import posixpath
 import random
+import shlex
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
+from etl import local
 from etl.cli import render
 from etl.cli.check import local_parts, local_source, readable_file
-from etl.cli.common import callers_path, console, print_lines, running_stack, warn
+from etl.cli.common import callers_path, console, print_lines, warn
 from etl.model.errors import ConfigurationError, ObjectStoreUnavailable
 from etl.model.formats import FORMATS
 from etl.model.patterns import NAME, PatternFault, Patterns, folded
@@ -33,10 +35,15 @@ _PART_BYTES = 2 * 1024 * 1024
 
 
 @click.command("describe")
-@click.argument("given", nargs=-1, required=True, metavar="PATTERN|FILE…")
+@click.argument("given", nargs=-1, required=True, metavar="FILE_OR_PATTERN…")
 @click.option("--name", metavar="NAME", help="Name of the dataset; by default that of the files.")
 @click.option("--bucket", metavar="BUCKET", help="Bucket of the objects; default SOURCE_BUCKET.")
-@click.option("--format", "format_", type=click.Choice([*FORMATS]), help="Format of all files.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice([one.value for one in FORMATS]),
+    help="Format of all files.",
+)
 @click.option(
     "--sample",
     "count",
@@ -85,7 +92,7 @@ def _describe(
 
     import_arrow()
     from etl.cli.describing import describe_objects, existing, named_place
-    from etl.read.describe.block import Place
+    from etl.read.describe.block import DatasetPlace
     from etl.read.describe.place import include_of
 
     name, bucket, format_ = options
@@ -93,7 +100,7 @@ def _describe(
     include = (*patterns, *(include_of(keys) if keys else ()))
     own = "" if bucket in {None, settings.source_bucket} else str(bucket)
     before = existing(settings.datasets_path)
-    place = Place(name=name or "", include=include, bucket=own, format=format_)
+    place = DatasetPlace(name=name or "", include=include, bucket=own, format=format_)
     place = named_place(place, before, [*keys, *patterns])
     return describe_objects(sampled, place, settings, before)
 
@@ -122,7 +129,7 @@ def _objects(
 
     compiled = [_compiled(one) for one in patterns]
     try:
-        filled = stack.enter_context(running_stack(settings))
+        filled = stack.enter_context(local.running(settings))
         from etl.storage.client import ObjectStore
 
         store = ObjectStore(filled)
@@ -185,7 +192,7 @@ def _report(described: Described, files: Sequence[str]) -> None:
         warn(f"{printable(problem.key)} was left out: {problem.note}")
     _report_rejected(described.rejected)
     name = described.dataset.name
-    check = f"`./run.sh check {' '.join(files)} --dataset {name}`" if files else ""
+    check = f"`./run.sh check {shlex.join(files)} --dataset {name}`" if files else ""
     steps = [
         "Next: append the block to datasets.toml, and correct it where a comment says so. Then:",
         f"  {check or f'`./run.sh datasets check {name}`'}  checks files against it",

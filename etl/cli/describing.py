@@ -8,12 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from etl.model.errors import ConfigurationError
+from etl.cli.render import counted
+from etl.model.errors import ConfigurationError, RefusedObject
 from etl.model.formats import FORMATS, SourceFormat, format_of
 from etl.model.routing import HIVE, path_values
 from etl.model.safe_text import printable
 from etl.model.values import Problem
-from etl.read.describe.block import Place, block, comment
+from etl.read.compression import expanded
+from etl.read.describe.block import DatasetPlace, block, comment
 from etl.read.describe.columns import Correction, describe
 from etl.read.describe.correct import corrected, errors
 from etl.read.describe.place import dataset_name, with_hive_folders
@@ -79,7 +81,7 @@ def existing(path: Path | None) -> Existing:
 
 
 def describe_objects(
-    sampled: Sequence[Sampled], place: Place, settings: Settings, before: Existing
+    sampled: Sequence[Sampled], place: DatasetPlace, settings: Settings, before: Existing
 ) -> Described:
     """Describe the objects as one dataset.
 
@@ -89,11 +91,8 @@ def describe_objects(
     objects, unread = _read(sampled, place)
     if not objects:
         raise _unreadable(unread[0])
-    if not any(one.rows for one in objects):
-        raise ConfigurationError(
-            f"{printable(objects[0].key)} has no rows, so its types cannot be guessed.",
-            hint="Name a file with rows.",
-        )
+    if not any(one.rows and one.columns for one in objects):
+        raise _without_rows(objects[0])
     place = _with_delimiter(_with_hive(place, objects), objects)
     objects = _with_path_columns(place, objects)
     place = replace(place, notes=(_sampled_note(objects), *place.notes))
@@ -103,12 +102,12 @@ def describe_objects(
     return Described(_head(before) + text, dataset, unread, rejected)
 
 
-def named_place(place: Place, before: Existing, places: Sequence[str]) -> Place:
+def named_place(place: DatasetPlace, before: Existing, places: Sequence[str]) -> DatasetPlace:
     """The place with a name that its keys suggest, unless it has one."""
     return place if place.name else replace(place, name=dataset_name(places, before.names))
 
 
-def _with_format(place: Place, sampled: Sequence[Sampled]) -> Place:
+def _with_format(place: DatasetPlace, sampled: Sequence[Sampled]) -> DatasetPlace:
     """The place with a format, if it is given or an object has no extension of one."""
     if place.format is None:
         unknown = [one for one in sampled if format_of(probe(None), one.source.key) is None]
@@ -126,14 +125,32 @@ def _with_format(place: Place, sampled: Sequence[Sampled]) -> Place:
 
 def _sniffed(one: Sampled) -> SourceFormat:
     """The format of the content, if the key has no extension of one."""
-    head = next(iter(one.parts()), b"")
+    head = _first_bytes(one)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     found = next((format_ for mark, format_ in _BYTES if head.startswith(mark)), None)
     found = found or next((format_ for mark, format_ in _TEXTS if text.startswith(mark)), None)
     return found or SourceFormat.CSV
 
 
-def _read(sampled: Sequence[Sampled], place: Place) -> tuple[list[SampledObject], list[Problem]]:
+def _first_bytes(one: Sampled) -> bytes:
+    """The first part of the content, expanded if the key says that it is compressed.
+
+    Raises:  ConfigurationError when it cannot be expanded.
+    """
+    found = format_of(probe(SourceFormat.CSV), one.source.key)
+    compression = None if found is None else found.compression
+    try:
+        parts = one.parts() if compression is None else expanded(one.parts(), compression)
+        return next(iter(parts), b"")
+    except RefusedObject as error:
+        raise ConfigurationError(
+            f"{printable(one.source.key)} cannot be read.", hint=error.message
+        ) from error
+
+
+def _read(
+    sampled: Sequence[Sampled], place: DatasetPlace
+) -> tuple[list[SampledObject], list[Problem]]:
     objects, unread = [], []
     for one in sampled:
         found = sample_object(one.source, _probe(place), one.parts, bounds(len(sampled)))
@@ -148,7 +165,20 @@ def _unreadable(problem: Problem) -> ConfigurationError:
     return ConfigurationError(f"{printable(problem.key)} cannot be read.", hint=problem.note)
 
 
-def _with_delimiter(place: Place, objects: Sequence[SampledObject]) -> Place:
+def _without_rows(one: SampledObject) -> ConfigurationError:
+    key = printable(one.key)
+    if one.problem is not None:
+        where = f"{key}, line {one.problem.line}"
+        return ConfigurationError(
+            f"No row of {key} can be read, so its types cannot be guessed.",
+            hint=f"{where}: {one.problem.note}",
+        )
+    return ConfigurationError(
+        f"{key} has no rows, so its types cannot be guessed.", hint="Name a file with rows."
+    )
+
+
+def _with_delimiter(place: DatasetPlace, objects: Sequence[SampledObject]) -> DatasetPlace:
     """The place with the delimiter that all files of text have, unless it is a comma."""
     found = {one.delimiter for one in objects}
     delimiter = found.pop()
@@ -156,22 +186,24 @@ def _with_delimiter(place: Place, objects: Sequence[SampledObject]) -> Place:
     return place if found or is_implied else replace(place, delimiter=delimiter)
 
 
-def _is_tsv(place: Place, key: str) -> bool:
+def _is_tsv(place: DatasetPlace, key: str) -> bool:
     found = format_of(_probe(place), key)
     return found is not None and found.format is SourceFormat.TSV
 
 
-def _probe(place: Place) -> Dataset:
+def _probe(place: DatasetPlace) -> Dataset:
     return probe(None if place.format is None else SourceFormat(place.format))
 
 
-def _with_hive(place: Place, objects: Sequence[SampledObject]) -> Place:
+def _with_hive(place: DatasetPlace, objects: Sequence[SampledObject]) -> DatasetPlace:
     """The place with path columns, if all keys have the same folders such as `year=2026`."""
     include = with_hive_folders(place.include, [one.key for one in objects])
     return place if include is None else replace(place, include=include, path_columns=HIVE)
 
 
-def _with_path_columns(place: Place, objects: Sequence[SampledObject]) -> list[SampledObject]:
+def _with_path_columns(
+    place: DatasetPlace, objects: Sequence[SampledObject]
+) -> list[SampledObject]:
     if place.path_columns is None:
         return list(objects)
     patterns = replace(probe(None), include=place.include, path_columns=place.path_columns)
@@ -179,7 +211,10 @@ def _with_path_columns(place: Place, objects: Sequence[SampledObject]) -> list[S
 
 
 def _corrected(
-    sampled: Sequence[Sampled], objects: Sequence[SampledObject], place: Place, settings: Settings
+    sampled: Sequence[Sampled],
+    objects: Sequence[SampledObject],
+    place: DatasetPlace,
+    settings: Settings,
 ) -> tuple[str, Dataset, list[Problem]]:
     """The declaration that rejects the fewest rows of the objects, and what it rejects."""
     sample, correction = joined_sample(objects), Correction()
@@ -202,8 +237,8 @@ def _corrected(
 def _sampled_note(objects: Sequence[SampledObject]) -> str:
     rows = sum(one.rows for one in objects)
     more = " (there are more)" if any(one.is_cut for one in objects) else ""
-    noun = "file" if len(objects) == 1 else "files"
-    return f"Guessed from {rows:,} rows{more} of {len(objects)} {noun}. Check what has a comment."
+    counts = [counted(rows, "row"), counted(len(objects), "file")]
+    return f"Guessed from {counts[0]}{more} of {counts[1]}. Check what has a comment."
 
 
 def _head(before: Existing) -> str:

@@ -126,7 +126,7 @@ def make_run(
     """
     from etl.cli.status import held, images_waiting
 
-    with _manager(settings, datasets, as_json=as_json) as manager:
+    with run_manager(settings, datasets, as_json=as_json) as manager:
         report = _report(manager, asked)
     waiting = images_waiting(manager.engine, settings)
     holds = held(manager.engine) if report.counts.objects_held else []
@@ -164,7 +164,7 @@ def _preview(
     settings: Settings, datasets: tuple[Dataset, ...] | None, asked: Asked, *, as_json: bool
 ) -> None:
     """Print what a run would change; exit with 1 after a failure, 3 if retirements are held."""
-    with _manager(settings, datasets, as_json=as_json) as manager:
+    with run_manager(settings, datasets, as_json=as_json) as manager:
         found = manager.preview(
             allowed_retirements=asked.allowed, wait_seconds=asked.wait_seconds, only=asked.only
         )
@@ -179,7 +179,7 @@ def _preview(
 
 
 @contextmanager
-def _manager(
+def run_manager(
     settings: Settings, datasets: tuple[Dataset, ...] | None, *, as_json: bool
 ) -> Iterator[DataManager]:
     """The manager of runs, which shows its progress while the block runs."""

@@ -21,7 +21,7 @@ from etl.db.dataset_names import (
 from etl.db.identifiers import in_text
 from etl.db.sql import statements
 from etl.model.dataset import Dataset, DerivedAs
-from etl.model.declaration import Alteration, redeclaring
+from etl.model.declaration import Alteration, rebuilding
 from etl.model.errors import ConfigurationError
 from etl.model.routing import path_names
 from etl.model.types import column_type
@@ -209,7 +209,7 @@ def _check_unchanged(connection: Connection, sql: DatasetSql) -> None:
         raise ConfigurationError(
             f"The table of dataset {sql.dataset.name!r} does not match its declaration:"
             f" {'; '.join(faults)}.",
-            hint=redeclaring(sql.dataset.name),
+            hint=rebuilding(sql.dataset.name),
         )
 
 

@@ -207,6 +207,15 @@ class Reshape:
         present = " AND ".join(f"{in_text(name)} IS NOT NULL" for name in self.wish.shape.key)
         return f"{present} AND _number = 1"
 
+    @property
+    def others(self) -> list[str]:
+        """The columns that no declaration names, which stay as they are."""
+        return [
+            name
+            for name, row in self.found.items()
+            if row.wanted_type is None and name not in self.dropped
+        ]
+
     def lost_values(self, connection: Connection) -> dict[str, int]:
         """How many values of each column have none of the new type."""
         if not self.unlike:
@@ -223,13 +232,14 @@ class Reshape:
 
     def dependents(self, connection: Connection) -> list[Dependent]:
         """What others must drop first, in this order."""
-        own = self._own(connection)
+        own, constraints = self._own(connection)
         if self.is_replaced:
             return dependents(connection, _plain(self.table), own=own, with_automatic=True)
         listed: list[Dependent] = []
         if self.dropped:
             listed += dependents(connection, _plain(self.table), self.dropped, own=own)
         if self.unlike:
+            own |= constraints
             listed += dependents(
                 connection, _plain(self.table), self.unlike, own=own, with_automatic=False
             )
@@ -239,7 +249,8 @@ class Reshape:
                     listed += dependents(connection, one.qualified)
         return list(dict.fromkeys(listed))
 
-    def _own(self, connection: Connection) -> set[str]:
+    def _own(self, connection: Connection) -> tuple[set[str], set[str]]:
+        """Descriptions of what is Bucketline's, and of all constraints of the table."""
         named = statements("reshape")
         nested = connection.begin_nested()
         # Without a search_path, PostgreSQL shows all names with their schemas.
@@ -250,8 +261,9 @@ class Reshape:
         own |= {row.constraint_description for row in rows if row.is_key}
         generated = {**table, "names": [*self.columns, *self.wish.droppable]}
         own.update(connection.scalars(text(named["generated"]), generated))
+        constraints = set(connection.scalars(text(named["constraints"]), table))
         nested.rollback()
-        return own
+        return own, constraints
 
     def _is_own(self, index: Row[Any]) -> bool:
         """Whether Bucketline created the index, which then has the name of its columns."""

@@ -15,7 +15,6 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from etl.model.dataset import (
-    USERS,
     Attachment,
     Constraints,
     Dataset,
@@ -91,7 +90,7 @@ class Effect(StrEnum):
     """What a change of a declaration requires.
 
     `add-column`: a new nullable column. `in-place`: an alteration without a rewrite of the table.
-    `reread`: the objects are read again. `refused`: the table must be rebuilt by a command.
+    `reread`: the objects are read again. `refused`: a command must rebuild the tables.
     """
 
     ADD_COLUMN = "add-column"
@@ -252,19 +251,15 @@ def _refused(dataset: Dataset, sentence: str, *columns: str) -> DeclarationChang
         effect=Effect.REFUSED,
         sentence=sentence,
         columns=columns,
-        remedy=redeclaring(dataset.name),
+        remedy=rebuilding(dataset.name),
     )
 
 
-def redeclaring(name: str) -> str:
-    """How a table gets another shape that PostgreSQL cannot give it in place."""
-    if name == USERS.name:
-        return "Undo the change. The tables of users cannot be dropped."
+def rebuilding(name: str) -> str:
+    """How the tables of a dataset get another shape that PostgreSQL cannot give them in passing."""
     return (
-        f"Undo the change, or create the table again: remove [datasets.{name}] from the datasets"
-        f" file, run `./run.sh datasets apply --drop {name}`, declare it again, and make a run with"
-        " `./run.sh run`. This deletes retired rows and grants on the table, and views of it must"
-        " be dropped first. Until then the dataset is not synced."
+        f"Undo the change, or make it with `./run.sh datasets apply --rebuild {name}`, which reads"
+        " all objects of the dataset again. Until then it is not synced."
     )
 
 

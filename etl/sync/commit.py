@@ -94,11 +94,11 @@ class _Commit:
             stats.profile.rows["swap"] = sum(
                 merged.committed.datasets[name].inserted for name in taken
             )
-        rebuilt = {run.rebuild.name} - merged.failures.keys() if run.rebuild else set()
+        rebuilt = {run.rebuild.name} if run.rebuild and run.rebuild.is_change else set()
         changed = [
             name
             for name, one in merged.committed.datasets.items()
-            if one.changed or name in rebuilt
+            if one.changed or (name in rebuilt and name not in merged.failures)
         ]
         for name in changed:
             revisions.advance(connection, revisions.noun_of(name))

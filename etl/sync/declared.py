@@ -18,7 +18,14 @@ from etl.db.connection import LOCK_NOT_AVAILABLE
 from etl.db.dataset_sql import DatasetSql
 from etl.db.sql import statements
 from etl.model.dataset import USERS
-from etl.model.declaration import Effect, compare, from_json, reading_hash, to_json
+from etl.model.declaration import (
+    Effect,
+    compare,
+    from_json,
+    reading_hash,
+    rebuilding,
+    to_json,
+)
 from etl.model.errors import ConfigurationError, DatasetRefused
 
 if TYPE_CHECKING:
@@ -28,6 +35,8 @@ if TYPE_CHECKING:
     from etl.model.dataset import Dataset
     from etl.model.declaration import DeclarationChange
     from etl.model.errors import EtlError
+
+_TOO_MANY_COLUMNS = "54011"
 
 Begin: TypeAlias = "Callable[[], AbstractContextManager[object]]"
 
@@ -199,9 +208,7 @@ def ensure(
     except ConfigurationError as error:
         return error
     except DBAPIError as error:
-        if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
-            raise
-        return _in_use(sql.dataset.name)
+        return _not_altered(error, sql.dataset.name)
     return None
 
 
@@ -211,13 +218,22 @@ def refused(changes: Iterable[DeclarationChange], name: str) -> ConfigurationErr
     if not found:
         return None
     return ConfigurationError(
-        f"The table of dataset {name!r} cannot be changed in place:"
-        f" {' '.join(one.sentence for one in found)}",
+        f"Dataset {name!r} needs a rebuild: {' '.join(one.sentence for one in found)}",
         hint=found[0].remedy,
     )
 
 
-def _in_use(name: str) -> DatasetRefused:
+def _not_altered(error: DBAPIError, name: str) -> EtlError:
+    """Why PostgreSQL did not alter a table of the dataset."""
+    code = getattr(error.orig, "pgcode", None)
+    if code == _TOO_MANY_COLUMNS:
+        return ConfigurationError(
+            f"Dataset {name!r} needs a rebuild: with all columns that were dropped, its table has"
+            " as many as PostgreSQL allows.",
+            hint=rebuilding(name),
+        )
+    if code != LOCK_NOT_AVAILABLE:
+        raise error
     return DatasetRefused(
         f"The table of dataset {name!r} is in use, so it could not be changed.",
         hint="The next full run tries again. End long transactions that read the table.",
@@ -284,7 +300,5 @@ def add_columns(
             dataset_tables.add_columns(connection, wider, names)
             _store_columns(connection, wider)
     except DBAPIError as error:
-        if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
-            raise
-        return sql, _in_use(sql.dataset.name)
+        return sql, _not_altered(error, sql.dataset.name)
     return wider, None

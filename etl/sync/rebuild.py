@@ -22,6 +22,7 @@ from etl.db.identifiers import in_text
 from etl.db.reshape import Reshape, Wish, find
 from etl.db.stored_as import StoredAs
 from etl.model.dataset import UnknownColumns
+from etl.model.declaration import Effect, compare
 from etl.model.errors import ConfigurationError, DatasetRefused, RebuildRefused
 from etl.sync import declared
 
@@ -40,7 +41,10 @@ _NAMED_OBJECTS = 3
 
 
 class Rebuilt(NamedTuple):
-    """The run of a rebuild, what became of retired rows, and the datasets not installed."""
+    """The run of a rebuild, and the errors of datasets that it could not install.
+
+    `notes` are the changes of the declaration, and what became of retired rows, in sentences.
+    """
 
     report: RunReport
     notes: list[str]
@@ -51,16 +55,19 @@ class Rebuilt(NamedTuple):
 class Rebuild:
     """A rebuild of the dataset `name`, in the terms of `declarations`.
 
-    `live` is the number of rows that the table had. `before` is the dataset as it is installed or,
+    `live` is the number of rows that the table had. After the merge, `is_change` tells whether the
+    declaration or the columns changed. `before` is the dataset as it is installed or,
     if it is not, as it is declared.
     """
 
     name: str
     declarations: Declarations
     live: int = 0
+    is_change: bool = False
     before: DatasetSql = field(init=False)
     _others: Mapping[str, EtlError] = field(default_factory=dict)
     _notes: list[str] = field(default_factory=list)
+    _changes: list[str] = field(default_factory=list)
     _order: tuple[Dataset, ...] = ()
     _bucket: str = ""
     _shapes: dict[str, Reshape] = field(default_factory=dict)
@@ -81,6 +88,8 @@ class Rebuild:
         sqls = {sql.dataset.name: sql for sql in known.datasets}
         sql = DatasetSql(self._declared(), self.declarations.schema)
         self.before, self._bucket = sqls.get(self.name, sql), sql.dataset.bucket
+        changes = compare(self.before.dataset, sql.dataset)
+        self._changes = [one.sentence for one in changes if one.effect is not Effect.REREAD]
         with connection.begin():
             self._check(connection, sql)
             connection.execute(text(dataset_tables.create_staging(sql, kind="TEMPORARY")))
@@ -95,7 +104,7 @@ class Rebuild:
 
     def ended(self, report: RunReport) -> Rebuilt:
         """What the run did."""
-        return Rebuilt(report, self._notes, self._others)
+        return Rebuilt(report, [*self._changes, *self._notes], self._others)
 
     def _declared(self) -> Dataset:
         for one in self._order:
@@ -219,8 +228,14 @@ class Rebuild:
         """
         shapes = self._shapes
         self._refuse_dependents(connection, sql, shapes)
-        self._lock(connection, [_plain(one.table) for one in shapes.values()])
+        if shapes:
+            self._lock(connection, [_plain(one.table) for one in shapes.values()])
         self._notes.clear()
+        if "" in shapes and (others := shapes[""].others):
+            self._notes.append(
+                f"No declaration names these columns of {sql.dataset.table}, which stay as they"
+                f" were: {', '.join(others)}."
+            )
         if RETIRED in shapes:
             self._note_values(shapes[RETIRED].lost_values(connection))
         if SHADOWED in shapes:  # all of its rows are staged
@@ -264,7 +279,9 @@ class Rebuild:
         named = sql.statements("rebuild")
         if any(one.is_new_key for one in self._shapes.values()):
             connection.execute(text(named["drop_returned"]))
-        connection.execute(text(named["outdate_files"]), {"dataset": self.name})
+        self.is_change = (self.before.dataset, self.before.added) != (sql.dataset, sql.added)
+        if self.is_change:
+            connection.execute(text(named["outdate_files"]), {"dataset": self.name})
         declared.replace_one(connection, self._order, sql)
 
     def replace_staging(self, connection: Connection, sql: DatasetSql) -> None:

@@ -116,9 +116,8 @@ def reason(error: Refused, dataset: str) -> Reason:
 
 def _changed_hint(dataset: str) -> str:
     return (
-        "Undo what was changed or renamed. If it was dropped: remove"
-        f" [datasets.{dataset}] from the datasets file, run `./run.sh datasets apply --drop"
-        f" {dataset}`, declare it again and run `./run.sh run`, which loads all of its objects."
+        "Undo what was changed, renamed or dropped, or create it again with `./run.sh datasets"
+        f" apply --rebuild {dataset}`, which reads all objects of the dataset again."
     )
 
 

@@ -98,6 +98,37 @@ CONSTRAINTS = [
 ]
 
 
+def with_type(name: str, **changed: Any) -> Callable[[Dataset], Dataset]:  # noqa: ANN401
+    """A change of a field's type."""
+
+    def change(dataset: Dataset) -> Dataset:
+        fields = [replace(one, **changed) if one.name == name else one for one in dataset.fields]
+        return replace(dataset, fields=tuple(fields))
+
+    return change
+
+
+# What may change by a rebuild.
+REBUILDS: dict[str, list[Callable[[Dataset], Dataset]]] = {
+    "orders": [
+        lambda one: replace(one, primary_key=() if one.primary_key else ("order_id",)),
+        lambda one: replace(one, attachments=() if one.attachments else ORDERS.attachments),
+        lambda one: replace(one, fields=tuple(field for field in one.fields if field != NOTE)),
+        with_type("amount", type=FieldType.STRING, sql=None),
+        with_type("amount", type=FieldType.INTEGER, sql="smallint"),
+        with_type("amount", type=FieldType.NUMBER, sql="numeric(4,1)"),
+        lambda one: one,
+    ],
+    "readings": [
+        lambda one: replace(one, primary_key=() if one.primary_key else ("sensor",)),
+        lambda one: replace(one, path_columns=None if one.path_columns else READINGS.path_columns),
+        with_type("celsius", type=FieldType.NUMBER, sql="numeric"),
+        with_type("celsius", type=FieldType.STRING, sql=None),
+    ],
+    "users": [lambda one: one],
+}
+
+
 @dataclass
 class Declarations:
     """The datasets file of a history, as it is now."""
@@ -109,7 +140,9 @@ class Declarations:
 
     def change(self, name: str, change: tuple[str, Any]) -> None:
         what, value = change
-        if what == "absent":
+        if what == "rebuild":
+            self.known[name] = value(self.known[name])
+        elif what == "absent":
             (self.absent.discard if name in self.absent else self.absent.add)(name)
         elif what == "constraints":
             first, *others = self.known[name].fields
@@ -188,6 +221,7 @@ STEPS = st.one_of(
     st.tuples(st.just("rename"), READING_KEYS, READING_KEYS),
     changes(),
     changes(),
+    st.sampled_from([("rebuild", name, one) for name in REBUILDS for one in REBUILDS[name]]),
     st.sampled_from([("run", "", None), ("run", "", None), ("events", "", None)]),
     st.just(("allow", "", None)),
 )
@@ -218,6 +252,8 @@ class History:
         if what == "declare":
             self.declarations.change(key, detail)
             self.manager.declare(self.declared)
+        elif what == "rebuild":
+            self.rebuild(key, detail)
         elif what == "events":
             self.run_events()
         elif what in ("run", "allow"):
@@ -237,6 +273,17 @@ class History:
             bucket.put(detail, bucket.get(key))
             bucket.remove(key)
             self.touched.add((bucket.name, detail))
+
+    def rebuild(self, name: str, change: Callable[[Dataset], Dataset]) -> None:
+        """Change the declaration and rebuild, unless the dataset is paused or not installed."""
+        with self.engine.connect() as connection:
+            installed = set(connection.scalars(text("SELECT name FROM dataset")))
+        if name in installed - self.declarations.absent and not (
+            self.declarations.known[name].is_paused
+        ):
+            self.declarations.change(name, ("rebuild", change))
+            self.manager.declare(self.declared)
+            self.manager.rebuild(name, allowed_retirements={name: None})
 
     def run_events(self) -> None:
         """An event for each touched object, then a run of them."""

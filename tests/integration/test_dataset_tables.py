@@ -126,7 +126,7 @@ def test_other_type_or_key_is_refused_with_the_steps_that_create_it_again(engine
             dataset_tables.ensure(connection, sql_of(changed))
     assert "column amount is numeric(12,2), not bigint" in caught.value.message
     assert "the primary key is order_id, not rank" in caught.value.message
-    assert "datasets apply --drop orders" in caught.value.hint
+    assert "datasets apply --rebuild orders" in caught.value.hint
 
 
 def test_a_table_in_use_is_not_waited_for(engine: Engine):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from etl.cli.main import commands
-from etl.model.errors import ConfigurationError, EtlError
+from etl.model.errors import ConfigurationError, EtlError, RunRefused
 from etl.settings import Settings
 from tests.conftest import TestBucket
 
@@ -256,8 +257,93 @@ def test_apply_adds_a_column_and_refuses_to_narrow_one(
     declare(ORDERS.replace("numeric(6,2)", "numeric(5,2)") + LOG)
     refused = command("datasets", "apply")
     assert refused.exit_code == 1
-    assert "datasets apply --drop orders" in refused.stderr
+    assert "datasets apply --rebuild orders" in refused.stderr
     assert refused.stdout == "orders: Not installed.\nlog: Unchanged.\n"
+
+
+def test_a_dataset_waits_for_the_rebuild_that_all_commands_name(
+    command: Command, declare: Callable[[str], None], bucket: TestBucket, query: Query
+):
+    put_orders(bucket, 2)
+    command("run")
+    declare(ORDERS.replace('"numeric(6,2)"', '"numeric(5,2)"').replace('"id"]', '"id", "amount"]'))
+    checked = command("datasets", "check", "orders")
+    assert checked.exit_code == 1
+    assert (
+        "needs a rebuild: The primary key of orders is id, amount instead of id. The type of"
+        in (checked.stdout)
+    )
+    assert "datasets apply --rebuild orders`" in checked.stdout
+    orders, *_ = json.loads(command("datasets", "list", "--json").stdout)
+    assert orders["state"] == "needs a rebuild"
+    assert command("run").exit_code == 1
+    failed = json.loads(command("status", "--json").stdout)["failed_datasets"]
+    assert [one["dataset"] for one in failed] == ["orders"]
+    assert "datasets apply --rebuild orders`" in failed[0]["hint"]
+    done = command("datasets", "apply", "--rebuild", "orders")
+    assert done.exit_code == 0, done.exception
+    assert done.stdout.splitlines() == [
+        "orders: The primary key of orders is id, amount instead of id.",
+        "orders: The type of amount is numeric(5,2) instead of numeric(6,2).",
+        "orders: The column amount is required, and stored rows may lack it.",
+        "orders: Rebuilt.",
+    ]
+    assert "rows     2 read = " in done.stderr
+    assert query("SELECT id FROM orders ORDER BY 1") == [("o000",), ("o001",)]
+    assert json.loads(command("status", "--json").stdout)["failed_datasets"] == []
+    assert json.loads(command("datasets", "list", "--json").stdout)[0]["state"] == "installed"
+    assert command("datasets", "check", "orders").exit_code == 0
+
+
+def test_a_rebuild_that_loses_most_rows_exits_with_3_until_it_is_allowed(
+    command: Command, declare: Callable[[str], None], bucket: TestBucket, query: Query
+):
+    put_orders(bucket, 300)
+    command("run")
+    declare(
+        ORDERS.replace("required = true", 'required = true, pattern = "o00."').replace(
+            "numeric(6,2)", "numeric(5,2)"
+        )
+        + LOG
+    )
+    refused = command("datasets", "apply", "--rebuild", "orders")
+    error = failure(refused)
+    assert isinstance(error, RunRefused)  # the exit code is 3
+    assert "would retire 290 of 300 rows and leave 10" in error.message
+    assert query("SELECT count(*) FROM orders") == [(300,)]
+    (words,) = re.findall("`./run.sh (.*)`", error.hint)
+    assert command(*words.split()).exit_code == 0
+    assert query("SELECT count(*) FROM orders_retired") == [(290,)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--rebuild", "nothing"),
+        ("--rebuild", "orders", "--drop", "log"),
+        ("--rebuild", "orders", "--allow-mass-retirement", "log"),
+        ("--allow-mass-retirement", "orders"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_names_and_options_of_a_rebuild_are_refused(command: Command, words: tuple[str, ...]):
+    refused = command("datasets", "apply", *words)
+    assert refused.exit_code == 2 or isinstance(refused.exception, ConfigurationError)
+
+
+def test_a_rebuild_reports_other_datasets_that_wait_for_theirs(
+    command: Command, declare: Callable[[str], None], bucket: TestBucket
+):
+    put_orders(bucket, 1)
+    bucket.put("log/1.csv", "line\na\n")
+    command("run")
+    declare(ORDERS.replace("numeric(6,2)", "numeric(5,2)") + LOG.replace("string", "integer"))
+    done = command("datasets", "apply", "--rebuild", "orders")
+    assert done.exit_code == 1
+    assert done.stdout.endswith("orders: Rebuilt.\n")
+    assert "datasets apply --rebuild log`" in done.stderr
+    assert command("datasets", "apply", "--rebuild", "log").exit_code == 0
+    assert command("run").exit_code == 0
 
 
 def test_a_dataset_that_is_not_declared_is_dropped_after_its_name_was_typed(
@@ -474,3 +560,37 @@ def test_folders_of_a_lake_are_typed_columns_and_part_of_the_key(
     again = json.loads(command("run", "--json").stdout)
     assert again["counts"]["objects_modified"] == 0
     assert query(rows) == expected
+
+
+def test_objects_are_described_and_loaded_as_described(
+    command: Command, declare: Callable[[str], None], bucket: TestBucket, query: Query
+):
+    for month in range(1, 4):
+        rows = "".join(f"S{n:03};{n},5;0{n}.0{month}.2024\n" for n in range(1, 6))
+        bucket.put(f"shop/2024/{month:02}.csv", f"Sale No;Betrag;Datum\n{rows}")
+    bucket.put("shop/empty.csv", "")
+    bucket.put("other/1.csv", "a,b\n1,2\n")
+    described = command("datasets", "describe", "shop/**/*.csv", "--sample", "2")
+    assert described.exit_code == 0, described.exception
+    assert 'include = ["shop/**/*.csv"]' in described.stdout
+    assert "datasets check shop`" in described.stderr
+    declare("")
+    whole = command("datasets", "describe", "shop/**/*.csv", "--name", "sales")
+    assert "shop/empty.csv was left out" not in whole.stderr  # empty objects are not sampled
+    declare(whole.stdout)
+    bucket.remove("shop/empty.csv")
+    checked = command("datasets", "check", "sales")
+    assert checked.stdout.endswith("sales: 3 objects, 15 rows read = 15 good + 0 rejected\n")
+    assert command("run").exit_code == 0
+    rows = "SELECT sale_no, betrag::text, datum::text FROM sales ORDER BY 1"
+    assert query(rows)[0] == ("S001", "1.5", "2024-03-01")
+    assert len(query(rows)) == 5
+
+
+def test_a_pattern_without_objects_and_a_missing_bucket_are_errors(command: Command):
+    error = failure(command("datasets", "describe", "nothing/*.csv"))
+    assert isinstance(error, ConfigurationError)
+    assert "Nothing matches nothing/*.csv" in error.message
+    error = failure(command("datasets", "describe", "a/*.csv", "--bucket", "no-such-bucket"))
+    assert isinstance(error, ConfigurationError)
+    assert "no-such-bucket" in error.message

@@ -458,12 +458,7 @@ ID_KEY = 'primaryKey = ["id"]'
         (written('exclude = "a"'), "line 4, @exclude", "must be a list of texts"),
         (written('exclude = ["{a}/b"]'), "line 4, @exclude[0]", "placeholder"),
         (written().replace('["**/*.csv"]', "[]"), "line 3, @include", "empty"),
-        (written().replace("*.csv", "*.{csv,XLSX.gz}"), "line 3, @include[0]",
-         "format xlsx"),
-        (written().replace("*.csv", "*.xlsx"), "line 3, @include[0]", "format xlsx"),
-        (written('format = "xlsx"'), "line 4, @format", "not supported yet"),
         (written('format = "dbf"'), "line 4, @format", "not a format"),
-        (written('sheet = "a"'), "line 4, @sheet", "not supported"),
         # the rest of a dataset
         (written('bucket = "thumbnails"'), "line 4, @bucket", "THUMBNAIL_BUCKET"),
         (written('bucket = "processed-data"'), "line 4, @bucket", "PROCESSED_BUCKET"),

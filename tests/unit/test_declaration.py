@@ -34,7 +34,7 @@ from etl.model.declaration import (
     compare,
     from_json,
     reading_hash,
-    redeclaring,
+    rebuilding,
     to_json,
 )
 
@@ -251,7 +251,7 @@ def test_hash_does_not_depend_on_how_a_type_is_written(one: str | None, other: s
     assert reading_hash(with_field("id", sql=one)) == reading_hash(with_field("id", sql=other))
 
 
-REBUILD = redeclaring("orders")
+REBUILD = rebuilding("orders")
 
 
 def effects(new: Dataset, old: Dataset = ORDERS) -> list[tuple[str, tuple[str, ...]]]:
@@ -353,8 +353,7 @@ def test_changes_that_need_a_rebuild_come_first_with_the_steps(
     assert first.effect is Effect.REFUSED
     assert first.columns == columns
     assert first.remedy == REBUILD
-    assert "`./run.sh datasets apply --drop orders`" in REBUILD
-    assert "--drop" not in redeclaring("users")
+    assert "`./run.sh datasets apply --rebuild orders`" in REBUILD
 
 
 def test_a_narrowed_field_is_described():

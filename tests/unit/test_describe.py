@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
+import gzip
 import io
+import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from etl.cli.describing import Described, Existing, Sampled, describe_objects, named_place
 from etl.model.dataset import Dataset, FieldType
@@ -19,7 +25,7 @@ from etl.model.errors import ConfigurationError
 from etl.model.values import SourceObject
 from etl.read.check import check_object
 from etl.read.describe import sample
-from etl.read.describe.block import Place
+from etl.read.describe.block import DatasetPlace
 from etl.read.describe.candidate import Context
 from etl.read.describe.guess import guess
 from etl.read.describe.place import dataset_name, include_of, with_hive_folders
@@ -40,7 +46,7 @@ NO_FILE = Existing()
 
 
 def described(files: dict[str, bytes], *, before: Existing = NO_FILE, **more: str) -> Described:
-    place = Place(name="", include=include_of(list(files)), **more)
+    place = DatasetPlace(name="", include=include_of(list(files)), **more)
     place = named_place(place, before, list(files))
     return describe_objects(
         [sampled(key, content) for key, content in files.items()], place, SETTINGS, before
@@ -271,12 +277,61 @@ def test_a_file_without_an_extension_gets_a_format():
         (b"a,a\n1,2\n", "more than one column named a"),
         (b"a,b\n", "no rows"),
         (b'a,"b\n1,2\n', "not closed"),
+        (b"a,b\n1,2,3\n", "No row of a.csv can be read"),
+        (b"Orders of May\n\nid;n;day\n1;2;3\n2;3;4\n", "Line 2 of those"),
+        (b"Orders of May;;;\nid;n;day;x\n1;2;3;4\n2;3;4;\n", "Line 2 of those"),
+        (b"sep=;\nid;n\n1;2\n", "Line 2 of those"),
+        (b"PAR1\x15\x04", "a.csv cannot be read"),
     ],
 )
 def test_a_file_that_no_declaration_reads_is_an_error(content: bytes, said: str):
     with pytest.raises(ConfigurationError) as caught:
         described({"a.csv": content})
     assert said in f"{caught.value.message} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        (b"text\nHello, world\nYes\nA, b, c\n", ["text"]),
+        (b"price\n1,5\n2,5\n", ["price"]),
+        (b"a:b\n1:2\n", ["a", "b"]),
+        (b"a^b\n1^2\n", ["a", "b"]),
+        (b'"a;b",c\n"1;2",3\n', ["a_b", "c"]),
+        ("a;b\n1;2\n".encode("utf-16"), ["a", "b"]),
+    ],
+)
+def test_the_delimiter_is_found_by_the_rows(content: bytes, columns: list[str]):
+    found = described({"a.csv": content})
+    assert list(fields(found)) == columns
+    assert errors_of(found, {"a.csv": content}) == []
+
+
+DUMP = """\
+{"_id": {"$oid": "a1"}, "orderId": 1, "total": 12.5, "paid": true, "at": "2026-01-01T00:00:00Z"}
+{"_id": {"$oid": "a2"}, "orderId": 2, "total": 3, "paid": false, "items": [{"sku": "x"}]}
+{"_id": {"$oid": "a3"}, "orderId": 3, "total": null, "paid": true, "zip": "01234", "at": null}
+"""
+
+
+@pytest.mark.parametrize("key", ["dump.ndjson", "dump.ndjson.gz", "dump.json", "dump"])
+def test_a_dump_of_an_api_is_described(key: str):
+    text = f"[{','.join(DUMP.splitlines())}]" if key.endswith("json") and "nd" not in key else DUMP
+    content = gzip.compress(text.encode()) if key.endswith(".gz") else text.encode()
+    found = described({key: content})
+    assert errors_of(found, {key: content}) == []
+    assert fields(found) == {
+        "id": FieldType.OBJECT,
+        "order_id": FieldType.INTEGER,
+        "total": FieldType.NUMBER,
+        "paid": FieldType.BOOLEAN,
+        "at": FieldType.DATETIME,
+        "items": FieldType.ARRAY,
+        "zip": FieldType.STRING,
+    }
+    assert found.dataset.primary_key == ("order_id",)
+    assert found.dataset.format == ("ndjson" if key == "dump" else None)
+    assert found.dataset.field("order_id").aliases == ("orderId",)
 
 
 def test_a_file_that_cannot_be_read_is_left_out():
@@ -428,11 +483,99 @@ def test_generated_csv_files_have_no_errors_with_their_description(
     check_law(table, {"generated.csv": as_csv(table, delimiter, ending)})
 
 
+@settings(max_examples=30)
+@given(tables(), st.data())
+def test_generated_json_files_have_no_errors_with_their_description(
+    table: Table, data: st.DataObject
+):
+    key, content = as_json(table, data.draw)
+    check_law(table, {key: content})
+
+
 @pytest.mark.long
 @settings(max_examples=3_000)
-@given(tables(), st.sampled_from(",;\t|"), st.sampled_from(["\n", "\r\n"]))
-def test_many_generated_csv_files_have_no_errors(table: Table, delimiter: str, ending: str):
+@given(tables(), st.sampled_from(",;\t|"), st.sampled_from(["\n", "\r\n"]), st.data())
+def test_many_generated_files_have_no_errors(
+    table: Table, delimiter: str, ending: str, data: st.DataObject
+):
     check_law(table, {"generated.csv": as_csv(table, delimiter, ending)})
+    key, content = as_json(table, data.draw)
+    check_law(table, {key: content})
+
+
+def as_json(table: Table, draw: Callable[[st.SearchStrategy[str]], str]) -> tuple[str, bytes]:
+    """The table as NDJSON or as an array, also compressed; numbers and booleans are JSON's own."""
+    rows = [
+        {
+            header: _json_value(cell)
+            for header, cell in zip(table.headers, row, strict=True)
+            if cell.strip()
+        }
+        for row in table.rows
+    ]
+    key = draw(st.sampled_from(["x.ndjson", "x.json", "x.jsonl.gz", "x.json.bz2"]))
+    texts = [json.dumps(row, ensure_ascii=False) for row in rows]
+    text = f"[{','.join(texts)}]" if ".json" in key and ".jsonl" not in key else "\n".join(texts)
+    content = text.encode()
+    if key.endswith(".gz"):
+        return key, gzip.compress(content)
+    return key, bz2.compress(content) if key.endswith(".bz2") else content
+
+
+ARROW = {
+    "whole": (pa.int64(), st.integers(-(2**63), 2**63 - 1)),
+    "float": (pa.float64(), st.floats()),
+    "float_id": (pa.float64(), st.integers(0, 10**9).map(float)),
+    "single": (pa.float32(), st.floats(width=32)),
+    "text": (pa.string(), EVIL),
+    "utc": (pa.timestamp("us", "UTC"), MOMENTS),
+    "local": (pa.timestamp("ms"), MOMENTS.map(lambda one: one.replace(microsecond=0))),
+    "day": (pa.date32(), DAYS),
+    "flag": (pa.bool_(), st.booleans()),
+    "price": (pa.decimal128(12, 2), st.decimals(-1000, 1000, places=2)),
+    "list": (pa.list_(pa.int32()), st.lists(st.integers(0, 9), max_size=2)),
+    "struct": (pa.struct({"a": pa.string()}), st.fixed_dictionaries({"a": EVIL})),
+    "kind": (pa.dictionary(pa.int8(), pa.string()), st.sampled_from(["a", "b"])),
+}
+ARROW_TYPES = {
+    "float_id": FieldType.INTEGER,
+    "whole": FieldType.INTEGER,
+    "utc": FieldType.DATETIME,
+    "local": FieldType.DATETIME,
+    "day": FieldType.DATE,
+    "flag": FieldType.BOOLEAN,
+    "price": FieldType.NUMBER,
+    "list": FieldType.ARRAY,
+    "struct": FieldType.OBJECT,
+}
+
+
+@settings(max_examples=40)
+@given(st.lists(st.sampled_from(sorted(ARROW)), min_size=1, unique=True), st.data())
+def test_parquet_files_have_no_errors_with_their_description(names: list[str], data: st.DataObject):
+    count = data.draw(st.integers(1, 4))
+    columns = {}
+    for name in names:
+        type_, values = ARROW[name]
+        cells = st.lists(st.none() | values, min_size=count, max_size=count)
+        columns[name] = pa.array(data.draw(cells), type_)
+    content = io.BytesIO()
+    parquet.write_table(pa.table(columns), content)
+    files = {"x.parquet": content.getvalue()}
+    found = described(files)
+    assert errors_of(found, files) == []
+    for name, type_ in ARROW_TYPES.items():
+        if name in columns and columns[name].null_count < count:
+            assert fields(found)[name] in {type_, FieldType.STRING if name == "whole" else type_}
+
+
+def _json_value(cell: str) -> object:
+    """The cell as a number or a document, if it is one of JSON."""
+    try:
+        value = json.loads(cell, parse_constant=str)
+    except ValueError:
+        return cell
+    return cell if isinstance(value, str) or value is None else value
 
 
 def check_law(table: Table, files: dict[str, bytes]) -> None:
@@ -460,7 +603,7 @@ def test_a_long_file_is_described_by_its_first_rows(monkeypatch: pytest.MonkeyPa
     content = "id,day\n" + "\n".join(rows) + "\n,x\n"
     parts = [content[start : start + 10_000].encode() for start in range(0, len(content), 10_000)]
     source = SourceObject("long.csv", "", len(content), MODIFIED)
-    place = Place(name="long", include=("**",))
+    place = DatasetPlace(name="long", include=("**",))
     found = describe_objects([Sampled(source, lambda: parts)], place, SETTINGS, NO_FILE)
     assert found.dataset.primary_key == ("id",)
     assert fields(found)["day"] is FieldType.DATE

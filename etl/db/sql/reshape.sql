@@ -53,6 +53,12 @@ FROM pg_attrdef JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
 WHERE adrelid = to_regclass(:table) AND attgenerated <> ''
   AND attname = ANY (CAST(:names AS text[]))
 
+-- name: constraints
+-- The constraints of a table, which PostgreSQL makes again for columns of another type, as it
+-- describes them. Parameter: :table.
+SELECT pg_describe_object(CAST('pg_constraint' AS regclass), oid, 0)
+FROM pg_constraint WHERE conrelid = to_regclass(:table)
+
 -- name: last_column
 -- The number of the table's last column; dropped ones count. Parameter: :table.
 SELECT coalesce(max(attnum), 0) FROM pg_attribute WHERE attrelid = to_regclass(:table)

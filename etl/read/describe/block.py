@@ -19,7 +19,7 @@ _INDENT = "  "
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DatasetPlace:
     """Where the objects of a dataset are, and how they are written, if not by their extension."""
 
     name: str
@@ -31,7 +31,7 @@ class Place:
     notes: tuple[str, ...] = ()
 
 
-def block(place: Place, found: Description) -> str:
+def block(place: DatasetPlace, found: Description) -> str:
     """The tables [datasets.NAME] and [datasets.NAME.schema], with comments."""
     lines = [*map(comment, place.notes), f"[datasets.{place.name}]", *_options(place, found), ""]
     lines += [f"[datasets.{place.name}.schema]", *_key(found)]
@@ -45,7 +45,7 @@ def block(place: Place, found: Description) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _options(place: Place, found: Description) -> Iterator[str]:
+def _options(place: DatasetPlace, found: Description) -> Iterator[str]:
     yield f"include = {toml(place.include)}"
     for key, value in (
         ("bucket", place.bucket),

@@ -33,10 +33,12 @@ class Context:
     """What a guess depends on besides its values.
 
     `header` is the name in the file, in lower case. `has_decimal_commas`: other columns have them.
+    `is_float`: the file stores floating-point numbers.
     """
 
     header: str = ""
     has_decimal_commas: bool = False
+    is_float: bool = False
 
     def names(self, *words: str) -> bool:
         """Whether the header has one of the words."""

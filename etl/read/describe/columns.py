@@ -90,8 +90,8 @@ def describe(sample: Sample, correction: Correction = Correction()) -> Descripti
     values = {name: _values(one.texts) for name, one in zip(names, columns, strict=True)}
     has_commas = any(map(has_certain_decimal_commas, values.values()))
     guessed = {
-        name: guess(values[name], Context(name, has_commas)) if values[name] else None
-        for name in names
+        name: guess(values[name], Context(name, has_commas, one.is_float)) if values[name] else None
+        for name, one in zip(names, columns, strict=True)
     }
     missing = _missing_values(guessed.values())
     fields = [

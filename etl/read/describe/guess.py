@@ -31,6 +31,8 @@ def nulls_of(values: Iterable[str]) -> tuple[str, ...]:
 
 def guess(values: Sequence[str], context: Context) -> tuple[Guess, tuple[str, ...]]:
     """The guess for different texts, none blank, and those of them that mean null."""
+    if context.is_float and not all(map(numbers.is_whole, values)):
+        return Guess(Field(name="", type=FieldType.NUMBER, sql="double precision")), ()
     nulls = nulls_of(values)
     perhaps = {value for value in values if value.lower() in _PERHAPS_NULLS}
     for missing in ({*nulls}, {*nulls, *perhaps}):

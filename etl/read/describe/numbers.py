@@ -39,6 +39,11 @@ _MOST_DECIMALS = 15
 _THREE = 3
 
 
+def is_whole(value: str) -> bool:
+    """Whether the text is a whole number without decimals."""
+    return _DIGITS.fullmatch(value) is not None
+
+
 def boolean(values: Sequence[str], context: Context) -> Guess | None:
     """Words for true and false; 0 and 1 only if the header is that of a flag."""
     lowered = {value.casefold() for value in values}

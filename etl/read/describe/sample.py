@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from pyarrow import parquet
 
 from etl.model.dataset import Dataset, Dialect, UnknownColumns
 from etl.model.errors import RefusedObject
-from etl.model.formats import SourceFormat, format_of
-from etl.model.values import Severity
+from etl.model.formats import SourceFormat, content_size, format_of
+from etl.model.values import Problem, ProblemCode, Severity
 from etl.read.columns import EXTRA, SOURCE_KEY, SOURCE_LINE
 from etl.read.csv.encoding import Transcoder, decode_lines
 from etl.read.csv.header import read_header
-from etl.read.describe.delimiter import detected_delimiter
-from etl.read.formats import read_object
+from etl.read.describe.delimiter import detected_delimiter, header_after_titles
+from etl.read.formats import expanded_parts, read_object
 from etl.read.rows.extract import Extract, joined, refused_extract
 from etl.read.rows.header import FileHeader
 from etl.read.rows.layout import AddedColumns, Layout
+from etl.read.spool import spooled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from etl.model.values import Problem, SourceObject
+    from etl.model.values import SourceObject
 
     Parts = Callable[[], Iterable[bytes]]
 
@@ -32,6 +35,7 @@ MOST_ROWS = 100_000  # of all sampled objects together
 FEWEST_ROWS = 1_000  # of each of them
 MOST_BYTES = 64 * 1024 * 1024  # of each of them
 _HEAD_BYTES = 64 * 1024
+_JSON_NAME = re.compile(r'"([^"\\\x00-\x1f]+)"[ \t\r\n]*:')
 _TEXT = pa.large_string()
 
 
@@ -48,6 +52,8 @@ class SampledObject:
     rows: int
     is_cut: bool = False
     delimiter: str = ""
+    floats: frozenset[str] = frozenset()
+    problem: Problem | None = None  # the first one of a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,7 @@ class SampledColumn:
     header: str
     texts: pa.ChunkedArray
     is_everywhere: bool
+    is_float: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +86,8 @@ class Bounds:
         """The Extracts of the object until there are enough; of a refused object, its problem."""
         rows = 0
         try:
-            for extract in read_object(source, dataset, AddedColumns(), self._counted(parts())):
+            content = self._counted(expanded_parts(source, dataset, parts()))
+            for extract in read_object(source, dataset, AddedColumns(), content):
                 yield extract
                 rows += sum(extract.rows_read.values())
                 if rows >= self._most_rows or self._bytes >= MOST_BYTES:
@@ -113,20 +121,42 @@ def sample_object(
     refusal = next(
         (one for one in whole.problems if one.line is None and one.severity is Severity.ERROR), None
     )
+    if refusal is None and _is_csv(source, probe):
+        refusal = _title(source, probe, parts)
     if refusal is not None:
         return refusal
-    head = _csv_header(source, probe, parts)
-    headers = () if head is None else head.columns
-    spelled = {one.strip().lower(): one for one in reversed(headers)}  # the first is the added one
-    columns = _columns(whole, spelled, headers)
-    delimiter = "" if head is None else head.delimiter
-    return SampledObject(source.key, columns, len(whole.rows), limit.is_cut, delimiter)
+    header = _csv_header(source, probe, parts)
+    schema = _parquet_schema(source, probe, parts)
+    headers = _json_names(source, probe, parts) if header is None else header.columns
+    headers = headers if schema is None else schema.names
+    return SampledObject(
+        source.key,
+        _columns(whole, headers, has_all=header is not None),
+        len(whole.rows),
+        limit.is_cut,
+        "" if header is None else header.delimiter,
+        frozenset() if schema is None else _floats(schema),
+        next((one for one in whole.problems if one.line is not None), None),
+    )
+
+
+def _title(source: SourceObject, probe: Dataset, parts: Parts) -> Problem | None:
+    """The problem of a file whose header comes after titles."""
+    lines = first_lines(source, probe, parts)
+    line = header_after_titles(lines)
+    if line is None:
+        return None
+    hint = (
+        f"Line {line + 1} of those that are not blank seems to be the header. Remove the lines"
+        " before it."
+    )
+    return Problem(ProblemCode.MISSING_COLUMN, source.key, source.etag, hint, value=lines[0])
 
 
 def _with_delimiter(source: SourceObject, probe: Dataset, parts: Parts) -> Dataset:
     found = format_of(probe, source.key)
     is_tsv = found is not None and found.format is SourceFormat.TSV
-    delimiter = "\t" if is_tsv else detected_delimiter(first_lines(source, parts))
+    delimiter = "\t" if is_tsv else detected_delimiter(first_lines(source, probe, parts))
     return replace(probe, dialect=Dialect(delimiter=delimiter))
 
 
@@ -168,7 +198,8 @@ def joined_sample(objects: Sequence[SampledObject]) -> Sample:
             for one, chunk in zip(objects, chunks, strict=True)
         ]
         whole = pa.chunked_array([piece for one in texts for piece in one.chunks], _TEXT)
-        columns.append(SampledColumn(header, whole, is_everywhere=None not in chunks))
+        is_float = any(header in one.floats for one in objects)
+        columns.append(SampledColumn(header, whole, None not in chunks, is_float))
     return Sample(tuple(columns), tuple(one.rows for one in objects))
 
 
@@ -180,9 +211,13 @@ def _column_of(one: SampledObject, name: str) -> pa.ChunkedArray | None:
 
 
 def _columns(
-    whole: Extract, spelled: dict[str, str], order: Sequence[str]
+    whole: Extract, headers: Sequence[str], *, has_all: bool
 ) -> dict[str, pa.ChunkedArray]:
-    """The added columns and those in _extra, in the order of the header if that is known."""
+    """The added columns, which are in lower case, and those in _extra, by their headers.
+
+    `headers` are known ones; with `has_all`, those without a value are columns as well.
+    """
+    spelled = {one.strip().lower(): one for one in reversed(headers)}  # the first is the added one
     own = {SOURCE_KEY, SOURCE_LINE, EXTRA}
     found = {
         spelled.get(name, name): whole.rows[name].cast(_TEXT)
@@ -191,7 +226,8 @@ def _columns(
     }
     found |= _extra_columns(whole.rows[EXTRA])
     blank = pa.chunked_array([pa.nulls(len(whole.rows), _TEXT)])
-    return {name: found.get(name, blank) for name in order} | found
+    in_order = {name: found.get(name, blank) for name in headers if has_all or name in found}
+    return in_order | found
 
 
 def _extra_columns(extra: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
@@ -215,11 +251,33 @@ def _csv_header(source: SourceObject, probe: Dataset, parts: Parts) -> FileHeade
     """The header of a CSV as it is written; None for other formats."""
     if not _is_csv(source, probe):
         return None
-    lines = first_lines(source, parts)
+    lines = first_lines(source, probe, parts)
     if not lines:
         return None
     header = read_header(lines[0], Layout(probe, (), probe.dialect.delimiter))
     return header if isinstance(header, FileHeader) else None
+
+
+def _json_names(source: SourceObject, probe: Dataset, parts: Parts) -> list[str]:
+    """Names in the first objects of JSON as they are spelled there, also nested ones."""
+    found = format_of(probe, source.key)
+    if found is None or found.format not in {SourceFormat.NDJSON, SourceFormat.JSON}:
+        return []
+    text = "\n".join(first_lines(source, probe, parts))
+    return list(dict.fromkeys(_JSON_NAME.findall(text)))
+
+
+def _parquet_schema(source: SourceObject, probe: Dataset, parts: Parts) -> pa.Schema | None:
+    """The schema of a Parquet file that could be read; None for other formats."""
+    found = format_of(probe, source.key)
+    if found is None or found.format is not SourceFormat.PARQUET:
+        return None
+    with spooled(expanded_parts(source, probe, parts())) as content:
+        return parquet.read_schema(content)
+
+
+def _floats(schema: pa.Schema) -> frozenset[str]:
+    return frozenset(one.name for one in schema if pa.types.is_floating(one.type))
 
 
 def _is_csv(source: SourceObject, probe: Dataset) -> bool:
@@ -227,17 +285,23 @@ def _is_csv(source: SourceObject, probe: Dataset) -> bool:
     return found is not None and found.format in {SourceFormat.CSV, SourceFormat.TSV}
 
 
-def first_lines(source: SourceObject, parts: Parts) -> list[str]:
+def first_lines(source: SourceObject, probe: Dataset, parts: Parts) -> list[str]:
     """The first lines of a text that are not blank, without their endings."""
-    transcoder = Transcoder(source.size)
-    text = b""
-    for part in parts():
-        text += transcoder.transcode(part[:_HEAD_BYTES])
-        if len(text) >= _HEAD_BYTES:
-            break
-    else:
-        text += transcoder.transcode(b"", is_last=True)
+    try:
+        text = _head(source, probe, parts)
+    except RefusedObject:
+        return []  # its problem is found when all of it is read
     lines = decode_lines(text).lines
     if len(text) >= _HEAD_BYTES and len(lines) > 1:
         lines.pop()  # it may be cut
     return [line.rstrip("\r\n") for line in lines if line.strip()]
+
+
+def _head(source: SourceObject, probe: Dataset, parts: Parts) -> bytes:
+    transcoder = Transcoder(content_size(probe, source))
+    text = b""
+    for part in expanded_parts(source, probe, parts()):
+        text += transcoder.transcode(part[:_HEAD_BYTES])
+        if len(text) >= _HEAD_BYTES:
+            return text
+    return text + transcoder.transcode(b"", is_last=True)

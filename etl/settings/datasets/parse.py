@@ -63,7 +63,7 @@ def parse_dataset(
     if "preset" in table:
         return _preset(section, surroundings)
     format_ = parts.format_name(section)
-    include = parts.include(section, format_)
+    include = parts.include(section)
     schema = _schema(section, surroundings.folder)
     template, path_names = parts.path_columns(section, include)
     fields = {one.name: one for one in schema.fields}
@@ -137,7 +137,7 @@ def _preset(section: Section, surroundings: Surroundings) -> Dataset:
         publish=outputs,
     )
     if "include" in section:
-        dataset = replace(dataset, include=parts.include(section, None))
+        dataset = replace(dataset, include=parts.include(section))
     if "indexes" not in section:
         return dataset
     return replace(dataset, indexes=_indexes(section, dataset, ()))

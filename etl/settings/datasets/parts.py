@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from etl.model.dataset import Attachment, Derived, DerivedAs, Dialect, FieldType
 from etl.model.formats import FORMATS
 from etl.model.keys import IMAGE_EXTENSIONS
-from etl.model.patterns import PatternFault, Patterns, Template, alternatives, folded
+from etl.model.patterns import PatternFault, Patterns, Template
 from etl.model.routing import HIVE, hive_names
 from etl.settings.datasets.faults import suggestion
 from etl.settings.datasets.fields import check_column_name
-from etl.settings.datasets.keys import ATTACHMENT, DERIVED, DIALECT, UNSUPPORTED_FORMATS
+from etl.settings.datasets.keys import ATTACHMENT, DERIVED, DIALECT
 from etl.settings.datasets.section import Section
 
 if TYPE_CHECKING:
@@ -63,25 +63,11 @@ def patterns(section: Section, key: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def include(section: Section, format_: str | None) -> tuple[str, ...]:
-    """The patterns of the objects to read; those of formats that cannot be read are reported."""
-    found = patterns(section, "include")
+def include(section: Section) -> tuple[str, ...]:
+    """The patterns of the objects to read."""
     if not section.get("include", ["**"]):
         section.fault("include", "include is empty, so no object is read.", "Write a pattern.")
-    for place, pattern in enumerate(section.get("include", []) if format_ is None else []):
-        for ending in UNSUPPORTED_FORMATS if pattern in found else ():
-            if any(_has_ending(one, ending) for one in alternatives(pattern)):
-                section.fault(
-                    "include",
-                    f"The format {ending} of {pattern!r} is not supported yet.",
-                    f"Use {' or '.join(FORMATS)}.",
-                    place,
-                )
-    return found
-
-
-def _has_ending(pattern: str, ending: str) -> bool:
-    return _COMPRESSED.sub("", folded(pattern)).endswith(f".{ending}")
+    return patterns(section, "include")
 
 
 def format_name(section: Section) -> str | None:
@@ -89,9 +75,7 @@ def format_name(section: Section) -> str | None:
     written: str | None = section.get("format")
     if written is None or written in FORMATS:
         return written
-    is_planned = written in UNSUPPORTED_FORMATS
-    fault = "is not supported yet" if is_planned else "is not a format"
-    section.fault("format", f"{written!r} {fault}.", f"Use {' or '.join(FORMATS)}.")
+    section.fault("format", f"{written!r} is not a format.", f"Use {', '.join(FORMATS)}.")
     return None
 
 

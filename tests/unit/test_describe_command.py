@@ -1,0 +1,133 @@
+"""`datasets describe FILE`: the printed block is a valid datasets.toml, without a server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from etl.cli.main import commands
+from etl.model.errors import ConfigurationError
+from etl.settings import Settings
+from etl.settings.datasets_file import read_datasets
+
+EXPORT = "Order No;Total;Placed on\nA-1;1.234,50;31.12.2023\nA-2;12,00;01.01.2024\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with an export, and settings whose servers do not exist."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:p@127.0.0.1:1/none")
+    monkeypatch.setenv("S3_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("S3_ACCESS_KEY", "key")
+    monkeypatch.setenv("S3_SECRET_KEY", "secret")
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop/Orders 2023.csv").write_text(EXPORT)
+    return tmp_path
+
+
+def call(*words: str) -> Result:
+    return CliRunner().invoke(commands, words)
+
+
+def test_the_printed_declaration_is_a_valid_file_that_reads_the_files(folder: Path):
+    result = call("datasets", "describe", "shop/Orders 2023.csv")
+    assert result.exit_code == 0, result.exception
+    (folder / "datasets.toml").write_text(result.stdout)
+    (one,) = read_datasets(folder / "datasets.toml", Settings(_env_file=None))
+    assert (one.name, one.primary_key) == ("orders", ("order_no",))
+    for words in (["shop/Orders 2023.csv"], [str(folder / "shop/Orders 2023.csv")]):
+        checked = json.loads(call("check", *words, "--json").stdout)
+        assert checked["problems"] == []
+        assert [(file["dataset"], file["rows_good"]) for file in checked["files"]] == [
+            ("orders", 2)
+        ]
+
+
+@pytest.mark.usefixtures("folder")
+def test_it_prints_the_next_commands_to_standard_error():
+    result = call("datasets", "describe", "shop/Orders 2023.csv")
+    assert "check 'shop/Orders 2023.csv' --dataset orders`" in result.stderr
+    assert "run`" in result.stderr
+    assert "Next" not in result.stdout
+
+
+def test_a_second_block_is_appended_to_the_first(folder: Path):
+    first = call("datasets", "describe", "shop/Orders 2023.csv").stdout
+    (folder / "datasets.toml").write_text(first)
+    (folder / "orders.csv").write_text("id,n\n1,2\n2,3\n")
+    second = call("datasets", "describe", "orders.csv", "--name", "more").stdout
+    assert "version" not in second
+    third = call("datasets", "describe", "orders.csv").stdout
+    (folder / "datasets.toml").write_text(first + second + third)
+    found = read_datasets(folder / "datasets.toml", Settings(_env_file=None))
+    assert [one.name for one in found] == ["orders", "more", "orders_2"]
+
+
+@pytest.mark.parametrize("content", ["", "\n", "[datasets\n"])
+def test_an_empty_or_faulty_datasets_file_does_not_matter(folder: Path, content: str):
+    (folder / "datasets.toml").write_text(content)
+    result = call("datasets", "describe", "shop/Orders 2023.csv")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("version = 1") is not content.strip().startswith("[")
+
+
+def test_options_name_the_dataset_its_bucket_and_its_format(folder: Path):
+    (folder / "x.dat").write_text(EXPORT)
+    words = ("--name", "sales", "--bucket", "shop-data", "--format", "csv")
+    (folder / "datasets.toml").write_text(call("datasets", "describe", "x.dat", *words).stdout)
+    (one,) = read_datasets(folder / "datasets.toml", Settings(_env_file=None))
+    assert (one.name, one.bucket, one.format) == ("sales", "shop-data", "csv")
+
+
+def test_a_file_that_is_left_out_is_reported(folder: Path):
+    (folder / "shop/Orders 2024.csv").write_text("")
+    result = call("datasets", "describe", "shop/Orders 2023.csv", "shop/Orders 2024.csv")
+    assert result.exit_code == 0
+    assert "shop/Orders 2024.csv was left out: The file is empty" in result.stderr
+
+
+def test_a_row_that_no_declaration_accepts_is_reported(folder: Path):
+    (folder / "a.csv").write_text("id,n\n1,2\n2,3\n3,4,5\n")
+    result = call("datasets", "describe", "a.csv")
+    assert result.exit_code == 0
+    assert "1 row of the sample would be rejected" in result.stderr
+    assert "a.csv, line 4: long-row" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["none.csv"], "There is no local file none.csv"),
+        (["shop"], "shop is a folder"),
+        (["empty.csv"], "empty.csv cannot be read"),
+        (["header.csv"], "header.csv has no rows"),
+        (["a/{b,.csv"], "without a }"),
+    ],
+)
+def test_errors_are_configuration_errors(folder: Path, words: list[str], said: str):
+    (folder / "empty.csv").write_text("")
+    (folder / "header.csv").write_text("a,b\n")
+    error = call("datasets", "describe", *words).exception
+    assert isinstance(error, ConfigurationError)
+    assert said in error.message
+    assert error.hint
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_wrong_name_is_refused():
+    assert call("datasets", "describe", "shop/Orders 2023.csv", "--name", "1 x").exit_code == 2
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_file_that_may_not_be_read_is_an_error(monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_words: object, **_more: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    result = call("datasets", "describe", "shop/Orders 2023.csv")
+    assert result.exit_code == 2
+    assert "cannot be read: Permission denied" in result.stderr
