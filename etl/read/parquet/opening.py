@@ -14,9 +14,10 @@ from etl.model.errors import RefusedObject, TemporaryFileFailed
 from etl.model.safe_text import safe_value
 from etl.model.values import ProblemCode
 from etl.read.parquet.columns import is_readable
+from etl.read.parquet.plan import plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
     from etl.read.rows.layout import Layout
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 MAGIC, ENCRYPTED_MAGIC = b"PAR1", b"PARE"
 MOST_FOOTER_BYTES = 64 << 20
 
+_BUFFERS_BYTES = 16 << 20  # of all columns together
+_LEAST_BUFFER_BYTES, _MOST_BUFFER_BYTES = 1 << 12, 1 << 18
 _END_BYTES = 8  # the length of the footer, and the magic bytes
 _LONGEST_MESSAGE = 200
 _UNNAMED_INDEX = re.compile(r"__index_level_[0-9]+__")
@@ -31,11 +34,20 @@ _AGAIN = "Upload it again from its origin; if that does not help, export it agai
 
 
 class Opened(NamedTuple):
-    """A file, the names of the columns to read in their order, and their places in the file."""
+    """A file, and the names of the columns to read in their order.
+
+    `places` are those of the columns in the file. `rows` is the number to read at once. `int96` are
+    the places of columns with times of 96 bits, which are read in microseconds; `exact` is the
+    same file with these in nanoseconds. `is_coded`: some nested texts are codes.
+    """
 
     file: pq.ParquetFile
     names: tuple[str, ...]
     places: tuple[int, ...]
+    rows: int
+    int96: tuple[int, ...] = ()
+    exact: pq.ParquetFile | None = None
+    is_coded: bool = False
 
 
 def open_file(content: BinaryIO, layout: Layout) -> Opened:
@@ -45,29 +57,45 @@ def open_file(content: BinaryIO, layout: Layout) -> Opened:
     """
     _check_footer(content)
     with faults():
-        file = pq.ParquetFile(
-            content,
-            memory_map=False,
-            pre_buffer=False,
-            buffer_size=BUFFER_BYTES,
-            coerce_int96_timestamp_unit="us",
-            thrift_string_size_limit=MOST_FOOTER_BYTES,
-            page_checksum_verification=True,
-        )
-        schema = file.schema_arrow
-        ignored = _index_columns(schema, layout)
-        places = [place for place, name in enumerate(schema.names) if name not in ignored]
-        names = [schema.names[place] for place in places]
+        first = _opened(content)
+        schema = first.schema_arrow
+        names = list(schema.names)
     if any("\0" in name for name in names):
         raise RefusedObject(
             ProblemCode.NUL_BYTE,
             "The name of a column has a NUL character, which PostgreSQL cannot store. Rename it.",
         )
     _check_types(schema)
-    return Opened(file, tuple(names), tuple(places))
+    ignored = _index_columns(schema, layout)
+    places = [place for place, name in enumerate(names) if name not in ignored]
+    with faults():
+        found = plan(first, content, lambda coded: _opened(content, first, coded))
+        file = _opened(content, first, found.coded)
+        int96 = tuple(place for place in places if names[place] in found.int96)
+        exact = _opened(content, first, unit="ns") if int96 else None
+    columns = tuple(names[place] for place in places)
+    return Opened(file, columns, tuple(places), found.rows, int96, exact, bool(found.coded))
 
 
-BUFFER_BYTES = 1 << 18  # of each column that are read at once
+def _opened(
+    content: BinaryIO,
+    known: pq.ParquetFile | None = None,
+    coded: Sequence[str] = (),
+    unit: str = "us",
+) -> pq.ParquetFile:
+    """The file, whose metadata may be known; `unit` is that of times of 96 bits."""
+    columns = 1 if known is None else max(known.metadata.num_columns, 1)
+    return pq.ParquetFile(
+        content,
+        metadata=None if known is None else known.metadata,
+        memory_map=False,
+        pre_buffer=False,
+        buffer_size=max(min(_BUFFERS_BYTES // columns, _MOST_BUFFER_BYTES), _LEAST_BUFFER_BYTES),
+        read_dictionary=list(coded),
+        coerce_int96_timestamp_unit=unit,
+        thrift_string_size_limit=MOST_FOOTER_BYTES,
+        page_checksum_verification=True,
+    )
 
 
 @contextmanager
@@ -84,7 +112,7 @@ def faults() -> Iterator[None]:
                 f"A temporary file cannot be read: {error.strerror}."
             ) from error
         raise damaged(str(error)) from error
-    except (pa.ArrowException, UnicodeError, OverflowError, ValueError) as error:
+    except (pa.ArrowException, ValueError, OverflowError, RecursionError) as error:
         raise damaged(str(error)) from error
 
 

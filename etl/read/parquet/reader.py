@@ -13,6 +13,7 @@ from etl.model.types import sql_type
 from etl.model.values import ProblemCode
 from etl.read.parquet.columns import Cells, to_cells
 from etl.read.parquet.opening import faults, open_file
+from etl.read.parquet.plan import BATCH_ROWS
 from etl.read.rows.collect import Block, Collector
 from etl.read.rows.extract import Extract, add_no_rows, to_extract
 from etl.read.rows.header import FileHeader, HeaderFault, header_of
@@ -22,15 +23,22 @@ from etl.read.spool import spooled
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from numpy.typing import NDArray
+
     from etl.model.dataset import Dataset
     from etl.model.values import SourceObject
     from etl.read.parquet.opening import Opened
 
-BATCH_ROWS = 1 << 15
+BLOCK_BYTES = 8 << 20  # of small batches that are joined
 
-_UNDECODABLE_HINT = (
-    "The cell is neither text in UTF-8 nor a UUID. Write the column as text, or remove it."
-)
+_HINTS = {
+    ProblemCode.UNDECODABLE: "The cell is not text in UTF-8. Write the column as text, or drop it.",
+    ProblemCode.CELL_TOO_LONG: "Shorten the cell; its JSON would have too many characters.",
+    ProblemCode.NOT_A_DATETIME: (
+        "The time has digits beyond microseconds, the finest unit that can be stored. Round the "
+        "times of the column."
+    ),
+}
 
 
 def read(
@@ -44,9 +52,9 @@ def read(
         if isinstance(header, HeaderFault):
             raise RefusedObject(header.code, header.hint)
         line = 1
-        for batch in _batches(opened):
+        for batch in _joined(_batches(opened), opened):
             collector = Collector([source])
-            _add_rows(batch, line, header, collector)
+            _add_rows(batch, line, header, opened, collector)
             line += batch.num_rows
             yield to_extract([source], layout, collector)
         collector = Collector([source])
@@ -57,27 +65,56 @@ def read(
 
 
 def _batches(opened: Opened) -> Iterator[pa.RecordBatch]:
-    """The rows of the columns to read.
+    """The columns to read, and for each one with times of 96 bits which of them are not exact.
 
     Raises:  RefusedObject.
     """
     with faults():
-        batches = opened.file.iter_batches(BATCH_ROWS, use_threads=False)
+        batches = opened.file.iter_batches(opened.rows, use_threads=False)
+        exact = (opened.exact or opened.file).iter_batches(opened.rows, use_threads=False)
     while True:
         with faults():
             batch = next(batches, None)
             if batch is None:
                 return
-            batch = batch.select(opened.places)
-        yield batch
+            found = batch.select(opened.places)
+            in_ns = next(exact) if opened.int96 else batch
+            for place in opened.int96:
+                inexact = _inexact(batch.column(place), in_ns.column(place))
+                found = found.append_column(f"{place} is inexact", pa.array(inexact))
+        yield found
 
 
-def _add_rows(batch: pa.RecordBatch, line: int, header: FileHeader, collector: Collector) -> None:
+def _joined(batches: Iterable[pa.RecordBatch], opened: Opened) -> Iterator[pa.RecordBatch]:
+    """Batches of many rows; those with codes of dictionaries as they are."""
+    waiting: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        if not batch.num_rows:
+            continue
+        waiting.append(batch)
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        if opened.is_coded or rows >= BATCH_ROWS or size >= BLOCK_BYTES:
+            with faults():
+                yield pa.concat_batches(waiting) if len(waiting) > 1 else batch
+            waiting, rows, size = [], 0, 0
+    if waiting:
+        with faults():
+            yield pa.concat_batches(waiting)
+
+
+def _add_rows(
+    batch: pa.RecordBatch, line: int, header: FileHeader, opened: Opened, collector: Collector
+) -> None:
+    columns = batch.columns
     with faults():
         found = [
-            to_cells(column, is_uuid=_is_uuid(name, header.layout))
-            for name, column in zip(header.columns, batch.columns, strict=True)
+            to_cells(columns[place], is_uuid=_is_uuid(name, header.layout))
+            for place, name in enumerate(header.columns)
         ]
+    for inexact, place in zip(columns[len(found) :], opened.int96, strict=True):
+        at = opened.places.index(place)
+        found[at] = _with_inexact(found[at], inexact)
     block = Block(
         header,
         np.zeros(batch.num_rows, np.int64),
@@ -87,21 +124,36 @@ def _add_rows(batch: pa.RecordBatch, line: int, header: FileHeader, collector: C
             name for name, cells in zip(header.columns, found, strict=True) if cells.is_json
         ),
     )
-    collector.add_typed_block(_decodable(block, found, collector))
+    collector.add_typed_block(_readable(block, found, collector))
 
 
-def _decodable(block: Block, found: list[Cells], collector: Collector) -> Block:
-    """The block without the rows of cells that are not UTF-8, which are read and rejected."""
+def _readable(block: Block, found: list[Cells], collector: Collector) -> Block:
+    """The block without the rows of cells that cannot be read, which are counted."""
     rejected = np.zeros(len(block.line), np.bool_)
     for place, cells in enumerate(found):
-        if cells.undecodable is not None:
-            code = ProblemCode.UNDECODABLE
-            collector.add_cell_problems(block, place, cells.undecodable, code, _UNDECODABLE_HINT)
-            rejected |= cells.undecodable
+        for code, rows in cells.faults.items():
+            collector.add_cell_problems(block, place, rows, code, _HINTS[code])
+            rejected |= rows
     if not rejected.any():
         return block
     collector.rows_read[0] += int(rejected.sum())
     return collector.reject_rows(block, rejected)
+
+
+def _inexact(in_us: pa.Array, in_ns: pa.Array) -> NDArray[np.bool_]:
+    """Which times have digits beyond microseconds; nanoseconds hold only some centuries."""
+    us, ns = (
+        times.view(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+        for times in (in_us, in_ns)
+    )
+    whole, rest = np.divmod(ns, 1000)
+    inexact: NDArray[np.bool_] = (rest != 0) & (whole == us)
+    return inexact
+
+
+def _with_inexact(cells: Cells, inexact: pa.Array) -> Cells:
+    rows: NDArray[np.bool_] = inexact.to_numpy(zero_copy_only=False)
+    return cells._replace(faults={ProblemCode.NOT_A_DATETIME: rows}) if rows.any() else cells
 
 
 def _is_uuid(name: str, layout: Layout) -> bool:

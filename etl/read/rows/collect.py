@@ -19,6 +19,7 @@ from etl.model.values import Problem, ProblemCode, Severity, SourceObject
 from etl.read.arrow import is_text, strip, to_mask
 from etl.read.rows.notices import Notices
 from etl.read.rows.repeated import repeated_headers
+from etl.read.types.typed_texts import texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -160,11 +161,11 @@ class Collector:
         kept = first_of_each(block.file[where], MOST_PROBLEMS)
         for file in block.file[where[~kept]].tolist():
             self.more[file][code] += 1
-        column, cells = safe_value(block.header.columns[place]), block.cells[place]
-        for index in where[kept].tolist():
+        column = safe_value(block.header.columns[place])
+        faults = block.cells[place].take(pa.array(where[kept])).combine_chunks()
+        for index, text in zip(where[kept].tolist(), texts_of(faults).to_pylist(), strict=True):
             source = self._sources[int(block.file[index])]
-            value = safe_value(cells[index].as_py())
-            line = int(block.line[index])
+            line, value = int(block.line[index]), safe_value(text)
             self.problems.append(Problem(code, source.key, source.etag, hint, line, column, value))
 
     def reject_row(  # noqa: PLR0913, PLR0917 - what a problem says
