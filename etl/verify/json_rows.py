@@ -19,7 +19,6 @@ MAX_MEMBERS = 1_000
 _SPACE = b" \t\r\n"
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|\\.|[\[\]{},]', re.DOTALL)
 _LINE = re.compile(rb"(?:\xef\xbb\xbf)*+([^\r\n]*+)(?:\r\n?|\n|\Z)")  # without its marks
-_ARRAY = re.compile(rb"\s*\[\s*(?:\{|\Z)")
 _BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
@@ -33,19 +32,10 @@ class FaultyRow(ValueError):
 
 
 def lines(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not blank, without byte order marks, with their numbers from 1.
-
-    Raises:  FileError if the file is an array.
-    """
-    is_first = True
+    """The lines that are not blank, without byte order marks, with their numbers from 1."""
     for number, found in enumerate(_LINE.finditer(content), 1):
-        line = found[1]
-        if not line or line.isspace():
-            continue
-        if is_first and _ARRAY.match(line):
-            raise FileError(ProblemCode.NOT_JSON)
-        is_first = False
-        yield number, line
+        if found[1] and not found[1].isspace():
+            yield number, found[1]
 
 
 def elements(content: bytes) -> Iterator[tuple[int, bytes]]:
@@ -65,13 +55,15 @@ def elements(content: bytes) -> Iterator[tuple[int, bytes]]:
             yield number, content[start : token.start()]
             number, start = number + 1, token.end()
         elif depth == 0 and sign in {b"]", b"}"}:
-            if token.end() < len(content) or (sign == b"]") == is_object:
-                raise FileError(ProblemCode.NOT_JSON)
             if is_object:
-                yield 1, content
+                yield 1, content[: token.end()]
+            elif sign == b"}":
+                break
             elif number > 1 or content[start : token.start()].strip(_SPACE):
                 yield number, content[start : token.start()]
-            return
+            if token.end() == len(content):
+                return
+            break
     raise FileError(ProblemCode.NOT_JSON)
 
 

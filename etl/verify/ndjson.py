@@ -46,8 +46,10 @@ def read_array(file: File) -> Reading:
 
 def _read(file: File, cut: Cut) -> Reading:
     content = as_utf8(file.content)
-    if not content.strip():
+    if next(iter(json_rows.lines(content)), None) is None:
         raise FileError(ProblemCode.EMPTY_FILE)
+    if next(iter(cut(content)), None) is None:
+        raise FileError(ProblemCode.NO_ROWS)
     rows = _JsonRows(file, _places(content, cut, file.layout))
     for number, written in cut(content):
         rows.add(number, written)

@@ -13,6 +13,7 @@ from etl.model.errors import RefusedObject
 from etl.model.values import ProblemCode
 from etl.read.json.cells import cell, json_text, plain_cell
 from etl.read.json.objects import (
+    Doubled,
     Number,
     RowFault,
     Text,
@@ -344,7 +345,7 @@ def _may_be_unstorable(value: Value) -> bool:
     """Whether jsonb may refuse the value."""
     if isinstance(value, Number):
         return len(value) > _SHORT_NUMBER or "e" in value or "E" in value
-    return isinstance(value, (dict, list))
+    return isinstance(value, (dict, list, Doubled))
 
 
 def _column(values: list[str | None]) -> pa.ChunkedArray:
