@@ -13,6 +13,7 @@ from api.http import checks, errors, methods, ranges
 from api.http.addresses import RawPathFlask
 from api.http.converters import AnyTextConverter, DocumentNameConverter, RunIdConverter
 from api.routes import (
+    check,
     data,
     dataset_rows,
     datasets,
@@ -30,7 +31,7 @@ from api.routes import (
 )
 from api.routes.webhook_fast_path import WebhookFastPath
 from api.security import auth, headers, origins
-from api.spec import key_docs, openapi, schema_names
+from api.spec import descriptions, key_docs, openapi, schema_names
 from api.state.services import (
     JSON_SCALAR_VERSION,
     TIMEOUTS,
@@ -68,7 +69,12 @@ def create_app(
     Raises:  ConfigurationError when DATABASE_URL is missing or not a PostgreSQL URL.
     """
     app = RawPathFlask(
-        "api", title="Bucketline", version=__version__, docs_path=None, json_errors=False
+        "api",
+        title="Bucketline",
+        version=__version__,
+        spec_path=None,
+        docs_path=None,
+        json_errors=False,
     )
     _configure(app)
     engine = connect(
@@ -95,6 +101,7 @@ def create_app(
         problems,
         datasets,
         dataset_rows,
+        check,
         runs,
         events,
         documents,
@@ -105,6 +112,7 @@ def create_app(
     ):
         app.register_blueprint(module.bp)
     auth.mark_library_routes(app)
+    descriptions.register(app, engine)
     app.wsgi_app = WebhookFastPath(app.wsgi_app, shared)  # type: ignore[method-assign]
     return app
 

@@ -59,6 +59,8 @@ _KINDS: dict[ValueKind, dict[str, Any]] = {
     ValueKind.LISTS: {"type": "array", "items": _TEXTS},
     ValueKind.FLAG: {"type": "boolean"},
     ValueKind.INTEGER: {"type": "integer"},
+    ValueKind.TEXT_OR_INTEGER: {"type": ["string", "integer"]},
+    ValueKind.INTEGERS: {"type": "array", "items": {"type": "integer"}},
     ValueKind.MISSING_VALUES: {"type": "array", "items": {"anyOf": [_TEXT, _LABELLED]}},
     ValueKind.ANY: {"type": ["string", "number", "boolean"]},
     ValueKind.LIST: {"type": "array"},

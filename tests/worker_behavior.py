@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import time
 from datetime import timedelta
 from pathlib import Path
 
+from etl.checks.file import CheckedFile, check_pickled
 from etl.images.decode import Examined, examine
 
 MEGABYTE = 1024 * 1024
@@ -50,6 +52,12 @@ def behave_or_examine(content: bytes) -> Examined:
     """Examine an image, or do what the bytes command."""
     behave(content)
     return examine(content, (256, 64), 1_000_000)
+
+
+def behave_or_check(message: bytes) -> CheckedFile:
+    """Check a file, or do what its bytes command."""
+    behave(Path(pickle.loads(message).path).read_bytes().strip())  # noqa: S301
+    return check_pickled(message)
 
 
 class Unstartable:

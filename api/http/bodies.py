@@ -18,6 +18,8 @@ def max_body_bytes(settings: Settings, method: str, path: str) -> int:
     """The maximum body size of a request to this path, in bytes."""
     if is_webhook(path):
         return EVENT_BYTES
+    if is_check(method, path):
+        return int(settings.check_max_size)
     if not is_upload(method, path):
         return SMALL_BYTES
     if path.startswith("/objects/"):
@@ -28,6 +30,11 @@ def max_body_bytes(settings: Settings, method: str, path: str) -> int:
 def is_webhook(path: str) -> bool:
     """Whether this is the path to which object stores send notifications."""
     return path.rstrip("/") == "/minio-event"
+
+
+def is_check(method: str, path: str) -> bool:
+    """Whether the body is a file to check, which is not stored."""
+    return method == "POST" and path.rstrip("/") == "/check"
 
 
 def is_upload(method: str, path: str) -> bool:

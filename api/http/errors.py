@@ -117,6 +117,16 @@ def unsupported_type(kind: str, hint: str) -> Refused:
     return Refused(415, kind, fault if request.mimetype else "The body has no Content-Type.", hint)
 
 
+def no_body(hint: str) -> Refused:
+    """411 for a request that was probably sent without its body by mistake."""
+    return Refused(
+        411,
+        "no-body",
+        "The request has neither a body nor a Content-Length. Nothing was stored.",
+        hint,
+    )
+
+
 class WrongParameters(Exception):
     """Invalid parameters: the name and a message for each fault."""
 

@@ -33,6 +33,7 @@ from api.spec import openapi
 from api.state.services import services
 from etl.db.dataset_sql import DatasetSql
 from etl.db.engine import schemas_of
+from etl.db.names import dataset_channel
 from etl.db.shadowed import Place, as_user, shadowed_rows
 from etl.db.tables import hold
 from etl.model.dataset import USERS
@@ -96,6 +97,7 @@ def show_dataset(dataset: str, query_data: NoQuery) -> dict[str, Any]:  # noqa: 
         return facts.summary(installed) | {
             "declaration": installed.declaration,
             "columns": _columns(installed),
+            "channel": dataset_channel(dataset, schemas_of(shared.engine).state),
             "problems": facts.problems.get(dataset, {}),
         }
 
@@ -184,19 +186,22 @@ def show_dataset_stats(
 ) -> tuple[dict[str, Any], int, dict[str, str]] | Response:
     """Count the rows of a dataset and describe the values of each column.
 
-    The statistics are computed when they are first requested after a change.
+    The statistics are computed when they are first requested after a change, for at most a minute;
+    the response is then 503, and the next request goes on.
     """
     shared = services()
     with shared.database() as connection:
         state = shared.catalog.read(connection)
         installed = find(state, dataset)
-        today = shared.today()
-        names = (dataset, installed.installed_at.isoformat(), installed.added)
-        tag = etags.of(state.revision(installed), *names, "stats", today)
-        if etags.is_known(tag):
-            return etags.not_modified(tag)
-        found = figures.statistics(connection, state, installed, today)
-    return found, 200, etags.headers(tag)
+    today = shared.today()
+    names = (dataset, installed.installed_at.isoformat(), installed.added)
+    has_ages = any(
+        one.is_age for one in live_rows(installed, schemas_of(shared.engine).data).columns.values()
+    )
+    tag = etags.of(state.revision(installed), *names, "stats", today if has_ages else None)
+    if etags.is_known(tag):
+        return etags.not_modified(tag)
+    return figures.describe(installed, tag, today), 200, etags.headers(tag)
 
 
 # -- GET /datasets/<dataset>/problems
@@ -214,7 +219,7 @@ def list_dataset_problems(
     shared = services()
     with shared.database() as connection:
         find(shared.catalog.read(connection), dataset)
-        return page_of_problems(connection, query_data, dataset)
+        return page_of_problems(connection, query_data, (dataset,))
 
 
 # -- GET /datasets/<dataset>/shadowed

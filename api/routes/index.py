@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 bp = APIBlueprint("index", __name__, tag="Index")
 
 _UNLISTED = ("static", "docs.show_asset")
-_SPEC_SUMMARY = "Return the OpenAPI description of all routes."
 
 
 @bp.get("/")
@@ -37,7 +36,7 @@ def _routes(app: APIFlask) -> list[dict[str, Any]]:
 
 
 def _route(app: APIFlask, rule: Rule) -> dict[str, Any]:
-    summary = app.view_functions[rule.endpoint].__doc__ or _SPEC_SUMMARY
+    summary = app.view_functions[rule.endpoint].__doc__ or ""
     return {
         "path": path_of(rule),
         "methods": sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}),

@@ -18,7 +18,7 @@ from api.http import (
     object_keys,
     preconditions,
 )
-from api.http.errors import NotFound, Refused, WrongParameters, unsupported_type
+from api.http.errors import NotFound, Refused, WrongParameters, no_body, unsupported_type
 from api.routes import listing_stream
 from api.schemas.objects import (
     Buckets,
@@ -129,12 +129,7 @@ def _size() -> int:
         return request.content_length
     if "chunked" in request.headers.get("Transfer-Encoding", ""):
         return -1
-    raise Refused(
-        411,
-        "no-body",
-        "The request has neither a body nor a Content-Length. Nothing was stored.",
-        "Send the content (curl: -T FILE), or Content-Length: 0 for an empty object.",
-    )
+    raise no_body("Send the content (curl: -T FILE), or Content-Length: 0 for an empty object.")
 
 
 @bp.post("/objects/<bucket>")

@@ -1,21 +1,26 @@
 """Numbers of a dataset: how many rows, and the statistics of its columns.
 
-Both are computed once per revision of the rows. Retired and shadowed rows change with them.
+Both are computed once per revision of the rows, the statistics once for all API processes. Retired
+and shadowed rows change with them.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, Text, cast, func, literal_column, null, select
 from sqlalchemy.dialects.postgresql import JSONB, UUID
+from sqlalchemy.exc import DBAPIError
 
 from api.rows.shapes import live_rows, retired_rows, shadowed_rows
-from api.state.services import services
+from api.state.services import QUERY_CANCELED, services
+from etl.db import statistics
 from etl.db.engine import schemas_of
+from etl.model.errors import TransientError
 from etl.model.types import Operator
 
 if TYPE_CHECKING:
@@ -27,6 +32,8 @@ if TYPE_CHECKING:
     from api.rows.shapes import RowShape
     from api.state.catalog import CatalogState, Installed
     from etl.model.types import SqlType
+
+_POLL_SECONDS = 0.2
 
 
 def count_rows(connection: Connection, state: CatalogState, installed: Installed) -> dict[str, int]:
@@ -50,27 +57,78 @@ def _count(connection: Connection, table: FromClause) -> int:
     return connection.scalar(select(func.count()).select_from(table)) or 0
 
 
-def statistics(
-    connection: Connection, state: CatalogState, installed: Installed, today: date
-) -> dict[str, Any]:
+def describe(installed: Installed, version: str, today: date) -> dict[str, Any]:
     """The number of rows, and of each column its nulls, distinct values, minimum and maximum.
 
-    Raises:  TransientError while another request computes them for too long.
+    They are computed once for each `version` of the rows, by one request of all API processes;
+    others wait. A request computes for a limited time. What it has computed is saved column by
+    column, so the next one goes on from there.
+
+    Raises:  TransientError when they are not computed in time.
     """
     shared = services()
-    shape = live_rows(installed, schemas_of(shared.engine).data)
-    has_ages = any(one.is_age for one in shape.columns.values())
-    key = (installed, state.revision(installed), today if has_ages else None)
-
-    def compute() -> dict[str, Any]:
-        columns = {
-            name: _column(connection, shape, shape.columns[name], today)
-            for name in shape.default_fields
-        }
-        return {"count": _count(connection, shape.table), "columns": columns}
-
-    found: dict[str, Any] = shared.figures.get(("stats", installed.dataset.name), key, compute)
+    deadline = time.monotonic() + shared.timeouts.statistics
+    found = _saved_or_computed(installed, version, today, deadline)
+    if found is None and shared.waiting.acquire(blocking=False):
+        try:
+            while found is None and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)  # without a connection
+                found = _saved_or_computed(installed, version, today, deadline)
+        finally:
+            shared.waiting.release()
+    if found is None:
+        raise _not_ready()
     return found
+
+
+def _saved_or_computed(
+    installed: Installed, version: str, today: date, deadline: float
+) -> dict[str, Any] | None:
+    """The statistics; None if another request computes them, or others occupy all places."""
+    shared = services()
+    with shared.database(shared.autocommit) as connection:
+        found = _saved(connection, installed, version)
+        if found is not None:
+            return found
+        with (
+            shared.statistics.try_acquire() as is_free,
+            statistics.computing(connection, installed.dataset.name, when=is_free) as is_ours,
+        ):
+            return _compute(connection, installed, version, today, deadline) if is_ours else None
+
+
+def _saved(connection: Connection, installed: Installed, version: str) -> dict[str, Any] | None:
+    """The statistics of this version, if all of its columns are known."""
+    found = statistics.load(connection, installed.dataset.name, version)
+    names = live_rows(installed, schemas_of(services().engine).data).default_fields
+    if found is None or found.columns.keys() != set(names):
+        return None
+    return {"count": found.rows, "columns": {name: found.columns[name] for name in names}}
+
+
+def _compute(
+    connection: Connection, installed: Installed, version: str, today: date, deadline: float
+) -> dict[str, Any]:
+    """Compute and save the columns that are not known yet."""
+    shape = live_rows(installed, schemas_of(services().engine).data)
+    name = installed.dataset.name
+    found = statistics.load(connection, name, version)
+    if found is None:
+        found = statistics.Statistics(_count(connection, shape.table), {})
+    for column in shape.default_fields:
+        if column not in found.columns:
+            if time.monotonic() > deadline:
+                raise _not_ready()
+            found.columns[column] = _column(connection, shape, shape.columns[column], today)
+            statistics.save(connection, name, version, found)
+    columns = {column: found.columns[column] for column in shape.default_fields}
+    return {"count": found.rows, "columns": columns}
+
+
+def _not_ready() -> TransientError:
+    return TransientError(
+        "The statistics of this dataset are being computed.", hint="Try again in a minute."
+    )
 
 
 def _column(connection: Connection, shape: RowShape, column: Column, today: date) -> dict[str, Any]:
@@ -81,7 +139,16 @@ def _column(connection: Connection, shape: RowShape, column: Column, today: date
         literal_column(f"CAST({one.json(has_json_scalar=False)} AS text)") for one in ends
     ]
     statement = select(chosen.c.nulls, chosen.c.distinct, *encoded).select_from(chosen)
-    nulls, distinct, least, greatest = connection.execute(statement).one()
+    try:
+        nulls, distinct, least, greatest = connection.execute(statement).one()
+    except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) != QUERY_CANCELED:
+            raise
+        raise TransientError(
+            f"The statistics of the column {column.name!r} took longer than"
+            f" {services().timeouts.statement:g} s.",
+            hint="Query them with SQL, which may take longer.",
+        ) from error
     return {
         "nulls": nulls,
         "distinct": distinct,

@@ -171,6 +171,10 @@ class DatasetDetails(DatasetSummary):
         description="The declaration that runs use.", examples=[{"name": "users", "table": "users"}]
     )
     columns: list[DatasetColumn]
+    channel: str = Field(
+        description="The PostgreSQL channel that is notified when a run changes its rows.",
+        examples=["bucketline_users"],
+    )
     problems: dict[str, int] = Field(
         description="Open problems by code.", examples=[{"short-row": 1}]
     )

@@ -21,7 +21,7 @@ from api.security.keyring import LiveKeyring
 from api.security.limits import RateLimits, rate_limit_key
 from api.security.origins import is_trusted_host
 from api.state.services import services
-from etl.model.roles import DATASETS_FORM, Role
+from etl.model.roles import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ _REALM = "bucketline"
 # limits its response.
 OF_PATH = "<dataset>"
 OF_CALLER = "*"
-_LIBRARY_ROUTES = ("static", "openapi.spec")  # added by Flask and APIFlask; public
+_LIBRARY_ROUTES = ("static",)  # added by Flask; public
 
 log = structlog.get_logger("api")
 
@@ -196,12 +196,12 @@ def _rule_of_request() -> AccessRule:
 
 def _identify() -> Caller:
     """The owner of the request's key; without any keys, every client that the API serves."""
-    if not _authenticator().keyring.is_locked():
+    keyring = _authenticator().keyring
+    if not keyring.is_locked():
         _check_open_access(services().settings)
         return UNRESTRICTED
-    key = _key_of_request()
-    entry = None if key is None else _authenticator().keyring.find(key)
-    return ANONYMOUS if entry is None else Caller(entry.name, entry.role, entry.datasets)
+    headers = request.headers
+    return _holder(keyring, headers.get("Authorization", ""), headers.get("X-API-Key"))
 
 
 def _key_of_request() -> str | None:
@@ -214,13 +214,24 @@ def _key_in(authorization: str, api_key: str | None) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else api_key
 
 
+def can_read(keyring: LiveKeyring, authorization: str, api_key: str | None) -> bool:
+    """Whether these headers authorize a check of a file; the server asks before it reads a body."""
+    return _holder(keyring, authorization, api_key).role is not None
+
+
 def can_write(keyring: LiveKeyring, authorization: str, api_key: str | None) -> bool:
-    """Whether these headers authorize an upload; the server checks this before it reads a body."""
+    """Whether these headers authorize an upload; the server asks before it reads a body."""
+    found = _holder(keyring, authorization, api_key)
+    return found.role is not None and found.role.includes(Role.WRITER) and not found.datasets
+
+
+def _holder(keyring: LiveKeyring, authorization: str, api_key: str | None) -> Caller:
+    """The owner of the key in these headers; without any keys, every client."""
     if not keyring.is_locked():
-        return True
+        return UNRESTRICTED
     key = _key_in(authorization, api_key)
     entry = None if key is None else keyring.find(key)
-    return entry is not None and entry.role.includes(Role.WRITER) and not entry.datasets
+    return ANONYMOUS if entry is None else Caller(entry.name, entry.role, entry.datasets)
 
 
 def _check_open_access(settings: Settings) -> None:
@@ -291,16 +302,20 @@ def _require_dataset(dataset: str | None) -> None:
         raise limited(dataset)
 
 
-def limited(dataset: str | None) -> Refused:
-    """The 403 for a key that is limited to other datasets; None for a route without a dataset."""
-    what = f"the dataset {dataset!r}" if dataset else f"{request.method} {request.path}"
+def limited(dataset: str | None, what: str = "") -> Refused:
+    """The 403 for a key that is limited to other datasets; None for a route without a dataset.
+
+    `what` is named instead of a dataset whose name the caller may not know.
+    """
+    route = f"{request.method} {request.path}"
+    what = what or (f"the dataset {dataset!r}" if dataset else route)
     return Refused(
         403,
         "dataset-limited",
         f"This API key is limited to {', '.join(caller().datasets)}, which does not include"
         f" {what}.",
-        "Use a key without such a limit, or one for this dataset; its entry in API_KEYS is"
-        f" name:{DATASETS_FORM}:sha256.",
+        "Use a key without such a limit, or one for this dataset:"
+        f" `./run.sh keys new NAME --role ROLE --dataset {dataset or 'DATASET'}`.",
     )
 
 

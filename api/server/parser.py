@@ -14,9 +14,9 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.receiver import ChunkedReceiver
 from waitress.utilities import BadRequest
 
-from api.http.bodies import SMALL_BYTES, is_webhook, is_writable, max_body_bytes
+from api.http.bodies import SMALL_BYTES, is_check, is_webhook, is_writable, max_body_bytes
 from api.http.spool import DiskFull, Spool, log_full_disk
-from api.security.auth import can_write
+from api.security.auth import can_read, can_write
 from api.security.headers import request_id
 from api.security.webhook import has_token
 
@@ -114,6 +114,8 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         authorization, key = self.headers.get("AUTHORIZATION", ""), self.headers.get("X_API_KEY")
         if is_webhook(self.path):
             return has_token(authorization, self._settings.webhook_tokens)
+        if is_check(self.command, self.path):
+            return can_read(self._keyring, authorization, key)
         return can_write(self._keyring, authorization, key) and is_writable(
             self._settings, self._sources(), self.path
         )

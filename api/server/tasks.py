@@ -8,7 +8,7 @@ from typing import Any
 
 from waitress.task import ErrorTask, WSGITask
 
-from api.http.bodies import SMALL_BYTES, is_upload, is_webhook
+from api.http.bodies import SMALL_BYTES, is_check, is_upload, is_webhook
 from api.http.errors import MIMETYPE, body_hint, problem_details
 from api.security.headers import REQUEST_ID, SECURITY_HEADERS, request_id
 
@@ -62,6 +62,8 @@ def _body_hint(request: Any) -> str:  # noqa: ANN401 - a parser of waitress
         return hint
     if is_webhook(request.path):
         return f"{hint} Larger bodies require the value of WEBHOOK_TOKEN."
+    if is_check(request.command, request.path):
+        return f"{hint} Larger bodies require an API key."
     if is_upload(request.command, request.path):
         return f"{hint} Larger bodies require a writer's key and a writable bucket."
     return hint

@@ -243,6 +243,24 @@ _REQUEST_BODIES: dict[tuple[str, str], Json] = {
             }
         },
     },
+    ("/check", "post"): {
+        "description": "The file, or a form with one file.",
+        "required": True,
+        "content": {
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "file": {"type": "string", "format": "binary"},
+                        "key": _ANY_TEXT | {"description": "Key that the object will have."},
+                    },
+                    "required": ["file"],
+                    "additionalProperties": False,
+                }
+            },
+        },
+    },
     ("/minio-event", "post"): {
         "description": "S3 event notifications in the format of MinIO's webhook.",
         "required": True,

@@ -15,8 +15,10 @@ from flask import current_app
 from sqlalchemy.exc import DBAPIError
 
 from api.state.catalog import Catalog
+from api.state.checks import FileChecks
 from api.state.figures import FigureCache
 from api.state.group_commit import GroupCommit
+from api.state.slots import Slots
 from api.state.sources import SourceBuckets
 from api.state.write_checks import WriteChecks
 from etl.db import events
@@ -39,12 +41,13 @@ IDLE_TIMEOUT_SECONDS = 30
 JSON_SCALAR_VERSION = 170_000  # PostgreSQL 17 added json_scalar()
 MAX_WAITING_REQUESTS = 4
 MAX_STREAMS = 8
+MAX_STATISTICS = 2
 
 _KEY = "bucketline"
 
 # SQLSTATEs that report the state of the database rather than a bug.
-_QUERY_CANCELED = "57014"
-_UNDEFINED_TABLE = "42P01"
+QUERY_CANCELED = "57014"
+_UNDEFINED_TABLE, _UNDEFINED_COLUMN = "42P01", "42703"
 _OUTAGE_HINT = (
     "Try again in a few seconds. If the error persists, check that PostgreSQL is reachable at"
     " DATABASE_URL."
@@ -53,9 +56,13 @@ _OUTAGE_HINT = (
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Timeouts in seconds. `idle` applies to clients that stop reading a streamed response."""
+    """Timeouts in seconds. `idle` applies to clients that stop reading a streamed response.
+
+    A request computes `statistics` that long, or waits for another one that does.
+    """
 
     statement: float = 60
+    statistics: float = 60
     idle: float = IDLE_TIMEOUT_SECONDS
     event_statement: float = 5
     probe: float = 3
@@ -98,15 +105,18 @@ class Services:
         default_factory=lambda: BoundedSemaphore(MAX_WAITING_REQUESTS)
     )
     streams: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_STREAMS))
+    statistics: Slots = field(default_factory=lambda: Slots(MAX_STATISTICS))
     document_locks: StripedLocks = field(default_factory=StripedLocks)
     catalog: Catalog = field(default_factory=Catalog)
     figures: FigureCache = field(default_factory=FigureCache)
+    checks: FileChecks = field(init=False)
     database_probe: Probe = field(init=False)
     event_commits: GroupCommit = field(init=False)
     sources: SourceBuckets = field(init=False)
 
     def __post_init__(self) -> None:
         """Connect separately for events, so that a burst of them cannot block other requests."""
+        self.checks = FileChecks(self.settings)
         self.database_probe = Probe(self.timeouts.probe)
         engine = connect(
             self.settings,
@@ -214,12 +224,18 @@ class Services:
         )
 
     def _unavailable(self, sqlstate: str | None) -> DatabaseUnavailable | None:
-        if sqlstate == _QUERY_CANCELED:
+        if sqlstate == QUERY_CANCELED:
             return self.query_timeout()
         if sqlstate == _UNDEFINED_TABLE:
             return DatabaseUnavailable(
                 "The tables are missing.",
                 hint="Run `./run.sh migrate` or `./run.sh up`; both create them.",
+            )
+        if sqlstate == _UNDEFINED_COLUMN:
+            return DatabaseUnavailable(
+                "A table does not have the columns that its dataset had when the request began.",
+                hint="Send the request again: the dataset may have been rebuilt. If it fails again,"
+                " another client changed the table, and the dataset has to be rebuilt.",
             )
         return None
 

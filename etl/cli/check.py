@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.text import Text
 
+from etl.checks.file import FileCheck, check_file
 from etl.cli import render
 from etl.cli.common import (
     EXIT_FAILED,
@@ -23,15 +24,15 @@ from etl.cli.runs import check_names
 from etl.model.dataset import USERS
 from etl.model.errors import ConfigurationError
 from etl.model.formats import SourceFormat, format_of
-from etl.model.routing import ObjectRoute, Router
+from etl.model.routing import ObjectRoute, Router, datasets_by_ends
 from etl.model.safe_text import printable
-from etl.model.values import ObjectKind, ObjectState, SourceObject
+from etl.model.values import ObjectKind, ObjectState
 from etl.runtime.program import named
 from etl.settings import read_settings
 from etl.settings.declared import declared_datasets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import date
     from pathlib import Path
 
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from etl.model.values import Problem
     from etl.read.check import Checked
     from etl.settings import Settings
-
-_PART_BYTES = 2 * 1024 * 1024
 
 
 @click.command("check")
@@ -75,7 +74,7 @@ def check_command(
         found.add(
             as_key,
             routed,
-            _check_routed(local_source(as_key, path), routed, path, today, settings),
+            _check_routed(as_key, routed, path, today, settings),
             note=_note(as_key, routed, route),
         )
     found.end()
@@ -100,40 +99,20 @@ def _check_name(settings: Settings, datasets: Sequence[Dataset], name: str | Non
     check_names(datasets, [] if name is None else [name])
 
 
-def _is_unread(route: ObjectRoute) -> bool:
-    """Whether no dataset reads the file; `users` may cover the bucket without reading it."""
-    is_declared = route.dataset is not None and not route.dataset.is_preset
-    return route.kind is ObjectKind.OTHER and not is_declared
-
-
 def _note(key: str, routed: ObjectRoute, route: Callable[[str], ObjectRoute]) -> str | None:
     """How to name the dataset, if none reads the file or another one may be meant."""
     if routed.dataset is not None and not routed.dataset.is_preset:
         return None
     others = "".join(
         f" The dataset {name} reads {printable(end)}: `--key {printable(end)}`."
-        for name, end in _by_ends(key, route).items()
+        for name, end in datasets_by_ends(key, route).items()
     )
-    if _is_unread(routed):
+    if routed.is_unread:
         return (
             f"No dataset reads the key {printable(key)}.{others} Name the dataset with"
             " `--dataset NAME`, or the key that the object will have with `--key KEY`."
         )
     return others.strip() or None
-
-
-def _by_ends(key: str, route: Callable[[str], ObjectRoute]) -> dict[str, str]:
-    """The declared datasets that read an end of the path as a key, with the longest such end.
-
-    Presets are catch-alls and say nothing about the key.
-    """
-    folders = key.split("/")
-    found: dict[str, str] = {}
-    for end in ("/".join(folders[n:]) for n in range(1, len(folders))):
-        dataset = route(end).dataset
-        if dataset is not None and not dataset.is_preset:
-            found.setdefault(dataset.name, end)
-    return found
 
 
 def readable_file(given: str) -> Path:
@@ -150,38 +129,14 @@ def readable_file(given: str) -> Path:
         raise click.BadParameter(message, param_hint="FILE") from error
 
 
-def local_source(key: str, path: Path) -> SourceObject:
-    """A local file as the object with a key."""
-    stat = path.stat()
-    modified = datetime.fromtimestamp(stat.st_mtime, UTC)
-    return SourceObject(key, "", stat.st_size, modified)
-
-
 def _check_routed(
-    source: SourceObject, route: ObjectRoute, path: Path, today: date, settings: Settings
+    key: str, route: ObjectRoute, path: Path, today: date, settings: Settings
 ) -> Checked | None:
     """What a run says of the file; None if it does not read it."""
-    from etl.runtime.arrow import import_arrow
-
-    if route.dataset is None or route.kind is ObjectKind.IMAGE or _is_unread(route):
+    if route.dataset is None or route.kind is ObjectKind.IMAGE or route.is_unread:
         return None
-    import_arrow()
-    from etl.read import file_rules
-    from etl.read.check import Checked, check_object
-    from etl.read.limits import Limits
-
-    if route.kind is ObjectKind.OTHER:
-        warning = file_rules.unsupported(source.key, source.etag, route.dataset)
-        return Checked(ObjectState.QUARANTINED, problems=[warning])
-    limits = Limits(settings.expanded_max_size)
-    return check_object(source, route.dataset, lambda: local_parts(path), today, limits=limits)
-
-
-def local_parts(path: Path) -> Iterator[bytes]:
-    """The content of a local file in parts."""
-    with path.open("rb") as file:
-        while part := file.read(_PART_BYTES):
-            yield part
+    most = int(settings.expanded_max_size)
+    return check_file(FileCheck(str(path), key, route.dataset, route.kind, today, most))
 
 
 class FoundFiles:
@@ -202,7 +157,7 @@ class FoundFiles:
     ) -> None:
         """Take what was found of one file; the `note` helps if its dataset is not the one meant."""
         problems = [] if checked is None else [problem_json(one) for one in checked.problems]
-        dataset = None if _is_unread(route) else route.dataset
+        dataset = None if route.is_unread else route.dataset
         self.has_errors |= route.kind is ObjectKind.OTHER
         self.has_errors |= checked is not None and checked.has_errors
         file = file_json(key, dataset, route.kind, checked) | {"note": note}

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from etl import local
+from etl.checks.file import local_parts, local_source
 from etl.cli import render
-from etl.cli.check import local_parts, local_source, readable_file
+from etl.cli.check import readable_file
 from etl.cli.common import callers_path, console, print_lines, warn
 from etl.model.errors import ConfigurationError, ObjectStoreUnavailable
 from etl.model.formats import FORMATS

@@ -13,7 +13,7 @@ from etl.model.errors import ConfigurationError, RefusedObject
 from etl.model.formats import FORMATS, SourceFormat, format_of
 from etl.model.routing import HIVE, path_values
 from etl.model.safe_text import printable
-from etl.model.values import Problem
+from etl.model.values import Problem, ProblemCode
 from etl.read.compression import expanded
 from etl.read.describe.block import DatasetPlace, block, comment
 from etl.read.describe.columns import Correction, describe
@@ -88,12 +88,12 @@ def describe_objects(
     Raises:  ConfigurationError when none of them can be read, or none has a row.
     """
     place = _with_format(place, sampled)
-    objects, unread = _read(sampled, place)
+    objects, unread = _with_same_header(*_read(sampled, place))
     if not objects:
         raise _unreadable(unread[0])
     if not any(one.rows and one.columns for one in objects):
         raise _without_rows(objects[0])
-    place = _with_delimiter(_with_hive(place, objects), objects)
+    place = _with_dialect(_with_hive(place, objects), objects)
     objects = _with_path_columns(place, objects)
     place = replace(place, notes=(_sampled_note(objects), *place.notes))
     readable = {one.key for one in objects}
@@ -178,12 +178,38 @@ def _without_rows(one: SampledObject) -> ConfigurationError:
     )
 
 
-def _with_delimiter(place: DatasetPlace, objects: Sequence[SampledObject]) -> DatasetPlace:
-    """The place with the delimiter that all files of text have, unless it is a comma."""
-    found = {one.delimiter for one in objects}
+def _with_dialect(place: DatasetPlace, objects: Sequence[SampledObject]) -> DatasetPlace:
+    """The place with the row of the header, and the delimiter that all files of text have.
+
+    A comma is detected, so it is not declared.
+    """
+    row = objects[0].head.header_row
+    if row > 1:
+        note = f"The header is in line {row}, after titles."
+        place = replace(place, header_row=row, notes=(*place.notes, note))
+    found = {one.head.delimiter for one in objects}
     delimiter = found.pop()
     is_implied = delimiter == _DETECTED or all(_is_tsv(place, one.key) for one in objects)
     return place if found or is_implied else replace(place, delimiter=delimiter)
+
+
+def _with_same_header(
+    objects: list[SampledObject], unread: list[Problem]
+) -> tuple[list[SampledObject], list[Problem]]:
+    """The objects whose header is in the same row as that of the first one; problems of others."""
+    row = objects[0].head.header_row if objects else 1
+    others = [one for one in objects if one.head.header_row != row]
+    problems = [
+        Problem(
+            ProblemCode.MISSING_COLUMN,
+            one.key,
+            "",
+            f"Its header is in line {one.head.header_row}, that of {printable(objects[0].key)} in"
+            f" line {row}. Declare it as another dataset, or make the files alike.",
+        )
+        for one in others
+    ]
+    return [one for one in objects if one not in others], [*unread, *problems]
 
 
 def _is_tsv(place: DatasetPlace, key: str) -> bool:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from etl.model.errors import ConfigurationError
-from etl.model.roles import Entry, Role, entry_for, new_key
+from etl.model.roles import Entry, Role, check_dataset_names, entry_for, new_key
 from etl.runtime.program import program
 from etl.settings import key_file, read_settings
+from etl.settings.declared import file_datasets
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from etl.settings import Settings
 
 
@@ -34,15 +37,22 @@ def keys_command() -> None:
     required=True,
     help="reader: read; writer: also write; admin: also destructive operations.",
 )
+@click.option(
+    "--dataset",
+    "datasets",
+    metavar="NAME",
+    multiple=True,
+    help="Limit the key to this dataset; may be repeated.",
+)
 @click.option("--only-show", is_flag=True, help="Print key and API_KEYS entry; save neither.")
-def new_command(name: str, role: str, *, only_show: bool) -> None:
+def new_command(name: str, role: str, datasets: tuple[str, ...], *, only_show: bool) -> None:
     """Create a key and print it; it is not shown again.
 
     Standard output contains only the key, standard error the stored entry.
     """
     settings = read_settings()
     key = new_key()
-    entry = _entry(name, Role(role), key)
+    entry = _entry(name, Role(role), key, datasets)
     if not only_show:
         _refuse_names_in_settings(settings, name)
         key_file.add(settings.key_file, entry)
@@ -52,12 +62,13 @@ def new_command(name: str, role: str, *, only_show: bool) -> None:
         f"The key is not shown again. Send it as `Authorization: Bearer KEY`. {where}:", err=True
     )
     click.echo(f"  {entry}", err=True)
+    _warn_of_unknown(settings, entry.datasets)
 
 
 @keys_command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def list_command(*, as_json: bool) -> None:
-    """List the keys' names and roles."""
+    """List the keys' names, roles and datasets."""
     settings = read_settings()
     rows = _rows(settings)
     if as_json:
@@ -66,9 +77,9 @@ def list_command(*, as_json: bool) -> None:
     if not rows:
         click.echo(_no_keys(settings))
         return
-    table = Table("name", "role", "kept in", box=None)
+    table = Table("name", "role", "datasets", "kept in", box=None)
     for row in rows:
-        table.add_row(row["name"], row["role"], row["kept_in"])
+        table.add_row(row["name"], row["role"], ", ".join(row["datasets"]) or "all", row["kept_in"])
     Console(highlight=False).print(table)
 
 
@@ -94,11 +105,31 @@ def _no_keys(settings: Settings) -> str:
     )
 
 
-def _entry(name: str, role: Role, key: str) -> Entry:
+def _entry(name: str, role: Role, key: str, datasets: Sequence[str]) -> Entry:
+    """Raises:  click.BadParameter naming the argument that is not valid."""
     try:
-        return entry_for(name, role, key)
+        check_dataset_names(datasets)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.", param_hint="--dataset") from error
+    try:
+        return entry_for(name, role, key, datasets)
     except ValueError as error:
         raise click.BadParameter(f"{error}.", param_hint="NAME") from error
+
+
+def _warn_of_unknown(settings: Settings, datasets: Sequence[str]) -> None:
+    """Name the datasets that the datasets file does not declare, for which the key has no use yet.
+
+    A key may be created before its dataset, and with a file that has faults.
+    """
+    try:
+        declared = file_datasets(settings) if datasets else None
+    except ConfigurationError:
+        return
+    known = None if declared is None else {one.name for one in declared}
+    unknown = [] if known is None else [name for name in datasets if name not in known]
+    if unknown:
+        click.echo(f"The datasets file does not declare {', '.join(unknown)}.", err=True)
 
 
 def _refuse_names_in_settings(settings: Settings, name: str) -> None:
@@ -110,13 +141,18 @@ def _refuse_names_in_settings(settings: Settings, name: str) -> None:
         )
 
 
-def _rows(settings: Settings) -> list[dict[str, str]]:
+def _rows(settings: Settings) -> list[dict[str, Any]]:
     """The keys of API_KEYS first; each overrides a key of the same name in the file."""
     fixed = {entry.name: (entry, "API_KEYS") for entry in settings.key_entries}
     saved = {
         entry.name: (entry, str(settings.key_file)) for entry in key_file.load(settings.key_file)
     }
     return [
-        {"name": entry.name, "role": entry.role, "kept_in": where}
+        {
+            "name": entry.name,
+            "role": entry.role,
+            "datasets": list(entry.datasets),
+            "kept_in": where,
+        }
         for entry, where in (fixed | {k: v for k, v in saved.items() if k not in fixed}).values()
     ]

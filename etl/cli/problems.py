@@ -33,7 +33,9 @@ def problems_command(
 
     with database() as (_, connection):
         chosen(connection, dataset)
-        found = open_problems(connection, dataset=dataset, key=key, code=code)
+        found = open_problems(
+            connection, datasets=() if dataset is None else (dataset,), key=key, code=code
+        )
         if as_json:
             print_json_list(naming("note", problem) for problem in found)
         elif not print_found(found, render.problem, filters="--dataset, --key or --code"):

@@ -18,8 +18,10 @@ from etl.db.dataset_names import (
     indexes,
     relation_name,
 )
+from etl.db.dependents import dependents, refuse
 from etl.db.identifiers import in_text
 from etl.db.sql import statements
+from etl.db.table_locks import lock_dataset
 from etl.model.dataset import Dataset, DerivedAs
 from etl.model.declaration import Alteration, rebuilding
 from etl.model.errors import ConfigurationError
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT = "2s"  # readers of the table wait as long as we do
 _BYTE_TEXT = 'text COLLATE "C"'
 _CALM = "autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_threshold = 2147483647"
-_HAS_DEPENDENTS = "2BP01"
 _NOT_SUPPORTED = "0A000"  # a view has the column
 # Whole days, rounded down, as in etl.db.tables.
 _DATE = "(DATE '1970-01-01' + (({0} + 8640000000000) / 86400000 - 100000)::integer)"
@@ -139,23 +140,21 @@ def _add_to(connection: Connection, table: str, columns: Iterable[TableColumn]) 
 def drop_tables(connection: Connection, sql: DatasetSql) -> None:
     """Drop those tables of the dataset that are ours. The caller commits.
 
-    Raises:  ConfigurationError naming what depends on them.
+    Raises:  ConfigurationError with the statements that drop what depends on them; DatasetRefused
+             when other sessions use them for too long.
     """
     table = sql.dataset.table
     tables = {table: sql.table, table + RETIRED: sql.retired, table + SHADOWED: sql.shadowed}
     found = _found(connection, sql, list(tables))
-    ours = [written for name, written in tables.items() if found.get(name)]
-    try:
-        for written in [*ours, sql.own_staging]:
-            connection.execute(text(f"DROP TABLE IF EXISTS {written}"))
-    except DBAPIError as error:
-        diag = getattr(error.orig, "diag", None)
-        if getattr(error.orig, "pgcode", None) != _HAS_DEPENDENTS:
-            raise
-        raise ConfigurationError(
-            f"Other objects depend on the tables of {sql.dataset.name!r}: {diag.message_detail}.",  # type: ignore[union-attr]
-            hint="Drop them first.",
-        ) from error
+    ours = [written.replace("\\:", ":") for name, written in tables.items() if found.get(name)]
+    refuse(
+        [other for one in ours for other in dependents(connection, one)],
+        f"Other objects depend on the tables of dataset {sql.dataset.name!r}.",
+    )
+    lock_dataset(connection, sql.dataset.name, ours)
+    for one in ours:
+        connection.exec_driver_sql(f"DROP TABLE {one}")
+    connection.execute(text(f"DROP TABLE IF EXISTS {sql.own_staging}"))
 
 
 def check_names(connection: Connection, sql: DatasetSql) -> None:

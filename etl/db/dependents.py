@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import Connection, Row, text
 
 from etl.db.sql import statements
+from etl.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -70,6 +71,19 @@ def dependents(
     listed = _all(connection, given, own, with_automatic=is_with)
     nested.rollback()
     return listed
+
+
+def refuse(found: Iterable[Dependent], message: str) -> None:
+    """Refuse to go on if there are any.
+
+    Raises:  ConfigurationError with the statements to run.
+    """
+    lines = [line for one in dict.fromkeys(found) for line in one.lines()]
+    if lines:
+        raise ConfigurationError(
+            message,
+            hint="Run these statements, and then the command again:\n" + "\n".join(lines),
+        )
 
 
 def _given(connection: Connection, relation: str, columns: Collection[str]) -> list[_Place]:

@@ -39,6 +39,22 @@ def lock_key(lock: Lock, state_schema: str = DEFAULT_SCHEMA) -> int:
     return -int.from_bytes(digest[:7], "big") * len(Lock) - lock - 1
 
 
+def statistics_key(dataset: str, state_schema: str = DEFAULT_SCHEMA) -> int:
+    """The key of the advisory lock for computing the statistics of a dataset.
+
+    In a range of its own: positive as those of the default schema, but greater than any of them.
+    """
+    digest = hashlib.sha256(f"{state_schema}/{dataset}".encode()).digest()
+    return 2**62 + int.from_bytes(digest[:7], "big")
+
+
+def dataset_channel(dataset: str, state_schema: str = DEFAULT_SCHEMA) -> str:
+    """The name of the channel that announces changed rows of a dataset, at most 63 bytes."""
+    if state_schema == DEFAULT_SCHEMA:
+        return f"bucketline_{dataset}"
+    return f"bl_{hashlib.sha256(state_schema.encode()).hexdigest()[:8]}_{dataset}"
+
+
 def channel_name(channel: NotifyChannel, state_schema: str = DEFAULT_SCHEMA) -> str:
     """The name of a channel, at most 63 bytes."""
     if state_schema == DEFAULT_SCHEMA:

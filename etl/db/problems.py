@@ -10,7 +10,7 @@ from etl.db.sql import statements
 from etl.db.tables import problem, source_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 _ROWS_PER_FETCH = 5_000
 
@@ -21,25 +21,27 @@ def open_problems(  # noqa: PLR0913 - each a filter
     bucket: str | None = None,
     key: str | None = None,
     code: str | None = None,
-    dataset: str | None = None,
+    datasets: Collection[str] = (),
     after: int | None = None,
     limit: int | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The problems of the current objects, streamed, oldest first.
 
-    The problems of one run are ordered by key and line. `after` is a problem's id, for paging. As
-    in `open_problems` of status.sql, a problem is open while its run is the last that read the
-    object. A corrected or removed object has no open problem.
+    The problems of one run are ordered by key and line. Without `datasets`, they are those of all.
+    `after` is a problem's id, for paging. As in `open_problems` of status.sql, a problem is open
+    while its run is the last that read the object. A corrected or removed object has no open
+    problem.
     """
     filters = {
         problem.c.bucket: bucket,
         problem.c.key: key,
         problem.c.code: code,
-        problem.c.dataset: dataset,
     }
     statement = _open_problems(limit).where(
         *(column == value for column, value in filters.items() if value is not None)
     )
+    if datasets:
+        statement = statement.where(problem.c.dataset.in_(datasets))
     if after is not None:
         statement = statement.where(problem.c.id > after)
     streamed = statement.execution_options(yield_per=_ROWS_PER_FETCH)

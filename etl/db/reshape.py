@@ -271,10 +271,11 @@ class Reshape:
 
     # -- altering
 
-    def apply(self, connection: Connection) -> int:
+    def apply(self, connection: Connection, *, writes_most: bool = False) -> int:
         """Alter the table, whose rows may lack required values then; return how many rows it lost.
 
-        The caller has locked it, and calls `finish` once all rows are written.
+        The caller has locked it, and calls `finish` once all rows are written. If it `writes_most`
+        of them, the indexes but that of the key are created then.
         """
         lost = 0
         if self.is_new_key:
@@ -283,6 +284,7 @@ class Reshape:
         if self.is_replaced:
             self._replace(connection)
         else:
+            self._alter_indexes(connection, keeps=not writes_most)
             self._alter(connection)
         return lost
 
@@ -297,7 +299,6 @@ class Reshape:
             connection.execute(text(made))
 
     def _alter(self, connection: Connection) -> None:
-        self._alter_indexes(connection)
         first = [f"DROP COLUMN {in_text(name)}" for name in self.dropped]
         then = [
             f"ALTER COLUMN {in_text(name)} TYPE {self.columns[name].type}"
@@ -318,9 +319,9 @@ class Reshape:
                 text(f"ALTER TABLE {self.table} RENAME TO {in_text(self.wish.name)}")
             )
 
-    def _alter_indexes(self, connection: Connection) -> None:
+    def _alter_indexes(self, connection: Connection, *, keeps: bool) -> None:
         """Drop the indexes that are not wanted, and rename the others with the table."""
-        wanted = {one.name for one in self.wish.shape.indexes}
+        wanted = {one.name for one in self.wish.shape.indexes} if keeps else set()
         for index in self.found_indexes:
             if index.is_key:
                 name = relation_name(self.wish.name, (), "pkey")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from etl.db.engine import schemas_of
+from etl.db.names import dataset_channel
 from etl.model.dataset import USERS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
 
@@ -32,15 +36,36 @@ def noun_of(dataset: str) -> str:
     return Resource.USERS.value if dataset == USERS.name else f"dataset:{dataset}"
 
 
+_ADVANCE = (
+    "INSERT INTO revision (noun, number, changed_at) VALUES (:noun, 1, clock_timestamp())"
+    " ON CONFLICT (noun) DO UPDATE"
+    " SET number = revision.number + 1, changed_at = excluded.changed_at"
+)
+_ANNOUNCE = (
+    f"WITH advanced AS ({_ADVANCE} RETURNING number)"
+    " SELECT pg_notify(:channel, :facts || number || '}') FROM advanced"
+)
+
+
 def advance(connection: Connection, noun: str) -> None:
     """Record a change of the resource, in the transaction that makes it."""
+    connection.execute(text(_ADVANCE), {"noun": str(noun)})
+
+
+def announce(connection: Connection, dataset: str, run_id: int, changes: Mapping[str, int]) -> None:
+    """Record a change of a dataset's rows, and notify of it when this transaction commits.
+
+    `changes` are the numbers of rows by what the run did to them. PostgreSQL sends the notification
+    with the commit: never before it, and never without it.
+    """
+    facts = json.dumps({"dataset": dataset, "run_id": run_id, **changes})
     connection.execute(
-        text(
-            "INSERT INTO revision (noun, number, changed_at) VALUES (:noun, 1, clock_timestamp())"
-            " ON CONFLICT (noun) DO UPDATE"
-            " SET number = revision.number + 1, changed_at = excluded.changed_at"
-        ),
-        {"noun": str(noun)},
+        text(_ANNOUNCE),
+        {
+            "noun": noun_of(dataset),
+            "channel": dataset_channel(dataset, schemas_of(connection.engine).state),
+            "facts": facts.removesuffix("}") + ', "revision": ',
+        },
     )
 
 

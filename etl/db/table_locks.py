@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from etl.db.sql import statements
+from etl.model.errors import DatasetRefused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,24 @@ class Patience(NamedTuple):
     seconds: float
     attempts: int
     pause_seconds: float
+
+
+PATIENCE = Patience(seconds=2, attempts=5, pause_seconds=1)
+
+
+def lock_dataset(connection: Connection, dataset: str, tables: Sequence[str]) -> None:
+    """Lock the tables of a dataset, so that no other session uses them until the commit.
+
+    Raises:  DatasetRefused with the sessions that use them.
+    """
+    sessions = lock(connection, tables, "ACCESS EXCLUSIVE", PATIENCE) if tables else []
+    if sessions:
+        raise DatasetRefused(
+            f"The tables of dataset {dataset!r} stay in use by other sessions, so they were not"
+            f" changed: {', '.join(sessions)}.",
+            hint="End these sessions, for example by `SELECT pg_terminate_backend(PROCESS)`, and"
+            " repeat the command.",
+        )
 
 
 def lock(connection: Connection, tables: Sequence[str], mode: str, patience: Patience) -> list[str]:

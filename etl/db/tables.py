@@ -10,6 +10,7 @@ this order, so it is the same on all machines.
 from __future__ import annotations
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -336,6 +337,17 @@ staging_users = Table(
     Column("_source_key", ByteText, nullable=False),
     Column("_source_line", Integer, nullable=False),
     prefixes=["UNLOGGED"],
+)
+
+# What the API has computed for GET /datasets/<dataset>/stats.
+statistics = Table(
+    "statistics",
+    metadata,
+    Column("dataset", Text, primary_key=True),
+    Column("version", Text, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("columns", JSON, nullable=False),  # whose numbers stay as they are
+    Column("computed_at", Timestamp, nullable=False, server_default=text("now()")),
 )
 
 staging_object = Table(

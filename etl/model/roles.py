@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 PREFIX = "bl_"
 KEY_BYTES = 32
 FORM = "name:role:sha256"
-DATASETS_FORM = "role@dataset+dataset"
 
 _NAME = re.compile(rf"(?!{PREFIX})[A-Za-z0-9][A-Za-z0-9._@-]{{0,63}}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -78,11 +77,14 @@ def entry_for(name: str, role: Role, key: str, datasets: Iterable[str] = ()) -> 
             "a name has 1 to 64 characters from A-Z, a-z, 0-9, dot, hyphen, _ and @,"
             f" and does not begin with {PREFIX}, which is reserved for keys"
         )
-    return Entry(name, role, digest_of(key), _dataset_names(datasets))
+    return Entry(name, role, digest_of(key), check_dataset_names(datasets))
 
 
-def _dataset_names(names: Iterable[str]) -> tuple[str, ...]:
-    """The names in order, each once."""
+def check_dataset_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The names in order, each once.
+
+    Raises:  ValueError if one of them is not valid.
+    """
     found = tuple(sorted(set(names)))
     if not all(map(_DATASET.fullmatch, found)):
         raise ValueError(
@@ -105,7 +107,7 @@ def parse_entry(text: str) -> Entry:
     role, at, limits = role.partition("@")
     if role not in list(Role):
         raise ValueError(f"has an unknown role; use {', '.join(Role)}")
-    datasets = _dataset_names(limits.split("+")) if at else ()
+    datasets = check_dataset_names(limits.split("+")) if at else ()
     return Entry(name, Role(role), bytes.fromhex(digest), datasets)
 
 

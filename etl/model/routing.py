@@ -41,6 +41,12 @@ class ObjectRoute(NamedTuple):
     attachment: Attachment | None = None
     attachment_id: str | None = None
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether no dataset reads the object; `users` may cover the bucket without reading it."""
+        is_declared = self.dataset is not None and not self.dataset.is_preset
+        return self.kind is ObjectKind.OTHER and not is_declared
+
 
 _IGNORED = ObjectRoute(None, ObjectKind.OTHER)
 
@@ -72,6 +78,20 @@ class Router:
         """The function that routes the keys of one bucket, for loops over a listing."""
         found = self._buckets.get(bucket)
         return (lambda _key: _IGNORED) if found is None else found.route
+
+
+def datasets_by_ends(key: str, route: Callable[[str], ObjectRoute]) -> dict[str, str]:
+    """The declared datasets that read an end of the path as a key, with the longest such end.
+
+    Presets are catch-alls and say nothing about the key.
+    """
+    folders = key.split("/")
+    found: dict[str, str] = {}
+    for end in ("/".join(folders[n:]) for n in range(1, len(folders))):
+        dataset = route(end).dataset
+        if dataset is not None and not dataset.is_preset:
+            found.setdefault(dataset.name, end)
+    return found
 
 
 def path_names(dataset: Dataset) -> tuple[str, ...]:

@@ -270,7 +270,13 @@ class DatasetCounts(_SharedCounts):
     @property
     def changed(self) -> int:
         """The number of inserted, updated, restored and retired rows."""
-        return self.inserted + self.updated + self.restored + self.retired
+        return sum(self.changes.values())
+
+    @property
+    def changes(self) -> dict[str, int]:
+        """The numbers of rows by what the run did to them."""
+        names = ("inserted", "updated", "restored", "retired")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,7 @@ class _Worker(Generic[Result]):
             self._receive(START_SECONDS)
         except WorkFailed as error:  # before any call, so no bytes can be the cause
             raise ConfigurationError(
-                f"A process that decodes images did not start: {error}.",
+                f"A process with limited memory did not start: {error}.",
                 hint="See the log: IMAGE_MEMORY_MB may be too low, or a package may be missing.",
             ) from error
 

@@ -77,7 +77,8 @@ def load(path: Path) -> tuple[Entry, ...]:
         lines = ", ".join(map(str, found.faulty_lines))
         raise ConfigurationError(
             f"{path} cannot be read in line {lines}.",
-            hint="Correct or remove it; an entry is name:role:sha256.",
+            hint="Correct or remove it; an entry is name:role:sha256 or, limited to datasets,"
+            " name:role@dataset+dataset:sha256.",
         )
     return found.entries
 

@@ -116,7 +116,9 @@ class Settings(BaseSettings):
         default=timedelta(seconds=10), description="maximum time to decode one image"
     )
     image_memory_mb: int = Field(
-        default=1024, ge=256, description="maximum memory of a process that decodes images, in MB"
+        default=1024,
+        ge=256,
+        description="maximum memory of a process that decodes images or checks a file, in MB",
     )
     api_host: str = Field(default="127.0.0.1", description="address the API listens on")
     api_port: int = Field(
@@ -143,6 +145,13 @@ class Settings(BaseSettings):
     )
     document_max_size: ByteSize = Field(
         default=ByteSize(10_000_000), description="largest JSON document, such as 10MB"
+    )
+    check_max_size: ByteSize = Field(
+        default=ByteSize(50_000_000),
+        description="largest file that POST /check reads, such as 50MB",
+    )
+    check_timeout: Duration = Field(
+        default=timedelta(minutes=1), description="maximum time of POST /check for one file"
     )
     local_dir: Path = Field(default=Path(".local"), description="data of the embedded services")
     log_format: Literal["console", "json"] = Field(default="console", description="console or json")
@@ -235,9 +244,9 @@ class Settings(BaseSettings):
             raise ValueError("the maximum is 1m")
         return value
 
-    @field_validator("image_timeout")
+    @field_validator("image_timeout", "check_timeout")
     @classmethod
-    def _image_timeout_is_in_range(cls, value: timedelta) -> timedelta:
+    def _timeout_is_in_range(cls, value: timedelta) -> timedelta:
         if not timedelta(seconds=0.1) <= value <= timedelta(minutes=10):
             raise ValueError("write a time from 100ms to 10m")
         return value

@@ -101,7 +101,11 @@ class _Commit:
             if one.changed or (name in rebuilt and name not in merged.failures)
         ]
         for name in changed:
-            revisions.advance(connection, revisions.noun_of(name))
+            one = merged.committed.datasets[name]
+            if one.changed:
+                revisions.announce(connection, name, run.id, one.changes)
+            else:
+                revisions.advance(connection, revisions.noun_of(name))
         if has_images:  # a replaced image becomes pending, and changes no user
             revisions.advance(connection, revisions.Resource.IMAGES)
         failures = self._failures(merged)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from etl.db import dataset_tables, table_locks
 from etl.db.dataset_names import RETIRED, SHADOWED
 from etl.db.dataset_sql import DatasetSql
-from etl.db.dependents import dependents
+from etl.db.dependents import dependents, refuse
 from etl.db.identifiers import in_text
 from etl.db.reshape import Reshape, Wish, find
 from etl.db.stored_as import StoredAs
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from etl.model.values import DatasetCounts, RunReport
     from etl.sync.declared import Declarations, Declared
 
-LOCK_PATIENCE = table_locks.Patience(seconds=2, attempts=5, pause_seconds=1)
 _ORDERS = {"": "", RETIRED: "_retired_at DESC, ", SHADOWED: ""}
 _NAMED_OBJECTS = 3
 
@@ -147,13 +146,11 @@ class Rebuild:
             found += one.dependents(connection)
         if self._loses_shadowed(sql):
             found += dependents(connection, _plain(self.before.shadowed))
-        if found:
-            lines = "\n".join(line for one in dict.fromkeys(found) for line in one.lines())
-            raise ConfigurationError(
-                f"Other objects depend on what a rebuild of dataset {self.name!r} changes. Nothing"
-                " was changed.",
-                hint=f"Run these statements, and then the command again:\n{lines}",
-            )
+        refuse(
+            found,
+            f"Other objects depend on what a rebuild of dataset {self.name!r} changes. Nothing was"
+            " changed.",
+        )
 
     def _loses_shadowed(self, sql: DatasetSql) -> bool:
         return bool(self.before.dataset.primary_key) and not sql.dataset.primary_key
@@ -228,8 +225,8 @@ class Rebuild:
         """
         shapes = self._shapes
         self._refuse_dependents(connection, sql, shapes)
-        if shapes:
-            self._lock(connection, [_plain(one.table) for one in shapes.values()])
+        tables = [_plain(one.table) for one in shapes.values()]
+        table_locks.lock_dataset(connection, self.name, tables)
         self._notes.clear()
         if "" in shapes and (others := shapes[""].others):
             self._notes.append(
@@ -243,7 +240,7 @@ class Rebuild:
         if self._loses_shadowed(sql):
             connection.execute(text(f"DROP TABLE IF EXISTS {self.before.shadowed}"))
         for suffix, one in shapes.items():
-            lost = one.apply(connection)
+            lost = one.apply(connection, writes_most=not suffix and self._writes_most(connection))
             if lost and suffix == RETIRED:
                 self._notes.append(
                     f"{lost} retired rows are dropped: they lack a part of the new key, or a"
@@ -254,15 +251,9 @@ class Rebuild:
             for statement in made if name not in existing else ():
                 connection.execute(text(statement))
 
-    def _lock(self, connection: Connection, tables: list[str]) -> None:
-        users = table_locks.lock(connection, tables, "ACCESS EXCLUSIVE", LOCK_PATIENCE)
-        if users:
-            raise DatasetRefused(
-                f"The tables of dataset {self.name!r} stay in use by other sessions, so they were"
-                f" not changed: {', '.join(users)}.",
-                hint="End these sessions, for example by `SELECT pg_terminate_backend(PROCESS)`,"
-                " and rebuild again.",
-            )
+    def _writes_most(self, connection: Connection) -> bool:
+        """Whether the merge found that it writes more rows than it keeps."""
+        return 2 * int(connection.scalar(text("SELECT count(*) FROM upserts")) or 0) > self.live
 
     def _note_values(self, lost: Mapping[str, int]) -> None:
         self._notes += [

@@ -170,6 +170,7 @@ def _create(connection: Connection, sql: DatasetSql) -> str:
             if not is_replaceable(connection, sql):
                 return _NOT_REPLACEABLE
             connection.execute(text(dataset_tables.create_successor(sql)))
+            _execute_found(connection, sql, "copy_privileges")
             if not is_alike(connection, sql, missing=_ADDED_LAST):
                 transaction.rollback()
                 return _NOT_REPLACEABLE
@@ -193,8 +194,7 @@ def _replace(connection: Connection, sql: DatasetSql, run_id: int) -> str:
         if not (is_replaceable(connection, sql) and is_alike(connection, sql)):
             savepoint.rollback()
             return _NOT_REPLACEABLE
-        for statement in connection.scalars(text(named["rename_constraints"]), _both(sql)).all():
-            connection.exec_driver_sql(statement)
+        _execute_found(connection, sql, "rename_constraints")
         connection.execute(text(named["swap"]))
         connection.execute(text(first_load["create_indexes"]))
         connection.execute(text(first_load["update_statistics"]))
@@ -206,6 +206,12 @@ def _replace(connection: Connection, sql: DatasetSql, run_id: int) -> str:
         savepoint.rollback()
         return _cause(error)
     return ""
+
+
+def _execute_found(connection: Connection, sql: DatasetSql, name: str) -> None:
+    """Execute the statements that this one returns."""
+    for statement in connection.scalars(text(_named()[name]), _both(sql)).all():
+        connection.exec_driver_sql(statement)
 
 
 def _limit_waiting(connection: Connection) -> None:

@@ -13,16 +13,18 @@ import urllib3
 from pydantic import SecretStr
 
 from etl.images.indexer import ThumbnailIndexer
+from etl.model.dataset import USERS
 from etl.model.roles import Role, entry_for, new_key
 from etl.model.values import Trigger
+from etl.sync.manager import DataManager
 from tests.processes import serving
+from tests.sample_datasets import ORDERS
 from tests.sample_images import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from etl.settings import Settings
-    from etl.sync.manager import DataManager
     from tests.conftest import TestBucket
 
 GENERATOR = Path(sys.executable).with_name("openapi-python-client")
@@ -39,12 +41,13 @@ LEFT_OUT = "Unsupported content type */*"
 
 
 @pytest.fixture
-def url(settings: Settings, bucket: TestBucket, manager: DataManager) -> Iterator[str]:
-    """The URL of an API with keys, a user with an image, and a problem."""
+def url(settings: Settings, bucket: TestBucket) -> Iterator[str]:
+    """The URL of an API with keys, a user with an image, an order, and a problem."""
     bucket.user("1000.csv")
     bucket.put("1000.png", plain())
     bucket.put("photos/wrong.csv", "first_name,last_name,birthts\nBo,Li,soon\n")
-    manager.run(Trigger.CLI)
+    bucket.put("orders/1.csv", "order_id,amount,rank,updated\nA,1.5,3,1\nB,,4,1\n")
+    DataManager(settings, datasets=(ORDERS, USERS)).run(Trigger.CLI)
     ThumbnailIndexer(settings).run()
     keys = SecretStr(str(entry_for("client", Role.ADMIN, KEY)))
     with serving(settings.model_copy(update={"api_keys": keys})) as (host, port, _):
@@ -71,10 +74,16 @@ def ask(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
 
 
 def generate(url: str, folder: Path) -> list[str]:
-    """Generate the package from /openapi.json; return the generator's complaints."""
+    """Generate the package from /openapi.json; return the generator's complaints.
+
+    Only callers with a key get the columns of the datasets, and the generator sends none.
+    """
+    found = urllib3.request("GET", f"{url}/openapi.json", headers={"X-API-Key": KEY})
+    description = folder / "openapi.json"
+    description.write_bytes(found.data)
     configuration = folder / "generator.yaml"
     configuration.write_text(CONFIGURATION)
-    options = f"--url={url}/openapi.json --meta=none --config={configuration}".split()
+    options = f"--path={description} --meta=none --config={configuration}".split()
     done = subprocess.run(
         [GENERATOR, "generate", *options, f"--output-path={folder / PACKAGE}"],
         capture_output=True,
@@ -103,13 +112,23 @@ def test_a_generated_client_reads_and_writes(
     assert (unknown.status, unknown.hint != "") == (404, True)
     assert ask("stats.show_stats", is_image_exists=True).count == 1
 
-    (dataset,) = ask("datasets.list_datasets").datasets
+    orders, dataset = ask("datasets.list_datasets").datasets
+    assert (orders.name, orders.counts.rows) == ("orders", 2)
     assert (dataset.name, dataset.counts.rows, dataset.open_problems) == ("users", 1, 1)
     filters = models.ListRowsFilters.from_dict({"birthts": "gte.0", "user_id": "in.(1000,1001)"})
     (row,) = ask("datasets.list_rows", "users", filters=filters, fields="first_name,age")
     assert row.to_dict().keys() == {"first_name", "age"}
     assert ask("datasets.show_row", "users", "1000").lineage.key == "1000.csv"
     assert ask("datasets.show_dataset_stats", "users").count == 1
+
+    first, second = ask("datasets.list_rows_of_orders")
+    assert (first.order_id, first.amount, second.amount, second.rank) == ("A", 1.5, None, 4)
+    (named,) = ask("datasets.list_rows_of_orders", rank="gt.3", fields="order_id")
+    assert named.to_dict() == {"order_id": "B"}
+    assert ask("datasets.show_row_of_orders", "B").row.rank == 4
+    file = types.File(payload=b"order_id,amount\nC,viel\n")
+    found = ask("datasets.check_file", key="orders/2.csv", body=file)
+    assert [(one.line, one.raw_line) for one in found.problems if one.line] == [(2, "C,viel")]
 
     (run,) = ask("runs.list_runs").runs
     assert (run.state, run.trigger) == (models.RunState.SUCCEEDED, models.Trigger.CLI)
@@ -123,7 +142,7 @@ def test_a_generated_client_reads_and_writes(
 
     name = settings.source_bucket
     listed = ask("objects.list_objects", name).entries
-    assert [type(entry).__name__ for entry in listed] == ["ListedObject"] * 2 + ["ListedFolder"]
+    assert [type(entry).__name__ for entry in listed] == ["ListedObject"] * 2 + ["ListedFolder"] * 2
     file = types.File(payload=b"x" * 100_000)
     assert ask("objects.upload_object", name, "a b/ä.bin", body=file).size == 100_000
     assert ask("objects.download_object", name, "a b/ä.bin").payload.read() == file.payload

@@ -32,13 +32,13 @@ ROOT = Path(__file__).parents[2]
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 KEY = new_key()
 
-# A schema cannot express that max_age must not be below min_age, which object keys are valid, which
-# columns a dataset has, nor everything that makes a valid event. There, 422 and 400 are valid
-# responses too.
+# A schema cannot express that max_age must not be below min_age, which object keys are valid, that
+# a file to check needs a key unless it is in a form, which columns a dataset has, nor everything
+# that makes a valid event. There, 422 and 400 are valid responses too.
 CONFIGURATION = """
 request-timeout = 60
 [[operations]]
-include-path-regex = "^/(data|stats|problems|objects/.*|datasets/.*|minio-event)$"
+include-path-regex = "^/(data|stats|problems|objects/.*|datasets/.*|check|minio-event)$"
 [operations.checks.positive_data_acceptance]
 expected-statuses = ["2xx", "3xx", 400, 401, 403, 404, 409, 422, 429, "5xx"]
 

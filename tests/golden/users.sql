@@ -399,7 +399,9 @@ FROM pg_class
 WHERE oid = to_regclass(:table);
 -- successor: is_alike
 WITH relation AS (
-    SELECT to_jsonb(pg_class) - CAST(:varying AS text[]) AS traits
+    SELECT to_jsonb(pg_class) - CAST(:varying AS text[])
+           || jsonb_build_object('relacl', ARRAY(
+                  SELECT CAST(item AS text) FROM unnest(relacl) AS item ORDER BY 1)) AS traits
     FROM pg_class WHERE oid IN (to_regclass(:table), to_regclass(:successor))
 ), attribute AS (
     SELECT to_jsonb(pg_attribute) - CAST(:varying AS text[])
@@ -411,6 +413,23 @@ WITH relation AS (
 SELECT (SELECT count(DISTINCT traits) = 1 AND count(*) = 2 FROM relation)
    AND (SELECT coalesce(bool_and(found.places = 2), false)
         FROM (SELECT count(*) AS places FROM attribute GROUP BY traits) AS found);
+-- successor: copy_privileges
+WITH granted AS (
+    SELECT pg_class.oid, item.privilege_type, item.is_grantable,
+           CASE item.grantee WHEN 0 THEN 'PUBLIC'
+                             ELSE quote_ident(pg_get_userbyid(item.grantee)) END AS grantee
+    FROM pg_class CROSS JOIN LATERAL aclexplode(relacl) AS item
+    WHERE pg_class.oid IN (to_regclass(:table), to_regclass(:successor))
+      AND item.grantee <> relowner
+)
+SELECT statement
+FROM (SELECT DISTINCT 1, format('REVOKE ALL ON %s FROM %s', CAST(oid AS regclass), grantee)
+      FROM granted WHERE oid = to_regclass(:successor)
+      UNION ALL
+      SELECT 2, format('GRANT %s ON %s TO %s', privilege_type, to_regclass(:successor), grantee)
+                || CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+      FROM granted WHERE oid = to_regclass(:table)) AS found (place, statement)
+ORDER BY place;
 -- successor: take_staged
 INSERT INTO "successor_users" ("user_id", "first_name", "last_name", "birthts", "_extra", "_source_key", "_source_line") SELECT "user_id", "first_name", "last_name", "birthts", "_extra", "_source_key", "_source_line" FROM "staging_users";
 -- successor: clear_staged

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,8 +20,9 @@ from sqlalchemy import Engine, text
 from werkzeug.test import TestResponse
 
 from api import create_app
-from api.security.auth import access_rule, needs
+from api.security.auth import OF_CALLER, OF_PATH, AccessRule, access_rule, needs
 from api.security.limits import MAX_INVALID_KEYS
+from api.spec.paths import path_of
 from etl.model.dataset import USERS
 from etl.model.roles import Role, entry_for, new_key
 from etl.runtime.logs import set_up_logs
@@ -35,8 +37,12 @@ KEYS = {role: new_key() for role in Role}
 WRONG = new_key()
 PUBLIC = {"GET /", "GET /health", "GET /openapi.json", "GET /docs", "GET /docs/<name>"}
 PUBLIC |= {"GET /static/<path:filename>", "GET /minio-event"}
-# Presigning a download needs the role reader; for an upload, the route checks for a writer.
-MILDER = {"POST /objects/<bucket>/<object_key:key>/presign": Role.READER}
+# A check stores nothing. Presigning a download needs the role reader; for an upload, the route
+# checks for a writer.
+MILDER = {
+    "POST /check": Role.READER,
+    "POST /objects/<bucket>/<object_key:key>/presign": Role.READER,
+}
 LEAST = {"POST": Role.WRITER, "PUT": Role.WRITER, "PATCH": Role.WRITER, "DELETE": Role.ADMIN}
 
 Answers = Iterator[tuple[str, str, dict[str, Any]]]
@@ -161,7 +167,7 @@ OF_ITS_DATASET = {
     "GET /datasets/{dataset}/shadowed",
     "GET /datasets/{dataset}/retired",
 }
-OF_ALL = {"GET /datasets", "GET /problems"}
+OF_ALL = {"GET /datasets", "GET /problems", "POST /check"}
 
 
 @pytest.fixture
@@ -192,6 +198,8 @@ def test_a_limited_key_may_use_only_routes_of_its_datasets(
 def test_a_limited_key_sees_only_its_datasets(limited: FlaskClient, engine: Engine):
     install(engine, USERS, ORDERS, READINGS)
     one, two = bearer(LIMITED), bearer(TWICE)
+    both = limited.get("/datasets", headers=two).get_json()["datasets"]
+    assert [each["name"] for each in both] == ["orders", "users"]
     listed = limited.get("/datasets", headers=one).get_json()["datasets"]
     assert [each["name"] for each in listed] == ["orders"]
     assert limited.get("/datasets/orders/rows", headers=one).get_json() == []
@@ -200,7 +208,6 @@ def test_a_limited_key_sees_only_its_datasets(limited: FlaskClient, engine: Engi
     install(engine, READINGS)
     missing = limited.get("/datasets/orders", headers=one)
     assert "readings" not in expect_problem(missing, 404, "unknown-dataset")["hint"]
-    assert limited.get("/problems", headers=two).status_code == 422
     assert limited.get("/health", headers=two).get_json()["database"] is None
 
 
@@ -208,7 +215,7 @@ def test_a_limited_key_sees_only_problems_of_its_dataset(limited: FlaskClient, e
     install(engine, USERS, ORDERS)
     run_id = put_run(engine)
     with engine.begin() as connection:
-        for dataset in ("users", "orders", None):
+        for dataset in ("users", "orders", "readings", None):
             connection.execute(
                 text(
                     "INSERT INTO source_object (bucket, key, dataset, kind, etag, size,"
@@ -227,6 +234,43 @@ def test_a_limited_key_sees_only_problems_of_its_dataset(limited: FlaskClient, e
     for path in ("/problems", "/problems?dataset=orders", "/datasets/orders/problems"):
         found = limited.get(path, headers=bearer(LIMITED)).get_json()["problems"]
         assert [one["key"] for one in found] == ["orders"], path
+    found = limited.get("/problems", headers=bearer(TWICE)).get_json()["problems"]
+    assert [one["key"] for one in found] == ["users", "orders"]
+
+
+def test_the_documented_table_of_routes_is_complete_and_true(locked: FlaskClient):
+    """Roles and limits as in "Who may use each route", which has one row per route."""
+    page = Path(__file__).parents[2] / "docs/how-to/secure-the-api.md"
+    rows = re.findall(r"^\| `([A-Z]+ /\S*)` \| (.+?) \| (.+?) \|$", page.read_text(), re.MULTILINE)
+    documented = {route: (role, limit) for route, role, limit in rows}
+    assert len(rows) == len(documented)
+    app = locked.application
+    expected = {
+        f"{method} {path_of(rule)}": _documented(access_rule(app, rule.endpoint))
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.endpoint not in ("static", "docs.show_asset")
+    }
+    plain = {re.sub(r"<(\w+)>", r"{\1}", route): each for route, each in documented.items()}
+    assert plain.keys() == expected.keys()
+    for route, (role, limits) in expected.items():
+        assert plain[route][0].partition(";")[0].partition(",")[0] == role, route
+        assert plain[route][1].partition(",")[0] in limits, route
+
+
+def _documented(rule: AccessRule | None) -> tuple[str, set[str]]:
+    """How the table writes the role of a rule, and what a limited key gets."""
+    assert rule is not None
+    if rule.role is None:
+        role = "its own token" if rule.has_own_token else "public"
+        return role, {"as without a key", "only the status", "filtered"}
+    limits = {
+        None: {"403"},
+        OF_PATH: {"its datasets"},
+        OF_CALLER: {"filtered", "its datasets"},
+        "users": {"with `users`"},
+    }
+    return f"`{rule.role}`", limits[rule.dataset]
 
 
 def rules(app: APIFlask) -> Iterator[tuple[str, str, Any]]:

@@ -400,7 +400,7 @@ def test_a_view_forbids_to_drop_its_table(
         connection.execute(text("CREATE VIEW public.big AS SELECT id FROM orders"))
     declare("version = 1\n" + LOG)
     error = failure(command("datasets", "apply", "--drop", "orders", "--yes"))
-    assert "view big" in error.message
+    assert "DROP VIEW public.big;" in error.hint
     assert query("SELECT id FROM orders") == []
 
 

@@ -619,6 +619,8 @@ def test_only_authorized_clients_may_send_a_large_body(settings: Settings):
     assert limit("POST", f"{source}/a/presign") == limit("GET", f"{source}/a") == small
     assert limit("GET", "/documents") == limit("POST", "/documents", new_key()) == small
     assert limit("PUT", f"{source}/a", keys[Role.READER]) == small
+    assert limit("POST", "/check", keys[Role.READER]) == settings.check_max_size
+    assert limit("POST", "/check", new_key()) == limit("GET", "/check") == small
     assert limit("PUT", f"{source}/a", new_key()) == limit("PUT", f"{source}/a", "") == small
     assert limit("PUT", f"{read_only}/a") == limit("PUT", "/objects/none/a") == small
 

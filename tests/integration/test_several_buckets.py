@@ -171,7 +171,7 @@ def test_problems_of_the_same_key_are_open_apart(engine: Engine):
         add_object(engine, bucket, dataset, second if bucket == "shop" else first)
     with engine.connect() as connection:
         assert [one["dataset"] for one in open_problems(connection)] == ["users"]
-        assert list(open_problems(connection, dataset="goods")) == []
+        assert list(open_problems(connection, datasets=("goods",))) == []
         assert list(open_problems(connection, bucket="shop", key="a.csv")) == []
     with engine.begin() as connection:
         assert retention.remove_problems(connection, 0, age=timedelta(days=1)).removed == 1

@@ -24,6 +24,8 @@ TYPES = {
     ValueKind.TABLE: "table",
     ValueKind.TABLES: "list of tables",
     ValueKind.TEXT_OR_TABLE: "table or text",
+    ValueKind.TEXT_OR_INTEGER: "text or integer",
+    ValueKind.INTEGERS: "list of integers",
     ValueKind.MISSING_VALUES: "list of texts",
     ValueKind.ANY: "as the field",
     ValueKind.LIST: "list",

@@ -2,74 +2,29 @@
 
 from __future__ import annotations
 
-import bz2
-import csv
 import gzip
-import io
-import json
-import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from datetime import date, timedelta
 
-import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from pyarrow import parquet
 
-from etl.cli.describing import Described, Existing, Sampled, describe_objects, named_place
-from etl.model.dataset import Dataset, FieldType
+from etl.cli.describing import Existing, Sampled, describe_objects
+from etl.model.dataset import FieldType
 from etl.model.errors import ConfigurationError
 from etl.model.values import SourceObject
-from etl.read.check import check_object
 from etl.read.describe import sample
 from etl.read.describe.block import DatasetPlace
 from etl.read.describe.candidate import Context
 from etl.read.describe.guess import guess
 from etl.read.describe.place import dataset_name, include_of, with_hive_folders
-from etl.settings import Settings
-from etl.settings.datasets_file import read_datasets
-
-SETTINGS = Settings(_env_file=None)
-MODIFIED = datetime(2026, 1, 1, tzinfo=UTC)
-TODAY = date(2026, 1, 1)
-
-
-def sampled(key: str, content: bytes) -> Sampled:
-    parts = [content] if content else []
-    return Sampled(SourceObject(key, "", len(content), MODIFIED), lambda: parts)
-
-
-NO_FILE = Existing()
-
-
-def described(files: dict[str, bytes], *, before: Existing = NO_FILE, **more: str) -> Described:
-    place = DatasetPlace(name="", include=include_of(list(files)), **more)
-    place = named_place(place, before, list(files))
-    return describe_objects(
-        [sampled(key, content) for key, content in files.items()], place, SETTINGS, before
-    )
-
-
-def errors_of(found: Described, files: dict[str, bytes]) -> list[str]:
-    """The errors that `check` finds in the files with the printed declaration."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "datasets.toml"
-        path.write_text(found.text, "utf-8")
-        (dataset,) = read_datasets(path, SETTINGS)
-    assert dataset == found.dataset
-    problems = []
-    for key, content in files.items():
-        one = sampled(key, content)
-        problems += check_object(one.source, dataset, one.parts, TODAY).problems
-    return [f"{one.code} {one.column} {one.value}" for one in problems if one.severity == "error"]
-
-
-def fields(found: Described) -> dict[str, FieldType]:
-    return {one.name: one.type for one in found.dataset.fields}
-
+from tests.described_files import (
+    MODIFIED,
+    NO_FILE,
+    SETTINGS,
+    described,
+    errors_of,
+    fields,
+    workbook,
+)
 
 GUESSES = [
     ("betrag", ["1.234,56", "12,5", "0,99"], 'number decimalChar="," groupChar="."'),
@@ -88,6 +43,8 @@ GUESSES = [
     ("year", ["2024", "1999"], "year"),
     ("created_at", ["1700000000000"], "epoch-ms"),
     ("created_at", ["1700000000"], "integer"),
+    ("at", ["1700000000000"], "epoch-ms"),
+    ("number", ["1700000000000"], "integer"),
     ("ean", ["4006381333931"], "integer"),
     ("is_paid", ["0", "1"], "boolean"),
     ("pages", ["0", "1"], "integer"),
@@ -146,6 +103,7 @@ def test_the_guess_of_a_column_has_its_type_and_format(
         ("plz", ["01234"], "leading zeros"),
         ("id", ["1.0"], "pandas"),
         ("created", ["1700000000"], "seconds"),
+        ("number", ["1700000000000"], "epoch-ms"),
         ("is_x", ["0", "1"], "integer"),
     ],
 )
@@ -278,9 +236,6 @@ def test_a_file_without_an_extension_gets_a_format():
         (b"a,b\n", "no rows"),
         (b'a,"b\n1,2\n', "not closed"),
         (b"a,b\n1,2,3\n", "No row of a.csv can be read"),
-        (b"Orders of May\n\nid;n;day\n1;2;3\n2;3;4\n", "Line 2 of those"),
-        (b"Orders of May;;;\nid;n;day;x\n1;2;3;4\n2;3;4;\n", "Line 2 of those"),
-        (b"sep=;\nid;n\n1;2\n", "Line 2 of those"),
         (b"PAR1\x15\x04", "a.csv cannot be read"),
     ],
 )
@@ -298,6 +253,7 @@ def test_a_file_that_no_declaration_reads_is_an_error(content: bytes, said: str)
         (b"a:b\n1:2\n", ["a", "b"]),
         (b"a^b\n1^2\n", ["a", "b"]),
         (b'"a;b",c\n"1;2",3\n', ["a_b", "c"]),
+        (b'a,"b;c",e\n"1,0","\n\n;",2\n', ["a", "b_c", "e"]),
         ("a;b\n1;2\n".encode("utf-16"), ["a", "b"]),
     ],
 )
@@ -305,6 +261,53 @@ def test_the_delimiter_is_found_by_the_rows(content: bytes, columns: list[str]):
     found = described({"a.csv": content})
     assert list(fields(found)) == columns
     assert errors_of(found, {"a.csv": content}) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "row"),
+    [
+        (b"Orders of May\n\nid;n;day\n1;2;3\n2;3;4\n", 3),
+        (b"Orders;;;\nof May;;;\n\n\nid;n;day;x\n1;2;3;4\n2;3;4;\n", 5),
+        (b'"Orders, May"\n"id","n"\n"1","2"\n', 2),
+        (b"sep=;\nid;n\n1;2\n", 2),
+        (b"id;n\n1;\n2;3\n", 1),
+    ],
+)
+def test_titles_above_the_header_are_skipped(content: bytes, row: int):
+    found = described({"a.csv": content})
+    assert found.dataset.dialect.header_row == row
+    assert list(fields(found))[:2] == ["id", "n"]
+    assert errors_of(found, {"a.csv": content}) == []
+
+
+def test_a_file_with_its_header_in_another_row_is_left_out():
+    found = described({"x1.csv": b"a;b\n1;2\n", "x2.csv": b"title\na;b\n1;2\n"})
+    assert [one.key for one in found.unread] == ["x2.csv"]
+    assert "line 2" in found.unread[0].note
+
+
+def test_a_workbook_with_a_title_is_described():
+    rows: list[list[object]] = [
+        ["Orders of May"],
+        [],
+        ["Order No", "Total", "Placed on", "Paid", "Zip"],
+        ["A-1", 12.5, date(2026, 5, 1), True, "01234"],
+        ["A-2", 3, date(2026, 5, 2), False, "99999"],
+        ["A-3", None, date(2026, 5, 3), True, "10115"],
+    ]
+    files = {"orders.xlsx": workbook(rows)}
+    found = described(files)
+    assert errors_of(found, files) == []
+    assert found.dataset.dialect.header_row == 3
+    assert fields(found) == {
+        "order_no": FieldType.STRING,
+        "total": FieldType.NUMBER,
+        "placed_on": FieldType.DATE,
+        "paid": FieldType.BOOLEAN,
+        "zip": FieldType.STRING,
+    }
+    assert found.dataset.field("order_no").aliases == ("Order No",)
+    assert found.dataset.primary_key == ("order_no",)
 
 
 DUMP = """\
@@ -384,217 +387,6 @@ def test_hive_folders_are_named_only_if_all_keys_have_them():
     assert with_hive_folders(["a/**"], keys) is None
     assert with_hive_folders(["a/**"], keys[:1]) == ("a/x=*/*.csv",)
     assert with_hive_folders(["a/**/x=*/*"], keys[1:]) == ("a/**/x=*/*",)
-
-
-# -- the law: the printed declaration is valid, and the files have no errors
-
-
-@dataclass(frozen=True)
-class Kind:
-    """Texts of one kind, and the type that they must get; None if that depends on the texts."""
-
-    texts: st.SearchStrategy[str]
-    type: FieldType | None = None
-
-
-DAYS = st.dates(date(1950, 1, 1), date(2049, 12, 31))
-MOMENTS = st.datetimes(datetime(1950, 1, 1), datetime(2049, 12, 31))  # noqa: DTZ001
-CENTS = st.integers(-(10**9), 10**9)
-EVIL = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=8)
-
-
-def german(cents: int) -> str:
-    return f"{cents / 100:,.2f}".translate(str.maketrans(",.", ".,"))
-
-
-KINDS = {
-    "amount": Kind(CENTS.map(german), FieldType.NUMBER),
-    "price": Kind(CENTS.map(lambda cents: f"{cents / 100:.2f}"), FieldType.NUMBER),
-    "float": Kind(st.floats(allow_infinity=False).map(repr)),
-    "float_id": Kind(st.integers(0, 10**9).map(lambda one: f"{one}.0"), FieldType.NUMBER),
-    "whole": Kind(st.integers(-(2**63), 2**63 - 1).map(str)),
-    "zip": Kind(st.integers(0, 9999).map(lambda one: f"0{one:04}"), FieldType.STRING),
-    "day": Kind(DAYS.map(date.isoformat), FieldType.DATE),
-    "tag": Kind(DAYS.map(lambda one: one.strftime("%d.%m.%Y")), FieldType.DATE),
-    "us_date": Kind(DAYS.map(lambda one: one.strftime("%m/%d/%Y")), FieldType.DATE),
-    "moment": Kind(MOMENTS.map(lambda one: f"{one.isoformat()}+02:00"), FieldType.DATETIME),
-    "local": Kind(MOMENTS.map(lambda one: one.strftime("%d.%m.%Y %H:%M")), FieldType.DATETIME),
-    "created": Kind(
-        st.integers(0, 10**8).map(lambda one: str((1_600_000_000 + one) * 1000)),
-        FieldType.EPOCH_MS,
-    ),
-    "time": Kind(st.times().map(lambda one: one.isoformat("minutes")), FieldType.TIME),
-    "flag": Kind(st.sampled_from(["ja", "nein", "Ja"]), FieldType.BOOLEAN),
-    "json": Kind(st.sampled_from(['{"a": 1}', "{}", '{"b": [null, "x,;"]}']), FieldType.OBJECT),
-    "year": Kind(st.integers(1900, 2100).map(str), FieldType.YEAR),
-    "odd": Kind(EVIL),
-    "mix": Kind(st.one_of(EVIL, CENTS.map(german), DAYS.map(date.isoformat))),
-    "enum": Kind(st.sampled_from(["new", "paid", "sent"]), FieldType.STRING),
-}
-BLANKS = st.sampled_from(["", "", "", "NULL", " "])
-HEADERS = st.one_of(
-    EVIL.filter(lambda text: text.strip() and "\ufeff" not in text and len(text.splitlines()) == 1),
-    st.sampled_from(["Order No", "_id", "Größe", "xmin", "a" * 70, "1", "Unnamed: 0", "SELECT"]),
-)
-
-
-@dataclass(frozen=True)
-class Table:
-    """Generated columns: their headers, kinds, and texts row by row."""
-
-    headers: list[str]
-    kinds: list[str | None]
-    rows: list[list[str]]
-
-
-@st.composite
-def tables(draw: st.DrawFn) -> Table:
-    kinds = draw(st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=5, unique=True))
-    odd = draw(st.lists(HEADERS, max_size=2, unique_by=lambda one: one.strip()))
-    odd = [one for one in odd if one.strip().casefold() not in kinds]
-    count = draw(st.integers(1, 6))
-    columns = [
-        draw(
-            st.lists(
-                st.one_of(KINDS[kind].texts, KINDS[kind].texts, BLANKS),
-                min_size=count,
-                max_size=count,
-            )
-        )
-        for kind in (*kinds, *["odd"] * len(odd))
-    ]
-    rows = [list(row) for row in zip(*columns, strict=True)]
-    return Table([*kinds, *odd], [*kinds, *[None] * len(odd)], rows)
-
-
-def as_csv(table: Table, delimiter: str, ending: str) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, delimiter=delimiter, lineterminator=ending)
-    writer.writerow(table.headers)
-    writer.writerows(table.rows)
-    return text.getvalue().encode()
-
-
-@settings(max_examples=40)
-@given(tables(), st.sampled_from(",;\t|"), st.sampled_from(["\n", "\r\n"]))
-def test_generated_csv_files_have_no_errors_with_their_description(
-    table: Table, delimiter: str, ending: str
-):
-    check_law(table, {"generated.csv": as_csv(table, delimiter, ending)})
-
-
-@settings(max_examples=30)
-@given(tables(), st.data())
-def test_generated_json_files_have_no_errors_with_their_description(
-    table: Table, data: st.DataObject
-):
-    key, content = as_json(table, data.draw)
-    check_law(table, {key: content})
-
-
-@pytest.mark.long
-@settings(max_examples=3_000)
-@given(tables(), st.sampled_from(",;\t|"), st.sampled_from(["\n", "\r\n"]), st.data())
-def test_many_generated_files_have_no_errors(
-    table: Table, delimiter: str, ending: str, data: st.DataObject
-):
-    check_law(table, {"generated.csv": as_csv(table, delimiter, ending)})
-    key, content = as_json(table, data.draw)
-    check_law(table, {key: content})
-
-
-def as_json(table: Table, draw: Callable[[st.SearchStrategy[str]], str]) -> tuple[str, bytes]:
-    """The table as NDJSON or as an array, also compressed; numbers and booleans are JSON's own."""
-    rows = [
-        {
-            header: _json_value(cell)
-            for header, cell in zip(table.headers, row, strict=True)
-            if cell.strip()
-        }
-        for row in table.rows
-    ]
-    key = draw(st.sampled_from(["x.ndjson", "x.json", "x.jsonl.gz", "x.json.bz2"]))
-    texts = [json.dumps(row, ensure_ascii=False) for row in rows]
-    text = f"[{','.join(texts)}]" if ".json" in key and ".jsonl" not in key else "\n".join(texts)
-    content = text.encode()
-    if key.endswith(".gz"):
-        return key, gzip.compress(content)
-    return key, bz2.compress(content) if key.endswith(".bz2") else content
-
-
-ARROW = {
-    "whole": (pa.int64(), st.integers(-(2**63), 2**63 - 1)),
-    "float": (pa.float64(), st.floats()),
-    "float_id": (pa.float64(), st.integers(0, 10**9).map(float)),
-    "single": (pa.float32(), st.floats(width=32)),
-    "text": (pa.string(), EVIL),
-    "utc": (pa.timestamp("us", "UTC"), MOMENTS),
-    "local": (pa.timestamp("ms"), MOMENTS.map(lambda one: one.replace(microsecond=0))),
-    "day": (pa.date32(), DAYS),
-    "flag": (pa.bool_(), st.booleans()),
-    "price": (pa.decimal128(12, 2), st.decimals(-1000, 1000, places=2)),
-    "list": (pa.list_(pa.int32()), st.lists(st.integers(0, 9), max_size=2)),
-    "struct": (pa.struct({"a": pa.string()}), st.fixed_dictionaries({"a": EVIL})),
-    "kind": (pa.dictionary(pa.int8(), pa.string()), st.sampled_from(["a", "b"])),
-}
-ARROW_TYPES = {
-    "float_id": FieldType.INTEGER,
-    "whole": FieldType.INTEGER,
-    "utc": FieldType.DATETIME,
-    "local": FieldType.DATETIME,
-    "day": FieldType.DATE,
-    "flag": FieldType.BOOLEAN,
-    "price": FieldType.NUMBER,
-    "list": FieldType.ARRAY,
-    "struct": FieldType.OBJECT,
-}
-
-
-@settings(max_examples=40)
-@given(st.lists(st.sampled_from(sorted(ARROW)), min_size=1, unique=True), st.data())
-def test_parquet_files_have_no_errors_with_their_description(names: list[str], data: st.DataObject):
-    count = data.draw(st.integers(1, 4))
-    columns = {}
-    for name in names:
-        type_, values = ARROW[name]
-        cells = st.lists(st.none() | values, min_size=count, max_size=count)
-        columns[name] = pa.array(data.draw(cells), type_)
-    content = io.BytesIO()
-    parquet.write_table(pa.table(columns), content)
-    files = {"x.parquet": content.getvalue()}
-    found = described(files)
-    assert errors_of(found, files) == []
-    for name, type_ in ARROW_TYPES.items():
-        if name in columns and columns[name].null_count < count:
-            assert fields(found)[name] in {type_, FieldType.STRING if name == "whole" else type_}
-
-
-def _json_value(cell: str) -> object:
-    """The cell as a number or a document, if it is one of JSON."""
-    try:
-        value = json.loads(cell, parse_constant=str)
-    except ValueError:
-        return cell
-    return cell if isinstance(value, str) or value is None else value
-
-
-def check_law(table: Table, files: dict[str, bytes]) -> None:
-    """The files of a table have no errors with their description, which has the right types."""
-    if all(not cell.strip() for row in table.rows for cell in row):
-        with pytest.raises(ConfigurationError, match="no rows"):
-            described(files)
-        return
-    found = described(files)
-    assert errors_of(found, files) == []
-    check_types(found.dataset, table)
-
-
-def check_types(dataset: Dataset, table: Table) -> None:
-    """Each column of a certain kind has its type."""
-    for place, kind in enumerate(table.kinds):
-        values = {row[place] for row in table.rows} - {"", " ", "NULL"}
-        if kind is not None and values and KINDS[kind].type is not None:
-            assert dataset.field(kind).type is KINDS[kind].type, (kind, values)
 
 
 def test_a_long_file_is_described_by_its_first_rows(monkeypatch: pytest.MonkeyPatch):

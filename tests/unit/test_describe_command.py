@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
@@ -12,6 +14,7 @@ from etl.cli.main import commands
 from etl.model.errors import ConfigurationError
 from etl.settings import Settings
 from etl.settings.datasets_file import read_datasets
+from tests.described_files import workbook
 
 EXPORT = "Order No;Total;Placed on\nA-1;1.234,50;31.12.2023\nA-2;12,00;01.01.2024\n"
 
@@ -131,3 +134,62 @@ def test_a_file_that_may_not_be_read_is_an_error(monkeypatch: pytest.MonkeyPatch
     result = call("datasets", "describe", "shop/Orders 2023.csv")
     assert result.exit_code == 2
     assert "cannot be read: Permission denied" in result.stderr
+
+
+def five_files(folder: Path) -> list[str]:
+    """Files as other programs write them: Excel's CSV, pandas' CSV and Parquet, NDJSON, xlsx."""
+    (folder / "Umsatz Mai.csv").write_bytes(
+        "Rechnung;Kunde;Betrag;Datum;Bezahlt\r\n"
+        'R-0001;Müller;1.234,50;01.05.2026;ja\r\nR-0002;"Kern; Co";12,00;02.05.2026;nein\r\n'
+        "R-0003;Özil;-;03.05.2026;ja\r\n".encode("cp1252")
+    )
+    frame = pd.DataFrame(
+        {
+            "customer_id": [1000.0, None, 1002.0],
+            "score": [0.5, 0.25, None],
+            "seen": pd.to_datetime(["2026-05-01", "2026-05-02", None]),
+            "tier": ["gold", None, "silver"],
+        }
+    )
+    frame.to_csv(folder / "customers.csv")
+    frame.to_parquet(folder / "visits.parquet")
+    (folder / "events.ndjson").write_text(
+        '{"eventId": "e1", "at": 1777600000000, "payload": {"a": [1]}, "ok": true}\n'
+        '{"eventId": "e2", "at": 1777600001000, "payload": {}, "ok": false, "note": "late"}\n'
+    )
+    rows: list[list[object]] = [["Inventory"], [], ["Item No", "Stock", "Counted on"]]
+    rows += [[f"I-{number}", number, date(2026, 5, number)] for number in range(1, 4)]
+    (folder / "inventory.xlsx").write_bytes(workbook(rows))
+    return [
+        *("Umsatz Mai.csv", "customers.csv", "visits.parquet", "events.ndjson", "inventory.xlsx")
+    ]
+
+
+def test_five_files_of_other_programs_become_five_datasets(folder: Path):
+    names = five_files(folder)
+    for name in names:
+        result = call("datasets", "describe", name)
+        assert result.exit_code == 0, (name, result.exception)
+        with (folder / "datasets.toml").open("a") as file:
+            file.write(result.stdout)
+    found = read_datasets(folder / "datasets.toml", Settings(_env_file=None))
+    assert [one.name for one in found] == [
+        "umsatz_mai",
+        "customers",
+        "visits",
+        "events",
+        "inventory",
+    ]
+    checked = json.loads(call("check", *names, "--json").stdout)
+    assert [one for one in checked["problems"] if one["severity"] == "error"] == []
+    assert [(one["dataset"], one["rows_good"]) for one in checked["files"]] == [
+        *(("umsatz_mai", 3), ("customers", 3), ("visits", 3), ("events", 2), ("inventory", 3))
+    ]
+    keys = {one.name: one.primary_key for one in found}
+    assert keys == {
+        "umsatz_mai": (),
+        "customers": (),
+        "visits": (),
+        "events": ("event_id",),
+        "inventory": ("item_no",),
+    }

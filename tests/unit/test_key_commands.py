@@ -49,10 +49,32 @@ def test_listing_shows_names_and_roles_and_where_they_are_from(keys: Keys):
     fixed = str(entry_for("bob", Role.ADMIN, new_key()))
     rows = json.loads(keys("list", "--json", API_KEYS=fixed).stdout)
     assert rows == [
-        {"name": "bob", "role": "admin", "kept_in": "API_KEYS"},
-        {"name": "ann", "role": "reader", "kept_in": "l/api-keys"},
+        {"name": "bob", "role": "admin", "datasets": [], "kept_in": "API_KEYS"},
+        {"name": "ann", "role": "reader", "datasets": [], "kept_in": "l/api-keys"},
     ]
     assert "bob" in keys("list", API_KEYS=fixed).stdout
+
+
+def test_key_may_be_limited_to_datasets(keys: Keys):
+    made = keys("new", "shop", "--role", "reader", "--dataset", "refunds", "--dataset", "orders")
+    assert made.exit_code == 0
+    (entry,) = load(Path("l/api-keys"))
+    assert entry.datasets == ("orders", "refunds")
+    assert str(entry) in made.stderr
+    (row,) = json.loads(keys("list", "--json").stdout)
+    assert row["datasets"] == ["orders", "refunds"]
+    assert "orders, refunds" in keys("list").stdout
+
+
+def test_dataset_that_the_file_does_not_declare_is_named(keys: Keys):
+    Path("datasets.toml").write_text(
+        'version = 1\n[datasets.orders]\ninclude = ["*.csv"]\n'
+        '[datasets.orders.schema]\nfields = [{ name = "id", type = "string" }]\n'
+    )
+    words = ("--role", "reader", "--dataset", "orders", "--dataset", "order")
+    made = keys("new", "shop", *words, DATASETS_FILE="datasets.toml")
+    assert made.exit_code == 0, made.output
+    assert "does not declare order." in made.stderr
 
 
 def test_revoking_the_last_key_warns_that_no_key_is_left(keys: Keys):
@@ -72,7 +94,15 @@ def test_keys_from_the_environment_are_not_changed(keys: Keys, words: list[str])
     assert "API_KEYS" in found.exception.message
 
 
-@pytest.mark.parametrize("words", [["new", "a b", "--role", "reader"], ["new", "ann"], ["new"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["new", "a b", "--role", "reader"],
+        ["new", "ann", "--role", "reader", "--dataset", "a b"],
+        ["new", "ann"],
+        ["new"],
+    ],
+)
 def test_wrong_usage_creates_no_key(keys: Keys, words: list[str]):
     assert keys(*words).exit_code == 2
     assert not Path("l/api-keys").exists()

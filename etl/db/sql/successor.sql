@@ -43,7 +43,9 @@ WHERE oid = to_regclass(:table)
 -- Whether the successor has the owner, privileges, storage and columns of the table. Parameters:
 -- :table; :successor; :missing, columns that it does not have yet; :varying, what differs always.
 WITH relation AS (
-    SELECT to_jsonb(pg_class) - CAST(:varying AS text[]) AS traits
+    SELECT to_jsonb(pg_class) - CAST(:varying AS text[])
+           || jsonb_build_object('relacl', ARRAY(
+                  SELECT CAST(item AS text) FROM unnest(relacl) AS item ORDER BY 1)) AS traits
     FROM pg_class WHERE oid IN (to_regclass(:table), to_regclass(:successor))
 ), attribute AS (
     SELECT to_jsonb(pg_attribute) - CAST(:varying AS text[])
@@ -55,6 +57,27 @@ WITH relation AS (
 SELECT (SELECT count(DISTINCT traits) = 1 AND count(*) = 2 FROM relation)
    AND (SELECT coalesce(bool_and(found.places = 2), false)
         FROM (SELECT count(*) AS places FROM attribute GROUP BY traits) AS found)
+
+-- name: copy_privileges
+-- The statements that give the successor the privileges of the table, such as those of roles that
+-- may read it, and no others. There are none if neither table has been granted to another role. Parameters: :table,
+-- :successor.
+WITH granted AS (
+    SELECT pg_class.oid, item.privilege_type, item.is_grantable,
+           CASE item.grantee WHEN 0 THEN 'PUBLIC'
+                             ELSE quote_ident(pg_get_userbyid(item.grantee)) END AS grantee
+    FROM pg_class CROSS JOIN LATERAL aclexplode(relacl) AS item
+    WHERE pg_class.oid IN (to_regclass(:table), to_regclass(:successor))
+      AND item.grantee <> relowner
+)
+SELECT statement
+FROM (SELECT DISTINCT 1, format('REVOKE ALL ON %s FROM %s', CAST(oid AS regclass), grantee)
+      FROM granted WHERE oid = to_regclass(:successor)
+      UNION ALL
+      SELECT 2, format('GRANT %s ON %s TO %s', privilege_type, to_regclass(:successor), grantee)
+                || CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+      FROM granted WHERE oid = to_regclass(:table)) AS found (place, statement)
+ORDER BY place
 
 -- name: take_staged
 -- Rows that the run has staged already.

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from etl.model.formats import content_size
-from etl.read.csv.encoding import Transcoder, count_line_endings, decode_lines
+from etl.read.csv.encoding import Transcoder, count_line_endings, decode_lines, end_of_lines
 from etl.read.csv.header import read_header
 from etl.read.csv.parse import (
     Layouts,
@@ -193,7 +193,7 @@ class _Pending:
         if not (self._has_new_lines or is_last):
             return b""  # does not join a huge line again for each of its chunks
         text = b"".join(self._texts)
-        end = len(text) if is_last else _end_of_lines(text)
+        end = len(text) if is_last else end_of_lines(text)
         self._texts = [text[end:]]
         self._has_new_lines = text.endswith(b"\r")
         return text[:end]
@@ -201,10 +201,3 @@ class _Pending:
     def put_back(self, lines: bytes) -> None:
         """Return lines that cannot be parsed yet."""
         self._texts.insert(0, lines)
-
-
-def _end_of_lines(text: bytes) -> int:
-    """The end of the last complete line. A CR at the very end may be half of a CRLF."""
-    certain = len(text) - text.endswith(b"\r")
-    newline = text.rfind(b"\n", 0, certain)
-    return max(newline, text.rfind(b"\r", newline + 1, certain)) + 1

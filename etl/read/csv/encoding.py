@@ -195,3 +195,10 @@ def count_line_endings(content: bytes) -> int:
     if b"\r" not in content:  # searching for two bytes is slow
         return content.count(b"\n")
     return content.count(b"\n") + content.count(b"\r") - content.count(b"\r\n")
+
+
+def end_of_lines(content: bytes) -> int:
+    """The end of the last complete line. A CR at the very end may be half of a CRLF."""
+    certain = len(content) - content.endswith(b"\r")
+    newline = content.rfind(b"\n", 0, certain)
+    return max(newline, content.rfind(b"\r", newline + 1, certain)) + 1

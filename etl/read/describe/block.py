@@ -27,6 +27,7 @@ class DatasetPlace:
     bucket: str = ""
     format: str | None = None
     delimiter: str = ""
+    header_row: int = 1
     path_columns: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -58,8 +59,10 @@ def _options(place: DatasetPlace, found: Description) -> Iterator[str]:
     if found.pads_rows:
         yield comment("some rows lack their last cells")
         yield 'short_rows = "pad"'
-    if place.delimiter:
-        yield f"dialect = {{ delimiter = {toml(place.delimiter)} }}"
+    dialect = [f"delimiter = {toml(place.delimiter)}"] if place.delimiter else []
+    dialect += [f"headerRows = [{place.header_row}]"] if place.header_row > 1 else []
+    if dialect:
+        yield f"dialect = {{ {', '.join(dialect)} }}"
 
 
 def _key(found: Description) -> Iterator[str]:

@@ -26,6 +26,7 @@ _TIME_WORDS = (
     *("time", "date", "epoch", "stamp", "_at", "created", "updated", "modified", "zeit", "datum"),
     *("_ts", "ts_", "birthts"),
 )
+_TIME_NAMES = frozenset({"at", "ts", "when", "t"})
 _YEAR_WORDS = ("year", "jahr", "yr", "année", "anno")
 _SPACES = "\u00a0\u202f "
 _PLAIN = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -93,8 +94,11 @@ def integer(values: Sequence[str], context: Context) -> Guess | None:
     numbers = [int(value) for value in values]
     if context.names(*_YEAR_WORDS) and accepts(Field(name="", type=FieldType.YEAR), values):
         return Guess(Field(name="", type=FieldType.YEAR))
-    if context.names(*_TIME_WORDS):
-        return _since_1970(numbers) or Guess(field)
+    since = _since_1970(numbers)
+    if since is not None and (context.names(*_TIME_WORDS) or context.header in _TIME_NAMES):
+        return since
+    if since is not None and since.field.type is FieldType.EPOCH_MS:
+        return Guess(field, "if these are milliseconds since 1970, use epoch-ms")
     if set(numbers) == {0, 1}:
         return Guess(field, "only 0 and 1 in the sample: boolean?")
     return Guess(field)

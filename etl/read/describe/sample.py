@@ -8,25 +8,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from pyarrow import parquet
 
 from etl.model.dataset import Dataset, Dialect, UnknownColumns
 from etl.model.errors import RefusedObject
-from etl.model.formats import SourceFormat, content_size, format_of
-from etl.model.values import Problem, ProblemCode, Severity
+from etl.model.values import Problem, Severity
 from etl.read.columns import EXTRA, SOURCE_KEY, SOURCE_LINE
-from etl.read.csv.encoding import Transcoder, decode_lines
-from etl.read.csv.header import read_header
-from etl.read.describe.delimiter import detected_delimiter, header_after_titles
+from etl.read.describe.head import Head, head_of
 from etl.read.formats import expanded_parts, read_object
 from etl.read.rows.extract import Extract, joined, refused_extract
-from etl.read.rows.header import FileHeader
-from etl.read.rows.layout import AddedColumns, Layout
-from etl.read.spool import spooled
+from etl.read.rows.layout import AddedColumns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from etl.model.formats import SourceFormat
     from etl.model.values import SourceObject
 
     Parts = Callable[[], Iterable[bytes]]
@@ -50,9 +45,8 @@ class SampledObject:
     key: str
     columns: dict[str, pa.ChunkedArray]
     rows: int
+    head: Head
     is_cut: bool = False
-    delimiter: str = ""
-    floats: frozenset[str] = frozenset()
     problem: Problem | None = None  # the first one of a row
 
 
@@ -112,52 +106,23 @@ def sample_object(
 ) -> SampledObject | Problem:
     """The first rows of the object, or why it has none.
 
-    `probe` declares no fields; only its format and dialect matter.
+    `probe` declares no fields; only its format matters.
     """
-    if _is_csv(source, probe) and probe.dialect.delimiter is None:
-        probe = _with_delimiter(source, probe, parts)
-    found = list(limit.extracts(source, probe, parts))
+    head = head_of(source, probe, parts)
+    dialect = Dialect(delimiter=head.delimiter or None, header_row=head.header_row)
+    found = list(limit.extracts(source, replace(probe, dialect=dialect), parts))
     whole = joined(found)
-    refusal = next(
-        (one for one in whole.problems if one.line is None and one.severity is Severity.ERROR), None
-    )
-    if refusal is None and _is_csv(source, probe):
-        refusal = _title(source, probe, parts)
-    if refusal is not None:
-        return refusal
-    header = _csv_header(source, probe, parts)
-    schema = _parquet_schema(source, probe, parts)
-    headers = _json_names(source, probe, parts) if header is None else header.columns
-    headers = headers if schema is None else schema.names
+    for one in whole.problems:
+        if one.line is None and one.severity is Severity.ERROR:
+            return one
     return SampledObject(
         source.key,
-        _columns(whole, headers, has_all=header is not None),
+        _columns(whole, head),
         len(whole.rows),
+        head,
         limit.is_cut,
-        "" if header is None else header.delimiter,
-        frozenset() if schema is None else _floats(schema),
         next((one for one in whole.problems if one.line is not None), None),
     )
-
-
-def _title(source: SourceObject, probe: Dataset, parts: Parts) -> Problem | None:
-    """The problem of a file whose header comes after titles."""
-    lines = first_lines(source, probe, parts)
-    line = header_after_titles(lines)
-    if line is None:
-        return None
-    hint = (
-        f"Line {line + 1} of those that are not blank seems to be the header. Remove the lines"
-        " before it."
-    )
-    return Problem(ProblemCode.MISSING_COLUMN, source.key, source.etag, hint, value=lines[0])
-
-
-def _with_delimiter(source: SourceObject, probe: Dataset, parts: Parts) -> Dataset:
-    found = format_of(probe, source.key)
-    is_tsv = found is not None and found.format is SourceFormat.TSV
-    delimiter = "\t" if is_tsv else detected_delimiter(first_lines(source, probe, parts))
-    return replace(probe, dialect=Dialect(delimiter=delimiter))
 
 
 def probe(format_: SourceFormat | None) -> Dataset:
@@ -198,7 +163,7 @@ def joined_sample(objects: Sequence[SampledObject]) -> Sample:
             for one, chunk in zip(objects, chunks, strict=True)
         ]
         whole = pa.chunked_array([piece for one in texts for piece in one.chunks], _TEXT)
-        is_float = any(header in one.floats for one in objects)
+        is_float = any(header in one.head.floats for one in objects)
         columns.append(SampledColumn(header, whole, None not in chunks, is_float))
     return Sample(tuple(columns), tuple(one.rows for one in objects))
 
@@ -210,14 +175,9 @@ def _column_of(one: SampledObject, name: str) -> pa.ChunkedArray | None:
     return one.columns[found[0]] if len(found) == 1 else None
 
 
-def _columns(
-    whole: Extract, headers: Sequence[str], *, has_all: bool
-) -> dict[str, pa.ChunkedArray]:
-    """The added columns, which are in lower case, and those in _extra, by their headers.
-
-    `headers` are known ones; with `has_all`, those without a value are columns as well.
-    """
-    spelled = {one.strip().lower(): one for one in reversed(headers)}  # the first is the added one
+def _columns(whole: Extract, head: Head) -> dict[str, pa.ChunkedArray]:
+    """The added columns, which are in lower case, and those in _extra, by their headers."""
+    spelled = {one.strip().lower(): one for one in reversed(head.names)}  # the first is the added
     own = {SOURCE_KEY, SOURCE_LINE, EXTRA}
     found = {
         spelled.get(name, name): whole.rows[name].cast(_TEXT)
@@ -226,8 +186,8 @@ def _columns(
     }
     found |= _extra_columns(whole.rows[EXTRA])
     blank = pa.chunked_array([pa.nulls(len(whole.rows), _TEXT)])
-    in_order = {name: found.get(name, blank) for name in headers if has_all or name in found}
-    return in_order | found
+    known = {name: found.get(name, blank) for name in head.names if head.has_all or name in found}
+    return known | found
 
 
 def _extra_columns(extra: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
@@ -245,63 +205,3 @@ def _text(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value or None
     return json.dumps(value, ensure_ascii=False)
-
-
-def _csv_header(source: SourceObject, probe: Dataset, parts: Parts) -> FileHeader | None:
-    """The header of a CSV as it is written; None for other formats."""
-    if not _is_csv(source, probe):
-        return None
-    lines = first_lines(source, probe, parts)
-    if not lines:
-        return None
-    header = read_header(lines[0], Layout(probe, (), probe.dialect.delimiter))
-    return header if isinstance(header, FileHeader) else None
-
-
-def _json_names(source: SourceObject, probe: Dataset, parts: Parts) -> list[str]:
-    """Names in the first objects of JSON as they are spelled there, also nested ones."""
-    found = format_of(probe, source.key)
-    if found is None or found.format not in {SourceFormat.NDJSON, SourceFormat.JSON}:
-        return []
-    text = "\n".join(first_lines(source, probe, parts))
-    return list(dict.fromkeys(_JSON_NAME.findall(text)))
-
-
-def _parquet_schema(source: SourceObject, probe: Dataset, parts: Parts) -> pa.Schema | None:
-    """The schema of a Parquet file that could be read; None for other formats."""
-    found = format_of(probe, source.key)
-    if found is None or found.format is not SourceFormat.PARQUET:
-        return None
-    with spooled(expanded_parts(source, probe, parts())) as content:
-        return parquet.read_schema(content)
-
-
-def _floats(schema: pa.Schema) -> frozenset[str]:
-    return frozenset(one.name for one in schema if pa.types.is_floating(one.type))
-
-
-def _is_csv(source: SourceObject, probe: Dataset) -> bool:
-    found = format_of(probe, source.key)
-    return found is not None and found.format in {SourceFormat.CSV, SourceFormat.TSV}
-
-
-def first_lines(source: SourceObject, probe: Dataset, parts: Parts) -> list[str]:
-    """The first lines of a text that are not blank, without their endings."""
-    try:
-        text = _head(source, probe, parts)
-    except RefusedObject:
-        return []  # its problem is found when all of it is read
-    lines = decode_lines(text).lines
-    if len(text) >= _HEAD_BYTES and len(lines) > 1:
-        lines.pop()  # it may be cut
-    return [line.rstrip("\r\n") for line in lines if line.strip()]
-
-
-def _head(source: SourceObject, probe: Dataset, parts: Parts) -> bytes:
-    transcoder = Transcoder(content_size(probe, source))
-    text = b""
-    for part in expanded_parts(source, probe, parts()):
-        text += transcoder.transcode(part[:_HEAD_BYTES])
-        if len(text) >= _HEAD_BYTES:
-            return text
-    return text + transcoder.transcode(b"", is_last=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from etl.read.csv.encoding import count_line_endings, without_marks
+from etl.read.csv.encoding import count_line_endings, end_of_lines, without_marks
 from etl.read.json.objects import MOST_OBJECT_BYTES, Text
 from etl.read.json.typed import line_block
 
@@ -50,7 +50,7 @@ class LineCutter:
             self._keep(text)  # does not join a huge line again for each of its parts
             return Lines(self._number, b"")
         text = b"".join([*self._parts, text])
-        end = len(text) if is_last else _end_of_lines(text)
+        end = len(text) if is_last else end_of_lines(text)
         self._parts, self._size = [], 0
         self._keep(text[end:])
         lines = Lines(self._number, text[:end])
@@ -66,10 +66,3 @@ class LineCutter:
             kept = joined[: MOST_OBJECT_BYTES + 1]
             self._parts = [kept, _CR] if joined.endswith(_CR) else [kept]
             self._size = sum(map(len, self._parts))
-
-
-def _end_of_lines(text: bytes) -> int:
-    """The end of the last complete line. A CR at the very end may be half of a CRLF."""
-    certain = len(text) - text.endswith(_CR)
-    newline = text.rfind(b"\n", 0, certain)
-    return max(newline, text.rfind(_CR, newline + 1, certain)) + 1

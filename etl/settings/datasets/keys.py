@@ -135,9 +135,9 @@ DIALECT = TableRules(
         "lineTerminator": Refusal(
             "Remove it; all line endings are accepted.", ("\n", "\r\n", "\r")
         ),
-        "property": Refusal("Remove it; JSON is not supported yet."),
-        "itemType": Refusal("Remove it; JSON is not supported yet."),
-        "itemKeys": Refusal("Remove it; JSON is not supported yet."),
+        "property": Refusal("Remove it; a JSON file is one array of objects."),
+        "itemType": Refusal("Remove it; a JSON file is one array of objects."),
+        "itemKeys": Refusal("Remove it; a JSON file is one array of objects."),
         "sheetNumber": Refusal("Use sheet of the dataset.", (1,)),
         "sheetName": Refusal("Use sheet of the dataset."),
         "table": Refusal("Remove it; databases are not read."),

@@ -1,0 +1,52 @@
+"""Checks of files in processes of their own, of which only a few run at a time."""
+
+from __future__ import annotations
+
+import pickle
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from api.state.slots import Slots
+from etl.checks.file import CheckedFile, FileCheck, check_pickled
+from etl.model.errors import TransientError
+from etl.runtime.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from etl.settings import Settings
+
+MAX_CHECKS = 2
+
+
+@dataclass
+class FileChecks:
+    """Checks each file in a new process with the memory limit of image work."""
+
+    settings: Settings
+    check: Callable[[bytes], CheckedFile] = check_pickled
+    slots: Slots = field(default_factory=lambda: Slots(MAX_CHECKS))
+
+    def run(self, task: FileCheck) -> CheckedFile:
+        """What was found in the file.
+
+        Raises:  TransientError if too many checks are running; WorkFailed if the process exceeded a
+                 limit or crashed.
+        """
+        with self.slots.try_acquire() as is_free:
+            if not is_free:
+                raise TransientError(
+                    f"The API is already checking {MAX_CHECKS} files.",
+                    hint="Try again in a few seconds.",
+                )
+            with closing(self._sandbox()) as sandbox:
+                return sandbox.call(pickle.dumps(task))
+
+    def _sandbox(self) -> Sandbox[CheckedFile]:
+        return Sandbox(
+            self.check,
+            processes=1,
+            seconds=self.settings.check_timeout.total_seconds(),
+            memory_bytes=self.settings.image_memory_mb * 1024 * 1024,
+        )

@@ -1,0 +1,62 @@
+"""The statistics of datasets that are computed already, and the locks of those that are not."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import Connection, func, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from etl.db.engine import schemas_of
+from etl.db.names import statistics_key
+from etl.db.tables import statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Statistics(NamedTuple):
+    """The number of rows, and what is known of columns by name."""
+
+    rows: int
+    columns: dict[str, Any]
+
+
+def load(connection: Connection, dataset: str, version: str) -> Statistics | None:
+    """What was saved of this version of the rows."""
+    row = connection.execute(
+        select(statistics.c["count"], statistics.c["columns"]).where(
+            statistics.c.dataset == dataset, statistics.c.version == version
+        )
+    ).one_or_none()
+    return None if row is None else Statistics(*row)
+
+
+def save(connection: Connection, dataset: str, version: str, found: Statistics) -> None:
+    """Replace what was saved of the dataset."""
+    values = {"version": version, "count": found.rows, "columns": found.columns}
+    statement = insert(statistics).values(dataset=dataset, **values)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["dataset"], set_={**values, "computed_at": func.now()}
+        )
+    )
+
+
+@contextmanager
+def computing(connection: Connection, dataset: str, *, when: bool) -> Iterator[bool]:
+    """Whether this session computes the statistics in the block; false if another one does.
+
+    It does so only `when` it may. The connection must be in autocommit: the lock is the session's,
+    and the block may be long.
+    """
+    key = {"key": statistics_key(dataset, schemas_of(connection.engine).state)}
+    is_ours = when and bool(connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), key))
+    try:
+        yield is_ours
+    except BaseException:
+        connection.invalidate()  # a statement may be running; closing it releases the lock
+        raise
+    if is_ours:
+        connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
