@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -12,8 +13,9 @@ from unittest.mock import patch
 from etl.model.dataset import Dataset, Field
 from etl.model.errors import RefusedObject
 from etl.model.values import Problem, SourceFile, SourceObject
+from etl.read.columns import SOURCE_KEY
 from etl.read.formats import expanded_parts, read_files, read_object
-from etl.read.json import typed
+from etl.read.json import reader, typed
 from etl.read.rows.extract import Extract, refused_extract, sort_problems
 from etl.read.rows.layout import AddedColumns
 from etl.read.types.numerals import canonical
@@ -68,17 +70,41 @@ def reading_of(
     file: SourceFile, dataset: Dataset, sizes: Sequence[int] | None = None, *, is_fast: bool
 ) -> Reading:
     """The outcome of a file by the fast path where it can be used, or without it."""
+    with paths(is_fast=is_fast):
+        return _reading(file, extracts_of(file, dataset, sizes), dataset)
+
+
+def readings_together(files: Sequence[SourceFile], dataset: Dataset) -> list[Reading]:
+    """The outcomes of small files that are read at once."""
+    extracts = read_files(files, dataset, AddedColumns())
+    return [
+        _reading(file, [one for one in extracts if file.source.key in one.rows_read], dataset)
+        for file in files
+    ]
+
+
+@contextmanager
+def paths(*, is_fast: bool) -> Iterator[None]:
+    """Use the fast path even for short texts, or never."""
+    with (
+        patch.object(typed, "LEAST_BYTES", 1 if is_fast else 1 << 40),
+        patch.object(reader, "MOST_BYTES", reader.MOST_BYTES if is_fast else -1),
+    ):
+        yield
+
+
+def _reading(file: SourceFile, extracts: Sequence[Extract], dataset: Dataset) -> Reading:
     key = file.source.key
     rows: list[dict[str, object]] = []
     problems: list[Problem] = []
     added: set[str] = set()
     read = rejected = 0
-    with patch.object(typed, "LEAST_BYTES", 1 if is_fast else 1 << 40):
-        extracts = extracts_of(file, dataset, sizes)
     for extract in extracts:
-        checked = validate(extract.rows, dataset, {key: "etag"}, TODAY)
-        rows += map(_plain, checked.rows.to_pylist())
-        problems += [*extract.problems, *checked.problems]
+        etags = dict.fromkeys(extract.rows_read, "etag")
+        checked = validate(extract.rows, dataset, etags, TODAY)
+        rows += [_plain(row) for row in checked.rows.to_pylist() if row[SOURCE_KEY] == key]
+        found = [*extract.problems, *checked.problems]
+        problems += [problem for problem in found if problem.key == key]
         read += extract.rows_read[key]
         rejected += extract.rows_rejected.get(key, 0) + checked.rows_rejected.get(key, 0)
         added |= {*extract.added}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -10,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl.model.dataset import Constraints, Dataset, Field, FieldType, Moment, UnknownColumns
-from etl.read.json import objects
-from tests.json_sources import dataset_of, reading_of, source_file
+from tests.json_sources import dataset_of, reading_of, readings_together, source_file
 
 REQUIRED = Constraints(required=True)
 FIELDS = (
@@ -40,33 +42,26 @@ DATASETS = [
     dataset_of(*FIELDS[1:3], path_columns="{x}.{y}"),
 ]
 
+ODD_NUMBERS = """
+    -0 -0.0 0.00 1e3 1E+2 1e-400 1e400 1.10 2026 0e5 -1.5e-9 -1 7 1234.56 9999.99 99999.99
+    123456789012345678 0.1000000000000000055 1e39 1e-46 16777217 9007199254740993 1e22 1e35
+    9223372036854775807 9223372036854775808 1111111111111111111111111111111111111111 5e-324
+    111111111111111111111111111111111111111.5 0.00000000000000000000000000000000000000000001
+"""
 NUMBERS = st.one_of(
     st.integers(-10, 10).map(str),
     st.integers(-(2**70), 2**70).map(str),
     st.floats(allow_nan=False, allow_infinity=False).map(repr),
     st.decimals(allow_nan=False, allow_infinity=False, places=3).map(str),
-    st.sampled_from(
-        ["-0", "-0.0", "0.00", "1e3", "1E+2", "1e-400", "1e400", "1.10", "2026", "0e5", "-1.5e-9"]
-        + ["123456789012345678", "0.1000000000000000055", "1234.56", "9999.99", "99999.99", "7"]
-        + ["1e39", "1e-46", "16777217", "9007199254740993", "1e22", "0." + "0" * 60 + "1", "-1"]
-        + ["9223372036854775807", "9223372036854775808", "1" * 40, "1" * 39 + ".5", "1e35"]
-    ),
+    st.sampled_from(ODD_NUMBERS.split()),
 )
+ODD_STRINGS = r"""
+    "" "7" "1.5" "1,5" "1.234,5" "yes" "\u0000" "\ud800" "\udc00" "\ud83d\ude00" "\\ud800" "}\n{"
+    "5." "NaN" "e-" "{}" "true" "+5" ".5" "1e2" "inf" "é" "2026-01-01T00:00:00Z" "2026-01-01" "\/"
+"""
 STRINGS = st.one_of(
-    st.text(max_size=5).map(lambda text: objects.json.dumps(text)),
-    st.sampled_from(
-        ['""', '" x "', '"7"', '"1.5"', '"1,5"', '"1.234,5"', '"yes"', '"2026-01-01T00:00:00Z"']
-        + [
-            r'"\u0000"',
-            r'"\ud800"',
-            r'"\udc00"',
-            r'"\ud83d\ude00"',
-            r'"\\ud800"',
-            '"}\\n{"',
-            '"5."',
-        ]
-        + ['"NaN"', '"e-"', '"{}"', '"true"', '"+5"', '".5"', '" 1.5"', '"1e2"', '"inf"']
-    ),
+    st.text(max_size=5).map(json.dumps),
+    st.sampled_from([*ODD_STRINGS.split(), '" x "', '" 1.5"']),
 )
 VALUES = st.one_of(
     NUMBERS,
@@ -152,15 +147,55 @@ def check_bytes(content: bytes, dataset: Dataset, sizes: list[int]) -> None:
     assert_same_readings(content, dataset, "a.ndjson", sizes)
 
 
-CHECKS = (check_lines, check_typed_lines, check_elements, check_bytes)
+WHOLE_FILES = st.one_of(
+    st.lists(LINES, max_size=3).map(lambda some: ("ndjson", "\n".join(some))),
+    st.lists(LINES, max_size=3).map(lambda some: ("json", f"[{','.join(some)}]")),
+    st.tuples(st.just("json"), LINES),
+    st.lists(TYPED, max_size=3).map(lambda some: ("ndjson", "\n".join(some))),
+    st.lists(TYPED, max_size=3).map(lambda some: ("json", f" [{' ,'.join(some)}]")),
+    st.tuples(st.just("json"), TYPED),
+)
+
+
+PLAIN = st.fixed_dictionaries(
+    {},
+    optional={
+        "s": st.sampled_from(['"a"', '" b "', "null", '""', r'"\u00e9"']),
+        "i": st.integers(-9, 9).map(str),
+        "d": st.sampled_from(["1.5", "0", "-1e3", "null"]),
+        "u": st.just('"x"'),
+    },
+).map(lambda members: "{" + ", ".join(f'"{name}": {one}' for name, one in members.items()) + "}")
+PLAIN_FILES = st.one_of(
+    st.lists(PLAIN, min_size=1, max_size=3).map(lambda some: ("ndjson", "\r\n".join(some))),
+    st.lists(PLAIN, min_size=1, max_size=3).map(lambda some: ("json", f"[{', '.join(some)}]")),
+    st.tuples(st.just("json"), PLAIN),
+)
+
+
+@given(
+    st.lists(WHOLE_FILES, max_size=8) | st.lists(PLAIN_FILES, min_size=2, max_size=8),
+    st.sampled_from(DATASETS),
+)
+def check_small_files(written: list[tuple[str, str]], dataset: Dataset) -> None:
+    dataset = replace(dataset, prefer="s", unknown_columns=UnknownColumns.EXTRA)
+    files = [
+        source_file(text.encode("utf-8", "surrogatepass"), f"{place}.{kind}")
+        for place, (kind, text) in enumerate(written)
+    ]
+    alone = [reading_of(file, dataset, is_fast=False) for file in files]
+    assert readings_together(files, dataset) == alone
+
+
+CHECKS = (check_small_files, check_lines, check_typed_lines, check_elements, check_bytes)
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_all_paths_and_cuts_agree(check):
-    settings(max_examples=150)(check)()
+def test_all_paths_and_cuts_agree(check: Callable[[], None]):
+    settings(max_examples=40)(check)()
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("check", CHECKS)
-def test_all_paths_and_cuts_agree_on_many_files(check):
+def test_all_paths_and_cuts_agree_on_many_files(check: Callable[[], None]):
     settings(max_examples=50_000)(check)()

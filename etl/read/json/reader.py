@@ -6,25 +6,32 @@ from abc import ABC, abstractmethod
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from etl.model.errors import RefusedObject
 from etl.model.formats import SourceFormat, content_size, format_of
 from etl.model.routing import path_names
 from etl.model.safe_text import safe_value
 from etl.model.values import ProblemCode, Severity
 from etl.read.csv.encoding import Transcoder
+from etl.read.json import typed
+from etl.read.json.columns import Columns
 from etl.read.json.elements import ElementCutter, Elements
 from etl.read.json.lines import LineCutter, Lines
-from etl.read.json.rows import Columns, FileRows, RowBuffer, RowReader
+from etl.read.json.rows import FileRows, RowBuffer, RowReader
+from etl.read.json.small import MOST_BYTES, read_joined, small_block
 from etl.read.pieces import PIECE_LINES, pieces
 from etl.read.rows.collect import Collector
 from etl.read.rows.extract import Extract, add_empty_file, to_extract
 from etl.read.rows.layout import AddedColumns, Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from etl.model.dataset import Dataset
     from etl.model.values import SourceFile, SourceObject
+    from etl.read.json.small import JoinedFiles
+    from etl.read.json.typed import ObjectBlock
     from etl.read.rows.header import FileHeader
 
 
@@ -36,11 +43,28 @@ def parse(
     `added` are the columns that earlier files added; those of these files are noted in it.
     """
     columns = _columns(dataset, added)
-    groups: dict[bool, list[_ReadFile]] = {True: [], False: []}
-    for file in files:
-        found = _read_file(file, dataset, columns)
-        groups[found.is_typed].append(found)
-    return [_extract(group, columns) for group in groups.values() if group]
+    joined = list(read_joined(_small_blocks(files, dataset), columns))
+    done = {index for one in joined for index in one.file.tolist()}
+    read = {
+        index: _read_file(file, dataset, columns)
+        for index, file in enumerate(files)
+        if index not in done
+    }
+    texts = [index for index, one in read.items() if not one.is_typed]
+    others = sorted(done.union(read).difference(texts))
+    found = [_extract(files, texts, read, [], columns)] if texts else []
+    return [*found, _extract(files, others, read, joined, columns)] if others else found
+
+
+def _small_blocks(files: Sequence[SourceFile], dataset: Dataset) -> dict[int, ObjectBlock]:
+    """The rows of the small files that may be read together."""
+    small = {index: file for index, file in enumerate(files) if len(file.content) <= MOST_BYTES}
+    blocks = {
+        index: small_block(file.content, is_lines=_is_lines(file.source, dataset))
+        for index, file in small.items()
+    }
+    found = {index: block for index, block in blocks.items() if block is not None}
+    return found if len(found) > 1 else {}
 
 
 class _ReadFile(NamedTuple):
@@ -70,22 +94,36 @@ def _read_file(file: SourceFile, dataset: Dataset, columns: Columns) -> _ReadFil
         return _ReadFile(file.source, reader, refused=refused)
 
 
-def _extract(files: Sequence[_ReadFile], columns: Columns) -> Extract:
-    sources = [file.source for file in files]
+def _extract(
+    files: Sequence[SourceFile],
+    indexes: Sequence[int],
+    read: Mapping[int, _ReadFile],
+    joined: Iterable[JoinedFiles],
+    columns: Columns,
+) -> Extract:
+    """The Extract of the files with these indexes, in this order: they are joined, or read."""
+    sources = [files[index].source for index in indexes]
     collector = Collector(sources)
     buffer = RowBuffer(columns)
-    for index, file in enumerate(files):
-        if file.header is not None:
-            for rows in file.rows:
-                buffer.add(index, rows, collector)
-            file.reader.add_file_problems(index, file.header, collector)
-        if file.refused is not None:
-            one = file.refused
-            collector.add_object_problem(index, one.problem_code, one.message, one.value)
-        if len(buffer) >= PIECE_LINES:
-            buffer.flush(collector)
+    for some in joined:
+        buffer.add_typed(np.searchsorted(indexes, some.file), some.rows, collector)
+    for place, index in enumerate(indexes):
+        if index in read:
+            _add_file(place, read[index], buffer, collector)
     buffer.flush(collector)
     return to_extract(sources, columns.layout, collector)
+
+
+def _add_file(place: int, file: _ReadFile, buffer: RowBuffer, collector: Collector) -> None:
+    for rows in file.rows:
+        buffer.add(place, rows, collector)
+    if file.header is not None:
+        file.reader.add_file_problems(place, file.header, collector)
+    if file.refused is not None:
+        one = file.refused
+        collector.add_object_problem(place, one.problem_code, one.message, one.value)
+    if len(buffer) >= PIECE_LINES:
+        buffer.flush(collector)
 
 
 def read(
@@ -114,10 +152,14 @@ def _columns(dataset: Dataset, added: AddedColumns | None) -> Columns:
 
 
 def _reader(source: SourceObject, dataset: Dataset, columns: Columns) -> _Reader:
-    found = format_of(dataset, source.key)
-    is_lines = found is not None and found.format is SourceFormat.NDJSON
     size = content_size(dataset, source)
-    return _LineReader(size, columns) if is_lines else _DocumentReader(size, columns)
+    kind = _LineReader if _is_lines(source, dataset) else _DocumentReader
+    return kind(size, columns)
+
+
+def _is_lines(source: SourceObject, dataset: Dataset) -> bool:
+    found = format_of(dataset, source.key)
+    return found is not None and found.format is SourceFormat.NDJSON
 
 
 class _Reader(ABC):
@@ -156,7 +198,7 @@ class _Reader(ABC):
 
     def _take(self, text: bytes, *, is_last: bool = False) -> Iterator[FileRows]:
         cut = self._cut(text, is_last=is_last)
-        block = cut.block() if self._is_fast else None
+        block = cut.block() if self._is_fast and len(text) >= typed.LEAST_BYTES else None
         found = None if block is None else self._rows.read_block(block)
         if block is not None and found is not None:
             self._count += len(block.numbers)

@@ -41,7 +41,7 @@ _TEXTS = frozenset(
         FieldType.ARRAY,
     }
 )
-LEAST_BYTES = 4096  # below, Arrow takes longer to start than the rows would take
+LEAST_BYTES = 4_096  # below, Arrow takes longer to start than the rows would take
 _DECIMAL_DIGITS = 38
 _DOUBLE_DIGITS = 15  # up to this length, different numbers are different floats
 _IS_DIGIT = np.zeros(256, np.bool_)
@@ -65,7 +65,7 @@ class ObjectBlock(NamedTuple):
 
 def line_block(content: bytes, number: int) -> ObjectBlock | None:
     """Whole lines, the first of which has this number, as a block; None if they cannot be one."""
-    if len(content) < LEAST_BYTES or not content.startswith(b"{"):
+    if not content.startswith(b"{"):
         return None
     if b"\r" in content:
         content = content.replace(b"\r\n", b"\n")
@@ -86,9 +86,7 @@ def line_block(content: bytes, number: int) -> ObjectBlock | None:
 def element_block(texts: list[Text]) -> ObjectBlock | None:
     """The elements of an array as a block; None if they cannot be one."""
     contents = [text.content.strip(SPACE) for text in texts]
-    if sum(map(len, contents)) < LEAST_BYTES:
-        return None
-    if not all(one.startswith(b"{") and one.endswith(b"}") for one in contents):
+    if not contents or not all(one.startswith(b"{") and one.endswith(b"}") for one in contents):
         return None
     numbers = np.arange(texts[0].number, texts[0].number + len(texts))
     return ObjectBlock(b"\n".join(contents), numbers, contents[0], max(map(len, contents)))
