@@ -8,7 +8,7 @@ from etl.model.dataset import UnknownColumns
 from etl.model.errors import RefusedObject
 from etl.model.values import ProblemCode
 from etl.read.json.cells import cell, json_text, plain_cell
-from etl.read.json.objects import Number, RowFault, doubled_fault
+from etl.read.json.objects import Doubled, Number, RowFault, doubled_fault
 from etl.read.rows.header import FileHeader, added_column
 from etl.read.types.documents import NotStorable, load
 from etl.read.types.nested import place_in_jsonb
