@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
+from openpyxl import Workbook
 
 from etl.model.dataset import (
     Constraints,
@@ -287,3 +288,34 @@ def parquet_files(draw: st.DrawFn, dataset: Dataset) -> bytes:
     pq.write_table(pa.table(columns, names=cased), sink, row_group_size=draw(st.integers(1, 3)))
     content = sink.getvalue()
     return content[: draw(st.sampled_from([len(content)] * 9 + [len(content) // 2, 3]))]
+
+
+# Local times have no zone.
+# ruff: noqa: DTZ001
+CELLS: list[object] = [
+    *(None, True, False, 0, 1, 7, -7, 99, 100, 32768, 2024, 7.5, 0.1, 1e-7, 12.505, 99999.99),
+    *(2**53, 2**53 + 2, 1.234, 1e22, 0.1 + 0.2, 612302400000, 45_351, 20240229),
+    *(one for one in TEXTS if "\0" not in one and not one.startswith("=")),
+    *(date(2024, 2, 29), date(1999, 12, 31), datetime(2024, 3, 31, 2, 30), time(10, 20, 30)),
+    *(datetime(2024, 10, 27, 2, 30), datetime(2024, 5, 3), timedelta(hours=30), "=1/0", "#N/A"),
+]
+
+
+@st.composite
+def xlsx_files(draw: st.DrawFn, dataset: Dataset) -> bytes:
+    """A workbook whose first sheet has most columns of the dataset and some others."""
+    names = [*dataset.field_names]
+    if draw(st.booleans()):
+        names += draw(st.lists(st.sampled_from(OTHER_NAMES), max_size=2))
+    if draw(st.integers(0, 4)) == 0:
+        names.pop(draw(st.integers(0, len(names) - 1)))
+    workbook = Workbook()
+    sheet = workbook.active
+    sheet.append([draw(_cased(name)) for name in names])
+    keys = st.sampled_from([*TEXTS_OF_KEYS, 1, 2.5])
+    for _ in range(draw(st.integers(0, 5))):
+        sheet.append([draw(keys if name == "id" else st.sampled_from(CELLS)) for name in names])
+    sheet.append(["a"] * len(names))  # calamine does not tell rows of formulas alone at the end
+    sink = io.BytesIO()
+    workbook.save(sink)
+    return sink.getvalue()

@@ -65,9 +65,12 @@ class HeaderReader:
 
         Raises:  FileError with its first fault.
         """
-        # At least one line is not blank, because empty files were rejected before.
-        lines = (decoded.text[line.start : line.end] for line in decoded.lines)
-        index, raw = next((n, line) for n, line in enumerate(lines) if line.strip() != "")
+        least = self._layout.dataset.dialect.header_row - 1
+        lines = [decoded.text[line.start : line.end] for line in decoded.lines[least:]]
+        numbered = ((n, line) for n, line in enumerate(lines, least) if line.strip() != "")
+        index, raw = next(numbered, (0, ""))
+        if not raw:
+            raise FileError(ProblemCode.EMPTY_FILE)
         if index in decoded.undecodable:
             raise FileError(ProblemCode.UNDECODABLE)
         if "\0" in raw:

@@ -17,7 +17,8 @@ _SIGNATURES = {
     "zst": rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18",
     "bz2": rb"BZh[1-9](1AY&SY|\x17rE8P\x90)",
     "parquet": rb"PAR[1E]" + _NOT_TEXT,
-    "other": rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1|\xfd7zXZ\x00|\x04\x22\x4d\x18|7z\xbc\xaf\x27\x1c"
+    "xls": rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+    "other": rb"\xfd7zXZ\x00|\x04\x22\x4d\x18|7z\xbc\xaf\x27\x1c"
     rb"|Rar!\x1a\x07|ORC" + _NOT_TEXT + rb"|Obj\x01|ARROW1\x00\x00|SQLite format 3\x00"
     rb"|%PDF-[12]\.[0-9]|\x89PNG\r\n",
     "markup": rb"(\xef\xbb\xbf)?\s*<((?i:!doctype html|html|table|meta|body)[\s>]|\?xml\s)",
@@ -29,7 +30,7 @@ _EXPECTED = {
     "ndjson": {"object"},
     "json": {"object", "array"},
     "parquet": {"parquet"},
-    "xlsx": {"workbook", "zip"},
+    "xlsx": {"workbook", "zip", "xls"},
 }
 _ALWAYS_RECOGNIZED = ("parquet", "xlsx")
 _BEGINNINGS = {"gz": b"\x1f\x8b", "zst": b"\x28\xb5\x2f\xfd", "bz2": b"BZh", "zip": b"PK\x03\x04"}
