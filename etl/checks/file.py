@@ -56,13 +56,13 @@ def check_pickled(message: bytes) -> CheckedFile:
     if task.kind is ObjectKind.OTHER:
         return CheckedFile(checked)
     from etl.read.formats import expanded_parts
-    from etl.read.limits import Limits
+    from etl.read.limits import ExpansionLimits
     from etl.read.raw_lines import raw_lines
 
     path = Path(task.path)
     source = local_source(task.key, path)
     numbers = {one.line for one in checked.problems if one.line is not None}
-    limits = Limits(task.expanded_bytes)
+    limits = ExpansionLimits(task.expanded_bytes)
     expanded = expanded_parts(source, task.dataset, local_parts(path), limits)
     return CheckedFile(checked, raw_lines(source, task.dataset, expanded, numbers))
 
@@ -77,7 +77,7 @@ def check_file(task: FileCheck) -> Checked:
     import_arrow()
     from etl.read import file_rules
     from etl.read.check import Checked, check_object
-    from etl.read.limits import Limits
+    from etl.read.limits import ExpansionLimits
     from etl.read.rows.layout import AddedColumns
 
     path = Path(task.path)
@@ -91,7 +91,7 @@ def check_file(task: FileCheck) -> Checked:
         partial(local_parts, path),
         task.today,
         added=AddedColumns(task.added),
-        limits=Limits(task.expanded_bytes),
+        limits=ExpansionLimits(task.expanded_bytes),
     )
 
 

@@ -173,7 +173,7 @@ class _Checker:
 
         import_arrow()
         from etl.read.check import check_object
-        from etl.read.limits import Limits
+        from etl.read.limits import ExpansionLimits
 
         bucket = dataset.bucket or self._source_bucket
         sample.objects += 1
@@ -184,7 +184,7 @@ class _Checker:
                 dataset,
                 lambda: self._store.fetch_in_parts(bucket, source, _PART_BYTES),
                 self._today,
-                limits=Limits(self._expanded_max_size),
+                limits=ExpansionLimits(self._expanded_max_size),
             )
         except (ObjectChanged, UnreadableObject) as error:
             sample.errors.append(error)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from etl.model.errors import RefusedObject
 from etl.model.values import ObjectState, Problem, Severity
 from etl.read.formats import expanded_parts, read_object
-from etl.read.limits import DEFAULT_LIMITS, Limits
+from etl.read.limits import DEFAULT_LIMITS, ExpansionLimits
 from etl.read.pieces import ObjectValidator
 from etl.read.rows.extract import refused_extract
 
@@ -44,7 +44,7 @@ def check_object(  # noqa: PLR0913 - all that decides what a run says
     today: date,
     *,
     added: AddedColumns | None = None,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: ExpansionLimits = DEFAULT_LIMITS,
 ) -> Checked:
     """Read the object as data of the dataset, in constant memory.
 

@@ -17,7 +17,7 @@ from etl.model.errors import RefusedObject
 from etl.model.formats import Compression
 from etl.model.values import ProblemCode
 from etl.read import archive
-from etl.read.limits import DEFAULT_LIMITS, Limits, too_large
+from etl.read.limits import DEFAULT_LIMITS, ExpansionLimits, too_large
 from etl.read.signatures import check_compression, peeked
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _GZIP_WITH_HEADER = zlib.MAX_WBITS | 16
 
 
 def expanded(
-    parts: Iterable[bytes], compression: Compression, limits: Limits = DEFAULT_LIMITS
+    parts: Iterable[bytes], compression: Compression, limits: ExpansionLimits = DEFAULT_LIMITS
 ) -> Generator[bytes, None, None]:
     """The content of a compressed file, in parts of about 1 MB.
 

@@ -11,7 +11,7 @@ from etl.model.errors import RefusedObject
 from etl.model.formats import SourceFormat, format_of
 from etl.read import csv, json, parquet, xlsx
 from etl.read.compression import expanded
-from etl.read.limits import DEFAULT_LIMITS, Limits
+from etl.read.limits import DEFAULT_LIMITS, ExpansionLimits
 from etl.read.pieces import pieces
 from etl.read.rows.extract import Extract, joined, refused_extract
 from etl.read.signatures import HEAD_BYTES, check_format, peeked
@@ -58,7 +58,7 @@ def read_files(
 
 
 def expand_file(
-    file: SourceFile, dataset: Dataset, most_bytes: int, limits: Limits
+    file: SourceFile, dataset: Dataset, most_bytes: int, limits: ExpansionLimits
 ) -> SourceFile | None:
     """The file with its content expanded if it is compressed; None if it is larger.
 
@@ -81,7 +81,7 @@ def expanded_parts(
     source: SourceObject,
     dataset: Dataset,
     parts: Iterable[bytes],
-    limits: Limits = DEFAULT_LIMITS,
+    limits: ExpansionLimits = DEFAULT_LIMITS,
 ) -> Generator[bytes, None, None]:
     """The content of an object, expanded if it is compressed, for `read_object`.
 

@@ -13,7 +13,7 @@ FREE_BYTES = 64 << 20  # of expanded content, for which the ratio does not matte
 
 
 @dataclass(frozen=True)
-class Limits:
+class ExpansionLimits:
     """The limits of one object: bytes of the expanded content of a compressed file or workbook."""
 
     expanded_bytes: int = EXPANDED_MAX_SIZE
@@ -25,10 +25,10 @@ class Limits:
         return expanded <= FREE_BYTES or expanded <= MOST_RATIO * compressed
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = ExpansionLimits()
 
 
-def too_large(expanded: int, compressed: int, limits: Limits) -> RefusedObject:
+def too_large(expanded: int, compressed: int, limits: ExpansionLimits) -> RefusedObject:
     """The refusal of content that expands to more than the limits allow."""
     if expanded > limits.expanded_bytes:
         hint = (

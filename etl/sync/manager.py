@@ -369,7 +369,7 @@ class DataManager:
         if first is None:
             return
         import_arrow()  # which a run without changes does not need
-        from etl.read.limits import Limits
+        from etl.read.limits import ExpansionLimits
         from etl.read.rows.layout import AddedColumns
         from etl.sync import stream
         from etl.sync.reading import BucketReading
@@ -377,7 +377,7 @@ class DataManager:
 
         added = {sql.dataset.name: AddedColumns(sql.added) for sql in known.datasets}
         route, today = self._route(known, bucket), self._clock().date()
-        limits = Limits(self._settings.expanded_max_size)
+        limits = ExpansionLimits(self._settings.expanded_max_size)
         reading = BucketReading(bucket, route, today, added, limits)
         # The tables may lack what is declared.
         is_altered = run.preview is not None or run.rebuild is not None

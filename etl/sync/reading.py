@@ -11,7 +11,7 @@ from etl.model.declaration import reading_hash
 from etl.model.formats import FileFormat, format_of
 from etl.model.routing import Router
 from etl.model.values import Change, ChangeKind, ObjectKind, ObjectState, SourceObject
-from etl.read.limits import DEFAULT_LIMITS, Limits
+from etl.read.limits import DEFAULT_LIMITS, ExpansionLimits
 from etl.read.rows.layout import AddedColumns
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class BucketReading:
     route: Callable[[str], ObjectRoute]
     today: date
     added: Mapping[str, AddedColumns] = field(default_factory=lambda: defaultdict(AddedColumns))
-    limits: Limits = DEFAULT_LIMITS
+    limits: ExpansionLimits = DEFAULT_LIMITS
     _hashes: dict[str, str] = field(default_factory=dict)
 
     @classmethod

@@ -22,7 +22,7 @@ from etl.model.values import ProblemCode, SourceFile
 from etl.read.check import check_object
 from etl.read.compression import expanded
 from etl.read.formats import expanded_parts, read_files, read_object
-from etl.read.limits import FREE_BYTES, Limits
+from etl.read.limits import FREE_BYTES, ExpansionLimits
 from tests.compressed import compressed, zipped
 from tests.reader_outcomes import source_of
 from tests.sample_datasets import READINGS
@@ -206,9 +206,9 @@ def test_content_that_expands_too_much_is_refused(compression: Compression):
 
 def test_content_is_limited_by_the_setting():
     packed = gzip.compress(CSV)
-    assert b"".join(expanded([packed], Compression.GZIP, Limits(len(CSV)))) == CSV
+    assert b"".join(expanded([packed], Compression.GZIP, ExpansionLimits(len(CSV)))) == CSV
     with pytest.raises(RefusedObject, match="EXPANDED_MAX_SIZE") as caught:
-        list(expanded([packed], Compression.GZIP, Limits(len(CSV) - 1)))
+        list(expanded([packed], Compression.GZIP, ExpansionLimits(len(CSV) - 1)))
     assert caught.value.problem_code == "archive-too-large"
 
 

@@ -459,6 +459,13 @@ ID_KEY = 'primaryKey = ["id"]'
         (written('exclude = ["{a}/b"]'), "line 4, @exclude[0]", "placeholder"),
         (written().replace('["**/*.csv"]', "[]"), "line 3, @include", "empty"),
         (written('format = "dbf"'), "line 4, @format", "not a format"),
+        (written("sheet = 0"), "line 4, @sheet", "The first one is 1."),
+        (written('sheet = " "'), "line 4, @sheet", "blank"),
+        (written("sheet = true"), "line 4, @sheet", "a text or a whole number"),
+        (written("dialect = { headerRows = [1, 2] }"), "line 4, @dialect.headerRows", "one number"),
+        (written("dialect = { headerRows = [0] }"), "line 4, @dialect.headerRows", "[0]"),
+        (written("dialect = { headerRows = [true] }"), "line 4, @dialect.headerRows", "numbers"),
+        (written("dialect = { sheetNumber = 2 }"), "line 4, @dialect.sheetNumber", "Use sheet"),
         # the rest of a dataset
         (written('bucket = "thumbnails"'), "line 4, @bucket", "THUMBNAIL_BUCKET"),
         (written('bucket = "processed-data"'), "line 4, @bucket", "PROCESSED_BUCKET"),

@@ -1,5 +1,7 @@
 """Sheets become rows: each cell the value that the spreadsheet shows, or a problem."""
 
+# ruff: noqa: DTZ001 - times in a workbook are local
+
 from __future__ import annotations
 
 import io
@@ -225,7 +227,7 @@ def cached(formula: str, value: str, type_: str = "") -> str:
     ("cell", "code", "shown"),
     [
         (cached("1/0", "<v>#DIV/0!</v>", ' t="e"'), "error-value", "#DIV/0!"),
-        ('<c t = \'e\' r="B2"><v>#REF!</v></c>', "error-value", "#REF!"),
+        ("<c t = 'e' r=\"B2\"><v>#REF!</v></c>", "error-value", "#REF!"),
         (cached("A1&gt;row", "<v/>"), "formula-without-value", "=A1&gt;row"),
         (cached("1+1", ""), "formula-without-value", "=1+1"),
         (cached("1+1", " <v></v> "), "formula-without-value", "=1+1"),
@@ -416,9 +418,7 @@ def test_the_scan_finds_the_same_however_the_sheet_arrives(sizes: list[int]):
 
     found: list[bytes] = []
     content = workbook([("id", "=1+1"), ("a", "=1/0"), ("<f>", "</row>")])
-    repacked(
-        with_cells(content, {"B2": cached("1/0", "<v>#NUM!</v>", ' t="e"')}), change
-    )
+    repacked(with_cells(content, {"B2": cached("1/0", "<v>#NUM!</v>", ' t="e"')}), change)
     scan, at, turn = SheetScan(), 0, 0
     while at < len(found[0]):
         size = sizes[turn % len(sizes)]
@@ -436,7 +436,7 @@ CELLS = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-(10**15), 10**15),
-    st.floats(-1e15, 1e15).map(lambda value: float(f"{value:.12g}")),
+    st.floats(-1e15, 1e15, allow_subnormal=False).map(lambda value: float(f"{value:.12g}")),
     st.dates(date(1901, 1, 1), date(2999, 1, 1)),
     st.datetimes(datetime(1901, 1, 1), datetime(2999, 1, 1)).map(
         lambda value: value.replace(microsecond=0)

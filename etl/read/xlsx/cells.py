@@ -33,7 +33,7 @@ _MIDNIGHT = datetime(1, 1, 1)  # noqa: DTZ001 - a local time
 _PLAIN = Field(name="")
 
 
-class Fault(NamedTuple):
+class CellFault(NamedTuple):
     """Why a value is no value of its field, and its text."""
 
     code: ProblemCode
@@ -54,7 +54,7 @@ class CellTexts:
         self._is_float = False
         if self._field.type is FieldType.NUMBER:
             self._is_float = sql_type(self._field.type, self._field.sql).name in _FLOATS
-        self._of: dict[type, Callable[[Any], str | Fault | None]] = {
+        self._of: dict[type, Callable[[Any], str | CellFault | None]] = {
             str: self._text,
             float: self._number,
             int: lambda value: self._number(float(value)),
@@ -65,11 +65,11 @@ class CellTexts:
             timedelta: self._duration,
         }
 
-    def texts(self, values: Sequence[object]) -> tuple[list[str | None], dict[int, Fault]]:
+    def texts(self, values: Sequence[object]) -> tuple[list[str | None], dict[int, CellFault]]:
         """The texts of some values, null for blank ones, and the faulty ones by their index."""
         made = [self._of[type(value)](value) for value in values]
-        faults = {place: one for place, one in enumerate(made) if isinstance(one, Fault)}
-        return [one.value if isinstance(one, Fault) else one for one in made], faults
+        faults = {place: one for place, one in enumerate(made) if isinstance(one, CellFault)}
+        return [one.value if isinstance(one, CellFault) else one for one in made], faults
 
     @staticmethod
     def _text(value: str) -> str | None:
@@ -82,7 +82,7 @@ class CellTexts:
                 return values[0]
         return "true" if value else "false"
 
-    def _number(self, value: float) -> str | Fault:
+    def _number(self, value: float) -> str | CellFault:
         is_whole = value.is_integer()
         text = self._digits(value, is_whole=is_whole)
         if not self._is_declared:
@@ -94,7 +94,7 @@ class CellTexts:
                 "A workbook keeps 15 digits of a number, so the last digits of this one are lost. "
                 "Format the column as text before the numbers are entered, or export them as text."
             )
-            return Fault(ProblemCode.NUMBER_OUT_OF_RANGE, hint, text)
+            return CellFault(ProblemCode.NUMBER_OUT_OF_RANGE, hint, text)
         if self._field.type is FieldType.NUMBER and self._field.decimal_char != ".":
             return text.replace(".", self._field.decimal_char)
         return text
@@ -106,7 +106,7 @@ class CellTexts:
             return repr(value)
         return f"{Decimal(f'{value:.15g}'):f}"
 
-    def _serial(self, value: float, text: str) -> str | Fault:
+    def _serial(self, value: float, text: str) -> str | CellFault:
         """A number in a column of dates: one whose digits are a date in the field's format."""
         if text in self._missing or (self._field.format is not None and self._reads(text)):
             return text
@@ -119,7 +119,7 @@ class CellTexts:
             hint += " Format the cells of the column as times."
         else:
             hint += " Enter a date." if self._field.type is not FieldType.TIME else " Enter a time."
-        return Fault(_MOMENTS[self._field.type], hint, text)
+        return CellFault(_MOMENTS[self._field.type], hint, text)
 
     def _reads(self, text: str) -> bool:
         try:

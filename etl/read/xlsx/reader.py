@@ -18,7 +18,7 @@ from etl.read.rows.header import HeaderFault, header_of
 from etl.read.rows.header_hints import looks_like_header
 from etl.read.rows.layout import AddedColumns, Layout
 from etl.read.rows.notices import Notices
-from etl.read.xlsx.cells import CellTexts, Fault
+from etl.read.xlsx.cells import CellFault, CellTexts
 from etl.read.xlsx.workbook import is_panic, open_sheet
 
 if TYPE_CHECKING:
@@ -163,11 +163,11 @@ class _SheetReader:
     def read(self, first: int, rows: Sequence[Sequence[object]]) -> Extract:
         """The Extract of some rows; `first` is the 0-based number of the first one."""
         collector = self._collector()
-        faults: dict[int, tuple[str, Fault]] = {}
+        faults: dict[int, tuple[str, CellFault]] = {}
         columns = []
         for place, values in enumerate(zip(*rows, strict=True)):
             texts, faulty = self._texts[place].texts(values)
-            faulty |= self._add_untold(place, first, texts)
+            faulty |= self._add_missing(place, first, texts)
             for at, fault in faulty.items():
                 faults.setdefault(at, (self._header.columns[place], fault))
             columns.append(texts)
@@ -211,7 +211,7 @@ class _SheetReader:
             return self._layout.dataset.missing_values
         return one.missing_values
 
-    def _add_untold(self, place: int, first: int, texts: list[str | None]) -> dict[int, Fault]:
+    def _add_missing(self, place: int, first: int, texts: list[str | None]) -> dict[int, CellFault]:
         """Fill in the errors of a column, and return those of a declared one as faults."""
         scan, column = self._sheet.scan, self._sheet.first_column + place
         faults = {}
@@ -226,7 +226,7 @@ class _SheetReader:
                 if text is None or texts[at] is not None or text in self._missing(place):
                     continue
                 if self._fields[place] is not None:
-                    faults[at] = Fault(code, hint, text)
+                    faults[at] = CellFault(code, hint, text)
                 elif code is ProblemCode.ERROR_VALUE:
                     texts[at] = text
         return faults
