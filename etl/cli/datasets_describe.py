@@ -19,13 +19,17 @@ from etl.cli.common import callers_path, console, print_lines, warn
 from etl.model.errors import ConfigurationError, ObjectStoreUnavailable
 from etl.model.formats import FORMATS
 from etl.model.patterns import NAME, PatternFault, Patterns, folded
+from etl.model.routing import Router
 from etl.model.safe_text import printable
+from etl.runtime.arrow import import_arrow
 from etl.settings import read_settings
+from etl.settings.declared import file_datasets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from etl.cli.describing import Described, Sampled
+    from etl.model.dataset import Dataset
     from etl.model.values import Problem, SourceObject
     from etl.settings import Settings
     from etl.storage.client import ObjectStore
@@ -52,7 +56,7 @@ _PART_BYTES = 2 * 1024 * 1024
     default=DEFAULT_OBJECTS,
     show_default=True,
     metavar="N",
-    help="How many of the objects are read.",
+    help="How many of the files or objects are read.",
 )
 def describe_command(
     *,
@@ -70,6 +74,7 @@ def describe_command(
     """
     if name is not None and not NAME.fullmatch(name):
         raise click.BadParameter("Use 1 to 48 letters, digits and _.", param_hint="--name")
+    import_arrow()
     settings = read_settings()
     files = [one for one in given if callers_path(one).exists()]
     patterns = [one for one in given if one not in files]
@@ -79,7 +84,7 @@ def describe_command(
             sampled += _objects(stack, settings, patterns, bucket, count)
         described = _describe(settings, sampled, files, patterns, (name, bucket, format_))
     click.echo(described.text, nl=False)
-    _report(described, files)
+    _report(settings, described, sampled, files)
 
 
 def _describe(
@@ -89,9 +94,6 @@ def _describe(
     patterns: Sequence[str],
     options: tuple[str | None, str | None, str | None],
 ) -> Described:
-    from etl.runtime.arrow import import_arrow
-
-    import_arrow()
     from etl.cli.describing import describe_objects, existing, named_place
     from etl.read.describe.block import DatasetPlace
     from etl.read.describe.place import include_of
@@ -101,6 +103,11 @@ def _describe(
     include = (*patterns, *(include_of(keys) if keys else ()))
     own = "" if bucket in {None, settings.source_bucket} else str(bucket)
     before = existing(settings.datasets_path)
+    if name is not None and name.lower() in {one.lower() for one in before.names}:
+        raise ConfigurationError(
+            f"{settings.datasets_path} has a dataset named {name} already.",
+            hint="Choose another name with --name.",
+        )
     place = DatasetPlace(name=name or "", include=include, bucket=own, format=format_)
     place = named_place(place, before, [*keys, *patterns])
     return describe_objects(sampled, place, settings, before)
@@ -187,8 +194,15 @@ def _matching(
     return sorted(found, key=lambda one: one.key)
 
 
-def _report(described: Described, files: Sequence[str]) -> None:
+def _report(
+    settings: Settings, described: Described, sampled: Sequence[Sampled], files: Sequence[str]
+) -> None:
     """What is wrong with the objects, and the next commands, to standard error."""
+    for name, key in _taken(settings, described.dataset, sampled).items():
+        warn(
+            f"{printable(key)} goes to the dataset {name}, which comes first in the file. Exclude"
+            " it there, or write the new block before that one."
+        )
     for problem in described.unread:
         warn(f"{printable(problem.key)} was left out: {problem.note}")
     _report_rejected(described.rejected)
@@ -200,6 +214,19 @@ def _report(described: Described, files: Sequence[str]) -> None:
         "  `./run.sh run`  loads the table",
     ]
     print_lines(console, [render.sentence(one) for one in steps])
+
+
+def _taken(settings: Settings, dataset: Dataset, sampled: Sequence[Sampled]) -> dict[str, str]:
+    """The datasets of the file that read some of the objects, each with one key."""
+    try:
+        declared = file_datasets(settings) or ()
+    except ConfigurationError:
+        return {}  # `datasets check` reports its faults
+    others = [one for one in declared if one.bucket == dataset.bucket and not one.is_preset]
+    route = Router(others, settings.source_bucket).route
+    bucket = dataset.bucket or settings.source_bucket
+    routes = {one.source.key: route(bucket, one.source.key).dataset for one in reversed(sampled)}
+    return {found.name: key for key, found in routes.items() if found is not None}
 
 
 def _report_rejected(rejected: Sequence[Problem]) -> None:

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from etl.cli.render import counted
-from etl.model.errors import ConfigurationError, RefusedObject
+from etl.model.errors import (
+    ConfigurationError,
+    ObjectChanged,
+    RefusedObject,
+    UnreadableObject,
+)
 from etl.model.formats import FORMATS, SourceFormat, format_of
 from etl.model.routing import HIVE, path_values
 from etl.model.safe_text import printable
@@ -151,9 +156,14 @@ def _first_bytes(one: Sampled) -> bytes:
 def _read(
     sampled: Sequence[Sampled], place: DatasetPlace
 ) -> tuple[list[SampledObject], list[Problem]]:
-    objects, unread = [], []
+    objects: list[SampledObject] = []
+    unread: list[Problem] = []
     for one in sampled:
-        found = sample_object(one.source, _probe(place), one.parts, bounds(len(sampled)))
+        try:
+            found = sample_object(one.source, _probe(place), one.parts, bounds(len(sampled)))
+        except (ObjectChanged, UnreadableObject) as error:
+            code = ProblemCode.ACCESS_REFUSED
+            found = Problem(code, one.source.key, one.source.etag, f"{error.message} {error.hint}")
         if isinstance(found, Problem):
             unread.append(found)
         else:

@@ -6,7 +6,7 @@ import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
-from etl.model.dataset import USERS
+from etl.model.dataset import UPDATED_AT, USERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 RETIRED, SHADOWED = "_retired", "_shadowed"
 SUCCESSOR_PREFIX = "successor_"
 PLACE = ("_source_key", "_source_line")
+RETIRED_AT = "_retired_at"
 _USERS = frozenset(f"{USERS.table}{suffix}" for suffix in ("", RETIRED, SHADOWED))
 _DIGEST_LENGTH = 8
 _MAX_NAME_BYTES = 63
@@ -56,6 +57,17 @@ def indexes(dataset: Dataset) -> list[TableIndex]:
     for columns in others:
         found.setdefault(columns, TableIndex(relation_name(dataset.table, columns, "idx"), columns))
     return list(found.values())
+
+
+def retired_indexes(dataset: Dataset) -> list[TableIndex]:
+    """The indexes of the table of retired rows, besides that of its primary key.
+
+    Clients that follow changes by an index on `_updated_at` find the retired rows by `_retired_at`.
+    """
+    if not any(columns[0] == UPDATED_AT for columns in dataset.indexes):
+        return []
+    name = relation_name(dataset.table + RETIRED, (RETIRED_AT,), "idx")
+    return [TableIndex(name, (RETIRED_AT,))]
 
 
 def relation_name(table: str, columns: Sequence[str], kind: str) -> str:

@@ -162,9 +162,12 @@ class DatasetSql:
         name = f"{'IF NOT EXISTS ' if if_missing else ''}{in_text(index.name)}"
         return f"CREATE INDEX {name} ON {table or self.table} ({_names(index.columns)})"
 
-    def drop_index(self, columns: Sequence[str]) -> str:
-        """The statement that drops the index of live rows on these columns, if there is one."""
-        name = relation_name(self.dataset.table, columns, "idx")
+    def drop_index(self, columns: Sequence[str], suffix: str = "") -> str:
+        """The statement that drops the index of live rows on these columns, if there is one.
+
+        `suffix` is that of another table of the dataset.
+        """
+        name = relation_name(self.dataset.table + suffix, columns, "idx")
         return f"DROP INDEX IF EXISTS {self._in_schema(name)}"
 
     def _in_schema(self, name: str) -> str:

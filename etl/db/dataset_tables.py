@@ -13,10 +13,12 @@ from sqlalchemy.exc import DBAPIError
 
 from etl.db.dataset_names import (
     RETIRED,
+    RETIRED_AT,
     SHADOWED,
     TableIndex,
     indexes,
     relation_name,
+    retired_indexes,
 )
 from etl.db.dependents import dependents, refuse
 from etl.db.identifiers import in_text
@@ -60,7 +62,7 @@ _LINE_COLUMN = TableColumn("_source_line", "integer", is_required=True)
 _RUN_COLUMN = TableColumn("_run_id", "bigint", is_required=True)
 _PLACE = [TableColumn("_extra", "jsonb"), _KEY_COLUMN, _LINE_COLUMN]
 _WRITTEN = [_RUN_COLUMN, TableColumn("_updated_at", "timestamptz", is_required=True)]
-_RETIRED_AT = TableColumn("_retired_at", "timestamptz", is_required=True)
+_RETIRED_AT = TableColumn(RETIRED_AT, "timestamptz", is_required=True)
 
 
 def ensure(
@@ -102,8 +104,10 @@ def ensure_indexes(connection: Connection, sql: DatasetSql) -> None:
     """
     connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
     _, *others = indexes(sql.dataset)
-    for index in others:
-        connection.execute(text(sql.create_index(index, if_missing=True)))
+    of_retired = retired_indexes(sql.dataset)
+    for table, wanted in ((sql.table, others), (sql.retired, of_retired)):
+        for index in wanted:
+            connection.execute(text(sql.create_index(index, table, if_missing=True)))
     connection.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
 
 
@@ -219,6 +223,8 @@ def _alter(connection: Connection, sql: DatasetSql, changes: Iterable[Declaratio
     for change in changes:
         if change.alteration is Alteration.DROP_INDEX and change.columns not in kept:
             connection.execute(text(sql.drop_index(change.columns)))
+            if not retired_indexes(sql.dataset):
+                connection.execute(text(sql.drop_index((RETIRED_AT,), RETIRED)))
         elif change.alteration is Alteration.WIDEN_TYPE:
             altered = {name: f"TYPE {types[name]}" for name in change.columns}
             _alter_columns(connection, sql, altered)
@@ -292,7 +298,7 @@ def shapes(sql: DatasetSql) -> dict[str, TableShape]:
     ]
     found = {
         table: TableShape([*stored, *_PLACE, *_WRITTEN], key, others),
-        table + RETIRED: TableShape(lasting, key),
+        table + RETIRED: TableShape(lasting, key, retired_indexes(dataset)),
     }
     if dataset.primary_key:
         name = table + SHADOWED

@@ -14,7 +14,6 @@ from sqlalchemy import Connection, Row, text
 
 from etl.db.conversions import converted
 from etl.db.dataset_names import SUCCESSOR_PREFIX, relation_name
-from etl.db.dependents import dependents
 from etl.db.grants import copy_grants
 from etl.db.identifiers import in_text, quoted
 from etl.db.sql import statements
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from etl.db.dataset_tables import TableColumn, TableShape
-    from etl.db.dependents import Dependent
 
 MOST_COLUMNS = 1_600  # of a table in PostgreSQL, with all that were dropped
 
@@ -121,6 +119,20 @@ class Reshape:
     def is_replaced(self) -> bool:
         """Whether PostgreSQL cannot alter the table in place."""
         return self.last_column + len(self.added) > MOST_COLUMNS
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether the table already has all columns as they should be, and the name."""
+        is_same = self.wish.name == self.stored and not self.is_new_key
+        return is_same and not self.added and not self.unlike
+
+    @property
+    def drops_required(self) -> bool:
+        """Whether a column to drop, or one that may be null, does not accept nulls yet."""
+        dropped = [self.found[name] for name in self.dropped]
+        return bool(self.loosened) or any(
+            row.is_required and row.stored_generated is None for row in dropped
+        )
 
     @property
     def loosened(self) -> list[str]:
@@ -228,48 +240,11 @@ class Reshape:
         row = connection.execute(text(f"SELECT {counts} FROM {self.table}")).one()
         return {name: rows for name, rows in zip(self.unlike, row, strict=True) if rows}
 
-    # -- what depends on it
+    # -- altering
 
-    def dependents(self, connection: Connection) -> list[Dependent]:
-        """What others must drop first, in this order."""
-        own, constraints = self._own(connection)
-        if self.is_replaced:
-            return dependents(connection, _plain(self.table), own=own, with_automatic=True)
-        listed: list[Dependent] = []
-        if self.dropped:
-            listed += dependents(connection, _plain(self.table), self.dropped, own=own)
-        if self.unlike:
-            own |= constraints
-            listed += dependents(
-                connection, _plain(self.table), self.unlike, own=own, with_automatic=False
-            )
-        if self.is_new_key:
-            for one in self.found_indexes:
-                if one.is_key:
-                    listed += dependents(connection, one.qualified)
-        return list(dict.fromkeys(listed))
-
-    def _own(self, connection: Connection) -> tuple[set[str], set[str]]:
-        """Descriptions of what is Bucketline's, and of all constraints of the table."""
-        named = statements("reshape")
-        nested = connection.begin_nested()
-        # Without a search_path, PostgreSQL shows all names with their schemas.
-        connection.exec_driver_sql("SET LOCAL search_path = pg_catalog")
-        table = {"table": _plain(self.table)}
-        rows = connection.execute(text(named["indexes"]), table).all()
-        own = {row.description for row in rows if row.is_key or self._is_own(row)}
-        own |= {row.constraint_description for row in rows if row.is_key}
-        generated = {**table, "names": [*self.columns, *self.wish.droppable]}
-        own.update(connection.scalars(text(named["generated"]), generated))
-        constraints = set(connection.scalars(text(named["constraints"]), table))
-        nested.rollback()
-        return own, constraints
-
-    def _is_own(self, index: Row[Any]) -> bool:
+    def is_own(self, index: Row[Any]) -> bool:
         """Whether Bucketline created the index, which then has the name of its columns."""
         return str(index.name) == relation_name(self.stored, index.columns, "idx")
-
-    # -- altering
 
     def apply(self, connection: Connection, *, writes_most: bool = False) -> int:
         """Alter the table, whose rows may lack required values then; return how many rows it lost.
@@ -325,7 +300,7 @@ class Reshape:
         for index in self.found_indexes:
             if index.is_key:
                 name = relation_name(self.wish.name, (), "pkey")
-            elif self._is_own(index):
+            elif self.is_own(index):
                 name = relation_name(self.wish.name, index.columns, "idx")
             else:
                 continue
@@ -351,8 +326,8 @@ class Reshape:
         columns = ", ".join(map(in_text, names))
         values = ", ".join(map(self.converted, names))
         connection.execute(text(f"INSERT INTO {new} ({columns}) SELECT {values} FROM {self.table}"))
-        copy_grants(connection, _plain(self.table), _plain(new))
-        both = {"table": _plain(self.table), "target": _plain(new)}
+        copy_grants(connection, plain(self.table), plain(new))
+        both = {"table": plain(self.table), "target": plain(new)}
         copied = statements("reshape")["copied_traits"]
         for statement in connection.scalars(text(copied), both).all():
             connection.exec_driver_sql(statement)
@@ -379,7 +354,7 @@ class Wish(NamedTuple):
 def find(connection: Connection, schema: str, stored: str, wish: Wish) -> Reshape | None:
     """How the table `stored` becomes what is wished; None if it does not exist."""
     named = statements("reshape")
-    table = _plain(f"{in_text(schema)}.{in_text(stored)}")
+    table = plain(f"{in_text(schema)}.{in_text(stored)}")
     if connection.scalar(text("SELECT to_regclass(:table)"), {"table": table}) is None:
         return None
     nested = connection.begin_nested()
@@ -400,6 +375,6 @@ def find(connection: Connection, schema: str, stored: str, wish: Wish) -> Reshap
     )
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """The quoted name as a value of a parameter."""
     return name.replace("\\:", ":")

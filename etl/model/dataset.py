@@ -199,6 +199,7 @@ class Dataset:
 
 
 EARLIEST_BIRTHDATE = date(1900, 1, 1)
+UPDATED_AT = "_updated_at"  # the only column of ours that indexes may name
 
 _REQUIRED = Constraints(required=True)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_plus
+from xml.etree import ElementTree as ET
 
 from minio.error import S3Error
 
@@ -16,11 +19,13 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from minio import Minio
-    from minio.datatypes import Object
+    from minio.helpers import DictType
 
     from etl.model.values import ListingEntry
 
 PAGE_OBJECTS = 1000  # the most that S3 returns per request
+# Some bucket policies ask for an empty delimiter.
+_QUERY: DictType = {"list-type": "2", "delimiter": "", "encoding-type": "url"}
 _INVALID_KEY_CODES = {"KeyTooLongError", "XMinioInvalidObjectName", "XMinioInvalidResourceName"}
 
 
@@ -45,23 +50,16 @@ class ExactLister:
     def entries(self, bucket: str, *, after: str | None = None) -> Iterator[ListingEntry]:
         """Every object after the key `after`."""
         with self._translating(f"list bucket {bucket}", bucket):
-            for entry in self._minio.list_objects(bucket, recursive=True, start_after=after):
-                yield _entry(entry)
+            yield from self._rows(bucket, after=after)
 
     def first(self, bucket: str, *, prefix: str = "") -> ListingEntry | None:
         """The first object whose key begins with `prefix`."""
         return next(iter(self.first_entries(bucket, 1, prefix=prefix)), None)
 
     def first_entries(self, bucket: str, count: int, *, prefix: str = "") -> list[ListingEntry]:
-        """The first `count` objects whose keys begin with `prefix`.
-
-        The client's public method would always request 1,000.
-        """
+        """The first `count` objects whose keys begin with `prefix`."""
         with self._translating(f"list bucket {bucket}", bucket):
-            found = self._minio._list_objects(  # noqa: SLF001
-                bucket, prefix=prefix, encoding_type="url", max_keys=count
-            )
-            return [_entry(entry) for entry in islice(found, count)]
+            return list(islice(self._rows(bucket, prefix=prefix, page_objects=count), count))
 
     def has_leading_slash(self, bucket: str) -> bool:
         """Whether a key begins with a slash. Some stores list everything for the prefix `/`."""
@@ -78,11 +76,46 @@ class ExactLister:
             raise
         return SourceObject(*found) if found is not None and found[0] == key else None
 
+    def _rows(
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        after: str | None = None,
+        page_objects: int = PAGE_OBJECTS,
+    ) -> Iterator[ListingEntry]:
+        """The objects with this prefix after the key `after`, requested in pages of this size.
+
+        The client's own methods take five times as long per object, and always request 1,000.
+        """
+        query: DictType = _QUERY | {"max-keys": str(page_objects), "prefix": prefix}
+        if after:
+            query["start-after"] = after
+        while True:
+            response = self._minio._execute("GET", bucket, query_params=query)  # noqa: SLF001
+            page = ET.fromstring(response.data)  # noqa: S314 - as the client does
+            found = {_name(one): one.text or "" for one in page}
+            is_encoded = found.get("EncodingType") == "url"
+            rows = [_row(one, is_encoded=is_encoded) for one in page if _name(one) == "Contents"]
+            yield from rows
+            if found.get("IsTruncated", "").lower() != "true":
+                return
+            last = rows[-1][0] if rows else after or ""
+            token = found.get("NextContinuationToken") or last
+            query |= {"start-after": token, "continuation-token": token}
+
 
 def _is_invalid_key(error: BaseException | None) -> bool:
     return isinstance(error, S3Error) and error.code in _INVALID_KEY_CODES
 
 
-def _entry(entry: Object) -> ListingEntry:
-    row = entry.object_name, bare_etag(entry.etag), entry.size, entry.last_modified
-    return cast("ListingEntry", row)  # a listing always has all four
+def _name(element: ET.Element) -> str:
+    """The tag without its namespace, which some stores omit."""
+    return element.tag.rpartition("}")[2]
+
+
+def _row(element: ET.Element, *, is_encoded: bool) -> ListingEntry:
+    found = {_name(one): one.text or "" for one in element}
+    key = unquote_plus(found["Key"]) if is_encoded else found["Key"]
+    changed = datetime.fromisoformat(found["LastModified"])
+    return key, bare_etag(found["ETag"]), int(found["Size"]), changed

@@ -53,6 +53,7 @@ _NOT_FIRST = ("23505", "2BP01", "55006")
 
 # Statements of merge.sql that only read the tables; they come before all others.
 _FINDING = ("find_", "analyze_")
+_WRITING_LIVE = ("update_rows", "insert_rows")
 
 _OF_MERGE = ("merged_rows", "upserted", "retired", "unbalanced")
 _TEMPORARY = ("changed_rows", "conflicts", "candidate", "attachment", "upserts")
@@ -82,7 +83,7 @@ class Merge:
     `staged` is the number of its objects in staging. `before` are its counts after the last run;
     None if its rows have to be counted. A careful merge keeps rows whose removal a foreign key or a
     trigger blocks, and checks deferred constraints at once. `triggers` are those of other clients.
-    A `rebuild` alters the tables before they are written.
+    A `rebuild` alters the tables.
     """
 
     run_id: int
@@ -189,8 +190,12 @@ def _write_rows(connection: Connection, task: Merge, parameters: Parameters) -> 
         as_wanted = task.rebuild.reading(connection, task.sql).statements("merge")
         finding = {name: one for name, one in as_wanted.items() if name.startswith(_FINDING)}
         execute_all(connection, finding, parameters, analyze_from=task.thresholds.small)
-        task.rebuild.alter(connection, task.sql)
         named = {name: one for name, one in named.items() if name not in finding}
+        is_written = task.rebuild.is_altered_last(connection)
+        if is_written:
+            first = {name: named.pop(name) for name in _WRITING_LIVE}
+            execute_all(connection, first, parameters, analyze_from=task.thresholds.small)
+        task.rebuild.alter(connection, task.sql, is_written=is_written)
     if task.is_careful:
         del named["retire_rows"]
     if parameters["keys"] is None:

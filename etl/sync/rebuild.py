@@ -19,7 +19,8 @@ from etl.db.dataset_names import RETIRED, SHADOWED
 from etl.db.dataset_sql import DatasetSql
 from etl.db.dependents import dependents, refuse
 from etl.db.identifiers import in_text
-from etl.db.reshape import Reshape, Wish, find
+from etl.db.reshape import Reshape, Wish, find, plain
+from etl.db.reshape_obstacles import obstacles
 from etl.db.stored_as import StoredAs
 from etl.model.dataset import UnknownColumns
 from etl.model.declaration import Effect, compare
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 _ORDERS = {"": "", RETIRED: "_retired_at DESC, ", SHADOWED: ""}
 _NAMED_OBJECTS = 3
+# A row that a deferred constraint has yet to check forbids to alter its table.
+_CHECK_CONSTRAINTS = "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED"
 
 
 class Rebuilt(NamedTuple):
@@ -143,9 +146,9 @@ class Rebuild:
     ) -> None:
         found: list[Dependent] = []
         for one in shapes.values():
-            found += one.dependents(connection)
+            found += obstacles(connection, one)
         if self._loses_shadowed(sql):
-            found += dependents(connection, _plain(self.before.shadowed))
+            found += dependents(connection, plain(self.before.shadowed))
         refuse(
             found,
             f"Other objects depend on what a rebuild of dataset {self.name!r} changes. Nothing was"
@@ -217,15 +220,27 @@ class Rebuild:
         attributes = {name: getattr(sql, name) for name in DatasetSql.__dataclass_fields__}
         return StoredAs(**attributes, relations_as=(live, retired, shadowed))
 
-    def alter(self, connection: Connection, sql: DatasetSql) -> None:
-        """Lock the tables and give them their new shape.
+    def is_altered_last(self, connection: Connection) -> bool:
+        """Whether the live rows can be written as they will be before the table is altered.
+
+        The table is then locked for a moment only.
+        """
+        live = self._shapes.get("")
+        if live is None or not live.is_narrowed:
+            return False
+        is_new = "SELECT EXISTS (SELECT FROM upserts WHERE _is_new)"
+        return not (live.drops_required and connection.scalar(text(is_new)))
+
+    def alter(self, connection: Connection, sql: DatasetSql, *, is_written: bool) -> None:
+        """Lock the tables and give them their new shape. `is_written`: live rows are written.
 
         Raises:  DatasetRefused when another session uses them for too long; ConfigurationError as
                  `begin`.
         """
         shapes = self._shapes
+        connection.execute(text(_CHECK_CONSTRAINTS))
         self._refuse_dependents(connection, sql, shapes)
-        tables = [_plain(one.table) for one in shapes.values()]
+        tables = [plain(one.table) for one in shapes.values()]
         table_locks.lock_dataset(connection, self.name, tables)
         self._notes.clear()
         if "" in shapes and (others := shapes[""].others):
@@ -239,8 +254,9 @@ class Rebuild:
             connection.execute(text(f"TRUNCATE {shapes[SHADOWED].table}"))
         if self._loses_shadowed(sql):
             connection.execute(text(f"DROP TABLE IF EXISTS {self.before.shadowed}"))
+        writes_most = not is_written and self._writes_most(connection)
         for suffix, one in shapes.items():
-            lost = one.apply(connection, writes_most=not suffix and self._writes_most(connection))
+            lost = one.apply(connection, writes_most=not suffix and writes_most)
             if lost and suffix == RETIRED:
                 self._notes.append(
                     f"{lost} retired rows are dropped: they lack a part of the new key, or a"
@@ -263,8 +279,7 @@ class Rebuild:
 
     def finish(self, connection: Connection, sql: DatasetSql) -> None:
         """Complete the tables, which have their rows, and install the declaration."""
-        # What a deferred constraint has yet to check forbids to alter the table.
-        connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED"))
+        connection.execute(text(_CHECK_CONSTRAINTS))
         for one in self._shapes.values():
             one.finish(connection)
         named = sql.statements("rebuild")
@@ -306,8 +321,3 @@ def _no_rows(shape: dataset_tables.TableShape) -> str:
         if " GENERATED " not in one.type
     )
     return f"(SELECT {columns} WHERE false)"
-
-
-def _plain(name: str) -> str:
-    """The quoted name as a value of a parameter."""
-    return name.replace("\\:", ":")

@@ -220,7 +220,7 @@ def test_a_limited_key_sees_only_problems_of_its_dataset(limited: FlaskClient, e
                 text(
                     "INSERT INTO source_object (bucket, key, dataset, kind, etag, size,"
                     " last_modified, state, rows_read, rows_rejected, run_id)"
-                    " VALUES ('b', :key, :dataset, 'csv', 'e', 1, now(), 'loaded', 1, 1, :run)"
+                    " VALUES ('b', :key, :dataset, 'data', 'e', 1, now(), 'loaded', 1, 1, :run)"
                 ),
                 {"key": str(dataset), "dataset": dataset, "run": run_id},
             )
@@ -615,7 +615,10 @@ def test_failing_requests_expose_no_secret_or_stack(
     ]
     exposed = "".join(answers(client) for client in clients)
     with engine.begin() as connection:  # from here on the API gets unexpected errors
-        connection.execute(text("ALTER TABLE users RENAME first_name TO odd"))
+        connection.execute(text("ALTER TABLE users RENAME TO kept"))
+        connection.execute(
+            text("CREATE VIEW public.users AS SELECT *, 1 / 0 AS odd FROM kept WHERE 1 / 0 = 1")
+        )
     exposed += answers(clients[0])
     log = logged()
     assert caplog.text == ""

@@ -73,6 +73,10 @@ IN_PLACE = {
         "id,state\nnew,x\n",
     ),
     "another index": (replace(GOODS, indexes=(("code",), ("price", "id"))), "id,state\nnew,x\n"),
+    "an index of times": (
+        replace(GOODS, indexes=(("code",), ("_updated_at",))),
+        "id,state\nnew,x\n",
+    ),
     "no index": (replace(GOODS, indexes=()), "id,state\nnew,x\n"),
     "a column that may be null": (
         with_fields(replace(STATE, constraints=Constraints())),
@@ -236,3 +240,15 @@ def test_column_of_an_earlier_declaration_that_rows_must_have_is_refused(run: Ru
     run(USERS)
     with pytest.raises(DatasetsFailed, match="column state must not be null, but is not declared"):
         run(without("state"), USERS)
+
+
+def test_index_for_clients_that_follow_changes_comes_and_goes(run: Run, query: Query):
+    """Retired rows are found by the time at which they were."""
+    followed = replace(GOODS, indexes=(("code",), ("_updated_at",)))
+    indexed = "SELECT tablename FROM pg_indexes WHERE indexdef ~ '_(updated|retired)_at' ORDER BY 1"
+    run(GOODS)
+    assert query(indexed) == []
+    run(followed)
+    assert query(indexed) == [("goods",), ("goods_retired",)]
+    run(GOODS)
+    assert query(indexed) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import io
 import json
@@ -12,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from apiflask import APIFlask
 from flask.testing import FlaskClient
@@ -136,6 +139,38 @@ def test_columns_that_data_added_count(client: FlaskClient, engine: Engine):
     assert other["is_accepted"]
 
 
+def test_files_of_all_formats_are_checked(client: FlaskClient, engine: Engine):
+    """Lines are found in compressed files too; Parquet has none."""
+    install(engine, replace(ORDERS, include=("orders/**",)))
+    lines = b'{"order_id": "A", "updated": 1}\n{"order_id": "B", "amount": "viel", "updated": 1}\n'
+    for key, content in {
+        "orders/1.ndjson": lines,
+        "orders/1.ndjson.gz": gzip.compress(lines),
+        "orders/1.csv.gz": gzip.compress(b"order_id,updated,amount\nA,1,\nB,1,viel\n"),
+    }.items():
+        found = check(client, key, content)
+        (problem,) = found["problems"]
+        assert (found["rows_good"], problem["column"], problem["value"]) == (1, "amount", "viel")
+        assert problem["raw_line"] in ("B,1,viel", lines.decode().splitlines()[1])
+    sink = io.BytesIO()
+    rows = {"order_id": ["A", "B"], "amount": ["1", "viel"], "updated": [1, 1]}
+    pq.write_table(pa.table(rows), sink)
+    (problem,) = check(client, "orders/1.parquet", sink.getvalue())["problems"]
+    assert (problem["line"], problem["raw_line"]) == (2, None)
+    cut = check(client, "orders/1.csv.gz", gzip.compress(b"order_id\nA\n" * 1000)[:-10])
+    assert (cut["state"], cut["is_accepted"]) == ("quarantined", False)
+
+
+def test_file_that_expands_too_much_is_refused(settings: Settings):
+    small = settings.model_copy(update={"check_max_size": 50_000})
+    client = create_app(small).test_client()
+    install(services_of(client.application).engine, replace(ORDERS, include=("orders/**",)))
+    bomb = gzip.compress(b"order_id\n" + b"A\n" * 1_000_000)
+    found = check(client, "orders/1.csv.gz", bomb)
+    assert found["state"] == "quarantined"
+    assert "1,000,000 bytes" in found["problems"][0]["note"]
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "cp1252", "utf-8-sig"])
 def test_raw_lines_are_decoded_as_the_file_is(client: FlaskClient, encoding: str):
     text = USER.decode() + 'Änn,Lee,0\n"Jö\nrg",Lee,soon\nAnn,Lee,later\n'
@@ -208,15 +243,6 @@ def test_large_files_are_refused_before_they_are_read(settings: Settings):
 # -- limits of the process
 
 
-@pytest.fixture
-def behaving(settings: Settings, temporary: Path) -> FlaskClient:
-    """A client of an app whose checks do what a file commands."""
-    app = create_app(settings.model_copy(update={"check_timeout": TIMEOUT}))
-    services_of(app).checks.check = behave_or_check
-    assert list(temporary.iterdir()) == []
-    return app.test_client()
-
-
 @pytest.mark.parametrize(
     ("command", "status", "kind"),
     [
@@ -228,12 +254,17 @@ def behaving(settings: Settings, temporary: Path) -> FlaskClient:
     ],
 )
 def test_limits_and_crashes_of_the_process_are_explained(
-    behaving: FlaskClient, temporary: Path, command: bytes, status: int, kind: str
+    settings: Settings, temporary: Path, command: bytes, status: int, kind: str
 ):
+    limit = TIMEOUT if command == b"hang" else timedelta(minutes=2)
+    app = create_app(settings.model_copy(update={"check_timeout": limit}))
+    services_of(app).checks.check = behave_or_check
+    behaving = app.test_client()
     body = expect_problem(behaving.post("/check?key=a.csv", data=command), status)
     assert body["type"] == f"urn:bucketline:problem:{kind}"
     assert body["hint"]
     assert list(temporary.iterdir()) == []
+    services_of(app).checks = FileChecks(settings)
     assert behaving.post("/check?key=1.csv", data=USER + b"Ann,Lee,0\n").status_code == 200
 
 
@@ -264,7 +295,7 @@ def test_large_files_are_checked_within_the_limits(settings: Settings, tmp_path:
     given = settings.model_copy(
         update={"image_memory_mb": 1024, "check_timeout": timedelta(seconds=300)}
     )
-    task = FileCheck(str(path), "a.csv", USERS, ObjectKind.CSV, datetime.now(UTC).date(), 10**9)
+    task = FileCheck(str(path), "a.csv", USERS, ObjectKind.DATA, datetime.now(UTC).date(), 10**9)
     found = FileChecks(given).run(task)
     assert found.checked.rows_rejected == rows
     assert len(found.raw_lines) == 1000

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from etl.cli.main import commands
+from etl.db.table_locks import Patience
 from etl.model.errors import ConfigurationError, EtlError, RunRefused
 from etl.settings import Settings
 from tests.conftest import TestBucket
@@ -402,6 +403,25 @@ def test_a_view_forbids_to_drop_its_table(
     error = failure(command("datasets", "apply", "--drop", "orders", "--yes"))
     assert "DROP VIEW public.big;" in error.hint
     assert query("SELECT id FROM orders") == []
+
+
+def test_a_table_in_use_is_not_dropped_and_the_session_named(
+    command: Command,
+    declare: Callable[[str], None],
+    engine: Engine,
+    query: Query,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("etl.db.table_locks.PATIENCE", Patience(0.05, 2, 0.05))
+    command("datasets", "apply")
+    declare("version = 1\n" + LOG)
+    with engine.connect() as reader:
+        reader.execute(text("SET application_name = 'a long report'"))
+        reader.execute(text("SELECT count(*) FROM orders_retired"))
+        error = failure(command("datasets", "apply", "--drop", "orders", "--yes"))
+    assert "(a long report)" in error.message
+    assert query("SELECT count(*) FROM dataset WHERE name = 'orders'") == [(1,)]
+    assert command("datasets", "apply", "--drop", "orders", "--yes").exit_code == 0
 
 
 def test_replay_reads_the_objects_again_that_match_all_options(

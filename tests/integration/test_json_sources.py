@@ -8,16 +8,19 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from etl.db.manifest import read_again
 from etl.model.dataset import Constraints, Dataset, Field, FieldType, UnknownColumns
+from etl.model.formats import Compression
 from etl.model.values import RunReport, Trigger
 from etl.settings import Settings
 from etl.sync.manager import DataManager
+from tests.compressed import compressed
 from tests.conftest import TestBucket
 
 READINGS = Dataset(
     name="readings",
     table="readings",
-    include=("sensors/**/*.{ndjson,jsonl,json}",),
+    include=("sensors/**/*.{ndjson,jsonl,json,ndjson.zst}",),
     path_columns="sensors/{site}/**",
     unknown_columns=UnknownColumns.ADD,
     fields=(
@@ -182,3 +185,23 @@ def test_a_corrected_file_closes_its_problems(
     report = run(manager)
     assert rows(engine, "code", "problem JOIN source_object USING (bucket, key, etag)") == []
     assert (report.counts.rows_unchanged, report.counts.rows_inserted) == (1, 1)
+
+
+def test_a_large_compressed_file_is_read_replaced_and_read_again(
+    bucket: TestBucket, engine: Engine, manager: DataManager
+):
+    lines = [GOOD % (place, f',"celsius":{place}.25') for place in range(5_000)]
+    key = "sensors/North/2026.ndjson.zst"
+    bucket.put(key, compressed("\n".join(lines).encode(), Compression.ZSTD))
+    assert run(manager).counts.rows_inserted == len(lines)
+    assert run(manager).counts.objects_changed == 0
+    lines[3_000] = lines[3_000].replace(".25", ".5")
+    bucket.put(key, compressed("\n".join(lines).encode(), Compression.ZSTD))
+    report = run(manager)
+    assert (report.counts.rows_updated, report.counts.rows_unchanged) == (1, len(lines) - 1)
+    found = rows(engine, "sum(celsius), min(site)")
+    assert found == [(sum(range(len(lines))) + 0.25 * (len(lines) + 1), "North")]
+    with engine.begin() as connection:
+        assert read_again(connection, dataset=None, key=key, code=None) == 1
+    report = run(manager)
+    assert (report.counts.objects_modified, report.counts.rows_unchanged) == (1, len(lines))

@@ -104,8 +104,7 @@ def test_names_that_differ_in_invalid_bytes_overwrite_nothing(
 
 @hypothesis_settings(max_examples=200)
 @given(path=st.binary(max_size=12))
-def test_a_path_is_refused_as_not_utf_8_only_if_it_is_not(settings: Settings, path: bytes):
-    client = create_app(settings).test_client()
+def test_a_path_is_refused_as_not_utf_8_only_if_it_is_not(client: FlaskClient, path: bytes):
     overrides = {"PATH_INFO": f"/data/a{path.decode('latin-1')}"}
     answer = client.get(environ_overrides=overrides)
     kind = answer.get_json().get("type", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import Engine, text
 
@@ -10,17 +11,20 @@ from etl.model.values import RunState, Trigger
 from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.sync.manager import DataManager
+from etl.sync.stream import PART_BYTES
 from etl.verify import verify
 from tests.conftest import TestBucket
 from tests.proxies import delayed_store
 
 EACH_WAY = 0.015
+LARGE_ROWS = 30_000  # long ones, because the rows take the time and not their bytes
 
 
 def test_distant_store_is_read_completely(bucket: TestBucket, settings: Settings, engine: Engine):
-    for number in range(300):
-        bucket.user(f"{number}.csv")
-    large = "".join(f"u{number},Ann,Lee,0\n" for number in range(200_000))
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda number: bucket.user(f"{number}.csv"), range(300)))
+    large = "".join(f"u{number},{'Ann' * 50},Lee,0\n" for number in range(LARGE_ROWS))
+    assert len(large) > 2 * PART_BYTES
     bucket.put("large.csv", f"user_id,first_name,last_name,birthts\n{large}")
     with delayed_store(settings, EACH_WAY) as far:
         began = time.monotonic()
@@ -29,4 +33,4 @@ def test_distant_store_is_read_completely(bucket: TestBucket, settings: Settings
         assert DataManager(far).run(Trigger.CLI).state is RunState.SUCCEEDED
     assert verify(settings, engine) == []
     with engine.connect() as connection:
-        assert connection.scalar(text("SELECT count(*) FROM users")) == 200_300
+        assert connection.scalar(text("SELECT count(*) FROM users")) == LARGE_ROWS + 300

@@ -9,7 +9,7 @@ import pytest
 
 from etl.cli.describing import Existing, Sampled, describe_objects
 from etl.model.dataset import FieldType
-from etl.model.errors import ConfigurationError
+from etl.model.errors import ConfigurationError, UnreadableObject
 from etl.model.values import SourceObject
 from etl.read.describe import sample
 from etl.read.describe.block import DatasetPlace
@@ -23,16 +23,18 @@ from tests.described_files import (
     described,
     errors_of,
     fields,
+    sampled,
     workbook,
 )
 
 GUESSES = [
-    ("betrag", ["1.234,56", "12,5", "0,99"], 'number decimalChar="," groupChar="."'),
-    ("amount", ["1,234.56", "12.5"], 'number groupChar=","'),
-    ("amount", ["1'234.50", "7"], 'number groupChar="\'"'),
-    ("amount", ["1\u00a0234,5"], 'number decimalChar="," groupChar="\u00a0"'),
+    ("betrag", ["1.234,56", "12,5", "0,99"], 'number numeric(18,2) decimalChar="," groupChar="."'),
+    ("amount", ["1,234.56", "12.5"], 'number numeric(18,2) groupChar=","'),
+    ("amount", ["1'234.50", "7"], 'number numeric(18,2) groupChar="\'"'),
+    ("amount", ["1\u00a0234,5"], 'number numeric(18,2) decimalChar="," groupChar="\u00a0"'),
     ("amount", ["1.234.567", "1"], 'integer groupChar="."'),
-    ("price", ["1.5", "-2", "0.25"], "number"),
+    ("price", ["1.5", "-2", "0.25"], "number numeric(18,2)"),
+    ("rate", ["1.12345678"], "number"),
     ("score", ["1e5", "2.5"], "number double precision"),
     ("share", ["0.30000000000000004"], "number double precision"),
     ("user_id", ["1000.0", "1001.0"], "number numeric(18,0)"),
@@ -341,6 +343,19 @@ def test_a_file_that_cannot_be_read_is_left_out():
     files = {"x1.csv": b"a,b\n1,2\n", "x2.csv": b""}
     found = described(files)
     assert [one.key for one in found.unread] == ["x2.csv"]
+
+
+def test_an_object_that_the_store_does_not_return_is_left_out():
+    def denied() -> list[bytes]:
+        raise UnreadableObject("Access to b.csv is denied.", hint="Allow it.")
+
+    refused = Sampled(SourceObject("b.csv", "", 9, MODIFIED), denied)
+    place = DatasetPlace(name="a", include=("**",))
+    readable = sampled("a.csv", b"a,b\n1,2\n")
+    found = describe_objects([readable, refused], place, SETTINGS, NO_FILE)
+    assert [one.note for one in found.unread] == ["Access to b.csv is denied. Allow it."]
+    with pytest.raises(ConfigurationError, match=r"b\.csv cannot be read"):
+        describe_objects([refused], place, SETTINGS, NO_FILE)
 
 
 def test_a_block_for_a_file_with_datasets_has_no_version_and_a_free_name():

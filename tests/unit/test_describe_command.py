@@ -70,6 +70,21 @@ def test_a_second_block_is_appended_to_the_first(folder: Path):
     assert [one.name for one in found] == ["orders", "more", "orders_2"]
 
 
+def test_files_that_an_earlier_dataset_reads_are_reported(folder: Path):
+    first = call("datasets", "describe", "shop/Orders 2023.csv").stdout
+    (folder / "datasets.toml").write_text(first)
+    result = call("datasets", "describe", "shop/Orders 2023.csv")
+    assert "shop/Orders 2023.csv goes to the dataset orders, which comes first" in result.stderr
+
+
+def test_a_name_that_the_file_has_is_refused(folder: Path):
+    first = call("datasets", "describe", "shop/Orders 2023.csv").stdout
+    (folder / "datasets.toml").write_text(first)
+    error = call("datasets", "describe", "shop/Orders 2023.csv", "--name", "Orders").exception
+    assert isinstance(error, ConfigurationError)
+    assert "has a dataset named Orders already" in error.message
+
+
 @pytest.mark.parametrize("content", ["", "\n", "[datasets\n"])
 def test_an_empty_or_faulty_datasets_file_does_not_matter(folder: Path, content: str):
     (folder / "datasets.toml").write_text(content)

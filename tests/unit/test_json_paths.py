@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl.model.dataset import Constraints, Dataset, Field, FieldType, Moment, UnknownColumns
-from etl.read.json import objects
 from tests.json_sources import dataset_of, reading_of, readings_together, source_file
 
 REQUIRED = Constraints(required=True)

@@ -72,12 +72,11 @@ class Description:
 class Correction:
     """What a check of the sampled files found wrong with an earlier description of them.
 
-    `as_text` are fields that are plain text after all, `optional` those with blanks, `unindexed`
-    those whose texts are too long for a key.
+    `as_text` are fields that are plain text after all, `unindexed` those whose texts are too long
+    for a key.
     """
 
     as_text: frozenset[str] = frozenset()
-    optional: frozenset[str] = frozenset()
     unindexed: frozenset[str] = frozenset()
     pads_rows: bool = False
 
@@ -154,12 +153,7 @@ def _described(
         found = guessed[0].field
         notes += [guessed[0].note] if guessed[0].note else []
     values = _values(present)
-    is_required = (
-        len(values) > 0
-        and len(present) == len(column.texts)
-        and column.is_everywhere
-        and name not in correction.optional
-    )
+    is_required = len(values) > 0 and len(present) == len(column.texts) and column.is_everywhere
     if found.type is FieldType.STRING and not notes and (note := enum_note(values, len(present))):
         notes.append(note)
     constraints = Constraints(required=is_required)

@@ -32,15 +32,18 @@ def errors(
 
 def corrected(correction: Correction, found: Iterable[Problem]) -> Correction:
     """The correction that also avoids these errors; the same if it cannot."""
-    by_kind: dict[str, set[str]] = {"optional": set(), "unindexed": set(), "as_text": set()}
+    as_text, unindexed = set(correction.as_text), set(correction.unindexed)
     pads_rows = correction.pads_rows
     for one in found:
         if one.code is ProblemCode.SHORT_ROW:
             pads_rows = True
+        elif one.code is ProblemCode.CELL_TOO_LONG and one.column is not None:
+            unindexed.add(one.column)
         elif one.column is not None:
-            by_kind[_KINDS.get(one.code, "as_text")].add(one.column)
-    more = {name: getattr(correction, name) | columns for name, columns in by_kind.items()}
-    return replace(correction, pads_rows=pads_rows, **more)
-
-
-_KINDS = {ProblemCode.MISSING_CELL: "optional", ProblemCode.CELL_TOO_LONG: "unindexed"}
+            as_text.add(one.column)
+    return replace(
+        correction,
+        as_text=frozenset(as_text),
+        unindexed=frozenset(unindexed),
+        pads_rows=pads_rows,
+    )

@@ -6,6 +6,7 @@ Each function takes different texts that are not blank, and returns None if they
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from etl.model.dataset import Field, FieldType
@@ -36,6 +37,7 @@ _LEADING_ZERO = re.compile(r"[+-]?0[0-9]+")
 _DIGITS = re.compile(r"[+-]?[0-9]+")
 _EPOCH_SECONDS = (946_684_800, 2_051_222_400)  # from 2000 to 2034
 _MOST_FIXED = 18  # digits
+_SCALES = (2, 6)  # the least and the greatest number of decimals that is declared
 _MOST_DECIMALS = 15
 _THREE = 3
 
@@ -86,10 +88,8 @@ def identifier(values: Sequence[str]) -> Guess | None:
 
 def integer(values: Sequence[str], context: Context) -> Guess | None:
     """Whole numbers, also years and times since 1970."""
-    if not all(map(_DIGITS.fullmatch, values)):
-        return None
     field = Field(name="", type=FieldType.INTEGER)
-    if not accepts(field, values):
+    if not all(map(_DIGITS.fullmatch, values)) or not accepts(field, values):
         return None
     numbers = [int(value) for value in values]
     if context.names(*_YEAR_WORDS) and accepts(Field(name="", type=FieldType.YEAR), values):
@@ -97,11 +97,12 @@ def integer(values: Sequence[str], context: Context) -> Guess | None:
     since = _since_1970(numbers)
     if since is not None and (context.names(*_TIME_WORDS) or context.header in _TIME_NAMES):
         return since
+    note = ""
     if since is not None and since.field.type is FieldType.EPOCH_MS:
-        return Guess(field, "if these are milliseconds since 1970, use epoch-ms")
-    if set(numbers) == {0, 1}:
-        return Guess(field, "only 0 and 1 in the sample: boolean?")
-    return Guess(field)
+        note = "if these are milliseconds since 1970, use epoch-ms"
+    elif set(numbers) == {0, 1}:
+        note = "only 0 and 1 in the sample: boolean?"
+    return Guess(field, note)
 
 
 def _since_1970(numbers: Sequence[int]) -> Guess | None:
@@ -119,12 +120,25 @@ def number(values: Sequence[str], context: Context) -> Guess | None:
     if not all(map(_LIKE_NUMBER.fullmatch, values)):
         return None
     if all(map(_PLAIN.fullmatch, values)):
-        return _plain_number(values, context)
+        guess = _plain_number(values, context)
+        return None if guess is None else _with_scale(guess, values)
     for decimal, group in _separators(values):
         guess = _grouped(values, decimal, group, context)
         if guess is not None:
-            return guess
+            return _with_scale(guess, values)
     return None
+
+
+def _with_scale(guess: Guess, values: Sequence[str]) -> Guess:
+    """The guess with the decimals of the sample: as Parquet, a numeric without them is a text."""
+    field = guess.field
+    if field.type is not FieldType.NUMBER or field.sql is not None:
+        return guess
+    least, greatest = _SCALES
+    decimals = max(len(value.partition(field.decimal_char)[2]) for value in values)
+    scaled = replace(field, sql=f"numeric(18,{max(decimals, least)})")
+    is_exact = decimals <= greatest and accepts(scaled, values)
+    return replace(guess, field=scaled) if is_exact else guess
 
 
 def _plain_number(values: Sequence[str], context: Context) -> Guess | None:

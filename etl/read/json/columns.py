@@ -25,7 +25,7 @@ _LONGEST_KNOWN = 200
 _SHORT_NUMBER = 1_000  # digits, without an exponent
 
 
-class Place(NamedTuple):
+class ColumnPlace(NamedTuple):
     """Where the values of a name belong: a column of the table, or a member of _extra."""
 
     column: str
@@ -33,7 +33,7 @@ class Place(NamedTuple):
     field: Field | None = None
 
 
-class Row(NamedTuple):
+class ObjectRow(NamedTuple):
     """The cells of a row by column, and the JSON of its _extra."""
 
     number: int
@@ -52,10 +52,10 @@ class Columns:
             one.name: dataset.missing_values if one.missing_values is None else one.missing_values
             for one in dataset.fields
         }
-        self._known: dict[str, Place] = {}
+        self._known: dict[str, ColumnPlace] = {}
         self.declared = tuple(name for name in dataset.field_names if name not in layout.path)
 
-    def place(self, name: str) -> Place:
+    def place(self, name: str) -> ColumnPlace:
         """The place of a name.
 
         Raises:  RowFault, RefusedObject
@@ -69,7 +69,7 @@ class Columns:
                 self._known[name] = found
         return found
 
-    def row(self, number: int, members: Mapping[str, Value]) -> Row:
+    def row(self, number: int, members: Mapping[str, Value]) -> ObjectRow:
         """The row of an object.
 
         Raises:  RowFault, RefusedObject
@@ -86,7 +86,7 @@ class Columns:
                 cells[column] = plain_cell(value)
             else:
                 cells[column] = cell(value, one, self._missing[column])
-        return Row(number, cells, self._extra(extra) if extra else None)
+        return ObjectRow(number, cells, self._extra(extra) if extra else None)
 
     def header(self, names: Iterable[str]) -> FileHeader:
         """The header of rows with these columns: all declared ones, then those added."""
@@ -94,11 +94,11 @@ class Columns:
         columns = (*self.declared, *added)
         return FileHeader(self.layout, "", columns, tuple((name, name) for name in added))
 
-    def _find(self, name: str) -> Place:
+    def _find(self, name: str) -> ColumnPlace:
         written = name.strip()
         declared = self.layout.names.get(written.casefold())
         if declared is not None:
-            return Place(declared, field=self._fields.get(declared))
+            return ColumnPlace(declared, field=self._fields.get(declared))
         if "\0" in name:
             raise RowFault(ProblemCode.NUL_BYTE, _NUL_HINT, written, written)
         unknown = self.layout.dataset.unknown_columns
@@ -112,8 +112,8 @@ class Columns:
         if unknown is UnknownColumns.ADD:
             added = added_column(written, self.layout)
             if added is not None:
-                return Place(added)
-        return Place(written, is_extra=True)
+                return ColumnPlace(added)
+        return ColumnPlace(written, is_extra=True)
 
     def _extra(self, members: Mapping[str, Value]) -> str | None:
         texts = {

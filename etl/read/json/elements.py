@@ -5,7 +5,6 @@ Only strings and brackets are looked at, so that a faulty element does not hide 
 
 from __future__ import annotations
 
-import re
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 
     from etl.read.json.typed import ObjectBlock
 
-_ESCAPE = re.compile(rb"\\.", re.DOTALL)
-_QUOTE, _COMMA = ord('"'), ord(",")
+_QUOTE, _COMMA, _BACKSLASH = b'",\\'
 _DEPTHS = np.zeros(256, np.int64)
 _DEPTHS[list(b"[{")] = 1
 _DEPTHS[list(b"]}")] = -1
@@ -213,8 +211,10 @@ class _Scanner:
 
     def scan(self, text: bytes) -> _Marks:
         """The marks of the next text, at least one byte."""
-        data = np.frombuffer(self._without_escapes(text), np.uint8)
+        data = np.frombuffer(text, np.uint8)
         quotes = np.flatnonzero(data == _QUOTE)
+        is_escaped = self._escaped(data)
+        quotes = quotes[~is_escaped[quotes]]
         place = np.flatnonzero(_IS_STRUCTURE[data])
         is_inside = (np.searchsorted(quotes, place) + self._is_in_string) % 2 == 1
         place = place[~is_inside]
@@ -225,13 +225,17 @@ class _Scanner:
             self.depth = int(depth[-1])
         return _Marks(place, kind, depth)
 
-    def _without_escapes(self, text: bytes) -> bytes:
-        """The text with escaped characters, such as quotes, replaced."""
-        if self._is_escaped:
-            text = b"_" + text[1:]
-        if b"\\" not in text:
-            self._is_escaped = False
-            return text
-        text = _ESCAPE.sub(b"__", text)
-        self._is_escaped = text.endswith(b"\\")
-        return text
+    def _escaped(self, data: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Which bytes follow a backslash that is not itself escaped."""
+        escaped = np.zeros(len(data) + 1, np.bool_)
+        escaped[0] = self._is_escaped
+        backslashes = np.flatnonzero(data == _BACKSLASH)
+        if len(backslashes):
+            begins = np.diff(backslashes, prepend=-2) > 1
+            first = np.maximum.accumulate(np.where(begins, backslashes, 0))
+            is_escaping = (backslashes - first) % 2 == 0
+            if self._is_escaped and backslashes[0] == 0:
+                is_escaping ^= first == 0
+            escaped[backslashes[is_escaping] + 1] = True
+        self._is_escaped = bool(escaped[-1])
+        return escaped

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from etl.read.json.columns import Columns, Place, Row
+    from etl.read.json.columns import ColumnPlace, Columns, ObjectRow
     from etl.read.json.objects import Value
     from etl.read.json.typed import ObjectBlock
 
@@ -43,7 +43,7 @@ class TypedRows(NamedTuple):
 class FileRows:
     """The rows of a file, or of a part of it, and the faulty ones; or typed rows."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ObjectRow] = field(default_factory=list)
     faults: list[tuple[Text, RowFault]] = field(default_factory=list)
     typed: TypedRows | None = None
 
@@ -53,7 +53,7 @@ class RowReader:
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
-        self._seen: dict[str, Place] = {}
+        self._seen: dict[str, ColumnPlace] = {}
         self._room = _MOST_SEEN_CHARACTERS
         self._has_objects = False
         self.array_name: str | None = None  # of the first member that is an array of objects
@@ -105,7 +105,7 @@ class RowReader:
         typed = TypedRows(block.numbers, cells, None if has_nul else block.most_bytes)
         return FileRows(typed=typed)
 
-    def _places(self, members: Mapping[str, Value]) -> dict[str, Place] | None:
+    def _places(self, members: Mapping[str, Value]) -> dict[str, ColumnPlace] | None:
         """The columns of a block by their names in it; None if there are others.
 
         The first object tells how names are written, then earlier objects.
@@ -159,7 +159,7 @@ class RowBuffer:
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
         self._files: list[int] = []
-        self._rows: list[Row] = []
+        self._rows: list[ObjectRow] = []
 
     def __len__(self) -> int:
         """The number of rows."""

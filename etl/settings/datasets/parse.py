@@ -7,6 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from etl.model.dataset import (
+    UPDATED_AT,
     USERS,
     Dataset,
     DerivedAs,
@@ -282,6 +283,7 @@ def _indexes(
     stored = [one.name for one in dataset.derived if one.computed_as is not DerivedAs.AGE]
     more = chain(stored, (one.column for one in dataset.attachments))
     columns = _columns(dataset, path_names) | dict.fromkeys(more, FieldType.STRING)
+    columns[UPDATED_AT] = FieldType.DATETIME
     found = tuple(map(tuple, section.get("indexes", [])))
     for place, index in enumerate(found):
         for number, name in enumerate(index):

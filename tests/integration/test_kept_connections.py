@@ -1,0 +1,75 @@
+"""The connection of runs, which stays open between them and is as good as a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from etl.db.engine import connect_keeping_one, connect_unpooled, run_lock
+from etl.model.errors import NewerSchema, OlderSchema
+from etl.settings import Settings
+
+
+@pytest.fixture
+def keeping(settings: Settings) -> Iterator[Engine]:
+    engine = connect_keeping_one(settings)
+    yield engine
+    engine.dispose()
+
+
+def server_process(connection: Connection) -> int:
+    return int(connection.scalar(text("SELECT pg_backend_pid()")) or 0)
+
+
+def used(engine: Engine) -> int:
+    with run_lock(engine) as connection:
+        return server_process(connection)
+
+
+def test_next_run_uses_the_same_connection(keeping: Engine):
+    assert used(keeping) == used(keeping)
+
+
+def fail_within_a_run(engine: Engine) -> int:
+    with suppress(ZeroDivisionError), run_lock(engine) as connection:
+        process = server_process(connection)
+        connection.execute(text("CREATE TEMPORARY TABLE users (id integer)"))
+        connection.execute(text("SET search_path = pg_temp"))
+        connection.commit()
+        connection.execute(text("LOCK TABLE public.users IN ACCESS EXCLUSIVE MODE"))
+        raise ZeroDivisionError
+    return process
+
+
+def test_failed_run_leaves_neither_locks_nor_tables_nor_settings(
+    keeping: Engine, settings: Settings
+):
+    before = fail_within_a_run(keeping)
+    assert used(connect_unpooled(settings)) != before
+    with run_lock(keeping) as connection:
+        assert server_process(connection) == before
+        assert connection.execute(text("SELECT user_id FROM users")).all() == []
+        assert connection.scalar(text("SHOW search_path")) == "bucketline, public"
+
+
+def test_run_after_a_restart_of_postgresql_connects_again(keeping: Engine, engine: Engine):
+    before = used(keeping)
+    with engine.begin() as connection:
+        ended = "SELECT pg_terminate_backend(:process, 5000)"
+        assert connection.scalar(text(ended), {"process": before})
+    assert used(keeping) != before
+
+
+@pytest.mark.parametrize(("version", "error"), [("9999", NewerSchema), ("0001", OlderSchema)])
+def test_kept_connection_compares_versions_again(
+    keeping: Engine, engine: Engine, version: str, error: type[Exception]
+):
+    used(keeping)
+    with engine.begin() as connection:
+        change = text("UPDATE alembic_version SET version_num = :version")
+        connection.execute(change, {"version": version})
+    with pytest.raises(error, match=version):
+        used(keeping)
