@@ -70,7 +70,9 @@ def plan(file: pq.ParquetFile, content: BinaryIO, reopen: Reopen) -> Plan:
     probe = reopen([leaf.path for leaf in texts if not leaf.is_nested])
     rows = max(min(BATCH_ROWS, _MOST_CELLS // max(len(leaves), 1)), 1)
     coded = set()
-    for group, (_, chunks) in enumerate(found_groups):
+    for group, (rows_of_group, chunks) in enumerate(found_groups):
+        if not rows_of_group:
+            continue  # its columns have no pages, and Arrow gives them places in other data
         for leaf, chunk in zip(leaves, chunks, strict=True):
             found = _pages(content, chunk, leaf)
             rows = min(rows, _rows(found, leaf))
