@@ -78,8 +78,8 @@ def insert(job: Job, connection: Any, table: str, source: str, columns: str = ""
     return seconds
 
 
-def sling(job: Job, mode: str, key: str = "user_id", delimiter: str = ",") -> float:
-    """Load the object; `key` is the column of the primary key, if there is one."""
+def sling(job: Job, mode: str, key: str, options: dict[str, str | bool] | None = None) -> float:
+    """Load the object with these options of its format; `key` is the primary key, if any."""
     program = next(path for path in _package("sling_linux_amd64").rglob("sling*") if _is_elf(path))
     source = {
         "type": "s3",
@@ -105,7 +105,7 @@ def sling(job: Job, mode: str, key: str = "user_id", delimiter: str = ",") -> fl
                 "--tgt-conn=TARGET",
                 "--tgt-object=public.of_sling",
                 f"--mode={mode}",
-                f"--src-options={json.dumps({'delimiter': delimiter})}",
+                f"--src-options={json.dumps(options or {})}",
                 *_sling_keys(key),
             ],
             env=os.environ | own | connections,

@@ -21,34 +21,35 @@ SOURCE = Source("readings", reading_data.DECLARATION, reading_data.TABLE)
 
 
 class Format(NamedTuple):
-    """A file format, how many times the rows of the big CSV it has, and the target."""
+    """A file format, how many times the rows of the big CSV it has, the target, and the tools."""
 
     name: str
     suffix: str
     times: int
     factor: float
+    slow_tools: tuple[tuple[str, str], ...]
 
 
-FORMATS = (Format("Parquet", "parquet", 5, 1.0), Format("NDJSON", "ndjson", 1, 1.2))
+_DLT = ("dlt with Arrow, its own columns, no key", "dlt_readings")
+_SLING = ("sling full-refresh, its own columns, no key", "sling_readings")
+FORMATS = (
+    Format("Parquet", "parquet", 5, 1.0, (_DLT,)),
+    Format("NDJSON", "ndjson", 1, 1.2, (_SLING, _DLT)),
+)
 
 
 def _loads(stack: Stack, scale: Scale, one: Format) -> Loads:
     rows = reading_data.rows(one.times * scale.big_rows)
     key, count = reading_data.key_of(one.suffix), len(rows)
     content = reading_data.FORMATS[one.suffix](rows)
-    duckdb, sling, dlt = (
-        Tool(job, count, reading_data.TABLE)
-        for job in ("duckdb_readings", "sling_readings", "dlt_readings")
-    )
+    duckdb = Tool("duckdb_readings", count, reading_data.TABLE)
+    rivals = [Rival("DuckDB into the same table and indexes", duckdb, key, one.factor)]
+    rivals += [Rival(name, Tool(job, count), key, is_slow=True) for name, job in one.slow_tools]
     return Loads(
         f"one {one.name} file of {count:,} readings",
         SOURCE,
         filled(stack, f"readings-{one.suffix}", [(key, content)]),
-        [
-            Rival("DuckDB into the same table and indexes", duckdb, key, one.factor),
-            Rival("sling full-refresh, its own columns, no key", sling, key, is_slow=True),
-            Rival("dlt with Arrow, its own columns, no key", dlt, key, is_slow=True),
-        ],
+        rivals,
         rows.append_column("site", pa.repeat(reading_data.SITE, count)),
     )
 

@@ -134,10 +134,9 @@ def environment(settings: Settings) -> dict[str, str]:
     """The environment with which a command uses these servers and no others."""
     ours = {name.upper() for name in Settings.model_fields}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
-    values = settings.model_dump(exclude={"api_port"})
-    named = {
-        name.upper(): str(value) for name, value in values.items() if isinstance(value, _PLAIN)
-    }
+    values = {name: getattr(settings, name) for name in Settings.model_fields if name != "api_port"}
+    plain = {name: value for name, value in values.items() if isinstance(value, _PLAIN)}
+    named = {name.upper(): str(value) for name, value in plain.items()}
     secrets = {"DATABASE_URL": url_of(settings), "S3_SECRET_KEY": secret_of(settings)}
     secrets["API_KEYS"] = str(entry_for("bench", Role.WRITER, api_key()))
     return kept | named | secrets
