@@ -23,6 +23,7 @@ RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user
 
 COPY etl ./etl
 COPY api ./api
+COPY data/datasets ./data/datasets
 COPY data/src ./data/src
 
 # root owns the files above: the service can read its code, but not change it.

@@ -5,28 +5,32 @@ The values that a run writes as COPY text are parsed by the types of their colum
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
 
 from etl.model.dataset import Dataset, FieldType
 from etl.model.values import Change, ChangeKind, SourceFile
-from etl.sync import batch
+from etl.sync import batch, stream
 from etl.sync.batch import Batch, Fetched
 from etl.sync.reading import BucketReading
-from etl.verify.documents import stored_document
+from etl.verify.documents import stored_document, stored_members
 from etl.verify.expected import Expected, identical
 from etl.verify.layout import ObjectColumns
 from etl.verify.numbers import is_single, single
 from etl.verify.reader import read
-from tests.reader_outcomes import TODAY, source_of
+from tests.reader_outcomes import TODAY, SplittingStore, source_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from etl.storage.client import ObjectStore
+    from etl.sync.reading import StagedObject
 
 _CELL = re.compile(r'"((?:[^"]|"")*)"|([^,\n]*)', re.DOTALL)
 _READ: dict[FieldType, Callable[[str], object]] = {
@@ -83,38 +87,66 @@ def expected_of(
 def found_of(
     dataset: Dataset, key: str, content: bytes, added: tuple[str, ...] = ()
 ) -> DatasetOutcome:
-    """The result of a run."""
+    """The result of a run that reads the object with others."""
     reading = BucketReading.of((dataset,), "bucket", TODAY, {dataset.name: added})
     change = Change(ChangeKind.ADDED, source_of(key, content))
-    file = SourceFile(change.source, content)
-    done = batch.check(Fetched([change], {key: file}), reading)
-    (staged,) = done.objects
-    return DatasetOutcome(
-        staged.state,
-        staged.rows_read,
-        staged.rows_rejected,
-        dict(_rows(dataset, done)),
-        Counter((problem.line, str(problem.code)) for problem in done.problems),
-    )
+    fetched = Fetched([change], {key: SourceFile(change.source, content)})
+    return _outcome(dataset, stream.read(_NO_STORE, reading, fetched))
+
+
+def found_in_parts(
+    dataset: Dataset,
+    key: str,
+    content: bytes,
+    cuts: Iterable[int],
+    added: tuple[str, ...] = (),
+) -> DatasetOutcome:
+    """The result of a run that reads the object alone, in parts that end at the cuts."""
+    reading = BucketReading.of((dataset,), "bucket", TODAY, {dataset.name: added})
+    change = Change(ChangeKind.ADDED, source_of(key, content))
+    ends = sorted({0, len(content), *(cut for cut in cuts if cut < len(content))})
+    store = cast("ObjectStore", SplittingStore(content, ends))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batch, "MAX_BYTES", -1)
+        return _outcome(dataset, stream.read(store, reading, Fetched([change], {})))
+
+
+_NO_STORE = cast("ObjectStore", None)
+
+
+def _outcome(dataset: Dataset, batches: Iterable[Batch]) -> DatasetOutcome:
+    """What the batches of one object leave in staging."""
+    rows: dict[int, dict[str, object]] = {}
+    problems: Counter[tuple[int | None, str]] = Counter()
+    staged: list[StagedObject] = []
+    for each in batches:
+        if each.discards is not None:
+            rows.clear()
+            if not each.discards.keeps_problems:
+                problems.clear()
+        rows |= _rows(dataset, each)
+        problems.update((problem.line, str(problem.code)) for problem in each.problems)
+        staged += each.objects
+    (one,) = staged
+    return DatasetOutcome(one.state, one.rows_read, one.rows_rejected, rows, problems)
 
 
 def _rows(dataset: Dataset, done: Batch) -> Iterator[tuple[int, dict[str, object]]]:
     if not done.rows:
         return
-    rows = done.rows[dataset.name]
     types = {one.name: one for one in dataset.fields}
-    ((columns, text),) = rows.texts
-    for cells in _records(text.decode(), len(columns)):
-        named = dict(zip(columns, cells, strict=True))
-        line, extra = named.pop("_source_line"), named.pop("_extra")
-        assert named.pop("_source_key")
-        assert line
-        values: dict[str, object] = {
-            name: None if text is None else _value(types.get(name), text)
-            for name, text in named.items()
-        }
-        values["_extra"] = None if extra is None else json.loads(extra)
-        yield int(line), _without_nulls(values)
+    for columns, text in done.rows[dataset.name].texts:
+        for cells in _records(text.decode(), len(columns)):
+            named = dict(zip(columns, cells, strict=True))
+            line, extra = named.pop("_source_line"), named.pop("_extra")
+            assert named.pop("_source_key")
+            assert line
+            values: dict[str, object] = {
+                name: None if text is None else _value(types.get(name), text)
+                for name, text in named.items()
+            }
+            values["_extra"] = stored_members(extra)
+            yield int(line), _without_nulls(values)
 
 
 def _value(one: Any, text: str) -> object:  # noqa: ANN401

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from datetime import date, datetime, timedelta
 from decimal import Context, Decimal
 
@@ -10,6 +12,7 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from etl.model.dataset import Field, FieldType
+from etl.read.types.typed_texts import texts_of
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001
 _CONTEXT = Context(prec=100)
@@ -137,3 +140,42 @@ def _float_text(value: float, type_: pa.DataType) -> str | None:
     if value.is_integer() and abs(value) < limit:
         return str(int(value))
     return None
+
+
+def alike(value: object, field: Field) -> object:
+    """The value as PostgreSQL reads it: equal numbers are the same."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return str(value)
+    if (field.sql or "numeric").startswith("numeric") and field.type in {
+        FieldType.INTEGER,
+        FieldType.NUMBER,
+    }:
+        return Decimal(str(value))
+    return value
+
+
+def expected_text(array: pa.Array, row: int, field: Field) -> str:
+    """The text that a cell must mean; an exception has one that means it."""
+    text: str = texts_of(array)[row].as_py()
+    type_ = array.type
+    if field.type is FieldType.INTEGER and pa.types.is_floating(type_):
+        value = array[row].as_py()
+        limit = {16: 2**11, 32: 2**24, 64: 2**53}[type_.bit_width]
+        return text if math.isfinite(value) and abs(value) < limit else "no integer"
+    if field.type is FieldType.INTEGER and pa.types.is_decimal(type_):
+        value = array[row].as_py()
+        return str(int(value)) if value == int(value) else text
+    if field.type is FieldType.DATE and pa.types.is_timestamp(type_) and type_.tz is None:
+        return text.removesuffix("T00:00:00")
+    is_bare = any(
+        applies(type_)
+        for applies in (
+            pa.types.is_integer,
+            pa.types.is_floating,
+            pa.types.is_decimal,
+            pa.types.is_boolean,
+        )
+    )
+    if field.type is FieldType.ANY and not (is_bare and text[-1] not in "Ny"):
+        return json.dumps(text)
+    return text

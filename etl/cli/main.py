@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from importlib import import_module
@@ -113,6 +114,15 @@ def commands() -> None:
         warn(misspelling.sentence())
 
 
+def _with_declaration_of(sample: str) -> Settings:
+    """The settings with the sample's datasets file, for the processes that `up` starts, too."""
+    from etl.storage.seed import DECLARATIONS
+
+    if sample in DECLARATIONS:
+        os.environ["DATASETS_FILE"] = str(DECLARATIONS[sample])
+    return read_settings()
+
+
 def _check_datasets(settings: Settings) -> None:
     """Raises:  ConfigurationError with each fault of the datasets file."""
     declared_datasets(settings)
@@ -120,18 +130,29 @@ def _check_datasets(settings: Settings) -> None:
 
 @commands.command("up")
 @click.option("--no-seed", is_flag=True, help="Do not fill an empty bucket.")
-def up_command(*, no_seed: bool) -> None:
+@click.option(
+    "--sample",
+    type=click.Choice(["users", "shop"]),
+    help="Fill an empty bucket with this sample: users, or orders and readings of a shop.",
+)
+def up_command(*, no_seed: bool, sample: str | None) -> None:
     """Start everything and run it until Ctrl-C.
 
     If the object store and PostgreSQL are both embedded, an empty bucket is filled with the
-    sample, data/src.
+    sample of users, data/src. Another sample, or another bucket, must be asked for by --sample;
+    without a datasets file, the declaration of the sample is used.
     """
     from etl.cli.up import up
 
+    if sample is not None and no_seed:
+        raise click.UsageError("--sample fills the bucket, and --no-seed does not.")
     given = read_settings()  # the running stack's settings contain the embedded addresses
+    if sample is not None and given.datasets_path is None:
+        given = _with_declaration_of(sample)
     _check_datasets(given)  # a faulty file starts nothing
     embeds_store = given.embeds_object_store
-    sample = embeds_store and given.embeds_database and not no_seed
+    if sample is None and embeds_store and given.embeds_database and not no_seed:
+        sample = "users"
     with running_stack() as settings:
         notes = local.notes(given)
         up(settings, console, notes=notes, sample=sample, embeds_store=embeds_store)

@@ -45,7 +45,7 @@ def up(
     console: Console,
     *,
     notes: Iterable[str] = (),
-    sample: bool,
+    sample: str | None,
     embeds_store: bool,
 ) -> None:
     """Start scheduler and API and keep them running; first fill an empty bucket with the `sample`.
@@ -78,13 +78,13 @@ def up(
             children.stop()
 
 
-def _fill(settings: Settings, console: Console, store: ObjectStore, *, sample: bool) -> None:
+def _fill(settings: Settings, console: Console, store: ObjectStore, *, sample: str | None) -> None:
     """Upload the sample into an empty bucket, or print how to fill it."""
     bucket = settings.source_bucket
     if not store.is_empty(bucket):
         return
-    if sample:
-        count = seed(store, settings, sample_files()).count
+    if sample is not None:
+        count = seed(store, settings, sample_files(sample)).count
         console.print(f"{count} sample objects uploaded to {bucket}.")
     else:
         line = f"The bucket {bucket} is empty. To upload a file or folder: `./run.sh seed PATH`."

@@ -27,8 +27,19 @@ if TYPE_CHECKING:
     from etl.storage.client import ObjectStore
     from etl.storage.folder import File
 
-_INSTALLED = Path(__file__).parents[1] / "_sample"  # the wheel's copy of data/src
-SAMPLE = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "data" / "src"
+_ETL = Path(__file__).parents[1]
+
+
+def _packaged(name: str, folder: str) -> Path:
+    """The wheel's copy of a folder or, in the repository, the folder itself."""
+    installed = _ETL / name
+    return installed if installed.is_dir() else _ETL.parent / "data" / folder
+
+
+SAMPLE = _packaged("_sample", "src")
+_SHOP = _packaged("_shop", "datasets")
+SAMPLES = {"users": SAMPLE, "shop": _SHOP / "shop"}
+DECLARATIONS = {"shop": _SHOP / "datasets.toml"}  # of the samples that need one
 UPLOAD_THREADS = 8
 ATTEMPTS = 3
 
@@ -49,9 +60,9 @@ class Removed:
     kept: list[str] = field(default_factory=list)
 
 
-def sample_files() -> list[File]:
-    """The files of the sample, in key order."""
-    return files_of([SAMPLE]).files
+def sample_files(name: str = "users") -> list[File]:
+    """The files of a sample, in key order."""
+    return files_of([SAMPLES[name]]).files
 
 
 def seed(
@@ -95,7 +106,7 @@ def _user(file: File) -> str:
 
 
 def remove_sample(store: ObjectStore, settings: Settings) -> Removed:
-    """Remove the sample's objects from the source bucket, except those with other content.
+    """Remove the objects of all samples from the source bucket, except those with other content.
 
     Raises:  ObjectStoreUnavailable; ConfigurationError if the store denies access.
     """
@@ -114,7 +125,7 @@ def remove_sample(store: ObjectStore, settings: Settings) -> Removed:
             raise _denied(error) from error
         return True
 
-    files = sample_files()
+    files = [file for name in SAMPLES for file in sample_files(name)]
     removed = map_in_threads(remove, files, UPLOAD_THREADS)
     kept = [file.key for file, gone in zip(files, removed, strict=True) if gone is False]
     return Removed(removed.count(True), kept)

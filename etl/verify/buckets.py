@@ -9,6 +9,7 @@ from etl.model.values import ObjectKind, ProblemCode
 from etl.verify import names, store
 from etl.verify.expected import Expectation, Listed, ObjectPlace
 from etl.verify.routes import Routes
+from etl.verify.unpack import MAX_EXPANDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -65,10 +66,17 @@ class BucketReader:
             place: one for place, one in self.listing.items() if place.bucket not in buckets
         }
 
-    def expect(self, today: date, progress: ProgressCallback) -> Expected:
-        """Read all data objects; `progress` receives their number read and their total."""
+    def expect(
+        self, today: date, progress: ProgressCallback, most_expanded: int = MAX_EXPANDED
+    ) -> Expected:
+        """Read all data objects; `progress` receives their number read and their total.
+
+        `most_expanded` is the number of bytes to which a compressed file may expand.
+        """
         expectation = Expectation(
-            (layout for layout in self._layouts if not layout.dataset.is_paused), today
+            (layout for layout in self._layouts if not layout.dataset.is_paused),
+            today,
+            most_expanded,
         )
         files = [one for one in self.listing.values() if one.route.kind is ObjectKind.CSV]
         progress(0, len(files))

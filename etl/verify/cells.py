@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from etl.model.dataset import FieldType, Moment
 from etl.model.values import ProblemCode
 from etl.verify.birthts import NotABirthTime, SecondsDetector, milliseconds, utc_date
-from etl.verify.documents import read_document
+from etl.verify.documents import JsonNumber, read_document
 from etl.verify.faults import FaultyCell
 from etl.verify.limits import Limits
 from etl.verify.moments import MomentReader
 from etl.verify.numbers import NumberReader
+from etl.verify.typed import text_of, without_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,31 +41,39 @@ class CellReader:
         self.seconds = SecondsDetector(today) if is_birth_time else None
         missing = field.missing_values
         self._missing = frozenset(dataset.missing_values if missing is None else missing)
+        self._type = field.type
         self._parse = _parser(field, today)
+        self._parse_typed = _parser(without_options(field), today)
         self._is_text = field.type is FieldType.STRING  # limited as written, whatever its column
         is_limited = field.type is not FieldType.EPOCH_MS  # its limits are dates
         limits = Limits(field.constraints) if is_limited else None
         self._limits = limits if limits is not None and limits.are_any else None
 
-    def read(
-        self, written: str | None, warnings: list[ProblemCode]
-    ) -> tuple[object, list[ProblemCode]]:
-        """Return the value of a cell and its faults; `written` is None if there is no cell.
+    def read(self, cell: object, warnings: list[ProblemCode]) -> tuple[object, list[ProblemCode]]:
+        """Return the value of a cell and its faults; it is None if there is no cell.
 
-        Adds the warnings about it to `warnings`.
+        A cell is a text or, in files with types, a value. Adds the warnings about it to `warnings`.
         """
-        if written is None or written in self._missing:
+        if cell is None or (isinstance(cell, str) and cell in self._missing):
             return None, [ProblemCode.MISSING_CELL] if self.is_required else _NO_CODES
-        if self._parse is None:
-            value: object = written
-        else:
-            try:
-                value = self._parse(written, warnings)
-            except FaultyCell as fault:
-                return None, fault.codes
+        parse = self._parse if self._is_as_written(cell) else self._parse_typed
+        try:
+            written = cell if isinstance(cell, str) else text_of(cell, self._type)
+            value = written if parse is None else parse(written, warnings)
+        except FaultyCell as fault:
+            return None, fault.codes
         if self._limits is None:
             return value, _NO_CODES
         return value, self._limits.broken(written if self._is_text else value, written)
+
+    def _is_as_written(self, cell: object) -> bool:
+        """Whether the options of the field say how to parse the cell.
+
+        They do for a number of JSON, too, if another type than that of numbers is read from it.
+        """
+        if isinstance(cell, JsonNumber):
+            return self._type not in {FieldType.INTEGER, FieldType.NUMBER}
+        return isinstance(cell, str)
 
 
 def _parser(field: Field, today: date) -> Parse | None:

@@ -59,7 +59,11 @@ def verify(  # noqa: PLR0913  # the optional parts are named
     added = read_added_columns(engine)
     layouts = [ObjectColumns(dataset, added.get(dataset.name, ())) for dataset in datasets]
     reader = BucketReader(client, layouts, settings.source_bucket)
-    expected = reader.expect(today or datetime.now(UTC).date(), progress or _ignore_progress)
+    expected = reader.expect(
+        today or datetime.now(UTC).date(),
+        progress or _ignore_progress,
+        settings.expanded_max_size,
+    )
     unread = {
         layout.dataset.name
         for layout in layouts

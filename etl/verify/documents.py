@@ -1,9 +1,10 @@
-"""Parse JSON cells, and compare them as jsonb does."""
+"""Parse JSON, and compare its values as jsonb does."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, NoReturn
 
@@ -20,6 +21,40 @@ _PYTHON_TYPES = {FieldType.OBJECT: (dict,), FieldType.ARRAY: (list,)}
 # PostgreSQL's limits for numeric, as which jsonb stores numbers.
 _WHOLE_DIGITS = 131_072
 _DECIMALS = 16_383
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number in digits."""
+
+    text: str
+
+
+class JsonNumber(Number):
+    """A number in the digits of its JSON file."""
+
+
+class InexactNumber(Number):
+    """A number so large that floats of its type do not tell it from other whole numbers."""
+
+
+class Members(list[tuple[str, object]]):
+    """The members of an object in which a key occurs twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonText:
+    """A text that is a JSON value, not the JSON of one."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The text of a value that Python has not, such as a date after the year 9999, or NaN."""
+
+    text: str
+    is_number: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +94,65 @@ def stored_document(text: str | None) -> JsonValue | None:
     return None if text is None else JsonValue(_identity(_loads(text)), text)
 
 
+def stored_members(text: str | None) -> dict[str, object] | None:
+    """The members of a JSON object in a jsonb column, from its text: texts, or JsonValues."""
+    if text is None:
+        return None
+    members = _loads(text)
+    assert isinstance(members, dict)  # noqa: S101  # as all of `_extra`
+    return {
+        name: each if isinstance(each, str) else json_value(each) for name, each in members.items()
+    }
+
+
+def json_value(value: object) -> JsonValue:
+    """A value of Python as JSON.
+
+    Raises:  ValueError if jsonb cannot store it.
+    """
+    return JsonValue(_identity(value), json_text(value))
+
+
+def json_text(value: object) -> str:
+    """The JSON text of a value, with numbers in the digits of their file."""
+    if isinstance(value, dict | Members):
+        pairs = value.items() if isinstance(value, dict) else value
+        return f"{{{', '.join(f'{_quoted(key)}: {json_text(each)}' for key, each in pairs)}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(json_text, value))}]"
+    if isinstance(value, Number):
+        return value.text
+    if isinstance(value, Written | JsonText):
+        return _quoted(value.text)
+    if isinstance(value, date | time):
+        return _quoted(moment_text(value))
+    return str(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False)
+
+
+def has_nul(value: object) -> bool:
+    """Whether a text has a NUL, or an array or object a text with one."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(has_nul(key) or has_nul(each) for key, each in value.items())
+    return isinstance(value, list | tuple) and any(map(has_nul, value))
+
+
+def moment_text(value: date | time) -> str:
+    """The moment in ISO 8601, without zeros at the end of a fraction; one in UTC ends in Z."""
+    text = value.isoformat()
+    is_utc = isinstance(value, datetime) and value.tzinfo is not None
+    if is_utc:
+        text = text.removesuffix("+00:00")
+    if "." in text:
+        text = text.rstrip("0")
+    return f"{text}Z" if is_utc else text
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
 def _loads(text: str) -> object:
     return json.loads(
         text,
@@ -81,23 +175,33 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _identity(value: object, depth: int = 0) -> Hashable:
-    """A form that is equal for equal jsonb values, and differs between types."""
+    """A form that is equal for equal jsonb values, and differs between types.
+
+    Raises:  ValueError if jsonb cannot store it.
+    """
     if depth == MAX_DEPTH and isinstance(value, dict | list):
         raise ValueError("too deep")
-    if isinstance(value, dict):
-        pairs = ((_text(key), _identity(each, depth + 1)) for key, each in value.items())
-        return "object", frozenset(pairs)
+    if isinstance(value, dict | Members):
+        members = list(value.items()) if isinstance(value, dict) else value
+        identities = {_text(key): _identity(each, depth + 1) for key, each in members}
+        if len(identities) < len(members):
+            raise ValueError("a key twice")
+        return "object", frozenset(identities.items())
     if isinstance(value, list):
         return "array", tuple(_identity(each, depth + 1) for each in value)
-    if isinstance(value, str):
-        return "string", _text(value)
-    if isinstance(value, Decimal):
-        return "number", _number(value)
-    return "constant", repr(value)
+    if isinstance(value, bool) or value is None:
+        return "constant", repr(value)
+    if isinstance(value, Number | Decimal | int):
+        return "number", _number(Decimal(value.text if isinstance(value, Number) else value))
+    if isinstance(value, date | time):
+        return "string", moment_text(value)
+    return "string", _text(value.text if isinstance(value, Written | JsonText) else value)
 
 
-def _text(value: str) -> str:
+def _text(value: object) -> str:
     """The text, which jsonb stores as UTF-8 without NUL."""
+    if not isinstance(value, str):
+        raise TypeError(type(value))
     if "\0" in value:
         raise ValueError("NUL")
     value.encode()
@@ -105,6 +209,8 @@ def _text(value: str) -> str:
 
 
 def _number(value: Decimal) -> Decimal:
+    if not value.is_finite():
+        raise ValueError("not finite")
     exponent = value.as_tuple().exponent
     is_in_range = value == 0 or value.adjusted() < _WHOLE_DIGITS
     if not is_in_range or -int(exponent) > _DECIMALS:

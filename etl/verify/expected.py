@@ -12,6 +12,7 @@ from etl.verify import names
 from etl.verify.birthts import utc_date
 from etl.verify.globs import glob
 from etl.verify.reader import read
+from etl.verify.unpack import MAX_EXPANDED
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
@@ -57,7 +58,7 @@ class StoredRow:
     """A row of a data table or a table of shadowed rows; `values` in the order of its columns."""
 
     values: tuple[object, ...]
-    extra: dict[str, str] | None
+    extra: dict[str, object] | None
     source_key: str
     source_line: int
 
@@ -110,8 +111,11 @@ class _Candidate(NamedTuple):
 class Expectation:
     """Computes the expected state from objects that are added one by one, in any order."""
 
-    def __init__(self, layouts: Iterable[ObjectColumns], today: date) -> None:
+    def __init__(
+        self, layouts: Iterable[ObjectColumns], today: date, most_expanded: int = MAX_EXPANDED
+    ) -> None:
         self._today = today
+        self._most_expanded = most_expanded
         self._contests = {layout.dataset.name: _Contest(layout) for layout in layouts}
         self._images: dict[tuple[str, str], _NewestImages] = defaultdict(dict)
         self._expected = Expected()
@@ -120,7 +124,7 @@ class Expectation:
         """Parse a data object."""
         place, expected = listed.place, self._expected
         contest = self._contests[listed.route.dataset.name]
-        reading = read(content, contest.layout, place.key, self._today)
+        reading = read(content, contest.layout, place.key, self._today, self._most_expanded)
         for code, count in reading.faults.items():
             expected.object_problems[*place, code] += count
         expected.rejected.update((*place, line, code) for line, code in reading.rejected)

@@ -1,4 +1,4 @@
-"""The fault of a cell that its field does not accept."""
+"""The faults of a file, and of a cell that its field does not accept."""
 
 from __future__ import annotations
 
@@ -15,3 +15,12 @@ class FaultyCell(Exception):
         """Store the problem codes, one for each fault."""
         super().__init__(*codes)
         self.codes = list(codes)
+
+
+class FileError(Exception):
+    """A fault that rejects the whole file."""
+
+    def __init__(self, code: ProblemCode) -> None:
+        """Store the problem code."""
+        super().__init__(code.value)
+        self.code = code

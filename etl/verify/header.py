@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from etl.model.dataset import ShortRows
 from etl.model.values import ProblemCode
+from etl.verify.faults import FileError
+from etl.verify.file import normalized
 from etl.verify.layout import folded
 from etl.verify.records import QuoteError, Shape, read_cells
-from etl.verify.text import FileError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
+    from etl.verify.file import File
     from etl.verify.layout import ObjectColumns
     from etl.verify.text import DecodedFile
 
@@ -38,7 +39,7 @@ class Header:
         if len(cells) != len(self.names):
             return False
         for number, (cell, name) in enumerate(zip(cells, self.names, strict=True), start=1):
-            if _normalized(cell, number, self.layout).casefold() != name.casefold():
+            if normalized(cell, number, self.layout).casefold() != name.casefold():
                 return False
         return True
 
@@ -52,25 +53,24 @@ class _SplitHeader:
 
 
 class HeaderReader:
-    """Finds and validates headers of one dataset; the columns `elsewhere` need not be in them."""
+    """Finds and validates the header of a file."""
 
-    def __init__(self, layout: ObjectColumns, elsewhere: Collection[str]) -> None:
-        dataset = layout.dataset
-        self._layout = layout
-        self._elsewhere = elsewhere
-        self._quote = dataset.dialect.quote_char
-        self._own = {field.name for field in dataset.fields if field.name not in elsewhere}
-        self._filled = set(layout.filled) - set(elsewhere)
-        self._required = self._filled - {dataset.id_from_name}
+    def __init__(self, file: File) -> None:
+        self._file = file
+        self._layout = file.layout
+        self._quote = file.layout.dataset.dialect.quote_char
 
     def read(self, decoded: DecodedFile, delimiter: str | None) -> Header:
         """Find the header; `delimiter` is the only one possible, or None.
 
         Raises:  FileError with its first fault.
         """
-        # At least one line is not blank, because empty files were rejected before.
-        lines = (decoded.text[line.start : line.end] for line in decoded.lines)
-        index, raw = next((n, line) for n, line in enumerate(lines) if line.strip() != "")
+        least = self._layout.dataset.dialect.header_row - 1
+        lines = [decoded.text[line.start : line.end] for line in decoded.lines[least:]]
+        numbered = ((n, line) for n, line in enumerate(lines, least) if line.strip() != "")
+        index, raw = next(numbered, (0, ""))
+        if not raw:
+            raise FileError(ProblemCode.EMPTY_FILE)
         if index in decoded.undecodable:
             raise FileError(ProblemCode.UNDECODABLE)
         if "\0" in raw:
@@ -80,11 +80,8 @@ class HeaderReader:
             raise FileError(ProblemCode.TOO_MANY_COLUMNS)
         if split.is_broken:
             raise FileError(ProblemCode.UNCLOSED_QUOTE)
-        names = [
-            _normalized(cell, number, self._layout)
-            for number, cell in enumerate(split.cells, start=1)
-        ]
-        self._check_names(names)
+        names = self._file.names(split.cells)
+        self._file.check(names)
         return Header(self._layout, names, self._shape(delimiter, names), index + 1)
 
     def _choose(self, header: str, only: str | None) -> tuple[str, _SplitHeader]:
@@ -103,7 +100,7 @@ class HeaderReader:
         for delimiter in _DELIMITERS:
             split = self._split(header, delimiter)
             known = {self._layout.by_header.get(folded(cell)) for cell in split.cells} - {None}
-            if self._required and known.issuperset(self._required):
+            if self._file.required and known.issuperset(self._file.required):
                 return delimiter, split
             rank = len(known), unquoted.count(delimiter)
             if rank > most:
@@ -122,17 +119,10 @@ class HeaderReader:
             return _SplitHeader(cells, is_broken=True)
         return _SplitHeader(cells, is_broken=False)
 
-    def _check_names(self, names: list[str]) -> None:
-        if max(Counter(names).values()) > 1:
-            raise FileError(ProblemCode.DUPLICATE_COLUMN)
-        is_of_something_else = bool(self._own) and self._own.isdisjoint(names)
-        if is_of_something_else or not self._required.issubset(names):
-            raise FileError(ProblemCode.MISSING_COLUMN)
-
     def _shape(self, delimiter: str, names: list[str]) -> Shape:
         """A record must have all cells up to the last declared one or, padded, required one."""
         dataset = self._layout.dataset
-        needed = self._filled if dataset.short_rows is ShortRows.PAD else self._own
+        needed = self._file.filled if dataset.short_rows is ShortRows.PAD else self._file.own
         untrimmed = {field.name for field in dataset.fields if not field.trim}
         return Shape(
             delimiter=delimiter,
@@ -141,11 +131,3 @@ class HeaderReader:
             quote=self._quote,
             untrimmed=frozenset(n for n, name in enumerate(names) if name in untrimmed),
         )
-
-
-def _normalized(cell: str, number: int, layout: ObjectColumns) -> str:
-    """The column of a known name, else the name as written or, if it is empty, its place."""
-    name = cell.strip()
-    if name == "":
-        return f"column_{number}"
-    return layout.by_header.get(folded(name), name)

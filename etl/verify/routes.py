@@ -1,4 +1,4 @@
-"""Destination each object to its dataset: the first one that includes it, with presets last."""
+"""Route each object to its dataset: the first one that includes it, with presets last."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from etl.model.values import ObjectKind
 from etl.verify import names
+from etl.verify.formats import format_of
 from etl.verify.globs import glob
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
     from etl.model.dataset import Attachment, Dataset
 
-_READ = ("csv", "tsv")
-_COMPRESSED = ("gz", "zst", "bz2", "zip")
 _ANYWHERE = ("\x01.csv", "\x01/\x02/\x03.csv")
 
 
@@ -68,13 +67,8 @@ def _within(dataset: Dataset, key: str) -> Destination | None:
             return Destination(ObjectKind.IMAGE, dataset, attachment, names.join_name(value))
     if not _matches_any(dataset.include, key):
         return None
-    return Destination(ObjectKind.CSV if _is_readable(dataset, key) else ObjectKind.OTHER, dataset)
-
-
-def _is_readable(dataset: Dataset, key: str) -> bool:
-    """Whether the object is of a type that runs read, which the dataset may declare."""
-    extension = names.split_name(key)[1]
-    return extension not in _COMPRESSED if dataset.format else extension in _READ
+    is_read = format_of(dataset, key) is not None
+    return Destination(ObjectKind.CSV if is_read else ObjectKind.OTHER, dataset)
 
 
 def _covers_bucket(dataset: Dataset) -> bool:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, Select, Text, and_, cast, column, inspect, select
 from sqlalchemy import table as table_of
-from sqlalchemy.dialects.postgresql import JSONB
 
 from etl.db.engine import schemas_of, translating
 from etl.db.tables import dataset, held_object, problem, publication, run, source_object
 from etl.model.dataset import FieldType
 from etl.model.values import IMAGE_PROBLEM_CODES, ProblemCode
 from etl.verify.cells import is_padded, is_uuid, unpadded
-from etl.verify.documents import stored_document
+from etl.verify.documents import stored_document, stored_members
 from etl.verify.expected import DatasetRows, ObjectPlace, StoredRow, identical
 from etl.verify.numbers import is_single, single
 
@@ -134,13 +133,14 @@ def _rows(
     extra, key, line = (source.c[each] for each in _LINEAGE)
     width = len(columns)
     converters = _converters(columns, layout)
-    for row in connection.execute(select(*values, cast(extra, JSONB), key, line)):
+    for row in connection.execute(select(*values, cast(extra, Text), key, line)):
         cells = row[:width]
         if converters:
             cells = tuple(
                 converters[n](cell) if n in converters else cell for n, cell in enumerate(cells)
             )
-        yield StoredRow(tuple(cells), *row[width:])
+        extra_text, source_key, source_line = row[width:]
+        yield StoredRow(tuple(cells), stored_members(extra_text), source_key, source_line)
 
 
 def _converters(columns: Sequence[str], layout: ObjectColumns) -> dict[int, Callable[..., object]]:

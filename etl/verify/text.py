@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from etl.model.values import ProblemCode
+from etl.verify.faults import FileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,15 +25,6 @@ _MIN_UTF16_BYTES = 4
 _LINE = re.compile("\ufeff*+([^\r\n]*(?:\r\n?|\n|\\Z))")  # without its marks
 _RAW_LINE = re.compile(rb"(?:\xef\xbb\xbf)*+([^\r\n]*(?:\r\n?|\n|\Z))")
 _ENCODED_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
-
-
-class FileError(Exception):
-    """A fault that rejects the whole file."""
-
-    def __init__(self, code: ProblemCode) -> None:
-        """Store the problem code."""
-        super().__init__(code.value)
-        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +59,20 @@ def decode(content: bytes) -> DecodedFile:
     if decoded.text.strip() == "":
         raise FileError(ProblemCode.EMPTY_FILE)
     return decoded
+
+
+def as_utf8(content: bytes) -> bytes:
+    """The content without a mark, in UTF-8 if it was in UTF-16.
+
+    Raises:  FileError with `undecodable`.
+    """
+    encoding = _utf16(content)
+    if encoding is None:
+        return content.removeprefix(_UTF8_MARK)
+    try:
+        return content.decode(encoding).removeprefix("\ufeff").encode()
+    except UnicodeError as error:
+        raise FileError(ProblemCode.UNDECODABLE) from error
 
 
 def _utf16(content: bytes) -> str | None:

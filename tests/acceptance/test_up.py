@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -283,3 +285,17 @@ def test_up_with_wrong_settings_ends_with_words_and_a_code(
     assert started.await_end() == code, started.output()
     assert output in started.output()
     assert "Traceback" not in started.output()
+
+
+def test_sample_of_a_shop_is_served_with_its_own_declaration(
+    up: Callable[..., Up], settings: Settings, bucket: TestBucket
+):
+    started = up("--sample=shop", settings=changed(settings))
+
+    started.await_words("Ctrl-C ends")
+    assert "6 sample objects uploaded" in started.output()
+    url = (started.local_dir / "api.url").read_text().strip()
+    with urllib.request.urlopen(f"{url}/datasets/orders/rows?limit=1000") as answer:  # noqa: S310
+        rows = json.load(answer)
+    assert len(rows) == 297
+    assert len(bucket.keys()) == 6

@@ -175,8 +175,9 @@ def test_wheel_holds_every_file_of_the_packages_and_the_sample(wheel: Path):
         if path.is_file() and path.suffix != ".pyc"
     }
     sample = {
-        f"etl/_sample/{path.relative_to(ROOT / 'data/src').as_posix()}"
-        for path in (ROOT / "data/src").rglob("*")
+        f"etl/{package}/{path.relative_to(ROOT / 'data' / folder).as_posix()}"
+        for package, folder in (("_sample", "src"), ("_shop", "datasets"))
+        for path in (ROOT / "data" / folder).rglob("*")
         if path.is_file()
     }
     assert held == code | sample

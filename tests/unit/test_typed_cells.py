@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -19,7 +18,16 @@ from etl.model.values import Severity
 from etl.read.types import CheckedColumn, check_column
 from etl.read.types.typed_texts import texts_of
 from tests.field_types import TODAY
-from tests.typed_cells import DECIMALS, FIELDS, FLOATS, TYPES, cells, plain_text
+from tests.typed_cells import (
+    DECIMALS,
+    FIELDS,
+    FLOATS,
+    TYPES,
+    alike,
+    cells,
+    expected_text,
+    plain_text,
+)
 
 COLUMNS = st.sampled_from(TYPES).flatmap(cells)
 
@@ -41,47 +49,8 @@ def judged(array: pa.Array, field: Field) -> list[tuple[object, frozenset[str]]]
             assert fault.note(texts_of(array)[row].as_py())
             assert fault.severity is Severity.WARNING or values[row] is None
     return [
-        (_alike(value, field), frozenset(found)) for value, found in zip(values, codes, strict=True)
+        (alike(value, field), frozenset(found)) for value, found in zip(values, codes, strict=True)
     ]
-
-
-def _alike(value: object, field: Field) -> object:
-    """The value as PostgreSQL reads it: equal numbers are the same."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return str(value)
-    if (field.sql or "numeric").startswith("numeric") and field.type in {
-        FieldType.INTEGER,
-        FieldType.NUMBER,
-    }:
-        return Decimal(str(value))
-    return value
-
-
-def expected_text(array: pa.Array, row: int, field: Field) -> str:
-    """The text that a cell must mean; an exception has one that means it."""
-    text: str = texts_of(array)[row].as_py()
-    type_ = array.type
-    if field.type is FieldType.INTEGER and pa.types.is_floating(type_):
-        value = array[row].as_py()
-        limit = {16: 2**11, 32: 2**24, 64: 2**53}[type_.bit_width]
-        return text if math.isfinite(value) and abs(value) < limit else "no integer"
-    if field.type is FieldType.INTEGER and pa.types.is_decimal(type_):
-        value = array[row].as_py()
-        return str(int(value)) if value == int(value) else text
-    if field.type is FieldType.DATE and pa.types.is_timestamp(type_) and type_.tz is None:
-        return text.removesuffix("T00:00:00")
-    is_bare = any(
-        applies(type_)
-        for applies in (
-            pa.types.is_integer,
-            pa.types.is_floating,
-            pa.types.is_decimal,
-            pa.types.is_boolean,
-        )
-    )
-    if field.type is FieldType.ANY and not (is_bare and text[-1] not in "Ny"):
-        return json.dumps(text)
-    return text
 
 
 @pytest.mark.parametrize("type_", TYPES, ids=str)
@@ -117,6 +86,20 @@ def test_texts_are_those_of_python(array: pa.Array):
             kind = array.type.to_pandas_dtype()
             assert np.array_equal(kind(text), array[row].as_py(), equal_nan=True)
             assert len(text) <= len(str(kind(text))) + len("e+15")
+
+
+def test_large_floats_have_no_exponent_where_whole_numbers_are_exact():
+    floats = [1e10, -12345678901.0, 12345678901.5, 2.0**53 - 1, 1e16, 0.1, -0.0]
+    texts = [
+        "10000000000",
+        "-12345678901",
+        "12345678901.5",
+        "9007199254740991",
+        "1e+16",
+        "0.1",
+        "0",
+    ]
+    assert texts_of(pa.array(floats)).to_pylist() == texts
 
 
 @given(COLUMNS)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.verify.text import FileError, decode
+from etl.verify.faults import FileError
+from etl.verify.text import decode
 from tests.verify_reader import Reading, Row, read
 
 TODAY = date(2024, 2, 29)

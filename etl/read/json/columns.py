@@ -8,7 +8,7 @@ from etl.model.dataset import UnknownColumns
 from etl.model.errors import RefusedObject
 from etl.model.values import ProblemCode
 from etl.read.json.cells import cell, json_text, plain_cell
-from etl.read.json.objects import Number, RowFault, doubled_fault
+from etl.read.json.objects import Doubled, Number, RowFault, doubled_fault
 from etl.read.rows.header import FileHeader, added_column
 from etl.read.types.documents import NotStorable, load
 from etl.read.types.nested import place_in_jsonb
@@ -151,7 +151,7 @@ def _may_be_unstorable(value: Value) -> bool:
     """Whether jsonb may refuse the value."""
     if isinstance(value, Number):
         return len(value) > _SHORT_NUMBER or "e" in value or "E" in value
-    return isinstance(value, (dict, list))
+    return isinstance(value, (dict, list, Doubled))
 
 
 _NUL_HINT = r"Remove the character \u0000; PostgreSQL cannot store it."

@@ -60,13 +60,19 @@ class ElementCutter:
         self._parts: list[bytes] = []  # of the next element
         self._size = 0
         self._count = 0
+        self._refused: RefusedObject | None = None  # for what follows the last elements
         self.is_object = False
 
     def take(self, text: bytes) -> Elements:
         """The elements that the next text completes.
 
+        The problem of an object is the first one in it, so the refusal of what follows elements
+        is raised when these were read: by the next call.
+
         Raises:  RefusedObject
         """
+        if self._refused is not None:
+            raise self._refused
         if self._state is _State.START:
             text = self._started(text)
         if self._state is _State.START or not text:
@@ -81,6 +87,8 @@ class ElementCutter:
 
         Raises:  RefusedObject
         """
+        if self._refused is not None:
+            raise self._refused
         if self._state in {_State.ARRAY, _State.OBJECT}:
             is_within = self.is_object or any(not part.isspace() for part in self._parts if part)
             where = f"within row {self._count + 1:,}" if is_within else f"after row {self._count:,}"
@@ -134,11 +142,12 @@ class ElementCutter:
         if self.is_object:
             found.append(self._element(text[start : end + 1]))
         elif text[end : end + 1] != b"]":
-            raise RefusedObject(
+            self._refused = RefusedObject(
                 ProblemCode.NOT_JSON,
                 f"The array is closed by a brace after row {self._count:,}. Correct the export.",
                 shown(Text(0, text[start : end + 1])),
             )
+            return
         else:
             last = self._element(text[start:end])
             if last.content.strip(SPACE) or self._count > 1:
@@ -153,7 +162,7 @@ class ElementCutter:
             remedy = 'name it .ndjson, or set format = "ndjson", if it has one object on each line'
         else:
             remedy = f"the array ends after row {self._count:,}, and must be the whole file"
-        raise RefusedObject(
+        self._refused = RefusedObject(
             ProblemCode.NOT_JSON,
             f"The file has more than one JSON value: {remedy}.",
             shown(Text(0, text)),

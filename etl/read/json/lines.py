@@ -30,8 +30,9 @@ class Lines(NamedTuple):
         """The lines that are not blank."""
         for number, line in enumerate(self.content.splitlines(), self.number):
             is_whole = len(line) <= MOST_OBJECT_BYTES
-            if not is_whole or (line and not line.isspace()):
-                yield Text(number, without_marks(line), is_whole)
+            text = without_marks(line)
+            if not is_whole or (text and not text.isspace()):
+                yield Text(number, text, is_whole)
 
 
 class LineCutter:

@@ -191,8 +191,9 @@ class _Reader(ABC):
 
     def add_file_problems(self, index: int, header: FileHeader, collector: Collector) -> None:
         """Add the problems of the file as a whole, after its last row."""
-        collector.accept(index, header)
-        if not self._count:
+        if self._count:
+            collector.accept(index, header)
+        else:
             self._add_no_rows(index, collector)
 
     def _take(self, text: bytes, *, is_last: bool = False) -> Iterator[FileRows]:
@@ -252,11 +253,13 @@ class _DocumentReader(_Reader):
             hint = f"{refused.message} {_WRAPPED_HINT.format(name=safe_value(name))}"
             raise RefusedObject(refused.problem_code, hint) from refused
 
-    def _cut(self, text: bytes, *, is_last: bool) -> Elements:
-        elements = self._cutter.take(text)
+    def _take(self, text: bytes, *, is_last: bool = False) -> Iterator[FileRows]:
+        yield from super()._take(text, is_last=is_last)
         if is_last:
             self._has_array = self._cutter.finish()
-        return elements
+
+    def _cut(self, text: bytes, *, is_last: bool) -> Elements:  # noqa: ARG002 - as for lines
+        return self._cutter.take(text)
 
     def _add_no_rows(self, index: int, collector: Collector) -> None:
         if self._has_array:

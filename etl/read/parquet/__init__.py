@@ -1,7 +1,8 @@
 """Parquet files to rows, in batches of bounded size.
 
-reader   one file, from its parts to its rows       opening  the file, its faults, its columns
-columns  Arrow columns -> cells of a block
+reader   one file, from its parts to its rows    opening  the file, its faults, its columns
+plan     how many rows to read at once           pages    sizes of pages, from their headers
+thrift   structs of the footer and the headers   columns  Arrow columns -> cells of a block
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-MOST_NESTED_BYTES = 64 << 20  # of JSON that is made at once
+MOST_CELL_BYTES = 16 << 20  # of a text or of JSON; longer ones would be too long in any case
 
 _VALUE_BYTES = 24  # of JSON around a value, or of a number
 _UUID_BYTES = 16
@@ -83,15 +83,29 @@ def is_readable(type_: pa.DataType) -> bool:
     return any(applies(type_) for applies in (*_TYPED, *_BINARY))
 
 
+def has_texts(type_: pa.DataType) -> bool:
+    """Whether the size of cells of the type depends on their values."""
+    if isinstance(type_, pa.BaseExtensionType):
+        return has_texts(type_.storage_type)
+    return bool(pa.types.is_dictionary(type_)) or is_nested(type_) or _is_binary(type_)
+
+
 def to_cells(column: pa.Array, *, is_uuid: bool = False) -> Cells:
     """The cells of a column. `is_uuid`: 16 bytes are a UUID even if the file does not say so."""
     type_ = column.type
     if isinstance(type_, pa.BaseExtensionType):
         return to_cells(column.storage, is_uuid=isinstance(type_, pa.UuidType))
+    if pa.types.is_dictionary(type_) or is_nested(type_):
+        return _of_codes(column, is_uuid=is_uuid)
+    return _expanded(column, is_uuid=is_uuid)
+
+
+def _expanded(column: pa.Array, *, is_uuid: bool) -> Cells:
+    type_ = column.type
     if pa.types.is_dictionary(type_):
-        return to_cells(column.dictionary_decode(), is_uuid=is_uuid)
+        return _expanded(column.dictionary_decode(), is_uuid=is_uuid)
     if is_nested(type_):
-        return _nested(column)
+        return Cells(json_texts(column, _leaf_texts), is_json=True)
     if not _is_binary(type_):
         return Cells(column)
     if is_uuid and pa.types.is_fixed_size_binary(type_) and type_.byte_width == _UUID_BYTES:
@@ -140,44 +154,70 @@ def _uuids(column: pa.Array) -> pa.Array:
     return pc.binary_join_element_wise(*parts, pa.scalar("-", TEXT))
 
 
-def _nested(column: pa.Array) -> Cells:
-    """The JSON of nested cells; of those that would need too much memory, nothing."""
-    if expanded_bytes(column) <= MOST_NESTED_BYTES:
-        return Cells(json_texts(column, _leaf_texts), is_json=True)
-    if len(column) == 1:
-        too_long = {ProblemCode.CELL_TOO_LONG: np.ones(1, np.bool_)}
-        return Cells(pa.array([""], TEXT), is_json=True, faults=too_long)
-    half = len(column) // 2
-    # Copies, because a slice of nested cells has the values of all.
-    places = (np.arange(half), np.arange(half, len(column)))
-    first, second = (_nested(column.take(pa.array(some))) for some in places)
-    faults = {
-        code: np.concatenate(
-            [one.faults.get(code, np.zeros(len(one.values), np.bool_)) for one in (first, second)]
-        )
-        for code in {**first.faults, **second.faults}
-    }
-    return Cells(pa.concat_arrays([first.values, second.values]), is_json=True, faults=faults)
+def _of_codes(column: pa.Array, *, is_uuid: bool) -> Cells:
+    """Cells that may have codes, without those that are too long."""
+    is_too_long = text_bytes_of(column) > MOST_CELL_BYTES
+    if not is_too_long.any():
+        return _expanded(column, is_uuid=is_uuid)
+    places = pa.array(np.arange(len(column)), mask=is_too_long)
+    # A copy without these cells, which are null.
+    found = _expanded(column.take(places), is_uuid=is_uuid)
+    return found._replace(faults={**found.faults, ProblemCode.CELL_TOO_LONG: is_too_long})
 
 
-def expanded_bytes(column: pa.Array) -> int:  # noqa: PLR0911 - one for each kind of type
-    """About how many bytes the JSON of nested cells has, at most."""
+def text_bytes_of(column: pa.Array) -> NDArray[np.int64]:
+    """About how many bytes the text of each cell has, at most; nested cells may have codes.
+
+    Raises:  ValueError when a code is not in its dictionary.
+    """
     type_ = column.type
     if isinstance(type_, pa.BaseExtensionType):
-        return expanded_bytes(column.storage)
+        return text_bytes_of(column.storage)
     if pa.types.is_dictionary(type_):
-        if not _is_binary(type_.value_type):
-            return len(column) * _VALUE_BYTES
-        longest = pc.binary_length(column.dictionary).take(column.indices)
-        return (pc.sum(longest).as_py() or 0) + len(column) * _VALUE_BYTES
+        return _bytes_of_codes(column)
     if pa.types.is_struct(type_):
-        return sum(map(expanded_bytes, column.flatten())) + len(column) * _VALUE_BYTES
-    if pa.types.is_map(type_):
-        return expanded_bytes(column.keys) + expanded_bytes(column.items)
-    if _is_list(type_):
-        return expanded_bytes(column.flatten()) + len(column) * _VALUE_BYTES
-    size: int = column.nbytes + len(column) * _VALUE_BYTES
-    return size
+        parts = [_each(column), *map(text_bytes_of, column.flatten())]
+        together: NDArray[np.int64] = np.sum(parts, axis=0)
+        return together
+    if pa.types.is_map(type_) or _is_list(type_):
+        return _bytes_of_lists(column) + _each(column)
+    if not _is_binary(type_):
+        return _each(column)
+    if not pa.types.is_fixed_size_binary(type_):
+        column = column.cast(pa.large_binary())  # views have no lengths in Arrow
+    lengths: NDArray[np.int64] = pc.binary_length(column).fill_null(0).to_numpy()
+    return _each(column) + lengths
+
+
+def _bytes_of_codes(column: pa.Array) -> NDArray[np.int64]:
+    """As `text_bytes_of`.
+
+    Raises:  ValueError when a code is not in the dictionary, which Arrow does not check.
+    """
+    count = len(column.dictionary)
+    codes = column.indices.cast(pa.int64()).fill_null(count).to_numpy(zero_copy_only=False)
+    if codes.min(initial=0) < 0 or codes.max(initial=0) > count:
+        raise ValueError("a code is not in its dictionary")
+    found: NDArray[np.int64] = np.append(text_bytes_of(column.dictionary), 0)[codes]
+    return found
+
+
+def _each(column: pa.Array) -> NDArray[np.int64]:
+    """The bytes around a value, or of a number."""
+    return np.full(len(column), _VALUE_BYTES, np.int64)
+
+
+def _bytes_of_lists(column: pa.Array) -> NDArray[np.int64]:
+    if pa.types.is_map(column.type):
+        sizes = text_bytes_of(column.keys) + text_bytes_of(column.items)
+    else:
+        if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+            column = column.cast(pa.large_list(column.type.value_type))
+        sizes = text_bytes_of(column.values)
+    sums = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+    ends = column.offsets.to_numpy()
+    found: NDArray[np.int64] = sums[ends[1:]] - sums[ends[:-1]]
+    return found
 
 
 def _leaf_texts(column: pa.Array) -> pa.Array:

@@ -14,6 +14,7 @@ from etl.model.errors import RefusedObject, TemporaryFileFailed
 from etl.model.safe_text import safe_value
 from etl.model.values import ProblemCode
 from etl.read.parquet.columns import is_readable
+from etl.read.parquet.pages import END_BYTES
 from etl.read.parquet.plan import plan
 
 if TYPE_CHECKING:
@@ -23,11 +24,10 @@ if TYPE_CHECKING:
     from etl.read.rows.layout import Layout
 
 MAGIC, ENCRYPTED_MAGIC = b"PAR1", b"PARE"
-MOST_FOOTER_BYTES = 64 << 20
+MOST_FOOTER_BYTES = 32 << 20
 
 _BUFFERS_BYTES = 16 << 20  # of all columns together
 _LEAST_BUFFER_BYTES, _MOST_BUFFER_BYTES = 1 << 12, 1 << 18
-_END_BYTES = 8  # the length of the footer, and the magic bytes
 _LONGEST_MESSAGE = 200
 _UNNAMED_INDEX = re.compile(r"__index_level_[0-9]+__")
 _AGAIN = "Upload it again from its origin; if that does not help, export it again."
@@ -38,7 +38,7 @@ class Opened(NamedTuple):
 
     `places` are those of the columns in the file. `rows` is the number to read at once. `int96` are
     the places of columns with times of 96 bits, which are read in microseconds; `exact` is the
-    same file with these in nanoseconds. `is_coded`: some nested texts are codes.
+    same file with these in nanoseconds. `is_coded`: some texts are codes. `size` is in bytes.
     """
 
     file: pq.ParquetFile
@@ -48,6 +48,7 @@ class Opened(NamedTuple):
     int96: tuple[int, ...] = ()
     exact: pq.ParquetFile | None = None
     is_coded: bool = False
+    size: int = 0
 
 
 def open_file(content: BinaryIO, layout: Layout) -> Opened:
@@ -55,7 +56,7 @@ def open_file(content: BinaryIO, layout: Layout) -> Opened:
 
     Raises:  RefusedObject.
     """
-    _check_footer(content)
+    size = _check_footer(content)
     with faults():
         first = _opened(content)
         schema = first.schema_arrow
@@ -74,7 +75,7 @@ def open_file(content: BinaryIO, layout: Layout) -> Opened:
         int96 = tuple(place for place in places if names[place] in found.int96)
         exact = _opened(content, first, unit="ns") if int96 else None
     columns = tuple(names[place] for place in places)
-    return Opened(file, columns, tuple(places), found.rows, int96, exact, bool(found.coded))
+    return Opened(file, columns, tuple(places), found.rows, int96, exact, bool(found.coded), size)
 
 
 def _opened(
@@ -124,14 +125,15 @@ def damaged(fault: str) -> RefusedObject:
     )
 
 
-def _check_footer(content: BinaryIO) -> None:
+def _check_footer(content: BinaryIO) -> int:
+    """Refuse content without a footer; return its size."""
     size = content.seek(0, 2)
     if not size:
         raise RefusedObject(
             ProblemCode.EMPTY_FILE,
             "The file is empty. Upload it again, or remove it from the bucket.",
         )
-    content.seek(max(size - _END_BYTES, 0))
+    content.seek(max(size - END_BYTES, 0))
     end = content.read()
     content.seek(0)
     if end[-4:] == ENCRYPTED_MAGIC or content.read(4) == ENCRYPTED_MAGIC:
@@ -148,6 +150,7 @@ def _check_footer(content: BinaryIO) -> None:
             f"The footer of the Parquet file has more than {MOST_FOOTER_BYTES >> 20} MB. Write "
             "the file with larger row groups.",
         )
+    return size
 
 
 def _check_types(schema: pa.Schema) -> None:

@@ -1,8 +1,8 @@
 """How to read a Parquet file in bounded memory; files that would need more are refused.
 
 A few bytes can stand for any number of rows, of elements of a list, or of copies of one long text.
-So the number of rows that are read at once depends on the longest text of each dictionary and on
-the sizes of the pages, and texts within nested values are read as codes of their dictionary.
+So the number of rows that are read at once depends on the texts of each dictionary and on the sizes
+of the pages. Long texts of a dictionary, and those within nested values, are read as codes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from etl.model.errors import RefusedObject
 from etl.model.values import ProblemCode
 from etl.read.limits import FREE_BYTES, MOST_RATIO
-from etl.read.parquet.pages import DELTA_BYTE_ARRAY, Page, pages
+from etl.read.parquet.pages import DELTA_BYTE_ARRAY, Chunk, Group, Page, groups, pages
+from etl.read.parquet.thrift import WrongStruct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,15 +29,14 @@ if TYPE_CHECKING:
     Reopen = Callable[[list[str]], pq.ParquetFile]
 
 BATCH_ROWS = 1 << 15
-MOST_PAGE_BYTES = 128 << 20
+MOST_EXPANDED_BYTES = 1 << 30  # of one page, or of one nested column in a row group
 MOST_COLUMNS = 10_000  # leaves, which is what is stored
 
-_MOST_CELLS = 1 << 21  # of one batch
-_MOST_TEXT_BYTES = 32 << 20  # of one column in one batch, if all of its texts are the longest
-_PAGE_TEXT_BYTES = 4 << 20  # the same, if its texts are as long as those of a page are on average
-_MOST_NESTED_BYTES = 512 << 20  # of one column in one row group, if one row has all elements
+_MOST_CELLS = 1 << 19  # of one batch
+_TEXT_BYTES = 4 << 20  # of one column in one batch
+_LONG_TEXT_BYTES = 4 << 10  # texts of a dictionary that are read as codes
 _ROW_BYTES = 32  # that even a row without texts takes
-_SHORT_DICTIONARY_BYTES = 1 << 10
+_CODE_BYTES = 4
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT96": 12}
 
 
@@ -61,22 +61,23 @@ class _Leaf(NamedTuple):
 def plan(file: pq.ParquetFile, content: BinaryIO, reopen: Reopen) -> Plan:
     """How to read the file.
 
-    Raises:  RefusedObject, WrongHeader; the errors of Arrow.
+    Raises:  RefusedObject, WrongStruct; the errors of Arrow.
     """
-    _check_counts(file, content.seek(0, 2))
+    found_groups = groups(content)
+    _check_counts(file, found_groups, content.seek(0, 2))
     leaves = [_leaf(file, place) for place in range(file.metadata.num_columns)]
     texts = [leaf for leaf in leaves if leaf.width is None]
     probe = reopen([leaf.path for leaf in texts if not leaf.is_nested])
     rows = max(min(BATCH_ROWS, _MOST_CELLS // max(len(leaves), 1)), 1)
     coded = set()
-    for group in range(file.metadata.num_row_groups):
-        for leaf in leaves:
-            found = _pages(file, content, group, leaf)
-            if leaf.is_nested:
-                _check_nested(found, leaf)
-                if any(page.is_dictionary for page in found):
-                    coded.add(leaf.path)
-            rows = min(rows, _rows(found, leaf, partial(_longest, probe, group, leaf)))
+    for group, (rows_of_group, chunks) in enumerate(found_groups):
+        if not rows_of_group:
+            continue  # its columns have no pages, and Arrow gives them places in other data
+        for leaf, chunk in zip(leaves, chunks, strict=True):
+            found = _pages(content, chunk, leaf)
+            rows = min(rows, _rows(found, leaf))
+            if leaf.width is None and _is_coded(found, leaf, partial(_longest, probe, group, leaf)):
+                coded.add(leaf.path)
     return Plan(
         rows,
         tuple(leaf.path for leaf in texts if leaf.path in coded),
@@ -84,19 +85,20 @@ def plan(file: pq.ParquetFile, content: BinaryIO, reopen: Reopen) -> Plan:
     )
 
 
-def _check_counts(file: pq.ParquetFile, size: int) -> None:
+def _check_counts(file: pq.ParquetFile, found: list[Group], size: int) -> None:
     metadata = file.metadata
     if metadata.num_columns > MOST_COLUMNS:
         raise RefusedObject(
             ProblemCode.TOO_MANY_COLUMNS,
             f"The file has more than {MOST_COLUMNS:,} columns. Remove columns you do not need.",
         )
-    rows = sum(metadata.row_group(n).num_rows for n in range(metadata.num_row_groups))
-    if rows != metadata.num_rows or rows < 0:
-        raise ValueError("its numbers of rows do not agree")
-    expanded = rows * _ROW_BYTES
-    if expanded > FREE_BYTES and expanded > MOST_RATIO * size:
-        raise _too_large(f"Its {size:,} bytes stand for {rows:,} rows")
+    if len(found) != metadata.num_row_groups:
+        raise WrongStruct("its numbers of row groups do not agree")
+    if any(len(chunks) != metadata.num_columns for _, chunks in found):
+        raise WrongStruct("its numbers of columns do not agree")
+    rows = sum(rows for rows, _ in found)
+    if is_bomb(rows * _ROW_BYTES, size):
+        raise too_large(f"Its {size:,} bytes stand for {rows:,} rows")
 
 
 def _leaf(file: pq.ParquetFile, place: int) -> _Leaf:
@@ -109,39 +111,44 @@ def _leaf(file: pq.ParquetFile, place: int) -> _Leaf:
     return _Leaf(place, path, kind, None if kind == "BYTE_ARRAY" else width, is_nested)
 
 
-def _pages(file: pq.ParquetFile, content: BinaryIO, group: int, leaf: _Leaf) -> list[Page]:
-    chunk = file.metadata.row_group(group).column(leaf.place)
-    start = chunk.data_page_offset
-    if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
-        start = chunk.dictionary_page_offset
-    if start < 0 or chunk.total_compressed_size < 0:
-        raise ValueError("the place of a column is negative")
-    found = list(pages(content, start, start + chunk.total_compressed_size))
-    if max((page.expanded_bytes for page in found), default=0) > MOST_PAGE_BYTES:
-        raise _too_large(f"It has a page that expands to more than {MOST_PAGE_BYTES >> 20} MB")
+def _pages(content: BinaryIO, chunk: Chunk, leaf: _Leaf) -> list[Page]:
+    found = list(pages(content, chunk))
+    for page in found:
+        _check_size(page.expanded_bytes, page.compressed_bytes, "A page expands to")
+    if leaf.is_nested:
+        # One row may have all elements.
+        values = sum(page.values for page in found if not page.is_dictionary)
+        size = values * (leaf.width or _CODE_BYTES)
+        _check_size(size, chunk.end - chunk.start, "The lists of one row group expand to")
     return found
 
 
-def _check_nested(found: list[Page], leaf: _Leaf) -> None:
-    values = sum(page.values for page in found if not page.is_dictionary)
-    if values * (leaf.width or 8) > _MOST_NESTED_BYTES:
-        raise _too_large(f"A row group has {values:,} elements in one column")
+def _check_size(expanded: int, compressed: int, fault: str) -> None:
+    if expanded > MOST_EXPANDED_BYTES or is_bomb(expanded, compressed):
+        raise too_large(f"{fault} {expanded:,} bytes")
 
 
-def _rows(found: list[Page], leaf: _Leaf, longest: Callable[[], int]) -> int:
-    """The rows of one column chunk that can be read at once."""
+def _rows(found: list[Page], leaf: _Leaf) -> int:
+    """The rows of one column chunk that can be read at once, if its dictionary has short texts."""
     if leaf.width is not None:
-        return max(_MOST_TEXT_BYTES // max(leaf.width, 1), 1)
+        return max(_TEXT_BYTES // max(leaf.width, 1), 1)
     most = BATCH_ROWS
     for page in found:
-        if page.is_dictionary:
-            if page.expanded_bytes > _SHORT_DICTIONARY_BYTES and not leaf.is_nested:
-                most = min(most, _MOST_TEXT_BYTES // max(longest(), 1))
-        elif page.encoding == DELTA_BYTE_ARRAY:  # each text may repeat the one before
-            most = min(most, _MOST_TEXT_BYTES // max(page.expanded_bytes, 1))
-        elif page.values > 0:
-            most = min(most, _PAGE_TEXT_BYTES * page.values // max(page.expanded_bytes, 1))
+        if page.is_dictionary or not page.expanded_bytes:
+            continue
+        if page.encoding == DELTA_BYTE_ARRAY:  # each text may repeat the one before
+            most = min(most, _TEXT_BYTES // page.expanded_bytes)
+        else:
+            most = min(most, _TEXT_BYTES * page.values // page.expanded_bytes)
     return max(most, 1)
+
+
+def _is_coded(found: list[Page], leaf: _Leaf, longest: Callable[[], int]) -> bool:
+    """Whether texts are to be read as codes of their dictionary, which may have long ones."""
+    dictionary = next((page for page in found if page.is_dictionary), None)
+    if dictionary is None or dictionary.expanded_bytes <= _LONG_TEXT_BYTES:
+        return dictionary is not None and leaf.is_nested
+    return leaf.is_nested or longest() > _LONG_TEXT_BYTES
 
 
 def _longest(probe: pq.ParquetFile, group: int, leaf: _Leaf) -> int:
@@ -158,7 +165,13 @@ def _longest(probe: pq.ParquetFile, group: int, leaf: _Leaf) -> int:
     return pc.max(pc.binary_length(column.dictionary)).as_py() or 0
 
 
-def _too_large(fault: str) -> RefusedObject:
+def is_bomb(expanded: int, compressed: int) -> bool:
+    """Whether so many bytes are made from so few that it cannot be by chance."""
+    return expanded > FREE_BYTES and expanded > MOST_RATIO * compressed
+
+
+def too_large(fault: str) -> RefusedObject:
+    """The refusal of a file that would fill memory or the database."""
     return RefusedObject(
         ProblemCode.ARCHIVE_TOO_LARGE,
         f"{fault}, as files do that are made to fill memory and disks. If the data are genuine, "

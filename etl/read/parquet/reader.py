@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +12,15 @@ from etl.model.errors import RefusedObject
 from etl.model.routing import path_names
 from etl.model.types import sql_type
 from etl.model.values import ProblemCode
-from etl.read.parquet.columns import Cells, to_cells
+from etl.read.parquet.columns import (
+    MOST_CELL_BYTES,
+    Cells,
+    has_texts,
+    text_bytes_of,
+    to_cells,
+)
 from etl.read.parquet.opening import faults, open_file
-from etl.read.parquet.plan import BATCH_ROWS
+from etl.read.parquet.plan import BATCH_ROWS, is_bomb, too_large
 from etl.read.rows.collect import Block, Collector
 from etl.read.rows.extract import Extract, add_no_rows, to_extract
 from etl.read.rows.header import FileHeader, HeaderFault, header_of
@@ -23,6 +30,7 @@ from etl.read.spool import spooled
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    import pyarrow.parquet as pq
     from numpy.typing import NDArray
 
     from etl.model.dataset import Dataset
@@ -33,7 +41,9 @@ BLOCK_BYTES = 8 << 20  # of small batches that are joined
 
 _HINTS = {
     ProblemCode.UNDECODABLE: "The cell is not text in UTF-8. Write the column as text, or drop it.",
-    ProblemCode.CELL_TOO_LONG: "Shorten the cell; its JSON would have too many characters.",
+    ProblemCode.CELL_TOO_LONG: (
+        f"Shorten the cell; its text would have more than {MOST_CELL_BYTES >> 20} MB."
+    ),
     ProblemCode.NOT_A_DATETIME: (
         "The time has digits beyond microseconds, the finest unit that can be stored. Round the "
         "times of the column."
@@ -70,8 +80,8 @@ def _batches(opened: Opened) -> Iterator[pa.RecordBatch]:
     Raises:  RefusedObject.
     """
     with faults():
-        batches = opened.file.iter_batches(opened.rows, use_threads=False)
-        exact = (opened.exact or opened.file).iter_batches(opened.rows, use_threads=False)
+        batches = _iterate(opened.file, opened)
+        exact = _iterate(opened.exact or opened.file, opened)
     while True:
         with faults():
             batch = next(batches, None)
@@ -85,22 +95,66 @@ def _batches(opened: Opened) -> Iterator[pa.RecordBatch]:
         yield found
 
 
+def _iterate(file: pq.ParquetFile, opened: Opened) -> Iterator[pa.RecordBatch]:
+    """All rows; codes of one row group at a time, because each has its own dictionary."""
+    count = file.metadata.num_row_groups
+    groups = [[group] for group in range(count)] if opened.is_coded else [range(count)]
+    for some in groups:
+        yield from file.iter_batches(opened.rows, row_groups=list(some), use_threads=False)
+
+
 def _joined(batches: Iterable[pa.RecordBatch], opened: Opened) -> Iterator[pa.RecordBatch]:
-    """Batches of many rows; those with codes of dictionaries as they are."""
+    """Small batches together, and those whose codes stand for much text in parts.
+
+    Raises:  RefusedObject.
+    """
     waiting: list[pa.RecordBatch] = []
-    rows = size = 0
+    rows = size = total = 0
     for batch in batches:
-        if not batch.num_rows:
+        with faults():
+            sizes = _text_bytes(batch)
+        total += int(sizes.sum())
+        if is_bomb(total, opened.size):
+            raise too_large(f"The texts of its first rows have {total:,} bytes")
+        if opened.is_coded:
+            yield from _parts(batch, sizes)
             continue
         waiting.append(batch)
         rows, size = rows + batch.num_rows, size + batch.nbytes
-        if opened.is_coded or rows >= BATCH_ROWS or size >= BLOCK_BYTES:
-            with faults():
-                yield pa.concat_batches(waiting) if len(waiting) > 1 else batch
+        if rows >= BATCH_ROWS or size >= BLOCK_BYTES:
+            yield _concatenated(waiting)
             waiting, rows, size = [], 0, 0
-    if waiting:
-        with faults():
-            yield pa.concat_batches(waiting)
+    if rows:
+        yield _concatenated(waiting)
+
+
+def _concatenated(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    if len(batches) == 1:
+        return batches[0]
+    with faults():
+        return pa.concat_batches(batches)
+
+
+def _text_bytes(batch: pa.RecordBatch) -> NDArray[np.int64]:
+    """About how many bytes the texts of each row have that will be read."""
+    columns = [one for one in batch.columns if has_texts(one.type)]
+    sizes = (text_bytes_of(one) for one in columns)
+    return sum((np.where(size > MOST_CELL_BYTES, 0, size) for size in sizes), _zeros(batch))
+
+
+def _zeros(batch: pa.RecordBatch) -> NDArray[np.int64]:
+    return np.zeros(batch.num_rows, np.int64)
+
+
+def _parts(batch: pa.RecordBatch, sizes: NDArray[np.int64]) -> Iterator[pa.RecordBatch]:
+    """The batch in parts of about 8 MB of text, or of one row."""
+    before = np.cumsum(sizes) - sizes
+    _, starts = np.unique(before // BLOCK_BYTES, return_index=True)
+    for start, end in pairwise([*starts.tolist(), batch.num_rows]):
+        if start == 0 and end == batch.num_rows:
+            yield batch
+        elif start < end:
+            yield batch.take(pa.array(np.arange(start, end)))  # no slice, which keeps all values
 
 
 def _add_rows(

@@ -165,7 +165,7 @@ class Collector:
         faults = block.cells[place].take(pa.array(where[kept])).combine_chunks()
         for index, text in zip(where[kept].tolist(), texts_of(faults).to_pylist(), strict=True):
             source = self._sources[int(block.file[index])]
-            line, value = int(block.line[index]), safe_value(text)
+            line, value = int(block.line[index]), safe_value(text or "")
             self.problems.append(Problem(code, source.key, source.etag, hint, line, column, value))
 
     def reject_row(  # noqa: PLR0913, PLR0917 - what a problem says

@@ -122,7 +122,11 @@ def joined(extracts: Sequence[Extract]) -> Extract:
 
 
 def _concatenated(tables: Sequence[pa.Table]) -> pa.Table:
-    """The rows of all tables, with _extra last; a column that a table lacks is null in its rows."""
-    rows = pa.concat_tables(tables, promote_options="default")
+    """The rows of all tables, with _extra last; a column that a table lacks is null in its rows.
+
+    Tables without rows are left out, because their columns may have other types.
+    """
+    some = [table for table in tables if len(table)] or tables[:1]
+    rows = pa.concat_tables(some, promote_options="default")
     others = [name for name in rows.column_names if name != EXTRA]
     return rows.select([*others, EXTRA])

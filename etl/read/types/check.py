@@ -122,8 +122,9 @@ def _parse_typed(cells: pa.Array, field: Field, today: date) -> tuple[Parsed, pa
     is_unfit = unfit(cells, field)
     if is_unfit is None:
         return replace(parsed, faults=found), texts
-    is_valid = parsed.is_valid & ~is_unfit.rows
-    return replace(parsed, faults=[is_unfit, *found], is_valid=is_valid), texts
+    fits = ~is_unfit.rows
+    found = [replace(one, rows=one.rows & fits) for one in found if (one.rows & fits).any()]
+    return replace(parsed, faults=[is_unfit, *found], is_valid=parsed.is_valid & fits), texts
 
 
 def _with_type(note: Callable[[str], str], type_: pa.DataType) -> Callable[[str], str]:

@@ -42,7 +42,7 @@ def json_texts(cells: pa.Array, texts_of: Texts) -> pa.Array:
     if not _is_bare(type_):
         return json_strings(texts)
     if pa.types.is_floating(type_):
-        is_special = mask_of(pc.match_substring_regex(texts, "[Na]").fill_null(fill_value=False))
+        is_special = mask_of(pc.match_substring_regex(texts, "[NI]").fill_null(fill_value=False))
         if is_special.any():
             return pc.if_else(pa.array(is_special), json_strings(texts), texts)
     return texts

@@ -27,6 +27,7 @@ UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _FIRST_SECOND = int(np.datetime64("0001-01-01", "s").astype(np.int64))
 _END_SECOND = int(np.datetime64("10000-01-01", "s").astype(np.int64))
 _INT32 = 2**31
+_FIRST_WITH_EXPONENT, _FIRST_WITH_EXPONENT_OF_PYTHON = 10**10, 10**16
 _WHOLE_LIMITS = {16: 2**11, 32: 2**24, 64: 2**53}
 _SPECIAL = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
@@ -93,13 +94,18 @@ def _of_floats(cells: pa.Array) -> pa.Array:
     else:
         texts = cells.cast(TEXT)
     is_whole, numbers = whole_numbers(cells)
-    # Arrow writes -0, and an exponent from 1e15 on; numpy writes half floats with `.0`.
-    is_odd = is_whole & ((numbers == 0) | (np.abs(numbers) >= 10**15))
+    # Arrow writes -0, and an exponent from 1e10 on; numpy writes half floats with `.0`.
+    is_odd = is_whole & ((numbers == 0) | (np.abs(numbers) >= _FIRST_WITH_EXPONENT))
     if pa.types.is_float16(cells.type):
         is_odd = is_whole
     if is_odd.any():
         exact = pa.array(numbers[is_odd]).cast(TEXT)
         texts = pc.replace_with_mask(texts, pa.array(is_odd), exact)
+    size = np.abs(floats_of(cells))
+    is_large = (size >= _FIRST_WITH_EXPONENT) & (size < _FIRST_WITH_EXPONENT_OF_PYTHON) & ~is_whole
+    if is_large.any() and pa.types.is_float64(cells.type):
+        plain = [repr(one) for one in cells.filter(pa.array(is_large)).to_pylist()]
+        texts = pc.replace_with_mask(texts, pa.array(is_large), pa.array(plain, TEXT))
     is_special = ~np.isfinite(floats_of(cells)) & mask_of(cells.is_valid())
     if is_special.any():
         names = [_SPECIAL[one] for one in texts.filter(pa.array(is_special)).to_pylist()]

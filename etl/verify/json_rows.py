@@ -1,0 +1,135 @@
+"""Parse the objects of JSON files, each of which is a row, with the digits of their numbers."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, NoReturn
+
+from etl.model.values import ProblemCode
+from etl.verify.documents import MAX_DEPTH, JsonNumber, Members, json_text
+from etl.verify.faults import FileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_BYTES = 4 << 20  # of one row
+MAX_MEMBERS = 1_000
+
+_SPACE = b" \t\r\n"
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|\\.|[\[\]{},]', re.DOTALL)
+_LINE = re.compile(rb"(?:\xef\xbb\xbf)*+([^\r\n]*+)(?:\r\n?|\n|\Z)")  # without its marks
+_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
+
+
+class FaultyRow(ValueError):
+    """A row that is not an object that can be stored."""
+
+    def __init__(self, code: ProblemCode) -> None:
+        """Store the problem code."""
+        super().__init__(code.value)
+        self.code = code
+
+
+def lines(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, without byte order marks, with their numbers from 1."""
+    for number, found in enumerate(_LINE.finditer(content), 1):
+        if found[1] and not found[1].isspace():
+            yield number, found[1]
+
+
+def elements(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """The elements of an array with their numbers from 1; an object is the only row of its file.
+
+    Raises:  FileError.
+    """
+    content = content.strip(_SPACE)
+    is_object = content.startswith(b"{")
+    if not is_object and not content.startswith(b"["):
+        raise FileError(ProblemCode.NOT_JSON)
+    number, depth, start = 1, 0, 1
+    for token in _TOKEN.finditer(content):
+        sign = token[0]
+        depth += (sign in {b"[", b"{"}) - (sign in {b"]", b"}"})
+        if sign == b"," and depth == 1 and not is_object:
+            yield number, content[start : token.start()]
+            number, start = number + 1, token.end()
+        elif depth == 0 and sign in {b"]", b"}"}:
+            if is_object:
+                yield 1, content[: token.end()]
+            elif sign == b"}":
+                break
+            elif number > 1 or content[start : token.start()].strip(_SPACE):
+                yield number, content[start : token.start()]
+            if token.end() == len(content):
+                return
+            break
+    raise FileError(ProblemCode.NOT_JSON)
+
+
+def parse(written: bytes) -> dict[str, object]:
+    """The members of a row.
+
+    Raises:  FaultyRow.
+    """
+    if len(written) > MAX_BYTES:
+        raise FaultyRow(ProblemCode.CELL_TOO_LONG)
+    try:
+        text = written.decode()
+    except UnicodeDecodeError as error:
+        raise FaultyRow(ProblemCode.UNDECODABLE) from error
+    try:
+        row = _loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FaultyRow(ProblemCode.NOT_JSON) from error
+    if _is_too_deep(text):
+        raise FaultyRow(ProblemCode.NOT_JSON)
+    if isinstance(row, Members):
+        raise FaultyRow(ProblemCode.DUPLICATE_COLUMN)
+    if not isinstance(row, dict):
+        raise FaultyRow(ProblemCode.NOT_JSON)
+    if len(row) > MAX_MEMBERS:
+        raise FaultyRow(ProblemCode.TOO_MANY_COLUMNS)
+    if "\\u" in text and not _is_encodable(row):
+        raise FaultyRow(ProblemCode.UNDECODABLE)
+    return row
+
+
+def _loads(text: str) -> object:
+    return json.loads(
+        text,
+        parse_int=JsonNumber,
+        parse_float=JsonNumber,
+        parse_constant=_refuse_constant,
+        object_pairs_hook=_object,
+    )
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object] | Members:
+    """The members of an object; all of them if a key occurs twice."""
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else Members(pairs)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _is_too_deep(text: str) -> bool:
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for found in _BRACKET.finditer(text):
+        depth += (found[0] in {"[", "{"}) - (found[0] in {"]", "}"})
+        if depth > MAX_DEPTH:
+            return True
+    return False
+
+
+def _is_encodable(row: dict[str, object]) -> bool:
+    """Whether no text of it has half of a surrogate pair."""
+    try:
+        json_text(row).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,115 @@
+"""Both readers get the same result from any file of any format, dataset and compression."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import zipfile
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etl.model.dataset import Dialect, UnknownColumns
+from tests.any_files import (
+    csv_files,
+    datasets,
+    json_files,
+    ndjson_files,
+    parquet_files,
+    xlsx_files,
+)
+from tests.dataset_outcomes import expected_of, found_in_parts, found_of
+
+if TYPE_CHECKING:
+    from etl.model.dataset import Dataset
+
+FILES = {
+    "csv": csv_files,
+    "ndjson": ndjson_files,
+    "json": json_files,
+    "parquet": parquet_files,
+    "xlsx": xlsx_files,
+}
+CUTS = st.lists(st.integers(1, 300), max_size=4)
+
+
+def zipped(content: bytes) -> bytes:
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as archive:
+        archive.writestr("data", content)
+    return sink.getvalue()
+
+
+PACKERS = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "zst": zstandard.ZstdCompressor().compress,
+    "zip": zipped,
+}
+KEYS = st.sampled_from(["in/Ulm/a", "in/7/a", "a"])
+
+
+def added_to(dataset: Dataset, data: st.DataObject) -> tuple[str, ...]:
+    """The columns that earlier files added."""
+    if dataset.unknown_columns is not UnknownColumns.ADD:
+        return ()
+    return data.draw(st.sampled_from([(), ("city",), tuple(f"c{n}" for n in range(200))]))
+
+
+@pytest.mark.parametrize("extension", [name for name in FILES if name != "csv"])
+@given(st.data())
+def test_readers_agree_on_any_file_of_any_dataset(extension: str, data: st.DataObject):
+    dataset = data.draw(datasets())
+    content = data.draw(FILES[extension](dataset))
+    key = f"{data.draw(KEYS)}.{extension}"
+    added = added_to(dataset, data)
+    expected = expected_of(dataset, key, content, added)
+    assert found_of(dataset, key, content, added) == expected
+    assert found_in_parts(dataset, key, content, data.draw(CUTS), added) == expected
+
+
+@given(st.data())
+def test_readers_agree_on_any_compressed_file(data: st.DataObject):
+    """Some are cut short, have other bytes at the end, or are compressed in another way."""
+    extension = data.draw(st.sampled_from(["csv", "ndjson", "parquet"]))
+    compression = data.draw(st.sampled_from(list(PACKERS)))
+    dataset = data.draw(datasets())
+    content = data.draw(FILES[extension](dataset))
+    packed = PACKERS[data.draw(st.sampled_from([compression] * 8 + list(PACKERS)))](content)
+    packed = data.draw(
+        st.sampled_from([packed] * 4 + [packed[:-1], packed[:20], packed + b"x", packed * 2])
+    )
+    key = f"a.{extension}.{compression}"
+    added = added_to(dataset, data)
+    expected = expected_of(dataset, key, packed, added)
+    assert found_of(dataset, key, packed, added) == expected
+    assert found_in_parts(dataset, key, packed, data.draw(CUTS), added) == expected
+
+
+@given(st.data())
+def test_readers_agree_on_headers_below_a_title(data: st.DataObject):
+    extension = data.draw(st.sampled_from(["csv", "xlsx"]))
+    row = data.draw(st.integers(1, 3))
+    plain = data.draw(datasets())
+    dataset = replace(plain, dialect=replace(plain.dialect, header_row=row))
+    content = data.draw(FILES[extension](dataset))
+    if extension == "csv":
+        content = data.draw(st.sampled_from([b"", b"Title\n", b"\n\n", b"A\nB\n"])) + content
+    key = f"a.{extension}"
+    expected = expected_of(dataset, key, content)
+    assert found_of(dataset, key, content) == expected
+    assert found_in_parts(dataset, key, content, data.draw(CUTS)) == expected
+
+
+@given(st.data())
+def test_readers_agree_on_content_of_another_format(data: st.DataObject):
+    extension, wrong = data.draw(st.permutations(list(FILES)))[:2]
+    dataset = replace(data.draw(datasets()), dialect=Dialect())
+    content = data.draw(FILES[wrong](dataset))
+    key = f"a.{extension}"
+    assert found_of(dataset, key, content) == expected_of(dataset, key, content)
