@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from etl.storage.client import ObjectStore
 
 BATCHES_AHEAD = 1
+PARTS_AHEAD = 1  # expanded while the part before is parsed
 PART_BYTES = 2 * 1024 * 1024  # per request, to amortize the round trip to the store
 RELEASE_EVERY = 16  # batches, after which Arrow returns memory to the system
 
@@ -152,9 +153,10 @@ class _ObjectReader:
             with (
                 closing(self._parts(source)) as parts,
                 closing(expanded_parts(source, self._dataset, parts, limits)) as expanded,
+                closing(flat_map_ahead(iter, [expanded], PARTS_AHEAD)) as ahead,
             ):
                 added = self._reading.added[self._dataset.name]
-                extracts = read_object(source, self._dataset, added, expanded)
+                extracts = read_object(source, self._dataset, added, ahead)
                 yield from self._read_extracts(source, extracts)
         except RefusedObject as refused:
             self._discards = self._discard()
