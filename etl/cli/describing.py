@@ -183,9 +183,13 @@ def _without_rows(one: SampledObject) -> ConfigurationError:
             f"No row of {key} can be read, so its types cannot be guessed.",
             hint=f"{where}: {one.problem.note}",
         )
-    return ConfigurationError(
-        f"{key} has no rows, so its types cannot be guessed.", hint="Name a file with rows."
-    )
+    hint = "Name a file with rows."
+    if one.key.lower().endswith(".xlsx"):
+        hint += (
+            " If they are in another sheet, make it the first one in a copy of the workbook, describe"
+            " the copy, and add `sheet` to the declaration."
+        )
+    return ConfigurationError(f"{key} has no rows, so its types cannot be guessed.", hint=hint)
 
 
 def _with_dialect(place: DatasetPlace, objects: Sequence[SampledObject]) -> DatasetPlace:
