@@ -201,7 +201,17 @@ def json_files(draw: st.DrawFn, dataset: Dataset) -> bytes:
 
 OTHER_MEMBERS = [
     *(b'"next": null', b'"meta": {"data": [{}], "n": [1, "]"]}', b'"data": null', b'"a": "\\"}"'),
-    *(b'"a": [}', b'"a": 1 2', b'"a"', b'"a":', b"", b"a: 1", b'"\\x": 1', b'"\xe9": 1', b'"a": \\"'),
+    *(
+        b'"a": [}',
+        b'"a": 1 2',
+        b'"a"',
+        b'"a":',
+        b"",
+        b"a: 1",
+        b'"\\x": 1',
+        b'"\xe9": 1',
+        b'"a": \\"',
+    ),
     *(b'"a": \\]', b'"data": [{"f0": "z"}]', b"'a': 1", b'"\\ud800": {}', b'"a": 1]'),
 ]
 NAMES_OF_MEMBER = [b'"data"', b'"data"', b'"data" ', b'"d\\u0061ta"', b'"Data"', b"data"]

@@ -28,6 +28,7 @@ class DatasetPlace:
     format: str | None = None
     delimiter: str = ""
     header_row: int = 1
+    member: str | None = None
     path_columns: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -61,6 +62,7 @@ def _options(place: DatasetPlace, found: Description) -> Iterator[str]:
         yield 'short_rows = "pad"'
     dialect = [f"delimiter = {toml(place.delimiter)}"] if place.delimiter else []
     dialect += [f"headerRows = [{place.header_row}]"] if place.header_row > 1 else []
+    dialect += [f"property = {toml(place.member)}"] if place.member is not None else []
     if dialect:
         yield f"dialect = {{ {', '.join(dialect)} }}"
 
@@ -81,9 +83,18 @@ def _field(one: DescribedField) -> Iterator[str]:
 def _pairs(one: Field) -> Iterator[tuple[str, str]]:
     yield "name", toml(one.name)
     yield "type", toml(one.type.value)
+    if one.aliases:
+        yield "aliases", toml(one.aliases)
+    if one.sql is not None:
+        yield "sql", toml(one.sql)
+    yield from options(one)
+    if one.constraints.required:
+        yield "constraints", "{ required = true }"
+
+
+def options(one: Field) -> Iterator[tuple[str, str]]:
+    """How the texts of a field are written, as keys and values in TOML."""
     for key, value, default in (
-        ("aliases", one.aliases, ()),
-        ("sql", one.sql, None),
         ("format", one.format, None),
         ("decimalChar", one.decimal_char, _PLAIN.decimal_char),
         ("groupChar", one.group_char, _PLAIN.group_char),
@@ -92,8 +103,6 @@ def _pairs(one: Field) -> Iterator[tuple[str, str]]:
     ):
         if value != default and value is not None:
             yield key, toml(value)
-    if one.constraints.required:
-        yield "constraints", "{ required = true }"
 
 
 def toml(value: str | Sequence[str]) -> str:

@@ -56,6 +56,10 @@ class MemberCutter(ElementCutter):
         self._walker = _Walker(name)
 
     def finish(self) -> bool:
+        """As for arrays; the object around the array must have ended, too.
+
+        Raises:  RefusedObject
+        """
         if self._refused is None and self._state is not State.ARRAY:
             return self._walker.finish(self._count)
         return super().finish()
@@ -182,7 +186,9 @@ class _Walker:
             is_empty = segment.is_last and not content and not self.seen
             is_long = len(content) > MOST_HEAD_BYTES
             if not is_empty and (is_long or segment.depth is not None):
-                _refuse("A member of the file has no name or no value. Correct the export.", content)
+                _refuse(
+                    "A member of the file has no name or no value. Correct the export.", content
+                )
             self._head = content
             return None
         self._head = None

@@ -137,7 +137,9 @@ DIALECT = TableRules(
             "Remove it; all line endings are accepted.", ("\n", "\r\n", "\r")
         ),
         "itemType": Refusal("Remove it, and export each row as an object.", ("object",)),
-        "itemKeys": Refusal("Remove it; members are found by the names of fields, and their aliases."),
+        "itemKeys": Refusal(
+            "Remove it; members are found by the names of fields, and their aliases."
+        ),
         "sheetNumber": Refusal("Use sheet of the dataset.", (1,)),
         "sheetName": Refusal("Use sheet of the dataset."),
         "table": Refusal("Remove it; databases are not read."),
