@@ -144,7 +144,8 @@ def _objects(
         place = bucket or filled.source_bucket
         found = _matching(store.list_objects(place), patterns, compiled, place, count)
     except EtlError as error:
-        raise _no_objects(error, patterns) from error
+        found_instead = _no_objects(error, patterns)
+        raise found_instead from (None if found_instead is error else error)
     return [Sampled(one, partial(_fetched, store, place, one)) for one in found]
 
 
@@ -250,7 +251,7 @@ def _uploads(settings: Settings, dataset: Dataset, files: Sequence[str]) -> list
         below.setdefault(prefix, []).append(file)
     return [
         f"  `./run.sh seed {shlex.join([*some, *(['--prefix', prefix] if prefix else [])])}`"
-        f"  uploads {'it' if len(files) == 1 else 'them'}"
+        f"  uploads {'it' if len(some) == 1 else 'them'}"
         for prefix, some in below.items()
     ]
 
