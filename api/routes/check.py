@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 bp = APIBlueprint("check", __name__, tag="Datasets")
 
-_KINDS = {ObjectKind.CSV: "rows", ObjectKind.IMAGE: "image", ObjectKind.OTHER: "other"}
+_KINDS = {ObjectKind.DATA: "rows", ObjectKind.IMAGE: "image", ObjectKind.OTHER: "other"}
 _COPY_BYTES = 1024 * 1024
 MOST_EXPANSION = 20  # of compressed files, as a multiple of CHECK_MAX_SIZE; they need time and disk
 
@@ -191,7 +191,7 @@ def _with_rows(key: str, routed: ObjectRoute, found: CheckedFile) -> dict[str, A
         "key": key,
         "dataset": routed.dataset.name if routed.dataset else None,
         "kind": _KINDS[routed.kind],
-        "is_accepted": not checked.has_errors and routed.kind is ObjectKind.CSV,
+        "is_accepted": not checked.has_errors and routed.kind is ObjectKind.DATA,
         "state": checked.state,
         "rows_read": checked.rows_read,
         "rows_good": checked.rows_read - checked.rows_rejected,

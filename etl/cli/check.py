@@ -84,7 +84,7 @@ def _as_data_of(dataset: Dataset, key: str) -> ObjectRoute:
     """The route of a file that is read as data of the dataset; without an extension, as CSV."""
     is_read = format_of(dataset, key) is not None
     read = dataset if is_read else replace(dataset, format=SourceFormat.CSV)
-    return ObjectRoute(read, ObjectKind.CSV)
+    return ObjectRoute(read, ObjectKind.DATA)
 
 
 def _check_name(settings: Settings, datasets: Sequence[Dataset], name: str | None) -> None:

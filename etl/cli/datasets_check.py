@@ -159,7 +159,7 @@ class _Checker:
         route = self._router.for_bucket(bucket)
         own = Router([dataset], self._source_bucket).for_bucket(bucket)
         for source in self._store.list_objects(bucket):
-            if own(source.key).kind is not ObjectKind.CSV:
+            if own(source.key).kind is not ObjectKind.DATA:
                 continue
             routed = route(source.key).dataset
             if routed == dataset:

@@ -201,7 +201,7 @@ def _file_fault(fault: Mapping[str, Any] | None) -> Lines:
 
 def _objects(counts: Mapping[str, int]) -> str:
     return (
-        f"{counts['known']} known = {counts['csv']} csv + {counts['image']} image"
+        f"{counts['known']} known = {counts['data']} data + {counts['image']} image"
         f" + {counts['other']} other; {counts['quarantined']} quarantined"
     )
 

@@ -136,7 +136,7 @@ def _place(route: ObjectRoute) -> str:
     if route.dataset is None or route.kind is ObjectKind.OTHER:
         return "read by no dataset"
     name = route.dataset.name
-    return name if route.kind is ObjectKind.CSV else f"image of {name}"
+    return name if route.kind is ObjectKind.DATA else f"image of {name}"
 
 
 def _remove_sample() -> None:

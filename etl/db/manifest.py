@@ -137,7 +137,7 @@ def read_again(
     marked = connection.execute(
         text(
             "UPDATE source_object SET reread_on = DATE '1970-01-01'"
-            " WHERE kind = 'csv'"
+            " WHERE kind = 'data'"
             " AND dataset = coalesce(:dataset, dataset) AND key = coalesce(:key, key)"
             " AND (CAST(:code AS text) IS NULL OR EXISTS (SELECT FROM problem"
             " WHERE problem.bucket = source_object.bucket AND problem.key = source_object.key"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     IsUsed: TypeAlias = Callable[[str], bool]
 
 IMAGE_EXTENSIONS = frozenset({"png", "jpg", "jpeg", "webp", "gif"})
-_KINDS = {"csv": ObjectKind.CSV, **dict.fromkeys(IMAGE_EXTENSIONS, ObjectKind.IMAGE)}
+_KINDS = {"csv": ObjectKind.DATA, **dict.fromkeys(IMAGE_EXTENSIONS, ObjectKind.IMAGE)}
 _IGNORED_NAMES = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
 _IGNORED_PREFIXES = ("._", "~$")  # macOS metadata; Office lock files
 OWN_FOLDER = ".bucketline"

@@ -30,7 +30,7 @@ class ObjectRoute(NamedTuple):
 
     | `dataset` | `kind` | the object is |
     |---|---|---|
-    | a dataset | CSV | data of the dataset |
+    | a dataset | DATA | data of the dataset |
     | a dataset | IMAGE | an attachment: `attachment_id` is the text that joins it to rows, in NFC |
     | a dataset | OTHER | of a type that the dataset does not read: `unsupported-type` |
     | None | OTHER | of no dataset: ignored and counted |
@@ -165,7 +165,7 @@ class _Rules:
         self._dataset = dataset
         self._attachments = [(one, _template(one.match)) for one in dataset.attachments]
         self.attached_endings = tuple(end for _, one in self._attachments for end in one.suffixes)
-        self._data = ObjectRoute(dataset, ObjectKind.CSV)
+        self._data = ObjectRoute(dataset, ObjectKind.DATA)
         self.unsupported = ObjectRoute(dataset, ObjectKind.OTHER)
         self.covers_bucket = dataset.is_preset and self.include.matches_in_every_folder(".csv")
         firsts = [one.first_segments for _, one in self._attachments]

@@ -34,9 +34,9 @@ class RunState(StrEnum):
 
 
 class ObjectKind(StrEnum):
-    """The kind of a source object, by its extension."""
+    """The kind of a source object: a file of rows, an image, or one that is not read."""
 
-    CSV = "csv"
+    DATA = "data"
     IMAGE = "image"
     OTHER = "other"
 

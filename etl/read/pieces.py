@@ -134,6 +134,8 @@ def pieces(part: bytes) -> Iterator[bytes]:
     """Cut the part at any byte into equal pieces of at most 1 MB and about 50,000 lines."""
     if not part:
         return
+    if not part:
+        return
     line_ends = max(part.count(b"\n"), part.count(b"\r"))
     count = max(-(-len(part) // PIECE_BYTES), -(-line_ends // PIECE_LINES))
     step = -(-len(part) // count)

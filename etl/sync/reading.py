@@ -84,7 +84,7 @@ class BucketReading:
         if change.kind is ChangeKind.REMOVED:
             return False
         route = self.route(change.source.key)
-        return route.dataset is not None and route.kind is ObjectKind.CSV
+        return route.dataset is not None and route.kind is ObjectKind.DATA
 
 
 class StagedObject(NamedTuple):

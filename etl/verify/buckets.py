@@ -78,13 +78,13 @@ class BucketReader:
             today,
             most_expanded,
         )
-        files = [one for one in self.listing.values() if one.route.kind is ObjectKind.CSV]
+        files = [one for one in self.listing.values() if one.route.kind is ObjectKind.DATA]
         progress(0, len(files))
         for done, listed in enumerate(files, start=1):
             self._add(listed, expectation)
             progress(done, len(files))
         for listed in self.listing.values():
-            if listed.route.kind is not ObjectKind.CSV:
+            if listed.route.kind is not ObjectKind.DATA:
                 expectation.add_unopened(listed)
         return expectation.finish()
 

@@ -68,7 +68,7 @@ def _within(dataset: Dataset, key: str) -> Destination | None:
     if not _matches_any(dataset.include, key):
         return None
     is_read = format_of(dataset, key) is not None
-    return Destination(ObjectKind.CSV if is_read else ObjectKind.OTHER, dataset)
+    return Destination(ObjectKind.DATA if is_read else ObjectKind.OTHER, dataset)
 
 
 def _covers_bucket(dataset: Dataset) -> bool:

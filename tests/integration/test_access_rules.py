@@ -220,7 +220,7 @@ def test_a_limited_key_sees_only_problems_of_its_dataset(limited: FlaskClient, e
                 text(
                     "INSERT INTO source_object (bucket, key, dataset, kind, etag, size,"
                     " last_modified, state, rows_read, rows_rejected, run_id)"
-                    " VALUES ('b', :key, :dataset, 'csv', 'e', 1, now(), 'loaded', 1, 1, :run)"
+                    " VALUES ('b', :key, :dataset, 'data', 'e', 1, now(), 'loaded', 1, 1, :run)"
                 ),
                 {"key": str(dataset), "dataset": dataset, "run": run_id},
             )

@@ -17,7 +17,7 @@ STAGE = (
     (
         "INSERT INTO staging_object (change, bucket, key, dataset, kind, etag, size, last_modified,"
         " state, rows_read, rows_rejected) SELECT 'added', 'b', lpad(n::text, 7, '0') || '.csv',"
-        " 'users', 'csv', 'etag', 50, now(), 'loaded', 1, 0"
+        " 'users', 'data', 'etag', 50, now(), 'loaded', 1, 0"
         f" FROM generate_series(1, {OBJECTS}) AS n"
     ),
     "INSERT INTO staging_users SELECT key, 'Ann', 'Lee', 0, NULL, key, 2 FROM staging_object",

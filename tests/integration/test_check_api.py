@@ -295,7 +295,7 @@ def test_large_files_are_checked_within_the_limits(settings: Settings, tmp_path:
     given = settings.model_copy(
         update={"image_memory_mb": 1024, "check_timeout": timedelta(seconds=300)}
     )
-    task = FileCheck(str(path), "a.csv", USERS, ObjectKind.CSV, datetime.now(UTC).date(), 10**9)
+    task = FileCheck(str(path), "a.csv", USERS, ObjectKind.DATA, datetime.now(UTC).date(), 10**9)
     found = FileChecks(given).run(task)
     assert found.checked.rows_rejected == rows
     assert len(found.raw_lines) == 1000

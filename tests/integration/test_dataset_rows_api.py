@@ -606,7 +606,7 @@ def put_objects(engine: Engine, settings: Settings, *keys: str) -> None:
                 insert(source_object).values(
                     bucket=settings.source_bucket,
                     key=key,
-                    kind="csv",
+                    kind="data",
                     etag=f"of {key}",
                     size=1,
                     last_modified=NOW,

@@ -18,6 +18,7 @@ from etl.settings import Settings
 from etl.storage.client import ObjectStore
 from etl.sync.manager import DataManager
 from tests.conftest import TestBucket, wait_until
+from tests.sample_datasets import ORDERS
 from tests.sample_images import plain
 
 
@@ -68,6 +69,17 @@ def test_pending_images_and_those_of_new_runs_are_processed(
 
 
 @pytest.mark.usefixtures("settings")
+def test_metadata_of_a_dataset_that_is_no_longer_declared_is_removed(
+    bucket: TestBucket, settings: Settings, engine: Engine, manager: DataManager
+):
+    bucket.put("a.png", plain())
+    manager.run(Trigger.CLI)
+    with working(settings):
+        wait_until(lambda: count(engine) == 1)
+        DataManager(settings, datasets=[ORDERS]).run(Trigger.CLI)
+        wait_until(lambda: count(engine) == 0)
+
+
 def test_run_without_images_does_not_wake_the_image_worker(
     bucket: TestBucket, settings: Settings, manager: DataManager
 ):

@@ -98,7 +98,7 @@ def test_status_counts_the_same_problems_and_all_object_kinds(
     with engine.connect() as connection:
         facts = status(connection, settings)
     assert sum(facts["problems"].values()) == len(found(engine)) == 4
-    assert facts["objects"] == {"known": 5, "csv": 3, "image": 1, "other": 1, "quarantined": 1}
+    assert facts["objects"] == {"known": 5, "data": 3, "image": 1, "other": 1, "quarantined": 1}
 
 
 def test_the_api_lists_open_problems_with_place_value_and_remedy(

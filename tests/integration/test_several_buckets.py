@@ -155,7 +155,7 @@ def add_object(engine: Engine, bucket: str, dataset: str, run_id: int) -> None:
     run_in(
         engine,
         "INSERT INTO source_object (bucket, key, kind, dataset, etag, size, last_modified, state,"
-        " rows_read, rows_rejected, run_id) VALUES (:bucket, 'a.csv', 'csv', :dataset, '1', 9,"
+        " rows_read, rows_rejected, run_id) VALUES (:bucket, 'a.csv', 'data', :dataset, '1', 9,"
         " now(), 'loaded', 1, 1, :run)",
         bucket=bucket,
         dataset=dataset,
@@ -231,8 +231,8 @@ def test_missed_changes_are_counted_per_bucket(
             engine,
             "INSERT INTO staging_object (change, bucket, key, kind, etag, size, last_modified,"
             " state, rows_read, rows_rejected) VALUES"
-            " ('added', :bucket, 'a.csv', 'csv', '1', 9, now(), 'loaded', 1, 0),"
-            " ('added', :bucket, 'b.csv', 'csv', '1', 9, now(), 'loaded', 1, 0)",
+            " ('added', :bucket, 'a.csv', 'data', '1', 9, now(), 'loaded', 1, 0),"
+            " ('added', :bucket, 'b.csv', 'data', '1', 9, now(), 'loaded', 1, 0)",
             bucket=bucket,
         )
     received = [event(settings.source_bucket, "1")]

@@ -149,7 +149,7 @@ def test_state_gets_bucket_and_dataset(database: Engine):
         "SELECT kind, dataset, attachment, bool_and(attachment_id IS NOT NULL)"
         " FROM source_object GROUP BY 1, 2, 3 ORDER BY 1",
     ) == [
-        ("csv", "users", None, False),
+        ("data", "users", None, False),
         ("image", "users", "img_path", True),
         ("other", "users", None, False),
     ]

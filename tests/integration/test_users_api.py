@@ -303,7 +303,7 @@ def test_user_shows_age_and_lineage(client: FlaskClient, engine: Engine, setting
             insert(source_object).values(
                 bucket=settings.source_bucket,
                 key="a/1000.csv",
-                kind="csv",
+                kind="data",
                 dataset="users",
                 etag="abc",
                 size=60,

@@ -35,10 +35,10 @@ OBJECTS = {
 OUTPUT = "user_id,first_name,last_name,birthts,img_path\n1000,Ada,Lovelace,7,{}\n7,New,B,0,\n"
 # key: kind, dataset, attachment, attachment_id, state, rows_read, rows_rejected
 MANIFEST = {
-    "a/1000.csv": ("csv", "users", None, None, "loaded", 1, 0),
+    "a/1000.csv": ("data", "users", None, None, "loaded", 1, 0),
     "img/1000.png": ("image", "users", "img_path", "1000", "loaded", 0, 0),
-    "many.csv": ("csv", "users", None, None, "loaded", 3, 1),
-    "empty.csv": ("csv", "users", None, None, "quarantined", 0, 0),
+    "many.csv": ("data", "users", None, None, "loaded", 3, 1),
+    "empty.csv": ("data", "users", None, None, "quarantined", 0, 0),
     "notes.txt": ("other", "users", None, None, "quarantined", 0, 0),
 }
 PROBLEMS = [
@@ -103,7 +103,7 @@ class SyncedTables:
         with self.engine.begin() as connection:
             connection.execute(
                 insert(source_object).values(
-                    bucket=self.settings.source_bucket, key=key, kind="csv", run_id=2,
+                    bucket=self.settings.source_bucket, key=key, kind="data", run_id=2,
                     dataset="users", etag=source.etag, size=source.size,
                     last_modified=source.last_modified, state=state, rows_read=rows_read,
                     rows_rejected=rows_rejected,

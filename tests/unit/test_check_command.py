@@ -108,7 +108,7 @@ def test_without_a_declaration_a_file_holds_users(tmp_path: Path, monkeypatch: p
     (tmp_path / "1.png").write_bytes(b"")
     (tmp_path / "notes.txt").write_text("?")
     value = found("1.csv", "1.png", "notes.txt")
-    assert [one["kind"] for one in value["files"]] == ["csv", "image", "other"]
+    assert [one["kind"] for one in value["files"]] == ["data", "image", "other"]
     assert [one["dataset"] for one in value["files"]] == ["users", "users", None]
     assert value["problems"] == []
     assert check("1.csv", "1.png").exit_code == 0

@@ -55,8 +55,8 @@ def test_a_key_with_empty_segments_has_two_spellings(key: str, listed: str):
 @pytest.mark.parametrize(
     ("key", "kind"),
     [
-        ("1.csv", ObjectKind.CSV),
-        ("1.CSV", ObjectKind.CSV),
+        ("1.csv", ObjectKind.DATA),
+        ("1.CSV", ObjectKind.DATA),
         ("1.Png", ObjectKind.IMAGE),
         ("1.jpg", ObjectKind.IMAGE),
         ("1.JPEG", ObjectKind.IMAGE),

@@ -23,7 +23,7 @@ from etl.verify import Difference
 MOMENT = datetime(2026, 1, 2, 4, 4, 5, tzinfo=timezone(timedelta(hours=1)))
 FACTS = {
     "users": {"live": 60, "with_image": 46, "retired": 0, "shadowed_rows": 1},
-    "objects": {"known": 108, "csv": 59, "image": 48, "other": 1, "quarantined": 3},
+    "objects": {"known": 108, "data": 59, "image": 48, "other": 1, "quarantined": 3},
     "images": {"ready": 46, "corrupt": 1, "too_large": 0, "unsupported": 0, "waiting": 1},
     "problems": {"empty-file": 1, "not-an-integer": 2},
     "datasets": {},
@@ -57,7 +57,7 @@ def test_times_of_any_zone_are_shown_in_utc():
 def test_status_adds_up_in_words_and_points_to_the_problems():
     users, objects, images, problems, output, *_ = rendered(render.status, FACTS)
     assert users == "users    60 live, 46 with an image; 0 retired, 1 shadowed row"
-    assert objects == "objects  108 known = 59 csv + 48 image + 1 other; 3 quarantined"
+    assert objects == "objects  108 known = 59 data + 48 image + 1 other; 3 quarantined"
     assert images == "images   46 ready, 1 corrupt, 0 too large, 0 unsupported, 1 waiting"
     assert problems.startswith("problems 3 open (`./run.sh problems` explains each): 1 empty-file")
     assert output == "output   not published yet"

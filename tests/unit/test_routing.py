@@ -63,13 +63,13 @@ ORDERS = dataset("orders", "orders/**/*.csv", exclude=("orders/tmp/**",))
 @pytest.mark.parametrize(
     ("key", "route"),
     [
-        ("orders/1.csv", ("orders", "csv")),
-        ("Orders/2024/1.CSV", ("orders", "csv")),
+        ("orders/1.csv", ("orders", "data")),
+        ("Orders/2024/1.CSV", ("orders", "data")),
         ("orders/tmp/1.csv", (None, "other")),  # not offered to users
         ("orders/tmp/1.png", ("users", "image")),
         ("orders/notes.txt", ("users", "other")),
-        ("1.csv", ("users", "csv")),
-        ("a/orders/1.csv", ("users", "csv")),
+        ("1.csv", ("users", "data")),
+        ("a/orders/1.csv", ("users", "data")),
         ("__MACOSX/orders/1.csv", (None, "other")),
         ("orders/", (None, "other")),
     ],
@@ -81,14 +81,14 @@ def test_presets_take_what_no_other_dataset_includes(key: str, route: tuple[str 
 
 def test_the_first_dataset_in_the_order_of_the_file_wins():
     one, other = dataset("one", "a/**/*.csv"), dataset("other", "**/*.csv")
-    assert routed([one, other], "a/1.csv") == ("one", "csv")
-    assert routed([other, one], "a/1.csv") == ("other", "csv")
+    assert routed([one, other], "a/1.csv") == ("one", "data")
+    assert routed([other, one], "a/1.csv") == ("other", "data")
 
 
 def test_an_excluded_object_is_offered_to_later_datasets_but_not_to_presets():
     one = dataset("one", "a/**", exclude=("a/old/**",))
     other = dataset("other", "**/old/*.csv")
-    assert routed([one, other, USERS], "a/old/1.csv") == ("other", "csv")
+    assert routed([one, other, USERS], "a/old/1.csv") == ("other", "data")
     assert routed([one, USERS], "a/old/1.csv") == (None, "other")
 
 
@@ -167,7 +167,7 @@ def test_format_is_declared_or_follows_from_the_extension(
     one = dataset("one", "**", format=given_format)
     format_ = format_of(one, key)
     assert (None if format_ is None else ".".join(filter(None, format_))) == found
-    assert routed([one], key) == ("one", "csv" if found else "other")
+    assert routed([one], key) == ("one", "data" if found else "other")
 
 
 @pytest.mark.parametrize(

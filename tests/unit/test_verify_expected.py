@@ -58,7 +58,7 @@ def expect(
     for source, content in files:
         one = routed(source, bucket)
         assert one is not None
-        assert one.route.kind is ObjectKind.CSV
+        assert one.route.kind is ObjectKind.DATA
         expectation.add_file(one, content)
     for source in images:
         one = routed(source, bucket)

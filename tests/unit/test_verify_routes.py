@@ -72,14 +72,14 @@ def test_placeholders_keep_their_case_and_stay_in_a_folder():
 
 
 def test_the_first_dataset_takes_an_object_and_presets_come_last():
-    assert routed("orders/1.csv", USERS, ORDERS, OTHER) == ("orders", "csv", None)
-    assert routed("orders/1.csv", USERS, OTHER, ORDERS) == ("other", "csv", None)
-    assert routed("1.csv", USERS, ORDERS) == ("users", "csv", None)
+    assert routed("orders/1.csv", USERS, ORDERS, OTHER) == ("orders", "data", None)
+    assert routed("orders/1.csv", USERS, OTHER, ORDERS) == ("other", "data", None)
+    assert routed("1.csv", USERS, ORDERS) == ("users", "data", None)
 
 
 def test_excluded_objects_are_offered_to_declared_datasets_only():
     assert routed("orders/tmp/1.csv", USERS, ORDERS) == (None, "ignored", None)
-    assert routed("orders/tmp/1.csv", USERS, ORDERS, OTHER) == ("other", "csv", None)
+    assert routed("orders/tmp/1.csv", USERS, ORDERS, OTHER) == ("other", "data", None)
     assert routed("orders/tmp/1.png", USERS, ORDERS) == ("users", "image", "1")
 
 
@@ -97,17 +97,21 @@ def test_what_no_dataset_wants_is_reported_only_by_users_of_the_whole_bucket():
     assert routed("tmp/1.txt", replace(USERS, exclude=("tmp/**",))) == (None, "ignored", None)
 
 
-def test_only_csv_and_tsv_are_read_unless_the_format_is_declared():
+@pytest.mark.parametrize("compression", ["", ".gz", ".ZST", ".bz2", ".zip"])
+def test_files_of_known_formats_are_read_and_others_if_the_format_is_declared(compression: str):
     every = replace(OTHER, include=("**",))
-    assert routed("a.TSV", every) == ("other", "csv", None)
-    assert routed("a.txt", every) == ("other", "other", None)
-    assert routed("a.csv.gz", every) == ("other", "other", None)
-    assert routed("a.txt", replace(every, format="csv")) == ("other", "csv", None)
-    assert routed("a.txt.GZ", replace(every, format="csv")) == ("other", "other", None)
+    for extension in ("TSV", "csv", "ndjson", "jsonl", "json", "parquet", "xlsx"):
+        assert routed(f"a.{extension}{compression}", every) == ("other", "data", None)
+    assert routed(f"a.txt{compression}", every) == ("other", "other", None)
+    assert routed(f"a.txt{compression}", replace(every, format="csv")) == ("other", "data", None)
+
+
+def test_presets_read_no_compressed_file():
+    assert routed("a.csv.gz", replace(USERS, include=("**",))) == ("users", "other", None)
 
 
 def test_datasets_are_offered_only_objects_of_their_bucket():
     archive = replace(OTHER, bucket="archive")
-    assert routed("1.csv", USERS, archive, bucket="archive") == ("other", "csv", None)
-    assert routed("1.csv", USERS, archive) == ("users", "csv", None)
+    assert routed("1.csv", USERS, archive, bucket="archive") == ("other", "data", None)
+    assert routed("1.csv", USERS, archive) == ("users", "data", None)
     assert routed("1.png", USERS, archive, bucket="archive") == (None, "ignored", None)

@@ -64,4 +64,5 @@ SELECT pg_notify('images_waiting'
                                                  'hex'), 32)
                          ELSE '' END, '')
 WHERE EXISTS (SELECT FROM staging_object
-              WHERE kind = 'image' AND dataset IS NOT DISTINCT FROM CAST(:dataset AS text))
+              WHERE kind = 'image'
+                AND (dataset IS NOT DISTINCT FROM CAST(:dataset AS text) OR change = 'left'))

@@ -8,10 +8,10 @@ INSERT INTO source_object (bucket, key, dataset, kind, etag, size, last_modified
                            rows_rejected, run_id)
 SELECT :bucket, key, :dataset, kind, '', 0, to_timestamp(0), 'loaded', 0, 0, 0
 FROM (
-    SELECT _source_key AS key, 'csv' AS kind FROM {table}
+    SELECT _source_key AS key, 'data' AS kind FROM {table}
 --:keyed
     UNION
-    SELECT _source_key, 'csv' FROM {shadowed}
+    SELECT _source_key, 'data' FROM {shadowed}
 --:end
 --:attached
     UNION
@@ -29,7 +29,7 @@ ON CONFLICT DO NOTHING
 -- a preview, which adopts nothing. Parameters: :dataset, :bucket.
 INSERT INTO staging_object (change, bucket, key, dataset, kind, etag, size, last_modified, state,
                             rows_read, rows_rejected)
-SELECT 'removed', :bucket, key, :dataset, 'csv', '', 0, to_timestamp(0), 'loaded', 0, 0
+SELECT 'removed', :bucket, key, :dataset, 'data', '', 0, to_timestamp(0), 'loaded', 0, 0
 FROM (
     SELECT _source_key AS key FROM {table}
 --:keyed

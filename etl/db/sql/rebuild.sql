@@ -18,7 +18,7 @@ WHERE dataset = :dataset
 -- :dataset, :bucket.
 INSERT INTO staging_object (change, bucket, key, dataset, kind, etag, size, last_modified, state,
                             rows_read, rows_rejected)
-SELECT 'removed', :bucket, key, :dataset, 'csv', '', 0, to_timestamp(0), 'loaded', 0, 0
+SELECT 'removed', :bucket, key, :dataset, 'data', '', 0, to_timestamp(0), 'loaded', 0, 0
 FROM (SELECT DISTINCT _source_key AS key FROM {table}) AS found
 WHERE NOT EXISTS (SELECT FROM staging_object AS staged
                   WHERE staged.key = found.key AND staged.dataset = :dataset)

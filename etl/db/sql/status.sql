@@ -9,7 +9,7 @@ FROM users
 
 -- name: objects
 SELECT count(*) AS known,
-       count(*) FILTER (WHERE kind = 'csv') AS csv,
+       count(*) FILTER (WHERE kind = 'data') AS data,
        count(*) FILTER (WHERE kind = 'image') AS image,
        count(*) FILTER (WHERE kind = 'other') AS other,
        count(*) FILTER (WHERE state = 'quarantined') AS quarantined

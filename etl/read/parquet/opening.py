@@ -33,7 +33,7 @@ _UNNAMED_INDEX = re.compile(r"__index_level_[0-9]+__")
 _AGAIN = "Upload it again from its origin; if that does not help, export it again."
 
 
-class Opened(NamedTuple):
+class OpenedFile(NamedTuple):
     """A file, and the names of the columns to read in their order.
 
     `places` are those of the columns in the file. `rows` is the number to read at once. `int96` are
@@ -51,7 +51,7 @@ class Opened(NamedTuple):
     size: int = 0
 
 
-def open_file(content: BinaryIO, layout: Layout) -> Opened:
+def open_file(content: BinaryIO, layout: Layout) -> OpenedFile:
     """Open the content.
 
     Raises:  RefusedObject.
@@ -75,7 +75,9 @@ def open_file(content: BinaryIO, layout: Layout) -> Opened:
         int96 = tuple(place for place in places if names[place] in found.int96)
         exact = _opened(content, first, unit="ns") if int96 else None
     columns = tuple(names[place] for place in places)
-    return Opened(file, columns, tuple(places), found.rows, int96, exact, bool(found.coded), size)
+    return OpenedFile(
+        file, columns, tuple(places), found.rows, int96, exact, bool(found.coded), size
+    )
 
 
 def _opened(

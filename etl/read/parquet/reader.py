@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from etl.model.dataset import Dataset
     from etl.model.values import SourceObject
-    from etl.read.parquet.opening import Opened
+    from etl.read.parquet.opening import OpenedFile
 
 BLOCK_BYTES = 8 << 20  # of small batches that are joined
 
@@ -74,7 +74,7 @@ def read(
         yield to_extract([source], layout, collector)
 
 
-def _batches(opened: Opened) -> Iterator[pa.RecordBatch]:
+def _batches(opened: OpenedFile) -> Iterator[pa.RecordBatch]:
     """The columns to read, and for each one with times of 96 bits which of them are not exact.
 
     Raises:  RefusedObject.
@@ -95,7 +95,7 @@ def _batches(opened: Opened) -> Iterator[pa.RecordBatch]:
         yield found
 
 
-def _iterate(file: pq.ParquetFile, opened: Opened) -> Iterator[pa.RecordBatch]:
+def _iterate(file: pq.ParquetFile, opened: OpenedFile) -> Iterator[pa.RecordBatch]:
     """All rows; codes of one row group at a time, because each has its own dictionary."""
     count = file.metadata.num_row_groups
     groups = [[group] for group in range(count)] if opened.is_coded else [range(count)]
@@ -103,7 +103,7 @@ def _iterate(file: pq.ParquetFile, opened: Opened) -> Iterator[pa.RecordBatch]:
         yield from file.iter_batches(opened.rows, row_groups=list(some), use_threads=False)
 
 
-def _joined(batches: Iterable[pa.RecordBatch], opened: Opened) -> Iterator[pa.RecordBatch]:
+def _joined(batches: Iterable[pa.RecordBatch], opened: OpenedFile) -> Iterator[pa.RecordBatch]:
     """Small batches together, and those whose codes stand for much text in parts.
 
     Raises:  RefusedObject.
@@ -158,7 +158,7 @@ def _parts(batch: pa.RecordBatch, sizes: NDArray[np.int64]) -> Iterator[pa.Recor
 
 
 def _add_rows(
-    batch: pa.RecordBatch, line: int, header: FileHeader, opened: Opened, collector: Collector
+    batch: pa.RecordBatch, line: int, header: FileHeader, opened: OpenedFile, collector: Collector
 ) -> None:
     columns = batch.columns
     with faults():

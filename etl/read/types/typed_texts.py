@@ -133,10 +133,13 @@ def _of_days(cells: pa.Array) -> pa.Array:
     """The texts of date64: milliseconds, which should be those of whole days."""
     numbers = numbers_of(cells)
     days, rest = np.divmod(numbers, DAY_MS)
-    if rest.any() or (np.abs(days) >= _INT32).any():
-        return _of_timestamps(cells.view(pa.int64()).cast(pa.timestamp("ms")))
-    dates = pa.array(days.astype(np.int32), mask=~mask_of(cells.is_valid()))
-    return dates.cast(pa.date32()).cast(TEXT)
+    is_day = (rest == 0) & (np.abs(days) < _INT32)
+    shown = np.where(is_day, days, 0).astype(np.int32)
+    texts = pa.array(shown, mask=~mask_of(cells.is_valid())).cast(pa.date32()).cast(TEXT)
+    if is_day.all():
+        return texts
+    moments = _of_timestamps(cells.view(pa.int64()).cast(pa.timestamp("ms")))
+    return pc.if_else(pa.array(is_day), texts, moments)
 
 
 def _of_times(cells: pa.Array) -> pa.Array:
