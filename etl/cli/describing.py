@@ -20,7 +20,7 @@ from etl.model.routing import HIVE, path_values
 from etl.model.safe_text import printable
 from etl.model.values import Problem, ProblemCode
 from etl.read.compression import expanded
-from etl.read.describe.block import DatasetPlace, block, comment, toml
+from etl.read.describe.block import DatasetPlace, block, comment
 from etl.read.describe.columns import Correction, describe
 from etl.read.describe.correct import corrected, errors
 from etl.read.describe.place import dataset_name, with_hive_folders
@@ -32,6 +32,7 @@ from etl.read.describe.sample import (
     sample_object,
     with_columns,
 )
+from etl.read.describe.toml import toml
 from etl.settings.datasets_file import parse_datasets
 
 if TYPE_CHECKING:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from etl.model.dataset import Field
 from etl.model.safe_text import printable, safe_value
+from etl.read.describe.toml import options, toml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
+    from etl.model.dataset import Field
     from etl.read.describe.columns import DescribedField, Description
 
-_PLAIN = Field(name="")
 _INDENT = "  "
 
 
@@ -90,26 +89,6 @@ def _pairs(one: Field) -> Iterator[tuple[str, str]]:
     yield from options(one)
     if one.constraints.required:
         yield "constraints", "{ required = true }"
-
-
-def options(one: Field) -> Iterator[tuple[str, str]]:
-    """How the texts of a field are written, as keys and values in TOML."""
-    for key, value, default in (
-        ("format", one.format, None),
-        ("decimalChar", one.decimal_char, _PLAIN.decimal_char),
-        ("groupChar", one.group_char, _PLAIN.group_char),
-        ("trueValues", one.true_values, _PLAIN.true_values),
-        ("falseValues", one.false_values, _PLAIN.false_values),
-    ):
-        if value != default and value is not None:
-            yield key, toml(value)
-
-
-def toml(value: str | Sequence[str]) -> str:
-    """A text or a list of texts in TOML."""
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return f"[{', '.join(map(toml, value))}]"
 
 
 def comment(text: str, *, before: str = "") -> str:

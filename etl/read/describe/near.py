@@ -13,9 +13,9 @@ import pyarrow as pa
 from etl.model.dataset import FieldType
 from etl.model.safe_text import safe_value
 from etl.model.values import Severity
-from etl.read.describe.block import options, toml
 from etl.read.describe.guess import typed
 from etl.read.describe.numbers import is_like_number
+from etl.read.describe.toml import options, toml
 from etl.read.types import check_column
 
 if TYPE_CHECKING:
