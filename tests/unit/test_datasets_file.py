@@ -271,6 +271,13 @@ def test_bounds_have_the_type_of_the_field(tmp_path: Path, rest: str, bound: obj
     assert type(minimum) is type(bound)
 
 
+@pytest.mark.parametrize("format_", ["", 'format = "json"\n'])
+def test_property_names_the_member_of_json_files(tmp_path: Path, format_: str):
+    dialect = 'dialect = { property = "a b", itemType = "object" }'
+    one = orders(tmp_path, written(f"{format_}{dialect}"))
+    assert one.dialect == Dialect(member="a b")
+
+
 def test_presets_accept_some_keys(tmp_path: Path):
     text = """\
 version = 1

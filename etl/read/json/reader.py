@@ -15,7 +15,6 @@ from etl.model.values import ProblemCode, Severity
 from etl.read.csv.encoding import Transcoder
 from etl.read.json import typed
 from etl.read.json.columns import Columns
-from etl.read.json.elements import Elements
 from etl.read.json.lines import LineCutter, Lines
 from etl.read.json.members import cutter_of, quoted
 from etl.read.json.rows import FileRows, RowBuffer, RowReader
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from etl.model.dataset import Dataset
     from etl.model.values import SourceFile, SourceObject
+    from etl.read.json.elements import Elements
     from etl.read.json.small import JoinedFiles
     from etl.read.json.typed import ObjectBlock
     from etl.read.rows.header import FileHeader
