@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import bare, order_data, tools
+from bench import bare, order_data, reading_data, tools
 from bench.loads import check_alike
 from bench.scale import QUICK
 from bench.scenarios import SCENARIOS
@@ -88,6 +88,15 @@ def test_copied_orders_are_those_of_the_files(database: Settings):
         (row["order_id"], row["amount"], row["updated_at"], row["note"], line)
         for line, row in enumerate(order_data.rows(500).to_pylist(), 2)
     ]
+
+
+def test_copied_readings_are_those_of_the_files(database: Settings):
+    rows = reading_data.rows(500)
+    bare.sorted_copy_of(database, reading_data.TABLE, rows)
+    found = execute(
+        database, "SELECT sensor, measured_at, celsius FROM copied ORDER BY _source_line"
+    )
+    assert found == [tuple(row.values()) for row in rows.to_pylist()]
 
 
 @pytest.mark.parametrize(
