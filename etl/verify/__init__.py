@@ -4,8 +4,11 @@ The independent verifier shares no parsing, validation or merge code with runs. 
 character and one row at a time, which is slow but easy to review.
 
 globs       patterns of keys, and their values     routes    object key -> dataset
-text        bytes -> text, line by line            records   text -> cells
-layout      the columns of a dataset               header    column names and delimiter
+formats     object key -> format and compression   unpack    compressed file -> its content
+file        a file and its columns                 rows      cells -> rows and faults
+delimited   CSVs; `text`, `header` and `records`   ndjson    JSON; `json_rows`
+parquet     Parquet; `arrow_values`                workbook  xlsx
+layout      the columns of a dataset               typed     typed values -> texts
 cells       cell -> value or faults                reader    file -> rows and faults
 expected    files -> expected state                buckets   the source buckets, file by file
 tables      current state of the tables            compare   expected and current state

@@ -11,7 +11,7 @@ from uuid import UUID
 import numpy as np
 import pyarrow as pa
 
-from etl.verify.documents import InexactNumber, Members, Number, Written
+from etl.verify.documents import DigitNumber, InexactNumber, Members, Written
 from etl.verify.typed import plain_text
 
 if TYPE_CHECKING:
@@ -144,12 +144,12 @@ def _float(value: float, kind: pa.DataType) -> object:
             "NaN" if math.isnan(value) else f"{'-' * (value < 0)}Infinity", is_number=True
         )
     if value == int(value) and abs(value) < _WHOLE_LIMITS[kind.bit_width]:
-        return Number(str(int(value)))
+        return DigitNumber(str(int(value)))
     shortest = Decimal(str(_FLOATS[kind.bit_width](value))).normalize()
     if value == int(value):
         return InexactNumber(_scientific(shortest))
     is_small = shortest.adjusted() < _LEAST_EXPONENT
-    return Number(_scientific(shortest) if is_small else f"{shortest:f}")
+    return DigitNumber(_scientific(shortest) if is_small else f"{shortest:f}")
 
 
 def _scientific(number: Decimal) -> str:

@@ -11,13 +11,13 @@ from etl.verify.rows import Rows
 from etl.verify.text import decode
 
 if TYPE_CHECKING:
-    from etl.verify.file import File
+    from etl.verify.file import DatasetFile
     from etl.verify.header import Header
     from etl.verify.records import CsvRecord
     from etl.verify.rows import Reading
 
 
-def read(file: File) -> Reading:
+def read(file: DatasetFile) -> Reading:
     """The rows and faults of a file.
 
     Raises:  FileError.

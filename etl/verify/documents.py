@@ -24,17 +24,17 @@ _DECIMALS = 16_383
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class DigitNumber:
     """A number in digits."""
 
     text: str
 
 
-class JsonNumber(Number):
+class JsonNumber(DigitNumber):
     """A number in the digits of its JSON file."""
 
 
-class InexactNumber(Number):
+class InexactNumber(DigitNumber):
     """A number so large that floats of its type do not tell it from other whole numbers."""
 
 
@@ -120,7 +120,7 @@ def json_text(value: object) -> str:
         return f"{{{', '.join(f'{_quoted(key)}: {json_text(each)}' for key, each in pairs)}}}"
     if isinstance(value, list):
         return f"[{', '.join(map(json_text, value))}]"
-    if isinstance(value, Number):
+    if isinstance(value, DigitNumber):
         return value.text
     if isinstance(value, Written | JsonText):
         return _quoted(value.text)
@@ -191,8 +191,8 @@ def _identity(value: object, depth: int = 0) -> Hashable:
         return "array", tuple(_identity(each, depth + 1) for each in value)
     if isinstance(value, bool) or value is None:
         return "constant", repr(value)
-    if isinstance(value, Number | Decimal | int):
-        return "number", _number(Decimal(value.text if isinstance(value, Number) else value))
+    if isinstance(value, DigitNumber | Decimal | int):
+        return "number", _number(Decimal(value.text if isinstance(value, DigitNumber) else value))
     if isinstance(value, date | time):
         return "string", moment_text(value)
     return "string", _text(value.text if isinstance(value, Written | JsonText) else value)

@@ -13,7 +13,7 @@ from etl.verify import names
 from etl.verify.faults import FileError
 from etl.verify.globs import path_texts
 from etl.verify.layout import folded
-from etl.verify.rows import Columns
+from etl.verify.rows import FileColumns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class File:
+class DatasetFile:
     """The content of a file, not compressed, and its dataset; `today` is the last birthdate."""
 
     format: str
@@ -75,9 +75,9 @@ class File:
         if dataset.unknown_columns is UnknownColumns.REFUSE and not are_all_known:
             raise FileError(ProblemCode.UNKNOWN_COLUMN)
 
-    def columns(self, in_file: Sequence[str]) -> Columns:
+    def columns(self, in_file: Sequence[str]) -> FileColumns:
         """What becomes of the cells of these columns."""
-        return Columns(self.layout, in_file, self.key, self.found, self.today)
+        return FileColumns(self.layout, in_file, self.key, self.found, self.today)
 
 
 def normalized(written: str, number: int, layout: ObjectColumns) -> str:

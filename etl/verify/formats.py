@@ -17,14 +17,14 @@ _OF_PRESETS = ("csv", "tsv")
 _COMPRESSIONS = ("gz", "zst", "bz2", "zip")
 
 
-class FileFormat(NamedTuple):
+class ReadAs(NamedTuple):
     """The name of a format, and how its files are compressed; empty if they are not."""
 
     name: str
     compression: str = ""
 
 
-def format_of(dataset: Dataset, key: str) -> FileFormat | None:
+def format_of(dataset: Dataset, key: str) -> ReadAs | None:
     """How an object is read; None if it is of a type that is not read."""
     stem, extension = names.split_name(key)
     compression = ""
@@ -34,4 +34,4 @@ def format_of(dataset: Dataset, key: str) -> FileFormat | None:
     name = _FORMATS.get(dataset.format or extension)
     if name is None or (dataset.is_preset and (compression or name not in _OF_PRESETS)):
         return None
-    return FileFormat(name, compression)
+    return ReadAs(name, compression)

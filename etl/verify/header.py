@@ -16,7 +16,7 @@ from etl.verify.records import QuoteError, Shape, read_cells
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from etl.verify.file import File
+    from etl.verify.file import DatasetFile
     from etl.verify.layout import ObjectColumns
     from etl.verify.text import DecodedFile
 
@@ -55,7 +55,7 @@ class _SplitHeader:
 class HeaderReader:
     """Finds and validates the header of a file."""
 
-    def __init__(self, file: File) -> None:
+    def __init__(self, file: DatasetFile) -> None:
         self._file = file
         self._layout = file.layout
         self._quote = file.layout.dataset.dialect.quote_char

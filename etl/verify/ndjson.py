@@ -21,14 +21,14 @@ from etl.verify.text import as_utf8
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from etl.verify.file import File
+    from etl.verify.file import DatasetFile
     from etl.verify.layout import ObjectColumns
     from etl.verify.rows import Reading
 
     Cut = Callable[[bytes], Iterable[tuple[int, bytes]]]
 
 
-def read_lines(file: File) -> Reading:
+def read_lines(file: DatasetFile) -> Reading:
     """The rows and faults of a file with an object on each line.
 
     Raises:  FileError.
@@ -36,15 +36,18 @@ def read_lines(file: File) -> Reading:
     return _read(file, json_rows.lines)
 
 
-def read_array(file: File) -> Reading:
-    """The rows and faults of a file with an array of objects, or one object.
+def read_array(file: DatasetFile) -> Reading:
+    """The rows and faults of a file with an array of objects, also in a member, or one object.
 
     Raises:  FileError.
     """
-    return _read(file, json_rows.elements)
+    name = file.layout.dataset.dialect.member
+    if name is None:
+        return _read(file, json_rows.elements)
+    return _read(file, lambda content: json_rows.elements_of(content, name))
 
 
-def _read(file: File, cut: Cut) -> Reading:
+def _read(file: DatasetFile, cut: Cut) -> Reading:
     content = as_utf8(file.content)
     if next(iter(json_rows.lines(content)), None) is None:
         raise FileError(ProblemCode.EMPTY_FILE)
@@ -103,7 +106,7 @@ def _place(name: str, layout: ObjectColumns) -> _Place:
 class _JsonRows:
     """Validates the objects of a file."""
 
-    def __init__(self, file: File, places: dict[str, _Place]) -> None:
+    def __init__(self, file: DatasetFile, places: dict[str, _Place]) -> None:
         self._layout = file.layout
         self._places = places
         in_file = list(dict.fromkeys(place.name for place in places.values()))

@@ -20,7 +20,7 @@ from etl.verify.rows import Rows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etl.verify.file import File
+    from etl.verify.file import DatasetFile
     from etl.verify.rows import Reading
 
 MAX_FOOTER = 64 << 20  # bytes
@@ -30,7 +30,7 @@ _UNNAMED_INDEX = re.compile("__index_level_[0-9]+__")
 _DAMAGES = (pa.ArrowException, OSError, ValueError, OverflowError)
 
 
-def read(file: File) -> Reading:
+def read(file: DatasetFile) -> Reading:
     """The rows and faults of a file; a row's line is its number, from 1.
 
     Raises:  FileError.
@@ -75,7 +75,7 @@ def _open(content: bytes) -> pq.ParquetFile:
     )
 
 
-def _places(schema: pa.Schema, file: File) -> list[int]:
+def _places(schema: pa.Schema, file: DatasetFile) -> list[int]:
     """The columns to read: all but those of an index of pandas that has no name."""
     try:
         listed = json.loads((schema.metadata or {})[b"pandas"])["index_columns"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from etl.verify import delimited, ndjson, parquet, workbook
 from etl.verify.faults import FileError
-from etl.verify.file import File
+from etl.verify.file import DatasetFile
 from etl.verify.formats import format_of
 from etl.verify.rows import Reading, Row
 from etl.verify.signatures import check_format
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Reading", "Row", "read"]
 
-_READERS: dict[str, Callable[[File], Reading]] = {
+_READERS: dict[str, Callable[[DatasetFile], Reading]] = {
     "csv": delimited.read,
     "tsv": delimited.read,
     "ndjson": ndjson.read_lines,
@@ -48,6 +48,6 @@ def read(
     try:
         content = unpack(content, found.compression, most_expanded)
         check_format(content, found.name)
-        return _READERS[found.name](File(found.name, content, layout, key, today))
+        return _READERS[found.name](DatasetFile(found.name, content, layout, key, today))
     except FileError as error:
         return Reading(faults=Counter([error.code.value]))

@@ -61,7 +61,7 @@ class Reading:
         self.faults[code] = 1
 
 
-class Columns:
+class FileColumns:
     """What becomes of the cells of a file, and of the texts `found` in its key.
 
     `in_file` are the names of its columns, each once: declared ones by their field, nameless ones
@@ -135,7 +135,7 @@ class Columns:
 class Rows:
     """Validates the rows of a file."""
 
-    def __init__(self, columns: Columns) -> None:
+    def __init__(self, columns: FileColumns) -> None:
         self._columns = columns
         self._dataset = columns.layout.dataset
         self._extra = frozenset(place for place, _ in columns.extra)

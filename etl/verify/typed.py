@@ -14,9 +14,9 @@ from decimal import Decimal
 from etl.model.dataset import Field, FieldType
 from etl.model.values import ProblemCode
 from etl.verify.documents import (
+    DigitNumber,
     InexactNumber,
     JsonText,
-    Number,
     Written,
     json_text,
     json_value,
@@ -50,7 +50,7 @@ def text_of(value: object, kind: FieldType) -> str:
     """
     if kind in _DOCUMENTS:
         return json_text(value)
-    if isinstance(value, Number | Decimal) and kind in _WHOLE:
+    if isinstance(value, DigitNumber | Decimal) and kind in _WHOLE:
         return _whole(value)
     if isinstance(value, datetime) and kind is FieldType.DATE and value.tzinfo is None:
         return (value.date() if value.time() == time() else value).isoformat()
@@ -70,7 +70,7 @@ def plain_text(value: object) -> str:
 
 def written_in_json(value: object) -> str:
     """The text of a number, array or object as it is written in a file; empty for others."""
-    is_of_file = isinstance(value, Number | JsonText | dict | list)
+    is_of_file = isinstance(value, DigitNumber | JsonText | dict | list)
     return json_text(value) if is_of_file else ""
 
 
@@ -81,7 +81,7 @@ def extra_value(value: object) -> object:
     return value if isinstance(value, str) else json_value(value)
 
 
-def _whole(value: Number | Decimal) -> str:
+def _whole(value: DigitNumber | Decimal) -> str:
     """The digits of a number if it is integral and not very large."""
     text = str(value) if isinstance(value, Decimal) else value.text
     if isinstance(value, InexactNumber) or _WHOLE_NUMBER.fullmatch(text):

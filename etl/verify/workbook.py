@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from openpyxl.workbook import Workbook
 
     from etl.model.dataset import Dataset, Field
-    from etl.verify.file import File
-    from etl.verify.rows import Columns, Reading
+    from etl.verify.file import DatasetFile
+    from etl.verify.rows import FileColumns, Reading
 
 MAX_COLUMNS = 1_000
 MAX_EXACT = 2**53  # whole numbers that floats tell apart
@@ -38,6 +38,7 @@ _MOMENTS = {
     FieldType.TIME: ProblemCode.NOT_A_TIME,
     FieldType.DATETIME: ProblemCode.NOT_A_DATETIME,
 }
+_DOCUMENTS = (FieldType.OBJECT, FieldType.ARRAY, FieldType.ANY)  # read from texts of JSON
 _FLOATS = ("double precision", "float8", "real", "float4")
 
 
@@ -48,7 +49,7 @@ class _Faulty(NamedTuple):
     text: str
 
 
-def read(file: File) -> Reading:
+def read(file: DatasetFile) -> Reading:
     """The rows and faults of a sheet; a row's line is its number in the sheet.
 
     Raises:  FileError.
@@ -144,7 +145,7 @@ def _name(cell: object) -> str:
 class _SheetRows:
     """Validates the rows below the header."""
 
-    def __init__(self, file: File, columns: Columns) -> None:
+    def __init__(self, file: DatasetFile, columns: FileColumns) -> None:
         self.rows = Rows(columns)
         self._layout = file.layout
         self._columns = columns
@@ -161,8 +162,9 @@ class _SheetRows:
             if fault is not None:
                 self.rows.reject(line, fault)
                 return
-            found.append(self._columns.trimmed(place, self._read(cell, field)))
-        if all(one is None or one == "" for one in found):
+            value = self._columns.trimmed(place, self._read(cell, field))
+            found.append(None if value == "" else value)
+        if all(one is None for one in found):
             return
         if self._is_header(found):
             self.rows.note(ProblemCode.REPEATED_HEADER)
@@ -174,7 +176,10 @@ class _SheetRows:
             is_shown = field is None and cell.code is ProblemCode.ERROR_VALUE
             return cell.text if is_shown or cell.text in self._missing(field) else None
         value = _typed(cell, field)
-        return plain_text(value) if field is None and value is not None else value
+        is_text = field is None or (
+            field.type in _DOCUMENTS and isinstance(value, date | time | Written)
+        )
+        return plain_text(value) if is_text and value is not None else value
 
     def _fault(self, cell: object, field: Field | None) -> ProblemCode | None:
         """The fault of a cell of a declared column that no text can express."""

@@ -97,13 +97,17 @@ def test_what_no_dataset_wants_is_reported_only_by_users_of_the_whole_bucket():
     assert routed("tmp/1.txt", replace(USERS, exclude=("tmp/**",))) == (None, "ignored", None)
 
 
-def test_only_csv_and_tsv_are_read_unless_the_format_is_declared():
+@pytest.mark.parametrize("compression", ["", ".gz", ".ZST", ".bz2", ".zip"])
+def test_files_of_known_formats_are_read_and_others_if_the_format_is_declared(compression: str):
     every = replace(OTHER, include=("**",))
-    assert routed("a.TSV", every) == ("other", "data", None)
-    assert routed("a.txt", every) == ("other", "other", None)
-    assert routed("a.csv.gz", every) == ("other", "other", None)
-    assert routed("a.txt", replace(every, format="csv")) == ("other", "data", None)
-    assert routed("a.txt.GZ", replace(every, format="csv")) == ("other", "other", None)
+    for extension in ("TSV", "csv", "ndjson", "jsonl", "json", "parquet", "xlsx"):
+        assert routed(f"a.{extension}{compression}", every) == ("other", "data", None)
+    assert routed(f"a.txt{compression}", every) == ("other", "other", None)
+    assert routed(f"a.txt{compression}", replace(every, format="csv")) == ("other", "data", None)
+
+
+def test_presets_read_no_compressed_file():
+    assert routed("a.csv.gz", replace(USERS, include=("**",))) == ("users", "other", None)
 
 
 def test_datasets_are_offered_only_objects_of_their_bucket():
