@@ -299,7 +299,7 @@ show_help() {
     cat <<'HELP'
 Usage: ./run.sh COMMAND [ARGUMENTS]
 
-Sync CSVs and images from buckets into PostgreSQL tables. The first use
+Sync files and images from buckets into PostgreSQL tables. The first use
 installs what is needed into .venv.
 
   up        Start everything and run it until Ctrl-C.
@@ -311,7 +311,7 @@ installs what is needed into .venv.
   shadowed  List the valid rows that lost to another row with the same key.
   check     Print the problems that a run would find in local files.
   replay    Read some objects again and make a run.
-  datasets  List, check and install the datasets of datasets.toml.
+  datasets  List, guess, check and install the datasets of datasets.toml.
   verify    Read the buckets again and print every difference.
   env       Print export lines for the running stack: psql, aws and curl.
   keys      Create, list and revoke API keys.

@@ -40,6 +40,8 @@ store = Minio(endpoint.netloc, os.environ["AWS_ACCESS_KEY_ID"],
 verb, *words = sys.argv[sys.argv.index("s3") + 1:]
 bucket, _, key = words[-1].removeprefix("s3://").partition("/")
 if verb == "cp": store.fput_object(bucket, key, words[0])
+elif verb == "mb": store.make_bucket(bucket)
+elif verb == "rm": store.remove_object(bucket, key)
 else: print(*(entry.object_name for entry in store.list_objects(bucket)), sep="\\n")
 """
 
@@ -122,6 +124,11 @@ def shell_next_to_up() -> Iterator[Shell]:
         assert ended == 0
 
 
+def blocks(text: str) -> list[tuple[str, str]]:
+    """The kind and the text of each example that names its kind."""
+    return re.findall(r"^```(\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
 @dataclass(frozen=True)
 class Step:
     """One shell example of a document, and the output printed below it."""
@@ -135,10 +142,22 @@ def steps(document: str, heading: str) -> list[Step]:
     text = (ROOT / document).read_text("utf-8").split(f"\n## {heading}\n")[1]
     if document == "README.md":
         text = text.split("\n## ")[0]
-    blocks = re.findall(r"^```(\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     found: list[Step] = []
-    for kind, block in blocks:
+    for kind, block in blocks(text):
         if kind == "sh":
+            found.append(Step(block, ""))
+        else:
+            found[-1] = Step(found[-1].lines, found[-1].output + block)
+    return found
+
+
+def guide_steps(document: str) -> list[Step]:
+    """The examples of a how-to guide. Its TOML is what the reader adds to datasets.toml."""
+    found: list[Step] = []
+    for kind, block in blocks((ROOT / document).read_text("utf-8")):
+        if kind == "toml":
+            found.append(Step(f"cat >> datasets.toml <<'TOML'\n\n{block}TOML\n", ""))
+        elif kind == "sh":
             found.append(Step(block, ""))
         else:
             found[-1] = Step(found[-1].lines, found[-1].output + block)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @click.group("datasets", cls=InOrder)
 def datasets_group() -> None:
-    """List, check and install the datasets of datasets.toml."""
+    """List, guess, check and install the datasets of datasets.toml."""
 
 
 @datasets_group.command("list")

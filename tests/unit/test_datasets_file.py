@@ -465,6 +465,12 @@ ID_KEY = 'primaryKey = ["id"]'
         (written("dialect = { headerRows = [1, 2] }"), "line 4, @dialect.headerRows", "one number"),
         (written("dialect = { headerRows = [0] }"), "line 4, @dialect.headerRows", "[0]"),
         (written("dialect = { headerRows = [true] }"), "line 4, @dialect.headerRows", "numbers"),
+        (written('dialect = { property = "" }'), "line 4, @dialect.property", "data"),
+        (written("dialect = { property = ['a'] }"), "line 4, @dialect.property", "a text"),
+        (written('dialect = { property = "\\u0000" }'), "line 4, @dialect.property", "a name"),
+        (written('format = "ndjson"\ndialect.property = "a"'), "line 5, @dialect.property", "json"),
+        (written('dialect = { itemType = "array" }'), "line 4, @dialect.itemType", "as an object"),
+        (written('dialect = { itemKeys = ["a"] }'), "line 4, @dialect.itemKeys", "aliases"),
         (written("dialect = { sheetNumber = 2 }"), "line 4, @dialect.sheetNumber", "Use sheet"),
         # the rest of a dataset
         (written('bucket = "thumbnails"'), "line 4, @bucket", "THUMBNAIL_BUCKET"),
