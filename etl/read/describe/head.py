@@ -134,7 +134,7 @@ def _parquet_head(source: SourceObject, probe: Dataset, parts: Parts) -> Head:
 
 def _sheet_head(source: SourceObject, probe: Dataset, parts: Parts) -> Head:
     sheet = open_sheet(expanded_parts(source, probe, parts()), probe.sheet)
-    first = islice(sheet.cells.iter_rows(), _HEAD_ROWS)
+    first = islice(sheet.rows(), _HEAD_ROWS)
     rows = [[text or "" for text in CellTexts(None).texts(row)[0]] for row in first]
     place = header_after_titles(rows) or 0
     names = rows[place] if rows else []
