@@ -50,6 +50,14 @@ def test_the_printed_declaration_is_a_valid_file_that_reads_the_files(folder: Pa
         ]
 
 
+def test_integers_with_points_between_groups_are_declared_and_read(folder: Path):
+    (folder / "stock.csv").write_text("id;stock;price\n1;1.234.567;1,5\n2;12.000;2,5\n")
+    (folder / "datasets.toml").write_text(call("datasets", "describe", "stock.csv").stdout)
+    (one,) = read_datasets(folder / "datasets.toml", Settings(_env_file=None))
+    assert [(field.type, field.group_char) for field in one.fields][1] == ("integer", ".")
+    assert json.loads(call("check", "stock.csv", "--json").stdout)["problems"] == []
+
+
 @pytest.mark.usefixtures("folder")
 def test_it_prints_the_next_commands_to_standard_error():
     result = call("datasets", "describe", "shop/Orders 2023.csv")
