@@ -26,7 +26,7 @@ from etl.settings import read_settings
 from etl.settings.declared import file_datasets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from etl.cli.describing import Described, Sampled
     from etl.model.dataset import Dataset
@@ -83,8 +83,9 @@ def describe_command(
         if patterns:
             sampled += _objects(stack, settings, patterns, bucket, count)
         described = _describe(settings, sampled, files, patterns, (name, bucket, format_))
-    click.echo(described.text, nl=False)
-    _report(settings, described, sampled, files)
+    taken = _taken(settings, described.dataset, sampled)
+    click.echo(described.text, nl=False)  # perhaps into datasets.toml, which is read before
+    _report(described, taken, files)
 
 
 def _describe(
@@ -209,11 +210,12 @@ def _matching(
     return sorted(found, key=lambda one: one.key)
 
 
-def _report(
-    settings: Settings, described: Described, sampled: Sequence[Sampled], files: Sequence[str]
-) -> None:
-    """What is wrong with the objects, and the next commands, to standard error."""
-    for name, key in _taken(settings, described.dataset, sampled).items():
+def _report(described: Described, taken: Mapping[str, str], files: Sequence[str]) -> None:
+    """What is wrong with the objects, and the next commands, to standard error.
+
+    `taken` are the datasets that read some of the objects before, each with one key.
+    """
+    for name, key in taken.items():
         warn(
             f"{printable(key)} goes to the dataset {name}, which comes first in the file. Exclude"
             " it there, or write the new block before that one."

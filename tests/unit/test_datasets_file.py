@@ -622,6 +622,13 @@ def test_a_faulty_field_is_reported(tmp_path: Path, field: str, key: str, said: 
     assert said in fault
 
 
+def test_groups_of_integers_may_be_separated_by_any_character(tmp_path: Path):
+    """An integer has no decimals, so "." cannot separate them."""
+    field = '{ name = "x", type = "integer", groupChar = "." }'
+    found = orders(tmp_path, written(fields=f"  {field},\n"))
+    assert [one.group_char for one in found.fields if one.name == "x"] == ["."]
+
+
 @pytest.mark.parametrize(
     ("type_", "constraint", "key", "said"),
     [

@@ -38,7 +38,8 @@ GUESSES = [
     ("rate", ["1.12345678"], "number"),
     ("score", ["1e5", "2.5"], "number double precision"),
     ("share", ["0.30000000000000004"], "number double precision"),
-    ("user_id", ["1000.0", "1001.0"], "number numeric(18,0)"),
+    ("user_id", ["1000.0", "1001.0"], "integer"),
+    ("user_id", ["1000.00", "1001.00"], "number numeric(18,0)"),
     ("plz", ["01234", "99999"], "string"),
     ("card", ["99999999999999999999"], "string"),
     ("phone", ["+49 123", "+49 456"], "string"),
@@ -180,7 +181,7 @@ def test_a_csv_of_pandas_is_described():
     found = described(files)
     assert errors_of(found, files) == []
     assert list(fields(found)) == ["user_id", "score", "active"]
-    assert found.dataset.field("user_id").sql == "numeric(18,0)"
+    assert found.dataset.field("user_id").type is FieldType.INTEGER
     assert "index=False" in found.text
     assert found.text.count("only in case") == 2
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import date
 from pathlib import Path
+from subprocess import PIPE, run
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 from etl.cli.main import commands
 from etl.model.errors import ConfigurationError
 from etl.model.patterns import Patterns, folded
+from etl.runtime import spawn
 from etl.settings import Settings
 from etl.settings.datasets_file import read_datasets
 from tests.described_files import workbook
@@ -49,6 +51,14 @@ def test_the_printed_declaration_is_a_valid_file_that_reads_the_files(folder: Pa
         assert [(file["dataset"], file["rows_good"]) for file in checked["files"]] == [
             ("orders", 2)
         ]
+
+
+def test_integers_with_points_between_groups_are_declared_and_read(folder: Path):
+    (folder / "stock.csv").write_text("id;stock;price\n1;1.234.567;1,5\n2;12.000;2,5\n")
+    (folder / "datasets.toml").write_text(call("datasets", "describe", "stock.csv").stdout)
+    (one,) = read_datasets(folder / "datasets.toml", Settings(_env_file=None))
+    assert [(field.type, field.group_char) for field in one.fields][1] == ("integer", ".")
+    assert json.loads(call("check", "stock.csv", "--json").stdout)["problems"] == []
 
 
 @pytest.mark.usefixtures("folder")
@@ -127,6 +137,24 @@ def test_files_that_an_earlier_dataset_reads_are_reported(folder: Path):
     (folder / "datasets.toml").write_text(first)
     result = call("datasets", "describe", "shop/Orders 2023.csv")
     assert "shop/Orders 2023.csv goes to the dataset orders, which comes first" in result.stderr
+
+
+def test_a_block_that_the_shell_writes_into_the_datasets_file_is_not_compared_with_itself(
+    folder: Path,
+):
+    """The shell has emptied or opened the file before the command reads it."""
+    (folder / "goods.csv").write_text("id,n\n1,2\n2,3\n")
+    declared = folder / "datasets.toml"
+    for file, mode in (("shop/Orders 2023.csv", "w"), ("goods.csv", "a")):
+        with declared.open(mode) as output:
+            command = spawn.command("etl", "datasets", "describe", file)
+            found = run(
+                command, env=spawn.environment(), stdout=output, stderr=PIPE, text=True, check=True
+            )
+        assert "Next: " in found.stderr
+        assert "comes first" not in found.stderr
+    found_names = [one.name for one in read_datasets(declared, Settings(_env_file=None))]
+    assert found_names == ["orders", "goods"]
 
 
 def test_a_name_that_the_file_has_is_refused(folder: Path):

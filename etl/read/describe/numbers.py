@@ -145,9 +145,14 @@ def _plain_number(values: Sequence[str], context: Context) -> Guess | None:
     if all(map(_WHOLE_FLOAT.fullmatch, values)) and all(
         len(value.partition(".")[0]) <= _MOST_FIXED for value in values
     ):
-        field = Field(name="", type=FieldType.NUMBER, sql="numeric(18,0)")
         note = "whole numbers written with decimals, as pandas does if cells are blank"
-        return Guess(field, note) if accepts(field, values) else None
+        for field in (
+            Field(name="", type=FieldType.INTEGER),
+            Field(name="", type=FieldType.NUMBER, sql="numeric(18,0)"),
+        ):
+            if accepts(field, values):
+                return Guess(field, note)
+        return None
     if _is_ambiguous(values, "."):
         if context.has_decimal_commas:
             return _grouped(values, ",", ".", context)
