@@ -46,6 +46,14 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def listed(names: Sequence[str], noun: str) -> str:
+    """`the column a`, `the columns a and b`."""
+    each = [printable(name) for name in names]
+    if len(each) == 1:
+        return f"the {noun} {each[0]}"
+    return f"the {noun}s {', '.join(each[:-1])} and {each[-1]}"
+
+
 def sentence(text: str, style: str = "") -> Text:
     """One line, with the commands in it as the user has to enter them."""
     return Text(named(text), style=style)
