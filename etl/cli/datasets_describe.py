@@ -85,7 +85,7 @@ def describe_command(
         described = _describe(settings, sampled, files, patterns, (name, bucket, format_))
     taken = _taken(settings, described.dataset, sampled)
     click.echo(described.text, nl=False)  # perhaps into datasets.toml, which is read before
-    _report(described, taken, files)
+    _report(settings, described, taken, files)
 
 
 def _describe(
@@ -210,7 +210,9 @@ def _matching(
     return sorted(found, key=lambda one: one.key)
 
 
-def _report(described: Described, taken: Mapping[str, str], files: Sequence[str]) -> None:
+def _report(
+    settings: Settings, described: Described, taken: Mapping[str, str], files: Sequence[str]
+) -> None:
     """What is wrong with the objects, and the next commands, to standard error.
 
     `taken` are the datasets that read some of the objects before, each with one key.

@@ -187,8 +187,8 @@ def _without_rows(one: SampledObject) -> ConfigurationError:
     hint = "Name a file with rows."
     if one.key.lower().endswith(".xlsx"):
         hint += (
-            " If they are in another sheet, make it the first one in a copy of the workbook, describe"
-            " the copy, and add `sheet` to the declaration."
+            " If they are in another sheet, make it the first one in a copy of the workbook,"
+            " describe the copy, and add `sheet` to the declaration."
         )
     return ConfigurationError(f"{key} has no rows, so its types cannot be guessed.", hint=hint)
 
