@@ -26,6 +26,7 @@ from etl.read.describe.correct import corrected, errors
 from etl.read.describe.place import dataset_name, with_hive_folders
 from etl.read.describe.sample import (
     SampledObject,
+    array_member,
     bounds,
     joined_sample,
     probe,
@@ -93,7 +94,11 @@ def describe_objects(
     Raises:  ConfigurationError when none of them can be read, or none has a row.
     """
     place = _with_format(place, sampled)
-    objects, unread = _with_same_header(*_read(sampled, place))
+    read = _read(sampled, place)
+    place = _with_member(place, read[0])
+    if place.member is not None:
+        read = _read(sampled, place)
+    objects, unread = _with_same_header(*read)
     if not objects:
         raise _unreadable(unread[0])
     if not any(one.rows and one.columns for one in objects):
@@ -186,8 +191,8 @@ def _without_rows(one: SampledObject) -> ConfigurationError:
     hint = "Name a file with rows."
     if one.key.lower().endswith(".xlsx"):
         hint += (
-            " If they are in another sheet, make it the first one in a copy of the workbook, describe"
-            " the copy, and add `sheet` to the declaration."
+            " If they are in another sheet, make it the first one in a copy of the workbook,"
+            " describe the copy, and add `sheet` to the declaration."
         )
     return ConfigurationError(f"{key} has no rows, so its types cannot be guessed.", hint=hint)
 
@@ -205,6 +210,18 @@ def _with_dialect(place: DatasetPlace, objects: Sequence[SampledObject]) -> Data
     delimiter = found.pop()
     is_implied = delimiter == _DETECTED or all(_is_tsv(place, one.key) for one in objects)
     return place if found or is_implied else replace(place, delimiter=delimiter)
+
+
+def _with_member(place: DatasetPlace, objects: Sequence[SampledObject]) -> DatasetPlace:
+    """The place with the member that has the rows, if all files are JSON objects with one."""
+    formats = [format_of(_probe(place), one.key) for one in objects]
+    if any(one is None or one.format is not SourceFormat.JSON for one in formats):
+        return place
+    member = array_member(objects)
+    if member is None:
+        return place
+    note = f"The rows are in the member {printable(member)} of each file."
+    return replace(place, member=member, notes=(*place.notes, note))
 
 
 def _with_same_header(
@@ -232,7 +249,8 @@ def _is_tsv(place: DatasetPlace, key: str) -> bool:
 
 
 def _probe(place: DatasetPlace) -> Dataset:
-    return probe(None if place.format is None else SourceFormat(place.format))
+    format_ = None if place.format is None else SourceFormat(place.format)
+    return probe(format_, place.member)
 
 
 def _with_hive(place: DatasetPlace, objects: Sequence[SampledObject]) -> DatasetPlace:

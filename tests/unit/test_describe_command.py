@@ -70,6 +70,36 @@ def test_a_second_block_is_appended_to_the_first(folder: Path):
     assert [one.name for one in found] == ["orders", "more", "orders_2"]
 
 
+def test_an_array_in_a_member_of_json_files_is_declared_and_read(folder: Path):
+    for number, more in enumerate(('"next": 2', '"next": null, "tags": ["a"]'), 1):
+        rows = f'[{{"id": "e-{number}", "total": {number}.5}}]'
+        (folder / f"page-{number}.json").write_text(f'{{{more}, "data": {rows}}}')
+    names = ["page-1.json", "page-2.json"]
+    result = call("datasets", "describe", *names)
+    assert 'dialect = { property = "data" }' in result.stdout
+    (folder / "datasets.toml").write_text(result.stdout)
+    checked = json.loads(call("check", *names, "--json").stdout)
+    assert [one["rows_good"] for one in checked["files"]] == [1, 1]
+    (one,) = read_datasets(folder / "datasets.toml", Settings(_env_file=None))
+    assert [field.name for field in one.fields] == ["id", "total"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"id": 1, "items": [{"a": 1}], "taxes": [{"a": 1}]}',
+        '{"id": 1, "tags": ["a", "b"]}',
+        '[{"id": 1, "items": [{"a": 1}]}, {"id": 2, "items": [{"a": 1}]}]',
+    ],
+)
+def test_other_arrays_in_json_files_are_columns(folder: Path, content: str):
+    (folder / "order.json").write_text(content)
+    result = call("datasets", "describe", "order.json")
+    assert result.exit_code == 0, result.exception
+    assert "property" not in result.stdout
+    assert 'name = "id"' in result.stdout
+
+
 def test_files_that_an_earlier_dataset_reads_are_reported(folder: Path):
     first = call("datasets", "describe", "shop/Orders 2023.csv").stdout
     (folder / "datasets.toml").write_text(first)

@@ -28,6 +28,7 @@ class DatasetPlace:
     format: str | None = None
     delimiter: str = ""
     header_row: int = 1
+    member: str | None = None
     path_columns: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -61,6 +62,7 @@ def _options(place: DatasetPlace, found: Description) -> Iterator[str]:
         yield 'short_rows = "pad"'
     dialect = [f"delimiter = {toml(place.delimiter)}"] if place.delimiter else []
     dialect += [f"headerRows = [{place.header_row}]"] if place.header_row > 1 else []
+    dialect += [f"property = {toml(place.member)}"] if place.member is not None else []
     if dialect:
         yield f"dialect = {{ {', '.join(dialect)} }}"
 

@@ -109,7 +109,7 @@ def sample_object(
     `probe` declares no fields; only its format matters.
     """
     head = head_of(source, probe, parts)
-    dialect = Dialect(delimiter=head.delimiter or None, header_row=head.header_row)
+    dialect = replace(probe.dialect, delimiter=head.delimiter or None, header_row=head.header_row)
     found = list(limit.extracts(source, replace(probe, dialect=dialect), parts))
     whole = joined(found)
     for one in whole.problems:
@@ -125,8 +125,8 @@ def sample_object(
     )
 
 
-def probe(format_: SourceFormat | None) -> Dataset:
-    """A dataset that reads all columns as texts."""
+def probe(format_: SourceFormat | None, member: str | None = None) -> Dataset:
+    """A dataset that reads all columns as texts; of JSON files, the rows in a member."""
     return Dataset(
         name="sample",
         table="sample",
@@ -134,6 +134,25 @@ def probe(format_: SourceFormat | None) -> Dataset:
         include=("**",),
         format=format_,
         unknown_columns=UnknownColumns.ADD,
+        dialect=Dialect(member=member),
+    )
+
+
+def array_member(objects: Sequence[SampledObject]) -> str | None:
+    """The only member with an array of objects, if each file is one object that has it."""
+    if not objects or any(one.rows != 1 for one in objects):
+        return None
+    common = set.intersection(*(set(one.columns) for one in objects))
+    texts = {name: [one.columns[name][0].as_py() or "" for one in objects] for name in common}
+    found = [name for name, values in texts.items() if _are_arrays(values)]
+    return found[0] if len(found) == 1 else None
+
+
+def _are_arrays(texts: Sequence[str]) -> bool:
+    """Whether the texts are JSON arrays, at least one of them with an object as first element."""
+    starts = [text[:1] for text in texts]
+    return all(start == "[" for start in starts) and any(
+        text[1:].lstrip().startswith("{") for text in texts
     )
 
 
