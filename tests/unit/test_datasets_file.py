@@ -90,6 +90,18 @@ fields = [
 {fields}]
 {more}
 """
+READINGS = Dataset(
+    name="readings",
+    table="readings",
+    include=("sensors/*/*.parquet", "sensors/**/*.{ndjson,ndjson.zst}"),
+    path_columns="sensors/{site}/**",
+    unknown_columns=UnknownColumns.ADD,
+    fields=(
+        Field(name="sensor", constraints=Constraints(required=True)),
+        Field(name="measured_at", type=FieldType.DATETIME, constraints=Constraints(required=True)),
+        Field(name="celsius", type=FieldType.NUMBER, sql="double precision"),
+    ),
+)
 
 
 def written(dataset: str = "", schema: str = "", fields: str = "", more: str = "") -> str:
@@ -118,8 +130,8 @@ def faults(tmp_path: Path, text: str) -> list[str]:
     return found
 
 
-def test_the_example_of_the_contract_declares_users_and_orders(tmp_path: Path):
-    assert parse(tmp_path, EXAMPLE) == (USERS, ORDERS)
+def test_the_example_of_the_contract_declares_users_orders_and_readings(tmp_path: Path):
+    assert parse(tmp_path, EXAMPLE) == (USERS, ORDERS, READINGS)
 
 
 def test_a_minimal_dataset_has_defaults(tmp_path: Path):
@@ -311,7 +323,7 @@ def test_a_byte_order_mark_and_windows_line_endings_are_accepted(tmp_path: Path)
     (tmp_path / "datasets.toml").write_bytes(
         b"\xef\xbb\xbf" + EXAMPLE.replace("\n", "\r\n").encode()
     )
-    assert read_datasets(tmp_path / "datasets.toml", SETTINGS) == (USERS, ORDERS)
+    assert read_datasets(tmp_path / "datasets.toml", SETTINGS) == (USERS, ORDERS, READINGS)
 
 
 # -- the file as a whole
@@ -356,7 +368,7 @@ def test_without_a_file_only_users_is_declared(tmp_path: Path, monkeypatch: pyte
     other = tmp_path / "other.toml"
     other.write_text(EXAMPLE)
     settings = Settings(_env_file=None, datasets_file=other)
-    assert declared_datasets(settings) == (USERS, ORDERS)
+    assert declared_datasets(settings) == (USERS, ORDERS, READINGS)
     other.unlink()
     with pytest.raises(ConfigurationError, match=r"other\.toml"):
         declared_datasets(settings)
