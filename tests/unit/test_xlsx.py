@@ -242,6 +242,21 @@ def test_cells_without_a_value_are_problems(cell: str, code: str, shown: str):
     assert [row["_source_line"] for row in extracts(content).rows.to_pylist()] == [3]
 
 
+def test_each_cell_without_a_value_is_a_problem_of_its_row():
+    content = with_cells(
+        workbook([("id", "amount"), ("a", 1), ("b", 2)]),
+        {"A2": '<c r="A2" t="e"><v>#REF!</v></c>', "B2": cached("1+1", "")},
+    )
+    assert [(one.line, one.column, one.code) for one in problems(content)] == [
+        (2, "amount", "formula-without-value"),
+        (2, "id", "error-value"),
+    ]
+    assert (extracts(content).rows_rejected, extracts(content).rows_read) == (
+        {KEY: 1},
+        {KEY: 2},
+    )
+
+
 def test_formulas_with_values_and_blank_texts_are_read():
     content = workbook([("id", "amount"), ("a", 1), ("b", 2)])
     content = with_cells(
