@@ -43,13 +43,22 @@ if TYPE_CHECKING:
     from etl.settings import Settings
 
 
+all_option = click.option(
+    "--all",
+    "shows_all",
+    is_flag=True,
+    help="Print each problem, not only the first 3 of a code in a column.",
+)
+
+
 @click.command("check")
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
 @click.option("--dataset", "name", metavar="NAME", help="Read all files as data of this dataset.")
 @click.option("--key", metavar="KEY", help="Check one file as the object with this key.")
-@click.option("--json", "as_json", is_flag=True, help="Print problems and files as JSON.")
+@all_option
+@click.option("--json", "as_json", is_flag=True, help="Print all problems and the files as JSON.")
 def check_command(
-    *, files: tuple[str, ...], name: str | None, key: str | None, as_json: bool
+    *, files: tuple[str, ...], name: str | None, key: str | None, shows_all: bool, as_json: bool
 ) -> None:
     """Print the problems that a run would find in local files.
 
@@ -67,7 +76,7 @@ def check_command(
     route = Router(anywhere, settings.source_bucket).for_bucket(settings.source_bucket)
     given = next((one for one in datasets if one.name == name), None)
     today = datetime.now(UTC).date()
-    found = FoundFiles(as_json=as_json)
+    found = FoundFiles(as_json=as_json, shows_all=shows_all)
     for written, path in paths:
         as_key = posixpath.normpath(written) if key is None else key
         routed = route(as_key) if given is None else _as_data_of(given, as_key)
@@ -142,10 +151,12 @@ def _check_routed(
 class FoundFiles:
     """Prints what was found of each file as it is read; as JSON at the end.
 
+    `shows_all`: each problem, not only the first ones of a code in a column of a file.
     `shows_good`: also a line for each file without a problem.
     """
 
-    def __init__(self, *, as_json: bool, shows_good: bool = True) -> None:
+    def __init__(self, *, as_json: bool, shows_all: bool, shows_good: bool = True) -> None:
+        self._shows_all = shows_all
         self._as_json = as_json
         self._shows_good = shows_good
         self._problems: list[dict[str, Any]] = []
@@ -165,7 +176,11 @@ class FoundFiles:
             self._problems += problems
             self._files.append(file)
             return
-        lines: Lines = [line for one in problems for line in render.problem(one)]
+        lines: Lines = (
+            [line for one in problems for line in render.problem(one)]
+            if self._shows_all
+            else render.problems(problems)
+        )
         if problems or self._shows_good:
             print_lines(stdout_console(), [*lines, *file_lines(file)])
 

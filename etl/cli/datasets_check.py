@@ -11,7 +11,7 @@ import click
 from rich.text import Text
 
 from etl.cli import render
-from etl.cli.check import FoundFiles
+from etl.cli.check import FoundFiles, all_option
 from etl.cli.common import print_lines, stdout_console
 from etl.cli.runs import installed_datasets, running_on
 from etl.model.dataset import USERS
@@ -36,10 +36,11 @@ _PART_BYTES = 2 * 1024 * 1024
 
 @click.command("check")
 @click.argument("name", required=False)
+@all_option
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print problems, objects and datasets as JSON."
+    "--json", "as_json", is_flag=True, help="Print all problems, objects and datasets as JSON."
 )
-def check_command(*, name: str | None, as_json: bool) -> None:
+def check_command(*, name: str | None, shows_all: bool, as_json: bool) -> None:
     """Check the datasets file, then read up to 100 objects of each dataset, or of one.
 
     Without a file, the installed datasets are checked. Exits with 1 if `datasets apply` would
@@ -48,7 +49,7 @@ def check_command(*, name: str | None, as_json: bool) -> None:
     """
     given = read_settings()
     datasets = file_datasets(given)
-    found = FoundFiles(as_json=as_json, shows_good=False)
+    found = FoundFiles(as_json=as_json, shows_all=shows_all, shows_good=False)
     samples = []
     with running_on(given, datasets, [] if name is None else [name]) as settings:
         from etl.storage.client import ObjectStore

@@ -80,6 +80,16 @@ def test_each_problem_has_its_line_column_value_and_hint(folder: Path):
     assert (file["rows_read"], file["rows_good"], file["rows_rejected"]) == (3, 1, 2)
 
 
+def test_many_problems_of_one_kind_are_counted_unless_all_are_asked_for(folder: Path):
+    (folder / "orders/1.csv").write_text("id,amount\n" + "".join(f"x{n},1\n" for n in range(9)))
+    shown = check("orders/1.csv").stdout
+    assert shown.count(" error not-an-integer: x") == 3
+    assert "… and 6 more of not-an-integer in id (lines 5, 6, 7, …)\n" in shown
+    whole = check("orders/1.csv", "--all").stdout
+    assert (whole.count(" error not-an-integer: x"), "more of" in whole) == (9, False)
+    assert len(found("orders/1.csv")["problems"]) == 9
+
+
 def test_a_named_dataset_reads_a_file_of_any_name(folder: Path):
     (folder / "new.txt").write_text("id;amount\n1;2\n")
     assert found("new.txt")["files"][0]["dataset"] is None

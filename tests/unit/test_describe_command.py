@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from etl.cli.main import commands
 from etl.model.errors import ConfigurationError
+from etl.model.patterns import Patterns, folded
 from etl.runtime import spawn
 from etl.settings import Settings
 from etl.settings.datasets_file import read_datasets
@@ -66,6 +67,57 @@ def test_it_prints_the_next_commands_to_standard_error():
     assert "check 'shop/Orders 2023.csv' --dataset orders`" in result.stderr
     assert "run`" in result.stderr
     assert "Next" not in result.stdout
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("file", "command"),
+    [
+        ("shop/Orders 2023.csv", "seed 'shop/Orders 2023.csv'`"),
+        ("shop/2023.csv", "seed shop/2023.csv --prefix shop`"),
+        ("shop/./year=2023/x.csv", "seed shop/./year=2023/x.csv --prefix shop/year=2023`"),
+    ],
+)
+def test_it_names_the_upload_under_keys_that_the_dataset_reads(
+    folder: Path, file: str, command: str
+):
+    (folder / file).parent.mkdir(exist_ok=True)
+    (folder / file).write_text(EXPORT)
+    result = call("datasets", "describe", file)
+    steps = [line for line in result.stderr.splitlines() if line.startswith("  `")]
+    assert ["check" in steps[0], command in steps[1], "run`" in steps[2]] == [True] * 3, steps
+    (folder / "datasets.toml").write_text(result.stdout)
+    (one,) = read_datasets(folder / "datasets.toml", Settings(_env_file=None))
+    prefix = command.partition("--prefix ")[2].rstrip("`")
+    assert Patterns(one.include).matches(folded(f"{prefix}/{Path(file).name}".lstrip("/")))
+
+
+@pytest.mark.usefixtures("folder")
+def test_files_of_one_name_are_uploaded_under_different_keys(folder: Path):
+    for year in ("2023", "2024"):
+        (folder / f"shop/{year}").mkdir()
+        (folder / f"shop/{year}/orders.csv").write_text(EXPORT)
+    result = call("datasets", "describe", "shop/2023/orders.csv", "shop/2024/orders.csv")
+    assert "seed shop/2023/orders.csv`" in result.stderr
+    assert "seed shop/2024/orders.csv --prefix 2024`" in result.stderr
+
+
+@pytest.mark.usefixtures("folder")
+def test_no_upload_is_named_for_a_bucket_that_seed_does_not_fill():
+    result = call("datasets", "describe", "shop/Orders 2023.csv", "--bucket", "shop-data")
+    assert "run`" in result.stderr
+    assert "seed" not in result.stderr
+
+
+@pytest.mark.usefixtures("folder")
+def test_only_an_argument_without_wildcards_is_missed_as_a_file():
+    absent = call("datasets", "describe", "a/*.csv", "none.csv").exception
+    pattern = call("datasets", "describe", "a/*.csv").exception
+    assert isinstance(absent, ConfigurationError)
+    assert absent.message.startswith("There is no local file none.csv. The objects cannot be")
+    assert "path of the file" in absent.hint
+    assert isinstance(pattern, ConfigurationError)
+    assert pattern.message.startswith("The objects cannot be listed")
 
 
 def test_a_second_block_is_appended_to_the_first(folder: Path):
