@@ -149,6 +149,10 @@ class Rows:
         """Reject a row for a fault of all of it."""
         self._reject(line, [_Fault("", code)])
 
+    def reject_cells(self, line: int, codes: Mapping[str, ProblemCode]) -> None:
+        """Reject a row for the faults of some cells, given by their columns."""
+        self._reject(line, [_Fault(column, code) for column, code in codes.items()])
+
     def add(self, line: int, cells: Sequence[object]) -> None:
         """Accept or reject a row; a cell is a text, a typed value, or None if there is none."""
         columns = self._columns

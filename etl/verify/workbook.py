@@ -156,12 +156,15 @@ class _SheetRows:
 
     def add(self, line: int, cells: list[object]) -> None:
         """Accept or reject a row, unless it is blank."""
+        faults: dict[str, ProblemCode] = {}
+        for name, cell, field in zip(self._columns.in_file, cells, self._fields, strict=True):
+            if (fault := self._fault(cell, field)) is not None:
+                faults[name] = fault
+        if faults:
+            self.rows.reject_cells(line, faults)
+            return
         found: list[object] = []
         for place, (cell, field) in enumerate(zip(cells, self._fields, strict=True)):
-            fault = self._fault(cell, field)
-            if fault is not None:
-                self.rows.reject(line, fault)
-                return
             value = self._columns.trimmed(place, self._read(cell, field))
             found.append(None if value == "" else value)
         if all(one is None for one in found):

@@ -290,6 +290,22 @@ def test_a_file_with_its_header_in_another_row_is_left_out():
     assert "line 2" in found.unread[0].note
 
 
+def test_a_column_of_formulas_without_values_is_not_declared():
+    rows = [["id", "n", "total"], ["a", 1, "=B2*2"], ["b", 2, "=B3*2"]]
+    files = {"sums.xlsx": workbook(rows)}
+    found = described(files)
+    assert list(fields(found)) == ["id", "n"]
+    assert "# total is not declared: its cells are formulas without values" in found.text
+    assert found.rejected == []
+    assert errors_of(found, files) == []
+
+
+def test_errors_of_formulas_that_mean_null_have_a_comment():
+    found = described({"sums.csv": b"id,n\na,1\nb,#VALUE!\n"})
+    assert found.dataset.missing_values == ("", "#VALUE!")
+    assert "# without #VALUE! here, rows with such errors would be rejected\nmissing" in found.text
+
+
 def test_a_workbook_with_a_title_is_described():
     rows: list[list[object]] = [
         ["Orders of May"],

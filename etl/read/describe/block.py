@@ -37,6 +37,10 @@ def block(place: DatasetPlace, found: Description) -> str:
     lines = [*map(comment, place.notes), f"[datasets.{place.name}]", *_options(place, found), ""]
     lines += [f"[datasets.{place.name}.schema]", *_key(found)]
     if found.missing_values != ("",):
+        errors = [one for one in found.missing_values if one.startswith("#")]
+        if errors:
+            shown = " and ".join(errors)
+            lines.append(comment(f"without {shown} here, rows with such errors would be rejected"))
         lines.append(f"missingValues = {toml(found.missing_values)}")
     lines += ["fields = [", *(line for one in found.fields for line in _field(one)), "]"]
     lines += [

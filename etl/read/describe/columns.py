@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     _Guessed: TypeAlias = tuple[Guess, tuple[str, ...]]
 
 MOST_FIELDS = 1_000
+_UNCOMPUTED = (
+    "its cells are formulas without values; open the workbook in a spreadsheet program and save it"
+)
 _KEY_TYPES = frozenset({FieldType.STRING, FieldType.INTEGER})
 _KEY_NAMES = (
     re.compile(r"(?:id|uuid|guid|key)"),
@@ -74,11 +77,12 @@ class Correction:
     """What a check of the sampled files found wrong with an earlier description of them.
 
     `as_text` are fields that are plain text after all, `unindexed` those whose texts are too long
-    for a key.
+    for a key. `uncomputed` have formulas without values.
     """
 
     as_text: frozenset[str] = frozenset()
     unindexed: frozenset[str] = frozenset()
+    uncomputed: frozenset[str] = frozenset()
     pads_rows: bool = False
 
 
@@ -88,6 +92,14 @@ def describe(sample: Sample, correction: Correction = Correction()) -> Descripti
     columns = [one for one in sample.columns if one.header not in undeclared][:MOST_FIELDS]
     names = column_names(one.header for one in columns)
     values = {name: _values(one.texts) for name, one in zip(names, columns, strict=True)}
+    left_out = {name for name in correction.uncomputed if not values[name]}
+    undeclared |= {
+        one.header: _UNCOMPUTED
+        for name, one in zip(names, columns, strict=True)
+        if name in left_out
+    }
+    columns = [one for one in columns if one.header not in undeclared]
+    names = [name for name in names if name not in left_out]
     has_commas = any(map(has_certain_decimal_commas, values.values()))
     guessed = {
         name: guess(values[name], Context(name, has_commas, one.is_float)) if values[name] else None
