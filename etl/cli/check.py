@@ -32,7 +32,7 @@ from etl.settings import read_settings
 from etl.settings.declared import declared_datasets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import date
     from pathlib import Path
 
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from etl.read.check import Checked
     from etl.settings import Settings
 
+
+SHOWN_NAMES = 20
 
 all_option = click.option(
     "--all",
@@ -220,7 +222,24 @@ def file_json(
         "rows_good": rows_read - rejected,
         "rows_rejected": rejected,
         "problems": 0 if checked is None else len(checked.problems),
+        "kept_in_extra": [] if checked is None else list(checked.kept),
+        "added_columns": [] if checked is None else list(checked.added),
     }
+
+
+def undeclared_lines(kept: Iterable[str], added: Iterable[str]) -> Lines:
+    """The columns that are not declared: those kept in _extra, and those that the table gets."""
+    found = {"kept in _extra": list(kept), "added to the table": list(added)}
+    return [
+        Text(f"  not declared, {what}: {_names(names)}", "yellow")
+        for what, names in found.items()
+        if names
+    ]
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return ", ".join(map(printable, names[:SHOWN_NAMES])) + more
 
 
 def file_lines(file: dict[str, Any]) -> Lines:
@@ -228,7 +247,11 @@ def file_lines(file: dict[str, Any]) -> Lines:
     notes = [] if file["note"] is None else [Text(file["note"], "yellow")]
     if file["dataset"] is None:
         return [Text(f"{printable(file['key'])}: not read", "red"), *notes]
-    return [_file_line(file), *notes]
+    return [
+        _file_line(file),
+        *undeclared_lines(file["kept_in_extra"], file["added_columns"]),
+        *notes,
+    ]
 
 
 def _file_line(file: dict[str, Any]) -> Text:
