@@ -6,6 +6,7 @@ import posixpath
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,7 +35,6 @@ from etl.settings.declared import declared_datasets
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import date
-    from pathlib import Path
 
     from etl.cli.render import Lines
     from etl.model.dataset import Dataset
@@ -64,7 +64,8 @@ def check_command(
 ) -> None:
     """Print the problems that a run would find in local files.
 
-    The key decides the dataset, whatever its bucket is. Without --key, it is the path as given.
+    The key decides the dataset, whatever its bucket is. Without --key, it is the path as given or,
+    for each file of a folder, the path below the folder, as for `seed`.
     Exits with 1 if a row or a file would be rejected, or if no dataset reads a file. Nothing is
     stored, and no server is needed.
     """
@@ -73,7 +74,9 @@ def check_command(
     settings = read_settings()
     datasets = declared_datasets(settings)
     _check_name(settings, datasets, name)
-    paths = [(given, readable_file(given)) for given in files]
+    paths = [one for written in files for one in _files(written, settings)]
+    if key is not None and len(paths) > 1:
+        raise click.UsageError("--key takes one FILE, not a folder.")
     anywhere = [replace(one, bucket="") for one in datasets]  # a path does not name a bucket
     route = Router(anywhere, settings.source_bucket).for_bucket(settings.source_bucket)
     given = next((one for one in datasets if one.name == name), None)
@@ -96,6 +99,19 @@ def _as_data_of(dataset: Dataset, key: str) -> ObjectRoute:
     is_read = format_of(dataset, key) is not None
     read = dataset if is_read else replace(dataset, format=SourceFormat.CSV)
     return ObjectRoute(read, ObjectKind.DATA)
+
+
+def _files(written: str, settings: Settings) -> list[tuple[str, Path]]:
+    """The file and its path as given or, of a folder, its files and the keys that seed uploads.
+
+    Raises:  click.BadParameter when one cannot be read; ConfigurationError for an empty folder.
+    """
+    if not callers_path(written).is_dir():
+        return [(written, readable_file(written))]
+    from etl.storage.folder import files_of
+
+    own = (settings.local_dir, Path(".env"))
+    return [(one.key, one.path) for one in files_of([callers_path(written)], own=own).files]
 
 
 def _check_name(settings: Settings, datasets: Sequence[Dataset], name: str | None) -> None:

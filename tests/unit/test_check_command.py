@@ -109,6 +109,15 @@ def test_columns_that_are_not_declared_are_named(folder: Path, unknown: str, lin
     assert len(file["kept_in_extra"] + file["added_columns"]) == 2
 
 
+def test_the_files_of_a_folder_have_the_keys_that_seed_gives_them(folder: Path):
+    (folder / "upload/orders/deep").mkdir(parents=True)
+    for name in ("2.csv", "deep/1.csv"):
+        (folder / "upload/orders" / name).write_text("id,amount\n1,2\n")
+    assert [one["key"] for one in found("upload")["files"]] == ["orders/2.csv", "orders/deep/1.csv"]
+    assert check("upload").exit_code == 0
+    assert check("upload", "--key", "orders/1.csv").exit_code == 2
+
+
 def test_a_named_dataset_reads_a_file_of_any_name(folder: Path):
     (folder / "new.txt").write_text("id;amount\n1;2\n")
     assert found("new.txt")["files"][0]["dataset"] is None
