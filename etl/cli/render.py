@@ -58,6 +58,11 @@ def sentence(text: str, style: str = "") -> Text:
     return Text(named(text), style=style)
 
 
+def indented(text: str, style: str = "") -> Lines:
+    """The lines of a text, as those of a report."""
+    return [sentence(f"  {line}", style) for line in text.splitlines()]
+
+
 def error(failure: EtlError) -> Lines:
     """The failure in one sentence, then its hint.
 
@@ -178,10 +183,14 @@ def _failed_datasets(found: Sequence[Mapping[str, Any]]) -> Lines:
     by_message: dict[tuple[str, str], list[str]] = {}
     for one in found:
         by_message.setdefault((one["message"], one["hint"]), []).append(one["dataset"])
-    return [
-        sentence(f"Not committed: {', '.join(names)}. {message} {hint}")
-        for (message, hint), names in by_message.items()
-    ]
+    lines: Lines = []
+    for (message, hint), names in by_message.items():
+        reason = f"{message} {hint}"
+        if "\n" in message:  # one line for each dataset
+            lines += [sentence(f"Not committed: {', '.join(names)}."), *indented(reason)]
+        else:
+            lines.append(sentence(f"Not committed: {', '.join(names)}. {reason}"))
+    return lines
 
 
 def holds(found: Sequence[Mapping[str, Any]]) -> Lines:

@@ -82,6 +82,18 @@ def test_one_object_is_counted_in_the_singular():
     assert any("because 1 object was removed or lost rows." in line for line in lines)
 
 
+def test_the_reasons_of_several_datasets_are_on_lines_of_their_own():
+    error = {"message": "a is in use.\nb is in use.\nCommitted: c.", "hint": "Wait."}
+    failed = [{"dataset": name, **error} for name in "ab"]
+    lines = rendered(render.status, FACTS | {"failed_datasets": failed})
+    assert lines[5:9] == [
+        "Not committed: a, b.",
+        "  a is in use.",
+        "  b is in use.",
+        "  Committed: c. Wait.",
+    ]
+
+
 def test_status_shows_each_dataset_and_how_to_allow_what_is_held():
     orders = {"live": 5, "retired": 2, "shadowed": 1, "objects": 3, "problems": 0}
     held = {"dataset": "orders", "rows": 4, "live": 5, "objects": 1}
