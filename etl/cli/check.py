@@ -6,6 +6,7 @@ import posixpath
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,9 +33,8 @@ from etl.settings import read_settings
 from etl.settings.declared import declared_datasets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import date
-    from pathlib import Path
 
     from etl.cli.render import Lines
     from etl.model.dataset import Dataset
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from etl.read.check import Checked
     from etl.settings import Settings
 
+
+SHOWN_NAMES = 20
 
 all_option = click.option(
     "--all",
@@ -62,7 +64,8 @@ def check_command(
 ) -> None:
     """Print the problems that a run would find in local files.
 
-    The key decides the dataset, whatever its bucket is. Without --key, it is the path as given.
+    The key decides the dataset, whatever its bucket is. Without --key, it is the path as given or,
+    for each file of a folder, the path below the folder, as for `seed`.
     Exits with 1 if a row or a file would be rejected, or if no dataset reads a file. Nothing is
     stored, and no server is needed.
     """
@@ -71,7 +74,9 @@ def check_command(
     settings = read_settings()
     datasets = declared_datasets(settings)
     _check_name(settings, datasets, name)
-    paths = [(given, readable_file(given)) for given in files]
+    paths = [one for written in files for one in _files(written, settings)]
+    if key is not None and len(paths) > 1:
+        raise click.UsageError("--key takes one FILE, not a folder.")
     anywhere = [replace(one, bucket="") for one in datasets]  # a path does not name a bucket
     route = Router(anywhere, settings.source_bucket).for_bucket(settings.source_bucket)
     given = next((one for one in datasets if one.name == name), None)
@@ -94,6 +99,19 @@ def _as_data_of(dataset: Dataset, key: str) -> ObjectRoute:
     is_read = format_of(dataset, key) is not None
     read = dataset if is_read else replace(dataset, format=SourceFormat.CSV)
     return ObjectRoute(read, ObjectKind.DATA)
+
+
+def _files(written: str, settings: Settings) -> list[tuple[str, Path]]:
+    """The file and its path as given or, of a folder, its files and the keys that seed uploads.
+
+    Raises:  click.BadParameter when one cannot be read; ConfigurationError for an empty folder.
+    """
+    if not callers_path(written).is_dir():
+        return [(written, readable_file(written))]
+    from etl.storage.folder import files_of
+
+    own = (settings.local_dir, Path(".env"))
+    return [(one.key, one.path) for one in files_of([callers_path(written)], own=own).files]
 
 
 def _check_name(settings: Settings, datasets: Sequence[Dataset], name: str | None) -> None:
@@ -220,7 +238,24 @@ def file_json(
         "rows_good": rows_read - rejected,
         "rows_rejected": rejected,
         "problems": 0 if checked is None else len(checked.problems),
+        "kept_in_extra": [] if checked is None else list(checked.kept),
+        "added_columns": [] if checked is None else list(checked.added),
     }
+
+
+def undeclared_lines(kept: Iterable[str], added: Iterable[str]) -> Lines:
+    """The columns that are not declared: those kept in _extra, and those that the table gets."""
+    found = {"kept in _extra": list(kept), "added to the table": list(added)}
+    return [
+        Text(f"  not declared, {what}: {_names(names)}", "yellow")
+        for what, names in found.items()
+        if names
+    ]
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return ", ".join(map(printable, names[:SHOWN_NAMES])) + more
 
 
 def file_lines(file: dict[str, Any]) -> Lines:
@@ -228,7 +263,11 @@ def file_lines(file: dict[str, Any]) -> Lines:
     notes = [] if file["note"] is None else [Text(file["note"], "yellow")]
     if file["dataset"] is None:
         return [Text(f"{printable(file['key'])}: not read", "red"), *notes]
-    return [_file_line(file), *notes]
+    return [
+        _file_line(file),
+        *undeclared_lines(file["kept_in_extra"], file["added_columns"]),
+        *notes,
+    ]
 
 
 def _file_line(file: dict[str, Any]) -> Text:

@@ -58,6 +58,11 @@ def sentence(text: str, style: str = "") -> Text:
     return Text(named(text), style=style)
 
 
+def indented(text: str, style: str = "") -> Lines:
+    """The lines of a text, as those of a report."""
+    return [sentence(f"  {line}", style) for line in text.splitlines()]
+
+
 def error(failure: EtlError) -> Lines:
     """The failure in one sentence, then its hint.
 
@@ -161,7 +166,7 @@ def _users(counts: Mapping[str, int]) -> str:
     shadowed = counted(counts["shadowed_rows"], "shadowed row")
     return (
         f"{counts['live']} live, {counts['with_image']} with an image;"
-        f" {counts['retired']} retired, {shadowed}"
+        f" {counts['retired']} retired, {shadowed}, {counted(counts['objects'], 'object')}"
     )
 
 
@@ -169,7 +174,8 @@ def _rows(counts: Mapping[str, Any]) -> str:
     retired = f"{counts['retired']} retired, " if "retired" in counts else ""
     shadowed = counted(counts["shadowed"], "shadowed row")
     missing = "".join(f"{name} is missing; " for name in counts.get("missing", ()))
-    return f"{missing}{counts['live']} live; {retired}{shadowed}, {counts['objects']} objects"
+    objects = counted(counts["objects"], "object")
+    return f"{missing}{counts['live']} live; {retired}{shadowed}, {objects}"
 
 
 def _failed_datasets(found: Sequence[Mapping[str, Any]]) -> Lines:
@@ -177,10 +183,14 @@ def _failed_datasets(found: Sequence[Mapping[str, Any]]) -> Lines:
     by_message: dict[tuple[str, str], list[str]] = {}
     for one in found:
         by_message.setdefault((one["message"], one["hint"]), []).append(one["dataset"])
-    return [
-        sentence(f"Not committed: {', '.join(names)}. {message} {hint}")
-        for (message, hint), names in by_message.items()
-    ]
+    lines: Lines = []
+    for (message, hint), names in by_message.items():
+        reason = f"{message} {hint}"
+        if "\n" in message:  # one line for each dataset
+            lines += [sentence(f"Not committed: {', '.join(names)}."), *indented(reason)]
+        else:
+            lines.append(sentence(f"Not committed: {', '.join(names)}. {reason}"))
+    return lines
 
 
 def holds(found: Sequence[Mapping[str, Any]]) -> Lines:
@@ -190,10 +200,10 @@ def holds(found: Sequence[Mapping[str, Any]]) -> Lines:
 
 def hold(one: Mapping[str, Any]) -> str:
     """One open hold in a line."""
+    objects = counted(one["objects"], "object") + (" was" if one["objects"] == 1 else " were")
     return (
         f"Held: {counted(one['rows'], 'row')} of {one['dataset']}, of {one['live']} live, would be"
-        f" retired by {counted(one['objects'], 'object')}, because more than half of the rows have"
-        " left the bucket. If that is right, allow it:"
+        f" retired, because {objects} removed or lost rows. If that is right, allow it:"
         f" `./run.sh run --allow-mass-retirement {one['dataset']}`. If not, upload the objects"
         " again."
     )
