@@ -33,8 +33,8 @@ WIDTH = 160
 
 
 @click.command()
-@click.option("--quick", "scale", flag_value="quick", default="quick", help="About three minutes.")
-@click.option("--full", "scale", flag_value="full", help="The published sizes; about 75 minutes.")
+@click.option("--quick", "scale", flag_value="quick", default="quick", help="About four minutes.")
+@click.option("--full", "scale", flag_value="full", help="The published sizes; about 95 minutes.")
 @click.option(
     "--only", multiple=True, type=click.Choice(list(SCENARIOS)), help="Only these scenarios."
 )

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import io
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
+import numpy as np
 import obstore
+import pyarrow as pa
+from pyarrow import csv
 
-from bench import objects, order_data
+from bench import objects
 from bench.stack import database, execute
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
 TRIED_KEYS = 1_000
 CONCURRENCIES = (16, 32, 64)
+LINEAGE = ("_source_key", "_source_line", "_run_id", "_updated_at")
 
 
 @dataclass
@@ -104,26 +109,45 @@ def sorted_copy(settings: Settings, count: int) -> float:
             for line, (user_id, first, last, born) in enumerate(objects.users(count), 2)
         )
     )
-    columns = ", ".join(["user_id, first_name, last_name, birthts", *order_data.LINEAGE])
+    columns = ", ".join(["user_id, first_name, last_name, birthts", *LINEAGE])
     execute(settings, "CHECKPOINT")
     with database(settings) as connection, connection.cursor() as cursor, stopwatch() as watch:
         cursor.copy_expert(f"COPY copied ({columns}) FROM STDIN (FORMAT csv)", text, 1 << 16)
     return watch.seconds
 
 
-def sorted_copy_of_orders(settings: Settings, count: int) -> float:
-    """COPY this number of orders, sorted by id, into a table like `orders`."""
+def sorted_copy_of(settings: Settings, table: str, rows: pa.Table, zone: str = "UTC") -> float:
+    """COPY these rows in their order, with lineage, into the table that the statement creates.
+
+    `zone` is that of times without one.
+    """
     execute(settings, "DROP TABLE IF EXISTS copied")
-    execute(settings, order_data.TABLE.format("copied"))
-    orders = order_data.rows(count)
-    columns = ", ".join([*orders.column_names, *order_data.LINEAGE])
-    content = io.BytesIO(order_data.as_copied(orders, f"{order_data.PREFIX}part-000.csv"))
-    execute(settings, "CHECKPOINT")
-    with database(settings) as connection, connection.cursor() as cursor:
-        cursor.execute(f"SET timezone = '{order_data.ZONE}'")
-        with stopwatch() as watch:
-            cursor.copy_expert(f"COPY copied ({columns}) FROM STDIN (FORMAT csv)", content, 1 << 16)
+    execute(settings, table.format("copied"))
+    columns = ", ".join([*rows.column_names, *LINEAGE])
+    with tempfile.TemporaryFile() as content:
+        _write_copied(rows, content)
+        content.seek(0)
+        execute(settings, "CHECKPOINT")
+        with database(settings) as connection, connection.cursor() as cursor:
+            cursor.execute(f"SET timezone = '{zone}'")
+            copy = f"COPY copied ({columns}) FROM STDIN (FORMAT csv)"
+            with stopwatch() as watch:
+                cursor.copy_expert(copy, content, 1 << 16)
     return watch.seconds
+
+
+def _write_copied(rows: pa.Table, sink: IO[bytes]) -> None:
+    """Write the rows with their lineage as text for COPY."""
+    count = len(rows)
+    lineage = (
+        pa.repeat("copied", count),
+        pa.array(np.arange(2, count + 2, dtype=np.int32)),
+        pa.repeat(1, count),
+        pa.repeat("2026-01-01T00:00:00Z", count),
+    )
+    for name, column in zip(LINEAGE, lineage, strict=True):
+        rows = rows.append_column(name, column)
+    csv.write_csv(rows.combine_chunks(), sink, csv.WriteOptions(include_header=False))
 
 
 class _Counter(io.RawIOBase):

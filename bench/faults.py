@@ -6,11 +6,12 @@ Each kind of fault is in several lines far apart, so that one fault does not hid
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench import order_data
-from bench.tools import FOLDER, PYTHON
+from bench.tools import PATHS, baseline_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -117,7 +118,8 @@ def ask_duckdb(path: Path, columns: Iterable[str] = ()) -> dict[str, list[int]]:
     Raises:  subprocess.CalledProcessError when it cannot read the file.
     """
     done = subprocess.run(  # noqa: S603  (our own script)
-        [str(PYTHON), "-P", str(FOLDER / "baselines.py"), "rejects", str(path), *columns],
+        baseline_command("rejects", str(path), *columns),
+        env=os.environ | PATHS,
         capture_output=True,
         text=True,
         timeout=TIMEOUT_SECONDS,

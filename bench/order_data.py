@@ -6,7 +6,7 @@ the format and zone of the declaration. Every row is valid. The same seed gives 
 
 from __future__ import annotations
 
-import io
+import gzip
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv
 
 from bench.objects import CHANGED_EVERY, SEED
 
@@ -38,6 +37,7 @@ FIRST_DAY = date(2020, 1, 1).toordinal() - EPOCH
 DAYS = 2_000
 OPEN_FROM_S, OPEN_TO_S = 6 * 3600, 22 * 3600  # by day, when no clock is changed
 NULL_SHARE = 10  # one in so many rows
+GZIP_LEVEL = 6
 MONEY = pa.decimal128(12, 2)
 
 DECLARATION = Path(__file__).with_name("orders.toml")
@@ -52,7 +52,6 @@ TABLE = """CREATE TABLE {0} (
 CREATE INDEX ON {0} (_source_key);
 CREATE INDEX ON {0} (user_id);
 CREATE INDEX ON {0} (updated_at)"""
-LINEAGE = ("_source_key", "_source_line", "_run_id", "_updated_at")
 
 
 class OneCsv(NamedTuple):
@@ -97,12 +96,19 @@ def one_csv(count: int, *, quotes: bool = False, is_grouped: bool = True) -> byt
     return as_csv(rows(count, quotes=quotes), is_grouped=is_grouped)
 
 
-def csvs(count: int, files: int, version: int = 0) -> Iterator[OneCsv]:
-    """The orders in consecutive CSVs, all under PREFIX."""
+def csvs(
+    count: int, files: int, version: int = 0, *, is_compressed: bool = False
+) -> Iterator[OneCsv]:
+    """The orders in consecutive CSVs, all under PREFIX; compressed ones as gzip does by default."""
     whole = rows(count, version)
     step = -(-count // files)
     for number, start in enumerate(range(0, count, step)):
-        yield OneCsv(f"{PREFIX}part-{number:03}.csv", as_csv(whole.slice(start, step)))
+        one = OneCsv(f"{PREFIX}part-{number:03}.csv", as_csv(whole.slice(start, step)))
+        yield OneCsv(f"{one.key}.gz", _zipped(one.content)) if is_compressed else one
+
+
+def _zipped(content: bytes) -> bytes:
+    return gzip.compress(content, GZIP_LEVEL, mtime=0)
 
 
 def as_csv(orders: pa.Table, *, is_grouped: bool = True) -> bytes:
@@ -122,22 +128,6 @@ def as_csv(orders: pa.Table, *, is_grouped: bool = True) -> bytes:
     ).combine_chunks()
     body = pc.binary_join(pa.ListArray.from_arrays([0, len(lines)], lines), "\n")[0].as_py()
     return f"{';'.join(orders.column_names)}\n{body}\n".encode()
-
-
-def as_copied(orders: pa.Table, key: str) -> bytes:
-    """Orders from `rows` with their lineage as text for COPY, whose session is in Berlin's zone."""
-    count = len(orders)
-    lineage = (
-        pa.repeat(key, count),
-        pa.array(np.arange(2, count + 2, dtype=np.int32)),
-        pa.repeat(1, count),
-        pa.repeat("2026-01-01T00:00:00Z", count),
-    )
-    for name, column in zip(LINEAGE, lineage, strict=True):
-        orders = orders.append_column(name, column)
-    sink = io.BytesIO()
-    csv.write_csv(orders.combine_chunks(), sink, csv.WriteOptions(include_header=False))
-    return sink.getvalue()
 
 
 def _in_time_format(times: pa.Array) -> pa.Array:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from pyarrow import csv
 
-from bench import bare, faults, objects, order_data
+from bench import faults, objects, order_data
 from bench.figures import Figure, Target, figure
-from bench.memory import memory
+from bench.loads import Loads, Rival, Source, filled, take_in_turn
 from bench.runs import Checked, Measured, check, run
-from bench.stack import Stack, bulk_store, execute
+from bench.stack import Stack, bulk_store
 from bench.tiny import steps
 from bench.tools import PYTHON, Tool
 
@@ -30,91 +30,79 @@ CHECKS = "checks"
 MANY_FILES = 50
 COPY_FACTOR = 1.3
 DUCKDB_FACTOR = 1.0
+GZIP_FACTOR = 1.15
 CHECK_FACTOR = 1.0
 ARROW_SHARE = 0.18
 K = 1_000
 
 
-class Orders:
-    """One bucket with all orders in a number of files."""
-
-    def __init__(self, stack: Stack, scale: Scale, files: int) -> None:
-        self._stack = stack
-        self._count = scale.big_rows
-        self._repeats = scale.repeats
-        self._bucket = stack.bucket(f"orders-{files}")
-        store = bulk_store(stack.settings, self._bucket)
-        objects.upload(store, order_data.csvs(self._count, files))
-        number = f"{files} CSVs" if files > 1 else "one CSV"
-        self.what = f"{number} of {self._count:,} orders, 12 columns"
-        self.copies: list[float] = []
-        self.duckdb = Tool("duckdb_orders", self._count, order_data.TABLE)
-
-    def baselines(self, settings: Settings) -> None:
-        """Measure the baselines once more."""
-        self.copies.append(bare.sorted_copy_of_orders(settings, self._count))
-        self.duckdb.time(settings, f"{order_data.PREFIX}*.csv")
-
-    def first(self) -> list[Measured]:
-        """First runs, each after one measurement of the baselines."""
-        runs = list[Measured]()
-        settings = self._stack.fresh(self._bucket)
-        for number in range(self._repeats):
-            if number:
-                self._stack.drop(settings)
-                settings = self._stack.fresh(self._bucket)
-            self.baselines(settings)
-            self._stack.settle()
-            runs.append(run(settings, order_data.DECLARATION))
-        check_alike(settings)
-        return runs
-
-    def figures(self, runs: list[Measured]) -> Iterator[Figure]:
-        """The first runs compared with the baselines."""
-        what, seconds = f"{self.what}, first run", [item.seconds for item in runs]
-        yield figure(
-            DATASET,
-            what,
-            "s",
-            seconds,
-            baseline="sorted COPY, same table and indexes",
-            baseline_samples=self.copies,
-            target=Target(COPY_FACTOR, of="COPY"),
-            note=steps(runs[-1]),
-        )
-        yield figure(
-            DATASET,
-            what,
-            "s",
-            seconds,
-            baseline="DuckDB into the same table and indexes",
-            baseline_samples=self.duckdb.seconds,
-            target=Target(DUCKDB_FACTOR, of="DuckDB"),
-            note=self.duckdb.why_not or f"peak memory {self.duckdb.peak_mb:.0f} MB",
-        )
-        yield memory(what, runs)
+SOURCE = Source(DATASET, order_data.DECLARATION, order_data.TABLE, order_data.ZONE)
 
 
-_COLUMNS = (
-    "SELECT attname::text, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute"
-    " WHERE attrelid = '{}'::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attname"
-)
-_INDEXED = (
-    "SELECT indkey_names FROM (SELECT indexrelid, (SELECT string_agg(attname, ',' ORDER BY attnum)"
-    " FROM pg_attribute WHERE attrelid = indexrelid) AS indkey_names FROM pg_index"
-    " WHERE indrelid = '{}'::regclass) AS found ORDER BY 1"
-)
+def _loads(stack: Stack, scale: Scale, files: int) -> Loads:
+    """First loads of all orders in this number of CSVs, with their baselines."""
+    count = scale.big_rows
+    number = f"{files} CSVs" if files > 1 else "one CSV"
+    loads = Loads(
+        f"{number} of {count:,} orders, 12 columns",
+        SOURCE,
+        filled(stack, f"orders-{files}", order_data.csvs(count, files)),
+        [_duckdb(count, "*.csv")],
+        order_data.rows(count),
+        COPY_FACTOR,
+    )
+    if files == 1:
+        loads.rivals = [*loads.rivals, *_of_one_file(count)]
+    return loads
 
 
-def check_alike(settings: Settings) -> None:
-    """Check that the baselines' table has the columns and indexes of Bucketline's.
+def _duckdb(count: int, pattern: str, factor: float | None = DUCKDB_FACTOR) -> Rival:
+    tool = Tool("duckdb_orders", count, order_data.TABLE)
+    name = "DuckDB into the same table and indexes"
+    return Rival(name, tool, f"{order_data.PREFIX}{pattern}", factor)
 
-    Raises:  RuntimeError when it has others.
-    """
-    for question in (_COLUMNS, _INDEXED):
-        ours, theirs = (execute(settings, question.format(name)) for name in (DATASET, "copied"))
-        if ours != theirs:
-            raise RuntimeError(f"The tables differ: {ours} and {theirs}")
+
+def _of_one_file(count: int) -> list[Rival]:
+    """The tools that make a table of their own."""
+    (one,) = order_data.csvs(1, 1)
+    return [
+        Rival(
+            "sling full-refresh, amounts and times as text, a primary key",
+            Tool("sling_orders", count),
+            one.key,
+            is_slow=True,
+        ),
+        Rival(
+            "dlt with Arrow, its own columns, a unique key",
+            Tool("dlt_orders", count),
+            one.key,
+            is_slow=True,
+        ),
+    ]
+
+
+def _compressed(stack: Stack, scale: Scale) -> Loads:
+    """First loads of all orders in one compressed CSV."""
+    count = scale.big_rows
+    return Loads(
+        f"one CSV.gz of {count:,} orders, 12 columns",
+        SOURCE,
+        filled(stack, "orders-gz", order_data.csvs(count, 1, is_compressed=True)),
+        [_duckdb(count, "*.csv.gz", None)],
+    )
+
+
+def _compared_with_plain(compressed: Loads, plain: Loads) -> Figure:
+    return figure(
+        DATASET,
+        f"{compressed.what}, first run",
+        "s",
+        compressed.seconds,
+        baseline="the same CSV, not compressed",
+        baseline_samples=plain.seconds,
+        target=Target(GZIP_FACTOR, of="CSV"),
+        note=steps(compressed.runs[-1]),
+    )
 
 
 class Checks:
@@ -249,10 +237,17 @@ def faults_found(settings: Settings) -> Iterator[Figure]:
 
 
 def orders(stack: Stack, scale: Scale) -> Iterator[Figure]:
-    """Measure first loads of one file and of many."""
-    for files in (1, MANY_FILES):
-        loads = Orders(stack, scale, files)
-        yield from loads.figures(loads.first())
+    """Measure first loads of one file, of the same file compressed, and of many files."""
+    plain, compressed, many = (
+        _loads(stack, scale, 1),
+        _compressed(stack, scale),
+        _loads(stack, scale, MANY_FILES),
+    )
+    take_in_turn(stack, scale, [plain, compressed, many])
+    yield from plain.figures()
+    yield _compared_with_plain(compressed, plain)
+    yield from compressed.figures()
+    yield from many.figures()
 
 
 def checks(stack: Stack, scale: Scale) -> Iterator[Figure]:

@@ -9,6 +9,7 @@ from bench.big import big
 from bench.event_latency import events
 from bench.growth import growth
 from bench.orders import checks, orders
+from bench.readings import readings
 from bench.serving import reading
 from bench.stack import EMBEDDED
 from bench.thumbnails import thumbnails
@@ -46,7 +47,8 @@ SCENARIOS = {
     "tiny": Scenario(tiny, 0.4, 12, on_every_store=True),
     "glob": Scenario(glob, 0.2, 3, on_every_store=True),
     "big": Scenario(big, 0.6, 6, on_every_store=True),
-    "orders": Scenario(orders, 0.6, 6),
+    "orders": Scenario(orders, 1, 10),
+    "readings": Scenario(readings, 1, 15),
     "checks": Scenario(checks, 0.5, 4),
     "serving": Scenario(reading, 0.4, 4),
     "growth": Scenario(growth, 0.6, 30),

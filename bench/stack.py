@@ -30,17 +30,7 @@ if TYPE_CHECKING:
 TEMPLATE = f"bench_template_{os.getpid()}"  # several workers of the tests share a server
 EMBEDDED, SEAWEEDFS = STORES = ("embedded", "seaweedfs")
 REMOVAL_SECONDS = 30
-_NOT_PLAIN = (
-    "etl_interval",
-    "event_gather",
-    "publish_interval",
-    "problem_retention",
-    "run_retention",
-    "event_retention",
-    "image_timeout",
-    "thumbnail_sizes",
-    "kafka_options",
-)  # no benchmark changes them
+_PLAIN = (str, int, Path)  # no benchmark changes settings of other types
 
 
 @dataclass(frozen=True)
@@ -144,17 +134,9 @@ def environment(settings: Settings) -> dict[str, str]:
     """The environment with which a command uses these servers and no others."""
     ours = {name.upper() for name in Settings.model_fields}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
-    values = settings.model_dump(
-        exclude={
-            "database_url",
-            "s3_secret_key",
-            "webhook_token",
-            "api_keys",
-            "api_port",
-            *_NOT_PLAIN,
-        }
-    )
-    named = {name.upper(): str(value) for name, value in values.items() if value is not None}
+    values = {name: getattr(settings, name) for name in Settings.model_fields if name != "api_port"}
+    plain = {name: value for name, value in values.items() if isinstance(value, _PLAIN)}
+    named = {name.upper(): str(value) for name, value in plain.items()}
     secrets = {"DATABASE_URL": url_of(settings), "S3_SECRET_KEY": secret_of(settings)}
     secrets["API_KEYS"] = str(entry_for("bench", Role.WRITER, api_key()))
     return kept | named | secrets

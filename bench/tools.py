@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 PYTHON = FOLDER / ".venv" / "bin" / "python"
+PATHS = {"PYTHONPATH": str(FOLDER.parent)}  # of a process of that environment
 TIMEOUT_SECONDS = 900
 
 
@@ -47,7 +49,8 @@ class Tool:
 
     def _time(self, job: dict[str, str | None]) -> None:
         done = subprocess.run(  # noqa: S603  (our own script)
-            [str(PYTHON), "-P", str(FOLDER / "baselines.py"), self.job],
+            baseline_command(self.job),
+            env=os.environ | PATHS,
             input=json.dumps(job),
             capture_output=True,
             text=True,
@@ -61,6 +64,11 @@ class Tool:
         self.seconds.append(answer["seconds"])
         self.peak_mb = max(self.peak_mb, answer["peak_mb"])
         say(f"  {self.job}: {self.seconds[-1]:.2f} s")
+
+
+def baseline_command(*arguments: str) -> list[str]:
+    """The command line that does a job of `bench.baselines`; its environment has `PATHS`."""
+    return [str(PYTHON), "-P", "-m", "bench.baselines", *arguments]
 
 
 def _job(settings: Settings, key: str, rows: int, version: int) -> dict[str, str | None]:

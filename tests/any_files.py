@@ -91,7 +91,9 @@ def datasets(draw: st.DrawFn) -> Dataset:
         short_rows=draw(st.sampled_from(ShortRows)),
         refuse_object_above=Fraction(draw(st.sampled_from(["1", "1", "1/2", "0"]))),
         dialect=draw(
-            st.sampled_from([Dialect(), Dialect(), Dialect(delimiter=";", quote_char="'")])
+            st.sampled_from(
+                [Dialect(), Dialect(delimiter=";", quote_char="'"), Dialect(member="data")]
+            )
         ),
         path_columns=draw(st.sampled_from([None, None, "in/{site}/*", "*/{f0}/**"])),
     )
@@ -148,7 +150,7 @@ LINES = [
     *(b'{"f0": 1}{"f0": 2}', b'{"f0": 1, "F0": 2}', b'{"f0": 1, "f0": 2}', b'{"f0": 1,}'),
     *(b'{"City": 1, "city": 2}', b'{"f0": "\xe9"}', b'\xef\xbb\xbf{"f0": "a"}', b"\xef\xbb\xbf"),
     *(b"{'f0': 1}", b'{"f0": 01}', b'{"f0": .5}', b'{"f0": "a\tb"}', b'{"f0": "\x00"}'),
-    *(b'{"\\u0000": 1}', b'{"\\ud800": 1}', b'{"f0": "a",\r"id": "1"}', b'{"id": "1"} x'),
+    *(b'{"\\u0000": 1}', b'{"\\ud800": 1}', b'{"f0": "a",\r"id": "1"}', b'{"id": "1"} x', b"\\]"),
 ]
 
 
@@ -185,13 +187,43 @@ def ndjson_files(draw: st.DrawFn, dataset: Dataset) -> bytes:
 
 @st.composite
 def json_files(draw: st.DrawFn, dataset: Dataset) -> bytes:
-    """An array of objects, one object, or something that is neither."""
+    """An array of objects, also in a member, one object, or something that is neither."""
+    member = dataset.dialect.member
     elements = draw(st.lists(json_objects(dataset), max_size=6))
     array = b"[" + b",\n".join(elements) + b"]"
     content = draw(
         st.sampled_from([array, array, array, array + b"x", array[:-1], b"".join(elements)])
     )
+    if member is not None and draw(st.integers(0, 9)):
+        content = draw(_objects_around(content))
     return _encoded(draw, content)
+
+
+OTHER_MEMBERS = [
+    *(b'"next": null', b'"meta": {"data": [{}], "n": [1, "]"]}', b'"data": null', b'"a": "\\"}"'),
+    *(
+        b'"a": [}',
+        b'"a": 1 2',
+        b'"a"',
+        b'"a":',
+        b"",
+        b"a: 1",
+        b'"\\x": 1',
+        b'"\xe9": 1',
+        b'"a": \\"',
+    ),
+    *(b'"a": \\]', b'"data": [{"f0": "z"}]', b"'a': 1", b'"\\ud800": {}', b'"a": 1]'),
+]
+NAMES_OF_MEMBER = [b'"data"', b'"data"', b'"data" ', b'"d\\u0061ta"', b'"Data"', b"data"]
+
+
+@st.composite
+def _objects_around(draw: st.DrawFn, array: bytes) -> bytes:
+    """An object with the array in its member, and others around it."""
+    others = st.lists(st.sampled_from(OTHER_MEMBERS[:2] * 4 + OTHER_MEMBERS), max_size=2)
+    rows = draw(st.sampled_from(NAMES_OF_MEMBER)) + b":" + array
+    end = draw(st.sampled_from([b"}", b"}", b"}", b"} ", b"}x", b"", b"]"]))
+    return b"{" + b", ".join([*draw(others), rows, *draw(others)]) + end
 
 
 def _encoded(draw: st.DrawFn, content: bytes) -> bytes:
@@ -263,6 +295,8 @@ ARROW_COLUMNS = [
     _column(pa.struct([("bb", pa.int64()), ("a", pa.date32())]), {"bb": 1, "a": date(2024, 1, 1)}),
     _column(pa.struct([("a", pa.list_(pa.bool_()))]), {"a": [True]}, {"a": None}),
     _column(pa.map_(pa.string(), pa.decimal128(5, 2)), [("k", Decimal("1.50"))], [], [("k", None)]),
+    _column(pa.map_(pa.string(), pa.int8()), [("k", 1), ("k", 2)], [("k", 1)], [("k\0", 1)]),
+    _column(pa.list_(pa.map_(pa.float32(), pa.null())), [[(1, None), (1, None)]], [[(1, None)]]),
     _column(pa.null()),
 ]
 
@@ -315,7 +349,6 @@ def xlsx_files(draw: st.DrawFn, dataset: Dataset) -> bytes:
     keys = st.sampled_from([*TEXTS_OF_KEYS, 1, 2.5])
     for _ in range(draw(st.integers(0, 5))):
         sheet.append([draw(keys if name == "id" else st.sampled_from(CELLS)) for name in names])
-    sheet.append(["a"] * len(names))  # calamine does not tell rows of formulas alone at the end
     sink = io.BytesIO()
     workbook.save(sink)
     return sink.getvalue()

@@ -126,7 +126,7 @@ class StateNews:
         self._fault: dict[str, Any] | None = None
 
     def lines(self, holds: list[dict[str, Any]], fault: dict[str, Any] | None) -> list[str]:
-        """A line for each new hold, and for the datasets file if its fault is another or gone."""
+        """A line for each new hold, and for each fault of the datasets file if they changed."""
         new = [one for one in holds if one["dataset"] not in self._held]
         self._held = {one["dataset"] for one in holds}
         before, self._fault = self._fault, fault
@@ -138,7 +138,8 @@ class StateNews:
             return []
         if fault is None:
             return ["The datasets file is valid again, and runs use it."]
-        return [f"{' '.join(fault['message'].splitlines())} {fault['hint']}"]
+        *lines, last = fault["message"].splitlines()
+        return [*lines, last, fault["hint"]] if lines else [f"{last} {fault['hint']}"]
 
 
 class _State(NamedTuple):

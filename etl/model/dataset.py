@@ -120,12 +120,14 @@ class Dialect:
     """How the files of a dataset are written. No delimiter: detected in each file.
 
     `header_row` is the line or row, from 1, from which on the header is searched: it is the first
-    one that is not blank.
+    one that is not blank. `member` is that of a JSON object whose array has the rows; None: the
+    file is the array.
     """
 
     delimiter: str | None = None
     quote_char: str = '"'
     header_row: int = 1
+    member: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,13 +11,17 @@ from etl.verify.documents import MAX_DEPTH, JsonNumber, Members, json_text
 from etl.verify.faults import FileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 MAX_BYTES = 4 << 20  # of one row
 MAX_MEMBERS = 1_000
+MAX_HEAD = 1 << 16  # bytes of a name outside the rows, with its colon and space
 
 _SPACE = b" \t\r\n"
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|\\.|[\[\]{},]', re.DOTALL)
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|\\["\\]|[\[\]{},]', re.DOTALL)
+_HEAD = re.compile(
+    rb'[ \t\r\n]*+(("(?:[^"\\]|\\.)*+")[ \t\r\n]*+:[ \t\r\n]*+)(?=[^ \t\r\n,\]}])', re.DOTALL
+)
 _LINE = re.compile(rb"(?:\xef\xbb\xbf)*+([^\r\n]*+)(?:\r\n?|\n|\Z)")  # without its marks
 _BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
@@ -44,27 +48,81 @@ def elements(content: bytes) -> Iterator[tuple[int, bytes]]:
     Raises:  FileError.
     """
     content = content.strip(_SPACE)
-    is_object = content.startswith(b"{")
-    if not is_object and not content.startswith(b"["):
+    if content.startswith(b"{"):
+        end = _end(content, 1, b"]}") + 1
+        yield 1, content[:end]
+    elif content.startswith(b"["):
+        end = yield from _array(content, 1)
+    else:
         raise FileError(ProblemCode.NOT_JSON)
-    number, depth, start = 1, 0, 1
-    for token in _TOKEN.finditer(content):
+    if end < len(content):
+        raise FileError(ProblemCode.NOT_JSON)
+
+
+def elements_of(content: bytes, name: str) -> Iterator[tuple[int, bytes]]:
+    """The elements of the array in the member of this name of an object.
+
+    Raises:  FileError.
+    """
+    content = content.strip(_SPACE)
+    if not content.startswith(b"{"):
+        raise FileError(ProblemCode.NOT_JSON)
+    end, has_array = 0, False
+    while content[end : end + 1] in {b"{", b","}:
+        head = _HEAD.match(content, end + 1)
+        if head is None or len(head[1]) > MAX_HEAD:
+            raise FileError(ProblemCode.NOT_JSON)
+        end = head.end()
+        if _name(head[2]) == name:
+            if has_array or content[end : end + 1] != b"[":
+                raise FileError(ProblemCode.NOT_JSON)
+            has_array = True
+            end = yield from _array(content, end + 1)
+            end += len(content[end:]) - len(content[end:].lstrip(_SPACE))
+        else:
+            end = _end(content, end, b",]}")
+    if content[end:] != b"}" or not has_array:
+        raise FileError(ProblemCode.NOT_JSON)
+
+
+def _name(written: bytes) -> str:
+    try:
+        return str(json.loads(written.decode("utf-8", "surrogateescape")))
+    except ValueError as error:
+        raise FileError(ProblemCode.NOT_JSON) from error
+
+
+def _array(content: bytes, place: int) -> Generator[tuple[int, bytes], None, int]:
+    """The elements of the array with this place of its content; returns that after its end."""
+    number, depth, start = 1, 0, place
+    for token in _TOKEN.finditer(content, place):
         sign = token[0]
-        depth += (sign in {b"[", b"{"}) - (sign in {b"]", b"}"})
-        if sign == b"," and depth == 1 and not is_object:
-            yield number, content[start : token.start()]
+        written = slice(start, token.start())
+        if sign == b"," and depth == 0:
+            yield number, content[written]
             number, start = number + 1, token.end()
         elif depth == 0 and sign in {b"]", b"}"}:
-            if is_object:
-                yield 1, content[: token.end()]
-            elif sign == b"}":
+            if sign == b"}":
                 break
-            elif number > 1 or content[start : token.start()].strip(_SPACE):
-                yield number, content[start : token.start()]
-            if token.end() == len(content):
-                return
-            break
+            if number > 1 or content[written].strip(_SPACE):
+                yield number, content[written]
+            return token.end()
+        depth += _depth_of(sign)
     raise FileError(ProblemCode.NOT_JSON)
+
+
+def _end(content: bytes, place: int, stops: bytes) -> int:
+    """The place of the first of these signs that is not in a value within the value here."""
+    depth = 0
+    for token in _TOKEN.finditer(content, place):
+        if depth == 0 and token[0] in stops:
+            return token.start()
+        depth += _depth_of(token[0])
+    raise FileError(ProblemCode.NOT_JSON)
+
+
+def _depth_of(sign: bytes) -> int:
+    return (sign in {b"[", b"{"}) - (sign in {b"]", b"}"})
 
 
 def parse(written: bytes) -> dict[str, object]:

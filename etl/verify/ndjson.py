@@ -37,11 +37,14 @@ def read_lines(file: DatasetFile) -> Reading:
 
 
 def read_array(file: DatasetFile) -> Reading:
-    """The rows and faults of a file with an array of objects, or one object.
+    """The rows and faults of a file with an array of objects, also in a member, or one object.
 
     Raises:  FileError.
     """
-    return _read(file, json_rows.elements)
+    name = file.layout.dataset.dialect.member
+    if name is None:
+        return _read(file, json_rows.elements)
+    return _read(file, lambda content: json_rows.elements_of(content, name))
 
 
 def _read(file: DatasetFile, cut: Cut) -> Reading:

@@ -10,7 +10,7 @@ from etl.model.dataset import UnknownColumns
 from etl.model.values import ProblemCode
 from etl.verify import names
 from etl.verify.cells import CellReader
-from etl.verify.documents import has_nul
+from etl.verify.documents import has_nul, is_storable
 from etl.verify.typed import extra_value, plain_text, written_in_json
 
 if TYPE_CHECKING:
@@ -217,7 +217,10 @@ class Rows:
         for place, room in self._columns.limited:
             if len(texts[place].encode()) > room and place not in too_long:
                 too_long.append(place)
-        return [_Fault(all_names[n], ProblemCode.CELL_TOO_LONG) for n in too_long]
+        if too_long:
+            return [_Fault(all_names[n], ProblemCode.CELL_TOO_LONG) for n in too_long]
+        odd = [n for n, cell in enumerate(cells) if n in self._extra and not is_storable(cell)]
+        return [_Fault(all_names[n], ProblemCode.NOT_JSON) for n in odd]
 
     def _has_nul(self, place: int, cell: object) -> bool:
         """Whether a text has a NUL; in `_extra`, also one in an array or object."""

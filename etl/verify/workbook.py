@@ -110,7 +110,7 @@ def _value(cell: Any, formula: Any) -> object:  # noqa: ANN401
     """The value of a cell; a _Faulty if it has none but should."""
     if cell.data_type == "e":
         return _Faulty(ProblemCode.ERROR_VALUE, str(cell.value))
-    if cell.value is None and formula.data_type == "f":
+    if cell.value is None and formula.data_type == "f" and cell.data_type != "str":  # a blank text
         return _Faulty(ProblemCode.FORMULA_WITHOUT_VALUE, str(formula.value))
     value = cell.value
     if isinstance(value, datetime) and value.time() == _MIDNIGHT:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import bare, order_data, tools
-from bench.orders import check_alike
+from bench import bare, order_data, reading_data, tools
+from bench.loads import check_alike
 from bench.scale import QUICK
 from bench.scenarios import SCENARIOS
 from bench.stack import TEMPLATE, Stack, execute
@@ -78,7 +78,7 @@ def database(servers: Stack) -> Iterator[Settings]:
 
 
 def test_copied_orders_are_those_of_the_files(database: Settings):
-    bare.sorted_copy_of_orders(database, 500)
+    bare.sorted_copy_of(database, order_data.TABLE, order_data.rows(500), order_data.ZONE)
     found = execute(
         database,
         f"SELECT order_id, amount, updated_at AT TIME ZONE '{order_data.ZONE}', note, _source_line"
@@ -88,6 +88,15 @@ def test_copied_orders_are_those_of_the_files(database: Settings):
         (row["order_id"], row["amount"], row["updated_at"], row["note"], line)
         for line, row in enumerate(order_data.rows(500).to_pylist(), 2)
     ]
+
+
+def test_copied_readings_are_those_of_the_files(database: Settings):
+    rows = reading_data.rows(500)
+    bare.sorted_copy_of(database, reading_data.TABLE, rows)
+    found = execute(
+        database, "SELECT sensor, measured_at, celsius FROM copied ORDER BY _source_line"
+    )
+    assert found == [tuple(row.values()) for row in rows.to_pylist()]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +111,7 @@ def test_copied_orders_are_those_of_the_files(database: Settings):
 def test_a_baseline_with_less_than_our_columns_and_indexes_fails(database: Settings, change: str):
     for name in ("orders", "copied"):
         execute(database, order_data.TABLE.format(name))
-    check_alike(database)
+    check_alike(database, "orders")
     execute(database, change)
     with pytest.raises(RuntimeError, match="differ"):
-        check_alike(database)
+        check_alike(database, "orders")

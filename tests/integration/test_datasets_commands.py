@@ -621,7 +621,7 @@ def test_objects_are_described_and_loaded_as_described(
     assert checked.stdout.endswith("sales: 3 objects, 15 rows read = 15 good + 0 rejected\n")
     assert command("run").exit_code == 0
     rows = "SELECT sale_no, betrag::text, datum::text FROM sales ORDER BY 1"
-    assert query(rows)[0] == ("S001", "1.5", "2024-03-01")
+    assert query(rows)[0] == ("S001", "1.50", "2024-03-01")
     assert len(query(rows)) == 5
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import re
 import tomllib
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from xml.etree import ElementTree as ET
 from zoneinfo import ZoneInfo
 
+import pyarrow.parquet as pq
 import pytest
 
-from bench import faults, objects, order_data, report, seaweed, tools
+from bench import faults, objects, order_data, reading_data, report, seaweed, tools
 from bench.__main__ import measure
 from bench.figures import Figure, Target, figure, load, save
 from bench.machine import machine, versions
@@ -127,6 +129,33 @@ def test_orders_reach_a_second_prefix_beyond_a_million():
         "AA-999999",
         "AB-000000",
     ]
+
+
+def test_compressed_orders_are_those_of_the_plain_file():
+    (plain,), (compressed,) = (
+        order_data.csvs(100, 1, is_compressed=given) for given in (False, True)
+    )
+    assert compressed.key == f"{plain.key}.gz"
+    assert gzip.decompress(compressed.content) == plain.content
+
+
+def test_readings_are_the_same_each_time_and_in_both_formats():
+    rows = reading_data.rows(5_000)
+    content = {name: write(rows) for name, write in reading_data.FORMATS.items()}
+    assert reading_data.as_ndjson(reading_data.rows(5_000)) == content["ndjson"]
+    lines = [json.loads(line) for line in content["ndjson"].splitlines()]
+    for line in lines:
+        line["measured_at"] = datetime.fromisoformat(line["measured_at"])
+    assert lines == rows.to_pylist() == pq.read_table(io.BytesIO(content["parquet"])).to_pylist()
+
+
+def test_readings_have_many_sensors_microseconds_and_nulls_in_the_order_of_time():
+    rows = reading_data.rows(20_000)
+    moments = rows["measured_at"].to_pylist()
+    assert moments == sorted(moments)
+    assert sum(moment.microsecond % 1000 > 0 for moment in moments) > 19_000
+    assert len(set(rows["sensor"].to_pylist())) > 3_000
+    assert 800 < rows["celsius"].null_count < 1_200
 
 
 def test_every_planted_fault_is_in_lines_of_its_own():

@@ -271,6 +271,13 @@ def test_bounds_have_the_type_of_the_field(tmp_path: Path, rest: str, bound: obj
     assert type(minimum) is type(bound)
 
 
+@pytest.mark.parametrize("format_", ["", 'format = "json"\n'])
+def test_property_names_the_member_of_json_files(tmp_path: Path, format_: str):
+    dialect = 'dialect = { property = "a b", itemType = "object" }'
+    one = orders(tmp_path, written(f"{format_}{dialect}"))
+    assert one.dialect == Dialect(member="a b")
+
+
 def test_presets_accept_some_keys(tmp_path: Path):
     text = """\
 version = 1
@@ -465,6 +472,12 @@ ID_KEY = 'primaryKey = ["id"]'
         (written("dialect = { headerRows = [1, 2] }"), "line 4, @dialect.headerRows", "one number"),
         (written("dialect = { headerRows = [0] }"), "line 4, @dialect.headerRows", "[0]"),
         (written("dialect = { headerRows = [true] }"), "line 4, @dialect.headerRows", "numbers"),
+        (written('dialect = { property = "" }'), "line 4, @dialect.property", "data"),
+        (written("dialect = { property = ['a'] }"), "line 4, @dialect.property", "a text"),
+        (written('dialect = { property = "\\u0000" }'), "line 4, @dialect.property", "a name"),
+        (written('format = "ndjson"\ndialect.property = "a"'), "line 5, @dialect.property", "json"),
+        (written('dialect = { itemType = "array" }'), "line 4, @dialect.itemType", "as an object"),
+        (written('dialect = { itemKeys = ["a"] }'), "line 4, @dialect.itemKeys", "aliases"),
         (written("dialect = { sheetNumber = 2 }"), "line 4, @dialect.sheetNumber", "Use sheet"),
         # the rest of a dataset
         (written('bucket = "thumbnails"'), "line 4, @bucket", "THUMBNAIL_BUCKET"),
@@ -607,6 +620,13 @@ def test_a_faulty_field_is_reported(tmp_path: Path, field: str, key: str, said: 
     fault = next((one for one in found if one.startswith(place)), "")
     assert fault, found
     assert said in fault
+
+
+def test_groups_of_integers_may_be_separated_by_any_character(tmp_path: Path):
+    """An integer has no decimals, so "." cannot separate them."""
+    field = '{ name = "x", type = "integer", groupChar = "." }'
+    found = orders(tmp_path, written(fields=f"  {field},\n"))
+    assert [one.group_char for one in found.fields if one.name == "x"] == ["."]
 
 
 @pytest.mark.parametrize(

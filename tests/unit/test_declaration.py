@@ -110,7 +110,9 @@ def datasets(draw: st.DrawFn) -> Dataset:
         unknown_columns=draw(st.sampled_from(UnknownColumns)),
         short_rows=draw(st.sampled_from(ShortRows)),
         refuse_object_above=draw(st.fractions(0, 1)),
-        dialect=Dialect(delimiter=draw(st.none() | TEXT), quote_char=draw(TEXT)),
+        dialect=Dialect(
+            delimiter=draw(st.none() | TEXT), quote_char=draw(TEXT), member=draw(st.none() | TEXT)
+        ),
         path_columns=draw(st.sampled_from([None, "a/{site}/**"])),
         derived=draw(
             st.lists(
@@ -222,6 +224,7 @@ def with_new(field: Field) -> Dataset:
         replace(ORDERS, exclude=("orders/tmp/**",)),
         replace(ORDERS, format="csv"),
         replace(ORDERS, dialect=Dialect(delimiter=";")),
+        replace(ORDERS, dialect=Dialect(member="data")),
         replace(ORDERS, path_columns="{country}/**"),
         replace(ORDERS, missing_values=("", "NULL")),
         replace(ORDERS, unknown_columns=UnknownColumns.ADD),

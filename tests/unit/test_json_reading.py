@@ -249,7 +249,7 @@ def test_an_object_without_any_declared_column_is_refused():
 def test_an_array_within_an_object_is_named():
     problem = problem_of('{"meta": {}, "data": [{"sku": 1}]}', key="a.json")
     assert problem.code == "missing-column"
-    assert "member data" in problem.note
+    assert 'dialect = { property = "data" }' in problem.note
 
 
 def test_missing_members_of_required_fields_are_missing_cells():

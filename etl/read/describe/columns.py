@@ -15,6 +15,7 @@ from etl.model.column_names import column_names
 from etl.model.dataset import Constraints, Field, FieldType
 from etl.read.describe.candidate import Context
 from etl.read.describe.guess import enum_note, guess
+from etl.read.describe.near import nearly
 from etl.read.describe.numbers import has_certain_decimal_commas
 
 if TYPE_CHECKING:
@@ -94,7 +95,9 @@ def describe(sample: Sample, correction: Correction = Correction()) -> Descripti
     }
     missing = _missing_values(guessed.values())
     fields = [
-        _described(name, column, guessed[name], missing, correction)
+        _with_nearly(
+            _described(name, column, guessed[name], missing, correction), column, missing, sample
+        )
         for name, column in zip(names, columns, strict=True)
     ]
     key, key_note = _primary_key(fields, columns, sample, correction)
@@ -159,6 +162,24 @@ def _described(
     constraints = Constraints(required=is_required)
     described = replace(found, name=name, aliases=aliases, constraints=constraints)
     return DescribedField(described, column.header, tuple(notes))
+
+
+def _with_nearly(
+    one: DescribedField, column: SampledColumn, missing: tuple[str, ...], sample: Sample
+) -> DescribedField:
+    """The field, if it is a text, with a comment on what nearly all of its values are."""
+    if one.field.type is not FieldType.STRING or one.notes:
+        return one
+    rows = [
+        (row, text)
+        for row, text in enumerate(column.texts.to_pylist())
+        if text is not None and text not in missing
+    ]
+    found = nearly([text for _, text in rows], Context(one.field.name))
+    if found is None:
+        return one
+    note = f"{found.note} ({sample.place(rows[found.place][0])})"
+    return replace(one, notes=(note,))
 
 
 def _present(texts: pa.ChunkedArray, missing: tuple[str, ...]) -> pa.ChunkedArray:

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from etl.read.json.typed import ObjectBlock
 
-_QUOTE, _COMMA, _BACKSLASH = b'",\\'
+_QUOTE, COMMA, _BACKSLASH = b'",\\'
 _DEPTHS = np.zeros(256, np.int64)
 _DEPTHS[list(b"[{")] = 1
 _DEPTHS[list(b"]}")] = -1
 _IS_STRUCTURE = _DEPTHS != 0
-_IS_STRUCTURE[_COMMA] = True
+_IS_STRUCTURE[COMMA] = True
 
 
 class Elements(NamedTuple):
@@ -42,7 +42,7 @@ class Elements(NamedTuple):
         return self.found
 
 
-class _State(Enum):
+class State(Enum):
     """Where in the content the next text is."""
 
     START = auto()
@@ -55,8 +55,8 @@ class ElementCutter:
     """Cuts an array into its elements, whose numbers count from 1; an object is one element."""
 
     def __init__(self) -> None:
-        self._state = _State.START
-        self._scanner = _Scanner()
+        self._state = State.START
+        self._scanner = Scanner()
         self._parts: list[bytes] = []  # of the next element
         self._size = 0
         self._count = 0
@@ -73,11 +73,11 @@ class ElementCutter:
         """
         if self._refused is not None:
             raise self._refused
-        if self._state is _State.START:
+        if self._state is State.START:
             text = self._started(text)
-        if self._state is _State.START or not text:
+        if self._state is State.START or not text:
             return Elements([])
-        if self._state is _State.END:
+        if self._state is State.END:
             self._check_rest(text)
             return Elements([])
         return Elements(self._cut(text))
@@ -89,7 +89,7 @@ class ElementCutter:
         """
         if self._refused is not None:
             raise self._refused
-        if self._state in {_State.ARRAY, _State.OBJECT}:
+        if self._state in {State.ARRAY, State.OBJECT}:
             is_within = self.is_object or any(not part.isspace() for part in self._parts if part)
             where = f"within row {self._count + 1:,}" if is_within else f"after row {self._count:,}"
             raise RefusedObject(
@@ -98,17 +98,17 @@ class ElementCutter:
                 "upload it again.",
                 shown(Text(0, b"".join(self._parts))),
             )
-        return self._state is _State.END
+        return self._state is State.END
 
     def _started(self, text: bytes) -> bytes:
         """The text from the first element on."""
         text = text.lstrip(SPACE)
         if text.startswith(b"["):
-            self._state = _State.ARRAY
+            self._state = State.ARRAY
             self._scanner.depth = 1
             return text[1:]
         if text.startswith(b"{"):
-            self._state = _State.OBJECT
+            self._state = State.OBJECT
             self.is_object = True
         elif text:
             raise RefusedObject(
@@ -122,7 +122,7 @@ class ElementCutter:
         marks = self._scanner.scan(text)
         is_end = marks.depth == 0
         if not self.is_object:
-            is_end |= (marks.kind == _COMMA) & (marks.depth == 1)
+            is_end |= (marks.kind == COMMA) & (marks.depth == 1)
         found: list[Text] = []
         start = 0
         for end, depth in zip(
@@ -138,7 +138,7 @@ class ElementCutter:
 
     def _close(self, text: bytes, start: int, end: int, found: list[Text]) -> None:
         """Take the last element, if there is one, and check the text after it."""
-        self._state = _State.END
+        self._state = State.END
         if self.is_object:
             found.append(self._element(text[start : end + 1]))
         elif text[end : end + 1] != b"]":
@@ -176,7 +176,8 @@ class ElementCutter:
             raise RefusedObject(
                 ProblemCode.CELL_TOO_LONG,
                 f"The file is one JSON object of more than {MOST_OBJECT_BYTES:,} bytes, which is "
-                "one row. If the rows are in an array within it, export that array alone.",
+                "one row. If the rows are in an array within it, name its member: "
+                'dialect = { property = "data" }.',
                 shown(Text(0, self._parts[0])),
             )
         text = Text(self._count, b"".join(self._parts), is_whole=is_whole)
@@ -201,7 +202,7 @@ class _Marks(NamedTuple):
     depth: NDArray[np.int64]
 
 
-class _Scanner:
+class Scanner:
     """Finds brackets and commas outside strings, in texts that are cut anywhere."""
 
     def __init__(self) -> None:

@@ -11,13 +11,12 @@ import numpy as np
 from etl.model.errors import RefusedObject
 from etl.model.formats import SourceFormat, content_size, format_of
 from etl.model.routing import path_names
-from etl.model.safe_text import safe_value
 from etl.model.values import ProblemCode, Severity
 from etl.read.csv.encoding import Transcoder
 from etl.read.json import typed
 from etl.read.json.columns import Columns
-from etl.read.json.elements import ElementCutter, Elements
 from etl.read.json.lines import LineCutter, Lines
+from etl.read.json.members import cutter_of, quoted
 from etl.read.json.rows import FileRows, RowBuffer, RowReader
 from etl.read.json.small import MOST_BYTES, read_joined, small_block
 from etl.read.pieces import PIECE_LINES, pieces
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from etl.model.dataset import Dataset
     from etl.model.values import SourceFile, SourceObject
+    from etl.read.json.elements import Elements
     from etl.read.json.small import JoinedFiles
     from etl.read.json.typed import ObjectBlock
     from etl.read.rows.header import FileHeader
@@ -60,7 +60,9 @@ def _small_blocks(files: Sequence[SourceFile], dataset: Dataset) -> dict[int, Ob
     """The rows of the small files that may be read together."""
     small = {index: file for index, file in enumerate(files) if len(file.content) <= MOST_BYTES}
     blocks = {
-        index: small_block(file.content, is_lines=_is_lines(file.source, dataset))
+        index: small_block(
+            file.content, dataset.dialect.member, is_lines=_is_lines(file.source, dataset)
+        )
         for index, file in small.items()
     }
     found = {index: block for index, block in blocks.items() if block is not None}
@@ -236,11 +238,11 @@ class _LineReader(_Reader):
 
 
 class _DocumentReader(_Reader):
-    """Reads a JSON array of objects, or one object."""
+    """Reads a JSON array of objects, the one in a member of an object, or one object."""
 
     def __init__(self, size: int | None, columns: Columns) -> None:
         super().__init__(size, columns)
-        self._cutter = ElementCutter()
+        self._cutter = cutter_of(columns.layout.dataset.dialect.member)
         self._has_array = False
 
     def header(self) -> FileHeader:
@@ -250,7 +252,7 @@ class _DocumentReader(_Reader):
             name = self._rows.array_name if self._cutter.is_object else None
             if name is None:
                 raise
-            hint = f"{refused.message} {_WRAPPED_HINT.format(name=safe_value(name))}"
+            hint = f"{refused.message} {_WRAPPED_HINT}{{ property = {quoted(name)} }}."
             raise RefusedObject(refused.problem_code, hint) from refused
 
     def _take(self, text: bytes, *, is_last: bool = False) -> Iterator[FileRows]:
@@ -271,6 +273,6 @@ class _DocumentReader(_Reader):
 
 _NO_ROWS_HINT = "The array has no elements. Add rows, or remove the file from the bucket."
 _WRAPPED_HINT = (
-    "The file is one JSON object, which is one row; if its member {name} has the rows, export that "
-    "array alone."
+    "The file is one JSON object, which is one row; if its rows are in an array within it, name "
+    "the member: dialect = "
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from etl.model.errors import RefusedObject
-from etl.read.json.elements import ElementCutter
+from etl.read.json.members import cutter_of
 from etl.read.json.objects import SPACE
 from etl.read.json.rows import RowReader, TypedRows
 from etl.read.json.typed import ObjectBlock, element_block, line_block
@@ -41,18 +41,20 @@ class JoinedFiles(NamedTuple):
     rows: TypedRows
 
 
-def small_block(content: bytes, *, is_lines: bool) -> ObjectBlock | None:
-    """The rows of a whole file as a block; None if they cannot be one."""
+def small_block(content: bytes, member: str | None, *, is_lines: bool) -> ObjectBlock | None:
+    """The rows of a whole file, or of its member, as a block; None if they cannot be one."""
     if is_lines:
         content = content.rstrip(SPACE)
         if b"\n" in content or b"\r" in content:
             return line_block(content, 1)
     content = content.strip(SPACE)
-    if content.startswith(b"{") and content.endswith(b"}"):
+    is_object = content.startswith(b"{") and content.endswith(b"}")
+    if is_object and (is_lines or member is None):
         return ObjectBlock(content, _FIRST, content, len(content))
-    if is_lines or not content.startswith(b"[") or not content.endswith(b"]"):
+    is_array = content.startswith(b"[") and content.endswith(b"]")
+    if is_lines or not (is_object or is_array):
         return None
-    cutter = ElementCutter()
+    cutter = cutter_of(member)
     try:
         elements = cutter.take(content)
         cutter.finish()

@@ -40,7 +40,8 @@ class Block:
     Shapes:  file (n,) index of the row's file in the batch; line (n,) physical line or row, from
              1; cells: one Arrow array (n,) for each column of the header, of large_string or, for
              a whole column of a typed format, another type; null if the row lacks the cell. json:
-             the columns whose texts are JSON values. most_bytes: no text has more, or a NUL; None
+             the columns whose texts are JSON values. unsure: those of them that jsonb may refuse.
+             most_bytes: no text has more, or a NUL; None
              if that is unknown. extra (n,): the JSON of _extra, if no column is in it.
     """
 
@@ -50,6 +51,7 @@ class Block:
     cells: list[pa.ChunkedArray]
     most_bytes: int | None = None
     json: frozenset[str] = frozenset()
+    unsure: frozenset[str] = frozenset()
     extra: pa.ChunkedArray | None = None
 
     def without(self, unwanted: NDArray[np.bool_]) -> Block:

@@ -61,7 +61,7 @@ class _Rows:
     """The rows of a sheet from its first one; some may be read ahead."""
 
     def __init__(self, sheet: OpenSheet) -> None:
-        self._coming = sheet.cells.iter_rows()
+        self._coming = sheet.rows()
         self._ahead: list[list[Any]] = []
 
     def take(self, count: int) -> list[list[Any]]:

@@ -122,6 +122,7 @@ DIALECT = TableRules(
         "delimiter": KeyRule(_TEXT, '";"'),
         "quoteChar": KeyRule(_TEXT, '"\'"'),
         "headerRows": KeyRule(ValueKind.INTEGERS, "[3]"),
+        "property": KeyRule(_TEXT, '"data"'),
     },
     refused={
         "header": Refusal("Add a header line to the files.", (True,)),
@@ -135,9 +136,10 @@ DIALECT = TableRules(
         "lineTerminator": Refusal(
             "Remove it; all line endings are accepted.", ("\n", "\r\n", "\r")
         ),
-        "property": Refusal("Remove it; a JSON file is one array of objects."),
-        "itemType": Refusal("Remove it; a JSON file is one array of objects."),
-        "itemKeys": Refusal("Remove it; a JSON file is one array of objects."),
+        "itemType": Refusal("Remove it, and export each row as an object.", ("object",)),
+        "itemKeys": Refusal(
+            "Remove it; members are found by the names of fields, and their aliases."
+        ),
         "sheetNumber": Refusal("Use sheet of the dataset.", (1,)),
         "sheetName": Refusal("Use sheet of the dataset."),
         "table": Refusal("Remove it; databases are not read."),

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from etl.model.dataset import Attachment, Derived, DerivedAs, Dialect, FieldType
-from etl.model.formats import FORMATS
+from etl.model.formats import FORMATS, SourceFormat
 from etl.model.keys import IMAGE_EXTENSIONS
 from etl.model.patterns import PatternFault, Patterns, Template
 from etl.model.routing import HIVE, hive_names
@@ -134,7 +134,31 @@ def dialect(section: Section, format_: str | None) -> Dialect:
         )
     if delimiter == quote:
         inner.fault("delimiter", "delimiter and quoteChar are the same.", "Change one of them.")
-    return Dialect(delimiter=delimiter, quote_char=quote, header_row=_header_row(inner))
+    return Dialect(
+        delimiter=delimiter,
+        quote_char=quote,
+        header_row=_header_row(inner),
+        member=_member(inner, format_),
+    )
+
+
+def _member(inner: Section, format_: str | None) -> str | None:
+    """The member of JSON files that has the rows."""
+    written: str | None = inner.get("property")
+    if written is None:
+        return None
+    if format_ not in {None, SourceFormat.JSON}:
+        inner.fault(
+            "property",
+            f"property is for JSON files, and the format is {format_}.",
+            'Remove it, or write format = "json".',
+        )
+    if not written or "\0" in written:
+        inner.fault(
+            "property", f"{written!r} cannot name a member.", 'Write a name, such as "data".'
+        )
+        return None
+    return written
 
 
 def _header_row(inner: Section) -> int:
