@@ -17,7 +17,11 @@ LIMITS = st.sampled_from([2**15, 2**31, 2**63]).flatmap(
     lambda limit: st.one_of(st.integers(-limit - 2, -limit + 2), st.integers(limit - 3, limit + 2))
 )
 INTEGERS = st.one_of(
-    st.integers().map(str), LIMITS.map(str), LIMITS.map(lambda n: f"{n:,}"), DIGITS
+    st.integers().map(str),
+    LIMITS.map(str),
+    LIMITS.map(lambda n: f"{n}.0"),
+    LIMITS.map(lambda n: f"{n:,}"),
+    DIGITS,
 )
 
 NUMBER_PIECES = st.sampled_from(

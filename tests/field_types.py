@@ -55,6 +55,8 @@ def plain_integer(text: str, limit: int, group: str = "") -> int:
     whole = "[0-9]+"
     if group:
         whole = rf"(?:[0-9]{{1,3}}(?:{re.escape(group)}[0-9]{{3}})+|[0-9]+)"
+    if group != ".":
+        text = text[:-2] if re.search(r"[0-9]\.0\Z", text, re.ASCII) else text
     if re.fullmatch(f"[+-]?{whole}", text, re.ASCII) is None:
         raise Refused("not-an-integer")
     number = int(Decimal(text.replace(group, "") if group else text))  # int() reads 4,300 digits

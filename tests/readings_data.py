@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from datetime import UTC, datetime, timedelta
-from itertools import cycle
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
@@ -88,29 +88,38 @@ def reading(number: int, site: str) -> Reading:
 
 def ndjson_file(of_each: int, site: str, **_: object) -> PlantedFile:
     """A file with an object on each line, and so many of each kind of fault."""
-    return _json_file(of_each, site, b"\n".join, JSON_FAULTS)
+    return _json_file(of_each * len(JSON_FAULTS), site, b"\n".join, JSON_FAULTS)
 
 
 def json_file(of_each: int, site: str, **_: object) -> PlantedFile:
     """An array; it has no fault that hides where its elements end."""
     kinds = tuple(kind for kind in JSON_FAULTS if not kind.raw.endswith("1"))
-    return _json_file(of_each, site, lambda lines: b"[" + b",\n".join(lines) + b"]", kinds)
+    return _json_file(of_each * len(kinds), site, _array, kinds)
+
+
+def valid_file(count: int, site: str, *, is_array: bool = False) -> PlantedFile:
+    """NDJSON, or an array, without faults, so that whole columns can be read."""
+    return _json_file(count, site, _array if is_array else b"\n".join, ())
+
+
+def _array(lines: list[bytes]) -> bytes:
+    return b"[" + b",\n".join(lines) + b"]"
 
 
 def _json_file(
-    of_each: int, site: str, join: Callable[[list[bytes]], bytes], kinds: tuple[Kind, ...]
+    count: int, site: str, join: Callable[[list[bytes]], bytes], kinds: tuple[Kind, ...]
 ) -> PlantedFile:
     made = PlantedFile()
     lines: list[bytes] = []
     faults = cycle(kinds)
-    for number in range(of_each * len(kinds)):
+    for number in range(count):
         sensor, moment, celsius, _ = values = reading(number, site)
         row = {"sensor": sensor, "measured_at": moment.isoformat(), "celsius": celsius}
         lines.append(json.dumps(row).encode())
         made.rows[len(lines)] = values
-        kind = next(faults)
-        lines.append(kind.raw.encode("utf-8", "surrogateescape"))
-        made.found.append(Found(len(lines), kind.column, kind.code, None, ""))
+        for kind in islice(faults, 1):
+            lines.append(kind.raw.encode("utf-8", "surrogateescape"))
+            made.found.append(Found(len(lines), kind.column, kind.code, None, ""))
     made.content = join(lines)
     return made
 
@@ -163,9 +172,11 @@ def xlsx_file(of_each: int, site: str, **_: object) -> PlantedFile:
         sheet.append(
             [one.replace(tzinfo=None) if isinstance(one, datetime) else one for one in cells]
         )
-        sensor, moment, celsius, _ = values = reading(number, site)
+        sensor, moment, celsius, _ = reading(number, site)
+        if celsius is not None:
+            celsius = float(f"{celsius:.16g}")  # openpyxl writes no more digits
         sheet.append([sensor, moment.replace(tzinfo=None), celsius])
-        made.rows[line + 1] = values
+        made.rows[line + 1] = (sensor, moment, celsius, site)
     sink = io.BytesIO()
     workbook.save(sink)
     made.content = sink.getvalue()

@@ -6,6 +6,7 @@ import posixpath
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,9 +33,8 @@ from etl.settings import read_settings
 from etl.settings.declared import declared_datasets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import date
-    from pathlib import Path
 
     from etl.cli.render import Lines
     from etl.model.dataset import Dataset
@@ -43,17 +43,29 @@ if TYPE_CHECKING:
     from etl.settings import Settings
 
 
+SHOWN_NAMES = 20
+
+all_option = click.option(
+    "--all",
+    "shows_all",
+    is_flag=True,
+    help="Print each problem, not only the first 3 of a code in a column.",
+)
+
+
 @click.command("check")
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
 @click.option("--dataset", "name", metavar="NAME", help="Read all files as data of this dataset.")
 @click.option("--key", metavar="KEY", help="Check one file as the object with this key.")
-@click.option("--json", "as_json", is_flag=True, help="Print problems and files as JSON.")
+@all_option
+@click.option("--json", "as_json", is_flag=True, help="Print all problems and the files as JSON.")
 def check_command(
-    *, files: tuple[str, ...], name: str | None, key: str | None, as_json: bool
+    *, files: tuple[str, ...], name: str | None, key: str | None, shows_all: bool, as_json: bool
 ) -> None:
     """Print the problems that a run would find in local files.
 
-    The key decides the dataset, whatever its bucket is. Without --key, it is the path as given.
+    The key decides the dataset, whatever its bucket is. Without --key, it is the path as given or,
+    for each file of a folder, the path below the folder, as for `seed`.
     Exits with 1 if a row or a file would be rejected, or if no dataset reads a file. Nothing is
     stored, and no server is needed.
     """
@@ -62,12 +74,14 @@ def check_command(
     settings = read_settings()
     datasets = declared_datasets(settings)
     _check_name(settings, datasets, name)
-    paths = [(given, readable_file(given)) for given in files]
+    paths = [one for written in files for one in _files(written, settings)]
+    if key is not None and len(paths) > 1:
+        raise click.UsageError("--key takes one FILE, not a folder.")
     anywhere = [replace(one, bucket="") for one in datasets]  # a path does not name a bucket
     route = Router(anywhere, settings.source_bucket).for_bucket(settings.source_bucket)
     given = next((one for one in datasets if one.name == name), None)
     today = datetime.now(UTC).date()
-    found = FoundFiles(as_json=as_json)
+    found = FoundFiles(as_json=as_json, shows_all=shows_all)
     for written, path in paths:
         as_key = posixpath.normpath(written) if key is None else key
         routed = route(as_key) if given is None else _as_data_of(given, as_key)
@@ -85,6 +99,19 @@ def _as_data_of(dataset: Dataset, key: str) -> ObjectRoute:
     is_read = format_of(dataset, key) is not None
     read = dataset if is_read else replace(dataset, format=SourceFormat.CSV)
     return ObjectRoute(read, ObjectKind.DATA)
+
+
+def _files(written: str, settings: Settings) -> list[tuple[str, Path]]:
+    """The file and its path as given or, of a folder, its files and the keys that seed uploads.
+
+    Raises:  click.BadParameter when one cannot be read; ConfigurationError for an empty folder.
+    """
+    if not callers_path(written).is_dir():
+        return [(written, readable_file(written))]
+    from etl.storage.folder import files_of
+
+    own = (settings.local_dir, Path(".env"))
+    return [(one.key, one.path) for one in files_of([callers_path(written)], own=own).files]
 
 
 def _check_name(settings: Settings, datasets: Sequence[Dataset], name: str | None) -> None:
@@ -142,10 +169,12 @@ def _check_routed(
 class FoundFiles:
     """Prints what was found of each file as it is read; as JSON at the end.
 
+    `shows_all`: each problem, not only the first ones of a code in a column of a file.
     `shows_good`: also a line for each file without a problem.
     """
 
-    def __init__(self, *, as_json: bool, shows_good: bool = True) -> None:
+    def __init__(self, *, as_json: bool, shows_all: bool, shows_good: bool = True) -> None:
+        self._shows_all = shows_all
         self._as_json = as_json
         self._shows_good = shows_good
         self._problems: list[dict[str, Any]] = []
@@ -165,7 +194,11 @@ class FoundFiles:
             self._problems += problems
             self._files.append(file)
             return
-        lines: Lines = [line for one in problems for line in render.problem(one)]
+        lines: Lines = (
+            [line for one in problems for line in render.problem(one)]
+            if self._shows_all
+            else render.problems(problems)
+        )
         if problems or self._shows_good:
             print_lines(stdout_console(), [*lines, *file_lines(file)])
 
@@ -205,7 +238,24 @@ def file_json(
         "rows_good": rows_read - rejected,
         "rows_rejected": rejected,
         "problems": 0 if checked is None else len(checked.problems),
+        "kept_in_extra": [] if checked is None else list(checked.kept),
+        "added_columns": [] if checked is None else list(checked.added),
     }
+
+
+def undeclared_lines(kept: Iterable[str], added: Iterable[str]) -> Lines:
+    """The columns that are not declared: those kept in _extra, and those that the table gets."""
+    found = {"kept in _extra": list(kept), "added to the table": list(added)}
+    return [
+        Text(f"  not declared, {what}: {_names(names)}", "yellow")
+        for what, names in found.items()
+        if names
+    ]
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return ", ".join(map(printable, names[:SHOWN_NAMES])) + more
 
 
 def file_lines(file: dict[str, Any]) -> Lines:
@@ -213,7 +263,11 @@ def file_lines(file: dict[str, Any]) -> Lines:
     notes = [] if file["note"] is None else [Text(file["note"], "yellow")]
     if file["dataset"] is None:
         return [Text(f"{printable(file['key'])}: not read", "red"), *notes]
-    return [_file_line(file), *notes]
+    return [
+        _file_line(file),
+        *undeclared_lines(file["kept_in_extra"], file["added_columns"]),
+        *notes,
+    ]
 
 
 def _file_line(file: dict[str, Any]) -> Text:

@@ -157,7 +157,15 @@ def stdout_console() -> Console:
 def print_lines(to: Console, lines: Lines) -> None:
     """Print lines that `render` returned; only tables are fitted to the terminal's width."""
     for line in lines:
-        to.print(line, soft_wrap=isinstance(line, Text))
+        if isinstance(line, Text):
+            to.print(line, soft_wrap=True)
+            continue
+        with to.capture() as capture:
+            to.print(line)
+        for row in capture.get().splitlines():
+            shown = Text.from_ansi(row)
+            shown.rstrip()  # cells are padded
+            to.print(shown, soft_wrap=True)
 
 
 def print_found(

@@ -11,7 +11,7 @@ import click
 from rich.text import Text
 
 from etl.cli import render
-from etl.cli.check import FoundFiles
+from etl.cli.check import FoundFiles, all_option, undeclared_lines
 from etl.cli.common import print_lines, stdout_console
 from etl.cli.runs import installed_datasets, running_on
 from etl.model.dataset import USERS
@@ -36,10 +36,11 @@ _PART_BYTES = 2 * 1024 * 1024
 
 @click.command("check")
 @click.argument("name", required=False)
+@all_option
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print problems, objects and datasets as JSON."
+    "--json", "as_json", is_flag=True, help="Print all problems, objects and datasets as JSON."
 )
-def check_command(*, name: str | None, as_json: bool) -> None:
+def check_command(*, name: str | None, shows_all: bool, as_json: bool) -> None:
     """Check the datasets file, then read up to 100 objects of each dataset, or of one.
 
     Without a file, the installed datasets are checked. Exits with 1 if `datasets apply` would
@@ -48,18 +49,19 @@ def check_command(*, name: str | None, as_json: bool) -> None:
     """
     given = read_settings()
     datasets = file_datasets(given)
-    found = FoundFiles(as_json=as_json, shows_good=False)
+    found = FoundFiles(as_json=as_json, shows_all=shows_all, shows_good=False)
     samples = []
     with running_on(given, datasets, [] if name is None else [name]) as settings:
         from etl.storage.client import ObjectStore
-        from etl.sync.apply import refusals
+        from etl.sync.apply import planned
 
         every = datasets or tuple(installed_datasets(settings)) or (USERS,)
-        refused = refusals(settings, every)
+        changes, refused = planned(settings, every)
         checker = _Checker(ObjectStore(settings), settings, every, found)
         for dataset in every:
             if name in {None, dataset.name}:
                 sample = checker.check(dataset, refused.get(dataset.name))
+                sample.changes = changes.get(dataset.name, [])
                 samples.append(sample)
                 if not as_json:
                     print_lines(stdout_console(), sample.lines())
@@ -72,7 +74,9 @@ class _Sample:
     """What was found of one dataset: the first objects, their rows, and its own errors.
 
     `taken` counts, by dataset, the objects that its patterns match, but that go to an earlier one.
-    `folders` are the names in folders such as `year=2026` that are not path columns.
+    `folders` are the names in folders such as `year=2026` that are not path columns. `changes` are
+    sentences on what the declaration changes in an installed dataset. `kept` and `added` are the
+    columns that are not declared, as in `Checked`.
     """
 
     dataset: str
@@ -82,6 +86,9 @@ class _Sample:
     taken: Counter[str] = field(default_factory=Counter)
     folders: dict[str, None] = field(default_factory=dict)
     errors: list[EtlError] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
+    kept: dict[str, None] = field(default_factory=dict)
+    added: dict[str, None] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -91,13 +98,22 @@ class _Sample:
             "rows_rejected": self.rows_rejected,
             "taken": dict(self.taken),
             "unnamed_folders": list(self.folders),
+            "changes": self.changes,
+            "kept_in_extra": list(self.kept),
+            "added_columns": list(self.added),
             "errors": [error.as_dict() for error in self.errors],
         }
 
     def lines(self) -> render.Lines:
         errors = [line for error in self.errors for line in render.error(error)]
         warnings = [Text(self._unnamed(), "yellow")] if self.folders else []
-        return [*errors, *warnings, render.sentence(f"{self.dataset}: {self._summary()}")]
+        return [
+            *errors,
+            *(Text(f"{self.dataset}: {line}") for line in self.changes),
+            *warnings,
+            render.sentence(f"{self.dataset}: {self._summary()}"),
+            *undeclared_lines(self.kept, self.added),
+        ]
 
     def _unnamed(self) -> str:
         named = "/".join(f"{name}=*" for name in self.folders)
@@ -191,4 +207,6 @@ class _Checker:
             return
         sample.rows_read += checked.rows_read
         sample.rows_rejected += checked.rows_rejected
+        sample.kept |= dict.fromkeys(checked.kept)
+        sample.added |= dict.fromkeys(checked.added)
         self._found.add(source.key, self._router.for_bucket(bucket)(source.key), checked)

@@ -16,7 +16,7 @@ from etl.checks.file import local_parts, local_source
 from etl.cli import render
 from etl.cli.check import readable_file
 from etl.cli.common import callers_path, console, print_lines, warn
-from etl.model.errors import ConfigurationError, ObjectStoreUnavailable
+from etl.model.errors import ConfigurationError, EtlError, ObjectStoreUnavailable
 from etl.model.formats import FORMATS
 from etl.model.patterns import NAME, PatternFault, Patterns, folded
 from etl.model.routing import Router
@@ -26,7 +26,7 @@ from etl.settings import read_settings
 from etl.settings.declared import file_datasets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from etl.cli.describing import Described, Sampled
     from etl.model.dataset import Dataset
@@ -83,8 +83,9 @@ def describe_command(
         if patterns:
             sampled += _objects(stack, settings, patterns, bucket, count)
         described = _describe(settings, sampled, files, patterns, (name, bucket, format_))
-    click.echo(described.text, nl=False)
-    _report(settings, described, sampled, files)
+    taken = _taken(settings, described.dataset, sampled)
+    click.echo(described.text, nl=False)  # perhaps into datasets.toml, which is read before
+    _report(settings, described, taken, files)
 
 
 def _describe(
@@ -143,13 +144,29 @@ def _objects(
         store = ObjectStore(filled)
         place = bucket or filled.source_bucket
         found = _matching(store.list_objects(place), patterns, compiled, place, count)
-    except ObjectStoreUnavailable as error:
-        raise ConfigurationError(
-            f"There is no local file {printable(patterns[0])}, and the objects cannot be listed:"
-            f" {error.message}",
-            hint="Correct the path of the file, or check S3_ENDPOINT and start the object store.",
-        ) from error
+    except EtlError as error:
+        found_instead = _no_objects(error, patterns)
+        raise found_instead from (None if found_instead is error else error)
     return [Sampled(one, partial(_fetched, store, place, one)) for one in found]
+
+
+def _no_objects(error: EtlError, patterns: Sequence[str]) -> EtlError:
+    """The error, after the one that an argument is no file, if it was probably meant to be one."""
+    from etl.read.describe.place import is_pattern
+
+    found = error
+    if isinstance(error, ObjectStoreUnavailable):
+        found = ConfigurationError(
+            f"The objects cannot be listed: {error.message}",
+            hint="Check S3_ENDPOINT and start the object store.",
+        )
+    absent = next((one for one in patterns if not is_pattern(one)), None)
+    if absent is None:
+        return found
+    return ConfigurationError(
+        f"There is no local file {printable(absent)}. {found.message}",
+        hint=f"Correct the path of the file, if it is one. {found.hint}".strip(),
+    )
 
 
 def _fetched(store: ObjectStore, bucket: str, source: SourceObject) -> Iterable[bytes]:
@@ -187,18 +204,20 @@ def _matching(
             found[place : place + 1] = [source]
     if unmatched:
         raise ConfigurationError(
-            f"Nothing matches {printable(next(iter(unmatched)))}: there is no such local file, and"
-            f" no such object in the bucket {bucket}.",
-            hint="Correct the path or the pattern, or name another bucket with --bucket.",
+            f"Nothing matches {printable(next(iter(unmatched)))} in the bucket {bucket}.",
+            hint="Correct the pattern, or name another bucket with --bucket.",
         )
     return sorted(found, key=lambda one: one.key)
 
 
 def _report(
-    settings: Settings, described: Described, sampled: Sequence[Sampled], files: Sequence[str]
+    settings: Settings, described: Described, taken: Mapping[str, str], files: Sequence[str]
 ) -> None:
-    """What is wrong with the objects, and the next commands, to standard error."""
-    for name, key in _taken(settings, described.dataset, sampled).items():
+    """What is wrong with the objects, and the next commands, to standard error.
+
+    `taken` are the datasets that read some of the objects before, each with one key.
+    """
+    for name, key in taken.items():
         warn(
             f"{printable(key)} goes to the dataset {name}, which comes first in the file. Exclude"
             " it there, or write the new block before that one."
@@ -211,9 +230,34 @@ def _report(
     steps = [
         "Next: append the block to datasets.toml, and correct it where a comment says so. Then:",
         f"  {check or f'`./run.sh datasets check {name}`'}  checks files against it",
+        *_uploads(settings, described.dataset, files),
         "  `./run.sh run`  loads the table",
     ]
     print_lines(console, [render.sentence(one) for one in steps])
+
+
+def _uploads(settings: Settings, dataset: Dataset, files: Sequence[str]) -> list[str]:
+    """The commands that upload the files under keys that the dataset reads.
+
+    `seed` fills SOURCE_BUCKET only.
+    """
+    from etl.read.describe.place import upload_prefix
+
+    if dataset.bucket not in {"", settings.source_bucket}:
+        return []
+    below: dict[str, list[str]] = {}
+    keys: set[str] = set()
+    for file in files:
+        prefix = upload_prefix(file, dataset.include, keys)
+        if prefix is None:
+            return []
+        keys.add(posixpath.join(prefix, posixpath.basename(file)))
+        below.setdefault(prefix, []).append(file)
+    return [
+        f"  `./run.sh seed {shlex.join([*some, *(['--prefix', prefix] if prefix else [])])}`"
+        f"  uploads {'it' if len(some) == 1 else 'them'}"
+        for prefix, some in below.items()
+    ]
 
 
 def _taken(settings: Settings, dataset: Dataset, sampled: Sequence[Sampled]) -> dict[str, str]:

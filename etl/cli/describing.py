@@ -32,6 +32,7 @@ from etl.read.describe.sample import (
     sample_object,
     with_columns,
 )
+from etl.read.describe.toml import toml
 from etl.settings.datasets_file import parse_datasets
 
 if TYPE_CHECKING:
@@ -183,16 +184,21 @@ def _without_rows(one: SampledObject) -> ConfigurationError:
             f"No row of {key} can be read, so its types cannot be guessed.",
             hint=f"{where}: {one.problem.note}",
         )
-    return ConfigurationError(
-        f"{key} has no rows, so its types cannot be guessed.", hint="Name a file with rows."
-    )
+    hint = "Name a file with rows."
+    if one.key.lower().endswith(".xlsx"):
+        hint += (
+            " If they are in another sheet, make it the first one in a copy of the workbook,"
+            " describe the copy, and add `sheet` to the declaration."
+        )
+    return ConfigurationError(f"{key} has no rows, so its types cannot be guessed.", hint=hint)
 
 
 def _with_dialect(place: DatasetPlace, objects: Sequence[SampledObject]) -> DatasetPlace:
-    """The place with the row of the header, and the delimiter that all files of text have.
+    """The place with the row of the header, the member of the rows, and the common delimiter.
 
     A comma is detected, so it is not declared.
     """
+    place = _with_member(place, objects[0])
     row = objects[0].head.header_row
     if row > 1:
         note = f"The header is in line {row}, after titles."
@@ -203,23 +209,47 @@ def _with_dialect(place: DatasetPlace, objects: Sequence[SampledObject]) -> Data
     return place if found or is_implied else replace(place, delimiter=delimiter)
 
 
+def _with_member(place: DatasetPlace, one: SampledObject) -> DatasetPlace:
+    """The place with the member of JSON files that has the rows, or a note on one that may."""
+    member, array = one.head.member, one.head.array
+    if member is not None:
+        note = f"The rows are in the array {toml(member)}. Without property, a file is one row."
+    elif array is not None:
+        note = f"Each file is one row. If the array {toml(array)} has the rows, name it: "
+        note += f"dialect = {{ property = {toml(array)} }}"
+    else:
+        return place
+    return replace(place, member=member, notes=(*place.notes, note))
+
+
 def _with_same_header(
     objects: list[SampledObject], unread: list[Problem]
 ) -> tuple[list[SampledObject], list[Problem]]:
-    """The objects whose header is in the same row as that of the first one; problems of others."""
-    row = objects[0].head.header_row if objects else 1
-    others = [one for one in objects if one.head.header_row != row]
+    """The objects whose rows are in the same place as those of the first; problems of others."""
+    others = {one.key: _difference(one, objects[0]) for one in objects[1:]}
     problems = [
         Problem(
             ProblemCode.MISSING_COLUMN,
-            one.key,
+            key,
             "",
-            f"Its header is in line {one.head.header_row}, that of {printable(objects[0].key)} in"
-            f" line {row}. Declare it as another dataset, or make the files alike.",
+            f"{difference} Declare it as another dataset, or make the files alike.",
         )
-        for one in others
+        for key, difference in others.items()
+        if difference
     ]
-    return [one for one in objects if one not in others], [*unread, *problems]
+    return [one for one in objects if not others.get(one.key)], [*unread, *problems]
+
+
+def _difference(one: SampledObject, first: SampledObject) -> str:
+    """How the place of an object's rows differs from that of the first one; empty if equal."""
+    own, other, key = one.head, first.head, printable(first.key)
+    if own.header_row != other.header_row:
+        return f"Its header is in line {own.header_row}, that of {key} in line {other.header_row}."
+    if own.member == other.member:
+        return ""
+    if own.member is not None:
+        return f"Its rows are in the array {toml(own.member)}, unlike those of {key}."
+    return f"Its rows are not in the array {toml(other.member or '')}, unlike those of {key}."
 
 
 def _is_tsv(place: DatasetPlace, key: str) -> bool:

@@ -202,14 +202,16 @@ commands.add_command(datasets_group)
 
 
 @commands.command("verify")
-@click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
-def verify_command(*, as_json: bool) -> None:
-    """Read the buckets again and print every difference.
+@click.option("--all", "shows_all", is_flag=True, help="Print more than 20 of each kind.")
+@click.option("--json", "as_json", is_flag=True, help="Print all differences as JSON.")
+def verify_command(*, shows_all: bool, as_json: bool) -> None:
+    """Read the buckets again and print the differences, up to 20 of each kind and dataset.
 
     The verifier is slow and shares no code with runs. It compares the contents of the buckets with
     the tables of all datasets, the users with output.csv and output.parquet if they are published,
     and the thumbnails with the image metadata.
     """
+    from etl.cli import difference_lines
     from etl.cli.status import images_waiting
     from etl.db.engine import connect, schemas_of
     from etl.model.dataset import USERS
@@ -235,7 +237,9 @@ def verify_command(*, as_json: bool) -> None:
         console.print(line, markup=False, soft_wrap=True)
     print_report(
         differences,
-        lambda found: render.differences(found, is_output_compared=not notices),
+        lambda found: difference_lines.differences(
+            found, is_output_compared=not notices, shows_all=shows_all
+        ),
         as_json=as_json,
         to=stdout_console(),
     )

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +25,11 @@ if TYPE_CHECKING:
     from etl.model.errors import EtlError
     from etl.settings import Settings
     from etl.storage.notifications import Subscription
-    from etl.verify import Difference
 
     Lines: TypeAlias = list[Text | Table]
 
-SHOWN_DIFFERENCES = 100
+SHOWN_PROBLEMS = 3  # of each code in a column of a file
+_SHOWN_LINES = 3  # of those left out
 LABEL_WIDTH = 8  # of the first column of reports; longer names of datasets widen it
 # The counts of rows in the table of runs, over all datasets; more do not fit into 80 columns.
 _RUN_COUNTS = ("read", "loaded", "rejected", "retired")
@@ -46,9 +45,22 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def listed(names: Sequence[str], noun: str) -> str:
+    """`the column a`, `the columns a and b`."""
+    each = [printable(name) for name in names]
+    if len(each) == 1:
+        return f"the {noun} {each[0]}"
+    return f"the {noun}s {', '.join(each[:-1])} and {each[-1]}"
+
+
 def sentence(text: str, style: str = "") -> Text:
     """One line, with the commands in it as the user has to enter them."""
     return Text(named(text), style=style)
+
+
+def indented(text: str, style: str = "") -> Lines:
+    """The lines of a text, as those of a report."""
+    return [sentence(f"  {line}", style) for line in text.splitlines()]
 
 
 def error(failure: EtlError) -> Lines:
@@ -154,7 +166,7 @@ def _users(counts: Mapping[str, int]) -> str:
     shadowed = counted(counts["shadowed_rows"], "shadowed row")
     return (
         f"{counts['live']} live, {counts['with_image']} with an image;"
-        f" {counts['retired']} retired, {shadowed}"
+        f" {counts['retired']} retired, {shadowed}, {counted(counts['objects'], 'object')}"
     )
 
 
@@ -162,7 +174,8 @@ def _rows(counts: Mapping[str, Any]) -> str:
     retired = f"{counts['retired']} retired, " if "retired" in counts else ""
     shadowed = counted(counts["shadowed"], "shadowed row")
     missing = "".join(f"{name} is missing; " for name in counts.get("missing", ()))
-    return f"{missing}{counts['live']} live; {retired}{shadowed}, {counts['objects']} objects"
+    objects = counted(counts["objects"], "object")
+    return f"{missing}{counts['live']} live; {retired}{shadowed}, {objects}"
 
 
 def _failed_datasets(found: Sequence[Mapping[str, Any]]) -> Lines:
@@ -170,10 +183,14 @@ def _failed_datasets(found: Sequence[Mapping[str, Any]]) -> Lines:
     by_message: dict[tuple[str, str], list[str]] = {}
     for one in found:
         by_message.setdefault((one["message"], one["hint"]), []).append(one["dataset"])
-    return [
-        sentence(f"Not committed: {', '.join(names)}. {message} {hint}")
-        for (message, hint), names in by_message.items()
-    ]
+    lines: Lines = []
+    for (message, hint), names in by_message.items():
+        reason = f"{message} {hint}"
+        if "\n" in message:  # one line for each dataset
+            lines += [sentence(f"Not committed: {', '.join(names)}."), *indented(reason)]
+        else:
+            lines.append(sentence(f"Not committed: {', '.join(names)}. {reason}"))
+    return lines
 
 
 def holds(found: Sequence[Mapping[str, Any]]) -> Lines:
@@ -183,10 +200,10 @@ def holds(found: Sequence[Mapping[str, Any]]) -> Lines:
 
 def hold(one: Mapping[str, Any]) -> str:
     """One open hold in a line."""
+    objects = counted(one["objects"], "object") + (" was" if one["objects"] == 1 else " were")
     return (
         f"Held: {counted(one['rows'], 'row')} of {one['dataset']}, of {one['live']} live, would be"
-        f" retired by {counted(one['objects'], 'object')}, because more than half of the rows have"
-        " left the bucket. If that is right, allow it:"
+        f" retired, because {objects} removed or lost rows. If that is right, allow it:"
         f" `./run.sh run --allow-mass-retirement {one['dataset']}`. If not, upload the objects"
         " again."
     )
@@ -246,6 +263,29 @@ def problem(found: Mapping[str, Any]) -> Lines:
     return [Text(_problem(found), style), sentence(f"  {found['note']}")]
 
 
+def problems(found: Sequence[Mapping[str, Any]]) -> Lines:
+    """The problems of one file by column and code: the first ones of each, and how many more."""
+    groups: dict[tuple[str, str | None], list[Mapping[str, Any]]] = {}
+    for one in found:
+        groups.setdefault((one["code"], one["column"]), []).append(one)
+    lines: Lines = []
+    for (code, column), group in groups.items():
+        lines += [line for one in group[:SHOWN_PROBLEMS] for line in problem(one)]
+        lines += _more_problems(code, column, group[SHOWN_PROBLEMS:])
+    return lines
+
+
+def _more_problems(code: str, column: str | None, left: Sequence[Mapping[str, Any]]) -> Lines:
+    if not left:
+        return []
+    place = "" if column is None else f" in {printable(column)}"
+    numbers = [str(one["line"]) for one in left if one["line"] is not None]
+    shown = numbers[:_SHOWN_LINES] + ["…"] * (len(numbers) > _SHOWN_LINES)
+    noun = "line" if len(numbers) == 1 else "lines"
+    where = f" ({noun} {', '.join(shown)})" if numbers else ""
+    return [Text(f"… and {len(left)} more of {code}{place}{where}", "yellow")]
+
+
 def no_problems(
     *, dataset: str | None = None, key: str | None, code: str | None, others: int
 ) -> Lines:
@@ -271,79 +311,6 @@ def _problem(problem: Mapping[str, Any]) -> str:
     # Values are stored escaped, so they are safe to print.
     value = "" if problem["value"] is None else f": {problem['value']}"
     return f"{', '.join(place)}: {problem['severity']} {problem['code']}{value}"
-
-
-# -- verify
-
-
-def differences(found: Sequence[Difference], *, is_output_compared: bool = True) -> Lines:
-    """Each difference between the bucket and what is stored, or that there is none."""
-    if not found:
-        compared = "tables and output files are" if is_output_compared else "the tables are"
-        rest = "" if is_output_compared else " The output files were not compared."
-        return [Text(f"No difference: {compared} in sync with the bucket.{rest}", "green")]
-    held = [one for one in found if one.is_held]
-    others = [one for one in found if not one.is_held]
-    return [*_not_held(others), *_held(held)]
-
-
-def _not_held(found: Sequence[Difference]) -> Lines:
-    if not found:
-        return []
-    count = counted(len(found), "difference")
-    return [
-        *(Text(line) for one in found[:SHOWN_DIFFERENCES] for line in _difference(one)),
-        sentence(f"{count}. If the bucket has changed since the last run: `./run.sh run`.", "red"),
-    ]
-
-
-def _held(found: Sequence[Difference]) -> Lines:
-    """Differences that stay until retirements are allowed or foreign keys do not keep the rows."""
-    if not found:
-        return []
-    count = counted(len(found), "difference")
-    return [
-        *(Text(line) for one in found[:SHOWN_DIFFERENCES] for line in _difference(one)),
-        sentence(f"{count} of held objects and of rows that foreign keys keep.", "yellow"),
-    ]
-
-
-def _difference(difference: Difference) -> list[str]:
-    """The difference, followed by its two sides where at least one has a value."""
-    of = "" if difference.dataset in {None, "users"} else f"{difference.dataset} "
-    first = printable(f"{of}{difference.what} {difference.name}: {difference.note}")
-    if difference.expected is None and difference.found is None:
-        return [first]
-    where = "in the output" if difference.what.startswith("output-") else "in the table"
-    return [
-        first,
-        f"  {'in the bucket':14}{_side(difference.expected)}",
-        f"  {where:14}{_side(difference.found)}",
-    ]
-
-
-def _side(value: object) -> str:
-    """One side of a difference: the columns by name, or the parts of a row, in one line."""
-    match value:
-        case None:
-            return "nothing"
-        case dict():
-            return ", ".join(f"{name} {_cell(cell)}" for name, cell in value.items())
-        case tuple() | list():
-            return ", ".join(map(_cell, value))
-        case str():
-            return printable(value)
-        case _:
-            return _cell(value)
-
-
-def _cell(value: object) -> str:
-    """One value: texts in quotes, so that spaces are visible; times in UTC."""
-    if isinstance(value, datetime):
-        return iso(value)
-    if value is None:
-        return "none"
-    return printable(json.dumps(value, default=str, ensure_ascii=False))
 
 
 # -- events

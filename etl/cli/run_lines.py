@@ -48,7 +48,7 @@ def report(run: RunReport, holds: Sequence[Mapping[str, Any]] = ()) -> Lines:
     lines += render.problem_count(counts.problems, label)
     lines += render.holds(holds)
     if run.error is not None:
-        lines.append(render.sentence(f"  {run.error['message']} {run.error['hint']}", "red"))
+        lines += render.indented(f"{run.error['message']} {run.error['hint']}", "red")
     return lines
 
 

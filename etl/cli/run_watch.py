@@ -1,4 +1,4 @@
-"""What `up` reports: the first run, then runs that failed, were refused or wait.
+"""What `up` reports: the first run, then changes, and runs that failed, were refused or wait.
 
 Holds and faults of the datasets file are reported when they begin and, faults, when they end.
 """
@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import text
 
 from etl.cli import render
+from etl.cli.change_news import ChangeNews, RunChanges
 from etl.cli.status import holds
 from etl.db import datasets_file
-from etl.db.engine import connect, translating
+from etl.db.engine import connect, schemas_of, translating
 from etl.db.runs import database_now, report
 from etl.model.errors import DatabaseUnavailable, RunRefused
-from etl.model.values import RunState
+from etl.model.values import DatasetCounts, RunState
 from etl.runtime.service import ServiceLoop, in_thread
+from etl.sync.declared import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,9 +31,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from etl.db.datasets_file import StoredFile
     from etl.model.values import RunReport
     from etl.runtime.service import StopEvent
     from etl.settings import Settings
+    from etl.sync.declared import Declared
 
 FIRST_RUN_SECONDS = 600
 FIRST_RUN_POLL_SECONDS = 0.1
@@ -39,7 +43,8 @@ SLOW_SECONDS = 5
 POLL_SECONDS = 2
 LONG_WAIT = timedelta(seconds=60)
 _NEWEST = (  # read from the primary key's index; fewer runs than this end between two polls
-    "SELECT id, trigger, state, error, requested_at FROM run ORDER BY id DESC LIMIT 50"
+    "SELECT id, trigger, state, error, requested_at, dataset_counts FROM run"
+    " ORDER BY id DESC LIMIT 50"
 )
 _FIRST_ENDED = (
     "SELECT id FROM run WHERE finished_at >= :since AND trigger <> 'event'"
@@ -58,6 +63,12 @@ class RunRow:
     state: str
     error: dict[str, Any] | None
     requested_at: datetime
+    dataset_counts: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def changes(self) -> RunChanges:
+        """What the run changed."""
+        counts = {k: DatasetCounts.from_dict(v) for k, v in self.dataset_counts.items()}
+        return RunChanges(self.id, self.trigger, counts)
 
 
 class RunNews:
@@ -115,7 +126,7 @@ class StateNews:
         self._fault: dict[str, Any] | None = None
 
     def lines(self, holds: list[dict[str, Any]], fault: dict[str, Any] | None) -> list[str]:
-        """A line for each new hold, and for the datasets file if its fault is another or gone."""
+        """A line for each new hold, and for each fault of the datasets file if they changed."""
         new = [one for one in holds if one["dataset"] not in self._held]
         self._held = {one["dataset"] for one in holds}
         before, self._fault = self._fault, fault
@@ -127,37 +138,69 @@ class StateNews:
             return []
         if fault is None:
             return ["The datasets file is valid again, and runs use it."]
-        return [f"{' '.join(fault['message'].splitlines())} {fault['hint']}"]
+        *lines, last = fault["message"].splitlines()
+        return [*lines, last, fault["hint"]] if lines else [f"{last} {fault['hint']}"]
+
+
+class _State(NamedTuple):
+    """What one poll found."""
+
+    runs: list[RunRow]
+    now: datetime
+    holds: list[dict[str, Any]]
+    datasets: Declared
+    file: StoredFile | None
+
+    def ended(self) -> list[RunChanges]:
+        ended = _ended(self.runs)
+        return [run.changes() for run in self.runs if run.id in ended]
 
 
 class RunWatch(ServiceLoop):
-    """Polls the runs, holds and faults of the datasets file until stopped."""
+    """Polls the runs, holds, declarations and the state of the datasets file until stopped.
 
-    def __init__(self, settings: Settings, report_line: Callable[[str], object]) -> None:
+    `warn` gets the lines of failures and waits, `tell` those of changes.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        warn: Callable[[str], object],
+        tell: Callable[[str], object],
+    ) -> None:
         super().__init__()
         self._engine: Engine = connect(settings, pool_size=1, checks_schema=True)
-        self._report_line = report_line
+        self._warn = warn
+        self._tell = tell
 
     def serve(self) -> None:
         """Report what is new; skip polls while the database is unavailable."""
-        news: RunNews | None = None
+        news: tuple[RunNews, ChangeNews] | None = None
         state = StateNews()
         while not self.stopping.wait(POLL_SECONDS):
             with suppress(DatabaseUnavailable):
-                runs, now, held, fault = self._newest()
+                found = self._newest()
                 if news is None:
-                    news = RunNews(runs)
-                for line in (*news.lines(runs, now), *state.lines(held, fault)):
-                    self._report_line(line)
+                    changes = ChangeNews(found.ended(), found.datasets, found.file)
+                    news = RunNews(found.runs), changes
+                fault = None if found.file is None else found.file.error
+                for line in news[1].lines(found.ended(), found.datasets, found.file):
+                    self._tell(line)
+                for line in news[0].lines(found.runs, found.now):
+                    self._warn(line)
+                for line in state.lines(found.holds, fault):
+                    self._warn(line)
         self._engine.dispose()
 
-    def _newest(
-        self,
-    ) -> tuple[list[RunRow], datetime, list[dict[str, Any]], dict[str, Any] | None]:
+    def _newest(self) -> _State:
         with translating(), self._engine.connect() as connection:
-            runs = [RunRow(*row) for row in connection.execute(text(_NEWEST))]
-            held, fault = holds(connection), datasets_file.fault(connection)
-            return runs, database_now(connection), held, fault
+            return _State(
+                [RunRow(*row) for row in connection.execute(text(_NEWEST))],
+                database_now(connection),
+                holds(connection),
+                load(connection, schemas_of(self._engine).data),
+                datasets_file.stored(connection),
+            )
 
 
 def await_first_run(
@@ -189,13 +232,13 @@ def await_first_run(
 
 
 def watching_runs(
-    settings: Settings, report_line: Callable[[str], object]
+    settings: Settings, warn: Callable[[str], object], tell: Callable[[str], object]
 ) -> AbstractContextManager[None]:
-    """Report the runs that end while the block runs.
+    """Report the runs that end while the block runs: failures to `warn`, changes to `tell`.
 
     A daemon thread that is not joined polls, so that a database that hangs blocks nothing else.
     """
-    return in_thread(RunWatch(settings, report_line), "runs", join_seconds=0)
+    return in_thread(RunWatch(settings, warn, tell), "runs", join_seconds=0)
 
 
 def _ended(runs: Iterable[RunRow]) -> set[int]:

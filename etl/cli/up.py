@@ -51,8 +51,8 @@ def up(
     """Start scheduler and API and keep them running; first fill an empty bucket with the `sample`.
 
     `notes` of the embedded servers are printed first. On Ctrl-C or SIGTERM it stops the children,
-    then itself. A child that ends is restarted, unless its settings are wrong. Runs that fail or
-    are refused are reported.
+    then itself. A child that ends is restarted, unless its settings are wrong. Runs that change
+    something, fail or are refused are reported.
 
     Raises:  ConfigurationError when `up` is already running in this LOCAL_DIR, or a child's
              settings are wrong; ServiceNotStarted when a child crashes while starting.
@@ -70,7 +70,11 @@ def up(
         try:
             context = _Context(settings, console, children, stopping)
             _start(context, arrivals)
-            with watching_runs(settings, lambda line: _warn(console, line)):
+            with watching_runs(
+                settings,
+                warn=lambda line: _warn(console, line),
+                tell=lambda line: console.print(line, style="green", markup=False, soft_wrap=True),
+            ):
                 while not stopping.wait(POLL_SECONDS):
                     context.restart_ended()
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
@@ -21,12 +21,26 @@ _RECORD = text(
 )
 
 
+class StoredFile(NamedTuple):
+    """The version of the file that was read last, and its error, if it has one."""
+
+    path: str
+    hash: str
+    error: dict[str, Any] | None
+
+
 def record(
     connection: Connection, *, path: str, digest: str, error: Mapping[str, Any] | None
 ) -> None:
     """Store the file's state in place of the former one. The caller commits."""
     stored = None if error is None else json.dumps(error)
     connection.execute(_RECORD, {"path": path, "digest": digest, "error": stored})
+
+
+def stored(connection: Connection) -> StoredFile | None:
+    """The file's last version; None before a process has read one."""
+    row = connection.execute(text("SELECT path, hash, error FROM datasets_file")).one_or_none()
+    return None if row is None else StoredFile(*row)
 
 
 def fault(connection: Connection) -> dict[str, Any] | None:

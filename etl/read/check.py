@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from etl.model.errors import RefusedObject
 from etl.model.values import ObjectState, Problem, Severity
+from etl.read.columns import EXTRA
 from etl.read.formats import expanded_parts, read_object
 from etl.read.limits import DEFAULT_LIMITS, ExpansionLimits
 from etl.read.pieces import ObjectValidator
@@ -21,15 +23,23 @@ if TYPE_CHECKING:
     from etl.read.rows.extract import Extract
     from etl.read.rows.layout import AddedColumns
 
+_MOST_NAMES = 100
+
 
 @dataclass(frozen=True)
 class Checked:
-    """The outcome of an object: its rows and its problems, at most 1,000 of them of rows."""
+    """The outcome of an object: its rows and its problems, at most 1,000 of them of rows.
+
+    `kept` are names of columns that are not declared, whose cells go to _extra, and `added` those
+    that the table gets: at most about 100 of each.
+    """
 
     state: ObjectState = ObjectState.LOADED
     rows_read: int = 0
     rows_rejected: int = 0
     problems: list[Problem] = field(default_factory=list)
+    kept: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
 
     @property
     def has_errors(self) -> bool:
@@ -65,6 +75,8 @@ class _Check:
     def __init__(self, source: SourceObject, dataset: Dataset, today: date) -> None:
         self._validator = ObjectValidator(source, dataset, today)
         self._problems: list[Problem] = []
+        self._kept: dict[str, None] = {}
+        self._added: dict[str, None] = {}
 
     def take(self, extracts: Iterable[Extract]) -> Checked:
         for extract in extracts:
@@ -72,7 +84,17 @@ class _Check:
             if found.rejects_object:
                 self._problems = []
             self._problems += found.problems
+            self._take_columns(extract)
         whole = self._validator
         rows_read, rows_rejected, _ = whole.figures
         problems = [*self._problems, *whole.object_problems()]
-        return Checked(whole.state, rows_read, rows_rejected, problems)
+        kept, added = tuple(self._kept), tuple(self._added)
+        return Checked(whole.state, rows_read, rows_rejected, problems, kept, added)
+
+    def _take_columns(self, extract: Extract) -> None:
+        if len(self._added) < _MOST_NAMES:
+            self._added |= dict.fromkeys(extract.added)
+        for text in extract.rows[EXTRA].drop_null().to_pylist():
+            if len(self._kept) >= _MOST_NAMES:  # each row of NDJSON may have others
+                break
+            self._kept |= dict.fromkeys(json.loads(text))

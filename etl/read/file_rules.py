@@ -7,6 +7,7 @@ are in January or February 1970, they are probably seconds. Only the first probl
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 
 from etl.model.dataset import Dataset, FieldType
 from etl.model.dates import DAY_MS, DAY_SECONDS, EPOCH
-from etl.model.formats import EXTENSIONS
+from etl.model.formats import EXTENSIONS, format_of
 from etl.model.values import Problem, ProblemCode, Severity
 from etl.read.columns import SOURCE_KEY, SOURCE_LINE
 from etl.read.rows.collect import MOST_PROBLEMS
@@ -171,9 +172,14 @@ def epoch_seconds(key: str, etag: str) -> Problem:
 def unsupported(key: str, etag: str, dataset: Dataset) -> Problem:
     """The warning of an object of a type that its dataset does not read."""
     if dataset.is_preset:
+        remedy = (
+            "Add its key to `include` of a dataset in datasets.toml"
+            if format_of(replace(dataset, is_preset=False), key) is not None
+            else "Rename it if it is one of these"
+        )
         hint = (
-            "Only .csv files and png, jpg, jpeg, webp and gif images are read. "
-            "Rename the object if it is one of these, or move it out of the bucket."
+            f"No dataset includes this object, and {dataset.name} reads only .csv and .tsv files "
+            f"and png, jpg, jpeg, webp and gif images. {remedy}, or move it out of the bucket."
         )
     else:
         hint = (

@@ -13,7 +13,7 @@ from etl.read.rows.extract import Extract, sort_problems
 from etl.read.validate import validate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import date
 
     from etl.model.dataset import Dataset
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 1024 * 1024  # parsed at once, in ten times as much memory
 PIECE_LINES = 50_000  # short lines need more memory per byte
+LINE_ENDS = (b"\n", b"\r")
 
 
 class FoundRows(NamedTuple):
@@ -130,14 +131,15 @@ class ObjectValidator:
         return bool(file_rules.keys_with_differing_rows(rows, self._dataset, [key]))
 
 
-def pieces(part: bytes) -> Iterator[bytes]:
-    """Cut the part at any byte into equal pieces of at most 1 MB and about 50,000 lines."""
+def pieces(part: bytes, row_marks: Sequence[bytes] = LINE_ENDS) -> Iterator[bytes]:
+    """Cut the part at any byte into equal pieces of at most 1 MB and about 50,000 rows.
+
+    Each row has one of the marks.
+    """
     if not part:
         return
-    if not part:
-        return
-    line_ends = max(part.count(b"\n"), part.count(b"\r"))
-    count = max(-(-len(part) // PIECE_BYTES), -(-line_ends // PIECE_LINES))
+    rows = max(map(part.count, row_marks))
+    count = max(-(-len(part) // PIECE_BYTES), -(-rows // PIECE_LINES))
     step = -(-len(part) // count)
     for start in range(0, len(part), step):
         yield part[start : start + step]

@@ -15,6 +15,7 @@ from etl.settings.datasets_file import read_datasets
 from etl.settings.model import DATASETS_FILE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from sqlalchemy import Connection
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 log = get_logger("etl.datasets")
 
 _UNSETTLED_NS = 2_000_000_000  # a file this young may change without a new time of change
+# How long a faulty version may be one that is still being written. `describe > datasets.toml`
+# leaves the file blank until it has read the objects.
+_WRITING_SECONDS = 2
+_BLANK_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,7 @@ class _Version:
     states: tuple[object, ...]
     digest: str
     is_settled: bool
+    is_blank: bool
 
     def has_changed(self) -> bool:
         """Whether the files may differ from what was read, judged by their metadata."""
@@ -46,11 +52,12 @@ class DatasetsFile:
 
     `datasets` is None without a file: runs use the installed datasets then, because another
     process may have a file. One that appears later is followed. A faulty version, and the removal
-    of the file, keep the last valid declaration.
+    of the file, keep the last valid declaration. They are faults only if they last, because the
+    file may be about to be written.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        """Read the file.
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Read the file. `clock` gives seconds.
 
         Raises:  ConfigurationError with each fault.
         """
@@ -59,6 +66,8 @@ class DatasetsFile:
         self._path = path or DATASETS_FILE
         self._version = _read_version(self._path)
         self._is_recorded = False
+        self._clock = clock
+        self._unfinished: tuple[str, float] | None = None  # digest, and when it was first seen
         self.fault: ConfigurationError | None = None
         self.datasets = None if path is None else read_datasets(path, settings)
 
@@ -70,20 +79,18 @@ class DatasetsFile:
         """
         if not self._version.has_changed():
             return None
-        before, self._version = self._version, _read_version(self._path)
-        if self._version.digest == before.digest:
+        version = _read_version(self._path)
+        if version.digest == self._version.digest:
+            self._version, self._unfinished = version, None
             return None
-        self._is_recorded = False
         try:
             found = self._read()
         except ConfigurationError as error:
-            self.fault = error
-            log.error(
-                "the datasets file has faults; runs use the datasets declared before",
-                reason=" ".join(error.message.splitlines()),
-                hint=error.hint,
-            )
+            if not self._may_be_unfinished(version):
+                self._take(version)
+                self._report(error)
             return None
+        self._take(version)
         if self.fault is not None:
             log.info("the datasets file is valid again")
         self.fault = None
@@ -107,6 +114,25 @@ class DatasetsFile:
             )
             self._is_recorded = True
 
+    def _may_be_unfinished(self, version: _Version) -> bool:
+        """Whether a faulty version was first seen a moment ago; the next call reads it again."""
+        now = self._clock()
+        if self._unfinished is None or self._unfinished[0] != version.digest:
+            self._unfinished = (version.digest, now)
+        seconds = _BLANK_SECONDS if version.is_blank else _WRITING_SECONDS
+        return now - self._unfinished[1] < seconds
+
+    def _take(self, version: _Version) -> None:
+        self._version, self._unfinished, self._is_recorded = version, None, False
+
+    def _report(self, error: ConfigurationError) -> None:
+        self.fault = error
+        log.error(
+            "the datasets file has faults; runs use the datasets declared before",
+            reason=" ".join(error.message.splitlines()),
+            hint=error.hint,
+        )
+
     def _read(self) -> tuple[Dataset, ...]:
         if not (self._path.exists() or self._path.is_symlink()):
             raise ConfigurationError(
@@ -126,7 +152,8 @@ def _read_version(path: Path) -> _Version:
         content = _bytes(file)
         digest.update(b"-" if content is None else sha256(content).digest())
     is_settled = all(now - _changed_ns(file) > _UNSETTLED_NS for file in files)
-    return _Version(files, states, digest.hexdigest(), is_settled)
+    is_blank = text is not None and not text.strip()
+    return _Version(files, states, digest.hexdigest(), is_settled, is_blank)
 
 
 def _schema_files(path: Path, text: bytes | None) -> list[Path]:

@@ -210,7 +210,8 @@ class Scheduler(ServiceLoop):
             self._retries.run.arm()
             return True
         except EtlError as error:
-            log.error("run failed", code=error.code, reason=error.message, hint=error.hint)
+            reason = " ".join(error.message.splitlines())
+            log.error("run failed", code=error.code, reason=reason, hint=error.hint)
             return True
         if report is not None:
             self._reset_retries(report)
@@ -247,7 +248,8 @@ class Scheduler(ServiceLoop):
         except DatabaseUnavailable:
             raise
         except EtlError as error:
-            log.warning("event run failed; will retry", code=error.code, reason=error.message)
+            reason = " ".join(error.message.splitlines())
+            log.warning("event run failed; will retry", code=error.code, reason=reason)
             if not self._only_refused_wait(connection, error):
                 self._retries.events.arm()
                 return False

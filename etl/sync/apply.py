@@ -44,26 +44,30 @@ def apply(
     return declared.changes(before, wanted), failures
 
 
-def refusals(settings: Settings, datasets: Sequence[Dataset]) -> dict[str, EtlError]:
-    """Why `apply` would refuse datasets, by name, found without a lock or a change.
+def planned(settings: Settings, datasets: Sequence[Dataset]) -> tuple[Changes, dict[str, EtlError]]:
+    """What `apply` would change in installed datasets and why it would refuse some, by name.
 
-    It does not find tables that another program altered.
+    Found without a lock or a change. It does not find tables that another program altered.
     """
     engine = connect_unpooled(settings)
+    changes: Changes = {}
     found: dict[str, EtlError] = {}
     with translating(), engine.connect() as connection:
         schema = schemas_of(engine).data
         known = {one.name: one for one in declared.load(connection, schema).values}
         for dataset in datasets:
             former = known.get(dataset.name, dataset)
-            refusal = declared.refused(compare(former, dataset), dataset.name)
+            compared = compare(former, dataset)
+            refusal = declared.refused(compared, dataset.name)
             try:
                 dataset_tables.check_names(connection, DatasetSql(dataset, schema))
             except ConfigurationError as error:
                 refusal = refusal or error
             if refusal is not None:
                 found[dataset.name] = refusal
-    return found
+            elif compared:
+                changes[dataset.name] = [one.sentence for one in compared]
+    return changes, found
 
 
 def drop(

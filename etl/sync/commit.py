@@ -152,11 +152,12 @@ class _Commit:
         if not merged.failures:
             return None
         errors = merged.failures.values()
-        reasons = " ".join(dict.fromkeys(error.public_message for error in errors))
+        reasons = list(dict.fromkeys(error.public_message for error in errors))
+        separator = "\n" if len(reasons) > 1 else " "
         left = {*merged.failures, *self._left}
         committed = ", ".join(one.name for one in self.known.values if one.name not in left)
         return DatasetsFailed(
-            f"{reasons} Committed: {committed or 'no dataset'}.",
+            separator.join([*reasons, f"Committed: {committed or 'no dataset'}."]),
             hint=" ".join(dict.fromkeys(error.hint for error in errors if error.hint)) or None,
             failed=", ".join(merged.failures),
             committed=committed,

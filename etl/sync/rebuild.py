@@ -259,8 +259,8 @@ class Rebuild:
             lost = one.apply(connection, writes_most=not suffix and writes_most)
             if lost and suffix == RETIRED:
                 self._notes.append(
-                    f"{lost} retired rows are dropped: they lack a part of the new key, or a"
-                    " newer one has the same."
+                    f"The rebuild drops {_retired(lost)} with an incomplete new key, or with the"
+                    " key of a newer row."
                 )
         existing = {one.wish.name for one in shapes.values()}
         for name, made in dataset_tables.created(sql).items():
@@ -273,7 +273,8 @@ class Rebuild:
 
     def _note_values(self, lost: Mapping[str, int]) -> None:
         self._notes += [
-            f"{rows} retired rows lose their value of {name}, which is none of the new type."
+            f"The value of {name} becomes null in {_retired(rows)}, because it does not fit the new"
+            " type."
             for name, rows in lost.items()
         ]
 
@@ -307,11 +308,15 @@ class Rebuild:
         return RebuildRefused(
             f"The rebuild of dataset {self.name!r} would retire {lost} of {self.live} rows and"
             f" leave {counts.live}. Nothing was changed.",
-            hint=f"If they are to go: `./run.sh datasets apply --rebuild {self.name}"
+            hint=f"To retire them anyway: `./run.sh datasets apply --rebuild {self.name}"
             f" --allow-mass-retirement {self.name}`",
             dataset=self.name,
             rows=lost,
         )
+
+
+def _retired(count: int) -> str:
+    return f"{count} retired row{'' if count == 1 else 's'}"
 
 
 def _no_rows(shape: dataset_tables.TableShape) -> str:

@@ -124,6 +124,7 @@ class _ObjectReader:
         self._comparisons = comparisons
         self._comparison: Comparison | None = None
         self._discards: Discard | None = None
+        self._is_staged = False  # whether a batch had rows or problems of the object
 
     def batches(self) -> Iterator[Batch]:
         """Read one version of the object completely, in several attempts if it changes."""
@@ -179,19 +180,21 @@ class _ObjectReader:
     def _batch(self, found: FoundRows, added: tuple[str, ...]) -> Batch:
         if found.rejects_object:
             self._discards = self._discard()
+        discards = self._take_discards()
         name = self._dataset.name
         if added:
             self._comparisons.end_for([name])
         rows, compared = found.rows, None
         if self._comparison is not None:
             rows, compared = self._comparison.compare(rows)
+        self._is_staged = self._is_staged or bool(len(rows) or found.problems)
         return Batch(
             self._reading.bucket,
             {name: staged_rows(rows, self._dataset)} if len(rows) else {},
             [],
             found.problems,
             batch.datasets_of(found.problems, self._reading),
-            discards=self._take_discards(),
+            discards=discards,
             new_columns={name: added} if added else {},
             compared=compared,
         )
@@ -229,11 +232,13 @@ class _ObjectReader:
             discards=self._discard(),
         )
 
-    def _discard(self, *, keeps_problems: bool = False) -> Discard:
-        """Discard the rows staged so far; what the comparison found is not used."""
+    def _discard(self, *, keeps_problems: bool = False) -> Discard | None:
+        """Discard the rows staged so far, if any; what the comparison found is not used."""
         if self._comparison is not None:
             self._comparison.stop()
             self._comparison = None
+        if not self._is_staged:  # to look for rows in staging takes as long as there are many
+            return None
         return Discard(self._dataset.name, self._change.source.key, keeps_problems)
 
     def _take_discards(self) -> Discard | None:

@@ -113,6 +113,17 @@ def json_value(value: object) -> JsonValue:
     return JsonValue(_identity(value), json_text(value))
 
 
+def is_storable(value: object) -> bool:
+    """Whether jsonb keeps a value of `_extra` as it is; only objects and arrays can be refused."""
+    if not isinstance(value, dict | list):
+        return True
+    try:
+        _identity(value)
+    except ValueError:
+        return False
+    return True
+
+
 def json_text(value: object) -> str:
     """The JSON text of a value, with numbers in the digits of their file."""
     if isinstance(value, dict | Members):

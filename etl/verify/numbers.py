@@ -56,12 +56,16 @@ class NumberReader:
 
 
 def _form_of(field: Field) -> re.Pattern[str]:
-    """The form of a number: groups have three digits, the first one may have fewer."""
+    """The form of a number: groups have three digits, the first one may have fewer.
+
+    An integer may end in `.0`, unless points separate its groups.
+    """
     whole = "[0-9]+"
     if field.group_char:
         whole = f"[0-9]{{1,3}}(?:{re.escape(field.group_char)}[0-9]{{3}})+|[0-9]+"
     if field.type is FieldType.INTEGER:
-        return re.compile(f"(?P<sign>[+-]?)(?P<whole>{whole})(?P<part>)(?P<exponent>)")
+        part = "(?P<part>)" if field.group_char == "." else r"(?:\.(?P<part>0))?"
+        return re.compile(f"(?P<sign>[+-]?)(?P<whole>{whole}){part}(?P<exponent>)")
     point = re.escape(field.decimal_char)
     return re.compile(
         f"(?P<sign>[+-]?)(?=[0-9]|{point}[0-9])(?P<whole>(?:{whole})?)(?:{point}(?P<part>[0-9]*))?"

@@ -10,7 +10,7 @@ from etl.model.dataset import UnknownColumns
 from etl.model.values import ProblemCode
 from etl.verify import names
 from etl.verify.cells import CellReader
-from etl.verify.documents import has_nul
+from etl.verify.documents import has_nul, is_storable
 from etl.verify.typed import extra_value, plain_text, written_in_json
 
 if TYPE_CHECKING:
@@ -149,6 +149,10 @@ class Rows:
         """Reject a row for a fault of all of it."""
         self._reject(line, [_Fault("", code)])
 
+    def reject_cells(self, line: int, codes: Mapping[str, ProblemCode]) -> None:
+        """Reject a row for the faults of some cells, given by their columns."""
+        self._reject(line, [_Fault(column, code) for column, code in codes.items()])
+
     def add(self, line: int, cells: Sequence[object]) -> None:
         """Accept or reject a row; a cell is a text, a typed value, or None if there is none."""
         columns = self._columns
@@ -217,7 +221,10 @@ class Rows:
         for place, room in self._columns.limited:
             if len(texts[place].encode()) > room and place not in too_long:
                 too_long.append(place)
-        return [_Fault(all_names[n], ProblemCode.CELL_TOO_LONG) for n in too_long]
+        if too_long:
+            return [_Fault(all_names[n], ProblemCode.CELL_TOO_LONG) for n in too_long]
+        odd = [n for n, cell in enumerate(cells) if n in self._extra and not is_storable(cell)]
+        return [_Fault(all_names[n], ProblemCode.NOT_JSON) for n in odd]
 
     def _has_nul(self, place: int, cell: object) -> bool:
         """Whether a text has a NUL; in `_extra`, also one in an array or object."""

@@ -110,7 +110,7 @@ def _value(cell: Any, formula: Any) -> object:  # noqa: ANN401
     """The value of a cell; a _Faulty if it has none but should."""
     if cell.data_type == "e":
         return _Faulty(ProblemCode.ERROR_VALUE, str(cell.value))
-    if cell.value is None and formula.data_type == "f":
+    if cell.value is None and formula.data_type == "f" and cell.data_type != "str":  # a blank text
         return _Faulty(ProblemCode.FORMULA_WITHOUT_VALUE, str(formula.value))
     value = cell.value
     if isinstance(value, datetime) and value.time() == _MIDNIGHT:
@@ -156,12 +156,15 @@ class _SheetRows:
 
     def add(self, line: int, cells: list[object]) -> None:
         """Accept or reject a row, unless it is blank."""
+        faults: dict[str, ProblemCode] = {}
+        for name, cell, field in zip(self._columns.in_file, cells, self._fields, strict=True):
+            if (fault := self._fault(cell, field)) is not None:
+                faults[name] = fault
+        if faults:
+            self.rows.reject_cells(line, faults)
+            return
         found: list[object] = []
         for place, (cell, field) in enumerate(zip(cells, self._fields, strict=True)):
-            fault = self._fault(cell, field)
-            if fault is not None:
-                self.rows.reject(line, fault)
-                return
             value = self._columns.trimmed(place, self._read(cell, field))
             found.append(None if value == "" else value)
         if all(one is None for one in found):

@@ -217,9 +217,16 @@ def check_objects(engine: Engine, files: Files) -> None:
 
 
 def everything(engine: Engine, settings: Settings) -> Iterator[object]:
-    """Each row of each table but those of runs, with what wrote it, and each published object."""
-    for table in ("orders", "users", "source_object", "problem", "publication", "revision"):
-        yield sorted(rows(engine, f"SELECT xmin::text, ctid::text, t::text FROM {table} t"))
+    """Each row of each table but that of runs, with what wrote it, and each published object."""
+    tables = rows(
+        engine,
+        "SELECT schemaname, tablename FROM pg_tables"
+        " WHERE schemaname = ANY(current_schemas(false)) AND tablename <> 'run' ORDER BY 1, 2",
+    )
+    assert ("public", "orders") in tables
+    for schema, table in tables:
+        found = rows(engine, f"SELECT xmin::text, ctid::text, t::text FROM {schema}.{table} t")
+        yield table, sorted(found)
     for listed in minio_client(settings).list_objects(settings.processed_bucket):
         yield listed.object_name, listed.etag, listed.last_modified
 

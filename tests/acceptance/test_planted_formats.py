@@ -30,6 +30,7 @@ from tests.acceptance.test_planted_faults import (
 )
 from tests.compressed import zipped
 from tests.conftest import TestBucket
+from tests.readings_data import valid_file
 
 __all__ = ["command"]  # a fixture
 
@@ -56,6 +57,7 @@ MAKERS = {
     "parquet": readings_data.parquet_file,
     "xlsx": readings_data.xlsx_file,
 }
+VALID_ROWS = (100, 101, 1_000)  # small files are read together
 OF_EACH = pytest.mark.parametrize(
     "of_each",
     [2, pytest.param(1_000, marks=[pytest.mark.long, pytest.mark.timeout(1_800)])],
@@ -74,6 +76,8 @@ def readings_of(of_each: int) -> Files:
         packed = readings_data.ndjson_file(per_file, "Bonn")
         packed.content = PACKERS[".zst"](packed.content)
         files[f"sensors/Bonn/b/{number}.ndjson.zst"] = packed
+    for size in VALID_ROWS:
+        files[f"sensors/Bonn/c/{size}.ndjson"] = valid_file(size, "Bonn")
     return files
 
 
@@ -86,6 +90,8 @@ def packed_of(of_each: int) -> Files:
             file = make(per_file, "Linz")
             file.content = pack(file.content)
             files[f"more/Linz/{name}.{name}{ending}"] = file
+    for size in VALID_ROWS:
+        files[f"more/Linz/{size}.json"] = valid_file(size, "Linz", is_array=True)
     return files
 
 

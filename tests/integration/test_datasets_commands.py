@@ -340,8 +340,9 @@ def test_a_rebuild_reports_other_datasets_that_wait_for_theirs(
     command("run")
     declare(ORDERS.replace("numeric(6,2)", "numeric(5,2)") + LOG.replace("string", "integer"))
     done = command("datasets", "apply", "--rebuild", "orders")
-    assert done.exit_code == 1
+    assert done.exit_code == 0
     assert done.stdout.endswith("orders: Rebuilt.\n")
+    assert "orders was rebuilt; log still waits, and stays as it is." in done.stderr
     assert "datasets apply --rebuild log`" in done.stderr
     assert command("datasets", "apply", "--rebuild", "log").exit_code == 0
     assert command("run").exit_code == 0
@@ -485,6 +486,23 @@ def test_check_reports_what_apply_would_refuse(
     assert value["datasets"][0]["errors"] == []
 
 
+def test_check_names_what_a_declaration_changes_and_what_is_not_declared(
+    command: Command, declare: Callable[[str], None], bucket: TestBucket
+):
+    command("datasets", "apply")
+    bucket.put("orders/1.csv", "id,note,amount,channel\na,,1,web\n")
+    bucket.put("orders/2.csv", "id,note,amount,discount_pct\nb,,1,5\n")
+    declare(ORDERS.replace("fields = [", 'fields = [ { name = "note", type = "string" },') + LOG)
+    checked = command("datasets", "check", "orders")
+    assert checked.exit_code == 0
+    assert checked.stdout == (
+        "orders: The column note is new.\n"
+        "orders: The next full run reads all objects of orders again. Changed: fields.\n"
+        "orders: 2 objects, 2 rows read = 2 good + 0 rejected\n"
+        "  not declared, kept in _extra: channel, discount_pct\n"
+    )
+
+
 def test_check_names_the_dataset_that_takes_all_objects_of_another(
     command: Command, declare: Callable[[str], None], bucket: TestBucket
 ):
@@ -603,7 +621,7 @@ def test_objects_are_described_and_loaded_as_described(
     assert checked.stdout.endswith("sales: 3 objects, 15 rows read = 15 good + 0 rejected\n")
     assert command("run").exit_code == 0
     rows = "SELECT sale_no, betrag::text, datum::text FROM sales ORDER BY 1"
-    assert query(rows)[0] == ("S001", "1.5", "2024-03-01")
+    assert query(rows)[0] == ("S001", "1.50", "2024-03-01")
     assert len(query(rows)) == 5
 
 

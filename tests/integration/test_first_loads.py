@@ -284,6 +284,15 @@ def test_rows_of_a_refused_object_leave_the_successor(
     assert verify(settings, first.connection.engine, datasets=strict) == []
 
 
+@pytest.mark.usefixtures("one_by_one")
+def test_an_object_that_is_refused_at_its_beginning_leaves_the_successor_as_it_is(first: FirstLoad):
+    first.bucket.put("orders/1.csv", orders("A", "B"))
+    first.bucket.put("orders/2.csv", b"PAR1" + bytes(100))
+    first.bucket.put("orders/3.csv", orders("C"))
+    assert first.swapped() == 3
+    assert first.differences() == []
+
+
 def test_retired_rows_may_return(first: FirstLoad):
     first.bucket.put("orders/1.csv", orders("A"))
     first.run()

@@ -392,8 +392,8 @@ def test_retired_rows_keep_what_fits(objects: TestBucket, settings: Settings, qu
     objects.put("goods/a/1.csv", "id,code,price,state\na,1234,1,new\nb,,2,old\n")
     done = rebuild(settings, changed, USERS)
     assert done.notes[-2:] == [
-        "1 retired rows lose their value of code, which is none of the new type.",
-        "1 retired rows lose their value of price, which is none of the new type.",
+        "The value of code becomes null in 1 retired row, because it does not fit the new type.",
+        "The value of price becomes null in 1 retired row, because it does not fit the new type.",
     ]
     assert query("SELECT id, code, price FROM goods_retired ORDER BY 1") == [
         ("d", None, None),
@@ -417,7 +417,7 @@ def test_retired_rows_follow_to_a_new_key(objects: TestBucket, settings: Setting
         replace(with_fields(Field(name="code", constraints=REQUIRED)), primary_key=("code",)),
         USERS,
     )
-    assert "2 retired rows are dropped" in done.notes[-1]
+    assert "drops 2 retired rows" in done.notes[-1]
     assert query("SELECT code, id FROM goods_retired ORDER BY 1") == [("1", "x"), ("2", "w")]
 
 

@@ -14,7 +14,7 @@ from etl.runtime.service import StopEvent
 from etl.settings import Settings
 from etl.sync.manager import DataManager, utc_now
 from tests.brokers import relayed
-from tests.conftest import wait_until
+from tests.conftest import TestBucket, wait_until
 
 
 def fail(settings: Settings) -> None:
@@ -39,7 +39,9 @@ def test_failed_runs_are_reported_around_a_database_outage(
     with relayed((url.host or "", url.port or 0)) as relay:
         through = url.set(port=relay.port).render_as_string(hide_password=False)
         with watching_runs(
-            settings.model_copy(update={"database_url": SecretStr(through)}), reports.append
+            settings.model_copy(update={"database_url": SecretStr(through)}),
+            reports.append,
+            lambda _: None,
         ):
             for _ in range(2):
                 manager.run(Trigger.CLI)
@@ -50,6 +52,30 @@ def test_failed_runs_are_reported_around_a_database_outage(
     for line in reports:
         assert "(interval) failed: " in line
         assert "no-such-bucket" in line
+
+
+def test_runs_that_load_rows_are_told_and_those_without_changes_are_not(
+    settings: Settings, manager: DataManager, bucket: TestBucket, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(run_watch, "POLL_SECONDS", 0.02)
+    told: list[str] = []
+    warned: list[str] = []
+    numbers = iter(range(1000))
+
+    def load() -> int:
+        bucket.user(f"{next(numbers)}.csv")
+        return manager.run(Trigger.CLI).id
+
+    with watching_runs(settings, warned.append, told.append):
+        # Repeat, because a run that ends before the first check counts as reported.
+        wait_until(lambda: load() and told[-1:] and told[-1].startswith("Run "))
+        idle = manager.run(Trigger.CLI).id
+        last = f"Run {load()} (cli): users 1 loaded."
+        wait_until(lambda: last in told)
+    assert warned == []
+    runs = [line for line in told if line.startswith("Run ")]
+    assert all(line.endswith(" (cli): users 1 loaded.") for line in runs)
+    assert not any(line.startswith(f"Run {idle} ") for line in told)
 
 
 def test_long_first_run_is_reported_once(

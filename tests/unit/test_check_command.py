@@ -80,6 +80,44 @@ def test_each_problem_has_its_line_column_value_and_hint(folder: Path):
     assert (file["rows_read"], file["rows_good"], file["rows_rejected"]) == (3, 1, 2)
 
 
+def test_many_problems_of_one_kind_are_counted_unless_all_are_asked_for(folder: Path):
+    (folder / "orders/1.csv").write_text("id,amount\n" + "".join(f"x{n},1\n" for n in range(9)))
+    shown = check("orders/1.csv").stdout
+    assert shown.count(" error not-an-integer: x") == 3
+    assert "… and 6 more of not-an-integer in id (lines 5, 6, 7, …)\n" in shown
+    whole = check("orders/1.csv", "--all").stdout
+    assert (whole.count(" error not-an-integer: x"), "more of" in whole) == (9, False)
+    assert len(found("orders/1.csv")["problems"]) == 9
+
+
+@pytest.mark.parametrize(
+    ("unknown", "line"),
+    [
+        ("extra", "  not declared, kept in _extra: Channel, discount"),
+        ("add", "  not declared, added to the table: channel, discount"),
+    ],
+)
+def test_columns_that_are_not_declared_are_named(folder: Path, unknown: str, line: str):
+    declared = ORDERS.replace("include", f'unknown_columns = "{unknown}"\ninclude')
+    (folder / "datasets.toml").write_text(declared)
+    (folder / "orders/1.csv").write_text("id,Channel,amount,discount\n1,web,1,\n2,,1,5\n")
+    assert check("orders/1.csv").stdout.splitlines() == [
+        "orders/1.csv (orders): 2 rows read = 2 good + 0 rejected",
+        line,
+    ]
+    (file,) = found("orders/1.csv")["files"]
+    assert len(file["kept_in_extra"] + file["added_columns"]) == 2
+
+
+def test_the_files_of_a_folder_have_the_keys_that_seed_gives_them(folder: Path):
+    (folder / "upload/orders/deep").mkdir(parents=True)
+    for name in ("2.csv", "deep/1.csv"):
+        (folder / "upload/orders" / name).write_text("id,amount\n1,2\n")
+    assert [one["key"] for one in found("upload")["files"]] == ["orders/2.csv", "orders/deep/1.csv"]
+    assert check("upload").exit_code == 0
+    assert check("upload", "--key", "orders/1.csv").exit_code == 2
+
+
 def test_a_named_dataset_reads_a_file_of_any_name(folder: Path):
     (folder / "new.txt").write_text("id;amount\n1;2\n")
     assert found("new.txt")["files"][0]["dataset"] is None

@@ -90,6 +90,18 @@ fields = [
 {fields}]
 {more}
 """
+READINGS = Dataset(
+    name="readings",
+    table="readings",
+    include=("sensors/*/*.parquet", "sensors/**/*.{ndjson,ndjson.zst}"),
+    path_columns="sensors/{site}/**",
+    unknown_columns=UnknownColumns.ADD,
+    fields=(
+        Field(name="sensor", constraints=Constraints(required=True)),
+        Field(name="measured_at", type=FieldType.DATETIME, constraints=Constraints(required=True)),
+        Field(name="celsius", type=FieldType.NUMBER, sql="double precision"),
+    ),
+)
 
 
 def written(dataset: str = "", schema: str = "", fields: str = "", more: str = "") -> str:
@@ -118,8 +130,8 @@ def faults(tmp_path: Path, text: str) -> list[str]:
     return found
 
 
-def test_the_example_of_the_contract_declares_users_and_orders(tmp_path: Path):
-    assert parse(tmp_path, EXAMPLE) == (USERS, ORDERS)
+def test_the_example_of_the_contract_declares_users_orders_and_readings(tmp_path: Path):
+    assert parse(tmp_path, EXAMPLE) == (USERS, ORDERS, READINGS)
 
 
 def test_a_minimal_dataset_has_defaults(tmp_path: Path):
@@ -271,6 +283,13 @@ def test_bounds_have_the_type_of_the_field(tmp_path: Path, rest: str, bound: obj
     assert type(minimum) is type(bound)
 
 
+@pytest.mark.parametrize("format_", ["", 'format = "json"\n'])
+def test_property_names_the_member_of_json_files(tmp_path: Path, format_: str):
+    dialect = 'dialect = { property = "a b", itemType = "object" }'
+    one = orders(tmp_path, written(f"{format_}{dialect}"))
+    assert one.dialect == Dialect(member="a b")
+
+
 def test_presets_accept_some_keys(tmp_path: Path):
     text = """\
 version = 1
@@ -304,7 +323,7 @@ def test_a_byte_order_mark_and_windows_line_endings_are_accepted(tmp_path: Path)
     (tmp_path / "datasets.toml").write_bytes(
         b"\xef\xbb\xbf" + EXAMPLE.replace("\n", "\r\n").encode()
     )
-    assert read_datasets(tmp_path / "datasets.toml", SETTINGS) == (USERS, ORDERS)
+    assert read_datasets(tmp_path / "datasets.toml", SETTINGS) == (USERS, ORDERS, READINGS)
 
 
 # -- the file as a whole
@@ -349,7 +368,7 @@ def test_without_a_file_only_users_is_declared(tmp_path: Path, monkeypatch: pyte
     other = tmp_path / "other.toml"
     other.write_text(EXAMPLE)
     settings = Settings(_env_file=None, datasets_file=other)
-    assert declared_datasets(settings) == (USERS, ORDERS)
+    assert declared_datasets(settings) == (USERS, ORDERS, READINGS)
     other.unlink()
     with pytest.raises(ConfigurationError, match=r"other\.toml"):
         declared_datasets(settings)
@@ -613,6 +632,13 @@ def test_a_faulty_field_is_reported(tmp_path: Path, field: str, key: str, said: 
     fault = next((one for one in found if one.startswith(place)), "")
     assert fault, found
     assert said in fault
+
+
+def test_groups_of_integers_may_be_separated_by_any_character(tmp_path: Path):
+    """An integer has no decimals, so "." cannot separate them."""
+    field = '{ name = "x", type = "integer", groupChar = "." }'
+    found = orders(tmp_path, written(fields=f"  {field},\n"))
+    assert [one.group_char for one in found.fields if one.name == "x"] == ["."]
 
 
 @pytest.mark.parametrize(

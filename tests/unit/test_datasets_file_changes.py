@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "datasets.toml"
 
 
-def followed(path: Path) -> DatasetsFile:
-    return DatasetsFile(Settings(datasets_file=path))
+def followed(path: Path, *times: float) -> DatasetsFile:
+    """The file, whose faulty versions are seen at these seconds; else each minute."""
+    clock = iter(times) if times else count(0, 60)
+    return DatasetsFile(Settings(datasets_file=path), clock=clock.__next__)
 
 
 def names(file: DatasetsFile) -> list[str] | None:
@@ -102,12 +105,47 @@ def test_a_faulty_version_keeps_the_last_valid_one_and_is_logged_once(path: Path
     assert file.fault is None
 
 
+@pytest.mark.parametrize(
+    ("parts", "times"),
+    [
+        (["", USERS + GOODS], [0, 29]),  # as the shell empties the file before a command writes it
+        (["[data", "[datasets.go", USERS + GOODS], [0, 1.9, 3, 4.9]),
+        ([None, USERS + GOODS], [0, 1.9]),
+    ],
+)
+def test_a_version_that_is_still_being_written_is_not_reported(
+    path: Path, parts: list[str | None], times: list[float]
+):
+    path.write_text(USERS)
+    file = followed(path, *times)
+    *unfinished, last = parts
+    with capture_logs() as logs:
+        for part in unfinished:
+            path.unlink() if part is None else path.write_text(part)
+            assert [names(file), names(file)] == [None, None]
+        path.write_text(last or "")
+        assert names(file) == ["users", "goods"]
+    assert [line for line in logs if line["log_level"] == "error"] == []
+
+
+@pytest.mark.parametrize(("part", "seconds"), [("", 30), ("[data", 2)])
+def test_a_fault_that_lasts_is_reported(path: Path, part: str, seconds: float):
+    path.write_text(USERS)
+    file = followed(path, 100, 100 + seconds)
+    path.write_text(part)
+    assert names(file) is None
+    assert file.fault is None
+    assert names(file) is None
+    assert file.fault is not None
+
+
 def test_the_former_version_after_a_faulty_one_is_no_change(path: Path):
     set_up_logs("console")
     path.write_text(USERS)
     file = followed(path)
     path.write_text("[datasets")
-    assert names(file) is None
+    assert [names(file), names(file)] == [None, None]
+    assert file.fault is not None
     path.write_text(USERS)
     with capture_logs() as logs:
         assert names(file) is None

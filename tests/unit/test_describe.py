@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from datetime import date, timedelta
 
 import pytest
@@ -37,7 +38,8 @@ GUESSES = [
     ("rate", ["1.12345678"], "number"),
     ("score", ["1e5", "2.5"], "number double precision"),
     ("share", ["0.30000000000000004"], "number double precision"),
-    ("user_id", ["1000.0", "1001.0"], "number numeric(18,0)"),
+    ("user_id", ["1000.0", "1001.0"], "integer"),
+    ("user_id", ["1000.00", "1001.00"], "number numeric(18,0)"),
     ("plz", ["01234", "99999"], "string"),
     ("card", ["99999999999999999999"], "string"),
     ("phone", ["+49 123", "+49 456"], "string"),
@@ -179,7 +181,7 @@ def test_a_csv_of_pandas_is_described():
     found = described(files)
     assert errors_of(found, files) == []
     assert list(fields(found)) == ["user_id", "score", "active"]
-    assert found.dataset.field("user_id").sql == "numeric(18,0)"
+    assert found.dataset.field("user_id").type is FieldType.INTEGER
     assert "index=False" in found.text
     assert found.text.count("only in case") == 2
 
@@ -286,6 +288,22 @@ def test_a_file_with_its_header_in_another_row_is_left_out():
     found = described({"x1.csv": b"a;b\n1;2\n", "x2.csv": b"title\na;b\n1;2\n"})
     assert [one.key for one in found.unread] == ["x2.csv"]
     assert "line 2" in found.unread[0].note
+
+
+def test_a_column_of_formulas_without_values_is_not_declared():
+    rows = [["id", "n", "total"], ["a", 1, "=B2*2"], ["b", 2, "=B3*2"]]
+    files = {"sums.xlsx": workbook(rows)}
+    found = described(files)
+    assert list(fields(found)) == ["id", "n"]
+    assert "# total is not declared: its cells are formulas without values" in found.text
+    assert found.rejected == []
+    assert errors_of(found, files) == []
+
+
+def test_errors_of_formulas_that_mean_null_have_a_comment():
+    found = described({"sums.csv": b"id,n\na,1\nb,#VALUE!\n"})
+    assert found.dataset.missing_values == ("", "#VALUE!")
+    assert "# without #VALUE! here, rows with such errors would be rejected\nmissing" in found.text
 
 
 def test_a_workbook_with_a_title_is_described():
@@ -415,3 +433,105 @@ def test_a_long_file_is_described_by_its_first_rows(monkeypatch: pytest.MonkeyPa
     assert found.dataset.primary_key == ("id",)
     assert fields(found)["day"] is FieldType.DATE
     assert "rows (there are more) of 1 file" in found.text
+
+
+PAGE = b'{"next": null, "Data": [{"id": 1, "n": "1,5"}, {"id": 2, "n": "2,5"}], "more": [{"a": 1}]}'
+
+
+@pytest.mark.parametrize(
+    ("key", "content", "member"),
+    [
+        ("pages.json", PAGE, "Data"),
+        ("shop.json", b'{"shop": [{"id": 1}], "n": 1}', "shop"),
+        ("a.json", b' { "any \\"name\\"" : [ {"id": 1}, {"id": 2}]}', 'any "name"'),
+        ("a.json", b'{"n": 1, "lines": [{"id": 1}], "Rows": [{"id": 1}]}', "Rows"),
+        (
+            "a.json",
+            b'\xef\xbb\xbf{"results": [{"id": 1}], "n": "' + b"x" * 100_000 + b'"}',
+            "results",
+        ),
+    ],
+)
+def test_the_member_with_the_rows_is_declared(key: str, content: bytes, member: str):
+    found = described({key: content})
+    assert found.dataset.dialect.member == member
+    assert "Without property, a file is one row." in found.text
+    assert "id" in fields(found)
+    assert errors_of(found, {key: content}) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "content", "is_noted"),
+    [
+        ("order.json", b'{"id": 1, "lines": [{"sku": 1}]}', True),
+        ("order.json", b'{"id": 1, "lines": [1], "data": {"data": [{}]}}', False),
+        ("order.json", b'[{"data": [{"id": 1}]}]', False),
+        ("order.ndjson", b'{"data": [{"id": 1}]}', False),
+    ],
+)
+def test_a_row_with_an_array_stays_a_row(key: str, content: bytes, is_noted: bool):  # noqa: FBT001
+    found = described({key: content})
+    assert found.dataset.dialect.member is None
+    assert ('dialect = { property = "lines" }' in found.text) is is_noted
+    assert errors_of(found, {key: content}) == []
+
+
+def test_files_with_the_rows_elsewhere_are_left_out():
+    files = {"p1.json": PAGE, "p2.json": b'[{"id": 3, "n": "1"}]', "p3.json": b'{"x": [{"id": 1}]}'}
+    found = described(files)
+    assert [one.key for one in found.unread] == ["p2.json", "p3.json"]
+    assert [one.note.partition(",")[0] for one in found.unread] == [
+        'Its rows are not in the array "Data"',
+        'Its rows are in the array "x"',
+    ]
+
+
+NEARLY = [
+    (["1,5"] * 4 + ["12,5x", "2,25"], '5 of 6 values are numbers with decimalChar = ","', "12,5x"),
+    (["1.234,5", "1,25", "7", "12,00", "~"], 'decimalChar = ",", groupChar = "."', "~"),
+    (["1", "2", "3", "4", "x", "5", "6", "7", "8", "y"], "8 of 10 values are whole numbers", "x"),
+    (["01.02.2024", "13.02.2024", "30.02.2024", "1.3.2024", "2.3.2024"], "dates", "30.02.2024"),
+    (["2024-01-31"] * 9 + ["soon"], "9 of 10 values are dates;", "soon"),
+    (["2024-01-31T10:00Z"] * 9 + ["soon"], "dates with times", "soon"),
+    (["ja", "nein"] * 5 + ["vielleicht"], 'trueValues = ["ja"], falseValues = ["nein"]', "viell"),
+]
+
+
+@pytest.mark.parametrize(("values", "note", "wrong"), NEARLY)
+def test_a_text_column_that_is_nearly_of_another_type_says_so(
+    values: list[str], note: str, wrong: str
+):
+    content = "\n".join(["v;w", *(f"{one};w" for one in values)]).encode()
+    found = described({"a.csv": content})
+    assert fields(found)["v"] is FieldType.STRING
+    (said,) = [line for line in found.text.splitlines() if "values are" in line]
+    line = next(place for place, one in enumerate(values, 2) if one.startswith(wrong))
+    assert note in said
+    assert f'not "{wrong}' in said
+    assert said.endswith(f"(line {line})")
+    assert errors_of(found, {"a.csv": content}) == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["1,5", "2", "3", "x", "y"],  # too many others
+        ["a", "b", "c", "d", "1"],
+        ["1", "2", "x"],  # too few
+        ["A-1", "A-2", "B-3", "B-4", "B-5"],
+        ["01", "02", "03", "04", "x"],  # leading zeros
+    ],
+)
+def test_other_text_columns_are_not_said_to_be_nearly_of_another_type(values: list[str]):
+    content = "\n".join(["v;w", *(f"{one};w" for one in values)]).encode()
+    found = described({"a.csv": content})
+    assert fields(found)["v"] is FieldType.STRING
+    assert "values are" not in found.text
+
+
+def test_the_value_of_another_type_is_named_with_its_file_and_its_row():
+    files = {"a1.csv": b"v;w\n1,5;\n2,5;\n\n3,5;\n", "a2.csv": b"v;w\n4,5;\n;\nx;\n"}
+    assert 'not "x" (a2.csv, line 4)' in described(files).text
+    rows = [{"v": one} for one in ("1,5", "2,5", "", "3,5", "4,5", "x")]
+    files = {"a.json": json.dumps({"data": rows}).encode()}
+    assert 'not "x" (line 6)' in described(files).text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import date
 from pathlib import Path
+from subprocess import PIPE, run
 
 import pandas as pd
 import pytest
@@ -12,6 +13,8 @@ from click.testing import CliRunner, Result
 
 from etl.cli.main import commands
 from etl.model.errors import ConfigurationError
+from etl.model.patterns import Patterns, folded
+from etl.runtime import spawn
 from etl.settings import Settings
 from etl.settings.datasets_file import read_datasets
 from tests.described_files import workbook
@@ -50,12 +53,71 @@ def test_the_printed_declaration_is_a_valid_file_that_reads_the_files(folder: Pa
         ]
 
 
+def test_integers_with_points_between_groups_are_declared_and_read(folder: Path):
+    (folder / "stock.csv").write_text("id;stock;price\n1;1.234.567;1,5\n2;12.000;2,5\n")
+    (folder / "datasets.toml").write_text(call("datasets", "describe", "stock.csv").stdout)
+    (one,) = read_datasets(folder / "datasets.toml", Settings(_env_file=None))
+    assert [(field.type, field.group_char) for field in one.fields][1] == ("integer", ".")
+    assert json.loads(call("check", "stock.csv", "--json").stdout)["problems"] == []
+
+
 @pytest.mark.usefixtures("folder")
 def test_it_prints_the_next_commands_to_standard_error():
     result = call("datasets", "describe", "shop/Orders 2023.csv")
     assert "check 'shop/Orders 2023.csv' --dataset orders`" in result.stderr
     assert "run`" in result.stderr
     assert "Next" not in result.stdout
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("file", "command"),
+    [
+        ("shop/Orders 2023.csv", "seed 'shop/Orders 2023.csv'`"),
+        ("shop/2023.csv", "seed shop/2023.csv --prefix shop`"),
+        ("shop/./year=2023/x.csv", "seed shop/./year=2023/x.csv --prefix shop/year=2023`"),
+    ],
+)
+def test_it_names_the_upload_under_keys_that_the_dataset_reads(
+    folder: Path, file: str, command: str
+):
+    (folder / file).parent.mkdir(exist_ok=True)
+    (folder / file).write_text(EXPORT)
+    result = call("datasets", "describe", file)
+    steps = [line for line in result.stderr.splitlines() if line.startswith("  `")]
+    assert ["check" in steps[0], command in steps[1], "run`" in steps[2]] == [True] * 3, steps
+    (folder / "datasets.toml").write_text(result.stdout)
+    (one,) = read_datasets(folder / "datasets.toml", Settings(_env_file=None))
+    prefix = command.partition("--prefix ")[2].rstrip("`")
+    assert Patterns(one.include).matches(folded(f"{prefix}/{Path(file).name}".lstrip("/")))
+
+
+@pytest.mark.usefixtures("folder")
+def test_files_of_one_name_are_uploaded_under_different_keys(folder: Path):
+    for year in ("2023", "2024"):
+        (folder / f"shop/{year}").mkdir()
+        (folder / f"shop/{year}/orders.csv").write_text(EXPORT)
+    result = call("datasets", "describe", "shop/2023/orders.csv", "shop/2024/orders.csv")
+    assert "seed shop/2023/orders.csv`" in result.stderr
+    assert "seed shop/2024/orders.csv --prefix 2024`" in result.stderr
+
+
+@pytest.mark.usefixtures("folder")
+def test_no_upload_is_named_for_a_bucket_that_seed_does_not_fill():
+    result = call("datasets", "describe", "shop/Orders 2023.csv", "--bucket", "shop-data")
+    assert "run`" in result.stderr
+    assert "seed" not in result.stderr
+
+
+@pytest.mark.usefixtures("folder")
+def test_only_an_argument_without_wildcards_is_missed_as_a_file():
+    absent = call("datasets", "describe", "a/*.csv", "none.csv").exception
+    pattern = call("datasets", "describe", "a/*.csv").exception
+    assert isinstance(absent, ConfigurationError)
+    assert absent.message.startswith("There is no local file none.csv. The objects cannot be")
+    assert "path of the file" in absent.hint
+    assert isinstance(pattern, ConfigurationError)
+    assert pattern.message.startswith("The objects cannot be listed")
 
 
 def test_a_second_block_is_appended_to_the_first(folder: Path):
@@ -75,6 +137,24 @@ def test_files_that_an_earlier_dataset_reads_are_reported(folder: Path):
     (folder / "datasets.toml").write_text(first)
     result = call("datasets", "describe", "shop/Orders 2023.csv")
     assert "shop/Orders 2023.csv goes to the dataset orders, which comes first" in result.stderr
+
+
+def test_a_block_that_the_shell_writes_into_the_datasets_file_is_not_compared_with_itself(
+    folder: Path,
+):
+    """The shell has emptied or opened the file before the command reads it."""
+    (folder / "goods.csv").write_text("id,n\n1,2\n2,3\n")
+    declared = folder / "datasets.toml"
+    for file, mode in (("shop/Orders 2023.csv", "w"), ("goods.csv", "a")):
+        with declared.open(mode) as output:
+            command = spawn.command("etl", "datasets", "describe", file)
+            found = run(
+                command, env=spawn.environment(), stdout=output, stderr=PIPE, text=True, check=True
+            )
+        assert "Next: " in found.stderr
+        assert "comes first" not in found.stderr
+    found_names = [one.name for one in read_datasets(declared, Settings(_env_file=None))]
+    assert found_names == ["orders", "goods"]
 
 
 def test_a_name_that_the_file_has_is_refused(folder: Path):

@@ -50,7 +50,7 @@ KINDS = {
     "amount": Kind(CENTS.map(german), FieldType.NUMBER),
     "price": Kind(CENTS.map(lambda cents: f"{cents / 100:.2f}"), FieldType.NUMBER),
     "float": Kind(st.floats(allow_infinity=False).map(repr)),
-    "float_id": Kind(st.integers(0, 10**9).map(lambda one: f"{one}.0"), FieldType.NUMBER),
+    "float_id": Kind(st.integers(0, 10**9).map(lambda one: f"{one}.0"), FieldType.INTEGER),
     "whole": Kind(st.integers(-(2**63), 2**63 - 1).map(str)),
     "zip": Kind(st.integers(0, 9999).map(lambda one: f"0{one:04}"), FieldType.STRING),
     "day": Kind(DAYS.map(date.isoformat), FieldType.DATE),

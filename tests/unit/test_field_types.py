@@ -20,6 +20,10 @@ SQL_LIMITS = {"smallint": 2**15, "int4": 2**31, None: 2**63}
 @given(st.lists(INTEGERS), st.sampled_from(list(SQL_LIMITS)), st.sampled_from(["", ",", "."]))
 @example(["1", "+5", "007", "-0", "0x1f", "5\n", "\N{ARABIC-INDIC DIGIT FIVE}"], None, "")
 @example(["0" * 5_000 + "12", "9" * 9_000], "smallint", "")
+@example(["1000.0", "-7.0", "0.0", "", "9223372036854775807.0"], None, "")
+@example(["+7.0", "1,000.0", "1.00", "1.000", ".0", "-.0", "5.0.0", "1,0", "7.0\n"], None, "")
+@example(["1,000.0", "1.0", "1.000"], None, ",")
+@example(["1.0", "1.000", "1.000.0"], None, ".")
 def test_integers_are_judged_as_by_the_plain_rule(texts: list[str], sql: str | None, group: str):
     field = Field(name="n", type=FieldType.INTEGER, sql=sql, group_char=group)
     for text, (value, codes) in zip(texts, judged(texts, field), strict=True):
@@ -34,8 +38,9 @@ def test_integers_are_judged_as_by_the_plain_rule(texts: list[str], sql: str | N
 
 def test_integers_beyond_bigint_fit_numeric():
     field = Field(name="n", type=FieldType.INTEGER, sql="numeric")
-    texts = ["9" * 40, "-0", "+7", "007", "1.0", "1e3"]
-    assert [value for value, _ in judged(texts, field)] == ["9" * 40, "0", "7", "7", None, None]
+    texts = ["9" * 40, "-0", "+7", "007", "10.0", "1e3", "1.00"]
+    expected = ["9" * 40, "0", "7", "7", "10", None, None]
+    assert [value for value, _ in judged(texts, field)] == expected
 
 
 @given(st.lists(st.sampled_from(["yes", "no", "YES", "", "1", "x", "0", "é"])))
@@ -173,14 +178,15 @@ def test_texts_fit_their_column_type(sql: str, good: list[str], bad: list[str], 
 @pytest.mark.parametrize(
     ("field", "text", "words"),
     [
-        (Field(name="n", type=FieldType.INTEGER), "7.0", "pandas and spreadsheets"),
+        (Field(name="n", type=FieldType.INTEGER), "7.00", "Remove the decimals"),
+        (Field(name="n", type=FieldType.INTEGER), "7.000", '"." separates thousands'),
         (Field(name="n", type=FieldType.INTEGER), "1,234", '"," separates thousands'),
         (Field(name="n", type=FieldType.INTEGER), "3.5", "declare a number"),
         (Field(name="n", type=FieldType.INTEGER), "1E+5", "shortened by a spreadsheet"),
         (Field(name="n", type=FieldType.INTEGER, sql="smallint"), "40000", "-32768 and 32767"),
         (Field(name="b", type=FieldType.BOOLEAN), "yes", "add it to trueValues"),
         (Field(name="b", type=FieldType.BOOLEAN), "fALSE", "Write false: letter case matters"),
-        (Field(name="y", type=FieldType.YEAR), "24", "do not tell the century"),
+        (Field(name="y", type=FieldType.YEAR), "24", "leave the century open"),
         (Field(name="y", type=FieldType.YEAR), "1.1.2024", "more than a year"),
         (Field(name="s", constraints=Constraints(enum=("new", "paid"))), "Paid", "Write paid"),
         (

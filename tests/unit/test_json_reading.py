@@ -419,6 +419,16 @@ def test_names_that_differ_in_every_row_need_little_memory():
     assert peak < 10 << 20
 
 
+def test_many_short_elements_are_read_a_few_at_a_time():
+    dataset = dataset_of(Field(name="sku"))
+    content = b'[{"sku": 1}' + b",{}" * 120_000 + b"]"
+    found = list(read_object(source_file(b"", "a.json").source, dataset, None, [content]))
+    rows = [one.rows_read["a.json"] for one in found]
+    assert sum(rows) == 120_001
+    assert len([one for one in rows if one]) == 3
+    assert max(rows) < 50_000
+
+
 def test_parts_may_be_empty():
     file = source_file('{"sku": 1}\n')
     assert parts_of(file.content, [4]) != [b""]

@@ -116,6 +116,12 @@ def test_an_object_with_too_many_faults_is_refused_whole():
     assert not batches[-1].rows
 
 
+def test_an_object_that_is_refused_before_its_rows_discards_nothing():
+    batches = read_in_parts(b"PAR1" + bytes(20_000), 9_999)
+    assert problems(batches) == {(None, None, "wrong-format")}
+    assert [one.discards for one in batches] == [None] * len(batches)
+
+
 @pytest.mark.parametrize(("limit", "is_refused"), [(Fraction(1, 7), False), (Fraction(1, 8), True)])
 def test_exactly_the_allowed_share_of_faults_is_loaded(limit: Fraction, is_refused: bool):  # noqa: FBT001
     made = orders_file(60, fault_every=6)

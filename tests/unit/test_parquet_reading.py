@@ -9,6 +9,7 @@ import tempfile
 import uuid
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from etl.read.parquet import plan, reader
 from etl.read.parquet.columns import to_cells
 from etl.read.rows.extract import Extract, joined
 from etl.read.validate import validate
+from tests.dataset_outcomes import expected_of, found_of
 from tests.field_types import TODAY
 from tests.typed_cells import FIELDS, TYPES, alike, cells, expected_text
 
@@ -227,6 +229,48 @@ def test_nul_within_json_of_extra_is_a_problem_of_the_row():
     assert found.rows["_source_line"].to_pylist() == [2, 3]
     declared = dataset(SENSOR, Field(name="tags"))
     assert len(read(written(table), declared).rows) == 3
+
+
+MAP = pa.map_(pa.string(), pa.int64())
+TWICE = [[("k", 1), ("k", 2)], [("k", 1), ("l", 1)], None]
+
+
+@pytest.mark.parametrize("declared", [(), (Field(name="m", type=FieldType.ANY),)])
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(TWICE, MAP),
+        pa.array([one and [one, []] for one in TWICE], pa.list_(MAP)),
+        pa.array([{"a": one} for one in TWICE], pa.struct([("a", MAP)])),
+        pa.array([[(1.0, 1), (1.0, 2)], [(1.0, 1)], []], pa.map_(pa.float64(), pa.int64())),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_key_of_a_map_twice_is_a_problem_of_the_row(column: pa.Array, declared: tuple[Field, ...]):
+    content = written(pa.table({"sensor": ["a", "b", "c"], "m": column}))
+    of = dataset(SENSOR, *declared, refuse_object_above=Fraction(1))
+    found = read(content, of)
+    rows, problems = judged(found, of, 0)
+    assert problems == {(1, "m", "not-json")}
+    assert [row[0] for row in rows] == [2, 3]
+    assert found_of(of, "a.parquet", content) == expected_of(of, "a.parquet", content)
+
+
+def test_name_in_a_struct_twice_is_a_problem_of_the_row():
+    column = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    found = read(written(pa.table({"sensor": ["a"], "m": column})), dataset(SENSOR))
+    assert [(one.line, one.column, one.code) for one in found.problems if one.line] == [
+        (1, "m", "not-json")
+    ]
+
+
+def test_key_of_a_map_twice_stays_in_a_text():
+    table = pa.table({"sensor": ["a"], "m": pa.array(TWICE[:1], MAP)})
+    for of in (
+        dataset(SENSOR, Field(name="m")),
+        dataset(SENSOR, unknown_columns=UnknownColumns.ADD),
+    ):
+        assert read(written(table), of).rows["m"].to_pylist() == ['{"k": 1, "k": 2}']
 
 
 def test_index_of_pandas_is_ignored_unless_it_has_a_name():

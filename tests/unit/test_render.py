@@ -14,6 +14,7 @@ from rich.console import Console
 
 from etl.cli import render, run_lines
 from etl.cli.common import print_lines
+from etl.cli.difference_lines import differences
 from etl.model.dataset import USERS
 from etl.model.values import Counts, DatasetCounts, RunReport, RunState, Trigger
 from etl.settings import Settings
@@ -22,7 +23,7 @@ from etl.verify import Difference
 
 MOMENT = datetime(2026, 1, 2, 4, 4, 5, tzinfo=timezone(timedelta(hours=1)))
 FACTS = {
-    "users": {"live": 60, "with_image": 46, "retired": 0, "shadowed_rows": 1},
+    "users": {"live": 60, "with_image": 46, "retired": 0, "shadowed_rows": 1, "objects": 107},
     "objects": {"known": 108, "data": 59, "image": 48, "other": 1, "quarantined": 3},
     "images": {"ready": 46, "corrupt": 1, "too_large": 0, "unsupported": 0, "waiting": 1},
     "problems": {"empty-file": 1, "not-an-integer": 2},
@@ -56,11 +57,41 @@ def test_times_of_any_zone_are_shown_in_utc():
 
 def test_status_adds_up_in_words_and_points_to_the_problems():
     users, objects, images, problems, output, *_ = rendered(render.status, FACTS)
-    assert users == "users    60 live, 46 with an image; 0 retired, 1 shadowed row"
+    assert users == "users    60 live, 46 with an image; 0 retired, 1 shadowed row, 107 objects"
     assert objects == "objects  108 known = 59 data + 48 image + 1 other; 3 quarantined"
     assert images == "images   46 ready, 1 corrupt, 0 too large, 0 unsupported, 1 waiting"
     assert problems.startswith("problems 3 open (`./run.sh problems` explains each): 1 empty-file")
     assert output == "output   not published yet"
+
+
+def test_lines_of_tables_have_no_trailing_spaces():
+    text = io.StringIO()
+    run = {"id": 1, "trigger": "cli", "state": "succeeded", "error": None, "counts": {}}
+    facts = FACTS | {"runs": [run | {"started_at": MOMENT}]}
+    print_lines(Console(file=text, width=80, highlight=False), render.status(facts))
+    lines = text.getvalue().splitlines()
+    assert any("succeeded" in line for line in lines)
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+def test_one_object_is_counted_in_the_singular():
+    one = {"live": 5, "shadowed": 0, "objects": 1, "problems": 0}
+    hold = {"dataset": "log", "rows": 4, "live": 5, "objects": 1}
+    lines = rendered(render.status, FACTS | {"datasets": {"log": one}, "holds": [hold]})
+    assert "log      5 live; 0 shadowed rows, 1 object" in lines
+    assert any("because 1 object was removed or lost rows." in line for line in lines)
+
+
+def test_the_reasons_of_several_datasets_are_on_lines_of_their_own():
+    error = {"message": "a is in use.\nb is in use.\nCommitted: c.", "hint": "Wait."}
+    failed = [{"dataset": name, **error} for name in "ab"]
+    lines = rendered(render.status, FACTS | {"failed_datasets": failed})
+    assert lines[5:9] == [
+        "Not committed: a, b.",
+        "  a is in use.",
+        "  b is in use.",
+        "  Committed: c. Wait.",
+    ]
 
 
 def test_status_shows_each_dataset_and_how_to_allow_what_is_held():
@@ -135,7 +166,7 @@ def test_held_differences_follow_the_others():
         Difference("row-missing", "7", None, None, note, "orders", is_held=True),
         Difference("row-missing", "8", None, None, note, "orders"),
     ]
-    first, count, held, last = rendered(render.differences, found)
+    first, count, held, last = rendered(differences, found)
     assert first.startswith("orders row-missing 8: ")
     assert count.startswith("1 difference. ")
     assert held.startswith("orders row-missing 7: ")
@@ -150,7 +181,7 @@ def test_one_difference_shows_both_sides_in_words():
         {"last_modified": MOMENT.astimezone(UTC), "etag": 'a"b', "user_id": "1"},
         "The bucket and the manifest disagree.",
     )
-    first, bucket, table, last = rendered(render.differences, [difference])
+    first, bucket, table, last = rendered(differences, [difference])
     assert first == "manifest-differs 1.csv: The bucket and the manifest disagree."
     assert bucket == (
         '  in the bucket last_modified 2026-01-02T03:04:05Z, etag "a b", user_id none'
@@ -166,7 +197,7 @@ def test_missing_or_extra_value_is_shown_as_nothing():
         Difference("output-surplus", "3", None, {"img_path": ""}, "Surplus."),
         Difference("output-unsorted", "2", None, None, "Unsorted."),
     ]
-    assert rendered(render.differences, found)[:-1] == [
+    assert rendered(differences, found)[:-2] == [
         "shadowed-missing 1.csv 2 1: Missing.",
         '  in the bucket "1.csv", 2, "1"',
         "  in the table  nothing",
@@ -175,7 +206,48 @@ def test_missing_or_extra_value_is_shown_as_nothing():
         '  in the output img_path ""',
         "output-unsorted 2: Unsorted.",
     ]
-    assert rendered(render.differences, found)[-1].startswith("3 differences. ")
+    totals, count = rendered(differences, found)[-2:]
+    assert totals == "no dataset: 1 shadowed-missing, 1 output-surplus, 1 output-unsorted"
+    assert count.startswith("3 differences. ")
+
+
+def test_many_differences_of_a_kind_are_cut_and_counted_by_dataset_and_kind():
+    found = [
+        Difference(what, str(number), None, None, "Note.", dataset)
+        for dataset, what, count in (
+            ("orders", "row-missing", 25),
+            ("orders", "row-surplus", 1),
+            ("users", "row-missing", 2),
+        )
+        for number in range(count)
+    ]
+    lines = rendered(partial(differences, found, shows_all=False))
+    assert lines[19:22] == [
+        "orders row-missing 19: Note.",
+        "… and 5 more of orders row-missing; `--all` prints each",
+        "orders row-surplus 0: Note.",
+    ]
+    assert lines[-3:-1] == ["orders: 25 row-missing, 1 row-surplus", "users: 2 row-missing"]
+    assert lines[-1].startswith("28 differences. ")
+    whole = rendered(partial(differences, found, shows_all=True))
+    assert len(whole) == 28 + 3
+
+
+def test_problems_are_grouped_by_column_and_code():
+    many = [PROBLEM | {"line": n, "column": "item", "code": "too-long"} for n in range(2, 12)]
+    other = PROBLEM | {"line": 4, "column": "sku", "code": "too-long"}
+    whole = PROBLEM | {"line": None, "column": None, "code": "empty-file"}
+    lines = rendered(render.problems, [*many[:3], other, *many[3:], whole])
+    assert [line.split(":")[0] for line in lines if not line.startswith(" ")] == [
+        "1054.csv, line 2, column item",
+        "1054.csv, line 3, column item",
+        "1054.csv, line 4, column item",
+        "… and 7 more of too-long in item (lines 5, 6, 7, …)",
+        "1054.csv, line 4, column sku",
+        "1054.csv",
+    ]
+    last = rendered(render.problems, many[:4])[-1]
+    assert last == "… and 1 more of too-long in item (line 5)"
 
 
 def test_the_environment_holds_the_address_of_an_api_that_is_up():

@@ -93,12 +93,13 @@ def test_a_hold_is_reported_when_it_opens_and_not_when_it_grows():
     assert len(news.lines([hold], None)) == 1
 
 
-def test_each_faulty_version_of_the_datasets_file_is_one_line_until_it_is_valid_again():
+def test_each_faulty_version_of_the_datasets_file_is_reported_until_it_is_valid_again():
     news = StateNews()
     fault = {"message": "datasets.toml has 2 faults.\nline 1.\nline 2.", "hint": "Correct it."}
     gone = {"message": "datasets.toml is gone.", "hint": "Restore it."}
     assert news.lines([], None) == []
-    assert news.lines([], fault) == ["datasets.toml has 2 faults. line 1. line 2. Correct it."]
+    expected = ["datasets.toml has 2 faults.", "line 1.", "line 2.", "Correct it."]
+    assert news.lines([], fault) == expected
     assert news.lines([], fault) == []
     assert news.lines([], gone) == ["datasets.toml is gone. Restore it."]
     assert news.lines([], None) == ["The datasets file is valid again, and runs use it."]

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from etl.model.dataset import USERS
 from etl.model.values import ProblemCode, SourceFile, SourceObject
 from etl.read.csv import parse
+from etl.read.file_rules import unsupported
 from etl.read.validate import Validated, validate
 
 TODAY = date(2026, 3, 1)
@@ -311,3 +312,20 @@ def test_a_file_goes_from_bytes_to_users_and_problems():
         (3, "birthts", "27.05.1989"),
         (3, "first_name", ""),
     ]
+
+
+@pytest.mark.parametrize(
+    ("key", "remedy"),
+    [
+        ("sales/1.json", "Add its key to `include` of a dataset"),
+        ("sales/1.XLSX", "Add its key to `include` of a dataset"),
+        ("sales/1.csv.gz", "Add its key to `include` of a dataset"),
+        ("sales/1.docx", "Rename it"),
+    ],
+)
+def test_an_object_of_no_dataset_is_not_to_be_renamed_if_a_dataset_could_read_it(
+    key: str, remedy: str
+):
+    note = unsupported(key, "e", USERS).note
+    assert note.startswith("No dataset includes this object, and users reads only .csv and .tsv")
+    assert remedy in note

@@ -256,9 +256,9 @@ def test_keys_similar_to_os_metadata_are_not_ignored(key: str):
 @pytest.mark.parametrize(
     ("key", "kind", "image_id"),
     [
-        ("a.b/1000.csv", "csv", None),
-        ("0001.CSV", "csv", None),
-        (".csv", "csv", None),
+        ("a.b/1000.csv", "data", None),
+        ("0001.CSV", "data", None),
+        (".csv", "data", None),
         ("a.b.jpeg", "image", "a.b"),
         ("x/7.WebP", "image", "7"),
         (".png", "image", ""),

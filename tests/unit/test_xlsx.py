@@ -28,6 +28,7 @@ from etl.read.xlsx import reader
 from etl.read.xlsx import workbook as workbook_module
 from etl.read.xlsx.scan import SheetScan
 from tests.compressed import zipped
+from tests.dataset_outcomes import expected_of, found_of
 from tests.reader_outcomes import source_of
 from tests.workbooks import SHEET, repacked, saved, with_cells, workbook
 
@@ -242,6 +243,40 @@ def test_cells_without_a_value_are_problems(cell: str, code: str, shown: str):
     assert [row["_source_line"] for row in extracts(content).rows.to_pylist()] == [3]
 
 
+def test_each_cell_without_a_value_is_a_problem_of_its_row():
+    content = with_cells(
+        workbook([("id", "amount"), ("a", 1), ("b", 2)]),
+        {"A2": '<c r="A2" t="e"><v>#REF!</v></c>', "B2": cached("1+1", "")},
+    )
+    assert [(one.line, one.column, one.code) for one in problems(content)] == [
+        (2, "amount", "formula-without-value"),
+        (2, "id", "error-value"),
+    ]
+    assert (extracts(content).rows_rejected, extracts(content).rows_read) == (
+        {KEY: 1},
+        {KEY: 2},
+    )
+
+
+@pytest.mark.parametrize("last", ["B4", "A9", "D4"])
+def test_formulas_without_a_value_are_found_at_the_margin(last: str):
+    book = openpyxl.Workbook()
+    sheet = book.active
+    cells = {"B2": "id", "C2": "amount", "B3": "a", "B4": "=1+1", "C4": "=1+2", last: "=1+3"}
+    for at, value in cells.items():
+        sheet[at] = value
+    assert [(one.line, one.column, one.code) for one in problems(saved(book))] == [
+        (4, "amount", "formula-without-value"),
+        (4, "id", "formula-without-value"),
+    ]
+    rows = extracts(saved(book)).rows.to_pylist()
+    assert [(row["_source_line"], row["id"], row["_extra"]) for row in rows] == [(3, "a", None)]
+
+
+def test_a_sheet_of_formulas_without_a_value_is_empty():
+    assert refusal(workbook([("=1+1", "=1+2"), ("=1+3",)])).code == "empty-file"
+
+
 def test_formulas_with_values_and_blank_texts_are_read():
     content = workbook([("id", "amount"), ("a", 1), ("b", 2)])
     content = with_cells(
@@ -252,6 +287,7 @@ def test_formulas_with_values_and_blank_texts_are_read():
         },
     )
     assert values(content) == [{"id": "a", "amount": Decimal("2.00")}, {"id": "b"}]
+    assert found_of(READ, KEY, content) == expected_of(READ, KEY, content)
 
 
 def test_errors_may_mean_null_and_are_texts_in_other_columns():

@@ -4,7 +4,8 @@
 SELECT count(*) AS live,
        count(img_path) AS with_image,
        (SELECT count(*) FROM users_retired) AS retired,
-       (SELECT count(*) FROM users_shadowed) AS shadowed_rows
+       (SELECT count(*) FROM users_shadowed) AS shadowed_rows,
+       (SELECT count(*) FROM source_object WHERE dataset = 'users') AS objects
 FROM users
 
 -- name: objects

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from etl.model.dataset import Field
 from etl.model.safe_text import printable, safe_value
+from etl.read.describe.toml import options, toml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
+    from etl.model.dataset import Field
     from etl.read.describe.columns import DescribedField, Description
 
-_PLAIN = Field(name="")
 _INDENT = "  "
 
 
@@ -28,6 +27,7 @@ class DatasetPlace:
     format: str | None = None
     delimiter: str = ""
     header_row: int = 1
+    member: str | None = None
     path_columns: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -37,6 +37,10 @@ def block(place: DatasetPlace, found: Description) -> str:
     lines = [*map(comment, place.notes), f"[datasets.{place.name}]", *_options(place, found), ""]
     lines += [f"[datasets.{place.name}.schema]", *_key(found)]
     if found.missing_values != ("",):
+        errors = [one for one in found.missing_values if one.startswith("#")]
+        if errors:
+            shown = " and ".join(errors)
+            lines.append(comment(f"without {shown} here, rows with such errors would be rejected"))
         lines.append(f"missingValues = {toml(found.missing_values)}")
     lines += ["fields = [", *(line for one in found.fields for line in _field(one)), "]"]
     lines += [
@@ -61,6 +65,7 @@ def _options(place: DatasetPlace, found: Description) -> Iterator[str]:
         yield 'short_rows = "pad"'
     dialect = [f"delimiter = {toml(place.delimiter)}"] if place.delimiter else []
     dialect += [f"headerRows = [{place.header_row}]"] if place.header_row > 1 else []
+    dialect += [f"property = {toml(place.member)}"] if place.member is not None else []
     if dialect:
         yield f"dialect = {{ {', '.join(dialect)} }}"
 
@@ -81,26 +86,13 @@ def _field(one: DescribedField) -> Iterator[str]:
 def _pairs(one: Field) -> Iterator[tuple[str, str]]:
     yield "name", toml(one.name)
     yield "type", toml(one.type.value)
-    for key, value, default in (
-        ("aliases", one.aliases, ()),
-        ("sql", one.sql, None),
-        ("format", one.format, None),
-        ("decimalChar", one.decimal_char, _PLAIN.decimal_char),
-        ("groupChar", one.group_char, _PLAIN.group_char),
-        ("trueValues", one.true_values, _PLAIN.true_values),
-        ("falseValues", one.false_values, _PLAIN.false_values),
-    ):
-        if value != default and value is not None:
-            yield key, toml(value)
+    if one.aliases:
+        yield "aliases", toml(one.aliases)
+    if one.sql is not None:
+        yield "sql", toml(one.sql)
+    yield from options(one)
     if one.constraints.required:
         yield "constraints", "{ required = true }"
-
-
-def toml(value: str | Sequence[str]) -> str:
-    """A text or a list of texts in TOML."""
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return f"[{', '.join(map(toml, value))}]"
 
 
 def comment(text: str, *, before: str = "") -> str:

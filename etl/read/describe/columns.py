@@ -15,6 +15,7 @@ from etl.model.column_names import column_names
 from etl.model.dataset import Constraints, Field, FieldType
 from etl.read.describe.candidate import Context
 from etl.read.describe.guess import enum_note, guess
+from etl.read.describe.near import nearly
 from etl.read.describe.numbers import has_certain_decimal_commas
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     _Guessed: TypeAlias = tuple[Guess, tuple[str, ...]]
 
 MOST_FIELDS = 1_000
+_UNCOMPUTED = (
+    "its cells are formulas without values; open the workbook in a spreadsheet program and save it"
+)
 _KEY_TYPES = frozenset({FieldType.STRING, FieldType.INTEGER})
 _KEY_NAMES = (
     re.compile(r"(?:id|uuid|guid|key)"),
@@ -73,11 +77,12 @@ class Correction:
     """What a check of the sampled files found wrong with an earlier description of them.
 
     `as_text` are fields that are plain text after all, `unindexed` those whose texts are too long
-    for a key.
+    for a key. `uncomputed` have formulas without values.
     """
 
     as_text: frozenset[str] = frozenset()
     unindexed: frozenset[str] = frozenset()
+    uncomputed: frozenset[str] = frozenset()
     pads_rows: bool = False
 
 
@@ -87,6 +92,14 @@ def describe(sample: Sample, correction: Correction = Correction()) -> Descripti
     columns = [one for one in sample.columns if one.header not in undeclared][:MOST_FIELDS]
     names = column_names(one.header for one in columns)
     values = {name: _values(one.texts) for name, one in zip(names, columns, strict=True)}
+    left_out = {name for name in correction.uncomputed if not values[name]}
+    undeclared |= {
+        one.header: _UNCOMPUTED
+        for name, one in zip(names, columns, strict=True)
+        if name in left_out
+    }
+    columns = [one for one in columns if one.header not in undeclared]
+    names = [name for name in names if name not in left_out]
     has_commas = any(map(has_certain_decimal_commas, values.values()))
     guessed = {
         name: guess(values[name], Context(name, has_commas, one.is_float)) if values[name] else None
@@ -94,7 +107,9 @@ def describe(sample: Sample, correction: Correction = Correction()) -> Descripti
     }
     missing = _missing_values(guessed.values())
     fields = [
-        _described(name, column, guessed[name], missing, correction)
+        _with_nearly(
+            _described(name, column, guessed[name], missing, correction), column, missing, sample
+        )
         for name, column in zip(names, columns, strict=True)
     ]
     key, key_note = _primary_key(fields, columns, sample, correction)
@@ -159,6 +174,24 @@ def _described(
     constraints = Constraints(required=is_required)
     described = replace(found, name=name, aliases=aliases, constraints=constraints)
     return DescribedField(described, column.header, tuple(notes))
+
+
+def _with_nearly(
+    one: DescribedField, column: SampledColumn, missing: tuple[str, ...], sample: Sample
+) -> DescribedField:
+    """The field, if it is a text, with a comment on what nearly all of its values are."""
+    if one.field.type is not FieldType.STRING or one.notes:
+        return one
+    rows = [
+        (row, text)
+        for row, text in enumerate(column.texts.to_pylist())
+        if text is not None and text not in missing
+    ]
+    found = nearly([text for _, text in rows], Context(one.field.name))
+    if found is None:
+        return one
+    note = f"{found.note} ({sample.place(rows[found.place][0])})"
+    return replace(one, notes=(note,))
 
 
 def _present(texts: pa.ChunkedArray, missing: tuple[str, ...]) -> pa.ChunkedArray:

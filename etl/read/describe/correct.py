@@ -33,17 +33,20 @@ def errors(
 def corrected(correction: Correction, found: Iterable[Problem]) -> Correction:
     """The correction that also avoids these errors; the same if it cannot."""
     as_text, unindexed = set(correction.as_text), set(correction.unindexed)
-    pads_rows = correction.pads_rows
+    uncomputed, pads_rows = set(correction.uncomputed), correction.pads_rows
     for one in found:
         if one.code is ProblemCode.SHORT_ROW:
             pads_rows = True
         elif one.code is ProblemCode.CELL_TOO_LONG and one.column is not None:
             unindexed.add(one.column)
+        elif one.code is ProblemCode.FORMULA_WITHOUT_VALUE and one.column is not None:
+            uncomputed.add(one.column)
         elif one.column is not None:
             as_text.add(one.column)
     return replace(
         correction,
         as_text=frozenset(as_text),
         unindexed=frozenset(unindexed),
+        uncomputed=frozenset(uncomputed),
         pads_rows=pads_rows,
     )

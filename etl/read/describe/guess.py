@@ -37,15 +37,15 @@ def guess(values: Sequence[str], context: Context) -> tuple[Guess, tuple[str, ..
     perhaps = {value for value in values if value.lower() in _PERHAPS_NULLS}
     for missing in ({*nulls}, {*nulls, *perhaps}):
         present = [value for value in values if value not in missing]
-        typed = _typed(present, context) if present else None
-        if typed is not None:
-            return typed, tuple(sorted(missing))
+        found = typed(present, context) if present else None
+        if found is not None:
+            return found, tuple(sorted(missing))
         if not perhaps:
             break
     return Guess(Field(name="")), nulls
 
 
-def _typed(values: Sequence[str], context: Context) -> Guess | None:
+def typed(values: Sequence[str], context: Context) -> Guess | None:
     """The guess if it is not plain text."""
     found = numbers.boolean(values, context) or _document(values) or numbers.identifier(values)
     if found is None and all(value.isdigit() for value in values):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +16,7 @@ from etl.read.csv.encoding import Transcoder, decode_lines
 from etl.read.csv.header import read_header
 from etl.read.describe.delimiter import cells_of, delimiter_and_header, header_after_titles
 from etl.read.formats import expanded_parts
+from etl.read.json.members import members_of
 from etl.read.rows.header import FileHeader
 from etl.read.rows.layout import Layout
 from etl.read.spool import spooled
@@ -31,6 +33,23 @@ if TYPE_CHECKING:
 
 _HEAD_BYTES = 64 * 1024
 _HEAD_ROWS = 100
+_ROWS = frozenset(  # usual names of the member with the rows
+    {
+        *("content", "data", "documents", "elements", "entities", "entries", "features", "hits"),
+        *(
+            "list",
+            "objects",
+            "payload",
+            "records",
+            "response",
+            "result",
+            "results",
+            "rows",
+            "value",
+        ),
+        *("values",),
+    }
+)
 _JSON_NAME = re.compile(r'"([^"\\\x00-\x1f]+)"[ \t\r\n]*:')
 
 
@@ -39,7 +58,8 @@ class Head(NamedTuple):
 
     `names` are in the order of the file; with `has_all`, there are no others. `header_row` is the
     line or row of the header, from 1. `floats` are the columns that a typed format stores as
-    floating-point numbers.
+    floating-point numbers. `member` is the member of a JSON object that has the rows, `array` one
+    that may have them.
     """
 
     names: tuple[str, ...] = ()
@@ -47,6 +67,8 @@ class Head(NamedTuple):
     delimiter: str = ""
     header_row: int = 1
     floats: frozenset[str] = frozenset()
+    member: str | None = None
+    array: str | None = None
 
 
 def head_of(source: SourceObject, probe: Dataset, parts: Parts) -> Head:
@@ -60,7 +82,7 @@ def head_of(source: SourceObject, probe: Dataset, parts: Parts) -> Head:
         if found.format is SourceFormat.PARQUET:
             return _parquet_head(source, probe, parts)
         if found.format in {SourceFormat.NDJSON, SourceFormat.JSON}:
-            return _json_head(source, probe, parts)
+            return _json_head(source, probe, parts, is_lines=found.format is SourceFormat.NDJSON)
         return _csv_head(source, probe, parts, is_tsv=found.format is SourceFormat.TSV)
     except (RefusedObject, pa.ArrowException, OSError):
         return Head()
@@ -85,10 +107,22 @@ def _csv_head(source: SourceObject, probe: Dataset, parts: Parts, *, is_tsv: boo
     return Head(names, has_all=True, delimiter=delimiter, header_row=row)
 
 
-def _json_head(source: SourceObject, probe: Dataset, parts: Parts) -> Head:
-    """The names in the first objects, also nested ones."""
+def _json_head(source: SourceObject, probe: Dataset, parts: Parts, *, is_lines: bool) -> Head:
+    """The names in the first objects, also nested ones, and the member that has the rows.
+
+    That is an array of objects that is called so, or that comes first.
+    """
     text = "".join(_first_lines(source, probe, parts))
-    return Head(tuple(dict.fromkeys(_JSON_NAME.findall(text))))
+    head = Head(tuple(dict.fromkeys(_JSON_NAME.findall(text))))
+    members = [] if is_lines else members_of(text.encode("utf-8", "surrogatepass"))
+    arrays = [one.name for one in members if one.is_array]
+    if not arrays:
+        return head
+    stem = posixpath.basename(source.key).partition(".")[0].casefold()
+    called = [one for one in arrays if one.casefold() in {*_ROWS, stem}]
+    first = arrays[:1] if members[0].is_array else []
+    member = next(iter([*called, *first]), None)
+    return head._replace(member=member, array=arrays[0])
 
 
 def _parquet_head(source: SourceObject, probe: Dataset, parts: Parts) -> Head:
@@ -100,7 +134,7 @@ def _parquet_head(source: SourceObject, probe: Dataset, parts: Parts) -> Head:
 
 def _sheet_head(source: SourceObject, probe: Dataset, parts: Parts) -> Head:
     sheet = open_sheet(expanded_parts(source, probe, parts()), probe.sheet)
-    first = islice(sheet.cells.iter_rows(), _HEAD_ROWS)
+    first = islice(sheet.rows(), _HEAD_ROWS)
     rows = [[text or "" for text in CellTexts(None).texts(row)[0]] for row in first]
     place = header_after_titles(rows) or 0
     names = rows[place] if rows else []

@@ -47,6 +47,11 @@ def is_whole(value: str) -> bool:
     return _DIGITS.fullmatch(value) is not None
 
 
+def is_like_number(value: str) -> bool:
+    """Whether the text has only digits and what may separate them."""
+    return _LIKE_NUMBER.fullmatch(value) is not None
+
+
 def boolean(values: Sequence[str], context: Context) -> Guess | None:
     """Words for true and false; 0 and 1 only if the header is that of a flag."""
     lowered = {value.casefold() for value in values}
@@ -91,33 +96,28 @@ def integer(values: Sequence[str], context: Context) -> Guess | None:
     field = Field(name="", type=FieldType.INTEGER)
     if not all(map(_DIGITS.fullmatch, values)) or not accepts(field, values):
         return None
-    numbers = [int(value) for value in values]
-    if context.names(*_YEAR_WORDS) and accepts(Field(name="", type=FieldType.YEAR), values):
-        return Guess(Field(name="", type=FieldType.YEAR))
-    since = _since_1970(numbers)
-    if since is not None and (context.names(*_TIME_WORDS) or context.header in _TIME_NAMES):
-        return since
-    note = ""
-    if since is not None and since.field.type is FieldType.EPOCH_MS:
-        note = "if these are milliseconds since 1970, use epoch-ms"
-    elif set(numbers) == {0, 1}:
-        note = "only 0 and 1 in the sample: boolean?"
-    return Guess(field, note)
+    year = Field(name="", type=FieldType.YEAR)
+    if context.names(*_YEAR_WORDS) and accepts(year, values):
+        return Guess(year)
+    return _counted(field, {int(value) for value in values}, context)
 
 
-def _since_1970(numbers: Sequence[int]) -> Guess | None:
+def _counted(field: Field, numbers: set[int], context: Context) -> Guess:
+    """Times since 1970 if the header says so, else whole numbers."""
     first, last = _EPOCH_SECONDS
-    if all(first <= number <= last for number in numbers):
-        note = "seconds since 1970; epoch-ms is for milliseconds"
-        return Guess(Field(name="", type=FieldType.INTEGER), note)
+    is_time = context.names(*_TIME_WORDS) or context.header in _TIME_NAMES
+    if is_time and all(first <= number <= last for number in numbers):
+        return Guess(field, "seconds since 1970; epoch-ms is for milliseconds")
     if all(first * 1_000 <= number <= last * 1_000 for number in numbers):
-        return Guess(Field(name="", type=FieldType.EPOCH_MS), "milliseconds since 1970")
-    return None
+        if is_time:
+            return Guess(Field(name="", type=FieldType.EPOCH_MS), "milliseconds since 1970")
+        return Guess(field, "if these are milliseconds since 1970, use epoch-ms")
+    return Guess(field, "only 0 and 1 in the sample: boolean?" if numbers == {0, 1} else "")
 
 
 def number(values: Sequence[str], context: Context) -> Guess | None:
     """Numbers with decimals or separators of groups."""
-    if not all(map(_LIKE_NUMBER.fullmatch, values)):
+    if not all(map(is_like_number, values)):
         return None
     if all(map(_PLAIN.fullmatch, values)):
         guess = _plain_number(values, context)
@@ -145,9 +145,14 @@ def _plain_number(values: Sequence[str], context: Context) -> Guess | None:
     if all(map(_WHOLE_FLOAT.fullmatch, values)) and all(
         len(value.partition(".")[0]) <= _MOST_FIXED for value in values
     ):
-        field = Field(name="", type=FieldType.NUMBER, sql="numeric(18,0)")
         note = "whole numbers written with decimals, as pandas does if cells are blank"
-        return Guess(field, note) if accepts(field, values) else None
+        for field in (
+            Field(name="", type=FieldType.INTEGER),
+            Field(name="", type=FieldType.NUMBER, sql="numeric(18,0)"),
+        ):
+            if accepts(field, values):
+                return Guess(field, note)
+        return None
     if _is_ambiguous(values, "."):
         if context.has_decimal_commas:
             return _grouped(values, ",", ".", context)

@@ -55,6 +55,20 @@ def include_of(keys: Sequence[str]) -> tuple[str, ...]:
     return tuple(patterns) if _matches(patterns, keys) else ("**",)
 
 
+def upload_prefix(file: str, include: Sequence[str], used: Collection[str]) -> str | None:
+    """The shortest prefix below which the name of a local file matches, and is not one of these.
+
+    None if there is none. The prefix is the end of the file's folder.
+    """
+    folder, name = posixpath.split(posixpath.normpath(file))
+    parts = [one for one in folder.split("/") if one not in {"", ".", ".."}]
+    for start in range(len(parts), -1, -1):
+        key = "/".join([*parts[start:], name])
+        if key not in used and _matches(include, [key]):
+            return "/".join(parts[start:])
+    return None
+
+
 def with_hive_folders(include: Sequence[str], keys: Sequence[str]) -> tuple[str, ...] | None:
     """Patterns that name the folders `year=2026` of all keys; None if there are none.
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from etl.model.dataset import Dataset, Dialect, UnknownColumns
 from etl.model.errors import RefusedObject
+from etl.model.safe_text import safe_value
 from etl.model.values import Problem, Severity
 from etl.read.columns import EXTRA, SOURCE_KEY, SOURCE_LINE
 from etl.read.describe.head import Head, head_of
@@ -38,13 +39,14 @@ _TEXT = pa.large_string()
 class SampledObject:
     """The first rows of an object, as texts by header.
 
-    Shapes:  each of columns (rows,), large_string, null where blank. `is_cut`: there are more
-             rows. `delimiter` is that of a CSV.
+    Shapes:  each of columns (rows,), large_string, null where blank; lines (rows,). `is_cut`:
+             there are more rows.
     """
 
     key: str
     columns: dict[str, pa.ChunkedArray]
     rows: int
+    lines: pa.ChunkedArray
     head: Head
     is_cut: bool = False
     problem: Problem | None = None  # the first one of a row
@@ -62,10 +64,21 @@ class SampledColumn:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Sampled objects as one: their columns, and how many rows each has."""
+    """Sampled objects as one: their columns, how many rows each has, and where the rows are."""
 
     columns: tuple[SampledColumn, ...]
     row_counts: tuple[int, ...]
+    keys: tuple[str, ...]
+    lines: tuple[pa.ChunkedArray, ...]
+
+    def place(self, row: int) -> str:
+        """The line of a row, and its object if there are several."""
+        for key, count, lines in zip(self.keys, self.row_counts, self.lines, strict=True):
+            if row < count:
+                line = f"line {lines[row].as_py()}"
+                return f"{safe_value(key)}, {line}" if len(self.keys) > 1 else line
+            row -= count
+        raise IndexError(row)
 
 
 class Bounds:
@@ -109,7 +122,9 @@ def sample_object(
     `probe` declares no fields; only its format matters.
     """
     head = head_of(source, probe, parts)
-    dialect = Dialect(delimiter=head.delimiter or None, header_row=head.header_row)
+    dialect = Dialect(
+        delimiter=head.delimiter or None, header_row=head.header_row, member=head.member
+    )
     found = list(limit.extracts(source, replace(probe, dialect=dialect), parts))
     whole = joined(found)
     for one in whole.problems:
@@ -119,6 +134,7 @@ def sample_object(
         source.key,
         _columns(whole, head),
         len(whole.rows),
+        whole.rows[SOURCE_LINE],
         head,
         limit.is_cut,
         next((one for one in whole.problems if one.line is not None), None),
@@ -165,7 +181,12 @@ def joined_sample(objects: Sequence[SampledObject]) -> Sample:
         whole = pa.chunked_array([piece for one in texts for piece in one.chunks], _TEXT)
         is_float = any(header in one.head.floats for one in objects)
         columns.append(SampledColumn(header, whole, None not in chunks, is_float))
-    return Sample(tuple(columns), tuple(one.rows for one in objects))
+    return Sample(
+        tuple(columns),
+        tuple(one.rows for one in objects),
+        tuple(one.key for one in objects),
+        tuple(one.lines for one in objects),
+    )
 
 
 def _column_of(one: SampledObject, name: str) -> pa.ChunkedArray | None:

@@ -56,6 +56,10 @@ class MemberCutter(ElementCutter):
         self._walker = _Walker(name)
 
     def finish(self) -> bool:
+        """As for arrays; the object around the array must have ended, too.
+
+        Raises:  RefusedObject
+        """
         if self._refused is None and self._state is not State.ARRAY:
             return self._walker.finish(self._count)
         return super().finish()

@@ -15,12 +15,11 @@ from etl.model.values import ProblemCode, Severity
 from etl.read.csv.encoding import Transcoder
 from etl.read.json import typed
 from etl.read.json.columns import Columns
-from etl.read.json.elements import Elements
 from etl.read.json.lines import LineCutter, Lines
 from etl.read.json.members import cutter_of, quoted
 from etl.read.json.rows import FileRows, RowBuffer, RowReader
 from etl.read.json.small import MOST_BYTES, read_joined, small_block
-from etl.read.pieces import PIECE_LINES, pieces
+from etl.read.pieces import LINE_ENDS, PIECE_LINES, pieces
 from etl.read.rows.collect import Collector
 from etl.read.rows.extract import Extract, add_empty_file, to_extract
 from etl.read.rows.layout import AddedColumns, Layout
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from etl.model.dataset import Dataset
     from etl.model.values import SourceFile, SourceObject
+    from etl.read.json.elements import Elements
     from etl.read.json.small import JoinedFiles
     from etl.read.json.typed import ObjectBlock
     from etl.read.rows.header import FileHeader
@@ -167,6 +167,8 @@ def _is_lines(source: SourceObject, dataset: Dataset) -> bool:
 class _Reader(ABC):
     """Reads the rows of one file in parts."""
 
+    _row_marks: tuple[bytes, ...] = LINE_ENDS  # one of them is in each row, so that few are held
+
     def __init__(self, size: int | None, columns: Columns) -> None:
         self._transcoder = Transcoder(size)
         self._rows = RowReader(columns)
@@ -180,7 +182,7 @@ class _Reader(ABC):
         """
         self._is_fast = is_fast
         for part in parts:
-            for piece in pieces(part):
+            for piece in pieces(part, self._row_marks):
                 yield from self._take(self._transcoder.transcode(piece))
         yield from self._take(self._transcoder.transcode(b"", is_last=True), is_last=True)
 
@@ -239,6 +241,8 @@ class _LineReader(_Reader):
 
 class _DocumentReader(_Reader):
     """Reads a JSON array of objects, the one in a member of an object, or one object."""
+
+    _row_marks = (b"{",)
 
     def __init__(self, size: int | None, columns: Columns) -> None:
         super().__init__(size, columns)

@@ -42,7 +42,7 @@ class JoinedFiles(NamedTuple):
 
 
 def small_block(content: bytes, member: str | None, *, is_lines: bool) -> ObjectBlock | None:
-    """The rows of a whole file, or of the array in a member of it; None if they cannot be a block."""
+    """The rows of a whole file, or of its member, as a block; None if they cannot be one."""
     if is_lines:
         content = content.rstrip(SPACE)
         if b"\n" in content or b"\r" in content:

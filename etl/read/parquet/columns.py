@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from etl.model.values import ProblemCode
 from etl.read.types.column import TEXT
+from etl.read.types.documents import MAX_DEPTH
 from etl.read.types.nested import is_nested, json_texts
 from etl.read.types.typed_texts import texts_of
 
@@ -88,6 +89,27 @@ def has_texts(type_: pa.DataType) -> bool:
     if isinstance(type_, pa.BaseExtensionType):
         return has_texts(type_.storage_type)
     return bool(pa.types.is_dictionary(type_)) or is_nested(type_) or _is_binary(type_)
+
+
+def may_be_odd(type_: pa.DataType, depth: int = 0) -> bool:
+    """Whether JSON of the type may have a key twice, or too many levels; `depth` is of those above.
+
+    Keys are texts of any type in maps, and names in structs.
+    """
+    if isinstance(type_, pa.BaseExtensionType):
+        return may_be_odd(type_.storage_type, depth)
+    if pa.types.is_dictionary(type_):
+        return may_be_odd(type_.value_type, depth)
+    if not is_nested(type_):
+        return False
+    if pa.types.is_map(type_) or depth == MAX_DEPTH:
+        return True
+    if _is_list(type_):
+        return may_be_odd(type_.value_type, depth + 1)
+    names = {field.name for field in type_.fields}
+    return len(names) < type_.num_fields or any(
+        may_be_odd(field.type, depth + 1) for field in type_.fields
+    )
 
 
 def to_cells(column: pa.Array, *, is_uuid: bool = False) -> Cells:

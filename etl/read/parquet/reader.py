@@ -16,6 +16,7 @@ from etl.read.parquet.columns import (
     MOST_CELL_BYTES,
     Cells,
     has_texts,
+    may_be_odd,
     text_bytes_of,
     to_cells,
 )
@@ -176,6 +177,11 @@ def _add_rows(
         [pa.chunked_array([cells.values]) for cells in found],
         json=frozenset(
             name for name, cells in zip(header.columns, found, strict=True) if cells.is_json
+        ),
+        unsure=frozenset(
+            name
+            for name, column in zip(header.columns, columns, strict=False)
+            if may_be_odd(column.type)
         ),
     )
     collector.add_typed_block(_readable(block, found, collector))

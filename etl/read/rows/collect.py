@@ -40,7 +40,8 @@ class Block:
     Shapes:  file (n,) index of the row's file in the batch; line (n,) physical line or row, from
              1; cells: one Arrow array (n,) for each column of the header, of large_string or, for
              a whole column of a typed format, another type; null if the row lacks the cell. json:
-             the columns whose texts are JSON values. most_bytes: no text has more, or a NUL; None
+             the columns whose texts are JSON values. unsure: those of them that jsonb may refuse.
+             most_bytes: no text has more, or a NUL; None
              if that is unknown. extra (n,): the JSON of _extra, if no column is in it.
     """
 
@@ -50,6 +51,7 @@ class Block:
     cells: list[pa.ChunkedArray]
     most_bytes: int | None = None
     json: frozenset[str] = frozenset()
+    unsure: frozenset[str] = frozenset()
     extra: pa.ChunkedArray | None = None
 
     def without(self, unwanted: NDArray[np.bool_]) -> Block:
@@ -90,7 +92,7 @@ class Collector:
         self._sources = sources
         self._blocks: list[Block] = []
         self._buffers: dict[FileHeader, _RowBuffer] = {}
-        self._malformed_rows = [0] * len(sources)
+        self._malformed = [0] * len(sources)
         self.rows_read = [0] * len(sources)
         self.rows_rejected = [0] * len(sources)
         self.problems: list[Problem] = []
@@ -177,11 +179,23 @@ class Collector:
         value: str,
         column: str | None = None,
     ) -> None:
-        """Count a row that is in no block as read and rejected, and add its problem."""
+        """Count a row that is in no block as read and rejected, and add its first problem."""
         self.rows_read[file] += 1
         self.rows_rejected[file] += 1
-        self._malformed_rows[file] += 1
-        if self._malformed_rows[file] > MOST_PROBLEMS:
+        self.add_fault(file, line, code, hint, value, column)
+
+    def add_fault(  # noqa: PLR0913, PLR0917 - what a problem says
+        self,
+        file: int,
+        line: int,
+        code: ProblemCode,
+        hint: str,
+        value: str,
+        column: str | None = None,
+    ) -> None:
+        """Add a problem of a row that is in no block, besides the first one."""
+        self._malformed[file] += 1
+        if self._malformed[file] > MOST_PROBLEMS:
             self.more[file][code] += 1
             return
         source = self._sources[file]

@@ -1,6 +1,6 @@
-"""Reject the rows that PostgreSQL cannot store: a NUL in a cell, or too long a cell.
+"""Reject the rows that PostgreSQL cannot store: a NUL in a cell, too long a cell, odd JSON.
 
-Only texts can be either.
+Only texts can be any of these.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from etl.model.values import ProblemCode
 from etl.read.arrow import is_text, to_mask
+from etl.read.types.documents import MAX_DEPTH, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 MOST_ROW_BYTES = 100 << 20  # of all cells; PostgreSQL stores at most 256 MB as one JSON object
 
 _ESCAPED_NUL = r"(?:^|[^\\])(?:\\\\)*\\u0000"
+_JSON_HINT = (
+    "The value has a key twice in one object, or is nested deeper than "
+    f"{MAX_DEPTH} levels, so it cannot be stored as jsonb."
+    " Correct it, or declare the column as a string to keep it as text."
+)
 _NUL_HINT = "Remove the NUL character from the cell; PostgreSQL cannot store it."
 
 
@@ -42,6 +48,8 @@ def storable(block: Block, collector: Collector) -> Block:
     if not is_checked:
         rejected |= _reject_long_cells(block, ~rejected, collector)
         rejected |= _reject_long_rows(block, ~rejected, collector)
+    if block.unsure:
+        rejected |= _reject_odd_json(block, ~rejected, collector)
     return collector.reject_rows(block, rejected) if rejected.any() else block
 
 
@@ -54,9 +62,13 @@ def _has_nul(block: Block, place: int) -> NDArray[np.bool_]:
     """Which cells have a NUL; that of JSON, which is escaped, is one in _extra only."""
     name, cells = block.header.columns[place], block.cells[place]
     has_nul = pc.match_substring(cells, "\0")
-    if name in block.json and name not in {*block.header.layout.columns, *dict(block.header.added)}:
+    if name in block.json and _is_in_extra(name, block):
         has_nul = pc.or_(has_nul, pc.match_substring_regex(cells, _ESCAPED_NUL))
     return to_mask(has_nul.fill_null(fill_value=False))
+
+
+def _is_in_extra(name: str, block: Block) -> bool:
+    return name not in {*block.header.layout.columns, *dict(block.header.added)}
 
 
 def _are_sizes_checked(block: Block, layout: Layout) -> bool:
@@ -108,6 +120,34 @@ def _reject_long_rows(
         hint = f"Shorten the cells of the row to {MOST_ROW_BYTES:,} bytes together."
         collector.add_cell_problems(block, longest, is_too_long, code, hint)
     return is_too_long
+
+
+def _reject_odd_json(
+    block: Block, others: NDArray[np.bool_], collector: Collector
+) -> NDArray[np.bool_]:
+    """The other rows with JSON in _extra that jsonb would change; problems are added for these.
+
+    That of declared fields is checked with their type.
+    """
+    rejected: NDArray[np.bool_] = np.zeros(len(others), dtype=np.bool_)
+    for place, name in enumerate(block.header.columns):
+        if name not in block.unsure or not _is_in_extra(name, block):
+            continue
+        texts = block.cells[place].to_pylist()
+        is_odd = np.array([text is not None and not _is_storable(text) for text in texts], np.bool_)
+        is_odd &= others
+        if is_odd.any():
+            collector.add_cell_problems(block, place, is_odd, ProblemCode.NOT_JSON, _JSON_HINT)
+            rejected |= is_odd
+    return rejected
+
+
+def _is_storable(text: str) -> bool:
+    try:
+        load(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _length_hint(layout: Layout) -> str:

@@ -27,6 +27,7 @@ _LIMITS = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
 _SAFE_DIGITS = 18  # always fit 64 bits
 _LONGEST = 19
 _DECIMAL = re.compile(r"[+-]?[0-9]*[.,][0-9]*")
+_ZERO_DECIMAL = r"\.0\z"  # that an integer may have at its end
 _ZERO_DECIMALS = re.compile(r"[+-]?[0-9]+[.,]0+")
 _EXPONENT = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?[eE][+-]?[0-9]+")
 _GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:([.,' _\u00a0\u202f\u2019])[0-9]{3})(?:\1[0-9]{3})*")
@@ -34,7 +35,7 @@ _HEXADECIMAL = re.compile("0[xX][0-9a-fA-F]+")
 
 
 def parse_integers(texts: pa.Array, field: Field, _: date) -> Parsed:
-    """Parse the texts; a sign and leading zeros are accepted, decimals are not."""
+    """Parse the texts; a sign, leading zeros and `.0` are accepted, other decimals are not."""
     sql = sql_type(field.type, field.sql)
     if sql.name == "numeric":
         return parse_numeric(
@@ -79,13 +80,14 @@ def integer_note(field: Field) -> Callable[[str], str]:
     def note(value: str) -> str:
         example = f"1{field.group_char}234" if field.group_char else "1234"
         expected = f"Write {field.name} as a whole number, for example {example}."
-        if _ZERO_DECIMALS.fullmatch(value):
-            return (
-                f"{expected} This value has decimals, as pandas and spreadsheets write whole "
-                "numbers in columns with blank cells; remove them, or declare a number."
-            )
+        has_zeros = _ZERO_DECIMALS.fullmatch(value) is not None
         if grouped := _GROUPED.fullmatch(value):
-            return f'{expected} If "{grouped[1]}" separates thousands, declare it as groupChar.'
+            rest = "; otherwise remove the decimals" if has_zeros else ""
+            return (
+                f'{expected} If "{grouped[1]}" separates thousands, declare it as groupChar{rest}.'
+            )
+        if has_zeros:
+            return f"{expected} Remove the decimals of this value, or declare a number."
         if _DECIMAL.fullmatch(value) and len(value) > 1:
             return f"{expected} This value is a decimal number; declare a number to keep it."
         if _EXPONENT.fullmatch(value):
@@ -102,6 +104,13 @@ def _all_integers(texts: pa.Array) -> pa.Array | None:
     _, data = text_bytes(texts)
     if data.size and data.max() > ord("9"):
         return None  # Arrow reads hexadecimal numbers
+    numbers = _as_int64(texts)
+    if numbers is None and ord(".") in data:
+        numbers = _as_int64(pc.replace_substring_regex(texts, _ZERO_DECIMAL, ""))
+    return numbers
+
+
+def _as_int64(texts: pa.Array) -> pa.Array | None:
     try:
         return texts.cast(pa.int64())
     except pa.ArrowInvalid:
@@ -113,6 +122,7 @@ def _integers(
 ) -> tuple[pa.Array, NDArray[np.bool_]]:
     """The integers (0 for the others), and which of them fit 64 bits."""
     digits = to_plain(pc.if_else(pa.array(is_integer), texts, "0"), field)
+    digits = pc.replace_substring_regex(digits, _ZERO_DECIMAL, "")
     digits = pc.replace_substring_regex(digits, r"\A(?:\+|(-))?0*([0-9])", r"\1\2")
     lengths = pc.binary_length(digits).to_numpy()
     fits = is_integer & (lengths <= _SAFE_DIGITS)

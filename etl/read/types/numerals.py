@@ -33,8 +33,12 @@ _EXPONENT = "[eE]"
 
 
 def integer_pattern(field: Field) -> str:
-    """The grammar of an integer."""
-    return f"[+-]?{_whole(field)}"
+    """The grammar of an integer, with `.0` at its end unless points separate its groups.
+
+    Pandas writes integers so if a cell of their column is blank. More zeros may be a group.
+    """
+    zero = "" if field.group_char == "." else r"(?:\.0)?"
+    return f"[+-]?{_whole(field)}{zero}"
 
 
 def number_pattern(field: Field) -> str:

@@ -128,7 +128,7 @@ def _float_note(type_: pa.DataType, field: Field) -> Callable[[str], str]:
         if value.endswith("Infinity") or not float(value).is_integer():
             return as_text(value)
         return (
-            f"{expected} From {whole_limit(type_):,} on, floats of the type {type_} do not tell "
+            f"{expected} From {whole_limit(type_):,} on, floats of the type {type_} cannot tell "
             "whole numbers apart; write the column as integers."
         )
 

@@ -40,5 +40,5 @@ def _note(value: str, field: Field) -> str:
     if len(value) > len("2026") and _WITHIN_DATE.search(value):
         return f"{expected} This value is more than a year; keep the year, or declare a date."
     if re.fullmatch("[0-9]{1,3}", value):
-        return f"{expected} Fewer digits do not tell the century."
+        return f"{expected} Fewer digits leave the century open."
     return expected

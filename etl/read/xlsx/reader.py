@@ -61,7 +61,7 @@ class _Rows:
     """The rows of a sheet from its first one; some may be read ahead."""
 
     def __init__(self, sheet: OpenSheet) -> None:
-        self._coming = sheet.cells.iter_rows()
+        self._coming = sheet.rows()
         self._ahead: list[list[Any]] = []
 
     def take(self, count: int) -> list[list[Any]]:
@@ -163,17 +163,19 @@ class _SheetReader:
     def read(self, first: int, rows: Sequence[Sequence[object]]) -> Extract:
         """The Extract of some rows; `first` is the 0-based number of the first one."""
         collector = self._collector()
-        faults: dict[int, tuple[str, CellFault]] = {}
+        faults: dict[int, list[tuple[str, CellFault]]] = {}
         columns = []
         for place, values in enumerate(zip(*rows, strict=True)):
             texts, faulty = self._texts[place].texts(values)
             faulty |= self._add_missing(place, first, texts)
             for at, fault in faulty.items():
-                faults.setdefault(at, (self._header.columns[place], fault))
+                faults.setdefault(at, []).append((self._header.columns[place], fault))
             columns.append(texts)
-        for at, (name, fault) in sorted(faults.items()):
-            line = first + at + 1
-            collector.reject_row(0, line, fault.code, fault.hint, fault.value, name)
+        for at, found in sorted(faults.items()):
+            add = collector.reject_row
+            for name, fault in sorted(found):
+                add(0, first + at + 1, fault.code, fault.hint, fault.value, name)
+                add = collector.add_fault
         keep = np.ones(len(rows), np.bool_)
         keep[list(faults)] = False
         lines = np.arange(first + 1, first + len(rows) + 1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import posixpath
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.etree import ElementTree as ET
 
 from python_calamine import CalamineWorkbook
@@ -61,7 +62,31 @@ class OpenSheet:
     @property
     def first_column(self) -> int:
         """The 0-based column of the first cell of each row."""
-        return 0 if self.cells.start is None else self.cells.start[1]
+        return self._used.start
+
+    def rows(self) -> Iterator[list[Any]]:
+        """The values of all rows from the first one of the sheet, all equally wide.
+
+        They reach as far as the formulas without a value, which calamine does not count as cells.
+        """
+        left, right, height = [], [], 0
+        if self.cells.start is not None and self.cells.end is not None:
+            left = [""] * (self.cells.start[1] - self._used.start)
+            right = [""] * (self._used.stop - 1 - self.cells.end[1])
+            height = self.cells.end[0] + 1
+            rows = self.cells.iter_rows()
+            yield from ([*left, *row, *right] for row in rows) if left or right else rows
+        last = max((row for row, _ in self.scan.formulas), default=-1)
+        for _ in range(height, last + 1):
+            yield [""] * len(self._used)
+
+    @cached_property
+    def _used(self) -> range:
+        """The 0-based columns with cells."""
+        columns = {column for _, column in self.scan.formulas}
+        if self.cells.start is not None and self.cells.end is not None:
+            columns |= {self.cells.start[1], self.cells.end[1]}
+        return range(min(columns, default=0), max(columns, default=-1) + 1)
 
 
 def open_sheet(parts: Iterable[bytes], wanted: str | int | None) -> OpenSheet:

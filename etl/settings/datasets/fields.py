@@ -190,7 +190,8 @@ def _values(section: Section, key: str, default: tuple[str, ...]) -> tuple[str, 
 
 def _check_texts(section: Section, field: Field) -> None:
     is_misspelled = not section.misspelled.isdisjoint({"decimalChar", "groupChar"})
-    if field.decimal_char == field.group_char and not is_misspelled:
+    has_decimals = field.type is FieldType.NUMBER
+    if has_decimals and field.decimal_char == field.group_char and not is_misspelled:
         key = "groupChar" if "groupChar" in section else "decimalChar"
         section.fault(
             key,
