@@ -169,8 +169,14 @@ def check(fetched: Fetched, reading: BucketReading) -> Batch:
         datasets_of(problems, reading),
         unreadable=[problem.key for problem in refused],
         vanished=sum(found is None for found in outcomes.values()),
-        new_columns={name: files.added for name, files in checked.items() if files.added},
+        new_columns=new_columns(reading, checked),
     )
+
+
+def new_columns(reading: BucketReading, datasets: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The columns that the tables of these datasets must get, by dataset, if any."""
+    found = {name: reading.added[name].take_new() for name in datasets}
+    return {name: columns for name, columns in found.items() if columns}
 
 
 def is_huge(changes: Sequence[Change], reading: BucketReading) -> bool:
@@ -232,21 +238,19 @@ def _by_dataset(
 
 
 class _CheckedFiles(NamedTuple):
-    """The valid rows of files, their problems, by key the figures for the manifest, new columns."""
+    """The valid rows of files, their problems, and by key the figures for the manifest."""
 
     rows: StagedRows
     problems: list[Problem]
     figures: Mapping[str, Figures]
-    added: tuple[str, ...]
 
 
 def _joined(checked: Iterable[_CheckedFiles]) -> _CheckedFiles:
-    rows, problems, figures, added = zip(*checked, strict=True)
+    rows, problems, figures = zip(*checked, strict=True)
     return _CheckedFiles(
         joined_rows(rows),
         list(chain(*problems)),
         ChainMap(*figures),
-        tuple(dict.fromkeys(chain(*added))),
     )
 
 
@@ -285,7 +289,6 @@ def _check_extract(
         staged_rows(rows, dataset),
         file_rules.limit_problems(problems, more, etags),
         dict.fromkeys(extract.rows_read, figures),
-        extract.added,
     )
 
 

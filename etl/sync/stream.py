@@ -182,7 +182,8 @@ class _ObjectReader:
             self._discards = self._discard()
         discards = self._take_discards()
         name = self._dataset.name
-        if added:
+        new = batch.new_columns(self._reading, [name])
+        if added or new:
             self._comparisons.end_for([name])
         rows, compared = found.rows, None
         if self._comparison is not None:
@@ -195,7 +196,7 @@ class _ObjectReader:
             found.problems,
             batch.datasets_of(found.problems, self._reading),
             discards=discards,
-            new_columns={name: added} if added else {},
+            new_columns=new,
             compared=compared,
         )
 

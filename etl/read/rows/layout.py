@@ -42,13 +42,26 @@ class AddedColumns:
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self._names = set(names)
+        self._new: list[str] = []
 
     def accept(self, name: str) -> bool:
         """Whether the table has the column, or can get it."""
-        if name not in self._names and len(self._names) >= MOST_ADDED:
+        if name in self._names:
+            return True
+        if len(self._names) >= MOST_ADDED:
             return False
         self._names.add(name)
+        self._new.append(name)
         return True
+
+    def take_new(self) -> tuple[str, ...]:
+        """The columns accepted since the last call, which the table must get.
+
+        Also those of rows and objects that are refused in the end: they count towards the limit,
+        so whether another column fits would otherwise depend on what was read when.
+        """
+        new, self._new = tuple(self._new), []
+        return new
 
 
 @dataclass(frozen=True, eq=False)
