@@ -156,7 +156,7 @@ def _wrong(
 def peeked(parts: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
     """The first bytes of some content, and all of it."""
     coming = iter(parts)
-    head = b""
-    while len(head) < HEAD_BYTES and (part := next(coming, None)) is not None:
-        head += part
-    return head, chain([head] if head else [], coming)
+    first: list[bytes] = []
+    while sum(map(len, first)) < HEAD_BYTES and (part := next(coming, None)) is not None:
+        first.append(part)
+    return b"".join(first), chain(first, coming)
