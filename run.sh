@@ -312,7 +312,7 @@ installs what is needed into .venv.
   check     Print the problems that a run would find in local files.
   replay    Read some objects again and make a run.
   datasets  List, guess, check and install the datasets of datasets.toml.
-  verify    Read the buckets again and print every difference.
+  verify    Read the buckets again and print the differences.
   env       Print export lines for the running stack: psql, aws and curl.
   keys      Create, list and revoke API keys.
   schedule  Make runs on the interval, on request and for events.

@@ -205,9 +205,9 @@ commands.add_command(datasets_group)
 @click.option("--all", "shows_all", is_flag=True, help="Print more than 20 of each kind.")
 @click.option("--json", "as_json", is_flag=True, help="Print all differences as JSON.")
 def verify_command(*, shows_all: bool, as_json: bool) -> None:
-    """Read the buckets again and print the differences, up to 20 of each kind and dataset.
+    """Read the buckets again and print the differences.
 
-    The verifier is slow and shares no code with runs. It compares the contents of the buckets with
+    Prints up to 20 of each kind and dataset. The verifier is slow and shares no code with runs. It compares the contents of the buckets with
     the tables of all datasets, the users with output.csv and output.parquet if they are published,
     and the thumbnails with the image metadata.
     """

@@ -95,11 +95,15 @@ def stored_document(text: str | None) -> JsonValue | None:
 
 
 def stored_members(text: str | None) -> dict[str, object] | None:
-    """The members of a JSON object in a jsonb column, from its text: texts, or JsonValues."""
-    if text is None:
+    """The members of a JSON object in a jsonb column, from its text: texts, or JsonValues.
+
+    Of a value that another client stored in its place, the member without a name; null is None.
+    """
+    members = None if text is None else _loads(text)
+    if members is None:
         return None
-    members = _loads(text)
-    assert isinstance(members, dict)  # noqa: S101  # as all of `_extra`
+    if not isinstance(members, dict):
+        members = {"": members}
     return {
         name: each if isinstance(each, str) else json_value(each) for name, each in members.items()
     }

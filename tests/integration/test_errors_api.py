@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
 def test_unexpected_error_is_a_500_without_secrets(client: FlaskClient, engine: Engine):
     with engine.begin() as connection:
-        connection.execute(text("ALTER TABLE users DROP COLUMN first_name"))
+        connection.execute(
+            text(
+                "INSERT INTO users (user_id, first_name, last_name, birthts, _source_key,"
+                " _source_line, _run_id, _updated_at) VALUES ('1', 'A', 'B', 0, 'a', 1, 1, now())"
+            )
+        )
+        connection.execute(text("ALTER TABLE users RENAME TO people"))
+        divided = "1 / length(substr(user_id, 1, 0))"
+        connection.execute(text(f"CREATE VIEW users AS SELECT * FROM people WHERE {divided} = 1"))
     response = client.get("/data")
     expect_problem(response, 500)
     assert "SELECT" not in response.text

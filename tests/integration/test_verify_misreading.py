@@ -13,7 +13,7 @@ import pytest
 
 from etl.model.values import Trigger
 from etl.read import pieces
-from etl.read.csv import parse
+from etl.read.formats import read_files
 from etl.sync import batch, stream
 from etl.sync.manager import DataManager
 from etl.verify import verify
@@ -134,9 +134,9 @@ MISREADINGS: dict[str, tuple[bytes, Misread, set[str]]] = {
 }  # fmt: skip
 
 
-def misreading(misread: Misread) -> Callable[..., Extract]:
+def misreading(misread: Misread) -> Callable[..., list[Extract]]:
     """A parser that misreads files."""
-    return lambda files, *dataset: parse(
+    return lambda files, *dataset: read_files(
         [replace(file, content=misread(file.content)) for file in files], *dataset
     )
 
@@ -152,7 +152,7 @@ def test_a_misreading_shows_as_a_difference(  # noqa: PLR0913, PLR0917 - the who
 ):
     content, misread, differences = MISREADINGS[name]
     bucket.put("7.csv", content)
-    monkeypatch.setattr(batch, "parse", misreading(misread))
+    monkeypatch.setattr(batch, "read_files", misreading(misread))
     manager.run(Trigger.CLI)
     assert {difference.what for difference in verify(settings, engine)} == differences
 

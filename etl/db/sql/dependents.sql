@@ -19,10 +19,10 @@ WITH found AS (
     LEFT JOIN pg_rewrite AS rule ON d.classid = CAST('pg_rewrite' AS regclass)
                                 AND rule.oid = d.objid
     WHERE d.deptype IN ('n', 'a')
-      AND NOT EXISTS (  -- the default of the given column itself
+      AND NOT EXISTS (  -- the default of the given column itself, or of any column of the table
           SELECT FROM pg_attrdef
           WHERE d.classid = CAST('pg_attrdef' AS regclass) AND pg_attrdef.oid = d.objid
-            AND adrelid = given.object AND adnum = given.sub)
+            AND adrelid = given.object AND given.sub IN (0, adnum))
     GROUP BY 1, 2, 3
 )
 SELECT found.class AS class_id, found.object AS object_id, found.sub AS column_id,
