@@ -207,9 +207,10 @@ commands.add_command(datasets_group)
 def verify_command(*, shows_all: bool, as_json: bool) -> None:
     """Read the buckets again and print the differences.
 
-    Prints up to 20 of each kind and dataset. The verifier is slow and shares no code with runs. It compares the contents of the buckets with
-    the tables of all datasets, the users with output.csv and output.parquet if they are published,
-    and the thumbnails with the image metadata.
+    Prints up to 20 of each kind and dataset. The verifier is slow and shares no code with runs.
+    It compares the contents of the buckets with the tables of all datasets, the users with
+    output.csv and output.parquet if they are published, and the thumbnails with the image
+    metadata.
     """
     from etl.cli import difference_lines
     from etl.cli.status import images_waiting
