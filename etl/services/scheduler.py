@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -122,10 +123,15 @@ class Scheduler(ServiceLoop):
                 self._publish_if_due(connection)
                 has_more_to_remove = self._retention.work()
                 if did_work:
-                    # The burst began during the run.
-                    if events.count_pending(connection, include_refused=False) >= BURST:
-                        self.debounce(connection)
-                elif not has_more_to_remove and self._wait(connection) is Wake.EVENTS:
+                    self._worked_at = monotonic()
+                elif has_more_to_remove or self._wait(connection) is not Wake.EVENTS:
+                    continue
+                # The next event of a stream waits no longer than one that came during the run.
+                is_next = (
+                    monotonic() - self._worked_at < self._settings.event_gather.total_seconds()
+                )
+                pending = events.count_pending(connection, include_refused=False)
+                if pending >= BURST or not (did_work or is_next):
                     self.debounce(connection)
 
     def handle_failure(self, error: Exception) -> float:
