@@ -3,7 +3,7 @@
 
     python data/make_sample.py [FOLDER]
 
-writes it into FOLDER (by default src, beside this file), always with the same bytes. People
+writes it into FOLDER (by default src, next to this file), always with the same bytes. People
 and dates are invented. A first run on it loads 60 users and shows the problems that users
 meet most:
 

@@ -3,7 +3,7 @@
 
     python data/make_shop.py [FOLDER]
 
-writes it into FOLDER (by default datasets/shop, beside this file), always with the same rows.
+writes it into FOLDER (by default datasets/shop, next to this file), always with the same rows.
 data/datasets/datasets.toml declares both datasets. A first run on it loads 297 orders and 717
 readings, and shows the problems that such exports have:
 

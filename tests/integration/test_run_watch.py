@@ -54,11 +54,11 @@ def test_failed_runs_are_reported_around_a_database_outage(
         assert "no-such-bucket" in line
 
 
-def test_runs_that_load_rows_are_told_and_those_without_changes_are_not(
+def test_runs_that_load_rows_are_printed_and_those_without_changes_are_not(
     settings: Settings, manager: DataManager, bucket: TestBucket, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(run_watch, "POLL_SECONDS", 0.02)
-    told: list[str] = []
+    printed: list[str] = []
     warned: list[str] = []
     numbers = iter(range(1000))
 
@@ -66,16 +66,16 @@ def test_runs_that_load_rows_are_told_and_those_without_changes_are_not(
         bucket.user(f"{next(numbers)}.csv")
         return manager.run(Trigger.CLI).id
 
-    with watching_runs(settings, warned.append, told.append):
+    with watching_runs(settings, warned.append, printed.append):
         # Repeat, because a run that ends before the first check counts as reported.
-        wait_until(lambda: load() and told[-1:] and told[-1].startswith("Run "))
+        wait_until(lambda: load() and printed[-1:] and printed[-1].startswith("Run "))
         idle = manager.run(Trigger.CLI).id
         last = f"Run {load()} (cli): users 1 loaded."
-        wait_until(lambda: last in told)
+        wait_until(lambda: last in printed)
     assert warned == []
-    runs = [line for line in told if line.startswith("Run ")]
+    runs = [line for line in printed if line.startswith("Run ")]
     assert all(line.endswith(" (cli): users 1 loaded.") for line in runs)
-    assert not any(line.startswith(f"Run {idle} ") for line in told)
+    assert not any(line.startswith(f"Run {idle} ") for line in printed)
 
 
 def test_long_first_run_is_reported_once(
