@@ -169,14 +169,8 @@ def check(fetched: Fetched, reading: BucketReading) -> Batch:
         datasets_of(problems, reading),
         unreadable=[problem.key for problem in refused],
         vanished=sum(found is None for found in outcomes.values()),
-        new_columns=new_columns(reading, checked),
+        new_columns=reading.take_new_columns(checked),
     )
-
-
-def new_columns(reading: BucketReading, datasets: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The columns that the tables of these datasets must get, by dataset, if any."""
-    found = {name: reading.added[name].take_new() for name in datasets}
-    return {name: columns for name, columns in found.items() if columns}
 
 
 def is_huge(changes: Sequence[Change], reading: BucketReading) -> bool:

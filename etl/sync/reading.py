@@ -79,6 +79,11 @@ class BucketReading:
             raise LookupError(key)
         return found
 
+    def take_new_columns(self, datasets: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """The columns that files have added since the last call, by dataset, if any."""
+        found = {name: self.added[name].take_new() for name in datasets}
+        return {name: columns for name, columns in found.items() if columns}
+
     def is_read(self, change: Change) -> bool:
         """Whether the contents of the object are needed."""
         if change.kind is ChangeKind.REMOVED:

@@ -182,7 +182,7 @@ class _ObjectReader:
             self._discards = self._discard()
         discards = self._take_discards()
         name = self._dataset.name
-        new = batch.new_columns(self._reading, [name])
+        new = self._reading.take_new_columns([name])
         if added or new:
             self._comparisons.end_for([name])
         rows, compared = found.rows, None
