@@ -20,6 +20,7 @@ from psycopg2 import _psycopg, extensions, sql
 from sqlalchemy import URL, make_url
 
 from etl.db import schema
+from etl.db.deadlines import DeadlineConnection
 from etl.db.schema import Schemas
 from etl.model.errors import LoginRefused, RightMissing
 from etl.settings.database_url import URL_ESCAPES
@@ -133,6 +134,7 @@ class Opener:
 
         Raises:  as `open`.
         """
+        connection.response_seconds = CONNECT_TIMEOUT_SECONDS
         connection.autocommit = True
         with connection.cursor() as cursor:
             if self.checks_schema:
@@ -140,6 +142,13 @@ class Opener:
             else:
                 cursor.execute(self._settings(cursor))
         connection.autocommit = False
+        connection.response_seconds = self.response_seconds
+
+    @property
+    def response_seconds(self) -> float | None:
+        """How long to wait for a response: longer than PostgreSQL's own limit, if there is one."""
+        limit = self.limits.get("statement_timeout")
+        return None if limit is None else limit + CONNECT_TIMEOUT_SECONDS
 
     @staticmethod
     def reset(connection: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
@@ -161,7 +170,7 @@ class Opener:
         dsn, arguments = self._arguments
         started = time.monotonic()
         try:
-            return psycopg2.connect(*dsn, **arguments)
+            return psycopg2.connect(*dsn, **arguments, connection_factory=DeadlineConnection)
         except psycopg2.OperationalError as error:
             if time.monotonic() - started < CONNECT_TIMEOUT_SECONDS:
                 self._refuse(error, dsn, arguments)

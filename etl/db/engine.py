@@ -91,7 +91,21 @@ def connect(
         pool_pre_ping=True,
         pool_timeout=CONNECT_TIMEOUT_SECONDS,
     )
+    _limit_pings(engine, opener)
     return _with_schema_check(engine, opener)
+
+
+def _limit_pings(engine: Engine, opener: Opener) -> None:
+    """Let the check of an idle connection, before its next use, take no longer than connecting."""
+
+    @event.listens_for(engine, "checkin")
+    def on_return(connection: Any, _record: object) -> None:  # noqa: ANN401
+        if connection is not None:  # as it is after an error
+            connection.response_seconds = CONNECT_TIMEOUT_SECONDS
+
+    @event.listens_for(engine, "checkout")
+    def on_use(connection: Any, _record: object, _proxy: object) -> None:  # noqa: ANN401
+        connection.response_seconds = opener.response_seconds
 
 
 def connect_unpooled(settings: Settings) -> Engine:
