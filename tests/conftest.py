@@ -211,17 +211,31 @@ def empty_database(stack: Settings, admin: Engine) -> Iterator[Settings]:
     _execute(admin, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+class FreshDatabases:
+    """Creates further databases for a test's buckets, which may be dropped before its end."""
+
+    def __init__(self, settings: Settings, databases: Databases) -> None:
+        self._settings = settings
+        self._databases = databases
+        self.names: list[str] = []
+
+    def __call__(self) -> Settings:
+        self.names.append(self._databases.take())
+        return _on_database(self._settings, self.names[-1])
+
+    def drop(self, settings: Settings) -> None:
+        """Drop one of them now, because the test needs many."""
+        name = settings.sqlalchemy_url.rpartition("/")[-1]
+        self.names.remove(name)
+        self._databases.drop(name)
+
+
 @pytest.fixture
-def fresh_database(settings: Settings, databases: Databases) -> Iterator[Callable[[], Settings]]:
+def fresh_database(settings: Settings, databases: Databases) -> Iterator[FreshDatabases]:
     """A function that creates further databases for the test's buckets, dropped at the end."""
-    names: list[str] = []
-
-    def make() -> Settings:
-        names.append(databases.take())
-        return _on_database(settings, names[-1])
-
-    yield make
-    for name in names:
+    made = FreshDatabases(settings, databases)
+    yield made
+    for name in made.names:
         databases.drop(name)
 
 

@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 from sqlalchemy import Engine, event
 
 from etl.model.dataset import Dataset
+from etl.model.errors import RebuildRefused
 from etl.model.values import Trigger
 from etl.runtime.logs import set_up_logs
 from etl.settings import Settings
@@ -45,7 +46,7 @@ class Work(Enum):
 
     FULL = auto()
     EVENTS = auto()
-    REBUILD = auto()  # of the dataset named `rebuilt`
+    REBUILD = auto()  # of the dataset named `rebuilt`; it may be refused
     PUBLISH = auto()  # between runs, what event runs committed
 
 
@@ -69,9 +70,10 @@ class Job:
                 Trigger.CLI, wait_seconds=60, allowed_retirements=dict.fromkeys(self.allowed)
             )
         elif self.work is Work.REBUILD:
-            manager.rebuild(
-                self.rebuilt, wait_seconds=60, allowed_retirements=dict.fromkeys(self.allowed)
-            )
+            with suppress(RebuildRefused):
+                manager.rebuild(
+                    self.rebuilt, wait_seconds=60, allowed_retirements=dict.fromkeys(self.allowed)
+                )
         elif self.work is Work.EVENTS:
             manager.run_events(wait_seconds=60)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from datetime import UTC, datetime, timedelta
@@ -69,6 +70,12 @@ PARQUET_FAULTS = (
     (("s", "2024-01-01", "warm"), "not-a-number", "celsius"),
     (("s", "2024-01-01", "1e400"), "number-out-of-range", "celsius"),
 )
+CSV_FAULTS = (
+    *PARQUET_FAULTS,
+    (("s", "2024-01-01"), "short-row", None),
+    (("s",), "short-row", None),
+    (("s", "2024-01-01", "1.5", "x"), "long-row", None),
+)
 XLSX_FAULTS = (
     ((None, START, 1.5), "missing-cell", "sensor"),
     (("s", None, 1.5), "missing-cell", "measured_at"),
@@ -122,6 +129,29 @@ def _json_file(
             made.found.append(Found(len(lines), kind.column, kind.code, None, ""))
     made.content = join(lines)
     return made
+
+
+def csv_file(of_each: int, site: str, *, delimiter: str = ",") -> PlantedFile:
+    """A file with a faulty row after each valid one."""
+    made = PlantedFile()
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, delimiter=delimiter, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    faults = cycle(CSV_FAULTS)
+    for number in range(of_each * len(CSV_FAULTS)):
+        sensor, moment, celsius, _ = values = reading(number, site)
+        cells, code, column = next(faults)
+        line = 2 * number + 2
+        writer.writerows([[sensor, moment.isoformat(), celsius], cells])
+        made.rows[line] = values
+        made.found.append(Found(line + 1, column, code, None, ""))
+    made.content = buffer.getvalue().encode()
+    return made
+
+
+def tsv_file(of_each: int, site: str, **_: object) -> PlantedFile:
+    """The same with tabs."""
+    return csv_file(of_each, site, delimiter="\t")
 
 
 def parquet_file(of_each: int, site: str, *, is_typed: bool = False) -> PlantedFile:

@@ -30,6 +30,8 @@ from tests.acceptance.test_planted_faults import (
 )
 from tests.compressed import zipped
 from tests.conftest import TestBucket
+from tests.dataset_files import encoded
+from tests.planted import PlantedFile
 from tests.readings_data import valid_file
 
 __all__ = ["command"]  # a fixture
@@ -52,6 +54,8 @@ PACKERS = {
     ".zip": lambda content: zipped({"data": content}),
 }
 MAKERS = {
+    "csv": readings_data.csv_file,
+    "tsv": readings_data.tsv_file,
     "ndjson": readings_data.ndjson_file,
     "json": readings_data.json_file,
     "parquet": readings_data.parquet_file,
@@ -78,7 +82,27 @@ def readings_of(of_each: int) -> Files:
         files[f"sensors/Bonn/b/{number}.ndjson.zst"] = packed
     for size in VALID_ROWS:
         files[f"sensors/Bonn/c/{size}.ndjson"] = valid_file(size, "Bonn")
+    for key in ("sensors/Ulm/more.parquet", "sensors/Bonn/more.ndjson.zst"):
+        files[key] = with_more(key)
     return files
+
+
+def with_more(key: str) -> PlantedFile:
+    """A file of one row with a column that no dataset declares."""
+    sensor, moment, celsius, _ = values = readings_data.reading(1, key.split("/")[1])
+    header, cells = [*readings_data.COLUMNS, " Battery"], [moment.isoformat(), str(celsius), "81"]
+    line = 1
+    return PlantedFile(encoded(key, header, [[sensor, *cells]]), {line: values})
+
+
+def half_packed(files: Files) -> Files:
+    """Every second file compressed, as the declaration of orders allows."""
+    found: Files = {}
+    for number, (key, file) in enumerate(files.items()):
+        if number % 2:
+            file.content = PACKERS[".gz"](file.content)
+        found[f"{key}.gz" if number % 2 else key] = file
+    return found
 
 
 def packed_of(of_each: int) -> Files:
@@ -121,7 +145,7 @@ def test_all_documented_datasets_are_loaded_and_every_fault_reported(  # noqa: P
     declaration = tmp_path / "datasets.toml"
     declaration.write_text((Path(__file__).parents[1] / "datasets.toml").read_text() + MORE)
     monkeypatch.setenv("DATASETS_FILE", str(declaration))
-    others = orders_of(min(of_each, 2)) | users_of(min(of_each, 2))
+    others = half_packed(orders_of(min(of_each, 2))) | users_of(min(of_each, 2))
     readings, more = readings_of(of_each), packed_of(of_each)
     everything = others | readings | more
     put(bucket, everything)
@@ -129,6 +153,7 @@ def test_all_documented_datasets_are_loaded_and_every_fault_reported(  # noqa: P
     assert command("run").exit_code == 0
 
     check_readings(engine, "readings", readings)
+    assert rows(engine, "SELECT battery FROM readings WHERE battery IS NOT NULL") == [("81",)] * 2
     check_readings(engine, "more", more)
     assert Counter(problem[:4] for problem in reported(engine)) == Counter(
         (key, one.line, one.column, one.code)
