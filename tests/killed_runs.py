@@ -39,6 +39,7 @@ _processes.set_forkserver_preload([__name__, "etl.sync.stream", "etl.read.csv"])
 REQUESTS = ("list_pages", "stat", "fetch", "etag", "is_gone", "put_stream", "remove")
 NO_STEP = "between steps"
 _NOTE_BYTES = 120
+_LIMIT_SECONDS = 900  # of a process on a busy machine
 
 
 class Work(Enum):
@@ -103,7 +104,7 @@ def run_in_process(job: Job, notes: Path, moment: Moment | None = None) -> Ended
     process = _processes.Process(target=_work, args=(job, notes, moment))
     began = time.monotonic()
     process.start()
-    process.join(120)
+    process.join(_LIMIT_SECONDS)
     seconds = time.monotonic() - began
     code = process.exitcode
     process.close()
