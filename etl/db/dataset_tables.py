@@ -172,6 +172,17 @@ def are_ours(connection: Connection, sql: DatasetSql) -> bool:
     return sql.dataset.table in found and all(found.values())
 
 
+def left_columns(connection: Connection, sql: DatasetSql) -> dict[str, bool]:
+    """The columns that the tables have from an earlier declaration, or that its data added.
+
+    The value is whether data may have added it; texts that were declared look the same.
+    """
+    columns = [one.name for one in shapes(sql)[sql.dataset.table].columns]
+    named = text(statements("dataset_tables")["left"])
+    rows = connection.execute(named, {**_relations(sql), "columns": columns})
+    return {row.name: row.may_be_added for row in rows}
+
+
 # -- what exists
 
 
@@ -201,10 +212,12 @@ def _check_unchanged(connection: Connection, sql: DatasetSql) -> None:
     differing = connection.execute(text(named["differing"]), relations).all()
     key = list(connection.scalars(text(named["primary_key"]), relations))
     faults = [f"column {row.name} is {row.stored}, not {row.declared}" for row in differing]
+    required = [row.name for row in _required(connection, sql) if not row.is_declared]
+    faults += [f"column {name} must not be null, but is not declared" for name in required]
     faults += [
-        f"column {row.name} must not be null, but is not declared"
-        for row in _required(connection, sql)
-        if not row.is_declared
+        f"column {name} is not declared"
+        for name, may_be_added in left_columns(connection, sql).items()
+        if not may_be_added and name not in required
     ]
     if key != list(sql.key):
         faults.append(f"the primary key is {', '.join(key) or 'missing'}, not {', '.join(sql.key)}")
@@ -243,8 +256,8 @@ def _required(connection: Connection, sql: DatasetSql) -> Sequence[Row[Any]]:
 
 
 def _relations(sql: DatasetSql) -> dict[str, str]:
-    """The table and its staging table, as parameters."""
-    names = {"table": sql.table, "staging": sql.own_staging}
+    """The table, that of retired rows and the staging table, as parameters."""
+    names = {"table": sql.table, "retired": sql.retired, "staging": sql.own_staging}
     return {relation: name.replace("\\:", ":") for relation, name in names.items()}
 
 

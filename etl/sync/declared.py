@@ -27,6 +27,7 @@ from etl.model.declaration import (
     to_json,
 )
 from etl.model.errors import ConfigurationError, DatasetRefused
+from etl.model.routing import path_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -124,23 +125,41 @@ class Declarations:
             return before
         known = {sql.dataset.name: sql for sql in before.datasets}
         failures: dict[str, EtlError] = {}
+        new: list[DatasetSql] = []
         for dataset in declared:
             former = known.get(dataset.name)
             if former is None or former.dataset != dataset:
-                added = () if former is None else former.added
-                sql = DatasetSql(dataset, self.schema, added)
+                with begin():
+                    sql = self._with_added(connection, dataset, former)
                 failure = ensure(connection, begin, sql, former)
                 if failure is not None:
                     failures[dataset.name] = failure
                 elif former is None:
+                    new.append(sql)
                     with begin():
                         self._adopt_orphans(connection, sql)
         with begin():
             installed = [one for one in declared if one.name not in failures]
             if installed != [one for one in before.values if one.name not in failures]:
                 _store(connection, installed, failures)
+            for sql in new:
+                _store_columns(connection, sql)
             found = load(connection, self.schema)
         return replace(found, failures=failures)
+
+    def _with_added(
+        self, connection: Connection, dataset: Dataset, former: DatasetSql | None
+    ) -> DatasetSql:
+        """The dataset with the columns that data added to its tables and that it does not declare.
+
+        They become empty where it does not add columns any more.
+        """
+        sql = DatasetSql(dataset, self.schema)
+        if former is None:
+            left = dataset_tables.left_columns(connection, sql)
+            return replace(sql, added=tuple(name for name, is_added in left.items() if is_added))
+        columns = _columns(dataset)
+        return replace(sql, added=tuple(name for name in former.added if name not in columns))
 
     def _adopt_orphans(self, connection: Connection, sql: DatasetSql) -> None:
         bucket = sql.dataset.bucket or self.source_bucket
@@ -240,6 +259,12 @@ def _not_altered(error: DBAPIError, name: str) -> EtlError:
     )
 
 
+def _columns(dataset: Dataset) -> list[str]:
+    """The columns that are declared, which data may have added before."""
+    attached = (one.column for one in dataset.attachments)
+    return [*dataset.field_names, *path_names(dataset), *attached]
+
+
 def _store(
     connection: Connection, datasets: Sequence[Dataset], failures: Mapping[str, EtlError]
 ) -> None:
@@ -254,6 +279,7 @@ def _store(
                 "name": dataset.name,
                 "declaration": as_text(to_json(dataset)).decode(),
                 "reading_hash": reading_hash(dataset),
+                "columns": _columns(dataset),
                 "place": place,
             },
         )

@@ -70,6 +70,7 @@ class Rebuild:
     _others: Mapping[str, EtlError] = field(default_factory=dict)
     _notes: list[str] = field(default_factory=list)
     _changes: list[str] = field(default_factory=list)
+    _left: list[str] = field(default_factory=list)  # columns of an earlier declaration
     _order: tuple[Dataset, ...] = ()
     _bucket: str = ""
     _shapes: dict[str, Reshape] = field(default_factory=dict)
@@ -93,6 +94,8 @@ class Rebuild:
         changes = compare(self.before.dataset, sql.dataset)
         self._changes = [one.sentence for one in changes if one.effect is not Effect.REREAD]
         with connection.begin():
+            if self.name not in sqls:
+                self._left = [*dataset_tables.left_columns(connection, sql)]
             self._check(connection, sql)
             connection.execute(text(dataset_tables.create_staging(sql, kind="TEMPORARY")))
         sqls[self.name] = sql
@@ -169,7 +172,7 @@ class Rebuild:
                 name,
                 shape,
                 f"{_ORDERS[suffix]}_source_key, _source_line",
-                droppable=[one.name for one in former.columns] if former else (),
+                droppable=[*self._left, *(one.name for one in (former.columns if former else ()))],
                 formatted=frozenset(
                     one.name
                     for one in sql.dataset.fields

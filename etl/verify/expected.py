@@ -207,7 +207,7 @@ class _Contest:
     def _stored(self, candidate: _Candidate, more: tuple[object, ...]) -> StoredRow:
         row = candidate.row
         added = row.added or {}
-        cells = tuple(added.get(name) for name in self.layout.added)
+        cells = tuple(added.get(name) for name in self.layout.undeclared)
         values = tuple(map(identical, row.values)) + cells + more
         return StoredRow(values, row.extra, candidate.source.key, row.line)
 

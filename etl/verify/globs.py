@@ -1,7 +1,8 @@
 """Match object keys with globs, and extract their placeholders, ignoring letter case.
 
 `*` and `?` match within a folder, `**/` any number of folders, and `**` elsewhere everything.
-`{a,b}` are alternatives and `{name}` is a placeholder, which matches within a folder.
+`{a,b}` are alternatives and `{name}` is a placeholder, which matches within a folder. Where a key
+can be read in several ways, each of them matches as little as possible, from left to right.
 """
 
 from __future__ import annotations
@@ -58,17 +59,17 @@ def _form(written: str, names: list[str]) -> str:
     at = 0
     while at < len(written):
         if written.startswith("**/", at) and (at == 0 or written[at - 1] == "/"):
-            form.append("(?:.*/)?")
+            form.append("(?:.*/)??")
             at += 3
         elif written.startswith("**", at):
-            form.append(".*")
+            form.append(".*?")
             at += 2
         elif written[at] == "{":
             end = written.index("}", at)
             form.append(_braces(written[at : end + 1], names))
             at = end + 1
         else:
-            form.append({"*": "[^/]*", "?": "[^/]"}.get(written[at]) or _literal(written[at]))
+            form.append({"*": "[^/]*?", "?": "[^/]"}.get(written[at]) or _literal(written[at]))
             at += 1
     return "".join(form)
 
@@ -77,7 +78,7 @@ def _braces(written: str, names: list[str]) -> str:
     placeholder = _PLACEHOLDER.fullmatch(written)
     if placeholder is not None:
         names.append(placeholder[1])
-        return "([^/]*)"
+        return "([^/]*?)"
     return f"(?:{'|'.join(_form(each, names) for each in written[1:-1].split(','))})"
 
 

@@ -106,7 +106,13 @@ class ObjectColumns:
     @cached_property
     def shadowed_columns(self) -> tuple[str, ...]:
         """The columns of the table of shadowed rows, without those that begin with `_`."""
-        return (*self.names, *self.added)
+        return (*self.names, *self.undeclared)
+
+    @cached_property
+    def undeclared(self) -> tuple[str, ...]:
+        """The columns that unknown columns made and that have not been declared since."""
+        attached = {each.column for each in self.dataset.attachments}
+        return tuple(name for name in self.added if name not in {*self.names, *attached})
 
     @cached_property
     def documents(self) -> frozenset[str]:

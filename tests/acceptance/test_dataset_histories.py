@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, event, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
@@ -234,11 +234,12 @@ class History:
     def rebuild(self, name: str, change: Change, is_allowed: bool) -> None:  # noqa: FBT001
         """Change the declaration and rebuild, unless the dataset is paused or not declared.
 
-        A rebuild that is refused changes no row.
+        One that would lose most rows is refused without permission, and changes none.
         """
         if name in self.declarations.absent or self.declarations.known[name].is_paused:
             return
         self.declare(name, ("rebuild", change))
+        table = self.declarations.known[name].table
         others = {one.name for one in self.declared} - {name}
         before = self.state(self.engine, others)
         try:
@@ -247,8 +248,12 @@ class History:
             assert not is_allowed
             assert self.state(self.engine, others) == before
             self.reshaped.add(name)
+            event("rebuild refused")
         else:
             self.reshaped.discard(name)
+            live = [len(one.get(table, ())) for one in (before, self.state(self.engine, others))]
+            lost = live[0] - live[1]
+            assert is_allowed or lost <= holds.FLOOR or 2 * lost <= live[0]
 
     # -- runs
 
@@ -286,6 +291,7 @@ class History:
         assert [one for one in found if not (one.is_held and held)] == []
         if allowed:
             assert held <= failed
+        event(f"{len(held)} held, {len(failed)} that need a rebuild")
         left_out = held | failed | {one.name for one in self.declared if one.is_paused}
         mine, other = self.state(self.engine, left_out), self.state_of_one_run(left_out)
         assert mine == other

@@ -19,11 +19,13 @@ from etl.model.dataset import (
     DerivedAs,
     Field,
     FieldType,
+    UnknownColumns,
 )
 from etl.model.errors import DatasetsFailed
 from etl.model.values import RunReport, Trigger
 from etl.settings import Settings
 from etl.sync.manager import DataManager
+from etl.verify import Difference, verify
 from tests.conftest import TestBucket
 
 REQUIRED = Constraints(required=True)
@@ -131,7 +133,13 @@ REFUSED = {
 }
 
 Run = Callable[..., RunReport]
+Verified = Callable[..., list[Difference]]
 Query = Callable[..., list[tuple[Any, ...]]]
+
+
+@pytest.fixture
+def verified(settings: Settings, engine: Engine) -> Verified:
+    return lambda *datasets: verify(settings, engine, datasets=datasets)
 
 
 @pytest.fixture
@@ -196,6 +204,63 @@ def test_change_is_made_in_place(  # noqa: PLR0913 - fixtures
     fresh = connect(settings)
     assert catalog(engine) == catalog(fresh)
     fresh.dispose()
+
+
+ADDING = replace(GOODS, unknown_columns=UnknownColumns.ADD)
+
+
+def test_a_column_that_data_added_is_empty_when_the_dataset_has_been_gone(
+    bucket: TestBucket, run: Run, query: Query, verified: Verified
+):
+    bucket.put("goods/a/1.csv", "id,state,color\n1,new,red\n")
+    run(ADDING, USERS)
+    run(USERS)
+    run(GOODS, USERS)
+    assert verified(GOODS, USERS) == []
+    assert query("SELECT color, _extra FROM goods") == [(None, {"color": "red"})]
+
+
+@pytest.mark.usefixtures("goods")
+def test_column_of_an_earlier_declaration_that_is_not_declared_is_refused(run: Run, query: Query):
+    """As it is without a run between them; a rebuild drops it."""
+    run(USERS)
+    with pytest.raises(DatasetsFailed, match="column price is not declared"):
+        run(without("price"), USERS)
+    assert query("SELECT name FROM dataset") == [("users",)]
+
+
+# By name, how a column that data added is declared later.
+DECLARED_LATER = {
+    "a field": (*GOODS.fields, Field(name="color")),
+    "a field in another case": (*GOODS.fields, Field(name="Color")),
+    "a column of the path": "goods/{color}/**",
+    "an attachment": Attachment(column="color", match="photos/{id}.png"),
+}
+
+
+@pytest.mark.parametrize("name", DECLARED_LATER)
+def test_a_column_that_data_added_may_be_declared(
+    bucket: TestBucket, run: Run, query: Query, verified: Verified, name: str
+):
+    what = DECLARED_LATER[name]
+    changed = {
+        str: lambda: replace(ADDING, path_columns=what),
+        tuple: lambda: replace(ADDING, fields=what),
+        Attachment: lambda: replace(ADDING, attachments=(what,)),
+    }[type(what)]()
+    bucket.put("goods/a/1.csv", "id,state,color\n1,new,red\n")
+    bucket.put("photos/1.png", "x")
+    run(ADDING, USERS)
+    assert query("SELECT color FROM goods") == [("red",)]
+    run(changed, USERS)
+    bucket.put("goods/a/2.csv", "id,state,color,size\n2,new,blue,9\n")
+    run(changed, USERS)
+    assert verified(changed, USERS) == []
+    column = '"Color"' if name == "a field in another case" else "color"
+    assert [found for (found,) in query(f"SELECT {column} FROM goods ORDER BY id")] == {
+        "a column of the path": ["a", "a"],
+        "an attachment": [f"{bucket.name}/photos/1.png", None],
+    }.get(name, ["red", "blue"])
 
 
 @pytest.mark.parametrize("name", REFUSED)

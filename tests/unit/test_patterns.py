@@ -16,6 +16,7 @@ from etl.model.patterns import (
     folded,
     percent_decoded,
 )
+from etl.verify.globs import glob
 
 
 def matches(pattern: str, key: str) -> bool:
@@ -167,6 +168,7 @@ PLACED = st.lists(
 
 
 @given(PLACED, KEYS.map(lambda text: text.replace("ab", "b-")))
+@example("*/{}.*", "a/b-.b-.a")
 def test_captured_text_put_back_into_the_pattern_matches(pattern: str, key: str):
     count = pattern.count("{}")
     named = pattern
@@ -178,6 +180,8 @@ def test_captured_text_put_back_into_the_pattern_matches(pattern: str, key: str)
         return
     found = template.capture(key, key)
     assert (found is not None) == reference(pattern.replace("{}", "*"), key)
+    read = glob(named).values(key)
+    assert found == (None if read is None else tuple(read.values()))
     if found is not None:
         filled = pattern
         for text in found:

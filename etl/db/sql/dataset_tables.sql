@@ -51,3 +51,15 @@ WHERE stored.attrelid = to_regclass(:table) AND stored.attnum > 0 AND NOT stored
   AND stored.attnotnull AND NOT stored.atthasdef AND NOT starts_with(stored.attname, '_')
   AND declared.attnotnull IS NOT TRUE
 ORDER BY stored.attnum
+
+-- name: left
+-- Columns that are not declared. Those of other programs are in one table only. `may_be_added`: data
+-- may have added it. Parameters: :table, :retired; :columns, those declared.
+SELECT stored.attname AS name,
+       stored.atttypid = CAST('text' AS regtype) AND NOT stored.attnotnull AND NOT stored.atthasdef
+           AS may_be_added
+FROM pg_attribute AS stored JOIN pg_attribute AS retired ON retired.attname = stored.attname
+WHERE stored.attrelid = to_regclass(:table) AND retired.attrelid = to_regclass(:retired)
+  AND stored.attnum > 0 AND NOT stored.attisdropped AND NOT starts_with(stored.attname, '_')
+  AND stored.attname <> ALL (CAST(:columns AS text[]))
+ORDER BY stored.attnum

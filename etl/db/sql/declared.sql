@@ -18,13 +18,17 @@ ORDER BY installed_at
 DELETE FROM dataset WHERE name <> ALL (CAST(:names AS text[]))
 
 -- name: write
--- Parameters: :name, :declaration, :reading_hash; :place, in the declaration.
+-- Parameters: :name, :declaration, :reading_hash; :columns, those declared, which are not added any
+-- more; :place, in the declaration.
 INSERT INTO dataset (name, declaration, reading_hash, installed_at)
 VALUES (:name, CAST(:declaration AS jsonb), :reading_hash,
         clock_timestamp() + :place * interval '1 microsecond')
 ON CONFLICT (name) DO UPDATE SET
     declaration = excluded.declaration, reading_hash = excluded.reading_hash,
-    installed_at = excluded.installed_at
+    installed_at = excluded.installed_at,
+    added_columns = ARRAY(SELECT name FROM unnest(dataset.added_columns) WITH ORDINALITY
+                                           AS added (name, place)
+                          WHERE name <> ALL (CAST(:columns AS text[])) ORDER BY place)
 
 -- name: adopt
 -- Parameters: :name, :hash.
