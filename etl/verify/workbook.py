@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -59,7 +58,12 @@ def read(file: DatasetFile) -> Reading:
     if file.content.startswith(_OLE):
         is_protected = _ENCRYPTED in file.content
         raise FileError(ProblemCode.ENCRYPTED_ARCHIVE if is_protected else ProblemCode.WRONG_FORMAT)
-    rows = _without_margin(_cells(file.content, file.layout.dataset))
+    try:
+        rows = _without_margin(_cells(file.content, file.layout.dataset))
+    except FileError:
+        raise
+    except Exception as error:  # openpyxl raises almost anything about damaged content
+        raise FileError(ProblemCode.CORRUPT_ARCHIVE) from error
     number, names = _header(rows, file.layout.dataset.dialect.header_row)
     if len(names) > MAX_COLUMNS:
         raise FileError(ProblemCode.TOO_MANY_COLUMNS)
@@ -73,11 +77,8 @@ def read(file: DatasetFile) -> Reading:
 
 def _cells(content: bytes, dataset: Dataset) -> list[list[object]]:
     """The values of all rows from the first one of the sheet."""
-    try:
-        values = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-        formulas = load_workbook(io.BytesIO(content), read_only=True)
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, TypeError) as error:
-        raise FileError(ProblemCode.CORRUPT_ARCHIVE) from error
+    values = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
+    formulas = load_workbook(io.BytesIO(content), read_only=True)
     name = _sheet_name(values, dataset.sheet)
     return [
         [_value(value, formula) for value, formula in zip(*pair, strict=False)]

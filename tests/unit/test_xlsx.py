@@ -466,6 +466,24 @@ def test_the_scan_finds_the_same_however_the_sheet_arrives(sizes: list[int]):
     assert scan.area == 6
 
 
+@pytest.mark.parametrize("name", [SHEET, "xl/workbook.xml", "xl/_rels/workbook.xml.rels"])
+def test_verify_expects_the_refusal_of_damaged_xml(name: str):
+    def cut(parts: dict[str, bytes]) -> None:
+        parts[name] = parts[name][:-20]
+
+    content = repacked(workbook([("id",), ("a",)]), cut)
+    assert refusal(content).code == "corrupt-archive"
+    assert expected_of(READ, KEY, content).problems == {(None, "corrupt-archive"): 1}
+
+
+def test_decimals_are_no_group_of_an_integer_whose_groups_have_points():
+    count = Field(name="count", type=T.INTEGER, group_char=".")
+    dataset = replace(READ, fields=(READ.fields[0], count))
+    content = workbook([("id", "count"), ("a", 7.125), ("b", "7.125"), ("c", 7.0)])
+    (problem,) = problems(content, dataset)
+    assert (problem.line, problem.code) == (2, "not-an-integer")
+
+
 # -- laws
 
 CELLS = st.one_of(
