@@ -11,6 +11,7 @@ from tests.fuzz import corpus, tokens
 from tests.fuzz.columns import ColumnFuzzer
 from tests.fuzz.containers import packed, with_zip_fields, zip_of
 from tests.fuzz.describing import check_described
+from tests.fuzz.lake import LAKE, lake_files
 from tests.fuzz.laws import check_alone, check_together
 from tests.fuzz.mutations import Mutator
 
@@ -175,6 +176,7 @@ class ParquetFuzzer(FileFuzzer):
         super().__init__("parquet")
         known = corpus.datasets(seed, 12)[1:]
         found = corpus.samples(corpus.parquet_of, known, seed, _SAMPLES)
+        found += [corpus.Sample(LAKE, content) for content in lake_files()]
         self._samples = list(map(corpus.with_structure, found))
         self._contents = [one.content for one in self._samples]
 

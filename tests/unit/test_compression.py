@@ -13,7 +13,6 @@ from datetime import date
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from etl.model.errors import ObjectChanged, RefusedObject
@@ -286,44 +285,3 @@ def test_a_header_that_only_looks_like_a_signature_is_read(content: bytes):
 
 def file_of(key: str, content: bytes) -> SourceFile:
     return SourceFile(source_of(key, content), content)
-
-
-# -- damaged contents
-
-
-@st.composite
-def damaged(draw: st.DrawFn) -> tuple[Compression, bytes]:
-    """A compressed file with some bits flipped, bytes left out or put in, or cut short."""
-    compression = draw(st.sampled_from(ALL))
-    packed = bytearray(compressed(CSV[: draw(st.integers(0, 400))], compression))
-    for _ in range(draw(st.integers(1, 4))):
-        at = draw(st.integers(0, len(packed) - 1)) if packed else 0
-        match draw(st.sampled_from(["flip", "cut", "drop", "put"])):
-            case "flip" if packed:
-                packed[at] ^= 1 << draw(st.integers(0, 7))
-            case "cut":
-                del packed[at:]
-            case "drop":
-                del packed[at : at + draw(st.integers(1, 9))]
-            case _:
-                packed[at:at] = draw(st.binary(max_size=9))
-    return compression, bytes(packed)
-
-
-def check_damaged(damage: tuple[Compression, bytes]) -> None:
-    compression, content = damage
-    source = source_of(f"a.csv.{compression}", content)
-    checked = check_object(source, READ, lambda: cut(content, [64]), date(2026, 1, 1))
-    assert checked.rows_rejected <= checked.rows_read
-
-
-@given(damaged())
-def test_damaged_contents_raise_nothing_else(damage: tuple[Compression, bytes]):
-    check_damaged(damage)
-
-
-@pytest.mark.long
-@hypothesis_settings(max_examples=200_000)
-@given(damaged())
-def test_damaged_contents_raise_nothing_else_in_many_tries(damage: tuple[Compression, bytes]):
-    check_damaged(damage)

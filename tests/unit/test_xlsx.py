@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -14,7 +12,6 @@ from typing import Any
 import openpyxl
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from openpyxl.chart import BarChart
 
@@ -523,77 +520,3 @@ def test_cells_come_back_as_they_were_written(rows: list[tuple[object, object]])
     content = workbook([("id", "one", "two"), *[("r", *row) for row in rows]])
     found = extracts(content, dataset).rows.to_pylist()
     assert [(row["one"], row["two"]) for row in found] == [tuple(map(shown, row)) for row in rows]
-
-
-WHOLE = with_cells(
-    workbook(
-        [
-            HEADER,
-            ("a", 1.5, 2, 3, True, date(2024, 1, 2), datetime(2024, 1, 2, 3), time(4), 2024, "[]"),
-            ("b", "1,5", None, 7.0, "nein", 45292, "x", 0.5, "y", "{"),
-        ]
-    ),
-    {"B2": cached("1/0", "<v>#DIV/0!</v>", ' t="e"')},
-)
-PARTS = sorted(zipfile.ZipFile(io.BytesIO(WHOLE)).namelist())
-
-
-@st.composite
-def damaged(draw: st.DrawFn) -> bytes:
-    """A workbook with bytes of one part, or of the file itself, changed, left out or put in."""
-    name = draw(st.sampled_from([None, SHEET, SHEET, *PARTS]))
-
-    def hurt(content: bytes) -> bytes:
-        found = bytearray(content)
-        for _ in range(draw(st.integers(1, 4))):
-            at = draw(st.integers(0, len(found) - 1)) if found else 0
-            match draw(st.sampled_from(["flip", "cut", "drop", "put"])):
-                case "flip" if found:
-                    found[at] ^= 1 << draw(st.integers(0, 7))
-                case "cut":
-                    del found[at:]
-                case "drop":
-                    del found[at : at + draw(st.integers(1, 40))]
-                case _:
-                    found[at:at] = draw(st.sampled_from(SNIPPETS))
-        return bytes(found)
-
-    if name is None:
-        return hurt(WHOLE)
-    return repacked(WHOLE, lambda parts: parts.update({name: hurt(parts[name])}))
-
-
-SNIPPETS = (
-    b"\0",
-    b"<c>",
-    b'<c r="XFD9"/>',
-    b'<c r="ZZZ1048577"><v>1</v></c>',
-    b"<v>1e999</v>",
-    b"<v>NaN</v>",
-    b't="d"',
-    b't="s"',
-    b"&#x0;",
-    b"&lol;",
-    b"</row><row>",
-    b"]]>",
-    b"9" * 30,
-    b"-1",
-)
-
-
-def check_damaged(content: bytes) -> None:
-    source = source_of(KEY, content)
-    checked = check_object(source, READ, lambda: iter([content]), TODAY)
-    assert checked.rows_rejected <= checked.rows_read
-
-
-@given(damaged())
-def test_damaged_workbooks_raise_nothing_else(content: bytes):
-    check_damaged(content)
-
-
-@pytest.mark.long
-@hypothesis_settings(max_examples=200_000)
-@given(damaged())
-def test_damaged_workbooks_raise_nothing_else_in_many_tries(content: bytes):
-    check_damaged(content)
