@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import posixpath
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -276,16 +277,21 @@ def _attribute(element: ET.Element, name: str) -> str:
 
 
 def _calamine_sheet(content: bytes, name: str) -> CalamineSheet:
-    try:
+    with faults():
         return CalamineWorkbook.from_filelike(io.BytesIO(content)).get_sheet_by_name(name)
+
+
+@contextmanager
+def faults() -> Iterator[None]:
+    """Turn what calamine raises about damaged content into a refusal.
+
+    Raises:  RefusedObject.
+    """
+    try:
+        yield
     except Exception as error:
         raise archive.corrupt("is damaged", "workbook") from error
     except BaseException as error:
-        if not is_panic(error):
+        if type(error).__name__ != "PanicException":  # a Rust extension gave up
             raise
         raise archive.corrupt("is damaged", "workbook") from None
-
-
-def is_panic(error: BaseException) -> bool:
-    """Whether a Rust extension gave up; its exception derives from BaseException."""
-    return type(error).__name__ == "PanicException"
