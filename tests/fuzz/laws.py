@@ -73,8 +73,7 @@ def check_alone(
         )
         found = _validated(source, dataset, extracts)
     except RefusedObject as refused:
-        found = _validated(source, dataset, [refused_extract(source, dataset, refused)])
-        _expect(not found.is_loaded, "a refused object is quarantined")
+        found = _refused(refused_extract(source, dataset, refused))
     _expect_whole(found)
     if content_size(dataset, source) is not None and found.lines and key.endswith(("csv", "json")):
         most = content.count(b"\n") + content.count(b"\r") + content.count(b",") + 1
@@ -86,19 +85,18 @@ def check_alone(
 def check_together(dataset: Dataset, files: Sequence[tuple[str, bytes]]) -> None:
     """Read small files together, as runs do."""
     sources = {key: source_of(key, content) for key, content in files}
-    expanded, extracts = [], []
+    expanded = []
     for key, content in files:
         file = SourceFile(sources[key], content)
         try:
             text = expand_file(file, dataset, _MOST_TOGETHER, DEFAULT_LIMITS)
         except RefusedObject as refused:
-            extracts.append(refused_extract(file.source, dataset, refused))
+            _expect_whole(_refused(refused_extract(file.source, dataset, refused)))
         else:
             if text is not None:
                 expanded.append(text)
-    extracts += read_files(expanded, dataset, AddedColumns())
     by_key: dict[str, _Found] = {}
-    for extract in extracts:
+    for extract in read_files(expanded, dataset, AddedColumns()) if expanded else []:
         etags = {key: sources[key].etag for key in extract.rows_read}
         checked = validate(extract.rows, dataset, etags, TODAY)
         _expect_storable(checked.rows)
@@ -116,6 +114,12 @@ def check_together(dataset: Dataset, files: Sequence[tuple[str, bytes]]) -> None
     for found in by_key.values():
         found.is_loaded = not any(map(is_refusal, found.problems))
         _expect_whole(found)
+
+
+def _refused(extract: Extract) -> _Found:
+    """The only problem of an object that is refused as a whole."""
+    _expect(not len(extract.rows) and len(extract.problems) == 1, "a refused object has a problem")
+    return _Found(problems=extract.problems, is_loaded=False)
 
 
 def _validated(source: SourceObject, dataset: Dataset, extracts: Iterable[Extract]) -> _Found:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from tests.fuzz.corpus import Sample
 
 _SAMPLES = 60
-_TOGETHER = 8
+_TOGETHER = 16
 _KEYS = ("in/Ulm/a", "in/7/a", "a", "in/\u00fc/'a")
-_ALONE, _VERIFIED = 0.2, 0.5  # of the cases; of those of one file
+_ALONE, _VERIFIED = 0.1, 0.5  # of the cases; of those of one file
 
 
 class Case(Protocol):
