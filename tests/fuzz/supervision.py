@@ -82,10 +82,10 @@ def fuzz(reader: str, seed: int, inputs: int) -> Report:
     current = mmap.mmap(-1, _PROGRESS.size)
     while report.inputs < inputs:
         read_end, write_end = os.pipe()
-        worker = os.fork()
+        supervisor, worker = os.getpid(), os.fork()
         if worker == 0:
             os.close(read_end)
-            _work(report, inputs, current, write_end)
+            _work(report, inputs, current, write_end, supervisor)
         os.close(write_end)
         with os.fdopen(read_end, "rb") as pipe:
             report = _received(pipe, report)
@@ -114,8 +114,8 @@ def _end_of(status: int) -> str:
     return f"no end after {KILL_SECONDS:g} s" if end is signal.SIGPROF else end.name
 
 
-def _work(report: Report, inputs: int, current: mmap.mmap, pipe: int) -> None:
-    """Check cases, and end this process."""
+def _work(report: Report, inputs: int, current: mmap.mmap, pipe: int, supervisor: int) -> None:
+    """Check cases, and end this process, also when the supervisor has ended."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_BYTES, _ADDRESS_BYTES))
     code = 1
@@ -125,7 +125,7 @@ def _work(report: Report, inputs: int, current: mmap.mmap, pipe: int) -> None:
         gc.freeze()
         began = time.process_time() - report.cpu_seconds
         with os.fdopen(pipe, "wb") as to:
-            while report.inputs < inputs:
+            while report.inputs < inputs and os.getppid() == supervisor:
                 current[:] = _PROGRESS.pack(report.cases, report.inputs, report.cpu_seconds)
                 known = report.kinds.total()
                 _check_next(report, fuzzer)
