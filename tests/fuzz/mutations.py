@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 INTERESTING = (0, 1, 2, 9, 10, 13, 32, 34, 44, 92, 127, 128, 191, 192, 237, 239, 254, 255)
 NUMBERS = (0, 1, 2, 7, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF)
-MOST_BYTES = 1 << 16  # of what is repeated
+MOST_BYTES = 1 << 15  # of what is repeated
 _LARGE_BYTES = 1 << 18
 _ENCODINGS = ("utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "cp1252", "utf-32")
 
@@ -79,6 +79,13 @@ class Mutator:
             other = self._rnd.choice(self._others)
             data[place:] = other[self._rnd.randrange(len(other) + 1) :]
 
+    def _line(self, data: bytearray, place: int) -> None:
+        """Put another line, or a token as a line, before the one at the place."""
+        start = data.rfind(b"\n", 0, place) + 1
+        lines = data.split(b"\n", 100)
+        line = self._rnd.choice(lines if self._rnd.random() < 0.7 else self._tokens)
+        data[start:start] = line + b"\n"
+
     def _noise(self, data: bytearray, place: int) -> None:
         data[place:place] = self._rnd.randbytes(self._rnd.choice((1, 2, 8)))
 
@@ -101,7 +108,8 @@ _OPERATIONS: tuple[Callable[[Mutator, bytearray, int], None], ...] = (
     Mutator._double,  # noqa: SLF001
     Mutator._swap,  # noqa: SLF001
     Mutator._splice,  # noqa: SLF001
+    Mutator._line,  # noqa: SLF001
     Mutator._noise,  # noqa: SLF001
     Mutator._repeat,  # noqa: SLF001
 )
-_WEIGHTS = (16, 14, 12, 4, 20, 14, 8, 2, 4, 4, 1)
+_WEIGHTS = (16, 14, 12, 4, 20, 14, 8, 2, 4, 8, 4, 1)

@@ -432,6 +432,51 @@ def test_a_rectangle_of_too_many_cells_is_not_allocated():
     assert "20,000,000 cells" in problem.note
 
 
+def with_rows(rows: str) -> bytes:
+    """A workbook with this XML of rows."""
+    namespace = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    sheet = f'<worksheet xmlns="{namespace}"><sheetData>{rows}</sheetData></worksheet>'
+    return repacked(workbook([]), lambda parts: parts.update({SHEET: sheet.encode()}))
+
+
+CELL = "<c><v>1</v></c>"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        f'<row r="1">{CELL * 40}</row><row r="600000">{CELL * 40}</row>',
+        f'<row r="1">{CELL}</row><row r="4000000000">{CELL}</row>',
+        '<row r="1"><c r="A1"><v>1</v></c><c r="A99999999"><v>1</v></c></row>',
+        '<row r="1"><c r="A1"><v>1</v></c><c r="BBBBB99"><v>1</v></c></row>',
+        f'<row r="1"><x r="A1"/>{CELL * 20}</row><row r="999999">{CELL}</row>',
+        f'<x:row r="1">{CELL * 20}</x:row><x:row r="999999">{CELL}</x:row>',
+        '<row r="1"><c r="A1"><v>1</v></c></row><row r="90000"><c r="XFD1"><v>1</v></c></row>',
+    ],
+)
+def test_cells_far_from_the_others_are_not_allocated(rows: str):
+    assert refusal(with_rows(rows)).code == "archive-too-large"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        f'<row r="3">{CELL}<c r="D9"><v>1</v></c>{CELL}</row><row>{CELL}</row>',
+        f'<row r="1"><c s="0" r="XFE1"><v>1</v></c>{CELL}</row>',
+        f'<row r="5"><c r="A4"><v>1</v></c></row><row>{CELL}</row>',
+        f'{CELL}<row r="7"/>{CELL}',
+        f'<row r="9"/><row>{CELL}</row><row r="0002">{CELL * 3}</row>',
+        f"<row r='9'>{CELL * 3}<c r='AAA10'><v>1</v></c></row>",
+    ],
+)
+def test_the_area_is_at_least_what_calamine_allocates(rows: str):
+    sheet = workbook_module.open_sheet([with_rows(rows)], None)
+    assert sheet.cells.start is not None
+    assert sheet.cells.end is not None
+    width = sheet.cells.end[1] - sheet.cells.start[1] + 1
+    assert sheet.scan.area >= width * (sheet.cells.end[0] + 1)
+
+
 def test_a_sheet_that_expands_too_much_is_refused(monkeypatch: pytest.MonkeyPatch):
     def change(parts: dict[str, bytes]) -> None:
         parts["xl/styles.xml"] = parts["xl/styles.xml"] + b" " * (65 << 20)

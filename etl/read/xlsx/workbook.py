@@ -17,7 +17,7 @@ from etl.model.safe_text import printable
 from etl.model.values import ProblemCode
 from etl.read import archive
 from etl.read.limits import DEFAULT_LIMITS, too_large
-from etl.read.xlsx.scan import MOST_CELLS, SheetScan
+from etl.read.xlsx.scan import FREE_CELLS, MOST_CELLS, MOST_SPREAD, SheetScan
 
 if TYPE_CHECKING:
     import zipfile
@@ -214,6 +214,13 @@ class _Package:
         scan.finish()
         if scan.area > MOST_CELLS:
             raise _too_large(f"The sheet has more than {MOST_CELLS:,} cells.")
+        if scan.area > max(FREE_CELLS, MOST_SPREAD * scan.cells):
+            raise RefusedObject(
+                ProblemCode.ARCHIVE_TOO_LARGE,
+                f"The sheet has {scan.cells:,} cells, and one of them is so far from the others "
+                f"that the area around all of them has {scan.area:,}. Ctrl+End selects its last "
+                "cell. Delete the rows or columns that do not belong to the table.",
+            )
         return scan
 
     def _sheet(self, element: ET.Element, relation: ET.Element | None) -> Sheet:
