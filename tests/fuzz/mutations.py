@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 INTERESTING = (0, 1, 2, 9, 10, 13, 32, 34, 44, 92, 127, 128, 191, 192, 237, 239, 254, 255)
 NUMBERS = (0, 1, 2, 7, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF)
 MOST_BYTES = 1 << 15  # of what is repeated
-_LARGE_BYTES = 1 << 18
+_LARGE_BYTES = 1 << 16
 _ENCODINGS = ("utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "cp1252", "utf-32")
 
 
