@@ -11,6 +11,7 @@ import signal
 import struct
 import time
 import traceback
+import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,6 +119,7 @@ def _work(report: Report, inputs: int, current: mmap.mmap, pipe: int, supervisor
     """Check cases, and end this process, also when the supervisor has ended."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_BYTES, _ADDRESS_BYTES))
+    warnings.simplefilter("error")
     code = 1
     try:
         fuzzer = fuzzer_of(report.reader, report.seed)

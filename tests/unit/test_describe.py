@@ -546,3 +546,9 @@ def test_a_parquet_file_with_a_name_that_is_no_text_is_refused():
     with pytest.raises(ConfigurationError, match="cannot be read") as refused:
         described({"a.parquet": content.getvalue().replace(b"abcdef", b"ab\xff\xfeef")})
     assert "is damaged" in refused.value.hint
+
+
+def test_headers_that_become_the_same_name_are_declared_once_each():
+    found = described({"a.csv": b"b',a'\n1,2\n", "b.csv": b"a,b\n1,2\n"})
+    names = {one.name: one.aliases for one in found.dataset.fields}
+    assert names == {"b_2": ("b'",), "a_2": ("a'",), "a": (), "b": ()}
