@@ -439,3 +439,12 @@ def test_every_file_that_is_cut_short_is_refused():
             "corrupt-archive",
             "empty-file",
         }
+
+
+def test_the_type_of_a_column_is_shown_without_control_characters():
+    times = pa.array([0], pa.timestamp("us", "Europe/Berlin\x1b[2J"))
+    of = dataset(Field(name="at", type=FieldType.TIME))
+    first = extracts(written(pa.table({"at": times})), of)[0]
+    found = validate(first.rows, of, dict.fromkeys(first.rows_read, ""), TODAY)
+    assert found.problems[0].note.isprintable()
+    assert "Berlin\\x1b[2J" in found.problems[0].note
