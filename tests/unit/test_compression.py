@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,7 @@ from etl.read.compression import expanded
 from etl.read.formats import expanded_parts, read_files, read_object
 from etl.read.limits import FREE_BYTES, ExpansionLimits
 from tests.compressed import compressed, zipped
+from tests.fuzz.containers import zip_of
 from tests.reader_outcomes import source_of
 from tests.sample_datasets import READINGS
 
@@ -148,6 +150,12 @@ def test_an_archive_must_contain_one_file(files: dict[str, bytes], found: str):
     refused = refusal(zipped(files), Compression.ZIP)
     assert refused.problem_code == "unsupported-archive"
     assert found in refused.message
+
+
+def test_a_file_without_a_name_does_not_count():
+    refused = refusal(zip_of({"": CSV}, Random(0)), Compression.ZIP)  # noqa: S311
+    assert "contains none" in refused.message
+    assert expand(zip_of({"": b"x", "a.csv": CSV}, Random(0)), Compression.ZIP) == CSV  # noqa: S311
 
 
 def test_a_protected_archive_is_refused():
