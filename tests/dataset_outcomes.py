@@ -136,20 +136,21 @@ def _rows(dataset: Dataset, done: Batch) -> Iterator[tuple[int, dict[str, object
         return
     types = {one.name: one for one in dataset.fields}
     for columns, text in done.rows[dataset.name].texts:
-        for cells in _records(text.decode(), len(columns)):
+        for cells in records_of(text.decode(), len(columns)):
             named = dict(zip(columns, cells, strict=True))
             line, extra = named.pop("_source_line"), named.pop("_extra")
             assert named.pop("_source_key")
             assert line
             values: dict[str, object] = {
-                name: None if text is None else _value(types.get(name), text)
+                name: None if text is None else stored_value(types.get(name), text)
                 for name, text in named.items()
             }
             values["_extra"] = stored_members(extra)
             yield int(line), _without_nulls(values)
 
 
-def _value(one: Any, text: str) -> object:  # noqa: ANN401
+def stored_value(one: Any, text: str) -> object:  # noqa: ANN401
+    """The value of a field that PostgreSQL reads from the text of a COPY."""
     if one is None or one.type is FieldType.STRING:
         return text
     if one.type is FieldType.NUMBER:
@@ -159,7 +160,7 @@ def _value(one: Any, text: str) -> object:  # noqa: ANN401
     return _READ[one.type](text)
 
 
-def _records(text: str, width: int) -> Iterator[Sequence[str | None]]:
+def records_of(text: str, width: int) -> Iterator[Sequence[str | None]]:
     """The cells of COPY text, in which every text is in quotes and no null is."""
     at = 0
     while at < len(text):

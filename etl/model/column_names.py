@@ -47,13 +47,22 @@ def column_name(header: str, otherwise: str) -> str:
 
 
 def column_names(headers: Iterable[str]) -> list[str]:
-    """A legal name for each header; all differ. A nameless one is `column_<n>`, counted from 1."""
+    """A legal name for each header; all differ. A nameless one is `column_<n>`, counted from 1.
+
+    The name of a header that is legal itself is no other one's.
+    """
+    known = [(header.strip(), place) for place, header in enumerate(headers, 1)]
+    names = [column_name(header, f"column_{place}") for header, place in known]
+    own = {
+        name: place
+        for name, (header, place) in reversed([*zip(names, known, strict=True)])
+        if header.casefold() == name
+    }
     found: list[str] = []
-    taken: set[str] = set()
-    for place, header in enumerate(headers, 1):
-        name = first = column_name(header, f"column_{place}")
-        number = 1
-        while name in taken:
+    taken = {*own}
+    for place, first in enumerate(names, 1):
+        name, number = first, 1
+        while name in taken and own.get(name) != place:
             number += 1
             end = f"_{number}"
             name = first[: LONGEST_NAME - len(end)] + end

@@ -101,7 +101,7 @@ def corrupt(fault: str, noun: str = "zip archive") -> RefusedObject:
 def _choose(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     if min((one.header_offset for one in archive.infolist()), default=0):
         raise corrupt("begins with data that its index does not name")
-    files = [one for one in archive.infolist() if not _is_ignored(one)]
+    files = [one for one in archive.infolist() if not has_ignored_name(one.filename)]
     if len(files) == 1:
         return files[0]
     names = [one.filename for one in files]
@@ -118,10 +118,6 @@ def _choose(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
         f"An archive must contain one file, and this one contains {found}. Upload each file by "
         "itself.",
     )
-
-
-def _is_ignored(member: zipfile.ZipInfo) -> bool:
-    return member.is_dir() or has_ignored_name(member.filename)
 
 
 class _IndexReader:

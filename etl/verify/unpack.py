@@ -109,7 +109,7 @@ def _only_member(content: bytes, limit: int) -> bytes:
         files = [
             one
             for one in archive.infolist()
-            if not one.is_dir() and not names.is_junk(one.filename)
+            if one.filename and not one.is_dir() and not names.is_junk(one.filename)
         ]
         if len(files) != 1:
             is_document = any(one.filename == "[Content_Types].xml" for one in files)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openpyxl import load_workbook
+from openpyxl.cell.read_only import EMPTY_CELL
 
 from etl.model.dataset import FieldType
 from etl.model.values import ProblemCode
@@ -19,6 +19,8 @@ from etl.verify.rows import Rows
 from etl.verify.typed import plain_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from openpyxl.workbook import Workbook
 
     from etl.model.dataset import Dataset, Field
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from etl.verify.rows import FileColumns, Reading
 
 MAX_COLUMNS = 1_000
+MAX_CELLS = 20_000_000  # of the rectangle around all cells
+MAX_FREE_CELLS = 1_000_000  # of it, even if it has few cells
+MAX_SPREAD = 200  # times the number of cells that it may have otherwise
 MAX_EXACT = 2**53  # whole numbers that floats tell apart
 
 _OLE = b"\xd0\xcf\x11\xe0"
@@ -59,7 +64,12 @@ def read(file: DatasetFile) -> Reading:
     if file.content.startswith(_OLE):
         is_protected = _ENCRYPTED in file.content
         raise FileError(ProblemCode.ENCRYPTED_ARCHIVE if is_protected else ProblemCode.WRONG_FORMAT)
-    rows = _without_margin(_cells(file.content, file.layout.dataset))
+    try:
+        rows = _without_margin(_cells(file.content, file.layout.dataset))
+    except FileError:
+        raise
+    except Exception as error:  # openpyxl raises almost anything about damaged content
+        raise FileError(ProblemCode.CORRUPT_ARCHIVE) from error
     number, names = _header(rows, file.layout.dataset.dialect.header_row)
     if len(names) > MAX_COLUMNS:
         raise FileError(ProblemCode.TOO_MANY_COLUMNS)
@@ -73,18 +83,52 @@ def read(file: DatasetFile) -> Reading:
 
 def _cells(content: bytes, dataset: Dataset) -> list[list[object]]:
     """The values of all rows from the first one of the sheet."""
-    try:
-        values = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-        formulas = load_workbook(io.BytesIO(content), read_only=True)
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, TypeError) as error:
-        raise FileError(ProblemCode.CORRUPT_ARCHIVE) from error
+    values = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
+    formulas = load_workbook(io.BytesIO(content), read_only=True)
     name = _sheet_name(values, dataset.sheet)
-    return [
-        [_value(value, formula) for value, formula in zip(*pair, strict=False)]
-        for pair in zip(
-            values[name].iter_rows(min_row=1), formulas[name].iter_rows(min_row=1), strict=False
-        )
-    ]
+    sheets = values[name], formulas[name]
+    for one in sheets:
+        one.reset_dimensions()  # what the file says of its size may be wrong
+    rows, area = {}, _Area()
+    pairs = zip(*(one.iter_rows(min_row=1) for one in sheets), strict=False)
+    for number, pair in enumerate(pairs, 1):
+        if pair[0]:
+            area.add(number, pair[0])
+            rows[number] = [_value(*cells) for cells in zip(*pair, strict=False)]
+        elif number > MAX_CELLS:  # there is a cell in a later row
+            raise FileError(ProblemCode.ARCHIVE_TOO_LARGE)
+    area.check()
+    return [rows.get(number, []) for number in range(1, area.last_row + 1)]
+
+
+class _Area:
+    """The rectangle around all cells of a sheet."""
+
+    def __init__(self) -> None:
+        self.last_row = 0
+        self._cells = 0
+        self._first = self._end = 0
+
+    def add(self, row: int, cells: Sequence[object]) -> None:
+        """Add the cells of a row, from the first column on."""
+        places = [place for place, cell in enumerate(cells) if cell is not EMPTY_CELL]
+        if not places:
+            return
+        self._first = min(self._first, places[0]) if self._cells else places[0]
+        self._end = max(self._end, places[-1] + 1)
+        self._cells += len(places)
+        self.last_row = row
+        if self._size > MAX_CELLS:
+            self.check()
+
+    def check(self) -> None:
+        """Raise FileError if it is too large, or too large for so few cells."""
+        if self._size > min(MAX_CELLS, max(MAX_FREE_CELLS, MAX_SPREAD * self._cells)):
+            raise FileError(ProblemCode.ARCHIVE_TOO_LARGE)
+
+    @property
+    def _size(self) -> int:
+        return self.last_row * (self._end - self._first)
 
 
 def _sheet_name(workbook: Workbook, wanted: str | int | None) -> str:

@@ -36,6 +36,11 @@ def test_equal_names_are_numbered():
     assert column_names(["a", "A", "a 2", "a-", ""]) == ["a", "a_2", "a_2_2", "a_3", "column_5"]
 
 
+def test_a_legal_header_keeps_its_name_whatever_is_before_it():
+    headers = ["a'", "a", "A!", " a_2 ", "", "column_5"]
+    assert column_names(headers) == ["a_3", "a", "a_4", "a_2", "column_5_2", "column_5"]
+
+
 @given(st.lists(st.text() | st.sampled_from(["a", "A ", "a_2", "", "xmin", "ctid", "ä" * 50])))
 def test_names_are_legal_and_differ_in_any_case(headers: list[str]):
     names = column_names(headers)

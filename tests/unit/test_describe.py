@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from datetime import date, timedelta
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from etl.cli.describing import Existing, Sampled, describe_objects
 from etl.model.dataset import FieldType
@@ -535,3 +538,17 @@ def test_the_value_of_another_type_is_named_with_its_file_and_its_row():
     rows = [{"v": one} for one in ("1,5", "2,5", "", "3,5", "4,5", "x")]
     files = {"a.json": json.dumps({"data": rows}).encode()}
     assert 'not "x" (line 6)' in described(files).text
+
+
+def test_a_parquet_file_with_a_name_that_is_no_text_is_refused():
+    content = io.BytesIO()
+    parquet.write_table(pa.table({"abcdef": [1]}), content, store_schema=False)
+    with pytest.raises(ConfigurationError, match="cannot be read") as refused:
+        described({"a.parquet": content.getvalue().replace(b"abcdef", b"ab\xff\xfeef")})
+    assert "is damaged" in refused.value.hint
+
+
+def test_headers_that_become_the_same_name_are_declared_once_each():
+    found = described({"a.csv": b"b',a'\n1,2\n", "b.csv": b"a,b\n1,2\n"})
+    names = {one.name: one.aliases for one in found.dataset.fields}
+    assert names == {"b_2": ("b'",), "a_2": ("a'",), "a": (), "b": ()}

@@ -429,6 +429,27 @@ def test_many_short_elements_are_read_a_few_at_a_time():
     assert max(rows) < 50_000
 
 
+def test_many_faulty_rows_need_little_memory():
+    dataset = dataset_of(Field(name="sku"))
+    content = b'[{"sku": 1}' + b"," * 40_000 + b"]"
+    tracemalloc.start()
+    try:
+        (found,) = read_files([source_file(content, "a.json")], dataset)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.rows_rejected == {"a.json": 40_000}
+    assert peak < 24 << 20
+
+
+@pytest.mark.parametrize("number", ["7.125", "-7.120", "1234.500"])
+def test_decimals_are_no_group_of_an_integer_whose_groups_have_points(number: str):
+    dataset = dataset_of(Field(name="count", type=FieldType.INTEGER, group_char="."))
+    assert problem_of(f'{{"count": {number}}}', dataset).code == "not-an-integer"
+    assert row_of('{"count": "7.125"}', dataset) == {"count": 7125}
+    assert row_of('{"count": 7.000}', dataset) == {"count": 7}
+
+
 def test_parts_may_be_empty():
     file = source_file('{"sku": 1}\n')
     assert parts_of(file.content, [4]) != [b""]

@@ -17,11 +17,12 @@ from etl.read.csv.header import read_header
 from etl.read.describe.delimiter import cells_of, delimiter_and_header, header_after_titles
 from etl.read.formats import expanded_parts
 from etl.read.json.members import members_of
+from etl.read.parquet import opening as parquet_file
 from etl.read.rows.header import FileHeader
 from etl.read.rows.layout import Layout
 from etl.read.spool import spooled
+from etl.read.xlsx import workbook as xlsx
 from etl.read.xlsx.cells import CellTexts
-from etl.read.xlsx.workbook import open_sheet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -84,7 +85,7 @@ def head_of(source: SourceObject, probe: Dataset, parts: Parts) -> Head:
         if found.format in {SourceFormat.NDJSON, SourceFormat.JSON}:
             return _json_head(source, probe, parts, is_lines=found.format is SourceFormat.NDJSON)
         return _csv_head(source, probe, parts, is_tsv=found.format is SourceFormat.TSV)
-    except (RefusedObject, pa.ArrowException, OSError):
+    except RefusedObject:
         return Head()
 
 
@@ -126,15 +127,16 @@ def _json_head(source: SourceObject, probe: Dataset, parts: Parts, *, is_lines: 
 
 
 def _parquet_head(source: SourceObject, probe: Dataset, parts: Parts) -> Head:
-    with spooled(expanded_parts(source, probe, parts())) as content:
+    with spooled(expanded_parts(source, probe, parts())) as content, parquet_file.faults():
         schema = parquet.read_schema(content)
-    floats = frozenset(one.name for one in schema if pa.types.is_floating(one.type))
-    return Head(tuple(schema.names), floats=floats)
+        floats = frozenset(one.name for one in schema if pa.types.is_floating(one.type))
+        return Head(tuple(schema.names), floats=floats)
 
 
 def _sheet_head(source: SourceObject, probe: Dataset, parts: Parts) -> Head:
-    sheet = open_sheet(expanded_parts(source, probe, parts()), probe.sheet)
-    first = islice(sheet.rows(), _HEAD_ROWS)
+    sheet = xlsx.open_sheet(expanded_parts(source, probe, parts()), probe.sheet)
+    with xlsx.faults():
+        first = list(islice(sheet.rows(), _HEAD_ROWS))
     rows = [[text or "" for text in CellTexts(None).texts(row)[0]] for row in first]
     place = header_after_titles(rows) or 0
     names = rows[place] if rows else []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from etl.model.dataset import FieldType
 from etl.read.json.objects import Doubled, Number
+from etl.read.types.numerals import ungrouped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,7 +66,7 @@ def _object_text(members: Iterable[tuple[str, Value]]) -> str:
 
 def _number(literal: Number, field: Field) -> str:
     if field.type in _WHOLE:
-        return _whole(literal)
+        return ungrouped(_whole(literal), field)
     if field.type is FieldType.NUMBER and field.decimal_char != ".":
         return literal.replace(".", field.decimal_char)
     return str(literal)

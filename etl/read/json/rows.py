@@ -71,6 +71,8 @@ class RowReader:
                     self._note(members)
                 found.rows.append(self._columns.row(text.number, members))
             except RowFault as fault:
+                # Those would keep all frames, and a small file can have a million faults.
+                fault.__traceback__ = fault.__cause__ = fault.__context__ = None
                 found.faults.append((text, fault))
             else:
                 self._has_objects = True

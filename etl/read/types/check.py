@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl.model.dataset import FieldType
+from etl.model.safe_text import safe_value
 from etl.model.values import ProblemCode, Severity
 from etl.read.types.booleans import parse_booleans
 from etl.read.types.column import (
@@ -128,7 +129,8 @@ def _parse_typed(cells: pa.Array, field: Field, today: date) -> tuple[Parsed, pa
 
 
 def _with_type(note: Callable[[str], str], type_: pa.DataType) -> Callable[[str], str]:
-    return lambda value: f"{note(value)} The column has the type {type_} in the file."
+    shown = safe_value(str(type_))
+    return lambda value: f"{note(value)} The column has the type {shown} in the file."
 
 
 def _is_missing(cells: pa.Array, missing_values: tuple[str, ...]) -> NDArray[np.bool_]:

@@ -30,6 +30,7 @@ SPECIAL = "(?i:nan|[+-]?inf|[+-]?infinity)"
 _SHORT = 16_000  # bytes of a text without exponent that certainly fits
 _CANONICAL = r"-?(?:[1-9][0-9]*(?:\.[0-9]*[1-9])?|0\.[0-9]*[1-9])|0"
 _EXPONENT = "[eE]"
+_GROUP_DIGITS = 3
 
 
 def integer_pattern(field: Field) -> str:
@@ -50,6 +51,16 @@ def number_pattern(field: Field) -> str:
 def is_plain(field: Field) -> bool:
     """Whether the field's numbers have no group separator and a decimal point."""
     return not field.group_char and field.decimal_char == "."
+
+
+def ungrouped(number: str, field: Field) -> str:
+    """The text of a number that is not whole, such that no integer field reads it.
+
+    7.125 is not 7125, even if points separate groups.
+    """
+    decimals = number.partition(".")[2]
+    is_group = field.group_char == "." and decimals.isdigit() and len(decimals) == _GROUP_DIGITS
+    return f"{number}0" if is_group else number
 
 
 def to_plain(texts: pa.Array, field: Field) -> pa.Array:

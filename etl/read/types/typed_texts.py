@@ -56,7 +56,8 @@ def whole_limit(type_: pa.DataType) -> int:
 def whole_numbers(cells: pa.Array) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Which floats are exact whole numbers, and these numbers (0 for the others)."""
     floats = floats_of(cells)
-    is_whole: NDArray[np.bool_] = np.floor(floats) == floats
+    with np.errstate(invalid="ignore"):  # of some NaN
+        is_whole: NDArray[np.bool_] = np.floor(floats) == floats
     is_whole &= np.abs(floats) < whole_limit(cells.type)
     return is_whole, np.where(is_whole, floats, 0).astype(np.int64)
 

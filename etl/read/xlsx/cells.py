@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from etl.model.dataset import Field, FieldType
 from etl.model.types import sql_type
 from etl.model.values import ProblemCode
+from etl.read.types.numerals import ungrouped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -97,7 +98,7 @@ class CellTexts:
             return CellFault(ProblemCode.NUMBER_OUT_OF_RANGE, hint, text)
         if self._field.type is FieldType.NUMBER and self._field.decimal_char != ".":
             return text.replace(".", self._field.decimal_char)
-        return text
+        return ungrouped(text, self._field) if self._field.type is FieldType.INTEGER else text
 
     def _digits(self, value: float, *, is_whole: bool) -> str:
         if is_whole and abs(value) <= EXACT_NUMBERS:

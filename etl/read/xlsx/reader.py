@@ -11,7 +11,6 @@ import pyarrow as pa
 from etl.model.errors import RefusedObject
 from etl.model.routing import path_names
 from etl.model.values import ProblemCode
-from etl.read.archive import corrupt
 from etl.read.rows.collect import Block, Collector
 from etl.read.rows.extract import Extract, add_no_rows, to_extract
 from etl.read.rows.header import HeaderFault, header_of
@@ -19,7 +18,7 @@ from etl.read.rows.header_hints import looks_like_header
 from etl.read.rows.layout import AddedColumns, Layout
 from etl.read.rows.notices import Notices
 from etl.read.xlsx.cells import CellFault, CellTexts
-from etl.read.xlsx.workbook import is_panic, open_sheet
+from etl.read.xlsx.workbook import faults, open_sheet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -78,14 +77,8 @@ class _Rows:
     def _next(self, count: int) -> list[list[Any]]:
         if count <= 0:
             return []
-        try:
+        with faults():
             return list(islice(self._coming, count))
-        except Exception as error:
-            raise corrupt("is damaged", "workbook") from error
-        except BaseException as error:
-            if not is_panic(error):
-                raise
-            raise corrupt("is damaged", "workbook") from None
 
 
 def _find_header(rows: _Rows, layout: Layout, sheet: OpenSheet) -> tuple[int, FileHeader]:

@@ -1,7 +1,7 @@
 """Find in the XML of a sheet what calamine does not tell: errors, and formulas without a value.
 
 The size of the used area is found before calamine allocates it: it is that of a rectangle around
-all cells, however few they are.
+all cells, however few they are, and calamine has no limit of rows or columns.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ from etl.model.values import ProblemCode
 from etl.read.archive import corrupt
 
 MOST_CELLS = 20_000_000  # of a sheet; all rows of Excel with 19 columns
+FREE_CELLS = 1_000_000  # of the area around all cells, however few these are
+MOST_SPREAD = 200  # times as many cells that the area may have otherwise
 MOST_FAULTY = 200_000  # cells, whose texts are kept
 MOST_PENDING_BYTES = 16 << 20  # of a row
 _SHOWN_FORMULA = 100
 _LONGEST_ERROR_BYTES = 10_000  # of the cell, with its formula
 
 _PREFIX = rb"(?:[\w.-]+:)?"
-_REFERENCE = re.compile(rb"\br\s*=\s*[\"']([A-Za-z]{1,3}[0-9]{1,7})[\"']")
+# Of a cell, or of a row, which has no letters. Calamine reads any number of letters and digits.
+_REFERENCE = re.compile(rb"\br\s*=\s*[\"']([A-Za-z]*[0-9]+)[\"']")
 # Attributes are written without space and in double quotes by nearly all programs. The patterns for
 # these are several times as fast.
-_USUAL_REFERENCE = re.compile(rb'r="([A-Za-z]{1,3}[0-9]{1,7})"')
+_USUAL_REFERENCE = re.compile(rb'r="([A-Za-z]*[0-9]+)"')
 _UNUSUAL_SIGNS = (b"='", b" =", b"= ", b"\n=", b"=\n", b"\r=", b"=\r", b"\t=", b"=\t")
 _DIGITS, _LETTERS = b"0123456789", string.ascii_letters.encode()
 _MAY_BE_ERROR = re.compile(rb"\bt\s*=\s*[\"']e[\"']")
@@ -37,12 +40,33 @@ _FORMULA = re.compile(
     rb"(?=</" + _PREFIX + rb"c>))"
 )
 _IS_TEXT = re.compile(rb"\bt\s*=\s*[\"']str[\"']")
+_LONGEST_NUMBER = 20  # digits, or letters; longer ones are as much too large
 _ROW_END = b"row>"
 _END_OF_ROW = re.compile(rb"</" + _PREFIX + rb"row>")
 # The others are stored as #VALUE!; calamine refuses unknown ones.
 _KNOWN_ERRORS = frozenset(
     {"#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!", "#GETTING_DATA"}
 )
+
+
+class _Elements:
+    """The elements with a name; their reference must be the first attribute to be seen."""
+
+    def __init__(self, name: bytes) -> None:
+        self._starts = b"<" + name, b":" + name
+        self._usual = b"<" + name + b' r="'
+        any_prefix = rb"<(?:[^<>\s/:]*:)?" + name
+        self._all = re.compile(any_prefix + rb"[\s/>]")
+        self._referenced = re.compile(any_prefix + rb"\s+r\s*=\s*[\"'][A-Za-z0-9]")
+
+    def without_reference(self, text: bytes) -> int:
+        """The number of those without a reference, at most."""
+        if sum(map(text.count, self._starts)) == text.count(self._usual):
+            return 0
+        return len(self._all.findall(text)) - len(self._referenced.findall(text))
+
+
+_CELLS, _ROWS = _Elements(b"c"), _Elements(b"row")
 
 
 class SheetScan:
@@ -57,8 +81,10 @@ class SheetScan:
         self.formulas: dict[tuple[int, int], str] = {}
         self._pending: list[bytes] = []
         self._pending_bytes = 0
+        self.cells = 0
         self._columns: set[bytes] = set()
-        self._least_row = self._last_row = 0
+        self._more_columns = self._more_rows = 0  # at most, of cells and rows without a reference
+        self._last_row = 0
 
     def add(self, part: bytes) -> None:
         """Scan the complete rows so far."""
@@ -80,23 +106,17 @@ class SheetScan:
 
     @property
     def area(self) -> int:
-        """The number of cells in the rectangle around all cells."""
-        if not self._columns:
-            return 0
+        """The number of cells in the rectangle around all cells and the first row, at most."""
         places = [_column(letters) for letters in self._columns]
-        return (max(places) - min(places) + 1) * (self._last_row - self._least_row + 1)
+        first = 0 if self._more_columns else min(places, default=0)
+        width = max(places, default=-1) + 1 - first + self._more_columns
+        return width * (self._last_row + self._more_rows)
 
     def _scan(self, text: bytes) -> None:
         if not text:
             return
         is_usual = not any(sign in text for sign in _UNUSUAL_SIGNS)
-        found = (_USUAL_REFERENCE if is_usual else _REFERENCE).findall(text)
-        if found:
-            joined = b" ".join(found)
-            self._columns.update(joined.translate(None, _DIGITS).split())
-            rows = [int(number) for number in set(joined.translate(None, _LETTERS).split())]
-            self._least_row = min([self._least_row or rows[0], *rows])
-            self._last_row = max(self._last_row, *rows)
+        self._measure(text, (_USUAL_REFERENCE if is_usual else _REFERENCE).findall(text))
         if b't="e"' in text if is_usual else _MAY_BE_ERROR.search(text):
             for cell in _ERROR.finditer(text):
                 value = _VALUE.search(text, cell.end(), cell.end() + _LONGEST_ERROR_BYTES)
@@ -107,6 +127,20 @@ class SheetScan:
                     shown = formula[:_SHOWN_FORMULA].decode("utf-8", "replace")
                     self._note(self.formulas, attributes, f"={shown}")
 
+    def _measure(self, text: bytes, references: list[bytes]) -> None:
+        """Add to the used area. What has no reference follows what is before it."""
+        joined = b" ".join(references)
+        columns = joined.translate(None, _DIGITS).split()
+        self._columns.update(columns)
+        rows = map(_row, set(joined.translate(None, _LETTERS).split()))
+        self._last_row = max(self._last_row, *rows, 0)
+        unreferenced = _CELLS.without_reference(text)
+        self.cells += len(columns) + unreferenced
+        if unreferenced:
+            in_rows = map(_CELLS.without_reference, text.split(_ROW_END))
+            self._more_columns = max(self._more_columns, *in_rows)
+        self._more_rows += _ROWS.without_reference(text)
+
     def _note(self, found: dict[tuple[int, int], str], attributes: bytes, text: str) -> None:
         if len(found) == MOST_FAULTY:
             raise RefusedObject(
@@ -115,10 +149,10 @@ class SheetScan:
                 "a value. Correct the formulas and save the workbook again.",
             )
         reference = _REFERENCE.search(attributes)
-        if reference is None:
+        letters = reference[1].translate(None, _DIGITS) if reference else b""
+        if reference is None or not letters:
             raise corrupt("has cells without a reference and with errors", "workbook")
-        row = int(reference[1].translate(None, _LETTERS))
-        found[row - 1, _column(reference[1].translate(None, _DIGITS))] = text
+        found[_row(reference[1].translate(None, _LETTERS)) - 1, _column(letters)] = text
 
 
 def _end_of_rows(text: bytes) -> int:
@@ -129,10 +163,14 @@ def _end_of_rows(text: bytes) -> int:
     return max((found.end() for found in _END_OF_ROW.finditer(text)), default=0)
 
 
+def _row(digits: bytes) -> int:
+    return int(digits.lstrip(b"0")[:_LONGEST_NUMBER] or b"0")
+
+
 def _column(letters: bytes) -> int:
     """The 0-based place of a column: 0 for A, 27 for AB."""
     place = 0
-    for letter in letters.upper():
+    for letter in letters[:_LONGEST_NUMBER].upper():
         place = place * 26 + letter - ord("A") + 1
     return place - 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import posixpath
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +17,7 @@ from etl.model.safe_text import printable
 from etl.model.values import ProblemCode
 from etl.read import archive
 from etl.read.limits import DEFAULT_LIMITS, too_large
-from etl.read.xlsx.scan import MOST_CELLS, SheetScan
+from etl.read.xlsx.scan import FREE_CELLS, MOST_CELLS, MOST_SPREAD, SheetScan
 
 if TYPE_CHECKING:
     import zipfile
@@ -213,6 +214,13 @@ class _Package:
         scan.finish()
         if scan.area > MOST_CELLS:
             raise _too_large(f"The sheet has more than {MOST_CELLS:,} cells.")
+        if scan.area > max(FREE_CELLS, MOST_SPREAD * scan.cells):
+            raise RefusedObject(
+                ProblemCode.ARCHIVE_TOO_LARGE,
+                f"The sheet has {scan.cells:,} cells, and one of them is so far from the others "
+                f"that the area around all of them has {scan.area:,}. Ctrl+End selects its last "
+                "cell. Delete the rows or columns that do not belong to the table.",
+            )
         return scan
 
     def _sheet(self, element: ET.Element, relation: ET.Element | None) -> Sheet:
@@ -276,16 +284,21 @@ def _attribute(element: ET.Element, name: str) -> str:
 
 
 def _calamine_sheet(content: bytes, name: str) -> CalamineSheet:
-    try:
+    with faults():
         return CalamineWorkbook.from_filelike(io.BytesIO(content)).get_sheet_by_name(name)
+
+
+@contextmanager
+def faults() -> Iterator[None]:
+    """Turn what calamine raises about damaged content into a refusal.
+
+    Raises:  RefusedObject.
+    """
+    try:
+        yield
     except Exception as error:
         raise archive.corrupt("is damaged", "workbook") from error
     except BaseException as error:
-        if not is_panic(error):
+        if type(error).__name__ != "PanicException":  # a Rust extension gave up
             raise
         raise archive.corrupt("is damaged", "workbook") from None
-
-
-def is_panic(error: BaseException) -> bool:
-    """Whether a Rust extension gave up; its exception derives from BaseException."""
-    return type(error).__name__ == "PanicException"
