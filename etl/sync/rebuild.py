@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from etl.db import dataset_tables, table_locks
+from etl.db import dataset_tables, reshaping, table_locks
 from etl.db.dataset_names import RETIRED, SHADOWED
 from etl.db.dataset_sql import DatasetSql
-from etl.db.dependents import dependents, refuse
+from etl.db.dependents import refuse
 from etl.db.identifiers import in_text
-from etl.db.reshape import Reshape, Wish, find, plain
-from etl.db.reshape_obstacles import obstacles
+from etl.db.reshape import Reshape, plain
 from etl.db.stored_as import StoredAs
 from etl.model.dataset import UnknownColumns
 from etl.model.declaration import Effect, compare
@@ -30,13 +29,11 @@ from etl.sync import declared
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from etl.db.dependents import Dependent
     from etl.model.dataset import Dataset
     from etl.model.errors import EtlError
     from etl.model.values import DatasetCounts, RunReport
     from etl.sync.declared import Declarations, Declared
 
-_ORDERS = {"": "", RETIRED: "_retired_at DESC, ", SHADOWED: ""}
 _NAMED_OBJECTS = 3
 # A row that a deferred constraint has yet to check forbids to alter its table.
 _CHECK_CONSTRAINTS = "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED"
@@ -125,7 +122,7 @@ class Rebuild:
     def _check(self, connection: Connection, sql: DatasetSql) -> None:
         dataset_tables.check_names(connection, sql)
         table = sql.dataset.table
-        if table != self.before.dataset.table and dataset_tables.are_ours(connection, sql):
+        if reshaping.is_taken(connection, self.before, sql):
             raise ConfigurationError(
                 f"The table {table} has the rows of an earlier declaration, so dataset"
                 f" {self.name!r} cannot use the name.",
@@ -135,7 +132,7 @@ class Rebuild:
         # The data may add the same columns again.
         is_added = sql.dataset.unknown_columns is UnknownColumns.ADD
         sql = replace(sql, added=self.before.added if is_added else ())
-        shapes = self._find_shapes(connection, sql)
+        shapes = reshaping.find_shapes(connection, self.before, sql)
         self._refuse_dependents(connection, sql, shapes)
         if "" in shapes:
             count = connection.scalar(text(f"SELECT count(*) FROM {shapes[''].table}"))
@@ -144,42 +141,11 @@ class Rebuild:
     def _refuse_dependents(
         self, connection: Connection, sql: DatasetSql, shapes: Mapping[str, Reshape]
     ) -> None:
-        found: list[Dependent] = []
-        for one in shapes.values():
-            found += obstacles(connection, one)
-        if self._loses_shadowed(sql):
-            found += dependents(connection, plain(self.before.shadowed))
         refuse(
-            found,
+            reshaping.all_obstacles(connection, self.before, sql, shapes),
             f"Other objects depend on what a rebuild of dataset {self.name!r} changes. Nothing was"
             " changed.",
         )
-
-    def _loses_shadowed(self, sql: DatasetSql) -> bool:
-        return bool(self.before.dataset.primary_key) and not sql.dataset.primary_key
-
-    def _find_shapes(self, connection: Connection, sql: DatasetSql) -> dict[str, Reshape]:
-        """By suffix, how the existing tables get the shape that the dataset declares."""
-        table, before = self.before.dataset.table, dataset_tables.shapes(self.before)
-        found = {}
-        for name, shape in dataset_tables.shapes(sql).items():
-            suffix = name.removeprefix(sql.dataset.table)
-            former = before.get(table + suffix)
-            wish = Wish(
-                name,
-                shape,
-                f"{_ORDERS[suffix]}_source_key, _source_line",
-                droppable=[one.name for one in former.columns] if former else (),
-                formatted=frozenset(
-                    one.name
-                    for one in sql.dataset.fields
-                    if one.decimal_char != "." or one.group_char
-                ),
-            )
-            reshape = find(connection, sql.schema, table + suffix, wish)
-            if reshape is not None:
-                found[suffix] = reshape
-        return found
 
     # -- after they were read
 
@@ -208,7 +174,7 @@ class Rebuild:
 
     def reading(self, connection: Connection, sql: DatasetSql) -> DatasetSql:
         """The dataset with its stored rows as they will be; nothing is shadowed."""
-        self._shapes = self._find_shapes(connection, sql)
+        self._shapes = reshaping.find_shapes(connection, self.before, sql)
         declared_shapes = dataset_tables.shapes(sql)
         live, retired = (
             self._shapes[suffix].relation
@@ -252,8 +218,7 @@ class Rebuild:
             self._note_values(shapes[RETIRED].lost_values(connection))
         if SHADOWED in shapes:  # all of its rows are staged
             connection.execute(text(f"TRUNCATE {shapes[SHADOWED].table}"))
-        if self._loses_shadowed(sql):
-            connection.execute(text(f"DROP TABLE IF EXISTS {self.before.shadowed}"))
+        reshaping.drop_shadowed(connection, self.before, sql)
         writes_most = not is_written and self._writes_most(connection)
         for suffix, one in shapes.items():
             lost = one.apply(connection, writes_most=not suffix and writes_most)
