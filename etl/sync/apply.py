@@ -27,11 +27,15 @@ _RESHAPED = "Its tables have no rows, so they get their new shape without a rebu
 
 
 def apply(
-    settings: Settings, datasets: Sequence[Dataset] | None, *, wait_seconds: float = 0
+    settings: Settings,
+    datasets: Sequence[Dataset] | None,
+    *,
+    wait_seconds: float = 0,
+    dry_run: bool = False,
 ) -> tuple[Changes, dict[str, EtlError]]:
     """Install the datasets; return what changed by dataset, in sentences, and the failures.
 
-    None: the installed ones stay; before the first run, that is users.
+    None: the installed ones stay; before the first run, that is users. A dry run changes nothing.
 
     Raises:  RunAlreadyActive when a run holds the lock after `wait_seconds`.
     """
@@ -42,12 +46,14 @@ def apply(
         connection.commit()
         wanted = tuple(before.values or (USERS,) if datasets is None else datasets)
         one = declared.Declarations(schema, settings.source_bucket, wanted)
-        failures = dict(one.install(connection).failures)
+        install = one.planned if dry_run else one.install
+        failures = dict(install(connection).failures)
     changes = declared.changes(before, wanted)
     former = {one.name: one for one in before.values}
-    for one in wanted:
-        if one.name not in failures and _needs_shape(former.get(one.name, one), one):
-            changes[one.name].append(_RESHAPED)
+    for dataset in wanted:
+        is_installed = dataset.name not in failures
+        if is_installed and _needs_shape(former.get(dataset.name, dataset), dataset):
+            changes[dataset.name].append(_RESHAPED)
     return changes, failures
 
 

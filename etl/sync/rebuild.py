@@ -54,13 +54,15 @@ class Rebuilt(NamedTuple):
 class Rebuild:
     """A rebuild of the dataset `name`, in the terms of `declarations`.
 
-    `live` is the number of rows that the table had. After the merge, `is_change` tells whether the
-    declaration or the columns changed. `before` is the dataset as it is installed or,
-    if it is not, as it is declared.
+    A preview finds what the rebuild would write, and locks and changes no table. `live` is the
+    number of rows that the table had. After the merge, `is_change` tells whether the declaration
+    or the columns changed. `before` is the dataset as it is installed or, if it is not, as it is
+    declared.
     """
 
     name: str
     declarations: Declarations
+    is_preview: bool = False
     live: int = 0
     is_change: bool = False
     before: DatasetSql = field(init=False)
@@ -80,8 +82,9 @@ class Rebuild:
 
         Raises:  ConfigurationError, also with the statements that drop what depends on the tables.
         """
-        wanted = self.declarations.to_install
-        known = self.declarations.of_full_run(connection)
+        wanted, declarations = self.declarations.to_install, self.declarations
+        install = declarations.planned if self.is_preview else declarations.of_full_run
+        known = install(connection)
         self._others = {name: one for name, one in known.failures.items() if name != self.name}
         self._order = known.values if wanted is None else wanted
         sqls = {sql.dataset.name: sql for sql in known.datasets}
@@ -103,7 +106,12 @@ class Rebuild:
 
     def ended(self, report: RunReport) -> Rebuilt:
         """What the run did."""
-        return Rebuilt(report, [*self._changes, *self._notes], self._others)
+        return Rebuilt(report, self.notes, self._others)
+
+    @property
+    def notes(self) -> list[str]:
+        """The changes of the declaration, and what becomes of retired rows, in sentences."""
+        return [*self._changes, *self._notes]
 
     def _declared(self) -> Dataset:
         for one in self._order:
@@ -197,8 +205,31 @@ class Rebuild:
         is_new = "SELECT EXISTS (SELECT FROM upserts WHERE _is_new)"
         return not (live.drops_required and connection.scalar(text(is_new)))
 
-    def alter(self, connection: Connection, sql: DatasetSql, *, is_written: bool) -> None:
-        """Lock the tables and give them their new shape. `is_written`: live rows are written.
+    def is_refilled(self, connection: Connection, triggers: Collection[str]) -> bool:
+        """Whether the table is emptied and filled, because most rows change or are rewritten.
+
+        The rows are prepared before the table is locked. Columns and triggers of other clients, or
+        foreign keys to the table, need the rows in place. `triggers` are the tables that have any.
+        """
+        live = self._shapes.get("")
+        if live is None or live.others or live.stored in triggers:
+            return False
+        if not (live.unlike or self._writes_most(connection)):
+            return False
+        question = text(self.before.statements("rebuild")["is_fillable"])
+        return bool(connection.scalar(question, {"table": plain(live.table)}))
+
+    def alter(
+        self,
+        connection: Connection,
+        sql: DatasetSql,
+        *,
+        is_written: bool = False,
+        is_refilled: bool = False,
+    ) -> None:
+        """Lock the tables and give them their new shape.
+
+        `is_written`: live rows are written; `is_refilled`: they are prepared.
 
         Raises:  DatasetRefused when another session uses them for too long; ConfigurationError as
                  `begin`.
@@ -206,42 +237,49 @@ class Rebuild:
         shapes = self._shapes
         connection.execute(text(_CHECK_CONSTRAINTS))
         self._refuse_dependents(connection, sql, shapes)
+        self.take_notes(connection, sql)
         tables = [plain(one.table) for one in shapes.values()]
         table_locks.lock_dataset(connection, self.name, tables)
-        self._notes.clear()
-        if "" in shapes and (others := shapes[""].others):
-            self._notes.append(
-                f"No declaration names these columns of {sql.dataset.table}, which stay as they"
-                f" were: {', '.join(others)}."
-            )
-        if RETIRED in shapes:
-            self._note_values(shapes[RETIRED].lost_values(connection))
-        if SHADOWED in shapes:  # all of its rows are staged
-            connection.execute(text(f"TRUNCATE {shapes[SHADOWED].table}"))
+        emptied = [shapes[SHADOWED].table] if SHADOWED in shapes else []  # all rows are staged
+        emptied += [shapes[""].table] if is_refilled else []
+        if emptied:
+            connection.execute(text(f"TRUNCATE {', '.join(emptied)}"))
         reshaping.drop_shadowed(connection, self.before, sql)
-        writes_most = not is_written and self._writes_most(connection)
+        writes_most = is_refilled or (not is_written and self._writes_most(connection))
         for suffix, one in shapes.items():
-            lost = one.apply(connection, writes_most=not suffix and writes_most)
-            if lost and suffix == RETIRED:
-                self._notes.append(
-                    f"The rebuild drops {_retired(lost)} with an incomplete new key, or with the"
-                    " key of a newer row."
-                )
+            one.apply(connection, writes_most=not suffix and writes_most)
         existing = {one.wish.name for one in shapes.values()}
         for name, made in dataset_tables.created(sql).items():
             for statement in made if name not in existing else ():
                 connection.execute(text(statement))
+        if is_refilled:
+            connection.execute(text(sql.statements("rebuild")["fill"]))
 
     def _writes_most(self, connection: Connection) -> bool:
         """Whether the merge found that it writes more rows than it keeps."""
         return 2 * int(connection.scalar(text("SELECT count(*) FROM upserts")) or 0) > self.live
 
-    def _note_values(self, lost: Mapping[str, int]) -> None:
+    def take_notes(self, connection: Connection, sql: DatasetSql) -> None:
+        """Note what becomes of retired rows and of columns that no declaration names."""
+        self._notes.clear()
+        if "" in self._shapes and (others := self._shapes[""].others):
+            self._notes.append(
+                f"No declaration names these columns of {sql.dataset.table}, which stay as they"
+                f" were: {', '.join(others)}."
+            )
+        if RETIRED not in self._shapes:
+            return
+        retired = self._shapes[RETIRED]
         self._notes += [
             f"The value of {name} becomes null in {_retired(rows)}, because it does not fit the new"
             " type."
-            for name, rows in lost.items()
+            for name, rows in retired.lost_values(connection).items()
         ]
+        if lost := retired.lost_rows(connection):
+            self._notes.append(
+                f"The rebuild drops {_retired(lost)} with an incomplete new key, or with the"
+                " key of a newer row."
+            )
 
     def finish(self, connection: Connection, sql: DatasetSql) -> None:
         """Complete the tables, which have their rows, and install the declaration."""

@@ -320,7 +320,7 @@ def test_a_table_that_had_too_many_columns_is_replaced(
     """PostgreSQL counts the columns that were dropped; nothing but a new table has room."""
     run(settings, GOODS, USERS)
     numbers = range(
-        1_600
+        1_599  # and another one, which stays
         - len(
             query(
                 "SELECT attnum FROM pg_attribute WHERE attrelid = 'goods'::regclass AND attnum > 0"
@@ -331,6 +331,7 @@ def test_a_table_that_had_too_many_columns_is_replaced(
     execute(
         f"ALTER TABLE goods {added}",
         "ALTER TABLE goods " + added.replace("ADD", "DROP").replace(" int", ""),
+        "ALTER TABLE goods ADD COLUMN remark text",
         "GRANT SELECT ON goods TO PUBLIC",
         "GRANT UPDATE (state) ON goods TO PUBLIC",
         "COMMENT ON COLUMN goods.state IS 'of the goods'",
@@ -353,6 +354,7 @@ def test_a_table_that_had_too_many_columns_is_replaced(
     statements = [one for one in caught.value.hint.splitlines()[1:] if not one.startswith("--")]
     assert sorted(statements) == [
         "ALTER PUBLICATION goods_only DROP TABLE public.goods;",
+        'ALTER TABLE "public"."goods" DROP COLUMN "remark";',
         "DROP INDEX public.theirs;",
         "DROP TRIGGER theirs ON public.goods;",
         "DROP VIEW public.states;",
