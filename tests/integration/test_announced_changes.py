@@ -105,7 +105,7 @@ def test_a_rebuild_is_announced_if_it_changes_rows_or_columns(
     assert several.rebuild("orders").report.counts.rows_read == 1
     assert received() == []
     fewer = tuple(one for one in ORDERS.fields if one.name != "rank")
-    changed = (replace(ORDERS, fields=fewer), READINGS, USERS)
+    changed = (replace(ORDERS, fields=fewer, indexes=()), READINGS, USERS)
     report = DataManager(settings, datasets=changed).rebuild("orders").report
     none = dict.fromkeys(("inserted", "updated", "restored", "retired"), 0)
     assert received() == [{"dataset": "orders", "run_id": report.id, **none, "revision": 2}]

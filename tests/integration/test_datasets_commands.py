@@ -488,9 +488,10 @@ def test_a_missing_bucket_stops_only_its_datasets(
 
 
 def test_check_reports_what_apply_would_refuse(
-    command: Command, declare: Callable[[str], None], engine: Engine
+    command: Command, declare: Callable[[str], None], bucket: TestBucket, engine: Engine
 ):
-    command("datasets", "apply")
+    put_orders(bucket, 1)
+    command("run")
     assert command("datasets", "check").exit_code == 0
     declare(ORDERS.replace("numeric(6,2)", "numeric(5,2)") + LOG.replace("log]", "view]"))
     with engine.begin() as connection:
