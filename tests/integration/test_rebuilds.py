@@ -251,6 +251,7 @@ def test_views_grants_indexes_triggers_and_comments_survive(
     assert query("SELECT count(*) FROM pg_constraint WHERE confrelid = 'goods'::regclass") == [(1,)]
 
 
+FUNCTION = "FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()"
 KEPT = {
     "nothing of others": (True, []),
     "a view and a check": (
@@ -271,8 +272,7 @@ KEPT = {
     "a trigger": (
         False,
         [
-            "CREATE TRIGGER theirs BEFORE UPDATE ON goods"
-            + " FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+            f"CREATE TRIGGER theirs BEFORE UPDATE ON goods {FUNCTION}",
         ],
     ),
     "a table that inherits": (False, ["CREATE TABLE heirs () INHERITS (goods)"]),
@@ -316,7 +316,6 @@ def test_a_table_whose_rows_change_is_emptied_if_others_lose_nothing(
         assert query("SELECT id FROM sales") == [("a",)]
 
 
-FUNCTION = "FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()"
 DEPENDENTS = {
     "a view of a column that goes": (
         FEWER,

@@ -69,10 +69,10 @@ FORMATS: dict[str, Callable[[str, int], bytes]] = {
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch):
-    """Read each object alone, in parts of 500 bytes."""
+    """Read each object alone, in parts of 100 bytes."""
     monkeypatch.setattr(batch, "MAX_BYTES", 500)
     monkeypatch.setattr(batch, "MAX_EXPANDED_BYTES", 500)
-    monkeypatch.setattr(stream, "PART_BYTES", 500)
+    monkeypatch.setattr(stream, "PART_BYTES", 100)
 
 
 @pytest.fixture
@@ -94,21 +94,19 @@ def after_part(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], o
     return plan
 
 
-@pytest.mark.parametrize("parts", [1, 3])
 @pytest.mark.parametrize("name", FORMATS)
-def test_an_object_replaced_while_read_has_the_rows_of_its_new_version(  # noqa: PLR0913 - fixtures
+def test_an_object_replaced_while_read_has_the_rows_of_its_new_version(
     bucket: TestBucket,
     settings: Settings,
     engine: Engine,
     after_part: Callable[[int, Callable[[], object]], None],
     *,
     name: str,
-    parts: int,
 ):
     key, make = f"sensors/a/1.{name}", FORMATS[name]
     bucket.put(key, make("old", ROWS))
     manager = DataManager(settings, datasets=(READ,))
-    after_part(parts, lambda: bucket.put(key, make("new", ROWS + 1)))
+    after_part(3, lambda: bucket.put(key, make("new", ROWS + 1)))
     counts = manager.run(Trigger.CLI).dataset_counts["readings"]
     assert (counts.inserted, counts.rows_rejected) == (ROWS + 1, 0)
     with engine.connect() as connection:
@@ -118,7 +116,7 @@ def test_an_object_replaced_while_read_has_the_rows_of_its_new_version(  # noqa:
     assert manager.run(Trigger.CLI).counts.objects_changed == 0
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", ["csv.zip", "ndjson.zst", "parquet", "xlsx"])
 def test_an_object_removed_while_read_leaves_nothing(
     bucket: TestBucket,
     settings: Settings,
