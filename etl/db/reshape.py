@@ -248,18 +248,20 @@ class Reshape:
 
     # -- altering
 
+    def drop_surplus(self, connection: Connection) -> None:
+        """Drop the rows that `relation` lacks."""
+        connection.execute(text(f"DELETE FROM {self.table} WHERE {self.surplus}"))
+
     def is_own(self, index: Row[Any]) -> bool:
         """Whether Bucketline created the index, which then has the name of its columns."""
         return str(index.name) == relation_name(self.stored, index.columns, "idx")
 
     def apply(self, connection: Connection, *, writes_most: bool = False) -> None:
-        """Alter the table, whose rows may lack required values then, and drop `lost_rows`.
+        """Alter the table, whose rows may lack required values then.
 
-        The caller has locked it, and calls `finish` once all rows are written. If it `writes_most`
-        of them, the indexes but that of the key are created then.
+        The caller has locked it and dropped the surplus, and calls `finish` once all rows are
+        written. If it `writes_most` of them, the indexes but that of the key are created then.
         """
-        if self.is_new_key:
-            connection.execute(text(f"DELETE FROM {self.table} WHERE {self.surplus}"))
         if self.is_replaced:
             self._replace(connection)
         else:

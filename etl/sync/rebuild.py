@@ -72,6 +72,7 @@ class Rebuild:
     _order: tuple[Dataset, ...] = ()
     _bucket: str = ""
     _shapes: dict[str, Reshape] = field(default_factory=dict)
+    _surplus: dict[str, int] = field(default_factory=dict)
 
     # -- before objects are read
 
@@ -247,6 +248,8 @@ class Rebuild:
         reshaping.drop_shadowed(connection, self.before, sql)
         writes_most = is_refilled or (not is_written and self._writes_most(connection))
         for suffix, one in shapes.items():
+            if self._surplus[suffix] and not (is_refilled and not suffix):
+                one.drop_surplus(connection)
             one.apply(connection, writes_most=not suffix and writes_most)
         existing = {one.wish.name for one in shapes.values()}
         for name, made in dataset_tables.created(sql).items():
@@ -260,7 +263,11 @@ class Rebuild:
         return 2 * int(connection.scalar(text("SELECT count(*) FROM upserts")) or 0) > self.live
 
     def take_notes(self, connection: Connection, sql: DatasetSql) -> None:
-        """Note what becomes of retired rows and of columns that no declaration names."""
+        """Note what becomes of retired rows and of columns that no declaration names.
+
+        Also finds the rows for which a new key has no room, which takes as long as to drop them.
+        """
+        self._surplus = {suffix: one.lost_rows(connection) for suffix, one in self._shapes.items()}
         self._notes.clear()
         if "" in self._shapes and (others := self._shapes[""].others):
             self._notes.append(
@@ -275,7 +282,7 @@ class Rebuild:
             " type."
             for name, rows in retired.lost_values(connection).items()
         ]
-        if lost := retired.lost_rows(connection):
+        if lost := self._surplus[RETIRED]:
             self._notes.append(
                 f"The rebuild drops {_retired(lost)} with an incomplete new key, or with the"
                 " key of a newer row."
