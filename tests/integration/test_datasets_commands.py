@@ -263,6 +263,35 @@ def test_apply_adds_a_column_and_refuses_to_narrow_one(
     assert refused.stdout == "orders: Not installed.\nlog: Unchanged.\n"
 
 
+def test_dry_runs_of_apply_show_what_would_change(
+    command: Command, declare: Callable[[str], None], bucket: TestBucket, query: Query
+):
+    new = command("datasets", "apply", "--dry-run")
+    assert new.stdout.splitlines() == [
+        "Dry run: nothing was changed.",
+        "orders: New: the table orders.",
+        "log: New: the table log.",
+    ]
+    assert query("SELECT to_regclass('public.orders')") == [(None,)]
+    put_orders(bucket, 200)
+    command("run")
+    declare(ORDERS.replace('"numeric(6,2)"', '"numeric(4,1)"').replace('["id"]', '["amount"]'))
+    refused = command("datasets", "apply", "--dry-run")
+    assert refused.exit_code == 1
+    assert "datasets apply --rebuild orders" in refused.stderr
+    found = command("datasets", "apply", "--rebuild", "orders", "--dry-run")
+    assert found.exit_code == 0, found.exception
+    shown = " ".join(found.stdout.split())
+    assert "Dry run: nothing was changed. orders 200 read; 0 inserted, 0 updated" in shown
+    assert "The type of amount is numeric(4,1) instead of numeric(6,2)." in shown
+    declare(ORDERS.replace("orders/**", "nothing/**"))
+    assert isinstance(
+        failure(command("datasets", "apply", "--rebuild", "orders", "--dry-run")), RunRefused
+    )
+    assert command("datasets", "apply", "--drop", "log", "--dry-run").exit_code == 2
+    assert query("SELECT count(*), max(amount) FROM orders") == [(200, 199.5)]
+
+
 def test_a_draft_without_rows_needs_no_rebuild(
     command: Command, declare: Callable[[str], None], bucket: TestBucket, query: Query
 ):
