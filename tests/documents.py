@@ -44,6 +44,16 @@ elif verb == "mb": store.make_bucket(bucket)
 elif verb == "rm": store.remove_object(bucket, key)
 else: print(*(entry.object_name for entry in store.list_objects(bucket)), sep="\\n")
 """
+# Makes the change of a diff, which has no line numbers.
+CHANGE = """
+import sys
+from pathlib import Path
+path, lines = Path("datasets.toml"), sys.stdin.read().splitlines()
+old, new = ("\\n".join(line[1:] for line in lines if line[0] in kept) for kept in (" -", " +"))
+text = path.read_text("utf-8")
+assert text.count(old) == 1, text
+path.write_text(text.replace(old, new), "utf-8")
+"""
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,7 @@ def make_programs(folder: Path) -> None:
     """Create run.sh, which uses this installation, and stand-ins for missing programs."""
     run = f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m etl "$@"\n'
     make_program(folder / "run.sh", run)
-    for name, text in (("psql", PSQL), ("aws", AWS)):
+    for name, text in (("psql", PSQL), ("aws", AWS), ("make-change", CHANGE)):
         if shutil.which(name) is None:
             make_program(folder / "bin" / name, f"#!{sys.executable}\n{text}")
 
@@ -126,7 +136,10 @@ def shell_next_to_up() -> Iterator[Shell]:
 
 def blocks(text: str) -> list[tuple[str, str]]:
     """The kind and the text of each example that names its kind."""
-    return re.findall(r"^```(\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    found = re.findall(r"^( *)```(\w+)\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
+    return [
+        (kind, re.sub(f"^{indent}", "", block, flags=re.MULTILINE)) for indent, kind, block in found
+    ]
 
 
 @dataclass(frozen=True)
@@ -152,11 +165,16 @@ def steps(document: str, heading: str) -> list[Step]:
 
 
 def guide_steps(document: str) -> list[Step]:
-    """The examples of a how-to guide. Its TOML is what the reader adds to datasets.toml."""
+    """The examples of a how-to guide.
+
+    Its TOML is what the reader adds to datasets.toml; a diff is what the reader changes there.
+    """
     found: list[Step] = []
     for kind, block in blocks((ROOT / document).read_text("utf-8")):
         if kind == "toml":
             found.append(Step(f"cat >> datasets.toml <<'TOML'\n\n{block}TOML\n", ""))
+        elif kind == "diff":
+            found.append(Step(f"make-change <<'DIFF'\n{block}DIFF\n", ""))
         elif kind == "sh":
             found.append(Step(block, ""))
         else:

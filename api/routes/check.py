@@ -162,6 +162,8 @@ def _without_rows(
         "rows_read": 0,
         "rows_good": 0,
         "rows_rejected": 0,
+        "kept_in_extra": [],
+        "added_columns": [],
         "problems": [],
         "note": _of_image(routed) if is_image else _of_unread(key, route),
     }
@@ -196,6 +198,8 @@ def _with_rows(key: str, routed: ObjectRoute, found: CheckedFile) -> dict[str, A
         "rows_read": checked.rows_read,
         "rows_good": checked.rows_read - checked.rows_rejected,
         "rows_rejected": checked.rows_rejected,
+        "kept_in_extra": list(checked.kept),
+        "added_columns": list(checked.added),
         "problems": [
             {
                 "code": one.code,

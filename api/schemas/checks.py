@@ -69,6 +69,16 @@ class FileReport(BaseModel):
     rows_read: int = Field(examples=[100])
     rows_good: int = Field(examples=[99])
     rows_rejected: int = Field(examples=[1])
+    kept_in_extra: list[str] = Field(
+        description="Names of columns that are not declared, whose values go to `_extra`; about 100"
+        " at most.",
+        examples=[["note"]],
+    )
+    added_columns: list[str] = Field(
+        description="Columns that a run would add to the table, because the dataset has"
+        ' `unknown_columns = "add"`; about 100 at most.',
+        examples=[[]],
+    )
     problems: list[FoundProblem] = Field(
         description="At most 1,000 of rows; `more-problems` has the number of the others."
     )

@@ -96,7 +96,10 @@ def _complete(operation: Json, rule: AccessRule) -> None:
     operation["security"] = _security(rule)
     if rule.role is not None:
         operation["x-role"] = rule.role.value
+        operation["x-limited-keys"] = rule.dataset is not None
         needed = f"Requires the role `{rule.role}`."
+        if rule.dataset is None:
+            needed += " A key that is limited to datasets gets 403."
         operation["description"] = f"{operation.get('description', '')}\n\n{needed}".strip()
     errors = _errors(rule)
     operation["responses"] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,7 +20,7 @@ from etl.cli.datasets_apply import apply_command
 from etl.cli.datasets_check import check_command
 from etl.cli.datasets_describe import describe_command
 from etl.model.dataset import USERS
-from etl.model.declaration import Effect, compare
+from etl.model.declaration import compare
 from etl.settings import read_settings
 from etl.settings.declared import file_datasets
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from etl.cli.render import Lines
+    from etl.db.dataset_sql import DatasetSql
     from etl.model.dataset import Dataset
     from etl.settings import Settings
 
@@ -71,7 +73,6 @@ def _listed(
     for name, dataset in every.items():
         sql = known.get(name)
         counts = {} if sql is None else dataset_counts(connection, sql)
-        former = None if sql is None else sql.dataset
         found.append(
             {
                 "name": name,
@@ -79,7 +80,7 @@ def _listed(
                 "bucket": dataset.bucket or settings.source_bucket,
                 "include": dataset.include,
                 "exclude": dataset.exclude,
-                "state": _state(former, declared.get(name)),
+                "state": _state(connection, sql, declared.get(name)),
                 "rows": counts.get("live"),
                 "problems": counts.get("problems"),
                 "hold": held.get(name),
@@ -88,16 +89,22 @@ def _listed(
     return found
 
 
-def _state(former: Dataset | None, declared: Dataset | None) -> str:
+def _state(connection: Connection, former: DatasetSql | None, declared: Dataset | None) -> str:
     if former is None:
         return "not installed"
     if declared is None:
         return "not declared"
-    if former != declared:
-        changes = compare(former, declared)
-        needs_rebuild = any(one.effect is Effect.REFUSED for one in changes)
-        return "needs a rebuild" if needs_rebuild else "changed"
+    if former.dataset != declared:
+        return "needs a rebuild" if _needs_rebuild(connection, former, declared) else "changed"
     return "paused" if declared.is_paused else "installed"
+
+
+def _needs_rebuild(connection: Connection, former: DatasetSql, declared: Dataset) -> bool:
+    from etl.sync.declared import can_be_reshaped, refused
+
+    is_refused = refused(compare(former.dataset, declared), declared.name) is not None
+    sql = replace(former, dataset=declared, added=())
+    return is_refused and not can_be_reshaped(connection, former, sql)
 
 
 def _table(found: Sequence[dict[str, Any]]) -> Lines:

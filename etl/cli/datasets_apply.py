@@ -17,7 +17,7 @@ from etl.cli.common import (
     wait_option,
     warn,
 )
-from etl.cli.runs import run_manager, running_on
+from etl.cli.runs import Asked, preview, run_manager, running_on
 from etl.model.errors import DatasetsFailed, EtlError
 from etl.settings import read_settings
 from etl.settings.declared import file_datasets
@@ -44,13 +44,15 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="Let the rebuild retire even most rows of this dataset.",
 )
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @wait_option(help="How long to wait for a run to end; by default 0: refused immediately.")
-def apply_command(
+def apply_command(  # noqa: PLR0913 - its options
     *,
     dropped: str | None,
     is_sure: bool,
     rebuilt: str | None,
     allowed: str | None,
+    dry_run: bool,
     wait_seconds: float,
 ) -> None:
     """Install the declared datasets now: create tables, add columns and indexes.
@@ -61,6 +63,8 @@ def apply_command(
     """
     if rebuilt is not None and dropped is not None:
         raise click.UsageError("Use either --rebuild or --drop.")
+    if dropped is not None and dry_run:
+        raise click.UsageError("--drop asks before it drops anything; it has no --dry-run.")
     if allowed not in {None, rebuilt}:
         raise click.UsageError("--allow-mass-retirement takes the name that --rebuild has.")
     given = read_settings()
@@ -69,9 +73,15 @@ def apply_command(
         _drop(dropped, datasets, wait_seconds, is_sure=is_sure)
     elif rebuilt is not None:
         with running_on(given, datasets, [rebuilt]) as settings:
-            _rebuild(settings, datasets, rebuilt, wait_seconds, is_allowed=allowed is not None)
+            asked = Asked(
+                frozenset({rebuilt}), {} if allowed is None else {rebuilt: None}, wait_seconds
+            )
+            if dry_run:
+                preview(settings, datasets, asked, as_json=False, rebuilt=rebuilt)
+            else:
+                _rebuild(settings, datasets, rebuilt, asked)
     else:
-        _install(datasets, wait_seconds)
+        _install(datasets, wait_seconds, dry_run=dry_run)
 
 
 def _drop(
@@ -86,12 +96,16 @@ def _drop(
         print_result(f"Dropped dataset {name} with its table {table}.")
 
 
-def _install(datasets: tuple[Dataset, ...] | None, wait_seconds: float) -> None:
+def _install(datasets: tuple[Dataset, ...] | None, wait_seconds: float, *, dry_run: bool) -> None:
     from etl.sync import apply
 
     with running_stack(uses_store=False) as settings:
-        changes, failures = apply.apply(settings, datasets, wait_seconds=wait_seconds)
+        changes, failures = apply.apply(
+            settings, datasets, wait_seconds=wait_seconds, dry_run=dry_run
+        )
         missing = _missing_buckets(settings, datasets or ())
+    if dry_run:
+        print_result("Dry run: nothing was changed.")
     for name, sentences in changes.items():
         if name in failures:
             print_lines(console, render.error(failures[name]))
@@ -109,15 +123,14 @@ def _rebuild(
     settings: Settings,
     datasets: tuple[Dataset, ...] | None,
     name: str,
-    wait_seconds: float,
-    *,
-    is_allowed: bool,
+    asked: Asked,
 ) -> None:
     """Rebuild the dataset, and print what changed and the report of the run."""
-    allowed = {name: None} if is_allowed else None
     try:
         with run_manager(settings, datasets, as_json=False) as manager:
-            done = manager.rebuild(name, allowed_retirements=allowed, wait_seconds=wait_seconds)
+            done = manager.rebuild(
+                name, allowed_retirements=asked.allowed, wait_seconds=asked.wait_seconds
+            )
     except DatasetsFailed as failure:
         if failure.report is None:
             raise

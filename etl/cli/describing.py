@@ -179,7 +179,7 @@ def _unreadable(problem: Problem) -> ConfigurationError:
 def _without_rows(one: SampledObject) -> ConfigurationError:
     key = printable(one.key)
     if one.problem is not None:
-        where = f"{key}, line {one.problem.line}"
+        where = f"{key}, {one.unit} {one.problem.line}"
         return ConfigurationError(
             f"No row of {key} can be read, so its types cannot be guessed.",
             hint=f"{where}: {one.problem.note}",
@@ -201,7 +201,7 @@ def _with_dialect(place: DatasetPlace, objects: Sequence[SampledObject]) -> Data
     place = _with_member(place, objects[0])
     row = objects[0].head.header_row
     if row > 1:
-        note = f"The header is in line {row}, after titles."
+        note = f"The header is in {objects[0].unit} {row}, after titles."
         place = replace(place, header_row=row, notes=(*place.notes, note))
     found = {one.head.delimiter for one in objects}
     delimiter = found.pop()
@@ -244,7 +244,10 @@ def _difference(one: SampledObject, first: SampledObject) -> str:
     """How the place of an object's rows differs from that of the first one; empty if equal."""
     own, other, key = one.head, first.head, printable(first.key)
     if own.header_row != other.header_row:
-        return f"Its header is in line {own.header_row}, that of {key} in line {other.header_row}."
+        return (
+            f"Its header is in {one.unit} {own.header_row}, that of {key} in {first.unit}"
+            f" {other.header_row}."
+        )
     if own.member == other.member:
         return ""
     if own.member is not None:

@@ -71,7 +71,7 @@ def run_command(
     datasets = file_datasets(given)  # before anything starts
     asked = Asked(frozenset(names) or None, dict.fromkeys(allowed), wait_seconds)
     with running_on(given, datasets, [*names, *allowed]) as settings:
-        make = _preview if dry_run else make_run
+        make = preview if dry_run else make_run
         make(settings, datasets, asked, as_json=as_json)
 
 
@@ -160,13 +160,24 @@ def _report(manager: DataManager, asked: Asked) -> RunReport:
         return error.report
 
 
-def _preview(
-    settings: Settings, datasets: tuple[Dataset, ...] | None, asked: Asked, *, as_json: bool
+def preview(
+    settings: Settings,
+    datasets: tuple[Dataset, ...] | None,
+    asked: Asked,
+    *,
+    as_json: bool,
+    rebuilt: str | None = None,
 ) -> None:
-    """Print what a run would change; exit with 1 after a failure, 3 if retirements are held."""
+    """Print what a run would change; exit with 1 after a failure, 3 if retirements are held.
+
+    `rebuilt` names the dataset of which a rebuild is asked.
+    """
     with run_manager(settings, datasets, as_json=as_json) as manager:
         found = manager.preview(
-            allowed_retirements=asked.allowed, wait_seconds=asked.wait_seconds, only=asked.only
+            allowed_retirements=asked.allowed,
+            wait_seconds=asked.wait_seconds,
+            only=asked.only,
+            rebuilt=rebuilt,
         )
     if as_json:
         print_json(run_lines.preview_json(found))

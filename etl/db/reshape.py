@@ -14,7 +14,6 @@ from sqlalchemy import Connection, Row, text
 
 from etl.db.conversions import converted
 from etl.db.dataset_names import SUCCESSOR_PREFIX, relation_name
-from etl.db.grants import copy_grants
 from etl.db.identifiers import in_text, quoted
 from etl.db.sql import statements
 
@@ -240,28 +239,34 @@ class Reshape:
         row = connection.execute(text(f"SELECT {counts} FROM {self.table}")).one()
         return {name: rows for name, rows in zip(self.unlike, row, strict=True) if rows}
 
+    def lost_rows(self, connection: Connection) -> int:
+        """How many rows `relation` lacks."""
+        if not self.is_new_key:
+            return 0
+        count = text(f"SELECT count(*) FROM {self.table} WHERE {self.surplus}")
+        return int(connection.scalar(count) or 0)
+
     # -- altering
+
+    def drop_surplus(self, connection: Connection) -> None:
+        """Drop the rows that `relation` lacks."""
+        connection.execute(text(f"DELETE FROM {self.table} WHERE {self.surplus}"))
 
     def is_own(self, index: Row[Any]) -> bool:
         """Whether Bucketline created the index, which then has the name of its columns."""
         return str(index.name) == relation_name(self.stored, index.columns, "idx")
 
-    def apply(self, connection: Connection, *, writes_most: bool = False) -> int:
-        """Alter the table, whose rows may lack required values then; return how many rows it lost.
+    def apply(self, connection: Connection, *, writes_most: bool = False) -> None:
+        """Alter the table, whose rows may lack required values then.
 
-        The caller has locked it, and calls `finish` once all rows are written. If it `writes_most`
-        of them, the indexes but that of the key are created then.
+        The caller has locked it and dropped the surplus, and calls `finish` once all rows are
+        written. If it `writes_most` of them, the indexes but that of the key are created then.
         """
-        lost = 0
-        if self.is_new_key:
-            surplus = text(f"DELETE FROM {self.table} WHERE {self.surplus}")
-            lost = connection.execute(surplus).rowcount
         if self.is_replaced:
             self._replace(connection)
         else:
             self._alter_indexes(connection, keeps=not writes_most)
             self._alter(connection)
-        return lost
 
     def finish(self, connection: Connection) -> None:
         """Require the values of required columns, and create the indexes that are missing."""
@@ -326,11 +331,13 @@ class Reshape:
         columns = ", ".join(map(in_text, names))
         values = ", ".join(map(self.converted, names))
         connection.execute(text(f"INSERT INTO {new} ({columns}) SELECT {values} FROM {self.table}"))
-        copy_grants(connection, plain(self.table), plain(new))
-        both = {"table": plain(self.table), "target": plain(new)}
-        copied = statements("reshape")["copied_traits"]
-        for statement in connection.scalars(text(copied), both).all():
-            connection.exec_driver_sql(statement)
+        both = {"table": plain(self.table), "successor": plain(new), "target": plain(new)}
+        for copied in (
+            statements("successor")["copy_privileges"],
+            statements("reshape")["copied_traits"],
+        ):
+            for statement in connection.scalars(text(copied), both).all():
+                connection.exec_driver_sql(statement)
         connection.execute(text(f"DROP TABLE {self.table}"))
         connection.execute(text(f"ALTER TABLE {new} RENAME TO {in_text(self.wish.name)}"))
         connection.execute(text(f"ALTER TABLE {self.renamed} {self._add_key}"))

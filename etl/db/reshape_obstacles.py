@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 
-from etl.db.dependents import dependents
+from etl.db.dependents import Dependent, dependents
+from etl.db.identifiers import quoted
 from etl.db.reshape import plain
 from etl.db.sql import statements
 
 if TYPE_CHECKING:
-    from etl.db.dependents import Dependent
     from etl.db.reshape import Reshape
 
 
@@ -19,7 +19,8 @@ def obstacles(connection: Connection, table: Reshape) -> list[Dependent]:
     """What others must drop first, in this order."""
     own, constraints = _own(connection, table)
     if table.is_replaced:
-        return dependents(connection, plain(table.table), own=own, with_automatic=True)
+        found = dependents(connection, plain(table.table), own=own, with_automatic=True)
+        return [*found, *(_column(table, name) for name in table.others)]
     listed: list[Dependent] = []
     if table.dropped:
         listed += dependents(connection, plain(table.table), table.dropped, own=own)
@@ -33,6 +34,12 @@ def obstacles(connection: Connection, table: Reshape) -> list[Dependent]:
             if one.is_key:
                 listed += dependents(connection, one.qualified)
     return list(dict.fromkeys(listed))
+
+
+def _column(table: Reshape, name: str) -> Dependent:
+    """A column of another client, which a new table would not have."""
+    dropped = f"ALTER TABLE {plain(table.table)} DROP COLUMN {quoted(name)};"
+    return Dependent(f"column {name}", dropped, None)
 
 
 def _own(connection: Connection, table: Reshape) -> tuple[set[str], set[str]]:

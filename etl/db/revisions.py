@@ -53,10 +53,10 @@ def advance(connection: Connection, noun: str) -> None:
 
 
 def announce(connection: Connection, dataset: str, run_id: int, changes: Mapping[str, int]) -> None:
-    """Record a change of a dataset's rows, and notify of it when this transaction commits.
+    """Record a change of a dataset, and notify of it when this transaction commits.
 
-    `changes` are the numbers of rows by what the run did to them. PostgreSQL sends the notification
-    with the commit: never before it, and never without it.
+    `changes` are the numbers of rows by what the run did to them; a rebuild may change none.
+    PostgreSQL sends the notification with the commit: never before it, and never without it.
     """
     facts = json.dumps({"dataset": dataset, "run_id": run_id, **changes})
     connection.execute(

@@ -22,6 +22,13 @@ class SourceFormat(StrEnum):
     PARQUET = "parquet"
     XLSX = "xlsx"
 
+    @property
+    def unit(self) -> str:
+        """What the numbers of rows count."""
+        if self in {SourceFormat.CSV, SourceFormat.TSV, SourceFormat.NDJSON}:
+            return "line"
+        return "element" if self is SourceFormat.JSON else "row"
+
 
 class Compression(StrEnum):
     """How a whole file is compressed."""

@@ -23,13 +23,19 @@ if TYPE_CHECKING:
 
 Changes = dict[str, list[str]]
 
+_RESHAPED = "Its tables have no rows, so they get their new shape without a rebuild."
+
 
 def apply(
-    settings: Settings, datasets: Sequence[Dataset] | None, *, wait_seconds: float = 0
+    settings: Settings,
+    datasets: Sequence[Dataset] | None,
+    *,
+    wait_seconds: float = 0,
+    dry_run: bool = False,
 ) -> tuple[Changes, dict[str, EtlError]]:
     """Install the datasets; return what changed by dataset, in sentences, and the failures.
 
-    None: the installed ones stay; before the first run, that is users.
+    None: the installed ones stay; before the first run, that is users. A dry run changes nothing.
 
     Raises:  RunAlreadyActive when a run holds the lock after `wait_seconds`.
     """
@@ -40,8 +46,15 @@ def apply(
         connection.commit()
         wanted = tuple(before.values or (USERS,) if datasets is None else datasets)
         one = declared.Declarations(schema, settings.source_bucket, wanted)
-        failures = dict(one.install(connection).failures)
-    return declared.changes(before, wanted), failures
+        install = one.planned if dry_run else one.install
+        failures = dict(install(connection).failures)
+    changes = declared.changes(before, wanted)
+    former = {one.name: one for one in before.values}
+    for dataset in wanted:
+        is_installed = dataset.name not in failures
+        if is_installed and _needs_shape(former.get(dataset.name, dataset), dataset):
+            changes[dataset.name].append(_RESHAPED)
+    return changes, failures
 
 
 def planned(settings: Settings, datasets: Sequence[Dataset]) -> tuple[Changes, dict[str, EtlError]]:
@@ -54,20 +67,29 @@ def planned(settings: Settings, datasets: Sequence[Dataset]) -> tuple[Changes, d
     found: dict[str, EtlError] = {}
     with translating(), engine.connect() as connection:
         schema = schemas_of(engine).data
-        known = {one.name: one for one in declared.load(connection, schema).values}
+        known = {one.dataset.name: one for one in declared.load(connection, schema).datasets}
         for dataset in datasets:
-            former = known.get(dataset.name, dataset)
-            compared = compare(former, dataset)
+            sql = DatasetSql(dataset, schema)
+            former = known.get(dataset.name, sql)
+            compared = compare(former.dataset, dataset)
+            sentences = [one.sentence for one in compared]
             refusal = declared.refused(compared, dataset.name)
+            if declared.can_be_reshaped(connection, former, sql):
+                refusal = None
+                sentences.append(_RESHAPED)
             try:
-                dataset_tables.check_names(connection, DatasetSql(dataset, schema))
+                dataset_tables.check_names(connection, sql)
             except ConfigurationError as error:
                 refusal = refusal or error
             if refusal is not None:
                 found[dataset.name] = refusal
             elif compared:
-                changes[dataset.name] = [one.sentence for one in compared]
+                changes[dataset.name] = sentences
     return changes, found
+
+
+def _needs_shape(former: Dataset, dataset: Dataset) -> bool:
+    return declared.refused(compare(former, dataset), dataset.name) is not None
 
 
 def drop(

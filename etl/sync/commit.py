@@ -55,13 +55,18 @@ def preview(
     """Merge staging and roll back; return what the merge changed."""
     assert run.preview is not None  # noqa: S101 - the caller began one
     connection, found = run.connection, run.preview
-    extended = found.extend_tables(connection, known, run.failures)
-    synced = [one for one in extended.datasets if not run.leaves_out(one.dataset)]
-    run.stats.staged += found.stage_orphans(connection, synced)
-    one = _Commit(run, extended, source_bucket, thresholds)
+    if run.rebuild is None:
+        used = found.extend_tables(connection, known, run.failures)
+        synced = [one for one in used.datasets if not run.leaves_out(one.dataset)]
+        run.stats.staged += found.stage_orphans(connection, synced)
+    else:  # the tables of others may not exist
+        (rebuilt,) = (one for one in known.datasets if one.dataset.name == run.rebuild.name)
+        used = replace(known, datasets=(rebuilt,))
+    one = _Commit(run, used, source_bucket, thresholds)
     merged = one.merge_staging(runs.last_committed(connection))
     connection.rollback()
-    return Previewed(found.changes(known), merged.committed.datasets, found.keys, merged.failures)
+    changes = found.changes(known) if run.rebuild is None else {run.rebuild.name: run.rebuild.notes}
+    return Previewed(changes, merged.committed.datasets, found.keys, merged.failures)
 
 
 def _handle_none(_failed: Collection[str]) -> None:
@@ -101,11 +106,8 @@ class _Commit:
             if one.changed or (name in rebuilt and name not in merged.failures)
         ]
         for name in changed:
-            one = merged.committed.datasets[name]
-            if one.changed:
-                revisions.announce(connection, name, run.id, one.changes)
-            else:
-                revisions.advance(connection, revisions.noun_of(name))
+            changes = merged.committed.datasets[name].changes
+            revisions.announce(connection, name, run.id, changes)
         if has_images:  # a replaced image becomes pending, and changes no user
             revisions.advance(connection, revisions.Resource.IMAGES)
         failures = self._failures(merged)

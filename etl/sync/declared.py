@@ -13,7 +13,7 @@ from pydantic_core import to_json as as_text
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from etl.db import dataset_tables
+from etl.db import dataset_tables, reshaping
 from etl.db.connection import LOCK_NOT_AVAILABLE
 from etl.db.dataset_sql import DatasetSql
 from etl.db.sql import statements
@@ -28,6 +28,7 @@ from etl.model.declaration import (
 )
 from etl.model.errors import ConfigurationError, DatasetRefused
 from etl.model.routing import path_names
+from etl.sync.outputs import columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -134,10 +135,13 @@ class Declarations:
                 failure = ensure(connection, begin, sql, former)
                 if failure is not None:
                     failures[dataset.name] = failure
-                elif former is None:
-                    new.append(sql)
-                    with begin():
+                    continue
+                with begin():
+                    if former is None:
+                        new.append(sql)
                         self._adopt_orphans(connection, sql)
+                    else:
+                        _note_columns(connection, former, sql)
         with begin():
             installed = [one for one in declared if one.name not in failures]
             if installed != [one for one in before.values if one.name not in failures]:
@@ -152,12 +156,15 @@ class Declarations:
     ) -> DatasetSql:
         """The dataset with the columns that data added to its tables and that it does not declare.
 
-        They become empty where it does not add columns any more.
+        They become empty where it does not add columns any more. Tables that get another shape
+        lose them.
         """
         sql = DatasetSql(dataset, self.schema)
         if former is None:
             left = dataset_tables.left_columns(connection, sql)
             return replace(sql, added=tuple(name for name, is_added in left.items() if is_added))
+        if can_be_reshaped(connection, former, sql):
+            return sql
         columns = _columns(dataset)
         return replace(sql, added=tuple(name for name in former.added if name not in columns))
 
@@ -212,15 +219,19 @@ def ensure(
 ) -> EtlError | None:
     """Create the tables of the dataset, or alter those of its former declaration, and commit.
 
-    Returns the error if that is refused, or if a table is in use. Indexes have a transaction of
-    their own, because the tables are locked until the end of the one that alters them.
+    Tables without rows get any shape; so do those of an earlier declaration. Returns the error if
+    a change is refused, or if a table is in use. Indexes have a transaction of their own, because
+    the tables are locked until the end of the one that alters them.
     """
     changes = [] if former is None else compare(former.dataset, sql.dataset)
     refusal = refused(changes, sql.dataset.name)
-    if refusal is not None:
-        return refusal
     try:
         with begin():
+            if refusal is not None or former is None:
+                if reshaping.reshape_empty(connection, former or sql, sql):
+                    changes = []
+                elif refusal is not None:
+                    return refusal
             dataset_tables.ensure(connection, sql, changes, keeps_staging=keeps_staging)
         with begin():
             dataset_tables.ensure_indexes(connection, sql)
@@ -229,6 +240,12 @@ def ensure(
     except DBAPIError as error:
         return _not_altered(error, sql.dataset.name)
     return None
+
+
+def can_be_reshaped(connection: Connection, former: DatasetSql, sql: DatasetSql) -> bool:
+    """Whether changes that would rewrite the tables are made at once, as these have no rows."""
+    found = refused(compare(former.dataset, sql.dataset), sql.dataset.name)
+    return found is not None and reshaping.is_free(connection, former, sql)
 
 
 def refused(changes: Iterable[DeclarationChange], name: str) -> ConfigurationError | None:
@@ -300,6 +317,15 @@ def replace_one(connection: Connection, datasets: Sequence[Dataset], sql: Datase
     order = dict.fromkeys([*(one.name for one in datasets), *known])
     _store(connection, [known[name] for name in order if name in known], {})
     _store_columns(connection, sql)
+
+
+def _note_columns(connection: Connection, former: DatasetSql, sql: DatasetSql) -> None:
+    """Store the columns that data added, and let published files with other columns be written."""
+    if former.added != sql.added:
+        _store_columns(connection, sql)
+    if columns_of(former) != columns_of(sql):
+        outdate = sql.statements("rebuild")["outdate_files"]
+        connection.execute(text(outdate), {"dataset": sql.dataset.name})
 
 
 def _store_columns(connection: Connection, sql: DatasetSql) -> None:

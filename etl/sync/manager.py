@@ -132,13 +132,11 @@ class DataManager:
             runs.close_interrupted(connection)
             allowed = allowed_retirements or {}
             run_id = runs.begin_run(connection, Trigger.CLI, allowed_retirements=allowed)
-            run = CurrentRun(run_id, Trigger.CLI, connection, allowed_retirements=allowed)
             from etl.sync.rebuild import Rebuild
 
             rebuild = Rebuild(name, self._declarations)
-            none = Successors(is_allowed=False)
-            run = replace(run, only=frozenset({name}), rebuild=rebuild, successors=none)
-            return rebuild.ended(self._run_full(run))
+            run = CurrentRun(run_id, Trigger.CLI, connection, allowed_retirements=allowed)
+            return rebuild.ended(self._run_full(run.rebuilding(rebuild)))
 
     def preview(
         self,
@@ -146,19 +144,29 @@ class DataManager:
         allowed_retirements: runs.Allowed | None = None,
         wait_seconds: float = 0,
         only: frozenset[str] | None = None,
+        rebuilt: str | None = None,
     ) -> Previewed:
         """Find what `run` would change now, and change nothing: no table, row, run or event.
 
-        Raises:  as `run`, but DatasetsFailed.
+        With `rebuilt`, find what `rebuild` of this dataset would change.
+
+        Raises:  as `run` or `rebuild`, but DatasetsFailed.
         """
+        from etl.sync.rebuild import Rebuild
+
+        rebuild = None if rebuilt is None else Rebuild(rebuilt, self._declarations, is_preview=True)
         with run_lock(self.engine, wait_seconds=wait_seconds) as connection, translating():
-            known, begun = begin_preview(connection, self._declarations)
-            run = CurrentRun(0, Trigger.CLI, connection, only=only, preview=begun)
-            run = replace(
-                run,
+            known, begun = begin_preview(connection, self._declarations, rebuild)
+            run = CurrentRun(
+                0,
+                Trigger.CLI,
+                connection,
                 allowed_retirements=allowed_retirements or {},
                 successors=Successors(is_allowed=False),
+                only=only,
+                preview=begun,
             )
+            run = run if rebuild is None else run.rebuilding(rebuild)
             run.failures.update(known.failures)
             known, _ = self._stage_all(run, known)
             return preview(run, known, self._source_bucket, self._thresholds)

@@ -126,6 +126,8 @@ def merge(connection: Connection, task: Merge) -> DatasetCounts:
         configure(connection, COMPARED_PLANNER if task.sql.is_compared else BULK_PLANNER)
         many = task.thresholds.many
         execute_all(connection, statements("manifest"), parameters, analyze_from=many)
+        if task.rebuild is not None and task.rebuild.is_preview:
+            return _preview(connection, task, task.rebuild, parameters)
         figures = _write_rows_in_bulk(connection, task, parameters)
     else:
         execute_at_once(connection, statements("manifest"), parameters)
@@ -187,15 +189,7 @@ def _write_rows(connection: Connection, task: Merge, parameters: Parameters) -> 
     named = dict(task.sql.statements("merge"))
     blocked = 0
     if task.rebuild is not None:
-        as_wanted = task.rebuild.reading(connection, task.sql).statements("merge")
-        finding = {name: one for name, one in as_wanted.items() if name.startswith(_FINDING)}
-        execute_all(connection, finding, parameters, analyze_from=task.thresholds.small)
-        named = {name: one for name, one in named.items() if name not in finding}
-        is_written = task.rebuild.is_altered_last(connection)
-        if is_written:
-            first = {name: named.pop(name) for name in _WRITING_LIVE}
-            execute_all(connection, first, parameters, analyze_from=task.thresholds.small)
-        task.rebuild.alter(connection, task.sql, is_written=is_written)
+        named = _alter(connection, task, task.rebuild, parameters)
     if task.is_careful:
         del named["retire_rows"]
     if parameters["keys"] is None:
@@ -212,6 +206,57 @@ def _write_rows(connection: Connection, task: Merge, parameters: Parameters) -> 
     written["rows_unchanged"] -= blocked  # blocked rows are stored, but were not read
     attached = upserted.pop("attached") - retired.pop("attached")
     return {**written, **upserted, **retired, "attached": attached}
+
+
+def _alter(
+    connection: Connection, task: Merge, rebuild: Rebuild, parameters: Parameters
+) -> dict[str, str]:
+    """Find what a rebuild writes, and alter its tables; return the statements that are left.
+
+    As much as possible is done before the tables are locked.
+    """
+    small = task.thresholds.small
+    reading = _find(connection, task, rebuild, parameters)
+    named = task.sql.statements("merge")
+    rest = {name: one for name, one in named.items() if not name.startswith(_FINDING)}
+    live = {name: rest.pop(name) for name in _WRITING_LIVE}
+    if rebuild.is_altered_last(connection):
+        execute_all(connection, live, parameters, analyze_from=small)
+        rebuild.alter(connection, task.sql, is_written=True)
+    elif rebuild.is_refilled(connection, task.triggers):
+        connection.execute(text(reading.statements("rebuild")["prepare_rows"]), parameters)
+        rebuild.alter(connection, task.sql, is_refilled=True)
+    else:
+        rebuild.alter(connection, task.sql)
+        return live | rest
+    return rest
+
+
+def _find(
+    connection: Connection, task: Merge, rebuild: Rebuild, parameters: Parameters
+) -> DatasetSql:
+    """Find what a rebuild writes; return the statements that read rows as they will be."""
+    reading = rebuild.reading(connection, task.sql)
+    named = reading.statements("merge").items()
+    finding = {name: one for name, one in named if name.startswith(_FINDING)}
+    execute_all(connection, finding, parameters, analyze_from=task.thresholds.small)
+    return reading
+
+
+def _preview(
+    connection: Connection, task: Merge, rebuild: Rebuild, parameters: Parameters
+) -> DatasetCounts:
+    """Count what a rebuild would write; no table is locked."""
+    connection.execute(text(_SAMPLE_STAGING.format(tables=task.sql.staging)))
+    reading = _find(connection, task, rebuild, parameters)
+    rebuild.take_notes(connection, task.sql)
+    names = ["upserted", "retired", "live", "unbalanced"]
+    found = _figures_at_once(connection, reading, names, parameters)
+    _check_balanced(found["unbalanced"])
+    attached = found["upserted"].pop("attached") - found["retired"].pop("attached")
+    read = connection.execute(text(reading.statements("rebuild")["found_rows"])).mappings().one()
+    counts = DatasetCounts.from_dict({**read, **found["upserted"], **found["retired"]})
+    return _with_totals(counts, DatasetCounts(**found["live"]), attached)
 
 
 def _write_rows_in_bulk(connection: Connection, task: Merge, parameters: Parameters) -> Figures:

@@ -227,7 +227,7 @@ class RunMerge:
             )
         if self.run.preview is not None:
             self.run.preview.collect(connection, task.sql)
-        if task.rebuild is not None:
+        if task.rebuild is not None and not task.rebuild.is_preview:
             task.rebuild.replace_staging(connection, task.sql)
 
     # -- objects that belong to no dataset, or to another one than before

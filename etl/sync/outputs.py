@@ -76,6 +76,11 @@ class Output:
         )
 
 
+def columns_of(sql: DatasetSql) -> list[tuple[str, SqlType]]:
+    """The columns of a dataset's files, in their order."""
+    return list(Output("", sql).types.items())
+
+
 def outputs(datasets: Iterable[DatasetSql], settings: Settings) -> list[Output]:
     """The files to publish, in the order of the datasets."""
     return [Output(name, sql) for sql in datasets for name in _names(sql.dataset, settings)]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from etl.model.errors import EtlError
     from etl.model.values import DatasetCounts
     from etl.sync.declared import Declarations, Declared
+    from etl.sync.rebuild import Rebuild
 
 MOST_KEYS = 20  # of each outcome
 _HAS_UPSERTS = "SELECT to_regclass('pg_temp.upserts') IS NOT NULL"
@@ -104,15 +105,21 @@ class Preview:
         return found
 
 
-def begin(connection: Connection, declarations: Declarations) -> tuple[Declared, Preview]:
-    """The datasets that a run would use, with temporary tables for what it writes."""
+def begin(
+    connection: Connection, declarations: Declarations, rebuild: Rebuild | None = None
+) -> tuple[Declared, Preview]:
+    """The datasets that a run would use, with temporary tables for what it writes.
+
+    A rebuild has created that of its dataset.
+    """
     before = declared.load(connection, declarations.schema)
     connection.commit()
-    known = declarations.planned(connection)
+    known = declarations.planned(connection) if rebuild is None else rebuild.begin(connection)
     with connection.begin():
         for table in _HIDDEN:
             connection.execute(text(f"CREATE TEMPORARY TABLE {table} (LIKE {table} INCLUDING ALL)"))
         for sql in known.datasets:
-            created = dataset_tables.create_staging(sql, kind="TEMPORARY")
-            connection.execute(text(created))
+            if rebuild is None or sql.dataset.name != rebuild.name:
+                created = dataset_tables.create_staging(sql, kind="TEMPORARY")
+                connection.execute(text(created))
     return known, Preview(before, declarations.source_bucket)

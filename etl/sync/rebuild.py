@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from etl.db import dataset_tables, table_locks
+from etl.db import dataset_tables, reshaping, table_locks
 from etl.db.dataset_names import RETIRED, SHADOWED
 from etl.db.dataset_sql import DatasetSql
-from etl.db.dependents import dependents, refuse
+from etl.db.dependents import refuse
 from etl.db.identifiers import in_text
-from etl.db.reshape import Reshape, Wish, find, plain
-from etl.db.reshape_obstacles import obstacles
+from etl.db.reshape import Reshape, plain
 from etl.db.stored_as import StoredAs
 from etl.model.dataset import UnknownColumns
 from etl.model.declaration import Effect, compare
@@ -30,13 +29,11 @@ from etl.sync import declared
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from etl.db.dependents import Dependent
     from etl.model.dataset import Dataset
     from etl.model.errors import EtlError
     from etl.model.values import DatasetCounts, RunReport
     from etl.sync.declared import Declarations, Declared
 
-_ORDERS = {"": "", RETIRED: "_retired_at DESC, ", SHADOWED: ""}
 _NAMED_OBJECTS = 3
 # A row that a deferred constraint has yet to check forbids to alter its table.
 _CHECK_CONSTRAINTS = "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED"
@@ -57,13 +54,15 @@ class Rebuilt(NamedTuple):
 class Rebuild:
     """A rebuild of the dataset `name`, in the terms of `declarations`.
 
-    `live` is the number of rows that the table had. After the merge, `is_change` tells whether the
-    declaration or the columns changed. `before` is the dataset as it is installed or,
-    if it is not, as it is declared.
+    A preview finds what the rebuild would write, and locks and changes no table. `live` is the
+    number of rows that the table had. After the merge, `is_change` tells whether the declaration
+    or the columns changed. `before` is the dataset as it is installed or, if it is not, as it is
+    declared.
     """
 
     name: str
     declarations: Declarations
+    is_preview: bool = False
     live: int = 0
     is_change: bool = False
     before: DatasetSql = field(init=False)
@@ -74,6 +73,7 @@ class Rebuild:
     _order: tuple[Dataset, ...] = ()
     _bucket: str = ""
     _shapes: dict[str, Reshape] = field(default_factory=dict)
+    _surplus: dict[str, int] = field(default_factory=dict)
 
     # -- before objects are read
 
@@ -84,8 +84,9 @@ class Rebuild:
 
         Raises:  ConfigurationError, also with the statements that drop what depends on the tables.
         """
-        wanted = self.declarations.to_install
-        known = self.declarations.of_full_run(connection)
+        wanted, declarations = self.declarations.to_install, self.declarations
+        install = declarations.planned if self.is_preview else declarations.of_full_run
+        known = install(connection)
         self._others = {name: one for name, one in known.failures.items() if name != self.name}
         self._order = known.values if wanted is None else wanted
         sqls = {sql.dataset.name: sql for sql in known.datasets}
@@ -109,7 +110,12 @@ class Rebuild:
 
     def ended(self, report: RunReport) -> Rebuilt:
         """What the run did."""
-        return Rebuilt(report, [*self._changes, *self._notes], self._others)
+        return Rebuilt(report, self.notes, self._others)
+
+    @property
+    def notes(self) -> list[str]:
+        """The changes of the declaration, and what becomes of retired rows, in sentences."""
+        return [*self._changes, *self._notes]
 
     def _declared(self) -> Dataset:
         for one in self._order:
@@ -128,7 +134,7 @@ class Rebuild:
     def _check(self, connection: Connection, sql: DatasetSql) -> None:
         dataset_tables.check_names(connection, sql)
         table = sql.dataset.table
-        if table != self.before.dataset.table and dataset_tables.are_ours(connection, sql):
+        if reshaping.is_taken(connection, self.before, sql):
             raise ConfigurationError(
                 f"The table {table} has the rows of an earlier declaration, so dataset"
                 f" {self.name!r} cannot use the name.",
@@ -138,7 +144,7 @@ class Rebuild:
         # The data may add the same columns again.
         is_added = sql.dataset.unknown_columns is UnknownColumns.ADD
         sql = replace(sql, added=self.before.added if is_added else ())
-        shapes = self._find_shapes(connection, sql)
+        shapes = reshaping.find_shapes(connection, self.before, sql, self._left)
         self._refuse_dependents(connection, sql, shapes)
         if "" in shapes:
             count = connection.scalar(text(f"SELECT count(*) FROM {shapes[''].table}"))
@@ -147,42 +153,11 @@ class Rebuild:
     def _refuse_dependents(
         self, connection: Connection, sql: DatasetSql, shapes: Mapping[str, Reshape]
     ) -> None:
-        found: list[Dependent] = []
-        for one in shapes.values():
-            found += obstacles(connection, one)
-        if self._loses_shadowed(sql):
-            found += dependents(connection, plain(self.before.shadowed))
         refuse(
-            found,
+            reshaping.all_obstacles(connection, self.before, sql, shapes),
             f"Other objects depend on what a rebuild of dataset {self.name!r} changes. Nothing was"
             " changed.",
         )
-
-    def _loses_shadowed(self, sql: DatasetSql) -> bool:
-        return bool(self.before.dataset.primary_key) and not sql.dataset.primary_key
-
-    def _find_shapes(self, connection: Connection, sql: DatasetSql) -> dict[str, Reshape]:
-        """By suffix, how the existing tables get the shape that the dataset declares."""
-        table, before = self.before.dataset.table, dataset_tables.shapes(self.before)
-        found = {}
-        for name, shape in dataset_tables.shapes(sql).items():
-            suffix = name.removeprefix(sql.dataset.table)
-            former = before.get(table + suffix)
-            wish = Wish(
-                name,
-                shape,
-                f"{_ORDERS[suffix]}_source_key, _source_line",
-                droppable=[*self._left, *(one.name for one in (former.columns if former else ()))],
-                formatted=frozenset(
-                    one.name
-                    for one in sql.dataset.fields
-                    if one.decimal_char != "." or one.group_char
-                ),
-            )
-            reshape = find(connection, sql.schema, table + suffix, wish)
-            if reshape is not None:
-                found[suffix] = reshape
-        return found
 
     # -- after they were read
 
@@ -211,7 +186,7 @@ class Rebuild:
 
     def reading(self, connection: Connection, sql: DatasetSql) -> DatasetSql:
         """The dataset with its stored rows as they will be; nothing is shadowed."""
-        self._shapes = self._find_shapes(connection, sql)
+        self._shapes = reshaping.find_shapes(connection, self.before, sql, self._left)
         declared_shapes = dataset_tables.shapes(sql)
         live, retired = (
             self._shapes[suffix].relation
@@ -234,8 +209,31 @@ class Rebuild:
         is_new = "SELECT EXISTS (SELECT FROM upserts WHERE _is_new)"
         return not (live.drops_required and connection.scalar(text(is_new)))
 
-    def alter(self, connection: Connection, sql: DatasetSql, *, is_written: bool) -> None:
-        """Lock the tables and give them their new shape. `is_written`: live rows are written.
+    def is_refilled(self, connection: Connection, triggers: Collection[str]) -> bool:
+        """Whether the table is emptied and filled, because most rows change.
+
+        The rows are prepared before the table is locked. Columns and triggers of other clients, or
+        foreign keys to the table, need the rows in place. `triggers` are the tables that have any.
+        """
+        live = self._shapes.get("")
+        if live is None or live.others or live.stored in triggers:
+            return False
+        if not self._writes_most(connection):  # PostgreSQL rewrites a table faster than this does
+            return False
+        question = text(self.before.statements("rebuild")["is_fillable"])
+        return bool(connection.scalar(question, {"table": plain(live.table)}))
+
+    def alter(
+        self,
+        connection: Connection,
+        sql: DatasetSql,
+        *,
+        is_written: bool = False,
+        is_refilled: bool = False,
+    ) -> None:
+        """Lock the tables and give them their new shape.
+
+        `is_written`: live rows are written; `is_refilled`: they are prepared.
 
         Raises:  DatasetRefused when another session uses them for too long; ConfigurationError as
                  `begin`.
@@ -243,43 +241,55 @@ class Rebuild:
         shapes = self._shapes
         connection.execute(text(_CHECK_CONSTRAINTS))
         self._refuse_dependents(connection, sql, shapes)
+        self.take_notes(connection, sql)
         tables = [plain(one.table) for one in shapes.values()]
         table_locks.lock_dataset(connection, self.name, tables)
-        self._notes.clear()
-        if "" in shapes and (others := shapes[""].others):
-            self._notes.append(
-                f"No declaration names these columns of {sql.dataset.table}, which stay as they"
-                f" were: {', '.join(others)}."
-            )
-        if RETIRED in shapes:
-            self._note_values(shapes[RETIRED].lost_values(connection))
-        if SHADOWED in shapes:  # all of its rows are staged
-            connection.execute(text(f"TRUNCATE {shapes[SHADOWED].table}"))
-        if self._loses_shadowed(sql):
-            connection.execute(text(f"DROP TABLE IF EXISTS {self.before.shadowed}"))
-        writes_most = not is_written and self._writes_most(connection)
+        emptied = [shapes[SHADOWED].table] if SHADOWED in shapes else []  # all rows are staged
+        emptied += [shapes[""].table] if is_refilled else []
+        if emptied:
+            connection.execute(text(f"TRUNCATE {', '.join(emptied)}"))
+        reshaping.drop_shadowed(connection, self.before, sql)
+        writes_most = is_refilled or (not is_written and self._writes_most(connection))
         for suffix, one in shapes.items():
-            lost = one.apply(connection, writes_most=not suffix and writes_most)
-            if lost and suffix == RETIRED:
-                self._notes.append(
-                    f"The rebuild drops {_retired(lost)} with an incomplete new key, or with the"
-                    " key of a newer row."
-                )
+            if self._surplus[suffix] and not (is_refilled and not suffix):
+                one.drop_surplus(connection)
+            one.apply(connection, writes_most=not suffix and writes_most)
         existing = {one.wish.name for one in shapes.values()}
         for name, made in dataset_tables.created(sql).items():
             for statement in made if name not in existing else ():
                 connection.execute(text(statement))
+        if is_refilled:
+            connection.execute(text(sql.statements("rebuild")["fill"]))
 
     def _writes_most(self, connection: Connection) -> bool:
         """Whether the merge found that it writes more rows than it keeps."""
         return 2 * int(connection.scalar(text("SELECT count(*) FROM upserts")) or 0) > self.live
 
-    def _note_values(self, lost: Mapping[str, int]) -> None:
+    def take_notes(self, connection: Connection, sql: DatasetSql) -> None:
+        """Note what becomes of retired rows and of columns that no declaration names.
+
+        Also finds the rows for which a new key has no room, which takes as long as to drop them.
+        """
+        self._surplus = {suffix: one.lost_rows(connection) for suffix, one in self._shapes.items()}
+        self._notes.clear()
+        if "" in self._shapes and (others := self._shapes[""].others):
+            self._notes.append(
+                f"No declaration names these columns of {sql.dataset.table}, which stay as they"
+                f" were: {', '.join(others)}."
+            )
+        if RETIRED not in self._shapes:
+            return
+        retired = self._shapes[RETIRED]
         self._notes += [
             f"The value of {name} becomes null in {_retired(rows)}, because it does not fit the new"
             " type."
-            for name, rows in lost.items()
+            for name, rows in retired.lost_values(connection).items()
         ]
+        if lost := self._surplus[RETIRED]:
+            self._notes.append(
+                f"The rebuild drops {_retired(lost)} with an incomplete new key, or with the"
+                " key of a newer row."
+            )
 
     def finish(self, connection: Connection, sql: DatasetSql) -> None:
         """Complete the tables, which have their rows, and install the declaration."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from etl.model.values import Trigger
@@ -51,6 +51,11 @@ class CurrentRun:
     def leaves_out(self, dataset: Dataset) -> bool:
         """Whether the run leaves the dataset as it is, because it is paused or not asked for."""
         return dataset.is_paused or (self.only is not None and dataset.name not in self.only)
+
+    def rebuilding(self, rebuild: Rebuild) -> CurrentRun:
+        """The run as one that rebuilds a dataset, and syncs no other."""
+        none = Successors(is_allowed=False)
+        return replace(self, only=frozenset({rebuild.name}), rebuild=rebuild, successors=none)
 
 
 def as_bug(error: Exception) -> dict[str, object]:

@@ -17,6 +17,7 @@ from tests.workbooks import saved
 # The first page begins the file of declarations to which the others add.
 PAGES = (
     "load-your-own-table",
+    "change-a-dataset",
     "map-other-headers",
     "load-several-tables",
     "load-readings",

@@ -193,6 +193,9 @@ def test_a_limited_key_may_use_only_routes_of_its_datasets(
             is_refused = response.status_code == 403
             assert is_refused == (name not in known), (name, response.text)
             assert not is_refused or "dataset-limited" in response.text
+            assert operation["x-limited-keys"] == (name in allowed[TWICE])
+            says = "A key that is limited to datasets gets 403." in operation["description"]
+            assert says == (name not in allowed[TWICE])
 
 
 def test_a_limited_key_sees_only_its_datasets(limited: FlaskClient, engine: Engine):

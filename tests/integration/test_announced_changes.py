@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -93,6 +94,21 @@ def test_event_runs_announce_their_changes(
         )
     assert several.run_events() is not None
     assert [(one["dataset"], one["inserted"]) for one in received()] == [("orders", 1)]
+
+
+def test_a_rebuild_is_announced_if_it_changes_rows_or_columns(
+    bucket: TestBucket, several: DataManager, received: Received, settings: Settings
+):
+    bucket.put("orders/1.csv", orders("A"))
+    several.run(Trigger.CLI)
+    received()
+    assert several.rebuild("orders").report.counts.rows_read == 1
+    assert received() == []
+    fewer = tuple(one for one in ORDERS.fields if one.name != "rank")
+    changed = (replace(ORDERS, fields=fewer, indexes=()), READINGS, USERS)
+    report = DataManager(settings, datasets=changed).rebuild("orders").report
+    none = dict.fromkeys(("inserted", "updated", "restored", "retired"), 0)
+    assert received() == [{"dataset": "orders", "run_id": report.id, **none, "revision": 2}]
 
 
 def test_nothing_is_announced_that_is_not_committed(

@@ -100,9 +100,19 @@ def test_file_without_problems_is_accepted(client: FlaskClient):
         "rows_read": 1,
         "rows_good": 1,
         "rows_rejected": 0,
+        "kept_in_extra": [],
+        "added_columns": [],
         "problems": [],
         "note": None,
     }
+
+
+def test_undeclared_columns_are_named(client: FlaskClient, engine: Engine):
+    install(engine, ORDERS, replace(READINGS, unknown_columns=UnknownColumns.ADD))
+    kept = check(client, "orders/1.csv", b"order_id,note,hint\nA,x,y\n")
+    assert (kept["kept_in_extra"], kept["added_columns"]) == (["hint", "note"], [])
+    added = check(client, "sensors/a/1.csv", b"sensor,Note\nt,x\n")
+    assert (added["kept_in_extra"], added["added_columns"]) == ([], ["note"])
 
 
 def test_keys_are_routed_as_by_a_run(client: FlaskClient, engine: Engine):

@@ -249,17 +249,68 @@ def test_check_reads_objects_as_a_run_would_and_stores_nothing(
 
 
 def test_apply_adds_a_column_and_refuses_to_narrow_one(
-    command: Command, declare: Callable[[str], None], query: Query
+    command: Command, declare: Callable[[str], None], bucket: TestBucket, query: Query
 ):
-    command("datasets", "apply")
+    put_orders(bucket, 2)
+    command("run")
     declare(ORDERS.replace("fields = [", 'fields = [ { name = "note", type = "string" },') + LOG)
     assert command("datasets", "apply").stdout.startswith("orders: The column note is new")
-    assert query("SELECT note FROM orders") == []
+    assert query("SELECT note FROM orders") == [(None,), (None,)]
     declare(ORDERS.replace("numeric(6,2)", "numeric(5,2)") + LOG)
     refused = command("datasets", "apply")
     assert refused.exit_code == 1
     assert "datasets apply --rebuild orders" in refused.stderr
     assert refused.stdout == "orders: Not installed.\nlog: Unchanged.\n"
+
+
+def test_dry_runs_of_apply_show_what_would_change(
+    command: Command, declare: Callable[[str], None], bucket: TestBucket, query: Query
+):
+    new = command("datasets", "apply", "--dry-run")
+    assert new.stdout.splitlines() == [
+        "Dry run: nothing was changed.",
+        "orders: New: the table orders.",
+        "log: New: the table log.",
+    ]
+    assert query("SELECT to_regclass('public.orders')") == [(None,)]
+    put_orders(bucket, 200)
+    command("run")
+    declare(ORDERS.replace('"numeric(6,2)"', '"numeric(4,1)"').replace('["id"]', '["amount"]'))
+    refused = command("datasets", "apply", "--dry-run")
+    assert refused.exit_code == 1
+    assert "datasets apply --rebuild orders" in refused.stderr
+    found = command("datasets", "apply", "--rebuild", "orders", "--dry-run")
+    assert found.exit_code == 0, found.exception
+    shown = " ".join(found.stdout.split())
+    assert "Dry run: nothing was changed. orders 200 read; 0 inserted, 0 updated" in shown
+    assert "The type of amount is numeric(4,1) instead of numeric(6,2)." in shown
+    declare(ORDERS.replace("orders/**", "nothing/**"))
+    assert isinstance(
+        failure(command("datasets", "apply", "--rebuild", "orders", "--dry-run")), RunRefused
+    )
+    assert command("datasets", "apply", "--drop", "log", "--dry-run").exit_code == 2
+    assert query("SELECT count(*), max(amount) FROM orders") == [(200, 199.5)]
+
+
+def test_a_draft_without_rows_needs_no_rebuild(
+    command: Command, declare: Callable[[str], None], bucket: TestBucket, query: Query
+):
+    bucket.put("orders/1.csv", "id,amount\no1,1.5 EUR\n")
+    command("run")
+    declare(ORDERS.replace('"number", sql = "numeric(6,2)"', '"string"'))
+    listed = json.loads(command("datasets", "list", "--json").stdout)
+    assert [one["state"] for one in listed] == ["changed", "not declared"]
+    reshaped = "orders: Its tables have no rows, so they get their new shape without a rebuild."
+    checked = command("datasets", "check", "orders")
+    assert checked.exit_code == 0
+    assert reshaped in checked.stdout.splitlines()
+    shown = command("run", "--dry-run")
+    assert "The type of amount is text instead of numeric(6,2)." in shown.stdout
+    assert "1 inserted" in shown.stdout
+    applied = command("datasets", "apply")
+    assert reshaped in applied.stdout.splitlines()
+    assert command("run").exit_code == 0
+    assert query("SELECT id, amount FROM orders") == [("o1", "1.5 EUR")]
 
 
 def test_a_dataset_waits_for_the_rebuild_that_all_commands_name(
@@ -466,9 +517,10 @@ def test_a_missing_bucket_stops_only_its_datasets(
 
 
 def test_check_reports_what_apply_would_refuse(
-    command: Command, declare: Callable[[str], None], engine: Engine
+    command: Command, declare: Callable[[str], None], bucket: TestBucket, engine: Engine
 ):
-    command("datasets", "apply")
+    put_orders(bucket, 1)
+    command("run")
     assert command("datasets", "check").exit_code == 0
     declare(ORDERS.replace("numeric(6,2)", "numeric(5,2)") + LOG.replace("log]", "view]"))
     with engine.begin() as connection:

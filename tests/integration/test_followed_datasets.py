@@ -112,6 +112,20 @@ def test_changed_file_is_installed_by_a_run_at_once(
         wait_until(lambda: count(engine, "goods") == 1)
 
 
+def test_draft_of_a_declaration_is_edited_while_the_scheduler_runs(
+    filed: Settings, path: Path, engine: Engine, bucket: TestBucket
+):
+    bucket.put("goods/1.csv", "sku,price\na,1 EUR\n")
+    field = '{ name = "price", type = "TYPE", constraints = { required = true } }'
+    draft = USERS + goods().replace("[{", f"[{field}, {{")
+    path.write_text(draft.replace("TYPE", "number"))
+    with scheduling_with(scheduler(filed)):
+        wait_until(lambda: count(engine, "problem") == 1)
+        path.write_text(draft.replace("TYPE", "string"))
+        wait_until(lambda: count(engine, "goods") == 1)
+        assert runs(engine, "state = 'failed'") == 0
+
+
 def test_faulty_version_keeps_the_datasets_and_is_shown(
     filed: Settings, path: Path, engine: Engine
 ):

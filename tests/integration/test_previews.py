@@ -12,14 +12,16 @@ from sqlalchemy import Engine, make_url, text
 
 from etl.local.postgres_binaries import find_binaries
 from etl.model.dataset import USERS, Dataset, Field, UnknownColumns
-from etl.model.errors import EtlError
+from etl.model.errors import ConfigurationError, EtlError, RebuildRefused
 from etl.model.values import Trigger
 from etl.settings import Settings
 from etl.sync import batch
 from etl.sync.manager import DataManager
 from etl.sync.preview import Previewed
 from tests.conftest import TestBucket
+from tests.integration.test_changed_declarations import GOODS, without
 from tests.integration.test_partial_runs import ALL, ITEMS, LOG, put_all
+from tests.integration.test_rebuilds import CHANGES, indexed, rebuild
 
 Query = Callable[[str], list[tuple[Any, ...]]]
 Preview = Callable[..., Previewed]
@@ -49,10 +51,11 @@ def preview(settings: Settings, dump: Callable[[], str]) -> Preview:
         *datasets: Dataset,
         only: frozenset[str] | None = None,
         allowed: dict[str, None] | None = None,
+        rebuilt: str | None = None,
     ) -> Previewed:
         before = dump()
         manager = DataManager(settings, datasets=datasets or None)
-        found = manager.preview(only=only, allowed_retirements=allowed)
+        found = manager.preview(only=only, allowed_retirements=allowed, rebuilt=rebuilt)
         assert dump() == before
         return found
 
@@ -213,3 +216,73 @@ def test_a_preview_reads_huge_objects_by_the_changed_declaration(
     assert found.failures == {}
     assert found.counts["items"].updated == 300
     assert run(sized, USERS)["items"].updated == 300
+
+
+# -- of rebuilds
+
+
+@pytest.fixture
+def goods(bucket: TestBucket) -> TestBucket:
+    bucket.put("goods/a/1.csv", "id,code,price,state,born\na,1234,1.50,new,0\nb,,2,old,86400000\n")
+    bucket.put("goods/b/2.csv", "id,code,price,state,color\nc,56,3,new,red\nd,0x,3.25,gone,blue\n")
+    bucket.put("goods/c/3.csv", "id,code,price,state,color\na,99,7,new,red\ne,7,8,old,red\n")
+    bucket.put("photos/a.png", "x")
+    return bucket
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "no change",
+        "another type",
+        "another table",
+        "no key",
+        "a key that many rows share",
+        "a key that rows lack",
+        "another attachment",
+        "everything at once",
+    ],
+)
+def test_a_preview_tells_what_a_rebuild_does(
+    goods: TestBucket, preview: Preview, run: Run, settings: Settings, *, name: str
+):
+    before, after = map(indexed, CHANGES[name])
+    run(before, USERS)
+    goods.remove("goods/b/2.csv")
+    goods.put("goods/d/4.csv", "id,code,price,state\nf,1,1,new\nf,2,2,new\n")
+    other = replace(LOG, include=("other/*.csv",))  # has no table yet
+    found = preview(after, other, USERS, rebuilt="goods")
+    done = rebuild(settings, after, other, USERS)
+    assert found.failures == {}
+    assert found.changes == {"goods": done.notes}
+    assert found.counts == {"goods": done.report.dataset_counts["goods"]}
+    counts = found.counts["goods"]
+    assert len(found.keys["goods"]["inserted"]) == counts.inserted
+    assert len(found.keys["goods"]["shadowed"]) == counts.rows_shadowed
+
+
+@pytest.mark.usefixtures("goods")
+def test_a_preview_of_a_rebuild_blocks_no_reader_and_no_writer(
+    run: Run, settings: Settings, engine: Engine
+):
+    """Not even while others use the tables."""
+    run(GOODS, USERS)
+    changed = indexed(without("code"))
+    with engine.begin() as reader:
+        reader.execute(text("LOCK TABLE goods, goods_retired, goods_shadowed IN SHARE MODE"))
+        found = DataManager(settings, datasets=(changed, USERS)).preview(rebuilt="goods")
+    assert found.changes["goods"][0] == "The column code is no longer declared."
+
+
+def test_a_preview_of_a_rebuild_refuses_what_the_rebuild_refuses(
+    goods: TestBucket, preview: Preview, run: Run, engine: Engine
+):
+    lines = "".join(f"g{number},s\n" for number in range(300))
+    goods.put("goods/1.csv", "id,state\n" + lines)
+    run(GOODS, USERS)
+    with pytest.raises(RebuildRefused, match="would retire 301 of 305 rows and leave 4"):
+        preview(indexed(replace(GOODS, primary_key=("state",))), USERS, rebuilt="goods")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE VIEW public.codes AS SELECT code FROM goods"))
+    with pytest.raises(ConfigurationError, match="Other objects depend on"):
+        preview(indexed(without("code")), USERS, rebuilt="goods")

@@ -112,6 +112,94 @@ def test_privileges_on_the_state_do_not_spread_to_the_data(
         assert connection.scalar(found, {"role": reader}) is False
 
 
+FEWER = tuple(one for one in ORDERS.fields if one.name not in {"amount", "rank"})
+REBUILT = {
+    "in place": replace(ORDERS, fields=(*FEWER, Field(name="note")), indexes=()),
+    "emptied and filled": replace(
+        ORDERS, fields=(*FEWER, Field(name="amount"), Field(name="rank")), indexes=()
+    ),
+    "renamed": replace(ORDERS, table="sales"),
+    "without shadowed rows": replace(ORDERS, primary_key=(), prefer=None),
+}
+
+
+@pytest.mark.parametrize("has_rows", [True, False], ids=["rows", "no rows"])
+@pytest.mark.parametrize("name", REBUILT)
+def test_privileges_survive_a_rebuild(  # noqa: PLR0913 - fixtures
+    run: Callable[..., RunReport],
+    ask: Ask,
+    bucket: TestBucket,
+    engine: Engine,
+    settings: Settings,
+    *,
+    reader: str,
+    name: str,
+    has_rows: bool,
+):
+    """As they are, not as tables get them by default, and again for tables that are created."""
+    changed = REBUILT[name]
+    run(ORDERS, USERS)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"GRANT UPDATE ON orders TO {reader} WITH GRANT OPTION")
+        connection.exec_driver_sql(f"GRANT DELETE ON orders_retired TO {reader}")
+        connection.exec_driver_sql("GRANT SELECT (updated) ON orders TO PUBLIC")
+        connection.exec_driver_sql(f"REVOKE SELECT ON orders_retired FROM {reader}")
+    tables = ("orders", "orders_retired")
+    before = [privileges(engine, one) for one in tables]
+    if has_rows:
+        bucket.put("orders/1.csv", "order_id,amount,rank,updated\nA,1,1,1\nA,2,2,2\nB,3,3,3\n")
+        run(ORDERS, USERS)
+        DataManager(settings, datasets=(changed, USERS)).rebuild("orders")
+    else:
+        run(changed, USERS)
+    new = changed.table
+    assert [privileges(engine, one.replace("orders", new)) for one in tables] == before
+    assert len(ask(f"SELECT order_id FROM {new}")) == has_rows * (2 if changed.primary_key else 3)
+    if changed.primary_key:
+        assert ask(f"SELECT order_id FROM {new}_shadowed") == [("A",)] * has_rows
+    else:
+        DataManager(settings, datasets=(ORDERS, USERS)).rebuild("orders")
+        assert ask("SELECT order_id FROM orders_shadowed") == [("A",)] * has_rows
+
+
+def privileges(engine: Engine, table: str) -> list[tuple[Any, ...]]:
+    """Those of the table and its columns, of other roles than its owner."""
+    question = text(
+        "SELECT NULL AS attname, item.* FROM pg_class, aclexplode(relacl) AS item"
+        " WHERE oid = CAST(:table AS regclass) AND grantee <> relowner UNION ALL"
+        " SELECT CAST(attname AS text), item.* FROM pg_attribute, aclexplode(attacl) AS item"
+        " WHERE attrelid = CAST(:table AS regclass) ORDER BY 1, 2, 3, 4, 5"
+    )
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(question, {"table": table})]
+
+
+def test_privileges_survive_a_table_that_takes_the_place_of_another(
+    run: Callable[..., RunReport],
+    bucket: TestBucket,
+    engine: Engine,
+    settings: Settings,
+    reader: str,
+):
+    """One that was revoked does not come back by default."""
+    bucket.put("orders/1.csv", "order_id\nA\n")
+    run(ORDERS, USERS)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"REVOKE SELECT ON orders FROM {reader}")
+        connection.exec_driver_sql(f"GRANT UPDATE ON orders TO {reader} WITH GRANT OPTION")
+        oid = connection.scalar(text(OID))
+        for number in range(1_590):
+            connection.exec_driver_sql(f"ALTER TABLE orders ADD COLUMN c{number} int")
+            connection.exec_driver_sql(f"ALTER TABLE orders DROP COLUMN c{number}")
+    before = privileges(engine, "orders")
+    notes = [Field(name=f"note{number}") for number in range(9)]
+    changed = replace(ORDERS, fields=(*ORDERS.fields, *notes))
+    DataManager(settings, datasets=(changed, USERS)).rebuild("orders")
+    with engine.connect() as connection:
+        assert connection.scalar(text(OID)) != oid
+    assert privileges(engine, "orders") == before
+
+
 def test_columns_that_are_added_later_are_readable(
     run: Callable[..., RunReport], ask: Ask, bucket: TestBucket
 ):

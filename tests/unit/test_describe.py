@@ -291,6 +291,9 @@ def test_a_file_with_its_header_in_another_row_is_left_out():
     found = described({"x1.csv": b"a;b\n1;2\n", "x2.csv": b"title\na;b\n1;2\n"})
     assert [one.key for one in found.unread] == ["x2.csv"]
     assert "line 2" in found.unread[0].note
+    titled = {"x1.xlsx": workbook([["a"], [1]]), "x2.xlsx": workbook([["title"], ["a", "b"], [1]])}
+    note = described(titled).unread[0].note
+    assert note.startswith("Its header is in row 2, that of x1.xlsx in row 1.")
 
 
 def test_a_column_of_formulas_without_values_is_not_declared():
@@ -537,7 +540,9 @@ def test_the_value_of_another_type_is_named_with_its_file_and_its_row():
     assert 'not "x" (a2.csv, line 4)' in described(files).text
     rows = [{"v": one} for one in ("1,5", "2,5", "", "3,5", "4,5", "x")]
     files = {"a.json": json.dumps({"data": rows}).encode()}
-    assert 'not "x" (line 6)' in described(files).text
+    assert 'not "x" (element 6)' in described(files).text
+    numbers = [["v", "w"], *([one, "w"] for one in ("1,5", "2,5", "3,5", "4,5", "x"))]
+    assert 'not "x" (row 6)' in described({"a.xlsx": workbook(numbers)}).text
 
 
 def test_a_parquet_file_with_a_name_that_is_no_text_is_refused():

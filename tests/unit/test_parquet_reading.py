@@ -75,6 +75,14 @@ def judged(extract: Extract, of: Dataset, first_line: int) -> tuple[list[Any], s
     return rows, {(one.line - first_line, one.column, one.code) for one in problems if one.line}
 
 
+def test_a_file_without_columns_is_refused():
+    no_columns = written(pa.table({"x": [1]}).select([]))
+    hint = refusal(no_columns, dataset(SENSOR)).message
+    assert hint.startswith("The header lacks sensor; it has no columns. ")
+    hint = refusal(no_columns, dataset(Field(name="a"))).message
+    assert hint.startswith("The header has no column that d declares: a. It has no columns. ")
+
+
 OPTIONS = st.fixed_dictionaries({
     "compression": st.sampled_from(["none", "snappy", "gzip", "zstd", "lz4", "brotli"]),
     "use_dictionary": st.booleans(),

@@ -255,6 +255,27 @@ def test_each_cell_without_a_value_is_a_problem_of_its_row():
     )
 
 
+def test_all_faults_of_a_row_are_shown_at_once():
+    """Those that the workbook shows, and those of the other cells; other rows stay as they are."""
+    row = ("", "1.234,567", "viel", "x", "vielleicht", 3, None, None, "year", None)
+    content = with_header(("a", *[None] * 9), row, ("b", *[None] * 9), (None, *row[1:]))
+    expected = [
+        ("amount", "too-many-decimals"),
+        ("count", "not-an-integer"),
+        ("day", "not-a-date"),
+        ("id", "missing-cell"),
+        ("is_new", "not-a-boolean"),
+        ("ratio", "not-a-number"),
+        ("year", "not-a-year"),
+    ]
+    assert [(one.line, one.column, one.code) for one in problems(content)] == [
+        (line, *one) for line in (3, 5) for one in expected
+    ]
+    found = extracts(content)
+    assert (found.rows_rejected, found.rows_read) == ({KEY: 2}, {KEY: 4})
+    assert found.rows["id"].to_pylist() == ["a", "b"]
+
+
 @pytest.mark.parametrize("last", ["B4", "A9", "D4"])
 def test_formulas_without_a_value_are_found_at_the_margin(last: str):
     book = openpyxl.Workbook()

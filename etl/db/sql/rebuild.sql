@@ -33,3 +33,34 @@ DELETE FROM {retired} AS retired USING {table} AS live WHERE ({live.key}) = ({re
 -- name: outdate_files
 -- Lets the published files of the dataset be written again. Parameter: :dataset.
 UPDATE publication SET etag = '' WHERE dataset = :dataset
+
+-- name: found_rows
+-- As `figures.merged_rows`, before anything is written.
+SELECT found.rows_loaded, found.rows_shadowed,
+       (SELECT count(*) FROM {staging}) - found.rows_loaded - found.rows_shadowed AS rows_unchanged
+FROM (SELECT (SELECT count(*) FROM upserts WHERE _from_this_run) AS rows_loaded,
+             (SELECT count(*) FROM candidate
+              WHERE _from_this_run AND _rank > 1) AS rows_shadowed) AS found
+
+-- name: prepare_rows
+-- The live rows as they will be, in key order, apart from those that the merge retires; {table}
+-- stands for the stored rows in their new shape. Parameter: :run_id.
+CREATE TEMPORARY TABLE prepared_rows ON COMMIT DROP AS
+SELECT {stored.row}{,stored.attached}, stored._run_id, stored._updated_at
+FROM {table} AS stored
+WHERE NOT EXISTS (SELECT FROM upserts WHERE ({upserts.key}) = ({stored.key}))
+UNION ALL
+SELECT {row}{,attached}, :run_id, now()
+FROM upserts
+ORDER BY {key}
+
+-- name: fill
+INSERT INTO {table} ({row}{,attached}, _run_id, _updated_at)
+SELECT {row}{,attached}, _run_id, _updated_at FROM prepared_rows
+
+-- name: is_fillable
+-- Whether PostgreSQL empties the table at once. Parameter: :table, quoted.
+SELECT NOT EXISTS (SELECT FROM pg_constraint
+                   WHERE contype = 'f' AND confrelid = to_regclass(:table)
+                     AND conrelid <> confrelid)
+   AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = to_regclass(:table))

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from etl.model.dataset import Dataset, Dialect, UnknownColumns
 from etl.model.errors import RefusedObject
+from etl.model.formats import format_of
 from etl.model.safe_text import safe_value
 from etl.model.values import Problem, Severity
 from etl.read.columns import EXTRA, SOURCE_KEY, SOURCE_LINE
@@ -40,7 +41,7 @@ class SampledObject:
     """The first rows of an object, as texts by header.
 
     Shapes:  each of columns (rows,), large_string, null where blank; lines (rows,). `is_cut`:
-             there are more rows.
+             there are more rows. `unit` is what `lines` count.
     """
 
     key: str
@@ -50,6 +51,7 @@ class SampledObject:
     head: Head
     is_cut: bool = False
     problem: Problem | None = None  # the first one of a row
+    unit: str = "line"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +66,23 @@ class SampledColumn:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Sampled objects as one: their columns, how many rows each has, and where the rows are."""
+    """Sampled objects as one: their columns."""
 
     columns: tuple[SampledColumn, ...]
-    row_counts: tuple[int, ...]
-    keys: tuple[str, ...]
-    lines: tuple[pa.ChunkedArray, ...]
+    objects: tuple[SampledObject, ...]
+
+    @property
+    def row_counts(self) -> list[int]:
+        """The number of rows of each object."""
+        return [one.rows for one in self.objects]
 
     def place(self, row: int) -> str:
         """The line of a row, and its object if there are several."""
-        for key, count, lines in zip(self.keys, self.row_counts, self.lines, strict=True):
-            if row < count:
-                line = f"line {lines[row].as_py()}"
-                return f"{safe_value(key)}, {line}" if len(self.keys) > 1 else line
-            row -= count
+        for one in self.objects:
+            if row < one.rows:
+                line = f"{one.unit} {one.lines[row].as_py()}"
+                return f"{safe_value(one.key)}, {line}" if len(self.objects) > 1 else line
+            row -= one.rows
         raise IndexError(row)
 
 
@@ -138,7 +143,13 @@ def sample_object(
         head,
         limit.is_cut,
         next((one for one in whole.problems if one.line is not None), None),
+        _unit(source, probe),
     )
+
+
+def _unit(source: SourceObject, probe: Dataset) -> str:
+    found = format_of(probe, source.key)
+    return "line" if found is None else found.format.unit
 
 
 def probe(format_: SourceFormat | None) -> Dataset:
@@ -181,12 +192,7 @@ def joined_sample(objects: Sequence[SampledObject]) -> Sample:
         whole = pa.chunked_array([piece for one in texts for piece in one.chunks], _TEXT)
         is_float = any(header in one.head.floats for one in objects)
         columns.append(SampledColumn(header, whole, None not in chunks, is_float))
-    return Sample(
-        tuple(columns),
-        tuple(one.rows for one in objects),
-        tuple(one.key for one in objects),
-        tuple(one.lines for one in objects),
-    )
+    return Sample(tuple(columns), tuple(objects))
 
 
 def _column_of(one: SampledObject, name: str) -> pa.ChunkedArray | None:

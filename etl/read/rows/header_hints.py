@@ -21,11 +21,13 @@ def missing_hint(layout: Layout, missing: Sequence[str], written: Sequence[str])
     """Which required columns a header lacks, or that it has no declared one, and what it has."""
     listed = _all_accepted(layout.dataset, missing or layout.expected)
     if missing:
-        return f"The header lacks {listed}; its columns are {shown(written)}."
-    return (
-        f"The header has no column that {layout.dataset.name} declares: {listed}. Its columns are "
-        f"{shown(written)}."
-    )
+        return f"The header lacks {listed}; {_columns(written)}."
+    name = layout.dataset.name
+    return f"The header has no column that {name} declares: {listed}. I{_columns(written)[1:]}."
+
+
+def _columns(written: Sequence[str]) -> str:
+    return f"its columns are {shown(written)}" if written else "it has no columns"
 
 
 def no_column_hint(layout: Layout, written: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,14 @@ import pyarrow as pa
 
 from etl.model.errors import RefusedObject
 from etl.model.routing import path_names
-from etl.model.values import ProblemCode
+from etl.model.values import ProblemCode, Severity
 from etl.read.rows.collect import Block, Collector
 from etl.read.rows.extract import Extract, add_no_rows, to_extract
 from etl.read.rows.header import HeaderFault, header_of
 from etl.read.rows.header_hints import looks_like_header
 from etl.read.rows.layout import AddedColumns, Layout
 from etl.read.rows.notices import Notices
+from etl.read.validate import validate
 from etl.read.xlsx.cells import CellFault, CellTexts
 from etl.read.xlsx.workbook import faults, open_sheet
 
@@ -164,22 +166,43 @@ class _SheetReader:
             for at, fault in faulty.items():
                 faults.setdefault(at, []).append((self._header.columns[place], fault))
             columns.append(texts)
+        block = Block(
+            self._header,
+            np.zeros(len(rows), np.int64),
+            np.arange(first + 1, first + len(rows) + 1),
+            [pa.chunked_array([pa.array(texts, _TEXT)]) for texts in columns],
+        )
+        if faults:
+            keep = np.ones(len(rows), np.bool_)
+            keep[list(faults)] = False
+            self._add_faults_of_texts(first, faults, block.without(keep))
+            block = block.without(~keep)
         for at, found in sorted(faults.items()):
             add = collector.reject_row
             for name, fault in sorted(found):
                 add(0, first + at + 1, fault.code, fault.hint, fault.value, name)
                 add = collector.add_fault
-        keep = np.ones(len(rows), np.bool_)
-        keep[list(faults)] = False
-        lines = np.arange(first + 1, first + len(rows) + 1)
-        block = Block(
-            self._header,
-            np.zeros(len(rows), np.int64),
-            lines,
-            [pa.chunked_array([pa.array(texts, _TEXT)]) for texts in columns],
-        )
-        collector.add_block(block.without(~keep) if faults else block)
+        collector.add_block(block)
         return self._extract(collector)
+
+    def _add_faults_of_texts(
+        self, first: int, faults: dict[int, list[tuple[str, CellFault]]], faulty: Block
+    ) -> None:
+        """Add the faults of all other cells in rows that have one.
+
+        The latest valid date is not known here, so a date may be rejected later, once all is well.
+        """
+        collector = Collector([self._source], Notices())
+        collector.add_block(faulty)
+        texts = to_extract([self._source], self._layout, collector).rows
+        etags = {self._source.key: self._source.etag}
+        checked = validate(texts, self._layout.dataset, etags, date.max)
+        known = {(first + at + 1, name) for at, found in faults.items() for name, _ in found}
+        for one in checked.problems:
+            line, name = one.line or 0, one.column or ""
+            if one.severity is Severity.ERROR and (line, name) not in known:
+                fault = CellFault(one.code, one.note, one.value or "")
+                faults[line - first - 1].append((name, fault))
 
     def finish(self) -> Extract:
         """The problems of the sheet as a whole."""

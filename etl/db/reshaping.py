@@ -1,0 +1,126 @@
+"""All tables of a dataset get the shape of another declaration; see etl.db.reshape."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, text
+
+from etl.db import dataset_tables
+from etl.db.dataset_names import RETIRED, SHADOWED
+from etl.db.dependents import dependents
+from etl.db.reshape import Reshape, Wish, find, plain
+from etl.db.reshape_obstacles import obstacles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from etl.db.dataset_sql import DatasetSql
+    from etl.db.dependents import Dependent
+
+_ORDERS = {"": "", RETIRED: "_retired_at DESC, ", SHADOWED: ""}
+
+
+def find_shapes(
+    connection: Connection, before: DatasetSql, sql: DatasetSql, left: Sequence[str] = ()
+) -> dict[str, Reshape]:
+    """By suffix, how the existing tables of `before` get the shape that the dataset declares.
+
+    `left` are columns that they have of an earlier declaration.
+    """
+    table, former_shapes = before.dataset.table, dataset_tables.shapes(before)
+    found = {}
+    for name, shape in dataset_tables.shapes(sql).items():
+        suffix = name.removeprefix(sql.dataset.table)
+        former = former_shapes.get(table + suffix)
+        wish = Wish(
+            name,
+            shape,
+            f"{_ORDERS[suffix]}_source_key, _source_line",
+            droppable=[*left, *(one.name for one in (former.columns if former else ()))],
+            formatted=frozenset(
+                one.name for one in sql.dataset.fields if one.decimal_char != "." or one.group_char
+            ),
+        )
+        reshape = find(connection, sql.schema, table + suffix, wish)
+        if reshape is not None:
+            found[suffix] = reshape
+    return found
+
+
+def all_obstacles(
+    connection: Connection, before: DatasetSql, sql: DatasetSql, shapes: Mapping[str, Reshape]
+) -> list[Dependent]:
+    """What others must drop before the tables get these shapes, in this order."""
+    found = [other for one in shapes.values() for other in obstacles(connection, one)]
+    if loses_shadowed(before, sql):
+        found += dependents(connection, plain(before.shadowed))
+    return found
+
+
+def loses_shadowed(before: DatasetSql, sql: DatasetSql) -> bool:
+    """Whether the dataset no longer has a table of shadowed rows."""
+    return bool(before.dataset.primary_key) and not sql.dataset.primary_key
+
+
+def drop_shadowed(connection: Connection, before: DatasetSql, sql: DatasetSql) -> None:
+    """Drop the table of shadowed rows if the dataset no longer has one. The caller commits."""
+    if loses_shadowed(before, sql):
+        connection.execute(text(f"DROP TABLE IF EXISTS {before.shadowed}"))
+
+
+def is_taken(connection: Connection, before: DatasetSql, sql: DatasetSql) -> bool:
+    """Whether the new name of the table is that of an earlier declaration's table."""
+    is_renamed = sql.dataset.table != before.dataset.table
+    return is_renamed and dataset_tables.are_ours(connection, sql)
+
+
+# -- tables without rows
+
+
+def is_free(connection: Connection, before: DatasetSql, sql: DatasetSql) -> bool:
+    """Whether the tables have no rows, and nothing of other clients depends on what changes.
+
+    They then get any shape at once.
+    """
+    if not _are_empty(connection, before) or is_taken(connection, before, sql):
+        return False
+    shapes = find_shapes(connection, before, sql)
+    return not all_obstacles(connection, before, sql, shapes)
+
+
+def reshape_empty(connection: Connection, before: DatasetSql, sql: DatasetSql) -> bool:
+    """Give the tables their new shape if they are free; return whether. The caller commits.
+
+    They stay the same tables, with their grants and comments. Tables that are missing are not
+    created.
+
+    Raises:  SQLAlchemy's error when a lock was not free in time.
+    """
+    if not is_free(connection, before, sql):
+        return False
+    shapes = find_shapes(connection, before, sql)
+    connection.execute(text(f"SET LOCAL lock_timeout = '{dataset_tables.LOCK_TIMEOUT}'"))
+    listed = ", ".join(plain(one.table) for one in shapes.values())
+    connection.exec_driver_sql(f"LOCK TABLE {listed} IN ACCESS EXCLUSIVE MODE")
+    if not _are_empty(connection, before):  # another client may have inserted a row
+        return False
+    drop_shadowed(connection, before, sql)
+    for one in shapes.values():
+        one.apply(connection)
+        one.finish(connection)
+    return True
+
+
+def _are_empty(connection: Connection, sql: DatasetSql) -> bool:
+    """Whether the table exists, and no existing table of the dataset has a row."""
+    return dataset_tables.are_ours(connection, sql) and not any(
+        connection.scalar(text(f"SELECT EXISTS (SELECT FROM {one})"))
+        for one in _existing(connection, sql)
+    )
+
+
+def _existing(connection: Connection, sql: DatasetSql) -> Iterable[str]:
+    tables = (sql.table, sql.retired, *([sql.shadowed] if sql.dataset.primary_key else ()))
+    question = text("SELECT to_regclass(:table) IS NOT NULL")
+    return [one for one in tables if connection.scalar(question, {"table": plain(one)})]
