@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 TEST_DIR = "BUCKETLINE_TEST_DIR"
+MEMORY_BYTES = 4 << 30
 
 _SUITE = hypothesis_settings(
     deadline=None,
@@ -65,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop(CALLERS_FOLDER, None)
     if TEST_DIR not in os.environ:
         # Not pytest's own temporary folder: as root, PostgreSQL's plain user could not reach it.
-        directory = Path(tempfile.mkdtemp(prefix="bucketline-tests-"))
+        directory = Path(tempfile.mkdtemp(prefix="bucketline-tests-", dir=_memory()))
         directory.chmod(0o755)
         os.environ[TEST_DIR] = str(directory)
         config.add_cleanup(lambda: _remove(directory))
@@ -76,6 +77,16 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """One worker more than cores, because tests often wait for servers and processes."""
     return (os.cpu_count() or 1) + 1
+
+
+def _memory() -> str | None:
+    """A folder in memory if it has room: there, a database is cloned in a ninth of the time."""
+    folder = Path("/dev/shm")  # noqa: S108 - as on every Linux
+    if "TMPDIR" in os.environ or not folder.is_dir():
+        return None
+    found = os.statvfs(folder)
+    is_usable = not found.f_flag & os.ST_NOEXEC  # a plain user may need copies of the binaries
+    return str(folder) if is_usable and found.f_bavail * found.f_frsize >= MEMORY_BYTES else None
 
 
 def _remove(directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""Completes /openapi.json: error responses, path and query parameters, request bodies."""
+"""Completes /openapi.json: error responses, path and query parameters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from api.http import errors
 from api.http.converters import MAX_ID
 from api.schemas.service import FaultyParameter, ProblemDocument
 from api.spec import examples
-from etl.db.events import TEST_EVENTS
+from api.spec.bodies import ANY_TYPE, REQUEST_BODIES
 from etl.model.errors import KeyConflict
 from etl.storage.documents import NAME
 
@@ -186,98 +186,6 @@ RETRY_AFTER = {
     }
 }
 
-# Objects have any type; the first entry is for clients that do not support wildcards.
-_ANY_TYPE = ("application/octet-stream", "*/*")
-
-_NOTIFICATION: Json = {
-    "title": "Notification",
-    "type": "object",
-    "properties": {
-        "Records": {
-            "description": "The events; null means none.",
-            "type": ["array", "null"],
-            "items": {"type": "object"},
-        }
-    },
-    "required": ["Records"],
-}
-_TEST_MESSAGE: Json = {
-    "title": "TestMessage",
-    "description": "Sent once by S3 to test the destination.",
-    "type": "object",
-    "properties": {"Event": {"type": "string", "enum": list(TEST_EVENTS)}},
-    "required": ["Event"],
-}
-
-# Form fields are always text; `type: string` would reject values that look like numbers.
-_ANY_TEXT: Json = {"contentMediaType": "text/plain"}
-
-# Bodies that routes parse themselves.
-_REQUEST_BODIES: dict[tuple[str, str], Json] = {
-    ("/objects/{bucket}/{key}", "put"): {
-        "description": "The content of the object.",
-        "required": True,
-        "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _ANY_TYPE},
-    },
-    ("/objects/{bucket}", "post"): {
-        "description": "A form with one or more files.",
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "file": {
-                            "type": "array",
-                            "minItems": 1,
-                            "items": {"type": "string", "format": "binary"},
-                        },
-                        "prefix": _ANY_TEXT
-                        | {"description": "Prefix of the object keys, before the file names."},
-                        "key": _ANY_TEXT
-                        | {"description": "Object key; only for a form with one file."},
-                    },
-                    "required": ["file"],
-                    "additionalProperties": False,
-                }
-            }
-        },
-    },
-    ("/check", "post"): {
-        "description": "The file, or a form with one file.",
-        "required": True,
-        "content": {
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "file": {"type": "string", "format": "binary"},
-                        "key": _ANY_TEXT | {"description": "Key that the object will have."},
-                    },
-                    "required": ["file"],
-                    "additionalProperties": False,
-                }
-            },
-        },
-    },
-    ("/minio-event", "post"): {
-        "description": "S3 event notifications in the format of MinIO's webhook.",
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {"anyOf": [_NOTIFICATION, _TEST_MESSAGE]},
-                "example": {"Records": []},
-            }
-        },
-    },
-    ("/documents", "post"): {
-        "description": "Any JSON value, including 0, [], null and false.",
-        "required": True,
-        "content": {"application/json": {"schema": {}, "example": {"any": "JSON value"}}},
-    },
-}
-
 # Filters have the names of columns, which the description cannot list.
 _FILTERS: Json = {
     "name": "filters",
@@ -346,7 +254,7 @@ DOWNLOAD: Json = {
             "schema": {"type": "string", "format": "binary"},
             "example": "first_name,last_name,birthts\nAnn,Lee,0\n",
         }
-        for kind in _ANY_TYPE
+        for kind in ANY_TYPE
     },
 }
 
@@ -376,8 +284,8 @@ def complete(spec: Json) -> Json:
     schemas["FaultyParameter"] = FaultyParameter.model_json_schema()
     for path, operations in spec["paths"].items():
         for method, operation in operations.items():
-            if (path, method) in _REQUEST_BODIES:
-                operation["requestBody"] = _REQUEST_BODIES[path, method]
+            if (path, method) in REQUEST_BODIES:
+                operation["requestBody"] = REQUEST_BODIES[path, method]
             if "requestBody" in operation:
                 operation["requestBody"]["required"] = True
             # Of method_blueprint_view keep the view: generated clients use it as the function name.

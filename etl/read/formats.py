@@ -137,7 +137,7 @@ def _read_csv(
         )
 
     for part in parts:
-        for piece in pieces(part):
+        for piece in pieces(part, reader.most_rows):
             yield marked(reader.read(piece))
     yield marked(reader.finish())
 

@@ -13,7 +13,7 @@ from etl.read.rows.extract import Extract, sort_problems
 from etl.read.validate import validate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import date
 
     from etl.model.dataset import Dataset
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 1024 * 1024  # parsed at once, in ten times as much memory
 PIECE_LINES = 50_000  # short lines need more memory per byte
+MOST_CELLS = 1 << 19  # of the rows that are read at once; columns that they lack take memory, too
 LINE_ENDS = (b"\n", b"\r")
 
 
@@ -131,15 +132,23 @@ class ObjectValidator:
         return bool(file_rules.keys_with_differing_rows(rows, self._dataset, [key]))
 
 
-def pieces(part: bytes, row_marks: Sequence[bytes] = LINE_ENDS) -> Iterator[bytes]:
-    """Cut the part at any byte into equal pieces of at most 1 MB and about 50,000 rows.
+def rows_at_once(columns: int) -> int:
+    """How many rows with so many columns may be read at once."""
+    return min(PIECE_LINES, max(MOST_CELLS // max(columns, 1), 1))
 
-    Each row has one of the marks.
+
+def pieces(
+    part: bytes, most_rows: Callable[[], int], row_marks: Sequence[bytes] = LINE_ENDS
+) -> Iterator[bytes]:
+    """Cut the part at any byte into pieces of at most 1 MB and about so many rows.
+
+    Each row has one of the marks. `most_rows` may depend on the pieces before.
     """
-    if not part:
-        return
-    rows = max(map(part.count, row_marks))
-    count = max(-(-len(part) // PIECE_BYTES), -(-rows // PIECE_LINES))
-    step = -(-len(part) // count)
-    for start in range(0, len(part), step):
-        yield part[start : start + step]
+    start = 0
+    while start < len(part):
+        size = len(part) - start
+        rows = max(part.count(mark, start) for mark in row_marks)
+        count = max(-(-size // PIECE_BYTES), -(-rows // most_rows()))
+        end = start + -(-size // count)
+        yield part[start:end]
+        start = end

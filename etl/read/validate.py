@@ -18,6 +18,7 @@ from etl.read.columns import SOURCE_KEY, SOURCE_LINE
 from etl.read.rows.collect import MOST_PROBLEMS, first_of_each
 from etl.read.rows.extract import sort_problems
 from etl.read.types import CheckedColumn, Fault, check_column
+from etl.read.types.column import spread
 from etl.read.types.typed_texts import texts_of
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _check(cells: pa.ChunkedArray, one: Field, dataset: Dataset, today: date) ->
         faults.append(Fault(is_absent, ProblemCode.MISSING_CELL, lambda _: hint))
     days, dated = checked.valid_from, checked.dated
     return CheckedColumn(
-        checked.values.take(pa.array(np.cumsum(~is_absent) - 1, mask=is_absent)),
+        pa.chunked_array([spread(checked.values.combine_chunks(), ~is_absent)]),
         tuple(faults),
         None if days is None else _spread(days, is_absent, np.datetime64("NaT")),
         None if dated is None else _spread(dated, is_absent, filler=False),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from etl.model.errors import RefusedObject, UnreadableObject
+from etl.model.errors import UnreadableObject
 from etl.model.values import (
     Change,
     ChangeKind,
@@ -19,7 +19,7 @@ from etl.model.values import (
     SourceObject,
 )
 from etl.read import file_rules
-from etl.read.formats import expand_file, read_files
+from etl.read.formats import read_files
 from etl.read.validate import validate
 from etl.runtime.pools import map_in_threads
 from etl.sync.copy_text import StagedRows, joined_rows, staged_rows
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 MAX_OBJECTS = 5_000
 MAX_BYTES = 2 * 1024 * 1024  # a batch needs about 20 times that; three exist at once
-MAX_EXPANDED_BYTES = 2 * MAX_BYTES  # of the compressed files that are read together
 
 
 class Discard(NamedTuple):
@@ -176,42 +175,6 @@ def check(fetched: Fetched, reading: BucketReading) -> Batch:
 def is_huge(changes: Sequence[Change], reading: BucketReading) -> bool:
     """Whether this is one file that is too large for memory."""
     return len(changes) == 1 and _weight(changes[0], reading) > MAX_BYTES
-
-
-def split(fetched: Fetched, reading: BucketReading) -> tuple[Fetched, list[tuple[Change, bytes]]]:
-    """The changes to check together, and those of files that are read one by one, with contents.
-
-    Compressed files of text are expanded for the former, until there is enough text.
-    """
-    alone: list[tuple[Change, bytes]] = []
-    together = []
-    outcomes = dict(fetched.outcomes)
-    most_bytes = MAX_EXPANDED_BYTES
-    for change in fetched.changes:
-        key = change.source.key
-        found = outcomes.get(key)
-        if isinstance(found, SourceFile):
-            file = _as_text(found, reading, most_bytes)
-            if file is None:
-                alone.append((replace(change, source=found.source), found.content))
-                del outcomes[key]
-                continue
-            if file is not found:
-                most_bytes -= len(file.content)
-            outcomes[key] = file
-        together.append(change)
-    return Fetched(together, outcomes), alone
-
-
-def _as_text(file: SourceFile, reading: BucketReading, most_bytes: int) -> SourceFile | None:
-    """The file expanded to text of at most that size; None if it must be read by itself."""
-    key = file.source.key
-    if not reading.format_of(key).is_text:
-        return None
-    try:
-        return expand_file(file, reading.dataset_of(key), most_bytes, reading.limits)
-    except RefusedObject:
-        return None
 
 
 def datasets_of(problems: Iterable[Problem], reading: BucketReading) -> dict[str, str]:

@@ -26,6 +26,7 @@ from etl.storage.client import FETCH_ATTEMPTS, always_replaced
 from etl.sync import batch
 from etl.sync.batch import Batch, Discard, Fetched
 from etl.sync.copy_text import staged_rows
+from etl.sync.grouping import grouped
 from etl.sync.reading import BucketReading, entry
 from etl.sync.unchanged import Comparison, Comparisons
 
@@ -67,12 +68,12 @@ def read(
     if batch.is_huge(fetched.changes, reading):
         yield from _ObjectReader(store, reading, fetched.changes[0], comparisons).batches()
         return
-    together, alone = batch.split(fetched, reading)
-    if together.changes:
-        found = batch.check(together, reading)
+    groups = grouped(fetched, reading)
+    for group in groups.together:
+        found = batch.check(group, reading)
         comparisons.end_for(found.new_columns)
         yield found
-    for change, content in alone:
+    for change, content in groups.alone:
         yield from _ObjectReader(store, reading, change, comparisons, content).batches()
 
 

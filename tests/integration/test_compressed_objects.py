@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from etl.model.formats import Compression
 from etl.model.values import Trigger
 from etl.settings import Settings
-from etl.sync import batch
+from etl.sync import grouping
 from etl.sync.manager import DataManager
 from tests.compressed import compressed
 from tests.conftest import TestBucket
@@ -25,7 +25,7 @@ def rows(name: str, count: int) -> bytes:
     return HEADER + b"".join(b"%s%d,%d.5\n" % (name.encode(), n, n % 40) for n in range(count))
 
 
-@pytest.mark.parametrize("most_bytes", [batch.MAX_EXPANDED_BYTES, 5_000], ids=["small", "large"])
+@pytest.mark.parametrize("most_bytes", [grouping.MAX_EXPANDED_BYTES, 5_000], ids=["small", "large"])
 def test_compressed_objects_become_the_rows_of_their_content(
     bucket: TestBucket,
     settings: Settings,
@@ -33,7 +33,7 @@ def test_compressed_objects_become_the_rows_of_their_content(
     monkeypatch: pytest.MonkeyPatch,
     most_bytes: int,
 ):
-    monkeypatch.setattr(batch, "MAX_EXPANDED_BYTES", most_bytes)
+    monkeypatch.setattr(grouping, "MAX_EXPANDED_BYTES", most_bytes)
     for one in Compression:
         bucket.put(f"sensors/a/{one}.csv.{one}", compressed(rows(one, 300), one))
     bucket.put("sensors/a/plain.csv", rows("plain", 300))

@@ -425,7 +425,6 @@ def test_many_short_elements_are_read_a_few_at_a_time():
     found = list(read_object(source_file(b"", "a.json").source, dataset, None, [content]))
     rows = [one.rows_read["a.json"] for one in found]
     assert sum(rows) == 120_001
-    assert len([one for one in rows if one]) == 3
     assert max(rows) < 50_000
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
+from etl.model.dataset import UnknownColumns
 from etl.model.formats import content_size
 from etl.read.csv.encoding import Transcoder, count_line_endings, decode_lines, end_of_lines
 from etl.read.csv.header import read_header
@@ -24,9 +25,11 @@ from etl.read.csv.parse import (
 )
 from etl.read.csv.plain import as_plain_lines, has_regular_quotes, read_plain
 from etl.read.csv.records import RecordReader
+from etl.read.pieces import rows_at_once
 from etl.read.rows.collect import Collector
 from etl.read.rows.extract import Extract, add_empty_file, add_no_rows, to_extract
 from etl.read.rows.header import HeaderFault
+from etl.read.rows.layout import MOST_ADDED
 from etl.read.rows.notices import Notices
 
 if TYPE_CHECKING:
@@ -63,6 +66,17 @@ class ChunkReader:
         """Whether all rows have the same key, which is taken from the file's name."""
         name = self._layout.dataset.id_from_name
         return name is not None and self._header is not None and name not in self._header.columns
+
+    def most_rows(self) -> int:
+        """How many rows the next chunk may have at most.
+
+        A short row may lack columns that the table gets from the header.
+        """
+        declared = len(self._layout.columns)
+        if self._header is not None:
+            return rows_at_once(declared + len(self._header.added))
+        is_add = self._layout.dataset.unknown_columns is UnknownColumns.ADD
+        return rows_at_once(declared + MOST_ADDED if is_add else declared)
 
     def read(self, chunk: bytes) -> Extract:
         """The rows and problems that the chunk completes.

@@ -9,6 +9,7 @@ from etl.model.errors import RefusedObject
 from etl.model.values import ProblemCode
 from etl.read.json.cells import cell, json_text, plain_cell
 from etl.read.json.objects import Doubled, Number, RowFault, doubled_fault
+from etl.read.pieces import rows_at_once
 from etl.read.rows.header import FileHeader, added_column
 from etl.read.types.documents import NotStorable, load
 from etl.read.types.nested import place_in_jsonb
@@ -54,6 +55,10 @@ class Columns:
         }
         self._known: dict[str, ColumnPlace] = {}
         self.declared = tuple(name for name in dataset.field_names if name not in layout.path)
+
+    def most_rows(self) -> int:
+        """How many rows may be read at once: each may have all columns that are known so far."""
+        return rows_at_once(len(self.layout.columns) + self.layout.added.count)
 
     def place(self, name: str) -> ColumnPlace:
         """The place of a name.

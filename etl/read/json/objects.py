@@ -91,6 +91,12 @@ def parse_object(row: Text) -> Mapping[str, Value]:
     return value
 
 
+def is_surely_no_json(row: Text) -> bool:
+    """Whether `parse_object` finds that the row is no JSON object; this is much faster."""
+    content = row.content
+    return row.is_whole and content.isascii() and not content.lstrip(SPACE).startswith(b"{")
+
+
 def shown(row: Text) -> str:
     """The beginning of the text of a row, for its problem."""
     return row.content[:SHOWN_BYTES].decode("utf-8", "backslashreplace").strip()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -171,6 +170,7 @@ class _Reader(ABC):
 
     def __init__(self, size: int | None, columns: Columns) -> None:
         self._transcoder = Transcoder(size)
+        self._columns = columns
         self._rows = RowReader(columns)
         self._count = 0
         self._is_fast = True
@@ -182,7 +182,7 @@ class _Reader(ABC):
         """
         self._is_fast = is_fast
         for part in parts:
-            for piece in pieces(part, self._row_marks):
+            for piece in pieces(part, self._columns.most_rows, self._row_marks):
                 yield from self._take(self._transcoder.transcode(piece))
         yield from self._take(self._transcoder.transcode(b"", is_last=True), is_last=True)
 
@@ -209,9 +209,9 @@ class _Reader(ABC):
             yield found
             return
         texts = iter(cut.texts())
-        while some := list(islice(texts, PIECE_LINES)):
-            self._count += len(some)
-            yield self._rows.read(some)
+        while (rows := self._rows.read(texts)).count:
+            self._count += rows.count
+            yield rows
 
     @abstractmethod
     def _cut(self, text: bytes, *, is_last: bool) -> Lines | Elements:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,14 +13,15 @@ import pyarrow as pa
 from etl.model.dataset import UnknownColumns
 from etl.model.errors import RefusedObject
 from etl.model.values import ProblemCode
-from etl.read.json.objects import RowFault, Text, parse_object, shown
+from etl.read.json.objects import RowFault, Text, is_surely_no_json, parse_object, shown
 from etl.read.json.typed import read_columns
-from etl.read.rows.collect import Block, Collector
+from etl.read.pieces import MOST_CELLS
+from etl.read.rows.collect import MOST_PROBLEMS, Block, Collector
 from etl.read.rows.header import FileHeader
 from etl.read.rows.header_hints import no_column_hint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from etl.read.json.typed import ObjectBlock
 
 _MOST_SEEN_CHARACTERS = 1 << 20  # of names that are not declared, for the warnings about them
+_MOST_OBJECTS = 10_000  # read one by one, with a dictionary for each
+_MOST_TYPED_CELLS = 2 * MOST_CELLS  # of one block; more only if many columns have come with it
 _TEXT = pa.large_string()
 
 
@@ -39,13 +43,46 @@ class TypedRows(NamedTuple):
     most_bytes: int | None
 
 
+class RowProblem(NamedTuple):
+    """Why a row is rejected; `column` is None if the row as a whole is at fault."""
+
+    number: int
+    code: ProblemCode
+    hint: str
+    value: str
+    column: str | None
+
+
 @dataclass
 class FileRows:
-    """The rows of a file, or of a part of it, and the faulty ones; or typed rows."""
+    """The rows of a file, or of a part of it, and the faulty ones; or typed rows.
+
+    `more` counts, by code, the faulty rows after the first 1,000.
+    """
 
     rows: list[ObjectRow] = field(default_factory=list)
-    faults: list[tuple[Text, RowFault]] = field(default_factory=list)
+    problems: list[RowProblem] = field(default_factory=list)
+    more: Counter[ProblemCode] = field(default_factory=Counter)
     typed: TypedRows | None = None
+
+    @property
+    def count(self) -> int:
+        """The number of rows that were read one by one."""
+        return len(self.rows) + len(self.problems) + self.more.total()
+
+    @property
+    def has_all_problems(self) -> bool:
+        """Whether further faulty rows are only counted."""
+        return len(self.problems) >= MOST_PROBLEMS
+
+    def reject(self, text: Text, fault: RowFault) -> None:
+        """Add the problem of a row, without the exception, which refers to much else."""
+        if self.has_all_problems:
+            self.more[fault.code] += 1
+        else:
+            value = shown(text) if fault.value is None else fault.value
+            problem = RowProblem(text.number, fault.code, fault.hint, value, fault.column)
+            self.problems.append(problem)
 
 
 class RowReader:
@@ -53,29 +90,37 @@ class RowReader:
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
-        self._seen: dict[str, ColumnPlace] = {}
+        self._seen: dict[str, ColumnPlace | None] = {}  # None: in _extra
+        self._placed: dict[str, ColumnPlace] = {}  # those of _seen that are columns
         self._room = _MOST_SEEN_CHARACTERS
         self._has_objects = False
         self.array_name: str | None = None  # of the first member that is an array of objects
 
-    def read(self, texts: Iterable[Text]) -> FileRows:
-        """The rows and faults of these texts.
+    def read(self, texts: Iterator[Text]) -> FileRows:
+        """The next rows and faults, as many as may be read at once; none if there are no texts.
 
         Raises:  RefusedObject
         """
         found = FileRows()
+        most_rows = min(self._columns.most_rows(), _MOST_OBJECTS)
         for text in texts:
+            if found.has_all_problems and is_surely_no_json(text):
+                found.more[ProblemCode.NOT_JSON] += 1
+                continue
             try:
                 members = parse_object(text)
                 if not members.keys() <= self._seen.keys():
                     self._note(members)
+                    most_rows = min(self._columns.most_rows(), _MOST_OBJECTS)
                 found.rows.append(self._columns.row(text.number, members))
             except RowFault as fault:
                 # Those would keep all frames, and a small file can have a million faults.
                 fault.__traceback__ = fault.__cause__ = fault.__context__ = None
-                found.faults.append((text, fault))
+                found.reject(text, fault)
             else:
                 self._has_objects = True
+                if len(found.rows) >= most_rows:
+                    break
         return found
 
     def read_block(self, block: ObjectBlock) -> FileRows | None:
@@ -88,7 +133,7 @@ class RowReader:
             places = self._places(members)
         except RowFault:
             return None
-        if places is None:
+        if places is None or len(places) * len(block.numbers) > _MOST_TYPED_CELLS:
             return None
         fields = {name: place.field for name, place in places.items()}
         columns = read_columns(block, fields, self._columns.layout.dataset)
@@ -101,6 +146,7 @@ class RowReader:
                     return None  # perhaps with nulls, so it is not absent
                 del new[name]
         self._seen |= new
+        self._placed |= new
         self._has_objects = True
         cells = {place.column: columns[name] for name, place in places.items()}
         has_nul = rb"\u0000" in block.content
@@ -113,12 +159,11 @@ class RowReader:
         The first object tells how names are written, then earlier objects.
         """
         places = {name: self._columns.place(name) for name in members}
-        names = (*self._seen, *self._columns.declared)
+        declared = {name: self._columns.place(name) for name in self._columns.declared}
         taken = {place.column for place in places.values()}
         if len(taken) < len(places):
             return None
-        for name in names:
-            place = self._columns.place(name)
+        for name, place in (*self._placed.items(), *declared.items()):
             if place.column not in taken and not place.is_extra:
                 taken.add(place.column)
                 places[name] = place
@@ -132,13 +177,15 @@ class RowReader:
         Raises:  RefusedObject when there are rows, but none has a declared column.
         """
         layout = self._columns.layout
-        places = self._seen.values()
-        columns = tuple(dict.fromkeys(one.column for one in places))
+        seen = self._seen.items()
+        found = (name.strip() if place is None else place.column for name, place in seen)
+        columns = tuple(dict.fromkeys(found))
         if self._has_objects and layout.expected and set(layout.expected).isdisjoint(columns):
             written = [name.strip() for name in self._seen]
             raise RefusedObject(ProblemCode.MISSING_COLUMN, no_column_hint(layout, written))
         is_add = layout.dataset.unknown_columns is UnknownColumns.ADD
-        not_added = tuple(one.column for one in places if one.is_extra) if is_add else ()
+        kept = tuple(name.strip() for name, place in seen if place is None)
+        not_added = kept if is_add else ()
         return FileHeader(layout, "", columns, not_added=not_added)
 
     def _note(self, members: Mapping[str, Value]) -> None:
@@ -150,7 +197,9 @@ class RowReader:
             if is_undeclared and self._room < len(name):
                 continue
             self._room -= is_undeclared * len(name)
-            self._seen[name] = place
+            self._seen[name] = None if place.is_extra else place
+            if not place.is_extra:
+                self._placed[name] = place
             if self.array_name is None and _is_array_of_objects(members[name]):
                 self.array_name = name
 
@@ -176,9 +225,10 @@ class RowBuffer:
             return
         self._files += [file] * len(found.rows)
         self._rows += found.rows
-        for text, fault in found.faults:
-            value = shown(text) if fault.value is None else fault.value
-            collector.reject_row(file, text.number, fault.code, fault.hint, value, fault.column)
+        for one in found.problems:
+            collector.reject_row(file, *one)
+        for code, count in found.more.items():
+            collector.reject_more(file, code, count)
 
     def flush(self, collector: Collector) -> None:
         """Move the rows to the collector."""

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-MOST_CELL_BYTES = 16 << 20  # of a text or of JSON; longer ones would be too long in any case
-
+# Cells with more bytes have too many characters in any case; those of JSON are an estimate.
+_MOST_TEXT_BYTES, _MOST_JSON_BYTES = 4 << 20, 16 << 20
+_MOST_RESERVED_BYTES = 64 << 20
 _VALUE_BYTES = 24  # of JSON around a value, or of a number
 _UUID_BYTES = 16
 _NO_FAULTS: Mapping[ProblemCode, NDArray[np.bool_]] = MappingProxyType({})
@@ -125,7 +126,7 @@ def to_cells(column: pa.Array, *, is_uuid: bool = False) -> Cells:
 def _expanded(column: pa.Array, *, is_uuid: bool) -> Cells:
     type_ = column.type
     if pa.types.is_dictionary(type_):
-        return _expanded(column.dictionary_decode(), is_uuid=is_uuid)
+        return _expanded(_without_codes(column), is_uuid=is_uuid)
     if is_nested(type_):
         return Cells(json_texts(column, _leaf_texts), is_json=True)
     if not _is_binary(type_):
@@ -133,6 +134,24 @@ def _expanded(column: pa.Array, *, is_uuid: bool) -> Cells:
     if is_uuid and pa.types.is_fixed_size_binary(type_) and type_.byte_width == _UUID_BYTES:
         return Cells(_uuids(column))
     return _decoded(column)
+
+
+def _without_codes(column: pa.DictionaryArray) -> pa.Array:
+    """The values that the codes stand for.
+
+    Arrow reserves their mean length for each cell. With one long text among others, that may be
+    more memory than there is.
+    """
+    dictionary = column.dictionary
+    if not _is_binary(dictionary.type) or pa.types.is_fixed_size_binary(dictionary.type):
+        return column.dictionary_decode()
+    dictionary = dictionary.cast(pa.large_binary())
+    lengths = pc.binary_length(dictionary).fill_null(0).to_numpy()
+    if lengths.sum() * len(column) <= _MOST_RESERVED_BYTES * len(lengths):
+        return column.dictionary_decode()
+    codes = column.indices.to_pylist()
+    values = {code: None if code is None else dictionary[code].as_py() for code in set(codes)}
+    return pa.array([values[code] for code in codes], dictionary.type)
 
 
 def _is_list(type_: pa.DataType) -> bool:
@@ -178,13 +197,18 @@ def _uuids(column: pa.Array) -> pa.Array:
 
 def _of_codes(column: pa.Array, *, is_uuid: bool) -> Cells:
     """Cells that may have codes, without those that are too long."""
-    is_too_long = text_bytes_of(column) > MOST_CELL_BYTES
+    is_too_long = are_too_long(column.type, text_bytes_of(column))
     if not is_too_long.any():
         return _expanded(column, is_uuid=is_uuid)
     places = pa.array(np.arange(len(column)), mask=is_too_long)
     # A copy without these cells, which are null.
     found = _expanded(column.take(places), is_uuid=is_uuid)
     return found._replace(faults={**found.faults, ProblemCode.CELL_TOO_LONG: is_too_long})
+
+
+def are_too_long(type_: pa.DataType, sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which cells of the type are too long in any case, by their sizes from `text_bytes_of`."""
+    return sizes > (_MOST_JSON_BYTES if is_nested(type_) else _MOST_TEXT_BYTES + _VALUE_BYTES)
 
 
 def text_bytes_of(column: pa.Array) -> NDArray[np.int64]:
@@ -231,13 +255,21 @@ def _each(column: pa.Array) -> NDArray[np.int64]:
 
 def _bytes_of_lists(column: pa.Array) -> NDArray[np.int64]:
     if pa.types.is_map(column.type):
-        sizes = text_bytes_of(column.keys) + text_bytes_of(column.items)
+        parts = [column.keys, column.items]
     else:
         if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
             column = column.cast(pa.large_list(column.type.value_type))
-        sizes = text_bytes_of(column.values)
-    sums = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-    ends = column.offsets.to_numpy()
+        parts = [column.values]
+    ends = column.offsets.to_numpy().astype(np.int64, copy=False)
+    found: NDArray[np.int64] = np.sum([_sums(part, ends) for part in parts], axis=0)
+    return found
+
+
+def _sums(elements: pa.Array, ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The bytes of the elements between each end and the next one."""
+    if not has_texts(elements.type):  # one row may have millions
+        return np.diff(ends) * _VALUE_BYTES
+    sums = np.concatenate([np.zeros(1, np.int64), np.cumsum(text_bytes_of(elements))])
     found: NDArray[np.int64] = sums[ends[1:]] - sums[ends[:-1]]
     return found
 

@@ -36,15 +36,16 @@ _AGAIN = "Upload it again from its origin; if that does not help, export it agai
 class OpenedFile(NamedTuple):
     """A file, and the names of the columns to read in their order.
 
-    `places` are those of the columns in the file. `rows` is the number to read at once. `int96` are
-    the places of columns with times of 96 bits, which are read in microseconds; `exact` is the
-    same file with these in nanoseconds. `is_coded`: some texts are codes. `size` is in bytes.
+    `places` are those of the columns in the file. `rows` are the numbers to read at once, by row
+    group. `int96` are the places of columns with times of 96 bits, which are read in microseconds;
+    `exact` is the same file with these in nanoseconds. `is_coded`: some texts are codes. `size` is
+    in bytes.
     """
 
     file: pq.ParquetFile
     names: tuple[str, ...]
     places: tuple[int, ...]
-    rows: int
+    rows: tuple[int, ...]
     int96: tuple[int, ...] = ()
     exact: pq.ParquetFile | None = None
     is_coded: bool = False
@@ -70,7 +71,8 @@ def open_file(content: BinaryIO, layout: Layout) -> OpenedFile:
     ignored = _index_columns(schema, layout)
     places = [place for place, name in enumerate(names) if name not in ignored]
     with faults():
-        found = plan(first, content, lambda coded: _opened(content, first, coded))
+        declared = len(layout.columns)
+        found = plan(first, content, declared, lambda coded: _opened(content, first, coded))
         file = _opened(content, first, found.coded)
         int96 = tuple(place for place in places if names[place] in found.int96)
         exact = _opened(content, first, unit="ns") if int96 else None

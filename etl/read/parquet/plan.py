@@ -1,8 +1,9 @@
 """How to read a Parquet file in bounded memory; files that would need more are refused.
 
 A few bytes can stand for any number of rows, of elements of a list, or of copies of one long text.
-So the number of rows that are read at once depends on the texts of each dictionary and on the sizes
-of the pages. Long texts of a dictionary, and those within nested values, are read as codes.
+So the number of rows that are read at once depends on the texts of each dictionary, on the sizes of
+the pages, and on the elements of lists. Long texts of a dictionary, and those within nested values,
+are read as codes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from etl.model.values import ProblemCode
 from etl.read.limits import FREE_BYTES, MOST_RATIO
 from etl.read.parquet.pages import DELTA_BYTE_ARRAY, Chunk, Group, Page, groups, pages
 from etl.read.parquet.thrift import WrongStruct
+from etl.read.pieces import MOST_CELLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,20 +32,24 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 1 << 15
 MOST_EXPANDED_BYTES = 1 << 30  # of one page, or of one nested column in a row group
+MOST_DICTIONARY_BYTES = 8 << 20  # of one column; Arrow has it five times in memory
 MOST_COLUMNS = 10_000  # leaves, which is what is stored
 
-_MOST_CELLS = 1 << 19  # of one batch
 _TEXT_BYTES = 4 << 20  # of one column in one batch
 _LONG_TEXT_BYTES = 4 << 10  # texts of a dictionary that are read as codes
+_PROBED_BYTES = 2 << 20  # of a dictionary; larger ones are read as codes, without another copy
 _ROW_BYTES = 32  # that even a row without texts takes
 _CODE_BYTES = 4
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT96": 12}
 
 
 class Plan(NamedTuple):
-    """The rows to read at once, the columns to read as codes, and those with times of 96 bits."""
+    """How many rows of each row group to read at once, and some columns.
 
-    rows: int
+    `coded` are those to read as codes, `int96` those with times of 96 bits.
+    """
+
+    rows: tuple[int, ...]
     coded: tuple[str, ...]
     int96: tuple[str, ...]
 
@@ -58,8 +64,8 @@ class _Leaf(NamedTuple):
     is_nested: bool
 
 
-def plan(file: pq.ParquetFile, content: BinaryIO, reopen: Reopen) -> Plan:
-    """How to read the file.
+def plan(file: pq.ParquetFile, content: BinaryIO, columns: int, reopen: Reopen) -> Plan:
+    """How to read the file into so many columns at least.
 
     Raises:  RefusedObject, WrongStruct; the errors of Arrow.
     """
@@ -68,18 +74,23 @@ def plan(file: pq.ParquetFile, content: BinaryIO, reopen: Reopen) -> Plan:
     leaves = [_leaf(file, place) for place in range(file.metadata.num_columns)]
     texts = [leaf for leaf in leaves if leaf.width is None]
     probe = reopen([leaf.path for leaf in texts if not leaf.is_nested])
-    rows = max(min(BATCH_ROWS, _MOST_CELLS // max(len(leaves), 1)), 1)
+    rows = []
     coded = set()
     for group, (rows_of_group, chunks) in enumerate(found_groups):
-        if not rows_of_group:
-            continue  # its columns have no pages, and Arrow gives them places in other data
+        most = BATCH_ROWS
+        values = rows_of_group * max(columns - len(leaves), 0)
         for leaf, chunk in zip(leaves, chunks, strict=True):
+            if not rows_of_group:
+                break  # its columns have no pages, and Arrow gives them places in other data
             found = _pages(content, chunk, leaf)
-            rows = min(rows, _rows(found, leaf))
+            count = _values(found)
+            values += count
+            most = min(most, _values_at_once(found, leaf) * rows_of_group // max(count, 1))
             if leaf.width is None and _is_coded(found, leaf, partial(_longest, probe, group, leaf)):
                 coded.add(leaf.path)
+        rows.append(_rounded(min(most, MOST_CELLS * rows_of_group // max(values, 1))))
     return Plan(
-        rows,
+        tuple(rows),
         tuple(leaf.path for leaf in texts if leaf.path in coded),
         tuple(leaf.path for leaf in leaves if leaf.physical_type == "INT96" and not leaf.is_nested),
     )
@@ -115,12 +126,18 @@ def _pages(content: BinaryIO, chunk: Chunk, leaf: _Leaf) -> list[Page]:
     found = list(pages(content, chunk))
     for page in found:
         _check_size(page.expanded_bytes, page.compressed_bytes, "A page expands to")
+        if page.is_dictionary and page.expanded_bytes > MOST_DICTIONARY_BYTES:
+            raise too_large(f"The texts of a dictionary have {page.expanded_bytes:,} bytes")
     if leaf.is_nested:
         # One row may have all elements.
-        values = sum(page.values for page in found if not page.is_dictionary)
-        size = values * (leaf.width or _CODE_BYTES)
+        size = _values(found) * (leaf.width or _CODE_BYTES)
         _check_size(size, chunk.end - chunk.start, "The lists of one row group expand to")
     return found
+
+
+def _values(found: list[Page]) -> int:
+    """The number of values in a column chunk: its rows, or the elements of its lists."""
+    return sum(page.values for page in found if not page.is_dictionary)
 
 
 def _check_size(expanded: int, compressed: int, fault: str) -> None:
@@ -128,11 +145,11 @@ def _check_size(expanded: int, compressed: int, fault: str) -> None:
         raise too_large(f"{fault} {expanded:,} bytes")
 
 
-def _rows(found: list[Page], leaf: _Leaf) -> int:
-    """The rows of one column chunk that can be read at once, if its dictionary has short texts."""
+def _values_at_once(found: list[Page], leaf: _Leaf) -> int:
+    """How many values of one column chunk to read, if its dictionary has short texts."""
     if leaf.width is not None:
-        return max(_TEXT_BYTES // max(leaf.width, 1), 1)
-    most = BATCH_ROWS
+        return _TEXT_BYTES // max(leaf.width, 1)
+    most = _TEXT_BYTES
     for page in found:
         if page.is_dictionary or not page.expanded_bytes:
             continue
@@ -140,7 +157,12 @@ def _rows(found: list[Page], leaf: _Leaf) -> int:
             most = min(most, _TEXT_BYTES // page.expanded_bytes)
         else:
             most = min(most, _TEXT_BYTES * page.values // page.expanded_bytes)
-    return max(most, 1)
+    return most
+
+
+def _rounded(rows: int) -> int:
+    """A power of two, at least 1, so that row groups that are much alike are read the same way."""
+    return 1 << max(rows.bit_length() - 1, 0)
 
 
 def _is_coded(found: list[Page], leaf: _Leaf, longest: Callable[[], int]) -> bool:
@@ -148,7 +170,8 @@ def _is_coded(found: list[Page], leaf: _Leaf, longest: Callable[[], int]) -> boo
     dictionary = next((page for page in found if page.is_dictionary), None)
     if dictionary is None or dictionary.expanded_bytes <= _LONG_TEXT_BYTES:
         return dictionary is not None and leaf.is_nested
-    return leaf.is_nested or longest() > _LONG_TEXT_BYTES
+    is_probed = not leaf.is_nested and dictionary.expanded_bytes <= _PROBED_BYTES
+    return not is_probed or longest() > _LONG_TEXT_BYTES
 
 
 def _longest(probe: pq.ParquetFile, group: int, leaf: _Leaf) -> int:

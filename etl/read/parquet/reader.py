@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +13,8 @@ from etl.model.routing import path_names
 from etl.model.types import sql_type
 from etl.model.values import ProblemCode
 from etl.read.parquet.columns import (
-    MOST_CELL_BYTES,
     Cells,
+    are_too_long,
     has_texts,
     may_be_odd,
     text_bytes_of,
@@ -22,6 +22,7 @@ from etl.read.parquet.columns import (
 )
 from etl.read.parquet.opening import faults, open_file
 from etl.read.parquet.plan import BATCH_ROWS, is_bomb, too_large
+from etl.read.pieces import rows_at_once
 from etl.read.rows.collect import Block, Collector
 from etl.read.rows.extract import Extract, add_no_rows, to_extract
 from etl.read.rows.header import FileHeader, HeaderFault, header_of
@@ -42,9 +43,7 @@ BLOCK_BYTES = 8 << 20  # of small batches that are joined
 
 _HINTS = {
     ProblemCode.UNDECODABLE: "The cell is not text in UTF-8. Write the column as text, or drop it.",
-    ProblemCode.CELL_TOO_LONG: (
-        f"Shorten the cell; its text would have more than {MOST_CELL_BYTES >> 20} MB."
-    ),
+    ProblemCode.CELL_TOO_LONG: "Shorten the cell; its text would have several megabytes.",
     ProblemCode.NOT_A_DATETIME: (
         "The time has digits beyond microseconds, the finest unit that can be stored. Round the "
         "times of the column."
@@ -63,7 +62,8 @@ def read(
         if isinstance(header, HeaderFault):
             raise RefusedObject(header.code, header.hint)
         line = 1
-        for batch in _joined(_batches(opened), opened):
+        most_rows = min(rows_at_once(len(layout.columns)), BATCH_ROWS)
+        for batch in _joined(_batches(opened), opened, most_rows):
             collector = Collector([source])
             _add_rows(batch, line, header, opened, collector)
             line += batch.num_rows
@@ -98,13 +98,15 @@ def _batches(opened: OpenedFile) -> Iterator[pa.RecordBatch]:
 
 def _iterate(file: pq.ParquetFile, opened: OpenedFile) -> Iterator[pa.RecordBatch]:
     """All rows; codes of one row group at a time, because each has its own dictionary."""
-    count = file.metadata.num_row_groups
-    groups = [[group] for group in range(count)] if opened.is_coded else [range(count)]
-    for some in groups:
-        yield from file.iter_batches(opened.rows, row_groups=list(some), use_threads=False)
+    for rows, alike in groupby(range(len(opened.rows)), opened.rows.__getitem__):
+        groups = list(alike)
+        for some in [[group] for group in groups] if opened.is_coded else [groups]:
+            yield from file.iter_batches(rows, row_groups=some, use_threads=False)
 
 
-def _joined(batches: Iterable[pa.RecordBatch], opened: OpenedFile) -> Iterator[pa.RecordBatch]:
+def _joined(
+    batches: Iterable[pa.RecordBatch], opened: OpenedFile, most_rows: int
+) -> Iterator[pa.RecordBatch]:
     """Small batches together, and those whose codes stand for much text in parts.
 
     Raises:  RefusedObject.
@@ -114,15 +116,17 @@ def _joined(batches: Iterable[pa.RecordBatch], opened: OpenedFile) -> Iterator[p
     for batch in batches:
         with faults():
             sizes = _text_bytes(batch)
-        total += int(sizes.sum())
+        text_bytes = int(sizes.sum())
+        total += text_bytes
         if is_bomb(total, opened.size):
             raise too_large(f"The texts of its first rows have {total:,} bytes")
         if opened.is_coded:
             yield from _parts(batch, sizes)
             continue
+        more = max(batch.nbytes, text_bytes)
         waiting.append(batch)
-        rows, size = rows + batch.num_rows, size + batch.nbytes
-        if rows >= BATCH_ROWS or size >= BLOCK_BYTES:
+        rows, size = rows + batch.num_rows, size + more
+        if rows + batch.num_rows > most_rows or size + more > BLOCK_BYTES:
             yield _concatenated(waiting)
             waiting, rows, size = [], 0, 0
     if rows:
@@ -139,8 +143,9 @@ def _concatenated(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
 def _text_bytes(batch: pa.RecordBatch) -> NDArray[np.int64]:
     """About how many bytes the texts of each row have that will be read."""
     columns = [one for one in batch.columns if has_texts(one.type)]
-    sizes = (text_bytes_of(one) for one in columns)
-    return sum((np.where(size > MOST_CELL_BYTES, 0, size) for size in sizes), _zeros(batch))
+    sizes = ((one.type, text_bytes_of(one)) for one in columns)
+    shown = (np.where(are_too_long(type_, size), 0, size) for type_, size in sizes)
+    return sum(shown, _zeros(batch))
 
 
 def _zeros(batch: pa.RecordBatch) -> NDArray[np.int64]:

@@ -91,7 +91,7 @@ class Collector:
     def __init__(self, sources: Sequence[SourceObject], notices: Notices | None = None) -> None:
         self._sources = sources
         self._blocks: list[Block] = []
-        self._buffers: dict[FileHeader, _RowBuffer] = {}
+        self._buffers: dict[tuple[FileHeader, int], _RowBuffer] = {}
         self._malformed = [0] * len(sources)
         self.rows_read = [0] * len(sources)
         self.rows_rejected = [0] * len(sources)
@@ -115,9 +115,13 @@ class Collector:
         self._blocks.append(block)
 
     def add_records(self, header: FileHeader, records: Iterable[ParsedRecord]) -> None:
-        """Add records of any number of cells, including blank and broken ones."""
+        """Add records of any number of cells, including blank and broken ones.
+
+        A short row may lack nearly all columns, so it is in a block that has only twice as many
+        as the row has cells.
+        """
         width, fewest = len(header.columns), header.fewest_cells
-        rows = self._buffers.setdefault(header, _RowBuffer(header))
+        buffers: dict[int, _RowBuffer] = {}
         for record in records:
             cells = record.cells
             if (
@@ -128,7 +132,11 @@ class Collector:
             ):
                 self._reject_malformed(record, width)
                 continue
-            rows.add(record.file, record.line, self._padded(record, cells, width))
+            if len(cells) < width:
+                self._note_missing(record)
+            count = min(max(1 << (len(cells) - 1).bit_length(), fewest), width)
+            rows = buffers.get(count) or buffers.setdefault(count, self._buffer(header, count))
+            rows.add(record.file, record.line, cells)
             if len(rows.line) == _BLOCK_ROWS:
                 self.add_block(rows.take())
 
@@ -184,6 +192,12 @@ class Collector:
         self.rows_rejected[file] += 1
         self.add_fault(file, line, code, hint, value, column)
 
+    def reject_more(self, file: int, code: ProblemCode, count: int) -> None:
+        """Count rows with this fault, after the first 1,000, as read and rejected."""
+        self.rows_read[file] += count
+        self.rows_rejected[file] += count
+        self.more[file][code] += count
+
     def add_fault(  # noqa: PLR0913, PLR0917 - what a problem says
         self,
         file: int,
@@ -222,16 +236,18 @@ class Collector:
                 self.add_block(rows.take())
         return self._blocks
 
-    def _padded(
-        self, record: ParsedRecord, cells: Sequence[str | None], width: int
-    ) -> Sequence[str | None]:
-        """The cells, with None appended for missing trailing cells; a notice records them."""
-        if len(cells) >= width:
-            return cells
+    def _buffer(self, header: FileHeader, count: int) -> _RowBuffer:
+        """The buffer of the rows that have at most so many cells."""
+        key = header, count
+        if key not in self._buffers:
+            self._buffers[key] = _RowBuffer(header.first(count))
+        return self._buffers[key]
+
+    def _note_missing(self, record: ParsedRecord) -> None:
+        """Note that a row lacks trailing cells, unless it is blank."""
         if _any_filled(record.cells or ()):
             code = ProblemCode.MISSING_TRAILING_CELLS
             self.notices.add(record.file, code, [record.line], record.raw_line)
-        return [*cells, *[None] * (width - len(cells))]
 
     def _without_headers(self, block: Block) -> Block:
         """The block without repeated headers; a notice records them."""
@@ -326,26 +342,28 @@ class _RowBuffer:
 
     def __init__(self, header: FileHeader) -> None:
         self._header = header
+        self._width = len(header.columns)
         self._file: list[int] = []
         self._cells: list[str | None] = []
         self.line: list[int] = []
 
     def add(self, file: int, line: int, cells: Sequence[str | None]) -> None:
-        """Add a row; cells beyond the columns are dropped."""
+        """Add a row; missing cells are null, and cells beyond the columns are dropped."""
         self._file.append(file)
         self.line.append(line)
-        self._cells += cells[: len(self._header.columns)]
+        self._cells += cells[: self._width]
+        if len(cells) < self._width:
+            self._cells += [None] * (self._width - len(cells))
 
     def take(self) -> Block:
         """Remove and return the rows so far."""
-        width = len(self._header.columns)
         block = Block(
             self._header,
             np.array(self._file, dtype=np.int64),
             np.array(self.line, dtype=np.int64),
             [
-                pa.chunked_array([pa.array(self._cells[place::width], pa.large_string())])
-                for place in range(width)
+                pa.chunked_array([pa.array(self._cells[place :: self._width], pa.large_string())])
+                for place in range(self._width)
             ],
         )
         self._file, self._cells, self.line = [], [], []

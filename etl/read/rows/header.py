@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from etl.model.dataset import UnknownColumns
@@ -36,8 +36,8 @@ class FileHeader:
 
     Declared columns have their declared name, others are spelled as in the file, and nameless ones
     are called `column_<n>`, counted from 1. All names differ. `added` maps those that the table
-    gets to their names there. `not_added` are those that it cannot get. `warnings` are the codes
-    and hints of each file with this header.
+    gets to their names there. `not_added` are those that it cannot get. `is_cut`: there are more
+    columns, which have names. `warnings` are the codes and hints of each file with this header.
     """
 
     layout: Layout
@@ -45,6 +45,7 @@ class FileHeader:
     columns: tuple[str, ...]
     added: tuple[tuple[str, str], ...] = ()
     not_added: tuple[str, ...] = ()
+    is_cut: bool = False
     fewest_cells: int = field(init=False)
     warnings: tuple[tuple[ProblemCode, str], ...] = field(init=False, compare=False)
 
@@ -54,6 +55,15 @@ class FileHeader:
         needed = [place for place, name in enumerate(self.columns, 1) if name in unlackable]
         object.__setattr__(self, "fewest_cells", max(needed, default=0))
         object.__setattr__(self, "warnings", tuple(self._warnings()))
+
+    def first(self, count: int) -> FileHeader:
+        """The header of the first columns, for rows that lack the others."""
+        columns, rest = self.columns[:count], self.columns[count:]
+        if not rest:
+            return self
+        added = tuple(pair for pair in self.added if pair[0] in columns)
+        is_cut = any(name != _nameless(place) for place, name in enumerate(rest, count + 1))
+        return replace(self, columns=columns, added=added, is_cut=is_cut)
 
     def is_repeated(self, cells: Sequence[str]) -> bool:
         """Whether the stripped cells of a row are the column names, in any case."""

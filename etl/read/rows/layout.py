@@ -54,6 +54,11 @@ class AddedColumns:
         self._new.append(name)
         return True
 
+    @property
+    def count(self) -> int:
+        """The number of columns, with those that the table had already."""
+        return len(self._names)
+
     def take_new(self) -> tuple[str, ...]:
         """The columns accepted since the last call, which the table must get.
 

@@ -30,6 +30,8 @@ _MOST_BYTES = 4  # of a character in UTF-8
 
 def repeated_headers(header: FileHeader, cells: Sequence[pa.ChunkedArray]) -> list[int]:
     """The indexes of the rows that repeat the header, ignoring case and surrounding space."""
+    if header.is_cut:
+        return []
     place, names = _mark(header)
     mark = cells[place]
     if header.columns[place] in header.layout.untrimmed:
