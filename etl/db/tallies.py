@@ -8,7 +8,7 @@ counted, and nobody waits long.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from etl.db.dataset_sql import DatasetSql
     from etl.model.values import DatasetCounts
+
+
+NO_DATASET = ""  # of objects that belong to none
 
 
 class Moved(NamedTuple):
@@ -40,7 +43,7 @@ def lock_and_move(
     held: Collection[tuple[str, str]],
     question: str,
     parameters: Mapping[str, object],
-) -> list[Mapping[str, object]]:
+) -> list[dict[str, Any]]:
     """Lock the tallies, count the objects of datasets, and ask a question, in one round trip.
 
     `before` is the number of staged objects that the manifest had of each dataset. `held` are the

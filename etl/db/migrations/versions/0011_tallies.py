@@ -225,7 +225,9 @@ def _count_rows(connection: sa.Connection, schema: str) -> None:
         for column, suffix in (("rows", ""), ("retired", "_retired"), ("shadowed", "_shadowed")):
             full = f"{quoted(schema)}.{quoted(table + suffix)}"
             found = connection.scalar(
-                sa.text("SELECT relkind IN ('r', 'p') FROM pg_class WHERE oid = to_regclass(:table)"),
+                sa.text(
+                    "SELECT relkind IN ('r', 'p') FROM pg_class WHERE oid = to_regclass(:table)"
+                ),
                 {"table": full},
             )
             if found:
