@@ -112,7 +112,8 @@ _PAIRS = {
     "runs": (
         (
             "SELECT trigger, outcome, error <> '', sum(runs),"
-            " round(CAST(sum(seconds) AS numeric), 3), max(last_at) FROM run_total GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+            " round(CAST(sum(seconds) AS numeric), 3), max(last_at) FROM run_total"
+            " GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
         ),
         (
             f"SELECT trigger, outcome, state = 'failed', count(*), round(sum({_SECONDS}), 3),"

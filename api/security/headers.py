@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import structlog
 from flask import Response, g, request
 
+from api.http.paths import path_of
 from api.security.auth import caller
+from api.state.services import services
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -92,6 +94,9 @@ class _LogLine:
     def __init__(self, status: int) -> None:
         self.sent_bytes = 0
         self._started = g.get("started", time.monotonic())
+        self._measures = services().measures
+        self._route = None if request.url_rule is None else path_of(request.url_rule)
+        self._status = status
         self._fields = {
             "method": request.method,
             "path": request.path,
@@ -108,6 +113,8 @@ class _LogLine:
             yield chunk
 
     def write(self) -> None:
-        """Write the line."""
-        milliseconds = round((time.monotonic() - self._started) * 1000, 1)
+        """Write the line, and count the request."""
+        seconds = time.monotonic() - self._started
+        milliseconds = round(seconds * 1000, 1)
+        self._measures.add_request(self._route, self._status, seconds)
         log.info("request", **self._fields, bytes=self.sent_bytes, ms=milliseconds)
