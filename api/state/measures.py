@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
@@ -30,7 +31,7 @@ class Measures:
 
     def add_request(self, route: str | None, status: int, seconds: float) -> None:
         """Count a request that has been answered."""
-        is_error = status >= 500  # noqa: PLR2004 - a server's error
+        is_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
         self.requests.add(
             seconds, (route or UNKNOWN_ROUTE, f"{status // 100}xx"), is_error=is_error
         )
