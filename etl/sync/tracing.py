@@ -9,6 +9,7 @@ from etl.runtime import traces
 from etl.runtime.traces import Span
 
 if TYPE_CHECKING:
+    from etl.runtime.traces import Attributes
     from etl.sync.run import CurrentRun
 
 
@@ -22,7 +23,7 @@ def record(run: CurrentRun, error: str | None = None) -> None:
         return
     profile = run.stats.profile
     trigger = run.trigger.value if run.trigger else "publish"
-    attributes = {"bucketline.run.id": run.id, "bucketline.run.trigger": trigger}
+    attributes: Attributes = {"bucketline.run.id": run.id, "bucketline.run.trigger": trigger}
     steps = [
         Span(
             name,

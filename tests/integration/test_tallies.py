@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, text
 
-from etl.db import events, runs
+from etl.db import events, runs, tallies
 from etl.db.engine import connect, migrate
 from etl.db.retention import Retention
 from etl.images.indexer import ThumbnailIndexer
