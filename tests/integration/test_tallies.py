@@ -29,7 +29,7 @@ from tests.tallies import wrong_tallies
 
 Query = Callable[[str], list[tuple[Any, ...]]]
 
-STATEMENTS_OF_AN_EVENT_RUN = 23
+STATEMENTS_OF_AN_EVENT_RUN = 27
 FAULTY = "order_id,amount,rank,updated\nA,x,1,1\nB,1,y,1\nC,1,1,1\n"
 GOOD = "order_id,amount,rank,updated\nA,1,1,1\nB,1,1,1\nC,1,1,1\n"
 
@@ -104,7 +104,7 @@ def test_problems_of_images_are_counted_by_the_worker(
     bucket.put("1.png", "no image")
     manager.run(Trigger.CLI)
     index(settings)
-    assert query("SELECT code, problems FROM problem_tally") == [("corrupt-image", 1)]
+    assert query("SELECT code, problems FROM problem_tally") == [("unsupported-image", 1)]
     assert wrong_tallies(engine) == {}
     bucket.put("1.png", plain())
     manager.run(Trigger.CLI)
