@@ -55,6 +55,7 @@ UPDATE run SET
     left_out = CAST(:left_out AS text[]), publish_pending = :pending,
     error = CAST(:error AS jsonb)
 WHERE id = :id
+RETURNING id, trigger, outcome, error, started_at, finished_at
 """
 
 _RETIRED_BY_EVENTS = f"""
@@ -164,14 +165,11 @@ def complete_run(
     `finished_at` is later than that of every run before, even if the clock was set back, because
     the newest run's counts are used.
     """
-    tally = statements("tallies")
-    merged = {name: committed.datasets[name] for name in committed.moved}
+    merged = {name: committed.datasets.get(name, DatasetCounts()) for name in committed.moved}
     connection.execute(
-        text("; ".join([_COMPLETE, tally["end_runs"], *([tally["add_rows"]] if merged else [])])),
+        tallies.ending(_COMPLETE, with_rows=bool(merged)),
         {
             "id": run_id,
-            "run_id": run_id,
-            "ids": [run_id],
             "changes": tallies.changes(merged, committed.moved),
             "left_out": sorted(committed.left_out),
             "state": RunState.FAILED if error else RunState.SUCCEEDED,
