@@ -13,7 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as Received
 from etl.model.errors import ConfigurationError
 from etl.model.values import Trigger
 from etl.runtime import traces
-from etl.runtime.traces import Span
+from etl.runtime.traces import TraceSpan
 from etl.settings import Settings
 from etl.sync import tracing
 from etl.sync.run import CurrentRun
@@ -62,7 +62,7 @@ def test_a_run_is_a_trace_with_a_span_for_each_step():
 @pytest.mark.parametrize("parent", [None, PARENT, "nonsense"])
 def test_a_request_belongs_to_the_trace_of_its_caller(parent: str | None):
     now = time.time_ns()
-    span = Span("GET /data", now - 10**6, now, {"http.route": "/data"})
+    span = TraceSpan("GET /data", now - 10**6, now, {"http.route": "/data"})
     with collecting() as server:
         traces.record(span, parent=parent)
         traces.end()
@@ -79,7 +79,7 @@ def test_without_an_endpoint_nothing_is_imported():
         "import sys, api, etl.sync.manager\n"
         "from etl.runtime import traces\n"
         "traces.begin(None, '1')\n"
-        "traces.record(traces.Span('x', 0, 1, {}))\n"
+        "traces.record(traces.TraceSpan('x', 0, 1, {}))\n"
         "assert not [one for one in sys.modules if one.startswith('opentelemetry')]\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
