@@ -33,6 +33,15 @@ class RunState(StrEnum):
     FAILED = "failed"
 
 
+class RunOutcome(StrEnum):
+    """How a run ended. `held`: it succeeded, and opened a hold; `interrupted`: its process died."""
+
+    SUCCEEDED = "succeeded"
+    HELD = "held"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
 class ObjectKind(StrEnum):
     """The kind of a source object: a file of rows, an image, or one that is not read."""
 
@@ -266,6 +275,11 @@ class DatasetCounts(_SharedCounts):
     retired: int = 0
     live: int = 0
     attached: int = 0
+
+    @property
+    def objects_gained(self) -> int:
+        """How many more objects the dataset has, if none was kept as it was."""
+        return self.objects_added - self.objects_removed
 
     @property
     def changed(self) -> int:

@@ -13,7 +13,7 @@ from pydantic_core import to_json as as_text
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from etl.db import dataset_tables, reshaping
+from etl.db import dataset_tables, reshaping, tallies
 from etl.db.connection import LOCK_NOT_AVAILABLE
 from etl.db.dataset_sql import DatasetSql
 from etl.db.sql import statements
@@ -140,6 +140,8 @@ class Declarations:
                     if former is None:
                         new.append(sql)
                         self._adopt_orphans(connection, sql)
+                        tallies.lock(connection)
+                        tallies.recount(connection, sql)
                     else:
                         _note_columns(connection, former, sql)
         with begin():

@@ -24,7 +24,7 @@ from etl.runtime.arrow import import_arrow
 from etl.runtime.logs import get_logger
 from etl.storage.client import ObjectStore
 from etl.storage.listing import RANGE_OBJECTS
-from etl.sync import buckets, declared, handling, publish, staging_tables
+from etl.sync import buckets, declared, handling, publish, staging_tables, tracing
 from etl.sync.columns import add_new_columns
 from etl.sync.commit import commit, preview
 from etl.sync.find import Finder
@@ -309,6 +309,7 @@ class DataManager:
             recorded = error.as_dict() if isinstance(error, EtlError) else as_bug(error)
             with suppress(DatabaseUnavailable), translating():
                 runs.fail_run(run.connection, run.id, recorded)
+            tracing.record(run, str(recorded["code"]))
             raise
 
     def _finish(self, run: CurrentRun, failures: DatasetsFailed | None) -> RunReport:
@@ -319,6 +320,7 @@ class DataManager:
         profile = run.stats.profile
         report = runs.record_steps(run.connection, run.id, profile.seconds, profile.rows)
         log.info("run ended", run=run.id, state=report.state, **report.counts.as_dict())
+        tracing.record(run, None if failures is None else type(failures).__name__)
         if failures is not None:
             failures.report = report
             raise failures

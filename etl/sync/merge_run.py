@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from etl.db import tallies
 from etl.db.runs import Committed, retired_by_events
 from etl.db.sql import statements
+from etl.db.tallies import Moved
 from etl.model.declaration import reading_hash
-from etl.model.errors import AccountingMismatch, DatabaseUnavailable, DatasetRefused
-from etl.model.values import Counts, DatasetCounts
+from etl.model.errors import AccountingMismatch, DatasetRefused
+from etl.model.values import DatasetCounts
 from etl.runtime.logs import get_logger
 from etl.sync import holds, refusals, staging_tables
+from etl.sync.counting import check_rows, staged_objects, summed, totals
 from etl.sync.holds import Held
 from etl.sync.merge import (
     POINT_PLANNER,
@@ -24,13 +27,13 @@ from etl.sync.merge import (
     configuration,
     end,
     execute_all,
-    figures,
     losing_objects,
     merge,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from etl.db.dataset_sql import DatasetSql
     from etl.model.errors import EtlError
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
 log = get_logger("etl.merge")
 
+_OF_ALL_DATASETS = ("dataset", "problems", "had_problems")
 MOST_ATTEMPTS = 20  # per dataset; each holds at least one object, nearly always all
 
 
@@ -55,6 +59,20 @@ class Merged:
     committed: Committed
     failures: Mapping[str, EtlError] = field(default_factory=dict)
     held_listed: int = 0
+
+
+class _Done(NamedTuple):
+    """What was done to one dataset; carefully, if objects of blocked rows may be kept."""
+
+    counts: DatasetCounts
+    held: Held
+    moved: Moved
+    is_careful: bool
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether some of its staged objects are in the manifest as they were before."""
+        return self.is_careful or bool(self.held.lost)
 
 
 @dataclass(frozen=True)
@@ -83,22 +101,22 @@ class RunMerge:
         """
         connection = self.run.connection
         self.run.successors.note_transactions(connection)
-        has_left = self._find_left()
-        staged, open_holds = _staged(connection, self.run.stats.staged)
+        has_left, has_moved = self._find_left()
+        staged, open_holds = staged_objects(connection, self.run.stats.staged)
         wanted = staged.keys() | open_holds if self.run.is_full else staged.keys()
         if self.run.rebuild is not None:  # of which no object may be left
             wanted |= {self.run.rebuild.name}
         wanted -= self.run.failures.keys() | self.paused
         tasks = [self._task(sql, staged) for sql in self.datasets if sql.dataset.name in wanted]
         done, refused = self._merge_all(tasks, open_holds)
-        merged = {name: counts for name, (counts, _) in done.items()}
-        held = {name: one for name, (_, one) in done.items()}
+        held = {name: one.held for name, one in done.items()}
         failures = {**self.run.failures, **refused}
         if None in staged:
             self._merge_others()
         if has_left:
             self._keep_left([*failures, *self.paused], held)
-        committed = self._committed(merged, held)
+        is_plain = not (self.run.rebuild or failures or has_moved)
+        committed = self._committed(done, is_plain=is_plain)
         size = self.run.stats.staged + committed.counts.rows_read
         self.run.successors.drop(connection)
         staging_tables.clear(connection, self.datasets, is_small=size <= self.thresholds.small)
@@ -130,13 +148,13 @@ class RunMerge:
 
     def _merge_all(
         self, tasks: Sequence[Merge], open_holds: frozenset[str]
-    ) -> tuple[dict[str, tuple[DatasetCounts, Held]], dict[str, DatasetRefused]]:
+    ) -> tuple[dict[str, _Done], dict[str, DatasetRefused]]:
         """Merge each dataset; return what was merged and what was refused, by dataset.
 
         Foreign keys between datasets may require another order: a dataset whose rows one of them
         refuses is merged again after all others.
         """
-        merged: dict[str, tuple[DatasetCounts, Held]] = {}
+        merged: dict[str, _Done] = {}
         refused: dict[str, DatasetRefused] = {}
         may_wait = len(tasks) > 1
         while tasks:
@@ -163,9 +181,7 @@ class RunMerge:
             tasks = waiting
         return merged, refused
 
-    def _merge_dataset(
-        self, task: Merge, *, is_open: bool, may_wait: bool
-    ) -> tuple[DatasetCounts, Held]:
+    def _merge_dataset(self, task: Merge, *, is_open: bool, may_wait: bool) -> _Done:
         """Merge the dataset, but hold the retirements that need permission.
 
         Objects that would lose rows are taken out of staging until no object loses any. This may
@@ -182,12 +198,12 @@ class RunMerge:
         for _ in range(MOST_ATTEMPTS):
             savepoint = connection.begin_nested()
             try:
-                counts = merge(connection, task)
+                counts, moved = merge(connection, task)
                 lost, live = _lost(task, counts)
                 if not rule.holds(lost, live):
                     self._complete(task, counts, held, is_open=is_open)
                     savepoint.commit()
-                    return counts, held
+                    return _Done(counts, held, moved, task.is_careful)
                 if task.rebuild is not None:
                     raise task.rebuild.refusal(lost, counts)
                 losing = losing_objects(connection, task)
@@ -241,16 +257,19 @@ class RunMerge:
             analyze_from=self.thresholds.many,
         )
 
-    def _find_left(self) -> bool:
-        """Stage the objects that leave their dataset; return whether there are any."""
+    def _find_left(self) -> tuple[bool, bool]:
+        """Stage the objects that leave their dataset.
+
+        Returns whether there are any, and whether any object changes its dataset, or had none.
+        """
         named = statements("left")
         connection, stage = self.run.connection, named["stage"]
         if self.run.stats.staged <= self.thresholds.small:
             stage = f"{configuration(POINT_PLANNER)}; {stage}"
-        found = connection.execute(text(stage)).rowcount
-        if found:
+        has_left, has_moved = connection.execute(text(stage)).one()
+        if has_left:
             connection.execute(text(named["remember"]))
-        return bool(found)
+        return has_left, has_moved
 
     def _keep_left(self, unchanged: Sequence[str], held: Mapping[str, Held]) -> None:
         """Give objects back to the datasets that still have their rows, until the next run."""
@@ -266,29 +285,51 @@ class RunMerge:
 
     # -- counting
 
-    def _committed(
-        self, merged: Mapping[str, DatasetCounts], held: Mapping[str, Held]
-    ) -> Committed:
-        """The counts of the run: those of the datasets merged, and the totals of all others."""
-        connection, question = self.run.connection, statements("figures")["objects"]
-        found = connection.execute(text(question), {"run_id": self.run.id}).mappings().all()
+    def _committed(self, done: Mapping[str, _Done], *, is_plain: bool) -> Committed:
+        """The counts of the run: those of the datasets merged, and the totals of all others.
+
+        A run is plain if each object that it added or removed now is, or is not, in the manifest.
+        """
+        connection = self.run.connection
+        found = self._tally(done)
         problems = int(found[0]["problems"])
         objects = {
-            row["dataset"]: {k: v for k, v in row.items() if k not in ("dataset", "problems")}
+            row["dataset"]: {k: v for k, v in row.items() if k not in _OF_ALL_DATASETS}
             for row in found
             if row["objects_added"] is not None
         }
         by_dataset: dict[str, DatasetCounts] = {}
         for sql in self.datasets:
             name = sql.dataset.name
-            if name in merged:
-                counts = replace(merged[name], **objects.get(name, {}))
-                by_dataset[name] = _with_held(counts, held[name])
-                _check_rows(name, by_dataset[name])
+            if name in done:
+                counts = replace(done[name].counts, **objects.get(name, {}))
+                by_dataset[name] = _with_held(counts, done[name].held)
+                check_rows(name, by_dataset[name])
             else:
                 by_dataset[name] = totals(connection, sql, self.before)
         others = DatasetCounts(**objects.get(None, {}))
-        return Committed(summed(by_dataset, others, problems), by_dataset)
+        moved = {name: one.moved for name, one in done.items()}
+        if is_plain and not any(one.is_odd for one in done.values()):
+            moved = {
+                name: moved.get(name, Moved())._replace(objects=one.objects_gained)
+                for name, one in {**by_dataset, tallies.NO_DATASET: others}.items()
+                if name in done or one.objects_gained
+            }
+        else:
+            tallies.count_objects(connection)
+        return Committed(summed(by_dataset, others, problems), by_dataset, moved=moved)
+
+    def _tally(self, done: Mapping[str, _Done]) -> list[dict[str, Any]]:
+        """Count problems for the tallies, which stay locked until the commit; return figures."""
+        connection = self.run.connection
+        question = statements("figures")["objects"]
+        found = tallies.lock_and_ask(connection, question, {"run_id": self.run.id})
+        if found[0]["problems"] or found[0]["had_problems"]:
+            tallies.count_staged_problems(connection)
+        for sql in self.datasets if self.run.rebuild is not None else ():
+            if sql.dataset.name in done:
+                tallies.recount(connection, sql)
+        return found
 
 
 def _lost(task: Merge, counts: DatasetCounts) -> tuple[int, int]:
@@ -312,81 +353,3 @@ def _with_held(counts: DatasetCounts, held: Held) -> DatasetCounts:
         retirements_held=sum(held.lost.values()),
         rows_read=counts.rows_read + held.rows,
     )
-
-
-def _staged(connection: Connection, expected: int) -> tuple[dict[str | None, int], frozenset[str]]:
-    """The number of objects in staging by dataset, also of those with nothing but problems.
-
-    Also returns the datasets with an open hold.
-
-    Raises:  DatabaseUnavailable after a crash of PostgreSQL, which empties unlogged tables.
-    """
-    rows = connection.execute(text(statements("figures")["staged"])).all()
-    found = sum(int(row.objects) for row in rows)
-    if found != expected:
-        raise DatabaseUnavailable(
-            f"Staging holds {found} of the {expected} objects written: PostgreSQL was restarted."
-        )
-    staged = {row.dataset: int(row.objects + row.gone) for row in rows if row.in_staging}
-    return staged, frozenset(row.dataset for row in rows if row.is_held)
-
-
-# -- counting
-
-
-def totals(connection: Connection, sql: DatasetSql, before: Committed) -> DatasetCounts:
-    """The counts of a dataset that a run leaves as it is."""
-    found = before.datasets.get(sql.dataset.name)
-    if found is None:  # its table may have rows of an earlier declaration
-        return DatasetCounts(**figures(connection, sql, "live", {}))
-    return DatasetCounts(live=found.live, attached=found.attached)
-
-
-def summed(
-    by_dataset: Mapping[str, DatasetCounts],
-    others: DatasetCounts | None = None,
-    problems: int = 0,
-) -> Counts:
-    """The counts over all datasets; `others` are those of the objects of none."""
-    parts = [one.as_dict() for one in (*by_dataset.values(), others or DatasetCounts())]
-    sums = {
-        name: sum(part[name] for part in parts)
-        for name in parts[0]
-        if name.startswith(("objects_", "rows_", "retirements_"))
-    }
-    changes = {
-        f"rows_{name}": sum(part[name] for part in parts)
-        for name in ("inserted", "updated", "restored", "retired")
-    }
-    users = by_dataset.get("users", DatasetCounts())
-    return Counts(
-        **sums,
-        **changes,
-        users_inserted=users.inserted,
-        users_updated=users.updated,
-        users_restored=users.restored,
-        users_retired=users.retired,
-        users_live=users.live,
-        users_with_image=users.attached,
-        problems=problems,
-    )
-
-
-def _check_rows(name: str, counts: DatasetCounts) -> None:
-    """Check that every row read has exactly one outcome."""
-    merged = counts.rows_loaded + counts.rows_unchanged + counts.rows_shadowed
-    if counts.rows_read != merged + counts.rows_rejected + counts.rows_held:
-        raise AccountingMismatch(f"The rows of dataset {name!r} do not add up: {counts}.")
-
-
-def check_objects(counts: Counts, merged: Merged) -> None:
-    """Check that every listed object has exactly one outcome.
-
-    Raises:  AccountingMismatch when an object has none, or two.
-    """
-    if merged.failures:  # whose objects have none
-        return
-    known = counts.objects_added + counts.objects_modified + counts.objects_unchanged
-    skipped = counts.objects_ignored + counts.objects_unreadable + counts.objects_vanished
-    if counts.objects_listed != known + skipped + merged.held_listed:
-        raise AccountingMismatch(f"The run's objects do not add up: {counts}.")

@@ -21,10 +21,14 @@ class Profile:
     """Seconds and rows by step. The time of an inner step is not part of the outer one.
 
     The steps of one thread therefore add up to its time. Work in other threads counts only as
-    the time that this thread waits for it.
+    the time that this thread waits for it. `began` and `ended` have the first and the last moment
+    of each step, as time.perf_counter.
     """
 
     def __init__(self) -> None:
+        self.created = time.perf_counter()
+        self.began: dict[str, float] = {}
+        self.ended: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
         self.rows: dict[str, int] = {}
         self._inner = threading.local()
@@ -34,10 +38,12 @@ class Profile:
         """Add the time of the block to the step."""
         outer, self._inner.seconds = getattr(self._inner, "seconds", 0.0), 0.0
         started = time.perf_counter()
+        self.began.setdefault(name, started)
         try:
             yield
         finally:
-            taken = time.perf_counter() - started
+            self.ended[name] = time.perf_counter()
+            taken = self.ended[name] - started
             own = taken - self._inner.seconds
             self.seconds[name] = self.seconds.get(name, 0.0) + own
             self._inner.seconds = outer + taken

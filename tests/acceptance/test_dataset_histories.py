@@ -2,7 +2,8 @@
 
 Three datasets in two buckets; random puts, removals, renames, event runs, full runs, held
 retirements and changed declarations. After each full run that holds nothing, the tables equal
-those of a single run in a fresh database, and the independent verifier agrees after each.
+those of a single run in a fresh database, and the independent verifier agrees after each. After
+each run, the tallies equal counts over the tables.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from tests.changing_datasets import CHANGES, CONSTRAINTS, REBUILDS, Change, Decl
 from tests.conftest import FreshDatabases, TestBucket
 from tests.dataset_files import ENDINGS, PLAIN_ENDINGS, Form, Table, encoded, ending_of
 from tests.emptied_database import EmptiedDatabase
+from tests.tallies import wrong_tallies
 
 Step = tuple[str, str, Any]
 State = dict[str, list[Any]]
@@ -179,6 +181,8 @@ class History:
             self.run(allowed=what == "allow")
         else:
             self.change_object(what, name, detail)
+        if what in ("rebuild", "events", "run", "allow"):
+            assert wrong_tallies(self.engine) == {}
 
     # -- objects
 

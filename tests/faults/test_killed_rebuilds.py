@@ -23,6 +23,7 @@ from tests.conftest import TestBucket
 from tests.dataset_files import encoded, patterns
 from tests.killed_histories import Histories, History, Installation, State, difference
 from tests.killed_runs import Job, Moment, Work, run_in_process
+from tests.tallies import wrong_tallies
 
 log = logging.getLogger(__name__)
 
@@ -161,6 +162,7 @@ def test_a_killed_rebuild_leaves_the_old_table_to_its_readers(
     assert {one for one, _ in answers} <= {before, after}
     assert killed.digests() == twin.digests() != digests
     assert verify(killed.settings, killed.engine, datasets=(REBUILT,)) == []
+    assert wrong_tallies(killed.engine) == {}
 
 
 def put_large(bucket: TestBucket, rows: int) -> None:

@@ -301,6 +301,10 @@ ORDER BY "user_id";
 DELETE FROM "public"."users_retired" AS retired
 USING upserts
 WHERE upserts._is_restored AND (upserts."user_id") = (retired."user_id");
+-- merge: note_shadows
+SELECT set_config('bucketline.shadow_change', CAST(
+    (SELECT count(*) FROM candidate WHERE _rank > 1)
+    - (SELECT count(*) FROM "public"."users_shadowed" JOIN conflicts USING ("user_id")) AS text), true);
 -- merge: drop_shadows
 DELETE FROM "public"."users_shadowed" AS shadow
 USING conflicts
@@ -545,8 +549,10 @@ FROM (SELECT dataset, count(*) FILTER (WHERE change <> 'left') AS objects,
       SELECT dataset, 0, 0, false, true FROM hold) AS found
 GROUP BY dataset;
 -- figures: objects
-SELECT objects.*, problem.problems
-FROM (SELECT count(*) AS problems FROM problem WHERE run_id = :run_id) AS problem
+SELECT objects.*, problem.problems, problem.had_problems
+FROM (SELECT (SELECT count(*) FROM problem WHERE run_id = :run_id) AS problems,
+             EXISTS (SELECT FROM staging_object JOIN faulty_object USING (bucket, key))
+             AS had_problems) AS problem
 LEFT JOIN (
     SELECT dataset,
            count(*) FILTER (WHERE change = 'added') AS objects_added,
@@ -559,3 +565,14 @@ LEFT JOIN (
     WHERE change <> 'left'
     GROUP BY dataset
 ) AS objects ON true;
+-- figures: shadow_change
+SELECT CAST(current_setting('bucketline.shadow_change') AS bigint) AS more;
+-- figures: recount
+INSERT INTO dataset_tally (dataset, rows, attached, retired, shadowed, objects)
+SELECT :dataset, live.rows, live.attached, (SELECT count(*) FROM "public"."users_retired"),
+       (SELECT count(*) FROM "public"."users_shadowed"),
+       (SELECT count(*) FROM source_object WHERE source_object.dataset = :dataset)
+FROM (SELECT count(*) AS rows, coalesce(sum(CAST("img_path" IS NOT NULL AS integer)), 0) AS attached FROM "public"."users") AS live
+ON CONFLICT (dataset) DO UPDATE SET
+    rows = excluded.rows, attached = excluded.attached, retired = excluded.retired,
+    shadowed = excluded.shadowed, objects = excluded.objects;

@@ -20,9 +20,9 @@ from sqlalchemy import Engine, text
 from werkzeug.test import TestResponse
 
 from api import create_app
+from api.http.paths import path_of
 from api.security.auth import OF_CALLER, OF_PATH, AccessRule, access_rule, needs
 from api.security.limits import MAX_INVALID_KEYS
-from api.spec.paths import path_of
 from etl.model.dataset import USERS
 from etl.model.roles import Role, entry_for, new_key
 from etl.runtime.logs import set_up_logs
@@ -36,7 +36,7 @@ from tests.user_rows import generate_users
 KEYS = {role: new_key() for role in Role}
 WRONG = new_key()
 PUBLIC = {"GET /", "GET /health", "GET /openapi.json", "GET /docs", "GET /docs/<name>"}
-PUBLIC |= {"GET /static/<path:filename>", "GET /minio-event"}
+PUBLIC |= {"GET /static/<path:filename>", "GET /minio-event", "GET /livez", "GET /readyz"}
 # A check stores nothing. Presigning a download needs the role reader; for an upload, the route
 # checks for a writer.
 MILDER = {

@@ -107,9 +107,12 @@ GROUP BY dataset
 
 -- name: objects
 -- By dataset, the objects and rows of staging, and the problems found by this run with the known
--- ones of its images. Without objects, there is one row with the problems. Parameter: :run_id.
-SELECT objects.*, problem.problems
-FROM (SELECT count(*) AS problems FROM problem WHERE run_id = :run_id) AS problem
+-- ones of its images. Without objects, there is one row with the problems. `had_problems`: a staged
+-- object had open problems. Parameter: :run_id.
+SELECT objects.*, problem.problems, problem.had_problems
+FROM (SELECT (SELECT count(*) FROM problem WHERE run_id = :run_id) AS problems,
+             EXISTS (SELECT FROM staging_object JOIN faulty_object USING (bucket, key))
+             AS had_problems) AS problem
 LEFT JOIN (
     SELECT dataset,
            count(*) FILTER (WHERE change = 'added') AS objects_added,
@@ -122,3 +125,23 @@ LEFT JOIN (
     WHERE change <> 'left'
     GROUP BY dataset
 ) AS objects ON true
+
+-- name: shadow_change
+-- How many more rows will be shadowed, before they are written; see `note_shadows` of merge.sql.
+SELECT CAST(current_setting('bucketline.shadow_change') AS bigint) AS more
+
+-- name: recount
+-- Counts the rows and objects of a dataset for its tallies.
+INSERT INTO dataset_tally (dataset, rows, attached, retired, shadowed, objects)
+SELECT :dataset, live.rows, live.attached, (SELECT count(*) FROM {retired}),
+--:keyed
+       (SELECT count(*) FROM {shadowed}),
+--:end
+--:keyless
+       0,
+--:end
+       (SELECT count(*) FROM source_object WHERE source_object.dataset = :dataset)
+FROM (SELECT count(*) AS rows, coalesce(sum({attached_count}), 0) AS attached FROM {table}) AS live
+ON CONFLICT (dataset) DO UPDATE SET
+    rows = excluded.rows, attached = excluded.attached, retired = excluded.retired,
+    shadowed = excluded.shadowed, objects = excluded.objects

@@ -114,8 +114,6 @@ class RowReader:
                     most_rows = min(self._columns.most_rows(), _MOST_OBJECTS)
                 found.rows.append(self._columns.row(text.number, members))
             except RowFault as fault:
-                # Those would keep all frames, and a small file can have a million faults.
-                fault.__traceback__ = fault.__cause__ = fault.__context__ = None
                 found.reject(text, fault)
             else:
                 self._has_objects = True
