@@ -51,7 +51,8 @@ def attention(found: Snapshot, *, is_late: bool) -> tuple[AttentionItem, ...]:
         text = "A full run is due, and none has begun."
         hint = "Check that `./run.sh up` or `./run.sh schedule` is running."
         items.append(AttentionItem(AttentionKind.LATE, text, hint, found.due_at))
-    if found.failed_run is not None:
+    named = {one.run_id for one in found.failed_datasets}
+    if found.failed_run is not None and found.failed_run.run_id not in named:
         items.append(_failed(AttentionKind.RUN_FAILED, found.failed_run))
     items += [_failed(AttentionKind.DATASET_FAILED, one) for one in found.failed_datasets]
     if found.datasets_file is not None:
@@ -65,7 +66,7 @@ def attention(found: Snapshot, *, is_late: bool) -> tuple[AttentionItem, ...]:
 
 
 def _failed(kind: AttentionKind, one: RunFailure) -> AttentionItem:
-    dataset = one.datasets[0] if kind is AttentionKind.DATASET_FAILED else None
+    dataset = one.datasets[0] if len(one.datasets) == 1 else None
     return AttentionItem(kind, one.message, one.hint, one.at, dataset=dataset, run_id=one.run_id)
 
 
