@@ -14,17 +14,18 @@ from etl.db.names import Lock, lock_key, scheduler_key
 from etl.db.revisions import current, noun_of
 from etl.db.sql import statements
 from etl.model.dataset import USERS
-from etl.model.errors import ObjectStoreUnavailable
+from etl.model.errors import ObjectStoreUnavailable, RunCanceled
 from etl.model.routing import Router
 from etl.model.snapshot import (
+    ActiveRun,
     DatasetFacts,
     FaultyObject,
     HoldFacts,
     Outage,
     Part,
-    Progress,
     RunFailure,
     Snapshot,
+    Step,
 )
 from etl.model.values import RunState, Trigger
 
@@ -115,9 +116,9 @@ class _Reader:
 
     # -- runs
 
-    def running(self) -> Progress | None:
+    def running(self) -> ActiveRun | None:
         row = self.first("running")
-        return None if row is None else progress_of(row)
+        return None if row is None else _active(row)
 
     def failed_run(self, *, is_store_down: bool) -> RunFailure | None:
         """The run that ended last, if it failed, was not canceled and no outage explains it."""
@@ -126,7 +127,7 @@ class _Reader:
             return None
         code = last.error["code"]
         is_explained = is_store_down and code == ObjectStoreUnavailable.__name__
-        return None if is_explained or code == "RunCanceled" else _failure(last)
+        return None if is_explained or code == RunCanceled.__name__ else _failure(last)
 
     def failed_datasets(self) -> tuple[RunFailure, ...]:
         """By run, the datasets that no run has committed since."""
@@ -184,16 +185,13 @@ class _Reader:
         )
 
 
-def progress_of(row: Row[Any]) -> Progress:
-    """The progress of a run, from its row."""
-    stored = row.progress or {}
-    return Progress(
+def _active(row: Row[Any]) -> ActiveRun:
+    stored = row.progress
+    return ActiveRun(
         run_id=row.id,
         trigger=Trigger(row.trigger),
         started_at=row.started_at,
-        step=stored.get("step"),
-        done=stored.get("done", 0),
-        total=stored.get("total"),
+        step=None if stored is None else Step(stored["step"], stored["done"], stored["total"]),
         is_canceled=row.cancel_requested_at is not None,
     )
 

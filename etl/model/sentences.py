@@ -13,7 +13,7 @@ from etl.model.values import Trigger
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from etl.model.snapshot import HoldFacts, Outage, Progress, RunFailure, Snapshot
+    from etl.model.snapshot import ActiveRun, HoldFacts, Outage, RunFailure, Snapshot
 
 LATE_AFTER = timedelta(seconds=60)  # a tick may wait for the run before it
 BRIEF = timedelta(seconds=2)  # event runs that end within it are not worth a sentence
@@ -62,7 +62,8 @@ def said(found: Snapshot) -> Said:  # noqa: PLR0911 - one for each state
         return Said(OverviewState.ERRORS, title, phrase(*start, need))
     run = shown_run(found)
     if run is not None:
-        title = f"Running: {run.done / run.total:.0%}" if run.total else "Running"
+        step = run.step
+        title = f"Running: {step.done / step.total:.0%}" if step and step.total else "Running"
         return Said(OverviewState.RUNNING, title, phrase(progress_text(run)))
     if since is None:
         return Said(OverviewState.WAITING, "Waiting", phrase("No run has committed yet."))
@@ -80,7 +81,7 @@ def is_late(found: Snapshot) -> bool:
     )
 
 
-def shown_run(found: Snapshot) -> Progress | None:
+def shown_run(found: Snapshot) -> ActiveRun | None:
     """The active run, unless it is an event run that has just begun."""
     run = found.running
     is_brief = (
@@ -89,18 +90,21 @@ def shown_run(found: Snapshot) -> Progress | None:
     return None if is_brief else run
 
 
-def progress_text(run: Progress) -> str:
+def progress_text(run: ActiveRun) -> str:
     """What an active run does: `Full run in progress: reading 318 of 521 changed objects.`."""
     kind = "Event run" if run.trigger is Trigger.EVENT else "Full run"
     if run.is_canceled:
         return f"{kind} is being canceled."
-    if run.step is None:
+    step = run.step
+    if step is None:
         return f"{kind} in progress."
-    if run.step == "merge":
+    if step.name == "merge":
         return f"{kind} in progress: committing."
-    noun = _NOUNS.get(run.step, "changed object")
-    done = f"{run.done:,} of {counted(run.total, noun)}" if run.total else counted(run.done, noun)
-    return f"{kind} in progress: {_VERBS.get(run.step, run.step)} {done}."
+    noun = _NOUNS.get(step.name, "changed object")
+    done = counted(step.done, noun)
+    if step.total:
+        done = f"{step.done:,} of {counted(step.total, noun)}"
+    return f"{kind} in progress: {_VERBS.get(step.name, step.name)} {done}."
 
 
 def _down(outage: Outage, now: datetime) -> tuple[str, Phrase]:
@@ -194,7 +198,7 @@ def next_run(found: Snapshot) -> list[Phrase]:
     return [phrase(f"Next full run {in_time}, at ", ShownTime(found.due_at), ".")]
 
 
-def active_run(run: Progress, now: datetime) -> Phrase:
+def active_run(run: ActiveRun, now: datetime) -> Phrase:
     """How long a run has been active, and when its rows become visible."""
     time = span(now - run.started_at)
     end = "Rows become visible together, when it commits."

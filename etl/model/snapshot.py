@@ -48,15 +48,22 @@ class RunFailure:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """A run that is active: what its step has done, of how many if that is known."""
+class Step:
+    """A step of a run, and what it has done, of how many if that is known."""
+
+    name: str
+    done: int = 0
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveRun:
+    """A run that is active. It has no step in its first second."""
 
     run_id: int
     trigger: Trigger
     started_at: datetime
-    step: str | None = None
-    done: int = 0
-    total: int | None = None
+    step: Step | None = None
     is_canceled: bool = False
 
 
@@ -119,7 +126,7 @@ class Snapshot:
     due_at: datetime | None = None
     settled_at: datetime | None = None
     last_commit_at: datetime | None = None
-    running: Progress | None = None
+    running: ActiveRun | None = None
     failed_run: RunFailure | None = None
     failed_datasets: tuple[RunFailure, ...] = ()
     datasets_file: str | None = None

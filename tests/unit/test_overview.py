@@ -13,12 +13,13 @@ from etl.model.overview import DatasetState, overview
 from etl.model.phrases import ShownTime, joined, listed, phrase, span
 from etl.model.sentences import OverviewState
 from etl.model.snapshot import (
+    ActiveRun,
     DatasetFacts,
     FaultyObject,
     HoldFacts,
     Outage,
     Part,
-    Progress,
+    Step,
     RunFailure,
     Snapshot,
 )
@@ -54,7 +55,9 @@ FAULTY = FaultyObject(
     is_refused=False,
     run_id=7,
 )
-RUNNING = Progress(8_432, Trigger.REQUEST, NOW - timedelta(seconds=4), "read", 318, 521)
+RUNNING = ActiveRun(
+    8_432, Trigger.REQUEST, NOW - timedelta(seconds=4), Step("read", 318, 521)
+)
 
 # What may be true at once, in the order in which the sentence prefers it.
 FACTS = {
@@ -226,7 +229,7 @@ def test_the_active_run_is_said_by_step():
         "Full run in progress: reading 318 of 521 changed objects."
     )
     assert said(running=RUNNING).title == "Running: 61%"
-    listing = replace(RUNNING, step="list", done=48_558, total=None)
+    listing = replace(RUNNING, step=Step("list", 48_558))
     assert sentence(running=listing) == "Full run in progress: listing 48,558 objects."
     assert sentence(running=replace(RUNNING, step=None)) == "Full run in progress."
     assert sentence(running=replace(RUNNING, is_canceled=True)) == "Full run is being canceled."
