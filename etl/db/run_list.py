@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +9,7 @@ from sqlalchemy import Connection, text
 
 from etl.db.runs import report
 from etl.db.sql import statements
+from etl.model.values import RunOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,36 +18,13 @@ if TYPE_CHECKING:
     from etl.model.values import RunReport
 
 
-class RunOutcome(StrEnum):
-    """The state of a run in one word, also of one that has not ended."""
-
-    REQUESTED = "requested"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    HELD = "held"
-    FAILED = "failed"
-    INTERRUPTED = "interrupted"
-    CANCELED = "canceled"
-
-
-# A run is `held` if it opened a hold or kept one: some retirements wait for permission.
-_OUTCOME = (
-    "CASE WHEN error->>'code' = 'Interrupted' THEN 'interrupted'"
-    " WHEN error->>'code' = 'RunCanceled' THEN 'canceled'"
-    " WHEN state = 'succeeded' AND CAST(counts->>'objects_held' AS bigint) > 0 THEN 'held'"
-    " ELSE state END"
-)
-_UNEVENTFUL = (
-    "(trigger = 'event' AND state = 'succeeded' AND error IS NULL"
-    " AND coalesce(CAST(counts->>'problems' AS bigint), 0) = 0"
-    " AND coalesce(CAST(counts->>'retirements_held' AS bigint), 0) = 0)"
-)
-
-
 class RunFilter(NamedTuple):
-    """Which runs to list. `dataset`: those that read or changed something of it."""
+    """Which runs to list. `dataset`: those that read or changed something of it.
 
-    outcome: RunOutcome | None = None
+    `outcome` is a RunOutcome, or the state of a run that has not ended.
+    """
+
+    outcome: str | None = None
     trigger: str | None = None
     dataset: str | None = None
     before: int | None = None
@@ -72,7 +49,7 @@ class RunDetails(NamedTuple):
     """A run, the live rows by dataset before it, and for a failed one the run that recovered."""
 
     report: RunReport
-    outcome: RunOutcome
+    outcome: str
     before: dict[str, int] | None
     recovered_by: int | None
     recovered_at: datetime | None
@@ -121,7 +98,7 @@ def details(connection: Connection, run_id: int) -> RunDetails | None:
         live = {name: one["live"] for name, one in before.dataset_counts.items()}
     return RunDetails(
         run,
-        RunOutcome(found.outcome),
+        found.outcome,
         live,
         None if recovered is None else recovered.id,
         None if recovered is None else recovered.finished_at,
@@ -129,5 +106,4 @@ def details(connection: Connection, run_id: int) -> RunDetails | None:
 
 
 def _execute(connection: Connection, name: str, **values: object) -> Any:  # noqa: ANN401 - rows
-    statement = statements("run_list")[name].format(outcome=_OUTCOME, uneventful=_UNEVENTFUL)
-    return connection.execute(text(statement), values)
+    return connection.execute(text(statements("run_list")[name]), values)
