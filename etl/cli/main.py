@@ -37,6 +37,7 @@ from etl.cli.events import events_group
 from etl.cli.keys import keys_command
 from etl.cli.problems import problems_command
 from etl.cli.replay import replay_command
+from etl.cli.rows import rows_command
 from etl.cli.runs import run_command
 from etl.cli.runs_group import runs_group
 from etl.cli.seed import seed_command
@@ -186,6 +187,7 @@ commands.add_command(seed_command)
 
 commands.add_command(status_command)
 commands.add_command(runs_group)
+commands.add_command(rows_command)
 commands.add_command(problems_command)
 commands.add_command(shadowed_command)
 commands.add_command(check_command)
