@@ -329,7 +329,14 @@ installs what is needed into .venv.
 HELP
 }
 
+# A shell asks what can be entered, see `./run.sh completion`; nothing is installed for that.
+complete() {
+    if [ ! -x .venv/bin/python ]; then exit; fi
+    exec .venv/bin/python -m etl
+}
+
 main() {
+    if [ -n "${_BUCKETLINE_COMPLETE-}" ]; then complete; fi
     case ${1-} in
         '') show_help ;;
         help | -h | --help) takes_none "$@"; show_help ;;

@@ -10,6 +10,7 @@ import click
 from rich.text import Text
 
 from etl.cli.common import database, print_found, print_json_list, print_lines, stdout_console
+from etl.cli.completion import dataset_names
 from etl.cli.render import iso, others_of
 from etl.model.dataset import USERS
 from etl.model.safe_text import printable
@@ -33,7 +34,9 @@ _REASONS = {
 
 
 @click.command("shadowed")
-@click.option("--dataset", metavar="NAME", help="Only the rows of this dataset.")
+@click.option(
+    "--dataset", metavar="NAME", shell_complete=dataset_names, help="Only the rows of this dataset."
+)
 @click.option("--key", metavar="KEY", help="Only the rows of the object with this key.")
 @click.option("--user", "user_id", metavar="USER_ID", help="Only the rows of this user.")
 @click.option("--json", "as_json", is_flag=True, help="Print all of them as JSON.")
