@@ -115,7 +115,7 @@ class Commands(InOrder):
 @click.command("completion")
 @click.argument("shell", metavar="SHELL", type=click.Choice(list(_SCRIPTS)))
 def completion_command(*, shell: str) -> None:
-    """Print a script with which a shell completes commands: bash, zsh or fish.
+    """Print a script for completion in bash, zsh or fish.
 
     For bash, add to ~/.bashrc: eval "$(./run.sh completion bash)", with the path of run.sh. For
     zsh, the same with zsh in ~/.zshrc, after compinit. For fish, write the script into

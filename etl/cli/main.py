@@ -195,7 +195,7 @@ commands.add_command(runs_group)
 @commands.command("watch")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON whenever it changes.")
 def watch_command(*, as_json: bool) -> None:
-    """Show the state and the progress of the active run until Ctrl-C.
+    """Show the state and the active run until Ctrl-C.
 
     Without a terminal, it prints a line whenever something changes.
     """

@@ -43,7 +43,7 @@ _REASONS = {
 def shadowed_command(
     *, dataset: str | None, key: str | None, user_id: str | None, as_json: bool
 ) -> None:
-    """List the valid rows that lost to another row with the same key.
+    """List rows that lost to another row with the same key.
 
     The greatest value of `prefer` wins if the dataset declares it, then the newest object, the
     smallest key, and the last line. If the row that won is removed, the shadowed row is loaded. A

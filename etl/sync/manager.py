@@ -21,7 +21,7 @@ from etl.runtime.arrow import import_arrow
 from etl.runtime.logs import get_logger
 from etl.storage.client import ObjectStore
 from etl.storage.listing import RANGE_OBJECTS
-from etl.sync import buckets, declared, handling, publish, staging_tables
+from etl.sync import buckets, declared, handling, publish, staging_tables, tracing
 from etl.sync.columns import add_new_columns
 from etl.sync.commit import commit, preview
 from etl.sync.find import Finder
@@ -30,7 +30,8 @@ from etl.sync.preview import Previewed
 from etl.sync.preview import begin as begin_preview
 from etl.sync.progress import RunProgress
 from etl.sync.publishing import Publishing
-from etl.sync.run import CurrentRun, no_progress, recording_failure
+from etl.sync.recording import recording_failure
+from etl.sync.run import CurrentRun, no_progress
 from etl.sync.stats import RunStats
 from etl.sync.successor import Successors
 
@@ -307,6 +308,7 @@ class DataManager:
         profile = run.stats.profile
         report = runs.record_steps(run.connection, run.id, profile.seconds, profile.rows)
         log.info("run ended", run=run.id, state=report.state, **report.counts.as_dict())
+        tracing.record(run, None if failures is None else type(failures).__name__)
         if failures is not None:
             failures.report = report
             raise failures
