@@ -261,7 +261,7 @@ class DataManager:
             run.connection.commit()
             with buckets.skipping(run, known, bucket, router.buckets):
                 finder = self._finder(run, known, bucket)
-                listed = finder.listed(self._range_objects, run.progress.told)
+                listed = finder.listed(self._range_objects, run.progress.report)
                 changed = run.progress.counting(listed, is_last=bucket == wanted[-1])
                 known = self._stage(run, known, self._read(run, known, bucket, changed))
         if run.only is None:
@@ -395,6 +395,6 @@ class DataManager:
                 run.successors.prepare(run.connection, known.datasets, batch, self._thresholds.many)
                 stage(run.connection, batch, run.successors.names)
             stats.add(batch)
-            run.progress.told("read", stats.staged)
+            run.progress.report("read", stats.staged)
         stats.profile.count("list", stats.listed)
         return known
