@@ -13,6 +13,7 @@ from rich.text import Text
 from etl.cli import render
 from etl.cli.check import FoundFiles, all_option, undeclared_lines
 from etl.cli.common import print_lines, stdout_console
+from etl.cli.completion import dataset_names
 from etl.cli.runs import installed_datasets, running_on
 from etl.model.dataset import USERS
 from etl.model.errors import ConfigurationError
@@ -22,7 +23,7 @@ from etl.settings import read_settings
 from etl.settings.declared import file_datasets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     from etl.model.dataset import Dataset
     from etl.model.errors import EtlError
@@ -35,7 +36,7 @@ _PART_BYTES = 2 * 1024 * 1024
 
 
 @click.command("check")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=dataset_names)
 @all_option
 @click.option(
     "--json", "as_json", is_flag=True, help="Print all problems, objects and datasets as JSON."
@@ -55,8 +56,10 @@ def check_command(*, name: str | None, shows_all: bool, as_json: bool) -> None:
         from etl.storage.client import ObjectStore
         from etl.sync.apply import planned
 
-        every = datasets or tuple(installed_datasets(settings)) or (USERS,)
+        known = installed_datasets(settings)
+        every = datasets or tuple(known) or (USERS,)
         changes, refused = planned(settings, every)
+        changes |= _new(every, known, refused)
         checker = _Checker(ObjectStore(settings), settings, every, found)
         for dataset in every:
             if name in {None, dataset.name}:
@@ -67,6 +70,20 @@ def check_command(*, name: str | None, shows_all: bool, as_json: bool) -> None:
                     print_lines(stdout_console(), sample.lines())
     found.has_errors |= any(one.errors for one in samples)
     found.end(datasets=[one.as_json() for one in samples])
+
+
+def _new(
+    datasets: Sequence[Dataset], known: Sequence[Dataset], refused: Container[str]
+) -> dict[str, list[str]]:
+    """What `datasets apply` would create, as it says it."""
+    from etl.sync.declared import new_table
+
+    names = {one.name for one in known}
+    return {
+        one.name: [new_table(one)]
+        for one in datasets
+        if one.name not in names and one.name not in refused
+    }
 
 
 @dataclass

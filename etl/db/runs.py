@@ -15,6 +15,7 @@ from etl.db import tallies
 from etl.db.engine import notify
 from etl.db.names import NotifyChannel
 from etl.db.sql import statements
+from etl.model.errors import RunCanceled
 from etl.model.values import Counts, DatasetCounts, RunOutcome, RunReport, RunState, Trigger
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ UPDATE run SET
 WHERE id = :id
 RETURNING id, trigger, outcome, error, started_at, finished_at
 """
+
+_IS_CANCELED = "SELECT cancel_requested_at IS NOT NULL FROM run WHERE id = :id"
 
 _RETIRED_BY_EVENTS = f"""
 SELECT coalesce(sum(CAST(dataset_counts->:dataset->>'retired' AS bigint)
@@ -164,10 +167,13 @@ def complete_run(
     The run succeeded unless there is an `error`, of datasets that it did not commit.
     `finished_at` is later than that of every run before, even if the clock was set back, because
     the newest run's counts are used.
+
+    Raises:  RunCanceled; nothing is committed then.
     """
     merged = {name: committed.datasets.get(name, DatasetCounts()) for name in committed.moved}
-    connection.execute(
-        tallies.ending(_COMPLETE, with_rows=bool(merged)),
+    completing = tallies.ending(_COMPLETE, with_rows=bool(merged))
+    is_canceled = connection.scalar(
+        text(f"{completing.text}; {_IS_CANCELED}"),
         {
             "id": run_id,
             "changes": tallies.changes(merged, committed.moved),
@@ -179,12 +185,16 @@ def complete_run(
             "error": _json(error) if error else None,
         },
     )
+    if is_canceled:
+        raise RunCanceled.before_commit()
 
 
 def fail_run(connection: Connection, run_id: int, error: Mapping[str, object]) -> None:
     """Record why the run failed."""
     connection.rollback()
-    _fail(connection, run_id, RunOutcome.FAILED, error)
+    is_canceled = error["code"] == RunCanceled.__name__
+    outcome = RunOutcome.CANCELED if is_canceled else RunOutcome.FAILED
+    _fail(connection, run_id, outcome, error)
 
 
 def _fail(

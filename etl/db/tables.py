@@ -63,10 +63,13 @@ run = Table(
     Column("dataset_counts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     # The datasets that the run left as they were: failed, paused or not asked for.
     Column("left_out", ARRAY(Text), nullable=False, server_default=text("'{}'")),
-    # succeeded, held (it opened a hold), failed or interrupted; null until the run has ended.
+    # A RunOutcome; null until the run has ended.
     Column("outcome", Text),
     # An event run of which nothing has to be seen; lists of runs fold them.
     Column("uneventful", Boolean, Computed(_UNEVENTFUL, persisted=True), nullable=False),
+    # What the active step has done, of how many; see etl.db.active_runs.
+    Column("progress", JSONB),
+    Column("cancel_requested_at", Timestamp),
     # At most one pending request; further requests join it.
     Index("run_one_requested", "state", unique=True, postgresql_where=text("state = 'requested'")),
     # For the queries of each run about earlier runs, which may be many.

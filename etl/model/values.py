@@ -34,12 +34,16 @@ class RunState(StrEnum):
 
 
 class RunOutcome(StrEnum):
-    """How a run ended. `held`: it succeeded, and opened a hold; `interrupted`: its process died."""
+    """How a run ended. `held`: it succeeded, and opened a hold; `interrupted`: its process died.
+
+    `canceled`: someone canceled it before it committed.
+    """
 
     SUCCEEDED = "succeeded"
     HELD = "held"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
+    CANCELED = "canceled"
 
 
 class ObjectKind(StrEnum):

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from etl.db import events, runs
-from etl.db.engine import channel_of, connect_unpooled, driver, listen, translating
+from etl.db.engine import (
+    channel_of,
+    connect_unpooled,
+    driver,
+    listen,
+    show_scheduler,
+    translating,
+)
 from etl.db.retention import Retention
 from etl.model.errors import (
     DatabaseMisconfigured,
@@ -23,6 +30,7 @@ from etl.model.errors import (
     EtlError,
     RightMissing,
     RunAlreadyActive,
+    RunCanceled,
     TransientError,
 )
 from etl.model.values import RunReport, Trigger
@@ -168,6 +176,7 @@ class Scheduler(ServiceLoop):
     def _notified_connection(self) -> Iterator[Connection]:
         with translating(), self._engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")
+            show_scheduler(connection)
             for channel in (runs.REQUEST_CHANNEL, events.CHANNEL):
                 listen(connection, channel)
             yield connection
@@ -214,6 +223,9 @@ class Scheduler(ServiceLoop):
         except TransientError as error:
             log.warning("run failed; will retry", reason=error.message, hint=error.hint)
             self._retries.run.arm()
+            return True
+        except RunCanceled as error:
+            log.info("run canceled", reason=error.message)
             return True
         except EtlError as error:
             reason = " ".join(error.message.splitlines())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from etl.model.values import Trigger
+from etl.sync.progress import RunProgress
 from etl.sync.stats import RunStats
 from etl.sync.successor import Successors
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from etl.sync.rebuild import Rebuild
 
 
+def no_progress(_step: str, _done: int) -> None:
+    """Discard the progress."""
+
+
 @dataclass(frozen=True)
 class CurrentRun:
     """A run and its counters.
@@ -28,7 +33,8 @@ class CurrentRun:
     once; None for any number. `failures` are the datasets that it cannot read, which stay as they
     are. So do all datasets but those in `only`, unless it is None. `successors` are the tables
     that have rows instead of staging. A `preview` collects what the run changes; nothing is
-    committed. A `rebuild` is that of the only dataset of the run.
+    committed. A `rebuild` is that of the only dataset of the run. Other processes see its
+    `progress`.
     """
 
     id: int
@@ -42,6 +48,7 @@ class CurrentRun:
     only: frozenset[str] | None = None
     preview: Preview | None = None
     rebuild: Rebuild | None = None
+    progress: RunProgress = field(default_factory=lambda: RunProgress(None, 0, no_progress))
 
     @property
     def is_full(self) -> bool:
@@ -56,12 +63,3 @@ class CurrentRun:
         """The run as one that rebuilds a dataset, and syncs no other."""
         none = Successors(is_allowed=False)
         return replace(self, only=frozenset({rebuild.name}), rebuild=rebuild, successors=none)
-
-
-def as_bug(error: Exception) -> dict[str, object]:
-    """The error's class only, because its message may contain addresses, statements and data."""
-    return {
-        "code": "Bug",
-        "message": f"{type(error).__name__}; the log has the details.",
-        "hint": "This is a bug in Bucketline. Please report it with the log.",
-    }

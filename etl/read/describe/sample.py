@@ -152,7 +152,7 @@ def _unit(source: SourceObject, probe: Dataset) -> str:
     return "line" if found is None else found.format.unit
 
 
-def probe(format_: SourceFormat | None) -> Dataset:
+def probe(format_: SourceFormat | None, sheet: str | int | None = None) -> Dataset:
     """A dataset that reads all columns as texts."""
     return Dataset(
         name="sample",
@@ -160,6 +160,7 @@ def probe(format_: SourceFormat | None) -> Dataset:
         fields=(),
         include=("**",),
         format=format_,
+        sheet=sheet,
         unknown_columns=UnknownColumns.ADD,
     )
 
