@@ -20,6 +20,7 @@ class Lock(IntEnum):
     MIGRATION = 1
     IMAGES = 2
     ANNOUNCEMENTS = 3
+    ALERTS = 4
 
 
 class NotifyChannel(StrEnum):
@@ -28,15 +29,18 @@ class NotifyChannel(StrEnum):
     RUN_REQUESTED = "run_requested"
     BUCKET_EVENT = "bucket_event"
     IMAGES_WAITING = "images_waiting"  # notified by manifest.sql
+    ALERT = "alert_written"  # notified by alerts.sql
 
 
 def lock_key(lock: Lock, state_schema: str = DEFAULT_SCHEMA) -> int:
     """The key of an advisory lock, in the range of bigint."""
     if state_schema == DEFAULT_SCHEMA:
         return _FIRST_KEY + lock
-    digest = hashlib.sha256(state_schema.encode()).digest()
+    # Four locks for each seven bytes of the digest, so that a new lock changes no other's key.
+    group, place = divmod(lock, 4)
+    digest = hashlib.sha256(state_schema.encode()).digest()[group * 7 :]
     # Negative, so that none is a key of the default schema.
-    return -int.from_bytes(digest[:7], "big") * len(Lock) - lock - 1
+    return -int.from_bytes(digest[:7], "big") * 4 - place - 1
 
 
 def statistics_key(dataset: str, state_schema: str = DEFAULT_SCHEMA) -> int:

@@ -115,16 +115,19 @@ def begin_run(
     return int(run_id or 0)
 
 
-def close_interrupted(connection: Connection) -> None:
-    """Mark runs whose process died as failed. The caller must hold the run lock."""
-    connection.execute(
+def close_interrupted(connection: Connection) -> list[int]:
+    """Mark runs whose process died as failed; return their ids.
+
+    The caller must hold the run lock, and commits.
+    """
+    closed = connection.scalars(
         text(
             "UPDATE run SET state = 'failed', finished_at = now(), error = CAST(:error AS jsonb)"
-            " WHERE state = 'running'"
+            " WHERE state = 'running' RETURNING id"
         ),
         {"error": _json(_INTERRUPTED)},
     )
-    connection.commit()
+    return list(closed)
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,7 @@ def complete_run(
 
 
 def fail_run(connection: Connection, run_id: int, error: Mapping[str, object]) -> None:
-    """Record why the run failed."""
+    """Record why the run failed, after a rollback. The caller commits."""
     connection.rollback()
     connection.execute(
         text(
@@ -185,7 +188,6 @@ def fail_run(connection: Connection, run_id: int, error: Mapping[str, object]) -
         ),
         {"id": run_id, "error": _json(error)},
     )
-    connection.commit()
 
 
 def record_publish_error(connection: Connection, run_id: int, error: EtlError) -> None:

@@ -17,13 +17,11 @@ from sqlalchemy import (
     Column,
     Computed,
     Date,
-    DateTime,
     ForeignKey,
     Identity,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     Text,
     UniqueConstraint,
@@ -31,20 +29,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "fk": "%(table_name)s_%(column_0_name)s_fkey",
-        "ix": "%(table_name)s_%(column_0_name)s_idx",
-        "uq": "%(table_name)s_%(column_0_name)s_key",
-    }
-)
+from etl.db import alert_tables  # noqa: F401 - they belong to metadata
+from etl.db.table_parts import ByteText, Timestamp, metadata
 
 # In DATABASE_SCHEMA.
 DATA_TABLES = ("users", "users_retired", "users_shadowed")
-
-ByteText = Text(collation="C")
-Timestamp = DateTime(timezone=True)
 
 run = Table(
     "run",

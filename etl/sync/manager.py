@@ -24,7 +24,7 @@ from etl.runtime.arrow import import_arrow
 from etl.runtime.logs import get_logger
 from etl.storage.client import ObjectStore
 from etl.storage.listing import RANGE_OBJECTS
-from etl.sync import buckets, declared, handling, publish, staging_tables
+from etl.sync import buckets, declared, handling, incidents, publish, staging_tables
 from etl.sync.columns import add_new_columns
 from etl.sync.commit import commit, preview
 from etl.sync.find import Finder
@@ -84,6 +84,8 @@ class DataManager:
         self.run_engine: Engine = connect_keeping_one(settings)  # a run may follow at once
         self._data_schema = schemas_of(self.engine).data
         self._store = store or ObjectStore(settings)
+        self._current = partial(CurrentRun, has_alerts=settings.alert_url is not None)
+        self.recorded_failure: Exception | None = None  # the last, once the run has its reason
         self._clock = clock
         self._progress = progress
         self._range_objects = None if settings.list_concurrency == 1 else range_objects
@@ -112,13 +114,11 @@ class DataManager:
                  any other EtlError after it was recorded as the run's error. After DatasetsFailed,
                  the datasets not named in it are committed.
         """
-        with run_lock(self.run_engine, wait_seconds=wait_seconds) as connection:
-            runs.close_interrupted(connection)
-            allowed = allowed_retirements or {}
+        allowed = allowed_retirements or {}
+        with self._locked(self.run_engine, wait_seconds) as connection:
             run_id = runs.begin_run(connection, trigger, allowed_retirements=allowed)
-            return self._run_full(
-                CurrentRun(run_id, trigger, connection, allowed_retirements=allowed, only=only)
-            )
+            run = self._current(run_id, trigger, connection, allowed_retirements=allowed, only=only)
+            return self._run_full(run)
 
     def rebuild(
         self, name: str, *, allowed_retirements: runs.Allowed | None = None, wait_seconds: float = 0
@@ -128,11 +128,10 @@ class DataManager:
         Raises:  RebuildRefused when it would retire most rows without being allowed to; else as
                  `run`. Nothing is changed then.
         """
-        with run_lock(self.engine, wait_seconds=wait_seconds) as connection:
-            runs.close_interrupted(connection)
-            allowed = allowed_retirements or {}
+        allowed = allowed_retirements or {}
+        with self._locked(self.engine, wait_seconds) as connection:
             run_id = runs.begin_run(connection, Trigger.CLI, allowed_retirements=allowed)
-            run = CurrentRun(run_id, Trigger.CLI, connection, allowed_retirements=allowed)
+            run = self._current(run_id, Trigger.CLI, connection, allowed_retirements=allowed)
             from etl.sync.rebuild import Rebuild
 
             rebuild = Rebuild(name, self._declarations)
@@ -168,15 +167,13 @@ class DataManager:
 
         Raises:  as `run`.
         """
-        with run_lock(self.run_engine, wait_seconds=wait_seconds) as connection:
-            runs.close_interrupted(connection)
+        with self._locked(self.run_engine, wait_seconds) as connection:
             claimed = runs.claim_run(connection)
             if claimed is None:
                 return None
             run_id, trigger, allowed = claimed
-            return self._run_full(
-                CurrentRun(run_id, trigger, connection, allowed_retirements=allowed)
-            )
+            run = self._current(run_id, trigger, connection, allowed_retirements=allowed)
+            return self._run_full(run)
 
     def run_events(
         self, *, wait_seconds: float = 0, include_refused: bool = True
@@ -190,8 +187,7 @@ class DataManager:
 
         Raises:  as `run`; an error before the run began is not recorded.
         """
-        with run_lock(self.run_engine, wait_seconds=wait_seconds) as connection, translating():
-            runs.close_interrupted(connection)
+        with self._locked(self.run_engine, wait_seconds) as connection:
             known = self._declarations.of_event_run(connection)
             if known is None:
                 runs.request_run(connection, Trigger.EVENT)
@@ -201,7 +197,7 @@ class DataManager:
             pending = self._pending_events(connection, known, include_refused=include_refused)
             if not any(one.ids for one in pending.values()):
                 return None
-            run = CurrentRun(0, Trigger.EVENT, connection, RunStats())
+            run = self._current(0, Trigger.EVENT, connection, RunStats())
             with run.stats.profile.step("look"):  # the name in `step_seconds`
                 changed = buckets.look(
                     connection, pending, lambda bucket: self._finder(run, known, bucket)
@@ -227,6 +223,14 @@ class DataManager:
             return run_id is not None and self._publishing.publish(
                 CurrentRun(run_id, None, connection)
             )
+
+    @contextmanager
+    def _locked(self, engine: Engine, wait_seconds: float) -> Iterator[Connection]:
+        """Hold the run lock, with interrupted runs closed."""
+        with run_lock(engine, wait_seconds=wait_seconds) as connection:
+            has_alerts = self._settings.alert_url is not None
+            incidents.close_interrupted(connection, has_alerts=has_alerts)
+            yield connection
 
     # -- the two kinds of run
 
@@ -300,7 +304,8 @@ class DataManager:
         except Exception as error:
             recorded = error.as_dict() if isinstance(error, EtlError) else as_bug(error)
             with suppress(DatabaseUnavailable), translating():
-                runs.fail_run(run.connection, run.id, recorded)
+                incidents.fail_run(run, recorded)
+                self.recorded_failure = error
             raise
 
     def _finish(self, run: CurrentRun, failures: DatasetsFailed | None) -> RunReport:

@@ -28,7 +28,8 @@ class CurrentRun:
     once; None for any number. `failures` are the datasets that it cannot read, which stay as they
     are. So do all datasets but those in `only`, unless it is None. `successors` are the tables
     that have rows instead of staging. A `preview` collects what the run changes; nothing is
-    committed. A `rebuild` is that of the only dataset of the run.
+    committed. A `rebuild` is that of the only dataset of the run. With `has_alerts`, incidents are
+    recorded.
     """
 
     id: int
@@ -42,6 +43,7 @@ class CurrentRun:
     only: frozenset[str] | None = None
     preview: Preview | None = None
     rebuild: Rebuild | None = None
+    has_alerts: bool = False
 
     @property
     def is_full(self) -> bool:
