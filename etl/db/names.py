@@ -20,7 +20,6 @@ class Lock(IntEnum):
     MIGRATION = 1
     IMAGES = 2
     ANNOUNCEMENTS = 3
-    ALERTS = 4
 
 
 class NotifyChannel(StrEnum):
@@ -36,11 +35,9 @@ def lock_key(lock: Lock, state_schema: str = DEFAULT_SCHEMA) -> int:
     """The key of an advisory lock, in the range of bigint."""
     if state_schema == DEFAULT_SCHEMA:
         return _FIRST_KEY + lock
-    # Four locks for each seven bytes of the digest, so that a new lock changes no other's key.
-    group, place = divmod(lock, 4)
-    digest = hashlib.sha256(state_schema.encode()).digest()[group * 7 :]
+    digest = hashlib.sha256(state_schema.encode()).digest()
     # Negative, so that none is a key of the default schema.
-    return -int.from_bytes(digest[:7], "big") * 4 - place - 1
+    return -int.from_bytes(digest[:7], "big") * len(Lock) - lock - 1
 
 
 def statistics_key(dataset: str, state_schema: str = DEFAULT_SCHEMA) -> int:
@@ -50,6 +47,12 @@ def statistics_key(dataset: str, state_schema: str = DEFAULT_SCHEMA) -> int:
     """
     digest = hashlib.sha256(f"{state_schema}/{dataset}".encode()).digest()
     return 2**62 + int.from_bytes(digest[:7], "big")
+
+
+def alerts_key(state_schema: str = DEFAULT_SCHEMA) -> int:
+    """The key of the advisory lock for sending alerts, in a range of its own."""
+    digest = hashlib.sha256(state_schema.encode()).digest()
+    return 2**60 + int.from_bytes(digest[:7], "big")
 
 
 def dataset_channel(dataset: str, state_schema: str = DEFAULT_SCHEMA) -> str:

@@ -29,8 +29,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from etl.db import alert_tables  # noqa: F401 - they belong to metadata
-from etl.db.table_parts import ByteText, Timestamp, metadata
+from etl.db import alert_tables
+from etl.db.table_parts import ByteText, Timestamp
+
+metadata = alert_tables.alert.metadata  # of all tables
 
 # In DATABASE_SCHEMA.
 DATA_TABLES = ("users", "users_retired", "users_shadowed")

@@ -45,7 +45,7 @@ class Incident:
     event: AlertEvent
     dataset: str = ""
     code: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """The incident as JSON."""

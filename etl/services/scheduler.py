@@ -140,7 +140,7 @@ class Scheduler(ServiceLoop):
 
     def handle_failure(self, error: Exception) -> float:
         """Log the failure; return the delay before the next connection."""
-        if error is not self._manager.recorded_failure:
+        if error not in self._manager.recorded:
             self._unrecorded.began(error)
         if not isinstance(error, DatabaseUnavailable):
             log.error("scheduler failed; will retry", exc_info=error)  # a bug of ours

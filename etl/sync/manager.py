@@ -7,6 +7,7 @@ tables as they were, and the next run completes the work.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -84,8 +85,9 @@ class DataManager:
         self.run_engine: Engine = connect_keeping_one(settings)  # a run may follow at once
         self._data_schema = schemas_of(self.engine).data
         self._store = store or ObjectStore(settings)
-        self._current = partial(CurrentRun, has_alerts=settings.alert_url is not None)
-        self.recorded_failure: Exception | None = None  # the last, once the run has its reason
+        self.recorded = deque[Exception](maxlen=1)  # the last error that a run has as its own
+        has_alerts = settings.alert_url is not None
+        self._current = partial(CurrentRun, has_alerts=has_alerts, recorded=self.recorded)
         self._clock = clock
         self._progress = progress
         self._range_objects = None if settings.list_concurrency == 1 else range_objects
@@ -305,7 +307,7 @@ class DataManager:
             recorded = error.as_dict() if isinstance(error, EtlError) else as_bug(error)
             with suppress(DatabaseUnavailable), translating():
                 incidents.fail_run(run, recorded)
-                self.recorded_failure = error
+                run.recorded.append(error)
             raise
 
     def _finish(self, run: CurrentRun, failures: DatasetsFailed | None) -> RunReport:

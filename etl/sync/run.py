@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ class CurrentRun:
     are. So do all datasets but those in `only`, unless it is None. `successors` are the tables
     that have rows instead of staging. A `preview` collects what the run changes; nothing is
     committed. A `rebuild` is that of the only dataset of the run. With `has_alerts`, incidents are
-    recorded.
+    recorded. `recorded` has the error of the run once it is stored.
     """
 
     id: int
@@ -44,6 +45,7 @@ class CurrentRun:
     preview: Preview | None = None
     rebuild: Rebuild | None = None
     has_alerts: bool = False
+    recorded: deque[Exception] = field(default_factory=deque)
 
     @property
     def is_full(self) -> bool:

@@ -57,7 +57,7 @@ GROUP BY problem.dataset, code
 
 -- name: was_interrupted_before
 -- Whether the last two runs that ended were interrupted. No parameters.
-SELECT count(*) = 2 AND bool_and(error->>'code' = 'Interrupted')
+SELECT count(*) = 2 AND bool_and(error->>'code' IS NOT DISTINCT FROM 'Interrupted')
 FROM (SELECT error FROM run WHERE finished_at IS NOT NULL ORDER BY id DESC LIMIT 2) AS last
 
 -- name: late

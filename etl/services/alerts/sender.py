@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from etl.db import alerts
 from etl.db.engine import connect_unpooled, driver, listen, schemas_of, translating
-from etl.db.names import Lock, NotifyChannel, lock_key
+from etl.db.names import NotifyChannel, alerts_key
 from etl.model.alerts import AlertEvent
 from etl.model.errors import AlertRejected, DatabaseUnavailable, EtlError, ReceiverUnavailable
 from etl.runtime.backoff import Backoff
@@ -98,7 +98,7 @@ class AlertSender(ServiceLoop):
 
     def _lock(self, connection: Connection) -> bool:
         """Whether this process is the one that sends, until the connection ends."""
-        key = lock_key(Lock.ALERTS, schemas_of(self._engine).state)
+        key = alerts_key(schemas_of(self._engine).state)
         return bool(connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}))
 
     def _find_late(self, connection: Connection) -> None:
