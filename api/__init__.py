@@ -22,6 +22,7 @@ from api.routes import (
     events,
     health,
     index,
+    metrics,
     objects,
     problems,
     runs,
@@ -108,6 +109,7 @@ def create_app(
         objects,
         health,
         storage_health,
+        metrics,
         docs,
     ):
         app.register_blueprint(module.bp)

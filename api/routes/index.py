@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, cast
 from apiflask import APIBlueprint, APIFlask
 from flask import current_app
 
+from api.http.paths import path_of
 from api.schemas.service import Index
 from api.security.auth import public
 from api.spec import openapi
-from api.spec.paths import path_of
 
 if TYPE_CHECKING:
     from werkzeug.routing import Rule

@@ -21,9 +21,7 @@ from etl.cli.common import (
     EXIT_REFUSED,
     EXIT_TRY_AGAIN,
     CallersPath,
-    InOrder,
     console,
-    database,
     print_json,
     print_lines,
     print_report,
@@ -34,14 +32,18 @@ from etl.cli.common import (
     wait_option,
     warn,
 )
+from etl.cli.completion import VARIABLE, Commands, completion_command
 from etl.cli.datasets import datasets_group
 from etl.cli.events import events_group
 from etl.cli.keys import keys_command
 from etl.cli.problems import problems_command
 from etl.cli.replay import replay_command
+from etl.cli.rows import rows_command
 from etl.cli.runs import run_command
+from etl.cli.runs_group import runs_group
 from etl.cli.seed import seed_command
 from etl.cli.shadowed import shadowed_command
+from etl.cli.status_command import status_command
 from etl.model.errors import ConfigurationError, EtlError, RunRefused, TransientError
 from etl.runtime.allocator import choose_allocator
 from etl.runtime.files import write_private
@@ -64,7 +66,7 @@ def main() -> NoReturn:
     """Run the command line; print an expected error as a message and exit with its code."""
     choose_allocator()
     try:
-        commands(prog_name=program(), standalone_mode=False)
+        commands(prog_name=program(), standalone_mode=False, complete_var=VARIABLE)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
@@ -73,6 +75,9 @@ def main() -> NoReturn:
     except EtlError as error:
         _show(error)
         sys.exit(_exit_code(error))
+    except BrokenPipeError:  # the reader of our output, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILED)
     sys.exit(0)
 
 
@@ -101,7 +106,7 @@ def _exit_code(error: EtlError) -> int:
 
 
 @click.group(
-    cls=InOrder,
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="bucketline", message="%(prog)s %(version)s")
@@ -184,17 +189,23 @@ def images_command(*, again: bool, wait_seconds: float, as_json: bool) -> None:
 commands.add_command(seed_command)
 
 
-@commands.command("status")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def status_command(*, as_json: bool) -> None:
-    """Show rows, objects, images, problems, holds and the last runs."""
-    from etl.cli.status import status
-
-    with database() as (settings, connection):
-        facts = status(connection, settings)
-    print_report(facts, render.status, as_json=as_json, to=stdout_console())
+commands.add_command(status_command)
+commands.add_command(runs_group)
 
 
+@commands.command("watch")
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON whenever it changes.")
+def watch_command(*, as_json: bool) -> None:
+    """Show the state and the active run until Ctrl-C.
+
+    Without a terminal, it prints a line whenever something changes.
+    """
+    from etl.cli.watch import watch
+
+    watch(as_json=as_json)
+
+
+commands.add_command(rows_command)
 commands.add_command(problems_command)
 commands.add_command(shadowed_command)
 commands.add_command(check_command)
@@ -282,6 +293,7 @@ def _api_url(settings: Settings) -> str | None:
 
 
 commands.add_command(keys_command)
+commands.add_command(completion_command)
 
 
 @commands.command("schedule")

@@ -49,6 +49,20 @@ def statistics_key(dataset: str, state_schema: str = DEFAULT_SCHEMA) -> int:
     return 2**62 + int.from_bytes(digest[:7], "big")
 
 
+def scheduler_key(state_schema: str = DEFAULT_SCHEMA) -> int:
+    """The key of the advisory lock that schedulers share while they are up.
+
+    Its digest is of a name that no dataset has, so that it is none of `statistics_key`.
+    """
+    return statistics_key("/scheduler", state_schema)
+
+
+def tallies_key(state_schema: str = DEFAULT_SCHEMA) -> int:
+    """The key of the advisory lock for changing tallies, in a range of its own."""
+    digest = hashlib.sha256(state_schema.encode()).digest()
+    return 2**61 + int.from_bytes(digest[:7], "big")
+
+
 def alerts_key(state_schema: str = DEFAULT_SCHEMA) -> int:
     """The key of the advisory lock for sending alerts, in a range of its own."""
     digest = hashlib.sha256(state_schema.encode()).digest()

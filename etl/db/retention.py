@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from etl.db import revisions
+from etl.db import revisions, tallies
 from etl.db.engine import connect, translating
 from etl.db.sql import statements
 from etl.runtime.logs import get_logger
@@ -129,6 +129,8 @@ class Retention:
                 )
                 yield from self._pages("retired_rows", remove, removed)
 
+        yield from self._pages("tallies", remove_hours, removed)
+
     def _pages(
         self, name: str, remove: Callable[[Connection, int], RemovedPage], removed: Counter[str]
     ) -> Iterator[None]:
@@ -207,8 +209,15 @@ def remove_retired(
         {"first": f"({after},0)", "last": f"({last},0)", "table": table, "age": age},
     ).one()
     if row.removed:
+        tallies.remove_retired(connection, dataset, row.removed)
         revisions.advance(connection, revisions.noun_of(dataset))
     return RemovedPage(last, last < row.blocks, row.removed)
+
+
+def remove_hours(connection: Connection, _after: int) -> RemovedPage:
+    """Remove the tallies of hours that are older than 90 days."""
+    statement = text(statements("retention")["hours"])
+    return RemovedPage(None, may_be_more=False, removed=int(connection.scalar(statement) or 0))
 
 
 def _row(connection: Connection, name: str, parameters: Mapping[str, object]) -> Any:  # noqa: ANN401

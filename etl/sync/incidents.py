@@ -1,13 +1,13 @@
-"""What a run records of incidents, in the transaction that makes them so.
+"""What runs record of incidents, in the transactions that make them so.
 
-Nothing is recorded unless ALERT_URL is set. Then the next run records what it finds.
+Nothing is recorded unless ALERT_URL is set. Once it is, the next run records what it finds.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from etl.db import alerts, runs
+from etl.db import alerts
 from etl.model.alerts import AlertEvent, Incident
 
 if TYPE_CHECKING:
@@ -31,27 +31,22 @@ def record_commit(run: CurrentRun) -> None:
         alerts.settle_commit(run.connection, run.id, covers_all=covers_all)
 
 
-def fail_run(run: CurrentRun, error: Mapping[str, object]) -> None:
-    """Record and commit why the run failed.
+def record_failure(run: CurrentRun, error: Mapping[str, object]) -> None:
+    """Open the incident of a run that changed nothing. The caller commits.
 
     A failed rebuild is no incident: its dataset stays as it was, and the operator gets the error.
     """
-    runs.fail_run(run.connection, run.id, error)
     if run.has_alerts and run.rebuild is None:
         facts = {"error": dict(error), "trigger": run.trigger}
         one = Incident(AlertEvent.RUN_FAILED, facts=facts)
         alerts.settle(run.connection, [one], run_id=run.id)
-    run.connection.commit()
 
 
-def close_interrupted(connection: Connection, *, has_alerts: bool) -> None:
-    """Mark runs whose process died as failed. The caller must hold the run lock.
+def record_interrupted(connection: Connection, run_id: int) -> None:
+    """Open the incident of interrupted runs, if this one is the second in a row.
 
-    The next run does the work of an interrupted one, so that only the second in a row is an
-    incident.
+    The first one is no incident, because the next run does its work. The caller commits.
     """
-    closed = runs.close_interrupted(connection)
-    if closed and has_alerts and alerts.was_interrupted_before(connection):
-        one = Incident(AlertEvent.RUN_FAILED, facts={"error": _INTERRUPTED_AGAIN, "trigger": None})
-        alerts.settle(connection, [one], run_id=max(closed))
-    connection.commit()
+    if alerts.was_interrupted_before(connection):
+        facts = {"error": _INTERRUPTED_AGAIN, "trigger": None}
+        alerts.settle(connection, [Incident(AlertEvent.RUN_FAILED, facts=facts)], run_id=run_id)

@@ -8,8 +8,6 @@ tables as they were, and the next run completes the work.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -18,45 +16,45 @@ from typing import TYPE_CHECKING
 
 from etl.db import events, runs
 from etl.db.engine import connect_keeping_one, connect_unpooled, run_lock, schemas_of, translating
-from etl.model.errors import DatabaseUnavailable, DatasetsFailed, EtlError
 from etl.model.routing import Router
 from etl.model.values import RunReport, Trigger
 from etl.runtime.arrow import import_arrow
 from etl.runtime.logs import get_logger
 from etl.storage.client import ObjectStore
 from etl.storage.listing import RANGE_OBJECTS
-from etl.sync import buckets, declared, handling, incidents, publish, staging_tables
+from etl.sync import buckets, declared, handling, publish, staging_tables, tracing
 from etl.sync.columns import add_new_columns
 from etl.sync.commit import commit, preview
 from etl.sync.find import Finder
 from etl.sync.merge import THRESHOLDS, Thresholds
 from etl.sync.preview import Previewed
 from etl.sync.preview import begin as begin_preview
+from etl.sync.progress import RunProgress
 from etl.sync.publishing import Publishing
-from etl.sync.run import CurrentRun, as_bug
+from etl.sync.recording import locked, recording_failure
+from etl.sync.run import CurrentRun, no_progress
 from etl.sync.stats import RunStats
 from etl.sync.successor import Successors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from sqlalchemy import Connection, Engine
 
     from etl.model.dataset import Dataset
+    from etl.model.errors import DatasetsFailed
     from etl.model.routing import ObjectRoute
     from etl.model.values import Change
     from etl.settings import Settings
     from etl.sync.batch import Batch
     from etl.sync.declared import Declared
+    from etl.sync.progress import Progress
     from etl.sync.rebuild import Rebuilt
 
 log = get_logger("etl.run")
 
-Progress = Callable[[str, int], None]
 EVENTS_PER_RUN = 10_000
 _ROUTES_KEPT = 10_000  # each object is routed several times in a row
-
-
-def _no_progress(_step: str, _done: int) -> None:
-    """Discard the progress."""
 
 
 def utc_now() -> datetime:
@@ -73,7 +71,7 @@ class DataManager:
         *,
         store: ObjectStore | None = None,
         clock: Callable[[], datetime] = utc_now,
-        progress: Progress = _no_progress,
+        progress: Progress = no_progress,
         range_objects: int = RANGE_OBJECTS,
         events_per_run: int = EVENTS_PER_RUN,
         thresholds: Thresholds = THRESHOLDS,
@@ -88,6 +86,7 @@ class DataManager:
         self.recorded = deque[Exception](maxlen=1)  # the last error that a run has as its own
         has_alerts = settings.alert_url is not None
         self._current = partial(CurrentRun, has_alerts=has_alerts, recorded=self.recorded)
+        self._locked = partial(locked, has_alerts=has_alerts)
         self._clock = clock
         self._progress = progress
         self._range_objects = None if settings.list_concurrency == 1 else range_objects
@@ -157,6 +156,7 @@ class DataManager:
             run = CurrentRun(0, Trigger.CLI, connection, only=only, preview=begun)
             run = replace(
                 run,
+                progress=RunProgress(None, run.id, self._progress),
                 allowed_retirements=allowed_retirements or {},
                 successors=Successors(is_allowed=False),
             )
@@ -226,19 +226,12 @@ class DataManager:
                 CurrentRun(run_id, None, connection)
             )
 
-    @contextmanager
-    def _locked(self, engine: Engine, wait_seconds: float) -> Iterator[Connection]:
-        """Hold the run lock, with interrupted runs closed."""
-        with run_lock(engine, wait_seconds=wait_seconds) as connection:
-            has_alerts = self._settings.alert_url is not None
-            incidents.close_interrupted(connection, has_alerts=has_alerts)
-            yield connection
-
     # -- the two kinds of run
 
     def _run_full(self, run: CurrentRun) -> RunReport:
         """Sync all buckets. List, diff and read are generators that `_stage` consumes."""
-        with self._recording_failure(run):
+        run = self._followed(run)
+        with recording_failure(run):
             begin = self._declarations.of_full_run if run.rebuild is None else run.rebuild.begin
             known = begin(run.connection)
             run.failures.update(known.failures)
@@ -261,13 +254,14 @@ class DataManager:
         staging_tables.empty_staging(run.connection, known.datasets)
         began = {}
         router = self._router(known)
-        for bucket in buckets.wanted(run, known, router.buckets, self._source_bucket):
+        wanted = buckets.wanted(run, known, router.buckets, self._source_bucket)
+        for bucket in wanted:
             began[bucket] = runs.database_now(run.connection)
             run.connection.commit()
             with buckets.skipping(run, known, bucket, router.buckets):
-                changed = self._finder(run, known, bucket).listed(
-                    self._range_objects, self._progress
-                )
+                finder = self._finder(run, known, bucket)
+                listed = finder.listed(self._range_objects, run.progress.report)
+                changed = run.progress.counting(listed, is_last=bucket == wanted[-1])
                 known = self._stage(run, known, self._read(run, known, bucket, changed))
         if run.only is None:
             buckets.stage_former(run, known, stored, router.buckets)
@@ -283,11 +277,14 @@ class DataManager:
         changed: dict[str, list[Change]],
     ) -> RunReport:
         """Sync the changed objects among the keys of the pending events."""
-        with self._recording_failure(run):
+        run = self._followed(run)
+        with recording_failure(run):
             staging_tables.empty_staging(run.connection, known.datasets)
+            last = next(reversed(changed))
             for bucket, found in changed.items():
+                counted = run.progress.counting(found, is_last=bucket == last)
                 with buckets.skipping(run, known, bucket, self._router(known).buckets):
-                    known = self._stage(run, known, self._read(run, known, bucket, found))
+                    known = self._stage(run, known, self._read(run, known, bucket, counted))
             failures = commit(
                 run,
                 known,
@@ -298,17 +295,9 @@ class DataManager:
         self._publishing.publish(run, known.datasets)
         return self._finish(run, failures)
 
-    @contextmanager
-    def _recording_failure(self, run: CurrentRun) -> Iterator[None]:
-        try:
-            with translating():
-                yield
-        except Exception as error:
-            recorded = error.as_dict() if isinstance(error, EtlError) else as_bug(error)
-            with suppress(DatabaseUnavailable), translating():
-                incidents.fail_run(run, recorded)
-                run.recorded.append(error)
-            raise
+    def _followed(self, run: CurrentRun) -> CurrentRun:
+        """The run, which other processes can follow and cancel."""
+        return replace(run, progress=RunProgress(self.engine, run.id, self._progress))
 
     def _finish(self, run: CurrentRun, failures: DatasetsFailed | None) -> RunReport:
         """Record the time of each step; return the report of the run.
@@ -318,6 +307,7 @@ class DataManager:
         profile = run.stats.profile
         report = runs.record_steps(run.connection, run.id, profile.seconds, profile.rows)
         log.info("run ended", run=run.id, state=report.state, **report.counts.as_dict())
+        tracing.record(run, None if failures is None else type(failures).__name__)
         if failures is not None:
             failures.report = report
             raise failures
@@ -404,6 +394,6 @@ class DataManager:
                 run.successors.prepare(run.connection, known.datasets, batch, self._thresholds.many)
                 stage(run.connection, batch, run.successors.names)
             stats.add(batch)
-            self._progress("read", stats.staged)
+            run.progress.report("read", stats.staged)
         stats.profile.count("list", stats.listed)
         return known

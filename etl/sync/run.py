@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from etl.model.values import Trigger
+from etl.sync.progress import RunProgress
 from etl.sync.stats import RunStats
 from etl.sync.successor import Successors
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from etl.sync.rebuild import Rebuild
 
 
+def no_progress(_step: str, _done: int) -> None:
+    """Discard the progress."""
+
+
 @dataclass(frozen=True)
 class CurrentRun:
     """A run and its counters.
@@ -29,8 +34,9 @@ class CurrentRun:
     once; None for any number. `failures` are the datasets that it cannot read, which stay as they
     are. So do all datasets but those in `only`, unless it is None. `successors` are the tables
     that have rows instead of staging. A `preview` collects what the run changes; nothing is
-    committed. A `rebuild` is that of the only dataset of the run. With `has_alerts`, incidents are
-    recorded. `recorded` has the error of the run once it is stored.
+    committed. A `rebuild` is that of the only dataset of the run. Other processes see its
+    `progress`. With `has_alerts`, incidents are recorded. `recorded` has the run's error once it
+    is stored.
     """
 
     id: int
@@ -44,6 +50,7 @@ class CurrentRun:
     only: frozenset[str] | None = None
     preview: Preview | None = None
     rebuild: Rebuild | None = None
+    progress: RunProgress = field(default_factory=lambda: RunProgress(None, 0, no_progress))
     has_alerts: bool = False
     recorded: deque[Exception] = field(default_factory=deque)
 
@@ -55,12 +62,3 @@ class CurrentRun:
     def leaves_out(self, dataset: Dataset) -> bool:
         """Whether the run leaves the dataset as it is, because it is paused or not asked for."""
         return dataset.is_paused or (self.only is not None and dataset.name not in self.only)
-
-
-def as_bug(error: Exception) -> dict[str, object]:
-    """The error's class only, because its message may contain addresses, statements and data."""
-    return {
-        "code": "Bug",
-        "message": f"{type(error).__name__}; the log has the details.",
-        "hint": "This is a bug in Bucketline. Please report it with the log.",
-    }

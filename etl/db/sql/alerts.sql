@@ -50,10 +50,8 @@ SELECT 'retirement-held', dataset, '', jsonb_build_object(
     'objects', (SELECT count(*) FROM held_object WHERE held_object.dataset = hold.dataset))
 FROM hold
 UNION ALL
-SELECT 'new-problems', coalesce(problem.dataset, ''), code, jsonb_build_object('count', count(*))
-FROM problem JOIN source_object USING (bucket, key, run_id)
-WHERE severity = 'error'
-GROUP BY problem.dataset, code
+SELECT 'new-problems', dataset, code, jsonb_build_object('count', problems)
+FROM problem_tally WHERE severity = 'error' AND problems > 0
 
 -- name: was_interrupted_before
 -- Whether the last two runs that ended were interrupted. No parameters.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from etl.model.alerts import Alert, AlertEvent, Lateness
+from etl.model.phrases import counted
 from etl.runtime.program import named
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ def _held(alert: Alert) -> Iterable[str]:
     shown = alert.incidents[:_SHOWN]
     for one in shown:
         yield (
-            f"{one['rows']:,} of {_counted(one['live'], 'row')} of {one['dataset']} would be"
-            f" retired and wait for permission, because {_counted(one['objects'], 'object')}"
+            f"{one['rows']:,} of {counted(one['live'], 'row')} of {one['dataset']} would be"
+            f" retired and wait for permission, because {counted(one['objects'], 'object')}"
             f" {'is' if one['objects'] == 1 else 'are'} gone or lost rows."
         )
     if len(alert.incidents) > len(shown):
@@ -188,10 +189,6 @@ def _sentence(text: str) -> str:
     """The text on one line, with a period."""
     line = " ".join(text.split())
     return line if line.endswith((".", "!", "?", "…")) else f"{line}."
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _listed(names: Sequence[str], separator: str = ", ", last: str = " and ") -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from etl.model.alerts import Alert, AlertEvent
 from etl.model.errors import EtlError
-from etl.sync.run import as_bug
+from etl.sync.recording import as_bug
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,8 +6,8 @@ from alembic import op
 
 from etl.db.grants import copy_grants
 
-revision = "0012"
-down_revision = "0010"
+revision = "0013"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
