@@ -12,7 +12,8 @@ from sqlalchemy import Engine, make_url, text
 
 from etl.db import alerts
 from etl.model.alerts import AlertEvent, Incident
-from etl.model.values import Trigger
+from etl.model.errors import DatabaseUnavailable
+from etl.model.values import RunReport, Trigger
 from etl.runtime.service import ServiceLoop
 from etl.services.alerts import sender as senders
 from etl.services.alerts.receiver import Receiver
@@ -227,20 +228,19 @@ def behind(gate: Gate, settings: Settings) -> Settings:
     return settings.model_copy(update={"database_url": SecretStr(shown)})
 
 
-def quick_retries() -> Retries:
-    return Retries(0.05)
-
-
 @contextmanager
 def scheduling(
-    settings: Settings, receiver: AlertReceiver, unrecorded: UnrecordedFailures
+    settings: Settings,
+    receiver: AlertReceiver,
+    unrecorded: UnrecordedFailures,
+    manager: DataManager | None = None,
 ) -> Iterator[None]:
     """The scheduler and its sender, as in one process."""
     own = receiver.of(settings)
     scheduler = Scheduler(
         own,
-        DataManager(own),
-        retries=quick_retries(),
+        manager or DataManager(own),
+        retries=Retries(0.05),
         poll_seconds=0.05,
         unrecorded=unrecorded,
     )
@@ -271,3 +271,49 @@ def test_outage_of_the_database_has_one_alert_and_its_end_another(
     assert "PostgreSQL is not available." in first["text"]
     assert second["recovers"] == "run-failed"
     assert is_true(engine, "SELECT count(*) = 0 FROM alert")
+
+
+class Failing(DataManager):
+    """Each run fails until the test says otherwise, as if its tables were on a full disk."""
+
+    attempts = 0
+    is_full = True
+    is_recorded = False
+
+    def run_requested(self, *, wait_seconds: float = 0) -> RunReport | None:
+        self.attempts += 1
+        if self.is_full:
+            error = DatabaseUnavailable("PostgreSQL is not available: the disk is full")
+            if self.is_recorded:
+                self.recorded.append(error)
+            raise error
+        return super().run_requested(wait_seconds=wait_seconds)
+
+
+def test_failure_that_no_run_could_record_has_one_alert_though_the_database_answers(
+    settings: Settings,
+):
+    unrecorded = UnrecordedFailures(grace_seconds=0)
+    with receiving() as receiver:
+        manager = Failing(receiver.of(settings))
+        with scheduling(settings, receiver, unrecorded, manager):
+            wait_until(lambda: manager.attempts >= 3)
+            wait_until(lambda: receiver.events == ["run-failed"])
+            manager.is_full = False
+            wait_until(lambda: len(receiver.accepted) == 2)
+    assert receiver.events == ["run-failed", "recovered"]
+
+
+def test_failure_that_its_run_has_recorded_is_not_reported_twice(
+    settings: Settings, engine: Engine
+):
+    unrecorded = UnrecordedFailures(grace_seconds=0)
+    with receiving() as receiver:
+        manager = Failing(receiver.of(settings))
+        manager.is_recorded = True
+        with scheduling(settings, receiver, unrecorded, manager):
+            wait_until(lambda: manager.attempts >= 3)
+            fail(engine, "orders")  # by such a run
+            wait_until(lambda: unsent(engine) == 0)
+    assert datasets(receiver) == ["orders"]
+    assert unrecorded.next() is None
