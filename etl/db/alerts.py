@@ -45,12 +45,16 @@ def settle(
     connection.execute(text(statements("alerts")["settle"]), parameters)
 
 
-def settle_commit(connection: Connection, run_id: int, *, covers_all: bool) -> None:
+def settle_commit(
+    connection: Connection, run_id: int, *, covers_all: bool, has_failures: bool
+) -> None:
     """Open and end incidents as of the state that a complete run is about to commit.
 
-    `covers_all`: whether it is a full run of all datasets. The caller commits.
+    `covers_all`: whether it is a full run of all datasets; `has_failures`: whether it leaves one
+    uncommitted. The caller commits.
     """
-    failing = {name: dict(error) for name, error in failing_datasets(connection).items()}
+    may_fail = has_failures or is_open(connection, AlertEvent.RUN_FAILED)
+    failing = failing_datasets(connection) if may_fail else {}
     rows = connection.execute(
         text(statements("alerts")["of_commit"]),
         {"failing": json.dumps(failing), "covers_all": covers_all},

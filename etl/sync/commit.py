@@ -120,7 +120,7 @@ class _Commit:
         if run.only is not None and self.known.is_new:
             declared.keep_new(connection)
         self.handle_events(merged.failures)
-        incidents.record_commit(run)
+        incidents.record_commit(run, has_failures=failures is not None)
         connection.commit()
         return failures
 

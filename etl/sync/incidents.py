@@ -24,11 +24,13 @@ _INTERRUPTED_AGAIN = {
 }
 
 
-def record_commit(run: CurrentRun) -> None:
+def record_commit(run: CurrentRun, *, has_failures: bool) -> None:
     """Open and end the incidents of what the run commits. It is complete; the caller commits."""
     if run.has_alerts:
         covers_all = run.is_full and run.only is None
-        alerts.settle_commit(run.connection, run.id, covers_all=covers_all)
+        alerts.settle_commit(
+            run.connection, run.id, covers_all=covers_all, has_failures=has_failures
+        )
 
 
 def record_failure(run: CurrentRun, error: Mapping[str, object]) -> None:

@@ -281,8 +281,8 @@ def test_run_that_does_not_commit_reports_its_failure_only(
 
     record_commit = incidents.record_commit
 
-    def record_and_fail(run: CurrentRun) -> None:
-        record_commit(run)
+    def record_and_fail(run: CurrentRun, *, has_failures: bool) -> None:
+        record_commit(run, has_failures=has_failures)
         raise ZeroDivisionError
 
     monkeypatch.setattr(incidents, "record_commit", record_and_fail)
