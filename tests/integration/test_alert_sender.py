@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from pydantic import SecretStr
 from sqlalchemy import Engine, make_url, text
 
@@ -107,6 +110,27 @@ def test_alerts_arrive_once_after_the_receiver_fails(
         wait_until(lambda: unsent(engine) == 0)
     assert sorted(datasets(receiver)) == ["a", "b", "c"]
     assert len(receiver.arrived) == 5
+
+
+@given(
+    st.lists(st.sampled_from([OK, OK, 500, 404, 302]), max_size=12),
+    st.integers(min_value=1, max_value=5),
+)
+@hypothesis_settings(max_examples=10)
+def test_each_alert_is_accepted_once_whatever_the_receiver_answers(
+    settings: Settings, engine: Engine, answers: list[int], count: int
+):
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM incident"))
+    names = [f"d{number}" for number in range(count)]
+    for name in names:
+        fail(engine, name)
+    receiver = AlertReceiver(answer=lambda number: [*answers, OK][min(number - 1, len(answers))])
+    with receiving(receiver), sending(settings, receiver):
+        wait_until(lambda: unsent(engine) == 0)
+    assert sorted(datasets(receiver)) == names
+    if not {404, 302} & set(answers):
+        assert datasets(receiver) == names
 
 
 def test_alerts_arrive_once_after_the_receiver_was_down(settings: Settings, engine: Engine):
