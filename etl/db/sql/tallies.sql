@@ -2,7 +2,7 @@
 -- Parameters: as named.
 
 -- name: lock
--- Whoever counts problems or rows takes this lock first, as the last thing before its commit, so
+-- Each transaction that counts problems or rows takes this lock first, as the last thing before its commit, so
 -- that it sees what others have counted. Parameter: :lock.
 SELECT pg_advisory_xact_lock(:lock)
 
