@@ -216,6 +216,8 @@ class Scheduler(ServiceLoop):
         and another run finds what changed in the meantime.
         """
         ran = self._make_requested_run()
+        if ran or not self._retries.run.is_armed():  # another process makes it
+            self._unrecorded.ended()
         if ran and self._subscriptions.cover(connection):
             self._request_run()
         return ran
@@ -232,7 +234,6 @@ class Scheduler(ServiceLoop):
         except TransientError as error:
             log.warning("run failed; will retry", reason=error.message, hint=error.hint)
             self._retries.run.arm()
-            self._unrecorded.ended()
             return True
         except RunCanceled as error:
             log.info("run canceled", reason=error.message)
@@ -240,14 +241,10 @@ class Scheduler(ServiceLoop):
         except EtlError as error:
             reason = " ".join(error.message.splitlines())
             log.error("run failed", code=error.code, reason=reason, hint=error.hint)
-            self._unrecorded.ended()
             return True
-        has_run = report is not None
         if report is not None:
             self._reset_retries(report)
-        if has_run or not self._retries.run.is_armed():  # another process made it
-            self._unrecorded.ended()
-        return has_run
+        return report is not None
 
     def _reset_retries(self, report: RunReport) -> None:
         """Reset the back-offs after a full run; retry the run if it could not publish."""

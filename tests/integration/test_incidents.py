@@ -18,7 +18,7 @@ from etl.db import alerts, events, runs
 from etl.db.engine import connect_unpooled, run_lock
 from etl.model.alerts import AlertEvent, Incident
 from etl.model.dataset import USERS
-from etl.model.errors import ConfigurationError, DatasetsFailed
+from etl.model.errors import ConfigurationError, DatasetsFailed, RunCanceled
 from etl.model.values import Trigger
 from etl.services.alerts.texts import message
 from etl.settings import Settings
@@ -215,6 +215,19 @@ def test_failure_of_a_run_for_events_is_ended_by_the_next_of_them(
     assert "ZeroDivisionError; the log has the details." in texts(engine)[0]
     manager.run_events()
     assert written(engine) == ["run-failed ", "-run-failed "]
+
+
+def test_canceled_run_is_no_incident(
+    manager: DataManager, engine: Engine, bucket: TestBucket, monkeypatch: pytest.MonkeyPatch
+):
+    def cancel(*_: object) -> None:
+        raise RunCanceled.before_commit()
+
+    bucket.user("1.csv")
+    monkeypatch.setattr(manager, "_read", cancel)
+    with pytest.raises(RunCanceled):
+        manager.run(Trigger.INTERVAL)
+    assert written(engine) == []
 
 
 def notify(engine: Engine, settings: Settings, key: str) -> None:
