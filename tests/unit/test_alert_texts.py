@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from etl.model.alerts import Alert, AlertEvent, Lateness
 from etl.services.alerts.texts import MOST_INCIDENTS, message
+from tests.processes import ROOT
 
 AT = datetime(2026, 11, 28, 6, 20, tzinfo=UTC)
 SINCE = AT.isoformat()
@@ -132,6 +134,14 @@ def test_links_begin_with_public_url():
     found = message(alert(AlertEvent.RETIREMENT_HELD, hold()), "https://sync.example.com/")
     assert found["link"] == "https://sync.example.com/ui/runs/8130"
     assert found["text"].endswith(" See https://sync.example.com/ui/runs/8130")
+
+
+def test_example_of_the_reference_is_such_a_message():
+    page = (ROOT / "docs/reference/alerts.md").read_text("utf-8")
+    (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    shown = json.loads(example)
+    held = Alert(shown["id"], AlertEvent.RETIREMENT_HELD, AT, 8130, None, (hold(),))
+    assert shown == message(held, "https://bucketline.example.com")
 
 
 def test_message_has_the_incidents_and_how_many_there_are():
