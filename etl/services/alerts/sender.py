@@ -80,7 +80,8 @@ class AlertSender(ServiceLoop):
                 if is_mine:
                     self._find_late(connection)
                 self._send_all(connection if is_mine else None)
-                self.stopping.wait(self._seconds_left(), listened)
+                if not listened.notifies:  # else one came with a statement
+                    self.stopping.wait(self._seconds_left(), listened)
                 listened.poll()
                 listened.notifies.clear()
 
