@@ -24,7 +24,7 @@ from etl.db.connection import (
     missing_right,
 )
 from etl.db.identifiers import quoted
-from etl.db.names import Lock, NotifyChannel, channel_name, lock_key
+from etl.db.names import Lock, NotifyChannel, channel_name, lock_key, scheduler_key
 from etl.model.errors import (
     DatabaseUnavailable,
     ImageWorkerBusy,
@@ -227,6 +227,12 @@ def notify(connection: Connection, channel: NotifyChannel) -> None:
 def listen(connection: Connection, channel: NotifyChannel) -> None:
     """Receive the notifications of the channel on this connection."""
     connection.execute(text(f"LISTEN {quoted(channel_of(connection, channel))}"))
+
+
+def show_scheduler(connection: Connection) -> None:
+    """Let others see that a scheduler is up, for as long as this connection is open."""
+    key = scheduler_key(schemas_of(connection.engine).state)
+    connection.execute(text("SELECT pg_advisory_lock_shared(:key)"), {"key": key})
 
 
 @contextmanager

@@ -48,6 +48,14 @@ def statistics_key(dataset: str, state_schema: str = DEFAULT_SCHEMA) -> int:
     return 2**62 + int.from_bytes(digest[:7], "big")
 
 
+def scheduler_key(state_schema: str = DEFAULT_SCHEMA) -> int:
+    """The key of the advisory lock that schedulers share while they are up.
+
+    Its digest is of a name that no dataset has, so that it is none of `statistics_key`.
+    """
+    return statistics_key("/scheduler", state_schema)
+
+
 def dataset_channel(dataset: str, state_schema: str = DEFAULT_SCHEMA) -> str:
     """The name of the channel that announces changed rows of a dataset, at most 63 bytes."""
     if state_schema == DEFAULT_SCHEMA:

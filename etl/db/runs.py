@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, text
 from etl.db.engine import notify
 from etl.db.names import NotifyChannel
 from etl.db.sql import statements
+from etl.model.errors import RunCanceled
 from etl.model.values import Counts, DatasetCounts, RunReport, RunState, Trigger
 
 if TYPE_CHECKING:
@@ -153,15 +154,18 @@ def complete_run(
     The run succeeded unless there is an `error`, of datasets that it did not commit.
     `finished_at` is later than that of every run before, even if the clock was set back, because
     the newest run's counts are used.
+
+    Raises:  RunCanceled; nothing is committed then.
     """
-    connection.execute(
+    completed = connection.execute(
         text(
             "UPDATE run SET state = :state, finished_at = greatest(clock_timestamp(),"
             " (SELECT max(finished_at) + interval '1 microsecond' FROM run"
             f" WHERE {_IS_COMMITTED})),"
             " counts = CAST(:counts AS jsonb), dataset_counts = CAST(:datasets AS jsonb),"
             " left_out = CAST(:left_out AS text[]),"
-            " publish_pending = :pending, error = CAST(:error AS jsonb) WHERE id = :id"
+            " publish_pending = :pending, error = CAST(:error AS jsonb)"
+            " WHERE id = :id AND cancel_requested_at IS NULL"
         ),
         {
             "id": run_id,
@@ -173,6 +177,8 @@ def complete_run(
             "error": _json(error) if error else None,
         },
     )
+    if not completed.rowcount:
+        raise RunCanceled.before_commit()
 
 
 def fail_run(connection: Connection, run_id: int, error: Mapping[str, object]) -> None:

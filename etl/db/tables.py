@@ -66,6 +66,9 @@ run = Table(
     Column("dataset_counts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     # The datasets that the run left as they were: failed, paused or not asked for.
     Column("left_out", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    # What the active step has done, of how many; see etl.db.progress.
+    Column("progress", JSONB),
+    Column("cancel_requested_at", Timestamp),
     # At most one pending request; further requests join it.
     Index("run_one_requested", "state", unique=True, postgresql_where=text("state = 'requested'")),
     # For the queries of each run about earlier runs, which may be many.

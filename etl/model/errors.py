@@ -10,6 +10,7 @@ EtlError
 │                        RebuildRefused
 ├─ DatasetRefused        one dataset stays as it was; the run ends as DatasetsFailed and commits
 │                        the others
+├─ RunCanceled           someone canceled the run, which changed nothing
 ├─ WrongEvent            a message that is not a bucket notification; nothing was stored
 ├─ AccountingMismatch    the run's counters do not add up; nothing was committed
 ├─ ServiceNotStarted     ends `up`
@@ -27,6 +28,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from etl.model.values import ProblemCode, RunReport
 
 
@@ -188,6 +191,22 @@ class DatasetsFailed(EtlError):
 
     hint = "The next full run tries again; see the errors of the datasets."
     report: RunReport | None = None
+
+
+class RunCanceled(EtlError):
+    """Someone canceled the run."""
+
+    hint = "Nothing was changed. The next run finds what this one would have committed."
+
+    @classmethod
+    def before_start(cls) -> Self:
+        """The error of a request."""
+        return cls("The run was canceled before it began.")
+
+    @classmethod
+    def before_commit(cls) -> Self:
+        """The error of an active run."""
+        return cls("The run was canceled before it committed.")
 
 
 class WrongEvent(EtlError):

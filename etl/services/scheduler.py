@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from etl.db import events, runs
-from etl.db.engine import channel_of, connect_unpooled, driver, listen, translating
+from etl.db.engine import (
+    channel_of,
+    connect_unpooled,
+    driver,
+    listen,
+    show_scheduler,
+    translating,
+)
 from etl.db.retention import Retention
 from etl.model.errors import (
     DatabaseMisconfigured,
@@ -168,6 +175,7 @@ class Scheduler(ServiceLoop):
     def _notified_connection(self) -> Iterator[Connection]:
         with translating(), self._engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")
+            show_scheduler(connection)
             for channel in (runs.REQUEST_CHANNEL, events.CHANNEL):
                 listen(connection, channel)
             yield connection

@@ -7,8 +7,6 @@ tables as they were, and the next run completes the work.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -17,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from etl.db import events, runs
 from etl.db.engine import connect_keeping_one, connect_unpooled, run_lock, schemas_of, translating
-from etl.model.errors import DatabaseUnavailable, DatasetsFailed, EtlError
 from etl.model.routing import Router
 from etl.model.values import RunReport, Trigger
 from etl.runtime.arrow import import_arrow
@@ -31,31 +28,31 @@ from etl.sync.find import Finder
 from etl.sync.merge import THRESHOLDS, Thresholds
 from etl.sync.preview import Previewed
 from etl.sync.preview import begin as begin_preview
+from etl.sync.progress import RunProgress
 from etl.sync.publishing import Publishing
-from etl.sync.run import CurrentRun, as_bug
+from etl.sync.run import CurrentRun, no_progress, recording_failure
 from etl.sync.stats import RunStats
 from etl.sync.successor import Successors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from sqlalchemy import Connection, Engine
 
     from etl.model.dataset import Dataset
+    from etl.model.errors import DatasetsFailed
     from etl.model.routing import ObjectRoute
     from etl.model.values import Change
     from etl.settings import Settings
     from etl.sync.batch import Batch
     from etl.sync.declared import Declared
+    from etl.sync.progress import Progress
     from etl.sync.rebuild import Rebuilt
 
 log = get_logger("etl.run")
 
-Progress = Callable[[str, int], None]
 EVENTS_PER_RUN = 10_000
 _ROUTES_KEPT = 10_000  # each object is routed several times in a row
-
-
-def _no_progress(_step: str, _done: int) -> None:
-    """Discard the progress."""
 
 
 def utc_now() -> datetime:
@@ -72,7 +69,7 @@ class DataManager:
         *,
         store: ObjectStore | None = None,
         clock: Callable[[], datetime] = utc_now,
-        progress: Progress = _no_progress,
+        progress: Progress = no_progress,
         range_objects: int = RANGE_OBJECTS,
         events_per_run: int = EVENTS_PER_RUN,
         thresholds: Thresholds = THRESHOLDS,
@@ -156,6 +153,7 @@ class DataManager:
             run = CurrentRun(0, Trigger.CLI, connection, only=only, preview=begun)
             run = replace(
                 run,
+                progress=RunProgress(None, run.id, self._progress),
                 allowed_retirements=allowed_retirements or {},
                 successors=Successors(is_allowed=False),
             )
@@ -232,7 +230,8 @@ class DataManager:
 
     def _run_full(self, run: CurrentRun) -> RunReport:
         """Sync all buckets. List, diff and read are generators that `_stage` consumes."""
-        with self._recording_failure(run):
+        run = self._followed(run)
+        with recording_failure(run):
             begin = self._declarations.of_full_run if run.rebuild is None else run.rebuild.begin
             known = begin(run.connection)
             run.failures.update(known.failures)
@@ -255,13 +254,14 @@ class DataManager:
         staging_tables.empty_staging(run.connection, known.datasets)
         began = {}
         router = self._router(known)
-        for bucket in buckets.wanted(run, known, router.buckets, self._source_bucket):
+        wanted = buckets.wanted(run, known, router.buckets, self._source_bucket)
+        for bucket in wanted:
             began[bucket] = runs.database_now(run.connection)
             run.connection.commit()
             with buckets.skipping(run, known, bucket, router.buckets):
-                changed = self._finder(run, known, bucket).listed(
-                    self._range_objects, self._progress
-                )
+                finder = self._finder(run, known, bucket)
+                listed = finder.listed(self._range_objects, run.progress.told)
+                changed = run.progress.counting(listed, is_last=bucket == wanted[-1])
                 known = self._stage(run, known, self._read(run, known, bucket, changed))
         if run.only is None:
             buckets.stage_former(run, known, stored, router.buckets)
@@ -277,11 +277,14 @@ class DataManager:
         changed: dict[str, list[Change]],
     ) -> RunReport:
         """Sync the changed objects among the keys of the pending events."""
-        with self._recording_failure(run):
+        run = self._followed(run)
+        with recording_failure(run):
             staging_tables.empty_staging(run.connection, known.datasets)
+            last = next(reversed(changed))
             for bucket, found in changed.items():
+                counted = run.progress.counting(found, is_last=bucket == last)
                 with buckets.skipping(run, known, bucket, self._router(known).buckets):
-                    known = self._stage(run, known, self._read(run, known, bucket, found))
+                    known = self._stage(run, known, self._read(run, known, bucket, counted))
             failures = commit(
                 run,
                 known,
@@ -292,16 +295,9 @@ class DataManager:
         self._publishing.publish(run, known.datasets)
         return self._finish(run, failures)
 
-    @contextmanager
-    def _recording_failure(self, run: CurrentRun) -> Iterator[None]:
-        try:
-            with translating():
-                yield
-        except Exception as error:
-            recorded = error.as_dict() if isinstance(error, EtlError) else as_bug(error)
-            with suppress(DatabaseUnavailable), translating():
-                runs.fail_run(run.connection, run.id, recorded)
-            raise
+    def _followed(self, run: CurrentRun) -> CurrentRun:
+        """The run, which other processes can follow and cancel."""
+        return replace(run, progress=RunProgress(self.engine, run.id, self._progress))
 
     def _finish(self, run: CurrentRun, failures: DatasetsFailed | None) -> RunReport:
         """Record the time of each step; return the report of the run.
@@ -397,6 +393,6 @@ class DataManager:
                 run.successors.prepare(run.connection, known.datasets, batch, self._thresholds.many)
                 stage(run.connection, batch, run.successors.names)
             stats.add(batch)
-            self._progress("read", stats.staged)
+            run.progress.told("read", stats.staged)
         stats.profile.count("list", stats.listed)
         return known

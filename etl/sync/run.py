@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from etl.db import runs
+from etl.db.engine import translating
+from etl.model.errors import DatabaseUnavailable, EtlError
 from etl.model.values import Trigger
+from etl.sync.progress import RunProgress
 from etl.sync.stats import RunStats
 from etl.sync.successor import Successors
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy import Connection
 
     from etl.db.runs import Allowed
     from etl.model.dataset import Dataset
-    from etl.model.errors import EtlError
     from etl.sync.preview import Preview
     from etl.sync.rebuild import Rebuild
+
+
+def no_progress(_step: str, _done: int) -> None:
+    """Discard the progress."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,8 @@ class CurrentRun:
     once; None for any number. `failures` are the datasets that it cannot read, which stay as they
     are. So do all datasets but those in `only`, unless it is None. `successors` are the tables
     that have rows instead of staging. A `preview` collects what the run changes; nothing is
-    committed. A `rebuild` is that of the only dataset of the run.
+    committed. A `rebuild` is that of the only dataset of the run. Other processes see its
+    `progress`.
     """
 
     id: int
@@ -42,6 +53,7 @@ class CurrentRun:
     only: frozenset[str] | None = None
     preview: Preview | None = None
     rebuild: Rebuild | None = None
+    progress: RunProgress = field(default_factory=lambda: RunProgress(None, 0, no_progress))
 
     @property
     def is_full(self) -> bool:
@@ -51,6 +63,21 @@ class CurrentRun:
     def leaves_out(self, dataset: Dataset) -> bool:
         """Whether the run leaves the dataset as it is, because it is paused or not asked for."""
         return dataset.is_paused or (self.only is not None and dataset.name not in self.only)
+
+
+@contextmanager
+def recording_failure(run: CurrentRun) -> Iterator[None]:
+    """Record an error of the block as that of the run."""
+    try:
+        with translating():
+            yield
+    except Exception as error:
+        recorded = error.as_dict() if isinstance(error, EtlError) else as_bug(error)
+        with suppress(DatabaseUnavailable), translating():
+            runs.fail_run(run.connection, run.id, recorded)
+        raise
+    finally:
+        run.progress.close()
 
 
 def as_bug(error: Exception) -> dict[str, object]:

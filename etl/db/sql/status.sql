@@ -59,7 +59,7 @@ WHERE relnamespace = to_regnamespace(quote_ident(:schema))
 -- name: failing_datasets
 -- Datasets that a run did not commit, and no later one did. A full run syncs every dataset that it
 -- does not leave out, an event run those with changed objects. No parameters.
-SELECT DISTINCT ON (name) name, failed.error
+SELECT DISTINCT ON (name) name, failed.id, failed.finished_at, failed.error
 FROM run AS failed
 CROSS JOIN LATERAL unnest(string_to_array(failed.error->'facts'->>'failed', ', ')) AS name
 WHERE failed.state = 'failed' AND failed.dataset_counts <> '{}'::jsonb

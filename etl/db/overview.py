@@ -1,0 +1,235 @@
+"""The facts of the overview, read from the database in one transaction."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, text
+
+from etl.db import datasets_file
+from etl.db.engine import schemas_of
+from etl.db.installed import installed
+from etl.db.names import Lock, lock_key, scheduler_key
+from etl.db.revisions import current, noun_of
+from etl.db.sql import statements
+from etl.model.dataset import USERS
+from etl.model.errors import ObjectStoreUnavailable, RunCanceled
+from etl.model.routing import Router
+from etl.model.snapshot import (
+    ActiveRun,
+    DatasetFacts,
+    FaultyObject,
+    HoldFacts,
+    Outage,
+    Part,
+    RunFailure,
+    Snapshot,
+    Step,
+)
+from etl.model.values import RunState, Trigger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Row
+
+    from etl.model.dataset import Dataset
+    from etl.model.errors import EtlError
+    from etl.settings import Settings
+
+SHOWN_OBJECTS = 10
+
+
+def without_database(settings: Settings, error: EtlError) -> Snapshot:
+    """What is known while the database does not answer."""
+    outage = Outage(Part.DATABASE, error.message, error.hint)
+    return Snapshot(datetime.now(UTC), settings.source_bucket, outage=outage)
+
+
+def read(connection: Connection, settings: Settings, *, store_error: EtlError | None) -> Snapshot:
+    """The facts; `store_error` is that of a check of the object store, None if it answered.
+
+    Raises:  DatabaseUnavailable.
+    """
+    reader = _Reader(connection, settings)
+    now = reader.one("now", run=reader.key(Lock.RUN), scheduler=reader.scheduler_key)
+    committed = reader.first("committed")
+    last_commit = None if committed is None else committed.finished_at
+    outage = None if store_error is None else reader.outage(store_error, last_commit)
+    full = reader.one("last_full")
+    faulty = reader.all("faulty", limit=SHOWN_OBJECTS)
+    fault = datasets_file.fault(connection)
+    return Snapshot(
+        now=now.now,
+        bucket=settings.source_bucket,
+        datasets=reader.datasets({} if committed is None else committed.dataset_counts),
+        outage=outage,
+        has_scheduler=now.has_scheduler,
+        is_requested=bool(reader.value("requested")),
+        last_full_at=full.ended_at,
+        due_at=_due(full, settings),
+        settled_at=reader.value("settled"),
+        last_commit_at=last_commit,
+        running=reader.running() if now.has_run else None,
+        failed_run=reader.failed_run(is_store_down=outage is not None),
+        failed_datasets=reader.failed_datasets(),
+        datasets_file=None if fault is None else fault["message"],
+        unpublished=reader.unpublished(),
+        holds=reader.holds(),
+        faulty=tuple(map(_faulty, faulty)),
+        faulty_count=faulty[0].total if faulty else 0,
+    )
+
+
+class _Reader:
+    """Reads the facts over one connection."""
+
+    def __init__(self, connection: Connection, settings: Settings) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._schemas = schemas_of(connection.engine)
+        self._statements = statements("overview")
+
+    @property
+    def scheduler_key(self) -> int:
+        return scheduler_key(self._schemas.state)
+
+    def key(self, lock: Lock) -> int:
+        return lock_key(lock, self._schemas.state)
+
+    def all(self, name: str, **values: object) -> Sequence[Row[Any]]:
+        return self._connection.execute(text(self._statements[name]), values).all()
+
+    def one(self, name: str, **values: object) -> Row[Any]:
+        return self.all(name, **values)[0]
+
+    def first(self, name: str, **values: object) -> Row[Any] | None:
+        return next(iter(self.all(name, **values)), None)
+
+    def value(self, name: str, **values: object) -> Any:  # noqa: ANN401 - any type of SQL
+        return self.one(name, **values)[0]
+
+    def outage(self, error: EtlError, last_commit: datetime | None) -> Outage:
+        since = self.value("store_failing_since", last_commit=last_commit)
+        return Outage(Part.OBJECT_STORE, error.message, error.hint, since)
+
+    # -- runs
+
+    def running(self) -> ActiveRun | None:
+        row = self.first("running")
+        return None if row is None else _active(row)
+
+    def failed_run(self, *, is_store_down: bool) -> RunFailure | None:
+        """The run that ended last, if it failed, was not canceled and no outage explains it."""
+        last = max(self.all("last_ended"), key=lambda row: row.finished_at, default=None)
+        if last is None or last.state != RunState.FAILED or last.error is None:
+            return None
+        code = last.error["code"]
+        is_explained = is_store_down and code == ObjectStoreUnavailable.__name__
+        return None if is_explained or code == RunCanceled.__name__ else _failure(last)
+
+    def failed_datasets(self) -> tuple[RunFailure, ...]:
+        """By run, the datasets that no run has committed since."""
+        found: dict[int, RunFailure] = {}
+        for row in self._connection.execute(text(statements("status")["failing_datasets"])):
+            before = found.get(row.id)
+            names = (*before.datasets, row.name) if before else (row.name,)
+            found[row.id] = _failure(row, datasets=names)
+        return tuple(found.values())
+
+    def unpublished(self) -> RunFailure | None:
+        row = self.first("unpublished")
+        return None if row is None else _failure(row)
+
+    # -- datasets
+
+    def datasets(self, counts: Mapping[str, Mapping[str, int]]) -> tuple[DatasetFacts, ...]:
+        """Each installed dataset, with the rows that the last commit counted."""
+        known = [one.dataset for one in installed(self._connection, self._schemas.data)] or [USERS]
+        objects = {row.name: row.objects for row in self.all("objects")}
+        problems = {row.name: row for row in self.all("problems")}
+        revisions = current(self._connection)
+        waiting = self._waiting(known)
+        return tuple(
+            DatasetFacts(
+                name=one.name,
+                rows=counts.get(one.name, {}).get("live", 0),
+                objects=objects.get(one.name, 0),
+                errors=problems[one.name].errors if one.name in problems else 0,
+                warnings=problems[one.name].warnings if one.name in problems else 0,
+                changed_at=revisions[noun_of(one.name)].changed_at
+                if noun_of(one.name) in revisions
+                else None,
+                waiting_since=waiting.get(one.name),
+            )
+            for one in known
+        )
+
+    def _waiting(self, known: Sequence[Dataset]) -> dict[str, datetime]:
+        """By dataset, when its oldest event arrived that no run has handled."""
+        router = Router(known, self._settings.source_bucket)
+        found: dict[str, datetime] = {}
+        for row in self.all("waiting"):
+            if row.bucket in router.buckets:
+                dataset = router.for_bucket(row.bucket)(row.key).dataset
+                if dataset is not None:
+                    found.setdefault(dataset.name, row.received_at)
+        return found
+
+    def holds(self) -> tuple[HoldFacts, ...]:
+        rows = self._connection.execute(text(statements("status")["holds"]))
+        return tuple(
+            HoldFacts(row.dataset, row.run_id, row.opened_at, row.rows, row.live, row.objects)
+            for row in rows
+        )
+
+
+def _active(row: Row[Any]) -> ActiveRun:
+    stored = row.progress
+    return ActiveRun(
+        run_id=row.id,
+        trigger=Trigger(row.trigger),
+        started_at=row.started_at,
+        step=None if stored is None else Step(stored["step"], stored["done"], stored["total"]),
+        is_canceled=row.cancel_requested_at is not None,
+    )
+
+
+def _due(full: Row[Any], settings: Settings) -> datetime | None:
+    """When the next full run is due, at the latest."""
+    if full.any_at is None:
+        return None
+    due: datetime = (full.tick_at or full.any_at) + settings.etl_interval
+    return due if due > full.any_at else full.any_at + settings.etl_interval
+
+
+def _failure(row: Row[Any], datasets: tuple[str, ...] | None = None) -> RunFailure:
+    facts = row.error.get("facts", {})
+    names = tuple(_names(facts.get("failed", ""))) if datasets is None else datasets
+    return RunFailure(
+        run_id=row.id,
+        at=row.finished_at,
+        message=row.error["message"],
+        hint=row.error["hint"],
+        datasets=names,
+        committed=len(_names(facts.get("committed", ""))),
+    )
+
+
+def _names(text_of_names: str) -> list[str]:
+    return text_of_names.split(", ") if text_of_names else []
+
+
+def _faulty(row: Row[Any]) -> FaultyObject:
+    return FaultyObject(
+        bucket=row.bucket,
+        key=row.key,
+        dataset=row.dataset,
+        codes=tuple((code, count) for code, count in row.codes),
+        rows_read=row.rows_read,
+        rows_rejected=row.rows_rejected,
+        is_refused=row.state == "quarantined",
+        run_id=row.run_id,
+        since=row.finished_at,
+    )
