@@ -25,6 +25,7 @@ _TYPES = {
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
     ".txt": "text/plain",
+    ".json": "application/json",
 }
 
 bp = APIBlueprint("static", __name__, enable_openapi=False)

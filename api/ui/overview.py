@@ -1,22 +1,91 @@
-"""The overview: whether all is well, and what needs someone."""
+"""The overview: whether all is well, what needs someone, and what moves."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
 from apiflask import APIBlueprint
-from flask import g
+from flask import g, request, url_for
 
+from api.http.errors import NotFound, WrongParameters
+from api.routes.health import reason_for_caller
 from api.security.auth import OF_CALLER, caller, needs
 from api.state.services import services
-from api.ui.queries import instance
-from api.ui.render import page
+from api.ui import forms
+from api.ui.probes import check_store
+from api.ui.progress import Progress, of_active, of_run
+from api.ui.queries import instance as instances
+from api.ui.queries import overview as queries
+from api.ui.render import can_open, may, page, panel, reload
+from api.ui.states import Shape, State
+from etl.db import overview as facts
+from etl.db.runs import request_run as request_a_run
+from etl.model.attention import AttentionKind
+from etl.model.errors import DatabaseMisconfigured, DatabaseUnavailable
+from etl.model.overview import DatasetState, overview
 from etl.model.roles import Role
+from etl.model.safe_text import printable
+from etl.model.sentences import OverviewState
+from etl.model.snapshot import Part
+from etl.model.values import Trigger
 
 if TYPE_CHECKING:
     from flask import Response
+    from sqlalchemy import Connection
+
+    from etl.model.attention import AttentionItem
+    from etl.model.overview import Overview
+    from etl.model.snapshot import Snapshot
+
+REFRESH_SECONDS = 2
+OUTAGE_REFRESH_SECONDS = 10
+
+SHAPES = {
+    OverviewState.DOWN: Shape.FAILED,
+    OverviewState.LATE: Shape.FAILED,
+    OverviewState.FAILED: Shape.FAILED,
+    OverviewState.HELD: Shape.HELD,
+    OverviewState.ERRORS: Shape.WARNING,
+    OverviewState.RUNNING: Shape.RUNNING,
+    OverviewState.WAITING: Shape.WAITING,
+    OverviewState.EMPTY: Shape.OK,
+    OverviewState.IN_SYNC: Shape.OK,
+}
+DATASET_STATES = {
+    DatasetState.UNKNOWN: State(Shape.WAITING, "Unknown"),
+    DatasetState.FAILED: State(Shape.FAILED, "Failed"),
+    DatasetState.HELD: State(Shape.HELD, "Held"),
+    DatasetState.LATE: State(Shape.WARNING, "Late"),
+    DatasetState.WAITING: State(Shape.WAITING, "Waiting"),
+    DatasetState.IN_SYNC: State(Shape.OK, "In sync"),
+}
+_TEMPLATES = {OverviewState.DOWN: "outage", OverviewState.EMPTY: "empty"}  # else "overview"
+_ATTENTION_STATES = {
+    AttentionKind.OUTAGE: State(Shape.FAILED, "Down"),
+    AttentionKind.LATE: State(Shape.FAILED, "Late"),
+    AttentionKind.RUN_FAILED: State(Shape.FAILED, "Failed"),
+    AttentionKind.DATASET_FAILED: State(Shape.FAILED, "Failed"),
+    AttentionKind.DATASETS_FILE: State(Shape.FAILED, "Fault"),
+    AttentionKind.NOT_PUBLISHED: State(Shape.FAILED, "Failed"),
+    AttentionKind.HELD: State(Shape.HELD, "Held"),
+    AttentionKind.ERROR: State(Shape.FAILED, "Error"),
+}
 
 bp = APIBlueprint("overview", __name__, enable_openapi=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """A line of what needs attention: where it leads, and the key of its object, if it has one."""
+
+    item: AttentionItem
+    state: State
+    text: str
+    key: str | None
+    url: str | None
+    label: str
 
 
 @bp.get("/")
@@ -24,6 +93,197 @@ bp = APIBlueprint("overview", __name__, enable_openapi=False)
 def show_overview() -> Response:
     """Show the state of the instance."""
     shared = services()
-    with shared.database() as connection:
-        g.shell = instance.instance(connection, shared.settings.etl_interval, caller().datasets)
-    return page("overview/overview.html", title="Overview", json_url="/health")
+    run_id = _run_of_request()
+    try:
+        with shared.database(shared.autocommit) as connection:
+            found = _snapshot(connection)
+            values = _values(connection, found)
+            progress = _progress(connection, found, run_id)
+            parts = queries.parts(connection, found.now)
+            database_seconds = queries.round_trip(connection)
+            strip = queries.strip(connection, found.now)
+    except DatabaseMisconfigured:
+        raise
+    except DatabaseUnavailable as error:
+        return _without_database(error)
+    is_moving = progress is not None and not progress.has_ended
+    return page(
+        f"overview/{values['shown']}.html",
+        title=values["found"].title,
+        json_url="/health",
+        shape=values["shape"],
+        refresh_seconds=REFRESH_SECONDS if is_moving else None,
+        **values,
+        progress=progress,
+        parts=parts,
+        database_seconds=database_seconds,
+        strip_sum=_sum(strip),
+        strip=strip,
+        store=check_store(),
+        source_bucket=shared.settings.source_bucket,
+        interval=shared.settings.etl_interval,
+        endpoint=shared.settings.s3_endpoint if may(Role.ADMIN) else None,
+        panel_version="",
+    )
+
+
+@bp.get("/overview/now")
+@needs(Role.READER, dataset=OF_CALLER)
+def show_now() -> Response:
+    """The panel with the sentence, what needs attention and the datasets.
+
+    `shown` is the template of the page, which is loaded again if the state needs another one.
+    """
+    shared = services()
+    try:
+        with shared.database(shared.autocommit) as connection:
+            values = _values(connection, _snapshot(connection))
+    except DatabaseUnavailable:
+        return reload()
+    if request.args.get("shown") != values["shown"]:
+        return reload()
+    return panel("overview/_now.html", **values)
+
+
+@bp.get("/overview/progress")
+@needs(Role.READER, dataset=OF_CALLER)
+def show_progress() -> Response:
+    """The panel with the progress of a run."""
+    shared = services()
+    with shared.database(shared.autocommit) as connection:
+        progress = _progress(connection, _snapshot(connection), _run_of_request())
+    return panel("overview/_progress.html", progress=progress)
+
+
+@bp.post("/run")
+@needs(Role.WRITER)
+def request_run() -> Response:
+    """Request a run, and show its progress."""
+    with services().database() as connection:
+        run_id = request_a_run(connection, Trigger.REQUEST)
+    return forms.see(url_for("ui.overview.show_overview", run=run_id))
+
+
+# -- what is shown
+
+
+def _snapshot(connection: Connection) -> Snapshot:
+    """The facts that the caller may see."""
+    settings = services().settings
+    store = check_store()
+    found = facts.read(connection, settings, store_error=store.error)
+    if found.outage is not None and store.error is not None:
+        outage = replace(found.outage, reason=reason_for_caller(store.error))
+        found = replace(found, outage=outage)
+    return queries.limited_to(found, caller().datasets)
+
+
+def _values(connection: Connection, found: Snapshot) -> dict[str, Any]:
+    """What the panel of the overview shows."""
+    g.shell = instances.instance(connection, services().settings.etl_interval, caller().datasets)
+    return _shown(found) | {"activity": queries.activity(connection, found.now)}
+
+
+def _shown(found: Snapshot) -> dict[str, Any]:
+    said = overview(found)
+    return {
+        "facts": found,
+        "found": said,
+        "shape": SHAPES[said.state],
+        "shown": _TEMPLATES.get(said.state, "overview"),
+        "attention": [_attention(item) for item in said.attention],
+        "dataset_states": DATASET_STATES,
+        "held_url": _url("ui.runs.show_hold", dataset=found.holds[0].dataset)
+        if found.holds
+        else None,
+        "run_label": _run_label(said),
+        "no_activity": queries.Activity(),
+    }
+
+
+def _run_label(said: Overview) -> str:
+    """The label of the button that requests a run."""
+    is_worrying = said.state in {OverviewState.DOWN, OverviewState.LATE, OverviewState.FAILED}
+    return "Try now" if is_worrying else "Run now"
+
+
+def _sum(strip: queries.Strip) -> str:
+    """The runs of the strip as a sum: 1,204 = 1,202 succeeded + 1 failed + 1 held."""
+    counts = [f"{count:,} {outcome}" for outcome, count in strip.outcomes.items() if count]
+    return f"{strip.runs:,} = {' + '.join(counts)}" if counts else "none"
+
+
+def _attention(item: AttentionItem) -> Attention:
+    """The item with the page that shows more."""
+    key = None if item.key is None else printable(item.key)
+    text = item.text if key is None else item.text.removeprefix(f"{key}: ")
+    url, label = _leads_to(item)
+    return Attention(item, _ATTENTION_STATES[item.kind], text, key, url, label)
+
+
+def _leads_to(item: AttentionItem) -> tuple[str | None, str]:
+    if item.kind is AttentionKind.HELD:
+        return _url("ui.runs.show_hold", dataset=item.dataset), "Review"
+    if item.kind is AttentionKind.ERROR:
+        url = _url("ui.objects.show_object", bucket=item.bucket, key=item.key)
+        if url is not None:
+            return url, "View lines"
+        return _url("ui.problems.list_problems", dataset=item.dataset), "View problems"
+    if item.run_id is not None:
+        return _url("ui.runs.show_run", run_id=item.run_id), f"Run {item.run_id:,}"
+    return None, ""
+
+
+def _url(endpoint: str, **values: object) -> str | None:
+    """The URL of a page, if the caller may open it."""
+    return url_for(endpoint, **values) if can_open(endpoint) else None
+
+
+def _run_of_request() -> int | None:
+    """The run that the visitor requested.
+
+    Raises:  WrongParameters.
+    """
+    given = request.args.get("run")
+    if not given:
+        return None
+    if not (given.isascii() and given.isdigit() and len(given) < 19):  # noqa: PLR2004
+        raise WrongParameters([("run", "must be the number of a run")])
+    return int(given)
+
+
+def _progress(connection: Connection, found: Snapshot, run_id: int | None) -> Progress | None:
+    """The progress of the requested run, else of the active one.
+
+    Raises:  NotFound.
+    """
+    if run_id is None:
+        return None if found.running is None else of_active(found.running, found.now)
+    row = queries.requested_run(connection, run_id)
+    if row is None:
+        raise NotFound("unknown-run", f"There is no run {run_id}.", "The page Runs lists the runs.")
+    if found.running is not None and found.running.run_id == run_id:
+        return of_active(found.running, found.now)
+    return of_run(row, found.now)
+
+
+def _without_database(error: DatabaseUnavailable) -> Response:
+    """The overview while the database does not answer."""
+    found = facts.without_database(services().settings, error)
+    if found.outage is not None:
+        outage = replace(found.outage, reason=reason_for_caller(error), part=Part.DATABASE)
+        found = replace(found, outage=outage)
+    response = page(
+        "overview/no-database.html",
+        title="Database down",
+        status=HTTPStatus.SERVICE_UNAVAILABLE,
+        has_shell=False,
+        shape=Shape.FAILED,
+        found=overview(found),
+        facts=found,
+        store=check_store(),
+        refresh_seconds=None,
+        reload_seconds=OUTAGE_REFRESH_SECONDS,
+    )
+    response.headers["Retry-After"] = str(OUTAGE_REFRESH_SECONDS)
+    return response

@@ -8,16 +8,16 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from flask import Response, current_app, g, request, url_for
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from sqlalchemy import event
 
 from api.http import accept
-from api.security.auth import caller, current_session, is_open
+from api.security.auth import access_rule, caller, current_session, is_open
 from api.state.services import services
-from api.ui import charts, forms, words
+from api.ui import charts, forms, states, words
 from api.ui.assets import asset_url
 from api.ui.queries.instance import Instance, instance
 from api.ui.states import Shape
@@ -29,6 +29,7 @@ from etl.runtime.program import program
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from apiflask import APIFlask
     from sqlalchemy import Engine
 
 THEME_COOKIE = "bucketline-theme"
@@ -38,16 +39,15 @@ _GZIP_LEVEL = 6
 _VERSION_CHARACTERS = 20
 _VERSION = "{version of this panel}"  # replaced in the rendered text by its hash
 
-# The label, the endpoint, and whether keys that are limited to datasets may open the page.
 _NAVIGATION = (
-    ("Overview", "ui.overview.show_overview", True),
-    ("Datasets", "ui.datasets.list_datasets", True),
-    ("Objects", "ui.objects.show_buckets", False),
-    ("Problems", "ui.problems.list_problems", True),
-    ("Runs", "ui.runs.list_runs", False),
-    ("Events", "ui.events.list_events", False),
-    ("Documents", "ui.documents.list_documents", False),
-    ("Settings", "ui.settings.show_settings", False),
+    ("Overview", "ui.overview.show_overview"),
+    ("Datasets", "ui.datasets.list_datasets"),
+    ("Objects", "ui.objects.show_buckets"),
+    ("Problems", "ui.problems.list_problems"),
+    ("Runs", "ui.runs.list_runs"),
+    ("Events", "ui.events.list_events"),
+    ("Documents", "ui.documents.list_documents"),
+    ("Settings", "ui.settings.show_settings"),
 )
 
 
@@ -82,6 +82,7 @@ def environment() -> Environment:
     }
     found.globals |= {
         "asset": asset_url,
+        "can_open": can_open,
         "charts": charts,
         "counted": words.counted,
         "csrf_token": forms.form_token,
@@ -90,6 +91,7 @@ def environment() -> Environment:
         "percent": words.percent,
         "program": program,
         "query": query,
+        "states": states,
         "url": url_for,
     }
     found.globals["ui"] = found.get_template("macros.html").module
@@ -114,6 +116,16 @@ def may(role: str) -> bool:
     return held is not None and held.includes(Role(role))
 
 
+def can_open(endpoint: str) -> bool:
+    """Whether a page exists and its rule lets the caller open it."""
+    if endpoint not in current_app.view_functions:
+        return False
+    rule = access_rule(cast("APIFlask", current_app), endpoint)
+    if rule is None or rule.role is None:
+        return rule is not None
+    return may(rule.role) and (not caller().datasets or rule.dataset is not None)
+
+
 def query(**changes: object) -> str:
     """The URL of this page with some parameters changed; None removes one."""
     given = {name: request.args.getlist(name) for name in request.args if name not in changes}
@@ -132,6 +144,7 @@ def page(  # noqa: PLR0913 - each is part of the frame
     json_url: str | None = None,
     refresh_seconds: int | None = None,
     has_shell: bool = True,
+    shape: Shape | None = None,
     connect: Iterable[str] = (),
     **values: object,
 ) -> Response:
@@ -139,8 +152,9 @@ def page(  # noqa: PLR0913 - each is part of the frame
 
     `json_url` is the API's response with the same content. `refresh_seconds` lets browsers without
     scripts load the page again. Without `has_shell`, the head of the page reads nothing from the
-    database: for pages about its outage and for visitors. `connect` are origins, other than ours,
-    to which scripts of the page may send requests.
+    database: for pages about its outage and for visitors. `shape` is that of the icon, by default
+    that of the worst state of the instance. `connect` are origins, other than ours, to which
+    scripts of the page may send requests.
     """
     shell = _shell() if has_shell else None
     text = (
@@ -152,7 +166,7 @@ def page(  # noqa: PLR0913 - each is part of the frame
             json_url=json_url,
             refresh_seconds=refresh_seconds,
             shell=shell,
-            shape=Shape.WAITING if shell is None else shell.shape,
+            shape=shape or (Shape.WAITING if shell is None else shell.shape),
             navigation=_navigation() if caller().role is not None else [],
             caller=caller(),
             is_signed_in=current_session() is not None,
@@ -184,6 +198,11 @@ def panel(template: str, **values: object) -> Response:
         response = _html(text.replace(_VERSION, digest), 200)
     response.set_etag(digest)
     return response
+
+
+def reload() -> Response:
+    """The response to a panel whose page has to be loaded again, because it is another page now."""
+    return Response(headers={"HX-Refresh": "true"})
 
 
 def policy(connect: Iterable[str] = ()) -> str:
@@ -221,12 +240,11 @@ def _html(text: str, status: int) -> Response:
 
 def _navigation() -> list[Link]:
     """The pages that exist and that the caller may open."""
-    known = current_app.view_functions
-    here = request.blueprint
+    noun = "ui.datasets" if request.blueprint == "ui.rows" else request.blueprint
     return [
-        Link(label, url_for(endpoint), here == endpoint.rpartition(".")[0])
-        for label, endpoint, may_be_limited in _NAVIGATION
-        if endpoint in known and (may_be_limited or not caller().datasets)
+        Link(label, url_for(endpoint), noun == endpoint.rpartition(".")[0])
+        for label, endpoint in _NAVIGATION
+        if can_open(endpoint)
     ]
 
 

@@ -47,6 +47,10 @@ LATE = State(Shape.WARNING, "Late")
 ERROR = State(Shape.FAILED, "Error")
 WARNING = State(Shape.WARNING, "Warning")
 REACHABLE = State(Shape.OK, "Reachable")
+READY = State(Shape.OK, "Ready")
+LISTENING = State(Shape.OK, "Listening")
+CURRENT = State(Shape.OK, "Current")
+NOT_RUNNING = State(Shape.FAILED, "Not running")
 ADDS_UP = State(Shape.OK, "adds up")
 
 _RUNS = {

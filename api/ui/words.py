@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from etl.model import phrases
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DASH = "–"  # noqa: RUF001 - an en dash: does not apply
 
-_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_MINUTE = 60
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 _KILO = 1000
 
@@ -24,8 +30,8 @@ def signed(value: int | None) -> str:
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """A count with its noun: 1 error, 20 errors."""
-    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+    """A count with its noun: 1 error, 20 errors, 4 queries."""
+    return f"{count:,} {plural}" if plural and count != 1 else phrases.counted(count, noun)
 
 
 def percent(part: float, whole: float) -> str:
@@ -66,21 +72,8 @@ def duration(seconds: float | timedelta | None) -> str:
 
 
 def lasted(seconds: float | timedelta) -> str:
-    """A duration in whole seconds, minutes, hours or days, for sentences: 18 min."""
-    value = int(seconds.total_seconds() if isinstance(seconds, timedelta) else seconds)
-    value = max(value, 0)
-    if value < _MINUTE:
-        return f"{value} s"
-    if value < _HOUR:
-        return f"{value // _MINUTE} min"
-    if value < _DAY:
-        return _two(value, _HOUR, "h", _MINUTE, "min")
-    return _two(value, _DAY, "d", _HOUR, "h")
-
-
-def _two(value: int, large: int, large_unit: str, small: int, small_unit: str) -> str:
-    rest = value % large // small
-    return f"{value // large} {large_unit}" + (f" {rest} {small_unit}" if rest else "")
+    """A time in its two largest units, as sentences have it: 18 min, 2 h 46 min."""
+    return phrases.span(seconds if isinstance(seconds, timedelta) else timedelta(seconds=seconds))
 
 
 def iso(moment: datetime) -> str:
@@ -96,10 +89,8 @@ def clock(moment: datetime, now: datetime, *, seconds: bool = True) -> str:
     return utc.strftime(f"{day}%H:%M:%S" if seconds else f"{day}%H:%M")
 
 
-def named_list(names: list[str], *, most: int = 3) -> str:
+def named_list(names: Sequence[str], *, most: int = 3) -> str:
     """Names as a sentence lists them: users, orders and 3 more."""
     if len(names) > most:
         return f"{', '.join(names[: most - 1])} and {len(names) - most + 1:,} more"
-    if len(names) < 2:  # noqa: PLR2004
-        return "".join(names)
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+    return phrases.listed(names) if names else ""

@@ -22,6 +22,27 @@
     if (event.detail.xhr.status === 304) event.detail.shouldSwap = false;
   });
 
+  // A screen reader hears the sentence only when it has changed.
+  document.addEventListener("htmx:oobBeforeSwap", (event) => {
+    const { target, fragment } = event.detail;
+    if (target.textContent === fragment.textContent) event.detail.shouldSwap = false;
+  });
+
+  // What a page shows is old while the dashboard does not answer; the page says so.
+  document.addEventListener("htmx:sendError", () => {
+    if (document.getElementById("stale")) return;
+    const note = document.createElement("p");
+    note.id = "stale";
+    note.className = "alert";
+    note.setAttribute("role", "alert");
+    const time = new Date().toISOString().slice(11, 19);
+    note.textContent = `The dashboard has not answered since ${time} UTC. This page shows what was before.`;
+    document.getElementById("main").prepend(note);
+  });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.detail.successful) document.getElementById("stale")?.remove();
+  });
+
   // A button that copies, next to each line that is meant to be copied.
   const addCopyButtons = (root) => {
     if (!navigator.clipboard) return;
