@@ -111,7 +111,6 @@ def show_overview() -> Response:
         f"overview/{values['shown']}.html",
         title=values["found"].title,
         json_url="/health",
-        shape=values["shape"],
         refresh_seconds=REFRESH_SECONDS if is_moving else None,
         **values,
         progress=progress,

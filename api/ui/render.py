@@ -93,6 +93,7 @@ def environment() -> Environment:
         "query": query,
         "states": states,
         "url": url_for,
+        "visitor": caller,
     }
     found.globals["ui"] = found.get_template("macros.html").module
     return found
@@ -168,7 +169,6 @@ def page(  # noqa: PLR0913 - each is part of the frame
             shell=shell,
             shape=shape or (Shape.WAITING if shell is None else shell.shape),
             navigation=_navigation() if caller().role is not None else [],
-            caller=caller(),
             is_signed_in=current_session() is not None,
             is_open=is_open(),
             where=(services().settings.source_bucket, services().engine.url.database),

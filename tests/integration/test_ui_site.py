@@ -70,9 +70,8 @@ def filled(settings: Settings, bucket: TestBucket, client: FlaskClient) -> Flask
         for index, name in enumerate(NAUGHTY)
     )
     bucket.put("users.csv", f"first_name,user_id,last_name,birthts\n{rows}".encode())
-    put(
-        settings, "faulty.csv", b"first_name,user_id,last_name,birthts\nA,900,B,<b>not-a-date</b>\n"
-    )
+    faulty = "first_name,user_id,last_name,birthts\nA,900,B,<b>not-a-date</b>\n"
+    bucket.put("faulty.csv", faulty)
     for index, name in enumerate(NAUGHTY):
         key = f"{name}/{index}.csv"
         bucket.put(key, f"first_name,last_name,birthts\nA,{name!a},x\n".encode())
