@@ -16,8 +16,8 @@ from api.state.services import services
 from api.ui import forms
 from api.ui.probes import check_store
 from api.ui.progress import Progress, of_active, of_run
-from api.ui.queries import instance as instances
 from api.ui.queries import overview as queries
+from api.ui.queries.instance import Instance, OpenProblems
 from api.ui.render import can_open, may, page, panel, reload
 from api.ui.states import Shape, State
 from etl.db import overview as facts
@@ -179,12 +179,11 @@ def _snapshot(connection: Connection) -> Snapshot:
 
 def _values(connection: Connection, found: Snapshot) -> dict[str, Any]:
     """What the panel of the overview shows."""
-    g.shell = instances.instance(connection, services().settings.etl_interval, caller().datasets)
-    return _shown(found) | {"activity": queries.activity(connection, found.now)}
-
-
-def _shown(found: Snapshot) -> dict[str, Any]:
     said = overview(found)
+    errors = sum(one.errors for one in found.datasets)
+    problems = errors + sum(one.warnings for one in found.datasets)
+    open_problems = OpenProblems(problems, errors, found.faulty_count)
+    g.shell = Instance(open_problems, SHAPES[said.state])
     return {
         "facts": found,
         "found": said,
@@ -196,6 +195,7 @@ def _shown(found: Snapshot) -> dict[str, Any]:
         if found.holds
         else None,
         "run_label": _run_label(said),
+        "activity": queries.activity(connection, found.now),
         "no_activity": queries.Activity(),
     }
 
