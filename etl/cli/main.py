@@ -22,7 +22,6 @@ from etl.cli.common import (
     CallersPath,
     InOrder,
     console,
-    database,
     print_json,
     print_lines,
     print_report,
@@ -41,6 +40,7 @@ from etl.cli.replay import replay_command
 from etl.cli.runs import run_command
 from etl.cli.seed import seed_command
 from etl.cli.shadowed import shadowed_command
+from etl.cli.status_command import status_command
 from etl.model.errors import ConfigurationError, EtlError, RunRefused, TransientError
 from etl.runtime.allocator import choose_allocator
 from etl.runtime.files import write_private
@@ -183,17 +183,7 @@ def images_command(*, again: bool, wait_seconds: float, as_json: bool) -> None:
 commands.add_command(seed_command)
 
 
-@commands.command("status")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def status_command(*, as_json: bool) -> None:
-    """Show rows, objects, images, problems, holds and the last runs."""
-    from etl.cli.status import status
-
-    with database() as (settings, connection):
-        facts = status(connection, settings)
-    print_report(facts, render.status, as_json=as_json, to=stdout_console())
-
-
+commands.add_command(status_command)
 commands.add_command(problems_command)
 commands.add_command(shadowed_command)
 commands.add_command(check_command)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
 from rich.text import Text
 
 from etl.model.errors import ConfigurationError
@@ -19,6 +18,8 @@ from etl.settings.database_url import for_libpq
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import TypeAlias
+
+    from rich.table import Table
 
     from etl.images.indexer import IndexReport
     from etl.model.dataset import Dataset
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 SHOWN_PROBLEMS = 3  # of each code in a column of a file
 _SHOWN_LINES = 3  # of those left out
 LABEL_WIDTH = 8  # of the first column of reports; longer names of datasets widen it
-# The counts of rows in the table of runs, over all datasets; more do not fit into 80 columns.
-_RUN_COUNTS = ("read", "loaded", "rejected", "retired")
 
 
 def iso(moment: datetime) -> str:
@@ -135,62 +134,7 @@ def welcome(settings: Settings, url: str, datasets: Sequence[Dataset]) -> Lines:
     ]
 
 
-# -- status
-
-
-def status(facts: Mapping[str, Any]) -> Lines:
-    """The value of `etl.cli.status` as a few lines and a table of runs."""
-    lines = {
-        **({"users": _users(facts["users"])} if facts["users"] is not None else {}),
-        **{name: _rows(counts) for name, counts in facts["datasets"].items()},
-        "objects": _objects(facts["objects"]),
-        "images": _images(facts["images"]),
-        "problems": _open_problems(facts["problems"]),
-        "output": _output(facts["output"]),
-    }
-    columns = ("run", "trigger", "state", "started (UTC)", *_RUN_COUNTS)
-    table = Table(*columns, box=None)
-    for run in facts["runs"]:
-        table.add_row(*map(str, _run_cells(run)))
-    width = max(map(len, lines)) + 1
-    return [
-        *(sentence(f"{noun:{width}}{line}") for noun, line in lines.items()),
-        *holds(facts["holds"]),
-        *_failed_datasets(facts["failed_datasets"]),
-        *_file_fault(facts["datasets_file"]),
-        table,
-    ]
-
-
-def _users(counts: Mapping[str, int]) -> str:
-    shadowed = counted(counts["shadowed_rows"], "shadowed row")
-    return (
-        f"{counts['live']} live, {counts['with_image']} with an image;"
-        f" {counts['retired']} retired, {shadowed}, {counted(counts['objects'], 'object')}"
-    )
-
-
-def _rows(counts: Mapping[str, Any]) -> str:
-    retired = f"{counts['retired']} retired, " if "retired" in counts else ""
-    shadowed = counted(counts["shadowed"], "shadowed row")
-    missing = "".join(f"{name} is missing; " for name in counts.get("missing", ()))
-    objects = counted(counts["objects"], "object")
-    return f"{missing}{counts['live']} live; {retired}{shadowed}, {objects}"
-
-
-def _failed_datasets(found: Sequence[Mapping[str, Any]]) -> Lines:
-    """The datasets that the last run did not commit, and the remedy; each message once."""
-    by_message: dict[tuple[str, str], list[str]] = {}
-    for one in found:
-        by_message.setdefault((one["message"], one["hint"]), []).append(one["dataset"])
-    lines: Lines = []
-    for (message, hint), names in by_message.items():
-        reason = f"{message} {hint}"
-        if "\n" in message:  # one line for each dataset
-            lines += [sentence(f"Not committed: {', '.join(names)}."), *indented(reason)]
-        else:
-            lines.append(sentence(f"Not committed: {', '.join(names)}. {reason}"))
-    return lines
+# -- holds
 
 
 def holds(found: Sequence[Mapping[str, Any]]) -> Lines:
@@ -206,51 +150,6 @@ def hold(one: Mapping[str, Any]) -> str:
         f" retired, because {objects} removed or lost rows. If that is right, allow it:"
         f" `./run.sh run --allow-mass-retirement {one['dataset']}`. If not, upload the objects"
         " again."
-    )
-
-
-def _file_fault(fault: Mapping[str, Any] | None) -> Lines:
-    """The faults of the datasets file, one in each line."""
-    if fault is None:
-        return []
-    return [sentence(line, "red") for line in (*fault["message"].splitlines(), fault["hint"])]
-
-
-def _objects(counts: Mapping[str, int]) -> str:
-    return (
-        f"{counts['known']} known = {counts['data']} data + {counts['image']} image"
-        f" + {counts['other']} other; {counts['quarantined']} quarantined"
-    )
-
-
-def _images(counts: Mapping[str, int]) -> str:
-    return (
-        f"{counts['ready']} ready, {counts['corrupt']} corrupt, {counts['too_large']} too large,"
-        f" {counts['unsupported']} unsupported, {counts['waiting']} waiting"
-    )
-
-
-def _open_problems(by_code: Mapping[str, int]) -> str:
-    if not by_code:
-        return "none"
-    each = ", ".join(f"{count} {code}" for code, count in by_code.items())
-    return f"{sum(by_code.values())} open (`./run.sh problems` explains each): {each}"
-
-
-def _output(output: Mapping[str, Any] | None) -> str:
-    if output is None:
-        return "not published yet"
-    return f"published {output['published_at']:%Y-%m-%d %H:%M:%S} UTC by run {output['run_id']}"
-
-
-def _run_cells(run: Mapping[str, Any]) -> tuple[object, ...]:
-    counts = run["counts"]
-    return (
-        run["id"],
-        run["trigger"],
-        run["error"]["code"] if run["error"] else run["state"],
-        f"{run['started_at']:%m-%d %H:%M:%S}" if run["started_at"] else "",
-        *(counts.get(f"rows_{name}", "") for name in _RUN_COUNTS),
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 
+from etl.db import tallies
 from etl.model.errors import RunCanceled
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ _RECORD = text(
 )
 _CANCEL_REQUEST = text(
     "UPDATE run SET state = 'failed', finished_at = now(), cancel_requested_at = now(),"
-    " error = CAST(:error AS jsonb) WHERE id = :id AND state = 'requested'"
+    " outcome = 'canceled', error = CAST(:error AS jsonb)"
+    " WHERE id = :id AND state = 'requested'"
 )
 # While the run commits, this waits for its row, and then finds that it has ended.
 _CANCEL_RUNNING = text(
@@ -58,6 +60,7 @@ def cancel(connection: Connection, run_id: int) -> Canceled:
     """
     error = json.dumps(RunCanceled.before_start().as_dict())
     if connection.execute(_CANCEL_REQUEST, {"id": run_id, "error": error}).rowcount:
+        tallies.end_runs(connection, [run_id])
         return Canceled.CANCELED
     if connection.execute(_CANCEL_RUNNING, {"id": run_id}).rowcount:
         return Canceled.CANCELING

@@ -213,6 +213,11 @@ class DatasetSql:
                 return sql_type(one.type, one.sql)
         return SqlType("jsonb" if column == "_extra" else "text")
 
+    @property
+    def keeps_retired(self) -> bool:
+        """Whether rows that leave the bucket are kept, in the table of retired rows."""
+        return self.dataset.on_removed is not OnRemoved.DELETE
+
     # -- rendering
 
     def statements(self, file: str) -> dict[str, str]:
@@ -252,13 +257,12 @@ class DatasetSql:
         return found
 
     def _has(self, feature: str) -> bool:
-        is_deleted = self.dataset.on_removed is OnRemoved.DELETE
         return {
             "keyed": bool(self.dataset.primary_key),
             "keyless": not self.dataset.primary_key,
             "attached": bool(self.dataset.attachments),
-            "retire": not is_deleted,
-            "delete": is_deleted,
+            "retire": self.keeps_retired,
+            "delete": not self.keeps_retired,
             "unsorted": not self.is_sorted or bool(self.attached),  # a join may change the order
             "compared": self.is_compared,
         }[feature]
@@ -312,6 +316,8 @@ class DatasetSql:
         if name == "prefer":
             column = self.dataset.prefer
             return f"{_qualified(column, relation)} DESC NULLS LAST" if column else ""
+        if name == "newest":
+            return _qualified(self.dataset.time_column, relation)
         if name == "attached_count":
             nulls = [f"{_qualified(one, relation)} IS NOT NULL" for one in self.attached]
             return " + ".join(f"CAST({one} AS integer)" for one in nulls) or "0"
@@ -352,7 +358,7 @@ class DatasetSql:
 
 
 _INEXACT = frozenset({"jsonb", "real", "double precision"})
-_SPECIAL = frozenset({"prefer", "attached_count", "paths", "path_columns"})
+_SPECIAL = frozenset({"prefer", "newest", "attached_count", "paths", "path_columns"})
 _WHOLE = {
     *("table", "retired", "shadowed", "staging", "own_staging", "successor"),
     *("gone", "compared_objects"),

@@ -56,6 +56,12 @@ def scheduler_key(state_schema: str = DEFAULT_SCHEMA) -> int:
     return statistics_key("/scheduler", state_schema)
 
 
+def tallies_key(state_schema: str = DEFAULT_SCHEMA) -> int:
+    """The key of the advisory lock for changing tallies, in a range of its own."""
+    digest = hashlib.sha256(state_schema.encode()).digest()
+    return 2**61 + int.from_bytes(digest[:7], "big")
+
+
 def dataset_channel(dataset: str, state_schema: str = DEFAULT_SCHEMA) -> str:
     """The name of the channel that announces changed rows of a dataset, at most 63 bytes."""
     if state_schema == DEFAULT_SCHEMA:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from etl.db import revisions
+from etl.db import revisions, tallies
 from etl.db.engine import connect, translating
 from etl.db.sql import statements
 from etl.runtime.logs import get_logger
@@ -200,6 +200,7 @@ def remove_retired(
         {"first": f"({after},0)", "last": f"({last},0)", "table": table, "age": age},
     ).one()
     if row.removed:
+        tallies.remove_retired(connection, dataset, row.removed)
         revisions.advance(connection, revisions.noun_of(dataset))
     return RemovedPage(last, last < row.blocks, row.removed)
 

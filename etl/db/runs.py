@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import Connection, Row, text
 
+from etl.db import tallies
 from etl.db.engine import notify
 from etl.db.names import NotifyChannel
 from etl.db.sql import statements
 from etl.model.errors import RunCanceled
-from etl.model.values import Counts, DatasetCounts, RunReport, RunState, Trigger
+from etl.model.values import Counts, DatasetCounts, RunOutcome, RunReport, RunState, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
 
+    from etl.db.tallies import Moved
     from etl.model.errors import EtlError
 
 REQUEST_CHANNEL = NotifyChannel.RUN_REQUESTED
@@ -41,6 +43,22 @@ _COLUMNS = (
 
 # By dataset, how many rows a run may retire at once; None for any number.
 Allowed: TypeAlias = "Mapping[str, int | None]"
+
+_COMPLETE = f"""
+UPDATE run SET
+    state = :state,
+    outcome = CASE WHEN :state <> 'succeeded' THEN :state
+                   WHEN EXISTS (SELECT FROM hold WHERE run_id = :id) THEN 'held'
+                   ELSE 'succeeded' END,
+    finished_at = greatest(clock_timestamp(), (SELECT max(finished_at) + interval '1 microsecond'
+                                               FROM run WHERE {_IS_COMMITTED})),
+    counts = CAST(:counts AS jsonb), dataset_counts = CAST(:datasets AS jsonb),
+    left_out = CAST(:left_out AS text[]), publish_pending = :pending,
+    error = CAST(:error AS jsonb)
+WHERE id = :id
+"""
+
+_IS_CANCELED = "SELECT cancel_requested_at IS NOT NULL FROM run WHERE id = :id"
 
 _RETIRED_BY_EVENTS = f"""
 SELECT coalesce(sum(CAST(dataset_counts->:dataset->>'retired' AS bigint)
@@ -118,14 +136,7 @@ def begin_run(
 
 def close_interrupted(connection: Connection) -> None:
     """Mark runs whose process died as failed. The caller must hold the run lock."""
-    connection.execute(
-        text(
-            "UPDATE run SET state = 'failed', finished_at = now(), error = CAST(:error AS jsonb)"
-            " WHERE state = 'running'"
-        ),
-        {"error": _json(_INTERRUPTED)},
-    )
-    connection.commit()
+    _fail(connection, None, RunOutcome.INTERRUPTED, _INTERRUPTED)
 
 
 @dataclass(frozen=True)
@@ -133,12 +144,13 @@ class Committed:
     """What a run commits: its counts, in total and by dataset.
 
     The datasets in `left_out` stayed as they were, because they failed, are paused or were not
-    asked for.
+    asked for. `moved` has those that were merged.
     """
 
     counts: Counts = field(default_factory=Counts)
     datasets: Mapping[str, DatasetCounts] = field(default_factory=dict)
     left_out: Collection[str] = ()
+    moved: Mapping[str, Moved] = field(default_factory=dict)
 
 
 def complete_run(
@@ -157,18 +169,16 @@ def complete_run(
 
     Raises:  RunCanceled; nothing is committed then.
     """
-    completed = connection.execute(
-        text(
-            "UPDATE run SET state = :state, finished_at = greatest(clock_timestamp(),"
-            " (SELECT max(finished_at) + interval '1 microsecond' FROM run"
-            f" WHERE {_IS_COMMITTED})),"
-            " counts = CAST(:counts AS jsonb), dataset_counts = CAST(:datasets AS jsonb),"
-            " left_out = CAST(:left_out AS text[]),"
-            " publish_pending = :pending, error = CAST(:error AS jsonb)"
-            " WHERE id = :id AND cancel_requested_at IS NULL"
-        ),
+    tally = statements("tallies")
+    merged = {name: committed.datasets[name] for name in committed.moved}
+    tallied = [tally["end_runs"], *([tally["add_rows"]] if merged else [])]
+    is_canceled = connection.scalar(
+        text("; ".join([_COMPLETE, *tallied, _IS_CANCELED])),
         {
             "id": run_id,
+            "run_id": run_id,
+            "ids": [run_id],
+            "changes": tallies.changes(merged, committed.moved),
             "left_out": sorted(committed.left_out),
             "state": RunState.FAILED if error else RunState.SUCCEEDED,
             "counts": _json(committed.counts.as_dict()),
@@ -177,20 +187,32 @@ def complete_run(
             "error": _json(error) if error else None,
         },
     )
-    if not completed.rowcount:
+    if is_canceled:
         raise RunCanceled.before_commit()
 
 
 def fail_run(connection: Connection, run_id: int, error: Mapping[str, object]) -> None:
     """Record why the run failed."""
     connection.rollback()
-    connection.execute(
+    is_canceled = error["code"] == RunCanceled.__name__
+    outcome = RunOutcome.CANCELED if is_canceled else RunOutcome.FAILED
+    _fail(connection, run_id, outcome, error)
+
+
+def _fail(
+    connection: Connection, run_id: int | None, outcome: RunOutcome, error: Mapping[str, object]
+) -> None:
+    """Record that a running run failed, None for any, and count it; commit."""
+    failed = connection.scalars(
         text(
-            "UPDATE run SET state = 'failed', finished_at = now(), error = CAST(:error AS jsonb)"
-            " WHERE id = :id AND state = 'running'"
+            "UPDATE run SET state = 'failed', outcome = :outcome, finished_at = now(),"
+            " error = CAST(:error AS jsonb) WHERE state = 'running'"
+            " AND (CAST(:id AS bigint) IS NULL OR id = :id) RETURNING id"
         ),
-        {"id": run_id, "error": _json(error)},
-    )
+        {"outcome": outcome, "error": _json(error), "id": run_id},
+    ).all()
+    if failed:
+        tallies.end_runs(connection, failed)
     connection.commit()
 
 
@@ -216,7 +238,8 @@ def record_steps(
     """Store the seconds of each step, and how many rows or objects it processed; report the run."""
     row = connection.execute(
         text(
-            "UPDATE run SET step_seconds = CAST(:seconds AS jsonb),"
+            f"{statements('tallies')['add_steps']};"
+            " UPDATE run SET step_seconds = CAST(:seconds AS jsonb),"
             f" step_rows = CAST(:rows AS jsonb) WHERE id = :id RETURNING {_COLUMNS}"
         ),
         {

@@ -17,13 +17,11 @@ from sqlalchemy import (
     Column,
     Computed,
     Date,
-    DateTime,
     ForeignKey,
     Identity,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     Text,
     UniqueConstraint,
@@ -31,20 +29,19 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "fk": "%(table_name)s_%(column_0_name)s_fkey",
-        "ix": "%(table_name)s_%(column_0_name)s_idx",
-        "uq": "%(table_name)s_%(column_0_name)s_key",
-    }
-)
+from etl.db import tally_tables
+from etl.db.table_parts import ByteText, Timestamp
+
+metadata = tally_tables.dataset_tally.metadata  # of all tables
 
 # In DATABASE_SCHEMA.
 DATA_TABLES = ("users", "users_retired", "users_shadowed")
 
-ByteText = Text(collation="C")
-Timestamp = DateTime(timezone=True)
+_UNEVENTFUL = (
+    "trigger = 'event' AND coalesce(outcome, '') = 'succeeded' AND error IS NULL"
+    " AND coalesce(CAST(counts->>'problems' AS bigint), 0) = 0"
+    " AND coalesce(CAST(counts->>'retirements_held' AS bigint), 0) = 0"
+)
 
 run = Table(
     "run",
@@ -66,7 +63,11 @@ run = Table(
     Column("dataset_counts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     # The datasets that the run left as they were: failed, paused or not asked for.
     Column("left_out", ARRAY(Text), nullable=False, server_default=text("'{}'")),
-    # What the active step has done, of how many; see etl.db.progress.
+    # A RunOutcome; null until the run has ended.
+    Column("outcome", Text),
+    # An event run of which nothing has to be seen; lists of runs fold them.
+    Column("uneventful", Boolean, Computed(_UNEVENTFUL, persisted=True), nullable=False),
+    # What the active step has done, of how many; see etl.db.active_runs.
     Column("progress", JSONB),
     Column("cancel_requested_at", Timestamp),
     # At most one pending request; further requests join it.
@@ -82,6 +83,8 @@ run = Table(
     ),
     Index("run_running_idx", "id", postgresql_where=text("state = 'running'")),
     Index("run_unpublished_idx", "id", postgresql_where=text("publish_pending")),
+    Index("run_eventful_idx", "id", postgresql_where=text("NOT uneventful")),
+    Index("run_uneventful_idx", "id", postgresql_where=text("uneventful")),
 )
 
 # Whole days, rounded down. The shift by 100,000 days keeps the dividend positive. It costs a third
@@ -180,7 +183,8 @@ problem = Table(
     Column("bucket", Text, nullable=False),
     Column("dataset", Text),
     Index(None, "run_id"),
-    Index(None, "key"),
+    # For the problems of an object, of which earlier versions may have many.
+    Index(None, "key", "run_id"),
 )
 
 # The outputs last put into the processed bucket, to detect missing and overwritten ones.
@@ -316,6 +320,7 @@ hold = Table(
     Column("opened_at", Timestamp, nullable=False),
     Column("rows", BigInteger, nullable=False),
     Column("live", BigInteger, nullable=False),
+    Column("summary", JSONB(none_as_null=True)),  # what would be retired; see etl.sync.hold_summary
 )
 
 held_object = Table(
@@ -351,6 +356,7 @@ statistics = Table(
     Column("count", BigInteger, nullable=False),
     Column("columns", JSON, nullable=False),  # whose numbers stay as they are
     Column("computed_at", Timestamp, nullable=False, server_default=text("now()")),
+    Column("run_id", BigInteger),  # the last run that had changed the rows
 )
 
 staging_object = Table(

@@ -9,9 +9,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, Row, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from etl.db import tallies
 from etl.db.names import NotifyChannel
 from etl.db.sql import statements
 from etl.db.tables import image, thumbnail
@@ -110,8 +111,8 @@ def write(connection: Connection, bucket: str, images: Sequence[IndexedImage]) -
     )
     keys = [one.source.key for one in images]
     parameters = {"bucket": bucket, "codes": _CODES, "keys": keys}
-    dropped = _run(connection, "drop_problems", **parameters)
-    written = _run(connection, "write_problems", **parameters)
+    dropped = _problems(connection, "drop_problems", **parameters)
+    written = _problems(connection, "write_problems", **parameters)
     _count_problems(connection, written, dropped)
 
 
@@ -141,17 +142,29 @@ def delete_removed(connection: Connection) -> int:
 
 def reopen_problems(connection: Connection) -> None:
     """Open the problems that a run could not copy because they were not committed yet."""
-    written = _run(connection, "write_problems", bucket=None, codes=_CODES, keys=None)
+    written = _problems(connection, "write_problems", bucket=None, codes=_CODES, keys=None)
     _count_problems(connection, written, ())
 
 
-def _count_problems(connection: Connection, written: Iterable[int], dropped: Iterable[int]) -> None:
-    """Update the problem counts of runs; each id stands for one problem written or dropped."""
-    more = Counter(written)
-    more.subtract(dropped)
+def _problems(connection: Connection, name: str, **parameters: object) -> Sequence[Row[Any]]:
+    """The run, bucket and key of each problem that the statement wrote or dropped."""
+    return connection.execute(text(statements("images")[name]), parameters).all()
+
+
+def _count_problems(
+    connection: Connection, written: Sequence[Row[Any]], dropped: Sequence[Row[Any]]
+) -> None:
+    """Update the problem counts of runs, and the tallies of problems."""
+    more = Counter(row.run_id for row in written)
+    more.subtract(row.run_id for row in dropped)
     changed = {run_id: count for run_id, count in more.items() if count}
     if changed:
         _run(connection, "count_problems", run_ids=list(changed), more=list(changed.values()))
+    by_bucket: dict[str, list[str]] = {}
+    for row in (*written, *dropped):
+        by_bucket.setdefault(row.bucket, []).append(row.key)
+    for bucket, keys in by_bucket.items():
+        tallies.count_problems(connection, bucket, keys)
 
 
 def _run(connection: Connection, name: str, **parameters: object) -> list[Any]:

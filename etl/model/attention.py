@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from etl.model.phrases import counted
+from etl.model.phrases import counted, listed
 from etl.model.safe_text import printable
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ def attention(found: Snapshot, *, is_late: bool) -> tuple[AttentionItem, ...]:
         items.append(_failed(AttentionKind.RUN_FAILED, found.failed_run))
     items += [_failed(AttentionKind.DATASET_FAILED, one) for one in found.failed_datasets]
     if found.datasets_file is not None:
-        hint = "Correct the file; runs use the declarations from before until then."
-        items.append(AttentionItem(AttentionKind.DATASETS_FILE, found.datasets_file, hint))
+        message, hint = found.datasets_file
+        items.append(AttentionItem(AttentionKind.DATASETS_FILE, message, hint))
     if found.unpublished is not None:
         items.append(_failed(AttentionKind.NOT_PUBLISHED, found.unpublished))
     items += [_held(one) for one in sorted(found.holds, key=lambda one: -one.rows)]
@@ -67,7 +68,10 @@ def attention(found: Snapshot, *, is_late: bool) -> tuple[AttentionItem, ...]:
 
 def _failed(kind: AttentionKind, one: RunFailure) -> AttentionItem:
     dataset = one.datasets[0] if len(one.datasets) == 1 else None
-    return AttentionItem(kind, one.message, one.hint, one.at, dataset=dataset, run_id=one.run_id)
+    names = f"{listed(one.datasets)}: " if len(one.datasets) > 1 else ""
+    return AttentionItem(
+        kind, f"{names}{one.message}", one.hint, one.at, dataset=dataset, run_id=one.run_id
+    )
 
 
 def _held(one: HoldFacts) -> AttentionItem:
@@ -92,10 +96,11 @@ def _faulty(one: FaultyObject) -> AttentionItem:
         what = f"{one.rows_rejected:,} of {counted(one.rows_read, 'row')} rejected"
     else:
         what = counted(sum(count for _, count in one.codes), "error")
+    key = shlex.quote(one.key) if printable(one.key) == one.key and "`" not in one.key else "KEY"
     return AttentionItem(
         AttentionKind.ERROR,
         f"{printable(one.key)}: {what}: {codes}",
-        "`./run.sh problems --key KEY` lists each with a hint.",
+        f"`./run.sh problems --key {key}` explains each.",
         one.since,
         dataset=one.dataset,
         run_id=one.run_id,

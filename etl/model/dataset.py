@@ -199,9 +199,20 @@ class Dataset:
         """The names of the declared fields, in their order."""
         return tuple(one.name for one in self.fields)
 
+    @property
+    def time_column(self) -> str:
+        """The column that says which rows are the newest: `prefer`, or the first with times.
 
-EARLIEST_BIRTHDATE = date(1900, 1, 1)
+        Without any, the time of the last change of a row.
+        """
+        times = [
+            one.name for one in self.fields if one.type in (FieldType.DATE, FieldType.DATETIME)
+        ]
+        return self.prefer if self.prefer in times else next(iter(times), UPDATED_AT)
+
+
 UPDATED_AT = "_updated_at"  # the only column of ours that indexes may name
+EARLIEST_BIRTHDATE = date(1900, 1, 1)
 
 _REQUIRED = Constraints(required=True)
 

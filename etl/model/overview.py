@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from etl.model.attention import AttentionItem, attention
 from etl.model.phrases import Phrase, ShownTime, counted, listed, phrase, span
@@ -80,6 +80,21 @@ class Overview:
     attention_count: int
     datasets: tuple[DatasetLine, ...]
     next_run_at: datetime | None
+    as_of: datetime
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it for JSON: sentences as text, times as datetimes, `lag` as `lag_seconds`."""
+        return {
+            "state": self.state,
+            "title": self.title,
+            "sentence": self.sentence.text(self.as_of),
+            "details": [one.text(self.as_of) for one in self.details],
+            "attention": [one._asdict() for one in self.attention],
+            "attention_count": self.attention_count,
+            "datasets": [_dataset_dict(one) for one in self.datasets],
+            "next_run_at": self.next_run_at,
+            "as_of": self.as_of,
+        }
 
 
 def overview(found: Snapshot) -> Overview:
@@ -96,6 +111,7 @@ def overview(found: Snapshot) -> Overview:
         attention_count=len(items) + found.faulty_count - len(found.faulty),
         datasets=lines,
         next_run_at=found.due_at if found.has_scheduler and not is_late(found) else None,
+        as_of=found.now,
     )
 
 
@@ -175,3 +191,11 @@ def _dataset_state(one: DatasetFacts, found: Snapshot) -> tuple[DatasetState, da
     if is_late(found):
         return DatasetState.LATE, found.due_at
     return DatasetState.IN_SYNC, one.changed_at or found.last_commit_at
+
+
+def _dataset_dict(line: DatasetLine) -> dict[str, Any]:
+    """A line for JSON: its state as `in-sync`, and its lag in seconds."""
+    found = asdict(line)
+    lag = found.pop("lag")
+    found["state"] = line.state.lower().replace(" ", "-")
+    return found | {"lag_seconds": None if lag is None else lag.total_seconds()}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -45,6 +45,13 @@ class RunFailure:
     hint: str = ""
     datasets: tuple[str, ...] = ()
     committed: int = 0
+
+
+class FileFault(NamedTuple):
+    """The faults of the datasets file, one in each line, and what to do."""
+
+    message: str
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +136,7 @@ class Snapshot:
     running: ActiveRun | None = None
     failed_run: RunFailure | None = None
     failed_datasets: tuple[RunFailure, ...] = ()
-    datasets_file: str | None = None
+    datasets_file: FileFault | None = None
     unpublished: RunFailure | None = None
     holds: tuple[HoldFacts, ...] = ()
     faulty: tuple[FaultyObject, ...] = ()

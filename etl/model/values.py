@@ -33,6 +33,19 @@ class RunState(StrEnum):
     FAILED = "failed"
 
 
+class RunOutcome(StrEnum):
+    """How a run ended. `held`: it succeeded, and opened a hold; `interrupted`: its process died.
+
+    `canceled`: someone canceled it before it committed.
+    """
+
+    SUCCEEDED = "succeeded"
+    HELD = "held"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    CANCELED = "canceled"
+
+
 class ObjectKind(StrEnum):
     """The kind of a source object: a file of rows, an image, or one that is not read."""
 

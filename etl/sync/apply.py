@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 
-from etl.db import dataset_tables
+from etl.db import dataset_tables, tallies
 from etl.db.dataset_sql import DatasetSql
 from etl.db.engine import connect_unpooled, run_lock, schemas_of, translating
 from etl.db.sql import statements
@@ -88,6 +88,7 @@ def drop(
         dataset_tables.drop_tables(connection, sql)
         for named in ("forget_hold", "forget_held", "forget_problems", "forget_objects", "forget"):
             connection.execute(text(statements("declared")[named]), {"name": name})
+        tallies.forget(connection, name)
         connection.commit()
     return sql.dataset.table
 

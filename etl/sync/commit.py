@@ -11,7 +11,8 @@ from etl.db import revisions, runs
 from etl.db.engine import is_outage
 from etl.model.errors import DatasetsFailed
 from etl.sync import declared, holds, staging_tables
-from etl.sync.merge_run import Merged, RunMerge, check_objects, summed, totals
+from etl.sync.counting import check_objects, summed, totals
+from etl.sync.merge_run import Merged, RunMerge
 from etl.sync.preview import Previewed
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class _Commit:
         has_images = stats.staged > 0 and staging_tables.holds_images(connection)
         merged = self.merge_staging(runs.last_committed(connection))
         counts = stats.added_to(merged.committed.counts)
-        check_objects(counts, merged)
+        check_objects(counts, merged.failures, merged.held_listed)
         stats.profile.rows |= {
             "read": counts.rows_read,
             "merge": counts.rows_read - counts.rows_rejected,

@@ -13,7 +13,7 @@ from pydantic_core import to_json as as_text
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from etl.db import dataset_tables
+from etl.db import dataset_tables, tallies
 from etl.db.connection import LOCK_NOT_AVAILABLE
 from etl.db.dataset_sql import DatasetSql
 from etl.db.sql import statements
@@ -135,6 +135,8 @@ class Declarations:
                 elif former is None:
                     with begin():
                         self._adopt_orphans(connection, sql)
+                        tallies.lock(connection)
+                        tallies.recount(connection, sql)
         with begin():
             installed = [one for one in declared if one.name not in failures]
             if installed != [one for one in before.values if one.name not in failures]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, text
 
 from etl.db.sql import statements
+from etl.sync.hold_summary import summarize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -97,7 +98,7 @@ def record(  # noqa: PLR0913 - each a column
     held: Held,
     is_full: bool,
 ) -> None:
-    """Store what the dataset now holds; without anything left, its hold ends.
+    """Store what the dataset now holds, and a summary; without anything left, its hold ends.
 
     A full run finds all objects to hold; other runs only some.
     """
@@ -112,3 +113,4 @@ def record(  # noqa: PLR0913 - each a column
     }
     for name in ("release", "hold", "write", "end"):
         connection.execute(text(statements("holds")[name]), parameters)
+    summarize(connection, sql)

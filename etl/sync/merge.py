@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from etl.db.dataset_sql import StagedIn
 from etl.db.sql import statements
+from etl.db.tallies import Moved
 from etl.model.errors import AccountingMismatch
 from etl.model.values import DatasetCounts
 from etl.runtime.logs import get_logger
@@ -55,7 +56,7 @@ _NOT_FIRST = ("23505", "2BP01", "55006")
 _FINDING = ("find_", "analyze_")
 _WRITING_LIVE = ("update_rows", "insert_rows")
 
-_OF_MERGE = ("merged_rows", "upserted", "retired", "unbalanced")
+_OF_MERGE = ("merged_rows", "upserted", "retired", "unbalanced", "shadow_change")
 _TEMPORARY = ("changed_rows", "conflicts", "candidate", "attachment", "upserts")
 
 Parameters: TypeAlias = Mapping[str, object]
@@ -109,8 +110,11 @@ class Merge:
         }
 
 
-def merge(connection: Connection, task: Merge) -> DatasetCounts:
+def merge(connection: Connection, task: Merge) -> tuple[DatasetCounts, Moved]:
     """Make the tables of the dataset match staging, and count the changes.
+
+    Also returns how many more rows the tables of retired and of shadowed rows have, except after a
+    rebuild.
 
     The caller commits, or calls `end` before the next merge. A small merge adds its changes to the
     totals before it; a bulk merge counts all rows.
@@ -131,6 +135,10 @@ def merge(connection: Connection, task: Merge) -> DatasetCounts:
         execute_at_once(connection, statements("manifest"), parameters)
         figures = _write_rows(connection, task, parameters)
     attached = figures.pop("attached")
+    moved = Moved(
+        figures.get("retired", 0) * task.sql.keeps_retired - figures.get("restored", 0),
+        figures.pop("more_shadowed", 0),
+    )
     counts = _with_totals(DatasetCounts.from_dict(figures), task.before, attached)
     if keys is None or task.before is None:
         counts = _recounted(connection, task, counts)
@@ -138,7 +146,7 @@ def merge(connection: Connection, task: Merge) -> DatasetCounts:
         # Deferred again, because a dataset that follows may have what this one's next rows need.
         connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED"))
     obstacles.check_written(connection, task.sql, task.triggers)
-    return counts
+    return counts, moved
 
 
 def losing_objects(connection: Connection, task: Merge) -> dict[str, int]:
@@ -206,12 +214,14 @@ def _write_rows(connection: Connection, task: Merge, parameters: Parameters) -> 
         blocked = Retirement(connection, task.sql, parameters).retire()
     if task.rebuild is not None:
         task.rebuild.finish(connection, task.sql)
-    found = _figures_at_once(connection, task.sql, _OF_MERGE, parameters)
+    names = _OF_MERGE if task.sql.dataset.primary_key else _OF_MERGE[:-1]
+    found = _figures_at_once(connection, task.sql, names, parameters)
     _check_balanced(found["unbalanced"])
     written, upserted, retired = (found[name] for name in _OF_MERGE[:3])
     written["rows_unchanged"] -= blocked  # blocked rows are stored, but were not read
     attached = upserted.pop("attached") - retired.pop("attached")
-    return {**written, **upserted, **retired, "attached": attached}
+    more = found["shadow_change"]["more"] if task.sql.dataset.primary_key else 0
+    return {**written, **upserted, **retired, "attached": attached, "more_shadowed": more}
 
 
 def _write_rows_in_bulk(connection: Connection, task: Merge, parameters: Parameters) -> Figures:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from etl.db import tallies
 from etl.db.runs import Committed, retired_by_events
 from etl.db.sql import statements
 from etl.model.declaration import reading_hash
-from etl.model.errors import AccountingMismatch, DatabaseUnavailable, DatasetRefused
-from etl.model.values import Counts, DatasetCounts
+from etl.model.errors import AccountingMismatch, DatasetRefused
+from etl.model.values import DatasetCounts
 from etl.runtime.logs import get_logger
 from etl.sync import holds, refusals, staging_tables
+from etl.sync.counting import check_rows, staged_objects, summed, totals
 from etl.sync.holds import Held
 from etl.sync.merge import (
     POINT_PLANNER,
@@ -24,20 +26,22 @@ from etl.sync.merge import (
     configuration,
     end,
     execute_all,
-    figures,
     losing_objects,
     merge,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from etl.db.dataset_sql import DatasetSql
+    from etl.db.tallies import Moved
     from etl.model.errors import EtlError
     from etl.sync.run import CurrentRun
 
 log = get_logger("etl.merge")
 
+_OF_ALL_DATASETS = ("dataset", "problems", "had_problems")
 MOST_ATTEMPTS = 20  # per dataset; each holds at least one object, nearly always all
 
 
@@ -55,6 +59,15 @@ class Merged:
     committed: Committed
     failures: Mapping[str, EtlError] = field(default_factory=dict)
     held_listed: int = 0
+    moved: Mapping[str, Moved] = field(default_factory=dict)
+
+
+class _Done(NamedTuple):
+    """What was done to one dataset."""
+
+    counts: DatasetCounts
+    held: Held
+    moved: Moved
 
 
 @dataclass(frozen=True)
@@ -84,25 +97,25 @@ class RunMerge:
         connection = self.run.connection
         self.run.successors.note_transactions(connection)
         has_left = self._find_left()
-        staged, open_holds = _staged(connection, self.run.stats.staged)
+        staged, open_holds, known = staged_objects(connection, self.run.stats.staged)
         wanted = staged.keys() | open_holds if self.run.is_full else staged.keys()
         if self.run.rebuild is not None:  # of which no object may be left
             wanted |= {self.run.rebuild.name}
         wanted -= self.run.failures.keys() | self.paused
         tasks = [self._task(sql, staged) for sql in self.datasets if sql.dataset.name in wanted]
         done, refused = self._merge_all(tasks, open_holds)
-        merged = {name: counts for name, (counts, _) in done.items()}
-        held = {name: one for name, (_, one) in done.items()}
+        held = {name: one.held for name, one in done.items()}
         failures = {**self.run.failures, **refused}
         if None in staged:
             self._merge_others()
         if has_left:
             self._keep_left([*failures, *self.paused], held)
-        committed = self._committed(merged, held)
+        committed = self._committed(done, known)
         size = self.run.stats.staged + committed.counts.rows_read
         self.run.successors.drop(connection)
         staging_tables.clear(connection, self.datasets, is_small=size <= self.thresholds.small)
-        return Merged(committed, failures, sum(one.listed for one in held.values()))
+        moved = {name: one.moved for name, one in done.items()}
+        return Merged(committed, failures, sum(one.listed for one in held.values()), moved)
 
     def _task(self, sql: DatasetSql, staged: Mapping[str | None, int]) -> Merge:
         name, rebuild = sql.dataset.name, self.run.rebuild
@@ -130,13 +143,13 @@ class RunMerge:
 
     def _merge_all(
         self, tasks: Sequence[Merge], open_holds: frozenset[str]
-    ) -> tuple[dict[str, tuple[DatasetCounts, Held]], dict[str, DatasetRefused]]:
+    ) -> tuple[dict[str, _Done], dict[str, DatasetRefused]]:
         """Merge each dataset; return what was merged and what was refused, by dataset.
 
         Foreign keys between datasets may require another order: a dataset whose rows one of them
         refuses is merged again after all others.
         """
-        merged: dict[str, tuple[DatasetCounts, Held]] = {}
+        merged: dict[str, _Done] = {}
         refused: dict[str, DatasetRefused] = {}
         may_wait = len(tasks) > 1
         while tasks:
@@ -163,9 +176,7 @@ class RunMerge:
             tasks = waiting
         return merged, refused
 
-    def _merge_dataset(
-        self, task: Merge, *, is_open: bool, may_wait: bool
-    ) -> tuple[DatasetCounts, Held]:
+    def _merge_dataset(self, task: Merge, *, is_open: bool, may_wait: bool) -> _Done:
         """Merge the dataset, but hold the retirements that need permission.
 
         Objects that would lose rows are taken out of staging until no object loses any. This may
@@ -182,12 +193,12 @@ class RunMerge:
         for _ in range(MOST_ATTEMPTS):
             savepoint = connection.begin_nested()
             try:
-                counts = merge(connection, task)
+                counts, moved = merge(connection, task)
                 lost, live = _lost(task, counts)
                 if not rule.holds(lost, live):
                     self._complete(task, counts, held, is_open=is_open)
                     savepoint.commit()
-                    return counts, held
+                    return _Done(counts, held, moved)
                 if task.rebuild is not None:
                     raise task.rebuild.refusal(lost, counts)
                 losing = losing_objects(connection, task)
@@ -266,29 +277,52 @@ class RunMerge:
 
     # -- counting
 
-    def _committed(
-        self, merged: Mapping[str, DatasetCounts], held: Mapping[str, Held]
-    ) -> Committed:
-        """The counts of the run: those of the datasets merged, and the totals of all others."""
-        connection, question = self.run.connection, statements("figures")["objects"]
-        found = connection.execute(text(question), {"run_id": self.run.id}).mappings().all()
-        problems = int(found[0]["problems"])
+    def _committed(self, done: Mapping[str, _Done], known: Mapping[str, int]) -> Committed:
+        """The counts of the run: those of the datasets merged, and the totals of all others.
+
+        `known` is the number of staged objects that each dataset had.
+        """
+        connection = self.run.connection
+        found, problems = self._count_objects(done, known)
         objects = {
-            row["dataset"]: {k: v for k, v in row.items() if k not in ("dataset", "problems")}
+            row["dataset"]: {k: v for k, v in row.items() if k not in _OF_ALL_DATASETS}
             for row in found
             if row["objects_added"] is not None
         }
         by_dataset: dict[str, DatasetCounts] = {}
         for sql in self.datasets:
             name = sql.dataset.name
-            if name in merged:
-                counts = replace(merged[name], **objects.get(name, {}))
-                by_dataset[name] = _with_held(counts, held[name])
-                _check_rows(name, by_dataset[name])
+            if name in done:
+                counts = replace(done[name].counts, **objects.get(name, {}))
+                by_dataset[name] = _with_held(counts, done[name].held)
+                check_rows(name, by_dataset[name])
             else:
                 by_dataset[name] = totals(connection, sql, self.before)
         others = DatasetCounts(**objects.get(None, {}))
         return Committed(summed(by_dataset, others, problems), by_dataset)
+
+    def _count_objects(
+        self, done: Mapping[str, _Done], known: Mapping[str, int]
+    ) -> tuple[list[dict[str, Any]], int]:
+        """Count objects and problems, also for the tallies, which stay locked until the commit.
+
+        Returns the figures by dataset, and the number of problems.
+        """
+        connection, question = self.run.connection, statements("figures")["objects"]
+        held = [
+            (sql.dataset.bucket or self.source_bucket, key)
+            for sql in self.datasets
+            if sql.dataset.name in done
+            for key in done[sql.dataset.name].held.lost
+        ]
+        found = tallies.lock_and_move(connection, known, held, question, {"run_id": self.run.id})
+        if found[0]["problems"] or found[0]["had_problems"]:
+            tallies.count_staged_problems(connection, held)
+        if self.run.rebuild is not None:
+            for sql in self.datasets:
+                if sql.dataset.name in done:
+                    tallies.recount(connection, sql)
+        return found, int(found[0]["problems"])
 
 
 def _lost(task: Merge, counts: DatasetCounts) -> tuple[int, int]:
@@ -312,81 +346,3 @@ def _with_held(counts: DatasetCounts, held: Held) -> DatasetCounts:
         retirements_held=sum(held.lost.values()),
         rows_read=counts.rows_read + held.rows,
     )
-
-
-def _staged(connection: Connection, expected: int) -> tuple[dict[str | None, int], frozenset[str]]:
-    """The number of objects in staging by dataset, also of those with nothing but problems.
-
-    Also returns the datasets with an open hold.
-
-    Raises:  DatabaseUnavailable after a crash of PostgreSQL, which empties unlogged tables.
-    """
-    rows = connection.execute(text(statements("figures")["staged"])).all()
-    found = sum(int(row.objects) for row in rows)
-    if found != expected:
-        raise DatabaseUnavailable(
-            f"Staging holds {found} of the {expected} objects written: PostgreSQL was restarted."
-        )
-    staged = {row.dataset: int(row.objects + row.gone) for row in rows if row.in_staging}
-    return staged, frozenset(row.dataset for row in rows if row.is_held)
-
-
-# -- counting
-
-
-def totals(connection: Connection, sql: DatasetSql, before: Committed) -> DatasetCounts:
-    """The counts of a dataset that a run leaves as it is."""
-    found = before.datasets.get(sql.dataset.name)
-    if found is None:  # its table may have rows of an earlier declaration
-        return DatasetCounts(**figures(connection, sql, "live", {}))
-    return DatasetCounts(live=found.live, attached=found.attached)
-
-
-def summed(
-    by_dataset: Mapping[str, DatasetCounts],
-    others: DatasetCounts | None = None,
-    problems: int = 0,
-) -> Counts:
-    """The counts over all datasets; `others` are those of the objects of none."""
-    parts = [one.as_dict() for one in (*by_dataset.values(), others or DatasetCounts())]
-    sums = {
-        name: sum(part[name] for part in parts)
-        for name in parts[0]
-        if name.startswith(("objects_", "rows_", "retirements_"))
-    }
-    changes = {
-        f"rows_{name}": sum(part[name] for part in parts)
-        for name in ("inserted", "updated", "restored", "retired")
-    }
-    users = by_dataset.get("users", DatasetCounts())
-    return Counts(
-        **sums,
-        **changes,
-        users_inserted=users.inserted,
-        users_updated=users.updated,
-        users_restored=users.restored,
-        users_retired=users.retired,
-        users_live=users.live,
-        users_with_image=users.attached,
-        problems=problems,
-    )
-
-
-def _check_rows(name: str, counts: DatasetCounts) -> None:
-    """Check that every row read has exactly one outcome."""
-    merged = counts.rows_loaded + counts.rows_unchanged + counts.rows_shadowed
-    if counts.rows_read != merged + counts.rows_rejected + counts.rows_held:
-        raise AccountingMismatch(f"The rows of dataset {name!r} do not add up: {counts}.")
-
-
-def check_objects(counts: Counts, merged: Merged) -> None:
-    """Check that every listed object has exactly one outcome.
-
-    Raises:  AccountingMismatch when an object has none, or two.
-    """
-    if merged.failures:  # whose objects have none
-        return
-    known = counts.objects_added + counts.objects_modified + counts.objects_unchanged
-    skipped = counts.objects_ignored + counts.objects_unreadable + counts.objects_vanished
-    if counts.objects_listed != known + skipped + merged.held_listed:
-        raise AccountingMismatch(f"The run's objects do not add up: {counts}.")

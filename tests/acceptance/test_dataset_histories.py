@@ -2,7 +2,8 @@
 
 Three datasets in two buckets; random puts, removals, renames, event runs, full runs, held
 retirements and changed declarations. After each full run that holds nothing, the tables equal
-those of a single run in a fresh database, and the independent verifier agrees after each.
+those of a single run in a fresh database, and the independent verifier agrees after each. After
+each run, the tallies equal counts over the tables.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from etl.sync.manager import DataManager
 from etl.sync.merge import THRESHOLDS, Thresholds
 from etl.verify import verify
 from tests.conftest import TestBucket
+from tests.tallies import wrong_tallies
 
 Step = tuple[str, str, Any]
 State = dict[str, list[Any]]
@@ -260,6 +262,8 @@ class History:
             self.run(allowed=what == "allow")
         else:
             self.change_object(what, key, detail)
+        if what in ("rebuild", "events", "run", "allow"):
+            assert wrong_tallies(self.engine) == {}
 
     def change_object(self, what: str, key: str, detail: str | None) -> None:
         bucket = self.second if key.startswith("sensors/") else self.first

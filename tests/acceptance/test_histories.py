@@ -2,7 +2,7 @@
 
 Random histories of puts, replacements, removals, renames and runs, on a real database. After
 each run the tables must equal those of a single run over the same bucket in a fresh database,
-and the independent verifier must find no difference either.
+the independent verifier must find no difference either, and each tally must equal a count.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from etl.sync.merge import THRESHOLDS, Thresholds
 from etl.verify import verify
 from tests.conftest import TestBucket
 from tests.sample_datasets import ORDERS, READINGS
+from tests.tallies import wrong_tallies
 
 DATASETS = (ORDERS, READINGS, USERS)
 
@@ -143,6 +144,7 @@ def check_history(
                 continue
             manager.run(Trigger.CLI)
             assert verify(settings, engine, datasets=DATASETS) == []
+            assert wrong_tallies(engine) == {}
             assert state(engine) == state_of_one_run(fresh_database(), thresholds)
     finally:
         engine.dispose()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 from pydantic import SecretStr
 
 from api import create_app
+from etl.cli.main import commands
 from tests.api_client import TODAY, closed_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from apiflask import APIFlask
+    from click.testing import Result
     from flask.testing import FlaskClient
 
     from etl.settings import Settings
@@ -38,6 +42,24 @@ def app(settings: Settings) -> Iterator[APIFlask]:
 @pytest.fixture
 def client(app: APIFlask) -> FlaskClient:
     return app.test_client()
+
+
+@pytest.fixture
+def command(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """Runs a command of the command line on the test's servers, without a datasets file."""
+    monkeypatch.chdir(tmp_path)
+    for name in settings.model_fields_set:
+        value = getattr(settings, name)
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if isinstance(plain, (str, int, float, Path)):
+            monkeypatch.setenv(name.upper(), str(plain))
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(commands, words)
+
+    return run
 
 
 @pytest.fixture

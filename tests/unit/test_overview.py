@@ -16,12 +16,13 @@ from etl.model.snapshot import (
     ActiveRun,
     DatasetFacts,
     FaultyObject,
+    FileFault,
     HoldFacts,
     Outage,
     Part,
-    Step,
     RunFailure,
     Snapshot,
+    Step,
 )
 from etl.model.values import Trigger
 
@@ -55,9 +56,7 @@ FAULTY = FaultyObject(
     is_refused=False,
     run_id=7,
 )
-RUNNING = ActiveRun(
-    8_432, Trigger.REQUEST, NOW - timedelta(seconds=4), Step("read", 318, 521)
-)
+RUNNING = ActiveRun(8_432, Trigger.REQUEST, NOW - timedelta(seconds=4), Step("read", 318, 521))
 
 # What may be true at once, in the order in which the sentence prefers it.
 FACTS = {
@@ -104,7 +103,7 @@ def test_attention_has_every_fault_once_and_the_worst_first(chosen: tuple[bool, 
         AttentionKind.LATE: {"due_at": NOW - timedelta(minutes=5)},
         AttentionKind.RUN_FAILED: {"failed_run": FAILED_RUN},
         AttentionKind.DATASET_FAILED: {"failed_datasets": (replace(FAILED_DATASET, run_id=8),)},
-        AttentionKind.DATASETS_FILE: {"datasets_file": "line 3: unknown key"},
+        AttentionKind.DATASETS_FILE: {"datasets_file": FileFault("line 3: unknown key")},
         AttentionKind.NOT_PUBLISHED: {"unpublished": replace(FAILED_RUN, run_id=9)},
         AttentionKind.HELD: {"holds": (HOLD,)},
         AttentionKind.ERROR: {"faulty": (FAULTY,), "faulty_count": 215},

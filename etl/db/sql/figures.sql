@@ -93,23 +93,32 @@ SELECT count(*) AS live, coalesce(sum({attached_count}), 0)::bigint AS attached 
 
 -- name: staged
 -- By dataset, the objects in staging; also of datasets with nothing but problems, or an open hold.
--- `gone` are the objects that left the dataset for another. No parameters.
+-- `gone` are the objects that left the dataset for another; `known`, the staged objects that the
+-- manifest has of it. No parameters.
 SELECT dataset, sum(objects) AS objects, sum(gone) AS gone, bool_or(in_staging) AS in_staging,
-       bool_or(is_held) AS is_held
+       bool_or(is_held) AS is_held, sum(known) AS known
 FROM (SELECT dataset, count(*) FILTER (WHERE change <> 'left') AS objects,
-             count(*) FILTER (WHERE change = 'left') AS gone, true AS in_staging, false AS is_held
+             count(*) FILTER (WHERE change = 'left') AS gone, true AS in_staging, false AS is_held,
+             0 AS known
       FROM staging_object GROUP BY dataset
       UNION ALL
-      SELECT DISTINCT dataset, 0, 0, true, false FROM staging_problem
+      SELECT DISTINCT dataset, 0, 0, true, false, 0 FROM staging_problem
       UNION ALL
-      SELECT dataset, 0, 0, false, true FROM hold) AS found
+      SELECT dataset, 0, 0, false, true, 0 FROM hold
+      UNION ALL
+      SELECT source_object.dataset, 0, 0, false, false, count(*)
+      FROM staging_object AS staged JOIN source_object USING (bucket, key)
+      WHERE staged.change <> 'left' GROUP BY source_object.dataset) AS found
 GROUP BY dataset
 
 -- name: objects
 -- By dataset, the objects and rows of staging, and the problems found by this run with the known
--- ones of its images. Without objects, there is one row with the problems. Parameter: :run_id.
-SELECT objects.*, problem.problems
-FROM (SELECT count(*) AS problems FROM problem WHERE run_id = :run_id) AS problem
+-- ones of its images. Without objects, there is one row with the problems. `had_problems`: a staged
+-- object had open problems. Parameter: :run_id.
+SELECT objects.*, problem.problems, problem.had_problems
+FROM (SELECT (SELECT count(*) FROM problem WHERE run_id = :run_id) AS problems,
+             EXISTS (SELECT FROM staging_object JOIN faulty_object USING (bucket, key))
+             AS had_problems) AS problem
 LEFT JOIN (
     SELECT dataset,
            count(*) FILTER (WHERE change = 'added') AS objects_added,
@@ -122,3 +131,23 @@ LEFT JOIN (
     WHERE change <> 'left'
     GROUP BY dataset
 ) AS objects ON true
+
+-- name: shadow_change
+-- How many more rows will be shadowed, before they are written; see `note_shadows` of merge.sql.
+SELECT CAST(current_setting('bucketline.shadow_change') AS bigint) AS more
+
+-- name: recount
+-- Counts the rows and objects of a dataset for its tallies.
+INSERT INTO dataset_tally (dataset, rows, attached, retired, shadowed, objects)
+SELECT :dataset, live.rows, live.attached, (SELECT count(*) FROM {retired}),
+--:keyed
+       (SELECT count(*) FROM {shadowed}),
+--:end
+--:keyless
+       0,
+--:end
+       (SELECT count(*) FROM source_object WHERE source_object.dataset = :dataset)
+FROM (SELECT count(*) AS rows, coalesce(sum({attached_count}), 0) AS attached FROM {table}) AS live
+ON CONFLICT (dataset) DO UPDATE SET
+    rows = excluded.rows, attached = excluded.attached, retired = excluded.retired,
+    shadowed = excluded.shadowed, objects = excluded.objects

@@ -19,7 +19,7 @@ UPDATE thumbnail SET put_at = now() WHERE key = ANY(:keys) AND put_at IS NULL
 
 -- name: drop_problems
 -- Deletes problems of unchanged images that were processed again with another result; returns their
--- runs.
+-- runs and objects.
 -- Parameters: :bucket, :codes, :keys.
 DELETE FROM problem
 USING image JOIN source_object USING (bucket, key)
@@ -30,7 +30,7 @@ WHERE problem.bucket = image.bucket
   AND problem.code = ANY(:codes)
   AND problem.run_id = source_object.run_id
   AND (image.state = 'ready' OR problem.note <> image.note)
-RETURNING problem.run_id
+RETURNING problem.run_id, problem.bucket, problem.key
 
 -- name: write_problems
 -- Records a faulty image as a problem of the run that read it, so it is open as long as that run is
@@ -54,7 +54,7 @@ WHERE image.state <> 'ready'
                     AND problem.run_id = source_object.run_id
                     AND problem.code = ANY(:codes))
 ORDER BY image.bucket, image.key
-RETURNING run_id
+RETURNING run_id, bucket, key
 
 -- name: count_problems
 -- Adds problems of images found later to the counts of their runs. It does not recount, because

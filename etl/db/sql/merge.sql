@@ -249,6 +249,14 @@ DELETE FROM {retired} AS retired
 USING upserts
 WHERE upserts._is_restored AND ({upserts.key}) = ({retired.key})
 
+-- name: note_shadows
+-- How many rows more are shadowed afterwards, for the tallies. Kept for this transaction.
+--:keyed
+SELECT set_config('bucketline.shadow_change', CAST(
+    (SELECT count(*) FROM candidate WHERE _rank > 1)
+    - (SELECT count(*) FROM {shadowed} JOIN conflicts USING ({key})) AS text), true)
+--:end
+
 -- name: drop_shadows
 -- Shadowed rows that left the bucket or now win.
 --:keyed

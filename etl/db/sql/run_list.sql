@@ -1,0 +1,42 @@
+-- Lists of runs, and what belongs to one run.
+
+-- name: eventful
+-- Runs, newest first. Parameters, each of which may be null: :outcome, :trigger, :dataset, :before;
+-- :folds, whether event runs of which nothing has to be seen are left out; :limit.
+SELECT id, trigger, state, requested_at, started_at, finished_at, counts, error, published_at,
+       step_seconds, step_rows, dataset_counts, coalesce(outcome, state) AS outcome
+FROM run
+WHERE (CAST(:before AS bigint) IS NULL OR id < :before)
+  AND (CAST(:trigger AS text) IS NULL OR trigger = :trigger)
+  AND (CAST(:outcome AS text) IS NULL OR coalesce(outcome, state) = :outcome)
+  AND (CAST(:dataset AS text) IS NULL OR EXISTS (
+      SELECT FROM jsonb_each_text(dataset_counts->:dataset) AS counted
+      WHERE counted.key NOT IN ('live', 'attached') AND counted.value <> '0'))
+  AND (NOT :folds OR NOT uneventful)
+ORDER BY id DESC LIMIT :limit
+
+-- name: folded
+-- The event runs between two ids that are not listed. Parameters: :after, :before (may be null).
+SELECT count(*) AS runs, min(id) AS first_id, max(id) AS last_id, min(started_at) AS first_at,
+       max(finished_at) AS last_at, avg(finished_at - started_at) AS took,
+       sum(CAST(counts->>'objects_added' AS bigint) + CAST(counts->>'objects_modified' AS bigint)
+           + CAST(counts->>'objects_removed' AS bigint)) AS objects,
+       sum(CAST(counts->>'rows_read' AS bigint)) AS rows_read,
+       sum(CAST(counts->>'rows_inserted' AS bigint) + CAST(counts->>'rows_updated' AS bigint)
+           + CAST(counts->>'rows_restored' AS bigint) + CAST(counts->>'rows_retired' AS bigint)
+          ) AS rows_changed
+FROM run
+WHERE id > :after AND (CAST(:before AS bigint) IS NULL OR id < :before) AND uneventful
+
+-- name: before
+-- The live rows by dataset after the commit before that of a run. Parameter: :finished_at.
+SELECT dataset_counts FROM run
+WHERE (state = 'succeeded' OR (state = 'failed' AND dataset_counts <> '{}'::jsonb))
+  AND finished_at < :finished_at
+ORDER BY finished_at DESC LIMIT 1
+
+-- name: recovered
+-- The first full run that succeeded after a run. Parameter: :finished_at.
+SELECT id, finished_at FROM run
+WHERE state = 'succeeded' AND trigger <> 'event' AND finished_at > :finished_at
+ORDER BY finished_at LIMIT 1
