@@ -72,6 +72,11 @@ _ATTENTION_STATES = {
     AttentionKind.HELD: State(Shape.HELD, "Held"),
     AttentionKind.ERROR: State(Shape.FAILED, "Error"),
 }
+_STRIP_WORDS = {
+    "failed": " failed",
+    "interrupted": " was interrupted",
+    "held": " held retirements",
+}
 
 bp = APIBlueprint("overview", __name__, enable_openapi=False)
 
@@ -117,6 +122,7 @@ def show_overview() -> Response:
         parts=parts,
         database_seconds=database_seconds,
         strip_sum=_sum(strip),
+        strip_words=_STRIP_WORDS,
         strip=strip,
         store=check_store(),
         source_bucket=shared.settings.source_bucket,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from etl.model.values import ObjectState, RunState, Severity
+from etl.model.values import ObjectState, RunOutcome, RunState, Severity
 
 
 class Shape(StrEnum):
@@ -53,22 +53,21 @@ CURRENT = State(Shape.OK, "Current")
 NOT_RUNNING = State(Shape.FAILED, "Not running")
 ADDS_UP = State(Shape.OK, "adds up")
 
-_RUNS = {
+_OUTCOMES = {
     RunState.REQUESTED: WAITING,
     RunState.RUNNING: RUNNING,
-    RunState.SUCCEEDED: State(Shape.OK, "Succeeded"),
-    RunState.FAILED: FAILED,
+    RunOutcome.SUCCEEDED: State(Shape.OK, "Succeeded"),
+    RunOutcome.HELD: HELD,
+    RunOutcome.FAILED: FAILED,
+    RunOutcome.INTERRUPTED: State(Shape.FAILED, "Interrupted"),
+    RunOutcome.CANCELED: State(Shape.IGNORED, "Canceled"),
 }
 _SEVERITIES = {Severity.ERROR: ERROR, Severity.WARNING: WARNING}
 
 
-def of_run(state: str, error: dict[str, object] | None = None, *, is_held: bool = False) -> State:
-    """The state of a run; `error` is what table `run` stores, `is_held` if it held retirements."""
-    if state == RunState.FAILED and (error or {}).get("code") == "Interrupted":
-        return State(Shape.FAILED, "Interrupted")
-    if state == RunState.SUCCEEDED and is_held:
-        return HELD
-    return _RUNS[RunState(state)]
+def of_run(outcome: str) -> State:
+    """The state of a run: a RunOutcome, or its RunState while it has not ended."""
+    return _OUTCOMES[RunOutcome(outcome) if outcome in list(RunOutcome) else RunState(outcome)]
 
 
 def of_problem(severity: str) -> State:

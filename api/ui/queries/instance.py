@@ -19,12 +19,9 @@ if TYPE_CHECKING:
 _LATEST = 5  # of the highest ids, among which the run that ended last is
 
 _OPEN = """
-SELECT count(*) AS problems,
-       count(*) FILTER (WHERE problem.severity = 'error') AS errors,
-       count(DISTINCT (problem.bucket, problem.key))
-           FILTER (WHERE problem.severity = 'error') AS objects
-FROM problem JOIN source_object USING (bucket, key, run_id)
-WHERE :all OR problem.dataset = ANY (CAST(:datasets AS text[]))
+SELECT coalesce(sum(problems), 0)::bigint AS problems, coalesce(sum(errors), 0)::bigint AS errors,
+       coalesce(sum(faulty_objects), 0)::bigint AS objects
+FROM dataset_tally WHERE :all OR dataset = ANY (CAST(:datasets AS text[]))
 """
 
 _RUNS = f"""

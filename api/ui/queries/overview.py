@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from api.ui.states import Shape
 from etl.db.runs import run_row
+from etl.model.values import RunOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,29 +26,16 @@ HOURS = 24
 HALF_HOURS = 48
 
 _CHANGES = """
-SELECT counted.key AS dataset, date_trunc('hour', finished_at) AS hour,
-       sum(CAST(counted.value->>'inserted' AS bigint) + CAST(counted.value->>'restored' AS bigint)
-           - CAST(counted.value->>'retired' AS bigint)) AS growth,
-       sum(CAST(counted.value->>'inserted' AS bigint) + CAST(counted.value->>'restored' AS bigint)
-           + CAST(counted.value->>'retired' AS bigint)
-           + CAST(counted.value->>'updated' AS bigint)) AS changed
-FROM run CROSS JOIN jsonb_each(dataset_counts) AS counted
-WHERE finished_at >= :start
-  AND (state = 'succeeded' OR (state = 'failed' AND dataset_counts <> '{}'::jsonb))
-GROUP BY 1, 2
+SELECT dataset, hour, rows_inserted + rows_restored - rows_retired AS growth,
+       rows_inserted + rows_restored + rows_retired + rows_updated AS changed
+FROM dataset_hour WHERE hour >= :start
+ORDER BY dataset
 """
 
 _STRIP = """
-SELECT date_bin('30 minutes', finished_at, timestamptz '2000-01-01 00:00:00Z') AS half_hour,
-       CASE WHEN state = 'failed' THEN 'failed'
-            WHEN CAST(counts->>'retirements_held' AS bigint) > 0 THEN 'held'
-            ELSE 'succeeded' END AS outcome,
-       count(*) AS runs, max(id) AS run_id,
-       max(extract(epoch FROM finished_at - started_at)) AS slowest,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM finished_at - started_at))
-           AS median
-FROM run WHERE finished_at >= :start AND started_at IS NOT NULL
-GROUP BY 1, 2 ORDER BY 1
+SELECT half_hour, outcome, runs, slowest_seconds, slowest_run
+FROM run_half_hour WHERE half_hour >= :start
+ORDER BY half_hour
 """
 
 _PARTS = """
@@ -65,6 +53,14 @@ SELECT name, dataset, run_id, published_at FROM publication ORDER BY name LIMIT 
 """
 
 
+_WORST_FIRST = (RunOutcome.FAILED, RunOutcome.INTERRUPTED, RunOutcome.HELD)
+_SHAPES: dict[str, Shape] = {
+    RunOutcome.FAILED: Shape.FAILED,
+    RunOutcome.INTERRUPTED: Shape.FAILED,
+    RunOutcome.HELD: Shape.HELD,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Activity:
     """What the last 24 hours did to a dataset: its growth, and the rows changed in each hour."""
@@ -75,7 +71,10 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class HalfHour:
-    """The runs that ended in half an hour: the worst outcome, one of its runs, the slowest."""
+    """The runs that ended in half an hour: the worst outcome and its slowest run.
+
+    `slowest` is the time of the slowest run, in seconds.
+    """
 
     start: datetime
     runs: int = 0
@@ -86,7 +85,7 @@ class HalfHour:
     @property
     def shape(self) -> Shape | None:
         """The shape of the outcome that stands out."""
-        return {"failed": Shape.FAILED, "held": Shape.HELD}.get(self.worst)
+        return _SHAPES.get(self.worst)
 
     @property
     def end(self) -> datetime:
@@ -161,12 +160,12 @@ def activity(connection: Connection, now: datetime) -> dict[str, Activity]:
     first = _hour(now) - timedelta(hours=HOURS - 1)
     rows = connection.execute(text(_CHANGES), {"start": first}).all()
     found = {}
-    for name, group in groupby(sorted(rows, key=attrgetter("dataset")), attrgetter("dataset")):
+    for name, group in groupby(rows, attrgetter("dataset")):
         hours = [0] * HOURS
         growth = 0
         for row in group:
-            hours[int((row.hour - first).total_seconds() // 3600)] += int(row.changed)
-            growth += int(row.growth)
+            hours[min((row.hour - first) // timedelta(hours=1), HOURS - 1)] += row.changed
+            growth += row.growth
         found[name] = Activity(growth, tuple(hours))
     return found
 
@@ -177,32 +176,29 @@ def strip(connection: Connection, now: datetime) -> Strip:
     rows = connection.execute(text(_STRIP), {"start": first}).all()
     by_start = {start: list(group) for start, group in groupby(rows, attrgetter("half_hour"))}
     starts = [first + timedelta(minutes=30 * index) for index in range(HALF_HOURS)]
-    outcomes = dict.fromkeys(("succeeded", "failed", "held"), 0)
-    for row in rows:
-        outcomes[row.outcome] += row.runs
-    medians = [float(row.median) for row in rows]
+    outcomes: dict[str, int] = {}
+    for outcome in (*_WORST_FIRST, RunOutcome.SUCCEEDED, RunOutcome.CANCELED):
+        count = sum(row.runs for row in rows if row.outcome == outcome)
+        if count:
+            outcomes[outcome] = count
+    bars = tuple(_of_half_hour(start, by_start.get(start, [])) for start in starts)
+    heights = sorted(one.slowest for one in bars if one.runs)
     return Strip(
-        tuple(_of_half_hour(start, by_start.get(start, [])) for start in starts),
+        bars,
         outcomes,
-        sorted(medians)[len(medians) // 2] if medians else 0.0,
-        max((float(row.slowest) for row in rows), default=0.0),
+        heights[len(heights) // 2] if heights else 0.0,
+        heights[-1] if heights else 0.0,
     )
 
 
 def _of_half_hour(start: datetime, rows: list[Any]) -> HalfHour:
-    worst = next(
-        (
-            row
-            for outcome in ("failed", "held", "succeeded")
-            for row in rows
-            if row.outcome == outcome
-        ),
-        None,
-    )
-    if worst is None:
+    if not rows:
         return HalfHour(start)
-    slowest = max(float(row.slowest) for row in rows)
-    return HalfHour(start, sum(row.runs for row in rows), worst.outcome, worst.run_id, slowest)
+    slowest = max(rows, key=attrgetter("slowest_seconds"))
+    by_outcome = {row.outcome: row for row in rows}
+    worst = next((by_outcome[one] for one in _WORST_FIRST if one in by_outcome), slowest)
+    runs = sum(row.runs for row in rows)
+    return HalfHour(start, runs, worst.outcome, worst.slowest_run, slowest.slowest_seconds)
 
 
 def parts(connection: Connection, now: datetime) -> Parts:
