@@ -258,10 +258,12 @@ def _run_of_request() -> int | None:
 
 
 def _progress(connection: Connection, found: Snapshot, run_id: int | None) -> Progress | None:
-    """The progress of the requested run, else of the active one.
+    """The progress of the requested run, else of the active one; none for a limited key.
 
     Raises:  NotFound.
     """
+    if caller().datasets:
+        return None
     if run_id is None:
         return None if found.running is None else of_active(found.running, found.now)
     row = queries.requested_run(connection, run_id)
