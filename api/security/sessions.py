@@ -87,7 +87,7 @@ class Sessions:
         return Session(session_id, entry, int(expiry))
 
     def first(self, cookies: Iterable[tuple[str, str]]) -> Session | None:
-        """The first valid session among cookies; other instances on this host have some, too."""
+        """The first valid session among cookies; instances on other ports have some, too."""
         for name, value in cookies:
             if name.startswith(COOKIE) and (found := self.find(value)) is not None:
                 return found

@@ -5,6 +5,7 @@ A page of another site can make a browser send a form, but cannot read the token
 
 from __future__ import annotations
 
+import re
 import secrets
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
@@ -16,7 +17,7 @@ from api.http.errors import Refused
 from api.http.pages import PREFIX, is_page
 from api.security.auth import current_session, is_open, sessions
 from api.security.origins import SAFE_METHODS
-from api.security.sessions import is_equal
+from api.security.sessions import COOKIE, is_equal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +88,12 @@ def keep_visit(response: Response) -> Response:
     if visit is not None and request.cookies.get(VISIT_COOKIE) != visit:
         set_cookie(response, VISIT_COOKIE, visit)
     return response
+
+
+def session_cookie() -> str:
+    """The name of the session's cookie; browsers send cookies to all ports of a host."""
+    port = re.search(r":([0-9]{1,5})$", request.host)
+    return COOKIE if port is None else f"{COOKIE}-{port[1]}"
 
 
 def set_cookie(response: Response, name: str, value: str, max_age: int | None = None) -> None:

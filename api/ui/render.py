@@ -151,11 +151,12 @@ def page(  # noqa: PLR0913 - each is part of the frame
 ) -> Response:
     """The response with a page.
 
-    `json_url` is the API's response with the same content. `refresh_seconds` lets browsers without
-    scripts load the page again. Without `has_shell`, the head of the page reads nothing from the
-    database: for pages about its outage and for visitors. `shape` is that of the icon, by default
-    that of the worst state of the instance. `connect` are origins, other than ours, to which
-    scripts of the page may send requests.
+    `json_url` is the API's response with the same content; only pages of an instance without keys
+    link it, because the API accepts no session. `refresh_seconds` lets browsers without scripts
+    load the page again. Without `has_shell`, the head of the page reads nothing from the database:
+    for pages about its outage and for visitors. `shape` is that of the icon, by default that of the
+    worst state of the instance. `connect` are origins, other than ours, to which scripts of the
+    page may send requests.
     """
     shell = _shell() if has_shell else None
     text = (

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from apiflask import APIBlueprint
 from flask import request, url_for
 
+from api.http.pages import PREFIX
 from api.security.auth import current_session, entry_of_key, is_open, public, sessions
-from api.security.sessions import COOKIE, SESSION_SECONDS
+from api.security.sessions import SESSION_SECONDS
 from api.ui import forms
 from api.ui.render import THEME_COOKIE, THEMES, page
 
@@ -42,7 +43,7 @@ def sign_in() -> Response:
     if entry is None:
         return _form(following, is_refused=True)
     response = forms.see(following)
-    forms.set_cookie(response, COOKIE, sessions().open(entry), SESSION_SECONDS)
+    forms.set_cookie(response, forms.session_cookie(), sessions().open(entry), SESSION_SECONDS)
     return response
 
 
@@ -54,7 +55,7 @@ def sign_out() -> Response:
     if session is not None:
         sessions().end(session)
     response = forms.see(url_for("ui.session.show_sign_in"))
-    response.delete_cookie(COOKIE, path="/ui", httponly=True, samesite="Strict")
+    response.delete_cookie(forms.session_cookie(), path=PREFIX, httponly=True, samesite="Strict")
     return response
 
 
